@@ -1,0 +1,56 @@
+"""Sessions, masks, predictors and scores: the library, without a screen.
+
+Names are looked up when first used, so importing this package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from omnimouse_model.analysis.evaluate import evaluate as evaluate
+    from omnimouse_model.data.open import open_session as open_session
+    from omnimouse_model.data.session import Session as Session
+    from omnimouse_model.data.windows import Window as Window
+    from omnimouse_model.errors import CheckpointError as CheckpointError
+    from omnimouse_model.errors import MaskError as MaskError
+    from omnimouse_model.errors import SessionFormatError as SessionFormatError
+    from omnimouse_model.errors import (
+        UnsupportedRequestError as UnsupportedRequestError,
+    )
+    from omnimouse_model.masks import Mask as Mask
+    from omnimouse_model.predict.catalogue import load_predictor as load_predictor
+    from omnimouse_model.predict.predictor import Prediction as Prediction
+    from omnimouse_model.predict.predictor import Predictor as Predictor
+    from omnimouse_model.strategies import strategy as strategy
+    from omnimouse_model.strategies import strategy_names as strategy_names
+
+_HOMES = {
+    "CheckpointError": "errors",
+    "Mask": "masks",
+    "MaskError": "errors",
+    "Prediction": "predict.predictor",
+    "Predictor": "predict.predictor",
+    "Session": "data.session",
+    "SessionFormatError": "errors",
+    "UnsupportedRequestError": "errors",
+    "Window": "data.windows",
+    "evaluate": "analysis.evaluate",
+    "load_predictor": "predict.catalogue",
+    "open_session": "data.open",
+    "strategy": "strategies",
+    "strategy_names": "strategies",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names, for completion."""
+    return sorted({*globals(), *_HOMES})

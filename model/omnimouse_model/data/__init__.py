@@ -1,0 +1,1 @@
+"""Recordings: sessions, windows and the clocks they run on."""

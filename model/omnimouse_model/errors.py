@@ -1,0 +1,52 @@
+"""The project's own errors: few, typed, and each says what to do."""
+
+from pathlib import Path
+
+
+class SessionFormatError(ValueError):
+    """A recording that cannot be read as it stands.
+
+    Parameters
+    ----------
+    path
+        The file or folder at fault.
+    code
+        A short stable word for the kind of problem, for programs and tests.
+    message
+        What was found and what was expected.
+    hint
+        What the user can do about it.
+    """
+
+    def __init__(
+        self, path: str | Path, code: str, message: str, hint: str = ""
+    ) -> None:
+        self.path = Path(path)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        super().__init__(f"{message} ({hint})" if hint else message)
+
+    def __reduce__(
+        self,
+    ) -> tuple[type["SessionFormatError"], tuple[str, str, str, str]]:
+        return type(self), (str(self.path), self.code, self.message, self.hint)
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is not sound, not safe or not of the expected model."""
+
+
+class MaskError(ValueError):
+    """A mask or strategy that breaks a rule of tokenisation; names the rule."""
+
+
+class EmptyMaskError(MaskError, AssertionError):
+    """A strategy whose spans do not fit, or that asks for nothing.
+
+    The official code asserts these, hence the second base.
+    """
+
+
+class UnsupportedRequestError(ValueError):
+    """A predictor was asked for what it cannot serve; the message gives the reason."""

@@ -1,0 +1,1 @@
+"""The live instrument without a screen: state, engine, controller, results."""

@@ -1,0 +1,1 @@
+"""Predictors: whatever maps a window and a mask to predictions."""

@@ -1,0 +1,112 @@
+"""What every predictor is: the transformer, the baselines, a worker, a remote one."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.windows import Window
+from omnimouse_model.masks import Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a predictor can see and predict, and which sessions it knows.
+
+    `sessions` is None for a predictor that serves any session.
+    """
+
+    sees_responses: bool = True
+    sees_video: bool = False
+    sees_behavior: bool = False
+    predicts_behavior: bool = False
+    behavior_channels: int | None = None
+    withholds_video: bool = True
+    """False for checkpoints whose hidden frames can still inform a prediction."""
+    response_rate_hz: float = 30.0
+    sessions: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What does not depend on which targets are asked; `state` is the predictor's."""
+
+    window: Window
+    mask: Mask
+    state: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Predicted rates, and what they were asked under.
+
+    Attributes
+    ----------
+    responses
+        float32 (60, n), in units of the model's normalised responses; NaN where
+        nothing was asked.
+    neurons
+        int64 (n,): the session's neuron indices of the columns.
+    behavior
+        float32 (40, C) z-scored, or None when not asked.
+    """
+
+    responses: np.ndarray
+    neurons: np.ndarray
+    behavior: np.ndarray | None
+    mask_id: str
+    predictor_id: str
+    status: str = "ok"
+    scale: np.ndarray | None = field(default=None, repr=False)
+    """float64 (n,): session units per normalised unit."""
+
+    def to_session_units(self) -> np.ndarray:
+        """Return responses (60, n) in the units of the recording."""
+        if self.scale is None:
+            return self.responses
+        return (self.responses * self.scale).astype(np.float32)
+
+
+Request = tuple[Window, Mask, np.ndarray | None]
+
+
+class Predictor(Protocol):
+    """Anything that maps (window, mask) to predictions."""
+
+    @property
+    def predictor_id(self) -> str:
+        """Name and weights hash."""
+        ...
+
+    @property
+    def needs(self) -> Needs:
+        """What it can see and predict."""
+        ...
+
+    def prepare(self, session: Session) -> None:
+        """Bring a session's data to where the predictor computes."""
+        ...
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        """Everything that does not depend on which targets are asked."""
+        ...
+
+    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+        """Predict the asked cells of `neurons` (all asked ones by default)."""
+        ...
+
+    def predict(
+        self, window: Window, mask: Mask, neurons: np.ndarray | None = None
+    ) -> Prediction:
+        """`decode(encode(window, mask), neurons)`."""
+        ...
+
+    def predict_many(
+        self,
+        requests: Iterable[Request],
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Prediction]:
+        """Answer requests in order until done or cancelled."""
+        ...

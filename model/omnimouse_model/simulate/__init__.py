@@ -1,0 +1,1 @@
+"""Mice whose answers are known: stimuli, population, behaviour, imaging, ceilings."""

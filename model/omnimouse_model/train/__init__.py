@@ -1,0 +1,1 @@
+"""Training: config, batches, the loop, fine-tuning."""

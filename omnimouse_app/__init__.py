@@ -1,0 +1,14 @@
+"""OmniMouse Studio: the napari plugin and the command line."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from omnimouse_app.launch import launch as launch
+
+
+def __getattr__(name: str) -> Any:
+    """Import `launch` when it is first used; importing the package costs nothing."""
+    if name != "launch":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module("omnimouse_app.launch").launch

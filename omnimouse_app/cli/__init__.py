@@ -1,0 +1,77 @@
+"""The command `omnimouse`: a table of commands, each imported only when it runs."""
+
+import sys
+from importlib import import_module
+
+import click
+
+COMMANDS = {
+    "app": "Open napari with the plugin.",
+    "demo": "The first two minutes, on screen or not.",
+    "info": "What a session or checkpoint holds, and whether it is sound.",
+    "evaluate": "Score predictors on sessions, beside baselines and ceilings.",
+    "simulate": "Write a simulated mouse whose answers are known.",
+    "train": "Train a model from a config.",
+    "bench": "Run the project's benchmarks.",
+    "doctor": "Check this machine, and say what to do.",
+}
+"""Command name -> its line in `omnimouse --help`.
+
+The command itself is `command` in the file of that name in this folder.
+"""
+
+# What bad input raises. SessionFormatError, CheckpointError, MaskError and
+# UnsupportedRequestError are ValueErrors; anything else is a bug and says so.
+INPUT_ERRORS = (ValueError, KeyError, OSError, ModuleNotFoundError)
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the table, in its order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command, or None for a name that is not in the table."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"omnimouse_app.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """List the commands from the table alone, importing none of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(package_name="omnimouse-app", prog_name="omnimouse")
+def group(debug: bool) -> None:
+    """Ask a model of the mouse visual cortex what it expects, and score it."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; bad input ends with one clear line and exit status 1."""
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        group.main(args=given, prog_name="omnimouse", standalone_mode=True)
+    except INPUT_ERRORS as error:
+        if "--debug" in given:
+            raise
+        click.echo(f"omnimouse: {one_line(error)}", err=True)
+        sys.exit(1)
+
+
+def one_line(error: BaseException) -> str:
+    """Say what went wrong in one line, without the quotes of a KeyError."""
+    message = error.args[0] if isinstance(error, KeyError) and error.args else error
+    return " ".join(str(message).split()) or type(error).__name__
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""What commands print: a table for people, one JSON object for programs."""
+
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+Row = Mapping[str, Any]
+
+
+def emit(
+    rows: Sequence[Row],
+    *,
+    as_json: bool,
+    title: str = "",
+    columns: Sequence[str] | None = None,
+    gflops: bool = False,
+) -> None:
+    """Print rows as a table, or as `{"machine": …, "rows": […]}`.
+
+    Parameters
+    ----------
+    rows
+        One mapping per row; by contract each has `name`, `value` and `unit`.
+    as_json
+        Print the object and nothing else on standard output.
+    title
+        A line above the table.
+    columns
+        Which keys the table shows, and in which order; all by default.
+    gflops
+        Measure this machine's matmul speed for the `machine` part (a second).
+    """
+    if as_json:
+        document = {"machine": machine(gflops=gflops), "rows": [dict(r) for r in rows]}
+        click.echo(json.dumps(_plain(document), allow_nan=False))
+        return
+    if title:
+        click.echo(title)
+    click.echo(table(rows, columns))
+
+
+def table(rows: Sequence[Row], columns: Sequence[str] | None = None) -> str:
+    """Lay rows out in aligned columns; numbers to four digits, "–" where unknown."""
+    names = list(columns or dict.fromkeys(key for row in rows for key in row))
+    cells = [names, *([_cell(row.get(name)) for name in names] for row in rows)]
+    widths = [max(len(line[k]) for line in cells) for k in range(len(names))]
+    right = [
+        all(isinstance(row.get(name), int | float | None) for row in rows)
+        for name in names
+    ]
+    lines = [
+        "  ".join(
+            text.rjust(width) if is_right else text.ljust(width)
+            for text, width, is_right in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in cells
+    ]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def machine(*, gflops: bool = False) -> dict[str, Any]:
+    """Describe this machine for the `machine` part of `--json`.
+
+    The matmul speeds are measured only when asked for, None otherwise.
+    """
+    import torch
+
+    has_gpu = torch.cuda.is_available()
+    device = "cuda" if has_gpu else "cpu"
+    return {
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "gpu": torch.cuda.get_device_name(0) if has_gpu else None,
+        "torch": torch.__version__,
+        "matmul_gflops_fp32": _matmul_gflops("float32", device) if gflops else None,
+        "matmul_gflops_bf16": _matmul_gflops("bfloat16", device) if gflops else None,
+    }
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _matmul_gflops(dtype: str, device: str, budget_s: float = 0.5) -> float:
+    """Best rate of a square matmul within a time budget, in GFLOP/s."""
+    import torch
+
+    size = 8192 if device == "cuda" else 1024
+    a = torch.ones(size, size, dtype=getattr(torch, dtype), device=device)
+    best, begin = math.inf, time.perf_counter()
+    while time.perf_counter() - begin < budget_s:
+        start = time.perf_counter()
+        a @ a
+        if device == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best / 1e9
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_cell(item)}" for key, item in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(_cell(item) for item in value)
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    """Make a value JSON can hold: numpy scalars unwrapped, no NaN, paths as text."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,1 @@
+"""What a user touches; every part takes a Controller."""

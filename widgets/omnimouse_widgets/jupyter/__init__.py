@@ -1,0 +1,1 @@
+"""Widgets for notebooks; they know no Qt."""
