@@ -71,7 +71,3 @@ def one_line(error: BaseException) -> str:
     """Say what went wrong in one line, without the quotes of a KeyError."""
     message = error.args[0] if isinstance(error, KeyError) and error.args else error
     return " ".join(str(message).split()) or type(error).__name__
-
-
-if __name__ == "__main__":
-    main()
