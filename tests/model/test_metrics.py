@@ -1,0 +1,218 @@
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omnimouse_model import metrics
+from omnimouse_model.metrics import Status, StreamingCorrelation
+from tests.conformance import metrics as conformance
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "metrics"
+
+
+@pytest.fixture
+def generator():
+    return np.random.default_rng(7)
+
+
+def noisy_pair(generator, samples=400, neurons=6):
+    target = generator.normal(3, 2, (samples, neurons))
+    return target + generator.normal(0, 2, target.shape), target
+
+
+def test_reference_values_are_met(capsys):
+    assert conformance.main(FIXTURES) == 0
+    assert "not covered" not in capsys.readouterr().out
+
+
+def test_conformance_fails_on_a_wrong_value(tmp_path, capsys):
+    with np.load(FIXTURES / "bps.npz", allow_pickle=False) as archive:
+        data = dict(archive)
+    data["exp_bps_pooled"] = data["exp_bps_pooled"] * (1 + 1e-6)
+    np.savez(tmp_path / "bps.npz", **data)
+    assert conformance.main(tmp_path) == 1
+    assert "FAIL bps           bps_pooled" in capsys.readouterr().out
+
+
+def test_conformance_names_what_it_cannot_check(tmp_path, capsys):
+    assert conformance.main(tmp_path) == 2
+    assert "No metric fixtures" in capsys.readouterr().out
+
+
+def test_correlation_is_numpys(generator):
+    prediction, target = noisy_pair(generator)
+    expected = [
+        np.corrcoef(prediction[:, k], target[:, k])[0, 1]
+        for k in range(target.shape[1])
+    ]
+    np.testing.assert_allclose(metrics.correlation(prediction, target), expected)
+    np.testing.assert_allclose(
+        metrics.correlation(prediction.T, target.T, axis=1), expected
+    )
+
+
+def test_correlation_skips_pairs_with_a_nan(generator):
+    prediction, target = noisy_pair(generator, neurons=1)
+    prediction[3], target[10] = np.nan, np.nan
+    kept = np.delete(np.arange(len(target)), [3, 10])
+    np.testing.assert_allclose(
+        metrics.correlation(prediction, target),
+        metrics.correlation(prediction[kept], target[kept]),
+    )
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_streaming_equals_pooling_all_samples(generator, offset):
+    prediction = generator.gamma(1.0, 1.0, (50, 12, 5)) + offset
+    target = prediction + generator.normal(0, 1, prediction.shape)
+    stream = StreamingCorrelation(12, 5)
+    for block_prediction, block_target in zip(prediction, target, strict=True):
+        stream.update(block_prediction, block_target)
+    pooled = metrics.correlation(prediction.reshape(-1, 5), target.reshape(-1, 5))
+    np.testing.assert_allclose(stream.pearson(), pooled, rtol=1e-8)
+
+
+def test_streaming_counts_only_asked_and_finite_cells(generator):
+    prediction, target = generator.normal(size=(2, 30, 10, 4))
+    target[0, 2, 1] = np.nan
+    cells = generator.random((30, 10, 4)) < 0.5
+    prediction[~cells] = np.nan
+    stream = StreamingCorrelation(10, 4)
+    for k in range(30):
+        stream.update(prediction[k], target[k], cells[k])
+    flat = [array.reshape(-1, 4) for array in (prediction, target)]
+    np.testing.assert_allclose(stream.pearson(), metrics.correlation(*flat))
+    assert stream.moments().count.sum() == (cells & np.isfinite(target)).sum()
+
+
+def test_streaming_takes_some_columns_at_a_time(generator):
+    prediction, target = generator.normal(size=(2, 20, 8, 6))
+    whole, parts = StreamingCorrelation(8, 6), StreamingCorrelation(8, 6)
+    columns = [np.array([4, 0]), np.array([1, 2, 3, 5])]
+    for p, t in zip(prediction, target, strict=True):
+        whole.update(p, t)
+        for some in columns:
+            parts.update(p[:, some], t[:, some], columns=some)
+    np.testing.assert_allclose(parts.pearson(), whole.pearson())
+
+
+def test_a_prediction_that_is_not_finite_is_an_error(generator):
+    prediction, target = noisy_pair(generator)
+    prediction[5, 2] = np.nan
+    with pytest.raises(ValueError, match="must answer every asked sample"):
+        metrics.single_trial(prediction, target)
+    with pytest.raises(ValueError, match="not finite"):
+        StreamingCorrelation(len(target), 6).update(prediction, target)
+
+
+def test_statuses_of_the_edge_table(generator):
+    prediction, target = noisy_pair(generator, neurons=4)
+    target[:, 0] = 0.1
+    prediction[:, 1] = 2.5
+    target[:, 2] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        strict, status = metrics.single_trial(prediction, target, "strict")
+        lenient, _ = metrics.single_trial(prediction, target)
+        one_sample, short = metrics.single_trial(prediction[:1], target[:1], "strict")
+    assert list(status) == [
+        Status.CONSTANT_TARGET,
+        Status.CONSTANT_PREDICTION,
+        Status.EMPTY,
+        Status.OK,
+    ]
+    assert np.isnan(strict[:3]).all()
+    assert (lenient[:3] == 0).all()
+    assert np.isnan(one_sample).all()
+    assert short[3] == Status.CONSTANT_TARGET
+
+
+def test_epsilon_is_visible_on_tiny_traces(generator):
+    trace = generator.normal(size=(5000, 1))
+    trace = 1e-3 * trace / trace.std()
+    value = metrics.single_trial(trace, trace)[0]
+    assert value[0] == pytest.approx(1 / (1 + 1e-5) ** 2, rel=1e-9)
+
+
+def test_session_score_keeps_the_weight_of_undefined_neurons():
+    values, counts = np.array([0.5, np.nan, 0.2]), np.array([10, 10, 0])
+    assert metrics.session_score(values, counts) == pytest.approx(0.25)
+    assert np.isnan(metrics.session_score(values, np.zeros(3)))
+
+
+def test_overall_score_weighs_sessions_by_neurons():
+    score = metrics.overall_score(np.array([0.1, 0.4]), np.array([300, 100]))
+    assert score == pytest.approx(0.175)
+
+
+def test_bootstrap_interval_covers_the_mean(generator):
+    hits = 0
+    for seed in range(200):
+        values = generator.normal(0.3, 0.1, 60)
+        low, high = metrics.bootstrap_interval(values, n_resamples=400, seed=seed)
+        hits += low <= 0.3 <= high
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_bootstrap_is_the_same_for_the_same_seed(generator):
+    values = generator.random(50)
+    first = metrics.bootstrap_interval(values, seed=3)
+    assert first == metrics.bootstrap_interval(values, seed=3)
+    assert first[0] < values.mean() < first[1]
+    assert np.isnan(metrics.bootstrap_interval(np.array([]))).all()
+
+
+def test_cc_norm_obeys_its_identity(generator):
+    signal = generator.normal(size=(4, 1, 500))
+    target = signal + generator.normal(0, 1.5, (4, 8, 500))
+    prediction = np.broadcast_to(
+        signal + generator.normal(0, 0.5, signal.shape), target.shape
+    )
+    scores = metrics.cc_scores(prediction, target)
+    mean_p, mean_t = prediction.mean(1), target.mean(1)
+    covariance = ((mean_p - mean_p.mean(1, keepdims=True)) * mean_t).mean(1)
+    identity = covariance / np.sqrt(mean_p.var(1) * scores.signal_power)
+    np.testing.assert_allclose(scores.cc_norm, identity, rtol=1e-10)
+
+
+def test_cc_statuses(generator):
+    target = generator.normal(size=(3, 6, 200))
+    target[0] = 2.0
+    target[2] += 3 * generator.normal(size=200)
+    noise = np.broadcast_to(generator.normal(size=(3, 1, 200)), target.shape)
+    # The repeats of unit 1 cancel: less power in the mean than noise alone gives.
+    target[1, 3:] = -target[1, :3]
+    scores = metrics.cc_scores(noise, target)
+    assert list(scores.status) == ["constant_target", "no_signal", "ok"]
+    assert np.isnan(scores.cc_max[:2]).all()
+    single = metrics.cc_scores(noise[2:, :1], target[2:, :1])
+    assert list(single.status) == ["too_few_repeats"]
+
+
+def test_missing_repeats_give_the_effective_number(generator):
+    target = generator.normal(size=(1, 5, 100))
+    whole = metrics.cc_scores(target, target)
+    assert whole.n_effective[0] == pytest.approx(5)
+    target[:, 3:, :50] = np.nan
+    assert 3 < metrics.cc_scores(target, target).n_effective[0] < 5
+
+
+def test_bits_per_spike_rejects_negative_rates(generator):
+    spikes = generator.poisson(1.0, (3, 10, 2)).astype(float)
+    with pytest.raises(ValueError, match="not negative"):
+        metrics.bits_per_spike(spikes - 5, spikes)
+
+
+def test_behavior_groups_follow_the_names():
+    values = {
+        "running": 0.9,
+        "pupil_x": 0.2,
+        "pupil_y": 0.4,
+        "pupil_size": 0.8,
+        "pupil_dsize": 0.0,
+    }
+    groups = metrics.behavior_groups(values)
+    assert groups["location"] == pytest.approx(0.3)
+    assert groups["size"] == pytest.approx(0.4)
+    assert groups["average"] == pytest.approx((0.3 + 0.4 + 0.9) / 3)
