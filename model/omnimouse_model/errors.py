@@ -50,3 +50,11 @@ class EmptyMaskError(MaskError, AssertionError):
 
 class UnsupportedRequestError(ValueError):
     """A predictor was asked for what it cannot serve; the message gives the reason."""
+
+
+class StoppedError(Exception):
+    """A computation that ended early because it was told to; not a fault."""
+
+
+class WorkerError(RuntimeError):
+    """The predictor's process failed; the message says how, and what happens next."""

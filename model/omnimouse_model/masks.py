@@ -7,6 +7,7 @@ One code everywhere, per (time, neuron): 0 hidden (withheld, not scored), 1 visi
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from importlib import import_module
 from typing import Literal, Protocol
 
 import numpy as np
@@ -55,6 +56,11 @@ class Mask:
         (start, stop) samples in which time-slot latents exist.
     query_phase
         Offset (0-4) of the 5-sample query grid; 0 for every official strategy.
+    guarded
+        Whether target cells in the first 5 samples, and in the 5 samples after a
+        visible run of the same neuron, are left out: responses are upsampled, and
+        would be read off their neighbours there. Strategies keep the rule by
+        themselves.
     name
         The strategy this mask came from, "" for one made by hand.
     note
@@ -68,9 +74,10 @@ class Mask:
     cuts: tuple[int, ...] = ()
     context_span: tuple[int, int] = (0, N_SAMPLES)
     query_phase: int = 0
+    guarded: bool = True
     name: str = ""
     note: str = ""
-    _id: list[str] = field(default_factory=list, repr=False, compare=False)
+    _id: list[str] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         cells = np.asarray(self.cells, dtype=np.uint8)
@@ -115,13 +122,51 @@ class Mask:
             order=np.arange(n),
         )
 
+    @classmethod
+    def from_strategy(
+        cls, name: str, session: HasNeurons | int, seed: int | None = None
+    ) -> "Mask":
+        """Realise a named strategy; see `strategies.mask_from_strategy`."""
+        strategies = import_module("omnimouse_model.strategies")
+        mask: Mask = strategies.mask_from_strategy(name, session, seed)
+        return mask
+
     # -- verbs ------------------------------------------------------------------
     def paint(self, neurons: Neurons, samples: Samples, code: int) -> "Mask":
         """Set the code of some neurons at some samples."""
+        if code not in (HIDDEN, VISIBLE, TARGET):
+            raise MaskError(f"A cell's code is 0, 1 or 2, found {code!r}.")
         cells = self.cells.copy()
-        rows, columns = _sample_rows(samples), _neuron_columns(neurons, self.n_neurons)
-        cells[np.ix_(rows, columns)] = code
-        return self._by_hand(cells=cells)
+        columns = _neuron_columns(neurons, self.n_neurons)
+        _fill(cells, _sample_rows(samples), columns, code)
+        changed = self.with_cells(cells)
+        if code != HIDDEN and len(self.order) < self.n_neurons:
+            changed = changed._entering(columns)
+        return changed
+
+    def with_cells(self, cells: np.ndarray) -> "Mask":
+        """Replace all codes; takes the array over (uint8 (60, P) of 0, 1, 2) unchecked.
+
+        A brush calls this for every mouse move, so nothing is copied or checked.
+        """
+        changed: Mask = object.__new__(Mask)
+        for name in ("frames", "behavior", "order", "cuts"):
+            object.__setattr__(changed, name, getattr(self, name))
+        object.__setattr__(changed, "context_span", self.context_span)
+        object.__setattr__(changed, "query_phase", self.query_phase)
+        object.__setattr__(changed, "guarded", self.guarded)
+        object.__setattr__(changed, "cells", _frozen(cells))
+        object.__setattr__(changed, "name", "")
+        object.__setattr__(changed, "note", "")
+        object.__setattr__(changed, "_id", [])
+        return changed
+
+    def _entering(self, neurons: np.ndarray) -> "Mask":
+        """Let neurons that were left out of `order` enter the model, last."""
+        missing = np.setdiff1d(neurons, self.order)
+        if not len(missing):
+            return self
+        return self._by_hand(order=np.concatenate([self.order, missing]))
 
     def show(self, neurons: Neurons, samples: Samples = slice(None)) -> "Mask":
         """Make cells visible to the predictor."""
@@ -151,7 +196,7 @@ class Mask:
         return self._by_hand(behavior=behavior)
 
     def _by_hand(self, **changes: object) -> "Mask":
-        return replace(self, name="", note="", _id=[], **changes)  # type: ignore[arg-type]
+        return replace(self, name="", note="", **changes)  # type: ignore[arg-type]
 
     # -- reading ----------------------------------------------------------------
     @property
@@ -180,6 +225,8 @@ class Mask:
                 repr(
                     (self.behavior, self.cuts, self.context_span, self.query_phase)
                 ).encode()
+                # a rule that removes nothing is the same mask
+                + np.packbits(asked_cells(self)).tobytes()
             )
             self._id.append(digest.hexdigest())
         return self._id[0]
@@ -200,6 +247,81 @@ class Mask:
 
 
 MIXED = 3
+TOKEN_SAMPLES, TOKEN_STRIDE = 10, 5
+GUARD_SAMPLES = 5
+
+
+def run_starts(visible: np.ndarray, cuts: tuple[int, ...]) -> np.ndarray:
+    """First sample of the visible run that each cell is in; -1 where not visible.
+
+    Runs are per neuron, maximal, and split at cuts. int16 (60, N).
+    """
+    starts = np.full(visible.shape, -1, np.int16)
+    current = np.full(visible.shape[1], -1, np.int16)
+    for sample, row in enumerate(visible):
+        if sample in cuts:
+            current = np.full_like(current, -1)
+        current = np.where(row, np.where(current < 0, sample, current), -1).astype(
+            np.int16
+        )
+        starts[sample] = current
+    return starts
+
+
+def token_starts(visible: np.ndarray, cuts: tuple[int, ...]) -> np.ndarray:
+    """Where response tokens begin: bool (51, N).
+
+    A run of at least 10 samples becomes tokens from its start with stride 5, and one
+    more aligned to its end where the stride does not reach it. Shorter runs give none.
+    """
+    starts = run_starts(visible, cuts)
+    n_places = len(visible) - TOKEN_SAMPLES + 1
+    first, last = starts[:n_places], starts[TOKEN_SAMPLES - 1 :]
+    fits = (first >= 0) & (first == last)
+    on_stride = (np.arange(n_places)[:, None] - first) % TOKEN_STRIDE == 0
+    after = np.full_like(first, -1)
+    after[:-1] = starts[TOKEN_SAMPLES:]
+    ends_run = after != first
+    return np.asarray(fits & (on_stride | ends_run))
+
+
+def seen_cells(mask: Mask) -> np.ndarray:
+    """Visible cells that reach the predictor, bool (60, P): not in too short runs."""
+    visible = mask.visible
+    starts = token_starts(visible, mask.cuts)
+    covered = np.zeros_like(visible)
+    for offset in range(TOKEN_SAMPLES):
+        covered[offset : offset + len(starts)] |= starts
+    entering = np.zeros(mask.n_neurons, bool)
+    entering[mask.order] = True
+    return covered & entering
+
+
+def asked_cells(mask: Mask) -> np.ndarray:
+    """Target cells that are predicted and scored, bool (60, P)."""
+    asked = mask.target
+    entering = np.zeros(mask.n_neurons, bool)
+    entering[mask.order] = True
+    asked &= entering
+    if mask.guarded:
+        visible = mask.visible
+        asked[:GUARD_SAMPLES] = False
+        for lag in range(1, GUARD_SAMPLES + 1):
+            asked[lag:] &= ~visible[:-lag]
+    return asked
+
+
+def _fill(
+    cells: np.ndarray, rows: np.ndarray, columns: np.ndarray, code: int
+) -> None:
+    """Set a block of cells; a boolean sweep beats an index list for many neurons."""
+    if len(columns) < 256:
+        cells[np.ix_(rows, columns)] = code
+        return
+    chosen = np.zeros(cells.shape[1], bool)
+    chosen[columns] = True
+    for row in rows:
+        np.copyto(cells[row], np.uint8(code), where=chosen)
 
 
 def _sample_rows(samples: Samples) -> np.ndarray:
