@@ -1,0 +1,662 @@
+"""OmniMouse: config and transformer, top to bottom (ICLR 2026; `spec` sections named).
+
+1. meta vector of the session and its animal (§4)
+2. response and behaviour tokens (§7), video tokens (§8)
+3. latents read the tokens once (encoder), then latents and video tokens go through
+   local and global self-attention blocks (§10, §11)
+4. queries read the result (decoder); linear readouts (§12)
+
+The net takes tensors and indices and gives tensors. It knows no file, no device, no
+mask and no loss. Parameter names are those of the released checkpoints.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from omnimouse_model.nets.attention import (
+    AttentionPlan,
+    CrossBlock,
+    Intervals,
+    Phases,
+    SelfBlock,
+    rotary_phases,
+)
+from omnimouse_model.nets.layout import Layout
+from omnimouse_model.nets.video import HieraConfig, VideoEncoder, hidden_size
+
+BEHAVIOR_SECONDS = 2.0
+VIDEO_TOKEN_FRAMES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class OmniMouseConfig:
+    """Everything that decides the computation; defaults are the released 5M model.
+
+    Times in samples are response samples. Names follow the official configuration
+    (spec §2). `hidden_video`, `ideal_times` and the encoder's `windows` are ours:
+    official checkpoints use "cut", False and "official".
+    """
+
+    d_model: int = 256
+    num_heads: int = 4
+    num_kv_heads: int | None = None
+    num_layers: int = 6
+    num_blocks: int = 1
+    local_to_global_ratio: tuple[int, int] | None = (5, 1)
+    d_embedding: int = 256
+    ffn_hidden_mult: float = 2.67
+    decoder_ffn_hidden_mult: float = 4.0
+    norm_eps: float = 1e-5
+    drop_path_rate: float = 0.0
+    use_global_nope: bool = False
+    per_modality_decoders: bool = False
+    always_use_animal_embeddings: bool = True
+    add_meta_to_embeddings: bool = True
+    add_meta_to_latents: bool = True
+    add_meta_to_video_feats: bool = False
+    add_exp_time_embedding: bool = False
+    max_recording_len_s: int = 18000
+    absolute_experiment_time_precision_s: float = 1.0
+    sample_rate_hz: float = 30.0
+    n_samples: int = 60
+    max_population_size: int = 4096
+    n_neurons_multiple_of: int | None = None
+    skip_n_samples: int = 5
+    interpolation_buffer: int = 5
+    response_window_samples: int = 10
+    response_stride_samples: int = 5
+    response_query_lookback_samples: int = 0
+    response_query_lookahead_samples: int | None = None
+    num_response_latent_groups: int = 640
+    response_latent_window_samples: int = 10
+    response_latent_stride_samples: int = 10
+    num_global_latents: int = 256
+    rope_base: float | None = None
+    rope_use_radians: bool = True
+    softplus_beta: float = 0.1
+    behavior_channels: int = 5
+    n_behavior_samples: int = 40
+    enable_fallback_sensorium_behavior: bool = False
+    poisson_eps: float = 1e-5
+    response_loss_clamp: float = 100.0
+    behavior_loss_clamp: float = 10.0
+    behavior_loss_factor: float = 0.1
+    hiera: HieraConfig = field(default_factory=HieraConfig)
+    hidden_video: Literal["cut", "blank"] = "cut"
+    ideal_times: bool = False
+
+    @property
+    def n_slots(self) -> int:
+        """Time slots that have latents of their own."""
+        span = self.n_samples - self.response_latent_window_samples
+        return -(-span // self.response_latent_stride_samples) + 1
+
+    @property
+    def query_lookahead(self) -> int:
+        """Samples that a query looks ahead of its first."""
+        return self.response_query_lookahead_samples or self.response_window_samples
+
+    def layer_is_local(self) -> tuple[bool, ...]:
+        """The local/global schedule: a prefix of local layers, then whole cycles."""
+        ratio = self.local_to_global_ratio
+        if ratio is None or 0 in ratio:
+            return (True,) * self.num_layers
+        n_local, n_global = ratio
+        cycle = (True,) * n_local + (False,) * n_global
+        prefix = (True,) * (self.num_layers % len(cycle))
+        return prefix + cycle * (self.num_layers // len(cycle))
+
+
+def _size(
+    layers: int, d: int, heads: int, ratio: tuple[int, int], stages: tuple[int, int]
+) -> OmniMouseConfig:
+    return OmniMouseConfig(
+        d_model=d,
+        num_heads=heads,
+        num_layers=layers,
+        local_to_global_ratio=ratio,
+        hiera=HieraConfig(stages=stages),
+    )
+
+
+SIZES: dict[str, OmniMouseConfig] = {
+    "1M": _size(2, 256, 4, (1, 1), (2, 2)),
+    "5M": _size(6, 256, 4, (5, 1), (2, 2)),
+    "20M": _size(6, 512, 8, (5, 1), (2, 8)),
+    "80M": _size(12, 768, 12, (5, 1), (2, 8)),
+    "300M": _size(24, 1024, 16, (5, 1), (2, 8)),
+}
+"""The released sizes (spec §2); the name counts the processor, not the total."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """What the net reads of one batch of windows of one session.
+
+    Attributes
+    ----------
+    session
+        Key of the session's embeddings.
+    neuron_ids
+        int64 (B, N): the population in its order, per item.
+    responses
+        float32 (B, 60, N): values in that order; only visible ones are read.
+    behavior
+        float32 (B, C, 40), read only when it is visible.
+    response_times, video_times
+        seconds since the first sample of each item, (B or 1, 60) each, CPU.
+    start_times
+        absolute seconds of the first sample (B,), for the experiment-time embedding.
+    """
+
+    session: str
+    neuron_ids: Int[Tensor, "batch neuron"]
+    responses: Float[Tensor, "batch sample neuron"]
+    behavior: Float[Tensor, "batch channel time"] | None
+    response_times: Tensor
+    video_times: Tensor
+    start_times: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The encoded context that queries read, and what the parity tests look at."""
+
+    meta: Tensor
+    neuron_vectors: Tensor
+    tokens: Tensor
+    latents_start: Tensor
+    latents: Tensor
+    video_tokens: Tensor | None
+    processed: Tensor
+    keys: tuple[tuple[Tensor, Tensor], ...]
+    intervals: Intervals
+    encoder_plan: AttentionPlan | None
+    processor_plan: AttentionPlan
+    sample_phases: Phases
+
+
+class SessionParameters(nn.Module):
+    """One session's vectors: itself, its neurons, their biases."""
+
+    def __init__(self, n_neurons: int, d_embedding: int) -> None:
+        super().__init__()
+        self._session_embedding = nn.Parameter(torch.zeros(d_embedding))
+        self._neuron_embeddings = nn.Embedding(n_neurons, d_embedding)
+        self._neuron_biases = nn.Parameter(torch.zeros(n_neurons, 1))
+
+    @property
+    def n_neurons(self) -> int:
+        """Neurons of the session."""
+        return self._neuron_embeddings.num_embeddings
+
+    @property
+    def vector(self) -> Tensor:
+        """The session's own vector (e,)."""
+        return self._session_embedding
+
+    def neurons(self, ids: Tensor) -> Tensor:
+        """Neuron vectors (…, e)."""
+        out: Tensor = self._neuron_embeddings(ids)
+        return out
+
+    def biases(self, ids: Tensor) -> Tensor:
+        """Readout biases of neurons (…, 1)."""
+        return self._neuron_biases[ids]
+
+
+class _AnimalParameters(nn.Module):
+    def __init__(self, animals: tuple[str, ...], d_embedding: int) -> None:
+        super().__init__()
+        self._animal_embeddings = nn.ParameterDict(
+            {animal: nn.Parameter(torch.zeros(d_embedding)) for animal in animals}
+        )
+
+    def vector(self, animal: str) -> Tensor:
+        out: Tensor = self._animal_embeddings[animal]
+        return out
+
+
+class _ExperimentTime(nn.Module):
+    """Sinusoids of the time since the start of the recording (§4; off by default)."""
+
+    def __init__(self, length: int, dim: int) -> None:
+        super().__init__()
+        position = torch.arange(length)[:, None]
+        rate = torch.exp(
+            torch.arange(0, dim, 2) * (-torch.log(torch.tensor(1e5)) / dim)
+        )
+        table = torch.zeros(length, dim)
+        table[:, 0::2] = torch.sin(position * rate)
+        table[:, 1::2] = torch.cos(position * rate)
+        self.register_buffer("positional_embeddings", table)
+        self.positional_embeddings: Tensor
+
+
+class _Latents(nn.Module):
+    """Slot latents (one table, shared over slots) and the global registers (§7)."""
+
+    def __init__(self, config: OmniMouseConfig) -> None:
+        super().__init__()
+        groups, registers = config.num_response_latent_groups, config.num_global_latents
+        slots, rate = config.n_slots, config.sample_rate_hz
+        self.groups, self.registers = groups, registers
+        self._latent_embeddings = nn.Embedding(groups + registers, config.d_model)
+        slot_times = torch.arange(slots) * (
+            config.response_latent_stride_samples / rate
+        )
+        length = config.response_latent_window_samples / rate
+        self.register_buffer(
+            "_latent_ids",
+            torch.cat(
+                [torch.arange(groups).repeat(slots), groups + torch.arange(registers)]
+            ),
+        )
+        self.register_buffer(
+            "_latent_timestamps",
+            torch.cat([slot_times.repeat_interleave(groups), torch.zeros(registers)]),
+        )
+        self.register_buffer(
+            "_latent_window_sizes",
+            torch.cat(
+                [
+                    torch.full((slots * groups,), length),
+                    torch.full((registers,), BEHAVIOR_SECONDS),
+                ]
+            ),
+        )
+        self._latent_ids: Tensor
+        self._latent_timestamps: Tensor
+        self._latent_window_sizes: Tensor
+
+    def select(
+        self, span: tuple[int, int], rate: float
+    ) -> tuple[Tensor, Tensor, Intervals]:
+        """Vectors (L, d), timestamps (L,) and intervals of the latents in a span."""
+        times = self._latent_timestamps
+        start = span[0] / rate
+        stop = start + (span[1] - span[0]) / rate
+        kept = (times >= start) & (times < stop)
+        kept[-self.registers :] = True
+        ids, times = self._latent_ids[kept], times[kept]
+        sizes = self._latent_window_sizes[kept]
+        slots = (len(ids) - self.registers) // self.groups
+        first = [slot * self.groups for slot in range(slots)] + [slots * self.groups]
+        starts = times[first].cpu()
+        intervals = Intervals(
+            starts,
+            starts + sizes[first].cpu(),
+            (self.groups,) * slots + (self.registers,),
+        )
+        return self._latent_embeddings(ids), times, intervals
+
+
+class _ResponseFeatures(nn.Module):
+    """A 10-sample window of one neuron to a token (a strided convolution)."""
+
+    def __init__(self, config: OmniMouseConfig) -> None:
+        super().__init__()
+        self._feature_proj = nn.Conv1d(
+            1,
+            config.d_model,
+            config.response_window_samples,
+            config.response_stride_samples,
+        )
+
+    def forward(
+        self, responses: Float[Tensor, "batch sample neuron"], layout: Layout
+    ) -> Float[Tensor, "batch token dim"]:
+        """Tokens at the layout's (sample, neuron) places."""
+        kernel: Tensor = self._feature_proj.weight[:, 0]
+        windows = responses.unfold(1, kernel.shape[1], 1)
+        windows = windows[:, layout.token_samples, layout.token_neurons]
+        return F.linear(windows, kernel, self._feature_proj.bias)
+
+
+class _Rotary(nn.Module):
+    def __init__(self, config: OmniMouseConfig) -> None:
+        super().__init__()
+        head_dim = config.d_model // config.num_heads
+        base = config.rope_base or 2000.0
+        pairs = torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim
+        scale = 2 * torch.pi if config.rope_use_radians else 1.0
+        self.register_buffer("inv_freq", scale / 0.001 * base**-pairs)
+        self.inv_freq: Tensor
+
+
+class OmniMouse(nn.Module):
+    """The transformer for a set of sessions.
+
+    Parameters
+    ----------
+    config
+        Architecture.
+    sessions
+        session key -> number of neurons; keys must not contain ".".
+    animals
+        session key -> animal id.
+    """
+
+    def __init__(
+        self,
+        config: OmniMouseConfig,
+        sessions: dict[str, int],
+        animals: dict[str, str],
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.animals = dict(animals)
+        d, e = config.d_model, config.d_embedding
+        self.behavior_channel_embeddings = nn.Parameter(
+            torch.zeros(config.behavior_channels, d)
+        )
+        self.missing_modality_embeddings = nn.Parameter(torch.zeros(3, d))
+        self.behavior_readout_proj = nn.Parameter(
+            torch.zeros(config.behavior_channels, config.n_behavior_samples, d)
+        )
+        self.register_buffer(
+            "behavior_timestamps", torch.zeros(config.behavior_channels)
+        )
+        self.sess_params = nn.ModuleDict(
+            {key: SessionParameters(n, e) for key, n in sessions.items()}
+        )
+        self.animal_params = _AnimalParameters(
+            tuple(dict.fromkeys(animals.values())), e
+        )
+        self.sess_to_model_proj = nn.Linear(e, d)
+        self.neuron_to_model_proj = nn.Linear(e, d)
+        self.animal_to_model_proj = nn.Linear(e, d)
+        self.exp_time_to_model_proj = nn.Linear(e, d)
+        self.exp_time_embedding = _ExperimentTime(
+            int(
+                config.max_recording_len_s / config.absolute_experiment_time_precision_s
+            ),
+            e,
+        )
+        self.response_latent_embedding = _Latents(config)
+        self.response_featx = _ResponseFeatures(config)
+        self.response_readout_proj = nn.Linear(
+            d, config.response_stride_samples, bias=False
+        )
+        self.hiera = VideoEncoder(config.hiera, d)
+        self.behavior_featx = nn.Linear(config.n_behavior_samples, d)
+        self.rotary_emb = _Rotary(config)
+        heads = (config.num_heads, config.num_kv_heads or config.num_heads)
+        hidden = hidden_size(d, config.ffn_hidden_mult)
+        eps = config.norm_eps
+        self.enc = CrossBlock(d, *heads, hidden, eps)
+        self.proc = nn.ModuleList(
+            SelfBlock(d, *heads, hidden, eps) for _ in range(config.num_layers)
+        )
+        self.decs = nn.ModuleList(
+            CrossBlock(d, *heads, hidden_size(d, config.decoder_ffn_hidden_mult), eps)
+            for _ in range(2 if config.per_modality_decoders else 1)
+        )
+        rates = np.linspace(0, config.drop_path_rate, config.num_layers).tolist()
+        for block, rate in zip(self.proc, rates, strict=True):
+            block.drop_path.rate = rate
+
+    # -- 1. who -----------------------------------------------------------------
+    def session(self, key: str) -> SessionParameters:
+        """One session's parameters."""
+        module = self.sess_params[key]
+        assert isinstance(module, SessionParameters)
+        return module
+
+    def meta_vector(
+        self, key: str, start_times: Tensor | None = None
+    ) -> Float[Tensor, "batch dim"]:
+        """Session and animal, projected and summed; (1, d), or (B, d) with time."""
+        meta = self.sess_to_model_proj(self.session(key).vector)
+        counts = list(self.animals.values())
+        several = len(counts) > len(set(counts))
+        if self.config.always_use_animal_embeddings or several:
+            meta = meta + self.animal_to_model_proj(
+                self.animal_params.vector(self.animals[key])
+            )
+        if not self.config.add_exp_time_embedding:
+            return meta[None]
+        if start_times is None:
+            raise ValueError("This config needs Clip.start_times.")
+        row = start_times / self.config.absolute_experiment_time_precision_s
+        table = self.exp_time_embedding.positional_embeddings
+        return meta + self.exp_time_to_model_proj(table[row.long()])
+
+    # -- 2. tokens --------------------------------------------------------------
+    def encode_video(
+        self, video: Float[Tensor, "batch 1 frame height width"], layout: Layout
+    ) -> Float[Tensor, "batch step token dim"]:
+        """Video tokens of the layout's visible steps.
+
+        With `hidden_video="blank"` hidden frames are zero before the encoder, and
+        cannot inform the result; with "cut" they can (spec §8).
+        """
+        if self.config.hidden_video == "blank" and not layout.all_steps:
+            video = video * layout.frames.to(video)[:, None, None]
+        return self.hiera(video, None if layout.all_steps else layout.video_steps)
+
+    def _tokens(
+        self, clip: Clip, layout: Layout, meta: Tensor, neurons: Tensor
+    ) -> Tensor:
+        parts = []
+        if len(layout.token_neurons):
+            values = self.response_featx(clip.responses, layout)
+            parts.append(values + neurons[:, layout.token_neurons])
+        if layout.behavior == "visible":
+            if clip.behavior is None:
+                raise ValueError(f"Session {clip.session!r} has no behaviour to show.")
+            parts.append(
+                self.behavior_featx(clip.behavior) + self._channel_vectors(meta)
+            )
+        if not parts:
+            return neurons[:, :0]
+        return torch.cat(parts, dim=1)
+
+    def _channel_vectors(self, meta: Tensor) -> Tensor:
+        if not self.config.add_meta_to_embeddings:
+            return self.behavior_channel_embeddings[None]
+        return self.behavior_channel_embeddings + meta[:, None]
+
+    def _neuron_vectors(self, clip: Clip, meta: Tensor) -> Tensor:
+        vectors: Tensor = self.neuron_to_model_proj(
+            self.session(clip.session).neurons(clip.neuron_ids)
+        )
+        if self.config.add_meta_to_embeddings:
+            vectors = vectors + meta[:, None]
+        return vectors
+
+    # -- 3. context -------------------------------------------------------------
+    def encode(
+        self,
+        clip: Clip,
+        layout: Layout,
+        video_tokens: Float[Tensor, "batch step token dim"] | None,
+    ) -> Context:
+        """Everything that does not depend on which queries are asked."""
+        config, batch = self.config, len(clip.neuron_ids)
+        meta = self.meta_vector(clip.session, clip.start_times)
+        neurons = self._neuron_vectors(clip, meta)
+        tokens = self._tokens(clip, layout, meta, neurons)
+        latent_vectors, latent_times, latent_intervals = (
+            self.response_latent_embedding.select(
+                layout.context_span, config.sample_rate_hz
+            )
+        )
+        start = self._latents_start(latent_vectors, layout, meta)
+        sample_phases = self._phases(clip.response_times)
+        latent_phases = self._phases(latent_times[None])
+        latents = start.expand(batch, -1, -1)
+        encoder_plan = None
+        has_tokens = tokens.shape[1] > 0
+        if config.enable_fallback_sensorium_behavior:
+            has_tokens = not layout.responses_missing
+        if has_tokens:
+            encoder_plan = self._plan(
+                latent_intervals, self._token_intervals(clip, layout)
+            )
+            keys = self.enc.keys(tokens, self._token_phases(sample_phases, layout))
+            latents = self.enc(latents, latent_phases, keys, encoder_plan)
+        x, intervals, phases, flat_video = self._sequence(
+            clip, layout, latents, latent_intervals, latent_phases, video_tokens, meta
+        )
+        processor_plan = self._plan(intervals, intervals)
+        x = self._process(x, phases, processor_plan)
+        return Context(
+            meta=meta,
+            neuron_vectors=neurons,
+            tokens=tokens,
+            latents_start=start,
+            latents=latents,
+            video_tokens=flat_video,
+            processed=x,
+            keys=tuple(decoder.keys(x, phases) for decoder in self._decoders()),
+            intervals=intervals,
+            encoder_plan=encoder_plan,
+            processor_plan=processor_plan,
+            sample_phases=sample_phases,
+        )
+
+    def _decoders(self) -> list[CrossBlock]:
+        return [block for block in self.decs if isinstance(block, CrossBlock)]
+
+    def _latents_start(self, vectors: Tensor, layout: Layout, meta: Tensor) -> Tensor:
+        start = vectors[None]
+        if self.config.add_meta_to_latents:
+            start = start + meta[:, None]
+        missing = (
+            layout.responses_missing,
+            layout.video_missing,
+            layout.behavior != "visible",
+        )
+        for row, is_missing in enumerate(missing):
+            if is_missing:
+                start = start + self.missing_modality_embeddings[row]
+        return start
+
+    def _sequence(
+        self,
+        clip: Clip,
+        layout: Layout,
+        latents: Tensor,
+        latent_intervals: Intervals,
+        latent_phases: Phases,
+        video_tokens: Tensor | None,
+        meta: Tensor,
+    ) -> tuple[Tensor, Intervals, Phases, Tensor | None]:
+        """[latents, video tokens] with their intervals and phases."""
+        if video_tokens is None or not len(layout.video_steps):
+            return latents, latent_intervals, latent_phases, None
+        per_step = video_tokens.shape[2]
+        flat = video_tokens.flatten(1, 2)
+        if self.config.add_meta_to_video_feats:
+            flat = flat + meta[:, None]
+        step_times = clip.video_times[:, layout.video_steps.cpu()]
+        starts = step_times[0]
+        length = VIDEO_TOKEN_FRAMES / self.config.sample_rate_hz
+        intervals = Intervals.join(
+            [
+                latent_intervals,
+                Intervals(starts, starts + length, (per_step,) * len(starts)),
+            ]
+        )
+        rows = torch.arange(len(starts), device=flat.device).repeat_interleave(per_step)
+        phases = Phases.join([latent_phases, self._phases(step_times).take(rows)])
+        flat = flat.expand(len(latents), -1, -1)
+        return torch.cat([latents, flat], dim=1), intervals, phases, flat
+
+    def _process(self, x: Tensor, phases: Phases, local: AttentionPlan) -> Tensor:
+        for _ in range(self.config.num_blocks):
+            for block, is_local in zip(
+                self.proc, self.config.layer_is_local(), strict=True
+            ):
+                skips_rotary = self.config.use_global_nope and not is_local
+                x = block(
+                    x, None if skips_rotary else phases, local if is_local else None
+                )
+        return x
+
+    # -- 4. answers -------------------------------------------------------------
+    def decode_responses(
+        self, clip: Clip, layout: Layout, context: Context
+    ) -> tuple[Float[Tensor, "batch query sample"], Tensor]:
+        """Rates (B, Q, 5) of the layout's queries, and the decoder's output."""
+        queries = context.neuron_vectors[:, layout.query_neurons]
+        phases = context.sample_phases.take(layout.query_samples)
+        plan = self._plan(self._query_intervals(clip, layout), context.intervals)
+        hidden = self._decoders()[0](queries, phases, context.keys[0], plan)
+        logits = self.response_readout_proj(hidden)
+        biases = self.session(clip.session).biases(clip.neuron_ids)
+        logits = logits + biases[:, layout.query_neurons]
+        rates = F.softplus(logits.float(), beta=self.config.softplus_beta, threshold=20)
+        return rates, hidden
+
+    def decode_behavior(
+        self, context: Context
+    ) -> tuple[Float[Tensor, "batch channel time"], Tensor]:
+        """Behaviour (B, C, 40), and the decoder's output."""
+        batch = len(context.neuron_vectors)
+        queries = self._channel_vectors(context.meta).expand(batch, -1, -1)
+        phases = self._phases(self.behavior_timestamps[None])
+        hidden = self._decoders()[-1](queries, phases, context.keys[-1], None)
+        out = torch.einsum(
+            "bkd,ksd->bks", hidden.float(), self.behavior_readout_proj.float()
+        )
+        return out, hidden
+
+    # -- times ------------------------------------------------------------------
+    def _phases(self, times: Tensor) -> Phases:
+        frequencies = self.rotary_emb.inv_freq
+        return rotary_phases(times.to(frequencies.device), frequencies)
+
+    def _plan(self, queries: Intervals, keys: Intervals) -> AttentionPlan:
+        if self.config.ideal_times:
+            queries, keys = queries.ideal(), keys.ideal()
+        return AttentionPlan.between(queries, keys)
+
+    def _token_phases(self, samples: Phases, layout: Layout) -> Phases:
+        phases = samples.take(layout.token_samples)
+        if layout.behavior != "visible":
+            return phases
+        return Phases.join([phases, self._phases(self.behavior_timestamps[None])])
+
+    def _token_intervals(self, clip: Clip, layout: Layout) -> Intervals:
+        length = self.config.response_window_samples / self.config.sample_rate_hz
+        parts = [_run_intervals(clip, layout.token_runs, 0.0, length)]
+        if layout.behavior == "visible":
+            parts.append(
+                Intervals(
+                    torch.zeros(1),
+                    torch.full((1,), BEHAVIOR_SECONDS),
+                    (self.config.behavior_channels,),
+                )
+            )
+        return Intervals.join(parts)
+
+    def _query_intervals(self, clip: Clip, layout: Layout) -> Intervals:
+        rate = self.config.sample_rate_hz
+        back = self.config.response_query_lookback_samples / rate
+        return _run_intervals(
+            clip, layout.query_runs, back, self.config.query_lookahead / rate
+        )
+
+    def query_plan(
+        self, clip: Clip, layout: Layout, context: Context
+    ) -> tuple[Intervals, AttentionPlan]:
+        """Intervals of the response queries and the plan they are answered under."""
+        intervals = self._query_intervals(clip, layout)
+        return intervals, self._plan(intervals, context.intervals)
+
+
+def _run_intervals(
+    clip: Clip, runs: tuple[tuple[int, int], ...], back: float, ahead: float
+) -> Intervals:
+    """Intervals [t - back, t + ahead) of runs that start at given samples."""
+    times = clip.response_times[0].cpu()[[sample for sample, _ in runs]]
+    starts = times - back if back else times
+    return Intervals(starts, times + ahead, tuple(count for _, count in runs))

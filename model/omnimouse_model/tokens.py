@@ -1,0 +1,143 @@
+"""Window and mask to what the net reads: the one place that knows both.
+
+Here arrays change from the project's order (time, neuron) to the net's, strategies
+and free-form masks become the same index layout, and seconds become the phases and
+intervals that the net compares.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from omnimouse_model.data.windows import Window
+from omnimouse_model.masks import Mask, asked_cells, token_starts
+from omnimouse_model.nets.layout import Layout
+from omnimouse_model.nets.omnimouse import Clip, OmniMouseConfig
+
+QUERY_SAMPLES = 5
+
+
+def layout_from_mask(mask: Mask) -> Layout:
+    """Tokens, queries and video steps of a mask, sorted by sample, then order."""
+    tokens = token_starts(mask.visible[:, mask.order], mask.cuts)
+    token_samples, token_neurons = np.nonzero(tokens)
+    query_samples, query_neurons = np.nonzero(query_starts(mask))
+    return Layout(
+        token_neurons=torch.from_numpy(token_neurons),
+        token_samples=torch.from_numpy(token_samples),
+        query_neurons=torch.from_numpy(query_neurons),
+        query_samples=torch.from_numpy(query_samples),
+        token_runs=_runs(token_samples),
+        query_runs=_runs(query_samples),
+        video_steps=torch.from_numpy(
+            np.flatnonzero(mask.frames.reshape(-1, 2).all(axis=1))
+        ),
+        frames=torch.from_numpy(mask.frames.copy()),
+        behavior=mask.behavior,
+        context_span=mask.context_span,
+        n_neurons=len(mask.order),
+    )
+
+
+def query_starts(mask: Mask) -> np.ndarray:
+    """Where 5-sample queries begin: bool (60, N), columns in the mask's order."""
+    asked = asked_cells(mask)[:, mask.order]
+    starts = np.zeros_like(asked)
+    for start in range(mask.query_phase, len(asked), QUERY_SAMPLES):
+        starts[start] = asked[start : start + QUERY_SAMPLES].any(axis=0)
+    return starts
+
+
+def _runs(samples: np.ndarray) -> tuple[tuple[int, int], ...]:
+    values, counts = np.unique(samples, return_counts=True)
+    return tuple((int(v), int(c)) for v, c in zip(values, counts, strict=True))
+
+
+def clip_from_windows(
+    windows: Sequence[Window],
+    masks: Sequence[Mask],
+    config: OmniMouseConfig,
+    session: str,
+    device: torch.device | str = "cpu",
+) -> Clip:
+    """Stack windows of one session, each with its own neuron order.
+
+    The masks must share one layout. Values that the masks withhold are zeroed here,
+    so that nothing downstream can read them.
+    """
+    orders = np.stack([mask.order for mask in masks])
+    responses = np.stack(
+        [
+            np.where(m.visible, w.responses, 0)[:, m.order]
+            for w, m in zip(windows, masks, strict=True)
+        ]
+    )
+    behavior = None
+    if masks[0].behavior == "visible":
+        behavior = torch.from_numpy(np.stack([w.behavior.T for w in windows])).to(
+            device
+        )
+    response_times, video_times, starts = clip_times(
+        [w.timestamps["responses"] for w in windows],
+        [w.timestamps["screen"] for w in windows],
+        config,
+    )
+    return Clip(
+        session=session,
+        neuron_ids=torch.from_numpy(orders).to(device),
+        responses=torch.from_numpy(responses).to(device),
+        behavior=behavior,
+        response_times=response_times,
+        video_times=video_times,
+        start_times=starts.to(device),
+    )
+
+
+def clip_times(
+    responses: Sequence[np.ndarray],
+    screen: Sequence[np.ndarray],
+    config: OmniMouseConfig,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Relative response times (B, 60), video step times (B, 30), absolute starts.
+
+    Official checkpoints keep the recorded float32 noise (spec §10). With
+    `ideal_times` samples sit exactly on the grid, and one row serves every item.
+    """
+    absolute = torch.from_numpy(np.stack(responses))
+    if config.ideal_times:
+        ideal = torch.arange(config.n_samples)[None] / config.sample_rate_hz
+        return ideal, video_step_times(ideal), absolute[:, 0]
+    frames = torch.from_numpy(np.stack(screen))
+    relative = absolute - absolute.amin(dim=1, keepdim=True)
+    frames = frames - frames.amin(dim=1, keepdim=True)
+    return relative, video_step_times(frames), absolute[:, 0]
+
+
+def video_step_times(frame_times: Tensor) -> Tensor:
+    """Times of the video encoder's steps: frames 3, 5, …, 59, 59 (spec §8)."""
+    last = frame_times.shape[1] - 1
+    return frame_times[:, torch.arange(3, last + 5, 2).clamp(max=last)]
+
+
+def labels_from_responses(responses: Tensor, layout: Layout) -> Tensor:
+    """Targets (B, Q, 5) of a layout's queries, from (B, 60, N) in the clip's order."""
+    windows = responses.unfold(1, QUERY_SAMPLES, 1)
+    return windows[:, layout.query_samples, layout.query_neurons]
+
+
+def place_predictions(
+    rates: Tensor, layout: Layout, mask: Mask, columns: np.ndarray
+) -> np.ndarray:
+    """Rates (Q, 5) of one item to float32 (60, n), NaN where not asked.
+
+    `columns` are the session's neuron indices to return, in the wanted order.
+    """
+    n_total = mask.n_neurons
+    placed = np.full((len(mask.cells), n_total), np.nan, np.float32)
+    neurons = mask.order[layout.query_neurons.cpu().numpy()]
+    samples = layout.query_samples.cpu().numpy()[:, None] + np.arange(QUERY_SAMPLES)
+    placed[samples, neurons[:, None]] = rates.float().cpu().numpy()
+    placed[~asked_cells(mask)] = np.nan
+    return placed[:, columns]

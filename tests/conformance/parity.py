@@ -1,0 +1,267 @@
+"""Compare the model with a folder of official outputs, case by case.
+
+usage: python -m tests.conformance.parity DIR
+
+DIR has the form of the parity fixtures: config, weights with official names, inputs,
+cases and expected outputs. Prints one line per case and exits non-zero where an
+output is out of tolerance or an error case is not refused as it should be.
+"""
+
+import builtins
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from omnimouse_model.masks import Mask
+from omnimouse_model.nets.attention import Intervals
+from omnimouse_model.nets.checkpoint import Checkpoint, config_from_official
+from omnimouse_model.nets.layout import Layout
+from omnimouse_model.nets.losses import behavior_loss, poisson_loss
+from omnimouse_model.nets.omnimouse import Clip, Context, OmniMouse
+from omnimouse_model.strategies import Strategy
+from omnimouse_model.tokens import (
+    labels_from_responses,
+    layout_from_mask,
+    video_step_times,
+)
+
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A parity folder, read."""
+
+    folder: Path
+    net: OmniMouse
+    inputs: dict[str, Tensor]
+    session_map: dict[str, dict[str, Any]]
+    cases: list[dict[str, Any]]
+    error_cases: list[dict[str, Any]]
+
+
+def read_reference(folder: Path) -> Reference:
+    """Build the net strictly from the folder's config and weights."""
+    facts = json.loads((folder / "config.json").read_text())
+    cases = json.loads((folder / "cases.json").read_text())
+    session_map = facts["session_map"]
+    checkpoint = Checkpoint(
+        config=config_from_official(facts["model"]),
+        state=load_file(folder / "state_dict.safetensors"),
+        sessions={k: v["n_neurons"] for k, v in session_map.items()},
+        animals={k: str(v["animal_id"]) for k, v in session_map.items()},
+        source=str(folder),
+    )
+    return Reference(
+        folder=folder,
+        net=checkpoint.build(),
+        inputs=load_file(folder / "inputs.safetensors"),
+        session_map=session_map,
+        cases=cases["cases"],
+        error_cases=cases.get("error_cases", []),
+    )
+
+
+def case_orders(reference: Reference, case: dict[str, Any]) -> np.ndarray:
+    """The neuron order of each batch item, (B, N)."""
+    key = case["session"]
+    if case["neuron_order"] != "identity":
+        return reference.inputs[case["neuron_order"]].numpy()
+    batch, _, n = reference.inputs[f"{key}.responses"].shape
+    return np.tile(np.arange(n), (batch, 1))
+
+
+def case_masks(reference: Reference, case: dict[str, Any]) -> list[Mask]:
+    """The strategy's mask for each batch item."""
+    strategy = Strategy(**case.get("masking", {}))
+    n = reference.session_map[case["session"]]["n_neurons"]
+    return [strategy.to_mask(n, order) for order in case_orders(reference, case)]
+
+
+def case_clip(reference: Reference, key: str, orders: np.ndarray) -> Clip:
+    """The reference inputs in the net's layout, official clock noise and all."""
+    inputs = reference.inputs
+    ids = torch.from_numpy(orders)
+    responses = inputs[f"{key}.responses"].float()
+    behavior = torch.cat(
+        [inputs[f"{key}.eye_tracker"], inputs[f"{key}.treadmill"]], dim=-1
+    ).float()
+    absolute = inputs[f"{key}.timestamps.responses"]
+    screen = inputs[f"{key}.timestamps.screen"]
+    return Clip(
+        session=key,
+        neuron_ids=ids,
+        responses=torch.gather(
+            responses, 2, ids[:, None].expand(-1, responses.shape[1], -1)
+        ),
+        behavior=behavior.transpose(1, 2),
+        response_times=absolute - absolute.amin(dim=1, keepdim=True),
+        video_times=video_step_times(screen - screen.amin(dim=1, keepdim=True)),
+        start_times=absolute[:, 0],
+    )
+
+
+def run_case(reference: Reference, case: dict[str, Any]) -> dict[str, Tensor]:
+    """Every tensor of the fixture's list that this case has."""
+    net, key = reference.net, case["session"]
+    layout = layout_from_mask(case_masks(reference, case)[0])
+    clip = case_clip(reference, key, case_orders(reference, case))
+    video = None
+    if not layout.video_missing:
+        video = net.encode_video(reference.inputs[f"{key}.screen"].float(), layout)
+    context = net.encode(clip, layout, video)
+    found = _intermediates(clip, layout, context)
+    losses, plans, hidden = [], [], []
+    if len(layout.query_neurons):
+        rates, queries = net.decode_responses(clip, layout, context)
+        labels = labels_from_responses(clip.responses, layout)
+        found |= _response_outputs(clip, layout, rates, labels)
+        config = net.config
+        loss = poisson_loss(
+            rates, labels, config.poisson_eps, config.response_loss_clamp
+        )
+        found["response_loss"] = loss[None]
+        losses.append(loss)
+        hidden.append(queries)
+        plans.append(net.query_plan(clip, layout, context)[1].row_counts())
+    if layout.behavior == "target":
+        predicted, queries = net.decode_behavior(context)
+        assert clip.behavior is not None
+        loss = behavior_loss(predicted, clip.behavior, net.config.behavior_loss_clamp)
+        found |= {"behavior_preds": predicted, "behavior_loss": loss[None]}
+        losses.append(net.config.behavior_loss_factor * loss)
+        hidden.append(queries)
+        everything = context.processed.shape[1]
+        plans.append(torch.full((queries.shape[1],), everything, dtype=torch.int32))
+    found["decoder_out.first32"] = torch.cat(hidden, dim=1)[:, :32]
+    found["decoder_mask.row_count"] = torch.cat(plans)
+    found["loss"] = torch.stack(losses).sum()[None]
+    return found
+
+
+def _intermediates(clip: Clip, layout: Layout, context: Context) -> dict[str, Tensor]:
+    n_latents = context.latents.shape[1]
+    found = {
+        "meta_embedding": context.meta[0],
+        "encoder_tokens.first16": context.tokens[:, :16],
+        "latents_init": context.latents_start[:1],
+        "latents_encoded": context.latents,
+        "processor_out.latents": context.processed[:, :n_latents],
+        "processor_mask.row_count": context.processor_plan.row_counts(),
+    }
+    if context.encoder_plan is not None:
+        found["encoder_mask"] = context.encoder_plan.dense().to(torch.uint8)
+        found["encoder_mask.row_count"] = context.encoder_plan.row_counts()
+    if context.video_tokens is not None:
+        per_step = context.video_tokens.shape[1] // len(layout.video_steps)
+        times = clip.video_times[0, layout.video_steps]
+        found["video_tokens"] = context.video_tokens
+        found["processor_out.video"] = context.processed[:, n_latents:]
+        found["video_timestamps.item0"] = times.repeat_interleave(per_step)
+    return found
+
+
+def _response_outputs(
+    clip: Clip, layout: Layout, rates: Tensor, labels: Tensor
+) -> dict[str, Tensor]:
+    """Flatten (time, neuron, 5 samples) blocks in the official order."""
+    batch = len(rates)
+    positions = layout.query_samples[:, None] + torch.arange(rates.shape[2])
+    ids = clip.neuron_ids[:, layout.query_neurons, None].expand(-1, -1, rates.shape[2])
+    flat = positions.flatten()
+    return {
+        "response_preds": rates.flatten(1),
+        "response_labels": labels.flatten(1),
+        "response_positions": flat.expand(batch, -1).to(torch.int32),
+        "response_neuron_ids": ids.flatten(1).to(torch.int32),
+        "response_timestamps": clip.response_times[:, flat],
+    }
+
+
+def largest_errors(
+    found: dict[str, Tensor], expected: dict[str, Tensor]
+) -> dict[str, float]:
+    """Largest absolute error per expected tensor; infinite for a wrong shape."""
+    return {
+        name: _error(_lookup(found, name), value) for name, value in expected.items()
+    }
+
+
+def _lookup(found: dict[str, Tensor], name: str) -> Tensor | None:
+    if name in found:
+        return found[name]
+    every = re.fullmatch(r"(.+?)(?:\.|_)every(\d+)", name)
+    if every and every.group(1) in found:
+        return found[every.group(1)][:, :: int(every.group(2))]
+    return None
+
+
+def _error(found: Tensor | None, expected: Tensor) -> float:
+    if found is None or found.shape != expected.shape:
+        return float("inf")
+    if not expected.numel():
+        return 0.0
+    if not expected.is_floating_point():
+        return 0.0 if torch.equal(found.to(expected.dtype), expected) else float("inf")
+    return float((found.double() - expected.double()).abs().nan_to_num(1e9).max())
+
+
+def refused_as(reference: Reference, case: dict[str, Any]) -> str:
+    """ "" if an error case raises what it should, else what happened."""
+    wanted: type[BaseException] = getattr(builtins, case["error_type"])
+    stage = "construct"
+    try:
+        strategy = Strategy(**case.get("masking", {}))
+        stage = "forward"
+        n = reference.session_map[case["session"]]["n_neurons"]
+        strategy.to_mask(n, case_orders(reference, case)[0])
+    except Exception as error:  # the point is which error it is
+        if stage != case["raised_at"]:
+            return f"raised at {stage}, not {case['raised_at']}"
+        other = AssertionError if wanted is ValueError else None
+        if isinstance(error, wanted) and not (other and isinstance(error, other)):
+            return ""
+        return f"raised {type(error).__name__}, not {case['error_type']}"
+    return "was not refused"
+
+
+def main(arguments: list[str]) -> int:
+    """Check every case of a folder."""
+    if len(arguments) != 1:
+        print(__doc__)
+        return 2
+    reference = read_reference(Path(arguments[0]))
+    failed = 0
+    for case in reference.cases:
+        with torch.no_grad():
+            found = run_case(reference, case)
+        expected = load_file(reference.folder / case["expected"])
+        errors = largest_errors(found, expected)
+        worst = max(errors, key=lambda name: errors[name])
+        good = errors[worst] <= TOLERANCE
+        failed += not good
+        print(
+            f"{'ok  ' if good else 'FAIL'} {case['name']:45s} "
+            f"{errors[worst]:.2e} in {worst} ({len(errors)} tensors)"
+        )
+    for case in reference.error_cases:
+        problem = refused_as(reference, case)
+        failed += bool(problem)
+        print(
+            f"{'FAIL' if problem else 'ok  '} {case['name']:45s} "
+            f"{problem or case['error_type']}"
+        )
+    print(f"{failed} failed" if failed else "all cases agree")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
