@@ -1,6 +1,50 @@
-"""Panels for any Qt window; they know no napari.
+"""Qt panels: each takes a Controller, none knows napari.
 
-qtpy is imported here, first: pyqtgraph takes whatever binding is already loaded.
+qtpy is imported first, here, so that pyqtgraph takes the binding qtpy has chosen.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 import qtpy as qtpy
+
+if TYPE_CHECKING:
+    from omnimouse_widgets.qt.behavior import BehaviorPanel as BehaviorPanel
+    from omnimouse_widgets.qt.control import ControlPanel as ControlPanel
+    from omnimouse_widgets.qt.hop import qt_post as qt_post
+    from omnimouse_widgets.qt.neurons import NeuronsPanel as NeuronsPanel
+    from omnimouse_widgets.qt.overview import TimePanel as TimePanel
+    from omnimouse_widgets.qt.playback import Playback as Playback
+    from omnimouse_widgets.qt.raster import RasterPanel as RasterPanel
+    from omnimouse_widgets.qt.stimulus import StimulusPanel as StimulusPanel
+    from omnimouse_widgets.qt.traces import TracesPanel as TracesPanel
+
+_HOMES = {
+    "BehaviorPanel": "behavior",
+    "ControlPanel": "control",
+    "NeuronsPanel": "neurons",
+    "Playback": "playback",
+    "RasterPanel": "raster",
+    "StimulusPanel": "stimulus",
+    "TimePanel": "overview",
+    "TracesPanel": "traces",
+    "qt_post": "hop",
+}
+__all__ = [
+    "BehaviorPanel",
+    "ControlPanel",
+    "NeuronsPanel",
+    "Playback",
+    "RasterPanel",
+    "StimulusPanel",
+    "TimePanel",
+    "TracesPanel",
+    "qt_post",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a panel when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,77 @@
+"""The colours and words both faces use for states, scores, curves and tiers.
+
+Okabe-Ito colours, told apart by people with any colour vision; views never rely on
+them alone, so each state has its word here too.
+"""
+
+from typing import Final
+
+import numpy as np
+
+VISIBLE: Final = "#56B4E9"
+HIDDEN: Final = "#404040"
+TARGET: Final = "#E69F00"
+MIXED: Final = "#CC79A7"
+UNSEEN: Final = "#0072B2"
+"""Visible runs too short for a token; drawn hatched."""
+
+HELD: Final = "#FFFFFF"
+PREDICTED: Final = "#E69F00"
+CURSOR: Final = "#F0E442"
+SELECTED: Final = "#009E73"
+PROBLEM: Final = "#D55E00"
+GOOD: Final = "#009E73"
+
+STATE_COLOURS: Final = (HIDDEN, VISIBLE, TARGET, MIXED)
+"""By mask code 0, 1, 2, and 3 for a neuron whose state changes within the span."""
+STATE_WORDS: Final = ("hidden", "visible", "target", "mixed")
+
+TIER_COLOURS: Final = {
+    "train": "#6B7280",
+    "validation": "#56B4E9",
+    "oracle": "#CC79A7",
+    "test": "#E69F00",
+    "none": "#2B2E36",
+}
+TIER_LETTERS: Final = {"train": "", "validation": "V", "oracle": "O", "test": "T"}
+
+_VIRIDIS_HEX: Final = (
+    "440154470d6048186a482374472d7b4537814240863e49893b528b375b8d33638d2f6b8e2c728e"
+    "297a8e26828e23898e21918c1f978b1f9f8821a68527ad8131b57b3dbc744cc26c5cc8636ece58"
+    "81d34d95d840aadc32c0df25d5e21aeae51afde725"
+)
+
+
+def rgb(colour: str) -> tuple[int, int, int]:
+    """Red, green and blue (0-255) of "#RRGGBB"."""
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def state_table(alpha: tuple[int, int, int, int] = (255, 255, 255, 255)) -> np.ndarray:
+    """uint8 (4, 4): RGBA of hidden, visible, target and mixed."""
+    rows = [(*rgb(colour), a) for colour, a in zip(STATE_COLOURS, alpha, strict=True)]
+    return np.array(rows, np.uint8)
+
+
+def viridis_table() -> np.ndarray:
+    """uint8 (256, 3): the viridis colours for scores 0 to 1."""
+    anchors = np.frombuffer(bytes.fromhex(_VIRIDIS_HEX), np.uint8).reshape(-1, 3)
+    at = np.linspace(0, 255, len(anchors)).round()
+    columns = [np.interp(np.arange(256), at, anchors[:, k]) for k in range(3)]
+    return np.stack(columns, axis=1).round().astype(np.uint8)
+
+
+def residual_table() -> np.ndarray:
+    """uint8 (256, 3): blue (too low) through dark grey to orange (too high)."""
+    stops = np.array([rgb(VISIBLE), (40, 42, 48), rgb(TARGET)], float)
+    columns = [
+        np.interp(np.arange(256), (0, 127.5, 255), stops[:, k]) for k in range(3)
+    ]
+    return np.stack(columns, axis=1).round().astype(np.uint8)
+
+
+def tier_kind(tier: str) -> str:
+    """Which of `TIER_COLOURS` a session's own tier name belongs to."""
+    if "test" in tier:
+        return "test"
+    return tier if tier in TIER_COLOURS else "none"

@@ -1,0 +1,57 @@
+"""The keys every panel answers to while the focus is in it; listed for help too."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import QWidget
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key, what it does in words, and the doing of it."""
+
+    key: str
+    words: str
+    press: Callable[[Controller], object]
+
+
+KEYS: Final = (
+    Key("1", "brush: visible", lambda c: c.set_brush(VISIBLE)),
+    Key("2", "brush: hidden", lambda c: c.set_brush(HIDDEN)),
+    Key("3", "brush: target", lambda c: c.set_brush(TARGET)),
+    Key(",", "one frame back", lambda c: c.step_cursor(-1)),
+    Key(".", "one frame on", lambda c: c.step_cursor(1)),
+    Key("C", "colour by state or score", lambda c: toggle_colour(c)),
+    Key("Ctrl+Z", "undo", lambda c: c.undo()),
+    Key("Ctrl+Shift+Z", "redo", lambda c: c.redo()),
+)
+
+
+def toggle_colour(controller: Controller) -> None:
+    """Colour by score if by state, and the other way round."""
+    by_state = controller.state.colour_by == "state"
+    controller.set_colour_by("score" if by_state else "state")
+
+
+def bind_keys(panel: QWidget, controller: Controller) -> None:
+    """Let a panel and everything in it answer to `KEYS`."""
+    for key in KEYS:
+        bind(panel, key.key, lambda press=key.press: press(controller))
+
+
+def bind(panel: QWidget, key: str, act: Callable[[], object]) -> QShortcut:
+    """Let one key act while the focus is in a panel.
+
+    A key that the window uses as well would make Qt answer neither: ours acts then.
+    """
+    shortcut = QShortcut(QKeySequence(key), panel)
+    shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+    shortcut.activated.connect(lambda: act())
+    shortcut.activatedAmbiguously.connect(lambda: act())
+    return shortcut

@@ -1,0 +1,309 @@
+"""The raster: neurons by samples of the window, with the mask over them, paintable."""
+
+from typing import cast
+
+import numpy as np
+from qtpy.QtCore import QRectF
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import N_SAMPLES
+from omnimouse_widgets.qt import keys, plots
+from omnimouse_widgets.qt.raster_gestures import TOOLS, RasterGestures, Tool
+from omnimouse_widgets.qt.raster_order import ORDERINGS, Arrangement, arrange
+from omnimouse_widgets.qt.raster_plot import RasterPlot
+from omnimouse_widgets.qt.raster_rows import MAX_ROWS, Ordering, Rows
+from omnimouse_widgets.qt.raster_values import (
+    TITLES,
+    VIEWS,
+    Shown,
+    View,
+    picture,
+    shown_in,
+)
+from omnimouse_widgets.qt.redraw import Redraw
+from omnimouse_widgets.qt.segmented import Segmented
+
+TOOLTIP = (
+    "Neurons (rows) by samples (columns) of the window.\n"
+    "Left drag: paint, or look · right drag: pan · wheel: zoom rows · "
+    "Shift+wheel: zoom time\nDrag the time axis to move the cursor · Home: show all"
+)
+AXIS_WIDTH = 58
+
+
+class RasterPanel(QWidget):
+    """Neurons × 60 samples: values, and over them what the model sees and is asked.
+
+    Parameters
+    ----------
+    controller
+        The verbs; the panel only reads its `state` and `results`.
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self.setObjectName("omnimouse-raster")
+        self._controller = controller
+        self._view: View = "truth"
+        self._ordering: Ordering = "stored"
+        self._arranged: Arrangement | None = None
+        self._rows: Rows | None = None
+        self.gestures = RasterGestures(controller)
+        self._canvas = plots.canvas(TOOLTIP)
+        self.pictures: dict[Shown, RasterPlot] = {}
+        self._build_pictures()
+        self._build_toolbar()
+        self._lay_out()
+        self._place_pictures()
+        self._bind_keys()
+        self.redraw = self._redraw()
+
+    def _redraw(self) -> Redraw:
+        events, results = self._controller.state.events, self._controller.results
+        rows = [events.session, events.mask, events.active_span, results.events.scores]
+        return Redraw(
+            self,
+            [
+                (self._draw_rows, rows),
+                (self._draw_values, [events.window, results.events.population]),
+                (self._draw_span, [events.active_span, events.brush_code]),
+                (self._draw_marks, [events.selection]),
+                (self._draw_cursor, [events.cursor, events.window]),
+                (self._draw_status, [results.changed, events.session, events.cursor]),
+            ],
+        )
+
+    # -- building -----------------------------------------------------------------
+    def _build_pictures(self) -> None:
+        for shown in TITLES:
+            raster = RasterPlot(self.gestures, self._scrub)
+            raster.plot.getAxis("left").setWidth(AXIS_WIDTH)
+            self.pictures[shown] = raster
+        first, *others = self.pictures.values()
+        for raster in others:
+            raster.box.setXLink(first.box)
+            raster.box.setYLink(first.box)
+        first.box.sigYRangeChanged.connect(lambda *_: self._refit())
+
+    def _build_toolbar(self) -> None:
+        self.tools = Segmented(TOOLS, "Raster tool")
+        self.tools.show_value(self.gestures.tool)
+        self.tools.picked.connect(self.set_tool)
+        self.ordering = QComboBox()
+        for value, word in ORDERINGS.items():
+            self.ordering.addItem(word, value)
+        self.ordering.setToolTip("Order of the rows, from top to bottom")
+        self.ordering.currentIndexChanged.connect(self._ordering_picked)
+        self.view = QComboBox()
+        for view, word in VIEWS.items():
+            self.view.addItem(word, view)
+        self.view.setToolTip("What the raster shows (V: the next)")
+        self.view.currentIndexChanged.connect(self._view_picked)
+        self.status = QLabel()
+        self.status.setSizePolicy(
+            QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred
+        )
+
+    def _lay_out(self) -> None:
+        bar = QHBoxLayout()
+        bar.setSpacing(6)
+        for widget in (self.tools, self.ordering, self.view):
+            bar.addWidget(widget)
+        bar.addWidget(self.status, 1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(4, 4, 4, 4)
+        column.setSpacing(4)
+        column.addLayout(bar)
+        column.addWidget(self._canvas, 1)
+
+    def _bind_keys(self) -> None:
+        keys.bind_keys(self, self._controller)
+        keys.bind(self, "Home", self.show_all)
+        keys.bind(
+            self,
+            "V",
+            lambda: self.view.setCurrentIndex(
+                (self.view.currentIndex() + 1) % self.view.count()
+            ),
+        )
+
+    def _place_pictures(self) -> None:
+        """Put the pictures of the view side by side; the zoom is kept."""
+        on_screen = shown_in(self._view)
+        for shown, raster in self.pictures.items():
+            if raster.plot.scene() is not None:
+                self._canvas.ci.removeItem(raster.plot)
+            if shown in on_screen:
+                number = on_screen.index(shown)
+                raster.set_title(TITLES[shown] if len(on_screen) > 1 else "")
+                raster.plot.showAxis("left", number == 0)
+                self._canvas.ci.addItem(raster.plot, 0, number)
+
+    # -- what the user does -----------------------------------------------------------
+    def set_tool(self, tool: Tool) -> None:
+        """Choose what the left button does."""
+        self.gestures.tool = tool
+        self.tools.show_value(tool)
+
+    def set_ordering(self, ordering: Ordering) -> None:
+        """Choose the order of the rows."""
+        self.ordering.setCurrentIndex(self.ordering.findData(ordering))
+
+    def set_view(self, view: View) -> None:
+        """Choose truth, prediction, residual, or all three side by side."""
+        self.view.setCurrentIndex(self.view.findData(view))
+
+    def show_all(self) -> None:
+        """Undo any zoom."""
+        mask = self._controller.state.mask
+        rows = mask.n_neurons if mask is not None else 1
+        box = self._first.box
+        box.setRange(xRange=(0, N_SAMPLES), yRange=(0, rows), padding=0)
+
+    def _ordering_picked(self, _: int) -> None:
+        self._ordering = cast(Ordering, self.ordering.currentData())
+        self._draw_rows()
+
+    def _view_picked(self, _: int) -> None:
+        self._view = cast(View, self.view.currentData())
+        self._place_pictures()
+        self.redraw.start()
+
+    def _scrub(self, position: float) -> None:
+        self._controller.set_cursor(plots.sample_at(position))
+
+    # -- from state to screen -----------------------------------------------------
+    @property
+    def _first(self) -> RasterPlot:
+        return self.pictures["truth"]
+
+    @property
+    def _shown(self) -> list[tuple[Shown, RasterPlot]]:
+        return [(shown, self.pictures[shown]) for shown in shown_in(self._view)]
+
+    def _draw_rows(self) -> None:
+        """Order and bin the rows, then draw what depends on them."""
+        mask = self._controller.state.mask
+        if mask is None:
+            self._arranged = self._rows = self.gestures.rows = None
+            self._draw_nothing()
+            return
+        if not self.gestures.is_painting or self._arranged is None:
+            self._arrange()
+        self._bin_rows()
+        self._draw_codes()
+
+    def _arrange(self) -> None:
+        state = self._controller.state
+        assert state.session is not None
+        assert state.mask is not None
+        before = self._arranged
+        self._arranged = arrange(
+            self._ordering,
+            state.session.units,
+            state.mask.state_in(state.active_span),
+            self._controller.results.scores,
+        )
+        for raster in self.pictures.values():
+            raster.plot.getAxis("left").setTicks([self._arranged.ticks])
+        if before is None or len(before.order) != len(self._arranged.order):
+            for raster in self.pictures.values():
+                raster.box.setLimits(yMax=len(self._arranged.order))
+            self.show_all()
+
+    def _bin_rows(self) -> None:
+        """Bin the rows in view; draw the values again if anything moved."""
+        assert self._arranged is not None
+        start, stop = self._rows_in_view(len(self._arranged.order))
+        before = self._rows
+        order = self._arranged.order
+        if before is not None and (before.start, before.stop) == (start, stop):
+            if np.array_equal(before.order, order):
+                return
+        self._rows = self.gestures.rows = Rows.of(order, start, stop)
+        self._draw_values()
+        self._draw_marks()
+
+    def _rows_in_view(self, n_rows: int) -> tuple[int, int]:
+        """Rows to draw, snapped to bins so that panning does not shimmer."""
+        low, high = self._first.box.viewRange()[1]
+        size = max(1, -(-int(np.ceil(high - low)) // MAX_ROWS))
+        start = int(np.floor(low / size)) * size
+        stop = int(np.ceil(high / size)) * size
+        return max(0, start), min(n_rows, stop)
+
+    def _refit(self) -> None:
+        """After a zoom or a pan: other rows are in view."""
+        if self._arranged is None or not self.redraw.is_live:
+            return
+        before = self._rows
+        self._bin_rows()
+        if self._rows is not before:
+            self._draw_codes()
+
+    def _rect(self) -> QRectF:
+        assert self._rows is not None
+        height = self._rows.stop - self._rows.start
+        return QRectF(0, self._rows.start, N_SAMPLES, height)
+
+    def _draw_nothing(self) -> None:
+        for raster in self.pictures.values():
+            raster.clear()
+
+    def _draw_values(self) -> None:
+        window = self._controller.state.window
+        if self._rows is None or window is None:
+            return
+        population = self._controller.results.population
+        for shown, raster in self._shown:
+            drawn = picture(shown, window, population)
+            values = self._rows.mean(drawn.values)
+            raster.set_values(values, self._rect(), drawn.levels, drawn.table)
+
+    def _draw_codes(self) -> None:
+        mask = self._controller.state.mask
+        if self._rows is None or mask is None:
+            return
+        codes = self._rows.codes(mask.cells)
+        for _, raster in self._shown:
+            raster.set_codes(codes, self._rect())
+            raster.set_rubber(self.gestures.box)
+
+    def _draw_span(self) -> None:
+        state = self._controller.state
+        for _, raster in self._shown:
+            raster.set_span(state.active_span, state.brush_code)
+
+    def _draw_marks(self) -> None:
+        if self._arranged is None:
+            return
+        place = np.empty(len(self._arranged.order), np.int64)
+        place[self._arranged.order] = np.arange(len(place))
+        marked = [n for n in self._controller.state.selection if n < len(place)]
+        for _, raster in self._shown:
+            raster.set_marks(place[marked].tolist())
+
+    def _draw_cursor(self) -> None:
+        for _, raster in self._shown:
+            raster.set_cursor(self._controller.state.cursor)
+
+    def _draw_status(self) -> None:
+        self.status.setText(self._status())
+
+    def _status(self) -> str:
+        """One line: how many neurons a row holds, and what is missing."""
+        if self._rows is None:
+            return "no session"
+        size = self._rows.members.shape[0]
+        words = f"{size} neurons a row" if size > 1 else ""
+        if self._view != "truth" and self._controller.results.population is None:
+            return f"no prediction yet · {words}" if words else "no prediction yet"
+        return words

@@ -1,0 +1,93 @@
+"""The order of the raster's rows and what the axis beside them says; no Qt."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from omnimouse_model.data.session import Units
+from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
+from omnimouse_widgets.palette import STATE_WORDS
+from omnimouse_widgets.qt.raster_rows import Ordering, groups, row_order
+
+ORDERINGS: Final[dict[Ordering, str]] = {
+    "stored": "as stored",
+    "state": "by state",
+    "score": "by score",
+    "depth": "by depth",
+    "area": "by area",
+}
+_STATE_RANK: Final = np.array([3, 1, 0, 2])
+"""Row rank of hidden, visible, target, mixed: what is asked comes first."""
+_STATE_BY_RANK: Final = (TARGET, VISIBLE, MIXED, HIDDEN)
+
+Tick = tuple[float, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrangement:
+    """Neurons from top to bottom, and (row, word) ticks."""
+
+    order: np.ndarray
+    ticks: tuple[Tick, ...]
+
+
+def arrange(
+    ordering: Ordering, units: Units, states: np.ndarray, scores: np.ndarray | None
+) -> Arrangement:
+    """Order the rows of a session.
+
+    Parameters
+    ----------
+    ordering
+        What to order by. What the session lacks falls back to stored order.
+    units
+        The session's neurons.
+    states
+        uint8 (P,): each neuron's state in the active span, 3 where mixed.
+    scores
+        float32 (P,), NaN where unknown, or None.
+    """
+    n = len(states)
+    if ordering == "state":
+        return _grouped(_STATE_RANK[states], [STATE_WORDS[s] for s in _STATE_BY_RANK])
+    if ordering == "score" and scores is not None and len(scores) == n:
+        return _ranked(-scores, lambda key: f"{-key:.2f}")
+    if ordering == "depth":
+        return _ranked(units.xyz_um[:, 2], lambda key: f"{key:.0f} µm")
+    if ordering == "area" and units.area is not None:
+        names, numbers = np.unique(units.area, return_inverse=True)
+        return _grouped(numbers, [str(name) for name in names])
+    return Arrangement(row_order(None, n), _numbered(n))
+
+
+def _grouped(numbers: np.ndarray, names: list[str]) -> Arrangement:
+    """Order by group; each group named at its middle."""
+    order = row_order(numbers, len(numbers))
+    least = len(order) / 16  # a thinner group has no room for its name
+    ticks = [
+        ((first + last) / 2, names[number])
+        for first, last, number in groups(numbers[order])
+        if last - first >= least
+    ]
+    return Arrangement(order, tuple(ticks))
+
+
+def _ranked(keys: np.ndarray, word: Callable[[float], str]) -> Arrangement:
+    """Order by a number; a few rows say theirs."""
+    order = row_order(keys, len(keys))
+    ticks = []
+    for row in _spread(len(order)):
+        key = keys[order[row]]
+        ticks.append((row + 0.5, "–" if np.isnan(key) else word(key)))
+    return Arrangement(order, tuple(ticks))
+
+
+def _numbered(n: int) -> tuple[Tick, ...]:
+    return tuple((row + 0.5, str(row)) for row in _spread(n))
+
+
+def _spread(n: int, count: int = 5) -> list[int]:
+    """Up to five rows from first to last."""
+    return np.unique(np.linspace(0, max(n - 1, 0), min(count, n)).astype(int)).tolist()

@@ -1,0 +1,267 @@
+"""One raster picture: values, the mask over them, hatches, span, cursor and marks.
+
+It draws what it is given and reports gestures; it knows no controller.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from qtpy.QtCore import QRectF, Qt, Signal
+from qtpy.QtGui import QBrush, QColor, QPainter
+from qtpy.QtWidgets import QGraphicsRectItem
+
+import numpy as np
+import pyqtgraph as pg
+
+from omnimouse_model.masks import N_SAMPLES
+from omnimouse_widgets import palette
+from omnimouse_widgets.qt import plots
+from omnimouse_widgets.qt.raster_rows import UNSEEN
+from omnimouse_widgets.qt.raster_strokes import Block, Point
+
+OVERLAY_ALPHA = (175, 70, 95, 95)
+"""Opacity of hidden, visible, target and mixed cells over the values."""
+
+
+class Gestures(Protocol):
+    """What the raster does with the left button; positions are (sample, row)."""
+
+    def pressed(self, at: Point, box: "RasterBox") -> None:
+        """A press of the left button."""
+
+    def dragged(self, at: Point, box: "RasterBox") -> None:
+        """A move with the left button down."""
+
+    def released(self, at: Point, box: "RasterBox") -> None:
+        """The left button came up."""
+
+
+class RasterBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
+    """Left button: gestures. Right button: pan. Wheel: zoom rows, with Shift time."""
+
+    def __init__(self, gestures: Gestures) -> None:
+        super().__init__(enableMenu=False, defaultPadding=0.0)
+        self.setBackgroundColor(QColor("black"))
+        self.invertY(True)
+        self._gestures = gestures
+        self._panned_from: Point | None = None
+
+    def point(self, event: object) -> Point:
+        """Return (sample, row) under the pointer."""
+        at = self.mapSceneToView(event.scenePos())  # type: ignore[attr-defined]
+        return float(at.x()), float(at.y())
+
+    def pixel(self) -> Point:
+        """Return samples and rows per screen pixel."""
+        width, height = self.viewPixelSize()
+        return float(width), float(height)
+
+    def mousePressEvent(self, event: object) -> None:
+        """Start a gesture at once: painting must not wait for a drag to be long."""
+        button = event.button()  # type: ignore[attr-defined]
+        event.accept()  # type: ignore[attr-defined]
+        if button == Qt.MouseButton.LeftButton:
+            self._gestures.pressed(self.point(event), self)
+        elif button == Qt.MouseButton.RightButton:
+            self._panned_from = self.point(event)
+
+    def mouseMoveEvent(self, event: object) -> None:
+        """Go on with the gesture or the pan."""
+        event.accept()  # type: ignore[attr-defined]
+        if self._panned_from is not None:
+            here = self.point(event)
+            before = self._panned_from
+            self.translateBy(x=before[0] - here[0], y=before[1] - here[1])
+        else:
+            self._gestures.dragged(self.point(event), self)
+
+    def mouseReleaseEvent(self, event: object) -> None:
+        """End the gesture or the pan."""
+        event.accept()  # type: ignore[attr-defined]
+        if event.button() == Qt.MouseButton.RightButton:  # type: ignore[attr-defined]
+            self._panned_from = None
+        elif event.button() == Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]
+            self._gestures.released(self.point(event), self)
+
+    def wheelEvent(self, event: object, axis: int | None = None) -> None:
+        """Zoom rows around the pointer; with Shift, samples."""
+        with_shift = event.modifiers() & Qt.KeyboardModifier.ShiftModifier  # type: ignore[attr-defined]
+        super().wheelEvent(event, axis=0 if with_shift else 1)
+
+
+class TimeAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
+    """A time axis that scrubs: press or drag on it to move the cursor."""
+
+    scrubbed = Signal(float)
+
+    def __init__(self) -> None:
+        super().__init__("bottom")
+        plots.style_axis(self)
+        self.setCursor(Qt.CursorShape.SplitHCursor)
+        self.setToolTip("Drag here to move the cursor")
+
+    def mousePressEvent(self, event: object) -> None:
+        """Move the cursor to the press."""
+        if event.button() != Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]
+            event.ignore()  # type: ignore[attr-defined]
+            return
+        event.accept()  # type: ignore[attr-defined]
+        self._scrub(event)
+
+    def mouseMoveEvent(self, event: object) -> None:
+        """Drag the cursor along."""
+        event.accept()  # type: ignore[attr-defined]
+        self._scrub(event)
+
+    def mouseReleaseEvent(self, event: object) -> None:
+        """End of the drag: nothing is left to do."""
+        event.accept()  # type: ignore[attr-defined]
+
+    def _scrub(self, event: object) -> None:
+        view = self.linkedView()
+        if view is not None:
+            at = view.mapSceneToView(event.scenePos())  # type: ignore[attr-defined]
+            self.scrubbed.emit(float(at.x()))
+
+
+class Hatch(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
+    """Diagonal lines over rectangles, at screen scale whatever the zoom."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rects: list[QRectF] = []
+        self._brush = QBrush(QColor("white"), Qt.BrushStyle.BDiagPattern)
+
+    def set_rects(self, rects: list[QRectF]) -> None:
+        """Replace the rectangles."""
+        if rects != self._rects:
+            self._rects = rects
+            self.update()
+
+    def boundingRect(self) -> QRectF:
+        """All of the view: rectangles come and go often."""
+        return self.viewRect() if self.getViewBox() is not None else QRectF()
+
+    def paint(self, painter: QPainter, *_: object) -> None:
+        """Fill in device coordinates, so that the lines keep their spacing."""
+        if not self._rects:
+            return
+        to_device = painter.transform()
+        painter.resetTransform()
+        for rect in self._rects:
+            painter.fillRect(to_device.mapRect(rect), self._brush)
+
+
+class RasterPlot:
+    """The items of one raster picture inside a graphics layout."""
+
+    def __init__(self, gestures: Gestures, scrubbed: Callable[[float], None]) -> None:
+        self.box = RasterBox(gestures)
+        self.axis = TimeAxis()
+        self.axis.scrubbed.connect(scrubbed)
+        self.plot = pg.PlotItem(viewBox=self.box, axisItems={"bottom": self.axis})
+        plots.style_plot(self.plot, left=True, bottom=True)
+        self.plot.setTitle(None)
+        self.values = plots.image()
+        self.codes = plots.lut_image(overlay_table())
+        self.hatch = Hatch()
+        self.cursor = pg.InfiniteLine(angle=90, pen=plots.pen(palette.CURSOR))
+        self.span = pg.LinearRegionItem(movable=False)
+        self.rubber = QGraphicsRectItem()
+        self.marks = pg.ScatterPlotItem(symbol="t2", size=9, pxMode=True)
+        self._assemble()
+
+    def _assemble(self) -> None:
+        self.box.setLimits(xMin=0, xMax=N_SAMPLES, yMin=0, minXRange=5, minYRange=4)
+        self.box.setRange(xRange=(0, N_SAMPLES), padding=0)
+        self.rubber.setPen(plots.pen(palette.CURSOR, dashed=True))
+        self.rubber.hide()
+        self.marks.setBrush(palette.HELD)
+        self.marks.setPen(plots.pen("#000000"))
+        layers = (
+            self.values, self.codes, self.hatch, self.span, self.marks, self.cursor,
+            self.rubber,
+        )  # fmt: skip
+        for depth, item in enumerate(layers):
+            item.setZValue(depth)
+            self.box.addItem(item, ignoreBounds=True)
+
+    def set_title(self, title: str) -> None:
+        """Say what the values are."""
+        self.plot.setLabel("top", title) if title else self.plot.showAxis("top", False)
+
+    def set_values(
+        self,
+        values: np.ndarray,
+        rect: QRectF,
+        levels: tuple[float, float],
+        table: np.ndarray,
+    ) -> None:
+        """Show float32 (rows, 60) over a rectangle; NaN is left black."""
+        self.values.setLookupTable(table)
+        self.values.setImage(values, autoLevels=False, levels=levels)
+        self.values.setRect(rect)
+
+    def set_codes(self, codes: np.ndarray, rect: QRectF) -> None:
+        """Show uint8 (rows, 60) display codes, short runs hatched."""
+        plots.set_codes(self.codes, codes, rect, UNSEEN + 1)
+        self.hatch.set_rects(unseen_rects(codes, rect))
+
+    def set_cursor(self, sample: int) -> None:
+        """Put the cursor in the middle of a sample."""
+        if self.cursor.value() != sample + 0.5:
+            self.cursor.setValue(sample + 0.5)
+
+    def set_span(self, span: tuple[int, int], code: int) -> None:
+        """Outline the active span in the colour of the brush."""
+        colour = palette.STATE_COLOURS[code] if code else plots.AXIS
+        self.span.setBrush(plots.tint(colour, 28))
+        for line in self.span.lines:
+            line.setPen(plots.pen(colour, 2))
+        self.span.setRegion(span)
+
+    def set_marks(self, rows: Sequence[float]) -> None:
+        """Point at the rows of selected neurons, at the left edge."""
+        self.marks.setData(np.full(len(rows), 0.4), np.asarray(rows, float) + 0.5)
+
+    def clear(self) -> None:
+        """Show neither values nor mask."""
+        self.values.clear()
+        self.codes.clear()
+        self.hatch.set_rects([])
+        self.set_marks([])
+        self.set_rubber(None)
+
+    def set_rubber(self, block: Block | None) -> None:
+        """Show the box being drawn, or nothing."""
+        self.rubber.setVisible(block is not None)
+        if block is not None:
+            width = block.samples.stop - block.samples.start
+            height = block.high - block.low
+            self.rubber.setRect(block.samples.start, block.low, width, height)
+
+
+def overlay_table() -> np.ndarray:
+    """uint8 (5, 4): RGBA of the display codes over the values."""
+    visible = palette.state_table(OVERLAY_ALPHA)
+    unseen = [(*palette.rgb(palette.UNSEEN), 110)]
+    return np.concatenate([visible, np.array(unseen, np.uint8)])
+
+
+def unseen_rects(codes: np.ndarray, rect: QRectF) -> list[QRectF]:
+    """Rectangles of the unseen cells; equal rows below each other become one."""
+    found = codes == UNSEEN
+    if not found.any():
+        return []
+    rects: list[QRectF] = []
+    height, width = rect.height() / len(codes), rect.width() / codes.shape[1]
+    bounds = np.flatnonzero((found[1:] != found[:-1]).any(axis=1)) + 1
+    for first, last in zip([0, *bounds], [*bounds, len(codes)], strict=True):
+        padded = np.concatenate([[False], found[first], [False]]).astype(np.int8)
+        edges = np.flatnonzero(np.diff(padded))
+        for start, stop in edges.reshape(-1, 2):
+            corner = (rect.x() + start * width, rect.y() + first * height)
+            rects.append(
+                QRectF(*corner, (stop - start) * width, (last - first) * height)
+            )
+    return rects

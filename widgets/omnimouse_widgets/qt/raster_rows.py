@@ -1,0 +1,141 @@
+"""Which neurons share which screen row of the raster: ordering and binning; no Qt.
+
+Ten thousand neurons do not fit on 250 rows of pixels. Rows are ordered (by state,
+score, …), the part in view is cut into at most `MAX_ROWS` bins of equal size, and what
+is painted on a bin is painted on every neuron in it.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from omnimouse_model.masks import MIXED, VISIBLE
+
+MAX_ROWS: Final = 250
+TOKEN_SAMPLES: Final = 10
+"""A visible run shorter than this becomes no token: the model does not see it."""
+UNSEEN: Final = 4
+"""Display code of visible cells in runs too short to be seen."""
+
+Ordering = Literal["stored", "state", "score", "depth", "area"]
+
+
+def row_order(keys: np.ndarray | None, n_neurons: int) -> np.ndarray:
+    """Neuron of each row, ordered by a key; equal keys and NaN keep stored order.
+
+    Parameters
+    ----------
+    keys
+        (P,) numbers, smallest on top, NaN at the bottom; None for stored order.
+    n_neurons
+        P.
+    """
+    if keys is None:
+        return np.arange(n_neurons)
+    return np.argsort(keys, kind="stable")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Screen rows: the ordered neurons from `start` to `stop`, in equal bins.
+
+    Attributes
+    ----------
+    order
+        int (P,): neuron of each row of the whole raster.
+    start, stop
+        The rows in view.
+    edges
+        int (rows + 1,): where each bin starts in `order`.
+    members
+        int (size, rows): neurons of each bin, the last repeated to fill up.
+    weights
+        float32 (size, rows): 1 / bin size, 0 for the repeats.
+    """
+
+    order: np.ndarray
+    start: int
+    stop: int
+    edges: np.ndarray
+    members: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(
+        cls, order: np.ndarray, start: int, stop: int, max_rows: int = MAX_ROWS
+    ) -> "Rows":
+        """Bin rows start to stop of an ordering."""
+        start, stop = max(0, start), min(len(order), stop)
+        size = max(1, -(-(stop - start) // max_rows))
+        edges = np.append(np.arange(start, stop, size), stop)
+        counts = np.diff(edges)
+        within = np.arange(size)[:, None]
+        at = edges[:-1] + np.minimum(within, counts - 1)
+        weights = np.where(within < counts, 1 / np.maximum(counts, 1), 0)
+        return cls(order, start, stop, edges, order[at], weights.astype(np.float32))
+
+    def __len__(self) -> int:
+        return len(self.edges) - 1
+
+    def neurons(self, low: float, high: float) -> np.ndarray:
+        """Neurons of every bin that rows low to high (both included) touch."""
+        if high < self.start or low >= self.stop or len(self) == 0:
+            return np.empty(0, np.int64)
+        first, last = self._bin(low), self._bin(high)
+        return self.order[self.edges[first] : self.edges[last + 1]]
+
+    def _bin(self, row: float) -> int:
+        found = int(np.searchsorted(self.edges, row, side="right")) - 1
+        return min(max(found, 0), len(self) - 1)
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """Mean over each bin's neurons: (60, P) to float32 (rows, 60); NaN ignored."""
+        if self.members.shape[0] == 1:
+            return np.ascontiguousarray(values[:, self.members[0]].T)
+        picked = values[:, self.members.ravel()].reshape(-1, *self.members.shape)
+        known = ~np.isnan(picked)
+        if known.all():
+            return np.einsum("tkr,kr->rt", picked, self.weights)
+        weight = np.einsum("tkr,kr->rt", known, self.weights)
+        total = np.einsum("tkr,kr->rt", np.where(known, picked, 0), self.weights)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return (total / weight).astype(np.float32)
+
+    def codes(self, cells: np.ndarray) -> np.ndarray:
+        """uint8 (rows, 60) display codes; 3 where the neurons of a bin differ.
+
+        Visible runs shorter than a token get the code `UNSEEN`.
+        """
+        picked = cells[:, self.members.ravel()].reshape(-1, *self.members.shape)
+        low, high = picked.min(axis=1), picked.max(axis=1)
+        codes = np.where(low == high, low, np.uint8(MIXED))
+        codes[unseen(codes == VISIBLE)] = UNSEEN
+        return np.ascontiguousarray(codes.T)
+
+
+def unseen(visible: np.ndarray) -> np.ndarray:
+    """Bool (60, n): cells of visible runs too short to become a token.
+
+    Cuts are not considered: they come from strategies, whose runs are long enough.
+    """
+    length = TOKEN_SAMPLES
+    if visible.shape[0] < length:
+        return visible.copy()
+    full = np.ones((visible.shape[0] - length + 1, visible.shape[1]), bool)
+    for offset in range(length):
+        full &= visible[offset : offset + full.shape[0]]
+    seen = np.zeros_like(visible)
+    for offset in range(length):
+        seen[offset : offset + full.shape[0]] |= full
+    return visible & ~seen
+
+
+def groups(numbers: np.ndarray) -> list[tuple[int, int, int]]:
+    """Runs of equal numbers along rows: (first, after last, number)."""
+    if not len(numbers):
+        return []
+    changes = np.flatnonzero(numbers[1:] != numbers[:-1]) + 1
+    bounds = [0, *changes.tolist(), len(numbers)]
+    pairs = zip(bounds[:-1], bounds[1:], strict=True)
+    return [(first, last, int(numbers[first])) for first, last in pairs]

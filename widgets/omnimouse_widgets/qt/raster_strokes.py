@@ -1,0 +1,85 @@
+"""Which cells a stroke on the raster covers; pure geometry, no Qt.
+
+Positions are (sample, row) in floats: cell (i, j) spans [i, i + 1) by [j, j + 1).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil, floor, hypot, sqrt
+
+from omnimouse_model.masks import N_SAMPLES
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A rectangle of cells: samples, and rows from low to high (positions)."""
+
+    samples: slice
+    low: float
+    high: float
+
+
+def brush_blocks(start: Point, stop: Point, radius: Point) -> list[Block]:
+    """Cells that an elliptic brush touches on its way between two positions.
+
+    Parameters
+    ----------
+    start, stop
+        Where the pointer was and is; equal for a press.
+    radius
+        Of the brush, in samples and in rows; a brush smaller than a cell still
+        touches the cell under the pointer.
+    """
+    spans: dict[int, tuple[float, float]] = {}
+    for x, y in _stamps(start, stop, radius):
+        for column, low, high in _ellipse(x, y, radius):
+            if column in spans:
+                low, high = min(low, spans[column][0]), max(high, spans[column][1])
+            spans[column] = (low, high)
+    return _joined(spans)
+
+
+def box_block(start: Point, stop: Point) -> Block:
+    """Cells of the rectangle between two positions, touched ones included."""
+    low, high = sorted((start[1], stop[1]))
+    return Block(_samples(start[0], stop[0]), low, high)
+
+
+def _samples(first: float, last: float) -> slice:
+    low, high = sorted((floor(first), floor(last)))
+    return slice(min(max(low, 0), N_SAMPLES), max(min(high + 1, N_SAMPLES), 0))
+
+
+def _stamps(start: Point, stop: Point, radius: Point) -> Iterator[Point]:
+    """Positions half a radius apart, so that the stroke has no gaps."""
+    across, down = max(radius[0], 0.5), max(radius[1], 0.5)
+    length = hypot((stop[0] - start[0]) / across, (stop[1] - start[1]) / down)
+    steps = max(1, ceil(2 * length))
+    for step in range(steps + 1):
+        t = step / steps
+        yield start[0] + t * (stop[0] - start[0]), start[1] + t * (stop[1] - start[1])
+
+
+def _ellipse(x: float, y: float, radius: Point) -> Iterator[tuple[int, float, float]]:
+    """(sample, low row, high row) of the columns one stamp touches."""
+    first = max(0, floor(x - radius[0]))
+    last = min(N_SAMPLES - 1, floor(x + radius[0]))
+    for column in range(first, last + 1):
+        away = max(0.0, column - x, x - column - 1)
+        share = away / radius[0] if radius[0] else 0.0
+        half = radius[1] * sqrt(max(0.0, 1 - share * share))
+        yield column, y - half, y + half
+
+
+def _joined(spans: dict[int, tuple[float, float]]) -> list[Block]:
+    """Neighbouring columns with the same rows as one block."""
+    blocks: list[Block] = []
+    for column, (low, high) in sorted(spans.items()):
+        last = blocks[-1] if blocks else None
+        if last and (last.samples.stop, last.low, last.high) == (column, low, high):
+            blocks[-1] = Block(slice(last.samples.start, column + 1), low, high)
+        else:
+            blocks.append(Block(slice(column, column + 1), low, high))
+    return blocks

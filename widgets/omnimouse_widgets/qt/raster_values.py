@@ -1,0 +1,80 @@
+"""What the raster can show: truth, prediction, residual; arrays only, no Qt."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, Literal
+
+import numpy as np
+
+from omnimouse_model.data.windows import Window
+from omnimouse_model.predict.predictor import Prediction
+from omnimouse_widgets import palette
+
+Shown = Literal["truth", "prediction", "residual"]
+View = Literal["truth", "prediction", "residual", "beside"]
+
+VIEWS: Final[dict[View, str]] = {
+    "truth": "truth",
+    "prediction": "prediction",
+    "residual": "residual",
+    "beside": "side by side",
+}
+TITLES: Final[dict[Shown, str]] = {
+    "truth": "truth",
+    "prediction": "prediction",
+    "residual": "prediction − truth",
+}
+GREY: Final = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+RESIDUAL: Final = palette.residual_table()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """Values (60, P) with the levels and colours to draw them in."""
+
+    values: np.ndarray
+    levels: tuple[float, float]
+    table: np.ndarray
+
+
+def shown_in(view: View) -> tuple[Shown, ...]:
+    """Pictures of a view, from left to right."""
+    return ("truth", "prediction", "residual") if view == "beside" else (view,)
+
+
+def picture(shown: Shown, window: Window, prediction: Prediction | None) -> Picture:
+    """Values to draw; NaN where there is no prediction.
+
+    Truth and prediction share their levels, those of the window.
+    """
+    low, high = levels_of(window)
+    if shown == "truth":
+        return Picture(window.responses, (low, high), GREY)
+    predicted = whole(prediction, window.responses.shape[1])
+    if shown == "prediction":
+        return Picture(predicted, (low, high), GREY)
+    reach = (high - low) / 2
+    return Picture(predicted - window.responses, (-reach, reach), RESIDUAL)
+
+
+def whole(prediction: Prediction | None, n_neurons: int) -> np.ndarray:
+    """Predicted responses (60, P) of every neuron, NaN where there are none."""
+    if prediction is not None and len(prediction.neurons) == n_neurons:
+        if np.array_equal(prediction.neurons, np.arange(n_neurons)):
+            return prediction.responses
+    values = np.full((60, n_neurons), np.nan, np.float32)
+    if prediction is not None:
+        values[:, prediction.neurons] = prediction.responses
+    return values
+
+
+@lru_cache(maxsize=8)
+def levels_of(window: Window) -> tuple[float, float]:
+    """Grey levels for a window: 1st to 99th percentile of a sample of its values."""
+    step = max(1, window.responses.shape[1] // 1000)
+    values = window.responses[:, ::step]
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return 0.0, 1.0
+    low, high = np.percentile(values, (1, 99))
+    return float(low), float(max(high, low + 1e-3))

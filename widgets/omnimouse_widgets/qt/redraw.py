@@ -1,0 +1,93 @@
+"""Keeps a panel in step with the live state while, and only while, it is on screen.
+
+A hidden panel holds no connections, so it costs nothing and nothing outlives it. Being
+shown connects it and draws everything from state; each signal asks for its parts
+again, and those asked for are drawn once when the event loop comes round: several
+signals, one drawing.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtWidgets import QWidget
+
+Draw = Callable[[], None]
+
+
+class Redraw(QObject):
+    """Draws the parts of a panel when the signals they depend on fire.
+
+    Parameters
+    ----------
+    panel
+        The widget whose showing and hiding switches the work on and off.
+    parts
+        Pairs of a drawing function and the signals after which it runs. Drawn in
+        this order.
+    """
+
+    def __init__(
+        self, panel: QWidget, parts: Sequence[tuple[Draw, Sequence[Any]]]
+    ) -> None:
+        super().__init__(panel)
+        self._parts = tuple((draw, tuple(signals)) for draw, signals in parts)
+        self._wanted: set[int] = set()
+        self._slots: list[tuple[Any, Draw]] = []
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(0)
+        self._timer.timeout.connect(self.flush)
+        slots = self._slots
+        self.destroyed.connect(lambda: _disconnect(slots))
+        panel.installEventFilter(self)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the panel is connected, that is, on screen."""
+        return bool(self._slots)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Go live when the panel is shown, and quiet when it is hidden."""
+        kind = event.type() if event is not None else None
+        if kind == QEvent.Type.Show:
+            self.start()
+        elif kind in (QEvent.Type.Hide, QEvent.Type.Close):
+            self.stop()
+        return False
+
+    def start(self) -> None:
+        """Connect, and draw every part from state."""
+        if not self._slots:
+            for number, (_, signals) in enumerate(self._parts):
+                for signal in signals:
+                    self._connect(signal, number)
+        self._wanted = set(range(len(self._parts)))
+        self.flush()
+
+    def stop(self) -> None:
+        """Drop every connection and whatever waits to be drawn."""
+        self._timer.stop()
+        self._wanted.clear()
+        _disconnect(self._slots)
+
+    def flush(self) -> None:
+        """Draw now what was asked for."""
+        self._timer.stop()
+        wanted, self._wanted = self._wanted, set()
+        for number in sorted(wanted):
+            self._parts[number][0]()
+
+    def _connect(self, signal: Any, number: int) -> None:
+        def slot() -> None:
+            self._wanted.add(number)
+            self._timer.start()
+
+        signal.connect(slot)
+        self._slots.append((signal, slot))
+
+
+def _disconnect(slots: list[tuple[Any, Draw]]) -> None:
+    while slots:
+        signal, slot = slots.pop()
+        signal.disconnect(slot, missing_ok=True)

@@ -1,0 +1,104 @@
+"""A row of joined buttons of which exactly one is on: a choice seen at a glance."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
+from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QSizePolicy, QToolButton, QWidget
+
+STYLE = """
+QToolButton {
+  border: 1px solid palette(mid); border-radius: 0px; margin: 0px;
+  padding: 3px 6px; background: rgba(128, 134, 145, 40);
+}
+QToolButton:hover { background: rgba(128, 134, 145, 90); }
+QToolButton:checked { background: #3B6EA8; color: white; font-weight: 600; }
+QToolButton:disabled { color: rgba(128, 134, 145, 140); }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One button: its value, word, meaning, and a colour to mark it with."""
+
+    value: Hashable
+    word: str
+    tooltip: str
+    colour: str = ""
+
+
+class Segmented(QWidget):
+    """Joined buttons. `picked` tells what the user picks; `show_value` stays silent.
+
+    Parameters
+    ----------
+    choices
+        The buttons from left to right.
+    name
+        What is chosen, for screen readers.
+    """
+
+    picked = Signal(object)
+
+    def __init__(self, choices: Sequence[Choice], name: str) -> None:
+        super().__init__()
+        self.setAccessibleName(name)
+        self.setStyleSheet(STYLE)
+        self._group = QButtonGroup(self)
+        self._values = tuple(choice.value for choice in choices)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
+        for number, choice in enumerate(choices):
+            button = _button(choice)
+            self._group.addButton(button, number)
+            row.addWidget(button)
+        self._group.idClicked.connect(lambda at: self.picked.emit(self._values[at]))
+
+    def button(self, value: Hashable) -> QToolButton:
+        """Return the button of a value."""
+        found = self._group.button(self._values.index(value))
+        assert isinstance(found, QToolButton)
+        return found
+
+    @property
+    def value(self) -> Hashable | None:
+        """The value of the button that is on."""
+        checked = self._group.checkedId()
+        return self._values[checked] if checked >= 0 else None
+
+    def show_value(self, value: Hashable) -> None:
+        """Turn on the button of a value; none for a value without a button."""
+        if value in self._values:
+            self.button(value).setChecked(True)
+            return
+        self._group.setExclusive(False)
+        for button in self._group.buttons():
+            button.setChecked(False)
+        self._group.setExclusive(True)
+
+
+def _button(choice: Choice) -> QToolButton:
+    button = QToolButton()
+    button.setText(choice.word)
+    button.setToolTip(choice.tooltip)
+    button.setCheckable(True)
+    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    if choice.colour:
+        button.setIcon(swatch(choice.colour))
+        button.setIconSize(QSize(10, 10))
+        button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+    return button
+
+
+def swatch(colour: str, size: int = 10) -> QIcon:
+    """A small square of a colour with a light edge, seen on any background."""
+    pixmap = QPixmap(size, size)
+    pixmap.fill(QColor(colour))
+    painter = QPainter(pixmap)
+    painter.setPen(QColor("#E8EAED"))
+    painter.drawRect(0, 0, size - 1, size - 1)
+    painter.end()
+    return QIcon(pixmap)
