@@ -1,0 +1,70 @@
+"""The commands of the manifest: what napari's command palette offers."""
+
+from omnimouse_app.docks import OmniMouseDock, find_instrument
+from omnimouse_app.keys import toggle_colour_by
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+
+
+def undo() -> None:
+    """Take back the latest stroke."""
+    _open().controller.undo()
+
+
+def redo() -> None:
+    """Do again what was undone last."""
+    _open().controller.redo()
+
+
+def toggle_brush() -> None:
+    """Take up the brush, or put it down."""
+    _open().instrument.brush.toggle("brush")
+
+
+def toggle_lasso() -> None:
+    """Take up the lasso, or put it down."""
+    _open().instrument.brush.toggle("lasso")
+
+
+def paint_visible() -> None:
+    """Paint visible from now on."""
+    _open().controller.set_brush(VISIBLE)
+
+
+def paint_hidden() -> None:
+    """Paint hidden from now on."""
+    _open().controller.set_brush(HIDDEN)
+
+
+def paint_target() -> None:
+    """Paint target from now on."""
+    _open().controller.set_brush(TARGET)
+
+
+def colour_by() -> None:
+    """Colour by score if by state, and the other way round."""
+    toggle_colour_by(_open().controller)
+
+
+def next_window() -> None:
+    """Two seconds on."""
+    _open().controller.step_window(1)
+
+
+def previous_window() -> None:
+    """Two seconds back."""
+    _open().controller.step_window(-1)
+
+
+def play() -> None:
+    """Play or pause."""
+    _open().play()
+
+
+def _open() -> OmniMouseDock:
+    from napari import current_viewer
+
+    viewer = current_viewer()
+    dock = None if viewer is None else find_instrument(viewer)
+    if dock is None:
+        raise RuntimeError("OmniMouse is not open: choose Plugins > OmniMouse first.")
+    return dock

@@ -1,0 +1,151 @@
+"""The instrument in a napari window: one main widget that brings its docks along.
+
+Right column: *OmniMouse* above the tabs *Traces | Behaviour | Neurons*. Below the
+canvas: *Time*, a strip, above *Raster* and *Stimulus* side by side. Closing a dock
+hides it; the Window menu brings it back where it was.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QVBoxLayout, QWidget
+
+from omnimouse_app.instrument import Instrument
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.qt.behavior import BehaviorPanel
+from omnimouse_widgets.qt.control import ControlPanel
+from omnimouse_widgets.qt.neurons import NeuronsPanel
+from omnimouse_widgets.qt.raster import RasterPanel
+from omnimouse_widgets.qt.stimulus import StimulusPanel
+from omnimouse_widgets.qt.time import TimePanel
+from omnimouse_widgets.qt.traces import TracesPanel
+
+PLUGIN = "omnimouse-app"
+WIDGET = "OmniMouse"
+DOCK_NAME = "OmniMouse (OmniMouse)"
+"""What napari calls the dock of the manifest's one widget."""
+
+RIGHT_WIDTH = 400
+TIME_HEIGHT, BOTTOM_HEIGHT = 92, 224
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    title: str
+    area: str
+    make: Callable[[Controller], QWidget]
+
+
+PANELS = (
+    _Place("Traces", "right", TracesPanel),
+    _Place("Behaviour", "right", BehaviorPanel),
+    _Place("Neurons", "right", NeuronsPanel),
+    _Place("Time", "bottom", TimePanel),
+    _Place("Raster", "bottom", RasterPanel),
+    _Place("Stimulus", "bottom", StimulusPanel),
+)
+
+
+class OmniMouseDock(QWidget):
+    """`Plugins > OmniMouse`: the controls; opens everything else around the canvas.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer (napari hands plugins a proxy of it).
+    controller
+        One to use instead of a new one with a worker process of its own.
+    """
+
+    def __init__(self, napari_viewer: Any, controller: Controller | None = None):
+        super().__init__()
+        self.setObjectName("omnimouse-main")
+        self._viewer = napari_viewer
+        self.instrument = Instrument(napari_viewer, controller)
+        self.panels: dict[str, QWidget] = {}
+        self.docks: dict[str, QDockWidget] = {}
+        self.control = ControlPanel(self.instrument.controller)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.control)
+        self.destroyed.connect(self.instrument.close)
+        # napari docks this widget after making it; the others follow then.
+        QTimer.singleShot(0, self, self.open_docks)
+
+    @property
+    def controller(self) -> Controller:
+        """The verbs, the state and the results."""
+        return self.instrument.controller
+
+    def open_docks(self) -> None:
+        """Put the other docks around the canvas, once this one is docked."""
+        window = self.window()
+        if self.docks or not isinstance(window, QMainWindow):
+            return
+        main = self.parent()
+        assert isinstance(main, QDockWidget)
+        self.docks["OmniMouse"] = main
+        for place in PANELS:
+            self._open(place)
+        for title, dock in self.docks.items():
+            _hide_instead_of_destroying(dock)
+            dock.setWindowTitle(title)
+        _arrange(window, self.docks)
+        self.instrument.watch(window)
+
+    def _open(self, place: _Place) -> None:
+        panel = place.make(self.controller)
+        self.panels[place.title] = panel
+        self.docks[place.title] = self._viewer.window.add_dock_widget(
+            panel,
+            name=f"{place.title} (OmniMouse)",
+            area=place.area,
+            add_vertical_stretch=False,
+            menu=self._viewer.window.window_menu,
+        )
+
+
+def _hide_instead_of_destroying(dock: Any) -> None:
+    """The ✕ of a dock hides it, so that it comes back where it was."""
+    dock.destroyOnClose = dock.close
+
+
+def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
+    """The layout of the module's first lines; nothing of napari's own is moved."""
+    horizontal, vertical = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
+    window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
+    window.splitDockWidget(docks["OmniMouse"], docks["Traces"], vertical)
+    window.tabifyDockWidget(docks["Traces"], docks["Behaviour"])
+    window.tabifyDockWidget(docks["Behaviour"], docks["Neurons"])
+    docks["Traces"].raise_()
+    window.splitDockWidget(docks["Time"], docks["Raster"], vertical)
+    window.splitDockWidget(docks["Raster"], docks["Stimulus"], horizontal)
+    right = [docks["OmniMouse"], docks["Traces"]]
+    window.resizeDocks(right, [RIGHT_WIDTH] * 2, horizontal)
+    window.resizeDocks(right, [1, 1], vertical)
+    window.resizeDocks(
+        [docks["Time"], docks["Raster"]], [TIME_HEIGHT, BOTTOM_HEIGHT], vertical
+    )
+    window.resizeDocks([docks["Raster"], docks["Stimulus"]], [3, 1], horizontal)
+
+
+def find_instrument(viewer: Any) -> OmniMouseDock | None:
+    """The OmniMouse of a viewer, None where it is not open."""
+    for widget in viewer.window.dock_widgets.values():
+        if isinstance(widget, OmniMouseDock):
+            return widget
+    return None
+
+
+def open_instrument(viewer: Any, controller: Controller | None = None) -> OmniMouseDock:
+    """The OmniMouse of a viewer, opened where it was not, with all its docks."""
+    dock = find_instrument(viewer)
+    if dock is None:
+        dock = OmniMouseDock(viewer, controller)
+        viewer.window.add_dock_widget(
+            dock, name=DOCK_NAME, area="right", add_vertical_stretch=False
+        )
+        dock.open_docks()
+    return dock

@@ -1,0 +1,308 @@
+"""The imaged field as numbers: which pixel belongs to which neuron.
+
+Knows sessions and NumPy, and neither napari nor Qt.
+
+Every neuron owns two labels, so that its state can be told by shape as well as by
+colour: `neuron + 1` for the pixels of its core and `P + neuron + 1` for those of its
+rim. Both are rows of one colour table (`omnimouse_app.colours`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from omnimouse_model.data.session import Session, Units
+
+LARGEST_LABEL = 65_535
+"""uint16: the widest type whose colours napari looks up in the shader."""
+
+_SIDE = 1024
+"""Pixels of a field drawn from positions alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Where each neuron is on the canvas.
+
+    Attributes
+    ----------
+    labels
+        uint16 (H, W): 0 nothing, `n + 1` the core of neuron n, `P + n + 1` its rim.
+    owner
+        int32 (H, W): the neuron of each pixel, -1 for none; the strongest where
+        outlines overlap.
+    centres
+        float32 (P, 2): (y, x) pixels.
+    mean
+        float32 (H, W) mean image, or None.
+    lost
+        Neurons that own no pixel: never measured here, or wholly covered.
+    note
+        "" when the outlines are the recording's own, else what was drawn instead.
+    covered_at, covered_by
+        Pixels (flat index, ascending) that belong to a second neuron as well.
+    """
+
+    labels: np.ndarray
+    owner: np.ndarray
+    centres: np.ndarray
+    mean: np.ndarray | None
+    lost: np.ndarray
+    note: str = ""
+    covered_at: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    covered_by: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+
+    @property
+    def n_neurons(self) -> int:
+        """Neurons of the session, P."""
+        return len(self.centres)
+
+    @property
+    def has_rims(self) -> bool:
+        """Whether the labels suffice for a core and a rim of every neuron."""
+        return 2 * self.n_neurons <= LARGEST_LABEL
+
+    @property
+    def n_labels(self) -> int:
+        """Rows the colour table needs, the background not counted."""
+        return self.n_neurons * (2 if self.has_rims else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pixels:
+    """Pixel lists of all neurons, one after the other."""
+
+    neuron: np.ndarray
+    flat: np.ndarray
+    weight: np.ndarray
+    shape: tuple[int, int]
+
+
+def session_field(session: Session) -> Field:
+    """Lay out a session's neurons: outlines, else positions, else a grid."""
+    units = session.units
+    mean = session.images.get("mean")
+    if units.roi is not None:
+        return _assemble(_outline_pixels(units, mean), len(units.unit_id), mean, "")
+    centres, note = _positions(units)
+    pixels = _disks(centres, (_SIDE, _SIDE))
+    return _assemble(pixels, len(units.unit_id), None, note)
+
+
+def neurons_at(field: Field, y: float, x: float) -> np.ndarray:
+    """Every neuron that has the pixel under (y, x), the shown one first."""
+    row, column = int(np.floor(y + 0.5)), int(np.floor(x + 0.5))
+    height, width = field.owner.shape
+    if not (0 <= row < height and 0 <= column < width):
+        return np.empty(0, np.int64)
+    shown = int(field.owner[row, column])
+    if shown < 0:
+        return np.empty(0, np.int64)
+    first, last = np.searchsorted(
+        field.covered_at, [row * width + column, row * width + column + 1]
+    )
+    return np.concatenate([[shown], field.covered_by[first:last]]).astype(np.int64)
+
+
+def neurons_under(
+    field: Field, start: Sequence[float], stop: Sequence[float], radius: float
+) -> np.ndarray:
+    """Neurons with any pixel within `radius` pixels of the segment start-stop.
+
+    The segment is walked in pieces no longer than the brush, so that a long, fast
+    stroke costs its length and not the square of it.
+    """
+    start_at, stop_at = np.asarray(start, float), np.asarray(stop, float)
+    length = float(np.hypot(*(stop_at - start_at)))
+    pieces = max(1, int(np.ceil(length / max(2 * radius, 8.0))))
+    ends = np.linspace(start_at, stop_at, pieces + 1)
+    hit = np.zeros(field.n_neurons + 1, bool)
+    for a, b in zip(ends[:-1], ends[1:], strict=True):
+        _mark_piece(field, a, b, radius, hit)
+    return np.flatnonzero(hit[:-1])
+
+
+def neurons_inside(field: Field, polygon: np.ndarray) -> np.ndarray:
+    """Neurons whose centre lies inside a closed polygon of (y, x) corners."""
+    if len(polygon) < 3:
+        return np.empty(0, np.int64)
+    y, x = field.centres[:, :1], field.centres[:, 1:]
+    y0, x0 = polygon.T
+    y1, x1 = np.roll(polygon, -1, axis=0).T
+    crosses = (y0 > y) != (y1 > y)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        at = (x1 - x0) * (y - y0) / (y1 - y0) + x0
+    inside = (crosses & (x < at)).sum(axis=1) % 2 == 1
+    return np.flatnonzero(inside)
+
+
+def _mark_piece(
+    field: Field, a: np.ndarray, b: np.ndarray, radius: float, hit: np.ndarray
+) -> None:
+    height, width = field.owner.shape
+    top, left = np.maximum(np.floor(np.minimum(a, b) - radius), 0).astype(int)
+    bottom, right = np.ceil(np.maximum(a, b) + radius).astype(int) + 1
+    bottom, right = min(int(bottom), height), min(int(right), width)
+    if top >= bottom or left >= right:
+        return
+    y = np.arange(top, bottom, dtype=np.float32)[:, None]
+    x = np.arange(left, right, dtype=np.float32)[None, :]
+    near = _within(y, x, a, b, radius)
+    # owner is -1 where nothing is: the extra last entry of `hit` takes those.
+    hit[field.owner[top:bottom, left:right][near]] = True
+    if len(field.covered_at):
+        first, last = np.searchsorted(field.covered_at, [top * width, bottom * width])
+        rows, columns = np.divmod(field.covered_at[first:last], width)
+        near_covered = _within(rows, columns, a, b, radius)
+        hit[field.covered_by[first:last][near_covered]] = True
+
+
+def _within(
+    y: np.ndarray, x: np.ndarray, a: np.ndarray, b: np.ndarray, radius: float
+) -> np.ndarray:
+    """Whether points lie within `radius` of the segment a-b."""
+    dy, dx = float(b[0] - a[0]), float(b[1] - a[1])
+    from_y, from_x = y - np.float32(a[0]), x - np.float32(a[1])
+    squared = dy * dy + dx * dx
+    if squared == 0:
+        return np.asarray(from_y**2 + from_x**2 <= radius**2)
+    along = np.clip((from_y * dy + from_x * dx) / squared, 0, 1)
+    distance = (from_y - along * dy) ** 2 + (from_x - along * dx) ** 2
+    return np.asarray(distance <= radius**2)
+
+
+def _outline_pixels(units: Units, mean: np.ndarray | None) -> _Pixels:
+    roi = units.roi
+    assert roi is not None
+    neuron = np.repeat(np.arange(len(units.unit_id)), np.diff(roi.offsets))
+    if mean is not None:
+        shape = (int(mean.shape[0]), int(mean.shape[1]))
+    else:
+        shape = (int(roi.yx[:, 0].max()) + 1, int(roi.yx[:, 1].max()) + 1)
+    y, x = roi.yx[:, 0].astype(np.int64), roi.yx[:, 1].astype(np.int64)
+    inside = (y >= 0) & (y < shape[0]) & (x >= 0) & (x < shape[1])
+    flat = (y * shape[1] + x)[inside]
+    return _Pixels(neuron[inside], flat, roi.weight[inside], shape)
+
+
+def _positions(units: Units) -> tuple[np.ndarray, str]:
+    """Centres (y, x) in a square of `_SIDE` pixels, and what they stand for."""
+    count = len(units.unit_id)
+    pixel = np.asarray(units.xy_px, float)[:, ::-1]
+    micrometre = np.asarray(units.xyz_um, float)[:, 1::-1]
+    for points, name in ((pixel, "xy_px"), (micrometre, "xyz_um")):
+        if np.isfinite(points).all() and len(np.unique(points, axis=0)) > 1:
+            return (
+                _spread(points, np.asarray(units.plane)),
+                f"No outlines in this recording: disks drawn at its positions ({name}).",
+            )
+    columns = int(np.ceil(np.sqrt(count)))
+    grid = np.stack(np.divmod(np.arange(count), columns), axis=1) + 0.5
+    return (
+        grid * _SIDE / columns,
+        "No positions in this recording: neurons are laid out as a grid, in order.",
+    )
+
+
+def _spread(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
+    """Fit points into the square, planes side by side as tiles."""
+    planes = np.unique(plane)
+    tiles = int(np.ceil(np.sqrt(len(planes))))
+    low = points.min(axis=0)
+    extent = max(float((points.max(axis=0) - low).max()), 1e-9)
+    tile = _SIDE / tiles
+    margin = 0.04 * tile
+    inside = margin + (points - low) / extent * (tile - 2 * margin)
+    rank = np.searchsorted(planes, plane)
+    return inside + np.stack(np.divmod(rank, tiles), axis=1) * tile
+
+
+def _disks(centres: np.ndarray, shape: tuple[int, int]) -> _Pixels:
+    radius = max(1.0, 0.4 * _spacing(centres))
+    reach = int(np.ceil(radius))
+    dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disk = dy**2 + dx**2 <= radius**2
+    offsets = np.stack([dy[disk], dx[disk]], axis=1)
+    yx = np.round(centres).astype(np.int64)[:, None] + offsets[None]
+    yx = np.clip(yx, 0, np.array(shape) - 1).reshape(-1, 2)
+    neuron = np.repeat(np.arange(len(centres)), len(offsets))
+    weight = np.tile(1.0 / (1.0 + (offsets**2).sum(axis=1)), len(centres))
+    return _Pixels(neuron, yx[:, 0] * shape[1] + yx[:, 1], weight, shape)
+
+
+def _spacing(centres: np.ndarray) -> float:
+    """Median distance to the nearest neighbour, from at most 400 neurons."""
+    if len(centres) < 2:
+        return _SIDE / 8
+    some = centres[:: max(1, len(centres) // 400)]
+    squared = ((some[:, None] - centres[None]) ** 2).sum(axis=2)
+    squared[squared == 0] = np.inf
+    return float(np.clip(np.sqrt(np.median(squared.min(axis=1))), 2, _SIDE / 8))
+
+
+def _assemble(pixels: _Pixels, count: int, mean: np.ndarray | None, note: str) -> Field:
+    owner = np.full(pixels.shape[0] * pixels.shape[1], -1, np.int32)
+    weakest_first = np.argsort(pixels.weight, kind="stable")
+    # Of repeated indices the last one written stays: the strongest.
+    owner[pixels.flat[weakest_first]] = pixels.neuron[weakest_first]
+    covered = owner[pixels.flat] != pixels.neuron
+    order = np.argsort(pixels.flat[covered], kind="stable")
+    owner = owner.reshape(pixels.shape)
+    labels = _labels(owner, count)
+    lost = np.setdiff1d(np.arange(count), owner)
+    for array in (owner, labels):
+        array.flags.writeable = False
+    return Field(
+        labels=labels,
+        owner=owner,
+        centres=_centres(pixels, count),
+        mean=mean,
+        lost=lost,
+        note=note,
+        covered_at=pixels.flat[covered][order],
+        covered_by=pixels.neuron[covered][order],
+    )
+
+
+def _centres(pixels: _Pixels, count: int) -> np.ndarray:
+    weight = np.maximum(pixels.weight, 1e-6)
+    total = np.bincount(pixels.neuron, weight, count)
+    y, x = np.divmod(pixels.flat, pixels.shape[1])
+    with np.errstate(invalid="ignore"):
+        centres = np.stack(
+            [np.bincount(pixels.neuron, weight * v, count) / total for v in (y, x)],
+            axis=1,
+        )
+    return centres.astype(np.float32)
+
+
+def _labels(owner: np.ndarray, count: int) -> np.ndarray:
+    if count > LARGEST_LABEL:
+        raise ValueError(
+            f"{count:,} neurons: one field shows at most {LARGEST_LABEL:,}. "
+            "Open a part of the recording."
+        )
+    labels = (owner + 1).astype(np.uint16)
+    if 2 * count > LARGEST_LABEL:
+        return labels
+    rim = _rim(owner)
+    cores = np.bincount(owner[(owner >= 0) & ~rim], minlength=count) > 0
+    # A neuron too small for a core is all core.
+    rim &= cores[owner]
+    return np.where(rim, labels + np.uint16(count), labels).astype(np.uint16)
+
+
+def _rim(owner: np.ndarray) -> np.ndarray:
+    """Pixels of a neuron that touch one not its own; the image's edge counts."""
+    padded = np.pad(owner, 1, constant_values=-1)
+    middle = padded[1:-1, 1:-1]
+    differs = np.zeros(owner.shape, bool)
+    for neighbour in (
+        padded[:-2, 1:-1],
+        padded[2:, 1:-1],
+        padded[1:-1, :-2],
+        padded[1:-1, 2:],
+    ):
+        differs |= neighbour != middle
+    return np.asarray(differs & (owner >= 0))

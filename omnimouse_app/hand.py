@@ -1,0 +1,121 @@
+"""A hand on mouse and keyboard: real Qt events sent to real windows.
+
+The demo report, the live benchmark and the end-to-end tests all work the instrument
+through this, so what they show is what a user's hand would have done.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from time import perf_counter, sleep
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QWidget
+
+Step = Callable[[], None]
+NO_KEYS = Qt.KeyboardModifier.NoModifier
+_LEFT = Qt.MouseButton.LeftButton
+_NONE = Qt.MouseButton.NoButton
+
+
+def settle(seconds: float = 0.0) -> None:
+    """Let Qt work for a while, at least once through its queue."""
+    application = QApplication.instance()
+    assert application is not None
+    until = perf_counter() + seconds
+    application.processEvents()
+    while perf_counter() < until:
+        application.processEvents()
+        sleep(0.001)
+
+
+def wait_for(claim: Callable[[], bool], what: str, timeout_s: float = 60.0) -> float:
+    """Let Qt work until the claim holds; returns the seconds it took."""
+    since = perf_counter()
+    while not claim():
+        if perf_counter() - since > timeout_s:
+            raise TimeoutError(f"Waited {timeout_s:.0f} s for {what}.")
+        settle()
+        sleep(0.001)
+    return perf_counter() - since
+
+
+class Hand:
+    """Presses, moves and releases over one widget, in its own pixels (x, y)."""
+
+    def __init__(self, widget: QWidget) -> None:
+        self.widget = widget
+
+    def press(self, at: Sequence[float], keys: Any = NO_KEYS) -> None:
+        """Press the left button."""
+        self._send(QEvent.Type.MouseButtonPress, at, _LEFT, _LEFT, keys)
+
+    def move(
+        self, at: Sequence[float], keys: Any = NO_KEYS, *, held: bool = True
+    ) -> None:
+        """Move, with the left button held or not."""
+        buttons = _LEFT if held else _NONE
+        self._send(QEvent.Type.MouseMove, at, _NONE, buttons, keys)
+
+    def release(self, at: Sequence[float], keys: Any = NO_KEYS) -> None:
+        """Release the left button."""
+        self._send(QEvent.Type.MouseButtonRelease, at, _LEFT, _NONE, keys)
+
+    def click(self, at: Sequence[float], keys: Any = NO_KEYS) -> None:
+        """Press and release at one place."""
+        self.move(at, keys, held=False)
+        self.press(at, keys)
+        self.release(at, keys)
+
+    def drag(
+        self,
+        path: Iterable[Sequence[float]],
+        keys: Any = NO_KEYS,
+        between: Step = settle,
+    ) -> None:
+        """Press at the first place, move along the path, release at the last."""
+        places = [np.asarray(place, float) for place in path]
+        self.move(places[0], keys, held=False)
+        self.press(places[0], keys)
+        for place in places[1:]:
+            self.move(place, keys)
+            between()
+        self.release(places[-1], keys)
+
+    def key(self, key: Any, modifier: Any = NO_KEYS) -> None:
+        """Strike a key."""
+        QTest.keyClick(self.widget, key, modifier)
+
+    def _send(
+        self,
+        kind: QEvent.Type,
+        at: Sequence[float],
+        button: Any,
+        buttons: Any,
+        keys: Any,
+    ) -> None:
+        local = QPointF(float(at[0]), float(at[1]))
+        glob = QPointF(self.widget.mapToGlobal(QPoint(0, 0))) + local
+        event = QMouseEvent(kind, local, glob, button, buttons, keys)
+        application = QApplication.instance()
+        assert application is not None
+        application.sendEvent(self.widget, event)
+
+
+def arc(
+    centre: Sequence[float],
+    radii: Sequence[float],
+    turn: tuple[float, float] = (0.0, 5.0),
+    steps: int = 40,
+) -> np.ndarray:
+    """Places (steps, 2) along an ellipse, for strokes that look like a hand's."""
+    angle = np.linspace(*turn, steps)
+    return np.stack(
+        [
+            centre[0] + np.cos(angle) * radii[0],
+            centre[1] + np.sin(angle) * radii[1],
+        ],
+        axis=1,
+    )

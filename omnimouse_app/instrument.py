@@ -1,0 +1,91 @@
+"""Controller, brush and layers of one viewer: what works without any dock."""
+
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtGui import QDropEvent
+from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
+
+from omnimouse_app.brush import Brush
+from omnimouse_app.layers import FieldLayers
+from omnimouse_app.reader import get_reader
+from omnimouse_app.settings import Opening, opening
+from omnimouse_model.live.answering import Load
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.predict.catalogue import load_in_process, load_in_worker
+from omnimouse_widgets.qt.hop import qt_post
+
+
+class Instrument(QObject):
+    """One viewer's live state on the canvas; ends with the viewer's window.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer, or the proxy a plugin is given.
+    controller
+        One to use; a new one with a worker process of its own by default.
+    """
+
+    def __init__(self, viewer: Any, controller: Controller | None = None) -> None:
+        super().__init__()
+        chosen = opening()
+        self.controller = controller or _new_controller(chosen)
+        self.brush = Brush(self.controller, viewer)
+        self.brush.radius = chosen.brush_radius
+        self.layers = FieldLayers(viewer, self.controller, self.brush)
+        self.is_closed = False
+        self._window: QMainWindow | None = None
+        application = QApplication.instance()
+        assert application is not None
+        application.aboutToQuit.connect(self.close)
+
+    def watch(self, window: QMainWindow) -> None:
+        """End when this window is closed; open session folders dropped on its canvas."""
+        self._window = window
+        window.installEventFilter(self)
+        for widget in window.findChildren(QWidget):
+            # napari's canvas area; its own drop asks which plugin should read a
+            # folder, every time.
+            if type(widget).__name__ == "QtViewer":
+                widget.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """See drops and closing before napari does."""
+        if event is None:
+            return False
+        if event.type() == QEvent.Type.Close and watched is self._window:
+            QTimer.singleShot(0, self, self._close_with_window)
+        if event.type() == QEvent.Type.Drop and isinstance(event, QDropEvent):
+            return self._take_drop(event)
+        return False
+
+    def close(self) -> None:
+        """Drop every connection and end the worker; calling it again does nothing."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self.layers.close()
+        self.controller.close()
+
+    def _close_with_window(self) -> None:
+        # The user may have answered "no" to napari's question.
+        if self._window is None or not self._window.isVisible():
+            self.close()
+
+    def _take_drop(self, event: QDropEvent) -> bool:
+        data = event.mimeData()
+        paths = [url.toLocalFile() for url in data.urls()] if data is not None else []
+        if len(paths) != 1 or get_reader(paths[0]) is None:
+            return False
+        event.acceptProposedAction()
+        self.controller.open_session(Path(paths[0]))
+        return True
+
+
+def _new_controller(chosen: Opening) -> Controller:
+    load: Load = load_in_process if chosen.in_process else load_in_worker
+    controller = Controller(post=qt_post(), load=load, memory=True)
+    controller.choose_predictor(chosen.predictor)
+    return controller

@@ -1,0 +1,146 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from omnimouse_app.field import (
+    Field,
+    neurons_at,
+    neurons_inside,
+    neurons_under,
+    session_field,
+)
+
+
+def units(n, *, roi=None, xyz=None, xy=None, plane=None):
+    return SimpleNamespace(
+        unit_id=np.arange(n),
+        roi=roi,
+        xyz_um=np.full((n, 3), np.nan, np.float32) if xyz is None else xyz,
+        xy_px=np.full((n, 2), np.nan, np.float32) if xy is None else xy,
+        plane=np.full(n, -1, np.int32) if plane is None else plane,
+    )
+
+
+def session(units, mean=None):
+    images = {} if mean is None else {"mean": mean}
+    return SimpleNamespace(units=units, images=images)
+
+
+def squares(corners, side, weight=None):
+    """Square outlines of `side` pixels with these top left corners."""
+    patch = np.stack(np.mgrid[:side, :side], -1).reshape(-1, 2)
+    yx = np.concatenate([patch + corner for corner in corners]).astype(np.int16)
+    count = len(patch)
+    weights = np.repeat(weight or np.ones(len(corners)), count).astype(np.float32)
+    return SimpleNamespace(
+        offsets=np.arange(len(corners) + 1) * count, yx=yx, weight=weights
+    )
+
+
+def square_field(corners, side=5, shape=(40, 40), weight=None) -> Field:
+    roi = squares(np.array(corners), side, weight)
+    return session_field(
+        session(units(len(corners), roi=roi), np.zeros(shape, np.float32))
+    )
+
+
+def test_core_and_rim_of_a_neuron_have_labels_of_their_own():
+    field = square_field([(2, 2), (20, 20)])
+    core, rim = field.labels == 2, field.labels == 2 + field.n_neurons
+    assert core.sum() == 9
+    assert rim.sum() == 16
+    np.testing.assert_array_equal(core | rim, field.owner == 1)
+
+
+def test_a_neuron_too_small_for_a_core_is_all_core():
+    field = square_field([(2, 2), (20, 20)], side=2)
+    assert set(np.unique(field.labels)) == {0, 1, 2}
+
+
+def test_the_shown_labels_are_the_widest_the_shader_looks_up():
+    assert square_field([(0, 0)]).labels.dtype == np.uint16
+
+
+def test_where_outlines_overlap_the_stronger_is_shown_and_both_are_hit():
+    field = square_field([(5, 5), (7, 7)], weight=[1.0, 2.0])
+    assert field.owner[8, 8] == 1
+    np.testing.assert_array_equal(np.sort(neurons_at(field, 8, 8)), [0, 1])
+    assert set(neurons_under(field, (8.0, 8.0), (8.0, 8.0), 0.5)) == {0, 1}
+
+
+def test_a_wholly_covered_neuron_is_lost_to_the_eye_but_not_to_the_brush():
+    field = square_field([(5, 5), (5, 5)], weight=[1.0, 2.0])
+    np.testing.assert_array_equal(field.lost, [0])
+    assert set(neurons_under(field, (7.0, 7.0), (7.0, 7.0), 1.0)) == {0, 1}
+
+
+@pytest.mark.parametrize("radius", [0.6, 3.0, 11.0])
+def test_the_brush_hits_exactly_the_neurons_with_a_pixel_within_its_radius(radius):
+    rng = np.random.default_rng(0)
+    grid = np.stack(np.mgrid[0:80:8, 0:80:8], -1).reshape(-1, 2)
+    field = square_field(grid, side=4, shape=(80, 80))
+    y, x = np.mgrid[:80, :80]
+    for _ in range(25):
+        a, b = rng.uniform(-5, 85, (2, 2))
+        t = np.linspace(0, 1, 2001)[:, None]
+        along = a + t * (b - a)
+        distance = np.min(
+            np.hypot(y.reshape(-1, 1) - along[:, 0], x.reshape(-1, 1) - along[:, 1]),
+            axis=1,
+        ).reshape(80, 80)
+        surely = np.unique(field.owner[distance <= radius - 0.02])
+        perhaps = np.unique(field.owner[distance <= radius + 0.02])
+        hit = neurons_under(field, a, b, radius)
+        assert set(surely[surely >= 0]) <= set(hit) <= set(perhaps)
+
+
+def test_a_long_stroke_equals_the_sum_of_its_parts():
+    grid = np.stack(np.mgrid[0:200:8, 0:200:8], -1).reshape(-1, 2)
+    field = square_field(grid, side=4, shape=(200, 200))
+    a, b = np.array([3.0, 5.0]), np.array([190.0, 150.0])
+    middle = (a + b) / 2
+    whole = neurons_under(field, a, b, 6.0)
+    parts = np.union1d(
+        neurons_under(field, a, middle, 6.0), neurons_under(field, middle, b, 6.0)
+    )
+    np.testing.assert_array_equal(whole, parts)
+
+
+def test_a_lasso_takes_the_neurons_whose_centres_are_inside():
+    field = square_field([(2, 2), (20, 20), (30, 2)])
+    outline = np.array([[0, 0], [0, 12], [38, 12], [38, 0]], float)
+    np.testing.assert_array_equal(neurons_inside(field, outline), [0, 2])
+    assert len(neurons_inside(field, outline[:2])) == 0
+
+
+def test_nothing_is_under_the_pointer_outside_the_field():
+    field = square_field([(0, 0)])
+    for place in [(-1, 0), (0, -1), (40, 0), (0, 40), (20, 20)]:
+        assert len(neurons_at(field, *place)) == 0
+
+
+def test_without_outlines_disks_are_drawn_at_positions_and_said_so():
+    rng = np.random.default_rng(1)
+    xyz = rng.uniform(0, 600, (50, 3)).astype(np.float32)
+    field = session_field(session(units(50, xyz=xyz)))
+    assert "xyz_um" in field.note
+    order = np.argsort(xyz[:, 0])
+    assert (np.diff(field.centres[order, 1]) > -2).all()
+    assert len(field.lost) < 5
+
+
+def test_planes_without_outlines_lie_side_by_side():
+    xyz = np.tile(np.array([[0, 0, 0], [100, 100, 0]], np.float32), (2, 1))
+    plane = np.array([0, 0, 1, 1], np.int32)
+    field = session_field(session(units(4, xyz=xyz, plane=plane)))
+    assert field.centres[:2, 1].max() < field.centres[2:, 1].min()
+
+
+def test_without_positions_neurons_are_a_grid_in_order_and_said_so():
+    field = session_field(session(units(9)))
+    assert "grid" in field.note
+    assert len(field.lost) == 0
+    np.testing.assert_array_equal(
+        [neurons_at(field, *centre)[0] for centre in field.centres], np.arange(9)
+    )
