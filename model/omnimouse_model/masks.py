@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from importlib import import_module
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -22,6 +22,7 @@ Neurons = Sequence[int] | np.ndarray | slice
 Samples = slice | tuple[int, int] | Sequence[int] | np.ndarray
 
 
+@runtime_checkable
 class HasNeurons(Protocol):
     """Anything with a population: a session."""
 

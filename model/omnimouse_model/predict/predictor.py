@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -72,6 +72,7 @@ class Prediction:
 Request = tuple[Window, Mask, np.ndarray | None]
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """Anything that maps (window, mask) to predictions."""
 

@@ -1,0 +1,262 @@
+"""`omnimouse doctor`: what this machine has, and what to do about each problem."""
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from omnimouse_app.cli.output import emit
+
+BROKEN_QT = {"6.11.0": "docks and resizing", "6.11.1": "docks and resizing"}
+LEAST_DISK_GB, LEAST_MEMORY_GB = 2.0, 3.0
+LIBRARIES = (
+    "sudo apt-get install -y --no-install-recommends xvfb xauth libegl1 libgl1 "
+    "libgl1-mesa-dri libopengl0 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 "
+    "libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 "
+    "libxcb-xinerama0 libxcb-xkb1 libdbus-1-3 libfontconfig1 libglib2.0-0"
+)
+# Run apart, since Qt ends the whole process where it finds no screen.
+QT_PROBE = """
+import json
+from qtpy import API_NAME
+from qtpy.QtCore import qVersion
+from qtpy.QtGui import QOffscreenSurface, QOpenGLContext
+from qtpy.QtWidgets import QApplication
+app = QApplication([])
+surface = QOffscreenSurface()
+surface.create()
+context = QOpenGLContext()
+found = {"binding": API_NAME, "qt": qVersion(), "platform": app.platformName()}
+found["gl"] = found["renderer"] = None
+if context.create() and context.makeCurrent(surface):
+    from OpenGL import GL
+    found["gl"] = GL.glGetString(GL.GL_VERSION).decode()
+    found["renderer"] = GL.glGetString(GL.GL_RENDERER).decode()
+print("PROBE" + json.dumps(found))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: "ok", a "note", or a "problem" with its remedy."""
+
+    name: str
+    value: str | float | None
+    unit: str = ""
+    status: str = "ok"
+    remedy: str = ""
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(as_json: bool) -> None:
+    """Check versions, graphics, Qt, device, memory and disk, and say what to do.
+
+    Exits with 1 where something would keep OmniMouse from working.
+    """
+    findings = list(examine())
+    emit(
+        [asdict(finding) for finding in findings],
+        as_json=as_json,
+        title="OmniMouse on this machine",
+        columns=["name", "value", "unit", "status"],
+    )
+    if not as_json:
+        _print_remedies(findings)
+    if any(finding.status == "problem" for finding in findings):
+        sys.exit(1)
+
+
+def examine() -> Iterator[Finding]:
+    """Look at everything, quickest first."""
+    yield Finding("system", f"{platform.system()} {platform.release()}")
+    yield from python_and_packages()
+    yield from device()
+    yield from memory_and_disk()
+    yield from screen()
+    yield plugin()
+
+
+def python_and_packages() -> Iterator[Finding]:
+    """Compare what is installed with what the project requires."""
+    yield Finding("python", platform.python_version())
+    yield Finding("omnimouse-app", version("omnimouse-app"))
+    for requirement in requires("omnimouse-app") or []:
+        extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)
+        if extra is None or extra[1] == "napari":
+            yield package(requirement)
+
+
+def package(requirement: str) -> Finding:
+    """Say whether one requirement, such as "zarr>=3.0", is met."""
+    name = re.split(r"[<>=!~;\[ ]", requirement, maxsplit=1)[0]
+    remedy = f'pip install "{requirement.partition(";")[0].strip()}"'
+    try:
+        found = version(name)
+    except PackageNotFoundError:
+        return Finding(name, None, "", "problem", f"It is not installed: {remedy}")
+    floor = re.search(r">=([\d.]+)", requirement)
+    if floor and _release(found) < _release(floor[1]):
+        message = f"It is older than {floor[1]}: {remedy}"
+        return Finding(name, found, "", "problem", message)
+    return Finding(name, found)
+
+
+def device() -> Iterator[Finding]:
+    """Where models compute."""
+    import torch
+
+    cores = os.cpu_count() or 1
+    yield Finding("cores", cores)
+    yield Finding("torch threads", torch.get_num_threads())
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        yield Finding("device", f"cuda: {torch.cuda.get_device_name(0)}")
+        yield Finding("GPU memory free", round(free / 2**30, 1), "GiB")
+        yield Finding("GPU memory", round(total / 2**30, 1), "GiB")
+    elif torch.backends.mps.is_available():
+        yield Finding("device", "mps: Apple GPU")
+    elif shutil.which("nvidia-smi") and torch.version.cuda is None:
+        remedy = "This torch is a CPU build: delete .venv, run python3 tasks.py setup."
+        yield Finding("device", "cpu, beside an NVIDIA GPU", "", "note", remedy)
+    else:
+        yield Finding("device", "cpu")
+
+
+def memory_and_disk() -> Iterator[Finding]:
+    """Room for a model, a recording and the generated demo."""
+    memory = available_memory_gib()
+    if memory is not None:
+        low = memory < LEAST_MEMORY_GB
+        remedy = f"Close something: the demo wants {LEAST_MEMORY_GB:.0f} GiB."
+        yield Finding("memory free", round(memory, 1), "GiB", *_note_if(low, remedy))
+    folder = cache_folder()
+    try:
+        gigabytes = shutil.disk_usage(_nearest_existing(folder)).free / 2**30
+    except OSError as error:
+        yield Finding("disk free", None, "GiB", "problem", str(error))
+        return
+    low = gigabytes < LEAST_DISK_GB
+    remedy = f"Free {LEAST_DISK_GB:.0f} GiB at {folder}, or set OMNIMOUSE_CACHE."
+    yield Finding("disk free", round(gigabytes, 1), "GiB", *_note_if(low, remedy))
+    if not os.access(_nearest_existing(folder), os.W_OK):
+        remedy = "Set OMNIMOUSE_CACHE to a folder that you may write to."
+        yield Finding("cache folder", str(folder), "", "problem", remedy)
+    else:
+        yield Finding("cache folder", str(folder))
+
+
+def screen() -> Iterator[Finding]:
+    """Whether Qt starts, and what draws its OpenGL."""
+    probe = subprocess.run(
+        [sys.executable, "-c", QT_PROBE],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    for line in probe.stdout.splitlines():
+        if line.startswith("PROBE"):
+            yield from _qt_findings(json.loads(line.removeprefix("PROBE")))
+            return
+    yield Finding("Qt", None, "", "problem", qt_remedy(probe.stderr))
+
+
+def qt_remedy(words: str) -> str:
+    """Turn what Qt said as it failed into what to do."""
+    if "No Qt bindings" in words or "QtBindingsNotFound" in words:
+        return 'No Qt binding is installed: pip install "omnimouse-app[pyqt6]"'
+    if "PYQT6" in words.upper() and "cannot open shared object" in words:
+        return f"A system library is missing. On Debian or Ubuntu: {LIBRARIES}"
+    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+        return (
+            "There is no display. `python3 tasks.py demo` starts one of its own; "
+            "any command runs under: xvfb-run -a omnimouse …"
+        )
+    last = (words.strip().splitlines() or ["it ended without a word"])[-1]
+    return f"Qt did not start ({last}). On Debian or Ubuntu: {LIBRARIES}"
+
+
+def plugin() -> Finding:
+    """Whether napari finds the plugin and its manifest is sound."""
+    try:
+        from npe2 import PluginManifest
+    except ModuleNotFoundError:
+        remedy = 'napari is not installed: pip install "omnimouse-app[napari,pyqt6]"'
+        return Finding("napari plugin", None, "", "problem", remedy)
+    try:
+        manifest = PluginManifest.from_distribution("omnimouse-app")
+    except ValueError as error:
+        remedy = f"Install the package again: pip install -e . ({error})"
+        return Finding("napari plugin", None, "", "problem", remedy)
+    return Finding("napari plugin", manifest.display_name)
+
+
+def available_memory_gib() -> float | None:
+    """Memory that can be had now; None where the system does not say."""
+    info = Path("/proc/meminfo")
+    if info.exists():
+        fields = dict(line.split(":", 1) for line in info.read_text().splitlines())
+        if "MemAvailable" in fields:
+            return int(fields["MemAvailable"].split()[0]) / 2**20
+    try:
+        import psutil
+    except ModuleNotFoundError:
+        return None
+    return float(psutil.virtual_memory().available) / 2**30
+
+
+def cache_folder() -> Path:
+    """Where generated recordings and fitted baselines are kept."""
+    from omnimouse_model.demo import cache_dir
+
+    return Path(cache_dir())
+
+
+def _qt_findings(found: dict[str, Any]) -> Iterator[Finding]:
+    broken = BROKEN_QT.get(found["qt"])
+    remedy = f'{found["qt"]} breaks {broken}: pip install -U "pyqt6-qt6>=6.11.2"'
+    status = ("problem", remedy) if broken else ("ok", "")
+    yield Finding("Qt", f"{found['qt']} ({found['binding']})", "", *status)
+    yield Finding("Qt platform", found["platform"])
+    if found["gl"] is None:
+        remedy = (
+            "No OpenGL, so napari's canvas stays empty. Unset QT_QPA_PLATFORM where it "
+            f"is 'offscreen'; on Debian or Ubuntu: {LIBRARIES}"
+        )
+        yield Finding("OpenGL", None, "", "problem", remedy)
+        return
+    yield Finding("OpenGL", found["gl"])
+    software = re.search("llvmpipe|softpipe|SwiftShader", found["renderer"] or "")
+    remedy = "Drawing is done by the CPU: correct, and slower. A GPU driver helps."
+    yield Finding("OpenGL renderer", found["renderer"], "", *_note_if(software, remedy))
+
+
+def _note_if(condition: object, remedy: str) -> tuple[str, str]:
+    return ("note", remedy) if condition else ("ok", "")
+
+
+def _release(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text.partition("+")[0])[:3])
+
+
+def _nearest_existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _print_remedies(findings: list[Finding]) -> None:
+    for finding in findings:
+        if finding.remedy:
+            click.echo(f"\n{finding.status}: {finding.name}\n  {finding.remedy}")
+    if not any(finding.status == "problem" for finding in findings):
+        click.echo("\nNothing is in the way.")

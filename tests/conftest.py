@@ -1,0 +1,44 @@
+"""What every test shares: settings that leave the user's own files alone."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+_SCRATCH = Path(tempfile.mkdtemp(prefix="omnimouse-tests-"))
+for _name, _value in {
+    "QT_API": "pyqt6",
+    "NAPARI_CONFIG": str(_SCRATCH / "napari" / "settings.yaml"),
+    "XDG_CONFIG_HOME": str(_SCRATCH / "config"),
+    "OMNIMOUSE_CACHE": str(_SCRATCH / "cache"),
+    "OMP_NUM_THREADS": "1",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+# A shared machine is no reason to fail, and a failure must be the same for everyone.
+settings.register_profile("project", deadline=None, derandomize=True)
+settings.load_profile("project")
+
+WINDOW_FIXTURES = {"qtbot", "qapp", "make_napari_viewer", "make_napari_viewer_proxy"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `gui` whatever opens a window, so that nobody has to remember."""
+    for item in items:
+        if WINDOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.gui)
+
+
+def pytest_unconfigure() -> None:
+    """Take the scratch folder away."""
+    import shutil
+
+    shutil.rmtree(_SCRATCH, ignore_errors=True)
+
+
+@pytest.fixture
+def root() -> Path:
+    """The checkout."""
+    return Path(__file__).resolve().parent.parent

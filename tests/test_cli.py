@@ -1,0 +1,126 @@
+"""The command line: what it prints for people, for programs, and on bad input."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import click
+import numpy as np
+import pytest
+
+from omnimouse_app.cli import COMMANDS, group, main
+from omnimouse_app.cli.output import emit, machine, table
+from omnimouse_model.errors import SessionFormatError
+
+
+@pytest.fixture
+def broken_info(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`omnimouse info` meets a recording that cannot be read."""
+
+    @click.command()
+    def command() -> None:
+        raise SessionFormatError("a12", "no_responses", "No responses.", "Copy them.")
+
+    module = ModuleType("omnimouse_app.cli.info")
+    module.command = command
+    monkeypatch.setitem(sys.modules, "omnimouse_app.cli.info", module)
+
+
+def test_help_names_every_command_and_imports_none():
+    code = (
+        "import sys\nfrom omnimouse_app.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "loaded = {name.partition('.')[0] for name in sys.modules}\n"
+        "assert not loaded & {'torch', 'numpy', 'qtpy', 'napari'}, loaded"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert all(name in answer.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as end:
+        main([name, "--help"])
+    assert end.value.code == 0
+    assert "Usage: omnimouse" in capsys.readouterr().out
+
+
+def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as end:
+        main(["dance"])
+    assert end.value.code == 2
+    assert "No such command 'dance'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("broken_info")
+def test_bad_input_ends_with_one_clear_line(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as end:
+        main(["info"])
+    assert end.value.code == 1
+    assert capsys.readouterr().err == "omnimouse: No responses. (Copy them.)\n"
+
+
+@pytest.mark.usefixtures("broken_info")
+def test_debug_shows_the_traceback():
+    with pytest.raises(SessionFormatError):
+        main(["--debug", "info"])
+
+
+def test_a_session_that_is_not_there_is_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as end:
+        main(["info", str(tmp_path / "nowhere")])
+    assert end.value.code != 0
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_json_is_one_object_with_machine_and_rows(capsys: pytest.CaptureFixture[str]):
+    rows = [{"name": "score", "value": np.float32(0.5), "unit": "", "ceiling": np.nan}]
+    emit(rows, as_json=True, title="never printed")
+    document = json.loads(capsys.readouterr().out)
+    assert set(document) == {"machine", "rows"}
+    assert set(document["machine"]) == {
+        "cpu",
+        "cores",
+        "gpu",
+        "torch",
+        "matmul_gflops_fp32",
+        "matmul_gflops_bf16",
+    }
+    assert document["rows"] == [
+        {"name": "score", "value": 0.5, "unit": "", "ceiling": None}
+    ]
+
+
+def test_matmul_speed_is_measured_only_when_asked():
+    assert machine()["matmul_gflops_fp32"] is None
+    assert machine(gflops=True)["matmul_gflops_fp32"] > 0.1
+
+
+def test_a_table_aligns_numbers_right_and_shows_what_is_unknown():
+    rows = [{"name": "a", "value": 1.23456}, {"name": "long", "value": None}]
+    assert table(rows).splitlines() == [
+        "name  value",
+        "----  -----",
+        "a     1.235",
+        "long      –",
+    ]
+
+
+def test_a_table_without_rows_is_its_header():
+    assert table([], ["name", "value"]).splitlines()[0] == "name  value"
+
+
+def test_version_is_the_distribution_s(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out.startswith("omnimouse, version 0.")
+
+
+def test_the_group_lists_the_table():
+    assert group.list_commands(click.Context(group)) == list(COMMANDS)

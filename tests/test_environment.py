@@ -1,0 +1,61 @@
+"""environment.yml promises what pyproject.toml requires."""
+
+import tomllib
+from pathlib import Path
+
+import yaml
+from packaging.requirements import Requirement
+
+CONDA_NAMES = {"torch": "pytorch"}
+
+
+def required(root: Path) -> dict[str, Requirement]:
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *extras["napari"], *extras["jupyter"]]
+    found = [Requirement(line) for line in lines]
+    return {CONDA_NAMES.get(item.name, item.name): item for item in found}
+
+
+def in_conda(root: Path) -> dict[str, Requirement]:
+    entries = yaml.safe_load((root / "environment.yml").read_text())["dependencies"]
+    found = [Requirement(line) for line in entries if isinstance(line, str)]
+    return {item.name: item for item in found}
+
+
+def test_the_conda_environment_has_every_requirement_with_the_same_range(root: Path):
+    conda = in_conda(root)
+    for name, requirement in required(root).items():
+        assert name in conda, f"environment.yml has no {name}"
+        assert conda[name].specifier == requirement.specifier, name
+
+
+def test_the_conda_environment_ends_with_this_project(root: Path):
+    entries = yaml.safe_load((root / "environment.yml").read_text())["dependencies"]
+    assert entries[-1] == {"pip": ["--editable ."]}
+
+
+def test_the_constraints_satisfy_every_range(root: Path):
+    lines = (root / "constraints.txt").read_text().splitlines()
+    exact = dict(line.split("==") for line in lines if line and line[0] != "#")
+    table = tomllib.loads((root / "pyproject.toml").read_text())
+    groups = [
+        table["project"]["dependencies"],
+        *table["project"]["optional-dependencies"].values(),
+        *table["dependency-groups"].values(),
+    ]
+    for requirement in (Requirement(line) for group in groups for line in group):
+        if requirement.name != "omnimouse-app":
+            assert requirement.specifier.contains(exact[requirement.name.lower()])
+
+
+def test_every_dependency_has_its_reason(root: Path):
+    reasons = (root / "docs" / "dependencies.md").read_text()
+    table = tomllib.loads((root / "pyproject.toml").read_text())
+    groups = [
+        table["project"]["dependencies"],
+        *table["project"]["optional-dependencies"].values(),
+        *table["dependency-groups"].values(),
+    ]
+    for requirement in (Requirement(line) for group in groups for line in group):
+        assert f"`{requirement.name}`" in reasons
