@@ -1,0 +1,121 @@
+"""From a request to predictions in stages; runs on the engine's thread.
+
+Selected neurons first, then the whole population; a newer request or a cancel is
+noticed in between. The second stage reuses the first one's encoding.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.windows import Window
+from omnimouse_model.masks import TARGET, Mask
+from omnimouse_model.metrics import correlation
+from omnimouse_model.predict.parts import Interruptible, decode_in_parts, stop_if
+from omnimouse_model.predict.predictor import Prediction, Predictor
+
+Load = Callable[[str, Session], Predictor]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRequest:
+    """Everything an answer depends on, as it was when it was asked.
+
+    `predictor` is a name for `load`, or a predictor.
+    """
+
+    session: Session
+    window: Window
+    mask: Mask
+    selection: tuple[int, ...]
+    predictor: str | Predictor
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of an answer: the selected neurons, or all that were asked for.
+
+    `scores` (P,) comes with the population. `prediction` is None where nothing is
+    asked.
+    """
+
+    name: Literal["selected", "population", "nothing"]
+    request: LiveRequest
+    prediction: Prediction | None = None
+    scores: np.ndarray | None = None
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """A predictor that holds a process or memory."""
+
+    def close(self) -> None:
+        """Let everything go."""
+        ...
+
+
+class Answering:
+    """The engine's `call`: keeps the predictor loaded and the session prepared."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._name = ""
+        self._loaded: Predictor | None = None
+        self._prepared: tuple[Any, Any] = (None, None)
+
+    def __call__(
+        self, request: LiveRequest, outdated: Callable[[], bool]
+    ) -> Iterator[Stage]:
+        """Answer in stages; see the module."""
+        mask = request.mask
+        asked = np.flatnonzero((mask.cells == TARGET).any(axis=0))
+        if not len(asked) and mask.behavior != "target":
+            yield Stage("nothing", request)
+            return
+        predictor = self._predictor(request)
+        if isinstance(predictor, Interruptible):
+            predictor.stop_when(outdated)
+        self._prepare(predictor, request.session)
+        encoded = predictor.encode(request.window, mask)
+        stop_if(outdated)
+        selection = np.array(request.selection, np.int64)
+        first = predictor.decode(encoded, selection)
+        yield Stage("selected", request, first)
+        whole = decode_in_parts(predictor, encoded, asked, outdated)
+        whole = replace(whole, behavior=first.behavior)
+        yield Stage("population", request, whole, _scores(whole, request.window))
+
+    def close(self) -> None:
+        """Let the loaded predictor go."""
+        loaded, self._loaded, self._name = self._loaded, None, ""
+        self._prepared = (None, None)
+        if isinstance(loaded, Closable):
+            loaded.close()
+
+    def _predictor(self, request: LiveRequest) -> Predictor:
+        if not isinstance(request.predictor, str):
+            return request.predictor
+        if self._loaded is None or self._name != request.predictor:
+            self.close()
+            self._loaded = self._load(request.predictor, request.session)
+            self._name = request.predictor
+        return self._loaded
+
+    def _prepare(self, predictor: Predictor, session: Session) -> None:
+        known_predictor, known_session = self._prepared
+        if known_predictor is not predictor or known_session is not session:
+            self._prepared = (None, None)
+            predictor.prepare(session)
+            self._prepared = (predictor, session)
+
+
+def _scores(prediction: Prediction, window: Window) -> np.ndarray:
+    """Correlate predictions with the recorded responses, NaN where not asked."""
+    scores = np.full(window.responses.shape[1], np.nan, np.float32)
+    if len(prediction.neurons):
+        truth = window.responses[:, prediction.neurons]
+        scores[prediction.neurons] = correlation(prediction.responses, truth, axis=0)
+    return scores

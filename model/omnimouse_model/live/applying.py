@@ -1,0 +1,69 @@
+"""How answers change the results; runs on the thread that draws."""
+
+from collections.abc import Callable
+
+from omnimouse_model.live.answering import LiveRequest, Stage
+from omnimouse_model.live.engine import Answer
+from omnimouse_model.live.results import Freshness, Results
+
+
+def mark_asked(results: Results, number: int) -> None:
+    """A newer question is under way: what is shown is stale."""
+    results.asked = number
+    results.error = None
+    results.freshness = _waiting(results.selected is not None)
+    results.population_freshness = _waiting(results.population is not None)
+    results.changed.emit()
+
+
+def mark_cancelled(results: Results) -> None:
+    """Nothing more comes: what is shown stays, and what it lacks is not awaited."""
+    if results.freshness == "running":
+        results.freshness = "none"
+    if results.population_freshness == "running":
+        results.population_freshness = "none"
+    results.changed.emit()
+
+
+def apply_answer(
+    results: Results, answer: Answer, is_on_screen: Callable[[LiveRequest], bool]
+) -> None:
+    """Take an answer over; one for another window or predictor is not shown."""
+    if answer.kind == "error":
+        if answer.number == results.asked:
+            _apply_error(results, answer)
+    elif answer.kind == "stage":
+        if is_on_screen(answer.value.request):
+            _apply_stage(results, answer, answer.value)
+    elif answer.kind == "stopped" and answer.number == results.asked:
+        mark_cancelled(results)
+
+
+def _apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
+    freshness: Freshness = "fresh" if answer.number == results.asked else "stale"
+    results.shown = answer.number
+    results.error = None
+    if stage.name == "nothing":
+        results.clear()
+        results.freshness = results.population_freshness = "none"
+    elif stage.name == "selected" and stage.prediction is not None:
+        results.selected = stage.prediction
+        results.behavior = stage.prediction.behavior
+        results.freshness = freshness
+        results.elapsed_ms = answer.elapsed_ms
+    else:
+        results.population = stage.prediction
+        results.scores = stage.scores
+        results.population_freshness = freshness
+    results.changed.emit()
+
+
+def _apply_error(results: Results, answer: Answer) -> None:
+    results.clear()
+    results.error = str(answer.error) or type(answer.error).__name__
+    results.freshness = results.population_freshness = "error"
+    results.changed.emit()
+
+
+def _waiting(has_something: bool) -> Freshness:
+    return "stale" if has_something else "running"

@@ -1,0 +1,464 @@
+"""The verbs: views call them and nothing else; state, engine and results follow.
+
+`Controller()` is all a face needs. Results reach the drawing thread through `post`;
+by default they come on the engine's own thread.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.windows import Window
+from omnimouse_model.live.answering import Answering, LiveRequest, Load
+from omnimouse_model.live.applying import apply_answer, mark_asked, mark_cancelled
+from omnimouse_model.live.engine import Answer, Engine, Post, call_at_once
+from omnimouse_model.live.memory import Remembered, recall, remember
+from omnimouse_model.live.presets import DEFAULT_PRESET, PRESETS, preset_named
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import MAX_SELECTED, ColourBy, LiveState
+from omnimouse_model.live.undo import UndoStack
+from omnimouse_model.masks import (
+    HIDDEN,
+    N_SAMPLES,
+    TARGET,
+    VISIBLE,
+    BehaviorMode,
+    Mask,
+    Neurons,
+    Samples,
+)
+from omnimouse_model.predict.catalogue import load_in_process, load_in_worker
+from omnimouse_model.predict.parts import part_of
+from omnimouse_model.predict.predictor import Predictor
+
+WINDOW_S = 2.0
+N_SELECTED_AT_FIRST = 4
+CODE_NAMES = {HIDDEN: "hidden", VISIBLE: "visible", TARGET: "target"}
+DEFAULT_SPANS = {HIDDEN: (0, N_SAMPLES), VISIBLE: (0, N_SAMPLES), TARGET: (30, 60)}
+
+
+class Controller:
+    """Owns the live state, the results, the engine and the undo stack.
+
+    Parameters
+    ----------
+    engine
+        Answers `LiveRequest`s with `Stage`s; one with a worker process by default.
+    state
+        A state to go on with.
+    post
+        Hands a function to the thread that draws.
+    load
+        Makes a predictor from its name, on the engine's thread.
+    synchronous
+        Answer inside the verbs, in this process: for scripts and tests.
+    memory
+        File in which session, predictor, preset and window survive a restart; the
+        user's `live.json` when True, none by default.
+    """
+
+    def __init__(
+        self,
+        engine: Engine | None = None,
+        state: LiveState | None = None,
+        *,
+        post: Post = call_at_once,
+        load: Load | None = None,
+        synchronous: bool = False,
+        memory: Path | bool = False,
+    ) -> None:
+        self.state = state or LiveState()
+        self.results = Results()
+        load = load or (load_in_process if synchronous else load_in_worker)
+        self._engine = engine or Engine(Answering(load), post, synchronous=synchronous)
+        self._engine.answered.connect(self._on_answer)
+        self._lock = threading.RLock()
+        self._undo = UndoStack()
+        self._stroke: tuple[str, Mask, str] | None = None
+        self._spans = dict(DEFAULT_SPANS)
+        self._predictor: str | Predictor | None = self.state.predictor_name or None
+        self._last_preset = self.state.preset or DEFAULT_PRESET
+        self._memory = memory
+
+    # -- session and predictor ------------------------------------------------------
+    def open_session(self, path_or_session: str | Path | Session) -> None:
+        """Open a recording, at a held-out window, with the preset last chosen."""
+        session = _opened(path_or_session)
+        window = session.window(_first_start(session))
+        mask = preset_named(self._last_preset).make(session)
+        with self._lock:
+            self._stroke = None
+            self._undo.clear()
+            self._forget_answers()
+            self.state.window = self.state.mask = None
+            self.state.session = session
+            self.state.selection = ()
+            self.state.cursor = 0
+            self.state.window = window
+            self.state.mask = mask
+            self.state.preset = self._last_preset
+            self.state.selection = _active_neurons(window)
+            self._ask()
+        self._remember()
+
+    def choose_predictor(self, predictor: str | Path | Predictor) -> None:
+        """Choose by name, file or folder, or hand one in; loads off this thread."""
+        if isinstance(predictor, Path):
+            predictor = str(predictor)
+        name = predictor if isinstance(predictor, str) else predictor.predictor_id
+        with self._lock:
+            self._predictor = predictor
+            self._forget_answers()
+            self.state.predictor_name = name
+            self._ask()
+        self._remember()
+
+    def restore(self) -> bool:
+        """Go back to where the user was, False when that is not known or gone."""
+        if self._memory is False:
+            return False
+        was = recall(self._memory if isinstance(self._memory, Path) else None)
+        if was is None or not was.session or not Path(was.session).exists():
+            return False
+        if was.preset in {preset.name for preset in PRESETS}:
+            self._last_preset = was.preset
+        if was.predictor:
+            self.choose_predictor(was.predictor)
+        self.open_session(was.session)
+        self.seek(was.start_s)
+        return True
+
+    # -- time -------------------------------------------------------------------------
+    def seek(self, start_s: float) -> None:
+        """Move the window to a time on the session clock; it snaps to the grid."""
+        with self._lock:
+            window = self.state.window
+            moved = self._session.window(start_s)
+            if window is not None and moved.key == window.key:
+                return
+            self._forget_answers()
+            self.state.window = moved
+            self._ask()
+
+    def step_window(self, n: int) -> None:
+        """Move the window by `n` windows of 2 s; stops at the ends."""
+        self.seek(self._window.start_s + n * WINDOW_S)
+
+    def set_cursor(self, i: int) -> None:
+        """Move the cursor to a sample of the window, 0-59."""
+        self.state.cursor = int(min(max(i, 0), N_SAMPLES - 1))
+
+    def step_cursor(self, n: int) -> None:
+        """Move the cursor by `n` samples; crossing an end steps the window."""
+        windows, cursor = divmod(self.state.cursor + n, N_SAMPLES)
+        if windows:
+            before = self._window
+            self.step_window(windows)
+            if self.state.window is before:
+                cursor = 0 if windows < 0 else N_SAMPLES - 1
+        self.set_cursor(cursor)
+
+    # -- painting ---------------------------------------------------------------------
+    def paint(self, neurons: Neurons, code: int | None = None) -> None:
+        """Set the samples of the active span of some neurons.
+
+        `code` is the brush's by default; another code uses the span last set for it.
+        """
+        code = self.state.brush_code if code is None else code
+        self.paint_cells(neurons, self._spans[_known_code(code)], code)
+
+    def paint_cells(self, neurons: Neurons, samples: Samples, code: int) -> None:
+        """Set the code of some neurons at some samples: a stroke on the raster."""
+        name = f"Paint {{n}} neurons {CODE_NAMES[_known_code(code)]}"
+        with self._lock:
+            mask = self._mask
+            self._change(mask.paint(neurons, samples, code), name)
+
+    def begin_stroke(self, name: str = "") -> None:
+        """Begin one undo entry over many paints; "{n}" is the number of neurons."""
+        with self._lock:
+            self.end_stroke()
+            self._stroke = (name, self._mask, self.state.preset)
+
+    def end_stroke(self) -> None:
+        """End the stroke: it becomes one undo entry if it changed anything."""
+        with self._lock:
+            if self._stroke is None:
+                return
+            (name, before, preset), self._stroke = self._stroke, None
+            name = name or f"Paint {{n}} neurons {CODE_NAMES[self.state.brush_code]}"
+            self._undo.push(name, before, self._mask, (preset, self.state.preset))
+
+    @contextmanager
+    def stroke(self, name: str = "") -> Iterator[None]:
+        """`with controller.stroke(): …` is one undo entry."""
+        self.begin_stroke(name)
+        try:
+            yield
+        finally:
+            self.end_stroke()
+
+    def set_brush(self, code: int) -> None:
+        """Choose what the brush paints; the active span becomes that code's own."""
+        with self._lock:
+            self.state.brush_code = _known_code(code)
+            self.state.active_span = self._spans[code]
+
+    def set_active_span(self, start: int, stop: int) -> None:
+        """Choose the samples a stroke on the field sets, kept for this code."""
+        if not 0 <= start < stop <= N_SAMPLES:
+            raise ValueError(
+                f"The active span {start}-{stop} is not in 0-60; give start < stop."
+            )
+        with self._lock:
+            self._spans[self.state.brush_code] = (int(start), int(stop))
+            self.state.active_span = (int(start), int(stop))
+
+    # -- the whole mask ---------------------------------------------------------------
+    @property
+    def presets(self) -> tuple[tuple[str, str], ...]:
+        """(name, label) of every preset; `presets.preset_named` has explanations."""
+        return tuple((preset.name, preset.label) for preset in PRESETS)
+
+    def apply_preset(self, name: str) -> None:
+        """Replace the mask by a preset's, as one undo entry."""
+        preset = preset_named(name)
+        with self._lock:
+            mask = preset.make(self._session)
+            self._last_preset = preset.name
+            self._change(mask, f"Preset: {preset.label}", preset.name)
+        self._remember()
+
+    def set_mask(self, mask: Mask, name: str = "Change the mask") -> None:
+        """Replace the mask, as one undo entry."""
+        with self._lock:
+            if mask.n_neurons != self._session.n_neurons:
+                raise ValueError(
+                    f"The mask is for {mask.n_neurons} neurons, "
+                    f"the session has {self._session.n_neurons}."
+                )
+            self._change(mask, name)
+
+    def set_behavior(self, mode: BehaviorMode) -> None:
+        """Give behaviour, ask for it, or hide it."""
+        with self._lock:
+            self._change(self._mask.with_behavior(mode), f"Behaviour {mode}")
+
+    def set_frames(self, frames: np.ndarray | slice | bool) -> None:
+        """Choose the visible video frames: all, none, a slice or a bool (60,)."""
+        with self._lock:
+            mask = self._mask.with_frames(frames)
+            count = int(mask.frames.sum())
+            word = {0: "hidden", N_SAMPLES: "visible"}.get(count, f"{count} frames")
+            self._change(mask, f"Video {word}")
+
+    # -- undo -------------------------------------------------------------------------
+    def undo(self) -> None:
+        """Take back the latest step of the mask, if there is one."""
+        self._go(self._undo.undo, 0)
+
+    def redo(self) -> None:
+        """Do the step again that was undone last, if there is one."""
+        self._go(self._undo.redo, 1)
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a step to take back."""
+        return self._stroke is not None or bool(self._undo.undo_name)
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is a step to do again."""
+        return bool(self._undo.redo_name)
+
+    @property
+    def undo_name(self) -> str:
+        """Name of the step that `undo` takes back, "" when there is none."""
+        return self._undo.undo_name
+
+    @property
+    def redo_name(self) -> str:
+        """Name of the step that `redo` does again, "" when there is none."""
+        return self._undo.redo_name
+
+    # -- looking ----------------------------------------------------------------------
+    def select(self, neurons: Sequence[int] | np.ndarray, add: bool = False) -> None:
+        """Select neurons, in order; the latest 16 are kept."""
+        with self._lock:
+            chosen = [int(neuron) for neuron in neurons]
+            kept = self.state.selection if add else ()
+            ordered = dict.fromkeys([*kept, *chosen])
+            selection = tuple(ordered)[-MAX_SELECTED:]
+            if selection and not 0 <= min(selection) <= max(selection) < self._count:
+                raise ValueError(f"Neurons are 0..{self._count - 1}, got {selection}.")
+            if selection == self.state.selection:
+                return
+            self.state.selection = selection
+            if not self._take_selected_from_population():
+                self._ask()
+
+    def set_colour_by(self, colour_by: ColourBy) -> None:
+        """Colour neurons by their state in the mask, or by their score."""
+        if colour_by not in ("state", "score"):
+            raise ValueError(f"Colour by 'state' or 'score', not {colour_by!r}.")
+        self.state.colour_by = colour_by
+
+    # -- the engine -------------------------------------------------------------------
+    def ask_again(self) -> None:
+        """Ask the same question again: after an error, or a cancel."""
+        with self._lock:
+            self._ask()
+
+    def cancel(self) -> None:
+        """Stop what runs and drop what waits."""
+        with self._lock:
+            self._engine.cancel()
+            mark_cancelled(self.results)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until everything asked is answered; False when the time is up."""
+        return self._engine.wait(timeout_s)
+
+    def close(self) -> None:
+        """Remember where the user was, and end the engine and its process."""
+        self._remember()
+        self._engine.close()
+
+    # -- within -----------------------------------------------------------------------
+    @property
+    def _session(self) -> Session:
+        if self.state.session is None:
+            raise ValueError("No session is open; call open_session(path) first.")
+        return self.state.session
+
+    @property
+    def _window(self) -> Window:
+        if self.state.window is None:
+            raise ValueError("No session is open; call open_session(path) first.")
+        return self.state.window
+
+    @property
+    def _mask(self) -> Mask:
+        if self.state.mask is None:
+            raise ValueError("No session is open; call open_session(path) first.")
+        return self.state.mask
+
+    @property
+    def _count(self) -> int:
+        return self._session.n_neurons
+
+    def _change(self, mask: Mask, name: str, preset: str = "") -> None:
+        before, was_preset = self._mask, self.state.preset
+        if self._stroke is not None:
+            if np.array_equal(before.cells, mask.cells) and _setting_kept(before, mask):
+                return
+        elif not self._undo.push(name, before, mask, (was_preset, preset)):
+            return
+        self.state.mask = mask
+        self.state.preset = preset
+        self._ask()
+
+    def _go(self, step: Callable[..., object], side: int) -> None:
+        with self._lock:
+            self.end_stroke()
+            gone = (
+                self._undo.undo(self._mask)
+                if side == 0
+                else self._undo.redo(self._mask)
+            )
+            if gone is None:
+                return
+            mask, taken = gone
+            self.state.mask = mask
+            self.state.preset = taken.presets[side]
+            self._ask()
+
+    def _ask(self) -> None:
+        state = self.state
+        if state.session is None or state.window is None or state.mask is None:
+            return
+        if self._predictor is None:
+            return
+        request = LiveRequest(
+            state.session, state.window, state.mask, state.selection, self._predictor
+        )
+        mark_asked(self.results, self._engine.newest + 1)
+        self._engine.submit(request)
+
+    def _on_answer(self, answer: Answer) -> None:
+        with self._lock:
+            apply_answer(self.results, answer, self._is_on_screen)
+
+    def _is_on_screen(self, request: LiveRequest) -> bool:
+        return (
+            request.window is self.state.window and request.predictor is self._predictor
+        )
+
+    def _forget_answers(self) -> None:
+        self.results.clear()
+        self.results.freshness = self.results.population_freshness = "none"
+        self.results.changed.emit()
+
+    def _take_selected_from_population(self) -> bool:
+        results = self.results
+        if results.population is None or results.population_freshness != "fresh":
+            return False
+        selected = part_of(results.population, np.array(self.state.selection, np.int64))
+        if selected is None:
+            return False
+        results.selected = selected
+        results.changed.emit()
+        return True
+
+    def _remember(self) -> None:
+        state = self.state
+        if self._memory is False or state.session is None or state.window is None:
+            return
+        name = self._predictor if isinstance(self._predictor, str) else ""
+        where = Remembered(
+            str(state.session.path),
+            name,
+            self._last_preset,
+            float(state.window.start_s),
+        )
+        remember(where, self._memory if isinstance(self._memory, Path) else None)
+
+
+def _opened(path_or_session: str | Path | Session) -> Session:
+    if isinstance(path_or_session, str | Path):
+        return open_session(path_or_session)
+    return path_or_session
+
+
+def _known_code(code: int) -> int:
+    if code not in CODE_NAMES:
+        raise ValueError(f"A code is 0 hidden, 1 visible or 2 target, not {code!r}.")
+    return code
+
+
+def _setting_kept(before: Mask, after: Mask) -> bool:
+    return replace(before, _id=[]) == replace(after, cells=before.cells, _id=[])
+
+
+def _first_start(session: Session) -> float:
+    """Open at a held-out window where there is one: what is shown is then honest."""
+    tiers = session.tiers()
+    for tier in ("test", "validation", "oracle", None):
+        if tier is not None and not any(tier in name for name in tiers):
+            continue
+        starts = session.window_starts(tier=tier)
+        if len(starts):
+            return float(starts[0])
+    return 0.0
+
+
+def _active_neurons(window: Window) -> tuple[int, ...]:
+    """Pick the neurons that vary most here: chosen from the data, not from a score."""
+    spread = np.nan_to_num(np.std(window.responses, axis=0))
+    return tuple(int(i) for i in np.argsort(-spread)[:N_SELECTED_AT_FIRST])

@@ -1,0 +1,75 @@
+"""What survives a restart: the last session, predictor, preset and window."""
+
+import json
+import logging
+import os
+import sys
+import tempfile
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """Where the user was."""
+
+    session: str = ""
+    predictor: str = ""
+    preset: str = ""
+    start_s: float = 0.0
+
+
+def config_dir() -> Path:
+    """The user's config folder: $OMNIMOUSE_CONFIG, else the system's habit."""
+    if chosen := os.environ.get("OMNIMOUSE_CONFIG"):
+        return Path(chosen)
+    if sys.platform == "win32":
+        base = os.environ.get("APPDATA", "~/AppData/Roaming")
+    elif sys.platform == "darwin":
+        base = "~/Library/Application Support"
+    else:
+        base = os.environ.get("XDG_CONFIG_HOME", "~/.config")
+    return Path(base).expanduser() / "omnimouse"
+
+
+def remember(what: Remembered, path: Path | None = None) -> None:
+    """Write it, atomically; a folder that cannot be written is logged, not raised."""
+    path = path or config_dir() / "live.json"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_atomically(path, json.dumps(asdict(what), indent=1))
+    except OSError as error:
+        logger.warning("Where you were is not remembered: %s", error)
+
+
+def recall(path: Path | None = None) -> Remembered | None:
+    """Read it back, None when there is nothing sound to read."""
+    path = path or config_dir() / "live.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        known = {name.name for name in fields(Remembered)}
+        what = Remembered(**{k: v for k, v in found.items() if k in known})
+        return Remembered(
+            str(what.session),
+            str(what.predictor),
+            str(what.preset),
+            float(what.start_s),
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        logger.warning("Where you were could not be read from %s: %s", path, error)
+        return None
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    handle, sibling = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(sibling).replace(path)
+    except BaseException:
+        Path(sibling).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,105 @@
+"""Ready-made questions: a label, what it means, and the mask it makes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.masks import Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A named mask, and the sentence a tooltip shows."""
+
+    name: str
+    label: str
+    explanation: str
+    make: Callable[[Session], Mask]
+
+
+def _strategy(name: str, session: Session) -> Mask:
+    from omnimouse_model.strategies import mask_from_strategy
+
+    return mask_from_strategy(name, session)
+
+
+def _half(session: Session) -> Mask:
+    from omnimouse_model.strategies import half_population_mask
+
+    return half_population_mask(session)
+
+
+def _official(name: str, label: str, explanation: str) -> Preset:
+    return Preset(name, label, explanation, partial(_strategy, f"test/{name}"))
+
+
+PRESETS: tuple[Preset, ...] = (
+    _official(
+        "video_behavior",
+        "Video + behaviour",
+        "The video and behaviour are given; every neuron is predicted from them.",
+    ),
+    _official(
+        "video_only",
+        "Video only",
+        "Only the video is given; every neuron is predicted from it.",
+    ),
+    _official(
+        "responses_from_behavior",
+        "Behaviour only",
+        "Only running and the pupil are given; every neuron is predicted from them.",
+    ),
+    Preset(
+        "random_half_video_behavior",
+        "Half of the population",
+        "A random half of the neurons, video and behaviour are given; the other half "
+        "is predicted.",
+        _half,
+    ),
+    _official(
+        "population_1024_response_video_behavior",
+        "Population of 1,024",
+        "Some neurons (1,024 of 4,096, in proportion), video and behaviour are given; "
+        "the others are predicted.",
+    ),
+    _official(
+        "causal_response_25_behavior",
+        "Forecast",
+        "The past of every neuron (25 samples) and behaviour are given; the future is "
+        "predicted.",
+    ),
+    _official(
+        "causal_response_25_video_behavior",
+        "Forecast with video",
+        "The past of every neuron (25 samples), video and behaviour are given; the "
+        "future is predicted.",
+    ),
+    _official(
+        "all_response_only",
+        "Decode behaviour",
+        "Every neuron is given; running and the pupil are decoded from them.",
+    ),
+    _official(
+        "all_response_video",
+        "Decode behaviour with video",
+        "Every neuron and the video are given; running and the pupil are decoded.",
+    ),
+    Preset(
+        "nothing",
+        "Nothing",
+        "Nothing is given and nothing asked: paint your own question.",
+        Mask.nothing,
+    ),
+)
+
+DEFAULT_PRESET = "video_behavior"
+
+
+def preset_named(name: str) -> Preset:
+    """Find a preset by name or label."""
+    for preset in PRESETS:
+        if name in (preset.name, preset.label):
+            return preset
+    known = ", ".join(preset.name for preset in PRESETS)
+    raise ValueError(f"There is no preset {name!r}; there are {known}.")

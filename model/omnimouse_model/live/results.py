@@ -1,0 +1,73 @@
+"""What views draw beside the recording: the latest predictions and how fresh they are.
+
+Everything here belongs to the window on screen and to the predictor chosen: it is
+cleared when either changes, so a prediction is never drawn over another window.
+"""
+
+import operator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from psygnal import Signal, SignalGroupDescriptor
+
+from omnimouse_model.predict.predictor import Prediction
+
+Freshness = Literal["none", "running", "stale", "fresh", "error"]
+
+
+@dataclass(eq=False)
+class Results:
+    """The latest answers; `changed` is emitted once after each update.
+
+    Attributes
+    ----------
+    selected, population
+        The selected neurons' prediction, and that of every neuron asked for.
+    scores
+        float32 (P,): single-trial correlation over the window's target samples, NaN
+        where nothing was predicted.
+    behavior
+        float32 (40, C) decoded behaviour, z-scored, or None.
+    freshness
+        "none" nothing asked or shown, "running" asked and nothing shown yet, "stale"
+        shown but a newer request is under way (or was cancelled), "fresh" shown and
+        newest, "error" the newest request failed.
+    population_freshness
+        The same for `population` and `scores`, which arrive later.
+    shown, asked
+        Numbers of the request that is shown and of the newest.
+    error
+        Why there is no answer, in words for the user.
+    elapsed_ms
+        From the question to the answer of `selected`.
+    """
+
+    events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor(
+        equality_operators=dict.fromkeys(
+            ("selected", "population", "scores", "behavior"), operator.is_
+        )
+    )
+    changed: ClassVar[Signal] = Signal()
+
+    selected: Prediction | None = None
+    population: Prediction | None = None
+    scores: np.ndarray | None = None
+    behavior: np.ndarray | None = None
+    freshness: Freshness = "none"
+    population_freshness: Freshness = "none"
+    shown: int = 0
+    asked: int = 0
+    error: str | None = None
+    elapsed_ms: float | None = None
+
+    @property
+    def age(self) -> tuple[int, int]:
+        """Request number shown, and the newest asked."""
+        return self.shown, self.asked
+
+    def clear(self) -> None:
+        """Forget every answer."""
+        self.selected = self.population = None
+        self.scores = self.behavior = None
+        self.elapsed_ms = None

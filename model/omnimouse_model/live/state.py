@@ -1,0 +1,60 @@
+"""The one mutable thing: what the user looks at and asks. A signal per field.
+
+`state.events.mask.connect(redraw)`; values themselves are immutable and replaced.
+Views read it; only the `Controller` writes it.
+"""
+
+import operator
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from psygnal import SignalGroupDescriptor
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.windows import Window
+from omnimouse_model.masks import N_SAMPLES, VISIBLE, Mask
+
+MAX_SELECTED = 16
+ColourBy = Literal["state", "score"]
+
+
+@dataclass(eq=False)
+class LiveState:
+    """Session, window, cursor, mask, selection, predictor and brush.
+
+    Attributes
+    ----------
+    cursor
+        A sample in the window, 0-59.
+    selection
+        Neuron indices in the order they were chosen, at most 16.
+    predictor_name
+        What `load_predictor` was given, or the id of a predictor handed in.
+    preset
+        The preset the mask came from, "" once it was changed by hand.
+    active_span
+        Samples (start, stop) that a stroke on the field sets.
+    brush_code
+        0 hidden, 1 visible, 2 target.
+    """
+
+    # Identity, not equality: comparing two masks or arrays on every stroke costs more
+    # than the stroke.
+    events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor(
+        equality_operators={
+            "session": operator.is_,
+            "window": operator.is_,
+            "mask": operator.is_,
+        }
+    )
+
+    session: Session | None = None
+    window: Window | None = None
+    cursor: int = 0
+    mask: Mask | None = None
+    selection: tuple[int, ...] = field(default_factory=tuple)
+    predictor_name: str = ""
+    preset: str = ""
+    active_span: tuple[int, int] = (0, N_SAMPLES)
+    brush_code: int = VISIBLE
+    colour_by: ColourBy = "state"

@@ -1,0 +1,81 @@
+"""One undo stack over everything a mask holds, within 50 MB, an entry per stroke."""
+
+from collections import deque
+from dataclasses import dataclass
+
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.deltas import MaskDelta, mask_delta
+
+BUDGET_BYTES = 50 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A named change of the mask, and the preset's name before and after it."""
+
+    name: str
+    delta: MaskDelta
+    presets: tuple[str, str] = ("", "")
+
+
+class UndoStack:
+    """Steps that were done and steps that were undone; the oldest are forgotten."""
+
+    def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
+        self._budget = budget_bytes
+        self._done: deque[Step] = deque()
+        self._undone: list[Step] = []
+        self._held = 0
+
+    def push(
+        self, name: str, before: Mask, after: Mask, presets: tuple[str, str] = ("", "")
+    ) -> bool:
+        """Add a step; False when nothing changed. Forgets what was undone."""
+        delta = mask_delta(before, after)
+        if delta.is_empty:
+            return False
+        self._held -= sum(step.delta.n_bytes for step in self._undone)
+        self._undone.clear()
+        name = name.replace("{n}", str(delta.n_neurons))
+        self._done.append(Step(name, delta, presets))
+        self._held += delta.n_bytes
+        while self._held > self._budget and len(self._done) > 1:
+            self._held -= self._done.popleft().delta.n_bytes
+        return True
+
+    def undo(self, mask: Mask) -> tuple[Mask, Step] | None:
+        """The mask before the latest step, None when there is no step."""
+        if not self._done:
+            return None
+        step = self._done.pop()
+        self._undone.append(step)
+        return step.delta.undo(mask), step
+
+    def redo(self, mask: Mask) -> tuple[Mask, Step] | None:
+        """The mask after the step that was undone last, None when there is none."""
+        if not self._undone:
+            return None
+        step = self._undone.pop()
+        self._done.append(step)
+        return step.delta.redo(mask), step
+
+    @property
+    def undo_name(self) -> str:
+        """Name of the step `undo` takes back, "" when there is none."""
+        return self._done[-1].name if self._done else ""
+
+    @property
+    def redo_name(self) -> str:
+        """Name of the step `redo` does again, "" when there is none."""
+        return self._undone[-1].name if self._undone else ""
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory held by all steps."""
+        return self._held
+
+    def clear(self) -> None:
+        """Forget everything: the session changed."""
+        self._done.clear()
+        self._undone.clear()
+        self._held = 0

@@ -1,0 +1,86 @@
+"""From a name to a predictor: a dict of builders, each importing what it needs."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import CheckpointError
+from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.worker import WorkerPredictor
+
+Sessions = Sequence[Session] | None
+Builder = Callable[[Sessions, str], Predictor]
+
+
+def _demo(sessions: Sessions, device: str) -> Predictor:
+    from omnimouse_model.predict.transformer import load_demo
+
+    return load_demo(device=device)
+
+
+def _naive(name: str) -> Builder:
+    def build(sessions: Sessions, device: str) -> Predictor:
+        from omnimouse_model.predict.naive import naive_predictor
+
+        return naive_predictor(name)
+
+    return build
+
+
+BUILDERS: dict[str, Builder] = {
+    "demo": _demo,
+    "mean": _naive("mean"),
+    "last": _naive("last"),
+    "ridge": _naive("ridge"),
+    "context-ridge": _naive("context-ridge"),
+    "video-ridge": _naive("video-ridge"),
+}
+
+
+def predictor_names() -> tuple[str, ...]:
+    """Names that `load_predictor` knows; it also takes a checkpoint file or folder."""
+    return tuple(BUILDERS)
+
+
+def load_predictor(
+    name_or_path: str | Path,
+    sessions: Sessions = None,
+    device: str = "auto",
+) -> Predictor:
+    """Build a predictor by name, or from a checkpoint file or folder.
+
+    Parameters
+    ----------
+    sessions
+        Prepared at once where given; otherwise each on its first use.
+    device
+        "auto", "cpu", "cuda" or "mps".
+    """
+    predictor = _built(name_or_path, sessions, device)
+    for session in sessions or ():
+        predictor.prepare(session)
+    return predictor
+
+
+def _built(name_or_path: str | Path, sessions: Sessions, device: str) -> Predictor:
+    if str(name_or_path) in BUILDERS:
+        return BUILDERS[str(name_or_path)](sessions, device)
+    path = Path(name_or_path)
+    if path.exists():
+        from omnimouse_model.predict.transformer import load_checkpoint_predictor
+
+        return load_checkpoint_predictor(path, device=device)
+    raise CheckpointError(
+        f"There is no predictor {str(name_or_path)!r}: no such file or folder, and the "
+        f"names are {', '.join(BUILDERS)}."
+    )
+
+
+def load_in_process(name: str, session: Session) -> Predictor:
+    """Build a predictor in this process; the live engine prepares the session."""
+    return load_predictor(name)
+
+
+def load_in_worker(name: str, session: Session) -> Predictor:
+    """Build a predictor in a process of its own: screens never wait for it."""
+    return WorkerPredictor(name)
