@@ -7,7 +7,7 @@ an image on black.
 from collections.abc import Callable
 
 from qtpy.QtCore import QRectF, Qt
-from qtpy.QtGui import QColor, QFont, QPen
+from qtpy.QtGui import QBrush, QColor, QFont, QPen
 from qtpy.QtWidgets import QFrame
 
 import numpy as np
@@ -135,3 +135,8 @@ class CursorLine(pg.InfiniteLine):  # type: ignore[misc]  # pyqtgraph is untyped
 def sample_at(position: float) -> int:
     """The sample whose cell [i, i + 1) holds a position, kept within the window."""
     return int(min(max(np.floor(position), 0), N_SAMPLES - 1))
+
+
+def brush(colour: str, alpha: int = 255) -> QBrush:
+    """Fill with a colour and an opacity from 0 to 255."""
+    return QBrush(tint(colour, alpha))

@@ -1,0 +1,165 @@
+"""The table's model: one row per neuron, sorted and filtered as index arrays.
+
+Sorting 10,000 rows through a proxy that calls Python for every comparison takes
+seconds; here it is one argsort.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
+from qtpy.QtGui import QIcon
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets import palette
+from omnimouse_widgets.qt.neuron_filter import kept_rows
+from omnimouse_widgets.qt.segmented import swatch
+
+COLUMNS: Final = ("id", "area", "plane", "depth", "state", "score")
+TITLES: Final = ("neuron", "area", "plane", "depth µm", "state", "score")
+TOOLTIPS: Final = (
+    "Index of the neuron in the session",
+    "Brain area, where the session says",
+    "Imaging plane, where the session says",
+    "Depth in µm, where the session says",
+    "State in the active span: hidden, visible, target, or mixed",
+    "Single-trial correlation over the target samples of this window",
+)
+Index = QModelIndex | QPersistentModelIndex
+_NO_PARENT: Final = QModelIndex()
+RIGHT: Final = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+
+
+class NeuronTable(QAbstractTableModel):
+    """Shows `columns_of(state, results)`; keeps only order and filter of its own."""
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self._controller = controller
+        self._columns = columns_of(controller)
+        self._text = ""
+        self._sorted_by = (0, Qt.SortOrder.AscendingOrder)
+        self._icons: dict[str, QIcon] = {}
+        self.neurons = np.empty(0, np.int64)
+        """Neuron of each row."""
+
+    # -- what Qt asks ---------------------------------------------------------------
+    def rowCount(self, parent: Index = _NO_PARENT) -> int:
+        """Neurons kept by the filter."""
+        return 0 if parent.isValid() else len(self.neurons)
+
+    def columnCount(self, parent: Index = _NO_PARENT) -> int:
+        """Fixed."""
+        return 0 if parent.isValid() else len(COLUMNS)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
+        """Titles and what they mean."""
+        if orientation != Qt.Orientation.Horizontal:
+            return None
+        if role == Qt.ItemDataRole.DisplayRole:
+            return TITLES[section]
+        return TOOLTIPS[section] if role == Qt.ItemDataRole.ToolTipRole else None
+
+    def data(self, index: Index, role: int = 0) -> Any:
+        """Words of a cell, its side, and a colour for states."""
+        name = COLUMNS[index.column()]
+        value = self._columns[name][self.neurons[index.row()]]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return words_of(name, value)
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return None if name in ("area", "state") else RIGHT
+        if role == Qt.ItemDataRole.DecorationRole and name == "state":
+            return self._icon(str(value))
+        return None
+
+    def sort(
+        self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder
+    ) -> None:
+        """Sort by a column; unknown values go last either way."""
+        self._sorted_by = (column, order)
+        self._arrange()
+
+    # -- what the panel asks ----------------------------------------------------------
+    def refresh(self) -> None:
+        """Read everything again from state and results."""
+        self._columns = columns_of(self._controller)
+        self._arrange()
+
+    def refresh_values(self) -> None:
+        """Read state and score again; rows move only if they are sorted by them."""
+        before, self._columns = self._columns, columns_of(self._controller)
+        moved = COLUMNS[self._sorted_by[0]] in ("state", "score") or bool(self._text)
+        if len(before["id"]) != len(self._columns["id"]) or moved:
+            self._arrange()
+        elif len(self.neurons):
+            last = self.index(len(self.neurons) - 1, len(COLUMNS) - 1)
+            self.dataChanged.emit(self.index(0, COLUMNS.index("state")), last)
+
+    def filter(self, text: str) -> None:
+        """Keep the neurons that satisfy the words; raises `ValueError` on nonsense."""
+        kept_rows(text, self._columns)
+        self._text = text
+        self._arrange()
+
+    def rows_of(self, neurons: np.ndarray) -> np.ndarray:
+        """Rows at which neurons are shown; those filtered away have none."""
+        place = np.full(len(self._columns["id"]), -1)
+        place[self.neurons] = np.arange(len(self.neurons))
+        rows = place[neurons]
+        return rows[rows >= 0]
+
+    def _arrange(self) -> None:
+        kept = kept_rows(self._text, self._columns)
+        name, order = COLUMNS[self._sorted_by[0]], self._sorted_by[1]
+        descending = order == Qt.SortOrder.DescendingOrder
+        arranged = kept[sorted_rows(self._columns[name][kept], descending=descending)]
+        if not np.array_equal(arranged, self.neurons):
+            self.beginResetModel()
+            self.neurons = arranged
+            self.endResetModel()
+        elif len(arranged):
+            last = self.index(len(arranged) - 1, len(COLUMNS) - 1)
+            self.dataChanged.emit(self.index(0, 0), last)
+
+    def _icon(self, state: str) -> QIcon:
+        if state not in self._icons:
+            colour = palette.STATE_COLOURS[palette.STATE_WORDS.index(state)]
+            self._icons[state] = swatch(colour)
+        return self._icons[state]
+
+
+def columns_of(controller: Controller) -> Mapping[str, np.ndarray]:
+    """(P,) arrays of everything the table shows."""
+    state, results = controller.state, controller.results
+    if state.session is None or state.mask is None:
+        empty = np.empty(0)
+        return {name: empty for name in COLUMNS}
+    units, n = state.session.units, state.session.n_neurons
+    words = np.array(palette.STATE_WORDS)
+    no_score = np.full(n, np.nan, np.float32)
+    return {
+        "id": np.arange(n),
+        "area": np.full(n, "–") if units.area is None else units.area.astype(str),
+        "plane": np.where(units.plane < 0, np.nan, units.plane),
+        "depth": units.xyz_um[:, 2],
+        "state": words[state.mask.state_in(state.active_span)],
+        "score": no_score if results.scores is None else results.scores,
+    }
+
+
+def sorted_rows(values: np.ndarray, *, descending: bool) -> np.ndarray:
+    """Stable order of values, NaN last either way."""
+    if values.dtype.kind == "U":
+        values = np.unique(values, return_inverse=True)[1]
+    keys = -values.astype(float) if descending else values.astype(float)
+    return np.argsort(keys, kind="stable")
+
+
+def words_of(name: str, value: Any) -> str:
+    """A cell's words; "–" where nothing is known."""
+    if name in ("area", "state"):
+        return str(value)
+    if np.isnan(value):
+        return "–"
+    return f"{value:.2f}" if name == "score" else f"{value:.0f}"

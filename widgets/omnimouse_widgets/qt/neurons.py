@@ -1,0 +1,169 @@
+"""The neurons as a table: sorted, filtered, its selection everyone's selection."""
+
+import numpy as np
+from qtpy.QtCore import QItemSelection, QItemSelectionModel, Qt, QTimer
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QLineEdit,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.state import MAX_SELECTED
+from omnimouse_widgets import palette
+from omnimouse_widgets.qt import keys
+from omnimouse_widgets.qt.neuron_table import COLUMNS, NeuronTable
+from omnimouse_widgets.qt.redraw import Redraw
+
+FILTER_TOOLTIP = (
+    "Words and comparisons, all of which must hold:\n"
+    "V1 · target · 412 · depth<250 · score>0.3 · plane=2"
+)
+SELECT = (
+    QItemSelectionModel.SelectionFlag.ClearAndSelect
+    | QItemSelectionModel.SelectionFlag.Rows
+)
+
+
+class NeuronsPanel(QWidget):
+    """A sortable, filterable table of the neurons.
+
+    Parameters
+    ----------
+    controller
+        The verbs; the panel only reads its `state` and `results`.
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self.setObjectName("omnimouse-neurons")
+        self._controller = controller
+        self.table = NeuronTable(controller)
+        self._build_filter()
+        self._build_view()
+        top = QHBoxLayout()
+        top.addWidget(self.filter, 1)
+        top.addWidget(self.count)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(4, 4, 4, 4)
+        column.setSpacing(4)
+        column.addLayout(top)
+        column.addWidget(self.view, 1)
+        keys.bind_keys(self, controller)
+        events, results = controller.state.events, controller.results
+        self.redraw = Redraw(
+            self,
+            [
+                (self._draw_table, [events.session]),
+                (self._draw_values, [events.mask, events.active_span,
+                                     results.events.scores]),
+                (self._draw_selection, [events.selection, events.session]),
+            ],
+        )  # fmt: skip
+
+    def _build_filter(self) -> None:
+        self.filter = QLineEdit()
+        self.filter.setPlaceholderText("V1 target depth<250 score>0.3")
+        self.filter.setToolTip(FILTER_TOOLTIP)
+        self.filter.setClearButtonEnabled(True)
+        self.count = QLabel()
+        self.count.setToolTip("Neurons that the filter keeps")
+        self._typing = QTimer(self)
+        self._typing.setSingleShot(True)
+        self._typing.setInterval(120)
+        self._typing.timeout.connect(self.apply_filter)
+        self.filter.textChanged.connect(lambda _: self._typing.start())
+        self.filter.returnPressed.connect(self.apply_filter)
+
+    def _build_view(self) -> None:
+        self.view = QTableView()
+        self.view.setModel(self.table)
+        self.view.setToolTip(
+            f"Select rows to see their traces (the latest {MAX_SELECTED})\n"
+            "Click a title to sort"
+        )
+        self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.view.setAlternatingRowColors(True)
+        self.view.setShowGrid(False)
+        self.view.setWordWrap(False)
+        self.view.setSortingEnabled(True)
+        rows, titles = self.view.verticalHeader(), self.view.horizontalHeader()
+        assert rows is not None
+        assert titles is not None
+        rows.hide()
+        # A fixed height: measuring 10,000 rows would take longer than drawing them.
+        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        rows.setDefaultSectionSize(22)
+        titles.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        titles.setMinimumSectionSize(34)
+        self.view.sortByColumn(0, Qt.SortOrder.AscendingOrder)
+        selection = self.view.selectionModel()
+        assert selection is not None
+        selection.selectionChanged.connect(lambda *_: self._selected())
+        self.table.modelReset.connect(self._draw_selection)
+
+    # -- what the user does -----------------------------------------------------------
+    def apply_filter(self) -> None:
+        """Keep the rows that the words ask for; nonsense says so and keeps all."""
+        self._typing.stop()
+        try:
+            self.table.filter(self.filter.text().strip())
+        except ValueError as error:
+            self.filter.setToolTip(f"{error}\n{FILTER_TOOLTIP}")
+            self.filter.setStyleSheet(f"border: 1px solid {palette.PROBLEM};")
+            self.count.setText(str(error))
+            return
+        self.filter.setToolTip(FILTER_TOOLTIP)
+        self.filter.setStyleSheet("")
+        self._draw_count()
+
+    def _selected(self) -> None:
+        """Rows were selected: tell everyone; those already selected keep their order."""
+        chosen, before = self.selected_neurons(), self._controller.state.selection
+        if set(chosen) == set(before) & set(self.table.neurons.tolist()):
+            return
+        kept = [neuron for neuron in before if neuron in set(chosen)]
+        new = [neuron for neuron in chosen if neuron not in set(before)]
+        self._controller.select([*kept, *new])
+
+    def selected_neurons(self) -> list[int]:
+        """Neurons of the rows that are selected on screen."""
+        selection = self.view.selectionModel()
+        assert selection is not None
+        rows = sorted({index.row() for index in selection.selectedRows()})
+        return [int(self.table.neurons[row]) for row in rows]
+
+    # -- from state to screen -----------------------------------------------------
+    def _draw_table(self) -> None:
+        self.table.refresh()
+        self._draw_count()
+
+    def _draw_values(self) -> None:
+        self.table.refresh_values()
+        self._draw_count()
+
+    def _draw_count(self) -> None:
+        session = self._controller.state.session
+        total = 0 if session is None else session.n_neurons
+        self.count.setText(f"{len(self.table.neurons):,} of {total:,}")
+
+    def _draw_selection(self) -> None:
+        """Select the rows of the selection, and bring the newest into view."""
+        wanted = self._controller.state.selection
+        rows = self.table.rows_of(np.array(wanted, np.int64))
+        if set(self.table.neurons[rows].tolist()) == set(self.selected_neurons()):
+            return
+        ranges = QItemSelection()
+        for row in rows.tolist():
+            left, right = (self.table.index(row, c) for c in (0, len(COLUMNS) - 1))
+            ranges.select(left, right)
+        selection = self.view.selectionModel()
+        assert selection is not None
+        selection.select(ranges, SELECT)
+        if len(rows):
+            self.view.scrollTo(self.table.index(int(rows[-1]), 0))

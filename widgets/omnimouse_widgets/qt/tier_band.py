@@ -1,0 +1,60 @@
+"""Trials of a session as coloured, lettered bars; runs of one tier become one bar."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from omnimouse_model.data.overview import Overview
+from omnimouse_widgets import palette
+
+JOIN_S: Final = 1.0
+"""Trials of one tier closer than this are drawn as one bar."""
+BLANK_TIERS: Final = ("blank", "none", "")
+_HEIGHTS: Final = {"train": 0.45, "none": 0.2}
+
+
+@dataclass(frozen=True, slots=True)
+class TierBar:
+    """A stretch of one tier, seconds on the session clock."""
+
+    start_s: float
+    stop_s: float
+    tier: str
+
+    @property
+    def colour(self) -> str:
+        """By kind of tier."""
+        return palette.TIER_COLOURS[palette.tier_kind(self.tier)]
+
+    @property
+    def letter(self) -> str:
+        """V, O or T for held-out tiers, so that colour is not all that tells."""
+        return palette.TIER_LETTERS.get(palette.tier_kind(self.tier), "")
+
+    @property
+    def height(self) -> float:
+        """Held-out tiers stand taller than training, blanks are low."""
+        return _HEIGHTS.get(palette.tier_kind(self.tier), 1.0)
+
+
+def tier_bars(overview: Overview) -> list[TierBar]:
+    """Bars in the order of time."""
+    bars: list[TierBar] = []
+    for at in np.argsort(overview.trial_on, kind="stable"):
+        tier = str(overview.trial_tier[at])
+        start, stop = float(overview.trial_on[at]), float(overview.trial_off[at])
+        last = bars[-1] if bars else None
+        if last and last.tier == tier and start - last.stop_s <= JOIN_S:
+            bars[-1] = TierBar(last.start_s, max(stop, last.stop_s), tier)
+        elif stop > start:
+            bars.append(TierBar(start, stop, tier))
+    return bars
+
+
+def tier_at(bars: list[TierBar], time_s: float) -> str:
+    """Tier of the bar at a time, "" between bars."""
+    for bar in bars:
+        if bar.start_s <= time_s < bar.stop_s:
+            return bar.tier
+    return ""

@@ -1,0 +1,125 @@
+"""Selected neurons: recorded against predicted, on the session's clock."""
+
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.predict.predictor import Prediction
+from omnimouse_widgets import palette
+from omnimouse_widgets.qt import keys, plots
+from omnimouse_widgets.qt.redraw import Redraw
+from omnimouse_widgets.qt.trace_stack import Trace, TraceStack, cursor_sample
+
+TOOLTIP = (
+    "Recorded (white) and predicted (orange, dashed) responses of selected neurons.\n"
+    "Blue: samples the model sees · light orange: samples it must predict\n"
+    "Click or drag: move the cursor"
+)
+NO_SELECTION = "Select neurons: Ctrl-click on the field,\nor a row of the table"
+
+
+class TracesPanel(QWidget):
+    """Up to 16 rows of two curves.
+
+    Parameters
+    ----------
+    controller
+        The verbs; the panel only reads its `state` and `results`.
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self.setObjectName("omnimouse-traces")
+        self._controller = controller
+        self.stack = TraceStack(self._move_cursor, TOOLTIP)
+        self.legend = legend()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(4, 4, 4, 4)
+        column.setSpacing(2)
+        column.addWidget(self.legend)
+        column.addWidget(self.stack.canvas, 1)
+        keys.bind_keys(self, controller)
+        events, results = controller.state.events, controller.results
+        self.redraw = Redraw(
+            self,
+            [
+                (self._draw_rows, [events.window, events.mask, events.selection,
+                                   results.changed]),
+                (self._draw_cursor, [events.cursor, events.window]),
+            ],
+        )  # fmt: skip
+
+    def _move_cursor(self, time_s: float) -> None:
+        window = self._controller.state.window
+        if window is not None:
+            time = window.timestamps["responses"]
+            self._controller.set_cursor(cursor_sample(time_s, time))
+
+    # -- from state to screen -----------------------------------------------------
+    def _draw_rows(self) -> None:
+        traces = self.traces()
+        self.stack.set_rows(traces)
+        has_session = self._controller.state.window is not None
+        missing = NO_SELECTION if has_session else "No session is open"
+        self.stack.set_message("" if traces else missing)
+
+    def _draw_cursor(self) -> None:
+        state = self._controller.state
+        if state.window is not None:
+            times = state.window.timestamps["responses"]
+            self.stack.set_cursor(float(times[state.cursor]))
+
+    def traces(self) -> list[Trace]:
+        """Rows of the selection, from state and results alone."""
+        state, results = self._controller.state, self._controller.results
+        window, mask = state.window, state.mask
+        if window is None or mask is None or state.session is None:
+            return []
+        time = window.timestamps["responses"]
+        stale = results.freshness == "stale"
+        return [
+            Trace(
+                self.label(neuron),
+                time,
+                window.responses[:, neuron],
+                predicted_of(results.selected, neuron),
+                mask.cells[:, neuron],
+                stale,
+            )
+            for neuron in state.selection
+            if neuron < mask.n_neurons
+        ]
+
+    def label(self, neuron: int) -> str:
+        """Such as `neuron 412 · V1 · r = 0.43`, as far as known."""
+        state, results = self._controller.state, self._controller.results
+        words = [f"neuron {neuron}"]
+        if state.session is not None and state.session.units.area is not None:
+            words.append(str(state.session.units.area[neuron]))
+        scores = results.scores
+        if scores is not None and np.isfinite(scores[neuron]):
+            words.append(f"r = {scores[neuron]:.2f}")
+        return " · ".join(words)
+
+
+def predicted_of(prediction: Prediction | None, neuron: int) -> np.ndarray | None:
+    """One neuron's predicted samples (60,), None where it was not asked."""
+    if prediction is None:
+        return None
+    columns = np.flatnonzero(prediction.neurons == neuron)
+    return prediction.responses[:, columns[0]] if len(columns) else None
+
+
+def legend() -> QLabel:
+    """What the colours and lines mean, in words."""
+    label = QLabel(
+        f"<span style='color:{palette.HELD}'>━</span> recorded &nbsp;"
+        f"<span style='color:{palette.PREDICTED}'>╍</span> predicted &nbsp;"
+        f"<span style='color:{palette.VISIBLE}'>▇</span> visible &nbsp;"
+        f"<span style='color:{palette.TARGET}'>▒</span> target"
+    )
+    label.setTextFormat(Qt.TextFormat.RichText)
+    label.setFont(plots.small_font())
+    label.setMinimumWidth(1)
+    return label
