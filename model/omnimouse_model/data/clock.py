@@ -1,0 +1,127 @@
+"""Samples and seconds of streams of unequal rate, in float64 exactly as recorded.
+
+Indices are computed in the session's native clock (often Unix-epoch-like numbers).
+Formulas that are equal in algebra but not in rounding choose other samples when the
+query grid is commensurate with the data grid, which is the normal case (30 Hz on
+30 Hz); so the order of operations below is part of the format.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+RESPONSE_RATE_HZ = 30.0
+SCREEN_RATE_HZ = 30.0
+BEHAVIOR_RATE_HZ = 20.0
+N_SAMPLES = 60
+N_FRAMES = 60
+N_BEHAVIOR = 40
+WINDOW_S = 2.0
+EDGE_MARGIN_S = 0.5
+FRAME_TOLERANCE_S = 1e-4
+NAN_MARGIN_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A closed span of native time."""
+
+    start: float
+    stop: float
+
+    def contains(self, times: np.ndarray) -> np.ndarray:
+        """bool per time, both ends included."""
+        return (times >= self.start) & (times <= self.stop)
+
+
+def previous_index(
+    times: np.ndarray, start: float, rate_hz: float, shift: np.ndarray | None = None
+) -> np.ndarray:
+    """Index of the last sample at or before each time: the floor rule.
+
+    Returns int64 (time,), or (time, column) with a shift per column. Not clipped.
+    """
+    step = 1.0 / rate_hz
+    if shift is None:
+        return np.floor((times - start) / step).astype(np.int64)
+    shifted = times[:, None] - shift[None, :]
+    shifted -= start
+    shifted /= step
+    return np.floor(shifted, out=shifted).astype(np.int64)
+
+
+def frame_slot(times: np.ndarray, slot_times: np.ndarray) -> np.ndarray:
+    """Slot on screen at each time: the last with onset before time + 0.1 ms."""
+    slots: np.ndarray = np.searchsorted(slot_times, times + FRAME_TOLERANCE_S) - 1
+    return slots
+
+
+def window_times(start: float, rate_hz: float, count: int) -> np.ndarray:
+    """Sample times of a window that begins at `start`, float64 (count,)."""
+    return np.linspace(start, start + count / rate_hz, count, endpoint=False)
+
+
+def common_interval(intervals: list[Interval]) -> Interval:
+    """What all streams cover, less the margin of 0.5 s at both ends."""
+    return Interval(
+        max(i.start for i in intervals) + EDGE_MARGIN_S,
+        min(i.stop for i in intervals) - EDGE_MARGIN_S,
+    )
+
+
+def start_grid(common: Interval) -> np.ndarray:
+    """Every time at which a window may begin or a frame of it lie, 30 per second.
+
+    `arange` is part of the format: its steps are `(lo + 1/30) - lo`, which at
+    epoch-like times is not 1/30.
+    """
+    return np.arange(common.start, common.stop, 1.0 / SCREEN_RATE_HZ)
+
+
+def without_gaps(
+    bad_rows: np.ndarray, start: float, stop: float, rate_hz: float
+) -> np.ndarray:
+    """Spans (n, 2) of [start, stop) away from rows that hold NaN.
+
+    Every bad row takes its surroundings with it: 0.05 s plus two samples (at least
+    5 ms more); gaps nearer than that to an end of the stream extend to that end.
+    """
+    step = 1.0 / rate_hz
+    if not len(bad_rows):
+        return np.array([[start, stop]])
+    reach = NAN_MARGIN_S + max(2 * step, 0.1 * NAN_MARGIN_S)
+    at = start + bad_rows * step
+    low, high = np.maximum(start, at - reach), np.minimum(stop, at + reach)
+    if at[0] - start < reach:
+        low[0] = start
+    if stop - at[-1] < reach:
+        high[-1] = stop
+    return _complement(low, high, start, stop)
+
+
+def _complement(
+    low: np.ndarray, high: np.ndarray, start: float, stop: float
+) -> np.ndarray:
+    reached = np.maximum.accumulate(high)
+    left = np.concatenate([[start], reached])
+    right = np.concatenate([low, [stop]])
+    kept = left < right
+    return np.stack([left[kept], right[kept]], axis=1)
+
+
+def mark(grid: np.ndarray, spans: np.ndarray) -> np.ndarray:
+    """bool per grid point: inside one of the half-open spans (n, 2)."""
+    edges = np.searchsorted(grid, spans.reshape(-1, 2), side="left")
+    steps = np.zeros(len(grid) + 1, np.int64)
+    np.add.at(steps, edges[:, 0], 1)
+    np.add.at(steps, np.maximum(edges[:, 0], edges[:, 1]), -1)
+    inside: np.ndarray = np.cumsum(steps[:-1]) > 0
+    return inside
+
+
+def full_window_starts(allowed: np.ndarray, length: int = N_FRAMES) -> np.ndarray:
+    """Indices from which `length` consecutive grid points are all allowed."""
+    if len(allowed) < length:
+        return np.zeros(0, np.int64)
+    total = np.concatenate([[0], np.cumsum(allowed)])
+    return np.flatnonzero(total[length:] - total[:-length] == length)

@@ -1,0 +1,369 @@
+"""Reading files of a session safely: sizes before allocation, nothing unpickled."""
+
+import ast
+import json
+import os
+import stat
+import zipfile
+import zlib
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import yaml
+
+from omnimouse_model.errors import SessionFormatError
+
+MAX_JSON_BYTES = 256 * 2**20
+MAX_YAML_BYTES = 4 * 2**20
+MAX_SMALL_ARRAY_BYTES = 512 * 2**20
+_MAX_HEADER = 1 << 16
+_SHOW_BYTES = "{:,}".format
+
+
+class ArrayFile:
+    """One array in one file, mapped when first read; only its place is pickled.
+
+    Parameters
+    ----------
+    path
+        The file.
+    dtype, shape, offset, fortran
+        What is in it, from its header or from the session's own description.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        dtype: np.dtype[Any],
+        shape: tuple[int, ...],
+        offset: int = 0,
+        fortran: bool = False,
+    ) -> None:
+        self.path = path
+        self.dtype = dtype
+        self.shape = shape
+        self.offset = offset
+        self.fortran = fortran
+        info = _stat(path)
+        self._seen = (info.st_size, info.st_mtime_ns)
+        self._map: np.ndarray | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_map": None}
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the array itself."""
+        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+
+    def open(self) -> np.ndarray:
+        """Return the mapped array; raise if the file changed since it was opened."""
+        self.check()
+        if self._map is None:
+            self._map = self._mapped()
+        return self._map
+
+    def check(self) -> None:
+        """Raise a clear error if the file is gone, shorter or newer than it was.
+
+        A mapped file that shrinks kills the process on the next touch, so this runs
+        before every read.
+        """
+        try:
+            info = os.stat(self.path)
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+        if (info.st_size, info.st_mtime_ns) != self._seen:
+            raise SessionFormatError(
+                self.path,
+                "changed",
+                f"{self.path.name} changed while the session was open",
+                "open the session again",
+            )
+
+    def _mapped(self) -> np.ndarray:
+        if 0 in self.shape:
+            return np.zeros(self.shape, self.dtype)
+        try:
+            return np.memmap(
+                self.path,
+                dtype=self.dtype,
+                mode="r",
+                offset=self.offset,
+                shape=self.shape,
+                order="F" if self.fortran else "C",
+            )
+        except (OSError, ValueError) as error:
+            raise _unreadable(self.path, error) from error
+
+
+def npy_file(path: Path) -> ArrayFile:
+    """Describe a `.npy` file after checking its header against its size."""
+    with open_binary(path) as stream:
+        shape, fortran, dtype, offset = read_npy_header(stream, path)
+        size = os.fstat(stream.fileno()).st_size
+    wanted = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if size - offset < wanted:
+        raise SessionFormatError(
+            path,
+            "wrong_size",
+            f"{label(path)} declares {shape} {dtype}, {_SHOW_BYTES(wanted)} bytes, "
+            f"but holds {_SHOW_BYTES(size - offset)}",
+            "incomplete download? fetch it again",
+        )
+    return ArrayFile(path, dtype, shape, offset, fortran)
+
+
+def load_small_array(path: Path, inside: Path) -> np.ndarray:
+    """Read a whole small `.npy` (numbers or strings), never following it outside."""
+    file = npy_file(contained(path, inside))
+    if file.n_bytes > MAX_SMALL_ARRAY_BYTES:
+        raise SessionFormatError(
+            path,
+            "too_large",
+            f"{label(path)} holds {file.shape} values, too many for what it should be",
+        )
+    if file.dtype.hasobject:
+        raise _pickled(path)
+    return np.array(file.open())
+
+
+def load_npz(path: Path, inside: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of a small `.npz`; sizes are checked before unpacking."""
+    with open_binary(contained(path, inside)) as stream:
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                return {
+                    m.filename.removesuffix(".npy"): _npz_member(archive, m, path)
+                    for m in archive.infolist()
+                }
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise SessionFormatError(
+                path, "not_npy", f"{label(path)} is not a sound .npz file: {error}"
+            ) from error
+
+
+def _npz_member(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path
+) -> np.ndarray:
+    if member.file_size > MAX_SMALL_ARRAY_BYTES:
+        raise SessionFormatError(
+            path, "too_large", f"{label(path)}: {member.filename} is too large"
+        )
+    data = archive.read(member)
+    shape, fortran, dtype, offset = read_npy_header(BytesIO(data), path)
+    count = int(np.prod(shape, dtype=object))
+    if len(data) - offset < count * dtype.itemsize:
+        raise _bad_header(path, f"{member.filename} shorter than its shape {shape}")
+    values = np.frombuffer(data, dtype, count, offset)
+    return values.reshape(shape, order="F" if fortran else "C")
+
+
+def read_npy_header(
+    stream: BinaryIO, path: Path
+) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Return (shape, fortran order, dtype, offset of the data)."""
+    try:
+        head = stream.read(12)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if len(head) < 10 or head[:6] != b"\x93NUMPY":
+        if head[:1] == b"\x80":
+            raise _pickled(path)
+        raise SessionFormatError(
+            path, "not_npy", f"{label(path)} is not a .npy file", "write it again"
+        )
+    wide = head[6] >= 2
+    length = int.from_bytes(head[8:12] if wide else head[8:10], "little")
+    offset = (12 if wide else 10) + length
+    if length > _MAX_HEADER:
+        raise _bad_header(path, f"a header of {length} bytes")
+    stream.seek(offset - length)
+    return (*_parsed_header(stream.read(length), path), offset)
+
+
+def _bad_header(path: Path, found: str) -> SessionFormatError:
+    return SessionFormatError(
+        path, "not_npy", f"{label(path)}: not a sound .npy header: {found}"
+    )
+
+
+def _parsed_header(
+    text: bytes, path: Path
+) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    try:
+        fields = ast.literal_eval(text.decode("latin1").strip())
+        shape = tuple(fields["shape"])
+        fortran = bool(fields["fortran_order"])
+        descr = fields["descr"]
+        dtype = np.dtype(descr)
+    except (ValueError, SyntaxError, KeyError, TypeError, MemoryError) as error:
+        raise _bad_header(path, "no valid description") from error
+    if not all(isinstance(n, int) and n >= 0 for n in shape):
+        raise _bad_header(path, f"shape {shape}")
+    if dtype.hasobject:
+        raise _pickled(path)
+    if dtype.names is not None:
+        raise _bad_header(path, f"a record type {descr}")
+    return shape, fortran, dtype
+
+
+def contained(path: Path, inside: Path) -> Path:
+    """Return `path` if it lies in the folder `inside`, links resolved; else raise."""
+    root = os.path.realpath(inside)
+    real = os.path.realpath(path)
+    if real != root and not real.startswith(root + os.sep):
+        raise SessionFormatError(
+            path,
+            "outside",
+            f"{path} points outside the session folder",
+            "a session may only name files of its own folder",
+        )
+    return path
+
+
+def open_binary(path: Path) -> BinaryIO:
+    """Open a plain file for reading; a missing, barred or odd one raises clearly."""
+    info = _stat(path)
+    if not stat.S_ISREG(info.st_mode):
+        raise SessionFormatError(
+            path, "unreadable", f"{label(path)} is not a plain file"
+        )
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def read_text(path: Path, limit: int) -> str:
+    """Read a UTF-8 text file of at most `limit` bytes."""
+    with open_binary(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > limit:
+            raise SessionFormatError(
+                path,
+                "too_large",
+                f"{label(path)} has {_SHOW_BYTES(size)} bytes; at most "
+                f"{_SHOW_BYTES(limit)} are read",
+            )
+        try:
+            data = stream.read()
+        except OSError as error:
+            raise _unreadable(path, error) from error
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise SessionFormatError(
+            path,
+            "bad_text",
+            f"{label(path)} line {line}: not UTF-8 text",
+            "save the file as UTF-8",
+        ) from error
+
+
+def read_yaml_mapping(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping with the safe loader; errors carry the line."""
+    text = read_text(path, MAX_YAML_BYTES)
+    if text.count("*") and text.count("&") > 64:
+        raise SessionFormatError(
+            path, "bad_yaml", f"{label(path)}: too many YAML aliases; refused"
+        )
+    try:
+        value = yaml.load(text, Loader=_SAFE)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise SessionFormatError(
+            path,
+            "bad_yaml",
+            f"{label(path)}{where}: not valid YAML: {problem}",
+            "only plain keys and values are read",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise SessionFormatError(
+            path, "bad_yaml", f"{label(path)}: not valid YAML: {error}"
+        ) from error
+    return _mapping(path, value, "YAML")
+
+
+def read_json_mapping(path: Path) -> dict[str, Any]:
+    """Read a JSON object of at most 256 MB; errors carry the line."""
+    text = read_text(path, MAX_JSON_BYTES)
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SessionFormatError(
+            path,
+            "bad_json",
+            f"{label(path)} line {error.lineno}: not valid JSON: {error.msg}",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise SessionFormatError(
+            path, "bad_json", f"{label(path)}: not valid JSON: {error}"
+        ) from error
+    return _mapping(path, value, "JSON")
+
+
+def list_folder(path: Path) -> dict[str, int]:
+    """Name -> size of the plain files of a folder, without opening any."""
+    try:
+        with os.scandir(path) as entries:
+            return {e.name: e.stat().st_size for e in entries if e.is_file()}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def label(path: Path) -> str:
+    """Folder and file name, as messages give them: `responses/meta.yml`."""
+    return "/".join(path.parts[-2:]) if path.suffix else path.name
+
+
+def _mapping(path: Path, value: object, kind: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        found = "nothing" if value is None else f"a {type(value).__name__}"
+        raise SessionFormatError(
+            path,
+            f"bad_{kind.lower()}",
+            f"{label(path)}: must hold `key: value` pairs, found {found}",
+        )
+    return {str(key): item for key, item in value.items()}
+
+
+def _stat(path: Path) -> os.stat_result:
+    try:
+        return os.stat(path)
+    except FileNotFoundError as error:
+        raise SessionFormatError(
+            path, "missing_file", f"{label(path)} is missing"
+        ) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> SessionFormatError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return SessionFormatError(
+        path,
+        "unreadable",
+        f"{label(path)} cannot be read: {reason}",
+        "check permissions, and that its drive is there",
+    )
+
+
+def _pickled(path: Path) -> SessionFormatError:
+    return SessionFormatError(
+        path,
+        "pickled",
+        f"{label(path)} contains pickled objects; refused for safety",
+        "write it as a plain array of numbers or fixed-width strings",
+    )
+
+
+_SAFE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -1,0 +1,38 @@
+"""Frames at the size the model was made for: gray, 36 x 64."""
+
+from functools import lru_cache
+
+import numpy as np
+
+VIDEO_SIZE = (36, 64)
+
+
+def fit_video(frames: np.ndarray) -> np.ndarray:
+    """Frames (time, 36, 64) as they are; others averaged to gray and to that size."""
+    if frames.ndim == 4:
+        frames = frames.astype(np.float32).mean(axis=3)
+    if frames.shape[1:] == VIDEO_SIZE:
+        return frames
+    return rescale_area(frames, VIDEO_SIZE)
+
+
+def rescale_area(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Average frames (time, height, width) over areas to another size, float32.
+
+    Every new pixel is the mean of the stored image over its area, with fractional
+    weights at the borders.
+    """
+    rows = _area_weights(frames.shape[1], size[0])
+    columns = _area_weights(frames.shape[2], size[1])
+    scaled = np.einsum("ih,thw,jw->tij", rows, frames, columns, optimize=True)
+    return scaled.astype(np.float32)
+
+
+@lru_cache(maxsize=16)
+def _area_weights(stored: int, wanted: int) -> np.ndarray:
+    """(wanted, stored) share of every stored pixel in every new one; rows sum to 1."""
+    edges = np.arange(wanted + 1) * (stored / wanted)
+    low = np.maximum(edges[:-1, None], np.arange(stored)[None, :])
+    high = np.minimum(edges[1:, None], np.arange(1, stored + 1)[None, :])
+    weights: np.ndarray = np.clip(high - low, 0.0, None) * (wanted / stored)
+    return weights

@@ -1,0 +1,115 @@
+"""Opening a session: the first reader that recognises the folder reads it."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from omnimouse_model.data.readers import experanto
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import SessionFormatError
+
+_READERS = (experanto,)
+_LOOKED_FOR = "responses/meta.yml, screen/meta.yml"
+_KEPT = 8
+_reopened: OrderedDict[tuple[str, str, str], Session] = OrderedDict()
+_lock = Lock()
+
+
+def open_session(
+    path: str | Path, *, behavior_names: Mapping[str, Sequence[str]] | None = None
+) -> Session:
+    """Open a recording; reads descriptions and small tables, nothing big.
+
+    Parameters
+    ----------
+    path
+        The session's folder, or a folder that holds just that one.
+    behavior_names
+        Names of the columns of `eye_tracker` or `treadmill`, where the defaults are
+        wrong. Only labels change.
+
+    Raises
+    ------
+    SessionFormatError
+        With the file at fault, what was expected, what was found and what to do.
+    """
+    folder = _session_folder(Path(path))
+    for reader in _READERS:
+        if reader.recognises(folder):
+            try:
+                return reader.read(folder, behavior_names=behavior_names)
+            except OSError as error:
+                raise SessionFormatError(
+                    getattr(error, "filename", None) or folder,
+                    "unreadable",
+                    f"{folder} cannot be read: {error.strerror or error}",
+                    "check permissions, and that its drive is there",
+                ) from error
+    raise _unknown(folder)
+
+
+def reopen_session(path: Path, fingerprint: str, options: dict[str, Any]) -> Session:
+    """Open again what was pickled, once per process while its files are the same."""
+    key = (str(path), fingerprint, repr(options))
+    with _lock:
+        if key in _reopened:
+            _reopened.move_to_end(key)
+            return _reopened[key]
+    session = open_session(path, **options)
+    with _lock:
+        _reopened[key] = session
+        while len(_reopened) > _KEPT:
+            _reopened.popitem(last=False)
+    return session
+
+
+def _session_folder(path: Path) -> Path:
+    path = Path(os.path.abspath(path.expanduser()))
+    if not path.exists():
+        raise SessionFormatError(
+            path, "missing_file", f"{path} does not exist", "check the path"
+        )
+    if not path.is_dir():
+        return path
+    if any(reader.recognises(path) for reader in _READERS):
+        return path
+    inner = [p for p in _entries(path) if p.is_dir()]
+    if len(inner) == 1 and any(reader.recognises(inner[0]) for reader in _READERS):
+        return inner[0]
+    return path
+
+
+def _entries(path: Path) -> list[Path]:
+    try:
+        return sorted(path.iterdir())
+    except OSError as error:
+        raise SessionFormatError(
+            path,
+            "unreadable",
+            f"{path} cannot be read: {error.strerror or error}",
+            "check permissions",
+        ) from error
+
+
+def _unknown(path: Path) -> SessionFormatError:
+    found = [p.name for p in _entries(path)] if path.is_dir() else ["a file"]
+    shown = ", ".join(found[:12]) + (", …" if len(found) > 12 else "")
+    return SessionFormatError(
+        path,
+        "unknown_format",
+        f"{path} is not a session folder I know. Looked for: {_LOOKED_FOR}. "
+        f"Found: {shown or 'an empty folder'}",
+        "choose the folder that holds responses/ and screen/",
+    )
+
+
+def is_session(path: str | Path) -> bool:
+    """Whether some reader recognises the folder; looks at names and small files."""
+    try:
+        folder = _session_folder(Path(path))
+    except SessionFormatError:
+        return False
+    return folder.is_dir() and any(reader.recognises(folder) for reader in _READERS)

@@ -1,0 +1,192 @@
+"""Reader of experanto session folders: one sub-folder per device, one common clock."""
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.clock import N_FRAMES
+from omnimouse_model.data.files import label, read_json_mapping
+from omnimouse_model.data.readers.behavior import check_behavior, name_channels
+from omnimouse_model.data.readers.neurons import read_images, read_units
+from omnimouse_model.data.readers.notes import Notes
+from omnimouse_model.data.readers.screen import read_screen
+from omnimouse_model.data.readers.sequence import read_sequence
+from omnimouse_model.data.readers.statistics import with_statistics
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.stimulus import Stimulus, Trials
+from omnimouse_model.errors import SessionFormatError
+
+BEHAVIOR = ("eye_tracker", "treadmill")
+_SMALL_BYTES = 2**20
+
+
+def recognises(path: Path) -> bool:
+    """Whether a folder looks like an experanto session."""
+    if not path.is_dir():
+        return False
+    described = any((path / d / "meta.yml").exists() for d in ("responses", "screen"))
+    data = any((path / "responses" / f).exists() for f in ("data.mem", "data.npy"))
+    return described or data
+
+
+def read(
+    path: Path, *, behavior_names: Mapping[str, Sequence[str]] | None = None
+) -> Session:
+    """Open an experanto session folder; see `open_session`."""
+    notes = Notes()
+    _require_responses(path)
+    responses, meta = read_sequence(path, "responses", notes)
+    stimulus = _screen(path, responses.start, notes)
+    trials = Trials.none() if stimulus is None else stimulus.trials
+    train = _train_spans(stimulus)
+    responses = with_statistics(responses, path, train, notes)
+    behavior = {
+        name: _behavior(path, name, train, behavior_names or {}, notes)
+        for name in BEHAVIOR
+    }
+    images, facts = read_images(path, notes)
+    session_id, animal_id = _identity(path, notes)
+    session = Session(
+        id=session_id,
+        animal_id=animal_id,
+        path=path,
+        format="experanto",
+        fingerprint=_fingerprint(path),
+        units=read_units(path, responses, meta, notes),
+        responses=responses,
+        behavior=behavior,
+        stimulus=stimulus,
+        trials=trials,
+        images=images,
+        meta=facts,
+        behavior_names=tuple(n for s in behavior.values() if s for n in s.names),
+        options={"behavior_names": behavior_names} if behavior_names else {},
+    )
+    _check_overlap(session)
+    check_behavior(session, notes)
+    return replace(
+        session,
+        warnings=tuple(notes.warnings),
+        assumptions=tuple(notes.assumptions),
+    )
+
+
+def _require_responses(root: Path) -> None:
+    if not (root / "responses" / "meta.yml").exists():
+        raise SessionFormatError(
+            root / "responses" / "meta.yml",
+            "missing_meta",
+            "responses/meta.yml is missing; a session needs responses",
+            "was the download complete?",
+        )
+
+
+def _is_described(root: Path, name: str, notes: Notes) -> bool:
+    if (root / name / "meta.yml").exists():
+        return True
+    if (root / name).is_dir():
+        notes.warn(
+            "missing_meta", f"{name}/meta.yml is missing; the {name} is not read"
+        )
+    else:
+        notes.assume("missing_stream", f"the session has no {name}")
+    return False
+
+
+def _screen(root: Path, t0: float, notes: Notes) -> Stimulus | None:
+    return (
+        read_screen(root, t0, notes) if _is_described(root, "screen", notes) else None
+    )
+
+
+def _behavior(
+    root: Path,
+    name: str,
+    train: np.ndarray | None,
+    names: Mapping[str, Sequence[str]],
+    notes: Notes,
+) -> Signal | None:
+    if not _is_described(root, name, notes):
+        return None
+    signal, _ = read_sequence(root, name, notes)
+    signal = name_channels(signal, names.get(name), notes)
+    return with_statistics(signal, root, train, notes)
+
+
+def _train_spans(stimulus: Stimulus | None) -> np.ndarray | None:
+    if stimulus is None:
+        return None
+    chosen = stimulus.trials.tier == "train"
+    if not chosen.any():
+        return None
+    onset = stimulus.slot_t[stimulus.trials.first_slot]
+    spans = np.stack([onset, np.append(onset[1:], stimulus.slot_t[-1])], axis=1)
+    return spans[chosen]
+
+
+def _identity(root: Path, notes: Notes) -> tuple[str, str | None]:
+    """Session key and animal, by the rules by which models know their sessions."""
+    path = root / "meta.json"
+    try:
+        meta = read_json_mapping(path) if path.exists() else {}
+    except SessionFormatError as error:
+        notes.warn("bad_identity", f"{error.message}; the folder's name is used")
+        meta = {}
+    scan = meta.get("scan_key")
+    scan = scan if isinstance(scan, Mapping) else {}
+    if "data_key" in meta:
+        key = str(meta["data_key"])
+    elif {"animal_id", "session", "scan_idx"} <= set(scan):
+        key = f"{scan['animal_id']}-{scan['session']}-{scan['scan_idx']}"
+    else:
+        key = root.name
+        notes.assume(
+            "no_identity", f"{label(path)} gives no key: '{key}' is the folder"
+        )
+    animal = scan.get("animal_id", meta.get("animal_id"))
+    if animal is None and "-" in key:
+        animal = re.sub(r"^(dynamic|static)", "", key.split("-")[0])
+    return key, None if animal is None else str(animal)
+
+
+def _check_overlap(session: Session) -> None:
+    common = session.common_interval()
+    if common.start < common.stop and len(session.start_grid) >= N_FRAMES:
+        return
+    spans = ", ".join(
+        f"{name} {interval.start:.1f}–{interval.stop:.1f} s"
+        for name, stream in session.streams.items()
+        for interval in [stream.valid_interval()]
+    )
+    raise SessionFormatError(
+        session.path,
+        "no_overlap",
+        f"the streams cover {spans}: no common 2-s window",
+        "are all streams on one clock?",
+    )
+
+
+def _fingerprint(root: Path) -> str:
+    """Hash of names, sizes, small contents and the times of big files."""
+    digest = blake2b(digest_size=12)
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(f for f in folders if f not in ("truth", "__pycache__"))
+        here = Path(folder)
+        many = len(files) > 256
+        for name in sorted(files):
+            info = (here / name).stat()
+            about: list[object] = [str(here.relative_to(root) / name), info.st_size]
+            if info.st_size > _SMALL_BYTES or many:
+                about.append(info.st_mtime_ns)
+            digest.update(json.dumps(about).encode("utf-8", "surrogatepass"))
+            if info.st_size <= _SMALL_BYTES and not many:
+                digest.update((here / name).read_bytes())
+    return digest.hexdigest()

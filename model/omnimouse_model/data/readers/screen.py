@@ -1,0 +1,239 @@
+"""Reading the `screen` device of an experanto folder: slots, trials and their files."""
+
+from pathlib import Path
+
+import numpy as np
+
+from omnimouse_model.data.files import (
+    label,
+    list_folder,
+    load_small_array,
+    npy_file,
+    read_yaml_mapping,
+)
+from omnimouse_model.data.readers.fields import flag, wrong
+from omnimouse_model.data.readers.notes import Notes
+from omnimouse_model.data.readers.trials import StoredTrial, read_trials
+from omnimouse_model.data.stimulus import Stimulus, Trials, frame_shape
+from omnimouse_model.errors import SessionFormatError
+
+_QUANTUM_S = 1e-3
+_SAMPLED_TRIALS = 6
+_SAMPLED_FRAMES = 4
+_HEADERS_READ = 2_000
+_ENCODED = (".mp4", ".png", ".avi", ".jpg", ".jpeg", ".mkv")
+
+
+def read_screen(root: Path, t0: float, notes: Notes) -> Stimulus:
+    """Read slot times and the trial table; frames stay in their files."""
+    folder = root / "screen"
+    meta = read_yaml_mapping(folder / "meta.yml")
+    if meta.get("modality") != "screen":
+        raise wrong(folder / "meta.yml", "modality", "'screen'", meta.get("modality"))
+    named = bool(flag(meta, "use_stimuli_names", folder / "meta.yml"))
+    slot_t = _slot_times(folder / "timestamps.npy", root)
+    stored = read_trials(folder, named, notes)
+    slot_t = _fitting_slots(slot_t, stored, folder, notes)
+    size = stored[0].size
+    files = _trial_files(folder, stored, size, notes)
+    trials = _table(stored, slot_t, t0)
+    n_slots = trials.n_slots
+    stimulus = Stimulus(
+        slot_t=slot_t,
+        slot_trial=np.repeat(np.arange(len(stored), dtype=np.int32), n_slots),
+        slot_frame=_counting(n_slots),
+        size=size,
+        files=files,
+        trials=trials,
+    )
+    _note_values(stimulus, notes)
+    return stimulus
+
+
+def _slot_times(path: Path, root: Path) -> np.ndarray:
+    stored = load_small_array(path, root)
+    if stored.ndim != 1 or stored.dtype.kind not in "fiu" or not len(stored):
+        raise SessionFormatError(
+            path,
+            "wrong_shape",
+            f"{label(path)} is {stored.shape} {stored.dtype}, not a list of times",
+        )
+    times = stored.astype(np.float64)
+    if not np.isfinite(times).all():
+        raise SessionFormatError(
+            path, "not_finite", f"{label(path)} holds times that are not finite"
+        )
+    _refuse_quantised(times, path)
+    backward = np.flatnonzero(np.diff(times) <= 0)
+    if len(backward):
+        at = int(backward[0])
+        raise SessionFormatError(
+            path,
+            "unordered_times",
+            f"{label(path)} decreases at index {at + 1} "
+            f"(t={times[at]:.10g}→{times[at + 1]:.10g}); {len(backward)} such places",
+            "frame onsets must increase strictly",
+        )
+    return times
+
+
+def _refuse_quantised(times: np.ndarray, path: Path) -> None:
+    single = times.astype(np.float32)
+    quantum = float(np.spacing(np.abs(single).max()))
+    if quantum > _QUANTUM_S and len(times) > 1 and np.array_equal(single, times):
+        if float(np.diff(times).min()) % 1.0 == 0.0 and quantum < 1.0:
+            return
+        raise SessionFormatError(
+            path,
+            "quantised_times",
+            f"{label(path)}: times quantised to {quantum:g} s; stored as float32?",
+            "write them as float64",
+        )
+
+
+def _fitting_slots(
+    slot_t: np.ndarray, trials: list[StoredTrial], folder: Path, notes: Notes
+) -> np.ndarray:
+    wanted = trials[-1].first_slot + trials[-1].n_slots
+    if len(slot_t) < wanted:
+        raise SessionFormatError(
+            folder / "timestamps.npy",
+            "bad_trials",
+            f"screen/timestamps.npy has {len(slot_t):,} times, the trials take "
+            f"{wanted:,} slots",
+            "was the download complete?",
+        )
+    if len(slot_t) > wanted:
+        notes.warn(
+            "excess_timestamps",
+            f"screen/timestamps.npy has {len(slot_t) - wanted} times more than the "
+            "trials take; they are ignored",
+        )
+    return slot_t[:wanted]
+
+
+def _trial_files(
+    folder: Path, trials: list[StoredTrial], size: tuple[int, ...], notes: Notes
+) -> tuple[Path | None, ...]:
+    present = list_folder(folder / "data")
+    encoded = {n.rsplit(".", 1)[0]: n for n in present if n.lower().endswith(_ENCODED)}
+    files: list[Path | None] = []
+    for trial in trials:
+        files.append(None)
+        if trial.file is None:
+            continue
+        if trial.file not in present:
+            trial.readable = False
+            _note_missing(trial, encoded, notes)
+            continue
+        files[-1] = folder / "data" / trial.file
+        if len(trials) <= _HEADERS_READ or _is_odd(present[trial.file], trial):
+            _check_file(folder / "data" / trial.file, trial, size)
+    return tuple(files)
+
+
+def _is_odd(n_bytes: int, trial: StoredTrial) -> bool:
+    """Whether a file's size fits no plain array of the trial's frames."""
+    pixels = trial.n_slots * int(np.prod(trial.size))
+    return not any(0 < n_bytes - pixels * width <= 1024 for width in (1, 2, 4, 8))
+
+
+def _note_missing(trial: StoredTrial, encoded: dict[str, str], notes: Notes) -> None:
+    assert trial.file is not None
+    other = encoded.get(trial.file.removesuffix(".npy"))
+    found = f" (found {other}: encoded stimuli are not supported)" if other else ""
+    notes.warn(
+        "missing_trial_file",
+        f"trial {trial.key} ({trial.kind}, tier {trial.tier}): "
+        f"data/{trial.file} missing{found}",
+    )
+
+
+def _check_file(path: Path, trial: StoredTrial, size: tuple[int, ...]) -> None:
+    file = npy_file(path)
+    if file.dtype.kind not in "fiu":
+        raise _bad_file(trial, f"{path.name} holds {file.dtype}, not gray values")
+    shape = frame_shape(file.shape, size, path)
+    if shape[0] != trial.n_slots:
+        raise _bad_file(
+            trial,
+            f"{path.name} has {shape[0]} frames, meta says {trial.n_slots}",
+        )
+
+
+def _bad_file(trial: StoredTrial, problem: str) -> SessionFormatError:
+    return SessionFormatError(
+        trial.file or trial.key,
+        "bad_trials",
+        f"trial {trial.key}: {problem}",
+        "was the download complete?",
+    )
+
+
+def _table(stored: list[StoredTrial], slot_t: np.ndarray, t0: float) -> Trials:
+    first = np.array([t.first_slot for t in stored], np.int32)
+    on = slot_t[first] - t0
+    return Trials(
+        key=_text([t.key for t in stored]),
+        kind=_text([t.kind for t in stored]),
+        tier=_text([t.tier for t in stored]),
+        first_slot=first,
+        n_slots=np.array([t.n_slots for t in stored], np.int32),
+        t_on=on,
+        t_off=np.append(on[1:], slot_t[-1] - t0),
+        readable=np.array([t.readable for t in stored], bool),
+        blank_value=np.array([_gray(t) for t in stored], np.float32),
+        stim_id=_text([_first_of(t, ("condition_hash", *_NAMES)) for t in stored]),
+        trial_idx=_text([_first_of(t, ("trial_idx",)) for t in stored]),
+        valid_trial=_text([_first_of(t, ("valid_trial",)) or "blank" for t in stored]),
+        extra=tuple(dict(t.meta) for t in stored),
+    )
+
+
+_NAMES = ("stimulus_name", "image_name")
+
+
+def _first_of(trial: StoredTrial, keys: tuple[str, ...]) -> str:
+    for key in keys:
+        if trial.meta.get(key) is not None:
+            return str(trial.meta[key])
+    return ""
+
+
+def _gray(trial: StoredTrial) -> float:
+    value = trial.meta.get("interleave_value")
+    if trial.file is not None or not isinstance(value, int | float):
+        return float("nan")
+    return float(value)
+
+
+def _text(values: list[str]) -> np.ndarray:
+    return np.array(values, dtype=np.str_)
+
+
+def _counting(lengths: np.ndarray) -> np.ndarray:
+    """0, 1, … within every run of the given lengths."""
+    ends = np.cumsum(lengths)
+    return (np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)).astype(np.int32)
+
+
+def _note_values(stimulus: Stimulus, notes: Notes) -> None:
+    """Look at a few frames: the model expects gray values 0-255."""
+    shown = [i for i, path in enumerate(stimulus.files) if path is not None]
+    low, high = np.inf, -np.inf
+    for trial in shown[:: max(1, len(shown) // _SAMPLED_TRIALS)][:_SAMPLED_TRIALS]:
+        first = int(stimulus.trials.first_slot[trial])
+        n_slots = int(stimulus.trials.n_slots[trial])
+        step = max(1, n_slots // _SAMPLED_FRAMES)
+        for slot in range(first, first + n_slots, step):
+            frame = stimulus.frame(slot)
+            low, high = min(low, float(frame.min())), max(high, float(frame.max()))
+    if high > 255 or low < 0:
+        notes.warn(
+            "gray_range",
+            f"stimulus reaches from {low:g} to {high:g}; the model expects 0-255",
+        )
+    elif high <= 1 and shown:
+        notes.warn(
+            "gray_range", "stimulus looks 0-1; the model expects 0-255; not scaled"
+        )

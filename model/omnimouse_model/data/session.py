@@ -1,0 +1,202 @@
+"""A recording session as every reader yields it: lazy streams on one clock.
+
+Times in public calls are seconds on the session clock, 0 at the first response
+sample; indices are computed in the native clock (see `clock`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.clock import (
+    N_FRAMES,
+    Interval,
+    common_interval,
+    full_window_starts,
+    start_grid,
+)
+from omnimouse_model.data.overview import Overview, summarise
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.starts import allowed_times
+from omnimouse_model.data.stimulus import BLANK_TIER, Stimulus, Trials
+from omnimouse_model.data.units import Roi, Units
+from omnimouse_model.data.windows import Window
+
+__all__ = ["Note", "Roi", "Session", "Signal", "Stimulus", "Trials", "Units", "Window"]
+
+Tiers = str | Sequence[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something about a session its user should know; reading goes on."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Session:
+    """One recording. Opening reads nothing big; pickling keeps only the path.
+
+    Attributes
+    ----------
+    id, animal_id
+        The session's key, by which a model knows its neurons, and the animal's.
+    path, format, fingerprint
+        The folder; the reader that opened it; a hash that changes with its contents.
+    units, responses, behavior, stimulus, trials
+        What was recorded. Missing streams are None.
+    images
+        Mean images, float32 (height, width) by name.
+    meta
+        Facts for people: microns per pixel, plane depths and the like.
+    warnings, assumptions
+        What is odd in the files; what was assumed where they do not say.
+    """
+
+    id: str
+    animal_id: str | None
+    path: Path
+    format: str
+    fingerprint: str
+    units: Units
+    responses: Signal
+    behavior: dict[str, Signal | None]
+    stimulus: Stimulus | None
+    trials: Trials
+    images: dict[str, np.ndarray] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[Note, ...] = ()
+    assumptions: tuple[Note, ...] = ()
+    behavior_names: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    _cache: dict[object, Any] = field(default_factory=dict, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from omnimouse_model.data.open import reopen_session
+
+        return reopen_session, (self.path, self.fingerprint, dict(self.options))
+
+    @property
+    def n_neurons(self) -> int:
+        """Neurons, P."""
+        return self.responses.n_columns
+
+    @property
+    def t0(self) -> float:
+        """Native time of session time 0, the first response sample."""
+        return self.responses.start
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of responses."""
+        return self.responses.n_samples / self.responses.rate_hz
+
+    @property
+    def response_scale(self) -> np.ndarray:
+        """float32 (P,): session units per unit of the model's normalised responses."""
+        if "scale" not in self._cache:
+            self._cache["scale"] = self.units.scale.astype(np.float32)
+        scale: np.ndarray = self._cache["scale"]
+        return scale
+
+    @property
+    def streams(self) -> dict[str, Signal | Stimulus]:
+        """The streams there are, by folder name."""
+        found: dict[str, Signal | Stimulus] = {"responses": self.responses}
+        found.update({n: s for n, s in self.behavior.items() if s is not None})
+        if self.stimulus is not None:
+            found["screen"] = self.stimulus
+        return found
+
+    def common_interval(self) -> Interval:
+        """Native span in which windows lie: all streams, less 0.5 s at both ends."""
+        return common_interval([s.valid_interval() for s in self.streams.values()])
+
+    @property
+    def start_grid(self) -> np.ndarray:
+        """Native times at which windows may begin or a frame of them lie, (n,)."""
+        if "grid" not in self._cache:
+            self._cache["grid"] = start_grid(self.common_interval())
+        grid: np.ndarray = self._cache["grid"]
+        return grid
+
+    # -- windows ----------------------------------------------------------------
+    def window(self, start_s: float) -> Window:
+        """The 2-s window that begins nearest to `start_s`, kept inside the session."""
+        grid = self.start_grid
+        near = int(np.searchsorted(grid, self.t0 + start_s))
+        near = min(max(near, 0), len(grid) - N_FRAMES)
+        if near and abs(grid[near - 1] - self.t0 - start_s) < abs(
+            grid[near] - self.t0 - start_s
+        ):
+            near -= 1
+        return Window(self, near)
+
+    def window_starts(
+        self, tier: Tiers = None, stride: int = 1, include_blanks: bool = False
+    ) -> np.ndarray:
+        """Starts of whole valid windows, float64 (n,) seconds on the session clock.
+
+        Parameters
+        ----------
+        tier
+            A tier's name, several, "test" for every held-out test tier, or None for
+            any trial at all.
+        stride
+            Keep every n-th start of the 30-per-second grid.
+        include_blanks
+            Windows may reach into trials without a tier.
+        """
+        chosen = None if tier is None else frozenset(self.named_tiers(tier))
+        if chosen is not None and include_blanks:
+            chosen = chosen | {BLANK_TIER}
+        key = ("starts", chosen)
+        if key not in self._cache:
+            allowed = allowed_times(self, chosen)
+            self._cache[key] = full_window_starts(allowed)
+        return self.start_grid[self._cache[key][::stride]] - self.t0
+
+    def named_tiers(self, tier: str | Sequence[str]) -> tuple[str, ...]:
+        """Tiers meant by a name: "test" is every test tier the session has."""
+        names = (tier,) if isinstance(tier, str) else tuple(tier)
+        present = dict.fromkeys(self.trials.tier.tolist())
+        chosen: list[str] = []
+        for name in names:
+            chosen += [t for t in present if is_test_tier(t)] if name == "test" else []
+            chosen.append(name)
+        return tuple(dict.fromkeys(chosen))
+
+    def tiers(self) -> dict[str, float]:
+        """Minutes of every tier, within the recorded responses, in stored order."""
+        minutes = dict.fromkeys(self.trials.tier.tolist(), 0.0)
+        span = self.responses.valid_interval()
+        on = np.maximum(self.trials.t_on, span.start - self.t0)
+        off = np.minimum(self.trials.t_off, span.stop - self.t0)
+        for tier, seconds in zip(
+            self.trials.tier.tolist(), np.maximum(off - on, 0.0), strict=True
+        ):
+            minutes[tier] += float(seconds) / 60.0
+        return minutes
+
+    def overview(self, n_bins: int = 1000) -> Overview:
+        """Binned running, pupil size, population mean and trials, for a time line."""
+        key = ("overview", n_bins)
+        if key not in self._cache:
+            self._cache[key] = summarise(self, n_bins)
+        found: Overview = self._cache[key]
+        return found
+
+
+def is_test_tier(tier: str) -> bool:
+    """Whether a tier is held out for tests: `final_test*`, `*_test_*` or `test`."""
+    return (
+        tier == "test"
+        or fnmatchcase(tier, "final_test*")
+        or fnmatchcase(tier, "*_test_*")
+    )

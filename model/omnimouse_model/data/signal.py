@@ -1,0 +1,207 @@
+"""A sampled stream of a session: responses, eye tracker or treadmill."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from omnimouse_model.data.clock import Interval, previous_index
+from omnimouse_model.data.files import ArrayFile
+from omnimouse_model.data.gather import ShiftOrder, gather_shifted, shifted_rows
+
+SampleMode = Literal["previous", "linear"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signal:
+    """A stream sampled at a constant rate, read lazily.
+
+    Attributes
+    ----------
+    name
+        The stream's folder: `responses`, `eye_tracker`, `treadmill`.
+    file
+        Where the samples are, (T, C).
+    rate_hz, start, end_declared
+        Samples per second; native time of sample 0; declared end of validity, which
+        may lie beyond the last sample.
+    shift_s
+        float64 (C,) time offset of every column, or None.
+    names, units
+        One per behaviour channel; empty for responses.
+    mean, std
+        float64 (C,) statistics, std never 0; None where not needed or not stored.
+    """
+
+    name: str
+    file: ArrayFile
+    rate_hz: float
+    start: float
+    end_declared: float
+    shift_s: np.ndarray | None = None
+    names: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    mean: np.ndarray | None = None
+    std: np.ndarray | None = None
+    _order: list[ShiftOrder] = field(default_factory=list, repr=False)
+
+    @property
+    def data(self) -> np.ndarray:
+        """The stored samples (T, C), memory-mapped, read-only."""
+        stored = self.file.open()
+        return stored if stored.ndim == 2 else stored.reshape(-1, 1)
+
+    @property
+    def n_samples(self) -> int:
+        """Rows, T."""
+        return int(self.file.shape[0])
+
+    @property
+    def n_columns(self) -> int:
+        """Columns, C."""
+        return int(self.file.shape[1]) if len(self.file.shape) == 2 else 1
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Stored type of the samples."""
+        return self.file.dtype
+
+    def valid_interval(self) -> Interval:
+        """Declared native span in which every column has a value."""
+        if self.shift_s is None or not len(self.shift_s):
+            return Interval(self.start, self.end_declared)
+        return Interval(
+            self.start + float(self.shift_s.max()),
+            self.end_declared + float(self.shift_s.min()),
+        )
+
+    def index(self, times: np.ndarray) -> np.ndarray:
+        """Row of every time, int64 (time,) or (time, C) with phase shifts."""
+        return previous_index(times, self.start, self.rate_hz, self.shift_s)
+
+    def read(
+        self, first: int, stop: int, columns: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Copy rows `first` to `stop` as stored."""
+        rows = self.data[first:stop]
+        return np.array(rows if columns is None else rows[:, columns])
+
+    def sample(
+        self,
+        times: np.ndarray,
+        mode: SampleMode = "previous",
+        *,
+        keep_nan: bool = True,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Values at those native times that are valid, and which times those are.
+
+        Parameters
+        ----------
+        times
+            float64 (time,) native, in any order.
+        mode
+            "previous" takes the last sample at or before each time, "linear"
+            interpolates (a time needs its upper neighbour in every column).
+        keep_nan
+            False replaces NaN by the column's mean over the returned block, with
+            "linear" only.
+
+        Returns
+        -------
+        values (n, C) and valid int64 (n,), indices into `times`.
+        """
+        times = np.asarray(times, np.float64)
+        valid = np.flatnonzero(self.valid_interval().contains(times))
+        rows = self.index(times[valid])
+        last = rows.max(axis=1) if rows.ndim == 2 else rows
+        ahead = 1 if mode == "linear" else 0
+        stored = np.flatnonzero(last + ahead < self.n_samples)
+        valid, rows = valid[stored], rows[stored]
+        if mode == "previous":
+            return self._take(rows), valid
+        return self._interpolate(times[valid], rows, keep_nan), valid
+
+    def _take(self, rows: np.ndarray) -> np.ndarray:
+        # A time within rounding of the first sample has row -1, which reads the last
+        # row, as in the reference; no window comes so near an edge.
+        if rows.ndim == 2:
+            return np.take_along_axis(self.data, rows, axis=0)
+        return np.array(self.data[rows])
+
+    def _interpolate(
+        self, times: np.ndarray, rows: np.ndarray, keep_nan: bool
+    ) -> np.ndarray:
+        step = 1.0 / self.rate_hz
+        at = times[:, None] if self.shift_s is None else times[:, None] - self.shift_s
+        lower_row = rows if rows.ndim == 2 else rows[:, None]
+        lower = self.start + lower_row * step
+        upper = self.start + (lower_row + 1) * step
+        weight = (at - lower) / (upper - lower)
+        values = (1.0 - weight) * self._take(rows) + weight * self._take(rows + 1)
+        return values if keep_nan else _fill_with_mean(values)
+
+    def window(
+        self, times: np.ndarray, columns: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Full-length float32 values at ascending times, and bool (time,) validity.
+
+        Values are those of `sample(times)`; invalid times hold 0. One contiguous slab
+        of rows is read.
+        """
+        valid = self.valid_interval().contains(times)
+        inside = times[valid]
+        width = self.n_columns if columns is None else len(columns)
+        if not len(inside):
+            return np.zeros((len(times), width), np.float32), valid
+        values, stored = self._window_values(inside)
+        if columns is not None:
+            values = values[:, columns]
+        if not stored.all():
+            valid[np.flatnonzero(valid)[~stored]] = False
+            values = values[stored]
+        if valid.all():
+            return values.astype(np.float32, copy=False), valid
+        full = np.zeros((len(times), width), np.float32)
+        full[valid] = values
+        return full, valid
+
+    def _window_values(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if self.shift_s is None:
+            rows = previous_index(times, self.start, self.rate_hz)
+            stored = (rows >= 0) & (rows < self.n_samples)
+            return self._rows(np.clip(rows, 0, self.n_samples - 1)), stored
+        shifts = self._shift_order()
+        highest, stairs = shifted_rows(times, self.start, self.rate_hz, shifts)
+        lowest = highest - (stairs < self.n_columns).sum(axis=1)
+        stored = (lowest >= 0) & (highest < self.n_samples)
+        values = np.zeros((len(times), self.n_columns), self.dtype)
+        if stored.all():
+            return gather_shifted(self.data, highest, stairs, shifts), stored
+        if stored.any():
+            kept = gather_shifted(self.data, highest[stored], stairs[stored], shifts)
+            values[stored] = kept
+        return values, stored
+
+    def _rows(self, rows: np.ndarray) -> np.ndarray:
+        first, last = int(rows[0]), int(rows[-1])
+        slab = self.data[first : last + 1]
+        if len(slab) == len(rows) and np.array_equal(rows, np.arange(first, last + 1)):
+            return np.array(slab)
+        return slab[rows - first]
+
+    def _shift_order(self) -> ShiftOrder:
+        if not self._order:
+            assert self.shift_s is not None
+            self._order.append(ShiftOrder.of(self.shift_s))
+        return self._order[0]
+
+
+def _fill_with_mean(values: np.ndarray) -> np.ndarray:
+    missing = np.isnan(values)
+    if not missing.any():
+        return values
+    count = (~missing).sum(axis=0)
+    total = np.where(missing, 0.0, values).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = total / count
+    return np.where(missing, mean, values)

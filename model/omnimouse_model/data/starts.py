@@ -1,0 +1,76 @@
+"""Which times of a session may lie in a window: trials of a tier, away from gaps."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from omnimouse_model.data.clock import mark, without_gaps
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.errors import SessionFormatError
+
+if TYPE_CHECKING:
+    from omnimouse_model.data.session import Session
+
+_BLOCK_BYTES = 32 * 2**20
+
+
+def allowed_times(session: "Session", tiers: frozenset[str] | None) -> np.ndarray:
+    """bool per point of the session's start grid: inside a chosen trial, gap-free.
+
+    Raises
+    ------
+    SessionFormatError
+        When missing behaviour leaves no time at all.
+    """
+    grid = session.start_grid
+    allowed = grid < session.common_interval().stop
+    for signal in session.behavior.values():
+        if signal is not None:
+            allowed &= mark(grid, gap_free(signal))
+    if not allowed.any():
+        raise SessionFormatError(
+            session.path,
+            "no_valid_data",
+            f"session '{session.id}' has no valid data: behaviour is missing (NaN) "
+            "everywhere",
+            "repair or remove the eye_tracker or treadmill folder",
+        )
+    return allowed & _inside_trials(session, tiers)
+
+
+def _inside_trials(session: "Session", tiers: frozenset[str] | None) -> np.ndarray:
+    grid, trials = session.start_grid, session.trials
+    if session.stimulus is None:
+        return np.full(len(grid), tiers is None)
+    onset = session.stimulus.slot_t[trials.first_slot]
+    spans = np.stack([onset, np.append(onset[1:], np.inf)], axis=1)
+    chosen = trials.readable.copy()
+    if tiers is not None:
+        chosen &= np.isin(trials.tier, sorted(tiers))
+    return mark(grid, spans[chosen])
+
+
+def gap_free(signal: Signal) -> np.ndarray:
+    """Native spans (n, 2) of a stream away from its missing samples."""
+    return without_gaps(
+        missing_rows(signal), signal.start, signal.end_declared, signal.rate_hz
+    )
+
+
+def missing_rows(signal: Signal) -> np.ndarray:
+    """Rows with NaN in any column, int64 (n,), read in blocks."""
+    if signal.dtype.kind != "f":
+        return np.zeros(0, np.int64)
+    found = [
+        first + np.flatnonzero(np.isnan(rows).any(axis=1))
+        for first, rows in blocks(signal)
+    ]
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+
+def blocks(signal: Signal) -> Iterator[tuple[int, np.ndarray]]:
+    """First row and stored rows of a stream, some 32 MiB at a time."""
+    height = max(1, _BLOCK_BYTES // max(1, signal.n_columns * signal.dtype.itemsize))
+    for first in range(0, signal.n_samples, height):
+        yield first, signal.data[first : first + height]

@@ -1,0 +1,240 @@
+"""What was on the screen: frame slots on the session's clock, and the trial table."""
+
+import os
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.clock import Interval, frame_slot
+from omnimouse_model.data.files import open_binary, read_npy_header
+from omnimouse_model.errors import SessionFormatError
+
+BLANK_TIER = "blank"
+_KEPT_FRAMES = 96
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trials:
+    """The trial table, one row per trial in stored order.
+
+    Attributes
+    ----------
+    key
+        str (n,) stored name, as `00012`.
+    kind
+        str (n,): video, image, blank or invalid.
+    tier
+        str (n,) split name, verbatim; "blank" where the session gives none.
+    first_slot, n_slots
+        int32 (n,) frame slots of the trial.
+    t_on, t_off
+        float64 (n,) seconds on the session clock; a trial ends where the next begins,
+        the last one with the last slot.
+    readable
+        bool (n,): its frames can be shown; others are left out of windows.
+    blank_value
+        float32 (n,) gray level of a synthetic frame, NaN for trials with a file.
+    stim_id, trial_idx
+        str (n,) condition hash or name, and number in the experiment, "" if unknown.
+    valid_trial
+        str (n,): "True", "False" or "blank" where the session does not say.
+    extra
+        Everything else that was stored, per trial.
+    """
+
+    key: np.ndarray
+    kind: np.ndarray
+    tier: np.ndarray
+    first_slot: np.ndarray
+    n_slots: np.ndarray
+    t_on: np.ndarray
+    t_off: np.ndarray
+    readable: np.ndarray
+    blank_value: np.ndarray
+    stim_id: np.ndarray
+    trial_idx: np.ndarray
+    valid_trial: np.ndarray
+    extra: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    @classmethod
+    def none(cls) -> "Trials":
+        """An empty table, for a session without a screen."""
+        text, number = np.zeros(0, "U1"), np.zeros(0)
+        whole, yes = np.zeros(0, np.int32), np.zeros(0, bool)
+        gray = np.zeros(0, np.float32)
+        return cls(
+            *(text, text, text, whole, whole, number, number),
+            *(yes, gray, text, text, text),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stimulus:
+    """Frames by slot, read from one file per trial when asked.
+
+    Attributes
+    ----------
+    slot_t
+        float64 (F,) native onset of every frame slot, strictly increasing.
+    slot_trial, slot_frame
+        int32 (F,) trial of every slot, and frame within it.
+    size
+        (height, width) or (height, width, 3) of the session's frames.
+    files
+        One path per trial, None for blanks and unreadable trials.
+    trials
+        The trial table.
+    """
+
+    slot_t: np.ndarray
+    slot_trial: np.ndarray
+    slot_frame: np.ndarray
+    size: tuple[int, ...]
+    files: tuple[Path | None, ...] = field(repr=False)
+    trials: Trials = field(repr=False)
+    _cache: "FrameCache" = field(default_factory=lambda: FrameCache(), repr=False)
+
+    def valid_interval(self) -> Interval:
+        """Native span from the first slot to the last."""
+        return Interval(float(self.slot_t[0]), float(self.slot_t[-1]))
+
+    def sample(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Frames at the valid native times, unscaled 0-255, and which times those are.
+
+        Returns
+        -------
+        frames float32 (n, *size) and valid int64 (n,), indices into `times`.
+        """
+        times = np.asarray(times, np.float64)
+        valid = np.flatnonzero(self.valid_interval().contains(times))
+        if not len(valid):
+            return np.zeros((0, *self.size), np.float32), valid
+        slots = frame_slot(times[valid], self.slot_t)
+        order = np.argsort(slots, kind="stable")
+        frames = np.empty((len(slots), *self.size), np.float32)
+        frames[order] = self.frames(slots[order])
+        return frames, valid
+
+    def frame(self, slot: int) -> np.ndarray:
+        """One frame as stored: uint8 or float, (height, width[, 3])."""
+        shown: np.ndarray = self.frames(np.array([slot]))[0]
+        return shown
+
+    def frames(self, slots: np.ndarray) -> np.ndarray:
+        """Frames of ascending slots, uint8 when all are whole grays, else float32."""
+        if not len(slots):
+            return np.zeros((0, *self.size), np.uint8)
+        trials, first = np.unique(self.slot_trial[slots], return_index=True)
+        bounds = [*first.tolist(), len(slots)]
+        parts = [
+            self._part(trial, self.slot_frame[slots[begin:end]])
+            for trial, begin, end in zip(
+                trials.tolist(), bounds[:-1], bounds[1:], strict=True
+            )
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        if all(part.dtype == np.uint8 for part in parts):
+            return np.concatenate(parts)
+        return np.concatenate([part.astype(np.float32) for part in parts])
+
+    def _part(self, trial: int, frames: np.ndarray) -> np.ndarray:
+        path = self.files[trial]
+        if path is None:
+            return self._plain(trial, len(frames))
+        first, last = int(frames[0]), int(frames[-1])
+        stored = self._cache.read(path, first, last + 1, self.size)
+        if last - first + 1 == len(frames):
+            return stored
+        return stored[frames - first]
+
+    def _plain(self, trial: int, count: int) -> np.ndarray:
+        gray = float(self.trials.blank_value[trial])
+        gray = 0.0 if np.isnan(gray) else gray
+        whole = gray.is_integer() and 0 <= gray <= 255
+        return np.full((count, *self.size), gray, np.uint8 if whole else np.float32)
+
+
+class FrameCache:
+    """Reads spans of frames by position, remembering where the data of a file begin."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Path, tuple[Any, ...]] = OrderedDict()
+        self._lock = Lock()
+
+    def __reduce__(self) -> tuple[type["FrameCache"], tuple[()]]:
+        return FrameCache, ()
+
+    def read(
+        self, path: Path, first: int, stop: int, size: tuple[int, ...]
+    ) -> np.ndarray:
+        """Frames `first` to `stop` of a trial's file, (n, *size) as stored."""
+        with open_binary(path) as stream:
+            shape, fortran, dtype, offset = self._layout(stream, path, size)
+            if fortran:
+                return _fortran_frames(path, shape, dtype, offset)[first:stop]
+            frame_bytes = int(np.prod(size)) * dtype.itemsize
+            wanted = (stop - first) * frame_bytes
+            try:
+                stream.seek(offset + first * frame_bytes)
+                data = stream.read(wanted)
+            except OSError as error:
+                raise _lost(path, error.strerror or str(error)) from error
+        if len(data) != wanted:
+            raise _lost(path, f"{len(data)} bytes of {wanted}")
+        return np.frombuffer(data, dtype).reshape(stop - first, *size)
+
+    def _layout(
+        self, stream: Any, path: Path, size: tuple[int, ...]
+    ) -> tuple[Any, ...]:
+        info = os.fstat(stream.fileno())
+        stamp = (info.st_size, info.st_mtime_ns)
+        with self._lock:
+            known = self._known.get(path)
+        if known is not None and known[0] == stamp:
+            return tuple(known[1:])
+        shape, fortran, dtype, offset = read_npy_header(stream, path)
+        shape = frame_shape(shape, size, path)
+        with self._lock:
+            self._known[path] = (stamp, shape, fortran, dtype, offset)
+            while len(self._known) > _KEPT_FRAMES:
+                self._known.popitem(last=False)
+        return shape, fortran, dtype, offset
+
+
+def frame_shape(
+    stored: tuple[int, ...], size: tuple[int, ...], path: Path
+) -> tuple[int, ...]:
+    """(frames, *size) for a stored shape; one image may lack its first axis."""
+    if stored == size:
+        return (1, *size)
+    if len(stored) == len(size) + 1 and stored[1:] == size:
+        return stored
+    raise SessionFormatError(
+        path,
+        "bad_trials",
+        f"{path.name} holds frames of shape {stored}, the session's are {size}",
+        "all frames of a session must have one size",
+    )
+
+
+def _fortran_frames(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int
+) -> np.ndarray:
+    return np.memmap(path, dtype, "r", offset, shape, "F")
+
+
+def _lost(path: Path, found: str) -> SessionFormatError:
+    return SessionFormatError(
+        path,
+        "unreadable",
+        f"{path.name} cannot be read: {found}",
+        "did it change, or is its drive gone? open the session again",
+    )

@@ -1,0 +1,74 @@
+"""The neurons of a session: who and where they are."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Roi:
+    """Pixel masks of all neurons on one image, ragged.
+
+    Neuron i has pixels `offsets[i]:offsets[i + 1]`.
+
+    Attributes
+    ----------
+    offsets
+        int64 (N + 1,).
+    yx
+        int16 (K, 2) row and column on the session's mean image.
+    weight
+        float32 (K,).
+    """
+
+    offsets: np.ndarray
+    yx: np.ndarray
+    weight: np.ndarray
+
+    def pixels(self, neuron: int) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels (k, 2) and weights (k,) of one neuron."""
+        span = slice(int(self.offsets[neuron]), int(self.offsets[neuron + 1]))
+        return self.yx[span], self.weight[span]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Units:
+    """One row per neuron, in the column order of the responses.
+
+    Attributes
+    ----------
+    unit_id
+        int64 (N,) the session's own ids.
+    area
+        str (N,) brain area, or None where the session does not say.
+    area_source
+        Where areas were read, "" without any.
+    plane
+        int32 (N,) imaging plane, -1 unknown.
+    xyz_um
+        float32 (N, 3) position in the microscope's frame, NaN unknown.
+    xy_px
+        float32 (N, 2) x and y on the mean image, NaN unknown.
+    mean, std
+        float64 (N,) of the responses; a std of 0 is kept here.
+    roi
+        Pixel masks, or None.
+    """
+
+    unit_id: np.ndarray
+    area: np.ndarray | None
+    area_source: str
+    plane: np.ndarray
+    xyz_um: np.ndarray
+    xy_px: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    roi: Roi | None = None
+
+    def __len__(self) -> int:
+        return len(self.unit_id)
+
+    @property
+    def scale(self) -> np.ndarray:
+        """float64 (N,): session units per unit of the model's normalised responses."""
+        return np.maximum(self.std, 1.0)

@@ -1,0 +1,192 @@
+"""A 2-s window of a session, at the model's rates and normalised as it sees them."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from omnimouse_model.data.clock import (
+    BEHAVIOR_RATE_HZ,
+    N_BEHAVIOR,
+    N_FRAMES,
+    N_SAMPLES,
+    RESPONSE_RATE_HZ,
+    SCREEN_RATE_HZ,
+    frame_slot,
+    window_times,
+)
+from omnimouse_model.data.frames import VIDEO_SIZE, fit_video
+
+if TYPE_CHECKING:
+    from omnimouse_model.data.session import Session
+
+SCREEN_MEAN = np.float32(113.0)
+SCREEN_STD = np.float32(59.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """Sixty response samples, sixty frames and forty behaviour samples.
+
+    Arrays are read when first asked for and then kept; they must not be written to.
+    Positions outside a stream hold 0 and are False in `valid`. Missing values of
+    behaviour also hold 0 and are False; a missing (NaN) response stays NaN.
+
+    Parameters
+    ----------
+    session
+        Whose window it is.
+    start_index
+        Where it begins on `session.start_grid`.
+    """
+
+    session: "Session"
+    start_index: int
+    _cache: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Window, (self.session, self.start_index)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Window) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    @property
+    def key(self) -> Hashable:
+        """What tells windows apart: session id and start index."""
+        return (self.session.id, self.session.fingerprint, self.start_index)
+
+    @property
+    def native_start(self) -> float:
+        """Start in the session's native clock."""
+        return float(self.session.start_grid[self.start_index])
+
+    @property
+    def start_s(self) -> float:
+        """Start on the session clock, seconds."""
+        return self.native_start - self.session.t0
+
+    # -- what the model sees ----------------------------------------------------
+    @property
+    def responses(self) -> np.ndarray:
+        """float32 (60, P): responses / max(std, 1)."""
+        return self._read("responses")[0]
+
+    @property
+    def video(self) -> np.ndarray:
+        """float32 (60, 36, 64): (gray - 113) / 59."""
+        if "video" not in self._cache:
+            frames, valid = self._frames()
+            video = frames.astype(np.float32)
+            video -= SCREEN_MEAN
+            video /= SCREEN_STD
+            video[~valid] = 0.0
+            self._cache["video"] = video
+        video_read: np.ndarray = self._cache["video"]
+        return video_read
+
+    @property
+    def behavior(self) -> np.ndarray:
+        """float32 (40, C): z-scored eye tracker columns, then running."""
+        if "behavior" not in self._cache:
+            parts = [self._read(name)[0] for name in self._behavior_streams()]
+            empty = np.zeros((N_BEHAVIOR, 0), np.float32)
+            self._cache["behavior"] = np.concatenate([empty, *parts], axis=1)
+        behavior: np.ndarray = self._cache["behavior"]
+        return behavior
+
+    @property
+    def valid(self) -> dict[str, np.ndarray]:
+        """bool over time for "responses" (60,), "video" (60,), "behavior" (40,)."""
+        streams = self._behavior_streams()
+        behavior = np.full(N_BEHAVIOR, bool(streams))
+        for name in streams:
+            behavior &= self._read(name)[1]
+        return {
+            "responses": self._read("responses")[1],
+            "video": self._frames()[1],
+            "behavior": behavior,
+        }
+
+    @property
+    def timestamps(self) -> dict[str, np.ndarray]:
+        """float32 seconds since the first response sample, per stream there is."""
+        return {
+            name: (self.times(name) - self.session.t0).astype(np.float32)
+            for name in ("screen", "responses", "eye_tracker", "treadmill")
+            if name in self.session.streams
+        }
+
+    @property
+    def frames_u8(self) -> np.ndarray:
+        """uint8 (60, 36, 64): the frames for display."""
+        frames = self._frames()[0]
+        if frames.dtype == np.uint8:
+            return frames
+        return np.clip(np.rint(frames), 0, 255).astype(np.uint8)
+
+    def times(self, stream: str) -> np.ndarray:
+        """Native sample times of a stream in this window, float64."""
+        rate, count = _SAMPLING[stream]
+        return window_times(self.native_start, rate, count)
+
+    # -- reading ----------------------------------------------------------------
+    def _behavior_streams(self) -> list[str]:
+        behavior = self.session.behavior
+        return [n for n in ("eye_tracker", "treadmill") if behavior.get(n) is not None]
+
+    def _read(self, stream: str) -> tuple[np.ndarray, np.ndarray]:
+        if stream not in self._cache:
+            self._cache[stream] = self._normalised(stream)
+        read: tuple[np.ndarray, np.ndarray] = self._cache[stream]
+        return read
+
+    def _normalised(self, stream: str) -> tuple[np.ndarray, np.ndarray]:
+        if stream == "responses":
+            signal = self.session.responses
+            values, valid = signal.window(self.times(stream))
+            values /= self.session.response_scale
+            return values, valid
+        behavior = self.session.behavior[stream]
+        assert behavior is not None
+        values, valid = behavior.window(self.times(stream))
+        assert behavior.mean is not None and behavior.std is not None
+        values = values - behavior.mean.astype(np.float32)
+        values /= behavior.std.astype(np.float32)
+        missing = ~np.isfinite(values)
+        values[missing] = 0.0
+        values[~valid] = 0.0
+        return values, valid & ~missing.any(axis=1)
+
+    def _frames(self) -> tuple[np.ndarray, np.ndarray]:
+        if "frames" not in self._cache:
+            self._cache["frames"] = self._read_frames()
+        read: tuple[np.ndarray, np.ndarray] = self._cache["frames"]
+        return read
+
+    def _read_frames(self) -> tuple[np.ndarray, np.ndarray]:
+        stimulus, times = self.session.stimulus, self.times("screen")
+        if stimulus is None:
+            nothing = np.zeros((N_FRAMES, *VIDEO_SIZE), np.uint8)
+            return nothing, np.zeros(N_FRAMES, bool)
+        inside = stimulus.valid_interval().contains(times)
+        slots = frame_slot(times[inside], stimulus.slot_t)
+        valid = inside.copy()
+        valid[inside] = stimulus.trials.readable[stimulus.slot_trial[slots]]
+        shown = fit_video(stimulus.frames(slots))
+        if len(shown) == N_FRAMES:
+            return shown, valid
+        frames = np.zeros((N_FRAMES, *VIDEO_SIZE), shown.dtype)
+        frames[inside] = shown
+        return frames, valid
+
+
+_SAMPLING = {
+    "screen": (SCREEN_RATE_HZ, N_FRAMES),
+    "responses": (RESPONSE_RATE_HZ, N_SAMPLES),
+    "eye_tracker": (BEHAVIOR_RATE_HZ, N_BEHAVIOR),
+    "treadmill": (BEHAVIOR_RATE_HZ, N_BEHAVIOR),
+}
