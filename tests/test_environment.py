@@ -17,6 +17,17 @@ def required(root: Path) -> dict[str, Requirement]:
     return {CONDA_NAMES.get(item.name, item.name): item for item in found}
 
 
+def everything(root: Path) -> list[Requirement]:
+    table = tomllib.loads((root / "pyproject.toml").read_text())
+    groups = [
+        table["project"]["dependencies"],
+        *table["project"]["optional-dependencies"].values(),
+        *table["dependency-groups"].values(),
+    ]
+    found = [Requirement(line) for group in groups for line in group]
+    return [item for item in found if item.name != "omnimouse-app"]
+
+
 def in_conda(root: Path) -> dict[str, Requirement]:
     entries = yaml.safe_load((root / "environment.yml").read_text())["dependencies"]
     found = [Requirement(line) for line in entries if isinstance(line, str)]
@@ -38,24 +49,11 @@ def test_the_conda_environment_ends_with_this_project(root: Path):
 def test_the_constraints_satisfy_every_range(root: Path):
     lines = (root / "constraints.txt").read_text().splitlines()
     exact = dict(line.split("==") for line in lines if line and line[0] != "#")
-    table = tomllib.loads((root / "pyproject.toml").read_text())
-    groups = [
-        table["project"]["dependencies"],
-        *table["project"]["optional-dependencies"].values(),
-        *table["dependency-groups"].values(),
-    ]
-    for requirement in (Requirement(line) for group in groups for line in group):
-        if requirement.name != "omnimouse-app":
-            assert requirement.specifier.contains(exact[requirement.name.lower()])
+    for requirement in everything(root):
+        assert requirement.specifier.contains(exact[requirement.name]), requirement
 
 
 def test_every_dependency_has_its_reason(root: Path):
     reasons = (root / "docs" / "dependencies.md").read_text()
-    table = tomllib.loads((root / "pyproject.toml").read_text())
-    groups = [
-        table["project"]["dependencies"],
-        *table["project"]["optional-dependencies"].values(),
-        *table["dependency-groups"].values(),
-    ]
-    for requirement in (Requirement(line) for group in groups for line in group):
-        assert f"`{requirement.name}`" in reasons
+    for requirement in everything(root):
+        assert f"`{requirement.name}`" in reasons, requirement

@@ -1,0 +1,1 @@
+"""Commands that compare the library with reference values from elsewhere."""
