@@ -12,7 +12,7 @@ import numpy as np
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
-from omnimouse_model.masks import TARGET, Mask
+from omnimouse_model.masks import Mask, asked_cells
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.parts import Interruptible, decode_in_parts, stop_if
 from omnimouse_model.predict.predictor import Prediction, Predictor
@@ -71,7 +71,7 @@ class Answering:
     ) -> Iterator[Stage]:
         """Answer in stages; see the module."""
         mask = request.mask
-        asked = np.flatnonzero((mask.cells == TARGET).any(axis=0))
+        asked = np.flatnonzero(asked_cells(mask).any(axis=0))
         if not len(asked) and mask.behavior != "target":
             yield Stage("nothing", request)
             return

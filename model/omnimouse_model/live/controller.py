@@ -7,7 +7,6 @@ by default they come on the engine's own thread.
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +33,7 @@ from omnimouse_model.masks import (
     Samples,
 )
 from omnimouse_model.predict.catalogue import load_in_process, load_in_worker
+from omnimouse_model.predict.deltas import is_same
 from omnimouse_model.predict.parts import part_of
 from omnimouse_model.predict.predictor import Predictor
 
@@ -356,7 +356,7 @@ class Controller:
     def _change(self, mask: Mask, name: str, preset: str = "") -> None:
         before, was_preset = self._mask, self.state.preset
         if self._stroke is not None:
-            if np.array_equal(before.cells, mask.cells) and _setting_kept(before, mask):
+            if is_same(before, mask):
                 return
         elif not self._undo.push(name, before, mask, (was_preset, preset)):
             return
@@ -440,10 +440,6 @@ def _known_code(code: int) -> int:
     if code not in CODE_NAMES:
         raise ValueError(f"A code is 0 hidden, 1 visible or 2 target, not {code!r}.")
     return code
-
-
-def _setting_kept(before: Mask, after: Mask) -> bool:
-    return replace(before, _id=[]) == replace(after, cells=before.cells, _id=[])
 
 
 def _first_start(session: Session) -> float:

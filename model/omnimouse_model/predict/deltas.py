@@ -23,6 +23,7 @@ class Setting:
     cuts: tuple[int, ...]
     context_span: tuple[int, int]
     query_phase: int
+    guarded: bool
     name: str
     note: str
 
@@ -73,7 +74,7 @@ class MaskDelta:
             changed = mask.with_cells(cells)
         if self.orders is not None:
             order = np.frombuffer(zlib.decompress(self.orders[side]), np.int32)
-            changed = replace(changed, order=order, _id=[])
+            changed = replace(changed, order=order)
         if self.settings is not None:
             changed = _with_setting(changed, self.settings[side])
         return changed
@@ -89,9 +90,22 @@ def mask_delta(before: Mask, after: Mask) -> MaskDelta:
         cells=zlib.compress(_packed(flips), 1),
         settings=None if old == new else (old, new),
         orders=None
-        if before.order is after.order or np.array_equal(before.order, after.order)
+        if _same_order(before, after)
         else (_pressed(before.order), _pressed(after.order)),
     )
+
+
+def is_same(one: Mask, other: Mask) -> bool:
+    """Whether two masks are equal, names included; quicker than their hashes."""
+    return (
+        _setting(one) == _setting(other)
+        and _same_order(one, other)
+        and np.array_equal(one.cells, other.cells)
+    )
+
+
+def _same_order(one: Mask, other: Mask) -> bool:
+    return one.order is other.order or np.array_equal(one.order, other.order)
 
 
 def _pressed(ids: np.ndarray) -> bytes:
@@ -105,6 +119,7 @@ def _setting(mask: Mask) -> Setting:
         mask.cuts,
         mask.context_span,
         mask.query_phase,
+        mask.guarded,
         mask.name,
         mask.note,
     )
@@ -118,9 +133,9 @@ def _with_setting(mask: Mask, setting: Setting) -> Mask:
         cuts=setting.cuts,
         context_span=setting.context_span,
         query_phase=setting.query_phase,
+        guarded=setting.guarded,
         name=setting.name,
         note=setting.note,
-        _id=[],
     )
 
 
