@@ -1,0 +1,142 @@
+"""Behaviour of a head-fixed mouse: bouts of running, pupil and eye movements.
+
+Everything is made on the 30-Hz clock of the responses; the devices sample it at 20 Hz
+with noise of their own. What neurons feel are `Behavior.gains`: fixed functions of the
+true traces, so that a neuron is the same in every recording.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from omnimouse_model.simulate.processes import (
+    Purpose,
+    decay,
+    integrate,
+    stream,
+    wander,
+)
+from omnimouse_model.simulate.specs import RATE_HZ
+
+CHANNELS = ("pupil_size", "pupil_dsize", "pupil_x", "pupil_y", "running")
+GAZE_SD_PX = (2.25, 1.25)
+GAZE_LIMIT_PX = (9.0, 6.0)
+
+# Mean and sd of the square root of speed (cm/s), and of the leaky trace that drives the
+# pupil, over six simulated hours: constants, so that gains are those of no session.
+_ROOT_SPEED = (1.45, 1.77)
+_AROUSAL = (5.2, 6.85)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Behavior:
+    """True traces (time,) at 30 Hz: cm/s, pupil in sd, gaze in pixels of the screen."""
+
+    running: Float[np.ndarray, " time"]
+    pupil: Float[np.ndarray, " time"]
+    gaze_x: Float[np.ndarray, " time"]
+    gaze_y: Float[np.ndarray, " time"]
+
+    @property
+    def gains(self) -> Float[np.ndarray, "time 4"]:
+        """What multiplies the neurons' coefficients: running, pupil, gaze x and y."""
+        mean, sd = _ROOT_SPEED
+        columns = (
+            (np.sqrt(self.running) - mean) / sd,
+            self.pupil,
+            self.gaze_x / GAZE_SD_PX[0],
+            self.gaze_y / GAZE_SD_PX[1],
+        )
+        return np.stack(columns, axis=1).astype(np.float32)
+
+
+def simulate_behavior(seed: int, length: int) -> Behavior:
+    """Behaviour over `length` samples of 30 Hz."""
+    rng = stream(seed, Purpose.BEHAVIOR)
+    slow = wander(rng, length, (1.5, 1.0, 8.0, 40.0, 3.0, 3.0))
+    target = _bouts(rng, length) * np.exp(0.3 * slow[:, 0])
+    running = _speed(target)
+    pupil = _pupil(running, slow[:, 1:4])
+    gaze = _gaze(rng, running > 2.0)
+    drift = 0.25 * slow[:, 4:6]
+    gaze = np.clip(gaze + drift, -np.array(GAZE_LIMIT_PX), GAZE_LIMIT_PX)
+    x, y = gaze.astype(np.float32).T
+    return Behavior(running, pupil, x, y)
+
+
+def _bouts(rng: np.random.Generator, length: int) -> np.ndarray:
+    """Wanted speed: zero at rest, one speed per bout, log-normal durations."""
+    target = np.zeros(length, np.float32)
+    start, moving = -int(rng.uniform(0, 10) * RATE_HZ), False
+    while start < length:
+        median_s = 5.0 if moving else 10.0
+        stop = start + 1 + int(median_s * np.exp(0.7 * rng.standard_normal()) * RATE_HZ)
+        speed = 3.0 + rng.gamma(3.0, 3.5)
+        if moving:
+            target[max(start, 0) : max(stop, 0)] = speed
+        start, moving = stop, not moving
+    return target
+
+
+def _speed(target: np.ndarray) -> np.ndarray:
+    """Mice start fast and stop slowly."""
+    rise, fall = float(decay(0.25)), float(decay(0.6))
+    speed, trace = 0.0, np.empty_like(target)
+    for t, wanted in enumerate(target.tolist()):
+        keep = rise if wanted > speed else fall
+        speed = keep * speed + (1 - keep) * wanted
+        trace[t] = speed
+    return trace
+
+
+def _pupil(running: np.ndarray, slow: np.ndarray) -> np.ndarray:
+    """Pupil in standard deviations: follows running by about a second, and wanders."""
+    keep = decay(np.array([1.5]))
+    pushes = (1 - keep) * running[:, None]
+    arousal = integrate(pushes.astype(np.float32), keep, running[:1])[:, 0]
+    mean, sd = _AROUSAL
+    pupil = 0.78 * (arousal - mean) / sd + slow @ np.array([0.2, 0.5, 0.3], np.float32)
+    clipped: np.ndarray = np.clip(pupil, -2.6, 3.5).astype(np.float32)
+    return clipped
+
+
+def _gaze(rng: np.random.Generator, moving: np.ndarray) -> np.ndarray:
+    """Saccades to random places, more of them while running."""
+    jumps = rng.random(len(moving)) < (0.5 + 0.7 * moving) / RATE_HZ
+    places = rng.standard_normal((len(moving), 2)) * GAZE_SD_PX
+    last = np.maximum.accumulate(np.where(jumps, np.arange(len(moving)), 0))
+    held = places[last]
+    padded = np.pad(held, ((1, 1), (0, 0)), mode="edge")
+    smooth: np.ndarray = 0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:]
+    return smooth
+
+
+def device_traces(
+    behavior: Behavior, sample_times: Float[np.ndarray, " row"], seed: int
+) -> tuple[Float[np.ndarray, "row 4"], Float[np.ndarray, "row 1"]]:
+    """What eye camera and treadmill record at given 30-Hz sample positions.
+
+    Pupil in camera pixels, its change per second, running in cm/s.
+    """
+    rng = stream(seed, Purpose.DEVICE_NOISE)
+    clock = np.arange(len(behavior.running))
+
+    def at(trace: np.ndarray) -> np.ndarray:
+        sampled: np.ndarray = np.interp(sample_times, clock, trace)
+        return sampled
+
+    def noise(sd: float) -> np.ndarray:
+        return sd * rng.standard_normal(len(sample_times))
+
+    size = 40.0 + 9.0 * at(behavior.pupil)
+    change = np.gradient(40.0 + 9.0 * behavior.pupil) * RATE_HZ
+    smooth = np.convolve(change, np.ones(9) / 9, mode="same")
+    speed = at(behavior.running) * (1 + noise(0.04))
+    eye = (
+        size + noise(0.9),
+        at(smooth) + noise(1.5),
+        160.0 + 3.0 * at(behavior.gaze_x) + noise(0.7),
+        120.0 - 3.0 * at(behavior.gaze_y) + noise(0.4),
+    )
+    return np.stack(eye, axis=1), (speed + np.abs(noise(0.05)))[:, None]

@@ -1,0 +1,68 @@
+"""Exact single-trial ceilings: how well the best possible prediction correlates.
+
+The correlation of the responses with a conditional mean, the noise of the events
+integrated out: it depends on the rates of this session, not on one draw of the events.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float
+
+from omnimouse_model.simulate.calcium import Recorded, noise_variance
+from omnimouse_model.simulate.population import Calcium
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ceilings:
+    """Per neuron: given stimulus and behaviour, and given all fluctuations too."""
+
+    drive: Float[np.ndarray, " neuron"]
+    full: Float[np.ndarray, " neuron"]
+
+
+@dataclass(slots=True, eq=False)
+class Moments:
+    """Running sums over the blocks of a session, in float64."""
+
+    count: int = 0
+    _sums: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def add(self, block: Recorded) -> None:
+        """Take in a block."""
+        responses, drive, full = (
+            part.astype(np.float64)
+            for part in (block.responses, block.drive, block.full)
+        )
+        self.count += len(responses)
+        products = {
+            "responses": responses.sum(axis=0),
+            "responses²": (responses**2).sum(axis=0),
+            "drive": drive.sum(axis=0),
+            "drive²": (drive**2).sum(axis=0),
+            "full": full.sum(axis=0),
+            "full²": (full**2).sum(axis=0),
+            "drive·full": (drive * full).sum(axis=0),
+        }
+        for name, value in products.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+
+    def mean(self, name: str) -> Float[np.ndarray, " neuron"]:
+        """Mean over time of `responses`, `drive` or `full`."""
+        return self._sums[name] / self.count
+
+    def variance(self, name: str) -> Float[np.ndarray, " neuron"]:
+        """Variance over time of `responses`, `drive` or `full`."""
+        second = self._sums[f"{name}²"] / self.count
+        variance: np.ndarray = np.maximum(second - self.mean(name) ** 2, 0.0)
+        return variance
+
+    def ceilings(self, calcium: Calcium) -> Ceilings:
+        """Ceilings of the session seen so far."""
+        noise = noise_variance(self.mean("full"), calcium)
+        total = np.sqrt(self.variance("full") + noise)
+        product = self.mean("drive·full") - self.mean("drive") * self.mean("full")
+        return Ceilings(
+            drive=product / np.sqrt(self.variance("drive")) / total,
+            full=np.sqrt(self.variance("full")) / total,
+        )

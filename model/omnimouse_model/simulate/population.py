@@ -1,0 +1,210 @@
+"""The neurons of a mouse: where they sit, what moves them alone and together.
+
+A population is drawn from its seed alone. Four visual areas share one field of view,
+imaged in four planes; each area has its own map of the screen, mirrored across the
+border of V1.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from omnimouse_model.simulate.processes import Purpose, stream
+from omnimouse_model.simulate.specs import FRAME_SHAPE
+
+AREAS = ("V1", "LM", "AL", "RL")
+FIELD_UM = 960.0
+PLANE_DEPTHS_UM = (140.0, 190.0, 240.0, 290.0)
+
+_BORDER_UM = 400.0
+_AREA_SPEED = np.array([1.0, 1.0, 1.4, 1.4])
+_AREA_SIZE = np.array([1.0, 1.15, 1.1, 1.3])
+_SPEEDS_HZ = (1.0, 2.0, 4.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Anatomy:
+    """Where each neuron sits: index into AREAS, plane, and micrometres in the field."""
+
+    area: Int[np.ndarray, " neuron"]
+    plane: Int[np.ndarray, " neuron"]
+    xyz_um: Float[np.ndarray, "neuron 3"]
+    soma_radius_um: Float[np.ndarray, " neuron"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tuning:
+    """What each neuron responds to; lengths in screen pixels, angles in radians."""
+
+    centre_yx: Float[np.ndarray, "neuron 2"]
+    wavelength: Float[np.ndarray, " neuron"]
+    direction: Float[np.ndarray, " neuron"]
+    phase: Float[np.ndarray, " neuron"]
+    envelope_sd: Float[np.ndarray, " neuron"]
+    speed_hz: Float[np.ndarray, " neuron"]
+    direction_index: Float[np.ndarray, " neuron"]
+    is_complex: Bool[np.ndarray, " neuron"]
+    power: Float[np.ndarray, " neuron"]
+    behavior_gain: Float[np.ndarray, "neuron 4"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coupling:
+    """How shared and private fluctuations act on the log rate of each neuron.
+
+    `loadings` (neuron, latent) of shared processes with time scales `tau_s`, and one
+    private process per neuron with its own size and time scale.
+    """
+
+    tau_s: tuple[float, ...]
+    loadings: Float[np.ndarray, "neuron latent"]
+    private_sd: Float[np.ndarray, " neuron"]
+    private_tau_s: Float[np.ndarray, " neuron"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calcium:
+    """Events per second at rest, and the decay of the signal in seconds."""
+
+    event_hz: Float[np.ndarray, " neuron"]
+    tau_s: Float[np.ndarray, " neuron"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Population:
+    """All that is fixed about the neurons of a mouse, in stored order."""
+
+    seed: int
+    anatomy: Anatomy
+    tuning: Tuning
+    coupling: Coupling
+    calcium: Calcium
+
+    @property
+    def n_neurons(self) -> int:
+        """Number of neurons."""
+        return len(self.anatomy.area)
+
+
+def draw_population(seed: int, n_neurons: int) -> Population:
+    """Draw a mouse."""
+    anatomy = _draw_anatomy(stream(seed, Purpose.ANATOMY), n_neurons)
+    tuning_rng = stream(seed, Purpose.TUNING)
+    tuning = _draw_tuning(tuning_rng, anatomy)
+    calcium = Calcium(
+        event_hz=1.0 * np.exp(0.5 * tuning_rng.standard_normal(n_neurons)),
+        tau_s=tuning_rng.uniform(0.15, 0.3, n_neurons),
+    )
+    coupling = _draw_coupling(stream(seed, Purpose.COUPLING), anatomy)
+    return Population(seed, anatomy, tuning, coupling, calcium)
+
+
+def area_at(x_um: np.ndarray, y_um: np.ndarray) -> np.ndarray:
+    """Index into AREAS: V1 is medial (large x), beside it RL, AL, LM from the front."""
+    border = _BORDER_UM + 60.0 * np.sin(np.pi * y_um / FIELD_UM)
+    lateral = np.where(y_um < 300.0, 3, np.where(y_um < 580.0, 2, 1))
+    return np.where(x_um > border, 0, lateral)
+
+
+def _draw_anatomy(rng: np.random.Generator, n_neurons: int) -> Anatomy:
+    radius = np.clip(rng.normal(6.5, 0.7, n_neurons), 5.0, 8.5)
+    plane = rng.permutation(np.arange(n_neurons) % len(PLANE_DEPTHS_UM))
+    x, y = np.empty(n_neurons), np.empty(n_neurons)
+    for neuron in range(n_neurons):
+        taken = np.flatnonzero(plane[:neuron] == plane[neuron])
+        for _ in range(200):
+            place = rng.uniform(24.0, FIELD_UM - 24.0, 2)
+            gap = np.hypot(x[taken] - place[0], y[taken] - place[1])
+            if not np.any(gap < radius[taken] + radius[neuron] + 2.0):
+                break
+        x[neuron], y[neuron] = place
+    depth = np.array(PLANE_DEPTHS_UM)[plane] + rng.uniform(-8.0, 8.0, n_neurons)
+    xyz = np.stack([x, y, depth], axis=1).astype(np.float32)
+    return Anatomy(area_at(x, y), plane, xyz, radius.astype(np.float32))
+
+
+def retinotopy(anatomy: Anatomy) -> Float[np.ndarray, "neuron 2"]:
+    """Centre (row, column) on the screen, without scatter.
+
+    Columns run away from the border of V1 on both sides of it; rows run along the field
+    in V1 and once through each area beside it.
+    """
+    x, y = anatomy.xyz_um[:, 0].astype(float), anatomy.xyz_um[:, 1].astype(float)
+    medial = (x - _BORDER_UM) / (FIELD_UM - _BORDER_UM)
+    lateral = (_BORDER_UM + 30.0 - x) / (_BORDER_UM + 30.0)
+    across = np.clip(np.where(anatomy.area == 0, medial, lateral), 0, 1)
+    first = np.array([0.0, 580.0, 300.0, 0.0])[anatomy.area]
+    last = np.array([FIELD_UM, FIELD_UM, 580.0, 300.0])[anatomy.area]
+    along = np.clip((y - first) / (last - first), 0, 1)
+    along = np.where(np.isin(anatomy.area, (1, 3)), 1 - along, along)
+    return np.stack([6.0 + 24.0 * along, 8.0 + 48.0 * across], axis=1)
+
+
+def _draw_tuning(rng: np.random.Generator, anatomy: Anatomy) -> Tuning:
+    n = len(anatomy.area)
+    wavelength = np.exp(rng.uniform(np.log(12.0), np.log(26.0), n))
+    speed = np.array(_SPEEDS_HZ)[rng.choice(3, n, p=(0.35, 0.4, 0.25))]
+    envelope = wavelength * rng.uniform(0.35, 0.5, n) * _AREA_SIZE[anatomy.area]
+    gain = rng.standard_normal((n, 4)) * (0.25, 0.18, 0.16, 0.16)
+    return Tuning(
+        centre_yx=retinotopy(anatomy) + rng.normal(0.0, 2.0, (n, 2)),
+        wavelength=wavelength,
+        direction=rng.uniform(0, 2 * np.pi, n),
+        phase=rng.uniform(0, 2 * np.pi, n),
+        envelope_sd=envelope,
+        speed_hz=speed * _AREA_SPEED[anatomy.area],
+        direction_index=rng.beta(2.0, 1.5, n),
+        is_complex=rng.random(n) < 0.65,
+        power=rng.uniform(1.0, 1.4, n),
+        behavior_gain=1.3 * (gain + np.array([0.22, 0.08, 0.0, 0.0])),
+    )
+
+
+_GLOBAL_TAU_S = (0.6, 4.0)
+_AREA_TAU_S = (0.4, 0.7, 1.2, 2.5)
+_LOCAL_TAU_S = (0.12, 0.25, 0.5, 1.0, 2.0, 5.0)
+_ASSEMBLY_TAU_S = (0.2, 0.5, 1.0, 2.0, 6.0, 15.0)
+
+
+def _draw_coupling(rng: np.random.Generator, anatomy: Anatomy) -> Coupling:
+    """Global, area-wide, local and scattered groups of cells fluctuate together."""
+    n = len(anatomy.area)
+    everywhere = 0.75 + 0.45 * rng.standard_normal((n, len(_GLOBAL_TAU_S)))
+    in_area = anatomy.area[:, None] == np.arange(len(AREAS))
+    of_area = in_area * (0.5 + 0.4 * rng.standard_normal((n, len(AREAS))))
+    members = rng.random((n, len(_ASSEMBLY_TAU_S))) < 0.25
+    strength = np.abs(rng.standard_normal(members.shape)) * 0.8
+    sign = np.where(rng.random(members.shape) < 0.8, 1.0, -1.0)
+    parts = (everywhere, of_area, _local(rng, anatomy), members * strength * sign)
+    shared = np.concatenate(parts, axis=1)
+    shared /= np.sqrt((shared**2).sum(axis=1, keepdims=True))
+    total = rng.uniform(0.4, 0.6, n)
+    private_share = rng.uniform(0.1, 0.3, n)
+    loadings = shared * (total * np.sqrt(1 - private_share))[:, None]
+    return Coupling(
+        tau_s=(*_GLOBAL_TAU_S, *_AREA_TAU_S, *_LOCAL_TAU_S, *_ASSEMBLY_TAU_S),
+        loadings=loadings.astype(np.float32),
+        private_sd=(total * np.sqrt(private_share)).astype(np.float32),
+        private_tau_s=np.exp(rng.uniform(np.log(0.5), np.log(15.0), n)),
+    )
+
+
+def _local(rng: np.random.Generator, anatomy: Anatomy) -> Float[np.ndarray, "neuron k"]:
+    """Latents that act around a few places of the tissue, each with its own pattern."""
+    bumps = 3 * len(_LOCAL_TAU_S)
+    places = rng.uniform(0, FIELD_UM, (bumps, 2))
+    heights = rng.choice([-1.0, 1.0], bumps, p=(0.3, 0.7)) * rng.uniform(
+        0.6, 1.4, bumps
+    )
+    apart = anatomy.xyz_um[:, None, :2] - places
+    weight = heights * np.exp(-0.5 * (apart**2).sum(-1) / 170.0**2)
+    by_latent = weight.reshape(len(anatomy.area), len(_LOCAL_TAU_S), 3)
+    loadings: np.ndarray = 0.9 * by_latent.sum(axis=2)
+    return loadings
+
+
+def screen_grid() -> tuple[np.ndarray, np.ndarray]:
+    """Row and column of every pixel, flattened, as columns for broadcasting."""
+    rows, columns = np.mgrid[: FRAME_SHAPE[0], : FRAME_SHAPE[1]].astype(np.float64)
+    return rows.reshape(-1, 1), columns.reshape(-1, 1)

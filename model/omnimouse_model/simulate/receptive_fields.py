@@ -1,0 +1,200 @@
+"""From the video on the retina to the visual drive of each neuron, block by block.
+
+Pairs of Gabors in quadrature, filtered in time to be tuned to direction and speed,
+divided by the local contrast; complex cells take the energy, simple cells one phase.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from omnimouse_model.simulate.population import Tuning, screen_grid
+from omnimouse_model.simulate.specs import BLOCK_SAMPLES, FRAME_SHAPE, RATE_HZ
+
+TAPS = 15
+_TILE = 35
+_MARGIN = 12
+_BASELINE = 0.15
+_CEILING = 25.0
+
+
+def to_retina(
+    video: UInt8[np.ndarray, "time row column"],
+    gaze_x: Float[np.ndarray, " time"],
+    gaze_y: Float[np.ndarray, " time"],
+) -> Float[np.ndarray, "time pixel"]:
+    """Shift every frame by the gaze (pixels), edges repeated, in units of contrast."""
+    height, width = FRAME_SHAPE
+    contrast = (video.astype(np.float32) - 113.0) / 59.0
+    widened = np.pad(contrast, ((0, 0), (_MARGIN,) * 2, (_MARGIN,) * 2), mode="edge")
+    seen = np.empty((len(video), height, width), np.float32)
+    corner_y, corner_x = np.floor(gaze_y).astype(int), np.floor(gaze_x).astype(int)
+    rest_y = (gaze_y - corner_y).astype(np.float32).tolist()
+    rest_x = (gaze_x - corner_x).astype(np.float32).tolist()
+    for t, (top, left) in enumerate(zip(corner_y, corner_x, strict=True)):
+        top, left = top + _MARGIN, left + _MARGIN
+        part = widened[t, top : top + height + 1, left : left + width + 1]
+        rows = part[:-1] * (1 - rest_y[t]) + part[1:] * rest_y[t]
+        seen[t] = rows[:, :-1] * (1 - rest_x[t]) + rows[:, 1:] * rest_x[t]
+    return seen.reshape(len(video), -1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Memory:
+    """What the temporal filters still need of the samples before a block."""
+
+    even: Float[np.ndarray, "tap neuron"]
+    odd: Float[np.ndarray, "tap neuron"]
+    contrast: Float[np.ndarray, "tap neuron"]
+
+
+class ReceptiveFields:
+    """The filters of a population; neurons inside are sorted by speed and kind."""
+
+    def __init__(self, tuning: Tuning) -> None:
+        self._sorted = np.lexsort((tuning.is_complex, tuning.speed_hz))
+        self._restore = np.argsort(self._sorted)
+        self._groups = _groups(tuning, self._sorted)
+        self._direction_index = tuning.direction_index[self._sorted].astype(np.float32)
+        self._envelope_sd = tuning.envelope_sd[self._sorted].astype(np.float32)
+        self._even, self._odd, self._window = _spatial_filters(tuning, self._sorted)
+
+    def rest(self) -> Memory:
+        """The memory of a gray screen."""
+        blank = np.zeros((TAPS - 1, len(self._sorted)), np.float32)
+        return Memory(blank, blank, blank)
+
+    def respond(
+        self, retina: Float[np.ndarray, "time pixel"], memory: Memory
+    ) -> tuple[Float[np.ndarray, "time neuron"], Memory]:
+        """Rectified, contrast-divided response (not normalised), in stored order."""
+        even = np.concatenate([memory.even, retina @ self._even])
+        odd = np.concatenate([memory.odd, retina @ self._odd])
+        power = np.maximum((retina * retina) @ self._window, 0)
+        contrast = np.concatenate([memory.contrast, np.sqrt(power)])
+        envelope = _envelope_kernel()
+        local = _filter(contrast, (envelope / envelope.sum())[None])[0]
+        divisor = self._envelope_sd * (0.25 + 1.44 * local)
+        drive = np.empty_like(local)
+        for speed_hz, is_complex, part in self._groups:
+            kernels = _quadrature_kernels(speed_hz)
+            pair = _filter(even[:, part], kernels), _filter(odd[:, part], kernels)
+            drive[:, part] = _combine(*pair, is_complex, self._direction_index[part])
+        drive /= divisor
+        keep = slice(-(TAPS - 1), None)
+        after = Memory(even[keep], odd[keep], contrast[keep])
+        return drive[:, self._restore], after
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Normalisation:
+    """Constants that give every neuron a mean drive of one on natural-like video."""
+
+    mean: Float[np.ndarray, " neuron"]
+    mean_power: Float[np.ndarray, " neuron"]
+
+    def apply(
+        self, response: Float[np.ndarray, "time neuron"], power: np.ndarray
+    ) -> Float[np.ndarray, "time neuron"]:
+        """Drive of mean about one, never below the baseline of 0.15."""
+        shaped = _saturate(response / self.mean, power)
+        shaped *= (1 - _BASELINE) / self.mean_power
+        shaped += _BASELINE
+        return shaped
+
+
+def normalisation(
+    response: Float[np.ndarray, "time neuron"], power: np.ndarray
+) -> Normalisation:
+    """Constants from responses to a calibration video."""
+    mean = response.mean(axis=0)
+    return Normalisation(mean, _saturate(response / mean, power).mean(axis=0))
+
+
+def _saturate(relative: np.ndarray, power: np.ndarray) -> np.ndarray:
+    """Expansive near rest, and no more than _CEILING times the mean at the top."""
+    raised = relative ** power.astype(np.float32)
+    return raised / (1 + raised / _CEILING)
+
+
+def _groups(tuning: Tuning, order: np.ndarray) -> list[tuple[float, bool, slice]]:
+    speed, is_complex = tuning.speed_hz[order], tuning.is_complex[order]
+    groups = []
+    for value in np.unique(speed):
+        for kind in (False, True):
+            members = np.flatnonzero((speed == value) & (is_complex == kind))
+            if len(members):
+                part = slice(int(members[0]), int(members[-1]) + 1)
+                groups.append((float(value), kind, part))
+    return groups
+
+
+def _spatial_filters(
+    tuning: Tuning, order: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Even and odd Gabor of unit size and no mean; the window of local contrast."""
+    rows, columns = screen_grid()
+    centre = tuning.centre_yx[order]
+    down, right = rows - centre[:, 0], columns - centre[:, 1]
+    sd, theta = tuning.envelope_sd[order], tuning.direction[order]
+    envelope = np.exp(-0.5 * (down**2 + right**2) / sd**2)
+    along = right * np.cos(theta) + down * np.sin(theta)
+    phase = 2 * np.pi * along / tuning.wavelength[order] + tuning.phase[order]
+    pair = [envelope * np.cos(phase), envelope * np.sin(phase)]
+    weight = envelope / envelope.sum(axis=0)
+    pair = [part - weight * part.sum(axis=0) for part in pair]
+    size = np.sqrt(sum((part**2).sum(axis=0) for part in pair) / 2)
+    even, odd = ((part / size).astype(np.float32) for part in pair)
+    return even, odd, weight.astype(np.float32)
+
+
+def _envelope_kernel() -> np.ndarray:
+    lag_s = np.arange(TAPS) / RATE_HZ
+    return (lag_s / 0.06) ** 2 * np.exp(-lag_s / 0.045)
+
+
+def _quadrature_kernels(speed_hz: float) -> Float[np.ndarray, "2 tap"]:
+    """Two temporal filters a quarter cycle apart."""
+    envelope = _envelope_kernel()
+    phase = 2 * np.pi * speed_hz * (np.arange(TAPS) / RATE_HZ - 0.09)
+    cosine, sine = envelope * np.cos(phase), envelope * np.sin(phase)
+    cosine = cosine - 0.4 * cosine.sum() * envelope / envelope.sum()
+    size = np.sqrt((cosine**2 + sine**2).sum())
+    kernels: np.ndarray = np.stack([cosine, sine]) / size
+    return kernels
+
+
+def _filter(
+    padded: Float[np.ndarray, "padded neuron"], kernels: Float[np.ndarray, "kernel tap"]
+) -> Float[np.ndarray, "kernel time neuron"]:
+    """Causal filters over time as one small matrix product per tile of samples."""
+    n_tiles, n_neurons = BLOCK_SAMPLES // _TILE, padded.shape[1]
+    toeplitz = np.zeros((len(kernels), _TILE, _TILE + TAPS - 1), np.float32)
+    for t in range(_TILE):
+        toeplitz[:, t, t : t + TAPS] = kernels[:, ::-1]
+    padded = np.ascontiguousarray(padded)
+    row, column = padded.strides
+    tiles = np.lib.stride_tricks.as_strided(
+        padded,
+        (n_tiles, _TILE + TAPS - 1, n_neurons),
+        (_TILE * row, row, column),
+        writeable=False,
+    )
+    filtered = np.matmul(toeplitz.reshape(-1, _TILE + TAPS - 1), tiles)
+    parts: np.ndarray = filtered.reshape(n_tiles, len(kernels), _TILE, n_neurons)
+    return parts.transpose(1, 0, 2, 3).reshape(len(kernels), BLOCK_SAMPLES, n_neurons)
+
+
+def _combine(
+    even: np.ndarray, odd: np.ndarray, is_complex: bool, index: np.ndarray
+) -> np.ndarray:
+    """Preferred and opposite direction, weighted by the direction index."""
+    forward, backward = even[0] + odd[1], even[0] - odd[1]
+    if is_complex:
+        forward = np.sqrt(forward**2 + (even[1] - odd[0]) ** 2)
+        backward = np.sqrt(backward**2 + (even[1] + odd[0]) ** 2)
+    else:
+        forward, backward = np.maximum(forward, 0), np.maximum(backward, 0)
+    both: np.ndarray = forward * (0.5 + 0.5 * index) + backward * (0.5 - 0.5 * index)
+    return both

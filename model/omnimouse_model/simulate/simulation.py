@@ -1,0 +1,192 @@
+"""A session of a mouse, block by block: stimulus, behaviour, rates, responses.
+
+A block is half a second of gray and a video of 10 s (315 samples). Memory stays bounded
+whatever the length of the session.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from omnimouse_model.simulate.behavior import Behavior, simulate_behavior
+from omnimouse_model.simulate.calcium import CalciumImaging, Recorded
+from omnimouse_model.simulate.population import (
+    Coupling,
+    Population,
+    Tuning,
+    draw_population,
+)
+from omnimouse_model.simulate.processes import (
+    Purpose,
+    decay,
+    innovations,
+    integrate,
+    stream,
+)
+from omnimouse_model.simulate.receptive_fields import (
+    Memory,
+    Normalisation,
+    ReceptiveFields,
+    normalisation,
+    to_retina,
+)
+from omnimouse_model.simulate.specs import (
+    BLANK_SAMPLES,
+    BLOCK_SAMPLES,
+    FRAME_SHAPE,
+    RATE_HZ,
+    HeldOut,
+    MouseSpec,
+)
+from omnimouse_model.simulate.stimuli import GRAY, Textures, draw_textures, trial_video
+
+LEAD_SAMPLES = BLOCK_SAMPLES
+"""Simulated before the recording starts, so that filters and signal have settled."""
+
+TAIL_SAMPLES = 2 * RATE_HZ
+_CALIBRATION_BLOCKS = 18
+_GAIN_LIMIT = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One video of the session: its tier and which video is shown."""
+
+    tier: str
+    video: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """What happens during one trial and the gray before it."""
+
+    trial: Trial
+    video: UInt8[np.ndarray, "frame row column"]
+    recorded: Recorded
+    latents: Float[np.ndarray, "time latent"]
+
+
+def plan_trials(seed: int, n_trials: int, held_out: HeldOut) -> tuple[Trial, ...]:
+    """Tiers spread evenly over the session; oracle trials repeat few videos."""
+    rng = stream(seed, Purpose.TIERS)
+    counts = {
+        "train": n_trials - held_out.total,
+        "validation": held_out.validation,
+        "oracle": held_out.oracle,
+        "final_test_1": held_out.final_test_1,
+    }
+    tiers = [tier for tier, count in counts.items() for _ in range(count)]
+    place = [
+        (np.arange(count) + rng.uniform(0.1, 0.9, count)) / max(count, 1)
+        for count in counts.values()
+    ]
+    order = np.argsort(np.concatenate(place), kind="stable")
+    trials, repeats = [], 0
+    for position, tier in enumerate(tiers[i] for i in order):
+        video = position
+        if tier == "oracle":
+            video = n_trials + repeats % held_out.oracle_clips
+            repeats += 1
+        trials.append(Trial(tier, video))
+    return tuple(trials)
+
+
+class Simulation:
+    """One session of one mouse; iterate `blocks` once."""
+
+    def __init__(self, spec: MouseSpec) -> None:
+        self.spec = spec
+        self.population = draw_population(spec.population_seed, spec.n_neurons)
+        self.trials = plan_trials(spec.session_seed, spec.n_trials, spec.held_out)
+        length = LEAD_SAMPLES + spec.n_samples + TAIL_SAMPLES
+        self.behavior = simulate_behavior(spec.session_seed, length)
+
+    def blocks(self) -> Iterator[Block]:
+        """The session in time order, after a lead-in that is not recorded."""
+        textures = draw_textures(self.spec.session_seed)
+        rates = _Rates(self.population, self.behavior, self.spec.session_seed)
+        imaging = CalciumImaging(self.population.calcium)
+        for number, trial in enumerate((Trial("lead", -1), *self.trials)):
+            shown = _shown(self.spec.session_seed, trial, textures)
+            drive, full, latents = rates.block(number, shown)
+            rng = stream(self.spec.session_seed, Purpose.EVENTS, number)
+            recorded = imaging.record(drive, full, rng)
+            if number > 0:
+                yield Block(trial, shown[BLANK_SAMPLES:], recorded, latents)
+
+
+class _Rates:
+    """Relative event rates of a population during a session; keeps filter states."""
+
+    def __init__(self, population: Population, behavior: Behavior, seed: int) -> None:
+        tuning = population.tuning
+        self._behavior, self._seed, self._tuning = behavior, seed, tuning
+        self._fields = ReceptiveFields(tuning)
+        self._normalisation = _calibrate(self._fields, tuning, population.seed)
+        self._memory = self._fields.rest()
+        self._gain = tuning.behavior_gain.T.astype(np.float32)
+        self._fluctuations = _Fluctuations(population.coupling, seed)
+
+    def block(
+        self, number: int, shown: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Drive, drive with fluctuations, and the shared latents of a block."""
+        start = number * BLOCK_SAMPLES
+        span = slice(start, start + BLOCK_SAMPLES)
+        gaze = self._behavior.gaze_x[span], self._behavior.gaze_y[span]
+        response, self._memory = self._fields.respond(
+            to_retina(shown, *gaze), self._memory
+        )
+        drive = self._normalisation.apply(response, self._tuning.power)
+        log_gain = self._behavior.gains[span] @ self._gain
+        drive *= np.exp(np.clip(log_gain, -_GAIN_LIMIT, _GAIN_LIMIT))
+        gain, latents = self._fluctuations.block(number)
+        return drive, drive * gain, latents
+
+
+class _Fluctuations:
+    """Shared and private log-normal gains with mean one."""
+
+    def __init__(self, coupling: Coupling, seed: int) -> None:
+        self._coupling, self._seed = coupling, seed
+        tau = np.concatenate([np.array(coupling.tau_s), coupling.private_tau_s])
+        self._keep = decay(tau)
+        start = stream(seed, Purpose.LATENTS)
+        self._state = start.standard_normal(len(tau)).astype(np.float32)
+
+    def block(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Gain (time, neuron) and shared latents (time, latent) of a block."""
+        rng = stream(self._seed, Purpose.LATENTS, 1 + number)
+        noise = innovations(rng, BLOCK_SAMPLES, self._keep)
+        process = integrate(noise, self._keep, self._state)
+        self._state = process[-1].copy()
+        loadings = self._coupling.loadings
+        shared, private = np.split(process, [loadings.shape[1]], axis=1)
+        variance = (loadings**2).sum(axis=1) + self._coupling.private_sd**2
+        log_gain = shared @ loadings.T
+        log_gain += private * self._coupling.private_sd
+        log_gain -= 0.5 * variance
+        return np.exp(log_gain), shared.copy()
+
+
+def _shown(seed: int, trial: Trial, textures: Textures) -> np.ndarray:
+    frames = np.full((BLOCK_SAMPLES, *FRAME_SHAPE), round(GRAY), np.uint8)
+    if trial.video >= 0:
+        frames[BLANK_SAMPLES:] = trial_video(seed, trial.video, textures)
+    return frames
+
+
+def _calibrate(fields: ReceptiveFields, tuning: Tuning, seed: int) -> Normalisation:
+    """Constants of the population, from videos that no session shows."""
+    hidden_seed = int(stream(seed, Purpose.CALIBRATION).integers(2**31))
+    textures = draw_textures(hidden_seed, count=8)
+    memory: Memory = fields.rest()
+    straight = np.zeros(BLOCK_SAMPLES, np.float32)
+    responses = []
+    for number in range(_CALIBRATION_BLOCKS):
+        shown = _shown(hidden_seed, Trial("calibration", number), textures)
+        response, memory = fields.respond(to_retina(shown, straight, straight), memory)
+        responses.append(response)
+    return normalisation(np.concatenate(responses), tuning.power)

@@ -1,0 +1,218 @@
+"""Moving natural-like video: short clips of many kinds, cut together to 10-s trials.
+
+Clips last 0.7-2 s, so that a session holds many independent stimuli: with clips of
+2.5-6 s a model learns far less of a session (study of the demo model, version 1 and 3).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from omnimouse_model.simulate.processes import Purpose, stream
+from omnimouse_model.simulate.specs import FRAME_SHAPE, RATE_HZ, VIDEO_FRAMES
+
+TEXTURE_SIZE = 256
+CLIP_S = (0.7, 2.0)
+GRAY = 113.0
+CONTRAST = 50.0
+
+_ROWS, _COLUMNS = (
+    grid.astype(np.float32)
+    for grid in np.mgrid[
+        -FRAME_SHAPE[0] / 2 : FRAME_SHAPE[0] / 2,
+        -FRAME_SHAPE[1] / 2 : FRAME_SHAPE[1] / 2,
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Textures:
+    """Periodic pictures (n, 256, 256), zero mean and unit variance, by kind."""
+
+    pink: Float[np.ndarray, "picture row column"]
+    leaves: Float[np.ndarray, "picture row column"]
+    band: Float[np.ndarray, "picture row column"]
+
+
+def draw_textures(seed: int, count: int = 16) -> Textures:
+    """Draw the pictures from which a session's clips are cut."""
+    makers: tuple[Callable[[np.random.Generator], np.ndarray], ...] = (
+        _pink,
+        _leaves,
+        _band,
+    )
+    banks = [
+        np.stack(
+            [make(stream(seed, Purpose.TEXTURES, 100 * kind + i)) for i in range(count)]
+        )
+        for kind, make in enumerate(makers)
+    ]
+    return Textures(*banks)
+
+
+def trial_video(
+    seed: int, video: int, textures: Textures
+) -> UInt8[np.ndarray, "frame row column"]:
+    """Video number `video` of a session: 300 frames of clips, hard cuts between."""
+    rng = stream(seed, Purpose.VIDEO, video)
+    frames = np.empty((VIDEO_FRAMES, *FRAME_SHAPE), np.uint8)
+    start = 0
+    while start < VIDEO_FRAMES:
+        length = int(rng.uniform(*CLIP_S) * RATE_HZ)
+        if VIDEO_FRAMES - start - length < CLIP_S[0] * RATE_HZ:
+            length = VIDEO_FRAMES - start
+        frames[start : start + length] = _clip(rng, length, textures)
+        start += length
+    return frames
+
+
+def _standardise(picture: np.ndarray) -> np.ndarray:
+    centred = picture - picture.mean()
+    standard: np.ndarray = (centred / centred.std()).astype(np.float32)
+    return standard
+
+
+def _spectrum() -> tuple[np.ndarray, np.ndarray]:
+    rows, columns = np.meshgrid(
+        np.fft.fftfreq(TEXTURE_SIZE), np.fft.fftfreq(TEXTURE_SIZE), indexing="ij"
+    )
+    frequency = np.hypot(rows, columns)
+    frequency[0, 0] = 1.0
+    return frequency, np.arctan2(rows, columns)
+
+
+def _white(rng: np.random.Generator) -> np.ndarray:
+    shape = (TEXTURE_SIZE, TEXTURE_SIZE)
+    return rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
+
+
+def _pink(rng: np.random.Generator) -> np.ndarray:
+    """Noise with the 1/f amplitude spectrum of natural scenes."""
+    frequency, _ = _spectrum()
+    amplitude = _white(rng) / frequency ** rng.uniform(1.0, 1.4)
+    return _standardise(np.real(np.fft.ifft2(amplitude)))
+
+
+def _band(rng: np.random.Generator) -> np.ndarray:
+    """Noise around one spatial frequency and orientation."""
+    frequency, angle = _spectrum()
+    theta = rng.uniform(0, np.pi)
+    centre = np.exp(rng.uniform(np.log(1 / 28), np.log(1 / 9)))
+    envelope = np.exp(-0.5 * (np.log(frequency / centre) / 0.35) ** 2)
+    envelope *= np.exp((np.cos(2 * (angle - theta)) - 1) / 0.15)
+    return _standardise(np.real(np.fft.ifft2(_white(rng) * envelope)))
+
+
+def _leaves(rng: np.random.Generator) -> np.ndarray:
+    """Dead leaves: occluding ellipses of all sizes, large ones first."""
+    picture = np.zeros((TEXTURE_SIZE, TEXTURE_SIZE), np.float32)
+    radii = np.clip(rng.pareto(1.8, 420) * 5 + 4, 4, 60)
+    for radius in np.sort(radii)[::-1]:
+        y, x = rng.integers(0, TEXTURE_SIZE, 2)
+        theta, aspect = rng.uniform(0, np.pi), rng.uniform(0.3, 1.0)
+        reach = np.arange(-int(radius) - 1, int(radius) + 2)
+        along = reach * np.cos(theta) + reach[:, None] * np.sin(theta)
+        across = -reach * np.sin(theta) + reach[:, None] * np.cos(theta)
+        inside = (along / radius) ** 2 + (across / (radius * aspect)) ** 2 < 1
+        rows, columns = np.nonzero(inside)
+        picture[
+            (y + reach[rows]) % TEXTURE_SIZE, (x + reach[columns]) % TEXTURE_SIZE
+        ] = rng.standard_normal()
+    return _standardise(picture + 0.25 * _pink(rng))
+
+
+def _look_up(texture: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Bilinear look-up in a periodic texture."""
+    top, left = np.floor(y).astype(np.int32), np.floor(x).astype(np.int32)
+    below, right = y - top, x - left
+    edge = TEXTURE_SIZE - 1
+    flat = texture.reshape(-1)
+    row, next_row = (top & edge) * TEXTURE_SIZE, ((top + 1) & edge) * TEXTURE_SIZE
+    column, next_column = left & edge, (left + 1) & edge
+    upper = flat[row + column] * (1 - right) + flat[row + next_column] * right
+    lower = flat[next_row + column] * (1 - right) + flat[next_row + next_column] * right
+    mixed: np.ndarray = upper * (1 - below) + lower * below
+    return mixed
+
+
+def _column_vector(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values, np.float32)[:, None, None]
+
+
+def _camera(rng: np.random.Generator, length: int, texture: np.ndarray) -> np.ndarray:
+    """A picture seen by a camera that drifts, turns and zooms."""
+    time_s = np.arange(length) / RATE_HZ
+    speed = np.exp(rng.uniform(np.log(6), np.log(60)))
+    heading = rng.uniform(0, 2 * np.pi) + rng.uniform(0, 0.08) * np.cumsum(
+        rng.standard_normal(length)
+    )
+    x = rng.uniform(0, TEXTURE_SIZE) + np.cumsum(speed * np.cos(heading)) / RATE_HZ
+    y = rng.uniform(0, TEXTURE_SIZE) + np.cumsum(speed * np.sin(heading)) / RATE_HZ
+    zoom_rate = rng.choice([0, 0, 1, -1]) * rng.uniform(0.1, 0.5)
+    zoom = np.exp(zoom_rate * time_s + rng.uniform(-0.2, 0.3))
+    turn_rate = rng.choice([0, 0, 1, -1]) * rng.uniform(0.1, 0.8)
+    angle = rng.uniform(0, 2 * np.pi) + turn_rate * time_s
+    cosine = _column_vector(np.cos(angle) / zoom)
+    sine = _column_vector(np.sin(angle) / zoom)
+    return _look_up(
+        texture,
+        _column_vector(y) - sine * _COLUMNS + cosine * _ROWS,
+        _column_vector(x) + cosine * _COLUMNS + sine * _ROWS,
+    )
+
+
+def _flashes(rng: np.random.Generator, length: int, texture: np.ndarray) -> np.ndarray:
+    """A new still picture every half second."""
+    shot = np.arange(length) // (RATE_HZ // 2)
+    y, x = rng.uniform(0, TEXTURE_SIZE, (2, shot[-1] + 1))
+    return _look_up(
+        texture, _column_vector(y[shot]) + _ROWS, _column_vector(x[shot]) + _COLUMNS
+    )
+
+
+def _grating(rng: np.random.Generator, length: int) -> np.ndarray:
+    """A drifting sine grating."""
+    theta = rng.uniform(0, 2 * np.pi)
+    wavelength = np.exp(rng.uniform(np.log(8), np.log(28)))
+    cycles_hz = rng.uniform(0.5, 5)
+    place = (_COLUMNS * np.cos(theta) + _ROWS * np.sin(theta)) / wavelength
+    phase = place - _column_vector(cycles_hz * np.arange(length) / RATE_HZ)
+    wave: np.ndarray = np.sin(2 * np.pi * phase) * np.sqrt(2)
+    return wave
+
+
+def _object(
+    rng: np.random.Generator, length: int, behind: np.ndarray, texture: np.ndarray
+) -> np.ndarray:
+    """A patterned ellipse crossing in front of a slowly moving scene."""
+    scene = _camera(rng, length, behind)
+    angle, speed = rng.uniform(0, 2 * np.pi), rng.uniform(15, 60)
+    time_s = _column_vector(np.arange(length) / RATE_HZ - length / RATE_HZ / 2)
+    y = _ROWS - rng.uniform(-10, 10) - speed * np.sin(angle) * time_s
+    x = _COLUMNS - rng.uniform(-16, 16) - speed * np.cos(angle) * time_s
+    height, width = rng.uniform(5, 14, 2)
+    surface = _look_up(texture, y + rng.uniform(0, 256), x + rng.uniform(0, 256))
+    inside = (y / height) ** 2 + (x / width) ** 2 < 1
+    return np.where(inside, surface + rng.choice([-1.2, 1.2]), scene)
+
+
+def _clip(
+    rng: np.random.Generator, length: int, textures: Textures
+) -> UInt8[np.ndarray, "frame row column"]:
+    kinds = ("pink", "leaves", "band", "flash", "grating", "object")
+    kind = rng.choice(kinds, p=(0.3, 0.25, 0.12, 0.11, 0.11, 0.11))
+    bank = {"leaves": textures.leaves, "band": textures.band}.get(kind, textures.pink)
+    texture = bank[rng.integers(len(bank))]
+    if kind == "grating":
+        contrast = _grating(rng, length)
+    elif kind == "flash":
+        contrast = _flashes(rng, length, texture)
+    elif kind == "object":
+        front = textures.leaves[rng.integers(len(textures.leaves))]
+        contrast = _object(rng, length, texture, front)
+    else:
+        contrast = _camera(rng, length, texture)
+    luminance = GRAY + CONTRAST * rng.uniform(0.6, 1.1) * contrast
+    return np.clip(luminance, 0, 255).astype(np.uint8)

@@ -1,0 +1,89 @@
+"""The ground truth beside a simulated session: conditional means, ceilings, tuning.
+
+No reader of sessions and no model opens it; evaluation and training targets may.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.simulate.ceilings import Ceilings
+
+FOLDER = "truth"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    """What is known of a simulated session, in raw response units.
+
+    Attributes
+    ----------
+    drive
+        float32 (T, N), memory-mapped: the expected response given stimulus and
+        behaviour. Row k belongs to response sample k.
+    full
+        The same, given the shared and private fluctuations too.
+    latents
+        float32 (T, K), memory-mapped: the shared fluctuations, unit variance.
+    loadings
+        (N, K): their action on the log rate.
+    ceilings
+        Correlation that `drive` and `full` reach with single trials, over the session.
+    tuning
+        Arrays (N, …) by name: receptive field centres (`centre_yx`, pixels),
+        `direction`, `wavelength`, `speed_hz`, `is_complex` and the rest of the draw.
+    """
+
+    drive: Float[np.ndarray, "time neuron"]
+    full: Float[np.ndarray, "time neuron"]
+    latents: Float[np.ndarray, "time latent"]
+    loadings: Float[np.ndarray, "neuron latent"]
+    ceilings: Ceilings
+    tuning: dict[str, np.ndarray]
+
+
+def has_truth(folder: str | Path) -> bool:
+    """Whether a session folder carries ground truth."""
+    return (Path(folder) / FOLDER / "meta.json").is_file()
+
+
+def spec_fingerprint(folder: str | Path) -> str | None:
+    """Fingerprint of the spec a folder was completely written from, if any."""
+    path = Path(folder) / FOLDER / "meta.json"
+    if not path.is_file():
+        return None
+    value = json.loads(path.read_text(encoding="utf-8")).get("fingerprint")
+    return value if isinstance(value, str) else None
+
+
+def open_truth(folder: str | Path) -> Truth:
+    """Open the ground truth of a simulated session; big arrays stay on disk."""
+    place = Path(folder) / FOLDER
+    if not has_truth(folder):
+        raise SessionFormatError(
+            place,
+            "no-truth",
+            f"{folder} has no ground truth: {place / 'meta.json'} is missing",
+            "only simulated sessions have one; write them with `omnimouse simulate`",
+        )
+
+    def mapped(name: str) -> np.ndarray:
+        array: np.ndarray = np.load(place / name, mmap_mode="r", allow_pickle=False)
+        return array
+
+    with np.load(place / "ceilings.npz", allow_pickle=False) as stored:
+        ceilings = Ceilings(drive=stored["drive"], full=stored["full"])
+    with np.load(place / "tuning.npz", allow_pickle=False) as stored:
+        tuning = {name: stored[name] for name in stored.files}
+    return Truth(
+        drive=mapped("drive.npy"),
+        full=mapped("full.npy"),
+        latents=mapped("latents.npy"),
+        loadings=mapped("loadings.npy"),
+        ceilings=ceilings,
+        tuning=tuning,
+    )

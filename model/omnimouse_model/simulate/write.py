@@ -1,0 +1,310 @@
+"""Write a simulated session as an experanto folder, with its ground truth beside it.
+
+The folder appears whole or not at all: it is written under another name and moved into
+place. Writing a session that is already there costs nothing.
+"""
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from omnimouse_model.simulate.behavior import device_traces
+from omnimouse_model.simulate.ceilings import Moments
+from omnimouse_model.simulate.imaging import (
+    UM_PER_PIXEL,
+    draw_imaging,
+    plane_origins,
+)
+from omnimouse_model.simulate.population import AREAS, PLANE_DEPTHS_UM, Population
+from omnimouse_model.simulate.simulation import LEAD_SAMPLES, Simulation
+from omnimouse_model.simulate.specs import (
+    BLANK_SAMPLES,
+    BLOCK_SAMPLES,
+    FRAME_SHAPE,
+    RATE_HZ,
+    VERSION,
+    VIDEO_FRAMES,
+    MouseSpec,
+)
+from omnimouse_model.simulate.stimuli import GRAY
+from omnimouse_model.simulate.truth import FOLDER as TRUTH
+from omnimouse_model.simulate.truth import spec_fingerprint
+
+logger = logging.getLogger(__name__)
+Progress = Callable[[float], None]
+
+RESPONSES_START_S = 100.0
+SCREEN_START_S = RESPONSES_START_S + 0.5 / RATE_HZ
+"""Frame k appears in the middle of response sample k, so that no window start, which
+counts from the first frame, sits on the edge of a sample."""
+
+DEVICE_RATE_HZ = 20
+DEVICE_START_S = SCREEN_START_S - 1.008
+_DEVICE_TAIL_S = 0.9
+
+
+def write_session(
+    spec: MouseSpec, folder: str | Path, progress: Progress | None = None
+) -> Path:
+    """Simulate a session into `folder`, or leave it if it is already there.
+
+    Parameters
+    ----------
+    spec
+        Which mouse and recording.
+    folder
+        The session folder itself. One that holds something else is never touched.
+    progress
+        Called with the finished share (0 to 1) after every trial.
+    """
+    folder = Path(folder)
+    if _is_complete(spec, folder):
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        _write_all(spec, partial, progress)
+        partial.chmod(0o755)
+        _move_into_place(spec, partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _is_complete(spec: MouseSpec, folder: Path) -> bool:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    if spec_fingerprint(folder) == spec.fingerprint:
+        return True
+    raise FileExistsError(
+        f"{folder} already holds something other than simulated mouse {spec.name!r} "
+        f"of this version; delete it or choose another folder."
+    )
+
+
+def _move_into_place(spec: MouseSpec, partial: Path, folder: Path) -> None:
+    try:
+        partial.replace(folder)
+    except OSError:
+        if not _is_complete(spec, folder):
+            raise
+        logger.info("%s was written by another process meanwhile", folder)
+
+
+def _write_all(spec: MouseSpec, folder: Path, progress: Progress | None) -> None:
+    simulation = Simulation(spec)
+    _write_root(spec, folder)
+    _write_devices(simulation, folder)
+    _write_imaging(simulation.population, folder / "imaging")
+    moments = _write_blocks(simulation, folder, progress)
+    _write_responses_meta(simulation, folder / "responses", moments)
+    _write_truth_meta(simulation, folder / TRUTH, moments)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def _write_yaml(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(yaml.safe_dump(value), encoding="utf-8")
+
+
+def _write_root(spec: MouseSpec, folder: Path) -> None:
+    animal, session, scan = spec.data_key.split("-")
+    identity = {
+        "animal_id": int(animal),
+        "session": int(session),
+        "scan_idx": int(scan),
+    }
+    meta = {
+        "data_key": spec.data_key,
+        "scan_key": identity,
+        "simulated": {"mouse": spec.name, "version": VERSION},
+    }
+    _write_json(folder / "meta.json", meta)
+
+
+def _sequence_meta(
+    start_s: float, rate_hz: int, shape: tuple[int, ...], dtype: str
+) -> dict[str, Any]:
+    n_rows, n_columns = shape
+    return {
+        "modality": "sequence",
+        "sampling_rate": float(rate_hz),
+        "start_time": start_s,
+        "end_time": start_s + (n_rows - 1) / rate_hz,
+        "n_signals": n_columns,
+        "n_timestamps": n_rows,
+        "dtype": dtype,
+        "phase_shift_per_signal": False,
+    }
+
+
+def _write_devices(simulation: Simulation, folder: Path) -> None:
+    """Eye camera and treadmill: start before the responses, end after them."""
+    spec = simulation.spec
+    span_s = spec.n_samples / RATE_HZ + SCREEN_START_S - DEVICE_START_S + _DEVICE_TAIL_S
+    times = np.arange(int(span_s * DEVICE_RATE_HZ)) / DEVICE_RATE_HZ
+    ahead_s = SCREEN_START_S - DEVICE_START_S
+    positions = LEAD_SAMPLES + (times - ahead_s) * RATE_HZ
+    eye, treadmill = device_traces(simulation.behavior, positions, spec.session_seed)
+    for name, trace in (("eye_tracker", eye), ("treadmill", treadmill)):
+        place = folder / name
+        (place / "meta").mkdir(parents=True)
+        np.save(place / "data.npy", trace)
+        np.save(place / "meta" / "means.npy", trace.mean(axis=0))
+        np.save(place / "meta" / "stds.npy", trace.std(axis=0))
+        meta = _sequence_meta(DEVICE_START_S, DEVICE_RATE_HZ, trace.shape, "float64")
+        _write_yaml(place / "meta.yml", meta | {"is_mem_mapped": False})
+
+
+def _write_imaging(population: Population, place: Path) -> None:
+    place.mkdir()
+    outlines, image = draw_imaging(population.seed, population.anatomy)
+    np.savez(
+        place / "rois.npz",
+        offsets=outlines.offsets,
+        yx=outlines.yx,
+        weight=outlines.weight,
+    )
+    np.save(place / "mean_image.npy", image)
+    meta = {
+        "modality": "imaging",
+        "um_per_pixel": UM_PER_PIXEL,
+        "plane_depths_um": list(PLANE_DEPTHS_UM),
+        "plane_origin_yx": [list(origin) for origin in plane_origins()],
+    }
+    _write_yaml(place / "meta.yml", meta)
+
+
+def _write_blocks(
+    simulation: Simulation, folder: Path, progress: Progress | None
+) -> Moments:
+    """Stream the session to disk: responses, truth and the screen."""
+    spec, moments = simulation.spec, Moments()
+    screen = _Screen(folder / "screen")
+    for name in ("responses", TRUTH):
+        (folder / name).mkdir()
+    shape = (spec.n_samples, spec.n_neurons)
+    n_latents = simulation.population.coupling.loadings.shape[1]
+    truth = {
+        "drive": _create(folder / TRUTH / "drive.npy", shape),
+        "full": _create(folder / TRUTH / "full.npy", shape),
+        "latents": _create(folder / TRUTH / "latents.npy", (shape[0], n_latents)),
+    }
+    with (folder / "responses" / "data.mem").open("wb") as responses:
+        for number, block in enumerate(simulation.blocks()):
+            rows = slice(number * BLOCK_SAMPLES, (number + 1) * BLOCK_SAMPLES)
+            responses.write(block.recorded.responses.astype("<f4").tobytes())
+            truth["drive"][rows] = block.recorded.drive
+            truth["full"][rows] = block.recorded.full
+            truth["latents"][rows] = block.latents
+            moments.add(block.recorded)
+            screen.add(block.trial.tier, block.video)
+            if progress is not None:
+                progress((number + 1) / spec.n_trials)
+    screen.close()
+    return moments
+
+
+def _create(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    array: np.ndarray = np.lib.format.open_memmap(
+        path, mode="w+", dtype="<f4", shape=shape
+    )
+    return array
+
+
+class _Screen:
+    """The screen device: a blank and a video per block."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        for name in ("data", "meta"):
+            (place / name).mkdir(parents=True)
+        np.save(place / "meta" / "means.npy", np.float64(113.0))
+        np.save(place / "meta" / "stds.npy", np.float64(59.0))
+        _write_yaml(
+            place / "meta.yml", {"modality": "screen", "frame_rate": float(RATE_HZ)}
+        )
+        self._trials: dict[str, dict[str, Any]] = {}
+        self._onsets: list[np.ndarray] = []
+
+    def add(self, tier: str, video: np.ndarray) -> None:
+        """Append a block."""
+        block, slot = len(self._onsets), len(self._onsets) * (VIDEO_FRAMES + 1)
+        frames = BLANK_SAMPLES + np.arange(VIDEO_FRAMES)
+        onsets = block * BLOCK_SAMPLES + np.concatenate([[0], frames])
+        self._onsets.append(SCREEN_START_S + onsets / RATE_HZ)
+        shared = {"image_size": list(FRAME_SHAPE)}
+        blank = {
+            "modality": "blank",
+            "first_frame_idx": slot,
+            "interleave_value": float(GRAY),
+        }
+        shown = {
+            "modality": "video",
+            "first_frame_idx": slot + 1,
+            "num_frames": len(video),
+            "tier": tier,
+            "valid_trial": True,
+            "trial_idx": block,
+            "stim_type": "stimulus.Clip",
+            "condition_hash": blake2b(video.tobytes(), digest_size=10).hexdigest(),
+        }
+        for number, meta in ((2 * block, blank), (2 * block + 1, shown)):
+            self._trials[f"{number:05d}"] = meta | shared
+            _write_yaml(self._place / "meta" / f"{number:05d}.yml", meta | shared)
+        np.save(self._place / "data" / f"{2 * block + 1:05d}.npy", video)
+
+    def close(self) -> None:
+        """Write what is known only at the end."""
+        np.save(self._place / "timestamps.npy", np.concatenate(self._onsets))
+        _write_json(self._place / "combined_meta.json", self._trials)
+
+
+def _write_responses_meta(
+    simulation: Simulation, place: Path, moments: Moments
+) -> None:
+    spec, anatomy = simulation.spec, simulation.population.anatomy
+    arrays = {
+        "means": moments.mean("responses")[None],
+        "stds": np.sqrt(moments.variance("responses"))[None],
+        "unit_ids": np.arange(1, spec.n_neurons + 1),
+        "area": np.array(AREAS)[anatomy.area],
+        "fields": anatomy.plane.astype(np.int64),
+        "cell_motor_coordinates": np.rint(anatomy.xyz_um).astype(np.int64),
+    }
+    (place / "meta").mkdir()
+    for name, array in arrays.items():
+        np.save(place / "meta" / f"{name}.npy", array)
+    shape = (spec.n_samples, spec.n_neurons)
+    meta = _sequence_meta(RESPONSES_START_S, RATE_HZ, shape, "float32")
+    named = ("unit_ids", "cell_motor_coordinates", "fields")
+    properties = {name: f"meta/{name}.npy" for name in named}
+    _write_yaml(
+        place / "meta.yml",
+        meta | {"is_mem_mapped": True, "neuron_properties": properties},
+    )
+
+
+def _write_truth_meta(simulation: Simulation, place: Path, moments: Moments) -> None:
+    population = simulation.population
+    ceilings = moments.ceilings(population.calcium)
+    np.savez(place / "ceilings.npz", drive=ceilings.drive, full=ceilings.full)
+    tuning = {
+        f.name: getattr(population.tuning, f.name) for f in fields(population.tuning)
+    }
+    np.savez(place / "tuning.npz", **tuning)
+    np.save(place / "loadings.npy", population.coupling.loadings)
+    spec = simulation.spec
+    meta = {"version": VERSION, "fingerprint": spec.fingerprint, "spec": asdict(spec)}
+    _write_json(place / "meta.json", meta)
