@@ -42,12 +42,9 @@ def previous_index(
     Returns int64 (time,), or (time, column) with a shift per column. Not clipped.
     """
     step = 1.0 / rate_hz
-    if shift is None:
-        return np.floor((times - start) / step).astype(np.int64)
-    shifted = times[:, None] - shift[None, :]
-    shifted -= start
-    shifted /= step
-    return np.floor(shifted, out=shifted).astype(np.int64)
+    shifted = times if shift is None else times[:, None] - shift[None, :]
+    index: np.ndarray = np.floor((shifted - start) / step).astype(np.int64)
+    return index
 
 
 def frame_slot(times: np.ndarray, slot_times: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ class ArrayFile:
         before every read.
         """
         try:
-            info = os.stat(self.path)
+            info = self.path.stat()
         except OSError as error:
             raise _unreadable(self.path, error) from error
         if (info.st_size, info.st_mtime_ns) != self._seen:
@@ -338,7 +338,7 @@ def _mapping(path: Path, value: object, kind: str) -> dict[str, Any]:
 
 def _stat(path: Path) -> os.stat_result:
     try:
-        return os.stat(path)
+        return path.stat()
     except FileNotFoundError as error:
         raise SessionFormatError(
             path, "missing_file", f"{label(path)} is missing"

@@ -10,7 +10,7 @@ VIDEO_SIZE = (36, 64)
 def fit_video(frames: np.ndarray) -> np.ndarray:
     """Frames (time, 36, 64) as they are; others averaged to gray and to that size."""
     if frames.ndim == 4:
-        frames = frames.astype(np.float32).mean(axis=3)
+        frames = np.asarray(frames.mean(axis=3, dtype=np.float32))
     if frames.shape[1:] == VIDEO_SIZE:
         return frames
     return rescale_area(frames, VIDEO_SIZE)
@@ -25,7 +25,7 @@ def rescale_area(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     rows = _area_weights(frames.shape[1], size[0])
     columns = _area_weights(frames.shape[2], size[1])
     scaled = np.einsum("ih,thw,jw->tij", rows, frames, columns, optimize=True)
-    return scaled.astype(np.float32)
+    return np.asarray(scaled, np.float32)
 
 
 @lru_cache(maxsize=16)

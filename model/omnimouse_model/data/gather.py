@@ -64,7 +64,8 @@ def _are_edges(
 
     def row_read_by(rank: np.ndarray) -> np.ndarray:
         shifted = times[:, None] - shifts.shift[np.clip(rank, 0, last)]
-        return np.floor((shifted - start) / step)
+        row: np.ndarray = np.floor((shifted - start) / step)
+        return row
 
     before = (stairs == 0) | (row_read_by(stairs - 1) >= wanted)
     after = (stairs > last) | (row_read_by(stairs) < wanted)

@@ -1,6 +1,5 @@
 """Opening a session: the first reader that recognises the folder reads it."""
 
-import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,7 +39,8 @@ def open_session(
     for reader in _READERS:
         if reader.recognises(folder):
             try:
-                return reader.read(folder, behavior_names=behavior_names)
+                session: Session = reader.read(folder, behavior_names=behavior_names)
+                return session
             except OSError as error:
                 raise SessionFormatError(
                     getattr(error, "filename", None) or folder,
@@ -57,7 +57,8 @@ def reopen_session(path: Path, fingerprint: str, options: dict[str, Any]) -> Ses
     with _lock:
         if key in _reopened:
             _reopened.move_to_end(key)
-            return _reopened[key]
+            known: Session = _reopened[key]
+            return known
     session = open_session(path, **options)
     with _lock:
         _reopened[key] = session
@@ -67,7 +68,7 @@ def reopen_session(path: Path, fingerprint: str, options: dict[str, Any]) -> Ses
 
 
 def _session_folder(path: Path) -> Path:
-    path = Path(os.path.abspath(path.expanduser()))
+    path = path.expanduser().absolute()
     if not path.exists():
         raise SessionFormatError(
             path, "missing_file", f"{path} does not exist", "check the path"

@@ -153,6 +153,13 @@ class Session:
         include_blanks
             Windows may reach into trials without a tier.
         """
+        chosen = self.window_indices(tier, stride, include_blanks)
+        return np.asarray(self.start_grid[chosen] - self.t0)
+
+    def window_indices(
+        self, tier: Tiers = None, stride: int = 1, include_blanks: bool = False
+    ) -> np.ndarray:
+        """The same starts as indices into `start_grid`, int64 (n,)."""
         chosen = None if tier is None else frozenset(self.named_tiers(tier))
         if chosen is not None and include_blanks:
             chosen = chosen | {BLANK_TIER}
@@ -160,7 +167,8 @@ class Session:
         if key not in self._cache:
             allowed = allowed_times(self, chosen)
             self._cache[key] = full_window_starts(allowed)
-        return self.start_grid[self._cache[key][::stride]] - self.t0
+        indices: np.ndarray = self._cache[key][::stride]
+        return indices
 
     def named_tiers(self, tier: str | Sequence[str]) -> tuple[str, ...]:
         """Tiers meant by a name: "test" is every test tier the session has."""

@@ -185,9 +185,8 @@ class Signal:
     def _rows(self, rows: np.ndarray) -> np.ndarray:
         first, last = int(rows[0]), int(rows[-1])
         slab = self.data[first : last + 1]
-        if len(slab) == len(rows) and np.array_equal(rows, np.arange(first, last + 1)):
-            return np.array(slab)
-        return slab[rows - first]
+        taken: np.ndarray = slab[rows - first]
+        return taken
 
     def _shift_order(self) -> ShiftOrder:
         if not self._order:

@@ -36,7 +36,8 @@ def allowed_times(session: "Session", tiers: frozenset[str] | None) -> np.ndarra
             "everywhere",
             "repair or remove the eye_tracker or treadmill folder",
         )
-    return allowed & _inside_trials(session, tiers)
+    both: np.ndarray = allowed & _inside_trials(session, tiers)
+    return both
 
 
 def _inside_trials(session: "Session", tiers: frozenset[str] | None) -> np.ndarray:

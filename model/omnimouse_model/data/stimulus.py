@@ -151,9 +151,11 @@ class Stimulus:
             return self._plain(trial, len(frames))
         first, last = int(frames[0]), int(frames[-1])
         stored = self._cache.read(path, first, last + 1, self.size)
-        if last - first + 1 == len(frames):
+        wanted = frames - first
+        if np.array_equal(wanted, np.arange(len(stored))):
             return stored
-        return stored[frames - first]
+        shown: np.ndarray = stored[wanted]
+        return shown
 
     def _plain(self, trial: int, count: int) -> np.ndarray:
         gray = float(self.trials.blank_value[trial])

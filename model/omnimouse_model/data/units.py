@@ -71,4 +71,5 @@ class Units:
     @property
     def scale(self) -> np.ndarray:
         """float64 (N,): session units per unit of the model's normalised responses."""
-        return np.maximum(self.std, 1.0)
+        scale: np.ndarray = np.maximum(self.std, 1.0)
+        return scale

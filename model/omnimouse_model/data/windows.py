@@ -73,7 +73,7 @@ class Window:
     @property
     def responses(self) -> np.ndarray:
         """float32 (60, P): responses / max(std, 1)."""
-        return self._read("responses")[0]
+        return self.stream("responses")[0]
 
     @property
     def video(self) -> np.ndarray:
@@ -92,7 +92,7 @@ class Window:
     def behavior(self) -> np.ndarray:
         """float32 (40, C): z-scored eye tracker columns, then running."""
         if "behavior" not in self._cache:
-            parts = [self._read(name)[0] for name in self._behavior_streams()]
+            parts = [self.stream(name)[0] for name in self._behavior_streams()]
             empty = np.zeros((N_BEHAVIOR, 0), np.float32)
             self._cache["behavior"] = np.concatenate([empty, *parts], axis=1)
         behavior: np.ndarray = self._cache["behavior"]
@@ -104,9 +104,9 @@ class Window:
         streams = self._behavior_streams()
         behavior = np.full(N_BEHAVIOR, bool(streams))
         for name in streams:
-            behavior &= self._read(name)[1]
+            behavior &= self.stream(name)[1]
         return {
-            "responses": self._read("responses")[1],
+            "responses": self.stream("responses")[1],
             "video": self._frames()[1],
             "behavior": behavior,
         }
@@ -126,7 +126,18 @@ class Window:
         frames = self._frames()[0]
         if frames.dtype == np.uint8:
             return frames
-        return np.clip(np.rint(frames), 0, 255).astype(np.uint8)
+        gray: np.ndarray = np.clip(np.rint(frames), 0, 255).astype(np.uint8)
+        return gray
+
+    def stream(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Normalised values (time, column) of one sampled stream, and bool (time,).
+
+        Streams are "responses", "eye_tracker" and "treadmill".
+        """
+        if name not in self._cache:
+            self._cache[name] = self._normalised(name)
+        read: tuple[np.ndarray, np.ndarray] = self._cache[name]
+        return read
 
     def times(self, stream: str) -> np.ndarray:
         """Native sample times of a stream in this window, float64."""
@@ -138,12 +149,6 @@ class Window:
         behavior = self.session.behavior
         return [n for n in ("eye_tracker", "treadmill") if behavior.get(n) is not None]
 
-    def _read(self, stream: str) -> tuple[np.ndarray, np.ndarray]:
-        if stream not in self._cache:
-            self._cache[stream] = self._normalised(stream)
-        read: tuple[np.ndarray, np.ndarray] = self._cache[stream]
-        return read
-
     def _normalised(self, stream: str) -> tuple[np.ndarray, np.ndarray]:
         if stream == "responses":
             signal = self.session.responses
@@ -153,7 +158,8 @@ class Window:
         behavior = self.session.behavior[stream]
         assert behavior is not None
         values, valid = behavior.window(self.times(stream))
-        assert behavior.mean is not None and behavior.std is not None
+        assert behavior.mean is not None
+        assert behavior.std is not None
         values = values - behavior.mean.astype(np.float32)
         values /= behavior.std.astype(np.float32)
         missing = ~np.isfinite(values)

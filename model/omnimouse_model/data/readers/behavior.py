@@ -91,7 +91,7 @@ def _gap_message(name: str, missing: np.ndarray, rate_hz: float) -> str:
 
 
 def _check_order(eye: Signal, notes: Notes) -> None:
-    """Is column 1 the derivative of column 0, or column 3 that of column 2?"""
+    """See whether column 1 follows the change of column 0, or 3 that of 2."""
     values = np.asarray(eye.data[:_MAX_ROWS], np.float64)
     size_first = _derivative_correlation(values[:, 0], values[:, 1])
     position_first = _derivative_correlation(values[:, 2], values[:, 3])

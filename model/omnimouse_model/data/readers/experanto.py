@@ -7,17 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from omnimouse_model.data.clock import N_FRAMES
 from omnimouse_model.data.files import label, read_json_mapping
 from omnimouse_model.data.readers.behavior import check_behavior, name_channels
-from omnimouse_model.data.readers.neurons import read_images, read_units
+from omnimouse_model.data.readers.experanto_screen import read_screen
+from omnimouse_model.data.readers.experanto_sequence import read_sequence
+from omnimouse_model.data.readers.experanto_units import read_images, read_units
 from omnimouse_model.data.readers.notes import Notes
-from omnimouse_model.data.readers.screen import read_screen
-from omnimouse_model.data.readers.sequence import read_sequence
 from omnimouse_model.data.readers.statistics import with_statistics
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
@@ -129,7 +128,8 @@ def _train_spans(stimulus: Stimulus | None) -> np.ndarray | None:
         return None
     onset = stimulus.slot_t[stimulus.trials.first_slot]
     spans = np.stack([onset, np.append(onset[1:], stimulus.slot_t[-1])], axis=1)
-    return spans[chosen]
+    trained: np.ndarray = spans[chosen]
+    return trained
 
 
 def _identity(root: Path, notes: Notes) -> tuple[str, str | None]:

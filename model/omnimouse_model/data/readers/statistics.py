@@ -17,7 +17,7 @@ _MAX_BYTES = 64 * 2**20
 def with_statistics(
     signal: Signal, root: Path, train: np.ndarray | None, notes: Notes
 ) -> Signal:
-    """Attach mean and std (C,), computed over train time where a file does not give them.
+    """Attach mean and std (C,), computed over train time where files do not give them.
 
     Parameters
     ----------

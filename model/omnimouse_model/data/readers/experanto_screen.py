@@ -11,9 +11,9 @@ from omnimouse_model.data.files import (
     npy_file,
     read_yaml_mapping,
 )
+from omnimouse_model.data.readers.experanto_trials import StoredTrial, read_trials
 from omnimouse_model.data.readers.fields import flag, wrong
 from omnimouse_model.data.readers.notes import Notes
-from omnimouse_model.data.readers.trials import StoredTrial, read_trials
 from omnimouse_model.data.stimulus import Stimulus, Trials, frame_shape
 from omnimouse_model.errors import SessionFormatError
 
@@ -214,7 +214,8 @@ def _text(values: list[str]) -> np.ndarray:
 def _counting(lengths: np.ndarray) -> np.ndarray:
     """0, 1, … within every run of the given lengths."""
     ends = np.cumsum(lengths)
-    return (np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)).astype(np.int32)
+    within = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
+    return np.asarray(within, np.int32)
 
 
 def _note_values(stimulus: Stimulus, notes: Notes) -> None:

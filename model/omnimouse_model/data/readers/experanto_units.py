@@ -33,12 +33,13 @@ def read_units(
     xyz = source.numbers("cell_motor_coordinates", (n, 3))
     area, area_source = source.area()
     roi = read_roi(root, n, notes)
-    assert responses.mean is not None and responses.std is not None
+    assert responses.mean is not None
+    assert responses.std is not None
     return Units(
-        unit_id=np.arange(n) if unit_id is None else unit_id.astype(np.int64),
+        unit_id=np.arange(n) if unit_id is None else _whole(unit_id, np.int64),
         area=area,
         area_source=area_source,
-        plane=np.full(n, -1, np.int32) if fields is None else fields.astype(np.int32),
+        plane=np.full(n, -1, np.int32) if fields is None else _whole(fields, np.int32),
         xyz_um=np.full((n, 3), np.nan, np.float32)
         if xyz is None
         else xyz.astype(np.float32),
@@ -47,6 +48,13 @@ def read_units(
         std=responses.std,
         roi=roi,
     )
+
+
+def _whole(values: np.ndarray, dtype: type[np.integer]) -> np.ndarray:
+    """Whole numbers, -1 where a float array holds NaN."""
+    if values.dtype.kind == "f":
+        values = np.where(np.isfinite(values), values, -1)
+    return values.astype(dtype)
 
 
 class _Arrays:
@@ -76,11 +84,7 @@ class _Arrays:
         if values is None:
             return None
         if values.size == int(np.prod(shape)) and values.dtype.kind in "fiu":
-            return (
-                np.nan_to_num(values.reshape(shape), nan=-1)
-                if len(shape) == 1
-                else values.reshape(shape)
-            )
+            return values.reshape(shape)
         self._drop(name, values)
         return None
 

@@ -20,8 +20,9 @@ from omnimouse_model.errors import SessionFormatError
 
 KINDS = ("video", "image", "blank", "invalid")
 KNOWN_TIERS = frozenset(
-    "train validation oracle test final_test final_test_1 final_test_2 final_test_3 "
-    "live_test_main live_test_bonus final_test_main final_test_bonus blank".split()
+    {"train", "validation", "oracle", "test", "none", "live_test_main"}
+    | {"live_test_bonus", "final_test", "final_test_main", "final_test_bonus"}
+    | {"final_test_1", "final_test_2", "final_test_3", BLANK_TIER}
 )
 _NUMBERED = re.compile(r"\d{5}\.yml")
 _COMPARED = 24
@@ -48,7 +49,7 @@ class StoredTrial:
 
 
 def read_trials(folder: Path, use_names: bool, notes: Notes) -> list[StoredTrial]:
-    """Read all trials in stored order; the combined JSON is the only source if there."""
+    """Read all trials in stored order; a combined JSON is then the only source."""
     combined = folder / "combined_meta.json"
     numbered = sorted(n for n in list_folder(folder / "meta") if _NUMBERED.fullmatch(n))
     if combined.exists():

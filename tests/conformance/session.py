@@ -1,0 +1,228 @@
+"""Compare the session reader with recorded outputs of the reference package.
+
+    python -m tests.conformance.session DIR EXPECTED.npz
+
+prints one line per case with its largest error, and fails if one is out of
+tolerance. Covered: everything of revision `fm` (what models see), and of `main` the
+modes `nn` and `linear_*`.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from omnimouse_model.data.frames import rescale_area
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.stimulus import Stimulus
+from omnimouse_model.data.windows import SCREEN_MEAN, SCREEN_STD, Window
+
+LINEAR, NORMALISED = 1e-9, 1e-5
+_TIERS = (
+    ("validation", "validation"),
+    ("val", "validation"),
+    *((t, t) for t in ("train", "oracle", "none", "blank", "live_test_main")),
+    *((t, t) for t in ("live_test_bonus", "final_test_main", "final_test_bonus")),
+    *((f"final_test_{i}", f"final_test_{i}") for i in (1, 2, 3)),
+    ("final_test", "final_test"),
+    ("test", "test"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One compared value: its key, largest error, tolerance, and what went wrong."""
+
+    key: str
+    error: float
+    tolerance: float
+    problem: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the value is within its tolerance."""
+        return not self.problem and self.error <= self.tolerance
+
+
+class Unsupported(ValueError):
+    """A recorded case this command does not know how to compute."""
+
+
+def compare_all(session: Session, expected: dict[str, np.ndarray]) -> Iterator[Outcome]:
+    """Compute every covered key and compare it with the recorded value."""
+    for key in expected:
+        if _is_covered(key):
+            tolerance = _tolerance(key)
+            try:
+                found = _compute(session, expected, key)
+            except (ValueError, KeyError, IndexError) as error:
+                yield Outcome(
+                    key, np.inf, tolerance, f"{type(error).__name__}: {error}"
+                )
+                continue
+            yield _compared(key, found, expected[key], tolerance)
+
+
+def _is_covered(key: str) -> bool:
+    return bool(re.match(r"fm/|main/[^/]+/(nn|linear_\w+)/", key))
+
+
+def _tolerance(key: str) -> float:
+    if "/linear_" in key and key.endswith("/values"):
+        return LINEAR
+    if "/rescaled/" in key and key.endswith("/values"):
+        return 255 * NORMALISED
+    if re.search(
+        r"/windows/[^/]+/\d+/(responses|eye|treadmill|screen(_mean_std)?$)", key
+    ):
+        return NORMALISED
+    return 0.0
+
+
+def _compared(
+    key: str, found: np.ndarray, wanted: np.ndarray, tolerance: float
+) -> Outcome:
+    if found.shape != wanted.shape:
+        problem = f"shape {found.shape}, expected {wanted.shape}"
+        return Outcome(key, np.inf, tolerance, problem)
+    if wanted.dtype.kind in "US":
+        same = str(found) == str(wanted)
+        problem = "" if same else f"{found!s}, expected {wanted!s}"
+        return Outcome(key, 0.0 if same else np.inf, tolerance, problem)
+    if not np.array_equal(np.isnan(found), np.isnan(wanted)):
+        return Outcome(key, np.inf, tolerance, "missing values (NaN) lie elsewhere")
+    difference = np.abs(found.astype(np.float64) - wanted.astype(np.float64))
+    error = float(np.nanmax(difference, initial=0.0)) if difference.size else 0.0
+    return Outcome(key, error, tolerance)
+
+
+def _compute(session: Session, expected: dict[str, np.ndarray], key: str) -> np.ndarray:
+    parts = key.split("/")
+    if parts[1] == "windows":
+        return _window_value(session, expected, parts)
+    stream = session.streams[parts[1]]
+    if parts[2] == "valid_interval":
+        interval = stream.valid_interval()
+        return np.array([interval.start, interval.stop])
+    if parts[2] == "start_end":
+        return _start_end(stream)
+    values, valid = _sampled(stream, expected, parts)
+    return valid if parts[-1] == "valid" else values
+
+
+def _start_end(stream: Signal | Stimulus) -> np.ndarray:
+    if isinstance(stream, Stimulus):
+        return np.array([stream.slot_t[0], stream.slot_t[-1]])
+    return np.array([stream.start, stream.end_declared])
+
+
+def _sampled(
+    stream: Signal | Stimulus, expected: dict[str, np.ndarray], parts: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    revision, device, mode, name = parts[:4]
+    ending = "/rescaled" if mode == "rescaled" else ""
+    times = expected[f"times/{device}/{name}{ending}"]
+    if isinstance(stream, Stimulus):
+        frames, valid = stream.sample(times)
+        if mode == "rescaled":
+            height, width = expected[f"{'/'.join(parts[:4])}/values"].shape[1:3]
+            frames = rescale_area(frames, (height, width))
+        return frames, valid
+    if mode.startswith("linear"):
+        keep = mode == "linear_keepnan"
+        return stream.sample(times, "linear", keep_nan=keep)
+    values, valid = stream.sample(times)
+    return (values.astype(np.float32) if revision == "fm" else values), valid
+
+
+def _window_value(
+    session: Session, expected: dict[str, np.ndarray], parts: list[str]
+) -> np.ndarray:
+    tiers, stride, blanks = _plan(parts[2])
+    starts = session.window_indices(tiers, stride, blanks)
+    if parts[3] == "starts":
+        return session.start_grid[starts]
+    if parts[3] == "range":
+        common = session.common_interval()
+        return np.array([common.start, common.stop])
+    if parts[3] == "data_key":
+        return np.array(session.id)
+    return _array(Window(session, int(starts[int(parts[3])])), parts[4])
+
+
+def _plan(name: str) -> tuple[list[str], int, bool]:
+    """Tiers, stride and blanks of a plan such as `val_oracle_s60_blanks`."""
+    matched = re.fullmatch(r"(.+)_s(\d+)_(no)?blanks", name)
+    if matched is None:
+        raise Unsupported(f"plan {name!r} is not TIERS_sSTRIDE_[no]blanks")
+    rest, tiers = matched[1], []
+    while rest:
+        for word, tier in _TIERS:
+            if rest == word or rest.startswith(word + "_"):
+                tiers.append(tier)
+                rest = rest[len(word) + 1 :]
+                break
+        else:
+            raise Unsupported(f"plan {name!r} names an unknown tier: {rest!r}")
+    return tiers, int(matched[2]), matched[3] is None
+
+
+def _array(window: Window, name: str) -> np.ndarray:
+    if name.startswith("timestamps_"):
+        return window.timestamps[name.removeprefix("timestamps_")]
+    if name.startswith("screen"):
+        return _film(window, name)
+    values, valid = window.stream(name)
+    return values[valid]
+
+
+def _film(window: Window, name: str) -> np.ndarray:
+    """The film as (channel, time, height, width), in its own size."""
+    stimulus = window.session.stimulus
+    if stimulus is None:
+        raise Unsupported("the session has no screen")
+    frames, _ = stimulus.sample(window.times("screen"))
+    film = np.moveaxis(frames, -1, 0) if frames.ndim == 4 else frames[None]
+    if name == "screen_raw_u8":
+        return film
+    if name == "screen_shape":
+        return np.array(film.shape)
+    if film.shape[2:] == (36, 64) and film.shape[0] == 1:
+        normalised = window.video[None]
+    else:
+        normalised = (film - SCREEN_MEAN) / SCREEN_STD
+    if name == "screen":
+        return normalised
+    if name == "screen_mean_std":
+        film64 = normalised.astype(np.float64)
+        return np.array([film64.mean(), film64.std()])
+    raise Unsupported(f"no recorded value is called {name!r}")
+
+
+def main(arguments: list[str]) -> int:
+    """Print a line per case; return 0 if all are within tolerance."""
+    if len(arguments) != 2:
+        print("usage: python -m tests.conformance.session DIR EXPECTED.npz")
+        return 2
+    with np.load(Path(arguments[1]), allow_pickle=False) as stored:
+        expected = {key: stored[key] for key in stored.files}
+    failed = total = 0
+    for outcome in compare_all(open_session(arguments[0]), expected):
+        total += 1
+        failed += not outcome.ok
+        mark = "ok  " if outcome.ok else "FAIL"
+        print(
+            f"{mark} {outcome.key}  error {outcome.error:.3g}  "
+            f"tolerance {outcome.tolerance:.3g} {outcome.problem}".rstrip()
+        )
+    print(f"{total - failed} of {total} cases within tolerance")
+    return 1 if failed or not total else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
