@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from omnimouse_model.predict.catalogue import load_predictor as load_predictor
     from omnimouse_model.predict.predictor import Prediction as Prediction
     from omnimouse_model.predict.predictor import Predictor as Predictor
-    from omnimouse_model.strategies import strategy as strategy
+    from omnimouse_model.strategies import find_strategy as find_strategy
+    from omnimouse_model.strategies import mask_from_strategy as mask_from_strategy
     from omnimouse_model.strategies import strategy_names as strategy_names
 
 _HOMES = {
@@ -35,9 +36,10 @@ _HOMES = {
     "UnsupportedRequestError": "errors",
     "Window": "data.windows",
     "evaluate": "analysis.evaluate",
+    "find_strategy": "strategies",
     "load_predictor": "predict.catalogue",
+    "mask_from_strategy": "strategies",
     "open_session": "data.open",
-    "strategy": "strategies",
     "strategy_names": "strategies",
 }
 
