@@ -17,7 +17,7 @@ from omnimouse_model.simulate.processes import (
     stream,
     wander,
 )
-from omnimouse_model.simulate.specs import RATE_HZ
+from omnimouse_model.simulate.specs import DEVICE_RATE_HZ, RATE_HZ
 
 CHANNELS = ("pupil_size", "pupil_dsize", "pupil_x", "pupil_y", "running")
 GAZE_SD_PX = (2.25, 1.25)
@@ -115,7 +115,7 @@ def _gaze(rng: np.random.Generator, moving: np.ndarray) -> np.ndarray:
 def device_traces(
     behavior: Behavior, sample_times: Float[np.ndarray, " row"], seed: int
 ) -> tuple[Float[np.ndarray, "row 4"], Float[np.ndarray, "row 1"]]:
-    """What eye camera and treadmill record at given 30-Hz sample positions.
+    """What eye camera and treadmill record at 20 Hz, at given 30-Hz sample positions.
 
     Pupil in camera pixels, its change per second, running in cm/s.
     """
@@ -129,14 +129,13 @@ def device_traces(
     def noise(sd: float) -> np.ndarray:
         return sd * rng.standard_normal(len(sample_times))
 
-    size = 40.0 + 9.0 * at(behavior.pupil)
-    change = np.gradient(40.0 + 9.0 * behavior.pupil) * RATE_HZ
-    smooth = np.convolve(change, np.ones(9) / 9, mode="same")
-    speed = at(behavior.running) * (1 + noise(0.04))
+    # The derivative is taken of the measured size, and so is mostly noise, as in data.
+    size = 40.0 + 9.0 * at(behavior.pupil) + noise(0.6)
     eye = (
-        size + noise(0.9),
-        at(smooth) + noise(1.5),
+        size,
+        np.gradient(size) * DEVICE_RATE_HZ + noise(1.0),
         160.0 + 3.0 * at(behavior.gaze_x) + noise(0.7),
         120.0 - 3.0 * at(behavior.gaze_y) + noise(0.4),
     )
+    speed = at(behavior.running) * (1 + noise(0.04))
     return np.stack(eye, axis=1), (speed + np.abs(noise(0.05)))[:, None]

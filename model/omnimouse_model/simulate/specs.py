@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from hashlib import blake2b
 
 RATE_HZ = 30
+DEVICE_RATE_HZ = 20
 FRAME_SHAPE = (36, 64)
 VIDEO_FRAMES = 300
 BLANK_SAMPLES = 15

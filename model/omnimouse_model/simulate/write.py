@@ -29,6 +29,7 @@ from omnimouse_model.simulate.simulation import LEAD_SAMPLES, Simulation
 from omnimouse_model.simulate.specs import (
     BLANK_SAMPLES,
     BLOCK_SAMPLES,
+    DEVICE_RATE_HZ,
     FRAME_SHAPE,
     RATE_HZ,
     VERSION,
@@ -47,7 +48,6 @@ SCREEN_START_S = RESPONSES_START_S + 0.5 / RATE_HZ
 """Frame k appears in the middle of response sample k, so that no window start, which
 counts from the first frame, sits on the edge of a sample."""
 
-DEVICE_RATE_HZ = 20
 DEVICE_START_S = SCREEN_START_S - 1.008
 _DEVICE_TAIL_S = 0.9
 

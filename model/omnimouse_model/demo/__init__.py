@@ -1,0 +1,44 @@
+"""The demo's sessions: generated once into the user's cache, from frozen seeds."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from omnimouse_model.simulate.specs import DEMO_SHOWN, UNSEEN, VERSION, MouseSpec
+
+CHECKPOINT = Path(__file__).parent / "demo.safetensors"
+"""The shipped weights; `demo.json` beside them says what they are."""
+
+
+def cache_dir() -> Path:
+    """Where generated files live: `$OMNIMOUSE_CACHE`, or the user's cache folder."""
+    chosen = os.environ.get("OMNIMOUSE_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        base = Path(local) if local else Path.home() / "AppData" / "Local"
+        return base / "omnimouse"
+    return Path.home() / ".cache" / "omnimouse"
+
+
+def demo_session(progress: Callable[[float], None] | None = None) -> Path:
+    """Folder of the shown session: 1,000 neurons the demo model knows, 12 new minutes.
+
+    Generated in about 15 s when first asked for; `progress` gets the finished share.
+    """
+    return _session(DEMO_SHOWN, progress)
+
+
+def unseen_session(progress: Callable[[float], None] | None = None) -> Path:
+    """Folder of a mouse that no model was trained on: 400 neurons, 12 minutes."""
+    return _session(UNSEEN, progress)
+
+
+def _session(spec: MouseSpec, progress: Callable[[float], None] | None) -> Path:
+    # Generating needs more of the simulator than knowing where the result is.
+    from omnimouse_model.simulate.write import write_session
+
+    folder = cache_dir() / "sessions" / f"v{VERSION}" / spec.name
+    return write_session(spec, folder, progress)
