@@ -61,7 +61,14 @@ class Controller:
     memory
         File in which session, predictor, preset and window survive a restart; the
         user's `live.json` when True, none by default.
+
+    Attributes
+    ----------
+    history_changed
+        Emitted when what `undo` and `redo` would do may have changed.
     """
+
+    history_changed = Signal()
 
     def __init__(
         self,
@@ -104,6 +111,7 @@ class Controller:
             self.state.mask = mask
             self.state.preset = self._last_preset
             self.state.selection = _active_neurons(window)
+            self.history_changed.emit()
             self._ask()
         self._remember()
 
@@ -194,6 +202,7 @@ class Controller:
             (name, before, preset), self._stroke = self._stroke, None
             name = name or f"Paint {{n}} neurons {CODE_NAMES[self.state.brush_code]}"
             self._undo.push(name, before, self._mask, (preset, self.state.preset))
+            self.history_changed.emit()
 
     @contextmanager
     def stroke(self, name: str = "") -> Iterator[None]:
@@ -362,6 +371,7 @@ class Controller:
             return
         self.state.mask = mask
         self.state.preset = preset
+        self.history_changed.emit()
         self._ask()
 
     def _go(self, step: Callable[..., object], side: int) -> None:
@@ -377,6 +387,7 @@ class Controller:
             mask, taken = gone
             self.state.mask = mask
             self.state.preset = taken.presets[side]
+            self.history_changed.emit()
             self._ask()
 
     def _ask(self) -> None:
