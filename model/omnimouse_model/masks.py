@@ -139,8 +139,11 @@ class Mask:
             raise MaskError(f"A cell's code is 0, 1 or 2, found {code!r}.")
         cells = self.cells.copy()
         columns = _neuron_columns(neurons, self.n_neurons)
-        _fill(cells, _sample_rows(samples), columns, code)
+        rows = _sample_rows(samples)
+        _fill(cells, rows, columns, code)
         changed = self.with_cells(cells)
+        if code == VISIBLE and len(rows):
+            changed = changed._reaching(int(rows.min()), int(rows.max()) + 1)
         if code != HIDDEN and len(self.order) < self.n_neurons:
             changed = changed._entering(columns)
         return changed
@@ -161,6 +164,12 @@ class Mask:
         object.__setattr__(changed, "note", "")
         object.__setattr__(changed, "_id", [])
         return changed
+
+    def _reaching(self, start: int, stop: int) -> "Mask":
+        """Have latents for visible samples: a hand-made span of context is 0-60."""
+        if self.context_span[0] <= start and stop <= self.context_span[1]:
+            return self
+        return self._by_hand(context_span=(0, N_SAMPLES))
 
     def _entering(self, neurons: np.ndarray) -> "Mask":
         """Let neurons that were left out of `order` enter the model, last."""

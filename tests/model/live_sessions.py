@@ -1,0 +1,202 @@
+"""Small recordings and predictors for the tests of live inference.
+
+Predictors are importable by name, so that a worker process can make them too.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.windows import Window
+from omnimouse_model.errors import StoppedError, UnsupportedRequestError
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.predictor import Encoded, Needs, Prediction
+
+SECONDS_PER_TRIAL = 5
+TIERS = ("train", "train", "validation", "final_test_1")
+
+
+def write_session(folder: Path, n_neurons: int = 40, repeats: int = 1) -> Path:
+    """Write an experanto folder: 5-s videos of four tiers, behaviour, responses."""
+    tiers = TIERS * repeats
+    seconds = SECONDS_PER_TRIAL * len(tiers)
+    draw = np.random.default_rng(7)
+    rates = draw.gamma(2.0, 5.0, (seconds * 30 + 1, n_neurons)).astype(np.float32)
+    _write_stream(folder / "responses", rates, 30.0, 0.0, seconds)
+    eye = np.cumsum(draw.normal(size=((seconds + 2) * 20, 4)), axis=0)
+    _write_stream(folder / "eye_tracker", eye, 20.0, -1.0, seconds + 0.9)
+    run = np.abs(np.cumsum(draw.normal(size=((seconds + 2) * 20, 1)), axis=0))
+    _write_stream(folder / "treadmill", run, 20.0, -1.0, seconds + 0.9)
+    _write_screen(folder / "screen", tiers, draw)
+    return folder
+
+
+def _write_stream(
+    folder: Path, data: np.ndarray, rate_hz: float, start: float, end: float
+) -> None:
+    (folder / "meta").mkdir(parents=True)
+    np.save(folder / "data.npy", data)
+    np.save(folder / "meta" / "means.npy", data.mean(axis=0, dtype=np.float64))
+    np.save(folder / "meta" / "stds.npy", data.std(axis=0, dtype=np.float64))
+    meta = {
+        "modality": "sequence",
+        "dtype": str(data.dtype),
+        "is_mem_mapped": False,
+        "n_signals": data.shape[1],
+        "n_timestamps": len(data),
+        "phase_shift_per_signal": False,
+        "sampling_rate": rate_hz,
+        "start_time": start,
+        "end_time": float(end),
+    }
+    if folder.name == "responses":
+        ids = np.arange(data.shape[1])
+        np.save(folder / "meta" / "unit_ids.npy", ids)
+        meta["neuron_properties"] = {"unit_ids": "meta/unit_ids.npy"}
+    (folder / "meta.yml").write_text(yaml.safe_dump(meta))
+
+
+def _write_screen(
+    folder: Path, tiers: tuple[str, ...], draw: np.random.Generator
+) -> None:
+    (folder / "meta").mkdir(parents=True)
+    (folder / "data").mkdir()
+    n_frames = SECONDS_PER_TRIAL * 30
+    rows = {}
+    for trial, tier in enumerate(tiers):
+        key = f"{trial:05d}"
+        video = draw.integers(0, 256, (n_frames, 36, 64)).astype(np.uint8)
+        np.save(folder / "data" / f"{key}.npy", video)
+        rows[key] = {
+            "modality": "video",
+            "first_frame_idx": trial * n_frames,
+            "image_size": [36, 64],
+            "num_frames": n_frames,
+            "tier": tier,
+            "trial_idx": trial,
+            "condition_hash": f"c{trial}",
+            "valid_trial": True,
+        }
+        (folder / "meta" / f"{key}.yml").write_text(yaml.safe_dump(rows[key]))
+    times = np.arange(len(tiers) * n_frames + 1) / 30.0
+    np.save(folder / "timestamps.npy", times[:-1])
+    (folder / "combined_meta.json").write_text(json.dumps(rows))
+    (folder / "meta.yml").write_text("modality: screen\nframe_rate: 30.0\n")
+    np.save(folder / "meta" / "means.npy", np.float64(113))
+    np.save(folder / "meta" / "stds.npy", np.float64(59))
+
+
+@dataclass(slots=True)
+class EchoPredictor:
+    """Predicts what was recorded, plus one: an answer that tests can recognise."""
+
+    name: str = "echo"
+    counters: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def predictor_id(self) -> str:
+        return self.name
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(sees_video=True, sees_behavior=True, predicts_behavior=True)
+
+    def prepare(self, session: Session) -> None:
+        self._count("prepared")
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        self._count("encodings")
+        return Encoded(window, mask, window.responses + 1)
+
+    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+        self._count("decodings")
+        mask, window = encoded.mask, encoded.window
+        if neurons is None:
+            neurons = np.flatnonzero(mask.target.any(axis=0))
+        rates = np.where(mask.target[:, neurons], encoded.state[:, neurons], np.nan)
+        behavior = window.behavior * 2 if mask.behavior == "target" else None
+        return Prediction(
+            rates.astype(np.float32),
+            np.asarray(neurons, np.int64),
+            behavior,
+            mask.mask_id,
+            self.predictor_id,
+            scale=window.session.units.scale[neurons],
+        )
+
+    def predict(
+        self, window: Window, mask: Mask, neurons: np.ndarray | None = None
+    ) -> Prediction:
+        return self.decode(self.encode(window, mask), neurons)
+
+    def predict_many(self, requests, cancelled=lambda: False):  # type: ignore[no-untyped-def]
+        for request in requests:
+            if cancelled():
+                return
+            yield self.predict(*request)
+
+    def _count(self, what: str) -> None:
+        self.counters[what] = self.counters.get(what, 0) + 1
+
+
+class GatedPredictor(EchoPredictor):
+    """Stops inside `encode` until the test opens the gate."""
+
+    def __init__(self) -> None:
+        EchoPredictor.__init__(self, "gated")
+        self.entered = threading.Semaphore(0)
+        self.gate = threading.Semaphore(0)
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        self.entered.release()
+        assert self.gate.acquire(timeout=10)
+        return EchoPredictor.encode(self, window, mask)
+
+
+class RefusingPredictor(EchoPredictor):
+    """Cannot predict without video."""
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        if not mask.frames.any():
+            raise UnsupportedRequestError("This one needs video; switch it on.")
+        return EchoPredictor.encode(self, window, mask)
+
+
+class CrashingPredictor(EchoPredictor):
+    """Takes its process with it when behaviour is hidden."""
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        if mask.behavior == "hidden":
+            os.abort()
+        return EchoPredictor.encode(self, window, mask)
+
+
+class FaultyPredictor(EchoPredictor):
+    """Has a fault that is not ours."""
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        raise ZeroDivisionError("a fault in the model")
+
+
+class EndlessPredictor(EchoPredictor):
+    """Computes until told to stop, when behaviour is hidden."""
+
+    outdated: Callable[[], bool]
+
+    def stop_when(self, outdated: Callable[[], bool]) -> None:
+        self.outdated = outdated
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        while mask.behavior == "hidden":
+            if self.outdated():
+                raise StoppedError
+            time.sleep(0.001)
+        return EchoPredictor.encode(self, window, mask)

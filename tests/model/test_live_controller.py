@@ -1,0 +1,523 @@
+"""The controller: verbs change state, ask the engine, and results follow."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import CheckpointError, SessionFormatError
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.memory import Remembered, recall, remember
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, Mask, asked_cells
+from tests.model.live_sessions import (
+    EchoPredictor,
+    FaultyPredictor,
+    GatedPredictor,
+    RefusingPredictor,
+    write_session,
+)
+
+TIMEOUT = 10.0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_session(tmp_path_factory.mktemp("live") / "session")
+
+
+@pytest.fixture(scope="module")
+def session(folder: Path) -> Session:
+    return open_session(folder)
+
+
+@pytest.fixture
+def controller(session: Session) -> Iterator[Controller]:
+    controller = Controller(synchronous=True)
+    controller.choose_predictor(EchoPredictor())
+    controller.open_session(session)
+    yield controller
+    controller.close()
+
+
+@pytest.fixture
+def gated(session: Session) -> Iterator[tuple[Controller, GatedPredictor]]:
+    controller, predictor = Controller(), GatedPredictor()
+    controller.open_session(session)
+    controller.choose_predictor(predictor)
+    yield controller, predictor
+    for _ in range(50):
+        predictor.gate.release()
+    controller.close()
+
+
+# -- opening ------------------------------------------------------------------------
+
+
+def test_opening_shows_a_held_out_window_with_a_preset_and_neurons(
+    controller: Controller, session: Session
+) -> None:
+    state = controller.state
+    assert state.session is session
+    assert state.window.start_s in session.window_starts(tier="test")
+    assert state.preset == "video_behavior"
+    assert state.mask == Mask.from_strategy("test/video_behavior", session)
+    assert len(state.selection) == 4
+    assert controller.results.freshness == "fresh"
+
+
+def test_opening_by_path_opens_the_same_recording(folder: Path) -> None:
+    controller = Controller(synchronous=True)
+    controller.open_session(folder)
+    assert controller.state.session.id == open_session(folder).id
+    assert controller.results.freshness == "none"
+
+
+def test_opening_what_is_no_session_changes_nothing(
+    controller: Controller, tmp_path: Path
+) -> None:
+    before = controller.state.session
+    with pytest.raises(SessionFormatError):
+        controller.open_session(tmp_path)
+    assert controller.state.session is before
+
+
+def test_another_session_gets_a_mask_of_its_own(
+    controller: Controller, tmp_path: Path
+) -> None:
+    controller.apply_preset("all_response_only")
+    controller.open_session(write_session(tmp_path / "other", n_neurons=25))
+    assert controller.state.mask.n_neurons == 25
+    assert controller.state.preset == "all_response_only"
+    assert not controller.can_undo
+
+
+def test_verbs_without_a_session_say_what_to_do() -> None:
+    with pytest.raises(ValueError, match="open_session"):
+        Controller(synchronous=True).paint([1])
+
+
+# -- answers ------------------------------------------------------------------------
+
+
+def test_answers_are_the_predictors_for_the_window_and_mask_on_screen(
+    controller: Controller,
+) -> None:
+    state, results = controller.state, controller.results
+    asked = asked_cells(state.mask)
+    assert results.selected.neurons.tolist() == list(state.selection)
+    assert results.population.mask_id == state.mask.mask_id
+    expected = np.where(state.mask.target, state.window.responses + 1, np.nan)
+    found = results.population.responses
+    assert np.array_equal(
+        found, expected[:, results.population.neurons], equal_nan=True
+    )
+    assert np.array_equal(results.population.neurons, np.flatnonzero(asked.any(axis=0)))
+
+
+def test_scores_are_correlations_over_the_windows_targets(
+    controller: Controller, session: Session
+) -> None:
+    controller.set_mask(Mask.nothing(session).ask([3, 5]).show([7]))
+    scores = controller.results.scores
+    assert scores.shape == (session.n_neurons,)
+    assert scores[[3, 5]] == pytest.approx(1.0, abs=1e-5)
+    assert np.isnan(np.delete(scores, [3, 5])).all()
+
+
+def test_behaviour_is_the_predictors_own_decode(controller: Controller) -> None:
+    assert controller.results.behavior is None
+    controller.apply_preset("all_response_only")
+    window = controller.state.window
+    assert np.array_equal(controller.results.behavior, window.behavior * 2)
+
+
+def test_a_mask_that_asks_nothing_shows_nothing(
+    controller: Controller, session: Session
+) -> None:
+    controller.apply_preset("nothing")
+    results = controller.results
+    assert (results.selected, results.population, results.scores) == (None, None, None)
+    assert results.freshness == "none"
+    assert results.error is None
+
+
+def test_a_refusal_is_shown_with_its_reason_and_no_numbers(session: Session) -> None:
+    controller = Controller(synchronous=True)
+    controller.choose_predictor(RefusingPredictor("refusing"))
+    controller.open_session(session)
+    assert controller.results.freshness == "fresh"
+    controller.set_frames(False)
+    assert controller.results.freshness == "error"
+    assert "switch it on" in controller.results.error
+    assert controller.results.population is None
+    controller.undo()
+    assert controller.results.freshness == "fresh"
+    assert controller.results.error is None
+
+
+def test_a_fault_in_a_predictor_is_a_result_not_an_exception(session: Session) -> None:
+    controller = Controller()
+    controller.open_session(session)
+    controller.choose_predictor(FaultyPredictor("faulty"))
+    assert controller.wait(TIMEOUT)
+    assert controller.results.error == "a fault in the model"
+    controller.choose_predictor(EchoPredictor())
+    assert controller.wait(TIMEOUT)
+    assert controller.results.freshness == "fresh"
+    controller.close()
+
+
+def test_an_unknown_predictor_names_those_there_are(session: Session) -> None:
+    controller = Controller(synchronous=True)
+    controller.open_session(session)
+    controller.choose_predictor("oracle-of-delphi")
+    assert controller.results.freshness == "error"
+    assert "ridge" in controller.results.error
+    assert "demo" in controller.results.error
+
+
+def test_a_predictor_is_prepared_once_for_a_session(session: Session) -> None:
+    controller, predictor = Controller(synchronous=True), EchoPredictor()
+    controller.choose_predictor(predictor)
+    controller.open_session(session)
+    controller.paint([1, 2])
+    controller.seek(4.0)
+    assert predictor.counters["prepared"] == 1
+
+
+def test_both_stages_share_one_encoding(session: Session) -> None:
+    controller, predictor = Controller(synchronous=True), EchoPredictor()
+    controller.choose_predictor(predictor)
+    controller.open_session(session)
+    assert predictor.counters == {"prepared": 1, "encodings": 1, "decodings": 2}
+
+
+# -- freshness ----------------------------------------------------------------------
+
+
+def test_freshness_follows_the_question(
+    gated: tuple[Controller, GatedPredictor],
+) -> None:
+    controller, predictor = gated
+    results = controller.results
+    assert predictor.entered.acquire(timeout=TIMEOUT)
+    assert results.freshness == "running"
+    predictor.gate.release()
+    assert controller.wait(TIMEOUT)
+    assert results.freshness == results.population_freshness == "fresh"
+    assert results.age == (1, 1)
+    controller.paint([1], VISIBLE)
+    assert results.freshness == "stale"
+    assert results.age == (1, 2)
+    predictor.gate.release()
+    assert controller.wait(TIMEOUT)
+    assert results.freshness == "fresh"
+    assert results.elapsed_ms > 0
+
+
+def test_an_answer_with_a_newer_one_waiting_is_shown_as_stale(
+    gated: tuple[Controller, GatedPredictor],
+) -> None:
+    controller, predictor = gated
+    seen: list[tuple[str, str | None]] = []
+    assert predictor.entered.acquire(timeout=TIMEOUT)
+    first = controller.state.mask.mask_id
+    controller.paint([1], VISIBLE)
+    controller.results.changed.connect(
+        lambda: seen.append(
+            (
+                controller.results.freshness,
+                getattr(controller.results.selected, "mask_id", None),
+            )
+        )
+    )
+    predictor.gate.release()
+    assert predictor.entered.acquire(timeout=TIMEOUT)
+    assert seen == [("stale", first)]
+    predictor.gate.release()
+    assert controller.wait(TIMEOUT)
+    assert seen[-1] == ("fresh", controller.state.mask.mask_id)
+
+
+def test_an_answer_for_another_window_is_never_shown(
+    gated: tuple[Controller, GatedPredictor],
+) -> None:
+    controller, predictor = gated
+    assert predictor.entered.acquire(timeout=TIMEOUT)
+    controller.seek(1.0)
+    predictor.gate.release()
+    assert predictor.entered.acquire(timeout=TIMEOUT)
+    assert controller.results.selected is None
+    predictor.gate.release()
+    assert controller.wait(TIMEOUT)
+    assert controller.results.freshness == "fresh"
+
+
+def test_a_hundred_strokes_while_the_model_runs_ask_it_twice(
+    gated: tuple[Controller, GatedPredictor],
+) -> None:
+    controller, predictor = gated
+    assert predictor.entered.acquire(timeout=TIMEOUT)
+    for k in range(100):
+        controller.paint([k % 40], k % 3)
+    for _ in range(5):
+        predictor.gate.release()
+    assert controller.wait(TIMEOUT)
+    assert predictor.counters["encodings"] == 2
+    assert controller.results.selected.mask_id == controller.state.mask.mask_id
+
+
+def test_cancel_leaves_what_is_shown_and_says_it_is_stale(
+    gated: tuple[Controller, GatedPredictor],
+) -> None:
+    controller, predictor = gated
+    predictor.gate.release()
+    assert controller.wait(TIMEOUT)
+    controller.paint([1], VISIBLE)
+    shown = controller.results.selected
+    controller.cancel()
+    predictor.gate.release()
+    assert controller.wait(TIMEOUT)
+    assert controller.results.selected is shown
+    assert controller.results.freshness == "stale"
+    predictor.gate.release()
+    controller.ask_again()
+    assert controller.wait(TIMEOUT)
+    assert controller.results.freshness == "fresh"
+
+
+def test_results_come_through_post(session: Session) -> None:
+    posted: list = []
+    controller = Controller(post=posted.append)
+    controller.choose_predictor(EchoPredictor())
+    controller.open_session(session)
+    assert controller.wait(TIMEOUT)
+    assert controller.results.selected is None
+    while posted:
+        posted.pop(0)()
+    assert controller.results.freshness == "fresh"
+    controller.close()
+
+
+# -- painting -----------------------------------------------------------------------
+
+
+def test_a_stroke_sets_the_active_span_of_its_code(controller: Controller) -> None:
+    controller.apply_preset("nothing")
+    controller.set_brush(TARGET)
+    assert controller.state.active_span == (30, 60)
+    controller.paint([3, 4])
+    cells = controller.state.mask.cells
+    assert (cells[30:, [3, 4]] == TARGET).all()
+    assert (cells[:30] == HIDDEN).all()
+    controller.set_active_span(40, 50)
+    controller.set_brush(VISIBLE)
+    assert controller.state.active_span == (0, 60)
+    controller.set_brush(TARGET)
+    assert controller.state.active_span == (40, 50)
+    controller.paint([5])
+    assert (controller.state.mask.cells[40:50, 5] == TARGET).all()
+    assert (controller.state.mask.cells[50:, 5] == HIDDEN).all()
+
+
+def test_painting_makes_the_question_ones_own(controller: Controller) -> None:
+    controller.paint([0], VISIBLE)
+    assert controller.state.preset == ""
+    controller.undo()
+    assert controller.state.preset == "video_behavior"
+    assert controller.state.mask.name == "test/video_behavior"
+
+
+def test_a_stroke_of_many_paints_is_one_undo_entry(controller: Controller) -> None:
+    controller.apply_preset("nothing")
+    before = controller.state.mask
+    controller.begin_stroke()
+    for neuron in range(7):
+        controller.paint([neuron, neuron + 1], VISIBLE)
+    controller.end_stroke()
+    assert controller.undo_name == "Paint 8 neurons visible"
+    after = controller.state.mask
+    controller.undo()
+    assert controller.state.mask == before
+    assert controller.redo_name == "Paint 8 neurons visible"
+    controller.redo()
+    assert controller.state.mask == after
+
+
+def test_one_stack_undoes_everything_a_mask_holds(controller: Controller) -> None:
+    masks = [controller.state.mask]
+    for change in (
+        lambda: controller.paint([1, 2], VISIBLE),
+        lambda: controller.paint_cells([4], (35, 45), HIDDEN),
+        lambda: controller.set_frames(np.arange(60) < 20),
+        lambda: controller.set_behavior("target"),
+        lambda: controller.apply_preset("Half of the population"),
+        lambda: controller.paint_cells(slice(None), slice(0, 5), HIDDEN),
+    ):
+        change()
+        masks.append(controller.state.mask)
+    for mask in reversed(masks[:-1]):
+        controller.undo()
+        assert controller.state.mask == mask
+    assert not controller.can_undo
+    for mask in masks[1:]:
+        controller.redo()
+        assert controller.state.mask == mask
+    assert not controller.can_redo
+    assert controller.results.population.mask_id == masks[-1].mask_id
+
+
+def test_painted_context_reaches_a_model_whose_preset_had_none(
+    controller: Controller,
+) -> None:
+    assert controller.state.mask.context_span == (0, 0)
+    controller.paint([1], VISIBLE)
+    assert controller.state.mask.context_span == (0, 60)
+    controller.undo()
+    assert controller.state.mask.context_span == (0, 0)
+
+
+def test_undoing_within_a_stroke_takes_the_stroke_back(controller: Controller) -> None:
+    before = controller.state.mask
+    controller.begin_stroke("Lasso")
+    controller.paint([1], VISIBLE)
+    assert controller.can_undo
+    controller.undo()
+    assert controller.state.mask == before
+
+
+def test_painting_what_is_painted_asks_nothing(controller: Controller) -> None:
+    controller.paint([1], VISIBLE)
+    asked = controller.results.asked
+    mask = controller.state.mask
+    controller.paint([1], VISIBLE)
+    with controller.stroke():
+        controller.paint([1], VISIBLE)
+    assert controller.results.asked == asked
+    assert controller.state.mask is mask
+
+
+def test_every_preset_makes_a_mask_that_can_be_asked(controller: Controller) -> None:
+    for name, _ in controller.presets:
+        controller.apply_preset(name)
+        assert controller.state.preset == name
+        assert controller.results.error is None
+
+
+def test_unknown_presets_codes_and_spans_say_what_there_is(
+    controller: Controller,
+) -> None:
+    with pytest.raises(ValueError, match="video_behavior"):
+        controller.apply_preset("everything")
+    with pytest.raises(ValueError, match="0 hidden"):
+        controller.paint([1], 5)
+    with pytest.raises(ValueError, match="start < stop"):
+        controller.set_active_span(30, 30)
+
+
+# -- time and selection -------------------------------------------------------------
+
+
+def test_the_mask_stays_when_the_window_moves(controller: Controller) -> None:
+    mask = controller.state.mask
+    start = controller.state.window.start_s
+    controller.step_window(-2)
+    assert controller.state.window.start_s == pytest.approx(start - 4.0, abs=1 / 30)
+    assert controller.state.mask is mask
+    assert controller.results.freshness == "fresh"
+
+
+def test_the_cursor_steps_into_the_next_window_and_stops_at_the_ends(
+    controller: Controller, session: Session
+) -> None:
+    controller.seek(4.0)
+    start = controller.state.window.start_s
+    controller.set_cursor(59)
+    controller.step_cursor(1)
+    assert controller.state.cursor == 0
+    assert controller.state.window.start_s == pytest.approx(start + 2.0, abs=1 / 30)
+    controller.step_cursor(-1)
+    assert controller.state.cursor == 59
+    controller.seek(1e9)
+    controller.set_cursor(59)
+    controller.step_cursor(1)
+    assert controller.state.cursor == 59
+    controller.seek(-1e9)
+    controller.set_cursor(0)
+    controller.step_cursor(-1)
+    assert controller.state.cursor == 0
+
+
+def test_seeking_to_where_one_is_asks_nothing(controller: Controller) -> None:
+    asked = controller.results.asked
+    controller.seek(controller.state.window.start_s + 0.001)
+    assert controller.results.asked == asked
+
+
+def test_selecting_answered_neurons_shows_them_at_once(controller: Controller) -> None:
+    asked = controller.results.asked
+    controller.select([9, 3])
+    assert controller.results.asked == asked
+    assert controller.results.selected.neurons.tolist() == [9, 3]
+    controller.select([5], add=True)
+    assert controller.state.selection == (9, 3, 5)
+
+
+def test_selecting_neurons_without_an_answer_asks(controller: Controller) -> None:
+    controller.paint([9], VISIBLE)
+    asked = controller.results.asked
+    controller.select([9])
+    assert controller.results.asked == asked + 1
+    assert controller.results.selected.neurons.tolist() == [9]
+    assert np.isnan(controller.results.selected.responses).all()
+
+
+def test_sixteen_neurons_at_most_are_selected(controller: Controller) -> None:
+    controller.select(range(20))
+    assert controller.state.selection == tuple(range(4, 20))
+    with pytest.raises(ValueError, match=r"0\.\.39"):
+        controller.select([40])
+
+
+# -- memory -------------------------------------------------------------------------
+
+
+def test_where_the_user_was_survives_a_restart(folder: Path, tmp_path: Path) -> None:
+    memory = tmp_path / "config" / "live.json"
+    before = Controller(synchronous=True, memory=memory)
+    before.open_session(folder)
+    before.choose_predictor("mean")
+    before.apply_preset("causal_response_25_behavior")
+    before.seek(3.0)
+    before.close()
+    after = Controller(synchronous=True, memory=memory)
+    assert after.restore()
+    assert after.state.session.id == before.state.session.id
+    assert after.state.predictor_name == "mean"
+    assert after.state.preset == "causal_response_25_behavior"
+    assert after.state.window.start_s == before.state.window.start_s
+    after.close()
+
+
+def test_a_broken_memory_is_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "live.json"
+    assert recall(path) is None
+    path.write_text("{")
+    assert recall(path) is None
+    path.write_text('{"session": "/gone", "unknown": 1}')
+    assert recall(path) == Remembered(session="/gone")
+    assert not Controller(synchronous=True, memory=path).restore()
+    remember(Remembered(session="a", start_s=1.5), path)
+    assert recall(path) == Remembered(session="a", start_s=1.5)
+    assert [p.name for p in tmp_path.iterdir()] == ["live.json"]
+
+
+def test_the_catalogue_refuses_unknown_names() -> None:
+    from omnimouse_model.predict.catalogue import load_predictor, predictor_names
+
+    with pytest.raises(CheckpointError, match="context-ridge"):
+        load_predictor("no-such")
+    assert "demo" in predictor_names()

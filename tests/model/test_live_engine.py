@@ -1,0 +1,204 @@
+"""The live engine: one slot, newest next, stages, cancel, faults."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from omnimouse_model.errors import StoppedError
+from omnimouse_model.live.engine import Answer, Engine
+
+TIMEOUT = 10.0
+
+
+class Gate:
+    """A call that tells when it runs and waits to be let on, at every stage."""
+
+    def __init__(self, stages: int = 1) -> None:
+        self.stages = stages
+        self.entered: list[tuple[Any, int]] = []
+        self.arrived = threading.Semaphore(0)
+        self.open = threading.Semaphore(0)
+        self.closed = False
+
+    def __call__(self, request: Any, outdated: Callable[[], bool]) -> Iterator[Any]:
+        for stage in range(self.stages):
+            self.entered.append((request, stage))
+            self.arrived.release()
+            while not self.open.acquire(timeout=0.005):
+                if outdated():
+                    raise StoppedError
+            if request == "fault":
+                raise ZeroDivisionError("no such luck")
+            yield request, stage
+
+    def close(self) -> None:
+        self.closed = True
+
+    def wait_inside(self) -> None:
+        assert self.arrived.acquire(timeout=TIMEOUT)
+
+    def let_on(self, n: int = 1) -> None:
+        for _ in range(n):
+            self.open.release()
+
+
+@pytest.fixture
+def engines() -> Iterator[Callable[..., tuple[Engine, list[Answer]]]]:
+    made: list[Engine] = []
+
+    def make(call: Any, **options: Any) -> tuple[Engine, list[Answer]]:
+        engine = Engine(call, **options)
+        answers: list[Answer] = []
+        engine.answered.connect(answers.append)
+        made.append(engine)
+        return engine, answers
+
+    yield make
+    for engine in made:
+        engine.close()
+
+
+def stages_of(answers: list[Answer]) -> list[Any]:
+    return [answer.value for answer in answers if answer.kind == "stage"]
+
+
+def test_a_hundred_requests_while_busy_run_at_most_twice(engines) -> None:
+    gate = Gate()
+    engine, answers = engines(gate)
+    engine.submit(0)
+    gate.wait_inside()
+    for request in range(1, 101):
+        engine.submit(request)
+    gate.let_on(2)
+    assert engine.wait(TIMEOUT)
+    assert stages_of(answers) == [(0, 0), (100, 0)]
+
+
+def test_the_running_request_is_shown_though_a_newer_one_waits(engines) -> None:
+    gate = Gate()
+    engine, answers = engines(gate)
+    first = engine.submit("old")
+    gate.wait_inside()
+    second = engine.submit("new")
+    gate.let_on(2)
+    assert engine.wait(TIMEOUT)
+    shown = [answer.number for answer in answers if answer.kind == "stage"]
+    assert shown == [first, second]
+
+
+def test_a_newer_request_stops_later_stages(engines) -> None:
+    gate = Gate(stages=3)
+    engine, answers = engines(gate)
+    engine.submit("old")
+    gate.wait_inside()
+    engine.submit("new")
+    gate.let_on(4)
+    assert engine.wait(TIMEOUT)
+    assert stages_of(answers) == [("old", 0), ("new", 0), ("new", 1), ("new", 2)]
+
+
+def test_a_running_later_stage_gives_way(engines) -> None:
+    gate = Gate(stages=2)
+    engine, answers = engines(gate)
+    engine.submit("old")
+    gate.wait_inside()
+    gate.let_on()
+    gate.wait_inside()
+    engine.submit("new")
+    gate.wait_inside()
+    gate.let_on(2)
+    assert engine.wait(TIMEOUT)
+    assert stages_of(answers) == [("old", 0), ("new", 0), ("new", 1)]
+
+
+def test_cancel_stops_the_running_and_drops_the_waiting(engines) -> None:
+    gate = Gate()
+    engine, answers = engines(gate)
+    engine.submit("running")
+    gate.wait_inside()
+    engine.submit("waiting")
+    engine.cancel()
+    assert engine.wait(TIMEOUT)
+    assert stages_of(answers) == []
+    assert gate.entered == [("running", 0)]
+    engine.submit("next")
+    gate.let_on()
+    assert engine.wait(TIMEOUT)
+    assert stages_of(answers) == [("next", 0)]
+
+
+def test_a_fault_is_an_answer_and_the_next_request_goes_on(engines) -> None:
+    gate = Gate()
+    engine, answers = engines(gate)
+    engine.submit("fault")
+    gate.let_on()
+    assert engine.wait(TIMEOUT)
+    assert isinstance(answers[-1].error, ZeroDivisionError)
+    engine.submit("sound")
+    gate.let_on()
+    assert engine.wait(TIMEOUT)
+    assert stages_of(answers) == [("sound", 0)]
+
+
+def test_a_view_that_cannot_draw_does_not_end_the_engine(engines, caplog) -> None:
+    gate = Gate()
+    engine, answers = engines(gate)
+
+    def broken(answer: Answer) -> None:
+        if answer.value == ("first", 0):
+            raise RuntimeError("the window is gone")
+
+    engine.answered.connect(broken)
+    engine.submit("first")
+    gate.let_on()
+    assert engine.wait(TIMEOUT)
+    engine.submit("second")
+    gate.let_on()
+    assert engine.wait(TIMEOUT)
+    assert ("second", 0) in stages_of(answers)
+    assert "could not be shown" in caplog.text
+
+
+def test_age_is_checked_again_on_the_thread_that_draws(engines) -> None:
+    posted: list[Callable[[], None]] = []
+    engine, answers = engines(lambda request, _: iter([request]), post=posted.append)
+    engine.submit("old")
+    assert engine.wait(TIMEOUT)
+    engine.submit("new")
+    assert engine.wait(TIMEOUT)
+    assert not answers
+    for draw in reversed(posted):
+        draw()
+    assert stages_of(answers) == ["new"]
+
+
+def test_an_answer_cancelled_before_it_is_drawn_is_not_drawn(engines) -> None:
+    posted: list[Callable[[], None]] = []
+    engine, answers = engines(lambda request, _: iter([request]), post=posted.append)
+    engine.submit("old")
+    assert engine.wait(TIMEOUT)
+    engine.cancel()
+    for draw in posted:
+        draw()
+    assert stages_of(answers) == []
+
+
+def test_closing_ends_the_thread_and_closes_the_call(engines) -> None:
+    gate = Gate()
+    engine, _ = engines(gate)
+    engine.submit("running")
+    gate.wait_inside()
+    engine.close()
+    assert gate.closed
+    assert not any(t.name == "omnimouse-engine" for t in threading.enumerate())
+    with pytest.raises(RuntimeError, match="closed"):
+        engine.submit("late")
+
+
+def test_synchronous_answers_come_inside_submit(engines) -> None:
+    engine, answers = engines(lambda request, _: iter([request]), synchronous=True)
+    engine.submit("now")
+    assert stages_of(answers) == ["now"]
+    assert answers[-1].kind == "done"
