@@ -12,8 +12,6 @@ VISIBLE: Final = "#56B4E9"
 HIDDEN: Final = "#404040"
 TARGET: Final = "#E69F00"
 MIXED: Final = "#CC79A7"
-UNSEEN: Final = "#0072B2"
-"""Visible runs too short for a token; drawn hatched."""
 
 HELD: Final = "#FFFFFF"
 PREDICTED: Final = "#E69F00"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from omnimouse_widgets.qt.control import ControlPanel as ControlPanel
     from omnimouse_widgets.qt.hop import qt_post as qt_post
     from omnimouse_widgets.qt.neurons import NeuronsPanel as NeuronsPanel
-    from omnimouse_widgets.qt.overview import TimePanel as TimePanel
+    from omnimouse_widgets.qt.time import TimePanel as TimePanel
     from omnimouse_widgets.qt.playback import Playback as Playback
     from omnimouse_widgets.qt.raster import RasterPanel as RasterPanel
     from omnimouse_widgets.qt.stimulus import StimulusPanel as StimulusPanel
@@ -26,7 +26,7 @@ _HOMES = {
     "Playback": "playback",
     "RasterPanel": "raster",
     "StimulusPanel": "stimulus",
-    "TimePanel": "overview",
+    "TimePanel": "time",
     "TracesPanel": "traces",
     "qt_post": "hop",
 }

@@ -272,7 +272,7 @@ class RasterPanel(QWidget):
         mask = self._controller.state.mask
         if self._rows is None or mask is None:
             return
-        codes = self._rows.codes(mask.cells)
+        codes = self._rows.codes(mask)
         for _, raster in self._shown:
             raster.set_codes(codes, self._rect())
             raster.set_rubber(self.gestures.box)

@@ -16,7 +16,7 @@ import pyqtgraph as pg
 from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt import plots
-from omnimouse_widgets.qt.raster_rows import UNSEEN
+from omnimouse_widgets.qt.raster_rows import N_CODES, UNASKED, UNSEEN
 from omnimouse_widgets.qt.raster_strokes import Block, Point
 
 OVERLAY_ALPHA = (175, 70, 95, 95)
@@ -204,8 +204,9 @@ class RasterPlot:
 
     def set_codes(self, codes: np.ndarray, rect: QRectF) -> None:
         """Show uint8 (rows, 60) display codes, short runs hatched."""
-        plots.set_codes(self.codes, codes, rect, UNSEEN + 1)
-        self.hatch.set_rects(unseen_rects(codes, rect))
+        plots.set_codes(self.codes, codes, rect, N_CODES)
+        left_out = (codes == UNSEEN) | (codes == UNASKED)
+        self.hatch.set_rects(hatched_rects(left_out, rect))
 
     def set_cursor(self, sample: int) -> None:
         """Put the cursor in the middle of a sample."""
@@ -242,21 +243,20 @@ class RasterPlot:
 
 
 def overlay_table() -> np.ndarray:
-    """uint8 (5, 4): RGBA of the display codes over the values."""
-    visible = palette.state_table(OVERLAY_ALPHA)
-    unseen = [(*palette.rgb(palette.UNSEEN), 110)]
-    return np.concatenate([visible, np.array(unseen, np.uint8)])
+    """uint8 (6, 4): RGBA of the display codes over the values."""
+    left_out = [(*palette.rgb(palette.VISIBLE), 30), (*palette.rgb(palette.TARGET), 40)]
+    states = palette.state_table(OVERLAY_ALPHA)
+    return np.concatenate([states, np.array(left_out, np.uint8)])
 
 
-def unseen_rects(codes: np.ndarray, rect: QRectF) -> list[QRectF]:
-    """Rectangles of the unseen cells; equal rows below each other become one."""
-    found = codes == UNSEEN
+def hatched_rects(found: np.ndarray, rect: QRectF) -> list[QRectF]:
+    """Rectangles of the cells left out; equal rows below each other become one."""
     if not found.any():
         return []
     rects: list[QRectF] = []
-    height, width = rect.height() / len(codes), rect.width() / codes.shape[1]
+    height, width = rect.height() / len(found), rect.width() / found.shape[1]
     bounds = np.flatnonzero((found[1:] != found[:-1]).any(axis=1)) + 1
-    for first, last in zip([0, *bounds], [*bounds, len(codes)], strict=True):
+    for first, last in zip([0, *bounds], [*bounds, len(found)], strict=True):
         padded = np.concatenate([[False], found[first], [False]]).astype(np.int8)
         edges = np.flatnonzero(np.diff(padded))
         for start, stop in edges.reshape(-1, 2):

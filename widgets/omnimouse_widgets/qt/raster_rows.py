@@ -5,18 +5,19 @@ score, …), the part in view is cut into at most `MAX_ROWS` bins of equal size,
 is painted on a bin is painted on every neuron in it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
 
-from omnimouse_model.masks import MIXED, VISIBLE
+from omnimouse_model.masks import HIDDEN, MIXED, Mask, asked_cells, seen_cells
 
 MAX_ROWS: Final = 250
-TOKEN_SAMPLES: Final = 10
-"""A visible run shorter than this becomes no token: the model does not see it."""
 UNSEEN: Final = 4
-"""Display code of visible cells in runs too short to be seen."""
+"""Display code of visible cells in runs too short for a token: not seen."""
+UNASKED: Final = 5
+"""Display code of target cells too near to visible ones: not predicted."""
+N_CODES: Final = 6
 
 Ordering = Literal["stored", "state", "score", "depth", "area"]
 
@@ -102,33 +103,28 @@ class Rows:
         with np.errstate(invalid="ignore", divide="ignore"):
             return (total / weight).astype(np.float32)
 
-    def codes(self, cells: np.ndarray) -> np.ndarray:
+    def codes(self, mask: Mask) -> np.ndarray:
         """uint8 (rows, 60) display codes; 3 where the neurons of a bin differ.
 
-        Visible runs shorter than a token get the code `UNSEEN`.
+        Visible cells that become no token are `UNSEEN`, target cells that a rule
+        leaves out `UNASKED`.
         """
-        picked = cells[:, self.members.ravel()].reshape(-1, *self.members.shape)
+        picked = mask.cells[:, self.members.ravel()].reshape(-1, *self.members.shape)
         low, high = picked.min(axis=1), picked.max(axis=1)
         codes = np.where(low == high, low, np.uint8(MIXED))
-        codes[unseen(codes == VISIBLE)] = UNSEEN
+        binned = _as_mask(codes, mask)
+        codes[binned.visible & ~seen_cells(binned)] = UNSEEN
+        codes[binned.target & ~asked_cells(binned)] = UNASKED
         return np.ascontiguousarray(codes.T)
 
 
-def unseen(visible: np.ndarray) -> np.ndarray:
-    """Bool (60, n): cells of visible runs too short to become a token.
-
-    Cuts are not considered: they come from strategies, whose runs are long enough.
-    """
-    length = TOKEN_SAMPLES
-    if visible.shape[0] < length:
-        return visible.copy()
-    full = np.ones((visible.shape[0] - length + 1, visible.shape[1]), bool)
-    for offset in range(length):
-        full &= visible[offset : offset + full.shape[0]]
-    seen = np.zeros_like(visible)
-    for offset in range(length):
-        seen[offset : offset + full.shape[0]] |= full
-    return visible & ~seen
+def _as_mask(codes: np.ndarray, mask: Mask) -> Mask:
+    """A mask whose neurons are bins, under the same rules; mixed bins are hidden."""
+    return replace(
+        mask,
+        cells=np.where(codes == MIXED, np.uint8(HIDDEN), codes),
+        order=np.arange(codes.shape[1]),
+    )
 
 
 def groups(numbers: np.ndarray) -> list[tuple[int, int, int]]:

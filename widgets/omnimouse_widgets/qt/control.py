@@ -1,0 +1,67 @@
+"""The *OmniMouse* panel: session, model, question, brush, selection, colours."""
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.qt import keys
+from omnimouse_widgets.qt.control_advanced import AdvancedSection
+from omnimouse_widgets.qt.control_brush import BrushSection, FieldBrush
+from omnimouse_widgets.qt.control_counts import CountsSection
+from omnimouse_widgets.qt.control_model import ModelSection
+from omnimouse_widgets.qt.control_question import QuestionSection
+from omnimouse_widgets.qt.control_session import SessionSection
+from omnimouse_widgets.qt.control_view import ViewSection
+from omnimouse_widgets.qt.form import Section
+
+MIN_WIDTH = 300
+
+
+class ControlPanel(QWidget):
+    """All controls, in a scroll area.
+
+    Parameters
+    ----------
+    controller
+        The verbs; the panel only reads its `state` and `results`.
+    brush
+        The brush of the field, where the face has one: adds its tool and radius.
+    """
+
+    def __init__(
+        self, controller: Controller, brush: FieldBrush | None = None
+    ) -> None:
+        super().__init__()
+        self.setObjectName("omnimouse-control")
+        self.session = SessionSection(controller)
+        self.model = ModelSection(controller)
+        self.question = QuestionSection(controller)
+        self.brush = BrushSection(controller, brush)
+        self.counts = CountsSection(controller)
+        self.view = ViewSection(controller)
+        self.advanced = AdvancedSection(controller)
+        keys.bind_keys(self, controller)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._scrolled())
+        self.setMinimumWidth(MIN_WIDTH)
+
+    def _scrolled(self) -> QScrollArea:
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.setContentsMargins(10, 8, 10, 8)
+        column.setSpacing(10)
+        column.addWidget(Section("Session", self.session))
+        column.addWidget(Section("Answer", self.model))
+        column.addWidget(Section("Question", self.question))
+        column.addWidget(Section("Brush", self.brush))
+        column.addWidget(self.counts)
+        column.addWidget(Section("View", self.view))
+        column.addWidget(Section("Advanced", self.advanced, is_open=False))
+        column.addStretch(1)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(content)
+        return area

@@ -1,0 +1,92 @@
+"""How many neurons are visible, target, hidden or mixed in the active span."""
+
+from qtpy.QtCore import QRectF, QSize
+from qtpy.QtGui import QColor, QPainter, QPaintEvent
+from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
+
+import numpy as np
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
+from omnimouse_widgets import palette
+from omnimouse_widgets.qt.form import QUIET
+from omnimouse_widgets.qt.redraw import Redraw
+
+ORDER = (VISIBLE, TARGET, HIDDEN, MIXED)
+
+
+class CountsSection(QWidget):
+    """A bar of shares, and the numbers beside their colours."""
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self._controller = controller
+        self.bar = _Shares()
+        self.numbers: dict[int, QLabel] = {}
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(4)
+        grid.setVerticalSpacing(0)
+        for column, code in enumerate(ORDER):
+            self.numbers[code] = QLabel("0")
+            self.numbers[code].setStyleSheet("font-weight: 600;")
+            word = QLabel(
+                f"<span style='color:{palette.STATE_COLOURS[code]}'>■</span> "
+                f"{palette.STATE_WORDS[code]}"
+            )
+            word.setStyleSheet(QUIET)
+            grid.addWidget(word, 0, column)
+            grid.addWidget(self.numbers[code], 1, column)
+            grid.setColumnStretch(column, 1)
+        column_layout = QVBoxLayout(self)
+        column_layout.setContentsMargins(0, 0, 0, 0)
+        column_layout.setSpacing(4)
+        column_layout.addWidget(self.bar)
+        column_layout.addLayout(grid)
+        self.setToolTip(
+            "Neurons by their state in the samples a stroke on the field sets.\n"
+            "Mixed: the state changes within them."
+        )
+        events = controller.state.events
+        self.redraw = Redraw(
+            self, [(self._draw, [events.mask, events.active_span, events.session])]
+        )
+
+    def _draw(self) -> None:
+        state = self._controller.state
+        counts = np.zeros(len(ORDER), int)
+        if state.mask is not None:
+            states = state.mask.state_in(state.active_span)
+            counts = np.bincount(states, minlength=len(ORDER))
+        for code, label in self.numbers.items():
+            label.setText(f"{counts[code]:,}")
+        self.bar.show_counts([int(counts[code]) for code in ORDER])
+
+
+class _Shares(QWidget):
+    """A thin stacked bar."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFixedHeight(6)
+        self._counts = [0] * len(ORDER)
+
+    def sizeHint(self) -> QSize:
+        """As wide as it gets."""
+        return QSize(100, 6)
+
+    def show_counts(self, counts: list[int]) -> None:
+        """Draw these shares."""
+        if counts != self._counts:
+            self._counts = counts
+            self.update()
+
+    def paintEvent(self, _: QPaintEvent | None) -> None:
+        """Each share in its colour, from left to right."""
+        painter = QPainter(self)
+        total, x = max(sum(self._counts), 1), 0.0
+        for code, count in zip(ORDER, self._counts, strict=True):
+            width = self.width() * count / total
+            colour = QColor(palette.STATE_COLOURS[code])
+            painter.fillRect(QRectF(x, 0, width, self.height()), colour)
+            x += width
+        painter.end()

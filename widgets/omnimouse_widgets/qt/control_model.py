@@ -1,0 +1,142 @@
+"""Which predictor answers, and how fresh its answer is."""
+
+from pathlib import Path
+from typing import Final
+
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QPushButton, QWidget
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.results import Results
+from omnimouse_model.predict.catalogue import predictor_names
+from omnimouse_widgets import palette
+from omnimouse_widgets.qt.form import Form, quiet_label, row_of
+from omnimouse_widgets.qt.redraw import Redraw
+
+PATIENCE_MS: Final = 150
+"""Answers faster than this need no "predicting…": it would only flicker."""
+MEANINGS: Final = {
+    "demo": "the demo transformer",
+    "mean": "each neuron's mean",
+    "last": "each neuron's last visible value",
+    "ridge": "ridge on each neuron's own past",
+    "context-ridge": "ridge on behaviour and visible neurons",
+    "video-ridge": "ridge on motion energy of the video",
+}
+FILE = "file…"
+
+
+class ModelSection(QWidget):
+    """A choice of predictors, and the freshness of what is on screen."""
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self._controller = controller
+        self._is_patient = False
+        self._patience = QTimer(self)
+        self._patience.setSingleShot(True)
+        self._patience.setInterval(PATIENCE_MS)
+        self._patience.timeout.connect(self._out_of_patience)
+        self._build()
+        form = Form(self)
+        form.add("Model", self.model)
+        form.add("Answer", row_of(self.dot, self.words, self.cancel, stretch=1))
+        form.add("", self.error)
+        form.add("", self.again)
+        self.redraw = Redraw(
+            self,
+            [
+                (self._draw_model, [controller.state.events.predictor_name]),
+                (self._draw_freshness, [controller.results.changed]),
+            ],
+        )
+
+    def _build(self) -> None:
+        self.model = QComboBox()
+        self.model.setToolTip("Who predicts: the demo model, a baseline, or a file")
+        self.model.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.model.setMinimumContentsLength(12)
+        for name in predictor_names():
+            self.model.addItem(_model_words(name), name)
+        self.model.addItem("open a checkpoint…", FILE)
+        self.model.activated.connect(self._picked)
+        self.dot = QLabel()
+        self.words = QLabel()
+        self.words.setMinimumWidth(1)
+        self.words.setToolTip("How fresh the prediction on screen is")
+        self.cancel = QPushButton("Stop")
+        self.cancel.setToolTip("Stop what is being predicted")
+        self.cancel.clicked.connect(lambda: self._controller.cancel())
+        self.error = quiet_label()
+        self.error.setStyleSheet(f"color: {palette.TARGET};")
+        self.again = QPushButton("Ask again")
+        self.again.setToolTip("Ask the same question again")
+        self.again.clicked.connect(lambda: self._controller.ask_again())
+
+    # -- what the user does -----------------------------------------------------------
+    def _picked(self, _: int) -> None:
+        name = self.model.currentData()
+        if name != FILE:
+            self._controller.choose_predictor(name)
+            return
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Open a checkpoint", "", "Checkpoints (*.safetensors *.ckpt *.pt)"
+        )
+        if path:
+            self._controller.choose_predictor(Path(path))
+        self._draw_model()
+
+    def _out_of_patience(self) -> None:
+        self._is_patient = False
+        self._draw_freshness()
+
+    # -- from state to screen -----------------------------------------------------
+    def _draw_model(self) -> None:
+        name = self._controller.state.predictor_name
+        at = self.model.findData(name)
+        if at < 0 and name:
+            self.model.insertItem(0, Path(name).name, name)
+            at = 0
+        self.model.setCurrentIndex(at)
+        self.model.setToolTip(f"Who predicts: {MEANINGS.get(name, name or 'nobody')}")
+
+    def _draw_freshness(self) -> None:
+        results = self._controller.results
+        is_waiting = results.asked > results.shown and results.error is None
+        is_waiting = is_waiting and results.freshness in ("running", "stale")
+        if not is_waiting:
+            self._patience.stop()
+            self._is_patient = False
+        elif not self._patience.isActive() and self.cancel.isHidden():
+            self._is_patient = True
+            self._patience.start()
+        is_long = is_waiting and not self._is_patient
+        sign, colour, words = freshness_words(results, is_long=is_long)
+        self.dot.setText(f"<span style='color:{colour}'>{sign}</span>")
+        self.words.setText(words)
+        self.cancel.setVisible(is_long)
+        self.error.setText(results.error or "")
+        self.error.setVisible(results.error is not None)
+        self.again.setVisible(results.error is not None)
+
+
+def freshness_words(results: Results, *, is_long: bool) -> tuple[str, str, str]:
+    """Sign, colour and words; the sign's shape alone tells them apart."""
+    if results.error is not None:
+        return "✕", palette.PROBLEM, "error"
+    if is_long:
+        return "◌", palette.TARGET, "predicting…"
+    if results.freshness == "fresh":
+        took = results.elapsed_ms
+        return "●", palette.GOOD, "fresh" if took is None else f"fresh · {took:.0f} ms"
+    if results.freshness == "stale":
+        return "◐", palette.TARGET, "stale: the question has changed"
+    if results.freshness == "running":
+        return "◌", palette.TARGET, "asked"
+    return "○", "#8B919A", "nothing asked"
+
+
+def _model_words(name: str) -> str:
+    return f"{name} – {MEANINGS[name]}" if name in MEANINGS else name

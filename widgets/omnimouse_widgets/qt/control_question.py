@@ -1,0 +1,112 @@
+"""What is asked: a preset, then the modalities; the raster and the field do the rest."""
+
+from typing import cast
+
+import numpy as np
+from qtpy.QtWidgets import QComboBox, QWidget
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.presets import preset_named
+from omnimouse_model.masks import N_FRAMES, BehaviorMode
+from omnimouse_widgets import palette
+from omnimouse_widgets.qt.form import Form, quiet_label
+from omnimouse_widgets.qt.redraw import Redraw
+from omnimouse_widgets.qt.segmented import Choice, Segmented
+
+HALF = N_FRAMES // 2
+SPANS = {
+    "all": slice(0, N_FRAMES),
+    "none": slice(0, 0),
+    "first": slice(0, HALF),
+    "last": slice(HALF, N_FRAMES),
+}
+VIDEO = (
+    Choice("all", "all", "The model sees every frame"),
+    Choice("none", "none", "The model sees no frame"),
+    Choice("first", "1st half", "The model sees the first second"),
+    Choice("last", "2nd half", "The model sees the last second"),
+)
+BEHAVIOR = (
+    Choice("visible", "visible", "Running and pupil are given", palette.VISIBLE),
+    Choice("target", "target", "Running and pupil are to be decoded", palette.TARGET),
+    Choice("hidden", "hidden", "Neither given nor asked", palette.HIDDEN),
+)
+BY_HAND = "made by hand"
+
+
+class QuestionSection(QWidget):
+    """Presets, video and behaviour."""
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self._controller = controller
+        self.preset = QComboBox()
+        self.preset.setToolTip("A ready-made question; painting makes it your own")
+        for name, label in controller.presets:
+            self.preset.addItem(label, name)
+        self.preset.setPlaceholderText(BY_HAND)
+        self.preset.setMinimumContentsLength(12)
+        self.preset.activated.connect(self._preset_picked)
+        self.meaning = quiet_label()
+        self.video = Segmented(VIDEO, "Video")
+        self.video.picked.connect(lambda name: controller.set_frames(SPANS[name]))
+        self.behavior = Segmented(BEHAVIOR, "Behaviour")
+        self.behavior.picked.connect(
+            lambda mode: controller.set_behavior(cast(BehaviorMode, mode))
+        )
+        form = Form(self)
+        form.add("Preset", self.preset)
+        form.add("", self.meaning)
+        form.add("Video", self.video)
+        form.add("Behaviour", self.behavior)
+        events = controller.state.events
+        self.redraw = Redraw(
+            self,
+            [
+                (self._draw_preset, [events.preset, events.mask, events.session]),
+                (self._draw_modalities, [events.mask, events.session]),
+            ],
+        )
+
+    def _preset_picked(self, _: int) -> None:
+        if self._controller.state.session is not None:
+            self._controller.apply_preset(self.preset.currentData())
+        self._draw_preset()
+
+    # -- from state to screen -----------------------------------------------------
+    def _draw_preset(self) -> None:
+        state = self._controller.state
+        name = state.preset if state.mask is not None else ""
+        self.preset.setCurrentIndex(self.preset.findData(name) if name else -1)
+        self.meaning.setText(self.meaning_words())
+
+    def meaning_words(self) -> str:
+        """What the preset means, and how it was adapted to a small population."""
+        state = self._controller.state
+        if state.mask is None:
+            return ""
+        if not state.preset:
+            return "Your own question, painted by hand."
+        words = [preset_named(state.preset).explanation]
+        if state.mask.note:
+            words.append(f"Adapted: {state.mask.note}")
+        return " ".join(words)
+
+    def _draw_modalities(self) -> None:
+        mask = self._controller.state.mask
+        for control in (self.preset, self.video, self.behavior):
+            control.setEnabled(mask is not None)
+        if mask is None:
+            return
+        self.video.show_value(video_name(mask.frames))
+        self.behavior.show_value(mask.behavior)
+
+
+def video_name(frames: np.ndarray) -> str:
+    """Which of the choices these frames are; "" for none of them."""
+    for name, span in SPANS.items():
+        wanted = np.zeros(N_FRAMES, bool)
+        wanted[span] = True
+        if np.array_equal(frames, wanted):
+            return name
+    return ""

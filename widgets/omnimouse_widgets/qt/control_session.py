@@ -1,0 +1,85 @@
+"""Which recording is open, what it holds, and what is odd about it."""
+
+from pathlib import Path
+
+from qtpy.QtWidgets import QFileDialog, QPushButton, QToolButton, QWidget
+
+from omnimouse_model.data.session import Note, Session
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets import palette
+from omnimouse_widgets.qt.form import ElidedLabel, Form, quiet_label, row_of
+from omnimouse_widgets.qt.redraw import Redraw
+
+
+class SessionSection(QWidget):
+    """Name, facts, notes, and a button that opens another recording."""
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self._controller = controller
+        self.name = ElidedLabel()
+        self.name.setStyleSheet("font-weight: 600;")
+        self.open = QPushButton("Open…")
+        self.open.setToolTip("Open a session folder (or drop one on the canvas)")
+        self.open.clicked.connect(lambda: self._choose())
+        self.facts = quiet_label()
+        self.notes_button = QToolButton()
+        self.notes_button.setCheckable(True)
+        self.notes_button.setToolTip("What is missing, odd or assumed in this session")
+        self.notes_button.setStyleSheet("QToolButton { border: none; padding: 0px; }")
+        self.notes_button.toggled.connect(lambda _: self._draw())
+        self.notes = quiet_label()
+        self.problem = quiet_label()
+        self.problem.setStyleSheet(f"color: {palette.TARGET};")
+        self.problem.hide()
+        form = Form(self)
+        form.add("", row_of(self.name, self.open, stretch=0))
+        for widget in (self.facts, self.notes_button, self.notes, self.problem):
+            form.add("", widget)
+        self.redraw = Redraw(self, [(self._draw, [controller.state.events.session])])
+
+    # -- what the user does -----------------------------------------------------------
+    def _choose(self) -> None:
+        session = self._controller.state.session
+        start = str(session.path.parent) if session is not None else ""
+        folder = QFileDialog.getExistingDirectory(self, "Open a session", start)
+        if folder:
+            self.open_folder(folder)
+
+    def open_folder(self, folder: str | Path) -> None:
+        """Open a recording; what is wrong with it is said here, in place."""
+        try:
+            self._controller.open_session(folder)
+        except (OSError, ValueError) as error:
+            self.problem.setText(f"✕ Not opened: {error}")
+            self.problem.show()
+            return
+        self.problem.hide()
+
+    # -- from state to screen -----------------------------------------------------
+    def _draw(self) -> None:
+        session = self._controller.state.session
+        self.name.setText("No session" if session is None else session.id)
+        self.name.setToolTip("" if session is None else str(session.path))
+        self.facts.setText(
+            "Open a session folder to begin." if session is None else facts_of(session)
+        )
+        notes = () if session is None else (*session.warnings, *session.assumptions)
+        self.notes_button.setVisible(bool(notes))
+        self.notes_button.setText(_notes_title(notes, self.notes_button.isChecked()))
+        self.notes.setVisible(bool(notes) and self.notes_button.isChecked())
+        self.notes.setText("\n".join(f"• {note.message}" for note in notes))
+
+
+def facts_of(session: Session) -> str:
+    """Such as `1,000 neurons · 12.0 min · video · 5 behaviour channels`."""
+    words = [f"{session.n_neurons:,} neurons", f"{session.duration_s / 60:.1f} min"]
+    words.append("video" if session.stimulus is not None else "no video")
+    channels = len(session.behavior_names)
+    words.append(f"{channels} behaviour channels" if channels else "no behaviour")
+    return " · ".join(words)
+
+
+def _notes_title(notes: tuple[Note, ...], is_open: bool) -> str:
+    word = "note" if len(notes) == 1 else "notes"
+    return f"{'▾' if is_open else '▸'} ⚠ {len(notes)} {word} about this session"

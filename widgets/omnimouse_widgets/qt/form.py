@@ -1,0 +1,133 @@
+"""Sections and label columns of the control panel, so that everything lines up."""
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QFontMetrics, QPaintEvent, QPainter
+from qtpy.QtWidgets import (
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLayout,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+LABEL_WIDTH = 66
+QUIET = "color: rgba(160, 166, 176, 255);"
+
+
+class Form(QGridLayout):
+    """Rows of a label and its control; labels share one width in every form."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setContentsMargins(0, 0, 0, 0)
+        self.setHorizontalSpacing(8)
+        self.setVerticalSpacing(5)
+        self.setColumnMinimumWidth(0, LABEL_WIDTH)
+        self.setColumnStretch(1, 1)
+
+    def add(self, words: str, control: QWidget | QLayout) -> None:
+        """One row; without words the control has it all."""
+        row = self.rowCount()
+        if words:
+            label = QLabel(words)
+            label.setStyleSheet(QUIET)
+            top = Qt.AlignmentFlag.AlignTop if _is_tall(control) else None
+            middle = Qt.AlignmentFlag.AlignVCenter
+            self.addWidget(label, row, 0, top or middle)
+            if isinstance(control, QWidget) and not control.accessibleName():
+                control.setAccessibleName(words)
+        place = (row, 1, 1, 1) if words else (row, 0, 1, 2)
+        if isinstance(control, QLayout):
+            self.addLayout(control, *place)
+        else:
+            self.addWidget(control, *place)
+
+
+def _is_tall(control: QWidget | QLayout) -> bool:
+    return isinstance(control, QLabel) and control.wordWrap()
+
+
+class Section(QFrame):
+    """A titled part of the panel; closable ones open and close by their title."""
+
+    def __init__(
+        self, title: str, content: QWidget, *, is_open: bool | None = None
+    ) -> None:
+        super().__init__()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(5)
+        self.title = QToolButton()
+        self.title.setText(title)
+        self.title.setStyleSheet(
+            "QToolButton { border: none; font-weight: 600; padding: 0px; "
+            "background: transparent; text-align: left; }"
+        )
+        self.title.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        row.addWidget(self.title)
+        row.addWidget(_rule(), 1)
+        column.addLayout(row)
+        column.addWidget(content)
+        self.content = content
+        if is_open is None:
+            self.title.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        else:
+            self.title.setCheckable(True)
+            self.title.setToolTip("Open or close")
+            self.title.toggled.connect(self._set_open)
+            self.title.setChecked(is_open)
+            self._set_open(is_open)
+
+    def _set_open(self, is_open: bool) -> None:
+        arrow = Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow
+        self.title.setArrowType(arrow)
+        self.content.setVisible(is_open)
+
+
+class ElidedLabel(QLabel):
+    """One line that ends in … where it does not fit; the tooltip has it whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+
+    def paintEvent(self, _: QPaintEvent | None) -> None:
+        """Draw what fits."""
+        painter = QPainter(self)
+        words = QFontMetrics(self.font()).elidedText(
+            self.text(), Qt.TextElideMode.ElideRight, self.width()
+        )
+        painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignVCenter), words)
+        painter.end()
+
+
+def quiet_label() -> QLabel:
+    """Words that explain: wrapped, grey, no wider than the panel."""
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setStyleSheet(QUIET)
+    label.setMinimumWidth(1)
+    return label
+
+
+def row_of(*widgets: QWidget, stretch: int = -1) -> QHBoxLayout:
+    """Widgets side by side; the one at `stretch` takes the room."""
+    row = QHBoxLayout()
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(6)
+    for number, widget in enumerate(widgets):
+        row.addWidget(widget, 1 if number == stretch else 0)
+    return row
+
+
+def _rule() -> QFrame:
+    rule = QFrame()
+    rule.setFixedHeight(1)
+    rule.setStyleSheet("background: rgba(128, 134, 145, 90);")
+    return rule
