@@ -97,7 +97,7 @@ class MouseSpec:
 
 
 _LONG = HeldOut(validation=15, final_test_1=18, oracle_clips=1, oracle_repeats=10)
-_SHORT = HeldOut(validation=5, final_test_1=18, oracle_clips=1, oracle_repeats=8)
+_SHORT = HeldOut(validation=5, final_test_1=19, oracle_clips=1, oracle_repeats=8)
 
 DEMO_TRAINING = MouseSpec("demo", "90000-1-1", 90000, 910001, 1000, 45.0, _LONG)
 """The shown mouse as the demo model was trained on it."""
