@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from psygnal import Signal
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session

@@ -27,14 +27,8 @@ def _naive(name: str) -> Builder:
     return build
 
 
-BUILDERS: dict[str, Builder] = {
-    "demo": _demo,
-    "mean": _naive("mean"),
-    "last": _naive("last"),
-    "ridge": _naive("ridge"),
-    "context-ridge": _naive("context-ridge"),
-    "video-ridge": _naive("video-ridge"),
-}
+NAIVE = ("mean", "last", "ridge", "context-ridge", "video-ridge")
+BUILDERS: dict[str, Builder] = {"demo": _demo} | {n: _naive(n) for n in NAIVE}
 
 
 def predictor_names() -> tuple[str, ...]:
