@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from psygnal import Signal
+from psygnal import Signal
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
