@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from psygnal import Signal
-from psygnal import Signal
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
