@@ -1,0 +1,340 @@
+"""Strategies x sessions x predictors: single-trial correlations on held-out windows.
+
+Every predictor is scored on the same windows, samples and neurons. Windows are read
+once, in small chunks, and answered by every predictor in turn, so memory is bounded
+by the chunk and not by the session.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from omnimouse_model.analysis.conditions import Condition, conditions
+from omnimouse_model.analysis.scores import BehaviorScore, Score, Scores
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.windows import Window
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.masks import N_SAMPLES, Mask, asked_cells
+from omnimouse_model.metrics import (
+    StreamingCorrelation,
+    bootstrap_interval,
+    session_score,
+)
+from omnimouse_model.predict.predictor import Prediction, Predictor
+from omnimouse_model.simulate import Truth, has_truth, open_truth
+
+CHUNK = 32
+Progress = Callable[[int, int, str], None]
+"""Called with (done, total, what) in windows x conditions x predictors."""
+
+
+class Cancelled(RuntimeError):
+    """The evaluation was asked to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRule:
+    """How the windows of a tier are laid, as the official evaluation does."""
+
+    stride: int
+    include_blanks: bool
+
+    @classmethod
+    def of(cls, tier: str) -> "WindowRule":
+        """Test tiers: every second once, with blanks; validation: every 2 s."""
+        if tier == "validation":
+            return cls(60, False)
+        return cls(30, "test" in tier)
+
+
+def evaluate(
+    predictor: Predictor | Sequence[Predictor],
+    sessions: Session | Sequence[Session],
+    strategies: Sequence[str | Condition],
+    *,
+    tier: str = "test",
+    neurons: np.ndarray | None = None,
+    max_windows: int | None = None,
+    progress: Progress = lambda done, total, what: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Scores:
+    """Score predictors on held-out windows.
+
+    Parameters
+    ----------
+    predictor
+        One or several; all are scored on the same windows, samples and neurons. What
+        one refuses becomes a score without a value that says why.
+    strategies
+        Names, or conditions of your own.
+    tier
+        "test" is every test tier a session has.
+    neurons
+        Score only these of the asked neurons.
+    max_windows
+        Take at most this many windows of a session, spread over it.
+
+    Raises
+    ------
+    ValueError
+        Where a session has no window of the tier.
+    Cancelled
+        Once `cancelled()` is true.
+    """
+    predictors = list(predictor) if isinstance(predictor, Sequence) else [predictor]
+    recordings = [sessions] if isinstance(sessions, Session) else list(sessions)
+    asked = conditions(strategies)
+    total = sum(len(scored_starts(s, tier, max_windows)) for s in recordings)
+    run = _Run(total * len(asked) * len(predictors), progress, cancelled)
+    scores: list[Score] = []
+    behavior: list[BehaviorScore] = []
+    for session in recordings:
+        run.say(f"{session.id}: preparing")
+        starts = scored_starts(session, tier, max_windows)
+        found = _evaluate_session(session, starts, predictors, asked, neurons, run)
+        for job in found:
+            scores += job.scores()
+            behavior += job.behavior_scores()
+    return Scores(tuple(scores), tuple(behavior), tier)
+
+
+def scored_starts(
+    session: Session, tier: str = "test", max_windows: int | None = None
+) -> np.ndarray:
+    """Starts (n,) of the windows a tier is scored on, seconds on the session clock."""
+    rule = WindowRule.of(tier)
+    starts = session.window_starts(tier, rule.stride, rule.include_blanks)
+    if not len(starts):
+        raise ValueError(
+            f"Session {session.id!r} has no window of tier {tier!r}; "
+            f"its tiers are {', '.join(session.tiers()) or 'none'}."
+        )
+    if max_windows is None or len(starts) <= max_windows:
+        return starts
+    spread = np.linspace(0, len(starts) - 1, max_windows).round().astype(int)
+    return np.asarray(starts[spread])
+
+
+@dataclass(slots=True)
+class _Run:
+    """Progress and cancelling of one evaluation."""
+
+    total: int
+    progress: Progress
+    cancelled: Callable[[], bool]
+    done: int = 0
+
+    def say(self, what: str) -> None:
+        if self.cancelled():
+            raise Cancelled("The evaluation was cancelled.")
+        self.progress(self.done, self.total, what)
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """One condition of one session under one predictor (or under the truth)."""
+
+    session: Session
+    condition: Condition
+    mask: Mask
+    cells: np.ndarray  # bool (60, P): what is scored
+    name: str
+    predictor: Predictor | None
+    neurons: np.ndarray = field(init=False)
+    responses: StreamingCorrelation = field(init=False)
+    behavior: StreamingCorrelation | None = None
+    n_windows: int = 0
+    refusal: str = ""
+    ceiling: "_Job | None" = None
+
+    def __post_init__(self) -> None:
+        self.neurons = np.flatnonzero(self.cells.any(axis=0))
+        self.responses = StreamingCorrelation(N_SAMPLES, len(self.neurons))
+
+    @property
+    def asks_something(self) -> bool:
+        return bool(len(self.neurons)) or self.mask.behavior == "target"
+
+    def add(self, window: Window, rates: np.ndarray, columns: np.ndarray) -> None:
+        """Count a window's predicted rates (60, n) of `columns` of `neurons`."""
+        neurons = self.neurons[columns]
+        counted = self.cells[:, neurons] & window.valid["responses"][:, None]
+        truth = window.responses[:, neurons]
+        self.responses.update(rates, truth, counted, columns)
+
+    def add_behavior(self, window: Window, decoded: np.ndarray | None) -> None:
+        """Count decoded behaviour where the session has the same channels."""
+        truth = window.behavior
+        if decoded is None or decoded.shape != truth.shape:
+            return
+        if self.behavior is None:
+            self.behavior = StreamingCorrelation(*truth.shape)
+        counted = np.broadcast_to(window.valid["behavior"][:, None], truth.shape)
+        self.behavior.update(decoded, truth, counted)
+
+    def per_neuron(self) -> tuple[np.ndarray, np.ndarray]:
+        """Correlation and number of scored samples of every scored neuron."""
+        found = self.responses.moments()
+        return found.pearson(), found.count
+
+    def scores(self) -> list[Score]:
+        """The response score; none where only behaviour is asked."""
+        if not len(self.neurons):
+            return []
+        values, counts = self.per_neuron()
+        nothing = np.full(len(values), np.nan)
+        value = session_score(values, counts)
+        low, high = bootstrap_interval(values, counts)
+        score = Score(
+            session=self.session.id,
+            strategy=self.condition.name,
+            predictor=self.name,
+            value=value,
+            ci_low=low,
+            ci_high=high,
+            ceiling=_mean_ceiling(self.ceiling),
+            n_windows=self.n_windows,
+            neurons=self.neurons,
+            per_neuron=values,
+            refusal=self.refusal,
+            note=self.mask.note,
+        )
+        if not self.refusal:
+            return [score]
+        refused = float("nan")
+        return [
+            replace(
+                score,
+                value=refused,
+                ci_low=refused,
+                ci_high=refused,
+                per_neuron=nothing,
+            )
+        ]
+
+    def behavior_scores(self) -> list[BehaviorScore]:
+        """One score per decoded channel."""
+        if self.behavior is None or self.refusal:
+            return []
+        values = self.behavior.pearson()
+        return [
+            BehaviorScore(
+                self.session.id,
+                self.condition.name,
+                self.name,
+                channel,
+                float(value),
+                self.n_windows,
+            )
+            for channel, value in zip(self.session.behavior_names, values, strict=True)
+        ]
+
+
+def _mean_ceiling(job: _Job | None) -> float:
+    return float("nan") if job is None else session_score(*job.per_neuron())
+
+
+def _evaluate_session(
+    session: Session,
+    starts: np.ndarray,
+    predictors: Sequence[Predictor],
+    asked: Sequence[Condition],
+    neurons: np.ndarray | None,
+    run: _Run,
+) -> list[_Job]:
+    refusals = {id(p): _prepared(p, session, run) for p in predictors}
+    truth = open_truth(session.path) if has_truth(session.path) else None
+    jobs: list[_Job] = []
+    for condition in asked:
+        mask = condition.mask(session)
+        cells = _scored_cells(mask, condition, session, neurons)
+        ceiling = None
+        if truth is not None:
+            ceiling = _Job(session, condition, mask, cells, "ceiling", None)
+        for predictor in predictors:
+            name = predictor.predictor_id
+            job = _Job(session, condition, mask, cells, name, predictor)
+            job.ceiling, job.refusal = ceiling, refusals[id(predictor)]
+            jobs.append(job)
+    for windows in _chunks(session, starts):
+        for job in jobs:
+            run.say(f"{session.id}: {job.condition.name}, {job.name}")
+            _answer(job, windows, run.cancelled)
+            run.done += len(windows)
+        for ceiling in {id(j.ceiling): j.ceiling for j in jobs}.values():
+            if ceiling is not None and truth is not None:
+                _add_truth(ceiling, windows, truth)
+    return jobs
+
+
+def _prepared(predictor: Predictor, session: Session, run: _Run) -> str:
+    """Prepare a predictor; the reason where it cannot serve the session."""
+    run.say(f"{session.id}: preparing {predictor.predictor_id}")
+    try:
+        predictor.prepare(session)
+    except UnsupportedRequestError as error:
+        return str(error)
+    return ""
+
+
+def _scored_cells(
+    mask: Mask, condition: Condition, session: Session, neurons: np.ndarray | None
+) -> np.ndarray:
+    """bool (60, P): asked, and of a neuron that is to be scored."""
+    cells = asked_cells(mask)
+    chosen = [neurons] if neurons is not None else []
+    if condition.neurons is not None:
+        chosen.append(condition.neurons(session))
+    for some in chosen:
+        kept = np.zeros(mask.n_neurons, bool)
+        kept[some] = True
+        cells = cells & kept
+    return cells
+
+
+def _chunks(session: Session, starts: np.ndarray) -> Iterator[list[Window]]:
+    for first in range(0, len(starts), CHUNK):
+        yield [session.window(float(s)) for s in starts[first : first + CHUNK]]
+
+
+def _answer(job: _Job, windows: list[Window], cancelled: Callable[[], bool]) -> None:
+    """Ask a job's predictor about some windows, and count its answers."""
+    if job.refusal or job.predictor is None or not job.asks_something:
+        return
+    requests = ((window, job.mask, job.neurons) for window in windows)
+    answers = job.predictor.predict_many(requests, cancelled)
+    count = 0
+    try:
+        for window, prediction in zip(windows, answers, strict=False):
+            _count(job, window, prediction)
+            count += 1
+    except UnsupportedRequestError as error:
+        job.refusal = str(error)
+        return
+    if count < len(windows):
+        raise Cancelled("The evaluation was cancelled.")
+    job.n_windows += count
+
+
+def _count(job: _Job, window: Window, prediction: Prediction) -> None:
+    if len(job.neurons):
+        columns = np.searchsorted(job.neurons, prediction.neurons)
+        job.add(window, prediction.responses, columns)
+    if job.mask.behavior == "target":
+        job.add_behavior(window, prediction.behavior)
+
+
+def _add_truth(job: _Job, windows: list[Window], truth: Truth) -> None:
+    """Count the expected responses: given the latents where responses are visible."""
+    if not len(job.neurons):
+        return
+    expected = truth.full if job.mask.visible.any() else truth.drive
+    scale = job.session.response_scale[job.neurons]
+    columns = np.arange(len(job.neurons))
+    for window in windows:
+        rows = job.session.responses.index(window.times("responses"))
+        rows = rows[:, job.neurons] if rows.ndim == 2 else rows[:, None]
+        rates = expected[rows, job.neurons] / scale
+        job.add(window, np.nan_to_num(rates), columns)
+        job.n_windows += 1

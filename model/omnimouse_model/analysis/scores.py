@@ -1,0 +1,130 @@
+"""What an evaluation found, as values: rows per session, condition and predictor."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from omnimouse_model.metrics import overall_score
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Single-trial correlation of one predictor in one condition of one session.
+
+    Attributes
+    ----------
+    value
+        Mean over neurons, weighted by their scored samples; NaN where refused.
+    ci_low, ci_high
+        95 % interval of the mean, resampling neurons.
+    ceiling
+        What the expected response given everything relevant reaches on the same
+        samples: known for simulated sessions, else NaN.
+    neurons, per_neuron
+        The scored neurons, and the correlation of each (NaN: constant).
+    refusal
+        Why there is no value, "" where there is one.
+    note
+        How the strategy was adapted to a small population.
+    """
+
+    session: str
+    strategy: str
+    predictor: str
+    value: float
+    ci_low: float
+    ci_high: float
+    ceiling: float
+    n_windows: int
+    neurons: np.ndarray = field(repr=False)
+    per_neuron: np.ndarray = field(repr=False)
+    refusal: str = ""
+    note: str = ""
+
+    @property
+    def n_neurons(self) -> int:
+        """How many neurons were scored."""
+        return len(self.neurons)
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviorScore:
+    """Correlation of one decoded channel over all samples of a session."""
+
+    session: str
+    strategy: str
+    predictor: str
+    channel: str
+    value: float
+    n_windows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Everything an evaluation found."""
+
+    scores: tuple[Score, ...]
+    behavior: tuple[BehaviorScore, ...]
+    tier: str
+
+    def find(self, strategy: str, predictor: str, session: str | None = None) -> Score:
+        """Return the one score of a condition and a predictor."""
+        for score in self.scores:
+            if (score.strategy, score.predictor) == (strategy, predictor) and (
+                session in (None, score.session)
+            ):
+                return score
+        raise KeyError(f"No score of {predictor!r} in {strategy!r}.")
+
+    def overall(self, strategy: str, predictor: str) -> float:
+        """Mean over sessions weighted by their neurons; NaN where one refused."""
+        found = [
+            score
+            for score in self.scores
+            if (score.strategy, score.predictor) == (strategy, predictor)
+        ]
+        if not found:
+            raise KeyError(f"No score of {predictor!r} in {strategy!r}.")
+        values = np.array([score.value for score in found])
+        return overall_score(values, np.array([s.n_neurons for s in found]))
+
+    def rows(self) -> list[dict[str, object]]:
+        """Rows of `--json`: `score` and `behavior`, None where there is no value."""
+        rows: list[dict[str, object]] = [
+            {
+                "name": "score",
+                "value": _number(score.value),
+                "unit": "single-trial correlation",
+                "predictor": score.predictor,
+                "strategy": score.strategy,
+                "session": score.session,
+                "tier": self.tier,
+                "n_neurons": score.n_neurons,
+                "n_windows": score.n_windows,
+                "ci_low": _number(score.ci_low),
+                "ci_high": _number(score.ci_high),
+                "ceiling": _number(score.ceiling),
+                "refusal": score.refusal,
+                "note": score.note,
+            }
+            for score in self.scores
+        ]
+        rows += [
+            {
+                "name": "behavior",
+                "value": _number(score.value),
+                "unit": "correlation",
+                "predictor": score.predictor,
+                "strategy": score.strategy,
+                "session": score.session,
+                "tier": self.tier,
+                "channel": score.channel,
+                "n_windows": score.n_windows,
+            }
+            for score in self.behavior
+        ]
+        return rows
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

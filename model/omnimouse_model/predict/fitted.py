@@ -1,0 +1,86 @@
+"""Fit a naive predictor to a session once, and keep the fit on disk.
+
+A fit is a dict of arrays. It lies in the user's cache under the fingerprint of the
+session, is written atomically and read without pickle; a broken file is refitted.
+"""
+
+import logging
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.windows import Window
+from omnimouse_model.demo import cache_dir
+from omnimouse_model.errors import UnsupportedRequestError
+
+Fit = dict[str, np.ndarray]
+VERSION = 1
+"""Raised when what a fit holds, or how it is made, changes."""
+MAX_STORED_BYTES = 400_000_000
+BLOCK = 10
+"""Windows of one fold that follow each other: folds must not be neighbours in time."""
+
+_log = logging.getLogger(__name__)
+
+
+def load_or_fit(session: Session, name: str, fit: Callable[[Session], Fit]) -> Fit:
+    """Return the stored fit of `session`, or make and store it."""
+    path = cache_dir() / "naive" / f"{session.fingerprint}-{name}-v{VERSION}.npz"
+    stored = _read(path)
+    if stored is not None:
+        return stored
+    made = fit(session)
+    if sum(array.nbytes for array in made.values()) <= MAX_STORED_BYTES:
+        _write(path, made)
+    return made
+
+
+def _read(path: Path) -> Fit | None:
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        _log.warning("Refitting: the stored fit %s is broken (%s).", path, error)
+        return None
+
+
+def _write(path: Path, fit: Fit) -> None:
+    """Write beside and rename; a cache that cannot be written is only slower."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    except OSError as error:
+        _log.warning("The fit is not kept: %s.", error)
+        return
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **fit)  # type: ignore[arg-type]  # numpy's kwds stub
+        Path(temporary).replace(path)
+    except OSError as error:
+        _log.warning("The fit is not kept: %s.", error)
+        Path(temporary).unlink(missing_ok=True)
+
+
+def training_windows(
+    session: Session, *, stride: int, most: int
+) -> Iterator[tuple[int, Window]]:
+    """(fold, window) over the train tier: fold 0 to fit, 1 to choose the penalty.
+
+    At most `most` windows, spread over the session; every fifth block is fold 1.
+    """
+    starts = session.window_starts(tier="train", stride=stride)
+    if not len(starts):
+        raise UnsupportedRequestError(
+            f"Session {session.id!r} has no window of tier 'train' to fit a naive "
+            f"predictor on; its tiers are {', '.join(session.tiers()) or 'none'}."
+        )
+    every = -(-len(starts) // most)
+    for number, start in enumerate(starts[::every]):
+        yield int(number // BLOCK % 5 == 4), session.window(float(start))

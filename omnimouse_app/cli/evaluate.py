@@ -1,0 +1,213 @@
+"""`omnimouse evaluate`: scores on held-out windows, beside baselines and ceilings."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from omnimouse_app.cli.output import emit, table
+
+if TYPE_CHECKING:
+    from omnimouse_model.analysis.scores import Score, Scores
+    from omnimouse_model.data.session import Session
+    from omnimouse_model.predict.predictor import Predictor
+
+BASELINES = ("mean", "last", "ridge", "context-ridge", "video-ridge")
+
+
+@click.command("evaluate")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    default=("demo",),
+    show_default="demo",
+    help="Predictor to score: a name, a checkpoint file or folder. May be repeated.",
+)
+@click.option(
+    "--session",
+    "sessions",
+    multiple=True,
+    default=("demo",),
+    show_default="demo",
+    help="'demo', 'unseen' or a session's folder. May be repeated.",
+)
+@click.option(
+    "--strategy",
+    "strategies",
+    multiple=True,
+    help="A strategy such as test/video_behavior. May be repeated.",
+)
+@click.option(
+    "--demo-table",
+    is_flag=True,
+    help="The conditions of the demo table; so it is where no strategy is named.",
+)
+@click.option(
+    "--baselines/--no-baselines", default=True, help="Score naive predictors beside."
+)
+@click.option("--tier", default="test", show_default=True, help="Which held-out tier.")
+@click.option(
+    "--max-windows",
+    type=click.IntRange(min=1),
+    help="At most this many windows of a session, spread over it.",
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    help="Where the model computes.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
+def command(
+    models: tuple[str, ...],
+    sessions: tuple[str, ...],
+    strategies: tuple[str, ...],
+    demo_table: bool,
+    baselines: bool,
+    tier: str,
+    max_windows: int | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Score a predictor on held-out windows, beside naive predictors and ceilings.
+
+    A score is the single-trial correlation per neuron over all windows, averaged over
+    neurons, with a 95 % interval from resampling neurons. What a predictor cannot
+    serve is shown as "–".
+    """
+    from omnimouse_model.analysis.conditions import DEMO, conditions
+    from omnimouse_model.analysis.evaluate import evaluate
+
+    progress = Progress()
+    recordings = [_session(name, progress) for name in sessions]
+    asked = conditions(strategies)
+    if demo_table or not asked:
+        asked = (*DEMO, *asked)
+    found = evaluate(
+        _predictors([*models, *(BASELINES if baselines else ())], device),
+        recordings,
+        asked,
+        tier=tier,
+        max_windows=max_windows,
+        progress=progress,
+    )
+    progress.finish()
+    if as_json:
+        emit(found.rows(), as_json=True)
+    else:
+        click.echo("\n\n".join(_report(found, [s.id for s in recordings])))
+
+
+def _session(name: str, progress: "Progress") -> "Session":
+    from omnimouse_model.data.open import open_session
+
+    if name in ("demo", "unseen"):
+        from omnimouse_model import demo
+
+        progress.say(f"making the {name} session")
+        make = demo.demo_session if name == "demo" else demo.unseen_session
+        return open_session(make())
+    return open_session(name)
+
+
+def _predictors(names: Sequence[str], device: str) -> "list[Predictor]":
+    from omnimouse_model.predict.catalogue import load_predictor
+
+    return [load_predictor(name, device=device) for name in dict.fromkeys(names)]
+
+
+class Progress:
+    """Progress on standard error: one line on a terminal, a few lines elsewhere."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._shown = -float("inf")
+        self._width = 0
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Show how far it is, at most ten times a second (a minute off a terminal)."""
+        if self._clock() - self._shown >= (0.1 if sys.stderr.isatty() else 6.0):
+            self.say(f"{100 * done // max(total, 1):3d} %  {what}")
+
+    def say(self, text: str) -> None:
+        """Show a line at once."""
+        self._shown = self._clock()
+        if sys.stderr.isatty():
+            click.echo("\r" + text.ljust(self._width), err=True, nl=False)
+            self._width = len(text)
+        else:
+            click.echo(text, err=True)
+
+    def finish(self) -> None:
+        """Clear the line."""
+        if self._width:
+            click.echo("\r" + " " * self._width + "\r", err=True, nl=False)
+
+
+# -- for people -----------------------------------------------------------------
+def _report(found: "Scores", sessions: Sequence[str]) -> list[str]:
+    """Blocks of text: a table of responses and one of behaviour per session."""
+    blocks = []
+    for session in sessions:
+        scores = [score for score in found.scores if score.session == session]
+        lines = [f"Session {session}, tier {found.tier}: single-trial correlation"]
+        if scores:
+            lines.append(table(_response_rows(scores)))
+        blocks.append("\n".join([*lines, *_notes(scores)]))
+        decoded = _behavior_rows(found, session)
+        if decoded:
+            blocks.append(f"Session {session}: decoded behaviour\n{table(decoded)}")
+    return blocks
+
+
+def _response_rows(scores: "Sequence[Score]") -> list[dict[str, object]]:
+    """One line per condition: the first predictor in full, the others beside it."""
+    rows = []
+    for strategy in dict.fromkeys(score.strategy for score in scores):
+        first, *others = [score for score in scores if score.strategy == strategy]
+        row: dict[str, object] = {
+            "condition": strategy,
+            "neurons": first.n_neurons,
+            "windows": max(score.n_windows for score in (first, *others)),
+            first.predictor: _shown(first.value),
+            "95 %": _interval(first),
+            "ceiling": _shown(first.ceiling),
+            "share": _share(first),
+        }
+        rows.append(row | {score.predictor: _shown(score.value) for score in others})
+    return rows
+
+
+def _behavior_rows(found: "Scores", session: str) -> list[dict[str, object]]:
+    rows: dict[tuple[str, str], dict[str, object]] = {}
+    for score in found.behavior:
+        if score.session == session:
+            key = (score.strategy, score.predictor)
+            row = rows.setdefault(key, {"condition": key[0], "predictor": key[1]})
+            row[score.channel] = _shown(score.value)
+    return list(rows.values())
+
+
+def _notes(scores: "Sequence[Score]") -> list[str]:
+    notes = {f"{score.strategy}: {score.note}" for score in scores if score.note}
+    refused = {f"–: {score.refusal}" for score in scores if score.refusal}
+    return ["", *sorted(notes), *sorted(refused)] if notes or refused else []
+
+
+def _shown(value: float) -> str:
+    return "–" if value != value else f"{value:.3f}"
+
+
+def _interval(score: "Score") -> str:
+    if score.ci_low != score.ci_low:
+        return "–"
+    return f"{score.ci_low:.3f} to {score.ci_high:.3f}"
+
+
+def _share(score: "Score") -> str:
+    share = score.value / score.ceiling
+    return "–" if share != share else f"{100 * share:.0f} %"
