@@ -146,7 +146,7 @@ def _window_value(
     tiers, stride, blanks = _plan(parts[2])
     starts = session.window_indices(tiers, stride, blanks)
     if parts[3] == "starts":
-        return session.start_grid[starts]
+        return np.asarray(session.start_grid[starts])
     if parts[3] == "range":
         common = session.common_interval()
         return np.array([common.start, common.stop])
@@ -178,7 +178,7 @@ def _array(window: Window, name: str) -> np.ndarray:
     if name.startswith("screen"):
         return _film(window, name)
     values, valid = window.stream(name)
-    return values[valid]
+    return np.asarray(values[valid])
 
 
 def _film(window: Window, name: str) -> np.ndarray:

@@ -20,6 +20,7 @@ WINDOW_S = 2.0
 EDGE_MARGIN_S = 0.5
 FRAME_TOLERANCE_S = 1e-4
 NAN_MARGIN_S = 0.05
+_COUNT = np.arange(1024, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,9 @@ def frame_slot(times: np.ndarray, slot_times: np.ndarray) -> np.ndarray:
 
 def window_times(start: float, rate_hz: float, count: int) -> np.ndarray:
     """Sample times of a window that begins at `start`, float64 (count,)."""
-    return np.linspace(start, start + count / rate_hz, count, endpoint=False)
+    # What linspace(start, start + count / rate, count, endpoint=False) computes.
+    step = ((start + count / rate_hz) - start) / count
+    return _COUNT[:count] * step + start
 
 
 def common_interval(intervals: list[Interval]) -> Interval:

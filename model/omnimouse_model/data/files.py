@@ -88,13 +88,15 @@ class ArrayFile:
         if 0 in self.shape:
             return np.zeros(self.shape, self.dtype)
         try:
-            return np.memmap(
-                self.path,
-                dtype=self.dtype,
-                mode="r",
-                offset=self.offset,
-                shape=self.shape,
-                order="F" if self.fortran else "C",
+            return np.asarray(
+                np.memmap(
+                    self.path,
+                    dtype=self.dtype,
+                    mode="r",
+                    offset=self.offset,
+                    shape=self.shape,
+                    order="F" if self.fortran else "C",
+                )
             )
         except (OSError, ValueError) as error:
             raise _unreadable(self.path, error) from error

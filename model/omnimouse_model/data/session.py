@@ -105,6 +105,18 @@ class Session:
         scale: np.ndarray = self._cache["scale"]
         return scale
 
+    def behavior_statistics(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and std float32 (C,) by which a behaviour stream is z-scored."""
+        key = ("statistics", name)
+        if key not in self._cache:
+            signal = self.behavior[name]
+            if signal is None or signal.mean is None or signal.std is None:
+                raise KeyError(f"Session '{self.id}' has no statistics of '{name}'.")
+            pair = (signal.mean.astype(np.float32), signal.std.astype(np.float32))
+            self._cache[key] = pair
+        found: tuple[np.ndarray, np.ndarray] = self._cache[key]
+        return found
+
     @property
     def streams(self) -> dict[str, Signal | Stimulus]:
         """The streams there are, by folder name."""

@@ -136,63 +136,73 @@ class Signal:
         lower_row = rows if rows.ndim == 2 else rows[:, None]
         lower = self.start + lower_row * step
         upper = self.start + (lower_row + 1) * step
-        weight = (at - lower) / (upper - lower)
-        values = (1.0 - weight) * self._take(rows) + weight * self._take(rows + 1)
+        span = upper - lower
+        below, above = (upper - at) / span, (at - lower) / span
+        values = below * self._take(rows) + above * self._take(rows + 1)
         return values if keep_nan else _fill_with_mean(values)
 
     def window(
-        self, times: np.ndarray, columns: np.ndarray | None = None
+        self, times: np.ndarray, divisor: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Full-length float32 values at ascending times, and bool (time,) validity.
 
-        Values are those of `sample(times)`; invalid times hold 0. One contiguous slab
-        of rows is read.
+        Values are those of `sample(times)`, divided by `divisor` float32 (C,) where
+        one is given; invalid times hold 0. One contiguous slab of rows is read.
         """
         valid = self.valid_interval().contains(times)
-        inside = times[valid]
-        width = self.n_columns if columns is None else len(columns)
-        if not len(inside):
-            return np.zeros((len(times), width), np.float32), valid
-        values, stored = self._window_values(inside)
-        if columns is not None:
-            values = values[:, columns]
-        if not stored.all():
-            valid[np.flatnonzero(valid)[~stored]] = False
-            values = values[stored]
-        if valid.all():
-            return values.astype(np.float32, copy=False), valid
-        full = np.zeros((len(times), width), np.float32)
-        full[valid] = values
-        return full, valid
-
-    def _window_values(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if self.shift_s is None:
             rows = previous_index(times, self.start, self.rate_hz)
-            stored = (rows >= 0) & (rows < self.n_samples)
-            return self._rows(np.clip(rows, 0, self.n_samples - 1)), stored
-        shifts = self._shift_order()
-        highest, stairs = shifted_rows(times, self.start, self.rate_hz, shifts)
-        lowest = highest - (stairs < self.n_columns).sum(axis=1)
-        stored = (lowest >= 0) & (highest < self.n_samples)
-        values = np.zeros((len(times), self.n_columns), self.dtype)
-        if stored.all():
-            return gather_shifted(self.data, highest, stairs, shifts), stored
-        if stored.any():
-            kept = gather_shifted(self.data, highest[stored], stairs[stored], shifts)
-            values[stored] = kept
-        return values, stored
+            valid &= (rows >= 0) & (rows < self.n_samples)
+            values = self._rows(rows[valid], divisor)
+        else:
+            shifts = self._shift_order()
+            highest, stairs = shifted_rows(times, self.start, self.rate_hz, shifts)
+            lowest = highest - stairs.shape[1]
+            near_start = valid & (lowest < 0)
+            if near_start.any():
+                return self._exact_window(times, divisor)
+            valid &= highest < self.n_samples
+            values = gather_shifted(
+                self.data, highest[valid], stairs[valid], shifts, divisor
+            )
+        return _full_length(values, valid), valid
 
-    def _rows(self, rows: np.ndarray) -> np.ndarray:
+    def _exact_window(
+        self, times: np.ndarray, divisor: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        values, found = self.sample(times)
+        valid = np.zeros(len(times), bool)
+        valid[found] = True
+        values = values.astype(np.float32)
+        return _full_length(_divided(values, divisor), valid), valid
+
+    def _rows(self, rows: np.ndarray, divisor: np.ndarray | None) -> np.ndarray:
+        if not len(rows):
+            return np.zeros((0, self.n_columns), np.float32)
         first, last = int(rows[0]), int(rows[-1])
         slab = self.data[first : last + 1]
-        taken: np.ndarray = slab[rows - first]
-        return taken
+        return _divided(slab[rows - first].astype(np.float32, copy=False), divisor)
 
     def _shift_order(self) -> ShiftOrder:
         if not self._order:
             assert self.shift_s is not None
             self._order.append(ShiftOrder.of(self.shift_s))
         return self._order[0]
+
+
+def _divided(values: np.ndarray, divisor: np.ndarray | None) -> np.ndarray:
+    if divisor is not None:
+        values /= divisor
+    return values
+
+
+def _full_length(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Values at the valid times, 0 at the others."""
+    if len(values) == len(valid):
+        return values
+    full = np.zeros((len(valid), values.shape[1]), np.float32)
+    full[valid] = values
+    return full
 
 
 def _fill_with_mean(values: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import os
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -131,13 +132,11 @@ class Stimulus:
         """Frames of ascending slots, uint8 when all are whole grays, else float32."""
         if not len(slots):
             return np.zeros((0, *self.size), np.uint8)
-        trials, first = np.unique(self.slot_trial[slots], return_index=True)
-        bounds = [*first.tolist(), len(slots)]
+        trials, frames = self.slot_trial[slots], self.slot_frame[slots]
+        changes = (np.flatnonzero(trials[1:] != trials[:-1]) + 1).tolist()
         parts = [
-            self._part(trial, self.slot_frame[slots[begin:end]])
-            for trial, begin, end in zip(
-                trials.tolist(), bounds[:-1], bounds[1:], strict=True
-            )
+            self._part(int(trials[begin]), frames[begin:end])
+            for begin, end in pairwise([0, *changes, len(slots)])
         ]
         if len(parts) == 1:
             return parts[0]

@@ -83,7 +83,8 @@ class Window:
             video = frames.astype(np.float32)
             video -= SCREEN_MEAN
             video /= SCREEN_STD
-            video[~valid] = 0.0
+            if not valid.all():
+                video[~valid] = 0.0
             self._cache["video"] = video
         video_read: np.ndarray = self._cache["video"]
         return video_read
@@ -142,30 +143,33 @@ class Window:
     def times(self, stream: str) -> np.ndarray:
         """Native sample times of a stream in this window, float64."""
         rate, count = _SAMPLING[stream]
-        return window_times(self.native_start, rate, count)
+        key = f"times {count}"
+        if key not in self._cache:
+            self._cache[key] = window_times(self.native_start, rate, count)
+        times: np.ndarray = self._cache[key]
+        return times
 
     # -- reading ----------------------------------------------------------------
     def _behavior_streams(self) -> list[str]:
         behavior = self.session.behavior
         return [n for n in ("eye_tracker", "treadmill") if behavior.get(n) is not None]
 
-    def _normalised(self, stream: str) -> tuple[np.ndarray, np.ndarray]:
-        if stream == "responses":
-            signal = self.session.responses
-            values, valid = signal.window(self.times(stream))
-            values /= self.session.response_scale
-            return values, valid
-        behavior = self.session.behavior[stream]
-        assert behavior is not None
-        values, valid = behavior.window(self.times(stream))
-        assert behavior.mean is not None
-        assert behavior.std is not None
-        values = values - behavior.mean.astype(np.float32)
-        values /= behavior.std.astype(np.float32)
-        missing = ~np.isfinite(values)
-        values[missing] = 0.0
-        values[~valid] = 0.0
-        return values, valid & ~missing.any(axis=1)
+    def _normalised(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        session, times = self.session, self.times(name)
+        if name == "responses":
+            return session.responses.window(times, session.response_scale)
+        signal = session.behavior[name]
+        if signal is None:
+            raise KeyError(f"Session '{session.id}' has no '{name}'.")
+        mean, std = session.behavior_statistics(name)
+        values, valid = signal.window(times)
+        values -= mean
+        values /= std
+        missing = ~np.isfinite(values).all(axis=1)
+        if missing.any() or not valid.all():
+            np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+            values[~valid] = 0.0
+        return values, valid & ~missing
 
     def _frames(self) -> tuple[np.ndarray, np.ndarray]:
         if "frames" not in self._cache:
