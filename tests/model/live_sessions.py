@@ -200,3 +200,12 @@ class EndlessPredictor(EchoPredictor):
                 raise StoppedError
             time.sleep(0.001)
         return EchoPredictor.encode(self, window, mask)
+
+
+class ScreenPredictor(EchoPredictor):
+    """Imports a toolkit, which a worker must not have."""
+
+    def __init__(self) -> None:
+        import qtpy  # noqa: F401
+
+        EchoPredictor.__init__(self)

@@ -1,0 +1,279 @@
+"""A predictor in a process of its own: same answers, small messages, restarts."""
+
+import os
+import threading
+from collections.abc import Iterator
+from multiprocessing import active_children
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import (
+    CheckpointError,
+    StoppedError,
+    UnsupportedRequestError,
+    WorkerError,
+)
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import TARGET, VISIBLE, Mask
+from omnimouse_model.predict.worker import WorkerPredictor
+from tests.model.live_sessions import (
+    CrashingPredictor,
+    EchoPredictor,
+    EndlessPredictor,
+    FaultyPredictor,
+    RefusingPredictor,
+    ScreenPredictor,
+    write_session,
+)
+
+TIMEOUT = 60.0
+MANY = 9000
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    return open_session(write_session(tmp_path_factory.mktemp("worker") / "small"))
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    folder = tmp_path_factory.mktemp("worker") / "many"
+    return open_session(write_session(folder, n_neurons=MANY))
+
+
+@pytest.fixture(scope="module")
+def echo() -> Iterator[WorkerPredictor]:
+    worker = WorkerPredictor(EchoPredictor)
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def worker_of() -> Iterator[object]:
+    made: list[WorkerPredictor] = []
+
+    def make(source: object, **options: object) -> WorkerPredictor:
+        made.append(WorkerPredictor(source, **options))
+        return made[-1]
+
+    yield make
+    for worker in made:
+        worker.close()
+
+
+def question(session: Session) -> Mask:
+    mask = Mask.nothing(session).show(range(10)).ask(range(10, session.n_neurons))
+    return mask.with_frames(True).with_behavior("target")
+
+
+def test_a_worker_answers_as_the_predictor_it_holds(
+    echo: WorkerPredictor, session: Session
+) -> None:
+    window, mask = session.window(4.0), question(session)
+    here = EchoPredictor().predict(window, mask)
+    there = echo.predict(window, mask)
+    assert np.array_equal(there.responses, here.responses, equal_nan=True)
+    assert np.array_equal(there.behavior, here.behavior)
+    assert np.array_equal(there.neurons, here.neurons)
+    assert np.array_equal(there.to_session_units(), here.to_session_units(), True)
+    assert (there.mask_id, there.predictor_id) == (mask.mask_id, "echo")
+    assert echo.needs == EchoPredictor().needs
+
+
+def test_big_answers_come_back_whole(echo: WorkerPredictor, many: Session) -> None:
+    window, mask = many.window(4.0), question(many)
+    here = EchoPredictor().predict(window, mask)
+    there = echo.predict(window, mask)
+    assert there.responses.nbytes > 2**20
+    assert np.array_equal(there.responses, here.responses, equal_nan=True)
+    again = echo.predict(many.window(6.0), mask)
+    assert not np.array_equal(there.responses, again.responses, equal_nan=True)
+    assert np.array_equal(there.responses, here.responses, equal_nan=True)
+
+
+def test_parts_of_one_question_are_encoded_once(
+    echo: WorkerPredictor, session: Session
+) -> None:
+    window, mask = session.window(4.0), question(session).hide([39])
+    before = echo.predict(session.window(4.0), question(session)) and echo.counters
+    encoded = echo.encode(window, mask)
+    first = echo.decode(encoded, np.array([12, 11]))
+    echo.decode(encoded)
+    assert echo.counters["encodings"] == before["encodings"] + 1
+    assert first.neurons.tolist() == [12, 11]
+
+
+def test_an_earlier_question_can_still_be_decoded(
+    echo: WorkerPredictor, session: Session
+) -> None:
+    mask = question(session)
+    early = echo.encode(session.window(4.0), mask)
+    echo.encode(session.window(6.0), mask)
+    expected = EchoPredictor().predict(session.window(4.0), mask)
+    found = echo.decode(early)
+    assert np.array_equal(found.responses, expected.responses, equal_nan=True)
+
+
+def test_a_session_is_prepared_once(echo: WorkerPredictor, session: Session) -> None:
+    echo.predict(session.window(4.0), question(session))
+    before = echo.counters["prepared"]
+    echo.prepare(session)
+    echo.predict(session.window(2.0), question(session))
+    assert echo.counters["prepared"] == before
+
+
+def test_masks_arrive_exactly_after_any_strokes(
+    echo: WorkerPredictor, many: Session
+) -> None:
+    draw = np.random.default_rng(1)
+    window, mask = many.window(4.0), question(many)
+    for _ in range(10):
+        chosen = draw.permutation(MANY)[: draw.integers(1, MANY)]
+        first = int(draw.integers(0, 50))
+        mask = mask.paint(chosen, (first, first + 10), int(draw.integers(0, 3)))
+        assert echo.predict(window, mask, np.array([0])).mask_id == mask.mask_id
+
+
+@pytest.mark.parametrize("count", [1, 37, 4500, MANY])
+def test_a_stroke_sends_less_than_100_kb(
+    echo: WorkerPredictor, many: Session, count: int
+) -> None:
+    window, mask = many.window(4.0), question(many)
+    echo.predict(window, mask)
+    before = echo.counters["bytes_sent"]
+    chosen = np.random.default_rng(0).permutation(MANY)[:count]
+    encoded = echo.encode(window, mask.paint(chosen, (30, 60), VISIBLE))
+    echo.decode(encoded, np.arange(16))
+    echo.decode(encoded, np.arange(MANY))
+    assert echo.counters["bytes_sent"] - before <= 100_000
+
+
+def test_a_preset_sends_less_than_100_kb(echo: WorkerPredictor, many: Session) -> None:
+    window = many.window(4.0)
+    echo.predict(window, question(many))
+    echo.encode(window, Mask.from_strategy("video_behavior", many, seed=3))
+    assert echo.counters["bytes_sent_last"] <= 100_000
+
+
+def test_refusals_keep_their_type_and_reason(
+    worker_of: object, session: Session
+) -> None:
+    worker = worker_of(RefusingPredictor)
+    with pytest.raises(UnsupportedRequestError, match="needs video"):
+        worker.predict(session.window(4.0), question(session).with_frames(False))
+    assert worker.predict(session.window(4.0), question(session)).status == "ok"
+
+
+def test_faults_say_what_and_where(worker_of: object, session: Session) -> None:
+    worker = worker_of(FaultyPredictor)
+    with pytest.raises(WorkerError, match=r"ZeroDivisionError.*live_sessions"):
+        worker.predict(session.window(4.0), question(session))
+
+
+def test_a_crash_is_told_and_the_next_request_starts_again(
+    worker_of: object, session: Session
+) -> None:
+    worker = worker_of(CrashingPredictor)
+    window, mask = session.window(4.0), question(session)
+    worker.predict(window, mask)
+    first = worker.process_id
+    with pytest.raises(WorkerError, match="starts again"):
+        worker.predict(window, mask.with_behavior("hidden"))
+    assert worker.predict(window, mask).mask_id == mask.mask_id
+    assert worker.process_id != first
+
+
+def test_a_killed_process_is_replaced(worker_of: object, session: Session) -> None:
+    worker = worker_of(EchoPredictor)
+    window, mask = session.window(4.0), question(session)
+    encoded = worker.encode(window, mask)
+    process = worker._process
+    process.kill()
+    process.join(TIMEOUT)
+    assert worker.decode(encoded).mask_id == mask.mask_id
+
+
+def test_an_unknown_name_is_told_by_the_catalogue(worker_of: object) -> None:
+    with pytest.raises(CheckpointError, match="demo"):
+        _ = worker_of("no-such-predictor").needs
+
+
+def test_stopping_gives_up_at_once_and_the_next_request_is_answered(
+    worker_of: object, session: Session
+) -> None:
+    worker = worker_of(EndlessPredictor)
+    window, mask = session.window(4.0), question(session)
+    worker.predict(window, mask)
+    stop = threading.Event()
+    worker.stop_when(stop.is_set)
+    timer = threading.Timer(0.05, stop.set)
+    timer.start()
+    with pytest.raises(StoppedError):
+        worker.predict(window, mask.with_behavior("hidden"))
+    worker.stop_when(lambda: False)
+    changed = mask.paint([20], (0, 60), TARGET)
+    assert worker.predict(window, changed).mask_id == changed.mask_id
+
+
+def test_closing_leaves_no_process_behind(session: Session) -> None:
+    worker = WorkerPredictor(EchoPredictor)
+    worker.predict(session.window(4.0), question(session))
+    process_id = worker.process_id
+    worker.close()
+    assert worker.process_id is None
+    assert process_id not in [child.pid for child in active_children()]
+    with pytest.raises(ProcessLookupError):
+        os.kill(process_id, 0)
+
+
+def test_a_process_with_a_screen_is_refused(worker_of: object) -> None:
+    with pytest.raises(WorkerError, match="screen"):
+        _ = worker_of(ScreenPredictor).needs
+
+
+def test_the_parents_script_and_its_screens_stay_out_of_the_process(
+    tmp_path: Path, session: Session, root: Path
+) -> None:
+    import subprocess
+    import sys
+
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import qtpy, pathlib, sys\n"
+        "sys.path.insert(0, sys.argv[2])\n"
+        "pathlib.Path(sys.argv[1]).open('a').write('run ')\n"
+        "from omnimouse_model.predict.worker import WorkerPredictor\n"
+        "from tests.model.live_sessions import EchoPredictor\n"
+        "worker = WorkerPredictor(EchoPredictor)\n"
+        "print(worker.predictor_id)\n"
+        "worker.close()\n"
+    )
+    ran = tmp_path / "ran"
+    done = subprocess.run(
+        [sys.executable, str(script), str(ran), str(root)],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.stdout == "echo\n", done.stderr
+    assert ran.read_text() == "run "
+
+
+def test_the_controller_works_through_a_worker(session: Session) -> None:
+    before = {child.pid for child in active_children()}
+    controller = Controller(load=lambda name, session: WorkerPredictor(EchoPredictor))
+    controller.open_session(session)
+    controller.choose_predictor("echo")
+    assert controller.wait(TIMEOUT)
+    assert controller.results.error is None
+    assert controller.results.freshness == "fresh"
+    controller.paint([1, 2], VISIBLE)
+    assert controller.wait(TIMEOUT)
+    assert controller.results.population.mask_id == controller.state.mask.mask_id
+    controller.close()
+    assert {child.pid for child in active_children()} <= before
