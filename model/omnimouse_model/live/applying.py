@@ -10,6 +10,7 @@ from omnimouse_model.live.results import Freshness, Results
 def mark_asked(results: Results, number: int) -> None:
     """A newer question is under way: what is shown is stale."""
     results.asked = number
+    results.is_awaited = True
     results.error = None
     results.freshness = _waiting(results.selected is not None)
     results.population_freshness = _waiting(results.population is not None)
@@ -18,6 +19,7 @@ def mark_asked(results: Results, number: int) -> None:
 
 def mark_cancelled(results: Results) -> None:
     """Nothing more comes: what is shown stays, and what it lacks is not awaited."""
+    results.is_awaited = False
     if results.freshness == "running":
         results.freshness = "none"
     if results.population_freshness == "running":
@@ -42,6 +44,7 @@ def apply_answer(
 def _apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
     freshness: Freshness = "fresh" if answer.number == results.asked else "stale"
     results.shown = answer.number
+    results.is_awaited = answer.number != results.asked
     results.error = None
     if stage.name == "nothing":
         results.clear()
@@ -60,6 +63,7 @@ def _apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
 
 def _apply_error(results: Results, answer: Answer) -> None:
     results.clear()
+    results.is_awaited = False
     results.error = str(answer.error) or type(answer.error).__name__
     results.freshness = results.population_freshness = "error"
     results.changed.emit()

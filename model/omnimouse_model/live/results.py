@@ -35,6 +35,8 @@ class Results:
         newest, "error" the newest request failed.
     population_freshness
         The same for `population` and `scores`, which arrive later.
+    is_awaited
+        Whether the newest request has neither been answered nor cancelled nor failed.
     shown, asked
         Numbers of the request that is shown and of the newest.
     error
@@ -56,6 +58,7 @@ class Results:
     behavior: np.ndarray | None = None
     freshness: Freshness = "none"
     population_freshness: Freshness = "none"
+    is_awaited: bool = False
     shown: int = 0
     asked: int = 0
     error: str | None = None
