@@ -20,6 +20,11 @@ from omnimouse_model.predict.predictor import Prediction, Predictor
 Load = Callable[[str, Session], Predictor]
 
 
+def name_of(predictor: Predictor) -> str:
+    """What to call a predictor; one that must load first has a name before that."""
+    return str(getattr(predictor, "name", None) or predictor.predictor_id)
+
+
 @dataclass(frozen=True, slots=True)
 class LiveRequest:
     """Everything an answer depends on, as it was when it was asked.

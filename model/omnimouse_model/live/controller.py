@@ -5,24 +5,24 @@ by default they come on the engine's own thread.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
-from omnimouse_model.live.answering import Answering, LiveRequest, Load
+from omnimouse_model.live.answering import Answering, LiveRequest, Load, name_of
 from omnimouse_model.live.applying import apply_answer, mark_asked, mark_cancelled
 from omnimouse_model.live.engine import Answer, Engine, Post, call_at_once
 from omnimouse_model.live.memory import Remembered, recall, remember
+from omnimouse_model.live.opening import active_neurons, first_start, opened
 from omnimouse_model.live.presets import DEFAULT_PRESET, PRESETS, preset_named
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import MAX_SELECTED, ColourBy, LiveState
-from omnimouse_model.live.undo import UndoStack
+from omnimouse_model.live.undo import History, Question
 from omnimouse_model.masks import (
     HIDDEN,
     N_SAMPLES,
@@ -34,12 +34,10 @@ from omnimouse_model.masks import (
     Samples,
 )
 from omnimouse_model.predict.catalogue import load_in_process, load_in_worker
-from omnimouse_model.predict.deltas import is_same
 from omnimouse_model.predict.parts import part_of
 from omnimouse_model.predict.predictor import Predictor
 
 WINDOW_S = 2.0
-N_SELECTED_AT_FIRST = 4
 CODE_NAMES = {HIDDEN: "hidden", VISIBLE: "visible", TARGET: "target"}
 DEFAULT_SPANS = {HIDDEN: (0, N_SAMPLES), VISIBLE: (0, N_SAMPLES), TARGET: (30, 60)}
 
@@ -87,8 +85,7 @@ class Controller:
         self._engine = engine or Engine(Answering(load), post, synchronous=synchronous)
         self._engine.answered.connect(self._on_answer)
         self._lock = threading.RLock()
-        self._undo = UndoStack()
-        self._stroke: tuple[str, Mask, str] | None = None
+        self._history = History()
         self._spans = dict(DEFAULT_SPANS)
         self._predictor: str | Predictor | None = self.state.predictor_name or None
         self._last_preset = self.state.preset or DEFAULT_PRESET
@@ -97,12 +94,11 @@ class Controller:
     # -- session and predictor ------------------------------------------------------
     def open_session(self, path_or_session: str | Path | Session) -> None:
         """Open a recording, at a held-out window, with the preset last chosen."""
-        session = _opened(path_or_session)
-        window = session.window(_first_start(session))
+        session = opened(path_or_session)
+        window = session.window(first_start(session))
         mask = preset_named(self._last_preset).make(session)
         with self._lock:
-            self._stroke = None
-            self._undo.clear()
+            self._history.clear()
             self._forget_answers()
             self.state.window = self.state.mask = None
             self.state.session = session
@@ -111,7 +107,7 @@ class Controller:
             self.state.window = window
             self.state.mask = mask
             self.state.preset = self._last_preset
-            self.state.selection = _active_neurons(window)
+            self.state.selection = active_neurons(window)
             self.history_changed.emit()
             self._ask()
         self._remember()
@@ -120,7 +116,7 @@ class Controller:
         """Choose by name, file or folder, or hand one in; loads off this thread."""
         if isinstance(predictor, Path):
             predictor = str(predictor)
-        name = predictor if isinstance(predictor, str) else predictor.predictor_id
+        name = predictor if isinstance(predictor, str) else name_of(predictor)
         with self._lock:
             self._predictor = predictor
             self._forget_answers()
@@ -193,17 +189,15 @@ class Controller:
         """Begin one undo entry over many paints; "{n}" is the number of neurons."""
         with self._lock:
             self.end_stroke()
-            self._stroke = (name, self._mask, self.state.preset)
+            self._history.begin(name, self._question)
+            self.history_changed.emit()
 
     def end_stroke(self) -> None:
         """End the stroke: it becomes one undo entry if it changed anything."""
         with self._lock:
-            if self._stroke is None:
-                return
-            (name, before, preset), self._stroke = self._stroke, None
-            name = name or f"Paint {{n}} neurons {CODE_NAMES[self.state.brush_code]}"
-            self._undo.push(name, before, self._mask, (preset, self.state.preset))
-            self.history_changed.emit()
+            if self._history.in_stroke:
+                self._history.end(self._question)
+                self.history_changed.emit()
 
     @contextmanager
     def stroke(self, name: str = "") -> Iterator[None]:
@@ -271,31 +265,33 @@ class Controller:
     # -- undo -------------------------------------------------------------------------
     def undo(self) -> None:
         """Take back the latest step of the mask, if there is one."""
-        self._go(self._undo.undo, 0)
+        with self._lock:
+            self._go_to(self._history.undo(self._question))
 
     def redo(self) -> None:
         """Do the step again that was undone last, if there is one."""
-        self._go(self._undo.redo, 1)
+        with self._lock:
+            self._go_to(self._history.redo(self._question))
 
     @property
     def can_undo(self) -> bool:
         """Whether there is a step to take back."""
-        return self._stroke is not None or bool(self._undo.undo_name)
+        return self._history.in_stroke or bool(self._history.undo_name)
 
     @property
     def can_redo(self) -> bool:
         """Whether there is a step to do again."""
-        return bool(self._undo.redo_name)
+        return bool(self._history.redo_name)
 
     @property
     def undo_name(self) -> str:
         """Name of the step that `undo` takes back, "" when there is none."""
-        return self._undo.undo_name
+        return self._history.undo_name
 
     @property
     def redo_name(self) -> str:
         """Name of the step that `redo` does again, "" when there is none."""
-        return self._undo.redo_name
+        return self._history.redo_name
 
     # -- looking ----------------------------------------------------------------------
     def select(self, neurons: Sequence[int] | np.ndarray, add: bool = False) -> None:
@@ -360,36 +356,25 @@ class Controller:
         return self.state.mask
 
     @property
+    def _question(self) -> Question:
+        return Question(self._mask, self.state.preset)
+
+    @property
     def _count(self) -> int:
         return self._session.n_neurons
 
     def _change(self, mask: Mask, name: str, preset: str = "") -> None:
-        before, was_preset = self._mask, self.state.preset
-        if self._stroke is not None:
-            if is_same(before, mask):
-                return
-        elif not self._undo.push(name, before, mask, (was_preset, preset)):
+        after = Question(mask, preset)
+        if self._history.note(name, self._question, after):
+            self._go_to(after)
+
+    def _go_to(self, question: Question | None) -> None:
+        if question is None:
             return
-        self.state.mask = mask
-        self.state.preset = preset
+        self.state.mask = question.mask
+        self.state.preset = question.preset
         self.history_changed.emit()
         self._ask()
-
-    def _go(self, step: Callable[..., object], side: int) -> None:
-        with self._lock:
-            self.end_stroke()
-            gone = (
-                self._undo.undo(self._mask)
-                if side == 0
-                else self._undo.redo(self._mask)
-            )
-            if gone is None:
-                return
-            mask, taken = gone
-            self.state.mask = mask
-            self.state.preset = taken.presets[side]
-            self.history_changed.emit()
-            self._ask()
 
     def _ask(self) -> None:
         state = self.state
@@ -442,31 +427,7 @@ class Controller:
         remember(where, self._memory if isinstance(self._memory, Path) else None)
 
 
-def _opened(path_or_session: str | Path | Session) -> Session:
-    if isinstance(path_or_session, str | Path):
-        return open_session(path_or_session)
-    return path_or_session
-
-
 def _known_code(code: int) -> int:
     if code not in CODE_NAMES:
         raise ValueError(f"A code is 0 hidden, 1 visible or 2 target, not {code!r}.")
     return code
-
-
-def _first_start(session: Session) -> float:
-    """Open at a held-out window where there is one: what is shown is then honest."""
-    tiers = session.tiers()
-    for tier in ("test", "validation", "oracle", None):
-        if tier is not None and not any(tier in name for name in tiers):
-            continue
-        starts = session.window_starts(tier=tier)
-        if len(starts):
-            return float(starts[0])
-    return 0.0
-
-
-def _active_neurons(window: Window) -> tuple[int, ...]:
-    """Pick the neurons that vary most here: chosen from the data, not from a score."""
-    spread = np.nan_to_num(np.std(window.responses, axis=0))
-    return tuple(int(i) for i in np.argsort(-spread)[:N_SELECTED_AT_FIRST])

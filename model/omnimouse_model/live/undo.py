@@ -4,9 +4,17 @@ from collections import deque
 from dataclasses import dataclass
 
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.deltas import MaskDelta, mask_delta
+from omnimouse_model.predict.deltas import MaskDelta, is_same, mask_delta
 
 BUDGET_BYTES = 50 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A mask, and the preset it is, "" for one made by hand."""
+
+    mask: Mask
+    preset: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +87,65 @@ class UndoStack:
         self._done.clear()
         self._undone.clear()
         self._held = 0
+
+
+class History:
+    """The undo stack as the controller uses it: strokes are many changes in one."""
+
+    def __init__(self) -> None:
+        self._stack = UndoStack()
+        self._stroke: tuple[str, Question] | None = None
+
+    @property
+    def in_stroke(self) -> bool:
+        """Whether a stroke has begun and not ended."""
+        return self._stroke is not None
+
+    @property
+    def undo_name(self) -> str:
+        """Name of the step `undo` takes back, "" when there is none."""
+        return self._stack.undo_name
+
+    @property
+    def redo_name(self) -> str:
+        """Name of the step `redo` does again, "" when there is none."""
+        return self._stack.redo_name
+
+    def clear(self) -> None:
+        """Forget everything: the session changed."""
+        self._stroke = None
+        self._stack.clear()
+
+    def begin(self, name: str, before: Question) -> None:
+        """Begin a stroke."""
+        self._stroke = (name, before)
+
+    def end(self, after: Question) -> None:
+        """End the stroke, if there is one: it becomes a step if it changed anything."""
+        if self._stroke is not None:
+            (name, before), self._stroke = self._stroke, None
+            self._push(name, before, after)
+
+    def note(self, name: str, before: Question, after: Question) -> bool:
+        """Note a change, within a stroke or as a step; False when nothing changed."""
+        if self._stroke is None:
+            return self._push(name, before, after)
+        if not self._stroke[0]:
+            self._stroke = (name, self._stroke[1])
+        return not is_same(before.mask, after.mask)
+
+    def undo(self, now: Question) -> Question | None:
+        """The question before the latest step; a stroke ends first."""
+        self.end(now)
+        gone = self._stack.undo(now.mask)
+        return None if gone is None else Question(gone[0], gone[1].presets[0])
+
+    def redo(self, now: Question) -> Question | None:
+        """The question after the step undone last; a stroke ends first."""
+        self.end(now)
+        gone = self._stack.redo(now.mask)
+        return None if gone is None else Question(gone[0], gone[1].presets[1])
+
+    def _push(self, name: str, before: Question, after: Question) -> bool:
+        presets = (before.preset, after.preset)
+        return self._stack.push(name, before.mask, after.mask, presets)

@@ -49,10 +49,18 @@ class WorkerPredictor:
         that the process can import by name and that makes a predictor.
     torch_threads
         Threads of the process; all cores but one by default.
+    device
+        Where a named predictor computes.
     """
 
-    def __init__(self, source: Source, torch_threads: int | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        torch_threads: int | None = None,
+        device: str = "auto",
+    ) -> None:
         self._source = source
+        self._device = device
         self._threads = torch_threads or max(1, _n_cores() - 1)
         self._context = multiprocessing.get_context("spawn")
         self._lock = threading.RLock()
@@ -140,6 +148,12 @@ class WorkerPredictor:
         return self._counted | here
 
     @property
+    def name(self) -> str:
+        """What it was made from; known without starting the process."""
+        source = self._source
+        return source if isinstance(source, str) else source.__name__
+
+    @property
     def process_id(self) -> int | None:
         """The process, None while there is none."""
         return None if self._process is None else self._process.pid
@@ -176,7 +190,7 @@ class WorkerPredictor:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=serve,
-            args=(theirs, self._source, self._threads, self._stopped),
+            args=(theirs, self._source, self._device, self._threads, self._stopped),
             name="omnimouse-predictor",
             daemon=True,
         )

@@ -53,13 +53,15 @@ def unpressed(packed: bytes) -> np.ndarray:
     return np.cumsum(steps, dtype=np.int64)
 
 
-def serve(connection: Connection, source: Source, threads: int, stopped: Any) -> None:
+def serve(
+    connection: Connection, source: Source, device: str, threads: int, stopped: Any
+) -> None:
     """Answer until the other end of the pipe closes: the process's main function."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's to handle.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     if hasattr(os, "nice"):
         os.nice(NICE)
-    server = _Server(source, threads, stopped)
+    server = _Server(source, device, threads, stopped)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             verb, number, *what = pickle.loads(connection.recv_bytes())
@@ -69,8 +71,9 @@ def serve(connection: Connection, source: Source, threads: int, stopped: Any) ->
 class _Server:
     """Predictor, sessions, the last mask and its encoding."""
 
-    def __init__(self, source: Source, threads: int, stopped: Any) -> None:
+    def __init__(self, source: Source, device: str, threads: int, stopped: Any) -> None:
         self._source = source
+        self._device = device
         self._threads = threads
         self._stopped = stopped
         self._number = 0
@@ -143,7 +146,10 @@ class _Server:
         from omnimouse_model.predict.catalogue import load_predictor
 
         source = self._source
-        made = load_predictor(source) if isinstance(source, str) else source()
+        if isinstance(source, str):
+            made = load_predictor(source, device=self._device)
+        else:
+            made = source()
         if found := [name for name in SCREENS if name in sys.modules]:
             raise WorkerError(
                 f"The predictor's process imported {', '.join(found)}; a predictor "
