@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from omnimouse_widgets.qt.control import ControlPanel as ControlPanel
     from omnimouse_widgets.qt.hop import qt_post as qt_post
     from omnimouse_widgets.qt.neurons import NeuronsPanel as NeuronsPanel
-    from omnimouse_widgets.qt.time import TimePanel as TimePanel
     from omnimouse_widgets.qt.playback import Playback as Playback
     from omnimouse_widgets.qt.raster import RasterPanel as RasterPanel
     from omnimouse_widgets.qt.stimulus import StimulusPanel as StimulusPanel
+    from omnimouse_widgets.qt.time import TimePanel as TimePanel
     from omnimouse_widgets.qt.traces import TracesPanel as TracesPanel
 
 _HOMES = {

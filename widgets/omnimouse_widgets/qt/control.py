@@ -28,9 +28,7 @@ class ControlPanel(QWidget):
         The brush of the field, where the face has one: adds its tool and radius.
     """
 
-    def __init__(
-        self, controller: Controller, brush: FieldBrush | None = None
-    ) -> None:
+    def __init__(self, controller: Controller, brush: FieldBrush | None = None) -> None:
         super().__init__()
         self.setObjectName("omnimouse-control")
         self.session = SessionSection(controller)
@@ -52,7 +50,7 @@ class ControlPanel(QWidget):
         column.setContentsMargins(10, 8, 10, 8)
         column.setSpacing(10)
         column.addWidget(Section("Session", self.session))
-        column.addWidget(Section("Answer", self.model))
+        column.addWidget(Section("Predictor", self.model))
         column.addWidget(Section("Question", self.question))
         column.addWidget(Section("Brush", self.brush))
         column.addWidget(self.counts)

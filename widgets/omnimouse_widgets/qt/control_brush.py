@@ -84,7 +84,7 @@ class BrushSection(QWidget):
         form.add("Radius", row_of(self.radius, self.pixels, stretch=0))
 
     def _build_history(self, form: Form) -> None:
-        self.undo, self.redo = QPushButton("↶ Undo"), QPushButton("↷ Redo")
+        self.undo, self.redo = QPushButton("Undo"), QPushButton("Redo")
         self.undo.clicked.connect(lambda: self._controller.undo())
         self.redo.clicked.connect(lambda: self._controller.redo())
         for button in (self.undo, self.redo):
@@ -98,7 +98,9 @@ class BrushSection(QWidget):
     def _span_picked(self, changed: QSpinBox) -> None:
         start, stop = self.start.value(), self.stop.value()
         if start >= stop:
-            start, stop = (start, start + 1) if changed is self.start else (stop - 1, stop)
+            start, stop = (
+                (start, start + 1) if changed is self.start else (stop - 1, stop)
+            )
         if (start, stop) != self._controller.state.active_span:
             self._controller.set_active_span(start, stop)
 
@@ -127,13 +129,13 @@ class BrushSection(QWidget):
     def _draw_history(self) -> None:
         names = (self._controller.undo_name, self._controller.redo_name)
         able = (self._controller.can_undo, self._controller.can_redo)
-        words = (("↶ Undo", "Undo", "Ctrl+Z"), ("↷ Redo", "Redo", "Ctrl+Shift+Z"))
+        words = (("Undo", "Undo", "Ctrl+Z"), ("Redo", "Redo", "Ctrl+Shift+Z"))
         buttons = (self.undo, self.redo)
         for button, name, is_able, (sign, verb, key) in zip(
             buttons, names, able, words, strict=True
         ):
             button.setEnabled(is_able)
-            button.setText(f"{sign} · {_short(name)}" if name else sign)
+            button.setText(f"{sign}: {_short(name)}" if name else sign)
             button.setToolTip(f"{verb} {name} ({key})" if name else f"{verb} ({key})")
 
 

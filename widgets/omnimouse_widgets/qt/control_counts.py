@@ -1,10 +1,9 @@
 """How many neurons are visible, target, hidden or mixed in the active span."""
 
+import numpy as np
 from qtpy.QtCore import QRectF, QSize
 from qtpy.QtGui import QColor, QPainter, QPaintEvent
 from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
-
-import numpy as np
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE

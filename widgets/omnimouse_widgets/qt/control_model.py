@@ -32,7 +32,7 @@ class ModelSection(QWidget):
     def __init__(self, controller: Controller) -> None:
         super().__init__()
         self._controller = controller
-        self._is_patient = False
+        self._is_long = False
         self._patience = QTimer(self)
         self._patience.setSingleShot(True)
         self._patience.setInterval(PATIENCE_MS)
@@ -81,7 +81,7 @@ class ModelSection(QWidget):
         if name != FILE:
             self._controller.choose_predictor(name)
             return
-        path, _ = QFileDialog.getOpenFileName(
+        path, _kind = QFileDialog.getOpenFileName(
             self, "Open a checkpoint", "", "Checkpoints (*.safetensors *.ckpt *.pt)"
         )
         if path:
@@ -89,7 +89,7 @@ class ModelSection(QWidget):
         self._draw_model()
 
     def _out_of_patience(self) -> None:
-        self._is_patient = False
+        self._is_long = self._controller.results.is_awaited
         self._draw_freshness()
 
     # -- from state to screen -----------------------------------------------------
@@ -104,19 +104,15 @@ class ModelSection(QWidget):
 
     def _draw_freshness(self) -> None:
         results = self._controller.results
-        is_waiting = results.asked > results.shown and results.error is None
-        is_waiting = is_waiting and results.freshness in ("running", "stale")
-        if not is_waiting:
+        if not results.is_awaited:
             self._patience.stop()
-            self._is_patient = False
-        elif not self._patience.isActive() and self.cancel.isHidden():
-            self._is_patient = True
+            self._is_long = False
+        elif not self._is_long and not self._patience.isActive():
             self._patience.start()
-        is_long = is_waiting and not self._is_patient
-        sign, colour, words = freshness_words(results, is_long=is_long)
+        sign, colour, words = freshness_words(results, is_long=self._is_long)
         self.dot.setText(f"<span style='color:{colour}'>{sign}</span>")
         self.words.setText(words)
-        self.cancel.setVisible(is_long)
+        self.cancel.setVisible(self._is_long)
         self.error.setText(results.error or "")
         self.error.setVisible(results.error is not None)
         self.again.setVisible(results.error is not None)
@@ -132,7 +128,8 @@ def freshness_words(results: Results, *, is_long: bool) -> tuple[str, str, str]:
         took = results.elapsed_ms
         return "●", palette.GOOD, "fresh" if took is None else f"fresh · {took:.0f} ms"
     if results.freshness == "stale":
-        return "◐", palette.TARGET, "stale: the question has changed"
+        words = "older" if results.is_awaited else "stale: the question has changed"
+        return "◐", palette.TARGET, words
     if results.freshness == "running":
         return "◌", palette.TARGET, "asked"
     return "○", "#8B919A", "nothing asked"

@@ -1,4 +1,4 @@
-"""What is asked: a preset, then the modalities; the raster and the field do the rest."""
+"""What is asked: a preset and the modalities; raster and field do the rest."""
 
 from typing import cast
 

@@ -1,7 +1,7 @@
 """Sections and label columns of the control panel, so that everything lines up."""
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QFontMetrics, QPaintEvent, QPainter
+from qtpy.QtGui import QFontMetrics, QPainter, QPaintEvent
 from qtpy.QtWidgets import (
     QFrame,
     QGridLayout,
@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-LABEL_WIDTH = 66
+LABEL_WIDTH = 74
 QUIET = "color: rgba(160, 166, 176, 255);"
 
 

@@ -1,10 +1,9 @@
 """The stimulus scrub bar: 60 frames, which of them the model sees, and the cursor."""
 
+import numpy as np
 from qtpy.QtCore import QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
-
-import numpy as np
 
 from omnimouse_model.masks import N_FRAMES
 from omnimouse_widgets import palette

@@ -14,7 +14,9 @@ class _Hop(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self.posted.connect(self._run, Qt.ConnectionType.QueuedConnection)
+        queued = Qt.ConnectionType.QueuedConnection
+        # PyQt's stubs do not know the connection type.
+        self.posted.connect(self._run, queued)  # type: ignore[call-arg]
 
     @Slot(object)
     def _run(self, call: Call) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from qtpy.QtCore import Qt
@@ -42,7 +43,7 @@ def toggle_colour(controller: Controller) -> None:
 def bind_keys(panel: QWidget, controller: Controller) -> None:
     """Let a panel and everything in it answer to `KEYS`."""
     for key in KEYS:
-        bind(panel, key.key, lambda press=key.press: press(controller))
+        bind(panel, key.key, partial(key.press, controller))
 
 
 def bind(panel: QWidget, key: str, act: Callable[[], object]) -> QShortcut:

@@ -18,7 +18,9 @@ COMPARISONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     ">": operator.gt,
     "=": operator.eq,
 }
-_TERM: Final = re.compile(r"(?P<column>[a-z]+)(?P<sign><=|>=|<|>|=)(?P<number>-?[\d.]+)")
+_TERM: Final = re.compile(
+    r"(?P<column>[a-z]+)(?P<sign><=|>=|<|>|=)(?P<number>-?[\d.]+)"
+)
 
 
 def kept_rows(text: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:

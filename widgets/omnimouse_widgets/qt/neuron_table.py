@@ -17,7 +17,7 @@ from omnimouse_widgets.qt.neuron_filter import kept_rows
 from omnimouse_widgets.qt.segmented import swatch
 
 COLUMNS: Final = ("id", "area", "plane", "depth", "state", "score")
-TITLES: Final = ("neuron", "area", "plane", "depth µm", "state", "score")
+TITLES: Final = ("id", "area", "plane", "depth", "state", "score")
 TOOLTIPS: Final = (
     "Index of the neuron in the session",
     "Brain area, where the session says",
@@ -53,7 +53,9 @@ class NeuronTable(QAbstractTableModel):
         """Fixed."""
         return 0 if parent.isValid() else len(COLUMNS)
 
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
+    def headerData(
+        self, section: int, orientation: Qt.Orientation, role: int = 0
+    ) -> Any:
         """Titles and what they mean."""
         if orientation != Qt.Orientation.Horizontal:
             return None
@@ -106,8 +108,8 @@ class NeuronTable(QAbstractTableModel):
         """Rows at which neurons are shown; those filtered away have none."""
         place = np.full(len(self._columns["id"]), -1)
         place[self.neurons] = np.arange(len(self.neurons))
-        rows = place[neurons]
-        return rows[rows >= 0]
+        rows: np.ndarray = place[neurons]
+        return np.asarray(rows[rows >= 0])
 
     def _arrange(self) -> None:
         kept = kept_rows(self._text, self._columns)
@@ -134,7 +136,7 @@ def columns_of(controller: Controller) -> Mapping[str, np.ndarray]:
     state, results = controller.state, controller.results
     if state.session is None or state.mask is None:
         empty = np.empty(0)
-        return {name: empty for name in COLUMNS}
+        return dict.fromkeys(COLUMNS, empty)
     units, n = state.session.units, state.session.n_neurons
     words = np.array(palette.STATE_WORDS)
     no_score = np.full(n, np.nan, np.float32)

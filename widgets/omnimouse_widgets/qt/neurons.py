@@ -88,7 +88,6 @@ class NeuronsPanel(QWidget):
             "Click a title to sort"
         )
         self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.view.setAlternatingRowColors(True)
         self.view.setShowGrid(False)
         self.view.setWordWrap(False)
         self.view.setSortingEnabled(True)
@@ -123,7 +122,7 @@ class NeuronsPanel(QWidget):
         self._draw_count()
 
     def _selected(self) -> None:
-        """Rows were selected: tell everyone; those already selected keep their order."""
+        """Tell everyone which rows are selected; those that were keep their order."""
         chosen, before = self.selected_neurons(), self._controller.state.selection
         if set(chosen) == set(before) & set(self.table.neurons.tolist()):
             return

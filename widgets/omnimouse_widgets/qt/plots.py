@@ -6,12 +6,11 @@ an image on black.
 
 from collections.abc import Callable
 
+import numpy as np
+import pyqtgraph as pg
 from qtpy.QtCore import QRectF, Qt
 from qtpy.QtGui import QBrush, QColor, QFont, QPen
 from qtpy.QtWidgets import QFrame
-
-import numpy as np
-import pyqtgraph as pg
 
 from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets import palette
@@ -19,6 +18,7 @@ from omnimouse_widgets import palette
 BACKGROUND = "#16181D"
 AXIS = "#8B919A"
 TEXT = "#C9CDD3"
+HELD_TEXT = "#FFFFFF"
 FONT_POINTS = 8
 
 

@@ -3,19 +3,15 @@
 from typing import cast
 
 import numpy as np
-from qtpy.QtCore import QRectF
-from qtpy.QtWidgets import (
-    QComboBox,
-    QHBoxLayout,
-    QLabel,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import QPointF, QRectF
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QBoxLayout, QComboBox, QVBoxLayout, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_SAMPLES
+from omnimouse_widgets.palette import STATE_WORDS
 from omnimouse_widgets.qt import keys, plots
+from omnimouse_widgets.qt.form import ElidedLabel, row_of
 from omnimouse_widgets.qt.raster_gestures import TOOLS, RasterGestures, Tool
 from omnimouse_widgets.qt.raster_order import ORDERINGS, Arrangement, arrange
 from omnimouse_widgets.qt.raster_plot import RasterPlot
@@ -37,6 +33,14 @@ TOOLTIP = (
     "Shift+wheel: zoom time\nDrag the time axis to move the cursor · Home: show all"
 )
 AXIS_WIDTH = 58
+NARROW = 500
+"""Below this width the toolbar takes two lines."""
+# Tints of hidden, visible, target and mixed: pictures of targets leave those clear.
+OVERLAYS: dict[Shown, tuple[int, int, int, int]] = {
+    "truth": (185, 75, 90, 80),
+    "prediction": (185, 75, 25, 45),
+    "residual": (185, 75, 0, 30),
+}
 
 
 class RasterPanel(QWidget):
@@ -53,7 +57,7 @@ class RasterPanel(QWidget):
         self.setObjectName("omnimouse-raster")
         self._controller = controller
         self._view: View = "truth"
-        self._ordering: Ordering = "stored"
+        self._ordering: Ordering = "state"
         self._arranged: Arrangement | None = None
         self._rows: Rows | None = None
         self.gestures = RasterGestures(controller)
@@ -84,7 +88,7 @@ class RasterPanel(QWidget):
     # -- building -----------------------------------------------------------------
     def _build_pictures(self) -> None:
         for shown in TITLES:
-            raster = RasterPlot(self.gestures, self._scrub)
+            raster = RasterPlot(self.gestures, self._scrub, OVERLAYS[shown])
             raster.plot.getAxis("left").setWidth(AXIS_WIDTH)
             self.pictures[shown] = raster
         first, *others = self.pictures.values()
@@ -98,31 +102,43 @@ class RasterPanel(QWidget):
         self.tools.show_value(self.gestures.tool)
         self.tools.picked.connect(self.set_tool)
         self.ordering = QComboBox()
+        self.ordering.setMaximumWidth(124)
         for value, word in ORDERINGS.items():
             self.ordering.addItem(word, value)
+        self.ordering.setCurrentIndex(self.ordering.findData(self._ordering))
         self.ordering.setToolTip("Order of the rows, from top to bottom")
         self.ordering.currentIndexChanged.connect(self._ordering_picked)
         self.view = QComboBox()
+        self.view.setMaximumWidth(124)
         for view, word in VIEWS.items():
             self.view.addItem(word, view)
         self.view.setToolTip("What the raster shows (V: the next)")
         self.view.currentIndexChanged.connect(self._view_picked)
-        self.status = QLabel()
-        self.status.setSizePolicy(
-            QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred
-        )
+        self.status = ElidedLabel()
 
     def _lay_out(self) -> None:
-        bar = QHBoxLayout()
-        bar.setSpacing(6)
-        for widget in (self.tools, self.ordering, self.view):
-            bar.addWidget(widget)
-        bar.addWidget(self.status, 1)
+        choices = row_of(self.ordering, self.view, self.status, stretch=2)
+        self._bar = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._bar.setSpacing(6)
+        self._bar.addWidget(self.tools)
+        self._bar.addLayout(choices, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 4, 4, 4)
         column.setSpacing(4)
-        column.addLayout(bar)
+        column.addLayout(self._bar)
         column.addWidget(self._canvas, 1)
+        self.setMinimumSize(300, 150)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Narrow panels get a toolbar of two lines."""
+        is_narrow = self.width() < NARROW
+        direction = QBoxLayout.Direction
+        self._bar.setDirection(
+            direction.TopToBottom if is_narrow else direction.LeftToRight
+        )
+        super().resizeEvent(event)
+
+        self._canvas.scene().sigMouseMoved.connect(self._hover)
 
     def _bind_keys(self) -> None:
         keys.bind_keys(self, self._controller)
@@ -146,6 +162,10 @@ class RasterPanel(QWidget):
                 raster.set_title(TITLES[shown] if len(on_screen) > 1 else "")
                 raster.plot.showAxis("left", number == 0)
                 self._canvas.ci.addItem(raster.plot, 0, number)
+        for column in range(3):
+            used = column < len(on_screen)
+            width = (1000 + (AXIS_WIDTH if column == 0 else 0)) if used else 0
+            self._canvas.ci.layout.setColumnPreferredWidth(column, width)
 
     # -- what the user does -----------------------------------------------------------
     def set_tool(self, tool: Tool) -> None:
@@ -209,7 +229,8 @@ class RasterPanel(QWidget):
         self._arranged = arrange(
             self._ordering,
             state.session.units,
-            state.mask.state_in(state.active_span),
+            state.mask,
+            state.active_span,
             self._controller.results.scores,
         )
         for raster in self.pictures.values():
@@ -225,8 +246,10 @@ class RasterPanel(QWidget):
         start, stop = self._rows_in_view(len(self._arranged.order))
         before = self._rows
         order = self._arranged.order
-        if before is not None and (before.start, before.stop) == (start, stop):
-            if np.array_equal(before.order, order):
+        span = None if before is None else (before.start, before.stop)
+        if before is not None and span == (start, stop):
+            is_same = np.array_equal(before.order, order)
+            if is_same:
                 return
         self._rows = self.gestures.rows = Rows.of(order, start, stop)
         self._draw_values()
@@ -297,13 +320,35 @@ class RasterPanel(QWidget):
 
     def _draw_status(self) -> None:
         self.status.setText(self._status())
+        self.status.setToolTip(self._status())
+
+    def _hover(self, at: QPointF) -> None:
+        """Say what is under the pointer."""
+        for _, raster in self._shown:
+            if raster.box.sceneBoundingRect().contains(at):
+                place = raster.box.mapSceneToView(at)
+                self.status.setText(self._words_at(place.x(), place.y()))
+                return
+        self._draw_status()
+
+    def _words_at(self, position: float, row: float) -> str:
+        """Such as `neuron 412 · target · sample 33`."""
+        neurons, mask = self.gestures.neurons_at(row), self._controller.state.mask
+        if mask is None or not len(neurons):
+            return ""
+        sample = plots.sample_at(position)
+        states = np.unique(mask.cells[sample, neurons])
+        word = STATE_WORDS[states[0]] if len(states) == 1 else "mixed"
+        names = ", ".join(str(neuron) for neuron in neurons[:4])
+        more = "…" if len(neurons) > 4 else ""
+        return f"{names}{more} · {word} · sample {sample}"
 
     def _status(self) -> str:
         """One line: how many neurons a row holds, and what is missing."""
         if self._rows is None:
             return "no session"
         size = self._rows.members.shape[0]
-        words = f"{size} neurons a row" if size > 1 else ""
+        words = f"{size} neurons / row" if size > 1 else ""
         if self._view != "truth" and self._controller.results.population is None:
             return f"no prediction yet · {words}" if words else "no prediction yet"
         return words

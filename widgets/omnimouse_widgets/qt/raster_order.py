@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model.data.session import Units
-from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
+from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE, Mask
 from omnimouse_widgets.palette import STATE_WORDS
 from omnimouse_widgets.qt.raster_rows import Ordering, groups, row_order
 
@@ -21,6 +21,7 @@ ORDERINGS: Final[dict[Ordering, str]] = {
 _STATE_RANK: Final = np.array([3, 1, 0, 2])
 """Row rank of hidden, visible, target, mixed: what is asked comes first."""
 _STATE_BY_RANK: Final = (TARGET, VISIBLE, MIXED, HIDDEN)
+_N_PATTERNS: Final = 9
 
 Tick = tuple[float, str]
 
@@ -34,7 +35,11 @@ class Arrangement:
 
 
 def arrange(
-    ordering: Ordering, units: Units, states: np.ndarray, scores: np.ndarray | None
+    ordering: Ordering,
+    units: Units,
+    mask: Mask,
+    span: tuple[int, int],
+    scores: np.ndarray | None,
 ) -> Arrangement:
     """Order the rows of a session.
 
@@ -44,27 +49,55 @@ def arrange(
         What to order by. What the session lacks falls back to stored order.
     units
         The session's neurons.
-    states
-        uint8 (P,): each neuron's state in the active span, 3 where mixed.
+    mask, span
+        States are told in this span of samples; where they are mixed, by what they
+        begin and end with.
     scores
         float32 (P,), NaN where unknown, or None.
     """
-    n = len(states)
+    n = mask.n_neurons
+    patterns = _patterns(mask, span)
     if ordering == "state":
-        return _grouped(_STATE_RANK[states], [STATE_WORDS[s] for s in _STATE_BY_RANK])
+        return _grouped(patterns, _PATTERN_WORDS)
     if ordering == "score" and scores is not None and len(scores) == n:
         return _ranked(-scores, lambda key: f"{-key:.2f}")
     if ordering == "depth":
         return _ranked(units.xyz_um[:, 2], lambda key: f"{key:.0f} µm")
     if ordering == "area" and units.area is not None:
         names, numbers = np.unique(units.area, return_inverse=True)
-        return _grouped(numbers, [str(name) for name in names])
+        # Within an area by state: bins then hold neurons of one state.
+        return _grouped(numbers, [str(name) for name in names], within=patterns)
     return Arrangement(row_order(None, n), _numbered(n))
 
 
-def _grouped(numbers: np.ndarray, names: list[str]) -> Arrangement:
-    """Order by group; each group named at its middle."""
-    order = row_order(numbers, len(numbers))
+def _patterns(mask: Mask, span: tuple[int, int]) -> np.ndarray:
+    """(P,) numbers into `_PATTERN_WORDS`: state, and for mixed ones both ends."""
+    states = mask.state_in(span)
+    part = mask.cells[slice(*span)]
+    ends = part[0].astype(np.int64) * 3 + part[-1]
+    ends = np.where(states == MIXED, ends, 0)
+    return np.asarray(_STATE_RANK[states] * _N_PATTERNS + ends)
+
+
+def _pattern_words() -> list[str]:
+    words = []
+    for state in _STATE_BY_RANK:
+        for ends in range(_N_PATTERNS):
+            first, last = STATE_WORDS[ends // 3], STATE_WORDS[ends % 3]
+            changes = state == MIXED and first != last
+            words.append(f"{first}\n→ {last}" if changes else STATE_WORDS[state])
+    return words
+
+
+_PATTERN_WORDS: Final = _pattern_words()
+
+
+def _grouped(
+    numbers: np.ndarray, names: list[str], within: np.ndarray | None = None
+) -> Arrangement:
+    """Order by group, then `within` it; each group named at its middle."""
+    keys = numbers if within is None else numbers * len(_PATTERN_WORDS) + within
+    order = row_order(keys, len(numbers))
     least = len(order) / 16  # a thinner group has no room for its name
     ticks = [
         ((first + last) / 2, names[number])
@@ -90,4 +123,5 @@ def _numbered(n: int) -> tuple[Tick, ...]:
 
 def _spread(n: int, count: int = 5) -> list[int]:
     """Up to five rows from first to last."""
-    return np.unique(np.linspace(0, max(n - 1, 0), min(count, n)).astype(int)).tolist()
+    rows = np.linspace(0, max(n - 1, 0), min(count, n)).astype(int)
+    return [int(row) for row in np.unique(rows)]

@@ -6,12 +6,11 @@ It draws what it is given and reports gestures; it knows no controller.
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import numpy as np
+import pyqtgraph as pg
 from qtpy.QtCore import QRectF, Qt, Signal
 from qtpy.QtGui import QBrush, QColor, QPainter
 from qtpy.QtWidgets import QGraphicsRectItem
-
-import numpy as np
-import pyqtgraph as pg
 
 from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets import palette
@@ -19,8 +18,7 @@ from omnimouse_widgets.qt import plots
 from omnimouse_widgets.qt.raster_rows import N_CODES, UNASKED, UNSEEN
 from omnimouse_widgets.qt.raster_strokes import Block, Point
 
-OVERLAY_ALPHA = (175, 70, 95, 95)
-"""Opacity of hidden, visible, target and mixed cells over the values."""
+TITLE_HEIGHT = 16
 
 
 class Gestures(Protocol):
@@ -155,7 +153,12 @@ class Hatch(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
 class RasterPlot:
     """The items of one raster picture inside a graphics layout."""
 
-    def __init__(self, gestures: Gestures, scrubbed: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        gestures: Gestures,
+        scrubbed: Callable[[float], None],
+        tints: tuple[int, int, int, int],
+    ) -> None:
         self.box = RasterBox(gestures)
         self.axis = TimeAxis()
         self.axis.scrubbed.connect(scrubbed)
@@ -163,7 +166,7 @@ class RasterPlot:
         plots.style_plot(self.plot, left=True, bottom=True)
         self.plot.setTitle(None)
         self.values = plots.image()
-        self.codes = plots.lut_image(overlay_table())
+        self.codes = plots.lut_image(overlay_table(tints))
         self.hatch = Hatch()
         self.cursor = pg.InfiniteLine(angle=90, pen=plots.pen(palette.CURSOR))
         self.span = pg.LinearRegionItem(movable=False)
@@ -188,7 +191,10 @@ class RasterPlot:
 
     def set_title(self, title: str) -> None:
         """Say what the values are."""
-        self.plot.setLabel("top", title) if title else self.plot.showAxis("top", False)
+        self.plot.setTitle(title or None, color=plots.AXIS, size="8pt")
+        height = TITLE_HEIGHT if title else 0
+        self.plot.titleLabel.setMaximumHeight(height)
+        self.plot.layout.setRowFixedHeight(0, height)
 
     def set_values(
         self,
@@ -242,10 +248,10 @@ class RasterPlot:
             self.rubber.setRect(block.samples.start, block.low, width, height)
 
 
-def overlay_table() -> np.ndarray:
+def overlay_table(tints: tuple[int, int, int, int]) -> np.ndarray:
     """uint8 (6, 4): RGBA of the display codes over the values."""
     left_out = [(*palette.rgb(palette.VISIBLE), 30), (*palette.rgb(palette.TARGET), 40)]
-    states = palette.state_table(OVERLAY_ALPHA)
+    states = palette.state_table(tints)
     return np.concatenate([states, np.array(left_out, np.uint8)])
 
 

@@ -6,6 +6,7 @@ is painted on a bin is painted on every neuron in it.
 """
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final, Literal
 
 import numpy as np
@@ -97,11 +98,11 @@ class Rows:
         picked = values[:, self.members.ravel()].reshape(-1, *self.members.shape)
         known = ~np.isnan(picked)
         if known.all():
-            return np.einsum("tkr,kr->rt", picked, self.weights)
+            return np.asarray(np.einsum("tkr,kr->rt", picked, self.weights))
         weight = np.einsum("tkr,kr->rt", known, self.weights)
         total = np.einsum("tkr,kr->rt", np.where(known, picked, 0), self.weights)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return (total / weight).astype(np.float32)
+            return np.asarray(total / weight, np.float32)
 
     def codes(self, mask: Mask) -> np.ndarray:
         """uint8 (rows, 60) display codes; 3 where the neurons of a bin differ.
@@ -133,5 +134,4 @@ def groups(numbers: np.ndarray) -> list[tuple[int, int, int]]:
         return []
     changes = np.flatnonzero(numbers[1:] != numbers[:-1]) + 1
     bounds = [0, *changes.tolist(), len(numbers)]
-    pairs = zip(bounds[:-1], bounds[1:], strict=True)
-    return [(first, last, int(numbers[first])) for first, last in pairs]
+    return [(first, last, int(numbers[first])) for first, last in pairwise(bounds)]

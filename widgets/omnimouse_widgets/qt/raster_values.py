@@ -59,9 +59,10 @@ def picture(shown: Shown, window: Window, prediction: Prediction | None) -> Pict
 
 def whole(prediction: Prediction | None, n_neurons: int) -> np.ndarray:
     """Predicted responses (60, P) of every neuron, NaN where there are none."""
-    if prediction is not None and len(prediction.neurons) == n_neurons:
-        if np.array_equal(prediction.neurons, np.arange(n_neurons)):
-            return prediction.responses
+    if prediction is not None and np.array_equal(
+        prediction.neurons, np.arange(n_neurons)
+    ):
+        return prediction.responses
     values = np.full((60, n_neurons), np.nan, np.float32)
     if prediction is not None:
         values[:, prediction.neurons] = prediction.responses

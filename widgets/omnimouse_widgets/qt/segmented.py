@@ -9,9 +9,14 @@ from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QSizePolicy, QToolButton, 
 
 STYLE = """
 QToolButton {
-  border: 1px solid palette(mid); border-radius: 0px; margin: 0px;
-  padding: 3px 6px; background: rgba(128, 134, 145, 40);
+  border: 1px solid rgba(128, 134, 145, 120); border-left-width: 0px;
+  border-radius: 0px; margin: 0px; padding: 3px 6px;
+  background: rgba(128, 134, 145, 35);
 }
+QToolButton[place="first"] { border-left-width: 1px;
+  border-top-left-radius: 3px; border-bottom-left-radius: 3px; }
+QToolButton[place="last"] {
+  border-top-right-radius: 3px; border-bottom-right-radius: 3px; }
 QToolButton:hover { background: rgba(128, 134, 145, 90); }
 QToolButton:checked { background: #3B6EA8; color: white; font-weight: 600; }
 QToolButton:disabled { color: rgba(128, 134, 145, 140); }
@@ -52,6 +57,8 @@ class Segmented(QWidget):
         row.setSpacing(0)
         for number, choice in enumerate(choices):
             button = _button(choice)
+            if number in (0, len(choices) - 1):
+                button.setProperty("place", "first" if number == 0 else "last")
             self._group.addButton(button, number)
             row.addWidget(button)
         self._group.idClicked.connect(lambda at: self.picked.emit(self._values[at]))

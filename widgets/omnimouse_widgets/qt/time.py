@@ -1,6 +1,7 @@
 """The whole session in one strip: trials, running, pupil, activity; click to go."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -51,8 +52,9 @@ class TimePanel(QWidget):
         self.canvas.addItem(self.plot)
         self.bars = _Bars()
         self.lines = {name: pg.PlotCurveItem(connect="finite") for name in LINE_COLOURS}
-        self.window = pg.LinearRegionItem(movable=False)
-        self.place = plots.text("", plots.TEXT, anchor=(0.5, 0.0))
+        self.marker = pg.LinearRegionItem(movable=False)
+        self.place = plots.text("", plots.HELD_TEXT)
+        self.place.fill = plots.brush(plots.BACKGROUND, 200)
         self._build_plot()
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 4, 4, 4)
@@ -73,12 +75,12 @@ class TimePanel(QWidget):
         ticks = [(low + height / 2, name) for name, low, height in LANES]
         self.plot.getAxis("left").setTicks([ticks])
         self.plot.getAxis("bottom").setHeight(20)
-        self.window.setBrush(plots.tint(palette.CURSOR, 70))
-        for line in self.window.lines:
+        self.marker.setBrush(plots.tint(palette.CURSOR, 70))
+        for line in self.marker.lines:
             line.setPen(plots.pen(palette.CURSOR, 2))
         for name, line in self.lines.items():
             line.setPen(plots.pen(LINE_COLOURS[name]))
-        items = (self.bars, *self.lines.values(), self.window, self.place)
+        items = (self.bars, *self.lines.values(), self.marker, self.place)
         for depth, item in enumerate(items):
             item.setZValue(depth)
             self.box.addItem(item, ignoreBounds=True)
@@ -87,7 +89,7 @@ class TimePanel(QWidget):
         keys.bind_keys(self, self._controller)
         steps = {"Left": -1, "Right": 1, "Shift+Left": -10, "Shift+Right": 10}
         for key, step in steps.items():
-            keys.bind(self, key, lambda step=step: self._step(step))
+            keys.bind(self, key, partial(self._step, step))
 
     # -- what the user does -----------------------------------------------------------
     def _step(self, windows: int) -> None:
@@ -129,18 +131,18 @@ class TimePanel(QWidget):
 
     def _draw_window(self) -> None:
         window = self._controller.state.window
-        self.window.setVisible(window is not None)
+        self.marker.setVisible(window is not None)
         self.place.setVisible(window is not None)
         if window is None:
             return
         start = window.start_s
-        self.window.setRegion((start, start + WINDOW_S))
+        self.marker.setRegion((start, start + WINDOW_S))
         tier = tier_at(self.bars.bars, start + WINDOW_S / 2) or "between trials"
         self.place.setText(f"{start:.1f} s · {tier}")
-        low, high = self.box.viewRange()[0]
-        share = (start - low) / max(high - low, 1e-9)
-        self.place.setAnchor((min(max(share, 0.0), 1.0), 0.0))
-        self.place.setPos(start + WINDOW_S / 2, 3.0)
+        # Beside the window, on the side with more room.
+        is_left = start > sum(self.box.viewRange()[0]) / 2
+        self.place.setAnchor((1.0 if is_left else 0.0, 1.0))
+        self.place.setPos(start if is_left else start + WINDOW_S, 0.0)
 
 
 class _SeekBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
@@ -189,7 +191,7 @@ class _Bars(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
         stop = self.bars[-1].stop_s if self.bars else 0.0
         return QRectF(0, low, stop, height)
 
-    def paint(self, painter: QPainter, *_: object) -> None:
+    def paint(self, painter: QPainter, *_args: object) -> None:
         """Bars in device pixels: none is too thin to be seen, letters keep size."""
         to_device = painter.transform()
         painter.resetTransform()

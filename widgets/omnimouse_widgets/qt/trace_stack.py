@@ -125,6 +125,7 @@ class _Row:
             pen=plots.pen(palette.PREDICTED, WIDTH, dashed=True), connect="finite"
         )
         self.label = plots.text("", plots.TEXT, anchor=(0, 0))
+        self.label.fill = plots.brush(plots.BACKGROUND, 110)
         self._low, self._scale, self._at = 0.0, 1.0, 0
         for depth, item in enumerate(self._items):
             item.setZValue(depth)
