@@ -179,6 +179,22 @@ def test_an_unknown_predictor_names_those_there_are(session: Session) -> None:
     assert "demo" in controller.results.error
 
 
+def test_a_predictor_loads_before_there_is_a_session(session: Session) -> None:
+    loaded: list[str] = []
+
+    def load(name: str, session: Session | None) -> EchoPredictor:
+        loaded.append(name)
+        return EchoPredictor(name)
+
+    controller = Controller(load=load, synchronous=True)
+    controller.choose_predictor("echo")
+    assert loaded == ["echo"]
+    assert controller.results.freshness == "none"
+    controller.open_session(session)
+    assert loaded == ["echo"]
+    assert controller.results.freshness == "fresh"
+
+
 def test_a_predictor_is_prepared_once_for_a_session(session: Session) -> None:
     controller, predictor = Controller(synchronous=True), EchoPredictor()
     controller.choose_predictor(predictor)

@@ -15,9 +15,9 @@ from omnimouse_model.data.windows import Window
 from omnimouse_model.masks import Mask, asked_cells
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.parts import Interruptible, decode_in_parts, stop_if
-from omnimouse_model.predict.predictor import Prediction, Predictor
+from omnimouse_model.predict.predictor import Needs, Prediction, Predictor
 
-Load = Callable[[str, Session], Predictor]
+Load = Callable[[str, Session | None], Predictor]
 
 
 def name_of(predictor: Predictor) -> str:
@@ -40,6 +40,13 @@ class LiveRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """Load a predictor before there is a question for it: a process takes seconds."""
+
+    predictor: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """One stage of an answer: the selected neurons, or all that were asked for.
 
@@ -51,6 +58,7 @@ class Stage:
     request: LiveRequest
     prediction: Prediction | None = None
     scores: np.ndarray | None = None
+    needs: Needs | None = None
 
 
 @runtime_checkable
@@ -69,26 +77,28 @@ class Answering:
         self._load = load
         self._name = ""
         self._loaded: Predictor | None = None
+        self._needs: Needs | None = None
         self._prepared: tuple[Any, Any] = (None, None)
 
     def __call__(
-        self, request: LiveRequest, outdated: Callable[[], bool]
+        self, request: LiveRequest | LoadRequest, outdated: Callable[[], bool]
     ) -> Iterator[Stage]:
         """Answer in stages; see the module."""
+        if isinstance(request, LoadRequest):
+            self._predictor(request.predictor, None, outdated)
+            return
         mask = request.mask
         asked = np.flatnonzero(asked_cells(mask).any(axis=0))
         if not len(asked) and mask.behavior != "target":
             yield Stage("nothing", request)
             return
-        predictor = self._predictor(request)
-        if isinstance(predictor, Interruptible):
-            predictor.stop_when(outdated)
+        predictor = self._predictor(request.predictor, request.session, outdated)
         self._prepare(predictor, request.session)
         encoded = predictor.encode(request.window, mask)
         stop_if(outdated)
         selection = np.array(request.selection, np.int64)
         first = predictor.decode(encoded, selection)
-        yield Stage("selected", request, first)
+        yield Stage("selected", request, first, needs=self._needs)
         whole = decode_in_parts(predictor, encoded, asked, outdated)
         whole = replace(whole, behavior=first.behavior)
         yield Stage("population", request, whole, _scores(whole, request.window))
@@ -100,13 +110,23 @@ class Answering:
         if isinstance(loaded, Closable):
             loaded.close()
 
-    def _predictor(self, request: LiveRequest) -> Predictor:
-        if not isinstance(request.predictor, str):
-            return request.predictor
-        if self._loaded is None or self._name != request.predictor:
+    def _predictor(
+        self,
+        wanted: str | Predictor,
+        session: Session | None,
+        outdated: Callable[[], bool],
+    ) -> Predictor:
+        predictor = self._named(wanted, session) if isinstance(wanted, str) else wanted
+        if isinstance(predictor, Interruptible):
+            predictor.stop_when(outdated)
+        self._needs = predictor.needs  # A worker loads now, and tells what is wrong.
+        return predictor
+
+    def _named(self, name: str, session: Session | None) -> Predictor:
+        if self._loaded is None or self._name != name:
             self.close()
-            self._loaded = self._load(request.predictor, request.session)
-            self._name = request.predictor
+            self._loaded = self._load(name, session)
+            self._name = name
         return self._loaded
 
     def _prepare(self, predictor: Predictor, session: Session) -> None:

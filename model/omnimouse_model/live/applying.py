@@ -52,6 +52,7 @@ def _apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
     elif stage.name == "selected" and stage.prediction is not None:
         results.selected = stage.prediction
         results.behavior = stage.prediction.behavior
+        results.needs = stage.needs
         results.freshness = freshness
         results.elapsed_ms = answer.elapsed_ms
     else:

@@ -14,7 +14,13 @@ from psygnal import Signal
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
-from omnimouse_model.live.answering import Answering, LiveRequest, Load, name_of
+from omnimouse_model.live.answering import (
+    Answering,
+    LiveRequest,
+    Load,
+    LoadRequest,
+    name_of,
+)
 from omnimouse_model.live.applying import apply_answer, mark_asked, mark_cancelled
 from omnimouse_model.live.engine import Answer, Engine, Post, call_at_once
 from omnimouse_model.live.memory import Remembered, recall, remember
@@ -378,9 +384,12 @@ class Controller:
 
     def _ask(self) -> None:
         state = self.state
-        if state.session is None or state.window is None or state.mask is None:
-            return
         if self._predictor is None:
+            return
+        if state.session is None or state.window is None or state.mask is None:
+            if isinstance(self._predictor, str):
+                self.results.asked = self._engine.newest + 1
+                self._engine.submit(LoadRequest(self._predictor))
             return
         request = LiveRequest(
             state.session, state.window, state.mask, state.selection, self._predictor

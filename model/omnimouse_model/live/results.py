@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from psygnal import Signal, SignalGroupDescriptor
 
-from omnimouse_model.predict.predictor import Prediction
+from omnimouse_model.predict.predictor import Needs, Prediction
 
 Freshness = Literal["none", "running", "stale", "fresh", "error"]
 
@@ -41,6 +41,9 @@ class Results:
         Numbers of the request that is shown and of the newest.
     error
         Why there is no answer, in words for the user.
+    needs
+        What the predictor that answered can see and predict; where its
+        `withholds_video` is False, hidden frames can still inform a prediction.
     elapsed_ms
         From the question to the answer of `selected`.
     """
@@ -62,6 +65,7 @@ class Results:
     shown: int = 0
     asked: int = 0
     error: str | None = None
+    needs: Needs | None = None
     elapsed_ms: float | None = None
 
     @property

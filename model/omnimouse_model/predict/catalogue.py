@@ -70,11 +70,15 @@ def _built(name_or_path: str | Path, sessions: Sessions, device: str) -> Predict
     )
 
 
-def load_in_process(name: str, session: Session, device: str = "auto") -> Predictor:
+def load_in_process(
+    name: str, session: Session | None, device: str = "auto"
+) -> Predictor:
     """Build a predictor in this process; the live engine prepares the session."""
     return load_predictor(name, device=device)
 
 
-def load_in_worker(name: str, session: Session, device: str = "auto") -> Predictor:
+def load_in_worker(
+    name: str, session: Session | None, device: str = "auto"
+) -> Predictor:
     """Build a predictor in a process of its own: screens never wait for it."""
     return WorkerPredictor(name, device=device)
