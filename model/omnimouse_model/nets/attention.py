@@ -223,7 +223,7 @@ class DropPath(nn.Module):
         super().__init__()
         self.rate = rate
 
-    def forward(self, x: Float[Tensor, "batch *rest"]) -> Float[Tensor, "batch *rest"]:
+    def forward(self, x: Float[Tensor, "*items"]) -> Float[Tensor, "*items"]:
         """Return x, or x with some items zeroed."""
         if not self.training or self.rate == 0.0:
             return x
@@ -303,14 +303,17 @@ class CrossAttention(_Heads):
 
     def forward(
         self,
-        x: Float[Tensor, "batch query dim"],
+        x: Float[Tensor, "batch row dim"],
         phases: Phases,
         keys: tuple[Tensor, Tensor],
         plan: AttentionPlan | None,
+        rows: Tensor | None = None,
     ) -> Float[Tensor, "batch query dim"]:
-        """Attend to prepared keys under the plan."""
-        q = self._turn(self._split(self.wq(x)), phases)
-        return self._mix(q, *keys, plan)
+        """Attend to prepared keys under the plan; query i is x[rows[i]]."""
+        q = self._turn(self._split(self.wq(x)), None)
+        if rows is not None:
+            q = q[:, :, rows]
+        return self._mix(rotate(q, phases), *keys, plan)
 
 
 class SelfBlock(nn.Module):
@@ -359,12 +362,18 @@ class CrossBlock(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "batch query dim"],
+        x: Float[Tensor, "batch row dim"],
         phases: Phases,
         keys: tuple[Tensor, Tensor],
         plan: AttentionPlan | None,
+        rows: Tensor | None = None,
     ) -> Float[Tensor, "batch query dim"]:
-        """Read the context, then feed-forward."""
-        x = x + self.attention(self.attn_pre_norm(x), phases, keys, plan)
+        """Read the context, then feed-forward.
+
+        With `rows`, query i is x[rows[i]] at its own phase: a neuron asked at six
+        times is normalised and projected once.
+        """
+        read = self.attention(self.attn_pre_norm(x), phases, keys, plan, rows)
+        x = (x if rows is None else x[:, rows]) + read
         out: Tensor = x + self.feed_forward(self.ffn_pre_norm(x))
         return out

@@ -586,10 +586,15 @@ class OmniMouse(nn.Module):
         self, clip: Clip, layout: Layout, context: Context
     ) -> tuple[Float[Tensor, "batch query sample"], Tensor]:
         """Rates (B, Q, 5) of the layout's queries, and the decoder's output."""
-        queries = context.neuron_vectors[:, layout.query_neurons]
         phases = context.sample_phases.take(layout.query_samples)
         plan = self._plan(self._query_intervals(clip, layout), context.intervals)
-        hidden = self._decoders()[0](queries, phases, context.keys[0], plan)
+        hidden = self._decoders()[0](
+            context.neuron_vectors,
+            phases,
+            context.keys[0],
+            plan,
+            layout.query_neurons,
+        )
         logits = self.response_readout_proj(hidden)
         biases = self.session(clip.session).biases(clip.neuron_ids)
         logits = logits + biases[:, layout.query_neurons]

@@ -1,0 +1,212 @@
+"""What one training step reads: a session, a task, windows, orders, targets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from omnimouse_model.data.clock import previous_index
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.windows import Window
+from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.nets.layout import Layout
+from omnimouse_model.nets.omnimouse import Clip, OmniMouseConfig
+from omnimouse_model.simulate.truth import Truth, has_truth, open_truth
+from omnimouse_model.strategies import (
+    FULL_POPULATION,
+    half_population_mask,
+    mask_from_strategy,
+)
+from omnimouse_model.tokens import (
+    clip_from_windows,
+    labels_from_responses,
+    layout_from_mask,
+)
+from omnimouse_model.train.config import Phase, SessionChoice
+
+N_OFFICIAL_MASKS = 120
+
+
+def _video_stretch(count: int) -> Mask:
+    """The last 36 frames and behaviour; asks the last second of everyone."""
+    return mask_from_strategy("test/video_behavior", count).with_frames(slice(24, 60))
+
+
+EXTRA_TASKS: dict[str, Callable[[int], Mask]] = {
+    "video-36": _video_stretch,
+    "video-36-only": lambda n: _video_stretch(n).with_behavior("hidden"),
+    "half": lambda n: half_population_mask(n, video=False),
+    "half-video": lambda n: half_population_mask(n),
+    "half-video-decode": lambda n: half_population_mask(n).with_behavior("target"),
+}
+"""Tasks beside the official ones; masks over positions in a random order."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingSession:
+    """A session opened for training, with its train windows and maybe its truth."""
+
+    session: Session
+    starts: np.ndarray
+    weight: float
+    truth: Truth | None
+    _layouts: dict[tuple[int, ...], Layout] = field(default_factory=dict, repr=False)
+
+    @property
+    def key(self) -> str:
+        """The session's id."""
+        return self.session.id
+
+    def mean_rates(self) -> np.ndarray:
+        """Mean normalised response of every neuron (N,), over the recording."""
+        signal = self.session.responses
+        total = np.zeros(signal.n_columns, np.float64)
+        for first in range(0, signal.n_samples, 4096):
+            total += np.nansum(signal.data[first : first + 4096], axis=0)
+        means: np.ndarray = total / signal.n_samples / self.session.response_scale
+        return means
+
+    def target_rates(
+        self, window: Window, source: str, saw_responses: bool
+    ) -> np.ndarray:
+        """What the rates of a window are fitted to, float32 (60, P)."""
+        if source == "responses":
+            return window.responses
+        if self.truth is None:
+            raise ValueError(
+                f"Session {self.key!r} has no ground truth; use targets: responses."
+            )
+        signal = self.session.responses
+        rows = previous_index(window.times("responses"), signal.start, signal.rate_hz)
+        stored = self.truth.full if saw_responses else self.truth.drive
+        rates: np.ndarray = (stored[rows] / self.session.response_scale).astype(
+            np.float32
+        )
+        return rates
+
+
+def open_training_session(folder: Path, choice: SessionChoice) -> TrainingSession:
+    """Open a folder and find its train windows (stride 1, blanks included)."""
+    session = open_session(folder)
+    starts = session.window_starts(tier="train", include_blanks=True)
+    return TrainingSession(
+        session=session,
+        starts=starts,
+        weight=choice.weight,
+        truth=open_truth(folder) if has_truth(folder) else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One step's input and targets.
+
+    `video` is (B, 1, 60, 36, 64); `rates` (B, Q, 5) and `behavior` (B, C, 40) are
+    targets, None where nothing is asked of them.
+    """
+
+    clip: Clip
+    layout: Layout
+    video: Tensor | None
+    rates: Tensor | None
+    asked: Tensor | None
+    behavior: Tensor | None
+    task: str
+
+
+def draw_batch(
+    sessions: list[TrainingSession],
+    phase: Phase,
+    config: OmniMouseConfig,
+    rng: np.random.Generator,
+) -> Batch:
+    """Draw a session, a task, windows and a neuron order per window."""
+    weights = np.array([s.weight for s in sessions])
+    chosen = sessions[rng.choice(len(sessions), p=weights / weights.sum())]
+    task = _draw_task(phase, rng)
+    return make_batch(chosen, task, phase, config, rng)
+
+
+def make_batch(
+    source: TrainingSession,
+    task: str,
+    phase: Phase,
+    config: OmniMouseConfig,
+    rng: np.random.Generator,
+) -> Batch:
+    """Windows of one session under one task; every item has its own neuron order."""
+    total = source.session.n_neurons
+    count = min(total, FULL_POPULATION)
+    position_mask, layout = _task_layout(task, count)
+    if phase.max_targets is not None:
+        position_mask, layout = _fewer_targets(position_mask, phase.max_targets, rng)
+    windows = [source.session.window(s) for s in rng.choice(source.starts, phase.batch)]
+    masks = [_in_order(position_mask, total, rng) for _ in windows]
+    clip = clip_from_windows(windows, masks, config, source.key)
+    saw_responses = not layout.responses_missing
+    rates = asked = None
+    if len(layout.query_neurons):
+        ordered = np.stack(
+            [
+                source.target_rates(w, phase.targets, saw_responses)[:, m.order]
+                for w, m in zip(windows, masks, strict=True)
+            ]
+        )
+        rates = labels_from_responses(torch.from_numpy(ordered), layout)
+        cells = torch.from_numpy(asked_cells(position_mask)[None])
+        asked = labels_from_responses(cells, layout)
+    video = behavior = None
+    if not layout.video_missing:
+        video = torch.from_numpy(np.stack([w.video for w in windows]))[:, None]
+    if layout.behavior == "target":
+        behavior = torch.from_numpy(np.stack([w.behavior.T for w in windows]))
+    return Batch(clip, layout, video, rates, asked, behavior, task)
+
+
+def _draw_task(phase: Phase, rng: np.random.Generator) -> str:
+    names = list(phase.tasks)
+    weights = np.array([phase.tasks[n] for n in names])
+    name = names[rng.choice(len(names), p=weights / weights.sum())]
+    return f"train/{rng.integers(N_OFFICIAL_MASKS)}" if name == "train" else name
+
+
+@lru_cache(maxsize=4096)
+def _task_layout(task: str, count: int) -> tuple[Mask, Layout]:
+    """The task over positions of the neuron order, whatever the neurons."""
+    make = EXTRA_TASKS.get(task)
+    mask = make(count) if make else mask_from_strategy(task, count)
+    return mask, layout_from_mask(mask)
+
+
+def _fewer_targets(
+    mask: Mask, limit: int, rng: np.random.Generator
+) -> tuple[Mask, Layout]:
+    asked = np.flatnonzero(mask.target.any(axis=0))
+    if len(asked) <= limit:
+        return mask, layout_from_mask(mask)
+    dropped = rng.permutation(asked)[limit:]
+    cells = mask.cells.copy()
+    cells[:, dropped] = np.where(cells[:, dropped] == 2, 0, cells[:, dropped])
+    fewer = mask.with_cells(cells)
+    return fewer, layout_from_mask(fewer)
+
+
+def _in_order(mask: Mask, total: int, rng: np.random.Generator) -> Mask:
+    """Give the positions of a mask to randomly drawn neurons."""
+    order = rng.permutation(total)[: mask.n_neurons]
+    cells = np.zeros((len(mask.cells), total), np.uint8)
+    cells[:, order] = mask.cells[:, mask.order]
+    return Mask(
+        cells=cells,
+        frames=mask.frames,
+        behavior=mask.behavior,
+        order=order,
+        cuts=mask.cuts,
+        context_span=mask.context_span,
+        query_phase=mask.query_phase,
+    )

@@ -1,0 +1,127 @@
+"""A training run as data: sessions, model, phases; read from one YAML file."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from omnimouse_model.nets.checkpoint import config_from_dict
+from omnimouse_model.nets.omnimouse import OmniMouseConfig
+
+Targets = Literal["responses", "truth"]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionChoice:
+    """A session to train on, and how often it is drawn."""
+
+    mouse: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Optimiser settings of the core, or of the sessions' own parameters."""
+
+    lr: float
+    weight_decay: float
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-6
+    clip: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of training with one mixture of tasks.
+
+    Attributes
+    ----------
+    tasks
+        task -> weight. A task is a strategy's name, "train" for the 120 official
+        training masks, or a name of `batches.EXTRA_TASKS`.
+    targets
+        What the rates are fitted to: the noisy "responses", or the simulator's exact
+        conditional means ("truth"): given the latents too where responses are
+        visible.
+    lr_scale
+        Multiplies both groups' rates in this phase.
+    warmup, decay
+        Steps of linear warm-up, and the last share of steps that falls to zero.
+    max_targets
+        Asked neurons per window, a random subset; None for all of the strategy.
+    """
+
+    name: str
+    steps: int
+    batch: int
+    tasks: dict[str, float]
+    targets: Targets = "responses"
+    lr_scale: float = 1.0
+    warmup: int = 0
+    decay: float = 0.0
+    behavior_weight: float = 0.1
+    max_targets: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Everything that decides a training run."""
+
+    seed: int
+    model: OmniMouseConfig
+    sessions: tuple[SessionChoice, ...]
+    phases: tuple[Phase, ...]
+    core: Group
+    session: Group
+    average: float = 0.0
+    """Decay per step of the running average of the weights; 0 for none."""
+    save_every_s: float = 120.0
+    validate_every: int = 250
+    validation_windows: int = 48
+    precision: Literal["bf16", "fp32"] = "bf16"
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def phase_at(self, step: int) -> tuple[Phase, int]:
+        """The phase of a step, and the step's number within it."""
+        for phase in self.phases:
+            if step < phase.steps:
+                return phase, step
+            step -= phase.steps
+        return self.phases[-1], self.phases[-1].steps
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all phases."""
+        return sum(phase.steps for phase in self.phases)
+
+
+def read_config(path: str | Path) -> TrainConfig:
+    """Read a run's YAML.
+
+    Raises
+    ------
+    ValueError
+        A field that is unknown or missing, by name.
+    """
+    path = Path(path)
+    raw = yaml.safe_load(path.read_text("utf-8"))
+    try:
+        model = asdict(OmniMouseConfig()) | raw.pop("model")
+        model["hiera"] = asdict(OmniMouseConfig().hiera) | model["hiera"]
+        return TrainConfig(
+            model=config_from_dict(model),
+            sessions=tuple(SessionChoice(**s) for s in raw.pop("sessions")),
+            phases=tuple(Phase(**p) for p in raw.pop("phases")),
+            core=_group(raw.pop("core")),
+            session=_group(raw.pop("session")),
+            **raw,
+        )
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} is not a training config: {error}.") from error
+
+
+def _group(values: dict[str, Any]) -> Group:
+    if "betas" in values:
+        values = values | {"betas": tuple(values["betas"])}
+    return Group(**values)

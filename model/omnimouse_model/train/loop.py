@@ -1,0 +1,279 @@
+"""The training loop: one straight run on a GPU where there is one, else the CPU.
+
+    omnimouse train CONFIG --out RUN          start, or go on from RUN's last save
+    omnimouse train CONFIG --out RUN --steps 200
+
+A run can be stopped at any step and resumed: weights, optimisers, averages, random
+states and the step are saved together, atomically. Batches are drawn from a generator
+of the step's own number, so that a resumed run sees what an unbroken one would.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from omnimouse_model.nets.checkpoint import atomic_path, save_checkpoint
+from omnimouse_model.nets.losses import behavior_loss, poisson_loss
+from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.nets.start import initialise, set_mean_rates
+from omnimouse_model.train.batches import Batch, TrainingSession, draw_batch
+from omnimouse_model.train.config import Group, Phase, TrainConfig
+from omnimouse_model.train.validate import validation_scores
+
+log = logging.getLogger(__name__)
+STATE_FILE = "state.pt"
+
+
+@dataclass(slots=True)
+class Run:
+    """The moving parts of a training run."""
+
+    net: OmniMouse
+    average: OmniMouse | None
+    core: torch.optim.AdamW
+    session: torch.optim.AdamW
+    step: int = 0
+    seconds: float = 0.0
+
+
+def train(
+    config: TrainConfig,
+    sessions: list[TrainingSession],
+    out: Path,
+    *,
+    device: torch.device | str = "cpu",
+    max_steps: int | None = None,
+    on_step: Callable[[int, dict[str, float]], None] = lambda step, facts: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> OmniMouse:
+    """Train until the phases end, or until cancelled, and save in `out`.
+
+    Returns
+    -------
+    OmniMouse
+        The averaged weights where the config asks for averaging.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    run = start_run(config, sessions, device)
+    resume(run, out / STATE_FILE)
+    saved = began = time.monotonic()
+    already = run.seconds
+    last = min(config.total_steps, run.step + (max_steps or config.total_steps))
+    while run.step < last and not cancelled():
+        facts = train_step(run, config, sessions, device)
+        run.seconds = already + time.monotonic() - began
+        facts["seconds"] = run.seconds
+        if run.step % config.validate_every == 0:
+            shown = run.average or run.net
+            facts |= validation_scores(shown, sessions[0], config.validation_windows)
+        _append(out / "log.jsonl", facts)
+        on_step(run.step, facts)
+        if time.monotonic() - saved > config.save_every_s:
+            save(run, out)
+            saved = time.monotonic()
+    save(run, out)
+    return run.average or run.net
+
+
+def start_run(
+    config: TrainConfig, sessions: list[TrainingSession], device: torch.device | str
+) -> Run:
+    """Draw the start values and make both optimisers."""
+    counts = {s.key: s.session.n_neurons for s in sessions}
+    animals = {s.key: s.session.animal_id or s.key for s in sessions}
+    nets = [OmniMouse(config.model, counts, animals)]
+    initialise(nets[0], torch.Generator().manual_seed(config.seed))
+    for source in sessions:
+        set_mean_rates(nets[0], source.key, source.mean_rates())
+    if config.average:
+        nets.append(OmniMouse(config.model, counts, animals))
+        nets[1].load_state_dict(nets[0].state_dict())
+        nets[1].requires_grad_(False).eval()
+    for net in nets:
+        net.to(device)
+    core, own = split_parameters(nets[0])
+    return Run(
+        net=nets[0],
+        average=nets[1] if config.average else None,
+        core=_optimiser(core, config.core),
+        session=_optimiser(own, config.session),
+    )
+
+
+def split_parameters(net: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """Shared parameters, and those of sessions and animals."""
+    own = ("sess_params.", "animal_params.")
+    named = list(net.named_parameters())
+    return (
+        [p for name, p in named if not name.startswith(own)],
+        [p for name, p in named if name.startswith(own)],
+    )
+
+
+def _optimiser(parameters: list[Tensor], group: Group) -> torch.optim.AdamW:
+    return torch.optim.AdamW(
+        parameters,
+        lr=group.lr,
+        betas=group.betas,
+        eps=group.eps,
+        weight_decay=group.weight_decay,
+        fused=True,
+    )
+
+
+def train_step(
+    run: Run,
+    config: TrainConfig,
+    sessions: list[TrainingSession],
+    device: torch.device | str,
+) -> dict[str, float]:
+    """One batch, one update of both groups; returns what to log."""
+    phase, step = config.phase_at(run.step)
+    rng = np.random.default_rng([config.seed, run.step])
+    torch.manual_seed(int(rng.integers(2**31)))
+    batch = to_device(draw_batch(sessions, phase, config.model, rng), device)
+    rate = phase.lr_scale * schedule(phase, step)
+    run.net.train()
+    loss, facts = batch_loss(run.net, batch, phase, config.precision)
+    loss.backward()
+    for optimiser, group in ((run.core, config.core), (run.session, config.session)):
+        parameters = optimiser.param_groups[0]["params"]
+        norm = nn.utils.clip_grad_norm_(parameters, group.clip)
+        optimiser.param_groups[0]["lr"] = group.lr * rate
+        if torch.isfinite(norm):
+            optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+    _update_average(run, config.average)
+    run.step += 1
+    return facts | {"step": run.step, "lr": config.core.lr * rate}
+
+
+def schedule(phase: Phase, step: int) -> float:
+    """Linear warm-up, constant, linear fall over the last share of the phase."""
+    warm = min(1.0, (step + 1) / phase.warmup) if phase.warmup else 1.0
+    fall = phase.steps * phase.decay
+    left = phase.steps - step
+    return warm * (min(1.0, left / fall) if fall else 1.0)
+
+
+def batch_loss(
+    net: OmniMouse, batch: Batch, phase: Phase, precision: str
+) -> tuple[Tensor, dict[str, float]]:
+    """The loss of a batch and its parts."""
+    device = batch.clip.neuron_ids.device
+    losses: list[Tensor] = []
+    facts: dict[str, float] = {}
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        video = None
+        if batch.video is not None:
+            video = net.encode_video(batch.video, batch.layout)
+        context = net.encode(batch.clip, batch.layout, video)
+        rates = predicted = None
+        if batch.rates is not None:
+            rates, _ = net.decode_responses(batch.clip, batch.layout, context)
+        if batch.behavior is not None:
+            predicted, _ = net.decode_behavior(context)
+    if rates is not None and batch.rates is not None:
+        loss = poisson_loss(
+            rates, batch.rates, net.config.poisson_eps, net.config.response_loss_clamp
+        )
+        losses.append(loss)
+        facts["response_loss"] = float(loss)
+    if predicted is not None and batch.behavior is not None:
+        loss = behavior_loss(predicted, batch.behavior, net.config.behavior_loss_clamp)
+        losses.append(phase.behavior_weight * loss)
+        facts["behavior_loss"] = float(loss)
+    return torch.stack(losses).sum(), facts
+
+
+def to_device(batch: Batch, device: torch.device | str) -> Batch:
+    """Move a batch to where the net is."""
+    if str(device) == "cpu":
+        return batch
+    clip = batch.clip
+
+    def moved(x: Tensor | None) -> Tensor | None:
+        return None if x is None else x.to(device, non_blocking=True)
+
+    return Batch(
+        clip=type(clip)(
+            session=clip.session,
+            neuron_ids=clip.neuron_ids.to(device),
+            responses=clip.responses.to(device),
+            behavior=moved(clip.behavior),
+            response_times=clip.response_times,
+            video_times=clip.video_times,
+            start_times=moved(clip.start_times),
+        ),
+        layout=batch.layout.to(device),
+        video=moved(batch.video),
+        rates=moved(batch.rates),
+        asked=moved(batch.asked),
+        behavior=moved(batch.behavior),
+        task=batch.task,
+    )
+
+
+@torch.no_grad()
+def _update_average(run: Run, decay: float) -> None:
+    if run.average is None:
+        return
+    keep = min(decay, (run.step + 1) / (run.step + 10))
+    averaged, current = _floats(run.average), _floats(run.net)
+    torch._foreach_lerp_(averaged, current, 1.0 - keep)
+
+
+def _floats(net: nn.Module) -> list[Tensor]:
+    return [p.data for p in net.parameters()]
+
+
+# -- saving and resuming ------------------------------------------------------------
+
+
+def save(run: Run, out: Path) -> None:
+    """Save the whole run, and the shown weights as a checkpoint beside it."""
+    state = {
+        "step": run.step,
+        "seconds": run.seconds,
+        "net": run.net.state_dict(),
+        "average": run.average.state_dict() if run.average else None,
+        "core": run.core.state_dict(),
+        "session": run.session.state_dict(),
+    }
+    with atomic_path(out / STATE_FILE) as temporary:
+        torch.save(state, temporary)
+    save_checkpoint(out / "model.safetensors", run.average or run.net)
+
+
+def resume(run: Run, path: Path) -> bool:
+    """Go on from a saved run, if there is one."""
+    if not path.exists():
+        return False
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    run.net.load_state_dict(state["net"])
+    if run.average is not None and state["average"] is not None:
+        run.average.load_state_dict(state["average"])
+    run.core.load_state_dict(state["core"])
+    run.session.load_state_dict(state["session"])
+    run.step, run.seconds = state["step"], state["seconds"]
+    log.info("resumed at step %d", run.step)
+    return True
+
+
+def _append(path: Path, facts: dict[str, float]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({k: round(v, 5) for k, v in facts.items()}) + "\n")
+
+
+def log_rows(path: Path) -> Iterable[dict[str, float]]:
+    """Read a run's log."""
+    for line in path.read_text("utf-8").splitlines():
+        row: dict[str, float] = json.loads(line)
+        yield row
