@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from multiprocessing import active_children
 from pathlib import Path
@@ -31,7 +32,7 @@ from tests.model.live_sessions import (
 )
 
 TIMEOUT = 60.0
-MANY = 9000
+MANY = 10_000
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +139,7 @@ def test_masks_arrive_exactly_after_any_strokes(
         assert echo.predict(window, mask, np.array([0])).mask_id == mask.mask_id
 
 
-@pytest.mark.parametrize("count", [1, 37, 4500, MANY])
+@pytest.mark.parametrize("count", [1, 37, 5000, MANY])
 def test_a_stroke_sends_less_than_100_kb(
     echo: WorkerPredictor, many: Session, count: int
 ) -> None:
@@ -262,6 +263,27 @@ def test_the_parents_script_and_its_screens_stay_out_of_the_process(
     )
     assert done.stdout == "echo\n", done.stderr
     assert ran.read_text() == "run "
+
+
+@pytest.mark.parametrize("count", [37, MANY])
+def test_painting_ten_thousand_neurons_is_cheap_while_the_model_runs(
+    many: Session, count: int
+) -> None:
+    controller = Controller(load=lambda name, session: WorkerPredictor(EchoPredictor))
+    controller.open_session(many)
+    controller.choose_predictor("echo")
+    assert controller.wait(TIMEOUT)
+    draw, spent = np.random.default_rng(0), []
+    for stroke in range(10):
+        controller.begin_stroke()
+        for _ in range(10):
+            chosen = draw.permutation(MANY)[:count]
+            start = time.perf_counter()
+            controller.paint(chosen, (stroke + len(spent)) % 3)
+            spent.append(time.perf_counter() - start)
+        controller.end_stroke()
+    controller.close()
+    assert np.median(spent) < 3e-3
 
 
 def test_the_controller_works_through_a_worker(session: Session) -> None:
