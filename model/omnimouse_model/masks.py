@@ -217,12 +217,12 @@ class Mask:
     @property
     def visible(self) -> np.ndarray:
         """bool (60, P): the predictor may see it."""
-        return self.cells == VISIBLE
+        return np.asarray(self.cells == VISIBLE)
 
     @property
     def target(self) -> np.ndarray:
         """bool (60, P): the predictor must predict it, and is scored."""
-        return self.cells == TARGET
+        return np.asarray(self.cells == TARGET)
 
     @property
     def mask_id(self) -> str:

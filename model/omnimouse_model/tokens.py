@@ -6,6 +6,7 @@ intervals that the net compares.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -50,6 +51,21 @@ def query_starts(mask: Mask) -> np.ndarray:
     return starts
 
 
+def select_queries(layout: Layout, mask: Mask, neurons: np.ndarray) -> Layout:
+    """Keep the queries of some of the session's neurons."""
+    wanted = np.zeros(mask.n_neurons, bool)
+    wanted[neurons] = True
+    positions = torch.from_numpy(wanted[mask.order]).to(layout.query_neurons.device)
+    kept = positions[layout.query_neurons]
+    samples = layout.query_samples[kept]
+    return replace(
+        layout,
+        query_neurons=layout.query_neurons[kept],
+        query_samples=samples,
+        query_runs=_runs(samples.cpu().numpy()),
+    )
+
+
 def _runs(samples: np.ndarray) -> tuple[tuple[int, int], ...]:
     values, counts = np.unique(samples, return_counts=True)
     return tuple((int(v), int(c)) for v, c in zip(values, counts, strict=True))
@@ -70,7 +86,7 @@ def clip_from_windows(
     orders = np.stack([mask.order for mask in masks])
     responses = np.stack(
         [
-            np.where(m.visible, w.responses, 0)[:, m.order]
+            np.nan_to_num(np.where(m.visible, w.responses, 0))[:, m.order]
             for w, m in zip(windows, masks, strict=True)
         ]
     )

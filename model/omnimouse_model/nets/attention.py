@@ -245,7 +245,8 @@ class _Heads(nn.Module):
         self.wo = nn.Linear(dim, dim, bias=False)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        heads: Tensor = x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        return heads
 
     def _turn(self, x: Tensor, phases: Phases | None) -> Tensor:
         x = F.rms_norm(x.float(), (self.head_dim,), eps=self.eps).to(x.dtype)
@@ -320,14 +321,20 @@ class SelfBlock(nn.Module):
     """Pre-norm transformer block."""
 
     def __init__(
-        self, dim: int, n_heads: int, n_kv_heads: int, hidden: int, eps: float
+        self,
+        dim: int,
+        n_heads: int,
+        n_kv_heads: int,
+        hidden: int,
+        eps: float,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         self.attn_pre_norm = nn.RMSNorm(dim, eps=eps)
         self.attention = SelfAttention(dim, n_heads, n_kv_heads, eps)
         self.ffn_pre_norm = nn.RMSNorm(dim, eps=eps)
         self.feed_forward = GatedFeedForward(dim, hidden)
-        self.drop_path = DropPath(0.0)
+        self.drop_path = DropPath(drop_path)
 
     def forward(
         self,
@@ -337,8 +344,8 @@ class SelfBlock(nn.Module):
     ) -> Float[Tensor, "batch length dim"]:
         """Attention, then feed-forward, each added to the residual."""
         x = x + self.drop_path(self.attention(self.attn_pre_norm(x), phases, plan))
-        x = x + self.drop_path(self.feed_forward(self.ffn_pre_norm(x)))
-        return x
+        out: Tensor = x + self.drop_path(self.feed_forward(self.ffn_pre_norm(x)))
+        return out
 
 
 class CrossBlock(nn.Module):

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
+    temporary.chmod(0o644)
     try:
         yield temporary
         temporary.replace(path)
@@ -278,7 +280,7 @@ def config_from_official(settings: dict[str, Any]) -> OmniMouseConfig:
 
 def _allowed_globals() -> list[Any]:
     """Numpy's array and dtype rebuilders, and nothing else (contract)."""
-    multiarray = np._core.multiarray
+    multiarray = import_module("numpy._core.multiarray")
     rebuilders = [multiarray._reconstruct, multiarray.scalar, np.ndarray, np.dtype]
     old_names = [
         (multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),

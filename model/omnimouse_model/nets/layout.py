@@ -5,7 +5,7 @@ or seconds; one layout serves every window and every batch item. `tokens.py` mak
 from a mask.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -64,21 +64,11 @@ class Layout:
 
     def to(self, device: torch.device | str) -> "Layout":
         """Move the indices to a device."""
-        return Layout(
-            *(
-                getattr(self, name).to(device)
-                for name in (
-                    "token_neurons",
-                    "token_samples",
-                    "query_neurons",
-                    "query_samples",
-                )
-            ),
-            self.token_runs,
-            self.query_runs,
-            self.video_steps.to(device),
-            self.frames,
-            self.behavior,
-            self.context_span,
-            self.n_neurons,
+        return replace(
+            self,
+            token_neurons=self.token_neurons.to(device),
+            token_samples=self.token_samples.to(device),
+            query_neurons=self.query_neurons.to(device),
+            query_samples=self.query_samples.to(device),
+            video_steps=self.video_steps.to(device),
         )

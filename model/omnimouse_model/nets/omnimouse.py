@@ -363,6 +363,7 @@ class OmniMouse(nn.Module):
         self.register_buffer(
             "behavior_timestamps", torch.zeros(config.behavior_channels)
         )
+        self.behavior_timestamps: Tensor
         self.sess_params = nn.ModuleDict(
             {key: SessionParameters(n, e) for key, n in sessions.items()}
         )
@@ -390,17 +391,15 @@ class OmniMouse(nn.Module):
         heads = (config.num_heads, config.num_kv_heads or config.num_heads)
         hidden = hidden_size(d, config.ffn_hidden_mult)
         eps = config.norm_eps
+        rates = np.linspace(0, config.drop_path_rate, config.num_layers).tolist()
         self.enc = CrossBlock(d, *heads, hidden, eps)
         self.proc = nn.ModuleList(
-            SelfBlock(d, *heads, hidden, eps) for _ in range(config.num_layers)
+            SelfBlock(d, *heads, hidden, eps, rate) for rate in rates
         )
         self.decs = nn.ModuleList(
             CrossBlock(d, *heads, hidden_size(d, config.decoder_ffn_hidden_mult), eps)
             for _ in range(2 if config.per_modality_decoders else 1)
         )
-        rates = np.linspace(0, config.drop_path_rate, config.num_layers).tolist()
-        for block, rate in zip(self.proc, rates, strict=True):
-            block.drop_path.rate = rate
 
     # -- 1. who -----------------------------------------------------------------
     def session(self, key: str) -> SessionParameters:
@@ -413,7 +412,7 @@ class OmniMouse(nn.Module):
         self, key: str, start_times: Tensor | None = None
     ) -> Float[Tensor, "batch dim"]:
         """Session and animal, projected and summed; (1, d), or (B, d) with time."""
-        meta = self.sess_to_model_proj(self.session(key).vector)
+        meta: Tensor = self.sess_to_model_proj(self.session(key).vector)
         counts = list(self.animals.values())
         several = len(counts) > len(set(counts))
         if self.config.always_use_animal_embeddings or several:
@@ -426,7 +425,8 @@ class OmniMouse(nn.Module):
             raise ValueError("This config needs Clip.start_times.")
         row = start_times / self.config.absolute_experiment_time_precision_s
         table = self.exp_time_embedding.positional_embeddings
-        return meta + self.exp_time_to_model_proj(table[row.long()])
+        meta = meta + self.exp_time_to_model_proj(table[row.long()])
+        return meta
 
     # -- 2. tokens --------------------------------------------------------------
     def encode_video(
@@ -439,7 +439,9 @@ class OmniMouse(nn.Module):
         """
         if self.config.hidden_video == "blank" and not layout.all_steps:
             video = video * layout.frames.to(video)[:, None, None]
-        return self.hiera(video, None if layout.all_steps else layout.video_steps)
+        steps = None if layout.all_steps else layout.video_steps
+        tokens: Tensor = self.hiera(video, steps)
+        return tokens
 
     def _tokens(
         self, clip: Clip, layout: Layout, meta: Tensor, neurons: Tensor

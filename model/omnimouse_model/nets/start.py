@@ -20,8 +20,7 @@ def initialise(net: OmniMouse, generator: torch.Generator) -> None:
     for module in net.modules():
         if isinstance(module, nn.Linear):
             _draw(module.weight, module.in_features**-0.5, generator)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+            _fill_bias(module, 0.0)
         elif isinstance(module, nn.Embedding):
             _draw(module.weight, module.embedding_dim**-0.5, generator)
         elif isinstance(module, nn.RMSNorm):
@@ -29,14 +28,15 @@ def initialise(net: OmniMouse, generator: torch.Generator) -> None:
     for module in backbone.modules():
         if isinstance(module, nn.Linear):
             _draw(module.weight, 0.02, generator)
-            if module.bias is not None:
-                nn.init.constant_(module.bias, 0.02)
-    _draw(net.hiera.backbone.patch_embed["proj"].weight, 0.02, generator)
-    _uniform_bias(net.hiera.backbone.patch_embed["proj"], generator)
+            _fill_bias(module, 0.02)
+    patches = backbone.patch_embed["proj"]
+    assert isinstance(patches, nn.Conv3d)
+    _draw(patches.weight, 0.02, generator)
+    _uniform_bias(patches, generator)
     for position in (backbone.pos_embed_spatial, backbone.pos_embed_temporal):
         _draw(position, 0.02, generator)
     _draw(net.response_featx._feature_proj.weight, 0.02, generator)
-    nn.init.zeros_(net.response_featx._feature_proj.bias)
+    _fill_bias(net.response_featx._feature_proj, 0.0)
     free = (
         net.behavior_channel_embeddings,
         net.missing_modality_embeddings,
@@ -70,8 +70,13 @@ def _draw(parameter: Tensor, std: float, generator: torch.Generator) -> None:
     nn.init.trunc_normal_(parameter, std=std, a=-2, b=2, generator=generator)
 
 
-def _uniform_bias(conv: nn.Module, generator: torch.Generator) -> None:
-    assert isinstance(conv, nn.Conv3d) and conv.bias is not None
+def _fill_bias(module: nn.Linear | nn.Conv1d, value: float) -> None:
+    if module.bias is not None:
+        nn.init.constant_(module.bias, value)
+
+
+def _uniform_bias(conv: nn.Conv3d, generator: torch.Generator) -> None:
+    assert conv.bias is not None
     fan_in = conv.weight[0].numel()
     nn.init.uniform_(
         conv.bias, -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), generator=generator

@@ -136,14 +136,15 @@ class HieraBlock(nn.Module):
         if self.pool > 1:
             x = self._pooled(self.proj(normed))
         x = x + self.drop_path(self.attn(normed, self.pool))
-        x = x + self.drop_path(self.mlp(self.pre_norm2(x)))
-        return x
+        out: Tensor = x + self.drop_path(self.mlp(self.pre_norm2(x)))
+        return out
 
     def _pooled(self, x: Tensor) -> Tensor:
         """Max over 2x2 neighbours, in the order in which each layout holds them."""
         batch, windows, tokens, dim = x.shape
         if self.layout == "spatial":
-            return x.unflatten(2, (-1, 4)).amax(dim=3)
+            neighbours: Tensor = x.unflatten(2, (-1, 4))
+            return neighbours.amax(dim=3)
         # parity groups are the slowest index of the whole sequence
         pooled = x.reshape(batch, 4, windows * tokens // 4, dim).amax(dim=1)
         return pooled.reshape(batch, windows, tokens // 4, dim)

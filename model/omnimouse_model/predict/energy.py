@@ -134,7 +134,7 @@ class VideoRidge:
             values = np.nan_to_num(window.responses)
             folds[fold].add(inputs[_SCORED], values[_SCORED])
         train, held_out = (fold.covariance() for fold in folds)
-        folds[0] += folds[1]
+        folds[0].absorb(folds[1])
         whole = folds[0].covariance()
         everything = np.arange(folds[0].n_inputs)
         fit: Fit = {}

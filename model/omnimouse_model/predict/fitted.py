@@ -74,9 +74,10 @@ def training_windows(
     """(fold, window) over the train tier: fold 0 to fit, 1 to choose the penalty.
 
     At most `most` windows, spread over the session; every fifth block is fold 1.
+    Blanks between training trials belong to them, as in the official training.
     """
-    starts = session.window_starts(tier="train", stride=stride)
-    if not len(starts):
+    starts = session.window_starts("train", stride, include_blanks=True)
+    if not session.tiers().get("train") or not len(starts):
         raise UnsupportedRequestError(
             f"Session {session.id!r} has no window of tier 'train' to fit a naive "
             f"predictor on; its tiers are {', '.join(session.tiers()) or 'none'}."

@@ -66,7 +66,7 @@ class Prediction:
         """Return responses (60, n) in the units of the recording."""
         if self.scale is None:
             return self.responses
-        return (self.responses * self.scale).astype(np.float32)
+        return np.asarray(self.responses * self.scale, np.float32)
 
 
 Request = tuple[Window, Mask, np.ndarray | None]

@@ -151,7 +151,9 @@ class WorkerPredictor:
     def name(self) -> str:
         """What it was made from; known without starting the process."""
         source = self._source
-        return source if isinstance(source, str) else source.__name__
+        if isinstance(source, str):
+            return source
+        return str(getattr(source, "__name__", type(source).__name__))
 
     @property
     def process_id(self) -> int | None:

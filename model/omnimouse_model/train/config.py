@@ -125,3 +125,9 @@ def _group(values: dict[str, Any]) -> Group:
     if "betas" in values:
         values = values | {"betas": tuple(values["betas"])}
     return Group(**values)
+
+
+def config_path(name: str) -> Path:
+    """The file of a shipped config's name, or the path itself."""
+    shipped = Path(__file__).parent / "configs" / f"{name}.yaml"
+    return shipped if shipped.exists() else Path(name)
