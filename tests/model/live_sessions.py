@@ -18,7 +18,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.predictor import Encoded, Needs, Prediction
+from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor
 
 SECONDS_PER_TRIAL = 5
 TIERS = ("train", "train", "validation", "final_test_1")
@@ -209,3 +209,38 @@ class ScreenPredictor(EchoPredictor):
         import qtpy  # noqa: F401
 
         EchoPredictor.__init__(self)
+
+
+def tiny_transformer() -> Predictor:
+    """Make a small net with random weights that knows the session "small"."""
+    import torch
+
+    from omnimouse_model.nets.omnimouse import OmniMouse, OmniMouseConfig
+    from omnimouse_model.nets.video import HieraConfig
+    from omnimouse_model.predict.transformer import TransformerPredictor
+
+    hiera = HieraConfig(
+        embed_dim=16,
+        num_heads=1,
+        stages=(1, 1),
+        patch_stride=(2, 4, 4),
+        windows="spatial",
+    )
+    config = OmniMouseConfig(
+        d_model=32,
+        num_heads=2,
+        num_layers=2,
+        local_to_global_ratio=(1, 1),
+        d_embedding=16,
+        num_response_latent_groups=8,
+        num_global_latents=8,
+        max_recording_len_s=600,
+        hiera=hiera,
+        hidden_video="blank",
+    )
+    net = OmniMouse(config, {"small": 40}, {"small": "mouse"}).eval()
+    draw = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.normal_(0.0, 0.2, generator=draw)
+    return TransformerPredictor(net.requires_grad_(False), "tiny", precision="fp32")

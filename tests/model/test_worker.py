@@ -28,6 +28,7 @@ from tests.model.live_sessions import (
     FaultyPredictor,
     RefusingPredictor,
     ScreenPredictor,
+    tiny_transformer,
     write_session,
 )
 
@@ -299,3 +300,71 @@ def test_the_controller_works_through_a_worker(session: Session) -> None:
     assert controller.results.population.mask_id == controller.state.mask.mask_id
     controller.close()
     assert {child.pid for child in active_children()} <= before
+
+
+# -- with a real net ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[WorkerPredictor]:
+    worker = WorkerPredictor(tiny_transformer, torch_threads=1)
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def live(net: WorkerPredictor, session: Session) -> Iterator[Controller]:
+    controller = Controller()
+    controller.open_session(session)
+    controller.choose_predictor(net)
+    assert controller.wait(TIMEOUT)
+    yield controller
+    controller.close()
+
+
+def test_a_transformer_in_a_worker_answers_as_one_here(live: Controller) -> None:
+    here = tiny_transformer()
+    for preset in ("video_behavior", "Forecast with video", "Half of the population"):
+        live.apply_preset(preset)
+        live.paint([2, 5, 7], VISIBLE)
+        assert live.wait(TIMEOUT)
+        assert live.results.error is None
+        expected = here.predict(live.state.window, live.state.mask)
+        found = live.results.population
+        assert found.mask_id == expected.mask_id
+        assert np.isin(found.neurons, expected.neurons).all()
+        shown = np.searchsorted(expected.neurons, found.neurons)
+        np.testing.assert_allclose(
+            found.responses, expected.responses[:, shown], atol=1e-5
+        )
+
+
+def test_a_stroke_encodes_no_video(live: Controller, net: WorkerPredictor) -> None:
+    live.paint([1], VISIBLE)
+    assert live.wait(TIMEOUT)
+    before = net.counters
+    live.paint([2, 3], VISIBLE)
+    assert live.wait(TIMEOUT)
+    assert live.results.freshness == live.results.population_freshness == "fresh"
+    after = net.counters
+    assert after["video_encodings"] == before["video_encodings"]
+    assert after["encodings"] == before["encodings"] + 1
+    assert after["bytes_sent"] - before["bytes_sent"] < 10_000
+
+
+def test_every_preset_is_answered_by_a_transformer(live: Controller) -> None:
+    for name, _ in live.presets:
+        live.apply_preset(name)
+        assert live.wait(TIMEOUT)
+        assert live.results.error is None, name
+        decodes = live.state.mask.behavior == "target"
+        assert (live.results.behavior is not None) == decodes
+
+
+def test_a_transformer_says_which_sessions_it_knows(
+    live: Controller, many: Session
+) -> None:
+    live.open_session(many)
+    assert live.wait(TIMEOUT)
+    assert live.results.freshness == "error"
+    assert "small" in live.results.error
