@@ -1,0 +1,286 @@
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from omnimouse_app.cli.evaluate import Progress, command
+from omnimouse_model.analysis.conditions import DEMO, Condition, hidden_half
+from omnimouse_model.analysis.evaluate import Cancelled, evaluate, scored_starts
+from omnimouse_model.data.open import open_session
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.masks import Mask
+from omnimouse_model.metrics import correlation
+from omnimouse_model.predict.naive import naive_predictor
+from omnimouse_model.predict.predictor import Encoded, Needs, Prediction
+from omnimouse_model.simulate import HeldOut, MouseSpec, open_truth, write_session
+from omnimouse_model.strategies import half_population_mask
+from tests.model.worlds import write_world
+
+N_NEURONS = 20
+STIMULUS, FORECAST = "test/video_behavior", "test/causal_response_25_behavior"
+DECODE = "test/all_response_only"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One minute and a half: running drives every neuron, each with its own noise."""
+    generator = np.random.default_rng(11)
+    samples = 2700
+    behavior = np.cumsum(generator.normal(size=(samples * 2 // 3, 5)), axis=0)
+    running = np.repeat(behavior[:, 4:], 3, axis=0)[::2]
+    running = (running - running.mean()) / running.std()
+    noise = generator.normal(size=(samples, N_NEURONS))
+    responses = 30 + 6 * (running + noise)
+    tiers = ["train", "train", "final_test_1"]
+    place = tmp_path_factory.mktemp("world") / "session"
+    return write_world(place, responses, behavior=behavior, tiers=tiers)
+
+
+@pytest.fixture(scope="module")
+def session(folder):
+    return open_session(folder)
+
+
+@dataclass(slots=True)
+class Noisy:
+    """The truth with noise added: a predictor whose score can be worked out."""
+
+    predictor_id: str = "noisy"
+    amount: float = 1.0
+    refuses: str = ""
+
+    needs = Needs()
+
+    def prepare(self, session):
+        if self.refuses:
+            raise UnsupportedRequestError(self.refuses)
+
+    def encode(self, window, mask):
+        generator = np.random.default_rng(window.start_index)
+        noise = generator.normal(size=window.responses.shape)
+        return Encoded(window, mask, window.responses + self.amount * noise)
+
+    def decode(self, encoded, neurons=None):
+        if neurons is None:
+            neurons = np.arange(encoded.mask.n_neurons)
+        rates = np.where(encoded.mask.target, encoded.state, np.nan)
+        return Prediction(
+            responses=rates[:, neurons].astype(np.float32),
+            neurons=np.asarray(neurons),
+            behavior=encoded.window.behavior,
+            mask_id=encoded.mask.mask_id,
+            predictor_id=self.predictor_id,
+        )
+
+    def predict(self, window, mask, neurons=None):
+        return self.decode(self.encode(window, mask), neurons)
+
+    def predict_many(self, requests, cancelled=lambda: False):
+        for window, mask, neurons in requests:
+            if cancelled():
+                return
+            yield self.predict(window, mask, neurons)
+
+
+def test_score_is_the_pooled_correlation(session):
+    found = evaluate(Noisy(), session, [STIMULUS]).find(STIMULUS, "noisy")
+    windows = [session.window(float(s)) for s in scored_starts(session)]
+    rates = [
+        Noisy().predict(w, Mask.nothing(session).ask(slice(None))) for w in windows
+    ]
+    prediction = np.concatenate([rate.responses[30:] for rate in rates])
+    truth = np.concatenate([window.responses[30:] for window in windows])
+    expected = correlation(prediction, truth)
+    np.testing.assert_allclose(found.per_neuron, expected, rtol=1e-6)
+    assert found.value == pytest.approx(expected.mean())
+    assert found.ci_low < found.value < found.ci_high
+    assert found.n_windows == len(windows)
+
+
+def test_a_perfect_prediction_scores_one(session):
+    assert evaluate(Noisy(amount=0), session, [STIMULUS]).scores[0].value > 0.999999
+
+
+def test_windows_are_those_of_the_test_tier(session):
+    trials = session.trials
+    for start in scored_starts(session):
+        (k,) = np.flatnonzero((trials.t_on <= start) & (start < trials.t_off))
+        assert trials.tier[k] == "final_test_1"
+    gaps = np.diff(scored_starts(session))
+    assert np.median(gaps) == pytest.approx(1.0)
+    assert len(scored_starts(session, max_windows=4)) == 4
+
+
+def test_a_tier_the_session_lacks_is_named(session):
+    with pytest.raises(ValueError, match=r"no window of tier 'oracle'.*final_test_1"):
+        evaluate(Noisy(), session, [STIMULUS], tier="oracle")
+
+
+def test_only_the_chosen_neurons_are_scored(session):
+    chosen = np.array([3, 7, 8])
+    whole = evaluate(Noisy(), session, [STIMULUS]).scores[0]
+    some = evaluate(Noisy(), session, [STIMULUS], neurons=chosen).scores[0]
+    np.testing.assert_array_equal(some.neurons, chosen)
+    np.testing.assert_allclose(some.per_neuron, whole.per_neuron[chosen])
+
+
+def test_the_demo_compares_half_visible_on_the_same_neurons(session):
+    found = evaluate(Noisy(), session, DEMO)
+    half = found.find("half_population_video_behavior", "noisy")
+    alone = found.find("video_behavior on the hidden half", "noisy")
+    np.testing.assert_array_equal(half.neurons, alone.neurons)
+    np.testing.assert_array_equal(half.neurons, hidden_half(session))
+    assert half.n_windows == alone.n_windows
+
+
+def test_what_is_refused_is_a_row_without_a_value(session):
+    found = evaluate([Noisy(), naive_predictor("last")], session, [STIMULUS])
+    refused = found.find(STIMULUS, "last")
+    assert np.isnan(refused.value)
+    assert "needs visible samples" in refused.refusal
+    row = next(row for row in found.rows() if row["predictor"] == "last")
+    assert row["value"] is None
+    assert row["ci_low"] is None
+
+
+def test_a_session_the_predictor_does_not_know_is_refused(session):
+    stranger = Noisy(refuses="knows no session '1-1-1'")
+    found = evaluate(stranger, session, [STIMULUS])
+    assert found.scores[0].refusal == "knows no session '1-1-1'"
+
+
+def test_behavior_is_scored_by_channel(session):
+    found = evaluate(Noisy(), session, [DECODE])
+    assert not found.scores
+    assert [row.channel for row in found.behavior] == list(session.behavior_names)
+    assert all(row.value > 0.999999 for row in found.behavior)
+
+
+def test_the_context_ridge_finds_running_in_the_population(session):
+    found = evaluate(naive_predictor("context-ridge"), session, [DECODE])
+    values = {row.channel: row.value for row in found.behavior}
+    assert values["running"] > 0.7
+
+
+def test_a_prediction_that_is_missing_where_asked_is_an_error(session):
+    class Silent(Noisy):
+        def encode(self, window, mask):
+            return Encoded(window, mask, np.full(window.responses.shape, np.nan))
+
+    with pytest.raises(ValueError, match="not finite"):
+        evaluate(Silent(), session, [STIMULUS])
+
+
+def test_conditions_of_ones_own(session):
+    def first_half(session):
+        return half_population_mask(session, seed=5)
+
+    condition = Condition("mine", first_half, lambda session: np.array([0, 1, 2]))
+    score = evaluate(Noisy(), session, [condition]).scores[0]
+    assert score.strategy == "mine"
+    assert set(score.neurons) <= {0, 1, 2}
+
+
+def test_overall_weighs_sessions_by_neurons(session):
+    found = evaluate(Noisy(), [session, session], [STIMULUS])
+    assert found.overall(STIMULUS, "noisy") == pytest.approx(found.scores[0].value)
+    with pytest.raises(KeyError, match="No score of 'other'"):
+        found.overall(STIMULUS, "other")
+
+
+def test_progress_runs_to_its_total(session):
+    seen = []
+    evaluate(
+        [Noisy(), Noisy("second")],
+        session,
+        [STIMULUS, FORECAST],
+        max_windows=5,
+        progress=lambda done, total, what: seen.append((done, total)),
+    )
+    dones = [done for done, _ in seen]
+    assert dones == sorted(dones)
+    assert seen[-1] == (15, 20)
+
+
+def test_cancelling_stops_at_once(session):
+    calls = []
+
+    def cancelled():
+        calls.append(1)
+        return len(calls) > 3
+
+    with pytest.raises(Cancelled):
+        evaluate(Noisy(), session, [STIMULUS], cancelled=cancelled)
+    assert len(calls) < 10
+
+
+# -- ceilings -------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    held_out = HeldOut(validation=1, final_test_1=3, oracle_clips=1, oracle_repeats=1)
+    spec = MouseSpec("tiny", "1-1-1", 1, 2, 12, 1.5, held_out)
+    return open_session(write_session(spec, tmp_path_factory.mktemp("mice") / "tiny"))
+
+
+def test_the_ceiling_is_that_of_the_truth_on_the_same_samples(simulated):
+    found = evaluate(Noisy(), simulated, [STIMULUS, FORECAST])
+    windows = [simulated.window(float(s)) for s in scored_starts(simulated)]
+    truth = open_truth(simulated.path)
+    rows = [np.rint(w.timestamps["responses"] * 30).astype(int)[30:] for w in windows]
+    responses = np.concatenate([window.responses[30:] for window in windows])
+    for strategy, expected in ((STIMULUS, truth.drive), (FORECAST, truth.full)):
+        best = correlation(expected[np.concatenate(rows)], responses).mean()
+        assert found.find(strategy, "noisy").ceiling == pytest.approx(best, abs=0.02)
+
+
+def test_a_recorded_session_has_no_ceiling(session):
+    assert np.isnan(evaluate(Noisy(), session, [STIMULUS]).scores[0].ceiling)
+
+
+# -- the command ----------------------------------------------------------------
+def run(folder, *options):
+    arguments = ["--model", "mean", "--session", str(folder), *options]
+    return CliRunner().invoke(command, arguments, catch_exceptions=False)
+
+
+def test_json_rows_carry_what_is_promised(folder):
+    done = run(folder, "--strategy", FORECAST, "--strategy", DECODE, "--json")
+    assert done.exit_code == 0
+    document = json.loads(done.stdout)
+    assert set(document) == {"machine", "rows"}
+    scores = [row for row in document["rows"] if row["name"] == "score"]
+    promised = {"name", "value", "unit", "predictor", "strategy", "session"}
+    promised |= {"n_neurons", "ci_low", "ci_high", "ceiling"}
+    assert all(promised <= set(row) for row in scores)
+    ridge = next(row for row in scores if row["predictor"] == "ridge")
+    assert ridge["value"] > 0.3
+    assert ridge["n_neurons"] == N_NEURONS
+    channels = [row["channel"] for row in document["rows"] if row["name"] == "behavior"]
+    assert "running" in channels
+
+
+def test_the_table_shows_predictors_side_by_side(folder):
+    done = run(folder, "--strategy", FORECAST, "--strategy", STIMULUS)
+    header = next(line for line in done.stdout.splitlines() if "condition" in line)
+    for name in ("mean", "95 %", "ceiling", "last", "ridge", "context-ridge"):
+        assert name in header
+    line = next(x for x in done.stdout.splitlines() if x.startswith(STIMULUS))
+    assert "–" in line
+    assert "adapted to 20 neurons" in done.stdout
+
+
+def test_baselines_can_be_left_out(folder):
+    done = run(folder, "--strategy", FORECAST, "--no-baselines")
+    assert "ridge" not in done.stdout
+
+
+def test_progress_goes_to_standard_error(folder, capsys):
+    progress = Progress(clock=iter([0.0, 7.0, 7.0, 7.5]).__next__)
+    progress(1, 4, "first")
+    progress(2, 4, "soon after")
+    progress.finish()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == [" 25 %  first"]
