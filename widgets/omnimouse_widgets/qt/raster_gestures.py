@@ -6,7 +6,6 @@ import numpy as np
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_SAMPLES
-from omnimouse_widgets.palette import STATE_WORDS
 from omnimouse_widgets.qt.plots import sample_at
 from omnimouse_widgets.qt.raster_plot import RasterBox
 from omnimouse_widgets.qt.raster_rows import Rows
@@ -52,8 +51,7 @@ class RasterGestures:
         if self.tool == "look":
             self._look(at, select=True)
             return
-        word = STATE_WORDS[self._controller.state.brush_code]
-        self._controller.begin_stroke(f"Paint {self.tool} {word}")
+        self._controller.begin_stroke()
         self._stroke(at, box)
 
     def dragged(self, at: Point, box: RasterBox) -> None:

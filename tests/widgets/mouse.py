@@ -1,0 +1,58 @@
+"""Real mouse events at places of a plot, and the pixels that are there."""
+
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QEvent, QPointF, Qt
+from qtpy.QtGui import QMouseEvent, QWheelEvent
+from qtpy.QtCore import QPoint
+from qtpy.QtWidgets import QApplication
+
+NO_KEYS = Qt.KeyboardModifier.NoModifier
+LEFT, RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton
+NO_BUTTON = Qt.MouseButton.NoButton
+
+
+def place_of(canvas: Any, box: Any, x: float, y: float) -> QPointF:
+    """Pixel of a plot's canvas at a position in data units."""
+    return QPointF(canvas.mapFromScene(box.mapViewToScene(QPointF(x, y))))
+
+
+def send(
+    widget: Any, kind: Any, at: QPointF, button: Any, buttons: Any, keys: Any = NO_KEYS
+) -> None:
+    """Send one mouse event to a widget."""
+    glob = widget.mapToGlobal(at)
+    QApplication.sendEvent(
+        widget, QMouseEvent(kind, at, glob, button, buttons, keys)
+    )
+
+
+def drag(widget: Any, path: list[QPointF], button: Any = LEFT, keys: Any = NO_KEYS) -> None:
+    """Press at the first place, move along the others, release at the last."""
+    send(widget, QEvent.Type.MouseMove, path[0], NO_BUTTON, NO_BUTTON, keys)
+    send(widget, QEvent.Type.MouseButtonPress, path[0], button, button, keys)
+    for at in path[1:]:
+        send(widget, QEvent.Type.MouseMove, at, NO_BUTTON, button, keys)
+    send(widget, QEvent.Type.MouseButtonRelease, path[-1], button, NO_BUTTON, keys)
+
+
+def wheel(widget: Any, at: QPointF, clicks: int, keys: Any = NO_KEYS) -> None:
+    """Turn the wheel over a place."""
+    event = QWheelEvent(
+        at,
+        widget.mapToGlobal(at),
+        QPoint(0, 0),
+        QPoint(0, 120 * clicks),
+        NO_BUTTON,
+        keys,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(widget, event)
+
+
+def pixel(widget: Any, at: QPointF) -> np.ndarray:
+    """Red, green and blue (3,) on screen at a place of a widget."""
+    colour = widget.grab().toImage().pixelColor(at.toPoint())
+    return np.array([colour.red(), colour.green(), colour.blue()])

@@ -1,0 +1,58 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omnimouse_widgets.qt.raster_strokes import Block, box_block, brush_blocks
+
+PLACES = st.tuples(st.floats(0, 59.99), st.floats(0, 30))
+
+
+def painted(blocks: list[Block], n_rows: int = 40) -> np.ndarray:
+    """Cells (samples, rows) that blocks cover."""
+    cells = np.zeros((60, n_rows), bool)
+    for block in blocks:
+        low, high = int(np.floor(block.low)), int(np.floor(block.high))
+        cells[block.samples, max(low, 0) : max(high + 1, 0)] = True
+    return cells
+
+
+def test_a_press_with_a_tiny_brush_touches_one_cell() -> None:
+    cells = painted(brush_blocks((12.4, 7.9), (12.4, 7.9), (0.1, 0.05)))
+    assert list(zip(*np.nonzero(cells), strict=True)) == [(12, 7)]
+
+
+@given(PLACES, PLACES)
+def test_a_stroke_has_no_gaps(start: tuple[float, float], stop: tuple[float, float]) -> None:
+    cells = painted(brush_blocks(start, stop, (0.6, 0.6)))
+    for t in np.linspace(0, 1, 200):
+        x = start[0] + t * (stop[0] - start[0])
+        y = start[1] + t * (stop[1] - start[1])
+        assert cells[int(x), int(y)]
+
+
+@given(PLACES, PLACES, st.floats(0.6, 4), st.floats(0.6, 4))
+def test_a_stroke_stays_within_its_radius(
+    start: tuple[float, float], stop: tuple[float, float], across: float, down: float
+) -> None:
+    samples, rows = np.nonzero(painted(brush_blocks(start, stop, (across, down))))
+    left, right = sorted((start[0], stop[0]))
+    top, bottom = sorted((start[1], stop[1]))
+    assert (samples + 1 >= left - across).all() and (samples <= right + across).all()
+    assert (rows + 1 >= top - down).all() and (rows <= bottom + down).all()
+
+
+def test_strokes_leave_the_window_without_harm() -> None:
+    blocks = brush_blocks((-5.0, 3.0), (70.0, 3.0), (1.0, 1.0))
+    assert painted(blocks)[:, 3].all()
+    assert brush_blocks((-9.0, 3.0), (-9.0, 3.0), (1.0, 1.0)) == []
+
+
+def test_a_box_takes_every_cell_it_touches_in_either_direction() -> None:
+    block = Block(slice(3, 7), 1.5, 4.2)
+    assert box_block((3.2, 1.5), (6.1, 4.2)) == block
+    assert box_block((6.1, 4.2), (3.2, 1.5)) == block
+
+
+def test_a_box_beyond_the_window_ends_at_its_edge() -> None:
+    assert box_block((55.0, 0.0), (80.0, 1.0)).samples == slice(55, 60)
+    assert box_block((-4.0, 0.0), (2.0, 1.0)).samples == slice(0, 3)
