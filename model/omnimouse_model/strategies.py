@@ -118,7 +118,7 @@ class Strategy:
         visible = _scaled(self.n_visible_neurons, n_neurons)
         asked = _scaled(self.max_n_reconstructed_neurons, n_neurons)
         n_visible = n_neurons if visible is None else min(visible, n_neurons)
-        if n_visible < n_neurons:
+        if 0 < n_visible < n_neurons:
             n_asked = n_neurons if asked is None else asked
             asked = min(n_asked, n_neurons - n_visible)
         return replace(

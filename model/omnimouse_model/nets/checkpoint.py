@@ -202,9 +202,22 @@ def _read_ours(path: Path) -> Checkpoint:
 
 def config_from_dict(values: dict[str, Any]) -> OmniMouseConfig:
     """Rebuild a config from its JSON form; unknown fields are an error."""
-    hiera = HieraConfig(**{k: _tuple(v) for k, v in values["hiera"].items()})
-    plain = {k: _tuple(v) for k, v in values.items() if k != "hiera"}
-    return OmniMouseConfig(hiera=hiera, **plain)
+    plain = {k: v for k, v in values.items() if k != "hiera"}
+    hiera = _filled(HieraConfig, values["hiera"])
+    return OmniMouseConfig(
+        hiera=HieraConfig(**hiera), **_filled(OmniMouseConfig, plain)
+    )
+
+
+def _filled(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Values for a config, with JSON's lists and whole numbers in the right type."""
+    floats = {f.name for f in fields(kind) if f.type in (float, float | None)}
+    return {
+        name: float(value)
+        if name in floats and isinstance(value, int)
+        else _tuple(value)
+        for name, value in values.items()
+    }
 
 
 def _tuple(value: Any) -> Any:  # Any: whatever JSON holds
@@ -272,10 +285,10 @@ def config_from_official(settings: dict[str, Any]) -> OmniMouseConfig:
     plain, hiera = {}, {}
     for name, value in settings.items():
         if name in _HIERA_NAMES:
-            hiera[_HIERA_NAMES[name]] = _tuple(value)
+            hiera[_HIERA_NAMES[name]] = value
         elif _OFFICIAL_NAMES.get(name, name) in known:
-            plain[_OFFICIAL_NAMES.get(name, name)] = _tuple(value)
-    return OmniMouseConfig(hiera=HieraConfig(**hiera), **plain)
+            plain[_OFFICIAL_NAMES.get(name, name)] = value
+    return config_from_dict(plain | {"hiera": hiera})
 
 
 def _allowed_globals() -> list[Any]:

@@ -611,10 +611,9 @@ class OmniMouse(nn.Module):
         queries = self._channel_vectors(context.meta).expand(batch, -1, -1)
         phases = self._phases(self.behavior_timestamps[None])
         hidden = self._decoders()[-1](queries, phases, context.keys[-1], None)
-        out = torch.einsum(
-            "bkd,ksd->bks", hidden.float(), self.behavior_readout_proj.float()
-        )
-        return out, hidden
+        # written out, since autocast would take a matmul to bf16 (§12 asks float32)
+        weighted = hidden.float()[:, :, None] * self.behavior_readout_proj
+        return weighted.sum(dim=-1), hidden
 
     # -- times ------------------------------------------------------------------
     def _phases(self, times: Tensor) -> Phases:

@@ -52,7 +52,7 @@ def validation_scores(
                 context = net.encode(clip, layout, video)
                 if layout.behavior == "target":
                     out, _ = net.decode_behavior(context)
-                    decoded.append(out.cpu().numpy())
+                    decoded.append(out.float().cpu().numpy())
                     behaviors.append(np.stack([w.behavior.T for w in part]))
                 if len(layout.query_neurons):
                     out, _ = net.decode_responses(clip, layout, context)

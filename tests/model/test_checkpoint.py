@@ -1,0 +1,218 @@
+"""Checkpoints: ours round trip, official shards load strictly, hostile ones do not."""
+
+import json
+import os
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from omnimouse_model.errors import CheckpointError
+from omnimouse_model.nets import checkpoint as module
+from omnimouse_model.nets.checkpoint import (
+    read_checkpoint,
+    read_official,
+    save_checkpoint,
+)
+from omnimouse_model.nets.omnimouse import SIZES, OmniMouse, OmniMouseConfig
+from omnimouse_model.nets.start import initialise
+from omnimouse_model.train.export import renamed
+
+SESSIONS = {"111-1-1": 5, "111-2-1": 4, "222-1-1": 3}
+ANIMALS = {"111-1-1": "111", "111-2-1": "111", "222-1-1": "222"}
+
+
+@pytest.fixture(scope="module")
+def small() -> OmniMouseConfig:
+    """The 1M architecture, narrowed so that a test writes little."""
+    return replace(
+        SIZES["1M"],
+        d_model=64,
+        num_heads=1,
+        d_embedding=16,
+        num_response_latent_groups=8,
+    )
+
+
+@pytest.fixture(scope="module")
+def net(small: OmniMouseConfig) -> OmniMouse:
+    net = OmniMouse(small, SESSIONS, ANIMALS)
+    initialise(net, torch.Generator().manual_seed(0))
+    return net.eval()
+
+
+@pytest.fixture
+def released(monkeypatch: pytest.MonkeyPatch, small: OmniMouseConfig) -> None:
+    """Let the narrowed architecture be a released size."""
+    monkeypatch.setattr(module, "SIZES", {"tiny": small})
+
+
+def write_shards(
+    net: OmniMouse, folder: Path, prefix: str = "", extras: dict[str, Any] | None = None
+) -> Path:
+    """Two shards in the official form: rank 1 holds only its own session."""
+    folder.mkdir(parents=True)
+    state = net.state_dict()
+    owners = {"111-1-1": 0, "111-2-1": 0, "222-1-1": 1}
+    for rank in (0, 1):
+
+        def mine(key: str, rank: int = rank) -> bool:
+            if not key.startswith("sess_params."):
+                return rank == 0
+            return owners[key.split(".")[1]] == rank
+
+        shard = {
+            "epoch": 3,
+            "step": 1000,
+            "state_dict": {prefix + k: v for k, v in state.items() if mine(k)},
+            "session_map": {
+                key: {
+                    "n_neurons": n,
+                    "animal_id": ANIMALS[key],
+                    "on_rank": owners[key] == rank,
+                }
+                for key, n in SESSIONS.items()
+            },
+            "rng_state": {"numpy": np.random.RandomState(0).get_state()},
+        } | (extras or {})
+        torch.save(shard, folder / f"rank_{rank}.ckpt")
+    return folder
+
+
+def same_weights(a: OmniMouse, b: OmniMouse) -> bool:
+    left, right = a.state_dict(), b.state_dict()
+    return left.keys() == right.keys() and all(
+        torch.equal(left[k], right[k]) for k in left
+    )
+
+
+def test_ours_round_trips(net: OmniMouse, tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path / "m", net, {"targets": "truth"})
+    read = read_checkpoint(path)
+    assert same_weights(read.build(), net)
+    assert read.config == net.config
+    assert read.sessions == SESSIONS
+    assert read.card == {"targets": "truth"}
+    assert read_checkpoint(tmp_path).source == str(path)
+    assert not [f for f in tmp_path.iterdir() if f.name.startswith(".")]
+
+
+@pytest.mark.parametrize("prefix", ["", "_orig_mod."])
+@pytest.mark.usefixtures("released")
+def test_official_shards_load_strictly(
+    net: OmniMouse, tmp_path: Path, prefix: str
+) -> None:
+    folder = write_shards(net, tmp_path / "0-1000", prefix)
+    read = read_checkpoint(folder)
+    assert same_weights(read.build(), net)
+    assert read.sessions == SESSIONS
+    assert read.animals == ANIMALS
+    assert "local:global ratio (1, 1)" in read.assumed[0]
+    assert read_checkpoint(folder / "rank_0.ckpt").sessions == SESSIONS
+
+
+@pytest.mark.usefixtures("released")
+def test_some_sessions_keep_every_animal(net: OmniMouse, tmp_path: Path) -> None:
+    folder = write_shards(net, tmp_path / "c")
+    some = read_official(folder, sessions=["222-1-1"])
+    built = some.build()
+    assert list(built.sess_params) == ["222-1-1"]
+    assert set(built.animal_params._animal_embeddings) == {"111", "222"}
+    with pytest.raises(CheckpointError, match="does not know"):
+        read_official(folder, sessions=["333-1-1"])
+
+
+@pytest.mark.usefixtures("released")
+def test_a_missing_shard_or_key_is_named(net: OmniMouse, tmp_path: Path) -> None:
+    folder = write_shards(net, tmp_path / "c")
+    (folder / "rank_1.ckpt").rename(folder / "rank_3.ckpt")
+    with pytest.raises(CheckpointError, match=r"shards \[1, 2\] are missing"):
+        read_checkpoint(folder)
+    (folder / "rank_3.ckpt").unlink()
+    with pytest.raises(CheckpointError, match=r"missing \(sess_params.222-1-1"):
+        read_checkpoint(folder).build()
+
+
+@pytest.mark.usefixtures("released")
+def test_a_wrong_shape_or_extra_key_is_named(net: OmniMouse, tmp_path: Path) -> None:
+    folder = write_shards(net, tmp_path / "c")
+    shard = torch.load(folder / "rank_1.ckpt", weights_only=False)
+    key = "sess_params.222-1-1._neuron_biases"
+    shard["state_dict"][key] = torch.zeros(9, 1)
+    shard["state_dict"]["sess_params.222-1-1._extra"] = torch.zeros(1)
+    torch.save(shard, folder / "rank_1.ckpt")
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(folder).build()
+    assert "_neuron_biases (9, 1) for (3, 1)" in str(caught.value)
+    assert "unexpected" in str(caught.value)
+
+
+class Hostile:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.usefixtures("released")
+def test_a_hostile_shard_is_refused_and_never_run(
+    net: OmniMouse, tmp_path: Path
+) -> None:
+    trace = tmp_path / "ran"
+    folder = write_shards(net, tmp_path / "c", extras={"metrics": Hostile(trace)})
+    with pytest.raises(CheckpointError, match=r"refused: it asks for '\w+.system'"):
+        read_checkpoint(folder)
+    plain = tmp_path / "d"
+    plain.mkdir()
+    (plain / "rank_0.ckpt").write_bytes(pickle.dumps(Hostile(trace)))
+    with pytest.raises(CheckpointError, match="refused"):
+        read_checkpoint(plain)
+    assert not trace.exists()
+
+
+def test_torn_and_foreign_files_are_refused(net: OmniMouse, tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path / "m", net)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        read_checkpoint(path)
+    facts = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps(facts | {"format": 99}))
+    with pytest.raises(CheckpointError, match="newer version"):
+        read_checkpoint(path)
+    path.with_suffix(".json").unlink()
+    with pytest.raises(CheckpointError, match="beside it"):
+        read_checkpoint(path)
+    folder = tmp_path / "x"
+    folder.mkdir()
+    (folder / "rank_0.ckpt").write_bytes(b"not a checkpoint")
+    with pytest.raises(CheckpointError, match="refused"):
+        read_checkpoint(folder)
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        read_checkpoint(tmp_path / "nowhere")
+
+
+def test_no_released_size_is_guessed(net: OmniMouse, tmp_path: Path) -> None:
+    folder = write_shards(net, tmp_path / "c")
+    with pytest.raises(CheckpointError, match="no released size"):
+        read_checkpoint(folder)
+    with pytest.raises(CheckpointError, match="is not 80M"):
+        read_checkpoint(folder, size="80M")
+
+
+def test_a_session_can_take_another_name(net: OmniMouse, tmp_path: Path) -> None:
+    read = read_checkpoint(save_checkpoint(tmp_path / "m", net))
+    other = renamed(read, {"111-1-1": "111-9-9"}).build()
+    assert torch.equal(
+        other.session("111-9-9").biases(torch.arange(5)),
+        net.session("111-1-1").biases(torch.arange(5)),
+    )
+    assert other.animals["111-9-9"] == "111"
+    with pytest.raises(CheckpointError, match="Cannot rename"):
+        renamed(read, {"111-1-1": "222-1-1"})

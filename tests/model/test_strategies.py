@@ -1,0 +1,172 @@
+"""Strategies: names, rules, adaptation to small populations, realised cells."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omnimouse_model.errors import EmptyMaskError, MaskError
+from omnimouse_model.masks import TARGET, VISIBLE, Mask, asked_cells, seen_cells
+from omnimouse_model.strategies import (
+    Strategy,
+    find_strategy,
+    full_name,
+    half_population_mask,
+    mask_from_strategy,
+    strategy_names,
+)
+from omnimouse_model.tokens import layout_from_mask
+
+
+def test_all_official_names_are_there() -> None:
+    names = strategy_names()
+    groups = [name.split("/")[0] for name in names]
+    assert {g: groups.count(g) for g in set(groups)} == {
+        "train": 120,
+        "validation": 8,
+        "test": 21,
+        "test_additional": 25,
+    }
+
+
+def test_a_bare_name_means_test_then_test_additional() -> None:
+    assert (
+        full_name("causal_response_10_behavior") == "test/causal_response_10_behavior"
+    )
+    assert (
+        full_name("population_256_response_behavior")
+        == "test_additional/population_256_response_behavior"
+    )
+    with pytest.raises(MaskError, match="no strategy 'populaton_64'"):
+        find_strategy("populaton_64")
+
+
+def test_the_two_causal_tens_differ_as_officially() -> None:
+    test = mask_from_strategy("test/causal_response_10_behavior", 4096)
+    additional = mask_from_strategy("test_additional/causal_response_10_behavior", 4096)
+    assert np.flatnonzero(test.visible.any(axis=1)).tolist() == list(range(10))
+    assert np.flatnonzero(additional.visible.any(axis=1)).tolist() == list(
+        range(15, 25)
+    )
+
+
+def test_population_mask_shows_the_first_and_asks_the_last_neurons() -> None:
+    mask = mask_from_strategy("population_1024_response_video_behavior", 4096)
+    seen = mask.visible.any(axis=0)
+    assert seen.sum() == 1024
+    assert seen[:1024].all()
+    assert mask.target.any(axis=0)[-3072:].all()
+    assert mask.target[30:].sum() == 30 * 3072
+    assert mask.frames.all()
+    assert mask.behavior == "visible"
+    assert mask.note == ""
+
+
+@given(
+    st.sampled_from(strategy_names()),
+    st.sampled_from([1, 2, 7, 24, 200, 1000, 3499, 3500, 4096]),
+)
+def test_every_strategy_serves_every_population(name: str, count: int) -> None:
+    if count < 4:
+        return  # a population of three cannot be split as some strategies ask
+    mask = mask_from_strategy(name, count)
+    asks = mask.target.any() or mask.behavior == "target"
+    assert asks
+    assert np.array_equal(seen_cells(mask), mask.visible)
+    assert np.array_equal(asked_cells(mask), mask.target)
+    layout = layout_from_mask(mask)
+    assert (layout.token_samples <= 50).all()
+    assert len(layout.query_neurons) * 5 == mask.target.sum()
+
+
+def test_small_populations_shrink_by_the_contract() -> None:
+    mask = mask_from_strategy("population_1024_response_video_behavior", 1000)
+    assert mask.visible.any(axis=0).sum() == 250
+    assert mask.target.any(axis=0).sum() == 750
+    assert "1024 → 250" in mask.note
+    whole = mask_from_strategy("causal_response_25_behavior", 1000)
+    assert whole.visible.any(axis=0).all()
+    assert whole.target.any(axis=0).all()
+    few = mask_from_strategy("population_16_response_behavior", 100)
+    assert few.visible.any(axis=0).sum() == 1
+
+
+def test_a_seed_draws_order_and_subset_and_none_keeps_the_stored_order() -> None:
+    stored = mask_from_strategy("test/video_behavior", 5000)
+    assert stored.order.tolist() == list(range(5000))
+    drawn = mask_from_strategy("test/video_behavior", 5000, seed=3)
+    assert len(drawn.order) == 4096
+    again = mask_from_strategy("test/video_behavior", 5000, seed=3)
+    assert drawn == again
+    assert drawn != mask_from_strategy("test/video_behavior", 5000, seed=4)
+    left_out = np.setdiff1d(np.arange(5000), drawn.order)
+    assert not drawn.cells[:, left_out].any()
+
+
+def test_inverse_population_keeps_its_cut() -> None:
+    strategy = Strategy(
+        n_visible_neurons=10,
+        prefix_start_idx=10,
+        prefix_len=50,
+        full_population_prefix_len=15,
+        response_context_start_idx=10,
+        max_response_context_samples=50,
+        max_n_reconstructed_neurons=20,
+        suffix_start_idx=30,
+        suffix_len=30,
+    )
+    mask = strategy.to_mask(32)
+    assert mask.cuts == (25,)
+    assert mask.visible[10:25].all()
+    assert mask.visible[25:60, :10].all()
+    assert not mask.visible[25:60, 10:].any()
+    layout = layout_from_mask(mask)
+    starts = layout.token_samples.tolist()
+    assert starts == sorted(starts)
+    assert {10, 15, 25, 30} <= set(starts)
+    assert 20 not in starts  # it would cross the cut
+
+
+def test_contradictions_are_refused_with_the_rule() -> None:
+    with pytest.raises(MaskError, match="both given and asked"):
+        Strategy(behavior_encoded=True, behavior_reconstructed=True)
+    with pytest.raises(MaskError, match="weight"):
+        Strategy(weight=0.0)
+    with pytest.raises(MaskError, match="first 5 samples"):
+        Strategy(n_visible_neurons=16).to_mask(40)
+    nothing = Strategy(
+        prefix_start_idx=0,
+        prefix_len=60,
+        max_response_context_samples=60,
+        max_n_reconstructed_neurons=0,
+    )
+    with pytest.raises(EmptyMaskError, match="asks for nothing"):
+        nothing.to_mask(40)
+
+
+def test_half_of_the_population_is_a_fixed_random_half() -> None:
+    mask = half_population_mask(101, seed=1)
+    seen, asked = mask.visible.any(axis=0), mask.target.any(axis=0)
+    assert (seen ^ asked).all()
+    assert seen.sum() == 50
+    assert mask == half_population_mask(101, seed=1)
+    assert mask != half_population_mask(101, seed=2)
+
+
+def test_painting_what_a_strategy_shows_gives_the_same_mask() -> None:
+    mask = mask_from_strategy("population_1024_response_video_behavior", 1000)
+    cells = mask.cells
+    painted = Mask.nothing(1000).with_frames(True).with_behavior("visible")
+    for code in (VISIBLE, TARGET):
+        for sample in range(60):
+            chosen = np.flatnonzero(cells[sample] == code)
+            painted = painted.paint(chosen, slice(sample, sample + 1), code)
+    rebuilt = Mask(
+        cells=painted.cells,
+        frames=painted.frames,
+        behavior=painted.behavior,
+        order=mask.order,
+        cuts=mask.cuts,
+        context_span=mask.context_span,
+    )
+    assert rebuilt == mask

@@ -1,0 +1,127 @@
+"""Free-form masks become tokens and queries by the contract's rules."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from omnimouse_model.masks import (
+    TARGET,
+    VISIBLE,
+    Mask,
+    asked_cells,
+    seen_cells,
+    token_starts,
+)
+from omnimouse_model.tokens import layout_from_mask, place_predictions, select_queries
+
+
+def tokens_of(visible: list[int], cuts: tuple[int, ...] = ()) -> list[int]:
+    column = np.zeros((60, 1), bool)
+    column[visible] = True
+    return np.flatnonzero(token_starts(column, cuts)[:, 0]).tolist()
+
+
+def test_a_run_becomes_tokens_with_stride_five() -> None:
+    assert tokens_of(list(range(25))) == [0, 5, 10, 15]
+    assert tokens_of(list(range(60))) == list(range(0, 51, 5))
+    assert tokens_of(list(range(30, 60))) == [30, 35, 40, 45, 50]
+
+
+def test_a_run_off_the_stride_gets_one_more_token_at_its_end() -> None:
+    assert tokens_of(list(range(3, 16))) == [3, 6]
+    assert tokens_of(list(range(3, 18))) == [3, 8]
+    assert tokens_of(list(range(48, 60))) == [48, 50]
+
+
+def test_runs_shorter_than_a_token_are_not_seen() -> None:
+    assert tokens_of(list(range(9))) == []
+    mask = Mask.nothing(2).show([0], slice(0, 9)).show([1], slice(20, 40))
+    assert not seen_cells(mask)[:, 0].any()
+    assert seen_cells(mask)[20:40, 1].all()
+
+
+def test_no_token_crosses_a_cut() -> None:
+    assert tokens_of(list(range(40)), cuts=(25,)) == [0, 5, 10, 15, 25, 30]
+    assert tokens_of(list(range(20)), cuts=(11,)) == [0, 1]
+
+
+@given(arrays(bool, (60, 3)), st.lists(st.integers(1, 59), max_size=2))
+def test_tokens_cover_exactly_the_long_runs(
+    visible: np.ndarray, cuts: list[int]
+) -> None:
+    starts = token_starts(visible, tuple(cuts))
+    for neuron in range(3):
+        covered = np.zeros(60, bool)
+        for start in np.flatnonzero(starts[:, neuron]):
+            assert visible[start : start + 10, neuron].all()
+            assert not any(start < cut < start + 10 for cut in cuts)
+            covered[start : start + 10] = True
+        bounds = sorted({0, 60, *cuts})
+        for low, high in zip(bounds, bounds[1:], strict=False):
+            run: list[int] = []
+            for sample in [*range(low, high), None]:
+                if sample is not None and visible[sample, neuron]:
+                    run.append(sample)
+                    continue
+                assert covered[run].all() == (len(run) >= 10) or not run
+                run = []
+
+
+def test_targets_near_visible_samples_are_not_asked_unless_switched_off() -> None:
+    mask = Mask.nothing(2).show([0], slice(0, 30)).ask([0, 1], slice(30, 60))
+    mask = mask.ask([1], slice(0, 60))
+    asked = asked_cells(mask)
+    assert np.flatnonzero(asked[:, 0])[0] == 35
+    assert np.flatnonzero(asked[:, 1])[0] == 5
+    free = Mask(
+        cells=mask.cells,
+        frames=mask.frames,
+        behavior=mask.behavior,
+        order=mask.order,
+        guarded=False,
+    )
+    assert asked_cells(free).sum() == mask.target.sum()
+    assert free != mask
+
+
+def test_queries_lie_on_the_grid_and_only_asked_cells_get_values() -> None:
+    mask = Mask.nothing(4).ask([1, 3], slice(32, 38))
+    layout = layout_from_mask(mask)
+    assert layout.query_samples.tolist() == [30, 30, 35, 35]
+    assert layout.query_neurons.tolist() == [1, 3, 1, 3]
+    rates = torch.arange(20.0).reshape(4, 5)
+    placed = place_predictions(rates, layout, mask, np.arange(4))
+    assert np.isfinite(placed).sum() == 12
+    assert placed[32, 1] == 2.0
+    assert placed[37, 3] == 17.0
+    assert np.isnan(placed[30, 1])
+    assert np.isnan(placed[38, 1])
+    some = select_queries(layout, mask, np.array([3]))
+    assert some.query_neurons.tolist() == [3, 3]
+    assert some.query_runs == ((30, 1), (35, 1))
+
+
+def test_a_video_step_needs_both_of_its_frames() -> None:
+    frames = np.ones(60, bool)
+    frames[[11, 30]] = False
+    layout = layout_from_mask(Mask.nothing(1).with_frames(frames))
+    assert 5 not in layout.video_steps
+    assert 15 not in layout.video_steps
+    assert len(layout.video_steps) == 28
+
+
+def test_order_decides_positions() -> None:
+    mask = Mask.nothing(3).show([0, 1, 2], slice(0, 10)).ask([2], slice(30, 35))
+    turned = Mask(
+        cells=mask.cells,
+        frames=mask.frames,
+        behavior=mask.behavior,
+        order=np.array([2, 0]),
+    )
+    layout = layout_from_mask(turned)
+    assert layout.n_neurons == 2
+    assert layout.token_neurons.tolist() == [0, 1]
+    assert layout.query_neurons.tolist() == [0]
+    assert VISIBLE != TARGET
