@@ -58,13 +58,12 @@ def _draw_outlines(rng: np.random.Generator, anatomy: Anatomy) -> Outlines:
     counts, places, weights = [0], [], []
     origins = np.array(plane_origins())[anatomy.plane]
     centres = anatomy.xyz_um[:, [1, 0]].astype(float) / UM_PER_PIXEL
-    for neuron, (centre, origin) in enumerate(zip(centres, origins, strict=True)):
+    radii = (anatomy.soma_radius_um / UM_PER_PIXEL).tolist()
+    for centre, origin, size in zip(centres, origins, radii, strict=True):
         corner = np.floor(centre).astype(int)
         down = (corner[0] + reach + 0.5 - centre[0])[:, None]
         right = corner[1] + reach + 0.5 - centre[1]
-        radius = _radius(
-            rng, np.arctan2(down, right), anatomy.soma_radius_um[neuron] / UM_PER_PIXEL
-        )
+        radius = _radius(rng, np.arctan2(down, right), size)
         distance = np.hypot(down, right) / radius
         rows, columns = np.nonzero(distance < 1)
         places.append(

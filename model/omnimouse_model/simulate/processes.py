@@ -37,7 +37,8 @@ def stream(seed: int, purpose: Purpose, block: int = 0) -> np.random.Generator:
 
 def decay(tau_s: float | np.ndarray) -> np.ndarray:
     """What is left of an exponential after one sample of 30 Hz."""
-    return np.exp(-1.0 / (RATE_HZ * np.asarray(tau_s, np.float64))).astype(np.float32)
+    left = np.exp(-1.0 / (RATE_HZ * np.asarray(tau_s, np.float64)))
+    return np.asarray(left, np.float32)
 
 
 def integrate(

@@ -1,0 +1,83 @@
+"""The demo's sessions: where they are kept, and the command that writes mice."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import omnimouse_model.demo as demo
+from omnimouse_app.cli import main
+from omnimouse_app.cli import simulate as command
+from omnimouse_model.simulate import HeldOut, MouseSpec, has_truth, open_truth
+
+TINY = MouseSpec("tiny", "70004-1-1", 6, 7, 8, 1.0, HeldOut(1, 1, 1, 2))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(demo, "DEMO_SHOWN", TINY)
+    monkeypatch.setattr(demo, "UNSEEN", TINY)
+    return tmp_path / "cache"
+
+
+def test_the_demo_session_is_made_once_and_kept_in_the_cache(cache: Path):
+    calls: list[float] = []
+    folder = demo.demo_session(calls.append)
+    assert folder.is_relative_to(cache)
+    assert has_truth(folder)
+    assert calls[-1] == 1
+    calls.clear()
+    assert demo.demo_session(calls.append) == demo.unseen_session() == folder
+    assert calls == []
+
+
+def test_the_cache_is_the_users_own_unless_chosen(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OMNIMOUSE_CACHE", "~/elsewhere")
+    assert demo.cache_dir() == Path.home() / "elsewhere"
+    monkeypatch.delenv("OMNIMOUSE_CACHE")
+    monkeypatch.setattr("sys.platform", "linux")
+    assert demo.cache_dir() == Path.home() / ".cache" / "omnimouse"
+    monkeypatch.setattr("sys.platform", "win32")
+    monkeypatch.setenv("LOCALAPPDATA", "/local")
+    assert demo.cache_dir() == Path("/local/omnimouse")
+
+
+def test_the_command_writes_the_mice_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setitem(command.SPECS, "unseen", TINY)
+    arguments = ["simulate", str(tmp_path), "--mouse", "unseen"]
+    with pytest.raises(SystemExit) as end:
+        main([*arguments, "--json"])
+    assert end.value.code == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["session"] == "70004-1-1"
+    ceilings = open_truth(tmp_path / "tiny").ceilings
+    assert row["ceiling_drive"] == pytest.approx(np.median(ceilings.drive))
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "tiny" in capsys.readouterr().out
+
+
+def test_an_unknown_mouse_is_refused_with_the_names_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as end:
+        main(["simulate", str(tmp_path), "--mouse", "jerry"])
+    assert end.value.code == 2
+    assert "mouse-7" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_foreign_folder_in_the_way_ends_with_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setitem(command.SPECS, "unseen", TINY)
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "mine.txt").write_text("mine")
+    with pytest.raises(SystemExit) as end:
+        main(["simulate", str(tmp_path), "--mouse", "unseen", "--json"])
+    assert end.value.code == 1
+    assert "choose another folder" in capsys.readouterr().err

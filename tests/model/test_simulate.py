@@ -1,0 +1,368 @@
+"""A simulated session: what is stated about it is true of what is written."""
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.simulate import (
+    HeldOut,
+    MouseSpec,
+    Truth,
+    open_truth,
+    write_session,
+)
+
+HELD_OUT = HeldOut(validation=3, final_test_1=4, oracle_clips=1, oracle_repeats=10)
+SPEC = MouseSpec("test", "70001-1-1", 4, 5, 160, 9.0, HELD_OUT)
+TINY = MouseSpec("tiny", "70002-1-1", 6, 7, 8, 1.0, HeldOut(1, 1, 1, 2))
+
+
+class Recording:
+    """A session folder with its raw responses and its truth."""
+
+    def __init__(self, folder: Path, spec: MouseSpec) -> None:
+        self.folder, self.spec = folder, spec
+        flat = np.fromfile(folder / "responses" / "data.mem", "<f4")
+        self.responses = flat.reshape(-1, spec.n_neurons).astype(float)
+        self.truth: Truth = open_truth(folder)
+        self.drive = np.array(self.truth.drive, float)
+        self.full = np.array(self.truth.full, float)
+        self.trials = json.loads((folder / "screen" / "combined_meta.json").read_text())
+        self.videos = [t for t in self.trials.values() if t["modality"] == "video"]
+        self.eye = np.load(folder / "eye_tracker" / "data.npy")
+        self.running = np.load(folder / "treadmill" / "data.npy")[:, 0]
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    folder = write_session(SPEC, tmp_path_factory.mktemp("mice") / "test")
+    return Recording(folder, SPEC)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_session(TINY, tmp_path_factory.mktemp("mice") / "tiny")
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    a, b = a - a.mean(0), b - b.mean(0)
+    return (a * b).sum(0) / np.sqrt((a * a).sum(0) * (b * b).sum(0))
+
+
+def standardise(x: np.ndarray) -> np.ndarray:
+    return (x - x.mean(0)) / x.std(0)
+
+
+def ridge(
+    inputs: np.ndarray, wanted: np.ndarray, penalty: float
+) -> tuple[np.ndarray, slice]:
+    """Predictions on the last quarter of a fit on the first three."""
+    cut = len(inputs) * 3 // 4
+    x, y = standardise(inputs), wanted - wanted[:cut].mean(0)
+    gram = x[:cut].T @ x[:cut] + penalty * cut * np.eye(x.shape[1])
+    test = slice(cut, None)
+    return x[test] @ np.linalg.solve(gram, x[:cut].T @ y[:cut]), test
+
+
+def running_mean(x: np.ndarray, width: int) -> np.ndarray:
+    """Mean of the `width` rows before each row, without that row itself."""
+    total = np.concatenate([np.zeros((1, x.shape[1])), np.cumsum(x, axis=0)])
+    means = np.zeros_like(x)
+    means[width:] = (total[width:-1] - total[: -width - 1]) / width
+    return means
+
+
+# -- the conditional means and the ceilings -------------------------------------
+@pytest.mark.parametrize("known", ["drive", "full"])
+def test_the_stated_ceiling_is_what_the_conditional_mean_reaches(
+    recording: Recording, known: str
+):
+    reached = correlation(recording.responses, getattr(recording, known))
+    stated = getattr(recording.truth.ceilings, known)
+    assert abs(np.mean(reached - stated)) < 0.01
+    assert np.max(np.abs(reached - stated)) < 0.15
+
+
+def test_ceilings_are_those_of_single_trials_of_calcium_imaging(recording: Recording):
+    ceilings = recording.truth.ceilings
+    assert 0.3 < np.median(ceilings.drive) < 0.6
+    assert np.median(ceilings.drive) + 0.04 < np.median(ceilings.full) < 0.75
+    assert np.all(ceilings.full < 1)
+    assert np.all(ceilings.drive < ceilings.full)
+
+
+@pytest.mark.parametrize("known", ["drive", "full"])
+def test_responses_scatter_around_the_conditional_mean(
+    recording: Recording, known: str
+):
+    mean = getattr(recording, known)
+    assert np.median(recording.responses.mean(0) / mean.mean(0)) == pytest.approx(
+        1, abs=0.02
+    )
+    slopes = np.sum((mean - mean.mean(0)) * recording.responses, axis=0) / np.sum(
+        (mean - mean.mean(0)) ** 2, axis=0
+    )
+    assert np.mean(slopes) == pytest.approx(1, abs=0.05)
+
+
+def test_the_mean_over_repeats_approaches_the_drive(recording: Recording):
+    starts = [
+        trial["trial_idx"] * 315 + 15
+        for trial in recording.videos
+        if trial["tier"] == "oracle"
+    ]
+    rows = np.array(starts)[:, None] + np.arange(300)
+    single = recording.responses[rows] - recording.drive[rows]
+    repeats = single.mean(axis=0)
+    ratio = (repeats**2).mean() / (single**2).mean()
+    assert ratio == pytest.approx(1 / len(starts), rel=0.3)
+
+
+def test_units_are_raw_so_that_the_official_clamp_never_acts(recording: Recording):
+    stds = np.load(recording.folder / "responses" / "meta" / "stds.npy")
+    assert stds.shape == (1, SPEC.n_neurons)
+    assert stds.min() > 2
+    np.testing.assert_allclose(stds[0], recording.responses.std(0), rtol=1e-4)
+    normalised = recording.responses / stds
+    assert 0.3 < np.median(normalised.mean(0)) < 0.7
+
+
+# -- what a model can find ----------------------------------------------------------
+def test_the_other_neurons_tell_what_stimulus_and_behaviour_do_not(
+    recording: Recording,
+):
+    rest = (recording.responses - recording.drive) / np.sqrt(recording.drive)
+    noise = (recording.responses - recording.full) / np.sqrt(recording.full)
+    half = SPEC.n_neurons // 2
+    found = []
+    for residual in (rest, noise):
+        smooth = running_mean(residual, 15)[15:]
+        guess, test = ridge(smooth[:, :half], smooth[:, half:], 1.0)
+        found.append(correlation(guess, smooth[test, half:]).mean())
+    assert found[0] > 0.1
+    assert abs(found[1]) < 0.04
+
+
+def test_the_past_of_a_neuron_tells_about_its_future(recording: Recording):
+    """Beyond the decay of the signal: from 1.5 s ago, some 5 to 10 time constants."""
+    found = []
+    for known in (recording.drive, recording.full):
+        rest = (recording.responses - known) / np.sqrt(known)
+        past = running_mean(rest, 60)
+        found.append(correlation(past[60:-45], rest[105:]).mean())
+    assert found[0] > 0.03
+    assert abs(found[1]) < 0.015
+
+
+def test_gaze_pupil_and_running_can_be_read_from_the_population(recording: Recording):
+    """A ridge with 160 neurons; gaze acts on the rate too, not only on the picture."""
+    offset = round((recording_start(recording)) * 20)
+    rows = (np.arange(0, len(recording.responses), 3) / 30 * 20).astype(int) + offset
+    wanted = np.column_stack([recording.eye, recording.running])[rows]
+    context = running_mean(recording.responses, 9)[::3]
+    later = running_mean(recording.responses, 9)[9::3]
+    context = np.column_stack([context[: len(later)], later])
+    guess, test = ridge(np.sqrt(context), wanted[: len(later)], 0.1)
+    size, _, x, y, running = correlation(guess, wanted[: len(later)][test])
+    assert min(size, running) > 0.5
+    assert min(x, y) > 0.25
+
+
+def recording_start(recording: Recording) -> float:
+    """Seconds from the first eye sample to the first response."""
+    starts = [
+        yaml.safe_load((recording.folder / device / "meta.yml").read_text())
+        for device in ("responses", "eye_tracker")
+    ]
+    return float(starts[0]["start_time"] - starts[1]["start_time"])
+
+
+# -- the animal ------------------------------------------------------------------
+def test_the_mouse_runs_in_bouts(recording: Recording):
+    moving = recording.running > 1.0
+    bouts = np.count_nonzero(np.diff(moving.astype(int)) == 1)
+    minutes = len(moving) / 20 / 60
+    assert 0.15 < moving.mean() < 0.75
+    assert 1 < bouts / minutes < 8
+    assert recording.running.min() >= 0
+    assert 5 < recording.running[moving].mean() < 40
+    assert np.median(recording.running[~moving]) < 0.2
+
+
+def test_the_pupil_follows_running_about_a_second_later(recording: Recording):
+    run, size = recording.running, recording.eye[:, 0]
+    lags = np.arange(0, 80)
+    strength = [correlation(run[: len(run) - 80], size[k : k - 80]) for k in lags]
+    assert max(strength) > 0.4
+    assert 0.3 < lags[np.argmax(strength)] / 20 < 2.5
+
+
+def test_eyes_rest_and_jump(recording: Recording):
+    x = recording.eye[:, 2]
+    steps = np.abs(np.diff(x))
+    assert np.median(steps) < 0.3 * x.std()
+    jumps = np.count_nonzero(steps > 1.0 * x.std()) / (len(x) / 20)
+    assert 0.1 < jumps < 2.0
+
+
+# -- the session -------------------------------------------------------------------
+def test_the_reader_opens_it_without_a_warning(recording: Recording):
+    session = open_session(recording.folder)
+    assert session.id == "70001-1-1"
+    assert session.animal_id == "70001"
+    assert session.warnings == ()
+    assert set(session.units.area) == {"V1", "LM", "AL", "RL"}
+    assert set(session.tiers()) - {"blank"} == {
+        "train",
+        "validation",
+        "oracle",
+        "final_test_1",
+    }
+
+
+@pytest.mark.parametrize("which", [0, 100, 2500, -1])
+def test_a_window_holds_the_samples_and_frames_that_belong_together(
+    recording: Recording, which: int
+):
+    """No rounding anywhere between the clocks: sample k goes with frame k."""
+    session = open_session(recording.folder)
+    starts = session.window_starts(tier="train", include_blanks=True)
+    window = session.window(start_s=float(starts[which]))
+    first = round(window.start_s * 30 - 0.5)
+    stds = np.load(recording.folder / "responses" / "meta" / "stds.npy")
+    expected = recording.responses[first : first + 60] / stds
+    np.testing.assert_allclose(window.responses, expected, rtol=1e-4)
+    for row, sample in enumerate(range(first, first + 60)):
+        block, position = divmod(sample, 315)
+        frame = np.full((36, 64), 113, np.uint8)
+        if position >= 15:
+            name = f"{2 * block + 1:05d}.npy"
+            frame = np.load(recording.folder / "screen" / "data" / name)[position - 15]
+        np.testing.assert_array_equal(window.frames_u8[row], frame)
+
+
+def test_tiers_are_as_planned_and_held_out_video_is_never_shown_in_training(
+    recording: Recording,
+):
+    shown: dict[str, list[str]] = {}
+    for trial in recording.videos:
+        shown.setdefault(trial["tier"], []).append(trial["condition_hash"])
+    assert len(shown["validation"]) == 3
+    assert len(shown["final_test_1"]) == 4
+    assert len(shown["oracle"]) == 10
+    assert len(set(shown["oracle"])) == 1
+    assert len(set(shown["train"])) == len(shown["train"])
+    rest = {name for tier, names in shown.items() if tier != "train" for name in names}
+    assert not rest & set(shown["train"])
+
+
+def test_video_moves_and_uses_the_range_of_a_screen(recording: Recording):
+    files = sorted((recording.folder / "screen" / "data").glob("*.npy"))
+    video = np.stack([np.load(file) for file in files]).astype(float)
+    assert video.shape[1:] == (300, 36, 64)
+    assert 100 < video.mean() < 126
+    assert 30 < video.std() < 60
+    change = np.abs(np.diff(video, axis=1)).mean(axis=(2, 3))
+    assert np.mean(change > 0.2) > 0.8
+
+
+def test_outlines_lie_on_ring_like_cells_and_do_not_overlap(recording: Recording):
+    place = recording.folder / "imaging"
+    image = np.load(place / "mean_image.npy", allow_pickle=False)
+    with np.load(place / "rois.npz", allow_pickle=False) as rois:
+        offsets, yx, weight = rois["offsets"], rois["yx"], rois["weight"]
+    assert len(offsets) == SPEC.n_neurons + 1
+    assert np.diff(offsets).min() > 8
+    assert len(np.unique(yx, axis=0)) == len(yx)
+    assert yx.min() >= 0
+    assert yx.max() < min(image.shape)
+    values = image[yx[:, 0], yx[:, 1]]
+    assert values.mean() > 1.5 * np.median(image)
+    assert values[weight > 0.9].mean() > values[weight < 0.5].mean()
+    assert np.quantile(image, 0.01) < 0.5 * np.median(image)
+
+
+# -- writing ------------------------------------------------------------------------
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def test_the_same_seeds_give_the_same_files(tiny: Path, tmp_path: Path):
+    again = write_session(TINY, tmp_path / "again")
+    assert contents(again) == contents(tiny)
+
+
+def test_another_recording_has_the_same_neurons(tiny: Path, tmp_path: Path):
+    spec = replace(TINY, data_key="70002-2-1", session_seed=8)
+    first, second = contents(tiny), contents(write_session(spec, tmp_path / "second"))
+    same = {name for name in first if first[name] == second.get(name)}
+    assert {
+        "truth/tuning.npz",
+        "truth/loadings.npy",
+        "imaging/rois.npz",
+        "imaging/mean_image.npy",
+        "responses/meta/cell_motor_coordinates.npy",
+    } <= same
+    assert "responses/data.mem" not in same
+    assert "screen/data/00001.npy" not in same
+
+
+def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path):
+    def stop(done: float) -> None:
+        if done > 0.4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_session(TINY, tmp_path / "mouse", stop)
+    assert list(tmp_path.iterdir()) == []
+    calls: list[float] = []
+    again = write_session(TINY, tmp_path / "mouse", calls.append)
+    assert open_truth(again).drive.shape == (TINY.n_samples, 8)
+    assert calls == sorted(calls)
+    assert len(calls) == TINY.n_trials
+    assert calls[-1] == 1
+
+
+def test_a_session_that_is_there_is_left_alone(tiny: Path):
+    before = {file: file.stat().st_mtime_ns for file in tiny.rglob("*")}
+    calls: list[float] = []
+    write_session(TINY, tiny, calls.append)
+    assert calls == []
+    assert before == {file: file.stat().st_mtime_ns for file in tiny.rglob("*")}
+
+
+def test_a_folder_with_something_else_is_refused(tiny: Path, tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("mine")
+    for folder in (tmp_path, tiny):
+        with pytest.raises(FileExistsError, match="delete it or choose another folder"):
+            write_session(replace(TINY, minutes=1.2), folder)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_recording_without_truth_says_so(tmp_path: Path):
+    with pytest.raises(SessionFormatError, match="only simulated sessions have one"):
+        open_truth(tmp_path)
+
+
+def test_more_held_out_than_there_is_is_refused():
+    with pytest.raises(ValueError, match="use more minutes"):
+        replace(TINY, minutes=0.5)
+
+
+@pytest.mark.slow
+def test_a_minute_of_a_thousand_neurons_takes_two_seconds(tmp_path: Path):
+    spec = replace(TINY, n_neurons=1000, minutes=4.0)
+    start = time.process_time()
+    write_session(spec, tmp_path / "mouse")
+    assert (time.process_time() - start) / spec.minutes < 2

@@ -1,0 +1,157 @@
+"""The simulated world is frozen: what the demo was trained on cannot change silently.
+
+If a test here fails, either the change was not meant, or it makes a new world: then
+raise `specs.VERSION`, train the demo again, and record the new numbers.
+"""
+
+import json
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omnimouse_model.simulate import (
+    DEMO_MICE,
+    DEMO_SHOWN,
+    DEMO_TRAINING,
+    TRAINING_MICE,
+    UNSEEN,
+    HeldOut,
+    MouseSpec,
+    open_truth,
+    write_session,
+)
+from omnimouse_model.simulate.population import draw_population
+from omnimouse_model.simulate.simulation import plan_trials
+
+TINY = MouseSpec("frozen", "70003-1-1", 90000, 17, 24, 1.5, HeldOut(1, 1, 1, 3))
+
+
+def digest(*parts: object) -> str:
+    """Hash of texts and integer arrays: nothing that rounding could change."""
+    state = blake2b(digest_size=8)
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            assert part.dtype.kind in "iub"
+            part = part.astype("<i8").tobytes().hex()
+        state.update(str(part).encode() + b";")
+    return state.hexdigest()
+
+
+def test_the_specs_of_the_mice_are_frozen():
+    assert [spec.name for spec in TRAINING_MICE] == [
+        "demo",
+        *(f"mouse-{k}" for k in range(1, 8)),
+    ]
+    assert digest(*(spec.fingerprint for spec in DEMO_MICE)) == SPECS_DIGEST
+
+
+def test_the_tiers_of_every_session_are_frozen():
+    plans = [
+        [
+            (trial.tier, trial.video)
+            for trial in plan_trials(spec.session_seed, spec.n_trials, spec.held_out)
+        ]
+        for spec in DEMO_MICE
+    ]
+    assert digest(json.dumps(plans)) == PLANS_DIGEST
+
+
+def test_the_neurons_of_every_mouse_are_frozen():
+    parts: list[object] = []
+    for spec in DEMO_MICE:
+        population = draw_population(spec.population_seed, spec.n_neurons)
+        anatomy, tuning = population.anatomy, population.tuning
+        parts += [anatomy.area, anatomy.plane, tuning.is_complex]
+        parts += [np.rint(10 * tuning.speed_hz).astype(int)]
+        parts += [population.coupling.loadings != 0]
+    assert digest(*parts) == NEURONS_DIGEST
+
+
+def test_the_numbers_of_a_small_session_are_frozen(tmp_path: Path):
+    """Every stage leaves a mark here: video, behaviour, tuning, latents, events."""
+    folder = write_session(TINY, tmp_path / "frozen")
+    truth = open_truth(folder)
+    responses = np.fromfile(folder / "responses" / "data.mem", "<f4")
+    videos = [np.load(f) for f in sorted((folder / "screen" / "data").glob("*.npy"))]
+    eye = np.load(folder / "eye_tracker" / "data.npy")
+    image = np.load(folder / "imaging" / "mean_image.npy")
+    found = [
+        responses.mean(),
+        responses.std(),
+        truth.drive.mean(),
+        truth.drive.std(),
+        truth.full.mean(),
+        truth.full.std(),
+        np.abs(truth.latents).mean(),
+        np.mean(videos),
+        np.std(videos),
+        *eye.mean(axis=0)[[0, 2, 3]],
+        *eye.std(axis=0),
+        np.load(folder / "treadmill" / "data.npy").mean(),
+        image.mean(),
+        image.std(),
+        truth.tuning["centre_yx"].mean(),
+        truth.tuning["behavior_gain"].std(),
+        *truth.ceilings.drive[:3],
+        *truth.ceilings.full[:3],
+    ]
+    assert [float(x) for x in found] == pytest.approx(NUMBERS, rel=2e-3)
+
+
+def test_the_shown_session_is_new_to_a_model_that_knows_its_neurons():
+    assert DEMO_SHOWN.population_seed == DEMO_TRAINING.population_seed
+    assert DEMO_SHOWN.n_neurons == DEMO_TRAINING.n_neurons >= 1000
+    assert DEMO_SHOWN.minutes >= 10
+    seeds = [spec.session_seed for spec in DEMO_MICE]
+    assert len(set(seeds)) == len(seeds)
+    assert len({spec.data_key for spec in DEMO_MICE}) == len(seeds)
+    trained = {spec.population_seed for spec in TRAINING_MICE}
+    assert len(trained) == len(TRAINING_MICE) >= 8
+    assert UNSEEN.population_seed not in trained
+
+
+def test_training_mice_are_long_and_one_sixth_is_held_out():
+    for spec in TRAINING_MICE:
+        assert 30 <= spec.minutes <= 60
+        assert 0.14 < spec.held_out.total / spec.n_trials < 0.2
+    for spec in (DEMO_SHOWN, UNSEEN):
+        train = spec.n_trials - spec.held_out.total
+        assert train * 10 / 60 >= 6
+        assert spec.held_out.final_test_1 * 10 / 60 >= 3
+        assert spec.held_out.oracle_repeats >= 8
+
+
+SPECS_DIGEST = "d00f39ecc0855280"
+PLANS_DIGEST = "7f688f2db1156a30"
+NEURONS_DIGEST = "337a941f3cf7c3ae"
+NUMBERS = [
+    8.3881,
+    18.324,
+    8.1809,
+    12.374,
+    8.4759,
+    14.866,
+    0.78931,
+    113.06,
+    39.153,
+    45.332,
+    160.34,
+    120.0,
+    9.6127,
+    13.016,
+    6.7279,
+    4.6419,
+    5.8674,
+    0.25586,
+    0.069509,
+    23.979,
+    0.30278,
+    0.63168,
+    0.40829,
+    0.57333,
+    0.7002,
+    0.48703,
+    0.65465,
+]
