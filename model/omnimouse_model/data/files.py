@@ -2,6 +2,7 @@
 
 import ast
 import json
+import mmap
 import os
 import stat
 import zipfile
@@ -63,8 +64,17 @@ class ArrayFile:
         """Return the mapped array; raise if the file changed since it was opened."""
         self.check()
         if self._map is None:
-            self._map = self._mapped()
+            self._map = np.asarray(self._mapped())
         return self._map
+
+    def scattered(self) -> np.ndarray:
+        """Map the array anew for reading here and there, without reading ahead."""
+        self.check()
+        mapped = self._mapped()
+        memory = getattr(mapped, "_mmap", None)
+        if memory is not None and hasattr(mmap, "MADV_RANDOM"):
+            memory.madvise(mmap.MADV_RANDOM)
+        return np.asarray(mapped)
 
     def check(self) -> None:
         """Raise a clear error if the file is gone, shorter or newer than it was.
@@ -88,15 +98,13 @@ class ArrayFile:
         if 0 in self.shape:
             return np.zeros(self.shape, self.dtype)
         try:
-            return np.asarray(
-                np.memmap(
-                    self.path,
-                    dtype=self.dtype,
-                    mode="r",
-                    offset=self.offset,
-                    shape=self.shape,
-                    order="F" if self.fortran else "C",
-                )
+            return np.memmap(
+                self.path,
+                dtype=self.dtype,
+                mode="r",
+                offset=self.offset,
+                shape=self.shape,
+                order="F" if self.fortran else "C",
             )
         except (OSError, ValueError) as error:
             raise _unreadable(self.path, error) from error
@@ -165,7 +173,7 @@ def _npz_member(
 
 
 def read_npy_header(
-    stream: BinaryIO, path: Path
+    stream: BinaryIO | BytesIO, path: Path
 ) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     """Return (shape, fortran order, dtype, offset of the data)."""
     try:
