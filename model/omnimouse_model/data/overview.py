@@ -91,7 +91,8 @@ def _population(session: "Session", edges: np.ndarray) -> np.ndarray:
     at = np.linspace(edges[0], edges[-1], n_bins * _ROWS_PER_BIN, endpoint=False)
     rows = np.minimum((at * signal.rate_hz).astype(np.int64), signal.n_samples - 1)
     total, count = np.zeros(len(rows)), np.zeros(len(rows))
-    data, scale = signal.data, session.response_scale
+    data = signal.file.scattered().reshape(signal.n_samples, -1)
+    scale = session.response_scale
     for columns in _neuron_blocks(signal.n_columns):
         values = data[rows, columns].astype(np.float32) / scale[columns]
         finite = np.isfinite(values)

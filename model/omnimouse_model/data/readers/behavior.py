@@ -71,22 +71,29 @@ def check_behavior(session: Session, notes: Notes) -> None:
 
 
 def _note_gaps(signal: Signal, notes: Notes) -> None:
+    """One note for the channels that miss the same samples."""
     if not len(missing_rows(signal)):
         return
+    named: dict[bytes, list[str]] = {}
     for column, name in enumerate(signal.names):
         missing = np.isnan(np.asarray(signal.data[:, column]))
         if missing.any():
-            notes.warn("missing_samples", _gap_message(name, missing, signal.rate_hz))
+            named.setdefault(np.packbits(missing).tobytes(), []).append(name)
+    for packed, names in named.items():
+        bits = np.unpackbits(np.frombuffer(packed, np.uint8))[: signal.n_samples]
+        message = _gap_message(", ".join(names), bits, signal.rate_hz)
+        notes.warn("missing_samples", message)
 
 
-def _gap_message(name: str, missing: np.ndarray, rate_hz: float) -> str:
+def _gap_message(names: str, missing: np.ndarray, rate_hz: float) -> str:
     if missing.all():
-        return f"{name}: all samples are missing (NaN)"
+        return f"{names}: all samples are missing (NaN)"
     edges = np.flatnonzero(np.diff(np.concatenate([[0], missing.view(np.int8), [0]])))
     lengths = (edges[1::2] - edges[::2]) / rate_hz
+    gaps = "1 gap" if len(lengths) == 1 else f"{len(lengths)} gaps"
     return (
-        f"{name}: {100 * missing.mean():.2g} % missing in {len(lengths)} gaps, "
-        f"longest {lengths.max():.2g} s; windows that touch them are left out"
+        f"{names}: {100 * missing.mean():.2g} % missing in {gaps}, longest "
+        f"{lengths.max():.2g} s; windows that touch them are left out"
     )
 
 

@@ -11,6 +11,7 @@ from omnimouse_model.data.files import (
     npy_file,
     read_yaml_mapping,
 )
+from omnimouse_model.data.frames import VIDEO_SIZE
 from omnimouse_model.data.readers.experanto_trials import StoredTrial, read_trials
 from omnimouse_model.data.readers.fields import flag, wrong
 from omnimouse_model.data.readers.notes import Notes
@@ -46,6 +47,7 @@ def read_screen(root: Path, t0: float, notes: Notes) -> Stimulus:
         files=files,
         trials=trials,
     )
+    _note_size(size, notes)
     _note_values(stimulus, notes)
     return stimulus
 
@@ -216,6 +218,16 @@ def _counting(lengths: np.ndarray) -> np.ndarray:
     ends = np.cumsum(lengths)
     within = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
     return np.asarray(within, np.int32)
+
+
+def _note_size(size: tuple[int, ...], notes: Notes) -> None:
+    if size != VIDEO_SIZE:
+        height, width = VIDEO_SIZE
+        notes.warn(
+            "frame_size",
+            f"frames are {'×'.join(str(n) for n in size)}; the model's are "
+            f"{height}×{width} gray, to which windows average them",
+        )
 
 
 def _note_values(stimulus: Stimulus, notes: Notes) -> None:

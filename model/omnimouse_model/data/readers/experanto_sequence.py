@@ -221,6 +221,6 @@ def _check_timestamps(signal: Signal, folder: Path, notes: Notes) -> None:
     if gaps and abs(actual - signal.rate_hz) < 0.3 * signal.rate_hz:
         notes.warn(
             "gaps_in_timestamps",
-            f"{signal.name}: timestamps.npy has {gaps} gaps, the longest "
-            f"{spans.max():.2f} s; constant sampling is assumed",
+            f"{signal.name}: timestamps.npy has {gaps} gap{'s' * (gaps > 1)}, the "
+            f"longest {spans.max():.2f} s; constant sampling is assumed",
         )

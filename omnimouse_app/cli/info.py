@@ -1,0 +1,201 @@
+"""`omnimouse info`: what a session or checkpoint holds, and whether it is sound."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from omnimouse_app.cli.output import emit
+
+if TYPE_CHECKING:
+    from omnimouse_model.data.session import Session
+    from omnimouse_model.data.signal import Signal
+    from omnimouse_model.data.stimulus import Stimulus
+    from omnimouse_model.nets.checkpoint import Checkpoint
+
+CHECKPOINT_FILES = (".safetensors", ".ckpt")
+
+
+@click.command("info")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
+def command(path: Path, as_json: bool) -> None:
+    """Say what a session or checkpoint at PATH holds, and whether it is sound.
+
+    A session that cannot be read ends with one line that names the file, what was
+    expected and what to do, and exit status 1.
+    """
+    row = checkpoint_row(path) if is_checkpoint(path) else session_row(path)
+    if as_json:
+        emit([row], as_json=True)
+        return
+    lines = checkpoint_lines(row) if row["name"] == "checkpoint" else session_lines(row)
+    click.echo("\n".join(lines))
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a path names weights rather than a recording."""
+    if path.is_dir():
+        return any(True for s in CHECKPOINT_FILES for _ in path.glob(f"*{s}"))
+    return path.suffix in CHECKPOINT_FILES
+
+
+# -- sessions ----------------------------------------------------------------------
+def session_row(path: Path) -> dict[str, Any]:
+    """Open a session, and describe it as the `session` row of `--json`."""
+    from omnimouse_model.data.open import open_session
+
+    session = open_session(path)
+    areas = session.units.area
+    return {
+        "name": "session",
+        "value": session.id,
+        "unit": "id",
+        "id": session.id,
+        "animal_id": session.animal_id,
+        "path": str(session.path),
+        "format": session.format,
+        "fingerprint": session.fingerprint,
+        "neurons": session.n_neurons,
+        "duration_s": session.duration_s,
+        "streams": {n: _stream(session, s) for n, s in session.streams.items()},
+        "trials": dict(Counter(session.trials.kind.tolist())),
+        "tiers": session.tiers(),
+        "windows": len(session.window_indices()),
+        "areas": None if areas is None else dict(Counter(areas.tolist())),
+        "planes": len({p for p in session.units.plane.tolist() if p >= 0}),
+        "behavior": list(session.behavior_names),
+        "assumptions": [asdict(note) for note in session.assumptions],
+        "warnings": [asdict(note) for note in session.warnings],
+    }
+
+
+def _stream(session: "Session", stream: "Signal | Stimulus") -> dict[str, Any]:
+    """Rate, span on the session clock and size of one stream."""
+    from omnimouse_model.data.signal import Signal
+
+    interval = stream.valid_interval()
+    span = {
+        "start_s": interval.start - session.t0,
+        "end_s": interval.stop - session.t0,
+    }
+    if isinstance(stream, Signal):
+        return {
+            "rate_hz": stream.rate_hz,
+            **span,
+            "samples": stream.n_samples,
+            "columns": stream.n_columns,
+            "dtype": str(stream.dtype),
+            "phase_shifts": stream.shift_s is not None,
+            "names": list(stream.names),
+            "units": list(stream.units),
+        }
+    slots = len(stream.slot_t)
+    return {
+        "rate_hz": _frame_rate(stream),
+        **span,
+        "frames": slots,
+        "trials": len(stream.trials),
+        "size": list(stream.size),
+    }
+
+
+def _frame_rate(stimulus: "Stimulus") -> float | None:
+    """Median rate of frames within videos; images and blanks have none."""
+    import numpy as np
+
+    video = stimulus.trials.kind[stimulus.slot_trial] == "video"
+    within = video[1:] & (stimulus.slot_trial[1:] == stimulus.slot_trial[:-1])
+    steps = np.diff(stimulus.slot_t)[within]
+    return float(1.0 / np.median(steps)) if len(steps) else None
+
+
+def session_lines(row: Mapping[str, Any]) -> Iterator[str]:
+    """Lay a session's row out for people."""
+    animal = f", animal {row['animal_id']}" if row["animal_id"] else ""
+    yield f"Session {row['id']}{animal} ({row['format']})"
+    yield f"  {row['path']}"
+    yield f"  {row['neurons']:,} neurons, {row['duration_s'] / 60:.1f} min of responses"
+    yield "Streams"
+    for name, stream in row["streams"].items():
+        yield f"  {name:<12} {_stream_line(stream)}"
+    kinds = ", ".join(f"{count} {kind}" for kind, count in row["trials"].items())
+    yield f"Trials  {kinds or 'none'}"
+    yield "Tiers"
+    for tier, minutes in row["tiers"].items():
+        yield f"  {tier:<18} {minutes:8.2f} min"
+    yield f"  {row['windows']:,} starts of whole 2-s windows"
+    yield f"Areas   {_counts(row['areas'])}"
+    if row["planes"]:
+        yield f"Planes  {row['planes']}"
+    yield from _notes("Assumed", row["assumptions"])
+    yield from _notes("Warnings", row["warnings"])
+    yield "The session is sound." if not row["warnings"] else "The session can be used."
+
+
+def _stream_line(stream: Mapping[str, Any]) -> str:
+    rate = stream["rate_hz"]
+    shown = f"{rate:7.4g} Hz" if rate is not None else "  still   "
+    span = f"{stream['start_s']:9.2f} to {stream['end_s']:.2f} s"
+    if "frames" in stream:
+        size = "×".join(str(n) for n in stream["size"])
+        return f"{shown} {span}, {stream['frames']:,} frames of {size}"
+    names = f" ({', '.join(stream['names'])})" if stream["names"] else ""
+    return f"{shown} {span}, {stream['columns']:,} columns{names}"
+
+
+def _counts(areas: Mapping[str, int] | None) -> str:
+    if areas is None:
+        return "not stored"
+    return ", ".join(f"{area}: {count:,}" for area, count in areas.items())
+
+
+def _notes(title: str, notes: list[dict[str, str]]) -> Iterator[str]:
+    if notes:
+        yield title
+    for note in notes:
+        yield f"  - {note['message']}"
+
+
+# -- checkpoints -------------------------------------------------------------------
+def checkpoint_row(path: Path) -> dict[str, Any]:
+    """Read a checkpoint, and describe it as the `checkpoint` row of `--json`."""
+    from omnimouse_model.nets.checkpoint import read_checkpoint
+
+    checkpoint = read_checkpoint(path)
+    return {
+        "name": "checkpoint",
+        "value": sum(tensor.numel() for tensor in checkpoint.state.values()),
+        "unit": "parameters",
+        "size": _size_name(checkpoint),
+        "config": asdict(checkpoint.config),
+        "sessions": checkpoint.sessions,
+        "source": checkpoint.source,
+        "assumptions": list(checkpoint.assumed),
+    }
+
+
+def _size_name(checkpoint: "Checkpoint") -> str:
+    from omnimouse_model.nets.omnimouse import SIZES
+
+    for name, config in SIZES.items():
+        if config == checkpoint.config:
+            return name
+    return "custom"
+
+
+def checkpoint_lines(row: Mapping[str, Any]) -> Iterator[str]:
+    """Lay a checkpoint's row out for people."""
+    yield f"Checkpoint {row['source']}"
+    yield f"  size {row['size']}, {row['value']:,} parameters"
+    neurons = sum(row["sessions"].values())
+    yield f"  knows {len(row['sessions'])} sessions, {neurons:,} neurons"
+    for name, count in list(row["sessions"].items())[:12]:
+        yield f"    {name}: {count:,} neurons"
+    yield "Config"
+    for key, value in row["config"].items():
+        yield f"  {key}: {value}"
+    yield from _notes("Assumed", [{"message": a} for a in row["assumptions"]])
