@@ -248,18 +248,24 @@ def last_log_line() -> str:
     """Return the newest line of the log that says something, cut to fit a screen."""
     lines = LOG.read_text(encoding="utf-8", errors="replace").splitlines()
     said = [line.strip() for line in lines[-50:] if line.strip()]
-    useful = [line for line in said if not line.startswith(("WARNING", "DEPRECATION"))]
+    useful = [
+        line for line in said if not line.startswith(("WARNING", "DEPRECATION", "━"))
+    ]
     return useful[-1][:70] if useful else ""
 
 
-def pip(*arguments: str) -> bool:
-    """Run pip inside the environment, its words into the log; False where it failed."""
-    return logged([str(PYTHON), "-m", "pip", *arguments])
+def pip_install(*arguments: str) -> bool:
+    """Install into the environment, held to the constraints; False where that failed.
+
+    Without compiling: Python does that for what is imported, when it is.
+    """
+    options = ["--no-input", "--no-compile", "-c", str(CONSTRAINTS)]
+    return logged([str(PYTHON), "-m", "pip", "install", *options, *arguments])
 
 
 def install(*arguments: str) -> None:
-    """Install with pip, never outside the constraints, or say why it failed."""
-    if not pip("install", "--no-input", "-c", str(CONSTRAINTS), *arguments):
+    """Install, or stop and say why not."""
+    if not pip_install(*arguments):
         tail = LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-25:]
         raise TaskError("\n".join([*tail, f"pip failed; its whole log is {LOG}"]))
 
@@ -305,7 +311,7 @@ def ensure_torch() -> None:
             install(torch)
         elif sys.platform == "darwin":
             install(torch)
-        elif pip("install", "--no-input", "-c", str(CONSTRAINTS), f"{torch}+cpu"):
+        elif pip_install(f"{torch}+cpu"):
             say("    the CPU build of the configured package index")
         elif can_reach(f"{CPU_WHEELS}/torch/"):
             say("    PyTorch's own CPU build, about 200 MB")
