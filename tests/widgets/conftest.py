@@ -54,6 +54,7 @@ def show(qtbot: Any) -> Callable[..., Any]:
         panel.resize(width, height)
         with qtbot.waitExposed(panel):
             panel.show()
+        panel.activateWindow()
         qtbot.wait(20)
         return panel
 

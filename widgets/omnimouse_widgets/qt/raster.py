@@ -61,7 +61,7 @@ class RasterPanel(QWidget):
         self._arranged: Arrangement | None = None
         self._rows: Rows | None = None
         self.gestures = RasterGestures(controller)
-        self._canvas = plots.canvas(TOOLTIP)
+        self.canvas = plots.canvas(TOOLTIP)
         self.pictures: dict[Shown, RasterPlot] = {}
         self._build_pictures()
         self._build_toolbar()
@@ -81,6 +81,7 @@ class RasterPanel(QWidget):
                 (self._draw_span, [events.active_span, events.brush_code]),
                 (self._draw_marks, [events.selection]),
                 (self._draw_cursor, [events.cursor, events.window]),
+                (self._draw_box, [self.gestures.box_changed]),
                 (self._draw_status, [results.changed, events.session, events.cursor]),
             ],
         )
@@ -126,7 +127,7 @@ class RasterPanel(QWidget):
         column.setContentsMargins(4, 4, 4, 4)
         column.setSpacing(4)
         column.addLayout(self._bar)
-        column.addWidget(self._canvas, 1)
+        column.addWidget(self.canvas, 1)
         self.setMinimumSize(300, 150)
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
@@ -138,7 +139,7 @@ class RasterPanel(QWidget):
         )
         super().resizeEvent(event)
 
-        self._canvas.scene().sigMouseMoved.connect(self._hover)
+        self.canvas.scene().sigMouseMoved.connect(self._hover)
 
     def _bind_keys(self) -> None:
         keys.bind_keys(self, self._controller)
@@ -156,16 +157,16 @@ class RasterPanel(QWidget):
         on_screen = shown_in(self._view)
         for shown, raster in self.pictures.items():
             if raster.plot.scene() is not None:
-                self._canvas.ci.removeItem(raster.plot)
+                self.canvas.ci.removeItem(raster.plot)
             if shown in on_screen:
                 number = on_screen.index(shown)
                 raster.set_title(TITLES[shown] if len(on_screen) > 1 else "")
                 raster.plot.showAxis("left", number == 0)
-                self._canvas.ci.addItem(raster.plot, 0, number)
+                self.canvas.ci.addItem(raster.plot, 0, number)
         for column in range(3):
             used = column < len(on_screen)
             width = (1000 + (AXIS_WIDTH if column == 0 else 0)) if used else 0
-            self._canvas.ci.layout.setColumnPreferredWidth(column, width)
+            self.canvas.ci.layout.setColumnPreferredWidth(column, width)
 
     # -- what the user does -----------------------------------------------------------
     def set_tool(self, tool: Tool) -> None:
@@ -298,6 +299,9 @@ class RasterPanel(QWidget):
         codes = self._rows.codes(mask)
         for _, raster in self._shown:
             raster.set_codes(codes, self._rect())
+
+    def _draw_box(self) -> None:
+        for _, raster in self._shown:
             raster.set_rubber(self.gestures.box)
 
     def _draw_span(self) -> None:

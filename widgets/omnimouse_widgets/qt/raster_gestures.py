@@ -3,6 +3,7 @@
 from typing import Final, Literal
 
 import numpy as np
+from psygnal import Signal
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_SAMPLES
@@ -31,6 +32,9 @@ class RasterGestures:
     Which neurons are under the pointer is asked of `rows`, set by the panel; the rows
     must not be reordered while `is_painting`.
     """
+
+    box_changed = Signal()
+    """The box being drawn is another, or gone."""
 
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
@@ -70,6 +74,7 @@ class RasterGestures:
             return
         painted, block = self.is_painting, self.box
         self._last = self.box = None
+        self.box_changed.emit()
         if not painted:
             return
         if block is not None:
@@ -92,6 +97,7 @@ class RasterGestures:
         last = self._last or at
         if self.tool == "box":
             self.box = box_block(self._start, at)
+            self.box_changed.emit()
         elif self.tool == "column":
             columns = box_block(last, at).samples
             self._controller.paint_cells(

@@ -127,13 +127,13 @@ class Hatch(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
 
     def __init__(self) -> None:
         super().__init__()
-        self._rects: list[QRectF] = []
+        self.rects: list[QRectF] = []
         self._brush = QBrush(QColor("white"), Qt.BrushStyle.BDiagPattern)
 
     def set_rects(self, rects: list[QRectF]) -> None:
         """Replace the rectangles."""
-        if rects != self._rects:
-            self._rects = rects
+        if rects != self.rects:
+            self.rects = rects
             self.update()
 
     def boundingRect(self) -> QRectF:
@@ -142,11 +142,11 @@ class Hatch(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
 
     def paint(self, painter: QPainter, *_: object) -> None:
         """Fill in device coordinates, so that the lines keep their spacing."""
-        if not self._rects:
+        if not self.rects:
             return
         to_device = painter.transform()
         painter.resetTransform()
-        for rect in self._rects:
+        for rect in self.rects:
             painter.fillRect(to_device.mapRect(rect), self._brush)
 
 

@@ -8,7 +8,9 @@ signals, one drawing.
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import ref
 
+from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QWidget
 
@@ -38,8 +40,6 @@ class Redraw(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
         self._timer.timeout.connect(self.flush)
-        slots = self._slots
-        self.destroyed.connect(lambda: _disconnect(slots))
         panel.installEventFilter(self)
 
     @property
@@ -79,12 +79,26 @@ class Redraw(QObject):
             self._parts[number][0]()
 
     def _connect(self, signal: Any, number: int) -> None:
-        def slot() -> None:
-            self._wanted.add(number)
-            self._timer.start()
-
+        slot = _asker(self, number)
         signal.connect(slot)
         self._slots.append((signal, slot))
+
+    def ask(self, number: int) -> None:
+        """Draw one part when the event loop comes round."""
+        self._wanted.add(number)
+        self._timer.start()
+
+
+def _asker(redraw: Redraw, number: int) -> Draw:
+    """Ask for a part, weakly: a signal must not keep a panel, nor wake a dead one."""
+    weakly = ref(redraw)
+
+    def ask() -> None:
+        found = weakly()
+        if found is not None and isalive(found):
+            found.ask(number)
+
+    return ask
 
 
 def _disconnect(slots: list[tuple[Any, Draw]]) -> None:

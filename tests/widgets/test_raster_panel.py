@@ -1,0 +1,275 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPointF, Qt
+from qtpy.QtTest import QTest
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_widgets import palette
+from omnimouse_widgets.qt.raster import OVERLAYS, RasterPanel
+from omnimouse_widgets.qt.raster_rows import UNSEEN
+from omnimouse_widgets.qt.raster_values import levels_of
+from tests.widgets.mouse import RIGHT, drag, pixel, place_of, wheel
+
+
+@pytest.fixture
+def raster(controller: Controller, show: Any) -> RasterPanel:
+    """The raster in stored order: neuron n is row n."""
+    controller.set_active_span(58, 60)
+    panel: RasterPanel = show(RasterPanel(controller), 800, 560)
+    panel.set_ordering("stored")
+    return panel
+
+
+def at(panel: RasterPanel, sample: float, row: float) -> QPointF:
+    return place_of(panel.canvas, panel.pictures["truth"].box, sample, row)
+
+
+def over(panel: RasterPanel) -> Any:
+    return panel.canvas.viewport()
+
+
+# -- from state to screen ---------------------------------------------------------
+@pytest.mark.parametrize("code", [HIDDEN, VISIBLE, TARGET])
+def test_a_cell_has_the_colour_of_its_state_over_its_value(
+    raster: RasterPanel, controller: Controller, drawn: Any, code: int
+) -> None:
+    controller.set_cursor(0)
+    controller.paint_cells(slice(None), slice(20, 50), code)
+    drawn()
+    low, high = levels_of(controller.state.window)
+    neuron, sample = 7, 41
+    value = controller.state.window.responses[sample, neuron]
+    grey = np.clip((value - low) / (high - low), 0, 1) * 255
+    share = OVERLAYS["truth"][code] / 255
+    tint = np.array(palette.rgb(palette.STATE_COLOURS[code]))
+    expected = grey * (1 - share) + tint * share
+    found = pixel(over(raster), at(raster, sample + 0.5, neuron + 0.5))
+    np.testing.assert_allclose(found, expected, atol=3)
+
+
+def test_short_visible_runs_are_marked_as_not_seen(
+    raster: RasterPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.paint_cells([3], slice(10, 16), VISIBLE)
+    controller.paint_cells([5], slice(10, 30), VISIBLE)
+    drawn()
+    codes = raster.pictures["truth"].codes.image
+    assert (codes[3, 10:16] == UNSEEN).all()
+    assert (codes[5, 10:30] == VISIBLE).all()
+    rects = raster.pictures["truth"].hatch.rects
+    assert [(r.x(), r.y(), r.width(), r.height()) for r in rects] == [(10, 3, 6, 1)]
+
+
+def test_rows_by_state_follow_the_mask(
+    raster: RasterPanel, controller: Controller, drawn: Any
+) -> None:
+    raster.set_ordering("state")
+    controller.set_active_span(0, 60)
+    controller.paint_cells([11, 30], slice(0, 60), TARGET)
+    drawn()
+    assert list(raster.gestures.neurons_at(0.5)) == [11]
+    assert list(raster.gestures.neurons_at(1.5)) == [30]
+    assert (raster.pictures["truth"].codes.image[:2, 10:] == TARGET).all()
+
+
+def test_the_prediction_and_the_residual_are_those_of_the_results(
+    raster: RasterPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.apply_preset("random_half_video_behavior")
+    raster.set_view("beside")
+    drawn()
+    population = controller.results.population
+    assert population is not None
+    shown = raster.pictures["prediction"].values.image[population.neurons]
+    np.testing.assert_array_equal(shown, population.responses.T)
+    known = np.isfinite(shown)
+    assert known.any()
+    # this predictor's answer is the truth plus one
+    residual = raster.pictures["residual"].values.image[population.neurons]
+    np.testing.assert_allclose(residual[known], 1, atol=1e-5)
+
+
+def test_the_cursor_the_span_and_the_selection_are_shown(
+    raster: RasterPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.set_cursor(33)
+    controller.set_active_span(12, 48)
+    controller.select([9, 2])
+    drawn()
+    picture = raster.pictures["truth"]
+    assert picture.cursor.value() == 33.5
+    assert picture.span.getRegion() == (12, 48)
+    assert list(picture.marks.getData()[1]) == [9.5, 2.5]
+
+
+def test_drawing_twice_changes_nothing(raster: RasterPanel, drawn: Any) -> None:
+    before = raster.grab().toImage()
+    raster.redraw.start()
+    drawn()
+    assert raster.grab().toImage() == before
+
+
+def test_without_a_session_the_raster_is_empty_and_says_so(
+    empty: Controller, show: Any
+) -> None:
+    panel = show(RasterPanel(empty))
+    assert panel.pictures["truth"].values.image is None
+    assert panel.status.text() == "no session"
+
+
+# -- from screen to state ---------------------------------------------------------
+def test_a_brush_stroke_paints_the_cells_it_crosses_as_one_undo_step(
+    raster: RasterPanel, controller: Controller
+) -> None:
+    controller.set_brush(VISIBLE)
+    before = controller.state.mask
+    path = [at(raster, x, 20.5) for x in np.linspace(10.5, 30.5, 9)]
+    drag(over(raster), path)
+    cells = controller.state.mask.cells
+    assert (cells[10:31, 20] == VISIBLE).all()
+    assert (cells[:, :18] == HIDDEN).all()
+    assert (cells[:, 23:] == HIDDEN).all()
+    assert (cells[33:] == HIDDEN).all()
+    controller.undo()
+    assert np.array_equal(controller.state.mask.cells, before.cells)
+    assert not controller.undo_name.startswith("Paint")
+
+
+def test_a_press_alone_paints_at_once(
+    raster: RasterPanel, controller: Controller
+) -> None:
+    controller.set_brush(TARGET)
+    drag(over(raster), [at(raster, 40.5, 15.5)])
+    assert controller.state.mask.cells[40, 15] == TARGET
+
+
+def test_a_box_paints_exactly_the_cells_it_touches(
+    raster: RasterPanel, controller: Controller
+) -> None:
+    raster.set_tool("box")
+    controller.set_brush(TARGET)
+    drag(
+        over(raster),
+        [at(raster, 12.5, 5.5), at(raster, 20.0, 9.0), at(raster, 24.5, 11.5)],
+    )
+    expected = np.zeros((60, 40), np.uint8)
+    expected[12:25, 5:12] = TARGET
+    assert np.array_equal(controller.state.mask.cells, expected)
+
+
+def test_the_box_is_outlined_until_it_is_painted(
+    raster: RasterPanel, controller: Controller, drawn: Any
+) -> None:
+    raster.set_tool("box")
+    picture = raster.pictures["truth"]
+    raster.gestures.pressed((10.5, 3.5), picture.box)
+    raster.gestures.dragged((20.5, 8.5), picture.box)
+    drawn()
+    assert picture.rubber.isVisible()
+    assert (controller.state.mask.cells == HIDDEN).all()
+    raster.gestures.released((20.5, 8.5), picture.box)
+    drawn()
+    assert not picture.rubber.isVisible()
+    assert (controller.state.mask.cells[10:21, 3:9] == VISIBLE).all()
+
+
+def test_the_column_tool_paints_samples_of_all_neurons(
+    raster: RasterPanel, controller: Controller
+) -> None:
+    raster.set_tool("column")
+    controller.set_brush(VISIBLE)
+    drag(over(raster), [at(raster, 8.5, 3.5), at(raster, 12.5, 30.5)])
+    expected = np.zeros((60, 40), np.uint8)
+    expected[8:13] = VISIBLE
+    assert np.array_equal(controller.state.mask.cells, expected)
+
+
+def test_the_row_tool_paints_all_samples_of_neurons(
+    raster: RasterPanel, controller: Controller
+) -> None:
+    raster.set_tool("row")
+    controller.set_brush(VISIBLE)
+    drag(over(raster), [at(raster, 8.5, 3.5), at(raster, 12.5, 6.5)])
+    expected = np.zeros((60, 40), np.uint8)
+    expected[:, 3:7] = VISIBLE
+    assert np.array_equal(controller.state.mask.cells, expected)
+
+
+def test_rows_stay_where_they_are_during_a_stroke(
+    raster: RasterPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.set_active_span(0, 60)
+    raster.set_ordering("state")
+    raster.set_tool("row")
+    controller.set_brush(VISIBLE)
+    picture = raster.pictures["truth"]
+    raster.gestures.pressed((5.5, 30.5), picture.box)
+    drawn()
+    raster.gestures.dragged((5.5, 31.5), picture.box)
+    raster.gestures.released((5.5, 31.5), picture.box)
+    drawn()
+    assert sorted(np.flatnonzero(controller.state.mask.cells[0])) == [30, 31]
+    assert list(raster.gestures.neurons_at(0.5)) == [30]
+
+
+def test_look_selects_the_neuron_and_moves_the_cursor(
+    raster: RasterPanel, controller: Controller
+) -> None:
+    raster.set_tool("look")
+    drag(over(raster), [at(raster, 17.5, 22.5), at(raster, 44.5, 22.5)])
+    assert controller.state.selection == (22,)
+    assert controller.state.cursor == 44
+    assert (controller.state.mask.cells == HIDDEN).all()
+
+
+def test_dragging_the_time_axis_moves_the_cursor(
+    raster: RasterPanel, controller: Controller
+) -> None:
+    axis = raster.pictures["truth"].axis
+    below = raster.canvas.mapFromScene(axis.sceneBoundingRect().center()).y()
+    path = [QPointF(at(raster, x, 5).x(), below) for x in (10.5, 20.5, 51.5)]
+    drag(over(raster), path)
+    assert controller.state.cursor == 51
+
+
+def test_the_wheel_zooms_rows_and_what_is_painted_follows(
+    raster: RasterPanel, controller: Controller, drawn: Any
+) -> None:
+    for _ in range(6):
+        wheel(over(raster), at(raster, 30, 20), 1)
+    drawn()
+    low, high = raster.pictures["truth"].box.viewRange()[1]
+    assert high - low < 38
+    assert raster.pictures["truth"].box.viewRange()[0] == [0, 60]
+    drag(over(raster), [at(raster, 30.5, 20.5)])
+    assert controller.state.mask.cells[30, 20] == VISIBLE
+    raster.show_all()
+    assert raster.pictures["truth"].box.viewRange()[1] == [0, 40]
+
+
+def test_a_right_drag_pans_a_zoomed_raster_and_paints_nothing(
+    raster: RasterPanel, controller: Controller
+) -> None:
+    box = raster.pictures["truth"].box
+    box.setRange(yRange=(10, 20), padding=0)
+    drag(over(raster), [at(raster, 30, 15), at(raster, 30, 12)], button=RIGHT)
+    assert box.viewRange()[1][0] == pytest.approx(13, abs=0.3)
+    assert (controller.state.mask.cells == HIDDEN).all()
+
+
+def test_keys_choose_the_brush_and_undo(
+    raster: RasterPanel, controller: Controller
+) -> None:
+    raster.setFocus()
+    QTest.keyClick(raster, Qt.Key.Key_3)
+    assert controller.state.brush_code == TARGET
+    QTest.keyClick(raster, Qt.Key.Key_2)
+    assert controller.state.brush_code == HIDDEN
+    QTest.keyClick(raster, Qt.Key.Key_Period)
+    assert controller.state.cursor == 1
+    controller.paint_cells([0], slice(0, 60), VISIBLE)
+    QTest.keyClick(raster, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert (controller.state.mask.cells == HIDDEN).all()

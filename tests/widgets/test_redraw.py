@@ -1,0 +1,88 @@
+import gc
+from typing import Any
+
+from psygnal import Signal
+from qtpy.QtCore import QCoreApplication, QEvent
+from qtpy.QtWidgets import QWidget
+
+from omnimouse_widgets.qt.redraw import Redraw
+
+
+class Source:
+    first = Signal()
+    second = Signal()
+
+
+class Panel(QWidget):
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self.drawn: list[str] = []
+        self.redraw = Redraw(
+            self,
+            [
+                (lambda: self.drawn.append("a"), [source.first]),
+                (lambda: self.drawn.append("b"), [source.first, source.second]),
+            ],
+        )
+
+
+def test_a_hidden_panel_holds_no_connection_and_draws_nothing(qtbot: Any) -> None:
+    source = Source()
+    panel = Panel(source)
+    qtbot.addWidget(panel)
+    source.first.emit()
+    assert len(source.first) == 0
+    assert panel.drawn == []
+
+
+def test_showing_draws_everything_in_order(qtbot: Any) -> None:
+    panel = Panel(Source())
+    qtbot.addWidget(panel)
+    panel.show()
+    assert panel.drawn == ["a", "b"]
+
+
+def test_a_signal_draws_the_parts_that_depend_on_it(show: Any, drawn: Any) -> None:
+    source = Source()
+    panel = show(Panel(source))
+    panel.drawn.clear()
+    source.second.emit()
+    drawn()
+    assert panel.drawn == ["b"]
+
+
+def test_many_signals_are_one_drawing(show: Any, drawn: Any) -> None:
+    source = Source()
+    panel = show(Panel(source))
+    panel.drawn.clear()
+    for _ in range(50):
+        source.first.emit()
+        source.second.emit()
+    assert panel.drawn == []
+    drawn()
+    assert panel.drawn == ["a", "b"]
+
+
+def test_hiding_drops_every_connection_and_showing_draws_again(show: Any) -> None:
+    source = Source()
+    panel = show(Panel(source))
+    source.first.emit()
+    panel.drawn.clear()
+    panel.hide()
+    assert len(source.first) == len(source.second) == 0
+    assert panel.drawn == []
+    panel.show()
+    assert panel.drawn == ["a", "b"]
+
+
+def test_a_destroyed_panel_leaves_no_connection(qtbot: Any) -> None:
+    source = Source()
+    panel = Panel(source)
+    panel.show()
+    assert len(source.first) == 2
+    panel.deleteLater()
+    QCoreApplication.sendPostedEvents(panel, QEvent.Type.DeferredDelete)
+    del panel
+    gc.collect()
+    assert len(source.first) == 0
+    source.first.emit()
