@@ -203,14 +203,23 @@ def _read_ours(path: Path) -> Checkpoint:
 def config_from_dict(values: dict[str, Any]) -> OmniMouseConfig:
     """Rebuild a config from its JSON form; unknown fields are an error."""
     plain = {k: v for k, v in values.items() if k != "hiera"}
-    hiera = _filled(HieraConfig, values["hiera"])
+    hiera = typed_values(HieraConfig, values["hiera"])
     return OmniMouseConfig(
-        hiera=HieraConfig(**hiera), **_filled(OmniMouseConfig, plain)
+        hiera=HieraConfig(**hiera), **typed_values(OmniMouseConfig, plain)
     )
 
 
-def _filled(kind: type, values: dict[str, Any]) -> dict[str, Any]:
-    """Values for a config, with JSON's lists and whole numbers in the right type."""
+def typed_values(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Values for a config, with JSON's lists and whole numbers in the right type.
+
+    Raises
+    ------
+    TypeError
+        A name that the config does not have.
+    """
+    unknown = sorted(values.keys() - {f.name for f in fields(kind)})
+    if unknown:
+        raise TypeError(f"{kind.__name__} has no field {', '.join(unknown)}")
     floats = {f.name for f in fields(kind) if f.type in (float, float | None)}
     return {
         name: float(value)

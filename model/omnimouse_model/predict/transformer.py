@@ -20,7 +20,11 @@ from torch import Tensor
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
-from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
+from omnimouse_model.errors import (
+    CheckpointError,
+    StoppedError,
+    UnsupportedRequestError,
+)
 from omnimouse_model.masks import Mask
 from omnimouse_model.nets.checkpoint import Checkpoint, read_checkpoint
 from omnimouse_model.nets.layout import Layout
@@ -72,6 +76,7 @@ class TransformerPredictor:
         default_factory=OrderedDict, repr=False
     )
     _layouts: OrderedDict[str, Layout] = field(default_factory=OrderedDict, repr=False)
+    _outdated: Callable[[], bool] = field(default=lambda: False, repr=False)
 
     @property
     def predictor_id(self) -> str:
@@ -119,6 +124,14 @@ class TransformerPredictor:
                 f"this recording has {session.n_neurons}. Is it the same export?"
             )
 
+    def stop_when(self, outdated: Callable[[], bool]) -> None:
+        """Give up with `StoppedError` at the next step once `outdated()` is true."""
+        self._outdated = outdated
+
+    def _check_on(self) -> None:
+        if self._outdated():
+            raise StoppedError
+
     # -- asking -----------------------------------------------------------------
     def encode(self, window: Window, mask: Mask) -> Encoded:
         """Tokens through the encoder and the processor."""
@@ -139,7 +152,13 @@ class TransformerPredictor:
         requests: Iterable[Request],
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Iterator[Prediction]:
-        """Answer requests in order; neighbours with one mask are batched."""
+        """Answer requests in order; neighbours with one mask are batched.
+
+        A batch shares the attention plan of its first window. Recorded clocks differ
+        by rounding noise that official checkpoints must keep, so only models with
+        ideal times are batched.
+        """
+        size = BATCH_WINDOWS if self.net.config.ideal_times else 1
 
         def same(request: Request) -> tuple[str, str, bytes | None]:
             window, mask, neurons = request
@@ -147,7 +166,7 @@ class TransformerPredictor:
             return window.session.id, mask.mask_id, asked
 
         for _, group in groupby(requests, key=same):
-            while batch := list(islice(group, BATCH_WINDOWS)):
+            while batch := list(islice(group, size)):
                 if cancelled():
                     return
                 windows, (_, mask, neurons) = [r[0] for r in batch], batch[0]
@@ -174,11 +193,13 @@ class TransformerPredictor:
         )
         self.counters["tokens"] += len(layout.token_neurons) * len(windows)
         self.counters["encodings"] += 1
+        self._check_on()
         with self._computing():
             video = None
             if not layout.video_missing:
                 parts = [self._video_tokens(w, layout) for w in windows]
                 video = parts[0] if len(parts) == 1 else torch.cat(parts)
+            self._check_on()
             return _State(layout, clip, self.net.encode(clip, layout, video))
 
     def _check(self, session: Session, mask: Mask) -> None:
@@ -239,6 +260,7 @@ class TransformerPredictor:
         layout = state.layout
         if neurons is not None:
             layout = select_queries(layout, mask, columns)
+        self._check_on()
         rates = behavior = None
         with self._computing():
             if len(layout.query_neurons):

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import yaml
 
-from omnimouse_model.nets.checkpoint import config_from_dict
+from omnimouse_model.nets.checkpoint import config_from_dict, typed_values
 from omnimouse_model.nets.omnimouse import OmniMouseConfig
 
 Targets = Literal["responses", "truth"]
@@ -111,20 +111,26 @@ def read_config(path: str | Path) -> TrainConfig:
         model["hiera"] = asdict(OmniMouseConfig().hiera) | model["hiera"]
         return TrainConfig(
             model=config_from_dict(model),
-            sessions=tuple(SessionChoice(**s) for s in raw.pop("sessions")),
-            phases=tuple(Phase(**p) for p in raw.pop("phases")),
+            sessions=tuple(
+                SessionChoice(**typed_values(SessionChoice, s))
+                for s in raw.pop("sessions")
+            ),
+            phases=tuple(_phase(p) for p in raw.pop("phases")),
             core=_group(raw.pop("core")),
             session=_group(raw.pop("session")),
-            **raw,
+            **typed_values(TrainConfig, raw),
         )
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} is not a training config: {error}.") from error
 
 
 def _group(values: dict[str, Any]) -> Group:
-    if "betas" in values:
-        values = values | {"betas": tuple(values["betas"])}
-    return Group(**values)
+    return Group(**typed_values(Group, values))
+
+
+def _phase(values: dict[str, Any]) -> Phase:
+    tasks = {name: float(weight) for name, weight in values["tasks"].items()}
+    return Phase(**typed_values(Phase, values) | {"tasks": tasks})
 
 
 def config_path(name: str) -> Path:

@@ -185,11 +185,11 @@ def batch_loss(
             rates, batch.rates, net.config.poisson_eps, net.config.response_loss_clamp
         )
         losses.append(loss)
-        facts["response_loss"] = float(loss)
+        facts["response_loss"] = float(loss.detach())
     if predicted is not None and batch.behavior is not None:
         loss = behavior_loss(predicted, batch.behavior, net.config.behavior_loss_clamp)
         losses.append(phase.behavior_weight * loss)
-        facts["behavior_loss"] = float(loss)
+        facts["behavior_loss"] = float(loss.detach())
     return torch.stack(losses).sum(), facts
 
 

@@ -1,0 +1,168 @@
+"""Training: it learns, resumes exactly, and reads its config strictly."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from omnimouse_model.nets.losses import behavior_loss, poisson_loss
+from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.nets.start import initialise, set_mean_rates
+from omnimouse_model.train.batches import (
+    TrainingSession,
+    draw_batch,
+    open_training_session,
+)
+from omnimouse_model.train.config import (
+    Group,
+    Phase,
+    SessionChoice,
+    TrainConfig,
+    config_path,
+    read_config,
+)
+from omnimouse_model.train.loop import log_rows, schedule, split_parameters, train
+from tests.model.live_sessions import write_session
+from tests.model.test_transformer import SMALL
+
+PHASE = Phase(
+    name="only",
+    steps=12,
+    batch=2,
+    tasks={"train": 2.0, "video-36": 1.0, "half-video-decode": 1.0},
+    warmup=2,
+    decay=0.5,
+)
+CONFIG = TrainConfig(
+    seed=3,
+    model=SMALL,
+    sessions=(SessionChoice("a"),),
+    phases=(PHASE,),
+    core=Group(lr=1e-3, weight_decay=0.1),
+    session=Group(lr=3e-3, weight_decay=0.001),
+    average=0.9,
+    validate_every=1000,
+    precision="fp32",
+)
+
+
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> list[TrainingSession]:
+    folder = write_session(tmp_path_factory.mktemp("t") / "a", 12)
+    return [open_training_session(folder, SessionChoice("a"))]
+
+
+def weights(net: OmniMouse) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in net.parameters()])
+
+
+def test_a_resumed_run_ends_where_an_unbroken_one_does(
+    sessions: list[TrainingSession], tmp_path: Path
+) -> None:
+    whole = train(CONFIG, sessions, tmp_path / "whole")
+    train(CONFIG, sessions, tmp_path / "parts", max_steps=5)
+    parts = train(CONFIG, sessions, tmp_path / "parts")
+    assert torch.equal(weights(whole), weights(parts))
+    assert [row["step"] for row in log_rows(tmp_path / "parts" / "log.jsonl")] == list(
+        range(1, 13)
+    )
+
+
+def test_a_run_that_is_stopped_has_saved(
+    sessions: list[TrainingSession], tmp_path: Path
+) -> None:
+    done: list[int] = []
+    train(
+        CONFIG,
+        sessions,
+        tmp_path,
+        on_step=lambda step, facts: done.append(step),
+        cancelled=lambda: len(done) == 3,
+    )
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert state["step"] == 3
+    assert (tmp_path / "model.safetensors").exists()
+
+
+def test_one_window_can_be_learned(
+    sessions: list[TrainingSession], tmp_path: Path
+) -> None:
+    one = replace(sessions[0], starts=sessions[0].starts[:1])
+    phase = replace(
+        PHASE, steps=60, tasks={"video-36": 1.0}, warmup=0, decay=0.0, batch=1
+    )
+    config = replace(CONFIG, phases=(phase,), average=0.0)
+    train(config, [one], tmp_path)
+    losses = [row["response_loss"] for row in log_rows(tmp_path / "log.jsonl")]
+    targets = one.session.window(float(one.starts[0])).responses[30:]
+    best = float(poisson_loss(torch.from_numpy(targets), torch.from_numpy(targets)))
+    assert losses[-1] - best < 0.5 * (losses[0] - best)
+
+
+def test_biases_start_at_the_mean_rate(sessions: list[TrainingSession]) -> None:
+    source = sessions[0]
+    net = OmniMouse(SMALL, {source.key: 12}, {source.key: "a"})
+    initialise(net, torch.Generator().manual_seed(0))
+    means = source.mean_rates()
+    stored = source.session.responses.data / source.session.response_scale
+    assert np.allclose(means, stored.mean(axis=0), rtol=1e-5)
+    set_mean_rates(net, source.key, means)
+    biases = net.session(source.key).biases(torch.arange(12))[:, 0]
+    rates = torch.nn.functional.softplus(biases, beta=SMALL.softplus_beta)
+    assert np.allclose(rates.detach().numpy(), means, rtol=1e-4)
+
+
+def test_a_batch_asks_only_what_it_withholds(sessions: list[TrainingSession]) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        batch = draw_batch(sessions, PHASE, SMALL, rng)
+        layout = batch.layout
+        seen = torch.zeros(60, layout.n_neurons, dtype=torch.bool)
+        for offset in range(10):
+            seen[layout.token_samples + offset, layout.token_neurons] = True
+        asked = torch.zeros_like(seen)
+        for offset in range(5):
+            asked[layout.query_samples + offset, layout.query_neurons] = True
+        assert not (seen & asked).any()
+        assert (batch.rates is None) == (not asked.any())
+        assert not (batch.clip.behavior is not None and batch.behavior is not None)
+
+
+def test_the_schedule_warms_up_and_falls() -> None:
+    rates = [schedule(PHASE, step) for step in range(12)]
+    assert rates[:3] == [0.5, 1.0, 1.0]
+    assert rates[6] == 1.0
+    assert rates[-1] == pytest.approx(1 / 6)
+    assert sorted(rates[6:], reverse=True) == rates[6:]
+
+
+def test_parameters_split_into_core_and_sessions(
+    sessions: list[TrainingSession],
+) -> None:
+    net = OmniMouse(SMALL, {"a-1-1": 12}, {"a-1-1": "a"})
+    core, own = split_parameters(net)
+    assert sum(p.numel() for p in own) == 12 * 16 + 12 + 16 + 16
+    assert len(core) + len(own) == len(list(net.parameters()))
+
+
+def test_losses_clamp_as_officially() -> None:
+    rates, targets = torch.tensor([1e6, 1.0]), torch.tensor([0.0, 1.0])
+    expected = (100 + 1.0 - np.log(1 + 1e-5)) / 2
+    assert float(poisson_loss(rates, targets)) == pytest.approx(expected)
+    far = torch.full((1, 5, 40), 9.0)
+    assert float(behavior_loss(far, torch.zeros_like(far))) == 10.0
+
+
+def test_the_shipped_config_is_read_and_a_wrong_one_names_the_field(
+    tmp_path: Path,
+) -> None:
+    config = read_config(config_path("demo"))
+    assert len(config.sessions) >= 8
+    assert config.model.hidden_video == "blank"
+    wrong = tmp_path / "wrong.yaml"
+    text = config_path("demo").read_text().replace("seed: 1", "sead: 1")
+    wrong.write_text(text)
+    with pytest.raises(ValueError, match="sead"):
+        read_config(wrong)

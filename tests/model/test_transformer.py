@@ -1,0 +1,311 @@
+"""The transformer as a predictor: the contract that every predictor keeps."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.windows import Window
+from omnimouse_model.errors import StoppedError, UnsupportedRequestError
+from omnimouse_model.masks import TARGET, Mask, asked_cells
+from omnimouse_model.nets.checkpoint import read_checkpoint, save_checkpoint
+from omnimouse_model.nets.omnimouse import OmniMouse, OmniMouseConfig
+from omnimouse_model.nets.start import initialise
+from omnimouse_model.nets.video import HieraConfig
+from omnimouse_model.predict.transformer import (
+    TransformerPredictor,
+    load_checkpoint_predictor,
+    resolve_device,
+)
+from omnimouse_model.strategies import mask_from_strategy
+from tests.model.live_sessions import write_session
+
+SMALL = OmniMouseConfig(
+    d_model=32,
+    num_heads=2,
+    num_layers=2,
+    local_to_global_ratio=(1, 1),
+    d_embedding=16,
+    num_response_latent_groups=4,
+    num_global_latents=4,
+    softplus_beta=1.0,
+    hidden_video="blank",
+    ideal_times=True,
+    max_recording_len_s=60,
+    hiera=HieraConfig(
+        embed_dim=16,
+        num_heads=1,
+        stages=(1, 1),
+        patch_stride=(2, 4, 4),
+        windows="spatial",
+    ),
+)
+OFFICIAL = replace(
+    SMALL,
+    hidden_video="cut",
+    ideal_times=False,
+    hiera=replace(SMALL.hiera, windows="official", patch_stride=(2, 2, 2)),
+)
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    return open_session(write_session(tmp_path_factory.mktemp("s") / "mouse", 12))
+
+
+def predictor_for(session: Session, config: OmniMouseConfig) -> TransformerPredictor:
+    counts = {session.id: session.n_neurons}
+    net = OmniMouse(config, counts, {session.id: "mouse"})
+    initialise(net, torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for parameter in net.parameters():  # large enough for every path to show
+            parameter.mul_(1.5).add_(0.01)
+    return TransformerPredictor(net.eval(), "small")
+
+
+@pytest.fixture(scope="module", params=["ours", "official"])
+def predictor(session: Session, request: pytest.FixtureRequest) -> TransformerPredictor:
+    return predictor_for(session, SMALL if request.param == "ours" else OFFICIAL)
+
+
+@pytest.fixture
+def window(session: Session) -> Window:
+    return session.window(3.0)
+
+
+def painted(seed: int, n_neurons: int = 12) -> Mask:
+    """A free-form mask: blocks of codes, some frames, some behaviour."""
+    draw = np.random.default_rng(seed)
+    mask = Mask.nothing(n_neurons)
+    for _ in range(int(draw.integers(0, 6))):
+        chosen = draw.permutation(n_neurons)[: int(draw.integers(1, n_neurons + 1))]
+        start = int(draw.integers(0, 55))
+        samples = slice(start, start + int(draw.integers(5, 60)))
+        mask = mask.paint(chosen, samples, int(draw.integers(0, 3)))
+    frames = np.repeat(draw.random(30) < draw.choice([0.0, 0.5, 1.0]), 2)
+    modes = ("visible", "target", "hidden")
+    return mask.with_frames(frames).with_behavior(modes[int(draw.integers(3))])
+
+
+def with_changes(window: Window, **arrays: np.ndarray) -> Window:
+    """The same window with other values: what a leak would show."""
+    changed = Window(window.session, window.start_index)
+    _ = (changed.responses, changed.video, changed.behavior, changed.valid)
+    if "responses" in arrays:
+        changed._cache["responses"] = (
+            arrays["responses"],
+            changed._cache["responses"][1],
+        )
+    for name in ("video", "behavior"):
+        if name in arrays:
+            changed._cache[name] = arrays[name]
+    return changed
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=25)
+def test_withheld_values_change_nothing(
+    predictor: TransformerPredictor, session: Session, seed: int
+) -> None:
+    mask, window = painted(seed), session.window(3.0)
+    draw = np.random.default_rng(seed)
+    noise = draw.gamma(2.0, 3.0, window.responses.shape).astype(np.float32)
+    responses = np.where(mask.visible, window.responses, noise)
+    changes = {"responses": responses}
+    if mask.behavior != "visible":
+        changes["behavior"] = window.behavior + 5.0
+    if predictor.needs.withholds_video:
+        video = window.video.copy()
+        video[~mask.frames] += 3.0
+        changes["video"] = video
+    before = predictor.predict(window, mask)
+    predictor._video.clear()
+    after = predictor.predict(with_changes(window, **changes), mask)
+    assert np.array_equal(before.responses, after.responses, equal_nan=True)
+    if mask.behavior == "target":
+        assert np.array_equal(before.behavior, after.behavior)
+    predictor._video.clear()
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=25)
+def test_outputs_are_finite_exactly_where_something_was_asked(
+    predictor: TransformerPredictor, session: Session, seed: int
+) -> None:
+    mask = painted(seed)
+    out = predictor.predict(session.window(3.0), mask)
+    finite = np.isfinite(out.responses)
+    assert np.array_equal(finite, asked_cells(mask)[:, out.neurons])
+    assert (out.responses[finite] >= 0).all()
+    assert (out.behavior is not None) == (mask.behavior == "target")
+    if out.behavior is not None:
+        assert out.behavior.shape == (40, 5)
+        assert np.isfinite(out.behavior).all()
+
+
+def test_the_empty_mask_is_answered_with_nothing(
+    predictor: TransformerPredictor, window: Window
+) -> None:
+    out = predictor.predict(window, Mask.nothing(12))
+    assert out.responses.shape == (60, 0)
+    assert out.behavior is None
+
+
+def test_visible_values_do_matter(
+    predictor: TransformerPredictor, window: Window
+) -> None:
+    mask = (
+        Mask.nothing(12)
+        .show(range(6), slice(0, 60))
+        .ask(range(6, 12), slice(30, 60))
+        .with_frames(True)
+        .with_behavior("visible")
+    )
+    base = predictor.predict(window, mask).responses
+    louder = predictor.predict(
+        with_changes(window, responses=window.responses + 2), mask
+    )
+    assert not np.allclose(base, louder.responses, equal_nan=True)
+    moved = predictor.predict(with_changes(window, behavior=window.behavior + 2), mask)
+    assert not np.allclose(base, moved.responses, equal_nan=True)
+    predictor._video.clear()
+    other = predictor.predict(
+        with_changes(window, video=window.video[::-1].copy()), mask
+    )
+    assert not np.allclose(base, other.responses, equal_nan=True)
+    predictor._video.clear()
+
+
+def test_permuting_neurons_permutes_outputs(
+    predictor: TransformerPredictor, window: Window
+) -> None:
+    mask = mask_from_strategy("population_1024_response_video_behavior", 12)
+    turned = replace(mask, order=np.random.default_rng(0).permutation(12))
+    assert turned != mask
+    a, b = predictor.predict(window, mask), predictor.predict(window, turned)
+    assert np.allclose(a.responses, b.responses, atol=1e-5, equal_nan=True)
+
+
+def test_encoding_once_and_decoding_in_parts_is_predicting(
+    predictor: TransformerPredictor, window: Window
+) -> None:
+    mask = mask_from_strategy("causal_response_25_video_behavior", 12)
+    whole = predictor.predict(window, mask)
+    encoded = predictor.encode(window, mask)
+    for neurons in ([3, 1], [0, 11, 5]):
+        part = predictor.decode(encoded, np.array(neurons))
+        assert part.neurons.tolist() == neurons
+        assert np.allclose(
+            part.responses, whole.responses[:, neurons], atol=1e-5, equal_nan=True
+        )
+
+
+def test_many_requests_equal_single_ones(
+    predictor: TransformerPredictor, session: Session
+) -> None:
+    masks = [
+        mask_from_strategy("test/video_behavior", 12),
+        mask_from_strategy("test/all_response_only", 12),
+    ]
+    requests = [
+        (session.window(float(s)), mask, None) for mask in masks for s in (2, 3, 4)
+    ]
+    answers = list(predictor.predict_many(requests))
+    assert len(answers) == 6
+    for (window, mask, _), answer in zip(requests, answers, strict=True):
+        alone = predictor.predict(window, mask)
+        assert answer.mask_id == mask.mask_id
+        assert np.allclose(answer.responses, alone.responses, atol=1e-4, equal_nan=True)
+        if alone.behavior is not None:
+            assert answer.behavior is not None
+            assert np.allclose(answer.behavior, alone.behavior, atol=1e-4)
+    assert list(predictor.predict_many(requests, cancelled=lambda: True)) == []
+
+
+def test_a_new_mask_does_not_encode_the_video_again(session: Session) -> None:
+    predictor = predictor_for(session, SMALL)
+    mask = mask_from_strategy("test/video_behavior", 12)
+    window = session.window(3.0)
+    predictor.predict(window, mask)
+    for neuron in range(5):
+        mask = mask.show([neuron], slice(0, 60))
+        predictor.predict(window, mask)
+    assert predictor.counters["video_encodings"] == 1
+    predictor.predict(window, mask.with_frames(slice(0, 30)))
+    assert predictor.counters["video_encodings"] == 2
+    official = predictor_for(session, OFFICIAL)
+    official.predict(window, mask)
+    official.predict(window, mask.with_frames(slice(0, 30)))
+    assert official.counters["video_encodings"] == 1
+
+
+def test_cutting_after_one_encoding_equals_encoding_for_the_cut(
+    session: Session,
+) -> None:
+    official, window = predictor_for(session, OFFICIAL), session.window(3.0)
+    mask = mask_from_strategy("test/video_behavior", 12).with_frames(slice(10, 40))
+    alone = official.predict(window, mask).responses
+    official._video.clear()
+    official.predict(window, mask.with_frames(True))
+    assert np.array_equal(
+        official.predict(window, mask).responses, alone, equal_nan=True
+    )
+
+
+def test_hidden_frames_inform_official_checkpoints_and_they_say_so(
+    session: Session,
+) -> None:
+    official, window = predictor_for(session, OFFICIAL), session.window(3.0)
+    mask = mask_from_strategy("test/video_behavior", 12).with_frames(slice(30, 60))
+    before = official.predict(window, mask).responses
+    video = window.video.copy()
+    video[:30] += 3.0
+    official._video.clear()
+    after = official.predict(with_changes(window, video=video), mask).responses
+    assert not np.array_equal(before, after, equal_nan=True)
+    assert not official.needs.withholds_video
+
+
+def test_what_cannot_be_served_is_refused_with_the_reason(
+    predictor: TransformerPredictor, session: Session, tmp_path: Path
+) -> None:
+    folder = write_session(tmp_path / "other", 9)
+    other = open_session(folder)
+    with pytest.raises(UnsupportedRequestError, match="does not know session"):
+        predictor.predict(other.window(3.0), Mask.nothing(9))
+    with pytest.raises(UnsupportedRequestError, match="mask is for 9 neurons"):
+        predictor.predict(session.window(3.0), Mask.nothing(9))
+    with pytest.raises(UnsupportedRequestError, match="float64"):
+        resolve_device("mps")
+
+
+def test_it_stops_when_told(session: Session) -> None:
+    predictor = predictor_for(session, SMALL)
+    predictor.stop_when(lambda: True)
+    mask = mask_from_strategy("test/video_behavior", 12)
+    with pytest.raises(StoppedError):
+        predictor.encode(session.window(3.0), mask)
+    assert predictor.counters["video_encodings"] == 0
+
+
+def test_a_saved_predictor_answers_the_same(session: Session, tmp_path: Path) -> None:
+    predictor = predictor_for(session, SMALL)
+    path = save_checkpoint(tmp_path / "small", predictor.net)
+    loaded = load_checkpoint_predictor(path, device="cpu")
+    assert loaded.predictor_id.startswith("small@")
+    assert read_checkpoint(path).config == SMALL
+    mask = mask_from_strategy("causal_response_25_video_behavior", 12)
+    window = session.window(3.0)
+    assert np.allclose(
+        loaded.predict(window, mask).responses,
+        predictor.predict(window, mask).responses,
+        atol=1e-5,
+        equal_nan=True,
+    )
+    assert (mask.cells == TARGET).any()
