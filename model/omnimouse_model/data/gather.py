@@ -60,16 +60,12 @@ def _are_edges(
     shifts: ShiftOrder,
 ) -> np.ndarray:
     """Whether column stairs-1 still reads `wanted` and column stairs does not."""
-    step, last = 1.0 / rate_hz, len(shifts.shift) - 1
-
-    def row_read_by(rank: np.ndarray) -> np.ndarray:
-        shifted = times[:, None] - shifts.shift[np.clip(rank, 0, last)]
-        row: np.ndarray = np.floor((shifted - start) / step)
-        return row
-
-    before = (stairs == 0) | (row_read_by(stairs - 1) >= wanted)
-    after = (stairs > last) | (row_read_by(stairs) < wanted)
-    agreed: np.ndarray = before & after
+    step, n_columns = 1.0 / rate_hz, len(shifts.shift)
+    ranks = np.stack([stairs - 1, stairs])
+    shifted = times[:, None] - shifts.shift.take(ranks, mode="clip")
+    row = np.floor((shifted - start) / step)
+    agreed: np.ndarray = (stairs == 0) | (row[0] >= wanted)
+    agreed &= (stairs == n_columns) | (row[1] < wanted)
     return agreed
 
 

@@ -68,12 +68,10 @@ class Signal:
 
     def valid_interval(self) -> Interval:
         """Declared native span in which every column has a value."""
-        if self.shift_s is None or not len(self.shift_s):
+        if self.shift_s is None:
             return Interval(self.start, self.end_declared)
-        return Interval(
-            self.start + float(self.shift_s.max()),
-            self.end_declared + float(self.shift_s.min()),
-        )
+        shift = self._shift_order().shift
+        return Interval(self.start + shift[-1], self.end_declared + shift[0])
 
     def index(self, times: np.ndarray) -> np.ndarray:
         """Row of every time, int64 (time,) or (time, C) with phase shifts."""
