@@ -3,9 +3,8 @@
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QEvent, QPointF, Qt
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent, QWheelEvent
-from qtpy.QtCore import QPoint
 from qtpy.QtWidgets import QApplication
 
 NO_KEYS = Qt.KeyboardModifier.NoModifier
@@ -23,12 +22,12 @@ def send(
 ) -> None:
     """Send one mouse event to a widget."""
     glob = widget.mapToGlobal(at)
-    QApplication.sendEvent(
-        widget, QMouseEvent(kind, at, glob, button, buttons, keys)
-    )
+    QApplication.sendEvent(widget, QMouseEvent(kind, at, glob, button, buttons, keys))
 
 
-def drag(widget: Any, path: list[QPointF], button: Any = LEFT, keys: Any = NO_KEYS) -> None:
+def drag(
+    widget: Any, path: list[QPointF], button: Any = LEFT, keys: Any = NO_KEYS
+) -> None:
     """Press at the first place, move along the others, release at the last."""
     send(widget, QEvent.Type.MouseMove, path[0], NO_BUTTON, NO_BUTTON, keys)
     send(widget, QEvent.Type.MouseButtonPress, path[0], button, button, keys)

@@ -22,7 +22,9 @@ def test_a_press_with_a_tiny_brush_touches_one_cell() -> None:
 
 
 @given(PLACES, PLACES)
-def test_a_stroke_has_no_gaps(start: tuple[float, float], stop: tuple[float, float]) -> None:
+def test_a_stroke_has_no_gaps(
+    start: tuple[float, float], stop: tuple[float, float]
+) -> None:
     cells = painted(brush_blocks(start, stop, (0.6, 0.6)))
     for t in np.linspace(0, 1, 200):
         x = start[0] + t * (stop[0] - start[0])
@@ -37,8 +39,10 @@ def test_a_stroke_stays_within_its_radius(
     samples, rows = np.nonzero(painted(brush_blocks(start, stop, (across, down))))
     left, right = sorted((start[0], stop[0]))
     top, bottom = sorted((start[1], stop[1]))
-    assert (samples + 1 >= left - across).all() and (samples <= right + across).all()
-    assert (rows + 1 >= top - down).all() and (rows <= bottom + down).all()
+    assert (samples + 1 >= left - across).all()
+    assert (samples <= right + across).all()
+    assert (rows + 1 >= top - down).all()
+    assert (rows <= bottom + down).all()
 
 
 def test_strokes_leave_the_window_without_harm() -> None:

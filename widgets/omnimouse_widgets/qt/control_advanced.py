@@ -4,7 +4,14 @@ from dataclasses import replace
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QCheckBox, QLabel, QLineEdit, QSpinBox, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QLabel,
+    QLineEdit,
+    QSizePolicy,
+    QSpinBox,
+    QWidget,
+)
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_SAMPLES
@@ -33,6 +40,7 @@ class AdvancedSection(QWidget):
             box.setRange(0, N_SAMPLES)
             box.setKeyboardTracking(False)
             box.setMinimumWidth(58)
+            box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             box.setToolTip(f"{words} sample in which context latents exist (0-60)")
             box.valueChanged.connect(lambda _: self._span_edited())
         self.guarded = QCheckBox("skip targets beside visible samples")
@@ -43,9 +51,12 @@ class AdvancedSection(QWidget):
         self.guarded.toggled.connect(lambda on: self._change(guarded=on))
         self.warning = quiet_label()
         self.warning.setStyleSheet(f"color: {palette.TARGET};")
+        span = row_of(self.start, QLabel("to"), self.stop)
+        for column in (0, 2):
+            span.setStretch(column, 1)
         form = Form(self)
         form.add("Cuts", self.cuts)
-        form.add("Context", row_of(self.start, QLabel("to"), self.stop, QLabel("")))
+        form.add("Context", span)
         form.add("", self.guarded)
         form.add("", self.warning)
         events = controller.state.events

@@ -66,10 +66,14 @@ class BrushSection(QWidget):
             box.setToolTip(f"{words} sample that a stroke on the field sets (0-60)")
             box.setKeyboardTracking(False)
             box.setMinimumWidth(58)
+            box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.start.valueChanged.connect(lambda _: self._span_picked(self.start))
         self.stop.valueChanged.connect(lambda _: self._span_picked(self.stop))
         self.seconds = QLabel()
-        form.add("Samples", row_of(self.start, QLabel("to"), self.stop, self.seconds))
+        span = row_of(self.start, QLabel("to"), self.stop, self.seconds)
+        for column in (0, 2):
+            span.setStretch(column, 1)
+        form.add("Samples", span)
 
     def _build_field(self, form: Form, field: FieldBrush) -> None:
         self.tool = Segmented(TOOLS, "Tool on the field")

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-LABEL_WIDTH = 74
+LABEL_WIDTH = 68
 QUIET = "color: rgba(160, 166, 176, 255);"
 
 

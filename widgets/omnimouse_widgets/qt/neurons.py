@@ -8,6 +8,7 @@ from qtpy.QtWidgets import (
     QHeaderView,
     QLabel,
     QLineEdit,
+    QPushButton,
     QTableView,
     QVBoxLayout,
     QWidget,
@@ -49,6 +50,7 @@ class NeuronsPanel(QWidget):
         top = QHBoxLayout()
         top.addWidget(self.filter, 1)
         top.addWidget(self.count)
+        top.addWidget(self.paint)
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 4, 4, 4)
         column.setSpacing(4)
@@ -73,6 +75,9 @@ class NeuronsPanel(QWidget):
         self.filter.setClearButtonEnabled(True)
         self.count = QLabel()
         self.count.setToolTip("Neurons that the filter keeps")
+        self.paint = QPushButton("Paint")
+        self.paint.setToolTip("Paint the neurons listed below with the brush")
+        self.paint.clicked.connect(lambda: self._paint())
         self._typing = QTimer(self)
         self._typing.setSingleShot(True)
         self._typing.setInterval(120)
@@ -120,6 +125,11 @@ class NeuronsPanel(QWidget):
         self.filter.setToolTip(FILTER_TOOLTIP)
         self.filter.setStyleSheet("")
         self._draw_count()
+
+    def _paint(self) -> None:
+        """Paint every neuron that the filter keeps, as one undo step."""
+        if len(self.table.neurons):
+            self._controller.paint(self.table.neurons)
 
     def _selected(self) -> None:
         """Tell everyone which rows are selected; those that were keep their order."""

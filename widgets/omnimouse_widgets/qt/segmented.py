@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QSizePolicy, QToolButton, 
 STYLE = """
 QToolButton {
   border: 1px solid rgba(128, 134, 145, 120); border-left-width: 0px;
-  border-radius: 0px; margin: 0px; padding: 3px 6px;
+  border-radius: 0px; margin: 0px; padding: 3px 3px;
   background: rgba(128, 134, 145, 35);
 }
 QToolButton[place="first"] { border-left-width: 1px;

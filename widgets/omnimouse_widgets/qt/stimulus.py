@@ -62,9 +62,9 @@ class StimulusPanel(QWidget):
 
     # -- building -----------------------------------------------------------------
     def _build_picture(self) -> None:
-        self._canvas = plots.canvas(TOOLTIP)
-        self._canvas.setMinimumHeight(80)
-        self.view = self._canvas.addViewBox(
+        self.canvas = plots.canvas(TOOLTIP)
+        self.canvas.setMinimumHeight(80)
+        self.view = self.canvas.addViewBox(
             enableMenu=False, enableMouse=False, lockAspect=True, invertY=True
         )
         self.frame = plots.image()
@@ -106,7 +106,7 @@ class StimulusPanel(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 4, 4, 4)
         column.setSpacing(4)
-        column.addWidget(self._canvas, 1)
+        column.addWidget(self.canvas, 1)
         column.addWidget(self.strip)
         column.addLayout(bar)
 

@@ -97,6 +97,11 @@ class TraceStack:
         return self._rows[row].values()
 
     @property
+    def message(self) -> str:
+        """Why there is nothing to see, "" when there is."""
+        return str(self._message.toPlainText())
+
+    @property
     def labels(self) -> list[str]:
         """Labels of the rows, from top to bottom."""
         return [row.label.toPlainText() for row in self._rows]

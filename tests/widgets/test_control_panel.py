@@ -1,0 +1,354 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from psygnal import Signal
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QAbstractButton, QComboBox, QWidget
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.presets import preset_named
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_widgets.qt.control import ControlPanel
+from tests.model.live_sessions import FaultyPredictor, GatedPredictor
+
+LEFT = Qt.MouseButton.LeftButton
+
+
+class FieldBrush:
+    """As the face with a field of neurons has one."""
+
+    tool_changed = Signal(str)
+    radius_changed = Signal(float)
+
+    def __init__(self) -> None:
+        self._tool, self._radius = "brush", 14.0
+
+    @property
+    def tool(self) -> str:
+        return self._tool
+
+    @tool.setter
+    def tool(self, tool: str) -> None:
+        self._tool = tool
+        self.tool_changed.emit(tool)
+
+    @property
+    def radius(self) -> float:
+        return self._radius
+
+    @radius.setter
+    def radius(self, radius: float) -> None:
+        self._radius = radius
+        self.radius_changed.emit(radius)
+
+
+@pytest.fixture
+def brush() -> FieldBrush:
+    return FieldBrush()
+
+
+@pytest.fixture
+def panel(controller: Controller, brush: FieldBrush, show: Any) -> ControlPanel:
+    made: ControlPanel = show(ControlPanel(controller, brush), 400, 1000)
+    return made
+
+
+def press(button: QWidget) -> None:
+    QTest.mouseClick(button, LEFT)
+
+
+def pick(box: QComboBox, data: object) -> None:
+    """Choose as a user does: `activated` is only sent for a user's choice."""
+    box.setCurrentIndex(box.findData(data))
+    box.activated.emit(box.currentIndex())
+
+
+# -- session ----------------------------------------------------------------------
+def test_the_session_is_named_with_what_it_holds(panel: ControlPanel) -> None:
+    assert panel.session.name.text() == "mouse"
+    words = panel.session.facts.text()
+    assert "40 neurons" in words
+    assert "video" in words
+    assert "5 behaviour channels" in words
+
+
+def test_notes_are_counted_and_open_on_a_click(
+    panel: ControlPanel, controller: Controller
+) -> None:
+    session = controller.state.session
+    notes = [*session.warnings, *session.assumptions]
+    assert f"{len(notes)} note" in panel.session.notes_button.text()
+    assert not panel.session.notes.isVisible()
+    press(panel.session.notes_button)
+    assert panel.session.notes.isVisible()
+    assert notes[0].message in panel.session.notes.text()
+
+
+def test_a_folder_that_is_no_session_is_refused_in_place(
+    panel: ControlPanel, controller: Controller, tmp_path: Path
+) -> None:
+    before = controller.state.session
+    panel.session.open_folder(tmp_path)
+    assert "Not opened" in panel.session.problem.text()
+    assert panel.session.problem.isVisible()
+    assert controller.state.session is before
+
+
+def test_a_folder_that_is_a_session_is_opened(
+    empty: Controller, session_folder: Path, show: Any, drawn: Any
+) -> None:
+    panel = show(ControlPanel(empty), 400, 800)
+    assert panel.session.name.text() == "No session"
+    panel.session.open_folder(session_folder)
+    drawn()
+    assert empty.state.session.n_neurons == 40
+    assert panel.session.name.text() == "mouse"
+
+
+# -- predictor --------------------------------------------------------------------
+def test_the_model_on_screen_is_the_chosen_one(
+    panel: ControlPanel, controller: Controller, drawn: Any
+) -> None:
+    assert panel.model.model.currentText() == "echo"
+    pick(panel.model.model, "mean")
+    assert controller.state.predictor_name == "mean"
+    controller.choose_predictor("last")
+    drawn()
+    assert panel.model.model.currentData() == "last"
+
+
+def test_a_fresh_answer_says_so_with_its_time(
+    panel: ControlPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.paint_cells(slice(None), slice(30, 60), TARGET)
+    drawn()
+    assert controller.results.freshness == "fresh"
+    assert panel.model.words.text().startswith("fresh · ")
+    assert "●" in panel.model.dot.text()
+
+
+def test_an_error_is_told_in_place_with_a_way_on(
+    panel: ControlPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.choose_predictor(FaultyPredictor())
+    controller.paint_cells(slice(None), slice(30, 60), TARGET)
+    drawn()
+    assert "a fault in the model" in panel.model.error.text()
+    assert "✕" in panel.model.dot.text()
+    asked = controller.results.asked
+    press(panel.model.again)
+    assert controller.results.asked == asked + 1
+
+
+def test_a_slow_answer_is_predicting_until_it_is_there_or_stopped(
+    session: Any, show: Any, qtbot: Any
+) -> None:
+    gated = GatedPredictor()
+    controller = Controller()
+    controller.choose_predictor(gated)
+    controller.open_session(session)
+    panel = show(ControlPanel(controller), 400, 800)
+    assert gated.entered.acquire(timeout=10)
+    qtbot.waitUntil(lambda: panel.model.words.text() == "predicting…")
+    assert "◌" in panel.model.dot.text()
+    press(panel.model.cancel)
+    qtbot.waitUntil(lambda: panel.model.words.text() != "predicting…")
+    gated.gate.release()
+    controller.close()
+
+
+# -- question ---------------------------------------------------------------------
+def test_choosing_a_preset_asks_its_question_and_says_what_it_means(
+    panel: ControlPanel, controller: Controller, drawn: Any
+) -> None:
+    pick(panel.question.preset, "random_half_video_behavior")
+    drawn()
+    preset = preset_named("random_half_video_behavior")
+    assert controller.state.mask == preset.make(controller.state.session)
+    assert preset.explanation in panel.question.meaning.text()
+
+
+def test_painting_makes_the_question_the_users_own(
+    panel: ControlPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.apply_preset("video_behavior")
+    controller.paint_cells([0], slice(0, 60), VISIBLE)
+    drawn()
+    assert panel.question.preset.currentIndex() == -1
+    assert "your own" in panel.question.meaning.text().lower()
+
+
+def test_an_adapted_strategy_says_so(
+    panel: ControlPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.apply_preset("population_1024_response_video_behavior")
+    drawn()
+    assert controller.state.mask.note
+    assert controller.state.mask.note in panel.question.meaning.text()
+
+
+def test_video_is_switched_and_shown(
+    panel: ControlPanel, controller: Controller, drawn: Any
+) -> None:
+    press(panel.question.video.button("first"))
+    frames = controller.state.mask.frames
+    assert frames[:30].all()
+    assert not frames[30:].any()
+    controller.set_frames(True)
+    drawn()
+    assert panel.question.video.value == "all"
+    controller.set_frames(slice(3, 9))
+    drawn()
+    assert panel.question.video.value is None
+
+
+def test_behaviour_is_switched_and_shown(
+    panel: ControlPanel, controller: Controller, drawn: Any
+) -> None:
+    press(panel.question.behavior.button("target"))
+    assert controller.state.mask.behavior == "target"
+    controller.set_behavior("visible")
+    drawn()
+    assert panel.question.behavior.value == "visible"
+
+
+# -- brush ------------------------------------------------------------------------
+def test_the_brush_and_its_span_follow_each_other(
+    panel: ControlPanel, controller: Controller, drawn: Any
+) -> None:
+    press(panel.brush.code.button(TARGET))
+    drawn()
+    assert controller.state.brush_code == TARGET
+    assert (panel.brush.start.value(), panel.brush.stop.value()) == (30, 60)
+    panel.brush.start.setValue(40)
+    assert controller.state.active_span == (40, 60)
+    panel.brush.start.setValue(59)
+    panel.brush.stop.setValue(20)
+    assert controller.state.active_span == (19, 20)
+    press(panel.brush.code.button(VISIBLE))
+    drawn()
+    assert (panel.brush.start.value(), panel.brush.stop.value()) == (0, 60)
+    assert controller.state.active_span == (0, 60)
+
+
+def test_tool_and_radius_are_those_of_the_field(
+    panel: ControlPanel, brush: FieldBrush, drawn: Any
+) -> None:
+    press(panel.brush.tool.button("lasso"))
+    assert brush.tool == "lasso"
+    brush.tool = "select"
+    brush.radius = 33.0
+    drawn()
+    assert panel.brush.tool.value == "select"
+    assert panel.brush.radius.value() == 33
+    panel.brush.radius.setValue(20)
+    assert brush.radius == 20.0
+
+
+def test_undo_names_what_it_undoes_at_once(
+    panel: ControlPanel, controller: Controller, drawn: Any
+) -> None:
+    with controller.stroke():
+        controller.paint_cells([1, 2, 3], slice(0, 60), VISIBLE)
+    drawn()
+    assert "paint 3 neurons visible" in panel.brush.undo.text()
+    press(panel.brush.undo)
+    drawn()
+    assert (controller.state.mask.cells == HIDDEN).all()
+    assert "paint 3 neurons visible" in panel.brush.redo.text()
+    press(panel.brush.redo)
+    assert (controller.state.mask.cells[:, 1:4] == VISIBLE).all()
+
+
+def test_counts_are_those_of_the_active_span(
+    panel: ControlPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.paint_cells(range(10), slice(0, 60), VISIBLE)
+    controller.paint_cells(range(10, 15), slice(30, 60), TARGET)
+    drawn()
+    shown = {code: label.text() for code, label in panel.counts.numbers.items()}
+    assert shown == {VISIBLE: "10", TARGET: "0", HIDDEN: "25", 3: "5"}
+    controller.set_active_span(30, 60)
+    drawn()
+    assert panel.counts.numbers[TARGET].text() == "5"
+
+
+# -- view and advanced --------------------------------------------------------------
+def test_selection_is_listed_and_cleared(
+    panel: ControlPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.select([7, 3])
+    drawn()
+    assert panel.view.selection.text() == "7, 3"
+    press(panel.view.clear)
+    assert controller.state.selection == ()
+
+
+def test_colours_are_by_state_or_score_with_their_legend(
+    panel: ControlPanel, controller: Controller, drawn: Any
+) -> None:
+    press(panel.view.colour_by.button("score"))
+    drawn()
+    assert controller.state.colour_by == "score"
+    assert panel.view.legend.currentWidget() is panel.view.score_bar
+    QTest.keyClick(panel, Qt.Key.Key_C)
+    assert controller.state.colour_by == "state"
+
+
+def test_cuts_context_and_guard_can_be_edited(
+    panel: ControlPanel, controller: Controller, drawn: Any
+) -> None:
+    press(panel.advanced_section.title)
+    advanced = panel.advanced
+    advanced.cuts.setText("20, 40")
+    advanced.cuts.editingFinished.emit()
+    advanced.start.setValue(10)
+    advanced.guarded.setChecked(False)
+    drawn()
+    mask = controller.state.mask
+    assert mask.cuts == (20, 40)
+    assert mask.context_span == (10, 60)
+    assert not mask.guarded
+    assert "too good" in advanced.warning.text()
+    advanced.cuts.setText("twenty")
+    advanced.cuts.editingFinished.emit()
+    assert "0 to 59" in advanced.warning.text()
+    assert controller.state.mask.cuts == (20, 40)
+
+
+# -- the panel as a whole -------------------------------------------------------------
+def test_every_control_has_a_tooltip(panel: ControlPanel) -> None:
+    buttons = panel.findChildren(QAbstractButton)
+    named = [b for b in buttons if b.isVisible() and b.text()]
+    titles = {"Session", "Predictor", "Question", "Brush", "View"}
+    missing = [b.text() for b in named if not b.toolTip() and b.text() not in titles]
+    assert missing == []
+    assert all(box.toolTip() for box in panel.findChildren(QComboBox))
+
+
+def test_the_panel_fits_a_narrow_column(panel: ControlPanel) -> None:
+    assert panel.minimumSizeHint().width() <= 320
+    panel.resize(320, 500)
+    inner = panel.scroll.widget()
+    assert inner.minimumSizeHint().width() <= panel.scroll.viewport().width()
+
+
+def test_drawing_twice_changes_nothing(panel: ControlPanel, drawn: Any) -> None:
+    before = panel.grab().toImage()
+    for section in (panel.session, panel.model, panel.question, panel.brush):
+        section.redraw.start()
+    drawn()
+    assert panel.grab().toImage() == before
+
+
+def test_the_empty_panel_shows_and_refuses_nothing_with_an_error(
+    empty: Controller, show: Any
+) -> None:
+    panel = show(ControlPanel(empty), 400, 800)
+    for key in (Qt.Key.Key_1, Qt.Key.Key_Period, Qt.Key.Key_C):
+        QTest.keyClick(panel, key)
+    assert not panel.question.video.isEnabled()
+    assert np.all([label.text() == "0" for label in panel.counts.numbers.values()])

@@ -1,0 +1,84 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets import palette
+from omnimouse_widgets.qt.tier_band import tier_at, tier_bars
+from omnimouse_widgets.qt.time import TimePanel, in_unit
+from tests.widgets.mouse import drag, pixel, place_of
+
+
+@pytest.fixture
+def panel(controller: Controller, show: Any) -> TimePanel:
+    made: TimePanel = show(TimePanel(controller), 900, 100)
+    return made
+
+
+def test_trials_of_one_tier_are_one_bar_and_every_moment_has_its_tier(
+    controller: Controller,
+) -> None:
+    overview = controller.state.session.overview(200)
+    bars = tier_bars(overview)
+    assert [bar.tier for bar in bars] == ["train", "validation", "final_test_1"]
+    for on, off, tier in zip(
+        overview.trial_on, overview.trial_off, overview.trial_tier, strict=True
+    ):
+        assert tier_at(bars, (on + off) / 2) == tier
+    assert [bar.letter for bar in bars] == ["", "V", "T"]
+
+
+def test_the_tiers_and_the_traces_of_the_session_are_drawn(
+    panel: TimePanel, controller: Controller
+) -> None:
+    overview = controller.state.session.overview(1000)
+    x, y = panel.lines["running"].getData()
+    np.testing.assert_allclose(x, overview.centers_s)
+    np.testing.assert_allclose(y, 1.0 + 0.9 * in_unit(overview.running))
+    bar = panel.bars.bars[1]
+    inside = bar.start_s + 0.2 * (bar.stop_s - bar.start_s)
+    place = place_of(panel.canvas, panel.box, inside, 3.4)
+    found = pixel(panel.canvas.viewport(), place)
+    np.testing.assert_allclose(found, palette.rgb(bar.colour), atol=2)
+
+
+def test_the_window_is_marked_with_its_tier(
+    panel: TimePanel, controller: Controller, drawn: Any
+) -> None:
+    controller.seek(11.0)
+    drawn()
+    start = controller.state.window.start_s
+    assert panel.marker.getRegion() == pytest.approx((start, start + 2))
+    assert panel.place.toPlainText() == f"{start:.1f} s · validation"
+
+
+def test_a_click_or_drag_moves_the_window_there(
+    panel: TimePanel, controller: Controller
+) -> None:
+    path = [place_of(panel.canvas, panel.box, t, 1.5) for t in (4.0, 6.0, 9.0)]
+    drag(panel.canvas.viewport(), path[:1])
+    assert controller.state.window.start_s == pytest.approx(3.0, abs=0.1)
+    drag(panel.canvas.viewport(), path)
+    assert controller.state.window.start_s == pytest.approx(8.0, abs=0.1)
+
+
+def test_arrow_keys_step_the_window(panel: TimePanel, controller: Controller) -> None:
+    controller.seek(6.0)
+    start = controller.state.window.start_s
+    QTest.keyClick(panel, Qt.Key.Key_Right)
+    assert controller.state.window.start_s == pytest.approx(start + 2)
+    QTest.keyClick(panel, Qt.Key.Key_Left)
+    assert controller.state.window.start_s == pytest.approx(start)
+
+
+def test_without_a_session_keys_and_clicks_do_nothing(
+    empty: Controller, show: Any
+) -> None:
+    panel = show(TimePanel(empty))
+    QTest.keyClick(panel, Qt.Key.Key_Right)
+    drag(panel.canvas.viewport(), [place_of(panel.canvas, panel.box, 0.5, 1.5)])
+    assert empty.state.window is None
+    assert not panel.marker.isVisible()

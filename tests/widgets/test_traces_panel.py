@@ -1,0 +1,170 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_widgets import palette
+from omnimouse_widgets.qt.behavior import BehaviorPanel
+from omnimouse_widgets.qt.traces import TracesPanel
+from tests.model.live_sessions import RefusingPredictor
+from tests.widgets.mouse import drag, pixel, place_of
+
+
+@pytest.fixture
+def panel(controller: Controller, show: Any) -> TracesPanel:
+    controller.select([7, 3, 21])
+    made: TracesPanel = show(TracesPanel(controller), 420, 420)
+    return made
+
+
+def test_rows_are_the_selection_with_truth_and_prediction(
+    panel: TracesPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.paint_cells(slice(None), slice(30, 60), TARGET)
+    drawn()
+    window, selected = controller.state.window, controller.results.selected
+    assert list(selected.neurons) == [7, 3, 21]
+    for row, neuron in enumerate((7, 3, 21)):
+        truth, predicted = panel.stack.drawn_values(row)
+        np.testing.assert_allclose(truth, window.responses[:, neuron], atol=1e-4)
+        np.testing.assert_allclose(predicted, selected.responses[:, row], atol=1e-4)
+    score = controller.results.scores[7]
+    assert panel.stack.labels[0] == f"neuron 7 · r = {score:.2f}"
+
+
+def test_time_is_that_of_the_session(
+    panel: TracesPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.seek(8.0)
+    drawn()
+    times = controller.state.window.timestamps["responses"]
+    np.testing.assert_allclose(panel.stack.curves(0)[0].getData()[0], times)
+    low, high = panel.stack.box.viewRange()[0]
+    assert high - low == pytest.approx(2.0, abs=0.01)
+
+
+def test_visible_and_target_spans_are_shaded(
+    panel: TracesPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.set_cursor(0)
+    controller.select([7])
+    drawn()
+    times = controller.state.window.timestamps["responses"]
+
+    def under(sample: int) -> np.ndarray:
+        place = place_of(panel.stack.canvas, panel.stack.box, times[sample], 0.9)
+        return pixel(panel.stack.canvas.viewport(), place).astype(int)
+
+    plain = under(50)
+    controller.paint_cells([7], slice(0, 40), VISIBLE)
+    controller.paint_cells([7], slice(40, 60), TARGET)
+    drawn()
+    blue, orange = under(36) - plain, under(50) - plain
+    assert blue[2] > blue[0]
+    assert orange[0] > orange[2]
+
+
+def test_a_stale_prediction_is_fainter(panel: TracesPanel) -> None:
+    panel.stack.set_rows(panel.traces())
+    assert panel.stack.curves(0)[1].opacity() == 1.0
+    stale = [
+        type(trace)(
+            trace.label, trace.time, trace.truth, trace.predicted, trace.shade, True
+        )
+        for trace in panel.traces()
+    ]
+    panel.stack.set_rows(stale)
+    assert panel.stack.curves(0)[1].opacity() < 1.0
+
+
+def test_the_cursor_is_shared_both_ways(
+    panel: TracesPanel, controller: Controller, drawn: Any
+) -> None:
+    times = controller.state.window.timestamps["responses"]
+    controller.set_cursor(42)
+    drawn()
+    assert panel.stack.cursor.value() == pytest.approx(float(times[42]))
+    path = [
+        place_of(panel.stack.canvas, panel.stack.box, times[k], 1.5)
+        for k in (42, 35, 30, 25, 20)
+    ]
+    drag(panel.stack.canvas.viewport(), path)
+    drawn()
+    assert controller.state.cursor == 20
+    click = place_of(panel.stack.canvas, panel.stack.box, times[51], 1.5)
+    drag(panel.stack.canvas.viewport(), [click])
+    assert controller.state.cursor == 51
+
+
+def test_rows_come_and_go_with_the_selection(
+    panel: TracesPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.select(range(16))
+    drawn()
+    assert len(panel.stack.labels) == 16
+    controller.select([])
+    drawn()
+    assert panel.stack.labels == []
+    assert "Select neurons" in panel.stack.message
+
+
+def test_a_hidden_panel_does_nothing(
+    panel: TracesPanel, controller: Controller
+) -> None:
+    panel.hide()
+    controller.select([1])
+    assert not panel.redraw.is_live
+    assert len(panel.stack.labels) == 3
+    panel.show()
+    assert len(panel.stack.labels) == 1
+
+
+# -- behaviour --------------------------------------------------------------------
+@pytest.fixture
+def behavior(controller: Controller, show: Any) -> BehaviorPanel:
+    made: BehaviorPanel = show(BehaviorPanel(controller), 420, 420)
+    return made
+
+
+def test_channels_are_named_and_drawn_against_the_decode(
+    behavior: BehaviorPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.set_behavior("target")
+    drawn()
+    names = ["pupil size", "pupil d-size", "pupil x", "pupil y", "running"]
+    assert behavior.stack.labels == names
+    truth, decoded = behavior.stack.drawn_values(4)
+    window = controller.state.window
+    np.testing.assert_allclose(truth, window.behavior[:, 4], atol=1e-4)
+    np.testing.assert_allclose(decoded, controller.results.behavior[:, 4], atol=1e-4)
+    assert behavior.status.text() == "Decoded by echo."
+
+
+def test_the_panel_says_when_behaviour_is_given_or_not_asked(
+    behavior: BehaviorPanel, controller: Controller, drawn: Any
+) -> None:
+    assert "Not asked" in behavior.status.text()
+    controller.set_behavior("visible")
+    drawn()
+    assert "Given to the model" in behavior.status.text()
+    assert behavior.stack.drawn_values(0)[1].size == 0
+
+
+def test_the_panel_says_why_there_is_no_decode(
+    behavior: BehaviorPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.choose_predictor(RefusingPredictor())
+    controller.set_behavior("target")
+    drawn()
+    assert "needs video" in behavior.status.text()
+
+
+def test_colours_of_truth_and_prediction_are_those_of_the_palette(
+    panel: TracesPanel,
+) -> None:
+    truth, predicted = panel.stack.curves(0)
+    assert truth.opts["pen"].color().name().upper() == palette.HELD
+    assert predicted.opts["pen"].color().name().upper() == palette.PREDICTED
+    assert predicted.opts["pen"].dashPattern() != []
