@@ -91,6 +91,11 @@ class Brush:
         self._viewer.cursor.scaled = False
         self._dress()
 
+    def close(self) -> None:
+        """Let go of layer and viewer."""
+        self.detach()
+        self._viewer = None
+
     def detach(self) -> None:
         """Let go of the layer."""
         if self._layer is None:
@@ -132,7 +137,7 @@ class Brush:
     def _paint(self, layer: Labels, event: Any) -> Generator[None, None, None]:
         field = self._field
         assert field is not None
-        radius = self._radius / self._viewer.camera.zoom
+        radius = self._radius / self._viewer.scene.camera.zoom
         touched = np.zeros(field.n_neurons, bool)
 
         def stamp(start: np.ndarray, stop: np.ndarray) -> None:

@@ -35,7 +35,7 @@ class Canvas:
 
     def place(self, yx: Sequence[float]) -> np.ndarray:
         """Where a place on the field (y, x) is on the canvas: (x, y) in its pixels."""
-        camera = self.viewer.camera
+        camera = self.viewer.scene.camera
         centre = np.array(camera.center[-2:], float)
         middle = np.array([self.widget.width(), self.widget.height()]) / 2
         offset = (np.asarray(yx, float) - centre) * camera.zoom
@@ -53,7 +53,7 @@ class Canvas:
         """Colours on screen at places on the field (n, 2): uint8 (n, 3)."""
         picture = self.picture()
         scale = picture.shape[1] / self.widget.width()
-        x, y = np.round(self.places(yx) * scale).astype(int).T
+        x, y = np.floor(self.places(yx) * scale).astype(int).T
         inside = (x >= 0) & (x < picture.shape[1]) & (y >= 0) & (y < picture.shape[0])
         found = np.zeros((len(yx), 3), np.uint8)
         found[inside] = picture[y[inside], x[inside], :3]

@@ -28,6 +28,7 @@ DOCK_NAME = "OmniMouse (OmniMouse)"
 """What napari calls the dock of the manifest's one widget."""
 
 RIGHT_WIDTH = 400
+RIGHT_UPPER, RIGHT_LOWER = 420, 380
 TIME_HEIGHT, BOTTOM_HEIGHT = 92, 224
 
 
@@ -66,18 +67,47 @@ class OmniMouseDock(QWidget):
         self.instrument = Instrument(napari_viewer, controller)
         self.panels: dict[str, QWidget] = {}
         self.docks: dict[str, QDockWidget] = {}
-        self.control = ControlPanel(self.instrument.controller)
+        self.control = ControlPanel(self.controller, self.instrument.brush)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.control)
+        self.instrument.dropped.connect(self.open_folder)
+        self.instrument.closed.connect(self._forget_viewer)
         self.destroyed.connect(self.instrument.close)
         # napari docks this widget after making it; the others follow then.
-        QTimer.singleShot(0, self, self.open_docks)
+        QTimer.singleShot(0, self._begin)
+
+    @property
+    def viewer(self) -> Any:
+        """The napari viewer this belongs to."""
+        return self._viewer
+
+    @property
+    def main_window(self) -> QMainWindow:
+        """The napari window around it."""
+        window = self.window()
+        assert isinstance(window, QMainWindow)
+        return window
+
+    def close_viewer(self) -> None:
+        """End the worker, and close the window."""
+        viewer = self._viewer
+        self.instrument.close()
+        viewer.close()
+
+    def _forget_viewer(self) -> None:
+        self._viewer = None
 
     @property
     def controller(self) -> Controller:
         """The verbs, the state and the results."""
         return self.instrument.controller
+
+    def _begin(self) -> None:
+        """Opened from the menu: every dock, and the recording open last."""
+        self.open_docks()
+        if self.docks and self.controller.state.session is None:
+            self.controller.restore()
 
     def open_docks(self) -> None:
         """Put the other docks around the canvas, once this one is docked."""
@@ -89,11 +119,29 @@ class OmniMouseDock(QWidget):
         self.docks["OmniMouse"] = main
         for place in PANELS:
             self._open(place)
+        self.instrument.play_pressed.connect(self.play)
         for title, dock in self.docks.items():
             _hide_instead_of_destroying(dock)
-            dock.setWindowTitle(title)
+            _retitle(dock, title)
         _arrange(window, self.docks)
+        QTimer.singleShot(0, self._share_out)
         self.instrument.watch(window)
+
+    def _share_out(self) -> None:
+        if self.instrument.is_closed:
+            return
+        _share_out(self.main_window, self.docks)
+        self.instrument.layers.show_whole_field()
+
+    def open_folder(self, folder: str) -> None:
+        """Open a recording; what is wrong with it is said in the panel."""
+        self.control.session.open_folder(folder)
+
+    def play(self) -> None:
+        """Play or pause the one clock."""
+        stimulus = self.panels["Stimulus"]
+        assert isinstance(stimulus, StimulusPanel)
+        stimulus.playback.toggle()
 
     def _open(self, place: _Place) -> None:
         panel = place.make(self.controller)
@@ -112,8 +160,14 @@ def _hide_instead_of_destroying(dock: Any) -> None:
     dock.destroyOnClose = dock.close
 
 
+def _retitle(dock: Any, title: str) -> None:
+    """Short in tabs and title bars; napari knows the dock by its full name."""
+    dock.setWindowTitle(title)
+    dock.title.title.setText(title)
+
+
 def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
-    """The layout of the module's first lines; nothing of napari's own is moved."""
+    """The layout of the module's first lines."""
     horizontal, vertical = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
     window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
     window.splitDockWidget(docks["OmniMouse"], docks["Traces"], vertical)
@@ -122,13 +176,34 @@ def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
     docks["Traces"].raise_()
     window.splitDockWidget(docks["Time"], docks["Raster"], vertical)
     window.splitDockWidget(docks["Raster"], docks["Stimulus"], horizontal)
+    _fold_layer_docks(window)
+
+
+def _share_out(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
+    """Sizes; works once the window has been laid out."""
+    horizontal, vertical = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
     right = [docks["OmniMouse"], docks["Traces"]]
     window.resizeDocks(right, [RIGHT_WIDTH] * 2, horizontal)
-    window.resizeDocks(right, [1, 1], vertical)
-    window.resizeDocks(
-        [docks["Time"], docks["Raster"]], [TIME_HEIGHT, BOTTOM_HEIGHT], vertical
-    )
+    window.resizeDocks(right, [RIGHT_UPPER, RIGHT_LOWER], vertical)
+    below = [docks["Time"], docks["Raster"]]
+    window.resizeDocks(below, [TIME_HEIGHT, BOTTOM_HEIGHT], vertical)
     window.resizeDocks([docks["Raster"], docks["Stimulus"]], [3, 1], horizontal)
+
+
+def _fold_layer_docks(window: QMainWindow) -> None:
+    """Make napari's layer controls and layer list tabs of one dock.
+
+    Above each other, with a raster below, they need a taller window than many laptops
+    have.
+    """
+    own = {dock.objectName(): dock for dock in window.findChildren(QDockWidget)}
+    controls, layers = own.get("layer controls"), own.get("layer list")
+    if controls is None or layers is None:
+        return
+    left = Qt.DockWidgetArea.LeftDockWidgetArea
+    if {window.dockWidgetArea(dock) for dock in (controls, layers)} == {left}:
+        window.tabifyDockWidget(controls, layers)
+        layers.raise_()
 
 
 def find_instrument(viewer: Any) -> OmniMouseDock | None:

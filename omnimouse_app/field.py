@@ -3,12 +3,13 @@
 Knows sessions and NumPy, and neither napari nor Qt.
 
 Every neuron owns two labels, so that its state can be told by shape as well as by
-colour: `neuron + 1` for the pixels of its core and `P + neuron + 1` for those of its
-rim. Both are rows of one colour table (`omnimouse_app.colours`).
+colour: `neuron + 1` for the pixels of its outline and `P + neuron + 1` for a rim of
+free pixels around them. Both are rows of one colour table (`omnimouse_app.colours`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -30,8 +31,8 @@ class Field:
     labels
         uint16 (H, W): 0 nothing, `n + 1` the core of neuron n, `P + n + 1` its rim.
     owner
-        int32 (H, W): the neuron of each pixel, -1 for none; the strongest where
-        outlines overlap.
+        int32 (H, W): the neuron of each pixel, rims included, -1 for none; the
+        strongest where outlines overlap.
     centres
         float32 (P, 2): (y, x) pixels.
     mean
@@ -118,7 +119,7 @@ def neurons_under(
     pieces = max(1, int(np.ceil(length / max(2 * radius, 8.0))))
     ends = np.linspace(start_at, stop_at, pieces + 1)
     hit = np.zeros(field.n_neurons + 1, bool)
-    for a, b in zip(ends[:-1], ends[1:], strict=True):
+    for a, b in pairwise(ends):
         _mark_piece(field, a, b, radius, hit)
     return np.flatnonzero(hit[:-1])
 
@@ -195,7 +196,7 @@ def _positions(units: Units) -> tuple[np.ndarray, str]:
         if np.isfinite(points).all() and len(np.unique(points, axis=0)) > 1:
             return (
                 _spread(points, np.asarray(units.plane)),
-                f"No outlines in this recording: disks drawn at its positions ({name}).",
+                f"No outlines in this recording: disks drawn at positions ({name}).",
             )
     columns = int(np.ceil(np.sqrt(count)))
     grid = np.stack(np.divmod(np.arange(count), columns), axis=1) + 0.5
@@ -248,9 +249,12 @@ def _assemble(pixels: _Pixels, count: int, mean: np.ndarray | None, note: str) -
     owner[pixels.flat[weakest_first]] = pixels.neuron[weakest_first]
     covered = owner[pixels.flat] != pixels.neuron
     order = np.argsort(pixels.flat[covered], kind="stable")
-    owner = owner.reshape(pixels.shape)
-    labels = _labels(owner, count)
-    lost = np.setdiff1d(np.arange(count), owner)
+    inside = owner.reshape(pixels.shape)
+    # Small neurons on a large field are a pixel or two of the screen: the rim is put
+    # around them, not into them.
+    owner = _grown(inside, int(np.clip(round(pixels.shape[0] / 480), 1, 3)))
+    labels = _labels(inside, owner, count)
+    lost = np.setdiff1d(np.arange(count), inside)
     for array in (owner, labels):
         array.flags.writeable = False
     return Field(
@@ -277,7 +281,7 @@ def _centres(pixels: _Pixels, count: int) -> np.ndarray:
     return centres.astype(np.float32)
 
 
-def _labels(owner: np.ndarray, count: int) -> np.ndarray:
+def _labels(inside: np.ndarray, owner: np.ndarray, count: int) -> np.ndarray:
     if count > LARGEST_LABEL:
         raise ValueError(
             f"{count:,} neurons: one field shows at most {LARGEST_LABEL:,}. "
@@ -286,23 +290,21 @@ def _labels(owner: np.ndarray, count: int) -> np.ndarray:
     labels = (owner + 1).astype(np.uint16)
     if 2 * count > LARGEST_LABEL:
         return labels
-    rim = _rim(owner)
-    cores = np.bincount(owner[(owner >= 0) & ~rim], minlength=count) > 0
-    # A neuron too small for a core is all core.
-    rim &= cores[owner]
+    rim = (owner >= 0) & (inside < 0)
     return np.where(rim, labels + np.uint16(count), labels).astype(np.uint16)
 
 
-def _rim(owner: np.ndarray) -> np.ndarray:
-    """Pixels of a neuron that touch one not its own; the image's edge counts."""
-    padded = np.pad(owner, 1, constant_values=-1)
-    middle = padded[1:-1, 1:-1]
-    differs = np.zeros(owner.shape, bool)
-    for neighbour in (
-        padded[:-2, 1:-1],
-        padded[2:, 1:-1],
-        padded[1:-1, :-2],
-        padded[1:-1, 2:],
-    ):
-        differs |= neighbour != middle
-    return np.asarray(differs & (owner >= 0))
+def _grown(owner: np.ndarray, steps: int) -> np.ndarray:
+    """Give free pixels next to a neuron to it, some steps outwards."""
+    for _ in range(steps):
+        padded = np.pad(owner, 1, constant_values=-1)
+        taken = owner.copy()
+        for neighbour in (
+            padded[:-2, 1:-1],
+            padded[2:, 1:-1],
+            padded[1:-1, :-2],
+            padded[1:-1, 2:],
+        ):
+            taken = np.where(taken < 0, neighbour, taken)
+        owner = taken
+    return owner

@@ -1,13 +1,15 @@
 """Controller, brush and layers of one viewer: what works without any dock."""
 
-from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QEvent, QObject, QTimer
+from napari.layers import Labels
+from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 from qtpy.QtGui import QDropEvent
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
 from omnimouse_app.brush import Brush
+from omnimouse_app.keys import bind_keys
 from omnimouse_app.layers import FieldLayers
 from omnimouse_app.reader import get_reader
 from omnimouse_app.settings import Opening, opening
@@ -28,6 +30,13 @@ class Instrument(QObject):
         One to use; a new one with a worker process of its own by default.
     """
 
+    closed = Signal()
+    """The worker has ended and every connection is dropped."""
+    play_pressed = Signal()
+    """The play key was struck on the canvas."""
+    dropped = Signal(str)
+    """A session folder was dropped on the canvas."""
+
     def __init__(self, viewer: Any, controller: Controller | None = None) -> None:
         super().__init__()
         chosen = opening()
@@ -35,14 +44,25 @@ class Instrument(QObject):
         self.brush = Brush(self.controller, viewer)
         self.brush.radius = chosen.brush_radius
         self.layers = FieldLayers(viewer, self.controller, self.brush)
+        self.layers.layer_made.connect(self._bind_keys)
+        self.layers.show_session()
         self.is_closed = False
         self._window: QMainWindow | None = None
         application = QApplication.instance()
         assert application is not None
         application.aboutToQuit.connect(self.close)
 
+    def _bind_keys(self, layer: Labels) -> None:
+        bind_keys(
+            layer,
+            self.controller,
+            self.brush,
+            play=self.play_pressed.emit,
+            show_mean_alone=self.layers.show_mean_alone,
+        )
+
     def watch(self, window: QMainWindow) -> None:
-        """End when this window is closed; open session folders dropped on its canvas."""
+        """End when this window closes; open session folders dropped on its canvas."""
         self._window = window
         window.installEventFilter(self)
         for widget in window.findChildren(QWidget):
@@ -50,13 +70,17 @@ class Instrument(QObject):
             # folder, every time.
             if type(widget).__name__ == "QtViewer":
                 widget.installEventFilter(self)
+        for canvas in window.findChildren(QOpenGLWidget):
+            canvas.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """See drops and closing before napari does."""
+        """See drops, closing and resizing as they come."""
         if event is None:
             return False
         if event.type() == QEvent.Type.Close and watched is self._window:
-            QTimer.singleShot(0, self, self._close_with_window)
+            QTimer.singleShot(0, self._close_with_window)
+        if event.type() == QEvent.Type.Resize and isinstance(watched, QOpenGLWidget):
+            QTimer.singleShot(0, self._keep_fitted)
         if event.type() == QEvent.Type.Drop and isinstance(event, QDropEvent):
             return self._take_drop(event)
         return False
@@ -67,12 +91,18 @@ class Instrument(QObject):
             return
         self.is_closed = True
         self.layers.close()
+        self.brush.close()
         self.controller.close()
+        self.closed.emit()
 
     def _close_with_window(self) -> None:
         # The user may have answered "no" to napari's question.
         if self._window is None or not self._window.isVisible():
             self.close()
+
+    def _keep_fitted(self) -> None:
+        if not self.is_closed:
+            self.layers.keep_fitted()
 
     def _take_drop(self, event: QDropEvent) -> bool:
         data = event.mimeData()
@@ -80,7 +110,7 @@ class Instrument(QObject):
         if len(paths) != 1 or get_reader(paths[0]) is None:
             return False
         event.acceptProposedAction()
-        self.controller.open_session(Path(paths[0]))
+        self.dropped.emit(paths[0])
         return True
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from napari.layers import Image, Labels, Layer, Points, Shapes
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from omnimouse_app.brush import Brush
 from omnimouse_app.colours import (
@@ -65,6 +65,9 @@ class FieldLayers(QObject):
         Whose state is shown, and whom strokes are told to.
     """
 
+    layer_made = Signal(object)
+    """The new layer of neurons, whenever a session gets one."""
+
     def __init__(self, viewer: Any, controller: Controller, brush: Brush) -> None:
         super().__init__()
         self._viewer = viewer
@@ -77,16 +80,16 @@ class FieldLayers(QObject):
         self.lost: Points | None = None
         self.colours: LabelColours | None = None
         self._lasso: Shapes | None = None
+        self._fitted: tuple[float, ...] = ()
         self._frame = _single_shot(self, _FRAME_MS, self.draw)
         self._settled = _single_shot(self, _SETTLED_MS, self._refresh_thumbnail)
         self._links = self._connect()
-        self._show_session()
 
     # -- connections --------------------------------------------------------------
     def _connect(self) -> list[tuple[Any, Callable[..., None]]]:
         state, results = self._controller.state.events, self._controller.results.events
         links: list[tuple[Any, Callable[..., None]]] = [
-            (state.session, self._show_session),
+            (state.session, self.show_session),
             (self._brush.outline_changed, self._show_lasso),
         ]
         links += [
@@ -104,7 +107,7 @@ class FieldLayers(QObject):
         return links
 
     def close(self) -> None:
-        """Drop every connection; the layers stay, as plain napari layers."""
+        """Drop every connection and the viewer; the layers stay as plain layers."""
         self._frame.stop()
         self._settled.stop()
         self._brush.detach()
@@ -113,6 +116,8 @@ class FieldLayers(QObject):
             signal.disconnect(slot, missing_ok=True)
         if self.neurons is not None:
             self.neurons.describe_at = None
+        self.colours = None
+        self._viewer = None
 
     def ask_to_draw(self) -> None:
         """Draw from state at the next frame."""
@@ -120,7 +125,8 @@ class FieldLayers(QObject):
             self._frame.start()
 
     # -- a session's layers -------------------------------------------------------
-    def _show_session(self) -> None:
+    def show_session(self) -> None:
+        """Make the layers of the session, where it is another than before."""
         session = self._controller.state.session
         if session is self._session:
             return
@@ -156,7 +162,19 @@ class FieldLayers(QObject):
         self.colours = LabelColours(self._viewer, self.neurons, field.n_labels)
         self._viewer.layers.selection.active = self.neurons
         self._brush.attach(self.neurons, field)
-        self._viewer.reset_view()
+        self.layer_made.emit(self.neurons)
+        self.show_whole_field()
+
+    def show_whole_field(self) -> None:
+        """Zoom so that every neuron is in view."""
+        if self.field is not None:
+            self._viewer.reset_view()
+            self._fitted = _view_of(self._viewer)
+
+    def keep_fitted(self) -> None:
+        """After the canvas changed size: fit again, unless the user chose the view."""
+        if self.field is not None and self._fitted == _view_of(self._viewer):
+            self.show_whole_field()
 
     def _add(self, layer: Any, role: str) -> Any:
         layer.name = f"OmniMouse · {role}"
@@ -231,6 +249,10 @@ def _scores(results: Results, count: int) -> np.ndarray:
     return results.scores
 
 
+def _view_of(viewer: Any) -> tuple[float, ...]:
+    return (*viewer.scene.camera.center, viewer.scene.camera.zoom)
+
+
 def our_layers(viewer: Any) -> list[Layer]:
     """The layers of the viewer that are ours, whatever they are called now."""
     return [layer for layer in viewer.layers if TOKEN in layer.metadata]
@@ -250,7 +272,8 @@ def _mean_layer(mean: np.ndarray) -> Image:
     return Image(
         mean,
         colormap="gray",
-        contrast_limits=(float(low), float(max(high, low + 1e-6))),
+        # Headroom, so that the neurons' colours are the brightest things there.
+        contrast_limits=(float(low), float(high + 0.15 * (high - low) + 1e-6)),
     )
 
 

@@ -32,7 +32,7 @@ def read(path: str | list[str]) -> list[LayerData]:
         return layers_of(folder)
     from omnimouse_app.docks import open_instrument
 
-    open_instrument(viewer).controller.open_session(folder)
+    open_instrument(viewer).open_folder(folder)
     return NOTHING_TO_ADD
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _SIZE = "1600x1000x24"
+_OPTIONS = ("-nolisten", "tcp", "-noreset")
 _TIMEOUT_S = 20
 
 
@@ -46,8 +47,7 @@ def _running(program: str) -> Iterator[str]:
     """Start Xvfb on a display it chooses itself; it says which through a pipe."""
     readable, writable = os.pipe()
     server = subprocess.Popen(
-        [program, "-displayfd", str(writable), "-screen", "0", _SIZE]
-        + ["-nolisten", "tcp", "-noreset"],
+        [program, "-displayfd", str(writable), "-screen", "0", _SIZE, *_OPTIONS],
         pass_fds=(writable,),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -45,17 +45,17 @@ def square_field(corners, side=5, shape=(40, 40), weight=None) -> Field:
     )
 
 
-def test_core_and_rim_of_a_neuron_have_labels_of_their_own():
+def test_a_neuron_keeps_its_outline_as_core_and_gets_a_rim_around_it():
     field = square_field([(2, 2), (20, 20)])
     core, rim = field.labels == 2, field.labels == 2 + field.n_neurons
-    assert core.sum() == 9
-    assert rim.sum() == 16
+    assert core.sum() == 25
+    assert rim.sum() == 20
     np.testing.assert_array_equal(core | rim, field.owner == 1)
 
 
-def test_a_neuron_too_small_for_a_core_is_all_core():
-    field = square_field([(2, 2), (20, 20)], side=2)
-    assert set(np.unique(field.labels)) == {0, 1, 2}
+def test_a_rim_takes_no_pixel_of_another_neuron():
+    field = square_field([(5, 5), (5, 10)])
+    assert (field.labels == 1).sum() == (field.labels == 2).sum() == 25
 
 
 def test_the_shown_labels_are_the_widest_the_shader_looks_up():
@@ -81,16 +81,16 @@ def test_the_brush_hits_exactly_the_neurons_with_a_pixel_within_its_radius(radiu
     grid = np.stack(np.mgrid[0:80:8, 0:80:8], -1).reshape(-1, 2)
     field = square_field(grid, side=4, shape=(80, 80))
     y, x = np.mgrid[:80, :80]
-    for _ in range(25):
+    for _ in range(6):
         a, b = rng.uniform(-5, 85, (2, 2))
-        t = np.linspace(0, 1, 2001)[:, None]
+        t = np.linspace(0, 1, 401)[:, None]
         along = a + t * (b - a)
         distance = np.min(
             np.hypot(y.reshape(-1, 1) - along[:, 0], x.reshape(-1, 1) - along[:, 1]),
             axis=1,
         ).reshape(80, 80)
-        surely = np.unique(field.owner[distance <= radius - 0.02])
-        perhaps = np.unique(field.owner[distance <= radius + 0.02])
+        surely = np.unique(field.owner[distance <= radius - 0.05])
+        perhaps = np.unique(field.owner[distance <= radius + 0.05])
         hit = neurons_under(field, a, b, radius)
         assert set(surely[surely >= 0]) <= set(hit) <= set(perhaps)
 

@@ -1,0 +1,451 @@
+"""The demo without a display: the same window worked by a hand of events, and a report.
+
+Nothing here is a stand-in: napari's real window opens the demo session with the demo
+model, real mouse and key events paint, and what is then on screen is read back and
+compared with what the library computes for the same question.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from qtpy.QtCore import Qt
+
+from omnimouse_app.canvas import Canvas, core_places, states_on_screen
+from omnimouse_app.docks import OmniMouseDock
+from omnimouse_app.hand import Hand, arc, settle, wait_for
+from omnimouse_app.report_page import Check, Figure, Page, write_page
+from omnimouse_model.masks import TARGET
+from omnimouse_model.metrics import correlation
+from omnimouse_model.predict.catalogue import load_predictor
+from omnimouse_model.predict.predictor import Prediction
+from omnimouse_widgets.palette import STATE_WORDS
+from omnimouse_widgets.qt.behavior import BehaviorPanel
+from omnimouse_widgets.qt.raster import RasterPanel
+from omnimouse_widgets.qt.traces import TracesPanel
+
+CLOSE = 1e-4
+"""Largest difference that two runs of one model may show."""
+
+_SHIFT, _CONTROL = (
+    Qt.KeyboardModifier.ShiftModifier,
+    Qt.KeyboardModifier.ControlModifier,
+)
+
+
+@dataclass
+class Story:
+    """One run of the demo: the window, the hand, and what came of it."""
+
+    dock: OmniMouseDock
+    out: Path
+    model: str
+    figures: list[Figure] = field(default_factory=list)
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+
+    @property
+    def canvas(self) -> Canvas:
+        """The canvas of the window."""
+        return Canvas(self.dock.viewer, self.dock.main_window)
+
+    @property
+    def hand(self) -> Hand:
+        """A hand over the canvas."""
+        return Hand(self.canvas.widget)
+
+    def answered(self, timeout_s: float = 120.0) -> float:
+        """Wait for the whole population's answer; seconds it took."""
+        results = self.dock.controller.results
+        took = wait_for(
+            lambda: (
+                results.error is not None
+                or (results.freshness == results.population_freshness == "fresh")
+            ),
+            "the model's answer",
+            timeout_s,
+        )
+        if results.error is not None:
+            raise RuntimeError(f"The model did not answer: {results.error}")
+        settle(0.1)
+        return took
+
+    def picture(self, name: str, title: str, words: str) -> None:
+        """Save what the window shows now."""
+        settle(0.5)
+        png = self.out / f"{name}.png"
+        save_window(self.dock, png)
+        self.figures.append(Figure(title, words, png))
+
+
+def write_report(
+    out: Path, session: str | Path | None = None, model: str = "demo"
+) -> Path:
+    """Open the demo, work it, and leave `index.html` and pictures in `out`.
+
+    Must be called where a window can be shown (`omnimouse_app.screen`). Returns the
+    path of the page. Raises `RuntimeError` when the screen shows something else than
+    the library computes.
+    """
+    from omnimouse_app.launch import launch
+    from omnimouse_app.samples import demo_folder
+
+    out.mkdir(parents=True, exist_ok=True)
+    folder = Path(session) if session is not None else demo_folder()
+    began = perf_counter()
+    dock = launch(folder, model)
+    try:
+        story = Story(dock, out, model)
+        for chapter in CHAPTERS:
+            chapter(story)
+        story.facts.insert(0, ("Whole run", f"{perf_counter() - began:.1f} s"))
+        page = _page(story)
+    finally:
+        dock.close_viewer()
+    path = write_page(page, out / "index.html")
+    wrong = [check.what for check in story.checks if not check.is_same]
+    if wrong:
+        raise RuntimeError(f"Screen and library differ: {'; '.join(wrong)}. See {path}")
+    return path
+
+
+# -- chapters, in order --------------------------------------------------------------
+def open_the_demo(story: Story) -> None:
+    """The window with a preset chosen and its first prediction."""
+    took = story.answered()
+    controller = story.dock.controller
+    session, state = controller.state.session, controller.state
+    assert session is not None
+    minutes = session.duration_s / 60
+    story.facts += [
+        ("Session", f"{session.id}: {session.n_neurons:,} neurons, {minutes:.1f} min"),
+        ("Model", state.predictor_name),
+        ("Preset", dict(controller.presets).get(state.preset, "by hand")),
+        ("From the open window to the first prediction", f"{took:.1f} s"),
+    ]
+    story.picture(
+        "start",
+        "On opening",
+        "The demo session at a held-out window, a preset chosen, the selected neurons' "
+        "predictions beside what was recorded.",
+    )
+
+
+def paint_the_field(story: Story) -> None:
+    """Strokes with the brush: visible, hidden, target."""
+    controller, hand = story.dock.controller, story.hand
+    width, height = story.canvas.widget.width(), story.canvas.widget.height()
+    centre = (width / 2, height / 2)
+    reach = 0.42 * min(width, height)
+    for key, share in (("1", 0.85), ("2", 0.55), ("3", 0.28)):
+        hand.key(getattr(Qt.Key, f"Key_{key}"))
+        hand.drag(
+            arc(centre, (reach * share, reach * share), (0.3, 5.9)), between=_step
+        )
+    took = story.answered()
+    elapsed = controller.results.elapsed_ms or float("nan")
+    story.facts += [
+        (
+            "After the last stroke, the whole population's answer",
+            f"{took * 1e3:.0f} ms",
+        ),
+        ("Selected neurons' answer", f"{elapsed:.0f} ms"),
+    ]
+    check_states(story)
+    check_traces(story)
+    check_scores(story)
+    story.picture(
+        "painted",
+        "Neurons painted with the brush",
+        "Three strokes of real mouse events: visible (blue), hidden (grey) and target "
+        "(orange rings). The predictions followed each of them.",
+    )
+
+
+def undo_and_redo(story: Story) -> None:
+    """Ctrl+Z gives back the mask of before the stroke, to the cell."""
+    controller, hand = story.dock.controller, story.hand
+    painted = controller.state.mask
+    hand.key(Qt.Key.Key_Z, _CONTROL)
+    undone = controller.state.mask
+    hand.key(Qt.Key.Key_Z, _CONTROL | _SHIFT)
+    redone = controller.state.mask
+    assert painted is not None
+    assert undone is not None
+    assert redone is not None
+    changed = int((painted.cells != undone.cells).any(axis=0).sum())
+    story.checks.append(
+        Check(
+            "Ctrl+Z, then Ctrl+Shift+Z",
+            f"{changed} neurons went back, and came again",
+            "the same mask, cell by cell",
+            changed > 0 and bool((painted.cells == redone.cells).all()),
+        )
+    )
+
+
+def select_by_click(story: Story) -> None:
+    """Ctrl-click on neurons of the field selects them for the traces."""
+    controller, canvas = story.dock.controller, story.canvas
+    mask, layers = controller.state.mask, story.dock.instrument.layers
+    assert mask is not None
+    assert layers.field is not None
+    asked = np.flatnonzero((mask.cells == TARGET).any(axis=0))
+    chosen = asked[np.linspace(0, len(asked) - 1, 5).astype(int)]
+    for number, place in enumerate(core_places(layers.field)[chosen]):
+        keys = _CONTROL if number == 0 else _CONTROL | _SHIFT
+        story.hand.click(canvas.place(place), keys)
+        settle()
+    story.answered()
+    story.checks.append(
+        Check(
+            "Ctrl-clicked neurons are the selection",
+            ", ".join(map(str, controller.state.selection)),
+            ", ".join(map(str, chosen.tolist())),
+            controller.state.selection == tuple(chosen.tolist()),
+        )
+    )
+    check_traces(story)
+
+
+def colour_by_score(story: Story) -> None:
+    """C colours the neurons by single-trial correlation."""
+    story.hand.key(Qt.Key.Key_C)
+    story.answered()
+    story.picture(
+        "score",
+        "Coloured by score",
+        "Single-trial correlation of prediction and recording over this window's "
+        "target samples, from 0 (dark) to 1 (yellow). Neurons the model was given are "
+        "white outlines.",
+    )
+    story.hand.key(Qt.Key.Key_C)
+
+
+def paint_the_raster(story: Story) -> None:
+    """A box on the raster changes exactly the cells under it."""
+    controller, panel = story.dock.controller, story.dock.panels["Raster"]
+    assert isinstance(panel, RasterPanel)
+    panel.set_tool("box")
+    before = controller.state.mask
+    assert before is not None
+    controller.set_brush(TARGET)
+    settle(0.1)
+    drag_on_raster(panel, (35.5, 0.25), (49.5, 0.6))
+    story.answered()
+    after = controller.state.mask
+    assert after is not None
+    changed = before.cells != after.cells
+    samples = np.flatnonzero(changed.any(axis=1))
+    inside = len(samples) > 0 and samples.min() >= 35 and samples.max() <= 49
+    story.checks.append(
+        Check(
+            "A stroke on the raster from sample 35 to 49",
+            f"{int(changed.sum()):,} cells changed, samples "
+            f"{samples.min()}-{samples.max()}"
+            if len(samples)
+            else "nothing changed",
+            "only cells under the stroke, all of them target",
+            inside and bool((after.cells[changed] == TARGET).all()),
+        )
+    )
+    story.picture(
+        "raster",
+        "Samples painted on the raster",
+        "Neurons by samples: what the model sees is blue, what it is asked orange. A "
+        "stroke here changes exactly the cells it covers.",
+    )
+
+
+def decode_behavior(story: Story) -> None:
+    """The preset that asks for behaviour, and the predictor's own decode."""
+    controller = story.dock.controller
+    controller.apply_preset("all_response_only")
+    story.answered()
+    panel = story.dock.panels["Behaviour"]
+    story.dock.docks["Behaviour"].raise_()
+    settle(0.3)
+    assert isinstance(panel, BehaviorPanel)
+    check_behavior(story)
+    story.picture(
+        "behaviour",
+        "Behaviour decoded from the population",
+        "Running and the pupil as recorded (white) and as the model decodes them from "
+        "every neuron (orange).",
+    )
+    story.dock.docks["Traces"].raise_()
+
+
+def scrub(story: Story) -> None:
+    """Another window and frame, video, raster and traces in step."""
+    controller = story.dock.controller
+    controller.apply_preset("video_behavior")
+    controller.step_window(3)
+    controller.set_cursor(40)
+    story.answered()
+    check_traces(story)
+
+
+def small_screen(story: Story) -> None:
+    """The same at 1280 × 720: nothing is cut."""
+    story.dock.main_window.resize(1280, 720)
+    settle(0.5)
+    story.picture(
+        "small", "On a small screen", "The same window at 1280 × 720: nothing is cut."
+    )
+
+
+CHAPTERS: tuple[Callable[[Story], None], ...] = (
+    open_the_demo,
+    paint_the_field,
+    undo_and_redo,
+    select_by_click,
+    colour_by_score,
+    paint_the_raster,
+    decode_behavior,
+    scrub,
+    small_screen,
+)
+
+
+# -- screen against library ------------------------------------------------------------
+def computed(story: Story) -> Prediction:
+    """The library's own answer to the question on screen, in this process."""
+    state = story.dock.controller.state
+    assert state.session is not None
+    assert state.window is not None
+    assert state.mask is not None
+    predictor = load_predictor(story.model, [state.session])
+    return predictor.predict(state.window, state.mask)
+
+
+def check_states(story: Story) -> None:
+    """Colours on the canvas against the mask."""
+    controller, layers = story.dock.controller, story.dock.instrument.layers
+    mask = controller.state.mask
+    assert mask is not None
+    assert layers.field is not None
+    controller.select([])
+    settle(0.3)
+    shown = states_on_screen(story.canvas, layers.field)
+    states = mask.state_in(controller.state.active_span)
+    seen = shown >= 0
+    story.checks.append(
+        Check(
+            "State of each neuron, from the colours of the canvas",
+            _counts(shown[seen]),
+            _counts(states[seen]),
+            bool((shown[seen] == states[seen]).all()),
+        )
+    )
+
+
+def check_traces(story: Story) -> None:
+    """Curves of the traces against the library's prediction."""
+    panel, answer = story.dock.panels["Traces"], computed(story)
+    assert isinstance(panel, TracesPanel)
+    column = {int(neuron): k for k, neuron in enumerate(answer.neurons)}
+    worst, compared = 0.0, 0
+    for row, neuron in enumerate(story.dock.controller.state.selection):
+        drawn = panel.stack.drawn_values(row)[1]
+        if neuron not in column or not len(drawn):
+            continue
+        expected = answer.responses[:, column[neuron]]
+        known = np.isfinite(expected)
+        worst = max(worst, float(np.abs(drawn[known] - expected[known]).max(initial=0)))
+        compared += int(known.sum())
+    story.checks.append(
+        Check(
+            "Predicted traces of the selected neurons",
+            f"{compared} samples drawn",
+            f"largest difference {worst:.1e}",
+            worst <= CLOSE,
+        )
+    )
+
+
+def check_scores(story: Story) -> None:
+    """Scores in the results against correlations computed afresh."""
+    state, results = story.dock.controller.state, story.dock.controller.results
+    answer = computed(story)
+    assert state.window is not None
+    assert results.scores is not None
+    truth = state.window.responses[:, answer.neurons]
+    fresh = correlation(answer.responses, truth, axis=0)
+    shown = results.scores[answer.neurons]
+    story.checks.append(
+        Check(
+            "Mean score of the neurons asked for",
+            f"{np.nanmean(shown):.4f}",
+            f"{np.nanmean(fresh):.4f}",
+            bool(np.allclose(shown, fresh, atol=1e-3, equal_nan=True)),
+        )
+    )
+
+
+def check_behavior(story: Story) -> None:
+    """The decoded behaviour in the results against the library's."""
+    results, answer = story.dock.controller.results, computed(story)
+    if answer.behavior is None or results.behavior is None:
+        same = answer.behavior is None and results.behavior is None
+        worst = "not decoded by this model"
+    else:
+        difference = np.abs(results.behavior - answer.behavior)
+        same, worst = (
+            float(np.nanmax(difference)) <= CLOSE,
+            f"{np.nanmax(difference):.1e}",
+        )
+    story.checks.append(
+        Check("Decoded behaviour", "40 samples a channel", f"largest {worst}", same)
+    )
+
+
+# -- small things ----------------------------------------------------------------------
+def save_window(dock: OmniMouseDock, png: Path) -> None:
+    """Save the whole window, canvas and docks, as a picture."""
+    picture = dock.viewer.screenshot(canvas_only=False, flash=False)
+    from imageio.v3 import imwrite
+
+    imwrite(png, picture[..., :3])
+
+
+def drag_on_raster(
+    panel: RasterPanel, start: tuple[float, float], stop: tuple[float, float]
+) -> None:
+    """Drag over the raster between two (sample, share of the rows in view)."""
+    box = next(p.box for p in panel.pictures.values() if p.plot.isVisible())
+    view = box.getViewWidget()
+    low, high = box.viewRange()[1]
+
+    def at(place: tuple[float, float]) -> np.ndarray:
+        shown = QPointF(place[0], low + place[1] * (high - low))
+        local = view.mapFromScene(box.mapViewToScene(shown))
+        return np.array([local.x(), local.y()], float)
+
+    first, last = at(start), at(stop)
+    path = first + np.linspace(0, 1, 12)[:, None] * (last - first)
+    Hand(view.viewport()).drag(path, between=_step)
+
+
+def _counts(states: np.ndarray) -> str:
+    return ", ".join(
+        f"{int((states == code).sum()):,} {word}"
+        for code, word in enumerate(STATE_WORDS)
+    )
+
+
+def _step() -> None:
+    settle(0.012)
+
+
+def _page(story: Story) -> Page:
+    return Page(
+        title="OmniMouse Studio: the demo",
+        words="Made by `omnimouse demo --headless`: the real window, worked by real "
+        "mouse and key events.",
+        facts=story.facts,
+        figures=story.figures,
+        checks=story.checks,
+    )

@@ -1,0 +1,30 @@
+"""The end of a window: no process, no connection and no viewer is left."""
+
+import multiprocessing
+
+import pytest
+
+from omnimouse_app.docks import open_instrument
+from omnimouse_app.hand import wait_for
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.qt.hop import qt_post
+
+pytestmark = pytest.mark.gui
+
+
+def test_closing_the_window_ends_the_worker_and_every_connection(
+    make_napari_viewer, session_folder
+):
+    viewer = make_napari_viewer(show=True)
+    controller = Controller(post=qt_post())
+    dock = open_instrument(viewer, controller)
+    controller.choose_predictor("mean")
+    controller.open_session(session_folder)
+    results = controller.results
+    wait_for(lambda: results.error or results.freshness == "fresh", "an answer", 90)
+    assert controller.results.error is None
+    assert multiprocessing.active_children()
+    dock.main_window.close()
+    wait_for(lambda: not multiprocessing.active_children(), "the worker's end", 20)
+    for group in (controller.state.events, controller.results.events):
+        assert all(len(signal) == 0 for signal in group.values())
