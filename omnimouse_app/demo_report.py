@@ -11,7 +11,7 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPointF, Qt
 
 from omnimouse_app.canvas import Canvas, core_places, states_on_screen
 from omnimouse_app.docks import OmniMouseDock

@@ -16,7 +16,7 @@ def command(session: Path | None, model: str | None) -> None:
         _check(session)
     if not has_display():
         raise click.ClickException(
-            "There is no display here; `omnimouse demo --headless OUT` runs without one."
+            "No display here; `omnimouse demo --headless OUT` needs none."
         )
     from omnimouse_app.launch import launch
 
