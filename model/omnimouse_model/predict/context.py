@@ -16,30 +16,28 @@ from omnimouse_model.masks import N_SAMPLES, VISIBLE, Mask
 from omnimouse_model.predict.fitted import Fit, training_windows
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.predict.ridge import (
+    Covariance,
     Sums,
     choose_penalty,
     factor,
     solve_factored,
 )
 from omnimouse_model.predict.rules import Answer, mean_rates, mean_status
-from omnimouse_model.predict.seen import Seen, behavior_inputs, behavior_of
+from omnimouse_model.predict.seen import (
+    BEHAVIOR_LAGS,
+    Seen,
+    behavior_inputs,
+    behavior_of,
+)
 
 LAGS = (0, -3, 3)
 MOST_LAGGED = 1500
 """Populations above this are taken at the same sample only (memory)."""
-MOST_CONTEXT = 4000
-"""Of larger populations a fixed random subset can serve as context."""
+_JUDGED = 600
+"""Neurons the penalties are chosen on."""
 _KEPT_FACTORS = 8
 _SCORED = slice(30, 60)
 _NEEDS = Needs(sees_behavior=True, predicts_behavior=True)
-
-
-def _pool(n_neurons: int) -> np.ndarray:
-    """Neurons that can serve as context, sorted."""
-    if n_neurons <= MOST_CONTEXT:
-        return np.arange(n_neurons)
-    drawn = np.random.default_rng(0).choice(n_neurons, MOST_CONTEXT, replace=False)
-    return np.sort(drawn)
 
 
 def _lags(n_neurons: int) -> tuple[int, ...]:
@@ -61,24 +59,23 @@ def lagged(
     return np.concatenate(parts, axis=1)
 
 
-def _inputs(
-    values: np.ndarray, visible: np.ndarray, pool: np.ndarray, behavior: np.ndarray
-) -> np.ndarray:
-    lags = _lags(values.shape[1])
-    context = lagged(values[:, pool], visible[:, pool], lags)
-    return np.concatenate([context, behavior_inputs(behavior)], axis=1)
+def _inputs(seen: Seen, lags: tuple[int, ...]) -> np.ndarray:
+    """Context at its lags, then behaviour if it is given: (60, inputs)."""
+    context = lagged(seen.responses, seen.visible, lags)
+    if seen.behavior is None:
+        return context
+    return np.concatenate([context, behavior_inputs(seen.behavior)], axis=1)
 
 
-def _training_sample(window: Window, pool: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs, and outputs: every neuron, then every behaviour channel."""
-    values = np.nan_to_num(window.responses)
+def _joint(window: Window, neurons: np.ndarray, lags: tuple[int, ...]) -> np.ndarray:
+    """Everything of some neurons' scored samples: inputs, then behaviour there."""
+    values = np.nan_to_num(window.responses[:, neurons])
     behavior = behavior_of(window)
     if behavior is None:
         behavior = np.zeros((40, 0), np.float32)
-    inputs = _inputs(values, np.ones(values.shape, bool), pool, behavior)
+    seen = Seen(np.ones(values.shape, bool), values, None, behavior)
     now = behavior[np.arange(N_SAMPLES) * len(behavior) // N_SAMPLES]
-    outputs = np.concatenate([values, now], axis=1)
-    return inputs[_SCORED], outputs[_SCORED]
+    return np.concatenate([_inputs(seen, lags), now], axis=1)[_SCORED]
 
 
 @dataclass(slots=True)
@@ -92,26 +89,29 @@ class ContextRidge:
     )
 
     def fit(self, session: Session) -> Fit:
-        """Covariances of context and outputs, and the penalties."""
-        pool = _pool(session.n_neurons)
+        """Covariance of the context, behaviour and all neurons; the penalties."""
+        everyone, lags = np.arange(session.n_neurons), _lags(session.n_neurons)
+        judged = np.linspace(0, session.n_neurons - 1, _JUDGED).astype(np.int64)
+        judged = np.unique(judged)
+        sums: Sums | None = None
         folds: list[Sums] = []
-        for fold, window in training_windows(session, stride=30, most=1800):
-            inputs, outputs = _training_sample(window, pool)
-            if not folds:
-                folds = [Sums(inputs.shape[1], outputs.shape[1]) for _ in range(2)]
-            folds[fold].add(inputs, outputs)
-        context = len(pool) * len(_lags(session.n_neurons))
-        penalties = _penalties(folds, pool, context, session.n_neurons)
-        folds[0].absorb(folds[1])
-        whole = folds[0].covariance()
+        most = 1800 if len(lags) > 1 else 600
+        for fold, window in training_windows(session, stride=30, most=most):
+            joint = _joint(window, everyone, lags)
+            part = _joint(window, judged, lags)
+            if sums is None:
+                dtype = np.float64 if len(lags) > 1 else np.float32
+                sums = Sums(joint.shape[1], dtype=dtype)
+                folds = [Sums(part.shape[1]) for _ in range(2)]
+            sums.add(joint)
+            folds[fold].add(part)
+        assert sums is not None  # training_windows raises where there is none
+        whole = sums.covariance()
         return {
-            "pool": pool,
             "mean": mean_rates(session),
-            "mean_x": whole.mean_x,
-            "mean_y": whole.mean_y,
-            "xx": whole.xx.astype(np.float32),
-            "xy": whole.xy.astype(np.float32),
-            "penalties": penalties,
+            "joint_mean": whole.mean_x,
+            "joint": whole.xx.astype(np.float32),
+            "penalties": _penalties(folds, len(judged), len(lags)),
         }
 
     def refusal(self, mask: Mask) -> str:
@@ -125,48 +125,42 @@ class ContextRidge:
 
     def answer(self, fit: Fit, seen: Seen, mask: Mask) -> Answer:
         """Predict sample by sample from whatever neurons are visible there."""
-        n_neurons = mask.n_neurons
+        n_neurons, lags = mask.n_neurons, _lags(mask.n_neurons)
+        inputs = _inputs(seen, lags)
         decode = mask.behavior == "target"
-        behavior = seen.behavior if seen.behavior is not None else np.zeros((40, 0))
-        inputs = _inputs(seen.responses, seen.visible, fit["pool"], behavior)
-        shown = seen.visible[:, fit["pool"]]
-        any_shown = np.asarray(shown.any(axis=1))
-        asked = mask.target.any(axis=1) | decode
-        found = np.broadcast_to(fit["mean_y"], (N_SAMPLES, len(fit["mean_y"]))).copy()
-        used = asked & any_shown
-        patterns, which = np.unique(shown[used], axis=0, return_inverse=True)
+        any_shown = np.asarray(seen.visible.any(axis=1))
+        used = np.flatnonzero((mask.target.any(axis=1) | decode) & any_shown)
+        found = np.tile(fit["joint_mean"], (N_SAMPLES, 1))
+        patterns, which = np.unique(seen.visible[used], axis=0, return_inverse=True)
         for number, pattern in enumerate(patterns):
-            rows = np.flatnonzero(used)[which.reshape(-1) == number]
-            found[rows] += self._deviation(fit, inputs[rows], pattern, n_neurons)
+            rows = used[which.reshape(-1) == number]
+            context = np.flatnonzero(np.tile(pattern, len(lags)))
+            behavior = np.arange(len(lags) * n_neurons, inputs.shape[1])
+            columns = np.concatenate([context, behavior])
+            penalty = float(fit["penalties"][1 if len(behavior) else 0])
+            found[rows] += self._deviation(fit, inputs[rows], columns, penalty)
         without = mask.target & ~any_shown[:, None]
-        rates = np.where(without, fit["mean"], found[:, :n_neurons])
-        decoded = (
-            found[:, n_neurons:] if decode and found.shape[1] > n_neurons else None
-        )
         return Answer(
-            rates,
-            None if decoded is None else _to_behavior_rate(decoded),
+            np.where(without, fit["mean"], found[:, :n_neurons]),
+            _decoded(found, n_neurons, len(lags)) if decode else None,
             mean_status(without),
         )
 
     def _deviation(
-        self, fit: Fit, inputs: np.ndarray, shown: np.ndarray, n_neurons: int
+        self, fit: Fit, inputs: np.ndarray, columns: np.ndarray, penalty: float
     ) -> np.ndarray:
-        """Predicted deviation from the mean of every output, (rows, outputs)."""
-        lags = len(_lags(n_neurons))
-        context = len(fit["pool"]) * lags
-        behavior = np.arange(context, inputs.shape[1])
-        used = np.concatenate([np.flatnonzero(np.tile(shown, lags)), behavior])
-        penalty = float(fit["penalties"][1 if len(behavior) else 0])
-        lower = self._factor(fit, used, penalty)
-        centred = inputs[:, used] - fit["mean_x"][used]
-        dual = solve_factored(lower, centred.T)
-        return np.asarray(dual.T @ fit["xy"][used])
+        """Expected deviation from the mean of everything, (rows, joint)."""
+        lower = self._factor(fit, columns, penalty)
+        centred = inputs[:, columns] - fit["joint_mean"][columns]
+        # The dual: as many right-hand sides as samples, not as outputs.
+        dual = np.zeros((len(inputs), len(fit["joint_mean"])), np.float32)
+        dual[:, columns] = solve_factored(lower, centred.T).T
+        return np.asarray(dual @ fit["joint"])
 
     def _factor(self, fit: Fit, used: np.ndarray, penalty: float) -> np.ndarray:
-        key = (fit["mean_x"].tobytes(), used.tobytes(), penalty)
+        key = (fit["joint_mean"].tobytes(), used.tobytes(), penalty)
         if key not in self._factors:
-            block = fit["xx"][np.ix_(used, used)].astype(np.float64)
+            block = fit["joint"][np.ix_(used, used)].astype(np.float64)
             self._factors[key] = factor(block, penalty)
             while len(self._factors) > _KEPT_FACTORS:
                 self._factors.popitem(last=False)
@@ -174,26 +168,41 @@ class ContextRidge:
         return self._factors[key]
 
 
-def _penalties(
-    folds: list[Sums], pool: np.ndarray, context: int, n_neurons: int
-) -> np.ndarray:
-    """Penalty without and with behaviour, chosen with half of the pool visible."""
-    if not folds[0].count or not folds[1].count:
-        return np.array([0.3, 0.3])
-    half = np.random.default_rng(1).random(len(pool)) < 0.5
-    outputs = pool[~half]
-    if not half.any() or not len(outputs):
-        return np.array([0.3, 0.3])
-    shown = np.flatnonzero(np.tile(half, context // len(pool)))
-    behavior = np.arange(context, folds[0].n_inputs)
-    both = [fold.covariance() for fold in folds]
+def _penalties(folds: list[Sums], n_neurons: int, n_lags: int) -> np.ndarray:
+    """Penalty without and with behaviour, chosen with half of the neurons visible."""
+    half = np.random.default_rng(1).random(n_neurons) < 0.5
+    if not folds[0].count or not folds[1].count or half.all() or not half.any():
+        return np.array([1.0, 1.0])
+    context = np.flatnonzero(np.tile(half, n_lags))
+    given = len(BEHAVIOR_LAGS)
+    channels = (folds[0].n_inputs - n_lags * n_neurons) // (given + 1)
+    behavior = n_lags * n_neurons + np.arange(given * channels)
+    joint = [fold.covariance() for fold in folds]
     chosen = []
-    for used in (shown, np.concatenate([shown, behavior])):
-        train, held_out = (covariance.of(used, outputs) for covariance in both)
+    for inputs in (context, np.concatenate([context, behavior])):
+        train, held_out = (_regression(j, inputs, np.flatnonzero(~half)) for j in joint)
         chosen.append(choose_penalty(train, held_out))
     return np.array(chosen)
 
 
-def _to_behavior_rate(decoded: np.ndarray) -> np.ndarray:
-    """(60, C) at 30 Hz to (40, C) at 20 Hz: the sample shown at each time."""
-    return decoded[np.arange(40) * N_SAMPLES // 40].astype(np.float32)
+def _regression(
+    joint: Covariance, inputs: np.ndarray, outputs: np.ndarray
+) -> Covariance:
+    """Some columns of a joint covariance on others."""
+    return Covariance(
+        joint.mean_x[inputs],
+        joint.mean_x[outputs],
+        joint.xx[np.ix_(inputs, inputs)],
+        joint.xx[np.ix_(inputs, outputs)],
+        np.diagonal(joint.xx)[outputs],
+    )
+
+
+def _decoded(found: np.ndarray, n_neurons: int, n_lags: int) -> np.ndarray | None:
+    """Behaviour (40, C) from the joint prediction at 30 Hz; None without channels."""
+    given = len(BEHAVIOR_LAGS)
+    channels = (found.shape[1] - n_lags * n_neurons) // (given + 1)
+    if not channels:
+        return None
+    shown_at = np.arange(40) * N_SAMPLES // 40
+    return found[shown_at, -channels:].astype(np.float32)

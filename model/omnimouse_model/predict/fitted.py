@@ -19,7 +19,7 @@ from omnimouse_model.demo import cache_dir
 from omnimouse_model.errors import UnsupportedRequestError
 
 Fit = dict[str, np.ndarray]
-VERSION = 1
+VERSION = 2
 """Raised when what a fit holds, or how it is made, changes."""
 MAX_STORED_BYTES = 400_000_000
 BLOCK = 10

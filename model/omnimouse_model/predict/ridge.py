@@ -10,7 +10,7 @@ PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 @dataclass(frozen=True, slots=True)
 class Covariance:
-    """Means and covariances of inputs and outputs, float64."""
+    """Means and covariances of inputs and outputs."""
 
     mean_x: np.ndarray
     mean_y: np.ndarray
@@ -35,10 +35,14 @@ _ROWS = 1024
 
 @dataclass(slots=True)
 class Sums:
-    """Running sums of a regression of (sample, output) on (sample, input)."""
+    """Running sums of a regression of (sample, output) on (sample, input).
+
+    `dtype` float32 halves the memory of very many inputs.
+    """
 
     n_inputs: int
-    n_outputs: int
+    n_outputs: int = 0
+    dtype: type = np.float64
     count: int = field(init=False, default=0)
     _x: np.ndarray = field(init=False, repr=False)
     _y: np.ndarray = field(init=False, repr=False)
@@ -51,12 +55,13 @@ class Sums:
 
     def __post_init__(self) -> None:
         self._x, self._y = np.zeros(self.n_inputs), np.zeros(self.n_outputs)
-        self._xx = np.zeros((self.n_inputs, self.n_inputs))
-        self._xy = np.zeros((self.n_inputs, self.n_outputs))
+        self._xx = np.zeros((self.n_inputs, self.n_inputs), self.dtype)
+        self._xy = np.zeros((self.n_inputs, self.n_outputs), self.dtype)
         self._yy = np.zeros(self.n_outputs)
 
-    def add(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Add samples; products in float32, sums in float64."""
+    def add(self, x: np.ndarray, y: np.ndarray | None = None) -> None:
+        """Add samples; products in float32."""
+        y = np.zeros((len(x), 0)) if y is None else y
         self._waiting.append((np.asarray(x, np.float32), np.asarray(y, np.float32)))
         self.count += len(x)
         if sum(len(rows) for rows, _ in self._waiting) >= _ROWS:
@@ -87,13 +92,12 @@ class Sums:
         self._settle()
         count = max(self.count, 1)
         mean_x, mean_y = self._x / count, self._y / count
-        return Covariance(
-            mean_x,
-            mean_y,
-            self._xx / count - np.outer(mean_x, mean_x),
-            self._xy / count - np.outer(mean_x, mean_y),
-            np.maximum(self._yy / count - mean_y**2, 0.0),
-        )
+        left, right = mean_x.astype(self.dtype), mean_y.astype(self.dtype)
+        xx, xy = self._xx / self.dtype(count), self._xy / self.dtype(count)
+        xx -= np.outer(left, left)
+        xy -= np.outer(left, right)
+        variance_y = np.maximum(self._yy / count - mean_y**2, 0.0)
+        return Covariance(mean_x, mean_y, xx, xy, variance_y)
 
 
 def factor(xx: np.ndarray, penalty: float) -> np.ndarray:
