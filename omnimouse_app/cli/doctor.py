@@ -25,6 +25,10 @@ LIBRARIES = (
     "libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 "
     "libxcb-xinerama0 libxcb-xkb1 libdbus-1-3 libfontconfig1 libglib2.0-0"
 )
+NO_DISPLAY = (
+    "There is no display. `python3 tasks.py demo` starts one of its own; any command "
+    "runs under: xvfb-run -a omnimouse ..."
+)
 # Run apart, since Qt ends the whole process where it finds no screen.
 QT_PROBE = """
 import json
@@ -157,19 +161,26 @@ def memory_and_disk() -> Iterator[Finding]:
 
 
 def screen() -> Iterator[Finding]:
-    """Whether Qt starts, and what draws its OpenGL."""
+    """Whether Qt starts, where it would draw, and what draws its OpenGL."""
+    has_display = _has_display()
     probe = subprocess.run(
         [sys.executable, "-c", QT_PROBE],
+        env=dict(os.environ) if has_display else _without_screen(),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    for line in probe.stdout.splitlines():
-        if line.startswith("PROBE"):
-            yield from _qt_findings(json.loads(line.removeprefix("PROBE")))
-            return
-    yield Finding("Qt", None, "", "problem", qt_remedy(probe.stderr))
+    lines = probe.stdout.splitlines()
+    found = [line.removeprefix("PROBE") for line in lines if line.startswith("PROBE")]
+    if not found:
+        yield Finding("Qt", None, "", "problem", qt_remedy(probe.stderr))
+        return
+    yield from _qt_findings(json.loads(found[0]))
+    if has_display:
+        yield from _opengl_findings(json.loads(found[0]))
+    else:
+        yield Finding("display", None, "", "note", NO_DISPLAY)
 
 
 def qt_remedy(words: str) -> str:
@@ -178,11 +189,6 @@ def qt_remedy(words: str) -> str:
         return 'No Qt binding is installed: pip install "omnimouse-app[pyqt6]"'
     if "PYQT6" in words.upper() and "cannot open shared object" in words:
         return f"A system library is missing. On Debian or Ubuntu: {LIBRARIES}"
-    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
-        return (
-            "There is no display. `python3 tasks.py demo` starts one of its own; "
-            "any command runs under: xvfb-run -a omnimouse …"
-        )
     last = (words.strip().splitlines() or ["it ended without a word"])[-1]
     return f"Qt did not start ({last}). On Debian or Ubuntu: {LIBRARIES}"
 
@@ -223,12 +229,24 @@ def cache_folder() -> Path:
     return Path(cache_dir())
 
 
+def _has_display() -> bool:
+    named = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return sys.platform != "linux" or bool(named)
+
+
+def _without_screen() -> dict[str, str]:
+    return {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+
+
 def _qt_findings(found: dict[str, Any]) -> Iterator[Finding]:
     broken = BROKEN_QT.get(found["qt"])
     remedy = f'{found["qt"]} breaks {broken}: pip install -U "pyqt6-qt6>=6.11.2"'
     status = ("problem", remedy) if broken else ("ok", "")
     yield Finding("Qt", f"{found['qt']} ({found['binding']})", "", *status)
-    yield Finding("Qt platform", found["platform"])
+
+
+def _opengl_findings(found: dict[str, Any]) -> Iterator[Finding]:
+    yield Finding("display", found["platform"])
     if found["gl"] is None:
         remedy = (
             "No OpenGL, so napari's canvas stays empty. Unset QT_QPA_PLATFORM where it "

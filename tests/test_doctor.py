@@ -1,0 +1,85 @@
+"""`omnimouse doctor`: what it finds, and what it advises."""
+
+import json
+
+import pytest
+
+from omnimouse_app.cli import doctor, main
+
+EXPECTED = {
+    "python",
+    "omnimouse-app",
+    "torch",
+    "napari",
+    "device",
+    "disk free",
+    "cache folder",
+    "Qt",
+    "display",
+    "napari plugin",
+}
+
+
+@pytest.mark.gui
+def test_it_reports_versions_graphics_device_and_room(
+    capsys: pytest.CaptureFixture[str],
+):
+    with pytest.raises(SystemExit) as end:
+        main(["doctor", "--json"])
+    assert end.value.code == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert set(rows) >= EXPECTED
+    assert rows["Qt"]["status"] == "ok"
+    assert all(row["remedy"] for row in rows.values() if row["status"] != "ok")
+
+
+def test_a_missing_package_comes_with_the_line_that_installs_it():
+    finding = doctor.package('nonsense>=3; extra == "napari"')
+    assert finding.status == "problem"
+    assert 'pip install "nonsense>=3"' in finding.remedy
+
+
+def test_an_old_package_comes_with_the_line_that_renews_it():
+    finding = doctor.package("numpy>=99.1")
+    assert finding.status == "problem"
+    assert "older than 99.1" in finding.remedy
+
+
+def test_a_recent_package_is_fine():
+    assert doctor.package("numpy>=1.26").status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        ("qtpy.QtBindingsNotFoundError: No Qt bindings could be found", "[pyqt6]"),
+        (
+            "from PyQt6.QtGui: libEGL.so.1: cannot open shared object file",
+            "apt-get install",
+        ),
+        ("qt.qpa.plugin: Could not load the Qt platform plugin", "apt-get install"),
+    ],
+)
+def test_what_qt_says_becomes_what_to_do(words: str, advice: str):
+    assert advice in doctor.qt_remedy(words)
+
+
+def test_without_a_display_qt_is_still_looked_at(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(doctor.sys, "platform", "linux")
+    found = {finding.name: finding for finding in doctor.screen()}
+    assert found["Qt"].status == "ok"
+    assert found["display"].status == "note"
+    assert "tasks.py demo" in found["display"].remedy
+
+
+def test_a_problem_ends_with_status_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    bad = doctor.Finding("Qt", None, "", "problem", "Do this.")
+    monkeypatch.setattr(doctor, "examine", lambda: iter([bad]))
+    with pytest.raises(SystemExit) as end:
+        main(["doctor"])
+    assert end.value.code == 1
+    assert "Do this." in capsys.readouterr().out
