@@ -89,7 +89,7 @@ def write_report(
     path of the page. Raises `RuntimeError` when the screen shows something else than
     the library computes.
     """
-    from omnimouse_app.launch import launch
+    from omnimouse_app.opening import launch
     from omnimouse_app.samples import demo_folder
 
     out.mkdir(parents=True, exist_ok=True)

@@ -104,3 +104,12 @@ def test_every_public_name_of_the_library_is_there():
         assert getattr(omnimouse_model, name).__name__
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         omnimouse_model.nonsense  # noqa: B018
+
+
+def test_launch_is_the_function_whatever_was_imported_before():
+    import omnimouse_app.opening
+    from omnimouse_app import launch
+
+    assert launch is omnimouse_app.opening.launch
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        omnimouse_app.nonsense  # noqa: B018

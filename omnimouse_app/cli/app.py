@@ -18,7 +18,7 @@ def command(session: Path | None, model: str | None) -> None:
         raise click.ClickException(
             "No display here; `omnimouse demo --headless OUT` needs none."
         )
-    from omnimouse_app.launch import launch
+    from omnimouse_app.opening import launch
 
     launch(session, model, block=True)
 

@@ -37,7 +37,7 @@ def command(out: Path | None, model: str) -> None:
         raise click.ClickException(
             "There is no display here: use `omnimouse demo --headless demo_report`."
         )
-    from omnimouse_app.launch import launch
+    from omnimouse_app.opening import launch
 
     launch(folder, model, block=True)
 
