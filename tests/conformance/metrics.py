@@ -121,11 +121,26 @@ def misc(data: Arrays) -> Iterator[Case]:
     yield "behav_avg", groups["average"], data["exp_behav_avg"], RTOL
 
 
+def oracle(data: Arrays) -> Iterator[Case]:
+    """Reliability over repeats, and the explainable variance explained."""
+    y = data["y"]
+    feve = metrics.explainable_variance(data["p"], y)
+    found = {
+        "conservative": metrics.conservative_reliability(y),
+        "jackknife": metrics.jackknife_reliability(y),
+        "fev": feve[0],
+        "feve": feve[1],
+    }
+    for name, value in found.items():
+        yield name, value, data[f"exp_{name}"], RTOL
+
+
 COVERED: dict[str, Callable[[Arrays], Iterator[Case]]] = {
     "single_trial": single_trial,
     "cc": cc,
     "bps": bps,
     "misc": misc,
+    "oracle": oracle,
 }
 PARTLY = {
     "misc": "power-law and log-linear fits, factor-model ceiling, barcode angle",

@@ -216,3 +216,22 @@ def test_behavior_groups_follow_the_names():
     assert groups["location"] == pytest.approx(0.3)
     assert groups["size"] == pytest.approx(0.4)
     assert groups["average"] == pytest.approx((0.3 + 0.4 + 0.9) / 3)
+
+
+def test_reliability_needs_repeats(generator):
+    single = generator.normal(size=(20, 1, 3))
+    assert np.isnan(metrics.conservative_reliability(single)).all()
+    assert np.isnan(metrics.jackknife_reliability(single)).all()
+    assert np.isnan(metrics.explainable_variance(single, single)).all()
+
+
+def test_reliability_brackets_the_signal(generator):
+    signal = generator.normal(size=(4000, 1, 1))
+    target = signal + generator.normal(0, 2, (4000, 10, 1))
+    truth = np.sqrt(1 / 5)
+    assert metrics.jackknife_reliability(target)[0] < truth + 0.02
+    assert metrics.conservative_reliability(target)[0] > truth
+    perfect = np.broadcast_to(signal, target.shape)
+    assert metrics.explainable_variance(perfect, target)[1] == pytest.approx(
+        1, abs=0.05
+    )

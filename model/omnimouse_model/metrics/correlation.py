@@ -1,0 +1,169 @@
+"""Pearson correlations of predictions with targets, and why one is undefined."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+
+Policy = Literal["sensorium", "strict"]
+SENSORIUM_EPS = 1e-8
+"""Added to both standard deviations by the public Sensorium code."""
+_RELATIVE_ZERO = 1e-13
+"""A standard deviation below this share of the mean is rounding, not signal."""
+
+
+class Status(StrEnum):
+    """Why a value is what it is."""
+
+    OK = "ok"
+    CONSTANT_TARGET = "constant_target"
+    CONSTANT_PREDICTION = "constant_prediction"
+    TOO_FEW_REPEATS = "too_few_repeats"
+    NO_SIGNAL = "no_signal"
+    EMPTY = "empty"
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Counts, means and sums of squared deviations of paired samples.
+
+    Everything a Pearson correlation needs, and what can be merged exactly.
+    """
+
+    count: np.ndarray
+    mean_prediction: np.ndarray
+    mean_target: np.ndarray
+    square_prediction: np.ndarray
+    square_target: np.ndarray
+    product: np.ndarray
+
+    def pearson(self, eps: float = 0.0) -> np.ndarray:
+        """Correlation clamped to [-1, 1]; NaN where undefined.
+
+        `eps` is added to both population standard deviations.
+        """
+        count = np.maximum(self.count, 1)
+        sd_prediction = np.sqrt(self.square_prediction / count) + eps
+        sd_target = np.sqrt(self.square_target / count) + eps
+        undefined = self.status() != Status.OK
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = self.product / count / (sd_prediction * sd_target)
+        return np.where(undefined, np.nan, np.clip(value, -1.0, 1.0))
+
+    def status(self) -> np.ndarray:
+        """One `Status` per correlation."""
+        empty = self.count == 0
+        flat_target = _is_flat(self.square_target, self.mean_target, self.count)
+        flat_prediction = _is_flat(
+            self.square_prediction, self.mean_prediction, self.count
+        )
+        return first_of(
+            (empty, Status.EMPTY),
+            (flat_target, Status.CONSTANT_TARGET),
+            (flat_prediction, Status.CONSTANT_PREDICTION),
+        )
+
+
+def first_of(
+    *cases: tuple[np.ndarray, Status], default: np.ndarray | str = Status.OK
+) -> np.ndarray:
+    """Word of the first case that holds, per entry."""
+    words = [np.asarray(str(word)) for _, word in cases]
+    return np.select([case for case, _ in cases], words, default=np.asarray(default))
+
+
+def _is_flat(square: np.ndarray, mean: np.ndarray, count: np.ndarray) -> np.ndarray:
+    sd = np.sqrt(np.maximum(square, 0.0) / np.maximum(count, 1))
+    return np.asarray(sd <= _RELATIVE_ZERO * np.abs(mean))
+
+
+def moments(
+    prediction: np.ndarray,
+    target: np.ndarray,
+    axis: int | tuple[int, ...] = 0,
+    valid: np.ndarray | None = None,
+) -> Moments:
+    """Two-pass moments over `axis`, in float64, of the valid pairs."""
+    prediction, target = np.broadcast_arrays(
+        np.asarray(prediction, np.float64), np.asarray(target, np.float64)
+    )
+    if valid is None:
+        valid = np.isfinite(prediction) & np.isfinite(target)
+    valid = np.broadcast_to(valid, target.shape)
+    count = valid.sum(axis=axis)
+    divisor = np.maximum(count, 1)
+
+    def centred(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values = np.where(valid, values, 0.0)
+        mean = values.sum(axis=axis) / divisor
+        spread = np.expand_dims(mean, axis)
+        return mean, np.where(valid, values - spread, 0.0)
+
+    mean_prediction, d_prediction = centred(prediction)
+    mean_target, d_target = centred(target)
+    return Moments(
+        count,
+        mean_prediction,
+        mean_target,
+        (d_prediction * d_prediction).sum(axis=axis),
+        (d_target * d_target).sum(axis=axis),
+        (d_prediction * d_target).sum(axis=axis),
+    )
+
+
+def correlation(
+    prediction: np.ndarray, target: np.ndarray, axis: int | tuple[int, ...] = 0
+) -> np.ndarray:
+    """Pearson correlation over `axis`.
+
+    Pairs with a NaN on either side are left out; NaN where nothing is left or one
+    side is constant. For scores use `single_trial`, which is stricter.
+    """
+    return moments(prediction, target, axis).pearson()
+
+
+def single_trial(
+    prediction: np.ndarray, target: np.ndarray, policy: Policy = "sensorium"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Correlation per neuron of (sample, neuron) arrays, and its status.
+
+    "sensorium" adds 1e-8 to the standard deviations and scores an undefined neuron
+    0; "strict" adds nothing and gives NaN.
+    """
+    missing = np.isfinite(target) & ~np.isfinite(prediction)
+    if missing.any():
+        raise ValueError(
+            f"{int(missing.sum())} predictions are not finite where the target is; "
+            "a predictor must answer every asked sample."
+        )
+    found = moments(prediction, target, axis=0)
+    eps = SENSORIUM_EPS if policy == "sensorium" else 0.0
+    value = found.pearson(eps)
+    return (np.nan_to_num(value) if policy == "sensorium" else value), found.status()
+
+
+def correlation_to_average(
+    prediction: np.ndarray, target: np.ndarray, policy: Policy = "sensorium"
+) -> np.ndarray:
+    """Correlation of (repeat, time, neuron) arrays after averaging the repeats."""
+    return single_trial(prediction.mean(axis=0), target.mean(axis=0), policy)[0]
+
+
+def nanmean(values: np.ndarray, axis: int) -> np.ndarray:
+    """Mean of what is not NaN, without warnings; NaN where nothing is."""
+    present = np.isfinite(values)
+    count = present.sum(axis=axis)
+    total = np.where(present, values, 0.0).sum(axis=axis)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def nanvar(values: np.ndarray, axis: int, ddof: int = 0) -> np.ndarray:
+    """Variance of what is not NaN, without warnings."""
+    spread = values - np.expand_dims(nanmean(values, axis), axis)
+    count = np.isfinite(values).sum(axis=axis)
+    biased = nanmean(spread * spread, axis)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(
+            np.where(count > ddof, biased * count / (count - ddof), np.nan)
+        )
