@@ -249,7 +249,9 @@ def last_log_line() -> str:
     lines = LOG.read_text(encoding="utf-8", errors="replace").splitlines()
     said = [line.strip() for line in lines[-50:] if line.strip()]
     useful = [
-        line for line in said if not line.startswith(("WARNING", "DEPRECATION", "━"))
+        line
+        for line in said
+        if not line.startswith(("WARNING", "DEPRECATION", "━", "$"))
     ]
     return useful[-1][:70] if useful else ""
 
@@ -429,7 +431,9 @@ def virtual_screen() -> Iterator[dict[str, str]]:
     read, write = os.pipe()
     command = [server, "-displayfd", str(write), "-screen", "0", "1600x1000x24"]
     running = subprocess.Popen(
-        [*command, "-nolisten", "tcp"], pass_fds=[write], stderr=subprocess.DEVNULL
+        [*command, "-nolisten", "tcp", "-noreset"],
+        pass_fds=[write],
+        stderr=subprocess.DEVNULL,
     )
     os.close(write)
     try:
