@@ -8,7 +8,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QLabel,
     QLineEdit,
-    QSizePolicy,
     QSpinBox,
     QWidget,
 )
@@ -16,7 +15,7 @@ from qtpy.QtWidgets import (
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets import palette
-from omnimouse_widgets.qt.form import Form, quiet_label, row_of
+from omnimouse_widgets.qt.form import NARROW_BOX, Form, quiet_label, row_of
 from omnimouse_widgets.qt.redraw import Redraw
 
 UNGUARDED = (
@@ -39,8 +38,7 @@ class AdvancedSection(QWidget):
         for box, words in ((self.start, "First"), (self.stop, "After the last")):
             box.setRange(0, N_SAMPLES)
             box.setKeyboardTracking(False)
-            box.setMinimumWidth(58)
-            box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            box.setStyleSheet(NARROW_BOX)
             box.setToolTip(f"{words} sample in which context latents exist (0-60)")
             box.valueChanged.connect(lambda _: self._span_edited())
         self.guarded = QCheckBox("skip targets beside visible samples")

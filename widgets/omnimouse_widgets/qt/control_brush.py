@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QSlider, QSpinBox, 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, N_SAMPLES, TARGET, VISIBLE
 from omnimouse_widgets import palette
-from omnimouse_widgets.qt.form import Form, row_of
+from omnimouse_widgets.qt.form import NARROW_BOX, Form, row_of
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.segmented import Choice, Segmented
 
@@ -65,8 +65,7 @@ class BrushSection(QWidget):
         for box, words in ((self.start, "First"), (self.stop, "After the last")):
             box.setToolTip(f"{words} sample that a stroke on the field sets (0-60)")
             box.setKeyboardTracking(False)
-            box.setMinimumWidth(58)
-            box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            box.setStyleSheet(NARROW_BOX)
         self.start.valueChanged.connect(lambda _: self._span_picked(self.start))
         self.stop.valueChanged.connect(lambda _: self._span_picked(self.stop))
         self.seconds = QLabel()

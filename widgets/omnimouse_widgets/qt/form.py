@@ -14,7 +14,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-LABEL_WIDTH = 68
+LABEL_WIDTH = 74
+# napari asks for 90 pixels, too wide for two boxes in a row of a narrow panel.
+NARROW_BOX = "QSpinBox { min-width: 44px; }"
 QUIET = "color: rgba(160, 166, 176, 255);"
 
 
@@ -101,9 +103,11 @@ class ElidedLabel(QLabel):
         """Draw what fits."""
         painter = QPainter(self)
         words = QFontMetrics(self.font()).elidedText(
-            self.text(), Qt.TextElideMode.ElideRight, self.width()
+            self.text(), Qt.TextElideMode.ElideRight, self.width() - 4
         )
-        painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignVCenter), words)
+        painter.drawText(
+            self.rect().adjusted(4, 0, 0, 0), int(Qt.AlignmentFlag.AlignVCenter), words
+        )
         painter.end()
 
 

@@ -18,10 +18,12 @@ ORDERINGS: Final[dict[Ordering, str]] = {
     "depth": "by depth",
     "area": "by area",
 }
-_STATE_RANK: Final = np.array([3, 1, 0, 2])
+_STATE_RANK: Final = np.array([3, 1, 0, 2], np.uint8)
 """Row rank of hidden, visible, target, mixed: what is asked comes first."""
 _STATE_BY_RANK: Final = (TARGET, VISIBLE, MIXED, HIDDEN)
 _N_PATTERNS: Final = 9
+# Few enough for one byte, and with areas for two: such keys sort in linear time.
+_KEY: Final = np.uint8
 
 Tick = tuple[float, str]
 
@@ -74,9 +76,9 @@ def _patterns(mask: Mask, span: tuple[int, int]) -> np.ndarray:
     """(P,) numbers into `_PATTERN_WORDS`: state, and for mixed ones both ends."""
     states = mask.state_in(span)
     part = mask.cells[slice(*span)]
-    ends = part[0].astype(np.int64) * 3 + part[-1]
-    ends = np.where(states == MIXED, ends, 0)
-    return np.asarray(_STATE_RANK[states] * _N_PATTERNS + ends)
+    ends = part[0] * _KEY(3) + part[-1]
+    ends = np.where(states == MIXED, ends, _KEY(0))
+    return np.asarray(_STATE_RANK[states] * _KEY(_N_PATTERNS) + ends)
 
 
 def _pattern_words() -> list[str]:
@@ -96,7 +98,11 @@ def _grouped(
     numbers: np.ndarray, names: list[str], within: np.ndarray | None = None
 ) -> Arrangement:
     """Order by group, then `within` it; each group named at its middle."""
-    keys = numbers if within is None else numbers * len(_PATTERN_WORDS) + within
+    keys = (
+        numbers
+        if within is None
+        else (numbers.astype(np.uint16) * np.uint16(len(_PATTERN_WORDS)) + within)
+    )
     order = row_order(keys, len(numbers))
     least = len(order) / 16  # a thinner group has no room for its name
     ticks = [

@@ -18,7 +18,10 @@ from omnimouse_widgets.qt import plots
 FILL: Final = 0.78
 """Share of a row's height that its curves may use; the label has the rest."""
 SHADE_ALPHA: Final = (0, 46, 30, 0)
-WIDTH: Final = 1.3
+WIDTH: Final = 1.0
+"""Wider lines take a slower way through Qt."""
+GAP: Final = 24
+"""A row's share of the gap below it is one in this many."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +51,10 @@ class Trace:
 
 
 class TraceStack:
-    """A plot of rows with a shared, draggable cursor."""
+    """A plot of rows with a shared, draggable cursor.
+
+    All rows together are three items, not four each: a redraw costs a third.
+    """
 
     def __init__(self, moved: Callable[[float], None], tooltip: str) -> None:
         self.canvas = plots.canvas(tooltip)
@@ -58,24 +64,35 @@ class TraceStack:
         self.plot.getAxis("bottom").label.setFont(plots.small_font())
         self.box: pg.ViewBox = self.plot.getViewBox()
         self.box.setMouseEnabled(x=False, y=False)
+        self.shade = plots.lut_image(palette.state_table(SHADE_ALPHA))
+        self.truth = pg.PlotCurveItem(
+            pen=plots.pen(palette.HELD, WIDTH), connect="finite"
+        )
+        self.predicted = pg.PlotCurveItem(
+            pen=plots.pen(palette.PREDICTED, WIDTH, dashed=True), connect="finite"
+        )
         self.cursor = plots.CursorLine(moved)
+        for depth, item in enumerate((self.shade, self.truth, self.predicted)):
+            item.setZValue(depth)
+            self.plot.addItem(item, ignoreBounds=True)
         self.plot.addItem(self.cursor)
         self._moved = moved
-        self._rows: list[_Row] = []
+        self._rows: list[_Drawn] = []
+        self._labels: list[pg.TextItem] = []
         self._message = plots.text("", plots.TEXT, anchor=(0.5, 0.5))
         self._message.setParentItem(self.box)
         self.canvas.scene().sigMouseClicked.connect(self._clicked)
 
     def set_rows(self, traces: Sequence[Trace]) -> None:
         """Show these rows, the first on top."""
-        self._make_rows(len(traces))
-        for number, trace in enumerate(traces):
-            self._rows[number].show(trace, len(traces) - 1 - number)
-        if traces:
-            start, stop = _span(traces[0].time)
-            self.plot.setRange(
-                xRange=(start, stop), yRange=(-0.08, len(traces)), padding=0
-            )
+        tops = range(len(traces) - 1, -1, -1)
+        self._rows = [_drawn(trace, at) for trace, at in zip(traces, tops, strict=True)]
+        self.truth.setData(*_joined(self._rows, "truth"))
+        self.predicted.setData(*_joined(self._rows, "predicted"))
+        is_stale = any(trace.is_stale for trace in traces)
+        self.predicted.setOpacity(0.5 if is_stale else 1.0)
+        self._label([trace.label for trace in traces], traces)
+        self._shade(traces)
 
     def set_message(self, words: str) -> None:
         """Say why there is nothing to see."""
@@ -88,13 +105,15 @@ class TraceStack:
         """Put the cursor at a time."""
         self.cursor.place(time_s)
 
-    def curves(self, row: int) -> tuple[pg.PlotCurveItem, pg.PlotCurveItem]:
-        """Truth and prediction of a row, as drawn (values are offset and scaled)."""
-        return self._rows[row].truth, self._rows[row].predicted
-
     def drawn_values(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         """Truth and prediction read back from the curves, in the trace's units."""
-        return self._rows[row].values()
+        values = []
+        for curve in (self.truth, self.predicted):
+            drawn = curve.getData()[1]
+            ends = np.cumsum([len(r.time) + 1 for r in self._rows])
+            part = drawn[ends[row] - len(self._rows[row].time) - 1 : ends[row] - 1]
+            values.append(self._rows[row].read(part))
+        return values[0], values[1]
 
     @property
     def message(self) -> str:
@@ -104,13 +123,34 @@ class TraceStack:
     @property
     def labels(self) -> list[str]:
         """Labels of the rows, from top to bottom."""
-        return [row.label.toPlainText() for row in self._rows]
+        return [label.toPlainText() for label in self._labels]
 
-    def _make_rows(self, count: int) -> None:
-        while len(self._rows) > count:
-            self._rows.pop().remove(self.plot)
-        while len(self._rows) < count:
-            self._rows.append(_Row(self.plot))
+    def _label(self, words: list[str], traces: Sequence[Trace]) -> None:
+        while len(self._labels) > len(words):
+            self.plot.removeItem(self._labels.pop())
+        while len(self._labels) < len(words):
+            label = plots.text("", plots.TEXT, anchor=(0, 0))
+            label.fill = plots.brush(plots.BACKGROUND, 110)
+            label.setZValue(10)
+            self.plot.addItem(label, ignoreBounds=True)
+            self._labels.append(label)
+        for number, (label, text) in enumerate(zip(self._labels, words, strict=True)):
+            if label.toPlainText() != text:
+                label.setText(text)
+            label.setPos(_span(traces[number].time)[0], len(words) - number)
+
+    def _shade(self, traces: Sequence[Trace]) -> None:
+        """One image under all rows, with a gap between them."""
+        if not traces:
+            self.shade.clear()
+            return
+        codes = np.stack([trace.shade for trace in reversed(traces)])
+        codes = np.repeat(codes, GAP, axis=0)
+        codes[::GAP] = 0
+        start, stop = _span(traces[0].time)
+        rect = QRectF(start, 0, stop - start, len(traces))
+        plots.set_codes(self.shade, codes, rect, 4)
+        self.plot.setRange(xRange=(start, stop), yRange=(-0.08, len(traces)), padding=0)
 
     def _clicked(self, event: object) -> None:
         """A click anywhere puts the cursor there."""
@@ -120,58 +160,40 @@ class TraceStack:
             self._moved(float(self.box.mapSceneToView(at).x()))
 
 
-class _Row:
-    """Shade, two curves and a label at one height."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawn:
+    """A trace between heights `at` and `at + 1`."""
 
-    def __init__(self, plot: pg.PlotItem) -> None:
-        self.shade = plots.lut_image(palette.state_table(SHADE_ALPHA))
-        self.truth = pg.PlotCurveItem(pen=plots.pen(palette.HELD, WIDTH))
-        self.predicted = pg.PlotCurveItem(
-            pen=plots.pen(palette.PREDICTED, WIDTH, dashed=True), connect="finite"
-        )
-        self.label = plots.text("", plots.TEXT, anchor=(0, 0))
-        self.label.fill = plots.brush(plots.BACKGROUND, 110)
-        self._low, self._scale, self._at = 0.0, 1.0, 0
-        for depth, item in enumerate(self._items):
-            item.setZValue(depth)
-            plot.addItem(item, ignoreBounds=True)
+    at: int
+    low: float
+    scale: float
+    time: np.ndarray
+    truth: np.ndarray
+    predicted: np.ndarray
 
-    @property
-    def _items(self) -> tuple[pg.GraphicsObject, ...]:
-        return self.shade, self.truth, self.predicted, self.label
-
-    def remove(self, plot: pg.PlotItem) -> None:
-        """Take the row's items off a plot."""
-        for item in self._items:
-            plot.removeItem(item)
-
-    def show(self, trace: Trace, at: int) -> None:
-        """Draw a trace between heights `at` and `at + 1`."""
-        self._at = at
-        self._low, self._scale = _low_and_scale(trace)
-        self.truth.setData(trace.time, self._drawn(trace.truth))
-        if trace.predicted is None:
-            self.predicted.setData([], [])
-        else:
-            self.predicted.setData(trace.time, self._drawn(trace.predicted))
-        self.predicted.setOpacity(0.5 if trace.is_stale else 1.0)
-        start, stop = _span(trace.time)
-        rect = QRectF(start, at + 0.02, stop - start, 0.96)
-        plots.set_codes(self.shade, trace.shade[None], rect, 4)
-        self.label.setText(trace.label)
-        self.label.setPos(start, at + 1.0)
-
-    def values(self) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, drawn: np.ndarray) -> np.ndarray:
         """Undo scale and offset."""
-        pair = [self.truth.getData()[1], self.predicted.getData()[1]]
-        read = [np.empty(0) if v is None else self._read(v) for v in pair]
-        return read[0], read[1]
+        return np.asarray((drawn - self.at) / FILL * self.scale + self.low)
 
-    def _drawn(self, values: np.ndarray) -> np.ndarray:
-        return self._at + (values - self._low) / self._scale * FILL
 
-    def _read(self, drawn: np.ndarray) -> np.ndarray:
-        return (drawn - self._at) / FILL * self._scale + self._low
+def _drawn(trace: Trace, at: int) -> _Drawn:
+    low, scale = _low_and_scale(trace)
+    predicted = trace.predicted
+    if predicted is None:
+        predicted = np.full(len(trace.time), np.nan)
+    truth, predicted = (
+        at + (values - low) / scale * FILL for values in (trace.truth, predicted)
+    )
+    return _Drawn(at, low, scale, trace.time, truth, predicted)
+
+
+def _joined(rows: list[_Drawn], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """One curve through all rows, broken between them."""
+    if not rows:
+        return np.empty(0), np.empty(0)
+    x = [np.append(row.time, np.nan) for row in rows]
+    y = [np.append(getattr(row, name), np.nan) for row in rows]
+    return np.concatenate(x), np.concatenate(y)
 
 
 def _low_and_scale(trace: Trace) -> tuple[float, float]:
