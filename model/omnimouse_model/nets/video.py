@@ -16,7 +16,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omnimouse_model.nets.attention import DropPath, GatedFeedForward
+from omnimouse_model.nets.attention import (
+    DropPath,
+    GatedFeedForward,
+    attend,
+    score_type,
+)
 
 WindowLayout = Literal["official", "spatial"]
 
@@ -92,12 +97,11 @@ class WindowAttention(nn.Module):
         if pool > 1:
             q = q.unflatten(3, (-1, pool)).amax(dim=4)
         q, k = (
-            F.rms_norm(part.float(), (part.shape[-1],), eps=1e-5).to(part.dtype)
+            F.rms_norm(part.float(), (part.shape[-1],), eps=1e-5).to(score_type(part))
             for part in (q, k)
         )
-        mixed = F.scaled_dot_product_attention(
-            q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1)
-        )
+        v = v.to(score_type(v))
+        mixed = attend(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1))
         mixed = mixed.transpose(1, 2).flatten(2).unflatten(0, x.shape[:2])
         if self.layout == "official":
             # read window-major, written back position-major
