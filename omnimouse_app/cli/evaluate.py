@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
     from omnimouse_model.predict.predictor import Predictor
 
+Row = dict[str, object]
+Layout = Callable[[Sequence[Row]], str]
 BASELINES = ("mean", "last", "ridge", "context-ridge", "video-ridge")
 
 
@@ -61,6 +63,7 @@ BASELINES = ("mean", "last", "ridge", "context-ridge", "video-ridge")
     type=click.Choice(["auto", "cpu", "cuda", "mps"]),
     help="Where the model computes.",
 )
+@click.option("--markdown", is_flag=True, help="Tables in Markdown, as on the card.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
 def command(
     models: tuple[str, ...],
@@ -71,6 +74,7 @@ def command(
     tier: str,
     max_windows: int | None,
     device: str,
+    markdown: bool,
     as_json: bool,
 ) -> None:
     """Score a predictor on held-out windows, beside naive predictors and ceilings.
@@ -99,7 +103,9 @@ def command(
     if as_json:
         emit(found.rows(), as_json=True)
     else:
-        click.echo("\n\n".join(_report(found, [s.id for s in recordings])))
+        lay_out = markdown_table if markdown else table
+        sessions_shown = [session.id for session in recordings]
+        click.echo("\n\n".join(_report(found, sessions_shown, lay_out)))
 
 
 def _session(name: str, progress: "Progress") -> "Session":
@@ -149,27 +155,38 @@ class Progress:
 
 
 # -- for people -----------------------------------------------------------------
-def _report(found: "Scores", sessions: Sequence[str]) -> list[str]:
+def _report(found: "Scores", sessions: Sequence[str], lay_out: Layout) -> list[str]:
     """Blocks of text: a table of responses and one of behaviour per session."""
     blocks = []
     for session in sessions:
         scores = [score for score in found.scores if score.session == session]
-        lines = [f"Session {session}, tier {found.tier}: single-trial correlation"]
+        blocks.append(f"Session {session}, tier {found.tier}: single-trial correlation")
         if scores:
-            lines.append(table(_response_rows(scores)))
-        blocks.append("\n".join([*lines, *_notes(scores)]))
+            blocks.append(lay_out(_response_rows(scores)))
+        notes = _notes(scores)
+        if notes:
+            blocks.append("\n".join(notes))
         decoded = _behavior_rows(found, session)
         if decoded:
-            blocks.append(f"Session {session}: decoded behaviour\n{table(decoded)}")
+            blocks.append(f"Session {session}: decoded behaviour, correlation")
+            blocks.append(lay_out(decoded))
     return blocks
 
 
-def _response_rows(scores: "Sequence[Score]") -> list[dict[str, object]]:
+def markdown_table(rows: Sequence[Row]) -> str:
+    """Lay rows out as a Markdown table."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [names, ["---"] * len(names)]
+    lines += [[str(row.get(name, "–")) for name in names] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _response_rows(scores: "Sequence[Score]") -> list[Row]:
     """One line per condition: the first predictor in full, the others beside it."""
-    rows = []
+    rows: list[Row] = []
     for strategy in dict.fromkeys(score.strategy for score in scores):
         first, *others = [score for score in scores if score.strategy == strategy]
-        row: dict[str, object] = {
+        row: Row = {
             "condition": strategy,
             "neurons": first.n_neurons,
             "windows": max(score.n_windows for score in (first, *others)),
@@ -182,8 +199,8 @@ def _response_rows(scores: "Sequence[Score]") -> list[dict[str, object]]:
     return rows
 
 
-def _behavior_rows(found: "Scores", session: str) -> list[dict[str, object]]:
-    rows: dict[tuple[str, str], dict[str, object]] = {}
+def _behavior_rows(found: "Scores", session: str) -> list[Row]:
+    rows: dict[tuple[str, str], Row] = {}
     for score in found.behavior:
         if score.session == session:
             key = (score.strategy, score.predictor)
@@ -195,7 +212,7 @@ def _behavior_rows(found: "Scores", session: str) -> list[dict[str, object]]:
 def _notes(scores: "Sequence[Score]") -> list[str]:
     notes = {f"{score.strategy}: {score.note}" for score in scores if score.note}
     refused = {f"–: {score.refusal}" for score in scores if score.refusal}
-    return ["", *sorted(notes), *sorted(refused)] if notes or refused else []
+    return [f"- {line}" for line in (*sorted(notes), *sorted(refused))]
 
 
 def _shown(value: float) -> str:

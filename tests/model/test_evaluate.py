@@ -246,7 +246,9 @@ def run(folder, *options):
 
 
 def test_json_rows_carry_what_is_promised(folder):
-    done = run(folder, "--strategy", FORECAST, "--strategy", DECODE, "--json")
+    chosen = ["--model", "ridge", "--model", "context-ridge", "--no-baselines"]
+    asked = ["--strategy", FORECAST, "--strategy", DECODE]
+    done = run(folder, *chosen, *asked, "--json")
     assert done.exit_code == 0
     document = json.loads(done.stdout)
     assert set(document) == {"machine", "rows"}
@@ -262,13 +264,21 @@ def test_json_rows_carry_what_is_promised(folder):
 
 
 def test_the_table_shows_predictors_side_by_side(folder):
-    done = run(folder, "--strategy", FORECAST, "--strategy", STIMULUS)
+    chosen = [FORECAST, STIMULUS, "test/population_1024_response_behavior"]
+    done = run(folder, *(word for name in chosen for word in ("--strategy", name)))
     header = next(line for line in done.stdout.splitlines() if "condition" in line)
     for name in ("mean", "95 %", "ceiling", "last", "ridge", "context-ridge"):
         assert name in header
     line = next(x for x in done.stdout.splitlines() if x.startswith(STIMULUS))
     assert "–" in line
     assert "adapted to 20 neurons" in done.stdout
+
+
+def test_the_table_can_be_markdown(folder):
+    done = run(folder, "--strategy", FORECAST, "--no-baselines", "--markdown")
+    lines = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    assert lines[0].startswith("| condition | neurons | windows | mean | 95 % |")
+    assert lines[2].startswith(f"| {FORECAST} | {N_NEURONS} |")
 
 
 def test_baselines_can_be_left_out(folder):
