@@ -205,6 +205,11 @@ class Controller:
                 self._history.end(self._question)
                 self.history_changed.emit()
 
+    @property
+    def in_stroke(self) -> bool:
+        """Whether a stroke is open: views keep still what would move under it."""
+        return self._history.in_stroke
+
     @contextmanager
     def stroke(self, name: str = "") -> Iterator[None]:
         """`with controller.stroke(): …` is one undo entry."""
