@@ -179,7 +179,7 @@ def checkpoint_row(path: Path) -> dict[str, Any]:
 
 
 def _size_name(checkpoint: "Checkpoint") -> str:
-    from omnimouse_model.nets.omnimouse import SIZES
+    from omnimouse_model.nets.config import SIZES
 
     for name, config in SIZES.items():
         if config == checkpoint.config:

@@ -21,10 +21,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from omnimouse_model.masks import Mask
-from omnimouse_model.nets.attention import Intervals
-from omnimouse_model.nets.checkpoint import Checkpoint, config_from_official
+from omnimouse_model.nets.checkpoint import Checkpoint
 from omnimouse_model.nets.layout import Layout
 from omnimouse_model.nets.losses import behavior_loss, poisson_loss
+from omnimouse_model.nets.official import config_from_official
 from omnimouse_model.nets.omnimouse import Clip, Context, OmniMouse
 from omnimouse_model.strategies import Strategy
 from omnimouse_model.tokens import (

@@ -12,13 +12,14 @@ import pytest
 import torch
 
 from omnimouse_model.errors import CheckpointError
-from omnimouse_model.nets import checkpoint as module
+from omnimouse_model.nets import official
 from omnimouse_model.nets.checkpoint import (
     read_checkpoint,
-    read_official,
     save_checkpoint,
 )
-from omnimouse_model.nets.omnimouse import SIZES, OmniMouse, OmniMouseConfig
+from omnimouse_model.nets.config import SIZES, OmniMouseConfig
+from omnimouse_model.nets.official import read_official
+from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.nets.start import initialise
 from omnimouse_model.train.export import renamed
 
@@ -48,7 +49,7 @@ def net(small: OmniMouseConfig) -> OmniMouse:
 @pytest.fixture
 def released(monkeypatch: pytest.MonkeyPatch, small: OmniMouseConfig) -> None:
     """Let the narrowed architecture be a released size."""
-    monkeypatch.setattr(module, "SIZES", {"tiny": small})
+    monkeypatch.setattr(official, "SIZES", {"tiny": small})
 
 
 def write_shards(

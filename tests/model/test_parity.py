@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from omnimouse_model.nets.attention import AttentionPlan, Intervals, planned_attention
-from omnimouse_model.nets.omnimouse import SIZES, OmniMouse
+from omnimouse_model.nets.config import SIZES
+from omnimouse_model.nets.omnimouse import OmniMouse
 from tests.conformance.parity import (
     TOLERANCE,
     Reference,

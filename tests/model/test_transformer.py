@@ -15,7 +15,8 @@ from omnimouse_model.data.windows import Window
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import TARGET, Mask, asked_cells
 from omnimouse_model.nets.checkpoint import read_checkpoint, save_checkpoint
-from omnimouse_model.nets.omnimouse import OmniMouse, OmniMouseConfig
+from omnimouse_model.nets.config import OmniMouseConfig
+from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.nets.start import initialise
 from omnimouse_model.nets.video import HieraConfig
 from omnimouse_model.predict.transformer import (

@@ -1,4 +1,4 @@
-"""OmniMouse: config and transformer, top to bottom (ICLR 2026; `spec` sections named).
+"""OmniMouse: the transformer, top to bottom (ICLR 2026; `spec` sections named).
 
 1. meta vector of the session and its animal (§4)
 2. response and behaviour tokens (§7), video tokens (§8)
@@ -10,8 +10,7 @@ The net takes tensors and indices and gives tensors. It knows no file, no device
 mask and no loss. Parameter names are those of the released checkpoints.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -27,112 +26,20 @@ from omnimouse_model.nets.attention import (
     SelfBlock,
     rotary_phases,
 )
+from omnimouse_model.nets.config import OmniMouseConfig
+from omnimouse_model.nets.embeddings import (
+    BEHAVIOR_SECONDS,
+    AnimalParameters,
+    ExperimentTime,
+    Latents,
+    ResponseFeatures,
+    RotaryFrequencies,
+    SessionParameters,
+)
 from omnimouse_model.nets.layout import Layout
-from omnimouse_model.nets.video import HieraConfig, VideoEncoder, hidden_size
+from omnimouse_model.nets.video import VideoEncoder, hidden_size
 
-BEHAVIOR_SECONDS = 2.0
 VIDEO_TOKEN_FRAMES = 6
-
-
-@dataclass(frozen=True, slots=True)
-class OmniMouseConfig:
-    """Everything that decides the computation; defaults are the released 5M model.
-
-    Times in samples are response samples. Names follow the official configuration
-    (spec §2). `hidden_video`, `ideal_times` and the encoder's `windows` are ours:
-    official checkpoints use "cut", False and "official".
-    """
-
-    d_model: int = 256
-    num_heads: int = 4
-    num_kv_heads: int | None = None
-    num_layers: int = 6
-    num_blocks: int = 1
-    local_to_global_ratio: tuple[int, int] | None = (5, 1)
-    d_embedding: int = 256
-    ffn_hidden_mult: float = 2.67
-    decoder_ffn_hidden_mult: float = 4.0
-    norm_eps: float = 1e-5
-    drop_path_rate: float = 0.0
-    use_global_nope: bool = False
-    per_modality_decoders: bool = False
-    always_use_animal_embeddings: bool = True
-    add_meta_to_embeddings: bool = True
-    add_meta_to_latents: bool = True
-    add_meta_to_video_feats: bool = False
-    add_exp_time_embedding: bool = False
-    max_recording_len_s: int = 18000
-    absolute_experiment_time_precision_s: float = 1.0
-    sample_rate_hz: float = 30.0
-    n_samples: int = 60
-    max_population_size: int = 4096
-    n_neurons_multiple_of: int | None = None
-    skip_n_samples: int = 5
-    interpolation_buffer: int = 5
-    response_window_samples: int = 10
-    response_stride_samples: int = 5
-    response_query_lookback_samples: int = 0
-    response_query_lookahead_samples: int | None = None
-    num_response_latent_groups: int = 640
-    response_latent_window_samples: int = 10
-    response_latent_stride_samples: int = 10
-    num_global_latents: int = 256
-    rope_base: float | None = None
-    rope_use_radians: bool = True
-    softplus_beta: float = 0.1
-    behavior_channels: int = 5
-    n_behavior_samples: int = 40
-    enable_fallback_sensorium_behavior: bool = False
-    poisson_eps: float = 1e-5
-    response_loss_clamp: float = 100.0
-    behavior_loss_clamp: float = 10.0
-    behavior_loss_factor: float = 0.1
-    hiera: HieraConfig = field(default_factory=HieraConfig)
-    hidden_video: Literal["cut", "blank"] = "cut"
-    ideal_times: bool = False
-
-    @property
-    def n_slots(self) -> int:
-        """Time slots that have latents of their own."""
-        span = self.n_samples - self.response_latent_window_samples
-        return -(-span // self.response_latent_stride_samples) + 1
-
-    @property
-    def query_lookahead(self) -> int:
-        """Samples that a query looks ahead of its first."""
-        return self.response_query_lookahead_samples or self.response_window_samples
-
-    def layer_is_local(self) -> tuple[bool, ...]:
-        """The local/global schedule: a prefix of local layers, then whole cycles."""
-        ratio = self.local_to_global_ratio
-        if ratio is None or 0 in ratio:
-            return (True,) * self.num_layers
-        n_local, n_global = ratio
-        cycle = (True,) * n_local + (False,) * n_global
-        prefix = (True,) * (self.num_layers % len(cycle))
-        return prefix + cycle * (self.num_layers // len(cycle))
-
-
-def _size(
-    layers: int, d: int, heads: int, ratio: tuple[int, int], stages: tuple[int, int]
-) -> OmniMouseConfig:
-    return OmniMouseConfig(
-        d_model=d,
-        num_heads=heads,
-        num_layers=layers,
-        local_to_global_ratio=ratio,
-        hiera=HieraConfig(stages=stages),
-    )
-
-
-SIZES: dict[str, OmniMouseConfig] = {
-    "1M": _size(2, 256, 4, (1, 1), (2, 2)),
-    "5M": _size(6, 256, 4, (5, 1), (2, 2)),
-    "20M": _size(6, 512, 8, (5, 1), (2, 8)),
-    "80M": _size(12, 768, 12, (5, 1), (2, 8)),
-    "300M": _size(24, 1024, 16, (5, 1), (2, 8)),
-}
-"""The released sizes (spec §2); the name counts the processor, not the total."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,154 +89,6 @@ class Context:
     sample_phases: Phases
 
 
-class SessionParameters(nn.Module):
-    """One session's vectors: itself, its neurons, their biases."""
-
-    def __init__(self, n_neurons: int, d_embedding: int) -> None:
-        super().__init__()
-        self._session_embedding = nn.Parameter(torch.zeros(d_embedding))
-        self._neuron_embeddings = nn.Embedding(n_neurons, d_embedding)
-        self._neuron_biases = nn.Parameter(torch.zeros(n_neurons, 1))
-
-    @property
-    def n_neurons(self) -> int:
-        """Neurons of the session."""
-        return self._neuron_embeddings.num_embeddings
-
-    @property
-    def vector(self) -> Tensor:
-        """The session's own vector (e,)."""
-        return self._session_embedding
-
-    def neurons(self, ids: Tensor) -> Tensor:
-        """Neuron vectors (…, e)."""
-        out: Tensor = self._neuron_embeddings(ids)
-        return out
-
-    def biases(self, ids: Tensor) -> Tensor:
-        """Readout biases of neurons (…, 1)."""
-        return self._neuron_biases[ids]
-
-
-class _AnimalParameters(nn.Module):
-    def __init__(self, animals: tuple[str, ...], d_embedding: int) -> None:
-        super().__init__()
-        self._animal_embeddings = nn.ParameterDict(
-            {animal: nn.Parameter(torch.zeros(d_embedding)) for animal in animals}
-        )
-
-    def vector(self, animal: str) -> Tensor:
-        out: Tensor = self._animal_embeddings[animal]
-        return out
-
-
-class _ExperimentTime(nn.Module):
-    """Sinusoids of the time since the start of the recording (§4; off by default)."""
-
-    def __init__(self, length: int, dim: int) -> None:
-        super().__init__()
-        position = torch.arange(length)[:, None]
-        rate = torch.exp(
-            torch.arange(0, dim, 2) * (-torch.log(torch.tensor(1e5)) / dim)
-        )
-        table = torch.zeros(length, dim)
-        table[:, 0::2] = torch.sin(position * rate)
-        table[:, 1::2] = torch.cos(position * rate)
-        self.register_buffer("positional_embeddings", table)
-        self.positional_embeddings: Tensor
-
-
-class _Latents(nn.Module):
-    """Slot latents (one table, shared over slots) and the global registers (§7)."""
-
-    def __init__(self, config: OmniMouseConfig) -> None:
-        super().__init__()
-        groups, registers = config.num_response_latent_groups, config.num_global_latents
-        slots, rate = config.n_slots, config.sample_rate_hz
-        self.groups, self.registers = groups, registers
-        self._latent_embeddings = nn.Embedding(groups + registers, config.d_model)
-        slot_times = torch.arange(slots) * (
-            config.response_latent_stride_samples / rate
-        )
-        length = config.response_latent_window_samples / rate
-        self.register_buffer(
-            "_latent_ids",
-            torch.cat(
-                [torch.arange(groups).repeat(slots), groups + torch.arange(registers)]
-            ),
-        )
-        self.register_buffer(
-            "_latent_timestamps",
-            torch.cat([slot_times.repeat_interleave(groups), torch.zeros(registers)]),
-        )
-        self.register_buffer(
-            "_latent_window_sizes",
-            torch.cat(
-                [
-                    torch.full((slots * groups,), length),
-                    torch.full((registers,), BEHAVIOR_SECONDS),
-                ]
-            ),
-        )
-        self._latent_ids: Tensor
-        self._latent_timestamps: Tensor
-        self._latent_window_sizes: Tensor
-
-    def select(
-        self, span: tuple[int, int], rate: float
-    ) -> tuple[Tensor, Tensor, Intervals]:
-        """Vectors (L, d), timestamps (L,) and intervals of the latents in a span."""
-        times = self._latent_timestamps
-        start = span[0] / rate
-        stop = start + (span[1] - span[0]) / rate
-        kept = (times >= start) & (times < stop)
-        kept[-self.registers :] = True
-        ids, times = self._latent_ids[kept], times[kept]
-        sizes = self._latent_window_sizes[kept]
-        slots = (len(ids) - self.registers) // self.groups
-        first = [slot * self.groups for slot in range(slots)] + [slots * self.groups]
-        starts = times[first].cpu()
-        intervals = Intervals(
-            starts,
-            starts + sizes[first].cpu(),
-            (self.groups,) * slots + (self.registers,),
-        )
-        return self._latent_embeddings(ids), times, intervals
-
-
-class _ResponseFeatures(nn.Module):
-    """A 10-sample window of one neuron to a token (a strided convolution)."""
-
-    def __init__(self, config: OmniMouseConfig) -> None:
-        super().__init__()
-        self._feature_proj = nn.Conv1d(
-            1,
-            config.d_model,
-            config.response_window_samples,
-            config.response_stride_samples,
-        )
-
-    def forward(
-        self, responses: Float[Tensor, "batch sample neuron"], layout: Layout
-    ) -> Float[Tensor, "batch token dim"]:
-        """Tokens at the layout's (sample, neuron) places."""
-        kernel: Tensor = self._feature_proj.weight[:, 0]
-        windows = responses.unfold(1, kernel.shape[1], 1)
-        windows = windows[:, layout.token_samples, layout.token_neurons]
-        return F.linear(windows, kernel, self._feature_proj.bias)
-
-
-class _Rotary(nn.Module):
-    def __init__(self, config: OmniMouseConfig) -> None:
-        super().__init__()
-        head_dim = config.d_model // config.num_heads
-        base = config.rope_base or 2000.0
-        pairs = torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim
-        scale = 2 * torch.pi if config.rope_use_radians else 1.0
-        self.register_buffer("inv_freq", scale / 0.001 * base**-pairs)
-        self.inv_freq: Tensor
-
-
 class OmniMouse(nn.Module):
     """The transformer for a set of sessions.
 
@@ -367,27 +126,25 @@ class OmniMouse(nn.Module):
         self.sess_params = nn.ModuleDict(
             {key: SessionParameters(n, e) for key, n in sessions.items()}
         )
-        self.animal_params = _AnimalParameters(
-            tuple(dict.fromkeys(animals.values())), e
-        )
+        self.animal_params = AnimalParameters(tuple(dict.fromkeys(animals.values())), e)
         self.sess_to_model_proj = nn.Linear(e, d)
         self.neuron_to_model_proj = nn.Linear(e, d)
         self.animal_to_model_proj = nn.Linear(e, d)
         self.exp_time_to_model_proj = nn.Linear(e, d)
-        self.exp_time_embedding = _ExperimentTime(
+        self.exp_time_embedding = ExperimentTime(
             int(
                 config.max_recording_len_s / config.absolute_experiment_time_precision_s
             ),
             e,
         )
-        self.response_latent_embedding = _Latents(config)
-        self.response_featx = _ResponseFeatures(config)
+        self.response_latent_embedding = Latents(config)
+        self.response_featx = ResponseFeatures(config)
         self.response_readout_proj = nn.Linear(
             d, config.response_stride_samples, bias=False
         )
         self.hiera = VideoEncoder(config.hiera, d)
         self.behavior_featx = nn.Linear(config.n_behavior_samples, d)
-        self.rotary_emb = _Rotary(config)
+        self.rotary_emb = RotaryFrequencies(config)
         heads = (config.num_heads, config.num_kv_heads or config.num_heads)
         hidden = hidden_size(d, config.ffn_hidden_mult)
         eps = config.norm_eps

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from omnimouse_model.nets.omnimouse import OmniMouse, SessionParameters
+from omnimouse_model.nets.embeddings import SessionParameters
+from omnimouse_model.nets.omnimouse import OmniMouse
 
 
 def initialise(net: OmniMouse, generator: torch.Generator) -> None:

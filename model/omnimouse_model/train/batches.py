@@ -14,8 +14,9 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
 from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.nets.config import OmniMouseConfig
 from omnimouse_model.nets.layout import Layout
-from omnimouse_model.nets.omnimouse import Clip, OmniMouseConfig
+from omnimouse_model.nets.omnimouse import Clip
 from omnimouse_model.simulate.truth import Truth, has_truth, open_truth
 from omnimouse_model.strategies import (
     FULL_POPULATION,

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import yaml
 
 from omnimouse_model.nets.checkpoint import config_from_dict, typed_values
-from omnimouse_model.nets.omnimouse import OmniMouseConfig
+from omnimouse_model.nets.config import OmniMouseConfig
 
 Targets = Literal["responses", "truth"]
 
