@@ -79,7 +79,9 @@ def command(
         cancelled=lambda: bool(stopping),
     )
     if export is not None:
-        _export(out, export, settings.notes)
+        from omnimouse_model.train.export import export_run
+
+        click.echo(f"wrote {export_run(out, export, settings)}")
 
 
 def _training_session(folder: Path, choice: Any) -> Any:
@@ -97,10 +99,3 @@ def _training_session(folder: Path, choice: Any) -> Any:
     click.echo(f"mouse {choice.mouse} …", err=True)
     place = write_session(specs[choice.mouse], folder / choice.mouse)
     return open_training_session(place, choice)
-
-
-def _export(run: Path, path: Path, notes: dict[str, Any]) -> None:
-    from omnimouse_model.train.export import export_run
-
-    written = export_run(run, path, notes.get("renames", {}), {"notes": notes})
-    click.echo(f"wrote {written}")

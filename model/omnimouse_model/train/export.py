@@ -1,17 +1,17 @@
 """From a training run to a shipped checkpoint: averaged weights, renamed sessions."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+from omnimouse_model.train.config import TrainConfig
+from omnimouse_model.train.loop import log_rows
 
 
-def export_run(
-    run: Path, path: Path, renames: dict[str, str], card: dict[str, Any]
-) -> Path:
-    """Write a run's averaged weights to `path`.
+def export_run(run: Path, path: Path, config: TrainConfig) -> Path:
+    """Write a run's averaged weights to `path`, with what the model card needs.
 
     Parameters
     ----------
@@ -19,13 +19,26 @@ def export_run(
         Folder of a training run.
     path
         The checkpoint to write (.safetensors, a JSON beside it).
-    renames
-        session key in training -> key of another recording of the same neurons.
-    card
-        Facts for the model card.
+    config
+        What the run was trained with; its `notes["renames"]` maps a session's key in
+        training to the key of another recording of the same neurons.
     """
+    renames = config.notes.get("renames", {})
     checkpoint = renamed(read_checkpoint(run / "model.safetensors"), renames)
-    return save_checkpoint(path, checkpoint.build(), card)
+    return save_checkpoint(path, checkpoint.build(), model_card(run, config))
+
+
+def model_card(run: Path, config: TrainConfig) -> dict[str, Any]:
+    """How a run was trained, as plain data."""
+    done = list(log_rows(run / "log.jsonl"))[-1]
+    return {
+        "steps": int(done["step"]),
+        "hours": round(done["seconds"] / 3600, 2),
+        "trained_on": [choice.mouse for choice in config.sessions],
+        "same_neurons": config.notes.get("renames", {}),
+        "targets": [f"{phase.name}: {phase.targets}" for phase in config.phases],
+        "phases": [asdict(phase) for phase in config.phases],
+    }
 
 
 def renamed(checkpoint: Checkpoint, renames: dict[str, str]) -> Checkpoint:
