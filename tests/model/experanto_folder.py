@@ -131,9 +131,9 @@ def write_stream(
         data.tofile(folder / "data.mem")
     else:
         np.save(folder / "data.npy", data)
-    with np.errstate(all="ignore"):
-        mean = np.nanmean(data, axis=0, dtype=np.float64)
-        std = np.nanstd(data, axis=0, dtype=np.float64)
+    known = np.where(np.isnan(data).all(axis=0), 0, data)
+    mean = np.nanmean(known, axis=0, dtype=np.float64)
+    std = np.nanstd(known, axis=0, dtype=np.float64)
     np.save(folder / "meta" / "means.npy", np.squeeze(mean))
     np.save(folder / "meta" / "stds.npy", np.squeeze(std))
     meta = {

@@ -278,10 +278,6 @@ def read_text(path: Path, limit: int) -> str:
 def read_yaml_mapping(path: Path) -> dict[str, Any]:
     """Read a YAML mapping with the safe loader; errors carry the line."""
     text = read_text(path, MAX_YAML_BYTES)
-    if text.count("*") and text.count("&") > 64:
-        raise SessionFormatError(
-            path, "bad_yaml", f"{label(path)}: too many YAML aliases; refused"
-        )
     try:
         value = yaml.load(text, Loader=_SAFE)
     except yaml.YAMLError as error:

@@ -6,6 +6,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import numpy as np
+
 from omnimouse_model.data.readers import experanto
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
@@ -38,8 +40,12 @@ def open_session(
     folder = _session_folder(Path(path))
     for reader in _READERS:
         if reader.recognises(folder):
+            # Damaged numbers are for the reader's own checks, not numpy warnings.
             try:
-                session: Session = reader.read(folder, behavior_names=behavior_names)
+                with np.errstate(all="ignore"):
+                    session: Session = reader.read(
+                        folder, behavior_names=behavior_names
+                    )
                 return session
             except OSError as error:
                 raise SessionFormatError(

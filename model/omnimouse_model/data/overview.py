@@ -94,7 +94,8 @@ def _population(session: "Session", edges: np.ndarray) -> np.ndarray:
     data = signal.file.scattered().reshape(signal.n_samples, -1)
     scale = session.response_scale
     for columns in _neuron_blocks(signal.n_columns):
-        values = data[rows, columns].astype(np.float32) / scale[columns]
+        with np.errstate(over="ignore"):
+            values = data[rows, columns].astype(np.float32) / scale[columns]
         finite = np.isfinite(values)
         total += np.where(finite, values, 0.0).sum(axis=1)
         count += finite.sum(axis=1)
@@ -113,5 +114,6 @@ def _neuron_blocks(n_neurons: int) -> list[slice]:
 def _ratio(total: np.ndarray, count: np.ndarray) -> np.ndarray:
     known = count > 0
     ratio = np.full(len(total), np.nan, np.float32)
-    ratio[known] = total[known] / count[known]
+    with np.errstate(over="ignore"):
+        ratio[known] = total[known] / count[known]
     return ratio

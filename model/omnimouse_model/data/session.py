@@ -25,6 +25,7 @@ from omnimouse_model.data.starts import allowed_times
 from omnimouse_model.data.stimulus import BLANK_TIER, Stimulus, Trials
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.data.windows import Window
+from omnimouse_model.errors import SessionFormatError
 
 __all__ = ["Note", "Roi", "Session", "Signal", "Stimulus", "Trials", "Units", "Window"]
 
@@ -125,6 +126,17 @@ class Session:
         if self.stimulus is not None:
             found["screen"] = self.stimulus
         return found
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether a stream's file changed or went away since the session was opened."""
+        try:
+            for stream in self.streams.values():
+                if isinstance(stream, Signal):
+                    stream.file.check()
+        except SessionFormatError:
+            return True
+        return False
 
     def common_interval(self) -> Interval:
         """Native span in which windows lie: all streams, less 0.5 s at both ends."""

@@ -80,7 +80,8 @@ class Window:
         """float32 (60, 36, 64): (gray - 113) / 59."""
         if "video" not in self._cache:
             frames, valid = self._frames()
-            video = frames.astype(np.float32)
+            with np.errstate(over="ignore"):
+                video = frames.astype(np.float32)
             video -= SCREEN_MEAN
             video /= SCREEN_STD
             if not valid.all():
@@ -154,6 +155,7 @@ class Window:
         behavior = self.session.behavior
         return [n for n in ("eye_tracker", "treadmill") if behavior.get(n) is not None]
 
+    @np.errstate(over="ignore", invalid="ignore")
     def _normalised(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         session, times = self.session, self.times(name)
         if name == "responses":

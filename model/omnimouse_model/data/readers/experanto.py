@@ -25,6 +25,7 @@ from omnimouse_model.errors import SessionFormatError
 
 BEHAVIOR = ("eye_tracker", "treadmill")
 _SMALL_BYTES = 2**20
+_LONGEST_S = 7 * 86_400.0
 
 
 def recognises(path: Path) -> bool:
@@ -159,17 +160,24 @@ def _identity(root: Path, notes: Notes) -> tuple[str, str | None]:
 
 def _check_overlap(session: Session) -> None:
     common = session.common_interval()
+    if common.stop - common.start > _LONGEST_S:
+        raise SessionFormatError(
+            session.path,
+            "bad_clock",
+            f"the streams cover {common.stop - common.start:.3g} s, more than a week",
+            "are sampling_rate and end_time right, in seconds?",
+        )
     if common.start < common.stop and len(session.start_grid) >= N_FRAMES:
         return
+    intervals = {n: s.valid_interval() for n, s in session.streams.items()}
     spans = ", ".join(
         f"{name} {interval.start:.1f}–{interval.stop:.1f} s"
-        for name, stream in session.streams.items()
-        for interval in [stream.valid_interval()]
-    )
+        for name, interval in intervals.items()
+    ).replace("responses", "responses cover", 1)
     raise SessionFormatError(
         session.path,
         "no_overlap",
-        f"the streams cover {spans}: no common 2-s window",
+        f"{spans}: no common 2-s window",
         "are all streams on one clock?",
     )
 

@@ -12,7 +12,7 @@ from omnimouse_model.data.files import (
     read_yaml_mapping,
 )
 from omnimouse_model.data.frames import VIDEO_SIZE
-from omnimouse_model.data.readers.experanto_trials import StoredTrial, read_trials
+from omnimouse_model.data.readers.experanto_trials import StoredTrial, read_trials, word
 from omnimouse_model.data.readers.fields import flag, wrong
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.stimulus import Stimulus, Trials, frame_shape
@@ -65,7 +65,7 @@ def _slot_times(path: Path, root: Path) -> np.ndarray:
         raise SessionFormatError(
             path, "not_finite", f"{label(path)} holds times that are not finite"
         )
-    _refuse_quantised(times, path)
+    _refuse_quantised(stored, path)
     backward = np.flatnonzero(np.diff(times) <= 0)
     if len(backward):
         at = int(backward[0])
@@ -79,12 +79,14 @@ def _slot_times(path: Path, root: Path) -> np.ndarray:
     return times
 
 
-def _refuse_quantised(times: np.ndarray, path: Path) -> None:
-    single = times.astype(np.float32)
+def _refuse_quantised(stored: np.ndarray, path: Path) -> None:
+    """Refuse epoch-like times that went through float32 and lost their frames."""
+    single = stored.astype(np.float32)
     quantum = float(np.spacing(np.abs(single).max()))
-    if quantum > _QUANTUM_S and len(times) > 1 and np.array_equal(single, times):
-        if float(np.diff(times).min()) % 1.0 == 0.0 and quantum < 1.0:
-            return
+    was_single = stored.dtype.itemsize < 8 or (
+        np.array_equal(single, stored) and bool((np.diff(stored) == 0).any())
+    )
+    if stored.dtype.kind == "f" and quantum > _QUANTUM_S and was_single:
         raise SessionFormatError(
             path,
             "quantised_times",
@@ -198,7 +200,7 @@ _NAMES = ("stimulus_name", "image_name")
 def _first_of(trial: StoredTrial, keys: tuple[str, ...]) -> str:
     for key in keys:
         if trial.meta.get(key) is not None:
-            return str(trial.meta[key])
+            return word(trial.meta[key])
     return ""
 
 
@@ -244,9 +246,9 @@ def _note_values(stimulus: Stimulus, notes: Notes) -> None:
     if high > 255 or low < 0:
         notes.warn(
             "gray_range",
-            f"stimulus reaches from {low:g} to {high:g}; the model expects 0-255",
+            f"stimulus reaches from {low:g} to {high:g}; the model expects 0–255",
         )
     elif high <= 1 and shown:
         notes.warn(
-            "gray_range", "stimulus looks 0-1; the model expects 0-255; not scaled"
+            "gray_range", "stimulus looks 0–1; the model expects 0–255; not scaled"
         )

@@ -89,7 +89,7 @@ def _mem_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
             path,
             "wrong_size",
             f"{label(path)} has {size:,} bytes; {rows:,}×{columns:,}×{dtype.itemsize} "
-            f"= {wanted:,} expected ({_size_difference(size, wanted)})",
+            f"= {wanted:,} expected ({_size_difference(size, wanted, columns)})",
             "incomplete download? fetch it again"
             if size < wanted
             else "correct n_signals or n_timestamps in meta.yml",
@@ -97,13 +97,13 @@ def _mem_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
     return ArrayFile(path, dtype, (rows, columns))
 
 
-def _size_difference(size: int, wanted: int) -> str:
+def _size_difference(size: int, wanted: int, columns: int) -> str:
     if size < wanted:
         return f"short by {100 * (wanted - size) / wanted:.0f} %"
     if wanted and size % wanted == 0:
         factor = size // wanted
         word = {2: "twice", 3: "three times"}.get(factor, f"{factor} times")
-        return f"{word} as long: does it hold {factor} times the columns?"
+        return f"{word} as long: does it hold {factor * columns} columns?"
     return f"long by {size - wanted:,} bytes"
 
 
@@ -191,7 +191,7 @@ def _within_data(signal: Signal, notes: Notes) -> Signal:
             "validity is cut to the data",
         )
         return replace(signal, end_declared=last)
-    if beyond < -_MAX_DEFICIT:
+    if beyond < -0.5:
         notes.warn(
             "end_before_data",
             f"{signal.name}: end_time lies {-beyond:.0f} samples before the last one; "

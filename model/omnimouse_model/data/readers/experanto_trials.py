@@ -14,6 +14,7 @@ from omnimouse_model.data.files import (
     read_json_mapping,
     read_yaml_mapping,
 )
+from omnimouse_model.data.readers.fields import short
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.stimulus import BLANK_TIER
 from omnimouse_model.errors import SessionFormatError
@@ -45,7 +46,12 @@ class StoredTrial:
     def tier(self) -> str:
         """Split name, "blank" where there is none."""
         tier = self.meta.get("tier")
-        return BLANK_TIER if tier is None else str(tier)
+        return BLANK_TIER if tier is None else word(tier)
+
+
+def word(value: object) -> str:
+    """Text of a scalar as it stands, of anything else in short."""
+    return str(value) if isinstance(value, str | int | float) else short(value)
 
 
 def read_trials(folder: Path, use_names: bool, notes: Notes) -> list[StoredTrial]:
@@ -77,14 +83,14 @@ def _trial(
     key: str, meta: object, source: Path, use_names: bool, notes: Notes
 ) -> StoredTrial:
     if not isinstance(meta, Mapping):
-        raise _bad(source, key, f"must hold key: value pairs, found {meta!r:.40}")
-    kind = str(meta.get("modality", "")).lower()
+        raise _bad(source, key, f"must hold key: value pairs, found {short(meta)}")
+    kind = word(meta.get("modality", "")).lower()
     first = _whole(meta, "first_frame_idx", source, key)
     size = _size(meta.get("image_size"), source, key)
     if kind not in KINDS:
         notes.warn(
             "unknown_modality",
-            f"trial {key}: unknown modality {meta.get('modality')!r}; "
+            f"trial {key}: unknown modality {short(meta.get('modality'))}; "
             "treated as invalid",
         )
         return StoredTrial(key, "unknown", meta, first, 1, size, None, readable=False)
@@ -119,7 +125,7 @@ def _whole(meta: Mapping[str, Any], key: str, source: Path, trial: str) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise _bad(source, trial, f"{key} must be a whole number, found {value!r:.40}")
+        raise _bad(source, trial, f"{key} must be a whole number, found {short(value)}")
     return value
 
 
@@ -130,7 +136,7 @@ def _size(value: object, source: Path, trial: str) -> tuple[int, ...]:
         raise _bad(
             source,
             trial,
-            f"image_size must be [H, W] or [H, W, 3], found {value!r:.40}",
+            f"image_size must be [H, W] or [H, W, 3], found {short(value)}",
         )
     return tuple(sizes)
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from reprlib import Repr
 from typing import Any
 
 import numpy as np
@@ -62,13 +63,20 @@ def float_dtype(meta: Mapping[str, Any], path: Path) -> np.dtype[Any]:
 
 def wrong(path: Path, key: str, expected: str, found: object) -> SessionFormatError:
     """The error for a key that is missing or of the wrong kind."""
-    shown = "nothing" if found is _MISSING else repr(found)[:80]
+    shown = "nothing" if found is _MISSING else short(found)
     return SessionFormatError(
         path,
         "bad_key",
         f"{label(path)}: {key} must be {expected}, found {shown}",
         f"correct {key} in that file",
     )
+
+
+def short(value: object) -> str:
+    """A value as messages show it; nested aliases of YAML are not unfolded."""
+    brief = Repr()
+    brief.maxlevel, brief.maxstring, brief.maxother = 2, 80, 80
+    return brief.repr(value)
 
 
 def _as_float(value: object) -> float | None:
