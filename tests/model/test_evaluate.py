@@ -135,6 +135,24 @@ def test_the_demo_compares_half_visible_on_the_same_neurons(session):
     assert half.n_windows == alone.n_windows
 
 
+def test_conditions_with_one_mask_are_asked_once(session):
+    class Counting(Noisy):
+        def encode(self, window, mask):
+            asked.append(mask.mask_id)
+            return Noisy.encode(self, window, mask)
+
+    asked = []
+    halves = [
+        Condition("first", DEMO[0].mask, lambda session: np.arange(10)),
+        Condition("second", DEMO[0].mask, lambda session: np.arange(10, N_NEURONS)),
+    ]
+    found = evaluate(Counting(), session, halves, max_windows=6)
+    assert len(asked) == 6
+    whole = evaluate(Noisy(), session, [STIMULUS], max_windows=6).scores[0]
+    parts = np.concatenate([score.per_neuron for score in found.scores])
+    np.testing.assert_array_equal(parts, whole.per_neuron)
+
+
 def test_what_is_refused_is_a_row_without_a_value(session):
     found = evaluate([Noisy(), naive_predictor("last")], session, [STIMULUS])
     refused = found.find(STIMULUS, "last")

@@ -74,18 +74,29 @@ def with_withheld(window, mask, value):
     return Altered(window.session, window.start_index, arrays=arrays)
 
 
-@st.composite
-def masks(draw):
+strokes = st.tuples(
+    st.integers(0, 58),
+    st.integers(1, 60),
+    st.floats(0.1, 1),
+    st.sampled_from([0, 1, 2]),
+)
+recipes = st.tuples(
+    st.integers(0, 2**32 - 1),
+    st.lists(strokes, min_size=1, max_size=4),
+    st.sampled_from(["visible", "target", "hidden"]),
+    st.sampled_from([0.0, 0.5, 1.0]),
+)
+
+
+def painted(recipe):
     """Any legal hand-made mask."""
-    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    seed, drawn, behavior, share_of_frames = recipe
+    generator = np.random.default_rng(seed)
     mask = Mask.nothing(N_NEURONS)
-    for _ in range(draw(st.integers(1, 4))):
-        start = draw(st.integers(0, 58))
-        stop = draw(st.integers(start + 1, 60))
-        neurons = np.flatnonzero(generator.random(N_NEURONS) < draw(st.floats(0.1, 1)))
-        mask = mask.paint(neurons, (start, stop), draw(st.sampled_from([0, 1, 2])))
-    behavior = draw(st.sampled_from(["visible", "target", "hidden"]))
-    frames = generator.random(60) < draw(st.sampled_from([0.0, 0.5, 1.0]))
+    for start, length, share, code in drawn:
+        neurons = np.flatnonzero(generator.random(N_NEURONS) < share)
+        mask = mask.paint(neurons, (start, min(start + length, 60)), code)
+    frames = generator.random(60) < share_of_frames
     return mask.with_frames(frames).with_behavior(behavior)
 
 
@@ -104,9 +115,9 @@ any_mask = settings(
 
 @pytest.mark.parametrize("name", RULES)
 @any_mask
-@given(mask=masks())
-def test_withheld_values_change_nothing(session, predictors, name, mask):
-    window = session.window(31.0)
+@given(recipe=recipes)
+def test_withheld_values_change_nothing(session, predictors, name, recipe):
+    mask, window = painted(recipe), session.window(31.0)
     plain = answer(predictors[name], window, mask)
     for value in (np.nan, 1e6):
         changed = answer(predictors[name], with_withheld(window, mask, value), mask)
@@ -120,10 +131,11 @@ def test_withheld_values_change_nothing(session, predictors, name, mask):
 
 @pytest.mark.parametrize("name", RULES)
 @any_mask
-@given(mask=masks())
+@given(recipe=recipes)
 def test_rates_are_finite_where_asked_and_nan_elsewhere(
-    session, predictors, name, mask
+    session, predictors, name, recipe
 ):
+    mask = painted(recipe)
     prediction = answer(predictors[name], session.window(33.0), mask)
     if prediction is None:
         return

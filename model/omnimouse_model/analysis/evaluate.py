@@ -152,10 +152,6 @@ class _Job:
         self.neurons = np.flatnonzero(self.cells.any(axis=0))
         self.responses = StreamingCorrelation(N_SAMPLES, len(self.neurons))
 
-    @property
-    def asks_something(self) -> bool:
-        return bool(len(self.neurons)) or self.mask.behavior == "target"
-
     def add(self, window: Window, rates: np.ndarray, columns: np.ndarray) -> None:
         """Count a window's predicted rates (60, n) of `columns` of `neurons`."""
         neurons = self.neurons[columns]
@@ -257,11 +253,12 @@ def _evaluate_session(
             job = _Job(session, condition, mask, cells, name, predictor)
             job.ceiling, job.refusal = ceiling, refusals[id(predictor)]
             jobs.append(job)
+    questions = _questions(jobs)
     for windows in _chunks(session, starts):
-        for job in jobs:
-            run.say(f"{session.id}: {job.condition.name}, {job.name}")
-            _answer(job, windows, run.cancelled)
-            run.done += len(windows)
+        for question in questions:
+            run.say(f"{session.id}: {question[0].condition.name}, {question[0].name}")
+            _answer(question, windows, run.cancelled)
+            run.done += len(windows) * len(question)
         for ceiling in {id(j.ceiling): j.ceiling for j in jobs}.values():
             if ceiling is not None and truth is not None:
                 _add_truth(ceiling, windows, truth)
@@ -298,29 +295,47 @@ def _chunks(session: Session, starts: np.ndarray) -> Iterator[list[Window]]:
         yield [session.window(float(s)) for s in starts[first : first + CHUNK]]
 
 
-def _answer(job: _Job, windows: list[Window], cancelled: Callable[[], bool]) -> None:
-    """Ask a job's predictor about some windows, and count its answers."""
-    if job.refusal or job.predictor is None or not job.asks_something:
+def _questions(jobs: Sequence[_Job]) -> list[list[_Job]]:
+    """Jobs that one answer serves: the same predictor under the same mask."""
+    groups: dict[tuple[int, str], list[_Job]] = {}
+    for job in jobs:
+        groups.setdefault((id(job.predictor), job.mask.mask_id), []).append(job)
+    return list(groups.values())
+
+
+def _answer(
+    jobs: list[_Job], windows: list[Window], cancelled: Callable[[], bool]
+) -> None:
+    """Ask the predictor of some jobs about some windows, and count its answers."""
+    first = jobs[0]
+    if first.refusal or first.predictor is None:
         return
-    requests = ((window, job.mask, job.neurons) for window in windows)
-    answers = job.predictor.predict_many(requests, cancelled)
+    neurons = np.unique(np.concatenate([job.neurons for job in jobs]))
+    if not len(neurons) and first.mask.behavior != "target":
+        return
+    requests = ((window, first.mask, neurons) for window in windows)
     count = 0
     try:
+        answers = first.predictor.predict_many(requests, cancelled)
         for window, prediction in zip(windows, answers, strict=False):
-            _count(job, window, prediction)
+            for job in jobs:
+                _count(job, window, prediction)
             count += 1
     except UnsupportedRequestError as error:
-        job.refusal = str(error)
+        for job in jobs:
+            job.refusal = str(error)
         return
     if count < len(windows):
         raise Cancelled("The evaluation was cancelled.")
-    job.n_windows += count
+    for job in jobs:
+        job.n_windows += count
 
 
 def _count(job: _Job, window: Window, prediction: Prediction) -> None:
     if len(job.neurons):
-        columns = np.searchsorted(job.neurons, prediction.neurons)
-        job.add(window, prediction.responses, columns)
+        wanted = np.isin(prediction.neurons, job.neurons)
+        columns = np.searchsorted(job.neurons, prediction.neurons[wanted])
+        job.add(window, prediction.responses[:, wanted], columns)
     if job.mask.behavior == "target":
         job.add_behavior(window, prediction.behavior)
 
