@@ -332,8 +332,8 @@ def test_every_control_has_a_tooltip(panel: ControlPanel) -> None:
 def test_the_panel_fits_a_narrow_column(panel: ControlPanel) -> None:
     assert panel.minimumSizeHint().width() <= 320
     panel.resize(320, 500)
-    inner = panel.scroll.widget()
-    assert inner.minimumSizeHint().width() <= panel.scroll.viewport().width()
+    inner = panel.scroll_area.widget()
+    assert inner.minimumSizeHint().width() <= panel.scroll_area.viewport().width()
 
 
 def test_drawing_twice_changes_nothing(panel: ControlPanel, drawn: Any) -> None:

@@ -56,7 +56,7 @@ def test_short_visible_runs_are_marked_as_not_seen(
     controller.paint_cells([3], slice(10, 16), VISIBLE)
     controller.paint_cells([5], slice(10, 30), VISIBLE)
     drawn()
-    codes = raster.pictures["truth"].codes.image
+    codes = raster.pictures["truth"].codes
     assert (codes[3, 10:16] == UNSEEN).all()
     assert (codes[5, 10:30] == VISIBLE).all()
     rects = raster.pictures["truth"].hatch.rects
@@ -72,7 +72,7 @@ def test_rows_by_state_follow_the_mask(
     drawn()
     assert list(raster.gestures.neurons_at(0.5)) == [11]
     assert list(raster.gestures.neurons_at(1.5)) == [30]
-    assert (raster.pictures["truth"].codes.image[:2, 10:] == TARGET).all()
+    assert (raster.pictures["truth"].codes[:2, 10:] == TARGET).all()
 
 
 def test_the_prediction_and_the_residual_are_those_of_the_results(
@@ -83,12 +83,12 @@ def test_the_prediction_and_the_residual_are_those_of_the_results(
     drawn()
     population = controller.results.population
     assert population is not None
-    shown = raster.pictures["prediction"].values.image[population.neurons]
+    shown = raster.pictures["prediction"].values[population.neurons]
     np.testing.assert_array_equal(shown, population.responses.T)
     known = np.isfinite(shown)
     assert known.any()
     # this predictor's answer is the truth plus one
-    residual = raster.pictures["residual"].values.image[population.neurons]
+    residual = raster.pictures["residual"].values[population.neurons]
     np.testing.assert_allclose(residual[known], 1, atol=1e-5)
 
 
@@ -101,8 +101,8 @@ def test_the_cursor_the_span_and_the_selection_are_shown(
     drawn()
     picture = raster.pictures["truth"]
     assert picture.cursor.value() == 33.5
-    assert picture.span.getRegion() == (12, 48)
-    assert list(picture.marks.getData()[1]) == [9.5, 2.5]
+    assert picture.span.span == (12, 48)
+    assert picture.marks.rows == [9.5, 2.5]
 
 
 def test_drawing_twice_changes_nothing(raster: RasterPanel, drawn: Any) -> None:
@@ -116,7 +116,7 @@ def test_without_a_session_the_raster_is_empty_and_says_so(
     empty: Controller, show: Any
 ) -> None:
     panel = show(RasterPanel(empty))
-    assert panel.pictures["truth"].values.image is None
+    assert panel.pictures["truth"].pixels.is_empty
     assert panel.status.text() == "no session"
 
 

@@ -41,8 +41,8 @@ class ControlPanel(QWidget):
         keys.bind_keys(self, controller)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        self.scroll = self._scrolled()
-        column.addWidget(self.scroll)
+        self.scroll_area = self._scrolled()
+        column.addWidget(self.scroll_area)
         self.setMinimumWidth(MIN_WIDTH)
 
     def _scrolled(self) -> QScrollArea:

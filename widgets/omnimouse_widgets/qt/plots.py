@@ -102,34 +102,38 @@ def text(
     return item
 
 
-class CursorLine(pg.InfiniteLine):  # type: ignore[misc]  # pyqtgraph is untyped
-    """The shared cursor: a vertical line that can be dragged.
-
-    Parameters
-    ----------
-    moved
-        Called with the position a drag asks for. The line itself only moves when
-        `place` is called, so it always shows the state.
-    """
+class ScrubBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
+    """A press or drag asks for the position under the pointer; nothing zooms."""
 
     def __init__(self, moved: Callable[[float], None]) -> None:
-        super().__init__(angle=90, movable=True, pen=pen(palette.CURSOR))
-        self.setHoverPen(pen(palette.CURSOR, 3))
-        self.setZValue(50)
+        super().__init__(enableMenu=False, enableMouse=False, defaultPadding=0.0)
         self._moved = moved
-        self.setCursor(Qt.CursorShape.SplitHCursor)
 
-    def place(self, position: float) -> None:
-        """Put the line where the state says."""
-        if self.value() != position:
-            self.setValue(position)
-
-    def mouseDragEvent(self, event: object) -> None:
-        """Ask for the position under the pointer instead of moving there."""
-        if event.button() != Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]
-            return
+    def mousePressEvent(self, event: object) -> None:
+        """Go there at once."""
         event.accept()  # type: ignore[attr-defined]
-        self._moved(float(self.getViewBox().mapSceneToView(event.scenePos()).x()))  # type: ignore[attr-defined]
+        if event.button() == Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]
+            self._scrub(event)
+
+    def mouseMoveEvent(self, event: object) -> None:
+        """Follow the drag."""
+        event.accept()  # type: ignore[attr-defined]
+        if event.buttons() & Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]
+            self._scrub(event)
+
+    def mouseReleaseEvent(self, event: object) -> None:
+        """End of the drag: nothing is left to do."""
+        event.accept()  # type: ignore[attr-defined]
+
+    def _scrub(self, event: object) -> None:
+        self._moved(float(self.mapSceneToView(event.scenePos()).x()))  # type: ignore[attr-defined]
+
+
+def cursor_line() -> pg.InfiniteLine:
+    """The shared cursor, above everything else."""
+    line = pg.InfiniteLine(angle=90, pen=pen(palette.CURSOR))
+    line.setZValue(50)
+    return line
 
 
 def sample_at(position: float) -> int:

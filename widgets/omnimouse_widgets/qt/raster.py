@@ -72,12 +72,18 @@ class RasterPanel(QWidget):
 
     def _redraw(self) -> Redraw:
         events, results = self._controller.state.events, self._controller.results
-        rows = [events.session, events.mask, events.active_span, results.events.scores]
+        rows = [
+            events.session,
+            events.mask,
+            events.active_span,
+            results.events.scores,
+            self._controller.history_changed,
+        ]
         return Redraw(
             self,
             [
                 (self._draw_rows, rows),
-                (self._draw_values, [events.window, results.events.population]),
+                (self._draw_cells, [events.window, results.events.population]),
                 (self._draw_span, [events.active_span, events.brush_code]),
                 (self._draw_marks, [events.selection]),
                 (self._draw_cursor, [events.cursor, events.window]),
@@ -196,6 +202,7 @@ class RasterPanel(QWidget):
     def _view_picked(self, _: int) -> None:
         self._view = cast(View, self.view.currentData())
         self._place_pictures()
+        self._draw_values()
         self.redraw.start()
 
     def _scrub(self, position: float) -> None:
@@ -217,10 +224,16 @@ class RasterPanel(QWidget):
             self._arranged = self._rows = self.gestures.rows = None
             self._draw_nothing()
             return
-        if not self.gestures.is_painting or self._arranged is None:
+        if not self._is_held_still(mask.n_neurons):
             self._arrange()
         self._bin_rows()
         self._draw_codes()
+
+    def _is_held_still(self, n_neurons: int) -> bool:
+        """Rows must not move under a stroke, here or on the field."""
+        if self._arranged is None or len(self._arranged.order) != n_neurons:
+            return False
+        return self._controller.in_stroke
 
     def _arrange(self) -> None:
         state = self._controller.state
@@ -234,8 +247,9 @@ class RasterPanel(QWidget):
             state.active_span,
             self._controller.results.scores,
         )
-        for raster in self.pictures.values():
-            raster.plot.getAxis("left").setTicks([self._arranged.ticks])
+        if before is None or before.ticks != self._arranged.ticks:
+            for raster in self.pictures.values():
+                raster.plot.getAxis("left").setTicks([self._arranged.ticks])
         if before is None or len(before.order) != len(self._arranged.order):
             for raster in self.pictures.values():
                 raster.box.setLimits(yMax=len(self._arranged.order))
@@ -282,6 +296,10 @@ class RasterPanel(QWidget):
         for raster in self.pictures.values():
             raster.clear()
 
+    def _draw_cells(self) -> None:
+        self._draw_values()
+        self._draw_codes()
+
     def _draw_values(self) -> None:
         window = self._controller.state.window
         if self._rows is None or window is None:
@@ -289,8 +307,7 @@ class RasterPanel(QWidget):
         population = self._controller.results.population
         for shown, raster in self._shown:
             drawn = picture(shown, window, population)
-            values = self._rows.mean(drawn.values)
-            raster.set_values(values, self._rect(), drawn.levels, drawn.table)
+            raster.set_values(drawn, self._rows.mean(drawn.values), self._rect())
 
     def _draw_codes(self) -> None:
         mask = self._controller.state.mask
@@ -298,7 +315,7 @@ class RasterPanel(QWidget):
             return
         codes = self._rows.codes(mask)
         for _, raster in self._shown:
-            raster.set_codes(codes, self._rect())
+            raster.set_codes(codes)
 
     def _draw_box(self) -> None:
         for _, raster in self._shown:

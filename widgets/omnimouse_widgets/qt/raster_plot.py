@@ -9,14 +9,23 @@ from typing import Protocol
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QRectF, Qt, Signal
-from qtpy.QtGui import QBrush, QColor, QPainter
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QGraphicsRectItem
 
 from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt import plots
-from omnimouse_widgets.qt.raster_rows import N_CODES, UNASKED, UNSEEN
+from omnimouse_widgets.qt.raster_items import (
+    Hatch,
+    Marks,
+    Pixels,
+    Span,
+    blended,
+    coloured,
+)
+from omnimouse_widgets.qt.raster_rows import UNASKED, UNSEEN
 from omnimouse_widgets.qt.raster_strokes import Block, Point
+from omnimouse_widgets.qt.raster_values import Picture
 
 TITLE_HEIGHT = 16
 
@@ -122,34 +131,6 @@ class TimeAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
             self.scrubbed.emit(float(at.x()))
 
 
-class Hatch(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
-    """Diagonal lines over rectangles, at screen scale whatever the zoom."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rects: list[QRectF] = []
-        self._brush = QBrush(QColor("white"), Qt.BrushStyle.BDiagPattern)
-
-    def set_rects(self, rects: list[QRectF]) -> None:
-        """Replace the rectangles."""
-        if rects != self.rects:
-            self.rects = rects
-            self.update()
-
-    def boundingRect(self) -> QRectF:
-        """All of the view: rectangles come and go often."""
-        return self.viewRect() if self.getViewBox() is not None else QRectF()
-
-    def paint(self, painter: QPainter, *_: object) -> None:
-        """Fill in device coordinates, so that the lines keep their spacing."""
-        if not self.rects:
-            return
-        to_device = painter.transform()
-        painter.resetTransform()
-        for rect in self.rects:
-            painter.fillRect(to_device.mapRect(rect), self._brush)
-
-
 class RasterPlot:
     """The items of one raster picture inside a graphics layout."""
 
@@ -165,13 +146,15 @@ class RasterPlot:
         self.plot = pg.PlotItem(viewBox=self.box, axisItems={"bottom": self.axis})
         plots.style_plot(self.plot, left=True, bottom=True)
         self.plot.setTitle(None)
-        self.values = plots.image()
-        self.codes = plots.lut_image(overlay_table(tints))
-        self.hatch = Hatch()
-        self.cursor = pg.InfiniteLine(angle=90, pen=plots.pen(palette.CURSOR))
-        self.span = pg.LinearRegionItem(movable=False)
+        self._tints = overlay_table(tints)
+        self._base = np.zeros((0, N_SAMPLES, 3), np.uint8)
+        self._rect = QRectF()
+        self.values: np.ndarray | None = None
+        self.codes: np.ndarray | None = None
+        self.pixels, self.hatch = Pixels(), Hatch()
+        self.cursor = plots.cursor_line()
+        self.span, self.marks = Span(), Marks()
         self.rubber = QGraphicsRectItem()
-        self.marks = pg.ScatterPlotItem(symbol="t2", size=9, pxMode=True)
         self._assemble()
 
     def _assemble(self) -> None:
@@ -179,13 +162,8 @@ class RasterPlot:
         self.box.setRange(xRange=(0, N_SAMPLES), padding=0)
         self.rubber.setPen(plots.pen(palette.CURSOR, dashed=True))
         self.rubber.hide()
-        self.marks.setBrush(palette.HELD)
-        self.marks.setPen(plots.pen("#000000"))
-        layers = (
-            self.values, self.codes, self.hatch, self.span, self.marks, self.cursor,
-            self.rubber,
-        )  # fmt: skip
-        for depth, item in enumerate(layers):
+        layers = (self.pixels, self.hatch, self.span, self.marks, self.cursor)
+        for depth, item in enumerate((*layers, self.rubber)):
             item.setZValue(depth)
             self.box.addItem(item, ignoreBounds=True)
 
@@ -196,23 +174,18 @@ class RasterPlot:
         self.plot.titleLabel.setMaximumHeight(height)
         self.plot.layout.setRowFixedHeight(0, height)
 
-    def set_values(
-        self,
-        values: np.ndarray,
-        rect: QRectF,
-        levels: tuple[float, float],
-        table: np.ndarray,
-    ) -> None:
-        """Show float32 (rows, 60) over a rectangle; NaN is left black."""
-        self.values.setLookupTable(table)
-        self.values.setImage(values, autoLevels=False, levels=levels)
-        self.values.setRect(rect)
+    def set_values(self, drawn: Picture, values: np.ndarray, rect: QRectF) -> None:
+        """Take float32 (rows, 60) in the levels and colours of a picture."""
+        self.values = values
+        self._base = coloured(values, drawn.levels, drawn.table)
+        self._rect = rect
 
-    def set_codes(self, codes: np.ndarray, rect: QRectF) -> None:
-        """Show uint8 (rows, 60) display codes, short runs hatched."""
-        plots.set_codes(self.codes, codes, rect, N_CODES)
+    def set_codes(self, codes: np.ndarray) -> None:
+        """Show the values under uint8 (rows, 60) display codes."""
+        self.codes = codes
+        self.pixels.set_rgb(blended(self._base, codes, self._tints), self._rect)
         left_out = (codes == UNSEEN) | (codes == UNASKED)
-        self.hatch.set_rects(hatched_rects(left_out, rect))
+        self.hatch.set_rects(hatched_rects(left_out, self._rect))
 
     def set_cursor(self, sample: int) -> None:
         """Put the cursor in the middle of a sample."""
@@ -221,22 +194,18 @@ class RasterPlot:
 
     def set_span(self, span: tuple[int, int], code: int) -> None:
         """Outline the active span in the colour of the brush."""
-        colour = palette.STATE_COLOURS[code] if code else plots.AXIS
-        self.span.setBrush(plots.tint(colour, 28))
-        for line in self.span.lines:
-            line.setPen(plots.pen(colour, 2))
-        self.span.setRegion(span)
+        self.span.set_span(span, palette.STATE_COLOURS[code] if code else plots.AXIS)
 
-    def set_marks(self, rows: Sequence[float]) -> None:
+    def set_marks(self, rows: Sequence[int]) -> None:
         """Point at the rows of selected neurons, at the left edge."""
-        self.marks.setData(np.full(len(rows), 0.4), np.asarray(rows, float) + 0.5)
+        self.marks.set_rows([row + 0.5 for row in rows])
 
     def clear(self) -> None:
         """Show neither values nor mask."""
-        self.values.clear()
-        self.codes.clear()
+        self.values = self.codes = None
+        self.pixels.clear()
         self.hatch.set_rects([])
-        self.set_marks([])
+        self.marks.set_rows([])
         self.set_rubber(None)
 
     def set_rubber(self, block: Block | None) -> None:

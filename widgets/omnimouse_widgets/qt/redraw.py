@@ -95,7 +95,7 @@ def _asker(redraw: Redraw, number: int) -> Draw:
 
     def ask() -> None:
         found = weakly()
-        if found is not None and isalive(found):
+        if found is not None and isalive(found):  # type: ignore[no-untyped-call]  # qtpy
             found.ask(number)
 
     return ask

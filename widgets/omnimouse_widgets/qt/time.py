@@ -1,6 +1,5 @@
 """The whole session in one strip: trials, running, pupil, activity; click to go."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -47,7 +46,7 @@ class TimePanel(QWidget):
         self._controller = controller
         self.canvas = plots.canvas(TOOLTIP)
         self.canvas.setMinimumHeight(84)
-        self.box = _SeekBox(self._go)
+        self.box = plots.ScrubBox(self._go)
         self.plot = pg.PlotItem(viewBox=self.box)
         self.canvas.addItem(self.plot)
         self.bars = _Bars()
@@ -143,33 +142,6 @@ class TimePanel(QWidget):
         is_left = start > sum(self.box.viewRange()[0]) / 2
         self.place.setAnchor((1.0 if is_left else 0.0, 1.0))
         self.place.setPos(start if is_left else start + WINDOW_S, 0.0)
-
-
-class _SeekBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
-    """A press or drag asks for the time under the pointer; nothing zooms."""
-
-    def __init__(self, go: Callable[[float], None]) -> None:
-        super().__init__(enableMenu=False, enableMouse=False, defaultPadding=0.0)
-        self._go = go
-
-    def mousePressEvent(self, event: object) -> None:
-        """Go there at once."""
-        event.accept()  # type: ignore[attr-defined]
-        if event.button() == Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]
-            self._seek(event)
-
-    def mouseMoveEvent(self, event: object) -> None:
-        """Follow the drag."""
-        event.accept()  # type: ignore[attr-defined]
-        if event.buttons() & Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]
-            self._seek(event)
-
-    def mouseReleaseEvent(self, event: object) -> None:
-        """End of the drag: nothing is left to do."""
-        event.accept()  # type: ignore[attr-defined]
-
-    def _seek(self, event: object) -> None:
-        self._go(float(self.mapSceneToView(event.scenePos()).x()))  # type: ignore[attr-defined]
 
 
 class _Bars(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped

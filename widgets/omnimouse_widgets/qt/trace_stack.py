@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QRectF, Qt
+from qtpy.QtCore import QRectF
 
 from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets import palette
@@ -51,19 +51,19 @@ class Trace:
 
 
 class TraceStack:
-    """A plot of rows with a shared, draggable cursor.
+    """A plot of rows with the shared cursor; press or drag to move it.
 
     All rows together are three items, not four each: a redraw costs a third.
     """
 
     def __init__(self, moved: Callable[[float], None], tooltip: str) -> None:
         self.canvas = plots.canvas(tooltip)
-        self.plot: pg.PlotItem = self.canvas.addPlot()
+        self.box = plots.ScrubBox(moved)
+        self.plot = pg.PlotItem(viewBox=self.box)
+        self.canvas.addItem(self.plot)
         plots.style_plot(self.plot, left=False)
         self.plot.setLabel("bottom", "session time (s)", color=plots.AXIS)
         self.plot.getAxis("bottom").label.setFont(plots.small_font())
-        self.box: pg.ViewBox = self.plot.getViewBox()
-        self.box.setMouseEnabled(x=False, y=False)
         self.shade = plots.lut_image(palette.state_table(SHADE_ALPHA))
         self.truth = pg.PlotCurveItem(
             pen=plots.pen(palette.HELD, WIDTH), connect="finite"
@@ -71,17 +71,15 @@ class TraceStack:
         self.predicted = pg.PlotCurveItem(
             pen=plots.pen(palette.PREDICTED, WIDTH, dashed=True), connect="finite"
         )
-        self.cursor = plots.CursorLine(moved)
+        self.cursor = plots.cursor_line()
         for depth, item in enumerate((self.shade, self.truth, self.predicted)):
             item.setZValue(depth)
             self.plot.addItem(item, ignoreBounds=True)
         self.plot.addItem(self.cursor)
-        self._moved = moved
         self._rows: list[_Drawn] = []
         self._labels: list[pg.TextItem] = []
         self._message = plots.text("", plots.TEXT, anchor=(0.5, 0.5))
         self._message.setParentItem(self.box)
-        self.canvas.scene().sigMouseClicked.connect(self._clicked)
 
     def set_rows(self, traces: Sequence[Trace]) -> None:
         """Show these rows, the first on top."""
@@ -103,7 +101,7 @@ class TraceStack:
 
     def set_cursor(self, time_s: float) -> None:
         """Put the cursor at a time."""
-        self.cursor.place(time_s)
+        self.cursor.setValue(time_s)
 
     def drawn_values(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         """Truth and prediction read back from the curves, in the trace's units."""
@@ -151,13 +149,6 @@ class TraceStack:
         rect = QRectF(start, 0, stop - start, len(traces))
         plots.set_codes(self.shade, codes, rect, 4)
         self.plot.setRange(xRange=(start, stop), yRange=(-0.08, len(traces)), padding=0)
-
-    def _clicked(self, event: object) -> None:
-        """A click anywhere puts the cursor there."""
-        at = event.scenePos()  # type: ignore[attr-defined]  # pyqtgraph is untyped
-        is_left = event.button() == Qt.MouseButton.LeftButton  # type: ignore[attr-defined]
-        if is_left and self.box.sceneBoundingRect().contains(at):
-            self._moved(float(self.box.mapSceneToView(at).x()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
