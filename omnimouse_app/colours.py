@@ -39,8 +39,8 @@ def _by_code(
     return table
 
 
-# Shape as well as colour: visible is a large filled disk, target a ring, hidden a small
-# dim disk, mixed a disk of one colour in a ring of another.
+# Shape as well as colour: visible is a filled disk, target a ring, hidden a dark disk
+# in a faint ring, mixed a disk of one colour in a ring of another.
 STATE_CORE = _by_code(
     hidden=_rgba(palette.HIDDEN, 0.80),
     visible=_rgba(palette.VISIBLE, 0.95),
@@ -48,7 +48,7 @@ STATE_CORE = _by_code(
     mixed=_rgba(palette.MIXED, 0.80),
 )
 STATE_RIM = _by_code(
-    hidden=_rgba(palette.HIDDEN, 0.0),
+    hidden=_rgba("#9AA0A8", 0.45),
     visible=_rgba(palette.VISIBLE, 0.95),
     target=_rgba(palette.TARGET, 1.0),
     mixed=_rgba(palette.MIXED, 1.0),

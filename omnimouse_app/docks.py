@@ -164,6 +164,7 @@ def _retitle(dock: Any, title: str) -> None:
     """Short in tabs and title bars; napari knows the dock by its full name."""
     dock.setWindowTitle(title)
     dock.title.title.setText(title)
+    dock.toggleViewAction().setText(dock.name)
 
 
 def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:

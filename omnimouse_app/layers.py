@@ -41,12 +41,11 @@ class NeuronLabels(Labels):
 
     def get_status(self, *args: Any, **kwargs: Any) -> Any:
         """What the status bar says: the neuron under the pointer, if there is one."""
-        status = super().get_status(*args, **kwargs)
         position = args[0] if args else kwargs.get("position")
         if self.describe_at is None or position is None:
-            return status
+            return super().get_status(*args, **kwargs)
         y, x = self.world_to_data(position)[-2:]
-        return self.describe_at(float(y), float(x)) or status
+        return self.describe_at(float(y), float(x)) or f"field · y {y:.0f} · x {x:.0f}"
 
     @property
     def _type_string(self) -> str:
@@ -81,8 +80,9 @@ class FieldLayers(QObject):
         self.colours: LabelColours | None = None
         self._lasso: Shapes | None = None
         self._fitted: tuple[float, ...] = ()
+        self._is_thumbnail_old = False
         self._frame = _single_shot(self, _FRAME_MS, self.draw)
-        self._settled = _single_shot(self, _SETTLED_MS, self._refresh_thumbnail)
+        self._settled = _single_shot(self, _SETTLED_MS, self._catch_up)
         self._links = self._connect()
 
     # -- connections --------------------------------------------------------------
@@ -189,8 +189,9 @@ class FieldLayers(QObject):
         if self.colours is None or self.field is None:
             return
         rows = self._rows(self.field)
-        if rows is None or not self.colours.show(rows):
+        if rows is None:
             return
+        self._is_thumbnail_old |= self.colours.show(rows)
         # The public way takes 6-13 ms: at most 20 a second then.
         self._frame.setInterval(_FRAME_MS if self.colours.is_fast else _SLOW_FRAME_MS)
         self._settled.start()
@@ -208,10 +209,14 @@ class FieldLayers(QObject):
         selected = np.asarray(state.selection, np.int64)
         return label_rows(core, rim, selected, has_rims=field.has_rims)
 
-    def _refresh_thumbnail(self) -> None:
-        """Let the layer list catch up, once the hand has rested."""
-        if self.colours is not None:
+    def _catch_up(self) -> None:
+        """Let layer list and status bar catch up, once the hand has rested."""
+        if self.colours is None:
+            return
+        if self._is_thumbnail_old:
+            self._is_thumbnail_old = False
             self.colours.set_public()
+        self._viewer.update_status_from_cursor()
 
     def _show_lasso(self, outline: np.ndarray) -> None:
         if len(outline) < 2:

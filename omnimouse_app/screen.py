@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 _SIZE = "1600x1000x24"
@@ -19,32 +19,29 @@ def has_display() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
+def run_on_virtual_display(arguments: Sequence[str]) -> int:
+    """Run `omnimouse ARGUMENTS` in a process of its own on a virtual display.
+
+    A process of its own, since the display must outlive all of Qt. Returns its exit
+    status.
+    """
+    with virtual_display() as display:
+        return subprocess.call(
+            [sys.executable, "-m", "omnimouse_app", *arguments],
+            env=os.environ | {"DISPLAY": display, "QT_QPA_PLATFORM": "xcb"},
+        )
+
+
 @contextmanager
 def virtual_display() -> Iterator[str]:
-    """Run the block with a display, starting Xvfb where there is none.
-
-    Must be entered before anything imports Qt. Yields the name of the display.
-    """
-    if has_display():
-        yield os.environ.get("DISPLAY", "")
-        return
+    """Start Xvfb on a display it chooses itself; yields the display's name."""
     program = shutil.which("Xvfb")
     if program is None:
         raise FileNotFoundError(
             "No display and no Xvfb here: install it (apt install xvfb), or run "
             "where there is a screen."
         )
-    with _running(program) as display:
-        os.environ["DISPLAY"] = display
-        try:
-            yield display
-        finally:
-            del os.environ["DISPLAY"]
-
-
-@contextmanager
-def _running(program: str) -> Iterator[str]:
-    """Start Xvfb on a display it chooses itself; it says which through a pipe."""
+    # It says which display it has taken through a pipe.
     readable, writable = os.pipe()
     server = subprocess.Popen(
         [program, "-displayfd", str(writable), "-screen", "0", _SIZE, *_OPTIONS],

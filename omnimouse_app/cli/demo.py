@@ -1,6 +1,7 @@
 """`omnimouse demo`: the first two minutes, in a window or as a report."""
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,31 +25,39 @@ def command(out: Path | None, model: str) -> None:
     mouse and key events; OUT/index.html shows it, and compares what was on screen with
     what the library computes.
     """
-    click.echo("Demo session: made on this machine the first time, about 20 s.")
-    from omnimouse_model.demo import demo_session
-
-    folder = demo_session()
-    if out is not None:
-        click.echo(f"Report: {_report(out, folder, model)}")
-        return
     from omnimouse_app.screen import has_display
 
+    if out is not None:
+        _leave_report(out, model)
+        return
     if not has_display():
         raise click.ClickException(
             "There is no display here: use `omnimouse demo --headless demo_report`."
         )
     from omnimouse_app.opening import launch
 
-    launch(folder, model, block=True)
+    launch(_session(), model, block=True)
 
 
-def _report(out: Path, folder: Path, model: str) -> Path:
-    from omnimouse_app.screen import virtual_display
+def _session() -> Path:
+    from omnimouse_model.demo import demo_session
 
-    with _own_settings(), virtual_display():
+    click.echo("Demo session (simulated here the first time, under a minute) …")
+    return demo_session()
+
+
+def _leave_report(out: Path, model: str) -> None:
+    from omnimouse_app.screen import has_display, run_on_virtual_display
+
+    if not has_display():
+        arguments = ["demo", "--headless", str(out), "--model", model]
+        sys.exit(run_on_virtual_display(arguments))
+    folder = _session()
+    with _own_settings():
         from omnimouse_app.demo_report import write_report
 
-        return write_report(out, folder, model)
+        click.echo("Window, strokes and report …")
+        click.echo(f"Report: {write_report(out, folder, model)}")
 
 
 @contextmanager

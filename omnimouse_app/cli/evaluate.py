@@ -114,9 +114,9 @@ def _session(name: str, progress: "Progress") -> "Session":
     if name in ("demo", "unseen"):
         from omnimouse_model import demo
 
-        progress.say(f"making the {name} session")
         make = demo.demo_session if name == "demo" else demo.unseen_session
-        return open_session(make())
+        what = f"making the {name} session"
+        return open_session(make(lambda share: progress(int(100 * share), 100, what)))
     return open_session(name)
 
 

@@ -1,0 +1,36 @@
+"""`omnimouse bench NAME`: the project's benchmarks."""
+
+from importlib import import_module
+
+import click
+
+BENCHMARKS = {"live": "Strokes, answers and scrubbing in the real window."}
+"""Name -> its line in the help; the command is in `bench_NAME.py` beside this file."""
+
+
+class LazyBenchmarks(click.Group):
+    """Imports a benchmark only when it runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the table."""
+        return list(BENCHMARKS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one benchmark, or None for a name that is not in the table."""
+        if cmd_name not in BENCHMARKS:
+            return None
+        command = import_module(f"omnimouse_app.cli.bench_{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """List the benchmarks from the table alone."""
+        with formatter.section("Benchmarks"):
+            formatter.write_dl(list(BENCHMARKS.items()))
+
+
+@click.group("bench", cls=LazyBenchmarks)
+def command() -> None:
+    """Measure this machine; every benchmark prints a table, or JSON with --json."""

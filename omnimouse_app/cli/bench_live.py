@@ -1,0 +1,159 @@
+"""`omnimouse bench live`: strokes, answers and scrubbing in the real window."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from omnimouse_app.cli.output import emit
+
+if TYPE_CHECKING:
+    from omnimouse_app.docks import OmniMouseDock
+
+Row = dict[str, Any]
+LARGE = 10_000
+LARGE_ID = "90100-1-1"
+
+
+@click.command("live")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
+@click.option(
+    "--neurons",
+    type=click.Choice(["all", "demo", "large"]),
+    default="all",
+    help="The demo's 1,000 neurons, a simulated session of 10,000, or both.",
+)
+@click.option("--moves", default=200, show_default=True, help="Mouse moves timed.")
+def command(as_json: bool, neurons: str, moves: int) -> None:
+    """Time the live window: median and p99 of strokes, answers and scrubbing.
+
+    Rows say how many neurons there were and whether the model was idle or running
+    meanwhile. Without a display a virtual one is used, where drawing is in software.
+    """
+    from omnimouse_app.screen import has_display, run_on_virtual_display
+
+    if not has_display():
+        arguments = ["bench", "live", "--neurons", neurons, "--moves", str(moves)]
+        sys.exit(run_on_virtual_display(arguments + ["--json"] * as_json))
+    emit(
+        measure(neurons, moves),
+        as_json=as_json,
+        title="The live window, by real mouse events",
+        columns=("name", "median", "p99", "n", "unit", "neurons", "model"),
+    )
+
+
+def measure(neurons: str, moves: int) -> list[Row]:
+    """All rows, session by session."""
+    rows: list[Row] = []
+    if neurons in ("all", "demo"):
+        rows += demo_rows(moves)
+    if neurons in ("all", "large"):
+        rows += large_rows(moves)
+    return rows
+
+
+def demo_rows(moves: int) -> list[Row]:
+    """The demo session with the demo model."""
+    from omnimouse_app.measure import row
+    from omnimouse_app.opening import launch
+    from omnimouse_model.demo import demo_session
+
+    folder = demo_session()
+    since = perf_counter()
+    dock = launch(folder, "demo")
+    _answered(dock)
+    first = perf_counter() - since
+    count = dock.controller.results.scores.shape[0]  # type: ignore[union-attr]
+    rows = [row("first_prediction_s", [first], "s", neurons=count, model="running")]
+    try:
+        rows += _running_rows(dock, count, moves)
+        rows += _idle_rows(dock, count, moves)
+    finally:
+        dock.close_viewer()
+    return rows
+
+
+def large_rows(moves: int) -> list[Row]:
+    """A session of 10,000 neurons with an untrained model of the demo's size."""
+    from omnimouse_app.measure import untrained_demo
+    from omnimouse_app.opening import launch
+    from omnimouse_model.predict.worker import WorkerPredictor
+
+    worker = WorkerPredictor(partial(untrained_demo, LARGE_ID, LARGE))
+    dock = launch(large_session(), worker)
+    try:
+        _answered(dock)
+        rows = _running_rows(dock, LARGE, moves)
+        rows += _idle_rows(dock, LARGE, moves)
+    finally:
+        dock.close_viewer()
+        worker.close()
+    return rows
+
+
+def large_session() -> Path:
+    """Simulate 10,000 neurons for a minute, once, into the user's cache."""
+    from omnimouse_model.demo import cache_dir
+    from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
+
+    held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2)
+    spec = MouseSpec("bench", LARGE_ID, 90100, 940001, LARGE, 1.1, held_out)
+    return write_session(spec, cache_dir() / "bench" / "large")
+
+
+def _running_rows(dock: "OmniMouseDock", count: int, moves: int) -> list[Row]:
+    """Every stroke asks the model anew; it computes all the while."""
+    from omnimouse_app.measure import row, scrub_hz, stroke_to_traces_ms
+    from omnimouse_model.masks import TARGET, VISIBLE
+
+    conditions = {"neurons": count, "model": "running"}
+    dock.controller.apply_preset("video_behavior")
+    return [
+        *_stroke_rows(dock, moves, (VISIBLE, TARGET), conditions),
+        row("stroke_to_traces_ms", stroke_to_traces_ms(dock), "ms", **conditions),
+        row("scrub_hz", scrub_hz(dock), "Hz", **conditions),
+    ]
+
+
+def _idle_rows(dock: "OmniMouseDock", count: int, moves: int) -> list[Row]:
+    """A question that asks for nothing: the model rests."""
+    from omnimouse_app.measure import row, scrub_hz
+    from omnimouse_model.masks import HIDDEN, VISIBLE
+
+    conditions = {"neurons": count, "model": "idle"}
+    dock.controller.apply_preset("nothing")
+    _answered(dock)
+    return [
+        *_stroke_rows(dock, moves, (VISIBLE, HIDDEN), conditions),
+        row("scrub_hz", scrub_hz(dock), "Hz", **conditions),
+    ]
+
+
+def _stroke_rows(
+    dock: "OmniMouseDock", moves: int, codes: tuple[int, int], conditions: Row
+) -> list[Row]:
+    from omnimouse_app.measure import measure_strokes, row
+
+    strokes = measure_strokes(dock, codes, moves)
+    extra = row("stroke_drawn_extra_ms", strokes.extra, "ms", **conditions)
+    return [
+        row("stroke_call_ms", strokes.call, "ms", **conditions),
+        extra | {"idle_frame_ms": strokes.idle},
+    ]
+
+
+def _answered(dock: "OmniMouseDock") -> None:
+    from omnimouse_app.hand import wait_for
+
+    results = dock.controller.results
+    wait_for(
+        lambda: results.error is not None or results.freshness == "fresh",
+        "the first prediction",
+        180,
+    )
+    if results.error is not None:
+        raise ValueError(f"The model did not answer: {results.error}")

@@ -1,0 +1,184 @@
+"""Measuring the live window: what a stroke, an answer and a scrub cost on this machine.
+
+Everything is measured in the real window with real mouse events. *Call* is the time
+the GUI thread is held by a mouse move, colours included; *drawn* is until the next
+finished frame of the window, beside an idle frame of the same run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
+
+from omnimouse_app.canvas import Canvas
+from omnimouse_app.docks import OmniMouseDock
+from omnimouse_app.hand import Hand, arc, settle, wait_for
+from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_model.predict.predictor import Predictor
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Strokes:
+    """Milliseconds of every mouse move of some strokes.
+
+    `extra` is drawn less the median idle frame of the run.
+    """
+
+    call: list[float]
+    extra: list[float]
+    idle: float
+
+
+def row(name: str, values: Sequence[float], unit: str, **conditions: Any) -> Row:
+    """One row of the contract: median as `value`, with p99 and n."""
+    known = np.asarray(values, float)
+    return {
+        "name": name,
+        "value": float(np.median(known)),
+        "unit": unit,
+        "median": float(np.median(known)),
+        "p99": float(np.percentile(known, 99)),
+        "n": len(known),
+        **conditions,
+    }
+
+
+def measure_strokes(
+    dock: OmniMouseDock, codes: tuple[int, int], moves: int = 200
+) -> Strokes:
+    """Paint round the field, with two codes in turn, and time every move."""
+    canvas = Canvas(dock.viewer, dock.main_window)
+    hand, frames = Hand(canvas.widget), _Frames(canvas.widget)
+    idle = [_frame_after(frames, lambda: None) for _ in range(30)]
+    call: list[float] = []
+    drawn: list[float] = []
+    for number in range(4):
+        dock.controller.set_brush(codes[number % 2])
+        path = _round(canvas, 0.9 - 0.2 * number, moves // 4)
+        hand.move(path[0], held=False)
+        hand.press(path[0])
+        for place in path[1:]:
+            drawn.append(_frame_after(frames, lambda at=place: _move(dock, hand, at)))
+            call.append(_move.took_ms)
+        hand.release(path[-1])
+        settle(0.05)
+    baseline = float(np.median(idle))
+    return Strokes(call, [ms - baseline for ms in drawn], baseline)
+
+
+def stroke_to_traces_ms(dock: OmniMouseDock, n: int = 30) -> list[float]:
+    """From a mouse move that changes the mask to the selected neurons' new curves."""
+    canvas = Canvas(dock.viewer, dock.main_window)
+    hand, controller = Hand(canvas.widget), dock.controller
+    traces = dock.panels["Traces"]
+    taken: list[float] = []
+    path = _round(canvas, 0.8, 4 * n)
+    for number in range(n):
+        controller.set_brush(VISIBLE if number % 2 == 0 else TARGET)
+        wait_for(lambda: controller.results.freshness == "fresh", "an answer", 120)
+        settle(0.02)
+        before = controller.results.asked
+        since = perf_counter()
+        hand.press(path[4 * number])
+        if controller.results.asked == before:  # no neuron there
+            hand.release(path[4 * number])
+            continue
+        asked = controller.results.asked
+        wait_for(lambda asked=asked: _is_shown(controller, asked), "the answer", 120)
+        settle()
+        traces.repaint()
+        taken.append((perf_counter() - since) * 1e3)
+        hand.release(path[4 * number])
+        settle()
+    return taken
+
+
+def scrub_hz(dock: OmniMouseDock, steps: int = 90) -> list[float]:
+    """Updates a second while the cursor runs through windows, everything redrawn."""
+    controller = dock.controller
+    canvas = Canvas(dock.viewer, dock.main_window)
+    frames = _Frames(canvas.widget)
+    rates: list[float] = []
+    for number in range(steps):
+        since = perf_counter()
+        if number % 3 == 0:
+            controller.step_window(1 if number < steps // 2 else -1)
+        controller.step_cursor(1)
+        frames.wait()
+        for title in ("Raster", "Stimulus", "Traces"):
+            dock.panels[title].repaint()
+        rates.append(1.0 / (perf_counter() - since))
+    return rates
+
+
+def untrained_demo(session_id: str, n_neurons: int) -> Predictor:
+    """The demo's architecture for a session it was never trained on: same cost."""
+    from omnimouse_model.demo import CHECKPOINT
+    from omnimouse_model.nets.checkpoint import read_checkpoint
+    from omnimouse_model.nets.omnimouse import OmniMouse
+    from omnimouse_model.predict.transformer import TransformerPredictor
+
+    config = read_checkpoint(CHECKPOINT).config
+    animal = session_id.split("-")[0]
+    net = OmniMouse(config, {session_id: n_neurons}, {session_id: animal})
+    return TransformerPredictor(net.eval().requires_grad_(False), "untrained")
+
+
+class _Frames:
+    """Waits for the canvas to have been composed into the window."""
+
+    def __init__(self, widget: Any) -> None:
+        assert isinstance(widget, QOpenGLWidget)
+        self._widget = widget
+        self._count = 0
+        widget.frameSwapped.connect(self._on_swap)
+
+    def _on_swap(self) -> None:
+        self._count += 1
+
+    def wait(self) -> None:
+        """Ask for a frame and wait until it is on the screen."""
+        before = self._count
+        self._widget.update()
+        wait_for(lambda: self._count > before, "a frame", 20)
+
+
+def _frame_after(frames: _Frames, change: Any) -> float:
+    settle(0.004)
+    since = perf_counter()
+    change()
+    frames.wait()
+    return (perf_counter() - since) * 1e3
+
+
+class _Move:
+    """One mouse move with the colours it asks for, timed."""
+
+    took_ms = 0.0
+
+    def __call__(self, dock: OmniMouseDock, hand: Hand, at: np.ndarray) -> None:
+        since = perf_counter()
+        hand.move(at)
+        dock.instrument.layers.draw()
+        self.took_ms = (perf_counter() - since) * 1e3
+
+
+_move = _Move()
+
+
+def _round(canvas: Canvas, share: float, steps: int) -> np.ndarray:
+    width, height = canvas.widget.width(), canvas.widget.height()
+    reach = 0.48 * min(width, height) * share
+    return arc((width / 2, height / 2), (reach, reach), (0.0, 6.1), steps)
+
+
+def _is_shown(controller: Any, asked: int) -> bool:
+    results = controller.results
+    if results.error is not None:
+        raise RuntimeError(f"The model did not answer: {results.error}")
+    return bool(results.shown >= asked)
