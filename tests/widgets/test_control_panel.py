@@ -68,7 +68,7 @@ def pick(box: QComboBox, data: object) -> None:
 
 # -- session ----------------------------------------------------------------------
 def test_the_session_is_named_with_what_it_holds(panel: ControlPanel) -> None:
-    assert panel.session.name.text() == "mouse"
+    assert panel.session.name.words == "mouse"
     words = panel.session.facts.text()
     assert "40 neurons" in words
     assert "video" in words
@@ -101,11 +101,11 @@ def test_a_folder_that_is_a_session_is_opened(
     empty: Controller, session_folder: Path, show: Any, drawn: Any
 ) -> None:
     panel = show(ControlPanel(empty), 400, 800)
-    assert panel.session.name.text() == "No session"
+    assert panel.session.name.words == "No session"
     panel.session.open_folder(session_folder)
     drawn()
     assert empty.state.session.n_neurons == 40
-    assert panel.session.name.text() == "mouse"
+    assert panel.session.name.words == "mouse"
 
 
 # -- predictor --------------------------------------------------------------------

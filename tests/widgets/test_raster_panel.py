@@ -117,7 +117,7 @@ def test_without_a_session_the_raster_is_empty_and_says_so(
 ) -> None:
     panel = show(RasterPanel(empty))
     assert panel.pictures["truth"].pixels.is_empty
-    assert panel.status.text() == "no session"
+    assert panel.status.words == "no session"
 
 
 # -- from screen to state ---------------------------------------------------------

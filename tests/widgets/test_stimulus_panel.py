@@ -151,4 +151,4 @@ def test_nothing_plays_without_a_session(empty: Controller, qtbot: Any) -> None:
 
 def test_without_a_session_the_panel_says_so(empty: Controller, show: Any) -> None:
     panel = show(StimulusPanel(empty))
-    assert panel.label.toPlainText().strip() == "no session"
+    assert panel.message.words == "No session is open"

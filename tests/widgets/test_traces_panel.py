@@ -71,7 +71,13 @@ def test_a_stale_prediction_is_fainter(panel: TracesPanel) -> None:
     assert panel.stack.predicted.opacity() == 1.0
     stale = [
         type(trace)(
-            trace.label, trace.time, trace.truth, trace.predicted, trace.shade, True
+            trace.label,
+            trace.short_label,
+            trace.time,
+            trace.truth,
+            trace.predicted,
+            trace.shade,
+            True,
         )
         for trace in panel.traces()
     ]

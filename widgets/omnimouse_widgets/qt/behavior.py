@@ -14,6 +14,7 @@ TOOLTIP = (
     "Recorded (white) and decoded (orange, dashed) behaviour, z-scored.\n"
     "The decode is the predictor's own · click or drag: move the cursor"
 )
+NO_SESSION = "No session is open"
 MODE_CODES = {"visible": VISIBLE, "target": TARGET, "hidden": HIDDEN}
 
 
@@ -61,8 +62,9 @@ class BehaviorPanel(QWidget):
         traces = self.traces()
         self.stack.set_rows(traces)
         self.status.setText(self.status_words())
-        empty = self._controller.state.window is not None and not traces
-        self.stack.set_message("This session has no behaviour" if empty else "")
+        has_session = self._controller.state.window is not None
+        missing = "This session has no behaviour" if has_session else NO_SESSION
+        self.stack.set_message("" if traces else missing)
 
     def _draw_cursor(self) -> None:
         state = self._controller.state
@@ -83,6 +85,7 @@ class BehaviorPanel(QWidget):
         shade = np.full(len(truth), MODE_CODES[mask.behavior], np.uint8)
         return [
             Trace(
+                words_of(name),
                 words_of(name),
                 self._times(name),
                 truth[:, channel],
@@ -110,7 +113,7 @@ class BehaviorPanel(QWidget):
         """What was done with behaviour in this question."""
         state, results = self._controller.state, self._controller.results
         if state.mask is None:
-            return "No session is open."
+            return ""
         if state.mask.behavior == "visible":
             return "Given to the model: nothing to decode."
         if state.mask.behavior == "hidden":

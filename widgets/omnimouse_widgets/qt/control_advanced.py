@@ -39,6 +39,7 @@ class AdvancedSection(QWidget):
             box.setRange(0, N_SAMPLES)
             box.setKeyboardTracking(False)
             box.setStyleSheet(NARROW_BOX)
+            box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
             box.setToolTip(f"{words} sample in which context latents exist (0-60)")
             box.valueChanged.connect(lambda _: self._span_edited())
         self.guarded = QCheckBox("skip targets beside visible samples")

@@ -66,6 +66,7 @@ class BrushSection(QWidget):
             box.setToolTip(f"{words} sample that a stroke on the field sets (0-60)")
             box.setKeyboardTracking(False)
             box.setStyleSheet(NARROW_BOX)
+            box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.start.valueChanged.connect(lambda _: self._span_picked(self.start))
         self.stop.valueChanged.connect(lambda _: self._span_picked(self.stop))
         self.seconds = QLabel()
@@ -92,6 +93,7 @@ class BrushSection(QWidget):
         self.redo.clicked.connect(lambda: self._controller.redo())
         for button in (self.undo, self.redo):
             button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            button.setStyleSheet("QPushButton { text-align: left; padding: 3px 6px; }")
         row = row_of(self.undo, self.redo)
         row.setStretch(0, 3)
         row.setStretch(1, 2)

@@ -59,7 +59,7 @@ class SessionSection(QWidget):
     # -- from state to screen -----------------------------------------------------
     def _draw(self) -> None:
         session = self._controller.state.session
-        self.name.setText("No session" if session is None else session.id)
+        self.name.set_words("No session" if session is None else session.id)
         self.name.setToolTip("" if session is None else str(session.path))
         self.facts.setText(
             "Open a session folder to begin." if session is None else facts_of(session)

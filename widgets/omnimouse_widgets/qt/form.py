@@ -1,7 +1,7 @@
 """Sections and label columns of the control panel, so that everything lines up."""
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QFontMetrics, QPainter, QPaintEvent
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
     QFrame,
     QGridLayout,
@@ -93,22 +93,30 @@ class Section(QFrame):
 
 
 class ElidedLabel(QLabel):
-    """One line that ends in … where it does not fit; the tooltip has it whole."""
+    """One line that ends in … where it does not fit; `words` are the whole line."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.words = ""
 
-    def paintEvent(self, _: QPaintEvent | None) -> None:
-        """Draw what fits."""
-        painter = QPainter(self)
-        words = QFontMetrics(self.font()).elidedText(
-            self.text(), Qt.TextElideMode.ElideRight, self.width() - 4
+    def set_words(self, words: str) -> None:
+        """Show these, as far as there is room."""
+        self.words = words
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """More or less of the words fits now."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        room = self.contentsRect().width() - 8
+        self.setText(
+            self.fontMetrics().elidedText(
+                self.words, Qt.TextElideMode.ElideRight, max(room, 0)
+            )
         )
-        painter.drawText(
-            self.rect().adjusted(4, 0, 0, 0), int(Qt.AlignmentFlag.AlignVCenter), words
-        )
-        painter.end()
 
 
 def quiet_label() -> QLabel:

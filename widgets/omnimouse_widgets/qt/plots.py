@@ -129,6 +129,32 @@ class ScrubBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
         self._moved(float(self.mapSceneToView(event.scenePos()).x()))  # type: ignore[attr-defined]
 
 
+class Message:
+    """Words in the middle of an empty plot."""
+
+    def __init__(self, box: pg.ViewBox) -> None:
+        self._box = box
+        self._item = text("", TEXT, anchor=(0.5, 0.5))
+        self._item.setParentItem(box)
+        self._item.setZValue(100)
+        box.sigResized.connect(lambda *_: self._centre())
+        self.show("")
+
+    @property
+    def words(self) -> str:
+        """What is said, "" when nothing is."""
+        return str(self._item.toPlainText())
+
+    def show(self, words: str) -> None:
+        """Say this, or nothing."""
+        self._item.setText(words)
+        self._item.setVisible(bool(words))
+        self._centre()
+
+    def _centre(self) -> None:
+        self._item.setPos(self._box.boundingRect().center())
+
+
 def cursor_line() -> pg.InfiniteLine:
     """The shared cursor, above everything else."""
     line = pg.InfiniteLine(angle=90, pen=pen(palette.CURSOR))

@@ -105,7 +105,7 @@ class RasterPanel(QWidget):
         first.box.sigYRangeChanged.connect(lambda *_: self._refit())
 
     def _build_toolbar(self) -> None:
-        self.tools = Segmented(TOOLS, "Raster tool")
+        self.tools = Segmented(TOOLS, "Raster tool", shrinks=False)
         self.tools.show_value(self.gestures.tool)
         self.tools.picked.connect(self.set_tool)
         self.ordering = QComboBox()
@@ -340,7 +340,7 @@ class RasterPanel(QWidget):
             raster.set_cursor(self._controller.state.cursor)
 
     def _draw_status(self) -> None:
-        self.status.setText(self._status())
+        self.status.set_words(self._status())
         self.status.setToolTip(self._status())
 
     def _hover(self, at: QPointF) -> None:
@@ -348,7 +348,7 @@ class RasterPanel(QWidget):
         for _, raster in self._shown:
             if raster.box.sceneBoundingRect().contains(at):
                 place = raster.box.mapSceneToView(at)
-                self.status.setText(self._words_at(place.x(), place.y()))
+                self.status.set_words(self._words_at(place.x(), place.y()))
                 return
         self._draw_status()
 

@@ -155,6 +155,7 @@ class RasterPlot:
         self.cursor = plots.cursor_line()
         self.span, self.marks = Span(), Marks()
         self.rubber = QGraphicsRectItem()
+        self.message = plots.Message(self.box)
         self._assemble()
 
     def _assemble(self) -> None:
@@ -183,6 +184,7 @@ class RasterPlot:
     def set_codes(self, codes: np.ndarray) -> None:
         """Show the values under uint8 (rows, 60) display codes."""
         self.codes = codes
+        self.set_message("")
         self.pixels.set_rgb(blended(self._base, codes, self._tints), self._rect)
         left_out = (codes == UNSEEN) | (codes == UNASKED)
         self.hatch.set_rects(hatched_rects(left_out, self._rect))
@@ -200,10 +202,18 @@ class RasterPlot:
         """Point at the rows of selected neurons, at the left edge."""
         self.marks.set_rows([row + 0.5 for row in rows])
 
+    def set_message(self, words: str) -> None:
+        """Say why there is nothing to see, or nothing."""
+        if words != self.message.words:
+            self.message.show(words)
+        for item in (self.span, self.cursor):
+            item.setVisible(not words)
+
     def clear(self) -> None:
         """Show neither values nor mask."""
         self.values = self.codes = None
         self.pixels.clear()
+        self.set_message("No session is open")
         self.hatch.set_rects([])
         self.marks.set_rows([])
         self.set_rubber(None)

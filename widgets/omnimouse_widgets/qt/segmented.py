@@ -42,11 +42,15 @@ class Segmented(QWidget):
         The buttons from left to right.
     name
         What is chosen, for screen readers.
+    shrinks
+        Whether the buttons share a narrow panel equally, whatever their words need.
     """
 
     picked = Signal(object)
 
-    def __init__(self, choices: Sequence[Choice], name: str) -> None:
+    def __init__(
+        self, choices: Sequence[Choice], name: str, *, shrinks: bool = True
+    ) -> None:
         super().__init__()
         self.setAccessibleName(name)
         self.setStyleSheet(STYLE)
@@ -59,6 +63,10 @@ class Segmented(QWidget):
             button = _button(choice)
             if number in (0, len(choices) - 1):
                 button.setProperty("place", "first" if number == 0 else "last")
+            if not shrinks:
+                button.setSizePolicy(
+                    QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed
+                )
             self._group.addButton(button, number)
             row.addWidget(button)
         self._group.idClicked.connect(lambda at: self.picked.emit(self._values[at]))
@@ -92,7 +100,7 @@ def _button(choice: Choice) -> QToolButton:
     button.setToolTip(choice.tooltip)
     button.setCheckable(True)
     button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-    button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     if choice.colour:
         button.setIcon(swatch(choice.colour))
         button.setIconSize(QSize(10, 10))

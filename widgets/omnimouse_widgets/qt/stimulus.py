@@ -71,6 +71,7 @@ class StimulusPanel(QWidget):
         self.border = QGraphicsRectItem()
         self.label = plots.text("", palette.HELD, anchor=(0.5, 1.0))
         self.label.fill = plots.brush(plots.BACKGROUND, 215)
+        self.message = plots.Message(self.view)
         for item in (self.frame, self.border, self.label):
             self.view.addItem(item, ignoreBounds=True)
 
@@ -130,13 +131,13 @@ class StimulusPanel(QWidget):
     def _draw_frame(self) -> None:
         state = self._controller.state
         if state.window is None or state.mask is None:
-            self.frame.clear()
-            self._say("no session", palette.HIDDEN, dashed=True)
+            self._show_nothing("No session is open")
             return
         if state.session is not None and state.session.stimulus is None:
-            self.frame.clear()
-            self._say("this session has no video", palette.HIDDEN, dashed=True)
+            self._show_nothing("This session has no video")
             return
+        self.message.show("")
+        self.border.show()
         frame = state.window.frames_u8[state.cursor]
         self.frame.setImage(frame, autoLevels=False, levels=(0, 255))
         self._fit(*frame.shape)
@@ -146,6 +147,12 @@ class StimulusPanel(QWidget):
             self._say("", palette.VISIBLE, dashed=False)
         else:
             self._say("hidden from the model", plots.AXIS, dashed=True)
+
+    def _show_nothing(self, why: str) -> None:
+        self.frame.clear()
+        self.border.hide()
+        self.label.hide()
+        self.message.show(why)
 
     def _fit(self, height: int, width: int) -> None:
         if self.border.rect().width() != width:

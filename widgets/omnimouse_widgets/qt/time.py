@@ -44,6 +44,7 @@ class TimePanel(QWidget):
         super().__init__()
         self.setObjectName("omnimouse-time")
         self._controller = controller
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.canvas = plots.canvas(TOOLTIP)
         self.canvas.setMinimumHeight(84)
         self.box = plots.ScrubBox(self._go)
@@ -54,6 +55,7 @@ class TimePanel(QWidget):
         self.marker = pg.LinearRegionItem(movable=False)
         self.place = plots.text("", plots.HELD_TEXT)
         self.place.fill = plots.brush(plots.BACKGROUND, 200)
+        self.message = plots.Message(self.box)
         self._build_plot()
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 4, 4, 4)
@@ -108,6 +110,9 @@ class TimePanel(QWidget):
 
     def _draw_session(self) -> None:
         overview = self._overview()
+        self.message.show("" if overview is not None else "No session is open")
+        for axis in ("left", "bottom"):
+            self.plot.showAxis(axis, overview is not None)
         if overview is None:
             self.bars.set_bars([])
             for line in self.lines.values():

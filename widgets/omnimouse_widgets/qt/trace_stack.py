@@ -20,6 +20,9 @@ FILL: Final = 0.78
 SHADE_ALPHA: Final = (0, 46, 30, 0)
 WIDTH: Final = 1.0
 """Wider lines take a slower way through Qt."""
+MANY_ROWS: Final = 7
+"""More rows than this are too low for a label above the curves."""
+GUTTER_PIXELS: Final = 104
 GAP: Final = 24
 """A row's share of the gap below it is one in this many."""
 
@@ -30,8 +33,8 @@ class Trace:
 
     Attributes
     ----------
-    label
-        What the row is, and its score.
+    label, short_label
+        What the row is, and its score; the short one for many rows.
     time, truth
         Seconds on the session clock, and what was recorded.
     predicted
@@ -43,6 +46,7 @@ class Trace:
     """
 
     label: str
+    short_label: str
     time: np.ndarray
     truth: np.ndarray
     predicted: np.ndarray | None
@@ -78,8 +82,8 @@ class TraceStack:
         self.plot.addItem(self.cursor)
         self._rows: list[_Drawn] = []
         self._labels: list[pg.TextItem] = []
-        self._message = plots.text("", plots.TEXT, anchor=(0.5, 0.5))
-        self._message.setParentItem(self.box)
+        self._message = plots.Message(self.box)
+        self.box.sigResized.connect(lambda *_: self._fit())
 
     def set_rows(self, traces: Sequence[Trace]) -> None:
         """Show these rows, the first on top."""
@@ -89,15 +93,16 @@ class TraceStack:
         self.predicted.setData(*_joined(self._rows, "predicted"))
         is_stale = any(trace.is_stale for trace in traces)
         self.predicted.setOpacity(0.5 if is_stale else 1.0)
-        self._label([trace.label for trace in traces], traces)
+        is_many = len(traces) > MANY_ROWS
+        self._label([t.short_label if is_many else t.label for t in traces])
         self._shade(traces)
 
     def set_message(self, words: str) -> None:
         """Say why there is nothing to see."""
-        self._message.setText(words)
-        self._message.setVisible(bool(words))
-        if words:
-            self._message.setPos(self.box.boundingRect().center())
+        self._message.show(words)
+        self.cursor.setVisible(not words)
+        for axis in ("bottom",):
+            self.plot.showAxis(axis, not words)
 
     def set_cursor(self, time_s: float) -> None:
         """Put the cursor at a time."""
@@ -116,14 +121,14 @@ class TraceStack:
     @property
     def message(self) -> str:
         """Why there is nothing to see, "" when there is."""
-        return str(self._message.toPlainText())
+        return self._message.words
 
     @property
     def labels(self) -> list[str]:
         """Labels of the rows, from top to bottom."""
         return [label.toPlainText() for label in self._labels]
 
-    def _label(self, words: list[str], traces: Sequence[Trace]) -> None:
+    def _label(self, words: list[str]) -> None:
         while len(self._labels) > len(words):
             self.plot.removeItem(self._labels.pop())
         while len(self._labels) < len(words):
@@ -132,10 +137,24 @@ class TraceStack:
             label.setZValue(10)
             self.plot.addItem(label, ignoreBounds=True)
             self._labels.append(label)
-        for number, (label, text) in enumerate(zip(self._labels, words, strict=True)):
+        for label, text in zip(self._labels, words, strict=True):
             if label.toPlainText() != text:
                 label.setText(text)
-            label.setPos(_span(traces[number].time)[0], len(words) - number)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Labels above their curves; many rows have theirs in a gutter instead."""
+        if not self._rows:
+            return
+        start, stop = _span(self._rows[0].time)
+        left, is_many = start, len(self._rows) > MANY_ROWS
+        if is_many:
+            room = max(float(self.box.width()) - GUTTER_PIXELS, 1.0)
+            left = start - (stop - start) * GUTTER_PIXELS / room
+        n = len(self._rows)
+        self.plot.setRange(xRange=(left, stop), yRange=(-0.08, n), padding=0)
+        for number, label in enumerate(self._labels):
+            label.setPos(left, n - number)
 
     def _shade(self, traces: Sequence[Trace]) -> None:
         """One image under all rows, with a gap between them."""
@@ -148,7 +167,6 @@ class TraceStack:
         start, stop = _span(traces[0].time)
         rect = QRectF(start, 0, stop - start, len(traces))
         plots.set_codes(self.shade, codes, rect, 4)
-        self.plot.setRange(xRange=(start, stop), yRange=(-0.08, len(traces)), padding=0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

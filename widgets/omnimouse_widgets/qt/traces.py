@@ -81,6 +81,7 @@ class TracesPanel(QWidget):
         return [
             Trace(
                 self.label(neuron),
+                self.label(neuron, short=True),
                 time,
                 window.responses[:, neuron],
                 predicted_of(results.selected, neuron),
@@ -91,15 +92,15 @@ class TracesPanel(QWidget):
             if neuron < mask.n_neurons
         ]
 
-    def label(self, neuron: int) -> str:
+    def label(self, neuron: int, *, short: bool = False) -> str:
         """Such as `neuron 412 · V1 · r = 0.43`, as far as known."""
         state, results = self._controller.state, self._controller.results
-        words = [f"neuron {neuron}"]
+        words = [str(neuron) if short else f"neuron {neuron}"]
         if state.session is not None and state.session.units.area is not None:
             words.append(str(state.session.units.area[neuron]))
         scores = results.scores
         if scores is not None and np.isfinite(scores[neuron]):
-            words.append(f"r = {scores[neuron]:.2f}")
+            words.append(f"{'' if short else 'r = '}{scores[neuron]:.2f}")
         return " · ".join(words)
 
 
