@@ -14,9 +14,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-LABEL_WIDTH = 74
+LABEL_WIDTH = 77
 # napari asks for 90 pixels, too wide for two boxes in a row of a narrow panel.
-NARROW_BOX = "QSpinBox { min-width: 44px; }"
+NARROW_BOX = "QSpinBox { min-width: 34px; }"
 QUIET = "color: rgba(160, 166, 176, 255);"
 
 
