@@ -9,6 +9,7 @@ query grid is commensurate with the data grid, which is the normal case (30 Hz o
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float64, Int64
 
 RESPONSE_RATE_HZ = 30.0
 SCREEN_RATE_HZ = 30.0
@@ -30,14 +31,19 @@ class Interval:
     start: float
     stop: float
 
-    def contains(self, times: np.ndarray) -> np.ndarray:
+    def contains(
+        self, times: Float64[np.ndarray, " time"]
+    ) -> Bool[np.ndarray, " time"]:
         """bool per time, both ends included."""
         return (times >= self.start) & (times <= self.stop)
 
 
 def previous_index(
-    times: np.ndarray, start: float, rate_hz: float, shift: np.ndarray | None = None
-) -> np.ndarray:
+    times: Float64[np.ndarray, " time"],
+    start: float,
+    rate_hz: float,
+    shift: Float64[np.ndarray, " column"] | None = None,
+) -> Int64[np.ndarray, "time ..."]:
     """Index of the last sample at or before each time: the floor rule.
 
     Returns int64 (time,), or (time, column) with a shift per column. Not clipped.
@@ -48,13 +54,17 @@ def previous_index(
     return index
 
 
-def frame_slot(times: np.ndarray, slot_times: np.ndarray) -> np.ndarray:
+def frame_slot(
+    times: Float64[np.ndarray, " time"], slot_times: Float64[np.ndarray, " slot"]
+) -> Int64[np.ndarray, " time"]:
     """Slot on screen at each time: the last with onset before time + 0.1 ms."""
     slots: np.ndarray = np.searchsorted(slot_times, times + FRAME_TOLERANCE_S) - 1
     return slots
 
 
-def window_times(start: float, rate_hz: float, count: int) -> np.ndarray:
+def window_times(
+    start: float, rate_hz: float, count: int
+) -> Float64[np.ndarray, " time"]:
     """Sample times of a window that begins at `start`, float64 (count,)."""
     # What linspace(start, start + count / rate, count, endpoint=False) computes.
     step = ((start + count / rate_hz) - start) / count
@@ -69,7 +79,7 @@ def common_interval(intervals: list[Interval]) -> Interval:
     )
 
 
-def start_grid(common: Interval) -> np.ndarray:
+def start_grid(common: Interval) -> Float64[np.ndarray, " point"]:
     """Every time at which a window may begin or a frame of it lie, 30 per second.
 
     `arange` is part of the format: its steps are `(lo + 1/30) - lo`, which at
@@ -79,8 +89,8 @@ def start_grid(common: Interval) -> np.ndarray:
 
 
 def without_gaps(
-    bad_rows: np.ndarray, start: float, stop: float, rate_hz: float
-) -> np.ndarray:
+    bad_rows: Int64[np.ndarray, " gap"], start: float, stop: float, rate_hz: float
+) -> Float64[np.ndarray, "span 2"]:
     """Spans (n, 2) of [start, stop) away from rows that hold NaN.
 
     Every bad row takes its surroundings with it: 0.05 s plus two samples (at least
@@ -109,7 +119,9 @@ def _complement(
     return np.stack([left[kept], right[kept]], axis=1)
 
 
-def mark(grid: np.ndarray, spans: np.ndarray) -> np.ndarray:
+def mark(
+    grid: Float64[np.ndarray, " point"], spans: Float64[np.ndarray, "span 2"]
+) -> Bool[np.ndarray, " point"]:
     """bool per grid point: inside one of the half-open spans (n, 2)."""
     edges = np.searchsorted(grid, spans.reshape(-1, 2), side="left")
     steps = np.zeros(len(grid) + 1, np.int64)
@@ -119,7 +131,9 @@ def mark(grid: np.ndarray, spans: np.ndarray) -> np.ndarray:
     return inside
 
 
-def full_window_starts(allowed: np.ndarray, length: int = N_FRAMES) -> np.ndarray:
+def full_window_starts(
+    allowed: Bool[np.ndarray, " point"], length: int = N_FRAMES
+) -> Int64[np.ndarray, " start"]:
     """Indices from which `length` consecutive grid points are all allowed."""
     if len(allowed) < length:
         return np.zeros(0, np.int64)

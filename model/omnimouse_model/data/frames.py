@@ -3,11 +3,14 @@
 from functools import lru_cache
 
 import numpy as np
+from jaxtyping import Float32, Shaped
 
 VIDEO_SIZE = (36, 64)
 
 
-def fit_video(frames: np.ndarray) -> np.ndarray:
+def fit_video(
+    frames: Shaped[np.ndarray, "time ..."],
+) -> Shaped[np.ndarray, "time 36 64"]:
     """Frames (time, 36, 64) as they are; others averaged to gray and to that size."""
     if frames.ndim == 4:
         frames = np.asarray(frames.mean(axis=3, dtype=np.float32))
@@ -16,7 +19,9 @@ def fit_video(frames: np.ndarray) -> np.ndarray:
     return rescale_area(frames, VIDEO_SIZE)
 
 
-def rescale_area(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def rescale_area(
+    frames: Shaped[np.ndarray, "time height width"], size: tuple[int, int]
+) -> Float32[np.ndarray, "time new_height new_width"]:
     """Average frames (time, height, width) over areas to another size, float32.
 
     Every new pixel is the mean of the stored image over its area, with fractional

@@ -10,6 +10,7 @@ a row where the check fails is computed in full.
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 
 from omnimouse_model.data.clock import previous_index
 
@@ -18,12 +19,12 @@ from omnimouse_model.data.clock import previous_index
 class ShiftOrder:
     """Columns ranked by phase shift: `shift[rank]` ascending, `rank` per column."""
 
-    shift: np.ndarray
-    rank: np.ndarray
-    order: np.ndarray
+    shift: Float64[np.ndarray, " column"]
+    rank: Int64[np.ndarray, " column"]
+    order: Int64[np.ndarray, " column"]
 
     @classmethod
-    def of(cls, shift: np.ndarray) -> "ShiftOrder":
+    def of(cls, shift: Float64[np.ndarray, " column"]) -> "ShiftOrder":
         """Rank the columns of a stream."""
         order = np.argsort(shift, kind="stable")
         rank = np.empty(len(shift), np.int64)
@@ -32,8 +33,11 @@ class ShiftOrder:
 
 
 def shifted_rows(
-    times: np.ndarray, start: float, rate_hz: float, shifts: ShiftOrder
-) -> tuple[np.ndarray, np.ndarray]:
+    times: Float64[np.ndarray, " time"],
+    start: float,
+    rate_hz: float,
+    shifts: ShiftOrder,
+) -> tuple[Int64[np.ndarray, " time"], Int64[np.ndarray, "time step"]]:
     """Row read by every column: highest row (time,) and stairs (time, steps).
 
     In row k, column c reads `highest[k] - (number of stairs[k] <= rank[c])`.
@@ -52,13 +56,13 @@ def shifted_rows(
 
 
 def _are_edges(
-    stairs: np.ndarray,
-    wanted: np.ndarray,
-    times: np.ndarray,
+    stairs: Int64[np.ndarray, "time step"],
+    wanted: Int64[np.ndarray, "time step"],
+    times: Float64[np.ndarray, " time"],
     start: float,
     rate_hz: float,
     shifts: ShiftOrder,
-) -> np.ndarray:
+) -> Bool[np.ndarray, "time step"]:
     """Whether column stairs-1 still reads `wanted` and column stairs does not."""
     step, n_columns = 1.0 / rate_hz, len(shifts.shift)
     ranks = np.stack([stairs - 1, stairs])
@@ -70,12 +74,12 @@ def _are_edges(
 
 
 def gather_shifted(
-    slab: np.ndarray,
-    highest: np.ndarray,
-    stairs: np.ndarray,
+    slab: Shaped[np.ndarray, "row column"],
+    highest: Int64[np.ndarray, " time"],
+    stairs: Int64[np.ndarray, "time step"],
     shifts: ShiftOrder,
-    divisor: np.ndarray | None = None,
-) -> np.ndarray:
+    divisor: Float32[np.ndarray, " column"] | None = None,
+) -> Float32[np.ndarray, "time column"]:
     """Take every column at its own row from a stored (row, column) array.
 
     Rows are taken one by one: the index then fits the fastest cache, and dividing a
@@ -104,7 +108,9 @@ def gather_shifted(
     return taken
 
 
-def _flat_index(edges: np.ndarray, shifts: ShiftOrder) -> np.ndarray:
+def _flat_index(
+    edges: Int64[np.ndarray, " step"], shifts: ShiftOrder
+) -> Int64[np.ndarray, " column"]:
     """Place of every column in the n + 1 rows that end with the highest one."""
     n_columns, n_steps = len(shifts.rank), len(edges)
     by_rank = np.full(n_columns, n_steps * n_columns)

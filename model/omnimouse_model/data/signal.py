@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 
 from omnimouse_model.data.clock import Interval, previous_index
 from omnimouse_model.data.files import ArrayFile
@@ -38,15 +39,15 @@ class Signal:
     rate_hz: float
     start: float
     end_declared: float
-    shift_s: np.ndarray | None = None
+    shift_s: Float64[np.ndarray, " column"] | None = None
     names: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
-    mean: np.ndarray | None = None
-    std: np.ndarray | None = None
+    mean: Float64[np.ndarray, " column"] | None = None
+    std: Float64[np.ndarray, " column"] | None = None
     _order: list[ShiftOrder] = field(default_factory=list, repr=False)
 
     @property
-    def data(self) -> np.ndarray:
+    def data(self) -> Shaped[np.ndarray, "time column"]:
         """The stored samples (T, C), memory-mapped, read-only."""
         stored = self.file.open()
         return stored if stored.ndim == 2 else stored.reshape(-1, 1)
@@ -73,7 +74,9 @@ class Signal:
         shift = self._shift_order().shift
         return Interval(self.start + shift[-1], self.end_declared + shift[0])
 
-    def index(self, times: np.ndarray) -> np.ndarray:
+    def index(
+        self, times: Float64[np.ndarray, " time"]
+    ) -> Int64[np.ndarray, "time ..."]:
         """Row of every time, int64 (time,) or (time, C) with phase shifts."""
         return previous_index(times, self.start, self.rate_hz, self.shift_s)
 
@@ -86,11 +89,11 @@ class Signal:
 
     def sample(
         self,
-        times: np.ndarray,
+        times: Float64[np.ndarray, " time"],
         mode: SampleMode = "previous",
         *,
         keep_nan: bool = True,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[Shaped[np.ndarray, "valid column"], Int64[np.ndarray, " valid"]]:
         """Values at those native times that are valid, and which times those are.
 
         Parameters
@@ -140,8 +143,10 @@ class Signal:
         return values if keep_nan else _fill_with_mean(values)
 
     def window(
-        self, times: np.ndarray, divisor: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self,
+        times: Float64[np.ndarray, " time"],
+        divisor: Float32[np.ndarray, " column"] | None = None,
+    ) -> tuple[Float32[np.ndarray, "time column"], Bool[np.ndarray, " time"]]:
         """Full-length float32 values at ascending times, and bool (time,) validity.
 
         Values are those of `sample(times)`, divided by `divisor` float32 (C,) where

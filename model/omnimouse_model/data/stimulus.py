@@ -9,6 +9,7 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32, Float64, Int32, Int64, Shaped
 
 from omnimouse_model.data.clock import Interval, frame_slot
 from omnimouse_model.data.files import open_binary, read_npy_header
@@ -94,9 +95,9 @@ class Stimulus:
         The trial table.
     """
 
-    slot_t: np.ndarray
-    slot_trial: np.ndarray
-    slot_frame: np.ndarray
+    slot_t: Float64[np.ndarray, " slot"]
+    slot_trial: Int32[np.ndarray, " slot"]
+    slot_frame: Int32[np.ndarray, " slot"]
     size: tuple[int, ...]
     files: tuple[Path | None, ...] = field(repr=False)
     trials: Trials = field(repr=False)
@@ -106,7 +107,9 @@ class Stimulus:
         """Native span from the first slot to the last."""
         return Interval(float(self.slot_t[0]), float(self.slot_t[-1]))
 
-    def sample(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def sample(
+        self, times: Float64[np.ndarray, " time"]
+    ) -> tuple[Float32[np.ndarray, "valid ..."], Int64[np.ndarray, " valid"]]:
         """Frames at the valid native times, unscaled 0-255, and which times those are.
 
         Returns
@@ -128,7 +131,9 @@ class Stimulus:
         shown: np.ndarray = self.frames(np.array([slot]))[0]
         return shown
 
-    def frames(self, slots: np.ndarray) -> np.ndarray:
+    def frames(
+        self, slots: Int64[np.ndarray, " time"]
+    ) -> Shaped[np.ndarray, "time ..."]:
         """Frames of ascending slots, uint8 when all are whole grays, else float32."""
         if not len(slots):
             return np.zeros((0, *self.size), np.uint8)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Bool, Float32, Float64, UInt8
 
 from omnimouse_model.data.clock import (
     BEHAVIOR_RATE_HZ,
@@ -71,12 +72,12 @@ class Window:
 
     # -- what the model sees ----------------------------------------------------
     @property
-    def responses(self) -> np.ndarray:
+    def responses(self) -> Float32[np.ndarray, "60 neuron"]:
         """float32 (60, P): responses / max(std, 1)."""
         return self.stream("responses")[0]
 
     @property
-    def video(self) -> np.ndarray:
+    def video(self) -> Float32[np.ndarray, "60 36 64"]:
         """float32 (60, 36, 64): (gray - 113) / 59."""
         if "video" not in self._cache:
             frames, valid = self._frames()
@@ -91,7 +92,7 @@ class Window:
         return video_read
 
     @property
-    def behavior(self) -> np.ndarray:
+    def behavior(self) -> Float32[np.ndarray, "40 channel"]:
         """float32 (40, C): z-scored eye tracker columns, then running."""
         if "behavior" not in self._cache:
             parts = [self.stream(name)[0] for name in self._behavior_streams()]
@@ -101,7 +102,7 @@ class Window:
         return behavior
 
     @property
-    def valid(self) -> dict[str, np.ndarray]:
+    def valid(self) -> dict[str, Bool[np.ndarray, " time"]]:
         """bool over time for "responses" (60,), "video" (60,), "behavior" (40,)."""
         streams = self._behavior_streams()
         behavior = np.full(N_BEHAVIOR, bool(streams))
@@ -114,7 +115,7 @@ class Window:
         }
 
     @property
-    def timestamps(self) -> dict[str, np.ndarray]:
+    def timestamps(self) -> dict[str, Float32[np.ndarray, " time"]]:
         """float32 seconds since the first response sample, per stream there is."""
         return {
             name: (self.times(name) - self.session.t0).astype(np.float32)
@@ -123,7 +124,7 @@ class Window:
         }
 
     @property
-    def frames_u8(self) -> np.ndarray:
+    def frames_u8(self) -> UInt8[np.ndarray, "60 36 64"]:
         """uint8 (60, 36, 64): the frames for display."""
         frames = self._frames()[0]
         if frames.dtype == np.uint8:
@@ -131,7 +132,9 @@ class Window:
         gray: np.ndarray = np.clip(np.rint(frames), 0, 255).astype(np.uint8)
         return gray
 
-    def stream(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+    def stream(
+        self, name: str
+    ) -> tuple[Float32[np.ndarray, "time column"], Bool[np.ndarray, " time"]]:
         """Normalised values (time, column) of one sampled stream, and bool (time,).
 
         Streams are "responses", "eye_tracker" and "treadmill".
@@ -141,7 +144,7 @@ class Window:
         read: tuple[np.ndarray, np.ndarray] = self._cache[name]
         return read
 
-    def times(self, stream: str) -> np.ndarray:
+    def times(self, stream: str) -> Float64[np.ndarray, " time"]:
         """Native sample times of a stream in this window, float64."""
         rate, count = _SAMPLING[stream]
         key = f"times {count}"
