@@ -92,8 +92,8 @@ class Sums:
         self._settle()
         count = max(self.count, 1)
         mean_x, mean_y = self._x / count, self._y / count
-        left = np.asarray(mean_x, self.dtype)
-        right = np.asarray(mean_y, self.dtype)
+        left: np.ndarray = mean_x.astype(self.dtype)
+        right: np.ndarray = mean_y.astype(self.dtype)
         xx, xy = self._xx / self.dtype(count), self._xy / self.dtype(count)
         xx -= np.outer(left, left)
         xy -= np.outer(left, right)
