@@ -1,0 +1,29 @@
+"""What the README shows works."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from omnimouse_app.cli import COMMANDS
+
+
+@pytest.mark.slow
+def test_the_example_runs(root: Path):
+    text = (root / "README.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    names: dict[str, object] = {}
+    exec(compile(example, "README.md", "exec"), names)
+    assert names["result"].responses.shape == (60, 500)
+
+
+def test_every_command_is_in_the_readme(root: Path):
+    text = (root / "README.md").read_text()
+    assert all(f"| `{name}" in text for name in COMMANDS)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/start.md"])
+def test_local_links_lead_somewhere(root: Path, page: str):
+    text = (root / page).read_text()
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert ((root / page).parent / link).exists(), link
