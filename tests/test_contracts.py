@@ -14,7 +14,7 @@ PLANTED = [
     ("rooms", f"{MODEL}/data/__init__.py", "omnimouse_model.predict"),
     ("rooms", f"{MODEL}/data/__init__.py", "omnimouse_model.masks"),
     ("rooms", f"{MODEL}/nets/__init__.py", "omnimouse_model.data"),
-    ("rooms", f"{MODEL}/metrics.py", "omnimouse_model.data"),
+    ("rooms", f"{MODEL}/metrics/__init__.py", "omnimouse_model.data"),
     ("rooms", f"{MODEL}/simulate/__init__.py", "omnimouse_model.demo"),
     ("mice-without-nets", f"{MODEL}/simulate/__init__.py", "omnimouse_model.nets"),
     ("rooms", f"{MODEL}/demo/__init__.py", "omnimouse_model.predict"),
