@@ -123,6 +123,17 @@ def test_playing_runs_the_cursor_and_the_key_pauses_it(
     assert not panel.playback.is_playing
 
 
+def test_playing_stops_at_the_end_of_the_session(
+    panel: StimulusPanel, controller: Controller, qtbot: Any
+) -> None:
+    controller.seek(1e6)
+    controller.set_cursor(56)
+    panel.playback.speed = 2.0
+    panel.playback.play()
+    qtbot.waitUntil(lambda: not panel.playback.is_playing)
+    assert controller.state.cursor == 59
+
+
 def test_a_hidden_panel_does_not_play(panel: StimulusPanel) -> None:
     panel.playback.play()
     panel.hide()

@@ -126,13 +126,19 @@ def freshness_words(results: Results, *, is_long: bool) -> tuple[str, str, str]:
         return "◌", palette.TARGET, "predicting…"
     if results.freshness == "fresh":
         took = results.elapsed_ms
-        return "●", palette.GOOD, "fresh" if took is None else f"fresh · {took:.0f} ms"
+        return "●", palette.GOOD, "fresh" if took is None else f"fresh · {_took(took)}"
     if results.freshness == "stale":
         words = "older" if results.is_awaited else "stale: the question has changed"
         return "◐", palette.TARGET, words
     if results.freshness == "running":
         return "◌", palette.TARGET, "asked"
     return "○", "#8B919A", "nothing asked"
+
+
+def _took(elapsed_ms: float) -> str:
+    if elapsed_ms < 1000:
+        return f"{elapsed_ms:.0f} ms"
+    return f"{elapsed_ms / 1000:.1f} s"
 
 
 def _model_words(name: str) -> str:

@@ -23,8 +23,8 @@ SPANS = {
 VIDEO = (
     Choice("all", "all", "The model sees every frame"),
     Choice("none", "none", "The model sees no frame"),
-    Choice("first", "1st half", "The model sees the first second"),
-    Choice("last", "2nd half", "The model sees the last second"),
+    Choice("first", "start", "The model sees the first second"),
+    Choice("last", "end", "The model sees the last second"),
 )
 BEHAVIOR = (
     Choice("visible", "visible", "Running and pupil are given", palette.VISIBLE),

@@ -33,8 +33,8 @@ class SessionSection(QWidget):
         self.problem.setStyleSheet(f"color: {palette.TARGET};")
         self.problem.hide()
         form = Form(self)
-        form.add("", row_of(self.name, self.open, stretch=0))
-        for widget in (self.facts, self.notes_button, self.notes, self.problem):
+        form.add("", row_of(self.name, self.notes_button, self.open, stretch=0))
+        for widget in (self.facts, self.notes, self.problem):
             form.add("", widget)
         self.redraw = Redraw(self, [(self._draw, [controller.state.events.session])])
 
@@ -62,8 +62,9 @@ class SessionSection(QWidget):
         self.name.set_words("No session" if session is None else session.id)
         self.name.setToolTip("" if session is None else str(session.path))
         self.facts.setText(
-            "Open a session folder to begin." if session is None else facts_of(session)
+            "Open a session folder." if session is None else facts_of(session)
         )
+        self.facts.setToolTip("" if session is None else channels_of(session))
         notes = () if session is None else (*session.warnings, *session.assumptions)
         self.notes_button.setVisible(bool(notes))
         self.notes_button.setText(_notes_title(notes, self.notes_button.isChecked()))
@@ -72,14 +73,20 @@ class SessionSection(QWidget):
 
 
 def facts_of(session: Session) -> str:
-    """Such as `1,000 neurons · 12.0 min · video · 5 behaviour channels`."""
+    """Such as `1,000 neurons · 12.0 min · video · behaviour`."""
     words = [f"{session.n_neurons:,} neurons", f"{session.duration_s / 60:.1f} min"]
     words.append("video" if session.stimulus is not None else "no video")
-    channels = len(session.behavior_names)
-    words.append(f"{channels} behaviour channels" if channels else "no behaviour")
+    words.append("behaviour" if session.behavior_names else "no behaviour")
     return " · ".join(words)
+
+
+def channels_of(session: Session) -> str:
+    """Tell which behaviour there is, and the minutes of every tier."""
+    minutes = [f"{tier} {length:.1f} min" for tier, length in session.tiers().items()]
+    behavior = ", ".join(session.behavior_names) or "none"
+    return f"Behaviour: {behavior}\nTiers: {', '.join(minutes)}"
 
 
 def _notes_title(notes: tuple[Note, ...], is_open: bool) -> str:
     word = "note" if len(notes) == 1 else "notes"
-    return f"{'▾' if is_open else '▸'} ⚠ {len(notes)} {word} about this session"
+    return f"{'▾' if is_open else '▸'} ⚠ {len(notes)} {word}"

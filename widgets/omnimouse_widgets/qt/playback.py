@@ -74,7 +74,14 @@ class Playback(QObject):
         due = samples_due(perf_counter() - self._since, self._speed)
         if due > self._moved:
             step, self._moved = due - self._moved, due
+            before = self._place()
             self._controller.step_cursor(step)
+            if self._place() == before:
+                self.pause()  # the end of the session
+
+    def _place(self) -> tuple[object, int]:
+        state = self._controller.state
+        return state.window, state.cursor
 
 
 def samples_due(elapsed_s: float, speed: float) -> int:

@@ -20,8 +20,8 @@ FILL: Final = 0.78
 SHADE_ALPHA: Final = (0, 46, 30, 0)
 WIDTH: Final = 1.0
 """Wider lines take a slower way through Qt."""
-MANY_ROWS: Final = 7
-"""More rows than this are too low for a label above the curves."""
+LOW_PIXELS: Final = 44
+"""Rows lower than this have no room for a label above the curves."""
 GUTTER_PIXELS: Final = 104
 GAP: Final = 24
 """A row's share of the gap below it is one in this many."""
@@ -82,6 +82,7 @@ class TraceStack:
         self.plot.addItem(self.cursor)
         self._rows: list[_Drawn] = []
         self._labels: list[pg.TextItem] = []
+        self._words: list[tuple[str, str]] = []
         self._message = plots.Message(self.box)
         self.box.sigResized.connect(lambda *_: self._fit())
 
@@ -93,8 +94,7 @@ class TraceStack:
         self.predicted.setData(*_joined(self._rows, "predicted"))
         is_stale = any(trace.is_stale for trace in traces)
         self.predicted.setOpacity(0.5 if is_stale else 1.0)
-        is_many = len(traces) > MANY_ROWS
-        self._label([t.short_label if is_many else t.label for t in traces])
+        self._label(traces)
         self._shade(traces)
 
     def set_message(self, words: str) -> None:
@@ -128,32 +128,33 @@ class TraceStack:
         """Labels of the rows, from top to bottom."""
         return [label.toPlainText() for label in self._labels]
 
-    def _label(self, words: list[str]) -> None:
-        while len(self._labels) > len(words):
+    def _label(self, traces: Sequence[Trace]) -> None:
+        self._words = [(trace.label, trace.short_label) for trace in traces]
+        while len(self._labels) > len(traces):
             self.plot.removeItem(self._labels.pop())
-        while len(self._labels) < len(words):
+        while len(self._labels) < len(traces):
             label = plots.text("", plots.TEXT, anchor=(0, 0))
             label.fill = plots.brush(plots.BACKGROUND, 110)
             label.setZValue(10)
             self.plot.addItem(label, ignoreBounds=True)
             self._labels.append(label)
-        for label, text in zip(self._labels, words, strict=True):
-            if label.toPlainText() != text:
-                label.setText(text)
         self._fit()
 
     def _fit(self) -> None:
-        """Labels above their curves; many rows have theirs in a gutter instead."""
+        """Labels above their curves; low rows have theirs in a gutter instead."""
         if not self._rows:
             return
         start, stop = _span(self._rows[0].time)
-        left, is_many = start, len(self._rows) > MANY_ROWS
-        if is_many:
+        left, n = start, len(self._rows)
+        is_low = float(self.box.height()) / n < LOW_PIXELS
+        if is_low:
             room = max(float(self.box.width()) - GUTTER_PIXELS, 1.0)
             left = start - (stop - start) * GUTTER_PIXELS / room
-        n = len(self._rows)
         self.plot.setRange(xRange=(left, stop), yRange=(-0.08, n), padding=0)
         for number, label in enumerate(self._labels):
+            text = self._words[number][is_low]
+            if label.toPlainText() != text:
+                label.setText(text)
             label.setPos(left, n - number)
 
     def _shade(self, traces: Sequence[Trace]) -> None:
