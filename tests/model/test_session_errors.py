@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,11 @@ def test_a_path_that_does_not_exist_says_so(tmp_path: Path) -> None:
 
 def test_a_folder_that_holds_just_one_session_opens_it(folder: Path) -> None:
     assert open_session(folder.parent).path == folder
+
+
+@pytest.mark.parametrize("part", ["responses", "screen", "meta.json"])
+def test_a_part_of_a_session_opens_the_session(folder: Path, part: str) -> None:
+    assert open_session(folder / part).path == folder
 
 
 def test_missing_responses_meta_is_an_error(folder: Path) -> None:
@@ -638,6 +644,13 @@ def test_a_file_that_changes_while_open_is_a_clear_error(folder: Path) -> None:
     with pytest.raises(SessionFormatError, match="cannot be read"):
         _ = window.responses
     assert window.video.shape == (60, 36, 64)
+
+
+def test_a_session_sent_elsewhere_must_be_the_same_there(folder: Path) -> None:
+    sent = pickle.dumps(open_session(folder))
+    edit_yaml(folder / "responses/meta.yml", end_time=1015.0)
+    with pytest.raises(SessionFormatError, match="changed after it was opened"):
+        pickle.loads(sent)
 
 
 def test_a_trial_file_that_goes_away_is_a_clear_error(folder: Path) -> None:

@@ -14,6 +14,7 @@ from omnimouse_model.errors import SessionFormatError
 
 _READERS = (experanto,)
 _LOOKED_FOR = "responses/meta.yml, screen/meta.yml"
+_PARTS = ("meta.json", "responses", "screen", "eye_tracker", "treadmill")
 _KEPT = 8
 _reopened: OrderedDict[tuple[str, str, str], Session] = OrderedDict()
 _lock = Lock()
@@ -27,7 +28,7 @@ def open_session(
     Parameters
     ----------
     path
-        The session's folder, or a folder that holds just that one.
+        The session's folder, a folder that holds just that one, or a part of it.
     behavior_names
         Names of the columns of `eye_tracker` or `treadmill`, where the defaults are
         wrong. Only labels change.
@@ -66,6 +67,13 @@ def reopen_session(path: Path, fingerprint: str, options: dict[str, Any]) -> Ses
             known: Session = _reopened[key]
             return known
     session = open_session(path, **options)
+    if session.fingerprint != fingerprint:
+        raise SessionFormatError(
+            path,
+            "changed",
+            f"session '{session.id}' changed after it was opened elsewhere",
+            "open the session again",
+        )
     with _lock:
         _reopened[key] = session
         while len(_reopened) > _KEPT:
@@ -79,14 +87,16 @@ def _session_folder(path: Path) -> Path:
         raise SessionFormatError(
             path, "missing_file", f"{path} does not exist", "check the path"
         )
-    if not path.is_dir():
-        return path
-    if any(reader.recognises(path) for reader in _READERS):
+    if path.name in _PARTS and _is_known(path.parent):
+        return path.parent
+    if not path.is_dir() or _is_known(path):
         return path
     inner = [p for p in _entries(path) if p.is_dir()]
-    if len(inner) == 1 and any(reader.recognises(inner[0]) for reader in _READERS):
-        return inner[0]
-    return path
+    return inner[0] if len(inner) == 1 and _is_known(inner[0]) else path
+
+
+def _is_known(path: Path) -> bool:
+    return any(reader.recognises(path) for reader in _READERS)
 
 
 def _entries(path: Path) -> list[Path]:

@@ -1,6 +1,5 @@
 """Reader of experanto session folders: one sub-folder per device, one common clock."""
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,8 @@ from omnimouse_model.errors import SessionFormatError
 
 BEHAVIOR = ("eye_tracker", "treadmill")
 _SMALL_BYTES = 2**20
+_FEW_FILES = 256
+_NOT_READ = ("truth", "__pycache__")
 _LONGEST_S = 7 * 86_400.0
 
 
@@ -185,16 +186,22 @@ def _check_overlap(session: Session) -> None:
 def _fingerprint(root: Path) -> str:
     """Hash of names, sizes, small contents and the times of big files."""
     digest = blake2b(digest_size=12)
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(f for f in folders if f not in ("truth", "__pycache__"))
-        here = Path(folder)
-        many = len(files) > 256
-        for name in sorted(files):
-            info = (here / name).stat()
-            about: list[object] = [str(here.relative_to(root) / name), info.st_size]
-            if info.st_size > _SMALL_BYTES or many:
-                about.append(info.st_mtime_ns)
-            digest.update(json.dumps(about).encode("utf-8", "surrogatepass"))
-            if info.st_size <= _SMALL_BYTES and not many:
-                digest.update((here / name).read_bytes())
+    folders = [""]
+    while folders:
+        inner = folders.pop()
+        with os.scandir(f"{root}{inner}") as listed:
+            entries = sorted(listed, key=lambda entry: entry.name)
+        files = [e for e in entries if e.is_file()]
+        for entry in files:
+            info, name = entry.stat(), f"{inner}/{entry.name}"
+            small = info.st_size <= _SMALL_BYTES and len(files) <= _FEW_FILES
+            about = f"{name}\0{info.st_size}\0{0 if small else info.st_mtime_ns}\n"
+            digest.update(os.fsencode(about))
+            if small:
+                digest.update(Path(entry.path).read_bytes())
+        folders += [
+            f"{inner}/{e.name}"
+            for e in entries
+            if e.is_dir(follow_symlinks=False) and e.name not in _NOT_READ
+        ]
     return digest.hexdigest()

@@ -119,7 +119,8 @@ def _fitting_slots(
 def _trial_files(
     folder: Path, trials: list[StoredTrial], size: tuple[int, ...], notes: Notes
 ) -> tuple[Path | None, ...]:
-    present = list_folder(folder / "data")
+    data = folder / "data"
+    present = list_folder(data)
     encoded = {n.rsplit(".", 1)[0]: n for n in present if n.lower().endswith(_ENCODED)}
     files: list[Path | None] = []
     for trial in trials:
@@ -130,9 +131,9 @@ def _trial_files(
             trial.readable = False
             _note_missing(trial, encoded, notes)
             continue
-        files[-1] = folder / "data" / trial.file
+        files[-1] = data / trial.file
         if len(trials) <= _HEADERS_READ or _is_odd(present[trial.file], trial):
-            _check_file(folder / "data" / trial.file, trial, size)
+            _check_file(data / trial.file, trial, size)
     return tuple(files)
 
 
