@@ -33,7 +33,7 @@ class Canvas:
             raise RuntimeError("This window has no canvas; is it shown?")
         self.widget: QWidget = found[0]
 
-    def place(self, yx: Sequence[float]) -> np.ndarray:
+    def place(self, yx: Sequence[float] | np.ndarray) -> np.ndarray:
         """Where a place on the field (y, x) is on the canvas: (x, y) in its pixels."""
         camera = self.viewer.scene.camera
         centre = np.array(camera.center[-2:], float)

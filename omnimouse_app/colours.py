@@ -114,8 +114,7 @@ class LabelColours:
     """
 
     def __init__(self, viewer: Any, layer: Labels, n_labels: int) -> None:
-        # A plugin is handed a proxy that warns on private names: unwrapped once, here.
-        self._viewer = getattr(viewer, "__wrapped__", viewer)
+        self._viewer = viewer
         self._layer = layer
         self._n_labels = n_labels
         self._texture = np.zeros((_TEXTURE_SIDE**2, 4), np.float32)

@@ -63,8 +63,9 @@ class OmniMouseDock(QWidget):
     def __init__(self, napari_viewer: Any, controller: Controller | None = None):
         super().__init__()
         self.setObjectName("omnimouse-main")
-        self._viewer = napari_viewer
-        self.instrument = Instrument(napari_viewer, controller)
+        # Through napari's proxy even docks and menus come wrapped, which Qt refuses.
+        self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        self.instrument = Instrument(self._viewer, controller)
         self.panels: dict[str, QWidget] = {}
         self.docks: dict[str, QDockWidget] = {}
         self.control = ControlPanel(self.controller, self.instrument.brush)

@@ -107,7 +107,10 @@ def neurons_at(field: Field, y: float, x: float) -> np.ndarray:
 
 
 def neurons_under(
-    field: Field, start: Sequence[float], stop: Sequence[float], radius: float
+    field: Field,
+    start: Sequence[float] | np.ndarray,
+    stop: Sequence[float] | np.ndarray,
+    radius: float,
 ) -> np.ndarray:
     """Neurons with any pixel within `radius` pixels of the segment start-stop.
 
@@ -216,7 +219,7 @@ def _spread(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
     margin = 0.04 * tile
     inside = margin + (points - low) / extent * (tile - 2 * margin)
     rank = np.searchsorted(planes, plane)
-    return inside + np.stack(np.divmod(rank, tiles), axis=1) * tile
+    return np.asarray(inside + np.stack(np.divmod(rank, tiles), axis=1) * tile)
 
 
 def _disks(centres: np.ndarray, shape: tuple[int, int]) -> _Pixels:

@@ -15,6 +15,9 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 
 Step = Callable[[], None]
+Place = Sequence[float] | np.ndarray
+"""(x, y) in pixels of a widget."""
+
 NO_KEYS = Qt.KeyboardModifier.NoModifier
 _LEFT = Qt.MouseButton.LeftButton
 _NONE = Qt.MouseButton.NoButton
@@ -48,22 +51,20 @@ class Hand:
     def __init__(self, widget: QWidget) -> None:
         self.widget = widget
 
-    def press(self, at: Sequence[float], keys: Any = NO_KEYS) -> None:
+    def press(self, at: Place, keys: Any = NO_KEYS) -> None:
         """Press the left button."""
         self._send(QEvent.Type.MouseButtonPress, at, _LEFT, _LEFT, keys)
 
-    def move(
-        self, at: Sequence[float], keys: Any = NO_KEYS, *, held: bool = True
-    ) -> None:
+    def move(self, at: Place, keys: Any = NO_KEYS, *, held: bool = True) -> None:
         """Move, with the left button held or not."""
         buttons = _LEFT if held else _NONE
         self._send(QEvent.Type.MouseMove, at, _NONE, buttons, keys)
 
-    def release(self, at: Sequence[float], keys: Any = NO_KEYS) -> None:
+    def release(self, at: Place, keys: Any = NO_KEYS) -> None:
         """Release the left button."""
         self._send(QEvent.Type.MouseButtonRelease, at, _LEFT, _NONE, keys)
 
-    def click(self, at: Sequence[float], keys: Any = NO_KEYS) -> None:
+    def click(self, at: Place, keys: Any = NO_KEYS) -> None:
         """Press and release at one place."""
         self.move(at, keys, held=False)
         self.press(at, keys)
@@ -71,7 +72,7 @@ class Hand:
 
     def drag(
         self,
-        path: Iterable[Sequence[float]],
+        path: Iterable[Place],
         keys: Any = NO_KEYS,
         between: Step = settle,
     ) -> None:
@@ -84,14 +85,15 @@ class Hand:
             between()
         self.release(places[-1], keys)
 
-    def key(self, key: Any, modifier: Any = NO_KEYS) -> None:
+    def key(self, key: Qt.Key, modifier: Qt.KeyboardModifier = NO_KEYS) -> None:
         """Strike a key."""
-        QTest.keyClick(self.widget, key, modifier)
+        # PyQt's stubs take its static functions for methods.
+        QTest.keyClick(self.widget, key, modifier)  # type: ignore[call-overload]
 
     def _send(
         self,
         kind: QEvent.Type,
-        at: Sequence[float],
+        at: Place,
         button: Any,
         buttons: Any,
         keys: Any,

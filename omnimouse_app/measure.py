@@ -7,7 +7,8 @@ finished frame of the window, beside an idle frame of the same run.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from time import perf_counter
+from functools import partial
+from time import perf_counter, thread_time
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,13 @@ Row = dict[str, Any]
 class Strokes:
     """Milliseconds of every mouse move of some strokes.
 
-    `extra` is drawn less the median idle frame of the run.
+    `cpu` is the time of `call` in which the thread had a core: on a machine that does
+    other work as well, the rest is waiting. `extra` is drawn less the median idle frame
+    of the run.
     """
 
     call: list[float]
+    cpu: list[float]
     extra: list[float]
     idle: float
 
@@ -56,6 +60,7 @@ def measure_strokes(
     hand, frames = Hand(canvas.widget), _Frames(canvas.widget)
     idle = [_frame_after(frames, lambda: None) for _ in range(30)]
     call: list[float] = []
+    cpu: list[float] = []
     drawn: list[float] = []
     for number in range(4):
         dock.controller.set_brush(codes[number % 2])
@@ -63,12 +68,13 @@ def measure_strokes(
         hand.move(path[0], held=False)
         hand.press(path[0])
         for place in path[1:]:
-            drawn.append(_frame_after(frames, lambda at=place: _move(dock, hand, at)))
+            drawn.append(_frame_after(frames, partial(_move, dock, hand, place)))
             call.append(_move.took_ms)
+            cpu.append(_move.cpu_ms)
         hand.release(path[-1])
         settle(0.05)
     baseline = float(np.median(idle))
-    return Strokes(call, [ms - baseline for ms in drawn], baseline)
+    return Strokes(call, cpu, [ms - baseline for ms in drawn], baseline)
 
 
 def stroke_to_traces_ms(dock: OmniMouseDock, n: int = 30) -> list[float]:
@@ -89,7 +95,7 @@ def stroke_to_traces_ms(dock: OmniMouseDock, n: int = 30) -> list[float]:
             hand.release(path[4 * number])
             continue
         asked = controller.results.asked
-        wait_for(lambda asked=asked: _is_shown(controller, asked), "the answer", 120)
+        wait_for(partial(_is_shown, controller, asked), "the answer", 120)
         settle()
         traces.repaint()
         taken.append((perf_counter() - since) * 1e3)
@@ -99,20 +105,19 @@ def stroke_to_traces_ms(dock: OmniMouseDock, n: int = 30) -> list[float]:
 
 
 def scrub_hz(dock: OmniMouseDock, steps: int = 90) -> list[float]:
-    """Updates a second while the cursor runs through windows, everything redrawn."""
+    """Updates a second of video, raster and traces; every third moves the window."""
     controller = dock.controller
-    canvas = Canvas(dock.viewer, dock.main_window)
-    frames = _Frames(canvas.widget)
     rates: list[float] = []
     for number in range(steps):
         since = perf_counter()
         if number % 3 == 0:
             controller.step_window(1 if number < steps // 2 else -1)
         controller.step_cursor(1)
-        frames.wait()
         for title in ("Raster", "Stimulus", "Traces"):
+            dock.panels[title].redraw.flush()  # type: ignore[attr-defined]
             dock.panels[title].repaint()
         rates.append(1.0 / (perf_counter() - since))
+        settle()
     return rates
 
 
@@ -159,13 +164,14 @@ def _frame_after(frames: _Frames, change: Any) -> float:
 class _Move:
     """One mouse move with the colours it asks for, timed."""
 
-    took_ms = 0.0
+    took_ms = cpu_ms = 0.0
 
     def __call__(self, dock: OmniMouseDock, hand: Hand, at: np.ndarray) -> None:
-        since = perf_counter()
+        since, cpu_since = perf_counter(), thread_time()
         hand.move(at)
         dock.instrument.layers.draw()
         self.took_ms = (perf_counter() - since) * 1e3
+        self.cpu_ms = (thread_time() - cpu_since) * 1e3
 
 
 _move = _Move()

@@ -4,8 +4,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 _SIZE = "1600x1000x24"
 _OPTIONS = ("-nolisten", "tcp", "-noreset")
@@ -62,3 +64,22 @@ def virtual_display() -> Iterator[str]:
             server.wait(_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             server.kill()
+
+
+@contextmanager
+def scratch_settings() -> Iterator[None]:
+    """Keep the user's settings out of a run, and the run out of them."""
+    with tempfile.TemporaryDirectory(prefix="omnimouse-") as scratch:
+        chosen = {
+            "NAPARI_CONFIG": str(Path(scratch) / "napari.yaml"),
+            "OMNIMOUSE_CONFIG": scratch,
+        }
+        before = {name: os.environ.get(name) for name in chosen}
+        os.environ.update(chosen)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value

@@ -33,16 +33,31 @@ def command(as_json: bool, neurons: str, moves: int) -> None:
     Rows say how many neurons there were and whether the model was idle or running
     meanwhile. Without a display a virtual one is used, where drawing is in software.
     """
-    from omnimouse_app.screen import has_display, run_on_virtual_display
+    from omnimouse_app.screen import (
+        has_display,
+        run_on_virtual_display,
+        scratch_settings,
+    )
 
     if not has_display():
         arguments = ["bench", "live", "--neurons", neurons, "--moves", str(moves)]
         sys.exit(run_on_virtual_display(arguments + ["--json"] * as_json))
+    with scratch_settings():
+        rows = measure(neurons, moves)
     emit(
-        measure(neurons, moves),
+        rows,
         as_json=as_json,
         title="The live window, by real mouse events",
-        columns=("name", "median", "p99", "n", "unit", "neurons", "model"),
+        columns=(
+            "name",
+            "median",
+            "p99",
+            "n",
+            "unit",
+            "neurons",
+            "model",
+            "cpu_median",
+        ),
     )
 
 
@@ -65,9 +80,11 @@ def demo_rows(moves: int) -> list[Row]:
     folder = demo_session()
     since = perf_counter()
     dock = launch(folder, "demo")
-    _answered(dock)
+    _answered(dock, first=True)
     first = perf_counter() - since
-    count = dock.controller.results.scores.shape[0]  # type: ignore[union-attr]
+    session = dock.controller.state.session
+    assert session is not None
+    count = session.n_neurons
     rows = [row("first_prediction_s", [first], "s", neurons=count, model="running")]
     try:
         rows += _running_rows(dock, count, moves)
@@ -136,24 +153,30 @@ def _idle_rows(dock: "OmniMouseDock", count: int, moves: int) -> list[Row]:
 def _stroke_rows(
     dock: "OmniMouseDock", moves: int, codes: tuple[int, int], conditions: Row
 ) -> list[Row]:
+    import numpy as np
+
     from omnimouse_app.measure import measure_strokes, row
 
     strokes = measure_strokes(dock, codes, moves)
+    call = row("stroke_call_ms", strokes.call, "ms", **conditions)
     extra = row("stroke_drawn_extra_ms", strokes.extra, "ms", **conditions)
     return [
-        row("stroke_call_ms", strokes.call, "ms", **conditions),
+        call | {"cpu_median": float(np.median(strokes.cpu))},
         extra | {"idle_frame_ms": strokes.idle},
     ]
 
 
-def _answered(dock: "OmniMouseDock") -> None:
+def _answered(dock: "OmniMouseDock", *, first: bool = False) -> None:
+    """Wait for everything that was asked; for `first`, for one prediction."""
     from omnimouse_app.hand import wait_for
 
     results = dock.controller.results
-    wait_for(
-        lambda: results.error is not None or results.freshness == "fresh",
-        "the first prediction",
-        180,
-    )
+
+    def is_done() -> bool:
+        if results.error is not None or (first and results.freshness == "fresh"):
+            return True
+        return not results.is_awaited and results.population_freshness != "running"
+
+    wait_for(is_done, "the model's answer", 180)
     if results.error is not None:
         raise ValueError(f"The model did not answer: {results.error}")

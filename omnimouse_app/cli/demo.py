@@ -1,10 +1,6 @@
 """`omnimouse demo`: the first two minutes, in a window or as a report."""
 
-import os
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -47,33 +43,18 @@ def _session() -> Path:
 
 
 def _leave_report(out: Path, model: str) -> None:
-    from omnimouse_app.screen import has_display, run_on_virtual_display
+    from omnimouse_app.screen import (
+        has_display,
+        run_on_virtual_display,
+        scratch_settings,
+    )
 
     if not has_display():
         arguments = ["demo", "--headless", str(out), "--model", model]
         sys.exit(run_on_virtual_display(arguments))
     folder = _session()
-    with _own_settings():
+    with scratch_settings():
         from omnimouse_app.demo_report import write_report
 
         click.echo("Window, strokes and report …")
         click.echo(f"Report: {write_report(out, folder, model)}")
-
-
-@contextmanager
-def _own_settings() -> Iterator[None]:
-    """Keep the user's napari settings out of the report, and the report out of them."""
-    with tempfile.TemporaryDirectory(prefix="omnimouse-demo-") as scratch:
-        chosen = {
-            "NAPARI_CONFIG": str(Path(scratch) / "napari.yaml"),
-            "OMNIMOUSE_CONFIG": scratch,
-        }
-        before = {name: os.environ.get(name) for name in chosen}
-        os.environ.update(chosen)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name, None)
-                if value is not None:
-                    os.environ[name] = value

@@ -70,7 +70,7 @@ def window(qapp, echo, session_folder):
     from omnimouse_model.live.controller import Controller
     from omnimouse_widgets.qt.hop import qt_post
 
-    controller = Controller(post=qt_post(), load=lambda name, session: echo)
+    controller = Controller(post=qt_post(), load=lambda name, session, device: echo)
     controller.choose_predictor("echo")
     viewer = napari.Viewer(show=True)
     viewer.window.resize(1440, 900)
