@@ -182,7 +182,7 @@ def test_an_unknown_predictor_names_those_there_are(session: Session) -> None:
 def test_a_predictor_loads_before_there_is_a_session(session: Session) -> None:
     loaded: list[str] = []
 
-    def load(name: str, session: Session | None) -> EchoPredictor:
+    def load(name: str, session: Session | None, device: str) -> EchoPredictor:
         loaded.append(name)
         return EchoPredictor(name)
 
@@ -192,6 +192,22 @@ def test_a_predictor_loads_before_there_is_a_session(session: Session) -> None:
     assert controller.results.freshness == "none"
     controller.open_session(session)
     assert loaded == ["echo"]
+    assert controller.results.freshness == "fresh"
+
+
+def test_another_device_loads_the_predictor_again(session: Session) -> None:
+    loaded: list[tuple[str, str]] = []
+
+    def load(name: str, session: Session | None, device: str) -> EchoPredictor:
+        loaded.append((name, device))
+        return EchoPredictor(name)
+
+    controller = Controller(load=load, synchronous=True)
+    controller.open_session(session)
+    controller.choose_predictor("echo")
+    controller.choose_device("cpu")
+    controller.choose_device("cpu")
+    assert loaded == [("echo", "auto"), ("echo", "cpu")]
     assert controller.results.freshness == "fresh"
 
 

@@ -11,7 +11,9 @@ from qtpy.QtWidgets import QAbstractButton, QComboBox, QWidget
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.presets import preset_named
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_model.predict.predictor import Needs
 from omnimouse_widgets.qt.control import ControlPanel
+from omnimouse_widgets.qt.control_question import caveats
 from tests.model.live_sessions import FaultyPredictor, GatedPredictor
 
 LEFT = Qt.MouseButton.LeftButton
@@ -118,6 +120,31 @@ def test_the_model_on_screen_is_the_chosen_one(
     controller.choose_predictor("last")
     drawn()
     assert panel.model.model.currentData() == "last"
+
+
+def test_the_device_is_a_choice(
+    panel: ControlPanel, controller: Controller, drawn: Any
+) -> None:
+    pick(panel.model.device, "cpu")
+    assert controller.state.device == "cpu"
+    controller.choose_device("auto")
+    drawn()
+    assert panel.model.device.currentData() == "auto"
+
+
+def test_what_a_model_makes_of_a_question_is_told(
+    panel: ControlPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.apply_preset("video_behavior")
+    drawn()
+    assert panel.question.caveat.text() == ""
+    mask = controller.state.mask
+    official = Needs(sees_video=True, sees_behavior=True, withholds_video=False)
+    assert caveats(mask, official) == []
+    assert caveats(mask.with_frames(False), official) == [
+        "⚠ Hidden frames can still inform this model."
+    ]
+    assert len(caveats(mask, Needs())) == 2
 
 
 def test_a_fresh_answer_says_so_with_its_time(

@@ -17,7 +17,8 @@ from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.parts import Interruptible, decode_in_parts, stop_if
 from omnimouse_model.predict.predictor import Needs, Prediction, Predictor
 
-Load = Callable[[str, Session | None], Predictor]
+Load = Callable[[str, Session | None, str], Predictor]
+"""Makes a predictor from its name, for a session if there is one, on a device."""
 
 
 def name_of(predictor: Predictor) -> str:
@@ -37,6 +38,7 @@ class LiveRequest:
     mask: Mask
     selection: tuple[int, ...]
     predictor: str | Predictor
+    device: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class LoadRequest:
     """Load a predictor before there is a question for it: a process takes seconds."""
 
     predictor: str
+    device: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ class Answering:
 
     def __init__(self, load: Load) -> None:
         self._load = load
-        self._name = ""
+        self._name = ("", "")
         self._loaded: Predictor | None = None
         self._needs: Needs | None = None
         self._prepared: tuple[Any, Any] = (None, None)
@@ -85,14 +88,14 @@ class Answering:
     ) -> Iterator[Stage]:
         """Answer in stages; see the module."""
         if isinstance(request, LoadRequest):
-            self._predictor(request.predictor, None, outdated)
+            self._predictor(request, None, outdated)
             return
         mask = request.mask
         asked = np.flatnonzero(asked_cells(mask).any(axis=0))
         if not len(asked) and mask.behavior != "target":
             yield Stage("nothing", request)
             return
-        predictor = self._predictor(request.predictor, request.session, outdated)
+        predictor = self._predictor(request, request.session, outdated)
         self._prepare(predictor, request.session)
         encoded = predictor.encode(request.window, mask)
         stop_if(outdated)
@@ -105,28 +108,30 @@ class Answering:
 
     def close(self) -> None:
         """Let the loaded predictor go."""
-        loaded, self._loaded, self._name = self._loaded, None, ""
+        loaded, self._loaded, self._name = self._loaded, None, ("", "")
         self._prepared = (None, None)
         if isinstance(loaded, Closable):
             loaded.close()
 
     def _predictor(
         self,
-        wanted: str | Predictor,
+        request: LiveRequest | LoadRequest,
         session: Session | None,
         outdated: Callable[[], bool],
     ) -> Predictor:
-        predictor = self._named(wanted, session) if isinstance(wanted, str) else wanted
+        predictor = request.predictor
+        if isinstance(predictor, str):
+            predictor = self._named(predictor, session, request.device)
         if isinstance(predictor, Interruptible):
             predictor.stop_when(outdated)
         self._needs = predictor.needs  # A worker loads now, and tells what is wrong.
         return predictor
 
-    def _named(self, name: str, session: Session | None) -> Predictor:
-        if self._loaded is None or self._name != name:
+    def _named(self, name: str, session: Session | None, device: str) -> Predictor:
+        if self._loaded is None or self._name != (name, device):
             self.close()
-            self._loaded = self._load(name, session)
-            self._name = name
+            self._loaded = self._load(name, session, device)
+            self._name = (name, device)
         return self._loaded
 
     def _prepare(self, predictor: Predictor, session: Session) -> None:

@@ -27,7 +27,12 @@ from omnimouse_model.live.memory import Remembered, recall, remember
 from omnimouse_model.live.opening import active_neurons, first_start, opened
 from omnimouse_model.live.presets import DEFAULT_PRESET, PRESETS, preset_named
 from omnimouse_model.live.results import Results
-from omnimouse_model.live.state import MAX_SELECTED, ColourBy, LiveState
+from omnimouse_model.live.state import (
+    MAX_SELECTED,
+    ColourBy,
+    Device,
+    LiveState,
+)
 from omnimouse_model.live.undo import History, Question
 from omnimouse_model.masks import (
     HIDDEN,
@@ -60,7 +65,7 @@ class Controller:
     post
         Hands a function to the thread that draws.
     load
-        Makes a predictor from its name, on the engine's thread.
+        Makes a predictor from its name on a device, on the engine's thread.
     synchronous
         Answer inside the verbs, in this process: for scripts and tests.
     memory
@@ -129,6 +134,14 @@ class Controller:
             self.state.predictor_name = name
             self._ask()
         self._remember()
+
+    def choose_device(self, device: Device) -> None:
+        """Choose where a predictor chosen by name computes; it is loaded again."""
+        with self._lock:
+            if device != self.state.device:
+                self._forget_answers()
+                self.state.device = device
+                self._ask()
 
     def restore(self) -> bool:
         """Go back to where the user was, False when that is not known or gone."""
@@ -394,10 +407,15 @@ class Controller:
         if state.session is None or state.window is None or state.mask is None:
             if isinstance(self._predictor, str):
                 self.results.asked = self._engine.newest + 1
-                self._engine.submit(LoadRequest(self._predictor))
+                self._engine.submit(LoadRequest(self._predictor, state.device))
             return
         request = LiveRequest(
-            state.session, state.window, state.mask, state.selection, self._predictor
+            state.session,
+            state.window,
+            state.mask,
+            state.selection,
+            self._predictor,
+            state.device,
         )
         mark_asked(self.results, self._engine.newest + 1)
         self._engine.submit(request)

@@ -16,6 +16,8 @@ from omnimouse_model.masks import N_SAMPLES, VISIBLE, Mask
 
 MAX_SELECTED = 16
 ColourBy = Literal["state", "score"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+DEVICES: tuple[Device, ...] = ("auto", "cpu", "cuda", "mps")
 
 
 @dataclass(eq=False)
@@ -30,6 +32,8 @@ class LiveState:
         Neuron indices in the order they were chosen, at most 16.
     predictor_name
         What `load_predictor` was given, or the id of a predictor handed in.
+    device
+        Where a predictor chosen by name computes; "auto" takes the fastest there is.
     preset
         The preset the mask came from, "" once it was changed by hand.
     active_span
@@ -54,6 +58,7 @@ class LiveState:
     mask: Mask | None = None
     selection: tuple[int, ...] = field(default_factory=tuple)
     predictor_name: str = ""
+    device: Device = "auto"
     preset: str = ""
     active_span: tuple[int, int] = (0, N_SAMPLES)
     brush_code: int = VISIBLE

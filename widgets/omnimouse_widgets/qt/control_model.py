@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QPushButton, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import DEVICES
 from omnimouse_model.predict.catalogue import predictor_names
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.form import Form, quiet_label, row_of
@@ -39,14 +40,15 @@ class ModelSection(QWidget):
         self._patience.timeout.connect(self._out_of_patience)
         self._build()
         form = Form(self)
-        form.add("Model", self.model)
+        form.add("Model", row_of(self.model, self.device, stretch=0))
         form.add("Answer", row_of(self.dot, self.words, self.cancel, stretch=1))
         form.add("", self.error)
         form.add("", self.again)
+        events = controller.state.events
         self.redraw = Redraw(
             self,
             [
-                (self._draw_model, [controller.state.events.predictor_name]),
+                (self._draw_model, [events.predictor_name, events.device]),
                 (self._draw_freshness, [controller.results.changed]),
             ],
         )
@@ -62,6 +64,14 @@ class ModelSection(QWidget):
             self.model.addItem(_model_words(name), name)
         self.model.addItem("open a checkpoint…", FILE)
         self.model.activated.connect(self._picked)
+        self.device = QComboBox()
+        self.device.setToolTip("Where the model computes; auto: the fastest there is")
+        self.device.setMaximumWidth(76)
+        for device in DEVICES:
+            self.device.addItem(device, device)
+        self.device.activated.connect(
+            lambda _: self._controller.choose_device(self.device.currentData())
+        )
         self.dot = QLabel()
         self.words = QLabel()
         self.words.setMinimumWidth(1)
@@ -101,6 +111,7 @@ class ModelSection(QWidget):
             at = 0
         self.model.setCurrentIndex(at)
         self.model.setToolTip(f"Who predicts: {MEANINGS.get(name, name or 'nobody')}")
+        self.device.setCurrentIndex(self.device.findData(self._controller.state.device))
 
     def _draw_freshness(self) -> None:
         results = self._controller.results

@@ -7,7 +7,8 @@ from qtpy.QtWidgets import QComboBox, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.presets import preset_named
-from omnimouse_model.masks import N_FRAMES, BehaviorMode
+from omnimouse_model.masks import N_FRAMES, BehaviorMode, Mask
+from omnimouse_model.predict.predictor import Needs
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.form import Form, quiet_label
 from omnimouse_widgets.qt.redraw import Redraw
@@ -54,17 +55,21 @@ class QuestionSection(QWidget):
         self.behavior.picked.connect(
             lambda mode: controller.set_behavior(cast(BehaviorMode, mode))
         )
+        self.caveat = quiet_label()
+        self.caveat.setStyleSheet(f"color: {palette.TARGET};")
         form = Form(self)
         form.add("Preset", self.preset)
         form.add("", self.meaning)
         form.add("Video", self.video)
         form.add("Behaviour", self.behavior)
+        form.add("", self.caveat)
         events = controller.state.events
         self.redraw = Redraw(
             self,
             [
                 (self._draw_preset, [events.preset, events.mask, events.session]),
                 (self._draw_modalities, [events.mask, events.session]),
+                (self._draw_caveat, [events.mask, controller.results.changed]),
             ],
         )
 
@@ -100,6 +105,28 @@ class QuestionSection(QWidget):
             return
         self.video.show_value(video_name(mask.frames))
         self.behavior.show_value(mask.behavior)
+
+    def _draw_caveat(self) -> None:
+        mask, needs = self._controller.state.mask, self._controller.results.needs
+        words = [] if mask is None or needs is None else caveats(mask, needs)
+        self.caveat.setText("\n".join(words))
+        self.caveat.setVisible(bool(self.caveat.text()))
+
+
+def caveats(mask: Mask, needs: Needs) -> list[str]:
+    """What a predictor makes of a question that one would not expect."""
+    found = []
+    if mask.frames.any() and not needs.sees_video:
+        found.append("⚠ This model does not look at video.")
+    if not needs.withholds_video and not mask.frames.all():
+        found.append("⚠ Hidden frames can still inform this model.")
+    if mask.behavior == "visible" and not needs.sees_behavior:
+        found.append("⚠ This model does not use behaviour.")
+    if mask.behavior == "target" and not needs.predicts_behavior:
+        found.append("⚠ This model does not decode behaviour.")
+    if mask.visible.any() and not needs.sees_responses:
+        found.append("⚠ This model does not look at visible neurons.")
+    return found
 
 
 def video_name(frames: np.ndarray) -> str:
