@@ -216,7 +216,7 @@ def tiny_transformer() -> Predictor:
     import torch
 
     from omnimouse_model.nets.config import OmniMouseConfig
-from omnimouse_model.nets.omnimouse import OmniMouse
+    from omnimouse_model.nets.omnimouse import OmniMouse
     from omnimouse_model.nets.video import HieraConfig
     from omnimouse_model.predict.transformer import TransformerPredictor
 
