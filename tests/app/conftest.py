@@ -1,7 +1,5 @@
 """A small simulated session, and OmniMouse open on it in a real window."""
 
-import gc
-
 import numpy as np
 import pytest
 
@@ -78,10 +76,7 @@ def window(qapp, echo, session_folder):
     controller.open_session(session_folder)
     yield opened
     opened.close_viewer()
-    # napari's own fixture, used in other modules, counts viewers left over.
-    del opened, viewer
     qapp.processEvents()
-    gc.collect()
 
 
 @pytest.fixture

@@ -1,7 +1,10 @@
 """The end of a window: no process, no connection and no viewer is left."""
 
+import gc
 import multiprocessing
+import weakref
 
+import napari
 import pytest
 
 from omnimouse_app.docks import open_instrument
@@ -12,19 +15,22 @@ from omnimouse_widgets.qt.hop import qt_post
 pytestmark = pytest.mark.gui
 
 
-def test_closing_the_window_ends_the_worker_and_every_connection(
-    make_napari_viewer, session_folder
-):
-    viewer = make_napari_viewer(show=True)
+def test_closing_the_window_ends_the_worker_and_every_connection(qapp, session_folder):
+    viewer = napari.Viewer(show=True)
     controller = Controller(post=qt_post())
     dock = open_instrument(viewer, controller)
     controller.choose_predictor("mean")
     controller.open_session(session_folder)
     results = controller.results
-    wait_for(lambda: results.error or results.freshness == "fresh", "an answer", 90)
-    assert controller.results.error is None
+    wait_for(lambda: results.error or results.freshness == "fresh", "an answer", 120)
+    assert results.error is None
     assert multiprocessing.active_children()
+    window = weakref.ref(viewer.window)
     dock.main_window.close()
     wait_for(lambda: not multiprocessing.active_children(), "the worker's end", 20)
-    for group in (controller.state.events, controller.results.events):
-        assert all(len(signal) == 0 for signal in group.values())
+    for group in (controller.state.events, results.events):
+        assert {name: len(group[name]) for name in group if len(group[name])} == {}
+    assert len(results.changed) == 0
+    # Nothing of ours keeps napari's window alive.
+    del viewer, dock
+    wait_for(lambda: bool(gc.collect()) and window() is None, "the window's end", 20)

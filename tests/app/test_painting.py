@@ -38,7 +38,8 @@ def field(dock):
 def circle(canvas):
     width, height = canvas.widget.width(), canvas.widget.height()
     reach = 0.3 * min(width, height)
-    return arc((width / 2, height / 2), (reach, reach), (0.2, 5.5), 30)
+    path = arc((width / 2, height / 2), (reach, reach), (0.2, 5.5), 30)
+    return np.round(path)  # a pointer is at whole pixels
 
 
 def cells(dock):
@@ -73,7 +74,11 @@ def test_a_stroke_paints_the_neurons_under_it_and_the_screen_shows_their_states(
     for key, code in ((Qt.Key.Key_1, VISIBLE), (Qt.Key.Key_3, TARGET)):
         before = cells(dock).copy()
         hand.key(key)
-        path = circle if code == VISIBLE else 0.5 * circle + 0.5 * circle.mean(axis=0)
+        path = (
+            circle
+            if code == VISIBLE
+            else np.round(0.5 * (circle + circle.mean(axis=0)))
+        )
         hand.drag(path)
         start, stop = dock.controller.state.active_span
         radius = dock.instrument.brush.radius / dock.viewer.scene.camera.zoom
@@ -169,7 +174,7 @@ def test_brackets_change_the_radius_in_screen_pixels(dock, hand):
 
 def test_a_brush_twice_as_far_away_covers_the_same_screen(dock, canvas, hand, field):
     dock.controller.apply_preset("nothing")
-    centre = canvas.place(core_places(field)[40])
+    centre = np.round(canvas.place(core_places(field)[40]))
     hand.click(centre)
     near = np.flatnonzero((cells(dock) == VISIBLE).any(axis=0))
     radius = dock.instrument.brush.radius / dock.viewer.scene.camera.zoom
@@ -274,7 +279,7 @@ def test_the_status_bar_says_which_neuron_is_under_the_pointer(dock, canvas, han
     field = dock.instrument.layers.field
     dock.controller.apply_preset("nothing")
     dock.controller.paint([12], HIDDEN)
-    wait_for(lambda: np.isnan(dock.controller.results.scores).all(), "no scores")
+    wait_for(lambda: dock.controller.results.scores is None, "no scores")
     depth = dock.controller.state.session.units.xyz_um[12, 2]
     area = dock.controller.state.session.units.area[12]
     y, x = core_places(field)[12]

@@ -62,13 +62,15 @@ def test_without_a_window_the_reader_gives_plain_layers(session_folder):
 
 @pytest.mark.gui
 def test_opened_through_napari_the_plugin_brings_all_docks_and_opens_the_session(
-    make_napari_viewer, session_folder, monkeypatch, tmp_path
+    qapp, session_folder, monkeypatch, tmp_path
 ):
+    import napari
+
     from omnimouse_app.docks import OmniMouseDock, find_instrument
     from omnimouse_app.hand import settle, wait_for
 
     monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path))
-    viewer = make_napari_viewer(show=True)
+    viewer = napari.Viewer(show=True)
     _, dock = viewer.window.add_plugin_dock_widget("omnimouse-app", "OmniMouse")
     assert isinstance(dock, OmniMouseDock)
     wait_for(lambda: len(dock.docks) == 7, "the docks", 20)
@@ -79,7 +81,7 @@ def test_opened_through_napari_the_plugin_brings_all_docks_and_opens_the_session
     results = dock.controller.results
     wait_for(lambda: results.error or results.freshness == "fresh", "an answer", 90)
     assert results.error is None
-    dock.instrument.close()
+    dock.close_viewer()
     settle()
 
 
