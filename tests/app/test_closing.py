@@ -33,4 +33,9 @@ def test_closing_the_window_ends_the_worker_and_every_connection(qapp, session_f
     assert len(results.changed) == 0
     # Nothing of ours keeps napari's window alive.
     del viewer, dock
-    wait_for(lambda: bool(gc.collect()) and window() is None, "the window's end", 20)
+
+    def is_gone():
+        gc.collect()
+        return window() is None
+
+    wait_for(is_gone, "the window's end", 20)
