@@ -17,12 +17,12 @@ from omnimouse_widgets.qt.redraw import Redraw
 PATIENCE_MS: Final = 150
 """Answers faster than this need no "predicting…": it would only flicker."""
 MEANINGS: Final = {
-    "demo": "the demo transformer",
+    "demo": "transformer",
     "mean": "each neuron's mean",
-    "last": "each neuron's last visible value",
-    "ridge": "ridge on each neuron's own past",
-    "context-ridge": "ridge on behaviour and visible neurons",
-    "video-ridge": "ridge on motion energy of the video",
+    "last": "last visible value",
+    "ridge": "own past",
+    "context-ridge": "visible neurons",
+    "video-ridge": "motion energy",
 }
 FILE = "file…"
 
@@ -153,4 +153,4 @@ def _took(elapsed_ms: float) -> str:
 
 
 def _model_words(name: str) -> str:
-    return f"{name} – {MEANINGS[name]}" if name in MEANINGS else name
+    return f"{name} · {MEANINGS[name]}" if name in MEANINGS else name

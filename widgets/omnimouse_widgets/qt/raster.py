@@ -146,6 +146,7 @@ class RasterPanel(QWidget):
         super().resizeEvent(event)
 
         self.canvas.scene().sigMouseMoved.connect(self._hover)
+        self.canvas.sigDeviceRangeChanged.connect(lambda *_: self._share_width())
 
     def _bind_keys(self) -> None:
         keys.bind_keys(self, self._controller)
@@ -169,10 +170,22 @@ class RasterPanel(QWidget):
                 raster.set_title(TITLES[shown] if len(on_screen) > 1 else "")
                 raster.plot.showAxis("left", number == 0)
                 self.canvas.ci.addItem(raster.plot, 0, number)
-        for column in range(3):
-            used = column < len(on_screen)
-            width = (1000 + (AXIS_WIDTH if column == 0 else 0)) if used else 0
-            self.canvas.ci.layout.setColumnPreferredWidth(column, width)
+        self._share_width()
+
+    def _share_width(self) -> None:
+        """Pictures beside each other are equally wide; the first has the axis too."""
+        count = len(shown_in(self._view))
+        layout = self.canvas.ci.layout
+        left, _, right, _ = layout.getContentsMargins()
+        room = (
+            self.canvas.width()
+            - left
+            - right
+            - (count - 1) * layout.horizontalSpacing()
+        )
+        for column in range(len(self.pictures)):
+            width = (room - AXIS_WIDTH) / count + (AXIS_WIDTH if column == 0 else 0)
+            layout.setColumnFixedWidth(column, max(width, 1) if column < count else 0)
 
     # -- what the user does -----------------------------------------------------------
     def set_tool(self, tool: Tool) -> None:
