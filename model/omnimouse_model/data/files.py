@@ -243,7 +243,7 @@ def open_binary(path: Path) -> BinaryIO:
             path, "unreadable", f"{label(path)} is not a plain file"
         )
     try:
-        return path.open("rb")
+        return path.open("rb", buffering=0)
     except OSError as error:
         raise _unreadable(path, error) from error
 

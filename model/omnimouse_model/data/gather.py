@@ -14,14 +14,16 @@ from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 
 from omnimouse_model.data.clock import previous_index
 
+_SLACK = 1e-2
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShiftOrder:
-    """Columns ranked by phase shift: `shift[rank]` ascending, `rank` per column."""
+    """Columns ranked by phase shift: `shift` ascending, `rank` of every column."""
 
     shift: Float64[np.ndarray, " column"]
     rank: Int64[np.ndarray, " column"]
-    order: Int64[np.ndarray, " column"]
+    columns: Int64[np.ndarray, " column"]
 
     @classmethod
     def of(cls, shift: Float64[np.ndarray, " column"]) -> "ShiftOrder":
@@ -29,7 +31,7 @@ class ShiftOrder:
         order = np.argsort(shift, kind="stable")
         rank = np.empty(len(shift), np.int64)
         rank[order] = np.arange(len(shift))
-        return cls(shift[order], rank, order)
+        return cls(shift[order], rank, np.arange(len(shift)))
 
 
 def shifted_rows(
@@ -42,10 +44,10 @@ def shifted_rows(
 
     In row k, column c reads `highest[k] - (number of stairs[k] <= rank[c])`.
     """
-    ends = previous_index(times, start, rate_hz, shifts.shift[[0, -1]])
-    highest, n_steps = ends[:, 0], int((ends[:, 0] - ends[:, 1]).max(initial=0))
-    down = np.arange(n_steps)
-    wanted = highest[:, None] - down[None, :]
+    highest = previous_index(times - shifts.shift[0], start, rate_hz)
+    # Rounding may add a step to what the spread of shifts allows, never two.
+    n_steps = int((shifts.shift[-1] - shifts.shift[0]) * rate_hz + _SLACK) + 1
+    wanted = highest[:, None] - np.arange(n_steps)
     since = (times - start)[:, None] - wanted * (1.0 / rate_hz)
     stairs = np.searchsorted(shifts.shift, since, side="right")
     wrong = ~_are_edges(stairs, wanted, times, start, rate_hz, shifts)
@@ -116,6 +118,6 @@ def _flat_index(
     by_rank = np.full(n_columns, n_steps * n_columns)
     for edge in edges.tolist():
         by_rank[edge:] -= n_columns
-    index = np.arange(n_columns)
-    index[shifts.order] += by_rank
+    index = by_rank.take(shifts.rank)
+    index += shifts.columns
     return index

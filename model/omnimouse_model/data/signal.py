@@ -160,14 +160,12 @@ class Signal:
         else:
             shifts = self._shift_order()
             highest, stairs = shifted_rows(times, self.start, self.rate_hz, shifts)
-            lowest = highest - stairs.shape[1]
-            near_start = valid & (lowest < 0)
-            if near_start.any():
+            if int(highest[0]) < stairs.shape[1]:
                 return self._exact_window(times, divisor)
             valid &= highest < self.n_samples
-            values = gather_shifted(
-                self.data, highest[valid], stairs[valid], shifts, divisor
-            )
+            if not valid.all():
+                highest, stairs = highest[valid], stairs[valid]
+            values = gather_shifted(self.data, highest, stairs, shifts, divisor)
         return _full_length(values, valid), valid
 
     def _exact_window(

@@ -138,13 +138,13 @@ class Stimulus:
         if not len(slots):
             return np.zeros((0, *self.size), np.uint8)
         trials, frames = self.slot_trial[slots], self.slot_frame[slots]
+        if trials[0] == trials[-1]:
+            return self._part(int(trials[0]), frames)
         changes = (np.flatnonzero(trials[1:] != trials[:-1]) + 1).tolist()
         parts = [
             self._part(int(trials[begin]), frames[begin:end])
             for begin, end in pairwise([0, *changes, len(slots)])
         ]
-        if len(parts) == 1:
-            return parts[0]
         if all(part.dtype == np.uint8 for part in parts):
             return np.concatenate(parts)
         return np.concatenate([part.astype(np.float32) for part in parts])
@@ -155,10 +155,9 @@ class Stimulus:
             return self._plain(trial, len(frames))
         first, last = int(frames[0]), int(frames[-1])
         stored = self._cache.read(path, first, last + 1, self.size)
-        wanted = frames - first
-        if np.array_equal(wanted, np.arange(len(stored))):
+        if last - first + 1 == len(frames) and (np.diff(frames) == 1).all():
             return stored
-        shown: np.ndarray = stored[wanted]
+        shown: np.ndarray = stored[frames - first]
         return shown
 
     def _plain(self, trial: int, count: int) -> np.ndarray:

@@ -117,10 +117,12 @@ class Window:
     @property
     def timestamps(self) -> dict[str, Float32[np.ndarray, " time"]]:
         """float32 seconds since the first response sample, per stream there is."""
+        zero = self.session.t0
+        fast = (self.times("screen") - zero).astype(np.float32)
+        slow = (self.times("treadmill") - zero).astype(np.float32)
         return {
-            name: (self.times(name) - self.session.t0).astype(np.float32)
-            for name in ("screen", "responses", "eye_tracker", "treadmill")
-            if name in self.session.streams
+            name: slow if name in self.session.behavior else fast
+            for name in self.session.streams
         }
 
     @property
