@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from omnimouse_model.nets.embeddings import SessionParameters
 from omnimouse_model.nets.omnimouse import OmniMouse
 
+PLACE_SCALE_PATCHES = 2.5
+"""Distance at which two smooth place codes become unlike, in patches."""
+
 
 def initialise(net: OmniMouse, generator: torch.Generator) -> None:
     """Draw every parameter as the released models did.
@@ -52,6 +55,38 @@ def initialise(net: OmniMouse, generator: torch.Generator) -> None:
         nn.init.zeros_(session._neuron_biases)
 
 
+def set_smooth_positions(net: OmniMouse, generator: torch.Generator) -> None:
+    """Start the video encoder's spatial codes as smooth codes of unit variance.
+
+    From 0.02 the codes are a thousandth of the video tokens' variance, and neurons
+    take thousands of steps to find where they look. Random Fourier features make
+    near places alike: a neuron can slide to its receptive field.
+    """
+    codes = net.hiera.backbone.pos_embed_spatial
+    _, rows, columns = net.config.hiera.grid
+    place = torch.cartesian_prod(
+        torch.arange(rows, dtype=torch.float32),
+        torch.arange(columns, dtype=torch.float32),
+    )
+    dim = codes.shape[-1]
+    waves = torch.randn(2, dim, generator=generator) / PLACE_SCALE_PATCHES
+    phase = torch.rand(dim, generator=generator) * 2 * math.pi
+    with torch.no_grad():
+        codes.copy_(math.sqrt(2) * torch.cos(place @ waves + phase)[None])
+
+
+def quiet_residuals(net: OmniMouse) -> None:
+    """Start every residual branch of the transformer at zero.
+
+    From the official values the branches' random outputs are as large as the tokens,
+    and drown which neuron asks and where a video token lies.
+    """
+    for block in (net.enc, *net.proc, *net.decs):
+        for name, parameter in block.named_parameters():
+            if name in ("attention.wo.weight", "feed_forward.down_proj.weight"):
+                nn.init.zeros_(parameter)
+
+
 def set_mean_rates(net: OmniMouse, session: str, rates: np.ndarray) -> None:
     """Start the biases where a zero logit gives each neuron's mean rate (N,).
 
@@ -65,6 +100,12 @@ def set_mean_rates(net: OmniMouse, session: str, rates: np.ndarray) -> None:
         net.session(session)._neuron_biases.copy_(
             torch.from_numpy(logits).float()[:, None]
         )
+
+
+def set_neuron_embeddings(net: OmniMouse, session: str, values: np.ndarray) -> None:
+    """Give one session's neurons their first embeddings (N, e)."""
+    with torch.no_grad():
+        net.session(session)._neuron_embeddings.weight.copy_(torch.from_numpy(values))
 
 
 def _draw(parameter: Tensor, std: float, generator: torch.Generator) -> None:

@@ -80,6 +80,12 @@ class TrainConfig:
     validate_every: int = 250
     validation_windows: int = 48
     precision: Literal["bf16", "fp32"] = "bf16"
+    smooth_positions: bool = False
+    """Start the video's place codes smooth and strong instead of at 0.02."""
+    quiet_residuals: bool = False
+    """Start the residual branches at zero."""
+    tuned_embeddings: bool = False
+    """Start the neurons' embeddings from a ridge on motion energy."""
     notes: dict[str, Any] = field(default_factory=dict)
 
     def phase_at(self, step: int) -> tuple[Phase, int]:

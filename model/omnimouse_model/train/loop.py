@@ -22,9 +22,16 @@ from torch import Tensor, nn
 from omnimouse_model.nets.checkpoint import atomic_path, save_checkpoint
 from omnimouse_model.nets.losses import behavior_loss, poisson_loss
 from omnimouse_model.nets.omnimouse import OmniMouse
-from omnimouse_model.nets.start import initialise, set_mean_rates
+from omnimouse_model.nets.start import (
+    initialise,
+    quiet_residuals,
+    set_mean_rates,
+    set_neuron_embeddings,
+    set_smooth_positions,
+)
 from omnimouse_model.train.batches import Batch, TrainingSession, draw_batch
 from omnimouse_model.train.config import Group, Phase, TrainConfig
+from omnimouse_model.train.tuned_start import tuned_embeddings
 from omnimouse_model.train.validate import validation_scores
 
 log = logging.getLogger(__name__)
@@ -62,7 +69,8 @@ def train(
     """
     out.mkdir(parents=True, exist_ok=True)
     run = start_run(config, sessions, device)
-    resume(run, out / STATE_FILE)
+    if not resume(run, out / STATE_FILE):
+        draw_start(run, config, sessions)
     saved = began = time.monotonic()
     already = run.seconds
     last = min(config.total_steps, run.step + (max_steps or config.total_steps))
@@ -85,26 +93,42 @@ def train(
 def start_run(
     config: TrainConfig, sessions: list[TrainingSession], device: torch.device | str
 ) -> Run:
-    """Draw the start values and make both optimisers."""
+    """Make the net, its running average and both optimisers; no start values yet."""
     counts = {s.key: s.session.n_neurons for s in sessions}
     animals = {s.key: s.session.animal_id or s.key for s in sessions}
-    nets = [OmniMouse(config.model, counts, animals)]
-    initialise(nets[0], torch.Generator().manual_seed(config.seed))
-    for source in sessions:
-        set_mean_rates(nets[0], source.key, source.mean_rates())
+    net = OmniMouse(config.model, counts, animals).to(device)
+    average = None
     if config.average:
-        nets.append(OmniMouse(config.model, counts, animals))
-        nets[1].load_state_dict(nets[0].state_dict())
-        nets[1].requires_grad_(False).eval()
-    for net in nets:
-        net.to(device)
-    core, own = split_parameters(nets[0])
+        average = OmniMouse(config.model, counts, animals).to(device)
+        average.requires_grad_(False).eval()
+    core, own = split_parameters(net)
     return Run(
-        net=nets[0],
-        average=nets[1] if config.average else None,
+        net=net,
+        average=average,
         core=_optimiser(core, config.core),
         session=_optimiser(own, config.session),
     )
+
+
+def draw_start(run: Run, config: TrainConfig, sessions: list[TrainingSession]) -> None:
+    """Give the net and its average their start values."""
+    net = run.net
+    generator = torch.Generator().manual_seed(config.seed)
+    initialise(net, generator)
+    if config.smooth_positions:
+        set_smooth_positions(net, generator)
+    if config.quiet_residuals:
+        quiet_residuals(net)
+    for source in sessions:
+        set_mean_rates(net, source.key, source.mean_rates())
+    if config.tuned_embeddings:
+        values = tuned_embeddings(
+            sessions, config.model.d_embedding, config.phases[0].targets, config.seed
+        )
+        for key, embeddings in values.items():
+            set_neuron_embeddings(net, key, embeddings)
+    if run.average is not None:
+        run.average.load_state_dict(net.state_dict())
 
 
 def split_parameters(net: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
