@@ -83,13 +83,14 @@ def test_a_stroke_paints_the_neurons_under_it_and_the_screen_shows_their_states(
         start, stop = dock.controller.state.active_span
         radius = dock.instrument.brush.radius / dock.viewer.scene.camera.zoom
         places = on_field(dock, canvas, path)
-        expected = set()
+        surely, perhaps = set(), set()
         for a, b in pairwise(places):
-            expected |= set(neurons_under(field, a, b, radius).tolist())
+            surely |= set(neurons_under(field, a, b, radius - 0.05).tolist())
+            perhaps |= set(neurons_under(field, a, b, radius + 0.05).tolist())
         changed = cells(dock) != before
-        assert len(expected) > 5
-        assert set(np.flatnonzero(changed.any(axis=0))) <= expected
-        assert (cells(dock)[start:stop, sorted(expected)] == code).all()
+        assert len(surely) > 5
+        assert set(np.flatnonzero(changed.any(axis=0))) <= perhaps
+        assert (cells(dock)[start:stop, sorted(surely)] == code).all()
         assert not changed[:start].any()
         assert not changed[stop:].any()
         assert_screen_shows(dock, canvas, field)
@@ -172,14 +173,15 @@ def test_brackets_change_the_radius_in_screen_pixels(dock, hand):
     assert brush.radius == pytest.approx(before)
 
 
-def test_a_brush_twice_as_far_away_covers_the_same_screen(dock, canvas, hand, field):
+def test_a_click_paints_what_the_ring_on_the_screen_covers(dock, canvas, hand, field):
     dock.controller.apply_preset("nothing")
     centre = np.round(canvas.place(core_places(field)[40]))
     hand.click(centre)
-    near = np.flatnonzero((cells(dock) == VISIBLE).any(axis=0))
+    near = set(np.flatnonzero((cells(dock) == VISIBLE).any(axis=0)).tolist())
     radius = dock.instrument.brush.radius / dock.viewer.scene.camera.zoom
     place = on_field(dock, canvas, centre[None])[0]
-    np.testing.assert_array_equal(near, neurons_under(field, place, place, radius))
+    assert set(neurons_under(field, place, place, radius - 0.05)) <= near
+    assert near <= set(neurons_under(field, place, place, radius + 0.05))
 
 
 def test_space_lends_the_drag_to_the_camera(dock, canvas, hand, circle):
