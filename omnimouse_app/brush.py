@@ -15,6 +15,12 @@ from omnimouse_app.field import Field, neurons_at, neurons_inside, neurons_under
 from omnimouse_model.live.controller import Controller
 
 Tool = Literal["brush", "lasso", "select"]
+HELP: dict[Tool, str] = {
+    "brush": "drag paints · Ctrl-click selects · Space-drag pans · [ ] size · L lasso",
+    "lasso": "drag round neurons to paint them · Ctrl-click selects · P brush",
+    "select": "click selects, with Shift adds · drag pans · P brush · L lasso",
+}
+"""What napari's status bar says on the right, by tool."""
 SMALLEST, LARGEST = 2.0, 200.0
 _STEP = 1.25
 _CLICK = 4.0
@@ -113,6 +119,7 @@ class Brush:
         self._layer.cursor_size = 2 * self._radius
         cursors = {"brush": "circle", "lasso": "crosshair", "select": "pointing"}
         self._layer.cursor = cursors[self._tool]
+        self._layer.help = HELP[self._tool]
 
     def pan(self, on: bool) -> None:
         """Lend the drag to panning (while Space is held), or take it back."""

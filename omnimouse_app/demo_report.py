@@ -13,21 +13,19 @@ from time import perf_counter
 import numpy as np
 from qtpy.QtCore import QPointF, Qt
 
-from omnimouse_app.canvas import Canvas, core_places, states_on_screen
+from omnimouse_app.canvas import Canvas, core_places
+from omnimouse_app.demo_checks import (
+    check_behavior,
+    check_scores,
+    check_states,
+    check_traces,
+)
 from omnimouse_app.docks import OmniMouseDock
 from omnimouse_app.hand import Hand, arc, settle, wait_for
 from omnimouse_app.report_page import Check, Figure, Page, write_page
 from omnimouse_model.masks import TARGET, VISIBLE
-from omnimouse_model.metrics import correlation
-from omnimouse_model.predict.catalogue import load_predictor
-from omnimouse_model.predict.predictor import Prediction
-from omnimouse_widgets.palette import STATE_WORDS
 from omnimouse_widgets.qt.behavior import BehaviorPanel
 from omnimouse_widgets.qt.raster import RasterPanel
-from omnimouse_widgets.qt.traces import TracesPanel
-
-CLOSE = 1e-4
-"""Largest difference that two runs of one model may show."""
 
 _SHIFT, _CONTROL = (
     Qt.KeyboardModifier.ShiftModifier,
@@ -71,6 +69,11 @@ class Story:
             raise RuntimeError(f"The model did not answer: {results.error}")
         settle(0.1)
         return took
+
+    def check(self, compare: Callable[[OmniMouseDock, str], Check]) -> None:
+        """Compare what is on screen with what the library computes."""
+        self.checks.append(compare(self.dock, self.model))
+        self.answered()
 
     def picture(self, name: str, title: str, words: str) -> None:
         """Save what the window shows now."""
@@ -149,9 +152,9 @@ def paint_the_field(story: Story) -> None:
     story.facts += [
         ("From the last stroke to the selected neurons' answer", f"{elapsed:.0f} ms")
     ]
-    check_traces(story)
-    check_scores(story)
-    check_states(story)
+    story.check(check_traces)
+    story.check(check_scores)
+    story.check(check_states)
     story.picture(
         "painted",
         "Neurons painted with the brush",
@@ -203,7 +206,7 @@ def select_by_click(story: Story) -> None:
             controller.state.selection == tuple(chosen.tolist()),
         )
     )
-    check_traces(story)
+    story.check(check_traces)
 
 
 def colour_by_score(story: Story) -> None:
@@ -261,7 +264,7 @@ def decode_behavior(story: Story) -> None:
     story.dock.docks["Behaviour"].raise_()
     settle(0.3)
     assert isinstance(panel, BehaviorPanel)
-    check_behavior(story)
+    story.check(check_behavior)
     story.picture(
         "behaviour",
         "Behaviour decoded from the population",
@@ -278,7 +281,7 @@ def scrub(story: Story) -> None:
     controller.step_window(3)
     controller.set_cursor(40)
     story.answered()
-    check_traces(story)
+    story.check(check_traces)
 
 
 def small_screen(story: Story) -> None:
@@ -301,101 +304,6 @@ CHAPTERS: tuple[Callable[[Story], None], ...] = (
     scrub,
     small_screen,
 )
-
-
-# -- screen against library ------------------------------------------------------------
-def computed(story: Story) -> Prediction:
-    """The library's own answer to the question on screen, in this process."""
-    state = story.dock.controller.state
-    assert state.session is not None
-    assert state.window is not None
-    assert state.mask is not None
-    predictor = load_predictor(story.model, [state.session])
-    return predictor.predict(state.window, state.mask)
-
-
-def check_states(story: Story) -> None:
-    """Colours on the canvas against the mask."""
-    controller, layers = story.dock.controller, story.dock.instrument.layers
-    mask, selection = controller.state.mask, controller.state.selection
-    assert mask is not None
-    assert layers.field is not None
-    # Selected neurons have a white rim, which is not what is compared here.
-    controller.select([])
-    settle(0.3)
-    shown = states_on_screen(story.canvas, layers.field)
-    controller.select(selection)
-    story.answered()
-    states = mask.state_in(controller.state.active_span)
-    seen = shown >= 0
-    story.checks.append(
-        Check(
-            "State of each neuron, from the colours of the canvas",
-            _counts(shown[seen]),
-            _counts(states[seen]),
-            bool((shown[seen] == states[seen]).all()),
-        )
-    )
-
-
-def check_traces(story: Story) -> None:
-    """Curves of the traces against the library's prediction."""
-    panel, answer = story.dock.panels["Traces"], computed(story)
-    assert isinstance(panel, TracesPanel)
-    column = {int(neuron): k for k, neuron in enumerate(answer.neurons)}
-    worst, compared = 0.0, 0
-    for row, neuron in enumerate(story.dock.controller.state.selection):
-        drawn = panel.stack.drawn_values(row)[1]
-        if neuron not in column or not len(drawn):
-            continue
-        expected = answer.responses[:, column[neuron]]
-        known = np.isfinite(expected)
-        worst = max(worst, float(np.abs(drawn[known] - expected[known]).max(initial=0)))
-        compared += int(known.sum())
-    story.checks.append(
-        Check(
-            "Predicted traces of the selected neurons",
-            f"{compared} samples drawn",
-            f"largest difference {worst:.1e}",
-            worst <= CLOSE and compared > 0,
-        )
-    )
-
-
-def check_scores(story: Story) -> None:
-    """Scores in the results against correlations computed afresh."""
-    state, results = story.dock.controller.state, story.dock.controller.results
-    answer = computed(story)
-    assert state.window is not None
-    assert results.scores is not None
-    truth = state.window.responses[:, answer.neurons]
-    fresh = correlation(answer.responses, truth, axis=0)
-    shown = results.scores[answer.neurons]
-    story.checks.append(
-        Check(
-            "Mean score of the neurons asked for",
-            f"{np.nanmean(shown):.4f}",
-            f"{np.nanmean(fresh):.4f}",
-            bool(np.allclose(shown, fresh, atol=1e-3, equal_nan=True)),
-        )
-    )
-
-
-def check_behavior(story: Story) -> None:
-    """The decoded behaviour in the results against the library's."""
-    results, answer = story.dock.controller.results, computed(story)
-    if answer.behavior is None or results.behavior is None:
-        same = answer.behavior is None and results.behavior is None
-        worst = "not decoded by this model"
-    else:
-        difference = np.abs(results.behavior - answer.behavior)
-        same, worst = (
-            float(np.nanmax(difference)) <= CLOSE,
-            f"{np.nanmax(difference):.1e}",
-        )
-    story.checks.append(
-        Check("Decoded behaviour", "40 samples a channel", f"largest {worst}", same)
-    )
 
 
 # -- small things ----------------------------------------------------------------------
@@ -423,13 +331,6 @@ def drag_on_raster(
     first, last = at(start), at(stop)
     path = first + np.linspace(0, 1, 12)[:, None] * (last - first)
     Hand(view.viewport()).drag(path, between=_step)
-
-
-def _counts(states: np.ndarray) -> str:
-    return ", ".join(
-        f"{int((states == code).sum()):,} {word}"
-        for code, word in enumerate(STATE_WORDS)
-    )
 
 
 def _ends(samples: list[int]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from napari.layers import Image, Labels, Layer, Points, Shapes
+from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from omnimouse_app.brush import Brush
@@ -135,6 +136,8 @@ class FieldLayers(QObject):
         if session is None:
             return
         self.field = session_field(session)
+        if self.field.note:
+            show_info(f"OmniMouse: {self.field.note}")
         self._add_layers(session, self.field)
         self.draw()
 
