@@ -1,0 +1,50 @@
+"""Every panel ends without a trace: no connection, no object."""
+
+import gc
+import weakref
+from typing import Any
+
+import pytest
+from qtpy.QtCore import QCoreApplication, QEvent
+from qtpy.QtWidgets import QApplication
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets import qt
+
+PANELS = (
+    "BehaviorPanel",
+    "ControlPanel",
+    "NeuronsPanel",
+    "RasterPanel",
+    "StimulusPanel",
+    "TimePanel",
+    "TracesPanel",
+)
+
+
+def connections(controller: Controller) -> int:
+    groups = (controller.state.events, controller.results.events)
+    fields = [group[name] for group in groups for name in group]
+    others = [controller.results.changed, controller.history_changed]
+    return sum(len(signal) for signal in (*fields, *others))
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_a_closed_panel_leaves_no_connection_and_no_object(
+    name: str, controller: Controller, qapp: QApplication
+) -> None:
+    panel: Any = getattr(qt, name)(controller)
+    assert connections(controller) == 0  # not on screen yet
+    panel.show()
+    qapp.processEvents()
+    assert connections(controller) > 0
+    panel.close()
+    assert connections(controller) == 0
+    panel.deleteLater()
+    QCoreApplication.sendPostedEvents(panel, QEvent.Type.DeferredDelete)
+    gone = weakref.ref(panel)
+    del panel
+    for _ in range(3):
+        gc.collect()
+        qapp.processEvents()
+    assert gone() is None
