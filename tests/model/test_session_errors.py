@@ -663,7 +663,7 @@ def test_a_trial_file_that_goes_away_is_a_clear_error(folder: Path) -> None:
 def test_barred_files_are_a_clear_error(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def barred(path: Path, mode: str) -> None:
+    def barred(path: Path, mode: str, **_: Any) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "open", barred)
