@@ -142,11 +142,13 @@ def paint_the_field(story: Story) -> None:
     width, height = story.canvas.widget.width(), story.canvas.widget.height()
     centre = (width / 2, height / 2)
     reach = 0.42 * min(width, height)
-    for key, share in (("1", 0.85), ("2", 0.55), ("3", 0.28)):
-        hand.key(getattr(Qt.Key, f"Key_{key}"))
-        hand.drag(
-            arc(centre, (reach * share, reach * share), (0.3, 5.9)), between=_step
-        )
+    for key, share in ((Qt.Key.Key_1, 0.85), (Qt.Key.Key_2, 0.5)):
+        hand.key(key)
+        radii = (reach * share, reach * share)
+        hand.drag(arc(centre, radii, (0.3, 5.9)), between=_step)
+    hand.key(Qt.Key.Key_3)
+    across = np.linspace([centre[0] - reach, centre[1]], [centre[0] + reach, centre[1]])
+    hand.drag(across, between=_step)
     story.answered()
     elapsed = controller.results.elapsed_ms or float("nan")
     story.facts += [
@@ -158,8 +160,8 @@ def paint_the_field(story: Story) -> None:
     story.picture(
         "painted",
         "Neurons painted with the brush",
-        "Three strokes of real mouse events: visible (blue), hidden (grey) and target "
-        "(orange rings). The predictions followed each of them.",
+        "Three strokes of real mouse events: a ring made visible (blue), one hidden "
+        "(grey), a line across both target (orange rings). The predictions followed.",
     )
 
 

@@ -81,6 +81,14 @@ def test_opened_through_napari_the_plugin_brings_all_docks_and_opens_the_session
     results = dock.controller.results
     wait_for(lambda: results.error or results.freshness == "fresh", "an answer", 90)
     assert results.error is None
+    for sample in ("demo", "unseen"):
+        monkeypatch.setattr(
+            f"omnimouse_model.demo.{sample}_session", lambda progress: session_folder
+        )
+        before = dock.controller.state.session
+        viewer.open_sample("omnimouse-app", sample)
+        assert dock.controller.state.session is not before
+        assert dock.controller.state.session.path == session_folder
     dock.close_viewer()
     settle()
 

@@ -1,0 +1,25 @@
+"""The demo command without a display: the whole first journey, and its report."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.slow
+@pytest.mark.gui
+def test_the_headless_demo_leaves_a_report_in_which_screen_and_library_agree(tmp_path):
+    out = tmp_path / "report"
+    command = [sys.executable, "-m", "omnimouse_app", "demo", "--headless", str(out)]
+    without_display = {k: v for k, v in os.environ.items() if k != "DISPLAY"}
+    done = subprocess.run(
+        command, env=without_display, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (out / "index.html").read_text()
+    verdicts = re.findall(r'<td class="(?:good|bad)">(\w+)</td>', page)
+    assert len(verdicts) >= 8
+    assert set(verdicts) == {"same"}
+    assert page.count("data:image/png;base64,") == len(list(out.glob("*.png"))) >= 5
