@@ -18,7 +18,6 @@ from omnimouse_app.canvas import Canvas
 from omnimouse_app.docks import OmniMouseDock
 from omnimouse_app.hand import Hand, arc, settle, wait_for
 from omnimouse_model.masks import TARGET, VISIBLE
-from omnimouse_model.predict.predictor import Predictor
 
 Row = dict[str, Any]
 
@@ -119,19 +118,6 @@ def scrub_hz(dock: OmniMouseDock, steps: int = 90) -> list[float]:
         rates.append(1.0 / (perf_counter() - since))
         settle()
     return rates
-
-
-def untrained_demo(session_id: str, n_neurons: int) -> Predictor:
-    """The demo's architecture for a session it was never trained on: same cost."""
-    from omnimouse_model.demo import CHECKPOINT
-    from omnimouse_model.nets.checkpoint import read_checkpoint
-    from omnimouse_model.nets.omnimouse import OmniMouse
-    from omnimouse_model.predict.transformer import TransformerPredictor
-
-    config = read_checkpoint(CHECKPOINT).config
-    animal = session_id.split("-")[0]
-    net = OmniMouse(config, {session_id: n_neurons}, {session_id: animal})
-    return TransformerPredictor(net.eval().requires_grad_(False), "untrained")
 
 
 class _Frames:

@@ -12,6 +12,7 @@ from omnimouse_app.cli.output import emit
 
 if TYPE_CHECKING:
     from omnimouse_app.docks import OmniMouseDock
+    from omnimouse_model.predict.predictor import Predictor
 
 Row = dict[str, Any]
 LARGE = 10_000
@@ -96,7 +97,6 @@ def demo_rows(moves: int) -> list[Row]:
 
 def large_rows(moves: int) -> list[Row]:
     """A session of 10,000 neurons with an untrained model of the demo's size."""
-    from omnimouse_app.measure import untrained_demo
     from omnimouse_app.opening import launch
     from omnimouse_model.predict.worker import WorkerPredictor
 
@@ -110,6 +110,22 @@ def large_rows(moves: int) -> list[Row]:
         dock.close_viewer()
         worker.close()
     return rows
+
+
+def untrained_demo(session_id: str, n_neurons: int) -> "Predictor":
+    """The demo's architecture for a session it was never trained on: same cost.
+
+    Made in the worker's process, hence here, where nothing imports Qt.
+    """
+    from omnimouse_model.demo import CHECKPOINT
+    from omnimouse_model.nets.checkpoint import read_checkpoint
+    from omnimouse_model.nets.omnimouse import OmniMouse
+    from omnimouse_model.predict.transformer import TransformerPredictor
+
+    config = read_checkpoint(CHECKPOINT).config
+    animal = session_id.split("-")[0]
+    net = OmniMouse(config, {session_id: n_neurons}, {session_id: animal})
+    return TransformerPredictor(net.eval().requires_grad_(False), "untrained")
 
 
 def large_session() -> Path:
