@@ -321,9 +321,7 @@ def asked_cells(mask: Mask) -> np.ndarray:
     return asked
 
 
-def _fill(
-    cells: np.ndarray, rows: np.ndarray, columns: np.ndarray, code: int
-) -> None:
+def _fill(cells: np.ndarray, rows: np.ndarray, columns: np.ndarray, code: int) -> None:
     """Set a block of cells; a boolean sweep beats an index list for many neurons."""
     if len(columns) < 256:
         cells[np.ix_(rows, columns)] = code

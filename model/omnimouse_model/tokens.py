@@ -14,8 +14,8 @@ from torch import Tensor
 
 from omnimouse_model.data.windows import Window
 from omnimouse_model.masks import Mask, asked_cells, token_starts
-from omnimouse_model.nets.layout import Layout
 from omnimouse_model.nets.config import OmniMouseConfig
+from omnimouse_model.nets.layout import Layout
 from omnimouse_model.nets.omnimouse import Clip
 
 QUERY_SAMPLES = 5

@@ -1,5 +1,7 @@
 """Free-form masks become tokens and queries by the contract's rules."""
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from hypothesis import given
@@ -59,7 +61,7 @@ def test_tokens_cover_exactly_the_long_runs(
             assert not any(start < cut < start + 10 for cut in cuts)
             covered[start : start + 10] = True
         bounds = sorted({0, 60, *cuts})
-        for low, high in zip(bounds, bounds[1:], strict=False):
+        for low, high in pairwise(bounds):
             run: list[int] = []
             for sample in [*range(low, high), None]:
                 if sample is not None and visible[sample, neuron]:

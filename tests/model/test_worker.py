@@ -270,7 +270,7 @@ def test_the_parents_script_and_its_screens_stay_out_of_the_process(
 def test_painting_ten_thousand_neurons_is_cheap_while_the_model_runs(
     many: Session, count: int
 ) -> None:
-    controller = Controller(load=lambda name, session, device: WorkerPredictor(EchoPredictor))
+    controller = Controller(load=lambda *_: WorkerPredictor(EchoPredictor))
     controller.open_session(many)
     controller.choose_predictor("echo")
     assert controller.wait(TIMEOUT)
@@ -289,7 +289,7 @@ def test_painting_ten_thousand_neurons_is_cheap_while_the_model_runs(
 
 def test_the_controller_works_through_a_worker(session: Session) -> None:
     before = {child.pid for child in active_children()}
-    controller = Controller(load=lambda name, session, device: WorkerPredictor(EchoPredictor))
+    controller = Controller(load=lambda *_: WorkerPredictor(EchoPredictor))
     controller.open_session(session)
     controller.choose_predictor("echo")
     assert controller.wait(TIMEOUT)
