@@ -65,7 +65,7 @@ class OmniMouseDock(QWidget):
         self.setObjectName("omnimouse-main")
         # Through napari's proxy even docks and menus come wrapped, which Qt refuses.
         self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
-        self.instrument = Instrument(self._viewer, controller)
+        self.instrument = Instrument(self._viewer, controller, self)
         self.panels: dict[str, QWidget] = {}
         self.docks: dict[str, QDockWidget] = {}
         self.control = ControlPanel(self.controller, self.instrument.brush)

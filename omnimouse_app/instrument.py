@@ -28,6 +28,8 @@ class Instrument(QObject):
         The napari viewer, or the proxy a plugin is given.
     controller
         One to use; a new one with a worker process of its own by default.
+    parent
+        What it ends with.
     """
 
     closed = Signal()
@@ -37,13 +39,18 @@ class Instrument(QObject):
     dropped = Signal(str)
     """A session folder was dropped on the canvas."""
 
-    def __init__(self, viewer: Any, controller: Controller | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        viewer: Any,
+        controller: Controller | None = None,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
         chosen = opening()
         self.controller = controller or _new_controller(chosen)
         self.brush = Brush(self.controller, viewer)
         self.brush.radius = chosen.brush_radius
-        self.layers = FieldLayers(viewer, self.controller, self.brush)
+        self.layers = FieldLayers(viewer, self.controller, self.brush, self)
         self.layers.layer_made.connect(self._bind_keys)
         self.layers.show_session()
         self.is_closed = False

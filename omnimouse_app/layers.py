@@ -63,13 +63,19 @@ class FieldLayers(QObject):
         The napari viewer (or the proxy a plugin is given).
     controller
         Whose state is shown, and whom strokes are told to.
+    brush
+        What works on the layer of neurons.
+    parent
+        What the layers end with.
     """
 
     layer_made = Signal(object)
     """The new layer of neurons, whenever a session gets one."""
 
-    def __init__(self, viewer: Any, controller: Controller, brush: Brush) -> None:
-        super().__init__()
+    def __init__(
+        self, viewer: Any, controller: Controller, brush: Brush, parent: QObject
+    ) -> None:
+        super().__init__(parent)
         self._viewer = viewer
         self._controller = controller
         self._brush = brush

@@ -5,17 +5,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from omnimouse_app.reader import read
+from omnimouse_app.reader import LayerData, layers_of
 
 
-def demo() -> list[tuple[Any, ...]]:
+def demo() -> list[LayerData]:
     """The mouse the demo model was trained on, in a recording it has not seen."""
-    return read(str(demo_folder()))
+    return _open(demo_folder())
 
 
-def unseen() -> list[tuple[Any, ...]]:
+def unseen() -> list[LayerData]:
     """A mouse the demo model has never seen."""
-    return read(str(unseen_folder()))
+    return _open(unseen_folder())
 
 
 def demo_folder() -> Path:
@@ -32,6 +32,28 @@ def unseen_folder() -> Path:
 
     with _progress("Simulating an unseen mouse") as progress:
         return unseen_session(progress=progress)
+
+
+def _open(folder: Path) -> list[LayerData]:
+    """Open a session in OmniMouse, and give napari the one layer it insists on.
+
+    The layer carries our token, so that it is replaced when the session opens, right
+    after napari has added it.
+    """
+    from napari import current_viewer
+    from qtpy.QtCore import QTimer
+
+    layers = layers_of(str(folder))
+    viewer = current_viewer()
+    if viewer is None:
+        return layers
+    from omnimouse_app.docks import open_instrument
+    from omnimouse_app.layers import TOKEN
+
+    dock = open_instrument(viewer)
+    QTimer.singleShot(0, lambda: dock.open_folder(str(folder)))
+    data, options, kind = layers[0]
+    return [(data, options | {"metadata": {TOKEN: "sample"}}, kind)]
 
 
 @contextmanager
