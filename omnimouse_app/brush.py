@@ -5,6 +5,7 @@ The radius is in screen pixels, so the brush feels the same at every zoom.
 """
 
 from collections.abc import Generator
+from time import perf_counter
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +24,8 @@ HELP: dict[Tool, str] = {
 """What napari's status bar says on the right, by tool."""
 SMALLEST, LARGEST = 2.0, 200.0
 _STEP = 1.25
+_OUTLINE_S = 0.04
+"""The lasso is drawn at most this often: a Shapes layer is slow to redraw."""
 _CLICK = 4.0
 """Screen pixels a pointer may drift during a click."""
 
@@ -170,11 +173,14 @@ class Brush:
         field = self._field
         assert field is not None
         outline = [_pixel(layer, event)]
+        drawn = perf_counter()
         yield
         try:
             while event.type == "mouse_move":
                 outline.append(_pixel(layer, event))
-                self.outline_changed.emit(np.array(outline))
+                if perf_counter() - drawn > _OUTLINE_S:
+                    self.outline_changed.emit(np.array(outline))
+                    drawn = perf_counter()
                 yield
         finally:
             self.outline_changed.emit(np.empty((0, 2)))
