@@ -1,7 +1,7 @@
 """The commands of the manifest: what napari's command palette offers."""
 
 from omnimouse_app.docks import OmniMouseDock, find_instrument
-from omnimouse_app.keys import toggle_colour_by
+from omnimouse_app.keys import KEYS, toggle_colour_by
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 
 
@@ -58,6 +58,13 @@ def previous_window() -> None:
 def play() -> None:
     """Play or pause."""
     _open().play()
+
+
+def show_keys() -> None:
+    """Show every key of the field, in napari's own notification."""
+    from napari.utils.notifications import show_info
+
+    show_info("\n".join(f"{key}   {words}" for key, words in KEYS.items()))
 
 
 def _open() -> OmniMouseDock:

@@ -21,10 +21,12 @@ KEYS: dict[str, str] = {
     "C": "colour by state or by score",
     "H": "held: the mean image alone",
     "Space": "held: drag to pan",
+    "Ctrl-click": "select the neuron, with Shift add it or take it out",
+    "Alt-drag": "size of the brush",
     "Ctrl+Z": "undo",
     "Ctrl+Shift+Z": "redo",
 }
-"""What the keys do, for the help text and the docs."""
+"""What the keys do, as the command *Show the keys* lists them."""
 
 
 def bind_keys(

@@ -132,6 +132,7 @@ def test_every_command_of_the_palette_does_what_its_title_says(dock, manifest):
     commands.play()
     assert dock.panels["Stimulus"].playback.is_playing
     commands.play()
+    commands.show_keys()
     tested = {
         command.python_name.split(":")[1]
         for command in manifest.contributions.commands
