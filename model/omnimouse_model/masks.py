@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from importlib import import_module
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -18,7 +18,7 @@ HIDDEN, VISIBLE, TARGET = 0, 1, 2
 N_SAMPLES = 60
 N_FRAMES = 60
 BehaviorMode = Literal["visible", "target", "hidden"]
-Neurons = Sequence[int] | np.ndarray | slice
+Neurons = int | Sequence[int] | np.ndarray | slice
 Samples = slice | tuple[int, int] | Sequence[int] | np.ndarray
 
 
@@ -113,9 +113,9 @@ class Mask:
 
     # -- making one -------------------------------------------------------------
     @classmethod
-    def nothing(cls, session: HasNeurons | int) -> "Mask":
+    def nothing(cls, session: "HasNeurons | int | np.integer[Any]") -> "Mask":
         """Nothing seen, nothing asked, for a session or a number of neurons."""
-        n = session if isinstance(session, int) else session.n_neurons
+        n = _count(session)
         return cls(
             cells=np.zeros((N_SAMPLES, n), np.uint8),
             frames=np.zeros(N_FRAMES, bool),
@@ -157,7 +157,8 @@ class Mask:
         for name in ("frames", "behavior", "order", "cuts"):
             object.__setattr__(changed, name, getattr(self, name))
         object.__setattr__(changed, "context_span", self.context_span)
-        object.__setattr__(changed, "query_phase", self.query_phase)
+        # a mask made by hand asks on the plain grid
+        object.__setattr__(changed, "query_phase", 0)
         object.__setattr__(changed, "guarded", self.guarded)
         object.__setattr__(changed, "cells", _frozen(cells))
         object.__setattr__(changed, "name", "")
@@ -206,7 +207,7 @@ class Mask:
         return self._by_hand(behavior=behavior)
 
     def _by_hand(self, **changes: object) -> "Mask":
-        return replace(self, name="", note="", **changes)  # type: ignore[arg-type]
+        return replace(self, name="", note="", query_phase=0, **changes)  # type: ignore[arg-type]
 
     # -- reading ----------------------------------------------------------------
     @property
@@ -332,18 +333,37 @@ def _fill(cells: np.ndarray, rows: np.ndarray, columns: np.ndarray, code: int) -
         np.copyto(cells[row], np.uint8(code), where=chosen)
 
 
+def _count(session: "HasNeurons | int | np.integer[Any]") -> int:
+    """Neurons of a session, or the number itself."""
+    return int(getattr(session, "n_neurons", session))  # type: ignore[arg-type]
+
+
 def _sample_rows(samples: Samples) -> np.ndarray:
     if isinstance(samples, slice):
         return np.arange(N_SAMPLES)[samples]
     if isinstance(samples, tuple) and len(samples) == 2:
-        return np.arange(samples[0], samples[1])
-    return np.asarray(samples, dtype=np.int64)
+        return _indices(np.arange(samples[0], samples[1]), N_SAMPLES, "samples")
+    return _indices(samples, N_SAMPLES, "samples")
 
 
 def _neuron_columns(neurons: Neurons, count: int) -> np.ndarray:
     if isinstance(neurons, slice):
         return np.arange(count)[neurons]
-    columns = np.asarray(neurons)
-    if columns.dtype == bool:
-        return np.flatnonzero(columns)
-    return columns.astype(np.int64)
+    return _indices(neurons, count, "neurons")
+
+
+def _indices(wanted: object, count: int, what: str) -> np.ndarray:
+    """Indices from numbers, one number or a bool array; nothing wraps around."""
+    indices = np.atleast_1d(np.asarray(wanted))
+    if indices.dtype == bool:
+        if indices.shape != (count,):
+            raise MaskError(
+                f"A bool choice of {what} needs {count} values, found {indices.shape}."
+            )
+        return np.flatnonzero(indices)
+    indices = indices.astype(np.int64)
+    if len(indices) and not 0 <= indices.min() <= indices.max() < count:
+        raise MaskError(
+            f"There are {what} 0..{count - 1}; found {indices.min()}..{indices.max()}."
+        )
+    return indices

@@ -47,7 +47,7 @@ def query_starts(mask: Mask) -> np.ndarray:
     """Where 5-sample queries begin: bool (60, N), columns in the mask's order."""
     asked = asked_cells(mask)[:, mask.order]
     starts = np.zeros_like(asked)
-    for start in range(mask.query_phase, len(asked), QUERY_SAMPLES):
+    for start in range(mask.query_phase, len(asked) - QUERY_SAMPLES + 1, QUERY_SAMPLES):
         starts[start] = asked[start : start + QUERY_SAMPLES].any(axis=0)
     return starts
 

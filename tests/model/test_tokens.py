@@ -3,11 +3,13 @@
 from itertools import pairwise
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import (
     TARGET,
     VISIBLE,
@@ -16,6 +18,7 @@ from omnimouse_model.masks import (
     seen_cells,
     token_starts,
 )
+from omnimouse_model.strategies import Strategy
 from omnimouse_model.tokens import layout_from_mask, place_predictions, select_queries
 
 
@@ -86,6 +89,29 @@ def test_targets_near_visible_samples_are_not_asked_unless_switched_off() -> Non
     )
     assert asked_cells(free).sum() == mask.target.sum()
     assert free != mask
+
+
+def test_samples_and_neurons_are_numbers_bools_or_refused() -> None:
+    mask = Mask.nothing(3)
+    assert mask.show([0], np.arange(60) < 30).visible[:, 0].sum() == 30
+    assert mask.show(2, slice(0, 10)).visible.sum() == 10
+    assert mask.show(np.array([True, False, True])).visible.any(axis=0).sum() == 2
+    assert Mask.nothing(np.int64(3)).n_neurons == 3
+    for neurons, samples in (([3], (0, 30)), ([-1], (0, 30)), ([0], (30, 90))):
+        with pytest.raises(MaskError, match=r"There are (neurons|samples) 0\.\."):
+            mask.show(neurons, samples)
+    with pytest.raises(MaskError, match="needs 60 values"):
+        mask.show([0], np.ones(30, bool))
+
+
+def test_a_strategy_off_the_grid_keeps_it_until_painted() -> None:
+    strategy = Strategy(
+        n_visible_neurons=0, prefix_len=0, suffix_start_idx=32, suffix_len=25
+    )
+    mask = strategy.to_mask(12)
+    assert set(layout_from_mask(mask).query_samples.tolist()) == {32, 37, 42, 47, 52}
+    painted = layout_from_mask(mask.ask([0], slice(5, 60)))
+    assert set(painted.query_samples.tolist()) <= set(range(0, 60, 5))
 
 
 def test_queries_lie_on_the_grid_and_only_asked_cells_get_values() -> None:

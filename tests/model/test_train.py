@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from omnimouse_model.nets.losses import behavior_loss, poisson_loss
 from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.nets.start import initialise, set_mean_rates
+from omnimouse_model.predict.rules import mean_rates
 from omnimouse_model.train.batches import (
     TrainingSession,
     draw_batch,
@@ -105,9 +107,7 @@ def test_biases_start_at_the_mean_rate(sessions: list[TrainingSession]) -> None:
     source = sessions[0]
     net = OmniMouse(SMALL, {source.key: 12}, {source.key: "a"})
     initialise(net, torch.Generator().manual_seed(0))
-    means = source.mean_rates()
-    stored = source.session.responses.data / source.session.response_scale
-    assert np.allclose(means, stored.mean(axis=0), rtol=1e-5)
+    means = mean_rates(source.session)
     set_mean_rates(net, source.key, means)
     biases = net.session(source.key).biases(torch.arange(12))[:, 0]
     rates = torch.nn.functional.softplus(biases, beta=SMALL.softplus_beta)
@@ -136,6 +136,66 @@ def test_the_schedule_warms_up_and_falls() -> None:
     assert rates[6] == 1.0
     assert rates[-1] == pytest.approx(1 / 6)
     assert sorted(rates[6:], reverse=True) == rates[6:]
+
+
+def test_missing_responses_are_left_out_of_the_loss(
+    sessions: list[TrainingSession], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole = TrainingSession.target_rates
+
+    def with_gap(self: TrainingSession, *asked: Any) -> np.ndarray:
+        rates = whole(self, *asked).copy()
+        rates[:, 3] = np.nan
+        return rates
+
+    monkeypatch.setattr(TrainingSession, "target_rates", with_gap)
+    config = replace(CONFIG, phases=(replace(PHASE, tasks={"video-36": 1.0}),))
+    net = train(config, sessions, tmp_path, max_steps=3)
+    losses = [row["response_loss"] for row in log_rows(tmp_path / "log.jsonl")]
+    assert np.isfinite(losses).all()
+    assert torch.isfinite(weights(net)).all()
+
+
+def test_a_run_that_only_skips_says_so(
+    sessions: list[TrainingSession], tmp_path: Path
+) -> None:
+    wild = replace(CONFIG, core=replace(CONFIG.core, lr=float("inf")))
+    phase = replace(PHASE, steps=40, tasks={"video-36": 1.0}, warmup=0)
+    with pytest.raises(ValueError, match="not finite in 10 steps"):
+        train(replace(wild, phases=(phase,)), sessions, tmp_path)
+
+
+def test_no_steps_are_no_steps(sessions: list[TrainingSession], tmp_path: Path) -> None:
+    train(CONFIG, sessions, tmp_path, max_steps=0)
+    assert not (tmp_path / "log.jsonl").exists()
+
+
+def test_another_model_does_not_resume(
+    sessions: list[TrainingSession], tmp_path: Path
+) -> None:
+    train(CONFIG, sessions, tmp_path, max_steps=1)
+    other = replace(CONFIG, model=replace(SMALL, num_layers=1))
+    with pytest.raises(ValueError, match="another model config"):
+        train(other, sessions, tmp_path)
+
+
+def test_averaging_may_begin_at_a_resume(
+    sessions: list[TrainingSession], tmp_path: Path
+) -> None:
+    train(replace(CONFIG, average=0.0), sessions, tmp_path, max_steps=2)
+    averaged = train(CONFIG, sessions, tmp_path, max_steps=0)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    current = state["net"]["enc.attention.wq.weight"]
+    assert torch.equal(averaged.enc.attention.wq.weight, current)
+
+
+def test_validation_scores_every_condition(
+    sessions: list[TrainingSession], tmp_path: Path
+) -> None:
+    config = replace(CONFIG, validate_every=2, validation_windows=2)
+    train(config, sessions, tmp_path, max_steps=2)
+    row = list(log_rows(tmp_path / "log.jsonl"))[-1]
+    assert {"video_behavior", "half", "forecast", "decode_running"} <= row.keys()
 
 
 def test_parameters_split_into_core_and_sessions(

@@ -89,7 +89,7 @@ def painted(seed: int, n_neurons: int = 12) -> Mask:
         start = int(draw.integers(0, 55))
         samples = slice(start, start + int(draw.integers(5, 60)))
         mask = mask.paint(chosen, samples, int(draw.integers(0, 3)))
-    frames = np.repeat(draw.random(30) < draw.choice([0.0, 0.5, 1.0]), 2)
+    frames = draw.random(60) < draw.choice([0.0, 0.05, 0.5, 1.0])
     modes = ("visible", "target", "hidden")
     return mask.with_frames(frames).with_behavior(modes[int(draw.integers(3))])
 
@@ -284,6 +284,21 @@ def test_what_cannot_be_served_is_refused_with_the_reason(
         predictor.predict(session.window(3.0), Mask.nothing(9))
     with pytest.raises(UnsupportedRequestError, match="float64"):
         resolve_device("mps")
+
+
+def test_a_running_decode_gives_way(session: Session) -> None:
+    predictor = predictor_for(session, SMALL)
+    mask = mask_from_strategy("test/video_behavior", 12)
+    encoded = predictor.encode(session.window(3.0), mask)
+    polls: list[int] = []
+
+    def outdated() -> bool:
+        polls.append(1)
+        return len(polls) > 2
+
+    predictor.stop_when(outdated)
+    with pytest.raises(StoppedError):
+        predictor.decode(encoded)
 
 
 def test_it_stops_when_told(session: Session) -> None:

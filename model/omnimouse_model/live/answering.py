@@ -82,11 +82,22 @@ class Answering:
         self._loaded: Predictor | None = None
         self._needs: Needs | None = None
         self._prepared: tuple[Any, Any] = (None, None)
+        self._asked: Predictor | None = None
 
     def __call__(
         self, request: LiveRequest | LoadRequest, outdated: Callable[[], bool]
     ) -> Iterator[Stage]:
         """Answer in stages; see the module."""
+        try:
+            yield from self._stages(request, outdated)
+        finally:
+            # a predictor outlives the request, and is not to stop for it later
+            if isinstance(self._asked, Interruptible):
+                self._asked.stop_when(lambda: False)
+
+    def _stages(
+        self, request: LiveRequest | LoadRequest, outdated: Callable[[], bool]
+    ) -> Iterator[Stage]:
         if isinstance(request, LoadRequest):
             self._predictor(request, None, outdated)
             return
@@ -122,6 +133,7 @@ class Answering:
         predictor = request.predictor
         if isinstance(predictor, str):
             predictor = self._named(predictor, session, request.device)
+        self._asked = predictor
         if isinstance(predictor, Interruptible):
             predictor.stop_when(outdated)
         self._needs = predictor.needs  # A worker loads now, and tells what is wrong.

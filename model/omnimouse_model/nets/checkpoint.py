@@ -123,9 +123,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
-    temporary.chmod(0o644)
     try:
         yield temporary
+        temporary.chmod(0o644)  # mkstemp and writers that recreate it make it private
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

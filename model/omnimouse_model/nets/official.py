@@ -252,7 +252,7 @@ def _infer_config(
     if len(matches) != 1:
         raise CheckpointError(
             f"{source} has width {d}, {heads} heads, {n_layers} layers and stages "
-            f"{shape[3]}, which is no released size; name one of {list(SIZES)}."
+            f"{shape[3]}, which is none of the released sizes {list(SIZES)}."
         )
     (name, config), *_ = matches.items()
     ratio = config.local_to_global_ratio

@@ -235,11 +235,14 @@ class Hiera(nn.Module):
         uy, ux = self.config.mask_unit_size[1:]
         # windows of one step; inside a window the 2x2 neighbours come together
         x = x.reshape(batch, steps, y // uy, uy // 2, 2, w // ux, ux // 2, 2, dim)
-        x = x.permute(0, 1, 2, 5, 3, 6, 4, 7, 8).reshape(batch, -1, uy * ux, dim)
+        x = x.permute(0, 1, 2, 5, 3, 6, 4, 7, 8)
+        x = x.reshape(batch, steps * (y // uy) * (w // ux), uy * ux, dim)
         for block in self.blocks:
             x = block(x)
-        x = x.reshape(batch, steps, y // uy, w // ux, uy // 2, ux // 2, -1)
-        return x.transpose(3, 4).reshape(batch, steps, self.config.tokens_per_step, -1)
+        out_dim = self.config.out_dim
+        x = x.reshape(batch, steps, y // uy, w // ux, uy // 2, ux // 2, out_dim)
+        x = x.transpose(3, 4)
+        return x.reshape(batch, steps, self.config.tokens_per_step, out_dim)
 
     @property
     def _window(self) -> int:

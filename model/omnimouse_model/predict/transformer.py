@@ -40,6 +40,8 @@ from omnimouse_model.tokens import (
 Precision = Literal["auto", "fp32", "bf16"]
 VIDEO_CACHE_WINDOWS = 64
 BATCH_WINDOWS = 8
+QUERIES_PER_STEP = 512
+"""Decoded between two looks at whether the answer is still wanted: some 10 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class TransformerPredictor:
             shown = ", ".join(known[:3]) + (", …" if len(known) > 3 else "")
             raise UnsupportedRequestError(
                 f"{self.name!r} does not know session {session.id!r}; it knows "
-                f"{shown}. Fine-tune it to this session, or choose a naive predictor."
+                f"{shown}. Choose a naive predictor, or a checkpoint trained on it."
             )
         expected = self.net.session(session.id).n_neurons
         if session.n_neurons != expected:
@@ -248,6 +250,15 @@ class TransformerPredictor:
         tokens = self._video[key]
         return tokens if blanks or layout.all_steps else tokens[:, layout.video_steps]
 
+    def _rates(self, state: _State, layout: Layout) -> Tensor:
+        """Rates (B, Q, 5), in parts on a CPU so that a newer request can cut in."""
+        parts = [layout] if self.device.type == "cuda" else list(_chunks(layout))
+        rates = []
+        for part in parts:
+            self._check_on()
+            rates.append(self.net.decode_responses(state.clip, part, state.context)[0])
+        return torch.cat(rates, dim=1)
+
     @torch.inference_mode()
     def _decode(
         self,
@@ -260,12 +271,10 @@ class TransformerPredictor:
         layout = state.layout
         if neurons is not None:
             layout = select_queries(layout, mask, columns)
-        self._check_on()
         rates = behavior = None
         with self._computing():
             if len(layout.query_neurons):
-                rates, _ = self.net.decode_responses(state.clip, layout, state.context)
-                rates = rates.float().cpu()
+                rates = self._rates(state, layout).float().cpu()
             if layout.behavior == "target":
                 decoded, _ = self.net.decode_behavior(state.context)
                 behavior = decoded.transpose(1, 2).cpu().numpy()
@@ -286,6 +295,22 @@ class TransformerPredictor:
             )
             for item in range(len(windows))
         ]
+
+
+def _chunks(layout: Layout) -> Iterator[Layout]:
+    """Parts of the queries, in order; whole runs stay what they are."""
+    runs, start = [], 0
+    for sample, count in layout.query_runs:
+        for first in range(start, start + count, QUERIES_PER_STEP):
+            runs.append((sample, first, min(first + QUERIES_PER_STEP, start + count)))
+        start += count
+    for sample, first, stop in runs:
+        yield replace(
+            layout,
+            query_neurons=layout.query_neurons[first:stop],
+            query_samples=layout.query_samples[first:stop],
+            query_runs=((sample, stop - first),),
+        )
 
 
 def _columns(mask: Mask, neurons: np.ndarray | None) -> np.ndarray:

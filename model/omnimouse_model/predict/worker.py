@@ -72,6 +72,7 @@ class WorkerPredictor:
         self._number = 0
         self._stopped: Any = self._context.Value("q", 0, lock=False)
         self._known: dict[str, tuple[Session, int]] = {}
+        self._n_prepared = 0
         self._encoded: tuple[int, Window, Mask] | None = None
         self._bytes_sent = 0
         self._bytes_last = 0
@@ -94,7 +95,8 @@ class WorkerPredictor:
             self._started()
             if self._is_known(session):
                 return
-            key = len(self._known)
+            self._n_prepared += 1
+            key = self._n_prepared
             self._share(session)
             self._ask("prepare", key, session, self._shared_name())
             self._known[session.id] = (session, key)

@@ -63,15 +63,6 @@ class TrainingSession:
         """The session's id."""
         return self.session.id
 
-    def mean_rates(self) -> np.ndarray:
-        """Mean normalised response of every neuron (N,), over the recording."""
-        signal = self.session.responses
-        total = np.zeros(signal.n_columns, np.float64)
-        for first in range(0, signal.n_samples, 4096):
-            total += np.nansum(signal.data[first : first + 4096], axis=0)
-        means: np.ndarray = total / signal.n_samples / self.session.response_scale
-        return means
-
     def target_rates(
         self, window: Window, source: str, saw_responses: bool
     ) -> np.ndarray:

@@ -29,6 +29,7 @@ from omnimouse_model.nets.start import (
     set_neuron_embeddings,
     set_smooth_positions,
 )
+from omnimouse_model.predict.rules import mean_rates
 from omnimouse_model.train.batches import Batch, TrainingSession, draw_batch
 from omnimouse_model.train.config import Group, Phase, TrainConfig
 from omnimouse_model.train.tuned_start import tuned_embeddings
@@ -36,6 +37,7 @@ from omnimouse_model.train.validate import validation_scores
 
 log = logging.getLogger(__name__)
 STATE_FILE = "state.pt"
+MOST_SKIPPED = 10
 
 
 @dataclass(slots=True)
@@ -48,6 +50,8 @@ class Run:
     session: torch.optim.AdamW
     step: int = 0
     seconds: float = 0.0
+    skipped: int = 0
+    """Steps in a row without an update, because a gradient was not finite."""
 
 
 def train(
@@ -73,14 +77,18 @@ def train(
         draw_start(run, config, sessions)
     saved = began = time.monotonic()
     already = run.seconds
-    last = min(config.total_steps, run.step + (max_steps or config.total_steps))
+    last = config.total_steps
+    if max_steps is not None:
+        last = min(last, run.step + max_steps)
     while run.step < last and not cancelled():
         facts = train_step(run, config, sessions, device)
         run.seconds = already + time.monotonic() - began
         facts["seconds"] = run.seconds
         if run.step % config.validate_every == 0:
             shown = run.average or run.net
-            facts |= validation_scores(shown, sessions[0], config.validation_windows)
+            facts |= validation_scores(
+                shown, sessions[0], config.validation_windows, config.precision
+            )
         _append(out / "log.jsonl", facts)
         on_step(run.step, facts)
         if time.monotonic() - saved > config.save_every_s:
@@ -120,7 +128,7 @@ def draw_start(run: Run, config: TrainConfig, sessions: list[TrainingSession]) -
     if config.quiet_residuals:
         quiet_residuals(net)
     for source in sessions:
-        set_mean_rates(net, source.key, source.mean_rates())
+        set_mean_rates(net, source.key, mean_rates(source.session))
     if config.tuned_embeddings:
         values = tuned_embeddings(
             sessions, config.model.d_embedding, config.phases[0].targets, config.seed
@@ -161,12 +169,19 @@ def train_step(
     """One batch, one update of both groups; returns what to log."""
     phase, step = config.phase_at(run.step)
     rng = np.random.default_rng([config.seed, run.step])
-    torch.manual_seed(int(rng.integers(2**31)))
     batch = to_device(draw_batch(sessions, phase, config.model, rng), device)
     rate = phase.lr_scale * schedule(phase, step)
     run.net.train()
-    loss, facts = batch_loss(run.net, batch, phase, config.precision)
-    loss.backward()
+    with torch.random.fork_rng(_gpus(device)):  # for the paths dropped in this step
+        torch.manual_seed(int(rng.integers(2**31)))
+        loss, facts = batch_loss(run.net, batch, phase, config.precision)
+        loss.backward()
+    run.skipped = 0 if torch.isfinite(loss.detach()) else run.skipped + 1
+    if run.skipped == MOST_SKIPPED:
+        raise ValueError(
+            f"The loss was not finite in {MOST_SKIPPED} steps in a row (last task "
+            f"{batch.task!r}, session {batch.clip.session!r}); lower the rates."
+        )
     for optimiser, group in ((run.core, config.core), (run.session, config.session)):
         parameters = optimiser.param_groups[0]["params"]
         norm = nn.utils.clip_grad_norm_(parameters, group.clip)
@@ -177,6 +192,10 @@ def train_step(
     _update_average(run, config.average)
     run.step += 1
     return facts | {"step": run.step, "lr": config.core.lr * rate}
+
+
+def _gpus(device: torch.device | str) -> list[torch.device]:
+    return [torch.device(device)] if str(device).startswith("cuda") else []
 
 
 def schedule(phase: Phase, step: int) -> float:
@@ -205,8 +224,9 @@ def batch_loss(
         if batch.behavior is not None:
             predicted, _ = net.decode_behavior(context)
     if rates is not None and batch.rates is not None:
+        rates, targets = _scored(rates, batch)
         loss = poisson_loss(
-            rates, batch.rates, net.config.poisson_eps, net.config.response_loss_clamp
+            rates, targets, net.config.poisson_eps, net.config.response_loss_clamp
         )
         losses.append(loss)
         facts["response_loss"] = float(loss.detach())
@@ -215,6 +235,16 @@ def batch_loss(
         losses.append(phase.behavior_weight * loss)
         facts["behavior_loss"] = float(loss.detach())
     return torch.stack(losses).sum(), facts
+
+
+def _scored(rates: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Rates and targets of the asked cells that have a recorded value."""
+    assert batch.rates is not None
+    assert batch.asked is not None
+    used = batch.asked & torch.isfinite(batch.rates)
+    if used.all():
+        return rates, batch.rates
+    return rates[used], batch.rates[used]
 
 
 def to_device(batch: Batch, device: torch.device | str) -> Batch:
@@ -266,6 +296,7 @@ def save(run: Run, out: Path) -> None:
     state = {
         "step": run.step,
         "seconds": run.seconds,
+        "model": repr(run.net.config),
         "net": run.net.state_dict(),
         "average": run.average.state_dict() if run.average else None,
         "core": run.core.state_dict(),
@@ -281,9 +312,14 @@ def resume(run: Run, path: Path) -> bool:
     if not path.exists():
         return False
     state = torch.load(path, map_location="cpu", weights_only=True)
+    if state["model"] != repr(run.net.config):
+        raise ValueError(
+            f"{path} was trained with another model config; use another --out, or "
+            f"take the config it was trained with: {state['model']}"
+        )
     run.net.load_state_dict(state["net"])
-    if run.average is not None and state["average"] is not None:
-        run.average.load_state_dict(state["average"])
+    if run.average is not None:
+        run.average.load_state_dict(state["average"] or state["net"])
     run.core.load_state_dict(state["core"])
     run.session.load_state_dict(state["session"])
     run.step, run.seconds = state["step"], state["seconds"]
