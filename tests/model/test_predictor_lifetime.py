@@ -1,0 +1,42 @@
+"""Predictors outlive what asks them, and sessions of one name are not mixed up."""
+
+from pathlib import Path
+
+import numpy as np
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.predict.worker import WorkerPredictor
+from omnimouse_model.strategies import mask_from_strategy
+from tests.model.live_sessions import EchoPredictor, tiny_transformer, write_session
+
+
+def test_a_predictor_works_after_the_live_state_let_it_go(tmp_path: Path) -> None:
+    session = open_session(write_session(tmp_path / "small"))
+    predictor = tiny_transformer()
+    controller = Controller()
+    controller.open_session(session)
+    controller.choose_predictor(predictor)
+    assert controller.wait(30.0)
+    controller.cancel()
+    controller.close()
+    mask = mask_from_strategy("test/video_behavior", session)
+    assert np.isfinite(predictor.predict(session.window(3.0), mask).responses[30:]).all()
+
+
+def test_a_worker_tells_reopened_sessions_apart(tmp_path: Path) -> None:
+    few = write_session(tmp_path / "a" / "mouse", n_neurons=12)
+    more = write_session(tmp_path / "b" / "mouse", n_neurons=20)
+    worker = WorkerPredictor(EchoPredictor)
+    try:
+        sessions = [open_session(path) for path in (few, few, more, few)]
+        sizes = []
+        for session in sessions:
+            mask = mask_from_strategy("causal_response_25_behavior", session)
+            answer = worker.predict(session.window(3.0), mask)
+            here = EchoPredictor().predict(session.window(3.0), mask)
+            assert np.array_equal(answer.responses, here.responses, equal_nan=True)
+            sizes.append(answer.responses.shape[1])
+        assert sizes == [12, 12, 20, 12]
+    finally:
+        worker.close()
