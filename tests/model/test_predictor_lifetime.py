@@ -21,7 +21,8 @@ def test_a_predictor_works_after_the_live_state_let_it_go(tmp_path: Path) -> Non
     controller.cancel()
     controller.close()
     mask = mask_from_strategy("test/video_behavior", session)
-    assert np.isfinite(predictor.predict(session.window(3.0), mask).responses[30:]).all()
+    answer = predictor.predict(session.window(3.0), mask)
+    assert np.isfinite(answer.responses[30:]).all()
 
 
 def test_a_worker_tells_reopened_sessions_apart(tmp_path: Path) -> None:
