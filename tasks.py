@@ -27,11 +27,13 @@ import json
 import os
 import platform
 import shutil
+import ssl
 import subprocess
 import tempfile
 import threading
 import time
 import tomllib
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -124,7 +126,8 @@ def missing_libraries() -> list[str]:
 def apt_line(packages: list[str]) -> str:
     """Return the one line that installs packages by hand."""
     names = " ".join(packages)
-    return f"sudo apt-get install -y --no-install-recommends {names}"
+    install = f"sudo apt-get install -y --no-install-recommends {names}"
+    return f"sudo apt-get update && {install}"
 
 
 def apt_install(packages: list[str]) -> bool:
@@ -288,6 +291,12 @@ def can_reach(url: str, timeout_s: float = 5.0) -> bool:
         try:
             request = urllib.request.Request(url, method="HEAD")
             urllib.request.urlopen(request, timeout=timeout_s).close()
+        except urllib.error.HTTPError:
+            pass  # it answered, if only to refuse a HEAD
+        except urllib.error.URLError as error:
+            # A bare machine has no certificates; pip brings its own.
+            if not isinstance(error.reason, ssl.SSLError):
+                return
         except OSError:
             return
         outcome.append(True)

@@ -2,11 +2,15 @@
 
 import importlib.util
 import os
+import ssl
 import subprocess
 import sys
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from types import ModuleType
+from urllib.error import URLError
 
 import pytest
 
@@ -102,6 +106,24 @@ def test_a_server_that_does_not_answer_costs_five_seconds_at_most(tasks: ModuleT
     assert time.monotonic() - start < 6
 
 
+def test_a_server_that_refuses_the_knock_is_there(tasks: ModuleType):
+    server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    serving = Thread(target=server.handle_request, daemon=True)
+    serving.start()
+    assert tasks.can_reach(f"http://127.0.0.1:{server.server_port}/torch/")
+    server.server_close()
+
+
+def test_a_server_whose_certificate_cannot_be_judged_is_there(
+    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
+):
+    def distrust(*asked: object, **options: object) -> None:
+        raise URLError(ssl.SSLCertVerificationError("no certificates here"))
+
+    monkeypatch.setattr(tasks.urllib.request, "urlopen", distrust)
+    assert tasks.can_reach("https://download.pytorch.org/whl/cpu/torch/")
+
+
 def test_every_installation_is_held_to_the_constraints(
     tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
 ):
@@ -194,7 +216,8 @@ def test_missing_libraries_are_named_with_the_line_to_run_and_set_up_goes_on(
     monkeypatch.setattr(tasks, "is_root", lambda: False)
     tasks.setup()
     said = capsys.readouterr().out
-    assert "sudo apt-get install -y --no-install-recommends xvfb libegl1" in said
+    assert "sudo apt-get update && sudo apt-get install" in said
+    assert "--no-install-recommends xvfb libegl1" in said
     assert done == ["venv", "install"]
 
 
