@@ -149,6 +149,8 @@ def paint_the_field(story: Story) -> None:
     hand.key(Qt.Key.Key_3)
     across = np.linspace([centre[0] - reach, centre[1]], [centre[0] + reach, centre[1]])
     hand.drag(across, between=_step)
+    # Into the corner: the brush's own ring would hide what is under it.
+    hand.move((20, 20), held=False)
     story.answered()
     elapsed = controller.results.elapsed_ms or float("nan")
     story.facts += [
