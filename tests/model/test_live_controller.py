@@ -99,6 +99,21 @@ def test_verbs_without_a_session_say_what_to_do() -> None:
         Controller(synchronous=True).paint([1])
 
 
+def test_what_a_key_or_a_press_does_is_nothing_without_a_session() -> None:
+    controller = Controller(synchronous=True)
+    controller.undo()
+    controller.redo()
+    controller.step_window(1)
+    controller.step_cursor(-1)
+    assert controller.state.cursor == 0
+    controller.step_cursor(70)
+    assert controller.state.cursor == 59
+    with controller.stroke("Paint"):
+        assert not controller.in_stroke
+    assert not controller.can_undo
+    controller.close()
+
+
 # -- answers ------------------------------------------------------------------------
 
 
@@ -532,6 +547,21 @@ def test_where_the_user_was_survives_a_restart(folder: Path, tmp_path: Path) -> 
     assert after.state.preset == "causal_response_25_behavior"
     assert after.state.window.start_s == before.state.window.start_s
     after.close()
+
+
+@pytest.mark.parametrize("damage", ["responses/meta.yml", "responses/data.npy"])
+def test_a_remembered_recording_that_is_damaged_is_gone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    folder = write_session(tmp_path / "session")
+    (folder / damage).write_bytes(b"[")
+    memory = tmp_path / "live.json"
+    remember(Remembered(session=str(folder), predictor="mean"), memory)
+    controller = Controller(synchronous=True, memory=memory)
+    assert not controller.restore()
+    assert controller.state.session is None
+    assert str(folder) in caplog.text
+    controller.close()
 
 
 def test_a_broken_memory_is_no_memory(tmp_path: Path) -> None:

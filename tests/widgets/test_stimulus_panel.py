@@ -163,3 +163,14 @@ def test_nothing_plays_without_a_session(empty: Controller, qtbot: Any) -> None:
 def test_without_a_session_the_panel_says_so(empty: Controller, show: Any) -> None:
     panel = show(StimulusPanel(empty))
     assert panel.message.words == "No session is open"
+
+
+def test_without_a_session_strip_and_buttons_do_nothing(
+    empty: Controller, show: Any
+) -> None:
+    panel = show(StimulusPanel(empty), 360, 280)
+    drag(panel.strip, [strip_at(panel, 10), strip_at(panel, 20)], keys=SHIFT)
+    QTest.mouseClick(panel.back, Qt.MouseButton.LeftButton)
+    QTest.keyClick(panel, Qt.Key.Key_Comma)
+    assert empty.state.cursor == 0
+    assert not empty.can_undo

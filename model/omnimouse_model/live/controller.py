@@ -1,9 +1,11 @@
 """The verbs: views call them and nothing else; state, engine and results follow.
 
 `Controller()` is all a face needs. Results reach the drawing thread through `post`;
-by default they come on the engine's own thread.
+by default they come on the engine's own thread. What a key or a press does (stepping,
+strokes, undo) is nothing while no session is open; the other verbs say so then.
 """
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +15,6 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.windows import Window
 from omnimouse_model.live.answering import (
     Answering,
     LiveRequest,
@@ -47,6 +48,8 @@ from omnimouse_model.masks import (
 from omnimouse_model.predict.catalogue import load_in_process, load_in_worker
 from omnimouse_model.predict.parts import part_of
 from omnimouse_model.predict.predictor import Predictor
+
+logger = logging.getLogger(__name__)
 
 WINDOW_S = 2.0
 CODE_NAMES = {HIDDEN: "hidden", VISIBLE: "visible", TARGET: "target"}
@@ -144,7 +147,7 @@ class Controller:
                 self._ask()
 
     def restore(self) -> bool:
-        """Go back to where the user was, False when that is not known or gone."""
+        """Go back to where the user was, False when that is not known or unreadable."""
         if self._memory is False:
             return False
         was = recall(self._memory if isinstance(self._memory, Path) else None)
@@ -154,8 +157,12 @@ class Controller:
             self._last_preset = was.preset
         if was.predictor:
             self.choose_predictor(was.predictor)
-        self.open_session(was.session)
-        self.seek(was.start_s)
+        try:
+            self.open_session(was.session)
+            self.seek(was.start_s)
+        except (OSError, ValueError) as error:
+            logger.warning("%s cannot be opened again: %s", was.session, error)
+            return False
         return True
 
     # -- time -------------------------------------------------------------------------
@@ -172,7 +179,8 @@ class Controller:
 
     def step_window(self, n: int) -> None:
         """Move the window by `n` windows of 2 s; stops at the ends."""
-        self.seek(self._window.start_s + n * WINDOW_S)
+        if self.state.window is not None:
+            self.seek(self.state.window.start_s + n * WINDOW_S)
 
     def set_cursor(self, i: int) -> None:
         """Move the cursor to a sample of the window, 0-59."""
@@ -182,7 +190,7 @@ class Controller:
         """Move the cursor by `n` samples; crossing an end steps the window."""
         windows, cursor = divmod(self.state.cursor + n, N_SAMPLES)
         if windows:
-            before = self._window
+            before = self.state.window
             self.step_window(windows)
             if self.state.window is before:
                 cursor = 0 if windows < 0 else N_SAMPLES - 1
@@ -208,8 +216,9 @@ class Controller:
         """Begin one undo entry over many paints; "{n}" is the number of neurons."""
         with self._lock:
             self.end_stroke()
-            self._history.begin(name, self._question)
-            self.history_changed.emit()
+            if self.state.mask is not None:
+                self._history.begin(name, self._question)
+                self.history_changed.emit()
 
     def end_stroke(self) -> None:
         """End the stroke: it becomes one undo entry if it changed anything."""
@@ -290,12 +299,14 @@ class Controller:
     def undo(self) -> None:
         """Take back the latest step of the mask, if there is one."""
         with self._lock:
-            self._go_to(self._history.undo(self._question))
+            if self.state.mask is not None:
+                self._go_to(self._history.undo(self._question))
 
     def redo(self) -> None:
         """Do the step again that was undone last, if there is one."""
         with self._lock:
-            self._go_to(self._history.redo(self._question))
+            if self.state.mask is not None:
+                self._go_to(self._history.redo(self._question))
 
     @property
     def can_undo(self) -> bool:
@@ -366,12 +377,6 @@ class Controller:
         if self.state.session is None:
             raise ValueError("No session is open; call open_session(path) first.")
         return self.state.session
-
-    @property
-    def _window(self) -> Window:
-        if self.state.window is None:
-            raise ValueError("No session is open; call open_session(path) first.")
-        return self.state.window
 
     @property
     def _mask(self) -> Mask:

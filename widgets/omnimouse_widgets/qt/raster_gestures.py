@@ -95,6 +95,8 @@ class RasterGestures:
 
     def _stroke(self, at: Point, box: RasterBox) -> None:
         last = self._last or at
+        if self.rows is None:
+            return  # no session is open
         if self.tool == "box":
             self.box = box_block(self._start, at)
             self.box_changed.emit()
