@@ -120,6 +120,35 @@ def test_without_a_session_the_raster_is_empty_and_says_so(
     assert panel.status.words == "no session"
 
 
+def test_a_resize_adds_no_listeners(
+    raster: RasterPanel, controller: Controller, drawn: Any
+) -> None:
+    canvas, scene = raster.canvas, raster.canvas.scene()
+
+    def listeners() -> tuple[int, int]:
+        return (
+            scene.receivers(scene.sigMouseMoved),
+            canvas.receivers(canvas.sigDeviceRangeChanged),
+        )
+
+    before = listeners()
+    for width in (700, 640):
+        raster.resize(width, 500)
+        drawn()
+    assert listeners() == before
+
+
+@pytest.mark.parametrize("tool", ["look", "brush", "box", "column", "row"])
+def test_without_a_session_every_tool_does_nothing(
+    empty: Controller, show: Any, tool: Any
+) -> None:
+    panel = show(RasterPanel(empty))
+    panel.set_tool(tool)
+    drag(over(panel), [at(panel, x, 0.5) for x in (10.5, 20.5, 40.5)])
+    assert not panel.gestures.is_painting
+    assert not empty.can_undo
+
+
 # -- from screen to state ---------------------------------------------------------
 def test_a_brush_stroke_paints_the_cells_it_crosses_as_one_undo_step(
     raster: RasterPanel, controller: Controller

@@ -135,6 +135,8 @@ class RasterPanel(QWidget):
         column.addLayout(self._bar)
         column.addWidget(self.canvas, 1)
         self.setMinimumSize(300, 150)
+        self.canvas.scene().sigMouseMoved.connect(self._hover)
+        self.canvas.sigDeviceRangeChanged.connect(lambda *_: self._share_width())
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Narrow panels get a toolbar of two lines."""
@@ -144,9 +146,6 @@ class RasterPanel(QWidget):
             direction.TopToBottom if is_narrow else direction.LeftToRight
         )
         super().resizeEvent(event)
-
-        self.canvas.scene().sigMouseMoved.connect(self._hover)
-        self.canvas.sigDeviceRangeChanged.connect(lambda *_: self._share_width())
 
     def _bind_keys(self) -> None:
         keys.bind_keys(self, self._controller)
