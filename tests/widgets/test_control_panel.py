@@ -346,6 +346,31 @@ def test_cuts_context_and_guard_can_be_edited(
     assert controller.state.mask.cuts == (20, 40)
 
 
+def test_what_is_wrong_with_an_advanced_setting_is_seen_until_it_is_right(
+    panel: ControlPanel, controller: Controller, drawn: Any
+) -> None:
+    press(panel.advanced_section.title)
+    advanced = panel.advanced
+    drawn()
+    assert controller.state.mask.guarded
+    assert not advanced.warning.isVisible()
+    advanced.cuts.setText("twenty")
+    advanced.cuts.editingFinished.emit()
+    assert "0 to 59" in advanced.warning.text()
+    assert advanced.warning.isVisible()
+    advanced.cuts.setText("20")
+    advanced.cuts.editingFinished.emit()
+    drawn()
+    assert not advanced.warning.isVisible()
+    advanced.stop.setValue(20)
+    advanced.start.setValue(30)
+    assert "before it stops" in advanced.warning.text()
+    assert advanced.warning.isVisible()
+    advanced.start.setValue(0)
+    drawn()
+    assert not advanced.warning.isVisible()
+
+
 # -- the panel as a whole -------------------------------------------------------------
 def test_every_control_has_a_tooltip(panel: ControlPanel) -> None:
     buttons = panel.findChildren(QAbstractButton)
@@ -377,5 +402,11 @@ def test_the_empty_panel_shows_and_refuses_nothing_with_an_error(
     panel = show(ControlPanel(empty), 400, 800)
     for key in (Qt.Key.Key_1, Qt.Key.Key_Period, Qt.Key.Key_C):
         QTest.keyClick(panel, key)
+    for _ in range(3):
+        QTest.keyClick(panel, Qt.Key.Key_Comma)
+    control = Qt.KeyboardModifier.ControlModifier
+    QTest.keyClick(panel, Qt.Key.Key_Z, control)
+    QTest.keyClick(panel, Qt.Key.Key_Z, control | Qt.KeyboardModifier.ShiftModifier)
+    assert empty.state.cursor == 0
     assert not panel.question.video.isEnabled()
     assert np.all([label.text() == "0" for label in panel.counts.numbers.values()])

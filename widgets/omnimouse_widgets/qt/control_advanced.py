@@ -65,7 +65,7 @@ class AdvancedSection(QWidget):
     def _cuts_edited(self) -> None:
         words = self.cuts.text().replace(",", " ").split()
         if not all(word.isdigit() and int(word) < N_SAMPLES for word in words):
-            self.warning.setText("✕ Cuts are samples from 0 to 59, such as: 20, 40")
+            self._warn("✕ Cuts are samples from 0 to 59, such as: 20, 40")
             return
         self._change(cuts=tuple(sorted({int(word) for word in words})))
         self._draw()
@@ -73,9 +73,10 @@ class AdvancedSection(QWidget):
     def _span_edited(self) -> None:
         start, stop = self.start.value(), self.stop.value()
         if start > stop:
-            self.warning.setText("✕ The context must start before it stops")
+            self._warn("✕ The context must start before it stops")
             return
         self._change(context_span=(start, stop))
+        self._draw()
 
     def _change(self, **changes: Any) -> None:
         mask = self._controller.state.mask
@@ -97,5 +98,8 @@ class AdvancedSection(QWidget):
                 box.setValue(value)
         with QSignalBlocker(self.guarded):
             self.guarded.setChecked(mask.guarded)
-        self.warning.setText("" if mask.guarded else UNGUARDED)
-        self.warning.setVisible(not mask.guarded)
+        self._warn("" if mask.guarded else UNGUARDED)
+
+    def _warn(self, words: str) -> None:
+        self.warning.setText(words)
+        self.warning.setVisible(bool(words))
