@@ -1,5 +1,6 @@
 import json
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -7,7 +8,12 @@ from click.testing import CliRunner
 
 from omnimouse_app.cli.evaluate import Progress, command
 from omnimouse_model.analysis.conditions import DEMO, Condition, hidden_half
-from omnimouse_model.analysis.evaluate import Cancelled, evaluate, scored_starts
+from omnimouse_model.analysis.evaluate import (
+    CHANNELS,
+    Cancelled,
+    evaluate,
+    scored_starts,
+)
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask
@@ -176,10 +182,79 @@ def test_behavior_is_scored_by_channel(session):
     assert all(row.value > 0.999999 for row in found.behavior)
 
 
+def test_behavior_that_is_refused_is_a_row_without_a_value(session):
+    rows = evaluate(naive_predictor("mean"), [session], [DECODE]).rows()
+    assert [row["name"] for row in rows] == ["behavior"] * 5
+    assert [row["channel"] for row in rows] == list(session.behavior_names)
+    for row in rows:
+        assert row["value"] is None
+        assert "predicts responses, not behaviour" in row["refusal"]
+
+
+@dataclass(slots=True)
+class Decoder(Noisy):
+    """Decodes the given channels: the true ones where the window has them."""
+
+    channels: tuple[str, ...] = CHANNELS
+
+    def decode(self, encoded, neurons=None):
+        answer = Noisy.decode(self, encoded, neurons)
+        names, truth = encoded.window.session.behavior_names, encoded.window.behavior
+        decoded = np.random.default_rng(0).normal(size=(40, len(self.channels)))
+        for column, name in enumerate(self.channels):
+            if name in names:
+                decoded[:, column] = truth[:, names.index(name)]
+        return replace(answer, behavior=decoded)
+
+
+@pytest.fixture(scope="module")
+def running_only(folder, tmp_path_factory):
+    place = tmp_path_factory.mktemp("world") / "running"
+    shutil.copytree(folder, place)
+    shutil.rmtree(place / "eye_tracker")
+    return open_session(place)
+
+
+def test_decoded_channels_are_matched_by_name(running_only):
+    found = evaluate(Decoder(), running_only, [DECODE])
+    assert [row.channel for row in found.behavior] == ["running"]
+    assert found.behavior[0].value > 0.999999
+    assert found.behavior[0].n_windows == len(scored_starts(running_only))
+
+
+def test_channels_that_cannot_be_matched_are_said(running_only):
+    odd = Decoder(channels=("a", "b", "c"))
+    (row,) = evaluate(odd, running_only, [DECODE]).rows()
+    assert (row["channel"], row["value"]) == ("running", None)
+    assert "decoded 3 channels" in row["refusal"]
+
+
+def test_a_session_without_behavior_says_so(running_only, tmp_path):
+    shutil.copytree(running_only.path, tmp_path / "s")
+    shutil.rmtree(tmp_path / "s" / "treadmill")
+    (row,) = evaluate(Decoder(), open_session(tmp_path / "s"), [DECODE]).rows()
+    assert (row["value"], row["refusal"]) == (None, "The session has no behaviour.")
+
+
+def test_a_channel_of_ones_own_is_not_taken_for_a_decoded_one(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "s")
+    shutil.rmtree(tmp_path / "s" / "eye_tracker")
+    lick = open_session(tmp_path / "s", behavior_names={"treadmill": ["lick"]})
+    (row,) = evaluate(Decoder(), lick, [DECODE]).rows()
+    assert (row["channel"], row["value"]) == ("lick", None)
+    assert "'lick' is not among" in row["refusal"]
+
+
 def test_the_context_ridge_finds_running_in_the_population(session):
     found = evaluate(naive_predictor("context-ridge"), session, [DECODE])
     values = {row.channel: row.value for row in found.behavior}
     assert values["running"] > 0.7
+
+
+@pytest.mark.parametrize("asked", [STIMULUS, Condition.of(STIMULUS)])
+def test_one_strategy_needs_no_list(session, asked):
+    found = evaluate(Noisy(), session, asked, max_windows=2)
+    assert [score.strategy for score in found.scores] == [STIMULUS]
 
 
 def test_a_prediction_that_is_missing_where_asked_is_an_error(session):

@@ -61,6 +61,10 @@ that the two can be compared.
 """
 
 
-def conditions(strategies: "Sequence[str | Condition]") -> tuple[Condition, ...]:
-    """Conditions of several strategies, in order."""
+def conditions(
+    strategies: str | Condition | Sequence[str | Condition],
+) -> tuple[Condition, ...]:
+    """Conditions of one or several strategies, in order."""
+    if isinstance(strategies, (str, Condition)):
+        return (Condition.of(strategies),)
     return tuple(Condition.of(strategy) for strategy in strategies)

@@ -12,6 +12,7 @@ import numpy as np
 
 from omnimouse_model.analysis.conditions import Condition, conditions
 from omnimouse_model.analysis.scores import BehaviorScore, Score, Scores
+from omnimouse_model.data.readers.behavior import EYE_NAMES
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
 from omnimouse_model.errors import UnsupportedRequestError
@@ -25,6 +26,8 @@ from omnimouse_model.predict.predictor import Prediction, Predictor
 from omnimouse_model.simulate import Truth, has_truth, open_truth
 
 CHUNK = 32
+CHANNELS = (*EYE_NAMES, "running")
+"""What is decoded, in order, where a session has not as many channels itself."""
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what) in windows x conditions x predictors."""
 
@@ -51,7 +54,7 @@ class WindowRule:
 def evaluate(
     predictor: Predictor | Sequence[Predictor],
     sessions: Session | Sequence[Session],
-    strategies: Sequence[str | Condition],
+    strategies: str | Condition | Sequence[str | Condition],
     *,
     tier: str = "test",
     neurons: np.ndarray | None = None,
@@ -67,7 +70,7 @@ def evaluate(
         One or several; all are scored on the same windows, samples and neurons. What
         one refuses becomes a score without a value that says why.
     strategies
-        Names, or conditions of your own.
+        A name or several, or conditions of your own.
     tier
         "test" is every test tier a session has.
     neurons
@@ -144,6 +147,7 @@ class _Job:
     neurons: np.ndarray = field(init=False)
     responses: StreamingCorrelation = field(init=False)
     behavior: StreamingCorrelation | None = None
+    behavior_refusals: dict[str, str] = field(default_factory=dict)  # by channel
     n_windows: int = 0
     refusal: str = ""
     ceiling: "_Job | None" = None
@@ -160,14 +164,19 @@ class _Job:
         self.responses.update(rates, truth, counted, columns)
 
     def add_behavior(self, window: Window, decoded: np.ndarray | None) -> None:
-        """Count decoded behaviour where the session has the same channels."""
-        truth = window.behavior
-        if decoded is None or decoded.shape != truth.shape:
-            return
+        """Count the decoded channels that the session has too."""
+        truth, names = window.behavior, self.session.behavior_names
+        taken = np.full(truth.shape, np.nan, np.float32)
+        if decoded is None:
+            self.behavior_refusals = dict.fromkeys(names, "decoded no behaviour.")
+        else:
+            columns, self.behavior_refusals = _matched(decoded.shape[1], names)
+            taken[:, list(columns)] = decoded[:, list(columns.values())]
         if self.behavior is None:
             self.behavior = StreamingCorrelation(*truth.shape)
-        counted = np.broadcast_to(window.valid["behavior"][:, None], truth.shape)
-        self.behavior.update(decoded, truth, counted)
+        scored = [name not in self.behavior_refusals for name in names]
+        counted = window.valid["behavior"][:, None] & np.array(scored, bool)
+        self.behavior.update(taken, truth, counted)
 
     def per_neuron(self) -> tuple[np.ndarray, np.ndarray]:
         """Correlation and number of scored samples of every scored neuron."""
@@ -210,10 +219,16 @@ class _Job:
         ]
 
     def behavior_scores(self) -> list[BehaviorScore]:
-        """One score per decoded channel."""
-        if self.behavior is None or self.refusal:
+        """One score per channel that is asked for, without a value where refused."""
+        if self.mask.behavior != "target":
             return []
-        values = self.behavior.pearson()
+        names = self.session.behavior_names or ("behavior",)
+        values = np.full(len(names), np.nan)
+        reasons = dict.fromkeys(names, self.refusal)
+        if not self.session.behavior_names:
+            reasons = {"behavior": "The session has no behaviour."}
+        elif not self.refusal and self.behavior is not None:
+            values, reasons = self.behavior.pearson(), self.behavior_refusals
         return [
             BehaviorScore(
                 self.session.id,
@@ -222,9 +237,34 @@ class _Job:
                 channel,
                 float(value),
                 self.n_windows,
+                reasons.get(channel, ""),
             )
-            for channel, value in zip(self.session.behavior_names, values, strict=True)
+            for channel, value in zip(names, values, strict=True)
         ]
+
+
+def _matched(
+    n_decoded: int, names: Sequence[str]
+) -> tuple[dict[int, int], dict[str, str]]:
+    """Decoded column of every channel that has one, and why the others have none.
+
+    As many channels as the session has are its own; otherwise they go by name.
+    """
+    if n_decoded == len(names):
+        return {column: column for column in range(n_decoded)}, {}
+    if n_decoded != len(CHANNELS):
+        reason = (
+            f"decoded {n_decoded} channels, the session has {len(names)}: they "
+            "cannot be matched."
+        )
+        return {}, dict.fromkeys(names, reason)
+    columns = {k: CHANNELS.index(n) for k, n in enumerate(names) if n in CHANNELS}
+    reasons = {
+        name: f"{name!r} is not among the decoded channels {', '.join(CHANNELS)}."
+        for name in names
+        if name not in CHANNELS
+    }
+    return columns, reasons
 
 
 def _mean_ceiling(job: _Job | None) -> float:

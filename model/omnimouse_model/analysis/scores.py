@@ -49,7 +49,10 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class BehaviorScore:
-    """Correlation of one decoded channel over all samples of a session."""
+    """Correlation of one decoded channel over all samples of a session.
+
+    Where it was refused the value is NaN and `refusal` says why.
+    """
 
     session: str
     strategy: str
@@ -57,6 +60,7 @@ class BehaviorScore:
     channel: str
     value: float
     n_windows: int
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,7 @@ class Scores:
                 "tier": self.tier,
                 "channel": score.channel,
                 "n_windows": score.n_windows,
+                "refusal": score.refusal,
             }
             for score in self.behavior
         ]
