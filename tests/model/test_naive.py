@@ -339,6 +339,29 @@ def test_a_session_without_train_tier_is_refused(tmp_path):
         naive_predictor("mean").prepare(open_session(folder))
 
 
+def test_sessions_of_one_name_have_fits_of_their_own(tmp_path):
+    mean = naive_predictor("mean")
+    for place, rate in (("first", 20.0), ("second", 60.0)):
+        values = np.full((900, 3), rate) + np.random.default_rng(1).normal(
+            size=(900, 3)
+        )
+        world = open_session(write_world(tmp_path / place, values))
+        mask = mask_from_strategy("video_only", world)
+        prediction = mean.predict(world.window(5.0), mask)
+        assert prediction.to_session_units()[45] == pytest.approx(rate, abs=1)
+
+
+@pytest.mark.parametrize("stride", [6, 30])
+def test_held_out_windows_lie_apart_from_those_fitted(session, stride):
+    starts = {0: [], 1: [], 2: []}
+    for fold, window in fitted.training_windows(session, stride=stride, most=4000):
+        starts[fold].append(window.start_s)
+    apart = np.abs(np.subtract.outer(starts[0], starts[1])).min()
+    assert apart >= 4.0 - 1e-6  # a window's length, and as long between them
+    assert len(starts[1]) > 0.1 * len(starts[0])
+    assert len(starts[2]) < 0.2 * len(starts[0])
+
+
 def test_predictors_travel_to_other_processes(session, predictors):
     mask = half_population_mask(session)
     for name in ("mean", "context-ridge", "video-ridge"):

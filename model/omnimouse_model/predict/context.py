@@ -13,7 +13,7 @@ import numpy as np
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
 from omnimouse_model.masks import N_SAMPLES, VISIBLE, Mask
-from omnimouse_model.predict.fitted import Fit, training_windows
+from omnimouse_model.predict.fitted import BETWEEN, Fit, training_windows
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.predict.ridge import (
     Covariance,
@@ -104,7 +104,8 @@ class ContextRidge:
                 sums = Sums(joint.shape[1], dtype=dtype)
                 folds = [Sums(part.shape[1]) for _ in range(2)]
             sums.add(joint)
-            folds[fold].add(part)
+            if fold != BETWEEN:
+                folds[fold].add(part)
         assert sums is not None  # training_windows raises where there is none
         whole = sums.covariance()
         return {

@@ -14,7 +14,13 @@ import numpy as np
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.masks import N_SAMPLES, Mask
-from omnimouse_model.predict.fitted import Fit, training_windows
+from omnimouse_model.predict.fitted import (
+    BETWEEN,
+    FITTED,
+    HELD_OUT,
+    Fit,
+    training_windows,
+)
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.predict.ridge import (
     Covariance,
@@ -132,12 +138,13 @@ class VideoRidge:
             parts = [motion_energy(np.nan_to_num(window.video))]
             inputs = np.concatenate([*parts, behavior_inputs(behavior)], axis=1)
             if not folds:
-                folds = [Sums(inputs.shape[1], session.n_neurons) for _ in range(2)]
+                folds = [Sums(inputs.shape[1], session.n_neurons) for _ in range(3)]
             values = np.nan_to_num(window.responses)
             folds[fold].add(inputs[_SCORED], values[_SCORED])
-        train, held_out = (fold.covariance() for fold in folds)
-        folds[0].absorb(folds[1])
-        whole = folds[0].covariance()
+        train, held_out = (folds[k].covariance() for k in (FITTED, HELD_OUT))
+        for fold in (HELD_OUT, BETWEEN):
+            folds[FITTED].absorb(folds[fold])
+        whole = folds[FITTED].covariance()
         everything = np.arange(folds[0].n_inputs)
         fit: Fit = {}
         for key, used in {

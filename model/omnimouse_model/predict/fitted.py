@@ -19,11 +19,15 @@ from omnimouse_model.demo import cache_dir
 from omnimouse_model.errors import UnsupportedRequestError
 
 Fit = dict[str, np.ndarray]
-VERSION = 2
+VERSION = 3
 """Raised when what a fit holds, or how it is made, changes."""
 MAX_STORED_BYTES = 400_000_000
-BLOCK = 10
-"""Windows of one fold that follow each other: folds must not be neighbours in time."""
+FITTED, HELD_OUT, BETWEEN = 0, 1, 2
+"""Folds: to fit, to choose the penalty, and too near the other fold for either."""
+BLOCK_S = 20.0
+"""Training time in a row that is held out; a fifth of it where there is little."""
+APART_S = 2.0
+"""How far a fold keeps from an edge: windows are as long, so that none overlap."""
 
 _log = logging.getLogger(__name__)
 
@@ -71,9 +75,9 @@ def _write(path: Path, fit: Fit) -> None:
 def training_windows(
     session: Session, *, stride: int, most: int
 ) -> Iterator[tuple[int, Window]]:
-    """(fold, window) over the train tier: fold 0 to fit, 1 to choose the penalty.
+    """(fold, window) over the train tier, folds as numbered above.
 
-    At most `most` windows, spread over the session; every fifth block is fold 1.
+    At most `most` windows, spread over the session; every fifth block is held out.
     Blanks between training trials belong to them, as in the official training.
     """
     starts = session.window_starts("train", stride, include_blanks=True)
@@ -82,6 +86,18 @@ def training_windows(
             f"Session {session.id!r} has no window of tier 'train' to fit a naive "
             f"predictor on; its tiers are {', '.join(session.tiers()) or 'none'}."
         )
-    every = -(-len(starts) // most)
-    for number, start in enumerate(starts[::every]):
-        yield int(number // BLOCK % 5 == 4), session.window(float(start))
+    starts = starts[:: -(-len(starts) // most)]
+    for fold, start in zip(_folds(starts), starts, strict=True):
+        yield int(fold), session.window(float(start))
+
+
+def _folds(starts: np.ndarray) -> np.ndarray:
+    """Fold (n,) of windows that begin at `starts`, in order."""
+    spacing = float(np.median(np.diff(starts))) if len(starts) > 1 else BLOCK_S
+    block = min(round(BLOCK_S / spacing), -(-len(starts) // 5))
+    number = np.arange(len(starts)) // max(block, 1)
+    folds = np.where(number % 5 == 4, HELD_OUT, FITTED)
+    for edge in starts[1:][np.diff(folds) != 0]:
+        # Both sides keep away, so there is as much time between as a window lasts.
+        folds = np.where(np.abs(starts - edge) < APART_S, BETWEEN, folds)
+    return folds

@@ -11,7 +11,13 @@ import numpy as np
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.masks import N_SAMPLES, Mask
-from omnimouse_model.predict.fitted import Fit, training_windows
+from omnimouse_model.predict.fitted import (
+    BETWEEN,
+    FITTED,
+    HELD_OUT,
+    Fit,
+    training_windows,
+)
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.predict.ridge import PENALTIES
 from omnimouse_model.predict.rules import (
@@ -119,7 +125,9 @@ class _Sums:
 def _batches(session: Session) -> Iterator[tuple[int, list[np.ndarray]]]:
     """(fold, [history, target, behaviour]) in chunks of one fold."""
     later = _LAST + np.array(HORIZONS)
-    waiting: dict[int, list[tuple[np.ndarray, ...]]] = {0: [], 1: []}
+    waiting: dict[int, list[tuple[np.ndarray, ...]]] = {
+        fold: [] for fold in (FITTED, HELD_OUT, BETWEEN)
+    }
     for fold, window in training_windows(session, stride=6, most=4000):
         values = np.nan_to_num(window.responses)
         past = values[: _LAST + 1]
@@ -161,13 +169,14 @@ class HistoryRidge:
 
     def fit(self, session: Session) -> Fit:
         """Weights and intercepts per horizon and neuron, with and without behaviour."""
-        folds = {0: _Sums(), 1: _Sums()}
+        folds = {fold: _Sums() for fold in (FITTED, HELD_OUT, BETWEEN)}
         for fold, parts in _batches(session):
             folds[fold].add(*parts)
-        whole = folds[0].merged(folds[1])
+        train, held_out = folds[FITTED], folds[HELD_OUT]
+        whole = train.merged(held_out).merged(folds[BETWEEN])
         fit: Fit = {"mean": mean_rates(session)}
         for key, behavior in (("alone", False), ("given", True)):
-            penalty = _choose(folds[0], folds[1], behavior=behavior)
+            penalty = _choose(train, held_out, behavior=behavior)
             systems = (whole.system(k, behavior=behavior) for k in range(len(HORIZONS)))
             solved = [(system, system.solve(penalty)) for system in systems]
             fit[f"{key}_weight"] = np.array(

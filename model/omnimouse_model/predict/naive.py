@@ -58,12 +58,11 @@ class NaivePredictor:
         self._fit_of(session)
 
     def _fit_of(self, session: Session) -> Fit:
+        key = session.fingerprint  # two exports may share an id
         with self._lock:
-            if session.id not in self._fits:
-                self._fits[session.id] = load_or_fit(
-                    session, self.rule.name, self.rule.fit
-                )
-            return self._fits[session.id]
+            if key not in self._fits:
+                self._fits[key] = load_or_fit(session, self.rule.name, self.rule.fit)
+            return self._fits[key]
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
         """Predict the whole window: naive rules are cheap enough."""
