@@ -74,6 +74,7 @@ def window(qapp, echo, session_folder):
     viewer.window.resize(1440, 900)
     opened = open_instrument(viewer, controller)
     controller.open_session(session_folder)
+    let_it_rest(opened)
     yield opened
     opened.close_viewer()
     qapp.processEvents()
@@ -86,6 +87,7 @@ def dock(window):
 
     controller, brush = window.controller, window.instrument.brush
     window.main_window.resize(1440, 900)
+    let_it_rest(window)
     brush.tool, brush.radius = "brush", 14.0
     controller.set_colour_by("state")
     controller.apply_preset("video_behavior")
@@ -98,6 +100,21 @@ def dock(window):
     window.instrument.layers.show_whole_field()
     settle(0.05)
     return window
+
+
+def let_it_rest(dock):
+    """Wait until the window has stopped laying itself out, which moves the view."""
+    from omnimouse_app.hand import settle
+
+    before = None
+    for _ in range(30):
+        settle(0.3)
+        camera = dock.viewer.scene.camera
+        now = (camera.zoom, camera.center, dock.main_window.size())
+        if now == before:
+            return
+        before = now
+    raise TimeoutError("The window does not come to rest.")
 
 
 def is_answered(dock):
