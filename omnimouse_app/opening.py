@@ -49,12 +49,12 @@ def launch(
         viewer.window.resize(*SIZE)
     dock = open_instrument(viewer)
     controller = dock.controller
-    if model is not None:
-        controller.choose_predictor(model)
     if session is not None:
         controller.open_session(session)
     elif not controller.restore():
         controller.open_session(_demo_session())
+    if model is not None:  # after `restore`, which chooses the one used last
+        controller.choose_predictor(model)
     if block:
         napari.run()
     return dock
