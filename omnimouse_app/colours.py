@@ -23,7 +23,7 @@ _TEXTURE_SIDE = 256
 
 
 def _rgba(colour: str, alpha: float) -> tuple[float, float, float, float]:
-    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    red, green, blue = (part / 255 for part in palette.rgb(colour))
     return red, green, blue, alpha
 
 

@@ -1,8 +1,9 @@
 """The commands of the manifest: what napari's command palette offers."""
 
 from omnimouse_app.docks import OmniMouseDock, find_instrument
-from omnimouse_app.keys import KEYS, toggle_colour_by
+from omnimouse_app.keys import KEYS
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_widgets.qt.keys import toggle_colour
 
 
 def undo() -> None:
@@ -42,7 +43,7 @@ def paint_target() -> None:
 
 def colour_by() -> None:
     """Colour by score if by state, and the other way round."""
-    toggle_colour_by(_open().controller)
+    toggle_colour(_open().controller)
 
 
 def next_window() -> None:

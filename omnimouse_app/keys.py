@@ -8,6 +8,7 @@ from napari.layers import Labels
 from omnimouse_app.brush import Brush
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_widgets.qt.keys import toggle_colour
 
 KEYS: dict[str, str] = {
     "1": "paint visible",
@@ -49,7 +50,7 @@ def bind_keys(
         "K": play,
         ",": lambda: controller.step_cursor(-1),
         ".": lambda: controller.step_cursor(1),
-        "C": lambda: toggle_colour_by(controller),
+        "C": lambda: toggle_colour(controller),
         "Control-Z": controller.undo,
         "Control-Shift-Z": controller.redo,
     }
@@ -57,12 +58,6 @@ def bind_keys(
         layer.bind_key(key, _on_press(action), overwrite=True)
     layer.bind_key("Space", _while_held(brush.pan), overwrite=True)
     layer.bind_key("H", _while_held(show_mean_alone), overwrite=True)
-
-
-def toggle_colour_by(controller: Controller) -> None:
-    """From state to score and back."""
-    by_score = controller.state.colour_by == "score"
-    controller.set_colour_by("state" if by_score else "score")
 
 
 def _paint_with(controller: Controller, brush: Brush, code: int) -> None:

@@ -141,6 +141,6 @@ def test_every_command_of_the_palette_does_what_its_title_says(dock, manifest):
     assert tested == {n for n in dir(commands) if callable(getattr(commands, n))} - {
         "OmniMouseDock",
         "find_instrument",
-        "toggle_colour_by",
+        "toggle_colour",
         "_open",
     }
