@@ -201,7 +201,7 @@ def test_torn_and_foreign_files_are_refused(net: OmniMouse, tmp_path: Path) -> N
 
 def test_no_released_size_is_guessed(net: OmniMouse, tmp_path: Path) -> None:
     folder = write_shards(net, tmp_path / "c")
-    with pytest.raises(CheckpointError, match="no released size"):
+    with pytest.raises(CheckpointError, match="none of the released sizes"):
         read_checkpoint(folder)
     with pytest.raises(CheckpointError, match="is not 80M"):
         read_checkpoint(folder, size="80M")
