@@ -490,8 +490,9 @@ def run_all(commands: dict[str, list[str]], env: dict[str, str]) -> int:
     failed = []
     for name, command in commands.items():
         with step(name):
-            if subprocess.run(command, cwd=ROOT, env=env, check=False).returncode != 0:
-                failed.append(name)
+            done = subprocess.run(command, cwd=ROOT, env=env, check=False)
+            if done.returncode != 0:
+                failed.append(f"{name} (exit status {done.returncode})")
     say(f"==> FAILED: {', '.join(failed)}" if failed else "==> all passed")
     return 1 if failed else 0
 
