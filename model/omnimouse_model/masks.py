@@ -207,6 +207,7 @@ class Mask:
         return self._by_hand(behavior=behavior)
 
     def _by_hand(self, **changes: object) -> "Mask":
+        # mypy: `changes` holds fields of several types
         return replace(self, name="", note="", query_phase=0, **changes)  # type: ignore[arg-type]
 
     # -- reading ----------------------------------------------------------------
@@ -335,6 +336,7 @@ def _fill(cells: np.ndarray, rows: np.ndarray, columns: np.ndarray, code: int) -
 
 def _count(session: "HasNeurons | int | np.integer[Any]") -> int:
     """Neurons of a session, or the number itself."""
+    # mypy: getattr keeps the union that its default removes
     return int(getattr(session, "n_neurons", session))  # type: ignore[arg-type]
 
 

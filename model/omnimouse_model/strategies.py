@@ -306,6 +306,7 @@ def _tables() -> dict[str, Strategy]:
 
 def _from_fact(row: dict[str, object]) -> Strategy:
     names = {f.name for f in fields(Strategy)}
+    # mypy: a JSON row holds values of several types
     return Strategy(**{k: v for k, v in row.items() if k in names})  # type: ignore[arg-type]
 
 

@@ -1,4 +1,8 @@
-"""Broken sessions: one clear error that names file, finding and remedy, or a note."""
+"""Broken sessions: one clear error that names file, finding and remedy, or a note.
+
+Over 600 lines because it is one list: the cases of the format's table of damage, in
+its order, so that a missing one shows.
+"""
 
 import json
 import os

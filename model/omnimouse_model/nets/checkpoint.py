@@ -185,6 +185,7 @@ def _read_ours(path: Path) -> Checkpoint:
         )
     try:
         with safe_open(path, framework="pt") as file:
+            # a safetensors file has keys(), but cannot be iterated
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}.") from error
