@@ -11,6 +11,7 @@ the elements are.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -143,13 +144,13 @@ def planned_attention(
     """
     if plan is None:
         return attend(q, k, v)
-    pieces = []
-    for group in plan.groups:
-        q_part = q[:, :, group.queries]
-        if not group.keys:
-            pieces.append(torch.zeros_like(q_part))
-            continue
-        pieces.append(attend(q_part, _take(k, group.keys), _take(v, group.keys)))
+    queries = _parts(q, [(group.queries,) for group in plan.groups])
+    keys = _parts(k, [group.keys for group in plan.groups])
+    values = _parts(v, [group.keys for group in plan.groups])
+    pieces = [
+        attend(*parts) if parts[1].shape[2] else torch.zeros_like(parts[0])
+        for parts in zip(queries, keys, values, strict=True)
+    ]
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=2)
 
 
@@ -172,30 +173,59 @@ def score_type(x: Tensor) -> torch.dtype:
     return torch.float32 if x.device.type == "cpu" else x.dtype
 
 
-def _take(x: Tensor, slices: tuple[slice, ...]) -> Tensor:
-    parts = [x[:, :, s] for s in slices]
+def _parts(x: Tensor, groups: list[tuple[slice, ...]]) -> tuple[Tensor, ...]:
+    """Cut the elements of each group out of (batch, head, element, dim)."""
+    parts: tuple[Tensor, ...] = _Parts.apply(x, groups)  # type: ignore[no-untyped-call]
+    return parts
+
+
+class _Parts(torch.autograd.Function):
+    """Many overlapping cuts of one tensor; their gradients meet in one buffer.
+
+    Autograd by itself would make a whole tensor of zeros for every cut.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, groups: list[tuple[slice, ...]]
+    ) -> tuple[Tensor, ...]:
+        ctx.groups, ctx.shape = groups, x.shape
+        return tuple(_joined([x[:, :, s] for s in group], x) for group in groups)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        total = gradients[0].new_zeros(ctx.shape)
+        for group, gradient in zip(ctx.groups, gradients, strict=True):
+            start = 0
+            for part in group:
+                count = part.stop - part.start
+                total[:, :, part] += gradient[:, :, start : start + count]
+                start += count
+        return total, None
+
+
+def _joined(parts: list[Tensor], like: Tensor) -> Tensor:
+    if not parts:
+        return like[:, :, :0]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
 
 @dataclass(frozen=True, slots=True)
 class Phases:
-    """Rotary cosines and sines, float32 (batch or 1, 1, length, head_dim / 2)."""
+    """Rotations of feature pairs, complex64 (batch or 1, 1, length, head_dim / 2)."""
 
-    cos: Tensor
-    sin: Tensor
+    turns: Tensor
 
     @staticmethod
     def join(parts: Sequence["Phases"]) -> "Phases":
         """Concatenate along the sequence."""
-        batch = max(p.cos.shape[0] for p in parts)
-        return Phases(
-            torch.cat([p.cos.expand(batch, -1, -1, -1) for p in parts], dim=2),
-            torch.cat([p.sin.expand(batch, -1, -1, -1) for p in parts], dim=2),
-        )
+        batch = max(p.turns.shape[0] for p in parts)
+        turns = [p.turns.expand(batch, -1, -1, -1) for p in parts]
+        return Phases(torch.cat(turns, dim=2))
 
     def take(self, rows: Tensor | slice) -> "Phases":
         """Phases of some positions, in the given order."""
-        return Phases(self.cos[:, :, rows], self.sin[:, :, rows])
+        return Phases(self.turns[:, :, rows])
 
 
 def rotary_phases(
@@ -203,17 +233,15 @@ def rotary_phases(
 ) -> Phases:
     """Angles in float64, cast to float32, then cosine and sine (spec §11)."""
     angles = (times.double()[..., None] * inverse_frequencies).float()[:, None]
-    return Phases(angles.cos(), angles.sin())
+    return Phases(torch.polar(torch.ones_like(angles), angles))
 
 
 def rotate(
     x: Float[Tensor, "batch head length dim"], phases: Phases
 ) -> Float[Tensor, "batch head length dim"]:
     """Rotate neighbouring feature pairs, in float32, back in x's type."""
-    even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = phases.cos, phases.sin
-    turned = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1)
-    return turned.flatten(-2).to(x.dtype)
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * phases.turns).flatten(-2).to(x.dtype)
 
 
 class GatedFeedForward(nn.Module):
