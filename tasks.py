@@ -49,28 +49,7 @@ EXTRAS = ("napari", "pyqt6")
 CONSTRAINTS = ROOT / "constraints.txt"
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 # What Qt and software OpenGL need on a bare Debian or Ubuntu.
-LIBRARIES = [
-    "xvfb",
-    "xauth",
-    "libegl1",
-    "libgl1",
-    "libgl1-mesa-dri",
-    "libopengl0",
-    "libxkbcommon-x11-0",
-    "libxcb-cursor0",
-    "libxcb-icccm4",
-    "libxcb-image0",
-    "libxcb-keysyms1",
-    "libxcb-randr0",
-    "libxcb-render-util0",
-    "libxcb-shape0",
-    "libxcb-xinerama0",
-    "libxcb-xkb1",
-    "libdbus-1-3",
-    "libfontconfig1",
-    "libglib2.0-0",
-    "fonts-dejavu-core",
-]
+LIBRARIES = (ROOT / "omnimouse_app" / "system_libraries.txt").read_text().split()
 # Imported once after an installation: an interrupted earlier run may have left halves.
 PROOF = "import click, napari, numpy, psygnal, PyQt6, scipy, torch, vispy, zarr"
 

@@ -313,10 +313,7 @@ CHAPTERS: tuple[Callable[[Story], None], ...] = (
 # -- small things ----------------------------------------------------------------------
 def save_window(dock: OmniMouseDock, png: Path) -> None:
     """Save the whole window, canvas and docks, as a picture."""
-    picture = dock.viewer.screenshot(canvas_only=False, flash=False)
-    from imageio.v3 import imwrite
-
-    imwrite(png, picture[..., :3])
+    dock.viewer.screenshot(str(png), canvas_only=False, flash=False)
 
 
 def drag_on_raster(

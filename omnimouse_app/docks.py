@@ -22,8 +22,6 @@ from omnimouse_widgets.qt.stimulus import StimulusPanel
 from omnimouse_widgets.qt.time import TimePanel
 from omnimouse_widgets.qt.traces import TracesPanel
 
-PLUGIN = "omnimouse-app"
-WIDGET = "OmniMouse"
 DOCK_NAME = "OmniMouse (OmniMouse)"
 """What napari calls the dock of the manifest's one widget."""
 

@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 _SIZE = "1600x1000x24"
 _OPTIONS = ("-nolisten", "tcp", "-noreset")
@@ -27,11 +29,17 @@ def run_on_virtual_display(arguments: Sequence[str]) -> int:
     A process of its own, since the display must outlive all of Qt. Returns its exit
     status.
     """
+    signal.signal(signal.SIGTERM, _unwind)
     with virtual_display() as display:
         return subprocess.call(
             [sys.executable, "-m", "omnimouse_app", *arguments],
             env=os.environ | {"DISPLAY": display, "QT_QPA_PLATFORM": "xcb"},
         )
+
+
+def _unwind(number: int, _frame: FrameType | None) -> None:
+    """End as Ctrl-C does, so that the display and the process on it end too."""
+    sys.exit(128 + number)
 
 
 @contextmanager

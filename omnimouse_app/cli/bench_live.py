@@ -48,6 +48,7 @@ def command(as_json: bool, neurons: str, moves: int) -> None:
     emit(
         rows,
         as_json=as_json,
+        gflops=True,
         title="The live window, by real mouse events",
         columns=(
             "name",

@@ -57,4 +57,8 @@ def _leave_report(out: Path, model: str) -> None:
         from omnimouse_app.demo_report import write_report
 
         click.echo("Window, strokes and report …")
-        click.echo(f"Report: {write_report(out, folder, model)}")
+        try:
+            page = write_report(out, folder, model)
+        except RuntimeError as error:
+            raise click.ClickException(str(error)) from error
+        click.echo(f"Report: {page}")

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,10 @@ from omnimouse_app.cli.output import emit
 
 BROKEN_QT = {"6.11.0": "docks and resizing", "6.11.1": "docks and resizing"}
 LEAST_DISK_GB, LEAST_MEMORY_GB = 2.0, 3.0
-LIBRARIES = (
-    "sudo apt-get install -y --no-install-recommends xvfb xauth libegl1 libgl1 "
-    "libgl1-mesa-dri libopengl0 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 "
-    "libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 "
-    "libxcb-xinerama0 libxcb-xkb1 libdbus-1-3 libfontconfig1 libglib2.0-0"
+LIBRARIES = "sudo apt-get update && sudo apt-get install -y {}".format(
+    " ".join(
+        (files("omnimouse_app") / "system_libraries.txt").read_text("utf-8").split()
+    )
 )
 NO_DISPLAY = (
     "There is no display. `python3 tasks.py demo` starts one of its own; any command "

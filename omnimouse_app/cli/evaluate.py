@@ -10,7 +10,7 @@ import click
 from omnimouse_app.cli.output import emit, table
 
 if TYPE_CHECKING:
-    from omnimouse_model.analysis.scores import Score, Scores
+    from omnimouse_model.analysis.scores import BehaviorScore, Score, Scores
     from omnimouse_model.data.session import Session
     from omnimouse_model.predict.predictor import Predictor
 
@@ -163,13 +163,13 @@ def _report(found: "Scores", sessions: Sequence[str], lay_out: Layout) -> list[s
         blocks.append(f"Session {session}, tier {found.tier}: single-trial correlation")
         if scores:
             blocks.append(lay_out(_response_rows(scores)))
-        notes = _notes(scores)
-        if notes:
-            blocks.append("\n".join(notes))
-        decoded = _behavior_rows(found, session)
+        notes = [f"- {score.strategy}: {score.note}" for score in scores if score.note]
+        blocks += _lines([*notes, *_refusals(scores)])
+        decoded = [score for score in found.behavior if score.session == session]
         if decoded:
             blocks.append(f"Session {session}: decoded behaviour, correlation")
-            blocks.append(lay_out(decoded))
+            blocks.append(lay_out(_behavior_rows(decoded)))
+            blocks += _lines(_refusals(decoded))
     return blocks
 
 
@@ -199,20 +199,22 @@ def _response_rows(scores: "Sequence[Score]") -> list[Row]:
     return rows
 
 
-def _behavior_rows(found: "Scores", session: str) -> list[Row]:
+def _behavior_rows(decoded: "Sequence[BehaviorScore]") -> list[Row]:
     rows: dict[tuple[str, str], Row] = {}
-    for score in found.behavior:
-        if score.session == session:
-            key = (score.strategy, score.predictor)
-            row = rows.setdefault(key, {"condition": key[0], "predictor": key[1]})
-            row[score.channel] = _shown(score.value)
+    for score in decoded:
+        key = (score.strategy, score.predictor)
+        row = rows.setdefault(key, {"condition": key[0], "predictor": key[1]})
+        row[score.channel] = _shown(score.value)
     return list(rows.values())
 
 
-def _notes(scores: "Sequence[Score]") -> list[str]:
-    notes = {f"{score.strategy}: {score.note}" for score in scores if score.note}
-    refused = {f"–: {score.refusal}" for score in scores if score.refusal}
-    return [f"- {line}" for line in (*sorted(notes), *sorted(refused))]
+def _refusals(scores: "Sequence[Score | BehaviorScore]") -> list[str]:
+    return [f"- –: {score.refusal}" for score in scores if score.refusal]
+
+
+def _lines(lines: Sequence[str]) -> list[str]:
+    """One block of the different lines, or none."""
+    return ["\n".join(sorted(set(lines)))] if lines else []
 
 
 def _shown(value: float) -> str:

@@ -13,7 +13,8 @@ import pytest
 def test_the_headless_demo_leaves_a_report_in_which_screen_and_library_agree(tmp_path):
     out = tmp_path / "report"
     command = [sys.executable, "-m", "omnimouse_app", "demo", "--headless", str(out)]
-    without_display = {k: v for k, v in os.environ.items() if k != "DISPLAY"}
+    displays = ("DISPLAY", "WAYLAND_DISPLAY")
+    without_display = {k: v for k, v in os.environ.items() if k not in displays}
     done = subprocess.run(
         command, env=without_display, capture_output=True, text=True, timeout=600
     )
