@@ -58,7 +58,7 @@ def command(as_json: bool, neurons: str, moves: int) -> None:
             "unit",
             "neurons",
             "model",
-            "cpu_median",
+            "event_median",
         ),
     )
 
@@ -178,7 +178,7 @@ def _stroke_rows(
     call = row("stroke_call_ms", strokes.call, "ms", **conditions)
     extra = row("stroke_drawn_extra_ms", strokes.extra, "ms", **conditions)
     return [
-        call | {"cpu_median": float(np.median(strokes.cpu))},
+        call | {"event_median": float(np.median(strokes.event))},
         extra | {"idle_frame_ms": strokes.idle},
     ]
 
