@@ -30,6 +30,15 @@ SMALL_POPULATION = 3500
 KERNEL, STRIDE = 10, 5
 SKIP_SAMPLES = 5
 INTERPOLATION_BUFFER = 5
+_COUNTS = (
+    "n_visible_neurons",
+    "max_n_reconstructed_neurons",
+    "prefix_len",
+    "full_population_prefix_len",
+    "max_response_context_samples",
+    "suffix_len",
+    "n_visible_frames",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +170,12 @@ class Strategy:
             weight=self.weight,
         )
 
+    def _check_counts(self) -> None:
+        for name in _COUNTS:
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise EmptyMaskError(f"{name} is {value}; give 0 or more, or null.")
+
     def to_mask(
         self, n_total: int, order: np.ndarray | None = None, name: str = ""
     ) -> Mask:
@@ -182,6 +197,7 @@ class Strategy:
         EmptyMaskError
             Where nothing is asked.
         """
+        self._check_counts()
         order = np.arange(n_total) if order is None else np.asarray(order)
         plain = self.realise(len(order))
         seen = _visible_blocks(plain, len(order))

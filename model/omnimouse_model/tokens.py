@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omnimouse_model.data.windows import Window
+from omnimouse_model.data.windows import Window, without_missing
 from omnimouse_model.masks import Mask, asked_cells, token_starts
 from omnimouse_model.nets.config import OmniMouseConfig
 from omnimouse_model.nets.layout import Layout
@@ -33,14 +33,23 @@ def layout_from_mask(mask: Mask) -> Layout:
         query_samples=torch.from_numpy(query_samples),
         token_runs=_runs(token_samples),
         query_runs=_runs(query_samples),
-        video_steps=torch.from_numpy(
-            np.flatnonzero(mask.frames.reshape(-1, 2).all(axis=1))
-        ),
+        video_steps=torch.from_numpy(np.flatnonzero(video_steps(mask.frames))),
         frames=torch.from_numpy(mask.frames.copy()),
         behavior=mask.behavior,
         context_span=mask.context_span,
         n_neurons=len(mask.order),
     )
+
+
+def video_steps(frames: np.ndarray) -> np.ndarray:
+    """Which steps of two frames enter the model, bool (30,).
+
+    Both frames must be visible. A single span follows the official formula (spec §8),
+    floor(start / 2) to floor(stop / 2), which differs where it starts at an odd frame.
+    """
+    first, second = frames.reshape(-1, 2).T
+    n_spans = int(frames[0]) + int(np.count_nonzero(frames[1:] & ~frames[:-1]))
+    return np.asarray(second if n_spans == 1 else first & second)
 
 
 def query_starts(mask: Mask) -> np.ndarray:
@@ -87,7 +96,7 @@ def clip_from_windows(
     orders = np.stack([mask.order for mask in masks])
     responses = np.stack(
         [
-            np.nan_to_num(np.where(m.visible, w.responses, 0))[:, m.order]
+            without_missing(np.where(m.visible, w.responses, 0))[:, m.order]
             for w, m in zip(windows, masks, strict=True)
         ]
     )

@@ -241,8 +241,13 @@ def main(arguments: list[str]) -> int:
     reference = read_reference(Path(arguments[0]))
     failed = 0
     for case in reference.cases:
-        with torch.no_grad():
-            found = run_case(reference, case)
+        try:
+            with torch.no_grad():
+                found = run_case(reference, case)
+        except Exception as error:  # one case must not end the run
+            failed += 1
+            print(f"FAIL {case['name']:45s} {type(error).__name__}: {error}")
+            continue
         expected = load_file(reference.folder / case["expected"])
         errors = largest_errors(found, expected)
         worst = max(errors, key=lambda name: errors[name])

@@ -152,6 +152,75 @@ def test_a_wrong_shape_or_extra_key_is_named(net: OmniMouse, tmp_path: Path) -> 
     assert "unexpected" in str(caught.value)
 
 
+def test_weights_in_another_precision_are_read_in_the_nets_own(
+    net: OmniMouse, tmp_path: Path
+) -> None:
+    read = read_checkpoint(save_checkpoint(tmp_path / "m", net))
+    halved = {
+        k: v.half() if v.is_floating_point() else v for k, v in read.state.items()
+    }
+    built = replace(read, state=halved).build()
+    kinds = {k: v.dtype for k, v in built.state_dict().items()}
+    assert kinds == {k: v.dtype for k, v in net.state_dict().items()}
+    whole = {k: v.long() for k, v in read.state.items()}
+    with pytest.raises(CheckpointError, match="int64"):
+        replace(read, state=whole).build()
+
+
+@pytest.mark.usefixtures("released")
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("state_dict", {3: torch.zeros(1)}),
+        ("state_dict", {"_orig_mod.rotary_emb.inv_freq": torch.zeros(0)}),
+        ("session_map", {"111-1-1": 5}),
+        ("session_map", {"111-1-1": {"animal_id": "111"}}),
+    ],
+)
+def test_a_malformed_shard_is_a_checkpoint_error(
+    net: OmniMouse, tmp_path: Path, part: str, value: Any
+) -> None:
+    folder = write_shards(net, tmp_path / "c")
+    shard = torch.load(folder / "rank_1.ckpt", weights_only=False)
+    shard[part] = value
+    torch.save(shard, folder / "rank_1.ckpt")
+    if part == "state_dict" and 3 not in value:
+        (folder / "rank_0.ckpt").unlink()
+        (folder / "rank_1.ckpt").rename(folder / "rank_0.ckpt")
+    with pytest.raises(CheckpointError):
+        read_checkpoint(folder).build()
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"hidden_video": "blanked"}, "blanked"),
+        ({"hiera": {"windows": "sptial"}}, "sptial"),
+    ],
+)
+def test_a_config_word_outside_its_choices_is_refused(
+    net: OmniMouse, tmp_path: Path, changes: dict[str, Any], word: str
+) -> None:
+    path = save_checkpoint(tmp_path / "m", net)
+    facts = json.loads(path.with_suffix(".json").read_text())
+    hiera = facts["config"]["hiera"] | changes.pop("hiera", {})
+    facts["config"] |= changes | {"hiera": hiera}
+    path.with_suffix(".json").write_text(json.dumps(facts))
+    with pytest.raises(CheckpointError, match=word):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "layers"),
+    [(None, "LLL"), ((1, 0), "LLL"), ((0, 1), "GGG"), ((1, 1), "LLG")],
+)
+def test_the_schedule_of_local_and_global_layers(
+    ratio: tuple[int, int] | None, layers: str
+) -> None:
+    config = replace(SIZES["1M"], num_layers=3, local_to_global_ratio=ratio)
+    assert "".join("L" if local else "G" for local in config.layer_is_local()) == layers
+
+
 class Hostile:
     """Runs a command when it is unpickled."""
 

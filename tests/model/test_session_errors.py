@@ -349,7 +349,7 @@ def test_first_frames_must_follow_one_another(folder: Path) -> None:
 def test_a_trial_file_of_other_length_is_refused(folder: Path) -> None:
     np.save(folder / "screen/data/00001.npy", np.zeros((118, 36, 64), np.uint8))
     assert refused(folder).message == (
-        "trial 00001: 00001.npy has 118 frames, meta says 120"
+        "data/00001.npy (trial 00001) has 118 frames, meta says 120"
     )
 
 
@@ -446,6 +446,50 @@ def test_invalid_trials_show_their_gray(folder: Path) -> None:
     assert (frame == 128).all()
 
 
+def test_a_gray_level_may_be_text_and_a_missing_one_is_said(folder: Path) -> None:
+    edit_trial(folder, "00000", interleave_value="60")
+    edit_trial(folder, "00005", interleave_value=None)
+    session = open_session(folder)
+    assert session.stimulus is not None
+    shown = [session.stimulus.frame(int(session.trials.first_slot[k])) for k in (0, 5)]
+    assert (shown[0] == 60).all()
+    assert (shown[1] == 113).all()
+    assert [n.code for n in session.assumptions].count("no_gray") == 1
+
+
+def test_frames_that_are_not_finite_are_noted_and_read_as_mean_gray(
+    tmp_path: Path,
+) -> None:
+    folder = write_folder(tmp_path / "s", frame_dtype="float32")
+    path = folder / "screen/data/00001.npy"
+    frames = np.load(path)
+    frames[:, 0, 0] = np.nan
+    frames[:, 0, 1] = np.inf
+    np.save(path, frames)
+    session = open_session(folder)
+    assert notes(session, "not_finite")
+    window = session.window(float(session.window_starts("train")[0]))
+    assert np.isfinite(window.video).all()
+    assert not window.valid["video"].all()
+
+
+@pytest.mark.parametrize(
+    ("meta", "key"),
+    [
+        ({"data_key": "5-6-7", "scan_key": "8-9-1"}, "5-6-7"),
+        ({"data_key": None, "scan_key": "8-9-1"}, "8-9-1"),
+        ({"scan_key": {"animal_id": 8, "session": 2, "scan_idx": 3}}, "8-2-3"),
+        ({"animal_id": 8, "session": 2, "scan_idx": 3}, "8-2-3"),
+        ({}, "session"),
+    ],
+)
+def test_the_session_key_is_looked_for_in_the_formats_order(
+    folder: Path, meta: dict[str, Any], key: str
+) -> None:
+    save_json(folder / "meta.json", meta)
+    assert open_session(folder).id == key
+
+
 def test_unknown_tiers_are_kept_and_noted_once(tmp_path: Path) -> None:
     trials = (*TRIALS, Trial("video", "mine", 70), Trial("video", "mine", 70))
     session = open_session(write_folder(tmp_path / "s", trials=trials, seconds=22.0))
@@ -474,6 +518,10 @@ def test_a_stale_json_is_used_and_noted(folder: Path) -> None:
     edit_yaml(folder / "screen/meta/00004.yml", tier="train")
     session = open_session(folder)
     assert "00004.yml differ" in notes(session, "stale_combined_meta")[0]
+    assert session.trials.tier[4] == "validation"
+    (folder / "screen/meta/00004.yml").write_text("{{{")
+    session = open_session(folder)
+    assert "the JSON is used" in notes(session, "stale_combined_meta")[0]
     assert session.trials.tier[4] == "validation"
 
 

@@ -132,6 +132,9 @@ def test_contradictions_are_refused_with_the_rule() -> None:
         Strategy(weight=0.0)
     with pytest.raises(MaskError, match="first 5 samples"):
         Strategy(n_visible_neurons=16).to_mask(40)
+    for name in ("suffix_len", "n_visible_frames", "max_n_reconstructed_neurons"):
+        with pytest.raises(EmptyMaskError, match=f"{name} is -1"):
+            Strategy(**{name: -1}, prefix_len=30).to_mask(40)  # type: ignore[arg-type]
     nothing = Strategy(
         prefix_start_idx=0,
         prefix_len=60,

@@ -140,6 +140,16 @@ def test_a_video_step_needs_both_of_its_frames() -> None:
     assert len(layout.video_steps) == 28
 
 
+@pytest.mark.parametrize(
+    ("start", "count", "steps"), [(0, 60, (0, 30)), (1, 3, (0, 2)), (7, 4, (3, 5))]
+)
+def test_a_single_span_of_frames_follows_the_official_formula(
+    start: int, count: int, steps: tuple[int, int]
+) -> None:
+    layout = layout_from_mask(Mask.nothing(1).with_frames(slice(start, start + count)))
+    assert layout.video_steps.tolist() == list(range(*steps))
+
+
 def test_order_decides_positions() -> None:
     mask = Mask.nothing(3).show([0, 1, 2], slice(0, 10)).ask([2], slice(30, 35))
     turned = Mask(

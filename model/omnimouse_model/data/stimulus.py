@@ -16,6 +16,8 @@ from omnimouse_model.data.files import open_binary, read_npy_header
 from omnimouse_model.errors import SessionFormatError
 
 BLANK_TIER = "blank"
+MEAN_GRAY = 113.0
+"""The level that normalised video has at 0."""
 _KEPT_FRAMES = 96
 
 
@@ -162,7 +164,7 @@ class Stimulus:
 
     def _plain(self, trial: int, count: int) -> np.ndarray:
         gray = float(self.trials.blank_value[trial])
-        gray = 0.0 if np.isnan(gray) else gray
+        gray = MEAN_GRAY if np.isnan(gray) else gray
         whole = gray.is_integer() and 0 <= gray <= 255
         return np.full((count, *self.size), gray, np.uint8 if whole else np.float32)
 

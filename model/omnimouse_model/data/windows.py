@@ -18,11 +18,12 @@ from omnimouse_model.data.clock import (
     window_times,
 )
 from omnimouse_model.data.frames import VIDEO_SIZE, fit_video
+from omnimouse_model.data.stimulus import MEAN_GRAY
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
 
-SCREEN_MEAN = np.float32(113.0)
+SCREEN_MEAN = np.float32(MEAN_GRAY)
 SCREEN_STD = np.float32(59.0)
 
 
@@ -32,7 +33,8 @@ class Window:
 
     Arrays are read when first asked for and then kept; they must not be written to.
     Positions outside a stream hold 0 and are False in `valid`. Missing values of
-    behaviour also hold 0 and are False; a missing (NaN) response stays NaN.
+    behaviour, and frames with missing values, also hold 0 and are False; a missing
+    (NaN) response stays NaN.
 
     Parameters
     ----------
@@ -174,7 +176,7 @@ class Window:
         values /= std
         missing = ~np.isfinite(values).all(axis=1)
         if missing.any() or not valid.all():
-            np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+            values = without_missing(values)
             values[~valid] = 0.0
         return values, valid & ~missing
 
@@ -194,11 +196,18 @@ class Window:
         valid = inside.copy()
         valid[inside] = stimulus.trials.readable[stimulus.slot_trial[slots]]
         shown = fit_video(stimulus.frames(slots))
+        if shown.dtype.kind == "f":
+            valid[inside] &= np.isfinite(shown).all(axis=(1, 2))
         if len(shown) == N_FRAMES:
             return shown, valid
         frames = np.zeros((N_FRAMES, *VIDEO_SIZE), shown.dtype)
         frames[inside] = shown
         return frames, valid
+
+
+def without_missing(values: np.ndarray) -> np.ndarray:
+    """Put 0 in place of values that are missing (NaN or infinite), in a copy."""
+    return np.asarray(np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0))
 
 
 _SAMPLING = {

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -57,12 +57,12 @@ class Checkpoint:
     card: dict[str, Any] | None = None
 
     def build(self) -> OmniMouse:
-        """Build the net and load the weights strictly.
+        """Build the net and load the weights strictly, each in its own precision.
 
         Raises
         ------
         CheckpointError
-            Names missing, unexpected and wrongly shaped entries.
+            Names missing and unexpected entries, and those of another shape or kind.
         """
         with torch.device("meta"):
             net = OmniMouse(self.config, self.sessions, self.animals)
@@ -70,18 +70,31 @@ class Checkpoint:
         missing = expected.keys() - self.state.keys()
         extra = self.state.keys() - expected.keys()
         wrong = [
-            f"{key} {tuple(self.state[key].shape)} for {tuple(value.shape)}"
+            f"{key} {_form(self.state[key])} for {_form(value)}"
             for key, value in expected.items()
-            if key in self.state and self.state[key].shape != value.shape
+            if key in self.state and not _fits(self.state[key], value)
         ]
         if missing or extra or wrong:
             raise CheckpointError(
                 f"{self.source} does not fit its config: {_some('missing', missing)}"
-                f"{_some('unexpected', extra)}{_some('wrong shape', wrong)}"
+                f"{_some('unexpected', extra)}{_some('of another form', wrong)}"
                 "Was it saved from another size or version?"
             )
-        net.load_state_dict(self.state, strict=True, assign=True)
+        state = {k: v.to(expected[k].dtype) for k, v in self.state.items()}
+        net.load_state_dict(state, strict=True, assign=True)
         return net.requires_grad_(True).eval()
+
+
+def _fits(found: Tensor, expected: Tensor) -> bool:
+    """Of the same shape, and of the same kind of number."""
+    same_kind = found.is_floating_point() == expected.is_floating_point()
+    return found.shape == expected.shape and same_kind and not found.is_complex()
+
+
+def _form(value: Tensor) -> str:
+    """Shape as an error shows it, with the type where that is not the usual one."""
+    kind = "" if value.dtype == torch.float32 else f" {value.dtype}"
+    return f"{tuple(value.shape)}{kind}".replace("torch.", "")
 
 
 def _some(word: str, names: Iterable[str]) -> str:
@@ -152,6 +165,10 @@ def read_checkpoint(path: str | Path, size: str | None = None) -> Checkpoint:
         raise CheckpointError(f"There is no checkpoint at {path}.")
     if path.is_dir():
         ours = sorted(path.glob("*.safetensors"))
+        if len(ours) > 1:
+            raise CheckpointError(
+                f"{path} holds several checkpoints: {[p.name for p in ours]}; name one."
+            )
         if ours:
             return _read_ours(ours[0])
     elif path.suffix in (".safetensors", ".json"):
@@ -178,9 +195,9 @@ def _read_ours(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{facts_path} is not a checkpoint description: {error!r}."
         ) from error
-    if version > FORMAT:
+    if not isinstance(version, int) or version > FORMAT:
         raise CheckpointError(
-            f"{facts_path} was written by a newer version ({version} > {FORMAT}); "
+            f"{facts_path} was written by a newer version ({version!r}, not {FORMAT}); "
             "update omnimouse-app."
         )
     try:
@@ -214,8 +231,12 @@ def typed_values(kind: type, values: dict[str, Any]) -> dict[str, Any]:
     Raises
     ------
     TypeError
-        A name that the config does not have.
+        A name that the config does not have, or a word that is not one of its choices.
     """
+    for field in fields(kind):
+        choices, value = get_args(field.type), values.get(field.name)
+        if get_origin(field.type) is Literal and value not in (None, *choices):
+            raise TypeError(f"{field.name} is one of {choices}, found {value!r}")
     unknown = sorted(values.keys() - {f.name for f in fields(kind)})
     if unknown:
         raise TypeError(f"{kind.__name__} has no field {', '.join(unknown)}")

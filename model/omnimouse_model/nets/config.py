@@ -72,12 +72,13 @@ class OmniMouseConfig:
     @property
     def query_lookahead(self) -> int:
         """Samples that a query looks ahead of its first."""
-        return self.response_query_lookahead_samples or self.response_window_samples
+        ahead = self.response_query_lookahead_samples
+        return self.response_window_samples if ahead is None else ahead
 
     def layer_is_local(self) -> tuple[bool, ...]:
         """The local/global schedule: a prefix of local layers, then whole cycles."""
         ratio = self.local_to_global_ratio
-        if ratio is None or 0 in ratio:
+        if ratio is None or ratio[1] == 0:
             return (True,) * self.num_layers
         n_local, n_global = ratio
         cycle = (True,) * n_local + (False,) * n_global

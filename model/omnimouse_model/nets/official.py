@@ -59,6 +59,14 @@ _FIXED = {
     "hiera_q_pool": 1,
     "hiera_q_stride": (1, 2, 2),
     "hiera_sep_pos_embed": True,
+    "rotate_values": False,
+    "behavior_as_channels": False,
+    "behavior_output_activation": None,
+    # what masks and tokens are cut by
+    "skip_n_samples": 5,
+    "interpolation_buffer": 5,
+    "response_window_size_samples": 10,
+    "response_stride_samples": 5,
 }
 
 
@@ -162,10 +170,7 @@ def read_official(
         shard = _load_shard(file)
         for key, value in shard["state_dict"].items():
             _add_tensor(state, key, value, file)
-        found = shard.get("session_map", {})
-        if not isinstance(found, dict):
-            raise CheckpointError(f"{file}: session_map is not a mapping.")
-        session_map |= found
+        session_map |= _sessions_of(shard, file)
     wanted = set(sessions) if sessions is not None else set(session_map)
     unknown = wanted - session_map.keys()
     if unknown:
@@ -195,12 +200,26 @@ def animal_of(session_key: str) -> str:
     return session_key.split("-")[0]
 
 
-def _add_tensor(state: dict[str, Tensor], key: str, value: Any, file: Path) -> None:
-    name = key.removeprefix(COMPILED_PREFIX)
-    if not isinstance(value, Tensor):
+def _sessions_of(shard: dict[str, Any], file: Path) -> dict[str, dict[str, Any]]:
+    found = shard.get("session_map", {})
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{file}: session_map is not a mapping.")
+    for key, entry in found.items():
+        count = entry.get("n_neurons") if isinstance(entry, dict) else None
+        if not isinstance(key, str) or not isinstance(count, int | np.integer):
+            raise CheckpointError(
+                f"{file}: session_map[{key!r}] must give n_neurons, found {entry!r}."
+            )
+    return found
+
+
+def _add_tensor(state: dict[str, Tensor], key: Any, value: Any, file: Path) -> None:
+    if not isinstance(key, str) or not isinstance(value, Tensor):
         raise CheckpointError(
-            f"{file}: state_dict[{key!r}] is a {type(value).__name__}, not a tensor."
+            f"{file}: state_dict[{key!r}] is a {type(value).__name__}, not a tensor "
+            "with a name."
         )
+    name = key.removeprefix(COMPILED_PREFIX)
     if name in state and name.startswith("sess_params."):
         raise CheckpointError(f"{file}: {name} is already in another shard.")
     state.setdefault(name, value)
@@ -216,23 +235,13 @@ def _infer_config(
     state: dict[str, Tensor], size: str | None, source: str
 ) -> tuple[OmniMouseConfig, tuple[str, ...]]:
     """Find the released size whose shapes these are."""
-    try:
-        d = state["neuron_to_model_proj.weight"].shape[0]
-        heads = d // (2 * len(state["rotary_emb.inv_freq"]))
-    except KeyError as error:
-        raise CheckpointError(
-            f"{source} is not an OmniMouse checkpoint: it has no {error}."
-        ) from error
+    embedding, d = _shape(state, "neuron_to_model_proj.weight", source, 2)[::-1]
+    n_latents = _shape(
+        state, "response_latent_embedding._latent_embeddings.weight", source, 2
+    )[0]
+    pairs = _shape(state, "rotary_emb.inv_freq", source, 1)[0]
     n_layers = len({k.split(".")[1] for k in state if k.startswith("proc.")})
-    blocks = [k.split(".")[3] for k in state if k.startswith("hiera.backbone.blocks.")]
-    n_blocks = len(set(blocks))
-    pooling = [
-        int(k.split(".")[3])
-        for k in state
-        if re.fullmatch(r"hiera\.backbone\.blocks\.\d+\.proj\.weight", k)
-    ]
-    first = pooling[0] if pooling else n_blocks
-    shape = (d, heads, n_layers, (first, n_blocks - first))
+    shape = (d, d // max(2 * pairs, 1), n_layers, _stages(state))
     matches = {
         name: config
         for name, config in SIZES.items()
@@ -251,7 +260,7 @@ def _infer_config(
         return SIZES[size], (f"size {size} as asked",)
     if len(matches) != 1:
         raise CheckpointError(
-            f"{source} has width {d}, {heads} heads, {n_layers} layers and stages "
+            f"{source} has width {d}, {shape[1]} heads, {n_layers} layers and stages "
             f"{shape[3]}, which is none of the released sizes {list(SIZES)}."
         )
     (name, config), *_ = matches.items()
@@ -261,12 +270,29 @@ def _infer_config(
         f"{config.skip_n_samples} and buffer {config.interpolation_buffer}: from the "
         f"table of released sizes ({name})",
     )
-    groups = (
-        state["response_latent_embedding._latent_embeddings.weight"].shape[0]
-        - config.num_global_latents
-    )
-    embedding = state["neuron_to_model_proj.weight"].shape[1]
+    groups = n_latents - config.num_global_latents
     return (
         replace(config, num_response_latent_groups=groups, d_embedding=embedding),
         assumed,
     )
+
+
+def _shape(
+    state: dict[str, Tensor], key: str, source: str, dimensions: int
+) -> tuple[int, ...]:
+    """Shape of a tensor that every OmniMouse has."""
+    if key not in state or state[key].ndim != dimensions:
+        raise CheckpointError(
+            f"{source} is not an OmniMouse checkpoint: it has no {key!r} of "
+            f"{dimensions} dimensions."
+        )
+    return tuple(state[key].shape)
+
+
+def _stages(state: dict[str, Tensor]) -> tuple[int, int]:
+    """Blocks of the video encoder's two stages; the second begins where one pools."""
+    name = re.compile(r"hiera\.backbone\.blocks\.(\d+)\.(proj\.weight)?")
+    found = [match for key in state if (match := name.match(key))]
+    n_blocks = len({match[1] for match in found})
+    first = min((int(m[1]) for m in found if m[2]), default=n_blocks)
+    return first, n_blocks - first

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from omnimouse_model.nets.embeddings import SessionParameters
 from omnimouse_model.nets.omnimouse import OmniMouse
 
+FRAMES_PER_S = 30.0
 PLACE_SCALE_PATCHES = 2.5
 """Distance at which two smooth place codes become unlike, in patches."""
 
@@ -73,6 +74,86 @@ def set_smooth_positions(net: OmniMouse, generator: torch.Generator) -> None:
     phase = torch.rand(dim, generator=generator) * 2 * math.pi
     with torch.no_grad():
         codes.copy_(math.sqrt(2) * torch.cos(place @ waves + phase)[None])
+
+
+ORIENTATIONS = 4
+WAVELENGTHS_PX = (13.0, 17.0, 23.0)
+SPEED_HZ = 3.0
+N_ENERGIES = 2 * ORIENTATIONS * len(WAVELENGTHS_PX)
+
+
+def set_motion_energy(net: OmniMouse, clips: Tensor) -> None:
+    """Start the video encoder as motion energy (Adelson & Bergen, 1985).
+
+    The first channels of its patches become drifting Gabors in quadrature, both
+    directions; the first block's feed-forward squares each and adds the pairs into the
+    channels after them (silu(z) z + silu(-z)(-z) = z²). All stay free to learn.
+
+    Parameters
+    ----------
+    clips
+        (B, 1, frames, height, width) normalised video, to give every channel unit
+        variance.
+
+    Raises
+    ------
+    ValueError
+        The encoder has too few channels or feed-forward units.
+    """
+    backbone = net.hiera.backbone
+    patches, block = backbone.patch_embed["proj"], backbone.blocks[0]
+    assert isinstance(patches, nn.Conv3d)
+    assert patches.bias is not None
+    gabors = drifting_gabors(patches.kernel_size)
+    n_gabors, n_free = len(gabors), patches.out_channels - len(gabors)
+    up, gate, down = (
+        getattr(block.mlp, f"{name}_proj").weight for name in ("up", "gate", "down")
+    )
+    if n_free < N_ENERGIES or len(up) < 2 * n_gabors:
+        raise ValueError(
+            f"A start from motion energy needs {n_gabors + N_ENERGIES} channels and "
+            f"{2 * n_gabors} hidden units; found {patches.out_channels}, {len(up)}."
+        )
+    energies = slice(n_gabors, n_gabors + N_ENERGIES)
+    codes = backbone.pos_embed_spatial, backbone.pos_embed_temporal
+    with torch.no_grad():
+        patches.weight[:n_gabors, 0] = gabors
+        patches.weight[energies] = 0
+        patches.bias[: energies.stop] = 0
+        size = patches(clips)[:, :n_gabors].std(dim=(0, 2, 3, 4))
+        patches.weight[:n_gabors] /= size[:, None, None, None, None]
+        for code in codes:
+            code[..., : energies.stop] = 0
+        for unit in range(2 * n_gabors):
+            sign = 1.0 if unit < n_gabors else -1.0
+            channel = unit % n_gabors
+            for weight in (up, gate, down.T):
+                weight[unit] = 0
+            up[unit, channel] = gate[unit, channel] = sign
+            down[n_gabors + channel // 2, unit] = 0.5
+
+
+def drifting_gabors(size: tuple[int, ...]) -> Tensor:
+    """Gabors (48, frames, height, width); neighbours are quadrature pairs."""
+    t, y, x = (torch.arange(n) - (n - 1) / 2 for n in size)
+    window = torch.einsum(
+        "t,y,x->tyx", *(torch.cos(math.pi * a / (len(a) + 1)) ** 2 for a in (t, y, x))
+    )
+    y, x = y[None, :, None], x[None, None, :]
+    found = []
+    for wavelength in WAVELENGTHS_PX:
+        for angle in torch.arange(2 * ORIENTATIONS) * (math.pi / ORIENTATIONS):
+            along = x * angle.cos() + y * angle.sin()
+            phase = (
+                2
+                * math.pi
+                * (along / wavelength - SPEED_HZ * t[:, None, None] / FRAMES_PER_S)
+            )
+            envelope = window * torch.exp(-(x**2 + y**2) / (0.84 * wavelength) ** 2 * 2)
+            for wave in (phase.cos(), phase.sin()):
+                gabor = envelope * wave
+                found.append(gabor - envelope * (gabor.sum() / envelope.sum()))
+    return torch.stack(found)
 
 
 def quiet_residuals(net: OmniMouse) -> None:

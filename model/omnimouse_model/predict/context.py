@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.windows import Window
+from omnimouse_model.data.windows import Window, without_missing
 from omnimouse_model.masks import N_SAMPLES, VISIBLE, Mask
 from omnimouse_model.predict.fitted import BETWEEN, Fit, training_windows
 from omnimouse_model.predict.predictor import Needs
@@ -69,7 +69,7 @@ def _inputs(seen: Seen, lags: tuple[int, ...]) -> np.ndarray:
 
 def _joint(window: Window, neurons: np.ndarray, lags: tuple[int, ...]) -> np.ndarray:
     """Everything of some neurons' scored samples: inputs, then behaviour there."""
-    values = np.nan_to_num(window.responses[:, neurons])
+    values = without_missing(window.responses[:, neurons])
     behavior = behavior_of(window)
     if behavior is None:
         behavior = np.zeros((40, 0), np.float32)

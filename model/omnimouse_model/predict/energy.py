@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.windows import without_missing
 from omnimouse_model.masks import N_SAMPLES, Mask
 from omnimouse_model.predict.fitted import (
     BETWEEN,
@@ -135,11 +136,11 @@ class VideoRidge:
             behavior = behavior_of(window)
             if behavior is None:
                 behavior = np.zeros((40, 0), np.float32)
-            parts = [motion_energy(np.nan_to_num(window.video))]
+            parts = [motion_energy(without_missing(window.video))]
             inputs = np.concatenate([*parts, behavior_inputs(behavior)], axis=1)
             if not folds:
                 folds = [Sums(inputs.shape[1], session.n_neurons) for _ in range(3)]
-            values = np.nan_to_num(window.responses)
+            values = without_missing(window.responses)
             folds[fold].add(inputs[_SCORED], values[_SCORED])
         train, held_out = (folds[k].covariance() for k in (FITTED, HELD_OUT))
         for fold in (HELD_OUT, BETWEEN):

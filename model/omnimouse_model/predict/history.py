@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.windows import without_missing
 from omnimouse_model.masks import N_SAMPLES, Mask
 from omnimouse_model.predict.fitted import (
     BETWEEN,
@@ -129,7 +130,7 @@ def _batches(session: Session) -> Iterator[tuple[int, list[np.ndarray]]]:
         fold: [] for fold in (FITTED, HELD_OUT, BETWEEN)
     }
     for fold, window in training_windows(session, stride=6, most=4000):
-        values = np.nan_to_num(window.responses)
+        values = without_missing(window.responses)
         past = values[: _LAST + 1]
         history = np.stack([past[-span:].mean(axis=0) for span in SPANS])
         behavior = behavior_of(window)

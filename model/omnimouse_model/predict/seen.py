@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnimouse_model.data.windows import Window
+from omnimouse_model.data.windows import Window, without_missing
 from omnimouse_model.masks import N_SAMPLES, VISIBLE, Mask
 
 BEHAVIOR_LAGS = (-16, -8, -3, 0, 3)
@@ -46,7 +46,7 @@ class Seen:
         )
         values = np.zeros(mask.cells.shape, np.float32)
         if visible.any():
-            values[visible] = np.nan_to_num(window.responses[visible])
+            values[visible] = without_missing(window.responses[visible])
         return cls(
             visible=visible,
             responses=values,
@@ -61,7 +61,7 @@ def _held_frames(window: Window, frames: np.ndarray) -> np.ndarray | None:
     shown = np.flatnonzero(frames)
     at_or_before = np.searchsorted(shown, np.arange(len(frames)), side="right") - 1
     held: np.ndarray = window.video[shown[np.maximum(at_or_before, 0)]]
-    return np.asarray(np.nan_to_num(held))
+    return np.asarray(without_missing(held))
 
 
 def behavior_of(window: Window) -> np.ndarray | None:
@@ -69,7 +69,7 @@ def behavior_of(window: Window) -> np.ndarray | None:
     behavior = window.behavior
     if behavior is None or not behavior.shape[1]:
         return None
-    return np.nan_to_num(np.asarray(behavior, np.float32))
+    return without_missing(np.asarray(behavior, np.float32))
 
 
 def behavior_inputs(behavior: np.ndarray) -> np.ndarray:

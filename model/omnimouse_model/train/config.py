@@ -84,6 +84,8 @@ class TrainConfig:
     """Start the video's place codes smooth and strong instead of at 0.02."""
     quiet_residuals: bool = False
     """Start the residual branches at zero."""
+    motion_energy: bool = False
+    """Start the video encoder as motion energy."""
     tuned_embeddings: bool = False
     """Start the neurons' embeddings from a ridge on motion energy."""
     notes: dict[str, Any] = field(default_factory=dict)

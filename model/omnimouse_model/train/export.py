@@ -53,7 +53,7 @@ def renamed(checkpoint: Checkpoint, renames: dict[str, str]) -> Checkpoint:
     def new_name(key: str) -> str:
         for old, new in renames.items():
             if key.startswith(f"sess_params.{old}."):
-                return key.replace(old, new, 1)
+                return f"sess_params.{new}.{key.removeprefix(f'sess_params.{old}.')}"
         return key
 
     return replace(

@@ -26,6 +26,7 @@ from omnimouse_model.nets.start import (
     initialise,
     quiet_residuals,
     set_mean_rates,
+    set_motion_energy,
     set_neuron_embeddings,
     set_smooth_positions,
 )
@@ -125,6 +126,8 @@ def draw_start(run: Run, config: TrainConfig, sessions: list[TrainingSession]) -
     initialise(net, generator)
     if config.smooth_positions:
         set_smooth_positions(net, generator)
+    if config.motion_energy:
+        set_motion_energy(net, _some_video(sessions[0]))
     if config.quiet_residuals:
         quiet_residuals(net)
     for source in sessions:
@@ -137,6 +140,13 @@ def draw_start(run: Run, config: TrainConfig, sessions: list[TrainingSession]) -
             set_neuron_embeddings(net, key, embeddings)
     if run.average is not None:
         run.average.load_state_dict(net.state_dict())
+
+
+def _some_video(source: TrainingSession, count: int = 16) -> Tensor:
+    """Frames (count, 1, 60, height, width) of windows spread over a session."""
+    chosen = np.linspace(0, len(source.starts) - 1, count).astype(int)
+    windows = [source.session.window(float(s)) for s in source.starts[chosen]]
+    return torch.from_numpy(np.stack([w.video for w in windows]))[:, None]
 
 
 def split_parameters(net: nn.Module) -> tuple[list[Tensor], list[Tensor]]:

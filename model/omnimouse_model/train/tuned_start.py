@@ -4,10 +4,14 @@ A neuron's weights on fixed motion-energy features say where it looks and what i
 likes. Their leading components, shared by all sessions, become the first embeddings:
 the net then learns one map from tuning to queries, instead of finding every neuron's
 receptive field by itself.
+
+Where the simulator says how much of every rate is shared fluctuation, the neurons'
+loadings on its leading components follow: who goes up and down with whom.
 """
 
 import numpy as np
 
+from omnimouse_model.data.windows import without_missing
 from omnimouse_model.predict.energy import motion_energy
 from omnimouse_model.predict.ridge import Sums, weights
 from omnimouse_model.train.batches import TrainingSession
@@ -20,6 +24,10 @@ SCORED = slice(30, 60)
 FREE_SHARE = 0.125
 """Share of an embedding left to small random values."""
 SCALE = 0.3
+SHARED = 24
+"""Components of shared fluctuation."""
+EVERY = 5
+"""Samples of a window between those that the shared components are found from."""
 
 
 def tuned_embeddings(
@@ -30,28 +38,55 @@ def tuned_embeddings(
     tunings = {s.key: tuning_weights(s, targets) for s in sources}
     stacked = np.concatenate(list(tunings.values()))
     _, strengths, basis = np.linalg.svd(stacked, full_matrices=False)
-    n_tuned = min(round(dim * (1 - FREE_SHARE)), len(basis))
+    n_shared = SHARED if targets == "truth" else 0
+    n_tuned = min(round(dim * (1 - FREE_SHARE)) - n_shared, len(basis))
     # half-way to equal variances: leading components lead, small ones are heard
     basis = basis[:n_tuned] / np.sqrt(strengths[:n_tuned, None])
     spread = (stacked @ basis.T).std()
+    loadings = {s.key: shared_loadings(s) for s in sources} if n_shared else {}
     found = {}
     for key, tuning in tunings.items():
         values = rng.normal(0.0, 0.1 * SCALE, (len(tuning), dim))
         values[:, :n_tuned] = tuning @ basis.T * (SCALE / spread)
+        if n_shared:
+            values[:, n_tuned : n_tuned + n_shared] = SCALE * loadings[key]
         found[key] = values.astype(np.float32)
     return found
+
+
+def shared_loadings(source: TrainingSession) -> np.ndarray:
+    """Loadings (N, SHARED) of unit variance on the fluctuations that neurons share.
+
+    Principal components of log(rate given the fluctuations / rate without them).
+    """
+    rows = []
+    for start in _spread(source):
+        window = source.session.window(float(start))
+        given, plain = (source.target_rates(window, "truth", s) for s in (True, False))
+        ratio = np.maximum(given[::EVERY], 1e-3) / np.maximum(plain[::EVERY], 1e-3)
+        rows.append(np.log(ratio))
+    gains = np.concatenate(rows)
+    gains -= gains.mean(axis=0)
+    _, vectors = np.linalg.eigh(gains.T @ gains)
+    leading = vectors[:, ::-1][:, :SHARED]
+    return np.asarray(leading / leading.std(axis=0))
+
+
+def _spread(source: TrainingSession) -> np.ndarray:
+    """Starts of WINDOWS windows spread over a session."""
+    count = min(WINDOWS, len(source.starts))
+    chosen = np.linspace(0, len(source.starts) - 1, count).astype(int)
+    return np.asarray(source.starts[chosen])
 
 
 def tuning_weights(source: TrainingSession, targets: str) -> np.ndarray:
     """Ridge weights (N, 1152) per standardised feature and unit of target."""
     session = source.session
-    count = min(WINDOWS, len(source.starts))
-    chosen = np.linspace(0, len(source.starts) - 1, count).astype(int)
     sums: Sums | None = None
-    for start in source.starts[chosen]:
+    for start in _spread(source):
         window = session.window(float(start))
-        features = motion_energy(np.nan_to_num(window.video))[SCORED]
-        rates = np.nan_to_num(source.target_rates(window, targets, False))[SCORED]
+        features = motion_energy(without_missing(window.video))[SCORED]
+        rates = without_missing(source.target_rates(window, targets, False))[SCORED]
         if sums is None:
             sums = Sums(features.shape[1], rates.shape[1])
         sums.add(features, rates)

@@ -142,10 +142,12 @@ def _identity(root: Path, notes: Notes) -> tuple[str, str | None]:
     except SessionFormatError as error:
         notes.warn("bad_identity", f"{error.message}; the folder's name is used")
         meta = {}
-    scan = meta.get("scan_key")
-    scan = scan if isinstance(scan, Mapping) else {}
-    if "data_key" in meta:
+    named = meta.get("scan_key")
+    scan = named if isinstance(named, Mapping) else meta
+    if meta.get("data_key") is not None:
         key = str(meta["data_key"])
+    elif isinstance(named, str):
+        key = named
     elif {"animal_id", "session", "scan_idx"} <= set(scan):
         key = f"{scan['animal_id']}-{scan['session']}-{scan['scan_idx']}"
     else:

@@ -13,7 +13,7 @@ from omnimouse_model.data.files import (
 )
 from omnimouse_model.data.frames import VIDEO_SIZE
 from omnimouse_model.data.readers.experanto_trials import StoredTrial, read_trials, word
-from omnimouse_model.data.readers.fields import flag, wrong
+from omnimouse_model.data.readers.fields import as_float, flag, wrong
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.stimulus import Stimulus, Trials, frame_shape
 from omnimouse_model.errors import SessionFormatError
@@ -157,20 +157,19 @@ def _note_missing(trial: StoredTrial, encoded: dict[str, str], notes: Notes) -> 
 def _check_file(path: Path, trial: StoredTrial, size: tuple[int, ...]) -> None:
     file = npy_file(path)
     if file.dtype.kind not in "fiu":
-        raise _bad_file(trial, f"{path.name} holds {file.dtype}, not gray values")
+        raise _bad_file(path, trial, f"holds {file.dtype}, not gray values")
     shape = frame_shape(file.shape, size, path)
     if shape[0] != trial.n_slots:
         raise _bad_file(
-            trial,
-            f"{path.name} has {shape[0]} frames, meta says {trial.n_slots}",
+            path, trial, f"has {shape[0]} frames, meta says {trial.n_slots}"
         )
 
 
-def _bad_file(trial: StoredTrial, problem: str) -> SessionFormatError:
+def _bad_file(path: Path, trial: StoredTrial, problem: str) -> SessionFormatError:
     return SessionFormatError(
-        trial.file or trial.key,
+        path,
         "bad_trials",
-        f"trial {trial.key}: {problem}",
+        f"{label(path)} (trial {trial.key}) {problem}",
         "was the download complete?",
     )
 
@@ -206,10 +205,9 @@ def _first_of(trial: StoredTrial, keys: tuple[str, ...]) -> str:
 
 
 def _gray(trial: StoredTrial) -> float:
-    value = trial.meta.get("interleave_value")
-    if trial.file is not None or not isinstance(value, int | float):
-        return float("nan")
-    return float(value)
+    """The level of a frame without a file; NaN where the metadata gives none."""
+    value = as_float(trial.meta.get("interleave_value"))
+    return float("nan") if trial.file is not None or value is None else value
 
 
 def _text(values: list[str]) -> np.ndarray:
@@ -236,14 +234,24 @@ def _note_size(size: tuple[int, ...], notes: Notes) -> None:
 def _note_values(stimulus: Stimulus, notes: Notes) -> None:
     """Look at a few frames: the model expects gray values 0-255."""
     shown = [i for i, path in enumerate(stimulus.files) if path is not None]
-    low, high = np.inf, -np.inf
+    low, high, is_finite = np.inf, -np.inf, True
     for trial in shown[:: max(1, len(shown) // _SAMPLED_TRIALS)][:_SAMPLED_TRIALS]:
         first = int(stimulus.trials.first_slot[trial])
         n_slots = int(stimulus.trials.n_slots[trial])
         step = max(1, n_slots // _SAMPLED_FRAMES)
         for slot in range(first, first + n_slots, step):
             frame = stimulus.frame(slot)
+            is_finite &= bool(np.isfinite(frame).all())
             low, high = min(low, float(frame.min())), max(high, float(frame.max()))
+    blank = [path is None for path in stimulus.files]
+    lost = int(np.isnan(stimulus.trials.blank_value[blank]).sum())
+    if lost:
+        notes.assume("no_gray", f"{lost} blank trials name no gray level; mean gray")
+    if not is_finite:
+        notes.warn(
+            "not_finite",
+            "some frames hold values that are not finite; models are given mean gray",
+        )
     if high > 255 or low < 0:
         notes.warn(
             "gray_range",

@@ -200,13 +200,14 @@ def _note_stale(
         return
     for name in numbered[:: max(1, len(numbered) // _COMPARED)]:
         contained(folder / "meta" / name, folder)
-        written = read_yaml_mapping(folder / "meta" / name)
-        if written != stored[name[:5]]:
-            notes.warn(
-                "stale_combined_meta",
-                f"combined_meta.json and meta/{name} differ; the JSON is used",
-            )
-            return
+        problem = f"combined_meta.json and meta/{name} differ"
+        try:
+            if read_yaml_mapping(folder / "meta" / name) == stored[name[:5]]:
+                continue
+        except SessionFormatError as error:
+            problem = error.message
+        notes.warn("stale_combined_meta", f"{problem}; the JSON is used")
+        return
 
 
 def _bad(source: Path, trial: str, problem: str) -> SessionFormatError:

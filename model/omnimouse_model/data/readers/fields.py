@@ -17,7 +17,7 @@ _MISSING = object()
 def number(meta: Mapping[str, Any], key: str, path: Path) -> float:
     """A finite number; YAML reads `1.5e9` as text, which is accepted."""
     value = meta.get(key, _MISSING)
-    found = _as_float(value)
+    found = as_float(value)
     if found is None or not math.isfinite(found):
         raise wrong(path, key, "a finite number", value)
     return found
@@ -25,7 +25,7 @@ def number(meta: Mapping[str, Any], key: str, path: Path) -> float:
 
 def positive(meta: Mapping[str, Any], key: str, path: Path) -> float:
     """A finite number above 0."""
-    value = _as_float(meta.get(key, _MISSING))
+    value = as_float(meta.get(key, _MISSING))
     if value is None or not math.isfinite(value) or value <= 0:
         raise wrong(path, key, "a positive number", meta.get(key, _MISSING))
     return value
@@ -79,7 +79,8 @@ def short(value: object) -> str:
     return brief.repr(value)
 
 
-def _as_float(value: object) -> float | None:
+def as_float(value: object) -> float | None:
+    """A number, or text that says one; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
