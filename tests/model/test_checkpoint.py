@@ -152,6 +152,17 @@ def test_a_wrong_shape_or_extra_key_is_named(net: OmniMouse, tmp_path: Path) -> 
     assert "unexpected" in str(caught.value)
 
 
+def test_weights_and_description_of_different_saves_are_not_taken_for_a_pair(
+    net: OmniMouse, tmp_path: Path
+) -> None:
+    path = save_checkpoint(tmp_path / "m", net)
+    older = path.with_suffix(".json").read_text()
+    save_checkpoint(path, net)
+    path.with_suffix(".json").write_text(older)
+    with pytest.raises(CheckpointError, match="not saved together"):
+        read_checkpoint(path)
+
+
 def test_weights_in_another_precision_are_read_in_the_nets_own(
     net: OmniMouse, tmp_path: Path
 ) -> None:

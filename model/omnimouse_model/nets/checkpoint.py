@@ -6,6 +6,7 @@ checkpoints are read by `official.py`.
 
 import json
 import os
+import secrets
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -111,15 +112,20 @@ def _some(word: str, names: Iterable[str]) -> str:
 def save_checkpoint(
     path: str | Path, net: OmniMouse, card: dict[str, Any] | None = None
 ) -> Path:
-    """Write `path` (.safetensors) and the JSON beside it, each atomically."""
+    """Write `path` (.safetensors) and the JSON beside it, each atomically.
+
+    Both carry one random word: a pair that was torn apart is noticed on reading.
+    """
     path = Path(path).with_suffix(".safetensors")
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
+    pair = secrets.token_hex(8)
     with atomic_path(path) as temporary:
-        save_file(state, temporary)
+        save_file(state, temporary, metadata={"pair": pair})
     sessions = {key: net.session(key).n_neurons for key in net.sess_params}
     facts = {
         "format": FORMAT,
+        "pair": pair,
         "config": asdict(net.config),
         "sessions": sessions,
         "animals": net.animals,
@@ -204,8 +210,14 @@ def _read_ours(path: Path) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             # a safetensors file has keys(), but cannot be iterated
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            pair = (file.metadata() or {}).get("pair")
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}.") from error
+    if pair != facts.get("pair"):
+        raise CheckpointError(
+            f"{path.name} and {facts_path.name} were not saved together: one of them "
+            "was replaced, or saving was cut short. Copy both again, or train on."
+        )
     return Checkpoint(
         config=config,
         state=state,

@@ -63,9 +63,18 @@ class Prediction:
     """float64 (n,): session units per normalised unit."""
 
     def to_session_units(self) -> np.ndarray:
-        """Return responses (60, n) in the units of the recording."""
+        """Return responses (60, n) in the units of the recording.
+
+        Raises
+        ------
+        ValueError
+            The predictor did not say which units those are.
+        """
         if self.scale is None:
-            return self.responses
+            raise ValueError(
+                f"{self.predictor_id} gave rates without the recording's scale; use "
+                ".responses, in units of the model's normalised responses."
+            )
         return np.asarray(self.responses * self.scale, np.float32)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from omnimouse_model.train.config import TrainConfig
-from omnimouse_model.train.loop import log_rows
 
 
 def export_run(run: Path, path: Path, config: TrainConfig) -> Path:
@@ -25,15 +24,13 @@ def export_run(run: Path, path: Path, config: TrainConfig) -> Path:
     """
     renames = config.notes.get("renames", {})
     checkpoint = renamed(read_checkpoint(run / "model.safetensors"), renames)
-    return save_checkpoint(path, checkpoint.build(), model_card(run, config))
+    card = (checkpoint.card or {}) | model_card(config)
+    return save_checkpoint(path, checkpoint.build(), card)
 
 
-def model_card(run: Path, config: TrainConfig) -> dict[str, Any]:
-    """How a run was trained, as plain data."""
-    done = list(log_rows(run / "log.jsonl"))[-1]
+def model_card(config: TrainConfig) -> dict[str, Any]:
+    """How a run was trained, as plain data; steps and hours are the run's own."""
     return {
-        "steps": int(done["step"]),
-        "hours": round(done["seconds"] / 3600, 2),
         "trained_on": [choice.mouse for choice in config.sessions],
         "same_neurons": config.notes.get("renames", {}),
         "targets": [f"{phase.name}: {phase.targets}" for phase in config.phases],

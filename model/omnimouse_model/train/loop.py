@@ -3,9 +3,10 @@
     omnimouse train CONFIG --out RUN          start, or go on from RUN's last save
     omnimouse train CONFIG --out RUN --steps 200
 
-A run can be stopped at any step and resumed: weights, optimisers, averages, random
-states and the step are saved together, atomically. Batches are drawn from a generator
-of the step's own number, so that a resumed run sees what an unbroken one would.
+A run can be stopped at any step and resumed: weights, optimisers, averages and the
+step are saved together, atomically. Whatever is drawn comes from a generator of the
+step's own number, so that a resumed run sees what an unbroken one would. Rates, decays
+and phases are the config's at every resume; the model must be the one that was saved.
 """
 
 import json
@@ -74,7 +75,7 @@ def train(
     """
     out.mkdir(parents=True, exist_ok=True)
     run = start_run(config, sessions, device)
-    if not resume(run, out / STATE_FILE):
+    if not resume(run, out / STATE_FILE, config):
         draw_start(run, config, sessions)
     saved = began = time.monotonic()
     already = run.seconds
@@ -314,10 +315,11 @@ def save(run: Run, out: Path) -> None:
     }
     with atomic_path(out / STATE_FILE) as temporary:
         torch.save(state, temporary)
-    save_checkpoint(out / "model.safetensors", run.average or run.net)
+    done = {"steps": run.step, "hours": round(run.seconds / 3600, 2)}
+    save_checkpoint(out / "model.safetensors", run.average or run.net, done)
 
 
-def resume(run: Run, path: Path) -> bool:
+def resume(run: Run, path: Path, config: TrainConfig) -> bool:
     """Go on from a saved run, if there is one."""
     if not path.exists():
         return False
@@ -332,6 +334,9 @@ def resume(run: Run, path: Path) -> bool:
         run.average.load_state_dict(state["average"] or state["net"])
     run.core.load_state_dict(state["core"])
     run.session.load_state_dict(state["session"])
+    for optimiser, group in ((run.core, config.core), (run.session, config.session)):
+        now = {"betas": group.betas, "eps": group.eps}
+        optimiser.param_groups[0] |= now | {"weight_decay": group.weight_decay}
     run.step, run.seconds = state["step"], state["seconds"]
     log.info("resumed at step %d", run.step)
     return True
