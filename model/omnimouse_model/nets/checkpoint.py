@@ -5,11 +5,8 @@ checkpoints are read by `official.py`.
 """
 
 import json
-import os
 import secrets
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -19,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from omnimouse_model.atomic import atomic_path
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.config import OmniMouseConfig
 from omnimouse_model.nets.omnimouse import OmniMouse
@@ -134,20 +132,6 @@ def save_checkpoint(
     with atomic_path(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
     return path
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary sibling that replaces `path` when the block succeeds."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)  # mkstemp and writers that recreate it make it private
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: str | Path, size: str | None = None) -> Checkpoint:

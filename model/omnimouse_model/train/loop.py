@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from omnimouse_model.nets.checkpoint import atomic_path, save_checkpoint
+from omnimouse_model.atomic import atomic_path
+from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.losses import behavior_loss, poisson_loss
 from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.nets.start import (
