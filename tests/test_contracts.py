@@ -18,7 +18,7 @@ PLANTED = [
     ("rooms", f"{MODEL}/simulate/__init__.py", "omnimouse_model.demo"),
     ("mice-without-nets", f"{MODEL}/simulate/__init__.py", "omnimouse_model.nets"),
     ("rooms", f"{MODEL}/demo/__init__.py", "omnimouse_model.predict"),
-    ("rooms", f"{MODEL}/masks.py", "omnimouse_model.tokens"),
+    ("rooms", f"{MODEL}/masks/mask.py", "omnimouse_model.tokens"),
     ("rooms", f"{MODEL}/predict/__init__.py", "omnimouse_model.train"),
     ("rooms", f"{MODEL}/analysis/__init__.py", "omnimouse_model.live"),
     ("rooms", f"{MODEL}/live/__init__.py", "omnimouse_widgets.palette"),
@@ -31,7 +31,7 @@ PLANTED = [
     ("notebook-widgets", f"{WIDGETS}/jupyter/__init__.py", "qtpy"),
     ("notebook-widgets", f"{WIDGETS}/palette.py", "napari"),
     ("no-torch", f"{MODEL}/data/__init__.py", "torch"),
-    ("no-torch", f"{MODEL}/masks.py", "torch"),
+    ("no-torch", f"{MODEL}/masks/mask.py", "torch"),
     ("no-torch", f"{MODEL}/live/__init__.py", "torch"),
 ]
 

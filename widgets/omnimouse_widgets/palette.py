@@ -8,6 +8,8 @@ from typing import Final
 
 import numpy as np
 
+from omnimouse_model.masks import STATE_WORDS as STATE_WORDS
+
 VISIBLE: Final = "#56B4E9"
 HIDDEN: Final = "#404040"
 TARGET: Final = "#E69F00"
@@ -22,7 +24,6 @@ GOOD: Final = "#009E73"
 
 STATE_COLOURS: Final = (HIDDEN, VISIBLE, TARGET, MIXED)
 """By mask code 0, 1, 2, and 3 for a neuron whose state changes within the span."""
-STATE_WORDS: Final = ("hidden", "visible", "target", "mixed")
 
 TIER_COLOURS: Final = {
     "train": "#6B7280",

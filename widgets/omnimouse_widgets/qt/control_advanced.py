@@ -13,15 +13,10 @@ from qtpy.QtWidgets import (
 )
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import N_SAMPLES
+from omnimouse_model.masks import N_SAMPLES, UNGUARDED
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.form import NARROW_BOX, Form, quiet_label, row_of
 from omnimouse_widgets.qt.redraw import Redraw
-
-UNGUARDED = (
-    "⚠ Targets beside visible samples can be read off their neighbours: "
-    "scores are then too good."
-)
 
 
 class AdvancedSection(QWidget):
@@ -98,7 +93,7 @@ class AdvancedSection(QWidget):
                 box.setValue(value)
         with QSignalBlocker(self.guarded):
             self.guarded.setChecked(mask.guarded)
-        self._warn("" if mask.guarded else UNGUARDED)
+        self._warn("" if mask.guarded else f"⚠ {UNGUARDED}")
 
     def _warn(self, words: str) -> None:
         self.warning.setText(words)

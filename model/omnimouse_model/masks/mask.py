@@ -4,32 +4,44 @@ One code everywhere, per (time, neuron): 0 hidden (withheld, not scored), 1 visi
 2 target (withheld, predicted, scored). Masks are immutable; verbs return new ones.
 """
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from hashlib import blake2b
 from importlib import import_module
-from typing import Any, Literal, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from omnimouse_model.errors import MaskError
+from omnimouse_model.masks import algebra, files
+from omnimouse_model.masks.cells import (
+    GUARD_SAMPLES,
+    HIDDEN,
+    MIXED,
+    N_FRAMES,
+    N_SAMPLES,
+    TARGET,
+    TOKEN_STRIDE,
+    VISIBLE,
+    BehaviorMode,
+    HasNeurons,
+    Neurons,
+    Samples,
+    after_visible,
+    count_neurons,
+    entering,
+    fill,
+    in_tokens,
+    neuron_columns,
+    sample_rows,
+)
 
-HIDDEN, VISIBLE, TARGET = 0, 1, 2
-N_SAMPLES = 60
-N_FRAMES = 60
-BehaviorMode = Literal["visible", "target", "hidden"]
-Neurons = int | Sequence[int] | np.ndarray | slice
-Samples = slice | tuple[int, int] | Sequence[int] | np.ndarray
-
-
-@runtime_checkable
-class HasNeurons(Protocol):
-    """Anything with a population: a session."""
-
-    @property
-    def n_neurons(self) -> int:
-        """Number of neurons."""
-        ...
+UNGUARDED = (
+    "Targets beside visible samples can be read off their neighbours: scores are "
+    "then too good."
+)
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
@@ -106,16 +118,21 @@ class Mask:
         start, stop = self.context_span
         if not 0 <= start <= stop <= N_SAMPLES:
             raise MaskError(f"Mask.context_span {self.context_span} is not in 0..60.")
+        cuts = tuple(sorted({int(cut) for cut in self.cuts}))
+        if cuts and not 0 <= cuts[0] <= cuts[-1] < N_SAMPLES:
+            raise MaskError(f"Mask.cuts must be samples 0..59, found {cuts}.")
+        if not 0 <= self.query_phase < TOKEN_STRIDE:
+            raise MaskError(f"Mask.query_phase must be 0..4, found {self.query_phase}.")
         object.__setattr__(self, "cells", _frozen(cells.copy()))
         object.__setattr__(self, "frames", _frozen(frames.copy()))
         object.__setattr__(self, "order", _frozen(order.copy()))
-        object.__setattr__(self, "cuts", tuple(sorted({int(c) for c in self.cuts})))
+        object.__setattr__(self, "cuts", cuts)
 
     # -- making one -------------------------------------------------------------
     @classmethod
     def nothing(cls, session: "HasNeurons | int | np.integer[Any]") -> "Mask":
         """Nothing seen, nothing asked, for a session or a number of neurons."""
-        n = _count(session)
+        n = count_neurons(session)
         return cls(
             cells=np.zeros((N_SAMPLES, n), np.uint8),
             frames=np.zeros(N_FRAMES, bool),
@@ -138,9 +155,9 @@ class Mask:
         if code not in (HIDDEN, VISIBLE, TARGET):
             raise MaskError(f"A cell's code is 0, 1 or 2, found {code!r}.")
         cells = self.cells.copy()
-        columns = _neuron_columns(neurons, self.n_neurons)
-        rows = _sample_rows(samples)
-        _fill(cells, rows, columns, code)
+        columns = neuron_columns(neurons, self.n_neurons)
+        rows = sample_rows(samples)
+        fill(cells, rows, columns, code)
         changed = self.with_cells(cells)
         if code == VISIBLE and len(rows):
             changed = changed._reaching(int(rows.min()), int(rows.max()) + 1)
@@ -206,9 +223,86 @@ class Mask:
             behavior = "visible" if behavior else "hidden"
         return self._by_hand(behavior=behavior)
 
+    def with_order(self, order: Sequence[int] | np.ndarray) -> "Mask":
+        """Choose which neurons enter the model, and in which order."""
+        return self._by_hand(order=np.asarray(order))
+
+    def with_cuts(self, *cuts: int) -> "Mask":
+        """Choose the samples that no response token crosses; none without any."""
+        return self._by_hand(cuts=cuts)
+
+    def with_context_span(self, start: int, stop: int) -> "Mask":
+        """Choose the samples in which time-slot latents exist."""
+        return self._by_hand(context_span=(start, stop))
+
+    def with_guard(self, guarded: bool) -> "Mask":
+        """Leave targets beside visible samples out, or ask them, with a warning."""
+        if not guarded:
+            warnings.warn(UNGUARDED, UserWarning, stacklevel=2)
+        return self._by_hand(guarded=guarded)
+
     def _by_hand(self, **changes: object) -> "Mask":
         # mypy: `changes` holds fields of several types
         return replace(self, name="", note="", query_phase=0, **changes)  # type: ignore[arg-type]
+
+    # -- masks out of masks -----------------------------------------------------
+    def __or__(self, other: "Mask") -> "Mask":
+        """Give what either gives, ask what either asks and neither gives.
+
+        Of two states the higher one stays, hidden < target < visible, in cells,
+        frames and behaviour; `&` keeps the lower one. Order, cuts, span and guard are
+        the left mask's, as if the right one had been painted onto it.
+        """
+        joined = self._combined(other, algebra.united)
+        return joined._entering(np.flatnonzero(other.cells.any(axis=0)))
+
+    def __and__(self, other: "Mask") -> "Mask":
+        """Give what both give; ask what both have and one or both ask."""
+        return self._combined(other, algebra.shared)
+
+    def __sub__(self, other: "Mask") -> "Mask":
+        """Hide whatever `other` gives or asks."""
+        return self._combined(other, algebra.without)
+
+    def invert(self) -> "Mask":
+        """Show hidden cells and hide visible ones; targets, video, behaviour stay."""
+        return self.with_cells(algebra.inverted(self.cells))._reaching_visible()
+
+    def swap(self) -> "Mask":
+        """Ask for what was visible and show what was asked; the rest stays."""
+        return self.with_cells(algebra.swapped(self.cells))._reaching_visible()
+
+    def with_history(self, n_samples: int) -> "Mask":
+        """Keep only each neuron's last `n_samples` visible ones before the targets.
+
+        "Before" is before the mask's first target sample, or the end of the window
+        where no response is asked. Only hides; what is visible later stays.
+        """
+        return self.with_cells(algebra.recent(self.cells, n_samples))
+
+    def with_gap(self, n_samples: int) -> "Mask":
+        """Leave `n_samples` without anything visible before the first target.
+
+        Only hides. `with_gap(10).with_history(15)` is 15 samples that end 10 before.
+        """
+        return self.with_cells(algebra.apart(self.cells, n_samples))
+
+    def _combined(self, other: "Mask", rule: algebra.Rule) -> "Mask":
+        if other.n_neurons != self.n_neurons:
+            raise MaskError(
+                f"Masks for {self.n_neurons} and {other.n_neurons} neurons cannot be "
+                "combined: make both for the same session."
+            )
+        behavior = rule(*map(algebra.behavior_code, (self.behavior, other.behavior)))
+        changed = self.with_cells(rule(self.cells, other.cells))
+        return changed._by_hand(
+            frames=rule(self.frames.view(np.uint8), other.frames.view(np.uint8)),
+            behavior=algebra.behavior_mode(behavior),
+        )._reaching_visible()
+
+    def _reaching_visible(self) -> "Mask":
+        shown = np.flatnonzero(self.visible.any(axis=1))
+        return self._reaching(int(shown[0]), int(shown[-1]) + 1) if len(shown) else self
 
     # -- reading ----------------------------------------------------------------
     @property
@@ -257,115 +351,46 @@ class Mask:
         low, high = part.min(axis=0), part.max(axis=0)
         return np.where(low == high, low, MIXED).astype(np.uint8)
 
+    # -- as text ----------------------------------------------------------------
+    def to_dict(self) -> dict[str, Any]:
+        """Everything a mask holds as plain JSON values; see `files`."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        return files.facts_from(values)
 
-MIXED = 3
-TOKEN_SAMPLES, TOKEN_STRIDE = 10, 5
-GUARD_SAMPLES = 5
+    @classmethod
+    def from_dict(cls, facts: object) -> "Mask":
+        """Read `to_dict`'s values back.
 
+        Raises
+        ------
+        MaskError
+            Names the field, what was found and what was expected.
+        """
+        return cls(**files.fields_from(facts))
 
-def run_starts(visible: np.ndarray, cuts: tuple[int, ...]) -> np.ndarray:
-    """First sample of the visible run that each cell is in; -1 where not visible.
+    def save(self, path: str | Path) -> Path:
+        """Write the mask as JSON text, atomically."""
+        return files.write_facts(path, self.to_dict())
 
-    Runs are per neuron, maximal, and split at cuts. int16 (60, N).
-    """
-    starts = np.full(visible.shape, -1, np.int16)
-    current = np.full(visible.shape[1], -1, np.int16)
-    for sample, row in enumerate(visible):
-        if sample in cuts:
-            current = np.full_like(current, -1)
-        current = np.where(row, np.where(current < 0, sample, current), -1).astype(
-            np.int16
-        )
-        starts[sample] = current
-    return starts
-
-
-def token_starts(visible: np.ndarray, cuts: tuple[int, ...]) -> np.ndarray:
-    """Where response tokens begin: bool (51, N).
-
-    A run of at least 10 samples becomes tokens from its start with stride 5, and one
-    more aligned to its end where the stride does not reach it. Shorter runs give none.
-    """
-    starts = run_starts(visible, cuts)
-    n_places = len(visible) - TOKEN_SAMPLES + 1
-    first, last = starts[:n_places], starts[TOKEN_SAMPLES - 1 :]
-    fits = (first >= 0) & (first == last)
-    on_stride = (np.arange(n_places)[:, None] - first) % TOKEN_STRIDE == 0
-    after = np.full_like(first, -1)
-    after[:-1] = starts[TOKEN_SAMPLES:]
-    ends_run = after != first
-    return np.asarray(fits & (on_stride | ends_run))
+    @classmethod
+    def load(cls, path: str | Path) -> "Mask":
+        """Read a saved mask; raises as `from_dict` does, with the path."""
+        with files.naming(path):
+            return cls.from_dict(files.read_facts(path))
 
 
 def seen_cells(mask: Mask) -> np.ndarray:
     """Visible cells that reach the predictor, bool (60, P): not in too short runs."""
-    visible = mask.visible
-    starts = token_starts(visible, mask.cuts)
-    covered = np.zeros_like(visible)
-    for offset in range(TOKEN_SAMPLES):
-        covered[offset : offset + len(starts)] |= starts
-    entering = np.zeros(mask.n_neurons, bool)
-    entering[mask.order] = True
-    return covered & entering
+    seen = in_tokens(mask.visible, mask.cuts)
+    seen &= entering(mask.order, mask.n_neurons)
+    return seen
 
 
 def asked_cells(mask: Mask) -> np.ndarray:
     """Target cells that are predicted and scored, bool (60, P)."""
     asked = mask.target
-    entering = np.zeros(mask.n_neurons, bool)
-    entering[mask.order] = True
-    asked &= entering
+    asked &= entering(mask.order, mask.n_neurons)
     if mask.guarded:
-        visible = mask.visible
         asked[:GUARD_SAMPLES] = False
-        for lag in range(1, GUARD_SAMPLES + 1):
-            asked[lag:] &= ~visible[:-lag]
+        asked &= ~after_visible(mask.visible)
     return asked
-
-
-def _fill(cells: np.ndarray, rows: np.ndarray, columns: np.ndarray, code: int) -> None:
-    """Set a block of cells; a boolean sweep beats an index list for many neurons."""
-    if len(columns) < 256:
-        cells[np.ix_(rows, columns)] = code
-        return
-    chosen = np.zeros(cells.shape[1], bool)
-    chosen[columns] = True
-    for row in rows:
-        np.copyto(cells[row], np.uint8(code), where=chosen)
-
-
-def _count(session: "HasNeurons | int | np.integer[Any]") -> int:
-    """Neurons of a session, or the number itself."""
-    # mypy: getattr keeps the union that its default removes
-    return int(getattr(session, "n_neurons", session))  # type: ignore[arg-type]
-
-
-def _sample_rows(samples: Samples) -> np.ndarray:
-    if isinstance(samples, slice):
-        return np.arange(N_SAMPLES)[samples]
-    if isinstance(samples, tuple) and len(samples) == 2:
-        return _indices(np.arange(samples[0], samples[1]), N_SAMPLES, "samples")
-    return _indices(samples, N_SAMPLES, "samples")
-
-
-def _neuron_columns(neurons: Neurons, count: int) -> np.ndarray:
-    if isinstance(neurons, slice):
-        return np.arange(count)[neurons]
-    return _indices(neurons, count, "neurons")
-
-
-def _indices(wanted: object, count: int, what: str) -> np.ndarray:
-    """Indices from numbers, one number or a bool array; nothing wraps around."""
-    indices = np.atleast_1d(np.asarray(wanted))
-    if indices.dtype == bool:
-        if indices.shape != (count,):
-            raise MaskError(
-                f"A bool choice of {what} needs {count} values, found {indices.shape}."
-            )
-        return np.flatnonzero(indices)
-    indices = indices.astype(np.int64)
-    if len(indices) and not 0 <= indices.min() <= indices.max() < count:
-        raise MaskError(
-            f"There are {what} 0..{count - 1}; found {indices.min()}..{indices.max()}."
-        )
-    return indices

@@ -1,0 +1,25 @@
+"""Masks: what a predictor sees and what it must predict, and the rules that decide it.
+
+`mask` is the mask and its verbs, `cells` the rules over its codes, `algebra` masks out
+of masks, `remarks` what will not be seen or scored, `files` masks as text, `selecting`
+and `neuron_table` which neurons to show or ask.
+"""
+
+from omnimouse_model.masks.cells import HIDDEN as HIDDEN
+from omnimouse_model.masks.cells import MIXED as MIXED
+from omnimouse_model.masks.cells import N_FRAMES as N_FRAMES
+from omnimouse_model.masks.cells import N_SAMPLES as N_SAMPLES
+from omnimouse_model.masks.cells import STATE_WORDS as STATE_WORDS
+from omnimouse_model.masks.cells import TARGET as TARGET
+from omnimouse_model.masks.cells import VISIBLE as VISIBLE
+from omnimouse_model.masks.cells import BehaviorMode as BehaviorMode
+from omnimouse_model.masks.cells import HasNeurons as HasNeurons
+from omnimouse_model.masks.cells import Neurons as Neurons
+from omnimouse_model.masks.cells import Samples as Samples
+from omnimouse_model.masks.cells import token_starts as token_starts
+from omnimouse_model.masks.mask import UNGUARDED as UNGUARDED
+from omnimouse_model.masks.mask import Mask as Mask
+from omnimouse_model.masks.mask import asked_cells as asked_cells
+from omnimouse_model.masks.mask import seen_cells as seen_cells
+from omnimouse_model.masks.remarks import Remark as Remark
+from omnimouse_model.masks.remarks import remarks_on as remarks_on

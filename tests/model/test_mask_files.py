@@ -1,0 +1,163 @@
+"""Masks as text: they come back whole, and broken text is refused by field."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omnimouse_model.errors import MaskError
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.deltas import is_same
+from omnimouse_model.strategies import mask_from_strategy, strategy_names
+from tests.model.drawn_masks import masks
+
+
+def through_text(mask: Mask) -> Mask:
+    return Mask.from_dict(json.loads(json.dumps(mask.to_dict())))
+
+
+@settings(max_examples=40)
+@given(masks(9))
+def test_a_mask_comes_back_whole(mask: Mask) -> None:
+    again = through_text(mask)
+    assert is_same(again, mask)
+    assert again == mask
+
+
+@given(st.sampled_from(strategy_names()), st.none() | st.integers(0, 99))
+@settings(max_examples=30)
+def test_a_strategy_comes_back_with_its_name_and_note(
+    name: str, seed: int | None
+) -> None:
+    mask = mask_from_strategy(name, 300, seed)
+    assert is_same(through_text(mask), mask)
+
+
+def test_no_neurons_come_back_too() -> None:
+    assert is_same(through_text(Mask.nothing(0)), Mask.nothing(0))
+
+
+def test_a_person_can_read_it() -> None:
+    mask = Mask.nothing(1000).show(range(500), slice(0, 30)).ask(range(100, 500))
+    facts = mask.ask([700]).with_frames(slice(0, 30)).to_dict()
+    assert facts["cells"] == {
+        "30v 30h": "0-99",
+        "30v 30t": "100-499",
+        "30h 30t": "700",
+    }
+    assert facts["frames"] == "0-29"
+    assert facts["order"] == "0-999"
+
+
+def test_a_file_is_written_whole_and_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "half.json"
+    mask = mask_from_strategy("population_1024_response_video_behavior", 40, seed=1)
+    assert mask.save(path) == path
+    assert is_same(Mask.load(path), mask)
+    with pytest.raises(OSError, match="new"):
+        mask.save(path.parent)  # a folder cannot be replaced
+    assert [entry.name for entry in tmp_path.rglob("*")] == ["new", "half.json"]
+
+
+FACTS = mask_from_strategy("population_1024_response_video_behavior", 8).to_dict()
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"format": "omnimouse-analysis"}, "format: found 'omnimouse-analysis', expected"),
+    ({"version": 2}, "version: found 2, expected 1"),
+    ({"version": True}, "version: found True, expected 1"),
+    ({"n_neurons": -1}, "n_neurons: found -1, expected a whole number 0..1000000"),
+    ({"n_neurons": 10**9}, "n_neurons: found 1000000000"),
+    ({"n_neurons": 8.0}, "n_neurons: found 8.0"),
+    ({"cells": []}, "cells: found [], expected an object"),
+    ({"cells": {"60v": 3}}, "cells['60v']: found 3, expected neurons such as"),
+    ({"cells": {"61v": "0"}}, "cells: found '61v', expected runs of 60 samples"),
+    ({"cells": {"30v 30x": "0"}}, "cells: found '30v 30x'"),
+    ({"cells": {"": "0"}}, "cells: found ''"),
+    ({"cells": {"60v": "0-8"}}, "cells['60v']: found '0-8', expected numbers 0..7"),
+    ({"cells": {"60v": "0-9999999"}}, "cells['60v']: found '0-9999999'"),
+    ({"cells": {"60v": "5-2"}}, "found '5-2'"),
+    ({"cells": {"60v": "1,1"}}, "found '1,1'"),
+    ({"cells": {"60v": "0-3", "60t": "3-4"}}, "found 'neuron 3 twice'"),
+    ({"frames": "0-60"}, "frames: found '0-60', expected numbers 0..59"),
+    ({"frames": None}, "frames: found None, expected text"),
+    ({"behavior": "shown"}, "behavior: found 'shown', expected 'visible', 'target' or"),
+    ({"order": "0-7,0"}, "order: found"),
+    ({"order": [0, 1]}, "order: found [0, 1], expected text"),
+    ({"cuts": [1.5]}, "cuts: found [1.5], expected a list of samples"),
+    ({"cuts": [75]}, "Mask.cuts must be samples 0..59"),
+    ({"context_span": [0]}, "context_span: found [0], expected [start, stop]"),
+    ({"context_span": [40, 20]}, "Mask.context_span (40, 20) is not in 0..60"),
+    ({"query_phase": 5}, "query_phase: found 5, expected a whole number 0..4"),
+    ({"guarded": 1}, "guarded: found 1, expected true or false"),
+    ({"name": 3}, "name: found 3, expected text"),
+    ({"weight": 1.0}, "fields: found 'weight', expected only format"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG)
+def test_a_wrong_field_is_named_with_what_was_found_and_expected(
+    change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(MaskError, match=re.escape(message)):
+        Mask.from_dict(FACTS | change)
+
+
+@pytest.mark.parametrize("field", sorted(FACTS))
+def test_a_missing_field_is_named(field: str) -> None:
+    rest = {name: value for name, value in FACTS.items() if name != field}
+    with pytest.raises(MaskError, match=f"mask's {field}: found None"):
+        Mask.from_dict(rest)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(sorted(FACTS)), json_values)
+def test_any_value_in_any_field_is_read_or_refused(field: str, value: Any) -> None:
+    try:
+        mask = Mask.from_dict(FACTS | {field: value})
+    except MaskError:
+        return
+    assert is_same(through_text(mask), mask)
+
+
+@settings(max_examples=40)
+@given(json_values)
+def test_any_other_values_are_no_mask(value: Any) -> None:
+    with pytest.raises(MaskError, match="found"):
+        Mask.from_dict(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{",
+        b"[" * 100_000,
+        b"\xff\xfe{}",
+        b"null",
+        json.dumps(FACTS)[:-9].encode(),
+    ],
+)
+def test_a_file_that_is_no_mask_is_named(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "broken.json"
+    path.write_bytes(text)
+    with pytest.raises(MaskError, match=r"broken\.json: A written mask's .* found"):
+        Mask.load(path)
+
+
+def test_a_large_population_is_read_quickly(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    cells = draw.integers(0, 3, (60, 2000)).astype(np.uint8)
+    mask = Mask.nothing(2000).with_cells(cells).with_order(draw.permutation(2000))
+    path = mask.save(tmp_path / "noise.json")
+    assert path.stat().st_size < 1_000_000
+    assert is_same(Mask.load(path), mask)

@@ -1,0 +1,213 @@
+"""The mask's verbs: algebra, exchange, history, gaps, settings."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omnimouse_model.errors import MaskError
+from omnimouse_model.masks import (
+    HIDDEN,
+    TARGET,
+    VISIBLE,
+    Mask,
+    asked_cells,
+    seen_cells,
+)
+from omnimouse_model.strategies import mask_from_strategy
+from tests.model.drawn_masks import masks
+
+N = 6
+some = settings(max_examples=30)
+
+
+def disclosed(mask: Mask) -> tuple[list[int], ...]:
+    """Everything that algebra combines."""
+    return (
+        mask.cells.ravel().tolist(),
+        mask.frames.astype(int).tolist(),
+        [("hidden", "visible", "target").index(mask.behavior)],
+    )
+
+
+# -- algebra ----------------------------------------------------------------------
+@some
+@given(masks(N), masks(N), masks(N))
+def test_union_and_intersection_are_a_distributive_lattice(
+    a: Mask, b: Mask, c: Mask
+) -> None:
+    assert disclosed(a | a) == disclosed(a & a) == disclosed(a)
+    assert disclosed(a | b) == disclosed(b | a)
+    assert disclosed(a & b) == disclosed(b & a)
+    assert disclosed((a | b) | c) == disclosed(a | (b | c))
+    assert disclosed((a & b) & c) == disclosed(a & (b & c))
+    assert disclosed(a | (a & b)) == disclosed(a & (a | b)) == disclosed(a)
+    assert disclosed(a & (b | c)) == disclosed((a & b) | (a & c))
+
+
+@some
+@given(masks(N), masks(N))
+def test_every_cell_of_a_union_is_what_the_stronger_mask_says(a: Mask, b: Mask) -> None:
+    union, common = a | b, a & b
+    assert np.array_equal(union.visible, a.visible | b.visible)
+    assert np.array_equal(common.visible, a.visible & b.visible)
+    said = (a.cells != HIDDEN) | (b.cells != HIDDEN)
+    assert np.array_equal(union.cells != HIDDEN, said)
+    assert np.array_equal(
+        common.cells != HIDDEN, (a.cells != HIDDEN) & (b.cells != HIDDEN)
+    )
+
+
+@some
+@given(masks(N), masks(N))
+def test_a_difference_keeps_what_the_other_mask_does_not_mention(
+    a: Mask, b: Mask
+) -> None:
+    rest = a - b
+    mentioned = b.cells != HIDDEN
+    assert not rest.cells[mentioned].any()
+    assert np.array_equal(rest.cells[~mentioned], a.cells[~mentioned])
+    assert np.array_equal(rest.frames, a.frames & ~b.frames)
+    assert rest.behavior == (a.behavior if b.behavior == "hidden" else "hidden")
+    nothing = Mask.nothing(N)
+    assert disclosed(a - nothing) == disclosed(a | nothing) == disclosed(a)
+    assert disclosed(a & nothing) == disclosed(a - a) == disclosed(nothing)
+
+
+@some
+@given(masks(N))
+def test_exchanging_twice_changes_nothing(mask: Mask) -> None:
+    assert disclosed(mask.invert().invert()) == disclosed(mask)
+    assert disclosed(mask.swap().swap()) == disclosed(mask)
+    assert np.array_equal(mask.invert().visible, mask.cells == HIDDEN)
+    assert np.array_equal(mask.invert().target, mask.target)
+    assert np.array_equal(mask.swap().visible, mask.target)
+    assert np.array_equal(mask.swap().target, mask.visible)
+
+
+@some
+@given(masks(N), masks(N))
+def test_what_becomes_visible_has_latents_and_enters(a: Mask, b: Mask) -> None:
+    union = a | b
+    shown = np.flatnonzero(union.visible.any(axis=1))
+    if len(shown):
+        start, stop = union.context_span
+        assert start <= shown[0]
+        assert shown[-1] < stop
+    assert set(np.flatnonzero(b.cells.any(axis=0))) <= set(union.order.tolist())
+
+
+def test_the_left_mask_keeps_its_settings_as_if_it_were_painted_on() -> None:
+    left = Mask.nothing(4).with_order([2, 0]).with_cuts(25).show([2], slice(0, 40))
+    right = Mask.nothing(4).with_cuts(10).ask([3], slice(40, 60)).with_frames(True)
+    union = left | right
+    assert union.order.tolist() == [2, 0, 3]
+    assert union.cuts == (25,)
+    assert union.frames.all()
+    assert union == left.ask([3], slice(40, 60)).with_frames(True)
+
+
+def test_masks_of_other_sessions_are_not_combined() -> None:
+    with pytest.raises(MaskError, match="Masks for 3 and 4 neurons"):
+        Mask.nothing(3) | Mask.nothing(4)
+
+
+# -- history and gaps -------------------------------------------------------------
+@some
+@given(masks(N), st.integers(0, 60))
+def test_history_keeps_the_last_visible_samples_before_the_targets(
+    mask: Mask, n: int
+) -> None:
+    asked = np.flatnonzero(mask.target.any(axis=1))
+    first = int(asked[0]) if len(asked) else 60
+    cut = mask.with_history(n)
+    for neuron in range(N):
+        before = np.flatnonzero(mask.visible[:first, neuron])
+        kept = np.flatnonzero(cut.visible[:first, neuron])
+        assert kept.tolist() == before[len(before) - min(n, len(before)) :].tolist()
+    assert np.array_equal(cut.cells[first:], mask.cells[first:])
+    assert np.array_equal(cut.target, mask.target)
+
+
+@some
+@given(masks(N), st.integers(0, 60))
+def test_a_gap_has_nothing_visible_before_the_targets(mask: Mask, n: int) -> None:
+    asked = np.flatnonzero(mask.target.any(axis=1))
+    first = int(asked[0]) if len(asked) else 60
+    cut = mask.with_gap(n)
+    low = max(first - n, 0)
+    assert not cut.visible[low:first].any()
+    outside = np.r_[0:low, first:60]
+    assert np.array_equal(cut.cells[outside], mask.cells[outside])
+    assert np.array_equal(cut.target, mask.target)
+
+
+def test_a_gap_and_a_history_are_the_strategy_that_says_so() -> None:
+    whole = Mask.nothing(8).show(range(8), slice(0, 30)).ask(range(8))
+    cut = whole.with_gap(5).with_history(10).with_behavior("visible")
+    named = mask_from_strategy("test_additional/causal_response_10_behavior", 8)
+    assert np.array_equal(cut.cells, named.cells)
+    assert cut == named.with_context_span(0, 60)
+
+
+def test_a_history_or_gap_longer_than_a_window_is_refused() -> None:
+    for verb in (Mask.nothing(2).with_history, Mask.nothing(2).with_gap):
+        for n in (-1, 61):
+            with pytest.raises(MaskError, match=rf"of {n} samples is not in 0\.\.60"):
+                verb(n)
+
+
+# -- settings -----------------------------------------------------------------------
+def test_settings_are_chosen_by_verbs_and_checked() -> None:
+    mask = mask_from_strategy("test/video_behavior", 5)
+    changed = mask.with_order([4, 1]).with_cuts(40, 20).with_context_span(10, 50)
+    assert changed.order.tolist() == [4, 1]
+    assert changed.cuts == (20, 40)
+    assert changed.context_span == (10, 50)
+    assert changed.name == ""
+    assert np.array_equal(changed.cells, mask.cells)
+    assert changed.with_cuts().cuts == ()
+    for wrong, message in (
+        (lambda: mask.with_order([1, 1]), "at most once"),
+        (lambda: mask.with_order([5]), r"outside 0\.\.4"),
+        (lambda: mask.with_cuts(60), r"samples 0\.\.59"),
+        (lambda: mask.with_cuts(-1), r"samples 0\.\.59"),
+        (lambda: mask.with_context_span(30, 61), r"not in 0\.\.60"),
+        (lambda: mask.with_context_span(30, 10), r"not in 0\.\.60"),
+    ):
+        with pytest.raises(MaskError, match=message):
+            wrong()
+
+
+def test_switching_the_guard_off_asks_more_and_warns() -> None:
+    mask = Mask.nothing(2).show([0], slice(0, 30)).ask([0, 1], slice(30, 60))
+    mask = mask.ask([1], slice(0, 60))
+    with pytest.warns(UserWarning, match="read off their neighbours"):
+        free = mask.with_guard(False)
+    assert np.array_equal(asked_cells(free), mask.target)
+    assert asked_cells(mask).sum() == mask.target.sum() - 10
+    assert free.with_guard(True) == mask
+
+
+@some
+@given(
+    masks(N),
+    st.lists(
+        st.tuples(
+            st.sets(st.integers(0, N - 1)), st.integers(0, 50), st.integers(0, 2)
+        ),
+        max_size=4,
+    ),
+)
+def test_the_last_stroke_decides_each_cell(
+    mask: Mask, strokes: list[tuple[set[int], int, int]]
+) -> None:
+    expected = mask.cells.copy()
+    for neurons, start, code in strokes:
+        mask = mask.paint(sorted(neurons), slice(start, start + 10), code)
+        expected[start : start + 10, sorted(neurons)] = code
+    assert np.array_equal(mask.cells, expected)
+    assert np.array_equal(mask.visible, expected == VISIBLE)
+    assert np.array_equal(mask.target, expected == TARGET)
+    assert not (seen_cells(mask) & ~mask.visible).any()
+    assert not (asked_cells(mask) & ~mask.target).any()
