@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from omnimouse_model.data.session import Session, Units
+from omnimouse_model.masks.selecting import are_inside
 
 LARGEST_LABEL = 65_535
 """uint16: the widest type whose colours napari looks up in the shader."""
@@ -129,16 +130,7 @@ def neurons_under(
 
 def neurons_inside(field: Field, polygon: np.ndarray) -> np.ndarray:
     """Neurons whose centre lies inside a closed polygon of (y, x) corners."""
-    if len(polygon) < 3:
-        return np.empty(0, np.int64)
-    y, x = field.centres[:, :1], field.centres[:, 1:]
-    y0, x0 = polygon.T
-    y1, x1 = np.roll(polygon, -1, axis=0).T
-    crosses = (y0 > y) != (y1 > y)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        at = (x1 - x0) * (y - y0) / (y1 - y0) + x0
-    inside = (crosses & (x < at)).sum(axis=1) % 2 == 1
-    return np.flatnonzero(inside)
+    return np.flatnonzero(are_inside(field.centres, polygon))
 
 
 def _mark_piece(

@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     from omnimouse_model.errors import (
         UnsupportedRequestError as UnsupportedRequestError,
     )
-    from omnimouse_model.masks import Mask as Mask
+    from omnimouse_model.masks.mask import Mask as Mask
+    from omnimouse_model.masks.remarks import Remark as Remark
+    from omnimouse_model.masks.remarks import remarks_on as remarks_on
+    from omnimouse_model.masks.selecting import random_subset as random_subset
+    from omnimouse_model.masks.selecting import select_areas as select_areas
+    from omnimouse_model.masks.selecting import select_depths as select_depths
+    from omnimouse_model.masks.selecting import select_near as select_near
+    from omnimouse_model.masks.selecting import select_planes as select_planes
+    from omnimouse_model.masks.selecting import select_polygon as select_polygon
+    from omnimouse_model.masks.selecting import select_rectangle as select_rectangle
+    from omnimouse_model.masks.selecting import select_scores as select_scores
+    from omnimouse_model.masks.selecting import select_where as select_where
     from omnimouse_model.predict.catalogue import load_predictor as load_predictor
     from omnimouse_model.predict.predictor import Prediction as Prediction
     from omnimouse_model.predict.predictor import Predictor as Predictor
@@ -27,10 +38,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "CheckpointError": "errors",
-    "Mask": "masks",
+    "Mask": "masks.mask",
     "MaskError": "errors",
     "Prediction": "predict.predictor",
     "Predictor": "predict.predictor",
+    "Remark": "masks.remarks",
     "Session": "data.session",
     "SessionFormatError": "errors",
     "UnsupportedRequestError": "errors",
@@ -40,6 +52,16 @@ _HOMES = {
     "load_predictor": "predict.catalogue",
     "mask_from_strategy": "strategies",
     "open_session": "data.open",
+    "random_subset": "masks.selecting",
+    "remarks_on": "masks.remarks",
+    "select_areas": "masks.selecting",
+    "select_depths": "masks.selecting",
+    "select_near": "masks.selecting",
+    "select_planes": "masks.selecting",
+    "select_polygon": "masks.selecting",
+    "select_rectangle": "masks.selecting",
+    "select_scores": "masks.selecting",
+    "select_where": "masks.selecting",
     "strategy_names": "strategies",
 }
 

@@ -24,6 +24,7 @@ from omnimouse_model.masks import (
     HasNeurons,
     Mask,
 )
+from omnimouse_model.masks.selecting import random_order, random_subset
 
 FULL_POPULATION = 4096
 SMALL_POPULATION = 3500
@@ -280,12 +281,13 @@ def _target_blocks(plain: Strategy, n: int) -> list[Block]:
         if stop > after_prefix:
             blocks.append((after_prefix, stop, slice(first_asked, n)))
     for begin, finish, neurons in blocks:
-        if finish <= begin or neurons.stop <= neurons.start:
+        if neurons.stop <= neurons.start:
             raise MaskError(
-                f"Targets of samples {begin}-{finish} and neurons "
-                f"{neurons.start}-{neurons.stop} are empty."
+                f"All {n} neurons are visible beside the targets of samples "
+                f"{begin}-{finish}: none is left to ask. Take a session with more, or "
+                "show fewer (n_visible_neurons)."
             )
-        if (finish - begin) % STRIDE:
+        if finish <= begin or (finish - begin) % STRIDE:
             raise MaskError(
                 f"Targets of samples {begin}-{finish} are not a multiple of {STRIDE}."
             )
@@ -372,7 +374,7 @@ def mask_from_strategy(
     total = session if isinstance(session, int) else session.n_neurons
     order = None
     if seed is not None:
-        order = np.random.default_rng(seed).permutation(total)[:FULL_POPULATION]
+        order = random_order(total, seed)[:FULL_POPULATION]
     count = total if order is None else len(order)
     name = full_name(strategy) if isinstance(strategy, str) else ""
     official = find_strategy(strategy) if isinstance(strategy, str) else strategy
@@ -405,8 +407,8 @@ def half_population_mask(
 ) -> Mask:
     """Show a random half for the whole window, ask the other half's last second."""
     total = session if isinstance(session, int) else session.n_neurons
-    permuted = np.random.default_rng(seed).permutation(total)
-    seen, asked = np.sort(permuted[: total // 2]), np.sort(permuted[total // 2 :])
+    seen = random_subset(total, total // 2, seed)
+    asked = np.setdiff1d(np.arange(total), seen)
     mask = Mask.nothing(total).show(seen, slice(0, 60)).ask(asked, slice(30, 60))
     mask = mask.with_frames(video).with_behavior(behavior)
     return replace(mask, name="half of the population")

@@ -12,8 +12,8 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex,
 from qtpy.QtGui import QIcon
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks.neuron_table import kept_rows, table_columns
 from omnimouse_widgets import palette
-from omnimouse_widgets.qt.neuron_filter import kept_rows
 from omnimouse_widgets.qt.segmented import swatch
 
 COLUMNS: Final = ("id", "area", "plane", "depth", "state", "score")
@@ -137,17 +137,7 @@ def columns_of(controller: Controller) -> Mapping[str, np.ndarray]:
     if state.session is None or state.mask is None:
         empty = np.empty(0)
         return dict.fromkeys(COLUMNS, empty)
-    units, n = state.session.units, state.session.n_neurons
-    words = np.array(palette.STATE_WORDS)
-    no_score = np.full(n, np.nan, np.float32)
-    return {
-        "id": np.arange(n),
-        "area": np.full(n, "–") if units.area is None else units.area.astype(str),
-        "plane": np.where(units.plane < 0, np.nan, units.plane),
-        "depth": units.xyz_um[:, 2],
-        "state": words[state.mask.state_in(state.active_span)],
-        "score": no_score if results.scores is None else results.scores,
-    }
+    return table_columns(state.session, state.mask, state.active_span, results.scores)
 
 
 def sorted_rows(values: np.ndarray, *, descending: bool) -> np.ndarray:
@@ -161,7 +151,7 @@ def sorted_rows(values: np.ndarray, *, descending: bool) -> np.ndarray:
 def words_of(name: str, value: Any) -> str:
     """A cell's words; "–" where nothing is known."""
     if name in ("area", "state"):
-        return str(value)
+        return str(value) or "–"
     if np.isnan(value):
         return "–"
     return f"{value:.2f}" if name == "score" else f"{value:.0f}"

@@ -23,7 +23,8 @@ from omnimouse_widgets.qt.redraw import Redraw
 
 FILTER_TOOLTIP = (
     "Words and comparisons, all of which must hold:\n"
-    "V1 · target · 412 · depth<250 · score>0.3 · plane=2"
+    "V1 · target · 412 · depth<250 · score>0.3 · plane=2\n"
+    "V1 | LM keeps both, !V1 all but V1"
 )
 SELECT = (
     QItemSelectionModel.SelectionFlag.ClearAndSelect

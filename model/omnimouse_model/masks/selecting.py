@@ -1,0 +1,241 @@
+"""Which neurons to show, ask or hide: by place, score, words, or at random.
+
+Every function returns int64 indices that `Mask.show`, `ask` and `hide` take. Neurons of
+which the session does not know what is asked are never among them; a session that
+knows it of no neuron is refused.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.masks.cells import N_SAMPLES, HasNeurons, count_neurons
+from omnimouse_model.masks.mask import Mask
+from omnimouse_model.masks.neuron_table import kept_rows, table_columns
+
+Unit = Literal["px", "um"]
+
+
+# -- where they are -----------------------------------------------------------------
+def select_areas(session: Session, *areas: str) -> np.ndarray:
+    """Neurons of some brain areas, whatever their case.
+
+    Raises
+    ------
+    ValueError
+        The session knows no areas, or not these; says which it has.
+    """
+    found = session.units.area
+    if found is None:
+        raise _unknown(session, "brain areas")
+    lower = np.char.lower(found.astype(str))
+    present = sorted({str(area) for area in found} - {""})
+    for area in areas:
+        if area.lower() not in lower:
+            raise ValueError(
+                f"Session {session.id!r} has no area {area!r}; there are "
+                f"{', '.join(present)}."
+            )
+    return np.flatnonzero(np.isin(lower, [area.lower() for area in areas]))
+
+
+def select_planes(session: Session, *planes: int) -> np.ndarray:
+    """Neurons of some imaging planes (fields).
+
+    Raises
+    ------
+    ValueError
+        The session knows no planes, or not these; says which it has.
+    """
+    found = session.units.plane
+    present = np.unique(found[found >= 0])
+    if not len(present):
+        raise _unknown(session, "imaging planes")
+    for plane in planes:
+        if plane not in present:
+            raise ValueError(
+                f"Session {session.id!r} has no plane {plane}; there are "
+                f"{', '.join(map(str, present))}."
+            )
+    return np.flatnonzero(np.isin(found, planes))
+
+
+def select_depths(
+    session: Session, low_um: float = -np.inf, high_um: float = np.inf
+) -> np.ndarray:
+    """Neurons from one depth to another, both included, in µm as the session counts."""
+    depth = _positions(session, "um")[:, 2]
+    return np.flatnonzero((depth >= low_um) & (depth <= high_um))
+
+
+def select_near(
+    session: Session,
+    origin: int | np.integer[Any] | Sequence[float] | np.ndarray,
+    within_um: float,
+    *,
+    beyond_um: float = 0.0,
+) -> np.ndarray:
+    """Neurons within a distance in µm of a neuron, which is one of them, or a point.
+
+    Parameters
+    ----------
+    session
+        Knows positions in µm.
+    origin
+        A neuron's index, or a point (x, y, z).
+    within_um, beyond_um
+        The largest and the smallest distance, both included: `beyond_um=15` leaves out
+        the neuron itself and those its signal may bleed into.
+    """
+    positions = _positions(session, "um")
+    if isinstance(origin, (int, np.integer)):
+        if not 0 <= origin < len(positions) or np.isnan(positions[origin]).any():
+            raise ValueError(
+                f"Neuron {origin} has no known position; session {session.id!r} has "
+                f"{len(positions)} neurons."
+            )
+        point = positions[origin]
+    else:
+        point = np.asarray(origin, float)
+    if point.shape != (3,):
+        raise ValueError(f"A point is (x, y, z) in µm, found {origin!r}.")
+    distance = np.sqrt(((positions - point) ** 2).sum(axis=1))
+    return np.flatnonzero((distance >= beyond_um) & (distance <= within_um))
+
+
+def select_rectangle(
+    session: Session,
+    x: tuple[float, float],
+    y: tuple[float, float],
+    *,
+    unit: Unit = "px",
+) -> np.ndarray:
+    """Neurons whose centre lies in a rectangle, edges included.
+
+    `unit` is "px" on the mean image, or "um" in the microscope's frame.
+    """
+    points = _positions(session, unit)
+    inside = (points[:, 0] >= min(x)) & (points[:, 0] <= max(x))
+    inside &= (points[:, 1] >= min(y)) & (points[:, 1] <= max(y))
+    return np.flatnonzero(inside)
+
+
+def select_polygon(
+    session: Session,
+    corners: Sequence[tuple[float, float]] | np.ndarray,
+    *,
+    unit: Unit = "px",
+) -> np.ndarray:
+    """Neurons whose centre lies inside a closed polygon of (x, y) corners: a lasso.
+
+    `unit` is "px" on the mean image, or "um" in the microscope's frame.
+    """
+    points = _positions(session, unit)[:, :2]
+    return np.flatnonzero(are_inside(points, np.asarray(corners, float)))
+
+
+def are_inside(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """Whether points (n, 2) lie inside a closed polygon (k, 2); NaN never does.
+
+    Both in the same order of axes. Fewer than three corners enclose nothing.
+    """
+    if len(corners) < 3:
+        return np.zeros(len(points), bool)
+    y, x = points[:, :1], points[:, 1:]
+    y0, x0 = corners.T
+    y1, x1 = np.roll(corners, -1, axis=0).T
+    crosses = (y0 > y) != (y1 > y)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        at = (x1 - x0) * (y - y0) / (y1 - y0) + x0
+    return np.asarray((crosses & (x < at)).sum(axis=1) % 2 == 1)
+
+
+# -- what they are ------------------------------------------------------------------
+def select_scores(
+    scores: np.ndarray, low: float = -np.inf, high: float = np.inf
+) -> np.ndarray:
+    """Neurons whose score (P,) lies from `low` to `high`, both included; NaN never."""
+    scores = np.asarray(scores)
+    return np.flatnonzero((scores >= low) & (scores <= high))
+
+
+def select_where(
+    session: Session,
+    words: str,
+    *,
+    mask: Mask | None = None,
+    span: tuple[int, int] = (0, N_SAMPLES),
+    scores: np.ndarray | None = None,
+) -> np.ndarray:
+    """Neurons that words describe: `"V1 depth<250 | LM score>0.3"`.
+
+    The language and the columns are those of `neuron_table`; `mask` (in `span`) gives
+    the column `state`, `scores` the column `score`.
+
+    Raises
+    ------
+    ValueError
+        A term that means nothing, saying what would.
+    """
+    return kept_rows(words, table_columns(session, mask, span, scores))
+
+
+# -- at random ------------------------------------------------------------------------
+def random_order(session: HasNeurons | int, seed: int) -> np.ndarray:
+    """All neurons in the random order of a seed, int64 (P,).
+
+    Strategies with this seed let its first 4,096 enter, and show the first of them.
+    """
+    return np.random.default_rng(seed).permutation(count_neurons(session))
+
+
+def random_subset(
+    session: HasNeurons | int,
+    n: int,
+    seed: int,
+    *,
+    among: Sequence[int] | np.ndarray | None = None,
+) -> np.ndarray:
+    """The first `n` neurons of a seed's order: larger subsets contain smaller ones.
+
+    Parameters
+    ----------
+    session
+        A session, or its number of neurons.
+    n
+        How many.
+    seed
+        The same seed is the same order. A strategy that shows n neurons under a seed
+        shows these.
+    among
+        Draw from these only, in the same order.
+
+    Raises
+    ------
+    ValueError
+        There are fewer than `n`.
+    """
+    order = random_order(session, seed)
+    if among is not None:
+        order = order[np.isin(order, among)]
+    if not 0 <= n <= len(order):
+        raise ValueError(f"Cannot draw {n} neurons of {len(order)}.")
+    return order[:n]
+
+
+def _positions(session: Session, unit: Unit) -> np.ndarray:
+    """Positions (P, 2 or 3), NaN unknown."""
+    known = {"px": session.units.xy_px, "um": session.units.xyz_um}
+    if unit not in known:
+        raise ValueError(f"A unit is 'px' or 'um', not {unit!r}.")
+    if np.isnan(known[unit]).all():
+        raise _unknown(session, f"positions in {unit}")
+    return np.asarray(known[unit], float)
+
+
+def _unknown(session: Session, what: str) -> ValueError:
+    return ValueError(
+        f"Session {session.id!r} knows no {what}; `omnimouse info` says what it holds."
+    )

@@ -1,0 +1,77 @@
+"""The words that choose neurons."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omnimouse_model.masks.neuron_table import kept_rows
+
+COLUMNS = {
+    "id": np.arange(5),
+    "area": np.array(["V1", "LM", "V1", "AL", "LM"]),
+    "state": np.array(["target", "visible", "hidden", "target", "mixed"]),
+    "depth": np.array([100.0, 250.0, np.nan, 300.0, 120.0]),
+    "score": np.array([0.5, np.nan, 0.1, 0.7, 0.2]),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("", [0, 1, 2, 3, 4]),
+        ("V1", [0, 2]),
+        ("v1", [0, 2]),
+        ("target", [0, 3]),
+        ("target V1", [0]),
+        ("3", [3]),
+        ("depth<=120", [0, 4]),
+        ("score>0.15 depth<200", [0, 4]),
+        ("id=2", [2]),
+        ("nowhere", []),
+        ("area=v1", [0, 2]),
+        ("area=V", []),
+        ("area!=V1", [1, 3, 4]),
+        ("depth < 260 score > 0", [0, 4]),
+        ("V1 | AL", [0, 2, 3]),
+        ("V1 target | LM mixed", [0, 4]),
+        ("!V1", [1, 3, 4]),
+        ("!V1 !target", [1, 4]),
+        ("depth!=100", [1, 3, 4]),
+        ("score<1e3 depth>-5", [0, 3, 4]),
+    ],
+)
+def test_words_keep_the_neurons_they_describe(text: str, kept: list[int]) -> None:
+    assert list(kept_rows(text, COLUMNS)) == kept
+
+
+def test_unknown_values_satisfy_no_comparison() -> None:
+    assert 2 not in kept_rows("depth>0", COLUMNS)
+    assert 2 not in kept_rows("depth<1000", COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("size>3", r"No column 'size'; there are id, area, state, depth, score"),
+        ("depth<", r"'depth<' is no comparison; write depth<250"),
+        ("depth<1<2", r"'depth<1<2' is no comparison"),
+        ("!", r"'!' is no comparison"),
+        ("depth<deep", r"'depth' holds numbers, 'deep' is none"),
+        ("depth<1.2.3", r"'1\.2\.3' is none"),
+        ("area<V1", r"'area' holds words: write area=v1"),
+        ("V1 |", r"'\|' stands between two alternatives"),
+    ],
+)
+def test_what_means_nothing_is_refused_with_what_would(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        kept_rows(text, COLUMNS)
+
+
+@given(st.text(alphabet="V1LMdepthscoreid<>=!|. -0²é()[]_'\"", max_size=24))
+def test_any_words_choose_neurons_or_are_refused(text: str) -> None:
+    try:
+        kept = kept_rows(text, COLUMNS)
+    except ValueError:
+        return
+    assert set(kept.tolist()) <= set(range(5))
