@@ -2,11 +2,16 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from omnimouse_model.errors import EmptyMaskError, MaskError
-from omnimouse_model.masks import TARGET, VISIBLE, Mask, asked_cells, seen_cells
+from omnimouse_model.masks import (
+    TARGET,
+    VISIBLE,
+    Mask,
+    asked_cells,
+    seen_cells,
+    token_starts,
+)
 from omnimouse_model.strategies import (
     Strategy,
     find_strategy,
@@ -15,7 +20,8 @@ from omnimouse_model.strategies import (
     mask_from_strategy,
     strategy_names,
 )
-from omnimouse_model.tokens import layout_from_mask
+from omnimouse_model.tokens import layout_from_mask, query_starts
+from tests.model.plain_masks import adapt, official_rows, realised
 
 
 def test_all_official_names_are_there() -> None:
@@ -62,19 +68,41 @@ def test_population_mask_shows_the_first_and_asks_the_last_neurons() -> None:
     assert mask.note == ""
 
 
-@given(
-    st.sampled_from(strategy_names()),
-    st.sampled_from([2, 3, 7, 24, 200, 1000, 3499, 3500, 4096]),
-)
-def test_every_strategy_serves_every_population(name: str, count: int) -> None:
-    mask = mask_from_strategy(name, count)
-    asks = mask.target.any() or mask.behavior == "target"
-    assert asks
-    assert np.array_equal(seen_cells(mask), mask.visible)
-    assert np.array_equal(asked_cells(mask), mask.target)
-    layout = layout_from_mask(mask)
-    assert (layout.token_samples <= 50).all()
-    assert len(layout.query_neurons) * 5 == mask.target.sum()
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 100, 999, 3499, 3500, 4096, 8000])
+def test_every_strategy_is_what_the_specification_says(count: int) -> None:
+    rows = official_rows()
+    assert tuple(rows) == strategy_names()
+    for name, row in rows.items():
+        try:
+            plain = realised(adapt(row, count), count)
+        except ValueError:
+            assert count == 1, name
+            with pytest.raises(MaskError, match="none is left to ask"):
+                mask_from_strategy(name, count)
+            continue
+        mask = mask_from_strategy(name, count)
+        tokens = token_starts(mask.visible, mask.cuts)
+        assert np.array_equal(tokens, plain.tokens[: len(tokens)]), name
+        assert not plain.tokens[len(tokens) :].any()
+        assert np.array_equal(query_starts(mask), plain.queries), name
+        assert np.array_equal(asked_cells(mask), mask.target), name
+        assert np.array_equal(seen_cells(mask), mask.visible), name
+        steps = layout_from_mask(mask).video_steps.tolist()
+        found = (steps, mask.context_span, mask.behavior)
+        assert found == (plain.video_steps, plain.context, plain.behavior), name
+        assert mask.order.tolist() == list(range(count))
+        assert (mask.note != "") == (adapt(row, count) != row), name
+
+
+@pytest.mark.parametrize("count", [24, 5000])
+def test_a_seed_permutes_what_a_strategy_is(count: int) -> None:
+    for name in strategy_names()[::7]:
+        drawn = mask_from_strategy(name, count, seed=5)
+        stored = mask_from_strategy(name, len(drawn.order))
+        assert len(drawn.order) == min(count, 4096)
+        assert np.array_equal(drawn.cells[:, drawn.order], stored.cells), name
+        assert drawn.cells.astype(bool).sum() == stored.cells.astype(bool).sum()
+        assert np.array_equal(drawn.frames, stored.frames)
 
 
 def test_small_populations_shrink_by_the_contract() -> None:
