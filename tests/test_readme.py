@@ -17,12 +17,24 @@ def test_the_example_runs(root: Path):
     assert names["result"].responses.shape == (60, 500)
 
 
+@pytest.mark.slow
+def test_the_page_on_masks_runs(root: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (root / "docs" / "masks.md").read_text()
+    examples = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    names: dict[str, object] = {}
+    exec(compile("\n".join(examples), "masks.md", "exec"), names)
+    assert names["same"] == names["drawn"]
+
+
 def test_every_command_is_in_the_readme(root: Path):
     text = (root / "README.md").read_text()
     assert all(f"| `{name}" in text for name in COMMANDS)
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/start.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/start.md", "docs/masks.md"]
+)
 def test_local_links_lead_somewhere(root: Path, page: str):
     text = (root / page).read_text()
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
