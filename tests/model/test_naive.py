@@ -14,6 +14,7 @@ from omnimouse_model.predict import fitted
 from omnimouse_model.predict.energy import N_FEATURES, motion_energy
 from omnimouse_model.predict.naive import RULES, naive_predictor
 from omnimouse_model.strategies import half_population_mask, mask_from_strategy
+from tests.model.drawn_masks import masks
 from tests.model.worlds import write_world
 
 N_NEURONS = 24
@@ -74,32 +75,6 @@ def with_withheld(window, mask, value):
     return Altered(window.session, window.start_index, arrays=arrays)
 
 
-strokes = st.tuples(
-    st.integers(0, 58),
-    st.integers(1, 60),
-    st.floats(0.1, 1),
-    st.sampled_from([0, 1, 2]),
-)
-recipes = st.tuples(
-    st.integers(0, 2**32 - 1),
-    st.lists(strokes, min_size=1, max_size=4),
-    st.sampled_from(["visible", "target", "hidden"]),
-    st.sampled_from([0.0, 0.5, 1.0]),
-)
-
-
-def painted(recipe):
-    """Any legal hand-made mask."""
-    seed, drawn, behavior, share_of_frames = recipe
-    generator = np.random.default_rng(seed)
-    mask = Mask.nothing(N_NEURONS)
-    for start, length, share, code in drawn:
-        neurons = np.flatnonzero(generator.random(N_NEURONS) < share)
-        mask = mask.paint(neurons, (start, min(start + length, 60)), code)
-    frames = generator.random(60) < share_of_frames
-    return mask.with_frames(frames).with_behavior(behavior)
-
-
 def answer(predictor, window, mask):
     """The prediction, or None where it is refused."""
     try:
@@ -109,15 +84,15 @@ def answer(predictor, window, mask):
 
 
 any_mask = settings(
-    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
 @pytest.mark.parametrize("name", RULES)
 @any_mask
-@given(recipe=recipes)
-def test_withheld_values_change_nothing(session, predictors, name, recipe):
-    mask, window = painted(recipe), session.window(31.0)
+@given(mask=masks(N_NEURONS))
+def test_withheld_values_change_nothing(session, predictors, name, mask):
+    window = session.window(31.0)
     plain = answer(predictors[name], window, mask)
     for value in (np.nan, 1e6):
         changed = answer(predictors[name], with_withheld(window, mask, value), mask)
@@ -131,11 +106,10 @@ def test_withheld_values_change_nothing(session, predictors, name, recipe):
 
 @pytest.mark.parametrize("name", RULES)
 @any_mask
-@given(recipe=recipes)
+@given(mask=masks(N_NEURONS))
 def test_rates_are_finite_where_asked_and_nan_elsewhere(
-    session, predictors, name, recipe
+    session, predictors, name, mask
 ):
-    mask = painted(recipe)
     prediction = answer(predictors[name], session.window(33.0), mask)
     if prediction is None:
         return
@@ -147,6 +121,20 @@ def test_rates_are_finite_where_asked_and_nan_elsewhere(
     if prediction.behavior is not None:
         assert mask.behavior == "target"
         assert np.isfinite(prediction.behavior).all()
+
+
+@pytest.mark.parametrize("name", RULES)
+@any_mask
+@given(mask=masks(N_NEURONS), seed=st.integers(0, 99))
+def test_the_order_of_neurons_changes_nothing(session, predictors, name, mask, seed):
+    places = np.random.default_rng(seed).permutation(len(mask.order))
+    turned = mask.with_order(mask.order[places])
+    window = session.window(35.0)
+    plain = answer(predictors[name], window, mask)
+    changed = answer(predictors[name], window, turned)
+    assert (plain is None) == (changed is None)
+    if plain is not None:
+        np.testing.assert_array_equal(plain.responses, changed.responses)
 
 
 @pytest.mark.parametrize("name", RULES)

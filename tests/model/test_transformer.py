@@ -1,6 +1,7 @@
 """The transformer as a predictor: the contract that every predictor keeps."""
 
-from dataclasses import replace
+from copy import deepcopy
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
-from omnimouse_model.masks import TARGET, Mask, asked_cells
+from omnimouse_model.masks import TARGET, VISIBLE, Mask, asked_cells, seen_cells
 from omnimouse_model.nets.checkpoint import read_checkpoint, save_checkpoint
 from omnimouse_model.nets.config import OmniMouseConfig
 from omnimouse_model.nets.omnimouse import OmniMouse
@@ -24,7 +25,9 @@ from omnimouse_model.predict.transformer import (
     load_checkpoint_predictor,
     resolve_device,
 )
-from omnimouse_model.strategies import mask_from_strategy
+from omnimouse_model.strategies import mask_from_strategy, strategy_names
+from omnimouse_model.tokens import layout_from_mask
+from tests.model.drawn_masks import masks
 from tests.model.live_sessions import write_session
 
 SMALL = OmniMouseConfig(
@@ -80,20 +83,6 @@ def window(session: Session) -> Window:
     return session.window(3.0)
 
 
-def painted(seed: int, n_neurons: int = 12) -> Mask:
-    """A free-form mask: blocks of codes, some frames, some behaviour."""
-    draw = np.random.default_rng(seed)
-    mask = Mask.nothing(n_neurons)
-    for _ in range(int(draw.integers(0, 6))):
-        chosen = draw.permutation(n_neurons)[: int(draw.integers(1, n_neurons + 1))]
-        start = int(draw.integers(0, 55))
-        samples = slice(start, start + int(draw.integers(5, 60)))
-        mask = mask.paint(chosen, samples, int(draw.integers(0, 3)))
-    frames = draw.random(60) < draw.choice([0.0, 0.05, 0.5, 1.0])
-    modes = ("visible", "target", "hidden")
-    return mask.with_frames(frames).with_behavior(modes[int(draw.integers(3))])
-
-
 def with_changes(window: Window, **arrays: np.ndarray) -> Window:
     """The same window with other values: what a leak would show."""
     changed = Window(window.session, window.start_index)
@@ -109,15 +98,14 @@ def with_changes(window: Window, **arrays: np.ndarray) -> Window:
     return changed
 
 
-@given(seed=st.integers(0, 10_000))
+@given(mask=masks(12))
 @settings(max_examples=25)
 def test_withheld_values_change_nothing(
-    predictor: TransformerPredictor, session: Session, seed: int
+    predictor: TransformerPredictor, session: Session, mask: Mask
 ) -> None:
-    mask, window = painted(seed), session.window(3.0)
-    draw = np.random.default_rng(seed)
+    window, draw = session.window(3.0), np.random.default_rng(0)
     noise = draw.gamma(2.0, 3.0, window.responses.shape).astype(np.float32)
-    responses = np.where(mask.visible, window.responses, noise)
+    responses = np.where(seen_cells(mask), window.responses, noise)
     changes = {"responses": responses}
     if mask.behavior != "visible":
         changes["behavior"] = window.behavior + 5.0
@@ -134,12 +122,11 @@ def test_withheld_values_change_nothing(
     predictor._video.clear()
 
 
-@given(seed=st.integers(0, 10_000))
+@given(mask=masks(12))
 @settings(max_examples=25)
 def test_outputs_are_finite_exactly_where_something_was_asked(
-    predictor: TransformerPredictor, session: Session, seed: int
+    predictor: TransformerPredictor, session: Session, mask: Mask
 ) -> None:
-    mask = painted(seed)
     out = predictor.predict(session.window(3.0), mask)
     finite = np.isfinite(out.responses)
     assert np.array_equal(finite, asked_cells(mask)[:, out.neurons])
@@ -183,14 +170,81 @@ def test_visible_values_do_matter(
     predictor._video.clear()
 
 
-def test_permuting_neurons_permutes_outputs(
-    predictor: TransformerPredictor, window: Window
+def by_hand(mask: Mask) -> Mask:
+    """The same cells, order, cuts and span, painted neuron by neuron."""
+    painted = Mask.nothing(mask.n_neurons).with_order(mask.order)
+    for neuron in range(mask.n_neurons):
+        for code in (VISIBLE, TARGET):
+            painted = painted.paint(neuron, mask.cells[:, neuron] == code, code)
+    painted = painted.with_frames(mask.frames).with_behavior(mask.behavior)
+    return painted.with_cuts(*mask.cuts).with_context_span(*mask.context_span)
+
+
+@given(st.sampled_from(strategy_names()), st.none() | st.integers(0, 99))
+@settings(max_examples=20)
+def test_a_painted_strategy_is_the_strategy_bit_for_bit(
+    predictor: TransformerPredictor, session: Session, name: str, seed: int | None
 ) -> None:
-    mask = mask_from_strategy("population_1024_response_video_behavior", 12)
-    turned = replace(mask, order=np.random.default_rng(0).permutation(12))
-    assert turned != mask
-    a, b = predictor.predict(window, mask), predictor.predict(window, turned)
-    assert np.allclose(a.responses, b.responses, atol=1e-5, equal_nan=True)
+    named = mask_from_strategy(name, session, seed)
+    painted = by_hand(named)
+    assert painted == named
+    one, other = layout_from_mask(named), layout_from_mask(painted)
+    for field in fields(one):
+        a, b = getattr(one, field.name), getattr(other, field.name)
+        same = torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+        assert same, field.name
+    window = session.window(3.0)
+    a, b = predictor.predict(window, named), predictor.predict(window, painted)
+    assert np.array_equal(a.responses, b.responses, equal_nan=True)
+    assert (a.behavior is None) == (b.behavior is None)
+    if a.behavior is not None:
+        assert np.array_equal(a.behavior, b.behavior)
+
+
+@given(mask=masks(12), seed=st.integers(0, 99))
+@settings(max_examples=12)
+def test_permuting_neurons_permutes_outputs(
+    predictor: TransformerPredictor, session: Session, mask: Mask, seed: int
+) -> None:
+    draw, window = np.random.default_rng(seed), session.window(3.0)
+    everyone = np.arange(12)
+    before = predictor.predict(window, mask, everyone)
+    in_other_order = mask.with_order(mask.order[draw.permutation(len(mask.order))])
+    turned = draw.permutation(12)
+    permuted = replace(
+        mask,
+        cells=mask.cells[:, turned],
+        order=np.argsort(turned)[mask.order],
+    )
+    relabelled = relabelled_predictor(predictor, session, turned)
+    other = with_changes(window, responses=window.responses[:, turned])
+    for after, columns in (
+        (predictor.predict(window, in_other_order, everyone), everyone),
+        (relabelled.predict(other, permuted, everyone), np.argsort(turned)),
+    ):
+        np.testing.assert_allclose(
+            after.responses[:, columns],
+            before.responses,
+            rtol=1e-5,
+            atol=1e-5,
+        )
+        if before.behavior is not None:
+            np.testing.assert_allclose(
+                after.behavior, before.behavior, rtol=1e-5, atol=1e-5
+            )
+
+
+def relabelled_predictor(
+    predictor: TransformerPredictor, session: Session, turned: np.ndarray
+) -> TransformerPredictor:
+    """The same net, whose neuron i is the other's neuron `turned[i]`."""
+    net = deepcopy(predictor.net)
+    own = net.session(session.id)
+    with torch.no_grad():
+        for parameter in own.parameters():
+            if parameter.ndim == 2:  # what is kept of each neuron
+                parameter.copy_(parameter[torch.from_numpy(turned)].clone())
+    return TransformerPredictor(net, "relabelled")
 
 
 def test_encoding_once_and_decoding_in_parts_is_predicting(
