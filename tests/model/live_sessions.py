@@ -161,6 +161,20 @@ class GatedPredictor(EchoPredictor):
         return EchoPredictor.encode(self, window, mask)
 
 
+class GatedPopulationPredictor(EchoPredictor):
+    """Stops before each `decode` until the test opens the gate."""
+
+    def __init__(self) -> None:
+        EchoPredictor.__init__(self, "gated")
+        self.entered = threading.Semaphore(0)
+        self.gate = threading.Semaphore(0)
+
+    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+        self.entered.release()
+        assert self.gate.acquire(timeout=10)
+        return EchoPredictor.decode(self, encoded, neurons)
+
+
 class RefusingPredictor(EchoPredictor):
     """Cannot predict without video."""
 

@@ -14,7 +14,9 @@ from omnimouse_model.live.memory import Remembered, recall, remember
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, Mask, asked_cells
 from tests.model.live_sessions import (
     EchoPredictor,
+    EndlessPredictor,
     FaultyPredictor,
+    GatedPopulationPredictor,
     GatedPredictor,
     RefusingPredictor,
     write_session,
@@ -82,6 +84,30 @@ def test_opening_what_is_no_session_changes_nothing(
     with pytest.raises(SessionFormatError):
         controller.open_session(tmp_path)
     assert controller.state.session is before
+
+
+@pytest.mark.parametrize("field", ["session", "window", "mask", "selection"])
+def test_where_a_listener_fails_what_was_open_stays_open(
+    controller: Controller, tmp_path: Path, field: str
+) -> None:
+    controller.seek(3.0)
+    state = controller.state
+    before = (state.session, state.window, state.mask, state.selection, state.preset)
+    other = write_session(tmp_path / "other", n_neurons=25)
+
+    def fail(value: object) -> None:
+        if state.session is not before[0]:
+            raise LookupError("outlines are missing")
+
+    state.events[field].connect(fail)
+    with pytest.raises(LookupError, match="outlines are missing"):
+        controller.open_session(other)
+    after = (state.session, state.window, state.mask, state.selection, state.preset)
+    assert after == before
+    assert controller.results.freshness == "fresh"
+    state.events[field].disconnect(fail)
+    controller.open_session(other)
+    assert controller.state.mask.n_neurons == 25
 
 
 def test_another_session_gets_a_mask_of_its_own(
@@ -226,6 +252,48 @@ def test_another_device_loads_the_predictor_again(session: Session) -> None:
     assert controller.results.freshness == "fresh"
 
 
+def test_another_predictor_does_not_wait_for_the_one_given_up(
+    session: Session,
+) -> None:
+    controller, endless = Controller(), EndlessPredictor("endless")
+    controller.open_session(session)
+    controller.choose_predictor(endless)
+    controller.set_behavior("hidden")
+    controller.choose_predictor(EchoPredictor())
+    assert controller.wait(TIMEOUT)
+    assert controller.results.population.predictor_id == "echo"
+    controller.close()
+
+
+def test_another_session_does_not_wait_for_the_answer_given_up(
+    session: Session, folder: Path
+) -> None:
+    controller, endless = Controller(), EndlessPredictor("endless")
+    controller.open_session(session)
+    controller.choose_predictor(endless)
+    controller.set_behavior("hidden")
+    controller.open_session(folder)
+    assert controller.wait(TIMEOUT)
+    assert controller.results.freshness == "fresh"
+    controller.close()
+
+
+def test_what_a_model_can_do_is_known_before_it_is_asked_and_gone_with_it(
+    session: Session,
+) -> None:
+    controller = Controller(synchronous=True)
+    controller.choose_predictor("mean")
+    assert controller.results.needs is not None
+    controller.choose_predictor("no such model")
+    assert controller.results.needs is None
+    controller.open_session(session)
+    controller.apply_preset("nothing")
+    controller.choose_predictor("mean")
+    assert controller.results.needs is not None
+    assert not controller.results.needs.sees_video
+    assert controller.results.freshness == "none"
+
+
 def test_a_predictor_is_prepared_once_for_a_session(session: Session) -> None:
     controller, predictor = Controller(synchronous=True), EchoPredictor()
     controller.choose_predictor(predictor)
@@ -289,6 +357,33 @@ def test_an_answer_with_a_newer_one_waiting_is_shown_as_stale(
     assert seen[-1] == ("fresh", controller.state.mask.mask_id)
 
 
+def test_an_answer_is_awaited_until_the_whole_population_is_there(
+    session: Session,
+) -> None:
+    controller, predictor = Controller(), GatedPopulationPredictor()
+    results = controller.results
+    controller.open_session(session)
+    controller.choose_predictor(predictor)
+    assert predictor.entered.acquire(timeout=TIMEOUT)
+    predictor.gate.release()
+    assert predictor.entered.acquire(timeout=TIMEOUT)
+    assert results.freshness == "fresh"
+    assert results.population_freshness == "running"
+    assert results.is_awaited
+    controller.cancel()
+    assert not results.is_awaited
+    assert results.freshness == "fresh"
+    assert results.population_freshness == "stopped"
+    predictor.gate.release(2)
+    controller.ask_again()
+    assert predictor.entered.acquire(timeout=TIMEOUT)
+    predictor.gate.release(10)
+    assert controller.wait(TIMEOUT)
+    assert results.population_freshness == "fresh"
+    assert not results.is_awaited
+    controller.close()
+
+
 def test_an_answer_for_another_window_is_never_shown(
     gated: tuple[Controller, GatedPredictor],
 ) -> None:
@@ -317,7 +412,7 @@ def test_a_hundred_strokes_while_the_model_runs_ask_it_twice(
     assert controller.results.selected.mask_id == controller.state.mask.mask_id
 
 
-def test_cancel_leaves_what_is_shown_and_says_it_is_stale(
+def test_cancel_leaves_what_is_shown_and_says_it_was_stopped(
     gated: tuple[Controller, GatedPredictor],
 ) -> None:
     controller, predictor = gated
@@ -329,7 +424,11 @@ def test_cancel_leaves_what_is_shown_and_says_it_is_stale(
     predictor.gate.release()
     assert controller.wait(TIMEOUT)
     assert controller.results.selected is shown
-    assert controller.results.freshness == "stale"
+    assert controller.results.freshness == "stopped"
+    assert controller.results.population_freshness == "stopped"
+    assert controller.results.is_old
+    assert controller.results.is_population_old
+    assert not controller.results.is_awaited
     predictor.gate.release()
     controller.ask_again()
     assert controller.wait(TIMEOUT)
@@ -547,6 +646,40 @@ def test_where_the_user_was_survives_a_restart(folder: Path, tmp_path: Path) -> 
     assert after.state.preset == "causal_response_25_behavior"
     assert after.state.window.start_s == before.state.window.start_s
     after.close()
+
+
+def test_a_demo_recording_never_takes_the_place_of_the_users_own(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
+    demo = write_session(tmp_path / "sessions" / "v1" / "demo")
+    controller = Controller(synchronous=True, memory=tmp_path / "live.json")
+    controller.open_session(demo)
+    assert controller.remembered.session == str(demo)
+    controller.open_session(folder)
+    assert controller.remembered.session == str(folder)
+    controller.open_session(demo)
+    controller.choose_predictor("mean")
+    controller.close()
+    assert controller.remembered.session == str(folder)
+    assert controller.remembered.predictor == ""
+
+
+def test_a_predictor_that_was_chosen_stays_when_restoring(
+    folder: Path, tmp_path: Path
+) -> None:
+    memory = tmp_path / "live.json"
+    remember(Remembered(str(folder), "mean"), memory)
+    loaded: list[str] = []
+
+    def load(name: str, session: Session | None, device: str) -> EchoPredictor:
+        loaded.append(name)
+        return EchoPredictor(name)
+
+    controller = Controller(synchronous=True, memory=memory, load=load)
+    controller.choose_predictor("last")
+    assert controller.restore()
+    assert loaded == ["last"]
 
 
 @pytest.mark.parametrize("damage", ["responses/meta.yml", "responses/data.npy"])

@@ -36,6 +36,11 @@ def unseen_session(progress: Callable[[float], None] | None = None) -> Path:
     return _session(UNSEEN, progress)
 
 
+def is_demo(folder: Path) -> bool:
+    """Whether a session is one of those made here, and no recording of the user's."""
+    return folder.is_relative_to(cache_dir() / "sessions")
+
+
 def _session(spec: MouseSpec, progress: Callable[[float], None] | None) -> Path:
     # Generating needs more of the simulator than knowing where the result is.
     from omnimouse_model.simulate.write import write_session

@@ -54,11 +54,11 @@ class Stage:
     """One stage of an answer: the selected neurons, or all that were asked for.
 
     `scores` (P,) comes with the population. `prediction` is None where nothing is
-    asked.
+    asked, and where a predictor was only loaded.
     """
 
-    name: Literal["selected", "population", "nothing"]
-    request: LiveRequest
+    name: Literal["loaded", "selected", "population", "nothing"]
+    request: LiveRequest | LoadRequest
     prediction: Prediction | None = None
     scores: np.ndarray | None = None
     needs: Needs | None = None
@@ -100,13 +100,14 @@ class Answering:
     ) -> Iterator[Stage]:
         if isinstance(request, LoadRequest):
             self._predictor(request, None, outdated)
+            yield Stage("loaded", request, needs=self._needs)
             return
+        predictor = self._predictor(request, request.session, outdated)
         mask = request.mask
         asked = np.flatnonzero(asked_cells(mask).any(axis=0))
         if not len(asked) and mask.behavior != "target":
-            yield Stage("nothing", request)
+            yield Stage("nothing", request, needs=self._needs)
             return
-        predictor = self._predictor(request, request.session, outdated)
         self._prepare(predictor, request.session)
         encoded = predictor.encode(request.window, mask)
         stop_if(outdated)

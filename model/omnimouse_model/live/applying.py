@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 
-from omnimouse_model.live.answering import LiveRequest, Stage
+import numpy as np
+
+from omnimouse_model.live.answering import LiveRequest, LoadRequest, Stage
 from omnimouse_model.live.engine import Answer
 from omnimouse_model.live.results import Freshness, Results
+from omnimouse_model.predict.parts import part_of
 
 
 def mark_asked(results: Results, number: int) -> None:
@@ -20,15 +23,29 @@ def mark_asked(results: Results, number: int) -> None:
 def mark_cancelled(results: Results) -> None:
     """Nothing more comes: what is shown stays, and what it lacks is not awaited."""
     results.is_awaited = False
-    if results.freshness == "running":
-        results.freshness = "none"
-    if results.population_freshness == "running":
-        results.population_freshness = "none"
+    if results.freshness in ("running", "stale"):
+        results.freshness = "stopped"
+    if results.population_freshness in ("running", "stale"):
+        results.population_freshness = "stopped"
     results.changed.emit()
 
 
+def take_selected(results: Results, selection: tuple[int, ...]) -> bool:
+    """Answer for these neurons out of a fresh population; False where it lacks some."""
+    if results.population is None or results.population_freshness != "fresh":
+        return False
+    selected = part_of(results.population, np.array(selection, np.int64))
+    if selected is None:
+        return False
+    results.selected = selected
+    results.changed.emit()
+    return True
+
+
 def apply_answer(
-    results: Results, answer: Answer, is_on_screen: Callable[[LiveRequest], bool]
+    results: Results,
+    answer: Answer,
+    is_on_screen: Callable[[LiveRequest | LoadRequest], bool],
 ) -> None:
     """Take an answer over; one for another window or predictor is not shown."""
     if answer.kind == "error":
@@ -37,22 +54,26 @@ def apply_answer(
     elif answer.kind == "stage":
         if is_on_screen(answer.value.request):
             _apply_stage(results, answer, answer.value)
-    elif answer.kind == "stopped" and answer.number == results.asked:
+    elif answer.number == results.asked and answer.kind == "stopped":
         mark_cancelled(results)
+    elif answer.number == results.asked and results.is_awaited:
+        results.is_awaited = False
+        results.changed.emit()
 
 
 def _apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
     freshness: Freshness = "fresh" if answer.number == results.asked else "stale"
     results.shown = answer.number
-    results.is_awaited = answer.number != results.asked
     results.error = None
-    if stage.name == "nothing":
+    results.needs = stage.needs or results.needs
+    if stage.name == "loaded":
+        pass
+    elif stage.name == "nothing":
         results.clear()
         results.freshness = results.population_freshness = "none"
     elif stage.name == "selected" and stage.prediction is not None:
         results.selected = stage.prediction
         results.behavior = stage.prediction.behavior
-        results.needs = stage.needs
         results.freshness = freshness
         results.elapsed_ms = answer.elapsed_ms
     else:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from psygnal import Signal
+from psygnal import EmitLoopError, Signal
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.answering import (
@@ -22,10 +22,22 @@ from omnimouse_model.live.answering import (
     LoadRequest,
     name_of,
 )
-from omnimouse_model.live.applying import apply_answer, mark_asked, mark_cancelled
+from omnimouse_model.live.applying import (
+    apply_answer,
+    mark_asked,
+    mark_cancelled,
+    take_selected,
+)
+from omnimouse_model.live.brush import CODE_NAMES, Spans, known_code
 from omnimouse_model.live.engine import Answer, Engine, Post, call_at_once
-from omnimouse_model.live.memory import Remembered, recall, remember
-from omnimouse_model.live.opening import active_neurons, first_start, opened
+from omnimouse_model.live.memory import Memory, Remembered
+from omnimouse_model.live.opening import (
+    cause_of,
+    first_view,
+    show,
+    show_again,
+    view_of,
+)
 from omnimouse_model.live.presets import DEFAULT_PRESET, PRESETS, preset_named
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import (
@@ -35,25 +47,13 @@ from omnimouse_model.live.state import (
     LiveState,
 )
 from omnimouse_model.live.undo import History, Question
-from omnimouse_model.masks import (
-    HIDDEN,
-    N_SAMPLES,
-    TARGET,
-    VISIBLE,
-    BehaviorMode,
-    Mask,
-    Neurons,
-    Samples,
-)
+from omnimouse_model.masks import N_SAMPLES, BehaviorMode, Mask, Neurons, Samples
 from omnimouse_model.predict.catalogue import load_in_process, load_in_worker
-from omnimouse_model.predict.parts import part_of
 from omnimouse_model.predict.predictor import Predictor
 
 logger = logging.getLogger(__name__)
 
 WINDOW_S = 2.0
-CODE_NAMES = {HIDDEN: "hidden", VISIBLE: "visible", TARGET: "target"}
-DEFAULT_SPANS = {HIDDEN: (0, N_SAMPLES), VISIBLE: (0, N_SAMPLES), TARGET: (30, 60)}
 
 
 class Controller:
@@ -100,28 +100,29 @@ class Controller:
         self._engine.answered.connect(self._on_answer)
         self._lock = threading.RLock()
         self._history = History()
-        self._spans = dict(DEFAULT_SPANS)
+        self._spans = Spans()
         self._predictor: str | Predictor | None = self.state.predictor_name or None
         self._last_preset = self.state.preset or DEFAULT_PRESET
-        self._memory = memory
+        self._memory = Memory(memory)
 
     # -- session and predictor ------------------------------------------------------
     def open_session(self, path_or_session: str | Path | Session) -> None:
-        """Open a recording, at a held-out window, with the preset last chosen."""
-        session = opened(path_or_session)
-        window = session.window(first_start(session))
-        mask = preset_named(self._last_preset).make(session)
+        """Open a recording, at a held-out window, with the preset last chosen.
+
+        Where a listener fails, what was open is open again, and its fault is raised.
+        """
+        view = first_view(path_or_session, self._last_preset)
         with self._lock:
-            self._history.clear()
+            before = view_of(self.state)
+            self._engine.cancel()
             self._forget_answers()
-            self.state.window = self.state.mask = None
-            self.state.session = session
-            self.state.selection = ()
-            self.state.cursor = 0
-            self.state.window = window
-            self.state.mask = mask
-            self.state.preset = self._last_preset
-            self.state.selection = active_neurons(window)
+            try:
+                show(self.state, view)
+            except EmitLoopError as error:
+                show_again(self.state, before)
+                self._ask()
+                raise cause_of(error) from None
+            self._history.clear()
             self.history_changed.emit()
             self._ask()
         self._remember()
@@ -132,8 +133,10 @@ class Controller:
             predictor = str(predictor)
         name = predictor if isinstance(predictor, str) else name_of(predictor)
         with self._lock:
+            self._engine.cancel()
             self._predictor = predictor
             self._forget_answers()
+            self.results.needs = None
             self.state.predictor_name = name
             self._ask()
         self._remember()
@@ -142,20 +145,28 @@ class Controller:
         """Choose where a predictor chosen by name computes; it is loaded again."""
         with self._lock:
             if device != self.state.device:
+                self._engine.cancel()
                 self._forget_answers()
+                self.results.needs = None
                 self.state.device = device
                 self._ask()
 
+    @property
+    def remembered(self) -> Remembered:
+        """Where the user was when this was used last, as far as it is kept."""
+        return self._memory.recall()
+
     def restore(self) -> bool:
-        """Go back to where the user was, False when that is not known or unreadable."""
-        if self._memory is False:
-            return False
-        was = recall(self._memory if isinstance(self._memory, Path) else None)
-        if was is None or not was.session or not Path(was.session).exists():
+        """Go back to where the user was, False when that is not known or unreadable.
+
+        A predictor that was chosen before stays.
+        """
+        was = self.remembered
+        if not was.session or not Path(was.session).exists():
             return False
         if was.preset in {preset.name for preset in PRESETS}:
             self._last_preset = was.preset
-        if was.predictor:
+        if was.predictor and self._predictor is None:
             self.choose_predictor(was.predictor)
         try:
             self.open_session(was.session)
@@ -203,11 +214,11 @@ class Controller:
         `code` is the brush's by default; another code uses the span last set for it.
         """
         code = self.state.brush_code if code is None else code
-        self.paint_cells(neurons, self._spans[_known_code(code)], code)
+        self.paint_cells(neurons, self._spans.of(code), code)
 
     def paint_cells(self, neurons: Neurons, samples: Samples, code: int) -> None:
         """Set the code of some neurons at some samples: a stroke on the raster."""
-        name = f"Paint {{n}} neurons {CODE_NAMES[_known_code(code)]}"
+        name = f"Paint {{n}} neurons {CODE_NAMES[known_code(code)]}"
         with self._lock:
             mask = self._mask
             self._change(mask.paint(neurons, samples, code), name)
@@ -244,18 +255,14 @@ class Controller:
     def set_brush(self, code: int) -> None:
         """Choose what the brush paints; the active span becomes that code's own."""
         with self._lock:
-            self.state.brush_code = _known_code(code)
-            self.state.active_span = self._spans[code]
+            self.state.brush_code = known_code(code)
+            self.state.active_span = self._spans.of(code)
 
     def set_active_span(self, start: int, stop: int) -> None:
         """Choose the samples a stroke on the field sets, kept for this code."""
-        if not 0 <= start < stop <= N_SAMPLES:
-            raise ValueError(
-                f"The active span {start}-{stop} is not in 0-60; give start < stop."
-            )
         with self._lock:
-            self._spans[self.state.brush_code] = (int(start), int(stop))
-            self.state.active_span = (int(start), int(stop))
+            span = self._spans.choose(self.state.brush_code, start, stop)
+            self.state.active_span = span
 
     # -- the whole mask ---------------------------------------------------------------
     @property
@@ -332,16 +339,15 @@ class Controller:
     def select(self, neurons: Sequence[int] | np.ndarray, add: bool = False) -> None:
         """Select neurons, in order; the latest 16 are kept."""
         with self._lock:
-            chosen = [int(neuron) for neuron in neurons]
             kept = self.state.selection if add else ()
-            ordered = dict.fromkeys([*kept, *chosen])
-            selection = tuple(ordered)[-MAX_SELECTED:]
-            if selection and not 0 <= min(selection) <= max(selection) < self._count:
-                raise ValueError(f"Neurons are 0..{self._count - 1}, got {selection}.")
+            ordered = dict.fromkeys([*kept, *(int(neuron) for neuron in neurons)])
+            selection, n = tuple(ordered)[-MAX_SELECTED:], self._session.n_neurons
+            if selection and not 0 <= min(selection) <= max(selection) < n:
+                raise ValueError(f"Neurons are 0..{n - 1}, got {selection}.")
             if selection == self.state.selection:
                 return
             self.state.selection = selection
-            if not self._take_selected_from_population():
+            if not take_selected(self.results, selection):
                 self._ask()
 
     def set_colour_by(self, colour_by: ColourBy) -> None:
@@ -388,10 +394,6 @@ class Controller:
     def _question(self) -> Question:
         return Question(self._mask, self.state.preset)
 
-    @property
-    def _count(self) -> int:
-        return self._session.n_neurons
-
     def _change(self, mask: Mask, name: str, preset: str = "") -> None:
         after = Question(mask, preset)
         if self._history.note(name, self._question, after):
@@ -429,42 +431,19 @@ class Controller:
         with self._lock:
             apply_answer(self.results, answer, self._is_on_screen)
 
-    def _is_on_screen(self, request: LiveRequest) -> bool:
-        return (
-            request.window is self.state.window and request.predictor is self._predictor
-        )
+    def _is_on_screen(self, request: LiveRequest | LoadRequest) -> bool:
+        if request.predictor is not self._predictor:
+            return False
+        return isinstance(request, LoadRequest) or request.window is self.state.window
 
     def _forget_answers(self) -> None:
         self.results.clear()
         self.results.freshness = self.results.population_freshness = "none"
         self.results.changed.emit()
 
-    def _take_selected_from_population(self) -> bool:
-        results = self.results
-        if results.population is None or results.population_freshness != "fresh":
-            return False
-        selected = part_of(results.population, np.array(self.state.selection, np.int64))
-        if selected is None:
-            return False
-        results.selected = selected
-        results.changed.emit()
-        return True
-
     def _remember(self) -> None:
-        state = self.state
-        if self._memory is False or state.session is None or state.window is None:
+        session, window = self.state.session, self.state.window
+        if session is None or window is None:
             return
         name = self._predictor if isinstance(self._predictor, str) else ""
-        where = Remembered(
-            str(state.session.path),
-            name,
-            self._last_preset,
-            float(state.window.start_s),
-        )
-        remember(where, self._memory if isinstance(self._memory, Path) else None)
-
-
-def _known_code(code: int) -> int:
-    if code not in CODE_NAMES:
-        raise ValueError(f"A code is 0 hidden, 1 visible or 2 target, not {code!r}.")
-    return code
+        self._memory.remember(session, name, self._last_preset, float(window.start_s))

@@ -8,6 +8,9 @@ import tempfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from omnimouse_model.data.session import Session
+from omnimouse_model.demo import is_demo
+
 logger = logging.getLogger(__name__)
 
 
@@ -62,6 +65,37 @@ def recall(path: Path | None = None) -> Remembered | None:
     except (OSError, ValueError, TypeError, AttributeError) as error:
         logger.warning("Where you were could not be read from %s: %s", path, error)
         return None
+
+
+class Memory:
+    """Where the user was: in a file, the user's `live.json` when True, or nowhere.
+
+    Parameters
+    ----------
+    where
+        The file, True for the user's own, False to keep nothing.
+    """
+
+    def __init__(self, where: Path | bool) -> None:
+        self._is_kept = where is not False
+        self._path = where if isinstance(where, Path) else None
+
+    def recall(self) -> Remembered:
+        """Where the user was; an empty `Remembered` where that is not known."""
+        found = recall(self._path) if self._is_kept else None
+        return found or Remembered()
+
+    def remember(
+        self, session: Session, predictor: str, preset: str, at_s: float
+    ) -> None:
+        """Keep it; a demo recording never takes the place of the user's own."""
+        if not self._is_kept:
+            return
+        was = self.recall().session
+        if is_demo(session.path) and was and not is_demo(Path(was)):
+            return
+        where = Remembered(str(session.path), predictor, preset, at_s)
+        remember(where, self._path)
 
 
 def _write_atomically(path: Path, text: str) -> None:

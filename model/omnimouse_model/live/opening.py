@@ -1,17 +1,94 @@
-"""What is on screen when a session has just been opened."""
+"""What is on screen when a session has just been opened; all of it, or nothing."""
 
+import logging
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from psygnal import EmitLoopError
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
+from omnimouse_model.live.presets import preset_named
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.masks import Mask
+
+logger = logging.getLogger(__name__)
 
 N_SELECTED_AT_FIRST = 4
 
 
-def opened(path_or_session: str | Path | Session) -> Session:
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """The part of the live state that belongs to one session."""
+
+    session: Session | None
+    window: Window | None
+    mask: Mask | None
+    preset: str
+    selection: tuple[int, ...] = ()
+    cursor: int = 0
+
+
+def first_view(path_or_session: str | Path | Session, preset: str) -> View:
+    """Open a recording at a held-out window, with a preset's mask."""
+    session = _opened(path_or_session)
+    window = session.window(first_start(session))
+    mask = preset_named(preset).make(session)
+    return View(session, window, mask, preset, active_neurons(window))
+
+
+def view_of(state: LiveState) -> View:
+    """What is on screen now."""
+    return View(
+        state.session,
+        state.window,
+        state.mask,
+        state.preset,
+        state.selection,
+        state.cursor,
+    )
+
+
+def show(state: LiveState, view: View) -> None:
+    """Put a view into the state; never a window or mask beside another's session."""
+    for name, value in _changes(view):
+        setattr(state, name, value)
+
+
+def show_again(state: LiveState, view: View) -> None:
+    """Go back to a view after another could not be shown, whatever fails meanwhile."""
+    for name, value in _changes(view):
+        try:
+            setattr(state, name, value)
+        except EmitLoopError:  # the change itself is made
+            logger.exception("Going back, a view could not follow %s.", name)
+
+
+def _changes(view: View) -> tuple[tuple[str, Any], ...]:
+    return (
+        ("window", None),
+        ("mask", None),
+        ("session", view.session),
+        ("selection", ()),
+        ("cursor", view.cursor),
+        ("window", view.window),
+        ("mask", view.mask),
+        ("preset", view.preset),
+        ("selection", view.selection),
+    )
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """What a listener raised, out of psygnal's report of it."""
+    while isinstance(error, EmitLoopError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _opened(path_or_session: str | Path | Session) -> Session:
     """Open a path; a session is open already."""
     if isinstance(path_or_session, str | Path):
         return open_session(path_or_session)

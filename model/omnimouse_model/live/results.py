@@ -13,7 +13,7 @@ from psygnal import Signal, SignalGroupDescriptor
 
 from omnimouse_model.predict.predictor import Needs, Prediction
 
-Freshness = Literal["none", "running", "stale", "fresh", "error"]
+Freshness = Literal["none", "running", "stale", "stopped", "fresh", "error"]
 
 
 @dataclass(eq=False)
@@ -31,12 +31,13 @@ class Results:
         float32 (40, C) decoded behaviour, z-scored, or None.
     freshness
         "none" nothing asked or shown, "running" asked and nothing shown yet, "stale"
-        shown but a newer request is under way (or was cancelled), "fresh" shown and
-        newest, "error" the newest request failed.
+        shown but a newer request is under way, "stopped" the newest request was
+        cancelled and what is shown, if anything, is older, "fresh" shown and newest,
+        "error" the newest request failed.
     population_freshness
         The same for `population` and `scores`, which arrive later.
     is_awaited
-        Whether the newest request has neither been answered nor cancelled nor failed.
+        Whether anything more of the newest request's answer is still to come.
     shown, asked
         Numbers of the request that is shown and of the newest.
     error
@@ -72,6 +73,17 @@ class Results:
     def age(self) -> tuple[int, int]:
         """Request number shown, and the newest asked."""
         return self.shown, self.asked
+
+    @property
+    def is_old(self) -> bool:
+        """Whether `selected` and `behavior` answer an older question."""
+        return self.selected is not None and self.freshness in ("stale", "stopped")
+
+    @property
+    def is_population_old(self) -> bool:
+        """Whether `population` and `scores` answer an older question."""
+        known = self.population is not None
+        return known and self.population_freshness in ("stale", "stopped")
 
     def clear(self) -> None:
         """Forget every answer."""
