@@ -60,6 +60,8 @@ SELECTED_RIM = np.array([1, 1, 1, 1], np.float32)
 GIVEN_CORE = np.array([1, 1, 1, 0.10], np.float32)
 GIVEN_RIM = np.array([1, 1, 1, 0.85], np.float32)
 UNSCORED_CORE = np.array([0.35, 0.35, 0.35, 0.35], np.float32)
+OLD_ALPHA = 0.45
+"""Opacity of scores that answer an older question."""
 UNSCORED_RIM = np.array([0.55, 0.55, 0.55, 0.55], np.float32)
 
 
@@ -78,9 +80,9 @@ def state_colours(
 
 
 def score_colours(
-    scores: np.ndarray, states: np.ndarray
+    scores: np.ndarray, states: np.ndarray, *, is_old: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Core and rim colours (P, 4) by score; viridis from 0 to 1."""
+    """Core and rim colours (P, 4) by score; viridis from 0 to 1, faint when old."""
     core = np.tile(UNSCORED_CORE, (len(scores), 1))
     rim = np.tile(UNSCORED_RIM, (len(scores), 1))
     given = states == VISIBLE
@@ -88,7 +90,7 @@ def score_colours(
     scored = np.isfinite(scores)
     steps = (np.clip(scores[scored], 0, 1) * 255).round().astype(np.intp)
     core[scored, :3] = _VIRIDIS[steps]
-    core[scored, 3] = 1
+    core[scored, 3] = OLD_ALPHA if is_old else 1
     rim[scored] = core[scored]
     return core, rim
 

@@ -30,7 +30,8 @@ def describe(controller: Controller, neuron: int, *, others: int = 0) -> str:
     if np.isfinite(depth):
         parts.append(f"depth {depth:.0f} µm")
     if results.scores is not None and np.isfinite(results.scores[neuron]):
-        parts.append(f"r = {results.scores[neuron]:.2f}")
+        older = " (older)" if results.is_population_old else ""
+        parts.append(f"r = {results.scores[neuron]:.2f}{older}")
     if others:
         parts.append(f"{others} more under it")
     return " · ".join(parts)

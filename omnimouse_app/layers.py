@@ -107,6 +107,7 @@ class FieldLayers(QObject):
                 state.colour_by,
                 state.selection,
                 results.scores,
+                results.population_freshness,
             )
         ]
         for signal, slot in links:
@@ -211,7 +212,9 @@ class FieldLayers(QObject):
             return None
         states = state.mask.state_in(state.active_span)
         if state.colour_by == "score":
-            core, rim = score_colours(_scores(results, field.n_neurons), states)
+            scores = _scores(results, field.n_neurons)
+            old = results.is_population_old
+            core, rim = score_colours(scores, states, is_old=old)
         else:
             part = state.mask.cells[slice(*state.active_span)]
             core, rim = state_colours(states, part.max(axis=0, initial=0))

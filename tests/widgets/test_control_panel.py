@@ -14,7 +14,8 @@ from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_widgets.qt.control import ControlPanel
 from omnimouse_widgets.qt.control_question import caveats
-from tests.model.live_sessions import FaultyPredictor, GatedPredictor
+from omnimouse_widgets.qt.hop import qt_post
+from tests.model.live_sessions import FaultyPredictor, GatedPredictor, write_session
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -110,6 +111,38 @@ def test_a_folder_that_is_a_session_is_opened(
     assert panel.session.name.words == "mouse"
 
 
+def test_a_problem_is_gone_once_a_session_is_opened_from_anywhere(
+    panel: ControlPanel,
+    controller: Controller,
+    session_folder: Path,
+    tmp_path: Path,
+    drawn: Any,
+) -> None:
+    panel.session.open_folder(tmp_path)
+    press(panel.session.notes_button)
+    assert panel.session.problem.isVisible()
+    controller.open_session(session_folder)
+    drawn()
+    assert not panel.session.problem.isVisible()
+
+
+def test_a_view_that_cannot_draw_a_session_is_told_in_place(
+    panel: ControlPanel, controller: Controller, tmp_path: Path, drawn: Any
+) -> None:
+    before = controller.state.session
+
+    def fail(session: Any) -> None:
+        if session is not before:
+            raise KeyError("outlines")
+
+    controller.state.events.session.connect(fail)
+    panel.session.open_folder(write_session(tmp_path / "other", 9))
+    drawn()
+    assert "outlines" in panel.session.problem.text()
+    assert panel.session.problem.isVisible()
+    assert panel.session.name.words == "mouse"
+
+
 # -- predictor --------------------------------------------------------------------
 def test_the_model_on_screen_is_the_chosen_one(
     panel: ControlPanel, controller: Controller, drawn: Any
@@ -174,16 +207,22 @@ def test_a_slow_answer_is_predicting_until_it_is_there_or_stopped(
     session: Any, show: Any, qtbot: Any
 ) -> None:
     gated = GatedPredictor()
-    controller = Controller()
+    controller = Controller(post=qt_post())
     controller.choose_predictor(gated)
     controller.open_session(session)
     panel = show(ControlPanel(controller), 400, 800)
     assert gated.entered.acquire(timeout=10)
     qtbot.waitUntil(lambda: panel.model.words.text() == "predicting…")
     assert "◌" in panel.model.dot.text()
+    assert not panel.model.again.isVisible()
     press(panel.model.cancel)
-    qtbot.waitUntil(lambda: panel.model.words.text() != "predicting…")
-    gated.gate.release()
+    qtbot.waitUntil(lambda: panel.model.words.text() == "stopped")
+    assert not panel.model.cancel.isVisible()
+    assert panel.model.again.isVisible()
+    gated.gate.release(2)
+    press(panel.model.again)
+    qtbot.waitUntil(lambda: panel.model.words.text().startswith("fresh"))
+    assert not panel.model.again.isVisible()
     controller.close()
 
 

@@ -18,9 +18,10 @@ MIXED: Final = "#CC79A7"
 HELD: Final = "#FFFFFF"
 PREDICTED: Final = "#E69F00"
 CURSOR: Final = "#F0E442"
-SELECTED: Final = "#009E73"
 PROBLEM: Final = "#D55E00"
 GOOD: Final = "#009E73"
+EDGE: Final = "#7A808B"
+"""Around marks: seen on light and on dark backgrounds alike."""
 
 STATE_COLOURS: Final = (HIDDEN, VISIBLE, TARGET, MIXED)
 """By mask code 0, 1, 2, and 3 for a neuron whose state changes within the span."""

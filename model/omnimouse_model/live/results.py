@@ -85,6 +85,11 @@ class Results:
         known = self.population is not None
         return known and self.population_freshness in ("stale", "stopped")
 
+    @property
+    def was_stopped(self) -> bool:
+        """Whether the newest question was given up before it was fully answered."""
+        return "stopped" in (self.freshness, self.population_freshness)
+
     def clear(self) -> None:
         """Forget every answer."""
         self.selected = self.population = None

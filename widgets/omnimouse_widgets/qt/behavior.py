@@ -91,7 +91,7 @@ class BehaviorPanel(QWidget):
                 truth[:, channel],
                 None if decoded is None else decoded[:, channel],
                 shade,
-                results.freshness == "stale",
+                results.is_old,
             )
             for channel, name in enumerate(state.session.behavior_names)
         ]
@@ -121,10 +121,12 @@ class BehaviorPanel(QWidget):
         if results.freshness == "error":
             return f"Not available: {results.error}"
         if results.behavior is not None:
-            stale = " (of an older question)" if results.freshness == "stale" else ""
+            stale = " (of an older question)" if results.is_old else ""
             return f"Decoded by {state.predictor_name}{stale}."
         if results.freshness == "running":
             return "Asked; predicting…"
+        if results.freshness == "stopped":
+            return "Asked, and stopped."
         return f"Not available: {state.predictor_name or 'no model'} gave no decode."
 
 

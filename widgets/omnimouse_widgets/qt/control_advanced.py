@@ -14,9 +14,9 @@ from qtpy.QtWidgets import (
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_SAMPLES, UNGUARDED
-from omnimouse_widgets import palette
-from omnimouse_widgets.qt.form import NARROW_BOX, Form, quiet_label, row_of
+from omnimouse_widgets.qt.form import NARROW_BOX, Form, row_of
 from omnimouse_widgets.qt.redraw import Redraw
+from omnimouse_widgets.qt.tone import quiet_label
 
 
 class AdvancedSection(QWidget):
@@ -43,8 +43,7 @@ class AdvancedSection(QWidget):
             "are not asked"
         )
         self.guarded.toggled.connect(lambda on: self._change(guarded=on))
-        self.warning = quiet_label()
-        self.warning.setStyleSheet(f"color: {palette.TARGET};")
+        self.warning = quiet_label("alert")
         span = row_of(self.start, QLabel("to"), self.stop)
         for column in (0, 2):
             span.setStretch(column, 1)

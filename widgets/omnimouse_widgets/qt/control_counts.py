@@ -8,8 +8,8 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
 from omnimouse_widgets import palette
-from omnimouse_widgets.qt.form import QUIET
 from omnimouse_widgets.qt.redraw import Redraw
+from omnimouse_widgets.qt.tone import state_label
 
 ORDER = (VISIBLE, TARGET, HIDDEN, MIXED)
 
@@ -28,12 +28,7 @@ class CountsSection(QWidget):
         for column, code in enumerate(ORDER):
             self.numbers[code] = QLabel("0")
             self.numbers[code].setStyleSheet("font-weight: 600;")
-            word = QLabel(
-                f"<span style='color:{palette.STATE_COLOURS[code]}'>■</span> "
-                f"{palette.STATE_WORDS[code]}"
-            )
-            word.setStyleSheet(QUIET)
-            grid.addWidget(word, 0, column)
+            grid.addWidget(state_label(code), 0, column)
             grid.addWidget(self.numbers[code], 1, column)
             grid.setColumnStretch(column, 1)
         column_layout = QVBoxLayout(self)

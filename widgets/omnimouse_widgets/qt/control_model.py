@@ -4,15 +4,15 @@ from pathlib import Path
 from typing import Final
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QPushButton, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import DEVICES
 from omnimouse_model.predict.catalogue import predictor_names
-from omnimouse_widgets import palette
-from omnimouse_widgets.qt.form import Form, quiet_label, row_of
+from omnimouse_widgets.qt.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.redraw import Redraw
+from omnimouse_widgets.qt.tone import Tone, ToneLabel, quiet_label
 
 PATIENCE_MS: Final = 150
 """Answers faster than this need no "predicting…": it would only flicker."""
@@ -72,15 +72,12 @@ class ModelSection(QWidget):
         self.device.activated.connect(
             lambda _: self._controller.choose_device(self.device.currentData())
         )
-        self.dot = QLabel()
-        self.words = QLabel()
-        self.words.setMinimumWidth(1)
-        self.words.setToolTip("How fresh the prediction on screen is")
+        self.dot = ToneLabel()
+        self.words = ElidedLabel()
         self.cancel = QPushButton("Stop")
         self.cancel.setToolTip("Stop what is being predicted")
         self.cancel.clicked.connect(lambda: self._controller.cancel())
-        self.error = quiet_label()
-        self.error.setStyleSheet(f"color: {palette.TARGET};")
+        self.error = quiet_label("alert")
         self.again = QPushButton("Ask again")
         self.again.setToolTip("Ask the same question again")
         self.again.clicked.connect(lambda: self._controller.ask_again())
@@ -92,7 +89,7 @@ class ModelSection(QWidget):
             self._controller.choose_predictor(name)
             return
         path, _kind = QFileDialog.getOpenFileName(
-            self, "Open a checkpoint", "", "Checkpoints (*.safetensors *.ckpt *.pt)"
+            self, "Open a checkpoint", "", "Checkpoints (*.safetensors *.ckpt)"
         )
         if path:
             self._controller.choose_predictor(Path(path))
@@ -120,30 +117,42 @@ class ModelSection(QWidget):
             self._is_long = False
         elif not self._is_long and not self._patience.isActive():
             self._patience.start()
-        sign, colour, words = freshness_words(results, is_long=self._is_long)
-        self.dot.setText(f"<span style='color:{colour}'>{sign}</span>")
-        self.words.setText(words)
+        sign, tone, words = freshness_words(results, is_long=self._is_long)
+        self.dot.setText(sign)
+        self.dot.set_tone(tone)
+        self.words.set_words(words)
+        self.words.setToolTip(f"How fresh the prediction on screen is: {words}")
         self.cancel.setVisible(self._is_long)
         self.error.setText(results.error or "")
         self.error.setVisible(results.error is not None)
-        self.again.setVisible(results.error is not None)
+        self.again.setVisible(results.error is not None or results.was_stopped)
 
 
-def freshness_words(results: Results, *, is_long: bool) -> tuple[str, str, str]:
-    """Sign, colour and words; the sign's shape alone tells them apart."""
+def freshness_words(results: Results, *, is_long: bool) -> tuple[str, Tone, str]:
+    """Sign, tone and words; the sign's shape alone tells them apart."""
     if results.error is not None:
-        return "✕", palette.PROBLEM, "error"
-    if is_long:
-        return "◌", palette.TARGET, "predicting…"
+        return "✕", "problem", "error"
+    if results.freshness == "fresh" and results.population_freshness != "fresh":
+        return "◑", "waiting", f"selected fresh, population {_population(results)}"
     if results.freshness == "fresh":
         took = results.elapsed_ms
-        return "●", palette.GOOD, "fresh" if took is None else f"fresh · {_took(took)}"
+        return "●", "good", "fresh" if took is None else f"fresh · {_took(took)}"
+    if results.freshness == "stopped":
+        words = "stopped: an older answer is shown" if results.is_old else "stopped"
+        return "◐" if results.is_old else "○", "waiting", words
+    if is_long:
+        return "◌", "waiting", "predicting…"
     if results.freshness == "stale":
-        words = "older" if results.is_awaited else "stale: the question has changed"
-        return "◐", palette.TARGET, words
+        return "◐", "waiting", "older"
     if results.freshness == "running":
-        return "◌", palette.TARGET, "asked"
-    return "○", "#8B919A", "nothing asked"
+        return "◌", "waiting", "asked"
+    return "○", "quiet", "nothing asked"
+
+
+def _population(results: Results) -> str:
+    if results.population_freshness == "stopped":
+        return "stopped"
+    return "older" if results.is_population_old else "asked"
 
 
 def _took(elapsed_ms: float) -> str:

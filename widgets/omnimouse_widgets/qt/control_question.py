@@ -10,9 +10,10 @@ from omnimouse_model.live.presets import preset_named
 from omnimouse_model.masks import N_FRAMES, BehaviorMode, Mask
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_widgets import palette
-from omnimouse_widgets.qt.form import Form, quiet_label
+from omnimouse_widgets.qt.form import Form
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.segmented import Choice, Segmented
+from omnimouse_widgets.qt.tone import quiet_label
 
 HALF = N_FRAMES // 2
 SPANS = {
@@ -55,8 +56,7 @@ class QuestionSection(QWidget):
         self.behavior.picked.connect(
             lambda mode: controller.set_behavior(cast(BehaviorMode, mode))
         )
-        self.caveat = quiet_label()
-        self.caveat.setStyleSheet(f"color: {palette.TARGET};")
+        self.caveat = quiet_label("alert")
         form = Form(self)
         form.add("Preset", self.preset)
         form.add("", self.meaning)

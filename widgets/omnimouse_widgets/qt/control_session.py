@@ -1,14 +1,17 @@
 """Which recording is open, what it holds, and what is odd about it."""
 
+import logging
 from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QPushButton, QToolButton, QWidget
 
 from omnimouse_model.data.session import Note, Session
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets import palette
-from omnimouse_widgets.qt.form import ElidedLabel, Form, quiet_label, row_of
+from omnimouse_widgets.qt.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.redraw import Redraw
+from omnimouse_widgets.qt.tone import quiet_label
+
+logger = logging.getLogger(__name__)
 
 
 class SessionSection(QWidget):
@@ -29,9 +32,9 @@ class SessionSection(QWidget):
         self.notes_button.setStyleSheet("QToolButton { border: none; padding: 0px; }")
         self.notes_button.toggled.connect(lambda _: self._draw())
         self.notes = quiet_label()
-        self.problem = quiet_label()
-        self.problem.setStyleSheet(f"color: {palette.TARGET};")
+        self.problem = quiet_label("alert")
         self.problem.hide()
+        self._failed: tuple[str, Session | None] = ("", None)
         form = Form(self)
         form.add("", row_of(self.name, self.notes_button, self.open, stretch=0))
         for widget in (self.facts, self.notes, self.problem):
@@ -50,11 +53,13 @@ class SessionSection(QWidget):
         """Open a recording; what is wrong with it is said here, in place."""
         try:
             self._controller.open_session(folder)
-        except (OSError, ValueError) as error:
-            self.problem.setText(f"✕ Not opened: {error}")
-            self.problem.show()
-            return
-        self.problem.hide()
+        except Exception as error:  # of a reader or of whoever draws the session
+            logger.info("%s was not opened.", folder, exc_info=True)
+            words = f"✕ Not opened: {str(error) or type(error).__name__}"
+            self._failed = (words, self._controller.state.session)
+        else:
+            self._failed = ("", None)
+        self._draw()
 
     # -- from state to screen -----------------------------------------------------
     def _draw(self) -> None:
@@ -70,6 +75,10 @@ class SessionSection(QWidget):
         self.notes_button.setText(_notes_title(notes, self.notes_button.isChecked()))
         self.notes.setVisible(bool(notes) and self.notes_button.isChecked())
         self.notes.setText("\n".join(f"• {note.message}" for note in notes))
+        # A session that was opened since, from wherever, has answered the problem.
+        words, beside = self._failed
+        self.problem.setText(words if beside is session else "")
+        self.problem.setVisible(bool(self.problem.text()))
 
 
 def facts_of(session: Session) -> str:

@@ -3,15 +3,20 @@
 import numpy as np
 from qtpy.QtCore import QRectF, QSize
 from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
-from qtpy.QtWidgets import QLabel, QPushButton, QStackedWidget, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QStackedWidget, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import MAX_SELECTED
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt import plots
-from omnimouse_widgets.qt.form import QUIET, Form, quiet_label, row_of
+from omnimouse_widgets.qt.control_counts import ORDER
+from omnimouse_widgets.qt.form import Form, row_of
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.segmented import Choice, Segmented
+from omnimouse_widgets.qt.tone import colour_of, quiet_label, state_label
+
+FADED = 0.45
+"""Opacity of scores that answer an older question."""
 
 COLOUR_BY = (
     Choice("state", "state", "Colour neurons by what the mask does with them (C)"),
@@ -48,7 +53,7 @@ class ViewSection(QWidget):
             [
                 (self._draw_selection, [events.selection, events.session]),
                 (self._draw_colour, [events.colour_by]),
-                (self._draw_score, [results.events.scores]),
+                (self._draw_score, [results.changed]),
             ],
         )
 
@@ -65,25 +70,20 @@ class ViewSection(QWidget):
         self.legend.setCurrentIndex(0 if colour_by == "state" else 1)
 
     def _draw_score(self) -> None:
-        scores = self._controller.results.scores
+        results = self._controller.results
+        scores = results.scores
         known = np.empty(0) if scores is None else scores[np.isfinite(scores)]
-        self.score_bar.show_median(float(np.median(known)) if known.size else None)
+        median = float(np.median(known)) if known.size else None
+        self.score_bar.show_median(median, is_old=results.is_population_old)
 
 
-def _state_legend() -> QLabel:
-    words = " &nbsp; ".join(
-        f"<span style='color:{colour}'>{sign}</span> {word}"
-        for sign, colour, word in (
-            ("●", palette.VISIBLE, "visible"),
-            ("◎", palette.TARGET, "target"),
-            ("●", palette.HIDDEN, "hidden"),
-            ("◉", palette.MIXED, "mixed"),
-        )
-    )
-    label = QLabel(words)
-    label.setStyleSheet(QUIET)
-    label.setMinimumWidth(1)
-    return label
+def _state_legend() -> QWidget:
+    legend = QWidget()
+    row = QHBoxLayout(legend)
+    row.setContentsMargins(0, 0, 0, 0)
+    for code in ORDER:
+        row.addWidget(state_label(code))
+    return legend
 
 
 class ScoreBar(QWidget):
@@ -96,17 +96,25 @@ class ScoreBar(QWidget):
             "this window.\nWhite outline: visible · grey outline: no score"
         )
         self._median: float | None = None
+        self._is_old = False
         self._table = palette.viridis_table()
 
     def sizeHint(self) -> QSize:
         """Bar and numbers."""
         return QSize(160, 34)
 
-    def show_median(self, median: float | None) -> None:
-        """Mark this value; None marks nothing."""
-        if median != self._median:
-            self._median = median
+    def show_median(self, median: float | None, *, is_old: bool = False) -> None:
+        """Mark this value; None marks nothing. Scores of an older question fade."""
+        if (median, is_old) != (self._median, self._is_old):
+            self._median, self._is_old = median, is_old
             self.update()
+
+    @property
+    def words(self) -> str:
+        """What the mark says, "" without one."""
+        if self._median is None:
+            return ""
+        return f"median {self._median:.2f}{' (older)' if self._is_old else ''}"
 
     def paintEvent(self, _: QPaintEvent | None) -> None:
         """Draw gradient, numbers and the median."""
@@ -116,8 +124,10 @@ class ScoreBar(QWidget):
         gradient = QLinearGradient(bar.topLeft(), bar.topRight())
         for at in np.linspace(0, 1, 17):
             gradient.setColorAt(at, QColor(*map(int, self._table[round(at * 255)])))
+        painter.setOpacity(FADED if self._is_old else 1.0)
         painter.fillRect(bar, gradient)
-        painter.setPen(QColor(plots.AXIS))
+        painter.setOpacity(1.0)
+        painter.setPen(QColor(colour_of("quiet", self)))
         line = QRectF(4, 14, self.width() - 8, 18)
         painter.drawText(line, "0")
         width = painter.fontMetrics().horizontalAdvance("r = 1")
@@ -129,8 +139,9 @@ class ScoreBar(QWidget):
     def _draw_median(self, painter: QPainter, bar: QRectF) -> None:
         assert self._median is not None
         x = bar.left() + min(max(self._median, 0.0), 1.0) * bar.width()
-        painter.fillRect(QRectF(x - 1, 0, 2, 14), QColor("white"))
-        words = f"median {self._median:.2f}"
+        painter.fillRect(QRectF(x - 1.5, 0, 3, 14), QColor("black"))
+        painter.fillRect(QRectF(x - 0.5, 0, 1, 14), QColor("white"))
+        words = self.words
         width = painter.fontMetrics().horizontalAdvance(words)
         left = min(max(x - width / 2, bar.left() + 14), bar.right() - width - 34)
         painter.drawText(QRectF(left, 14, width + 2, 18), words)

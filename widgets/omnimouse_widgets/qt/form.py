@@ -14,10 +14,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from omnimouse_widgets.qt.tone import ToneLabel
+
 LABEL_WIDTH = 77
 # napari asks for 90 pixels, too wide for two boxes in a row of a narrow panel.
 NARROW_BOX = "QSpinBox { min-width: 34px; }"
-QUIET = "color: rgba(160, 166, 176, 255);"
 
 
 class Form(QGridLayout):
@@ -35,8 +36,7 @@ class Form(QGridLayout):
         """One row; without words the control has it all."""
         row = self.rowCount()
         if words:
-            label = QLabel(words)
-            label.setStyleSheet(QUIET)
+            label = ToneLabel(words)
             top = Qt.AlignmentFlag.AlignTop if _is_tall(control) else None
             middle = Qt.AlignmentFlag.AlignVCenter
             self.addWidget(label, row, 0, top or middle)
@@ -117,15 +117,6 @@ class ElidedLabel(QLabel):
                 self.words, Qt.TextElideMode.ElideRight, max(room, 0)
             )
         )
-
-
-def quiet_label() -> QLabel:
-    """Words that explain: wrapped, grey, no wider than the panel."""
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setStyleSheet(QUIET)
-    label.setMinimumWidth(1)
-    return label
 
 
 def row_of(*widgets: QWidget, stretch: int = -1) -> QHBoxLayout:

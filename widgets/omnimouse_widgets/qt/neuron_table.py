@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
-from qtpy.QtGui import QIcon
+from qtpy.QtGui import QColor, QIcon
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks.neuron_table import kept_rows, table_columns
@@ -26,6 +26,10 @@ TOOLTIPS: Final = (
     "State in the active span: hidden, visible, target, or mixed",
     "Single-trial correlation over the target samples of this window",
 )
+SCORE: Final = COLUMNS.index("score")
+OLDER: Final = "◐"
+"""Beside the title while the scores answer an older question."""
+FADED: Final = QColor(128, 134, 145)
 Index = QModelIndex | QPersistentModelIndex
 _NO_PARENT: Final = QModelIndex()
 RIGHT: Final = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
@@ -59,9 +63,13 @@ class NeuronTable(QAbstractTableModel):
         """Titles and what they mean."""
         if orientation != Qt.Orientation.Horizontal:
             return None
+        is_old = section == SCORE and self._controller.results.is_population_old
         if role == Qt.ItemDataRole.DisplayRole:
-            return TITLES[section]
-        return TOOLTIPS[section] if role == Qt.ItemDataRole.ToolTipRole else None
+            return f"{TITLES[section]} {OLDER}" if is_old else TITLES[section]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            older = f"\n{OLDER} Of an older question" if is_old else ""
+            return TOOLTIPS[section] + older
+        return None
 
     def data(self, index: Index, role: int = 0) -> Any:
         """Words of a cell, its side, and a colour for states."""
@@ -69,6 +77,8 @@ class NeuronTable(QAbstractTableModel):
         value = self._columns[name][self.neurons[index.row()]]
         if role == Qt.ItemDataRole.DisplayRole:
             return words_of(name, value)
+        if role == Qt.ItemDataRole.ForegroundRole and name == "score":
+            return FADED if self._controller.results.is_population_old else None
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return None if name in ("area", "state") else RIGHT
         if role == Qt.ItemDataRole.DecorationRole and name == "state":
@@ -97,6 +107,13 @@ class NeuronTable(QAbstractTableModel):
         elif len(self.neurons):
             last = self.index(len(self.neurons) - 1, len(COLUMNS) - 1)
             self.dataChanged.emit(self.index(0, COLUMNS.index("state")), last)
+
+    def refresh_age(self) -> None:
+        """Scores became older, or fresh again."""
+        self.headerDataChanged.emit(Qt.Orientation.Horizontal, SCORE, SCORE)
+        if len(self.neurons):
+            last = self.index(len(self.neurons) - 1, SCORE)
+            self.dataChanged.emit(self.index(0, SCORE), last)
 
     def filter(self, text: str) -> None:
         """Keep the neurons that satisfy the words; raises `ValueError` on nonsense."""

@@ -21,6 +21,7 @@ from omnimouse_widgets.qt.raster_values import (
     VIEWS,
     Shown,
     View,
+    age_words,
     picture,
     shown_in,
 )
@@ -84,6 +85,7 @@ class RasterPanel(QWidget):
             [
                 (self._draw_rows, rows),
                 (self._draw_cells, [events.window, results.events.population]),
+                (self._draw_age, [results.events.population_freshness]),
                 (self._draw_span, [events.active_span, events.brush_code]),
                 (self._draw_marks, [events.selection]),
                 (self._draw_cursor, [events.cursor, events.window]),
@@ -321,6 +323,12 @@ class RasterPanel(QWidget):
             drawn = picture(shown, window, population)
             raster.set_values(drawn, self._rows.mean(drawn.values), self._rect())
 
+    def _draw_age(self) -> None:
+        """A prediction for an older question is fainter."""
+        is_old = self._controller.results.is_population_old
+        for shown in ("prediction", "residual"):
+            self.pictures[shown].set_faded(is_old)
+
     def _draw_codes(self) -> None:
         mask = self._controller.state.mask
         if self._rows is None or mask is None:
@@ -382,6 +390,6 @@ class RasterPanel(QWidget):
             return "no session"
         size = self._rows.members.shape[0]
         words = f"{size} neurons / row" if size > 1 else ""
-        if self._view != "truth" and self._controller.results.population is None:
-            return f"no prediction yet · {words}" if words else "no prediction yet"
-        return words
+        results = self._controller.results
+        age = "" if self._view == "truth" else age_words(results)
+        return " · ".join(part for part in (age, words) if part)

@@ -149,6 +149,7 @@ class RasterPlot:
         self._tints = overlay_table(tints)
         self._base = np.zeros((0, N_SAMPLES, 3), np.uint8)
         self._rect = QRectF()
+        self.is_faded = False
         self.values: np.ndarray | None = None
         self.codes: np.ndarray | None = None
         self.pixels, self.hatch = Pixels(), Hatch()
@@ -181,11 +182,19 @@ class RasterPlot:
         self._base = coloured(values, drawn.levels, drawn.table)
         self._rect = rect
 
+    def set_faded(self, is_faded: bool) -> None:
+        """Draw the values fainter, and the mask over them as before."""
+        if is_faded != self.is_faded:
+            self.is_faded = is_faded
+            if self.codes is not None:
+                self.set_codes(self.codes)
+
     def set_codes(self, codes: np.ndarray) -> None:
         """Show the values under uint8 (rows, 60) display codes."""
         self.codes = codes
         self.set_message("")
-        self.pixels.set_rgb(blended(self._base, codes, self._tints), self._rect)
+        base = self._base // 2 if self.is_faded else self._base
+        self.pixels.set_rgb(blended(base, codes, self._tints), self._rect)
         left_out = (codes == UNSEEN) | (codes == UNASKED)
         self.hatch.set_rects(hatched_rects(left_out, self._rect))
 

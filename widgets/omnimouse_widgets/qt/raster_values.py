@@ -7,6 +7,7 @@ from typing import Final, Literal
 import numpy as np
 
 from omnimouse_model.data.windows import Window
+from omnimouse_model.live.results import Results
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
 
@@ -55,6 +56,13 @@ def picture(shown: Shown, window: Window, prediction: Prediction | None) -> Pict
         return Picture(predicted, (low, high), GREY)
     reach = (high - low) / 2
     return Picture(predicted - window.responses, (-reach, reach), RESIDUAL)
+
+
+def age_words(results: Results) -> str:
+    """What is to be said beside the picture of a prediction."""
+    if results.population is None:
+        return "no prediction yet"
+    return "prediction of an older question" if results.is_population_old else ""
 
 
 def whole(prediction: Prediction | None, n_neurons: int) -> np.ndarray:

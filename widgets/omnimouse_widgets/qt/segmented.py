@@ -7,6 +7,8 @@ from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QSizePolicy, QToolButton, QWidget
 
+from omnimouse_widgets import palette
+
 STYLE = """
 QToolButton {
   border: 1px solid rgba(128, 134, 145, 120); border-left-width: 0px;
@@ -109,11 +111,11 @@ def _button(choice: Choice) -> QToolButton:
 
 
 def swatch(colour: str, size: int = 10) -> QIcon:
-    """A small square of a colour with a light edge, seen on any background."""
+    """A small square of a colour with an edge that is seen on any background."""
     pixmap = QPixmap(size, size)
     pixmap.fill(QColor(colour))
     painter = QPainter(pixmap)
-    painter.setPen(QColor("#E8EAED"))
+    painter.setPen(QColor(palette.EDGE))
     painter.drawRect(0, 0, size - 1, size - 1)
     painter.end()
     return QIcon(pixmap)

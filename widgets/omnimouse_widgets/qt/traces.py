@@ -77,7 +77,6 @@ class TracesPanel(QWidget):
         if window is None or mask is None or state.session is None:
             return []
         time = window.timestamps["responses"]
-        stale = results.freshness == "stale"
         return [
             Trace(
                 self.label(neuron),
@@ -86,7 +85,7 @@ class TracesPanel(QWidget):
                 window.responses[:, neuron],
                 predicted_of(results.selected, neuron),
                 mask.cells[:, neuron],
-                stale,
+                results.is_old,
             )
             for neuron in state.selection
             if neuron < mask.n_neurons
@@ -100,7 +99,8 @@ class TracesPanel(QWidget):
             words.append(str(state.session.units.area[neuron]))
         scores = results.scores
         if scores is not None and np.isfinite(scores[neuron]):
-            words.append(f"{'' if short else 'r = '}{scores[neuron]:.2f}")
+            score = f"{'' if short else 'r = '}{scores[neuron]:.2f}"
+            words.append(f"{score} (older)" if results.is_population_old else score)
         return " · ".join(words)
 
 
@@ -123,4 +123,8 @@ def legend() -> QLabel:
     label.setTextFormat(Qt.TextFormat.RichText)
     label.setFont(plots.small_font())
     label.setMinimumWidth(1)
+    # On the plots' own ground: the recording is drawn white in light themes too.
+    label.setStyleSheet(
+        f"color: {plots.TEXT}; background: {plots.BACKGROUND}; padding: 1px 4px;"
+    )
     return label

@@ -1,0 +1,113 @@
+"""Words and marks that stay readable in light and in dark themes.
+
+Text has a contrast of at least 4.5 with the panel it stands on, marks of at least 3;
+which theme it is, is read off the palette, which style sheets set as well.
+"""
+
+from typing import Final, Literal
+
+from qtpy.QtCore import QEvent, QPointF, Qt
+from qtpy.QtGui import QColor, QPainter, QPalette, QPen, QPixmap
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
+
+from omnimouse_widgets import palette
+
+Tone = Literal["quiet", "alert", "good", "waiting", "problem"]
+ON_DARK: Final[dict[Tone, str]] = {
+    "quiet": "#A0A6B0",
+    "alert": palette.TARGET,
+    "good": palette.GOOD,
+    "waiting": palette.TARGET,
+    "problem": palette.PROBLEM,
+}
+ON_LIGHT: Final[dict[Tone, str]] = {
+    "quiet": "#565C66",
+    "alert": "#8A4B00",
+    "good": "#00785A",
+    "waiting": "#A86400",
+    "problem": "#B84A00",
+}
+GLYPH_SIZE: Final = 11
+
+
+def is_dark(widget: QWidget) -> bool:
+    """Whether a widget stands on a dark background."""
+    return widget.palette().color(QPalette.ColorRole.Window).lightness() < 128
+
+
+def colour_of(tone: Tone, widget: QWidget) -> str:
+    """The colour of a tone on the background that a widget stands on."""
+    return (ON_DARK if is_dark(widget) else ON_LIGHT)[tone]
+
+
+class ToneLabel(QLabel):
+    """Words in a tone; follows the theme."""
+
+    def __init__(self, words: str = "", tone: Tone = "quiet") -> None:
+        super().__init__(words)
+        self._tone: Tone = tone
+        self._tint()
+
+    def set_tone(self, tone: Tone) -> None:
+        """Speak in another tone."""
+        self._tone = tone
+        self._tint()
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Another palette may be another theme."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.PaletteChange:
+            self._tint()
+
+    def _tint(self) -> None:
+        # Its own palette is in flux while its own style sheet is being applied.
+        style = f"color: {colour_of(self._tone, self.parentWidget() or self)};"
+        if style != self.styleSheet():
+            self.setStyleSheet(style)
+
+
+def quiet_label(tone: Tone = "quiet") -> ToneLabel:
+    """Words that explain, or warn: wrapped, no wider than the panel."""
+    label = ToneLabel(tone=tone)
+    label.setWordWrap(True)
+    label.setMinimumWidth(1)
+    return label
+
+
+def state_label(code: int) -> QWidget:
+    """Say a neuron's state in its glyph and its word."""
+    glyph = QLabel()
+    glyph.setPixmap(state_glyph(code))
+    pair = QWidget()
+    row = QHBoxLayout(pair)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(4)
+    row.addWidget(glyph)
+    row.addWidget(ToneLabel(palette.STATE_WORDS[code]), 1)
+    return pair
+
+
+def state_glyph(code: int) -> QPixmap:
+    """Full for hidden and visible, a ring for target, half full for mixed.
+
+    The edge is seen on any background.
+    """
+    pixmap = QPixmap(GLYPH_SIZE, GLYPH_SIZE)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    colour, word = QColor(palette.STATE_COLOURS[code]), palette.STATE_WORDS[code]
+    painter = QPainter(pixmap)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    middle, radius = QPointF(GLYPH_SIZE / 2, GLYPH_SIZE / 2), GLYPH_SIZE / 2 - 0.5
+    painter.setPen(QPen(QColor(palette.EDGE), 1))
+    painter.setBrush(colour)
+    painter.drawEllipse(middle, radius, radius)
+    if word in ("target", "mixed"):
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(palette.HIDDEN))
+        inner = radius - 2.5
+        if word == "target":
+            painter.drawEllipse(middle, inner, inner)
+        else:
+            painter.drawPie(1, 1, GLYPH_SIZE - 2, GLYPH_SIZE - 2, 90 * 16, 180 * 16)
+    painter.end()
+    return pixmap
