@@ -86,9 +86,13 @@ def has_apt() -> bool:
 
 
 def missing_libraries() -> list[str]:
-    """Name the system packages that are not installed; none where there is no apt."""
+    """Name the system packages that are not installed; none where there is no apt.
+
+    Python's venv module is one of them where there is no environment yet.
+    """
     if not has_apt():
         return []
+    venv_module = [] if PYTHON.exists() else missing_venv_module()
     # Ubuntu 24.04 renamed some to …t64.
     asked = [name + tail for name in LIBRARIES for tail in ("", "t64")]
     answer = subprocess.run(
@@ -99,7 +103,7 @@ def missing_libraries() -> list[str]:
     )
     lines = (line.split() for line in answer.stdout.splitlines())
     here = {line[1].removesuffix("t64") for line in lines if line[0] == "installed"}
-    return [name for name in LIBRARIES if name not in here]
+    return [name for name in LIBRARIES if name not in here] + venv_module
 
 
 def apt_line(packages: list[str]) -> str:
@@ -133,16 +137,24 @@ def ensure_libraries() -> list[str]:
     return missing_libraries()
 
 
-def ensure_venv_module() -> None:
-    """Make sure that Python can make an environment; Debian ships that apart."""
+def missing_venv_module() -> list[str]:
+    """Name the package Python makes environments with; Debian ships it apart."""
     if importlib.util.find_spec("ensurepip") is not None:
+        return []
+    return [f"python{sys.version_info.major}.{sys.version_info.minor}-venv"]
+
+
+def require_venv_module() -> None:
+    """Refuse to go on where no environment can be made."""
+    importlib.invalidate_caches()
+    if not (package := missing_venv_module()):
         return
-    package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
     if not has_apt():
         raise TaskError(f"{sys.executable} has no ensurepip; install its venv package.")
-    with step(f"Python's venv module ({package})"):
-        if not apt_install([package]):
-            raise TaskError("Without it there is no environment to install into.")
+    raise TaskError(
+        f"Without {package[0]} Python makes no environment: install what is missing "
+        "with the line above, then run this again."
+    )
 
 
 # -- the environment ------------------------------------------------------------------
@@ -190,6 +202,12 @@ def read_stamp() -> dict[str, object]:
     except ValueError:
         return {}
     return stamp if isinstance(stamp, dict) else {}
+
+
+def was_moved(stamp: dict[str, object]) -> bool:
+    """Whether the environment was made elsewhere: its commands know that place."""
+    recorded = stamp.get("recipe")
+    return isinstance(recorded, dict) and recorded.get("folder") != str(ROOT)
 
 
 def write_stamp(**content: object) -> None:
@@ -326,7 +344,7 @@ def make_environment(fresh: bool) -> None:
         asked = [str(PYTHON), "-m", "pip", "--version"]
         if subprocess.run(asked, capture_output=True, check=False).returncode == 0:
             return
-    ensure_venv_module()
+    require_venv_module()
     with step(f"A new environment in {VENV.name}"):
         command = [sys.executable, "-m", "venv", "--clear", str(VENV)]
         if subprocess.run(command, check=False).returncode != 0:
@@ -363,7 +381,7 @@ def setup() -> None:
         return
     missing = ensure_libraries()
     if stamp.get("recipe") != wanted:
-        make_environment(fresh=False)
+        make_environment(fresh=was_moved(stamp))
         STAMP.unlink(missing_ok=True)
         install_everything()
         if not works():

@@ -176,6 +176,21 @@ def test_set_up_runs_again_when_what_it_was_made_from_changes(
     assert done == ["venv", "install"] * 2
 
 
+def test_an_environment_that_was_made_elsewhere_is_made_anew(
+    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    prepared(tasks, monkeypatch)
+    was_fresh: list[bool] = []
+    monkeypatch.setattr(
+        tasks, "make_environment", lambda fresh: was_fresh.append(fresh)
+    )
+    tasks.setup()
+    monkeypatch.setattr(tasks, "ROOT", tmp_path / "moved")
+    monkeypatch.setattr(tasks, "recipe", lambda: {"folder": str(tmp_path / "moved")})
+    tasks.setup()
+    assert was_fresh == [False, True]
+
+
 def test_an_interrupted_set_up_is_resumed(
     tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
 ):
@@ -243,9 +258,17 @@ def test_without_the_venv_module_the_one_line_is_printed(
     monkeypatch.setattr(tasks.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(tasks, "has_apt", lambda: True)
     monkeypatch.setattr(tasks, "is_root", lambda: False)
-    with pytest.raises(tasks.TaskError):
-        tasks.ensure_venv_module()
-    assert "sudo apt-get install" in capsys.readouterr().out
+    answered = subprocess.CompletedProcess([], 0, stdout="installed libegl1\n")
+    monkeypatch.setattr(tasks.subprocess, "run", lambda *_, **__: answered)
+    tasks.PYTHON.unlink()
+    assert tasks.main(["setup"]) == 1
+    shown = capsys.readouterr()
+    lines = [x for x in (shown.out + shown.err).splitlines() if "apt-get" in x]
+    assert len(lines) == 1
+    assert "xvfb" in lines[0]
+    assert "libegl1 " not in lines[0]
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert lines[0].endswith(f"python{version}-venv")
 
 
 def test_pip_s_warnings_are_not_taken_for_progress(tasks: ModuleType):
