@@ -7,13 +7,13 @@ colour: `neuron + 1` for the pixels of its outline and `P + neuron + 1` for a ri
 free pixels around them. Both are rows of one colour table (`omnimouse_app.colours`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 
-from omnimouse_model.data.session import Session, Units
+from omnimouse_model.data.session import Roi, Session, Units
 from omnimouse_model.masks.selecting import are_inside
 
 LARGEST_LABEL = 65_535
@@ -84,9 +84,10 @@ class _Pixels:
 def session_field(session: Session) -> Field:
     """Lay out a session's neurons: outlines, else positions, else a grid."""
     units = session.units
-    mean = session.images.get("mean")
     if units.roi is not None:
-        return _assemble(_outline_pixels(units, mean), len(units.unit_id), mean, "")
+        mean, tile_of = _mosaic(units, session.images)
+        pixels = _outline_pixels(units.roi, mean, tile_of)
+        return _assemble(pixels, len(units.unit_id), mean, "")
     centres, note = _positions(units)
     pixels = _disks(centres, (_SIDE, _SIDE))
     return _assemble(pixels, len(units.unit_id), None, note)
@@ -168,15 +169,58 @@ def _within(
     return np.asarray(distance <= radius**2)
 
 
-def _outline_pixels(units: Units, mean: np.ndarray | None) -> _Pixels:
-    roi = units.roi
+def _mosaic(
+    units: Units, images: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """The planes' mean images side by side, and each neuron's corner (P, 2) in them.
+
+    One image holds every plane already; a stack, and outlines of several planes that
+    lie over each other without an image, are tiled row by row.
+    """
+    stack = [images[f"mean_{i}"] for i in range(len(images)) if f"mean_{i}" in images]
+    nowhere = np.zeros((len(units.unit_id), 2), np.int64)
+    if not stack and ("mean" in images or not _overlap(units)):
+        return images.get("mean"), nowhere
+    planes = np.maximum(np.asarray(units.plane, np.int64), 0)
+    count = max(len(stack), int(planes.max(initial=0)) + 1)
+    columns = int(np.ceil(np.sqrt(count)))
+    assert units.roi is not None
+    reach = units.roi.yx.max(axis=0).astype(np.int64) + 1
+    height, width = stack[0].shape if stack else (int(reach[0]), int(reach[1]))
+    rows = -(-count // columns)
+    corners = np.stack(np.divmod(planes, columns), axis=1) * (height, width)
+    mean = None
+    if stack:
+        mean = np.zeros((rows * height, columns * width), np.float32)
+        for number, image in enumerate(stack):
+            row, column = divmod(number, columns)
+            top, left = row * height, column * width
+            mean[top : top + height, left : left + width] = image
+    return mean, corners
+
+
+def _overlap(units: Units) -> bool:
+    """Whether the outlines of two planes share the same part of the field."""
+    roi, plane = units.roi, np.asarray(units.plane)
     assert roi is not None
-    neuron = np.repeat(np.arange(len(units.unit_id)), np.diff(roi.offsets))
+    of_pixel = np.repeat(plane, np.diff(roi.offsets))
+    boxes = [
+        (roi.yx[of_pixel == one].min(axis=0), roi.yx[of_pixel == one].max(axis=0))
+        for one in np.unique(of_pixel[of_pixel >= 0])
+    ]
+    return any(
+        bool((low <= other_high).all() and (other_low <= high).all())
+        for (low, high), (other_low, other_high) in combinations(boxes, 2)
+    )
+
+
+def _outline_pixels(roi: Roi, mean: np.ndarray | None, corners: np.ndarray) -> _Pixels:
+    neuron = np.repeat(np.arange(len(corners)), np.diff(roi.offsets))
+    y, x = (roi.yx.astype(np.int64) + corners[neuron]).T
     if mean is not None:
         shape = (int(mean.shape[0]), int(mean.shape[1]))
     else:
-        shape = (int(roi.yx[:, 0].max()) + 1, int(roi.yx[:, 1].max()) + 1)
-    y, x = roi.yx[:, 0].astype(np.int64), roi.yx[:, 1].astype(np.int64)
+        shape = (int(y.max()) + 1, int(x.max()) + 1)
     inside = (y >= 0) & (y < shape[0]) & (x >= 0) & (x < shape[1])
     flat = (y * shape[1] + x)[inside]
     return _Pixels(neuron[inside], flat, roi.weight[inside], shape)

@@ -144,3 +144,32 @@ def test_without_positions_neurons_are_a_grid_in_order_and_said_so():
     np.testing.assert_array_equal(
         [neurons_at(field, *centre)[0] for centre in field.centres], np.arange(9)
     )
+
+
+def planes_of(images, plane, corners=((2, 2), (2, 2), (8, 8))):
+    roi = squares(np.array(corners), 5)
+    made = units(len(corners), roi=roi, plane=np.array(plane, np.int32))
+    return session_field(SimpleNamespace(units=made, images=images))
+
+
+def test_planes_of_a_stack_are_tiled_with_their_own_outlines():
+    images = {f"mean_{i}": np.full((30, 20), i + 1, np.float32) for i in range(3)}
+    field = planes_of(images, [0, 1, 2])
+    assert field.labels.shape == field.mean.shape == (60, 40)
+    assert len(field.lost) == 0
+    np.testing.assert_allclose(field.centres, [(4, 4), (4, 24), (40, 10)])
+    under = field.mean[tuple(field.centres.astype(int).T)]
+    np.testing.assert_array_equal(under, [1, 2, 3])
+
+
+def test_outlines_of_planes_over_each_other_are_tiled_without_an_image_too():
+    field = planes_of({}, [0, 1, 1])
+    assert len(field.lost) == 0
+    assert field.mean is None
+
+
+def test_one_image_that_holds_every_plane_stays_as_it_is():
+    image = np.zeros((40, 40), np.float32)
+    field = planes_of({"mean": image}, [0, 1, 1], [(2, 2), (2, 22), (12, 30)])
+    assert field.mean is image
+    np.testing.assert_allclose(field.centres[1], (4, 24))
