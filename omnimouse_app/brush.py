@@ -52,6 +52,7 @@ class Brush:
         self._layer: Labels | None = None
         self._tool: Tool = "brush"
         self._radius = 14.0
+        controller.brush_chosen.connect(self._take_up)
 
     # -- what it is set to --------------------------------------------------------
     @property
@@ -83,6 +84,11 @@ class Brush:
         """Take a tool up, or put it down for *select* if it is in hand."""
         self.tool = "select" if tool == self._tool else tool
 
+    def _take_up(self) -> None:
+        """Whoever chooses what to paint wants to paint."""
+        if self._tool == "select":
+            self.tool = "brush"
+
     def grow(self) -> None:
         """One step larger."""
         self.radius *= _STEP
@@ -103,6 +109,7 @@ class Brush:
     def close(self) -> None:
         """Let go of layer and viewer."""
         self.detach()
+        self._controller.brush_chosen.disconnect(self._take_up, missing_ok=True)
         self._viewer = None
 
     def detach(self) -> None:

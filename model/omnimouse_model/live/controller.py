@@ -12,40 +12,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from psygnal import EmitLoopError, Signal
+from psygnal import Signal
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.answering import (
-    Answering,
-    LiveRequest,
-    Load,
-    LoadRequest,
-    name_of,
-)
-from omnimouse_model.live.applying import (
-    apply_answer,
-    mark_asked,
-    mark_cancelled,
-    take_selected,
-)
+from omnimouse_model.live.answering import Answering, Load, name_of
+from omnimouse_model.live.applying import take_selected
+from omnimouse_model.live.asking import Asking
 from omnimouse_model.live.brush import CODE_NAMES, Spans, known_code
-from omnimouse_model.live.engine import Answer, Engine, Post, call_at_once
+from omnimouse_model.live.engine import Engine, Post, call_at_once
 from omnimouse_model.live.memory import Memory, Remembered
-from omnimouse_model.live.opening import (
-    cause_of,
-    first_view,
-    show,
-    show_again,
-    view_of,
-)
+from omnimouse_model.live.opening import first_view, put_on_screen
 from omnimouse_model.live.presets import DEFAULT_PRESET, PRESETS, preset_named
 from omnimouse_model.live.results import Results
-from omnimouse_model.live.state import (
-    MAX_SELECTED,
-    ColourBy,
-    Device,
-    LiveState,
-)
+from omnimouse_model.live.state import MAX_SELECTED, ColourBy, Device, LiveState
 from omnimouse_model.live.undo import History, Question
 from omnimouse_model.masks import N_SAMPLES, BehaviorMode, Mask, Neurons, Samples
 from omnimouse_model.predict.catalogue import load_in_process, load_in_worker
@@ -79,9 +58,12 @@ class Controller:
     ----------
     history_changed
         Emitted when what `undo` and `redo` would do may have changed.
+    brush_chosen
+        Emitted when somebody has chosen what to paint, the same as before or not.
     """
 
     history_changed = Signal()
+    brush_chosen = Signal()
 
     def __init__(
         self,
@@ -97,11 +79,10 @@ class Controller:
         self.results = Results()
         load = load or (load_in_process if synchronous else load_in_worker)
         self._engine = engine or Engine(Answering(load), post, synchronous=synchronous)
-        self._engine.answered.connect(self._on_answer)
         self._lock = threading.RLock()
+        self._asking = Asking(self._engine, self.state, self.results, self._lock)
         self._history = History()
         self._spans = Spans()
-        self._predictor: str | Predictor | None = self.state.predictor_name or None
         self._last_preset = self.state.preset or DEFAULT_PRESET
         self._memory = Memory(memory)
 
@@ -113,18 +94,15 @@ class Controller:
         """
         view = first_view(path_or_session, self._last_preset)
         with self._lock:
-            before = view_of(self.state)
-            self._engine.cancel()
-            self._forget_answers()
+            self._asking.give_up()
             try:
-                show(self.state, view)
-            except EmitLoopError as error:
-                show_again(self.state, before)
-                self._ask()
-                raise cause_of(error) from None
+                put_on_screen(self.state, view)
+            except Exception:
+                self._asking.ask()
+                raise
             self._history.clear()
             self.history_changed.emit()
-            self._ask()
+            self._asking.ask()
         self._remember()
 
     def choose_predictor(self, predictor: str | Path | Predictor) -> None:
@@ -133,23 +111,18 @@ class Controller:
             predictor = str(predictor)
         name = predictor if isinstance(predictor, str) else name_of(predictor)
         with self._lock:
-            self._engine.cancel()
-            self._predictor = predictor
-            self._forget_answers()
-            self.results.needs = None
+            self._asking.choose(predictor)
             self.state.predictor_name = name
-            self._ask()
+            self._asking.ask()
         self._remember()
 
     def choose_device(self, device: Device) -> None:
         """Choose where a predictor chosen by name computes; it is loaded again."""
         with self._lock:
             if device != self.state.device:
-                self._engine.cancel()
-                self._forget_answers()
-                self.results.needs = None
+                self._asking.choose(self._asking.predictor)
                 self.state.device = device
-                self._ask()
+                self._asking.ask()
 
     @property
     def remembered(self) -> Remembered:
@@ -166,7 +139,7 @@ class Controller:
             return False
         if was.preset in {preset.name for preset in PRESETS}:
             self._last_preset = was.preset
-        if was.predictor and self._predictor is None:
+        if was.predictor and self._asking.predictor is None:
             self.choose_predictor(was.predictor)
         try:
             self.open_session(was.session)
@@ -184,9 +157,9 @@ class Controller:
             moved = self._session.window(start_s)
             if window is not None and moved.key == window.key:
                 return
-            self._forget_answers()
+            self._asking.forget()
             self.state.window = moved
-            self._ask()
+            self._asking.ask()
 
     def step_window(self, n: int) -> None:
         """Move the window by `n` windows of 2 s; stops at the ends."""
@@ -257,6 +230,7 @@ class Controller:
         with self._lock:
             self.state.brush_code = known_code(code)
             self.state.active_span = self._spans.of(code)
+            self.brush_chosen.emit()
 
     def set_active_span(self, start: int, stop: int) -> None:
         """Choose the samples a stroke on the field sets, kept for this code."""
@@ -348,7 +322,7 @@ class Controller:
                 return
             self.state.selection = selection
             if not take_selected(self.results, selection):
-                self._ask()
+                self._asking.ask()
 
     def set_colour_by(self, colour_by: ColourBy) -> None:
         """Colour neurons by their state in the mask, or by their score."""
@@ -360,22 +334,24 @@ class Controller:
     def ask_again(self) -> None:
         """Ask the same question again: after an error, or a cancel."""
         with self._lock:
-            self._ask()
+            self._asking.ask()
 
     def cancel(self) -> None:
         """Stop what runs and drop what waits."""
         with self._lock:
-            self._engine.cancel()
-            mark_cancelled(self.results)
+            self._asking.stop()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until everything asked is answered; False when the time is up."""
         return self._engine.wait(timeout_s)
 
-    def close(self) -> None:
-        """Remember where the user was, and end the engine and its process."""
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Remember where the user was, and end the engine and its process.
+
+        What has not ended in time ends by itself.
+        """
         self._remember()
-        self._engine.close()
+        self._engine.close(timeout_s)
 
     # -- within -----------------------------------------------------------------------
     @property
@@ -405,45 +381,12 @@ class Controller:
         self.state.mask = question.mask
         self.state.preset = question.preset
         self.history_changed.emit()
-        self._ask()
-
-    def _ask(self) -> None:
-        state = self.state
-        if self._predictor is None:
-            return
-        if state.session is None or state.window is None or state.mask is None:
-            if isinstance(self._predictor, str):
-                self.results.asked = self._engine.newest + 1
-                self._engine.submit(LoadRequest(self._predictor, state.device))
-            return
-        request = LiveRequest(
-            state.session,
-            state.window,
-            state.mask,
-            state.selection,
-            self._predictor,
-            state.device,
-        )
-        mark_asked(self.results, self._engine.newest + 1)
-        self._engine.submit(request)
-
-    def _on_answer(self, answer: Answer) -> None:
-        with self._lock:
-            apply_answer(self.results, answer, self._is_on_screen)
-
-    def _is_on_screen(self, request: LiveRequest | LoadRequest) -> bool:
-        if request.predictor is not self._predictor:
-            return False
-        return isinstance(request, LoadRequest) or request.window is self.state.window
-
-    def _forget_answers(self) -> None:
-        self.results.clear()
-        self.results.freshness = self.results.population_freshness = "none"
-        self.results.changed.emit()
+        self._asking.ask()
 
     def _remember(self) -> None:
         session, window = self.state.session, self.state.window
         if session is None or window is None:
             return
-        name = self._predictor if isinstance(self._predictor, str) else ""
+        predictor = self._asking.predictor
+        name = predictor if isinstance(predictor, str) else ""
         self._memory.remember(session, name, self._last_preset, float(window.start_s))

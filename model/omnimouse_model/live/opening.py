@@ -40,7 +40,18 @@ def first_view(path_or_session: str | Path | Session, preset: str) -> View:
     return View(session, window, mask, preset, active_neurons(window))
 
 
-def view_of(state: LiveState) -> View:
+def put_on_screen(state: LiveState, view: View) -> None:
+    """Show a view; where a listener fails, go back, and raise what it raised."""
+    before = _view_of(state)
+    try:
+        for name, value in _changes(view):
+            setattr(state, name, value)
+    except EmitLoopError as error:
+        _go_back(state, before)
+        raise _cause_of(error) from None
+
+
+def _view_of(state: LiveState) -> View:
     """What is on screen now."""
     return View(
         state.session,
@@ -52,13 +63,7 @@ def view_of(state: LiveState) -> View:
     )
 
 
-def show(state: LiveState, view: View) -> None:
-    """Put a view into the state; never a window or mask beside another's session."""
-    for name, value in _changes(view):
-        setattr(state, name, value)
-
-
-def show_again(state: LiveState, view: View) -> None:
+def _go_back(state: LiveState, view: View) -> None:
     """Go back to a view after another could not be shown, whatever fails meanwhile."""
     for name, value in _changes(view):
         try:
@@ -68,6 +73,7 @@ def show_again(state: LiveState, view: View) -> None:
 
 
 def _changes(view: View) -> tuple[tuple[str, Any], ...]:
+    # In this order a window or mask never stands beside another's session.
     return (
         ("window", None),
         ("mask", None),
@@ -81,7 +87,7 @@ def _changes(view: View) -> tuple[tuple[str, Any], ...]:
     )
 
 
-def cause_of(error: BaseException) -> BaseException:
+def _cause_of(error: BaseException) -> BaseException:
     """What a listener raised, out of psygnal's report of it."""
     while isinstance(error, EmitLoopError) and error.__cause__ is not None:
         error = error.__cause__
