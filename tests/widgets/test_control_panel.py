@@ -6,7 +6,7 @@ import pytest
 from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QAbstractButton, QComboBox, QWidget
+from qtpy.QtWidgets import QAbstractButton, QComboBox, QSpinBox, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.presets import preset_named
@@ -163,6 +163,29 @@ def test_the_device_is_a_choice(
     controller.choose_device("auto")
     drawn()
     assert panel.model.device.currentData() == "auto"
+
+
+def test_only_devices_that_are_there_are_offered(
+    panel: ControlPanel, controller: Controller, drawn: Any
+) -> None:
+    def offered() -> list[str]:
+        device = panel.model.device
+        return [device.itemText(at) for at in range(device.count())]
+
+    controller.results.devices = ("auto", "cpu")
+    drawn()
+    assert offered() == ["auto", "cpu"]
+    controller.results.devices = ("auto", "cpu", "cuda")
+    drawn()
+    assert offered() == ["auto", "cpu", "cuda"]
+    assert panel.model.device.currentText() == "auto"
+
+
+def test_every_box_has_a_name_of_its_own(panel: ControlPanel) -> None:
+    boxes = panel.findChildren(QComboBox) + panel.findChildren(QSpinBox)
+    names = [box.accessibleName() for box in boxes]
+    assert all(names)
+    assert len(set(names)) == len(names)
 
 
 def test_what_a_model_makes_of_a_question_is_told(

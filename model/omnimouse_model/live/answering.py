@@ -14,6 +14,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
 from omnimouse_model.masks import Mask, asked_cells
 from omnimouse_model.metrics import correlation
+from omnimouse_model.predict.devices import DEVICES, devices_of
 from omnimouse_model.predict.parts import Interruptible, decode_in_parts, stop_if
 from omnimouse_model.predict.predictor import Needs, Prediction, Predictor
 
@@ -62,6 +63,7 @@ class Stage:
     prediction: Prediction | None = None
     scores: np.ndarray | None = None
     needs: Needs | None = None
+    devices: tuple[str, ...] = DEVICES
 
 
 @runtime_checkable
@@ -80,7 +82,7 @@ class Answering:
         self._load = load
         self._name = ("", "")
         self._loaded: Predictor | None = None
-        self._needs: Needs | None = None
+        self._told: dict[str, Any] = {}
         self._prepared: tuple[Any, Any] = (None, None)
         self._asked: Predictor | None = None
 
@@ -100,20 +102,20 @@ class Answering:
     ) -> Iterator[Stage]:
         if isinstance(request, LoadRequest):
             self._predictor(request, None, outdated)
-            yield Stage("loaded", request, needs=self._needs)
+            yield Stage("loaded", request, **self._told)
             return
         predictor = self._predictor(request, request.session, outdated)
         mask = request.mask
         asked = np.flatnonzero(asked_cells(mask).any(axis=0))
         if not len(asked) and mask.behavior != "target":
-            yield Stage("nothing", request, needs=self._needs)
+            yield Stage("nothing", request, **self._told)
             return
         self._prepare(predictor, request.session)
         encoded = predictor.encode(request.window, mask)
         stop_if(outdated)
         selection = np.array(request.selection, np.int64)
         first = predictor.decode(encoded, selection)
-        yield Stage("selected", request, first, needs=self._needs)
+        yield Stage("selected", request, first, **self._told)
         whole = decode_in_parts(predictor, encoded, asked, outdated)
         whole = replace(whole, behavior=first.behavior)
         yield Stage("population", request, whole, _scores(whole, request.window))
@@ -137,7 +139,8 @@ class Answering:
         self._asked = predictor
         if isinstance(predictor, Interruptible):
             predictor.stop_when(outdated)
-        self._needs = predictor.needs  # A worker loads now, and tells what is wrong.
+        # A worker loads now, and tells what is wrong.
+        self._told = {"needs": predictor.needs, "devices": devices_of(predictor)}
         return predictor
 
     def _named(self, name: str, session: Session | None, device: str) -> Predictor:

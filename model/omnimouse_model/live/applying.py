@@ -65,7 +65,8 @@ def _apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
     freshness: Freshness = "fresh" if answer.number == results.asked else "stale"
     results.shown = answer.number
     results.error = None
-    results.needs = stage.needs or results.needs
+    if stage.needs is not None:
+        results.needs, results.devices = stage.needs, stage.devices
     if stage.name == "loaded":
         pass
     elif stage.name == "nothing":

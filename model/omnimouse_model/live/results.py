@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from psygnal import Signal, SignalGroupDescriptor
 
+from omnimouse_model.predict.devices import DEVICES
 from omnimouse_model.predict.predictor import Needs, Prediction
 
 Freshness = Literal["none", "running", "stale", "stopped", "fresh", "error"]
@@ -45,6 +46,8 @@ class Results:
     needs
         What the predictor that answered can see and predict; where its
         `withholds_video` is False, hidden frames can still inform a prediction.
+    devices
+        What a predictor can be asked to compute on here, as far as is known by now.
     elapsed_ms
         From the question to the answer of `selected`.
     """
@@ -67,6 +70,7 @@ class Results:
     asked: int = 0
     error: str | None = None
     needs: Needs | None = None
+    devices: tuple[str, ...] = DEVICES
     elapsed_ms: float | None = None
 
     @property

@@ -16,8 +16,7 @@ from omnimouse_model.masks import N_SAMPLES, VISIBLE, Mask
 
 MAX_SELECTED = 16
 ColourBy = Literal["state", "score"]
-Device = Literal["auto", "cpu", "cuda", "mps"]
-DEVICES: tuple[Device, ...] = ("auto", "cpu", "cuda", "mps")
+Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(eq=False)

@@ -339,12 +339,13 @@ def resolve_device(device: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cuda" and not torch.cuda.is_available():
         raise UnsupportedRequestError(
-            "No CUDA GPU was found; use --device cpu. `omnimouse doctor` says more."
+            "No CUDA GPU was found; choose the device cpu (`omnimouse doctor` says "
+            "more)."
         )
     if device == "mps":
         raise UnsupportedRequestError(
-            "Apple GPUs have no float64, which the rotary frequencies need; use "
-            "--device cpu."
+            "Apple GPUs have no float64, which the rotary frequencies need; choose the "
+            "device cpu."
         )
     return torch.device(device)
 

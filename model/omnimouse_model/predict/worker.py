@@ -89,6 +89,11 @@ class WorkerPredictor:
         """What the predictor in the process can see and predict."""
         return self._started().needs
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """What the process could compute on."""
+        return self._started().devices
+
     def prepare(self, session: Session) -> None:
         """Send where the session is, once; the process reads it from there."""
         with self._lock:

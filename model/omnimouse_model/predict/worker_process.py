@@ -24,6 +24,7 @@ from omnimouse_model.data.windows import Window
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.deltas import MaskDelta
+from omnimouse_model.predict.devices import devices_of
 from omnimouse_model.predict.parts import Interruptible, decode_in_parts, stop_if
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor
 
@@ -39,6 +40,7 @@ class Welcome:
 
     predictor_id: str
     needs: Needs
+    devices: tuple[str, ...]
 
 
 def pressed(neurons: np.ndarray) -> bytes:
@@ -98,7 +100,7 @@ class _Server:
     # -- verbs ------------------------------------------------------------------------
     def _hello(self) -> Welcome:
         predictor = self._loaded()
-        return Welcome(predictor.predictor_id, predictor.needs)
+        return Welcome(predictor.predictor_id, predictor.needs, devices_of(predictor))
 
     def _prepare(self, key: int, session: Session, shared_name: str) -> None:
         self._loaded().prepare(session)

@@ -36,6 +36,7 @@ class AdvancedSection(QWidget):
             box.setStyleSheet(NARROW_BOX)
             box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
             box.setToolTip(f"{words} sample in which context latents exist (0-60)")
+            box.setAccessibleName(f"Context: {words.lower()} sample")
             box.valueChanged.connect(lambda _: self._span_edited())
         self.guarded = QCheckBox("skip targets beside visible samples")
         self.guarded.setToolTip(

@@ -8,7 +8,6 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QPushButton, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
-from omnimouse_model.live.state import DEVICES
 from omnimouse_model.predict.catalogue import predictor_names
 from omnimouse_widgets.qt.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.redraw import Redraw
@@ -48,7 +47,8 @@ class ModelSection(QWidget):
         self.redraw = Redraw(
             self,
             [
-                (self._draw_model, [events.predictor_name, events.device]),
+                (self._draw_model, [events.predictor_name]),
+                (self._draw_device, [events.device, controller.results.events.devices]),
                 (self._draw_freshness, [controller.results.changed]),
             ],
         )
@@ -64,11 +64,11 @@ class ModelSection(QWidget):
             self.model.addItem(_model_words(name), name)
         self.model.addItem("open a checkpoint…", FILE)
         self.model.activated.connect(self._picked)
+        self.model.setAccessibleName("Model")
         self.device = QComboBox()
+        self.device.setAccessibleName("Device")
         self.device.setToolTip("Where the model computes; auto: the fastest there is")
         self.device.setMaximumWidth(76)
-        for device in DEVICES:
-            self.device.addItem(device, device)
         self.device.activated.connect(
             lambda _: self._controller.choose_device(self.device.currentData())
         )
@@ -108,7 +108,15 @@ class ModelSection(QWidget):
             at = 0
         self.model.setCurrentIndex(at)
         self.model.setToolTip(f"Who predicts: {MEANINGS.get(name, name or 'nobody')}")
-        self.device.setCurrentIndex(self.device.findData(self._controller.state.device))
+
+    def _draw_device(self) -> None:
+        """Those that are there; and the chosen one, which may be refused."""
+        chosen = self._controller.state.device
+        offered = dict.fromkeys((*self._controller.results.devices, chosen))
+        self.device.clear()
+        for device in offered:
+            self.device.addItem(device, device)
+        self.device.setCurrentIndex(self.device.findData(chosen))
 
     def _draw_freshness(self) -> None:
         results = self._controller.results
