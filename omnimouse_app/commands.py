@@ -1,71 +1,123 @@
-"""The commands of the manifest: what napari's command palette offers."""
+"""The commands of the manifest: what napari's command palette offers, in one table.
 
+A command of the manifest is named `omnimouse_app.commands:NAME`, NAME a key here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from omnimouse_app.brush import Tool
 from omnimouse_app.docks import OmniMouseDock, find_instrument
-from omnimouse_app.keys import KEYS
-from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_app.keys import show_keys
+from omnimouse_model.live.presets import PRESETS
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, BehaviorMode
+from omnimouse_widgets.qt.control_question import SPANS
+from omnimouse_widgets.qt.control_view import copy_score
 from omnimouse_widgets.qt.keys import toggle_colour
 
 
-def undo() -> None:
-    """Take back the latest stroke."""
-    _open().controller.undo()
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A command's title, and what it does with the OmniMouse that is open."""
+
+    title: str
+    act: Callable[[OmniMouseDock], object]
 
 
-def redo() -> None:
-    """Do again what was undone last."""
-    _open().controller.redo()
+def _toggle(tool: Tool, dock: OmniMouseDock) -> None:
+    dock.instrument.brush.toggle(tool)
 
 
-def toggle_brush() -> None:
-    """Take up the brush, or put it down."""
-    _open().instrument.brush.toggle("brush")
+def _step_window(n: int, dock: OmniMouseDock) -> None:
+    dock.controller.step_window(n)
 
 
-def toggle_lasso() -> None:
-    """Take up the lasso, or put it down."""
-    _open().instrument.brush.toggle("lasso")
+def _step_frame(n: int, dock: OmniMouseDock) -> None:
+    dock.controller.step_cursor(n)
 
 
-def paint_visible() -> None:
-    """Paint visible from now on."""
-    _open().controller.set_brush(VISIBLE)
+def _preset(name: str, dock: OmniMouseDock) -> None:
+    dock.controller.apply_preset(name)
 
 
-def paint_hidden() -> None:
-    """Paint hidden from now on."""
-    _open().controller.set_brush(HIDDEN)
+def _video(name: str, dock: OmniMouseDock) -> None:
+    dock.controller.set_frames(SPANS[name])
 
 
-def paint_target() -> None:
-    """Paint target from now on."""
-    _open().controller.set_brush(TARGET)
+def _behavior(mode: BehaviorMode, dock: OmniMouseDock) -> None:
+    dock.controller.set_behavior(mode)
 
 
-def colour_by() -> None:
-    """Colour by score if by state, and the other way round."""
-    toggle_colour(_open().controller)
+MODES: tuple[BehaviorMode, ...] = ("visible", "target", "hidden")
+VIDEO_TITLES = {
+    "all": "every frame",
+    "none": "no frame",
+    "first": "the first second",
+    "last": "the last second",
+}
+ACTIONS: dict[str, Action] = {
+    "undo": Action("Undo the last stroke", lambda d: d.controller.undo()),
+    "redo": Action("Redo the last stroke", lambda d: d.controller.redo()),
+    "toggle_brush": Action(
+        "Take up the brush, or put it down",
+        partial(_toggle, "brush"),
+    ),
+    "toggle_lasso": Action(
+        "Take up the lasso, or put it down",
+        partial(_toggle, "lasso"),
+    ),
+    "select": Action(
+        "Select neurons by clicking",
+        lambda d: setattr(d.instrument.brush, "tool", "select"),
+    ),
+    "grow_brush": Action("Larger brush", lambda d: d.instrument.brush.grow()),
+    "shrink_brush": Action("Smaller brush", lambda d: d.instrument.brush.shrink()),
+    "paint_visible": Action("Paint visible", lambda d: d.controller.set_brush(VISIBLE)),
+    "paint_hidden": Action("Paint hidden", lambda d: d.controller.set_brush(HIDDEN)),
+    "paint_target": Action("Paint target", lambda d: d.controller.set_brush(TARGET)),
+    "colour_by": Action(
+        "Colour neurons by state or by score", lambda d: toggle_colour(d.controller)
+    ),
+    "next_window": Action("Next window", partial(_step_window, 1)),
+    "previous_window": Action("Previous window", partial(_step_window, -1)),
+    "next_frame": Action("Next frame", partial(_step_frame, 1)),
+    "previous_frame": Action("Previous frame", partial(_step_frame, -1)),
+    "play": Action("Play or pause", lambda d: d.play()),
+    "stop": Action("Stop predicting", lambda d: d.controller.cancel()),
+    "ask_again": Action("Ask again", lambda d: d.controller.ask_again()),
+    "copy_score": Action(
+        "Copy the score with its definition", lambda d: copy_score(d.controller)
+    ),
+    "show_keys": Action("Show the keys", lambda _: show_keys()),
+    **{
+        f"preset_{preset.name}": Action(
+            f"Preset: {preset.label}", partial(_preset, preset.name)
+        )
+        for preset in PRESETS
+    },
+    **{
+        f"video_{name}": Action(f"Video: the model sees {words}", partial(_video, name))
+        for name, words in VIDEO_TITLES.items()
+    },
+    **{
+        f"behavior_{mode}": Action(f"Behaviour: {mode}", partial(_behavior, mode))
+        for mode in MODES
+    },
+}
 
 
-def next_window() -> None:
-    """Two seconds on."""
-    _open().controller.step_window(1)
+def __getattr__(name: str) -> Callable[[], Any]:
+    """Give the command of a name: its action, done with the OmniMouse that is open."""
+    if name not in ACTIONS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
+    def command() -> None:
+        ACTIONS[name].act(_open())
 
-def previous_window() -> None:
-    """Two seconds back."""
-    _open().controller.step_window(-1)
-
-
-def play() -> None:
-    """Play or pause."""
-    _open().play()
-
-
-def show_keys() -> None:
-    """Show every key of the field, in napari's own notification."""
-    from napari.utils.notifications import show_info
-
-    show_info("\n".join(f"{key}   {words}" for key, words in KEYS.items()))
+    command.__name__, command.__doc__ = name, ACTIONS[name].title
+    return command
 
 
 def _open() -> OmniMouseDock:

@@ -1,33 +1,41 @@
 """The keys of the field, bound on our layer alone: nothing else of napari changes."""
 
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any
 
 from napari.layers import Labels
 
 from omnimouse_app.brush import Brush
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
-from omnimouse_widgets.qt.keys import toggle_colour
+from omnimouse_widgets.qt.keys import KEYS
 
-KEYS: dict[str, str] = {
-    "1": "paint visible",
-    "2": "paint hidden",
-    "3": "paint target",
+FIELD_KEYS: dict[str, str] = {
     "P": "brush on or off",
     "L": "lasso on or off",
     "[ ]": "brush smaller, larger",
     "K": "play or pause",
-    ", .": "one frame back, on",
-    "C": "colour by state or by score",
     "H": "held: the mean image alone",
     "Space": "held: drag to pan",
     "Ctrl-click": "select the neuron, with Shift add it or take it out",
     "Alt-drag": "size of the brush",
-    "Ctrl+Z": "undo",
-    "Ctrl+Shift+Z": "redo",
+    "?": "show the keys",
 }
-"""What the keys do, as the command *Show the keys* lists them."""
+"""What the field answers to besides the keys of every panel."""
+
+
+def help_text() -> str:
+    """Every key and what it does, a line each."""
+    everywhere = {key.key: key.words for key in KEYS}
+    lines = {**everywhere, **FIELD_KEYS}
+    return "\n".join(f"{key}   {words}" for key, words in lines.items())
+
+
+def show_keys() -> None:
+    """Show every key in napari's own notification."""
+    from napari.utils.notifications import show_info
+
+    show_info(help_text())
 
 
 def bind_keys(
@@ -38,21 +46,17 @@ def bind_keys(
     play: Callable[[], None],
     show_mean_alone: Callable[[bool], None],
 ) -> None:
-    """Bind the keys of `KEYS` on a layer; they act while it is the active layer."""
-    strokes: dict[str, Callable[[], None]] = {
-        "1": lambda: _paint_with(controller, brush, VISIBLE),
-        "2": lambda: _paint_with(controller, brush, HIDDEN),
-        "3": lambda: _paint_with(controller, brush, TARGET),
+    """Bind every key of `help_text` on a layer; they act while it is the active one."""
+    strokes: dict[str, Callable[[], object]] = {
+        _napari_name(key.key): partial(key.press, controller) for key in KEYS
+    }
+    strokes |= {
         "P": lambda: brush.toggle("brush"),
         "L": lambda: brush.toggle("lasso"),
         "[": brush.shrink,
         "]": brush.grow,
         "K": play,
-        ",": lambda: controller.step_cursor(-1),
-        ".": lambda: controller.step_cursor(1),
-        "C": lambda: toggle_colour(controller),
-        "Control-Z": controller.undo,
-        "Control-Shift-Z": controller.redo,
+        "Shift-/": show_keys,
     }
     for key, action in strokes.items():
         layer.bind_key(key, _on_press(action), overwrite=True)
@@ -60,13 +64,11 @@ def bind_keys(
     layer.bind_key("H", _while_held(show_mean_alone), overwrite=True)
 
 
-def _paint_with(controller: Controller, brush: Brush, code: int) -> None:
-    controller.set_brush(code)
-    if brush.tool == "select":
-        brush.tool = "brush"
+def _napari_name(key: str) -> str:
+    return key.replace("Ctrl", "Control").replace("+", "-")
 
 
-def _on_press(action: Callable[[], None]) -> Callable[[Any], None]:
+def _on_press(action: Callable[[], object]) -> Callable[[Any], None]:
     def pressed(_layer: Any) -> None:
         action()
 

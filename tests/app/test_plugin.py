@@ -9,6 +9,7 @@ import pytest
 from npe2 import PluginManifest
 
 from omnimouse_app.reader import get_reader, layers_of, read
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 
 MANIFEST = Path(import_module("omnimouse_app").__file__).with_name("napari.yaml")
 
@@ -95,52 +96,85 @@ def test_opened_through_napari_the_plugin_brings_all_docks_and_opens_the_session
     settle()
 
 
-@pytest.mark.gui
-def test_every_command_of_the_palette_does_what_its_title_says(dock, manifest):
-    from omnimouse_app import commands
-    from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+def test_the_palette_offers_the_table_of_commands(manifest):
+    from omnimouse_app.commands import ACTIONS
 
+    offered = {
+        command.python_name.partition(":")[2]: command.title
+        for command in manifest.contributions.commands
+        if command.python_name.startswith("omnimouse_app.commands")
+    }
+    assert offered == {name: action.title for name, action in ACTIONS.items()}
+
+
+def states_after(dock) -> dict:
+    """What each command leaves behind, in words of the state."""
     controller, brush = dock.controller, dock.instrument.brush
+    state = controller.state
+    return {
+        "toggle_lasso": lambda: brush.tool == "lasso",
+        "toggle_brush": lambda: brush.tool == "brush",
+        "select": lambda: brush.tool == "select",
+        "paint_hidden": lambda: (state.brush_code, brush.tool) == (HIDDEN, "brush"),
+        "paint_target": lambda: (state.brush_code, brush.tool) == (TARGET, "brush"),
+        "paint_visible": lambda: (state.brush_code, brush.tool) == (VISIBLE, "brush"),
+        "grow_brush": lambda: brush.radius == pytest.approx(14 * 1.25),
+        "shrink_brush": lambda: brush.radius == pytest.approx(14),
+        "colour_by": lambda: state.colour_by == "score",
+        "next_frame": lambda: state.cursor == 1,
+        "previous_frame": lambda: state.cursor == 0,
+        "preset_video_only": lambda: state.preset == "video_only",
+        "video_none": lambda: not state.mask.frames.any(),
+        "video_first": lambda: state.mask.frames.sum() == 30,
+        "video_last": lambda: state.mask.frames[30:].all(),
+        "video_all": lambda: state.mask.frames.all(),
+        "behavior_hidden": lambda: state.mask.behavior == "hidden",
+        "behavior_target": lambda: state.mask.behavior == "target",
+        "behavior_visible": lambda: state.mask.behavior == "visible",
+    }
+
+
+@pytest.mark.gui
+def test_commands_do_what_their_titles_say(dock, monkeypatch):
+    from qtpy.QtWidgets import QApplication
+
+    from omnimouse_app import commands
+    from omnimouse_app.hand import wait_for
+
+    controller, results = dock.controller, dock.controller.results
     dock.viewer.window.activate()
-    before = controller.state.mask
-    controller.paint([0], HIDDEN)
-    controller.paint([1], TARGET)
-    painted = controller.state.mask
+    for name, is_so in states_after(dock).items():
+        if name.startswith("paint"):
+            dock.instrument.brush.tool = "select"
+        getattr(commands, name)()
+        assert is_so(), name
+    mask = controller.state.mask
     commands.undo()
-    assert controller.state.mask != painted
+    assert controller.state.mask != mask
     commands.redo()
-    assert controller.state.mask == painted
-    assert before != painted
-    for command, code in (
-        (commands.paint_hidden, HIDDEN),
-        (commands.paint_target, TARGET),
-        (commands.paint_visible, VISIBLE),
-    ):
-        command()
-        assert controller.state.brush_code == code
-    commands.toggle_lasso()
-    assert brush.tool == "lasso"
-    commands.toggle_brush()
-    assert brush.tool == "brush"
-    commands.colour_by()
-    assert controller.state.colour_by == "score"
+    assert controller.state.mask == mask
     start = controller.state.window.start_s
     commands.next_window()
     assert controller.state.window.start_s == pytest.approx(start + 2, abs=0.1)
     commands.previous_window()
     assert controller.state.window.start_s == pytest.approx(start, abs=0.1)
+    dock.docks["Stimulus"].hide()
     commands.play()
     assert dock.panels["Stimulus"].playback.is_playing
+    assert dock.docks["Stimulus"].isVisible()
     commands.play()
+    commands.stop()
+    asked = results.asked
+    commands.ask_again()
+    assert results.asked == asked + 1
+    wait_for(lambda: results.population_freshness == "fresh", "scores")
+    QApplication.clipboard().clear()
+    commands.copy_score()
+    copied = QApplication.clipboard().text()
+    for words in ("Pearson", "echo", "neurons visible", "80001", "made by hand"):
+        assert words in copied
+    said = []
+    monkeypatch.setattr("napari.utils.notifications.show_info", said.append)
     commands.show_keys()
-    tested = {
-        command.python_name.split(":")[1]
-        for command in manifest.contributions.commands
-        if command.python_name.startswith("omnimouse_app.commands")
-    }
-    assert tested == {n for n in dir(commands) if callable(getattr(commands, n))} - {
-        "OmniMouseDock",
-        "find_instrument",
-        "toggle_colour",
-        "_open",
-    }
+    for key in ("1 ", "Ctrl+Z", "Alt-drag", "?"):
+        assert f"{key}" in said[0]

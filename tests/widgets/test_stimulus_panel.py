@@ -117,7 +117,7 @@ def test_playing_runs_the_cursor_and_the_key_pauses_it(
 ) -> None:
     QTest.keyClick(panel, Qt.Key.Key_K)
     assert panel.playback.is_playing
-    assert panel.play.toolTip() == "Pause (K)"
+    assert panel.play.toolTip().startswith("Pause (K)")
     qtbot.waitUntil(lambda: controller.state.cursor >= 3)
     QTest.keyClick(panel, Qt.Key.Key_K)
     assert not panel.playback.is_playing
@@ -144,6 +144,30 @@ def test_speed_is_a_choice(panel: StimulusPanel) -> None:
     panel.speed.setCurrentIndex(panel.speed.findData(0.25))
     panel.speed.activated.emit(panel.speed.currentIndex())
     assert panel.playback.speed == 0.25
+
+
+@pytest.mark.parametrize(("stride", "cursor"), [(60, 0), (30, 30), (3, 57)])
+def test_playing_slides_the_window_by_the_chosen_stride(
+    panel: StimulusPanel,
+    controller: Controller,
+    monkeypatch: pytest.MonkeyPatch,
+    stride: int,
+    cursor: int,
+) -> None:
+    """Sample after sample of the session is shown, whatever the stride."""
+    controller.seek(4.0)
+    controller.set_cursor(59)
+    start = controller.state.window.start_s
+    panel.strides[stride].trigger()
+    now = [0.0]
+    monkeypatch.setattr("omnimouse_widgets.qt.playback.perf_counter", lambda: now[0])
+    panel.playback.play()
+    now[0] = 1.02 / 30
+    panel.playback._tick()
+    panel.playback.pause()
+    assert controller.state.cursor == cursor
+    moved = controller.state.window.start_s - start
+    assert moved == pytest.approx(stride / 30, abs=1e-3)
 
 
 @pytest.mark.parametrize(

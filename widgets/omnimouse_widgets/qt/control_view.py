@@ -3,9 +3,16 @@
 import numpy as np
 from qtpy.QtCore import QRectF, QSize
 from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QStackedWidget, QWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QHBoxLayout,
+    QPushButton,
+    QStackedWidget,
+    QWidget,
+)
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.score_words import score_words
 from omnimouse_model.live.state import MAX_SELECTED
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt import plots
@@ -46,7 +53,13 @@ class ViewSection(QWidget):
         form = Form(self)
         form.add("Selected", row_of(self.selection, self.clear, stretch=0))
         form.add("Colour by", self.colour_by)
+        self.copy = QPushButton("Copy score")
+        self.copy.setToolTip(
+            "Copy the score with its definition, condition, predictor and neurons"
+        )
+        self.copy.clicked.connect(lambda: copy_score(controller))
         form.add("", self.legend)
+        form.add("", self.copy)
         events, results = controller.state.events, controller.results
         self.redraw = Redraw(
             self,
@@ -75,6 +88,15 @@ class ViewSection(QWidget):
         known = np.empty(0) if scores is None else scores[np.isfinite(scores)]
         median = float(np.median(known)) if known.size else None
         self.score_bar.show_median(median, is_old=results.is_population_old)
+        self.copy.setEnabled(median is not None)
+
+
+def copy_score(controller: Controller) -> None:
+    """Put the score on screen, and all it means, on the clipboard."""
+    words = score_words(controller.state, controller.results)
+    clipboard = QApplication.clipboard()
+    if words and clipboard is not None:
+        clipboard.setText(words)
 
 
 def _state_legend() -> QWidget:

@@ -23,12 +23,12 @@ class Key:
 
 
 KEYS: Final = (
-    Key("1", "brush: visible", lambda c: c.set_brush(VISIBLE)),
-    Key("2", "brush: hidden", lambda c: c.set_brush(HIDDEN)),
-    Key("3", "brush: target", lambda c: c.set_brush(TARGET)),
+    Key("1", "paint visible", lambda c: c.set_brush(VISIBLE)),
+    Key("2", "paint hidden", lambda c: c.set_brush(HIDDEN)),
+    Key("3", "paint target", lambda c: c.set_brush(TARGET)),
     Key(",", "one frame back", lambda c: c.step_cursor(-1)),
     Key(".", "one frame on", lambda c: c.step_cursor(1)),
-    Key("C", "colour by state or score", lambda c: toggle_colour(c)),
+    Key("C", "colour by state or by score", lambda c: toggle_colour(c)),
     Key("Ctrl+Z", "undo", lambda c: c.undo()),
     Key("Ctrl+Shift+Z", "redo", lambda c: c.redo()),
 )

@@ -6,26 +6,30 @@ from typing import Final
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import N_SAMPLES
 
 TICK_MS: Final = 33
 SAMPLE_HZ: Final = 30.0
 SPEEDS: Final = (0.25, 0.5, 1.0, 2.0)
+STRIDES: Final = {N_SAMPLES: "2 s", 30: "1 s", 15: "0.5 s", 3: "0.1 s"}
+"""Samples that the window moves by when the cursor passes its end, and their words."""
 
 
 class Playback(QObject):
-    """Runs the cursor on wall time; crossing the window's end steps the window.
+    """Runs the cursor on wall time; at its end the window steps, or slides by less.
 
     A tick moves by as many samples as are due since play began: a late tick skips
     frames instead of playing slower, and the speed on screen is true.
     """
 
     changed = Signal()
-    """Play began or stopped, or the speed changed."""
+    """Play began or stopped, or speed or stride changed."""
 
     def __init__(self, controller: Controller, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._controller = controller
         self._speed = 1.0
+        self._stride = N_SAMPLES
         self._since = 0.0
         self._moved = 0
         self._timer = QTimer(self)
@@ -47,6 +51,17 @@ class Playback(QObject):
         if speed != self._speed:
             self._speed = speed
             self._restart()
+            self.changed.emit()
+
+    @property
+    def stride(self) -> int:
+        """Samples that the window moves by at its end; 60 shows every sample once."""
+        return self._stride
+
+    @stride.setter
+    def stride(self, stride: int) -> None:
+        if stride != self._stride:
+            self._stride = stride
             self.changed.emit()
 
     def toggle(self) -> None:
@@ -75,9 +90,21 @@ class Playback(QObject):
         if due > self._moved:
             step, self._moved = due - self._moved, due
             before = self._place()
-            self._controller.step_cursor(step)
+            self._advance(step)
             if self._place() == before:
                 self.pause()  # the end of the session
+
+    def _advance(self, step: int) -> None:
+        """On by some samples of the session, whichever window they come to lie in."""
+        state = self._controller.state
+        cursor, window = state.cursor + step, state.window
+        if window is None or cursor < N_SAMPLES or self._stride == N_SAMPLES:
+            self._controller.step_cursor(step)
+            return
+        self._controller.seek(window.start_s + self._stride / SAMPLE_HZ)
+        assert state.window is not None
+        moved = round((state.window.start_s - window.start_s) * SAMPLE_HZ)
+        self._controller.set_cursor(cursor - moved)
 
     def _place(self) -> tuple[object, int]:
         state = self._controller.state

@@ -1,24 +1,27 @@
 """The stimulus: the frame at the cursor, on the clock everything else keeps."""
 
+from functools import partial
+
 import numpy as np
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QHideEvent
+from qtpy.QtGui import QAction, QActionGroup, QHideEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QGraphicsRectItem,
     QHBoxLayout,
     QLabel,
+    QMenu,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import N_FRAMES
+from omnimouse_model.masks import N_FRAMES, N_SAMPLES
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt import keys, plots
 from omnimouse_widgets.qt.frame_strip import FrameStrip
-from omnimouse_widgets.qt.playback import SPEEDS, Playback
+from omnimouse_widgets.qt.playback import SPEEDS, STRIDES, Playback
 from omnimouse_widgets.qt.redraw import Redraw
 
 TOOLTIP = "The video frame at the cursor. A dashed frame: hidden from the model."
@@ -87,6 +90,7 @@ class StimulusPanel(QWidget):
         self.back.clicked.connect(lambda: self._controller.step_cursor(-1))
         self.play = _button("▶", "")
         self.play.clicked.connect(self.playback.toggle)
+        self._build_strides()
         self.on = _button("›", "One frame on (.)")
         self.on.clicked.connect(lambda: self._controller.step_cursor(1))
         self.speed = QComboBox()
@@ -96,6 +100,21 @@ class StimulusPanel(QWidget):
         self.speed.activated.connect(self._speed_picked)
         self.clock = QLabel()
         self.clock.setToolTip("Session time and frame at the cursor")
+
+    def _build_strides(self) -> None:
+        """The arrow beside play: how the window moves at the cursor's end."""
+        menu = QMenu(self)
+        group = QActionGroup(menu)
+        self.strides: dict[int, QAction] = {}
+        for stride, words in STRIDES.items():
+            verb = "Step" if stride == N_SAMPLES else "Slide"
+            action = QAction(f"{verb} the window by {words}", group)
+            action.setCheckable(True)
+            action.triggered.connect(partial(setattr, self.playback, "stride", stride))
+            menu.addAction(action)
+            self.strides[stride] = action
+        self.play.setMenu(menu)
+        self.play.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
 
     def _lay_out(self) -> None:
         bar = QHBoxLayout()
@@ -182,8 +201,10 @@ class StimulusPanel(QWidget):
     def _draw_play(self) -> None:
         playing = self.playback.is_playing
         self.play.setText("❚❚" if playing else "▶")
-        self.play.setToolTip("Pause (K)" if playing else "Play (K)")
+        word = "Pause" if playing else "Play"
+        self.play.setToolTip(f"{word} (K); the arrow: how the window moves on")
         self.speed.setCurrentIndex(self.speed.findData(self.playback.speed))
+        self.strides[self.playback.stride].setChecked(True)
 
 
 def _button(word: str, tooltip: str) -> QToolButton:
