@@ -12,7 +12,7 @@ from typing import Any
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QVBoxLayout, QWidget
 
-from omnimouse_app.instrument import Instrument
+from omnimouse_app.instrument import Instrument, Model
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.behavior import BehaviorPanel
 from omnimouse_widgets.qt.control import ControlPanel
@@ -56,14 +56,21 @@ class OmniMouseDock(QWidget):
         The viewer (napari hands plugins a proxy of it).
     controller
         One to use instead of a new one with a worker process of its own.
+    model
+        The predictor to begin with; see `Instrument`.
     """
 
-    def __init__(self, napari_viewer: Any, controller: Controller | None = None):
+    def __init__(
+        self,
+        napari_viewer: Any,
+        controller: Controller | None = None,
+        model: Any = None,
+    ) -> None:
         super().__init__()
         self.setObjectName("omnimouse-main")
         # Through napari's proxy even docks and menus come wrapped, which Qt refuses.
         self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
-        self.instrument = Instrument(self._viewer, controller, self)
+        self.instrument = Instrument(self._viewer, controller, self, model=model)
         self.panels: dict[str, QWidget] = {}
         self.docks: dict[str, QDockWidget] = {}
         self.control = ControlPanel(self.controller, self.instrument.brush)
@@ -103,7 +110,12 @@ class OmniMouseDock(QWidget):
         return self.instrument.controller
 
     def _begin(self) -> None:
-        """Opened from the menu: every dock, and the recording open last."""
+        """Opened from the menu: every dock, and the recording open last.
+
+        Whoever opened the docks already says what is shown.
+        """
+        if self.docks:
+            return
         self.open_docks()
         if self.docks and self.controller.state.session is None:
             self.controller.restore()
@@ -137,9 +149,11 @@ class OmniMouseDock(QWidget):
         self.control.session.open_folder(folder)
 
     def play(self) -> None:
-        """Play or pause the one clock."""
+        """Play or pause the one clock; its panel comes up, for it stops unseen."""
         stimulus = self.panels["Stimulus"]
         assert isinstance(stimulus, StimulusPanel)
+        self.docks["Stimulus"].show()
+        self.docks["Stimulus"].raise_()
         stimulus.playback.toggle()
 
     def _open(self, place: _Place) -> None:
@@ -214,11 +228,15 @@ def find_instrument(viewer: Any) -> OmniMouseDock | None:
     return None
 
 
-def open_instrument(viewer: Any, controller: Controller | None = None) -> OmniMouseDock:
+def open_instrument(
+    viewer: Any, controller: Controller | None = None, model: Model | None = None
+) -> OmniMouseDock:
     """The OmniMouse of a viewer, opened where it was not, with all its docks."""
     dock = find_instrument(viewer)
+    if dock is not None and model is not None:
+        dock.controller.choose_predictor(model)
     if dock is None:
-        dock = OmniMouseDock(viewer, controller)
+        dock = OmniMouseDock(viewer, controller, model)
         viewer.window.add_dock_widget(
             dock, name=DOCK_NAME, area="right", add_vertical_stretch=False
         )

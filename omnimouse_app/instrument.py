@@ -1,5 +1,6 @@
 """Controller, brush and layers of one viewer: what works without any dock."""
 
+from pathlib import Path
 from typing import Any
 
 from napari.layers import Labels
@@ -16,7 +17,13 @@ from omnimouse_app.settings import Opening, opening
 from omnimouse_model.live.answering import Load
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.catalogue import load_in_process, load_in_worker
+from omnimouse_model.predict.predictor import Predictor
 from omnimouse_widgets.qt.hop import qt_post
+
+Model = str | Path | Predictor
+
+CLOSING_S = 0.3
+"""How long a closing window waits for the worker's end, which goes on without it."""
 
 
 class Instrument(QObject):
@@ -30,6 +37,10 @@ class Instrument(QObject):
         One to use; a new one with a worker process of its own by default.
     parent
         What it ends with.
+    model
+        The predictor to begin with, chosen once so that no other is loaded first. By
+        default a new controller takes the preferred one, else the one used last, else
+        the demo.
     """
 
     closed = Signal()
@@ -44,10 +55,16 @@ class Instrument(QObject):
         viewer: Any,
         controller: Controller | None = None,
         parent: QObject | None = None,
+        *,
+        model: Model | None = None,
     ) -> None:
         super().__init__(parent)
         chosen = opening()
         self.controller = controller or _new_controller(chosen)
+        if model is None and controller is None:
+            model = chosen.predictor or self.controller.remembered.predictor or "demo"
+        if model is not None:
+            self.controller.choose_predictor(model)
         self.brush = Brush(self.controller, viewer)
         self.brush.radius = chosen.brush_radius
         self.layers = FieldLayers(viewer, self.controller, self.brush, self)
@@ -99,7 +116,7 @@ class Instrument(QObject):
         self.is_closed = True
         self.layers.close()
         self.brush.close()
-        self.controller.close()
+        self.controller.close(CLOSING_S)
         self.closed.emit()
 
     def _close_with_window(self) -> None:
@@ -123,6 +140,4 @@ class Instrument(QObject):
 
 def _new_controller(chosen: Opening) -> Controller:
     load: Load = load_in_process if chosen.in_process else load_in_worker
-    controller = Controller(post=qt_post(), load=load, memory=True)
-    controller.choose_predictor(chosen.predictor)
-    return controller
+    return Controller(post=qt_post(), load=load, memory=True)

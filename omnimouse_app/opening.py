@@ -26,7 +26,8 @@ def launch(
     session
         A recording to open; by default the one open last, else the demo's.
     model
-        A predictor's name, a checkpoint, or a predictor; the preferred one by default.
+        A predictor's name, a checkpoint, or a predictor; by default the one under
+        Preferences, else the one used last, else the demo.
     viewer
         An open viewer to use.
     show
@@ -47,14 +48,12 @@ def launch(
     if viewer is None:
         viewer = napari.Viewer(title=TITLE, show=show)
         viewer.window.resize(*SIZE)
-    dock = open_instrument(viewer)
+    dock = open_instrument(viewer, model=model)
     controller = dock.controller
     if session is not None:
         controller.open_session(session)
     elif not controller.restore():
         controller.open_session(_demo_session())
-    if model is not None:  # after `restore`, which chooses the one used last
-        controller.choose_predictor(model)
     if block:
         napari.run()
     return dock

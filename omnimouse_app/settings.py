@@ -10,14 +10,14 @@ class Opening:
     Attributes
     ----------
     predictor
-        A name known to `load_predictor`, or a path.
+        A name known to `load_predictor`, or a path; "" for the one used last.
     in_process
         Compute inside napari's own process, not in a worker process.
     brush_radius
         Screen pixels.
     """
 
-    predictor: str = "demo"
+    predictor: str = ""
     in_process: bool = False
     brush_radius: float = 14.0
 

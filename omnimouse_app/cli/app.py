@@ -7,7 +7,11 @@ import click
 
 @click.command("app")
 @click.argument("session", required=False, type=click.Path(path_type=Path))
-@click.option("--model", help="A predictor's name, or a checkpoint; by default: demo.")
+@click.option(
+    "--model",
+    help="A predictor's name, or a checkpoint; by default the one under Preferences, "
+    "else the one used last, else demo.",
+)
 def command(session: Path | None, model: str | None) -> None:
     """Open napari with OmniMouse, on SESSION or on the one open last."""
     from omnimouse_app.screen import has_display

@@ -1,50 +1,104 @@
 """`launch()`: what it opens, and what the user's own choice wins over."""
 
-from types import SimpleNamespace
+from collections.abc import Callable
 
 import pytest
 
-from omnimouse_model.live.controller import Controller
+from omnimouse_app.settings import Opening
 from omnimouse_model.live.memory import Remembered, remember
 
 pytestmark = pytest.mark.gui
 
 
 @pytest.fixture
-def controller(monkeypatch, tmp_path, session_folder):
-    """The instrument's, with the small session and `mean` remembered."""
-    memory = tmp_path / "live.json"
-    remember(Remembered(str(session_folder), "mean"), memory)
-    made = Controller(synchronous=True, memory=memory)
-    dock = SimpleNamespace(controller=made)
-    monkeypatch.setattr("omnimouse_app.docks.open_instrument", lambda viewer: dock)
-    yield made
-    made.close()
+def loaded(monkeypatch, tmp_path, session_folder, echo):
+    """Names of the predictors that were loaded; session and `mean` are remembered."""
+    names: list[str] = []
+
+    def load(name, session, device):
+        names.append(name)
+        return echo
+
+    monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path))
+    monkeypatch.setattr("omnimouse_app.instrument.load_in_worker", load)
+    remember(Remembered(str(session_folder), "mean"), tmp_path / "live.json")
+    return names
 
 
-def launched(**chosen):
+@pytest.fixture
+def opened(qapp, loaded) -> Callable:
+    """Launch OmniMouse in a window of its own, and wait for its first answer."""
+    import napari
+
+    from omnimouse_app.hand import settle, wait_for
     from omnimouse_app.opening import launch
 
-    return launch(viewer=object(), **chosen).controller.state
+    docks = []
+
+    def launched(**chosen):
+        dock = launch(viewer=napari.Viewer(show=False), **chosen)
+        docks.append(dock)
+        settle()
+        results = dock.controller.results
+        wait_for(lambda: results.population_freshness == "fresh", "an answer", 60)
+        return dock.controller.state
+
+    yield launched
+    for dock in docks:
+        dock.close_viewer()
+    settle()
 
 
-def test_the_chosen_model_wins_over_the_remembered_one(controller, session_folder):
-    state = launched(model="last")
+def test_the_chosen_model_wins_and_no_other_is_loaded(opened, loaded, session_folder):
+    state = opened(model="last")
     assert state.session.path == session_folder
     assert state.predictor_name == "last"
+    assert loaded == ["last"]
 
 
-def test_without_a_choice_it_is_as_it_was_left(controller, session_folder):
-    state = launched()
+def test_without_a_choice_it_is_as_it_was_left(opened, loaded, session_folder):
+    state = opened()
     assert state.session.path == session_folder
     assert state.predictor_name == "mean"
+    assert loaded == ["mean"]
+
+
+def test_a_given_session_is_opened_with_the_model_used_last(
+    opened, loaded, session_folder
+):
+    assert opened(session=session_folder).predictor_name == "mean"
+    assert loaded == ["mean"]
+
+
+def test_the_preferred_model_wins_over_the_one_used_last(opened, loaded, monkeypatch):
+    preferred = Opening(predictor="ridge")
+    monkeypatch.setattr("omnimouse_app.instrument.opening", lambda: preferred)
+    assert opened().predictor_name == "ridge"
+    assert loaded == ["ridge"]
 
 
 def test_where_the_remembered_session_is_gone_the_demo_is_opened(
-    controller, session_folder, monkeypatch, tmp_path
+    opened, session_folder, monkeypatch, tmp_path
 ):
     remember(Remembered(str(tmp_path / "gone"), "mean"), tmp_path / "live.json")
     monkeypatch.setattr("omnimouse_app.samples.demo_folder", lambda: session_folder)
-    state = launched(model="last")
+    state = opened(model="last")
     assert state.session.path == session_folder
     assert state.predictor_name == "last"
+
+
+def test_a_broken_folder_leaves_its_error_and_no_other_recording(
+    qapp, loaded, tmp_path
+):
+    import napari
+
+    from omnimouse_app.docks import open_instrument
+    from omnimouse_app.hand import settle
+
+    dock = open_instrument(napari.Viewer(show=False))
+    dock.open_folder(str(tmp_path / "broken"))
+    settle(0.2)
+    assert dock.controller.state.session is None
+    assert "Not opened" in dock.control.session.problem.text()
+    dock.close_viewer()
+    settle()
