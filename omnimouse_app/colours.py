@@ -149,10 +149,9 @@ class LabelColours:
 
     def set_public(self) -> None:
         """Set a new colormap: slow, public, and refreshes the thumbnail."""
-        self._colormap = CyclicLabelColormap(
+        self._layer.colormap = CyclicLabelColormap(
             colors=self._texture[: self._n_labels + 1].copy()
         )
-        self._layer.colormap = self._colormap
 
     def _write_texture(self, labels: np.ndarray) -> None:
         # The same numbers go into the colormap and its cache is dropped, so that any

@@ -86,6 +86,7 @@ class FieldLayers(QObject):
         self.lost: Points | None = None
         self.colours: LabelColours | None = None
         self._lasso: Shapes | None = None
+        self._faded: list[tuple[Layer, float]] = []
         self._fitted: tuple[float, ...] = ()
         self._is_thumbnail_old = False
         self._frame = _single_shot(self, _FRAME_MS, self.draw)
@@ -253,10 +254,14 @@ class FieldLayers(QObject):
         return describe(self._controller, int(neurons[0]), others=len(neurons) - 1)
 
     def show_mean_alone(self, alone: bool) -> None:
-        """Fade the neurons out while the mean image is looked at."""
-        for layer in (self.neurons, self.lost):
-            if layer is not None:
-                layer.opacity = 0.0 if alone else 1.0
+        """Fade the neurons out while the mean image is looked at, then back in."""
+        if alone:
+            shown = [x for x in (self.neurons, self.lost) if x is not None]
+            self._faded = self._faded or [(layer, layer.opacity) for layer in shown]
+        for layer, opacity in self._faded:
+            layer.opacity = 0.0 if alone else opacity
+        if not alone:
+            self._faded = []
 
 
 def _scores(results: Results, count: int) -> np.ndarray:

@@ -213,6 +213,20 @@ def test_holding_h_shows_the_mean_image_alone(dock, canvas, field):
     settle(0.1)
     colours = canvas.colours(core_places(field)).astype(int)
     assert np.median(colours[:, 2] - colours[:, 0]) > 60  # sky blue
+    neurons = dock.instrument.layers.neurons
+    neurons.opacity = 0.5
+    QTest.keyPress(canvas.widget, Qt.Key.Key_H)
+    assert neurons.opacity == 0.0
+    QTest.keyRelease(canvas.widget, Qt.Key.Key_H)
+    assert neurons.opacity == 0.5
+    neurons.opacity = 1.0
+
+
+def test_a_question_mark_shows_the_keys(dock, hand, monkeypatch):
+    said = []
+    monkeypatch.setattr("napari.utils.notifications.show_info", said.append)
+    hand.key(Qt.Key.Key_Question, Qt.KeyboardModifier.ShiftModifier)
+    assert len(said) == 1
 
 
 def test_c_colours_by_score_from_the_table_of_viridis(dock, canvas, hand, field):

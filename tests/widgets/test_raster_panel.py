@@ -167,6 +167,21 @@ def test_a_brush_stroke_paints_the_cells_it_crosses_as_one_undo_step(
     assert not controller.undo_name.startswith("Paint")
 
 
+def test_a_tool_chosen_in_mid_drag_is_for_the_next_stroke(
+    raster: RasterPanel, controller: Controller
+) -> None:
+    controller.set_brush(TARGET)
+    gestures, box = raster.gestures, raster.pictures["truth"].box
+    gestures.pressed((10.5, 20.5), box)
+    raster.set_tool("look")
+    gestures.dragged((14.5, 20.5), box)
+    gestures.released((14.5, 20.5), box)
+    assert not controller.in_stroke
+    assert (controller.state.mask.cells[10:15, 20] == TARGET).all()
+    controller.undo()
+    assert not (controller.state.mask.cells == TARGET).any()
+
+
 def test_a_press_alone_paints_at_once(
     raster: RasterPanel, controller: Controller
 ) -> None:

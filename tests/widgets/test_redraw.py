@@ -1,6 +1,7 @@
 import gc
 from typing import Any
 
+import pytest
 from psygnal import Signal
 from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtWidgets import QWidget
@@ -86,3 +87,21 @@ def test_a_destroyed_panel_leaves_no_connection(qtbot: Any) -> None:
     gc.collect()
     assert len(source.first) == 0
     source.first.emit()
+
+
+def test_a_part_that_fails_leaves_the_others_drawn(qtbot: Any) -> None:
+    drawn: list[str] = []
+
+    def fail() -> None:
+        drawn.append("failing")
+        raise ValueError("no such colour")
+
+    panel = QWidget()
+    qtbot.addWidget(panel)
+    parts = [(fail, []), (lambda: drawn.append("after"), [])]
+    redraw = Redraw(panel, parts)
+    redraw.ask(0)
+    redraw.ask(1)
+    with pytest.raises(ValueError, match="no such colour"):
+        redraw.flush()
+    assert drawn == ["failing", "after"]

@@ -64,6 +64,7 @@ class BrushSection(QWidget):
         self.stop.setRange(1, N_SAMPLES)
         for box, words in ((self.start, "First"), (self.stop, "After the last")):
             box.setToolTip(f"{words} sample that a stroke on the field sets (0-60)")
+            box.setAccessibleName(f"Brush: {words.lower()} sample")
             box.setKeyboardTracking(False)
             box.setStyleSheet(NARROW_BOX)
             box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)

@@ -41,18 +41,20 @@ class RasterGestures:
         self.rows: Rows | None = None
         self.tool: Tool = "brush"
         self.box: Block | None = None
+        self._held: Tool = self.tool
         self._last: Point | None = None
         self._start: Point = (0.0, 0.0)
 
     @property
     def is_painting(self) -> bool:
         """Whether the left button is down on the raster with a brush in hand."""
-        return self._last is not None and self.tool != "look"
+        return self._last is not None and self._held != "look"
 
     def pressed(self, at: Point, box: RasterBox) -> None:
         """Begin a stroke, or look at what is under the pointer."""
         self._last = self._start = at
-        if self.tool == "look":
+        self._held = self.tool  # another tool is for the next stroke
+        if self._held == "look":
             self._look(at, select=True)
             return
         self._controller.begin_stroke()
@@ -62,7 +64,7 @@ class RasterGestures:
         """Go on painting, or scrub."""
         if self._last is None:
             return
-        if self.tool == "look":
+        if self._held == "look":
             self._look(at, select=False)
         else:
             self._stroke(at, box)
@@ -97,15 +99,15 @@ class RasterGestures:
         last = self._last or at
         if self.rows is None:
             return  # no session is open
-        if self.tool == "box":
+        if self._held == "box":
             self.box = box_block(self._start, at)
             self.box_changed.emit()
-        elif self.tool == "column":
+        elif self._held == "column":
             columns = box_block(last, at).samples
             self._controller.paint_cells(
                 slice(None), columns, self._controller.state.brush_code
             )
-        elif self.tool == "row":
+        elif self._held == "row":
             low, high = sorted((last[1], at[1]))
             self._paint(Block(slice(0, N_SAMPLES), low, high))
         else:

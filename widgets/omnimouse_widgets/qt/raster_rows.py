@@ -18,7 +18,6 @@ UNSEEN: Final = 4
 """Display code of visible cells in runs too short for a token: not seen."""
 UNASKED: Final = 5
 """Display code of target cells too near to visible ones: not predicted."""
-N_CODES: Final = 6
 
 Ordering = Literal["stored", "state", "score", "depth", "area"]
 

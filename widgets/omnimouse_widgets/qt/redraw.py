@@ -7,6 +7,7 @@ signals, one drawing.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 from weakref import ref
 
@@ -72,11 +73,12 @@ class Redraw(QObject):
         _disconnect(self._slots)
 
     def flush(self) -> None:
-        """Draw now what was asked for."""
+        """Draw now what was asked for; a part that fails leaves the others drawn."""
         self._timer.stop()
         wanted, self._wanted = self._wanted, set()
-        for number in sorted(wanted):
-            self._parts[number][0]()
+        with ExitStack() as parts:
+            for number in sorted(wanted, reverse=True):
+                parts.callback(self._parts[number][0])
 
     def _connect(self, signal: Any, number: int) -> None:
         slot = _asker(self, number)

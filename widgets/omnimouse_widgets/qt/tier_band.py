@@ -10,7 +10,6 @@ from omnimouse_widgets import palette
 
 JOIN_S: Final = 1.0
 """Trials of one tier closer than this are drawn as one bar."""
-BLANK_TIERS: Final = ("blank", "none", "")
 _HEIGHTS: Final = {"train": 0.45, "none": 0.2}
 
 
