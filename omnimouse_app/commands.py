@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from omnimouse_app import keys
 from omnimouse_app.brush import Tool
 from omnimouse_app.docks import OmniMouseDock, find_instrument
-from omnimouse_app.keys import show_keys
 from omnimouse_model.live.presets import PRESETS
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, BehaviorMode
+from omnimouse_widgets.qt import control_view
 from omnimouse_widgets.qt.control_question import SPANS
-from omnimouse_widgets.qt.control_view import copy_score
 from omnimouse_widgets.qt.keys import toggle_colour
 
 
@@ -88,9 +88,10 @@ ACTIONS: dict[str, Action] = {
     "stop": Action("Stop predicting", lambda d: d.controller.cancel()),
     "ask_again": Action("Ask again", lambda d: d.controller.ask_again()),
     "copy_score": Action(
-        "Copy the score with its definition", lambda d: copy_score(d.controller)
+        "Copy the score with its definition",
+        lambda d: control_view.copy_score(d.controller),
     ),
-    "show_keys": Action("Show the keys", lambda _: show_keys()),
+    "show_keys": Action("Show the keys", lambda _: keys.show_keys()),
     **{
         f"preset_{preset.name}": Action(
             f"Preset: {preset.label}", partial(_preset, preset.name)

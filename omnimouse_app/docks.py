@@ -13,9 +13,11 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QVBoxLayout, QWidget
 
 from omnimouse_app.instrument import Instrument, Model
+from omnimouse_app.keys import show_keys
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.behavior import BehaviorPanel
 from omnimouse_widgets.qt.control import ControlPanel
+from omnimouse_widgets.qt.keys import bind
 from omnimouse_widgets.qt.neurons import NeuronsPanel
 from omnimouse_widgets.qt.raster import RasterPanel
 from omnimouse_widgets.qt.stimulus import StimulusPanel
@@ -133,6 +135,7 @@ class OmniMouseDock(QWidget):
         self.instrument.play_pressed.connect(self.play)
         for title, dock in self.docks.items():
             _hide_instead_of_destroying(dock)
+            bind(dock, "?", show_keys)
             _retitle(dock, title)
         _arrange(window, self.docks)
         QTimer.singleShot(0, self._share_out)

@@ -5,12 +5,12 @@ from typing import Any
 
 from napari.layers import Labels
 from qtpy.QtCore import QEvent, QObject, QTimer, Signal
-from qtpy.QtGui import QDropEvent
+from qtpy.QtGui import QDropEvent, QKeyEvent
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
 from omnimouse_app.brush import Brush
-from omnimouse_app.keys import bind_keys
+from omnimouse_app.keys import bind_keys, show_keys
 from omnimouse_app.layers import FieldLayers
 from omnimouse_app.reader import get_reader
 from omnimouse_app.settings import Opening, opening
@@ -98,13 +98,15 @@ class Instrument(QObject):
             canvas.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """See drops, closing and resizing as they come."""
+        """See drops, keys, closing and resizing as they come."""
         if event is None:
             return False
         if event.type() == QEvent.Type.Close and watched is self._window:
             QTimer.singleShot(0, self._close_with_window)
         if event.type() == QEvent.Type.Resize and isinstance(watched, QOpenGLWidget):
             QTimer.singleShot(0, self._keep_fitted)
+        if isinstance(watched, QOpenGLWidget) and isinstance(event, QKeyEvent):
+            return self._take_key(event)
         if event.type() == QEvent.Type.Drop and isinstance(event, QDropEvent):
             return self._take_drop(event)
         return False
@@ -127,6 +129,13 @@ class Instrument(QObject):
     def _keep_fitted(self) -> None:
         if not self.is_closed:
             self.layers.keep_fitted()
+
+    def _take_key(self, event: QKeyEvent) -> bool:
+        """The one key that napari's own bindings have no name for."""
+        is_ours = event.type() == QEvent.Type.KeyPress and event.text() == "?"
+        if is_ours:
+            show_keys()
+        return is_ours
 
     def _take_drop(self, event: QDropEvent) -> bool:
         data = event.mimeData()

@@ -46,7 +46,10 @@ def bind_keys(
     play: Callable[[], None],
     show_mean_alone: Callable[[bool], None],
 ) -> None:
-    """Bind every key of `help_text` on a layer; they act while it is the active one."""
+    """Bind the keys of the field on a layer; they act while it is the active one.
+
+    All of `help_text` but "?", which napari's own bindings do not know: `docks` has it.
+    """
     strokes: dict[str, Callable[[], object]] = {
         _napari_name(key.key): partial(key.press, controller) for key in KEYS
     }
@@ -56,7 +59,6 @@ def bind_keys(
         "[": brush.shrink,
         "]": brush.grow,
         "K": play,
-        "Shift-/": show_keys,
     }
     for key, action in strokes.items():
         layer.bind_key(key, _on_press(action), overwrite=True)
