@@ -103,6 +103,7 @@ def _state_legend() -> QWidget:
     legend = QWidget()
     row = QHBoxLayout(legend)
     row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(4)
     for code in ORDER:
         row.addWidget(state_label(code))
     return legend

@@ -83,7 +83,9 @@ def state_label(code: int) -> QWidget:
     row.setContentsMargins(0, 0, 0, 0)
     row.setSpacing(4)
     row.addWidget(glyph)
-    row.addWidget(ToneLabel(palette.STATE_WORDS[code]), 1)
+    word = ToneLabel(palette.STATE_WORDS[code])
+    word.setMinimumWidth(1)
+    row.addWidget(word, 1)
     return pair
 
 
