@@ -59,7 +59,7 @@ class ModelSection(QWidget):
         self.model.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self.model.setMinimumContentsLength(12)
+        self.model.setMinimumContentsLength(10)
         for name in predictor_names():
             self.model.addItem(_model_words(name), name)
         self.model.addItem("open a checkpoint…", FILE)
