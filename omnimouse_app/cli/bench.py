@@ -4,7 +4,10 @@ from importlib import import_module
 
 import click
 
-BENCHMARKS = {"live": "Strokes, answers and scrubbing in the real window."}
+BENCHMARKS = {
+    "live": "Strokes, answers and scrubbing in the real window.",
+    "model": "Forward passes of the five sizes, part by part.",
+}
 """Name -> its line in the help; the command is in `bench_NAME.py` beside this file."""
 
 

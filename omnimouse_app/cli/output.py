@@ -81,8 +81,8 @@ def machine(*, gflops: bool = False) -> dict[str, Any]:
         else os.cpu_count(),
         "gpu": torch.cuda.get_device_name(0) if has_gpu else None,
         "torch": torch.__version__,
-        "matmul_gflops_fp32": _matmul_gflops("float32", device) if gflops else None,
-        "matmul_gflops_bf16": _matmul_gflops("bfloat16", device) if gflops else None,
+        "matmul_gflops_fp32": matmul_gflops("float32", device) if gflops else None,
+        "matmul_gflops_bf16": matmul_gflops("bfloat16", device) if gflops else None,
     }
 
 
@@ -95,7 +95,7 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _matmul_gflops(dtype: str, device: str, budget_s: float = 0.5) -> float:
+def matmul_gflops(dtype: str, device: str, budget_s: float = 0.5) -> float:
     """Best rate of a square matmul within a time budget, in GFLOP/s."""
     import torch
 

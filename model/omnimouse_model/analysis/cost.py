@@ -1,0 +1,237 @@
+"""What one forward pass costs: the masked floor in FLOPs, and the time by part.
+
+The unit is the *calibrated GFLOP* (spec §19): seconds times the machine's fp32 matmul
+rate in the same minute, so that machines and their noise drop out. The floor is what
+the allowed query-key pairs alone would cost at that rate.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from omnimouse_model.masks import Mask
+from omnimouse_model.nets import attention
+from omnimouse_model.nets.attention import AttentionPlan, attend
+from omnimouse_model.nets.config import SIZES
+from omnimouse_model.nets.layout import Layout
+from omnimouse_model.nets.omnimouse import Clip, OmniMouse
+from omnimouse_model.nets.start import initialise
+from omnimouse_model.nets.video import HieraConfig, hidden_size
+from omnimouse_model.tokens import layout_from_mask, video_step_times
+
+Case = Literal["A", "B"]
+POPULATIONS: dict[Case, tuple[int, int]] = {"A": (4096, 1024), "B": (512, 512)}
+"""Case -> neurons of the session, neurons asked (spec §19)."""
+PARTS = ("video", "encoder", "local", "global", "decoder")
+SESSION = "1-1-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One net with everything it reads for one forward pass."""
+
+    net: OmniMouse
+    clip: Clip
+    layout: Layout
+    video: Tensor
+
+
+def case_mask(case: Case) -> Mask:
+    """All neurons for 25 samples, all frames, behaviour; the last second is asked."""
+    count, asked = POPULATIONS[case]
+    return (
+        Mask.nothing(count)
+        .show(slice(None), slice(0, 25))
+        .ask(slice(count - asked, count), slice(30, 60))
+        .with_frames(True)
+        .with_behavior("visible")
+    )
+
+
+def question(
+    size: str, case: Case, device: torch.device | str = "cpu", seed: int = 0
+) -> Question:
+    """A released size with start values, and random input of a case."""
+    config = SIZES[size]
+    count, _ = POPULATIONS[case]
+    draw = torch.Generator().manual_seed(seed)
+    net = OmniMouse(config, {SESSION: count}, {SESSION: "1"})
+    initialise(net, draw)
+    times = torch.arange(60)[None] / config.sample_rate_hz
+    clip = Clip(
+        session=SESSION,
+        neuron_ids=torch.arange(count)[None].to(device),
+        responses=torch.rand(1, 60, count, generator=draw).to(device),
+        behavior=torch.randn(1, 5, 40, generator=draw).to(device),
+        response_times=times,
+        video_times=video_step_times(times),
+        start_times=torch.zeros(1, device=device),
+    )
+    return Question(
+        net=net.eval().requires_grad_(False).to(device),
+        clip=clip,
+        layout=layout_from_mask(case_mask(case)).to(device),
+        video=torch.randn(1, 1, 60, 36, 64, generator=draw).to(device),
+    )
+
+
+# -- running ------------------------------------------------------------------------
+@torch.inference_mode()
+def forward(asked: Question, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Rates (1, Q, 5) of one forward pass."""
+    net, clip, layout = asked.net, asked.clip, asked.layout
+    with torch.autocast(
+        asked.video.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16
+    ):
+        tokens = net.encode_video(asked.video, layout)
+        context = net.encode(clip, layout, tokens)
+        rates, _ = net.decode_responses(clip, layout, context)
+    return rates
+
+
+def time_parts(
+    asked: Question, dtype: torch.dtype = torch.float32, repeats: int = 3
+) -> dict[str, float]:
+    """Median seconds of a forward pass by part, and as "total", after a first one."""
+    forward(asked, dtype)
+    runs: dict[str, list[float]] = defaultdict(list)
+    for _ in range(repeats):
+        with _stopwatch(asked.net) as spent:
+            began = _now(asked.video.device)
+            forward(asked, dtype)
+            runs["total"].append(_now(asked.video.device) - began)
+        for part in PARTS:
+            runs[part].append(spent[part])
+    return {part: float(np.median(values)) for part, values in runs.items()}
+
+
+@contextmanager
+def _stopwatch(net: OmniMouse) -> Iterator[dict[str, float]]:
+    """Seconds by part of whatever the net computes within."""
+    spent: dict[str, float] = defaultdict(float)
+    device = net.behavior_channel_embeddings.device
+    undo: list[Callable[[], None]] = []
+
+    def watch(module: nn.Module, part: str) -> None:
+        began: list[float] = []
+        before = module.register_forward_pre_hook(lambda *_: began.append(_now(device)))
+
+        def add(*_: object) -> None:
+            spent[part] += _now(device) - began.pop()
+
+        undo.extend([before.remove, module.register_forward_hook(add).remove])
+
+    watch(net.hiera, "video")
+    for owner, part in ((net.enc, "encoder"), (net.decs[0], "decoder")):
+        # a cross block's keys are made apart from its forward
+        watch(owner, part)
+        assert isinstance(owner.attention, attention.CrossAttention)
+        watch(owner.attention.wkv, part)
+    for block, is_local in zip(net.proc, net.config.layer_is_local(), strict=True):
+        watch(block, "local" if is_local else "global")
+    try:
+        yield spent
+    finally:
+        for remove in undo:
+            remove()
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return perf_counter()
+
+
+@contextmanager
+def dense_masks() -> Iterator[None]:
+    """Let every attention within compute all pairs under a boolean mask."""
+
+    def dense(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan | None) -> Tensor:
+        if plan is None:
+            return attend(q, k, v)
+        allowed = plan.dense().to(q.device)
+        with torch.autocast(q.device.type, enabled=False):
+            mixed = nn.functional.scaled_dot_product_attention(q, k, v, allowed)
+        return mixed.masked_fill(~allowed.any(dim=1)[:, None], 0.0)
+
+    planned = attention.planned_attention
+    attention.planned_attention = dense
+    try:
+        yield
+    finally:
+        attention.planned_attention = planned
+
+
+# -- the floor ----------------------------------------------------------------------
+@torch.inference_mode()
+def masked_gflop(asked: Question) -> dict[str, float]:
+    """GFLOP by part when only allowed pairs are computed, and as "total" (spec §19).
+
+    A multiply and an add count as two; norms, rotations and softmax as none.
+    """
+    net, layout, config = asked.net, asked.layout, asked.net.config
+    tokens = net.encode_video(asked.video, layout)
+    context = net.encode(asked.clip, layout, tokens)
+    _, query_plan = net.query_plan(asked.clip, layout, context)
+    d = config.d_model
+    inner = hidden_size(d, config.ffn_hidden_mult)
+    outer = hidden_size(d, config.decoder_ffn_hidden_mult)
+    n_latents, n_all = context.latents.shape[1], context.processed.shape[1]
+    n_tokens, n_queries = context.tokens.shape[1], len(layout.query_neurons)
+    layers = config.layer_is_local()
+
+    def layer(pairs: int) -> float:
+        return 2 * n_all * (4 * d * d + 3 * d * inner) + 4 * pairs * d
+
+    assert context.encoder_plan is not None
+    flop = {
+        "video": video_flop(config.hiera, d),
+        "encoder": 2 * n_latents * (2 * d * d + 3 * d * inner)
+        + 4 * n_tokens * d * d
+        + 4 * _pairs(context.encoder_plan) * d,
+        "local": sum(layers) * layer(_pairs(context.processor_plan)),
+        "global": (len(layers) - sum(layers)) * layer(n_all**2),
+        "decoder": 2 * n_queries * (2 * d * d + 3 * d * outer)
+        + 4 * n_all * d * d
+        + 4 * _pairs(query_plan) * d,
+    }
+    found = {
+        part: value * config.num_blocks / 1e9
+        if part in ("local", "global")
+        else value / 1e9
+        for part, value in flop.items()
+    }
+    return found | {"total": sum(found.values())}
+
+
+def video_flop(config: HieraConfig, d_model: int) -> float:
+    """Flops of the video encoder over all time steps."""
+    steps, rows, columns = config.grid
+    n, window = steps * rows * columns, int(np.prod(config.mask_unit_size))
+    narrow, wide = config.embed_dim, 2 * config.embed_dim
+
+    def block(n_in: int, d_in: int, n_out: int, d_out: int, keys: int) -> float:
+        projections = 2 * n_in * d_in * 3 * d_out + 2 * n_out * d_out**2
+        skip = 2 * n_in * d_in * d_out if d_in != d_out else 0
+        inner = hidden_size(d_out, config.mlp_ratio)
+        return projections + skip + 4 * n_out * keys * d_out + 6 * n_out * d_out * inner
+
+    first, second = config.stages
+    return (
+        2 * n * narrow * config.channels * float(np.prod(config.patch_kernel))
+        + first * block(n, narrow, n, narrow, window)
+        + block(n, narrow, n // 4, wide, window)
+        + (second - 1) * block(n // 4, wide, n // 4, wide, window // 4)
+        + 2 * (n // 4) * wide * d_model
+    )
+
+
+def _pairs(plan: AttentionPlan) -> int:
+    return int(plan.row_counts().sum())
