@@ -64,6 +64,22 @@ def token_starts(visible: np.ndarray, cuts: tuple[int, ...]) -> np.ndarray:
     A run of at least 10 samples becomes tokens from its start with stride 5, and one
     more aligned to its end where the stride does not reach it. Shorter runs give none.
     """
+    patterns, which = distinct_columns(visible)
+    return np.asarray(_token_starts(patterns, cuts)[:, which])
+
+
+def distinct_columns(visible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different columns of a bool (60, N), and which of them each neuron has.
+
+    Few patterns serve a whole population: strategies have two or three.
+    """
+    packed = np.ascontiguousarray(np.packbits(visible, axis=0).T)
+    words = packed.view(np.uint64).ravel()  # 60 samples are 8 bytes
+    _, first, which = np.unique(words, return_index=True, return_inverse=True)
+    return visible[:, first], which
+
+
+def _token_starts(visible: np.ndarray, cuts: tuple[int, ...]) -> np.ndarray:
     starts = run_starts(visible, cuts)
     n_places = len(visible) - TOKEN_SAMPLES + 1
     first, last = starts[:n_places], starts[TOKEN_SAMPLES - 1 :]
