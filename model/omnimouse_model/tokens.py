@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from omnimouse_model.data.windows import Window, without_missing
-from omnimouse_model.masks import Mask, asked_cells, token_starts
+from omnimouse_model.masks import Mask, asked_cells, token_starts, video_steps
 from omnimouse_model.nets.config import OmniMouseConfig
 from omnimouse_model.nets.layout import Layout
 from omnimouse_model.nets.omnimouse import Clip
@@ -39,17 +39,6 @@ def layout_from_mask(mask: Mask) -> Layout:
         context_span=mask.context_span,
         n_neurons=len(mask.order),
     )
-
-
-def video_steps(frames: np.ndarray) -> np.ndarray:
-    """Which steps of two frames enter the model, bool (30,).
-
-    Both frames must be visible. A single span follows the official formula (spec §8),
-    floor(start / 2) to floor(stop / 2), which differs where it starts at an odd frame.
-    """
-    first, second = frames.reshape(-1, 2).T
-    n_spans = int(frames[0]) + int(np.count_nonzero(frames[1:] & ~frames[:-1]))
-    return np.asarray(second if n_spans == 1 else first & second)
 
 
 def query_starts(mask: Mask) -> np.ndarray:

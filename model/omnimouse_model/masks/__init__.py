@@ -17,6 +17,7 @@ from omnimouse_model.masks.cells import HasNeurons as HasNeurons
 from omnimouse_model.masks.cells import Neurons as Neurons
 from omnimouse_model.masks.cells import Samples as Samples
 from omnimouse_model.masks.cells import token_starts as token_starts
+from omnimouse_model.masks.cells import video_steps as video_steps
 from omnimouse_model.masks.mask import UNGUARDED as UNGUARDED
 from omnimouse_model.masks.mask import Mask as Mask
 from omnimouse_model.masks.mask import asked_cells as asked_cells

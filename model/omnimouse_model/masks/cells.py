@@ -100,6 +100,17 @@ def in_tokens(visible: np.ndarray, cuts: tuple[int, ...]) -> np.ndarray:
     return covered
 
 
+def video_steps(frames: np.ndarray) -> np.ndarray:
+    """Which steps of two frames enter the model, bool (30,).
+
+    Both frames must be visible. A single span follows the official formula (spec §8),
+    floor(start / 2) to floor(stop / 2), which differs where it starts at an odd frame.
+    """
+    first, second = frames.reshape(-1, 2).T
+    n_spans = int(frames[0]) + int(np.count_nonzero(frames[1:] & ~frames[:-1]))
+    return np.asarray(second if n_spans == 1 else first & second)
+
+
 def after_visible(visible: np.ndarray) -> np.ndarray:
     """Cells within 5 samples after a visible one of the same neuron, bool (60, N)."""
     near = np.zeros_like(visible)

@@ -16,6 +16,7 @@ from omnimouse_model.masks.cells import (
     TOKEN_SAMPLES,
     after_visible,
     entering,
+    video_steps,
 )
 from omnimouse_model.masks.mask import UNGUARDED, Mask, asked_cells, seen_cells
 
@@ -120,12 +121,11 @@ def _on_cells(mask: Mask) -> Iterator[Remark | None]:
 
 def _on_whole(mask: Mask) -> Iterator[Remark | None]:
     no_cells = np.zeros_like(mask.visible)
-    pairs = mask.frames.reshape(-1, 2)
-    single = int((pairs.any(axis=1) & ~pairs.all(axis=1)).sum())
-    if single:
+    shown = mask.frames.reshape(-1, 2).any(axis=1)
+    if single := int((shown & ~video_steps(mask.frames)).sum()):
         words = (
             f"{_count(single, 'visible frame')} of the video will not be seen: the "
-            "model reads frames in pairs (0, 1), (2, 3), … Show both of a pair."
+            "model reads frames in pairs (0, 1), (2, 3), … Show whole pairs."
         )
         yield Remark("single-frame", words, no_cells)
     if len(mask.order) > MOST_TRAINED:
