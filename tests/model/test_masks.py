@@ -95,6 +95,8 @@ def test_what_becomes_visible_has_latents_and_enters(a: Mask, b: Mask) -> None:
         assert start <= shown[0]
         assert shown[-1] < stop
     assert set(np.flatnonzero(b.cells.any(axis=0))) <= set(union.order.tolist())
+    turned = np.flatnonzero((a.cells == HIDDEN).any(axis=0))
+    assert set(turned.tolist()) <= set(a.invert().order.tolist())
 
 
 def test_the_left_mask_keeps_its_settings_as_if_it_were_painted_on() -> None:

@@ -266,7 +266,9 @@ class Mask:
 
     def invert(self) -> "Mask":
         """Show hidden cells and hide visible ones; targets, video, behaviour stay."""
-        return self.with_cells(algebra.inverted(self.cells))._reaching_visible()
+        shown = np.flatnonzero((self.cells == HIDDEN).any(axis=0))
+        changed = self.with_cells(algebra.inverted(self.cells))._reaching_visible()
+        return changed._entering(shown)
 
     def swap(self) -> "Mask":
         """Ask for what was visible and show what was asked; the rest stays."""
