@@ -202,6 +202,8 @@ def _response_rows(scores: "Sequence[Score]") -> list[Row]:
 def _behavior_rows(decoded: "Sequence[BehaviorScore]") -> list[Row]:
     rows: dict[tuple[str, str], Row] = {}
     for score in decoded:
+        if score.refusal:
+            continue
         key = (score.strategy, score.predictor)
         row = rows.setdefault(key, {"condition": key[0], "predictor": key[1]})
         row[score.channel] = _shown(score.value)
