@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.evaluate import evaluate as evaluate
+    from omnimouse_model.analysis.sweep import context_sweep as context_sweep
+    from omnimouse_model.analysis.sweep_table import ContextSweep as ContextSweep
     from omnimouse_model.data.open import open_session as open_session
     from omnimouse_model.data.session import Session as Session
     from omnimouse_model.data.windows import Window as Window
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "CheckpointError": "errors",
+    "ContextSweep": "analysis.sweep_table",
     "Mask": "masks.mask",
     "MaskError": "errors",
     "Prediction": "predict.predictor",
@@ -47,6 +50,7 @@ _HOMES = {
     "SessionFormatError": "errors",
     "UnsupportedRequestError": "errors",
     "Window": "data.windows",
+    "context_sweep": "analysis.sweep",
     "evaluate": "analysis.evaluate",
     "find_strategy": "strategies",
     "load_predictor": "predict.catalogue",

@@ -52,6 +52,10 @@ class UnsupportedRequestError(ValueError):
     """A predictor was asked for what it cannot serve; the message gives the reason."""
 
 
+class ResultsFileError(ValueError):
+    """A file of results that cannot be gone on with; says why, and what to do."""
+
+
 class StoppedError(Exception):
     """A computation that ended early because it was told to; not a fault."""
 

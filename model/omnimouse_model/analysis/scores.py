@@ -97,7 +97,7 @@ class Scores:
         rows: list[dict[str, object]] = [
             {
                 "name": "score",
-                "value": _number(score.value),
+                "value": number_or_none(score.value),
                 "unit": "single-trial correlation",
                 "predictor": score.predictor,
                 "strategy": score.strategy,
@@ -105,9 +105,9 @@ class Scores:
                 "tier": self.tier,
                 "n_neurons": score.n_neurons,
                 "n_windows": score.n_windows,
-                "ci_low": _number(score.ci_low),
-                "ci_high": _number(score.ci_high),
-                "ceiling": _number(score.ceiling),
+                "ci_low": number_or_none(score.ci_low),
+                "ci_high": number_or_none(score.ci_high),
+                "ceiling": number_or_none(score.ceiling),
                 "refusal": score.refusal,
                 "note": score.note,
             }
@@ -116,7 +116,7 @@ class Scores:
         rows += [
             {
                 "name": "behavior",
-                "value": _number(score.value),
+                "value": number_or_none(score.value),
                 "unit": "correlation",
                 "predictor": score.predictor,
                 "strategy": score.strategy,
@@ -131,5 +131,6 @@ class Scores:
         return rows
 
 
-def _number(value: float) -> float | None:
+def number_or_none(value: float) -> float | None:
+    """Give a number as JSON and tables hold it: None where there is none."""
     return float(value) if np.isfinite(value) else None

@@ -1,0 +1,85 @@
+"""Recordings of noise, and a predictor whose score depends on context as it says."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.predict.predictor import Encoded, Needs, Prediction
+from tests.model.worlds import write_world
+
+N_NEURONS = 60
+ASK = {
+    "neurons": [0, 8, 32],
+    "history_samples": [10, 25],
+    "video": [True, False],
+    "max_windows": 6,
+}
+
+
+def world(folder, key, n_neurons=N_NEURONS):
+    """A minute of noise whose standard deviation is one in the model's units."""
+    generator = np.random.default_rng(3)
+    responses = 50 + 5 * generator.normal(size=(1800, n_neurons))
+    tiers = ["train", "final_test_1"]
+    return open_session(write_world(folder / key, responses, tiers=tiers, key=key))
+
+
+@dataclass
+class Contextual:
+    """The truth with noise that context takes away: its score is known.
+
+    Noise has a variance of 1 / (1 + what is given), so the correlation is
+    1 / sqrt(1 + variance).
+    """
+
+    predictor_id: str = "contextual"
+    needs = Needs(predicts_behavior=True)
+    refuses_video: bool = False
+    asked: list = field(default_factory=list)
+
+    def prepare(self, session):
+        pass
+
+    def encode(self, window, mask):
+        if self.refuses_video and mask.frames.any():
+            raise UnsupportedRequestError("reads no video.")
+        self.asked.append(mask)
+        generator = np.random.default_rng(window.start_index)
+        noise = generator.normal(size=window.responses.shape)
+        return Encoded(window, mask, window.responses + noise * np.sqrt(given(mask)))
+
+    def decode(self, encoded, neurons=None):
+        if neurons is None:
+            neurons = np.flatnonzero(encoded.mask.target.any(axis=0))
+        rates = np.where(encoded.mask.target, encoded.state, np.nan)
+        return Prediction(
+            rates[:, neurons].astype(np.float32),
+            np.asarray(neurons),
+            encoded.window.behavior,
+            encoded.mask.mask_id,
+            self.predictor_id,
+        )
+
+    def predict(self, window, mask, neurons=None):
+        return self.decode(self.encode(window, mask), neurons)
+
+    def predict_many(self, requests, cancelled=lambda: False):
+        for request in requests:
+            if cancelled():
+                return
+            yield self.predict(*request)
+
+
+def given(mask):
+    """Variance of the noise under a mask."""
+    concurrent = mask.visible[30:].all(axis=0).sum()
+    history = mask.visible[:25].all(axis=1).sum()
+    known = concurrent / 4 + history / 5 + 3 * mask.frames.all()
+    return 1 / (1 + known)
+
+
+def expected(context):
+    known = context.neurons / 4 + context.history_samples / 5 + 3 * context.video
+    return 1 / np.sqrt(1 + 1 / (1 + known))

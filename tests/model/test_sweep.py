@@ -1,0 +1,353 @@
+"""Context sweeps: what is asked, what comes out, and what it costs."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.analysis import sweep as sweep_module
+from omnimouse_model.analysis.contexts import (
+    Context,
+    Draw,
+    context_mask,
+    held_out_draw,
+    largest_context,
+)
+from omnimouse_model.analysis.evaluate import evaluate, scored_starts
+from omnimouse_model.analysis.sweep import context_sweep
+from omnimouse_model.analysis.sweep_plan import SweepPlan
+from omnimouse_model.analysis.sweep_table import ContextSweep, SweepRow
+from omnimouse_model.data.open import open_session
+from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_model.predict.naive import naive_predictor
+from omnimouse_model.strategies import mask_from_strategy
+from tests.model.contextual import ASK, N_NEURONS, Contextual, expected, world
+from tests.model.live_sessions import tiny_transformer, write_session
+from tests.model.worlds import write_world
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return world(tmp_path_factory.mktemp("world"), "1-1-1")
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    return world(tmp_path_factory.mktemp("world"), "2-2-2", n_neurons=30)
+
+
+# -- what is asked ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "context"),
+    [
+        ("population_64_response_behavior", Context(64, 0, False, True)),
+        ("population_512_response_video_behavior", Context(512, 0, True, True)),
+        ("test/population_64_response", Context(64, 0, False, False)),
+        ("test/population_64_response_video", Context(64, 0, True, False)),
+    ],
+)
+def test_contexts_of_neurons_are_the_official_masks(name, context):
+    everyone = np.arange(4000)
+    draw = Draw(targets=everyone[-3072:], others=everyone[:-3072])
+    assert context_mask(context, draw) == mask_from_strategy(name, 4000)
+
+
+@pytest.mark.parametrize(
+    ("name", "context"),
+    [
+        ("test_additional/causal_response_10_behavior", Context(0, 10, False, True)),
+        ("causal_response_15_video_behavior", Context(0, 15, True, True)),
+        ("video_behavior", Context(0, 0, True, True)),
+        ("video_only", Context(0, 0, True, False)),
+        ("responses_from_behavior", Context(0, 0, False, True)),
+    ],
+)
+def test_the_others_are_the_official_masks_asked_of_the_targets_alone(name, context):
+    everyone = np.arange(4000)
+    draw = Draw(targets=everyone[-3072:], others=everyone[:-3072])
+    official = mask_from_strategy(name, 4000)
+    cells = official.cells.copy()
+    cells[:, :-3072][cells[:, :-3072] == TARGET] = 0
+    mask = context_mask(context, draw)
+    assert mask == replace(official, cells=cells)
+
+
+def test_a_combination_shows_both_and_asks_the_same():
+    draw = held_out_draw(200, 50, 0)
+    both = context_mask(Context(16, 10), draw).cells
+    neurons = context_mask(Context(16, 0), draw).cells
+    history = context_mask(Context(0, 10), draw).cells
+    np.testing.assert_array_equal(both, np.maximum(neurons, history))
+
+
+def test_contexts_of_a_draw_are_nested_and_ask_the_same():
+    draw = held_out_draw(500, 256, 3)
+    counts = (0, 16, 64, 256)
+    masks = [context_mask(Context(count), draw) for count in counts]
+    for count, mask in zip(counts, masks, strict=True):
+        assert mask.visible.any(axis=0).sum() == count
+        np.testing.assert_array_equal(mask.target, masks[0].target)
+    for small, large in pairwise(masks):
+        assert not (small.visible & ~large.visible).any()
+
+
+def test_a_seed_draws_the_same_and_another_draws_others():
+    once, again, other = (held_out_draw(500, 256, seed) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(once.targets, again.targets)
+    np.testing.assert_array_equal(once.others, again.others)
+    assert set(once.targets) != set(other.targets)
+    assert len(other.targets) == len(once.targets)
+
+
+@pytest.mark.parametrize(
+    ("n_neurons", "wanted", "largest", "n_targets"),
+    [
+        (8000, (16, 2048), 2048, 3072),
+        (4000, (16, 2048), 2048, 1952),
+        (1000, (16, 64), 64, 750),
+        (1000, (16, 900), 900, 100),
+        (1000, (16, 901), 16, 750),
+        (3, (), 0, 2),
+        (1, (), 0, 1),
+    ],
+)
+def test_targets_are_as_many_as_the_largest_context_leaves(
+    n_neurons, wanted, largest, n_targets
+):
+    assert largest_context(n_neurons, wanted) == largest
+    draw = held_out_draw(n_neurons, largest, 0)
+    assert len(draw.targets) == n_targets
+    assert sorted([*draw.targets, *draw.others]) == list(range(n_neurons))
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({}, "needs neurons or history_samples"),
+        ({"neurons": [16], "video": []}, "at least one value of video"),
+        ({"neurons": [16], "seeds": 0}, "at least one value of seeds"),
+        ({"neurons": [-1]}, "0 neurons or more"),
+        ({"history_samples": [5]}, "0 or 10 to 25, found 5"),
+        ({"history_samples": [30]}, "0 or 10 to 25, found 30"),
+    ],
+)
+def test_what_cannot_be_asked_is_named(session, asked, message):
+    with pytest.raises(ValueError, match=message):
+        context_sweep(Contextual(), session, **asked)
+
+
+def test_a_session_given_twice_and_none_are_refused(session):
+    with pytest.raises(ValueError, match="'1-1-1' is given more than once"):
+        context_sweep(Contextual(), [session, session], neurons=[4])
+    with pytest.raises(ValueError, match="needs a session"):
+        context_sweep(Contextual(), [], neurons=[4])
+
+
+def test_a_tier_the_session_lacks_is_named(session):
+    with pytest.raises(ValueError, match="no window of tier 'oracle'"):
+        context_sweep(Contextual(), session, neurons=[4], tier="oracle")
+
+
+# -- what comes out -----------------------------------------------------------------
+
+
+def test_curves_are_those_of_the_predictor(session):
+    found = context_sweep(Contextual(), session, **ASK, seeds=3)
+    assert found.is_complete
+    shapes = [(c.axis, c.video, c.values) for c in found.curves()]
+    assert shapes == [
+        ("neurons", True, (0, 8, 32)),
+        ("neurons", False, (0, 8, 32)),
+        ("history_samples", True, (10, 25)),
+        ("history_samples", False, (10, 25)),
+    ]
+    for curve in found.curves():
+        for point in curve.points:
+            assert point.score == pytest.approx(expected(point.context), abs=0.02)
+            assert point.ci_low < point.score < point.ci_high
+            assert 0 < point.sem < 0.02
+            assert (point.n_seeds, point.n_sessions) == (3, 1)
+
+
+def test_a_grid_is_the_full_product(session):
+    ask = ASK | {"behavior": [True, False]}
+    found = context_sweep(Contextual(), session, **ask, seeds=1, grid=True)
+    assert len(found.rows) == 3 * 2 * 2 * 2
+    curves = found.curves()
+    assert len(curves) == 2 * 2 * (2 + 3)
+    for curve in curves:
+        for point in curve.points:
+            assert point.score == pytest.approx(expected(point.context), abs=0.02)
+    assert found.curve("neurons", fixed=25).points[2].context == Context(32, 25)
+
+
+def test_a_row_is_an_ordinary_evaluation(session):
+    found = context_sweep(Contextual(), session, neurons=[8], seeds=[7])
+    (row,) = found.rows
+    draw = held_out_draw(N_NEURONS, 8, 7)
+    condition = evaluate_condition(Context(8), draw)
+    score = evaluate(Contextual(), session, condition).scores[0]
+    assert (row.score, row.ci_low, row.ci_high) == (
+        score.value,
+        score.ci_low,
+        score.ci_high,
+    )
+    assert row.n_windows == len(scored_starts(session))
+    assert row.n_neurons == len(draw.targets) == 45
+
+
+def evaluate_condition(context, draw):
+    from omnimouse_model.analysis.conditions import Condition
+
+    return Condition("mine", lambda session: context_mask(context, draw))
+
+
+def test_every_point_of_a_draw_asks_the_same_cells(session):
+    predictor = Contextual()
+    context_sweep(predictor, session, **(ASK | {"max_windows": 1}), seeds=2)
+    targets = [mask.target for mask in predictor.asked]
+    assert len(targets) == 2 * 2 * 5
+    first, second = targets[:10], targets[10:]
+    assert all((target == first[0]).all() for target in first)
+    assert all((target == second[0]).all() for target in second)
+    assert (first[0] != second[0]).any()
+    for mask in predictor.asked:
+        asked = mask.target.any(axis=0)
+        assert not (mask.cells[25:, asked] == VISIBLE).any()
+
+
+def test_a_context_on_two_curves_is_asked_once_and_is_on_both(session):
+    predictor = Contextual()
+    ask = {"neurons": [0, 8], "history_samples": [0, 10]}
+    found = context_sweep(predictor, session, **ask, seeds=1, max_windows=1)
+    assert len(predictor.asked) == len(found.rows) == 3
+    both = [line for line in found.table() if line["value"] == 0]
+    assert [line["axis"] for line in both] == ["neurons", "history_samples"]
+    assert both[0]["score"] == both[1]["score"]
+
+
+def test_what_a_small_population_cannot_give_is_a_row_that_says_why(session):
+    found = context_sweep(Contextual(), session, neurons=[8, 55, 60], seeds=1)
+    assert found.is_complete
+    fits, *large = found.curve("neurons").points
+    assert fits.score == pytest.approx(expected(Context(8)), abs=0.02)
+    assert all(np.isnan(point.score) for point in large)
+    assert "has 60 neurons; a context of 55 leaves fewer than 6" in large[0].refusal
+
+
+def test_what_the_predictor_refuses_is_a_row_that_says_why(session):
+    found = context_sweep(Contextual(refuses_video=True), session, **ASK, seeds=1)
+    assert found.curve("neurons", video=True).points[0].refusal == "reads no video."
+    assert np.isfinite(found.curve("neurons", video=False).points[0].score)
+    refused = [line for line in found.table() if line["video"]]
+    assert {line["score"] for line in refused} == {None}
+
+
+def test_hidden_behavior_is_decoded_and_has_curves_of_its_own(session):
+    ask = {"neurons": [0, 8], "behavior": [True, False], "max_windows": 6}
+    found = context_sweep(Contextual(), session, **ask, seeds=1)
+    assert found.channels == session.behavior_names
+    given, hidden = found.curves("running")
+    assert (given.behavior, hidden.behavior) == (True, False)
+    assert np.isnan([point.score for point in given.points]).all()
+    np.testing.assert_allclose([point.score for point in hidden.points], 1.0)
+    targets = {line["target"] for line in found.table() if not line["behavior"]}
+    assert targets == {"responses", *session.behavior_names}
+
+
+def test_several_sessions_each_have_their_curve(session, other):
+    ask = {"neurons": [4, 16], "seeds": 2, "max_windows": 3}
+    both = context_sweep(Contextual(), [session, other], **ask)
+    for one in (session, other):
+        alone = context_sweep(Contextual(), one, **ask)
+        assert both.of_session(one.id).table() == alone.table()
+    with pytest.raises(KeyError, match="no session '9'; it has 1-1-1, 2-2-2"):
+        both.of_session("9")
+
+
+def row(session, seed, score, n_neurons=10):
+    nothing = (n_neurons, 1, score, score - 0.1, score + 0.1)
+    return SweepRow(session, "p", Context(4), seed, *nothing)
+
+
+def test_a_point_averages_draws_then_sessions():
+    plan = SweepPlan(neurons=(4,), seeds=(0, 1))
+    rows = (row("a", 0, 0.2), row("a", 1, 0.4), row("b", 0, 0.8, 30))
+    found = ContextSweep(plan, "p", ("a", "b"), rows)
+    point = found.point(Context(4))
+    assert point.score == pytest.approx((10 * 0.3 + 30 * 0.8) / 40)
+    assert (point.n_seeds, point.n_sessions) == (1, 2)
+    assert np.isnan(point.sem)  # one draw of b says nothing of its spread
+    alone = found.of_session("a").point(Context(4))
+    assert alone.sem == pytest.approx(0.1)
+    assert (alone.ci_low, alone.ci_high) == pytest.approx((0.2, 0.4))
+
+
+def test_a_curve_that_was_not_asked_is_named():
+    found = ContextSweep(SweepPlan(neurons=(4,)), "p", ("a",))
+    with pytest.raises(KeyError, match=r"history_samples.*there are: neurons with"):
+        found.curve("history_samples")
+
+
+def test_the_table_can_be_written_as_csv(session, tmp_path):
+    import csv
+
+    ask = {"neurons": [8, 60], "seeds": 1, "max_windows": 2}
+    found = context_sweep(Contextual(), session, **ask)
+    path = found.write_csv(tmp_path / "sweep.csv")
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["value"] for line in lines] == ["8", "60"]
+    assert float(lines[0]["score"]) == found.rows[0].score
+    assert lines[1]["score"] == ""
+
+
+def test_it_is_a_name_of_the_library():
+    assert om.context_sweep is context_sweep
+    assert om.ContextSweep is ContextSweep
+
+
+def test_the_context_ridge_reads_a_shared_factor_as_well_as_can_be(tmp_path):
+    """Every neuron is a factor and noise of four times its variance (spec 5.2)."""
+    generator = np.random.default_rng(1)
+    factor = generator.normal(size=(9000, 1))
+    noise = 2 * generator.normal(size=(9000, 40))
+    tiers = ["train", "train", "final_test_1"]
+    place = write_world(tmp_path / "s", 100 + 10 * (factor + noise), tiers=tiers)
+    ridge = naive_predictor("context-ridge")
+    found = context_sweep(ridge, open_session(place), neurons=[8, 16, 30], seeds=3)
+    for point in found.curve("neurons").points:
+        n = point.context.neurons
+        best = np.sqrt(0.2 * (n / 4) / (1 + n / 4))
+        assert best - 0.06 < point.score < best + 0.02
+
+
+# -- what it costs ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep") / "small"
+    return open_session(write_session(folder))
+
+
+def test_a_windows_video_is_encoded_once_for_all_rows(small):
+    predictor = tiny_transformer()
+    ask = {"neurons": [0, 8], "history_samples": [10], "video": [True, False]}
+    found = context_sweep(predictor, small, **ask, seeds=2, max_windows=3)
+    assert found.is_complete
+    assert predictor.counters["video_encodings"] == 3
+
+
+def test_many_windows_go_chunk_by_chunk_to_the_same_scores(session, monkeypatch):
+    ask = ASK | {"seeds": 2}
+    one_by_one = context_sweep(Contextual(), session, **ask)
+    monkeypatch.setattr(sweep_module, "CHUNK", 5)
+    parts = []
+    together = context_sweep(Contextual(), session, **ask, on_part=parts.append)
+    assert [len(part.rows) for part in parts] == [16, 20]
+    assert together.table() == one_by_one.table()

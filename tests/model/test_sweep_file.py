@@ -1,0 +1,186 @@
+"""Stopping a sweep and going on: parts, results files, and broken ones."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from omnimouse_model.analysis.sweep import context_sweep
+from omnimouse_model.errors import ResultsFileError
+from tests.model.contextual import ASK, Contextual, world
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return world(tmp_path_factory.mktemp("world"), "1-1-1")
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    return world(tmp_path_factory.mktemp("world"), "2-2-2", n_neurons=30)
+
+
+# -- stopping and going on ----------------------------------------------------------
+
+
+def after(count):
+    """`cancelled` that is true once so many rows are there, and its `on_part`."""
+    seen = []
+    return (lambda: len(seen) >= count), seen.append
+
+
+def test_parts_come_draw_by_draw(session):
+    parts = []
+    ask = ASK | {"seeds": 2, "max_windows": 1, "on_part": parts.append}
+    done = context_sweep(Contextual(), session, **ask)
+    assert [len(part.rows) for part in parts] == list(range(1, 21))
+    half = parts[9]
+    assert {found.seed for found in half.rows} == {0}
+    assert not half.is_complete
+    assert all(point.n_seeds == 1 for c in half.curves() for point in c.points)
+    assert parts[-1] == done
+
+
+def test_cancelling_keeps_the_part(session):
+    cancelled, on_part = after(4)
+    stop = {"cancelled": cancelled, "on_part": on_part}
+    ask = ASK | {"seeds": 2, "max_windows": 2}
+    part = context_sweep(Contextual(), session, **ask, **stop)
+    whole = context_sweep(Contextual(), session, **ask)
+    assert len(part.rows) == 4
+    assert part.n_planned == 20
+    assert replace(part, rows=whole.rows[:4]).table() == part.table()
+
+
+def test_cancelling_within_a_row_leaves_it_out(session):
+    calls = iter(range(100))
+    found = context_sweep(
+        Contextual(), session, neurons=[8], cancelled=lambda: next(calls) > 3
+    )
+    assert found.rows == ()
+
+
+def test_going_on_is_exactly_as_if_it_had_not_stopped(session, other, tmp_path):
+    ask = {"neurons": [0, 8, 32], "history_samples": [10], "seeds": 2}
+    ask |= {"behavior": [True, False], "max_windows": 2}
+    sessions, broken, whole = [session, other], tmp_path / "a", tmp_path / "b"
+    unbroken = context_sweep(Contextual(), sessions, **ask, results=whole)
+    for count in (3, 10):
+        cancelled, on_part = after(count)
+        stop = {"cancelled": cancelled, "on_part": on_part}
+        context_sweep(Contextual(), sessions, **ask, results=broken, **stop)
+    predictor = Contextual()
+    resumed = context_sweep(predictor, sessions, **ask, results=broken)
+    n_asked = sum(not row.refusal for row in resumed.rows[13:])
+    assert len(predictor.asked) == n_asked * 2
+    assert resumed.table() == unbroken.table()
+    assert broken.read_bytes() == whole.read_bytes()
+
+
+def test_a_finished_sweep_is_read_and_nothing_is_asked(session, tmp_path):
+    ask = {"neurons": [8, 60], "seeds": 2, "max_windows": 2}
+    ask |= {"results": tmp_path / "new" / "sweep.jsonl"}
+    first = context_sweep(Contextual(), session, **ask)
+    predictor = Contextual()
+    again = context_sweep(predictor, session, **ask)
+    assert predictor.asked == []
+    assert again.table() == first.table()
+
+
+def test_progress_counts_what_was_done_before(session, tmp_path):
+    ask = {"neurons": [0, 8, 16], "seeds": 2, "max_windows": 5}
+    cancelled, on_part = after(4)
+    stop = {"cancelled": cancelled, "on_part": on_part}
+    context_sweep(Contextual(), session, **ask, results=tmp_path / "r", **stop)
+    seen = []
+    context_sweep(
+        Contextual(),
+        session,
+        **ask,
+        results=tmp_path / "r",
+        progress=lambda done, total, what: seen.append((done, total, what)),
+    )
+    assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
+    assert seen[0][:2] == (20, 30)
+    assert seen[0][2] == "1-1-1: 8 neurons with video + behaviour, draw 1"
+
+
+# -- broken files -------------------------------------------------------------------
+
+SHORT = {"neurons": [0, 8, 16], "seeds": 1, "max_windows": 2}
+
+
+@pytest.fixture
+def results(session, tmp_path):
+    path = tmp_path / "sweep.jsonl"
+    context_sweep(Contextual(), session, **SHORT, results=path)
+    return path
+
+
+@pytest.mark.parametrize("cut", [1, 2, 40])
+def test_half_a_last_line_is_done_again(session, results, cut):
+    whole = results.read_bytes()
+    results.write_bytes(whole[:-cut])
+    predictor = Contextual()
+    context_sweep(predictor, session, **SHORT, results=results)
+    assert len(predictor.asked) == 2
+    assert results.read_bytes() == whole
+
+
+def test_a_last_line_of_nothing_is_done_again(session, results):
+    whole = results.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    results.write_bytes(b"".join(lines[:-1]) + b"\0" * 50 + b"\n")
+    context_sweep(Contextual(), session, **SHORT, results=results)
+    assert results.read_bytes() == whole
+
+
+@pytest.mark.parametrize("line", [b"{}\n", b'{"key": 3}\n', b"]\n", b"\xff\n", b"\n"])
+def test_damage_before_the_last_line_is_named(session, results, line):
+    lines = results.read_bytes().splitlines(keepends=True)
+    lines[2] = line
+    results.write_bytes(b"".join(lines))
+    with pytest.raises(ResultsFileError, match=r"Line 3 of .*sweep\.jsonl is damaged"):
+        context_sweep(Contextual(), session, **SHORT, results=results)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"a,b\n1,2\n", b"[]\n", b'{"omnimouse_sweep": 1}\n', b"\x89PNG"]
+)
+def test_a_file_of_something_else_is_left_alone(session, tmp_path, content):
+    path = tmp_path / "mine"
+    path.write_bytes(content)
+    with pytest.raises(ResultsFileError, match="not the results file of a sweep"):
+        context_sweep(Contextual(), session, **SHORT, results=path)
+    assert path.read_bytes() == content
+
+
+def test_a_file_of_a_newer_version_is_refused(session, results):
+    header, *rest = results.read_bytes().splitlines(keepends=True)
+    facts = json.loads(header) | {"omnimouse_sweep": 9}
+    results.write_bytes(json.dumps(facts).encode() + b"\n" + b"".join(rest))
+    with pytest.raises(ResultsFileError, match="format 9, this version writes 1"):
+        context_sweep(Contextual(), session, **SHORT, results=results)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"neurons": [0, 8]}, r"neurons \[0, 8, 16\] there, \[0, 8\] asked"),
+        ({"seeds": 2}, r"seeds \[0\] there, \[0, 1\] asked"),
+        ({"max_windows": 3}, "max_windows 2 there, 3 asked"),
+        ({"grid": True}, "grid false there, true asked"),
+    ],
+)
+def test_a_file_of_another_sweep_is_refused(session, results, changed, message):
+    before = results.read_bytes()
+    with pytest.raises(ResultsFileError, match=message):
+        context_sweep(Contextual(), session, **(SHORT | changed), results=results)
+    assert results.read_bytes() == before
+
+
+def test_a_file_of_another_predictor_or_session_is_refused(session, other, results):
+    with pytest.raises(ResultsFileError, match='predictor "contextual" there, "b"'):
+        context_sweep(Contextual("b"), session, **SHORT, results=results)
+    with pytest.raises(ResultsFileError, match="sessions"):
+        context_sweep(Contextual(), other, **SHORT, results=results)
