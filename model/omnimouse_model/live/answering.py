@@ -1,7 +1,9 @@
 """From a request to predictions in stages; runs on the engine's thread.
 
-Selected neurons first, then the whole population; a newer request or a cancel is
-noticed in between. The second stage reuses the first one's encoding.
+Selected neurons first, then the whole population, then, where it is asked for, the
+live sweep point by point; a newer request or a cancel is noticed in between. The
+second stage reuses the first one's encoding. A sweep does not depend on what is
+painted, so one that gave way goes on where it was.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,6 +12,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from omnimouse_model.analysis.live_sweep import live_sweep
+from omnimouse_model.analysis.sweep_table import ContextSweep
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
 from omnimouse_model.masks import Mask, asked_cells
@@ -31,7 +35,7 @@ def name_of(predictor: Predictor) -> str:
 class LiveRequest:
     """Everything an answer depends on, as it was when it was asked.
 
-    `predictor` is a name for `load`, or a predictor.
+    `predictor` is a name for `load`, or a predictor; `sweep` asks for a live sweep too.
     """
 
     session: Session
@@ -40,6 +44,12 @@ class LiveRequest:
     selection: tuple[int, ...]
     predictor: str | Predictor
     device: str = "auto"
+    sweep: bool = False
+
+    @property
+    def has_sweep(self) -> bool:
+        """Whether a sweep is to come: one was asked for, and there is somebody."""
+        return self.sweep and bool(self.selection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +62,20 @@ class LoadRequest:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage of an answer: the selected neurons, or all that were asked for.
+    """One stage of an answer: the selected neurons, all that were asked for, a sweep.
 
     `scores` (P,) comes with the population. `prediction` is None where nothing is
-    asked, and where a predictor was only loaded.
+    asked, and where a predictor was only loaded. A sweep comes once per point, with
+    all points so far.
     """
 
-    name: Literal["loaded", "selected", "population", "nothing"]
+    name: Literal["loaded", "selected", "population", "sweep", "nothing"]
     request: LiveRequest | LoadRequest
     prediction: Prediction | None = None
     scores: np.ndarray | None = None
     needs: Needs | None = None
     devices: tuple[str, ...] = DEVICES
+    sweep: ContextSweep | None = None
 
 
 @runtime_checkable
@@ -85,6 +97,7 @@ class Answering:
         self._told: dict[str, Any] = {}
         self._prepared: tuple[Any, Any] = (None, None)
         self._asked: Predictor | None = None
+        self._swept: tuple[Any, ContextSweep | None] = (None, None)
 
     def __call__(
         self, request: LiveRequest | LoadRequest, outdated: Callable[[], bool]
@@ -119,13 +132,33 @@ class Answering:
         whole = decode_in_parts(predictor, encoded, asked, outdated)
         whole = replace(whole, behavior=first.behavior)
         yield Stage("population", request, whole, _scores(whole, request.window))
+        if request.has_sweep:
+            yield from self._sweep(predictor, request, outdated)
 
     def close(self) -> None:
         """Let the loaded predictor go."""
         loaded, self._loaded, self._name = self._loaded, None, ("", "")
-        self._prepared = (None, None)
+        self._prepared = self._swept = (None, None)
         if isinstance(loaded, Closable):
             loaded.close()
+
+    def _sweep(
+        self, predictor: Predictor, request: LiveRequest, outdated: Callable[[], bool]
+    ) -> Iterator[Stage]:
+        behavior = request.mask.behavior == "visible"
+        window, selection = request.window, request.selection
+        question = (predictor.predictor_id, window.key, selection, behavior)
+        known = self._swept[1] if self._swept[0] == question else None
+        for found in live_sweep(
+            predictor,
+            window,
+            np.array(selection, np.int64),
+            behavior=behavior,
+            known=known,
+            outdated=outdated,
+        ):
+            self._swept = (question, found)
+            yield Stage("sweep", request, sweep=found)
 
     def _predictor(
         self,

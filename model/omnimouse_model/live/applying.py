@@ -10,13 +10,16 @@ from omnimouse_model.live.results import Freshness, Results
 from omnimouse_model.predict.parts import part_of
 
 
-def mark_asked(results: Results, number: int) -> None:
-    """A newer question is under way: what is shown is stale."""
+def mark_asked(results: Results, number: int, *, sweep: bool = False) -> None:
+    """A newer question is under way, with a sweep or not: what is shown is stale."""
     results.asked = number
     results.is_awaited = True
     results.error = None
     results.freshness = _waiting(results.selected is not None)
     results.population_freshness = _waiting(results.population is not None)
+    if not sweep:
+        results.sweep = None
+    results.sweep_freshness = _waiting(results.sweep is not None) if sweep else "none"
     results.changed.emit()
 
 
@@ -27,6 +30,8 @@ def mark_cancelled(results: Results) -> None:
         results.freshness = "stopped"
     if results.population_freshness in ("running", "stale"):
         results.population_freshness = "stopped"
+    if results.sweep_freshness in ("running", "stale"):
+        results.sweep_freshness = "stopped"
     results.changed.emit()
 
 
@@ -72,11 +77,15 @@ def _apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
     elif stage.name == "nothing":
         results.clear()
         results.freshness = results.population_freshness = "none"
+        results.sweep_freshness = "none"
     elif stage.name == "selected" and stage.prediction is not None:
         results.selected = stage.prediction
         results.behavior = stage.prediction.behavior
         results.freshness = freshness
         results.elapsed_ms = answer.elapsed_ms
+    elif stage.name == "sweep":
+        results.sweep = stage.sweep
+        results.sweep_freshness = freshness
     else:
         results.population = stage.prediction
         results.scores = stage.scores
@@ -89,6 +98,8 @@ def _apply_error(results: Results, answer: Answer) -> None:
     results.is_awaited = False
     results.error = str(answer.error) or type(answer.error).__name__
     results.freshness = results.population_freshness = "error"
+    if results.sweep_freshness != "none":
+        results.sweep_freshness = "error"
     results.changed.emit()
 
 

@@ -46,8 +46,10 @@ class Asking:
             state.selection,
             self.predictor,
             state.device,
+            state.sweep_shown,
         )
-        mark_asked(self._results, self._engine.newest + 1)
+        newest = self._engine.newest + 1
+        mark_asked(self._results, newest, sweep=request.has_sweep)
         self._engine.submit(request)
 
     def stop(self) -> None:
@@ -59,6 +61,7 @@ class Asking:
         """Forget every answer: they belong to another window."""
         self._results.clear()
         self._results.freshness = self._results.population_freshness = "none"
+        self._results.sweep_freshness = "none"
         self._results.changed.emit()
 
     def give_up(self) -> None:

@@ -321,7 +321,8 @@ class Controller:
             if selection == self.state.selection:
                 return
             self.state.selection = selection
-            if not take_selected(self.results, selection):
+            was_there = take_selected(self.results, selection)
+            if self.state.sweep_shown or not was_there:
                 self._asking.ask()
 
     def set_colour_by(self, colour_by: ColourBy) -> None:
@@ -329,6 +330,13 @@ class Controller:
         if colour_by not in ("state", "score"):
             raise ValueError(f"Colour by 'state' or 'score', not {colour_by!r}.")
         self.state.colour_by = colour_by
+
+    def show_sweep(self, is_shown: bool = True) -> None:
+        """Ask for the live sweep after every answer from now on, or no more."""
+        with self._lock:
+            was_shown, self.state.sweep_shown = self.state.sweep_shown, is_shown
+            if is_shown and not was_shown:
+                self._asking.ask()
 
     # -- the engine -------------------------------------------------------------------
     def ask_again(self) -> None:

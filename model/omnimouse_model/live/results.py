@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from psygnal import Signal, SignalGroupDescriptor
 
+from omnimouse_model.analysis.sweep_table import ContextSweep
 from omnimouse_model.predict.devices import DEVICES
 from omnimouse_model.predict.predictor import Needs, Prediction
 
@@ -35,8 +36,11 @@ class Results:
         shown but a newer request is under way, "stopped" the newest request was
         cancelled and what is shown, if anything, is older, "fresh" shown and newest,
         "error" the newest request failed.
-    population_freshness
-        The same for `population` and `scores`, which arrive later.
+    sweep
+        The live sweep of the selected neurons in the window, with the points there are
+        so far (`is_complete` says whether all), or None.
+    population_freshness, sweep_freshness
+        The same for `population` and `scores`, and for `sweep`, which arrive later.
     is_awaited
         Whether anything more of the newest request's answer is still to come.
     shown, asked
@@ -54,7 +58,7 @@ class Results:
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor(
         equality_operators=dict.fromkeys(
-            ("selected", "population", "scores", "behavior"), operator.is_
+            ("selected", "population", "scores", "behavior", "sweep"), operator.is_
         )
     )
     changed: ClassVar[Signal] = Signal()
@@ -63,8 +67,10 @@ class Results:
     population: Prediction | None = None
     scores: np.ndarray | None = None
     behavior: np.ndarray | None = None
+    sweep: ContextSweep | None = None
     freshness: Freshness = "none"
     population_freshness: Freshness = "none"
+    sweep_freshness: Freshness = "none"
     is_awaited: bool = False
     shown: int = 0
     asked: int = 0
@@ -97,5 +103,5 @@ class Results:
     def clear(self) -> None:
         """Forget every answer."""
         self.selected = self.population = None
-        self.scores = self.behavior = None
+        self.scores = self.behavior = self.sweep = None
         self.elapsed_ms = None

@@ -39,6 +39,8 @@ class LiveState:
         Samples (start, stop) that a stroke on the field sets.
     brush_code
         0 hidden, 1 visible, 2 target.
+    sweep_shown
+        Whether somebody looks at the live sweep; it is computed only then.
     """
 
     # Identity, not equality: comparing two masks or arrays on every stroke costs more
@@ -62,3 +64,4 @@ class LiveState:
     active_span: tuple[int, int] = (0, N_SAMPLES)
     brush_code: int = VISIBLE
     colour_by: ColourBy = "state"
+    sweep_shown: bool = False

@@ -1,0 +1,312 @@
+"""The live sweep: its contexts, its points as they come, the engine's last stage."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.contexts import Context
+from omnimouse_model.analysis.live_sweep import live_plan, live_sweep
+from omnimouse_model.analysis.sweep_table import ContextSweep
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.windows import Window
+from omnimouse_model.errors import StoppedError
+from omnimouse_model.live.answering import Answering, LiveRequest, Stage
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import Mask
+from omnimouse_model.metrics import correlation
+from omnimouse_model.predict.predictor import Encoded
+from omnimouse_model.strategies import mask_from_strategy
+from tests.model.live_sessions import (
+    EchoPredictor,
+    GatedPredictor,
+    RefusingPredictor,
+    tiny_transformer,
+    write_session,
+)
+
+TIMEOUT = 10.0
+SELECTED = np.array([3, 11, 30])
+N_POINTS = 8  # none, 16 neurons, 10 and 25 samples, each without and with video
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    return open_session(write_session(tmp_path_factory.mktemp("live") / "small"))
+
+
+@pytest.fixture
+def window(session: Session) -> Window:
+    return session.window(17.0)
+
+
+class Listening(EchoPredictor):
+    """Remembers what it was asked, adding noise of its own."""
+
+    def __init__(self) -> None:
+        EchoPredictor.__init__(self, "listening")
+        self.asked: list[Mask] = []
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        self.asked.append(mask)
+        draw = np.random.default_rng(len(self.asked))
+        return Encoded(window, mask, window.responses + draw.random((60, 40)))
+
+
+# -- the function -------------------------------------------------------------------
+
+
+def test_contexts_are_those_of_the_contract() -> None:
+    contexts = live_plan(2000, 4).contexts
+    given = [(c.neurons, c.history_samples) for c in contexts if c.video]
+    assert given == [(0, 0), (16, 0), (64, 0), (256, 0), (1024, 0), (0, 10), (0, 25)]
+    assert [c for c in contexts if not c.video] == [
+        Context(*pair, video=False) for pair in given
+    ]
+
+
+def test_neurons_are_asked_as_far_as_there_are_any() -> None:
+    counts = {context.neurons for context in live_plan(68, 4).contexts}
+    assert counts == {0, 16, 64}
+    assert {context.neurons for context in live_plan(67, 4).contexts} == {0, 16}
+
+
+def test_points_come_one_by_one_and_the_last_completes(window: Window) -> None:
+    found = list(live_sweep(EchoPredictor(), window, SELECTED))
+    assert [len(sweep.rows) for sweep in found] == list(range(1, N_POINTS + 1))
+    assert [sweep.is_complete for sweep in found] == [False] * 7 + [True]
+    last = found[-1]
+    assert [row.context for row in last.rows] == list(last.plan.contexts)
+    curve = last.curve("neurons", video=True)
+    assert curve.values == (0, 16)
+    np.testing.assert_allclose([point.score for point in curve.points], 1.0)
+
+
+def test_a_point_is_the_mean_correlation_of_the_selected(window: Window) -> None:
+    predictor = Listening()
+    *_, found = live_sweep(predictor, window, SELECTED)
+    for number, (row, mask) in enumerate(zip(found.rows, predictor.asked, strict=True)):
+        draw = np.random.default_rng(number + 1)
+        rates = window.responses + draw.random((60, 40))
+        truth = window.responses[30:, SELECTED]
+        expected = correlation(rates[30:, SELECTED], truth).mean()
+        assert row.score == pytest.approx(expected, abs=1e-6)
+        assert row.ci_low < row.score < row.ci_high
+        assert np.flatnonzero(mask.target.any(axis=0)).tolist() == SELECTED.tolist()
+        assert not mask.visible[25:, SELECTED].any()
+        assert mask.behavior == "visible"
+
+
+def test_context_neurons_are_the_same_every_time_and_nested(session: Session) -> None:
+    first, again = Listening(), Listening()
+    for predictor, start_s in ((first, 15.0), (again, 18.0)):
+        list(live_sweep(predictor, session.window(start_s), SELECTED))
+    assert first.asked == again.asked
+
+
+def test_behavior_is_given_as_in_the_question(window: Window) -> None:
+    predictor = Listening()
+    *_, found = live_sweep(predictor, window, SELECTED, behavior=False)
+    assert {mask.behavior for mask in predictor.asked} == {"target"}
+    assert found.curve("neurons", behavior=False).label == "video"
+
+
+def test_it_stops_between_points_and_goes_on_where_it_was(window: Window) -> None:
+    seen: list[ContextSweep] = []
+    predictor = Listening()
+    points = live_sweep(predictor, window, SELECTED, outdated=lambda: len(seen) == 3)
+    with pytest.raises(StoppedError):
+        seen.extend(points)
+    assert len(predictor.asked) == 3
+    rest = list(live_sweep(predictor, window, SELECTED, known=seen[-1]))
+    assert [len(sweep.rows) for sweep in rest] == [3, 4, 5, 6, 7, 8]
+    assert len(predictor.asked) == N_POINTS
+    assert rest[-1].rows[:3] == seen[-1].rows
+
+
+def test_what_is_known_in_full_is_given_at_once(window: Window) -> None:
+    *_, whole = live_sweep(EchoPredictor(), window, SELECTED)
+    predictor = EchoPredictor()
+    assert list(live_sweep(predictor, window, SELECTED, known=whole)) == [whole]
+    assert not predictor.counters
+
+
+def test_a_context_that_is_refused_is_a_point_that_says_why(window: Window) -> None:
+    *_, found = live_sweep(RefusingPredictor(), window, SELECTED)
+    assert found.is_complete
+    without = found.curve("neurons", video=False).points
+    assert all("needs video" in point.refusal for point in without)
+    assert found.curve("neurons", video=True).points[0].score == pytest.approx(1.0)
+
+
+def test_the_windows_video_is_encoded_once(window: Window) -> None:
+    predictor = tiny_transformer()
+    *_, found = live_sweep(predictor, window, SELECTED)
+    assert predictor.counters["video_encodings"] == 1  # type: ignore[attr-defined]
+    assert np.isfinite([row.score for row in found.rows]).all()
+
+
+def test_points_are_what_each_question_alone_gives(window: Window) -> None:
+    *_, found = live_sweep(tiny_transformer(), window, SELECTED)
+    for number in (1, 6):
+        *_, alone = live_sweep(tiny_transformer(), window, SELECTED)
+        assert alone.rows[number].score == found.rows[number].score
+
+
+# -- the engine's last stage --------------------------------------------------------
+
+
+def asked(session: Session, window: Window, **changes: object) -> LiveRequest:
+    mask = mask_from_strategy("test/video_behavior", session)
+    request = {"mask": mask, "selection": (3, 11, 30), "sweep": True} | changes
+    return LiveRequest(session, window, predictor=EchoPredictor(), **request)  # type: ignore[arg-type]
+
+
+def answered(answering: Answering, request: LiveRequest) -> list[Stage]:
+    return list(answering(request, lambda: False))
+
+
+def no_load(name: str, session: Session | None, device: str) -> EchoPredictor:
+    raise AssertionError("nothing is loaded by name here")
+
+
+def test_the_sweep_comes_last_and_only_where_it_is_asked_for(
+    session: Session, window: Window
+) -> None:
+    names = [s.name for s in answered(Answering(no_load), asked(session, window))]
+    assert names == ["selected", "population", *["sweep"] * N_POINTS]
+    for plain in ({"sweep": False}, {"selection": ()}):
+        found = answered(Answering(no_load), asked(session, window, **plain))
+        assert [stage.name for stage in found] == ["selected", "population"]
+
+
+def test_another_mask_does_not_begin_the_sweep_again(
+    session: Session, window: Window
+) -> None:
+    answering = Answering(no_load)
+    first = answered(answering, asked(session, window))
+    other = mask_from_strategy("test/causal_response_25_behavior", session)
+    again = answered(answering, asked(session, window, mask=other))
+    assert [stage.name for stage in again] == ["selected", "population", "sweep"]
+    assert again[-1].sweep is first[-1].sweep
+
+
+@pytest.mark.parametrize("change", ["window", "selection", "behavior"])
+def test_another_question_begins_it_again(
+    session: Session, window: Window, change: str
+) -> None:
+    answering = Answering(no_load)
+    answered(answering, asked(session, window))
+    new = {
+        "window": asked(session, session.window(18.0)),
+        "selection": asked(session, window, selection=(3, 11)),
+        "behavior": asked(
+            session, window, mask=mask_from_strategy("test/video_only", session)
+        ),
+    }[change]
+    assert len(answered(answering, new)) == 2 + N_POINTS
+
+
+@pytest.fixture
+def controller(session: Session) -> Iterator[Controller]:
+    controller = Controller(synchronous=True)
+    controller.choose_predictor(EchoPredictor())
+    controller.open_session(session)
+    yield controller
+    controller.close()
+
+
+def test_nobody_asks_for_it_until_it_is_shown(controller: Controller) -> None:
+    results = controller.results
+    assert (results.sweep, results.sweep_freshness) == (None, "none")
+    controller.show_sweep()
+    assert results.sweep is not None
+    assert results.sweep.is_complete
+    assert results.sweep_freshness == "fresh"
+    assert results.population_freshness == "fresh"
+    assert not results.is_awaited
+
+
+def test_hidden_again_it_is_not_asked_for(controller: Controller) -> None:
+    controller.show_sweep()
+    controller.show_sweep(False)
+    controller.set_behavior("hidden")
+    results = controller.results
+    assert (results.sweep, results.sweep_freshness) == (None, "none")
+    assert results.freshness == "fresh"
+
+
+def test_it_is_of_the_neurons_selected(controller: Controller) -> None:
+    controller.show_sweep()
+    for selection in ([1, 2], [1, 2, 5]):
+        controller.select(selection)
+        assert controller.results.sweep is not None
+        assert {r.n_neurons for r in controller.results.sweep.rows} == {len(selection)}
+    controller.select([])
+    assert (controller.results.sweep, controller.results.sweep_freshness) == (
+        None,
+        "none",
+    )
+
+
+def test_another_window_forgets_it(controller: Controller) -> None:
+    controller.show_sweep()
+    before = controller.results.sweep
+    controller.step_window(1)
+    after = controller.results.sweep
+    assert after is not None
+    assert before is not None
+    assert after.rows != before.rows
+    assert controller.results.sweep_freshness == "fresh"
+
+
+def test_nothing_asked_has_no_sweep(controller: Controller, session: Session) -> None:
+    controller.show_sweep()
+    controller.set_mask(Mask.nothing(session))
+    results = controller.results
+    assert (results.sweep, results.sweep_freshness) == (None, "none")
+
+
+def test_a_stroke_stops_it_and_it_goes_on_afterwards(session: Session) -> None:
+    controller, predictor = Controller(), GatedPredictor()
+    controller.open_session(session)
+    controller.show_sweep()
+    controller.choose_predictor(predictor)
+    try:
+        let_on(predictor, 1 + 3)  # the answer, and three points; a fourth has begun
+        assert predictor.entered.acquire(timeout=TIMEOUT)
+        results = controller.results
+        assert results.sweep is not None
+        assert len(results.sweep.rows) == 3
+        assert results.sweep_freshness == "fresh"
+        controller.paint([1, 2], 2)
+        assert results.sweep_freshness == "stale"
+        for _ in range(1 + 1 + N_POINTS):
+            predictor.gate.release()
+        assert controller.wait(TIMEOUT)
+        assert results.sweep.is_complete
+        assert results.sweep_freshness == "fresh"
+        assert predictor.counters["encodings"] == 2 + N_POINTS
+    finally:
+        for _ in range(50):
+            predictor.gate.release()
+        controller.close()
+
+
+def let_on(predictor: GatedPredictor, times: int) -> None:
+    for _ in range(times):
+        assert predictor.entered.acquire(timeout=TIMEOUT)
+        predictor.gate.release()
+
+
+def test_a_fault_of_the_answer_is_the_sweeps_too(session: Session) -> None:
+    controller = Controller(synchronous=True)
+    controller.choose_predictor(RefusingPredictor())
+    controller.open_session(session)
+    controller.show_sweep()
+    controller.set_frames(False)
+    results = controller.results
+    assert results.error is not None
+    assert (results.sweep, results.sweep_freshness) == (None, "error")
+    controller.close()
