@@ -10,6 +10,7 @@ COMMANDS = {
     "demo": "The first two minutes, on screen or not.",
     "info": "What a session or checkpoint holds, and whether it is sound.",
     "evaluate": "Score predictors on sessions, beside baselines and ceilings.",
+    "sweep": "Score as a function of how much context is given.",
     "simulate": "Write a simulated mouse whose answers are known.",
     "train": "Train a model from a config.",
     "bench": "Run the project's benchmarks.",

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from omnimouse_app.cli.inputs import device_option
 from omnimouse_app.cli.output import emit, matmul_gflops
 
 if TYPE_CHECKING:
@@ -30,13 +31,7 @@ DTYPES = ("float32", "bfloat16")
 )
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(min=1))
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(min=1))
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
-    help="Where the model computes.",
-)
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
 def command(
     sizes: tuple[str, ...],

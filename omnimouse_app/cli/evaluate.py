@@ -1,17 +1,15 @@
 """`omnimouse evaluate`: scores on held-out windows, beside baselines and ceilings."""
 
-import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.cli.output import emit, table
+from omnimouse_app.cli.inputs import device_option, named_session
+from omnimouse_app.cli.output import Progress, emit, table
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.scores import BehaviorScore, Score, Scores
-    from omnimouse_model.data.session import Session
     from omnimouse_model.predict.predictor import Predictor
 
 Row = dict[str, object]
@@ -56,13 +54,7 @@ BASELINES = ("mean", "last", "ridge", "context-ridge", "video-ridge")
     type=click.IntRange(min=1),
     help="At most this many windows of a session, spread over it.",
 )
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
-    help="Where the model computes.",
-)
+@device_option
 @click.option("--markdown", is_flag=True, help="Tables in Markdown, as on the card.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
 def command(
@@ -87,7 +79,7 @@ def command(
     from omnimouse_model.analysis.evaluate import evaluate
 
     progress = Progress()
-    recordings = [_session(name, progress) for name in sessions]
+    recordings = [named_session(name, progress) for name in sessions]
     asked = conditions(strategies)
     if demo_table or not asked:
         asked = (*DEMO, *asked)
@@ -108,50 +100,10 @@ def command(
         click.echo("\n\n".join(_report(found, sessions_shown, lay_out)))
 
 
-def _session(name: str, progress: "Progress") -> "Session":
-    from omnimouse_model.data.open import open_session
-
-    if name in ("demo", "unseen"):
-        from omnimouse_model import demo
-
-        make = demo.demo_session if name == "demo" else demo.unseen_session
-        what = f"making the {name} session"
-        return open_session(make(lambda share: progress(int(100 * share), 100, what)))
-    return open_session(name)
-
-
 def _predictors(names: Sequence[str], device: str) -> "list[Predictor]":
     from omnimouse_model.predict.catalogue import load_predictor
 
     return [load_predictor(name, device=device) for name in dict.fromkeys(names)]
-
-
-class Progress:
-    """Progress on standard error: one line on a terminal, a few lines elsewhere."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._shown = -float("inf")
-        self._width = 0
-
-    def __call__(self, done: int, total: int, what: str) -> None:
-        """Show how far it is, at most ten times a second (a minute off a terminal)."""
-        if self._clock() - self._shown >= (0.1 if sys.stderr.isatty() else 6.0):
-            self.say(f"{100 * done // max(total, 1):3d} %  {what}")
-
-    def say(self, text: str) -> None:
-        """Show a line at once."""
-        self._shown = self._clock()
-        if sys.stderr.isatty():
-            click.echo("\r" + text.ljust(self._width), err=True, nl=False)
-            self._width = len(text)
-        else:
-            click.echo(text, err=True)
-
-    def finish(self) -> None:
-        """Clear the line."""
-        if self._width:
-            click.echo("\r" + " " * self._width + "\r", err=True, nl=False)
 
 
 # -- for people -----------------------------------------------------------------

@@ -4,8 +4,9 @@ import json
 import math
 import os
 import platform
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,34 @@ def table(rows: Sequence[Row], columns: Sequence[str] | None = None) -> str:
         for line in cells
     ]
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+class Progress:
+    """Progress on standard error: one line on a terminal, a few lines elsewhere."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._shown = -float("inf")
+        self._width = 0
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Show how far it is, at most ten times a second (a minute off a terminal)."""
+        if self._clock() - self._shown >= (0.1 if sys.stderr.isatty() else 6.0):
+            self.say(f"{100 * done // max(total, 1):3d} %  {what}")
+
+    def say(self, text: str) -> None:
+        """Show a line at once."""
+        self._shown = self._clock()
+        if sys.stderr.isatty():
+            click.echo("\r" + text.ljust(self._width), err=True, nl=False)
+            self._width = len(text)
+        else:
+            click.echo(text, err=True)
+
+    def finish(self) -> None:
+        """Clear the line."""
+        if self._width:
+            click.echo("\r" + " " * self._width + "\r", err=True, nl=False)
 
 
 def machine(*, gflops: bool = False) -> dict[str, Any]:

@@ -1,0 +1,287 @@
+"""`omnimouse sweep`: score as a function of how much context is given."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from omnimouse_app.cli.inputs import device_option, named_session
+from omnimouse_app.cli.output import Progress, emit, table
+
+if TYPE_CHECKING:
+    from omnimouse_model.analysis.contexts import Context
+    from omnimouse_model.analysis.sweep_table import ContextSweep, Point
+
+Row = dict[str, object]
+STOPPED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
+def numbers(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[int, ...]:
+    """Read whole numbers with commas between: "16,64,256"."""
+    try:
+        return tuple(int(part) for part in value.split(",")) if value else ()
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not like 16,64,256.") from None
+
+
+def switches(
+    ctx: click.Context, param: click.Parameter, value: str
+) -> tuple[bool, ...]:
+    """Read "on", "off" or "on,off"."""
+    words = [part.strip() for part in value.split(",")]
+    if not set(words) <= {"on", "off"}:
+        raise click.BadParameter(f"{value!r} is not on, off or on,off.")
+    return tuple(word == "on" for word in words)
+
+
+@click.command("sweep")
+@click.option(
+    "--model",
+    default="demo",
+    show_default=True,
+    help="A predictor's name, a checkpoint file or folder.",
+)
+@click.option(
+    "--session",
+    "sessions",
+    multiple=True,
+    default=("demo",),
+    show_default="demo",
+    help="'demo', 'unseen' or a session's folder. May be repeated.",
+)
+@click.option(
+    "--neurons",
+    metavar="N,N,…",
+    callback=numbers,
+    help="Other neurons seen in the asked second: 0,16,64,256.",
+)
+@click.option(
+    "--history",
+    metavar="N,N,…",
+    callback=numbers,
+    help="Samples of everyone's history before it: 0 or 10 to 25.",
+)
+@click.option(
+    "--video", metavar="on,off", callback=switches, default="on", show_default=True
+)
+@click.option(
+    "--behavior", metavar="on,off", callback=switches, default="on", show_default=True
+)
+@click.option("--grid", is_flag=True, help="Every combination of neurons and history.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Draws of neurons; the error bars are over them.",
+)
+@click.option("--tier", default="test", show_default=True, help="Which held-out tier.")
+@click.option(
+    "--max-windows",
+    type=click.IntRange(min=1),
+    help="At most this many windows of a session, spread over it.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Results file; a sweep that is there already goes on.",
+)
+@click.option(
+    "--csv",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the rows as a table, too.",
+)
+@device_option
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
+def command(
+    model: str,
+    sessions: tuple[str, ...],
+    neurons: tuple[int, ...],
+    history: tuple[int, ...],
+    video: tuple[bool, ...],
+    behavior: tuple[bool, ...],
+    grid: bool,
+    seeds: int,
+    tier: str,
+    max_windows: int | None,
+    out: Path | None,
+    csv: Path | None,
+    device: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Score a predictor under more and more context, always on the same neurons.
+
+    One curve over --neurons and one over --history, for each choice of --video and
+    --behavior. Ctrl-C stops after the step that runs; with --out the same command goes
+    on from there.
+    """
+    from omnimouse_model.analysis.sweep import context_sweep
+    from omnimouse_model.predict.catalogue import load_predictor
+
+    progress = Progress()
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+    recordings = [named_session(name, progress) for name in sessions]
+    predictor = load_predictor(model, device=device)
+    with interrupted() as is_stopped:
+        found = context_sweep(
+            predictor,
+            recordings,
+            neurons=neurons,
+            history_samples=history,
+            video=video,
+            behavior=behavior,
+            seeds=seeds,
+            tier=tier,
+            grid=grid,
+            max_windows=max_windows,
+            results=out,
+            progress=progress,
+            cancelled=is_stopped,
+        )
+    progress.finish()
+    if csv is not None:
+        found.write_csv(csv)
+    if as_json:
+        emit(json_rows(found), as_json=True)
+    else:
+        click.echo("\n\n".join(report(found)))
+    if not found.is_complete:
+        click.echo(_stopped(found, out), err=True)
+        sys.exit(STOPPED)
+
+
+@contextmanager
+def interrupted() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C into a wish to stop; a second one ends the program."""
+    wishes: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        wishes.append(number)
+        signal.signal(number, before)
+        click.echo("\nstopping after this step …", err=True)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield lambda: bool(wishes)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _stopped(found: "ContextSweep", out: Path | None) -> str:
+    done = f"Stopped with {len(found.rows)} of {found.n_planned} rows."
+    if out is None:
+        return f"{done} With --out FILE the same command could go on from here."
+    return f"{done} They are in {out}; the same command goes on from there."
+
+
+# -- for programs -------------------------------------------------------------------
+def json_rows(found: "ContextSweep") -> list[Row]:
+    """Rows of `--json`: `score` per draw, `curve` per point, and `rows` there are."""
+    unit = "single-trial correlation"
+    rows: list[Row] = []
+    for line in found.table():
+        at, score = line.pop("value"), line.pop("score")
+        rows.append({"name": "score", "value": score, "unit": unit, "at": at, **line})
+    for target in ("responses", *found.channels):
+        for curve in found.curves(target):
+            for at, point in zip(curve.values, curve.points, strict=True):
+                rows.append(
+                    {
+                        "name": "curve",
+                        "value": point.score,
+                        "unit": unit,
+                        "axis": curve.axis,
+                        "at": at,
+                        "fixed": curve.fixed,
+                        "video": curve.video,
+                        "behavior": curve.behavior,
+                        "target": target,
+                        "sem": point.sem,
+                        "ci_low": point.ci_low,
+                        "ci_high": point.ci_high,
+                        "n_seeds": point.n_seeds,
+                        "n_sessions": point.n_sessions,
+                        "refusal": point.refusal,
+                    }
+                )
+    done: Row = {"name": "rows", "value": len(found.rows), "unit": "rows"}
+    return [*rows, done | {"planned": found.n_planned}]
+
+
+# -- for people ---------------------------------------------------------------------
+def report(found: "ContextSweep") -> list[str]:
+    """Blocks of text: a table per session, and one of their mean."""
+    parts = [found.of_session(session) for session in found.sessions]
+    blocks = [block for part in parts for block in _blocks(part)]
+    if len(parts) > 1:
+        blocks.append(f"Mean of {len(parts)} sessions, weighted by their targets")
+        blocks.append(table(_response_rows(found)))
+    reasons = dict.fromkeys(row.refusal for row in found.rows if row.refusal)
+    if reasons:
+        blocks.append("\n".join(f"- –: {reason}" for reason in reasons))
+    return blocks
+
+
+def _blocks(part: "ContextSweep") -> Iterator[str]:
+    windows = max((row.n_windows for row in part.rows), default=0)
+    targets = max((row.n_neurons for row in part.rows), default=0)
+    draws = len(part.plan.seeds)
+    spread = "± s.e.m. over draws" if draws > 1 else "and 95 % interval over neurons"
+    yield (
+        f"Session {part.sessions[0]}, tier {part.plan.tier}, {part.predictor}: "
+        f"single-trial correlation {spread}\n"
+        f"{windows} windows, {draws} draws of {targets:,} targets"
+    )
+    yield table(_response_rows(part))
+    if part.channels:
+        yield f"Session {part.sessions[0]}: decoded behaviour, correlation"
+        yield table(_decoded_rows(part))
+
+
+def _response_rows(found: "ContextSweep") -> list[Row]:
+    """One line per responses given, one column per choice of video and behaviour."""
+    rows: dict[str, Row] = {}
+    for context in found.plan.contexts:
+        row = rows.setdefault(context.label, {"given": context.label})
+        row[_inputs(context)] = _shown(found.point(context))
+    return list(rows.values())
+
+
+def _decoded_rows(found: "ContextSweep") -> list[Row]:
+    rows: list[Row] = []
+    for context in found.plan.contexts:
+        if not context.behavior:
+            row: Row = {"given": context.label, "beside": _inputs(context)}
+            names = found.channels
+            row |= {name: _shown(found.point(context, name)) for name in names}
+            rows.append(row)
+    return rows
+
+
+def _inputs(context: "Context") -> str:
+    from omnimouse_model.analysis.contexts import inputs_label
+
+    return inputs_label(context.video, context.behavior)
+
+
+def _shown(point: "Point") -> str:
+    if point.score != point.score:
+        return "–"
+    if point.sem == point.sem:
+        return f"{point.score:.3f} ± {point.sem:.3f}"
+    if point.ci_low == point.ci_low:
+        return f"{point.score:.3f} ({point.ci_low:.3f} to {point.ci_high:.3f})"
+    return f"{point.score:.3f}"

@@ -1,0 +1,173 @@
+"""`omnimouse sweep` and `omnimouse bench sweep` on a small simulated mouse."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from omnimouse_app.cli.bench_sweep import Times, rows
+from omnimouse_app.cli.output import Progress
+from omnimouse_app.cli.sweep import STOPPED, command
+from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
+from tests.model.live_sessions import tiny_transformer
+
+ASK = ("--neurons", "4,8", "--history", "10", "--seeds", "2", "--max-windows", "3")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    held_out = HeldOut(validation=1, final_test_1=3, oracle_clips=1, oracle_repeats=1)
+    spec = MouseSpec("tiny", "1-1-1", 1, 2, 20, 1.5, held_out)
+    return write_session(spec, tmp_path_factory.mktemp("mice") / "tiny")
+
+
+def run(folder: Path, *options: str, model: str = "context-ridge") -> Result:
+    given = ["--model", model, "--session", str(folder), *options]
+    return CliRunner().invoke(command, given, catch_exceptions=False)
+
+
+def test_the_table_has_a_line_per_context_and_a_column_per_choice(folder: Path) -> None:
+    done = run(folder, *ASK, "--video", "on,off", "--behavior", "on,off")
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("Session 1-1-1, tier test, context-ridge: single-trial")
+    assert lines[1] == "3 windows, 2 draws of 12 targets"
+    header = next(line for line in lines if line.startswith("given"))
+    assert header.split("  ")[-1].strip() == "nothing"
+    for name in ("video + behaviour", "video", "behaviour"):
+        assert name in header
+    assert any(line.startswith("8 neurons") and "±" in line for line in lines)
+    assert any(line.startswith("10 samples of history") for line in lines)
+    assert "decoded behaviour" in done.stdout
+
+
+def test_json_is_one_object_with_every_row_and_every_point(folder: Path) -> None:
+    done = run(folder, *ASK, "--video", "on,off", "--json")
+    assert done.exit_code == 0
+    document = json.loads(done.stdout)
+    assert set(document) == {"machine", "rows"}
+    scores = [row for row in document["rows"] if row["name"] == "score"]
+    assert len(scores) == 3 * 2 * 2
+    promised = {"value", "unit", "axis", "at", "video", "behavior", "seed", "session"}
+    promised |= {"n_neurons", "n_windows", "ci_low", "ci_high", "ceiling", "predictor"}
+    assert all(promised <= set(row) for row in scores)
+    points = [row for row in document["rows"] if row["name"] == "curve"]
+    assert [(p["axis"], p["at"]) for p in points] == [
+        *[("neurons", 4), ("neurons", 8)] * 2,
+        *[("history_samples", 10)] * 2,
+    ]
+    one = points[0]
+    values = [
+        row["value"]
+        for row in scores
+        if (row["axis"], row["at"], row["video"]) == ("neurons", 4, True)
+    ]
+    assert one["value"] == pytest.approx(sum(values) / 2)
+    assert one["sem"] == pytest.approx(abs(values[0] - values[1]) / 2)
+    assert document["rows"][-1]["planned"] == 12
+
+
+def test_what_is_refused_is_a_dash_with_its_reason(folder: Path) -> None:
+    done = run(folder, *ASK, "--video", "off", model="last")
+    line = next(x for x in done.stdout.splitlines() if x.startswith("8 neurons"))
+    assert line.endswith("–")
+    assert "- –: 'last' needs visible samples" in done.stdout
+
+
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, whole = tmp_path / "sweep.jsonl", tmp_path / "whole.jsonl"
+
+    def interrupt(self: Progress, done: int, total: int, what: str) -> None:
+        if done == 6:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patched:
+        patched.setattr(Progress, "__call__", interrupt)
+        stopped = run(folder, *ASK, "--out", str(out))
+    assert stopped.exit_code == STOPPED
+    assert "stopping after this step" in stopped.stderr
+    assert f"Stopped with 2 of 6 rows. They are in {out}" in stopped.stderr
+    assert "4 neurons" in stopped.stdout
+    assert signal.getsignal(signal.SIGINT) is before
+    assert len(out.read_text().splitlines()) == 1 + 2
+    resumed = run(folder, *ASK, "--out", str(out), "--json")
+    assert resumed.exit_code == 0
+    unbroken = run(folder, *ASK, "--out", str(whole), "--json")
+    assert resumed.stdout == unbroken.stdout
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_without_a_file_it_says_that_nothing_is_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(self: Progress, done: int, total: int, what: str) -> None:
+        if done == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Progress, "__call__", interrupt)
+    stopped = run(folder, *ASK, "--json")
+    assert stopped.exit_code == STOPPED
+    assert "With --out FILE the same command could go on" in stopped.stderr
+    assert json.loads(stopped.stdout)["rows"][-1]["value"] == 1
+
+
+def test_a_table_can_be_written_beside(folder: Path, tmp_path: Path) -> None:
+    run(folder, *ASK, "--csv", str(tmp_path / "rows.csv"))
+    lines = (tmp_path / "rows.csv").read_text().splitlines()
+    assert lines[0].startswith("axis,value,neurons,history_samples,video,behavior,seed")
+    assert len(lines) == 1 + 6
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--neurons", "16;64"), "'16;64' is not like 16,64,256"),
+        (("--neurons", "4", "--video", "maybe"), "'maybe' is not on, off or on,off"),
+        (("--neurons", "4", "--seeds", "0"), "0 is not in the range x>=1"),
+    ],
+)
+def test_options_that_are_no_numbers_are_named(
+    folder: Path, options: tuple[str, ...], message: str
+) -> None:
+    done = run(folder, *options)
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
+# -- the benchmark ------------------------------------------------------------------
+
+
+def test_the_ratio_is_compared_with_what_must_be_computed() -> None:
+    class Recording:
+        n_neurons = 100  # none, 16, 64, two of history; each with and without video
+
+    times = [Times(cold=100.0, live=live, read=1.0, video=5.0) for live in (70, 72, 90)]
+    ratio, cold, *_ = rows(times, tiny_transformer(), Recording())  # type: ignore[arg-type]
+    assert (ratio["name"], ratio["value"], ratio["n"]) == ("sweep_cost_ratio", 0.72, 3)
+    assert (ratio["device"], ratio["contexts"]) == ("cpu", 10)
+    assert ratio["bound"] == pytest.approx(1.05 * (100 - 9 * 1 - 4 * 5) / 100)
+    assert ratio["is_within"] is True
+    assert (cold["name"], cold["median"]) == ("sweep_cold_ms", 100.0)
+
+
+def test_a_window_is_timed_cold_and_live(folder: Path) -> None:
+    from omnimouse_app.cli.bench_sweep import measure
+    from omnimouse_model.data.open import open_session
+    from omnimouse_model.nets.omnimouse import OmniMouse
+    from omnimouse_model.predict.transformer import TransformerPredictor
+    from tests.model.test_transformer import SMALL
+
+    net = OmniMouse(SMALL, {"1-1-1": 20}, {"1-1-1": "mouse"}).eval()
+    predictor = TransformerPredictor(net.requires_grad_(False), "small")
+    times = measure(predictor, open_session(folder), 2)
+    assert len(times) == 2
+    for time in times:
+        assert time.cold > time.video > 0
+        assert time.live > time.video
+        assert time.cold > time.read > 0
+    assert predictor.counters["encodings"] == 0  # each is asked of a fresh one
