@@ -259,3 +259,12 @@ def tiny_transformer() -> Predictor:
         for parameter in net.parameters():
             parameter.normal_(0.0, 0.2, generator=draw)
     return TransformerPredictor(net.requires_grad_(False), "tiny", precision="fp32")
+
+
+class PickyPredictor(EchoPredictor):
+    """Refuses recordings of more than 10,000 neurons."""
+
+    def prepare(self, session: Session) -> None:
+        if session.n_neurons > 10_000:
+            raise UnsupportedRequestError("Too many neurons.")
+        super().prepare(session)

@@ -26,6 +26,7 @@ from tests.model.live_sessions import (
     EchoPredictor,
     EndlessPredictor,
     FaultyPredictor,
+    PickyPredictor,
     RefusingPredictor,
     ScreenPredictor,
     tiny_transformer,
@@ -264,6 +265,24 @@ def test_the_parents_script_and_its_screens_stay_out_of_the_process(
     )
     assert done.stdout == "echo\n", done.stderr
     assert ran.read_text() == "run "
+
+
+def test_a_refused_bigger_recording_leaves_the_answers_of_the_known_one(
+    many: Session, tmp_path: Path
+) -> None:
+    bigger = open_session(write_session(tmp_path / "s", n_neurons=MANY + 2000))
+    mask = Mask.nothing(many).ask(slice(None))
+    window = many.window(4.0)
+    expected = EchoPredictor().predict(window, mask).responses
+    worker = WorkerPredictor(PickyPredictor)
+    assert np.array_equal(
+        worker.predict(window, mask).responses, expected, equal_nan=True
+    )
+    with pytest.raises(UnsupportedRequestError):
+        worker.prepare(bigger)
+    again = worker.predict(window, mask).responses
+    worker.close()
+    assert np.array_equal(again, expected, equal_nan=True)
 
 
 @pytest.mark.parametrize("count", [37, MANY])

@@ -103,7 +103,7 @@ class WorkerPredictor:
             self._n_prepared += 1
             key = self._n_prepared
             self._share(session)
-            self._ask("prepare", key, session, self._shared_name())
+            self._ask("prepare", key, session)
             self._known[session.id] = (session, key)
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
@@ -119,7 +119,7 @@ class WorkerPredictor:
             if self._encoded is None or self._encoded[0] != encoded.state:
                 self._encode(encoded.window, encoded.mask)
             asked = None if neurons is None else pressed(neurons)
-            prediction: Prediction = self._ask("decode", asked)
+            prediction: Prediction = self._ask("decode", asked, self._shared_name())
             return prediction
 
     def predict(

@@ -102,9 +102,12 @@ class _Server:
         predictor = self._loaded()
         return Welcome(predictor.predictor_id, predictor.needs, devices_of(predictor))
 
-    def _prepare(self, key: int, session: Session, shared_name: str) -> None:
+    def _prepare(self, key: int, session: Session) -> None:
         self._loaded().prepare(session)
         self._sessions[key] = session
+
+    def _attach(self, shared_name: str) -> None:
+        """Leave big answers where the asking side looks for them now."""
         if self._shared is None or self._shared.name != shared_name:
             if self._shared is not None:
                 self._shared.close()
@@ -122,7 +125,8 @@ class _Server:
         self._encoded = None
         self._encoded = self._loaded().encode(self._window, self._mask)
 
-    def _decode(self, neurons: bytes | None) -> Any:
+    def _decode(self, neurons: bytes | None, shared_name: str) -> Any:
+        self._attach(shared_name)
         if self._encoded is None:
             raise WorkerError("Nothing is encoded; encode first.")
         predictor = self._loaded()
