@@ -137,6 +137,16 @@ def test_outputs_are_finite_exactly_where_something_was_asked(
         assert np.isfinite(out.behavior).all()
 
 
+def test_neurons_whose_targets_are_all_left_out_are_not_answered(
+    predictor: TransformerPredictor, session: Session
+) -> None:
+    mask = Mask.nothing(session).with_frames(True)
+    mask = mask.ask([1], slice(0, 5)).ask([2], slice(30, 60))  # the first are guarded
+    found = predictor.predict(session.window(2.0), mask)
+    assert found.neurons.tolist() == [2]
+    assert np.isfinite(found.responses[30:]).all()
+
+
 def test_the_empty_mask_is_answered_with_nothing(
     predictor: TransformerPredictor, window: Window
 ) -> None:

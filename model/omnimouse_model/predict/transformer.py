@@ -25,7 +25,7 @@ from omnimouse_model.errors import (
     StoppedError,
     UnsupportedRequestError,
 )
-from omnimouse_model.masks import Mask
+from omnimouse_model.masks import Mask, asked_cells
 from omnimouse_model.nets.checkpoint import Checkpoint, read_checkpoint
 from omnimouse_model.nets.layout import Layout
 from omnimouse_model.nets.omnimouse import Clip, Context, OmniMouse
@@ -316,7 +316,7 @@ def _chunks(layout: Layout) -> Iterator[Layout]:
 def _columns(mask: Mask, neurons: np.ndarray | None) -> np.ndarray:
     if neurons is not None:
         return np.asarray(neurons, np.int64)
-    return np.flatnonzero(mask.target.any(axis=0))
+    return np.flatnonzero(asked_cells(mask).any(axis=0))
 
 
 def _every_step(layout: Layout, net: OmniMouse) -> Layout:
