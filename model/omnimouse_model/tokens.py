@@ -5,7 +5,7 @@ and free-form masks become the same index layout, and seconds become the phases 
 intervals that the net compares.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -65,9 +65,30 @@ def select_queries(layout: Layout, mask: Mask, neurons: np.ndarray) -> Layout:
     )
 
 
+def query_parts(layout: Layout, most: int) -> Iterator[Layout]:
+    """Parts of at most so many queries, in order, each of one sample."""
+    runs, start = [], 0
+    for sample, count in layout.query_runs:
+        for first in range(start, start + count, most):
+            runs.append((sample, first, min(first + most, start + count)))
+        start += count
+    for sample, first, stop in runs:
+        yield replace(
+            layout,
+            query_neurons=layout.query_neurons[first:stop],
+            query_samples=layout.query_samples[first:stop],
+            query_runs=((sample, stop - first),),
+        )
+
+
 def _runs(samples: np.ndarray) -> tuple[tuple[int, int], ...]:
     values, counts = np.unique(samples, return_counts=True)
     return tuple((int(v), int(c)) for v, c in zip(values, counts, strict=True))
+
+
+def responses_on(window: Window, device: torch.device | str) -> Tensor:
+    """A window's responses, float32 (60, P) in stored order, 0 where missing."""
+    return torch.from_numpy(without_missing(window.responses)).to(device)
 
 
 def clip_from_windows(
@@ -76,33 +97,37 @@ def clip_from_windows(
     config: OmniMouseConfig,
     session: str,
     device: torch.device | str = "cpu",
+    responses: Sequence[Tensor] | None = None,
 ) -> Clip:
     """Stack windows of one session, each with its own neuron order.
 
     The masks must share one layout. Values that the masks withhold are zeroed here,
-    so that nothing downstream can read them.
+    so that nothing downstream can read them. `responses` are `responses_on` the device
+    where a caller keeps them there.
     """
-    orders = np.stack([mask.order for mask in masks])
-    responses = np.stack(
-        [
-            without_missing(np.where(m.visible, w.responses, 0))[:, m.order]
-            for w, m in zip(windows, masks, strict=True)
-        ]
-    )
+    if responses is None:
+        responses = [responses_on(window, device) for window in windows]
+    orders = torch.from_numpy(np.stack([mask.order for mask in masks])).to(device)
+    visible = torch.from_numpy(np.stack([mask.visible for mask in masks])).to(device)
+    seen = [
+        torch.where(shown, values, 0.0)[:, order]
+        for values, shown, order in zip(responses, visible, orders, strict=True)
+    ]
     behavior = None
     if masks[0].behavior == "visible":
         behavior = torch.from_numpy(np.stack([w.behavior.T for w in windows])).to(
             device
         )
+    times = [w.timestamps for w in windows]
     response_times, video_times, starts = clip_times(
-        [w.timestamps["responses"] for w in windows],
-        [w.timestamps["screen"] for w in windows],
+        [t["responses"] for t in times],
+        [t.get("screen", t["responses"]) for t in times],
         config,
     )
     return Clip(
         session=session,
-        neuron_ids=torch.from_numpy(orders).to(device),
-        responses=torch.from_numpy(responses).to(device),
+        neuron_ids=orders,
+        responses=torch.stack(seen),
         behavior=behavior,
         response_times=response_times,
         video_times=video_times,

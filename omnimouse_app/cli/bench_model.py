@@ -48,7 +48,7 @@ def command(
     """
     import torch
 
-    from omnimouse_model.predict.transformer import resolve_device
+    from omnimouse_model.predict.loading import resolve_device
 
     torch.set_num_threads(threads)
     place = resolve_device(device)

@@ -20,11 +20,8 @@ from omnimouse_model.nets.config import OmniMouseConfig
 from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.nets.start import initialise
 from omnimouse_model.nets.video import HieraConfig
-from omnimouse_model.predict.transformer import (
-    TransformerPredictor,
-    load_checkpoint_predictor,
-    resolve_device,
-)
+from omnimouse_model.predict.loading import load_checkpoint_predictor, resolve_device
+from omnimouse_model.predict.transformer import TransformerPredictor
 from omnimouse_model.strategies import mask_from_strategy, strategy_names
 from omnimouse_model.tokens import layout_from_mask
 from tests.model.drawn_masks import masks
@@ -114,12 +111,12 @@ def test_withheld_values_change_nothing(
         video[~mask.frames] += 3.0
         changes["video"] = video
     before = predictor.predict(window, mask)
-    predictor._video.clear()
+    predictor._kept.clear()
     after = predictor.predict(with_changes(window, **changes), mask)
     assert np.array_equal(before.responses, after.responses, equal_nan=True)
     if mask.behavior == "target":
         assert np.array_equal(before.behavior, after.behavior)
-    predictor._video.clear()
+    predictor._kept.clear()
 
 
 @given(mask=masks(12))
@@ -166,18 +163,20 @@ def test_visible_values_do_matter(
         .with_behavior("visible")
     )
     base = predictor.predict(window, mask).responses
+    predictor._kept.clear()
     louder = predictor.predict(
         with_changes(window, responses=window.responses + 2), mask
     )
     assert not np.allclose(base, louder.responses, equal_nan=True)
+    predictor._kept.clear()
     moved = predictor.predict(with_changes(window, behavior=window.behavior + 2), mask)
     assert not np.allclose(base, moved.responses, equal_nan=True)
-    predictor._video.clear()
+    predictor._kept.clear()
     other = predictor.predict(
         with_changes(window, video=window.video[::-1].copy()), mask
     )
     assert not np.allclose(base, other.responses, equal_nan=True)
-    predictor._video.clear()
+    predictor._kept.clear()
 
 
 def by_hand(mask: Mask) -> Mask:
@@ -316,7 +315,7 @@ def test_cutting_after_one_encoding_equals_encoding_for_the_cut(
     official, window = predictor_for(session, OFFICIAL), session.window(3.0)
     mask = mask_from_strategy("test/video_behavior", 12).with_frames(slice(10, 40))
     alone = official.predict(window, mask).responses
-    official._video.clear()
+    official._kept.clear()
     official.predict(window, mask.with_frames(True))
     assert np.array_equal(
         official.predict(window, mask).responses, alone, equal_nan=True
@@ -331,7 +330,7 @@ def test_hidden_frames_inform_official_checkpoints_and_they_say_so(
     before = official.predict(window, mask).responses
     video = window.video.copy()
     video[:30] += 3.0
-    official._video.clear()
+    official._kept.clear()
     after = official.predict(with_changes(window, video=video), mask).responses
     assert not np.array_equal(before, after, equal_nan=True)
     assert not official.needs.withholds_video
@@ -372,6 +371,63 @@ def test_it_stops_when_told(session: Session) -> None:
     with pytest.raises(StoppedError):
         predictor.encode(session.window(3.0), mask)
     assert predictor.counters["video_encodings"] == 0
+
+
+def test_a_stop_is_looked_for_between_all_layers(session: Session) -> None:
+    predictor = predictor_for(session, SMALL)
+    mask = mask_from_strategy("causal_response_25_video_behavior", 12)
+    polls: list[int] = []
+    predictor.stop_when(lambda: bool(polls.append(1)))
+    predictor.encode(session.window(3.0), mask)
+    layers = [m for m in predictor.net.modules() if isinstance(m, torch.nn.Linear)]
+    decoder = [m for m in predictor.net.decs.modules() if m in layers]
+    assert len(polls) >= len(layers) - len(decoder) - 4  # four readouts and projections
+    for last in range(0, len(polls), 7):
+        left = iter(range(last))
+        predictor.stop_when(lambda left=left: next(left, None) is None)
+        predictor._kept.clear()
+        with pytest.raises(StoppedError):
+            predictor.encode(session.window(3.0), mask)
+    assert not any(module._forward_pre_hooks for module in predictor.net.modules())
+
+
+def test_an_answer_is_copied_from_the_device_once(session: Session) -> None:
+    predictor = predictor_for(session, SMALL)
+    mask = mask_from_strategy("test/video_behavior", 12).with_behavior("target")
+    encoded = predictor.encode(session.window(3.0), mask)
+    assert predictor.counters["fetches"] == 0
+    answer = predictor.decode(encoded)
+    assert answer.behavior is not None
+    assert np.isfinite(answer.responses).any()
+    assert predictor.counters["fetches"] == 1
+    predictor.decode(encoded, np.array([1, 2]))
+    assert predictor.counters["fetches"] == 2
+
+
+def test_a_mask_is_made_to_tokens_once(session: Session) -> None:
+    predictor = predictor_for(session, SMALL)
+    mask = mask_from_strategy("causal_response_25_video_behavior", 12)
+    encoded = predictor.encode(session.window(3.0), mask)
+    built = predictor.counters["tokens"]
+    assert built == 12 * 4  # 25 samples: tokens from 0, 5, 10 and 15
+    predictor.decode(encoded, np.array([1, 2]))
+    predictor.decode(encoded)
+    assert predictor.counters["tokens"] == built
+
+
+def test_looking_ahead_leaves_nothing_of_the_video_to_do(session: Session) -> None:
+    predictor = predictor_for(session, SMALL)
+    mask = mask_from_strategy("test/video_behavior", 12)
+    predictor.predict(session.window(3.0), mask)
+    predictor.look_ahead(session.window(5.0), mask)
+    assert predictor.counters["video_encodings"] == 2
+    found = predictor.predict(session.window(5.0), mask)
+    assert predictor.counters["video_encodings"] == 2
+    fresh = predictor_for(session, SMALL).predict(session.window(5.0), mask)
+    assert np.array_equal(found.responses, fresh.responses, equal_nan=True)
+    predictor.stop_when(lambda: True)
+    with pytest.raises(StoppedError):
+        predictor.look_ahead(session.window(7.0), mask)
 
 
 def test_a_saved_predictor_answers_the_same(session: Session, tmp_path: Path) -> None:

@@ -63,12 +63,17 @@ class Layout:
         return bool(self.frames.all())
 
     def to(self, device: torch.device | str) -> "Layout":
-        """Move the indices to a device."""
+        """Move the indices to a device; to a GPU without waiting for it."""
+        is_gpu = torch.device(device).type == "cuda"
+
+        def moved(indices: Tensor) -> Tensor:
+            return indices.to(device, non_blocking=is_gpu)
+
         return replace(
             self,
-            token_neurons=self.token_neurons.to(device),
-            token_samples=self.token_samples.to(device),
-            query_neurons=self.query_neurons.to(device),
-            query_samples=self.query_samples.to(device),
-            video_steps=self.video_steps.to(device),
+            token_neurons=moved(self.token_neurons),
+            token_samples=moved(self.token_samples),
+            query_neurons=moved(self.query_neurons),
+            query_samples=moved(self.query_samples),
+            video_steps=moved(self.video_steps),
         )

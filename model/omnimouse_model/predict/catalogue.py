@@ -13,7 +13,7 @@ Builder = Callable[[Sessions, str], Predictor]
 
 
 def _demo(sessions: Sessions, device: str) -> Predictor:
-    from omnimouse_model.predict.transformer import load_demo
+    from omnimouse_model.predict.loading import load_demo
 
     return load_demo(device=device)
 
@@ -61,7 +61,7 @@ def _built(name_or_path: str | Path, sessions: Sessions, device: str) -> Predict
         return BUILDERS[str(name_or_path)](sessions, device)
     path = Path(name_or_path)
     if path.exists():
-        from omnimouse_model.predict.transformer import load_checkpoint_predictor
+        from omnimouse_model.predict.loading import load_checkpoint_predictor
 
         return load_checkpoint_predictor(path, device=device)
     raise CheckpointError(

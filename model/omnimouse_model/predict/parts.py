@@ -6,7 +6,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from omnimouse_model.data.windows import Window
 from omnimouse_model.errors import StoppedError
+from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded, Prediction, Predictor
 
 NEURONS_PER_PART = 1024
@@ -19,6 +21,15 @@ class Interruptible(Protocol):
 
     def stop_when(self, outdated: Outdated) -> None:
         """Poll this between steps, and raise `StoppedError` when it is true."""
+        ...
+
+
+@runtime_checkable
+class Foresighted(Protocol):
+    """A predictor that can get ready for a window before it is asked about."""
+
+    def look_ahead(self, window: Window, mask: Mask) -> None:
+        """Keep what any question about this window and these frames will need."""
         ...
 
 

@@ -1,7 +1,7 @@
 """What every predictor is: the transformer, the baselines, a worker, a remote one."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -51,6 +51,8 @@ class Prediction:
         int64 (n,): the session's neuron indices of the columns.
     behavior
         float32 (40, C) z-scored, or None when not asked.
+    status
+        "ok", or what the user should know about how this came about.
     """
 
     responses: np.ndarray
@@ -76,6 +78,11 @@ class Prediction:
                 ".responses, in units of the model's normalised responses."
             )
         return np.asarray(self.responses * self.scale, np.float32)
+
+    def with_notice(self, words: str) -> "Prediction":
+        """The same, with something more that the user should know."""
+        told = words if self.status == "ok" else f"{self.status}; {words}"
+        return replace(self, status=told)
 
 
 Request = tuple[Window, Mask, np.ndarray | None]

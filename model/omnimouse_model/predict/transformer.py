@@ -5,14 +5,13 @@ per window (and, for models that blank hidden frames, per choice of frames), the
 encoded context once per mask, and decoding answers any neurons from it.
 """
 
+import logging
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from itertools import groupby, islice
-from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -20,37 +19,48 @@ from torch import Tensor
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
-from omnimouse_model.errors import (
-    CheckpointError,
-    StoppedError,
-    UnsupportedRequestError,
-)
+from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask, asked_cells
-from omnimouse_model.nets.checkpoint import Checkpoint, read_checkpoint
 from omnimouse_model.nets.layout import Layout
 from omnimouse_model.nets.omnimouse import Clip, Context, OmniMouse
+from omnimouse_model.predict.effort import Effort, first_effort
+from omnimouse_model.predict.interrupt import checked_between_layers
+from omnimouse_model.predict.kept import Kept
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Request
 from omnimouse_model.tokens import (
     clip_from_windows,
     layout_from_mask,
     place_predictions,
+    query_parts,
+    responses_on,
     select_queries,
 )
 
+logger = logging.getLogger(__name__)
+
 Precision = Literal["auto", "fp32", "bf16"]
-VIDEO_CACHE_WINDOWS = 64
+T = TypeVar("T")
+KEPT_BYTES = 512 * 2**20
+"""Of video features and responses of recent windows, on the device."""
+KEPT_LAYOUTS = 8
 BATCH_WINDOWS = 8
-QUERIES_PER_STEP = 512
-"""Decoded between two looks at whether the answer is still wanted: some 10 ms."""
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What an encoded request holds; `items` windows share one layout."""
+    """What an encoded request holds; `layout` is on the CPU, the rest on the device."""
 
     layout: Layout
     clip: Clip
     context: Context
+
+
+def _tensor_bytes(tensor: Tensor) -> int:
+    return tensor.nbytes
+
+
+def _new_counters() -> dict[str, int]:
+    return dict.fromkeys(("video_encodings", "tokens", "encodings", "fetches"), 0)
 
 
 @dataclass(slots=True)
@@ -65,20 +75,30 @@ class TransformerPredictor:
         For people; `predictor_id` adds a hash of the weights.
     precision
         "auto" is bf16 on a GPU and fp32 on a CPU, where it is as quick and exact.
+    can_move
+        Whether the net is this predictor's own, to go on with on the CPU when the
+        device's memory is full.
+    counters
+        What was done so far; "fetches" are copies from the device, which wait for it.
     """
 
     net: OmniMouse
     name: str
     weights_hash: str = ""
     precision: Precision = "auto"
-    counters: dict[str, int] = field(
-        default_factory=lambda: {"video_encodings": 0, "tokens": 0, "encodings": 0}
+    can_move: bool = False
+    counters: dict[str, int] = field(default_factory=_new_counters)
+    _effort: Effort = field(init=False, repr=False)
+    _kept: Kept[Tensor] = field(
+        default_factory=lambda: Kept(KEPT_BYTES, _tensor_bytes), repr=False
     )
-    _video: OrderedDict[Hashable, Tensor] = field(
+    _layouts: OrderedDict[str, tuple[Layout, Layout]] = field(
         default_factory=OrderedDict, repr=False
     )
-    _layouts: OrderedDict[str, Layout] = field(default_factory=OrderedDict, repr=False)
     _outdated: Callable[[], bool] = field(default=lambda: False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._effort = first_effort(self.device.type, self.precision)
 
     @property
     def predictor_id(self) -> str:
@@ -137,11 +157,20 @@ class TransformerPredictor:
     # -- asking -----------------------------------------------------------------
     def encode(self, window: Window, mask: Mask) -> Encoded:
         """Tokens through the encoder and the processor."""
-        return Encoded(window, mask, self._encode([window], mask))
+        return Encoded(window, mask, self._encoded([window], mask))
 
     def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
         """Answer the asked cells of some neurons (all asked ones by default)."""
-        return self._decode(encoded.state, encoded.mask, [encoded.window], neurons)[0]
+        return self._answers(encoded.state, encoded.mask, [encoded.window], neurons)[0]
+
+    def look_ahead(self, window: Window, mask: Mask) -> None:
+        """Read a window and encode its video, for a question that may come."""
+        self.prepare(window.session)
+        self._check(window.session, mask)
+        layout, on_device = self._layout(mask)
+        self._fitting(
+            lambda: self._look_ahead(window, layout, on_device), is_decoding=False
+        )
 
     def predict(
         self, window: Window, mask: Mask, neurons: np.ndarray | None = None
@@ -172,37 +201,90 @@ class TransformerPredictor:
                 if cancelled():
                     return
                 windows, (_, mask, neurons) = [r[0] for r in batch], batch[0]
-                yield from self._decode(
-                    self._encode(windows, mask), mask, windows, neurons
+                yield from self._answers(
+                    self._encoded(windows, mask), mask, windows, neurons
                 )
 
     # -- how --------------------------------------------------------------------
+    def _encoded(self, windows: list[Window], mask: Mask) -> _State:
+        self.prepare(windows[0].session)
+        self._check(windows[0].session, mask)
+        return self._fitting(lambda: self._encode(windows, mask), is_decoding=False)
+
+    def _answers(
+        self,
+        state: _State,
+        mask: Mask,
+        windows: list[Window],
+        neurons: np.ndarray | None,
+    ) -> list[Prediction]:
+        def compute() -> list[Prediction]:
+            is_here = state.clip.responses.device.type == self.device.type
+            here = state if is_here else self._encoded(windows, mask)
+            return self._decode(here, mask, windows, neurons)
+
+        return self._fitting(compute, is_decoding=True)
+
+    def _fitting(self, compute: Callable[[], T], *, is_decoding: bool) -> T:
+        """Compute; with less where the memory is full, until it fits."""
+        while True:
+            try:
+                with checked_between_layers(self.net, self._check_on):
+                    return compute()
+            except torch.OutOfMemoryError as error:
+                fault = str(error)
+            # out of the handler, which would hold the tensors of what failed
+            self._lower_effort(fault, is_decoding)
+
+    def _lower_effort(self, fault: str, is_decoding: bool) -> None:
+        lower = self._effort.lower(is_decoding=is_decoding, can_move=self.can_move)
+        if lower is None:
+            raise UnsupportedRequestError(
+                f"{self.name!r} has not enough memory for this question, however it "
+                f"is computed ({fault}). Show or ask for fewer neurons, choose a "
+                "smaller model, or close what else uses the device."
+            )
+        logger.warning("%s: %s (%s)", self.name, lower.status, fault)
+        self._kept.clear()
+        self._layouts.clear()
+        if lower.device != self._effort.device:
+            self.net.to(lower.device)
+        self._effort = lower
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
     def _computing(self) -> AbstractContextManager[None]:
-        bf16 = self.precision == "bf16" or (
-            self.precision == "auto" and self.device.type == "cuda"
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self._effort.is_bf16
         )
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
 
     @torch.inference_mode()
     def _encode(self, windows: list[Window], mask: Mask) -> _State:
-        session = windows[0].session
-        self.prepare(session)
-        self._check(session, mask)
-        layout = self._layout(mask)
-        masks = [mask] * len(windows)
+        layout, on_device = self._layout(mask)
+        self._check_on()
         clip = clip_from_windows(
-            windows, masks, self.net.config, session.id, self.device
+            windows,
+            [mask] * len(windows),
+            self.net.config,
+            windows[0].session.id,
+            self.device,
+            [self._responses(window) for window in windows],
         )
         self.counters["tokens"] += len(layout.token_neurons) * len(windows)
         self.counters["encodings"] += 1
-        self._check_on()
         with self._computing():
             video = None
             if not layout.video_missing:
-                parts = [self._video_tokens(w, layout) for w in windows]
+                parts = [self._video_tokens(w, on_device) for w in windows]
                 video = parts[0] if len(parts) == 1 else torch.cat(parts)
-            self._check_on()
-            return _State(layout, clip, self.net.encode(clip, layout, video))
+            return _State(layout, clip, self.net.encode(clip, on_device, video))
+
+    @torch.inference_mode()
+    def _look_ahead(self, window: Window, layout: Layout, on_device: Layout) -> None:
+        self._responses(window)
+        if not layout.video_missing:
+            with self._computing():
+                self._video_tokens(window, on_device)
 
     def _check(self, session: Session, mask: Mask) -> None:
         channels = len(session.behavior_names)
@@ -223,13 +305,18 @@ class TransformerPredictor:
                 f"{session.n_neurons}."
             )
 
-    def _layout(self, mask: Mask) -> Layout:
-        """The mask's indices on the device; the last few are kept."""
+    def _layout(self, mask: Mask) -> tuple[Layout, Layout]:
+        """The mask's indices here and on the device; the last few are kept."""
         if mask.mask_id not in self._layouts:
-            self._layouts[mask.mask_id] = layout_from_mask(mask).to(self.device)
-            while len(self._layouts) > 8:
+            layout = layout_from_mask(mask)
+            self._layouts[mask.mask_id] = layout, layout.to(self.device)
+            while len(self._layouts) > KEPT_LAYOUTS:
                 self._layouts.popitem(last=False)
         return self._layouts[mask.mask_id]
+
+    def _responses(self, window: Window) -> Tensor:
+        key = ("responses", window.key)
+        return self._kept.get(key, lambda: responses_on(window, self.device))
 
     def _video_tokens(self, window: Window, layout: Layout) -> Tensor:
         """Tokens of the visible steps (1, V, tokens, d), encoded once per window.
@@ -238,26 +325,39 @@ class TransformerPredictor:
         whatever is visible, so one encoding serves every choice of frames.
         """
         blanks = self.net.config.hidden_video == "blank"
-        key = (window.key, layout.frames.numpy().tobytes() if blanks else None)
-        if key not in self._video:
+        frames = layout.frames.numpy().tobytes() if blanks else None
+
+        def encoded() -> Tensor:
+            self._check_on()
             video = torch.from_numpy(window.video)[None, None].to(self.device)
             whole = layout if blanks else _every_step(layout, self.net)
-            self._video[key] = self.net.encode_video(video, whole)
+            tokens = self.net.encode_video(video, whole)
             self.counters["video_encodings"] += 1
-            while len(self._video) > VIDEO_CACHE_WINDOWS:
-                self._video.popitem(last=False)
-        self._video.move_to_end(key)
-        tokens = self._video[key]
+            return tokens
+
+        tokens = self._kept.get(("video", window.key, frames), encoded)
         return tokens if blanks or layout.all_steps else tokens[:, layout.video_steps]
 
     def _rates(self, state: _State, layout: Layout) -> Tensor:
-        """Rates (B, Q, 5), in parts on a CPU so that a newer request can cut in."""
-        parts = [layout] if self.device.type == "cuda" else list(_chunks(layout))
+        """Rates (B, Q, 5), in parts where there are too many queries at once."""
+        most = self._effort.queries_per_step
+        parts = [layout] if most is None else list(query_parts(layout, most))
         rates = []
         for part in parts:
             self._check_on()
-            rates.append(self.net.decode_responses(state.clip, part, state.context)[0])
+            there = part.to(self.device)
+            rates.append(self.net.decode_responses(state.clip, there, state.context)[0])
         return torch.cat(rates, dim=1)
+
+    def _fetched(self, rates: Tensor | None, behavior: Tensor | None) -> list[Tensor]:
+        """Bring results here: one copy, for which alone the device is waited for."""
+        found = [part for part in (rates, behavior) if part is not None]
+        if not found:
+            return []
+        self.counters["fetches"] += 1
+        flat = torch.cat([part.float().flatten() for part in found]).cpu()
+        pieces = flat.split([part.numel() for part in found])
+        return [p.view(part.shape) for p, part in zip(pieces, found, strict=True)]
 
     @torch.inference_mode()
     def _decode(
@@ -274,43 +374,30 @@ class TransformerPredictor:
         rates = behavior = None
         with self._computing():
             if len(layout.query_neurons):
-                rates = self._rates(state, layout).float().cpu()
+                rates = self._rates(state, layout)
             if layout.behavior == "target":
-                decoded, _ = self.net.decode_behavior(state.context)
-                behavior = decoded.transpose(1, 2).cpu().numpy()
+                behavior = self.net.decode_behavior(state.context)[0].transpose(1, 2)
+        fetched = self._fetched(rates, behavior)
+        here = fetched[0] if rates is not None else None
+        decoded = fetched[-1].numpy() if behavior is not None else None
         scale = windows[0].session.response_scale[columns]
         nothing = np.full((len(mask.cells), len(columns)), np.nan, np.float32)
         return [
             Prediction(
                 responses=(
                     nothing
-                    if rates is None
-                    else place_predictions(rates[item], layout, mask, columns)
+                    if here is None
+                    else place_predictions(here[item], layout, mask, columns)
                 ),
                 neurons=columns,
-                behavior=None if behavior is None else behavior[item],
+                behavior=None if decoded is None else decoded[item],
                 mask_id=mask.mask_id,
                 predictor_id=self.predictor_id,
+                status=self._effort.status,
                 scale=scale,
             )
             for item in range(len(windows))
         ]
-
-
-def _chunks(layout: Layout) -> Iterator[Layout]:
-    """Parts of the queries, in order; whole runs stay what they are."""
-    runs, start = [], 0
-    for sample, count in layout.query_runs:
-        for first in range(start, start + count, QUERIES_PER_STEP):
-            runs.append((sample, first, min(first + QUERIES_PER_STEP, start + count)))
-        start += count
-    for sample, first, stop in runs:
-        yield replace(
-            layout,
-            query_neurons=layout.query_neurons[first:stop],
-            query_samples=layout.query_samples[first:stop],
-            query_runs=((sample, stop - first),),
-        )
 
 
 def _columns(mask: Mask, neurons: np.ndarray | None) -> np.ndarray:
@@ -322,66 +409,3 @@ def _columns(mask: Mask, neurons: np.ndarray | None) -> np.ndarray:
 def _every_step(layout: Layout, net: OmniMouse) -> Layout:
     steps = torch.arange(net.config.hiera.grid[0], device=layout.video_steps.device)
     return replace(layout, video_steps=steps, frames=torch.ones_like(layout.frames))
-
-
-# -- loading ------------------------------------------------------------------------
-
-
-def resolve_device(device: str) -> torch.device:
-    """Find a device by name: "auto" is a CUDA GPU where there is one, else the CPU.
-
-    Raises
-    ------
-    UnsupportedRequestError
-        The device is not there, or cannot hold the net's float64 rotary frequencies.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UnsupportedRequestError(
-            "No CUDA GPU was found; choose the device cpu (`omnimouse doctor` says "
-            "more)."
-        )
-    if device == "mps":
-        raise UnsupportedRequestError(
-            "Apple GPUs have no float64, which the rotary frequencies need; choose the "
-            "device cpu."
-        )
-    return torch.device(device)
-
-
-def load_demo(device: str = "auto") -> TransformerPredictor:
-    """The shipped demo model."""
-    from omnimouse_model.demo import CHECKPOINT
-
-    return load_checkpoint_predictor(CHECKPOINT, device=device, name="demo")
-
-
-def load_checkpoint_predictor(
-    path: str | Path, *, device: str = "auto", name: str | None = None
-) -> TransformerPredictor:
-    """A predictor from a checkpoint of ours or an official one."""
-    path = Path(path)
-    checkpoint = read_checkpoint(path)
-    return predictor_from_checkpoint(checkpoint, name or path.stem, device)
-
-
-def predictor_from_checkpoint(
-    checkpoint: Checkpoint, name: str, device: str = "auto"
-) -> TransformerPredictor:
-    """Build the net on a device and wrap it."""
-    if not checkpoint.sessions:
-        raise CheckpointError(f"{checkpoint.source} knows no session.")
-    net = checkpoint.build().requires_grad_(False)
-    net.to(resolve_device(device))
-    return TransformerPredictor(net, name, _hash(checkpoint.state))
-
-
-def _hash(state: dict[str, Tensor]) -> str:
-    """Eight hex digits over names and values."""
-    digest = blake2b(digest_size=4)
-    for key in sorted(state):
-        digest.update(key.encode())
-        values = state[key].contiguous().flatten().view(torch.uint8)
-        digest.update(values.numpy().tobytes())
-    return digest.hexdigest()
