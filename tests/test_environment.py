@@ -12,7 +12,9 @@ CONDA_NAMES = {"torch": "pytorch"}
 def required(root: Path) -> dict[str, Requirement]:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    lines = [*project["dependencies"], *extras["napari"], *extras["jupyter"]]
+    lines = [*project["dependencies"]]
+    for extra in ("napari", "jupyter", "dask"):
+        lines += extras[extra]
     found = [Requirement(line) for line in lines]
     return {CONDA_NAMES.get(item.name, item.name): item for item in found}
 

@@ -193,6 +193,17 @@ class CrashingPredictor(EchoPredictor):
         return EchoPredictor.encode(self, window, mask)
 
 
+class OnceCrashingPredictor(EchoPredictor):
+    """Takes its process with it at the first decode, wherever that is counted."""
+
+    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+        mark = Path(os.environ["OMNIMOUSE_TEST_MARK"])
+        if not mark.exists():
+            mark.touch()
+            os.abort()
+        return EchoPredictor.decode(self, encoded, neurons)
+
+
 class FaultyPredictor(EchoPredictor):
     """Has a fault that is not ours."""
 

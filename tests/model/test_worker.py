@@ -1,9 +1,10 @@
 """A predictor in a process of its own: same answers, small messages, restarts."""
 
 import os
+import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import active_children
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from tests.model.live_sessions import (
     EchoPredictor,
     EndlessPredictor,
     FaultyPredictor,
+    OnceCrashingPredictor,
     PickyPredictor,
     RefusingPredictor,
     ScreenPredictor,
@@ -46,6 +48,12 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
 def many(tmp_path_factory: pytest.TempPathFactory) -> Session:
     folder = tmp_path_factory.mktemp("worker") / "many"
     return open_session(write_session(folder, n_neurons=MANY))
+
+
+@pytest.fixture(scope="module")
+def thousand(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    folder = tmp_path_factory.mktemp("worker") / "thousand"
+    return open_session(write_session(folder, n_neurons=1000))
 
 
 @pytest.fixture(scope="module")
@@ -141,17 +149,20 @@ def test_masks_arrive_exactly_after_any_strokes(
         assert echo.predict(window, mask, np.array([0])).mask_id == mask.mask_id
 
 
-@pytest.mark.parametrize("count", [1, 37, 5000, MANY])
+@pytest.mark.parametrize("share", [0.0, 0.004, 0.5, 1.0])
+@pytest.mark.parametrize("size", ["thousand", "many"])
 def test_a_stroke_sends_less_than_100_kb(
-    echo: WorkerPredictor, many: Session, count: int
+    echo: WorkerPredictor, request: pytest.FixtureRequest, size: str, share: float
 ) -> None:
-    window, mask = many.window(4.0), question(many)
+    recording: Session = request.getfixturevalue(size)
+    count = max(1, int(share * recording.n_neurons))
+    window, mask = recording.window(4.0), question(recording)
     echo.predict(window, mask)
     before = echo.counters["bytes_sent"]
-    chosen = np.random.default_rng(0).permutation(MANY)[:count]
+    chosen = np.random.default_rng(0).permutation(recording.n_neurons)[:count]
     encoded = echo.encode(window, mask.paint(chosen, (30, 60), VISIBLE))
     echo.decode(encoded, np.arange(16))
-    echo.decode(encoded, np.arange(MANY))
+    echo.decode(encoded, np.arange(recording.n_neurons))
     assert echo.counters["bytes_sent"] - before <= 100_000
 
 
@@ -190,14 +201,48 @@ def test_a_crash_is_told_and_the_next_request_starts_again(
     assert worker.process_id != first
 
 
+def test_a_process_that_dies_is_asked_again_with_its_session_and_mask(
+    worker_of: object,
+    session: Session,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OMNIMOUSE_TEST_MARK", str(tmp_path / "died"))
+    worker = worker_of(OnceCrashingPredictor)
+    window, mask = session.window(4.0), question(session).paint([3, 4], (0, 60), TARGET)
+    answer = worker.predict(window, mask)
+    expected = EchoPredictor().predict(window, mask)
+    assert np.array_equal(answer.responses, expected.responses, equal_nan=True)
+    assert answer.mask_id == mask.mask_id
+    assert "started again" in answer.status
+    assert "exit code" in answer.status
+
+
+def test_one_that_dies_again_and_again_says_what_to_do(
+    worker_of: object, session: Session
+) -> None:
+    worker = worker_of(CrashingPredictor)
+    window, mask = session.window(4.0), question(session)
+    fatal = mask.with_behavior("hidden")
+    with pytest.raises(WorkerError, match=r"twice in a row.*omnimouse doctor"):
+        worker.predict(window, fatal)
+    # It has spent its second try; only an answer earns it another.
+    with pytest.raises(WorkerError, match="3 times in a row"):
+        worker.predict(window, fatal)
+    assert worker.predict(window, mask).mask_id == mask.mask_id
+    with pytest.raises(WorkerError, match="twice"):
+        worker.predict(window, fatal)
+
+
 def test_a_killed_process_is_replaced(worker_of: object, session: Session) -> None:
     worker = worker_of(EchoPredictor)
     window, mask = session.window(4.0), question(session)
     encoded = worker.encode(window, mask)
-    process = worker._process
-    process.kill()
-    process.join(TIMEOUT)
-    assert worker.decode(encoded).mask_id == mask.mask_id
+    os.kill(worker.process_id, signal.SIGKILL)
+    answer = worker.decode(encoded)
+    assert answer.mask_id == mask.mask_id
+    assert "started again" in answer.status
+    assert worker.decode(encoded).status == "ok"
 
 
 def test_an_unknown_name_is_told_by_the_catalogue(worker_of: object) -> None:
@@ -231,6 +276,89 @@ def test_closing_leaves_no_process_behind(session: Session) -> None:
     assert process_id not in [child.pid for child in active_children()]
     with pytest.raises(ProcessLookupError):
         os.kill(process_id, 0)
+
+
+SEGMENTS = Path("/dev/shm")
+needs_segments = pytest.mark.skipif(
+    not SEGMENTS.is_dir(), reason="shared memory is not listed here"
+)
+
+
+@needs_segments
+def test_shared_memory_is_released_with_the_worker_or_the_process(
+    many: Session,
+) -> None:
+    worker = WorkerPredictor(EchoPredictor)
+    window, mask = many.window(4.0), question(many)
+    worker.predict(window, mask)
+    first = SEGMENTS / worker._shared.name
+    assert first.exists()
+    os.kill(worker.process_id, signal.SIGKILL)
+    assert worker.predict(window, mask).mask_id == mask.mask_id
+    assert not first.exists()
+    second = SEGMENTS / worker._shared.name
+    assert second.exists()
+    worker.close()
+    assert not second.exists()
+    worker.predict(window, mask)
+    third = SEGMENTS / worker._shared.name
+    assert third.exists()
+    worker._link.close()
+    del worker
+    assert not third.exists(), "a worker that is forgotten releases it too"
+
+
+@needs_segments
+def test_shared_memory_is_released_when_this_side_is_killed(
+    many: Session, root: Path
+) -> None:
+    import subprocess
+    import sys
+
+    script = (
+        "import os, signal, sys\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "from omnimouse_model.data.open import open_session\n"
+        "from omnimouse_model.predict.worker import WorkerPredictor\n"
+        "from tests.model.live_sessions import EchoPredictor\n"
+        "worker = WorkerPredictor(EchoPredictor)\n"
+        "worker.prepare(open_session(sys.argv[2]))\n"
+        "print(worker.process_id, worker._shared.name, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(root), str(many.path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    process, name = done.stdout.split()
+    until(lambda: not (SEGMENTS / name).exists() and not is_running(int(process)))
+
+
+def is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_session_that_is_gone_is_told_and_the_process_lives(
+    worker_of: object, tmp_path: Path, session: Session
+) -> None:
+    worker = worker_of(EchoPredictor)
+    worker.predict(session.window(4.0), question(session))
+    process = worker.process_id
+    gone = open_session(write_session(tmp_path / "gone"))
+    window, mask = gone.window(4.0), question(gone)
+    (gone.path / "responses" / "meta.yml").unlink()
+    with pytest.raises(WorkerError, match="same path"):
+        worker.predict(window, mask)
+    assert worker.predict(session.window(4.0), question(session)).status == "ok"
+    assert worker.process_id == process
 
 
 def test_a_process_with_a_screen_is_refused(worker_of: object) -> None:
@@ -369,6 +497,29 @@ def test_a_stroke_encodes_no_video(live: Controller, net: WorkerPredictor) -> No
     assert after["video_encodings"] == before["video_encodings"]
     assert after["encodings"] == before["encodings"] + 1
     assert after["bytes_sent"] - before["bytes_sent"] < 10_000
+
+
+def test_the_windows_beside_are_ready_before_they_are_asked_for(
+    live: Controller, net: WorkerPredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live.apply_preset("video_behavior")
+    assert live.wait(TIMEOUT)
+    before = net.counters["video_encodings"]
+    live.seek(10.1)
+    until(lambda: net.counters["video_encodings"] >= before + 3)
+    monkeypatch.setattr("omnimouse_model.live.engine.QUIET_S", 1000.0)
+    for step in (1, -2):
+        live.step_window(step)
+        assert live.wait(TIMEOUT)
+        assert live.results.population_freshness == "fresh"
+    assert net.counters["video_encodings"] == before + 3
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + TIMEOUT
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_every_preset_is_answered_by_a_transformer(live: Controller) -> None:

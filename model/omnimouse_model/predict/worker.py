@@ -1,42 +1,37 @@
-"""A predictor in a process of its own: spawned, without any screen, restarted.
+"""A predictor elsewhere, by default in a process of its own: spawned, restarted.
 
-The process reads the session from its files, so a stroke sends only what changed in
-the mask. Big answers come back through shared memory. One thread talks to it: the
-live engine's. The child's half is `worker_process`.
+It reads the session from its files, so a stroke sends only what changed in the mask.
+Big answers come back through shared memory. One thread talks to it: the live
+engine's. Where it dies, it is started again with its session and newest mask, and
+asked once more. The other half is `worker_process`; what lies between, `link`.
 """
 
-import multiprocessing
-import os
+import logging
 import pickle
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
-from multiprocessing.shared_memory import SharedMemory
-from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
 from omnimouse_model.errors import StoppedError, WorkerError
-from omnimouse_model.masks import N_SAMPLES, Mask
+from omnimouse_model.masks import Mask
 from omnimouse_model.predict.deltas import mask_delta
+from omnimouse_model.predict.link import Connect, Link, LinkEndedError, ProcessLink
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Request
-from omnimouse_model.predict.worker_process import (
-    SHARED_FROM_BYTES,
-    Source,
-    Welcome,
-    pressed,
-    serve,
-)
+from omnimouse_model.predict.shared import SharedAnswers
+from omnimouse_model.predict.worker_process import Source, Welcome, pressed
 
-POLL_S = 0.02
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+POLL_S = 0.01
 """How often a cancel is looked for while waiting: well under 50 ms."""
+POLL_AHEAD_S = 0.002
+"""The same while looking ahead, which must not hold up a question."""
 
 
 class WorkerPredictor:
@@ -48,9 +43,11 @@ class WorkerPredictor:
         A name, file or folder for `load_predictor`, or a function without arguments
         that the process can import by name and that makes a predictor.
     torch_threads
-        Threads of the process; all cores but one by default.
+        Threads it computes with; all cores but one by default.
     device
         Where a named predictor computes.
+    connect
+        Starts it and carries the messages; a process on this machine by default.
     """
 
     def __init__(
@@ -58,19 +55,21 @@ class WorkerPredictor:
         source: Source,
         torch_threads: int | None = None,
         device: str = "auto",
+        *,
+        connect: Connect = ProcessLink,
     ) -> None:
         self._source = source
         self._device = device
-        self._threads = torch_threads or max(1, _n_cores() - 1)
-        self._context = multiprocessing.get_context("spawn")
+        self._threads = torch_threads
+        self._connect = connect
         self._lock = threading.RLock()
         self._outdated: Callable[[], bool] = _never
-        self._process: BaseProcess | None = None
-        self._connection: Connection | None = None
+        self._link: Link | None = None
         self._welcome: Welcome | None = None
-        self._shared: SharedMemory | None = None
+        self._shared = SharedAnswers()
+        self._deaths = 0
+        self._notice = ""
         self._number = 0
-        self._stopped: Any = self._context.Value("q", 0, lock=False)
         self._known: dict[str, tuple[Session, int]] = {}
         self._n_prepared = 0
         self._encoded: tuple[int, Window, Mask] | None = None
@@ -81,53 +80,50 @@ class WorkerPredictor:
     # -- the predictor's calls ------------------------------------------------------
     @property
     def predictor_id(self) -> str:
-        """Name and weights hash of the predictor in the process."""
-        return self._started().predictor_id
+        """Name and weights hash of the predictor elsewhere."""
+        return self._asked_twice(self._started).predictor_id
 
     @property
     def needs(self) -> Needs:
-        """What the predictor in the process can see and predict."""
-        return self._started().needs
+        """What the predictor elsewhere can see and predict."""
+        return self._asked_twice(self._started).needs
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """What the process could compute on."""
-        return self._started().devices
+        """What it could compute on, where it is."""
+        return self._asked_twice(self._started).devices
 
     def prepare(self, session: Session) -> None:
-        """Send where the session is, once; the process reads it from there."""
-        with self._lock:
-            self._started()
-            if self._is_known(session):
-                return
-            self._n_prepared += 1
-            key = self._n_prepared
-            self._share(session)
-            self._ask("prepare", key, session)
-            self._known[session.id] = (session, key)
+        """Tell where the session is, once; it is read from there."""
+        self._asked_twice(lambda: self._prepare(session))
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
         """Send window and mask; encoded once for all `decode`s that follow."""
-        with self._lock:
-            self.prepare(window.session)
-            return Encoded(window, mask, self._encode(window, mask))
+        number = self._asked_twice(lambda: self._encode(window, mask))
+        return Encoded(window, mask, number)
 
     def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
-        """Ask for neurons; encodes again if the process has moved on or restarted."""
+        """Ask for neurons; encodes again if another question came between."""
+        asked = None if neurons is None else pressed(neurons)
+        prediction = self._asked_twice(lambda: self._decode(encoded, asked))
+        self._deaths = 0
+        if self._notice:
+            prediction, self._notice = prediction.with_notice(self._notice), ""
+        return prediction
+
+    def look_ahead(self, window: Window, mask: Mask) -> None:
+        """Have it get ready for a window; nothing where it has not started."""
         with self._lock:
-            self.prepare(encoded.window.session)
-            if self._encoded is None or self._encoded[0] != encoded.state:
-                self._encode(encoded.window, encoded.mask)
-            asked = None if neurons is None else pressed(neurons)
-            prediction: Prediction = self._ask("decode", asked, self._shared_name())
-            return prediction
+            if self._link is not None and self._is_known(window.session):
+                where = self._known[window.session.id][1], window.start_index
+                frames = np.packbits(mask.frames)
+                self._ask("look_ahead", *where, frames, poll_s=POLL_AHEAD_S)
 
     def predict(
         self, window: Window, mask: Mask, neurons: np.ndarray | None = None
     ) -> Prediction:
         """`decode(encode(window, mask), neurons)`."""
-        with self._lock:
-            return self.decode(self.encode(window, mask), neurons)
+        return self.decode(self.encode(window, mask), neurons)
 
     def predict_many(
         self,
@@ -142,7 +138,7 @@ class WorkerPredictor:
 
     # -- what only a worker has -----------------------------------------------------
     def stop_when(self, outdated: Callable[[], bool]) -> None:
-        """Give up waiting, and tell the process to stop, when this becomes true."""
+        """Give up waiting, and tell the other side to stop, when this becomes true."""
         self._outdated = outdated
 
     @property
@@ -164,51 +160,62 @@ class WorkerPredictor:
 
     @property
     def process_id(self) -> int | None:
-        """The process, None while there is none."""
-        return None if self._process is None else self._process.pid
+        """Its process on this machine, None while there is none."""
+        return None if self._link is None else self._link.process_id
 
     def close(self) -> None:
-        """End the process; nothing is left behind. The next call starts a new one."""
-        process, connection = self._process, self._connection
-        self._process = self._connection = self._welcome = None
+        """End it; nothing is left behind. The next call starts a new one."""
+        link, self._link = self._link, None
+        self._welcome = None
         self._known, self._encoded = {}, None
-        self._stopped.value = self._number
-        if connection is not None:
-            connection.close()  # The process ends when it reads the end of the pipe.
-        if process is not None:
-            _end(process)
-        if self._shared is not None:
-            self._shared.close()
-            self._shared.unlink()
-            self._shared = None
+        if link is not None:
+            link.close()
+        self._shared.close()
 
     # -- within ---------------------------------------------------------------------
-    def _started(self) -> Welcome:
-        with self._lock:
-            if self._process is not None and not self._process.is_alive():
-                self.close()
-            if self._process is None:
-                self._start()
-            if self._welcome is None:
-                self._number += 1
-                self._send(("hello", self._number))
-                self._welcome = self._answer_to(self._number)
-            return self._welcome
+    def _asked_twice(self, ask: Callable[[], T]) -> T:
+        """Ask; where that is its end, start it again with its state and ask once more.
 
-    def _start(self) -> None:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=serve,
-            args=(theirs, self._source, self._device, self._threads, self._stopped),
-            name="omnimouse-predictor",
-            daemon=True,
-        )
-        with _without_main():
-            process.start()
-        theirs.close()
-        self._process, self._connection = process, ours
+        Raises `WorkerError` with what to do where that ends it too; after that only
+        an answer earns it a second try again.
+        """
+        with self._lock:
+            while True:
+                try:
+                    return ask()
+                except LinkEndedError as ended:
+                    how = str(ended)
+                if self._link is None:
+                    raise WorkerError("The predictor was closed while it answered.")
+                self.close()
+                self._deaths += 1
+                if self._deaths > 1:
+                    raise WorkerError(_remedy(how, self._deaths))
+                logger.warning("%s It is started again.", how)
+                self._notice = f"started again: {how}"
+
+    def _started(self) -> Welcome:
+        if self._link is not None and not self._link.is_alive:
+            self.close()
+            self._notice = "started again: the predictor's process had ended"
+        if self._link is None:
+            self._link = self._connect(self._source, self._device, self._threads)
+        if self._welcome is None:
+            self._welcome = self._ask("hello")
+        return self._welcome
+
+    def _prepare(self, session: Session) -> None:
+        self._started()
+        if self._is_known(session):
+            return
+        if self._link is not None and self._link.shares_memory:
+            self._shared.fit(session.n_neurons)
+        self._n_prepared += 1
+        self._ask("prepare", self._n_prepared, session)
+        self._known[session.id] = (session, self._n_prepared)
 
     def _encode(self, window: Window, mask: Mask) -> int:
+        self._prepare(window.session)
         known = self._encoded
         if known and known[2] is mask and known[1].key == window.key:
             return known[0]
@@ -218,119 +225,59 @@ class WorkerPredictor:
         self._encoded = None
         sent = self._bytes_sent
         key = self._known[window.session.id][1]
-        reset = not same_session
-        self._ask("encode", key, window.start_index, reset, delta)
+        self._ask("encode", key, window.start_index, not same_session, delta)
         self._bytes_last = self._bytes_sent - sent
         self._encoded = (self._number, window, mask)
         return self._number
 
-    def _ask(self, verb: str, *what: Any) -> Any:
+    def _decode(self, encoded: Encoded, asked: bytes | None) -> Prediction:
+        self._prepare(encoded.window.session)
+        if self._encoded is None or self._encoded[0] != encoded.state:
+            self._encode(encoded.window, encoded.mask)
+        prediction: Prediction = self._ask("decode", asked, self._shared.name)
+        return prediction
+
+    def _ask(self, verb: str, *what: Any, poll_s: float = POLL_S) -> Any:
+        assert self._link is not None
         self._number += 1
-        self._send((verb, self._number, *what))
-        return self._answer_to(self._number)
+        packed = pickle.dumps(what, pickle.HIGHEST_PROTOCOL)
+        message = pickle.dumps((verb, self._number, packed), pickle.HIGHEST_PROTOCOL)
+        self._link.send(message)
+        self._bytes_sent += len(message)
+        return self._answer_to(self._number, poll_s)
 
-    def _send(self, message: tuple[Any, ...]) -> None:
-        payload = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-        assert self._connection is not None
-        try:
-            self._connection.send_bytes(payload)
-        except OSError as error:
-            raise self._ended() from error
-        self._bytes_sent += len(payload)
-
-    def _answer_to(self, number: int) -> Any:
+    def _answer_to(self, number: int, poll_s: float) -> Any:
         """Wait for one answer; older ones, of requests given up, are passed over."""
-        connection = self._connection
-        assert connection is not None
-        try:
-            while True:
-                while not connection.poll(POLL_S):
-                    if self._outdated():
-                        self._give_up(number)
-                answered, counted, error, value = connection.recv()
-                if answered == number:
-                    break
-        except (EOFError, OSError) as fault:
-            raise self._ended() from fault
+        link = self._link
+        assert link is not None
+        while True:
+            while (message := link.receive(poll_s)) is None:
+                if self._outdated():
+                    link.stop(number)
+                    raise StoppedError
+            answered, counted, error, value = pickle.loads(message)
+            if answered == number:
+                break
         self._counted = counted
         if error is not None:
             raise error
-        return self._read(value)
-
-    def _give_up(self, number: int) -> None:
-        self._stopped.value = number
-        self._encoded = None
-        raise StoppedError
-
-    def _read(self, value: Any) -> Any:
-        """Copy an answer out of shared memory, where it came that way."""
-        if not isinstance(value, tuple):
-            return value
-        prediction, shape = value
-        assert self._shared is not None
-        shared = np.ndarray(shape, np.float32, self._shared.buf)
-        return replace(prediction, responses=shared.copy())
-
-    def _ended(self) -> WorkerError:
-        process = self._process
-        code = None
-        if process is not None:
-            process.join(1.0)
-            code = process.exitcode
-        self.close()
-        killed = " (killed by the system: out of memory?)" if code == -9 else ""
-        return WorkerError(
-            f"The predictor's process ended with exit code {code}{killed}. "
-            "It starts again with the next request."
-        )
+        if isinstance(value, tuple):
+            prediction, shape = value
+            return replace(prediction, responses=self._shared.copied(shape))
+        return value
 
     def _is_known(self, session: Session) -> bool:
         known = self._known.get(session.id)
         return known is not None and known[0] is session
-
-    def _share(self, session: Session) -> None:
-        """Have shared memory for an answer over all neurons, where that is big."""
-        n_bytes = N_SAMPLES * session.n_neurons * 4
-        if n_bytes <= SHARED_FROM_BYTES:
-            return
-        if self._shared is None or self._shared.size < n_bytes:
-            if self._shared is not None:
-                self._shared.close()
-                self._shared.unlink()
-            self._shared = SharedMemory(create=True, size=n_bytes)
-
-    def _shared_name(self) -> str:
-        return "" if self._shared is None else self._shared.name
 
 
 def _never() -> bool:
     return False
 
 
-def _n_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _end(process: BaseProcess) -> None:
-    process.join(0.2)
-    for stop in (process.terminate, process.kill):
-        if process.is_alive():
-            stop()
-            process.join(2.0)
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Keep the user's script out of the process.
-
-    A spawned process imports the parent's `__main__` again: with it napari and Qt, or
-    a script without a guard. Nothing that is sent needs it.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
+def _remedy(how: str, deaths: int) -> str:
+    return (
+        f"{how} It has ended {'twice' if deaths == 2 else f'{deaths} times'} in a row, "
+        "and starts again with the next request: ask something smaller, choose another "
+        "model or device, or free memory; `omnimouse doctor` looks for what is wrong."
+    )

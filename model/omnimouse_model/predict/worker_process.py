@@ -1,7 +1,8 @@
 """The child's half of `worker`: holds the predictor, answers one message at a time.
 
-Messages are tuples (verb, number, …); answers are (number, counters, error, value).
-Knows no screen: it refuses to serve where a toolkit was imported.
+Messages are pickled tuples (verb, number, pickled arguments), so that arguments which
+cannot be read here are an answer too; answers are pickled tuples (number, counters,
+error, value). Knows no screen: it refuses to serve where a toolkit was imported.
 """
 
 import contextlib
@@ -14,21 +15,25 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
-from multiprocessing.shared_memory import SharedMemory
 from typing import Any
 
 import numpy as np
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
-from omnimouse_model.errors import StoppedError, WorkerError
-from omnimouse_model.masks import Mask
+from omnimouse_model.errors import SessionFormatError, StoppedError, WorkerError
+from omnimouse_model.masks import N_SAMPLES, Mask
 from omnimouse_model.predict.deltas import MaskDelta
 from omnimouse_model.predict.devices import devices_of
-from omnimouse_model.predict.parts import Interruptible, decode_in_parts, stop_if
+from omnimouse_model.predict.parts import (
+    Foresighted,
+    Interruptible,
+    decode_in_parts,
+    stop_if,
+)
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor
+from omnimouse_model.predict.shared import AttachedAnswers
 
-SHARED_FROM_BYTES = 2**20
 NICE = 5
 SCREENS = ("napari", "qtpy", "PyQt6", "PySide6", "PyQt5", "IPython")
 Source = str | Callable[[], Predictor]
@@ -63,39 +68,56 @@ def serve(
     os.environ["OMP_NUM_THREADS"] = str(threads)
     if hasattr(os, "nice"):
         os.nice(NICE)
-    server = _Server(source, device, threads, stopped)
+    server = Server(source, device, threads, lambda number: number <= stopped.value)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
-            verb, number, *what = pickle.loads(connection.recv_bytes())
-            connection.send(server.answered(verb, number, what))
+            connection.send_bytes(server.answered(connection.recv_bytes()))
 
 
-class _Server:
-    """Predictor, sessions, the last mask and its encoding."""
+class Server:
+    """Predictor, sessions, the last mask and its encoding.
 
-    def __init__(self, source: Source, device: str, threads: int, stopped: Any) -> None:
+    Parameters
+    ----------
+    source, device
+        What the predictor is made from, and where it computes.
+    threads
+        Torch's threads; its own choice where None.
+    is_stopped
+        Whether the message of this number is given up.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        device: str,
+        threads: int | None,
+        is_stopped: Callable[[int], bool],
+    ) -> None:
         self._source = source
         self._device = device
         self._threads = threads
-        self._stopped = stopped
+        self._is_stopped = is_stopped
         self._number = 0
         self._predictor: Predictor | None = None
         self._sessions: dict[int, Session] = {}
         self._mask: Mask | None = None
         self._window: Window | None = None
         self._encoded: Encoded | None = None
-        self._shared: SharedMemory | None = None
+        self._shared = AttachedAnswers()
 
-    def answered(self, verb: str, number: int, what: list[Any]) -> tuple[Any, ...]:
-        self._number = number
+    def answered(self, message: bytes) -> bytes:
+        """Do what one message asks; a fault is an answer too."""
+        verb, self._number, packed = pickle.loads(message)
         value, fault = None, None
         try:
             stop_if(self._outdated)
-            value = getattr(self, f"_{verb}")(*what)
+            value = getattr(self, f"_{verb}")(*_unpacked(packed))
         except Exception as error:
             fault = _sendable(error)
         counted = dict(getattr(self._predictor, "counters", {}))
-        return number, counted, fault, value
+        answer = self._number, counted, fault, value
+        return pickle.dumps(answer, pickle.HIGHEST_PROTOCOL)
 
     # -- verbs ------------------------------------------------------------------------
     def _hello(self) -> Welcome:
@@ -105,13 +127,6 @@ class _Server:
     def _prepare(self, key: int, session: Session) -> None:
         self._loaded().prepare(session)
         self._sessions[key] = session
-
-    def _attach(self, shared_name: str) -> None:
-        """Leave big answers where the asking side looks for them now."""
-        if self._shared is None or self._shared.name != shared_name:
-            if self._shared is not None:
-                self._shared.close()
-            self._shared = SharedMemory(shared_name) if shared_name else None
 
     def _encode(
         self, key: int, start_index: int, is_reset: bool, delta: MaskDelta
@@ -126,7 +141,7 @@ class _Server:
         self._encoded = self._loaded().encode(self._window, self._mask)
 
     def _decode(self, neurons: bytes | None, shared_name: str) -> Any:
-        self._attach(shared_name)
+        self._shared.attach(shared_name)
         if self._encoded is None:
             raise WorkerError("Nothing is encoded; encode first.")
         predictor = self._loaded()
@@ -137,9 +152,16 @@ class _Server:
             decode_in_parts(predictor, self._encoded, chosen, self._outdated)
         )
 
+    def _look_ahead(self, key: int, start_index: int, frames: np.ndarray) -> None:
+        predictor, session = self._loaded(), self._sessions[key]
+        if isinstance(predictor, Foresighted):
+            shown = np.unpackbits(frames, count=N_SAMPLES).astype(bool)
+            mask = Mask.nothing(session).with_frames(shown)
+            predictor.look_ahead(Window(session, start_index), mask)
+
     # -- within -----------------------------------------------------------------------
     def _outdated(self) -> bool:
-        return bool(self._number <= self._stopped.value)
+        return self._is_stopped(self._number)
 
     def _loaded(self) -> Predictor:
         if self._predictor is None:
@@ -161,20 +183,28 @@ class _Server:
                 f"The predictor's process imported {', '.join(found)}; a predictor "
                 "must not need a screen."
             )
-        if torch := sys.modules.get("torch"):
+        if self._threads and (torch := sys.modules.get("torch")):
             torch.set_num_threads(self._threads)
         return made
 
     def _packed(self, prediction: Prediction) -> Any:
         """A prediction as it is, or with its responses left in shared memory."""
         responses = prediction.responses
-        if self._shared is None or responses.nbytes < SHARED_FROM_BYTES:
+        if not self._shared.leave(responses):
             return prediction
-        if responses.nbytes > self._shared.size:
-            return prediction
-        target = np.ndarray(responses.shape, np.float32, self._shared.buf)
-        target[...] = responses
         return replace(prediction, responses=responses[:0]), responses.shape
+
+
+def _unpacked(packed: bytes) -> tuple[Any, ...]:
+    """Arguments; a session among them is opened here, from its own files."""
+    try:
+        what: tuple[Any, ...] = pickle.loads(packed)
+    except (OSError, SessionFormatError) as error:
+        raise WorkerError(
+            f"Where the predictor runs, this cannot be read: {error}. The recording "
+            "must be there too, at the same path, unchanged since it was opened."
+        ) from error
+    return what
 
 
 def _sendable(error: Exception) -> Exception:

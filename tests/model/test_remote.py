@@ -1,0 +1,152 @@
+"""A predictor on a Dask worker: which addresses are taken, and the same messages."""
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import StoppedError, WorkerError
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import TARGET, Mask
+from omnimouse_model.predict.remote import (
+    checked_address,
+    load_on_scheduler,
+    remote_predictor,
+)
+from omnimouse_model.predict.worker import WorkerPredictor
+from tests.model.live_sessions import EchoPredictor, EndlessPredictor, write_session
+
+TIMEOUT = 60.0
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("tls://gpu.example.org:8786", "tls://gpu.example.org:8786"),
+        ("tls://10.0.0.5:8786", "tls://10.0.0.5:8786"),
+        ("127.0.0.1:8786", "tcp://127.0.0.1:8786"),
+        ("tcp://127.8.0.1:8786", "tcp://127.8.0.1:8786"),
+        ("tcp://localhost:8786", "tcp://localhost:8786"),
+        ("tcp://[::1]:8786", "tcp://[::1]:8786"),
+    ],
+)
+def test_tls_and_this_machine_are_taken(given: str, taken: str) -> None:
+    assert checked_address(given) == taken
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "tcp://10.0.0.5:8786",
+        "gpu.example.org:8786",
+        "tcp://localhost.example.org:8786",
+        "tcp://127.0.0.1.example.org:8786",
+        "tcp://[2001:db8::1]:8786",
+        "tcp://0.0.0.0:8786",
+    ],
+)
+def test_what_travels_in_the_clear_is_refused_with_the_way_out(given: str) -> None:
+    with pytest.raises(ValueError, match=r"run code.*tls://.*ssh -L"):
+        checked_address(given)
+    with pytest.raises(ValueError, match="refused"):
+        load_on_scheduler(given)
+
+
+@pytest.mark.parametrize(
+    "given", ["", "here", "tcp://127.0.0.1", "http://127.0.0.1:80", "ws://127.0.0.1:1"]
+)
+def test_what_is_no_scheduler_is_told(given: str) -> None:
+    with pytest.raises(ValueError, match="Dask scheduler"):
+        checked_address(given)
+
+
+def test_a_scheduler_that_is_not_there_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("omnimouse_model.predict.remote.START_TIMEOUT_S", 0.3)
+    predictor = remote_predictor("tcp://127.0.0.1:9", EchoPredictor)
+    with pytest.raises(WorkerError, match=r"does not answer.*dask worker"):
+        _ = predictor.needs
+
+
+# -- on a worker ----------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    return open_session(write_session(tmp_path_factory.mktemp("remote") / "small"))
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=1,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address=None,
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="module")
+def remote(scheduler: str) -> Iterator[WorkerPredictor]:
+    predictor = remote_predictor(scheduler, EndlessPredictor)
+    yield predictor
+    predictor.close()
+
+
+def question(session: Session) -> Mask:
+    mask = Mask.nothing(session).show(range(10)).ask(range(10, session.n_neurons))
+    return mask.with_frames(True).with_behavior("target")
+
+
+def test_it_answers_as_the_predictor_it_holds(
+    remote: WorkerPredictor, session: Session
+) -> None:
+    controller = Controller()
+    controller.open_session(session)
+    controller.choose_predictor(remote)
+    controller.set_mask(question(session))
+    controller.paint_cells([2, 11], slice(0, 60), TARGET)
+    assert controller.wait(TIMEOUT)
+    found = controller.results.population
+    expected = EchoPredictor().predict(
+        controller.state.window, controller.state.mask, found.neurons
+    )
+    assert found.mask_id == controller.state.mask.mask_id
+    assert np.array_equal(found.responses, expected.responses, equal_nan=True)
+    assert np.array_equal(found.behavior, expected.behavior)
+    assert remote.counters["bytes_sent_last"] < 10_000
+    controller.close()
+
+
+def test_a_cancel_reaches_it_while_it_computes(
+    remote: WorkerPredictor, session: Session
+) -> None:
+    window, mask = session.window(4.0), question(session)
+    stop = threading.Event()
+    remote.stop_when(stop.is_set)
+    timer = threading.Timer(0.2, stop.set)
+    timer.start()
+    with pytest.raises(StoppedError):
+        remote.predict(window, mask.with_behavior("hidden"))
+    remote.stop_when(lambda: False)
+    assert remote.predict(window, mask).mask_id == mask.mask_id
+
+
+def test_a_worker_that_dies_is_replaced(
+    remote: WorkerPredictor, scheduler: str, session: Session
+) -> None:
+    import os
+
+    distributed = pytest.importorskip("distributed")
+    window, mask = session.window(6.0), question(session)
+    with distributed.Client(scheduler, set_as_default=False) as client:
+        (process,) = client.run(os.getpid).values()
+    os.kill(process, 9)
+    answer = remote.predict(window, mask)
+    assert "started again" in answer.status
+    assert answer.mask_id == mask.mask_id
