@@ -23,6 +23,7 @@ from omnimouse_app.demo_checks import (
 from omnimouse_app.docks import OmniMouseDock
 from omnimouse_app.hand import Hand, arc, settle, wait_for
 from omnimouse_app.report_page import Check, Figure, Page, write_page
+from omnimouse_model.live.state import Device
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.qt.behavior import BehaviorPanel
 from omnimouse_widgets.qt.raster import RasterPanel
@@ -84,7 +85,7 @@ class Story:
 
 
 def write_report(
-    out: Path, session: str | Path | None = None, model: str = "demo"
+    out: Path, session: str | Path, model: str = "demo", device: Device = "auto"
 ) -> Path:
     """Open the demo, work it, and leave `index.html` and pictures in `out`.
 
@@ -93,12 +94,10 @@ def write_report(
     the library computes.
     """
     from omnimouse_app.opening import launch
-    from omnimouse_app.samples import demo_folder
 
     out.mkdir(parents=True, exist_ok=True)
-    folder = Path(session) if session is not None else demo_folder()
     began = perf_counter()
-    dock = launch(folder, model)
+    dock = launch(session, model, device=device)
     try:
         story = Story(dock, out, model)
         for chapter in CHAPTERS:

@@ -119,7 +119,8 @@ class OmniMouseDock(QWidget):
         if self.docks:
             return
         self.open_docks()
-        if self.docks and self.controller.state.session is None:
+        is_free = self.controller.state.session is None
+        if self.docks and is_free and not self.controller.opener.is_busy:
             self.controller.restore()
 
     def open_docks(self) -> None:
@@ -149,7 +150,7 @@ class OmniMouseDock(QWidget):
 
     def open_folder(self, folder: str) -> None:
         """Open a recording; what is wrong with it is said in the panel."""
-        self.control.session.open_folder(folder)
+        self.controller.opener.open(folder)
 
     def play(self) -> None:
         """Play or pause the one clock; its panel comes up, for it stops unseen."""

@@ -13,9 +13,10 @@ from omnimouse_app.brush import Brush
 from omnimouse_app.keys import bind_keys, show_keys
 from omnimouse_app.layers import FieldLayers
 from omnimouse_app.reader import get_reader
-from omnimouse_app.settings import Opening, opening
+from omnimouse_app.settings import opening
 from omnimouse_model.live.answering import Load
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.state import Device, LiveState
 from omnimouse_model.predict.catalogue import load_in_process, load_in_worker
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_widgets.qt.hop import qt_post
@@ -60,9 +61,9 @@ class Instrument(QObject):
     ) -> None:
         super().__init__(parent)
         chosen = opening()
-        self.controller = controller or _new_controller(chosen)
+        self.controller = controller or new_controller()
         if model is None and controller is None:
-            model = chosen.predictor or self.controller.remembered.predictor or "demo"
+            model = preferred_model(self.controller)
         if model is not None:
             self.controller.choose_predictor(model)
         self.brush = Brush(self.controller, viewer)
@@ -147,6 +148,17 @@ class Instrument(QObject):
         return True
 
 
-def _new_controller(chosen: Opening) -> Controller:
-    load: Load = load_in_process if chosen.in_process else load_in_worker
-    return Controller(post=qt_post(), load=load, memory=True)
+def preferred_model(controller: Controller) -> str:
+    """The model under Preferences, else the one used last, else the demo."""
+    return opening().predictor or controller.remembered.predictor or "demo"
+
+
+def new_controller(device: Device = "auto", scheduler: str | None = None) -> Controller:
+    """A controller as Preferences say; with a scheduler, predictors are made there."""
+    load: Load = load_in_process if opening().in_process else load_in_worker
+    if scheduler is not None:
+        from omnimouse_model.predict.remote import load_on_scheduler
+
+        load = load_on_scheduler(scheduler)
+    state = LiveState(device=device)
+    return Controller(state=state, post=qt_post(), load=load, memory=True)

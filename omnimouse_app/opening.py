@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from omnimouse_app.docks import OmniMouseDock
+    from omnimouse_model.live.opener import Opener
+    from omnimouse_model.live.state import Device
     from omnimouse_model.predict.predictor import Predictor
 
 TITLE = "OmniMouse Studio"
@@ -15,6 +17,8 @@ def launch(
     session: str | Path | None = None,
     model: "str | Path | Predictor | None" = None,
     *,
+    device: "Device" = "auto",
+    scheduler: str | None = None,
     viewer: Any = None,
     show: bool = True,
     block: bool = False,
@@ -28,12 +32,17 @@ def launch(
     model
         A predictor's name, a checkpoint, or a predictor; by default the one under
         Preferences, else the one used last, else the demo.
+    device
+        Where the model computes.
+    scheduler
+        Address of a Dask scheduler on whose workers it computes: TLS, or this machine.
     viewer
         An open viewer to use.
     show
         Show the window.
     block
-        Return only when the window is closed: for scripts.
+        Return only when the window is closed: for scripts. Otherwise return when the
+        session is open; the window is alive meanwhile.
 
     Returns
     -------
@@ -43,23 +52,56 @@ def launch(
     """
     import napari
 
-    from omnimouse_app.docks import open_instrument
+    from omnimouse_app.samples import DEMO
 
     if viewer is None:
         viewer = napari.Viewer(title=TITLE, show=show)
         viewer.window.resize(*SIZE)
-    dock = open_instrument(viewer, model=model)
+    dock = _instrument(viewer, model, device, scheduler)
     controller = dock.controller
     if session is not None:
-        controller.open_session(session)
-    elif not controller.restore():
-        controller.open_session(_demo_session())
+        controller.opener.open(session)
+    elif not controller.restore(instead=DEMO):
+        controller.opener.open(DEMO)
     if block:
         napari.run()
+    else:
+        _wait_for(controller.opener)
     return dock
 
 
-def _demo_session() -> Path:
-    from omnimouse_app.samples import demo_folder
+def _instrument(
+    viewer: Any,
+    model: "str | Path | Predictor | None",
+    device: "Device",
+    scheduler: str | None,
+) -> "OmniMouseDock":
+    """The viewer's own, or a new one whose model loads once, where it is to be."""
+    from omnimouse_app.docks import find_instrument, open_instrument
+    from omnimouse_app.instrument import new_controller, preferred_model
 
-    return demo_folder()
+    dock = find_instrument(viewer)
+    if dock is None:
+        controller = new_controller(device, scheduler)
+        chosen = model or preferred_model(controller)
+        return open_instrument(viewer, controller, chosen)
+    if scheduler is not None:
+        raise ValueError(
+            "OmniMouse is open in this viewer already: give the scheduler to the one "
+            "that opens it."
+        )
+    if device != "auto":
+        dock.controller.choose_device(device)
+    return open_instrument(viewer, model=model)
+
+
+def _wait_for(opener: "Opener") -> None:
+    """Let the window live until the recording is open; raise why it is not."""
+    from qtpy.QtCore import QEventLoop
+
+    if opener.is_busy:
+        loop = QEventLoop()
+        opener.changed.connect(lambda: None if opener.is_busy else loop.quit())
+        loop.exec()
+    if opener.fault is not None:
+        raise opener.fault

@@ -1,75 +1,60 @@
-"""`File > Open Sample > OmniMouse`: two simulated mice, made on this machine."""
+"""`File > Open Sample > OmniMouse`: two simulated mice, made on this machine.
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+They are simulated and opened off the thread that draws; the panel tells how far it is.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from omnimouse_app.reader import LayerData, layers_of
+from omnimouse_model.live.opener import Opening
+
+Tell = Callable[[float], None]
 
 
 def demo() -> list[LayerData]:
     """The mouse the demo model was trained on, in a recording it has not seen."""
-    return _open(demo_folder())
+    return _open(DEMO)
 
 
 def unseen() -> list[LayerData]:
     """A mouse the demo model has never seen."""
-    return _open(unseen_folder())
+    return _open(UNSEEN)
 
 
-def demo_folder() -> Path:
-    """Where the demo session is; simulated first, with its progress, if need be."""
+def _demo_folder(tell: Tell) -> Path:
     from omnimouse_model.demo import demo_session
 
-    with _progress("Simulating the demo mouse") as progress:
-        return demo_session(progress=progress)
+    return demo_session(progress=tell)
 
 
-def unseen_folder() -> Path:
-    """Where the unseen mouse is; simulated first, with its progress, if need be."""
+def _unseen_folder(tell: Tell) -> Path:
     from omnimouse_model.demo import unseen_session
 
-    with _progress("Simulating an unseen mouse") as progress:
-        return unseen_session(progress=progress)
+    return unseen_session(progress=tell)
 
 
-def _open(folder: Path) -> list[LayerData]:
+DEMO = Opening(_demo_folder, words="Simulating the demo mouse")
+UNSEEN = Opening(_unseen_folder, words="Simulating an unseen mouse")
+
+
+def _open(sample: Opening) -> list[LayerData]:
     """Open a session in OmniMouse, and give napari the one layer it insists on.
 
-    The layer carries our token, so that it is replaced when the session opens, right
-    after napari has added it.
+    The layer is empty and carries our token, so that it goes when the session opens.
+    Without a window, the session's layers themselves.
     """
     from napari import current_viewer
-    from qtpy.QtCore import QTimer
 
-    layers = layers_of(str(folder))
     viewer = current_viewer()
     if viewer is None:
-        return layers
+        assert callable(sample.recording)
+        return layers_of(str(sample.recording(lambda share: None)))
     from omnimouse_app.docks import open_instrument
     from omnimouse_app.layers import TOKEN
 
-    dock = open_instrument(viewer)
-    QTimer.singleShot(0, lambda: dock.open_folder(str(folder)))
-    data, options, kind = layers[0]
-    return [(data, options | {"metadata": {TOKEN: "sample"}}, kind)]
-
-
-@contextmanager
-def _progress(words: str) -> Iterator[Callable[[float], None]]:
-    """napari's own progress bar, shown once there is progress to tell."""
-    from napari.utils import progress
-
-    bars: list[Any] = []
-
-    def tell(fraction: float) -> None:
-        if not bars:
-            bars.append(progress(total=100, desc=words))
-        bars[0].update(round(100 * fraction) - bars[0].n)
-
-    try:
-        yield tell
-    finally:
-        for bar in bars:
-            bar.close()
+    open_instrument(viewer).controller.opener.open(sample)
+    options = {"name": "opening", "visible": False, "metadata": {TOKEN: "sample"}}
+    return [(np.zeros((2, 2), np.uint8), options, "image")]

@@ -56,6 +56,17 @@ def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]):
     assert "No such command 'dance'" in capsys.readouterr().err
 
 
+def test_a_scheduler_in_the_clear_is_refused_before_anything_opens(
+    capsys: pytest.CaptureFixture[str],
+):
+    with pytest.raises(SystemExit) as end:
+        main(["app", "--scheduler", "tcp://10.0.0.5:8786"])
+    assert end.value.code == 1
+    said = capsys.readouterr().err
+    assert "tls://10.0.0.5:8786" in said
+    assert said.count("\n") == 1
+
+
 @pytest.mark.usefixtures("broken_info")
 def test_bad_input_ends_with_one_clear_line(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as end:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from omnimouse_app.cli.inputs import device_option
 from omnimouse_app.cli.output import emit
 
 if TYPE_CHECKING:
     from omnimouse_app.docks import OmniMouseDock
+    from omnimouse_model.live.state import Device
     from omnimouse_model.predict.predictor import Predictor
 
 Row = dict[str, Any]
@@ -28,7 +30,8 @@ LARGE_ID = "90100-1-1"
     help="The demo's 1,000 neurons, a simulated session of 10,000, or both.",
 )
 @click.option("--moves", default=200, show_default=True, help="Mouse moves timed.")
-def command(as_json: bool, neurons: str, moves: int) -> None:
+@device_option
+def command(as_json: bool, neurons: str, moves: int, device: "Device") -> None:
     """Time the live window: median and p99 of strokes, answers and scrubbing.
 
     Rows say how many neurons there were and whether the model was idle or running
@@ -42,9 +45,10 @@ def command(as_json: bool, neurons: str, moves: int) -> None:
 
     if not has_display():
         arguments = ["bench", "live", "--neurons", neurons, "--moves", str(moves)]
+        arguments += ["--device", device]
         sys.exit(run_on_virtual_display(arguments + ["--json"] * as_json))
     with scratch_settings():
-        rows = measure(neurons, moves)
+        rows = measure(neurons, moves, device)
     emit(
         rows,
         as_json=as_json,
@@ -63,17 +67,17 @@ def command(as_json: bool, neurons: str, moves: int) -> None:
     )
 
 
-def measure(neurons: str, moves: int) -> list[Row]:
+def measure(neurons: str, moves: int, device: "Device") -> list[Row]:
     """All rows, session by session."""
     rows: list[Row] = []
     if neurons in ("all", "demo"):
-        rows += demo_rows(moves)
+        rows += demo_rows(moves, device)
     if neurons in ("all", "large"):
-        rows += large_rows(moves)
+        rows += large_rows(moves, device)
     return rows
 
 
-def demo_rows(moves: int) -> list[Row]:
+def demo_rows(moves: int, device: "Device") -> list[Row]:
     """The demo session with the demo model."""
     from omnimouse_app.measure import row
     from omnimouse_app.opening import launch
@@ -81,7 +85,7 @@ def demo_rows(moves: int) -> list[Row]:
 
     folder = demo_session()
     since = perf_counter()
-    dock = launch(folder, "demo")
+    dock = launch(folder, "demo", device=device)
     _answered(dock, first=True)
     first = perf_counter() - since
     session = dock.controller.state.session
@@ -96,12 +100,13 @@ def demo_rows(moves: int) -> list[Row]:
     return rows
 
 
-def large_rows(moves: int) -> list[Row]:
+def large_rows(moves: int, device: "Device") -> list[Row]:
     """A session of 10,000 neurons with an untrained model of the demo's size."""
     from omnimouse_app.opening import launch
     from omnimouse_model.predict.worker import WorkerPredictor
 
-    worker = WorkerPredictor(partial(untrained_demo, LARGE_ID, LARGE))
+    make = partial(untrained_demo, LARGE_ID, LARGE, device)
+    worker = WorkerPredictor(make)
     dock = launch(large_session(), worker)
     try:
         _answered(dock)
@@ -113,7 +118,7 @@ def large_rows(moves: int) -> list[Row]:
     return rows
 
 
-def untrained_demo(session_id: str, n_neurons: int) -> "Predictor":
+def untrained_demo(session_id: str, n_neurons: int, device: str) -> "Predictor":
     """The demo's architecture for a session it was never trained on: same cost.
 
     Made in the worker's process, hence here, where nothing imports Qt.
@@ -121,12 +126,14 @@ def untrained_demo(session_id: str, n_neurons: int) -> "Predictor":
     from omnimouse_model.demo import CHECKPOINT
     from omnimouse_model.nets.checkpoint import read_checkpoint
     from omnimouse_model.nets.omnimouse import OmniMouse
+    from omnimouse_model.predict.loading import resolve_device
     from omnimouse_model.predict.transformer import TransformerPredictor
 
     config = read_checkpoint(CHECKPOINT).config
     animal = session_id.split("-")[0]
     net = OmniMouse(config, {session_id: n_neurons}, {session_id: animal})
-    return TransformerPredictor(net.eval().requires_grad_(False), "untrained")
+    net.eval().requires_grad_(False).to(resolve_device(device))
+    return TransformerPredictor(net, "untrained")
 
 
 def large_session() -> Path:

@@ -2,8 +2,14 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from omnimouse_app.cli.inputs import device_option
+
+if TYPE_CHECKING:
+    from omnimouse_model.live.state import Device
 
 
 @click.command("demo")
@@ -14,7 +20,8 @@ import click
     help="Leave a report with pictures in this folder; needs no display.",
 )
 @click.option("--model", default="demo", help="A predictor's name, or a checkpoint.")
-def command(out: Path | None, model: str) -> None:
+@device_option
+def command(out: Path | None, model: str, device: "Device") -> None:
     """Open the demo session with the demo model, a preset chosen.
 
     With --headless the same window is opened on a virtual display and worked by real
@@ -24,7 +31,7 @@ def command(out: Path | None, model: str) -> None:
     from omnimouse_app.screen import has_display
 
     if out is not None:
-        _leave_report(out, model)
+        _leave_report(out, model, device)
         return
     if not has_display():
         raise click.ClickException(
@@ -32,7 +39,7 @@ def command(out: Path | None, model: str) -> None:
         )
     from omnimouse_app.opening import launch
 
-    launch(_session(), model, block=True)
+    launch(_session(), model, device=device, block=True)
 
 
 def _session() -> Path:
@@ -42,7 +49,7 @@ def _session() -> Path:
     return demo_session()
 
 
-def _leave_report(out: Path, model: str) -> None:
+def _leave_report(out: Path, model: str, device: "Device") -> None:
     from omnimouse_app.screen import (
         has_display,
         run_on_virtual_display,
@@ -51,6 +58,7 @@ def _leave_report(out: Path, model: str) -> None:
 
     if not has_display():
         arguments = ["demo", "--headless", str(out), "--model", model]
+        arguments += ["--device", device]
         sys.exit(run_on_virtual_display(arguments))
     folder = _session()
     with scratch_settings():
@@ -58,7 +66,7 @@ def _leave_report(out: Path, model: str) -> None:
 
         click.echo("Window, strokes and report …")
         try:
-            page = write_report(out, folder, model)
+            page = write_report(out, folder, model, device)
         except RuntimeError as error:
             raise click.ClickException(str(error)) from error
         click.echo(f"Report: {page}")

@@ -81,7 +81,9 @@ def test_where_the_remembered_session_is_gone_the_demo_is_opened(
     opened, session_folder, monkeypatch, tmp_path
 ):
     remember(Remembered(str(tmp_path / "gone"), "mean"), tmp_path / "live.json")
-    monkeypatch.setattr("omnimouse_app.samples.demo_folder", lambda: session_folder)
+    monkeypatch.setattr(
+        "omnimouse_model.demo.demo_session", lambda progress: session_folder
+    )
     state = opened(model="last")
     assert state.session.path == session_folder
     assert state.predictor_name == "last"
@@ -93,10 +95,11 @@ def test_a_broken_folder_leaves_its_error_and_no_other_recording(
     import napari
 
     from omnimouse_app.docks import open_instrument
-    from omnimouse_app.hand import settle
+    from omnimouse_app.hand import settle, wait_for
 
-    dock = open_instrument(napari.Viewer(show=False))
+    dock = open_instrument(napari.Viewer(show=True))
     dock.open_folder(str(tmp_path / "broken"))
+    wait_for(lambda: not dock.controller.opener.is_busy, "the opening", 60)
     settle(0.2)
     assert dock.controller.state.session is None
     assert "Not opened" in dock.control.session.problem.text()

@@ -9,6 +9,7 @@ import pytest
 from npe2 import PluginManifest
 
 from omnimouse_app.reader import get_reader, layers_of, read
+from omnimouse_model.data.open import open_session
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 
 MANIFEST = Path(import_module("omnimouse_app").__file__).with_name("napari.yaml")
@@ -78,6 +79,7 @@ def test_opened_through_napari_the_plugin_brings_all_docks_and_opens_the_session
     dock.controller.choose_predictor("mean")
     viewer.open(str(session_folder), plugin="omnimouse-app")
     assert find_instrument(viewer) is dock
+    wait_for(lambda: dock.controller.state.session is not None, "the session", 60)
     assert dock.controller.state.session.path == session_folder
     results = dock.controller.results
     wait_for(lambda: results.error or results.freshness == "fresh", "an answer", 90)
@@ -89,9 +91,51 @@ def test_opened_through_napari_the_plugin_brings_all_docks_and_opens_the_session
         before = dock.controller.state.session
         viewer.open_sample("omnimouse-app", sample)
         state = dock.controller.state
-        wait_for(lambda was=before, state=state: state.session is not was, "it", 20)
+        wait_for(lambda was=before, state=state: state.session is not was, "it", 60)
         assert len(viewer.layers) == 2
         assert dock.controller.state.session.path == session_folder
+    dock.close_viewer()
+    settle()
+
+
+@pytest.mark.gui
+def test_a_sample_is_made_off_the_thread_that_draws_and_nothing_else_is_opened(
+    qapp, session_folder, monkeypatch, tmp_path
+):
+    import threading
+
+    import napari
+
+    from omnimouse_app.docks import find_instrument
+    from omnimouse_app.hand import settle, wait_for
+    from omnimouse_model.live.memory import Remembered, remember
+
+    monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path))
+    remember(Remembered(str(session_folder), "mean"))
+    let_on, made_on, opened = threading.Event(), [], []
+
+    def simulated(progress):
+        made_on.append(threading.current_thread())
+        progress(0.4)
+        assert let_on.wait(60)
+        return session_folder
+
+    monkeypatch.setattr("omnimouse_model.demo.demo_session", simulated)
+    monkeypatch.setattr(
+        "omnimouse_model.live.opening.open_session",
+        lambda path: opened.append(path) or open_session(path),
+    )
+    viewer = napari.Viewer(show=True)
+    viewer.open_sample("omnimouse-app", "demo")
+    dock = find_instrument(viewer)
+    progress = dock.control.session.progress
+    wait_for(lambda: "40 %" in progress.text(), "the progress", 60)
+    assert made_on[0] is not threading.current_thread()
+    assert dock.controller.state.session is None
+    let_on.set()
+    wait_for(lambda: dock.controller.state.session is not None, "the session", 60)
+    assert opened == [session_folder]
+    wait_for(lambda: len(viewer.layers) == 2, "its layers", 20)
     dock.close_viewer()
     settle()
 

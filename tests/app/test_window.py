@@ -145,8 +145,9 @@ def test_a_session_folder_dropped_on_the_canvas_is_opened(dock, session_folder):
         canvas, QDragEnterEvent(QPoint(20, 20), copy, data, left, none)
     )
     application.sendEvent(canvas, QDropEvent(QPointF(20, 20), copy, data, left, none))
-    assert dock.controller.state.session is not before
-    assert dock.controller.state.session.n_neurons == before.n_neurons
+    state = dock.controller.state
+    wait_for(lambda: state.session is not before, "the session", 60)
+    assert state.session.n_neurons == before.n_neurons
     ours = [layer for layer in dock.viewer.layers if "omnimouse" in layer.metadata]
     assert len(ours) == 2
 

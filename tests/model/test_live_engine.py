@@ -206,3 +206,65 @@ def test_synchronous_answers_come_inside_submit(engines) -> None:
     engine.submit("now")
     assert stages_of(answers) == ["now"]
     assert answers[-1].kind == "done"
+
+
+# -- looking ahead --------------------------------------------------------------------
+class Ahead:
+    """A call that looks ahead until it is stopped."""
+
+    def __init__(self) -> None:
+        self.looked: list[Any] = []
+        self.began = threading.Semaphore(0)
+        self.gave_way = threading.Semaphore(0)
+
+    def __call__(self, request: Any, outdated: Callable[[], bool]) -> Iterator[Any]:
+        if request == "fault":
+            raise ZeroDivisionError("no such luck")
+        yield request
+
+    def look_ahead(self, request: Any, outdated: Callable[[], bool]) -> None:
+        self.looked.append(request)
+        self.began.release()
+        while not outdated():
+            threading.Event().wait(0.001)
+        self.gave_way.release()
+        raise StoppedError
+
+
+def test_it_looks_ahead_once_nothing_is_asked_and_gives_way_at_once(engines) -> None:
+    call = Ahead()
+    engine, answers = engines(call)
+    engine.submit("first")
+    assert call.began.acquire(timeout=TIMEOUT)
+    assert engine.wait(TIMEOUT), "looking ahead must not count as busy"
+    engine.submit("second")
+    assert call.gave_way.acquire(timeout=TIMEOUT)
+    assert call.began.acquire(timeout=TIMEOUT)
+    assert stages_of(answers) == ["first", "second"]
+    assert call.looked == ["first", "second"]
+    assert [a.kind for a in answers] == ["stage", "done", "stage", "done"]
+
+
+def test_it_does_not_look_ahead_while_a_stroke_goes_on(engines, monkeypatch) -> None:
+    monkeypatch.setattr("omnimouse_model.live.engine.QUIET_S", 1.5)
+    call = Ahead()
+    engine, answers = engines(call)
+    for request in range(20):
+        engine.submit(request)
+        assert engine.wait(TIMEOUT)
+    assert stages_of(answers)[-1] == 19
+    assert call.began.acquire(timeout=TIMEOUT)
+    assert call.looked == [19]
+
+
+def test_a_cancel_and_closing_end_looking_ahead(engines) -> None:
+    call = Ahead()
+    engine, _ = engines(call)
+    engine.submit("first")
+    assert call.began.acquire(timeout=TIMEOUT)
+    engine.cancel()
+    assert call.gave_way.acquire(timeout=TIMEOUT)
+    engine.submit("second")
+    assert call.began.acquire(timeout=TIMEOUT)
+    engine.close()
+    assert call.gave_way.acquire(timeout=TIMEOUT)

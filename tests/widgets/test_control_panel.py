@@ -91,10 +91,11 @@ def test_notes_are_counted_and_open_on_a_click(
 
 
 def test_a_folder_that_is_no_session_is_refused_in_place(
-    panel: ControlPanel, controller: Controller, tmp_path: Path
+    panel: ControlPanel, controller: Controller, tmp_path: Path, drawn: Any
 ) -> None:
     before = controller.state.session
     panel.session.open_folder(tmp_path)
+    drawn()
     assert "Not opened" in panel.session.problem.text()
     assert panel.session.problem.isVisible()
     assert controller.state.session is before
@@ -119,7 +120,7 @@ def test_a_problem_is_gone_once_a_session_is_opened_from_anywhere(
     drawn: Any,
 ) -> None:
     panel.session.open_folder(tmp_path)
-    press(panel.session.notes_button)
+    drawn()
     assert panel.session.problem.isVisible()
     controller.open_session(session_folder)
     drawn()
@@ -141,6 +142,35 @@ def test_a_view_that_cannot_draw_a_session_is_told_in_place(
     assert "outlines" in panel.session.problem.text()
     assert panel.session.problem.isVisible()
     assert panel.session.name.words == "mouse"
+
+
+def test_what_is_being_opened_is_told_until_it_is_there(
+    panel: ControlPanel, controller: Controller, drawn: Any
+) -> None:
+    opener = controller.opener
+    opener.words = "Simulating the demo mouse: 40 %"
+    opener.changed.emit()
+    drawn()
+    assert "Simulating the demo mouse: 40 %" in panel.session.progress.text()
+    assert panel.session.progress.isVisible()
+    opener.words = ""
+    opener.changed.emit()
+    drawn()
+    assert not panel.session.progress.isVisible()
+
+
+def test_how_an_answer_came_about_is_told_beside_it(
+    panel: ControlPanel, controller: Controller, drawn: Any
+) -> None:
+    drawn()
+    assert not panel.model.notice.isVisible()
+    controller.apply_preset("video_behavior")
+    results = controller.results
+    results.selected = results.selected.with_notice("memory was full: in bf16")
+    results.changed.emit()
+    drawn()
+    assert "memory was full: in bf16" in panel.model.notice.text()
+    assert panel.model.notice.isVisible()
 
 
 # -- predictor --------------------------------------------------------------------

@@ -19,9 +19,15 @@ from omnimouse_model.data.windows import Window
 from omnimouse_model.masks import Mask, asked_cells
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.devices import DEVICES, devices_of
-from omnimouse_model.predict.parts import Interruptible, decode_in_parts, stop_if
+from omnimouse_model.predict.parts import (
+    Foresighted,
+    Interruptible,
+    decode_in_parts,
+    stop_if,
+)
 from omnimouse_model.predict.predictor import Needs, Prediction, Predictor
 
+WINDOW_S = 2.0
 Load = Callable[[str, Session | None, str], Predictor]
 """Makes a predictor from its name, for a session if there is one, on a device."""
 
@@ -36,6 +42,7 @@ class LiveRequest:
     """Everything an answer depends on, as it was when it was asked.
 
     `predictor` is a name for `load`, or a predictor; `sweep` asks for a live sweep too.
+    `step_s` is how far the user steps, in the direction of the latest step.
     """
 
     session: Session
@@ -45,11 +52,27 @@ class LiveRequest:
     predictor: str | Predictor
     device: str = "auto"
     sweep: bool = False
+    step_s: float = WINDOW_S
 
     @property
     def has_sweep(self) -> bool:
         """Whether a sweep is to come: one was asked for, and there is somebody."""
         return self.sweep and bool(self.selection)
+
+
+def step_between(before: Window | None, after: Window) -> float:
+    """How far, and which way, the user steps; a jump says nothing about that."""
+    if before is None or before.session is not after.session:
+        return WINDOW_S
+    step_s = after.start_s - before.start_s
+    return step_s if round(abs(step_s), 2) <= WINDOW_S else WINDOW_S
+
+
+def neighbours(window: Window, step_s: float) -> tuple[Window, ...]:
+    """The windows a step on and a step back, as far as the session has them."""
+    starts = (window.start_s + step_s, window.start_s - step_s)
+    found = (window.session.window(start_s) for start_s in starts)
+    return tuple(near for near in found if near.key != window.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +157,25 @@ class Answering:
         yield Stage("population", request, whole, _scores(whole, request.window))
         if request.has_sweep:
             yield from self._sweep(predictor, request, outdated)
+
+    def look_ahead(
+        self, request: LiveRequest | LoadRequest, outdated: Callable[[], bool]
+    ) -> None:
+        """Have the windows beside the one on screen ready, if the predictor can."""
+        predictor = self._asked
+        if isinstance(request, LoadRequest) or not isinstance(predictor, Foresighted):
+            return
+        if self._prepared[1] is not request.session:
+            return
+        if isinstance(predictor, Interruptible):
+            predictor.stop_when(outdated)
+        try:
+            for window in neighbours(request.window, request.step_s):
+                stop_if(outdated)
+                predictor.look_ahead(window, request.mask)
+        finally:
+            if isinstance(predictor, Interruptible):
+                predictor.stop_when(lambda: False)
 
     def close(self) -> None:
         """Let the loaded predictor go."""

@@ -2,7 +2,7 @@
 
 import threading
 
-from omnimouse_model.live.answering import LiveRequest, LoadRequest
+from omnimouse_model.live.answering import WINDOW_S, LiveRequest, LoadRequest
 from omnimouse_model.live.applying import apply_answer, mark_asked, mark_cancelled
 from omnimouse_model.live.engine import Answer, Engine
 from omnimouse_model.live.results import Results
@@ -17,6 +17,8 @@ class Asking:
     ----------
     predictor
         Who is asked: a name, a file, or a predictor; None while nobody is chosen.
+    step_s
+        How far the user stepped last, to be ready for the next step.
     """
 
     def __init__(
@@ -27,6 +29,7 @@ class Asking:
         self._results = results
         self._lock = lock
         self.predictor: str | Predictor | None = state.predictor_name or None
+        self.step_s = WINDOW_S
         engine.answered.connect(self._take)
 
     def ask(self) -> None:
@@ -47,6 +50,7 @@ class Asking:
             self.predictor,
             state.device,
             state.sweep_shown,
+            step_s=self.step_s,
         )
         newest = self._engine.newest + 1
         mark_asked(self._results, newest, sweep=request.has_sweep)

@@ -5,7 +5,6 @@ by default they come on the engine's own thread. What a key or a press does (ste
 strokes, undo) is nothing while no session is open; the other verbs say so then.
 """
 
-import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,13 +14,20 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.answering import Answering, Load, name_of
+from omnimouse_model.live.answering import (
+    WINDOW_S,
+    Answering,
+    Load,
+    name_of,
+    step_between,
+)
 from omnimouse_model.live.applying import take_selected
 from omnimouse_model.live.asking import Asking
 from omnimouse_model.live.brush import CODE_NAMES, Spans, known_code
 from omnimouse_model.live.engine import Engine, Post, call_at_once
 from omnimouse_model.live.memory import Memory, Remembered
-from omnimouse_model.live.opening import first_view, put_on_screen
+from omnimouse_model.live.opener import Opener, Opening
+from omnimouse_model.live.opening import View, first_view, put_on_screen
 from omnimouse_model.live.presets import DEFAULT_PRESET, PRESETS, preset_named
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import MAX_SELECTED, ColourBy, Device, LiveState
@@ -29,10 +35,6 @@ from omnimouse_model.live.undo import History, Question
 from omnimouse_model.masks import N_SAMPLES, BehaviorMode, Mask, Neurons, Samples
 from omnimouse_model.predict.catalogue import load_in_process, load_in_worker
 from omnimouse_model.predict.predictor import Predictor
-
-logger = logging.getLogger(__name__)
-
-WINDOW_S = 2.0
 
 
 class Controller:
@@ -56,6 +58,8 @@ class Controller:
 
     Attributes
     ----------
+    opener
+        Opens recordings off the thread that draws.
     history_changed
         Emitted when what `undo` and `redo` would do may have changed.
     brush_chosen
@@ -79,6 +83,9 @@ class Controller:
         self.results = Results()
         load = load or (load_in_process if synchronous else load_in_worker)
         self._engine = engine or Engine(Answering(load), post, synchronous=synchronous)
+        self.opener = Opener(
+            self.open_session, lambda: self._last_preset, post, synchronous=synchronous
+        )
         self._lock = threading.RLock()
         self._asking = Asking(self._engine, self.state, self.results, self._lock)
         self._history = History()
@@ -87,12 +94,15 @@ class Controller:
         self._memory = Memory(memory)
 
     # -- session and predictor ------------------------------------------------------
-    def open_session(self, path_or_session: str | Path | Session) -> None:
+    def open_session(self, recording: str | Path | Session | View) -> None:
         """Open a recording, at a held-out window, with the preset last chosen.
 
-        Where a listener fails, what was open is open again, and its fault is raised.
+        Reads it on this thread; `opener.open` reads elsewhere first. Where a listener
+        fails, what was open is open again, and its fault is raised.
         """
-        view = first_view(path_or_session, self._last_preset)
+        view = recording
+        if not isinstance(view, View):
+            view = first_view(view, self._last_preset)
         with self._lock:
             self._asking.give_up()
             try:
@@ -104,6 +114,7 @@ class Controller:
             self.history_changed.emit()
             self._asking.ask()
         self._remember()
+        self.opener.forget_fault()
 
     def choose_predictor(self, predictor: str | Path | Predictor) -> None:
         """Choose by name, file or folder, or hand one in; loads off this thread."""
@@ -129,10 +140,11 @@ class Controller:
         """Where the user was when this was used last, as far as it is kept."""
         return self._memory.recall()
 
-    def restore(self) -> bool:
-        """Go back to where the user was, False when that is not known or unreadable.
+    def restore(self, instead: Opening | None = None) -> bool:
+        """Go back to where the user was, off this thread; False when that is not known.
 
-        A predictor that was chosen before stays.
+        A predictor that was chosen before stays. `instead` is opened where the
+        recording cannot be read.
         """
         was = self.remembered
         if not was.session or not Path(was.session).exists():
@@ -141,13 +153,9 @@ class Controller:
             self._last_preset = was.preset
         if was.predictor and self._asking.predictor is None:
             self.choose_predictor(was.predictor)
-        try:
-            self.open_session(was.session)
-            self.seek(was.start_s)
-        except (OSError, ValueError) as error:
-            logger.warning("%s cannot be opened again: %s", was.session, error)
-            return False
-        return True
+        words = f"Opening {Path(was.session).name}"
+        self.opener.open(Opening(was.session, was.start_s, words, instead))
+        return self.opener.fault is None
 
     # -- time -------------------------------------------------------------------------
     def seek(self, start_s: float) -> None:
@@ -157,6 +165,7 @@ class Controller:
             moved = self._session.window(start_s)
             if window is not None and moved.key == window.key:
                 return
+            self._asking.step_s = step_between(window, moved)
             self._asking.forget()
             self.state.window = moved
             self._asking.ask()
@@ -359,6 +368,7 @@ class Controller:
         What has not ended in time ends by itself.
         """
         self._remember()
+        self.opener.close(timeout_s)
         self._engine.close(timeout_s)
 
     # -- within -----------------------------------------------------------------------

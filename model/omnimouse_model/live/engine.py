@@ -1,8 +1,9 @@
 """Live inference: one long-lived thread, one waiting slot, newest next.
 
 The running request finishes and is shown; a newer one replaces what still waits and
-stops the later stages of the running one. The engine does not know what a request is:
-`call` turns one into answers, `post` runs a function on the thread that draws.
+stops the later stages of the running one. Where nothing waits for a while, `call` may
+look ahead, and gives way at once. The engine does not know what a request is: `call`
+turns one into answers, `post` runs a function on the thread that draws.
 """
 
 import logging
@@ -23,6 +24,8 @@ Post = Callable[[Callable[[], None]], None]
 Outdated = Callable[[], bool]
 Kind = Literal["stage", "done", "stopped", "error"]
 Call = Callable[[Any, Outdated], Iterator[Any]]
+QUIET_S = 0.15
+"""Nothing was asked for so long: the user looks. A stroke asks far more often."""
 
 
 def call_at_once(function: Callable[[], None]) -> None:
@@ -59,6 +62,8 @@ class Engine:
     call
         `call(request, outdated)` yields one value per stage. It should ask
         `outdated()` between steps, and end or raise `StoppedError` when it is true.
+        Where it has `look_ahead(request, outdated)`, that is called when all is
+        answered and nothing more was asked for a while.
     post
         Hands a function to the thread that draws; direct by default.
     synchronous
@@ -151,6 +156,7 @@ class Engine:
             with self._changed:
                 self._is_running = False
                 self._changed.notify_all()
+            self._look_ahead(asked)
         self._close_call()
 
     def _next(self) -> _Asked | None:
@@ -161,6 +167,27 @@ class Engine:
             asked, self._waiting = self._waiting, None
             self._is_running = True
             return asked
+
+    def _look_ahead(self, asked: _Asked) -> None:
+        """Get ready for what may be asked next, until something is."""
+        look_ahead = getattr(self._call, "look_ahead", None)
+        if look_ahead is None:
+            return
+
+        def outdated() -> bool:
+            is_next = self._waiting is not None or self._is_closed
+            return is_next or asked.number <= self._stopped
+
+        with self._changed:
+            if self._changed.wait_for(outdated, QUIET_S):
+                return
+        try:
+            look_ahead(asked.request, outdated)
+        except StoppedError:
+            pass
+        except Exception:
+            # The question itself was answered; a fault here shows when it is asked.
+            logger.info("Looking ahead failed.", exc_info=True)
 
     def _answer(self, asked: _Asked) -> None:
         for answer in self._answers(asked):

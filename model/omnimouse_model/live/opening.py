@@ -32,12 +32,22 @@ class View:
     cursor: int = 0
 
 
-def first_view(path_or_session: str | Path | Session, preset: str) -> View:
-    """Open a recording at a held-out window, with a preset's mask."""
+def first_view(
+    path_or_session: str | Path | Session, preset: str, start_s: float | None = None
+) -> View:
+    """Open a recording at a time or a held-out window, with a preset's mask."""
     session = _opened(path_or_session)
-    window = session.window(first_start(session))
+    start_s = first_start(session) if start_s is None else start_s
+    window = session.window(start_s)
     mask = preset_named(preset).make(session)
     return View(session, window, mask, preset, active_neurons(window))
+
+
+def read_ahead(view: View) -> None:
+    """Read what views draw first, so that showing it reads nothing."""
+    if view.session is not None and view.window is not None:
+        _ = (view.window.frames_u8, view.window.behavior)
+        view.session.overview()
 
 
 def put_on_screen(state: LiveState, view: View) -> None:

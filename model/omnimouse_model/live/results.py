@@ -100,6 +100,14 @@ class Results:
         """Whether the newest question was given up before it was fully answered."""
         return "stopped" in (self.freshness, self.population_freshness)
 
+    @property
+    def notice(self) -> str:
+        """What the user should know about the prediction shown, "" when nothing."""
+        prediction = self.selected
+        if prediction is None or prediction.status == "ok":
+            return ""
+        return prediction.status
+
     def clear(self) -> None:
         """Forget every answer."""
         self.selected = self.population = None

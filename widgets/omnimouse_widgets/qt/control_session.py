@@ -1,6 +1,5 @@
 """Which recording is open, what it holds, and what is odd about it."""
 
-import logging
 from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QPushButton, QToolButton, QWidget
@@ -10,8 +9,6 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.tone import quiet_label
-
-logger = logging.getLogger(__name__)
 
 
 class SessionSection(QWidget):
@@ -34,12 +31,18 @@ class SessionSection(QWidget):
         self.notes = quiet_label()
         self.problem = quiet_label("alert")
         self.problem.hide()
-        self._failed: tuple[str, Session | None] = ("", None)
         form = Form(self)
         form.add("", row_of(self.name, self.notes_button, self.open, stretch=0))
-        for widget in (self.facts, self.notes, self.problem):
+        self.progress = quiet_label()
+        for widget in (self.facts, self.notes, self.progress, self.problem):
             form.add("", widget)
-        self.redraw = Redraw(self, [(self._draw, [controller.state.events.session])])
+        self.redraw = Redraw(
+            self,
+            [
+                (self._draw, [controller.state.events.session]),
+                (self._draw_opening, [controller.opener.changed]),
+            ],
+        )
 
     # -- what the user does -----------------------------------------------------------
     def _choose(self) -> None:
@@ -51,15 +54,7 @@ class SessionSection(QWidget):
 
     def open_folder(self, folder: str | Path) -> None:
         """Open a recording; what is wrong with it is said here, in place."""
-        try:
-            self._controller.open_session(folder)
-        except Exception as error:  # of a reader or of whoever draws the session
-            logger.info("%s was not opened.", folder, exc_info=True)
-            words = f"✕ Not opened: {str(error) or type(error).__name__}"
-            self._failed = (words, self._controller.state.session)
-        else:
-            self._failed = ("", None)
-        self._draw()
+        self._controller.opener.open(folder)
 
     # -- from state to screen -----------------------------------------------------
     def _draw(self) -> None:
@@ -75,10 +70,14 @@ class SessionSection(QWidget):
         self.notes_button.setText(_notes_title(notes, self.notes_button.isChecked()))
         self.notes.setVisible(bool(notes) and self.notes_button.isChecked())
         self.notes.setText("\n".join(f"• {note.message}" for note in notes))
-        # A session that was opened since, from wherever, has answered the problem.
-        words, beside = self._failed
-        self.problem.setText(words if beside is session else "")
-        self.problem.setVisible(bool(self.problem.text()))
+
+    def _draw_opening(self) -> None:
+        opener, fault = self._controller.opener, self._controller.opener.fault
+        self.progress.setText(f"◌ {opener.words}…")
+        self.progress.setVisible(opener.is_busy)
+        words = "" if fault is None else str(fault) or type(fault).__name__
+        self.problem.setText(f"✕ Not opened: {words}" if words else "")
+        self.problem.setVisible(bool(words))
 
 
 def facts_of(session: Session) -> str:

@@ -10,7 +10,8 @@ from qtpy.QtGui import QPainter
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from omnimouse_model.data.overview import Overview
-from omnimouse_model.live.controller import WINDOW_S, Controller
+from omnimouse_model.live.answering import WINDOW_S
+from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt import keys, plots
 from omnimouse_widgets.qt.redraw import Redraw

@@ -1,0 +1,139 @@
+"""Recordings are read off the thread that draws, and the newest wins."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.opener import Opening
+from tests.model.live_sessions import write_session
+
+TIMEOUT = 60.0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_session(tmp_path_factory.mktemp("opening") / "first")
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_session(tmp_path_factory.mktemp("opening") / "other", n_neurons=20)
+
+
+class Face:
+    """A thread that draws, which does what is posted when it is told to."""
+
+    def __init__(self) -> None:
+        self.posted: queue.Queue[Callable[[], None]] = queue.Queue()
+        self.controller = Controller(post=self.posted.put)
+        self.said: list[str] = []
+        self.controller.opener.changed.connect(self._listen)
+
+    def _listen(self) -> None:
+        self.said.append(self.controller.opener.words)
+
+    def draw_until(self, is_so: Callable[[], bool]) -> None:
+        while not is_so():
+            self.posted.get(timeout=TIMEOUT)()
+
+    def draw_all(self) -> None:
+        self.draw_until(lambda: not self.controller.opener.is_busy)
+
+
+@pytest.fixture
+def face() -> Iterator[Face]:
+    made = Face()
+    yield made
+    made.controller.close()
+
+
+def test_nothing_is_read_on_the_thread_that_draws(
+    face: Face, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from omnimouse_model.data.windows import Window
+
+    read_on: set[threading.Thread] = set()
+    normalised = Window._normalised
+
+    def noted(window: Window, name: str) -> object:
+        read_on.add(threading.current_thread())
+        return normalised(window, name)
+
+    monkeypatch.setattr(Window, "_normalised", noted)
+    face.controller.opener.open(folder)
+    assert face.controller.opener.is_busy
+    assert face.controller.state.session is None
+    face.draw_all()
+    state = face.controller.state
+    assert state.session.path == folder
+    assert len(state.selection) == 4
+    assert state.window.start_s in state.session.window_starts(tier="test")
+    assert read_on
+    assert threading.current_thread() not in read_on
+    assert face.said == ["Opening first", ""]
+
+
+def test_what_makes_a_recording_tells_how_far_it_is(face: Face, folder: Path) -> None:
+    def made(tell: Callable[[float], None]) -> Path:
+        tell(0.25)
+        tell(1.0)
+        return folder
+
+    face.controller.opener.open(Opening(made, 3.0, "Simulating"))
+    face.draw_all()
+    assert face.said == ["Simulating", "Simulating: 25 %", "Simulating: 100 %", ""]
+    assert face.controller.state.window.start_s == pytest.approx(3.0, abs=0.02)
+
+
+def test_a_newer_opening_stops_one_that_is_being_made(
+    face: Face, folder: Path, other: Path
+) -> None:
+    begun, stopped = threading.Event(), threading.Event()
+
+    def endless(tell: Callable[[float], None]) -> Path:
+        begun.set()
+        try:
+            while True:
+                tell(0.5)
+        finally:
+            stopped.set()
+
+    face.controller.opener.open(Opening(endless, words="Simulating"))
+    assert begun.wait(TIMEOUT)
+    face.controller.opener.open(other)
+    assert stopped.wait(TIMEOUT)
+    face.draw_all()
+    assert face.controller.state.session.path == other
+    assert face.said[-1] == ""
+    assert face.controller.opener.fault is None
+
+
+def test_what_cannot_be_opened_changes_nothing_and_says_why(
+    face: Face, folder: Path, tmp_path: Path
+) -> None:
+    face.controller.opener.open(folder)
+    face.draw_all()
+    before = face.controller.state.session
+    face.controller.opener.open(tmp_path)
+    face.draw_all()
+    assert isinstance(face.controller.opener.fault, SessionFormatError)
+    assert face.controller.state.session is before
+    face.controller.opener.open(folder)
+    assert face.controller.opener.fault is None
+    face.draw_all()
+
+
+def test_another_is_opened_in_its_place_where_one_is_given(
+    face: Face, other: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    instead = Opening(other, words="Opening the other")
+    face.controller.opener.open(Opening(tmp_path, 1.0, "Opening", instead))
+    face.draw_all()
+    assert face.controller.state.session.path == other
+    assert face.controller.opener.fault is None
+    assert str(tmp_path) in caplog.text

@@ -1,0 +1,324 @@
+"""Random edits against slow, failing and crashing predictors in a worker process.
+
+    python -m tests.soak --edits 20000
+
+Every few edits all answers are awaited, and what is shown must be the answer to the
+mask, window and selection of the state, computed here as well; in between, whatever
+is marked fresh must be so. Afterwards neither memory, threads, open files nor
+processes may have grown. Exits non-zero where one of this does not hold.
+"""
+
+import argparse
+import gc
+import logging
+import os
+import queue
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from multiprocessing import active_children
+from pathlib import Path
+
+import numpy as np
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.windows import Window
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.results import Results
+from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.predict.predictor import Encoded
+from omnimouse_model.predict.worker import WorkerPredictor
+from tests.model.live_sessions import EchoPredictor, write_session
+
+N_NEURONS = 200
+SETTLE_EVERY = 25
+PATIENCE_S = 120.0
+MAX_GROWTH_MIB = 48.0
+BEHAVIORS = ("visible", "target", "hidden")
+
+
+# -- predictors -----------------------------------------------------------------------
+class SlowPredictor(EchoPredictor):
+    """Takes longer than an edit does."""
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        time.sleep(0.004)
+        return EchoPredictor.encode(self, window, mask)
+
+
+class FailingPredictor(EchoPredictor):
+    """Fails for every fifth mask, always the same ones."""
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        if fails(mask):
+            raise ZeroDivisionError("a fault in the model")
+        return EchoPredictor.encode(self, window, mask)
+
+
+class CrashingPredictor(EchoPredictor):
+    """Ends its process: always for some masks, and now and then for any."""
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        if crashes(mask) or int.from_bytes(os.urandom(2)) < 65536 // 150:
+            os._exit(3)
+        return EchoPredictor.encode(self, window, mask)
+
+
+def fails(mask: Mask) -> bool:
+    """Whether `FailingPredictor` fails for it."""
+    return int(mask.mask_id, 16) % 5 == 0
+
+
+def crashes(mask: Mask) -> bool:
+    """Whether `CrashingPredictor` never survives it."""
+    return int(mask.mask_id, 16) % 200 == 0
+
+
+PREDICTORS = {
+    "slow": SlowPredictor,
+    "failing": FailingPredictor,
+    "crashing": CrashingPredictor,
+}
+
+
+# -- the run --------------------------------------------------------------------------
+@dataclass
+class Soak:
+    """One controller under random edits; `counts` is what happened."""
+
+    name: str
+    controller: Controller
+    worker: WorkerPredictor
+    posted: "queue.SimpleQueue[Callable[[], None]]"
+    draw: np.random.Generator
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def count(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    def drain(self) -> None:
+        """Be the thread that draws."""
+        while not self.posted.empty():
+            self.posted.get()()
+            self.check_what_is_fresh()
+
+    def check_what_is_fresh(self) -> None:
+        results, state = self.controller.results, self.controller.state
+        if results.freshness == "fresh" and results.selected is not None:
+            assert results.selected.mask_id == state.mask.mask_id
+            assert results.selected.neurons.tolist() == list(state.selection)
+        if results.population_freshness == "fresh" and results.population is not None:
+            assert results.population.mask_id == state.mask.mask_id
+
+    def settle(self) -> None:
+        """Wait for every answer, and compare what is shown with what it must be."""
+        end = time.monotonic() + PATIENCE_S
+        self.controller.ask_again()
+        while not self.controller.wait(0.01) or not self.posted.empty():
+            self.drain()
+            assert time.monotonic() < end, "The engine does not come to rest."
+        self.check_answer(self.controller.results)
+        self.count("settled")
+
+    def check_answer(self, results: Results) -> None:
+        state = self.controller.state
+        mask, window = state.mask, state.window
+        asked = np.flatnonzero(asked_cells(mask).any(axis=0))
+        if not len(asked) and mask.behavior != "target":
+            assert results.freshness == "none", results.freshness
+        elif results.freshness == "error":
+            self.count("errors")
+            self.check_error(mask, results.error)
+        else:
+            if self.name == "failing":
+                assert not fails(mask)
+            self.count("answers")
+            self.count("notices" if results.notice else "plain")
+            assert results.freshness == results.population_freshness == "fresh"
+            self.check_numbers(window, mask, asked)
+
+    def check_error(self, mask: Mask, words: str) -> None:
+        assert self.controller.results.selected is None
+        if self.name == "failing":
+            assert fails(mask)
+            assert "ZeroDivisionError" in words
+        else:
+            assert self.name == "crashing"
+            assert "in a row" in words
+
+    def check_numbers(self, window: Window, mask: Mask, asked: np.ndarray) -> None:
+        results = self.controller.results
+        for shown, neurons in (
+            (results.selected, np.array(self.controller.state.selection, np.int64)),
+            (results.population, asked),
+        ):
+            expected = EchoPredictor().predict(window, mask, neurons)
+            assert shown.mask_id == expected.mask_id
+            assert np.array_equal(shown.neurons, neurons)
+            assert np.array_equal(shown.responses, expected.responses, equal_nan=True)
+
+    # -- edits --------------------------------------------------------------------
+    def edit(self) -> None:
+        """One random thing that a user does."""
+        chosen = EDITS[int(self.draw.integers(len(EDITS)))]
+        self.count(chosen.__name__)
+        chosen(self)
+        self.drain()
+
+    def some(self) -> np.ndarray:
+        size = int(self.draw.integers(1, 40))
+        return self.draw.permutation(N_NEURONS)[:size]
+
+    def span(self) -> slice:
+        start = int(self.draw.integers(0, 50))
+        return slice(start, start + int(self.draw.integers(5, 60)))
+
+    def paint(self) -> None:
+        self.controller.paint(self.some(), int(self.draw.integers(3)))
+
+    def paint_cells(self) -> None:
+        code = int(self.draw.integers(3))
+        self.controller.paint_cells(self.some(), self.span(), code)
+
+    def stroke(self) -> None:
+        with self.controller.stroke("Paint"):
+            for _ in range(int(self.draw.integers(1, 5))):
+                self.paint()
+
+    def undo_and_redo(self) -> None:
+        before = self.controller.state.mask
+        if self.controller.can_undo:
+            self.controller.undo()
+            self.controller.redo()
+            assert self.controller.state.mask == before
+
+    def undo(self) -> None:
+        self.controller.undo()
+
+    def redo(self) -> None:
+        self.controller.redo()
+
+    def preset(self) -> None:
+        presets = self.controller.presets
+        self.controller.apply_preset(presets[int(self.draw.integers(len(presets)))][0])
+
+    def step(self) -> None:
+        self.controller.step_window(int(self.draw.choice([-1, 1])))
+
+    def seek(self) -> None:
+        self.controller.seek(float(self.draw.uniform(0.0, 18.0)))
+
+    def select(self) -> None:
+        self.controller.select(self.some(), add=bool(self.draw.integers(2)))
+
+    def behavior(self) -> None:
+        self.controller.set_behavior(BEHAVIORS[int(self.draw.integers(3))])
+
+    def frames(self) -> None:
+        self.controller.set_frames(bool(self.draw.integers(2)))
+
+    def cancel(self) -> None:
+        self.controller.cancel()
+
+
+EDITS = (
+    *(Soak.paint, Soak.paint, Soak.paint_cells, Soak.stroke),
+    *(Soak.undo, Soak.redo, Soak.undo_and_redo, Soak.preset),
+    *(Soak.step, Soak.seek, Soak.select, Soak.behavior, Soak.frames, Soak.cancel),
+)
+
+
+def soak(
+    name: str, session: Session, edits: int, seed: int = 0
+) -> dict[str, float | int | str]:
+    """Run random edits against one predictor; raises AssertionError on divergence."""
+    since, before = time.monotonic(), None
+    for run in started(name, session, seed):
+        for number in range(1, edits + 1):
+            run.edit()
+            if number % SETTLE_EVERY == 0 or number == edits:
+                run.settle()
+            if number == max(edits // 10, 1):
+                before = held(run.worker)
+        after = held(run.worker)
+        growth = {key: after[key] - before[key] for key in after}
+        same = run.worker.process_id is not None and after["pid"] == before["pid"]
+    assert growth["mib"] < MAX_GROWTH_MIB, growth
+    assert growth["threads"] <= 0, growth
+    assert growth["files"] <= 2, growth
+    if same:
+        assert growth["worker_mib"] < MAX_GROWTH_MIB, growth
+    return {
+        "predictor": name,
+        "edits": edits,
+        "seconds": round(time.monotonic() - since, 1),
+        "growth_mib": round(growth["mib"], 1),
+        "worker_growth_mib": round(growth["worker_mib"], 1) if same else "restarted",
+        **{k: run.counts.get(k, 0) for k in ("settled", "answers", "errors")},
+        "notices": run.counts.get("notices", 0),
+    }
+
+
+def started(name: str, session: Session, seed: int) -> Iterator[Soak]:
+    """A controller with a worker; afterwards no process of it is left."""
+    posted: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+    worker = WorkerPredictor(PREDICTORS[name], torch_threads=1)
+    children = set(active_children())
+    with closing(Controller(post=posted.put)) as controller, closing(worker):
+        controller.open_session(session)
+        controller.choose_predictor(worker)
+        run = Soak(name, controller, worker, posted, np.random.default_rng(seed))
+        run.settle()
+        yield run
+    assert set(active_children()) <= children
+
+
+def held(worker: WorkerPredictor) -> dict[str, float]:
+    """Memory of this process and the worker's, threads and open files."""
+    import psutil
+
+    gc.collect()
+    here = psutil.Process()
+    pid = worker.process_id or 0
+    alive = psutil.pid_exists(pid)
+    return {
+        "mib": here.memory_info().rss / 2**20,
+        "worker_mib": psutil.Process(pid).memory_info().rss / 2**20 if alive else 0.0,
+        "pid": pid,
+        "threads": threading.active_count(),
+        "files": here.num_fds() if hasattr(here, "num_fds") else here.num_handles(),
+    }
+
+
+def main() -> int:
+    """Run all three, and print a line for each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--edits", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--predictor", choices=[*PREDICTORS, "all"], default="all")
+    chosen = parser.parse_args()
+    logging.disable(logging.WARNING)
+    names = list(PREDICTORS) if chosen.predictor == "all" else [chosen.predictor]
+    failed = False
+    with tempfile.TemporaryDirectory() as folder:
+        session = open_session(write_session(Path(folder) / "soak", N_NEURONS))
+        for name in names:
+            try:
+                print(soak(name, session, chosen.edits, chosen.seed), flush=True)
+            except AssertionError as error:
+                failed = True
+                print(f"{name}: diverged: {error!r}", flush=True)
+                logging.getLogger(__name__).exception("diverged")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    # The worker's process must find the predictors under a name it can import.
+    from tests.soak import main as importable_main
+
+    sys.exit(importable_main())
