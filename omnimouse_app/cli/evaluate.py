@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.cli.inputs import device_option, named_session
+from omnimouse_app.cli.inputs import device_option, named_session, sessions_option
 from omnimouse_app.cli.output import Progress, emit, table
 
 if TYPE_CHECKING:
@@ -26,14 +26,7 @@ BASELINES = ("mean", "last", "ridge", "context-ridge", "video-ridge")
     show_default="demo",
     help="Predictor to score: a name, a checkpoint file or folder. May be repeated.",
 )
-@click.option(
-    "--session",
-    "sessions",
-    multiple=True,
-    default=("demo",),
-    show_default="demo",
-    help="'demo', 'unseen' or a session's folder. May be repeated.",
-)
+@sessions_option
 @click.option(
     "--strategy",
     "strategies",

@@ -9,6 +9,14 @@ from omnimouse_app.cli.output import Progress
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
 
+sessions_option = click.option(
+    "--session",
+    "sessions",
+    multiple=True,
+    default=("demo",),
+    show_default="demo",
+    help="'demo', 'unseen' or a session's folder. May be repeated.",
+)
 device_option = click.option(
     "--device",
     default="auto",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.cli.inputs import device_option, named_session
+from omnimouse_app.cli.inputs import device_option, named_session, sessions_option
 from omnimouse_app.cli.output import Progress, emit, table
 
 if TYPE_CHECKING:
@@ -49,14 +49,7 @@ def switches(
     show_default=True,
     help="A predictor's name, a checkpoint file or folder.",
 )
-@click.option(
-    "--session",
-    "sessions",
-    multiple=True,
-    default=("demo",),
-    show_default="demo",
-    help="'demo', 'unseen' or a session's folder. May be repeated.",
-)
+@sessions_option
 @click.option(
     "--neurons",
     metavar="N,N,…",

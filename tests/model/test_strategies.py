@@ -162,6 +162,7 @@ def test_contradictions_are_refused_with_the_rule() -> None:
         Strategy(n_visible_neurons=16).to_mask(40)
     for name in ("suffix_len", "n_visible_frames", "max_n_reconstructed_neurons"):
         with pytest.raises(EmptyMaskError, match=f"{name} is -1"):
+            # mypy: one name stands for fields of several types
             Strategy(**{name: -1}, prefix_len=30).to_mask(40)  # type: ignore[arg-type]
     nothing = Strategy(
         prefix_start_idx=0,

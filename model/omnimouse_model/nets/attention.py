@@ -175,6 +175,7 @@ def score_type(x: Tensor) -> torch.dtype:
 
 def _parts(x: Tensor, groups: list[tuple[slice, ...]]) -> tuple[Tensor, ...]:
     """Cut the elements of each group out of (batch, head, element, dim)."""
+    # mypy: torch leaves Function.apply untyped
     parts: tuple[Tensor, ...] = _Parts.apply(x, groups)  # type: ignore[no-untyped-call]
     return parts
 
