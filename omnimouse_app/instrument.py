@@ -10,6 +10,7 @@ from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
 from omnimouse_app.brush import Brush
+from omnimouse_app.frames import OneFrame
 from omnimouse_app.keys import bind_keys, show_keys
 from omnimouse_app.layers import FieldLayers
 from omnimouse_app.reader import get_reader
@@ -87,8 +88,9 @@ class Instrument(QObject):
         )
 
     def watch(self, window: QMainWindow) -> None:
-        """End when this window closes; open session folders dropped on its canvas."""
+        """End when this window closes; draw it sparingly; open what is dropped."""
         self._window = window
+        OneFrame(window)
         window.installEventFilter(self)
         for widget in window.findChildren(QWidget):
             # napari's canvas area; its own drop asks which plugin should read a

@@ -7,6 +7,7 @@ until the next finished frame of the window, beside an idle frame of the same ru
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
@@ -60,7 +61,7 @@ def measure_strokes(
     """Paint round the field, with two codes in turn, and time every move."""
     canvas = Canvas(dock.viewer, dock.main_window)
     hand, frames = Hand(canvas.widget), _Frames(canvas.widget)
-    idle = [_frame_after(frames, lambda: None) for _ in range(30)]
+    idle: list[float] = []
     call: list[float] = []
     event: list[float] = []
     drawn: list[float] = []
@@ -71,6 +72,7 @@ def measure_strokes(
         hand.move(path[0], held=False)
         hand.press(path[0])
         for place in path[1:]:
+            idle.append(_frame_after(frames, lambda: None))
             drawn.append(_frame_after(frames, partial(move, place)))
             call.append(move.call_ms)
             event.append(move.event_ms)
@@ -85,7 +87,7 @@ def stroke_to_traces_ms(dock: OmniMouseDock, n: int = 30) -> list[float]:
     """From a mouse move that changes the mask to the selected neurons' new curves."""
     canvas = Canvas(dock.viewer, dock.main_window)
     hand, controller = Hand(canvas.widget), dock.controller
-    traces = dock.panels["Traces"]
+    traces, frames = dock.panels["Traces"], _Frames(canvas.widget)
     taken: list[float] = []
     path = _round(canvas, 0.8, 4 * n)
     for number in range(n):
@@ -100,8 +102,8 @@ def stroke_to_traces_ms(dock: OmniMouseDock, n: int = 30) -> list[float]:
             continue
         asked = controller.results.asked
         wait_for(partial(_is_shown, controller, asked), "the answer", 120)
-        settle()
-        traces.repaint()
+        with frames.wait():
+            _flush(traces)
         taken.append((perf_counter() - since) * 1e3)
         hand.release(path[4 * number])
         settle()
@@ -111,13 +113,15 @@ def stroke_to_traces_ms(dock: OmniMouseDock, n: int = 30) -> list[float]:
 def scrub_hz(dock: OmniMouseDock, steps: int = 90) -> list[float]:
     """Updates a second of video, raster and traces; each one moves the window."""
     controller = dock.controller
+    frames = _Frames(Canvas(dock.viewer, dock.main_window).widget)
+    shown = [dock.panels[title] for title in ("Raster", "Stimulus", "Traces")]
     rates: list[float] = []
     for number in range(steps):
         since = perf_counter()
-        controller.step_window(-1 if number // 9 % 2 else 1)
-        for title in ("Raster", "Stimulus", "Traces"):
-            dock.panels[title].redraw.flush()  # type: ignore[attr-defined]
-        settle()  # all of it is on the screen
+        with frames.wait():
+            controller.step_window(-1 if number // 9 % 2 else 1)
+            for panel in shown:
+                _flush(panel)
         rates.append(1.0 / (perf_counter() - since))
     return rates
 
@@ -134,18 +138,28 @@ class _Frames:
     def _on_swap(self) -> None:
         self._count += 1
 
-    def wait(self) -> None:
-        """Ask for a frame and wait until it is on the screen."""
-        before = self._count
+    def ask(self) -> None:
+        """Have the canvas drawn anew, changed or not."""
         self._widget.update()
+
+    @contextmanager
+    def wait(self) -> Iterator[None]:
+        """Until what is done inside is on the screen."""
+        yield
+        before = self._count
         wait_for(lambda: self._count > before, "a frame", 20)
+
+
+def _flush(panel: Any) -> None:
+    panel.redraw.flush()
 
 
 def _frame_after(frames: _Frames, change: Any) -> float:
     settle(0.004)
     since = perf_counter()
-    change()
-    frames.wait()
+    with frames.wait():
+        change()
+        frames.ask()
     return (perf_counter() - since) * 1e3
 
 

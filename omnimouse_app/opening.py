@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from omnimouse_app.docks import OmniMouseDock
+    from omnimouse_model.live.controller import Controller
     from omnimouse_model.live.opener import Opener
     from omnimouse_model.live.state import Device
     from omnimouse_model.predict.predictor import Predictor
@@ -55,9 +56,9 @@ def launch(
     from omnimouse_app.samples import DEMO
 
     if viewer is None:
-        viewer = napari.Viewer(title=TITLE, show=show)
-        viewer.window.resize(*SIZE)
-    dock = _instrument(viewer, model, device, scheduler)
+        dock = _in_new_viewer(model, device, scheduler, show)
+    else:
+        dock = _in_viewer(viewer, model, device, scheduler)
     controller = dock.controller
     if session is not None:
         controller.opener.open(session)
@@ -70,21 +71,37 @@ def launch(
     return dock
 
 
-def _instrument(
+def _in_new_viewer(
+    model: "str | Path | Predictor | None",
+    device: "Device",
+    scheduler: str | None,
+    show: bool,
+) -> "OmniMouseDock":
+    """A new viewer's; its model loads in another process while the window is made."""
+    import napari
+    from napari.qt import get_qapp
+
+    from omnimouse_app.docks import open_instrument
+
+    get_qapp()  # answers of the controller reach the window through it
+    controller = _controller(model, device, scheduler)
+    viewer = napari.Viewer(title=TITLE, show=show)
+    viewer.window.resize(*SIZE)
+    return open_instrument(viewer, controller)
+
+
+def _in_viewer(
     viewer: Any,
     model: "str | Path | Predictor | None",
     device: "Device",
     scheduler: str | None,
 ) -> "OmniMouseDock":
-    """The viewer's own, or a new one whose model loads once, where it is to be."""
+    """The viewer's own, or a new one in it."""
     from omnimouse_app.docks import find_instrument, open_instrument
-    from omnimouse_app.instrument import new_controller, preferred_model
 
     dock = find_instrument(viewer)
     if dock is None:
-        controller = new_controller(device, scheduler)
-        chosen = model or preferred_model(controller)
-        return open_instrument(viewer, controller, chosen)
+        return open_instrument(viewer, _controller(model, device, scheduler))
     if scheduler is not None:
         raise ValueError(
             "OmniMouse is open in this viewer already: give the scheduler to the one "
@@ -93,6 +110,17 @@ def _instrument(
     if device != "auto":
         dock.controller.choose_device(device)
     return open_instrument(viewer, model=model)
+
+
+def _controller(
+    model: "str | Path | Predictor | None", device: "Device", scheduler: str | None
+) -> "Controller":
+    """A new one, whose model begins to load."""
+    from omnimouse_app.instrument import new_controller, preferred_model
+
+    controller = new_controller(device, scheduler)
+    controller.choose_predictor(model or preferred_model(controller))
+    return controller
 
 
 def _wait_for(opener: "Opener") -> None:
