@@ -8,14 +8,17 @@ from pathlib import Path
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary sibling that replaces `path` when the block succeeds."""
+def atomic_path(path: Path, mode: int = 0o644) -> Iterator[Path]:
+    """Give a temporary sibling that replaces `path` when the block succeeds.
+
+    Whoever else uses the machine may read the file unless `mode` says otherwise.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o644)  # mkstemp and writers that recreate it make it private
+        temporary.chmod(mode)  # mkstemp and writers that recreate it choose their own
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 
+import distributed
 import numpy as np
 import pytest
 
@@ -66,7 +67,6 @@ def test_what_is_no_scheduler_is_told(given: str) -> None:
 def test_a_scheduler_that_is_not_there_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pytest.importorskip("distributed")
     monkeypatch.setattr("omnimouse_model.predict.remote.START_TIMEOUT_S", 0.3)
     predictor = remote_predictor("tcp://127.0.0.1:9", EchoPredictor)
     with pytest.raises(WorkerError, match=r"does not answer.*dask worker"):
@@ -81,7 +81,6 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
 
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
-    distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
         n_workers=1,
         threads_per_worker=1,
@@ -142,7 +141,6 @@ def test_a_worker_that_dies_is_replaced(
 ) -> None:
     import os
 
-    distributed = pytest.importorskip("distributed")
     window, mask = session.window(6.0), question(session)
     with distributed.Client(scheduler, set_as_default=False) as client:
         (process,) = client.run(os.getpid).values()

@@ -4,10 +4,10 @@ import json
 import logging
 import os
 import sys
-import tempfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.session import Session
 from omnimouse_model.demo import is_demo
 
@@ -42,7 +42,8 @@ def remember(what: Remembered, path: Path | None = None) -> None:
     path = path or config_dir() / "live.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_atomically(path, json.dumps(asdict(what), indent=1))
+        with atomic_path(path, mode=0o600) as sibling:
+            sibling.write_text(json.dumps(asdict(what), indent=1), encoding="utf-8")
     except OSError as error:
         logger.warning("Where you were is not remembered: %s", error)
 
@@ -96,14 +97,3 @@ class Memory:
             return
         where = Remembered(str(session.path), predictor, preset, at_s)
         remember(where, self._path)
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    handle, sibling = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(sibling).replace(path)
-    except BaseException:
-        Path(sibling).unlink(missing_ok=True)
-        raise

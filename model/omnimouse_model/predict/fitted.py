@@ -5,14 +5,13 @@ session, is written atomically and read without pickle; a broken file is refitte
 """
 
 import logging
-import os
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
 from omnimouse_model.demo import cache_dir
@@ -56,20 +55,13 @@ def _read(path: Path) -> Fit | None:
 
 
 def _write(path: Path, fit: Fit) -> None:
-    """Write beside and rename; a cache that cannot be written is only slower."""
+    """A cache that cannot be written is only slower."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    except OSError as error:
-        _log.warning("The fit is not kept: %s.", error)
-        return
-    try:
-        with os.fdopen(handle, "wb") as file:
+        with atomic_path(path) as sibling, sibling.open("wb") as file:
             np.savez(file, **fit)  # type: ignore[arg-type]  # numpy's kwds stub
-        Path(temporary).replace(path)
     except OSError as error:
         _log.warning("The fit is not kept: %s.", error)
-        Path(temporary).unlink(missing_ok=True)
 
 
 def training_windows(
