@@ -5,6 +5,7 @@ import pytest
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
+from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets import palette
@@ -317,3 +318,30 @@ def test_keys_choose_the_brush_and_undo(
     controller.paint_cells([0], slice(0, 60), VISIBLE)
     QTest.keyClick(raster, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert (controller.state.mask.cells == HIDDEN).all()
+
+
+def window_pixels(panel: RasterPanel) -> np.ndarray:
+    """What is in the window: unlike `grab`, this paints nothing."""
+    picture = panel.screen().grabWindow(panel.winId()).toImage()
+    picture = picture.convertToFormat(picture.Format.Format_RGB32)
+    bits = picture.constBits()
+    bits.setsize(picture.sizeInBytes())
+    return np.frombuffer(bits, np.uint8).reshape(picture.height(), -1, 4)[..., :3]
+
+
+def test_a_session_opened_later_is_repainted_in_every_row(
+    empty: Controller, session: Session, show: Any, qtbot: Any
+) -> None:
+    panel = show(RasterPanel(empty), 800, 560)
+    empty.open_session(session)
+    panel.set_ordering("stored")
+    empty.apply_preset("nothing")
+    empty.set_cursor(58)
+    qtbot.wait(100)
+    before = window_pixels(panel).copy()
+    empty.paint_cells([2, 20, 38], slice(5, 50), TARGET)
+    qtbot.wait(100)
+    for row in (2, 20, 38):
+        spot = over(panel).mapTo(panel, at(panel, 30.5, row + 0.5).toPoint())
+        place = (spot.y(), spot.x())
+        assert (window_pixels(panel)[place] != before[place]).any(), row

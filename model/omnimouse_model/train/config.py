@@ -50,6 +50,10 @@ class Phase:
         Steps of linear warm-up, and the last share of steps that falls to zero.
     max_targets
         Asked neurons per window, a random subset; None for all of the strategy.
+    population_heads
+        A head of the encoder and one of the decoder that turn, before the first step,
+        to what the population shares (`nets.population`); needs simulated sessions.
+        The optimisers and the average then begin anew.
     """
 
     name: str
@@ -62,6 +66,7 @@ class Phase:
     decay: float = 0.0
     behavior_weight: float = 0.1
     max_targets: int | None = None
+    population_heads: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

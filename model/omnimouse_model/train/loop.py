@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.losses import behavior_loss, poisson_loss
-from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.nets.omnimouse import Clip, OmniMouse
+from omnimouse_model.nets.population import Reading, read_population
 from omnimouse_model.nets.start import (
     initialise,
     quiet_residuals,
@@ -35,7 +36,7 @@ from omnimouse_model.nets.start import (
 from omnimouse_model.predict.rules import mean_rates
 from omnimouse_model.train.batches import Batch, TrainingSession, draw_batch
 from omnimouse_model.train.config import Group, Phase, TrainConfig
-from omnimouse_model.train.tuned_start import tuned_embeddings
+from omnimouse_model.train.tuned_start import population_readings, tuned_embeddings
 from omnimouse_model.train.validate import validation_scores
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ def train(
     if max_steps is not None:
         last = min(last, run.step + max_steps)
     while run.step < last and not cancelled():
+        begin_phase(run, config, sessions, device)
         facts = train_step(run, config, sessions, device)
         run.seconds = already + time.monotonic() - began
         facts["seconds"] = run.seconds
@@ -142,6 +144,31 @@ def draw_start(run: Run, config: TrainConfig, sessions: list[TrainingSession]) -
             set_neuron_embeddings(net, key, embeddings)
     if run.average is not None:
         run.average.load_state_dict(net.state_dict())
+
+
+def begin_phase(
+    run: Run,
+    config: TrainConfig,
+    sessions: list[TrainingSession],
+    device: torch.device | str,
+) -> None:
+    """Before a phase's first step: the start values that it asks for."""
+    phase, step = config.phase_at(run.step)
+    if step or phase.population_heads is None:
+        return
+    generator = torch.Generator().manual_seed(config.seed)
+    readings = population_readings(sessions, phase, config.model, config.seed)
+    run.net.eval()
+    read_population(
+        run.net,
+        [_reading_to(reading, device) for reading in readings],
+        *phase.population_heads,
+        generator,
+    )
+    for optimiser in (run.core, run.session):
+        optimiser.state.clear()
+    if run.average is not None:
+        run.average.load_state_dict(run.net.state_dict())
 
 
 def _some_video(source: TrainingSession, count: int = 16) -> Tensor:
@@ -263,27 +290,46 @@ def to_device(batch: Batch, device: torch.device | str) -> Batch:
     """Move a batch to where the net is."""
     if str(device) == "cpu":
         return batch
-    clip = batch.clip
 
     def moved(x: Tensor | None) -> Tensor | None:
         return None if x is None else x.to(device, non_blocking=True)
 
     return Batch(
-        clip=type(clip)(
-            session=clip.session,
-            neuron_ids=clip.neuron_ids.to(device),
-            responses=clip.responses.to(device),
-            behavior=moved(clip.behavior),
-            response_times=clip.response_times,
-            video_times=clip.video_times,
-            start_times=moved(clip.start_times),
-        ),
+        clip=_clip_to(batch.clip, device),
         layout=batch.layout.to(device),
         video=moved(batch.video),
         rates=moved(batch.rates),
         asked=moved(batch.asked),
         behavior=moved(batch.behavior),
         task=batch.task,
+    )
+
+
+def _reading_to(reading: Reading, device: torch.device | str) -> Reading:
+    video = reading.video
+    return Reading(
+        clip=_clip_to(reading.clip, device),
+        layout=reading.layout.to(device),
+        video=None if video is None else video.to(device),
+        loadings=reading.loadings.to(device),
+        means=reading.means.to(device),
+    )
+
+
+def _clip_to(clip: Clip, device: torch.device | str) -> Clip:
+    """Values move; times, of which intervals are made, stay."""
+
+    def moved(x: Tensor | None) -> Tensor | None:
+        return None if x is None else x.to(device, non_blocking=True)
+
+    return Clip(
+        session=clip.session,
+        neuron_ids=clip.neuron_ids.to(device),
+        responses=clip.responses.to(device),
+        behavior=moved(clip.behavior),
+        response_times=clip.response_times,
+        video_times=clip.video_times,
+        start_times=moved(clip.start_times),
     )
 
 

@@ -10,11 +10,16 @@ loadings on its leading components follow: who goes up and down with whom.
 """
 
 import numpy as np
+import torch
 
 from omnimouse_model.data.windows import without_missing
+from omnimouse_model.nets.config import OmniMouseConfig
+from omnimouse_model.nets.population import Reading
 from omnimouse_model.predict.energy import motion_energy
 from omnimouse_model.predict.ridge import Sums, weights
-from omnimouse_model.train.batches import TrainingSession
+from omnimouse_model.predict.rules import mean_rates
+from omnimouse_model.train.batches import TrainingSession, make_batch
+from omnimouse_model.train.config import Phase
 
 PENALTY = 20.0
 """Close to plain covariances. On a simulated mouse the place of the largest weight
@@ -26,6 +31,8 @@ FREE_SHARE = 0.125
 SCALE = 0.3
 SHARED = 24
 """Components of shared fluctuation."""
+READ_TASKS = ("half-video", "half", "causal_response_25_behavior")
+"""What the heads that read a population are fitted on."""
 EVERY = 5
 """Samples of a window between those that the shared components are found from."""
 
@@ -70,6 +77,23 @@ def shared_loadings(source: TrainingSession) -> np.ndarray:
     _, vectors = np.linalg.eigh(gains.T @ gains)
     leading = vectors[:, ::-1][:, :SHARED]
     return np.asarray(leading / leading.std(axis=0))
+
+
+def population_readings(
+    sources: list[TrainingSession], phase: Phase, config: OmniMouseConfig, seed: int
+) -> list[Reading]:
+    """Batches of every session to fit `nets.population` to."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for source in sources:
+        loadings = torch.from_numpy(shared_loadings(source).astype(np.float32))
+        means = torch.from_numpy(mean_rates(source.session)).float()
+        for task in READ_TASKS:
+            batch = make_batch(source, task, phase, config, rng)
+            found.append(
+                Reading(batch.clip, batch.layout, batch.video, loadings, means)
+            )
+    return found
 
 
 def _spread(source: TrainingSession) -> np.ndarray:

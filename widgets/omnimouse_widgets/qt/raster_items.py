@@ -23,8 +23,9 @@ class _InView(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
         return self.viewRect() if self.getViewBox() is not None else QRectF()
 
     def viewTransformChanged(self) -> None:
-        """The view is another: so is the bounding rectangle."""
+        """The view is another, and so is the bounding rectangle."""
         self.prepareGeometryChange()
+        super().viewTransformChanged()  # forgets the view as it was
 
 
 class Pixels(_InView):
