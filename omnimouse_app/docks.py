@@ -28,7 +28,7 @@ DOCK_NAME = "OmniMouse (OmniMouse)"
 """What napari calls the dock of the manifest's one widget."""
 
 RIGHT_WIDTH = 400
-RIGHT_UPPER, RIGHT_LOWER = 420, 380
+RIGHT_UPPER, RIGHT_LOWER = 520, 280
 TIME_HEIGHT, BOTTOM_HEIGHT = 92, 224
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets import palette
+from omnimouse_model.masks import PATTERN_WORDS
 
 
 def describe(controller: Controller, neuron: int, *, others: int = 0) -> str:
@@ -22,8 +22,8 @@ def describe(controller: Controller, neuron: int, *, others: int = 0) -> str:
     if state.session is None or state.mask is None:
         return ""
     units = state.session.units
-    code = int(_state_of(controller, neuron))
-    parts = [f"neuron {neuron}", palette.STATE_WORDS[code]]
+    pattern = state.mask.patterns_in(state.active_span)[neuron]
+    parts = [f"neuron {neuron}", PATTERN_WORDS[pattern]]
     if units.area is not None:
         parts.append(str(units.area[neuron]))
     depth = float(units.xyz_um[neuron, 2])
@@ -35,12 +35,3 @@ def describe(controller: Controller, neuron: int, *, others: int = 0) -> str:
     if others:
         parts.append(f"{others} more under it")
     return " · ".join(parts)
-
-
-def _state_of(controller: Controller, neuron: int) -> int:
-    mask, span = controller.state.mask, controller.state.active_span
-    assert mask is not None
-    part = mask.cells[slice(*span), neuron]
-    if not len(part):
-        return 0
-    return int(part[0]) if (part == part[0]).all() else 3

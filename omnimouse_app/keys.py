@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Generator
 from functools import partial
+from html import escape
 from typing import Any
 
 from napari.layers import Labels
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QMainWindow, QMessageBox
 
 from omnimouse_app.brush import Brush
 from omnimouse_model.live.controller import Controller
@@ -24,18 +27,25 @@ FIELD_KEYS: dict[str, str] = {
 """What the field answers to besides the keys of every panel."""
 
 
-def help_text() -> str:
-    """Every key and what it does, a line each."""
-    everywhere = {key.key: key.words for key in KEYS}
-    lines = {**everywhere, **FIELD_KEYS}
-    return "\n".join(f"{key}   {words}" for key, words in lines.items())
+def all_keys() -> dict[str, str]:
+    """Every key and what it does."""
+    return {key.key: key.words for key in KEYS} | FIELD_KEYS
 
 
 def show_keys() -> None:
-    """Show every key in napari's own notification."""
-    from napari.utils.notifications import show_info
-
-    show_info(help_text())
+    """Show every key in a window of its own, which leaves the others in reach."""
+    rows = "".join(
+        f"<tr><td><b>{escape(key)}</b></td><td>&nbsp;&nbsp;{escape(words)}</td></tr>"
+        for key, words in all_keys().items()
+    )
+    windows = (w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow))
+    box = QMessageBox(QApplication.activeWindow() or next(windows, None))
+    box.setObjectName("omnimouse-keys")
+    box.setWindowTitle("Keys of OmniMouse")
+    box.setText(f"<table cellspacing='3'>{rows}</table>")
+    box.setModal(False)
+    box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    box.show()
 
 
 def bind_keys(
@@ -48,7 +58,7 @@ def bind_keys(
 ) -> None:
     """Bind the keys of the field on a layer; they act while it is the active one.
 
-    All of `help_text` but "?", which napari's own bindings do not know: `docks` has it.
+    All of `all_keys` but "?", which napari's own bindings do not know: `docks` has it.
     """
     strokes: dict[str, Callable[[], object]] = {
         _napari_name(key.key): partial(key.press, controller) for key in KEYS

@@ -179,11 +179,11 @@ def states_after(dock) -> dict:
 
 
 @pytest.mark.gui
-def test_commands_do_what_their_titles_say(dock, monkeypatch):
+def test_commands_do_what_their_titles_say(dock):
     from qtpy.QtWidgets import QApplication
 
     from omnimouse_app import commands
-    from omnimouse_app.hand import wait_for
+    from omnimouse_app.hand import settle, wait_for
 
     controller, results = dock.controller, dock.controller.results
     dock.viewer.window.activate()
@@ -217,8 +217,20 @@ def test_commands_do_what_their_titles_say(dock, monkeypatch):
     copied = QApplication.clipboard().text()
     for words in ("Pearson", "echo", "neurons visible", "80001", "made by hand"):
         assert words in copied
-    said = []
-    monkeypatch.setattr("napari.utils.notifications.show_info", said.append)
     commands.show_keys()
-    for key in ("1 ", "Ctrl+Z", "Alt-drag", "?"):
-        assert f"{key}" in said[0]
+    (box,) = find_boxes()
+    for key in ("<b>1<", "Ctrl+Z", "Alt-drag", "<b>?<", "paint hidden"):
+        assert key in box.text()
+    box.close()
+    settle()
+    assert not find_boxes()
+
+
+def find_boxes():
+    from qtpy.QtWidgets import QApplication
+
+    return [
+        widget
+        for widget in QApplication.topLevelWidgets()
+        if widget.objectName() == "omnimouse-keys" and widget.isVisible()
+    ]

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from omnimouse_model.masks import PATTERN_WORDS, TARGET, VISIBLE, Mask
 from omnimouse_model.masks.neuron_table import kept_rows
 
 COLUMNS = {
@@ -75,3 +76,22 @@ def test_any_words_choose_neurons_or_are_refused(text: str) -> None:
     except ValueError:
         return
     assert set(kept.tolist()) <= set(range(5))
+
+
+def test_a_state_that_changes_is_told_and_found_by_both_ends() -> None:
+    cells = np.zeros((60, 5), np.uint8)
+    cells[30:, 1] = TARGET
+    cells[:30, 2], cells[30:, 2] = VISIBLE, TARGET
+    cells[:, 3] = TARGET
+    cells[10:20, 4] = VISIBLE
+    mask = Mask.nothing(5).with_cells(cells)
+    told = np.array(PATTERN_WORDS)[mask.patterns_in((0, 60))]
+    changing = ["hidden → target", "visible → target"]
+    assert told.tolist() == ["hidden", *changing, "target", "mixed"]
+    columns = {**COLUMNS, "area": np.full(5, ""), "state": told}
+    assert list(kept_rows("target", columns)) == [1, 2, 3]
+    assert list(kept_rows("hidden", columns)) == [0, 1]
+    assert list(kept_rows("mixed", columns)) == [1, 2, 4]
+    assert list(kept_rows("state=target", columns)) == [3]
+    later = np.array(PATTERN_WORDS)[mask.patterns_in((30, 60))]
+    assert later.tolist() == ["hidden", "target", "target", "target", "hidden"]

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 from psygnal import Signal
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QSpinBox, QWidget
 
@@ -16,6 +16,7 @@ from omnimouse_widgets.qt.control import ControlPanel
 from omnimouse_widgets.qt.control_question import caveats
 from omnimouse_widgets.qt.hop import qt_post
 from tests.model.live_sessions import FaultyPredictor, GatedPredictor, write_session
+from tests.widgets.mouse import wheel
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -502,3 +503,31 @@ def test_the_empty_panel_shows_and_refuses_nothing_with_an_error(
     assert empty.state.cursor == 0
     assert not panel.question.video.isEnabled()
     assert np.all([label.text() == "0" for label in panel.counts.numbers.values()])
+
+
+def test_the_wheel_scrolls_past_a_control_and_turns_the_one_in_use(
+    show: Any, controller: Controller
+) -> None:
+    panel = show(ControlPanel(controller, FieldBrush()), 320, 260)
+    box, bar = panel.question.preset, panel.scroll_area.verticalScrollBar()
+    panel.scroll_area.setFocus()
+    before, middle = box.currentIndex(), QPointF(box.rect().center())
+    wheel(box, middle, -1)
+    assert box.currentIndex() == before
+    assert bar.value() > 0
+    box.setFocus()
+    wheel(box, middle, 1)
+    assert box.currentIndex() != before
+
+
+def test_neurons_whose_state_changes_are_told_in_words(
+    show: Any, controller: Controller
+) -> None:
+    controller.set_active_span(0, 60)
+    controller.paint_cells([1, 2, 3], slice(30, 60), TARGET)
+    panel = show(ControlPanel(controller), 320, 700)
+    assert panel.counts.changes.text() == "Mixed in samples 0-60: 3 hidden → target."
+    controller.set_active_span(30, 60)
+    panel.counts.redraw.flush()
+    assert not panel.counts.changes.isVisible()
+    assert panel.counts.numbers[TARGET].text() == "3"

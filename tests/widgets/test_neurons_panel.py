@@ -78,7 +78,8 @@ def test_nonsense_is_refused_in_words_and_keeps_the_rows(panel: NeuronsPanel) ->
     panel.filter.setText("size>3")
     QTest.keyClick(panel.filter, Qt.Key.Key_Return)
     assert len(panel.table.neurons) == 40
-    assert "No column 'size'" in panel.count.text()
+    assert "No column 'size'" in panel.problem.text()
+    assert panel.problem.isVisible()
 
 
 def test_clicked_rows_are_everyones_selection(

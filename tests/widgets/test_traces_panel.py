@@ -7,6 +7,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.behavior import BehaviorPanel
+from omnimouse_widgets.qt.trace_stack import FILL, Trace, TraceStack
 from omnimouse_widgets.qt.traces import TracesPanel
 from tests.model.live_sessions import RefusingPredictor
 from tests.widgets.mouse import drag, pixel, place_of
@@ -174,3 +175,18 @@ def test_colours_of_truth_and_prediction_are_those_of_the_palette(
     assert truth.opts["pen"].color().name().upper() == palette.HELD
     assert predicted.opts["pen"].color().name().upper() == palette.PREDICTED
     assert predicted.opts["pen"].dashPattern() != []
+
+
+def test_a_quiet_row_looks_quiet(qtbot: Any) -> None:
+    time = np.linspace(0, 2, 60)
+    truth = 0.1 * np.sin(time)
+    stack = TraceStack(lambda _: None, "")
+    qtbot.addWidget(stack.canvas)
+    shade = np.zeros(60, np.uint8)
+    stack.set_rows([Trace("a", "a", time, truth, None, shade, least=(-1.5, 1.5))])
+    drawn = stack.truth.getData()[1]
+    height = np.nanmax(drawn) - np.nanmin(drawn)
+    assert height == pytest.approx(np.ptp(truth) / 3 * FILL, rel=1e-6)
+    bar = stack.bars.getData()[1]
+    assert bar[1] - bar[0] == pytest.approx(FILL / 3)
+    np.testing.assert_allclose(stack.drawn_values(0)[0], truth, atol=1e-9)

@@ -38,17 +38,20 @@ PRESETS: tuple[Preset, ...] = (
     _official(
         "video_behavior",
         "Video + behaviour",
-        "The video and behaviour are given; every neuron is predicted from them.",
+        "The video and behaviour are given; the second half of the window is predicted "
+        "for every neuron.",
     ),
     _official(
         "video_only",
         "Video only",
-        "Only the video is given; every neuron is predicted from it.",
+        "Only the video is given; the second half of the window is predicted for every "
+        "neuron.",
     ),
     _official(
         "responses_from_behavior",
         "Behaviour only",
-        "Only running and the pupil are given; every neuron is predicted from them.",
+        "Only running and the pupil are given; the second half of the window is "
+        "predicted for every neuron.",
     ),
     Preset(
         "random_half_video_behavior",

@@ -9,8 +9,10 @@ from omnimouse_model.masks.cells import HIDDEN as HIDDEN
 from omnimouse_model.masks.cells import MIXED as MIXED
 from omnimouse_model.masks.cells import N_FRAMES as N_FRAMES
 from omnimouse_model.masks.cells import N_SAMPLES as N_SAMPLES
+from omnimouse_model.masks.cells import PATTERN_WORDS as PATTERN_WORDS
 from omnimouse_model.masks.cells import STATE_WORDS as STATE_WORDS
 from omnimouse_model.masks.cells import TARGET as TARGET
+from omnimouse_model.masks.cells import THEN as THEN
 from omnimouse_model.masks.cells import VISIBLE as VISIBLE
 from omnimouse_model.masks.cells import BehaviorMode as BehaviorMode
 from omnimouse_model.masks.cells import HasNeurons as HasNeurons

@@ -14,6 +14,24 @@ from omnimouse_model.errors import MaskError
 HIDDEN, VISIBLE, TARGET = 0, 1, 2
 MIXED = 3
 STATE_WORDS = ("hidden", "visible", "target", "mixed")
+THEN = " → "
+"""Between the state a span begins with and the one it ends with."""
+
+
+def _pattern_words() -> list[str]:
+    words = []
+    for state, word in enumerate(STATE_WORDS):
+        for first in STATE_WORDS[:MIXED]:
+            for last in STATE_WORDS[:MIXED]:
+                changes = state == MIXED and first != last
+                words.append(f"{first}{THEN}{last}" if changes else word)
+    return words
+
+
+PATTERN_WORDS = tuple(_pattern_words())
+"""Words of `Mask.patterns_in`: a state, a mixed one by both ends: `hidden → target`."""
+
+
 """By code; the last for a neuron whose code changes within a span."""
 N_SAMPLES = 60
 N_FRAMES = 60

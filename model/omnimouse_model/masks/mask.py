@@ -353,6 +353,15 @@ class Mask:
         low, high = part.min(axis=0), part.max(axis=0)
         return np.where(low == high, low, MIXED).astype(np.uint8)
 
+    def patterns_in(self, span: tuple[int, int]) -> np.ndarray:
+        """uint8 (P,): each neuron's place in `PATTERN_WORDS` in a span of samples."""
+        states, part = self.state_in(span), self.cells[slice(*span)]
+        if not len(part):
+            return states
+        n = np.uint8(MIXED)
+        ends = np.where(states == MIXED, part[0] * n + part[-1], np.uint8(0))
+        return np.asarray(states * (n * n) + ends)
+
     # -- as text ----------------------------------------------------------------
     def to_dict(self) -> dict[str, Any]:
         """Everything a mask holds as plain JSON values; see `files`."""

@@ -2,8 +2,9 @@
 
 Terms joined by spaces must all hold; `|` stands between alternatives, `!` before a term
 keeps what it does not. A term is a word that an area or a state begins with (`V1`,
-`target`), a neuron's number (`412`), or a comparison (`depth<250`, `plane=2`,
-`area=V1`, `score>=0.3`). Nothing is evaluated: a term is one of these or refused.
+`target`; a state that changes answers to both ends and to `mixed`), a neuron's number
+(`412`), or a comparison (`depth<250`, `plane=2`, `area=V1`, `score>=0.3`). Nothing is
+evaluated: a term is one of these or refused.
 """
 
 import operator
@@ -14,7 +15,13 @@ from typing import Any, Final
 import numpy as np
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.masks.cells import N_SAMPLES, STATE_WORDS
+from omnimouse_model.masks.cells import (
+    MIXED,
+    N_SAMPLES,
+    PATTERN_WORDS,
+    STATE_WORDS,
+    THEN,
+)
 from omnimouse_model.masks.mask import Mask
 
 COMPARISONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
@@ -43,14 +50,14 @@ def table_columns(
     session
         Says who and where the neurons are: depth, x and y in µm, NaN unknown.
     mask, span
-        For the column `state`, one of `STATE_WORDS`; "" without a mask.
+        For the column `state`, one of `PATTERN_WORDS`; "" without a mask.
     scores
         (P,) for the column `score`, NaN unknown.
     """
     units, n = session.units, session.n_neurons
     states = np.full(n, "")
     if mask is not None:
-        states = np.array(STATE_WORDS)[mask.state_in(span)]
+        states = np.array(PATTERN_WORDS)[mask.patterns_in(span)]
     return {
         "id": np.arange(n),
         "area": np.full(n, "") if units.area is None else units.area.astype(str),
@@ -128,6 +135,14 @@ def _named(term: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
     for values in columns.values():
         if values.dtype.kind == "U":
             known, numbers = np.unique(values, return_inverse=True)
-            hits = [str(word).lower().startswith(term) for word in known]
+            hits = [_begins(str(word), term) for word in known]
             keep |= np.array(hits, bool)[numbers]
     return keep
+
+
+def _begins(word: str, term: str) -> bool:
+    """A changing state begins with what it begins as, ends as, and with `mixed`."""
+    parts = word.split(THEN)
+    if len(parts) > 1:
+        parts.append(STATE_WORDS[MIXED])
+    return any(part.lower().startswith(term) for part in parts)

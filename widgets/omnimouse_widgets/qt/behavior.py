@@ -12,9 +12,12 @@ from omnimouse_widgets.qt.traces import legend
 
 TOOLTIP = (
     "Recorded (white) and decoded (orange, dashed) behaviour, z-scored.\n"
-    "The decode is the predictor's own · click or drag: move the cursor"
+    "The decode is the predictor's own · grey bar: 1 s.d. of the session\n"
+    "Click or drag: move the cursor"
 )
 NO_SESSION = "No session is open"
+LEAST = (-1.5, 1.5)
+"""A row spans three standard deviations of a channel at least."""
 MODE_CODES = {"visible": VISIBLE, "target": TARGET, "hidden": HIDDEN}
 
 
@@ -92,6 +95,7 @@ class BehaviorPanel(QWidget):
                 None if decoded is None else decoded[:, channel],
                 shade,
                 results.is_old,
+                LEAST,
             )
             for channel, name in enumerate(state.session.behavior_names)
         ]

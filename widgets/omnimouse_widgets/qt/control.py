@@ -1,7 +1,16 @@
 """The *OmniMouse* panel: session, model, question, brush, selection, colours."""
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import (
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QFrame,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt import keys
@@ -64,4 +73,15 @@ class ControlPanel(QWidget):
         area.setFrameShape(QFrame.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setWidget(content)
+        for kind in (QAbstractSlider, QAbstractSpinBox, QComboBox):
+            for control in content.findChildren(kind):
+                control.installEventFilter(self)
         return area
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """The wheel scrolls the panel, and turns no control it passes over."""
+        if event is None or event.type() != QEvent.Type.Wheel:
+            return False
+        if not isinstance(watched, QWidget) or watched.hasFocus():
+            return False
+        return QApplication.sendEvent(self.scroll_area.viewport(), event)

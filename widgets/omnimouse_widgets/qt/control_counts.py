@@ -6,12 +6,20 @@ from qtpy.QtGui import QColor, QPainter, QPaintEvent
 from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
+from omnimouse_model.masks import (
+    HIDDEN,
+    MIXED,
+    PATTERN_WORDS,
+    TARGET,
+    THEN,
+    VISIBLE,
+)
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.redraw import Redraw
-from omnimouse_widgets.qt.tone import state_label
+from omnimouse_widgets.qt.tone import quiet_label, state_label
 
 ORDER = (VISIBLE, TARGET, HIDDEN, MIXED)
+MOST_TOLD = 2
 
 
 class CountsSection(QWidget):
@@ -36,6 +44,8 @@ class CountsSection(QWidget):
         column_layout.setSpacing(4)
         column_layout.addWidget(self.bar)
         column_layout.addLayout(grid)
+        self.changes = quiet_label()
+        column_layout.addWidget(self.changes)
         self.setToolTip(
             "Neurons by their state in the samples a stroke on the field sets.\n"
             "Mixed: the state changes within them."
@@ -54,6 +64,25 @@ class CountsSection(QWidget):
         for code, label in self.numbers.items():
             label.setText(f"{counts[code]:,}")
         self.bar.show_counts([int(counts[code]) for code in ORDER])
+        self.changes.setVisible(bool(counts[MIXED]))
+        if state.mask is not None and counts[MIXED]:
+            span = state.active_span
+            patterns = state.mask.patterns_in(span)
+            self.changes.setText(_changes_in_words(patterns, span))
+
+
+def _changes_in_words(patterns: np.ndarray, span: tuple[int, int]) -> str:
+    """Such as `Mixed in samples 0-60: 1,000 hidden → target.`, the commonest first."""
+    counts = np.bincount(patterns, minlength=len(PATTERN_WORDS))
+    order = np.argsort(-counts, kind="stable")
+    told = [
+        f"{counts[at]:,} {PATTERN_WORDS[at]}"
+        for at in order
+        if counts[at] and THEN in PATTERN_WORDS[at]
+    ]
+    more = ", …" if len(told) > MOST_TOLD else ""
+    listed = ", ".join(told[:MOST_TOLD]) + more
+    return f"Mixed in samples {span[0]}-{span[1]}" + (f": {listed}." if told else ".")
 
 
 class _Shares(QWidget):

@@ -149,7 +149,7 @@ def freshness_words(results: Results, *, is_long: bool) -> tuple[str, Tone, str]
         return "◑", "waiting", f"selected fresh, population {_population(results)}"
     if results.freshness == "fresh":
         took = results.elapsed_ms
-        return "●", "good", "fresh" if took is None else f"fresh · {_took(took)}"
+        return "●", "good", "fresh" if took is None else f"fresh · took {_took(took)}"
     if results.freshness == "stopped":
         words = "stopped: an older answer is shown" if results.is_old else "stopped"
         return "◐" if results.is_old else "○", "waiting", words

@@ -12,6 +12,7 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex,
 from qtpy.QtGui import QColor, QIcon
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import MIXED, THEN
 from omnimouse_model.masks.neuron_table import kept_rows, table_columns
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.segmented import swatch
@@ -23,7 +24,7 @@ TOOLTIPS: Final = (
     "Brain area, where the session says",
     "Imaging plane, where the session says",
     "Depth in µm, where the session says",
-    "State in the active span: hidden, visible, target, or mixed",
+    "State in the samples of the brush; where it changes, its first and last",
     "Single-trial correlation over the target samples of this window",
 )
 SCORE: Final = COLUMNS.index("score")
@@ -143,7 +144,8 @@ class NeuronTable(QAbstractTableModel):
 
     def _icon(self, state: str) -> QIcon:
         if state not in self._icons:
-            colour = palette.STATE_COLOURS[palette.STATE_WORDS.index(state)]
+            code = MIXED if THEN in state else palette.STATE_WORDS.index(state)
+            colour = palette.STATE_COLOURS[code]
             self._icons[state] = swatch(colour)
         return self._icons[state]
 

@@ -20,6 +20,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.qt import keys
 from omnimouse_widgets.qt.neuron_table import COLUMNS, NeuronTable
 from omnimouse_widgets.qt.redraw import Redraw
+from omnimouse_widgets.qt.tone import quiet_label
 
 FILTER_TOOLTIP = (
     "Words and comparisons, all of which must hold:\n"
@@ -56,6 +57,7 @@ class NeuronsPanel(QWidget):
         column.setContentsMargins(4, 4, 4, 4)
         column.setSpacing(4)
         column.addLayout(top)
+        column.addWidget(self.problem)
         column.addWidget(self.view, 1)
         keys.bind_keys(self, controller)
         events, results = controller.state.events, controller.results
@@ -75,6 +77,8 @@ class NeuronsPanel(QWidget):
         self.filter.setPlaceholderText("V1 target depth<250 score>0.3")
         self.filter.setToolTip(FILTER_TOOLTIP)
         self.filter.setClearButtonEnabled(True)
+        self.problem = quiet_label("alert")
+        self.problem.hide()
         self.count = QLabel()
         self.count.setToolTip("Neurons that the filter keeps")
         self.paint = QPushButton("Paint")
@@ -122,8 +126,10 @@ class NeuronsPanel(QWidget):
         except ValueError as error:
             self.filter.setToolTip(f"{error}\n{FILTER_TOOLTIP}")
             self.filter.setStyleSheet(f"border: 1px solid {palette.PROBLEM};")
-            self.count.setText(str(error))
+            self.problem.setText(str(error))
+            self.problem.show()
             return
+        self.problem.hide()
         self.filter.setToolTip(FILTER_TOOLTIP)
         self.filter.setStyleSheet("")
         self._draw_count()

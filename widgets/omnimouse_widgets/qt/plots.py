@@ -60,6 +60,16 @@ def style_axis(axis: pg.AxisItem) -> None:
     axis.setTextPen(QColor(AXIS))
 
 
+class SecondsAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
+    """Ticks that say their unit."""
+
+    def tickStrings(
+        self, values: list[float], _scale: float, _spacing: float
+    ) -> list[str]:
+        """Such as `100 s`."""
+        return [f"{value:g} s" for value in values]
+
+
 def pen(colour: str, width: float = 1.0, *, dashed: bool = False) -> QPen:
     """A line that keeps its width at any zoom; widths above 1 draw slower."""
     made = QPen(QColor(colour), width)

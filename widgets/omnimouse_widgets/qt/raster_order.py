@@ -7,8 +7,15 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model.data.session import Units
-from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE, Mask
-from omnimouse_widgets.palette import STATE_WORDS
+from omnimouse_model.masks import (
+    HIDDEN,
+    MIXED,
+    PATTERN_WORDS,
+    TARGET,
+    THEN,
+    VISIBLE,
+    Mask,
+)
 from omnimouse_widgets.qt.raster_rows import Ordering, groups, row_order
 
 ORDERINGS: Final[dict[Ordering, str]] = {
@@ -18,12 +25,15 @@ ORDERINGS: Final[dict[Ordering, str]] = {
     "depth": "by depth",
     "area": "by area",
 }
-_STATE_RANK: Final = np.array([3, 1, 0, 2], np.uint8)
-"""Row rank of hidden, visible, target, mixed: what is asked comes first."""
-_STATE_BY_RANK: Final = (TARGET, VISIBLE, MIXED, HIDDEN)
-_N_PATTERNS: Final = 9
-# Few enough for one byte, and with areas for two: such keys sort in linear time.
-_KEY: Final = np.uint8
+_BY_RANK: Final = (TARGET, VISIBLE, MIXED, HIDDEN)
+_N_ENDS: Final = len(PATTERN_WORDS) // len(_BY_RANK)
+_ORDER: Final = np.concatenate([np.arange(_N_ENDS) + s * _N_ENDS for s in _BY_RANK])
+_RANK: Final = np.argsort(_ORDER).astype(np.uint8)
+"""Row rank of every pattern: targets, visible, mixed ones, hidden.
+
+Few enough for one byte, and with areas for two: such keys sort in linear time.
+"""
+_WORDS: Final = [PATTERN_WORDS[at].replace(THEN, f"\n{THEN.lstrip()}") for at in _ORDER]
 
 Tick = tuple[float, str]
 
@@ -60,7 +70,7 @@ def arrange(
     n = mask.n_neurons
     patterns = _patterns(mask, span)
     if ordering == "state":
-        return _grouped(patterns, _PATTERN_WORDS)
+        return _grouped(patterns, _WORDS)
     if ordering == "score" and scores is not None and len(scores) == n:
         return _ranked(-scores, lambda key: f"{-key:.2f}")
     if ordering == "depth":
@@ -73,25 +83,9 @@ def arrange(
 
 
 def _patterns(mask: Mask, span: tuple[int, int]) -> np.ndarray:
-    """(P,) numbers into `_PATTERN_WORDS`: state, and for mixed ones both ends."""
-    states = mask.state_in(span)
-    part = mask.cells[slice(*span)]
-    ends = part[0] * _KEY(3) + part[-1]
-    ends = np.where(states == MIXED, ends, _KEY(0))
-    return np.asarray(_STATE_RANK[states] * _KEY(_N_PATTERNS) + ends)
-
-
-def _pattern_words() -> list[str]:
-    words = []
-    for state in _STATE_BY_RANK:
-        for ends in range(_N_PATTERNS):
-            first, last = STATE_WORDS[ends // 3], STATE_WORDS[ends % 3]
-            changes = state == MIXED and first != last
-            words.append(f"{first}\n→ {last}" if changes else STATE_WORDS[state])
-    return words
-
-
-_PATTERN_WORDS: Final = _pattern_words()
+    """(P,) numbers into `_WORDS`: what is asked comes first."""
+    patterns = mask.patterns_in(span)
+    return np.asarray(_RANK[patterns])
 
 
 def _grouped(
@@ -101,7 +95,7 @@ def _grouped(
     keys = (
         numbers
         if within is None
-        else (numbers.astype(np.uint16) * np.uint16(len(_PATTERN_WORDS)) + within)
+        else (numbers.astype(np.uint16) * np.uint16(len(_WORDS)) + within)
     )
     order = row_order(keys, len(numbers))
     least = len(order) / 16  # a thinner group has no room for its name

@@ -15,15 +15,15 @@ Shown = Literal["truth", "prediction", "residual"]
 View = Literal["truth", "prediction", "residual", "beside"]
 
 VIEWS: Final[dict[View, str]] = {
-    "truth": "truth",
-    "prediction": "prediction",
+    "truth": "recorded",
+    "prediction": "predicted",
     "residual": "residual",
     "beside": "side by side",
 }
 TITLES: Final[dict[Shown, str]] = {
-    "truth": "truth",
-    "prediction": "prediction",
-    "residual": "prediction − truth",
+    "truth": "recorded",
+    "prediction": "predicted",
+    "residual": "predicted − recorded",
 }
 GREY: Final = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
 RESIDUAL: Final = palette.residual_table()

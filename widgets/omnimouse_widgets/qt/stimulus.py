@@ -89,6 +89,7 @@ class StimulusPanel(QWidget):
         self.back = _button("‹", "One frame back (,)")
         self.back.clicked.connect(lambda: self._controller.step_cursor(-1))
         self.play = _button("▶", "")
+        self.play.setMinimumWidth(40)  # its menu's arrow stands beside it
         self.play.clicked.connect(self.playback.toggle)
         self._build_strides()
         self.on = _button("›", "One frame on (.)")

@@ -49,7 +49,8 @@ class TimePanel(QWidget):
         self.canvas = plots.canvas(TOOLTIP)
         self.canvas.setMinimumHeight(84)
         self.box = plots.ScrubBox(self._go)
-        self.plot = pg.PlotItem(viewBox=self.box)
+        axes = {"bottom": plots.SecondsAxis("bottom")}
+        self.plot = pg.PlotItem(viewBox=self.box, axisItems=axes)
         self.canvas.addItem(self.plot)
         self.bars = _Bars()
         self.lines = {name: pg.PlotCurveItem(connect="finite") for name in LINE_COLOURS}

@@ -17,12 +17,14 @@ from omnimouse_widgets.qt import plots
 
 FILL: Final = 0.78
 """Share of a row's height that its curves may use; the label has the rest."""
-SHADE_ALPHA: Final = (0, 46, 30, 0)
+SHADE_ALPHA: Final = (0, 46, 22, 0)
 WIDTH: Final = 1.0
 """Wider lines take a slower way through Qt."""
 LOW_PIXELS: Final = 44
 """Rows lower than this have no room for a label above the curves."""
 GUTTER_PIXELS: Final = 104
+BAR_AT: Final = 0.985
+"""Where along the time axis a row's scale bar stands."""
 GAP: Final = 24
 """A row's share of the gap below it is one in this many."""
 
@@ -52,6 +54,8 @@ class Trace:
     predicted: np.ndarray | None
     shade: np.ndarray
     is_stale: bool = False
+    least: tuple[float, float] = (0.0, 0.0)
+    """Values that the row spans at least, so that a quiet row looks quiet."""
 
 
 class TraceStack:
@@ -75,8 +79,10 @@ class TraceStack:
         self.predicted = pg.PlotCurveItem(
             pen=plots.pen(palette.PREDICTED, WIDTH, dashed=True), connect="finite"
         )
+        self.bars = pg.PlotCurveItem(pen=plots.pen(plots.AXIS, 3), connect="finite")
         self.cursor = plots.cursor_line()
-        for depth, item in enumerate((self.shade, self.truth, self.predicted)):
+        items = (self.shade, self.bars, self.truth, self.predicted)
+        for depth, item in enumerate(items):
             item.setZValue(depth)
             self.plot.addItem(item, ignoreBounds=True)
         self.plot.addItem(self.cursor)
@@ -92,6 +98,7 @@ class TraceStack:
         self._rows = [_drawn(trace, at) for trace, at in zip(traces, tops, strict=True)]
         self.truth.setData(*_joined(self._rows, "truth"))
         self.predicted.setData(*_joined(self._rows, "predicted"))
+        self.bars.setData(*_scale_bars(self._rows))
         is_stale = any(trace.is_stale for trace in traces)
         self.predicted.setOpacity(0.5 if is_stale else 1.0)
         self._label(traces)
@@ -133,7 +140,7 @@ class TraceStack:
         while len(self._labels) > len(traces):
             self.plot.removeItem(self._labels.pop())
         while len(self._labels) < len(traces):
-            label = plots.text("", plots.TEXT, anchor=(0, 0))
+            label = plots.text("", plots.TEXT, anchor=(-0.04, 0))
             label.fill = plots.brush(plots.BACKGROUND, 110)
             label.setZValue(10)
             self.plot.addItem(label, ignoreBounds=True)
@@ -206,15 +213,28 @@ def _joined(rows: list[_Drawn], name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(x), np.concatenate(y)
 
 
+def _scale_bars(rows: list[_Drawn]) -> tuple[np.ndarray, np.ndarray]:
+    """A bar of one unit in every row, in its middle."""
+    if not rows:
+        return np.empty(0), np.empty(0)
+    start, stop = _span(rows[0].time)
+    x = start + BAR_AT * (stop - start)
+    heights = [FILL / row.scale for row in rows]
+    ends = [
+        (row.at + (FILL - high) / 2, row.at + (FILL + high) / 2, np.nan)
+        for row, high in zip(rows, heights, strict=True)
+    ]
+    return np.tile([x, x, np.nan], len(rows)), np.array(ends).ravel()
+
+
 def _low_and_scale(trace: Trace) -> tuple[float, float]:
     """Lowest value and span of both curves together, so that they compare."""
-    both = trace.truth
+    both = [trace.truth, np.array(trace.least)]
     if trace.predicted is not None:
-        both = np.concatenate([both, trace.predicted])
-    both = both[np.isfinite(both)]
-    if not both.size:
-        return 0.0, 1.0
-    low, high = float(both.min()), float(both.max())
+        both.append(trace.predicted)
+    known = np.concatenate(both)
+    known = known[np.isfinite(known)]
+    low, high = float(known.min()), float(known.max())
     return low, max(high - low, 1e-6)
 
 

@@ -14,8 +14,11 @@ from omnimouse_widgets.qt.trace_stack import Trace, TraceStack, cursor_sample
 TOOLTIP = (
     "Recorded (white) and predicted (orange, dashed) responses of selected neurons.\n"
     "Blue: samples the model sees · light orange: samples it must predict\n"
+    "r: correlation over the asked samples of this window · grey bar: 1 s.d.\n"
     "Click or drag: move the cursor"
 )
+LEAST = (0.0, 3.0)
+"""A row spans three standard deviations of a neuron's responses at least."""
 NO_SELECTION = "Select neurons: Ctrl-click on the field,\nor a row of the table"
 
 
@@ -86,6 +89,7 @@ class TracesPanel(QWidget):
                 predicted_of(results.selected, neuron),
                 mask.cells[:, neuron],
                 results.is_old,
+                LEAST,
             )
             for neuron in state.selection
             if neuron < mask.n_neurons
@@ -118,7 +122,8 @@ def legend() -> QLabel:
         f"<span style='color:{palette.HELD}'>━</span> recorded &nbsp;"
         f"<span style='color:{palette.PREDICTED}'>╍</span> predicted &nbsp;"
         f"<span style='color:{palette.VISIBLE}'>▇</span> visible &nbsp;"
-        f"<span style='color:{palette.TARGET}'>▒</span> target"
+        f"<span style='color:{palette.TARGET}'>▒</span> target &nbsp;"
+        f"<span style='color:{plots.AXIS}'>┃</span> 1 s.d."
     )
     label.setTextFormat(Qt.TextFormat.RichText)
     label.setFont(plots.small_font())
