@@ -62,6 +62,8 @@ GIVEN_RIM = np.array([1, 1, 1, 0.85], np.float32)
 UNSCORED_CORE = np.array([0.35, 0.35, 0.35, 0.35], np.float32)
 OLD_ALPHA = 0.45
 """Opacity of scores that answer an older question."""
+SCORED_RIM = np.array([1, 1, 1, 0.30], np.float32)
+"""Keeps the darkest scores apart from a dark image."""
 UNSCORED_RIM = np.array([0.55, 0.55, 0.55, 0.55], np.float32)
 
 
@@ -91,7 +93,7 @@ def score_colours(
     steps = (np.clip(scores[scored], 0, 1) * 255).round().astype(np.intp)
     core[scored, :3] = _VIRIDIS[steps]
     core[scored, 3] = OLD_ALPHA if is_old else 1
-    rim[scored] = core[scored]
+    rim[scored] = SCORED_RIM
     return core, rim
 
 

@@ -61,6 +61,8 @@ class Opener:
         Emitted on the thread that draws when `words` or `fault` may have changed.
     words
         What is being done, "" when nothing is.
+    name
+        The folder that was opened last, or not opened; "" for what was made.
     fault
         Why the newest was not opened, None where it was.
     """
@@ -75,7 +77,7 @@ class Opener:
         *,
         synchronous: bool = False,
     ) -> None:
-        self.words = ""
+        self.words = self.name = ""
         self.fault: Exception | None = None
         self._show = show
         self._preset = preset
@@ -95,12 +97,14 @@ class Opener:
             opening = Opening(opening, words=f"Opening {Path(opening).name}")
         self._engine.cancel()
         self._newest = self._engine.newest + 1
+        recording = opening.recording
+        self.name = "" if callable(recording) else Path(recording).name
         self.words, self.fault = opening.words or "Opening", None
         self.changed.emit()
         self._engine.submit(opening)
 
     def forget_fault(self) -> None:
-        """A recording was opened from elsewhere: nothing is amiss any more."""
+        """It was read, or another recording was opened: nothing is amiss any more."""
         if self.fault is not None:
             self.fault = None
             self.changed.emit()

@@ -104,7 +104,10 @@ def needs_history(mask: Mask) -> str:
     before = last_seen(mask.cells == VISIBLE) >= 0
     if (before & mask.target).any():
         return ""
-    return "needs visible samples of a neuron before those it is asked for."
+    return (
+        "needs visible samples of a neuron before those it is asked for: ask for a "
+        "forecast."
+    )
 
 
 @dataclass(frozen=True, slots=True)

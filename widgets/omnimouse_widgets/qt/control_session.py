@@ -30,12 +30,17 @@ class SessionSection(QWidget):
         self.notes_button.toggled.connect(lambda _: self._draw())
         self.notes = quiet_label()
         self.problem = quiet_label("alert")
-        self.problem.hide()
+        self.dismiss = QToolButton()
+        self.dismiss.setText("✕")
+        self.dismiss.setAccessibleName("Dismiss")
+        self.dismiss.setToolTip("Dismiss: the session above is still open")
+        self.dismiss.clicked.connect(lambda: controller.opener.forget_fault())
         form = Form(self)
         form.add("", row_of(self.name, self.notes_button, self.open, stretch=0))
         self.progress = quiet_label()
-        for widget in (self.facts, self.notes, self.progress, self.problem):
+        for widget in (self.facts, self.notes, self.progress):
             form.add("", widget)
+        form.add("", row_of(self.problem, self.dismiss, stretch=0))
         self.redraw = Redraw(
             self,
             [
@@ -76,8 +81,10 @@ class SessionSection(QWidget):
         self.progress.setText(f"◌ {opener.words}…")
         self.progress.setVisible(opener.is_busy)
         words = "" if fault is None else str(fault) or type(fault).__name__
-        self.problem.setText(f"✕ Not opened: {words}" if words else "")
+        named = f"{opener.name}: {words}" if opener.name else words
+        self.problem.setText(f"Not opened: {named}" if words else "")
         self.problem.setVisible(bool(words))
+        self.dismiss.setVisible(bool(words))
 
 
 def facts_of(session: Session) -> str:

@@ -116,7 +116,9 @@ class ScoreBar(QWidget):
         super().__init__()
         self.setToolTip(
             "Single-trial correlation with the recording over the target samples of "
-            "this window.\nWhite outline: visible · grey outline: no score"
+            "this window.\n"
+            "Two seconds say little: over many windows `omnimouse evaluate` tells.\n"
+            "White outline: visible · grey outline: no score"
         )
         self._median: float | None = None
         self._is_old = False

@@ -1,0 +1,152 @@
+"""Latents that start from what neurons share hold it; a run may begin a phase so."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from omnimouse_model.nets.config import OmniMouseConfig
+from omnimouse_model.nets.layout import Layout
+from omnimouse_model.nets.omnimouse import Clip, OmniMouse
+from omnimouse_model.nets.population import Reading, read_population
+from omnimouse_model.nets.start import (
+    initialise,
+    quiet_residuals,
+    set_neuron_embeddings,
+)
+from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
+from omnimouse_model.strategies import half_population_mask
+from omnimouse_model.tokens import layout_from_mask
+from omnimouse_model.train.batches import open_training_session
+from omnimouse_model.train.config import SessionChoice
+from omnimouse_model.train.loop import train
+from tests.model.test_train import CONFIG, PHASE, weights
+from tests.model.test_transformer import SMALL
+
+N, SHARED, KEY = 200, 4, "1-1-1"
+MODEL = OmniMouseConfig(
+    d_model=64,
+    num_heads=2,
+    num_layers=2,
+    local_to_global_ratio=(1, 1),
+    d_embedding=16,
+    num_response_latent_groups=2 * SHARED,
+    num_global_latents=4,
+    rope_base=1.0e8,
+    softplus_beta=1.0,
+    ideal_times=True,
+    max_recording_len_s=60,
+    hiera=SMALL.hiera,
+)
+
+
+@pytest.fixture(scope="module")
+def loadings() -> torch.Tensor:
+    return torch.randn(N, SHARED, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def net(loadings: torch.Tensor) -> OmniMouse:
+    made = OmniMouse(MODEL, {KEY: N}, {KEY: "1"})
+    initialise(made, torch.Generator().manual_seed(2))
+    quiet_residuals(made)
+    values = np.random.default_rng(3).normal(0, 0.05, (N, MODEL.d_embedding))
+    values[:, :SHARED] += 0.3 * loadings.numpy()
+    set_neuron_embeddings(made, KEY, values.astype(np.float32))
+    return made.eval()
+
+
+def layout() -> Layout:
+    mask = half_population_mask(N, video=False).with_behavior("hidden")
+    return layout_from_mask(mask)
+
+
+def clip_of(shared: torch.Tensor, loadings: torch.Tensor, seed: int) -> Clip:
+    """Windows (B, SHARED) in which neurons follow what they share, with noise."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(len(shared), 60, N, generator=generator)
+    order = [torch.randperm(N, generator=generator) for _ in shared]
+    ids = torch.stack(order)
+    responses = 2.0 + 0.5 * (shared @ loadings.T)[:, None] + noise
+    responses = torch.stack([r[:, i] for r, i in zip(responses, ids, strict=True)])
+    times = torch.arange(60)[None] / 30
+    return Clip(KEY, ids, responses, None, times, times)
+
+
+def explained(net: OmniMouse, loadings: torch.Tensor) -> float:
+    """Share of the shared fluctuations that a ridge finds in the latents."""
+    generator = torch.Generator().manual_seed(4)
+    shared = torch.randn(300, SHARED, generator=generator)
+    with torch.no_grad():
+        context = net.encode(clip_of(shared, loadings, 5), layout(), None)
+    x = context.latents[:, : -MODEL.num_global_latents].flatten(1).double()
+    x, y = (x - x.mean(0)) / (x.std(0) + 1e-6), shared.double()
+    train_x, test_x = x[:200], x[200:]
+    gram = train_x @ train_x.T / x.shape[1]
+    weight = torch.linalg.solve(gram + 0.1 * torch.eye(200), y[:200])
+    found = test_x @ train_x.T / x.shape[1] @ weight
+    return float(1 - (found - y[200:]).square().sum() / y[200:].square().sum())
+
+
+def reading(loadings: torch.Tensor) -> Reading:
+    shared = torch.randn(16, SHARED, generator=torch.Generator().manual_seed(6))
+    clip = clip_of(shared, loadings, 7)
+    return Reading(clip, layout(), None, loadings, torch.full((N,), 2.0))
+
+
+def test_latents_hold_what_neurons_share(
+    net: OmniMouse, loadings: torch.Tensor
+) -> None:
+    before = explained(net, loadings)
+    generator = torch.Generator().manual_seed(8)
+    read_population(net, [reading(loadings)], 1, 0, generator)
+    assert before < 0.1
+    assert explained(net, loadings) > 0.8
+
+
+def test_the_other_heads_go_on_as_before(
+    net: OmniMouse, loadings: torch.Tensor
+) -> None:
+    given = reading(loadings)
+    meta = net.meta_vector(KEY)
+    attention = net.enc.attention
+    latents = net.response_latent_embedding._latent_embeddings
+
+    def asked() -> torch.Tensor:
+        with torch.no_grad():
+            start = net.enc.attn_pre_norm(latents.weight + meta)
+            return attention.wq(start).unflatten(-1, (2, -1))
+
+    before, keys = asked(), attention.wkv.weight[:32].clone()
+    read_population(net, [given], 1, 0, torch.Generator().manual_seed(8))
+    after = asked()
+    error = (after[:, 0] - before[:, 0]).norm() / before[:, 0].norm()
+    assert error < 0.15
+    assert (after[:, 1] - before[:, 1]).norm() > before[:, 1].norm()
+    assert torch.equal(attention.wkv.weight[:32], keys)
+
+
+def test_heads_that_share_keys_are_refused(loadings: torch.Tensor) -> None:
+    net = OmniMouse(replace(MODEL, num_kv_heads=1), {KEY: N}, {KEY: "1"})
+    with pytest.raises(ValueError, match="share keys"):
+        read_population(net, [reading(loadings)], 1, 0, torch.Generator())
+
+
+def test_a_phase_that_begins_so_is_resumed_as_if_unbroken(tmp_path: Path) -> None:
+    held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2)
+    spec = MouseSpec("small", "80001-1-1", 11, 12, 40, 1.1, held_out)
+    folder = write_session(spec, tmp_path / "mouse")
+    sessions = [open_training_session(folder, SessionChoice("small"))]
+    first = replace(PHASE, steps=2, targets="truth")
+    second = replace(first, name="second", steps=3, population_heads=(1, 0))
+    config = replace(CONFIG, phases=(first, second))
+    whole = train(config, sessions, tmp_path / "whole")
+    for _ in range(2):  # the first stop is where the phase begins
+        parts = train(config, sessions, tmp_path / "parts", max_steps=2)
+    parts = train(config, sessions, tmp_path / "parts")
+    assert torch.equal(weights(whole), weights(parts))
+    plain = replace(config, phases=(first, replace(second, population_heads=None)))
+    without = train(plain, sessions, tmp_path / "plain")
+    assert not torch.allclose(weights(whole), weights(without), atol=1e-3)
