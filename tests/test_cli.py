@@ -1,6 +1,7 @@
 """The command line: what it prints for people, for programs, and on bad input."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from omnimouse_app.cli import COMMANDS, group, main
 from omnimouse_app.cli.output import emit, machine, table
+from omnimouse_app.cli.stopping import interruptible
 from omnimouse_model.errors import SessionFormatError
 
 
@@ -65,6 +67,48 @@ def test_a_scheduler_in_the_clear_is_refused_before_anything_opens(
     said = capsys.readouterr().err
     assert "tls://10.0.0.5:8786" in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("README.md",), "README.md is not a training config: not YAML at line"),
+        (("nope",), "no training config 'nope'"),
+        (("demo", "--steps", "-3"), "-3 is not in the range"),
+        (("demo", "--device", "nope"), "'nope' is not one of"),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused_before_a_mouse_is_simulated(
+    options: tuple[str, ...],
+    message: str,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.chdir(root)
+    mice, out = tmp_path / "mice", tmp_path / "run"
+    with pytest.raises(SystemExit) as end:
+        main(["train", *options, "--out", str(out), "--mice", str(mice)])
+    assert end.value.code != 0
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_at_once_until_there_is_something_to_save(number: signal.Signals):
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        try:
+            signal.raise_signal(number)
+        finally:
+            signal.raise_signal(number)  # does not disturb the cleaning up
+    with interruptible() as stopping:
+        stopping.has_begun = True
+        for _ in range(2):
+            signal.raise_signal(number)
+        assert stopping.is_asked
+    assert signal.getsignal(number) is before
 
 
 @pytest.mark.usefixtures("broken_info")

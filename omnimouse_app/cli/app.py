@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.cli.inputs import device_option
+from omnimouse_app.cli.inputs import device_option, named_session
+from omnimouse_app.cli.output import Progress
 
 if TYPE_CHECKING:
     from omnimouse_model.live.state import Device
 
 
 @click.command("app")
-@click.argument("session", required=False, type=click.Path(path_type=Path))
+@click.argument("session", required=False)
 @click.option(
     "--model",
     help="A predictor's name, or a checkpoint; by default the one under Preferences, "
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
     help="Compute on a worker of this Dask scheduler: tls://…, or this machine's own.",
 )
 def command(
-    session: Path | None, model: str | None, device: "Device", scheduler: str | None
+    session: str | None, model: str | None, device: "Device", scheduler: str | None
 ) -> None:
     """Open napari with OmniMouse, on SESSION or on the one open last.
+
+    SESSION is a session's folder, 'demo' or 'unseen'.
 
     With --scheduler the model computes elsewhere, where recordings and checkpoints
     must be at the same paths as here.
@@ -38,19 +41,19 @@ def command(
         from omnimouse_model.predict.remote import checked_address
 
         checked_address(scheduler)
-    if session is not None:
-        _check(session)
+    folder = None if session is None else _checked(session)
     if not has_display():
         raise click.ClickException(
             "No display here; `omnimouse demo --headless OUT` needs none."
         )
     from omnimouse_app.opening import launch
 
-    launch(session, model, device=device, scheduler=scheduler, block=True)
+    launch(folder, model, device=device, scheduler=scheduler, block=True)
 
 
-def _check(session: Path) -> None:
-    """Refuse a path that is no session before a window opens."""
-    from omnimouse_model.data.open import open_session
-
-    open_session(session)
+def _checked(session: str) -> Path:
+    """Its folder; a path that is no session is refused before a window opens."""
+    progress = Progress()
+    folder = named_session(session, progress).path
+    progress.finish()
+    return folder

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.cli.inputs import device_option
+from omnimouse_app.cli.inputs import device_option, session_folder
+from omnimouse_app.cli.output import Progress
 
 if TYPE_CHECKING:
     from omnimouse_model.live.state import Device
@@ -43,10 +44,11 @@ def command(out: Path | None, model: str, device: "Device") -> None:
 
 
 def _session() -> Path:
-    from omnimouse_model.demo import demo_session
-
     click.echo("Demo session (simulated here the first time, under a minute) …")
-    return demo_session()
+    progress = Progress()
+    folder = session_folder("demo", progress)
+    progress.finish()
+    return folder
 
 
 def _leave_report(out: Path, model: str, device: "Device") -> None:

@@ -1,10 +1,12 @@
 """What several commands are given: sessions by name, a device."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from omnimouse_app.cli.output import Progress
+from omnimouse_app.cli.stopping import interruptible
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
@@ -26,14 +28,24 @@ device_option = click.option(
 )
 
 
+DEMO_SESSIONS = ("demo", "unseen")
+"""Names that stand for a session; `./demo` is a folder of that name."""
+
+
 def named_session(name: str, progress: Progress) -> "Session":
-    """Open 'demo', 'unseen' or a session's folder; the first two are made once."""
+    """Open 'demo', 'unseen' or a session's folder."""
     from omnimouse_model.data.open import open_session
 
-    if name in ("demo", "unseen"):
-        from omnimouse_model import demo
+    return open_session(session_folder(name, progress))
 
-        make = demo.demo_session if name == "demo" else demo.unseen_session
-        what = f"making the {name} session"
-        return open_session(make(lambda share: progress(int(100 * share), 100, what)))
-    return open_session(name)
+
+def session_folder(name: str, progress: Progress) -> Path:
+    """Where a session is; 'demo' and 'unseen' are made the first time."""
+    if name not in DEMO_SESSIONS:
+        return Path(name)
+    from omnimouse_model import demo
+
+    make = demo.demo_session if name == "demo" else demo.unseen_session
+    what = f"making the {name} session"
+    with interruptible():
+        return make(lambda share: progress(int(100 * share), 100, what))

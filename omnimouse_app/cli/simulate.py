@@ -8,6 +8,7 @@ import click
 import numpy as np
 
 from omnimouse_app.cli.output import emit
+from omnimouse_app.cli.stopping import interruptible
 from omnimouse_model.simulate import (
     DEMO_MICE,
     TRAINING_MICE,
@@ -38,7 +39,8 @@ def command(out: Path, mice: tuple[str, ...], as_json: bool) -> None:
     'demo-shown' is another recording of the neurons of 'demo', and 'unseen' a mouse
     kept for later. Sessions that are already there are left as they are.
     """
-    rows = [_write(spec, out, quiet=as_json) for spec in _chosen(mice)]
+    with interruptible():
+        rows = [_write(spec, out, quiet=as_json) for spec in _chosen(mice)]
     emit(rows, as_json=as_json, title="Single-trial ceilings (median over neurons)")
 
 

@@ -1,11 +1,12 @@
 """`omnimouse train`: run or resume a training config."""
 
-import signal
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
+
+from omnimouse_app.cli.inputs import device_option
+from omnimouse_app.cli.stopping import interruptible
 
 
 @click.command("train")
@@ -22,9 +23,17 @@ import click
     help="Folder of the simulated training mice; generated where they are missing. "
     "[default: the cache]",
 )
-@click.option("--steps", type=int, help="Stop after this many steps; resume later.")
-@click.option("--device", default="auto", help="auto, cpu or cuda.")
-@click.option("--threads", type=int, help="CPU threads. [default: all cores]")
+@click.option(
+    "--steps",
+    type=click.IntRange(min=0),
+    help="Stop after this many steps; resume later.",
+)
+@device_option
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="CPU threads. [default: all cores]",
+)
 @click.option(
     "--export",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -41,7 +50,8 @@ def command(
 ) -> None:
     """Train CONFIG: "demo", or a YAML file of the same form.
 
-    Ctrl-C saves and stops; the same command goes on from there.
+    Ctrl-C ends after the step that runs and saves; before the first step it ends at
+    once. The same command goes on from there.
     """
     import torch
 
@@ -53,35 +63,43 @@ def command(
     if threads:
         torch.set_num_threads(threads)
     settings = read_config(config_path(config))
+    place = resolve_device(device)
     folder = mice or cache_dir() / "mice"
-    sessions = [_training_session(folder, choice) for choice in settings.sessions]
-    stopping: list[int] = []
+    for choice in settings.sessions:
+        _check_mouse(choice.mouse)
+    with interruptible() as stopping:
+        sessions = [_training_session(folder, choice) for choice in settings.sessions]
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        stopping.append(number)
-        click.echo("stopping after this step …", err=True)
+        def report(step: int, facts: dict[str, float]) -> None:
+            stopping.has_begun = True
+            if step % 20 == 0 or "video_behavior" in facts:
+                words = " ".join(f"{k} {v:.4g}" for k, v in facts.items() if k != "step")
+                click.echo(f"step {step}/{settings.total_steps} {words}", err=True)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-
-    def report(step: int, facts: dict[str, float]) -> None:
-        if step % 20 == 0 or "video_behavior" in facts:
-            words = " ".join(f"{k} {v:.4g}" for k, v in facts.items() if k != "step")
-            click.echo(f"step {step}/{settings.total_steps} {words}", err=True)
-
-    train(
-        settings,
-        sessions,
-        out,
-        device=resolve_device(device),
-        max_steps=steps,
-        on_step=report,
-        cancelled=lambda: bool(stopping),
-    )
+        train(
+            settings,
+            sessions,
+            out,
+            device=place,
+            max_steps=steps,
+            on_step=report,
+            cancelled=lambda: stopping.is_asked,
+        )
     if export is not None:
         from omnimouse_model.train.export import export_run
 
         click.echo(f"wrote {export_run(out, export, settings)}")
+
+
+def _check_mouse(name: str) -> None:
+    """Refuse an unknown mouse before the first is simulated."""
+    from omnimouse_model.simulate import TRAINING_MICE
+
+    known = [spec.name for spec in TRAINING_MICE]
+    if not Path(name).is_dir() and name not in known:
+        raise click.BadParameter(
+            f"{name!r} is neither a session folder nor one of {', '.join(known)}."
+        )
 
 
 def _training_session(folder: Path, choice: Any) -> Any:
@@ -91,11 +109,6 @@ def _training_session(folder: Path, choice: Any) -> Any:
     given = Path(choice.mouse)
     if given.is_dir():
         return open_training_session(given, choice)
-    specs = {spec.name: spec for spec in TRAINING_MICE}
-    if choice.mouse not in specs:
-        raise click.BadParameter(
-            f"{choice.mouse!r} is neither a session folder nor one of {list(specs)}."
-        )
+    (spec,) = [spec for spec in TRAINING_MICE if spec.name == choice.mouse]
     click.echo(f"mouse {choice.mouse} …", err=True)
-    place = write_session(specs[choice.mouse], folder / choice.mouse)
-    return open_training_session(place, choice)
+    return open_training_session(write_session(spec, folder / choice.mouse), choice)

@@ -1,6 +1,7 @@
 """A simulated session: what is stated about it is true of what is written."""
 
 import json
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -332,6 +333,21 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path):
     assert calls == sorted(calls)
     assert len(calls) == TINY.n_trials
     assert calls[-1] == 1
+
+
+def test_what_a_killed_run_left_is_removed_and_what_another_writes_is_not(
+    tmp_path: Path,
+):
+    killed, written, foreign = (
+        tmp_path / f".mouse-{name}" for name in ("abcdefgh", "12345678", "abcdefghi")
+    )
+    for part in (killed, written, foreign):
+        part.mkdir()
+        (part / "meta.json").write_text("{}")
+    for part in (killed, foreign):
+        os.utime(part / "meta.json", (0, 0))
+    write_session(TINY, tmp_path / "mouse")
+    assert set(tmp_path.iterdir()) == {tmp_path / "mouse", written, foreign}
 
 
 def test_a_session_that_is_there_is_left_alone(tiny: Path):

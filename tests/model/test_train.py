@@ -226,3 +226,32 @@ def test_the_shipped_config_is_read_and_a_wrong_one_names_the_field(
     wrong.write_text(text)
     with pytest.raises(ValueError, match="sead"):
         read_config(wrong)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("seed: 1\n", "", "the file lacks seed"),
+        ("    batch: 8\n", "", r"phases\[0\] lacks batch"),
+        ("core: {lr: 1.0e-3", "core: {lr: 1e-3", "core: lr must be a number.*1.0e-3"),
+        ("targets: truth", "targets: trth", "found 'trth'"),
+        ("phases:", "phases: []\nnotes:", "phases must be a list of one or more"),
+        ("seed: 1", "seed: [1", "not YAML at line 4"),
+    ],
+)
+def test_a_wrong_config_says_what_and_where(
+    tmp_path: Path, before: str, after: str, message: str
+) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(config_path("demo").read_text().replace(before, after, 1))
+    with pytest.raises(ValueError, match=message):
+        read_config(wrong)
+    wrong.write_text("- demo\n")
+    with pytest.raises(ValueError, match=r"must hold named fields, found \['demo'\]"):
+        read_config(wrong)
+
+
+def test_a_config_that_is_not_there_names_the_shipped_ones(tmp_path: Path) -> None:
+    for name in (str(tmp_path / "nope"), str(tmp_path)):
+        with pytest.raises(ValueError, match=r"a shipped one \(demo\)"):
+            config_path(name)

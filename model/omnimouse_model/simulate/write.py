@@ -6,8 +6,10 @@ place. Writing a session that is already there costs nothing.
 
 import json
 import logging
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from hashlib import blake2b
@@ -50,6 +52,8 @@ counts from the first frame, sits on the edge of a sample."""
 
 DEVICE_START_S = SCREEN_START_S - 1.008
 _DEVICE_TAIL_S = 0.9
+_ABANDONED_S = 3600.0
+"""A part that nothing was written to for so long is of a run that was killed."""
 
 
 def write_session(
@@ -67,6 +71,7 @@ def write_session(
         Called with the finished share (0 to 1) after every trial.
     """
     folder = Path(folder)
+    _remove_abandoned(folder)
     if _is_complete(spec, folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -78,6 +83,23 @@ def write_session(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed runs have left beside a session's folder."""
+    made_here = re.compile(rf"\.{re.escape(folder.name)}-[a-z0-9_]{{8}}")
+    for part in folder.parent.glob(".*"):
+        if made_here.fullmatch(part.name) and _is_abandoned(part):
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _is_abandoned(part: Path) -> bool:
+    try:
+        written = [path.stat().st_mtime for path in part.rglob("*")]
+    except OSError:  # its run moves or removes it at this moment
+        return False
+    is_ours = (part / "meta.json").exists()
+    return is_ours and time.time() - max(written) > _ABANDONED_S
 
 
 def _is_complete(spec: MouseSpec, folder: Path) -> bool:

@@ -1,7 +1,8 @@
 """A training run as data: sessions, model, phases; read from one YAML file."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any, Literal
 
 import yaml
@@ -115,38 +116,109 @@ def read_config(path: str | Path) -> TrainConfig:
     Raises
     ------
     ValueError
-        A field that is unknown or missing, by name.
+        No YAML, or a field that is unknown, missing or no number, by name.
     """
     path = Path(path)
-    raw = yaml.safe_load(path.read_text("utf-8"))
     try:
-        model = asdict(OmniMouseConfig()) | raw.pop("model")
-        model["hiera"] = asdict(OmniMouseConfig().hiera) | model["hiera"]
+        raw = _yaml(path.read_text("utf-8"))
+        given = _fields(TrainConfig, raw, "the file")
+        model = asdict(OmniMouseConfig()) | _mapping(given.pop("model"), "model")
+        hiera = _mapping(model["hiera"], "model.hiera")
+        model["hiera"] = asdict(OmniMouseConfig().hiera) | hiera
         return TrainConfig(
             model=config_from_dict(model),
             sessions=tuple(
-                SessionChoice(**typed_values(SessionChoice, s))
-                for s in raw.pop("sessions")
+                SessionChoice(**_fields(SessionChoice, values, where))
+                for where, values in _entries(given.pop("sessions"), "sessions")
             ),
-            phases=tuple(_phase(p) for p in raw.pop("phases")),
-            core=_group(raw.pop("core")),
-            session=_group(raw.pop("session")),
-            **typed_values(TrainConfig, raw),
+            phases=tuple(
+                _phase(values, where)
+                for where, values in _entries(given.pop("phases"), "phases")
+            ),
+            core=Group(**_fields(Group, given.pop("core"), "core")),
+            session=Group(**_fields(Group, given.pop("session"), "session")),
+            **given,
         )
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} is not a training config: {error}.") from error
+    except (UnicodeDecodeError, TypeError) as error:
+        raise ValueError(
+            f"{path} is not a training config: {error}. The shipped one is an "
+            f"example: {_CONFIGS / 'demo.yaml'}"
+        ) from error
 
 
-def _group(values: dict[str, Any]) -> Group:
-    return Group(**typed_values(Group, values))
+def _phase(values: Any, where: str) -> Phase:
+    given = _fields(Phase, values, where)
+    tasks = _mapping(given["tasks"], f"{where}.tasks")
+    for name, weight in tasks.items():
+        _check_number(weight, f"{where}.tasks.{name}")
+    return Phase(**given | {"tasks": {n: float(w) for n, w in tasks.items()}})
 
 
-def _phase(values: dict[str, Any]) -> Phase:
-    tasks = {name: float(weight) for name, weight in values["tasks"].items()}
-    return Phase(**typed_values(Phase, values) | {"tasks": tasks})
+# -- what YAML may hold (Any: whatever it does) ---------------------------------------
+def _yaml(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f" at line {mark.line + 1}"
+        problem = getattr(error, "problem", None) or error
+        raise TypeError(f"not YAML{where}, {problem}") from error
+
+
+def _fields(kind: type, values: Any, where: str) -> dict[str, Any]:
+    """Values for a dataclass; `TypeError` names what is wrong, and where."""
+    given = typed_values(kind, _mapping(values, where))
+    missing = [
+        f.name
+        for f in fields(kind)
+        if f.default is MISSING and f.default_factory is MISSING
+    ]
+    missing = [name for name in missing if name not in given]
+    if missing:
+        raise TypeError(f"{where} lacks {', '.join(missing)}")
+    for f in fields(kind):
+        if f.type in (int, float) and f.name in given:
+            _check_number(given[f.name], f"{where}: {f.name}")
+    return given
+
+
+def _mapping(values: Any, where: str) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise TypeError(f"{where} must hold named fields, found {shortened(values)}")
+    return values
+
+
+def _entries(values: Any, where: str) -> list[tuple[str, Any]]:
+    """The entries of a list, each with what to call it."""
+    if not isinstance(values, (list, tuple)) or not values:
+        raise TypeError(f"{where} must be a list of one or more, found {values!r}")
+    return [(f"{where}[{number}]", entry) for number, entry in enumerate(values)]
+
+
+def _check_number(value: Any, what: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        hint = " (YAML reads 1e-3 as text: write 1.0e-3)" * isinstance(value, str)
+        raise TypeError(f"{what} must be a number, found {shortened(value)}{hint}")
+
+
+# -- where they are -------------------------------------------------------------------
+_CONFIGS = Path(__file__).parent / "configs"
 
 
 def config_path(name: str) -> Path:
-    """The file of a shipped config's name, or the path itself."""
-    shipped = Path(__file__).parent / "configs" / f"{name}.yaml"
-    return shipped if shipped.exists() else Path(name)
+    """The file of a shipped config's name, or the path itself.
+
+    Raises
+    ------
+    ValueError
+        Neither is a file; names the shipped ones.
+    """
+    shipped = _CONFIGS / f"{name}.yaml"
+    place = shipped if shipped.exists() else Path(name)
+    if not place.is_file():
+        names = ", ".join(sorted(path.stem for path in _CONFIGS.glob("*.yaml")))
+        raise ValueError(
+            f"There is no training config {name!r}: give a YAML file, or the name of a "
+            f"shipped one ({names})."
+        )
+    return place
