@@ -76,6 +76,17 @@ def test_what_is_refused_is_a_dash_with_its_reason(folder: Path) -> None:
     assert "- –: 'last' needs visible samples" in done.stdout
 
 
+def test_a_sweep_that_scores_nothing_fails_and_says_how_many_there_are(
+    folder: Path,
+) -> None:
+    done = run(folder, "--neurons", "5000", "--seeds", "1")
+    assert done.exit_code == 1
+    assert "Nothing was scored: The session has 20 neurons" in done.stderr
+    some = run(folder, "--neurons", "4,5000", "--seeds", "1", "--max-windows", "1")
+    assert some.exit_code == 0
+    assert "a context of 5,000 leaves fewer than 2" in some.stdout
+
+
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +138,9 @@ def test_a_table_can_be_written_beside(folder: Path, tmp_path: Path) -> None:
     ("options", "message"),
     [
         (("--neurons", "16;64"), "'16;64' is not like 16,64,256"),
+        (("--neurons", "-4"), "'--neurons': A context has 0 neurons or more"),
+        (("--history", "5"), "'--history': history_samples is 0 or 10 to 25, found 5"),
+        ((), "Give --neurons or --history; --neurons 0 is the score without"),
         (("--neurons", "4", "--video", "maybe"), "'maybe' is not on, off or on,off"),
         (("--neurons", "4", "--seeds", "0"), "0 is not in the range x>=1"),
     ],

@@ -8,6 +8,7 @@ evaluation alike.
 
 import json
 from dataclasses import asdict, dataclass, fields, replace
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 
@@ -339,10 +340,11 @@ def full_name(name: str) -> str:
     for candidate in (name, f"test/{name}", f"test_additional/{name}"):
         if candidate in table:
             return candidate
+    complete = name if "/" in name else f"test/{name}"
+    nearest = get_close_matches(complete, table, cutoff=0.0)
     raise MaskError(
-        f"There is no strategy {name!r}. Names look like 'train/57', "
-        "'test/video_behavior' or 'population_256_response_behavior'; "
-        "strategy_names() lists them."
+        f"There is no strategy {name!r}; the nearest are {', '.join(nearest)}. In "
+        "Python, omnimouse_model.strategy_names() has them all."
     )
 
 

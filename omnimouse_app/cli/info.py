@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.output import emit
+from omnimouse_app.cli.inputs import DEMO_SESSIONS, session_folder
+from omnimouse_app.cli.output import Progress, emit
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
@@ -17,18 +18,29 @@ if TYPE_CHECKING:
     from omnimouse_model.nets.checkpoint import Checkpoint
 
 CHECKPOINT_FILES = (".safetensors", ".ckpt")
+STREAMS = {"screen": "video", "eye_tracker": "pupil", "treadmill": "running"}
+"""What a session may lack -> its name for people."""
+
+MOST_SHOWN = 12
+"""Sessions of a checkpoint that are listed."""
 
 
 @click.command("info")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
-def command(path: Path, as_json: bool) -> None:
+def command(path: str, as_json: bool) -> None:
     """Say what a session or checkpoint at PATH holds, and whether it is sound.
 
-    A session that cannot be read ends with one line that names the file, what was
-    expected and what to do, and exit status 1.
+    'demo' and 'unseen' are the simulated sessions. One that cannot be read ends with
+    one line that names the file, what was expected and what to do, and exit status 1.
     """
-    row = checkpoint_row(path) if is_checkpoint(path) else session_row(path)
+    if path not in DEMO_SESSIONS and is_checkpoint(Path(path)):
+        row = checkpoint_row(Path(path))
+    else:
+        progress = Progress()
+        folder = session_folder(path, progress)
+        progress.finish()
+        row = session_row(folder)
     if as_json:
         emit([row], as_json=True)
         return
@@ -131,9 +143,12 @@ def session_lines(row: Mapping[str, Any]) -> Iterator[str]:
     yield f"Areas   {_counts(row['areas'])}"
     if row["planes"]:
         yield f"Planes  {row['planes']}"
-    yield from _notes("Assumed", row["assumptions"])
+    yield from _notes("Assumed, where the files do not say", row["assumptions"])
     yield from _notes("Warnings", row["warnings"])
-    yield "The session is sound." if not row["warnings"] else "The session can be used."
+    absent = [word for name, word in STREAMS.items() if name not in row["streams"]]
+    without = f", but has no {', no '.join(absent)}" if absent else ""
+    state = "can be used" if row["warnings"] else "is sound"
+    yield f"The session {state}{without}."
 
 
 def _stream_line(stream: Mapping[str, Any]) -> str:
@@ -171,6 +186,7 @@ def checkpoint_row(path: Path) -> dict[str, Any]:
         "value": sum(tensor.numel() for tensor in checkpoint.state.values()),
         "unit": "parameters",
         "size": _size_name(checkpoint),
+        "precision": _precision(checkpoint),
         "config": asdict(checkpoint.config),
         "sessions": checkpoint.sessions,
         "source": checkpoint.source,
@@ -187,15 +203,30 @@ def _size_name(checkpoint: "Checkpoint") -> str:
     return "custom"
 
 
+def _precision(checkpoint: "Checkpoint") -> str:
+    """The type of most of the numbers; counts and frequencies have their own."""
+    numbers: Counter[str] = Counter()
+    for tensor in checkpoint.state.values():
+        numbers[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
+    return max(numbers, key=numbers.__getitem__, default="none")
+
+
 def checkpoint_lines(row: Mapping[str, Any]) -> Iterator[str]:
     """Lay a checkpoint's row out for people."""
     yield f"Checkpoint {row['source']}"
-    yield f"  size {row['size']}, {row['value']:,} parameters"
+    config = row["config"]
+    size = f"size {row['size']}" if row["size"] != "custom" else "a size of its own"
+    yield f"  {size}: {row['value']:,} parameters, {row['precision']}"
+    yield (
+        f"  {config['num_layers']} layers of width {config['d_model']}, "
+        f"{config['num_heads']} heads"
+    )
     neurons = sum(row["sessions"].values())
     yield f"  knows {len(row['sessions'])} sessions, {neurons:,} neurons"
-    for name, count in list(row["sessions"].items())[:12]:
+    shown = list(row["sessions"].items())[:MOST_SHOWN]
+    for name, count in shown:
         yield f"    {name}: {count:,} neurons"
-    yield "Config"
-    for key, value in row["config"].items():
-        yield f"  {key}: {value}"
+    if len(shown) < len(row["sessions"]):
+        yield f"    and {len(row['sessions']) - len(shown)} more"
     yield from _notes("Assumed", [{"message": a} for a in row["assumptions"]])
+    yield "The whole config is in --json."

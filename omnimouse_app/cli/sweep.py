@@ -25,11 +25,19 @@ STOPPED = 130
 def numbers(
     ctx: click.Context, param: click.Parameter, value: str | None
 ) -> tuple[int, ...]:
-    """Read whole numbers with commas between: "16,64,256"."""
+    """Read values of an axis with commas between: "16,64,256"."""
     try:
-        return tuple(int(part) for part in value.split(",")) if value else ()
+        found = tuple(int(part) for part in value.split(",")) if value else ()
     except ValueError:
         raise click.BadParameter(f"{value!r} is not like 16,64,256.") from None
+    from omnimouse_model.analysis.contexts import Context
+
+    try:
+        for number in found:
+            Context(**{param.name or "": number})
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return found
 
 
 def switches(
@@ -58,6 +66,7 @@ def switches(
 )
 @click.option(
     "--history",
+    "history_samples",
     metavar="N,N,…",
     callback=numbers,
     help="Samples of everyone's history before it: 0 or 10 to 25.",
@@ -99,7 +108,7 @@ def command(
     model: str,
     sessions: tuple[str, ...],
     neurons: tuple[int, ...],
-    history: tuple[int, ...],
+    history_samples: tuple[int, ...],
     video: tuple[bool, ...],
     behavior: tuple[bool, ...],
     grid: bool,
@@ -121,6 +130,10 @@ def command(
     from omnimouse_model.analysis.sweep import context_sweep
     from omnimouse_model.predict.catalogue import load_predictor
 
+    if not (neurons or history_samples):
+        raise click.UsageError(
+            "Give --neurons or --history; --neurons 0 is the score without either."
+        )
     progress = Progress()
     if threads:
         import torch
@@ -133,7 +146,7 @@ def command(
             predictor,
             recordings,
             neurons=neurons,
-            history_samples=history,
+            history_samples=history_samples,
             video=video,
             behavior=behavior,
             seeds=seeds,
@@ -154,6 +167,8 @@ def command(
     if not found.is_complete:
         click.echo(_stopped(found, out), err=True)
         sys.exit(STOPPED)
+    if all(row.refusal for row in found.rows):
+        raise click.ClickException(f"Nothing was scored: {found.rows[0].refusal}")
 
 
 @contextmanager

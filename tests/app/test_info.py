@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from omnimouse_app.cli import main
+from omnimouse_model.demo import CHECKPOINT
 from tests.model.experanto_folder import write_folder
 
 
@@ -31,7 +32,7 @@ def test_people_read_what_is_in_a_session(
         "549 frames of 36×64",
         "final_test_1",
         "V1: 11",
-        "cm/s is usual",
+        "taken to be cm/s",
         "1 of 24 neurons never vary",
     ):
         assert expected in text
@@ -63,6 +64,34 @@ def test_a_bare_session_is_described_too(
     assert status == 0
     assert "Areas   not stored" in text
     assert "the session has no screen" in text
+    assert text.splitlines()[-1].endswith(", but has no video, no pupil, no running.")
+
+
+@pytest.mark.parametrize("name", ["demo", "unseen"])
+def test_the_demo_s_sessions_go_by_name(
+    name: str,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = root / "tests/fixtures/sessions/experanto_small"
+    monkeypatch.setattr(f"omnimouse_model.demo.{name}_session", lambda _: folder)
+    status, text = run(["info", name], capsys)
+    assert status == 0
+    assert "Session 99000-1-2" in text
+
+
+def test_people_read_what_matters_of_a_checkpoint_and_programs_everything(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, text = run(["info", str(CHECKPOINT)], capsys)
+    for expected in ("parameters, float32", "2 layers of width 128", "90000-2-1: 1,000"):
+        assert expected in text
+    assert len(text.splitlines()) < 16
+    _, text = run(["info", str(CHECKPOINT), "--json"], capsys)
+    (row,) = json.loads(text)["rows"]
+    assert row["precision"] == "float32"
+    assert row["config"]["hiera"]["embed_dim"] == 96
 
 
 def test_a_broken_session_ends_with_one_line(

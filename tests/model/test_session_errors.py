@@ -753,6 +753,13 @@ def test_a_header_that_declares_more_than_the_file_holds_is_refused(
     assert "1,000,000,000,000" in error.message or "8,000,000,000,000" in error.message
 
 
+def test_a_file_cut_within_its_header_holds_0_bytes(folder: Path) -> None:
+    path = folder / "screen/data/00001.npy"
+    path.write_bytes(path.read_bytes()[:100])  # the padding of its header is missing
+    error = refused(folder)
+    assert (error.code, error.message[-7:]) == ("wrong_size", "holds 0")
+
+
 def test_meta_that_declares_more_than_the_file_holds_is_refused(folder: Path) -> None:
     edit_yaml(folder / "responses/meta.yml", n_timestamps=10**12)
     assert refused(folder).code == "wrong_size"

@@ -43,7 +43,8 @@ def test_a_bare_name_means_test_then_test_additional() -> None:
         full_name("population_256_response_behavior")
         == "test_additional/population_256_response_behavior"
     )
-    with pytest.raises(MaskError, match="no strategy 'populaton_64'"):
+    near = "no strategy 'populaton_64'; the nearest are test/population_64_response"
+    with pytest.raises(MaskError, match=near):
         find_strategy("populaton_64")
 
 

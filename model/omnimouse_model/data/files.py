@@ -121,7 +121,7 @@ def npy_file(path: Path) -> ArrayFile:
             path,
             "wrong_size",
             f"{label(path)} declares {shape} {dtype}, {_SHOW_BYTES(wanted)} bytes, "
-            f"but holds {_SHOW_BYTES(size - offset)}",
+            f"but holds {_SHOW_BYTES(max(0, size - offset))}",
             "incomplete download? fetch it again",
         )
     return ArrayFile(path, dtype, shape, offset, fortran)

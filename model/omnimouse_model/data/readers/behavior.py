@@ -46,7 +46,7 @@ def _default_names(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     n = signal.n_columns
     if signal.name == "treadmill" and n == 1:
-        notes.assume("running_unit", "running: the unit is not stored; cm/s is usual")
+        notes.assume("running_unit", "running: its unit is not stored; taken to be cm/s")
         return ("running",), ("cm/s",)
     if signal.name == "eye_tracker" and n == len(EYE_NAMES):
         return EYE_NAMES, EYE_UNITS
@@ -103,14 +103,15 @@ def _check_order(eye: Signal, notes: Notes) -> None:
     size_first = _derivative_correlation(values[:, 0], values[:, 1])
     position_first = _derivative_correlation(values[:, 2], values[:, 3])
     measured = (
-        f"correlation of column 1 with the change of column 0 is {size_first:.2f}, "
-        f"of column 3 with that of column 2 {position_first:.2f}"
+        f"the second column follows the change of the first with correlation "
+        f"{size_first:.2f}, the fourth that of the third with {position_first:.2f}"
     )
     if size_first >= _HIGH and size_first > position_first:
         notes.assume(
             "channel_order",
-            f"eye_tracker: read as pupil size, its change, x, y; the data agree "
-            f"({measured})",
+            "eye_tracker: its columns are not named; read as pupil size, its change, "
+            "x, y, and the data agree: the second is the change of the first "
+            f"(correlation {size_first:.2f})",
         )
     elif position_first >= _HIGH:
         notes.warn(
