@@ -97,12 +97,16 @@ def test_a_training_that_cannot_be_is_refused_before_a_mouse_is_simulated(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_at_once_until_there_is_something_to_save(number: signal.Signals):
+    def simulate() -> None:
+        with interruptible():
+            try:
+                signal.raise_signal(number)
+            finally:
+                signal.raise_signal(number)  # does not disturb the cleaning up
+
     before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), interruptible():
-        try:
-            signal.raise_signal(number)
-        finally:
-            signal.raise_signal(number)  # does not disturb the cleaning up
+    with pytest.raises(KeyboardInterrupt):
+        simulate()
     with interruptible() as stopping:
         stopping.has_begun = True
         for _ in range(2):

@@ -27,13 +27,29 @@ def test_the_page_on_masks_runs(root: Path, tmp_path: Path, monkeypatch):
     assert names["same"] == names["drawn"]
 
 
+@pytest.mark.slow
+def test_the_page_on_sweeps_runs(root: Path):
+    text = (root / "docs" / "sweeps.md").read_text()
+    quick, _with_a_window = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    names: dict[str, object] = {}
+    exec(compile(quick, "sweeps.md", "exec"), names)
+    assert len(names["sweep"].curves()) == 2
+
+
+def test_every_page_is_reached_from_the_first(root: Path):
+    index = (root / "docs" / "index.md").read_text()
+    for page in (root / "docs").glob("*.md"):
+        assert page.name == "index.md" or f"({page.name})" in index, page.name
+
+
 def test_every_command_is_in_the_readme(root: Path):
     text = (root / "README.md").read_text()
     assert all(f"| `{name}" in text for name in COMMANDS)
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "docs/start.md", "docs/masks.md"]
+    "page",
+    ["README.md", "CONTRIBUTING.md", "docs/index.md", "docs/start.md", "docs/masks.md"],
 )
 def test_local_links_lead_somewhere(root: Path, page: str):
     text = (root / page).read_text()

@@ -53,7 +53,11 @@ class LazyGroup(click.Group):
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(package_name="omnimouse-app", prog_name="omnimouse")
 def group(debug: bool) -> None:
-    """Ask a model of the mouse visual cortex what it expects, and score it."""
+    """Ask a model of the mouse visual cortex what it expects, and score it.
+
+    Bad input ends with one line on standard error and exit status 1 (a wrong option
+    with 2), with --json too: then nothing is on standard output.
+    """
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -73,8 +73,7 @@ def command(
         def report(step: int, facts: dict[str, float]) -> None:
             stopping.has_begun = True
             if step % 20 == 0 or "video_behavior" in facts:
-                words = " ".join(f"{k} {v:.4g}" for k, v in facts.items() if k != "step")
-                click.echo(f"step {step}/{settings.total_steps} {words}", err=True)
+                click.echo(_report_line(step, settings.total_steps, facts), err=True)
 
         train(
             settings,
@@ -89,6 +88,11 @@ def command(
         from omnimouse_model.train.export import export_run
 
         click.echo(f"wrote {export_run(out, export, settings)}")
+
+
+def _report_line(step: int, total: int, facts: dict[str, float]) -> str:
+    words = " ".join(f"{k} {v:.4g}" for k, v in facts.items() if k != "step")
+    return f"step {step}/{total} {words}"
 
 
 def _check_mouse(name: str) -> None:

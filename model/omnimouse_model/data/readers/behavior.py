@@ -46,7 +46,8 @@ def _default_names(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     n = signal.n_columns
     if signal.name == "treadmill" and n == 1:
-        notes.assume("running_unit", "running: its unit is not stored; taken to be cm/s")
+        message = "running: its unit is not stored; taken to be cm/s"
+        notes.assume("running_unit", message)
         return ("running",), ("cm/s",)
     if signal.name == "eye_tracker" and n == len(EYE_NAMES):
         return EYE_NAMES, EYE_UNITS
