@@ -33,8 +33,8 @@ def numbers(
     from omnimouse_model.analysis.contexts import Context
 
     try:
-        for number in found:
-            Context(**{param.name or "": number})
+        for n in found:
+            _ = Context(n) if param.name == "neurons" else Context(history_samples=n)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     return found
