@@ -4,7 +4,7 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QPushButton, QToolButton, QWidget
 
-from omnimouse_model.data.session import Note, Session
+from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.redraw import Redraw
@@ -72,7 +72,9 @@ class SessionSection(QWidget):
         self.facts.setToolTip("" if session is None else channels_of(session))
         notes = () if session is None else (*session.warnings, *session.assumptions)
         self.notes_button.setVisible(bool(notes))
-        self.notes_button.setText(_notes_title(notes, self.notes_button.isChecked()))
+        is_open = self.notes_button.isChecked()
+        has_warnings = session is not None and bool(session.warnings)
+        self.notes_button.setText(_notes_title(len(notes), is_open, has_warnings))
         self.notes.setVisible(bool(notes) and self.notes_button.isChecked())
         self.notes.setText("\n".join(f"• {note.message}" for note in notes))
 
@@ -102,6 +104,6 @@ def channels_of(session: Session) -> str:
     return f"Behaviour: {behavior}\nTiers: {', '.join(minutes)}"
 
 
-def _notes_title(notes: tuple[Note, ...], is_open: bool) -> str:
-    word = "note" if len(notes) == 1 else "notes"
-    return f"{'▾' if is_open else '▸'} ⚠ {len(notes)} {word}"
+def _notes_title(count: int, is_open: bool, has_warnings: bool) -> str:
+    arrow, sign = "▾" if is_open else "▸", "⚠ " if has_warnings else ""
+    return f"{arrow} {sign}{count} {'note' if count == 1 else 'notes'}"
