@@ -218,8 +218,12 @@ def write_stamp(**content: object) -> None:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment without what would lead Python or pip elsewhere."""
+    """Return the environment without what would lead Python or pip elsewhere.
+
+    Nor what forbids compiled files: PyTorch would be compiled anew at every start.
+    """
     drop = {"PYTHONPATH", "PYTHONHOME", "PIP_USER", "PIP_TARGET", "PIP_PREFIX"}
+    drop.add("PYTHONDONTWRITEBYTECODE")
     kept = {key: value for key, value in os.environ.items() if key not in drop}
     return {**kept, "PYTHONNOUSERSITE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 

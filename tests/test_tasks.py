@@ -311,6 +311,16 @@ def test_a_failed_check_fails_the_task_after_the_others_have_run(
     assert "FAILED: one" in said
 
 
+def test_what_forbids_compiled_files_is_not_passed_on(
+    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("OMNIMOUSE_CACHE", "kept")
+    env = tasks.clean_environment()
+    assert "PYTHONDONTWRITEBYTECODE" not in env
+    assert env["OMNIMOUSE_CACHE"] == "kept"
+
+
 @pytest.mark.gui
 @pytest.mark.skipif(sys.platform != "linux", reason="Xvfb is for Linux")
 def test_the_screen_of_its_own_lets_qt_open_a_window(

@@ -413,27 +413,6 @@ def test_a_refused_bigger_recording_leaves_the_answers_of_the_known_one(
     assert np.array_equal(again, expected, equal_nan=True)
 
 
-@pytest.mark.parametrize("count", [37, MANY])
-def test_painting_ten_thousand_neurons_is_cheap_while_the_model_runs(
-    many: Session, count: int
-) -> None:
-    controller = Controller(load=lambda *_: WorkerPredictor(EchoPredictor))
-    controller.open_session(many)
-    controller.choose_predictor("echo")
-    assert controller.wait(TIMEOUT)
-    draw, spent = np.random.default_rng(0), []
-    for stroke in range(10):
-        controller.begin_stroke()
-        for _ in range(10):
-            chosen = draw.permutation(MANY)[:count]
-            start = time.thread_time()  # a busy machine is not what is tested
-            controller.paint(chosen, (stroke + len(spent)) % 3)
-            spent.append(time.thread_time() - start)
-        controller.end_stroke()
-    controller.close()
-    assert np.median(spent) < 3e-3
-
-
 def test_the_controller_works_through_a_worker(session: Session) -> None:
     before = {child.pid for child in active_children()}
     controller = Controller(load=lambda *_: WorkerPredictor(EchoPredictor))
