@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 from psygnal import Signal
-from qtpy.QtCore import QCoreApplication, QEvent
-from qtpy.QtWidgets import QWidget
+from qtpy.QtCore import QCoreApplication, QEvent, Qt
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from omnimouse_widgets.qt.redraw import Redraw
 
@@ -105,3 +105,27 @@ def test_a_part_that_fails_leaves_the_others_drawn(qtbot: Any) -> None:
     with pytest.raises(ValueError, match="no such colour"):
         redraw.flush()
     assert drawn == ["failing", "after"]
+
+
+def test_a_panel_behind_another_tab_is_drawn_when_it_comes_to_the_front(
+    qtbot: Any, show: Any, drawn: Any
+) -> None:
+    source, window = Source(), QMainWindow()
+    panels, docks = (Panel(source), Panel(source)), []
+    for number, panel in enumerate(panels):
+        docks.append(QDockWidget(str(number)))
+        docks[-1].setWidget(panel)
+        window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, docks[-1])
+    window.tabifyDockWidget(*docks)
+    show(window, 400, 300)
+    docks[0].raise_()
+    drawn()
+    for panel in panels:
+        panel.drawn.clear()
+    for _ in range(3):
+        source.first.emit()
+        drawn()
+    assert panels[0].drawn == ["a", "b"] * 3
+    assert panels[1].drawn == []
+    docks[1].raise_()
+    qtbot.waitUntil(lambda: panels[1].drawn == ["a", "b"])

@@ -3,7 +3,8 @@
 A hidden panel holds no connections, so it costs nothing and nothing outlives it. Being
 shown connects it and draws everything from state; each signal asks for its parts
 again, and those asked for are drawn once when the event loop comes round: several
-signals, one drawing.
+signals, one drawing. A panel in a tab behind another counts as shown for Qt; it is
+drawn when it comes to the front.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,13 +35,14 @@ class Redraw(QObject):
         self, panel: QWidget, parts: Sequence[tuple[Draw, Sequence[Any]]]
     ) -> None:
         super().__init__(panel)
+        self._panel = panel
         self._parts = tuple((draw, tuple(signals)) for draw, signals in parts)
         self._wanted: set[int] = set()
         self._slots: list[tuple[Any, Draw]] = []
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(0)
-        self._timer.timeout.connect(self.flush)
+        self._timer.timeout.connect(self._flush_if_seen)
         panel.installEventFilter(self)
 
     @property
@@ -55,6 +57,8 @@ class Redraw(QObject):
             self.start()
         elif kind in (QEvent.Type.Hide, QEvent.Type.Close):
             self.stop()
+        elif kind == QEvent.Type.Paint and self._wanted:
+            self._timer.start()  # it came to the front
         return False
 
     def start(self) -> None:
@@ -79,6 +83,10 @@ class Redraw(QObject):
         with ExitStack() as parts:
             for number in sorted(wanted, reverse=True):
                 parts.callback(self._parts[number][0])
+
+    def _flush_if_seen(self) -> None:
+        if not self._panel.visibleRegion().isEmpty():
+            self.flush()
 
     def _connect(self, signal: Any, number: int) -> None:
         slot = _asker(self, number)
