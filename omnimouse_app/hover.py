@@ -3,7 +3,6 @@
 import numpy as np
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import PATTERN_WORDS
 
 
 def describe(controller: Controller, neuron: int, *, others: int = 0) -> str:
@@ -22,8 +21,7 @@ def describe(controller: Controller, neuron: int, *, others: int = 0) -> str:
     if state.session is None or state.mask is None:
         return ""
     units = state.session.units
-    pattern = state.mask.patterns_in(state.active_span)[neuron]
-    parts = [f"neuron {neuron}", PATTERN_WORDS[pattern]]
+    parts = [f"neuron {neuron}", state.mask.pattern_of(neuron, state.active_span)]
     if units.area is not None:
         parts.append(str(units.area[neuron]))
     depth = float(units.xyz_um[neuron, 2])

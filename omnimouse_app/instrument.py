@@ -90,7 +90,8 @@ class Instrument(QObject):
     def watch(self, window: QMainWindow) -> None:
         """End when this window closes; draw it sparingly; open what is dropped."""
         self._window = window
-        OneFrame(window)
+        if window.findChild(OneFrame) is None:  # two would pass requests to each other
+            OneFrame(window)
         window.installEventFilter(self)
         for widget in window.findChildren(QWidget):
             # napari's canvas area; its own drop asks which plugin should read a

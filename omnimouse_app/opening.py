@@ -85,7 +85,11 @@ def _in_new_viewer(
 
     get_qapp()  # answers of the controller reach the window through it
     controller = _controller(model, device, scheduler)
-    viewer = napari.Viewer(title=TITLE, show=show)
+    try:
+        viewer = napari.Viewer(title=TITLE, show=show)
+    except BaseException:
+        controller.close()
+        raise
     viewer.window.resize(*SIZE)
     return open_instrument(viewer, controller)
 

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from omnimouse_app.demo_report import drag_on_raster
 from omnimouse_app.docks import find_instrument, open_instrument
+from omnimouse_app.frames import OneFrame
 from omnimouse_app.hand import Hand, settle, wait_for
 from omnimouse_model.masks import TARGET
 from omnimouse_model.metrics import correlation
@@ -162,3 +163,8 @@ def test_a_renamed_layer_goes_on_working(dock):
 def test_there_is_one_instrument_in_a_viewer(dock):
     assert find_instrument(dock.viewer) is dock
     assert open_instrument(dock.viewer) is dock
+
+
+def test_a_window_that_is_watched_twice_is_composed_all_the_same(dock):
+    dock.instrument.watch(dock.main_window)
+    assert len(dock.main_window.findChildren(OneFrame)) == 1

@@ -14,6 +14,7 @@ from omnimouse_model.errors import MaskError
 HIDDEN, VISIBLE, TARGET = 0, 1, 2
 MIXED = 3
 STATE_WORDS = ("hidden", "visible", "target", "mixed")
+"""By code; the last for a neuron whose code changes within a span."""
 THEN = " → "
 """Between the state a span begins with and the one it ends with."""
 
@@ -30,9 +31,6 @@ def _pattern_words() -> list[str]:
 
 PATTERN_WORDS = tuple(_pattern_words())
 """Words of `Mask.patterns_in`: a state, a mixed one by both ends: `hidden → target`."""
-
-
-"""By code; the last for a neuron whose code changes within a span."""
 N_SAMPLES = 60
 N_FRAMES = 60
 TOKEN_SAMPLES, TOKEN_STRIDE = 10, 5

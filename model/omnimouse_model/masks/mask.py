@@ -22,6 +22,7 @@ from omnimouse_model.masks.cells import (
     MIXED,
     N_FRAMES,
     N_SAMPLES,
+    PATTERN_WORDS,
     TARGET,
     TOKEN_STRIDE,
     VISIBLE,
@@ -347,20 +348,16 @@ class Mask:
 
     def state_in(self, span: tuple[int, int]) -> np.ndarray:
         """uint8 (P,): each neuron's code in a span of samples, 3 where mixed."""
-        part = self.cells[slice(*span)]
-        if not len(part):
-            return np.zeros(self.n_neurons, np.uint8)
-        low, high = part.min(axis=0), part.max(axis=0)
-        return np.where(low == high, low, MIXED).astype(np.uint8)
+        return _states(self.cells[slice(*span)])
+
+    def pattern_of(self, neuron: int, span: tuple[int, int]) -> str:
+        """One of `PATTERN_WORDS`: a neuron's state in a span of samples."""
+        only = self.cells[slice(*span), [neuron]]
+        return PATTERN_WORDS[int(_patterns(only)[0])]
 
     def patterns_in(self, span: tuple[int, int]) -> np.ndarray:
         """uint8 (P,): each neuron's place in `PATTERN_WORDS` in a span of samples."""
-        states, part = self.state_in(span), self.cells[slice(*span)]
-        if not len(part):
-            return states
-        n = np.uint8(MIXED)
-        ends = np.where(states == MIXED, part[0] * n + part[-1], np.uint8(0))
-        return np.asarray(states * (n * n) + ends)
+        return _patterns(self.cells[slice(*span)])
 
     # -- as text ----------------------------------------------------------------
     def to_dict(self) -> dict[str, Any]:
@@ -405,3 +402,20 @@ def asked_cells(mask: Mask) -> np.ndarray:
         asked[:GUARD_SAMPLES] = False
         asked &= ~after_visible(mask.visible)
     return asked
+
+
+def _states(part: np.ndarray) -> np.ndarray:
+    """Code of each neuron in a part (n, P) of the cells, `MIXED` where it changes."""
+    if not len(part):
+        return np.zeros(part.shape[1], np.uint8)
+    low, high = part.min(axis=0), part.max(axis=0)
+    return np.where(low == high, low, MIXED).astype(np.uint8)
+
+
+def _patterns(part: np.ndarray) -> np.ndarray:
+    """Place of each neuron in `PATTERN_WORDS`."""
+    states, n = _states(part), np.uint8(MIXED)
+    if not len(part):
+        return states
+    ends = np.where(states == MIXED, part[0] * n + part[-1], np.uint8(0))
+    return np.asarray(states * (n * n) + ends)

@@ -160,6 +160,34 @@ def make_batch(
     return Batch(clip, layout, video, rates, asked, behavior, task)
 
 
+def to_device(batch: Batch, device: torch.device | str) -> Batch:
+    """Move a batch to where the net is; times, of which intervals are made, stay."""
+    if str(device) == "cpu":
+        return batch
+    clip = batch.clip
+
+    def moved(x: Tensor | None) -> Tensor | None:
+        return None if x is None else x.to(device, non_blocking=True)
+
+    return Batch(
+        clip=Clip(
+            session=clip.session,
+            neuron_ids=clip.neuron_ids.to(device),
+            responses=clip.responses.to(device),
+            behavior=moved(clip.behavior),
+            response_times=clip.response_times,
+            video_times=clip.video_times,
+            start_times=moved(clip.start_times),
+        ),
+        layout=batch.layout.to(device),
+        video=moved(batch.video),
+        rates=moved(batch.rates),
+        asked=moved(batch.asked),
+        behavior=moved(batch.behavior),
+        task=batch.task,
+    )
+
+
 def _draw_task(phase: Phase, rng: np.random.Generator) -> str:
     names = list(phase.tasks)
     weights = np.array([phase.tasks[n] for n in names])

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.losses import behavior_loss, poisson_loss
-from omnimouse_model.nets.omnimouse import Clip, OmniMouse
-from omnimouse_model.nets.population import Reading, read_population
+from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.nets.population import read_population
 from omnimouse_model.nets.start import (
     initialise,
     quiet_residuals,
@@ -34,7 +34,12 @@ from omnimouse_model.nets.start import (
     set_smooth_positions,
 )
 from omnimouse_model.predict.rules import mean_rates
-from omnimouse_model.train.batches import Batch, TrainingSession, draw_batch
+from omnimouse_model.train.batches import (
+    Batch,
+    TrainingSession,
+    draw_batch,
+    to_device,
+)
 from omnimouse_model.train.config import Group, Phase, TrainConfig
 from omnimouse_model.train.tuned_start import population_readings, tuned_embeddings
 from omnimouse_model.train.validate import validation_scores
@@ -157,14 +162,9 @@ def begin_phase(
     if step or phase.population_heads is None:
         return
     generator = torch.Generator().manual_seed(config.seed)
-    readings = population_readings(sessions, phase, config.model, config.seed)
+    readings = population_readings(sessions, phase, config.model, config.seed, device)
     run.net.eval()
-    read_population(
-        run.net,
-        [_reading_to(reading, device) for reading in readings],
-        *phase.population_heads,
-        generator,
-    )
+    read_population(run.net, readings, *phase.population_heads, generator)
     for optimiser in (run.core, run.session):
         optimiser.state.clear()
     if run.average is not None:
@@ -284,53 +284,6 @@ def _scored(rates: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     if used.all():
         return rates, batch.rates
     return rates[used], batch.rates[used]
-
-
-def to_device(batch: Batch, device: torch.device | str) -> Batch:
-    """Move a batch to where the net is."""
-    if str(device) == "cpu":
-        return batch
-
-    def moved(x: Tensor | None) -> Tensor | None:
-        return None if x is None else x.to(device, non_blocking=True)
-
-    return Batch(
-        clip=_clip_to(batch.clip, device),
-        layout=batch.layout.to(device),
-        video=moved(batch.video),
-        rates=moved(batch.rates),
-        asked=moved(batch.asked),
-        behavior=moved(batch.behavior),
-        task=batch.task,
-    )
-
-
-def _reading_to(reading: Reading, device: torch.device | str) -> Reading:
-    video = reading.video
-    return Reading(
-        clip=_clip_to(reading.clip, device),
-        layout=reading.layout.to(device),
-        video=None if video is None else video.to(device),
-        loadings=reading.loadings.to(device),
-        means=reading.means.to(device),
-    )
-
-
-def _clip_to(clip: Clip, device: torch.device | str) -> Clip:
-    """Values move; times, of which intervals are made, stay."""
-
-    def moved(x: Tensor | None) -> Tensor | None:
-        return None if x is None else x.to(device, non_blocking=True)
-
-    return Clip(
-        session=clip.session,
-        neuron_ids=clip.neuron_ids.to(device),
-        responses=clip.responses.to(device),
-        behavior=moved(clip.behavior),
-        response_times=clip.response_times,
-        video_times=clip.video_times,
-        start_times=moved(clip.start_times),
-    )
 
 
 @torch.no_grad()

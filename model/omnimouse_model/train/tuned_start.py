@@ -18,7 +18,7 @@ from omnimouse_model.nets.population import Reading
 from omnimouse_model.predict.energy import motion_energy
 from omnimouse_model.predict.ridge import Sums, weights
 from omnimouse_model.predict.rules import mean_rates
-from omnimouse_model.train.batches import TrainingSession, make_batch
+from omnimouse_model.train.batches import TrainingSession, make_batch, to_device
 from omnimouse_model.train.config import Phase
 
 PENALTY = 20.0
@@ -80,16 +80,20 @@ def shared_loadings(source: TrainingSession) -> np.ndarray:
 
 
 def population_readings(
-    sources: list[TrainingSession], phase: Phase, config: OmniMouseConfig, seed: int
+    sources: list[TrainingSession],
+    phase: Phase,
+    config: OmniMouseConfig,
+    seed: int,
+    device: torch.device | str,
 ) -> list[Reading]:
-    """Batches of every session to fit `nets.population` to."""
+    """Batches of every session, on the net's device, to fit `nets.population` to."""
     rng = np.random.default_rng(seed)
     found = []
     for source in sources:
         loadings = torch.from_numpy(shared_loadings(source).astype(np.float32))
         means = torch.from_numpy(mean_rates(source.session)).float()
         for task in READ_TASKS:
-            batch = make_batch(source, task, phase, config, rng)
+            batch = to_device(make_batch(source, task, phase, config, rng), device)
             found.append(
                 Reading(batch.clip, batch.layout, batch.video, loadings, means)
             )

@@ -57,23 +57,21 @@ class CountsSection(QWidget):
 
     def _draw(self) -> None:
         state = self._controller.state
-        counts = np.zeros(len(ORDER), int)
+        patterns = np.zeros(len(PATTERN_WORDS), int)
         if state.mask is not None:
-            states = state.mask.state_in(state.active_span)
-            counts = np.bincount(states, minlength=len(ORDER))
+            found = state.mask.patterns_in(state.active_span)
+            patterns = np.bincount(found, minlength=len(PATTERN_WORDS))
+        counts = patterns.reshape(len(ORDER), -1).sum(axis=1)
         for code, label in self.numbers.items():
             label.setText(f"{counts[code]:,}")
         self.bar.show_counts([int(counts[code]) for code in ORDER])
         self.changes.setVisible(bool(counts[MIXED]))
-        if state.mask is not None and counts[MIXED]:
-            span = state.active_span
-            patterns = state.mask.patterns_in(span)
-            self.changes.setText(_changes_in_words(patterns, span))
+        if counts[MIXED]:
+            self.changes.setText(_changes_in_words(patterns, state.active_span))
 
 
-def _changes_in_words(patterns: np.ndarray, span: tuple[int, int]) -> str:
+def _changes_in_words(counts: np.ndarray, span: tuple[int, int]) -> str:
     """Such as `Mixed in samples 0-60: 1,000 hidden → target.`, the commonest first."""
-    counts = np.bincount(patterns, minlength=len(PATTERN_WORDS))
     order = np.argsort(-counts, kind="stable")
     told = [
         f"{counts[at]:,} {PATTERN_WORDS[at]}"

@@ -68,7 +68,7 @@ def arrange(
         float32 (P,), NaN where unknown, or None.
     """
     n = mask.n_neurons
-    patterns = _patterns(mask, span)
+    patterns = np.asarray(_RANK[mask.patterns_in(span)])
     if ordering == "state":
         return _grouped(patterns, _WORDS)
     if ordering == "score" and scores is not None and len(scores) == n:
@@ -80,12 +80,6 @@ def arrange(
         # Within an area by state: bins then hold neurons of one state.
         return _grouped(numbers, [str(name) for name in names], within=patterns)
     return Arrangement(row_order(None, n), _numbered(n))
-
-
-def _patterns(mask: Mask, span: tuple[int, int]) -> np.ndarray:
-    """(P,) numbers into `_WORDS`: what is asked comes first."""
-    patterns = mask.patterns_in(span)
-    return np.asarray(_RANK[patterns])
 
 
 def _grouped(
