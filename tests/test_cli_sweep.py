@@ -161,7 +161,7 @@ def test_the_ratio_is_compared_with_what_must_be_computed() -> None:
         n_neurons = 100  # none, 16, 64, two of history; each with and without video
 
     times = [Times(cold=100.0, live=live, read=1.0, video=5.0) for live in (70, 72, 90)]
-    ratio, cold, *_ = rows(times, tiny_transformer(), Recording())  # type: ignore[arg-type]
+    ratio, cold, *_ = rows(times, tiny_transformer(), Recording())
     assert (ratio["name"], ratio["value"], ratio["n"]) == ("sweep_cost_ratio", 0.72, 3)
     assert (ratio["device"], ratio["contexts"]) == ("cpu", 10)
     assert ratio["bound"] == pytest.approx(1.05 * (100 - 9 * 1 - 4 * 5) / 100)

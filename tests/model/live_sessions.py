@@ -7,9 +7,11 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
@@ -19,6 +21,9 @@ from omnimouse_model.data.windows import Window
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor
+
+if TYPE_CHECKING:
+    from omnimouse_model.live.controller import Controller
 
 SECONDS_PER_TRIAL = 5
 TIERS = ("train", "train", "validation", "final_test_1")
@@ -137,7 +142,7 @@ class EchoPredictor:
     ) -> Prediction:
         return self.decode(self.encode(window, mask), neurons)
 
-    def predict_many(self, requests, cancelled=lambda: False):  # type: ignore[no-untyped-def]
+    def predict_many(self, requests, cancelled=lambda: False):
         for request in requests:
             if cancelled():
                 return
@@ -279,3 +284,21 @@ class PickyPredictor(EchoPredictor):
         if session.n_neurons > 10_000:
             raise UnsupportedRequestError("Too many neurons.")
         super().prepare(session)
+
+
+def question(session: Session) -> Mask:
+    """Ten neurons, the video: all others and behaviour are asked."""
+    mask = Mask.nothing(session).show(range(10)).ask(range(10, session.n_neurons))
+    return mask.with_frames(True).with_behavior("target")
+
+
+@contextmanager
+def echo_controller(session: Session) -> Iterator["Controller"]:
+    """A controller with the session open, answered in this thread."""
+    from omnimouse_model.live.controller import Controller  # not for every worker
+
+    controller = Controller(synchronous=True)
+    controller.choose_predictor(EchoPredictor())
+    controller.open_session(session)
+    yield controller
+    controller.close()

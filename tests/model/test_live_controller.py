@@ -23,6 +23,7 @@ from tests.model.live_sessions import (
     GatedPopulationPredictor,
     GatedPredictor,
     RefusingPredictor,
+    echo_controller,
     write_session,
 )
 
@@ -41,11 +42,8 @@ def session(folder: Path) -> Session:
 
 @pytest.fixture
 def controller(session: Session) -> Iterator[Controller]:
-    controller = Controller(synchronous=True)
-    controller.choose_predictor(EchoPredictor())
-    controller.open_session(session)
-    yield controller
-    controller.close()
+    with echo_controller(session) as made:
+        yield made
 
 
 @pytest.fixture

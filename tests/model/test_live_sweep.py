@@ -22,6 +22,7 @@ from tests.model.live_sessions import (
     EchoPredictor,
     GatedPredictor,
     RefusingPredictor,
+    echo_controller,
     tiny_transformer,
     write_session,
 )
@@ -143,7 +144,7 @@ def test_a_context_that_is_refused_is_a_point_that_says_why(window: Window) -> N
 def test_the_windows_video_is_encoded_once(window: Window) -> None:
     predictor = tiny_transformer()
     *_, found = live_sweep(predictor, window, SELECTED)
-    assert predictor.counters["video_encodings"] == 1  # type: ignore[attr-defined]
+    assert predictor.counters["video_encodings"] == 1
     assert np.isfinite([row.score for row in found.rows]).all()
 
 
@@ -160,7 +161,7 @@ def test_points_are_what_each_question_alone_gives(window: Window) -> None:
 def asked(session: Session, window: Window, **changes: object) -> LiveRequest:
     mask = mask_from_strategy("test/video_behavior", session)
     request = {"mask": mask, "selection": (3, 11, 30), "sweep": True} | changes
-    return LiveRequest(session, window, predictor=EchoPredictor(), **request)  # type: ignore[arg-type]
+    return LiveRequest(session, window, predictor=EchoPredictor(), **request)
 
 
 def answered(answering: Answering, request: LiveRequest) -> list[Stage]:
@@ -210,11 +211,8 @@ def test_another_question_begins_it_again(
 
 @pytest.fixture
 def controller(session: Session) -> Iterator[Controller]:
-    controller = Controller(synchronous=True)
-    controller.choose_predictor(EchoPredictor())
-    controller.open_session(session)
-    yield controller
-    controller.close()
+    with echo_controller(session) as made:
+        yield made
 
 
 def test_nobody_asks_for_it_until_it_is_shown(controller: Controller) -> None:

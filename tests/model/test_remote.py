@@ -11,14 +11,19 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import TARGET, Mask
+from omnimouse_model.masks import TARGET
 from omnimouse_model.predict.remote import (
     checked_address,
     load_on_scheduler,
     remote_predictor,
 )
 from omnimouse_model.predict.worker import WorkerPredictor
-from tests.model.live_sessions import EchoPredictor, EndlessPredictor, write_session
+from tests.model.live_sessions import (
+    EchoPredictor,
+    EndlessPredictor,
+    question,
+    write_session,
+)
 
 TIMEOUT = 60.0
 
@@ -95,11 +100,6 @@ def remote(scheduler: str) -> Iterator[WorkerPredictor]:
     predictor = remote_predictor(scheduler, EndlessPredictor)
     yield predictor
     predictor.close()
-
-
-def question(session: Session) -> Mask:
-    mask = Mask.nothing(session).show(range(10)).ask(range(10, session.n_neurons))
-    return mask.with_frames(True).with_behavior("target")
 
 
 def test_it_answers_as_the_predictor_it_holds(

@@ -164,7 +164,7 @@ def test_contradictions_are_refused_with_the_rule() -> None:
     for name in ("suffix_len", "n_visible_frames", "max_n_reconstructed_neurons"):
         with pytest.raises(EmptyMaskError, match=f"{name} is -1"):
             # mypy: one name stands for fields of several types
-            Strategy(**{name: -1}, prefix_len=30).to_mask(40)  # type: ignore[arg-type]
+            Strategy(**{name: -1}, prefix_len=30).to_mask(40)
     nothing = Strategy(
         prefix_start_idx=0,
         prefix_len=60,

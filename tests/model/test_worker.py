@@ -31,6 +31,7 @@ from tests.model.live_sessions import (
     PickyPredictor,
     RefusingPredictor,
     ScreenPredictor,
+    question,
     tiny_transformer,
     write_session,
 )
@@ -74,11 +75,6 @@ def worker_of() -> Iterator[object]:
     yield make
     for worker in made:
         worker.close()
-
-
-def question(session: Session) -> Mask:
-    mask = Mask.nothing(session).show(range(10)).ask(range(10, session.n_neurons))
-    return mask.with_frames(True).with_behavior("target")
 
 
 def test_a_worker_answers_as_the_predictor_it_holds(
