@@ -173,6 +173,7 @@ class Brush:
                 before, at = at, _pixel(layer, event)
                 stamp(before, at)
                 yield
+            stamp(at, _pixel(layer, event))  # the last moves may have been left out
         finally:
             self._controller.end_stroke()
 
@@ -189,6 +190,7 @@ class Brush:
                     self.outline_changed.emit(np.array(outline))
                     drawn = perf_counter()
                 yield
+            outline.append(_pixel(layer, event))
         finally:
             self.outline_changed.emit(np.empty((0, 2)))
         inside = neurons_inside(field, np.array(outline))

@@ -144,10 +144,10 @@ def paint_the_field(story: Story) -> None:
     for key, share in ((Qt.Key.Key_1, 0.85), (Qt.Key.Key_2, 0.5)):
         hand.key(key)
         radii = (reach * share, reach * share)
-        hand.drag(arc(centre, radii, (0.3, 5.9)), between=_step)
+        hand.drag(arc(centre, radii, (0.3, 5.9)))
     hand.key(Qt.Key.Key_3)
     across = np.linspace([centre[0] - reach, centre[1]], [centre[0] + reach, centre[1]])
-    hand.drag(across, between=_step)
+    hand.drag(across)
     # Into the corner: the brush's own ring would hide what is under it.
     hand.move((20, 20), held=False)
     story.answered()
@@ -330,15 +330,11 @@ def drag_on_raster(
 
     first, last = at(start), at(stop)
     path = first + np.linspace(0, 1, 12)[:, None] * (last - first)
-    Hand(view.viewport()).drag(path, between=_step)
+    Hand(view.viewport()).drag(path)
 
 
 def _ends(samples: list[int]) -> str:
     return f"{samples[0]}-{samples[-1]}" if samples else "none"
-
-
-def _step() -> None:
-    settle(0.012)
 
 
 def _page(story: Story) -> Page:

@@ -72,7 +72,6 @@ def test_a_stroke_paints_the_neurons_under_it_and_the_screen_shows_their_states(
 ):
     dock.controller.apply_preset("nothing")
     dock.instrument.brush.radius = 30.0
-    # Straight, since the canvas may skip a move: the brush joins those it is told of.
     middle = min(canvas.widget.width(), canvas.widget.height()) / 2
     across = np.round(np.linspace([0.4 * middle, middle], [1.6 * middle, middle], 25))
     across += np.round([canvas.widget.width() / 2 - middle, 0])
