@@ -25,7 +25,13 @@ from omnimouse_model.train.config import (
     config_path,
     read_config,
 )
-from omnimouse_model.train.loop import log_rows, schedule, split_parameters, train
+from omnimouse_model.train.loop import (
+    STATE_FILE,
+    log_rows,
+    schedule,
+    split_parameters,
+    train,
+)
 from tests.model.live_sessions import write_session
 from tests.model.test_transformer import SMALL
 
@@ -70,6 +76,44 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(
     assert [row["step"] for row in log_rows(tmp_path / "parts" / "log.jsonl")] == list(
         range(1, 13)
     )
+
+
+def test_accumulated_batches_are_one_step_of_their_mean(
+    sessions: list[TrainingSession], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    still = replace(
+        SMALL, drop_path_rate=0.0, hiera=replace(SMALL.hiera, drop_path_rate=0.0)
+    )
+
+    def gradient(name: str, accumulate: int) -> torch.Tensor:
+        """The first step's, as the core's optimiser remembers it."""
+        config = replace(
+            CONFIG, model=still, phases=(replace(PHASE, accumulate=accumulate),)
+        )
+        train(config, sessions, tmp_path / name, max_steps=1)
+        state = torch.load(tmp_path / name / STATE_FILE, weights_only=True)
+        held = state["core"]["state"].values()
+        return torch.cat([own["exp_avg"].flatten() for own in held])
+
+    fixed = draw_batch(sessions, PHASE, CONFIG.model, np.random.default_rng(1))
+    monkeypatch.setattr("omnimouse_model.train.loop.draw_batch", lambda *_: fixed)
+    once, thrice = gradient("once", 1), gradient("thrice", 3)
+    assert once.norm() > 0
+    assert (once - thrice).norm() < 1e-3 * once.norm()
+
+
+def test_a_phase_may_go_on_from_the_average_with_fresh_optimisers(
+    sessions: list[TrainingSession], tmp_path: Path
+) -> None:
+    still = replace(PHASE, name="still", steps=1, lr_scale=0.0, from_average=True)
+    first = replace(PHASE, steps=4)
+    averaged = train(replace(CONFIG, phases=(first,)), sessions, tmp_path)
+    train(replace(CONFIG, phases=(first, still)), sessions, tmp_path)
+    state = torch.load(tmp_path / STATE_FILE, weights_only=True)
+    assert state["step"] == 5
+    for name, value in averaged.named_parameters():
+        torch.testing.assert_close(state["net"][name], value, msg=name)
+    assert {int(own["step"]) for own in state["core"]["state"].values()} == {1}
 
 
 def test_a_run_that_is_stopped_has_saved(

@@ -1,6 +1,5 @@
 """What one training step reads: a session, a task, windows, orders, targets."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -18,34 +17,14 @@ from omnimouse_model.nets.config import OmniMouseConfig
 from omnimouse_model.nets.layout import Layout
 from omnimouse_model.nets.omnimouse import Clip
 from omnimouse_model.simulate.truth import Truth, has_truth, open_truth
-from omnimouse_model.strategies import (
-    FULL_POPULATION,
-    half_population_mask,
-    mask_from_strategy,
-)
+from omnimouse_model.strategies import FULL_POPULATION
 from omnimouse_model.tokens import (
     clip_from_windows,
     labels_from_responses,
     layout_from_mask,
 )
 from omnimouse_model.train.config import Phase, SessionChoice
-
-N_OFFICIAL_MASKS = 120
-
-
-def _video_stretch(count: int) -> Mask:
-    """The last 36 frames and behaviour; asks the last second of everyone."""
-    return mask_from_strategy("test/video_behavior", count).with_frames(slice(24, 60))
-
-
-EXTRA_TASKS: dict[str, Callable[[int], Mask]] = {
-    "video-36": _video_stretch,
-    "video-36-only": lambda n: _video_stretch(n).with_behavior("hidden"),
-    "half": lambda n: half_population_mask(n, video=False),
-    "half-video": lambda n: half_population_mask(n),
-    "half-video-decode": lambda n: half_population_mask(n).with_behavior("target"),
-}
-"""Tasks beside the official ones; masks over positions in a random order."""
+from omnimouse_model.train.tasks import draw_task, task_mask
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +99,7 @@ def draw_batch(
     """Draw a session, a task, windows and a neuron order per window."""
     weights = np.array([s.weight for s in sessions])
     chosen = sessions[rng.choice(len(sessions), p=weights / weights.sum())]
-    task = _draw_task(phase, rng)
+    task = draw_task(phase.tasks, rng)
     return make_batch(chosen, task, phase, config, rng)
 
 
@@ -188,18 +167,10 @@ def to_device(batch: Batch, device: torch.device | str) -> Batch:
     )
 
 
-def _draw_task(phase: Phase, rng: np.random.Generator) -> str:
-    names = list(phase.tasks)
-    weights = np.array([phase.tasks[n] for n in names])
-    name = names[rng.choice(len(names), p=weights / weights.sum())]
-    return f"train/{rng.integers(N_OFFICIAL_MASKS)}" if name == "train" else name
-
-
 @lru_cache(maxsize=4096)
 def _task_layout(task: str, count: int) -> tuple[Mask, Layout]:
     """The task over positions of the neuron order, whatever the neurons."""
-    make = EXTRA_TASKS.get(task)
-    mask = make(count) if make else mask_from_strategy(task, count)
+    mask = task_mask(task, count)
     return mask, layout_from_mask(mask)
 
 

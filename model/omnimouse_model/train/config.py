@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 import yaml
 
+from omnimouse_model.errors import MaskError
 from omnimouse_model.nets.checkpoint import config_from_dict, typed_values
 from omnimouse_model.nets.config import OmniMouseConfig
+from omnimouse_model.train.tasks import check_task
 
 Targets = Literal["responses", "truth"]
 
@@ -40,7 +42,7 @@ class Phase:
     ----------
     tasks
         task -> weight. A task is a strategy's name, "train" for the 120 official
-        training masks, or a name of `batches.EXTRA_TASKS`.
+        training masks, or a name of `tasks.EXTRA_TASKS`.
     targets
         What the rates are fitted to: the noisy "responses", or the simulator's exact
         conditional means ("truth"): given the latents too where responses are
@@ -49,12 +51,18 @@ class Phase:
         Multiplies both groups' rates in this phase.
     warmup, decay
         Steps of linear warm-up, and the last share of steps that falls to zero.
+    accumulate
+        Batches, each of its own session and task, whose gradients make one step.
     max_targets
         Asked neurons per window, a random subset; None for all of the strategy.
+    from_average
+        Begin at the run's average instead of its last weights, the optimisers anew.
     population_heads
         A head of the encoder and one of the decoder that turn, before the first step,
         to what the population shares (`nets.population`); needs simulated sessions.
-        The optimisers and the average then begin anew.
+        Begins at the average.
+    behavior_head
+        Likewise a head of the encoder that turns to behaviour.
     """
 
     name: str
@@ -66,8 +74,11 @@ class Phase:
     warmup: int = 0
     decay: float = 0.0
     behavior_weight: float = 0.1
+    accumulate: int = 1
     max_targets: int | None = None
+    from_average: bool = False
     population_heads: tuple[int, int] | None = None
+    behavior_head: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +162,10 @@ def _phase(values: Any, where: str) -> Phase:
     tasks = _mapping(given["tasks"], f"{where}.tasks")
     for name, weight in tasks.items():
         _check_number(weight, f"{where}.tasks.{name}")
+        try:
+            check_task(str(name))
+        except MaskError as error:
+            raise TypeError(f"{where}.tasks: {error}") from error
     return Phase(**given | {"tasks": {n: float(w) for n, w in tasks.items()}})
 
 

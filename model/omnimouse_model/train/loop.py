@@ -24,7 +24,7 @@ from omnimouse_model.atomic import atomic_path
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.losses import behavior_loss, poisson_loss
 from omnimouse_model.nets.omnimouse import OmniMouse
-from omnimouse_model.nets.population import read_population
+from omnimouse_model.nets.population import read_behavior, read_population
 from omnimouse_model.nets.start import (
     initialise,
     quiet_residuals,
@@ -159,16 +159,34 @@ def begin_phase(
 ) -> None:
     """Before a phase's first step: the start values that it asks for."""
     phase, step = config.phase_at(run.step)
-    if step or phase.population_heads is None:
+    heads, behavior_head = phase.population_heads, phase.behavior_head
+    turns = heads is not None or behavior_head is not None
+    if step or not (turns or phase.from_average):
         return
-    generator = torch.Generator().manual_seed(config.seed)
-    readings = population_readings(sessions, phase, config.model, config.seed, device)
-    run.net.eval()
-    read_population(run.net, readings, *phase.population_heads, generator)
+    if run.average is not None:
+        run.net.load_state_dict(run.average.state_dict())
+    if turns:
+        _turn_heads(run.net, config, phase, sessions, device)
     for optimiser in (run.core, run.session):
         optimiser.state.clear()
     if run.average is not None:
         run.average.load_state_dict(run.net.state_dict())
+
+
+def _turn_heads(
+    net: OmniMouse,
+    config: TrainConfig,
+    phase: Phase,
+    sessions: list[TrainingSession],
+    device: torch.device | str,
+) -> None:
+    generator = torch.Generator().manual_seed(config.seed)
+    readings = population_readings(sessions, phase, config.model, config.seed, device)
+    net.eval()
+    if phase.population_heads is not None:
+        read_population(net, readings, *phase.population_heads, generator)
+    if phase.behavior_head is not None:
+        read_behavior(net, readings, phase.behavior_head, generator)
 
 
 def _some_video(source: TrainingSession, count: int = 16) -> Tensor:
@@ -205,17 +223,22 @@ def train_step(
     sessions: list[TrainingSession],
     device: torch.device | str,
 ) -> dict[str, float]:
-    """One batch, one update of both groups; returns what to log."""
+    """The phase's batches, one update of both groups; returns what to log."""
     phase, step = config.phase_at(run.step)
     rng = np.random.default_rng([config.seed, run.step])
-    batch = to_device(draw_batch(sessions, phase, config.model, rng), device)
     rate = phase.lr_scale * schedule(phase, step)
     run.net.train()
+    found: list[dict[str, float]] = []
+    is_finite = True
     with torch.random.fork_rng(_gpus(device)):  # for the paths dropped in this step
         torch.manual_seed(int(rng.integers(2**31)))
-        loss, facts = batch_loss(run.net, batch, phase, config.precision)
-        loss.backward()
-    run.skipped = 0 if torch.isfinite(loss.detach()) else run.skipped + 1
+        for _ in range(phase.accumulate):
+            batch = to_device(draw_batch(sessions, phase, config.model, rng), device)
+            loss, facts = batch_loss(run.net, batch, phase, config.precision)
+            (loss / phase.accumulate).backward()
+            is_finite &= bool(torch.isfinite(loss.detach()))
+            found.append(facts)
+    run.skipped = 0 if is_finite else run.skipped + 1
     if run.skipped == MOST_SKIPPED:
         raise ValueError(
             f"The loss was not finite in {MOST_SKIPPED} steps in a row (last task "
@@ -230,7 +253,13 @@ def train_step(
         optimiser.zero_grad(set_to_none=True)
     _update_average(run, config.average)
     run.step += 1
-    return facts | {"step": run.step, "lr": config.core.lr * rate}
+    return _means(found) | {"step": run.step, "lr": config.core.lr * rate}
+
+
+def _means(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of every fact over the rows that have it."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {n: float(np.mean([r[n] for r in rows if n in r])) for n in names}
 
 
 def _gpus(device: torch.device | str) -> list[torch.device]:
