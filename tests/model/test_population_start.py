@@ -10,7 +10,7 @@ import torch
 from omnimouse_model.nets.config import OmniMouseConfig
 from omnimouse_model.nets.layout import Layout
 from omnimouse_model.nets.omnimouse import Clip, OmniMouse
-from omnimouse_model.nets.population import Reading, read_population
+from omnimouse_model.nets.population import Reading, read_behavior, read_population
 from omnimouse_model.nets.start import (
     initialise,
     quiet_residuals,
@@ -128,10 +128,44 @@ def test_the_other_heads_go_on_as_before(
     assert torch.equal(attention.wkv.weight[:32], keys)
 
 
+def test_latents_hold_every_behaviour_channel_apart() -> None:
+    channels = 2
+    net = OmniMouse(replace(MODEL, behavior_channels=channels), {KEY: N}, {KEY: "1"})
+    initialise(net, torch.Generator().manual_seed(2))
+    quiet_residuals(net)
+    shown = layout_from_mask(half_population_mask(N, video=False))
+
+    def clip(count: int, seed: int) -> tuple[Clip, torch.Tensor]:
+        draw = torch.Generator().manual_seed(seed)
+        level = torch.randn(count, channels, generator=draw)
+        trace = level[..., None] + torch.randn(count, channels, 40, generator=draw)
+        silent = clip_of(torch.zeros(count, SHARED), torch.zeros(N, SHARED), seed)
+        return replace(silent, behavior=trace), trace.mean(dim=-1)
+
+    given = Reading(clip(32, 4)[0], shown, None, torch.zeros(N, SHARED), torch.zeros(N))
+    asked, levels = clip(400, 9)
+
+    def right() -> float:
+        """Share explained of the channel that the mean over latents says least of."""
+        with torch.no_grad():
+            latents = net.encode(asked, shown, None).latents.mean(dim=1).double()
+        x, y = latents - latents.mean(dim=0), (levels - levels.mean(dim=0)).double()
+        gram = x[:300].T @ x[:300] + 1e-4 * torch.eye(x.shape[1])
+        said = x[300:] @ torch.linalg.solve(gram, x[:300].T @ y[:300])
+        left = (said - y[300:]).square().sum(dim=0) / y[300:].square().sum(dim=0)
+        return float(1 - left.max())
+
+    assert right() < 0.1
+    read_behavior(net, [given], 0, torch.Generator().manual_seed(8))
+    assert right() > 0.4
+
+
 def test_heads_that_share_keys_are_refused(loadings: torch.Tensor) -> None:
     net = OmniMouse(replace(MODEL, num_kv_heads=1), {KEY: N}, {KEY: "1"})
     with pytest.raises(ValueError, match="share keys"):
         read_population(net, [reading(loadings)], 1, 0, torch.Generator())
+    with pytest.raises(ValueError, match="cannot be turned"):
+        read_behavior(net, [reading(loadings)], 0, torch.Generator())
 
 
 def test_a_phase_that_begins_so_is_resumed_as_if_unbroken(tmp_path: Path) -> None:
@@ -140,13 +174,18 @@ def test_a_phase_that_begins_so_is_resumed_as_if_unbroken(tmp_path: Path) -> Non
     folder = write_session(spec, tmp_path / "mouse")
     sessions = [open_training_session(folder, SessionChoice("small"))]
     first = replace(PHASE, steps=2, targets="truth")
-    second = replace(first, name="second", steps=3, population_heads=(1, 0))
+    second = replace(
+        first, name="second", steps=3, population_heads=(1, 0), behavior_head=0
+    )
     config = replace(CONFIG, phases=(first, second))
     whole = train(config, sessions, tmp_path / "whole")
     for _ in range(2):  # the first stop is where the phase begins
         parts = train(config, sessions, tmp_path / "parts", max_steps=2)
     parts = train(config, sessions, tmp_path / "parts")
     assert torch.equal(weights(whole), weights(parts))
-    plain = replace(config, phases=(first, replace(second, population_heads=None)))
+    plain = replace(
+        config,
+        phases=(first, replace(second, population_heads=None, behavior_head=None)),
+    )
     without = train(plain, sessions, tmp_path / "plain")
     assert not torch.allclose(weights(whole), weights(without), atol=1e-3)
