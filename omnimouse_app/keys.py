@@ -27,6 +27,9 @@ FIELD_KEYS: dict[str, str] = {
 """What the field answers to besides the keys of every panel."""
 
 
+KEYS_WINDOW = "omnimouse-keys"
+
+
 def all_keys() -> dict[str, str]:
     """Every key and what it does."""
     return {key.key: key.words for key in KEYS} | FIELD_KEYS
@@ -34,13 +37,18 @@ def all_keys() -> dict[str, str]:
 
 def show_keys() -> None:
     """Show every key in a window of its own, which leaves the others in reach."""
+    for window in QApplication.topLevelWidgets():
+        if window.objectName() == KEYS_WINDOW and window.isVisible():
+            window.raise_()
+            window.activateWindow()
+            return
     rows = "".join(
         f"<tr><td><b>{escape(key)}</b></td><td>&nbsp;&nbsp;{escape(words)}</td></tr>"
         for key, words in all_keys().items()
     )
     windows = (w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow))
     box = QMessageBox(QApplication.activeWindow() or next(windows, None))
-    box.setObjectName("omnimouse-keys")
+    box.setObjectName(KEYS_WINDOW)
     box.setWindowTitle("Keys of OmniMouse")
     box.setText(f"<table cellspacing='3'>{rows}</table>")
     box.setModal(False)

@@ -69,11 +69,21 @@ def test_a_scheduler_in_the_clear_is_refused_before_anything_opens(
     assert said.count("\n") == 1
 
 
+@pytest.fixture
+def unknown_task(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped config with a slip in the name of a task."""
+    shipped = root / "model/omnimouse_model/train/configs/demo.yaml"
+    path = tmp_path_factory.mktemp("config") / "unknown_task.yaml"
+    path.write_text(shipped.read_text("utf-8").replace("video-36:", "video-63:"))
+    return path
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("README.md",), "README.md is not a training config: not YAML at line"),
         (("nope",), "no training config 'nope'"),
+        (("unknown_task.yaml",), "phases[0].tasks: There is no strategy 'video-63'"),
         (("demo", "--steps", "-3"), "-3 is not in the range"),
         (("demo", "--device", "nope"), "'nope' is not one of"),
     ],
@@ -82,11 +92,14 @@ def test_a_training_that_cannot_be_is_refused_before_a_mouse_is_simulated(
     options: tuple[str, ...],
     message: str,
     root: Path,
+    unknown_task: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
     monkeypatch.chdir(root)
+    if options == ("unknown_task.yaml",):
+        monkeypatch.chdir(unknown_task.parent)
     mice, out = tmp_path / "mice", tmp_path / "run"
     with pytest.raises(SystemExit) as end:
         main(["train", *options, "--out", str(out), "--mice", str(mice)])

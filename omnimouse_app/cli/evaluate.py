@@ -91,6 +91,10 @@ def command(
         lay_out = markdown_table if markdown else table
         sessions_shown = [session.id for session in recordings]
         click.echo("\n\n".join(_report(found, sessions_shown, lay_out)))
+    if not found.any_value:
+        raise click.ClickException(
+            "Nothing could be scored: every question was refused."
+        )
 
 
 def _predictors(names: Sequence[str], device: str) -> "list[Predictor]":

@@ -221,6 +221,8 @@ def test_commands_do_what_their_titles_say(dock):
     (box,) = find_boxes()
     for key in ("<b>1<", "Ctrl+Z", "Alt-drag", "<b>?<", "paint hidden"):
         assert key in box.text()
+    commands.show_keys()
+    assert find_boxes() == [box]
     box.close()
     settle()
     assert not find_boxes()

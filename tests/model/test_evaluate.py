@@ -356,6 +356,14 @@ def test_json_rows_carry_what_is_promised(folder):
     assert "running" in channels
 
 
+def test_where_everything_was_refused_the_command_fails_and_says_why(folder):
+    arguments = ["--model", "last", "--session", str(folder), "--strategy", STIMULUS]
+    done = CliRunner().invoke(command, [*arguments, "--no-baselines"])
+    assert done.exit_code == 1
+    assert "'last' needs visible samples" in done.stdout
+    assert "every question was refused" in done.stderr
+
+
 def test_the_table_shows_predictors_side_by_side(folder):
     chosen = [FORECAST, STIMULUS, "test/population_1024_response_behavior"]
     done = run(folder, *(word for name in chosen for word in ("--strategy", name)))

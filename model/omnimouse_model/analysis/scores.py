@@ -92,6 +92,12 @@ class Scores:
         values = np.array([score.value for score in found])
         return overall_score(values, np.array([s.n_neurons for s in found]))
 
+    @property
+    def any_value(self) -> bool:
+        """Something was scored, or decoded."""
+        values = [s.value for s in self.scores] + [b.value for b in self.behavior]
+        return bool(np.isfinite(values).any())
+
     def rows(self) -> list[dict[str, object]]:
         """Rows of `--json`: `score` and `behavior`, None where there is no value."""
         rows: list[dict[str, object]] = [
