@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from omnimouse_model.masks import Mask
-from omnimouse_model.nets import attention
-from omnimouse_model.nets.attention import AttentionPlan, attend
+from omnimouse_model.nets import kernels
+from omnimouse_model.nets.attention import CrossAttention
 from omnimouse_model.nets.config import SIZES
 from omnimouse_model.nets.layout import Layout
 from omnimouse_model.nets.omnimouse import Clip, OmniMouse
+from omnimouse_model.nets.plan import AttentionPlan
 from omnimouse_model.nets.start import initialise
 from omnimouse_model.nets.video import HieraConfig, hidden_size
 from omnimouse_model.tokens import layout_from_mask, video_step_times
@@ -132,7 +133,7 @@ def _stopwatch(net: OmniMouse) -> Iterator[dict[str, float]]:
     for owner, part in ((net.enc, "encoder"), (net.decs[0], "decoder")):
         # a cross block's keys are made apart from its forward
         watch(owner, part)
-        assert isinstance(owner.attention, attention.CrossAttention)
+        assert isinstance(owner.attention, CrossAttention)
         watch(owner.attention.wkv, part)
     for block, is_local in zip(net.proc, net.config.layer_is_local(), strict=True):
         watch(block, "local" if is_local else "global")
@@ -155,18 +156,18 @@ def dense_masks() -> Iterator[None]:
 
     def dense(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan | None) -> Tensor:
         if plan is None:
-            return attend(q, k, v)
+            return kernels.attend(q, k, v)
         allowed = plan.dense().to(q.device)
         with torch.autocast(q.device.type, enabled=False):
             mixed = nn.functional.scaled_dot_product_attention(q, k, v, allowed)
         return mixed.masked_fill(~allowed.any(dim=1)[:, None], 0.0)
 
-    planned = attention.planned_attention
-    attention.planned_attention = dense
+    planned = kernels.planned_attention
+    kernels.planned_attention = dense
     try:
         yield
     finally:
-        attention.planned_attention = planned
+        kernels.planned_attention = planned
 
 
 # -- the floor ----------------------------------------------------------------------

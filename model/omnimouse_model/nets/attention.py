@@ -1,214 +1,16 @@
-"""Rotary attention over sequences whose elements carry time intervals.
-
-A query may attend a key iff their half-open intervals overlap (spec §10). Sequences
-are runs of elements with equal intervals (all tokens of one sample, all latents of
-one slot), so a mask is a small table of runs. `AttentionPlan` turns that table into
-groups of queries that share one set of keys; each group is a dense attention over its
-own keys, and a local layer costs what its allowed pairs cost. Nothing here knows what
-the elements are.
-"""
+"""Transformer blocks with rotary attention (spec §11)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-TICKS_PER_S = 3000.0
-
-
-@dataclass(frozen=True, slots=True)
-class Intervals:
-    """Time intervals of a sequence, held once per run of equal neighbours.
-
-    Attributes
-    ----------
-    starts, ends
-        (runs,) seconds, on the CPU; the order of the two does not matter.
-    counts
-        Elements in each run.
-    """
-
-    starts: Tensor
-    ends: Tensor
-    counts: tuple[int, ...]
-
-    @staticmethod
-    def join(parts: Sequence["Intervals"]) -> "Intervals":
-        """Concatenate sequences."""
-        return Intervals(
-            starts=torch.cat([p.starts for p in parts]),
-            ends=torch.cat([p.ends for p in parts]),
-            counts=tuple(c for p in parts for c in p.counts),
-        )
-
-    def ideal(self) -> "Intervals":
-        """Round to 1/3000 s: windows meet exactly at the edges they are meant to."""
-        return Intervals(
-            torch.round(self.starts.double() * TICKS_PER_S),
-            torch.round(self.ends.double() * TICKS_PER_S),
-            self.counts,
-        )
-
-    @property
-    def length(self) -> int:
-        """Number of elements."""
-        return sum(self.counts)
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionGroup:
-    """Neighbouring queries that may attend exactly the same keys."""
-
-    queries: slice
-    keys: tuple[slice, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionPlan:
-    """Which queries may attend which keys, as groups over contiguous slices."""
-
-    groups: tuple[AttentionGroup, ...]
-    n_queries: int
-    n_keys: int
-
-    @staticmethod
-    def between(queries: Intervals, keys: Intervals) -> "AttentionPlan":
-        """Build the plan from the intervals of both sequences."""
-        allowed = _overlap(queries, keys).tolist()
-        rows: list[tuple[tuple[slice, ...], int]] = [
-            (_true_slices(row, keys.counts), count)
-            for row, count in zip(allowed, queries.counts, strict=True)
-        ]
-        groups, start = [], 0
-        for key_slices, members in groupby(rows, key=lambda row: row[0]):
-            stop = start + sum(count for _, count in members)
-            if stop > start:
-                groups.append(AttentionGroup(slice(start, stop), key_slices))
-            start = stop
-        return AttentionPlan(tuple(groups), queries.length, keys.length)
-
-    def dense(self) -> Tensor:
-        """Return the mask as bool (queries, keys)."""
-        mask = torch.zeros(self.n_queries, self.n_keys, dtype=torch.bool)
-        for group in self.groups:
-            for keys in group.keys:
-                mask[group.queries, keys] = True
-        return mask
-
-    def row_counts(self) -> Tensor:
-        """Allowed keys per query, int32 (queries,)."""
-        counts = torch.zeros(self.n_queries, dtype=torch.int32)
-        for group in self.groups:
-            counts[group.queries] = sum(k.stop - k.start for k in group.keys)
-        return counts
-
-
-def _overlap(queries: Intervals, keys: Intervals) -> Tensor:
-    """Bool (query runs, key runs); compared in the intervals' own precision."""
-    q_low = torch.minimum(queries.starts, queries.ends)[:, None]
-    q_high = torch.maximum(queries.starts, queries.ends)[:, None]
-    k_low = torch.minimum(keys.starts, keys.ends)[None]
-    k_high = torch.maximum(keys.starts, keys.ends)[None]
-    return ~((k_high <= q_low) | (k_low >= q_high))
-
-
-def _true_slices(row: list[bool], counts: tuple[int, ...]) -> tuple[slice, ...]:
-    """Merge neighbouring allowed runs into slices of elements."""
-    edges = [0, *accumulate(counts)]
-    found: list[slice] = []
-    for run, is_allowed in enumerate(row):
-        start, stop = edges[run], edges[run + 1]
-        if not is_allowed or start == stop:
-            continue
-        if found and found[-1].stop == start:
-            found[-1] = slice(found[-1].start, stop)
-        else:
-            found.append(slice(start, stop))
-    return tuple(found)
-
-
-def planned_attention(
-    q: Float[Tensor, "batch head query dim"],
-    k: Float[Tensor, "batch head key dim"],
-    v: Float[Tensor, "batch head key dim"],
-    plan: AttentionPlan | None,
-) -> Float[Tensor, "batch head query dim"]:
-    """Attention under a plan; without one every query sees every key.
-
-    A query without any allowed key gets zero (spec §10).
-    """
-    if plan is None:
-        return attend(q, k, v)
-    queries = _parts(q, [(group.queries,) for group in plan.groups])
-    keys = _parts(k, [group.keys for group in plan.groups])
-    values = _parts(v, [group.keys for group in plan.groups])
-    pieces = [
-        attend(*parts) if parts[1].shape[2] else torch.zeros_like(parts[0])
-        for parts in zip(queries, keys, values, strict=True)
-    ]
-    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=2)
-
-
-def attend(
-    q: Float[Tensor, "*batch query dim"],
-    k: Float[Tensor, "*batch key dim"],
-    v: Float[Tensor, "*batch key dim"],
-) -> Float[Tensor, "*batch query dim"]:
-    """Softmax attention in the type that `score_type` chose, whatever autocast says."""
-    with torch.autocast(q.device.type, enabled=False):
-        return F.scaled_dot_product_attention(q, k, v)
-
-
-def score_type(x: Tensor) -> torch.dtype:
-    """Type in which attention scores are computed: float32 on a CPU, else x's own.
-
-    The CPU's fused attention is about three times slower in bf16 than in float32,
-    forward and backward (1,000 queries, 300 keys, heads of 32).
-    """
-    return torch.float32 if x.device.type == "cpu" else x.dtype
-
-
-def _parts(x: Tensor, groups: list[tuple[slice, ...]]) -> tuple[Tensor, ...]:
-    """Cut the elements of each group out of (batch, head, element, dim)."""
-    # mypy: torch leaves Function.apply untyped
-    parts: tuple[Tensor, ...] = _Parts.apply(x, groups)  # type: ignore[no-untyped-call]
-    return parts
-
-
-class _Parts(torch.autograd.Function):
-    """Many overlapping cuts of one tensor; their gradients meet in one buffer.
-
-    Autograd by itself would make a whole tensor of zeros for every cut.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, groups: list[tuple[slice, ...]]
-    ) -> tuple[Tensor, ...]:
-        ctx.groups, ctx.shape = groups, x.shape
-        return tuple(_joined([x[:, :, s] for s in group], x) for group in groups)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        total = gradients[0].new_zeros(ctx.shape)
-        for group, gradient in zip(ctx.groups, gradients, strict=True):
-            start = 0
-            for part in group:
-                count = part.stop - part.start
-                total[:, :, part] += gradient[:, :, start : start + count]
-                start += count
-        return total, None
-
-
-def _joined(parts: list[Tensor], like: Tensor) -> Tensor:
-    if not parts:
-        return like[:, :, :0]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+from omnimouse_model.nets import kernels
+from omnimouse_model.nets.kernels import score_type
+from omnimouse_model.nets.plan import AttentionPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +47,14 @@ def rotate(
     return torch.view_as_real(pairs * phases.turns).flatten(-2).to(x.dtype)
 
 
+class Norm(nn.RMSNorm):
+    """Root-mean-square normalisation, always computed in float32."""
+
+    def forward(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... dim"]:
+        """Apply to the last axis."""
+        return super().forward(x.float())
+
+
 class GatedFeedForward(nn.Module):
     """down(silu(up x) * gate x): the activation is on `up_proj` (spec §11)."""
 
@@ -256,7 +66,12 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... dim"]:
         """Apply to the last axis."""
-        out: Tensor = self.down_proj(F.silu(self.up_proj(x)) * self.gate_proj(x))
+        up, gate = self.up_proj(x), self.gate_proj(x)
+        if torch.is_grad_enabled():
+            inner = F.silu(up) * gate
+        else:  # in place: fresh memory costs a CPU as much as the activation does
+            inner = F.silu(up, inplace=True).mul_(gate)
+        out: Tensor = self.down_proj(inner)
         return out
 
 
@@ -303,7 +118,7 @@ class _Heads(nn.Module):
         if self.n_kv_heads != self.n_heads:
             repeats = self.n_heads // self.n_kv_heads
             k, v = (x.repeat_interleave(repeats, dim=1) for x in (k, v))
-        mixed = planned_attention(q, k, v, plan)
+        mixed = kernels.planned_attention(q, k, v, plan)
         out: Tensor = self.wo(mixed.transpose(1, 2).flatten(2))
         return out
 
@@ -375,9 +190,9 @@ class SelfBlock(nn.Module):
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
-        self.attn_pre_norm = nn.RMSNorm(dim, eps=eps)
+        self.attn_pre_norm = Norm(dim, eps=eps)
         self.attention = SelfAttention(dim, n_heads, n_kv_heads, eps)
-        self.ffn_pre_norm = nn.RMSNorm(dim, eps=eps)
+        self.ffn_pre_norm = Norm(dim, eps=eps)
         self.feed_forward = GatedFeedForward(dim, hidden)
         self.drop_path = DropPath(drop_path)
 
@@ -400,10 +215,10 @@ class CrossBlock(nn.Module):
         self, dim: int, n_heads: int, n_kv_heads: int, hidden: int, eps: float
     ) -> None:
         super().__init__()
-        self.attn_pre_norm_context = nn.RMSNorm(dim, eps=eps)
-        self.attn_pre_norm = nn.RMSNorm(dim, eps=eps)
+        self.attn_pre_norm_context = Norm(dim, eps=eps)
+        self.attn_pre_norm = Norm(dim, eps=eps)
         self.attention = CrossAttention(dim, n_heads, n_kv_heads, eps)
-        self.ffn_pre_norm = nn.RMSNorm(dim, eps=eps)
+        self.ffn_pre_norm = Norm(dim, eps=eps)
         self.feed_forward = GatedFeedForward(dim, hidden)
 
     def keys(

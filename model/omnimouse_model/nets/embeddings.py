@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omnimouse_model.nets.attention import Intervals
 from omnimouse_model.nets.config import OmniMouseConfig
 from omnimouse_model.nets.layout import Layout
+from omnimouse_model.nets.plan import Intervals
 
 BEHAVIOR_SECONDS = 2.0
 

@@ -19,9 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omnimouse_model.nets.attention import (
-    AttentionPlan,
     CrossBlock,
-    Intervals,
     Phases,
     SelfBlock,
     rotary_phases,
@@ -37,6 +35,7 @@ from omnimouse_model.nets.embeddings import (
     SessionParameters,
 )
 from omnimouse_model.nets.layout import Layout
+from omnimouse_model.nets.plan import AttentionPlan, Intervals
 from omnimouse_model.nets.video import VideoEncoder, hidden_size
 
 VIDEO_TOKEN_FRAMES = 6

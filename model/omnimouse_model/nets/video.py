@@ -16,12 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omnimouse_model.nets.attention import (
-    DropPath,
-    GatedFeedForward,
-    attend,
-    score_type,
-)
+from omnimouse_model.nets.attention import DropPath, GatedFeedForward, Norm
+from omnimouse_model.nets.kernels import attend, score_type
 
 WindowLayout = Literal["official", "spatial"]
 
@@ -124,9 +120,9 @@ class HieraBlock(nn.Module):
         super().__init__()
         self.pool = 4 if dim_in != dim_out else 1
         self.layout = config.windows
-        self.pre_norm1 = nn.RMSNorm(dim_in, eps=1e-5)
+        self.pre_norm1 = Norm(dim_in, eps=1e-5)
         self.attn = WindowAttention(dim_in, dim_out, heads, config.windows)
-        self.pre_norm2 = nn.RMSNorm(dim_out, eps=1e-5)
+        self.pre_norm2 = Norm(dim_out, eps=1e-5)
         self.mlp = GatedFeedForward(dim_out, hidden_size(dim_out, config.mlp_ratio))
         if self.pool > 1:
             self.proj = nn.Linear(dim_in, dim_out)
