@@ -7,6 +7,7 @@ python3 tasks.py test      set up, then every check and every test but the GPU o
 python3 tasks.py check     set up, then the checks without the tests
 python3 tasks.py format    set up, then let ruff put the code in order
 python3 tasks.py docs      set up, then build the documentation into site/
+python3 tasks.py figures   set up, then measure anew what the documents' tables show
 
 What follows the task is handed on: `python3 tasks.py test -k masks`.
 """
@@ -530,6 +531,12 @@ def docs(*arguments: str) -> int:
     return run_all({"documentation": build}, clean_environment())
 
 
+def figures(*arguments: str) -> int:
+    """Run the commands that documents name above their tables; minutes each."""
+    measure = [str(PYTHON), str(ROOT / "docs" / "figures.py"), *arguments]
+    return run_all({"figures": measure}, clean_environment())
+
+
 TASKS: dict[str, Callable[..., int]] = {
     "setup": lambda *_: 0,
     "demo": demo,
@@ -537,6 +544,7 @@ TASKS: dict[str, Callable[..., int]] = {
     "check": check,
     "format": tidy,
     "docs": docs,
+    "figures": figures,
 }
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.inputs import device_option
+from omnimouse_app.cli.inputs import device_option, format_options
 from omnimouse_app.cli.output import emit
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ LARGE_ID = "90100-1-1"
 
 
 @click.command("live")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
 @click.option(
     "--neurons",
     type=click.Choice(["all", "demo", "large"]),
@@ -31,7 +30,10 @@ LARGE_ID = "90100-1-1"
 )
 @click.option("--moves", default=200, show_default=True, help="Mouse moves timed.")
 @device_option
-def command(as_json: bool, neurons: str, moves: int, device: "Device") -> None:
+@format_options
+def command(
+    as_json: bool, as_markdown: bool, neurons: str, moves: int, device: "Device"
+) -> None:
     """Time the live window: median and p99 of strokes, answers and scrubbing.
 
     Rows say how many neurons there were and whether the model was idle or running
@@ -46,12 +48,14 @@ def command(as_json: bool, neurons: str, moves: int, device: "Device") -> None:
     if not has_display():
         arguments = ["bench", "live", "--neurons", neurons, "--moves", str(moves)]
         arguments += ["--device", device]
-        sys.exit(run_on_virtual_display(arguments + ["--json"] * as_json))
+        arguments += ["--json"] * as_json + ["--markdown"] * as_markdown
+        sys.exit(run_on_virtual_display(arguments))
     with scratch_settings():
         rows = measure(neurons, moves, device)
     emit(
         rows,
         as_json=as_json,
+        as_markdown=as_markdown,
         gflops=True,
         title="The live window, by real mouse events",
         columns=(
@@ -63,6 +67,7 @@ def command(as_json: bool, neurons: str, moves: int, device: "Device") -> None:
             "neurons",
             "model",
             "event_median",
+            "idle_frame_ms",
         ),
     )
 

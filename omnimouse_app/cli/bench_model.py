@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.inputs import device_option
+from omnimouse_app.cli.inputs import device_option, format_options
 from omnimouse_app.cli.output import emit, matmul_gflops
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ DTYPES = ("float32", "bfloat16")
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(min=1))
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(min=1))
 @device_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
+@format_options
 def command(
     sizes: tuple[str, ...],
     cases: "tuple[Case, ...]",
@@ -40,6 +40,7 @@ def command(
     threads: int,
     device: str,
     as_json: bool,
+    as_markdown: bool,
 ) -> None:
     """Time forward passes in calibrated GFLOP: seconds x the fp32 matmul rate.
 
@@ -60,6 +61,7 @@ def command(
     emit(
         rows,
         as_json=as_json,
+        as_markdown=as_markdown,
         gflops=True,
         title=f"Forward passes on {place}, {threads} threads, in calibrated GFLOP",
         columns=[

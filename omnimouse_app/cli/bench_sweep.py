@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.inputs import device_option, named_session
+from omnimouse_app.cli.inputs import device_option, format_options, named_session
 from omnimouse_app.cli.output import Progress, emit
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Times:
 @click.option("--windows", default=8, show_default=True, help="Windows timed.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @device_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
+@format_options
 def command(
     model: str,
     session: str,
@@ -64,6 +64,7 @@ def command(
     threads: int | None,
     device: str,
     as_json: bool,
+    as_markdown: bool,
 ) -> None:
     """Time the live sweep, and the same contexts one by one from cold.
 
@@ -86,6 +87,8 @@ def command(
     emit(
         rows(measure(predictor, recording, windows), predictor, recording),
         as_json=as_json,
+        as_markdown=as_markdown,
+        columns=("name", "median", "p99", "n", "unit", "bound", "neurons", "contexts"),
         title="The live sweep, and its contexts one by one from cold",
     )
 

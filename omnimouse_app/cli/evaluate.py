@@ -5,8 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.cli.inputs import device_option, named_session, sessions_option
-from omnimouse_app.cli.output import Progress, emit, table
+from omnimouse_app.cli.inputs import (
+    device_option,
+    format_options,
+    named_session,
+    sessions_option,
+)
+from omnimouse_app.cli.output import Progress, emit, markdown_table, table
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.scores import BehaviorScore, Score, Scores
@@ -48,8 +53,7 @@ BASELINES = ("mean", "last", "ridge", "context-ridge", "video-ridge")
     help="At most this many windows of a session, spread over it.",
 )
 @device_option
-@click.option("--markdown", is_flag=True, help="Tables in Markdown, as on the card.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
+@format_options
 def command(
     models: tuple[str, ...],
     sessions: tuple[str, ...],
@@ -59,8 +63,8 @@ def command(
     tier: str,
     max_windows: int | None,
     device: str,
-    markdown: bool,
     as_json: bool,
+    as_markdown: bool,
 ) -> None:
     """Score a predictor on held-out windows, beside naive predictors and ceilings.
 
@@ -88,7 +92,7 @@ def command(
     if as_json:
         emit(found.rows(), as_json=True)
     else:
-        lay_out = markdown_table if markdown else table
+        lay_out = markdown_table if as_markdown else table
         sessions_shown = [session.id for session in recordings]
         click.echo("\n\n".join(_report(found, sessions_shown, lay_out)))
     if not found.any_value:
@@ -120,14 +124,6 @@ def _report(found: "Scores", sessions: Sequence[str], lay_out: Layout) -> list[s
             blocks.append(lay_out(_behavior_rows(decoded)))
             blocks += _lines(_refusals(decoded))
     return blocks
-
-
-def markdown_table(rows: Sequence[Row]) -> str:
-    """Lay rows out as a Markdown table."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    lines = [names, ["---"] * len(names)]
-    lines += [[str(row.get(name, "–")) for name in names] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _response_rows(scores: "Sequence[Score]") -> list[Row]:

@@ -1,5 +1,6 @@
 """What several commands are given: sessions by name, a device."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,18 @@ device_option = click.option(
     type=click.Choice(["auto", "cpu", "cuda", "mps"]),
     help="Where the model computes.",
 )
+
+
+def format_options(command: Callable[..., None]) -> Callable[..., None]:
+    """`--json` and `--markdown`, as `as_json` and `as_markdown`."""
+    for name, what in (
+        ("markdown", "Tables in Markdown, as in the documents."),
+        ("json", "One JSON object, nothing else."),
+    ):
+        command = click.option(f"--{name}", f"as_{name}", is_flag=True, help=what)(
+            command
+        )
+    return command
 
 
 DEMO_SESSIONS = ("demo", "unseen")

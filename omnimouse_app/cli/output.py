@@ -19,6 +19,7 @@ def emit(
     rows: Sequence[Row],
     *,
     as_json: bool,
+    as_markdown: bool = False,
     title: str = "",
     columns: Sequence[str] | None = None,
     gflops: bool = False,
@@ -31,6 +32,8 @@ def emit(
         One mapping per row; by contract each has `name`, `value` and `unit`.
     as_json
         Print the object and nothing else on standard output.
+    as_markdown
+        Print a Markdown table under a line about the machine, for a document.
     title
         A line above the table.
     columns
@@ -41,6 +44,10 @@ def emit(
     if as_json:
         document = {"machine": machine(gflops=gflops), "rows": [dict(r) for r in rows]}
         click.echo(json.dumps(_plain(document), allow_nan=False))
+        return
+    if as_markdown:
+        click.echo(_about(machine(gflops=gflops)) + "\n")
+        click.echo(markdown_table(rows, columns))
         return
     if title:
         click.echo(title)
@@ -64,6 +71,14 @@ def table(rows: Sequence[Row], columns: Sequence[str] | None = None) -> str:
         for line in cells
     ]
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def markdown_table(rows: Sequence[Row], columns: Sequence[str] | None = None) -> str:
+    """Lay rows out as a Markdown table, with the cells of `table`."""
+    names = list(columns or dict.fromkeys(name for row in rows for name in row))
+    lines = [names, ["---"] * len(names)]
+    lines += [[_cell(row.get(name)) for name in names] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 class Progress:
@@ -113,6 +128,17 @@ def machine(*, gflops: bool = False) -> dict[str, Any]:
         "matmul_gflops_fp32": matmul_gflops("float32", device) if gflops else None,
         "matmul_gflops_bf16": matmul_gflops("bfloat16", device) if gflops else None,
     }
+
+
+def _about(found: Mapping[str, Any]) -> str:
+    """Write `machine` as one line."""
+    parts = [found["gpu"] or f"{found['cpu']}, {found['cores']} cores"]
+    parts.append(f"torch {found['torch']}")
+    for kind in ("fp32", "bf16"):
+        rate = found[f"matmul_gflops_{kind}"]
+        if rate is not None:
+            parts.append(f"{kind} matmul {rate:.0f} GFLOP/s")
+    return "; ".join(parts)
 
 
 def _cpu_name() -> str:

@@ -1,0 +1,69 @@
+"""The documents' tables: each names a command that exists, and takes what it prints."""
+
+import importlib.util
+import shlex
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+
+from omnimouse_app.cli import group
+
+
+@pytest.fixture
+def figures(root: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("figures", root / "docs/figures.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_a_command_prints_stands_between_its_marks(figures: ModuleType) -> None:
+    text = (
+        "a\n<!-- omnimouse x --y -->\nold\n<!-- end -->\nb\n"
+        "<!-- omnimouse z -->\n<!-- end -->\n"
+    )
+    asked = []
+
+    def run(command: str) -> str:
+        asked.append(command)
+        return f"| {len(asked)} |\n"
+
+    found = figures.renewed(text, run)
+    assert asked == ["omnimouse x --y", "omnimouse z"]
+    assert found == (
+        "a\n<!-- omnimouse x --y -->\n| 1 |\n<!-- end -->\nb\n"
+        "<!-- omnimouse z -->\n| 2 |\n<!-- end -->\n"
+    )
+    assert figures.renewed(found, lambda _: "| 3 |").count("| 3 |") == 2
+
+
+def test_a_failing_command_ends_it_and_leaves_the_document(
+    figures: ModuleType, tmp_path: Path
+) -> None:
+    path = tmp_path / "page.md"
+    text = "<!-- omnimouse info /no/such/folder -->\nold\n<!-- end -->\n"
+    path.write_text(text)
+    with pytest.raises(SystemExit, match="failed"):
+        figures.main([str(path)])
+    assert path.read_text() == text
+
+
+def test_every_table_of_the_documents_names_a_command_that_parses(
+    figures: ModuleType, root: Path
+) -> None:
+    found = [
+        command
+        for path in (root / "docs").glob("*.md")
+        for command in figures.MARKED.findall(path.read_text("utf-8"))
+    ]
+    assert len(found) >= 4
+    for command in found:
+        assert "--markdown" in command
+        arguments = shlex.split(command)[1:]
+        chosen = group
+        while isinstance(chosen, click.Group):
+            context = click.Context(chosen)
+            _, chosen, arguments = chosen.resolve_command(context, arguments)
+        chosen.make_context(command, arguments)
