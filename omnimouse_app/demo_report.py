@@ -195,7 +195,9 @@ def select_by_click(story: Story) -> None:
     assert mask is not None
     assert layers.field is not None
     asked = np.flatnonzero((mask.cells == TARGET).any(axis=0))
-    chosen = asked[np.linspace(0, len(asked) - 1, 5).astype(int)]
+    assert controller.state.window is not None
+    spread = controller.state.window.responses[30:].std(axis=0)[asked]
+    chosen = asked[np.sort(np.argsort(-spread)[:5])]
     for number, place in enumerate(core_places(layers.field)[chosen]):
         keys = _CONTROL if number == 0 else _CONTROL | _SHIFT
         story.hand.click(canvas.place(place), keys)

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from omnimouse_model.errors import SessionFormatError
@@ -137,3 +138,23 @@ def test_another_is_opened_in_its_place_where_one_is_given(
     assert face.controller.state.session.path == other
     assert face.controller.opener.fault is None
     assert str(tmp_path) in caplog.text
+
+
+def test_the_liveliest_held_out_window_is_shown_first_and_who_is_active_in_it(
+    tmp_path: Path,
+) -> None:
+    folder = write_session(tmp_path / "lively")
+    data = np.load(folder / "responses" / "data.npy")
+    rows = np.arange(len(data)) / 30.0
+    data[(rows > 3.2) & (rows < 4.0)] *= 20.0  # livelier still, but trained on
+    data[(rows > 18.2) & (rows < 18.8)] *= 4.0
+    data[(rows > 18.2) & (rows < 18.8), 7] *= 9.0
+    np.save(folder / "responses" / "data.npy", data)
+    controller = Controller(synchronous=True)
+    controller.open_session(folder)
+    state = controller.state
+    assert state.window.start_s in state.session.window_starts(tier="test")
+    assert state.window.start_s + 1.0 < 18.3
+    assert state.window.start_s + 2.0 > 18.7
+    assert 7 in state.selection
+    controller.close()

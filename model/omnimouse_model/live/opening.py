@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from psygnal import EmitLoopError
 
+from omnimouse_model.data.clock import WINDOW_S
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
@@ -112,7 +113,11 @@ def _opened(path_or_session: str | Path | Session) -> Session:
 
 
 def first_start(session: Session) -> float:
-    """Start of a held-out window where there is one: what is shown is then honest."""
+    """Start of the liveliest held-out window, or of any where nothing is held out.
+
+    Held out, so that what is shown is honest; chosen by the recorded activity in the
+    half that most questions ask, never by a score.
+    """
     for tier in ("test", "validation", "oracle", None):
         if tier is not None and not set(session.named_tiers(tier)) & set(
             session.tiers()
@@ -120,11 +125,30 @@ def first_start(session: Session) -> float:
             continue
         starts = session.window_starts(tier=tier)
         if len(starts):
-            return float(starts[0])
+            return float(starts[np.argmax(_liveliness(session, starts))])
     return 0.0
 
 
+def _liveliness(session: Session, starts: np.ndarray) -> np.ndarray:
+    """Mean normalised response in the later half of each window, -inf if unknown."""
+    overview = session.overview()
+    known = np.isfinite(overview.population)
+    total = np.cumsum([0.0, *np.where(known, overview.population, 0.0)])
+    count = np.cumsum([0, *known])
+    ends = (starts + WINDOW_S / 2, starts + WINDOW_S)
+    first, last = (np.searchsorted(overview.edges_s, at) for at in ends)
+    first = np.maximum(first - 1, 0)
+    last = np.minimum(last, len(known))
+    seen = count[last] - count[first]
+    mean = (total[last] - total[first]) / np.maximum(seen, 1)
+    return np.where(seen > 0, mean, -np.inf)
+
+
 def active_neurons(window: Window) -> tuple[int, ...]:
-    """Pick the neurons that vary most here: chosen from the data, not from a score."""
-    spread = np.nan_to_num(np.std(window.responses, axis=0))
+    """Pick the neurons that vary most in the later half, which most questions ask.
+
+    Chosen from the recording, not from a score.
+    """
+    asked = window.responses[len(window.responses) // 2 :]
+    spread = np.nan_to_num(np.std(asked, axis=0))
     return tuple(int(i) for i in np.argsort(-spread)[:N_SELECTED_AT_FIRST])
