@@ -87,16 +87,20 @@ def test_a_sweep_that_scores_nothing_fails_and_says_how_many_there_are(
     assert "a context of 5,000 leaves fewer than 2" in some.stdout
 
 
-def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_what_is_done_and_the_same_command_goes_on(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
 ) -> None:
     out, whole = tmp_path / "sweep.jsonl", tmp_path / "whole.jsonl"
 
     def interrupt(self: Progress, done: int, total: int, what: str) -> None:
         if done == 6:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
 
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(number)
     with monkeypatch.context() as patched:
         patched.setattr(Progress, "__call__", interrupt)
         stopped = run(folder, *ASK, "--out", str(out))
@@ -104,7 +108,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     assert "stopping after this step" in stopped.stderr
     assert f"Stopped with 2 of 6 rows. They are in {out}" in stopped.stderr
     assert "4 neurons" in stopped.stdout
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before
     assert len(out.read_text().splitlines()) == 1 + 2
     resumed = run(folder, *ASK, "--out", str(out), "--json")
     assert resumed.exit_code == 0

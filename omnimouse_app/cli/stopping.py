@@ -9,7 +9,7 @@ import click
 
 
 class Stopping:
-    """What the two signals do.
+    """What the two signals do, however often they come.
 
     Attributes
     ----------

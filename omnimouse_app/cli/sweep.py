@@ -1,17 +1,15 @@
 """`omnimouse sweep`: score as a function of how much context is given."""
 
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
 from omnimouse_app.cli.inputs import device_option, named_session, sessions_option
 from omnimouse_app.cli.output import Progress, emit, table
+from omnimouse_app.cli.stopping import interruptible
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.contexts import Context
@@ -141,7 +139,8 @@ def command(
         torch.set_num_threads(threads)
     recordings = [named_session(name, progress) for name in sessions]
     predictor = load_predictor(model, device=device)
-    with interrupted() as is_stopped:
+    with interruptible() as stopping:
+        stopping.has_begun = True
         found = context_sweep(
             predictor,
             recordings,
@@ -155,7 +154,7 @@ def command(
             max_windows=max_windows,
             results=out,
             progress=progress,
-            cancelled=is_stopped,
+            cancelled=lambda: stopping.is_asked,
         )
     progress.finish()
     if csv is not None:
@@ -169,23 +168,6 @@ def command(
         sys.exit(STOPPED)
     if all(row.refusal for row in found.rows):
         raise click.ClickException(f"Nothing was scored: {found.rows[0].refusal}")
-
-
-@contextmanager
-def interrupted() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a wish to stop; a second one ends the program."""
-    wishes: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        wishes.append(number)
-        signal.signal(number, before)
-        click.echo("\nstopping after this step …", err=True)
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield lambda: bool(wishes)
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _stopped(found: "ContextSweep", out: Path | None) -> str:
