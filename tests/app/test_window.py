@@ -90,7 +90,7 @@ def test_traces_and_scores_on_screen_are_what_the_library_computes(dock, echo):
     state = controller.state
     expected = echo.predict(state.window, state.mask)
     for row, neuron in enumerate(state.selection):
-        truth, predicted = panel.stack.drawn_values(row)
+        truth, predicted, _ = panel.stack.drawn_values(row)
         column = np.flatnonzero(expected.neurons == neuron)[0]
         np.testing.assert_allclose(truth, state.window.responses[:, neuron], atol=1e-5)
         np.testing.assert_allclose(predicted, expected.responses[:, column], atol=1e-5)

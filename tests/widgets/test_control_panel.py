@@ -186,6 +186,30 @@ def test_the_model_on_screen_is_the_chosen_one(
     assert panel.model.model.currentData() == "last"
 
 
+def test_a_baseline_is_a_choice_and_its_refusal_is_read_in_full(
+    panel: ControlPanel, controller: Controller, drawn: Any
+) -> None:
+    assert panel.model.baseline.currentText() == "nothing"
+    assert not panel.model.beside.isVisible()
+    controller.apply_preset("video_behavior")
+    pick(panel.model.baseline, "video-ridge")
+    drawn()
+    assert controller.state.baseline_name == "video-ridge"
+    mean = np.nanmean(controller.baseline.scores)
+    own = np.nanmean(controller.results.scores)
+    assert panel.model.beside.text() == (
+        f"Here mean r is {mean:.2f}, the model's {own:.2f}."
+    )
+    controller.choose_baseline("last")
+    drawn()
+    assert panel.model.baseline.currentData() == "last"
+    assert panel.model.beside.text() == controller.baseline.error
+    assert panel.model.error.text() == ""
+    pick(panel.model.baseline, "")
+    drawn()
+    assert not panel.model.beside.isVisible()
+
+
 def test_the_device_is_a_choice(
     panel: ControlPanel, controller: Controller, drawn: Any
 ) -> None:

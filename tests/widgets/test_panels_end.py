@@ -26,6 +26,7 @@ def connections(controller: Controller) -> int:
     groups = (controller.state.events, controller.results.events)
     fields = [group[name] for group in groups for name in group]
     others = [controller.results.changed, controller.history_changed]
+    others.append(controller.baseline.changed)
     return sum(len(signal) for signal in (*fields, *others))
 
 

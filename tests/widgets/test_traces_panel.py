@@ -28,7 +28,7 @@ def test_rows_are_the_selection_with_truth_and_prediction(
     window, selected = controller.state.window, controller.results.selected
     assert list(selected.neurons) == [7, 3, 21]
     for row, neuron in enumerate((7, 3, 21)):
-        truth, predicted = panel.stack.drawn_values(row)
+        truth, predicted, _ = panel.stack.drawn_values(row)
         np.testing.assert_allclose(truth, window.responses[:, neuron], atol=1e-4)
         np.testing.assert_allclose(predicted, selected.responses[:, row], atol=1e-4)
     score = controller.results.scores[7]
@@ -128,6 +128,41 @@ def test_a_hidden_panel_does_nothing(
     assert len(panel.stack.labels) == 1
 
 
+def test_a_baseline_is_drawn_beside_with_its_own_score_and_name(
+    panel: TracesPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.apply_preset("random_half_video_behavior")
+    asked = np.flatnonzero((controller.state.mask.cells == TARGET).any(axis=0))[:2]
+    controller.select(asked)
+    assert np.isnan(panel.stack.baseline.getData()[1]).all()
+    controller.choose_baseline("mean")
+    drawn()
+    found = controller.baseline.population
+    assert controller.baseline.error is None
+    columns = [list(found.neurons).index(neuron) for neuron in asked]
+    for row, column in enumerate(columns):
+        baseline = panel.stack.drawn_values(row)[2]
+        np.testing.assert_allclose(baseline, found.responses[:, column], atol=1e-4)
+        assert np.isfinite(baseline).any()
+    assert "mean" in panel.legend.text()
+    assert palette.BASELINE in panel.legend.text()
+    controller.choose_baseline("")
+    drawn()
+    assert np.isnan(panel.stack.baseline.getData()[1]).all()
+    assert palette.BASELINE not in panel.legend.text()
+
+
+def test_a_label_has_both_scores(
+    panel: TracesPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.apply_preset("video_behavior")
+    controller.choose_baseline("video-ridge")
+    drawn()
+    own, other = controller.results.scores[7], controller.baseline.scores[7]
+    assert panel.label(7) == f"neuron 7 · r = {own:.2f} · video-ridge {other:.2f}"
+    assert panel.label(7, short=True) == f"7 · {own:.2f} / {other:.2f}"
+
+
 # -- behaviour --------------------------------------------------------------------
 @pytest.fixture
 def behavior(controller: Controller, show: Any) -> BehaviorPanel:
@@ -142,7 +177,7 @@ def test_channels_are_named_and_drawn_against_the_decode(
     drawn()
     names = ["pupil size", "pupil d-size", "pupil x", "pupil y", "running"]
     assert behavior.stack.labels == names
-    truth, decoded = behavior.stack.drawn_values(4)
+    truth, decoded, _ = behavior.stack.drawn_values(4)
     window = controller.state.window
     np.testing.assert_allclose(truth, window.behavior[:, 4], atol=1e-4)
     np.testing.assert_allclose(decoded, controller.results.behavior[:, 4], atol=1e-4)

@@ -17,6 +17,7 @@ MIXED: Final = "#CC79A7"
 
 HELD: Final = "#FFFFFF"
 PREDICTED: Final = "#E69F00"
+BASELINE: Final = "#009E73"
 CURSOR: Final = "#F0E442"
 PROBLEM: Final = "#D55E00"
 GOOD: Final = "#009E73"

@@ -13,6 +13,11 @@ from omnimouse_model.predict.predictor import Predictor
 class Asking:
     """Asks what is on screen, and takes over the answers that still belong to it.
 
+    Parameters
+    ----------
+    sweeps
+        Whether the live sweep is asked for, too, where it is shown.
+
     Attributes
     ----------
     predictor
@@ -22,12 +27,19 @@ class Asking:
     """
 
     def __init__(
-        self, engine: Engine, state: LiveState, results: Results, lock: threading.RLock
+        self,
+        engine: Engine,
+        state: LiveState,
+        results: Results,
+        lock: threading.RLock,
+        *,
+        sweeps: bool = True,
     ) -> None:
         self._engine = engine
         self._state = state
         self._results = results
         self._lock = lock
+        self._sweeps = sweeps
         self.predictor: str | Predictor | None = state.predictor_name or None
         self.step_s = WINDOW_S
         engine.answered.connect(self._take)
@@ -49,7 +61,7 @@ class Asking:
             state.selection,
             self.predictor,
             state.device,
-            state.sweep_shown,
+            state.sweep_shown and self._sweeps,
             step_s=self.step_s,
         )
         newest = self._engine.newest + 1

@@ -23,6 +23,7 @@ from omnimouse_model.live.answering import (
 )
 from omnimouse_model.live.applying import take_selected
 from omnimouse_model.live.asking import Asking
+from omnimouse_model.live.beside import Beside
 from omnimouse_model.live.brush import CODE_NAMES, Spans, known_code
 from omnimouse_model.live.engine import Engine, Post, call_at_once
 from omnimouse_model.live.memory import Memory, Remembered
@@ -58,6 +59,8 @@ class Controller:
 
     Attributes
     ----------
+    baseline
+        Results of the predictor shown beside the chosen one, if any.
     opener
         Opens recordings off the thread that draws.
     history_changed
@@ -88,6 +91,12 @@ class Controller:
         )
         self._lock = threading.RLock()
         self._asking = Asking(self._engine, self.state, self.results, self._lock)
+
+        def another(answering: Answering) -> Engine:
+            return Engine(answering, post, synchronous=synchronous)
+
+        self._beside = Beside(self.state, self.results, another, load, self._lock)
+        self.baseline = self._beside.results
         self._history = History()
         self._spans = Spans()
         self._last_preset = self.state.preset or DEFAULT_PRESET
@@ -127,6 +136,17 @@ class Controller:
             self._asking.ask()
         self._remember()
 
+    def choose_baseline(self, name: str) -> None:
+        """Show a predictor's answers, by name or file, beside the chosen one's.
+
+        Its answers are `baseline`; it is asked when the predictor has answered. ""
+        shows none any more.
+        """
+        with self._lock:
+            self.state.baseline_name = name
+            self._beside.choose(name)
+        self._remember()
+
     def choose_device(self, device: Device) -> None:
         """Choose where a predictor chosen by name computes; it is loaded again."""
         with self._lock:
@@ -153,6 +173,8 @@ class Controller:
             self._last_preset = was.preset
         if was.predictor and self._asking.predictor is None:
             self.choose_predictor(was.predictor)
+        if was.baseline and not self.state.baseline_name:
+            self.choose_baseline(was.baseline)
         words = f"Opening {Path(was.session).name}"
         self.opener.open(Opening(was.session, was.start_s, words, instead))
         return self.opener.fault is None
@@ -259,7 +281,7 @@ class Controller:
         with self._lock:
             mask = preset.make(self._session)
             self._last_preset = preset.name
-            self._change(mask, f"Preset: {preset.label}", preset.name)
+            self._change(mask, preset.label, preset.name)
         self._remember()
 
     def set_mask(self, mask: Mask, name: str = "Change the mask") -> None:
@@ -360,7 +382,7 @@ class Controller:
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until everything asked is answered; False when the time is up."""
-        return self._engine.wait(timeout_s)
+        return self._engine.wait(timeout_s) and self._beside.wait(timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Remember where the user was, and end the engine and its process.
@@ -369,6 +391,7 @@ class Controller:
         """
         self._remember()
         self.opener.close(timeout_s)
+        self._beside.close(timeout_s)
         self._engine.close(timeout_s)
 
     # -- within -----------------------------------------------------------------------
@@ -407,4 +430,11 @@ class Controller:
             return
         predictor = self._asking.predictor
         name = predictor if isinstance(predictor, str) else ""
-        self._memory.remember(session, name, self._last_preset, float(window.start_s))
+        where = Remembered(
+            str(session.path),
+            name,
+            self._last_preset,
+            float(window.start_s),
+            self.state.baseline_name,
+        )
+        self._memory.remember(where)

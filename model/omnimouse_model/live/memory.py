@@ -1,4 +1,4 @@
-"""What survives a restart: the last session, predictor, preset and window."""
+"""What survives a restart: the last session, predictor, baseline, preset and window."""
 
 import json
 import logging
@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from omnimouse_model.atomic import atomic_path
-from omnimouse_model.data.session import Session
 from omnimouse_model.demo import is_demo
 
 logger = logging.getLogger(__name__)
@@ -22,6 +21,7 @@ class Remembered:
     predictor: str = ""
     preset: str = ""
     start_s: float = 0.0
+    baseline: str = ""
 
 
 def config_dir() -> Path:
@@ -60,6 +60,7 @@ def recall(path: Path | None = None) -> Remembered | None:
             str(what.predictor),
             str(what.preset),
             float(what.start_s),
+            str(what.baseline),
         )
     except FileNotFoundError:
         return None
@@ -86,14 +87,11 @@ class Memory:
         found = recall(self._path) if self._is_kept else None
         return found or Remembered()
 
-    def remember(
-        self, session: Session, predictor: str, preset: str, at_s: float
-    ) -> None:
+    def remember(self, where: Remembered) -> None:
         """Keep it; a demo recording never takes the place of the user's own."""
         if not self._is_kept:
             return
         was = self.recall().session
-        if is_demo(session.path) and was and not is_demo(Path(was)):
+        if is_demo(Path(where.session)) and was and not is_demo(Path(was)):
             return
-        where = Remembered(str(session.path), predictor, preset, at_s)
         remember(where, self._path)

@@ -31,6 +31,8 @@ class LiveState:
         Neuron indices in the order they were chosen, at most 16.
     predictor_name
         What `load_predictor` was given, or the id of a predictor handed in.
+    baseline_name
+        Whose answers are shown beside the predictor's, "" for nobody's.
     device
         Where a predictor chosen by name computes; "auto" takes the fastest there is.
     preset
@@ -59,6 +61,7 @@ class LiveState:
     mask: Mask | None = None
     selection: tuple[int, ...] = field(default_factory=tuple)
     predictor_name: str = ""
+    baseline_name: str = ""
     device: Device = "auto"
     preset: str = ""
     active_span: tuple[int, int] = (0, N_SAMPLES)

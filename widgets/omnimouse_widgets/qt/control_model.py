@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox, QFileDialog, QPushButton, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
-from omnimouse_model.predict.catalogue import predictor_names
+from omnimouse_model.predict.catalogue import NAIVE, predictor_names
 from omnimouse_widgets.qt.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.tone import Tone, ToneLabel, quiet_label
@@ -44,6 +45,8 @@ class ModelSection(QWidget):
         form.add("", self.notice)
         form.add("", self.error)
         form.add("", self.again)
+        form.add("Beside", self.baseline)
+        form.add("", self.beside)
         events = controller.state.events
         self.redraw = Redraw(
             self,
@@ -51,6 +54,10 @@ class ModelSection(QWidget):
                 (self._draw_model, [events.predictor_name]),
                 (self._draw_device, [events.device, controller.results.events.devices]),
                 (self._draw_freshness, [controller.results.changed]),
+                (
+                    self._draw_baseline,
+                    [events.baseline_name, controller.baseline.changed],
+                ),
             ],
         )
 
@@ -73,6 +80,7 @@ class ModelSection(QWidget):
         self.device.activated.connect(
             lambda _: self._controller.choose_device(self.device.currentData())
         )
+        self._build_baseline()
         self.dot = ToneLabel()
         self.words = ElidedLabel()
         self.cancel = QPushButton("Stop")
@@ -84,6 +92,21 @@ class ModelSection(QWidget):
         self.again = QPushButton("Ask again")
         self.again.setToolTip("Ask the same question again")
         self.again.clicked.connect(lambda: self._controller.ask_again())
+
+    def _build_baseline(self) -> None:
+        self.baseline = QComboBox()
+        self.baseline.setAccessibleName("Baseline beside")
+        self.baseline.setToolTip(
+            "A baseline to show beside the model: its curve and score in the traces.\n"
+            "Fitted to this session when first chosen; the model never waits for it."
+        )
+        self.baseline.addItem("nothing", "")
+        for name in NAIVE:
+            self.baseline.addItem(_model_words(name), name)
+        self.baseline.activated.connect(
+            lambda _: self._controller.choose_baseline(self.baseline.currentData())
+        )
+        self.beside = quiet_label()
 
     # -- what the user does -----------------------------------------------------------
     def _picked(self, _: int) -> None:
@@ -120,6 +143,19 @@ class ModelSection(QWidget):
         for device in offered:
             self.device.addItem(device, device)
         self.device.setCurrentIndex(self.device.findData(chosen))
+
+    def _draw_baseline(self) -> None:
+        name = self._controller.state.baseline_name
+        at = self.baseline.findData(name)
+        if at < 0:
+            self.baseline.addItem(Path(name).name, name)
+            at = self.baseline.findData(name)
+        self.baseline.setCurrentIndex(at)
+        words = baseline_words(
+            name, self._controller.baseline, self._controller.results
+        )
+        self.beside.setText(words)
+        self.beside.setVisible(bool(words))
 
     def _draw_freshness(self) -> None:
         results = self._controller.results
@@ -160,6 +196,26 @@ def freshness_words(results: Results, *, is_long: bool) -> tuple[str, Tone, str]
     if results.freshness == "running":
         return "◌", "waiting", "asked"
     return "○", "quiet", "nothing asked"
+
+
+def baseline_words(name: str, results: Results, model: Results) -> str:
+    """Both mean scores; or how far the baseline's answer is, or why there is none."""
+    if not name:
+        return ""
+    if results.error is not None:
+        return results.error
+    if results.population_freshness == "fresh":
+        scores = [_mean_score(results), _mean_score(model)]
+        return "Here mean r is {}, the model's {}.".format(*scores)
+    if results.is_awaited:
+        return "Asked again…" if results.population is not None else "Fitting, asking…"
+    return "Nothing is asked."
+
+
+def _mean_score(results: Results) -> str:
+    if results.scores is None or not np.isfinite(results.scores).any():
+        return "–"
+    return f"{np.nanmean(results.scores):.2f}"
 
 
 def _population(results: Results) -> str:

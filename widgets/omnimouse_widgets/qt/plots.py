@@ -70,12 +70,16 @@ class SecondsAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
         return [f"{value:g} s" for value in values]
 
 
-def pen(colour: str, width: float = 1.0, *, dashed: bool = False) -> QPen:
+def pen(
+    colour: str, width: float = 1.0, *, dashed: bool = False, dotted: bool = False
+) -> QPen:
     """A line that keeps its width at any zoom; widths above 1 draw slower."""
     made = QPen(QColor(colour), width)
     made.setCosmetic(True)
     if dashed:
         made.setDashPattern([3.0, 2.0])
+    if dotted:
+        made.setDashPattern([1.0, 2.0])
     return made
 
 

@@ -43,8 +43,10 @@ class Trace:
         Of the same length, NaN where nothing was predicted; None without any.
     shade
         uint8 (n,) mask codes: visible spans are blue, target spans lightly orange.
-    is_stale
-        The prediction belongs to an older question.
+    baseline
+        Another predictor's, likewise.
+    is_stale, is_baseline_stale
+        The prediction, or the baseline's, belongs to an older question.
     """
 
     label: str
@@ -56,12 +58,14 @@ class Trace:
     is_stale: bool = False
     least: tuple[float, float] = (0.0, 0.0)
     """Values that the row spans at least, so that a quiet row looks quiet."""
+    baseline: np.ndarray | None = None
+    is_baseline_stale: bool = False
 
 
 class TraceStack:
     """A plot of rows with the shared cursor; press or drag to move it.
 
-    All rows together are three items, not four each: a redraw costs a third.
+    All rows together are a few items, not a few each: a redraw costs a third.
     """
 
     def __init__(self, moved: Callable[[float], None], tooltip: str) -> None:
@@ -79,9 +83,12 @@ class TraceStack:
         self.predicted = pg.PlotCurveItem(
             pen=plots.pen(palette.PREDICTED, WIDTH, dashed=True), connect="finite"
         )
+        self.baseline = pg.PlotCurveItem(
+            pen=plots.pen(palette.BASELINE, WIDTH, dotted=True), connect="finite"
+        )
         self.bars = pg.PlotCurveItem(pen=plots.pen(plots.AXIS, 3), connect="finite")
         self.cursor = plots.cursor_line()
-        items = (self.shade, self.bars, self.truth, self.predicted)
+        items = (self.shade, self.bars, self.truth, self.baseline, self.predicted)
         for depth, item in enumerate(items):
             item.setZValue(depth)
             self.plot.addItem(item, ignoreBounds=True)
@@ -98,9 +105,12 @@ class TraceStack:
         self._rows = [_drawn(trace, at) for trace, at in zip(traces, tops, strict=True)]
         self.truth.setData(*_joined(self._rows, "truth"))
         self.predicted.setData(*_joined(self._rows, "predicted"))
+        self.baseline.setData(*_joined(self._rows, "baseline"))
         self.bars.setData(*_scale_bars(self._rows))
         is_stale = any(trace.is_stale for trace in traces)
         self.predicted.setOpacity(0.5 if is_stale else 1.0)
+        is_stale = any(trace.is_baseline_stale for trace in traces)
+        self.baseline.setOpacity(0.5 if is_stale else 1.0)
         self._label(traces)
         self._shade(traces)
 
@@ -115,15 +125,15 @@ class TraceStack:
         """Put the cursor at a time."""
         self.cursor.setValue(time_s)
 
-    def drawn_values(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """Truth and prediction read back from the curves, in the trace's units."""
+    def drawn_values(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Truth, prediction and baseline read back from the curves, in their units."""
         values = []
-        for curve in (self.truth, self.predicted):
+        for curve in (self.truth, self.predicted, self.baseline):
             drawn = curve.getData()[1]
             ends = np.cumsum([len(r.time) + 1 for r in self._rows])
             part = drawn[ends[row] - len(self._rows[row].time) - 1 : ends[row] - 1]
             values.append(self._rows[row].read(part))
-        return values[0], values[1]
+        return values[0], values[1], values[2]
 
     @property
     def message(self) -> str:
@@ -187,6 +197,7 @@ class _Drawn:
     time: np.ndarray
     truth: np.ndarray
     predicted: np.ndarray
+    baseline: np.ndarray
 
     def read(self, drawn: np.ndarray) -> np.ndarray:
         """Undo scale and offset."""
@@ -195,13 +206,12 @@ class _Drawn:
 
 def _drawn(trace: Trace, at: int) -> _Drawn:
     low, scale = _low_and_scale(trace)
-    predicted = trace.predicted
-    if predicted is None:
-        predicted = np.full(len(trace.time), np.nan)
-    truth, predicted = (
-        at + (values - low) / scale * FILL for values in (trace.truth, predicted)
+    nothing = np.full(len(trace.time), np.nan)
+    truth, predicted, baseline = (
+        at + ((nothing if values is None else values) - low) / scale * FILL
+        for values in (trace.truth, trace.predicted, trace.baseline)
     )
-    return _Drawn(at, low, scale, trace.time, truth, predicted)
+    return _Drawn(at, low, scale, trace.time, truth, predicted, baseline)
 
 
 def _joined(rows: list[_Drawn], name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -228,11 +238,9 @@ def _scale_bars(rows: list[_Drawn]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _low_and_scale(trace: Trace) -> tuple[float, float]:
-    """Lowest value and span of both curves together, so that they compare."""
-    both = [trace.truth, np.array(trace.least)]
-    if trace.predicted is not None:
-        both.append(trace.predicted)
-    known = np.concatenate(both)
+    """Lowest value and span of all curves together, so that they compare."""
+    curves = [trace.truth, np.array(trace.least), trace.predicted, trace.baseline]
+    known = np.concatenate([curve for curve in curves if curve is not None])
     known = known[np.isfinite(known)]
     low, high = float(known.min()), float(known.max())
     return low, max(high - low, 1e-6)

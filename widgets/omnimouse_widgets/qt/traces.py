@@ -1,10 +1,14 @@
 """Selected neurons: recorded against predicted, on the session's clock."""
 
+from html import escape
+from pathlib import Path
+
 import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.results import Results
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt import keys, plots
@@ -12,7 +16,8 @@ from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.trace_stack import Trace, TraceStack, cursor_sample
 
 TOOLTIP = (
-    "Recorded (white) and predicted (orange, dashed) responses of selected neurons.\n"
+    "Recorded (white) and predicted (orange, dashed) responses of selected neurons;\n"
+    "green, dotted: the baseline that is compared with\n"
     "Blue: samples the model sees · light orange: samples it must predict\n"
     "r: correlation over the asked samples of this window · grey bar: 1 s.d.\n"
     "Click or drag: move the cursor"
@@ -44,11 +49,13 @@ class TracesPanel(QWidget):
         column.addWidget(self.stack.canvas, 1)
         keys.bind_keys(self, controller)
         events, results = controller.state.events, controller.results
+        baseline = controller.baseline
         self.redraw = Redraw(
             self,
             [
                 (self._draw_rows, [events.window, events.mask, events.selection,
-                                   results.changed]),
+                                   results.changed, baseline.changed]),
+                (self._draw_legend, [events.baseline_name]),
                 (self._draw_cursor, [events.cursor, events.window]),
             ],
         )  # fmt: skip
@@ -67,6 +74,9 @@ class TracesPanel(QWidget):
         missing = NO_SELECTION if has_session else "No session is open"
         self.stack.set_message("" if traces else missing)
 
+    def _draw_legend(self) -> None:
+        self.legend.setText(legend_words(self._controller.state.baseline_name))
+
     def _draw_cursor(self) -> None:
         state = self._controller.state
         if state.window is not None:
@@ -76,6 +86,7 @@ class TracesPanel(QWidget):
     def traces(self) -> list[Trace]:
         """Rows of the selection, from state and results alone."""
         state, results = self._controller.state, self._controller.results
+        baseline = self._controller.baseline
         window, mask = state.window, state.mask
         if window is None or mask is None or state.session is None:
             return []
@@ -90,6 +101,8 @@ class TracesPanel(QWidget):
                 mask.cells[:, neuron],
                 results.is_old,
                 LEAST,
+                predicted_of(baseline.population, neuron),
+                baseline.is_population_old,
             )
             for neuron in state.selection
             if neuron < mask.n_neurons
@@ -101,11 +114,23 @@ class TracesPanel(QWidget):
         words = [str(neuron) if short else f"neuron {neuron}"]
         if state.session is not None and state.session.units.area is not None:
             words.append(str(state.session.units.area[neuron]))
-        scores = results.scores
-        if scores is not None and np.isfinite(scores[neuron]):
-            score = f"{'' if short else 'r = '}{scores[neuron]:.2f}"
-            words.append(f"{score} (older)" if results.is_population_old else score)
+        own = score_of(results, neuron)
+        other = score_of(self._controller.baseline, neuron)
+        if short:
+            scores = [score for score in (own, other) if score]
+            words += [" / ".join(scores)] if scores else []
+        else:
+            words += [f"r = {own}"] if own else []
+            words += [f"{Path(state.baseline_name).name} {other}"] if other else []
         return " · ".join(words)
+
+
+def score_of(results: Results, neuron: int) -> str:
+    """Such as `0.43` or `0.43 (older)`, "" where the neuron has no score."""
+    if results.scores is None or not np.isfinite(results.scores[neuron]):
+        return ""
+    score = f"{results.scores[neuron]:.2f}"
+    return f"{score} (older)" if results.is_population_old else score
 
 
 def predicted_of(prediction: Prediction | None, neuron: int) -> np.ndarray | None:
@@ -116,15 +141,24 @@ def predicted_of(prediction: Prediction | None, neuron: int) -> np.ndarray | Non
     return prediction.responses[:, columns[0]] if len(columns) else None
 
 
-def legend() -> QLabel:
-    """What the colours and lines mean, in words."""
-    label = QLabel(
+def legend_words(baseline: str = "") -> str:
+    """What the colours and lines mean; a baseline takes the scale bar's place."""
+    last = f"<span style='color:{plots.AXIS}'>┃</span> 1 s.d."
+    if baseline:
+        name = escape(Path(baseline).name)
+        last = f"<span style='color:{palette.BASELINE}'>┅</span> {name}"
+    return (
         f"<span style='color:{palette.HELD}'>━</span> recorded &nbsp;"
         f"<span style='color:{palette.PREDICTED}'>╍</span> predicted &nbsp;"
         f"<span style='color:{palette.VISIBLE}'>▇</span> visible &nbsp;"
         f"<span style='color:{palette.TARGET}'>▒</span> target &nbsp;"
-        f"<span style='color:{plots.AXIS}'>┃</span> 1 s.d."
+        f"{last}"
     )
+
+
+def legend() -> QLabel:
+    """`legend_words` on the plots' own ground."""
+    label = QLabel(legend_words())
     label.setTextFormat(Qt.TextFormat.RichText)
     label.setFont(plots.small_font())
     label.setMinimumWidth(1)

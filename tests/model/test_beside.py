@@ -1,0 +1,166 @@
+"""A baseline beside the predictor: the same question, later, and on its own account."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_model.predict.catalogue import load_predictor
+from omnimouse_model.predict.predictor import Predictor
+from tests.model.live_sessions import EchoPredictor, GatedPredictor, write_session
+
+TIMEOUT = 10.0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_session(tmp_path_factory.mktemp("beside") / "session")
+
+
+@pytest.fixture(scope="module")
+def session(folder: Path) -> Session:
+    return open_session(folder)
+
+
+@pytest.fixture
+def controller(session: Session) -> Iterator[Controller]:
+    made = Controller(synchronous=True)
+    made.choose_predictor(EchoPredictor())
+    made.open_session(session)
+    yield made
+    made.close()
+
+
+def test_it_answers_as_the_library_does(controller: Controller) -> None:
+    controller.choose_baseline("video-ridge")
+    state, found = controller.state, controller.baseline.population
+    assert state.baseline_name == "video-ridge"
+    predictor = load_predictor("video-ridge")
+    predictor.prepare(state.session)
+    expected = predictor.predict(state.window, state.mask, found.neurons)
+    np.testing.assert_array_equal(found.responses, expected.responses)
+    assert found.mask_id == state.mask.mask_id
+    assert np.isfinite(controller.baseline.scores).any()
+    assert controller.results.population.predictor_id == "echo"
+
+
+def test_it_follows_mask_and_window(controller: Controller) -> None:
+    controller.choose_baseline("mean")
+    controller.paint_cells([2, 3], slice(30, 60), VISIBLE)
+    assert controller.baseline.population.mask_id == controller.state.mask.mask_id
+    assert controller.baseline.population_freshness == "fresh"
+    before = controller.baseline.population
+    controller.seek(controller.state.window.start_s - 2.0)
+    assert controller.baseline.population is not before
+    assert controller.baseline.population_freshness == "fresh"
+
+
+def test_another_selection_asks_it_nothing_new(controller: Controller) -> None:
+    controller.choose_baseline("mean")
+    before = controller.baseline.population
+    controller.select([5, 6])
+    assert controller.baseline.population is before
+
+
+def test_nobody_is_beside_any_more_when_nothing_is_chosen(
+    controller: Controller,
+) -> None:
+    controller.choose_baseline("mean")
+    controller.choose_baseline("")
+    assert controller.baseline.population is None
+    assert controller.baseline.scores is None
+    controller.paint_cells([1], slice(0, 60), TARGET)
+    assert controller.baseline.population is None
+
+
+def test_a_refusal_is_told_and_the_predictor_goes_on(controller: Controller) -> None:
+    controller.apply_preset("video_behavior")
+    controller.choose_baseline("last")
+    assert "visible samples of a neuron before" in controller.baseline.error
+    assert controller.baseline.population is None
+    assert controller.results.error is None
+    assert controller.results.population_freshness == "fresh"
+    controller.apply_preset("causal_response_25_behavior")
+    assert controller.baseline.error is None
+    assert controller.baseline.population_freshness == "fresh"
+
+
+def test_a_name_that_nobody_has_is_told(controller: Controller) -> None:
+    controller.choose_baseline("no-such")
+    assert "no predictor 'no-such'" in controller.baseline.error
+    assert controller.results.error is None
+
+
+def test_it_is_asked_only_when_the_predictor_has_answered(session: Session) -> None:
+    asked: list[str] = []
+
+    class Noted(EchoPredictor):
+        def encode(self, window, mask):
+            asked.append(mask.mask_id)
+            return super().encode(window, mask)
+
+    def load(name: str, session: Session | None, device: str) -> Predictor:
+        return Noted("beside")
+
+    predictor = GatedPredictor()
+    controller = Controller(load=load)
+    controller.open_session(session)
+    controller.choose_predictor(predictor)
+    predictor.gate.release()
+    assert controller.wait(TIMEOUT)
+    controller.choose_baseline("beside")
+    assert controller.wait(TIMEOUT)
+    first = controller.baseline.population
+    assert asked == [controller.state.mask.mask_id]
+    controller.paint_cells([1], slice(0, 60), TARGET)
+    controller.paint_cells([4], slice(0, 60), TARGET)
+    assert controller.baseline.population is first
+    assert controller.baseline.is_population_old
+    assert len(asked) == 1
+    for _ in range(9):
+        predictor.gate.release()
+    assert controller.wait(TIMEOUT)
+    assert asked[1:] == [controller.state.mask.mask_id]
+    assert not controller.baseline.is_population_old
+    assert controller.baseline.population.mask_id == controller.state.mask.mask_id
+    controller.close()
+
+
+def test_moving_on_forgets_its_answer_at_once(session: Session) -> None:
+    predictor = GatedPredictor()
+    controller = Controller(load=lambda *_: EchoPredictor("beside"))
+    controller.open_session(session)
+    controller.choose_predictor(predictor)
+    predictor.gate.release()
+    controller.choose_baseline("beside")
+    assert controller.wait(TIMEOUT)
+    assert controller.baseline.population is not None
+    controller.seek(controller.state.window.start_s - 2.0)
+    assert controller.baseline.population is None
+    assert controller.baseline.scores is None
+    for _ in range(9):
+        predictor.gate.release()
+    assert controller.wait(TIMEOUT)
+    found = controller.baseline.population
+    recorded = controller.state.window.responses[30:, found.neurons]
+    np.testing.assert_allclose(found.responses[30:], recorded + 1)
+    controller.close()
+
+
+def test_it_survives_a_restart(folder: Path, tmp_path: Path) -> None:
+    memory = tmp_path / "live.json"
+    first = Controller(synchronous=True, memory=memory)
+    first.choose_predictor("mean")
+    first.open_session(folder)
+    first.choose_baseline("video-ridge")
+    first.close()
+    second = Controller(synchronous=True, memory=memory)
+    assert second.restore()
+    assert second.state.baseline_name == "video-ridge"
+    assert second.baseline.population is not None
+    second.close()
