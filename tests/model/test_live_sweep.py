@@ -251,7 +251,7 @@ def test_it_is_of_the_neurons_selected(controller: Controller) -> None:
 def test_another_window_forgets_it(controller: Controller) -> None:
     controller.show_sweep()
     before = controller.results.sweep
-    controller.step_window(1)
+    controller.step_window(-1)
     after = controller.results.sweep
     assert after is not None
     assert before is not None
