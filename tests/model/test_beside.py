@@ -131,6 +131,24 @@ def test_it_is_asked_only_when_the_predictor_has_answered(session: Session) -> N
     controller.close()
 
 
+def test_a_change_taken_back_leaves_it_fresh(session: Session) -> None:
+    predictor = GatedPredictor()
+    controller = Controller(load=lambda *_: EchoPredictor("beside"))
+    controller.open_session(session)
+    controller.choose_predictor(predictor)
+    predictor.gate.release()
+    controller.choose_baseline("beside")
+    assert controller.wait(TIMEOUT)
+    controller.paint_cells([1], slice(0, 60), VISIBLE)
+    controller.undo()
+    for _ in range(9):
+        predictor.gate.release()
+    assert controller.wait(TIMEOUT)
+    assert controller.baseline.population_freshness == "fresh"
+    assert controller.baseline.population.mask_id == controller.state.mask.mask_id
+    controller.close()
+
+
 def test_moving_on_forgets_its_answer_at_once(session: Session) -> None:
     predictor = GatedPredictor()
     controller = Controller(load=lambda *_: EchoPredictor("beside"))

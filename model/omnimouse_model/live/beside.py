@@ -84,8 +84,8 @@ class Beside:
         """Its answers belong to the window that was on screen."""
         self._asked = (None, None)
         if self._asking is not None:
-            self._asking.give_up()
             self.results.is_awaited, self.results.error = False, None
+            self._asking.give_up()
 
     def _follow(self) -> None:
         """Ask what the predictor was asked; while that is busy, only be older."""
@@ -94,10 +94,12 @@ class Beside:
         window, mask = self._state.window, self._state.mask
         if window is None or mask is None:
             return
-        if window is self._asked[0] and mask is self._asked[1]:
+        is_older = self.results.asked > self._engine.newest
+        is_asked = window is self._asked[0] and mask is self._asked[1]
+        if is_asked and not is_older:
             return
         if not self._answers.is_awaited:
             self._asked = (window, mask)
             self._asking.ask()
-        elif self.results.asked <= self._engine.newest:
+        elif not is_older:
             mark_asked(self.results, self._engine.newest + 1)
