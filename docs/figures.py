@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 DOCS = Path(__file__).parent
@@ -19,13 +19,14 @@ MARKED = re.compile(r"<!-- (omnimouse [^\n]+) -->\n.*?<!-- end -->", re.DOTALL)
 Run = Callable[[str], str]
 
 
-def renewed(text: str, run: Run) -> str:
-    """Put what each named command prints between its marks."""
-
-    def fill(found: re.Match[str]) -> str:
-        return f"<!-- {found[1]} -->\n{run(found[1]).strip()}\n<!-- end -->"
-
-    return MARKED.sub(fill, text)
+def renewals(text: str, run: Run) -> Iterator[str]:
+    """The text with one table more renewed each time."""
+    at = 0
+    while found := MARKED.search(text, at):
+        table = f"<!-- {found[1]} -->\n{run(found[1]).strip()}\n<!-- end -->"
+        at = found.start() + len(table)
+        text = text[: found.start()] + table + text[found.end() :]
+        yield text
 
 
 def run(command: str) -> str:
@@ -45,19 +46,20 @@ def run(command: str) -> str:
         [program, *arguments], stdout=subprocess.PIPE, text=True, check=False
     )
     if done.returncode:
-        sys.exit(f"{command} failed (exit status {done.returncode}); nothing changed")
+        sys.exit(f"{command} failed (exit status {done.returncode}); its table stays")
     return done.stdout
 
 
 def main(names: list[str]) -> None:
-    """Renew the named documents, or all, each when its commands have run."""
+    """Renew the named documents, or all; a table is written when its command ends."""
     for path in map(Path, names) if names else sorted(DOCS.glob("*.md")):
         text = path.read_text("utf-8")
         if not MARKED.search(text):
             if names:
                 sys.exit(f"{path}: no <!-- omnimouse … --> above an <!-- end -->")
             continue
-        path.write_text(renewed(text, run), "utf-8")
+        for renewed in renewals(text, run):
+            path.write_text(renewed, "utf-8")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from omnimouse_app.hand import Hand, arc, settle, wait_for
 from omnimouse_model.masks import TARGET, VISIBLE
 
 Row = dict[str, Any]
+SCRUB = 9
+"""Windows there and back again; at an end of the recording there is nothing to draw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +118,12 @@ def scrub_hz(dock: OmniMouseDock, steps: int = 90) -> list[float]:
     frames = _Frames(Canvas(dock.viewer, dock.main_window).widget)
     shown = [dock.panels[title] for title in ("Raster", "Stimulus", "Traces")]
     rates: list[float] = []
+    controller.step_window(-SCRUB)
+    settle(0.05)
     for number in range(steps):
         since = perf_counter()
         with frames.wait():
-            controller.step_window(-1 if number // 9 % 2 else 1)
+            controller.step_window(-1 if number // SCRUB % 2 else 1)
             for panel in shown:
                 _flush(panel)
         rates.append(1.0 / (perf_counter() - since))

@@ -30,24 +30,27 @@ def test_what_a_command_prints_stands_between_its_marks(figures: ModuleType) -> 
         asked.append(command)
         return f"| {len(asked)} |\n"
 
-    found = figures.renewed(text, run)
+    *_, found = figures.renewals(text, run)
     assert asked == ["omnimouse x --y", "omnimouse z"]
     assert found == (
         "a\n<!-- omnimouse x --y -->\n| 1 |\n<!-- end -->\nb\n"
         "<!-- omnimouse z -->\n| 2 |\n<!-- end -->\n"
     )
-    assert figures.renewed(found, lambda _: "| 3 |").count("| 3 |") == 2
+    *_, again = figures.renewals(found, lambda _: "| 3 |")
+    assert again.count("| 3 |") == 2
 
 
-def test_a_failing_command_ends_it_and_leaves_the_document(
+def test_a_failing_command_ends_it_and_loses_no_table(
     figures: ModuleType, tmp_path: Path
 ) -> None:
     path = tmp_path / "page.md"
-    text = "<!-- omnimouse info /no/such/folder -->\nold\n<!-- end -->\n"
-    path.write_text(text)
-    with pytest.raises(SystemExit, match="failed"):
+    failing = "<!-- omnimouse info /no/such/folder -->\nold\n<!-- end -->\n"
+    path.write_text(f"<!-- omnimouse --help -->\n<!-- end -->\n{failing}")
+    with pytest.raises(SystemExit, match="no/such/folder failed"):
         figures.main([str(path)])
-    assert path.read_text() == text
+    found = path.read_text()
+    assert "Usage: omnimouse" in found
+    assert found.endswith(failing)
 
 
 def test_every_table_of_the_documents_names_a_command_that_parses(
