@@ -1,5 +1,6 @@
 """`omnimouse bench sweep`: the live sweep against its contexts asked one by one."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
@@ -72,6 +73,8 @@ def command(
     cold cost that is left when each window is read and its video encoded only once,
     times 1.05; on a GPU with a third. What is repeated is timed by itself.
     """
+    # a thread that spins while it waits would count as work
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
     from omnimouse_model.predict.catalogue import load_predictor

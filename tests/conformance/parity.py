@@ -148,18 +148,19 @@ def run_case(reference: Reference, case: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def _intermediates(clip: Clip, layout: Layout, context: Context) -> dict[str, Tensor]:
-    n_latents = context.latents.shape[1]
+    (read,) = context.reads
+    n_latents = read.latents.shape[1]
     found = {
         "meta_embedding": context.meta[0],
-        "encoder_tokens.first16": context.tokens[:, :16],
-        "latents_init": context.latents_start[:1],
-        "latents_encoded": context.latents,
+        "encoder_tokens.first16": read.tokens[:, :16],
+        "latents_init": read.latents_start[:1],
+        "latents_encoded": read.latents,
         "processor_out.latents": context.processed[:, :n_latents],
         "processor_mask.row_count": context.processor_plan.row_counts(),
     }
-    if context.encoder_plan is not None:
-        found["encoder_mask"] = context.encoder_plan.dense().to(torch.uint8)
-        found["encoder_mask.row_count"] = context.encoder_plan.row_counts()
+    if read.encoder_plan is not None:
+        found["encoder_mask"] = read.encoder_plan.dense().to(torch.uint8)
+        found["encoder_mask.row_count"] = read.encoder_plan.row_counts()
     if context.video_tokens is not None:
         per_step = context.video_tokens.shape[1] // len(layout.video_steps)
         times = clip.video_times[0, layout.video_steps]

@@ -155,8 +155,8 @@ class EchoPredictor:
 class GatedPredictor(EchoPredictor):
     """Stops inside `encode` until the test opens the gate."""
 
-    def __init__(self) -> None:
-        EchoPredictor.__init__(self, "gated")
+    def __init__(self, name: str = "gated") -> None:
+        EchoPredictor.__init__(self, name)
         self.entered = threading.Semaphore(0)
         self.gate = threading.Semaphore(0)
 
@@ -275,6 +275,19 @@ def tiny_transformer() -> Predictor:
         for parameter in net.parameters():
             parameter.normal_(0.0, 0.2, generator=draw)
     return TransformerPredictor(net.requires_grad_(False), "tiny", precision="fp32")
+
+
+def joining_transformer() -> Predictor:
+    """The same net, which computes masks together as on a GPU."""
+    made = tiny_transformer()
+    made.joins_masks = True
+    return made
+
+
+class JoiningPredictor(RefusingPredictor):
+    """Cannot predict without video either; likes to be asked five at once."""
+
+    at_once = 5
 
 
 class PickyPredictor(EchoPredictor):

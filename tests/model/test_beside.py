@@ -150,6 +150,82 @@ def test_the_same_mask_set_again_leaves_it_fresh(session: Session) -> None:
     controller.close()
 
 
+def test_with_no_predictor_it_follows_the_mask_all_the_same(session: Session) -> None:
+    controller = Controller(load=lambda *_: EchoPredictor("beside"))
+    controller.open_session(session)
+    controller.choose_baseline("beside")
+    assert controller.wait(TIMEOUT)
+    controller.paint_cells([2, 3], slice(30, 60), VISIBLE)
+    assert controller.wait(TIMEOUT)
+    assert controller.baseline.population_freshness == "fresh"
+    assert controller.baseline.population.mask_id == controller.state.mask.mask_id
+    controller.close()
+
+
+@pytest.fixture
+def model() -> GatedPredictor:
+    return GatedPredictor()
+
+
+@pytest.fixture
+def beside() -> GatedPredictor:
+    return GatedPredictor("beside")
+
+
+@pytest.fixture
+def gated(
+    session: Session, model: GatedPredictor, beside: GatedPredictor
+) -> Iterator[Controller]:
+    """Model and baseline answer when their gates open."""
+    made = Controller(load=lambda *_: beside)
+    made.open_session(session)
+    made.choose_predictor(model)
+    made.choose_baseline("beside")
+    yield made
+    open_gates(model, beside)
+    made.close()
+
+
+def open_gates(*predictors: GatedPredictor) -> None:
+    for predictor in predictors:
+        predictor.gate.release(20)
+
+
+def test_stop_leaves_a_baseline_unasked_that_waited_its_turn(
+    gated: Controller, model: GatedPredictor, beside: GatedPredictor
+) -> None:
+    assert model.entered.acquire(timeout=TIMEOUT)
+    assert gated.baseline.is_awaited
+    gated.cancel()
+    assert gated.baseline.was_stopped
+    open_gates(model)
+    assert gated.wait(TIMEOUT)
+    assert not beside.entered.acquire(blocking=False)
+    assert not gated.baseline.is_awaited
+    open_gates(beside)
+    gated.ask_again()
+    assert gated.wait(TIMEOUT)
+    assert gated.baseline.population_freshness == "fresh"
+
+
+def test_stop_reaches_a_baseline_that_computes(
+    gated: Controller, model: GatedPredictor, beside: GatedPredictor
+) -> None:
+    open_gates(model)
+    assert beside.entered.acquire(timeout=TIMEOUT)
+    assert gated.results.population_freshness == "fresh"
+    gated.cancel()
+    assert not gated.baseline.is_awaited
+    assert gated.baseline.was_stopped
+    open_gates(beside)
+    assert gated.wait(TIMEOUT)
+    assert gated.baseline.population is None
+    gated.paint_cells([1], slice(0, 60), VISIBLE)
+    assert gated.wait(TIMEOUT)
+    assert gated.baseline.population_freshness == "fresh"
+    assert gated.baseline.population.mask_id == gated.state.mask.mask_id
+
+
 def test_moving_on_forgets_its_answer_at_once(session: Session) -> None:
     predictor = GatedPredictor()
     controller = Controller(load=lambda *_: EchoPredictor("beside"))

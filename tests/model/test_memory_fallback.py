@@ -118,14 +118,14 @@ def test_where_the_encoder_does_not_fit_it_goes_to_bf16(
     window = session.window(3.0)
     exact = small.predict(window, mask).responses
     other = tiny_transformer()
-    encode: Callable[..., object] = other.net.encode
+    encode: Callable[..., object] = other.net.process
 
     def limited(*given: object) -> object:
         if not torch.is_autocast_enabled("cpu"):
             raise torch.OutOfMemoryError("out of memory")
         return encode(*given)
 
-    monkeypatch.setattr(other.net, "encode", limited)
+    monkeypatch.setattr(other.net, "process", limited)
     found = other.predict(window, mask)
     assert found.status == "memory was full: in bf16"
     np.testing.assert_allclose(found.responses, exact, atol=0.1, rtol=0.1)

@@ -80,8 +80,8 @@ def explained(net: OmniMouse, loadings: torch.Tensor) -> float:
     generator = torch.Generator().manual_seed(4)
     shared = torch.randn(300, SHARED, generator=generator)
     with torch.no_grad():
-        context = net.encode(clip_of(shared, loadings, 5), layout(), None)
-    x = context.latents[:, : -MODEL.num_global_latents].flatten(1).double()
+        read = net.read(clip_of(shared, loadings, 5), layout())
+    x = read.latents[:, : -MODEL.num_global_latents].flatten(1).double()
     x, y = (x - x.mean(0)) / (x.std(0) + 1e-6), shared.double()
     train_x, test_x = x[:200], x[200:]
     gram = train_x @ train_x.T / x.shape[1]
@@ -148,7 +148,7 @@ def test_latents_hold_every_behaviour_channel_apart() -> None:
     def right() -> float:
         """Share explained of the channel that the mean over latents says least of."""
         with torch.no_grad():
-            latents = net.encode(asked, shown, None).latents.mean(dim=1).double()
+            latents = net.read(asked, shown).latents.mean(dim=1).double()
         x, y = latents - latents.mean(dim=0), (levels - levels.mean(dim=0)).double()
         gram = x[:300].T @ x[:300] + 1e-4 * torch.eye(x.shape[1])
         said = x[300:] @ torch.linalg.solve(gram, x[:300].T @ y[:300])

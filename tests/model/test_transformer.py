@@ -10,6 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from omnimouse_model.analysis.contexts import Context, context_mask
+from omnimouse_model.analysis.live_sweep import live_draw
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
@@ -290,6 +292,57 @@ def test_many_requests_equal_single_ones(
             assert answer.behavior is not None
             assert np.allclose(answer.behavior, alone.behavior, atol=1e-4)
     assert list(predictor.predict_many(requests, cancelled=lambda: True)) == []
+
+
+@pytest.mark.parametrize("config", [SMALL, OFFICIAL], ids=["ours", "official"])
+def test_masks_computed_together_are_answered_as_alone(
+    session: Session, config: OmniMouseConfig
+) -> None:
+    one, together = predictor_for(session, config), predictor_for(session, config)
+    together.joins_masks = True
+    assert (one.at_once, together.at_once) == (1, 8)
+    neurons, window = np.array([10, 3]), session.window(3.0)
+    draw = live_draw(12, neurons)
+    contexts = [
+        Context(n, history, video, behavior)
+        for behavior in (True, False)
+        for video in (False, True)
+        for n, history in ((0, 0), (2, 0), (5, 0), (9, 0), (0, 10), (0, 25))
+    ]
+    masks = [context_mask(context, draw) for context in contexts]
+    requests = [(window, mask, neurons) for mask in masks]
+    answers = list(together.predict_many(requests))
+    assert together.counters["encodings"] == 4 * 3
+    for mask, answer in zip(masks, answers, strict=True):
+        alone = one.predict(window, mask, neurons)
+        assert answer.mask_id == mask.mask_id
+        assert answer.neurons.tolist() == neurons.tolist()
+        np.testing.assert_allclose(answer.responses, alone.responses, atol=2e-5)
+        assert (answer.behavior is None) == (alone.behavior is None)
+        if alone.behavior is not None:
+            np.testing.assert_allclose(answer.behavior, alone.behavior, atol=2e-5)
+    assert together.counters["tokens"] == one.counters["tokens"]
+
+
+def test_masks_that_ask_otherwise_are_not_computed_together(session: Session) -> None:
+    together = predictor_for(session, SMALL)
+    together.joins_masks = True
+    window = session.window(3.0)
+    mask = Mask.nothing(12).show([1], slice(0, 60)).ask([4], slice(30, 60))
+    others = [
+        mask.ask([5], slice(30, 60)),
+        mask.ask([4], slice(20, 60)),
+        mask.with_order(mask.order[::-1]),
+        mask.with_frames(slice(0, 30)),
+        mask.with_behavior("visible"),
+        mask.with_context_span(0, 30),
+    ]
+    requests = [(window, asked, None) for asked in (mask, *others)]
+    answers = list(together.predict_many(requests))
+    assert together.counters["encodings"] == len(requests)
+    for (_, asked, _), answer in zip(requests, answers, strict=True):
+        alone = together.predict(window, asked).responses
+        np.testing.assert_array_equal(answer.responses, alone)
 
 
 def test_a_new_mask_does_not_encode_the_video_again(session: Session) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from omnimouse_model.analysis.contexts import Context, context_mask
+from omnimouse_model.analysis.live_sweep import live_draw, live_sweep
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import (
@@ -27,10 +29,12 @@ from tests.model.live_sessions import (
     EchoPredictor,
     EndlessPredictor,
     FaultyPredictor,
+    JoiningPredictor,
     OnceCrashingPredictor,
     PickyPredictor,
     RefusingPredictor,
     ScreenPredictor,
+    joining_transformer,
     question,
     tiny_transformer,
     write_session,
@@ -176,6 +180,39 @@ def test_refusals_keep_their_type_and_reason(
     with pytest.raises(UnsupportedRequestError, match="needs video"):
         worker.predict(session.window(4.0), question(session).with_frames(False))
     assert worker.predict(session.window(4.0), question(session)).status == "ok"
+
+
+def test_masks_of_one_window_are_computed_together_there_too(
+    worker_of: object, session: Session
+) -> None:
+    worker, here = worker_of(joining_transformer, torch_threads=1), tiny_transformer()
+    window, neurons = session.window(3.0), np.array([30, 35])
+    draw = live_draw(session.n_neurons, neurons)
+    masks = [context_mask(Context(count), draw) for count in (1, 3, 16, 37)]
+    masks += [context_mask(Context(history_samples=10), draw)]
+    answers = list(worker.predict_many([(window, mask, neurons) for mask in masks]))
+    assert worker.counters["encodings"] == 2
+    for mask, answer in zip(masks, answers, strict=True):
+        alone = here.predict(window, mask, neurons)
+        assert answer.mask_id == mask.mask_id
+        np.testing.assert_allclose(answer.responses, alone.responses, atol=1e-4)
+
+
+def test_a_refusal_among_several_comes_in_its_turn(
+    worker_of: object, session: Session
+) -> None:
+    worker = worker_of(JoiningPredictor)
+    window, mask = session.window(3.0), question(session)
+    dark = mask.with_frames(False)
+    answers = worker.predict_many([(window, m, None) for m in (mask, mask, dark, mask)])
+    assert next(answers).mask_id == mask.mask_id
+    assert next(answers).mask_id == mask.mask_id
+    with pytest.raises(UnsupportedRequestError, match="needs video"):
+        next(answers)
+    *_, sweep = live_sweep(worker, window, np.array([3, 11]))
+    for row in sweep.rows:
+        assert ("needs video" in row.refusal) == (not row.context.video)
+        assert np.isfinite(row.score) == row.context.video
 
 
 def test_faults_say_what_and_where(worker_of: object, session: Session) -> None:

@@ -15,7 +15,12 @@ from omnimouse_model.predict.predictor import Needs
 from omnimouse_widgets.qt.control import ControlPanel
 from omnimouse_widgets.qt.control_question import caveats
 from omnimouse_widgets.qt.hop import qt_post
-from tests.model.live_sessions import FaultyPredictor, GatedPredictor, write_session
+from tests.model.live_sessions import (
+    EchoPredictor,
+    FaultyPredictor,
+    GatedPredictor,
+    write_session,
+)
 from tests.widgets.mouse import wheel
 
 LEFT = Qt.MouseButton.LeftButton
@@ -300,6 +305,27 @@ def test_a_slow_answer_is_predicting_until_it_is_there_or_stopped(
     gated.gate.release(2)
     press(panel.model.again)
     qtbot.waitUntil(lambda: panel.model.words.text().startswith("fresh"))
+    assert not panel.model.again.isVisible()
+    controller.close()
+
+
+def test_a_slow_baseline_can_be_stopped_and_asked_again(
+    session: Any, show: Any, qtbot: Any
+) -> None:
+    beside = GatedPredictor("beside")
+    controller = Controller(post=qt_post(), load=lambda *_: beside)
+    controller.choose_predictor(EchoPredictor())
+    controller.open_session(session)
+    panel = show(ControlPanel(controller), 400, 800)
+    controller.choose_baseline("beside")
+    qtbot.waitUntil(lambda: panel.model.cancel.isVisible())
+    assert panel.model.words.text().startswith("fresh")
+    press(panel.model.cancel)
+    qtbot.waitUntil(lambda: panel.model.beside.text() == "Stopped.")
+    assert not panel.model.cancel.isVisible()
+    beside.gate.release(4)
+    press(panel.model.again)
+    qtbot.waitUntil(lambda: panel.model.beside.text().startswith("Here mean r"))
     assert not panel.model.again.isVisible()
     controller.close()
 

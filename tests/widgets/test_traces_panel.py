@@ -163,6 +163,21 @@ def test_a_label_has_both_scores(
     assert panel.label(7, short=True) == f"7 · {own:.2f} / {other:.2f}"
 
 
+def test_a_baseline_without_a_score_is_told_where_one_was_asked_for(
+    panel: TracesPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.apply_preset("video_behavior")
+    controller.choose_baseline("last")
+    drawn()
+    assert controller.baseline.error is not None
+    own = controller.results.scores[7]
+    assert panel.stack.labels[0] == f"neuron 7 · r = {own:.2f} · last –"
+    assert panel.label(7, short=True) == f"7 · {own:.2f} / –"
+    controller.apply_preset("nothing")
+    drawn()
+    assert panel.stack.labels[0] == "neuron 7"
+
+
 # -- behaviour --------------------------------------------------------------------
 @pytest.fixture
 def behavior(controller: Controller, show: Any) -> BehaviorPanel:

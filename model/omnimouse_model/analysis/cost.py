@@ -180,23 +180,24 @@ def masked_gflop(asked: Question) -> dict[str, float]:
     net, layout, config = asked.net, asked.layout, asked.net.config
     tokens = net.encode_video(asked.video, layout)
     context = net.encode(asked.clip, layout, tokens)
+    (read,) = context.reads
     _, query_plan = net.query_plan(asked.clip, layout, context)
     d = config.d_model
     inner = hidden_size(d, config.ffn_hidden_mult)
     outer = hidden_size(d, config.decoder_ffn_hidden_mult)
-    n_latents, n_all = context.latents.shape[1], context.processed.shape[1]
-    n_tokens, n_queries = context.tokens.shape[1], len(layout.query_neurons)
+    n_latents, n_all = read.latents.shape[1], context.processed.shape[1]
+    n_tokens, n_queries = read.tokens.shape[1], len(layout.query_neurons)
     layers = config.layer_is_local()
 
     def layer(pairs: int) -> float:
         return 2 * n_all * (4 * d * d + 3 * d * inner) + 4 * pairs * d
 
-    assert context.encoder_plan is not None
+    assert read.encoder_plan is not None
     flop = {
         "video": video_flop(config.hiera, d),
         "encoder": 2 * n_latents * (2 * d * d + 3 * d * inner)
         + 4 * n_tokens * d * d
-        + 4 * _pairs(context.encoder_plan) * d,
+        + 4 * _pairs(read.encoder_plan) * d,
         "local": sum(layers) * layer(_pairs(context.processor_plan)),
         "global": (len(layers) - sum(layers)) * layer(n_all**2),
         "decoder": 2 * n_queries * (2 * d * d + 3 * d * outer)

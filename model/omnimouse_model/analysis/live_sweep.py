@@ -14,14 +14,14 @@ from omnimouse_model.analysis.sweep_plan import SweepPlan
 from omnimouse_model.analysis.sweep_table import ContextSweep, SweepRow
 from omnimouse_model.data.windows import Window
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.masks import N_SAMPLES, TARGET
+from omnimouse_model.masks import N_SAMPLES, TARGET, Mask
 from omnimouse_model.metrics import (
     StreamingCorrelation,
     bootstrap_interval,
     session_score,
 )
 from omnimouse_model.predict.parts import stop_if
-from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.predictor import Prediction, Predictor
 
 HISTORY = (10, 25)
 NEURONS = (16, 64, 256, 1024)
@@ -91,29 +91,50 @@ def live_sweep(
     if sweep.rows:
         yield sweep
     draw = live_draw(session.n_neurons, neurons)
-    for context in plan.contexts[len(sweep.rows) :]:
-        stop_if(outdated)
-        row = _scored(predictor, window, context, draw)
+    points = [(c, context_mask(c, draw)) for c in plan.contexts[len(sweep.rows) :]]
+    answers = _answers(predictor, window, [m for _, m in points], neurons, outdated)
+    for (context, mask), answer in zip(points, answers, strict=True):
+        row = _scored(predictor, window, context, mask, neurons, answer)
         sweep = replace(sweep, rows=(*sweep.rows, row))
         yield sweep
 
 
+def _answers(
+    predictor: Predictor,
+    window: Window,
+    masks: list[Mask],
+    neurons: np.ndarray,
+    outdated: Callable[[], bool],
+) -> Iterator[Prediction | str]:
+    """An answer for each mask, or why it is refused; asked together, for a GPU."""
+    while masks:
+        requests = [(window, mask, neurons) for mask in masks]
+        try:
+            for prediction in predictor.predict_many(requests, outdated):
+                masks = masks[1:]
+                yield prediction
+            stop_if(outdated)
+            return
+        except UnsupportedRequestError as refusal:
+            masks = masks[1:]
+            yield str(refusal)
+
+
 def _scored(
-    predictor: Predictor, window: Window, context: Context, draw: Draw
+    predictor: Predictor,
+    window: Window,
+    context: Context,
+    mask: Mask,
+    neurons: np.ndarray,
+    answer: Prediction | str,
 ) -> SweepRow:
-    """Ask for one point; refused where the predictor cannot serve it."""
-    mask, neurons = context_mask(context, draw), draw.targets
+    """One point; it has no score where the predictor refused."""
     scored = StreamingCorrelation(N_SAMPLES, len(neurons))
-    refusal = ""
-    try:
-        prediction = predictor.predict(window, mask, neurons)
-    except UnsupportedRequestError as error:
-        refusal = str(error)
-    else:
+    if not isinstance(answer, str):
         truth, valid = window.stream("responses")
         # no target follows a visible sample, so every one of them is asked
         cells = (mask.cells[:, neurons] == TARGET) & valid[:, None]
-        scored.update(prediction.responses, truth[:, neurons], cells)
+        scored.update(answer.responses, truth[:, neurons], cells)
     found = scored.moments()
     values = found.pearson()
     low, high = bootstrap_interval(values, found.count, n_resamples=RESAMPLES)
@@ -123,9 +144,9 @@ def _scored(
         context=context,
         seed=SEED,
         n_neurons=len(neurons),
-        n_windows=0 if refusal else 1,
+        n_windows=0 if isinstance(answer, str) else 1,
         score=session_score(values, found.count),
         ci_low=low,
         ci_high=high,
-        refusal=refusal,
+        refusal=answer if isinstance(answer, str) else "",
     )

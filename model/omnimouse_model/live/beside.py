@@ -52,6 +52,7 @@ class Beside:
         self._engine: Engine | None = None
         self._asking: Asking | None = None
         self._asked: tuple[Window | None, Mask | None] = (None, None)
+        self._is_due = False
 
     def choose(self, name: str) -> None:
         """Ask this one from now on, by a name for `load`; nobody for ""."""
@@ -63,8 +64,31 @@ class Beside:
             )
             self._asking.choose(name)
             self._state.events.window.connect(self._forget)
-            self._answers.changed.connect(self._follow)
-            self._follow()
+            self._answers.changed.connect(self._ask_if_due)
+            self.follow()
+
+    def follow(self, *, again: bool = False) -> None:
+        """Ask what is on screen now, if that was not asked or `again`, in its turn.
+
+        To be called when the predictor was asked: until that has answered, what the
+        baseline answered before is older.
+        """
+        question = (self._state.window, self._state.mask)
+        if self._engine is None or question[0] is None or question[1] is None:
+            return
+        is_known = question[0] is self._asked[0] and question[1] is self._asked[1]
+        if is_known and not again and not self._is_due:
+            return
+        if not self._is_due:
+            mark_asked(self.results, self._engine.newest + 1)
+        self._is_due = True
+        self._ask_if_due()
+
+    def stop(self) -> None:
+        """Stop what it computes and what it would be asked; what is shown stays."""
+        self._is_due = False
+        if self._asking is not None and self.results.is_awaited:
+            self._asking.stop()
 
     def wait(self, timeout_s: float | None) -> bool:
         """Wait until all that it was asked is answered; False when the time is up."""
@@ -75,31 +99,20 @@ class Beside:
         self._forget()
         if self._engine is not None:
             self._state.events.window.disconnect(self._forget)
-            self._answers.changed.disconnect(self._follow)
+            self._answers.changed.disconnect(self._ask_if_due)
             self._engine.close(timeout_s)
         self._engine = self._asking = None
         self.results.asked = self.results.shown = 0
 
     def _forget(self) -> None:
         """Its answers belong to the window that was on screen."""
-        self._asked = (None, None)
+        self._asked, self._is_due = (None, None), False
         if self._asking is not None:
             self.results.is_awaited, self.results.error = False, None
             self._asking.give_up()
 
-    def _follow(self) -> None:
-        """Ask what the predictor was asked; while that is busy, only be older."""
-        if self._asking is None or self._engine is None:
-            return
-        window, mask = self._state.window, self._state.mask
-        if window is None or mask is None:
-            return
-        is_older = self.results.asked > self._engine.newest
-        is_asked = window is self._asked[0] and mask is self._asked[1]
-        if is_asked and not is_older:
-            return
-        if not self._answers.is_awaited:
-            self._asked = (window, mask)
+    def _ask_if_due(self) -> None:
+        if self._is_due and self._asking is not None and not self._answers.is_awaited:
+            self._is_due = False
+            self._asked = (self._state.window, self._state.mask)
             self._asking.ask()
-        elif not is_older:
-            mark_asked(self.results, self._engine.newest + 1)

@@ -117,11 +117,11 @@ class Controller:
             try:
                 put_on_screen(self.state, view)
             except Exception:
-                self._asking.ask()
+                self._ask()
                 raise
             self._history.clear()
             self.history_changed.emit()
-            self._asking.ask()
+            self._ask()
         self._remember()
         self.opener.forget_fault()
 
@@ -190,7 +190,7 @@ class Controller:
             self._asking.step_s = step_between(window, moved)
             self._asking.forget()
             self.state.window = moved
-            self._asking.ask()
+            self._ask()
 
     def step_window(self, n: int) -> None:
         """Move the window by `n` windows of 2 s; stops at the ends."""
@@ -374,10 +374,12 @@ class Controller:
         """Ask the same question again: after an error, or a cancel."""
         with self._lock:
             self._asking.ask()
+            self._beside.follow(again=True)
 
     def cancel(self) -> None:
-        """Stop what runs and drop what waits."""
+        """Stop what runs and drop what waits, of the baseline too."""
         with self._lock:
+            self._beside.stop()
             self._asking.stop()
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -422,7 +424,11 @@ class Controller:
         self.state.mask = question.mask
         self.state.preset = question.preset
         self.history_changed.emit()
+        self._ask()
+
+    def _ask(self) -> None:
         self._asking.ask()
+        self._beside.follow()
 
     def _remember(self) -> None:
         session, window = self.state.session, self.state.window

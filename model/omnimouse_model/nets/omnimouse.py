@@ -10,7 +10,8 @@ The net takes tensors and indices and gives tensors. It knows no file, no device
 mask and no loss. Parameter names are those of the released checkpoints.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -69,21 +70,51 @@ class Clip:
     video_times: Tensor
     start_times: Tensor | None = None
 
+    def items(self, start: int, stop: int) -> "Clip":
+        """Some items of the batch."""
+
+        def cut(values: Tensor) -> Tensor:
+            return values if len(values) == 1 else values[start:stop]
+
+        return replace(
+            self,
+            neuron_ids=self.neuron_ids[start:stop],
+            responses=self.responses[start:stop],
+            behavior=None if self.behavior is None else self.behavior[start:stop],
+            response_times=cut(self.response_times),
+            video_times=cut(self.video_times),
+            start_times=None if self.start_times is None else cut(self.start_times),
+        )
+
 
 @dataclass(frozen=True, slots=True)
-class Context:
-    """The encoded context that queries read, and what the parity tests look at."""
+class Read:
+    """What the encoder made of one layout's tokens; it knows no video and no query."""
 
     meta: Tensor
     neuron_vectors: Tensor
     tokens: Tensor
     latents_start: Tensor
     latents: Tensor
+    intervals: Intervals
+    phases: Phases
+    encoder_plan: AttentionPlan | None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The encoded context that queries read, and what the parity tests look at.
+
+    `reads` are in the order of the batch, `meta` and `neuron_vectors` those of all.
+    """
+
+    reads: tuple[Read, ...]
+    meta: Tensor
+    neuron_vectors: Tensor
     video_tokens: Tensor | None
     processed: Tensor
     keys: tuple[tuple[Tensor, Tensor], ...]
     intervals: Intervals
-    encoder_plan: AttentionPlan | None
     processor_plan: AttentionPlan
     sample_phases: Phases
 
@@ -237,47 +268,61 @@ class OmniMouse(nn.Module):
         video_tokens: Float[Tensor, "batch step token dim"] | None,
     ) -> Context:
         """Everything that does not depend on which queries are asked."""
-        config, batch = self.config, len(clip.neuron_ids)
+        return self.process(clip, layout, [self.read(clip, layout)], video_tokens)
+
+    def read(self, clip: Clip, layout: Layout) -> Read:
+        """Latents that have read the response and behaviour tokens."""
+        config = self.config
         meta = self.meta_vector(clip.session, clip.start_times)
         neurons = self._neuron_vectors(clip, meta)
         tokens = self._tokens(clip, layout, meta, neurons)
-        latent_vectors, latent_times, latent_intervals = (
-            self.response_latent_embedding.select(
-                layout.context_span, config.sample_rate_hz
-            )
+        vectors, times, intervals = self.response_latent_embedding.select(
+            layout.context_span, config.sample_rate_hz
         )
-        start = self._latents_start(latent_vectors, layout, meta)
-        sample_phases = self._phases(clip.response_times)
-        latent_phases = self._phases(latent_times[None])
-        latents = start.expand(batch, -1, -1)
-        encoder_plan = None
+        start = self._latents_start(vectors, layout, meta)
+        phases = self._phases(times[None])
+        latents = start.expand(len(clip.neuron_ids), -1, -1)
+        plan = None
         has_tokens = tokens.shape[1] > 0
         if config.enable_fallback_sensorium_behavior:
             has_tokens = not layout.responses_missing
         if has_tokens:
-            encoder_plan = self._plan(
-                latent_intervals, self._token_intervals(clip, layout)
-            )
-            keys = self.enc.keys(tokens, self._token_phases(sample_phases, layout))
-            latents = self.enc(latents, latent_phases, keys, encoder_plan)
+            plan = self._plan(intervals, self._token_intervals(clip, layout))
+            samples = self._phases(clip.response_times)
+            keys = self.enc.keys(tokens, self._token_phases(samples, layout))
+            latents = self.enc(latents, phases, keys, plan)
+        return Read(meta, neurons, tokens, start, latents, intervals, phases, plan)
+
+    def process(
+        self,
+        clip: Clip,
+        layout: Layout,
+        reads: Sequence[Read],
+        video_tokens: Float[Tensor, "batch step token dim"] | None,
+    ) -> Context:
+        """What was read of each part of the batch, and its video, together.
+
+        The layouts of `reads` may differ in their tokens alone: span, video and
+        queries are those of `layout`.
+        """
+        latents = _stacked([read.latents for read in reads], reads)
+        meta = _stacked([read.meta for read in reads], reads)
+        neurons = _stacked([read.neuron_vectors for read in reads], reads)
         x, intervals, phases, flat_video = self._sequence(
-            clip, layout, latents, latent_intervals, latent_phases, video_tokens, meta
+            clip, layout, latents, reads[0], video_tokens, meta
         )
-        processor_plan = self._plan(intervals, intervals)
-        x = self._process(x, phases, processor_plan)
+        plan = self._plan(intervals, intervals)
+        x = self._process(x, phases, plan)
         return Context(
+            reads=tuple(reads),
             meta=meta,
             neuron_vectors=neurons,
-            tokens=tokens,
-            latents_start=start,
-            latents=latents,
             video_tokens=flat_video,
             processed=x,
             keys=tuple(decoder.keys(x, phases) for decoder in self._decoders()),
             intervals=intervals,
-            encoder_plan=encoder_plan,
-            processor_plan=processor_plan,
-            sample_phases=sample_phases,
+            processor_plan=plan,
+            sample_phases=self._phases(clip.response_times),
         )
 
     def _decoders(self) -> list[CrossBlock]:
@@ -302,14 +347,13 @@ class OmniMouse(nn.Module):
         clip: Clip,
         layout: Layout,
         latents: Tensor,
-        latent_intervals: Intervals,
-        latent_phases: Phases,
+        read: Read,
         video_tokens: Tensor | None,
         meta: Tensor,
     ) -> tuple[Tensor, Intervals, Phases, Tensor | None]:
         """[latents, video tokens] with their intervals and phases."""
         if video_tokens is None or not len(layout.video_steps):
-            return latents, latent_intervals, latent_phases, None
+            return latents, read.intervals, read.phases, None
         per_step = video_tokens.shape[2]
         flat = video_tokens.flatten(1, 2)
         if self.config.add_meta_to_video_feats:
@@ -319,12 +363,12 @@ class OmniMouse(nn.Module):
         length = VIDEO_TOKEN_FRAMES / self.config.sample_rate_hz
         intervals = Intervals.join(
             [
-                latent_intervals,
+                read.intervals,
                 Intervals(starts, starts + length, (per_step,) * len(starts)),
             ]
         )
         rows = torch.arange(len(starts), device=flat.device).repeat_interleave(per_step)
-        phases = Phases.join([latent_phases, self._phases(step_times).take(rows)])
+        phases = Phases.join([read.phases, self._phases(step_times).take(rows)])
         flat = flat.expand(len(latents), -1, -1)
         return torch.cat([latents, flat], dim=1), intervals, phases, flat
 
@@ -413,6 +457,16 @@ class OmniMouse(nn.Module):
         """Intervals of the response queries and the plan they are answered under."""
         intervals = self._query_intervals(clip, layout)
         return intervals, self._plan(intervals, context.intervals)
+
+
+def _stacked(parts: list[Tensor], reads: Sequence[Read]) -> Tensor:
+    """Join along the batch; what is one for all items of a read is repeated."""
+    if len(parts) == 1:
+        return parts[0]
+    sizes = [len(read.latents) for read in reads]
+    return torch.cat(
+        [part.expand(n, *part.shape[1:]) for part, n in zip(parts, sizes, strict=True)]
+    )
 
 
 def _run_intervals(

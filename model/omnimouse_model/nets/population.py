@@ -158,7 +158,7 @@ def _part_channels(
             _outputs_of(net.enc.ffn_pre_norm) as given,
             _outputs_of(net.enc.attention) as read,
         ):
-            net.encode(reading.clip, reading.layout, None)
+            net.read(reading.clip, reading.layout)
         x = given[0]
         registers = net.config.num_global_latents
         groups = net.config.num_response_latent_groups
@@ -334,14 +334,14 @@ def _ask_latents(
             video = net.encode_video(reading.video, layout)
         context = net.encode(clip, layout, video)
         x = decoder.attn_pre_norm_context(context.processed)
-        count = context.latents.shape[1] - net.config.num_global_latents
+        count = context.reads[0].latents.shape[1] - net.config.num_global_latents
         given.append(x.flatten(0, 1))
         keys.append(_code_keys(x, count, own).flatten(0, 1))
         asking.append(decoder.attn_pre_norm(context.neuron_vectors).flatten(0, 1))
         loadings = reading.loadings[:, : own.n_components].to(x)[clip.neuron_ids]
         wanted.append(loadings.flatten(0, 1))
         groups.append(x[:, :count].flatten(0, 1))
-        heard.append((context.latents[:, :count] @ said.T).flatten(0, 1))
+        heard.append((context.reads[0].latents[:, :count] @ said.T).flatten(0, 1))
     x, target = torch.cat(given), torch.cat(keys)
     attention.wkv.weight[own.rows(head)] = _balanced_ridge(
         x, target, target[:, own.constant] > 0

@@ -25,6 +25,7 @@ from omnimouse_model.nets.layout import Layout
 from omnimouse_model.nets.omnimouse import Clip, Context, OmniMouse
 from omnimouse_model.predict.effort import Effort, first_effort
 from omnimouse_model.predict.interrupt import checked_between_layers
+from omnimouse_model.predict.joining import shared_part
 from omnimouse_model.predict.kept import Kept
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Request
 from omnimouse_model.tokens import (
@@ -40,10 +41,11 @@ logger = logging.getLogger(__name__)
 
 Precision = Literal["auto", "fp32", "bf16"]
 T = TypeVar("T")
+Item = tuple[Window, Mask]
 KEPT_BYTES = 512 * 2**20
 """Of video features and responses of recent windows, on the device."""
-KEPT_LAYOUTS = 8
-BATCH_WINDOWS = 8
+KEPT_LAYOUTS = 16
+BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,10 @@ class TransformerPredictor:
     can_move
         Whether the net is this predictor's own, to go on with on the CPU when the
         device's memory is full.
+    joins_masks
+        Whether `predict_many` computes masks together that differ in their visible
+        responses alone; by default on a GPU, which a single one does not fill. On a
+        CPU it is no quicker, and the first answer waits for the others.
     counters
         What was done so far; "fetches" are copies from the device, which wait for it.
     """
@@ -87,6 +93,7 @@ class TransformerPredictor:
     weights_hash: str = ""
     precision: Precision = "auto"
     can_move: bool = False
+    joins_masks: bool | None = None
     counters: dict[str, int] = field(default_factory=_new_counters)
     _effort: Effort = field(init=False, repr=False)
     _kept: Kept[Tensor] = field(
@@ -157,11 +164,12 @@ class TransformerPredictor:
     # -- asking -----------------------------------------------------------------
     def encode(self, window: Window, mask: Mask) -> Encoded:
         """Tokens through the encoder and the processor."""
-        return Encoded(window, mask, self._encoded([window], mask))
+        return Encoded(window, mask, self._encoded([(window, mask)]))
 
     def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
         """Answer the asked cells of some neurons (all asked ones by default)."""
-        return self._answers(encoded.state, encoded.mask, [encoded.window], neurons)[0]
+        items = [(encoded.window, encoded.mask)]
+        return self._answers(encoded.state, items, neurons)[0]
 
     def look_ahead(self, window: Window, mask: Mask) -> None:
         """Read a window and encode its video, for a question that may come."""
@@ -183,45 +191,55 @@ class TransformerPredictor:
         requests: Iterable[Request],
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Iterator[Prediction]:
-        """Answer requests in order; neighbours with one mask are batched.
+        """Answer requests in order; neighbours are computed together where they can be.
 
-        A batch shares the attention plan of its first window. Recorded clocks differ
-        by rounding noise that official checkpoints must keep, so only models with
-        ideal times are batched.
+        Those share a mask, or with `joins_masks` all of it but visible responses. A
+        batch shares the attention plan of its first window. Recorded clocks differ by
+        rounding noise that official checkpoints must keep, so windows are batched by
+        models with ideal times only.
         """
-        size = BATCH_WINDOWS if self.net.config.ideal_times else 1
-
-        def same(request: Request) -> tuple[str, str, bytes | None]:
-            window, mask, neurons = request
-            asked = None if neurons is None else np.asarray(neurons).tobytes()
-            return window.session.id, mask.mask_id, asked
-
-        for _, group in groupby(requests, key=same):
-            while batch := list(islice(group, size)):
+        for _, group in groupby(requests, key=self._likeness):
+            while batch := list(islice(group, BATCH)):
                 if cancelled():
                     return
-                windows, (_, mask, neurons) = [r[0] for r in batch], batch[0]
-                yield from self._answers(
-                    self._encoded(windows, mask), mask, windows, neurons
-                )
+                items = [(window, mask) for window, mask, _ in batch]
+                yield from self._answers(self._encoded(items), items, batch[0][2])
+
+    @property
+    def at_once(self) -> int:
+        """How many masks of one window `predict_many` computes together."""
+        return BATCH if self._joins_masks else 1
+
+    @property
+    def _joins_masks(self) -> bool:
+        is_gpu = self.device.type == "cuda"
+        return is_gpu if self.joins_masks is None else self.joins_masks
+
+    def _likeness(self, request: Request) -> tuple[object, ...]:
+        """Equal for requests that can be computed together."""
+        window, mask, neurons = request
+        session = window.session
+        ideal = self.net.config.ideal_times
+        place = (session.id, session.fingerprint) if ideal else window.key
+        asked = None if neurons is None else np.asarray(neurons).tobytes()
+        joins = self._joins_masks
+        rest = shared_part(mask, self._layout(mask)[0]) if joins else mask.mask_id
+        return place, asked, rest
 
     # -- how --------------------------------------------------------------------
-    def _encoded(self, windows: list[Window], mask: Mask) -> _State:
-        self.prepare(windows[0].session)
-        self._check(windows[0].session, mask)
-        return self._fitting(lambda: self._encode(windows, mask), is_decoding=False)
+    def _encoded(self, items: list[Item]) -> _State:
+        for window, mask in items:
+            self.prepare(window.session)
+            self._check(window.session, mask)
+        return self._fitting(lambda: self._encode(items), is_decoding=False)
 
     def _answers(
-        self,
-        state: _State,
-        mask: Mask,
-        windows: list[Window],
-        neurons: np.ndarray | None,
+        self, state: _State, items: list[Item], neurons: np.ndarray | None
     ) -> list[Prediction]:
         def compute() -> list[Prediction]:
             is_here = state.clip.responses.device.type == self.device.type
-            here = state if is_here else self._encoded(windows, mask)
-            return self._decode(here, mask, windows, neurons)
+            here = state if is_here else self._encoded(items)
+            return self._decode(here, items, neurons)
 
         return self._fitting(compute, is_decoding=True)
 
@@ -259,25 +277,36 @@ class TransformerPredictor:
         )
 
     @torch.inference_mode()
-    def _encode(self, windows: list[Window], mask: Mask) -> _State:
-        layout, on_device = self._layout(mask)
+    def _encode(self, items: list[Item]) -> _State:
+        windows, masks = [window for window, _ in items], [mask for _, mask in items]
+        layout, on_device = self._layout(masks[0])
         self._check_on()
         clip = clip_from_windows(
             windows,
-            [mask] * len(windows),
+            masks,
             self.net.config,
             windows[0].session.id,
             self.device,
             [self._responses(window) for window in windows],
         )
-        self.counters["tokens"] += len(layout.token_neurons) * len(windows)
         self.counters["encodings"] += 1
         with self._computing():
+            reads, start = [], 0
+            for _, alike in groupby(masks, key=lambda mask: mask.mask_id):
+                same = list(alike)
+                here, there = self._layout(same[0])
+                part = clip.items(start, start + len(same))
+                reads.append(self.net.read(part, there))
+                self.counters["tokens"] += len(here.token_neurons) * len(same)
+                start += len(same)
             video = None
             if not layout.video_missing:
-                parts = [self._video_tokens(w, on_device) for w in windows]
-                video = parts[0] if len(parts) == 1 else torch.cat(parts)
-            return _State(layout, clip, self.net.encode(clip, on_device, video))
+                shown = {window.key: window for window in windows}
+                # one serves all masks of one window
+                parts = shown.values() if len(shown) == 1 else windows
+                video = torch.cat([self._video_tokens(w, on_device) for w in parts])
+            context = self.net.process(clip, on_device, reads, video)
+            return _State(layout, clip, context)
 
     @torch.inference_mode()
     def _look_ahead(self, window: Window, layout: Layout, on_device: Layout) -> None:
@@ -363,12 +392,11 @@ class TransformerPredictor:
     def _decode(
         self,
         state: _State,
-        mask: Mask,
-        windows: list[Window],
+        items: list[Item],
         neurons: np.ndarray | None,
     ) -> list[Prediction]:
+        (window, mask), layout = items[0], state.layout
         columns = _columns(mask, neurons)
-        layout = state.layout
         if neurons is not None:
             layout = select_queries(layout, mask, columns)
         rates = behavior = None
@@ -380,23 +408,23 @@ class TransformerPredictor:
         fetched = self._fetched(rates, behavior)
         here = fetched[0] if rates is not None else None
         decoded = fetched[-1].numpy() if behavior is not None else None
-        scale = windows[0].session.response_scale[columns]
+        scale = window.session.response_scale[columns]
         nothing = np.full((len(mask.cells), len(columns)), np.nan, np.float32)
         return [
             Prediction(
                 responses=(
                     nothing
                     if here is None
-                    else place_predictions(here[item], layout, mask, columns)
+                    else place_predictions(here[number], layout, asked, columns)
                 ),
                 neurons=columns,
-                behavior=None if decoded is None else decoded[item],
-                mask_id=mask.mask_id,
+                behavior=None if decoded is None else decoded[number],
+                mask_id=asked.mask_id,
                 predictor_id=self.predictor_id,
                 status=self._effort.status,
                 scale=scale,
             )
-            for item in range(len(windows))
+            for number, (_, asked) in enumerate(items)
         ]
 
 

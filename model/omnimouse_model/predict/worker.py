@@ -11,6 +11,7 @@ import pickle
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import groupby, islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,7 +24,7 @@ from omnimouse_model.predict.deltas import mask_delta
 from omnimouse_model.predict.link import Connect, Link, LinkEndedError, ProcessLink
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Request
 from omnimouse_model.predict.shared import SharedAnswers
-from omnimouse_model.predict.worker_process import Source, Welcome, pressed
+from omnimouse_model.predict.worker_process import Answers, Source, Welcome, pressed
 
 logger = logging.getLogger(__name__)
 
@@ -105,11 +106,7 @@ class WorkerPredictor:
     def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
         """Ask for neurons; encodes again if another question came between."""
         asked = None if neurons is None else pressed(neurons)
-        prediction = self._asked_twice(lambda: self._decode(encoded, asked))
-        self._deaths = 0
-        if self._notice:
-            prediction, self._notice = prediction.with_notice(self._notice), ""
-        return prediction
+        return self._told(self._asked_twice(lambda: self._decode(encoded, asked)))
 
     def look_ahead(self, window: Window, mask: Mask) -> None:
         """Have it get ready for a window; nothing where it has not started."""
@@ -130,11 +127,23 @@ class WorkerPredictor:
         requests: Iterable[Request],
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Iterator[Prediction]:
-        """Answer requests in order until done or cancelled."""
-        for window, mask, neurons in requests:
-            if cancelled():
-                return
-            yield self.predict(window, mask, neurons)
+        """Answer requests in order; of one window as many at once as are worth it."""
+        most = self._asked_twice(self._started).at_once
+        for _, group in groupby(requests, key=lambda request: request[0].key):
+            while batch := list(islice(group, most)):
+                if cancelled():
+                    return
+                yield from self._answered(batch)
+
+    def _answered(self, batch: list[Request]) -> Iterator[Prediction]:
+        if len(batch) == 1:
+            yield self.predict(*batch[0])
+            return
+        found = self._asked_twice(lambda: self._many(batch))
+        for prediction in found.predictions:
+            yield self._told(prediction)
+        if found.refusal is not None:
+            raise found.refusal
 
     # -- what only a worker has -----------------------------------------------------
     def stop_when(self, outdated: Callable[[], bool]) -> None:
@@ -236,6 +245,24 @@ class WorkerPredictor:
             self._encode(encoded.window, encoded.mask)
         prediction: Prediction = self._ask("decode", asked, self._shared.name)
         return prediction
+
+    def _many(self, batch: list[Request]) -> Answers:
+        window = batch[0][0]
+        self._prepare(window.session)
+        before, deltas = Mask.nothing(window.session), []
+        for _, mask, _ in batch:
+            deltas.append(mask_delta(before, mask))
+            before = mask
+        asked = [None if known is None else pressed(known) for _, _, known in batch]
+        key = self._known[window.session.id][1]
+        answers: Answers = self._ask("many", key, window.start_index, deltas, asked)
+        return answers
+
+    def _told(self, prediction: Prediction) -> Prediction:
+        """An answer, with what happened on the way to it."""
+        self._deaths = 0
+        notice, self._notice = self._notice, ""
+        return prediction.with_notice(notice) if notice else prediction
 
     def _ask(self, verb: str, *what: Any, poll_s: float = POLL_S) -> Any:
         assert self._link is not None

@@ -12,7 +12,7 @@ import signal
 import sys
 import traceback
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any
@@ -21,17 +21,29 @@ import numpy as np
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
-from omnimouse_model.errors import SessionFormatError, StoppedError, WorkerError
+from omnimouse_model.errors import (
+    SessionFormatError,
+    StoppedError,
+    UnsupportedRequestError,
+    WorkerError,
+)
 from omnimouse_model.masks import N_SAMPLES, Mask
 from omnimouse_model.predict.deltas import MaskDelta
 from omnimouse_model.predict.devices import devices_of
+from omnimouse_model.predict.joining import at_once
 from omnimouse_model.predict.parts import (
     Foresighted,
     Interruptible,
     decode_in_parts,
     stop_if,
 )
-from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor
+from omnimouse_model.predict.predictor import (
+    Encoded,
+    Needs,
+    Prediction,
+    Predictor,
+    Request,
+)
 from omnimouse_model.predict.shared import AttachedAnswers
 
 NICE = 5
@@ -46,6 +58,15 @@ class Welcome:
     predictor_id: str
     needs: Needs
     devices: tuple[str, ...]
+    at_once: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What several requests were answered, up to the first that was refused."""
+
+    predictions: list[Prediction]
+    refusal: UnsupportedRequestError | None = None
 
 
 def pressed(neurons: np.ndarray) -> bytes:
@@ -122,7 +143,12 @@ class Server:
     # -- verbs ------------------------------------------------------------------------
     def _hello(self) -> Welcome:
         predictor = self._loaded()
-        return Welcome(predictor.predictor_id, predictor.needs, devices_of(predictor))
+        return Welcome(
+            predictor.predictor_id,
+            predictor.needs,
+            devices_of(predictor),
+            at_once(predictor),
+        )
 
     def _prepare(self, key: int, session: Session) -> None:
         self._loaded().prepare(session)
@@ -151,6 +177,29 @@ class Server:
         return self._packed(
             decode_in_parts(predictor, self._encoded, chosen, self._outdated)
         )
+
+    def _many(
+        self,
+        key: int,
+        start_index: int,
+        deltas: Sequence[MaskDelta],
+        neurons: Sequence[bytes | None],
+    ) -> "Answers":
+        """Answer masks of one window, each told by how it differs from the last."""
+        session = self._sessions[key]
+        window, mask = Window(session, start_index), Mask.nothing(session)
+        requests: list[Request] = []
+        for delta, packed in zip(deltas, neurons, strict=True):
+            mask = delta.redo(mask)
+            asked = None if packed is None else unpressed(packed)
+            requests.append((window, mask, asked))
+        answers: list[Prediction] = []
+        try:
+            answers.extend(self._loaded().predict_many(requests, self._outdated))
+        except UnsupportedRequestError as refusal:
+            return Answers(answers, refusal)
+        stop_if(self._outdated)
+        return Answers(answers)
 
     def _look_ahead(self, key: int, start_index: int, frames: np.ndarray) -> None:
         predictor, session = self._loaded(), self._sessions[key]

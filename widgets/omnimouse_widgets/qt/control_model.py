@@ -1,5 +1,6 @@
 """Which predictor answers, and how fresh its answer is."""
 
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -27,17 +28,35 @@ MEANINGS: Final = {
 FILE = "file…"
 
 
+class Patience(QTimer):
+    """Whether answers have been awaited for so long that one should hear of it."""
+
+    def __init__(self, results: Results, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._results = results
+        self.is_long = False
+        self.setSingleShot(True)
+        self.setInterval(PATIENCE_MS)
+
+    def follow(self) -> None:
+        """Begin or end with what is awaited now."""
+        if not self._results.is_awaited:
+            self.stop()
+            self.is_long = False
+        elif not self.is_long and not self.isActive():
+            self.start()
+
+
 class ModelSection(QWidget):
     """A choice of predictors, and the freshness of what is on screen."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
         self._controller = controller
-        self._is_long = False
-        self._patience = QTimer(self)
-        self._patience.setSingleShot(True)
-        self._patience.setInterval(PATIENCE_MS)
-        self._patience.timeout.connect(self._out_of_patience)
+        self._patience = Patience(controller.results, self)
+        self._baseline_patience = Patience(controller.baseline, self)
+        for patience in (self._patience, self._baseline_patience):
+            patience.timeout.connect(partial(self._out_of_patience, patience))
         self._build()
         form = Form(self)
         form.add("Model", row_of(self.model, self.device, stretch=0))
@@ -53,7 +72,10 @@ class ModelSection(QWidget):
             [
                 (self._draw_model, [events.predictor_name]),
                 (self._draw_device, [events.device, controller.results.events.devices]),
-                (self._draw_freshness, [controller.results.changed]),
+                (
+                    self._draw_freshness,
+                    [controller.results.changed, controller.baseline.changed],
+                ),
                 (
                     self._draw_baseline,
                     [events.baseline_name, controller.baseline.changed],
@@ -84,7 +106,7 @@ class ModelSection(QWidget):
         self.dot = ToneLabel()
         self.words = ElidedLabel()
         self.cancel = QPushButton("Stop")
-        self.cancel.setToolTip("Stop what is being predicted")
+        self.cancel.setToolTip("Stop what is being predicted, by the baseline too")
         self.cancel.clicked.connect(lambda: self._controller.cancel())
         self.notice = quiet_label()
         self.notice.setToolTip("How this prediction came about")
@@ -121,8 +143,8 @@ class ModelSection(QWidget):
             self._controller.choose_predictor(Path(path))
         self._draw_model()
 
-    def _out_of_patience(self) -> None:
-        self._is_long = self._controller.results.is_awaited
+    def _out_of_patience(self, patience: Patience) -> None:
+        patience.is_long = True
         self._draw_freshness()
 
     # -- from state to screen -----------------------------------------------------
@@ -158,23 +180,22 @@ class ModelSection(QWidget):
         self.beside.setVisible(bool(words))
 
     def _draw_freshness(self) -> None:
-        results = self._controller.results
-        if not results.is_awaited:
-            self._patience.stop()
-            self._is_long = False
-        elif not self._is_long and not self._patience.isActive():
-            self._patience.start()
-        sign, tone, words = freshness_words(results, is_long=self._is_long)
+        results, baseline = self._controller.results, self._controller.baseline
+        self._patience.follow()
+        self._baseline_patience.follow()
+        sign, tone, words = freshness_words(results, is_long=self._patience.is_long)
         self.dot.setText(sign)
         self.dot.set_tone(tone)
         self.words.set_words(words)
         self.words.setToolTip(f"How fresh the prediction on screen is: {words}")
-        self.cancel.setVisible(self._is_long)
+        is_long = self._patience.is_long or self._baseline_patience.is_long
+        self.cancel.setVisible(is_long)
         self.notice.setText(f"⚠ {results.notice}")
         self.notice.setVisible(bool(results.notice))
         self.error.setText(results.error or "")
         self.error.setVisible(results.error is not None)
-        self.again.setVisible(results.error is not None or results.was_stopped)
+        was_stopped = results.was_stopped or baseline.was_stopped
+        self.again.setVisible(results.error is not None or was_stopped)
 
 
 def freshness_words(results: Results, *, is_long: bool) -> tuple[str, Tone, str]:
@@ -209,6 +230,9 @@ def baseline_words(name: str, results: Results, model: Results) -> str:
         return "Here mean r is {}, the model's {}.".format(*scores)
     if results.is_awaited:
         return "Asked again…" if results.population is not None else "Fitting, asking…"
+    if results.was_stopped:
+        older = ": an older answer is shown" if results.is_population_old else ""
+        return f"Stopped{older}."
     return "Nothing is asked."
 
 

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
+from omnimouse_model.masks import TARGET
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt import keys, plots
@@ -17,7 +18,7 @@ from omnimouse_widgets.qt.trace_stack import Trace, TraceStack, cursor_sample
 
 TOOLTIP = (
     "Recorded (white) and predicted (orange, dashed) responses of selected neurons;\n"
-    "green, dotted: the baseline that is compared with\n"
+    "green, dotted: the baseline that is compared with (–: it has no score here)\n"
     "Blue: samples the model sees · light orange: samples it must predict\n"
     "r: correlation over the asked samples of this window · grey bar: 1 s.d.\n"
     "Click or drag: move the cursor"
@@ -115,14 +116,26 @@ class TracesPanel(QWidget):
         if state.session is not None and state.session.units.area is not None:
             words.append(str(state.session.units.area[neuron]))
         own = score_of(results, neuron)
-        other = score_of(self._controller.baseline, neuron)
+        other = self._baseline_score(neuron)
         if short:
-            scores = [score for score in (own, other) if score]
-            words += [" / ".join(scores)] if scores else []
+            scores = [score or "–" for score in (own, other)] if other else [own]
+            words += [" / ".join(scores)] if any(scores) else []
         else:
             words += [f"r = {own}"] if own else []
             words += [f"{Path(state.baseline_name).name} {other}"] if other else []
         return " · ".join(words)
+
+    def _baseline_score(self, neuron: int) -> str:
+        """Its score; "…" while it is awaited, "–" where there is none; "" not asked."""
+        state, baseline = self._controller.state, self._controller.baseline
+        mask = state.mask
+        if not state.baseline_name or mask is None:
+            return ""
+        if score := score_of(baseline, neuron):
+            return score
+        if not (mask.cells[:, neuron] == TARGET).any():
+            return ""
+        return "…" if baseline.is_awaited else "–"
 
 
 def score_of(results: Results, neuron: int) -> str:
