@@ -94,8 +94,9 @@ def measure(size: str, case: "Case", device: str, repeats: int) -> list[dict[str
     rows = []
     for dtype in DTYPES:
         kind = getattr(torch, dtype)
-        rate = matmul_gflops("float32", device)
+        before = matmul_gflops("float32", device)
         spent = cost.time_parts(asked, kind, repeats)
+        rate = (before + matmul_gflops("float32", device)) / 2
         found = cost.forward(asked, kind)
         rows.append(
             {

@@ -67,14 +67,22 @@ class ArrayFile:
             self._map = np.asarray(self._mapped())
         return self._map
 
-    def scattered(self) -> np.ndarray:
-        """Map the array anew for reading here and there, without reading ahead."""
+    def read(self, first: int, stop: int) -> np.ndarray:
+        """Rows `first` to `stop`, mapped; see `Rows`."""
+        return self.open()[first:stop]
+
+    def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
+        """Rows here and there; of few columns without reading ahead."""
+        if columns == slice(None):
+            whole: np.ndarray = self.open().reshape(self.shape[0], -1)[rows]
+            return whole
         self.check()
         mapped = self._mapped()
         memory = getattr(mapped, "_mmap", None)
         if memory is not None and hasattr(mmap, "MADV_RANDOM"):
             memory.madvise(mmap.MADV_RANDOM)
-        return np.asarray(mapped)
+        picked: np.ndarray = np.asarray(mapped).reshape(len(mapped), -1)[rows, columns]
+        return picked
 
     def check(self) -> None:
         """Raise a clear error if the file is gone, shorter or newer than it was.

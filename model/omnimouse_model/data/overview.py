@@ -91,11 +91,10 @@ def _population(session: "Session", edges: np.ndarray) -> np.ndarray:
     at = np.linspace(edges[0], edges[-1], n_bins * _ROWS_PER_BIN, endpoint=False)
     rows = np.minimum((at * signal.rate_hz).astype(np.int64), signal.n_samples - 1)
     total, count = np.zeros(len(rows)), np.zeros(len(rows))
-    data = signal.file.scattered().reshape(signal.n_samples, -1)
     scale = session.response_scale
     for columns in _neuron_blocks(signal.n_columns):
         with np.errstate(over="ignore"):
-            values = data[rows, columns].astype(np.float32) / scale[columns]
+            values = signal.file.pick(rows, columns).astype(np.float32) / scale[columns]
         finite = np.isfinite(values)
         total += np.where(finite, values, 0.0).sum(axis=1)
         count += finite.sum(axis=1)

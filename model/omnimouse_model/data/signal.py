@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 
 from omnimouse_model.data.clock import Interval, previous_index
-from omnimouse_model.data.files import ArrayFile
 from omnimouse_model.data.gather import ShiftOrder, gather_shifted, shifted_rows
+from omnimouse_model.data.rows import Rows
 
 SampleMode = Literal["previous", "linear"]
 
@@ -32,10 +32,14 @@ class Signal:
         One per behaviour channel; empty for responses.
     mean, std
         float64 (C,) statistics, std never 0; None where not needed or not stored.
+    mode
+        How windows take values between samples: "previous", as the models were
+        trained, or "linear" where samples are far apart (the released recordings
+        were brought to 30 Hz so).
     """
 
     name: str
-    file: ArrayFile
+    file: Rows
     rate_hz: float
     start: float
     end_declared: float
@@ -44,13 +48,13 @@ class Signal:
     units: tuple[str, ...] = ()
     mean: Float64[np.ndarray, " column"] | None = None
     std: Float64[np.ndarray, " column"] | None = None
+    mode: SampleMode = "previous"
     _order: list[ShiftOrder] = field(default_factory=list, repr=False)
 
     @property
     def data(self) -> Shaped[np.ndarray, "time column"]:
-        """The stored samples (T, C), memory-mapped, read-only."""
-        stored = self.file.open()
-        return stored if stored.ndim == 2 else stored.reshape(-1, 1)
+        """All stored samples (T, C), not to be written to."""
+        return self.read(0, self.n_samples)
 
     @property
     def n_samples(self) -> int:
@@ -80,12 +84,10 @@ class Signal:
         """Row of every time, int64 (time,) or (time, C) with phase shifts."""
         return previous_index(times, self.start, self.rate_hz, self.shift_s)
 
-    def read(
-        self, first: int, stop: int, columns: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Copy rows `first` to `stop` as stored."""
-        rows = self.data[first:stop]
-        return np.array(rows if columns is None else rows[:, columns])
+    def read(self, first: int, stop: int) -> Shaped[np.ndarray, "time column"]:
+        """Rows `first` to `stop` as stored, not to be written to."""
+        stored = self.file.read(first, stop)
+        return stored if stored.ndim == 2 else stored.reshape(-1, 1)
 
     def sample(
         self,
@@ -125,9 +127,15 @@ class Signal:
     def _take(self, rows: np.ndarray) -> np.ndarray:
         # A time within rounding of the first sample has row -1, which reads the last
         # row, as in the reference; no window comes so near an edge.
+        if not rows.size:
+            return np.zeros((0, self.n_columns), self.dtype)
+        first, stop = int(rows.min()), int(rows.max()) + 1
+        if first < 0:
+            first, stop = 0, self.n_samples
+        slab = self.read(first, stop)
         if rows.ndim == 2:
-            return np.take_along_axis(self.data, rows, axis=0)
-        return np.array(self.data[rows])
+            return np.take_along_axis(slab, rows - first, axis=0)
+        return np.array(slab[rows - first])
 
     def _interpolate(
         self, times: np.ndarray, rows: np.ndarray, keep_nan: bool
@@ -152,6 +160,8 @@ class Signal:
         Values are those of `sample(times)`, divided by `divisor` float32 (C,) where
         one is given; invalid times hold 0. One contiguous slab of rows is read.
         """
+        if self.mode == "linear":
+            return self._exact_window(times, divisor)
         valid = self.valid_interval().contains(times)
         if self.shift_s is None:
             rows = previous_index(times, self.start, self.rate_hz)
@@ -165,13 +175,17 @@ class Signal:
             valid &= highest < self.n_samples
             if not valid.all():
                 highest, stairs = highest[valid], stairs[valid]
-            values = gather_shifted(self.data, highest, stairs, shifts, divisor)
+            if not len(highest):
+                return _full_length(self._rows(highest, divisor), valid), valid
+            first = int(highest[0]) - stairs.shape[1]
+            slab = self.read(first, int(highest[-1]) + 1)
+            values = gather_shifted(slab, highest - first, stairs, shifts, divisor)
         return _full_length(values, valid), valid
 
     def _exact_window(
         self, times: np.ndarray, divisor: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        values, found = self.sample(times)
+        values, found = self.sample(times, self.mode)
         valid = np.zeros(len(times), bool)
         valid[found] = True
         values = values.astype(np.float32)
@@ -181,7 +195,7 @@ class Signal:
         if not len(rows):
             return np.zeros((0, self.n_columns), np.float32)
         first, last = int(rows[0]), int(rows[-1])
-        slab = self.data[first : last + 1]
+        slab = self.read(first, last + 1)
         return _divided(slab[rows - first].astype(np.float32, copy=False), divisor)
 
     def _shift_order(self) -> ShiftOrder:

@@ -74,4 +74,4 @@ def blocks(signal: Signal) -> Iterator[tuple[int, np.ndarray]]:
     """First row and stored rows of a stream, some 32 MiB at a time."""
     height = max(1, _BLOCK_BYTES // max(1, signal.n_columns * signal.dtype.itemsize))
     for first in range(0, signal.n_samples, height):
-        yield first, signal.data[first : first + height]
+        yield first, signal.read(first, first + height)

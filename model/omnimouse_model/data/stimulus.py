@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64, Shaped
@@ -79,9 +79,24 @@ class Trials:
         )
 
 
+@runtime_checkable
+class Film(Protocol):
+    """Where the frames of trials are; safe to pickle."""
+
+    def has(self, trial: int) -> bool:
+        """Whether a trial has stored frames; others are shown as plain gray."""
+        ...
+
+    def read(
+        self, trial: int, first: int, stop: int, size: tuple[int, ...]
+    ) -> np.ndarray:
+        """Frames `first` to `stop` of a trial that has some, (n, *size) as stored."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Stimulus:
-    """Frames by slot, read from one file per trial when asked.
+    """Frames by slot, read where they are when asked.
 
     Attributes
     ----------
@@ -91,8 +106,8 @@ class Stimulus:
         int32 (F,) trial of every slot, and frame within it.
     size
         (height, width) or (height, width, 3) of the session's frames.
-    files
-        One path per trial, None for blanks and unreadable trials.
+    film
+        Where the frames of the trials are.
     trials
         The trial table.
     """
@@ -101,9 +116,8 @@ class Stimulus:
     slot_trial: Int32[np.ndarray, " slot"]
     slot_frame: Int32[np.ndarray, " slot"]
     size: tuple[int, ...]
-    files: tuple[Path | None, ...] = field(repr=False)
+    film: Film = field(repr=False)
     trials: Trials = field(repr=False)
-    _cache: "FrameCache" = field(default_factory=lambda: FrameCache(), repr=False)
 
     def valid_interval(self) -> Interval:
         """Native span from the first slot to the last."""
@@ -152,11 +166,10 @@ class Stimulus:
         return np.concatenate([part.astype(np.float32) for part in parts])
 
     def _part(self, trial: int, frames: np.ndarray) -> np.ndarray:
-        path = self.files[trial]
-        if path is None:
+        if not self.film.has(trial):
             return self._plain(trial, len(frames))
         first, last = int(frames[0]), int(frames[-1])
-        stored = self._cache.read(path, first, last + 1, self.size)
+        stored = self.film.read(trial, first, last + 1, self.size)
         if last - first + 1 == len(frames) and (np.diff(frames) == 1).all():
             return stored
         shown: np.ndarray = stored[frames - first]
@@ -169,20 +182,34 @@ class Stimulus:
         return np.full((count, *self.size), gray, np.uint8 if whole else np.float32)
 
 
-class FrameCache:
-    """Reads spans of frames by position, remembering where the data of a file begin."""
+class TrialFiles:
+    """A film of one `.npy` per trial; remembers where the data of a file begin.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    files
+        One path per trial, None for blanks and unreadable trials.
+    """
+
+    def __init__(self, files: tuple[Path | None, ...]) -> None:
+        self._files = files
         self._known: OrderedDict[Path, tuple[Any, ...]] = OrderedDict()
         self._lock = Lock()
 
-    def __reduce__(self) -> tuple[type["FrameCache"], tuple[()]]:
-        return FrameCache, ()
+    def __reduce__(self) -> tuple[type["TrialFiles"], tuple[tuple[Path | None, ...]]]:
+        return TrialFiles, (self._files,)
+
+    def has(self, trial: int) -> bool:
+        """Whether a trial has a file."""
+        return self._files[trial] is not None
 
     def read(
-        self, path: Path, first: int, stop: int, size: tuple[int, ...]
+        self, trial: int, first: int, stop: int, size: tuple[int, ...]
     ) -> np.ndarray:
         """Frames `first` to `stop` of a trial's file, (n, *size) as stored."""
+        path = self._files[trial]
+        if path is None:
+            raise KeyError(f"Trial {trial} has no frames of its own.")
         with open_binary(path) as stream:
             shape, fortran, dtype, offset = self._layout(stream, path, size)
             if fortran:

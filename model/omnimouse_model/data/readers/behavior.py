@@ -1,6 +1,7 @@
 """Names of behaviour channels, and cheap checks that the data agree with them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -29,16 +30,7 @@ def name_channels(signal: Signal, given: Sequence[str] | None, notes: Notes) -> 
                 "give one name per column, each once",
             )
         names, units = tuple(given), ("",) * len(given)
-    return Signal(
-        signal.name,
-        signal.file,
-        signal.rate_hz,
-        signal.start,
-        signal.end_declared,
-        signal.shift_s,
-        names,
-        units,
-    )
+    return replace(signal, names=names, units=units)
 
 
 def _default_names(
@@ -77,7 +69,7 @@ def _note_gaps(signal: Signal, notes: Notes) -> None:
         return
     named: dict[bytes, list[str]] = {}
     for column, name in enumerate(signal.names):
-        missing = np.isnan(np.asarray(signal.data[:, column]))
+        missing = np.isnan(signal.data[:, column])
         if missing.any():
             named.setdefault(np.packbits(missing).tobytes(), []).append(name)
     for packed, names in named.items():
@@ -100,7 +92,7 @@ def _gap_message(names: str, missing: np.ndarray, rate_hz: float) -> str:
 
 def _check_order(eye: Signal, notes: Notes) -> None:
     """See whether column 1 follows the change of column 0, or 3 that of 2."""
-    values = np.asarray(eye.data[:_MAX_ROWS], np.float64)
+    values = eye.read(0, _MAX_ROWS).astype(np.float64)
     size_first = _derivative_correlation(values[:, 0], values[:, 1])
     position_first = _derivative_correlation(values[:, 2], values[:, 3])
     measured = (

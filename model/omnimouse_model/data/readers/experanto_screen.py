@@ -15,7 +15,7 @@ from omnimouse_model.data.frames import VIDEO_SIZE
 from omnimouse_model.data.readers.experanto_trials import StoredTrial, read_trials, word
 from omnimouse_model.data.readers.fields import as_float, flag, wrong
 from omnimouse_model.data.readers.notes import Notes
-from omnimouse_model.data.stimulus import Stimulus, Trials, frame_shape
+from omnimouse_model.data.stimulus import Stimulus, TrialFiles, Trials, frame_shape
 from omnimouse_model.errors import SessionFormatError
 
 _QUANTUM_S = 1e-3
@@ -44,7 +44,7 @@ def read_screen(root: Path, t0: float, notes: Notes) -> Stimulus:
         slot_trial=np.repeat(np.arange(len(stored), dtype=np.int32), n_slots),
         slot_frame=_counting(n_slots),
         size=size,
-        files=files,
+        film=TrialFiles(files),
         trials=trials,
     )
     _note_size(size, notes)
@@ -233,7 +233,8 @@ def _note_size(size: tuple[int, ...], notes: Notes) -> None:
 
 def _note_values(stimulus: Stimulus, notes: Notes) -> None:
     """Look at a few frames: the model expects gray values 0-255."""
-    shown = [i for i, path in enumerate(stimulus.files) if path is not None]
+    has_film = np.array([stimulus.film.has(i) for i in range(len(stimulus.trials))])
+    shown = np.flatnonzero(has_film).tolist()
     low, high, is_finite = np.inf, -np.inf, True
     for trial in shown[:: max(1, len(shown) // _SAMPLED_TRIALS)][:_SAMPLED_TRIALS]:
         first = int(stimulus.trials.first_slot[trial])
@@ -243,8 +244,7 @@ def _note_values(stimulus: Stimulus, notes: Notes) -> None:
             frame = stimulus.frame(slot)
             is_finite &= bool(np.isfinite(frame).all())
             low, high = min(low, float(frame.min())), max(high, float(frame.max()))
-    blank = [path is None for path in stimulus.files]
-    lost = int(np.isnan(stimulus.trials.blank_value[blank]).sum())
+    lost = int(np.isnan(stimulus.trials.blank_value[~has_film]).sum())
     if lost:
         notes.assume("no_gray", f"{lost} blank trials name no gray level; mean gray")
     if not is_finite:

@@ -71,7 +71,7 @@ def _computed(
     rows = _train_rows(signal, train)
     by_size = _MAX_BYTES // max(1, 8 * signal.n_columns)
     rows = rows[:: max(1, -(-len(rows) // max(1, min(_MAX_ROWS, by_size))))]
-    values = signal.data[rows].astype(np.float64)
+    values = signal.file.pick(rows, slice(None)).astype(np.float64)
     known = np.isfinite(values)
     count = np.maximum(known.sum(axis=0), 1)
     mean = np.where(known, values, 0.0).sum(axis=0) / count
