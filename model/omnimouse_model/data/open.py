@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.options import ReadOptions
 from omnimouse_model.data.readers import experanto
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
 
 _READERS = (experanto,)
-_LOOKED_FOR = "responses/meta.yml, screen/meta.yml"
 _PARTS = ("meta.json", "responses", "screen", "eye_tracker", "treadmill")
 _KEPT = 8
 _reopened: OrderedDict[tuple[str, str, str], Session] = OrderedDict()
@@ -21,17 +21,21 @@ _lock = Lock()
 
 
 def open_session(
-    path: str | Path, *, behavior_names: Mapping[str, Sequence[str]] | None = None
+    path: str | Path,
+    *,
+    behavior_names: Mapping[str, Sequence[str]] | None = None,
+    rate_hz: float | None = None,
+    series: str | None = None,
+    cells_only: bool = True,
 ) -> Session:
     """Open a recording; reads descriptions and small tables, nothing big.
 
     Parameters
     ----------
     path
-        The session's folder, a folder that holds just that one, or a part of it.
-    behavior_names
-        Names of the columns of `eye_tracker` or `treadmill`, where the defaults are
-        wrong. Only labels change.
+        The session's folder or file, a folder that holds just that one, or a part.
+    behavior_names, rate_hz, series, cells_only
+        What the files do not say, or say wrongly; see `ReadOptions`.
 
     Raises
     ------
@@ -39,14 +43,13 @@ def open_session(
         With the file at fault, what was expected, what was found and what to do.
     """
     folder = _session_folder(Path(path))
+    options = ReadOptions(behavior_names, rate_hz, series, cells_only)
     for reader in _READERS:
         if reader.recognises(folder):
             # Damaged numbers are for the reader's own checks, not numpy warnings.
             try:
                 with np.errstate(all="ignore"):
-                    session: Session = reader.read(
-                        folder, behavior_names=behavior_names
-                    )
+                    session: Session = reader.read(folder, options)
                 return session
             except OSError as error:
                 raise SessionFormatError(
@@ -113,11 +116,12 @@ def _entries(path: Path) -> list[Path]:
 
 def _unknown(path: Path) -> SessionFormatError:
     found = [p.name for p in _entries(path)] if path.is_dir() else ["a file"]
+    looked_for = ", ".join(name for reader in _READERS for name in reader.LOOKED_FOR)
     shown = ", ".join(found[:12]) + (", …" if len(found) > 12 else "")
     return SessionFormatError(
         path,
         "unknown_format",
-        f"{path} is not a session folder I know. Looked for: {_LOOKED_FOR}. "
+        f"{path} is not a session folder I know. Looked for: {looked_for}. "
         f"Found: {shown or 'an empty folder'}",
         "choose the folder that holds responses/ and screen/",
     )
@@ -129,4 +133,4 @@ def is_session(path: str | Path) -> bool:
         folder = _session_folder(Path(path))
     except SessionFormatError:
         return False
-    return folder.is_dir() and any(reader.recognises(folder) for reader in _READERS)
+    return _is_known(folder)

@@ -53,6 +53,9 @@ class Units:
         float64 (N,) of the responses; a std of 0 is kept here.
     roi
         Pixel masks, or None.
+    least_scale
+        Responses are divided by their std, but by no less than this: 1 in the
+        recordings that the released models know.
     """
 
     unit_id: np.ndarray
@@ -64,6 +67,7 @@ class Units:
     mean: np.ndarray
     std: np.ndarray
     roi: Roi | None = None
+    least_scale: float = 1.0
 
     def __len__(self) -> int:
         return len(self.unit_id)
@@ -71,5 +75,5 @@ class Units:
     @property
     def scale(self) -> np.ndarray:
         """float64 (N,): session units per unit of the model's normalised responses."""
-        scale: np.ndarray = np.maximum(self.std, 1.0)
+        scale: np.ndarray = np.maximum(self.std, self.least_scale)
         return scale

@@ -1,32 +1,29 @@
 """Reader of experanto session folders: one sub-folder per device, one common clock."""
 
-import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.clock import N_FRAMES
 from omnimouse_model.data.files import label, read_json_mapping
-from omnimouse_model.data.readers.behavior import check_behavior, name_channels
+from omnimouse_model.data.fingerprint import folder_fingerprint
+from omnimouse_model.data.options import ReadOptions
+from omnimouse_model.data.readers.behavior import name_channels
 from omnimouse_model.data.readers.experanto_screen import read_screen
 from omnimouse_model.data.readers.experanto_sequence import read_sequence
 from omnimouse_model.data.readers.experanto_units import read_images, read_units
+from omnimouse_model.data.readers.finish import finished
 from omnimouse_model.data.readers.notes import Notes
-from omnimouse_model.data.readers.statistics import with_statistics
+from omnimouse_model.data.readers.statistics import stored_statistics, with_statistics
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus, Trials
 from omnimouse_model.errors import SessionFormatError
 
 BEHAVIOR = ("eye_tracker", "treadmill")
-_SMALL_BYTES = 2**20
-_FEW_FILES = 256
+LOOKED_FOR = ("responses/meta.yml", "screen/meta.yml")
 _NOT_READ = ("truth", "__pycache__")
-_LONGEST_S = 7 * 86_400.0
 
 
 def recognises(path: Path) -> bool:
@@ -38,21 +35,18 @@ def recognises(path: Path) -> bool:
     return described or data
 
 
-def read(
-    path: Path, *, behavior_names: Mapping[str, Sequence[str]] | None = None
-) -> Session:
+def read(path: Path, options: ReadOptions) -> Session:
     """Open an experanto session folder; see `open_session`."""
     notes = Notes()
+    named = options.behavior_names or {}
     _require_responses(path)
     responses, meta = read_sequence(path, "responses", notes)
     stimulus = _screen(path, responses.start, notes)
     trials = Trials.none() if stimulus is None else stimulus.trials
     train = _train_spans(stimulus)
-    responses = with_statistics(responses, path, train, notes)
-    behavior = {
-        name: _behavior(path, name, train, behavior_names or {}, notes)
-        for name in BEHAVIOR
-    }
+    stored = stored_statistics(responses, path, notes)
+    responses = with_statistics(responses, train, notes, *stored)
+    behavior = {name: _behavior(path, name, train, named, notes) for name in BEHAVIOR}
     images, facts = read_images(path, notes)
     session_id, animal_id = _identity(path, notes)
     session = Session(
@@ -60,7 +54,7 @@ def read(
         animal_id=animal_id,
         path=path,
         format="experanto",
-        fingerprint=_fingerprint(path),
+        fingerprint=folder_fingerprint(path, _NOT_READ),
         units=read_units(path, responses, meta, notes),
         responses=responses,
         behavior=behavior,
@@ -69,15 +63,9 @@ def read(
         images=images,
         meta=facts,
         behavior_names=tuple(n for s in behavior.values() if s for n in s.names),
-        options={"behavior_names": behavior_names} if behavior_names else {},
+        options=options.given(),
     )
-    _check_overlap(session)
-    check_behavior(session, notes)
-    return replace(
-        session,
-        warnings=tuple(notes.warnings),
-        assumptions=tuple(notes.assumptions),
-    )
+    return finished(session, notes)
 
 
 def _require_responses(root: Path) -> None:
@@ -119,7 +107,8 @@ def _behavior(
         return None
     signal, _ = read_sequence(root, name, notes)
     signal = name_channels(signal, names.get(name), notes)
-    return with_statistics(signal, root, train, notes)
+    stored = stored_statistics(signal, root, notes)
+    return with_statistics(signal, train, notes, *stored)
 
 
 def _train_spans(stimulus: Stimulus | None) -> np.ndarray | None:
@@ -159,51 +148,3 @@ def _identity(root: Path, notes: Notes) -> tuple[str, str | None]:
     if animal is None and "-" in key:
         animal = re.sub(r"^(dynamic|static)", "", key.split("-")[0])
     return key, None if animal is None else str(animal)
-
-
-def _check_overlap(session: Session) -> None:
-    common = session.common_interval()
-    if common.stop - common.start > _LONGEST_S:
-        raise SessionFormatError(
-            session.path,
-            "bad_clock",
-            f"the streams cover {common.stop - common.start:.3g} s, more than a week",
-            "are sampling_rate and end_time right, in seconds?",
-        )
-    if common.start < common.stop and len(session.start_grid) >= N_FRAMES:
-        return
-    intervals = {n: s.valid_interval() for n, s in session.streams.items()}
-    spans = ", ".join(
-        f"{name} {interval.start:.1f}–{interval.stop:.1f} s"
-        for name, interval in intervals.items()
-    ).replace("responses", "responses cover", 1)
-    raise SessionFormatError(
-        session.path,
-        "no_overlap",
-        f"{spans}: no common 2-s window",
-        "are all streams on one clock?",
-    )
-
-
-def _fingerprint(root: Path) -> str:
-    """Hash of names, sizes, small contents and the times of big files."""
-    digest = blake2b(digest_size=12)
-    folders = [""]
-    while folders:
-        inner = folders.pop()
-        with os.scandir(f"{root}{inner}") as listed:
-            entries = sorted(listed, key=lambda entry: entry.name)
-        files = [e for e in entries if e.is_file()]
-        for entry in files:
-            info, name = entry.stat(), f"{inner}/{entry.name}"
-            small = info.st_size <= _SMALL_BYTES and len(files) <= _FEW_FILES
-            about = f"{name}\0{info.st_size}\0{0 if small else info.st_mtime_ns}\n"
-            digest.update(os.fsencode(about))
-            if small:
-                digest.update(Path(entry.path).read_bytes())
-        folders += [
-            f"{inner}/{e.name}"
-            for e in entries
-            if e.is_dir(follow_symlinks=False) and e.name not in _NOT_READ
-        ]
-    return digest.hexdigest()

@@ -15,17 +15,19 @@ _MAX_BYTES = 64 * 2**20
 
 
 def with_statistics(
-    signal: Signal, root: Path, train: np.ndarray | None, notes: Notes
+    signal: Signal,
+    train: np.ndarray | None,
+    notes: Notes,
+    mean: np.ndarray | None = None,
+    std: np.ndarray | None = None,
 ) -> Signal:
-    """Attach mean and std (C,), computed over train time where files do not give them.
+    """Attach mean and std (C,), computed over train time where they are not given.
 
     Parameters
     ----------
     train
         Native spans (n, 2) of the train tier, or None: all time.
     """
-    mean = _stored(signal, root, "means", notes)
-    std = _stored(signal, root, "stds", notes)
     if mean is None or std is None:
         computed_mean, computed_std, used = _computed(signal, train)
         mean = computed_mean if mean is None else mean
@@ -39,6 +41,16 @@ def with_statistics(
         _note_silent(std, notes)
         return replace(signal, mean=mean, std=std)
     return replace(signal, mean=mean, std=_without_zeros(signal, std, notes))
+
+
+def stored_statistics(
+    signal: Signal, root: Path, notes: Notes
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Mean and std (C,) of a stream's `meta` folder, None where there is none."""
+    return (
+        _stored(signal, root, "means", notes),
+        _stored(signal, root, "stds", notes),
+    )
 
 
 def _stored(signal: Signal, root: Path, name: str, notes: Notes) -> np.ndarray | None:

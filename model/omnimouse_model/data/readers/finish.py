@@ -1,0 +1,52 @@
+"""What every reader does last: checks across streams, and the notes."""
+
+from dataclasses import replace
+
+from omnimouse_model.data.clock import N_FRAMES
+from omnimouse_model.data.readers.behavior import check_behavior
+from omnimouse_model.data.readers.notes import Notes
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import SessionFormatError
+
+_LONGEST_S = 7 * 86_400.0
+
+
+def finished(session: Session, notes: Notes) -> Session:
+    """Check that the streams have a 2-s window in common, and attach the notes.
+
+    Raises
+    ------
+    SessionFormatError
+        They have none, or claim more than a week.
+    """
+    _check_overlap(session)
+    check_behavior(session, notes)
+    return replace(
+        session,
+        warnings=tuple(notes.warnings),
+        assumptions=tuple(notes.assumptions),
+    )
+
+
+def _check_overlap(session: Session) -> None:
+    common = session.common_interval()
+    if common.stop - common.start > _LONGEST_S:
+        raise SessionFormatError(
+            session.path,
+            "bad_clock",
+            f"the streams cover {common.stop - common.start:.3g} s, more than a week",
+            "are sampling_rate and end_time right, in seconds?",
+        )
+    if common.start < common.stop and len(session.start_grid) >= N_FRAMES:
+        return
+    intervals = {n: s.valid_interval() for n, s in session.streams.items()}
+    spans = ", ".join(
+        f"{name} {interval.start:.1f}–{interval.stop:.1f} s"
+        for name, interval in intervals.items()
+    ).replace("responses", "responses cover", 1)
+    raise SessionFormatError(
+        session.path,
+        "no_overlap",
+        f"{spans}: no common 2-s window",
+        "are all streams on one clock?",
+    )
