@@ -117,8 +117,9 @@ def run_case(reference: Reference, case: dict[str, Any]) -> dict[str, Tensor]:
     video = None
     if not layout.video_missing:
         video = net.encode_video(reference.inputs[f"{key}.screen"].float(), layout)
+    whole = net.encode(clip, layout, video, whole=True)
+    found = _intermediates(clip, layout, whole)
     context = net.encode(clip, layout, video)
-    found = _intermediates(clip, layout, context)
     losses, plans, hidden = [], [], []
     if len(layout.query_neurons):
         rates, queries = net.decode_responses(clip, layout, context)

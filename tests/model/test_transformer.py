@@ -25,7 +25,7 @@ from omnimouse_model.nets.video import HieraConfig
 from omnimouse_model.predict.loading import load_checkpoint_predictor, resolve_device
 from omnimouse_model.predict.transformer import TransformerPredictor
 from omnimouse_model.strategies import mask_from_strategy, strategy_names
-from omnimouse_model.tokens import layout_from_mask
+from omnimouse_model.tokens import clip_from_windows, layout_from_mask
 from tests.model.drawn_masks import masks
 from tests.model.live_sessions import write_session
 
@@ -322,6 +322,42 @@ def test_masks_computed_together_are_answered_as_alone(
         if alone.behavior is not None:
             np.testing.assert_allclose(answer.behavior, alone.behavior, atol=2e-5)
     assert together.counters["tokens"] == one.counters["tokens"]
+
+
+@pytest.mark.parametrize("config", [SMALL, OFFICIAL], ids=["ours", "official"])
+@given(mask=masks(12))
+@settings(max_examples=15)
+def test_what_no_query_may_attend_is_left_out_and_changes_nothing(
+    session: Session, config: OmniMouseConfig, mask: Mask
+) -> None:
+    net = predictor_for(session, config).net
+    layout, window = layout_from_mask(mask), session.window(3.0)
+    clip = clip_from_windows([window], [mask], config, session.id)
+    with torch.inference_mode():
+        video = None
+        if not layout.video_missing:
+            video = net.encode_video(torch.from_numpy(window.video)[None, None], layout)
+        whole = net.encode(clip, layout, video, whole=True)
+        lean = net.encode(clip, layout, video)
+        assert lean.processed.shape[1] <= whole.processed.shape[1]
+        if len(layout.query_neurons):
+            expected, _ = net.decode_responses(clip, layout, whole)
+            found, _ = net.decode_responses(clip, layout, lean)
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+        if layout.behavior == "target":
+            expected, _ = net.decode_behavior(whole)
+            found, _ = net.decode_behavior(lean)
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_last_second_leaves_the_first_out_of_the_last_layer(session: Session) -> None:
+    net = predictor_for(session, SMALL).net
+    mask = Mask.nothing(12).ask([4], slice(45, 60)).with_frames(True)
+    layout, window = layout_from_mask(mask), session.window(3.0)
+    clip = clip_from_windows([window], [mask], SMALL, session.id)
+    video = net.encode_video(torch.from_numpy(window.video)[None, None], layout)
+    whole = net.encode(clip, layout, video, whole=True).processed.shape[1]
+    assert net.encode(clip, layout, video).processed.shape[1] < whole / 2
 
 
 def test_masks_that_ask_otherwise_are_not_computed_together(session: Session) -> None:

@@ -85,14 +85,16 @@ def question(
 
 # -- running ------------------------------------------------------------------------
 @torch.inference_mode()
-def forward(asked: Question, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Rates (1, Q, 5) of one forward pass."""
+def forward(
+    asked: Question, dtype: torch.dtype = torch.float32, *, whole: bool = False
+) -> Tensor:
+    """Rates (1, Q, 5) of one forward pass; `whole` leaves nothing out."""
     net, clip, layout = asked.net, asked.clip, asked.layout
     with torch.autocast(
         asked.video.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16
     ):
         tokens = net.encode_video(asked.video, layout)
-        context = net.encode(clip, layout, tokens)
+        context = net.encode(clip, layout, tokens, whole=whole)
         rates, _ = net.decode_responses(clip, layout, context)
     return rates
 
@@ -179,7 +181,7 @@ def masked_gflop(asked: Question) -> dict[str, float]:
     """
     net, layout, config = asked.net, asked.layout, asked.net.config
     tokens = net.encode_video(asked.video, layout)
-    context = net.encode(asked.clip, layout, tokens)
+    context = net.encode(asked.clip, layout, tokens, whole=True)
     (read,) = context.reads
     _, query_plan = net.query_plan(asked.clip, layout, context)
     d = config.d_model

@@ -135,12 +135,22 @@ class SelfAttention(_Heads):
         x: Float[Tensor, "batch length dim"],
         phases: Phases | None,
         plan: AttentionPlan | None,
-    ) -> Float[Tensor, "batch length dim"]:
-        """Attend under the plan; without phases nothing is rotated."""
-        dim = x.shape[-1]
-        q, k, v = self.wqkv(x).split((dim, self.kv_dim, self.kv_dim), dim=-1)
+        rows: Tensor | None = None,
+    ) -> Float[Tensor, "batch row dim"]:
+        """Attend under the plan; without phases nothing is rotated.
+
+        With `rows` only those are answered; the plan's queries are then these.
+        """
+        dim, asking = x.shape[-1], phases
+        if rows is None:
+            q, k, v = self.wqkv(x).split((dim, self.kv_dim, self.kv_dim), dim=-1)
+        else:
+            weight = self.wqkv.weight
+            q = F.linear(x[:, rows], weight[:dim])
+            k, v = F.linear(x, weight[dim:]).chunk(2, dim=-1)
+            asking = None if phases is None else phases.take(rows)
         return self._mix(
-            self._turn(self._split(q), phases),
+            self._turn(self._split(q), asking),
             self._turn(self._split(k), phases),
             self._split(v).to(score_type(v)),
             plan,
@@ -201,9 +211,14 @@ class SelfBlock(nn.Module):
         x: Float[Tensor, "batch length dim"],
         phases: Phases | None,
         plan: AttentionPlan | None,
-    ) -> Float[Tensor, "batch length dim"]:
-        """Attention, then feed-forward, each added to the residual."""
-        x = x + self.drop_path(self.attention(self.attn_pre_norm(x), phases, plan))
+        rows: Tensor | None = None,
+    ) -> Float[Tensor, "batch row dim"]:
+        """Attention, then feed-forward, each added to the residual.
+
+        With `rows`, for those alone; all are attended.
+        """
+        read = self.attention(self.attn_pre_norm(x), phases, plan, rows)
+        x = (x if rows is None else x[:, rows]) + self.drop_path(read)
         out: Tensor = x + self.drop_path(self.feed_forward(self.ffn_pre_norm(x)))
         return out
 

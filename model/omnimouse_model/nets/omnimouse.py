@@ -266,9 +266,15 @@ class OmniMouse(nn.Module):
         clip: Clip,
         layout: Layout,
         video_tokens: Float[Tensor, "batch step token dim"] | None,
+        *,
+        whole: bool = False,
     ) -> Context:
-        """Everything that does not depend on which queries are asked."""
-        return self.process(clip, layout, [self.read(clip, layout)], video_tokens)
+        """All that the layout's queries, or any of them, need to be answered.
+
+        What none of them may attend is left out of the last layer, unless `whole`.
+        """
+        reads = [self.read(clip, layout)]
+        return self.process(clip, layout, reads, video_tokens, whole=whole)
 
     def read(self, clip: Clip, layout: Layout) -> Read:
         """Latents that have read the response and behaviour tokens."""
@@ -299,6 +305,8 @@ class OmniMouse(nn.Module):
         layout: Layout,
         reads: Sequence[Read],
         video_tokens: Float[Tensor, "batch step token dim"] | None,
+        *,
+        whole: bool = False,
     ) -> Context:
         """What was read of each part of the batch, and its video, together.
 
@@ -312,7 +320,11 @@ class OmniMouse(nn.Module):
             clip, layout, latents, reads[0], video_tokens, meta
         )
         plan = self._plan(intervals, intervals)
-        x = self._process(x, phases, plan)
+        runs = None if whole else self._seen_runs(clip, layout, intervals)
+        rows = None if runs is None else _rows_of(runs, intervals).to(x.device)
+        x = self._process(x, phases, plan, rows)
+        if runs is not None and rows is not None:
+            intervals, phases = intervals.take(runs), phases.take(rows)
         return Context(
             reads=tuple(reads),
             meta=meta,
@@ -372,15 +384,36 @@ class OmniMouse(nn.Module):
         flat = flat.expand(len(latents), -1, -1)
         return torch.cat([latents, flat], dim=1), intervals, phases, flat
 
-    def _process(self, x: Tensor, phases: Phases, local: AttentionPlan) -> Tensor:
-        for _ in range(self.config.num_blocks):
-            for block, is_local in zip(
-                self.proc, self.config.layer_is_local(), strict=True
-            ):
-                skips_rotary = self.config.use_global_nope and not is_local
-                x = block(
-                    x, None if skips_rotary else phases, local if is_local else None
-                )
+    def _seen_runs(
+        self, clip: Clip, layout: Layout, intervals: Intervals
+    ) -> Tensor | None:
+        """Runs of the context that queries may attend, bool (runs,); None for all.
+
+        A last layer that is local is computed whole: its plan knows all rows.
+        """
+        is_last_local = self.config.layer_is_local()[-1]
+        if is_last_local or layout.behavior == "target" or not layout.query_runs:
+            return None
+        keys, queries = intervals, self._query_intervals(clip, layout)
+        if self.config.ideal_times:
+            keys, queries = keys.ideal(), queries.ideal()
+        seen = keys.seen_by(queries)
+        return None if seen.all() or not seen.any() else seen
+
+    def _process(
+        self, x: Tensor, phases: Phases, local: AttentionPlan, rows: Tensor | None
+    ) -> Tensor:
+        """Through all layers, of the last one the chosen rows alone."""
+        layers = list(zip(self.proc, self.config.layer_is_local(), strict=True))
+        layers *= self.config.num_blocks
+        for number, (block, is_local) in enumerate(layers):
+            skips_rotary = self.config.use_global_nope and not is_local
+            x = block(
+                x,
+                None if skips_rotary else phases,
+                local if is_local else None,
+                rows if number == len(layers) - 1 else None,
+            )
         return x
 
     # -- 4. answers -------------------------------------------------------------
@@ -467,6 +500,12 @@ def _stacked(parts: list[Tensor], reads: Sequence[Read]) -> Tensor:
     return torch.cat(
         [part.expand(n, *part.shape[1:]) for part, n in zip(parts, sizes, strict=True)]
     )
+
+
+def _rows_of(runs: Tensor, intervals: Intervals) -> Tensor:
+    """Elements of the chosen runs, int64 (rows,)."""
+    counts = torch.tensor(intervals.counts)
+    return runs.repeat_interleave(counts).nonzero()[:, 0]
 
 
 def _run_intervals(

@@ -54,6 +54,16 @@ class Intervals:
         """Number of elements."""
         return sum(self.counts)
 
+    def take(self, runs: Tensor) -> "Intervals":
+        """The runs that bool (runs,) chooses."""
+        kept = zip(self.counts, runs.tolist(), strict=True)
+        counts = tuple(count for count, is_kept in kept if is_kept)
+        return Intervals(self.starts[runs], self.ends[runs], counts)
+
+    def seen_by(self, queries: "Intervals") -> Tensor:
+        """Which runs some query may attend, bool (runs,)."""
+        return _overlap(queries, self).any(dim=0)
+
 
 @dataclass(frozen=True, slots=True)
 class AttentionGroup:

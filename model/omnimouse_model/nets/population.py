@@ -332,7 +332,7 @@ def _ask_latents(
         video = None
         if reading.video is not None:
             video = net.encode_video(reading.video, layout)
-        context = net.encode(clip, layout, video)
+        context = net.encode(clip, layout, video, whole=True)
         x = decoder.attn_pre_norm_context(context.processed)
         count = context.reads[0].latents.shape[1] - net.config.num_global_latents
         given.append(x.flatten(0, 1))
