@@ -53,12 +53,15 @@ def _default_names(
     return names, ("",) * n
 
 
-def check_behavior(session: Session, notes: Notes) -> None:
-    """Note missing samples, and whether the eye tracker's order looks as named."""
+def note_missing(session: Session, notes: Notes) -> None:
+    """Note missing samples of behaviour."""
     for signal in session.behavior.values():
         if signal is not None:
             _note_gaps(signal, notes)
-    eye = session.behavior.get("eye_tracker")
+
+
+def check_order(eye: Signal | None, notes: Notes) -> None:
+    """Note whether an eye tracker's columns, named by habit, look as named."""
     if eye is not None and eye.names == EYE_NAMES:
         _check_order(eye, notes)
 

@@ -9,7 +9,7 @@ import numpy as np
 from omnimouse_model.data.files import label, read_json_mapping
 from omnimouse_model.data.fingerprint import folder_fingerprint
 from omnimouse_model.data.options import ReadOptions
-from omnimouse_model.data.readers.behavior import name_channels
+from omnimouse_model.data.readers.behavior import check_order, name_channels
 from omnimouse_model.data.readers.experanto_screen import read_screen
 from omnimouse_model.data.readers.experanto_sequence import read_sequence
 from omnimouse_model.data.readers.experanto_units import read_images, read_units
@@ -47,6 +47,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     stored = stored_statistics(responses, path, notes)
     responses = with_statistics(responses, train, notes, *stored)
     behavior = {name: _behavior(path, name, train, named, notes) for name in BEHAVIOR}
+    check_order(behavior["eye_tracker"], notes)
     images, facts = read_images(path, notes)
     session_id, animal_id = _identity(path, notes)
     session = Session(

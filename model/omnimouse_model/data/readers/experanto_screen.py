@@ -11,16 +11,14 @@ from omnimouse_model.data.files import (
     npy_file,
     read_yaml_mapping,
 )
-from omnimouse_model.data.frames import VIDEO_SIZE
 from omnimouse_model.data.readers.experanto_trials import StoredTrial, read_trials, word
 from omnimouse_model.data.readers.fields import as_float, flag, wrong
+from omnimouse_model.data.readers.frame_notes import note_frames
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.stimulus import Stimulus, TrialFiles, Trials, frame_shape
 from omnimouse_model.errors import SessionFormatError
 
 _QUANTUM_S = 1e-3
-_SAMPLED_TRIALS = 6
-_SAMPLED_FRAMES = 4
 _HEADERS_READ = 2_000
 _ENCODED = (".mp4", ".png", ".avi", ".jpg", ".jpeg", ".mkv")
 
@@ -47,8 +45,7 @@ def read_screen(root: Path, t0: float, notes: Notes) -> Stimulus:
         film=TrialFiles(files),
         trials=trials,
     )
-    _note_size(size, notes)
-    _note_values(stimulus, notes)
+    note_frames(stimulus, notes)
     return stimulus
 
 
@@ -219,45 +216,3 @@ def _counting(lengths: np.ndarray) -> np.ndarray:
     ends = np.cumsum(lengths)
     within = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
     return np.asarray(within, np.int32)
-
-
-def _note_size(size: tuple[int, ...], notes: Notes) -> None:
-    if size != VIDEO_SIZE:
-        height, width = VIDEO_SIZE
-        notes.warn(
-            "frame_size",
-            f"frames are {'×'.join(str(n) for n in size)}; the model's are "
-            f"{height}×{width} gray, to which windows average them",
-        )
-
-
-def _note_values(stimulus: Stimulus, notes: Notes) -> None:
-    """Look at a few frames: the model expects gray values 0-255."""
-    has_film = np.array([stimulus.film.has(i) for i in range(len(stimulus.trials))])
-    shown = np.flatnonzero(has_film).tolist()
-    low, high, is_finite = np.inf, -np.inf, True
-    for trial in shown[:: max(1, len(shown) // _SAMPLED_TRIALS)][:_SAMPLED_TRIALS]:
-        first = int(stimulus.trials.first_slot[trial])
-        n_slots = int(stimulus.trials.n_slots[trial])
-        step = max(1, n_slots // _SAMPLED_FRAMES)
-        for slot in range(first, first + n_slots, step):
-            frame = stimulus.frame(slot)
-            is_finite &= bool(np.isfinite(frame).all())
-            low, high = min(low, float(frame.min())), max(high, float(frame.max()))
-    lost = int(np.isnan(stimulus.trials.blank_value[~has_film]).sum())
-    if lost:
-        notes.assume("no_gray", f"{lost} blank trials name no gray level; mean gray")
-    if not is_finite:
-        notes.warn(
-            "not_finite",
-            "some frames hold values that are not finite; models are given mean gray",
-        )
-    if high > 255 or low < 0:
-        notes.warn(
-            "gray_range",
-            f"stimulus reaches from {low:g} to {high:g}; the model expects 0–255",
-        )
-    elif high <= 1 and shown:
-        notes.warn(
-            "gray_range", "stimulus looks 0–1; the model expects 0–255; not scaled"
-        )

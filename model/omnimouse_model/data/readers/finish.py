@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from omnimouse_model.data.clock import N_FRAMES
-from omnimouse_model.data.readers.behavior import check_behavior
+from omnimouse_model.data.readers.behavior import note_missing
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
@@ -20,7 +20,7 @@ def finished(session: Session, notes: Notes) -> Session:
         They have none, or claim more than a week.
     """
     _check_overlap(session)
-    check_behavior(session, notes)
+    note_missing(session, notes)
     return replace(
         session,
         warnings=tuple(notes.warnings),

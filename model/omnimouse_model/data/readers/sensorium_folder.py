@@ -1,0 +1,217 @@
+"""What lies where in a Sensorium folder, and how many of it there should be."""
+
+from pathlib import Path
+
+import numpy as np
+
+from omnimouse_model.data.files import (
+    ArrayFile,
+    contained,
+    label,
+    list_folder,
+    load_small_array,
+    npy_file,
+    read_json_mapping,
+)
+from omnimouse_model.data.readers.notes import Notes
+from omnimouse_model.errors import SessionFormatError
+
+_NUMBER_OF = ".npy"
+
+
+class Folder:
+    """One Sensorium folder.
+
+    Attributes
+    ----------
+    root
+        The folder itself.
+    is_video
+        Whether trials are videos (2023) or still images (2022).
+    n_trials, n_units, frame_size
+        As the first trial and the number of files have it.
+
+    Raises
+    ------
+    SessionFormatError
+        There are no trials, or the files of streams have holes in their numbers.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._links = _links(root)
+        self.is_video = self.data("videos").is_dir()
+        self._numbers = {name: self._numbered(name) for name in self.streams}
+        shown = self._numbers[self.screen]
+        if not shown:
+            raise SessionFormatError(
+                self.data(self.screen), "empty", f"data/{self.screen} holds no trials"
+            )
+        self.n_trials = max(shown) + 1
+        self._check_numbers()
+        self.frame_size = self._frame_size()
+        recorded = min(self._numbers["responses"], default=None)
+        if recorded is None:
+            raise SessionFormatError(
+                self.data("responses"), "empty", "data/responses holds no trials"
+            )
+        self.n_units = self.file("responses", recorded).shape[0]
+        if not self.n_units:
+            raise SessionFormatError(
+                self.data("responses"), "empty", "responses hold 0 units"
+            )
+
+    @property
+    def screen(self) -> str:
+        """The stream of frames."""
+        return "videos" if self.is_video else "images"
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Folders of `data` that are read."""
+        return (self.screen, "responses", "behavior", "pupil_center")
+
+    def data(self, stream: str) -> Path:
+        """Folder of a stream, by the name that the session gives it."""
+        return self.root / "data" / self._links.get(stream, stream)
+
+    def has(self, stream: str, trial: int) -> bool:
+        """Whether a trial has a file of a stream."""
+        return trial in self._numbers[stream]
+
+    def path(self, stream: str, trial: int) -> Path:
+        """File of a trial."""
+        return self.data(stream) / f"{trial}.npy"
+
+    def file(self, stream: str, trial: int) -> ArrayFile:
+        """Describe the file of a trial, checked against its size."""
+        file = npy_file(contained(self.path(stream, trial), self.root))
+        if file.dtype.kind not in "fiu":
+            raise SessionFormatError(
+                file.path,
+                "wrong_shape",
+                f"{label(file.path)} holds {file.dtype}, not numbers",
+            )
+        return file
+
+    def unit_array(
+        self, name: str, shape: tuple[int, ...] | None = None, *, text: bool = False
+    ) -> np.ndarray | None:
+        """An array of `meta/neurons`, None where it is missing or does not fit."""
+        values = self._array("neurons", name)
+        wanted = shape or (self.n_units,)
+        if values is None or values.size != int(np.prod(wanted)):
+            return None
+        if (values.dtype.kind in "US") != text:
+            return None
+        values = values.reshape(wanted)
+        return np.char.decode(values) if values.dtype.kind == "S" else values
+
+    def trial_array(self, name: str) -> np.ndarray | None:
+        """An array of `meta/trials`, one value per trial.
+
+        Raises
+        ------
+        SessionFormatError
+            It has another number of values.
+        """
+        values = self._array("trials", name)
+        if values is not None and len(values) != self.n_trials:
+            raise SessionFormatError(
+                self.root / "meta" / "trials" / f"{name}.npy",
+                "wrong_length",
+                f"trials/{name}.npy has {len(values)} values for {self.n_trials} "
+                "trials",
+                "was the download complete?",
+            )
+        return values
+
+    def trial_arrays(self) -> dict[str, np.ndarray]:
+        """Every array of `meta/trials` with one value per trial, by name."""
+        names = list_folder(self.root / "meta" / "trials")
+        found = {n: self._array("trials", n) for n in _npy_names(names)}
+        return {
+            name: values
+            for name, values in found.items()
+            if values is not None and values.ndim == 1 and len(values) == self.n_trials
+        }
+
+    def statistics(self, notes: Notes) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Mean and std (N,) of the responses, None where they are not stored."""
+        folder = self.root / "meta" / "statistics" / "responses" / "all"
+        found: list[np.ndarray | None] = []
+        for name in ("mean", "std"):
+            path = folder / f"{name}.npy"
+            values = load_small_array(path, self.root) if path.exists() else None
+            if values is not None and values.size != self.n_units:
+                notes.warn(
+                    "bad_statistics",
+                    f"responses/all/{name}.npy has {values.size} values for "
+                    f"{self.n_units} units; computed again from the data",
+                )
+                values = None
+            found.append(None if values is None else values.reshape(-1).astype(float))
+        return found[0], found[1]
+
+    # -- within -----------------------------------------------------------------
+    def _array(self, kind: str, name: str) -> np.ndarray | None:
+        path = self.root / "meta" / kind / f"{name}.npy"
+        return load_small_array(path, self.root) if path.exists() else None
+
+    def _numbered(self, stream: str) -> frozenset[int]:
+        names = _npy_names(list_folder(self.data(stream)))
+        return frozenset(int(name) for name in names if name.isdecimal())
+
+    def _check_numbers(self) -> None:
+        """Frames must be there for all; responses may be withheld, not behaviour."""
+        for stream in self.streams:
+            there = self._numbers[stream]
+            if stream == "responses" or not there:
+                continue
+            missing = sorted(set(range(self.n_trials)) - there)
+            if not missing and max(there) < self.n_trials:
+                continue
+            shown = ", ".join(map(str, missing[:6])) + (", …" if missing[6:] else "")
+            raise SessionFormatError(
+                self.data(stream),
+                "missing_trials",
+                f"{stream} has {len(there)} files, {self.screen} {self.n_trials}"
+                + (f" (missing: {shown})" if missing else ""),
+                "was the download complete?",
+            )
+
+    def _frame_size(self) -> tuple[int, int]:
+        file = self.file(self.screen, 0)
+        shape = file.shape[:2] if self.is_video else file.shape[-2:]
+        if len(file.shape) != 3 or not all(file.shape):
+            raise SessionFormatError(
+                file.path,
+                "wrong_shape",
+                f"{label(file.path)} is {file.shape}; expected "
+                + ("(height, width, time)" if self.is_video else "(1, height, width)"),
+            )
+        return int(shape[0]), int(shape[1])
+
+
+def _npy_names(names: dict[str, int]) -> list[str]:
+    return sorted(n.removesuffix(_NUMBER_OF) for n in names if n.endswith(_NUMBER_OF))
+
+
+def _links(root: Path) -> dict[str, str]:
+    """Other names of streams, from `config.json`; never paths."""
+    path = root / "config.json"
+    if not path.exists():
+        return {}
+    links = read_json_mapping(path).get("links")
+    if not isinstance(links, dict):
+        return {}
+    for name, other in links.items():
+        if not isinstance(other, str) or Path(other).name != other:
+            raise SessionFormatError(
+                path,
+                "outside",
+                f"config.json: link '{name}' must name a folder of data/, found "
+                f"{other!r}",
+                "a session may only name files of its own folder",
+            )
+    return {str(name): other for name, other in links.items()}

@@ -1,0 +1,268 @@
+"""Sensorium folders: values against the raw files, windows, what is refused."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omnimouse_model.data.open import is_session, open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import SessionFormatError
+
+SESSIONS = Path(__file__).parents[1] / "fixtures" / "sessions"
+VIDEO, IMAGES = SESSIONS / "sensorium2023_small", SESSIONS / "sensorium2022_small"
+N_UNITS = 12
+LENGTHS = (100, 59, 75, 90)
+PADDED = 110
+TIERS = ("train", "oracle", "validation", "final_test_main")
+
+
+def raw(folder: Path, stream: str, trial: int) -> np.ndarray:
+    return np.load(folder / "data" / stream / f"{trial}.npy")
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    """Trials long enough for windows, each padded with NaN."""
+    folder, draw = (
+        tmp_path / "dynamic77-3-4-Video-0123",
+        np.random.default_rng(5),
+    )
+    for trial, length in enumerate(LENGTHS):
+        streams = {
+            "videos": draw.integers(0, 256, (36, 64, PADDED)).astype(np.float32),
+            "responses": draw.gamma(2.0, 1.0, (N_UNITS, PADDED)).astype(np.float32),
+            "behavior": draw.normal(size=(2, PADDED)).cumsum(axis=1),
+            "pupil_center": draw.normal(size=(2, PADDED)),
+        }
+        for name, values in streams.items():
+            values[..., length:] = np.nan
+            (folder / "data" / name).mkdir(parents=True, exist_ok=True)
+            np.save(folder / "data" / name / f"{trial}.npy", values)
+    for kind in ("trials", "neurons"):
+        (folder / "meta" / kind).mkdir(parents=True)
+    np.save(folder / "meta" / "trials" / "tiers.npy", np.array(TIERS))
+    np.save(folder / "meta" / "neurons" / "unit_ids.npy", np.arange(N_UNITS) + 100)
+    return folder
+
+
+# -- video (2023) -------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def video() -> Session:
+    return open_session(VIDEO)
+
+
+def test_rows_of_a_trial_are_its_file_and_holes_are_missing(video: Session) -> None:
+    data, tier = video.responses.data, video.trials.tier[1::2].tolist()
+    onset = np.rint(video.trials.t_on[1::2] * 30).astype(int)
+    covered = np.zeros(len(data), bool)
+    for trial, first in enumerate(onset):
+        valid = int(np.isfinite(raw(VIDEO, "behavior", trial)[0]).sum())
+        covered[first : first + valid] = True
+        if tier[trial] in ("live_test_main", "final_test_bonus"):
+            assert np.isnan(data[first : first + valid]).all()
+        else:
+            expected = raw(VIDEO, "responses", trial)[:, :valid].T
+            np.testing.assert_array_equal(data[first : first + valid], expected)
+    assert np.isnan(data[~covered]).all()
+    assert (np.diff(onset) >= 36 + 75).all()
+    assert tier == np.load(VIDEO / "meta/trials/tiers.npy").tolist()
+    assert "final_test_bonus: 1, live" not in str(video.warnings)
+    assert any(note.code == "withheld" for note in video.warnings)
+
+
+def test_frames_and_behaviour_of_a_trial_are_its_files(video: Session) -> None:
+    for trial, at in enumerate(video.trials.first_slot[1::2].tolist()):
+        valid = int(video.trials.n_slots[2 * trial + 1])
+        shown = video.stimulus.frames(np.arange(at, at + valid))
+        stored = np.moveaxis(raw(VIDEO, "videos", trial), -1, 0)[:valid]
+        np.testing.assert_array_equal(shown, stored)
+        first = round(float(video.trials.t_on[2 * trial + 1]) * 30)
+        eye = video.behavior["eye_tracker"].read(first, first + valid)
+        size, running = raw(VIDEO, "behavior", trial)[:, :valid]
+        np.testing.assert_array_equal(eye[:, 0], size)
+        np.testing.assert_allclose(eye[:, 1], np.gradient(size) * 30)
+        centre = raw(VIDEO, "pupil_center", trial)[:, :valid].T
+        np.testing.assert_array_equal(eye[:, 2:], centre)
+        treadmill = video.behavior["treadmill"].read(first, first + valid)
+        np.testing.assert_array_equal(treadmill[:, 0], running)
+
+
+def test_neurons_and_scale_are_those_of_the_folder(video: Session) -> None:
+    neurons, statistics = VIDEO / "meta/neurons", VIDEO / "meta/statistics"
+    assert video.units.unit_id.tolist() == np.load(neurons / "unit_ids.npy").tolist()
+    assert video.units.plane.tolist() == np.load(neurons / "fields.npy").tolist()
+    positions = np.load(neurons / "cell_motor_coordinates.npy")
+    np.testing.assert_array_equal(video.units.xyz_um, positions)
+    std = np.load(statistics / "responses/all/std.npy").reshape(-1)
+    np.testing.assert_allclose(
+        video.response_scale, np.maximum(std, 0.01 * std.mean()), rtol=1e-6
+    )
+    assert video.units.area is None
+
+
+def test_windows_lie_within_trials_and_hold_their_values(made: Path) -> None:
+    session = open_session(made)
+    assert (session.id, session.animal_id) == ("77-3-4", "77")
+    for tier, trial in (("train", 0), ("oracle", 1), ("validation", 2)):
+        starts = session.window_starts(tier)
+        assert len(starts) == max(0, LENGTHS[trial] - 60 + 1)
+        if not len(starts):
+            continue
+        onset = float(session.trials.t_on[2 * trial + 1])
+        for number in (0, len(starts) - 1):
+            window = session.window(float(starts[number]))
+            assert window.start_s == pytest.approx(onset + number / 30, abs=0.02)
+            assert all(valid.all() for valid in window.valid.values())
+            rows = slice(number, number + 60)
+            stored = raw(made, "responses", trial)[:, rows].T
+            np.testing.assert_allclose(
+                window.responses, stored / session.response_scale, rtol=1e-6
+            )
+            frames = np.moveaxis(raw(made, "videos", trial)[..., rows], -1, 0)
+            np.testing.assert_allclose(window.video, (frames - 113) / 59, atol=1e-5)
+            at = number + np.floor(np.arange(40) * 1.5 + 0.25).astype(int)
+            running = raw(made, "behavior", trial)[1, at]
+            mean, std = session.behavior_statistics("treadmill")
+            np.testing.assert_allclose(
+                window.behavior[:, 4], (running - mean) / std, atol=1e-4
+            )
+
+
+def test_statistics_that_are_not_stored_are_of_the_train_trials(made: Path) -> None:
+    session = open_session(made)
+    trained = raw(made, "responses", 0)[:, : LENGTHS[0]].astype(float)
+    np.testing.assert_allclose(session.units.std, trained.std(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(session.units.mean, trained.mean(axis=1), rtol=1e-5)
+    assert any(note.code == "computed_statistics" for note in session.assumptions)
+
+
+def test_a_trial_with_a_gap_within_is_left_out(made: Path) -> None:
+    path = made / "data" / "behavior" / "0.npy"
+    values = np.load(path)
+    values[0, 40] = np.nan
+    np.save(path, values)
+    session = open_session(made)
+    assert not len(session.window_starts("train"))
+    assert len(session.window_starts("validation"))
+    assert any("00000" in n.message for n in session.warnings if n.code == "odd_trials")
+
+
+def test_withheld_responses_may_be_missing_and_others_not(made: Path) -> None:
+    responses = made / "data" / "responses"
+    (responses / "3.npy").unlink()
+    session = open_session(made)
+    assert len(session.window_starts("final_test_main")) == LENGTHS[3] - 59
+    assert any("final_test_main: 1" in note.message for note in session.warnings)
+    (responses / "0.npy").unlink()
+    with pytest.raises(SessionFormatError, match="tier train is not withheld"):
+        open_session(made)
+
+
+def test_without_behaviour_there_is_none(made: Path) -> None:
+    shutil.rmtree(made / "data" / "behavior")
+    session = open_session(made)
+    assert session.behavior == {"eye_tracker": None, "treadmill": None}
+    assert session.behavior_names == ()
+    shutil.rmtree(made / "data" / "pupil_center")
+    assert open_session(made).n_neurons == N_UNITS
+
+
+def test_streams_may_have_other_names(made: Path) -> None:
+    (made / "data" / "behavior").rename(made / "data" / "wheel")
+    (made / "config.json").write_text(json.dumps({"links": {"behavior": "wheel"}}))
+    assert open_session(made).behavior["treadmill"] is not None
+    (made / "config.json").write_text(json.dumps({"links": {"behavior": "../x"}}))
+    with pytest.raises(SessionFormatError, match="must name a folder"):
+        open_session(made)
+
+
+def test_it_survives_pickling(made: Path) -> None:
+    session = open_session(made)
+    again = pickle.loads(pickle.dumps(session))
+    start = float(session.window_starts("train")[3])
+    np.testing.assert_array_equal(
+        again.window(start).responses, session.window(start).responses
+    )
+
+
+# -- images (2022) ------------------------------------------------------------------
+def test_an_image_is_one_response_and_one_frame() -> None:
+    session = open_session(IMAGES)
+    assert session.format == "sensorium-2022"
+    assert session.id == "99001-5-7"
+    tiers = np.load(IMAGES / "meta/trials/tiers.npy").tolist()
+    assert session.trials.tier[1::2].tolist() == tiers
+    for trial, tier in enumerate(tiers):
+        slot = int(session.trials.first_slot[2 * trial + 1])
+        stored = raw(IMAGES, "images", trial)[0]
+        np.testing.assert_array_equal(session.stimulus.frame(slot), stored)
+        values = raw(IMAGES, "responses", trial)
+        row = trial + 1  # after a row of hole
+        found = session.responses.read(row, row + 1)[0]
+        if tier in ("train", "validation") or values.any():
+            np.testing.assert_array_equal(found, values)
+        else:
+            assert np.isnan(found).all()
+        size, change, running = raw(IMAGES, "behavior", trial).reshape(-1)
+        eye = session.behavior["eye_tracker"].read(row, row + 1)[0]
+        centre = raw(IMAGES, "pupil_center", trial).reshape(-1)
+        np.testing.assert_array_equal(eye, [size, change, *centre])
+        assert session.behavior["treadmill"].read(row, row + 1)[0, 0] == running
+    shown = session.trials.stim_id[1::2][np.array(tiers) == "test"]
+    assert len(set(shown.tolist())) < len(shown)
+    assert set(session.units.area.tolist()) == {"V1"}
+
+
+def test_images_cannot_feed_a_model_and_say_so() -> None:
+    session = open_session(IMAGES)
+    assert not len(session.window_starts())
+    assert any(note.code == "still_images" for note in session.warnings)
+    window = session.window(3.0)  # to look at
+    assert window.responses.shape == (60, 30)
+    assert window.frames_u8.shape == (60, 36, 64)
+
+
+# -- what is refused ----------------------------------------------------------------
+def test_a_hole_in_the_numbers_is_told(made: Path) -> None:
+    (made / "data" / "videos" / "1.npy").unlink()
+    with pytest.raises(SessionFormatError, match=r"videos has 3 files.*missing: 1"):
+        open_session(made)
+
+
+@pytest.mark.parametrize(
+    ("stream", "values", "words"),
+    [
+        ("responses", np.zeros((N_UNITS, 7), np.float32), r"\(12, 110\) expected"),
+        ("videos", np.zeros((36, 60, PADDED), np.float32), "frames are"),
+        ("videos", np.zeros((36, 64), np.float32), "frames are"),
+        ("behavior", np.full((2, 3), "a"), "not numbers"),
+        ("responses", np.full((N_UNITS, PADDED), "a"), "not numbers"),
+    ],
+)
+def test_a_file_of_another_shape_or_kind_is_named(
+    made: Path, stream: str, values: np.ndarray, words: str
+) -> None:
+    np.save(made / "data" / stream / "2.npy", values)
+    with pytest.raises(SessionFormatError, match=words) as error:
+        open_session(made)
+    assert error.value.path.name == "2.npy"
+
+
+def test_pickled_and_short_arrays_are_refused(made: Path) -> None:
+    tiers = made / "meta" / "trials" / "tiers.npy"
+    np.save(tiers, np.array(TIERS[:2]))
+    with pytest.raises(SessionFormatError, match="2 values for 4 trials"):
+        open_session(made)
+    np.save(tiers, np.array(TIERS, object), allow_pickle=True)
+    with pytest.raises(SessionFormatError, match="pickled"):
+        open_session(made)
+
+
+def test_it_is_known_by_what_it_holds(made: Path) -> None:
+    assert is_session(made)
+    shutil.rmtree(made / "data" / "videos")
+    assert not is_session(made)
