@@ -140,7 +140,7 @@ def test_yaml_bombs_are_refused(folder: Path) -> None:
         ("dtype", "object", "dtype must be a numpy dtype"),
         ("dtype", None, "dtype must be a numpy dtype"),
         ("is_mem_mapped", "perhaps", "is_mem_mapped must be true or false"),
-        ("modality", "spikes", "modality must be 'sequence', found 'spikes'"),
+        ("modality", "flicker", "modality must be 'sequence', found 'flicker'"),
     ],
 )
 def test_bad_keys_are_named_with_what_was_found(

@@ -1,80 +1,103 @@
-"""Damaged session folders: read, or refused with the one typed error; never worse."""
+"""Damaged recordings: read, or refused with the one typed error; never worse."""
 
-import json
-import random
-import shutil
-from contextlib import suppress
+import os
+import pickle
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
-from omnimouse_model.data.open import open_session
+from omnimouse_model.data import open as opening
 from omnimouse_model.errors import SessionFormatError
-from tests.model.experanto_folder import write_folder
+from tests.fuzz import outcome
+from tests.fuzz.attempt import attempt
+from tests.fuzz.damage import RAN
+from tests.fuzz.kinds import KINDS
+from tests.fuzz.outcome import FaultError, examine, prepare
 
-ODD_VALUES = [
-    *(None, True, -1, 0, 3, 10**30, 1e308, -0.5, float("nan"), float("inf")),
-    *("", "abc", "../..", "\x00", [], [1, 2], [[]], {}, {"a": 1}),
-]
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sound folder with every kind of file."""
-    return write_folder(tmp_path_factory.mktemp("sound") / "s", n_neurons=3)
+SEEDS = range(40)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("kind", sorted(KINDS))
 def test_damage_is_refused_with_the_typed_error_or_harmless(
-    sound: Path, tmp_path: Path, seed: int
+    kind: str, tmp_path: Path
 ) -> None:
-    root, draw = tmp_path / "s", random.Random(seed)
-    shutil.copytree(sound, root)
-    if draw.random() < 0.5:
-        damage_key(draw, root)
-    for _ in range(draw.choice([0, 1, 2])):
-        damage(draw, root)
-    with suppress(SessionFormatError):
-        session = open_session(root)
-        session.window_starts("train", include_blanks=True)
-        window = session.window(draw.uniform(0, 12))
-        _ = window.responses, window.video, window.behavior, window.frames_u8
-        session.overview(10)
+    outcomes = set()
+    for seed in SEEDS:
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        outcomes.add(attempt(kind, seed, folder)[1])
+    assert "session" in outcomes
+    assert len(outcomes) > 3  # several kinds of refusal
 
 
-def damage(draw: random.Random, root: Path) -> None:
-    """Spoil one file of a folder."""
-    path = draw.choice(sorted(p for p in root.rglob("*") if p.is_file()))
-    data = bytearray(path.read_bytes())
-    kind = draw.choice(["cut", "flip", "flip", "header", "grow", "garbage"])
-    if kind == "cut":
-        path.write_bytes(data[: draw.randrange(len(data) + 1)])
-    elif kind == "grow":
-        path.write_bytes(bytes(data) + draw.randbytes(draw.randrange(300)))
-    elif kind == "garbage":
-        path.write_bytes(draw.randbytes(draw.randrange(400)))
-    elif kind == "header":
-        for place in range(min(len(data), 128)):
-            if draw.random() < 0.05:
-                data[place] = draw.choice(b"0123456789(),'<>|fiuOVSb \n{}[]:")
-        path.write_bytes(data)
-    elif data:
-        for _ in range(draw.choice([1, 8, 64])):
-            data[draw.randrange(len(data))] = draw.randrange(256)
-        path.write_bytes(data)
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_undamaged_it_is_read(kind: str, tmp_path: Path) -> None:
+    root = KINDS[kind].write(tmp_path)
+    prepare(tmp_path)
+    assert examine(root) == "session"
 
 
-def damage_key(draw: random.Random, root: Path) -> None:
-    """Give one key of a YAML or JSON file an odd value."""
-    described = [p for p in root.rglob("*") if p.suffix in (".yml", ".json")]
-    path = draw.choice(sorted(p for p in described if p.parent.name != "meta"))
-    stored = yaml.safe_load(path.read_text())
-    inner = stored
-    if path.name == "combined_meta.json" and draw.random() < 0.9:
-        inner = stored[draw.choice(sorted(stored))]
-    inner[draw.choice(sorted(inner))] = draw.choice(ODD_VALUES)
-    if path.suffix == ".yml":
-        path.write_text(yaml.safe_dump(stored))
-    else:
-        path.write_text(json.dumps(stored))
+def _writes(root: Path) -> None:
+    (root / "cache").write_text("x")
+
+
+def _runs(root: Path) -> None:
+    os.system(f"touch {root.parent / RAN}")
+
+
+def _fails(root: Path) -> None:
+    raise KeyError("units")
+
+
+def _hangs(root: Path) -> None:
+    time.sleep(30)
+
+
+def _unpickles(root: Path) -> None:
+    pickle.loads(pickle.dumps(Opened(root.parent / RAN)))
+
+
+def _says_nothing(root: Path) -> None:
+    raise SessionFormatError(root / "responses", "bad", "something is wrong there")
+
+
+class Opened:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str, str]]:
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize(
+    ("careless", "words"),
+    [
+        (_writes, "to write"),
+        (_runs, "did os.system"),
+        (_fails, "raised KeyError"),
+        (_hangs, "still reading"),
+        (_unpickles, "to write"),
+        (_says_nothing, "names no file"),
+    ],
+)
+def test_a_careless_reader_is_caught(
+    careless: Callable[[Path], None],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = KINDS["experanto"].write(tmp_path)
+    prepare(tmp_path)
+
+    def read(path: Path) -> object:
+        careless(path)
+        return opening.open_session(path)
+
+    monkeypatch.setattr(outcome, "open_session", read)
+    monkeypatch.setattr(outcome, "PATIENCE_S", 0.3)
+    with pytest.raises(FaultError, match=words):
+        examine(root)

@@ -3,15 +3,17 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.files import label, read_json_mapping
+from omnimouse_model.data.files import label, read_json_mapping, read_yaml_mapping
 from omnimouse_model.data.fingerprint import folder_fingerprint
 from omnimouse_model.data.options import ReadOptions
 from omnimouse_model.data.readers.behavior import check_order, name_channels
 from omnimouse_model.data.readers.experanto_screen import read_screen
 from omnimouse_model.data.readers.experanto_sequence import read_sequence
+from omnimouse_model.data.readers.experanto_spikes import read_spikes
 from omnimouse_model.data.readers.experanto_units import read_images, read_units
 from omnimouse_model.data.readers.finish import finished
 from omnimouse_model.data.readers.notes import Notes
@@ -39,8 +41,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     """Open an experanto session folder; see `open_session`."""
     notes = Notes()
     named = options.behavior_names or {}
-    _require_responses(path)
-    responses, meta = read_sequence(path, "responses", notes)
+    responses, meta = _responses(path, notes)
     stimulus = _screen(path, responses.start, notes)
     trials = Trials.none() if stimulus is None else stimulus.trials
     train = _train_spans(stimulus)
@@ -48,6 +49,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     responses = with_statistics(responses, train, notes, *stored)
     behavior = {name: _behavior(path, name, train, named, notes) for name in BEHAVIOR}
     check_order(behavior["eye_tracker"], notes)
+    _note_other_devices(path, responses.file.path.parent.name, notes)
     images, facts = read_images(path, notes)
     session_id, animal_id = _identity(path, notes)
     session = Session(
@@ -69,14 +71,30 @@ def read(path: Path, options: ReadOptions) -> Session:
     return finished(session, notes)
 
 
-def _require_responses(root: Path) -> None:
-    if not (root / "responses" / "meta.yml").exists():
-        raise SessionFormatError(
-            root / "responses" / "meta.yml",
-            "missing_meta",
-            "responses/meta.yml is missing; a session needs responses",
-            "was the download complete?",
-        )
+def _responses(root: Path, notes: Notes) -> tuple[Signal, Mapping[str, Any]]:
+    """Samples of `responses`, else counts of a `spikes` device."""
+    described = root / "responses" / "meta.yml"
+    if described.exists():
+        if read_yaml_mapping(described).get("modality") == "spikes":
+            return read_spikes(root, "responses", notes)
+        return read_sequence(root, "responses", notes)
+    if (root / "spikes" / "meta.yml").exists():
+        return read_spikes(root, "spikes", notes)
+    raise SessionFormatError(
+        described,
+        "missing_meta",
+        "responses/meta.yml is missing; a session needs responses",
+        "was the download complete?",
+    )
+
+
+def _note_other_devices(root: Path, used: str, notes: Notes) -> None:
+    """Say which devices of the folder nothing here reads."""
+    read = {used, "screen", *BEHAVIOR}
+    others = sorted(p.parent.name for p in root.glob("*/meta.yml"))
+    others = [name for name in others if name not in read and name != "imaging"]
+    if others:
+        notes.assume("other_devices", f"not read: {', '.join(others)}")
 
 
 def _is_described(root: Path, name: str, notes: Notes) -> bool:

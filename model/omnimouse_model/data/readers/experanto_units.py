@@ -27,7 +27,7 @@ def read_units(
     n = responses.n_columns
     named = meta.get("neuron_properties")
     named = named if isinstance(named, Mapping) else {}
-    source = _Arrays(root, n, named, notes)
+    source = _Arrays(root, responses.file.path.parent, n, named, notes)
     unit_id = source.numbers("unit_ids", (n,))
     fields = source.numbers("fields", (n,))
     xyz = source.numbers("cell_motor_coordinates", (n, 3))
@@ -58,24 +58,25 @@ def _whole(values: np.ndarray, dtype: type[np.integer]) -> np.ndarray:
 
 
 class _Arrays:
-    """The arrays of `responses/meta`, by name or by the path the session gives."""
+    """Arrays of the device's `meta`, by name or by the path the session gives."""
 
     def __init__(
-        self, root: Path, n: int, named: Mapping[str, Any], notes: Notes
+        self, root: Path, folder: Path, n: int, named: Mapping[str, Any], notes: Notes
     ) -> None:
-        self.root, self.n, self.named, self.notes = root, n, named, notes
+        self.root, self.folder = root, folder
+        self.n, self.named, self.notes = n, named, notes
 
     def load(self, name: str) -> np.ndarray | None:
-        folder = self.root / "responses"
         given = self.named.get(name)
-        path = folder / (given if isinstance(given, str) else f"meta/{name}.npy")
+        path = self.folder / (given if isinstance(given, str) else f"meta/{name}.npy")
         if isinstance(given, str):
             contained(path, self.root)
         if path.exists():
             return load_small_array(path, self.root)
         if given is not None:
             self.notes.warn(
-                "missing_unit_array", f"responses/{given} is named, but missing"
+                "missing_unit_array",
+                f"{self.folder.name}/{given} is named, but missing",
             )
         return None
 
@@ -97,7 +98,7 @@ class _Arrays:
                 text = values.reshape(-1)
                 if text.dtype.kind == "S":
                     text = np.char.decode(text, "utf-8", "replace")
-                return text.astype(np.str_), f"responses/meta/{name}.npy"
+                return text.astype(np.str_), f"{self.folder.name}/meta/{name}.npy"
             self._drop(name, values)
         self.notes.assume("no_areas", "the session does not say which areas it covers")
         return None, ""

@@ -1,0 +1,74 @@
+"""Seeded damage to sound recordings, in child processes.
+
+    python -m tests.fuzz --mutations 10000
+
+Prints what came of it by kind, and every fault with the seed that repeats it
+(`--kind KIND --seed SEED`). Exits non-zero where there was one.
+"""
+
+import argparse
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from tests.fuzz.attempt import attempt, attempts, bound_memory
+from tests.fuzz.kinds import KINDS
+
+CHUNK = 50
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
+    parser.add_argument("--mutations", type=int, default=10_000, help="in all")
+    parser.add_argument("--kind", choices=sorted(KINDS), action="append")
+    parser.add_argument("--seed", type=int, help="just this one, with its story")
+    parser.add_argument("--processes", type=int, default=2)
+    given = parser.parse_args()
+    kinds = given.kind or sorted(KINDS)
+    if given.seed is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            print(*attempt(kinds[0], given.seed, Path(folder)), sep="\n-> ")
+        return 0
+    began = time.perf_counter()
+    each = -(-given.mutations // len(kinds))
+    totals = {kind: Counter[str]() for kind in kinds}
+    faults: list[str] = []
+    with ProcessPoolExecutor(
+        given.processes, multiprocessing.get_context("spawn"), bound_memory
+    ) as pool:
+        waiting = [
+            (kind, pool.submit(attempts, kind, range(low, min(low + CHUNK, each))))
+            for low in range(0, each, CHUNK)
+            for kind in kinds
+        ]
+        for kind, future in waiting:
+            outcomes, found = future.result()
+            totals[kind] += outcomes
+            faults += found
+            for fault in found:
+                print("FAULT", fault, flush=True)
+    _print_table(totals)
+    print(f"{time.perf_counter() - began:.0f} s, {len(faults)} faults")
+    return 1 if faults else 0
+
+
+def _print_table(totals: dict[str, Counter[str]]) -> None:
+    print("| kind | mutations | read | refused, typed | faults | refusals by code |")
+    print("| --- | ---: | ---: | ---: | ---: | --- |")
+    for kind, outcomes in totals.items():
+        total = sum(outcomes.values())
+        read, bad = outcomes["session"], outcomes["FAULT"]
+        codes = {k: v for k, v in outcomes.items() if k not in ("session", "FAULT")}
+        most = sorted(codes.items(), key=lambda item: -item[1])
+        words = ", ".join(f"{code} {count}" for code, count in most)
+        refused = sum(codes.values())
+        print(f"| {kind} | {total} | {read} | {refused} | {bad} | {words} |")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

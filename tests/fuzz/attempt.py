@@ -1,0 +1,57 @@
+"""One seeded damage and what came of it, or many in a child process."""
+
+import resource
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+from tests.fuzz.kinds import KINDS
+from tests.fuzz.outcome import FaultError, examine, prepare
+
+MEMORY_GIB = 6
+
+
+def attempt(kind: str, seed: int, folder: Path) -> tuple[str, str]:
+    """Damage and read one recording: what was done, and the outcome.
+
+    Raises
+    ------
+    FaultError
+        See `examine`; the message tells what was done.
+    """
+    draw = Random(f"{kind} {seed}")
+    root = KINDS[kind].write(folder)
+    prepare(folder)
+    done = [draw.choice(KINDS[kind].ways)(draw, root)]
+    while root.exists() and draw.random() < 0.3:
+        done.append(draw.choice(KINDS[kind].ways)(draw, root))
+    said = "; ".join(done)
+    try:
+        return said, examine(root)
+    except FaultError as error:
+        raise FaultError(f"{kind}, seed {seed} ({said}): {error}") from error
+
+
+def attempts(kind: str, seeds: range) -> tuple[Counter[str], list[str]]:
+    """Outcomes of some seeds, counted, and the faults."""
+    outcomes: Counter[str] = Counter()
+    faults = []
+    for seed in seeds:
+        with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+            try:
+                outcomes[attempt(kind, seed, Path(folder))[1]] += 1
+            except FaultError as error:
+                outcomes["FAULT"] += 1
+                faults.append(str(error))
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+                Path(folder).mkdir()
+    return outcomes, faults
+
+
+def bound_memory() -> None:
+    """Let this process take no more than its share."""
+    bytes_allowed = MEMORY_GIB * 2**30
+    resource.setrlimit(resource.RLIMIT_AS, (bytes_allowed, bytes_allowed))

@@ -1,0 +1,303 @@
+"""Ways to damage a recording: bytes, files, folders, arrays, descriptions, archives.
+
+Every way takes a seeded `Random` and the recording, and says what it did.
+"""
+
+import io
+import json
+import os
+import pickle
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from tokenize import TokenError
+from typing import Any
+
+import numpy as np
+import yaml
+
+SECRET = "outside.npy"
+"""A sound array beside the recording, which nothing in it may reach."""
+RAN = "ran"
+"""What a hostile pickle makes beside the recording when it is run."""
+
+ODD_VALUES: tuple[Any, ...] = (
+    *(None, True, -1, 0, 3, 10**12, 10**30, 1e308, -0.5, float("nan"), float("inf")),
+    *("", "abc", "../..", "/etc/passwd", "\x00", "..\\..\\x", [], [1, 2], [[]], {}),
+    *({"a": 1}, "final_test_99", f"../{SECRET}", "a" * 5000, "é\u202e"),
+)
+
+
+# -- bytes ---------------------------------------------------------------------------
+def damage_bytes(draw: Random, root: Path) -> str:
+    """Cut, flip, grow, empty or replace the bytes of a file."""
+    path = _any_file(draw, root)
+    data = bytearray(path.read_bytes())
+    kind = draw.choice(["cut", "flip", "header", "grow", "garbage", "empty", "zeros"])
+    if kind == "cut":
+        data = data[: draw.randrange(len(data) + 1)]
+    elif kind == "grow":
+        data += draw.randbytes(draw.randrange(300))
+    elif kind == "garbage":
+        data = bytearray(draw.randbytes(draw.randrange(400)))
+    elif kind == "empty":
+        data = bytearray()
+    elif kind == "zeros":
+        data = bytearray(len(data))
+    elif kind == "header":
+        for place in range(min(len(data), 128)):
+            if draw.random() < 0.05:
+                data[place] = draw.choice(b"0123456789(),'<>|fiuOVSb \n{}[]:")
+    elif data:
+        for _ in range(draw.choice([1, 8, 64])):
+            data[draw.randrange(len(data))] = draw.randrange(256)
+    path.write_bytes(data)
+    return f"{kind} {_label(path, root)}"
+
+
+_TREE = ("gone", "gone", "other kind", "link out", "link to itself", "pipe")
+_TREE += ("rename", "swap", "unreadable name")
+
+
+# -- files and folders ---------------------------------------------------------------
+def damage_tree(draw: Random, root: Path) -> str:
+    """Take away, swap, rename or link files and folders."""
+    path = draw.choice([p for p in _tree(root) if p != root] or [root])
+    kind = draw.choice(_TREE)
+    said = f"{kind} {_label(path, root)}"
+    was_file = path.is_file()
+    if kind == "swap":
+        other = _any_file(draw, root)
+        if was_file and other != path:
+            first, second = path.read_bytes(), other.read_bytes()
+            path.write_bytes(second)
+            other.write_bytes(first)
+        return f"{said} with {_label(other, root)}"
+    if kind == "rename":
+        path.rename(path.with_name(path.name + draw.choice([" ", ".bak", "é"])))
+        return said
+    if kind == "unreadable name":
+        odd = os.fsdecode(os.fsencode(path.parent) + b"/\xff\xfe.npy")
+        Path(odd).write_bytes(b"?")
+        return said
+    _remove(path)
+    if kind == "other kind":
+        path.mkdir() if was_file else path.write_bytes(b"not a folder")
+    elif kind == "link out":
+        path.symlink_to(root.parent / SECRET if was_file else root.parent)
+    elif kind == "link to itself":
+        path.symlink_to(path.name if was_file else root)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    return said
+
+
+# -- arrays --------------------------------------------------------------------------
+def damage_array(draw: Random, root: Path) -> str:
+    """Change dtype, shape, order or values of a `.npy`, or make it lie."""
+    paths = [p for p in _files(root) if p.suffix == ".npy"]
+    if not paths:
+        return damage_bytes(draw, root)
+    path = draw.choice(paths)
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (ValueError, SyntaxError, TokenError, OSError, EOFError, MemoryError):
+        values = np.arange(6.0)  # it was damaged before
+    kind = draw.choice([*_ARRAYS, "hostile", "lies"])
+    if kind == "hostile":
+        path.write_bytes(_hostile_npy(draw, root.parent / RAN))
+    elif kind == "lies":
+        path.write_bytes(_lying_npy(draw, values))
+    else:
+        np.save(path, _changed(draw, values, kind))
+    return f"{kind} of {_label(path, root)}"
+
+
+def _changed(draw: Random, values: np.ndarray, kind: str) -> np.ndarray:
+    try:
+        with np.errstate(all="ignore"):
+            return _ARRAYS[kind](draw, values)
+    except (ValueError, TypeError, IndexError):  # as text into numbers
+        return values.reshape(-1)[:1]
+
+
+def _cast(draw: Random, values: np.ndarray) -> np.ndarray:
+    dtype = draw.choice(["f2", "f4", "f8", "i1", "i8", "u1", "U8", "S4", "c8", "?"])
+    return values.astype(dtype)
+
+
+def _reshape(draw: Random, values: np.ndarray) -> np.ndarray:
+    ways: list[Callable[[np.ndarray], np.ndarray]] = [
+        lambda v: v.T,
+        lambda v: v.reshape(-1),
+        lambda v: v[None],
+        lambda v: v[..., None],
+        lambda v: v[:0],
+        lambda v: v.reshape(-1)[:-1],
+        lambda v: np.concatenate([v.reshape(-1)] * 2),
+        lambda v: v.reshape(-1)[:1].reshape(()) if v.size else np.zeros(()),
+        np.asfortranarray,
+    ]
+    return draw.choice(ways)(values)
+
+
+def _spoil(draw: Random, values: np.ndarray) -> np.ndarray:
+    odd = draw.choice([np.nan, np.inf, -np.inf, 0.0, -1.0, 1e38, 1e300])
+    values = values.copy()
+    if values.dtype.kind != "f":
+        odd = int(np.clip(np.nan_to_num(odd), 0, 100))
+    if values.dtype.kind in "fiu" and values.size:
+        chosen = np.random.default_rng(draw.randrange(2**31)).random(values.shape)
+        values[chosen < draw.choice([0.01, 0.2, 1.1])] = odd
+    return values
+
+
+def _reorder(draw: Random, values: np.ndarray) -> np.ndarray:
+    if not values.ndim:
+        return values
+    order = np.arange(len(values))
+    if draw.random() < 0.5 and len(values) > 1:
+        i = draw.randrange(len(values) - 1)
+        order[[i, i + 1]] = order[[i + 1, i]]
+    else:
+        order = order[::-1]
+    return values[order]
+
+
+_ARRAYS: dict[str, Callable[[Random, np.ndarray], np.ndarray]] = {
+    "dtype": _cast,
+    "shape": _reshape,
+    "values": _spoil,
+    "order": _reorder,
+}
+
+
+def _lying_npy(draw: Random, values: np.ndarray) -> bytes:
+    """A header that declares what is not there."""
+    shape = draw.choice([(10**12,), (2**62, 2**62), (-1,), (0,), (1,) * 40])
+    header = repr({"descr": "<f8", "fortran_order": False, "shape": shape}) + "\n"
+    length = draw.choice([len(header), 2**31, 0])
+    return (
+        b"\x93NUMPY\x02\x00"
+        + struct.pack("<I", length)
+        + header.encode()
+        + values.tobytes()[:512]
+    )
+
+
+def _hostile_npy(draw: Random, made: Path) -> bytes:
+    """An object array whose unpickling would make a file."""
+    out = io.BytesIO()
+    header = repr({"descr": "|O", "fortran_order": False, "shape": (1,)})
+    out.write(b"\x93NUMPY\x01\x00")
+    padded = header.ljust(117) + "\n"
+    out.write(struct.pack("<H", len(padded)) + padded.encode())
+    out.write(hostile_pickle(draw, made))
+    return out.getvalue()
+
+
+class _Hostile:
+    def __init__(self, made: Path, way: str) -> None:
+        self.made, self.way = str(made), way
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.way == "system":
+            return os.system, (f"touch {self.made}",)
+        if self.way == "open":
+            return open, (self.made, "w")
+        if self.way == "mkdir":
+            return os.mkdir, (self.made,)
+        return eval, (f"open({self.made!r}, 'w')",)
+
+
+def hostile_pickle(draw: Random, made: Path) -> bytes:
+    """A pickle that makes a file when it is read without care."""
+    hostile: Any = _Hostile(made, draw.choice(["system", "open", "mkdir", "eval"]))
+    wrapped = draw.choice([hostile, [hostile], {"a": hostile}, ({"x": [hostile]},)])
+    return pickle.dumps(wrapped, protocol=draw.choice([0, 2, 4]))
+
+
+# -- descriptions --------------------------------------------------------------------
+def damage_words(draw: Random, root: Path) -> str:
+    """Change, drop or add a value anywhere in a YAML or JSON file, or poison it."""
+    paths = [p for p in _files(root) if p.suffix in (".yml", ".yaml", ".json")]
+    if not paths:
+        return damage_bytes(draw, root)
+    path = draw.choice(paths)
+    if draw.random() < 0.1:
+        path.write_text(_poison(draw, root.parent / RAN))
+        return f"poison {_label(path, root)}"
+    try:
+        stored = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError):
+        stored = None
+    if not isinstance(stored, dict | list) or not stored:
+        return damage_bytes(draw, root)
+    where = _change(draw, stored)
+    text = json.dumps(stored) if path.suffix == ".json" else yaml.safe_dump(stored)
+    path.write_text(text)
+    return f"{where} in {_label(path, root)}"
+
+
+def _change(draw: Random, stored: Any) -> str:
+    """Change one value of a nested container in place; say where."""
+    trail = ""
+    while True:
+        keys = list(stored) if isinstance(stored, dict) else list(range(len(stored)))
+        key = draw.choice(keys)
+        inner = stored[key]
+        trail += f"/{key}"
+        if isinstance(inner, dict | list) and inner and draw.random() < 0.8:
+            stored = inner
+            continue
+        if draw.random() < 0.25:
+            del stored[key]
+            return f"no {trail}"
+        stored[key] = draw.choice(ODD_VALUES)
+        return f"{trail} = {str(stored[key])[:40]!r}"
+
+
+def _poison(draw: Random, made: Path) -> str:
+    levels = "\n".join(f"l{k}: &l{k} [{f'*l{k - 1}, ' * 9}]" for k in range(1, 12))
+    return draw.choice(
+        [
+            f"!!python/object/apply:os.system ['touch {made}']",
+            f"x: !!python/object/apply:builtins.open ['{made}', 'w']",
+            f"l0: &l0 [a]\n{levels}",
+            "&a [*a]",
+            "[" * 20000,
+            '{"a":' * 5000,
+            "{" + '"a": 1, ' * 10 + '"a": NaN}',
+            "1" * 5000,
+        ]
+    )
+
+
+# -- helpers -------------------------------------------------------------------------
+def _tree(root: Path) -> list[Path]:
+    return [root, *sorted(root.rglob("*"))] if root.is_dir() else [root]
+
+
+def _files(root: Path) -> list[Path]:
+    return [p for p in _tree(root) if p.is_file() and not p.is_symlink()]
+
+
+def _any_file(draw: Random, root: Path) -> Path:
+    files = _files(root)
+    if not files:
+        (root / "left").write_bytes(b"nothing")
+        return root / "left"
+    return draw.choice(files)
+
+
+def _label(path: Path, root: Path) -> str:
+    return str(path.relative_to(root.parent))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

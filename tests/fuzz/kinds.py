@@ -1,0 +1,57 @@
+"""Sound recordings of every kind that can be read, small, and how each is damaged."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from tests.fuzz.damage import damage_array, damage_bytes, damage_tree, damage_words
+from tests.model.experanto_folder import write_folder
+
+Damage = Callable[[Random, Path], str]
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "sessions"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of recording.
+
+    Attributes
+    ----------
+    write
+        Writes a sound one below a folder and returns its path.
+    ways
+        How it may be damaged; those listed twice happen twice as often.
+    """
+
+    write: Callable[[Path], Path]
+    ways: tuple[Damage, ...]
+
+
+def _copied(name: str) -> Callable[[Path], Path]:
+    def write(root: Path) -> Path:
+        source, target = FIXTURES / name, root / name
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            shutil.copy(source, target)
+        return target
+
+    return write
+
+
+KINDS: dict[str, Kind] = {
+    "experanto": Kind(
+        lambda root: write_folder(root / "s", n_neurons=3),
+        (damage_words, damage_words, damage_array, damage_bytes, damage_tree),
+    ),
+    "sensorium-2023": Kind(
+        _copied("sensorium2023_small"),
+        (damage_array, damage_array, damage_bytes, damage_tree),
+    ),
+    "sensorium-2022": Kind(
+        _copied("sensorium2022_small"),
+        (damage_array, damage_array, damage_bytes, damage_tree),
+    ),
+}

@@ -1,0 +1,170 @@
+"""What reading a damaged recording comes to: a session that holds, or a typed error."""
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_app.cli.info import session_row
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import SessionFormatError
+from tests.fuzz.damage import RAN, SECRET
+
+PATIENCE_S = 30
+_SECRET_VALUE = 98765.25
+_FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen")
+_FORBIDDEN += ("socket.connect", "socket.bind", "os.remove", "os.rename", "os.mkdir")
+_FORBIDDEN += ("os.rmdir", "os.symlink", "os.link", "os.chmod", "os.truncate")
+
+
+class FaultError(AssertionError):
+    """What must not happen when a damaged recording is read."""
+
+
+class HangError(BaseException):
+    """Reading went on for too long; not an `Exception`, so that nothing swallows it."""
+
+
+def prepare(folder: Path) -> None:
+    """Put what a recording must not reach beside it."""
+    np.save(folder / SECRET, np.full((4, 4), _SECRET_VALUE))
+
+
+def examine(root: Path) -> str:
+    """Read a recording; "session", or the code of the typed error that refused it.
+
+    Raises
+    ------
+    FaultError
+        It hung, wrote, executed, reached outside, raised another error, gave a
+        session that does not hold together, or a message that names no file.
+    """
+    before = listing(root.parent)
+    try:
+        with _watched(), _limited():
+            outcome = _read(root)
+    except HangError as error:
+        raise FaultError(f"still reading after {PATIENCE_S} s") from error
+    except (FaultError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        raise FaultError(f"raised {type(error).__name__}: {error}") from error
+    if (root.parent / RAN).exists():
+        raise FaultError("ran what a file holds")
+    if listing(root.parent) != before:
+        raise FaultError("changed a file")
+    return outcome
+
+
+def listing(folder: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of everything below a folder."""
+    found = []
+    for path in folder.rglob("*"):
+        facts = path.lstat()
+        found.append((str(path), facts.st_size, facts.st_mtime_ns))
+    return sorted(found)
+
+
+def _read(root: Path) -> str:
+    try:
+        session = open_session(root)
+        _exercise(session)
+        session_row(root)
+    except SessionFormatError as error:
+        _check_error(error, root)
+        return error.code
+    return "session"
+
+
+def _check_error(error: SessionFormatError, root: Path) -> None:
+    words = str(error)
+    if not error.code or len(words) < 15 or len(words) > 2000:
+        raise FaultError(f"says too little or too much: {words[:300]!r}")
+    named = (error.path.name, error.path.parent.name, root.name)
+    if not any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", words) for name in named):
+        raise FaultError(f"names no file: {words[:300]!r} of {error.path}")
+
+
+def _exercise(session: Session) -> None:
+    """Everything a user would do with it, and that what it yields fits together."""
+    n = session.n_neurons
+    units = session.units
+    columns = (units.unit_id, units.plane, units.xyz_um, units.xy_px, units.scale)
+    _must(all(len(c) == n for c in columns), "unit columns differ in length")
+    _must(units.area is None or len(units.area) == n, "areas differ in number")
+    _must(bool(np.isfinite(session.response_scale).all()), "scale is not finite")
+    _must(bool((session.response_scale > 0).all()), "scale is not positive")
+    starts = session.window_starts()
+    session.window_starts("train", include_blanks=True)
+    session.overview(10)
+    if session.stimulus is not None:
+        _must(bool((np.diff(session.stimulus.slot_t) > 0).all()), "slots out of order")
+        session.stimulus.frames(np.arange(min(3, len(session.stimulus.slot_t))))
+    places = [0.0, session.duration_s / 2, *starts[:1], *starts[-1:]]
+    for place in places if len(session.start_grid) >= 60 else ():
+        window = session.window(float(place))
+        _must(window.responses.shape == (60, n), "responses of another shape")
+        _must(window.video.shape == (60, 36, 64), "video of another shape")
+        _must(window.frames_u8.dtype == np.uint8, "frames of another kind")
+        _must(bool(np.isfinite(window.video).all()), "video is not finite")
+        _must(bool(np.isfinite(window.behavior).all()), "behaviour is not finite")
+        _must(not bool((window.responses == _SECRET_VALUE).any()), "reached outside")
+        _must(set(window.valid) == {"responses", "video", "behavior"}, "valid differs")
+
+
+def _must(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise FaultError(f"a session whose {otherwise}")
+
+
+# -- watching ------------------------------------------------------------------------
+_watching = False
+_hooked = False
+
+
+@contextmanager
+def _watched() -> Iterator[None]:
+    """Let no program start, no connection be made and no file be written."""
+    global _watching, _hooked
+    if not _hooked:
+        sys.addaudithook(_audit)
+        _hooked = True
+    _watching = True
+    try:
+        yield
+    finally:
+        _watching = False
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    if not _watching:
+        return
+    if event in _FORBIDDEN:
+        raise FaultError(f"did {event} {args!r}"[:300])
+    if event == "open" and isinstance(args[2], int):
+        path, writes = str(args[0]), os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+        if args[2] & writes and "__pycache__" not in path:
+            raise FaultError(f"opened {path!r} to write")
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """End what takes too long, a blocked system call as well."""
+
+    def end(*_: object) -> None:
+        raise HangError
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
