@@ -46,7 +46,7 @@ BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 STAMP = VENV / "omnimouse-setup.json"
 LOG = VENV / "omnimouse-setup.log"
-EXTRAS = ("napari", "pyqt6", "dask")
+EXTRAS = ("napari", "pyqt6", "dask", "nwb", "hub", "suite2p")
 CONSTRAINTS = ROOT / "constraints.txt"
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 # What Qt and software OpenGL need on a bare Debian or Ubuntu.

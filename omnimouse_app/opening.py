@@ -1,5 +1,6 @@
 """`launch()`: napari with OmniMouse open, from Python or from the command line."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ def launch(
     *,
     device: "Device" = "auto",
     scheduler: str | None = None,
+    reading: Mapping[str, Any] | None = None,
     viewer: Any = None,
     show: bool = True,
     block: bool = False,
@@ -37,6 +39,8 @@ def launch(
         Where the model computes.
     scheduler
         Address of a Dask scheduler on whose workers it computes: TLS, or this machine.
+    reading
+        What the session's files do not say, as `open_session` takes it.
     viewer
         An open viewer to use.
     show
@@ -54,6 +58,7 @@ def launch(
     import napari
 
     from omnimouse_app.samples import DEMO
+    from omnimouse_model.live.opener import Opening
 
     if viewer is None:
         dock = _in_new_viewer(model, device, scheduler, show)
@@ -61,7 +66,7 @@ def launch(
         dock = _in_viewer(viewer, model, device, scheduler)
     controller = dock.controller
     if session is not None:
-        controller.opener.open(session)
+        controller.opener.open(Opening(session, options=reading or {}))
     elif not controller.restore(instead=DEMO):
         controller.opener.open(DEMO)
     if block:

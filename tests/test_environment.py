@@ -6,14 +6,14 @@ from pathlib import Path
 import yaml
 from packaging.requirements import Requirement
 
-CONDA_NAMES = {"torch": "pytorch"}
+CONDA_NAMES = {"torch": "pytorch", "huggingface-hub": "huggingface_hub"}
 
 
 def required(root: Path) -> dict[str, Requirement]:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     lines = [*project["dependencies"]]
-    for extra in ("napari", "jupyter", "dask"):
+    for extra in ("napari", "jupyter", "dask", "nwb", "hub"):
         lines += extras[extra]
     found = [Requirement(line) for line in lines]
     return {CONDA_NAMES.get(item.name, item.name): item for item in found}

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+MISSING_RATE = "missing_rate"
+"""Code of the error for responses whose rate no file says: it must be given."""
+
 
 class SessionFormatError(ValueError):
     """A recording that cannot be read as it stands.

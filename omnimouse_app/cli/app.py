@@ -1,11 +1,11 @@
 """`omnimouse app`: napari with the whole instrument."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.inputs import device_option, named_session
+from omnimouse_app.cli.inputs import device_option, named_session, reading_options
 from omnimouse_app.cli.output import Progress
 
 if TYPE_CHECKING:
@@ -25,12 +25,17 @@ if TYPE_CHECKING:
     metavar="ADDRESS",
     help="Compute on a worker of this Dask scheduler: tls://…, or this machine's own.",
 )
+@reading_options
 def command(
-    session: str | None, model: str | None, device: "Device", scheduler: str | None
+    session: str | None,
+    model: str | None,
+    device: "Device",
+    scheduler: str | None,
+    reading: dict[str, Any],
 ) -> None:
     """Open napari with OmniMouse, on SESSION or on the one open last.
 
-    SESSION is a session's folder, 'demo' or 'unseen'.
+    SESSION is a session's folder or file, 'demo' or 'unseen'.
 
     With --scheduler the model computes elsewhere, where recordings and checkpoints
     must be at the same paths as here.
@@ -41,19 +46,26 @@ def command(
         from omnimouse_model.predict.remote import checked_address
 
         checked_address(scheduler)
-    folder = None if session is None else _checked(session)
+    folder = None if session is None else _checked(session, reading)
     if not has_display():
         raise click.ClickException(
             "No display here; `omnimouse demo --headless OUT` needs none."
         )
     from omnimouse_app.opening import launch
 
-    launch(folder, model, device=device, scheduler=scheduler, block=True)
+    launch(
+        folder,
+        model,
+        device=device,
+        scheduler=scheduler,
+        reading=reading,
+        block=True,
+    )
 
 
-def _checked(session: str) -> Path:
+def _checked(session: str, reading: dict[str, Any]) -> Path:
     """Its folder; a path that is no session is refused before a window opens."""
     progress = Progress()
-    folder = named_session(session, progress).path
+    folder = named_session(session, progress, **reading).path
     progress.finish()
     return folder

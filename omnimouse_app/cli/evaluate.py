@@ -1,7 +1,7 @@
 """`omnimouse evaluate`: scores on held-out windows, beside baselines and ceilings."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,6 +9,7 @@ from omnimouse_app.cli.inputs import (
     device_option,
     format_options,
     named_session,
+    reading_options,
     sessions_option,
 )
 from omnimouse_app.cli.output import Progress, emit, markdown_table, table
@@ -54,6 +55,7 @@ BASELINES = ("mean", "last", "ridge", "context-ridge", "video-ridge")
 )
 @device_option
 @format_options
+@reading_options
 def command(
     models: tuple[str, ...],
     sessions: tuple[str, ...],
@@ -65,6 +67,7 @@ def command(
     device: str,
     as_json: bool,
     as_markdown: bool,
+    reading: dict[str, Any],
 ) -> None:
     """Score a predictor on held-out windows, beside naive predictors and ceilings.
 
@@ -76,7 +79,7 @@ def command(
     from omnimouse_model.analysis.evaluate import evaluate
 
     progress = Progress()
-    recordings = [named_session(name, progress) for name in sessions]
+    recordings = [named_session(name, progress, **reading) for name in sessions]
     asked = conditions(strategies)
     if demo_table or not asked:
         asked = (*DEMO, *asked)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.inputs import DEMO_SESSIONS, session_folder
+from omnimouse_app.cli.inputs import DEMO_SESSIONS, reading_options, session_folder
 from omnimouse_app.cli.output import Progress, emit
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ MOST_SHOWN = 12
 @click.command("info")
 @click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
-def command(path: str, as_json: bool) -> None:
+@reading_options
+def command(path: str, as_json: bool, reading: dict[str, Any]) -> None:
     """Say what a session or checkpoint at PATH holds, and whether it is sound.
 
     'demo' and 'unseen' are the simulated sessions. One that cannot be read ends with
@@ -40,7 +41,7 @@ def command(path: str, as_json: bool) -> None:
         progress = Progress()
         folder = session_folder(path, progress)
         progress.finish()
-        row = session_row(folder)
+        row = session_row(folder, **reading)
     if as_json:
         emit([row], as_json=True)
         return
@@ -56,11 +57,11 @@ def is_checkpoint(path: Path) -> bool:
 
 
 # -- sessions ----------------------------------------------------------------------
-def session_row(path: Path) -> dict[str, Any]:
+def session_row(path: Path, **reading: Any) -> dict[str, Any]:
     """Open a session, and describe it as the `session` row of `--json`."""
     from omnimouse_model.data.open import open_session
 
-    session = open_session(path)
+    session = open_session(path, **reading)
     areas = session.units.area
     return {
         "name": "session",

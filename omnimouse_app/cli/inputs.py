@@ -1,8 +1,9 @@
 """What several commands are given: sessions by name, a device."""
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -29,6 +30,30 @@ device_option = click.option(
 )
 
 
+def reading_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What a session's files do not say, as `reading`: keywords of `open_session`."""
+
+    @click.option(
+        "--rate-hz", type=float, help="Responses per second, where no file says."
+    )
+    @click.option(
+        "--series", help="Which responses, where a session has several kinds."
+    )
+    @click.option(
+        "--all-rois", is_flag=True, help="Also regions that are marked as no cells."
+    )
+    @wraps(command)
+    def with_reading(
+        rate_hz: float | None, series: str | None, all_rois: bool, **others: Any
+    ) -> None:
+        from omnimouse_model.data.options import ReadOptions
+
+        given = ReadOptions(rate_hz=rate_hz, series=series, cells_only=not all_rois)
+        command(reading=given.given(), **others)
+
+    return with_reading
+
+
 def format_options(command: Callable[..., None]) -> Callable[..., None]:
     """`--json` and `--markdown`, as `as_json` and `as_markdown`."""
     for name, what in (
@@ -45,11 +70,11 @@ DEMO_SESSIONS = ("demo", "unseen")
 """Names that stand for a session; `./demo` is a folder of that name."""
 
 
-def named_session(name: str, progress: Progress) -> "Session":
-    """Open 'demo', 'unseen' or a session's folder."""
+def named_session(name: str, progress: Progress, **options: Any) -> "Session":
+    """Open 'demo', 'unseen' or a session's folder; see `open_session`."""
     from omnimouse_model.data.open import open_session
 
-    return open_session(session_folder(name, progress))
+    return open_session(session_folder(name, progress), **options)
 
 
 def session_folder(name: str, progress: Progress) -> Path:

@@ -3,11 +3,16 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.inputs import device_option, named_session, sessions_option
+from omnimouse_app.cli.inputs import (
+    device_option,
+    named_session,
+    reading_options,
+    sessions_option,
+)
 from omnimouse_app.cli.output import Progress, emit, table
 from omnimouse_app.cli.stopping import interruptible
 
@@ -102,6 +107,7 @@ def switches(
 @device_option
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
+@reading_options
 def command(
     model: str,
     sessions: tuple[str, ...],
@@ -118,6 +124,7 @@ def command(
     device: str,
     threads: int | None,
     as_json: bool,
+    reading: dict[str, Any],
 ) -> None:
     """Score a predictor under more and more context, always on the same neurons.
 
@@ -137,7 +144,7 @@ def command(
         import torch
 
         torch.set_num_threads(threads)
-    recordings = [named_session(name, progress) for name in sessions]
+    recordings = [named_session(name, progress, **reading) for name in sessions]
     predictor = load_predictor(model, device=device)
     with interruptible() as stopping:
         stopping.has_begun = True

@@ -18,6 +18,9 @@ from typing import Any
 import numpy as np
 import yaml
 
+from omnimouse_model.data.pickles import load_pickled
+from omnimouse_model.errors import SessionFormatError
+
 SECRET = "outside.npy"
 """A sound array beside the recording, which nothing in it may reach."""
 RAN = "ran"
@@ -219,6 +222,35 @@ def hostile_pickle(draw: Random, made: Path) -> bytes:
     return pickle.dumps(wrapped, protocol=draw.choice([0, 2, 4]))
 
 
+def damage_pickle(draw: Random, root: Path) -> str:
+    """Change what a pickled `.npy` of suite2p holds, or make it hostile."""
+    paths = [p for p in _files(root) if p.name in ("stat.npy", "ops.npy")]
+    if not paths:
+        return damage_bytes(draw, root)
+    path = draw.choice(paths)
+    if draw.random() < 0.3:
+        path.write_bytes(_hostile_npy(draw, root.parent / RAN))
+        return f"hostile {_label(path, root)}"
+    try:
+        stored = load_pickled(path)
+    except SessionFormatError:  # it was damaged before
+        return damage_bytes(draw, root)
+    chosen = draw.choice(stored) if isinstance(stored, list) and stored else stored
+    said = "as it was"
+    if isinstance(chosen, dict) and chosen:
+        key = draw.choice(sorted(chosen))
+        value = chosen[key]
+        if isinstance(value, np.ndarray) and draw.random() < 0.7:
+            chosen[key] = _changed(draw, value, draw.choice(sorted(_ARRAYS)))
+        else:
+            chosen[key] = draw.choice(ODD_VALUES)
+        said = f"{key} changed"
+    packed = np.empty(len(stored) if isinstance(stored, list) else (), object)
+    packed[...] = stored
+    np.save(path, packed, allow_pickle=True)
+    return f"{said} in {_label(path, root)}"
+
+
 # -- descriptions --------------------------------------------------------------------
 def damage_words(draw: Random, root: Path) -> str:
     """Change, drop or add a value anywhere in a YAML or JSON file, or poison it."""
@@ -287,8 +319,11 @@ def _files(root: Path) -> list[Path]:
 def _any_file(draw: Random, root: Path) -> Path:
     files = _files(root)
     if not files:
-        (root / "left").write_bytes(b"nothing")
-        return root / "left"
+        left = root / "left" if root.is_dir() else root
+        if left.is_symlink() or left.exists():
+            left.unlink()
+        left.write_bytes(b"nothing")
+        return left
     return draw.choice(files)
 
 

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from tests.fuzz.damage import damage_array, damage_bytes, damage_tree, damage_words
+from tests.fuzz.damage import (
+    damage_array,
+    damage_bytes,
+    damage_pickle,
+    damage_tree,
+    damage_words,
+)
 from tests.model.experanto_folder import write_folder
 
 Damage = Callable[[Random, Path], str]
@@ -53,5 +59,9 @@ KINDS: dict[str, Kind] = {
     "sensorium-2022": Kind(
         _copied("sensorium2022_small"),
         (damage_array, damage_array, damage_bytes, damage_tree),
+    ),
+    "suite2p": Kind(
+        _copied("suite2p_small"),
+        (damage_pickle, damage_array, damage_bytes, damage_tree),
     ),
 }

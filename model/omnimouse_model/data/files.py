@@ -181,9 +181,12 @@ def _npz_member(
 
 
 def read_npy_header(
-    stream: BinaryIO | BytesIO, path: Path
+    stream: BinaryIO | BytesIO, path: Path, *, objects: bool = False
 ) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    """Return (shape, fortran order, dtype, offset of the data)."""
+    """Return (shape, fortran order, dtype, offset of the data).
+
+    Arrays of objects are refused unless they are asked for.
+    """
     try:
         head = stream.read(12)
     except OSError as error:
@@ -200,7 +203,10 @@ def read_npy_header(
     if length > _MAX_HEADER:
         raise _bad_header(path, f"a header of {length} bytes")
     stream.seek(offset - length)
-    return (*_parsed_header(stream.read(length), path), offset)
+    shape, fortran, dtype = _parsed_header(stream.read(length), path)
+    if dtype.hasobject and not objects:
+        raise _pickled(path)
+    return shape, fortran, dtype, offset
 
 
 def _bad_header(path: Path, found: str) -> SessionFormatError:
@@ -222,8 +228,6 @@ def _parsed_header(
         raise _bad_header(path, "no valid description") from error
     if not all(isinstance(n, int) and n >= 0 for n in shape):
         raise _bad_header(path, f"shape {shape}")
-    if dtype.hasobject:
-        raise _pickled(path)
     if dtype.names is not None:
         raise _bad_header(path, f"a record type {descr}")
     return shape, fortran, dtype

@@ -176,7 +176,8 @@ class Controller:
         if was.baseline and not self.state.baseline_name:
             self.choose_baseline(was.baseline)
         words = f"Opening {Path(was.session).name}"
-        self.opener.open(Opening(was.session, was.start_s, words, instead))
+        how = was.options
+        self.opener.open(Opening(was.session, was.start_s, words, instead, how))
         return self.opener.fault is None
 
     # -- time -------------------------------------------------------------------------
@@ -442,5 +443,6 @@ class Controller:
             self._last_preset,
             float(window.start_s),
             self.state.baseline_name,
+            dict(session.options),
         )
         self._memory.remember(where)

@@ -4,10 +4,12 @@ import json
 import logging
 import os
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from omnimouse_model.atomic import atomic_path
+from omnimouse_model.data.options import ReadOptions
 from omnimouse_model.demo import is_demo
 
 logger = logging.getLogger(__name__)
@@ -22,6 +24,8 @@ class Remembered:
     preset: str = ""
     start_s: float = 0.0
     baseline: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    """How the session is read; see `ReadOptions`."""
 
 
 def config_dir() -> Path:
@@ -61,6 +65,7 @@ def recall(path: Path | None = None) -> Remembered | None:
             str(what.preset),
             float(what.start_s),
             str(what.baseline),
+            ReadOptions(**what.options).given(),
         )
     except FileNotFoundError:
         return None

@@ -4,10 +4,11 @@ An opening may first make the recording: the demo's is simulated on this machine
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from psygnal import Signal
 
@@ -33,12 +34,15 @@ class Opening:
         What is being done meanwhile, for the user.
     instead
         Opened where this one fails.
+    options
+        What its files do not say, by keyword; see `ReadOptions`.
     """
 
     recording: str | Path | Made
     start_s: float | None = None
     words: str = ""
     instead: "Opening | None" = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Opener:
@@ -85,6 +89,7 @@ class Opener:
         self._engine = Engine(self._stages, post, synchronous=synchronous)
         self._engine.answered.connect(self._on_answer)
         self._newest = 0
+        self._asked: Opening | None = None
 
     @property
     def is_busy(self) -> bool:
@@ -97,11 +102,18 @@ class Opener:
             opening = Opening(opening, words=f"Opening {Path(opening).name}")
         self._engine.cancel()
         self._newest = self._engine.newest + 1
+        self._asked = opening
         recording = opening.recording
         self.name = "" if callable(recording) else Path(recording).name
         self.words, self.fault = opening.words or "Opening", None
         self.changed.emit()
         self._engine.submit(opening)
+
+    def open_again(self, **options: Any) -> None:
+        """Open what was asked for last with more said about it; see `ReadOptions`."""
+        if self._asked is not None:
+            said = {**self._asked.options, **options}
+            self.open(replace(self._asked, options=said))
 
     def forget_fault(self) -> None:
         """It was read, or another recording was opened: nothing is amiss any more."""
@@ -133,7 +145,7 @@ class Opener:
 
         recording = opening.recording
         made = recording(tell) if callable(recording) else recording
-        view = first_view(made, self._preset(), opening.start_s)
+        view = first_view(made, self._preset(), opening.start_s, opening.options)
         read_ahead(view)
         return view
 

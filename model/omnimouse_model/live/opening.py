@@ -1,6 +1,7 @@
 """What is on screen when a session has just been opened; all of it, or nothing."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,13 @@ class View:
 
 
 def first_view(
-    path_or_session: str | Path | Session, preset: str, start_s: float | None = None
+    path_or_session: str | Path | Session,
+    preset: str,
+    start_s: float | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> View:
     """Open a recording at a time or a held-out window, with a preset's mask."""
-    session = _opened(path_or_session)
+    session = _opened(path_or_session, options or {})
     start_s = first_start(session) if start_s is None else start_s
     window = session.window(start_s)
     mask = preset_named(preset).make(session)
@@ -105,10 +109,12 @@ def _cause_of(error: BaseException) -> BaseException:
     return error
 
 
-def _opened(path_or_session: str | Path | Session) -> Session:
+def _opened(
+    path_or_session: str | Path | Session, options: Mapping[str, Any]
+) -> Session:
     """Open a path; a session is open already."""
     if isinstance(path_or_session, str | Path):
-        return open_session(path_or_session)
+        return open_session(path_or_session, **options)
     return path_or_session
 
 

@@ -2,9 +2,17 @@
 
 from pathlib import Path
 
-from qtpy.QtWidgets import QFileDialog, QPushButton, QToolButton, QWidget
+from qtpy.QtWidgets import (
+    QDoubleSpinBox,
+    QFileDialog,
+    QMenu,
+    QPushButton,
+    QToolButton,
+    QWidget,
+)
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.redraw import Redraw
@@ -12,7 +20,10 @@ from omnimouse_widgets.qt.tone import quiet_label
 
 
 class SessionSection(QWidget):
-    """Name, facts, notes, and a button that opens another recording."""
+    """Name, facts, notes, and a button that opens another recording.
+
+    Where its files do not say how often responses were sampled, it asks.
+    """
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -20,8 +31,11 @@ class SessionSection(QWidget):
         self.name = ElidedLabel()
         self.name.setStyleSheet("font-weight: 600;")
         self.open = QPushButton("Open…")
-        self.open.setToolTip("Open a session folder (or drop one on the canvas)")
-        self.open.clicked.connect(lambda: self._choose())
+        self.open.setToolTip("Open a recording (or drop one on the canvas)")
+        menu = QMenu(self.open)
+        menu.addAction("Folder…", self._choose_folder)
+        menu.addAction("File (NWB, npz)…", self._choose_file)
+        self.open.setMenu(menu)
         self.facts = quiet_label()
         self.notes_button = QToolButton()
         self.notes_button.setCheckable(True)
@@ -41,6 +55,15 @@ class SessionSection(QWidget):
         for widget in (self.facts, self.notes, self.progress):
             form.add("", widget)
         form.add("", row_of(self.problem, self.dismiss, stretch=0))
+        self.rate = QDoubleSpinBox()
+        self.rate.setRange(0.1, 1000.0)
+        self.rate.setValue(30.0)
+        self.rate.setSuffix(" Hz")
+        self.rate.setAccessibleName("Responses per second")
+        self.rate.setToolTip("How often the responses of each plane were sampled")
+        self.use_rate = QPushButton("Open at this rate")
+        self.use_rate.clicked.connect(lambda: self._open_at_rate())
+        form.add("", row_of(self.rate, self.use_rate, stretch=0))
         self.redraw = Redraw(
             self,
             [
@@ -50,12 +73,25 @@ class SessionSection(QWidget):
         )
 
     # -- what the user does -----------------------------------------------------------
-    def _choose(self) -> None:
-        session = self._controller.state.session
-        start = str(session.path.parent) if session is not None else ""
-        folder = QFileDialog.getExistingDirectory(self, "Open a session", start)
+    def _choose_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Open a session", self._near())
         if folder:
             self.open_folder(folder)
+
+    def _choose_file(self) -> None:
+        kinds = "Recordings (*.nwb *.npz *.h5 *.hdf5);;All files (*)"
+        found = QFileDialog.getOpenFileName(self, "Open a file", self._near(), kinds)
+        if found[0]:
+            self.open_folder(found[0])
+
+    def _near(self) -> str:
+        """Where dialogs begin: beside the open recording."""
+        session = self._controller.state.session
+        return str(session.path.parent) if session is not None else ""
+
+    def _open_at_rate(self) -> None:
+        self.rate.interpretText()
+        self._controller.opener.open_again(rate_hz=self.rate.value())
 
     def open_folder(self, folder: str | Path) -> None:
         """Open a recording; what is wrong with it is said here, in place."""
@@ -87,6 +123,9 @@ class SessionSection(QWidget):
         self.problem.setText(f"Not opened: {named}" if words else "")
         self.problem.setVisible(bool(words))
         self.dismiss.setVisible(bool(words))
+        is_asked = isinstance(fault, SessionFormatError) and fault.code == MISSING_RATE
+        self.rate.setVisible(is_asked)
+        self.use_rate.setVisible(is_asked)
 
 
 def facts_of(session: Session) -> str:

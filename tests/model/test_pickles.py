@@ -1,0 +1,174 @@
+"""Pickled arrays of suite2p: read without running what they hold."""
+
+import collections
+import datetime
+import io
+import os
+import pathlib
+import pickle
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omnimouse_model.data.pickles import load_pickled
+from omnimouse_model.errors import SessionFormatError
+
+
+def object_file(path: Path, payload: bytes, shape: tuple[int, ...] = ()) -> Path:
+    """An `.npy` of objects with this pickle in it."""
+    header = repr({"descr": "|O", "fortran_order": False, "shape": shape})
+    text = header.ljust(117) + "\n"
+    magic = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text))
+    path.write_bytes(magic + text.encode() + payload)
+    return path
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_what_suite2p_writes_is_read_as_it_was(tmp_path: Path, protocol: int) -> None:
+    stored = {
+        "ypix": np.arange(5, dtype=np.int32),
+        "lam": np.linspace(0, 1, 5, dtype=np.float32),
+        "image": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "big": np.arange(3, dtype=">i2"),
+        "flags": np.array([True, False]),
+        "names": np.array(["ab", "c"]),
+        "med": [3, 4.5],
+        "scalar": np.float32(2.5),
+        "tuple": (1, None, "x", b"\x00\xff"),
+        "ordered": collections.OrderedDict(a=1),
+        "path": pathlib.PurePosixPath("/data/raw"),
+        "when": datetime.date(2024, 5, 1),
+        "nested": {"fs": 7.5, "again": [np.int64(3)]},
+        "empty": np.zeros((0, 4)),
+    }
+    payload = pickle.dumps(stored, protocol=protocol)
+    found = load_pickled(object_file(tmp_path / "ops.npy", payload))
+    for name in ("ypix", "lam", "image", "big", "flags", "names", "empty"):
+        np.testing.assert_array_equal(found[name], stored[name])
+        assert found[name].dtype == stored[name].dtype
+    assert found["med"] == [3, 4.5]
+    assert found["scalar"] == 2.5
+    assert found["tuple"] == [1, None, "x", b"\x00\xff"]
+    assert found["ordered"] == {"a": 1}
+    assert found["path"].replace("//", "/") == "/data/raw"
+    assert found["nested"] == {"fs": 7.5, "again": [3]}
+
+
+def test_an_array_of_objects_is_a_list(tmp_path: Path) -> None:
+    regions = np.array([{"a": np.arange(i)} for i in range(3)], object)
+    np.save(tmp_path / "stat.npy", regions, allow_pickle=True)
+    found = load_pickled(tmp_path / "stat.npy")
+    assert [r["a"].tolist() for r in found] == [[], [0], [0, 1]]
+
+
+class Calls:
+    """A pickle that calls something."""
+
+    def __init__(self, what: Callable[..., Any], *args: Any) -> None:
+        self.what, self.args = what, args
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.what, self.args
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize(
+    ("what", "args"),
+    [
+        (os.system, ("touch {made}",)),
+        (eval, ("open('{made}', 'w')",)),
+        (open, ("{made}", "w")),
+        (getattr, (os, "system")),
+        (np.load, ("{made}",)),
+        (np.memmap, ("{made}", "u1", "w+", 0, (1,))),
+        (np.ones, ((10**6,),)),
+        (bytearray, (10**12,)),
+        (range, (10**12,)),
+    ],
+)
+def test_what_would_be_called_is_refused_and_named(
+    tmp_path: Path, what: Callable[..., Any], args: tuple[Any, ...], protocol: int
+) -> None:
+    made = tmp_path / "made"
+    if what is getattr:
+        payload = b"cbuiltins\ngetattr\n(cos\nsystem\nS'x'\ntR."
+    else:
+        told = [a.format(made=made) if isinstance(a, str) else a for a in args]
+        payload = pickle.dumps([{"a": Calls(what, *told)}], protocol=protocol)
+    with pytest.raises(SessionFormatError, match="refused for safety") as error:
+        load_pickled(object_file(tmp_path / "stat.npy", payload))
+    assert "stat.npy contains a pickled object '" in str(error.value)
+    assert not made.exists()
+
+
+def array_state(shape: object, descr: bytes, data: bytes) -> bytes:
+    """A pickle of an array whose state says what it likes."""
+    out = io.BytesIO()
+    out.write(b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n")
+    out.write(b"cnumpy\nndarray\n(K\x00tU\x01b\x87R(K\x01")
+    out.write(pickle.dumps(shape, protocol=2)[2:-1])
+    out.write(b"cnumpy\ndtype\n(U" + bytes([len(descr)]) + descr + b"K\x00K\x01tR")
+    out.write(b"(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89")
+    out.write(b"T" + struct.pack("<I", len(data)) + data + b"tb.")
+    return out.getvalue()
+
+
+def test_such_a_state_is_read_where_it_is_sound(tmp_path: Path) -> None:
+    payload = array_state((2,), b"f4", np.array([1, 2], "<f4").tobytes())
+    found = load_pickled(object_file(tmp_path / "a.npy", payload))
+    np.testing.assert_array_equal(found, np.array([1, 2], np.float32))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        array_state((10**12,), b"f4", b"\0" * 8),
+        array_state((-1,), b"f4", b"\0" * 8),
+        array_state("no", b"f4", b"\0" * 8),
+        array_state((1,) * 40, b"f4", b"\0" * 4),
+        array_state((1,), b"O8", b"\0" * 8),
+        array_state((1,), b"q9", b"\0" * 8),
+        array_state((1,), b"V8", b""),
+        b"c__builtin__\nbytes\n(J\xff\xff\xff\x7ftR.",
+        b"\x80\x02]q\x00h\x00a.",  # a list that holds itself
+        b"(" * 100_000 + b"t" * 100_000 + b".",
+        b"(l" * 5000 + b"a" * 4999 + b".",
+        b"\x80\x04\x8e" + struct.pack("<Q", 2**60) + b"x.",
+        b"P1\n.",
+        b"\x82\x01.",
+        b"cnumpy\ndtype\n}S'x'\nS'y'\nsb.",  # sets an attribute of what a name means
+        b"",
+        b"garbage",
+        b"\x80\xff.",
+    ],
+)
+def test_bombs_and_nonsense_end_in_the_typed_error(
+    tmp_path: Path, payload: bytes
+) -> None:
+    with pytest.raises(SessionFormatError, match=r"x\.npy") as error:
+        load_pickled(object_file(tmp_path / "x.npy", payload))
+    assert error.value.code == "pickled"
+
+
+def test_an_object_remembered_under_any_number_takes_no_memory(tmp_path: Path) -> None:
+    payload = b"\x80\x02]r\xff\xff\xff\x7f."  # C's unpickler makes 2**31 places
+    assert load_pickled(object_file(tmp_path / "x.npy", payload)) == []
+
+
+def test_shared_containers_are_made_once(tmp_path: Path) -> None:
+    nested: Any = [1]
+    for _ in range(25):
+        nested = [nested, nested]  # 2**25 when written out
+    payload = pickle.dumps(nested, protocol=2)
+    found = load_pickled(object_file(tmp_path / "x.npy", payload))
+    assert found[0] is found[1]
+
+
+def test_plain_arrays_are_told_apart(tmp_path: Path) -> None:
+    np.save(tmp_path / "stat.npy", np.arange(4))
+    with pytest.raises(SessionFormatError, match="plain array where a pickled"):
+        load_pickled(tmp_path / "stat.npy")

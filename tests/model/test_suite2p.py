@@ -1,0 +1,252 @@
+"""suite2p folders: one plane and several, filters, series, settings, refusals."""
+
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omnimouse_model.data.open import is_session, open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import MISSING_RATE, SessionFormatError
+
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "sessions" / "suite2p_small"
+FS = 7.5
+
+
+def raw(root: Path, plane: int, name: str) -> Any:
+    return np.load(
+        root / "suite2p" / f"plane{plane}" / f"{name}.npy", allow_pickle=True
+    )
+
+
+def cells(root: Path, plane: int) -> np.ndarray:
+    return np.flatnonzero(raw(root, plane, "iscell")[:, 0] > 0)
+
+
+def both(root: Path, name: str) -> np.ndarray:
+    """Traces of the cells of both planes, (frames, neurons)."""
+    return np.concatenate([raw(root, p, name)[cells(root, p)] for p in (0, 1)]).T
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(FIXTURE, tmp_path / "m77_day3"))
+
+
+@pytest.fixture(scope="module")
+def session() -> Session:
+    return open_session(FIXTURE)
+
+
+def change_ops(root: Path, **changes: Any) -> None:
+    for plane in (0, 1):
+        path = root / "suite2p" / f"plane{plane}" / "ops.npy"
+        ops = np.load(path, allow_pickle=True).item()
+        for key, value in changes.items():
+            ops.pop(key, None)
+            if value is not None:
+                ops[key] = value
+        np.save(path, ops, allow_pickle=True)
+
+
+def test_responses_are_the_cells_deconvolved_activity(session: Session) -> None:
+    expected = both(FIXTURE, "spks")
+    np.testing.assert_array_equal(session.responses.data, expected)
+    np.testing.assert_array_equal(session.responses.read(10, 13), expected[10:13])
+    rows = np.array([3, 50, 599])
+    picked = session.responses.file.pick(rows, slice(2, 5))
+    np.testing.assert_array_equal(picked, expected[rows, 2:5])
+    assert session.responses.rate_hz == FS
+    np.testing.assert_allclose(session.units.std, expected.std(axis=0), rtol=1e-4)
+
+
+def test_neurons_are_where_their_regions_are(session: Session) -> None:
+    at = 0
+    for plane in (0, 1):
+        stat = raw(FIXTURE, plane, "stat")
+        for region in cells(FIXTURE, plane):
+            yx, weight = session.units.roi.pixels(at)
+            np.testing.assert_array_equal(yx[:, 0], stat[region]["ypix"])
+            np.testing.assert_array_equal(yx[:, 1], stat[region]["xpix"])
+            np.testing.assert_array_equal(weight, stat[region]["lam"])
+            assert session.units.xy_px[at].tolist() == stat[region]["med"][::-1]
+            assert session.units.plane[at] == plane
+            at += 1
+        image = raw(FIXTURE, plane, "ops").item()["meanImg"]
+        np.testing.assert_array_equal(session.images[f"mean_{plane}"], image)
+    ids = [*cells(FIXTURE, 0), *(cells(FIXTURE, 1) + len(raw(FIXTURE, 0, "stat")))]
+    assert session.units.unit_id.tolist() == ids
+    assert np.isnan(session.units.xyz_um).all()
+
+
+def test_a_plane_lags_by_its_place_in_the_volume(session: Session) -> None:
+    n_first = len(cells(FIXTURE, 0))
+    shift = session.responses.shift_s
+    assert shift[:n_first].tolist() == [0.0] * n_first
+    np.testing.assert_allclose(shift[n_first:], 1 / (FS * 2))
+
+
+def test_windows_are_interpolated_to_the_models_rate(session: Session) -> None:
+    window = session.window(10.0)
+    times = window.times("responses")
+    stored, shift = both(FIXTURE, "spks"), session.responses.shift_s
+    for neuron in (0, session.n_neurons - 1):
+        at = np.arange(len(stored)) / FS + shift[neuron]
+        expected = np.interp(times, at, stored[:, neuron])
+        expected = expected / session.response_scale[neuron]
+        np.testing.assert_allclose(
+            window.responses[:, neuron], expected, rtol=1e-5, atol=1e-9
+        )
+    assert window.valid["responses"].all()
+    assert not window.valid["video"].any()
+    assert window.behavior.shape == (40, 0)
+    assert len(session.window_starts()) > 2000
+    codes = [note.code for note in session.assumptions]
+    assert codes.count("missing_stream") == 3
+    assert {"resampled", "cells_only", "plane_lags", "series"} <= set(codes)
+
+
+def test_any_of_the_folders_may_be_opened(made: Path) -> None:
+    whole = open_session(made)
+    assert whole.id == "m77_day3"
+    inner = open_session(made / "suite2p")
+    assert inner.id == "m77_day3"
+    np.testing.assert_array_equal(inner.responses.data, whole.responses.data)
+    one = open_session(made / "suite2p" / "plane1")
+    np.testing.assert_array_equal(
+        one.responses.data, raw(made, 1, "spks")[cells(made, 1)].T
+    )
+    assert set(one.images) == {"mean"}
+    assert is_session(made)
+
+
+def test_all_regions_may_be_read(made: Path) -> None:
+    session = open_session(made, cells_only=False)
+    assert session.n_neurons == 23
+    assert not any(note.code == "cells_only" for note in session.assumptions)
+    for plane in (0, 1):
+        (made / "suite2p" / f"plane{plane}" / "iscell.npy").unlink()
+    assert open_session(made).n_neurons == 23
+
+
+def test_other_series_are_read_where_asked(made: Path) -> None:
+    corrected = both(made, "F") - np.float32(0.7) * both(made, "Fneu")
+    found = open_session(made, series="F-neu").responses.data
+    np.testing.assert_allclose(found, corrected, rtol=1e-5)
+    baseline = np.percentile(corrected, 8, axis=0)
+    raw_baseline = np.percentile(both(made, "F"), 8, axis=0)
+    found = open_session(made, series="dff").responses.data
+    np.testing.assert_allclose(found, (corrected - baseline) / raw_baseline, atol=1e-4)
+    with pytest.raises(
+        SessionFormatError, match="it has spks, deconvolved, F-neu, dff"
+    ):
+        open_session(made, series="calcium")
+
+
+def test_without_spks_the_traces_are_deconvolved(made: Path) -> None:
+    for plane in (0, 1):
+        (made / "suite2p" / f"plane{plane}" / "spks.npy").unlink()
+    session = open_session(made)
+    found = session.responses.data
+    assert any("OASIS" in n.message for n in session.assumptions if n.code == "series")
+    assert (found >= 0).all()
+    decay = np.exp(-1 / (0.7 * FS))
+    calcium = np.zeros_like(found)
+    for k in range(len(found)):
+        calcium[k] = found[k] + (decay * calcium[k - 1] if k else 0)
+    corrected = both(made, "F") - 0.7 * both(made, "Fneu")
+    agreement = [
+        np.corrcoef(calcium[:, i], corrected[:, i])[0, 1] for i in range(found.shape[1])
+    ]
+    assert np.median(agreement) > 0.9
+
+
+def test_a_rate_that_no_file_says_is_asked_for(made: Path) -> None:
+    change_ops(made, fs=None)
+    with pytest.raises(SessionFormatError, match="gives fs") as error:
+        open_session(made)
+    assert error.value.code == MISSING_RATE
+    session = open_session(made, rate_hz=12.0)
+    assert session.responses.rate_hz == 12.0
+    assert any(note.code == "given_rate" for note in session.assumptions)
+    again = pickle.loads(pickle.dumps(session))
+    assert again.responses.rate_hz == 12.0
+    with pytest.raises(SessionFormatError, match=r"between 0\.1 and 1000"):
+        open_session(made, rate_hz=-1.0)
+
+
+def test_a_rate_that_a_file_says_wins(made: Path) -> None:
+    session = open_session(made, rate_hz=12.0)
+    assert session.responses.rate_hz == FS
+    assert any(note.code == "rate_disagrees" for note in session.warnings)
+
+
+def test_settings_of_version_1_are_found(made: Path) -> None:
+    expected = open_session(made)
+    for plane in (0, 1):
+        folder = made / "suite2p" / f"plane{plane}"
+        ops = np.load(folder / "ops.npy", allow_pickle=True).item()
+        (folder / "ops.npy").unlink()
+        groups = {
+            "settings": {"fs": ops["fs"], "tau": ops["tau"]},
+            "db": {name: ops[name] for name in ("Ly", "Lx", "nplanes")},
+            "reg_outputs": {"meanImg": ops["meanImg"]},
+        }
+        for name, values in groups.items():
+            np.save(folder / f"{name}.npy", values, allow_pickle=True)
+    session = open_session(made)
+    assert session.responses.rate_hz == FS
+    np.testing.assert_array_equal(session.images["mean_1"], expected.images["mean_1"])
+    np.testing.assert_array_equal(session.responses.shift_s, expected.responses.shift_s)
+
+
+def test_a_plane_one_frame_short_is_cut_and_more_refused(made: Path) -> None:
+    folder = made / "suite2p" / "plane1"
+    for name in ("F", "Fneu", "spks"):
+        np.save(folder / f"{name}.npy", np.load(folder / f"{name}.npy")[:, :-1])
+    session = open_session(made)
+    assert session.responses.n_samples == 599
+    assert any(note.code == "cut_frames" for note in session.assumptions)
+    for name in ("F", "Fneu", "spks"):
+        np.save(folder / f"{name}.npy", np.load(folder / f"{name}.npy")[:, :-5])
+    with pytest.raises(SessionFormatError, match="594 to 600 frames"):
+        open_session(made)
+
+
+def test_what_does_not_fit_together_is_refused(made: Path) -> None:
+    folder = made / "suite2p" / "plane0"
+    spks = np.load(folder / "spks.npy")
+    np.save(folder / "spks.npy", spks[:-1])
+    with pytest.raises(SessionFormatError, match=r"spks.npy is \(13, 600\)"):
+        open_session(made)
+    np.save(folder / "spks.npy", spks)
+    iscell = np.load(folder / "iscell.npy")
+    np.save(folder / "iscell.npy", iscell[:3])
+    with pytest.raises(SessionFormatError, match=r"iscell.npy is \(3, 2\) for 14"):
+        open_session(made)
+    np.save(folder / "iscell.npy", iscell * 0)
+    with pytest.raises(SessionFormatError, match="marks none of 14 regions"):
+        open_session(made)
+    np.save(folder / "iscell.npy", iscell)
+    change_ops(made, Ly=20)
+    with pytest.raises(SessionFormatError, match="the image is 20×160"):
+        open_session(made)
+    change_ops(made, Ly=128, fs="fast")
+    with pytest.raises(SessionFormatError, match="fs must be a positive number"):
+        open_session(made)
+
+
+def test_regions_that_are_no_regions_are_refused(made: Path) -> None:
+    path = made / "suite2p" / "plane0" / "stat.npy"
+    stat = np.load(path, allow_pickle=True)
+    np.save(path, stat[:5], allow_pickle=True)
+    with pytest.raises(SessionFormatError, match="holds 5 regions, the traces 14"):
+        open_session(made)
+    first = int(cells(made, 0)[0])
+    del stat[first]["lam"]
+    np.save(path, stat, allow_pickle=True)
+    with pytest.raises(SessionFormatError, match=f"region {first} has ypix, xpix"):
+        open_session(made)
