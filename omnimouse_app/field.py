@@ -186,7 +186,8 @@ def _mosaic(
     columns = int(np.ceil(np.sqrt(count)))
     assert units.roi is not None
     reach = units.roi.yx.max(axis=0).astype(np.int64) + 1
-    height, width = stack[0].shape if stack else (int(reach[0]), int(reach[1]))
+    height = max((image.shape[0] for image in stack), default=int(reach[0]))
+    width = max((image.shape[1] for image in stack), default=int(reach[1]))
     rows = -(-count // columns)
     corners = np.stack(np.divmod(planes, columns), axis=1) * (height, width)
     mean = None
@@ -195,7 +196,7 @@ def _mosaic(
         for number, image in enumerate(stack):
             row, column = divmod(number, columns)
             top, left = row * height, column * width
-            mean[top : top + height, left : left + width] = image
+            mean[top : top + image.shape[0], left : left + image.shape[1]] = image
     return mean, corners
 
 

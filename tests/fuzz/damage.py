@@ -15,6 +15,7 @@ from random import Random
 from tokenize import TokenError
 from typing import Any
 
+import h5py
 import numpy as np
 import yaml
 
@@ -249,6 +250,45 @@ def damage_pickle(draw: Random, root: Path) -> str:
     packed[...] = stored
     np.save(path, packed, allow_pickle=True)
     return f"{said} in {_label(path, root)}"
+
+
+# -- HDF5 ----------------------------------------------------------------------------
+def damage_hdf5(draw: Random, root: Path) -> str:
+    """Change, drop, replace or link a part of an HDF5 file."""
+    try:
+        with h5py.File(root, "a") as file:
+            names: list[str] = []
+            file.visit(names.append)
+            names = [n for n in names if not n.startswith("specifications")]
+            return _damage_part(draw, file, draw.choice(names), root)
+    except Exception:  # it was damaged before
+        return damage_bytes(draw, root)
+
+
+def _damage_part(draw: Random, file: h5py.File, name: str, root: Path) -> str:
+    part = file[name]
+    kind = draw.choice(["gone", "attribute", "values", "link", "outside", "other"])
+    about = dict(part.attrs)
+    if kind == "attribute" and about:
+        key = draw.choice(sorted(about))
+        if draw.random() < 0.4:
+            del part.attrs[key]
+        else:
+            part.attrs[key] = draw.choice([-1, 0, np.nan, "abc", "", 1e300, [1, 2]])
+        return f"attribute {key} of {name}"
+    values = part[()] if isinstance(part, h5py.Dataset) else np.zeros(3)
+    del file[name]
+    if kind == "values":
+        changed = _changed(draw, np.asarray(values), draw.choice(sorted(_ARRAYS)))
+        file[name] = changed.astype("S8") if changed.dtype.kind == "U" else changed
+        file[name].attrs.update(about)
+    elif kind == "link":
+        file[name] = h5py.SoftLink(draw.choice(["/", name, "/nowhere", "/general"]))
+    elif kind == "outside":
+        file[name] = h5py.ExternalLink(str(root.parent / SECRET), "/")
+    elif kind == "other":
+        file.create_group(name).attrs.update(about)
+    return f"{kind} {name}"
 
 
 # -- descriptions --------------------------------------------------------------------

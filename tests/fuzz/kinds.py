@@ -9,6 +9,7 @@ from random import Random
 from tests.fuzz.damage import (
     damage_array,
     damage_bytes,
+    damage_hdf5,
     damage_pickle,
     damage_tree,
     damage_words,
@@ -60,6 +61,7 @@ KINDS: dict[str, Kind] = {
         _copied("sensorium2022_small"),
         (damage_array, damage_array, damage_bytes, damage_tree),
     ),
+    "nwb": Kind(_copied("nwb_small.nwb"), (damage_hdf5, damage_hdf5, damage_bytes)),
     "suite2p": Kind(
         _copied("suite2p_small"),
         (damage_pickle, damage_array, damage_bytes, damage_tree),

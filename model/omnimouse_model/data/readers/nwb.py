@@ -1,0 +1,322 @@
+"""Reader of NWB files with calcium imaging: what their types and names say."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from omnimouse_model.data.hdf5 import SIGNATURE, Hdf5, Hdf5Rows
+from omnimouse_model.data.options import ReadOptions
+from omnimouse_model.data.readers.finish import finished
+from omnimouse_model.data.readers.frame_notes import note_frames
+from omnimouse_model.data.readers.imported import least_scale, sample_mode
+from omnimouse_model.data.readers.notes import Notes
+from omnimouse_model.data.readers.nwb_behavior import read_behavior
+from omnimouse_model.data.readers.nwb_file import NwbFile, text_of
+from omnimouse_model.data.readers.nwb_rows import EvenRows, SideBySide
+from omnimouse_model.data.readers.nwb_stimulus import read_stimulus
+from omnimouse_model.data.readers.nwb_units import AREAS, PlaneUnits, read_units
+from omnimouse_model.data.readers.statistics import with_statistics
+from omnimouse_model.data.rows import Rows
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.source import LocalFile, Source
+from omnimouse_model.data.stimulus import Stimulus, Trials
+from omnimouse_model.data.units import Roi, Units
+from omnimouse_model.errors import SessionFormatError
+
+if TYPE_CHECKING:
+    import h5py
+
+LOOKED_FOR = ("*.nwb",)
+_ORDER = ("deconvolved", "DfOverF", "Fluorescence")
+_SAME_RATE = 1e-3
+_SAME_TIME = 1e-6
+
+
+def recognises(path: Path) -> bool:
+    """Whether a file is HDF5; what it holds is looked at when it is read."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(SIGNATURE)) == SIGNATURE
+    except OSError:
+        return False
+
+
+def read(path: Path, options: ReadOptions) -> Session:
+    """Open an NWB file; see `open_session`."""
+    from omnimouse_model.data.fingerprint import file_fingerprint
+
+    return read_source(LocalFile(path), file_fingerprint(path), options)
+
+
+def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Session:
+    """Open an NWB file wherever its bytes are."""
+    notes = Notes()
+    nwb = NwbFile.scanned(Hdf5(source))
+    series = _chosen(nwb, options.series, notes)
+    responses, planes = _responses(nwb, series, options, notes)
+    stimulus = read_stimulus(nwb, responses.start, notes)
+    if stimulus is not None:
+        note_frames(stimulus, notes)
+    train = _train_spans(stimulus)
+    responses = with_statistics(responses, train, notes)
+    behavior = {
+        name: None if signal is None else with_statistics(signal, train, notes)
+        for name, signal in read_behavior(nwb, notes).items()
+    }
+    session = Session(
+        id=_identity(nwb, notes),
+        animal_id=nwb.text("/general/subject/subject_id") or None,
+        path=source.path,
+        format="nwb",
+        fingerprint=fingerprint,
+        units=_units(planes, responses, notes),
+        responses=responses,
+        behavior=behavior,
+        stimulus=stimulus,
+        trials=Trials.none() if stimulus is None else stimulus.trials,
+        images=_images(nwb, planes),
+        meta={"series": [group.name for group in series]},
+        behavior_names=tuple(n for s in behavior.values() if s for n in s.names),
+        options=options.given(),
+    )
+    return finished(session, notes)
+
+
+def _identity(nwb: NwbFile, notes: Notes) -> str:
+    for name in ("/general/session_id", "/identifier"):
+        if found := nwb.text(name):
+            return found
+    notes.assume("no_identity", "nothing names the session: the file's name is used")
+    return nwb.file.path.stem
+
+
+def _train_spans(stimulus: Stimulus | None) -> np.ndarray | None:
+    if stimulus is None or not (stimulus.trials.tier == "train").any():
+        return None
+    onset = stimulus.slot_t[stimulus.trials.first_slot]
+    spans = np.stack([onset, np.append(onset[1:], stimulus.slot_t[-1])], axis=1)
+    trained: np.ndarray = spans[stimulus.trials.tier == "train"]
+    return trained
+
+
+# -- which responses -----------------------------------------------------------------
+def _chosen(nwb: NwbFile, asked: str | None, notes: Notes) -> list["h5py.Group"]:
+    """The series to read: one kind, of every plane that has it.
+
+    Raises
+    ------
+    SessionFormatError
+        There are none, or not the ones asked for; with what there is.
+    """
+    every = [*nwb.of("RoiResponseSeries")]
+    if not every:
+        inside = ", ".join(sorted(nwb.groups)[:12]) or "nothing that NWB knows"
+        raise SessionFormatError(
+            nwb.file.path,
+            "no_responses",
+            f"{nwb.file.path.name} holds no RoiResponseSeries; it holds {inside}",
+            "only recordings of calcium imaging with extracted traces can be read",
+        )
+    kinds: dict[str, list[h5py.Group]] = {}
+    for group in every:
+        kinds.setdefault(_kind_of(nwb, group), []).append(group)
+    ranked = sorted(
+        kinds, key=lambda k: _ORDER.index(k) if k in _ORDER else len(_ORDER)
+    )
+    single = {_short(group): [group] for group in every}
+    if asked is not None:
+        found = kinds.get(asked) or single.get(asked)
+        if found is None:
+            raise SessionFormatError(
+                nwb.file.path,
+                "no_series",
+                f"{nwb.file.path.name} has no series {asked!r}; it has "
+                f"{', '.join([*ranked, *single])}",
+                "choose one of these",
+            )
+        return found
+    used = kinds[ranked[0]]
+    if len(every) > len(used):
+        others = [n for n, g in single.items() if g[0] not in used]
+        notes.assume(
+            "series",
+            f"responses are {ranked[0]} ({', '.join(map(_short, used))}); there are "
+            f"also {', '.join(others)}",
+        )
+    return used
+
+
+def _kind_of(nwb: NwbFile, group: "h5py.Group") -> str:
+    kind = text_of(nwb.file.attribute(group.parent, "neurodata_type", ""))
+    words = f"{_short(group)}".lower()
+    if re.search(r"deconv|spike|event", words):
+        return "deconvolved"
+    if "neuropil" in words:
+        return "neuropil"
+    if kind == "DfOverF" or re.search(r"dff|df_?over_?f|delta_?f", words):
+        return "DfOverF"
+    return "Fluorescence" if kind == "Fluorescence" else _short(group)
+
+
+def _short(group: "h5py.Group") -> str:
+    return "/".join(group.name.split("/")[-2:])
+
+
+def _responses(
+    nwb: NwbFile, series: Sequence["h5py.Group"], options: ReadOptions, notes: Notes
+) -> tuple[Signal, list[PlaneUnits]]:
+    """One signal of all planes that were recorded at one rate."""
+    found = [_plane(nwb, group, options, notes) for group in series]
+    found = _of_one_rate(found, series, notes)
+    start = max(first for _, _, first, _ in found)
+    rate = found[0][3]
+    skipped = [int(np.ceil((start - f) * rate - _SAME_TIME)) for _, _, f, _ in found]
+    lags = [
+        f + n / rate - start for (_, _, f, _), n in zip(found, skipped, strict=True)
+    ]
+    rows: Rows = found[0][0]
+    if len(found) > 1:
+        rows = SideBySide(tuple(r for r, *_ in found), tuple(skipped))
+        notes.assume("planes", f"{len(found)} series of one rate are read as one")
+    if rows.shape[0] < 2:
+        raise SessionFormatError(
+            nwb.file.path, "empty", f"{nwb.file.path.name}: responses hold no samples"
+        )
+    planes = [units for _, units, _, _ in found]
+    shift = np.repeat(np.array(lags), [len(p.unit_id) for p in planes])
+    signal = Signal(
+        "responses",
+        rows,
+        rate,
+        start,
+        start + (rows.shape[0] - 1) / rate,
+        shift_s=shift if max(map(abs, lags)) > _SAME_TIME else None,
+        mode=sample_mode(rate, notes),
+    )
+    return signal, planes
+
+
+def _plane(
+    nwb: NwbFile, group: "h5py.Group", options: ReadOptions, notes: Notes
+) -> tuple[Rows, PlaneUnits, float, float]:
+    """Rows of one series, whose units they are, its start and rate."""
+    shape = nwb.shape(group)
+    if len(shape) not in (1, 2) or not all(shape):
+        raise nwb.wrong(group, f"has data {shape}; (time, regions) expected")
+    wide = shape[1] if len(shape) == 2 else 1
+    units = read_units(nwb, group, wide, notes)
+    kept = np.flatnonzero(units.is_cell) if options.cells_only else np.arange(wide)
+    if not len(kept):
+        raise nwb.wrong(group, f"marks none of {wide} regions as a cell")
+    if len(kept) < wide:
+        notes.assume(
+            "cells_only",
+            f"{wide - len(kept)} of {wide} regions of {_short(group)} are no cells, "
+            "and left out (cells_only=False keeps them)",
+        )
+    dataset = nwb.file.dataset(f"{group.name}/data")
+    if dataset.dtype.kind not in "fiu":
+        raise nwb.wrong(group, f"holds {dataset.dtype}, not numbers")
+    clock = nwb.clock(group, shape[0])
+    columns = None if len(kept) == wide else kept
+    rows: Rows = Hdf5Rows(nwb.file, f"{group.name}/data", columns, *nwb.gain(group))
+    if clock.times is not None:
+        rows = EvenRows(rows, clock.times, clock.rate_hz)
+        notes.assume(
+            "uneven_times",
+            f"{_short(group)} is unevenly sampled: brought to {clock.rate_hz:.4g} Hz, "
+            "each value held until the next; gaps are missing",
+        )
+    return rows, _only(units, kept), clock.start, clock.rate_hz
+
+
+def _only(units: PlaneUnits, kept: np.ndarray) -> PlaneUnits:
+    """Some of the regions of a plane."""
+    owner = np.repeat(np.arange(len(units.sizes)), units.sizes)
+    pixels = np.isin(owner, kept)
+    return PlaneUnits(
+        units.unit_id[kept],
+        units.is_cell[kept],
+        units.location,
+        units.xy_px[kept],
+        units.xyz_um[kept],
+        units.sizes[kept],
+        units.yx[pixels],
+        units.weight[pixels],
+    )
+
+
+def _of_one_rate(
+    found: list[tuple[Rows, PlaneUnits, float, float]],
+    series: Sequence["h5py.Group"],
+    notes: Notes,
+) -> list[tuple[Rows, PlaneUnits, float, float]]:
+    """Those at the rate of the series with most neurons; others are named."""
+    main = max(found, key=lambda part: len(part[1].unit_id))
+    same = [abs(part[3] - main[3]) <= _SAME_RATE * main[3] for part in found]
+    if not all(same):
+        left = [_short(g) for g, s in zip(series, same, strict=True) if not s]
+        notes.warn(
+            "other_rates",
+            f"{', '.join(left)} were recorded at another rate, and are left out",
+        )
+    return [part for part, s in zip(found, same, strict=True) if s]
+
+
+# -- neurons -------------------------------------------------------------------------
+def _units(planes: list[PlaneUnits], responses: Signal, notes: Notes) -> Units:
+    counts = [len(plane.unit_id) for plane in planes]
+    names = [AREAS.get(plane.location, plane.location) for plane in planes]
+    area = None
+    if any(names):
+        area = np.repeat(np.array(names, np.str_), counts)
+        stored = ", ".join(dict.fromkeys(p.location for p in planes if p.location))
+        notes.assume("area_names", f"areas are the planes' locations ({stored})")
+    else:
+        notes.assume("no_areas", "the session does not say which areas it covers")
+    if len(names) > 1 and not all(names):
+        notes.warn("no_areas", "some planes do not say which area they cover")
+    assert responses.mean is not None
+    assert responses.std is not None
+    sizes = np.concatenate([plane.sizes for plane in planes])
+    roi = None
+    if sizes.all():
+        roi = Roi(
+            np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+            np.concatenate([plane.yx for plane in planes]),
+            np.concatenate([plane.weight for plane in planes]),
+        )
+    return Units(
+        unit_id=np.concatenate([plane.unit_id for plane in planes]),
+        area=area,
+        area_source="" if area is None else "ImagingPlane.location",
+        plane=np.repeat(np.arange(len(planes), dtype=np.int32), counts),
+        xyz_um=np.concatenate([plane.xyz_um for plane in planes]),
+        xy_px=np.concatenate([plane.xy_px for plane in planes]),
+        mean=responses.mean,
+        std=responses.std,
+        roi=roi,
+        least_scale=least_scale(responses.std, notes),
+    )
+
+
+def _images(nwb: NwbFile, planes: list[PlaneUnits]) -> dict[str, np.ndarray]:
+    """The mean image of a single plane, where the file has one."""
+    found = [
+        item
+        for item in nwb.of("GrayscaleImage", "Image")
+        if "/processing/" in item.name
+        and re.search(r"mean|average|avg", item.name.rsplit("/", 1)[-1], re.I)
+    ]
+    if len(planes) != 1 or not found or len(found[0].shape) != 2:
+        return {}
+    image = nwb.file.table(found[0].name)
+    if image.dtype.kind not in "fiu" or not image.size:
+        return {}
+    return {"mean": np.nan_to_num(image.astype(np.float32))}

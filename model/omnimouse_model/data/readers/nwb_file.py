@@ -1,0 +1,192 @@
+"""What an NWB file holds, by type: time series with their clocks, tables, texts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from omnimouse_model.data.hdf5 import Hdf5
+from omnimouse_model.errors import SessionFormatError
+
+if TYPE_CHECKING:
+    import h5py
+
+_JITTER = 0.01
+_GAP = 1.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clock:
+    """When the samples of a series were taken.
+
+    Attributes
+    ----------
+    start, rate_hz
+        Native time of sample 0, samples per second.
+    times
+        float64 (T,) where samples are not evenly spaced, else None.
+    """
+
+    start: float
+    rate_hz: float
+    n: int
+    times: np.ndarray | None = None
+
+    def at(self, samples: np.ndarray) -> np.ndarray:
+        """Native times of samples."""
+        if self.times is not None:
+            found: np.ndarray = self.times[samples]
+            return found
+        return self.start + samples / self.rate_hz
+
+    def all_times(self) -> np.ndarray:
+        """Native times of all samples."""
+        return self.at(np.arange(self.n))
+
+
+@dataclass(slots=True, eq=False)
+class NwbFile:
+    """The groups of an NWB file by their type.
+
+    Attributes
+    ----------
+    file
+        The HDF5 file.
+    groups
+        Type -> groups, in stored order.
+    """
+
+    file: Hdf5
+    groups: dict[str, list["h5py.Group"]] = field(default_factory=dict)
+
+    @classmethod
+    def scanned(cls, file: Hdf5) -> "NwbFile":
+        """Walk through the file once."""
+        found = cls(file)
+        for item in file.objects():
+            kind = text_of(file.attribute(item, "neurodata_type", ""))
+            if kind:
+                found.groups.setdefault(kind, []).append(item)
+        return found
+
+    def of(self, *kinds: str) -> Iterator["h5py.Group"]:
+        """Groups of these types, those of the first type first."""
+        for kind in kinds:
+            yield from self.groups.get(kind, [])
+
+    # -- parts ------------------------------------------------------------------
+    def text(self, name: str) -> str:
+        """A stored text, "" where there is none."""
+        try:
+            found = self.file.root.get(name)
+            return "" if found is None else text_of(found[()])
+        except Exception as error:
+            raise self.file.broken(name, error) from error
+
+    def names(self, group: "h5py.Group") -> list[str]:
+        """Names of the parts of a group."""
+        try:
+            return sorted(group)
+        except Exception as error:
+            raise self.file.broken(group.name, error) from error
+
+    def child(self, group: "h5py.Group", name: str) -> Any:
+        """A part of a group, its links followed; None where there is none."""
+        try:
+            return group.get(name)
+        except Exception as error:
+            raise self.file.broken(f"{group.name}/{name}", error) from error
+
+    def referred(self, reference: Any, what: str) -> Any:
+        """What an object reference leads to."""
+        try:
+            return self.file.root[reference]
+        except Exception as error:
+            raise self.file.broken(what, error) from error
+
+    def clock(self, group: "h5py.Group", n: int) -> Clock:
+        """When the n samples of a series were taken.
+
+        Raises
+        ------
+        SessionFormatError
+            The series says neither a rate nor a time per sample, or nonsense.
+        """
+        start = self.child(group, "starting_time")
+        if start is not None:
+            return self._even(group, start, n)
+        if self.child(group, "timestamps") is None:
+            raise self.wrong(group, "has neither starting_time nor timestamps")
+        times = self.file.table(f"{group.name}/timestamps").astype(np.float64)
+        if times.shape != (n,):
+            raise self.wrong(group, f"has {times.shape} timestamps for {n} samples")
+        steps = np.diff(times)
+        if not np.isfinite(times).all() or (steps <= 0).any():
+            at = int(np.flatnonzero(~(steps > 0))[0]) + 1 if (n > 1) else 0
+            raise self.wrong(group, f"has timestamps that do not increase at {at}")
+        if n < 2:
+            raise self.wrong(group, f"has {n} samples, too few for a rate")
+        rate = (n - 1) / float(times[-1] - times[0])
+        even = times[0] + np.arange(n) / rate
+        steady = np.abs(times - even).max() <= _JITTER / rate * max(1.0, n**0.5)
+        if steady and (steps <= _GAP / rate).all():
+            return Clock(float(times[0]), rate, n)
+        return Clock(float(times[0]), 1.0 / float(np.median(steps)), n, times)
+
+    def _even(self, group: "h5py.Group", start: Any, n: int) -> Clock:
+        try:
+            first, rate = float(start[()]), float(start.attrs["rate"])
+        except Exception as error:
+            raise self.wrong(group, f"has no sound starting_time: {error}") from error
+        if not (np.isfinite(first) and np.isfinite(rate) and rate > 0):
+            raise self.wrong(group, f"starts at {first} with rate {rate}")
+        return Clock(first, rate, n)
+
+    def shape(self, group: "h5py.Group", name: str = "data") -> tuple[int, ...]:
+        """Shape of a series' data, () where it has none."""
+        data = self.child(group, name)
+        shape = getattr(data, "shape", ())
+        return tuple(int(n) for n in shape or ())
+
+    def gain(self, group: "h5py.Group") -> tuple[float, float]:
+        """By what stored data are multiplied, and what is then added."""
+        data = self.child(group, "data")
+        found = []
+        for name, usual in (("conversion", 1.0), ("offset", 0.0)):
+            try:
+                value = float(self.file.attribute(data, name, usual))
+            except (TypeError, ValueError):
+                value = np.nan
+            if not np.isfinite(value):
+                raise self.wrong(group, f"has no sound {name}")
+            found.append(value)
+        return found[0], found[1]
+
+    def unit(self, group: "h5py.Group") -> str:
+        """Unit of a series' data, "" where none is said."""
+        data = self.child(group, "data")
+        return "" if data is None else text_of(self.file.attribute(data, "unit", ""))
+
+    def wrong(self, group: "h5py.Group", what: str) -> SessionFormatError:
+        """The error for a part that is not as it should be."""
+        return SessionFormatError(
+            self.file.path,
+            "bad_series",
+            f"{self.file.path.name}: {group.name} {what}",
+            "was the file written to its end, and validated?",
+        )
+
+
+def text_of(value: Any) -> str:
+    """A stored text as such."""
+    if isinstance(value, np.ndarray):
+        value = value.reshape(-1)[0] if value.size else ""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return str(value)
+
+
+def texts_of(values: np.ndarray) -> list[str]:
+    """Stored texts as such."""
+    return [text_of(value) for value in values.reshape(-1)]

@@ -1,0 +1,142 @@
+"""Writes small NWB files for tests with h5py alone, of every kind a reader may meet."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+PIXEL = np.dtype([("x", "<u4"), ("y", "<u4"), ("weight", "<f4")])
+VOXEL = np.dtype([("x", "<u4"), ("y", "<u4"), ("z", "<u4"), ("weight", "<f4")])
+
+
+@dataclass
+class Plane:
+    """One imaging plane with its regions and series."""
+
+    n: int = 5
+    rate_hz: float = 10.0
+    start: float = 2.0
+    seconds: float = 30.0
+    mask: str = "pixel_mask"
+    location: str = "VISp"
+    quality: str = ""
+    order: tuple[int, ...] | None = None
+    container: str = "Fluorescence"
+    series: tuple[str, ...] = ("RoiResponseSeries",)
+    timestamps: np.ndarray | None = None
+    conversion: float = 1.0
+    offset: float = 0.0
+    origin: bool = True
+
+
+@dataclass
+class Nwb:
+    """What to write. Seeded: equal descriptions hold equal numbers."""
+
+    planes: tuple[Plane, ...] = (Plane(),)
+    seed: int = 4
+    drawn: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.drawn = np.random.default_rng(self.seed)
+
+
+def typed(parent: h5py.Group, name: str, kind: str) -> h5py.Group:
+    """A group of a neurodata type."""
+    group = parent.require_group(name)
+    group.attrs["neurodata_type"] = kind
+    return group
+
+
+def write_nwb(path: Path, what: Nwb | None = None) -> Path:
+    """Write an NWB file and return its path."""
+    what = what or Nwb()
+    with h5py.File(path, "w") as file:
+        file.attrs["neurodata_type"] = "NWBFile"
+        file.attrs["nwb_version"] = "2.7.0"
+        file["identifier"] = "an-identifier"
+        file["general/session_id"] = "77-1-2"
+        typed(file, "general/subject", "Subject")["subject_id"] = "77"
+        for number, plane in enumerate(what.planes):
+            _write_plane(file, number, plane, what.drawn)
+    return path
+
+
+def _write_plane(file: h5py.File, number: int, plane: Plane, draw: Any) -> None:
+    imaging = typed(file, f"general/optophysiology/p{number}", "ImagingPlane")
+    imaging["location"] = plane.location
+    if plane.origin:
+        imaging["origin_coords"] = np.array([100.0, 200.0, 300.0])
+        imaging["grid_spacing"] = np.array([2e-6, 3e-6])
+        imaging["origin_coords"].attrs["unit"] = "micrometers"
+        imaging["grid_spacing"].attrs["unit"] = "meters"
+    ophys = typed(file, "processing/ophys", "ProcessingModule")
+    segmentation = typed(ophys, "ImageSegmentation", "ImageSegmentation")
+    table = typed(segmentation, f"S{number}", "PlaneSegmentation")
+    table["id"] = np.arange(plane.n) + 10 * (number + 1)
+    table["imaging_plane"] = h5py.SoftLink(imaging.name)
+    if plane.quality:
+        table[plane.quality] = np.arange(plane.n) % 2 == 0
+    _write_masks(table, plane, draw)
+    container = typed(ophys, plane.container, plane.container)
+    for name in plane.series:
+        series = typed(container, f"{name}{number}", "RoiResponseSeries")
+        n = int(plane.seconds * plane.rate_hz)
+        data = draw.gamma(1.0, 2.0, (n, plane.n)).astype(np.float32)
+        write_samples(series, data, plane)
+        order = np.arange(plane.n) if plane.order is None else np.array(plane.order)
+        series["rois"] = order
+        series["rois"].attrs["table"] = table.ref
+
+
+def write_samples(series: h5py.Group, data: np.ndarray, about: Any) -> None:
+    """Data and clock of a series."""
+    series["data"] = data
+    series["data"].attrs["conversion"] = getattr(about, "conversion", 1.0)
+    series["data"].attrs["offset"] = getattr(about, "offset", 0.0)
+    series["data"].attrs["unit"] = getattr(about, "unit", "a.u.")
+    if getattr(about, "timestamps", None) is not None:
+        series["timestamps"] = about.timestamps
+    else:
+        series["starting_time"] = about.start
+        series["starting_time"].attrs["rate"] = about.rate_hz
+
+
+def _write_masks(table: h5py.Group, plane: Plane, draw: Any) -> None:
+    size = draw.integers(3, 9, plane.n)
+    if plane.mask == "image_mask":
+        images = np.zeros((plane.n, 40, 60), np.float32)
+        for image, count in zip(images, size, strict=True):
+            image.reshape(-1)[draw.choice(2400, count, replace=False)] = draw.random(
+                count
+            )
+        table["image_mask"] = images
+    elif plane.mask:
+        kind = VOXEL if plane.mask == "voxel_mask" else PIXEL
+        pixels = np.zeros(size.sum(), kind)
+        for name in kind.names:
+            pixels[name] = draw.integers(1, 40, len(pixels))
+        table[plane.mask] = pixels
+        table[f"{plane.mask}_index"] = np.cumsum(size)
+
+
+@dataclass
+class Samples:
+    """Clock and unit of a further series."""
+
+    rate_hz: float = 20.0
+    start: float = 0.0
+    unit: str = "a.u."
+    timestamps: np.ndarray | None = None
+    conversion: float = 1.0
+    offset: float = 0.0
+
+
+def add_series(
+    path: Path, name: str, data: np.ndarray, kind: str = "TimeSeries", **about: Any
+) -> None:
+    """Add a series to a file."""
+    with h5py.File(path, "a") as file:
+        write_samples(typed(file, name, kind), data, Samples(**about))

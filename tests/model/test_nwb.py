@@ -1,0 +1,459 @@
+"""NWB files: which responses, neurons, behaviour and stimuli; what is refused."""
+
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from omnimouse_model.data.open import is_session, open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import SessionFormatError
+from tests.model.nwb_files import Nwb, Plane, add_series, write_nwb
+
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "sessions" / "nwb_small.nwb"
+OPHYS = "processing/ophys"
+
+
+@pytest.fixture(scope="module")
+def session() -> Session:
+    return open_session(FIXTURE)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "recording.bin"  # known by what it holds
+
+
+def stored(path: Path, name: str) -> Any:
+    with h5py.File(path) as file:
+        return file[name][()]
+
+
+def codes(session: Session) -> set[str]:
+    return {note.code for note in (*session.assumptions, *session.warnings)}
+
+
+# -- the reference file --------------------------------------------------------------
+def test_responses_are_those_of_the_cells(session: Session) -> None:
+    data = stored(FIXTURE, f"{OPHYS}/DfOverF/DfOverF0/data")
+    cells = stored(FIXTURE, f"{OPHYS}/ImageSegmentation/PlaneSegmentation0/iscell")
+    np.testing.assert_array_equal(session.responses.data, data[:, cells])
+    rows = np.array([0, 7, 190])
+    picked = session.responses.file.pick(rows, slice(1, 3))
+    np.testing.assert_array_equal(picked, data[rows][:, np.flatnonzero(cells)[1:3]])
+    assert session.responses.rate_hz == 8.0
+    assert session.responses.start == 5.0
+    assert (session.id, session.animal_id) == ("synthetic-1-2", "99002")
+
+
+def test_neurons_have_their_pixels_area_and_place(session: Session) -> None:
+    group = f"{OPHYS}/ImageSegmentation/PlaneSegmentation0"
+    pixels, ends = (
+        stored(FIXTURE, f"{group}/pixel_mask"),
+        stored(FIXTURE, f"{group}/pixel_mask_index"),
+    )
+    cells = np.flatnonzero(stored(FIXTURE, f"{group}/iscell"))
+    plane = "general/optophysiology/plane0"
+    origin, spacing = (
+        stored(FIXTURE, f"{plane}/origin_coords"),
+        stored(FIXTURE, f"{plane}/grid_spacing"),
+    )
+    for neuron, row in enumerate(cells):
+        part = pixels[ends[row - 1] if row else 0 : ends[row]]
+        yx, weight = session.units.roi.pixels(neuron)
+        np.testing.assert_array_equal(yx, np.stack([part["y"], part["x"]], axis=1))
+        np.testing.assert_array_equal(weight, part["weight"])
+        x = np.average(part["x"], weights=part["weight"])
+        y = np.average(part["y"], weights=part["weight"])
+        np.testing.assert_allclose(session.units.xy_px[neuron], [x, y], rtol=1e-5)
+        place = [*(origin[:2] + spacing * [x, y]), origin[2]]
+        np.testing.assert_allclose(session.units.xyz_um[neuron], place, rtol=1e-5)
+    assert set(session.units.area.tolist()) == {"V1"}
+
+
+def test_behaviour_is_what_the_file_holds(session: Session) -> None:
+    eye, running = session.behavior["eye_tracker"], session.behavior["treadmill"]
+    base = "processing/behavior"
+    place = stored(FIXTURE, f"{base}/EyeTracking/pupil_position/data")
+    size = stored(FIXTURE, f"{base}/PupilTracking/pupil_diameter/data")
+    speed = stored(FIXTURE, f"{base}/BehavioralTimeSeries/running_speed/data")
+    np.testing.assert_array_equal(eye.data[:, 0], size)
+    np.testing.assert_allclose(eye.data[:, 1], np.gradient(size) * 20, rtol=1e-6)
+    np.testing.assert_array_equal(eye.data[:, 2:], place)
+    np.testing.assert_array_equal(running.data[:, 0], speed)
+    assert running.start == 4.8
+    assert eye.names == ("pupil_size", "pupil_dsize", "pupil_x", "pupil_y")
+    assert np.isnan(eye.data).any(axis=1).sum() == 3
+
+
+def test_frames_are_shown_when_the_file_says(session: Session) -> None:
+    movie = stored(FIXTURE, "stimulus/presentation/movie/data")
+    times = stored(FIXTURE, "stimulus/presentation/movie/timestamps")
+    shown, valid = session.stimulus.sample(times + 0.002)
+    assert len(valid) == len(times)
+    np.testing.assert_array_equal(shown, movie)
+    order = stored(FIXTURE, "stimulus/presentation/stills/data")
+    onset = stored(FIXTURE, "stimulus/presentation/stills/timestamps")
+    for when, image in zip(onset, order, strict=True):
+        frame, _ = session.stimulus.sample(np.array([when + 0.01]))
+        expected = stored(FIXTURE, f"stimulus/templates/images/img{image}")
+        np.testing.assert_array_equal(frame[0], expected)
+    kinds = session.trials.kind.tolist()
+    assert kinds.count("video") == 1
+    assert kinds.count("image") == len(order)
+
+
+def test_tiers_are_those_of_the_trials(session: Session) -> None:
+    on = stored(FIXTURE, "intervals/trials/start_time")
+    off = stored(FIXTURE, "intervals/trials/stop_time")
+    tier = [t.decode() for t in stored(FIXTURE, "intervals/trials/tier")]
+    for row, name in enumerate(session.trials.tier.tolist()):
+        when = session.trials.t_on[row] + session.t0
+        covering = [t for a, b, t in zip(on, off, tier, strict=True) if a <= when < b]
+        if session.trials.readable[row]:
+            assert name == (covering[0] if covering else "blank")
+    assert len(session.window_starts())
+
+
+def test_a_window_holds_what_was_recorded(session: Session) -> None:
+    window = session.window(float(session.window_starts()[20]))
+    data = session.responses.data
+    at = 5.0 + np.arange(len(data)) / 8
+    expected = np.interp(window.times("responses"), at, data[:, 3])
+    expected = expected / session.response_scale[3]
+    np.testing.assert_allclose(window.responses[:, 3], expected, rtol=1e-4, atol=1e-6)
+    assert all(valid.all() for valid in window.valid.values())
+
+
+def test_other_series_are_read_where_asked() -> None:
+    session = open_session(FIXTURE, series="Fluorescence", cells_only=False)
+    first = stored(FIXTURE, f"{OPHYS}/Fluorescence/RoiResponseSeries0/data")
+    second = stored(FIXTURE, f"{OPHYS}/Fluorescence/RoiResponseSeries1/data")
+    assert session.n_neurons == 17
+    assert set(session.units.area.tolist()) == {"V1", "LM"}
+    assert session.units.plane.tolist() == [0] * 11 + [1] * 6
+    data = session.responses.data
+    later = stored(FIXTURE, f"{OPHYS}/Fluorescence/RoiResponseSeries1/timestamps")[0]
+    skipped = int(np.ceil((later - 5.0) * 8))  # samples of the first plane before it
+    np.testing.assert_array_equal(data[:, :11], first[skipped : skipped + len(data)])
+    np.testing.assert_array_equal(data[:, 11:], second[: len(data)])
+    found = open_session(FIXTURE, series="Fluorescence/RoiResponseSeries1")
+    np.testing.assert_array_equal(found.responses.data[: len(second)], second)
+    again = pickle.loads(pickle.dumps(found))
+    np.testing.assert_array_equal(again.responses.data, found.responses.data)
+    with pytest.raises(SessionFormatError, match="it has DfOverF, Fluorescence"):
+        open_session(FIXTURE, series="spikes")
+
+
+def test_image_masks_are_pixels() -> None:
+    session = open_session(FIXTURE, series="Fluorescence/RoiResponseSeries1")
+    group = f"{OPHYS}/ImageSegmentation/PlaneSegmentation1/image_mask"
+    for neuron, image in enumerate(stored(FIXTURE, group)):
+        yx, weight = session.units.roi.pixels(neuron)
+        again = np.zeros_like(image)
+        again[yx[:, 0], yx[:, 1]] = weight
+        np.testing.assert_array_equal(again, image)
+
+
+# -- variants ------------------------------------------------------------------------
+def test_stored_values_are_scaled_and_reordered(path: Path) -> None:
+    plane = Plane(conversion=0.5, offset=3.0, order=(4, 2, 0, 1, 3))
+    session = open_session(write_nwb(path, Nwb((plane,))))
+    data = stored(path, f"{OPHYS}/Fluorescence/RoiResponseSeries0/data")
+    np.testing.assert_allclose(session.responses.data, data * 0.5 + 3, rtol=1e-6)
+    assert session.units.unit_id.tolist() == [14, 12, 10, 11, 13]
+    assert session.stimulus is None
+    assert session.behavior == {"eye_tracker": None, "treadmill": None}
+    assert session.window(5.0).responses.shape == (60, 5)
+    assert is_session(path)
+
+
+@pytest.mark.parametrize("quality", ["iscell", "Accepted", "is_soma"])
+def test_what_is_no_cell_is_left_out(path: Path, quality: str) -> None:
+    write_nwb(path, Nwb((Plane(quality=quality),)))
+    assert open_session(path).units.unit_id.tolist() == [10, 12, 14]
+    assert open_session(path, cells_only=False).n_neurons == 5
+
+
+def test_voxels_and_missing_masks(path: Path) -> None:
+    session = open_session(write_nwb(path, Nwb((Plane(mask="voxel_mask"),))))
+    assert len(session.units.roi.weight) == session.units.roi.offsets[-1]
+    other = path.with_name("other.nwb")
+    session = open_session(write_nwb(other, Nwb((Plane(mask="", origin=False),))))
+    assert session.units.roi is None
+    assert np.isnan(session.units.xyz_um).all()
+    assert {"no_masks", "no_positions"} <= codes(session)
+
+
+def test_deconvolved_comes_first(path: Path) -> None:
+    names = ("RoiResponseSeries", "Neuropil", "Deconvolved")
+    session = open_session(write_nwb(path, Nwb((Plane(series=names),))))
+    data = stored(path, f"{OPHYS}/Fluorescence/Deconvolved0/data")
+    np.testing.assert_array_equal(session.responses.data, data)
+    assert open_session(path, series="neuropil").n_neurons == 5
+
+
+def test_planes_that_begin_apart_lie_side_by_side(path: Path) -> None:
+    first, second = Plane(start=2.0), Plane(start=2.23, n=3, location="VISl")
+    session = open_session(write_nwb(path, Nwb((first, second))))
+    data = [
+        stored(path, f"{OPHYS}/Fluorescence/RoiResponseSeries{i}/data") for i in (0, 1)
+    ]
+    n = session.responses.n_samples
+    # row 0 is the first of the later plane; the earlier one's next sample is 0.07 s on
+    np.testing.assert_array_equal(session.responses.data[:, :5], data[0][3 : 3 + n])
+    np.testing.assert_array_equal(session.responses.data[:, 5:], data[1][:n])
+    assert session.responses.start == 2.23
+    np.testing.assert_allclose(session.responses.shift_s, [0.07] * 5 + [0] * 3)
+
+
+def test_planes_of_other_rates_are_named_and_left_out(path: Path) -> None:
+    planes = (Plane(n=6), Plane(n=3, rate_hz=15.0))
+    session = open_session(write_nwb(path, Nwb(planes)))
+    assert session.n_neurons == 6
+    assert "other_rates" in codes(session)
+
+
+def test_uneven_times_become_even_and_gaps_missing(path: Path) -> None:
+    times = 2.0 + np.arange(300) / 10
+    times[100:] += 1.5
+    times += np.random.default_rng(0).uniform(0, 0.02, 300)
+    session = open_session(write_nwb(path, Nwb((Plane(timestamps=times),))))
+    assert "uneven_times" in codes(session)
+    data = stored(path, f"{OPHYS}/Fluorescence/RoiResponseSeries0/data")
+    rate = session.responses.rate_hz
+    grid = times[0] + np.arange(session.responses.n_samples) / rate + 1e-9
+    before = np.searchsorted(times, grid, side="right") - 1
+    is_old = grid - times[before] > 1.5 / rate
+    found = session.responses.data
+    np.testing.assert_array_equal(found[~is_old], data[before[~is_old]])
+    assert np.isnan(found[is_old]).all()
+    assert is_old.sum() > 10
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"), [("cm/s", 1.0), ("m/s", 100.0), ("mm/s", 0.1), ("V", 1.0)]
+)
+def test_running_is_in_cm_per_second(path: Path, unit: str, factor: float) -> None:
+    write_nwb(path)
+    speed = np.linspace(0, 1, 640)
+    name = "processing/behavior/running_speed"
+    add_series(path, name, speed, unit=unit, conversion=2.0)
+    session = open_session(path)
+    np.testing.assert_allclose(
+        session.behavior["treadmill"].data[:, 0], speed * 2 * factor
+    )
+    assert ("running_unit" in codes(session)) == (unit == "V")
+
+
+def test_a_pupil_without_position_keeps_its_two_channels(path: Path) -> None:
+    write_nwb(path)
+    add_series(path, "acquisition/PupilTracking/pupil_area", np.arange(700.0))
+    session = open_session(path)
+    assert session.behavior_names == ("pupil_size", "pupil_dsize")
+    assert "missing_channels" in codes(session)
+    assert session.window(3.0).behavior.shape == (40, 2)
+
+
+def test_pupil_on_two_clocks_is_brought_to_one(path: Path) -> None:
+    write_nwb(path)
+    add_series(path, "acquisition/PupilTracking/pupil_size", np.arange(700.0))
+    place = np.stack([np.arange(1600.0), -np.arange(1600.0)], axis=1)
+    name = "acquisition/EyeTracking/eye"
+    add_series(path, name, place, "SpatialSeries", rate_hz=50.0)
+    eye = open_session(path).behavior["eye_tracker"]
+    np.testing.assert_allclose(eye.data[:600, 2], np.arange(600) * 2.5)
+    assert "pupil_resampled" in codes(open_session(path))
+
+
+def test_films_of_other_sizes_and_with_pauses(path: Path) -> None:
+    write_nwb(path)
+    draw = np.random.default_rng(1)
+    gray = draw.integers(0, 255, (90, 36, 64), dtype=np.uint8)
+    colour = draw.integers(0, 255, (60, 72, 128, 3), dtype=np.uint8)
+    base = "stimulus/presentation"
+    times = 3.0 + np.concatenate([np.arange(45), np.arange(45) + 75]) / 30
+    add_series(path, f"{base}/a", gray, "ImageSeries", timestamps=times)
+    add_series(path, f"{base}/b", colour, "ImageSeries", start=10.0, rate_hz=30.0)
+    session = open_session(path)
+    assert session.trials.kind.tolist() == [
+        *("video", "invalid", "video", "invalid", "video", "invalid")
+    ]
+    assert session.trials.n_slots.tolist() == [45, 1, 45, 1, 60, 1]
+    frames, _ = session.stimulus.sample(times + 1e-3)
+    np.testing.assert_array_equal(frames, gray)
+    frames, _ = session.stimulus.sample(np.array([10.5]))
+    block = colour[15].astype(float).mean(axis=2).reshape(36, 2, 64, 2)
+    np.testing.assert_allclose(frames[0], block.mean(axis=(1, 3)), rtol=1e-5)
+    pause = session.stimulus.sample(np.array([5.2]))[0]
+    assert (pause == 113).all()
+    starts = session.window_starts() + session.t0
+    assert not ((starts < 5.5) & (starts + 2 > 4.55)).any()
+
+
+def test_trials_divide_a_film(path: Path) -> None:
+    write_nwb(path)
+    film = np.zeros((600, 36, 64), np.uint8)
+    add_series(
+        path, "stimulus/presentation/f", film, "ImageSeries", start=3, rate_hz=30
+    )
+    with h5py.File(path, "a") as file:
+        table = file.create_group("intervals/trials")
+        table.attrs["neurodata_type"] = "TimeIntervals"
+        table["start_time"], table["stop_time"] = [3.0, 10.0, 16.0], [10.0, 16.0, 23.0]
+        table["split"] = np.array([b"train", b"test", b"train"])
+        table["id"] = np.arange(3)
+    session = open_session(path)
+    assert session.trials.tier[session.trials.readable].tolist() == [
+        *("train", "test", "train")
+    ]
+    assert session.tiers()["test"] == pytest.approx(0.1, abs=0.001)
+    assert len(session.window_starts("test"))
+
+
+def test_stills_of_a_template_series(path: Path) -> None:
+    write_nwb(path)
+    images = np.arange(4, dtype=np.uint8)[:, None, None] * np.ones((36, 64), np.uint8)
+    add_series(path, "stimulus/templates/set", images, "ImageSeries", rate_hz=1.0)
+    order = np.array([2, 0, 3, 1, 2], np.uint32)
+    name = "stimulus/presentation/shown"
+    add_series(path, name, order, "IndexSeries", start=4.0, rate_hz=0.5)
+    with h5py.File(path, "a") as file:
+        file[f"{name}/indexed_timeseries"] = h5py.SoftLink("/stimulus/templates/set")
+    session = open_session(path)
+    frames, _ = session.stimulus.sample(4.5 + 2.0 * np.arange(5))
+    assert frames[:, 0, 0].tolist() == order.tolist()
+    assert session.trials.stim_id[:2].tolist() == ["shown/2", "shown/0"]
+
+
+def test_films_in_other_files_are_named_and_not_read(path: Path) -> None:
+    write_nwb(path)
+    with h5py.File(path, "a") as file:
+        group = file.create_group("stimulus/presentation/movie")
+        group.attrs["neurodata_type"] = "ImageSeries"
+        group["external_file"] = np.array([b"../movie.mp4"])
+    session = open_session(path)
+    assert session.stimulus is None
+    told = [n.message for n in session.warnings if n.code == "external_stimulus"]
+    assert "../movie.mp4" in told[0]
+
+
+# -- what is refused -----------------------------------------------------------------
+def change(path: Path, name: str, value: Any, **attributes: Any) -> None:
+    with h5py.File(path, "a") as file:
+        about = dict(file[name].attrs)
+        del file[name]
+        file[name] = value
+        file[name].attrs.update({**about, **attributes})
+
+
+SERIES = f"{OPHYS}/Fluorescence/RoiResponseSeries0"
+TABLE = f"{OPHYS}/ImageSegmentation/S0"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        (f"{SERIES}/rois", np.array([0, 1, 2, 3, 9]), "has rois up to 9"),
+        (f"{SERIES}/rois", np.array([0, 1]), r"has \(2,\) rois for 5 columns"),
+        (f"{SERIES}/data", np.zeros((3, 4, 5)), r"has data \(3, 4, 5\)"),
+        (f"{SERIES}/data", np.zeros((0, 5)), r"has data \(0, 5\)"),
+        (f"{TABLE}/pixel_mask_index", np.array([3, 2, 5, 6, 7]), "does not fit 5"),
+        (f"{TABLE}/pixel_mask_index", np.array([1, 2, 3, 4, 900]), "does not fit 5"),
+        (f"{TABLE}/pixel_mask", np.arange(40), "pixel_mask without x, y, weight"),
+    ],
+)
+def test_parts_that_do_not_fit_are_named(
+    path: Path, name: str, value: Any, words: str
+) -> None:
+    change(write_nwb(path), name, value)
+    with pytest.raises(SessionFormatError, match=words) as error:
+        open_session(path)
+    assert "recording.bin" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        (np.zeros(300), "do not increase at 1"),
+        (np.full(300, np.nan), "do not increase at 1"),
+        (np.arange(7.0), r"has \(7,\) timestamps for 300"),
+    ],
+)
+def test_clocks_must_increase(path: Path, times: np.ndarray, words: str) -> None:
+    write_nwb(path, Nwb((Plane(timestamps=times),)))
+    with pytest.raises(SessionFormatError, match=words):
+        open_session(path)
+
+
+def test_a_file_without_responses_says_what_is_inside(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_group("acquisition/e").attrs["neurodata_type"] = "ElectricalSeries"
+    with pytest.raises(SessionFormatError, match="it holds ElectricalSeries"):
+        open_session(path)
+
+
+def test_what_lies_outside_the_file_is_refused(path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.h5"
+    with h5py.File(other, "w") as file:
+        file["data"] = np.zeros((300, 5), np.float32)
+    write_nwb(path)
+    with h5py.File(path, "a") as file:
+        file["acquisition/x"] = h5py.ExternalLink(str(other), "/data")
+    with pytest.raises(SessionFormatError, match="outside the file; refused"):
+        open_session(path)
+    write_nwb(path)
+    with h5py.File(path, "a") as file:
+        del file[f"{SERIES}/data"]
+        layout = h5py.VirtualLayout((300, 5), np.float32)
+        layout[:] = h5py.VirtualSource(str(other), "data", (300, 5))
+        file[SERIES].create_virtual_dataset("data", layout)
+    with pytest.raises(SessionFormatError, match="outside the file; refused"):
+        open_session(path)
+    write_nwb(path)
+    (tmp_path / "raw").write_bytes(bytes(6000))
+    with h5py.File(path, "a") as file:
+        del file[f"{SERIES}/data"]
+        file[SERIES].create_dataset(
+            "data", (300, 5), "f4", external=[(str(tmp_path / "raw"), 0, 6000)]
+        )
+    with pytest.raises(SessionFormatError, match="outside the file; refused"):
+        open_session(path)
+
+
+def test_shapes_that_lie_take_no_memory(path: Path) -> None:
+    write_nwb(path)
+    with h5py.File(path, "a") as file:
+        del file[f"{TABLE}/pixel_mask"]
+        file[TABLE].create_dataset("pixel_mask", (10**12,), "f8", chunks=(1024,))
+    with pytest.raises(SessionFormatError, match="too many values"):
+        open_session(path)
+    write_nwb(path)
+    with h5py.File(path, "a") as file:
+        del file[f"{SERIES}/data"]
+        file[SERIES].create_dataset("data", (10**8, 5), "f4", chunks=(10**8, 5))
+    with pytest.raises(SessionFormatError, match="pieces of"):
+        open_session(path)
+
+
+def test_damaged_changed_and_foreign_files(path: Path, tmp_path: Path) -> None:
+    write_nwb(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SessionFormatError, match="not a sound HDF5 file"):
+        open_session(path)
+    path.write_bytes(b"not hdf5")
+    with pytest.raises(SessionFormatError, match="not a session folder I know"):
+        open_session(path)
+    copy = tmp_path / "copy.nwb"
+    shutil.copy(FIXTURE, copy)
+    session = open_session(copy)
+    session.window(3.0)
+    copy.write_bytes(copy.read_bytes() + b"x")
+    assert session.is_stale
+    with pytest.raises(SessionFormatError, match="changed while the session was open"):
+        _ = session.window(4.0).responses
