@@ -101,9 +101,12 @@ class NwbFile:
     def referred(self, reference: Any, what: str) -> Any:
         """What an object reference leads to."""
         try:
-            return self.file.root[reference]
+            found = self.file.root[reference]
+            if found.name is None:
+                raise KeyError("it refers to what was deleted")
         except Exception as error:
             raise self.file.broken(what, error) from error
+        return found
 
     def clock(self, group: "h5py.Group", n: int) -> Clock:
         """When the n samples of a series were taken.
