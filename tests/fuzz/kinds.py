@@ -1,11 +1,15 @@
 """Sound recordings of every kind that can be read, small, and how each is damaged."""
 
+import atexit
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from tempfile import mkdtemp
 
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.store.write import convert
 from tests.fuzz.damage import (
     damage_array,
     damage_bytes,
@@ -48,6 +52,17 @@ def _copied(name: str) -> Callable[[Path], Path]:
     return write
 
 
+def _converted(root: Path) -> Path:
+    """A store, converted once and copied."""
+    if not _stores:
+        made = Path(mkdtemp(prefix="fuzz-store-"))
+        atexit.register(shutil.rmtree, made, ignore_errors=True)
+        source = open_session(FIXTURES / "experanto_small")
+        _stores.append(convert(source, made / "m.omses.zarr"))
+    return Path(shutil.copytree(_stores[0], root / "m.omses.zarr"))
+
+
+_stores: list[Path] = []
 KINDS: dict[str, Kind] = {
     "experanto": Kind(
         lambda root: write_folder(root / "s", n_neurons=3),
@@ -62,6 +77,10 @@ KINDS: dict[str, Kind] = {
         (damage_array, damage_array, damage_bytes, damage_tree),
     ),
     "nwb": Kind(_copied("nwb_small.nwb"), (damage_hdf5, damage_hdf5, damage_bytes)),
+    "store": Kind(
+        _converted,
+        (damage_words, damage_words, damage_bytes, damage_bytes, damage_tree),
+    ),
     "suite2p": Kind(
         _copied("suite2p_small"),
         (damage_pickle, damage_array, damage_bytes, damage_tree),

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.options import ReadOptions
-from omnimouse_model.data.readers import experanto, nwb, sensorium, suite2p
+from omnimouse_model.data.readers import experanto, nwb, sensorium, store, suite2p
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
 
-_READERS = (experanto, sensorium, suite2p, nwb)
+_READERS = (experanto, sensorium, suite2p, nwb, store)
 _PARTS = ("meta.json", "responses", "screen", "eye_tracker", "treadmill")
 _KEPT = 8
 _reopened: OrderedDict[tuple[str, str, str], Session] = OrderedDict()

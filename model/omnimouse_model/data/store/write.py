@@ -1,0 +1,432 @@
+"""Converting a session to our store: piece by piece, so that it can go on after a stop.
+
+A store is made in a folder beside its place. Every piece that is whole is told in a
+journal there, and `complete` is said last; then the folder is moved into place.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.store.layout import (
+    FORMAT,
+    FRAME_CHUNK,
+    FRAME_SHARD,
+    PYRAMID_SECONDS,
+    RESPONSE_CHUNK,
+    SHARD_ROWS,
+    VERSION,
+    Codec,
+    compressors,
+)
+from omnimouse_model.data.store.pyramid import summarised
+from omnimouse_model.data.store.tables import packed_trials, unit_columns
+from omnimouse_model.errors import SessionFormatError
+
+Progress = Callable[[float], None]
+JOURNAL = "journal.jsonl"
+
+
+def convert(
+    session: Session,
+    path: Path,
+    codec: Codec = "default",
+    progress: Progress | None = None,
+) -> Path:
+    """Write a session as a store, exactly; goes on where an earlier try stopped.
+
+    Parameters
+    ----------
+    path
+        The store's folder, which must not be there yet.
+    codec
+        "default" (zstd), "fast" (lz4) or "none".
+    progress
+        Told the share that is written; may raise to stop, and the next call goes on.
+
+    Raises
+    ------
+    FileExistsError
+        There is something at `path`.
+    SessionFormatError
+        The session cannot be read to its end, or what was begun is of another one.
+    """
+    path = path.absolute()
+    if path.exists():
+        raise FileExistsError(f"{path} is there already: choose another name.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    tell = progress or (lambda share: None)
+    with np.errstate(all="ignore"):
+        _Writing(session, part, codec, tell).run()
+    part.replace(path)
+    (path / JOURNAL).unlink()
+    tell(1.0)
+    return path
+
+
+class _Writing:
+    """One conversion, with what is done already."""
+
+    def __init__(
+        self, session: Session, part: Path, codec: Codec, progress: Progress
+    ) -> None:
+        self._session, self._part, self._codec = session, part, codec
+        self._progress = progress
+        self._about: dict[str, Any] = {
+            "format": FORMAT,
+            "version": VERSION,
+            "codec": codec,
+            "source": {
+                "uri": str(session.path),
+                "format": session.format,
+                "fingerprint": session.fingerprint,
+                "options": _plain(dict(session.options)),
+            },
+        }
+        self._done: dict[str, str] = {}
+
+    def run(self) -> None:
+        """Write what is not written yet, then say that it is whole."""
+        self._begin()
+        pieces = list(self._pieces())
+        weight = np.cumsum([0.0, *(weight for _, weight, _ in pieces)])
+        for (name, _, write), before in zip(pieces, weight[:-1], strict=True):
+            self._progress(float(before / weight[-1]))
+            if name not in self._done:
+                self._note(name, write())
+        self._finish()
+
+    def _begin(self) -> None:
+        """Make the folder, or find out what an earlier try has left in it."""
+        import zarr
+
+        journal = self._part / JOURNAL
+        if journal.exists():
+            lines = _sound_lines(journal)
+            if lines[:1] != [self._about]:
+                raise SessionFormatError(
+                    self._part,
+                    "other_source",
+                    f"{self._part.name} was begun from another session, codec or "
+                    "version",
+                    "remove that folder to begin anew",
+                )
+            self._done = {line["piece"]: line["hash"] for line in lines[1:]}
+            return
+        shutil.rmtree(self._part, ignore_errors=True)
+        root = zarr.create_group(str(self._part), zarr_format=3)
+        self._make_arrays(root)
+        _append(journal, self._about)
+
+    def _note(self, name: str, digest: str) -> None:
+        _append(self._part / JOURNAL, {"piece": name, "hash": digest})
+        self._done[name] = digest
+
+    # -- arrays -----------------------------------------------------------------
+    def _make_arrays(self, root: Any) -> None:
+        session, packed = self._session, compressors(self._codec)
+        n = session.n_neurons
+        wide = -(-n // RESPONSE_CHUNK[1]) * RESPONSE_CHUNK[1]
+        self._array(
+            root,
+            "responses/data",
+            (session.responses.n_samples, n),
+            session.responses.dtype,
+            RESPONSE_CHUNK,
+            (SHARD_ROWS, wide),
+            packed,
+        )
+        for seconds in PYRAMID_SECONDS:
+            rows = -(-session.responses.n_samples // self._rows_of(seconds))
+            self._array(
+                root,
+                f"responses/pyramid/{seconds}s",
+                (rows, n, 3),
+                np.dtype(np.float32),
+                (128, 256, 3),
+                (1024, -(-n // 256) * 256, 3),
+                packed,
+            )
+        frames = _distinct(session)[0]
+        if frames:
+            size = session.stimulus.size if session.stimulus else ()
+            self._array(
+                root,
+                "stimulus/frames",
+                (sum(count for _, count in frames), *size),
+                _frame_type(session),
+                (FRAME_CHUNK, *size),
+                (FRAME_SHARD, *size),
+                packed,
+            )
+
+    def _array(
+        self,
+        root: Any,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        chunks: tuple[int, ...],
+        shards: tuple[int, ...],
+        packed: list[Any],
+    ) -> None:
+        root.create_array(
+            name,
+            shape=shape,
+            dtype=dtype.newbyteorder("="),
+            chunks=chunks,
+            shards=shards,
+            compressors=packed,
+            fill_value=0,
+            config={"write_empty_chunks": True},
+        )
+
+    def _rows_of(self, seconds: int) -> int:
+        return max(1, round(seconds * self._session.responses.rate_hz))
+
+    # -- pieces -----------------------------------------------------------------
+    def _pieces(self) -> Iterator[tuple[str, float, Callable[[], str]]]:
+        """Name of each piece, its weight, and what writes it and gives its hash."""
+        session = self._session
+        rows, n = session.responses.n_samples, session.n_neurons
+        for first in range(0, rows, SHARD_ROWS):
+            stop = min(rows, first + SHARD_ROWS)
+            yield (
+                f"responses/data/{first}",
+                float((stop - first) * n * 4),
+                partial(self._responses, first, stop),
+            )
+        for seconds in PYRAMID_SECONDS:
+            weight = float(rows * n)
+            yield (
+                f"responses/pyramid/{seconds}s",
+                weight,
+                partial(self._pyramid, seconds),
+            )
+        frames, _ = _distinct(session)
+        total = sum(count for _, count in frames)
+        pixels = float(np.prod(session.stimulus.size)) if session.stimulus else 0.0
+        for first in range(0, total, FRAME_SHARD):
+            stop = min(total, first + FRAME_SHARD)
+            yield (
+                f"stimulus/frames/{first}",
+                pixels * (stop - first),
+                partial(self._frames, first, stop),
+            )
+        yield "tables", 1.0, self._tables
+
+    def _open(self, name: str) -> Any:
+        import zarr
+
+        return zarr.open_array(str(self._part), path=name, mode="r+")
+
+    def _responses(self, first: int, stop: int) -> str:
+        values = self._session.responses.read(first, stop)
+        self._open("responses/data")[first:stop] = values
+        return digest_of(values)
+
+    def _pyramid(self, seconds: int) -> str:
+        array, digest = self._open(f"responses/pyramid/{seconds}s"), blake2b()
+        step = self._rows_of(seconds)
+        for first in range(0, array.shape[0], 1024):
+            stop = min(array.shape[0], first + 1024)
+            values = np.concatenate(
+                [
+                    summarised(self._session.responses, row * step, step)
+                    for row in range(first, stop)
+                ]
+            )
+            array[first:stop] = values
+            digest.update(values.tobytes())
+        return digest.hexdigest()[:32]
+
+    def _frames(self, first: int, stop: int) -> str:
+        stimulus = self._session.stimulus
+        assert stimulus is not None
+        dtype, parts, at = _frame_type(self._session), [], 0
+        for trial, count in _distinct(self._session)[0]:
+            low, high = max(first, at), min(stop, at + count)
+            if low < high:
+                parts.append(
+                    stimulus.film.read(trial, low - at, high - at, stimulus.size)
+                )
+            at += count
+        values = np.concatenate([part.astype(dtype, copy=False) for part in parts])
+        self._open("stimulus/frames")[first:stop] = values
+        return digest_of(values)
+
+    def _tables(self) -> str:
+        """Everything small, as arrays and attributes."""
+        import zarr
+
+        session, digest = self._session, blake2b()
+        root = zarr.open_group(str(self._part), mode="r+")
+        for name, values in self._small_arrays():
+            root.create_array(
+                name, data=values, compressors=compressors(self._codec), overwrite=True
+            )
+            digest.update(name.encode() + values.tobytes())
+        for name, signal in session.behavior.items():
+            if signal is not None:
+                root[f"behaviour/{name}"].attrs.update(_signal_words(signal))
+        root["responses"].attrs.update(_signal_words(session.responses))
+        root["units"].attrs.update(
+            {
+                "area": None
+                if session.units.area is None
+                else session.units.area.tolist(),
+                "area_source": session.units.area_source,
+                "least_scale": session.units.least_scale,
+            }
+        )
+        if session.stimulus is not None:
+            root["stimulus"].attrs["size"] = list(session.stimulus.size)
+            root["trials"].attrs.update(packed_trials(session.trials))
+        return digest.hexdigest()[:32]
+
+    def _small_arrays(self) -> Iterator[tuple[str, np.ndarray]]:
+        session = self._session
+        for name, signal in (("responses", session.responses), *_behavior(session)):
+            for column in ("mean", "std", "shift_s"):
+                values = getattr(signal, column)
+                if values is not None:
+                    yield f"{name}/{column}", values
+            if name != "responses":
+                yield f"{name}/data", np.ascontiguousarray(signal.data)
+        for name, values in unit_columns(session.units).items():
+            yield f"units/{name}", values
+        for name, image in session.images.items():
+            yield f"images/{name}", image
+        stimulus = session.stimulus
+        if stimulus is not None:
+            yield "stimulus/slot_t", stimulus.slot_t
+            yield "stimulus/slot_trial", stimulus.slot_trial
+            yield "stimulus/slot_frame", stimulus.slot_frame
+            yield "stimulus/first_row", _distinct(session)[1]
+            for column in ("first_slot", "n_slots", "t_on", "t_off", "blank_value"):
+                yield f"trials/{column}", getattr(session.trials, column)
+            yield "trials/readable", session.trials.readable.astype(np.uint8)
+
+    def _finish(self) -> None:
+        """Say what the whole is; `complete` comes with it, in one write."""
+        import zarr
+
+        session = self._session
+        whole = blake2b(json.dumps(self._done, sort_keys=True).encode()).hexdigest()[
+            :32
+        ]
+        root = zarr.open_group(str(self._part), mode="r+")
+        root.attrs.update(
+            {
+                **self._about,
+                "id": session.id,
+                "animal_id": session.animal_id,
+                "n_units": session.n_neurons,
+                "behavior_names": list(session.behavior_names),
+                "meta": _plain(dict(session.meta)),
+                "warnings": [asdict(note) for note in session.warnings],
+                "assumptions": [asdict(note) for note in session.assumptions],
+                "hashes": self._done,
+                "content_hash": whole,
+            }
+        )
+        root.attrs["complete"] = True
+
+
+def digest_of(values: np.ndarray) -> str:
+    """Hash of an array's values, row after row."""
+    return blake2b(np.ascontiguousarray(values).tobytes()).hexdigest()[:32]
+
+
+def _behavior(session: Session) -> list[tuple[str, Signal]]:
+    found = session.behavior.items()
+    return [(f"behaviour/{name}", signal) for name, signal in found if signal]
+
+
+def _signal_words(signal: Signal) -> dict[str, Any]:
+    return {
+        "rate_hz": signal.rate_hz,
+        "start": signal.start,
+        "end_declared": signal.end_declared,
+        "names": list(signal.names),
+        "units": list(signal.units),
+        "mode": signal.mode,
+    }
+
+
+def _frame_type(session: Session) -> np.dtype[Any]:
+    """One type that holds the frames of every trial exactly."""
+    stimulus = session.stimulus
+    assert stimulus is not None
+    kinds = {
+        stimulus.film.read(trial, 0, 1, stimulus.size).dtype
+        for trial, _ in _distinct(session)[0]
+    }
+    return np.result_type(*kinds).newbyteorder("=")
+
+
+def _distinct(session: Session) -> tuple[list[tuple[int, int]], np.ndarray]:
+    """Trials whose frames are stored, with how many; first row of every trial.
+
+    Trials that show the same frames share their rows; -1 has none.
+    """
+    if "store_frames" not in session._cache:
+        session._cache["store_frames"] = _find_distinct(session)
+    found: tuple[list[tuple[int, int]], np.ndarray] = session._cache["store_frames"]
+    return found
+
+
+def _find_distinct(session: Session) -> tuple[list[tuple[int, int]], np.ndarray]:
+    stimulus = session.stimulus
+    if stimulus is None:
+        return [], np.zeros(0, np.int64)
+    first = np.full(len(stimulus.trials), -1, np.int64)
+    known: dict[str, int] = {}
+    stored: list[tuple[int, int]] = []
+    row = 0
+    for trial, count in enumerate(stimulus.trials.n_slots.tolist()):
+        if not stimulus.film.has(trial) or not count:
+            continue
+        frames = stimulus.film.read(trial, 0, count, stimulus.size)
+        key = f"{frames.dtype} {frames.shape} {digest_of(frames)}"
+        if key not in known:
+            known[key] = row
+            stored.append((trial, count))
+            row += count
+        first[trial] = known[key]
+    return stored, first
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: what it does not know is text."""
+    return json.loads(json.dumps(value, default=str))
+
+
+def _append(path: Path, line: dict[str, Any]) -> None:
+    """Add a line that is on the disk when this returns."""
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(line) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sound_lines(path: Path) -> list[dict[str, Any]]:
+    """Lines up to one that a stop has torn."""
+    lines = []
+    for text in path.read_text(encoding="utf-8").split("\n"):
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines

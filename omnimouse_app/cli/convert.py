@@ -1,0 +1,88 @@
+"""`omnimouse convert`: any session into our own store."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from omnimouse_app.cli.inputs import named_session, reading_options
+from omnimouse_app.cli.output import Progress, emit
+from omnimouse_app.cli.stopping import interruptible
+
+if TYPE_CHECKING:
+    from omnimouse_model.data.store.layout import Codec
+
+
+@click.command("convert")
+@click.argument("source")
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option(
+    "--codec",
+    type=click.Choice(["default", "fast", "none"]),
+    default="default",
+    show_default=True,
+    help="zstd, lz4, or nothing: smaller, or faster to read.",
+)
+@click.option(
+    "--verify/--no-verify", default=True, help="Read it to the end and compare."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
+@reading_options
+def command(
+    source: str,
+    store: Path,
+    codec: "Codec",
+    verify: bool,
+    as_json: bool,
+    reading: dict[str, Any],
+) -> None:
+    """Write the session SOURCE to STORE, a folder such as mouse.omses.zarr.
+
+    Values are the same to the bit. Ctrl-C stops; the same command goes on from there.
+    """
+    from omnimouse_model.data.store.verify import verify as compare
+    from omnimouse_model.data.store.write import convert
+
+    progress = Progress()
+    session = named_session(source, progress, **reading)
+    began = time.perf_counter()
+    with interruptible():
+        convert(session, store, codec, _told(progress, "writing", began))
+        written = time.perf_counter() - began
+        if verify:
+            compare(store, session, _told(progress, "comparing", time.perf_counter()))
+    progress.finish()
+    size = sum(p.stat().st_size for p in store.rglob("*") if p.is_file())
+    responses = session.responses.n_samples * session.n_neurons
+    plain = responses * session.responses.dtype.itemsize
+    row = {
+        "name": "store",
+        "value": size / 2**20,
+        "unit": "MiB",
+        "path": str(store),
+        "codec": codec,
+        "responses_mib": plain / 2**20,
+        "seconds": written,
+        "verified": verify,
+    }
+    if as_json:
+        emit([row], as_json=True)
+        return
+    compared = ", compared with its source" if verify else ""
+    click.echo(
+        f"{store}: {size / 2**20:,.1f} MiB ({plain / 2**20:,.1f} MiB of responses), "
+        f"{written:.1f} s{compared}"
+    )
+
+
+def _told(progress: Progress, what: str, began: float) -> Any:
+    """Progress with the time that is left."""
+
+    def tell(share: float) -> None:
+        gone = time.perf_counter() - began
+        left = gone * (1 - share) / share if share > 0.02 else None
+        words = what if left is None else f"{what}, {left:.0f} s left"
+        progress(int(1000 * share), 1000, words)
+
+    return tell

@@ -1,0 +1,330 @@
+"""The store: the same session to the bit, whole or not at all, damage told."""
+
+import json
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from omnimouse_model.data.open import is_session, open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.store import write
+from omnimouse_model.data.store.layout import CODECS
+from omnimouse_model.data.store.verify import verify
+from omnimouse_model.data.store.write import convert
+from omnimouse_model.errors import SessionFormatError
+from tests.model.experanto_folder import write_folder
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "sessions"
+SOURCES = sorted(p.name for p in FIXTURES.iterdir() if p.suffix != ".npz")
+
+
+def same(first: Session, second: Session) -> None:
+    """Every stored number and word is the same."""
+    assert first.id == second.id
+    assert first.animal_id == second.animal_id
+    assert first.behavior_names == second.behavior_names
+    np.testing.assert_array_equal(second.responses.data, first.responses.data)
+    assert second.responses.dtype == first.responses.dtype
+    for name in ("start", "end_declared", "rate_hz", "mode"):
+        assert getattr(second.responses, name) == getattr(first.responses, name)
+    for name in ("unit_id", "plane", "xyz_um", "xy_px", "mean", "std", "scale"):
+        np.testing.assert_array_equal(
+            getattr(second.units, name), getattr(first.units, name)
+        )
+    for name, image in first.images.items():
+        np.testing.assert_array_equal(second.images[name], image)
+    for name in ("key", "kind", "tier", "t_on", "t_off", "readable", "stim_id"):
+        np.testing.assert_array_equal(
+            getattr(second.trials, name), getattr(first.trials, name)
+        )
+    assert first.warnings == second.warnings
+    assert set(first.assumptions) <= set(second.assumptions)
+    for tier in (None, "train", "test"):
+        starts = first.window_starts(tier)
+        np.testing.assert_array_equal(second.window_starts(tier), starts)
+    for start in (*first.window_starts()[::37], 3.0, first.duration_s):
+        one, other = first.window(float(start)), second.window(float(start))
+        assert one.responses.tobytes() == other.responses.tobytes()
+        assert one.video.tobytes() == other.video.tobytes()
+        assert one.behavior.tobytes() == other.behavior.tobytes()
+        for name, valid in one.valid.items():
+            np.testing.assert_array_equal(other.valid[name], valid)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_session_of_any_format_is_the_same_to_the_bit(
+    source: str, tmp_path: Path
+) -> None:
+    session = open_session(FIXTURES / source)
+    store = convert(session, tmp_path / "m.omses.zarr")
+    again = open_session(store)
+    same(session, again)
+    assert again.format == f"store ({session.format})"
+    verify(store, session)
+    assert is_session(store)
+    same(again, pickle.loads(pickle.dumps(again)))
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_every_codec_keeps_the_values(codec: str, tmp_path: Path) -> None:
+    session = open_session(write_folder(tmp_path / "s", seconds=150.0))
+    same(session, open_session(convert(session, tmp_path / "m.zarr", codec)))
+
+
+def test_a_store_of_a_store_is_the_same(tmp_path: Path) -> None:
+    session = open_session(FIXTURES / "experanto_small")
+    first = open_session(convert(session, tmp_path / "a.zarr"))
+    second = open_session(convert(first, tmp_path / "b.zarr", "fast"))
+    same(session, second)
+
+
+def test_any_reader_of_zarr_opens_it(tmp_path: Path) -> None:
+    session = open_session(FIXTURES / "experanto_small")
+    root = zarr.open_group(str(convert(session, tmp_path / "m.zarr")), mode="r")
+    np.testing.assert_array_equal(root["responses/data"][...], session.responses.data)
+    shown = np.flatnonzero(root["stimulus/first_row"][...] >= 0)
+    first = int(root["stimulus/first_row"][int(shown[0])])
+    frame = session.stimulus.film.read(int(shown[0]), 0, 1, session.stimulus.size)[0]
+    np.testing.assert_array_equal(root["stimulus/frames"][first], frame)
+    assert root.attrs["complete"] is True
+
+
+def test_the_pyramid_holds_least_most_and_mean(tmp_path: Path) -> None:
+    session = open_session(write_folder(tmp_path / "s", seconds=95.0, n_neurons=4))
+    root = zarr.open_group(str(convert(session, tmp_path / "m.zarr")), mode="r")
+    data = session.responses.data.astype(np.float64)
+    for level, step in (("1s", 30), ("10s", 300)):
+        found = root[f"responses/pyramid/{level}"][...]
+        assert len(found) == -(-len(data) // step)
+        for row, values in enumerate(found):
+            part = data[row * step : (row + 1) * step]
+            expected = [part.min(axis=0), part.max(axis=0), part.mean(axis=0)]
+            np.testing.assert_allclose(values.T, expected, rtol=1e-6)
+
+
+def test_repeats_of_a_film_are_stored_once(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "s")
+    data = root / "screen" / "data"
+    shutil.copy(data / "00001.npy", data / "00004.npy")  # both 120 frames
+    session = open_session(root)
+    store = open_session(convert(session, tmp_path / "m.zarr"))
+    same(session, store)
+    stored = zarr.open_array(str(tmp_path / "m.zarr"), path="stimulus/frames")
+    frames = sum(
+        int(session.trials.n_slots[k])
+        for k in range(len(session.trials))
+        if session.stimulus.film.has(k)
+    )
+    assert stored.shape[0] == frames - 120
+
+
+# -- stops and kills -----------------------------------------------------------------
+class Stop(Exception):
+    """Stops a conversion."""
+
+
+class StopAfter:
+    """A progress that stops at its nth call."""
+
+    def __init__(self, calls: int) -> None:
+        self.calls = calls
+
+    def __call__(self, share: float) -> None:
+        self.calls -= 1
+        if self.calls < 0:
+            raise Stop
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write, "SHARD_ROWS", 64)
+    monkeypatch.setattr(write, "FRAME_SHARD", 64)
+
+
+def test_it_goes_on_where_it_was_stopped(tmp_path: Path, small_pieces: None) -> None:
+    session = open_session(write_folder(tmp_path / "s"))
+    whole = convert(session, tmp_path / "whole.zarr")
+    store = tmp_path / "m.zarr"
+    stops = 0
+    while not store.exists():
+        stops += 1
+        try:
+            convert(session, store, progress=StopAfter(stops))
+        except Stop:
+            if store.exists():
+                break  # it was moved into place before the last word
+            with pytest.raises(SessionFormatError, match="was not finished"):
+                open_session(tmp_path / "m.zarr.part")
+    assert stops > 8
+    same(session, open_session(store))
+    for path in whole.rglob("*"):
+        if path.is_file() and path.name != "zarr.json":
+            assert (store / path.relative_to(whole)).read_bytes() == path.read_bytes()
+    assert not (tmp_path / "m.zarr.part").exists()
+
+
+def test_what_is_done_is_not_done_again(
+    tmp_path: Path, small_pieces: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = open_session(write_folder(tmp_path / "s"))
+
+    def half(share: float) -> None:
+        if share > 0.3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        convert(session, tmp_path / "m.zarr", progress=half)
+    done = (tmp_path / "m.zarr.part" / "journal.jsonl").read_text().count("\n") - 1
+    written = []
+    original = write._Writing._note
+
+    def noted(self: object, name: str, digest: str) -> None:
+        written.append(name)
+        original(self, name, digest)
+
+    monkeypatch.setattr(write._Writing, "_note", noted)
+    convert(session, tmp_path / "m.zarr")
+    hashes = zarr.open_group(str(tmp_path / "m.zarr")).attrs["hashes"]
+    assert 0 < done < len(hashes)
+    assert len(written) == len(hashes) - done
+
+
+CHILD = """
+import sys
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.store import write
+write.SHARD_ROWS = write.FRAME_SHARD = 64
+write.convert(
+    open_session(sys.argv[1]), __import__("pathlib").Path(sys.argv[2]),
+    progress=lambda share: print(share, flush=True),
+)
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_any_point_it_is_never_taken_for_whole(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "s")
+    session, store = open_session(source), tmp_path / "m.zarr"
+    kills = 0
+    for wanted in (1, 2, 5, 4, 7, 9, 100):
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(source), str(store)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert child.stdout is not None
+        for count, _ in enumerate(child.stdout, start=1):
+            if count == wanted:
+                child.send_signal(signal.SIGKILL)
+        child.stdout.close()
+        child.wait()
+        if store.exists():
+            break
+        kills += 1
+        assert child.returncode == -signal.SIGKILL
+        with pytest.raises(SessionFormatError, match="does not exist"):
+            open_session(store)
+        with pytest.raises(SessionFormatError, match="was not finished"):
+            open_session(store.with_name("m.zarr.part"))
+    assert kills >= 5
+    same(session, open_session(store))
+    verify(store, session)
+
+
+def test_a_torn_journal_line_is_written_again(
+    tmp_path: Path, small_pieces: None
+) -> None:
+    session = open_session(write_folder(tmp_path / "s"))
+
+    def half(share: float) -> None:
+        if share > 0.5:
+            raise Stop
+
+    with pytest.raises(Stop):
+        convert(session, tmp_path / "m.zarr", progress=half)
+    journal = tmp_path / "m.zarr.part" / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-9])
+    same(session, open_session(convert(session, tmp_path / "m.zarr")))
+
+
+def test_what_was_begun_from_another_session_is_refused(
+    tmp_path: Path, small_pieces: None
+) -> None:
+    first = open_session(write_folder(tmp_path / "a"))
+    second = open_session(write_folder(tmp_path / "b", seed=9))
+
+    def stop(share: float) -> None:
+        if share > 0.2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        convert(first, tmp_path / "m.zarr", progress=stop)
+    with pytest.raises(SessionFormatError, match="was begun from another session"):
+        convert(second, tmp_path / "m.zarr")
+    convert(first, tmp_path / "m.zarr")
+    with pytest.raises(FileExistsError, match="is there already"):
+        convert(first, tmp_path / "m.zarr")
+
+
+# -- damage --------------------------------------------------------------------------
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    session = open_session(write_folder(tmp_path / "s"))
+    return convert(session, tmp_path / "m.zarr")
+
+
+def edit(path: Path, **changes: object) -> None:
+    words = json.loads(path.read_text())
+    words["attributes"].update(changes)
+    path.write_text(json.dumps(words))
+
+
+def test_unfinished_and_newer_stores_say_so(store: Path) -> None:
+    edit(store / "zarr.json", version=2)
+    with pytest.raises(SessionFormatError, match=r"newer version \(2 > 1\)"):
+        open_session(store)
+    edit(store / "zarr.json", version=1, complete=False)
+    with pytest.raises(SessionFormatError, match="was not finished"):
+        open_session(store)
+
+
+def test_a_missing_shard_is_named(store: Path) -> None:
+    (store / "responses/data/c/0/0").unlink()
+    with pytest.raises(SessionFormatError, match="the piece 0/0 is missing"):
+        open_session(store)
+
+
+def test_flipped_bytes_are_found_by_their_checksum(store: Path) -> None:
+    path = store / "responses/data/c/0/0"
+    stored = bytearray(path.read_bytes())
+    stored[100] ^= 1
+    path.write_bytes(stored)
+    with pytest.raises(SessionFormatError, match="a checksum differs"):
+        _ = open_session(store).responses.data
+    stored[100] ^= 1
+    stored[-2] ^= 1  # of the index
+    path.write_bytes(stored)
+    with pytest.raises(SessionFormatError, match="a checksum differs"):
+        _ = open_session(store).window(3.0).responses
+
+
+def test_small_tables_are_checked_as_well(store: Path) -> None:
+    (path,) = (store / "units/unit_id/c").rglob("0")
+    stored = bytearray(path.read_bytes())
+    stored[-6] ^= 1
+    path.write_bytes(stored)
+    with pytest.raises(SessionFormatError, match="is damaged"):
+        open_session(store)
+
+
+def test_a_store_that_differs_from_its_source_is_found(store: Path) -> None:
+    other = open_session(write_folder(store.with_name("other"), seed=12))
+    with pytest.raises(SessionFormatError, match=r"is not what .*other holds"):
+        verify(store, other)
