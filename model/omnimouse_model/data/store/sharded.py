@@ -4,11 +4,10 @@ The files are plain zarr, which any reader of it opens. Without zarr's own sched
 between a window's few rows come several times as fast.
 """
 
-from collections import OrderedDict
 from itertools import product
 from pathlib import Path
-from threading import Lock
-from typing import Any
+from threading import local
+from typing import Any, cast
 
 import google_crc32c
 import numpy as np
@@ -22,7 +21,6 @@ from omnimouse_model.data.files import (
 )
 from omnimouse_model.errors import SessionFormatError
 
-_KEPT_BYTES = 64 * 2**20
 _MOST_CHUNK_BYTES = 256 * 2**20
 _ENTRY, _CHECKSUM, _BLOSC_HEADER = 16, 4, 16
 _TYPES = ("float16", "float32", "float64", "uint8", "int16", "int32", "int64")
@@ -53,16 +51,14 @@ class ShardedRows:
             raise self._wrong(f"is no sharded array of ours: {error!r}") from error
         self._files = self._shards(inside)
         self._index: dict[tuple[int, ...], np.ndarray] = {}
-        self._kept: OrderedDict[tuple[int, ...], np.ndarray] = OrderedDict()
-        self._lock = Lock()
+        self._scratch = local()
 
     def __getstate__(self) -> dict[str, Any]:
-        left: dict[str, Any] = {"_index": {}, "_kept": OrderedDict(), "_lock": None}
-        return {**self.__dict__, **left}
+        return {**self.__dict__, "_index": {}, "_scratch": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._lock = Lock()
+        self._scratch = local()
 
     def check(self) -> None:
         """Raise where a file is gone or changed."""
@@ -105,48 +101,44 @@ class ShardedRows:
                 begin, end = max(low, at * c), min(high, (at + 1) * c)
                 target.append(slice(begin - low, end - low))
                 source.append(slice(begin - at * c, end - at * c))
-            out[tuple(target)] = self._decoded(place)[tuple(source)]
+            out[tuple(target)] = self._decode(place)[tuple(source)]
         return out
 
     # -- chunks -----------------------------------------------------------------
-    def _decoded(self, place: tuple[int, ...]) -> np.ndarray:
-        with self._lock:
-            known = self._kept.get(place)
-            if known is not None:
-                self._kept.move_to_end(place)
-                return known
-        made = self._decode(place)
-        with self._lock:
-            self._kept[place] = made
-            while len(self._kept) * made.nbytes > _KEPT_BYTES and len(self._kept) > 1:
-                self._kept.popitem(last=False)
-        return made
-
     def _decode(self, place: tuple[int, ...]) -> np.ndarray:
-        """One chunk, its checksum and its size compared before it is unpacked."""
+        """One chunk, its checksum and its size compared before it is unpacked.
+
+        It is valid until this thread's next one: each is unpacked where the last was,
+        since fresh memory costs more than unpacking.
+        """
         shard = tuple(p // n for p, n in zip(place, self._per_shard, strict=True))
         within = tuple(p % n for p, n in zip(place, self._per_shard, strict=True))
         file = self._files[shard]
         stored = file.open()
-        offset, length = (int(v) for v in self._entries(shard, stored)[within])
+        offset, length = self._entries(shard, stored)[within].tolist()
         if offset + length > len(stored) or length < _CHECKSUM:
             raise self._broken(file.path, f"a piece at {offset} is not there")
-        data = stored[offset : offset + length - _CHECKSUM].tobytes()
-        _compare(self, file.path, data, stored[offset + length - _CHECKSUM :][:4])
-        wanted = int(np.prod(self._chunk)) * self.dtype.itemsize
-        if self._packed:
-            if (
-                int.from_bytes(data[4:8], "little") != wanted
-                or len(data) < _BLOSC_HEADER
-            ):
+        end = offset + length - _CHECKSUM
+        data = stored[offset:end]
+        self._compare(file.path, data, stored[end : end + _CHECKSUM])
+        wanted = self._chunk_bytes
+        if not self._packed:
+            if len(data) != wanted:
                 raise self._broken(file.path, "a piece is of another size")
-            try:
-                data = blosc.decompress(data)
-            except Exception as error:  # numcodecs raises plain RuntimeError
-                raise self._broken(file.path, str(error)) from error
-        if len(data) != wanted:
+            return np.frombuffer(data, self.dtype).reshape(self._chunk)
+        if (
+            len(data) < _BLOSC_HEADER
+            or int.from_bytes(data[4:8].tobytes(), "little") != wanted
+        ):
             raise self._broken(file.path, "a piece is of another size")
-        return np.frombuffer(data, self.dtype).reshape(self._chunk)
+        made: np.ndarray | None = getattr(self._scratch, "chunk", None)
+        if made is None:
+            made = self._scratch.chunk = np.empty(self._chunk, self.dtype)
+        try:
+            blosc.decompress(data, made)
+        except Exception as error:  # numcodecs raises plain RuntimeError
+            raise self._broken(file.path, str(error)) from error
+        return made
 
     def _entries(self, shard: tuple[int, ...], stored: np.ndarray) -> np.ndarray:
         """Offset and length of every chunk of a shard, its checksum compared."""
@@ -155,9 +147,9 @@ class ShardedRows:
             path = self._files[shard].path
             if len(stored) < count * _ENTRY + _CHECKSUM:
                 raise self._broken(path, "it is too short for its index")
-            index = stored[-(count * _ENTRY + _CHECKSUM) : -_CHECKSUM].tobytes()
-            _compare(self, path, index, stored[-_CHECKSUM:])
-            entries = np.frombuffer(index, "<u8").reshape(*self._per_shard, 2)
+            index = stored[-(count * _ENTRY + _CHECKSUM) : -_CHECKSUM]
+            self._compare(path, index, stored[-_CHECKSUM:])
+            entries = np.frombuffer(index.tobytes(), "<u8").reshape(*self._per_shard, 2)
             self._index[shard] = entries
         return self._index[shard]
 
@@ -183,9 +175,11 @@ class ShardedRows:
             raise ValueError("chunks of another rank")
         if any(g % c or not g for g, c in zip(grid, self._chunk, strict=True)):
             raise ValueError(f"shards {grid} of chunks {self._chunk}")
-        size = int(np.prod(self._chunk, dtype=object)) * self.dtype.itemsize
-        if size > _MOST_CHUNK_BYTES:
-            raise ValueError(f"chunks of {size:,} bytes")
+        self._chunk_bytes = (
+            int(np.prod(self._chunk, dtype=object)) * self.dtype.itemsize
+        )
+        if self._chunk_bytes > _MOST_CHUNK_BYTES:
+            raise ValueError(f"chunks of {self._chunk_bytes:,} bytes")
         self._per_shard = tuple(g // c for g, c in zip(grid, self._chunk, strict=True))
         self._n_shards = tuple(
             -(-s // g) for s, g in zip(self.shape, grid, strict=True)
@@ -209,6 +203,12 @@ class ShardedRows:
             found[shard] = ArrayFile(path, np.dtype(np.uint8), (size,))
         return found
 
+    def _compare(self, path: Path, data: np.ndarray, checksum: np.ndarray) -> None:
+        if google_crc32c.value(cast(bytes, data)) != int.from_bytes(
+            checksum.tobytes(), "little"
+        ):
+            raise self._broken(path, "a checksum differs")
+
     def _wrong(self, what: str) -> SessionFormatError:
         return SessionFormatError(
             self.path, "bad_store", f"{label(self.path)} {what}", "convert it again"
@@ -221,11 +221,6 @@ class ShardedRows:
             f"{label(self.path)}/{path.name} is damaged: {what}",
             "copy the store again, or convert the session again",
         )
-
-
-def _compare(rows: ShardedRows, path: Path, data: bytes, checksum: np.ndarray) -> None:
-    if google_crc32c.value(data) != int.from_bytes(checksum.tobytes(), "little"):
-        raise rows._broken(path, "a checksum differs")
 
 
 def _sizes(values: Any) -> tuple[int, ...]:

@@ -1,0 +1,129 @@
+"""Large synthetic recordings in the experanto layout, for timing how they are read.
+
+The defaults are those of the published reference figure: 4,096 neurons and 20 minutes
+at 30 Hz with phase shifts, pupil and running, and clips of 10 s with blanks between.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_START = 1_000_000.0
+_CLIP, _BLANK_S = 300, 0.5
+_SIZE = (36, 64)
+_BLOCK = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a recording is, and whether its values are only holes in a file."""
+
+    neurons: int = 4096
+    minutes: float = 20.0
+    is_hollow: bool = False
+
+
+def write_session(root: Path, size: Size, seed: int = 0) -> Path:
+    """Write one, seeded; a hollow one takes no space and holds zeros."""
+    draw = np.random.default_rng(seed)
+    seconds = size.minutes * 60.0
+    shifts = draw.uniform(0.0, 0.12, size.neurons)
+    responses = (size.neurons, 30.0, _START, seconds)
+    _write_stream(root / "responses", responses, np.float32, draw, shifts, size)
+    for name, columns, rate in (("eye_tracker", 4, 20.0), ("treadmill", 1, 100.0)):
+        about = (columns, rate, _START - 5.0, seconds + 8.0)
+        _write_stream(root / name, about, np.float64, draw, None, Size())
+    _write_screen(root / "screen", seconds, draw, size)
+    _write_json(root / "meta.json", {"data_key": "bench-0-0"})
+    return root
+
+
+def _write_stream(
+    folder: Path,
+    about: tuple[int, float, float, float],
+    dtype: type[np.floating[Any]],
+    draw: np.random.Generator,
+    shifts: np.ndarray | None,
+    size: Size,
+) -> None:
+    columns, rate, start, seconds = about
+    (folder / "meta").mkdir(parents=True)
+    rows = int(seconds * rate) + 1
+    scale = draw.uniform(0.5, 8.0, columns)
+    with (folder / "data.mem").open("wb") as stream:
+        if size.is_hollow:
+            stream.truncate(rows * columns * np.dtype(dtype).itemsize)
+        else:
+            for first in range(0, rows, _BLOCK):
+                height = min(_BLOCK, rows - first)
+                skewed = draw.random((height, columns), dtype=np.float32) ** 4
+                stream.write((skewed * scale).astype(dtype).tobytes())
+    # of uniform numbers to the fourth power
+    np.save(folder / "meta" / "means.npy", scale / 5)
+    np.save(folder / "meta" / "stds.npy", scale * np.sqrt(1 / 9 - 1 / 25))
+    if shifts is not None:
+        np.save(folder / "meta" / "phase_shifts.npy", shifts)
+    meta = {
+        "modality": "sequence",
+        "is_mem_mapped": True,
+        "dtype": np.dtype(dtype).name,
+        "n_signals": columns,
+        "n_timestamps": rows,
+        "sampling_rate": rate,
+        "start_time": start,
+        "end_time": start + (rows - 1) / rate,
+        "phase_shift_per_signal": shifts is not None,
+    }
+    _write_json(folder / "meta.yml", meta)
+
+
+def _write_screen(
+    folder: Path, seconds: float, draw: np.random.Generator, size: Size
+) -> None:
+    (folder / "data").mkdir(parents=True)
+    (folder / "meta").mkdir()
+    at, slot = _START - 2.0, 0
+    onsets: list[np.ndarray] = []
+    trials: dict[str, dict[str, Any]] = {}
+    while at < _START + seconds + 2.0:
+        number = len(trials)
+        common = {"first_frame_idx": slot, "image_size": list(_SIZE)}
+        if number % 2:
+            kind = {"modality": "blank", "interleave_value": 128.0}
+            count, step = 1, _BLANK_S
+        else:
+            tier = "validation" if (number // 2) % 10 == 9 else "train"
+            kind = {"modality": "video", "num_frames": _CLIP, "tier": tier}
+            count, step = _CLIP, 1 / 30
+            _write_clip(folder / "data" / f"{number:05d}.npy", draw, size)
+        trials[f"{number:05d}"] = {**common, **kind}
+        onsets.append(at + np.arange(count) * step)
+        at, slot = at + count * step, slot + count
+    np.save(folder / "timestamps.npy", np.concatenate(onsets))
+    _write_json(folder / "combined_meta.json", trials)
+    _write_json(folder / "meta.yml", {"modality": "screen", "frame_rate": 30.0})
+    np.save(folder / "meta" / "means.npy", np.array(113.0))
+    np.save(folder / "meta" / "stds.npy", np.array(59.0))
+
+
+def _write_clip(path: Path, draw: np.random.Generator, size: Size) -> None:
+    shape = (_CLIP, *_SIZE)
+    if not size.is_hollow:
+        np.save(path, draw.integers(0, 256, shape, dtype=np.uint8))
+        return
+    np.save(path, np.zeros((0, *_SIZE), np.uint8))
+    with path.open("r+b") as stream:
+        header = stream.read().replace(b"(0, 36", b"(%d, 36" % _CLIP)
+        header = header.replace(b"  \n", b"\n")  # two digits more, two blanks less
+        stream.seek(0)
+        stream.write(header)
+        stream.truncate(len(header) + int(np.prod(shape)))
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """JSON, which is YAML as well."""
+    path.write_text(json.dumps(value))
