@@ -1,6 +1,5 @@
 """What an NWB file says was on the screen: presentations, templates, trials."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,25 +8,16 @@ from omnimouse_model.data.frames import VIDEO_SIZE, fit_video
 from omnimouse_model.data.hdf5 import Hdf5
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.readers.nwb_file import NwbFile, texts_of
-from omnimouse_model.data.stimulus import BLANK_TIER, MEAN_GRAY, Stimulus, Trials
+from omnimouse_model.data.readers.presented import (
+    Intervals,
+    Part,
+    film_parts,
+    presented,
+)
+from omnimouse_model.data.stimulus import Stimulus
 
 if TYPE_CHECKING:
     import h5py
-
-_HELD = 1.5
-"""A frame lasts for so many of the usual steps; then nothing is known."""
-_TIERS = ("tier", "split", "stimulus_set")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Part:
-    """A run of frames of one trial: of a dataset, or nothing known (name "")."""
-
-    name: str
-    times: np.ndarray
-    frames: np.ndarray
-    kind: str
-    stim_id: str
 
 
 class NwbFilm:
@@ -58,54 +48,48 @@ class NwbFilm:
 
 def read_stimulus(nwb: NwbFile, t0: float, notes: Notes) -> Stimulus | None:
     """Frames and trials of all presentations, or None where there are none."""
-    presented = [*nwb.of("ImageSeries", "IndexSeries", "OpticalSeries")]
-    shown = [g for g in presented if "/stimulus/presentation" in g.name]
-    intervals = _Intervals(nwb)
-    parts: list[_Part] = []
+    every = [*nwb.of("ImageSeries", "IndexSeries", "OpticalSeries")]
+    shown = [group for group in every if "/stimulus/presentation" in group.name]
+    intervals = _intervals(nwb)
+    parts: list[Part] = []
     for group in shown:
         parts += _parts(nwb, group, intervals, notes)
     if not parts:
         notes.assume("missing_stream", "the session has no screen")
         return None
-    parts.sort(key=lambda part: float(part.times[0]))
-    parts = _with_holes(_without_overlap(parts, notes))
     size = _size(nwb, parts, notes)
-    count = np.array([len(part.times) for part in parts])
-    trial = np.repeat(np.arange(len(parts), dtype=np.int32), count)
-    first = np.cumsum(count) - count
-    slot_t = np.concatenate([part.times for part in parts])
-    frame = np.asarray(np.arange(len(slot_t)) - first[trial], np.int32)
-    on = slot_t[first] - t0
-    named = np.array([bool(part.name) for part in parts])
-    about = [intervals.at(float(part.times[0])) for part in parts]
-    table = Trials(
-        key=np.array([f"{i:05d}" for i in range(len(parts))], np.str_),
-        kind=np.array([part.kind for part in parts], np.str_),
-        tier=np.array(
-            [
-                a.get("tier", BLANK_TIER) if n else BLANK_TIER
-                for a, n in zip(about, named, strict=True)
-            ],
-            np.str_,
-        ),
-        first_slot=first.astype(np.int32),
-        n_slots=count.astype(np.int32),
-        t_on=on,
-        t_off=np.append(on[1:], slot_t[-1] - t0),
-        readable=named,
-        blank_value=np.where(named, np.nan, MEAN_GRAY).astype(np.float32),
-        stim_id=np.array([part.stim_id for part in parts], np.str_),
-        trial_idx=np.array([str(a.get("id", "")) for a in about], np.str_),
-        valid_trial=np.array(["True" if n else "blank" for n in named], np.str_),
-        extra=tuple({k: v for k, v in a.items() if k != "tier"} for a in about),
-    )
-    film = NwbFilm(nwb.file, [p.name for p in parts], [p.frames for p in parts])
-    return Stimulus(slot_t, trial, frame, size, film, table)
+
+    def film(ordered: list[Part]) -> NwbFilm:
+        names, frames = [p.name for p in ordered], [p.frames for p in ordered]
+        return NwbFilm(nwb.file, names, frames)
+
+    return presented(parts, intervals, t0, size, film, notes)
+
+
+def _intervals(nwb: NwbFile) -> Intervals:
+    """The trial table, where there is one."""
+    tables = [t for t in nwb.of("TimeIntervals") if t.name.endswith("/trials")]
+    if not tables:
+        return Intervals()
+    table = tables[0]
+    on = nwb.file.table(f"{table.name}/start_time").astype(np.float64)
+    off = nwb.file.table(f"{table.name}/stop_time").astype(np.float64)
+    if on.shape != off.shape or on.ndim != 1 or not np.isfinite(on).all():
+        raise nwb.wrong(table, f"has {on.shape} starts and {off.shape} ends")
+    columns: dict[str, list[Any]] = {}
+    for name in nwb.names(table):
+        shape = nwb.shape(table, name)
+        if shape != on.shape or name in ("start_time", "stop_time"):
+            continue
+        values = nwb.file.table(f"{table.name}/{name}")
+        plain = values.dtype.kind in "biuf"
+        columns[name] = values.tolist() if plain else texts_of(values)
+    return Intervals.sorted(on, off, columns)
 
 
 def _parts(
-    nwb: NwbFile, group: "h5py.Group", intervals: "_Intervals", notes: Notes
-) -> list[_Part]:
+    nwb: NwbFile, group: "h5py.Group", intervals: Intervals, notes: Notes
+) -> list[Part]:
     """Trials of one presentation."""
     shape = nwb.shape(group)
     name = group.name.rsplit("/", 1)[-1]
@@ -125,19 +109,12 @@ def _parts(
         return _stills(nwb, group, times, notes)
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3):
         raise nwb.wrong(group, f"has frames {shape[1:]}; (height, width[, 3]) expected")
-    step = float(np.median(np.diff(times))) if len(times) > 1 else 1 / 30
-    gaps = np.flatnonzero(np.diff(times) > _HELD * step) + 1
-    cuts = np.searchsorted(times, intervals.starts(times[0], times[-1]) - 1e-6)
-    edges = np.unique(np.concatenate([[0], gaps, cuts, [len(times)]]))
-    return [
-        _Part(f"{group.name}/data", times[a:b], np.arange(a, b), "video", name)
-        for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
-    ]
+    return film_parts(f"{group.name}/data", times, intervals, name)
 
 
 def _stills(
     nwb: NwbFile, group: "h5py.Group", times: np.ndarray, notes: Notes
-) -> list[_Part]:
+) -> list[Part]:
     """Images shown by number, each until the next one."""
     order = nwb.file.table(f"{group.name}/data").astype(np.int64)
     series = nwb.child(group, "indexed_timeseries")
@@ -157,7 +134,7 @@ def _stills(
         )
     label = group.name.rsplit("/", 1)[-1]
     return [
-        _Part(names[i], times[k : k + 1], frames[[i]], "image", f"{label}/{i}")
+        Part(names[i], times[k : k + 1], frames[[i]], "image", f"{label}/{i}")
         for k, i in enumerate(order.tolist())
     ]
 
@@ -170,49 +147,7 @@ def _image_names(nwb: NwbFile, images: "h5py.Group") -> list[str]:
     return [nwb.referred(r, listed.name).name for r in references]
 
 
-def _without_overlap(parts: list[_Part], notes: Notes) -> list[_Part]:
-    """Leave out what begins before the part before it has ended."""
-    kept: list[_Part] = []
-    dropped = 0
-    for part in parts:
-        if kept and part.times[0] <= kept[-1].times[-1]:
-            dropped += 1
-            continue
-        kept.append(part)
-    if dropped:
-        notes.warn(
-            "overlapping_stimuli",
-            f"{dropped} presentations begin while another is shown; left out",
-        )
-    return kept
-
-
-def _with_holes(parts: list[_Part]) -> list[_Part]:
-    """Put a trial of nothing known after films that end before the next begins."""
-    filled: list[_Part] = []
-    usual = [float(np.median(np.diff(p.times))) for p in parts if len(p.times) > 1]
-    step = float(np.median(usual)) if usual else 1 / 30
-    for i, part in enumerate(parts):
-        filled.append(part)
-        nothing = np.zeros(1, np.int64)
-        last = i + 1 == len(parts)
-        if part.kind == "image" and not last:
-            continue  # it stays until the next one
-        own = float(np.median(np.diff(part.times))) if len(part.times) > 1 else step
-        held = _median_hold(parts) if part.kind == "image" else own
-        end = float(part.times[-1]) + held
-        if last or parts[i + 1].times[0] - part.times[-1] > _HELD * own:
-            filled.append(_Part("", np.array([end]), nothing, "invalid", ""))
-    return filled
-
-
-def _median_hold(parts: list[_Part]) -> float:
-    """How long images usually stay."""
-    onsets = np.array([p.times[0] for p in parts if p.kind == "image"])
-    return float(np.median(np.diff(onsets))) if len(onsets) > 1 else 0.5
-
-
-def _size(nwb: NwbFile, parts: list[_Part], notes: Notes) -> tuple[int, ...]:
+def _size(nwb: NwbFile, parts: list[Part], notes: Notes) -> tuple[int, ...]:
     """The size of all frames; the model's where they differ."""
     sizes: dict[tuple[int, ...], None] = {}
     for name in dict.fromkeys(part.name for part in parts if part.name):
@@ -230,45 +165,3 @@ def _size(nwb: NwbFile, parts: list[_Part], notes: Notes) -> tuple[int, ...]:
         "presentations differ in size: all are averaged to gray and to the model's",
     )
     return VIDEO_SIZE
-
-
-class _Intervals:
-    """The trial table, where there is one."""
-
-    def __init__(self, nwb: NwbFile) -> None:
-        self._on = self._off = np.zeros(0)
-        self._columns: dict[str, list[Any]] = {}
-        for table in nwb.of("TimeIntervals"):
-            if table.name.endswith("/trials"):
-                self._read(nwb, table)
-
-    def _read(self, nwb: NwbFile, table: "h5py.Group") -> None:
-        on = nwb.file.table(f"{table.name}/start_time").astype(np.float64)
-        off = nwb.file.table(f"{table.name}/stop_time").astype(np.float64)
-        if on.shape != off.shape or on.ndim != 1 or not np.isfinite(on).all():
-            raise nwb.wrong(table, f"has {on.shape} starts and {off.shape} ends")
-        order = np.argsort(on, kind="stable")
-        for name in nwb.names(table):
-            shape = nwb.shape(table, name)
-            if shape != on.shape or name in ("start_time", "stop_time"):
-                continue
-            values = nwb.file.table(f"{table.name}/{name}")
-            plain = values.dtype.kind in "biuf"
-            listed = values.tolist() if plain else texts_of(values)
-            self._columns[name] = [listed[i] for i in order]
-        self._on, self._off = on[order], off[order]
-
-    def starts(self, first: float, last: float) -> np.ndarray:
-        """Onsets of trials within a span."""
-        return self._on[(self._on > first) & (self._on <= last)]
-
-    def at(self, when: float) -> dict[str, Any]:
-        """The columns of the trial that covers a time; its split as `tier`."""
-        row = int(np.searchsorted(self._on, when + 1e-6, side="right")) - 1
-        if row < 0 or when >= self._off[row]:
-            return {}
-        found = {name: values[row] for name, values in self._columns.items()}
-        split = next((found[name] for name in _TIERS if name in found), None)
-        if split is not None and str(split):
-            found["tier"] = str(split)
-        return found
