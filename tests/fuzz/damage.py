@@ -9,6 +9,7 @@ import os
 import pickle
 import shutil
 import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -250,6 +251,31 @@ def damage_pickle(draw: Random, root: Path) -> str:
     packed[...] = stored
     np.save(path, packed, allow_pickle=True)
     return f"{said} in {_label(path, root)}"
+
+
+# -- archives ------------------------------------------------------------------------
+def damage_npz(draw: Random, root: Path) -> str:
+    """Change, drop, rename or make hostile one array of an `.npz`."""
+    try:
+        with np.load(root, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        name = draw.choice(sorted(arrays))
+    except Exception:  # it was damaged before
+        return damage_bytes(draw, root)
+    kind = draw.choice(["gone", "renamed", "changed", "changed", "hostile", "lies"])
+    values = arrays.pop(name)
+    if kind == "renamed":
+        arrays[draw.choice(["../x", "Responses", "video", "area"])] = values
+    elif kind == "changed":
+        arrays[name] = _changed(draw, values, draw.choice(sorted(_ARRAYS)))
+    draw.choice([np.savez, np.savez_compressed])(root, **arrays)
+    if kind in ("hostile", "lies"):
+        made = root.parent / RAN
+        data = _lying_npy(draw, values)
+        with zipfile.ZipFile(root, "a") as archive:
+            bad = _hostile_npy(draw, made) if kind == "hostile" else data
+            archive.writestr(f"{name}.npy", bad)
+    return f"{kind} {name}"
 
 
 # -- HDF5 ----------------------------------------------------------------------------

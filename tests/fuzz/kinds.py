@@ -8,17 +8,21 @@ from pathlib import Path
 from random import Random
 from tempfile import mkdtemp
 
+import numpy as np
+
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.store.write import convert
 from tests.fuzz.damage import (
     damage_array,
     damage_bytes,
     damage_hdf5,
+    damage_npz,
     damage_pickle,
     damage_tree,
     damage_words,
 )
 from tests.model.experanto_folder import write_folder
+from tests.model.test_arrays import given
 
 Damage = Callable[[Random, Path], str]
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "sessions"
@@ -63,7 +67,16 @@ def _converted(root: Path) -> Path:
 
 
 _stores: list[Path] = []
+
+
+def _archived(root: Path) -> Path:
+    path = root / "mine.npz"
+    np.savez(path, **given())
+    return path
+
+
 KINDS: dict[str, Kind] = {
+    "arrays": Kind(_archived, (damage_npz, damage_npz, damage_bytes)),
     "experanto": Kind(
         lambda root: write_folder(root / "s", n_neurons=3),
         (damage_words, damage_words, damage_array, damage_bytes, damage_tree),

@@ -9,11 +9,18 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.options import ReadOptions
-from omnimouse_model.data.readers import experanto, nwb, sensorium, store, suite2p
+from omnimouse_model.data.readers import (
+    arrays,
+    experanto,
+    nwb,
+    sensorium,
+    store,
+    suite2p,
+)
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
 
-_READERS = (experanto, sensorium, suite2p, nwb, store)
+_READERS = (experanto, sensorium, suite2p, nwb, arrays, store)
 _PARTS = ("meta.json", "responses", "screen", "eye_tracker", "treadmill")
 _KEPT = 8
 _reopened: OrderedDict[tuple[str, str, str], Session] = OrderedDict()
@@ -21,7 +28,7 @@ _lock = Lock()
 
 
 def open_session(
-    path: str | Path,
+    path: str | Path | Mapping[str, Any],
     *,
     behavior_names: Mapping[str, Sequence[str]] | None = None,
     rate_hz: float | None = None,
@@ -33,7 +40,8 @@ def open_session(
     Parameters
     ----------
     path
-        The session's folder or file, a folder that holds just that one, or a part.
+        The session's folder or file, a folder that holds just that one, or a part; or
+        arrays by name, as docs/sessions.md lists them.
     behavior_names, rate_hz, series, cells_only
         What the files do not say, or say wrongly; see `ReadOptions`.
 
@@ -42,8 +50,10 @@ def open_session(
     SessionFormatError
         With the file at fault, what was expected, what was found and what to do.
     """
-    folder = _session_folder(Path(path))
     options = ReadOptions(behavior_names, rate_hz, series, cells_only)
+    if isinstance(path, Mapping):
+        return arrays.read_mapping(path, options)
+    folder = _session_folder(Path(path))
     for reader in _READERS:
         if reader.recognises(folder):
             # Damaged numbers are for the reader's own checks, not numpy warnings.
@@ -61,9 +71,12 @@ def open_session(
     raise _unknown(folder)
 
 
-def reopen_session(path: Path, fingerprint: str, options: dict[str, Any]) -> Session:
+def reopen_session(
+    path: Path | Mapping[str, Any], fingerprint: str, options: dict[str, Any]
+) -> Session:
     """Open again what was pickled, once per process while its files are the same."""
-    key = (str(path), fingerprint, repr(options))
+    place = "" if isinstance(path, Mapping) else str(path)
+    key = (place, fingerprint, repr(options))
     with _lock:
         if key in _reopened:
             _reopened.move_to_end(key)
@@ -72,7 +85,7 @@ def reopen_session(path: Path, fingerprint: str, options: dict[str, Any]) -> Ses
     session = open_session(path, **options)
     if session.fingerprint != fingerprint:
         raise SessionFormatError(
-            path,
+            session.path,
             "changed",
             f"session '{session.id}' changed after it was opened elsewhere",
             "open the session again",

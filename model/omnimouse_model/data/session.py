@@ -56,6 +56,9 @@ class Session:
         Mean images, float32 (height, width) by name.
     meta
         Facts for people: microns per pixel, plane depths and the like.
+    options, origin
+        How it is read (see `ReadOptions`); the arrays it was made of, where it has no
+        files.
     warnings, assumptions
         What is odd in the files; what was assumed where they do not say.
     """
@@ -76,12 +79,14 @@ class Session:
     assumptions: tuple[Note, ...] = ()
     behavior_names: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, Any] | None = field(default=None, repr=False)
     _cache: dict[object, Any] = field(default_factory=dict, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         from omnimouse_model.data.open import reopen_session
 
-        return reopen_session, (self.path, self.fingerprint, dict(self.options))
+        place = self.path if self.origin is None else self.origin
+        return reopen_session, (place, self.fingerprint, dict(self.options))
 
     @property
     def n_neurons(self) -> int:

@@ -1,0 +1,421 @@
+"""Reader of plain arrays: a mapping in memory, or an `.npz` with the same names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.fingerprint import file_fingerprint
+from omnimouse_model.data.npz import Npz
+from omnimouse_model.data.options import ReadOptions
+from omnimouse_model.data.readers.behavior import EYE_NAMES, EYE_UNITS
+from omnimouse_model.data.readers.finish import finished
+from omnimouse_model.data.readers.frame_notes import note_frames
+from omnimouse_model.data.readers.imported import least_scale, sample_mode
+from omnimouse_model.data.readers.notes import Notes
+from omnimouse_model.data.readers.presented import (
+    Intervals,
+    Part,
+    film_parts,
+    presented,
+)
+from omnimouse_model.data.readers.statistics import with_statistics
+from omnimouse_model.data.rows import Rows
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.stimulus import Stimulus, Trials
+from omnimouse_model.data.trial_files import MemoryRows
+from omnimouse_model.data.units import Roi, Units
+from omnimouse_model.errors import MISSING_RATE, SessionFormatError
+
+LOOKED_FOR = ("*.npz",)
+_ZIP = b"PK\x03\x04"
+_PUPIL = ("pupil_size", "pupil_x", "pupil_y")
+KEYS: dict[str, str] = {
+    "responses": "(time, neuron)",
+    "rate_hz": "responses per second",
+    "start_s": "time of the first response",
+    "unit_ids": "(neuron,) whole numbers",
+    "area": "(neuron,) texts",
+    "plane": "(neuron,) whole numbers",
+    "xyz_um": "(neuron, 3)",
+    "xy_px": "(neuron, 2) x and y on the mean image",
+    "roi_labels": "(height, width) whole numbers: 0, or neuron + 1",
+    "mean_image": "(height, width)",
+    "video": "(frame, height, width[, 3]) gray 0-255",
+    "video_times": "(frame,) onsets",
+    "video_rate_hz": "frames per second, where there are no video_times",
+    "video_start_s": "time of the first frame, with video_rate_hz",
+    "running": "(time,) cm/s",
+    "running_rate_hz": "samples per second",
+    "running_start_s": "time of the first sample",
+    "pupil_size": "(time,)",
+    "pupil_x": "(time,)",
+    "pupil_y": "(time,)",
+    "pupil_rate_hz": "samples per second",
+    "pupil_start_s": "time of the first sample",
+    "trial_start": "(trial,)",
+    "trial_stop": "(trial,)",
+    "trial_tier": "(trial,) texts: train, validation, test, …",
+    "trial_stim_id": "(trial,) texts",
+    "id": "the session's name",
+    "animal_id": "the animal's name",
+}
+"""What may be given, all times in seconds on one clock; the first two are needed."""
+
+
+def recognises(path: Path) -> bool:
+    """Whether a file is an archive of arrays, `responses` among them."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as stream:
+            return stream.read(4) == _ZIP
+    except OSError:
+        return False
+
+
+def read(path: Path, options: ReadOptions) -> Session:
+    """Open an `.npz`; see `open_session`."""
+    archive = Npz(path)
+    session = _session(_Arrays(archive, path, options), options)
+    return replace(session, path=path, fingerprint=file_fingerprint(path))
+
+
+def read_mapping(arrays: Mapping[str, Any], options: ReadOptions) -> Session:
+    """Make a session of arrays in memory; see `open_session`."""
+    path = Path("arrays")
+    session = _session(_Arrays(arrays, path, options), options)
+    digest = blake2b(digest_size=12)
+    for name in sorted(arrays):
+        digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
+    return replace(session, fingerprint=digest.hexdigest(), origin=dict(arrays))
+
+
+class _Arrays:
+    """The values given, checked when they are asked for."""
+
+    def __init__(
+        self, given: Mapping[str, Any], path: Path, options: ReadOptions
+    ) -> None:
+        self.given, self.path, self.options = given, path, options
+        for name in given:
+            if name not in KEYS:
+                near = get_close_matches(str(name), KEYS, 1)
+                meant = f"did you mean {near[0]}?" if near else "see docs/sessions.md"
+                raise self.wrong(name, "is no name that is read", meant)
+        if "responses" not in given:
+            raise self.wrong("responses", "is missing", "a session needs responses")
+
+    def wrong(self, name: str, what: str, hint: str = "") -> SessionFormatError:
+        """The error for a value that does not fit."""
+        return SessionFormatError(
+            self.path,
+            "bad_array",
+            f"{self.path.name}: {name} {what}",
+            hint or f"{name} is {KEYS.get(name, 'unknown')}",
+        )
+
+    def numbers(self, name: str, shape: tuple[int | None, ...]) -> np.ndarray | None:
+        """An array of numbers; None in `shape` is any length of at least 1."""
+        if name not in self.given:
+            return None
+        values = np.asarray(self.given[name])
+        fits = len(values.shape) == len(shape) and all(
+            n > 0 if w is None else n == w
+            for n, w in zip(values.shape, shape, strict=True)
+        )
+        if values.dtype.kind not in "fiu" or not fits:
+            words = ", ".join("any" if w is None else str(w) for w in shape)
+            raise self.wrong(
+                name, f"is {values.shape} {values.dtype}; ({words}) numbers expected"
+            )
+        return values
+
+    def number(self, name: str, least: float = -np.inf) -> float | None:
+        """A finite number above `least`."""
+        values = self.numbers(name, ())
+        if values is None:
+            return None
+        if not np.isfinite(values) or values <= least:
+            above = "" if least == -np.inf else f" above {least:g}"
+            raise self.wrong(name, f"is {values}; a finite number{above} expected")
+        return float(values)
+
+    def texts(self, name: str, count: int) -> np.ndarray | None:
+        """So many texts."""
+        if name not in self.given:
+            return None
+        values = np.asarray(self.given[name])
+        if values.dtype.kind not in "US" or values.shape != (count,):
+            raise self.wrong(
+                name, f"is {values.shape} {values.dtype}; ({count},) texts expected"
+            )
+        return np.char.decode(values) if values.dtype.kind == "S" else values
+
+    def rows(self, name: str, values: np.ndarray) -> Rows:
+        """Where the values of an array are: in the file, if they lie there plainly."""
+        file = self.given.file(name) if isinstance(self.given, Npz) else None
+        if file is not None and file.dtype == values.dtype:
+            return file
+        return MemoryRows(self.path, values)
+
+    def word(self, name: str) -> str | None:
+        """One text."""
+        return None if name not in self.given else str(np.asarray(self.given[name]))
+
+
+def _session(arrays: _Arrays, options: ReadOptions) -> Session:
+    notes = Notes()
+    responses = _responses(arrays, notes)
+    stimulus = _stimulus(arrays, responses.start, notes)
+    if stimulus is not None:
+        note_frames(stimulus, notes)
+    train = _train_spans(stimulus)
+    responses = with_statistics(responses, train, notes)
+    found = {"eye_tracker": _eye(arrays, notes), "treadmill": _running(arrays, notes)}
+    behavior = {
+        name: None if signal is None else with_statistics(signal, train, notes)
+        for name, signal in found.items()
+    }
+    name = arrays.word("id")
+    if name is None:
+        name = arrays.path.stem
+        notes.assume("no_identity", f"no id is given: '{name}' is used")
+    image = arrays.numbers("mean_image", (None, None))
+    session = Session(
+        id=name,
+        animal_id=arrays.word("animal_id"),
+        path=arrays.path,
+        format="arrays",
+        fingerprint="",
+        units=_units(arrays, responses, notes),
+        responses=responses,
+        behavior=behavior,
+        stimulus=stimulus,
+        trials=Trials.none() if stimulus is None else stimulus.trials,
+        images={} if image is None else {"mean": image.astype(np.float32)},
+        behavior_names=tuple(n for s in behavior.values() if s for n in s.names),
+        options=options.given(),
+    )
+    return finished(session, notes)
+
+
+def _signal(name: str, rows: Rows, rate: float, start: float) -> Signal:
+    return Signal(name, rows, rate, start, start + (rows.shape[0] - 1) / rate)
+
+
+def _responses(arrays: _Arrays, notes: Notes) -> Signal:
+    values = arrays.numbers("responses", (None, None))
+    assert values is not None
+    rate = arrays.number("rate_hz", 0.0) or arrays.options.rate_hz
+    if rate is None:
+        raise SessionFormatError(
+            arrays.path,
+            MISSING_RATE,
+            f"{arrays.path.name} gives no rate_hz, the responses per second",
+            "say it: rate_hz=…, or --rate-hz",
+        )
+    start = arrays.number("start_s") or 0.0
+    if values.dtype.kind != "f":
+        values = values.astype(np.float32)
+    signal = _signal("responses", arrays.rows("responses", values), rate, start)
+    return replace(signal, mode=sample_mode(rate, notes))
+
+
+def _train_spans(stimulus: Stimulus | None) -> np.ndarray | None:
+    if stimulus is None or not (stimulus.trials.tier == "train").any():
+        return None
+    onset = stimulus.slot_t[stimulus.trials.first_slot]
+    spans = np.stack([onset, np.append(onset[1:], stimulus.slot_t[-1])], axis=1)
+    trained: np.ndarray = spans[stimulus.trials.tier == "train"]
+    return trained
+
+
+# -- behaviour -----------------------------------------------------------------------
+def _running(arrays: _Arrays, notes: Notes) -> Signal | None:
+    values = arrays.numbers("running", (None,))
+    if values is None:
+        notes.assume("missing_stream", "the session has no treadmill")
+        return None
+    rate = _needed(arrays, "running_rate_hz", "running")
+    start = arrays.number("running_start_s") or 0.0
+    column = MemoryRows(arrays.path, values[:, None].astype(np.float64))
+    signal = _signal("treadmill", column, rate, start)
+    return replace(signal, names=("running",), units=("cm/s",))
+
+
+def _eye(arrays: _Arrays, notes: Notes) -> Signal | None:
+    found = {name: arrays.numbers(name, (None,)) for name in _PUPIL}
+    given = {name: values for name, values in found.items() if values is not None}
+    if not given:
+        notes.assume("missing_stream", "the session has no eye_tracker")
+        return None
+    if len({len(values) for values in given.values()}) > 1:
+        lengths = ", ".join(f"{name} {len(v)}" for name, v in given.items())
+        raise arrays.wrong(next(iter(given)), f"differs in length: {lengths}")
+    rate = _needed(arrays, "pupil_rate_hz", "pupil")
+    columns = {name: values.astype(np.float64) for name, values in given.items()}
+    if "pupil_size" in columns:
+        columns["pupil_dsize"] = np.gradient(columns["pupil_size"]) * rate
+        notes.assume(
+            "pupil_derivative",
+            "the change of pupil size is not given: central differences per second",
+        )
+    names = tuple(name for name in EYE_NAMES if name in columns)
+    if len(names) < len(EYE_NAMES):
+        notes.warn(
+            "missing_channels",
+            f"eye_tracker has only {', '.join(names)}; models know four channels",
+        )
+    values = np.stack([columns[name] for name in names], axis=1)
+    start = arrays.number("pupil_start_s") or 0.0
+    signal = _signal("eye_tracker", MemoryRows(arrays.path, values), rate, start)
+    units = tuple(EYE_UNITS[EYE_NAMES.index(name)] for name in names)
+    return replace(signal, names=names, units=units)
+
+
+def _needed(arrays: _Arrays, name: str, of: str) -> float:
+    rate = arrays.number(name, 0.0)
+    if rate is None:
+        raise arrays.wrong(name, f"is missing beside {of}")
+    return rate
+
+
+# -- stimulus ------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrayFilm:
+    """Frames of trials in one array; see `Film`."""
+
+    video: Rows
+    rows: tuple[np.ndarray, ...]
+    named: tuple[bool, ...]
+
+    def has(self, trial: int) -> bool:
+        """Whether a trial has frames."""
+        return self.named[trial]
+
+    def read(
+        self, trial: int, first: int, stop: int, size: tuple[int, ...]
+    ) -> np.ndarray:
+        """Frames `first` to `stop` of a trial."""
+        chosen = self.rows[trial][first:stop]
+        return np.array(self.video.read(int(chosen[0]), int(chosen[-1]) + 1))
+
+
+def _stimulus(arrays: _Arrays, t0: float, notes: Notes) -> Stimulus | None:
+    if "video" not in arrays.given:
+        notes.assume("missing_stream", "the session has no screen")
+        return None
+    video = np.asarray(arrays.given["video"])
+    colour = video.ndim == 4 and video.shape[3] == 3
+    if (
+        video.dtype.kind not in "fiu"
+        or 0 in video.shape
+        or not (colour or video.ndim == 3)
+    ):
+        raise arrays.wrong("video", f"is {video.shape} {video.dtype}")
+    times = _frame_times(arrays, len(video))
+    intervals = _intervals(arrays)
+
+    stored = arrays.rows("video", video)
+
+    def film(parts: list[Part]) -> ArrayFilm:
+        rows = tuple(part.frames for part in parts)
+        return ArrayFilm(stored, rows, tuple(bool(part.name) for part in parts))
+
+    parts = film_parts("video", times, intervals, "")
+    parts = [_named(part, intervals) for part in parts]
+    return presented(parts, intervals, t0, video.shape[1:], film, notes)
+
+
+def _named(part: Part, intervals: Intervals) -> Part:
+    about = intervals.at(float(part.times[0]))
+    return replace(part, stim_id=str(about.get("stim_id", "")))
+
+
+def _frame_times(arrays: _Arrays, n: int) -> np.ndarray:
+    times = arrays.numbers("video_times", (n,))
+    if times is None:
+        rate = _needed(arrays, "video_rate_hz", "video")
+        return (arrays.number("video_start_s") or 0.0) + np.arange(n) / rate
+    times = times.astype(np.float64)
+    steps = np.diff(times)
+    if not np.isfinite(times).all() or (steps <= 0).any():
+        at = int(np.flatnonzero(~(steps > 0))[0]) + 1 if len(steps) else 0
+        raise arrays.wrong("video_times", f"do not increase at index {at}")
+    return times
+
+
+def _intervals(arrays: _Arrays) -> Intervals:
+    on = arrays.numbers("trial_start", (None,))
+    if on is None:
+        return Intervals()
+    off = arrays.numbers("trial_stop", (len(on),))
+    if off is None or not np.isfinite([on, off]).all() or (off < on).any():
+        raise arrays.wrong("trial_stop", "must follow trial_start, trial by trial")
+    columns = {
+        name: arrays.texts(f"trial_{name}", len(on)) for name in ("tier", "stim_id")
+    }
+    known = {name: v.tolist() for name, v in columns.items() if v is not None}
+    known["id"] = list(range(len(on)))
+    return Intervals.sorted(on.astype(np.float64), off.astype(np.float64), known)
+
+
+# -- neurons -------------------------------------------------------------------------
+def _units(arrays: _Arrays, responses: Signal, notes: Notes) -> Units:
+    n = responses.n_columns
+    ids, plane = arrays.numbers("unit_ids", (n,)), arrays.numbers("plane", (n,))
+    xyz, xy = arrays.numbers("xyz_um", (n, 3)), arrays.numbers("xy_px", (n, 2))
+    area, roi = arrays.texts("area", n), _roi(arrays, n)
+    if area is None:
+        notes.assume("no_areas", "the session does not say which areas it covers")
+    assert responses.mean is not None
+    assert responses.std is not None
+    unknown = np.full((n, 3), np.nan, np.float32)
+    return Units(
+        unit_id=np.arange(n) if ids is None else ids.astype(np.int64),
+        area=area,
+        area_source="" if area is None else "area",
+        plane=np.full(n, -1, np.int32) if plane is None else plane.astype(np.int32),
+        xyz_um=unknown if xyz is None else xyz.astype(np.float32),
+        xy_px=_centres(roi, n) if xy is None else xy.astype(np.float32),
+        mean=responses.mean,
+        std=responses.std,
+        roi=roi,
+        least_scale=least_scale(responses.std, notes),
+    )
+
+
+def _roi(arrays: _Arrays, n: int) -> Roi | None:
+    labels = arrays.numbers("roi_labels", (None, None))
+    if labels is None:
+        return None
+    if labels.dtype.kind == "f" or labels.min() < 0 or labels.max() > n:
+        raise arrays.wrong(
+            "roi_labels",
+            f"reaches from {labels.min()} to {labels.max()} for {n} neurons",
+        )
+    y, x = np.nonzero(labels)
+    owner = labels[y, x].astype(np.int64) - 1
+    order = np.argsort(owner, kind="stable")
+    counts = np.bincount(owner, minlength=n)
+    return Roi(
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        np.stack([y, x], axis=1)[order].astype(np.int16),
+        np.ones(len(order), np.float32),
+    )
+
+
+def _centres(roi: Roi | None, n: int) -> np.ndarray:
+    centres = np.full((n, 2), np.nan, np.float32)
+    for neuron in range(n if roi is not None else 0):
+        assert roi is not None
+        yx, _ = roi.pixels(neuron)
+        if len(yx):
+            centres[neuron] = yx[:, ::-1].mean(axis=0)
+    return centres

@@ -1,0 +1,190 @@
+"""Sessions of plain arrays: in memory, and in an `.npz`."""
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omnimouse_model.data.open import is_session, open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import MISSING_RATE, SessionFormatError
+
+N, SECONDS = 6, 40.0
+
+
+def given(**changes: Any) -> dict[str, Any]:
+    """Everything that may be given, changed; None takes a name away."""
+    draw = np.random.default_rng(2)
+    labels = np.zeros((20, 30), np.int32)
+    for neuron in range(N):
+        labels[3 * neuron : 3 * neuron + 2, 4:9] = neuron + 1
+    arrays = {
+        "responses": draw.gamma(1, 2, (int(SECONDS * 30), N)).astype(np.float32),
+        "rate_hz": 30.0,
+        "start_s": 2.0,
+        "unit_ids": np.arange(N) + 40,
+        "area": np.array(["V1", "LM"] * 3),
+        "plane": np.arange(N) % 2,
+        "xyz_um": draw.normal(size=(N, 3)),
+        "roi_labels": labels,
+        "mean_image": draw.random((20, 30)),
+        "video": draw.integers(0, 255, (900, 36, 64), dtype=np.uint8),
+        "video_rate_hz": 30.0,
+        "video_start_s": 5.0,
+        "running": draw.normal(size=2000),
+        "running_rate_hz": 50.0,
+        "pupil_size": draw.normal(size=900),
+        "pupil_x": draw.normal(size=900),
+        "pupil_y": draw.normal(size=900),
+        "pupil_rate_hz": 20.0,
+        "trial_start": np.array([5.0, 15.0, 25.0]),
+        "trial_stop": np.array([15.0, 25.0, 35.0]),
+        "trial_tier": np.array(["train", "test", "train"]),
+        "trial_stim_id": np.array(["a", "b", "a"]),
+        "id": "mine-1",
+        "animal_id": "7",
+        **changes,
+    }
+    return {name: value for name, value in arrays.items() if value is not None}
+
+
+def check(session: Session, arrays: dict[str, Any]) -> None:
+    """The session holds what was given."""
+    np.testing.assert_array_equal(session.responses.data, arrays["responses"])
+    assert (session.id, session.animal_id) == ("mine-1", "7")
+    assert session.units.unit_id.tolist() == arrays["unit_ids"].tolist()
+    assert session.units.area.tolist() == arrays["area"].tolist()
+    for neuron in range(N):
+        yx, _ = session.units.roi.pixels(neuron)
+        expected = np.argwhere(arrays["roi_labels"] == neuron + 1)
+        np.testing.assert_array_equal(yx, expected)
+        np.testing.assert_allclose(
+            session.units.xy_px[neuron], expected.mean(axis=0)[::-1]
+        )
+    times = 5.0 + np.arange(900) / 30
+    frames, valid = session.stimulus.sample(times + 1e-3)
+    assert len(valid) == 900
+    np.testing.assert_array_equal(frames, arrays["video"])
+    readable = session.trials.readable
+    assert session.trials.tier[readable].tolist() == ["train", "test", "train"]
+    assert session.trials.stim_id[readable].tolist() == ["a", "b", "a"]
+    eye = session.behavior["eye_tracker"].data
+    np.testing.assert_array_equal(eye[:, 0], arrays["pupil_size"])
+    np.testing.assert_allclose(eye[:, 1], np.gradient(arrays["pupil_size"]) * 20)
+    np.testing.assert_array_equal(eye[:, 3], arrays["pupil_y"])
+    treadmill = session.behavior["treadmill"].data
+    np.testing.assert_array_equal(treadmill[:, 0], arrays["running"])
+    start = float(session.window_starts("test")[3])
+    window = session.window(start)
+    rows = session.responses.index(window.times("responses"))
+    np.testing.assert_allclose(
+        window.responses, arrays["responses"][rows] / session.response_scale, rtol=1e-6
+    )
+    assert all(valid.all() for valid in window.valid.values())
+
+
+def test_a_mapping_is_a_session() -> None:
+    arrays = given()
+    session = open_session(arrays)
+    check(session, arrays)
+    check(pickle.loads(pickle.dumps(session)), arrays)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_npz_is_the_same_session(save: Any, tmp_path: Path) -> None:
+    arrays = given()
+    path = tmp_path / "mine.bin.npz"
+    save(path, **arrays)
+    assert is_session(path)
+    session = open_session(path)
+    check(session, arrays)
+    check(pickle.loads(pickle.dumps(session)), arrays)
+    path.write_bytes(path.read_bytes() + b"x")
+    if save is np.savez:
+        with pytest.raises(SessionFormatError, match="changed while"):
+            _ = session.window(3.0).responses
+
+
+def test_responses_alone_suffice() -> None:
+    session = open_session({"responses": np.ones((300, 4)), "rate_hz": 10})
+    assert session.window(3.0).responses.shape == (60, 4)
+    assert session.stimulus is None
+    assert session.responses.mode == "linear"
+    codes = [note.code for note in session.assumptions]
+    assert codes.count("missing_stream") == 3
+    assert {"no_areas", "no_identity", "resampled"} <= set(codes)
+
+
+def test_a_rate_may_be_said_beside() -> None:
+    arrays = given(rate_hz=None)
+    with pytest.raises(SessionFormatError, match="gives no rate_hz") as error:
+        open_session(arrays)
+    assert error.value.code == MISSING_RATE
+    assert open_session(arrays, rate_hz=30.0).responses.rate_hz == 30.0
+
+
+def test_other_arrays_are_another_session() -> None:
+    first, second = open_session(given()), open_session(given(start_s=3.0))
+    assert first.fingerprint != second.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"response": 1}, "response is no name that is read .did you mean responses"),
+        ({"colour": 1}, "colour is no name"),
+        ({"responses": None}, "responses is missing"),
+        ({"responses": np.ones(5)}, r"responses is \(5,\) float64"),
+        ({"responses": np.array([["a"]])}, "numbers expected"),
+        ({"responses": np.array([[object()]])}, "numbers expected"),
+        ({"rate_hz": 0.0}, r"rate_hz is 0.0; a finite number above 0"),
+        ({"rate_hz": np.nan}, "rate_hz is nan"),
+        ({"unit_ids": np.arange(5)}, r"unit_ids is \(5,\) int64; \(6\) numbers"),
+        ({"area": np.array(["V1"])}, r"area is \(1,\)"),
+        ({"xyz_um": np.ones((6, 2))}, r"xyz_um is \(6, 2\)"),
+        ({"roi_labels": np.full((4, 4), 9)}, "reaches from 9 to 9 for 6 neurons"),
+        ({"video": np.ones((5, 4))}, r"video is \(5, 4\)"),
+        ({"video_times": np.zeros(900)}, "video_times do not increase at index 1"),
+        ({"video_times": np.arange(5.0)}, r"video_times is \(5,\)"),
+        ({"video_rate_hz": None}, "video_rate_hz is missing beside video"),
+        ({"running_rate_hz": None}, "running_rate_hz is missing beside running"),
+        ({"pupil_rate_hz": None}, "pupil_rate_hz is missing beside pupil"),
+        ({"pupil_x": np.ones(5)}, "differs in length"),
+        ({"trial_stop": np.zeros(3)}, "must follow trial_start"),
+        ({"trial_stop": None}, "must follow trial_start"),
+        ({"trial_tier": np.array(["a"])}, r"trial_tier is \(1,\)"),
+        ({"video_start_s": 5000.0}, "no common 2-s window"),
+    ],
+)
+def test_what_does_not_fit_is_named(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(SessionFormatError, match=words):
+        open_session(given(**changes))
+
+
+def test_archives_are_not_trusted(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, responses=np.array([{}], object), rate_hz=1.0)
+    with pytest.raises(SessionFormatError, match="pickled"):
+        open_session(path)
+    out = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        out, {"descr": "<f4", "fortran_order": False, "shape": (10**9, 10)}
+    )
+    for kind in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        with zipfile.ZipFile(path, "w", kind) as archive:
+            archive.writestr("responses.npy", out.getvalue())
+        with pytest.raises(SessionFormatError, match="shorter than"):
+            open_session(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("responses.npy", out.getvalue() + bytes(10**7))
+        archive.getinfo("responses.npy").file_size = 10**12
+    with pytest.raises(SessionFormatError, match=r"x\.npz"):
+        open_session(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SessionFormatError, match=r"no sound \.npz"):
+        open_session(path)
