@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from omnimouse_model.analysis.evaluate import evaluate as evaluate
     from omnimouse_model.analysis.sweep import context_sweep as context_sweep
     from omnimouse_model.analysis.sweep_table import ContextSweep as ContextSweep
+    from omnimouse_model.data.catalogue import Catalogue as Catalogue
+    from omnimouse_model.data.catalogue import catalogue as catalogue
     from omnimouse_model.data.open import open_session as open_session
     from omnimouse_model.data.session import Session as Session
     from omnimouse_model.data.windows import Window as Window
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from omnimouse_model.strategies import strategy_names as strategy_names
 
 _HOMES = {
+    "Catalogue": "data.catalogue",
     "CheckpointError": "errors",
     "ContextSweep": "analysis.sweep_table",
     "Mask": "masks.mask",
@@ -50,6 +53,7 @@ _HOMES = {
     "SessionFormatError": "errors",
     "UnsupportedRequestError": "errors",
     "Window": "data.windows",
+    "catalogue": "data.catalogue",
     "context_sweep": "analysis.sweep",
     "evaluate": "analysis.evaluate",
     "find_strategy": "strategies",

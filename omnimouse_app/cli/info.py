@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omnimouse_app.cli.inputs import DEMO_SESSIONS, reading_options, session_folder
-from omnimouse_app.cli.output import Progress, emit
+from omnimouse_app.cli.output import Progress, emit, table
+from omnimouse_app.cli.stopping import interruptible
 
 if TYPE_CHECKING:
+    from omnimouse_model.data.catalogue import Entry
     from omnimouse_model.data.session import Session
     from omnimouse_model.data.signal import Signal
     from omnimouse_model.data.stimulus import Stimulus
@@ -28,9 +30,17 @@ MOST_SHOWN = 12
 @click.command("info")
 @click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
+@click.option(
+    "--sort",
+    "column",
+    default="path",
+    show_default=True,
+    help="Of a folder of sessions: by path, id, animal, format, neurons, minutes or "
+    "problems.",
+)
 @reading_options
-def command(path: str, as_json: bool, reading: dict[str, Any]) -> None:
-    """Say what a session or checkpoint at PATH holds, and whether it is sound.
+def command(path: str, as_json: bool, column: str, reading: dict[str, Any]) -> None:
+    """Say what a session, checkpoint or folder of sessions at PATH holds.
 
     'demo' and 'unseen' are the simulated sessions. One that cannot be read ends with
     one line that names the file, what was expected and what to do, and exit status 1.
@@ -41,6 +51,9 @@ def command(path: str, as_json: bool, reading: dict[str, Any]) -> None:
         progress = Progress()
         folder = session_folder(path, progress)
         progress.finish()
+        if is_collection(folder):
+            catalogue_table(folder, column, as_json, progress)
+            return
         row = session_row(folder, **reading)
     if as_json:
         emit([row], as_json=True)
@@ -54,6 +67,66 @@ def is_checkpoint(path: Path) -> bool:
     if path.is_dir():
         return any(True for s in CHECKPOINT_FILES for _ in path.glob(f"*{s}"))
     return path.suffix in CHECKPOINT_FILES
+
+
+# -- folders of sessions -------------------------------------------------------------
+def is_collection(path: Path) -> bool:
+    """Whether a folder is no session, but may hold some."""
+    from omnimouse_model.data.open import is_session
+
+    return path.is_dir() and not is_session(path)
+
+
+def catalogue_table(
+    folder: Path, column: str, as_json: bool, progress: Progress
+) -> None:
+    """Print a row per session; where there is none, say what a session looks like."""
+    from omnimouse_model.data.catalogue import catalogue
+    from omnimouse_model.data.open import open_session
+
+    with interruptible():
+        found = catalogue(folder, progress).sorted_by(column)
+    progress.finish()
+    if not found:
+        open_session(folder)
+    rows = [_entry_row(entry, folder) for entry in found]
+    if as_json:
+        emit(rows, as_json=True)
+        return
+    shown = [
+        {
+            "path": row["path"],
+            "neurons": row["neurons"] or None,
+            "areas": ", ".join(row["areas"]) or "–",
+            "minutes by tier": _minutes(row["minutes"]),
+            "by stimulus": _minutes(row["shown"]),
+            "behaviour": ", ".join(row["behavior"]) or "–",
+            "problems": _first_problem(row["problems"]),
+        }
+        for row in rows
+    ]
+    click.echo(table(shown))
+    broken = sum(not entry.is_read for entry in found)
+    told = f", {broken} of them cannot be read" if broken else ""
+    click.echo(f"{len(found)} sessions{told}")
+
+
+def _entry_row(entry: "Entry", folder: Path) -> dict[str, Any]:
+    inside = entry.path.relative_to(folder.expanduser().absolute())
+    about = {**asdict(entry), "path": str(inside), "behavior": list(entry.behavior)}
+    return {"name": "session", "value": entry.id, "unit": "id", **about}
+
+
+def _minutes(minutes: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {length:.1f}" for name, length in minutes.items()) or "–"
+
+
+def _first_problem(problems: tuple[str, ...]) -> str:
+    if not problems:
+        return "–"
+    more = f" (+{len(problems) - 1})" if problems[1:] else ""
+    first = problems[0]
+    return f"{first[:60]}{'…' if len(first) > 60 else ''}{more}"
 
 
 # -- sessions ----------------------------------------------------------------------

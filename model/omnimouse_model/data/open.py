@@ -140,6 +140,14 @@ def _unknown(path: Path) -> SessionFormatError:
     )
 
 
+def is_session_itself(path: Path) -> bool:
+    """Whether some reader recognises this very folder or file."""
+    try:
+        return _is_known(path)
+    except (OSError, SessionFormatError):
+        return False
+
+
 def is_session(path: str | Path) -> bool:
     """Whether some reader recognises the folder; looks at names and small files."""
     try:

@@ -32,8 +32,8 @@ def allowed_times(session: "Session", tiers: frozenset[str] | None) -> np.ndarra
         raise SessionFormatError(
             session.path,
             "no_valid_data",
-            f"session '{session.id}' ({session.path.name}) has no valid data: behaviour is "
-            "missing (NaN) everywhere",
+            f"session '{session.id}' ({session.path.name}) has no valid data: "
+            "behaviour is missing (NaN) everywhere",
             "repair or remove the eye_tracker or treadmill folder",
         )
     both: np.ndarray = allowed & _inside_trials(session, tiers)

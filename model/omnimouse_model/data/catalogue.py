@@ -1,0 +1,197 @@
+"""A folder of many sessions as a table; one that is broken is a row, not the end."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from omnimouse_model.data.open import is_session_itself, open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import SessionFormatError
+
+_DEEPEST = 3
+_UNFINISHED = ".part"
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One session of a catalogue.
+
+    Attributes
+    ----------
+    path, id, animal_id, format, neurons
+        Where and what it is; "" and 0 where it could not be read.
+    areas
+        Neurons by area; empty where the session does not say.
+    minutes, shown
+        Minutes by tier, and by kind of stimulus.
+    behavior
+        Names of the channels there are.
+    problems
+        Why it could not be read, else its warnings.
+    is_read
+        Whether it could be read.
+    """
+
+    path: Path
+    id: str = ""
+    animal_id: str = ""
+    format: str = ""
+    neurons: int = 0
+    areas: Mapping[str, int] = field(default_factory=dict)
+    minutes: Mapping[str, float] = field(default_factory=dict)
+    shown: Mapping[str, float] = field(default_factory=dict)
+    behavior: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    is_read: bool = True
+
+    @property
+    def total_minutes(self) -> float:
+        """Minutes of all tiers."""
+        return sum(self.minutes.values())
+
+
+COLUMNS: dict[str, Callable[[Entry], Any]] = {
+    "path": lambda entry: str(entry.path),
+    "id": lambda entry: entry.id,
+    "animal": lambda entry: entry.animal_id,
+    "format": lambda entry: entry.format,
+    "neurons": lambda entry: entry.neurons,
+    "minutes": lambda entry: entry.total_minutes,
+    "problems": lambda entry: len(entry.problems),
+}
+"""By what a catalogue can be sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue(Sequence[Entry]):
+    """Sessions of a folder, by path."""
+
+    folder: Path
+    entries: tuple[Entry, ...]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Entry, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Entry | tuple[Entry, ...]:
+        return self.entries[index]
+
+    def sorted_by(self, column: str) -> "Catalogue":
+        """The same by a column; numbers fall, texts rise.
+
+        Raises
+        ------
+        ValueError
+            No such column.
+        """
+        if column not in COLUMNS:
+            raise ValueError(
+                f"A catalogue has no column {column!r}; it has {', '.join(COLUMNS)}."
+            )
+        key = COLUMNS[column]
+        falls = bool(self.entries) and not isinstance(key(self.entries[0]), str)
+        ordered = sorted(self.entries, key=key, reverse=falls)
+        return Catalogue(self.folder, tuple(ordered))
+
+    def nested(self, sizes: Sequence[int], seed: int) -> list[tuple[Entry, ...]]:
+        """Collections of so many sessions; a larger one contains the smaller ones.
+
+        The same seed draws the same order, whatever the sizes. Sessions that cannot be
+        read are left out.
+
+        Raises
+        ------
+        ValueError
+            A size is larger than there are sessions.
+        """
+        sound = [entry for entry in self.entries if entry.is_read]
+        if sizes and not 0 <= min(sizes) <= max(sizes) <= len(sound):
+            raise ValueError(
+                f"There are {len(sound)} sessions that can be read; sizes are "
+                f"{', '.join(map(str, sizes))}."
+            )
+        order = np.random.default_rng(seed).permutation(len(sound))
+        return [tuple(sound[i] for i in order[:size]) for size in sizes]
+
+
+def catalogue(folder: str | Path, progress: Progress | None = None) -> Catalogue:
+    """Describe every session in a folder and three levels below; reads nothing big.
+
+    Parameters
+    ----------
+    progress
+        Told how many of how many are done, and the name of the next.
+
+    Raises
+    ------
+    NotADirectoryError
+        There is no such folder.
+    """
+    root = Path(folder).expanduser().absolute()
+    if not root.is_dir():
+        raise NotADirectoryError(f"{root} is no folder.")
+    places = sorted(_places(root, _DEEPEST))
+    entries = []
+    for done, place in enumerate(places):
+        if progress is not None:
+            progress(done, len(places), place.name)
+        entries.append(_entry(place))
+    return Catalogue(root, tuple(entries))
+
+
+def _places(folder: Path, depth: int) -> Iterator[Path]:
+    """Sessions in a folder; nothing inside a session is looked at."""
+    try:
+        inner = list(folder.iterdir())
+    except OSError:
+        return
+    for path in inner:
+        if path.name.startswith("."):
+            continue
+        if is_session_itself(path):
+            if path.suffix != _UNFINISHED:
+                yield path
+        elif depth > 1 and path.is_dir() and not path.is_symlink():
+            yield from _places(path, depth - 1)
+
+
+def _entry(path: Path) -> Entry:
+    try:
+        return _described(open_session(path), path)
+    except SessionFormatError as error:
+        return Entry(path, problems=(str(error),), is_read=False)
+
+
+def _described(session: Session, path: Path) -> Entry:
+    areas = session.units.area
+    return Entry(
+        path=path,
+        id=session.id,
+        animal_id=session.animal_id or "",
+        format=session.format,
+        neurons=session.n_neurons,
+        areas={} if areas is None else dict(Counter(areas.tolist())),
+        minutes=session.tiers(),
+        shown=_shown(session),
+        behavior=session.behavior_names,
+        problems=tuple(note.message for note in session.warnings),
+    )
+
+
+def _shown(session: Session) -> dict[str, float]:
+    """Minutes of every kind of trial."""
+    minutes: dict[str, float] = {}
+    length = np.maximum(session.trials.t_off - session.trials.t_on, 0.0) / 60.0
+    for kind, spent in zip(session.trials.kind.tolist(), length.tolist(), strict=True):
+        minutes[kind] = minutes.get(kind, 0.0) + spent
+    return minutes

@@ -1,0 +1,96 @@
+"""Folders of many sessions: a table, sorted, and nested collections."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import omnimouse_model as om
+from omnimouse_app.cli import group
+from omnimouse_model.data.open import open_session
+from tests.model.experanto_folder import write_folder
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "sessions"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Sessions of four formats at three levels, one of them broken."""
+    root = tmp_path / "recordings"
+    write_folder(root / "a", n_neurons=5)
+    write_folder(root / "lab" / "b", n_neurons=9, seconds=30.0)
+    shutil.copytree(FIXTURES / "suite2p_small", root / "lab" / "mouse" / "day1")
+    shutil.copy(FIXTURES / "nwb_small.nwb", root / "c.nwb")
+    write_folder(root / "broken")
+    (root / "broken" / "responses" / "data.mem").write_bytes(b"x")
+    (root / "notes.txt").write_text("no session")
+    (root / ".hidden").mkdir()
+    write_folder(root / ".hidden" / "x")
+    return root
+
+
+def test_every_session_is_a_row(folder: Path) -> None:
+    found = om.catalogue(folder)
+    names = [str(entry.path.relative_to(folder)) for entry in found]
+    assert names == ["a", "broken", "c.nwb", "lab/b", "lab/mouse/day1"]
+    for entry in found:
+        if entry.path.name == "broken":
+            assert not entry.is_read
+            assert "data.mem has 1 bytes" in entry.problems[0]
+            continue
+        session = open_session(entry.path)
+        assert entry.neurons == session.n_neurons
+        assert entry.minutes == session.tiers()
+        assert entry.behavior == session.behavior_names
+        assert entry.problems == tuple(note.message for note in session.warnings)
+    shown = found[0].shown
+    assert shown["video"] == pytest.approx((120 + 120 + 90 + 70) / 30 / 60, rel=0.02)
+
+
+def test_it_sorts_by_any_column(folder: Path) -> None:
+    found = om.catalogue(folder)
+    neurons = [entry.neurons for entry in found.sorted_by("neurons")]
+    assert neurons == sorted(neurons, reverse=True)
+    formats = [entry.format for entry in found.sorted_by("format")]
+    assert formats == sorted(formats)
+    with pytest.raises(ValueError, match="no column 'size'"):
+        found.sorted_by("size")
+
+
+def test_larger_collections_contain_smaller_ones(folder: Path) -> None:
+    found = om.catalogue(folder)
+    small, middle, large = found.nested([1, 2, 4], seed=3)
+    assert middle[:1] == small
+    assert large[:2] == middle
+    assert all(entry.is_read for entry in large)
+    assert found.nested([3], seed=3)[0] == large[:3]
+    orders = {tuple(e.id for e in found.nested([4], seed=s)[0]) for s in range(8)}
+    assert len(orders) > 1
+    with pytest.raises(ValueError, match="There are 4 sessions"):
+        found.nested([5], seed=0)
+
+
+def test_info_prints_the_table(folder: Path) -> None:
+    done = CliRunner().invoke(group, ["info", str(folder), "--sort", "neurons"])
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == [
+        *("path", "neurons", "areas", "minutes", "by", "tier", "by", "stimulus"),
+        *("behaviour", "problems"),
+    ]
+    assert lines[2].startswith("lab/mouse/day1")
+    assert lines[-1] == "5 sessions, 1 of them cannot be read"
+    done = CliRunner().invoke(group, ["info", str(folder), "--json"])
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["path"] for row in rows][:2] == ["a", "broken"]
+    assert rows[1]["is_read"] is False
+
+
+def test_a_folder_without_sessions_says_what_was_looked_for(tmp_path: Path) -> None:
+    done = CliRunner().invoke(group, ["info", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "not a session folder I know" in str(done.exception)
+    with pytest.raises(NotADirectoryError):
+        om.catalogue(tmp_path / "none")
