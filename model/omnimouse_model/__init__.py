@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from omnimouse_model.analysis.alignment import check_alignment as check_alignment
     from omnimouse_model.analysis.evaluate import evaluate as evaluate
     from omnimouse_model.analysis.sweep import context_sweep as context_sweep
     from omnimouse_model.analysis.sweep_table import ContextSweep as ContextSweep
@@ -54,6 +55,7 @@ _HOMES = {
     "UnsupportedRequestError": "errors",
     "Window": "data.windows",
     "catalogue": "data.catalogue",
+    "check_alignment": "analysis.alignment",
     "context_sweep": "analysis.sweep",
     "evaluate": "analysis.evaluate",
     "find_strategy": "strategies",

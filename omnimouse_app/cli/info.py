@@ -38,8 +38,15 @@ MOST_SHOWN = 12
     help="Of a folder of sessions: by path, id, animal, format, neurons, minutes or "
     "problems.",
 )
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Estimate the lags between the streams of a session, and look at its clocks.",
+)
 @reading_options
-def command(path: str, as_json: bool, column: str, reading: dict[str, Any]) -> None:
+def command(
+    path: str, as_json: bool, column: str, check: bool, reading: dict[str, Any]
+) -> None:
     """Say what a session, checkpoint or folder of sessions at PATH holds.
 
     'demo' and 'unseen' are the simulated sessions. One that cannot be read ends with
@@ -55,6 +62,8 @@ def command(path: str, as_json: bool, column: str, reading: dict[str, Any]) -> N
             catalogue_table(folder, column, as_json, progress)
             return
         row = session_row(folder, **reading)
+        if check:
+            row["alignment"] = alignment_row(folder, progress, reading)
     if as_json:
         emit([row], as_json=True)
         return
@@ -67,6 +76,32 @@ def is_checkpoint(path: Path) -> bool:
     if path.is_dir():
         return any(True for s in CHECKPOINT_FILES for _ in path.glob(f"*{s}"))
     return path.suffix in CHECKPOINT_FILES
+
+
+def alignment_row(
+    folder: Path, progress: Progress, reading: dict[str, Any]
+) -> dict[str, Any]:
+    """Lags between the streams of a session, and what is odd about its clocks."""
+    from omnimouse_model.analysis.alignment import check_alignment
+    from omnimouse_model.data.open import open_session
+
+    def tell(share: float) -> None:
+        progress(int(100 * share), 100, "comparing streams")
+
+    with interruptible():
+        report = check_alignment(open_session(folder, **reading), tell)
+    progress.finish()
+    lags = [
+        {
+            **asdict(lag),
+            "frames": lag.frames,
+            "shift_frames": lag.shift_frames,
+            "is_sure": lag.is_sure,
+            "words": lag.words(),
+        }
+        for lag in report.lags
+    ]
+    return {"lags": lags, "problems": list(report.problems)}
 
 
 # -- folders of sessions -------------------------------------------------------------
@@ -219,6 +254,12 @@ def session_lines(row: Mapping[str, Any]) -> Iterator[str]:
         yield f"Planes  {row['planes']}"
     yield from _notes("Assumed, where the files do not say", row["assumptions"])
     yield from _notes("Warnings", row["warnings"])
+    if "alignment" in row:
+        yield "Alignment"
+        for lag in row["alignment"]["lags"]:
+            yield f"  - {lag['words']}"
+        for problem in row["alignment"]["problems"]:
+            yield f"  - {problem}"
     absent = [word for name, word in STREAMS.items() if name not in row["streams"]]
     without = f", but has no {', no '.join(absent)}" if absent else ""
     state = "can be used" if row["warnings"] else "is sound"

@@ -1,0 +1,316 @@
+"""Do the clocks of a session agree? Lags between its streams, estimated from the data.
+
+Responses follow the screen by a latency. Where a session's responses carry enough of
+its video, the lag at which the two covary most is that latency, and a stream that was
+put in place wrongly shows as a latency that no brain has.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from omnimouse_model.data.clock import RESPONSE_RATE_HZ
+from omnimouse_model.data.frames import fit_video
+from omnimouse_model.data.session import Session
+
+FRAME_S = 1.0 / RESPONSE_RATE_HZ
+LATENCY_S = (0.04, 0.28)
+"""Latencies of responses after the screen that are usual, indicator included."""
+BEHAVIOR_LAG_S = (-1.5, 1.5)
+"""Usual lags between running, pupil and the population."""
+
+_REACH_S, _BEHAVIOR_REACH_S = 1.2, 6.0
+_SEGMENTS, _SEGMENT_S = 6, 100.0
+_NEURONS, _PARTS = 256, 24
+_NULLS = 20
+_STRONG = 8.0
+_ALIKE_S, _BEHAVIOR_ALIKE_S = 0.1, 1.5
+_BLOCK = 600
+_DROPPED = 1.5
+_UNEVEN_S = 30.0
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How much later one stream moves than another.
+
+    Attributes
+    ----------
+    first, second
+        Names of the streams; a positive lag says that the second comes later.
+    seconds
+        Where they covary most.
+    usual
+        The span in which that is no news.
+    spread_s
+        Largest difference between the estimate and those of the recording's parts.
+    strength
+        By how many standard deviations it exceeds the peaks of shifted copies, in
+        which nothing can be aligned.
+    """
+
+    first: str
+    second: str
+    seconds: float
+    usual: tuple[float, float]
+    spread_s: float
+    strength: float
+
+    @property
+    def frames(self) -> int:
+        """The lag in frames of the screen."""
+        return round(self.seconds / FRAME_S)
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the data say it: far above the copies, and alike in all parts."""
+        alike = _ALIKE_S if self.first == "screen" else _BEHAVIOR_ALIKE_S
+        return self.strength >= _STRONG and self.spread_s <= alike
+
+    @property
+    def shift_frames(self) -> int:
+        """Frames by which it lies off the middle of what is usual; 0 within."""
+        if self.usual[0] <= self.seconds <= self.usual[1]:
+            return 0
+        return round((self.seconds - sum(self.usual) / 2) / FRAME_S)
+
+    def words(self) -> str:
+        """The estimate and what to make of it."""
+        what = f"{self.second} follow {self.first}"
+        if not self.is_sure:
+            return f"{what}: cannot tell; too little of one is seen in the other"
+        found = f"{what} by {1000 * self.seconds:.0f} ms ({self.frames:+d} frames)"
+        if not self.shift_frames:
+            return f"{found}: as expected"
+        low, high = (1000 * bound for bound in self.usual)
+        return (
+            f"{found}: shifted by about {self.shift_frames:+d} frames; {low:.0f} to "
+            f"{high:.0f} ms is usual"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AlignmentReport:
+    """What was estimated and counted.
+
+    Attributes
+    ----------
+    lags
+        One per pair of streams that there are.
+    problems
+        What is odd about counts, clocks and rates.
+    """
+
+    lags: tuple[Lag, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should look at."""
+        shifted = [lag.words() for lag in self.lags if lag.is_sure and lag.shift_frames]
+        return (*shifted, *self.problems)
+
+
+def check_alignment(
+    session: Session,
+    progress: Progress | None = None,
+    *,
+    latency_s: tuple[float, float] = LATENCY_S,
+    seed: int = 0,
+) -> AlignmentReport:
+    """Estimate the lags between screen, responses and behaviour; look at the clocks.
+
+    Up to ten minutes in six parts and 256 neurons are read, whatever the session's
+    size; the same seed reads the same.
+
+    Parameters
+    ----------
+    latency_s
+        Latencies that are usual for this kind of recording.
+    """
+    tell = progress or (lambda share: None)
+    parts = list(_parts(session, seed, tell))
+    lags = []
+    if session.stimulus is not None and parts:
+        pairs = [(p["screen"], p["responses"]) for p in parts]
+        lags.append(_lag("screen", "responses", pairs, _REACH_S, latency_s, seed))
+    for first, second in (("running", "responses"), ("running", "pupil")):
+        pairs = [
+            (p[first], _first(p[second])) for p in parts if first in p and second in p
+        ]
+        if pairs:
+            lags.append(
+                _lag(first, second, pairs, _BEHAVIOR_REACH_S, BEHAVIOR_LAG_S, seed)
+            )
+    tell(1.0)
+    return AlignmentReport(tuple(lags), tuple(_problems(session)))
+
+
+# -- what is compared ----------------------------------------------------------------
+def _parts(
+    session: Session, seed: int, tell: Progress
+) -> Iterator[dict[str, np.ndarray]]:
+    """Streams of each part on one 30-Hz clock, (time, columns)."""
+    span = session.common_interval()
+    length = min(_SEGMENT_S, span.stop - span.start)
+    count = max(1, min(_SEGMENTS, int((span.stop - span.start) / length)))
+    starts = np.linspace(span.start, span.stop - length, count)
+    draw = np.random.default_rng(seed)
+    n = session.n_neurons
+    columns = np.sort(draw.permutation(n)[: min(n, _NEURONS)])
+    for done, start in enumerate(starts.tolist()):
+        tell(done / (count + 1))
+        times = start + np.arange(int(length * RESPONSE_RATE_HZ)) * FRAME_S
+        values, _ = session.responses.window(times)
+        found = {"responses": np.nan_to_num(values[:, columns].astype(np.float64))}
+        if session.stimulus is not None:
+            found["screen"] = _video(session, times)
+        for signal in session.behavior.values():
+            if signal is None:
+                continue
+            for label, channel in (("running", "running"), ("pupil", "pupil_size")):
+                if channel in signal.names:
+                    sampled, known = signal.window(times)
+                    column = sampled[:, [signal.names.index(channel)]]
+                    column = np.nan_to_num(column.astype(np.float64))
+                    column[~known] = 0.0
+                    found[label] = column
+        yield found
+
+
+def _video(session: Session, times: np.ndarray) -> np.ndarray:
+    """Gray and its change in 9 × 16 places of the frame, (time, 288)."""
+    assert session.stimulus is not None
+    places = np.zeros((len(times), 9 * 16))
+    for first in range(0, len(times), _BLOCK):
+        frames, valid = session.stimulus.sample(times[first : first + _BLOCK])
+        if len(valid):
+            small = fit_video(frames).reshape(len(frames), 9, 4, 16, 4)
+            places[first + valid] = small.mean(axis=(2, 4)).reshape(len(frames), -1)
+    change = np.abs(np.diff(places, axis=0, prepend=places[:1]))
+    return np.concatenate([places, change], axis=1)
+
+
+def _first(values: np.ndarray) -> np.ndarray:
+    """What the columns have in common: their mean, each scaled."""
+    scaled: np.ndarray = _scaled(values).mean(axis=1, keepdims=True)
+    return scaled
+
+
+def _scaled(values: np.ndarray) -> np.ndarray:
+    spread = values.std(axis=0)
+    scaled: np.ndarray = values - values.mean(axis=0)
+    scaled /= np.where(spread > 0, spread, np.inf)
+    return scaled
+
+
+def _reduced(parts: list[np.ndarray]) -> list[np.ndarray]:
+    """The leading components of all parts together, each of variance one."""
+    scaled = [_scaled(part) for part in parts]
+    if scaled[0].shape[1] == 1:
+        return scaled
+    together = np.concatenate(scaled)
+    every = together[:: max(1, len(together) // 4000)]
+    axes = np.linalg.svd(every, full_matrices=False)[2][:_PARTS].T
+    return [_scaled(part @ axes) for part in scaled]
+
+
+# -- estimates -----------------------------------------------------------------------
+def _lag(
+    first: str,
+    second: str,
+    pairs: list[tuple[np.ndarray, np.ndarray]],
+    reach_s: float,
+    usual: tuple[float, float],
+    seed: int,
+) -> Lag:
+    """Lag of the second after the first, its spread over parts, and a null."""
+    x, y = _reduced([a for a, _ in pairs]), _reduced([b for _, b in pairs])
+    middle = round(sum(usual) / 2 / FRAME_S)
+    lags = middle + np.arange(-round(reach_s / FRAME_S), round(reach_s / FRAME_S) + 1)
+    curves = np.array([_curve(a, b, lags) for a, b in zip(x, y, strict=True)])
+    total = curves.sum(axis=0)
+    best = int(total.argmax())
+    own = lags[[c.argmax() for c in _leave_one_out(curves)]] - lags[best]
+    draw = np.random.default_rng(seed)
+    peaks = []
+    for _ in range(_NULLS):
+        turned = [
+            np.roll(b, int(draw.integers(len(b) // 4, 3 * len(b) // 4 + 1)), axis=0)
+            for b in y
+        ]
+        null = [_curve(a, b, lags) for a, b in zip(x, turned, strict=True)]
+        peaks.append(np.sum(null, axis=0).max())
+    return Lag(
+        first,
+        second,
+        _refined(total, best, lags) * FRAME_S,
+        usual,
+        float(np.abs(own).max()) * FRAME_S,
+        float((total[best] - np.mean(peaks)) / max(float(np.std(peaks)), 1e-12)),
+    )
+
+
+def _leave_one_out(curves: np.ndarray) -> np.ndarray:
+    """The sum of all parts but one, for each; of one part, that."""
+    if len(curves) == 1:
+        return curves
+    left: np.ndarray = curves.sum(axis=0) - curves
+    return left
+
+
+def _curve(x: np.ndarray, y: np.ndarray, lags: np.ndarray) -> np.ndarray:
+    """Sum of squared covariances of all columns, by lag of `y` after `x`."""
+    n = len(x)
+    found = np.empty(len(lags))
+    for i, lag in enumerate(lags.tolist()):
+        before, after = (
+            x[max(0, -lag) : n - max(0, lag)],
+            y[max(0, lag) : n + min(0, lag)],
+        )
+        found[i] = ((before.T @ after / n) ** 2).sum()
+    return found
+
+
+def _refined(curve: np.ndarray, best: int, lags: np.ndarray) -> float:
+    """The top of a parabola through the peak and its neighbours, in frames."""
+    if not 0 < best < len(curve) - 1:
+        return float(lags[best])
+    low, top, high = curve[best - 1 : best + 2].tolist()
+    bend = low - 2 * top + high
+    return float(lags[best]) + (0.5 * (low - high) / bend if bend < 0 else 0.0)
+
+
+# -- clocks --------------------------------------------------------------------------
+def _problems(session: Session) -> Iterator[str]:
+    """What is odd about frames and clocks; the reader's own warnings are not told."""
+    stimulus = session.stimulus
+    if stimulus is not None:
+        video = stimulus.trials.kind[stimulus.slot_trial] == "video"
+        same = stimulus.slot_trial[1:] == stimulus.slot_trial[:-1]
+        steps = np.diff(stimulus.slot_t)[video[1:] & same]
+        if len(steps):
+            usual = float(np.median(steps))
+            dropped = int((steps > _DROPPED * usual).sum())
+            if dropped:
+                yield (
+                    f"screen: {dropped} frames of videos last longer than "
+                    f"{_DROPPED:g} of the usual {1000 * usual:.1f} ms: dropped frames?"
+                )
+            if not 0.5 * FRAME_S < usual < 2.5 * FRAME_S:
+                yield (
+                    f"screen: a video frame lasts {1000 * usual:.1f} ms; models know "
+                    "33.3 ms"
+                )
+    spans = {name: s.valid_interval() for name, s in session.streams.items()}
+    whole = spans["responses"]
+    for name, span in spans.items():
+        late, early = span.start - whole.start, whole.stop - span.stop
+        if max(late, early) > _UNEVEN_S:
+            yield (
+                f"{name} begins {late:.0f} s after the responses and ends "
+                f"{early:.0f} s before them: what lies outside is not used"
+            )
