@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,7 +128,8 @@ def _must(holds: bool, otherwise: str) -> None:
 
 
 # -- watching ------------------------------------------------------------------------
-_watching = False
+_watching: int | None = None
+"""The thread that reads; others may still be at work for what ran before."""
 _hooked = False
 
 
@@ -138,15 +140,15 @@ def _watched() -> Iterator[None]:
     if not _hooked:
         sys.addaudithook(_audit)
         _hooked = True
-    _watching = True
+    _watching = threading.get_ident()
     try:
         yield
     finally:
-        _watching = False
+        _watching = None
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
-    if not _watching:
+    if _watching != threading.get_ident():
         return
     if event in _FORBIDDEN:
         raise FaultError(f"did {event} {args!r}"[:300])
