@@ -109,6 +109,22 @@ def test_the_pyramid_holds_least_most_and_mean(tmp_path: Path) -> None:
             np.testing.assert_allclose(values.T, expected, rtol=1e-6)
 
 
+def test_the_overview_of_a_store_reads_its_pyramid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = open_session(write_folder(tmp_path / "s", seconds=95.0, n_neurons=4))
+    store = open_session(convert(session, tmp_path / "m.zarr"))
+    monkeypatch.setattr(type(store.responses.file), "pick", None)  # reads no samples
+    overview = store.overview(19)
+    data = session.responses.data / session.response_scale
+    for row, value in enumerate(overview.population[:-1]):
+        expected = data[row * 150 : (row + 1) * 150].mean()
+        assert value == pytest.approx(expected, rel=0.03)
+    monkeypatch.undo()
+    fine = store.overview(500)  # finer than the pyramid: samples
+    np.testing.assert_array_equal(fine.population, session.overview(500).population)
+
+
 def test_repeats_of_a_film_are_stored_once(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "s")
     data = root / "screen" / "data"

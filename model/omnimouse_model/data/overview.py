@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.signal import Level, Signal
 from omnimouse_model.data.starts import blocks
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ class Overview:
         float64 (n + 1,) borders of the bins on the session clock.
     running, pupil_size, population
         float32 (n,) means per bin, NaN where nothing is known. Population is the
-        mean normalised response of up to 256 neurons at up to four samples a bin.
+        mean normalised response of up to 256 neurons, at up to four samples a bin or
+        all of them where the format keeps summaries.
     trial_on, trial_off
         float64 (trials,) seconds on the session clock.
     trial_tier, trial_kind
@@ -87,6 +88,31 @@ def _binned(signal: Signal, column: int, edges: np.ndarray) -> np.ndarray:
 
 
 def _population(session: "Session", edges: np.ndarray) -> np.ndarray:
+    """From the summaries where a format keeps fine enough ones, else from samples."""
+    signal, width = session.responses, float(edges[1] - edges[0])
+    fine = [x for x in signal.levels if x.rows_per_bin <= width * signal.rate_hz]
+    if fine:
+        return _from_level(session, fine[-1], edges)
+    return _from_samples(session, edges)
+
+
+def _from_level(session: "Session", level: Level, edges: np.ndarray) -> np.ndarray:
+    signal, scale = session.responses, session.response_scale
+    n_bins, total, count = len(edges) - 1, np.zeros(0), np.zeros(0)
+    for columns in _neuron_blocks(signal.n_columns):
+        mean = level.mean(columns) / scale[columns]
+        finite = np.isfinite(mean)
+        if not len(total):
+            total, count = np.zeros(len(mean)), np.zeros(len(mean))
+        total += np.where(finite, mean, 0.0).sum(axis=1)
+        count += finite.sum(axis=1)
+    middle = (np.arange(len(total)) + 0.5) * level.rows_per_bin / signal.rate_hz
+    place = np.clip(np.searchsorted(edges, middle, side="right") - 1, 0, n_bins - 1)
+    summed = np.bincount(place, total, n_bins)
+    return _ratio(summed, np.bincount(place, count, n_bins))
+
+
+def _from_samples(session: "Session", edges: np.ndarray) -> np.ndarray:
     signal, n_bins = session.responses, len(edges) - 1
     at = np.linspace(edges[0], edges[-1], n_bins * _ROWS_PER_BIN, endpoint=False)
     rows = np.minimum((at * signal.rate_hz).astype(np.int64), signal.n_samples - 1)

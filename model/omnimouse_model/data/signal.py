@@ -1,7 +1,7 @@
 """A sampled stream of a session: responses, eye tracker or treadmill."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped
@@ -11,6 +11,20 @@ from omnimouse_model.data.gather import ShiftOrder, gather_shifted, shifted_rows
 from omnimouse_model.data.rows import Rows
 
 SampleMode = Literal["previous", "linear"]
+
+
+@runtime_checkable
+class Level(Protocol):
+    """Minimum, maximum and mean of every column in bins: (bins, columns, 3)."""
+
+    @property
+    def rows_per_bin(self) -> int:
+        """Stored samples in a bin."""
+        ...
+
+    def mean(self, columns: slice) -> np.ndarray:
+        """Means of a run of columns, float32 (bins, columns)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +50,8 @@ class Signal:
         How windows take values between samples: "previous", as the models were
         trained, or "linear" where samples are far apart (the released recordings
         were brought to 30 Hz so).
+    levels
+        Summaries in bins, the finest first, where the format keeps them.
     """
 
     name: str
@@ -49,6 +65,7 @@ class Signal:
     mean: Float64[np.ndarray, " column"] | None = None
     std: Float64[np.ndarray, " column"] | None = None
     mode: SampleMode = "previous"
+    levels: tuple[Level, ...] = ()
     _order: list[ShiftOrder] = field(default_factory=list, repr=False)
 
     @property

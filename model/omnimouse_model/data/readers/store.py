@@ -1,7 +1,7 @@
 """Reader of our own store: the session that was converted, bit for bit."""
 
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.session import Note, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus, Trials
-from omnimouse_model.data.store.layout import FORMAT, VERSION
+from omnimouse_model.data.store.layout import FORMAT, PYRAMID_SECONDS, VERSION
 from omnimouse_model.data.store.sharded import ShardedRows
 from omnimouse_model.data.store.tables import trials_of, units_of
 from omnimouse_model.data.trial_files import MemoryRows
@@ -101,6 +101,7 @@ def _session(path: Path, words: Mapping[str, Any], options: ReadOptions) -> Sess
     store = _Store(path)
     n = int(words["n_units"])
     responses = store.signal("responses", ShardedRows(path / "responses/data", path))
+    responses = replace(responses, levels=tuple(_levels(path, responses)))
     if responses.n_columns != n or responses.mean is None or responses.std is None:
         raise ValueError(f"responses of {responses.n_columns} neurons for {n}")
     behavior: dict[str, Signal | None] = dict.fromkeys(_STREAMS)
@@ -137,6 +138,26 @@ def _session(path: Path, words: Mapping[str, Any], options: ReadOptions) -> Sess
         warnings=_notes(words["warnings"]),
         assumptions=(*_notes(words["assumptions"]), origin),
     )
+
+
+def _levels(path: Path, responses: Signal) -> Iterator["StoreLevel"]:
+    for seconds in PYRAMID_SECONDS:
+        rows = ShardedRows(path / "responses" / "pyramid" / f"{seconds}s", path)
+        step = max(1, round(seconds * responses.rate_hz))
+        if rows.shape != (-(-responses.n_samples // step), responses.n_columns, 3):
+            raise ValueError(f"a pyramid of {rows.shape}")
+        yield StoreLevel(rows, step)
+
+
+class StoreLevel:
+    """A level of the pyramid; see `Level`."""
+
+    def __init__(self, rows: ShardedRows, rows_per_bin: int) -> None:
+        self._rows, self.rows_per_bin = rows, rows_per_bin
+
+    def mean(self, columns: slice) -> np.ndarray:
+        """Means of a run of columns, float32 (bins, columns)."""
+        return self._rows.part((slice(None), columns, slice(2, 3)))[..., 0]
 
 
 def _notes(stored: Any) -> tuple[Note, ...]:
