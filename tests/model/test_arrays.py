@@ -165,6 +165,13 @@ def test_what_does_not_fit_is_named(changes: dict[str, Any], words: str) -> None
         open_session(given(**changes))
 
 
+def test_other_archives_are_left_to_others(tmp_path: Path) -> None:
+    path = tmp_path / "text.docx"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("word/document.xml", "<w/>")
+    assert not is_session(path)
+
+
 def test_archives_are_not_trusted(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     np.savez(path, responses=np.array([{}], object), rate_hz=1.0)

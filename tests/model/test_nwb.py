@@ -392,9 +392,16 @@ def test_clocks_must_increase(path: Path, times: np.ndarray, words: str) -> None
 
 def test_a_file_without_responses_says_what_is_inside(path: Path) -> None:
     with h5py.File(path, "w") as file:
+        file.attrs["nwb_version"] = "2.7.0"
         file.create_group("acquisition/e").attrs["neurodata_type"] = "ElectricalSeries"
     with pytest.raises(SessionFormatError, match="it holds ElectricalSeries"):
         open_session(path)
+
+
+def test_other_hdf5_files_are_left_to_others(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["image"] = np.zeros((4, 4))
+    assert not is_session(path)
 
 
 def test_what_lies_outside_the_file_is_refused(path: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Reader of plain arrays: a mapping in memory, or an `.npz` with the same names."""
 
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -69,14 +70,22 @@ KEYS: dict[str, str] = {
 
 
 def recognises(path: Path) -> bool:
-    """Whether a file is an archive of arrays, `responses` among them."""
+    """Whether a file is an archive of arrays.
+
+    One that cannot be opened counts: reading it says why.
+    """
     if not path.is_file():
         return False
     try:
         with path.open("rb") as stream:
-            return stream.read(4) == _ZIP
+            if stream.read(len(_ZIP)) != _ZIP:
+                return False
+            with zipfile.ZipFile(path) as archive:
+                return any(name.endswith(".npy") for name in archive.namelist())
     except OSError:
         return False
+    except Exception:  # a damaged archive fails in many ways
+        return True
 
 
 def read(path: Path, options: ReadOptions) -> Session:

@@ -37,14 +37,25 @@ _SAME_TIME = 1e-6
 
 
 def recognises(path: Path) -> bool:
-    """Whether a file is HDF5; what it holds is looked at when it is read."""
+    """Whether a file is HDF5 and says that it is NWB.
+
+    One that cannot be opened counts: reading it says why.
+    """
     if not path.is_file():
         return False
     try:
         with path.open("rb") as stream:
-            return stream.read(len(SIGNATURE)) == SIGNATURE
+            if stream.read(len(SIGNATURE)) != SIGNATURE:
+                return False
     except OSError:
         return False
+    try:
+        import h5py
+
+        with h5py.File(path, "r") as file:
+            return not {"nwb_version", "neurodata_type"}.isdisjoint(file.attrs)
+    except Exception:  # h5py is missing, or the file is damaged
+        return True
 
 
 def read(path: Path, options: ReadOptions) -> Session:
