@@ -57,6 +57,9 @@ def test_a_missing_rate_is_asked_for_and_remembered(
     assert session.responses.rate_hz == 12.5
     assert "no video · no behaviour" in section.facts.text()
     assert keeping.state.mask is not None
+    assert not keeping.state.mask.frames.any()
+    assert keeping.state.mask.behavior == "hidden"
+    assert keeping.state.mask.note == "this session has no video and no behaviour"
     assert recall(tmp_path / "live.json").options == {"rate_hz": 12.5}
 
 

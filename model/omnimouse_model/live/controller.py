@@ -29,7 +29,7 @@ from omnimouse_model.live.engine import Engine, Post, call_at_once
 from omnimouse_model.live.memory import Memory, Remembered
 from omnimouse_model.live.opener import Opener, Opening
 from omnimouse_model.live.opening import View, first_view, put_on_screen
-from omnimouse_model.live.presets import DEFAULT_PRESET, PRESETS, preset_named
+from omnimouse_model.live.presets import DEFAULT_PRESET, PRESETS, mask_for, preset_named
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import MAX_SELECTED, ColourBy, Device, LiveState
 from omnimouse_model.live.undo import History, Question
@@ -280,7 +280,7 @@ class Controller:
         """Replace the mask by a preset's, as one undo entry."""
         preset = preset_named(name)
         with self._lock:
-            mask = preset.make(self._session)
+            mask = mask_for(name, self._session)
             self._last_preset = preset.name
             self._change(mask, preset.label, preset.name)
         self._remember()

@@ -13,7 +13,7 @@ from omnimouse_model.data.clock import WINDOW_S
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
-from omnimouse_model.live.presets import preset_named
+from omnimouse_model.live.presets import mask_for
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
 
@@ -44,7 +44,7 @@ def first_view(
     session = _opened(path_or_session, options or {})
     start_s = first_start(session) if start_s is None else start_s
     window = session.window(start_s)
-    mask = preset_named(preset).make(session)
+    mask = mask_for(preset, session)
     return View(session, window, mask, preset, active_neurons(window))
 
 

@@ -1,7 +1,7 @@
 """Ready-made questions: a label, what it means, and the mask it makes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from omnimouse_model.data.session import Session
@@ -106,3 +106,18 @@ def preset_named(name: str) -> Preset:
             return preset
     known = ", ".join(preset.name for preset in PRESETS)
     raise ValueError(f"There is no preset {name!r}; there are {known}.")
+
+
+def mask_for(name: str, session: Session) -> Mask:
+    """A preset's mask without what the session does not have, said in its note."""
+    mask = preset_named(name).make(session)
+    lacking = []
+    if session.stimulus is None and mask.frames.any():
+        mask = mask.with_frames(False)
+        lacking.append("no video")
+    if not session.behavior_names and mask.behavior != "hidden":
+        mask = mask.with_behavior(False)
+        lacking.append("no behaviour")
+    if not lacking:
+        return mask
+    return replace(mask, note=f"this session has {' and '.join(lacking)}")

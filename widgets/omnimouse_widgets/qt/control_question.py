@@ -98,9 +98,16 @@ class QuestionSection(QWidget):
         return " ".join(words)
 
     def _draw_modalities(self) -> None:
-        mask = self._controller.state.mask
-        for control in (self.preset, self.video, self.behavior):
-            control.setEnabled(mask is not None)
+        mask, session = self._controller.state.mask, self._controller.state.session
+        has_video = session is not None and session.stimulus is not None
+        has_behavior = session is not None and bool(session.behavior_names)
+        self.preset.setEnabled(mask is not None)
+        self.video.setEnabled(mask is not None and has_video)
+        self.behavior.setEnabled(mask is not None and has_behavior)
+        self.video.setToolTip("" if has_video else "This session has no video")
+        self.behavior.setToolTip(
+            "" if has_behavior else "This session has no behaviour"
+        )
         if mask is None:
             return
         self.video.show_value(video_name(mask.frames))
