@@ -30,12 +30,18 @@ OPENED = (10_000, 90.0)
 """Neurons and minutes of the session whose opening is measured."""
 
 _OPEN = """
-import json, resource, sys, time
+import json, sys, time
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 import omnimouse_model as om
 import omnimouse_model.data.open
 from omnimouse_model.data.session import Session
 unit = 1024 if sys.platform != "darwin" else 1
 def peak():
+    if resource is None:
+        return 0.0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 before, began = peak(), time.perf_counter()
 session = om.open_session(sys.argv[1])

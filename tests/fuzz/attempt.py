@@ -1,6 +1,5 @@
 """One seeded damage and what came of it, or many in a child process."""
 
-import resource
 import shutil
 import tempfile
 from collections import Counter
@@ -53,5 +52,7 @@ def attempts(kind: str, seeds: range) -> tuple[Counter[str], list[str]]:
 
 def bound_memory() -> None:
     """Let this process take no more than its share."""
+    import resource  # not on Windows
+
     bytes_allowed = MEMORY_GIB * 2**30
     resource.setrlimit(resource.RLIMIT_AS, (bytes_allowed, bytes_allowed))

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,9 @@ from tests.fuzz.kinds import KINDS
 from tests.fuzz.outcome import FaultError, examine, prepare
 
 SEEDS = range(40)
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="alarms and pipes are of POSIX"
+)
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

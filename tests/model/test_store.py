@@ -225,6 +225,7 @@ write.convert(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of POSIX")
 def test_killed_at_any_point_it_is_never_taken_for_whole(tmp_path: Path) -> None:
     source = write_folder(tmp_path / "s")
     session, store = open_session(source), tmp_path / "m.zarr"
