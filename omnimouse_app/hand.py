@@ -75,6 +75,7 @@ class Hand:
         """Press at the first place, move along the path, release at the last."""
         places = [np.asarray(place, float) for place in path]
         self.move(places[0], keys, held=False)
+        settle(_MOUSE_S)
         self.press(places[0], keys)
         for place in places[1:]:
             self.move(place, keys)

@@ -17,6 +17,7 @@ from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.errors import SessionFormatError
 
 _NUMBER_OF = ".npy"
+_LARGEST = 1e30
 
 
 class Folder:
@@ -55,7 +56,7 @@ class Folder:
             raise SessionFormatError(
                 self.data("responses"), "empty", "data/responses holds no trials"
             )
-        self.n_units = self.file("responses", recorded).shape[0]
+        self.n_units = next(iter(self.file("responses", recorded).shape), 0)
         if not self.n_units:
             raise SessionFormatError(
                 self.data("responses"), "empty", "responses hold 0 units"
@@ -143,15 +144,22 @@ class Folder:
         for name in ("mean", "std"):
             path = folder / f"{name}.npy"
             values = load_small_array(path, self.root) if path.exists() else None
-            if values is not None and values.size != self.n_units:
+            if values is not None and not self._is_sound(values):
                 notes.warn(
                     "bad_statistics",
-                    f"responses/all/{name}.npy has {values.size} values for "
-                    f"{self.n_units} units; computed again from the data",
+                    f"responses/all/{name}.npy has {values.size} values, not one "
+                    f"finite number for each of {self.n_units} units; computed again "
+                    "from the data",
                 )
                 values = None
             found.append(None if values is None else values.reshape(-1).astype(float))
         return found[0], found[1]
+
+    def _is_sound(self, values: np.ndarray) -> bool:
+        """Whether values are one finite number that float32 holds for every unit."""
+        if values.size != self.n_units or values.dtype.kind not in "fiu":
+            return False
+        return bool((np.abs(values.astype(float)) < _LARGEST).all())
 
     # -- within -----------------------------------------------------------------
     def _array(self, kind: str, name: str) -> np.ndarray | None:
