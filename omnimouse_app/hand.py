@@ -9,7 +9,7 @@ from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt, QTimer
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
@@ -20,8 +20,9 @@ Place = Sequence[float] | np.ndarray
 NO_KEYS = Qt.KeyboardModifier.NoModifier
 _LEFT = Qt.MouseButton.LeftButton
 _NONE = Qt.MouseButton.NoButton
-_MOUSE_S = 0.012
-"""Between two moves of a drag: of those within 10 ms VisPy leaves some out."""
+_MOUSE_MS = 12
+"""Between two moves of a drag: of those within 10 ms VisPy leaves some out, and napari
+hands on the latest of those within 5 ms of its timer."""
 
 
 def settle(seconds: float = 0.0) -> None:
@@ -31,6 +32,22 @@ def settle(seconds: float = 0.0) -> None:
     until = perf_counter() + seconds
     application.processEvents()
     while perf_counter() < until:
+        sleep(0.001)
+        application.processEvents()
+
+
+def _rest(milliseconds: int) -> None:
+    """Let Qt work until a timer of that length has run out, and so all shorter ones.
+
+    On a busy machine time passes while timers wait.
+    """
+    application = QApplication.instance()
+    assert application is not None
+    timer = QTimer()
+    timer.setSingleShot(True)
+    timer.setTimerType(Qt.TimerType.PreciseTimer)
+    timer.start(milliseconds)
+    while timer.isActive():
         sleep(0.001)
         application.processEvents()
 
@@ -75,11 +92,11 @@ class Hand:
         """Press at the first place, move along the path, release at the last."""
         places = [np.asarray(place, float) for place in path]
         self.move(places[0], keys, held=False)
-        settle(_MOUSE_S)
+        _rest(_MOUSE_MS)
         self.press(places[0], keys)
         for place in places[1:]:
             self.move(place, keys)
-            settle(_MOUSE_S)
+            _rest(_MOUSE_MS)
         self.release(places[-1], keys)
 
     def key(self, key: Qt.Key, modifier: Qt.KeyboardModifier = NO_KEYS) -> None:
