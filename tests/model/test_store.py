@@ -78,6 +78,20 @@ def test_every_codec_keeps_the_values(codec: str, tmp_path: Path) -> None:
     same(session, open_session(convert(session, tmp_path / "m.zarr", codec)))
 
 
+def test_odd_values_keep_every_bit(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "s", mem=False)
+    path = source / "responses" / "data.npy"
+    values = np.load(path)
+    values[:40] = -0.0
+    odd = [0x7FC00001, 0xFFA12345, 0x00000001, 0x7F800000]  # NaNs, least, infinity
+    values[50, :4] = np.array(odd, np.uint32).view(np.float32)
+    np.save(path, values)
+    for codec in CODECS:
+        store = convert(open_session(source), tmp_path / f"{codec}.zarr", codec)
+        verify(store, open_session(source))
+        assert open_session(store).responses.data.tobytes() == values.tobytes()
+
+
 def test_a_store_of_a_store_is_the_same(tmp_path: Path) -> None:
     session = open_session(FIXTURES / "experanto_small")
     first = open_session(convert(session, tmp_path / "a.zarr"))
@@ -271,6 +285,40 @@ def test_a_torn_journal_line_is_written_again(
     same(session, open_session(convert(session, tmp_path / "m.zarr")))
 
 
+@pytest.mark.parametrize("kept", [0, 12])
+def test_killed_while_its_journal_begins_it_begins_anew(
+    kept: int, tmp_path: Path
+) -> None:
+    session = open_session(write_folder(tmp_path / "s"))
+    with pytest.raises(Stop):
+        convert(session, tmp_path / "m.zarr", progress=StopAfter(0))
+    journal = tmp_path / "m.zarr.part" / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:kept])
+    same(session, open_session(convert(session, tmp_path / "m.zarr")))
+
+
+def test_what_follows_a_torn_line_is_kept(tmp_path: Path, small_pieces: None) -> None:
+    session = open_session(write_folder(tmp_path / "s"))
+    journal = tmp_path / "m.zarr.part" / "journal.jsonl"
+    for calls in (4, 3):
+        with pytest.raises(Stop):
+            convert(session, tmp_path / "m.zarr", progress=StopAfter(calls))
+        if calls == 4:
+            journal.write_bytes(journal.read_bytes()[:-9])
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    names = [line["piece"] for line in lines[1:]]
+    assert names == [f"responses/data/{64 * row}" for row in range(len(names))]
+
+
+def test_a_folder_that_is_no_begun_store_is_left_alone(tmp_path: Path) -> None:
+    session = open_session(write_folder(tmp_path / "s"))
+    (tmp_path / "m.zarr.part").mkdir()
+    (tmp_path / "m.zarr.part" / "thesis.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="no store that was begun"):
+        convert(session, tmp_path / "m.zarr")
+    assert (tmp_path / "m.zarr.part" / "thesis.txt").read_text() == "mine"
+
+
 def test_what_was_begun_from_another_session_is_refused(
     tmp_path: Path, small_pieces: None
 ) -> None:
@@ -339,6 +387,83 @@ def test_small_tables_are_checked_as_well(store: Path) -> None:
     path.write_bytes(stored)
     with pytest.raises(SessionFormatError, match="is damaged"):
         open_session(store)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["behaviour/treadmill/data", "units/unit_id", "responses/std", "trials/t_on"],
+)
+def test_a_missing_piece_of_a_small_table_is_not_read_as_zeros(
+    name: str, store: Path
+) -> None:
+    (path,) = (p for p in (store / name / "c").rglob("*") if p.is_file())
+    path.unlink()
+    with pytest.raises(SessionFormatError, match=f"{Path(name).name}: the piece"):
+        open_session(store)
+
+
+def test_shapes_beyond_their_files_are_refused(store: Path) -> None:
+    """One shard that claims more chunks than its file has room to list."""
+    for name, step in (("data", 1), ("pyramid/1s", 30), ("pyramid/10s", 300)):
+        path = store / "responses" / name / "zarr.json"
+        about = json.loads(path.read_text())
+        rows = about["shape"][0] = 3 * 10**13 // step
+        chunk = about["codecs"][0]["configuration"]["chunk_shape"][0]
+        about["chunk_grid"]["configuration"]["chunk_shape"][0] = -(-rows // chunk) * (
+            chunk
+        )
+        path.write_text(json.dumps(about))
+    with pytest.raises(SessionFormatError, match="too short for its index"):
+        open_session(store)
+
+
+def test_a_chunk_that_claims_more_bytes_than_it_has_is_not_unpacked(
+    store: Path,
+) -> None:
+    import google_crc32c
+
+    path = store / "responses/data/c/0/0"
+    stored = bytearray(path.read_bytes())
+    n_chunks = 4096 // 32
+    index = np.frombuffer(stored[-(n_chunks * 16 + 4) : -4], "<u8").reshape(-1, 2)
+    offset, length = map(int, index[0])
+    end = offset + length - 4
+    stored[offset + 12 : offset + 16] = (2**24).to_bytes(4, "little")
+    checksum = google_crc32c.value(bytes(stored[offset:end]))
+    stored[end : end + 4] = checksum.to_bytes(4, "little")
+    path.write_bytes(stored)
+    with pytest.raises(SessionFormatError, match="a piece is of another size"):
+        open_session(store).responses.read(0, 10)
+
+
+def test_verify_reads_the_pyramid_and_the_words(store: Path) -> None:
+    verify(store)
+    path = store / "responses/pyramid/10s/c/0/0/0"
+    sound = path.read_bytes()
+    path.write_bytes(bytes([sound[0], sound[1] ^ 1]) + sound[2:])
+    with pytest.raises(SessionFormatError, match="is damaged"):
+        verify(store)
+    path.write_bytes(sound)
+    words = store / "trials" / "zarr.json"
+    words.write_text(words.read_text().replace('"train"', '"trial"'))
+    with pytest.raises(SessionFormatError, match="the tables: not what was written"):
+        verify(store)
+
+
+@pytest.mark.parametrize("stream", ["treadmill", "screen"])
+def test_verify_compares_behaviour_and_films_with_the_source(
+    stream: str, tmp_path: Path
+) -> None:
+    source = write_folder(tmp_path / "s")
+    store = convert(open_session(source), tmp_path / "m.zarr")
+    verify(store, open_session(source))
+    names = {"treadmill": "data.mem", "screen": "data/00004.npy"}
+    path = source / stream / names[stream]
+    stored = bytearray(path.read_bytes())
+    stored[-3] ^= 1
+    path.write_bytes(stored)
+    with pytest.raises(SessionFormatError, match=r"is not (what .* holds|the source)"):
+        verify(store, open_session(source))
 
 
 def test_a_store_that_differs_from_its_source_is_found(store: Path) -> None:

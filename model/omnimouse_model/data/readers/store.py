@@ -3,12 +3,13 @@
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.files import label, list_folder, read_json_mapping
+from omnimouse_model.data.files import label, read_json_mapping
 from omnimouse_model.data.fingerprint import folder_fingerprint
 from omnimouse_model.data.options import ReadOptions
 from omnimouse_model.data.readers.finish import finished
@@ -17,7 +18,7 @@ from omnimouse_model.data.session import Note, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus, Trials
 from omnimouse_model.data.store.layout import FORMAT, PYRAMID_SECONDS, VERSION
-from omnimouse_model.data.store.sharded import ShardedRows
+from omnimouse_model.data.store.sharded import ShardedRows, piece
 from omnimouse_model.data.store.tables import trials_of, units_of
 from omnimouse_model.data.trial_files import MemoryRows
 from omnimouse_model.errors import SessionFormatError
@@ -242,15 +243,12 @@ class _Store:
         return (self.path / name / "zarr.json").is_file()
 
     def array(self, name: str) -> np.ndarray:
-        """A whole array; its size is compared with the store's own first."""
+        """A whole array, once every piece of it is there: zarr reads others as 0."""
         found: Any = self._root[name]
-        stored = sum(
-            sum(list_folder(folder).values())
-            for folder in (self.path / name).rglob("*")
-            if folder.is_dir()
-        )
-        if found.nbytes > _MOST_BYTES or (found.nbytes > 2**20 and not stored):
+        if found.nbytes > _MOST_BYTES:
             raise ValueError(f"{name} claims {found.nbytes:,} bytes")
+        for place in product(*(range(count) for count in found.cdata_shape)):
+            piece(self.path / name, place)
         return np.asarray(found[...])
 
     def arrays(self, name: str, but: tuple[str, ...] = ()) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ RESPONSE_CHUNK = (32, 1024)
 FRAME_CHUNK = 32
 SHARD_ROWS = 4096
 """Rows of a file of responses, some 2 minutes at 30 Hz."""
-FRAME_SHARD = 1024
+FRAME_SHARD = PYRAMID_SHARD = 1024
 PYRAMID_SECONDS = (1, 10)
 """Bins of the levels that hold minimum, maximum and mean."""
 

@@ -2,12 +2,9 @@
 
 import numpy as np
 
-from omnimouse_model.data.signal import Signal
 
-
-def summarised(signal: Signal, first: int, count: int) -> np.ndarray:
-    """Of `count` rows from `first` on: float32 (1, neurons, 3), NaN of missing ones."""
-    rows = signal.read(first, min(signal.n_samples, first + count))
+def summarised(rows: np.ndarray) -> np.ndarray:
+    """Of the rows of one bin: float32 (1, neurons, 3), NaN of missing ones."""
     rows = rows.astype(np.float64)
     known = np.isfinite(rows)
     none = ~known.any(axis=0)

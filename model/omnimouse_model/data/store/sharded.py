@@ -126,10 +126,7 @@ class ShardedRows:
             if len(data) != wanted:
                 raise self._broken(file.path, "a piece is of another size")
             return np.frombuffer(data, self.dtype).reshape(self._chunk)
-        if (
-            len(data) < _BLOSC_HEADER
-            or int.from_bytes(data[4:8].tobytes(), "little") != wanted
-        ):
+        if _unpacked_and_packed(data) != (wanted, len(data)):
             raise self._broken(file.path, "a piece is of another size")
         made: np.ndarray | None = getattr(self._scratch, "chunk", None)
         if made is None:
@@ -145,8 +142,6 @@ class ShardedRows:
         if shard not in self._index:
             count = int(np.prod(self._per_shard))
             path = self._files[shard].path
-            if len(stored) < count * _ENTRY + _CHECKSUM:
-                raise self._broken(path, "it is too short for its index")
             index = stored[-(count * _ENTRY + _CHECKSUM) : -_CHECKSUM]
             self._compare(path, index, stored[-_CHECKSUM:])
             entries = np.frombuffer(index.tobytes(), "<u8").reshape(*self._per_shard, 2)
@@ -189,17 +184,12 @@ class ShardedRows:
 
     def _shards(self, inside: Path) -> dict[tuple[int, ...], ArrayFile]:
         found = {}
+        count = int(np.prod(self._per_shard, dtype=object))
         for shard in product(*(range(n) for n in self._n_shards)):
-            path = self.path.joinpath("c", *map(str, shard))
-            if not path.is_file():
-                raise SessionFormatError(
-                    path,
-                    "missing_shard",
-                    f"{label(self.path)}: the piece {'/'.join(map(str, shard))} is "
-                    "missing from the store",
-                    "convert the session again, or copy the store again",
-                )
+            path = piece(self.path, shard)
             size = contained(path, inside).stat().st_size
+            if size < count * _ENTRY + _CHECKSUM:
+                raise self._broken(path, "it is too short for its index")
             found[shard] = ArrayFile(path, np.dtype(np.uint8), (size,))
         return found
 
@@ -221,6 +211,28 @@ class ShardedRows:
             f"{label(self.path)}/{path.name} is damaged: {what}",
             "copy the store again, or convert the session again",
         )
+
+
+def _unpacked_and_packed(data: np.ndarray) -> tuple[int, int]:
+    """The two sizes that blosc takes from a chunk's header, and does not check."""
+    if len(data) < _BLOSC_HEADER:
+        return 0, 0
+    _, unpacked, _, packed = np.frombuffer(data[:_BLOSC_HEADER].tobytes(), "<u4")
+    return int(unpacked), int(packed)
+
+
+def piece(array: Path, place: tuple[int, ...]) -> Path:
+    """File of a shard or chunk of an array, which must be there."""
+    path = array.joinpath("c", *map(str, place))
+    if not path.is_file():
+        raise SessionFormatError(
+            path,
+            "missing_shard",
+            f"{array.parent.name}/{array.name}: the piece "
+            f"{'/'.join(map(str, place))} is missing from the store",
+            "convert the session again, or copy the store again",
+        )
+    return path
 
 
 def _sizes(values: Any) -> tuple[int, ...]:

@@ -1,10 +1,15 @@
 """The small tables of a session as a store has them, and back."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.units import Roi, Units
 
@@ -23,6 +28,97 @@ _UNITS = {
     "xyz_um": (np.float32, (3,)),
     "xy_px": (np.float32, (2,)),
 }
+
+
+def digest_of(values: np.ndarray) -> str:
+    """Hash of an array's values, row after row."""
+    return blake2b(np.ascontiguousarray(values).tobytes()).hexdigest()[:32]
+
+
+def plain(value: Any) -> Any:
+    """As JSON has it: what it does not know is text."""
+    return json.loads(json.dumps(value, default=str))
+
+
+def table_digest(session: Session) -> str:
+    """Hash of everything small: the same for a session and its store."""
+    digest = blake2b()
+    for name, values in sorted(small_arrays(session).items()):
+        digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    words = plain([identity(session), words_of(session)])
+    digest.update(json.dumps(words, sort_keys=True).encode())
+    return digest.hexdigest()[:32]
+
+
+def small_arrays(session: Session) -> dict[str, np.ndarray]:
+    """Every array but responses and frames, by its name in a store."""
+    found: dict[str, np.ndarray] = {}
+    for name, signal in _signals(session).items():
+        for column in ("mean", "std", "shift_s"):
+            values = getattr(signal, column)
+            if values is not None:
+                found[f"{name}/{column}"] = values
+        if signal is not session.responses:
+            found[f"{name}/data"] = np.ascontiguousarray(signal.data)
+    for name, values in unit_columns(session.units).items():
+        found[f"units/{name}"] = values
+    for name, image in session.images.items():
+        found[f"images/{name}"] = image
+    stimulus, trials = session.stimulus, session.trials
+    if stimulus is not None:
+        for name in ("slot_t", "slot_trial", "slot_frame"):
+            found[f"stimulus/{name}"] = getattr(stimulus, name)
+        for name in _NUMBERS:
+            found[f"trials/{name}"] = getattr(trials, name)
+        found["trials/readable"] = trials.readable.astype(np.uint8)
+    return found
+
+
+def words_of(session: Session) -> dict[str, dict[str, Any]]:
+    """What groups of a store say in words, by their names."""
+    found = {name: _signal_words(signal) for name, signal in _signals(session).items()}
+    units = session.units
+    found["units"] = {
+        "area": None if units.area is None else units.area.tolist(),
+        "area_source": units.area_source,
+        "least_scale": units.least_scale,
+    }
+    if session.stimulus is not None:
+        found["stimulus"] = {"size": list(session.stimulus.size)}
+        found["trials"] = packed_trials(session.trials)
+    return found
+
+
+def identity(session: Session) -> dict[str, Any]:
+    """What the store itself says of its session."""
+    return {
+        "id": session.id,
+        "animal_id": session.animal_id,
+        "n_units": session.n_neurons,
+        "behavior_names": list(session.behavior_names),
+        "meta": plain(dict(session.meta)),
+        "warnings": [asdict(note) for note in session.warnings],
+    }
+
+
+def _signals(session: Session) -> dict[str, Signal]:
+    found = {"responses": session.responses}
+    for name, signal in session.behavior.items():
+        if signal is not None:
+            found[f"behaviour/{name}"] = signal
+    return found
+
+
+def _signal_words(signal: Signal) -> dict[str, Any]:
+    return {
+        "rate_hz": signal.rate_hz,
+        "start": signal.start,
+        "end_declared": signal.end_declared,
+        "names": list(signal.names),
+        "units": list(signal.units),
+        "mode": signal.mode,
+    }
 
 
 def unit_columns(units: Units) -> dict[str, np.ndarray]:
@@ -92,10 +188,8 @@ def _roi_of(arrays: Mapping[str, np.ndarray], n: int) -> Roi | None:
 
 def packed_trials(trials: Trials) -> dict[str, Any]:
     """The texts of the trial table; its numbers are arrays."""
-    import json
-
     words: dict[str, Any] = {name: getattr(trials, name).tolist() for name in _TEXTS}
-    words["extra"] = json.loads(json.dumps(list(trials.extra), default=str))
+    words["extra"] = plain(list(trials.extra))
     return words
 
 

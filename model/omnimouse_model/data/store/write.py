@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.store.layout import (
     FORMAT,
     FRAME_CHUNK,
     FRAME_SHARD,
     PYRAMID_SECONDS,
+    PYRAMID_SHARD,
     RESPONSE_CHUNK,
     SHARD_ROWS,
     VERSION,
@@ -30,7 +30,15 @@ from omnimouse_model.data.store.layout import (
     compressors,
 )
 from omnimouse_model.data.store.pyramid import summarised
-from omnimouse_model.data.store.tables import packed_trials, unit_columns
+from omnimouse_model.data.store.sharded import ShardedRows
+from omnimouse_model.data.store.tables import (
+    digest_of,
+    identity,
+    plain,
+    small_arrays,
+    table_digest,
+    words_of,
+)
 from omnimouse_model.errors import SessionFormatError
 
 Progress = Callable[[float], None]
@@ -91,7 +99,7 @@ class _Writing:
                 "uri": str(session.path),
                 "format": session.format,
                 "fingerprint": session.fingerprint,
-                "options": _plain(dict(session.options)),
+                "options": plain(dict(session.options)),
             },
         }
         self._done: dict[str, str] = {}
@@ -112,9 +120,9 @@ class _Writing:
         import zarr
 
         journal = self._part / JOURNAL
-        if journal.exists():
-            lines = _sound_lines(journal)
-            if lines[:1] != [self._about]:
+        lines = _sound_lines(journal)
+        if lines:
+            if lines[0] != self._about:
                 raise SessionFormatError(
                     self._part,
                     "other_source",
@@ -124,10 +132,22 @@ class _Writing:
                 )
             self._done = {line["piece"]: line["hash"] for line in lines[1:]}
             return
-        shutil.rmtree(self._part, ignore_errors=True)
+        self._remove_begun()
         root = zarr.create_group(str(self._part), zarr_format=3)
         self._make_arrays(root)
         _append(journal, self._about)
+
+    def _remove_begun(self) -> None:
+        """Remove what was killed before its journal began, and nothing else."""
+        if not self._part.exists():
+            return
+        names = {path.name.split(".")[0] for path in self._part.iterdir()}
+        if names - {"zarr", "journal", "responses", "stimulus"}:
+            raise FileExistsError(
+                f"{self._part} is there already and is no store that was begun: "
+                "move it away."
+            )
+        shutil.rmtree(self._part)
 
     def _note(self, name: str, digest: str) -> None:
         _append(self._part / JOURNAL, {"piece": name, "hash": digest})
@@ -155,7 +175,7 @@ class _Writing:
                 (rows, n, 3),
                 np.dtype(np.float32),
                 (128, 256, 3),
-                (1024, -(-n // 256) * 256, 3),
+                (PYRAMID_SHARD, -(-n // 256) * 256, 3),
                 packed,
             )
         frames = _distinct(session)[0]
@@ -238,13 +258,15 @@ class _Writing:
 
     def _pyramid(self, seconds: int) -> str:
         array, digest = self._open(f"responses/pyramid/{seconds}s"), blake2b()
+        # From what is written: the source may be slow to read, and is read once.
+        rows = ShardedRows(self._part / "responses" / "data", self._part)
         step = self._rows_of(seconds)
-        for first in range(0, array.shape[0], 1024):
-            stop = min(array.shape[0], first + 1024)
+        for first in range(0, array.shape[0], PYRAMID_SHARD):
+            stop = min(array.shape[0], first + PYRAMID_SHARD)
             values = np.concatenate(
                 [
-                    summarised(self._session.responses, row * step, step)
-                    for row in range(first, stop)
+                    summarised(rows.read(begin, min(rows.shape[0], begin + step)))
+                    for begin in range(first * step, stop * step, step)
                 ]
             )
             array[first:stop] = values
@@ -270,53 +292,22 @@ class _Writing:
         """Everything small, as arrays and attributes."""
         import zarr
 
-        session, digest = self._session, blake2b()
-        root = zarr.open_group(str(self._part), mode="r+")
-        for name, values in self._small_arrays():
-            root.create_array(
-                name, data=values, compressors=compressors(self._codec), overwrite=True
-            )
-            digest.update(name.encode() + values.tobytes())
-        for name, signal in session.behavior.items():
-            if signal is not None:
-                root[f"behaviour/{name}"].attrs.update(_signal_words(signal))
-        root["responses"].attrs.update(_signal_words(session.responses))
-        root["units"].attrs.update(
-            {
-                "area": None
-                if session.units.area is None
-                else session.units.area.tolist(),
-                "area_source": session.units.area_source,
-                "least_scale": session.units.least_scale,
-            }
-        )
-        if session.stimulus is not None:
-            root["stimulus"].attrs["size"] = list(session.stimulus.size)
-            root["trials"].attrs.update(packed_trials(session.trials))
-        return digest.hexdigest()[:32]
-
-    def _small_arrays(self) -> Iterator[tuple[str, np.ndarray]]:
         session = self._session
-        for name, signal in (("responses", session.responses), *_behavior(session)):
-            for column in ("mean", "std", "shift_s"):
-                values = getattr(signal, column)
-                if values is not None:
-                    yield f"{name}/{column}", values
-            if name != "responses":
-                yield f"{name}/data", np.ascontiguousarray(signal.data)
-        for name, values in unit_columns(session.units).items():
-            yield f"units/{name}", values
-        for name, image in session.images.items():
-            yield f"images/{name}", image
-        stimulus = session.stimulus
-        if stimulus is not None:
-            yield "stimulus/slot_t", stimulus.slot_t
-            yield "stimulus/slot_trial", stimulus.slot_trial
-            yield "stimulus/slot_frame", stimulus.slot_frame
-            yield "stimulus/first_row", _distinct(session)[1]
-            for column in ("first_slot", "n_slots", "t_on", "t_off", "blank_value"):
-                yield f"trials/{column}", getattr(session.trials, column)
-            yield "trials/readable", session.trials.readable.astype(np.uint8)
+        root = zarr.open_group(str(self._part), mode="r+")
+        arrays = small_arrays(session)
+        if session.stimulus is not None:
+            arrays["stimulus/first_row"] = _distinct(session)[1]
+        for name, values in arrays.items():
+            root.create_array(
+                name,
+                data=values,
+                compressors=compressors(self._codec),
+                overwrite=True,
+                config={"write_empty_chunks": True},
+            )
+        for group, words in words_of(session).items():
+            root[group].attrs.update(words)
+        return table_digest(session)
 
     def _finish(self) -> None:
         """Say what the whole is; `complete` comes with it, in one write."""
@@ -330,39 +321,13 @@ class _Writing:
         root.attrs.update(
             {
                 **self._about,
-                "id": session.id,
-                "animal_id": session.animal_id,
-                "n_units": session.n_neurons,
-                "behavior_names": list(session.behavior_names),
-                "meta": _plain(dict(session.meta)),
-                "warnings": [asdict(note) for note in session.warnings],
+                **identity(session),
                 "assumptions": [asdict(note) for note in session.assumptions],
                 "hashes": self._done,
                 "content_hash": whole,
             }
         )
         root.attrs["complete"] = True
-
-
-def digest_of(values: np.ndarray) -> str:
-    """Hash of an array's values, row after row."""
-    return blake2b(np.ascontiguousarray(values).tobytes()).hexdigest()[:32]
-
-
-def _behavior(session: Session) -> list[tuple[str, Signal]]:
-    found = session.behavior.items()
-    return [(f"behaviour/{name}", signal) for name, signal in found if signal]
-
-
-def _signal_words(signal: Signal) -> dict[str, Any]:
-    return {
-        "rate_hz": signal.rate_hz,
-        "start": signal.start,
-        "end_declared": signal.end_declared,
-        "names": list(signal.names),
-        "units": list(signal.units),
-        "mode": signal.mode,
-    }
 
 
 def _frame_type(session: Session) -> np.dtype[Any]:
@@ -408,11 +373,6 @@ def _find_distinct(session: Session) -> tuple[list[tuple[int, int]], np.ndarray]
     return stored, first
 
 
-def _plain(value: Any) -> Any:
-    """As JSON has it: what it does not know is text."""
-    return json.loads(json.dumps(value, default=str))
-
-
 def _append(path: Path, line: dict[str, Any]) -> None:
     """Add a line that is on the disk when this returns."""
     with path.open("a", encoding="utf-8") as stream:
@@ -422,11 +382,19 @@ def _append(path: Path, line: dict[str, Any]) -> None:
 
 
 def _sound_lines(path: Path) -> list[dict[str, Any]]:
-    """Lines up to one that a stop has torn."""
-    lines = []
-    for text in path.read_text(encoding="utf-8").split("\n"):
+    """Lines up to one that a stop has torn, which is cut off; none without a file."""
+    if not path.exists():
+        return []
+    stored, lines, sound = path.read_bytes(), [], 0
+    for line in stored.splitlines(keepends=True):
         try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
+            lines.append(json.loads(line))
+        except ValueError:
             break
+        if not line.endswith(b"\n"):
+            lines.pop()
+            break
+        sound += len(line)
+    if sound < len(stored):
+        os.truncate(path, sound)
     return lines
