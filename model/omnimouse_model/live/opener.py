@@ -12,6 +12,8 @@ from typing import Any
 
 from psygnal import Signal
 
+from omnimouse_model.data.fetching import fetch_session
+from omnimouse_model.data.hub_names import hub_place
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.engine import Answer, Engine, Post, call_at_once
 from omnimouse_model.live.opening import View, first_view, read_ahead
@@ -43,6 +45,17 @@ class Opening:
     words: str = ""
     instead: "Opening | None" = None
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _on_this_machine(
+    recording: str | Path | Made, tell: Callable[[float], None]
+) -> str | Path:
+    """The recording's place, after making or fetching it where that is needed."""
+    if callable(recording):
+        return recording(tell)
+    if Path(recording).exists() or hub_place(str(recording)) is None:
+        return recording
+    return fetch_session(str(recording), told=lambda share, what: tell(share))
 
 
 class Opener:
@@ -143,8 +156,7 @@ class Opener:
             words = f"{opening.words}: {100 * share:.0f} %"
             self._post(partial(self._tell, words, outdated))
 
-        recording = opening.recording
-        made = recording(tell) if callable(recording) else recording
+        made = _on_this_machine(opening.recording, tell)
         view = first_view(made, self._preset(), opening.start_s, opening.options)
         read_ahead(view)
         return view
