@@ -48,6 +48,8 @@ class Hub:
         How fast files are sent; at once where None.
     cut_after
         Connections are dropped after that many bytes of a file.
+    sends_parts
+        Whether parts of files can be asked for.
     damage
         Paths of which another byte is sent than is stored.
     """
@@ -56,6 +58,7 @@ class Hub:
     readers: set[str] = field(default_factory=set)
     bytes_per_s: float | None = None
     cut_after: int | None = None
+    sends_parts: bool = True
     damage: set[str] = field(default_factory=set)
     requests: list[Request] = field(default_factory=list)
     port: int = 0
@@ -181,26 +184,37 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_file(self, path: str) -> None:
         kind, owner, name, *rest = path.split("/")
         file = "/".join(rest)
-        data = self.hub.repositories[kind, f"{owner}/{name}"].files[file]
+        files = self.hub.repositories[kind, f"{owner}/{name}"].files
+        if file not in files:
+            self._send_json(404, {}, {})
+            return
+        data = files[file]
         if file in self.hub.damage:
             data = bytes([data[0] ^ 1]) + data[1:]
-        first = 0
-        if asked := self.headers.get("Range"):
-            first = int(asked.removeprefix("bytes=").split("-")[0])
-        self.send_response(206 if asked else 200)
+        first, last = 0, len(data) - 1
+        asked = self.headers.get("Range") if self.hub.sends_parts else None
         if asked:
-            self.send_header(
-                "Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}"
-            )
-        self.send_header("Content-Length", str(len(data) - first))
+            low, _, high = asked.removeprefix("bytes=").partition("-")
+            first, last = int(low), min(last, int(high or last))
+        self.send_response(206 if asked else 200)
+        if self.hub.sends_parts:
+            self.send_header("Accept-Ranges", "bytes")
+            self.send_header("ETag", f'"{hashlib.sha1(data).hexdigest()}"')
+        if asked:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
+        self.send_header("Content-Length", str(last + 1 - first))
         self.end_headers()
+        if self.command == "HEAD":
+            return
+        data = data[: last + 1]
         gone = 0
-        for at in range(first, len(data), _BLOCK):
+        block_size = _BLOCK if self.hub.bytes_per_s or self.hub.cut_after else 2**20
+        for at in range(first, len(data), block_size):
             if self.hub.cut_after is not None and gone >= self.hub.cut_after:
                 self.close_connection = True
                 self.connection.close()
                 return
-            block = data[at : at + _BLOCK]
+            block = data[at : at + block_size]
             self.wfile.write(block)
             gone += len(block)
             self.hub.sent += len(block)

@@ -210,7 +210,7 @@ def test_the_live_instrument_fetches_off_the_thread_that_draws_and_says_how_far(
     opener.changed.connect(lambda: words.append(opener.words))
     opener.open(ADDRESS)
     assert opener.fault is None
-    assert views[0].session.id == SESSION
+    assert views[0].session.path.name == SESSION
     assert any("100 %" in w for w in words)
 
 

@@ -19,6 +19,7 @@ from omnimouse_model.data.readers import (
     store,
     suite2p,
 )
+from omnimouse_model.data.remote_file import web_address
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
 
@@ -43,8 +44,9 @@ def open_session(
     ----------
     path
         The session's folder or file, a folder that holds just that one, or a part;
-        arrays by name, as docs/sessions.md lists them; or what the model hub has,
-        fetched the first time (see `fetch_session`).
+        arrays by name, as docs/sessions.md lists them; what the model hub has, fetched
+        the first time (see `fetch_session`); or the web address of an NWB file, read
+        where it is.
     behavior_names, rate_hz, series, cells_only
         What the files do not say, or say wrongly; see `ReadOptions`.
 
@@ -58,6 +60,8 @@ def open_session(
     options = ReadOptions(behavior_names, rate_hz, series, cells_only)
     if isinstance(path, Mapping):
         return arrays.read_mapping(path, options)
+    if (address := web_address(path)) is not None:
+        return nwb.read_address(address, options)
     folder = _session_folder(_on_this_machine(path))
     for reader in _READERS:
         if reader.recognises(folder):
@@ -170,7 +174,12 @@ def is_session_itself(path: Path) -> bool:
 
 
 def is_session(path: str | Path) -> bool:
-    """Whether some reader recognises the folder; looks at names and small files."""
+    """Whether some reader recognises the folder; looks at names and small files.
+
+    Addresses count: opening them says more.
+    """
+    if web_address(path) is not None or hub_place(str(path)) is not None:
+        return True
     try:
         folder = _session_folder(Path(path))
     except SessionFormatError:

@@ -19,6 +19,7 @@ from omnimouse_model.data.readers.nwb_rows import EvenRows, SideBySide
 from omnimouse_model.data.readers.nwb_stimulus import read_stimulus
 from omnimouse_model.data.readers.nwb_units import AREAS, PlaneUnits, read_units
 from omnimouse_model.data.readers.statistics import with_statistics
+from omnimouse_model.data.remote_file import RemoteFile
 from omnimouse_model.data.rows import Rows
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
@@ -63,6 +64,12 @@ def read(path: Path, options: ReadOptions) -> Session:
     from omnimouse_model.data.fingerprint import file_fingerprint
 
     return read_source(LocalFile(path), file_fingerprint(path), options)
+
+
+def read_address(url: str, options: ReadOptions) -> Session:
+    """Open an NWB file at a web address; only the parts that are needed are sent."""
+    remote = RemoteFile(url)
+    return read_source(remote, remote.fingerprint, options)
 
 
 def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Session:
