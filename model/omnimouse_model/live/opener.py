@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from omnimouse_model.data.session import Session
 from omnimouse_model.live.engine import Post, call_at_once
 from omnimouse_model.live.errand import Errand, Tell
 from omnimouse_model.live.opening import View, first_view, read_ahead
@@ -107,6 +108,12 @@ class Opener:
         if self._asked is not None:
             said = {**self._asked.options, **options}
             self.open(replace(self._asked, options=said))
+
+    def open_as(self, session: Session, start_s: float | None, **options: Any) -> None:
+        """Open a session that is open again, read in another way; see `ReadOptions`."""
+        words = f"Opening {session.path.name}"
+        said = {**session.options, **options}
+        self.open(Opening(session.path, start_s, words, options=said))
 
     def forget_fault(self) -> None:
         """It was read, or another recording was opened: nothing is amiss any more."""
