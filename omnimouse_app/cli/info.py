@@ -117,6 +117,7 @@ def catalogue_table(
 ) -> None:
     """Print a row per session; where there is none, say what a session looks like."""
     from omnimouse_model.data.catalogue import catalogue
+    from omnimouse_model.data.catalogue_words import row_words
     from omnimouse_model.data.open import open_session
 
     with interruptible():
@@ -124,44 +125,22 @@ def catalogue_table(
     progress.finish()
     if not found:
         open_session(folder)
-    rows = [_entry_row(entry, folder) for entry in found]
     if as_json:
-        emit(rows, as_json=True)
+        emit([_entry_row(entry, found.folder) for entry in found], as_json=True)
         return
-    shown = [
-        {
-            "path": row["path"],
-            "neurons": row["neurons"] or None,
-            "areas": ", ".join(row["areas"]) or "–",
-            "minutes by tier": _minutes(row["minutes"]),
-            "by stimulus": _minutes(row["shown"]),
-            "behaviour": ", ".join(row["behavior"]) or "–",
-            "problems": _first_problem(row["problems"]),
-        }
-        for row in rows
-    ]
-    click.echo(table(shown))
+    shown = [row_words(entry, found.folder) for entry in found]
+    click.echo(
+        table([{t: w for t, w in row.items() if t != "format"} for row in shown])
+    )
     broken = sum(not entry.is_read for entry in found)
     told = f", {broken} of them cannot be read" if broken else ""
     click.echo(f"{len(found)} sessions{told}")
 
 
 def _entry_row(entry: "Entry", folder: Path) -> dict[str, Any]:
-    inside = entry.path.relative_to(folder.expanduser().absolute())
+    inside = entry.path.relative_to(folder)
     about = {**asdict(entry), "path": str(inside), "behavior": list(entry.behavior)}
     return {"name": "session", "value": entry.id, "unit": "id", **about}
-
-
-def _minutes(minutes: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {length:.1f}" for name, length in minutes.items()) or "–"
-
-
-def _first_problem(problems: tuple[str, ...]) -> str:
-    if not problems:
-        return "–"
-    more = f" (+{len(problems) - 1})" if problems[1:] else ""
-    first = problems[0]
-    return f"{first[:60]}{'…' if len(first) > 60 else ''}{more}"
 
 
 # -- sessions ----------------------------------------------------------------------
