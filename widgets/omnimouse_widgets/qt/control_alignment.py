@@ -49,7 +49,7 @@ class AlignmentSection(QWidget):
         quiet, alert = ([], []) if check.report is None else lines_of(check.report)
         if check.fault is not None:
             alert = [f"Not checked: {check.fault}"]
-        _say(self.lags, "\n".join(quiet))
+        _say(self.lags, "\n".join(f"• {line}" for line in quiet))
         _say(self.warnings, "\n".join(f"⚠ {line}" for line in alert))
 
 

@@ -25,8 +25,8 @@ from omnimouse_widgets.qt.recordings_table import (
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.tone import quiet_label
 
-SIZE = (1000, 420)
-WIDTHS = (190, 90, 70, 110, 190, 130, 130)
+SIZE = (1240, 420)
+WIDTHS = (190, 100, 70, 110, 210, 140, 170)
 ROW_HEIGHT = 22
 ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 
