@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
+from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog, QWidget
 
 from omnimouse_model.analysis.alignment import AlignmentReport, Lag
 from omnimouse_model.data.open import open_session
@@ -18,7 +18,9 @@ from omnimouse_model.live.memory import recall
 from omnimouse_widgets.qt.control_alignment import AlignmentSection, lines_of
 from omnimouse_widgets.qt.control_session import SessionSection
 from omnimouse_widgets.qt.hop import qt_post
+from tests.hub_server import Hub, Repository, serving
 from tests.model.live_sessions import EchoPredictor
+from tests.model.nwb_files import write_nwb
 
 SUITE2P = Path(__file__).parents[1] / "fixtures" / "sessions" / "suite2p_small"
 
@@ -95,7 +97,7 @@ def test_a_folder_of_recordings_is_chosen_from_the_menu(
     controller: Controller, show: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     section: SessionSection = show(SessionSection(controller), 400, 300)
-    *_, folder = section.open.menu().actions()
+    (folder,) = [a for a in _actions(section) if "in a folder" in a.text()]
     asked = []
     controller.recordings.asked.connect(lambda: asked.append(True))
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")
@@ -190,3 +192,27 @@ def test_what_is_odd_about_the_clocks_stands_apart() -> None:
     assert lines_of(AlignmentReport((), ()))[0] == [
         "Nothing to compare: it takes a video or behaviour."
     ]
+
+
+def test_an_address_is_asked_for_and_read_where_it_is(
+    keeping: Controller, show: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_nwb(tmp_path / "mouse.nwb").read_bytes()
+    repository = Repository({"mouse.nwb": data})
+    with serving(Hub({("dataset", "lab/mice"): repository})) as hub:
+        section: SessionSection = show(SessionSection(keeping), 400, 300)
+        address = f"{hub.store}/dataset/lab/mice/mouse.nwb"
+        monkeypatch.setattr(QInputDialog, "getText", lambda *_: (f" {address} ", True))
+        (action,) = [a for a in _actions(section) if "Address" in a.text()]
+        action.trigger()
+        assert section.problem.text() == ""
+        session = keeping.state.session
+        assert session is not None
+        assert session.format == "nwb"
+        assert str(session.path).endswith("mice/mouse.nwb")
+
+
+def _actions(section: SessionSection) -> list[Any]:
+    menu = section.open.menu()
+    assert menu is not None
+    return list(menu.actions())

@@ -7,6 +7,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFileDialog,
+    QInputDialog,
     QMenu,
     QPushButton,
     QToolButton,
@@ -40,6 +41,7 @@ class SessionSection(QWidget):
         menu.addAction("Folder…", self._choose_folder)
         menu.addAction("File (NWB, npz)…", self._choose_file)
         menu.addAction("Recordings in a folder…", self.choose_recordings)
+        menu.addAction("Address (https, model hub)…", self._choose_address)
         self.open.setMenu(menu)
         self.facts = quiet_label()
         self.notes_button = QToolButton()
@@ -96,6 +98,12 @@ class SessionSection(QWidget):
         found = QFileDialog.getOpenFileName(self, "Open a file", self._near(), kinds)
         if found[0]:
             self.open_folder(found[0])
+
+    def _choose_address(self) -> None:
+        words = "https://… of an NWB file, hf://… or a released recording's name:"
+        address, is_given = QInputDialog.getText(self, "Open an address", words)
+        if is_given and address.strip():
+            self.open_folder(address.strip())
 
     def choose_recordings(self) -> None:
         """Ask for a folder, and look which recordings are in it."""
