@@ -235,6 +235,43 @@ def test_uneven_times_become_even_and_gaps_missing(path: Path) -> None:
     assert is_old.sum() > 10
 
 
+def numbered(path: Path, times: np.ndarray) -> Session:
+    """A recording of one region whose samples are their numbers."""
+    write_nwb(path, Nwb((Plane(n=1, seconds=len(times) / 10, timestamps=times),)))
+    with h5py.File(path, "a") as file:
+        file[f"{SERIES}/data"][:, 0] = np.arange(len(times))
+    return open_session(path)
+
+
+def test_a_clock_that_drifts_by_samples_is_not_even(path: Path) -> None:
+    n = 40_000
+    k = np.arange(n)
+    times = 2 + (k + 1.6 * np.sin(2 * np.pi * k / n)) / 10
+    session = numbered(path, times)
+    assert "uneven_times" in codes(session)
+    for sample in (n // 4, 3 * n // 4):
+        row = int((times[sample] - 2.0) * session.responses.rate_hz)
+        assert session.responses.data[row, 0] in (sample - 1, sample)
+
+
+@pytest.mark.parametrize("start", [0.0, 1.52e9])
+def test_rounded_times_are_even_on_any_clock(path: Path, start: float) -> None:
+    session = numbered(path, start + np.arange(2000) / 10)
+    assert "uneven_times" not in codes(session)
+    assert session.responses.rate_hz == pytest.approx(10, rel=1e-9)
+
+
+@pytest.mark.parametrize("start", [0.0, 1.52e9])
+def test_a_gap_moves_no_sample_on_any_clock(path: Path, start: float) -> None:
+    k = np.delete(np.arange(3001), [1500, 1501, 1502])
+    session = numbered(path, start + k / 10)
+    assert session.responses.rate_hz == pytest.approx(10, rel=1e-8)
+    expected = np.full(3001, np.nan)
+    expected[k] = np.arange(len(k))
+    expected[1500] = 1499  # held for one step and a half
+    np.testing.assert_array_equal(session.responses.data[:, 0], expected)
+
+
 @pytest.mark.parametrize(
     ("unit", "factor"), [("cm/s", 1.0), ("m/s", 100.0), ("mm/s", 0.1), ("V", 1.0)]
 )

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     import h5py
 
 _JITTER = 0.01
+"""Share of a step that samples of an even clock may lie off it."""
 _GAP = 1.5
+_ROUNDED = 2
+"""Spacings of their floats by which even times may lie off through rounding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +124,8 @@ class NwbFile:
             return self._even(group, start, n)
         if self.child(group, "timestamps") is None:
             raise self.wrong(group, "has neither starting_time nor timestamps")
-        times = self.file.table(f"{group.name}/timestamps").astype(np.float64)
+        stored = self.file.table(f"{group.name}/timestamps")
+        times = stored.astype(np.float64)
         if times.shape != (n,):
             raise self.wrong(group, f"has {times.shape} timestamps for {n} samples")
         steps = np.diff(times)
@@ -132,10 +136,13 @@ class NwbFile:
             raise self.wrong(group, f"has {n} samples, too few for a rate")
         rate = (n - 1) / float(times[-1] - times[0])
         even = times[0] + np.arange(n) / rate
-        steady = np.abs(times - even).max() <= _JITTER / rate * max(1.0, n**0.5)
+        allowed = _JITTER / rate + _ROUNDED * _spacing(stored)
+        steady = np.abs(times - even).max() <= allowed
         if steady and (steps <= _GAP / rate).all():
             return Clock(float(times[0]), rate, n)
-        return Clock(float(times[0]), 1.0 / float(np.median(steps)), n, times)
+        unbroken = steps <= _GAP * float(np.median(steps))
+        usual = int(unbroken.sum()) / float(steps[unbroken].sum())
+        return Clock(float(times[0]), usual, n, times)
 
     def _even(self, group: "h5py.Group", start: Any, n: int) -> Clock:
         try:
@@ -179,6 +186,12 @@ class NwbFile:
             f"{self.file.path.name}: {group.name} {what}",
             "was the file written to its end, and validated?",
         )
+
+
+def _spacing(times: np.ndarray) -> float:
+    """How far apart the floats are in which times were stored."""
+    kind = times.dtype if times.dtype.kind == "f" else np.dtype(np.float64)
+    return float(np.spacing(np.abs(times).max().astype(kind)))
 
 
 def text_of(value: Any) -> str:
