@@ -218,6 +218,19 @@ def test_planes_of_other_rates_are_named_and_left_out(path: Path) -> None:
     assert "other_rates" in codes(session)
 
 
+def test_planes_that_drift_apart_are_not_read_as_one(path: Path) -> None:
+    fast = Plane(n=1, rate_hz=10.009, seconds=600.0)
+    write_nwb(path, Nwb((Plane(n=2, seconds=600.0), fast)))
+    session = open_session(path)
+    assert session.n_neurons == 2
+    (told,) = [n.message for n in session.warnings if n.code == "other_rates"]
+    assert "RoiResponseSeries1 (10.009 Hz)" in told
+    alike = Plane(n=1, rate_hz=10.0001, seconds=600.0)
+    other = path.with_name("other.nwb")
+    write_nwb(other, Nwb((Plane(n=2, seconds=600.0), alike)))
+    assert open_session(other).n_neurons == 3
+
+
 def test_uneven_times_become_even_and_gaps_missing(path: Path) -> None:
     times = 2.0 + np.arange(300) / 10
     times[100:] += 1.5

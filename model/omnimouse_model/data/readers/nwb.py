@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 LOOKED_FOR = ("*.nwb",)
 _ORDER = ("deconvolved", "DfOverF", "Fluorescence")
-_SAME_RATE = 1e-3
+_DRIFT = 0.1
+"""Samples by which planes that are read as one may drift apart."""
 _SAME_TIME = 1e-6
 
 
@@ -270,12 +271,21 @@ def _of_one_rate(
 ) -> list[tuple[Rows, PlaneUnits, float, float]]:
     """Those at the rate of the series with most neurons; others are named."""
     main = max(found, key=lambda part: len(part[1].unit_id))
-    same = [abs(part[3] - main[3]) <= _SAME_RATE * main[3] for part in found]
+    rate = main[3]
+    same = [
+        abs(own - rate) / rate * min(rows.shape[0], main[0].shape[0]) < _DRIFT
+        for rows, _, _, own in found
+    ]
     if not all(same):
-        left = [_short(g) for g, s in zip(series, same, strict=True) if not s]
+        left = [
+            f"{_short(group)} ({part[3]:.6g} Hz)"
+            for group, part, s in zip(series, found, same, strict=True)
+            if not s
+        ]
         notes.warn(
             "other_rates",
-            f"{', '.join(left)} were recorded at another rate, and are left out",
+            f"{', '.join(left)} were recorded at another rate than {rate:.6g} Hz, and "
+            "are left out",
         )
     return [part for part, s in zip(found, same, strict=True) if s]
 
