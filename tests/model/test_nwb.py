@@ -12,7 +12,7 @@ import pytest
 from omnimouse_model.data.open import is_session, open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
-from tests.model.nwb_files import Nwb, Plane, add_series, write_nwb
+from tests.model.nwb_files import Nwb, Plane, add_series, typed, write_nwb
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "sessions" / "nwb_small.nwb"
 OPHYS = "processing/ophys"
@@ -378,6 +378,52 @@ def test_stills_of_a_template_series(path: Path) -> None:
     frames, _ = session.stimulus.sample(4.5 + 2.0 * np.arange(5))
     assert frames[:, 0, 0].tolist() == order.tolist()
     assert session.trials.stim_id[:2].tolist() == ["shown/2", "shown/0"]
+
+
+def show_images(
+    path: Path, images: dict[str, np.ndarray], order: np.ndarray, start: float = 2.0
+) -> None:
+    """Images in datasets of their own, one per second."""
+    with h5py.File(path, "a") as file:
+        folder = typed(file, "stimulus/templates/images", "Images")
+        for name, image in images.items():
+            folder[name] = image
+        shown = typed(file, "stimulus/presentation/stills", "IndexSeries")
+        shown["data"] = order
+        shown["timestamps"] = start + np.arange(len(order), dtype=float)
+        shown["indexed_images"] = h5py.SoftLink(folder.name)
+
+
+def test_a_colour_image_beside_a_film_is_no_film(path: Path) -> None:
+    image = np.zeros((72, 128, 3), np.uint8)
+    image[36:] = 200
+    show_images(write_nwb(path), {"a": image}, np.zeros(10, np.int64))
+    film = np.full((300, 36, 64), 90, np.uint8)
+    name = "stimulus/presentation/film"
+    add_series(path, name, film, "ImageSeries", start=15.0, rate_hz=30.0)
+    session = open_session(path)
+    assert "several_sizes" in codes(session)
+    shown = session.stimulus.frame(0)
+    assert (shown[:18] == 0).all()
+    assert (shown[18:] == 200).all()
+
+
+def test_alpha_is_no_colour(path: Path) -> None:
+    image = np.zeros((36, 64, 4), np.uint8)
+    image[..., 3] = 255
+    show_images(write_nwb(path), {"a": image}, np.zeros(10, np.int64))
+    session = open_session(path)
+    assert session.stimulus.size == (36, 64, 3)
+    assert not session.stimulus.frame(0).any()
+
+
+def test_images_without_an_order_are_numbered_by_their_names(path: Path) -> None:
+    images = {f"image{i}": np.full((36, 64), i, np.uint8) for i in range(12)}
+    show_images(write_nwb(path), images, np.arange(12))
+    session = open_session(path)
+    shown = [int(session.stimulus.frame(slot)[0, 0]) for slot in range(12)]
+    assert shown == list(range(12))
+    assert "image_order" in codes(session)
 
 
 def test_films_in_other_files_are_named_and_not_read(path: Path) -> None:
