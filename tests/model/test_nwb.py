@@ -309,6 +309,34 @@ def test_a_pupil_without_position_keeps_its_two_channels(path: Path) -> None:
     assert session.window(3.0).behavior.shape == (40, 2)
 
 
+def test_the_size_of_the_pupil_is_what_is_called_so(path: Path) -> None:
+    write_nwb(path)
+    base = "processing/behavior/PupilTracking"
+    add_series(path, f"{base}/confidence", np.linspace(0, 1, 700))
+    size = 42.0 + np.arange(700)
+    add_series(path, f"{base}/pupil_diameter", size, unit="meters")
+    session = open_session(path)
+    eye = session.behavior["eye_tracker"]
+    np.testing.assert_array_equal(eye.data[:, 0], size)
+    assert eye.units == ("meters", "meters/s")
+    told = [n.message for n in session.assumptions if n.code == "pupil_source"]
+    assert told == [f"pupil size is /{base}/pupil_diameter"]
+
+
+def test_a_container_names_the_one_series_that_it_holds(path: Path) -> None:
+    write_nwb(path)
+    add_series(path, "acquisition/PupilTracking/left", np.arange(700.0))
+    session = open_session(path)
+    assert session.behavior["eye_tracker"].units == ("px", "px/s")
+    other = write_nwb(path.with_name("other.nwb"))
+    for name in ("left", "right"):
+        add_series(other, f"acquisition/PupilTracking/{name}", np.arange(700.0))
+    session = open_session(other)
+    assert session.behavior["eye_tracker"] is None
+    (told,) = [n.message for n in session.warnings if n.code == "pupil_source"]
+    assert "PupilTracking/left, /acquisition" in told
+
+
 def test_pupil_on_two_clocks_is_brought_to_one(path: Path) -> None:
     write_nwb(path)
     add_series(path, "acquisition/PupilTracking/pupil_size", np.arange(700.0))
