@@ -189,6 +189,19 @@ def test_voxels_and_missing_masks(path: Path) -> None:
     assert {"no_masks", "no_positions"} <= codes(session)
 
 
+def test_one_empty_mask_leaves_the_others(path: Path) -> None:
+    write_nwb(path, Nwb((Plane(mask="image_mask"),)))
+    with h5py.File(path, "a") as file:
+        file[f"{TABLE}/image_mask"][2] = 0
+    session = open_session(path)
+    roi = session.units.roi
+    assert [len(roi.pixels(i)[1]) == 0 for i in range(5)] == [i == 2 for i in range(5)]
+    assert np.isnan(session.units.xy_px).all(axis=1).tolist() == [
+        i == 2 for i in range(5)
+    ]
+    assert "empty_masks" in codes(session)
+
+
 def test_deconvolved_comes_first(path: Path) -> None:
     names = ("RoiResponseSeries", "Neuropil", "Deconvolved")
     session = open_session(write_nwb(path, Nwb((Plane(series=names),))))

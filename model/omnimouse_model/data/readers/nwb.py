@@ -307,7 +307,13 @@ def _units(planes: list[PlaneUnits], responses: Signal, notes: Notes) -> Units:
     assert responses.std is not None
     sizes = np.concatenate([plane.sizes for plane in planes])
     roi = None
-    if sizes.all():
+    if sizes.any():
+        if not sizes.all():
+            notes.warn(
+                "empty_masks",
+                f"the masks of {int((sizes == 0).sum())} of {len(sizes)} regions hold "
+                "no pixels",
+            )
         roi = Roi(
             np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             np.concatenate([plane.yx for plane in planes]),
