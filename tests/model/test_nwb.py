@@ -386,6 +386,29 @@ def test_films_of_other_sizes_and_with_pauses(path: Path) -> None:
     assert not ((starts < 5.5) & (starts + 2 > 4.55)).any()
 
 
+@pytest.mark.parametrize("still", [False, True])
+def test_a_presentation_of_one_frame_needs_no_rate(path: Path, still: bool) -> None:
+    write_nwb(path)
+    frame = np.full((1, 36, 64), 90, np.uint8)
+    once = np.array([5.0])
+    if still:
+        show_images(path, {"a": frame[0]}, np.zeros(1, np.int64), start=5.0)
+    else:
+        name = "stimulus/presentation/one"
+        add_series(path, name, frame, "ImageSeries", timestamps=once)
+    add_series(
+        path,
+        "stimulus/presentation/f",
+        frame.repeat(300, axis=0),
+        "ImageSeries",
+        start=9.0,
+        rate_hz=30.0,
+    )
+    session = open_session(path)
+    shown, _ = session.stimulus.sample(once + 0.01)
+    assert (shown == 90).all()
+
+
 def test_trials_divide_a_film(path: Path) -> None:
     write_nwb(path)
     film = np.zeros((600, 36, 64), np.uint8)
@@ -518,7 +541,8 @@ def test_parts_that_do_not_fit_are_named(
     [
         (np.zeros(300), "do not increase at 1"),
         (np.full(300, np.nan), "do not increase at 1"),
-        (np.arange(7.0), r"has \(7,\) timestamps for 300"),
+        (np.arange(7.0), r"has \(7,\) float64 timestamps for 300"),
+        (np.full(300, b"a"), "timestamps for 300"),
     ],
 )
 def test_clocks_must_increase(path: Path, times: np.ndarray, words: str) -> None:

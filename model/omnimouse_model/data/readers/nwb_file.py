@@ -122,18 +122,11 @@ class NwbFile:
         start = self.child(group, "starting_time")
         if start is not None:
             return self._even(group, start, n)
-        if self.child(group, "timestamps") is None:
-            raise self.wrong(group, "has neither starting_time nor timestamps")
-        stored = self.file.table(f"{group.name}/timestamps")
-        times = stored.astype(np.float64)
-        if times.shape != (n,):
-            raise self.wrong(group, f"has {times.shape} timestamps for {n} samples")
-        steps = np.diff(times)
-        if not np.isfinite(times).all() or (steps <= 0).any():
-            at = int(np.flatnonzero(~(steps > 0))[0]) + 1 if (n > 1) else 0
-            raise self.wrong(group, f"has timestamps that do not increase at {at}")
+        stored = self._timestamps(group, n)
         if n < 2:
             raise self.wrong(group, f"has {n} samples, too few for a rate")
+        times = stored.astype(np.float64)
+        steps = np.diff(times)
         rate = (n - 1) / float(times[-1] - times[0])
         even = times[0] + np.arange(n) / rate
         allowed = _JITTER / rate + _ROUNDED * _spacing(stored)
@@ -143,6 +136,29 @@ class NwbFile:
         unbroken = steps <= _GAP * float(np.median(steps))
         usual = int(unbroken.sum()) / float(steps[unbroken].sum())
         return Clock(float(times[0]), usual, n, times)
+
+    def onsets(self, group: "h5py.Group", n: int) -> np.ndarray:
+        """Native times float64 (n,) of the frames of a presentation, as stored."""
+        start = self.child(group, "starting_time")
+        if start is not None:
+            return self._even(group, start, n).all_times()
+        return self._timestamps(group, n).astype(np.float64)
+
+    def _timestamps(self, group: "h5py.Group", n: int) -> np.ndarray:
+        """Times of n samples as stored: finite, increasing."""
+        if self.child(group, "timestamps") is None:
+            raise self.wrong(group, "has neither starting_time nor timestamps")
+        stored = self.file.table(f"{group.name}/timestamps")
+        if stored.shape != (n,) or stored.dtype.kind not in "fiu":
+            raise self.wrong(
+                group, f"has {stored.shape} {stored.dtype} timestamps for {n} samples"
+            )
+        times = stored.astype(np.float64)
+        rises = np.diff(times) > 0
+        if not np.isfinite(times).all() or not rises.all():
+            at = int(np.flatnonzero(~rises)[0]) + 1 if n > 1 else 0
+            raise self.wrong(group, f"has timestamps that do not increase at {at}")
+        return stored
 
     def _even(self, group: "h5py.Group", start: Any, n: int) -> Clock:
         try:

@@ -110,7 +110,7 @@ def _parts(
     if not shape or not shape[0]:
         notes.warn("empty_stimulus", f"{group.name} holds no frames")
         return []
-    times = nwb.clock(group, shape[0]).all_times()
+    times = nwb.onsets(group, shape[0])
     if len(shape) == 1:
         return _stills(nwb, group, times, notes)
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3):
