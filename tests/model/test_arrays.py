@@ -195,3 +195,12 @@ def test_archives_are_not_trusted(tmp_path: Path) -> None:
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(SessionFormatError, match=r"no sound \.npz"):
         open_session(path)
+
+
+def test_arrays_of_another_shape_or_type_are_another_session() -> None:
+    values = np.arange(5400, dtype=np.float32).reshape(900, 6)
+    alike = [values, values.reshape(1800, 3), values.view(np.int32)]
+    found = {open_session({"responses": v, "rate_hz": 30.0}).fingerprint for v in alike}
+    assert len(found) == 3
+    again = open_session({"responses": values.copy(), "rate_hz": 30.0})
+    assert again.fingerprint in found

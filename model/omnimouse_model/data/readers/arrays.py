@@ -24,7 +24,7 @@ from omnimouse_model.data.readers.presented import (
     film_parts,
     presented,
 )
-from omnimouse_model.data.readers.statistics import with_statistics
+from omnimouse_model.data.readers.statistics import train_spans, with_statistics
 from omnimouse_model.data.rows import Rows
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
@@ -101,7 +101,9 @@ def read_mapping(arrays: Mapping[str, Any], options: ReadOptions) -> Session:
     session = _session(_Arrays(arrays, path, options), options)
     digest = blake2b(digest_size=12)
     for name in sorted(arrays):
-        digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
+        value = np.ascontiguousarray(arrays[name])
+        about = f"{name}\0{value.dtype.str}{np.shape(arrays[name])}\n"
+        digest.update(about.encode() + value.tobytes())
     return replace(session, fingerprint=digest.hexdigest(), origin=dict(arrays))
 
 
@@ -184,7 +186,7 @@ def _session(arrays: _Arrays, options: ReadOptions) -> Session:
     stimulus = _stimulus(arrays, responses.start, notes)
     if stimulus is not None:
         note_frames(stimulus, notes)
-    train = _train_spans(stimulus)
+    train = train_spans(stimulus)
     responses = with_statistics(responses, train, notes)
     found = {"eye_tracker": _eye(arrays, notes), "treadmill": _running(arrays, notes)}
     behavior = {
@@ -234,15 +236,6 @@ def _responses(arrays: _Arrays, notes: Notes) -> Signal:
         values = values.astype(np.float32)
     signal = _signal("responses", arrays.rows("responses", values), rate, start)
     return replace(signal, mode=sample_mode(rate, notes))
-
-
-def _train_spans(stimulus: Stimulus | None) -> np.ndarray | None:
-    if stimulus is None or not (stimulus.trials.tier == "train").any():
-        return None
-    onset = stimulus.slot_t[stimulus.trials.first_slot]
-    spans = np.stack([onset, np.append(onset[1:], stimulus.slot_t[-1])], axis=1)
-    trained: np.ndarray = spans[stimulus.trials.tier == "train"]
-    return trained
 
 
 # -- behaviour -----------------------------------------------------------------------

@@ -18,12 +18,12 @@ from omnimouse_model.data.readers.nwb_file import NwbFile, text_of
 from omnimouse_model.data.readers.nwb_rows import EvenRows, SideBySide
 from omnimouse_model.data.readers.nwb_stimulus import read_stimulus
 from omnimouse_model.data.readers.nwb_units import AREAS, PlaneUnits, read_units
-from omnimouse_model.data.readers.statistics import with_statistics
+from omnimouse_model.data.readers.statistics import train_spans, with_statistics
 from omnimouse_model.data.rows import Rows
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.source import LocalFile, Source
-from omnimouse_model.data.stimulus import Stimulus, Trials
+from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import SessionFormatError
 
@@ -75,7 +75,7 @@ def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Sessi
     stimulus = read_stimulus(nwb, responses.start, notes)
     if stimulus is not None:
         note_frames(stimulus, notes)
-    train = _train_spans(stimulus)
+    train = train_spans(stimulus)
     responses = with_statistics(responses, train, notes)
     behavior = {
         name: None if signal is None else with_statistics(signal, train, notes)
@@ -106,15 +106,6 @@ def _identity(nwb: NwbFile, notes: Notes) -> str:
             return found
     notes.assume("no_identity", "nothing names the session: the file's name is used")
     return nwb.file.path.stem
-
-
-def _train_spans(stimulus: Stimulus | None) -> np.ndarray | None:
-    if stimulus is None or not (stimulus.trials.tier == "train").any():
-        return None
-    onset = stimulus.slot_t[stimulus.trials.first_slot]
-    spans = np.stack([onset, np.append(onset[1:], stimulus.slot_t[-1])], axis=1)
-    trained: np.ndarray = spans[stimulus.trials.tier == "train"]
-    return trained
 
 
 # -- which responses -----------------------------------------------------------------

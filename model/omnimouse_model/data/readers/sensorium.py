@@ -22,7 +22,7 @@ from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.readers.sensorium_films import Images, Videos
 from omnimouse_model.data.readers.sensorium_folder import Folder
 from omnimouse_model.data.readers.sensorium_trials import Trial, read_trials
-from omnimouse_model.data.readers.statistics import with_statistics
+from omnimouse_model.data.readers.statistics import train_spans, with_statistics
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import MEAN_GRAY, Stimulus, Trials
@@ -62,7 +62,7 @@ def read(path: Path, options: ReadOptions) -> Session:
         )
     stimulus = _stimulus(folder, trials, line)
     note_frames(stimulus, notes)
-    train = _train_spans(stimulus)
+    train = train_spans(stimulus)
     responses = _responses(folder, trials, line)
     responses = with_statistics(responses, train, notes, *folder.statistics(notes))
     behavior = _behavior(folder, trials, line, train, notes)
@@ -165,15 +165,6 @@ def _table(
 
 def _keys(trials: Sequence[Trial]) -> list[object]:
     return ["hole", *(k for t in trials for k in (t.key, f"{t.key}-hole"))]
-
-
-def _train_spans(stimulus: Stimulus) -> np.ndarray | None:
-    chosen = np.flatnonzero(stimulus.trials.tier == "train")
-    if not len(chosen):
-        return None
-    onset = stimulus.slot_t[stimulus.trials.first_slot]
-    spans: np.ndarray = np.stack([onset[chosen], onset[chosen + 1]], axis=1)
-    return spans
 
 
 def _behavior(
