@@ -204,3 +204,11 @@ def test_arrays_of_another_shape_or_type_are_another_session() -> None:
     assert len(found) == 3
     again = open_session({"responses": values.copy(), "rate_hz": 30.0})
     assert again.fingerprint in found
+
+
+def test_texts_of_bytes_are_texts() -> None:
+    odd = given(id=b"mouse", animal_id=np.bytes_("7"), area=np.array([b"V\xff"] * N))
+    session = open_session({**odd, "trial_tier": np.array([b"train", b"a", b"b"])})
+    assert (session.id, session.animal_id) == ("mouse", "7")
+    assert session.units.area.tolist() == ["V\ufffd"] * N
+    assert "train" in session.trials.tier.tolist()

@@ -151,6 +151,19 @@ def test_a_trial_with_a_gap_within_is_left_out(made: Path) -> None:
     assert any("00000" in n.message for n in session.warnings if n.code == "odd_trials")
 
 
+def test_texts_of_bytes_are_texts(made: Path) -> None:
+    meta = made / "meta"
+    np.save(meta / "trials" / "tiers.npy", np.array(TIERS, "S"))
+    np.save(meta / "trials" / "condition_hash.npy", np.array([b"a", b"b", b"c", b"d"]))
+    np.save(meta / "neurons" / "area.npy", np.array([b"V\xff"] * N_UNITS))
+    session = open_session(made)
+    assert session.trials.tier[1::2].tolist() == list(TIERS)
+    assert len(session.window_starts("train"))
+    assert session.trials.stim_id[1::2].tolist() == ["a", "b", "c", "d"]
+    assert session.trials.extra[1]["tiers"] == "train"
+    assert session.units.area.tolist() == ["V\ufffd"] * N_UNITS
+
+
 def test_withheld_responses_may_be_missing_and_others_not(made: Path) -> None:
     responses = made / "data" / "responses"
     (responses / "3.npy").unlink()

@@ -25,6 +25,7 @@ from omnimouse_model.data.readers.presented import (
     presented,
 )
 from omnimouse_model.data.readers.statistics import train_spans, with_statistics
+from omnimouse_model.data.readers.texts import decoded, text_of
 from omnimouse_model.data.rows import Rows
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
@@ -166,7 +167,7 @@ class _Arrays:
             raise self.wrong(
                 name, f"is {values.shape} {values.dtype}; ({count},) texts expected"
             )
-        return np.char.decode(values) if values.dtype.kind == "S" else values
+        return decoded(values)
 
     def rows(self, name: str, values: np.ndarray) -> Rows:
         """Where the values of an array are: in the file, if they lie there plainly."""
@@ -177,7 +178,7 @@ class _Arrays:
 
     def word(self, name: str) -> str | None:
         """One text."""
-        return None if name not in self.given else str(np.asarray(self.given[name]))
+        return None if name not in self.given else text_of(np.asarray(self.given[name]))
 
 
 def _session(arrays: _Arrays, options: ReadOptions) -> Session:

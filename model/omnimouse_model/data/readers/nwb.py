@@ -14,11 +14,12 @@ from omnimouse_model.data.readers.frame_notes import note_frames
 from omnimouse_model.data.readers.imported import least_scale, sample_mode
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.readers.nwb_behavior import read_behavior
-from omnimouse_model.data.readers.nwb_file import NwbFile, text_of
+from omnimouse_model.data.readers.nwb_file import NwbFile
 from omnimouse_model.data.readers.nwb_rows import EvenRows, SideBySide
 from omnimouse_model.data.readers.nwb_stimulus import read_stimulus
 from omnimouse_model.data.readers.nwb_units import AREAS, PlaneUnits, read_units
 from omnimouse_model.data.readers.statistics import train_spans, with_statistics
+from omnimouse_model.data.readers.texts import text_of
 from omnimouse_model.data.rows import Rows
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnimouse_model.data.hdf5 import Hdf5
+from omnimouse_model.data.readers.texts import text_of
 from omnimouse_model.errors import SessionFormatError
 
 if TYPE_CHECKING:
@@ -208,17 +209,3 @@ def _spacing(times: np.ndarray) -> float:
     """How far apart the floats are in which times were stored."""
     kind = times.dtype if times.dtype.kind == "f" else np.dtype(np.float64)
     return float(np.spacing(np.abs(times).max().astype(kind)))
-
-
-def text_of(value: Any) -> str:
-    """A stored text as such."""
-    if isinstance(value, np.ndarray):
-        value = value.reshape(-1)[0] if value.size else ""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return str(value)
-
-
-def texts_of(values: np.ndarray) -> list[str]:
-    """Stored texts as such."""
-    return [text_of(value) for value in values.reshape(-1)]

@@ -8,13 +8,14 @@ import numpy as np
 from omnimouse_model.data.frames import VIDEO_SIZE, fit_video
 from omnimouse_model.data.hdf5 import Hdf5
 from omnimouse_model.data.readers.notes import Notes
-from omnimouse_model.data.readers.nwb_file import NwbFile, texts_of
+from omnimouse_model.data.readers.nwb_file import NwbFile
 from omnimouse_model.data.readers.presented import (
     Intervals,
     Part,
     film_parts,
     presented,
 )
+from omnimouse_model.data.readers.texts import texts_of
 from omnimouse_model.data.stimulus import Stimulus
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from omnimouse_model.data.files import (
     read_json_mapping,
 )
 from omnimouse_model.data.readers.notes import Notes
+from omnimouse_model.data.readers.texts import decoded
 from omnimouse_model.errors import SessionFormatError
 
 _NUMBER_OF = ".npy"
@@ -103,10 +104,10 @@ class Folder:
         wanted = shape or (self.n_units,)
         if values is None or values.size != int(np.prod(wanted)):
             return None
-        if (values.dtype.kind in "US") != text:
+        if (values.dtype.kind == "U") != text:
             return None
         values = values.reshape(wanted)
-        return np.char.decode(values) if values.dtype.kind == "S" else values
+        return values
 
     def trial_array(self, name: str) -> np.ndarray | None:
         """An array of `meta/trials`, one value per trial.
@@ -164,7 +165,7 @@ class Folder:
     # -- within -----------------------------------------------------------------
     def _array(self, kind: str, name: str) -> np.ndarray | None:
         path = self.root / "meta" / kind / f"{name}.npy"
-        return load_small_array(path, self.root) if path.exists() else None
+        return decoded(load_small_array(path, self.root)) if path.exists() else None
 
     def _numbered(self, stream: str) -> frozenset[int]:
         names = _npy_names(list_folder(self.data(stream)))
