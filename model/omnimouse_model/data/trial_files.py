@@ -62,15 +62,16 @@ class TimeLine:
     def spread(self, trials: list[np.ndarray]) -> np.ndarray:
         """Values (n_rows, columns) of trials (length, columns); the last fills a hole.
 
-        For streams in which NaN would also rule out what is near a hole.
+        For streams in which NaN would also rule out what is near a hole: where the last
+        value is missing, the hole is 0.
         """
         values = np.zeros((self.n_rows, trials[0].shape[1]))
         for k, trial in enumerate(trials):
             first, length = int(self.first[k]), int(self.length[k])
             stop = int(self.first[k + 1]) if k + 1 < len(trials) else self.n_rows
             values[first : first + length] = trial
-            values[first + length : stop] = trial[-1:]
-        values[: int(self.first[0])] = trials[0][:1]
+            values[first + length : stop] = np.nan_to_num(trial[-1:])
+        values[: int(self.first[0])] = np.nan_to_num(trials[0][:1])
         return values
 
 

@@ -181,7 +181,7 @@ def _behavior(
     names = {"eye_tracker": EYE_NAMES, "treadmill": ("running",)}
     units = {"eye_tracker": EYE_UNITS, "treadmill": ("cm/s",)}
     for name, parts in sources.items():
-        if any(part is None for part in parts):
+        if any(part is None for part in parts):  # then all of them are
             notes.assume("missing_stream", f"the session has no {name}")
             continue
         values = line.spread([part for part in parts if part is not None])
@@ -199,9 +199,9 @@ def _behavior(
 
 def _units(folder: Folder, responses: Signal, notes: Notes) -> Units:
     n = folder.n_units
-    ids, plane = folder.unit_array("unit_ids"), folder.unit_array("fields")
-    xyz = folder.unit_array("cell_motor_coordinates", (n, 3))
-    area = folder.unit_array("area", text=True)
+    ids, plane = (folder.unit_array(k, notes) for k in ("unit_ids", "fields"))
+    xyz = folder.unit_array("cell_motor_coordinates", notes, (n, 3))
+    area = folder.unit_array("area", notes, text=True)
     if area is None:
         notes.assume("no_areas", "the session does not say which areas it covers")
     assert responses.mean is not None
@@ -225,7 +225,8 @@ def _identity(folder: Folder, notes: Notes) -> tuple[str, str | None]:
     named = _NAME.search(folder.root.name)
     if named is not None:
         return "-".join(named.groups()), named[1]
-    parts = [folder.unit_array(name) for name in ("animal_ids", "sessions", "scan_idx")]
+    names = ("animal_ids", "sessions", "scan_idx")
+    parts = [folder.unit_array(name, notes) for name in names]
     if all(part is not None and len(part) for part in parts):
         words = [str(part[0]) for part in parts if part is not None]
         return "-".join(words), words[0]

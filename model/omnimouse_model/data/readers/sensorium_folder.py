@@ -1,5 +1,6 @@
 """What lies where in a Sensorium folder, and how many of it there should be."""
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -97,17 +98,26 @@ class Folder:
         return file
 
     def unit_array(
-        self, name: str, shape: tuple[int, ...] | None = None, *, text: bool = False
+        self,
+        name: str,
+        notes: Notes,
+        shape: tuple[int, ...] | None = None,
+        *,
+        text: bool = False,
     ) -> np.ndarray | None:
         """An array of `meta/neurons`, None where it is missing or does not fit."""
         values = self._array("neurons", name)
+        if values is None:
+            return None
         wanted = shape or (self.n_units,)
-        if values is None or values.size != int(np.prod(wanted)):
-            return None
-        if (values.dtype.kind == "U") != text:
-            return None
-        values = values.reshape(wanted)
-        return values
+        if values.size == int(np.prod(wanted)) and (values.dtype.kind == "U") == text:
+            return values.reshape(wanted)
+        notes.warn(
+            "wrong_length",
+            f"neurons/{name}.npy is {values.shape} {values.dtype} for {self.n_units} "
+            "units; left out",
+        )
+        return None
 
     def trial_array(self, name: str) -> np.ndarray | None:
         """An array of `meta/trials`, one value per trial.
@@ -177,7 +187,8 @@ class Folder:
             there = self._numbers[stream]
             if stream == "responses" or not there:
                 continue
-            missing = sorted(set(range(self.n_trials)) - there)
+            numbers = (n for n in range(self.n_trials) if n not in there)
+            missing = list(islice(numbers, 7))
             if not missing and max(there) < self.n_trials:
                 continue
             shown = ", ".join(map(str, missing[:6])) + (", …" if missing[6:] else "")
