@@ -231,6 +231,7 @@ def _lag(
     x, y = _reduced([a for a, _ in pairs]), _reduced([b for _, b in pairs])
     middle = round(sum(usual) / 2 / FRAME_S)
     lags = middle + np.arange(-round(reach_s / FRAME_S), round(reach_s / FRAME_S) + 1)
+    lags = lags[np.abs(lags) < min(map(len, x))]  # of a short recording, fewer
     curves = np.array([_curve(a, b, lags) for a, b in zip(x, y, strict=True)])
     total = curves.sum(axis=0)
     best = int(total.argmax())
