@@ -289,6 +289,23 @@ def test_it_survives_pickling(made: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("stream", ["responses", "videos"])
+def test_a_trial_that_changes_while_open_is_a_clear_error(
+    made: Path, stream: str
+) -> None:
+    session = open_session(made)
+    window = session.window(float(session.window_starts("train")[0]))
+    assert not session.is_stale
+    np.save(made / "data" / stream / "0.npy", np.zeros((5, 50), np.float32))
+    assert session.is_stale
+    with pytest.raises(SessionFormatError, match=r"0\.npy changed while"):
+        _ = window.responses if stream == "responses" else window.video
+    (made / "data" / stream / "0.npy").unlink()
+    held = session.stimulus.film if stream == "videos" else session.responses.file
+    with pytest.raises(SessionFormatError, match=r"0\.npy cannot be read"):
+        held.check()
+
+
 # -- images (2022) ------------------------------------------------------------------
 def test_an_image_is_one_response_and_one_frame() -> None:
     session = open_session(IMAGES)

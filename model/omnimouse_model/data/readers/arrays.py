@@ -302,6 +302,10 @@ class ArrayFilm:
         """Whether a trial has frames."""
         return self.named[trial]
 
+    def check(self) -> None:
+        """Raise where the file is gone or changed."""
+        self.video.check()
+
     def read(
         self, trial: int, first: int, stop: int, size: tuple[int, ...]
     ) -> np.ndarray:

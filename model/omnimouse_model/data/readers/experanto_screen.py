@@ -6,7 +6,6 @@ import numpy as np
 
 from omnimouse_model.data.files import (
     label,
-    list_folder,
     load_small_array,
     npy_file,
     read_yaml_mapping,
@@ -16,6 +15,7 @@ from omnimouse_model.data.readers.fields import as_float, flag, wrong
 from omnimouse_model.data.readers.frame_notes import note_frames
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.readers.times import refuse_quantised
+from omnimouse_model.data.seen import SeenFile, seen_files
 from omnimouse_model.data.stimulus import Stimulus, TrialFiles, Trials, frame_shape
 from omnimouse_model.errors import SessionFormatError
 
@@ -99,11 +99,11 @@ def _fitting_slots(
 
 def _trial_files(
     folder: Path, trials: list[StoredTrial], size: tuple[int, ...], notes: Notes
-) -> tuple[Path | None, ...]:
+) -> tuple[SeenFile | None, ...]:
     data = folder / "data"
-    present = list_folder(data)
+    present = seen_files(data)
     encoded = {n.rsplit(".", 1)[0]: n for n in present if n.lower().endswith(_ENCODED)}
-    files: list[Path | None] = []
+    files: list[SeenFile | None] = []
     for trial in trials:
         files.append(None)
         if trial.file is None:
@@ -112,8 +112,8 @@ def _trial_files(
             trial.readable = False
             _note_missing(trial, encoded, notes)
             continue
-        files[-1] = data / trial.file
-        if len(trials) <= _HEADERS_READ or _is_odd(present[trial.file], trial):
+        files[-1] = present[trial.file]
+        if len(trials) <= _HEADERS_READ or _is_odd(present[trial.file].size, trial):
             _check_file(data / trial.file, trial, size)
     return tuple(files)
 

@@ -35,6 +35,10 @@ class NwbFilm:
         """Whether a trial's frames are in the file."""
         return bool(self._parts[trial].name)
 
+    def check(self) -> None:
+        """Raise where the file is gone or changed."""
+        self._file.source.check()
+
     def read(
         self, trial: int, first: int, stop: int, size: tuple[int, ...]
     ) -> np.ndarray:

@@ -16,6 +16,7 @@ from omnimouse_model.data.files import (
 )
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.readers.texts import decoded
+from omnimouse_model.data.seen import SeenFile, seen_files
 from omnimouse_model.errors import SessionFormatError
 
 _NUMBER_OF = ".npy"
@@ -85,6 +86,10 @@ class Folder:
     def path(self, stream: str, trial: int) -> Path:
         """File of a trial."""
         return self.data(stream) / f"{trial}.npy"
+
+    def seen(self, stream: str, trial: int) -> SeenFile:
+        """File of a trial as it was when the folder was listed."""
+        return self._numbers[stream][trial]
 
     def file(self, stream: str, trial: int) -> ArrayFile:
         """Describe the file of a trial, checked against its size."""
@@ -177,9 +182,14 @@ class Folder:
         path = self.root / "meta" / kind / f"{name}.npy"
         return decoded(load_small_array(path, self.root)) if path.exists() else None
 
-    def _numbered(self, stream: str) -> frozenset[int]:
-        names = _npy_names(list_folder(self.data(stream)))
-        return frozenset(int(name) for name in names if name.isdecimal())
+    def _numbered(self, stream: str) -> dict[int, SeenFile]:
+        """The files of a stream by trial."""
+        listed = seen_files(self.data(stream))
+        return {
+            int(name.removesuffix(_NUMBER_OF)): listed[name]
+            for name in sorted(listed)
+            if name.endswith(_NUMBER_OF) and name.removesuffix(_NUMBER_OF).isdecimal()
+        }
 
     def _check_numbers(self) -> None:
         """Frames must be there for all; responses may be withheld, not behaviour."""

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from omnimouse_model.data.clock import RESPONSE_RATE_HZ
 from omnimouse_model.data.files import ArrayFile, label, load_small_array
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.readers.sensorium_folder import Folder
+from omnimouse_model.data.seen import SeenFile
 from omnimouse_model.errors import SessionFormatError
 
 _WITHHELD = ("live_test*", "final_test*")
@@ -39,8 +39,8 @@ class Trial:
 
     key: str
     length: int
-    frames: Path
-    responses: Path | None
+    frames: SeenFile
+    responses: SeenFile | None
     eye: np.ndarray | None
     running: np.ndarray | None
     is_sound: bool
@@ -147,8 +147,8 @@ def _trial(folder: Folder, number: int, tier: str, facts: dict[str, Any]) -> Tri
     return Trial(
         key=f"{number:05d}",
         length=length,
-        frames=frames.path,
-        responses=None if responses is None else responses.path,
+        frames=folder.seen(folder.screen, number),
+        responses=None if responses is None else folder.seen("responses", number),
         eye=eye,
         running=running,
         is_sound=is_sound,
