@@ -15,7 +15,7 @@ from omnimouse_model.errors import SessionFormatError
 
 _WITHHELD = ("live_test*", "final_test*")
 _PEEKED_UNITS = 16
-_BLOCK_UNITS = 8
+_FIRST_UNITS, _BLOCK_VALUES = 8, 2**18
 _STIM_NAMES = ("condition_hash", "frame_image_id", "image_id")
 
 
@@ -202,11 +202,16 @@ def _responses(folder: Folder, number: int, tier: str, total: int) -> ArrayFile 
 
 
 def _is_empty(file: ArrayFile) -> bool:
-    """Whether a file holds nothing but zeros and NaN; a few units mostly tell."""
+    """Whether a file holds nothing but zeros and NaN; its first units mostly tell."""
     stored = file.open()
-    starts = range(0, len(stored), _BLOCK_UNITS)
-    blocks = (stored[first : first + _BLOCK_UNITS] for first in starts)
-    return not any(np.nan_to_num(block).any() for block in blocks)
+    height = max(1, _BLOCK_VALUES * len(stored) // max(1, stored.size))
+    starts = [_FIRST_UNITS, *range(_FIRST_UNITS + height, len(stored), height)]
+    blocks = np.split(stored, [first for first in starts if first < len(stored)])
+    return not any(_holds_something(block) for block in blocks)
+
+
+def _holds_something(values: np.ndarray) -> bool:
+    return bool(values.any() and np.nan_to_num(values).any())
 
 
 def _some_units(file: ArrayFile, total: int) -> np.ndarray:
