@@ -409,6 +409,17 @@ def test_a_presentation_of_one_frame_needs_no_rate(path: Path, still: bool) -> N
     assert (shown == 90).all()
 
 
+def test_a_single_frame_alone_does_not_take_the_recording_away(path: Path) -> None:
+    write_nwb(path)
+    frame = np.full((1, 36, 64), 90, np.uint8)
+    name = "stimulus/presentation/one"
+    add_series(path, name, frame, "ImageSeries", timestamps=np.array([5.0]))
+    session = open_session(path)
+    assert session.stimulus is None
+    assert "short_stimulus" in codes(session)
+    assert session.window(5.0).responses.shape == (60, 5)
+
+
 def test_trials_divide_a_film(path: Path) -> None:
     write_nwb(path)
     film = np.zeros((600, 36, 64), np.uint8)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import h5py
 
 _COLOURS, _WITH_ALPHA = 3, 4
+_LEAST_S = 3.0
+"""A window of 2 s and half a second before and after it."""
 _EXPECTED = "(height, width[, 3])"
 
 
@@ -74,7 +76,16 @@ def read_stimulus(nwb: NwbFile, t0: float, notes: Notes) -> Stimulus | None:
     def film(ordered: list[Part]) -> NwbFilm:
         return NwbFilm(nwb.file, ordered)
 
-    return presented(parts, intervals, t0, size, film, notes)
+    stimulus = presented(parts, intervals, t0, size, film, notes)
+    span = stimulus.valid_interval()
+    if span.stop - span.start < _LEAST_S:
+        notes.warn(
+            "short_stimulus",
+            f"the screen shows for {span.stop - span.start:.2g} s in all, too little "
+            "for a window: left out",
+        )
+        return None
+    return stimulus
 
 
 def _intervals(nwb: NwbFile) -> Intervals:
