@@ -158,6 +158,8 @@ def test_other_arrays_are_another_session() -> None:
         ({"trial_stop": None}, "must follow trial_start"),
         ({"trial_tier": np.array(["a"])}, r"trial_tier is \(1,\)"),
         ({"video_start_s": 5000.0}, "no common 2-s window"),
+        ({"unit_ids": np.arange(N) + 0.5}, "unit_ids holds what is no whole number"),
+        ({"plane": np.full(N, np.nan)}, "plane holds what is no whole number"),
     ],
 )
 def test_what_does_not_fit_is_named(changes: dict[str, Any], words: str) -> None:

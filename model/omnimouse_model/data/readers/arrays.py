@@ -148,6 +148,13 @@ class _Arrays:
             )
         return values
 
+    def whole(self, name: str, count: int) -> np.ndarray | None:
+        """So many whole numbers."""
+        values = self.numbers(name, (count,))
+        if values is None or (values == np.round(values)).all():
+            return values
+        raise self.wrong(name, "holds what is no whole number")
+
     def number(self, name: str, least: float = -np.inf) -> float | None:
         """A finite number above `least`."""
         values = self.numbers(name, ())
@@ -376,7 +383,7 @@ def _intervals(arrays: _Arrays) -> Intervals:
 # -- neurons -------------------------------------------------------------------------
 def _units(arrays: _Arrays, responses: Signal, notes: Notes) -> Units:
     n = responses.n_columns
-    ids, plane = arrays.numbers("unit_ids", (n,)), arrays.numbers("plane", (n,))
+    ids, plane = arrays.whole("unit_ids", n), arrays.whole("plane", n)
     xyz, xy = arrays.numbers("xyz_um", (n, 3)), arrays.numbers("xy_px", (n, 2))
     area, roi = arrays.texts("area", n), _roi(arrays, n)
     if area is None:
