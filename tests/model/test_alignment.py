@@ -116,3 +116,19 @@ def test_info_prints_it() -> None:
     (row,) = json.loads(done.stdout)["rows"]
     assert row["alignment"]["lags"][0]["is_sure"] is True
     assert row["alignment"]["problems"] == []
+
+
+@pytest.mark.parametrize("seconds", [3.2, 4.5, 6.5])
+def test_a_short_recording_is_compared_as_far_as_it_goes(seconds: float) -> None:
+    draw = np.random.default_rng(0)
+    running = draw.random(int(seconds * 20))
+    at = np.arange(int(seconds * 30)) / 30
+    follows = np.interp(at - 0.4, np.arange(len(running)) / 20, running)
+    arrays = {
+        "responses": follows[:, None] + np.zeros(5),
+        "rate_hz": 30.0,
+        "running": running,
+        "running_rate_hz": 20.0,
+    }
+    (lag,) = check_alignment(open_session(arrays)).lags
+    assert lag.seconds == pytest.approx(0.4, abs=0.1)

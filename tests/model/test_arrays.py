@@ -158,6 +158,8 @@ def test_other_arrays_are_another_session() -> None:
         ({"trial_stop": None}, "must follow trial_start"),
         ({"trial_tier": np.array(["a"])}, r"trial_tier is \(1,\)"),
         ({"video_start_s": 5000.0}, "no common 2-s window"),
+        ({"unit_ids": np.arange(N) + 0.5}, "unit_ids holds what is no whole number"),
+        ({"plane": np.full(N, np.nan)}, "plane holds what is no whole number"),
     ],
 )
 def test_what_does_not_fit_is_named(changes: dict[str, Any], words: str) -> None:
@@ -195,3 +197,20 @@ def test_archives_are_not_trusted(tmp_path: Path) -> None:
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(SessionFormatError, match=r"no sound \.npz"):
         open_session(path)
+
+
+def test_arrays_of_another_shape_or_type_are_another_session() -> None:
+    values = np.arange(5400, dtype=np.float32).reshape(900, 6)
+    alike = [values, values.reshape(1800, 3), values.view(np.int32)]
+    found = {open_session({"responses": v, "rate_hz": 30.0}).fingerprint for v in alike}
+    assert len(found) == 3
+    again = open_session({"responses": values.copy(), "rate_hz": 30.0})
+    assert again.fingerprint in found
+
+
+def test_texts_of_bytes_are_texts() -> None:
+    odd = given(id=b"mouse", animal_id=np.bytes_("7"), area=np.array([b"V\xff"] * N))
+    session = open_session({**odd, "trial_tier": np.array([b"train", b"a", b"b"])})
+    assert (session.id, session.animal_id) == ("mouse", "7")
+    assert session.units.area.tolist() == ["V\ufffd"] * N
+    assert "train" in session.trials.tier.tolist()

@@ -12,7 +12,7 @@ import pytest
 from omnimouse_model.data.open import is_session, open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
-from tests.model.nwb_files import Nwb, Plane, add_series, write_nwb
+from tests.model.nwb_files import Nwb, Plane, add_series, typed, write_nwb
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "sessions" / "nwb_small.nwb"
 OPHYS = "processing/ophys"
@@ -205,6 +205,19 @@ def test_voxels_and_missing_masks(path: Path) -> None:
     assert {"no_masks", "no_positions"} <= codes(session)
 
 
+def test_one_empty_mask_leaves_the_others(path: Path) -> None:
+    write_nwb(path, Nwb((Plane(mask="image_mask"),)))
+    with h5py.File(path, "a") as file:
+        file[f"{TABLE}/image_mask"][2] = 0
+    session = open_session(path)
+    roi = session.units.roi
+    assert [len(roi.pixels(i)[1]) == 0 for i in range(5)] == [i == 2 for i in range(5)]
+    assert np.isnan(session.units.xy_px).all(axis=1).tolist() == [
+        i == 2 for i in range(5)
+    ]
+    assert "empty_masks" in codes(session)
+
+
 def test_deconvolved_comes_first(path: Path) -> None:
     names = ("RoiResponseSeries", "Neuropil", "Deconvolved")
     session = open_session(write_nwb(path, Nwb((Plane(series=names),))))
@@ -234,6 +247,19 @@ def test_planes_of_other_rates_are_named_and_left_out(path: Path) -> None:
     assert "other_rates" in codes(session)
 
 
+def test_planes_that_drift_apart_are_not_read_as_one(path: Path) -> None:
+    fast = Plane(n=1, rate_hz=10.009, seconds=600.0)
+    write_nwb(path, Nwb((Plane(n=2, seconds=600.0), fast)))
+    session = open_session(path)
+    assert session.n_neurons == 2
+    (told,) = [n.message for n in session.warnings if n.code == "other_rates"]
+    assert "RoiResponseSeries1 (10.009 Hz)" in told
+    alike = Plane(n=1, rate_hz=10.0001, seconds=600.0)
+    other = path.with_name("other.nwb")
+    write_nwb(other, Nwb((Plane(n=2, seconds=600.0), alike)))
+    assert open_session(other).n_neurons == 3
+
+
 def test_uneven_times_become_even_and_gaps_missing(path: Path) -> None:
     times = 2.0 + np.arange(300) / 10
     times[100:] += 1.5
@@ -249,6 +275,43 @@ def test_uneven_times_become_even_and_gaps_missing(path: Path) -> None:
     np.testing.assert_array_equal(found[~is_old], data[before[~is_old]])
     assert np.isnan(found[is_old]).all()
     assert is_old.sum() > 10
+
+
+def numbered(path: Path, times: np.ndarray) -> Session:
+    """A recording of one region whose samples are their numbers."""
+    write_nwb(path, Nwb((Plane(n=1, seconds=len(times) / 10, timestamps=times),)))
+    with h5py.File(path, "a") as file:
+        file[f"{SERIES}/data"][:, 0] = np.arange(len(times))
+    return open_session(path)
+
+
+def test_a_clock_that_drifts_by_samples_is_not_even(path: Path) -> None:
+    n = 40_000
+    k = np.arange(n)
+    times = 2 + (k + 1.6 * np.sin(2 * np.pi * k / n)) / 10
+    session = numbered(path, times)
+    assert "uneven_times" in codes(session)
+    for sample in (n // 4, 3 * n // 4):
+        row = int((times[sample] - 2.0) * session.responses.rate_hz)
+        assert session.responses.data[row, 0] in (sample - 1, sample)
+
+
+@pytest.mark.parametrize("start", [0.0, 1.52e9])
+def test_rounded_times_are_even_on_any_clock(path: Path, start: float) -> None:
+    session = numbered(path, start + np.arange(2000) / 10)
+    assert "uneven_times" not in codes(session)
+    assert session.responses.rate_hz == pytest.approx(10, rel=1e-9)
+
+
+@pytest.mark.parametrize("start", [0.0, 1.52e9])
+def test_a_gap_moves_no_sample_on_any_clock(path: Path, start: float) -> None:
+    k = np.delete(np.arange(3001), [1500, 1501, 1502])
+    session = numbered(path, start + k / 10)
+    assert session.responses.rate_hz == pytest.approx(10, rel=1e-8)
+    expected = np.full(3001, np.nan)
+    expected[k] = np.arange(len(k))
+    expected[1500] = 1499  # held for one step and a half
+    np.testing.assert_array_equal(session.responses.data[:, 0], expected)
 
 
 @pytest.mark.parametrize(
@@ -273,6 +336,34 @@ def test_a_pupil_without_position_keeps_its_two_channels(path: Path) -> None:
     assert session.behavior_names == ("pupil_size", "pupil_dsize")
     assert "missing_channels" in codes(session)
     assert session.window(3.0).behavior.shape == (40, 2)
+
+
+def test_the_size_of_the_pupil_is_what_is_called_so(path: Path) -> None:
+    write_nwb(path)
+    base = "processing/behavior/PupilTracking"
+    add_series(path, f"{base}/confidence", np.linspace(0, 1, 700))
+    size = 42.0 + np.arange(700)
+    add_series(path, f"{base}/pupil_diameter", size, unit="meters")
+    session = open_session(path)
+    eye = session.behavior["eye_tracker"]
+    np.testing.assert_array_equal(eye.data[:, 0], size)
+    assert eye.units == ("meters", "meters/s")
+    told = [n.message for n in session.assumptions if n.code == "pupil_source"]
+    assert told == [f"pupil size is /{base}/pupil_diameter"]
+
+
+def test_a_container_names_the_one_series_that_it_holds(path: Path) -> None:
+    write_nwb(path)
+    add_series(path, "acquisition/PupilTracking/left", np.arange(700.0))
+    session = open_session(path)
+    assert session.behavior["eye_tracker"].units == ("px", "px/s")
+    other = write_nwb(path.with_name("other.nwb"))
+    for name in ("left", "right"):
+        add_series(other, f"acquisition/PupilTracking/{name}", np.arange(700.0))
+    session = open_session(other)
+    assert session.behavior["eye_tracker"] is None
+    (told,) = [n.message for n in session.warnings if n.code == "pupil_source"]
+    assert "PupilTracking/left, /acquisition" in told
 
 
 def test_pupil_on_two_clocks_is_brought_to_one(path: Path) -> None:
@@ -311,6 +402,40 @@ def test_films_of_other_sizes_and_with_pauses(path: Path) -> None:
     assert not ((starts < 5.5) & (starts + 2 > 4.55)).any()
 
 
+@pytest.mark.parametrize("still", [False, True])
+def test_a_presentation_of_one_frame_needs_no_rate(path: Path, still: bool) -> None:
+    write_nwb(path)
+    frame = np.full((1, 36, 64), 90, np.uint8)
+    once = np.array([5.0])
+    if still:
+        show_images(path, {"a": frame[0]}, np.zeros(1, np.int64), start=5.0)
+    else:
+        name = "stimulus/presentation/one"
+        add_series(path, name, frame, "ImageSeries", timestamps=once)
+    add_series(
+        path,
+        "stimulus/presentation/f",
+        frame.repeat(300, axis=0),
+        "ImageSeries",
+        start=9.0,
+        rate_hz=30.0,
+    )
+    session = open_session(path)
+    shown, _ = session.stimulus.sample(once + 0.01)
+    assert (shown == 90).all()
+
+
+def test_a_single_frame_alone_does_not_take_the_recording_away(path: Path) -> None:
+    write_nwb(path)
+    frame = np.full((1, 36, 64), 90, np.uint8)
+    name = "stimulus/presentation/one"
+    add_series(path, name, frame, "ImageSeries", timestamps=np.array([5.0]))
+    session = open_session(path)
+    assert session.stimulus is None
+    assert "short_stimulus" in codes(session)
+    assert session.window(5.0).responses.shape == (60, 5)
+
+
 def test_trials_divide_a_film(path: Path) -> None:
     write_nwb(path)
     film = np.zeros((600, 36, 64), np.uint8)
@@ -344,6 +469,52 @@ def test_stills_of_a_template_series(path: Path) -> None:
     frames, _ = session.stimulus.sample(4.5 + 2.0 * np.arange(5))
     assert frames[:, 0, 0].tolist() == order.tolist()
     assert session.trials.stim_id[:2].tolist() == ["shown/2", "shown/0"]
+
+
+def show_images(
+    path: Path, images: dict[str, np.ndarray], order: np.ndarray, start: float = 2.0
+) -> None:
+    """Images in datasets of their own, one per second."""
+    with h5py.File(path, "a") as file:
+        folder = typed(file, "stimulus/templates/images", "Images")
+        for name, image in images.items():
+            folder[name] = image
+        shown = typed(file, "stimulus/presentation/stills", "IndexSeries")
+        shown["data"] = order
+        shown["timestamps"] = start + np.arange(len(order), dtype=float)
+        shown["indexed_images"] = h5py.SoftLink(folder.name)
+
+
+def test_a_colour_image_beside_a_film_is_no_film(path: Path) -> None:
+    image = np.zeros((72, 128, 3), np.uint8)
+    image[36:] = 200
+    show_images(write_nwb(path), {"a": image}, np.zeros(10, np.int64))
+    film = np.full((300, 36, 64), 90, np.uint8)
+    name = "stimulus/presentation/film"
+    add_series(path, name, film, "ImageSeries", start=15.0, rate_hz=30.0)
+    session = open_session(path)
+    assert "several_sizes" in codes(session)
+    shown = session.stimulus.frame(0)
+    assert (shown[:18] == 0).all()
+    assert (shown[18:] == 200).all()
+
+
+def test_alpha_is_no_colour(path: Path) -> None:
+    image = np.zeros((36, 64, 4), np.uint8)
+    image[..., 3] = 255
+    show_images(write_nwb(path), {"a": image}, np.zeros(10, np.int64))
+    session = open_session(path)
+    assert session.stimulus.size == (36, 64, 3)
+    assert not session.stimulus.frame(0).any()
+
+
+def test_images_without_an_order_are_numbered_by_their_names(path: Path) -> None:
+    images = {f"image{i}": np.full((36, 64), i, np.uint8) for i in range(12)}
+    show_images(write_nwb(path), images, np.arange(12))
+    session = open_session(path)
+    shown = [int(session.stimulus.frame(slot)[0, 0]) for slot in range(12)]
+    assert shown == list(range(12))
+    assert "image_order" in codes(session)
 
 
 def test_films_in_other_files_are_named_and_not_read(path: Path) -> None:
@@ -397,7 +568,8 @@ def test_parts_that_do_not_fit_are_named(
     [
         (np.zeros(300), "do not increase at 1"),
         (np.full(300, np.nan), "do not increase at 1"),
-        (np.arange(7.0), r"has \(7,\) timestamps for 300"),
+        (np.arange(7.0), r"has \(7,\) float64 timestamps for 300"),
+        (np.full(300, b"a"), "timestamps for 300"),
     ],
 )
 def test_clocks_must_increase(path: Path, times: np.ndarray, words: str) -> None:

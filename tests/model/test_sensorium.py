@@ -151,6 +151,106 @@ def test_a_trial_with_a_gap_within_is_left_out(made: Path) -> None:
     assert any("00000" in n.message for n in session.warnings if n.code == "odd_trials")
 
 
+def change(made: Path, stream: str, trial: int, where: object, value: float) -> None:
+    values = raw(made, stream, trial)
+    values[where] = value
+    np.save(made / "data" / stream / f"{trial}.npy", values)
+
+
+def told(session: Session, code: str) -> list[str]:
+    every = (*session.assumptions, *session.warnings)
+    return [note.message for note in every if note.code == code]
+
+
+def test_a_test_trial_with_silent_neurons_is_not_withheld(made: Path) -> None:
+    change(made, "responses", 3, np.s_[:11, :90], 0)
+    session = open_session(made)
+    assert not told(session, "withheld")
+    first = round(float(session.trials.t_on[7]) * 30)
+    stored = raw(made, "responses", 3)[:, :90].T
+    np.testing.assert_array_equal(session.responses.read(first, first + 90), stored)
+    change(made, "responses", 3, np.s_[:, :90], 0)
+    assert told(open_session(made), "withheld")
+
+
+@pytest.mark.parametrize("where", [np.s_[:, 40:60], np.s_[:]])
+def test_a_trial_whose_responses_are_missing_is_left_out(
+    made: Path, where: object
+) -> None:
+    change(made, "responses", 0, where, np.nan)
+    session = open_session(made)
+    assert not len(session.window_starts("train"))
+    assert session.trials.n_slots[1] == LENGTHS[0]
+    assert "00000" in told(session, "odd_trials")[0]
+    assert len(session.window_starts("validation"))
+
+
+def test_without_behaviour_the_padding_is_cut_too(made: Path) -> None:
+    for stream in ("behavior", "pupil_center"):
+        shutil.rmtree(made / "data" / stream)
+    session = open_session(made)
+    assert session.trials.n_slots[1::2].tolist() == list(LENGTHS)
+
+
+@pytest.mark.parametrize("stream", ["videos", "responses"])
+def test_a_trial_lasts_until_its_first_stream_ends(made: Path, stream: str) -> None:
+    change(made, stream, 0, np.s_[..., 70:], np.nan)
+    session = open_session(made)
+    assert session.trials.n_slots[1] == 70
+    assert len(session.window_starts("train")) == 11
+    assert "00000" in told(session, "cut_trials")[0]
+    assert not told(session, "odd_trials")
+
+
+@pytest.mark.parametrize("stream", ["pupil_center", "behavior"])
+@pytest.mark.parametrize("shape", [(3, PADDED), (2, PADDED - 60)])
+def test_one_odd_file_masks_its_trial_alone(
+    made: Path, stream: str, shape: tuple[int, int]
+) -> None:
+    np.save(made / "data" / stream / "2.npy", np.zeros(shape))
+    session = open_session(made)
+    assert session.behavior["treadmill"] is not None
+    assert session.behavior["eye_tracker"].n_columns == 4
+    assert not len(session.window_starts("validation"))
+    assert len(session.window_starts("train")) == LENGTHS[0] - 59
+    assert len(session.window_starts("final_test_main")) == LENGTHS[3] - 59
+    assert "00002" in told(session, "odd_trials")[0]
+
+
+def test_behaviour_of_another_kind_is_named(made: Path) -> None:
+    for trial in range(len(LENGTHS)):
+        path = made / "data" / "pupil_center" / f"{trial}.npy"
+        np.save(path, np.zeros((3, PADDED)))
+    session = open_session(made)
+    assert session.behavior["eye_tracker"] is None
+    assert session.behavior["treadmill"] is not None
+    assert "pupil_center" in told(session, "wrong_shape")[0]
+    assert len(session.window_starts("train"))
+
+
+def test_arrays_of_other_neurons_are_left_out_and_named(made: Path) -> None:
+    np.save(made / "meta" / "neurons" / "area.npy", np.array(["V1"] * 5))
+    np.save(made / "meta" / "neurons" / "fields.npy", np.zeros(5))
+    session = open_session(made)
+    assert session.units.area is None
+    assert [m.split()[0] for m in told(session, "wrong_length")] == [
+        *("neurons/fields.npy", "neurons/area.npy")
+    ]
+
+
+def test_texts_of_bytes_are_texts(made: Path) -> None:
+    meta = made / "meta"
+    np.save(meta / "trials" / "tiers.npy", np.array(TIERS, "S"))
+    np.save(meta / "trials" / "condition_hash.npy", np.array([b"a", b"b", b"c", b"d"]))
+    np.save(meta / "neurons" / "area.npy", np.array([b"V\xff"] * N_UNITS))
+    session = open_session(made)
+    assert session.trials.tier[1::2].tolist() == list(TIERS)
+    assert len(session.window_starts("train"))
+    assert session.trials.stim_id[1::2].tolist() == ["a", "b", "c", "d"]
+    assert session.trials.extra[1]["tiers"] == "train"
+    assert session.units.area.tolist() == ["V\ufffd"] * N_UNITS
+
+
 def test_withheld_responses_may_be_missing_and_others_not(made: Path) -> None:
     responses = made / "data" / "responses"
     (responses / "3.npy").unlink()
@@ -187,6 +287,23 @@ def test_it_survives_pickling(made: Path) -> None:
     np.testing.assert_array_equal(
         again.window(start).responses, session.window(start).responses
     )
+
+
+@pytest.mark.parametrize("stream", ["responses", "videos"])
+def test_a_trial_that_changes_while_open_is_a_clear_error(
+    made: Path, stream: str
+) -> None:
+    session = open_session(made)
+    window = session.window(float(session.window_starts("train")[0]))
+    assert not session.is_stale
+    np.save(made / "data" / stream / "0.npy", np.zeros((5, 50), np.float32))
+    assert session.is_stale
+    with pytest.raises(SessionFormatError, match=r"0\.npy changed while"):
+        _ = window.responses if stream == "responses" else window.video
+    (made / "data" / stream / "0.npy").unlink()
+    held = session.stimulus.film if stream == "videos" else session.responses.file
+    with pytest.raises(SessionFormatError, match=r"0\.npy cannot be read"):
+        held.check()
 
 
 # -- images (2022) ------------------------------------------------------------------
@@ -227,6 +344,12 @@ def test_images_cannot_feed_a_model_and_say_so() -> None:
 
 
 # -- what is refused ----------------------------------------------------------------
+def test_a_number_beyond_all_others_is_a_hole(made: Path) -> None:
+    np.save(made / "data" / "videos" / f"{10**12}.npy", np.zeros(3))
+    with pytest.raises(SessionFormatError, match="missing: 4, 5, 6"):
+        open_session(made)
+
+
 def test_a_hole_in_the_numbers_is_told(made: Path) -> None:
     (made / "data" / "videos" / "1.npy").unlink()
     with pytest.raises(SessionFormatError, match=r"videos has 3 files.*missing: 1"):

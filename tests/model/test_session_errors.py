@@ -9,6 +9,7 @@ import os
 import pickle
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -696,6 +697,34 @@ def test_a_file_that_changes_while_open_is_a_clear_error(folder: Path) -> None:
     with pytest.raises(SessionFormatError, match="cannot be read"):
         _ = window.responses
     assert window.video.shape == (60, 36, 64)
+
+
+def touch(path: Path) -> None:
+    """Make sure that a rewritten file is seen to be newer."""
+    info = path.stat()
+    os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns + 1_000_000))
+
+
+@pytest.mark.parametrize("read_before", [False, True])
+def test_frames_that_change_while_open_are_a_clear_error(
+    folder: Path, read_before: bool
+) -> None:
+    session = open_session(folder)
+    if read_before:
+        assert session.window(2.0).video.any()
+    assert not session.is_stale
+    path = folder / "screen/data/00001.npy"
+    np.save(path, np.zeros_like(np.load(path)))
+    touch(path)
+    assert session.is_stale
+    for held in (session, replace(session, stimulus=copied(session.stimulus))):
+        with pytest.raises(SessionFormatError, match=r"00001\.npy changed while"):
+            _ = held.window(2.0).video
+    assert not open_session(folder).window(2.0).frames_u8[:30].any()
+
+
+def copied(held: Any) -> Any:
+    return pickle.loads(pickle.dumps(held))
 
 
 def test_a_session_sent_elsewhere_must_be_the_same_there(folder: Path) -> None:

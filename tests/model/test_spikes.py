@@ -110,3 +110,48 @@ def test_times_out_of_order_are_refused(made: tuple[Path, list[np.ndarray]]) -> 
     write_spikes(root / "spikes", spikes)
     with pytest.raises(SessionFormatError, match="does not ascend within a unit"):
         open_session(root)
+
+
+def test_a_few_bytes_too_many_are_told(made: tuple[Path, list[np.ndarray]]) -> None:
+    root, _ = made
+    path = root / "spikes" / "spikes.mem"
+    path.write_bytes(path.read_bytes() + b"abc")
+    with pytest.raises(SessionFormatError, match="3 more than 400 times"):
+        open_session(root)
+
+
+def test_order_is_checked_everywhere(
+    made: tuple[Path, list[np.ndarray]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from omnimouse_model.data.readers import experanto_spikes
+
+    root, spikes = made
+    monkeypatch.setattr(experanto_spikes, "_CHECKED", 16)
+    assert open_session(root).responses.data.sum() > 0
+    for at, value in ((159, T0), (48, T0), (70, np.nan)):
+        bad = [unit.copy() for unit in spikes]
+        bad[4][at] = value
+        shutil.rmtree(root / "spikes")
+        write_spikes(root / "spikes", bad)
+        with pytest.raises(SessionFormatError, match=f"at index {240 + at}"):
+            open_session(root)
+
+
+def test_single_precision_is_refused_where_it_loses_spikes(
+    made: tuple[Path, list[np.ndarray]],
+) -> None:
+    root, spikes = made
+    expected = open_session(root).responses.data
+    shutil.rmtree(root / "spikes")
+    write_spikes(root / "spikes", [unit.astype(np.float32) for unit in spikes])
+    edit_yaml(root / "spikes" / "meta.yml", dtype="float32")
+    found = open_session(root).responses.data
+    assert np.abs(found - expected).sum() < 0.02 * expected.sum()
+    late = [(unit + 1.52e9).astype(np.float32) for unit in spikes]
+    for dtype in ("float32", "float64"):
+        shutil.rmtree(root / "spikes")
+        write_spikes(root / "spikes", [unit.astype(dtype) for unit in late])
+        about = {"start_time": T0 + 1.52e9, "end_time": T0 + SECONDS + 1.52e9}
+        edit_yaml(root / "spikes" / "meta.yml", dtype=dtype, **about)
+        with pytest.raises(SessionFormatError, match="times quantised to 128 s"):
+            open_session(root)

@@ -82,7 +82,7 @@ def test_folders_and_files_are_chosen_from_one_menu(
     controller: Controller, show: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     section: SessionSection = show(SessionSection(controller), 400, 300)
-    folder, file, _ = section.open.menu().actions()
+    folder, file, *_ = section.open.menu().actions()
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(SUITE2P))
     folder.trigger()
     assert controller.state.session.format == "suite2p"

@@ -261,6 +261,7 @@ def _lag(pair: _Pair, seed: int, tell: Progress) -> Lag:
     tell(0.0)
     x, y = _reduced([a for a, _ in pair.parts]), _reduced([b for _, b in pair.parts])
     lags = pair.lags
+    lags = lags[np.abs(lags) < min(map(len, x))]  # of a short recording, fewer
     curves = np.array([_curve(a, b, lags) for a, b in zip(x, y, strict=True)])
     total = curves.sum(axis=0)
     best = int(total.argmax())

@@ -141,11 +141,11 @@ class Session:
 
     @property
     def is_stale(self) -> bool:
-        """Whether a stream's file changed or went away since the session was opened."""
+        """Whether a file of a stream changed or went away since it was opened."""
         try:
             for stream in self.streams.values():
-                if isinstance(stream, Signal):
-                    stream.file.check()
+                held = stream.file if isinstance(stream, Signal) else stream.film
+                held.check()
         except SessionFormatError:
             return True
         return False

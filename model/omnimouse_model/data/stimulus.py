@@ -13,6 +13,7 @@ from jaxtyping import Float32, Float64, Int32, Int64, Shaped
 
 from omnimouse_model.data.clock import Interval, frame_slot
 from omnimouse_model.data.files import open_binary, read_npy_header
+from omnimouse_model.data.seen import SeenFile
 from omnimouse_model.errors import SessionFormatError
 
 BLANK_TIER = "blank"
@@ -85,6 +86,10 @@ class Film(Protocol):
 
     def has(self, trial: int) -> bool:
         """Whether a trial has stored frames; others are shown as plain gray."""
+        ...
+
+    def check(self) -> None:
+        """Raise `SessionFormatError` where a file is gone, or changed since."""
         ...
 
     def read(
@@ -188,16 +193,22 @@ class TrialFiles:
     Parameters
     ----------
     files
-        One path per trial, None for blanks and unreadable trials.
+        One per trial, None for blanks and unreadable trials.
     """
 
-    def __init__(self, files: tuple[Path | None, ...]) -> None:
+    def __init__(self, files: tuple[SeenFile | None, ...]) -> None:
         self._files = files
         self._known: OrderedDict[Path, tuple[Any, ...]] = OrderedDict()
         self._lock = Lock()
 
-    def __reduce__(self) -> tuple[type["TrialFiles"], tuple[tuple[Path | None, ...]]]:
+    def __reduce__(self) -> tuple[type["TrialFiles"], tuple[Any, ...]]:
         return TrialFiles, (self._files,)
+
+    def check(self) -> None:
+        """Raise where a file is gone or changed."""
+        for file in dict.fromkeys(self._files):
+            if file is not None:
+                file.check()
 
     def has(self, trial: int) -> bool:
         """Whether a trial has a file."""
@@ -207,10 +218,12 @@ class TrialFiles:
         self, trial: int, first: int, stop: int, size: tuple[int, ...]
     ) -> np.ndarray:
         """Frames `first` to `stop` of a trial's file, (n, *size) as stored."""
-        path = self._files[trial]
-        if path is None:
+        file = self._files[trial]
+        if file is None:
             raise KeyError(f"Trial {trial} has no frames of its own.")
+        path = file.path
         with open_binary(path) as stream:
+            file.check(os.fstat(stream.fileno()))
             shape, fortran, dtype, offset = self._layout(stream, path, size)
             if fortran:
                 return _fortran_frames(path, shape, dtype, offset)[first:stop]
@@ -228,16 +241,14 @@ class TrialFiles:
     def _layout(
         self, stream: Any, path: Path, size: tuple[int, ...]
     ) -> tuple[Any, ...]:
-        info = os.fstat(stream.fileno())
-        stamp = (info.st_size, info.st_mtime_ns)
         with self._lock:
             known = self._known.get(path)
-        if known is not None and known[0] == stamp:
-            return tuple(known[1:])
+        if known is not None:
+            return known
         shape, fortran, dtype, offset = read_npy_header(stream, path)
         shape = frame_shape(shape, size, path)
         with self._lock:
-            self._known[path] = (stamp, shape, fortran, dtype, offset)
+            self._known[path] = (shape, fortran, dtype, offset)
             while len(self._known) > _KEPT_FRAMES:
                 self._known.popitem(last=False)
         return shape, fortran, dtype, offset

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.files import npy_file
-from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.data.seen import SeenFile
 
 HOLE_S = 2.5
 
@@ -62,15 +62,16 @@ class TimeLine:
     def spread(self, trials: list[np.ndarray]) -> np.ndarray:
         """Values (n_rows, columns) of trials (length, columns); the last fills a hole.
 
-        For streams in which NaN would also rule out what is near a hole.
+        For streams in which NaN would also rule out what is near a hole: where the last
+        value is missing, the hole is 0.
         """
         values = np.zeros((self.n_rows, trials[0].shape[1]))
         for k, trial in enumerate(trials):
             first, length = int(self.first[k]), int(self.length[k])
             stop = int(self.first[k + 1]) if k + 1 < len(trials) else self.n_rows
             values[first : first + length] = trial
-            values[first + length : stop] = trial[-1:]
-        values[: int(self.first[0])] = trials[0][:1]
+            values[first + length : stop] = np.nan_to_num(trial[-1:])
+        values[: int(self.first[0])] = np.nan_to_num(trials[0][:1])
         return values
 
 
@@ -87,7 +88,11 @@ class TrialRows:
     """
 
     def __init__(
-        self, path: Path, files: tuple[Path | None, ...], line: TimeLine, n_columns: int
+        self,
+        path: Path,
+        files: tuple[SeenFile | None, ...],
+        line: TimeLine,
+        n_columns: int,
     ) -> None:
         self.path = path
         self.shape = (line.n_rows, n_columns)
@@ -96,11 +101,10 @@ class TrialRows:
         self._line = line
 
     def check(self) -> None:
-        """Raise where the folder is gone."""
-        if not self.path.is_dir():
-            raise SessionFormatError(
-                self.path, "missing_file", f"{self.path} is gone", "is its drive there?"
-            )
+        """Raise where a file is gone or changed."""
+        for file in self._files:
+            if file is not None:
+                file.check()
 
     def read(self, first: int, stop: int) -> np.ndarray:
         """Rows `first` to `stop`, NaN in holes and where nothing is stored."""
@@ -132,10 +136,11 @@ class TrialRows:
 
     def _trial(self, trial: int) -> np.ndarray | None:
         """Values (time, columns) of one trial, mapped."""
-        path = self._files[trial]
-        if path is None:
+        file = self._files[trial]
+        if file is None:
             return None
-        stored = npy_file(path).open()
+        file.check()
+        stored = npy_file(file.path).open()
         return stored.reshape(self.shape[1], -1).T
 
 

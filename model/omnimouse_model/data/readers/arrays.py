@@ -24,7 +24,8 @@ from omnimouse_model.data.readers.presented import (
     film_parts,
     presented,
 )
-from omnimouse_model.data.readers.statistics import with_statistics
+from omnimouse_model.data.readers.statistics import train_spans, with_statistics
+from omnimouse_model.data.readers.texts import decoded, text_of
 from omnimouse_model.data.rows import Rows
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
@@ -101,7 +102,9 @@ def read_mapping(arrays: Mapping[str, Any], options: ReadOptions) -> Session:
     session = _session(_Arrays(arrays, path, options), options)
     digest = blake2b(digest_size=12)
     for name in sorted(arrays):
-        digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
+        value = np.ascontiguousarray(arrays[name])
+        about = f"{name}\0{value.dtype.str}{np.shape(arrays[name])}\n"
+        digest.update(about.encode() + value.tobytes())
     return replace(session, fingerprint=digest.hexdigest(), origin=dict(arrays))
 
 
@@ -145,6 +148,13 @@ class _Arrays:
             )
         return values
 
+    def whole(self, name: str, count: int) -> np.ndarray | None:
+        """So many whole numbers."""
+        values = self.numbers(name, (count,))
+        if values is None or (values == np.round(values)).all():
+            return values
+        raise self.wrong(name, "holds what is no whole number")
+
     def number(self, name: str, least: float = -np.inf) -> float | None:
         """A finite number above `least`."""
         values = self.numbers(name, ())
@@ -164,7 +174,7 @@ class _Arrays:
             raise self.wrong(
                 name, f"is {values.shape} {values.dtype}; ({count},) texts expected"
             )
-        return np.char.decode(values) if values.dtype.kind == "S" else values
+        return decoded(values)
 
     def rows(self, name: str, values: np.ndarray) -> Rows:
         """Where the values of an array are: in the file, if they lie there plainly."""
@@ -175,7 +185,7 @@ class _Arrays:
 
     def word(self, name: str) -> str | None:
         """One text."""
-        return None if name not in self.given else str(np.asarray(self.given[name]))
+        return None if name not in self.given else text_of(np.asarray(self.given[name]))
 
 
 def _session(arrays: _Arrays, options: ReadOptions) -> Session:
@@ -184,7 +194,7 @@ def _session(arrays: _Arrays, options: ReadOptions) -> Session:
     stimulus = _stimulus(arrays, responses.start, notes)
     if stimulus is not None:
         note_frames(stimulus, notes)
-    train = _train_spans(stimulus)
+    train = train_spans(stimulus)
     responses = with_statistics(responses, train, notes)
     found = {"eye_tracker": _eye(arrays, notes), "treadmill": _running(arrays, notes)}
     behavior = {
@@ -234,15 +244,6 @@ def _responses(arrays: _Arrays, notes: Notes) -> Signal:
         values = values.astype(np.float32)
     signal = _signal("responses", arrays.rows("responses", values), rate, start)
     return replace(signal, mode=sample_mode(rate, notes))
-
-
-def _train_spans(stimulus: Stimulus | None) -> np.ndarray | None:
-    if stimulus is None or not (stimulus.trials.tier == "train").any():
-        return None
-    onset = stimulus.slot_t[stimulus.trials.first_slot]
-    spans = np.stack([onset, np.append(onset[1:], stimulus.slot_t[-1])], axis=1)
-    trained: np.ndarray = spans[stimulus.trials.tier == "train"]
-    return trained
 
 
 # -- behaviour -----------------------------------------------------------------------
@@ -307,6 +308,10 @@ class ArrayFilm:
     def has(self, trial: int) -> bool:
         """Whether a trial has frames."""
         return self.named[trial]
+
+    def check(self) -> None:
+        """Raise where the file is gone or changed."""
+        self.video.check()
 
     def read(
         self, trial: int, first: int, stop: int, size: tuple[int, ...]
@@ -378,7 +383,7 @@ def _intervals(arrays: _Arrays) -> Intervals:
 # -- neurons -------------------------------------------------------------------------
 def _units(arrays: _Arrays, responses: Signal, notes: Notes) -> Units:
     n = responses.n_columns
-    ids, plane = arrays.numbers("unit_ids", (n,)), arrays.numbers("plane", (n,))
+    ids, plane = arrays.whole("unit_ids", n), arrays.whole("plane", n)
     xyz, xy = arrays.numbers("xyz_um", (n, 3)), arrays.numbers("xy_px", (n, 2))
     area, roi = arrays.texts("area", n), _roi(arrays, n)
     if area is None:

@@ -17,7 +17,11 @@ from omnimouse_model.data.readers.experanto_spikes import read_spikes
 from omnimouse_model.data.readers.experanto_units import read_images, read_units
 from omnimouse_model.data.readers.finish import finished
 from omnimouse_model.data.readers.notes import Notes
-from omnimouse_model.data.readers.statistics import stored_statistics, with_statistics
+from omnimouse_model.data.readers.statistics import (
+    stored_statistics,
+    train_spans,
+    with_statistics,
+)
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus, Trials
@@ -44,7 +48,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     responses, meta = _responses(path, notes)
     stimulus = _screen(path, responses.start, notes)
     trials = Trials.none() if stimulus is None else stimulus.trials
-    train = _train_spans(stimulus)
+    train = train_spans(stimulus)
     stored = stored_statistics(responses, path, notes)
     responses = with_statistics(responses, train, notes, *stored)
     behavior = {name: _behavior(path, name, train, named, notes) for name in BEHAVIOR}
@@ -128,18 +132,6 @@ def _behavior(
     signal = name_channels(signal, names.get(name), notes)
     stored = stored_statistics(signal, root, notes)
     return with_statistics(signal, train, notes, *stored)
-
-
-def _train_spans(stimulus: Stimulus | None) -> np.ndarray | None:
-    if stimulus is None:
-        return None
-    chosen = stimulus.trials.tier == "train"
-    if not chosen.any():
-        return None
-    onset = stimulus.slot_t[stimulus.trials.first_slot]
-    spans = np.stack([onset, np.append(onset[1:], stimulus.slot_t[-1])], axis=1)
-    trained: np.ndarray = spans[chosen]
-    return trained
 
 
 def _identity(root: Path, notes: Notes) -> tuple[str, str | None]:

@@ -6,7 +6,6 @@ import numpy as np
 
 from omnimouse_model.data.files import (
     label,
-    list_folder,
     load_small_array,
     npy_file,
     read_yaml_mapping,
@@ -15,10 +14,11 @@ from omnimouse_model.data.readers.experanto_trials import StoredTrial, read_tria
 from omnimouse_model.data.readers.fields import as_float, flag, wrong
 from omnimouse_model.data.readers.frame_notes import note_frames
 from omnimouse_model.data.readers.notes import Notes
+from omnimouse_model.data.readers.times import refuse_quantised
+from omnimouse_model.data.seen import SeenFile, seen_files
 from omnimouse_model.data.stimulus import Stimulus, TrialFiles, Trials, frame_shape
 from omnimouse_model.errors import SessionFormatError
 
-_QUANTUM_S = 1e-3
 _HEADERS_READ = 2_000
 _ENCODED = (".mp4", ".png", ".avi", ".jpg", ".jpeg", ".mkv")
 
@@ -62,7 +62,7 @@ def _slot_times(path: Path, root: Path) -> np.ndarray:
         raise SessionFormatError(
             path, "not_finite", f"{label(path)} holds times that are not finite"
         )
-    _refuse_quantised(stored, path)
+    refuse_quantised(stored, path)
     backward = np.flatnonzero(np.diff(times) <= 0)
     if len(backward):
         at = int(backward[0])
@@ -74,22 +74,6 @@ def _slot_times(path: Path, root: Path) -> np.ndarray:
             "frame onsets must increase strictly",
         )
     return times
-
-
-def _refuse_quantised(stored: np.ndarray, path: Path) -> None:
-    """Refuse epoch-like times that went through float32 and lost their frames."""
-    single = stored.astype(np.float32)
-    quantum = float(np.spacing(np.abs(single).max()))
-    was_single = stored.dtype.itemsize < 8 or (
-        np.array_equal(single, stored) and bool((np.diff(stored) == 0).any())
-    )
-    if stored.dtype.kind == "f" and quantum > _QUANTUM_S and was_single:
-        raise SessionFormatError(
-            path,
-            "quantised_times",
-            f"{label(path)}: times quantised to {quantum:g} s; stored as float32?",
-            "write them as float64",
-        )
 
 
 def _fitting_slots(
@@ -115,11 +99,11 @@ def _fitting_slots(
 
 def _trial_files(
     folder: Path, trials: list[StoredTrial], size: tuple[int, ...], notes: Notes
-) -> tuple[Path | None, ...]:
+) -> tuple[SeenFile | None, ...]:
     data = folder / "data"
-    present = list_folder(data)
+    present = seen_files(data)
     encoded = {n.rsplit(".", 1)[0]: n for n in present if n.lower().endswith(_ENCODED)}
-    files: list[Path | None] = []
+    files: list[SeenFile | None] = []
     for trial in trials:
         files.append(None)
         if trial.file is None:
@@ -128,8 +112,8 @@ def _trial_files(
             trial.readable = False
             _note_missing(trial, encoded, notes)
             continue
-        files[-1] = data / trial.file
-        if len(trials) <= _HEADERS_READ or _is_odd(present[trial.file], trial):
+        files[-1] = present[trial.file]
+        if len(trials) <= _HEADERS_READ or _is_odd(present[trial.file].size, trial):
             _check_file(data / trial.file, trial, size)
     return tuple(files)
 

@@ -10,10 +10,11 @@ from omnimouse_model.data.clock import RESPONSE_RATE_HZ
 from omnimouse_model.data.files import ArrayFile, label, npy_file, read_yaml_mapping
 from omnimouse_model.data.readers.fields import flag, float_dtype, number, wrong
 from omnimouse_model.data.readers.notes import Notes
+from omnimouse_model.data.readers.times import refuse_quantised
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import SessionFormatError
 
-_CHECKED_BYTES = 256 * 2**20
+_CHECKED = 2**24
 _BLOCK = 4096
 
 
@@ -59,7 +60,8 @@ class SpikeCounts:
         unit = np.repeat(np.arange(n), count)
         within = np.arange(len(unit)) - np.repeat(np.cumsum(count) - count, count)
         found = times[begin[unit] + within]
-        row = np.floor((found - self._start) * self._rate_hz).astype(np.int64) - first
+        since = found.astype(np.float64) - self._start
+        row = np.floor(since * self._rate_hz).astype(np.int64) - first
         place = np.clip(row, 0, max(0, height - 1)) * n + unit
         counts = np.bincount(place, minlength=height * n)[: height * n]
         return counts.reshape(height, n).astype(np.float32)
@@ -102,7 +104,7 @@ def read_spikes(
         )
     offsets = _offsets(meta, path)
     file = _times(folder, meta, int(offsets[-1]))
-    _check_order(file, offsets)
+    _check_times(file, offsets)
     notes.assume(
         "spike_counts",
         f"{name}: responses are spikes counted in bins of 1/{RESPONSE_RATE_HZ:g} s",
@@ -137,8 +139,7 @@ def _times(folder: Path, meta: Mapping[str, Any], n_spikes: int) -> ArrayFile:
         )
     if mem.exists() and (flag(meta, "is_mem_mapped", path) or not npy.exists()):
         dtype = float_dtype(meta, path) if "dtype" in meta else np.dtype(np.float64)
-        stored = mem.stat().st_size // dtype.itemsize
-        file = ArrayFile(mem, dtype, (stored,))
+        file = ArrayFile(mem, dtype, (_count(mem, dtype),))
     else:
         file = npy_file(npy)
     if len(file.shape) != 1 or file.shape[0] != n_spikes or file.dtype.kind != "f":
@@ -152,13 +153,39 @@ def _times(folder: Path, meta: Mapping[str, Any], n_spikes: int) -> ArrayFile:
     return file
 
 
-def _check_order(file: ArrayFile, offsets: np.ndarray) -> None:
-    """Times must ascend within each unit; checked on the first 256 MiB."""
-    times = file.open()[: _CHECKED_BYTES // file.dtype.itemsize]
-    falls = np.flatnonzero(~(np.diff(times) >= 0)) + 1
+def _count(path: Path, dtype: np.dtype[Any]) -> int:
+    """Numbers in a file of nothing else."""
+    size = path.stat().st_size
+    count, left = divmod(size, dtype.itemsize)
+    if left:
+        raise SessionFormatError(
+            path,
+            "wrong_size",
+            f"{label(path)} has {size:,} bytes, {left} more than {count:,} times "
+            f"of {dtype}",
+            "was the download complete?",
+        )
+    return count
+
+
+def _check_times(file: ArrayFile, offsets: np.ndarray) -> None:
+    """Times must be fine enough, finite, and ascend within each unit."""
+    times = file.open()
+    for first in range(0, len(times), _CHECKED):
+        part = times[max(0, first - 1) : first + _CHECKED]
+        _check_order(file, part, max(0, first - 1), offsets)
+        refuse_quantised(part, file.path)
+
+
+def _check_order(
+    file: ArrayFile, times: np.ndarray, first: int, offsets: np.ndarray
+) -> None:
+    """Check a run of times, the first of which is number `first`."""
+    falls = np.flatnonzero(~(np.diff(times) >= 0)) + 1 + first
     falls = falls[~np.isin(falls, offsets)]
-    if len(falls) or not np.isfinite(times[:1]).all():
-        at = int(falls[0]) if len(falls) else 0
+    lost = np.flatnonzero(~np.isfinite(times)) + first
+    if len(falls) or len(lost):
+        at = int(min([*falls[:1], *lost[:1]]))
         raise SessionFormatError(
             file.path,
             "not_ascending",

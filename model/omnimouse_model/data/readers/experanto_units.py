@@ -13,6 +13,7 @@ from omnimouse_model.data.files import (
     read_yaml_mapping,
 )
 from omnimouse_model.data.readers.notes import Notes
+from omnimouse_model.data.readers.texts import decoded
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import SessionFormatError
@@ -95,9 +96,7 @@ class _Arrays:
             if values is None:
                 continue
             if values.size == self.n:
-                text = values.reshape(-1)
-                if text.dtype.kind == "S":
-                    text = np.char.decode(text, "utf-8", "replace")
+                text = decoded(values.reshape(-1))
                 return text.astype(np.str_), f"{self.folder.name}/meta/{name}.npy"
             self._drop(name, values)
         self.notes.assume("no_areas", "the session does not say which areas it covers")

@@ -19,13 +19,13 @@ from omnimouse_model.data.readers.nwb_rows import EvenRows, SideBySide
 from omnimouse_model.data.readers.nwb_series import chosen_series, short_name
 from omnimouse_model.data.readers.nwb_stimulus import read_stimulus
 from omnimouse_model.data.readers.nwb_units import AREAS, PlaneUnits, read_units
-from omnimouse_model.data.readers.statistics import with_statistics
+from omnimouse_model.data.readers.statistics import train_spans, with_statistics
 from omnimouse_model.data.remote_file import RemoteFile
 from omnimouse_model.data.rows import Rows
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.source import LocalFile, Source
-from omnimouse_model.data.stimulus import Stimulus, Trials
+from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import SessionFormatError
 
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     import h5py
 
 LOOKED_FOR = ("*.nwb",)
-_SAME_RATE = 1e-3
+_DRIFT = 0.1
+"""Samples by which planes that are read as one may drift apart."""
 _SAME_TIME = 1e-6
 
 
@@ -82,7 +83,7 @@ def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Sessi
     stimulus = read_stimulus(nwb, responses.start, notes)
     if stimulus is not None:
         note_frames(stimulus, notes)
-    train = _train_spans(stimulus)
+    train = train_spans(stimulus)
     responses = with_statistics(responses, train, notes)
     behavior = {
         name: None if signal is None else with_statistics(signal, train, notes)
@@ -115,15 +116,6 @@ def _identity(nwb: NwbFile, notes: Notes) -> str:
             return found
     notes.assume("no_identity", "nothing names the session: the file's name is used")
     return nwb.file.path.stem
-
-
-def _train_spans(stimulus: Stimulus | None) -> np.ndarray | None:
-    if stimulus is None or not (stimulus.trials.tier == "train").any():
-        return None
-    onset = stimulus.slot_t[stimulus.trials.first_slot]
-    spans = np.stack([onset, np.append(onset[1:], stimulus.slot_t[-1])], axis=1)
-    trained: np.ndarray = spans[stimulus.trials.tier == "train"]
-    return trained
 
 
 # -- responses -----------------------------------------------------------------------
@@ -218,12 +210,21 @@ def _of_one_rate(
 ) -> list[tuple[Rows, PlaneUnits, float, float]]:
     """Those at the rate of the series with most neurons; others are named."""
     main = max(found, key=lambda part: len(part[1].unit_id))
-    same = [abs(part[3] - main[3]) <= _SAME_RATE * main[3] for part in found]
+    rate = main[3]
+    same = [
+        abs(own - rate) / rate * min(rows.shape[0], main[0].shape[0]) < _DRIFT
+        for rows, _, _, own in found
+    ]
     if not all(same):
-        left = [short_name(g) for g, s in zip(series, same, strict=True) if not s]
+        left = [
+            f"{short_name(group)} ({part[3]:.6g} Hz)"
+            for group, part, s in zip(series, found, same, strict=True)
+            if not s
+        ]
         notes.warn(
             "other_rates",
-            f"{', '.join(left)} were recorded at another rate, and are left out",
+            f"{', '.join(left)} were recorded at another rate than {rate:.6g} Hz, and "
+            "are left out",
         )
     return [part for part, s in zip(found, same, strict=True) if s]
 
@@ -245,7 +246,13 @@ def _units(planes: list[PlaneUnits], responses: Signal, notes: Notes) -> Units:
     assert responses.std is not None
     sizes = np.concatenate([plane.sizes for plane in planes])
     roi = None
-    if sizes.all():
+    if sizes.any():
+        if not sizes.all():
+            notes.warn(
+                "empty_masks",
+                f"the masks of {int((sizes == 0).sum())} of {len(sizes)} regions hold "
+                "no pixels",
+            )
         roi = Roi(
             np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             np.concatenate([plane.yx for plane in planes]),

@@ -1,7 +1,6 @@
 """Running and pupil of an NWB file, as far as they can be told by name and type."""
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,9 @@ if TYPE_CHECKING:
 _RUNNING = re.compile(r"running|treadmill|wheel|speed|velocity", re.I)
 _NOT_RUNNING = re.compile(r"pupil|eye|angular|rotation|acceler|position|raw", re.I)
 _PUPIL_SIZE = re.compile(r"diameter|area|radius|size|pupil_?tracking", re.I)
+_NO_SIZE = re.compile(r"confidence|likelihood|quality|blink|valid|error", re.I)
+_PUPIL_TRACKING = re.compile(r"pupil_?tracking", re.I)
+_NO_UNITS = ("", "a.u.", "n.a.", "unknown", "arbitrary")
 _SPEEDS = {"cm/s": 1.0, "m/s": 100.0, "mm/s": 0.1}
 
 
@@ -98,14 +100,18 @@ def _others(found: list["h5py.Group"]) -> str:
 
 # -- pupil ---------------------------------------------------------------------------
 def _eye(nwb: NwbFile, notes: Notes) -> Signal | None:
-    size = _first(nwb, 1, lambda n: "pupil" in n and bool(_PUPIL_SIZE.search(n)))
-    place = _first(nwb, 2, lambda n: "pupil" in n or "eye" in n)
+    sizes, places = _pupil_sizes(nwb, notes), _pupil_places(nwb)
+    size, place = next(iter(sizes), None), next(iter(places), None)
     if size is None and place is None:
         notes.assume("missing_stream", "the session has no eye_tracker")
         return None
     columns: list[np.ndarray] = []
+    units: tuple[str, ...] = ()
     clock = None
     if size is not None:
+        notes.assume("pupil_source", f"pupil size is {size.name}{_others(sizes)}")
+        unit = _unit(nwb, size)
+        units += (unit, f"{unit}/s")
         values, clock = _values(nwb, size)
         _note_uneven(nwb, size, notes)
         columns += [values, np.gradient(values, 1 / clock.rate_hz, axis=0)]
@@ -114,6 +120,8 @@ def _eye(nwb: NwbFile, notes: Notes) -> Signal | None:
             "the change of pupil size is not stored: central differences per second",
         )
     if place is not None:
+        notes.assume("pupil_source", f"pupil position is {place.name}{_others(places)}")
+        units += (_unit(nwb, place),) * 2
         values, own = _values(nwb, place)
         _note_uneven(nwb, place, notes)
         columns.append(_on_clock(values, own, clock, notes))
@@ -127,15 +135,45 @@ def _eye(nwb: NwbFile, notes: Notes) -> Signal | None:
             f"eye_tracker has only {', '.join(names)}; models know four channels",
         )
     signal = _signal(nwb, "eye_tracker", np.concatenate(columns, axis=1), clock)
-    return replace(signal, names=names, units=EYE_UNITS[begin:end])
+    return replace(signal, names=names, units=units)
 
 
-def _first(
-    nwb: NwbFile, columns: int, fits: Callable[[str], bool]
-) -> "h5py.Group | None":
-    found = [g for g in _columns(nwb, columns) if fits(g.name.lower())]
-    found.sort(key=lambda group: "pupil" not in group.name.lower())
-    return found[0] if found else None
+def _pupil_sizes(nwb: NwbFile, notes: Notes) -> list["h5py.Group"]:
+    """Series that are sizes by their own name, else by that of what holds them alone.
+
+    A container's name says nothing of which of several series is the size.
+    """
+    found = [group for group in _columns(nwb, 1) if "pupil" in group.name.lower()]
+    found = [group for group in found if not _NO_SIZE.search(_last(group))]
+    named = [group for group in found if _PUPIL_SIZE.search(_last(group))]
+    if named:
+        return sorted(named, key=lambda group: "pupil" not in _last(group).lower())
+    found = [group for group in found if _PUPIL_TRACKING.search(_last(group.parent))]
+    holders = [group.parent.name for group in found]
+    alone = [group for group in found if holders.count(group.parent.name) == 1]
+    if found and not alone:
+        notes.warn(
+            "pupil_source",
+            "no name says which is the pupil's size: "
+            f"{', '.join(group.name for group in found[:4])}; none is read",
+        )
+    return alone
+
+
+def _pupil_places(nwb: NwbFile) -> list["h5py.Group"]:
+    """Series of two columns under pupil or eye, those of the pupil first."""
+    found = [g for g in _columns(nwb, 2) if re.search("pupil|eye", g.name, re.I)]
+    return sorted(found, key=lambda group: "pupil" not in group.name.lower())
+
+
+def _last(group: "h5py.Group") -> str:
+    return str(group.name.rsplit("/", 1)[-1])
+
+
+def _unit(nwb: NwbFile, group: "h5py.Group") -> str:
+    """The file's unit, pixels where it gives none."""
+    stored = nwb.unit(group)
+    return EYE_UNITS[0] if stored.lower() in _NO_UNITS else stored
 
 
 def _on_clock(

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnimouse_model.data.hdf5 import Hdf5
+from omnimouse_model.data.readers.texts import text_of
 from omnimouse_model.errors import SessionFormatError
 
 if TYPE_CHECKING:
     import h5py
 
 _JITTER = 0.01
+"""Share of a step that samples of an even clock may lie off it."""
 _GAP = 1.5
+_ROUNDED = 2
+"""Spacings of their floats by which even times may lie off through rounding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,23 +123,43 @@ class NwbFile:
         start = self.child(group, "starting_time")
         if start is not None:
             return self._even(group, start, n)
-        if self.child(group, "timestamps") is None:
-            raise self.wrong(group, "has neither starting_time nor timestamps")
-        times = self.file.table(f"{group.name}/timestamps").astype(np.float64)
-        if times.shape != (n,):
-            raise self.wrong(group, f"has {times.shape} timestamps for {n} samples")
-        steps = np.diff(times)
-        if not np.isfinite(times).all() or (steps <= 0).any():
-            at = int(np.flatnonzero(~(steps > 0))[0]) + 1 if (n > 1) else 0
-            raise self.wrong(group, f"has timestamps that do not increase at {at}")
+        stored = self._timestamps(group, n)
         if n < 2:
             raise self.wrong(group, f"has {n} samples, too few for a rate")
+        times = stored.astype(np.float64)
+        steps = np.diff(times)
         rate = (n - 1) / float(times[-1] - times[0])
         even = times[0] + np.arange(n) / rate
-        steady = np.abs(times - even).max() <= _JITTER / rate * max(1.0, n**0.5)
+        allowed = _JITTER / rate + _ROUNDED * _spacing(stored)
+        steady = np.abs(times - even).max() <= allowed
         if steady and (steps <= _GAP / rate).all():
             return Clock(float(times[0]), rate, n)
-        return Clock(float(times[0]), 1.0 / float(np.median(steps)), n, times)
+        unbroken = steps <= _GAP * float(np.median(steps))
+        usual = int(unbroken.sum()) / float(steps[unbroken].sum())
+        return Clock(float(times[0]), usual, n, times)
+
+    def onsets(self, group: "h5py.Group", n: int) -> np.ndarray:
+        """Native times float64 (n,) of the frames of a presentation, as stored."""
+        start = self.child(group, "starting_time")
+        if start is not None:
+            return self._even(group, start, n).all_times()
+        return self._timestamps(group, n).astype(np.float64)
+
+    def _timestamps(self, group: "h5py.Group", n: int) -> np.ndarray:
+        """Times of n samples as stored: finite, increasing."""
+        if self.child(group, "timestamps") is None:
+            raise self.wrong(group, "has neither starting_time nor timestamps")
+        stored = self.file.table(f"{group.name}/timestamps")
+        if stored.shape != (n,) or stored.dtype.kind not in "fiu":
+            raise self.wrong(
+                group, f"has {stored.shape} {stored.dtype} timestamps for {n} samples"
+            )
+        times = stored.astype(np.float64)
+        rises = np.diff(times) > 0
+        if not np.isfinite(times).all() or not rises.all():
+            at = int(np.flatnonzero(~rises)[0]) + 1 if n > 1 else 0
+            raise self.wrong(group, f"has timestamps that do not increase at {at}")
+        return stored
 
     def _even(self, group: "h5py.Group", start: Any, n: int) -> Clock:
         try:
@@ -181,15 +205,7 @@ class NwbFile:
         )
 
 
-def text_of(value: Any) -> str:
-    """A stored text as such."""
-    if isinstance(value, np.ndarray):
-        value = value.reshape(-1)[0] if value.size else ""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return str(value)
-
-
-def texts_of(values: np.ndarray) -> list[str]:
-    """Stored texts as such."""
-    return [text_of(value) for value in values.reshape(-1)]
+def _spacing(times: np.ndarray) -> float:
+    """How far apart the floats are in which times were stored."""
+    kind = times.dtype if times.dtype.kind == "f" else np.dtype(np.float64)
+    return float(np.spacing(np.abs(times).max().astype(kind)))

@@ -9,6 +9,8 @@ from omnimouse_model.data.rows import Rows
 
 _HELD = 1.5
 """Samples hold for so many of the usual steps; then they are missing."""
+_ROUNDED = 4
+"""Spacings of their floats by which times on a grid may lie off through rounding."""
 
 
 class EvenRows:
@@ -23,11 +25,13 @@ class EvenRows:
     """
 
     def __init__(self, rows: Rows, times: np.ndarray, rate_hz: float) -> None:
-        n = int((times[-1] - times[0]) * rate_hz + 1e-6) + 1
+        self._slack = max(1e-9, _ROUNDED * float(np.spacing(np.abs(times).max())))
+        since = times - times[0]
+        n = int((since[-1] + self._slack) * rate_hz) + 1
         self.path: Path = rows.path
         self.shape: tuple[int, ...] = (n, int(np.prod(rows.shape[1:], dtype=int)))
         self.dtype: np.dtype[Any] = rows.dtype
-        self._rows, self._times, self._rate_hz = rows, times, rate_hz
+        self._rows, self._since, self._rate_hz = rows, since, rate_hz
 
     def check(self) -> None:
         """Raise where the file is gone or changed."""
@@ -41,12 +45,12 @@ class EvenRows:
         """Grid rows here and there."""
         if not len(rows):
             return np.zeros((0, self.shape[1]), self.dtype)[:, columns]
-        at = self._times[0] + rows / self._rate_hz + 1e-9
-        source = np.searchsorted(self._times, at, side="right") - 1
+        at = rows / self._rate_hz + self._slack
+        source = np.searchsorted(self._since, at, side="right") - 1
         low, high = int(source.min()), int(source.max()) + 1
         stored = self._rows.read(low, high).reshape(high - low, -1)
         values: np.ndarray = stored[source - low, columns]
-        old = at - self._times[source] > _HELD / self._rate_hz
+        old = at - self._since[source] > _HELD / self._rate_hz
         if old.any():
             values = values.astype(np.result_type(values.dtype, np.float32))
             values[old] = np.nan

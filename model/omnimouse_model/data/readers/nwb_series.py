@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from omnimouse_model.data.readers.notes import Notes
-from omnimouse_model.data.readers.nwb_file import NwbFile, text_of
+from omnimouse_model.data.readers.nwb_file import NwbFile
+from omnimouse_model.data.readers.texts import text_of
 from omnimouse_model.errors import SessionFormatError
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnimouse_model.data.readers.notes import Notes
-from omnimouse_model.data.readers.nwb_file import NwbFile, text_of
+from omnimouse_model.data.readers.nwb_file import NwbFile
+from omnimouse_model.data.readers.texts import text_of
 
 if TYPE_CHECKING:
     import h5py

@@ -35,6 +35,8 @@ class Part:
         float64 (n,) native onsets.
     frames
         int64 (n,) rows of that array.
+    is_single
+        Whether that array is one frame, without an axis of rows.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Part:
     frames: np.ndarray
     kind: str
     stim_id: str
+    is_single: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,7 +22,7 @@ from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.readers.sensorium_films import Images, Videos
 from omnimouse_model.data.readers.sensorium_folder import Folder
 from omnimouse_model.data.readers.sensorium_trials import Trial, read_trials
-from omnimouse_model.data.readers.statistics import with_statistics
+from omnimouse_model.data.readers.statistics import train_spans, with_statistics
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import MEAN_GRAY, Stimulus, Trials
@@ -62,7 +62,7 @@ def read(path: Path, options: ReadOptions) -> Session:
         )
     stimulus = _stimulus(folder, trials, line)
     note_frames(stimulus, notes)
-    train = _train_spans(stimulus)
+    train = train_spans(stimulus)
     responses = _responses(folder, trials, line)
     responses = with_statistics(responses, train, notes, *folder.statistics(notes))
     behavior = _behavior(folder, trials, line, train, notes)
@@ -167,15 +167,6 @@ def _keys(trials: Sequence[Trial]) -> list[object]:
     return ["hole", *(k for t in trials for k in (t.key, f"{t.key}-hole"))]
 
 
-def _train_spans(stimulus: Stimulus) -> np.ndarray | None:
-    chosen = np.flatnonzero(stimulus.trials.tier == "train")
-    if not len(chosen):
-        return None
-    onset = stimulus.slot_t[stimulus.trials.first_slot]
-    spans: np.ndarray = np.stack([onset[chosen], onset[chosen + 1]], axis=1)
-    return spans
-
-
 def _behavior(
     folder: Folder,
     trials: Sequence[Trial],
@@ -190,7 +181,7 @@ def _behavior(
     names = {"eye_tracker": EYE_NAMES, "treadmill": ("running",)}
     units = {"eye_tracker": EYE_UNITS, "treadmill": ("cm/s",)}
     for name, parts in sources.items():
-        if any(part is None for part in parts):
+        if any(part is None for part in parts):  # then all of them are
             notes.assume("missing_stream", f"the session has no {name}")
             continue
         values = line.spread([part for part in parts if part is not None])
@@ -208,9 +199,9 @@ def _behavior(
 
 def _units(folder: Folder, responses: Signal, notes: Notes) -> Units:
     n = folder.n_units
-    ids, plane = folder.unit_array("unit_ids"), folder.unit_array("fields")
-    xyz = folder.unit_array("cell_motor_coordinates", (n, 3))
-    area = folder.unit_array("area", text=True)
+    ids, plane = (folder.unit_array(k, notes) for k in ("unit_ids", "fields"))
+    xyz = folder.unit_array("cell_motor_coordinates", notes, (n, 3))
+    area = folder.unit_array("area", notes, text=True)
     if area is None:
         notes.assume("no_areas", "the session does not say which areas it covers")
     assert responses.mean is not None
@@ -234,7 +225,8 @@ def _identity(folder: Folder, notes: Notes) -> tuple[str, str | None]:
     named = _NAME.search(folder.root.name)
     if named is not None:
         return "-".join(named.groups()), named[1]
-    parts = [folder.unit_array(name) for name in ("animal_ids", "sessions", "scan_idx")]
+    names = ("animal_ids", "sessions", "scan_idx")
+    parts = [folder.unit_array(name, notes) for name in names]
     if all(part is not None and len(part) for part in parts):
         words = [str(part[0]) for part in parts if part is not None]
         return "-".join(words), words[0]

@@ -1,24 +1,30 @@
 """Frames of Sensorium trials: videos with time last, still images."""
 
-from pathlib import Path
-
 import numpy as np
 
 from omnimouse_model.data.files import npy_file
+from omnimouse_model.data.seen import SeenFile
 
 
 class _TrialFilm:
     """One file per recorded trial; the holes between them have none."""
 
-    def __init__(self, files: tuple[Path, ...]) -> None:
+    def __init__(self, files: tuple[SeenFile, ...]) -> None:
         self._files = files
+
+    def check(self) -> None:
+        """Raise where a file is gone or changed."""
+        for file in self._files:
+            file.check()
 
     def has(self, trial: int) -> bool:
         """Whether it is a recorded trial: holes lie between them."""
         return trial % 2 == 1
 
     def _stored(self, trial: int) -> np.ndarray:
-        return npy_file(self._files[trial // 2]).open()
+        file = self._files[trial // 2]
+        file.check()
+        return npy_file(file.path).open()
 
 
 class Videos(_TrialFilm):

@@ -1,5 +1,6 @@
 """What lies where in a Sensorium folder, and how many of it there should be."""
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from omnimouse_model.data.files import (
     read_json_mapping,
 )
 from omnimouse_model.data.readers.notes import Notes
+from omnimouse_model.data.readers.texts import decoded
+from omnimouse_model.data.seen import SeenFile, seen_files
 from omnimouse_model.errors import SessionFormatError
 
 _NUMBER_OF = ".npy"
@@ -84,6 +87,10 @@ class Folder:
         """File of a trial."""
         return self.data(stream) / f"{trial}.npy"
 
+    def seen(self, stream: str, trial: int) -> SeenFile:
+        """File of a trial as it was when the folder was listed."""
+        return self._numbers[stream][trial]
+
     def file(self, stream: str, trial: int) -> ArrayFile:
         """Describe the file of a trial, checked against its size."""
         file = npy_file(contained(self.path(stream, trial), self.root))
@@ -96,17 +103,26 @@ class Folder:
         return file
 
     def unit_array(
-        self, name: str, shape: tuple[int, ...] | None = None, *, text: bool = False
+        self,
+        name: str,
+        notes: Notes,
+        shape: tuple[int, ...] | None = None,
+        *,
+        text: bool = False,
     ) -> np.ndarray | None:
         """An array of `meta/neurons`, None where it is missing or does not fit."""
         values = self._array("neurons", name)
+        if values is None:
+            return None
         wanted = shape or (self.n_units,)
-        if values is None or values.size != int(np.prod(wanted)):
-            return None
-        if (values.dtype.kind in "US") != text:
-            return None
-        values = values.reshape(wanted)
-        return np.char.decode(values) if values.dtype.kind == "S" else values
+        if values.size == int(np.prod(wanted)) and (values.dtype.kind == "U") == text:
+            return values.reshape(wanted)
+        notes.warn(
+            "wrong_length",
+            f"neurons/{name}.npy is {values.shape} {values.dtype} for {self.n_units} "
+            "units; left out",
+        )
+        return None
 
     def trial_array(self, name: str) -> np.ndarray | None:
         """An array of `meta/trials`, one value per trial.
@@ -164,11 +180,16 @@ class Folder:
     # -- within -----------------------------------------------------------------
     def _array(self, kind: str, name: str) -> np.ndarray | None:
         path = self.root / "meta" / kind / f"{name}.npy"
-        return load_small_array(path, self.root) if path.exists() else None
+        return decoded(load_small_array(path, self.root)) if path.exists() else None
 
-    def _numbered(self, stream: str) -> frozenset[int]:
-        names = _npy_names(list_folder(self.data(stream)))
-        return frozenset(int(name) for name in names if name.isdecimal())
+    def _numbered(self, stream: str) -> dict[int, SeenFile]:
+        """The files of a stream by trial."""
+        listed = seen_files(self.data(stream))
+        return {
+            int(name.removesuffix(_NUMBER_OF)): listed[name]
+            for name in sorted(listed)
+            if name.endswith(_NUMBER_OF) and name.removesuffix(_NUMBER_OF).isdecimal()
+        }
 
     def _check_numbers(self) -> None:
         """Frames must be there for all; responses may be withheld, not behaviour."""
@@ -176,7 +197,8 @@ class Folder:
             there = self._numbers[stream]
             if stream == "responses" or not there:
                 continue
-            missing = sorted(set(range(self.n_trials)) - there)
+            numbers = (n for n in range(self.n_trials) if n not in there)
+            missing = list(islice(numbers, 7))
             if not missing and max(there) < self.n_trials:
                 continue
             shown = ", ".join(map(str, missing[:6])) + (", …" if missing[6:] else "")

@@ -8,11 +8,22 @@ import numpy as np
 from omnimouse_model.data.files import label, load_small_array
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.errors import SessionFormatError
 
 _MAX_ROWS = 20_000
 _MAX_BYTES = 64 * 2**20
 _RUNS = 64
+
+
+def train_spans(stimulus: Stimulus | None) -> np.ndarray | None:
+    """Native spans (n, 2) of the train tier's trials, None where there are none."""
+    if stimulus is None or not (stimulus.trials.tier == "train").any():
+        return None
+    onset = stimulus.slot_t[stimulus.trials.first_slot]
+    spans = np.stack([onset, np.append(onset[1:], stimulus.slot_t[-1])], axis=1)
+    trained: np.ndarray = spans[stimulus.trials.tier == "train"]
+    return trained
 
 
 def with_statistics(

@@ -220,6 +220,11 @@ class StoreFilm:
         """Whether a trial has stored frames."""
         return bool(self._first[trial] >= 0)
 
+    def check(self) -> None:
+        """Raise where a file is gone or changed."""
+        if self._frames is not None:
+            self._frames.check()
+
     def read(
         self, trial: int, first: int, stop: int, size: tuple[int, ...]
     ) -> np.ndarray:
