@@ -325,7 +325,9 @@ def _images(nwb: NwbFile, planes: list[PlaneUnits]) -> dict[str, np.ndarray]:
         if "/processing/" in item.name
         and re.search(r"mean|average|avg", item.name.rsplit("/", 1)[-1], re.I)
     ]
-    if len(planes) != 1 or not found or len(found[0].shape) != 2:
+    if len(planes) != 1 or not found:
+        return {}
+    if len(nwb.file.dataset(found[0].name).shape) != 2:
         return {}
     image = nwb.file.table(found[0].name)
     if image.dtype.kind not in "fiu" or not image.size:

@@ -78,11 +78,9 @@ class NwbFile:
     # -- parts ------------------------------------------------------------------
     def text(self, name: str) -> str:
         """A stored text, "" where there is none."""
-        try:
-            found = self.file.root.get(name)
-            return "" if found is None else text_of(found[()])
-        except Exception as error:
-            raise self.file.broken(name, error) from error
+        if self.file.find(name) is None:
+            return ""
+        return text_of(self.file.scalar(name))
 
     def names(self, group: "h5py.Group") -> list[str]:
         """Names of the parts of a group."""
@@ -93,10 +91,7 @@ class NwbFile:
 
     def child(self, group: "h5py.Group", name: str) -> Any:
         """A part of a group, its links followed; None where there is none."""
-        try:
-            return group.get(name)
-        except Exception as error:
-            raise self.file.broken(f"{group.name}/{name}", error) from error
+        return self.file.find(name, group)
 
     def referred(self, reference: Any, what: str) -> Any:
         """What an object reference leads to."""
@@ -118,7 +113,7 @@ class NwbFile:
         """
         start = self.child(group, "starting_time")
         if start is not None:
-            return self._even(group, start, n)
+            return self._even(group, n)
         if self.child(group, "timestamps") is None:
             raise self.wrong(group, "has neither starting_time nor timestamps")
         times = self.file.table(f"{group.name}/timestamps").astype(np.float64)
@@ -137,10 +132,13 @@ class NwbFile:
             return Clock(float(times[0]), rate, n)
         return Clock(float(times[0]), 1.0 / float(np.median(steps)), n, times)
 
-    def _even(self, group: "h5py.Group", start: Any, n: int) -> Clock:
+    def _even(self, group: "h5py.Group", n: int) -> Clock:
+        start = self.child(group, "starting_time")
+        stored = self.file.scalar(f"{group.name}/starting_time")
+        given = self.file.attribute(start, "rate")
         try:
-            first, rate = float(start[()]), float(start.attrs["rate"])
-        except Exception as error:
+            first, rate = float(stored), float(given)
+        except (TypeError, ValueError) as error:
             raise self.wrong(group, f"has no sound starting_time: {error}") from error
         if not (np.isfinite(first) and np.isfinite(rate) and rate > 0):
             raise self.wrong(group, f"starts at {first} with rate {rate}")
