@@ -164,7 +164,11 @@ class _Arrays:
             raise self.wrong(
                 name, f"is {values.shape} {values.dtype}; ({count},) texts expected"
             )
-        return np.char.decode(values) if values.dtype.kind == "S" else values
+        return (
+            np.char.decode(values, "utf-8", "replace")
+            if values.dtype.kind == "S"
+            else values
+        )
 
     def rows(self, name: str, values: np.ndarray) -> Rows:
         """Where the values of an array are: in the file, if they lie there plainly."""
@@ -270,7 +274,9 @@ def _eye(arrays: _Arrays, notes: Notes) -> Signal | None:
     rate = _needed(arrays, "pupil_rate_hz", "pupil")
     columns = {name: values.astype(np.float64) for name, values in given.items()}
     if "pupil_size" in columns:
-        columns["pupil_dsize"] = np.gradient(columns["pupil_size"]) * rate
+        size = columns["pupil_size"]
+        change = np.gradient(size) if len(size) > 1 else np.zeros_like(size)
+        columns["pupil_dsize"] = change * rate
         notes.assume(
             "pupil_derivative",
             "the change of pupil size is not given: central differences per second",

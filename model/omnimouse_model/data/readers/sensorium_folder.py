@@ -18,6 +18,7 @@ from omnimouse_model.errors import SessionFormatError
 
 _NUMBER_OF = ".npy"
 _LARGEST = 1e30
+_SHOWN = 6
 
 
 class Folder:
@@ -106,7 +107,9 @@ class Folder:
         if (values.dtype.kind in "US") != text:
             return None
         values = values.reshape(wanted)
-        return np.char.decode(values) if values.dtype.kind == "S" else values
+        if values.dtype.kind == "S":
+            return np.char.decode(values, "utf-8", "replace")
+        return values
 
     def trial_array(self, name: str) -> np.ndarray | None:
         """An array of `meta/trials`, one value per trial.
@@ -176,10 +179,12 @@ class Folder:
             there = self._numbers[stream]
             if stream == "responses" or not there:
                 continue
-            missing = sorted(set(range(self.n_trials)) - there)
-            if not missing and max(there) < self.n_trials:
+            if len(there) == self.n_trials == max(there) + 1:
                 continue
-            shown = ", ".join(map(str, missing[:6])) + (", …" if missing[6:] else "")
+            first = range(min(self.n_trials, len(there) + _SHOWN + 1))
+            missing = [number for number in first if number not in there]
+            shown = ", ".join(map(str, missing[:_SHOWN]))
+            shown += ", …" if missing[_SHOWN:] else ""
             raise SessionFormatError(
                 self.data(stream),
                 "missing_trials",

@@ -117,7 +117,7 @@ def _stored_length(folder: Folder, number: int) -> int:
     file = folder.file(folder.screen, number)
     size = folder.frame_size
     found = file.shape[:2] if folder.is_video else file.shape[-2:]
-    if len(file.shape) != 3 or tuple(found) != size:
+    if len(file.shape) != 3 or tuple(found) != size or 0 in file.shape:
         raise SessionFormatError(
             file.path,
             "bad_trials",
