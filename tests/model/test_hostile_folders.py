@@ -12,12 +12,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from omnimouse_model.data.files import read_json_mapping, read_yaml_mapping
+from omnimouse_model.data.files import (
+    ArrayFile,
+    read_json_mapping,
+    read_yaml_mapping,
+)
 from omnimouse_model.data.npz import Npz
 from omnimouse_model.data.open import open_session
+from omnimouse_model.data.readers.experanto_spikes import SpikeCounts
+from omnimouse_model.data.readers.notes import Notes
+from omnimouse_model.data.readers.statistics import _train_rows, with_statistics
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.trial_files import MemoryRows
 from omnimouse_model.errors import SessionFormatError
-from tests.model.experanto_folder import write_folder
+from tests.model.experanto_folder import save_json, write_folder
 from tests.model.test_arrays import given
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "sessions"
@@ -270,3 +279,75 @@ def test_area_names_need_not_be_unicode(sensorium: Path) -> None:
     area = open_session(sensorium).units.area
     assert area is not None
     assert set(area.tolist()) == {"\ufffd"}
+
+
+# -- time ----------------------------------------------------------------------------
+@pytest.mark.parametrize("end", [1.5e9, 1e15, 1e300])
+def test_spikes_are_no_longer_than_a_week(folder: Path, end: float) -> None:
+    shutil.rmtree(folder / "responses")
+    (folder / "responses").mkdir()
+    np.array([1001.0, 1002.0]).tofile(folder / "responses" / "spikes.mem")
+    about = {"modality": "spikes", "start_time": 1000.0, "end_time": end}
+    about |= {"spike_indices": [0, 1, 2], "dtype": "float64"}
+    save_json(folder / "responses" / "meta.yml", about)
+    assert refused(folder).code == "bad_clock"
+
+
+def _rows_by_the_rule(signal: Signal, train: np.ndarray) -> np.ndarray:
+    """Every row of train time, one by one."""
+    every = np.arange(signal.n_samples)
+    at = signal.start + every / signal.rate_hz
+    place = np.searchsorted(train[:, 0], at, side="right") - 1
+    inside = (place >= 0) & (at < train[np.maximum(place, 0), 1])
+    return every[inside] if inside.any() else every
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_statistics_take_even_steps_through_train_time(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    n, rate = int(draw.integers(1, 3000)), float(draw.choice([30.0, 29.97, 7.5]))
+    start = float(draw.choice([0.0, 1000.0, 1.52e9]))
+    signal = Signal("x", MemoryRows(Path("x"), np.zeros((n, 1))), rate, start, start)
+    begin = start + np.sort(draw.integers(-50, n + 50, int(draw.integers(1, 9)))) / rate
+    train = np.stack([begin, begin + draw.integers(-3, 400, len(begin)) / rate], axis=1)
+    wanted = _rows_by_the_rule(signal, train)
+    for most in (5, 97, 10**6):
+        steps = wanted[:: max(1, -(-len(wanted) // most))]
+        np.testing.assert_array_equal(_train_rows(signal, train, most), steps)
+
+
+def test_statistics_of_any_length_take_little_memory() -> None:
+    class Endless:
+        """A week of zeros."""
+
+        path = Path("x")
+        shape: tuple[int, ...] = (2**28, 3)
+        dtype: np.dtype[Any] = np.dtype(np.float32)
+
+        def check(self) -> None: ...
+
+        def read(self, first: int, stop: int) -> np.ndarray:
+            return np.zeros((stop - first, 3), np.float32)
+
+        def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
+            return np.zeros((len(rows), 3), np.float32)[:, columns]
+
+    signal = Signal("responses", Endless(), 1000.0, 0.0, 2.0**28 / 1000)
+    with at_most(20):
+        found = with_statistics(signal, np.array([[5.0, 1e5]]), Notes())
+    assert found.mean is not None
+    signal = Signal("responses", Endless(), 1.0, 0.0, 2.0**28)
+    with pytest.raises(SessionFormatError, match="more than a week"):
+        with_statistics(signal, None, Notes())
+
+
+def test_counts_of_many_units_are_picked_in_small_pieces(tmp_path: Path) -> None:
+    np.array([0.05]).tofile(tmp_path / "spikes.mem")
+    offsets = np.zeros(1_000_001, np.int64)
+    offsets[-1] = 1
+    file = ArrayFile(tmp_path / "spikes.mem", np.dtype(np.float64), (1,))
+    counts = SpikeCounts(file, offsets, 0.0, 30.0, 3000)
+    rows = np.arange(0, 3000, 1000)
+    with at_most(800):
+        picked = counts.pick(np.append([1], rows[1:]), slice(-1, None))
+    assert picked.sum() == 1

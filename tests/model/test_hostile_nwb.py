@@ -9,11 +9,14 @@ import h5py
 import numpy as np
 import pytest
 
+from omnimouse_model.data.hdf5 import Hdf5
 from omnimouse_model.data.open import open_session
+from omnimouse_model.data.readers import nwb_units
 from omnimouse_model.errors import SessionFormatError
-from tests.model.nwb_files import write_nwb
+from tests.model.nwb_files import Nwb, Plane, add_series, write_nwb
 
 SERIES = "processing/ophys/Fluorescence/RoiResponseSeries0"
+TABLE = "processing/ophys/ImageSegmentation/S0"
 SPECIFIED = "specifications/evil"
 DEEP = "general/" + "/".join(f"d{i}" for i in range(30))
 
@@ -135,3 +138,87 @@ def test_a_factor_is_not_a_table(path: Path) -> None:
     with h5py.File(path, "a") as file:
         file[f"{SERIES}/data"].attrs["conversion"] = np.zeros(4000)
     assert refused(path).code in ("too_large", "bad_series")
+
+
+def rewritten(path: Path, name: str, shape: tuple[int, ...], dtype: str) -> None:
+    """A dataset of that shape, of which nothing is stored."""
+    with h5py.File(path, "a") as file:
+        about = dict(file[name].attrs)
+        del file[name]
+        chunks = (min(shape[0], 1024), *shape[1:])
+        made = file.create_dataset(name, shape, dtype, chunks=chunks)
+        made.attrs.update(about)
+
+
+@pytest.mark.parametrize("n", [10**8, 10**11])
+def test_a_series_is_no_longer_than_a_week(path: Path, n: int) -> None:
+    rewritten(path, f"{SERIES}/data", (n, 5), "f4")
+    error = refused(path)
+    assert error.code == "bad_clock"
+    assert "more than a week" in error.message
+
+
+@pytest.mark.parametrize(
+    ("n", "rate", "code"), [(10**11, 30.0, "bad_clock"), (10**9, 1e9, "too_large")]
+)
+def test_a_film_is_no_longer_than_a_week(
+    path: Path, n: int, rate: float, code: str
+) -> None:
+    name = "stimulus/presentation/film"
+    add_series(path, name, np.zeros((2, 4, 4), "u1"), "ImageSeries", rate_hz=rate)
+    rewritten(path, f"{name}/data", (n, 4, 4), "u1")
+    assert refused(path).code == code
+
+
+def test_one_late_time_makes_no_grid_of_terabytes(tmp_path: Path) -> None:
+    times = np.append(2 + np.arange(299) / 10, 1e12)
+    write_nwb(tmp_path / "recording.nwb", Nwb((Plane(timestamps=times),)))
+    assert refused(tmp_path / "recording.nwb").code == "bad_clock"
+
+
+def test_running_is_no_longer_than_a_week(path: Path) -> None:
+    times = np.append(np.arange(299) / 10, 1e12)
+    add_series(path, "processing/behavior/running", np.ones(300), timestamps=times)
+    assert refused(path).code == "bad_clock"
+
+
+# -- masks ---------------------------------------------------------------------------
+def test_images_of_masks_are_read_in_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = (4, 0, 1, 0, 3)
+    plane = Plane(n=5, mask="image_mask", order=order)
+    path = write_nwb(tmp_path / "recording.nwb", Nwb((plane,)))
+    images = f"{TABLE}/image_mask"
+    with h5py.File(path, "a") as file:
+        file[images][1, 3, 4] = np.nan
+        stored = file[images][()]
+    monkeypatch.setattr(nwb_units, "_BLOCK_BYTES", 2 * 8 * 40 * 60)
+    reads: list[object] = []
+    read = Hdf5.read
+
+    def counted(self: Hdf5, dataset: h5py.Dataset, part: object) -> np.ndarray:
+        if dataset.name == f"/{images}":
+            reads.append(part)
+        return read(self, dataset, part)
+
+    monkeypatch.setattr(Hdf5, "read", counted)
+    roi = open_session(path).units.roi
+    assert roi is not None
+    assert reads == [slice(0, 2), slice(3, 4), slice(4, 5)]
+    for number, row in enumerate(order):
+        y, x = np.nonzero(np.nan_to_num(stored[row]))
+        yx, weight = roi.pixels(number)
+        np.testing.assert_array_equal(yx, np.stack([y, x], axis=1))
+        np.testing.assert_array_equal(weight, stored[row][y, x])
+
+
+@pytest.mark.parametrize("mask", ["image_mask", "pixel_mask"])
+def test_masks_have_a_bounded_number_of_pixels(
+    tmp_path: Path, mask: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane = Plane(mask=mask, order=(0, 0, 0, 0, 0))
+    path = write_nwb(tmp_path / "recording.nwb", Nwb((plane,)))
+    assert open_session(path).n_neurons == 5
+    monkeypatch.setattr(nwb_units, "MOST_PIXELS", 10)
+    assert "masks of" in refused(path).message

@@ -8,6 +8,7 @@ import numpy as np
 
 from omnimouse_model.data.clock import RESPONSE_RATE_HZ
 from omnimouse_model.data.files import ArrayFile, label, npy_file, read_yaml_mapping
+from omnimouse_model.data.readers.extent import check_extent
 from omnimouse_model.data.readers.fields import flag, float_dtype, number, wrong
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.signal import Signal
@@ -15,6 +16,7 @@ from omnimouse_model.errors import SessionFormatError
 
 _CHECKED_BYTES = 256 * 2**20
 _BLOCK = 4096
+_BLOCK_VALUES = 2**24
 
 
 class SpikeCounts:
@@ -67,7 +69,8 @@ class SpikeCounts:
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
         """Counts of bins here and there, ascending."""
         picked = [np.zeros((0, self.shape[1]), np.float32)[:, columns]]
-        for block in np.split(rows, np.flatnonzero(np.diff(rows // _BLOCK)) + 1):
+        height = max(1, min(_BLOCK, _BLOCK_VALUES // self.shape[1]))
+        for block in np.split(rows, np.flatnonzero(np.diff(rows // height)) + 1):
             if len(block):
                 slab = self.read(int(block[0]), int(block[-1]) + 1)
                 picked.append(slab[block - block[0], columns])
@@ -100,6 +103,7 @@ def read_spikes(
             f"{label(path)}: end_time {end} leaves no sample after start_time {start}",
             "correct the times in that file",
         )
+    check_extent(path, name, n_rows, RESPONSE_RATE_HZ)
     offsets = _offsets(meta, path)
     file = _times(folder, meta, int(offsets[-1]))
     _check_order(file, offsets)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnimouse_model.data.hdf5 import Hdf5
+from omnimouse_model.data.readers.extent import MOST_ROWS, check_extent
 from omnimouse_model.errors import SessionFormatError
 
 if TYPE_CHECKING:
@@ -103,22 +104,29 @@ class NwbFile:
             raise self.file.broken(what, error) from error
         return found
 
-    def clock(self, group: "h5py.Group", n: int) -> Clock:
+    def clock(self, group: "h5py.Group", n: int, most_rows: int = MOST_ROWS) -> Clock:
         """When the n samples of a series were taken.
 
         Raises
         ------
         SessionFormatError
-            The series says neither a rate nor a time per sample, or nonsense.
+            The series says neither a rate nor a time per sample, or nonsense, or that
+            it is longer than recordings are.
         """
+        clock = self._clock(group, n)
+        check_extent(self.file.path, str(group.name), n, clock.rate_hz, most_rows)
+        return clock
+
+    def _clock(self, group: "h5py.Group", n: int) -> Clock:
         start = self.child(group, "starting_time")
         if start is not None:
             return self._even(group, n)
         if self.child(group, "timestamps") is None:
             raise self.wrong(group, "has neither starting_time nor timestamps")
+        found = self.shape(group, "timestamps")
+        if found != (n,):
+            raise self.wrong(group, f"has {found} timestamps for {n} samples")
         times = self.file.table(f"{group.name}/timestamps").astype(np.float64)
-        if times.shape != (n,):
-            raise self.wrong(group, f"has {times.shape} timestamps for {n} samples")
         steps = np.diff(times)
         if not np.isfinite(times).all() or (steps <= 0).any():
             at = int(np.flatnonzero(~(steps > 0))[0]) + 1 if (n > 1) else 0

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.readers.extent import check_extent
 from omnimouse_model.data.rows import Rows
 
 _HELD = 1.5
@@ -25,6 +26,7 @@ class EvenRows:
     def __init__(self, rows: Rows, times: np.ndarray, rate_hz: float) -> None:
         n = int((times[-1] - times[0]) * rate_hz + 1e-6) + 1
         self.path: Path = rows.path
+        check_extent(rows.path, "a series on an even clock", n, rate_hz)
         self.shape: tuple[int, ...] = (n, int(np.prod(rows.shape[1:], dtype=int)))
         self.dtype: np.dtype[Any] = rows.dtype
         self._rows, self._times, self._rate_hz = rows, times, rate_hz

@@ -6,6 +6,7 @@ import numpy as np
 
 from omnimouse_model.data.frames import VIDEO_SIZE, fit_video
 from omnimouse_model.data.hdf5 import Hdf5
+from omnimouse_model.data.readers.extent import MOST_FRAMES, check_extent
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.readers.nwb_file import NwbFile, texts_of
 from omnimouse_model.data.readers.presented import (
@@ -104,7 +105,7 @@ def _parts(
     if not shape or not shape[0]:
         notes.warn("empty_stimulus", f"{group.name} holds no frames")
         return []
-    times = nwb.clock(group, shape[0]).all_times()
+    times = nwb.clock(group, shape[0], MOST_FRAMES).all_times()
     if len(shape) == 1:
         return _stills(nwb, group, times, notes)
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3):
@@ -120,7 +121,9 @@ def _stills(
     series = nwb.child(group, "indexed_timeseries")
     images = nwb.child(group, "indexed_images")
     if series is not None:
-        names = [f"{series.name}/data"] * int(nwb.shape(series)[0])
+        count = (nwb.shape(series) or (0,))[0]
+        check_extent(nwb.file.path, str(series.name), count, np.inf, MOST_FRAMES)
+        names = [f"{series.name}/data"] * count
         frames = np.arange(len(names))
     elif images is not None:
         names = _image_names(nwb, images)
