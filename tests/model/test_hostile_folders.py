@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import sys
 import tracemalloc
 import zipfile
 from collections.abc import Iterator
@@ -19,13 +20,14 @@ from omnimouse_model.data.files import (
 )
 from omnimouse_model.data.npz import Npz
 from omnimouse_model.data.open import open_session
+from omnimouse_model.data.readers import experanto
 from omnimouse_model.data.readers.experanto_spikes import SpikeCounts
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.readers.statistics import _train_rows, with_statistics
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.trial_files import MemoryRows
-from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.errors import SessionFormatError, StoppedError
 from tests.model.experanto_folder import save_json, write_folder
 from tests.model.test_arrays import given
 
@@ -351,3 +353,104 @@ def test_counts_of_many_units_are_picked_in_small_pieces(tmp_path: Path) -> None
     with at_most(800):
         picked = counts.pick(np.append([1], rows[1:]), slice(-1, None))
     assert picked.sum() == 1
+
+
+# -- links ---------------------------------------------------------------------------
+def moved(folder: Path, *names: str) -> None:
+    """Move files out of the session, and leave links to them."""
+    outside = folder.parent / "outside"
+    outside.mkdir(exist_ok=True)
+    for name in names:
+        place = outside / name.replace("/", "-")
+        (folder / name).rename(place)
+        (folder / name).symlink_to(place)
+
+
+WORDS = ("responses/meta.yml", "screen/meta.yml", "screen/combined_meta.json")
+SMALL = ("screen/timestamps.npy", "responses/meta/phase_shifts.npy")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize("name", [*WORDS, *SMALL, "treadmill/meta.yml"])
+def test_descriptions_and_small_arrays_are_of_the_session(
+    folder: Path, name: str
+) -> None:
+    moved(folder, name)
+    error = refused(folder)
+    assert error.code == "outside"
+    assert Path(name).name in error.message
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize("name", ["00001.yml", "imaging/meta.yml", "timestamps.npy"])
+def test_so_are_those_that_few_sessions_have(folder: Path, name: str) -> None:
+    if name == "00001.yml":
+        (folder / "screen" / "combined_meta.json").unlink()
+        name = f"screen/meta/{name}"
+    elif name == "timestamps.npy":
+        name = f"treadmill/{name}"
+        np.save(folder / name, np.arange(9.0))
+    else:
+        (folder / "imaging").mkdir()
+        (folder / name).write_text("a: 1")
+    open_session(folder)
+    moved(folder, name)
+    assert refused(folder).code == "outside"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_name_elsewhere_is_told_and_not_taken(folder: Path) -> None:
+    moved(folder, "meta.json")
+    session = open_session(folder)
+    assert session.id == folder.name
+    assert "meta.json points outside" in warned(session)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_data_may_be_links_and_are_told(folder: Path) -> None:
+    before = open_session(folder).window(3.0)
+    moved(
+        folder, "responses/data.mem", "screen/data/00001.npy", "screen/data/00002.npy"
+    )
+    session = open_session(folder)
+    told = [n.message for n in session.warnings if n.code == "linked_data"]
+    outside = folder.parent / "outside"
+    link = f"responses/data.mem is a link to {outside / 'responses-data.mem'}, outside"
+    assert len(told) == 2
+    assert link in told[0]
+    assert "data/00001.npy is a link" in told[1]
+    assert told[1].endswith("outside the session, and 1 more lead out")
+    np.testing.assert_array_equal(session.window(3.0).responses, before.responses)
+
+
+# -- what no reader foresaw ----------------------------------------------------------
+@pytest.mark.parametrize("error", [KeyError("units"), MemoryError("1 TiB")])
+def test_what_no_reader_foresaw_is_typed_and_logged(
+    folder: Path,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(experanto, "read_screen", fails)
+    with pytest.raises(SessionFormatError) as caught:
+        open_session(folder)
+    assert caught.value.code == "unexpected"
+    assert f"the experanto reader failed with {type(error).__name__}" in str(
+        caught.value
+    )
+    assert caught.value.__cause__ is error
+    assert caplog.records[0].exc_info is not None
+
+
+def test_being_stopped_is_no_fault(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stops(*_: object) -> None:
+        raise StoppedError
+
+    monkeypatch.setattr(experanto, "read_screen", stops)
+    with pytest.raises(StoppedError):
+        open_session(folder)

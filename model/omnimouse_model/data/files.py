@@ -209,9 +209,7 @@ def _parsed_header(
 
 def contained(path: Path, inside: Path) -> Path:
     """Return `path` if it lies in the folder `inside`, links resolved; else raise."""
-    root = os.path.realpath(inside)
-    real = os.path.realpath(path)
-    if real != root and not real.startswith(root + os.sep):
+    if leads_out(path, inside):
         raise SessionFormatError(
             path,
             "outside",
@@ -219,6 +217,13 @@ def contained(path: Path, inside: Path) -> Path:
             "a session may only name files of its own folder",
         )
     return path
+
+
+def leads_out(path: Path, inside: Path) -> bool:
+    """Whether a path lies outside the folder `inside`, links resolved."""
+    root = os.path.realpath(inside)
+    real = os.path.realpath(path)
+    return real != root and not real.startswith(root + os.sep)
 
 
 def open_binary(path: Path) -> BinaryIO:
@@ -261,9 +266,12 @@ def read_text(path: Path, limit: int) -> str:
         ) from error
 
 
-def read_yaml_mapping(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping with the safe loader; errors carry the line."""
-    text = read_text(path, MAX_YAML_BYTES)
+def read_yaml_mapping(path: Path, inside: Path | None = None) -> dict[str, Any]:
+    """Read a YAML mapping with the safe loader; errors carry the line.
+
+    One that has to lie in the folder `inside` is not followed out of it.
+    """
+    text = read_text(_within(path, inside), MAX_YAML_BYTES)
     try:
         value = yaml.load(text, Loader=_Loader)
         _check_nodes(value, max(_MOST_NODES, len(text)))
@@ -284,9 +292,12 @@ def read_yaml_mapping(path: Path) -> dict[str, Any]:
     return _mapping(path, value, "YAML")
 
 
-def read_json_mapping(path: Path) -> dict[str, Any]:
-    """Read a JSON object of at most 256 MB; errors carry the line."""
-    text = read_text(path, MAX_JSON_BYTES)
+def read_json_mapping(path: Path, inside: Path | None = None) -> dict[str, Any]:
+    """Read a JSON object of at most 256 MB; errors carry the line.
+
+    One that has to lie in the folder `inside` is not followed out of it.
+    """
+    text = read_text(_within(path, inside), MAX_JSON_BYTES)
     try:
         value = json.loads(text, parse_int=_whole)
     except json.JSONDecodeError as error:
@@ -300,6 +311,10 @@ def read_json_mapping(path: Path) -> dict[str, Any]:
             path, "bad_json", f"{label(path)}: not valid JSON: {error}"
         ) from error
     return _mapping(path, value, "JSON")
+
+
+def _within(path: Path, inside: Path | None) -> Path:
+    return path if inside is None else contained(path, inside)
 
 
 def list_folder(path: Path) -> dict[str, int]:

@@ -93,7 +93,7 @@ def read_spikes(
     """Read a device of spike times as responses at the model's rate."""
     folder = root / name
     path = folder / "meta.yml"
-    meta = read_yaml_mapping(path)
+    meta = read_yaml_mapping(path, root)
     start, end = number(meta, "start_time", path), number(meta, "end_time", path)
     n_rows = int((end - start) * RESPONSE_RATE_HZ)
     if n_rows <= 0:
@@ -106,6 +106,7 @@ def read_spikes(
     check_extent(path, name, n_rows, RESPONSE_RATE_HZ)
     offsets = _offsets(meta, path)
     file = _times(folder, meta, int(offsets[-1]))
+    notes.links([file.path], root)
     _check_order(file, offsets)
     notes.assume(
         "spike_counts",

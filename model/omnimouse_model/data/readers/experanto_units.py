@@ -158,7 +158,7 @@ def read_images(
         else:
             notes.warn("wrong_shape", f"mean_image.npy is {image.shape}; left out")
     described = folder / "meta.yml"
-    facts = read_yaml_mapping(described) if described.exists() else {}
+    facts = read_yaml_mapping(described, root) if described.exists() else {}
     facts.pop("modality", None)
     return images, facts
 

@@ -215,7 +215,7 @@ def _links(root: Path) -> dict[str, str]:
     path = root / "config.json"
     if not path.exists():
         return {}
-    links = read_json_mapping(path).get("links")
+    links = read_json_mapping(path, root).get("links")
     if not isinstance(links, dict):
         return {}
     for name, other in links.items():
