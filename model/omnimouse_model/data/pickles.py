@@ -207,6 +207,9 @@ class _Reader(pickle._Unpickler):
         self._path = path
         self._left = _COPIES * len(data) + _SPARE_BYTES
 
+    read: Callable[[int], bytes]  # both are set when Python's own loads
+    append: Callable[[object], None]
+
     def load_bytearray8(self) -> None:
         """Python's own takes the memory that a file claims before it reads."""
         size = int.from_bytes(self.read(8), "little")

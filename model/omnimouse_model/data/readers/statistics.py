@@ -129,7 +129,7 @@ def _first_rows(signal: Signal, times: np.ndarray) -> np.ndarray:
     reached = signal.start + near / signal.rate_hz >= times[:, None]
     rows = near[:, 0] + np.argmax(reached, axis=1)
     rows[~reached.any(axis=1)] = signal.n_samples
-    return np.clip(rows, 0, signal.n_samples)
+    return np.asarray(np.clip(rows, 0, signal.n_samples), np.int64)
 
 
 def _note_silent(std: np.ndarray, notes: Notes) -> None:
