@@ -136,10 +136,8 @@ class Hdf5:
             It is missing, too large, or cannot be read.
         """
         dataset = self.dataset(name)
-        size = (
-            int(np.prod(dataset.shape or (1,), dtype=object)) * dataset.dtype.itemsize
-        )
-        if size > MAX_TABLE_BYTES:
+        count = int(np.prod(dataset.shape or (1,), dtype=object))
+        if count * max(8, dataset.dtype.itemsize) > MAX_TABLE_BYTES:  # as float64
             raise self._too_large(name, f"is {dataset.shape}")
         return self.read(dataset, ())
 

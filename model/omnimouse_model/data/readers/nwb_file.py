@@ -113,8 +113,10 @@ class NwbFile:
             The series says neither a rate nor a time per sample, or nonsense, or that
             it is longer than recordings are.
         """
+        path, name = self.file.path, str(group.name)
+        check_extent(path, name, n, np.inf, most_rows)
         clock = self._clock(group, n)
-        check_extent(self.file.path, str(group.name), n, clock.rate_hz, most_rows)
+        check_extent(path, name, n, clock.rate_hz, most_rows)
         return clock
 
     def _clock(self, group: "h5py.Group", n: int) -> Clock:
