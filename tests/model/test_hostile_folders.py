@@ -246,6 +246,13 @@ def test_an_odd_centre_is_taken_from_the_pixels(plane: Path, med: Any) -> None:
     assert np.isfinite(session.units.xy_px).all()
 
 
+@pytest.mark.parametrize("image", [np.array([["a"]]), np.ones((2, 2), complex)])
+def test_a_mean_image_of_no_numbers_is_left_out(plane: Path, image: np.ndarray) -> None:
+    settings = np.load(plane / "ops.npy", allow_pickle=True).item()
+    np.save(plane / "ops.npy", {**settings, "meanImg": image}, allow_pickle=True)
+    assert "mean_0" not in open_session(plane.parent.parent).images
+
+
 @pytest.mark.parametrize(("shape", "dtype"), [((0,), "f8"), ((2,), "M8[s]")])
 def test_odd_marks_of_cells_are_refused(
     plane: Path, shape: tuple[int, ...], dtype: str
@@ -443,6 +450,14 @@ def test_what_no_reader_foresaw_is_typed_and_logged(
     )
     assert caught.value.__cause__ is error
     assert caplog.records[0].exc_info is not None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_folder_of_frames_may_be_a_link(folder: Path) -> None:
+    moved(folder, "screen/data")
+    told = [n for n in open_session(folder).warnings if n.code == "linked_data"]
+    assert "data/00001.npy is a link to" in told[0].message
+    assert "and 4 more lead out" in told[0].message
 
 
 def test_being_stopped_is_no_fault(

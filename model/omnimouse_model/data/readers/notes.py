@@ -22,7 +22,14 @@ class Notes:
 
     def links(self, files: Iterable[Path], root: Path) -> None:
         """Record that data lie outside the session: allowed, but they may go."""
-        out = [path for path in files if leads_out(path, root)]
+        folders: dict[Path, bool] = {}
+        out = []
+        for path in files:  # of which there are thousands in few folders
+            if path.parent not in folders:
+                folders[path.parent] = leads_out(path.parent, root)
+            elsewhere = folders[path.parent]
+            if leads_out(path, root) if path.is_symlink() else elsewhere:
+                out.append(path)
         if out:
             more = f", and {len(out) - 1} more lead out" if out[1:] else ""
             self.warn(

@@ -274,7 +274,9 @@ class _Settings:
     def image(self, name: str) -> np.ndarray | None:
         """A stored image float32 (height, width), None where there is none."""
         image = self._found.get(name)
-        if not isinstance(image, np.ndarray) or image.ndim != 2 or not image.size:
+        if not isinstance(image, np.ndarray) or image.dtype.kind not in "fiub":
+            return None
+        if image.ndim != 2 or not image.size:
             return None
         return np.nan_to_num(image.astype(np.float32))
 
