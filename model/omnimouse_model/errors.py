@@ -5,6 +5,9 @@ from pathlib import Path
 MISSING_RATE = "missing_rate"
 """Code of the error for responses whose rate no file says: it must be given."""
 
+UNEXPECTED = "unexpected"
+"""Code of the error for what no reader foresaw: a fault of the reader, to be mended."""
+
 
 class SessionFormatError(ValueError):
     """A recording that cannot be read as it stands.

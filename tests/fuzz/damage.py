@@ -181,8 +181,11 @@ _ARRAYS: dict[str, Callable[[Random, np.ndarray], np.ndarray]] = {
 
 def _lying_npy(draw: Random, values: np.ndarray) -> bytes:
     """A header that declares what is not there."""
-    shape = draw.choice([(10**12,), (2**62, 2**62), (-1,), (0,), (1,) * 40])
-    header = repr({"descr": "<f8", "fortran_order": False, "shape": shape}) + "\n"
+    shape = draw.choice(
+        [(10**12,), (2**62, 2**62), (-1,), (0,), (1,) * 40, (0, 10**30)]
+    )
+    descr = draw.choice(["<f8", "<f8", "<U0", "|S0", "(2,)f8", "(1,", "<M8[s]"])
+    header = repr({"descr": descr, "fortran_order": False, "shape": shape}) + "\n"
     length = draw.choice([len(header), 2**31, 0])
     return (
         b"\x93NUMPY\x02\x00"
@@ -194,12 +197,17 @@ def _lying_npy(draw: Random, values: np.ndarray) -> bytes:
 
 def _hostile_npy(draw: Random, made: Path) -> bytes:
     """An object array whose unpickling would make a file."""
+    return _object_npy(hostile_pickle(draw, made))
+
+
+def _object_npy(pickled: bytes) -> bytes:
+    """An object array with this pickle in it."""
     out = io.BytesIO()
     header = repr({"descr": "|O", "fortran_order": False, "shape": (1,)})
     out.write(b"\x93NUMPY\x01\x00")
     padded = header.ljust(117) + "\n"
     out.write(struct.pack("<H", len(padded)) + padded.encode())
-    out.write(hostile_pickle(draw, made))
+    out.write(pickled)
     return out.getvalue()
 
 
@@ -224,6 +232,22 @@ def hostile_pickle(draw: Random, made: Path) -> bytes:
     return pickle.dumps(wrapped, protocol=draw.choice([0, 2, 4]))
 
 
+def _bomb(draw: Random) -> bytes:
+    """A few bytes that claim or unfold to gigabytes."""
+    pair = b"".join(b"h%ch%c\x86\x940" % (k, k) for k in range(60))
+    path = b"cpathlib\nPurePosixPath\n"
+    joined = b"".join(path + b"h%ch%c\x86R\x940" % (k, k) for k in range(40))
+    copied = b"cbuiltins\nlist\nh\x00\x85R" * 20_000
+    return draw.choice(
+        [
+            b"\x80\x05\x96" + struct.pack("<Q", 2**36) + b".",
+            b"\x80\x04\x8c\x01x\x94" + joined + b"h\x28.",
+            b"\x80\x04cdatetime\ndate\n\x8c\x01x\x94" + pair + b"h\x3c\x85R.",
+            b"\x80\x04](" + b"N" * 10**6 + b"e\x940" + copied + b".",
+        ]
+    )
+
+
 def damage_pickle(draw: Random, root: Path) -> str:
     """Change what a pickled `.npy` of suite2p holds, or make it hostile."""
     paths = [p for p in _files(root) if p.name in ("stat.npy", "ops.npy")]
@@ -231,8 +255,11 @@ def damage_pickle(draw: Random, root: Path) -> str:
         return damage_bytes(draw, root)
     path = draw.choice(paths)
     if draw.random() < 0.3:
-        path.write_bytes(_hostile_npy(draw, root.parent / RAN))
+        path.write_bytes(_object_npy(hostile_pickle(draw, root.parent / RAN)))
         return f"hostile {_label(path, root)}"
+    if draw.random() < 0.2:
+        path.write_bytes(_object_npy(_bomb(draw)))
+        return f"bomb {_label(path, root)}"
     try:
         stored = load_pickled(path)
     except SessionFormatError:  # it was damaged before
@@ -262,13 +289,15 @@ def damage_npz(draw: Random, root: Path) -> str:
         name = draw.choice(sorted(arrays))
     except Exception:  # it was damaged before
         return damage_bytes(draw, root)
-    kind = draw.choice(["gone", "renamed", "changed", "changed", "hostile", "lies"])
+    kind = draw.choice(["gone", "renamed", "changed", "hostile", "lies", "packed"])
     values = arrays.pop(name)
     if kind == "renamed":
         arrays[draw.choice(["../x", "Responses", "video", "area"])] = values
     elif kind == "changed":
         arrays[name] = _changed(draw, values, draw.choice(sorted(_ARRAYS)))
     draw.choice([np.savez, np.savez_compressed])(root, **arrays)
+    if kind == "packed":
+        _repack(draw, root, name, values)
     if kind in ("hostile", "lies"):
         made = root.parent / RAN
         data = _lying_npy(draw, values)
@@ -276,6 +305,21 @@ def damage_npz(draw: Random, root: Path) -> str:
             bad = _hostile_npy(draw, made) if kind == "hostile" else data
             archive.writestr(f"{name}.npy", bad)
     return f"{kind} {name}"
+
+
+def _repack(draw: Random, root: Path, name: str, values: np.ndarray) -> None:
+    """Add an array as numpy adds none: by another method, or said to be of another."""
+    method = draw.choice([zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED])
+    stream = io.BytesIO()
+    np.save(stream, values)
+    with zipfile.ZipFile(root, "a", method) as archive:
+        archive.writestr(f"{name}.npy", stream.getvalue())
+    data = bytearray(root.read_bytes())
+    at = data.rfind(b"PK\x01\x02")  # what the directory says of it
+    field = draw.choice([None, 8, 10, 20, 24, 42])
+    if field is not None:
+        data[at + field] ^= draw.choice([1, 8, 99, 255])
+    root.write_bytes(data)
 
 
 # -- HDF5 ----------------------------------------------------------------------------
@@ -294,6 +338,7 @@ def damage_hdf5(draw: Random, root: Path) -> str:
 def _damage_part(draw: Random, file: h5py.File, name: str, root: Path) -> str:
     part = file[name]
     kind = draw.choice(["gone", "attribute", "values", "link", "outside", "other"])
+    kind = draw.choice([kind, kind, "pipe", "sparse", "circle"])
     about = dict(part.attrs)
     if kind == "attribute" and about:
         key = draw.choice(sorted(about))
@@ -312,6 +357,23 @@ def _damage_part(draw: Random, file: h5py.File, name: str, root: Path) -> str:
         file[name] = h5py.SoftLink(draw.choice(["/", name, "/nowhere", "/general"]))
     elif kind == "outside":
         file[name] = h5py.ExternalLink(str(root.parent / SECRET), "/")
+    elif kind == "pipe":
+        pipe = root.parent / "pipe"
+        if not pipe.exists():
+            os.mkfifo(pipe)
+        beyond = draw.choice(["specifications/x", "/".join("d" * 40)])
+        file[beyond] = h5py.ExternalLink(str(pipe), "/x")
+        file[name] = h5py.SoftLink(f"/{beyond}{draw.choice(['', '/y'])}")
+    elif kind == "sparse":
+        shape = draw.choice(
+            [(10**11,), (10**8, 5), (2**31, 3, 3), (5, 10**9), (10**7,)]
+        )
+        chunks = tuple(min(n, 64) for n in shape)
+        dtype = draw.choice(["f4", "i1", "f8", "S8"])
+        made = file.create_dataset(name, shape, dtype, chunks=chunks)
+        made.attrs.update(about)
+    elif kind == "circle":
+        file[name] = h5py.SoftLink(f"/{name}")
     elif kind == "other":
         file.create_group(name).attrs.update(about)
     return f"{kind} {name}"
@@ -359,11 +421,15 @@ def _change(draw: Random, stored: Any) -> str:
 
 def _poison(draw: Random, made: Path) -> str:
     levels = "\n".join(f"l{k}: &l{k} [{f'*l{k - 1}, ' * 9}]" for k in range(1, 12))
+    merged = "\n".join(
+        f"l{k}: &l{k} {{<<: [*l{k - 1}, *l{k - 1}]}}" for k in range(1, 40)
+    )
     return draw.choice(
         [
             f"!!python/object/apply:os.system ['touch {made}']",
             f"x: !!python/object/apply:builtins.open ['{made}', 'w']",
             f"l0: &l0 [a]\n{levels}",
+            f"l0: &l0 {{a: b}}\n{merged}",
             "&a [*a]",
             "[" * 20000,
             '{"a":' * 5000,

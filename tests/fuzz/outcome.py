@@ -15,7 +15,7 @@ import numpy as np
 from omnimouse_app.cli.info import session_row
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
-from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.errors import UNEXPECTED, SessionFormatError
 from tests.fuzz.damage import RAN, SECRET
 
 PATIENCE_S = 30
@@ -86,6 +86,8 @@ def _read(root: Path) -> str:
 
 def _check_error(error: SessionFormatError, root: Path) -> None:
     words = str(error)
+    if error.code == UNEXPECTED:
+        raise FaultError(words) from error
     if not error.code or len(words) < 15 or len(words) > 2000:
         raise FaultError(f"says too little or too much: {words[:300]!r}")
     if error.code == "no_overlap":

@@ -7,6 +7,8 @@ import os
 import pathlib
 import pickle
 import struct
+import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -152,6 +154,49 @@ def test_bombs_and_nonsense_end_in_the_typed_error(
     with pytest.raises(SessionFormatError, match=r"x\.npy") as error:
         load_pickled(object_file(tmp_path / "x.npy", payload))
     assert error.value.code == "pickled"
+
+
+def doubled(call: bytes, times: int, end: bytes) -> bytes:
+    """What is made of two of the last one, so many times over."""
+    made = [b"h" + bytes([k, 104, k]) + b"\x86" + end + b"\x940" for k in range(times)]
+    steps = [call + step for step in made]
+    return b"\x80\x04\x8c\x01x\x94" + b"".join(steps) + b"h" + bytes([times])
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\x80\x05\x96" + struct.pack("<Q", 2**31) + b".",
+        doubled(b"cpathlib\nPurePosixPath\n", 27, b"R") + b".",
+        doubled(b"", 60, b"").replace(b"\x80\x04", b"\x80\x04cdatetime\ndate\n", 1)
+        + b"\x85R.",
+        b"\x80\x02]("
+        + b"N" * 10**6
+        + b"e\x940"
+        + b"cbuiltins\nlist\nh\x00\x85R" * 2000
+        + b".",
+        array_state((3,), b"(2,)i4", bytes(24)),
+        array_state((3,), b"(1,i4", bytes(12)),
+        array_state((10**12,), b"S0", b""),
+        array_state((0, 10**30), b"i4", b""),
+        array_state((int("9" * 4000), int("9" * 4000)), b"i4", b""),
+    ],
+)
+def test_nothing_takes_more_time_or_memory_than_the_file_holds(
+    tmp_path: Path, payload: bytes
+) -> None:
+    file = object_file(tmp_path / "x.npy", payload)
+    began = time.perf_counter()
+    tracemalloc.start()
+    try:
+        with pytest.raises(SessionFormatError, match=r"x\.npy") as error:
+            load_pickled(file)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert error.value.code == "pickled"
+    assert peak < 200 * 2**20
+    assert time.perf_counter() - began < 20
 
 
 def test_an_object_remembered_under_any_number_takes_no_memory(tmp_path: Path) -> None:

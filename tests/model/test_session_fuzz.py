@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from omnimouse_model.data import open as opening
-from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.errors import UNEXPECTED, SessionFormatError
 from tests.fuzz import outcome
 from tests.fuzz.attempt import attempt
 from tests.fuzz.damage import RAN
@@ -55,6 +55,10 @@ def _fails(root: Path) -> None:
     raise KeyError("units")
 
 
+def _is_caught_late(root: Path) -> None:
+    raise SessionFormatError(root, UNEXPECTED, f"{root} cannot be read: KeyError")
+
+
 def _hangs(root: Path) -> None:
     time.sleep(30)
 
@@ -83,6 +87,7 @@ class Opened:
         (_writes, "to write"),
         (_runs, "did os.system"),
         (_fails, "raised KeyError"),
+        (_is_caught_late, "cannot be read: KeyError"),
         (_hangs, "still reading"),
         (_unpickles, "to write"),
         (_says_nothing, "names no file"),

@@ -2,11 +2,10 @@
 
 import ast
 import json
+import math
 import mmap
 import os
 import stat
-import zipfile
-import zlib
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +20,9 @@ MAX_JSON_BYTES = 256 * 2**20
 MAX_YAML_BYTES = 4 * 2**20
 MAX_SMALL_ARRAY_BYTES = 512 * 2**20
 _MAX_HEADER = 1 << 16
+_MOST_DIMENSIONS = 32
+_MOST_NODES = 1_000_000
+_LONGEST_NUMBER = 300
 _SHOW_BYTES = "{:,}".format
 
 
@@ -149,37 +151,6 @@ def load_small_array(path: Path, inside: Path) -> np.ndarray:
     return np.array(file.open())
 
 
-def load_npz(path: Path, inside: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of a small `.npz`; sizes are checked before unpacking."""
-    with open_binary(contained(path, inside)) as stream:
-        try:
-            with zipfile.ZipFile(stream) as archive:
-                return {
-                    m.filename.removesuffix(".npy"): _npz_member(archive, m, path)
-                    for m in archive.infolist()
-                }
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise SessionFormatError(
-                path, "not_npy", f"{label(path)} is not a sound .npz file: {error}"
-            ) from error
-
-
-def _npz_member(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path
-) -> np.ndarray:
-    if member.file_size > MAX_SMALL_ARRAY_BYTES:
-        raise SessionFormatError(
-            path, "too_large", f"{label(path)}: {member.filename} is too large"
-        )
-    data = archive.read(member)
-    shape, fortran, dtype, offset = read_npy_header(BytesIO(data), path)
-    count = int(np.prod(shape, dtype=object))
-    if len(data) - offset < count * dtype.itemsize:
-        raise _bad_header(path, f"{member.filename} shorter than its shape {shape}")
-    values = np.frombuffer(data, dtype, count, offset)
-    return values.reshape(shape, order="F" if fortran else "C")
-
-
 def read_npy_header(
     stream: BinaryIO | BytesIO, path: Path, *, objects: bool = False
 ) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
@@ -224,20 +195,21 @@ def _parsed_header(
         fortran = bool(fields["fortran_order"])
         descr = fields["descr"]
         dtype = np.dtype(descr)
-    except (ValueError, SyntaxError, KeyError, TypeError, MemoryError) as error:
+    except Exception as error:  # Python and numpy refuse text in many ways
         raise _bad_header(path, "no valid description") from error
-    if not all(isinstance(n, int) and n >= 0 for n in shape):
+    whole = all(isinstance(n, int) and 0 <= n < 2**48 for n in shape)
+    if not whole or len(shape) > _MOST_DIMENSIONS:
+        raise _bad_header(path, f"shape {str(fields['shape'])[:60]}")
+    if dtype.names is not None or dtype.subdtype is not None or not dtype.itemsize:
+        raise _bad_header(path, f"a type {str(descr)[:60]}")
+    if math.prod(max(1, n) for n in shape) * dtype.itemsize >= 2**62:
         raise _bad_header(path, f"shape {shape}")
-    if dtype.names is not None:
-        raise _bad_header(path, f"a record type {descr}")
     return shape, fortran, dtype
 
 
 def contained(path: Path, inside: Path) -> Path:
     """Return `path` if it lies in the folder `inside`, links resolved; else raise."""
-    root = os.path.realpath(inside)
-    real = os.path.realpath(path)
-    if real != root and not real.startswith(root + os.sep):
+    if leads_out(path, inside):
         raise SessionFormatError(
             path,
             "outside",
@@ -245,6 +217,13 @@ def contained(path: Path, inside: Path) -> Path:
             "a session may only name files of its own folder",
         )
     return path
+
+
+def leads_out(path: Path, inside: Path) -> bool:
+    """Whether a path lies outside the folder `inside`, links resolved."""
+    root = os.path.realpath(inside)
+    real = os.path.realpath(path)
+    return real != root and not real.startswith(root + os.sep)
 
 
 def open_binary(path: Path) -> BinaryIO:
@@ -287,11 +266,15 @@ def read_text(path: Path, limit: int) -> str:
         ) from error
 
 
-def read_yaml_mapping(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping with the safe loader; errors carry the line."""
-    text = read_text(path, MAX_YAML_BYTES)
+def read_yaml_mapping(path: Path, inside: Path | None = None) -> dict[str, Any]:
+    """Read a YAML mapping with the safe loader; errors carry the line.
+
+    One that has to lie in the folder `inside` is not followed out of it.
+    """
+    text = read_text(_within(path, inside), MAX_YAML_BYTES)
     try:
-        value = yaml.load(text, Loader=_SAFE)
+        value = yaml.load(text, Loader=_Loader)
+        _check_nodes(value, max(_MOST_NODES, len(text)))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark is not None else ""
@@ -309,11 +292,14 @@ def read_yaml_mapping(path: Path) -> dict[str, Any]:
     return _mapping(path, value, "YAML")
 
 
-def read_json_mapping(path: Path) -> dict[str, Any]:
-    """Read a JSON object of at most 256 MB; errors carry the line."""
-    text = read_text(path, MAX_JSON_BYTES)
+def read_json_mapping(path: Path, inside: Path | None = None) -> dict[str, Any]:
+    """Read a JSON object of at most 256 MB; errors carry the line.
+
+    One that has to lie in the folder `inside` is not followed out of it.
+    """
+    text = read_text(_within(path, inside), MAX_JSON_BYTES)
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_int=_whole)
     except json.JSONDecodeError as error:
         raise SessionFormatError(
             path,
@@ -325,6 +311,10 @@ def read_json_mapping(path: Path) -> dict[str, Any]:
             path, "bad_json", f"{label(path)}: not valid JSON: {error}"
         ) from error
     return _mapping(path, value, "JSON")
+
+
+def _within(path: Path, inside: Path | None) -> Path:
+    return path if inside is None else contained(path, inside)
 
 
 def list_folder(path: Path) -> dict[str, int]:
@@ -384,4 +374,43 @@ def _pickled(path: Path) -> SessionFormatError:
     )
 
 
-_SAFE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Safe):  # type: ignore[misc]
+    """The safe loader, less `<<`: that copies, and copies of copies have no end."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuse keys that stand for those of other mappings."""
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(
+                    None, None, "merge keys (<<) are not read", key.start_mark
+                )
+
+
+def _check_nodes(value: object, most: int) -> None:
+    """Values must stay few when every alias is written out, and numbers short."""
+    sizes: dict[int, int] = {}
+
+    def size(item: object) -> int:
+        if isinstance(item, int):
+            if item.bit_length() > 3 * _LONGEST_NUMBER:
+                raise ValueError("a number of far too many digits")
+            return 1
+        if not isinstance(item, dict | list | tuple | set):
+            return 1
+        if id(item) not in sizes:
+            sizes[id(item)] = most  # within itself
+            inner = [*item, *item.values()] if isinstance(item, dict) else item
+            sizes[id(item)] = 1 + sum(map(size, inner))
+        return sizes[id(item)]
+
+    if size(value) > most:
+        raise ValueError(f"its aliases stand for more than {most:,} values")
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)

@@ -26,6 +26,11 @@ _HOLE = 2**18
 """Bytes between wanted rows that are left out rather than read."""
 _MOST_OBJECTS = 200_000
 _DEEPEST = 24
+_MOST_STEPS = 1000
+_MOST_VALUES = 1024
+_MOST_SCALAR_BYTES = 2**20
+_APART = "specifications"
+"""The group of cached descriptions, which are not part of the recording."""
 
 
 class Hdf5:
@@ -80,10 +85,7 @@ class Hdf5:
         import h5py
 
         self.source.check()
-        try:
-            found = self.root.get(name)
-        except Exception as error:
-            raise self.broken(name, error) from error
+        found = self.find(name)
         if not isinstance(found, h5py.Dataset):
             raise SessionFormatError(
                 self.path,
@@ -91,8 +93,43 @@ class Hdf5:
                 f"{self.path.name} has no dataset {name}",
                 "was the file written to its end?",
             )
-        self._check_place(found)
+        self._check_chunks(found)
         return found
+
+    def find(self, name: str, within: Any = None) -> Any:
+        """What a name leads to, from the root or a group; None where there is none.
+
+        HDF5 itself follows links into any file, so every step is looked at first.
+
+        Raises
+        ------
+        SessionFormatError
+            The name leads out of the file, or from link to link without end.
+        """
+        import h5py
+
+        at = self.root if within is None or name.startswith("/") else within
+        waiting = deque(_steps(name))
+        try:
+            for _ in range(_MOST_STEPS):
+                if not waiting:
+                    return at
+                if not isinstance(at, h5py.Group):
+                    return None
+                step = waiting.popleft()
+                target = self._target(at, step)
+                if target is None:
+                    return None
+                if isinstance(target, str):
+                    at = self.root if target.startswith("/") else at
+                    waiting.extendleft(reversed(_steps(target)))
+                else:
+                    at = target
+        except SessionFormatError:
+            raise
+        except Exception as error:
+            raise self.broken(name, error) from error
+        raise self.broken(name, RecursionError("its links go round in circles"))
 
     def table(self, name: str) -> np.ndarray:
         """All values of a small dataset.
@@ -103,16 +140,24 @@ class Hdf5:
             It is missing, too large, or cannot be read.
         """
         dataset = self.dataset(name)
-        size = (
-            int(np.prod(dataset.shape or (1,), dtype=object)) * dataset.dtype.itemsize
-        )
-        if size > MAX_TABLE_BYTES:
-            raise SessionFormatError(
-                self.path,
-                "too_large",
-                f"{self.path.name}: {name} is {dataset.shape}, too many values for "
-                "what it should be",
-            )
+        count = int(np.prod(dataset.shape or (1,), dtype=object))
+        if count * max(8, dataset.dtype.itemsize) > MAX_TABLE_BYTES:  # as float64
+            raise self._too_large(name, f"is {dataset.shape}")
+        return self.read(dataset, ())
+
+    def scalar(self, name: str) -> Any:
+        """The one value of a dataset that should hold one.
+
+        Raises
+        ------
+        SessionFormatError
+            It is missing, holds far more than that, or cannot be read.
+        """
+        dataset = self.dataset(name)
+        count = int(np.prod(dataset.shape or (1,), dtype=object))
+        too_many = count > _MOST_VALUES
+        if too_many or count * dataset.dtype.itemsize > _MOST_SCALAR_BYTES:
+            raise self._too_large(name, f"is {dataset.shape} {dataset.dtype}")
         return self.read(dataset, ())
 
     def read(self, dataset: "h5py.Dataset", part: Any) -> np.ndarray:
@@ -142,16 +187,16 @@ class Hdf5:
         import h5py
 
         seen: set[int] = set()
-        waiting: deque[tuple[Any, int]] = deque([(self.root, 0)])
+        waiting: deque[tuple[Any, int, bool]] = deque([(self.root, 0, True)])
         while waiting:
-            group, depth = waiting.popleft()
+            group, depth, is_told = waiting.popleft()
             try:
                 names = sorted(group)
             except Exception as error:
                 raise self.broken(group.name, error) from error
             for name in names:
                 found = self._linked(group, name)
-                if found is None or name == "specifications":
+                if found is None:
                     continue
                 address = self._address(found)
                 if address in seen:
@@ -163,9 +208,11 @@ class Hdf5:
                         "too_large",
                         f"{self.path.name} holds more than {_MOST_OBJECTS:,} objects",
                     )
-                yield found
+                told = is_told and (depth > 0 or name != _APART)
+                if told:
+                    yield found
                 if isinstance(found, h5py.Group) and depth < _DEEPEST:
-                    waiting.append((found, depth + 1))
+                    waiting.append((found, depth + 1, told))
 
     def _address(self, item: Any) -> int:
         import h5py
@@ -178,36 +225,65 @@ class Hdf5:
     def attribute(self, item: Any, name: str, otherwise: Any = None) -> Any:
         """An attribute of a group or dataset."""
         try:
-            return item.attrs.get(name, otherwise)
+            if name not in item.attrs:
+                return otherwise
+            shape = item.attrs.get_id(name).shape
+            if int(np.prod(shape or (1,), dtype=object)) > _MOST_VALUES:
+                raise self._too_large(f"{item.name} ({name})", f"is {shape}")
+            return item.attrs[name]
+        except SessionFormatError:
+            raise
         except Exception as error:
             raise self.broken(f"{item.name} ({name})", error) from error
 
     def _linked(self, group: Any, name: str) -> Any:
-        import h5py
-
+        """A part of a group that is linked to as such, not by a name elsewhere."""
         try:
-            link = group.get(name, getlink=True)
-            if isinstance(link, h5py.ExternalLink):
-                raise self._leads_out(f"{group.name}/{name}", link.filename)
-            if isinstance(link, h5py.SoftLink):
-                return None  # what it names is met where it is
-            return group.get(name)
+            found = self._target(group, name, anywhere=True)
         except SessionFormatError:
             raise
         except Exception as error:
             raise self.broken(f"{group.name}/{name}", error) from error
+        return None if isinstance(found, str) else found  # met where it is
+
+    def _target(self, group: Any, name: str, *, anywhere: bool = False) -> Any:
+        """What a link of a group leads to: an object, or the name that it stands for.
+
+        Nothing is opened that is not in this file. Datasets whose values lie
+        elsewhere are refused, unless they are only walked past.
+        """
+        import h5py
+
+        step = name.encode("utf-8", "surrogateescape")
+        links = group.id.links
+        if not links.exists(step):
+            return None
+        kind = links.get_info(step).type
+        if kind == h5py.h5l.TYPE_SOFT:
+            return links.get_val(step).decode("utf-8", "surrogateescape")
+        if kind != h5py.h5l.TYPE_HARD:
+            where = links.get_val(step)[0].decode("utf-8", "replace")
+            raise self._leads_out(f"{group.name}/{name}", where)
+        found = group[step]
+        if isinstance(found, h5py.Dataset) and not anywhere:
+            self._check_place(found)
+        return found
 
     def _check_place(self, dataset: "h5py.Dataset") -> None:
-        """Values must be in this file, and in pieces that fit into memory."""
+        """Values must be in this file; asking for a shape may already open others."""
         try:
-            outside = dataset.external or dataset.is_virtual
-            chunks = dataset.chunks
+            outside = dataset.is_virtual or dataset.external
         except Exception as error:
             raise self.broken(dataset.name, error) from error
         if outside:
             raise self._leads_out(dataset.name, "another file")
-        if Path(dataset.file.filename) != Path(self.root.filename):
-            raise self._leads_out(dataset.name, dataset.file.filename)
+
+    def _check_chunks(self, dataset: "h5py.Dataset") -> None:
+        """Values must be in pieces that fit into memory."""
+        try:
+            chunks = dataset.chunks
+        except Exception as error:
+            raise self.broken(dataset.name, error) from error
         piece = int(np.prod(chunks or (0,), dtype=object)) * dataset.dtype.itemsize
         if piece > _MAX_CHUNK_BYTES:
             raise SessionFormatError(
@@ -218,6 +294,13 @@ class Hdf5:
                 "write it again in smaller chunks",
             )
 
+    def _too_large(self, name: object, found: str) -> SessionFormatError:
+        return SessionFormatError(
+            self.path,
+            "too_large",
+            f"{self.path.name}: {name} {found}, too many values for what it should be",
+        )
+
     def _leads_out(self, name: object, where: object) -> SessionFormatError:
         return SessionFormatError(
             self.path,
@@ -225,6 +308,10 @@ class Hdf5:
             f"{self.path.name}: {name} lies in {where}, outside the file; refused",
             "a session may only name what is in its own file",
         )
+
+
+def _steps(name: str) -> list[str]:
+    return [part for part in name.split("/") if part not in ("", ".")]
 
 
 def _opened(stream: Any, path: Path) -> "h5py.File":

@@ -1,7 +1,9 @@
 """Opening a session: the first reader that recognises the folder reads it."""
 
+import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -21,7 +23,9 @@ from omnimouse_model.data.readers import (
 )
 from omnimouse_model.data.remote_file import web_address
 from omnimouse_model.data.session import Session
-from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.errors import UNEXPECTED, SessionFormatError, StoppedError
+
+logger = logging.getLogger(__name__)
 
 _READERS = (experanto, sensorium, suite2p, nwb, arrays, store)
 _PARTS = ("meta.json", "responses", "screen", "eye_tracker", "treadmill")
@@ -66,18 +70,36 @@ def open_session(
     for reader in _READERS:
         if reader.recognises(folder):
             # Damaged numbers are for the reader's own checks, not numpy warnings.
-            try:
-                with np.errstate(all="ignore"):
-                    session: Session = reader.read(folder, options)
+            with np.errstate(all="ignore"), _typed(folder, reader.__name__):
+                session: Session = reader.read(folder, options)
                 return session
-            except OSError as error:
-                raise SessionFormatError(
-                    getattr(error, "filename", None) or folder,
-                    "unreadable",
-                    f"{folder} cannot be read: {error.strerror or error}",
-                    "check permissions, and that its drive is there",
-                ) from error
     raise _unknown(folder)
+
+
+@contextmanager
+def _typed(path: Path, reader: str) -> Iterator[None]:
+    """Turn whatever else a reader raises into the one typed error."""
+    try:
+        yield
+    except (SessionFormatError, StoppedError):
+        raise
+    except OSError as error:
+        raise SessionFormatError(
+            getattr(error, "filename", None) or path,
+            "unreadable",
+            f"{path} cannot be read: {error.strerror or error}",
+            "check permissions, and that its drive is there",
+        ) from error
+    except Exception as error:  # a fault of the reader: typed all the same, and logged
+        name = reader.rsplit(".", 1)[-1]
+        logger.exception("The %s reader failed on %s", name, path)
+        raise SessionFormatError(
+            path,
+            UNEXPECTED,
+            f"{path} cannot be read: the {name} reader failed with "
+            f"{type(error).__name__}: {str(error)[:200]}",
+            "the recording is odd in a way that is not known yet: please report it",
+        ) from error
 
 
 def reopen_session(

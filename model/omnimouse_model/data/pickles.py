@@ -10,9 +10,10 @@ remembered objects that a file claims.
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -26,6 +27,10 @@ from omnimouse_model.errors import SessionFormatError
 
 _MOST_DIMENSIONS = 8
 _DEEPEST = 32
+_LONGEST_NAME = 4096
+_SPARE_BYTES = 16 * 2**20
+_COPIES = 8
+"""Calls may be given so many times the bytes that a file has, and no more."""
 
 
 def load_pickled(path: Path) -> Any:
@@ -47,7 +52,7 @@ def load_pickled(path: Path) -> Any:
             raise _refused(path, f"has {size:,} bytes, too many for what it should be")
         stream.seek(offset)
         data = stream.read()
-    found = _Plain(path).of(_unpickled(data, path))
+    found = _unpickled(data, path)
     if isinstance(found, list) and shape == () and len(found) == 1:
         return found[0]
     return found
@@ -55,11 +60,11 @@ def load_pickled(path: Path) -> Any:
 
 def _unpickled(data: bytes, path: Path) -> Any:
     try:
-        return _Reader(data, path).load()
+        return _Plain(path).of(_Reader(data, path).load())
     except SessionFormatError:
         raise
     except Exception as error:  # a pickle is a program, and can fail in any way
-        raise _refused(path, f"is not a sound pickle: {error}") from error
+        raise _refused(path, f"is not a sound pickle: {str(error)[:200]}") from error
 
 
 def _refused(path: Path, why: str) -> SessionFormatError:
@@ -108,7 +113,15 @@ def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
 
 
 def _dtype(name: Any, *_: Any) -> _Type:
-    return _Type(str(name))
+    return _Type(_brief(name))
+
+
+def _brief(part: Any) -> str:
+    """A short text or whole number; anything else could unfold without end."""
+    is_whole = isinstance(part, int) and part.bit_length() <= 64
+    if not is_whole and not (isinstance(part, str) and len(part) <= _LONGEST_NAME):
+        raise ValueError(f"a {type(part).__name__} where a name is expected")
+    return str(part)
 
 
 def _scalar(dtype: Any, data: Any = b"") -> _Scalar:
@@ -126,12 +139,18 @@ def _no_bytes() -> bytes:
     return b""
 
 
-def _joined(*parts: str) -> str:
-    return "/".join(str(part) for part in parts)
+def _joined(*parts: Any) -> str:
+    joined = "/".join(map(_brief, parts))
+    if len(joined) > _LONGEST_NAME:
+        raise ValueError(f"a path of {len(joined):,} letters")
+    return joined
 
 
 def _dated(*parts: Any) -> str:
-    return f"date {parts[0]!r}" if parts else "date"
+    first = parts[0] if parts else ""
+    if isinstance(first, bytes):
+        first = first[:16].hex()
+    return f"date {_brief(first)}".rstrip()
 
 
 def _nothing(*_: Any) -> None:
@@ -186,15 +205,40 @@ class _Reader(pickle._Unpickler):
     def __init__(self, data: bytes, path: Path) -> None:
         super().__init__(BytesIO(data), encoding="latin1")
         self._path = path
+        self._left = _COPIES * len(data) + _SPARE_BYTES
+
+    read: Callable[[int], bytes]  # both are set when Python's own loads
+    append: Callable[[object], None]
+
+    def load_bytearray8(self) -> None:
+        """Python's own takes the memory that a file claims before it reads."""
+        size = int.from_bytes(self.read(8), "little")
+        found = self.read(size)
+        if len(found) != size:
+            raise pickle.UnpicklingError("pickle data was truncated")
+        self.append(bytearray(found))
+
+    dispatch: ClassVar[dict[int, Any]] = {
+        **pickle._Unpickler.dispatch,
+        pickle.BYTEARRAY8[0]: load_bytearray8,
+    }
+
+    def _called(self, make: Callable[..., Any], *args: Any) -> Any:
+        """Call, while what all calls were given is of the order of the file."""
+        self._left -= sum(map(_bytes_of, args))
+        if self._left < 0:
+            raise _refused(self._path, "makes far more than it holds")
+        return make(*args)
 
     def find_class(self, module: str, name: str) -> Any:
         """What a name means; others are refused."""
-        if (module, name) in _PLAIN:
-            return _PLAIN[module, name]
+        named = _PLAIN.get((module, name))
         if module in _NUMPY_MODULES and name in _NUMPY:
-            return _NUMPY[name]
+            named = _NUMPY[name]
         if module.split(".")[0] == "pathlib" and name.endswith("Path"):
-            return _PATH
+            named = _PATH
+        if named is not None:
+            return _Named(partial(self._called, named))
         raise SessionFormatError(
             self._path,
             "pickled",
@@ -204,6 +248,15 @@ class _Reader(pickle._Unpickler):
         )
 
 
+def _bytes_of(value: Any) -> int:
+    """About what a copy of a value would take."""
+    if isinstance(value, str | bytes | bytearray):
+        return len(value)
+    if isinstance(value, list | tuple | set | frozenset | dict):
+        return 64 * len(value)
+    return 8
+
+
 class _Plain:
     """Makes values of notes, each once, however often it is referred to."""
 
@@ -211,6 +264,7 @@ class _Plain:
         self._path = path
         self._made: dict[int, Any] = {}
         self._within: set[int] = set()
+        self._encoded: dict[int, bytes] = {}
 
     def of(self, value: Any, depth: int = 0) -> Any:
         """The value itself."""
@@ -262,15 +316,19 @@ class _Plain:
         if not isinstance(dtype, _Type) or not isinstance(data, bytes | str):
             raise _refused(self._path, "holds an array that is none")
         if isinstance(data, str):
-            data = data.encode("latin1")
+            if id(data) not in self._encoded:
+                self._encoded[id(data)] = data.encode("latin1")
+            data = self._encoded[id(data)]
         try:
             kind = np.dtype(dtype.name).newbyteorder(dtype.order)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, SyntaxError) as error:
             raise _refused(self._path, f"holds a type {dtype.name[:40]!r}") from error
         wanted = kind.itemsize * int(np.prod(shape, dtype=object))
-        if kind.hasobject or kind.names or wanted != len(data):
+        odd = kind.hasobject or kind.names or kind.subdtype or not kind.itemsize
+        if odd or wanted != len(data):
             raise _refused(
                 self._path,
-                f"holds an array of {shape} {dtype.name[:20]} in {len(data)} bytes",
+                f"holds an array of {str(shape)[:60]} {dtype.name[:20]} in "
+                f"{len(data)} bytes",
             )
         return np.frombuffer(data, kind) if wanted else np.zeros(0, kind)

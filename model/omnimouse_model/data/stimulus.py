@@ -273,7 +273,10 @@ def frame_shape(
 def _fortran_frames(
     path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int
 ) -> np.ndarray:
-    return np.memmap(path, dtype, "r", offset, shape, "F")
+    try:
+        return np.memmap(path, dtype, "r", offset, shape, "F")
+    except (OSError, ValueError) as error:
+        raise _lost(path, str(error)) from error
 
 
 def _lost(path: Path, found: str) -> SessionFormatError:

@@ -271,7 +271,9 @@ def _eye(arrays: _Arrays, notes: Notes) -> Signal | None:
     rate = _needed(arrays, "pupil_rate_hz", "pupil")
     columns = {name: values.astype(np.float64) for name, values in given.items()}
     if "pupil_size" in columns:
-        columns["pupil_dsize"] = np.gradient(columns["pupil_size"]) * rate
+        size = columns["pupil_size"]
+        change = np.gradient(size) if len(size) > 1 else np.zeros_like(size)
+        columns["pupil_dsize"] = change * rate
         notes.assume(
             "pupil_derivative",
             "the change of pupil size is not given: central differences per second",

@@ -79,7 +79,7 @@ def _responses(root: Path, notes: Notes) -> tuple[Signal, Mapping[str, Any]]:
     """Samples of `responses`, else counts of a `spikes` device."""
     described = root / "responses" / "meta.yml"
     if described.exists():
-        if read_yaml_mapping(described).get("modality") == "spikes":
+        if read_yaml_mapping(described, root).get("modality") == "spikes":
             return read_spikes(root, "responses", notes)
         return read_sequence(root, "responses", notes)
     if (root / "spikes" / "meta.yml").exists():
@@ -138,7 +138,7 @@ def _identity(root: Path, notes: Notes) -> tuple[str, str | None]:
     """Session key and animal, by the rules by which models know their sessions."""
     path = root / "meta.json"
     try:
-        meta = read_json_mapping(path) if path.exists() else {}
+        meta = read_json_mapping(path, root) if path.exists() else {}
     except SessionFormatError as error:
         notes.warn("bad_identity", f"{error.message}; the folder's name is used")
         meta = {}

@@ -26,7 +26,7 @@ _ENCODED = (".mp4", ".png", ".avi", ".jpg", ".jpeg", ".mkv")
 def read_screen(root: Path, t0: float, notes: Notes) -> Stimulus:
     """Read slot times and the trial table; frames stay in their files."""
     folder = root / "screen"
-    meta = read_yaml_mapping(folder / "meta.yml")
+    meta = read_yaml_mapping(folder / "meta.yml", root)
     if meta.get("modality") != "screen":
         raise wrong(folder / "meta.yml", "modality", "'screen'", meta.get("modality"))
     named = bool(flag(meta, "use_stimuli_names", folder / "meta.yml"))
@@ -35,6 +35,7 @@ def read_screen(root: Path, t0: float, notes: Notes) -> Stimulus:
     slot_t = _fitting_slots(slot_t, stored, folder, notes)
     size = stored[0].size
     files = _trial_files(folder, stored, size, notes)
+    notes.links((file.path for file in files if file is not None), root)
     trials = _table(stored, slot_t, t0)
     n_slots = trials.n_slots
     stimulus = Stimulus(

@@ -10,6 +10,7 @@ import numpy as np
 
 from omnimouse_model.data.files import (
     ArrayFile,
+    contained,
     label,
     load_small_array,
     npy_file,
@@ -36,7 +37,7 @@ def read_sequence(
     """Read one device's description, clock and phase shifts; map its samples."""
     folder = root / name
     path = folder / "meta.yml"
-    meta = read_yaml_mapping(path)
+    meta = read_yaml_mapping(path, root)
     if meta.get("modality") != "sequence":
         raise wrong(path, "modality", "'sequence'", meta.get("modality"))
     rate, start = (
@@ -52,6 +53,7 @@ def read_sequence(
             "correct the times in that file",
         )
     file = _samples(folder, meta, notes)
+    notes.links([file.path], root)
     signal = Signal(name, file, rate, start, end, _phase_shifts(root, folder, meta))
     _check_not_empty(signal, path)
     _check_timestamps(signal, folder, notes)
@@ -205,7 +207,7 @@ def _check_timestamps(signal: Signal, folder: Path, notes: Notes) -> None:
     path = folder / "timestamps.npy"
     if not path.exists():
         return
-    times = npy_file(path).open()
+    times = npy_file(contained(path, folder.parent)).open()
     if times.ndim != 1 or len(times) < 2 or times.dtype.kind != "f":
         return
     spans = np.diff(times.astype(np.float64))

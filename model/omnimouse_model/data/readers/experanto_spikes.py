@@ -8,6 +8,7 @@ import numpy as np
 
 from omnimouse_model.data.clock import RESPONSE_RATE_HZ
 from omnimouse_model.data.files import ArrayFile, label, npy_file, read_yaml_mapping
+from omnimouse_model.data.readers.extent import check_extent
 from omnimouse_model.data.readers.fields import flag, float_dtype, number, wrong
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.readers.times import refuse_quantised
@@ -16,6 +17,7 @@ from omnimouse_model.errors import SessionFormatError
 
 _CHECKED = 2**24
 _BLOCK = 4096
+_BLOCK_VALUES = 2**24
 
 
 class SpikeCounts:
@@ -69,7 +71,8 @@ class SpikeCounts:
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
         """Counts of bins here and there, ascending."""
         picked = [np.zeros((0, self.shape[1]), np.float32)[:, columns]]
-        for block in np.split(rows, np.flatnonzero(np.diff(rows // _BLOCK)) + 1):
+        height = max(1, min(_BLOCK, _BLOCK_VALUES // self.shape[1]))
+        for block in np.split(rows, np.flatnonzero(np.diff(rows // height)) + 1):
             if len(block):
                 slab = self.read(int(block[0]), int(block[-1]) + 1)
                 picked.append(slab[block - block[0], columns])
@@ -92,7 +95,7 @@ def read_spikes(
     """Read a device of spike times as responses at the model's rate."""
     folder = root / name
     path = folder / "meta.yml"
-    meta = read_yaml_mapping(path)
+    meta = read_yaml_mapping(path, root)
     start, end = number(meta, "start_time", path), number(meta, "end_time", path)
     n_rows = int((end - start) * RESPONSE_RATE_HZ)
     if n_rows <= 0:
@@ -102,8 +105,10 @@ def read_spikes(
             f"{label(path)}: end_time {end} leaves no sample after start_time {start}",
             "correct the times in that file",
         )
+    check_extent(path, name, n_rows, RESPONSE_RATE_HZ)
     offsets = _offsets(meta, path)
     file = _times(folder, meta, int(offsets[-1]))
+    notes.links([file.path], root)
     _check_times(file, offsets)
     notes.assume(
         "spike_counts",

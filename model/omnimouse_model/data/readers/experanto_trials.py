@@ -59,11 +59,14 @@ def read_trials(folder: Path, use_names: bool, notes: Notes) -> list[StoredTrial
     combined = folder / "combined_meta.json"
     numbered = sorted(n for n in list_folder(folder / "meta") if _NUMBERED.fullmatch(n))
     if combined.exists():
-        stored: Mapping[str, Any] = read_json_mapping(combined)
+        stored: Mapping[str, Any] = read_json_mapping(combined, folder.parent)
         _note_stale(folder, stored, numbered, notes)
         source = combined
     else:
-        stored = {n[:5]: read_yaml_mapping(folder / "meta" / n) for n in numbered}
+        stored = {
+            n[:5]: read_yaml_mapping(folder / "meta" / n, folder.parent)
+            for n in numbered
+        }
         source = folder / "meta"
     if not stored:
         raise SessionFormatError(

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.files import (
+    MAX_SMALL_ARRAY_BYTES,
     contained,
-    load_npz,
     load_small_array,
     read_yaml_mapping,
 )
+from omnimouse_model.data.npz import Npz
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.readers.texts import decoded
 from omnimouse_model.data.signal import Signal
@@ -115,20 +116,22 @@ def read_roi(root: Path, n: int, notes: Notes) -> Roi | None:
     path = root / "imaging" / "rois.npz"
     if not path.exists():
         return None
-    stored = load_npz(path, root)
+    stored = Npz(contained(path, root), MAX_SMALL_ARRAY_BYTES)
     if not {"offsets", "yx", "weight"} <= set(stored):
         raise SessionFormatError(
             path, "wrong_shape", "rois.npz must hold offsets, yx and weight"
         )
-    offsets = stored["offsets"].astype(np.int64)
-    pixels, weight = stored["yx"], stored["weight"]
+    offsets, pixels, weight = (stored[name] for name in ("offsets", "yx", "weight"))
     sound = (
-        offsets.shape == (n + 1,)
+        all(values.dtype.kind in "fiu" for values in (offsets, pixels, weight))
+        and offsets.shape == (n + 1,)
+        and weight.ndim == 1
         and pixels.shape == (len(weight), 2)
         and offsets[0] == 0
         and offsets[-1] == len(weight)
-        and (np.diff(offsets) >= 0).all()
+        and (np.diff(offsets.astype(np.int64)) >= 0).all()
     )
+    offsets = offsets.astype(np.int64) if sound else offsets
     if sound:
         return Roi(offsets, pixels.astype(np.int16), weight.astype(np.float32))
     notes.warn("wrong_length", f"rois.npz does not fit {n} units; left out")
@@ -142,7 +145,11 @@ def read_images(
     folder = root / "imaging"
     images: dict[str, np.ndarray] = {}
     if (folder / "mean_image.npy").exists():
-        image = load_small_array(folder / "mean_image.npy", root).astype(np.float32)
+        image = load_small_array(folder / "mean_image.npy", root)
+        if image.dtype.kind not in "fiu":
+            notes.warn("wrong_shape", f"mean_image.npy holds {image.dtype}; left out")
+            image = np.zeros((0, 0, 0))
+        image = image.astype(np.float32)
         if image.ndim == 2:
             images["mean"] = image
         elif image.ndim == 3:
@@ -150,7 +157,7 @@ def read_images(
         else:
             notes.warn("wrong_shape", f"mean_image.npy is {image.shape}; left out")
     described = folder / "meta.yml"
-    facts = read_yaml_mapping(described) if described.exists() else {}
+    facts = read_yaml_mapping(described, root) if described.exists() else {}
     facts.pop("modality", None)
     return images, facts
 

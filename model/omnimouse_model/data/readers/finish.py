@@ -5,11 +5,10 @@ from dataclasses import replace
 from omnimouse_model.data.clock import N_FRAMES
 from omnimouse_model.data.fingerprint import as_read
 from omnimouse_model.data.readers.behavior import note_missing
+from omnimouse_model.data.readers.extent import LONGEST_S
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
-
-_LONGEST_S = 7 * 86_400.0
 
 
 def finished(session: Session, notes: Notes) -> Session:
@@ -32,7 +31,7 @@ def finished(session: Session, notes: Notes) -> Session:
 
 def _check_overlap(session: Session) -> None:
     common = session.common_interval()
-    if common.stop - common.start > _LONGEST_S:
+    if common.stop - common.start > LONGEST_S:
         raise SessionFormatError(
             session.path,
             "bad_clock",

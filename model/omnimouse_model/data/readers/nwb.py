@@ -9,6 +9,7 @@ import numpy as np
 
 from omnimouse_model.data.hdf5 import SIGNATURE, Hdf5, Hdf5Rows
 from omnimouse_model.data.options import ReadOptions
+from omnimouse_model.data.readers.extent import MOST_COLUMNS
 from omnimouse_model.data.readers.finish import finished
 from omnimouse_model.data.readers.frame_notes import note_frames
 from omnimouse_model.data.readers.imported import least_scale, sample_mode
@@ -161,6 +162,8 @@ def _plane(
     if len(shape) not in (1, 2) or not all(shape):
         raise nwb.wrong(group, f"has data {shape}; (time, regions) expected")
     wide = shape[1] if len(shape) == 2 else 1
+    if wide > MOST_COLUMNS:
+        raise nwb.wrong(group, f"has {wide:,} regions; at most {MOST_COLUMNS:,}")
     units = read_units(nwb, group, wide, notes)
     kept = np.flatnonzero(units.is_cell) if options.cells_only else np.arange(wide)
     if not len(kept):
@@ -280,7 +283,9 @@ def _images(nwb: NwbFile, planes: list[PlaneUnits]) -> dict[str, np.ndarray]:
         if "/processing/" in item.name
         and re.search(r"mean|average|avg", item.name.rsplit("/", 1)[-1], re.I)
     ]
-    if len(planes) != 1 or not found or len(found[0].shape) != 2:
+    if len(planes) != 1 or not found:
+        return {}
+    if len(nwb.file.dataset(found[0].name).shape) != 2:
         return {}
     image = nwb.file.table(found[0].name)
     if image.dtype.kind not in "fiu" or not image.size:

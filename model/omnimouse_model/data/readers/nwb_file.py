@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnimouse_model.data.hdf5 import Hdf5
+from omnimouse_model.data.readers.extent import MOST_FRAMES, MOST_ROWS, check_extent
 from omnimouse_model.data.readers.texts import text_of
 from omnimouse_model.errors import SessionFormatError
 
@@ -82,11 +83,9 @@ class NwbFile:
     # -- parts ------------------------------------------------------------------
     def text(self, name: str) -> str:
         """A stored text, "" where there is none."""
-        try:
-            found = self.file.root.get(name)
-            return "" if found is None else text_of(found[()])
-        except Exception as error:
-            raise self.file.broken(name, error) from error
+        if self.file.find(name) is None:
+            return ""
+        return text_of(self.file.scalar(name))
 
     def names(self, group: "h5py.Group") -> list[str]:
         """Names of the parts of a group."""
@@ -97,10 +96,7 @@ class NwbFile:
 
     def child(self, group: "h5py.Group", name: str) -> Any:
         """A part of a group, its links followed; None where there is none."""
-        try:
-            return group.get(name)
-        except Exception as error:
-            raise self.file.broken(f"{group.name}/{name}", error) from error
+        return self.file.find(name, group)
 
     def referred(self, reference: Any, what: str) -> Any:
         """What an object reference leads to."""
@@ -112,17 +108,24 @@ class NwbFile:
             raise self.file.broken(what, error) from error
         return found
 
-    def clock(self, group: "h5py.Group", n: int) -> Clock:
+    def clock(self, group: "h5py.Group", n: int, most_rows: int = MOST_ROWS) -> Clock:
         """When the n samples of a series were taken.
 
         Raises
         ------
         SessionFormatError
-            The series says neither a rate nor a time per sample, or nonsense.
+            The series says neither a rate nor a time per sample, or nonsense, or that
+            it is longer than recordings are.
         """
-        start = self.child(group, "starting_time")
-        if start is not None:
-            return self._even(group, start, n)
+        path, name = self.file.path, str(group.name)
+        check_extent(path, name, n, np.inf, most_rows)
+        clock = self._clock(group, n)
+        check_extent(path, name, n, clock.rate_hz, most_rows)
+        return clock
+
+    def _clock(self, group: "h5py.Group", n: int) -> Clock:
+        if self.child(group, "starting_time") is not None:
+            return self._even(group, n)
         stored = self._timestamps(group, n)
         if n < 2:
             raise self.wrong(group, f"has {n} samples, too few for a rate")
@@ -140,20 +143,21 @@ class NwbFile:
 
     def onsets(self, group: "h5py.Group", n: int) -> np.ndarray:
         """Native times float64 (n,) of the frames of a presentation, as stored."""
-        start = self.child(group, "starting_time")
-        if start is not None:
-            return self._even(group, start, n).all_times()
+        check_extent(self.file.path, str(group.name), n, np.inf, MOST_FRAMES)
+        if self.child(group, "starting_time") is not None:
+            return self._even(group, n).all_times()
         return self._timestamps(group, n).astype(np.float64)
 
     def _timestamps(self, group: "h5py.Group", n: int) -> np.ndarray:
         """Times of n samples as stored: finite, increasing."""
         if self.child(group, "timestamps") is None:
             raise self.wrong(group, "has neither starting_time nor timestamps")
+        found = self.shape(group, "timestamps")
+        if found != (n,):
+            raise self.wrong(group, f"has {found} timestamps for {n} samples")
         stored = self.file.table(f"{group.name}/timestamps")
-        if stored.shape != (n,) or stored.dtype.kind not in "fiu":
-            raise self.wrong(
-                group, f"has {stored.shape} {stored.dtype} timestamps for {n} samples"
-            )
+        if stored.dtype.kind not in "fiu":
+            raise self.wrong(group, f"has timestamps of {stored.dtype}")
         times = stored.astype(np.float64)
         rises = np.diff(times) > 0
         if not np.isfinite(times).all() or not rises.all():
@@ -161,10 +165,13 @@ class NwbFile:
             raise self.wrong(group, f"has timestamps that do not increase at {at}")
         return stored
 
-    def _even(self, group: "h5py.Group", start: Any, n: int) -> Clock:
+    def _even(self, group: "h5py.Group", n: int) -> Clock:
+        start = self.child(group, "starting_time")
+        stored = self.file.scalar(f"{group.name}/starting_time")
+        given = self.file.attribute(start, "rate")
         try:
-            first, rate = float(start[()]), float(start.attrs["rate"])
-        except Exception as error:
+            first, rate = float(stored), float(given)
+        except (TypeError, ValueError) as error:
             raise self.wrong(group, f"has no sound starting_time: {error}") from error
         if not (np.isfinite(first) and np.isfinite(rate) and rate > 0):
             raise self.wrong(group, f"starts at {first} with rate {rate}")

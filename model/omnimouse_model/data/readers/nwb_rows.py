@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.readers.extent import check_extent
 from omnimouse_model.data.rows import Rows
 
 _HELD = 1.5
@@ -29,6 +30,7 @@ class EvenRows:
         since = times - times[0]
         n = int((since[-1] + self._slack) * rate_hz) + 1
         self.path: Path = rows.path
+        check_extent(rows.path, "a series on an even clock", n, rate_hz)
         self.shape: tuple[int, ...] = (n, int(np.prod(rows.shape[1:], dtype=int)))
         self.dtype: np.dtype[Any] = rows.dtype
         self._rows, self._since, self._rate_hz = rows, since, rate_hz

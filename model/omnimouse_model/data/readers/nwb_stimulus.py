@@ -7,6 +7,7 @@ import numpy as np
 
 from omnimouse_model.data.frames import VIDEO_SIZE, fit_video
 from omnimouse_model.data.hdf5 import Hdf5
+from omnimouse_model.data.readers.extent import MOST_FRAMES, check_extent
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.readers.nwb_file import NwbFile
 from omnimouse_model.data.readers.presented import (
@@ -142,7 +143,9 @@ def _stills(
     series = nwb.child(group, "indexed_timeseries")
     images = nwb.child(group, "indexed_images")
     if series is not None:
-        names = [f"{series.name}/data"] * int(nwb.shape(series)[0])
+        count = (nwb.shape(series) or (0,))[0]
+        check_extent(nwb.file.path, str(series.name), count, np.inf, MOST_FRAMES)
+        names = [f"{series.name}/data"] * count
         frames = np.arange(len(names))
     elif images is not None:
         names = _image_names(nwb, images, notes)

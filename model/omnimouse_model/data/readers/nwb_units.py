@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from omnimouse_model.data.readers.extent import MOST_PIXELS
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.readers.nwb_file import NwbFile
 from omnimouse_model.data.readers.texts import text_of
@@ -26,6 +27,7 @@ _QUALITY = ("iscell", "is_cell", "accepted", "is_accepted", "is_soma", "valid_ro
 _MASKS = ("pixel_mask", "image_mask", "voxel_mask")
 _MICRONS = {"micro": 1.0, "um": 1.0, "µm": 1.0, "milli": 1e3, "mm": 1e3, "met": 1e6}
 _MOST_MASK_BYTES = 4 * 2**30
+_BLOCK_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +82,7 @@ def read_units(nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes) -> Plan
             series, f"has rois up to {rows.max()}; {table.name} has {len(ids)} rows"
         )
     masks = _Masks(nwb, table, len(ids), notes)
-    pixels = [masks.of(int(row)) for row in rows]
+    pixels = masks.of_all(rows)
     centre = np.array([_centre(*p) for p in pixels], np.float32).reshape(-1, 3)
     location, xyz = _place(nwb, table, centre, notes)
     nothing = np.zeros((0, 2), np.int16), np.zeros(0, np.float32)
@@ -124,15 +126,53 @@ class _Masks:
         if not self.kind:
             notes.assume("no_masks", f"{table.name} holds no masks of its regions")
 
-    def of(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels int16 (k, 3) as row, column and depth, and weights (k,) of a row."""
+    def of_all(self, rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Pixels int16 (k, 3) as row, column and depth, and weights (k,) of rows."""
         if self._values is None:
-            return np.zeros((0, 3), np.int16), np.zeros(0, np.float32)
+            nothing = np.zeros((0, 3), np.int16), np.zeros(0, np.float32)
+            return [nothing] * len(rows)
         if self.kind == "image_mask":
-            image = self._nwb.file.read(self._values, row)
-            y, x = np.nonzero(np.nan_to_num(image))
-            place = np.stack([y, x, np.zeros_like(y)], axis=1).astype(np.int16)
-            return place, image[y, x].astype(np.float32)
+            known = self._of_images(np.unique(rows))
+            self._check_pixels(sum(len(known[row][1]) for row in rows.tolist()))
+            return [known[row] for row in rows.tolist()]
+        sizes = np.diff(self._ends, prepend=0)
+        self._check_pixels(int(sizes[rows].sum()))
+        return [self._of(row) for row in rows.tolist()]
+
+    def _check_pixels(self, count: int) -> None:
+        if count > MOST_PIXELS:
+            raise self._nwb.wrong(
+                self._table, f"has masks of {count:,} pixels; at most {MOST_PIXELS:,}"
+            )
+
+    def _of_images(self, rows: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """Pixels of ascending rows of images, read many at once."""
+        _, height, width = self._values.shape
+        at_once = max(1, _BLOCK_BYTES // (8 * height * width))
+        found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        count = 0
+        for block in np.split(rows, np.flatnonzero(np.diff(rows // at_once)) + 1):
+            if not len(block):
+                continue
+            images = self._nwb.file.read(
+                self._values, slice(int(block[0]), int(block[-1]) + 1)
+            )
+            flat = images.reshape(-1)
+            marked = np.flatnonzero((flat != 0) & ~np.isnan(flat))
+            count += len(marked)
+            self._check_pixels(count)
+            weight = flat[marked].astype(np.float32)
+            which, at = np.divmod(marked, height * width)
+            place = np.zeros((len(at), 3), np.int16)
+            place[:, 0], place[:, 1] = np.divmod(at, width)
+            ends = np.searchsorted(which, np.arange(len(images) + 1))
+            for row in block.tolist():
+                k = row - int(block[0])
+                part = slice(ends[k], ends[k + 1])
+                found[row] = place[part], weight[part]
+        return found
+
+    def _of(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         first = int(self._ends[row - 1]) if row else 0
         part = self._values[first : int(self._ends[row])]
         depth = part["z"] if self.kind == "voxel_mask" else np.zeros(len(part))
@@ -146,6 +186,10 @@ class _Masks:
         if len(images.shape) != 3 or images.shape[0] != self._n:
             raise self._nwb.wrong(
                 self._table, f"has image masks {images.shape} for {self._n} regions"
+            )
+        if not images.size or images.dtype.kind not in "fiub":
+            raise self._nwb.wrong(
+                self._table, f"has image masks {images.shape} of {images.dtype}"
             )
         if images.size * images.dtype.itemsize > _MOST_MASK_BYTES:
             notes.warn(

@@ -1,6 +1,5 @@
 """What lies where in a Sensorium folder, and how many of it there should be."""
 
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from omnimouse_model.errors import SessionFormatError
 
 _NUMBER_OF = ".npy"
 _LARGEST = 1e30
+_SHOWN = 6
 
 
 class Folder:
@@ -197,11 +197,12 @@ class Folder:
             there = self._numbers[stream]
             if stream == "responses" or not there:
                 continue
-            numbers = (n for n in range(self.n_trials) if n not in there)
-            missing = list(islice(numbers, 7))
-            if not missing and max(there) < self.n_trials:
+            if len(there) == self.n_trials == max(there) + 1:
                 continue
-            shown = ", ".join(map(str, missing[:6])) + (", …" if missing[6:] else "")
+            first = range(min(self.n_trials, len(there) + _SHOWN + 1))
+            missing = [number for number in first if number not in there]
+            shown = ", ".join(map(str, missing[:_SHOWN]))
+            shown += ", …" if missing[_SHOWN:] else ""
             raise SessionFormatError(
                 self.data(stream),
                 "missing_trials",
@@ -232,7 +233,7 @@ def _links(root: Path) -> dict[str, str]:
     path = root / "config.json"
     if not path.exists():
         return {}
-    links = read_json_mapping(path).get("links")
+    links = read_json_mapping(path, root).get("links")
     if not isinstance(links, dict):
         return {}
     for name, other in links.items():

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from omnimouse_model.data.files import label, load_small_array
+from omnimouse_model.data.readers.extent import MOST_COLUMNS, check_extent
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
@@ -39,7 +40,21 @@ def with_statistics(
     ----------
     train
         Native spans (n, 2) of the train tier, or None: all time.
+
+    Raises
+    ------
+    SessionFormatError
+        There are more samples or columns than any recording has.
     """
+    path = signal.file.path
+    check_extent(path, signal.name, signal.n_samples, signal.rate_hz)
+    if signal.n_columns > MOST_COLUMNS:
+        raise SessionFormatError(
+            path,
+            "too_large",
+            f"{path.name}: {signal.name} has {signal.n_columns:,} columns; at most "
+            f"{MOST_COLUMNS:,} are read",
+        )
     if mean is None or std is None:
         computed_mean, computed_std, used = _computed(signal, train)
         mean = computed_mean if mean is None else mean
@@ -92,9 +107,8 @@ def _stored(signal: Signal, root: Path, name: str, notes: Notes) -> np.ndarray |
 def _computed(
     signal: Signal, train: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    rows = _train_rows(signal, train)
     by_size = _MAX_BYTES // max(1, 8 * signal.n_columns)
-    rows = _in_runs(rows, max(1, min(_MAX_ROWS, by_size)))
+    rows = _train_rows(signal, train, max(1, min(_MAX_ROWS, by_size)))
     values = signal.file.pick(rows, slice(None)).astype(np.float64)
     known = np.isfinite(values)
     count = np.maximum(known.sum(axis=0), 1)
@@ -103,24 +117,41 @@ def _computed(
     return mean, np.sqrt((spread**2).sum(axis=0) / count), len(rows)
 
 
-def _in_runs(rows: np.ndarray, most: int) -> np.ndarray:
+def _train_rows(signal: Signal, train: np.ndarray | None, most: int) -> np.ndarray:
+    """At most so many rows of train time, in even runs; of all time without any."""
+    first, stop = np.array([0]), np.array([signal.n_samples])
+    if train is not None and len(train):
+        begin = _first_rows(signal, train[:, 0])
+        next_ = np.append(begin[1:], signal.n_samples)
+        end = np.clip(_first_rows(signal, train[:, 1]), begin, np.maximum(begin, next_))
+        if (end > begin).any():
+            first, stop = begin, end
+    ends = np.cumsum(stop - first)
+    total = int(ends[-1])
+    chosen = _in_runs(total, most)
+    span = np.searchsorted(ends, chosen, side="right")
+    return np.asarray(stop[span] - (ends[span] - chosen), np.int64)
+
+
+def _in_runs(total: int, most: int) -> np.ndarray:
     """At most so many of the rows, neighbours together, as files are stored."""
-    if len(rows) <= most:
-        return rows
+    if total <= most:
+        return np.arange(total)
     run = max(1, most // _RUNS)
-    firsts = np.linspace(0, len(rows) - run, most // run).astype(np.int64)
-    chosen: np.ndarray = rows[(firsts[:, None] + np.arange(run)).ravel()]
+    firsts = np.linspace(0, total - run, most // run).astype(np.int64)
+    chosen: np.ndarray = (firsts[:, None] + np.arange(run)).ravel()
     return chosen
 
 
-def _train_rows(signal: Signal, train: np.ndarray | None) -> np.ndarray:
-    every = np.arange(signal.n_samples)
-    if train is None or not len(train):
-        return every
-    at = signal.start + every / signal.rate_hz
-    place = np.searchsorted(train[:, 0], at, side="right") - 1
-    inside = (place >= 0) & (at < train[np.maximum(place, 0), 1])
-    return every[inside] if inside.any() else every
+def _first_rows(signal: Signal, times: np.ndarray) -> np.ndarray:
+    """First row at or after each native time, rounding as rows' times round."""
+    limit = float(signal.n_samples)
+    guess = np.clip((times - signal.start) * signal.rate_hz, 0.0, limit)
+    near = np.floor(guess).astype(np.int64)[:, None] + np.arange(-1, 3)
+    reached = signal.start + near / signal.rate_hz >= times[:, None]
+    rows = near[:, 0] + np.argmax(reached, axis=1)
+    rows[~reached.any(axis=1)] = signal.n_samples
+    return np.asarray(np.clip(rows, 0, signal.n_samples), np.int64)
 
 
 def _note_silent(std: np.ndarray, notes: Notes) -> None:

@@ -138,7 +138,8 @@ def _cells(folder: Path, root: Path, n_rois: int, options: ReadOptions) -> np.nd
     if not options.cells_only or not path.exists():
         return every
     marked = load_small_array(path, root)
-    if marked.ndim not in (1, 2) or len(marked) != n_rois or marked.dtype.kind in "US":
+    fits = marked.ndim in (1, 2) and len(marked) == n_rois and marked.size
+    if not fits or marked.dtype.kind not in "fiub":
         raise SessionFormatError(
             path,
             "wrong_length",
@@ -214,8 +215,10 @@ def _centre(
 ) -> tuple[float, float]:
     """X and y: the stored median, else the mean of the pixels."""
     stored = region.get("med")
-    if isinstance(stored, list | np.ndarray) and len(stored) == 2:
-        y, x = (as_float(v.item() if hasattr(v, "item") else v) for v in stored)
+    if isinstance(stored, np.ndarray):
+        stored = stored.tolist()
+    if isinstance(stored, list) and len(stored) == 2:
+        y, x = map(as_float, stored)
         if y is not None and x is not None:
             return x, y
     if not len(pixels[0]):
@@ -271,7 +274,9 @@ class _Settings:
     def image(self, name: str) -> np.ndarray | None:
         """A stored image float32 (height, width), None where there is none."""
         image = self._found.get(name)
-        if not isinstance(image, np.ndarray) or image.ndim != 2 or not image.size:
+        if not isinstance(image, np.ndarray) or image.dtype.kind not in "fiub":
+            return None
+        if image.ndim != 2 or not image.size:
             return None
         return np.nan_to_num(image.astype(np.float32))
 

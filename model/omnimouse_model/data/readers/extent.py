@@ -1,0 +1,45 @@
+"""How large a recording may be: compared before any memory is taken for it."""
+
+from pathlib import Path
+
+from omnimouse_model.errors import SessionFormatError
+
+LONGEST_S = 7 * 86_400.0
+MOST_ROWS = 2**28
+"""A week at 440 Hz."""
+MOST_FRAMES = 2**25
+"""Five days at 75 Hz: times of frames are held in memory."""
+MOST_COLUMNS = 2**21
+MOST_PIXELS = 2**26
+"""Of all masks together."""
+
+
+def check_extent(
+    path: Path,
+    name: str,
+    n_rows: int,
+    rate_hz: float,
+    most_rows: int = MOST_ROWS,
+) -> None:
+    """Compare rows and the time that they cover with what recordings have.
+
+    Raises
+    ------
+    SessionFormatError
+        They cover more than a week, or are far too many.
+    """
+    seconds = (n_rows - 1) / rate_hz
+    if seconds > LONGEST_S:
+        raise SessionFormatError(
+            path,
+            "bad_clock",
+            f"{path.name}: {name} covers {seconds:.3g} s, more than a week",
+            "are rate and times right, in seconds?",
+        )
+    if n_rows > most_rows:
+        raise SessionFormatError(
+            path,
+            "too_large",
+            f"{path.name}: {name} has {n_rows:,} samples; at most {most_rows:,} are "
+            "read",
+        )

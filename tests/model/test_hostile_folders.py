@@ -1,0 +1,471 @@
+"""Small files of folders that claim or unfold to far more than they hold."""
+
+import io
+import shutil
+import sys
+import tracemalloc
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omnimouse_model.data.files import (
+    ArrayFile,
+    read_json_mapping,
+    read_yaml_mapping,
+)
+from omnimouse_model.data.npz import Npz
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.readers import experanto
+from omnimouse_model.data.readers.experanto_spikes import SpikeCounts
+from omnimouse_model.data.readers.notes import Notes
+from omnimouse_model.data.readers.statistics import _train_rows, with_statistics
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.trial_files import MemoryRows
+from omnimouse_model.errors import SessionFormatError, StoppedError
+from tests.model.experanto_folder import save_json, write_folder
+from tests.model.test_arrays import given
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "sessions"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_folder(tmp_path / "session")
+
+
+@contextmanager
+def at_most(mebibytes: int) -> Iterator[None]:
+    """What is done takes no more memory than that."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < mebibytes * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def refused(root: Path) -> SessionFormatError:
+    with at_most(100), pytest.raises(SessionFormatError) as caught:
+        open_session(root)
+    assert caught.value.code != "unexpected"
+    return caught.value
+
+
+def warned(session: Session) -> str:
+    return "\n".join(note.message for note in session.warnings)
+
+
+# -- descriptions --------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["responses/meta.yml", "imaging/meta.yml"])
+@pytest.mark.parametrize(
+    ("first", "next_", "words"),
+    [
+        ("{k: v}", "{{<<: [*a{0}, *a{0}]}}", "merge keys"),
+        ("[x, x]", "[*a{0}, *a{0}]", "aliases stand for more than"),
+        ("{k: v}", "{{k: *a{0}, l: *a{0}}}", "aliases stand for more than"),
+    ],
+)
+def test_aliases_do_not_unfold(
+    folder: Path, name: str, first: str, next_: str, words: str
+) -> None:
+    lines = [f"a0: &a0 {first}"]
+    lines += [f"a{k}: &a{k} {next_.format(k - 1)}" for k in range(1, 28)]
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    before = path.read_text() if path.exists() else ""
+    path.write_text(before + "\n".join(lines) + "\n")
+    error = refused(folder)
+    assert error.code == "bad_yaml"
+    assert words in error.message
+
+
+def test_some_aliases_are_read_and_long_lists_too(tmp_path: Path) -> None:
+    path = tmp_path / "meta.yml"
+    path.write_text(f"a: &a [1, 2]\nb: [*a, *a]\nc: {list(range(20_000))}\n")
+    assert read_yaml_mapping(path)["b"] == [[1, 2], [1, 2]]
+
+
+def test_numbers_of_thousands_of_digits_are_refused(tmp_path: Path) -> None:
+    for path, read in (
+        (tmp_path / "a.yml", read_yaml_mapping),
+        (tmp_path / "a.json", read_json_mapping),
+    ):
+        path.write_text('{"n": ' + "9" * 4000 + "}")
+        with pytest.raises(SessionFormatError, match="digits"):
+            read(path)
+
+
+# -- arrays --------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("descr", "shape"),
+    [
+        ("'<f8'", "(0, 1" + "0" * 30 + ")"),
+        ("'<f8'", "(1" + "0" * 4000 + ",)"),
+        ("'<f8'", "(0," + "281474976710655," * 3 + ")"),
+        ("'<f8'", "(" + "0," * 40 + ")"),
+        ("'<f8'", "(" + "-" * 30_000 + "1,)"),
+        ("'<U0'", "(1000000000,)"),
+        ("'|S0'", "(1000000000000,)"),
+        ("'(2,)f8'", "(1,)"),
+        ("('f8', (3,))", "(1,)"),
+        ("'(1,'", "(1,)"),
+    ],
+)
+def test_a_header_that_claims_too_much_is_refused(
+    folder: Path, descr: str, shape: str
+) -> None:
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}".encode()
+    data = b"\x93NUMPY\x02\x00" + len(text).to_bytes(4, "little") + text + bytes(64)
+    (folder / "screen" / "timestamps.npy").write_bytes(data)
+    assert refused(folder).code == "not_npy"
+
+
+# -- archives ------------------------------------------------------------------------
+def packed(values: Any) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, values)
+    return stream.getvalue()
+
+
+def spoiled(path: Path, method: int, flag: int = 0, claimed: int | None = None) -> Path:
+    """An archive of one array that is packed with a method, or says so."""
+    how = method if method != 99 else zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(path, "w", how) as archive:
+        archive.writestr("offsets.npy", packed(np.zeros(1000)))
+    data = bytearray(path.read_bytes())
+    at = data.find(b"PK\x01\x02")
+    data[at + 8] |= flag
+    data[6] |= flag
+    data[at + 10 : at + 12] = data[8:10] = method.to_bytes(2, "little")
+    if claimed is not None:
+        data[at + 24 : at + 28] = claimed.to_bytes(4, "little")
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("name", ["mine.npz", "session/imaging/rois.npz"])
+@pytest.mark.parametrize(
+    ("method", "flag"),
+    [
+        (zipfile.ZIP_LZMA, 0),
+        (zipfile.ZIP_BZIP2, 0),
+        (99, 0),
+        (zipfile.ZIP_DEFLATED, 1),
+        (zipfile.ZIP_STORED, 1),
+    ],
+)
+def test_archives_that_numpy_does_not_write_are_refused(
+    folder: Path, name: str, method: int, flag: int
+) -> None:
+    path = folder.parent / name
+    path.parent.mkdir(exist_ok=True)
+    spoiled(path, method, flag)
+    assert refused(path if "mine" in name else folder).code == "not_npz"
+
+
+def test_an_array_unpacks_to_what_it_declares_at_most(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("offsets.npy", packed(np.zeros(2**25)))
+    data = bytearray(path.read_bytes())
+    at = data.find(b"PK\x01\x02")
+    data[at + 24 : at + 28] = (200).to_bytes(4, "little")
+    path.write_bytes(data)
+    with at_most(20), pytest.raises(SessionFormatError, match="sound"):
+        Npz(path)["offsets"]
+
+
+def test_masks_may_not_unpack_to_gigabytes(folder: Path) -> None:
+    (folder / "imaging").mkdir()
+    archive = folder / "imaging" / "rois.npz"
+    blank = packed(np.zeros(2**24))
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as stored:
+        for k in range(5):
+            stored.writestr(f"x{k}.npy", blank)
+    assert "unpacks to" in refused(folder).message
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"offsets": np.zeros((), int)},
+        {"offsets": np.array(["a"] * 10)},
+        {"offsets": np.zeros(10, "M8[s]")},
+        {"weight": np.array(["x"] * 9)},
+        {"weight": np.array(1.0)},
+        {"yx": np.zeros(())},
+    ],
+)
+def test_odd_masks_are_left_out(folder: Path, changed: dict[str, Any]) -> None:
+    arrays = {"offsets": np.arange(10), "yx": np.zeros((9, 2)), "weight": np.ones(9)}
+    (folder / "imaging").mkdir()
+    np.savez(folder / "imaging" / "rois.npz", **arrays)
+    assert open_session(folder).units.roi is not None
+    np.savez(folder / "imaging" / "rois.npz", **{**arrays, **changed})
+    session = open_session(folder)
+    assert session.units.roi is None
+    assert "rois.npz does not fit" in warned(session)
+
+
+def test_an_image_of_texts_is_left_out(folder: Path) -> None:
+    (folder / "imaging").mkdir()
+    np.save(folder / "imaging" / "mean_image.npy", np.array([["a"]]))
+    session = open_session(folder)
+    assert session.images == {}
+    assert "mean_image.npy holds <U1" in warned(session)
+
+
+# -- other formats -------------------------------------------------------------------
+def test_one_sample_of_pupil_has_no_window() -> None:
+    arrays = {**given(), "pupil_rate_hz": 20.0, "pupil_size": np.ones(1)}
+    arrays = {k: v for k, v in arrays.items() if k not in ("pupil_x", "pupil_y")}
+    with pytest.raises(SessionFormatError) as caught:
+        open_session(arrays)
+    assert caught.value.code == "no_overlap"
+
+
+@pytest.fixture
+def plane(tmp_path: Path) -> Path:
+    shutil.copytree(FIXTURES / "suite2p_small", tmp_path / "s2p")
+    return tmp_path / "s2p" / "suite2p" / "plane0"
+
+
+@pytest.mark.parametrize("med", [np.zeros((2, 3)), [[1, 2], [3, 4]], ["a", "b"]])
+def test_an_odd_centre_is_taken_from_the_pixels(plane: Path, med: Any) -> None:
+    regions = np.load(plane / "stat.npy", allow_pickle=True)
+    for region in regions:
+        region["med"] = med
+    np.save(plane / "stat.npy", regions, allow_pickle=True)
+    session = open_session(plane.parent.parent)
+    assert np.isfinite(session.units.xy_px).all()
+
+
+@pytest.mark.parametrize("image", [np.array([["a"]]), np.ones((2, 2), complex)])
+def test_a_mean_image_of_no_numbers_is_left_out(plane: Path, image: np.ndarray) -> None:
+    settings = np.load(plane / "ops.npy", allow_pickle=True).item()
+    np.save(plane / "ops.npy", {**settings, "meanImg": image}, allow_pickle=True)
+    assert "mean_0" not in open_session(plane.parent.parent).images
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((0,), "f8"), ((2,), "M8[s]")])
+def test_odd_marks_of_cells_are_refused(
+    plane: Path, shape: tuple[int, ...], dtype: str
+) -> None:
+    n = len(np.load(plane / "iscell.npy"))
+    np.save(plane / "iscell.npy", np.zeros((n, *shape), dtype))
+    assert refused(plane.parent.parent).code == "wrong_length"
+
+
+@pytest.fixture
+def sensorium(tmp_path: Path) -> Path:
+    copied = shutil.copytree(FIXTURES / "sensorium2023_small", tmp_path / "s")
+    return Path(copied)
+
+
+def test_a_trial_of_no_time_is_refused(sensorium: Path) -> None:
+    for path in (sensorium / "data").glob("*/1.npy"):
+        values = np.load(path)
+        np.save(path, values[..., :0])
+    assert refused(sensorium).code == "bad_trials"
+
+
+def test_a_file_of_any_number_takes_no_memory(sensorium: Path) -> None:
+    np.save(sensorium / "data" / "videos" / "999999999999.npy", np.zeros(3))
+    error = refused(sensorium)
+    assert error.code == "missing_trials"
+    assert "1000000000000" in error.message
+
+
+def test_area_names_need_not_be_unicode(sensorium: Path) -> None:
+    n = open_session(sensorium).n_neurons
+    np.save(sensorium / "meta" / "neurons" / "area.npy", np.array([b"\xff"] * n))
+    area = open_session(sensorium).units.area
+    assert area is not None
+    assert set(area.tolist()) == {"\ufffd"}
+
+
+# -- time ----------------------------------------------------------------------------
+@pytest.mark.parametrize("end", [1.5e9, 1e15, 1e300])
+def test_spikes_are_no_longer_than_a_week(folder: Path, end: float) -> None:
+    shutil.rmtree(folder / "responses")
+    (folder / "responses").mkdir()
+    np.array([1001.0, 1002.0]).tofile(folder / "responses" / "spikes.mem")
+    about = {"modality": "spikes", "start_time": 1000.0, "end_time": end}
+    about |= {"spike_indices": [0, 1, 2], "dtype": "float64"}
+    save_json(folder / "responses" / "meta.yml", about)
+    assert refused(folder).code == "bad_clock"
+
+
+def _rows_by_the_rule(signal: Signal, train: np.ndarray) -> np.ndarray:
+    """Every row of train time, one by one."""
+    every = np.arange(signal.n_samples)
+    at = signal.start + every / signal.rate_hz
+    place = np.searchsorted(train[:, 0], at, side="right") - 1
+    inside = (place >= 0) & (at < train[np.maximum(place, 0), 1])
+    return every[inside] if inside.any() else every
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_statistics_take_even_steps_through_train_time(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    n, rate = int(draw.integers(1, 3000)), float(draw.choice([30.0, 29.97, 7.5]))
+    start = float(draw.choice([0.0, 1000.0, 1.52e9]))
+    signal = Signal("x", MemoryRows(Path("x"), np.zeros((n, 1))), rate, start, start)
+    begin = start + np.sort(draw.integers(-50, n + 50, int(draw.integers(1, 9)))) / rate
+    train = np.stack([begin, begin + draw.integers(-3, 400, len(begin)) / rate], axis=1)
+    wanted = _rows_by_the_rule(signal, train)
+    for most in (5, 97, 10**6):
+        steps = wanted[:: max(1, -(-len(wanted) // most))]
+        np.testing.assert_array_equal(_train_rows(signal, train, most), steps)
+
+
+def test_statistics_of_any_length_take_little_memory() -> None:
+    class Endless:
+        """A week of zeros."""
+
+        path = Path("x")
+        shape: tuple[int, ...] = (2**28, 3)
+        dtype: np.dtype[Any] = np.dtype(np.float32)
+
+        def check(self) -> None: ...
+
+        def read(self, first: int, stop: int) -> np.ndarray:
+            return np.zeros((stop - first, 3), np.float32)
+
+        def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
+            return np.zeros((len(rows), 3), np.float32)[:, columns]
+
+    signal = Signal("responses", Endless(), 1000.0, 0.0, 2.0**28 / 1000)
+    with at_most(20):
+        found = with_statistics(signal, np.array([[5.0, 1e5]]), Notes())
+    assert found.mean is not None
+    signal = Signal("responses", Endless(), 1.0, 0.0, 2.0**28)
+    with pytest.raises(SessionFormatError, match="more than a week"):
+        with_statistics(signal, None, Notes())
+
+
+def test_counts_of_many_units_are_picked_in_small_pieces(tmp_path: Path) -> None:
+    np.array([0.05]).tofile(tmp_path / "spikes.mem")
+    offsets = np.zeros(1_000_001, np.int64)
+    offsets[-1] = 1
+    file = ArrayFile(tmp_path / "spikes.mem", np.dtype(np.float64), (1,))
+    counts = SpikeCounts(file, offsets, 0.0, 30.0, 3000)
+    rows = np.arange(0, 3000, 1000)
+    with at_most(800):
+        picked = counts.pick(np.append([1], rows[1:]), slice(-1, None))
+    assert picked.sum() == 1
+
+
+# -- links ---------------------------------------------------------------------------
+def moved(folder: Path, *names: str) -> None:
+    """Move files out of the session, and leave links to them."""
+    outside = folder.parent / "outside"
+    outside.mkdir(exist_ok=True)
+    for name in names:
+        place = outside / name.replace("/", "-")
+        (folder / name).rename(place)
+        (folder / name).symlink_to(place)
+
+
+WORDS = ("responses/meta.yml", "screen/meta.yml", "screen/combined_meta.json")
+SMALL = ("screen/timestamps.npy", "responses/meta/phase_shifts.npy")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize("name", [*WORDS, *SMALL, "treadmill/meta.yml"])
+def test_descriptions_and_small_arrays_are_of_the_session(
+    folder: Path, name: str
+) -> None:
+    moved(folder, name)
+    error = refused(folder)
+    assert error.code == "outside"
+    assert Path(name).name in error.message
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize("name", ["00001.yml", "imaging/meta.yml", "timestamps.npy"])
+def test_so_are_those_that_few_sessions_have(folder: Path, name: str) -> None:
+    if name == "00001.yml":
+        (folder / "screen" / "combined_meta.json").unlink()
+        name = f"screen/meta/{name}"
+    elif name == "timestamps.npy":
+        name = f"treadmill/{name}"
+        np.save(folder / name, np.arange(9.0))
+    else:
+        (folder / "imaging").mkdir()
+        (folder / name).write_text("a: 1")
+    open_session(folder)
+    moved(folder, name)
+    assert refused(folder).code == "outside"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_name_elsewhere_is_told_and_not_taken(folder: Path) -> None:
+    moved(folder, "meta.json")
+    session = open_session(folder)
+    assert session.id == folder.name
+    assert "meta.json points outside" in warned(session)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_data_may_be_links_and_are_told(folder: Path) -> None:
+    before = open_session(folder).window(3.0)
+    moved(
+        folder, "responses/data.mem", "screen/data/00001.npy", "screen/data/00002.npy"
+    )
+    session = open_session(folder)
+    told = [n.message for n in session.warnings if n.code == "linked_data"]
+    outside = folder.parent / "outside"
+    link = f"responses/data.mem is a link to {outside / 'responses-data.mem'}, outside"
+    assert len(told) == 2
+    assert link in told[0]
+    assert "data/00001.npy is a link" in told[1]
+    assert told[1].endswith("outside the session, and 1 more lead out")
+    np.testing.assert_array_equal(session.window(3.0).responses, before.responses)
+
+
+# -- what no reader foresaw ----------------------------------------------------------
+@pytest.mark.parametrize("error", [KeyError("units"), MemoryError("1 TiB")])
+def test_what_no_reader_foresaw_is_typed_and_logged(
+    folder: Path,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(experanto, "read_screen", fails)
+    with pytest.raises(SessionFormatError) as caught:
+        open_session(folder)
+    assert caught.value.code == "unexpected"
+    assert f"the experanto reader failed with {type(error).__name__}" in str(
+        caught.value
+    )
+    assert caught.value.__cause__ is error
+    assert caplog.records[0].exc_info is not None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_folder_of_frames_may_be_a_link(folder: Path) -> None:
+    moved(folder, "screen/data")
+    told = [n for n in open_session(folder).warnings if n.code == "linked_data"]
+    assert "data/00001.npy is a link to" in told[0].message
+    assert "and 4 more lead out" in told[0].message
+
+
+def test_being_stopped_is_no_fault(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stops(*_: object) -> None:
+        raise StoppedError
+
+    monkeypatch.setattr(experanto, "read_screen", stops)
+    with pytest.raises(StoppedError):
+        open_session(folder)
