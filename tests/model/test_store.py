@@ -470,3 +470,104 @@ def test_a_store_that_differs_from_its_source_is_found(store: Path) -> None:
     other = open_session(write_folder(store.with_name("other"), seed=12))
     with pytest.raises(SessionFormatError, match=r"is not what .*other holds"):
         verify(store, other)
+
+
+# -- types and sizes -----------------------------------------------------------------
+def retyped(source: Path, stream: str, dtype: str) -> Path:
+    """A folder whose stream has its values in another type."""
+    path = source / stream / "data.npy"
+    np.save(path, np.load(path).astype(dtype))
+    return source
+
+
+@pytest.mark.parametrize(
+    ("stream", "dtype"),
+    [
+        *(("responses", d) for d in ("uint16", "int8", "uint64", ">f4", ">i2")),
+        ("eye_tracker", ">f8"),
+    ],
+)
+def test_any_numbers_are_stored_read_and_compared(
+    stream: str, dtype: str, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path / "s", mem=False)
+    session = open_session(retyped(folder, stream, dtype))
+    store = convert(session, tmp_path / "m.zarr")
+    verify(store, session)
+    found, stored = (s.streams[stream].data for s in (session, open_session(store)))
+    np.testing.assert_array_equal(stored, found)
+    assert stored.dtype == found.dtype.newbyteorder("<")
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int8", "uint32", ">f4", "float64"])
+def test_frames_of_any_numbers_are_stored(dtype: str, tmp_path: Path) -> None:
+    session = open_session(write_folder(tmp_path / "s", frame_dtype=dtype))
+    store = convert(session, tmp_path / "m.zarr")
+    verify(store, session)
+    film, size = session.stimulus.film, session.stimulus.size
+    np.testing.assert_array_equal(
+        open_session(store).stimulus.film.read(1, 0, 120, size),
+        film.read(1, 0, 120, size),
+    )
+
+
+def recording(**more: object) -> dict[str, object]:
+    responses = np.arange(900.0, dtype=np.float32).reshape(300, 3)
+    return {"responses": responses, "rate_hz": 30.0, **more}
+
+
+def test_large_frames_lie_in_small_chunks(tmp_path: Path) -> None:
+    video = np.arange(40, dtype=np.float32)[:, None, None] * np.ones((1, 900, 800))
+    video = video.astype(np.float32)
+    session = open_session(
+        recording(video=video, video_times=1.0 + np.arange(40.0) / 10)
+    )
+    store = convert(session, tmp_path / "m.zarr")
+    verify(store, session)
+    stored = zarr.open_array(str(store), path="stimulus/frames")
+    assert stored.chunks == (2, 900, 800)  # 5.8 MB; 32 of them are 92 MB
+    assert stored.shards == (64, 900, 800)
+    np.testing.assert_array_equal(stored[...], video)
+
+
+def test_what_a_store_cannot_hold_is_refused_before_it_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video, times = np.zeros((2, 20, 30), np.float32), np.array([1.0, 4.0])
+    session = open_session(recording(video=video, video_times=times))
+    monkeypatch.setattr(write, "MOST_CHUNK_BYTES", 2000)
+    with pytest.raises(SessionFormatError, match="frames of 2,400 bytes each"):
+        convert(session, tmp_path / "m.zarr")
+    monkeypatch.undo()
+    monkeypatch.setattr(type(session.responses), "dtype", np.dtype("c8"))
+    with pytest.raises(SessionFormatError, match="responses of complex64"):
+        convert(session, tmp_path / "m.zarr")
+    assert not list(tmp_path.iterdir())
+
+
+def test_keys_that_are_no_words_are_stored_as_words(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "s", combined=False)
+    path = source / "screen" / "meta" / "00001.yml"
+    path.write_text(path.read_text() + "more: {2020-01-01: x, 3: [{2021-01-01: y}]}\n")
+    session = open_session(source)
+    store = convert(session, tmp_path / "m.zarr")
+    verify(store, session)
+    (stored,) = (e["more"] for e in open_session(store).trials.extra if "more" in e)
+    assert stored == {"2020-01-01": "x", "3": [{"2021-01-01": "y"}]}
+
+
+def test_films_are_read_once_to_be_told_apart_and_once_to_be_written(
+    tmp_path: Path, small_pieces: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = open_session(write_folder(tmp_path / "s"))
+    film = type(session.stimulus.film)
+    original, frames = film.read, []
+
+    def counted(self: object, trial: int, first: int, stop: int, size: object):
+        frames.append(stop - first)
+        return original(self, trial, first, stop, size)
+
+    monkeypatch.setattr(film, "read", counted)
+    convert(session, tmp_path / "m.zarr")
+    stored = zarr.open_array(str(tmp_path / "m.zarr"), path="stimulus/frames")
+    assert sum(frames) == 2 * stored.shape[0]

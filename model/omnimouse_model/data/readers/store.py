@@ -17,14 +17,18 @@ from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.session import Note, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus, Trials
-from omnimouse_model.data.store.layout import FORMAT, PYRAMID_SECONDS, VERSION
+from omnimouse_model.data.store.layout import (
+    FORMAT,
+    MOST_TABLE_BYTES,
+    PYRAMID_SECONDS,
+    VERSION,
+)
 from omnimouse_model.data.store.sharded import ShardedRows, piece
 from omnimouse_model.data.store.tables import trials_of, units_of
 from omnimouse_model.data.trial_files import MemoryRows
 from omnimouse_model.errors import SessionFormatError
 
 LOOKED_FOR = ("zarr.json",)
-_MOST_BYTES = 2 * 2**30
 _STREAMS = ("eye_tracker", "treadmill")
 
 
@@ -245,7 +249,7 @@ class _Store:
     def array(self, name: str) -> np.ndarray:
         """A whole array, once every piece of it is there: zarr reads others as 0."""
         found: Any = self._root[name]
-        if found.nbytes > _MOST_BYTES:
+        if found.nbytes > MOST_TABLE_BYTES:
             raise ValueError(f"{name} claims {found.nbytes:,} bytes")
         for place in product(*(range(count) for count in found.cdata_shape)):
             piece(self.path / name, place)

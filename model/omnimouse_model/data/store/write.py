@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -19,8 +19,9 @@ import numpy as np
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.store.layout import (
     FORMAT,
-    FRAME_CHUNK,
     FRAME_SHARD,
+    MOST_CHUNK_BYTES,
+    MOST_TABLE_BYTES,
     PYRAMID_SECONDS,
     PYRAMID_SHARD,
     RESPONSE_CHUNK,
@@ -28,6 +29,8 @@ from omnimouse_model.data.store.layout import (
     VERSION,
     Codec,
     compressors,
+    frame_rows,
+    is_storable,
 )
 from omnimouse_model.data.store.pyramid import summarised
 from omnimouse_model.data.store.sharded import ShardedRows
@@ -106,6 +109,7 @@ class _Writing:
 
     def run(self) -> None:
         """Write what is not written yet, then say that it is whole."""
+        self._refuse()
         self._begin()
         pieces = list(self._pieces())
         weight = np.cumsum([0.0, *(weight for _, weight, _ in pieces)])
@@ -114,6 +118,28 @@ class _Writing:
             if name not in self._done:
                 self._note(name, write())
         self._finish()
+
+    def _refuse(self) -> None:
+        """Raise for what a store cannot hold, before anything is written."""
+        session = self._session
+        shown = _distinct(session)
+        many = {
+            "responses": (session.responses.dtype, 0),
+            "frames": (shown.dtype, shown.frame_bytes),
+        }
+        for name, (dtype, one) in many.items():
+            if not is_storable(dtype):
+                raise _unstorable(
+                    session, f"{name} of {dtype}", "numbers up to 64 bits"
+                )
+            if one > MOST_CHUNK_BYTES:
+                limit = f"{MOST_CHUNK_BYTES:,} at most"
+                raise _unstorable(session, f"{name} of {one:,} bytes each", limit)
+        for name, values in small_arrays(session).items():
+            if not is_storable(values.dtype) or values.nbytes > MOST_TABLE_BYTES:
+                found = f"{name} of {values.nbytes:,} bytes, {values.dtype}"
+                limit = f"numbers, {MOST_TABLE_BYTES:,} bytes at most"
+                raise _unstorable(session, found, limit)
 
     def _begin(self) -> None:
         """Make the folder, or find out what an earlier try has left in it."""
@@ -178,16 +204,16 @@ class _Writing:
                 (PYRAMID_SHARD, -(-n // 256) * 256, 3),
                 packed,
             )
-        frames = _distinct(session)[0]
-        if frames:
-            size = session.stimulus.size if session.stimulus else ()
+        shown = _distinct(session)
+        if shown.trials:
+            chunk, shard = frame_rows(shown.frame_bytes, FRAME_SHARD)
             self._array(
                 root,
                 "stimulus/frames",
-                (sum(count for _, count in frames), *size),
-                _frame_type(session),
-                (FRAME_CHUNK, *size),
-                (FRAME_SHARD, *size),
+                (shown.count, *shown.size),
+                shown.dtype,
+                (chunk, *shown.size),
+                (shard, *shown.size),
                 packed,
             )
 
@@ -224,7 +250,7 @@ class _Writing:
             stop = min(rows, first + SHARD_ROWS)
             yield (
                 f"responses/data/{first}",
-                float((stop - first) * n * 4),
+                float((stop - first) * n * session.responses.dtype.itemsize),
                 partial(self._responses, first, stop),
             )
         for seconds in PYRAMID_SECONDS:
@@ -234,14 +260,13 @@ class _Writing:
                 weight,
                 partial(self._pyramid, seconds),
             )
-        frames, _ = _distinct(session)
-        total = sum(count for _, count in frames)
-        pixels = float(np.prod(session.stimulus.size)) if session.stimulus else 0.0
-        for first in range(0, total, FRAME_SHARD):
-            stop = min(total, first + FRAME_SHARD)
+        shown = _distinct(session)
+        _, height = frame_rows(shown.frame_bytes, FRAME_SHARD)
+        for first in range(0, shown.count, height):
+            stop = min(shown.count, first + height)
             yield (
                 f"stimulus/frames/{first}",
-                pixels * (stop - first),
+                float(shown.frame_bytes * (stop - first)),
                 partial(self._frames, first, stop),
             )
         yield "tables", 1.0, self._tables
@@ -276,15 +301,17 @@ class _Writing:
     def _frames(self, first: int, stop: int) -> str:
         stimulus = self._session.stimulus
         assert stimulus is not None
-        dtype, parts, at = _frame_type(self._session), [], 0
-        for trial, count in _distinct(self._session)[0]:
+        shown, parts, at = _distinct(self._session), [], 0
+        for trial, count in shown.trials:
             low, high = max(first, at), min(stop, at + count)
             if low < high:
                 parts.append(
                     stimulus.film.read(trial, low - at, high - at, stimulus.size)
                 )
             at += count
-        values = np.concatenate([part.astype(dtype, copy=False) for part in parts])
+        values = np.concatenate(
+            [part.astype(shown.dtype, copy=False) for part in parts]
+        )
         self._open("stimulus/frames")[first:stop] = values
         return digest_of(values)
 
@@ -296,7 +323,7 @@ class _Writing:
         root = zarr.open_group(str(self._part), mode="r+")
         arrays = small_arrays(session)
         if session.stimulus is not None:
-            arrays["stimulus/first_row"] = _distinct(session)[1]
+            arrays["stimulus/first_row"] = _distinct(session).first
         for name, values in arrays.items():
             root.create_array(
                 name,
@@ -330,47 +357,85 @@ class _Writing:
         root.attrs["complete"] = True
 
 
-def _frame_type(session: Session) -> np.dtype[Any]:
-    """One type that holds the frames of every trial exactly."""
-    stimulus = session.stimulus
-    assert stimulus is not None
-    kinds = {
-        stimulus.film.read(trial, 0, 1, stimulus.size).dtype
-        for trial, _ in _distinct(session)[0]
-    }
-    return np.result_type(*kinds).newbyteorder("=")
+@dataclass(frozen=True, slots=True)
+class _Distinct:
+    """The frames of a session, each distinct film once.
 
-
-def _distinct(session: Session) -> tuple[list[tuple[int, int]], np.ndarray]:
-    """Trials whose frames are stored, with how many; first row of every trial.
-
-    Trials that show the same frames share their rows; -1 has none.
+    Attributes
+    ----------
+    trials
+        Trials whose frames are stored, with how many.
+    first
+        First row of every trial; those that show the same share it, -1 has none.
+    dtype, size
+        One type that holds the frames of every trial exactly; the shape of a frame.
     """
+
+    trials: list[tuple[int, int]]
+    first: np.ndarray
+    dtype: np.dtype[Any]
+    size: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """Frames in all."""
+        return sum(count for _, count in self.trials)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one."""
+        return int(np.prod(self.size, dtype=object)) * self.dtype.itemsize
+
+
+def _distinct(session: Session) -> _Distinct:
+    """See there; the films are read for it once."""
     if "store_frames" not in session._cache:
         session._cache["store_frames"] = _find_distinct(session)
-    found: tuple[list[tuple[int, int]], np.ndarray] = session._cache["store_frames"]
+    found: _Distinct = session._cache["store_frames"]
     return found
 
 
-def _find_distinct(session: Session) -> tuple[list[tuple[int, int]], np.ndarray]:
+def _find_distinct(session: Session) -> _Distinct:
     stimulus = session.stimulus
     if stimulus is None:
-        return [], np.zeros(0, np.int64)
+        return _Distinct([], np.zeros(0, np.int64), np.dtype(np.uint8), ())
     first = np.full(len(stimulus.trials), -1, np.int64)
     known: dict[str, int] = {}
     stored: list[tuple[int, int]] = []
+    kinds: set[np.dtype[Any]] = set()
     row = 0
     for trial, count in enumerate(stimulus.trials.n_slots.tolist()):
         if not stimulus.film.has(trial) or not count:
             continue
         frames = stimulus.film.read(trial, 0, count, stimulus.size)
+        kinds.add(frames.dtype.newbyteorder("="))
         key = f"{frames.dtype} {frames.shape} {digest_of(frames)}"
         if key not in known:
             known[key] = row
             stored.append((trial, count))
             row += count
         first[trial] = known[key]
-    return stored, first
+    return _Distinct(stored, first, _one_type(session, kinds), stimulus.size)
+
+
+def _one_type(session: Session, kinds: set[np.dtype[Any]]) -> np.dtype[Any]:
+    if not kinds:
+        return np.dtype(np.uint8)
+    found = np.result_type(*kinds)
+    wide = [k for k in kinds if k.kind in "iu" and k.itemsize == found.itemsize]
+    if found.kind == "f" and wide:
+        names = ", ".join(sorted(map(str, kinds)))
+        raise _unstorable(session, f"frames of {names}", "one type that holds them all")
+    return found
+
+
+def _unstorable(session: Session, found: str, limit: str) -> SessionFormatError:
+    return SessionFormatError(
+        session.path,
+        "not_storable",
+        f"session '{session.id}' has {found}; a store holds {limit}",
+        "convert these values first",
+    )
 
 
 def _append(path: Path, line: dict[str, Any]) -> None:
