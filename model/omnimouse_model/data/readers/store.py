@@ -46,9 +46,9 @@ def recognises(path: Path) -> bool:
     return is_ours or (path / "responses" / "data").is_dir()
 
 
-def read(path: Path, options: ReadOptions) -> Session:
-    """Open a store; see `open_session`."""
-    words = _checked(path)
+def read(path: Path, options: ReadOptions, *, is_begun: bool = False) -> Session:
+    """Open a store; see `open_session`. One that `is_begun` may still lack its seal."""
+    words = _checked(path, is_begun)
     try:
         return _session(path, words, options)
     except SessionFormatError:
@@ -62,7 +62,7 @@ def read(path: Path, options: ReadOptions) -> Session:
         ) from error
 
 
-def _checked(path: Path) -> Mapping[str, Any]:
+def _checked(path: Path, is_begun: bool) -> Mapping[str, Any]:
     """The store's attributes, once it says that it is whole and of our version."""
     words = read_json_mapping(path / "zarr.json").get("attributes")
     words = words if isinstance(words, Mapping) else {}
@@ -74,7 +74,8 @@ def _checked(path: Path) -> Mapping[str, Any]:
             f"{path.name} was written by a newer version ({version} > {VERSION})",
             "update this program",
         )
-    if words.get("complete") is not True or words.get("format") != FORMAT:
+    is_whole = words.get("complete") is True or is_begun
+    if not is_whole or words.get("format") != FORMAT:
         raise SessionFormatError(
             path,
             "unfinished",
