@@ -124,13 +124,17 @@ class Catalogue(Sequence[Entry]):
         return [tuple(sound[i] for i in order[:size]) for size in sizes]
 
 
-def catalogue(folder: str | Path, progress: Progress | None = None) -> Catalogue:
+def catalogue(
+    folder: str | Path, progress: Progress | None = None, **reading: Any
+) -> Catalogue:
     """Describe every session in a folder and three levels below; reads nothing big.
 
     Parameters
     ----------
     progress
         Told how many of how many are done, and the name of the next.
+    **reading
+        What the files do not say, of all of them; see `open_session`.
 
     Raises
     ------
@@ -138,15 +142,21 @@ def catalogue(folder: str | Path, progress: Progress | None = None) -> Catalogue
         There is no such folder.
     """
     root = Path(folder).expanduser().absolute()
+    return Catalogue(root, tuple(scan(root, progress, **reading)))
+
+
+def scan(
+    folder: str | Path, progress: Progress | None = None, **reading: Any
+) -> Iterator[Entry]:
+    """The same one by one, for who may stop before the end; see `catalogue`."""
+    root = Path(folder).expanduser().absolute()
     if not root.is_dir():
         raise NotADirectoryError(f"{root} is no folder.")
     places = sorted(_places(root, _DEEPEST))
-    entries = []
     for done, place in enumerate(places):
         if progress is not None:
             progress(done, len(places), place.name)
-        entries.append(_entry(place))
-    return Catalogue(root, tuple(entries))
+        yield _entry(place, reading)
 
 
 def _places(folder: Path, depth: int) -> Iterator[Path]:
@@ -158,18 +168,28 @@ def _places(folder: Path, depth: int) -> Iterator[Path]:
     for path in inner:
         if path.name.startswith("."):
             continue
-        if is_session_itself(path):
+        if _is_place(path):
             if path.suffix != _UNFINISHED:
                 yield path
         elif depth > 1 and path.is_dir() and not path.is_symlink():
             yield from _places(path, depth - 1)
 
 
-def _entry(path: Path) -> Entry:
+def _is_place(path: Path) -> bool:
     try:
-        return _described(open_session(path), path)
+        return is_session_itself(path)
+    except Exception:  # it is told in its row, and is not the end of all others
+        return True
+
+
+def _entry(path: Path, reading: Mapping[str, Any]) -> Entry:
+    try:
+        return _described(open_session(path, **reading), path)
     except SessionFormatError as error:
-        return Entry(path, problems=(str(error),), is_read=False)
+        told = str(error)
+    except Exception as error:  # one that breaks a reader leaves the others
+        told = f"{path.name} cannot be read: {type(error).__name__}: {error}"
+    return Entry(path, problems=(told,), is_read=False)
 
 
 def _described(session: Session, path: Path) -> Entry:
