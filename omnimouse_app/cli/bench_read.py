@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
 
 Row = dict[str, Any]
-_RATIOS = ("x_rule", "x_package", "x_published")
 REFERENCE_HZ = 424.0
 """Windows per second of the reference package, as published for another machine."""
 
+_COLUMNS = ("name", "source", "value", "unit", "wall", "x_rule", "x_published")
 FOLDER, RULE, PACKAGE = "experanto-folder", "rule", "experanto-package"
 """Ways to read the folder: in place, sample by sample, by the reference package."""
 
@@ -110,7 +110,7 @@ def command(
         found,
         as_json=as_json,
         as_markdown=as_markdown,
-        columns=("name", "source", "value", "unit", "wall", *_RATIOS, "mib"),
+        columns=(*_COLUMNS, *(("x_package",) if checkout else ()), "mib"),
         title=f"Reading {windows} random windows of {neurons:,} neurons",
     )
 
