@@ -14,6 +14,8 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow, QVBoxLayout, QWidget
 
 from omnimouse_app.instrument import Instrument, Model
 from omnimouse_app.keys import show_keys
+from omnimouse_app.recordings import show_recordings
+from omnimouse_model.data.catalogue import holds_sessions
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.behavior import BehaviorPanel
 from omnimouse_widgets.qt.control import ControlPanel
@@ -80,6 +82,7 @@ class OmniMouseDock(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.control)
         self.instrument.dropped.connect(self.open_folder)
+        self.controller.recordings.asked.connect(self._show_recordings)
         self.instrument.closed.connect(self._forget_viewer)
         self.destroyed.connect(self.instrument.close)
         # napari docks this widget after making it; the others follow then.
@@ -105,6 +108,7 @@ class OmniMouseDock(QWidget):
 
     def _forget_viewer(self) -> None:
         self._viewer = None
+        self.controller.recordings.asked.disconnect(self._show_recordings)
 
     @property
     def controller(self) -> Controller:
@@ -149,8 +153,17 @@ class OmniMouseDock(QWidget):
         self.instrument.layers.show_whole_field()
 
     def open_folder(self, folder: str) -> None:
-        """Open a recording; what is wrong with it is said in the panel."""
-        self.controller.opener.open(folder)
+        """Open a recording, or the table of those that a folder holds.
+
+        What is wrong with a recording is said in the panel.
+        """
+        if holds_sessions(folder):
+            self.controller.recordings.look_in(folder)
+        else:
+            self.controller.opener.open(folder)
+
+    def _show_recordings(self) -> None:
+        show_recordings(self.controller, self.main_window)
 
     def play(self) -> None:
         """Play or pause the one clock; its panel comes up, for it stops unseen."""

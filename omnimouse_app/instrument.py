@@ -50,7 +50,7 @@ class Instrument(QObject):
     play_pressed = Signal()
     """The play key was struck on the canvas."""
     dropped = Signal(str)
-    """A session folder was dropped on the canvas."""
+    """A session, or a folder that holds some, was dropped on the canvas."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Reading a session folder into napari: dropped, opened, or given on a command line."""
+"""Reading recordings into napari: dropped, opened, or given on a command line."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,21 +9,25 @@ NOTHING_TO_ADD: list[LayerData] = [(None,)]
 
 
 def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None:
-    """Return a reader if the path is a session folder, None otherwise; in milliseconds.
+    """Return a reader if the path is a session, or a folder that holds some.
 
-    Looks at names and small files only. A list of paths is not a session.
+    In milliseconds: looks at names and small files only. A list of paths is neither.
     """
+    from omnimouse_model.data.catalogue import holds_sessions
     from omnimouse_model.data.open import is_session
 
     if isinstance(path, list):
         if len(path) != 1:
             return None
         path = path[0]
-    return read if is_session(path) else None
+    return read if is_session(path) or holds_sessions(path) else None
 
 
 def read(path: str | list[str]) -> list[LayerData]:
-    """Open the session in OmniMouse; without a window, give its layers instead."""
+    """Open it in OmniMouse: a session, or the table of those that a folder holds.
+
+    Without a window, give the session's layers instead.
+    """
     from napari import current_viewer
 
     folder = path if isinstance(path, str) else path[0]

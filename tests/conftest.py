@@ -13,6 +13,8 @@ for _name, _value in {
     "NAPARI_CONFIG": str(_SCRATCH / "napari" / "settings.yaml"),
     "XDG_CONFIG_HOME": str(_SCRATCH / "config"),
     "OMNIMOUSE_CACHE": str(_SCRATCH / "cache"),
+    "HF_HOME": str(_SCRATCH / "hub"),
+    "NO_PROXY": "127.0.0.1,localhost",
     "OMP_NUM_THREADS": "1",
 }.items():
     os.environ.setdefault(_name, _value)

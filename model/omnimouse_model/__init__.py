@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from omnimouse_model.analysis.sweep_table import ContextSweep as ContextSweep
     from omnimouse_model.data.catalogue import Catalogue as Catalogue
     from omnimouse_model.data.catalogue import catalogue as catalogue
+    from omnimouse_model.data.fetching import fetch_session as fetch_session
     from omnimouse_model.data.open import open_session as open_session
     from omnimouse_model.data.session import Session as Session
     from omnimouse_model.data.windows import Window as Window
     from omnimouse_model.errors import CheckpointError as CheckpointError
+    from omnimouse_model.errors import FetchError as FetchError
     from omnimouse_model.errors import MaskError as MaskError
     from omnimouse_model.errors import SessionFormatError as SessionFormatError
     from omnimouse_model.errors import (
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from omnimouse_model.predict.catalogue import load_predictor as load_predictor
     from omnimouse_model.predict.predictor import Prediction as Prediction
     from omnimouse_model.predict.predictor import Predictor as Predictor
+    from omnimouse_model.predict.released import fetch_checkpoint as fetch_checkpoint
     from omnimouse_model.strategies import find_strategy as find_strategy
     from omnimouse_model.strategies import mask_from_strategy as mask_from_strategy
     from omnimouse_model.strategies import strategy_names as strategy_names
@@ -45,6 +48,7 @@ _HOMES = {
     "Catalogue": "data.catalogue",
     "CheckpointError": "errors",
     "ContextSweep": "analysis.sweep_table",
+    "FetchError": "errors",
     "Mask": "masks.mask",
     "MaskError": "errors",
     "Prediction": "predict.predictor",
@@ -58,6 +62,8 @@ _HOMES = {
     "check_alignment": "analysis.alignment",
     "context_sweep": "analysis.sweep",
     "evaluate": "analysis.evaluate",
+    "fetch_checkpoint": "predict.released",
+    "fetch_session": "data.fetching",
     "find_strategy": "strategies",
     "load_predictor": "predict.catalogue",
     "mask_from_strategy": "strategies",

@@ -40,6 +40,27 @@ class CheckpointError(ValueError):
     """A checkpoint that is not sound, not safe or not of the expected model."""
 
 
+class FetchError(ValueError):
+    """Something that could not be fetched from the model hub.
+
+    Parameters
+    ----------
+    code
+        "gated", "not_found", "offline", "interrupted", "damaged", "no_space",
+        "missing_package" or "refused", for programs and tests.
+    message
+        What happened, and what to do.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        self.message = message
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type["FetchError"], tuple[str, str]]:
+        return type(self), (self.code, self.message)
+
+
 class MaskError(ValueError):
     """A mask or strategy that breaks a rule of tokenisation; names the rule."""
 

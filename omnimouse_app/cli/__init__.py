@@ -10,6 +10,7 @@ COMMANDS = {
     "demo": "The first two minutes, on screen or not.",
     "info": "What a session or checkpoint holds, and whether it is sound.",
     "convert": "Write a session into the store: one folder, checked, compressed.",
+    "fetch": "Checkpoints and recordings from the model hub.",
     "evaluate": "Score predictors on sessions, beside baselines and ceilings.",
     "sweep": "Score as a function of how much context is given.",
     "simulate": "Write a simulated mouse whose answers are known.",

@@ -143,7 +143,7 @@ def untrained_demo(session_id: str, n_neurons: int, device: str) -> "Predictor":
 
 def large_session() -> Path:
     """Simulate 10,000 neurons for a minute, once, into the user's cache."""
-    from omnimouse_model.demo import cache_dir
+    from omnimouse_model.cache import cache_dir
     from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
 
     held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2)

@@ -1,4 +1,4 @@
-"""`omnimouse convert`: any session into our own store."""
+"""`omnimouse convert`: any session into our own store, official shards into a file."""
 
 import time
 from pathlib import Path
@@ -40,7 +40,13 @@ def command(
     """Write the session SOURCE to STORE, a folder such as mouse.omses.zarr.
 
     Values are the same to the bit. Ctrl-C stops; the same command goes on from there.
+
+    An official checkpoint, a folder of rank_<r>.ckpt, is written to one file, such as
+    model.safetensors, which holds nothing pickled.
     """
+    if _is_official(Path(source)):
+        _convert_checkpoint(source, store, as_json)
+        return
     from omnimouse_model.data.store.write import convert
 
     progress = Progress()
@@ -89,3 +95,27 @@ class _Told:
         left = gone * (1 - share) / share if share > 0.02 else None
         words = self._what if left is None else f"{self._what}, {left:.0f} s left"
         self._progress(int(1000 * share), 1000, words)
+
+
+def _is_official(source: Path) -> bool:
+    folder = source if source.is_dir() else source.parent
+    is_shard = source.match("rank_*.ckpt") and source.is_file()
+    return is_shard or (source.is_dir() and any(folder.glob("rank_*.ckpt")))
+
+
+def _convert_checkpoint(source: str, target: Path, as_json: bool) -> None:
+    from omnimouse_model.nets.official import convert_official
+
+    began = time.perf_counter()
+    written = convert_official(source, target)
+    row = {
+        "name": "checkpoint",
+        "value": written.stat().st_size / 2**20,
+        "unit": "MiB",
+        "path": str(written),
+        "seconds": time.perf_counter() - began,
+    }
+    if as_json:
+        emit([row], as_json=True)
+        return
+    click.echo(f"{written}: {row['value']:,.1f} MiB, {row['seconds']:.1f} s")

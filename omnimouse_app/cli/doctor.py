@@ -224,7 +224,7 @@ def available_memory_gib() -> float | None:
 
 def cache_folder() -> Path:
     """Where generated recordings and fitted baselines are kept."""
-    from omnimouse_model.demo import cache_dir
+    from omnimouse_model.cache import cache_dir
 
     return Path(cache_dir())
 

@@ -136,21 +136,22 @@ def catalogue_table(
 
     Ctrl-C ends the looking: what was found until then is printed.
     """
-    from omnimouse_model.data.catalogue import Catalogue, scan
+    from omnimouse_model.data.catalogue import Catalogue, entries_of
     from omnimouse_model.data.open import open_session
 
+    root = folder.expanduser().absolute()
     entries: list[Entry] = []
     is_stopped = False
     try:
         with interruptible():
-            for entry in scan(folder, progress, **reading):
+            for entry in entries_of(root, progress, **reading):
                 entries.append(entry)
     except KeyboardInterrupt:
         is_stopped = True
     progress.finish()
     if not entries and not is_stopped:
         open_session(folder)
-    found = Catalogue(folder, tuple(entries)).sorted_by(column)
+    found = Catalogue(root, tuple(entries)).sorted_by(column)
     _print_catalogue(found, as_json)
     if is_stopped:
         click.echo("stopped before the end: there may be more", err=True)
@@ -158,44 +159,24 @@ def catalogue_table(
 
 
 def _print_catalogue(found: "Catalogue", as_json: bool) -> None:
-    rows = [_entry_row(entry, found.folder) for entry in found]
+    from omnimouse_model.data.catalogue_words import row_words
+
     if as_json:
-        emit(rows, as_json=True)
+        emit([_entry_row(entry, found.folder) for entry in found], as_json=True)
         return
-    shown = [
-        {
-            "path": row["path"],
-            "neurons": row["neurons"] or None,
-            "areas": ", ".join(row["areas"]) or "–",
-            "minutes by tier": _minutes(row["minutes"]),
-            "by stimulus": _minutes(row["shown"]),
-            "behaviour": ", ".join(row["behavior"]) or "–",
-            "problems": _first_problem(row["problems"]),
-        }
-        for row in rows
-    ]
-    click.echo(table(shown))
+    shown = [row_words(entry, found.folder) for entry in found]
+    click.echo(
+        table([{t: w for t, w in row.items() if t != "format"} for row in shown])
+    )
     broken = sum(not entry.is_read for entry in found)
     told = f", {broken} of them cannot be read" if broken else ""
     click.echo(f"{len(found)} sessions{told}")
 
 
 def _entry_row(entry: "Entry", folder: Path) -> dict[str, Any]:
-    inside = entry.path.relative_to(folder.expanduser().absolute())
+    inside = entry.path.relative_to(folder)
     about = {**asdict(entry), "path": str(inside), "behavior": list(entry.behavior)}
     return {"name": "session", "value": entry.id, "unit": "id", **about}
-
-
-def _minutes(minutes: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {length:.1f}" for name, length in minutes.items()) or "–"
-
-
-def _first_problem(problems: tuple[str, ...]) -> str:
-    if not problems:
-        return "–"
-    more = f" (+{len(problems) - 1})" if problems[1:] else ""
-    first = problems[0]
-    return f"{first[:60]}{'…' if len(first) > 60 else ''}{more}"
 
 
 # -- sessions ----------------------------------------------------------------------

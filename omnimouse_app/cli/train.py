@@ -55,7 +55,7 @@ def command(
     """
     import torch
 
-    from omnimouse_model.demo import cache_dir
+    from omnimouse_model.cache import cache_dir
     from omnimouse_model.predict.loading import resolve_device
     from omnimouse_model.train.config import config_path, read_config
     from omnimouse_model.train.loop import train

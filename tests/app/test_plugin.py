@@ -1,5 +1,6 @@
 """The manifest: what napari finds, and that every entry of it works."""
 
+import shutil
 from importlib import import_module
 from pathlib import Path
 from time import thread_time
@@ -12,6 +13,7 @@ from omnimouse_app.reader import get_reader, layers_of, read
 from omnimouse_model.data.open import open_session
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 
+SUITE2P = Path(__file__).parents[1] / "fixtures" / "sessions" / "suite2p_small"
 MANIFEST = Path(import_module("omnimouse_app").__file__).with_name("napari.yaml")
 
 
@@ -37,6 +39,9 @@ def test_the_reader_takes_a_session_folder_and_nothing_else(session_folder, tmp_
     assert get_reader([str(session_folder)] * 2) is None
     assert get_reader(str(tmp_path)) is None
     assert get_reader(str(tmp_path / "nothing here")) is None
+    for name in ("one", "two"):
+        shutil.copytree(SUITE2P, tmp_path / "recordings" / name)
+    assert get_reader(str(tmp_path / "recordings")) is read
     (tmp_path / "image.tif").touch()
     assert get_reader(str(tmp_path / "image.tif")) is None
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -17,71 +16,25 @@ from omnimouse_model.nets.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from omnimouse_model.nets.config import SIZES, OmniMouseConfig
+from omnimouse_model.nets.config import SIZES
 from omnimouse_model.nets.official import read_official
 from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.nets.start import initialise
 from omnimouse_model.train.export import renamed
-
-SESSIONS = {"111-1-1": 5, "111-2-1": 4, "222-1-1": 3}
-ANIMALS = {"111-1-1": "111", "111-2-1": "111", "222-1-1": "222"}
+from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards
 
 
 @pytest.fixture(scope="module")
-def small() -> OmniMouseConfig:
-    """The 1M architecture, narrowed so that a test writes little."""
-    return replace(
-        SIZES["1M"],
-        d_model=64,
-        num_heads=1,
-        d_embedding=16,
-        num_response_latent_groups=8,
-    )
-
-
-@pytest.fixture(scope="module")
-def net(small: OmniMouseConfig) -> OmniMouse:
-    net = OmniMouse(small, SESSIONS, ANIMALS)
+def net() -> OmniMouse:
+    net = OmniMouse(SMALL, SESSIONS, ANIMALS)
     initialise(net, torch.Generator().manual_seed(0))
     return net.eval()
 
 
 @pytest.fixture
-def released(monkeypatch: pytest.MonkeyPatch, small: OmniMouseConfig) -> None:
+def released(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the narrowed architecture be a released size."""
-    monkeypatch.setattr(official, "SIZES", {"tiny": small})
-
-
-def write_shards(
-    net: OmniMouse, folder: Path, prefix: str = "", extras: dict[str, Any] | None = None
-) -> Path:
-    """Two shards in the official form: rank 1 holds only its own session."""
-    folder.mkdir(parents=True)
-    state = net.state_dict()
-    owners = {"111-1-1": 0, "111-2-1": 0, "222-1-1": 1}
-    for rank in (0, 1):
-
-        def mine(key: str, rank: int = rank) -> bool:
-            if not key.startswith("sess_params."):
-                return rank == 0
-            return owners[key.split(".")[1]] == rank
-
-        shard = {
-            "epoch": 3,
-            "step": 1000,
-            "state_dict": {prefix + k: v for k, v in state.items() if mine(k)},
-            "session_map": {
-                key: {
-                    "n_neurons": n,
-                    "animal_id": ANIMALS[key],
-                    "on_rank": owners[key] == rank,
-                }
-                for key, n in SESSIONS.items()
-            },
-            "rng_state": {"numpy": np.random.RandomState(0).get_state()},
-        } | (extras or {})
-        torch.save(shard, folder / f"rank_{rank}.ckpt")
-    return folder
+    monkeypatch.setattr(official, "SIZES", {"tiny": SMALL})
 
 
 def same_weights(a: OmniMouse, b: OmniMouse) -> bool:

@@ -9,6 +9,7 @@ import pytest
 import omnimouse_model.demo as demo
 from omnimouse_app.cli import main
 from omnimouse_app.cli import simulate as command
+from omnimouse_model.cache import cache_dir
 from omnimouse_model.simulate import HeldOut, MouseSpec, has_truth, open_truth
 
 TINY = MouseSpec("tiny", "70004-1-1", 6, 7, 8, 1.0, HeldOut(1, 1, 1, 2))
@@ -35,13 +36,13 @@ def test_the_demo_session_is_made_once_and_kept_in_the_cache(cache: Path):
 
 def test_the_cache_is_the_users_own_unless_chosen(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OMNIMOUSE_CACHE", "~/elsewhere")
-    assert demo.cache_dir() == Path.home() / "elsewhere"
+    assert cache_dir() == Path.home() / "elsewhere"
     monkeypatch.delenv("OMNIMOUSE_CACHE")
     monkeypatch.setattr("sys.platform", "linux")
-    assert demo.cache_dir() == Path.home() / ".cache" / "omnimouse"
+    assert cache_dir() == Path.home() / ".cache" / "omnimouse"
     monkeypatch.setattr("sys.platform", "win32")
     monkeypatch.setenv("LOCALAPPDATA", "/local")
-    assert demo.cache_dir() == Path("/local/omnimouse")
+    assert cache_dir() == Path("/local/omnimouse")
 
 
 def test_the_command_writes_the_mice_it_is_asked_for(

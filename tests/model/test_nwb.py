@@ -149,6 +149,22 @@ def test_other_series_are_read_where_asked() -> None:
         open_session(FIXTURE, series="spikes")
 
 
+def test_what_else_could_be_read_is_said(session: Session, path: Path) -> None:
+    assert session.series == "DfOverF"
+    assert list(session.series_choices) == [
+        "DfOverF",
+        "Fluorescence",
+        "Fluorescence/RoiResponseSeries0",
+        "Fluorescence/RoiResponseSeries1",
+    ]
+    for name in session.series_choices:
+        assert open_session(FIXTURE, series=name).series == name
+    alone = open_session(FIXTURE, series="DfOverF/DfOverF0")
+    assert alone.series == "DfOverF"
+    only = open_session(write_nwb(path))
+    assert list(only.series_choices) == [only.series]
+
+
 def test_image_masks_are_pixels() -> None:
     session = open_session(FIXTURE, series="Fluorescence/RoiResponseSeries1")
     group = f"{OPHYS}/ImageSegmentation/PlaneSegmentation1/image_mask"

@@ -146,6 +146,33 @@ def test_other_series_are_read_where_asked(made: Path) -> None:
         open_session(made, series="calcium")
 
 
+def test_what_else_could_be_read_is_said(made: Path) -> None:
+    session = open_session(made)
+    assert session.series == "spks"
+    assert list(session.series_choices) == ["spks", "deconvolved", "F-neu", "dff"]
+    assert "own baseline" in session.series_choices["dff"]
+    assert open_session(made, series="dff").series == "dff"
+    change_ops(made, tau=None)
+    (made / "suite2p" / "plane1" / "spks.npy").unlink()
+    assert list(open_session(made, series="dff").series_choices) == ["F-neu", "dff"]
+    (made / "suite2p" / "plane0" / "Fneu.npy").unlink()
+    with pytest.raises(SessionFormatError, match="in common"):
+        open_session(made)
+
+
+def test_a_fit_to_one_series_is_not_taken_for_another(made: Path) -> None:
+    plain = open_session(made)
+    others = [
+        open_session(made, series="dff"),
+        open_session(made, series="F-neu"),
+        open_session(made, cells_only=False),
+    ]
+    assert len({s.fingerprint for s in (plain, *others)}) == 4
+    assert open_session(made, series="dff").fingerprint == others[0].fingerprint
+    again = pickle.loads(pickle.dumps(others[0]))
+    assert again.fingerprint == others[0].fingerprint
+
+
 def test_without_spks_the_traces_are_deconvolved(made: Path) -> None:
     for plane in (0, 1):
         (made / "suite2p" / f"plane{plane}" / "spks.npy").unlink()

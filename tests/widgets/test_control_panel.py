@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QSpinBox, QWidget
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.opener import Opening
 from omnimouse_model.live.presets import preset_named
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_model.predict.predictor import Needs
@@ -151,16 +153,17 @@ def test_a_view_that_cannot_draw_a_session_is_told_in_place(
 
 
 def test_what_is_being_opened_is_told_until_it_is_there(
-    panel: ControlPanel, controller: Controller, drawn: Any
+    panel: ControlPanel, controller: Controller, drawn: Any, session_folder: Path
 ) -> None:
-    opener = controller.opener
-    opener.words = "Simulating the demo mouse: 40 %"
-    opener.changed.emit()
-    drawn()
-    assert "Simulating the demo mouse: 40 %" in panel.session.progress.text()
-    assert panel.session.progress.isVisible()
-    opener.words = ""
-    opener.changed.emit()
+    def made(tell: Callable[[float], None]) -> Path:
+        tell(0.4)
+        drawn()
+        assert "Simulating the demo mouse: 40 %" in panel.session.progress.text()
+        assert panel.session.progress.isVisible()
+        return session_folder
+
+    controller.opener.open(Opening(made, words="Simulating the demo mouse"))
+    assert controller.opener.fault is None
     drawn()
     assert not panel.session.progress.isVisible()
 

@@ -16,6 +16,7 @@ PANELS = (
     "ControlPanel",
     "NeuronsPanel",
     "RasterPanel",
+    "RecordingsPanel",
     "StimulusPanel",
     "TimePanel",
     "TracesPanel",
@@ -27,6 +28,8 @@ def connections(controller: Controller) -> int:
     fields = [group[name] for group in groups for name in group]
     others = [controller.results.changed, controller.history_changed]
     others.append(controller.baseline.changed)
+    errands = (controller.opener, controller.recordings, controller.alignment)
+    others += [errand.changed for errand in errands]
     return sum(len(signal) for signal in (*fields, *others))
 
 

@@ -9,13 +9,18 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog, QWidget
 
+from omnimouse_model.analysis.alignment import AlignmentReport, Lag
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.memory import recall
+from omnimouse_widgets.qt.control_alignment import AlignmentSection, lines_of
 from omnimouse_widgets.qt.control_session import SessionSection
+from omnimouse_widgets.qt.hop import qt_post
+from tests.hub_server import Hub, Repository, serving
 from tests.model.live_sessions import EchoPredictor
+from tests.model.nwb_files import write_nwb
 
 SUITE2P = Path(__file__).parents[1] / "fixtures" / "sessions" / "suite2p_small"
 
@@ -77,7 +82,7 @@ def test_folders_and_files_are_chosen_from_one_menu(
     controller: Controller, show: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     section: SessionSection = show(SessionSection(controller), 400, 300)
-    folder, file = section.open.menu().actions()
+    folder, file, _ = section.open.menu().actions()
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(SUITE2P))
     folder.trigger()
     assert controller.state.session.format == "suite2p"
@@ -86,3 +91,128 @@ def test_folders_and_files_are_chosen_from_one_menu(
     )
     file.trigger()
     qtbot.waitUntil(lambda: "none.nwb" in section.problem.text())
+
+
+def test_a_folder_of_recordings_is_chosen_from_the_menu(
+    controller: Controller, show: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section: SessionSection = show(SessionSection(controller), 400, 300)
+    (folder,) = [a for a in _actions(section) if "in a folder" in a.text()]
+    asked = []
+    controller.recordings.asked.connect(lambda: asked.append(True))
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")
+    folder.trigger()
+    assert not asked
+    place = str(SUITE2P.parent)
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: place)
+    folder.trigger()
+    assert asked == [True]
+    assert SUITE2P in [entry.path for entry in controller.recordings.found]
+
+
+# -- another series ------------------------------------------------------------------
+def test_another_series_is_chosen_and_opened(
+    keeping: Controller, tmp_path: Path, show: Any, qtbot: Any, session_folder: Path
+) -> None:
+    section: SessionSection = show(SessionSection(keeping), 400, 400)
+    keeping.open_session(session_folder)
+    qtbot.wait(20)
+    assert not section.series.isVisible()  # one kind of responses
+    section.open_folder(shutil.copytree(SUITE2P, tmp_path / "m7"))
+    qtbot.waitUntil(section.series.isVisible)
+    assert section.series.currentText() == "Responses: spks"
+    assert "as suite2p stored it" in section.series.toolTip()
+    choose(section.series, "Responses: F-neu")
+    qtbot.waitUntil(lambda: "less neuropil" in section.series.toolTip())
+    assert keeping.state.session.series == "F-neu"
+    assert section.series.currentText() == "Responses: F-neu"
+    assert recall(tmp_path / "live.json").options == {"series": "F-neu"}
+    (tmp_path / "m7" / "suite2p" / "plane0" / "spks.npy").unlink()
+    choose(section.series, "Responses: spks")
+    qtbot.waitUntil(section.problem.isVisible)
+    assert "no series 'spks'" in section.problem.text()
+    assert section.series.currentText() == "Responses: F-neu"  # it is still open
+    assert keeping.state.session.series == "F-neu"
+
+
+def choose(box: Any, words: str) -> None:
+    """With the mouse, out of the list."""
+    press(box)
+    place = box.view().visualRect(box.model().index(box.findText(words), 0)).center()
+    none, left = Qt.KeyboardModifier.NoModifier, Qt.MouseButton.LeftButton
+    QTest.mouseMove(box.view().viewport(), place)
+    QTest.qWait(QApplication.doubleClickInterval())  # a release too soon is no choice
+    QTest.mouseClick(box.view().viewport(), left, none, place)
+
+
+# -- the clocks ----------------------------------------------------------------------
+def test_the_clocks_are_checked_with_progress_and_a_stop(
+    session_folder: Path, show: Any, qtbot: Any
+) -> None:
+    made = Controller(post=qt_post(), load=lambda *_: EchoPredictor())
+    section: AlignmentSection = show(AlignmentSection(made), 400, 300)
+    assert not section.button.isEnabled()
+    made.open_session(session_folder)
+    qtbot.waitUntil(section.button.isEnabled)
+    press(section.button)
+    assert made.alignment.is_busy  # the press itself waited for nothing
+    qtbot.waitUntil(lambda: "%" in section.progress.text(), timeout=30_000)
+    assert section.button.text() == "Stop"
+    press(section.button)
+    qtbot.waitUntil(lambda: section.button.text() == "Check alignment")
+    assert made.alignment.report is None
+    assert not section.progress.isVisible()
+    press(section.button)
+    qtbot.waitUntil(section.lags.isVisible, timeout=60_000)
+    assert "responses follow screen" in section.lags.text()
+    assert "SD above chance" in section.lags.text()
+    assert section.button.text() == "Hide alignment"
+    press(section.button)
+    qtbot.waitUntil(lambda: not section.lags.isVisible())
+    assert section.button.text() == "Check alignment"
+    made.close()
+
+
+def press(button: QWidget) -> None:
+    QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def test_what_is_odd_about_the_clocks_stands_apart() -> None:
+    usual = (0.04, 0.28)
+    late = Lag("screen", "responses", 0.5, usual, 0.01, 20.0)
+    vague = Lag("running", "pupil", 0.5, usual, 9.0, 2.0)
+    quiet, alert = lines_of(AlignmentReport((late, vague), ("screen: dropped frames",)))
+    assert alert[0].startswith(
+        "responses follow screen by 500 ms (+15 frames): shifted"
+    )
+    assert "20 SD above chance (8 are needed), parts" in alert[0]
+    assert alert[1] == "screen: dropped frames"
+    assert len(quiet) == 1
+    assert "cannot tell" in quiet[0]
+    assert lines_of(AlignmentReport((), ()))[0] == [
+        "Nothing to compare: it takes a video or behaviour."
+    ]
+
+
+def test_an_address_is_asked_for_and_read_where_it_is(
+    keeping: Controller, show: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_nwb(tmp_path / "mouse.nwb").read_bytes()
+    repository = Repository({"mouse.nwb": data})
+    with serving(Hub({("dataset", "lab/mice"): repository})) as hub:
+        section: SessionSection = show(SessionSection(keeping), 400, 300)
+        address = f"{hub.store}/dataset/lab/mice/mouse.nwb"
+        monkeypatch.setattr(QInputDialog, "getText", lambda *_: (f" {address} ", True))
+        (action,) = [a for a in _actions(section) if "Address" in a.text()]
+        action.trigger()
+        assert section.problem.text() == ""
+        session = keeping.state.session
+        assert session is not None
+        assert session.format == "nwb"
+        assert str(session.path).endswith("mice/mouse.nwb")
+
+
+def _actions(section: SessionSection) -> list[Any]:
+    menu = section.open.menu()
+    assert menu is not None
+    return list(menu.actions())

@@ -24,6 +24,8 @@ _REACH_S, _BEHAVIOR_REACH_S = 1.2, 6.0
 _SEGMENTS, _SEGMENT_S = 6, 100.0
 _NEURONS, _PARTS = 256, 24
 _NULLS = 20
+_READING = 0.2
+"""Share of the time in which the streams are read; the rest compares them."""
 _STRONG = 8.0
 _ALIKE_S, _BEHAVIOR_ALIKE_S = 0.1, 1.5
 _BLOCK = 600
@@ -76,6 +78,13 @@ class Lag:
         if self.usual[0] <= self.seconds <= self.usual[1]:
             return 0
         return round((self.seconds - sum(self.usual) / 2) / FRAME_S)
+
+    def confidence(self) -> str:
+        """How far above chance it is, and how alike in the parts of the recording."""
+        return (
+            f"{self.strength:.0f} SD above chance ({_STRONG:.0f} are needed), parts of "
+            f"the recording within {1000 * self.spread_s:.0f} ms"
+        )
 
     def words(self) -> str:
         """The estimate and what to make of it."""
@@ -133,18 +142,14 @@ def check_alignment(
     """
     tell = progress or (lambda share: None)
     parts = list(_parts(session, seed, tell))
+    pairs = list(_pairs(session, parts, latency_s))
     lags = []
-    if session.stimulus is not None and parts:
-        pairs = [(p["screen"], p["responses"]) for p in parts]
-        lags.append(_lag("screen", "responses", pairs, _REACH_S, latency_s, seed))
-    for first, second in (("running", "responses"), ("running", "pupil")):
-        pairs = [
-            (p[first], _first(p[second])) for p in parts if first in p and second in p
-        ]
-        if pairs:
-            lags.append(
-                _lag(first, second, pairs, _BEHAVIOR_REACH_S, BEHAVIOR_LAG_S, seed)
-            )
+    for done, pair in enumerate(pairs):
+
+        def tell_pair(share: float, done: int = done) -> None:
+            tell(_READING + (1.0 - _READING) * (done + share) / len(pairs))
+
+        lags.append(_lag(pair, seed, tell_pair))
     tell(1.0)
     return AlignmentReport(tuple(lags), tuple(_problems(session)))
 
@@ -162,7 +167,7 @@ def _parts(
     n = session.n_neurons
     columns = np.sort(draw.permutation(n)[: min(n, _NEURONS)])
     for done, start in enumerate(starts.tolist()):
-        tell(done / (count + 1))
+        tell(_READING * done / count)
         times = start + np.arange(int(length * RESPONSE_RATE_HZ)) * FRAME_S
         values, _ = session.responses.window(times)
         found = {"responses": np.nan_to_num(values[:, columns].astype(np.float64))}
@@ -219,25 +224,51 @@ def _reduced(parts: list[np.ndarray]) -> list[np.ndarray]:
 
 
 # -- estimates -----------------------------------------------------------------------
-def _lag(
-    first: str,
-    second: str,
-    pairs: list[tuple[np.ndarray, np.ndarray]],
-    reach_s: float,
-    usual: tuple[float, float],
-    seed: int,
-) -> Lag:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pair:
+    """Two streams in all parts, and between which lags to look."""
+
+    first: str
+    second: str
+    parts: list[tuple[np.ndarray, np.ndarray]]
+    reach_s: float
+    usual: tuple[float, float]
+
+    @property
+    def lags(self) -> np.ndarray:
+        """Frames by which the second may come later."""
+        middle, reach = sum(self.usual) / 2, round(self.reach_s / FRAME_S)
+        return round(middle / FRAME_S) + np.arange(-reach, reach + 1)
+
+
+def _pairs(
+    session: Session, parts: list[dict[str, np.ndarray]], latency_s: tuple[float, float]
+) -> Iterator[_Pair]:
+    """What can be compared in this session."""
+    if session.stimulus is not None and parts:
+        found = [(p["screen"], p["responses"]) for p in parts]
+        yield _Pair("screen", "responses", found, _REACH_S, latency_s)
+    for first, second in (("running", "responses"), ("running", "pupil")):
+        found = [
+            (p[first], _first(p[second])) for p in parts if first in p and second in p
+        ]
+        if found:
+            yield _Pair(first, second, found, _BEHAVIOR_REACH_S, BEHAVIOR_LAG_S)
+
+
+def _lag(pair: _Pair, seed: int, tell: Progress) -> Lag:
     """Lag of the second after the first, its spread over parts, and a null."""
-    x, y = _reduced([a for a, _ in pairs]), _reduced([b for _, b in pairs])
-    middle = round(sum(usual) / 2 / FRAME_S)
-    lags = middle + np.arange(-round(reach_s / FRAME_S), round(reach_s / FRAME_S) + 1)
+    tell(0.0)
+    x, y = _reduced([a for a, _ in pair.parts]), _reduced([b for _, b in pair.parts])
+    lags = pair.lags
     curves = np.array([_curve(a, b, lags) for a, b in zip(x, y, strict=True)])
     total = curves.sum(axis=0)
     best = int(total.argmax())
     own = lags[[c.argmax() for c in _leave_one_out(curves)]] - lags[best]
     draw = np.random.default_rng(seed)
     peaks = []
-    for _ in range(_NULLS):
+    for null_number in range(_NULLS):
+        tell((1 + null_number) / (1 + _NULLS))
         turned = [
             np.roll(b, int(draw.integers(len(b) // 4, 3 * len(b) // 4 + 1)), axis=0)
             for b in y
@@ -245,10 +276,10 @@ def _lag(
         null = [_curve(a, b, lags) for a, b in zip(x, turned, strict=True)]
         peaks.append(np.sum(null, axis=0).max())
     return Lag(
-        first,
-        second,
+        pair.first,
+        pair.second,
         _refined(total, best, lags) * FRAME_S,
-        usual,
+        pair.usual,
         float(np.abs(own).max()) * FRAME_S,
         float((total[best] - np.mean(peaks)) / max(float(np.std(peaks)), 1e-12)),
     )

@@ -1,12 +1,15 @@
 """What tells whether a recording's files are the same as before."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 _SMALL_BYTES = 2**20
 _FEW_FILES = 256
+_CHANGE_VALUES = ("rate_hz", "series", "cells_only")
+"""Reading options that change which numbers are read, not only their names."""
 
 
 def folder_fingerprint(root: Path, not_read: Collection[str] = ()) -> str:
@@ -41,3 +44,15 @@ def file_fingerprint(path: Path) -> str:
     info = path.stat()
     about = f"{path.name}\0{info.st_size}\0{info.st_mtime_ns}"
     return blake2b(os.fsencode(about), digest_size=12).hexdigest()
+
+
+def as_read(fingerprint: str, options: Mapping[str, Any]) -> str:
+    """Hash of the same files read in another way; itself where nothing was said.
+
+    A fit to one kind of responses must not be taken for one to another.
+    """
+    said = {name: options[name] for name in _CHANGE_VALUES if name in options}
+    if not said:
+        return fingerprint
+    about = f"{fingerprint}\0{sorted(said.items())}"
+    return blake2b(about.encode(), digest_size=12).hexdigest()

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_TABLE_BYTES = 512 * 2**20
 _MAX_CHUNK_BYTES = 512 * 2**20
+_SLAB = 2**24
+"""Bytes that are read at once, at most."""
+_HOLE = 2**18
+"""Bytes between wanted rows that are left out rather than read."""
 _MOST_OBJECTS = 200_000
 _DEEPEST = 24
 
@@ -295,8 +299,10 @@ class Hdf5Rows:
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
         """Rows here and there, ascending: read in runs that hold them."""
         parts = [np.zeros((0, self.shape[1]), self.dtype)[:, columns]]
-        height = max(1, 2**24 // max(1, self.shape[1] * 4))
-        for block in np.split(rows, np.flatnonzero(np.diff(rows // height)) + 1):
+        wide = max(1, self.shape[1] * 4)
+        ends = np.diff(rows // max(1, _SLAB // wide)) > 0
+        ends |= np.diff(rows) > max(1, _HOLE // wide)
+        for block in np.split(rows, np.flatnonzero(ends) + 1):
             if len(block):
                 slab = self.read(int(block[0]), int(block[-1]) + 1)
                 parts.append(slab[block - block[0], columns])

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.archive import is_archive
+from omnimouse_model.data.hub_names import hub_place
 from omnimouse_model.data.options import ReadOptions
 from omnimouse_model.data.readers import (
     arrays,
@@ -17,6 +19,7 @@ from omnimouse_model.data.readers import (
     store,
     suite2p,
 )
+from omnimouse_model.data.remote_file import web_address
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
 
@@ -40,8 +43,10 @@ def open_session(
     Parameters
     ----------
     path
-        The session's folder or file, a folder that holds just that one, or a part; or
-        arrays by name, as docs/sessions.md lists them.
+        The session's folder or file, a folder that holds just that one, or a part;
+        arrays by name, as docs/sessions.md lists them; what the model hub has, fetched
+        the first time (see `fetch_session`); or the web address of an NWB file, read
+        where it is.
     behavior_names, rate_hz, series, cells_only
         What the files do not say, or say wrongly; see `ReadOptions`.
 
@@ -49,11 +54,15 @@ def open_session(
     ------
     SessionFormatError
         With the file at fault, what was expected, what was found and what to do.
+    FetchError
+        It could not be fetched.
     """
     options = ReadOptions(behavior_names, rate_hz, series, cells_only)
     if isinstance(path, Mapping):
         return arrays.read_mapping(path, options)
-    folder = _session_folder(Path(path))
+    if (address := web_address(path)) is not None:
+        return nwb.read_address(address, options)
+    folder = _session_folder(_on_this_machine(path))
     for reader in _READERS:
         if reader.recognises(folder):
             # Damaged numbers are for the reader's own checks, not numpy warnings.
@@ -97,6 +106,15 @@ def reopen_session(
     return session
 
 
+def _on_this_machine(path: str | Path) -> Path:
+    """The path, after fetching what it names on the hub."""
+    if Path(path).exists() or (place := hub_place(str(path))) is None:
+        return Path(path)
+    from omnimouse_model.data.fetching import fetch_session
+
+    return fetch_session(str(place))
+
+
 def _session_folder(path: Path) -> Path:
     path = path.expanduser().absolute()
     if not path.exists():
@@ -128,6 +146,13 @@ def _entries(path: Path) -> list[Path]:
 
 
 def _unknown(path: Path) -> SessionFormatError:
+    if is_archive(path):
+        return SessionFormatError(
+            path,
+            "archive",
+            f"{path} is an archive, not a session",
+            f"`omnimouse fetch {path.name}` unpacks it safely",
+        )
     found = [p.name for p in _entries(path)] if path.is_dir() else ["a file"]
     looked_for = ", ".join(name for reader in _READERS for name in reader.LOOKED_FOR)
     shown = ", ".join(found[:12]) + (", …" if len(found) > 12 else "")
@@ -149,7 +174,12 @@ def is_session_itself(path: Path) -> bool:
 
 
 def is_session(path: str | Path) -> bool:
-    """Whether some reader recognises the folder; looks at names and small files."""
+    """Whether some reader recognises the folder; looks at names and small files.
+
+    Addresses count: opening them says more.
+    """
+    if web_address(path) is not None or hub_place(str(path)) is not None:
+        return True
     try:
         folder = _session_folder(Path(path))
     except SessionFormatError:

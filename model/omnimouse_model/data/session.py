@@ -49,13 +49,18 @@ class Session:
     id, animal_id
         The session's key, by which a model knows its neurons, and the animal's.
     path, format, fingerprint
-        The folder; the reader that opened it; a hash that changes with its contents.
+        The folder; the reader that opened it; a hash that changes with its contents
+        and with the options that change what is read of them.
     units, responses, behavior, stimulus, trials
         What was recorded. Missing streams are None.
     images
         Mean images, float32 (height, width) by name.
     meta
         Facts for people: microns per pixel, plane depths and the like.
+    series, series_choices
+        Which kind of responses was read, and what else there is: names that the
+        reading option `series` takes, best first, and what they are. Empty where a
+        format has but one kind.
     options, origin
         How it is read (see `ReadOptions`); the arrays it was made of, where it has no
         files.
@@ -78,6 +83,8 @@ class Session:
     warnings: tuple[Note, ...] = ()
     assumptions: tuple[Note, ...] = ()
     behavior_names: tuple[str, ...] = ()
+    series: str = ""
+    series_choices: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] | None = field(default=None, repr=False)
     _cache: dict[object, Any] = field(default_factory=dict, repr=False)

@@ -1,26 +1,13 @@
 """The demo's sessions: generated once into the user's cache, from frozen seeds."""
 
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from omnimouse_model.cache import cache_dir
 from omnimouse_model.simulate.specs import DEMO_SHOWN, UNSEEN, VERSION, MouseSpec
 
 CHECKPOINT = Path(__file__).parent / "demo.safetensors"
 """The shipped weights; `demo.json` beside them says what they are."""
-
-
-def cache_dir() -> Path:
-    """Where generated files live: `$OMNIMOUSE_CACHE`, or the user's cache folder."""
-    chosen = os.environ.get("OMNIMOUSE_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        base = Path(local) if local else Path.home() / "AppData" / "Local"
-        return base / "omnimouse"
-    return Path.home() / ".cache" / "omnimouse"
 
 
 def demo_session(progress: Callable[[float], None] | None = None) -> Path:

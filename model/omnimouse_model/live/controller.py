@@ -14,6 +14,7 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.live.alignment import AlignmentCheck
 from omnimouse_model.live.answering import (
     WINDOW_S,
     Answering,
@@ -30,6 +31,7 @@ from omnimouse_model.live.memory import Memory, Remembered
 from omnimouse_model.live.opener import Opener, Opening
 from omnimouse_model.live.opening import View, first_view, put_on_screen
 from omnimouse_model.live.presets import DEFAULT_PRESET, PRESETS, mask_for, preset_named
+from omnimouse_model.live.recordings import Recordings
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import MAX_SELECTED, ColourBy, Device, LiveState
 from omnimouse_model.live.undo import History, Question
@@ -61,8 +63,9 @@ class Controller:
     ----------
     baseline
         Results of the predictor shown beside the chosen one, if any.
-    opener
-        Opens recordings off the thread that draws.
+    opener, recordings, alignment
+        Open recordings, look through folders of them, and check the clocks of the
+        open one, all off the thread that draws.
     history_changed
         Emitted when what `undo` and `redo` would do may have changed.
     brush_chosen
@@ -89,6 +92,8 @@ class Controller:
         self.opener = Opener(
             self.open_session, lambda: self._last_preset, post, synchronous=synchronous
         )
+        self.recordings = Recordings(post, synchronous=synchronous)
+        self.alignment = AlignmentCheck(self.state, post, synchronous=synchronous)
         self._lock = threading.RLock()
         self._asking = Asking(self._engine, self.state, self.results, self._lock)
 
@@ -119,11 +124,17 @@ class Controller:
             except Exception:
                 self._ask()
                 raise
+            self.alignment.forget()
             self._history.clear()
             self.history_changed.emit()
             self._ask()
         self._remember()
         self.opener.forget_fault()
+
+    def choose_series(self, name: str) -> None:
+        """Read the open session's other responses, off this thread; see `Session`."""
+        start_s = None if self.state.window is None else self.state.window.start_s
+        self.opener.open_as(self._session, start_s, series=name)
 
     def choose_predictor(self, predictor: str | Path | Predictor) -> None:
         """Choose by name, file or folder, or hand one in; loads off this thread."""
@@ -393,7 +404,8 @@ class Controller:
         What has not ended in time ends by itself.
         """
         self._remember()
-        self.opener.close(timeout_s)
+        for errand in (self.opener, self.recordings, self.alignment):
+            errand.close(timeout_s)
         self._beside.close(timeout_s)
         self._engine.close(timeout_s)
 

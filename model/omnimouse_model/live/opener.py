@@ -6,14 +6,14 @@ An opening may first make the recording: the demo's is simulated on this machine
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from psygnal import Signal
-
-from omnimouse_model.errors import StoppedError
-from omnimouse_model.live.engine import Answer, Engine, Post, call_at_once
+from omnimouse_model.data.fetching import fetch_session
+from omnimouse_model.data.hub_names import hub_place
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.engine import Post, call_at_once
+from omnimouse_model.live.errand import Errand, Tell
 from omnimouse_model.live.opening import View, first_view, read_ahead
 
 logger = logging.getLogger(__name__)
@@ -45,6 +45,17 @@ class Opening:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+def _on_this_machine(
+    recording: str | Path | Made, tell: Callable[[float], None]
+) -> str | Path:
+    """The recording's place, after making or fetching it where that is needed."""
+    if callable(recording):
+        return recording(tell)
+    if Path(recording).exists() or hub_place(str(recording)) is None:
+        return recording
+    return fetch_session(str(recording), told=lambda share, what: tell(share))
+
+
 class Opener:
     """Opens recordings off the thread that draws; the newest stops the others.
 
@@ -63,15 +74,9 @@ class Opener:
     ----------
     changed
         Emitted on the thread that draws when `words` or `fault` may have changed.
-    words
-        What is being done, "" when nothing is.
     name
         The folder that was opened last, or not opened; "" for what was made.
-    fault
-        Why the newest was not opened, None where it was.
     """
-
-    changed = Signal()
 
     def __init__(
         self,
@@ -81,33 +86,35 @@ class Opener:
         *,
         synchronous: bool = False,
     ) -> None:
-        self.words = self.name = ""
-        self.fault: Exception | None = None
-        self._show = show
-        self._preset = preset
-        self._post = post
-        self._engine = Engine(self._stages, post, synchronous=synchronous)
-        self._engine.answered.connect(self._on_answer)
-        self._newest = 0
+        self.name = ""
+        self._show, self._preset = show, preset
+        self._errand = Errand(self._stages, self._shown, post, synchronous=synchronous)
+        self.changed = self._errand.changed
         self._asked: Opening | None = None
+
+    @property
+    def words(self) -> str:
+        """What is being done, "" when nothing is."""
+        return self._errand.words
+
+    @property
+    def fault(self) -> Exception | None:
+        """Why the newest was not opened, None where it was."""
+        return self._errand.fault
 
     @property
     def is_busy(self) -> bool:
         """Whether something is being opened."""
-        return bool(self.words)
+        return self._errand.is_busy
 
     def open(self, opening: Opening | str | Path) -> None:
         """Open it; what came before and is not open yet is given up."""
         if not isinstance(opening, Opening):
             opening = Opening(opening, words=f"Opening {Path(opening).name}")
-        self._engine.cancel()
-        self._newest = self._engine.newest + 1
         self._asked = opening
         recording = opening.recording
         self.name = "" if callable(recording) else Path(recording).name
-        self.words, self.fault = opening.words or "Opening", None
-        self.changed.emit()
-        self._engine.submit(opening)
+        self._errand.start(opening, opening.words or "Opening")
 
     def open_again(self, **options: Any) -> None:
         """Open what was asked for last with more said about it; see `ReadOptions`."""
@@ -115,55 +122,44 @@ class Opener:
             said = {**self._asked.options, **options}
             self.open(replace(self._asked, options=said))
 
+    def open_as(self, session: Session, start_s: float | None, **options: Any) -> None:
+        """Open a session that is open again, read in another way; see `ReadOptions`."""
+        words = f"Opening {session.path.name}"
+        said = {**session.options, **options}
+        self.open(Opening(session.path, start_s, words, options=said))
+
     def forget_fault(self) -> None:
         """It was read, or another recording was opened: nothing is amiss any more."""
-        if self.fault is not None:
-            self.fault = None
-            self.changed.emit()
+        self._errand.forget_fault()
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop, at the next step of what is being made."""
-        self._engine.close(timeout_s)
+        self._errand.close(timeout_s)
 
-    # -- on the engine's thread -------------------------------------------------------
-    def _stages(self, opening: Opening, outdated: Callable[[], bool]) -> Iterator[View]:
+    # -- on the errand's thread -------------------------------------------------------
+    def _stages(self, opening: Opening, tell: Tell) -> Iterator[View]:
         try:
-            found = self._read(opening, outdated)
+            found = self._read(opening, tell)
         except (OSError, ValueError) as error:
             logger.warning("%s cannot be opened: %s", opening.recording, error)
             if opening.instead is None:
                 raise
-            found = self._read(opening.instead, outdated)
+            found = self._read(opening.instead, tell)
         yield found
 
-    def _read(self, opening: Opening, outdated: Callable[[], bool]) -> View:
-        def tell(share: float) -> None:
-            if outdated():
-                raise StoppedError
-            words = f"{opening.words}: {100 * share:.0f} %"
-            self._post(partial(self._tell, words, outdated))
+    def _read(self, opening: Opening, tell: Tell) -> View:
+        def tell_share(share: float) -> None:
+            tell(f"{opening.words}: {100 * share:.0f} %")
 
-        recording = opening.recording
-        made = recording(tell) if callable(recording) else recording
+        made = _on_this_machine(opening.recording, tell_share)
         view = first_view(made, self._preset(), opening.start_s, opening.options)
         read_ahead(view)
         return view
 
     # -- on the thread that draws -----------------------------------------------------
-    def _tell(self, words: str, outdated: Callable[[], bool]) -> None:
-        if self.is_busy and not outdated():
-            self.words = words
-            self.changed.emit()
-
-    def _on_answer(self, answer: Answer) -> None:
-        if answer.number != self._newest:
-            return
-        if answer.kind == "stage":
-            try:
-                self._show(answer.value)
-            except Exception as error:  # of whoever draws the session
-                logger.warning("What was opened cannot be shown.", exc_info=True)
-                self.fault = error
-        else:
-            self.words, self.fault = "", self.fault or answer.error
-            self.changed.emit()
+    def _shown(self, view: View) -> None:
+        try:
+            self._show(view)
+        except Exception:  # of whoever draws the session
+            logger.warning("What was opened cannot be shown.", exc_info=True)
+            raise

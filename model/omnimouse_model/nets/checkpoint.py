@@ -108,7 +108,10 @@ def _some(word: str, names: Iterable[str]) -> str:
 
 
 def save_checkpoint(
-    path: str | Path, net: OmniMouse, card: dict[str, Any] | None = None
+    path: str | Path,
+    net: OmniMouse,
+    card: dict[str, Any] | None = None,
+    assumed: Iterable[str] = (),
 ) -> Path:
     """Write `path` (.safetensors) and the JSON beside it, each atomically.
 
@@ -128,6 +131,7 @@ def save_checkpoint(
         "sessions": sessions,
         "animals": net.animals,
         "card": card or {},
+        "assumed": list(assumed),
     }
     with atomic_path(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
@@ -181,6 +185,7 @@ def _read_ours(path: Path) -> Checkpoint:
         config = config_from_dict(facts["config"])
         sessions = {str(k): int(v) for k, v in facts["sessions"].items()}
         animals = {str(k): str(v) for k, v in facts["animals"].items()}
+        assumed = tuple(map(str, facts.get("assumed", ())))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{facts_path} is not a checkpoint description: {error!r}."
@@ -208,6 +213,7 @@ def _read_ours(path: Path) -> Checkpoint:
         sessions=sessions,
         animals=animals,
         source=str(path),
+        assumed=assumed,
         card=facts.get("card"),
     )
 

@@ -16,7 +16,12 @@ import torch
 from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
-from omnimouse_model.nets.checkpoint import Checkpoint, config_from_dict, plain_value
+from omnimouse_model.nets.checkpoint import (
+    Checkpoint,
+    config_from_dict,
+    plain_value,
+    save_checkpoint,
+)
 from omnimouse_model.nets.config import SIZES, OmniMouseConfig
 
 COMPILED_PREFIX = "_orig_mod."
@@ -193,6 +198,29 @@ def read_official(
         assumed=assumed,
     )
     return checkpoint
+
+
+def convert_official(
+    source: str | Path, path: str | Path, card: dict[str, Any] | None = None
+) -> Path:
+    """Write an official checkpoint as one of ours: same weights, nothing pickled.
+
+    Parameters
+    ----------
+    source
+        Folder of `rank_*.ckpt`, or one of them.
+    path
+        The .safetensors file; its description is written beside it.
+    card
+        Free facts to keep with it.
+
+    Raises
+    ------
+    CheckpointError
+        The shards are not whole, not safe or no OmniMouse.
+    """
+    checkpoint = read_official(source)
+    return save_checkpoint(path, checkpoint.build(), card, checkpoint.assumed)
 
 
 def animal_of(session_key: str) -> str:

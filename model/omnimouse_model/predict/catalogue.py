@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from omnimouse_model.data.hub_names import hub_place
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.predict.predictor import Predictor
@@ -32,7 +33,7 @@ BUILDERS: dict[str, Builder] = {"demo": _demo} | {n: _naive(n) for n in NAIVE}
 
 
 def predictor_names() -> tuple[str, ...]:
-    """Names that `load_predictor` knows; it also takes a checkpoint file or folder."""
+    """Names that `load_predictor` knows on this machine; see also `hub_place`."""
     return tuple(BUILDERS)
 
 
@@ -45,6 +46,10 @@ def load_predictor(
 
     Parameters
     ----------
+    name_or_path
+        One of `predictor_names()`, a path, or what the model hub has: `omnimouse-5M`
+        and its like, `hf://owner/name`; fetched the first time, see
+        `fetch_checkpoint`.
     sessions
         Prepared at once where given; otherwise each on its first use.
     device
@@ -60,13 +65,18 @@ def _built(name_or_path: str | Path, sessions: Sessions, device: str) -> Predict
     if str(name_or_path) in BUILDERS:
         return BUILDERS[str(name_or_path)](sessions, device)
     path = Path(name_or_path)
+    if not path.exists() and (place := hub_place(str(name_or_path))) is not None:
+        from omnimouse_model.predict.released import fetch_checkpoint
+
+        path = fetch_checkpoint(str(place))
     if path.exists():
         from omnimouse_model.predict.loading import load_checkpoint_predictor
 
         return load_checkpoint_predictor(path, device=device)
     raise CheckpointError(
         f"There is no predictor {str(name_or_path)!r}: no such file or folder, and the "
-        f"names are {', '.join(BUILDERS)}."
+        f"names are {', '.join(BUILDERS)} and, from the model hub, omnimouse-1M to "
+        "omnimouse-80M."
     )
 
 

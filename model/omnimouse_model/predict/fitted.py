@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from omnimouse_model.atomic import atomic_path
+from omnimouse_model.cache import cache_dir
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
-from omnimouse_model.demo import cache_dir
 from omnimouse_model.errors import UnsupportedRequestError
 
 Fit = dict[str, np.ndarray]

@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ from omnimouse_model.nets.start import (
     set_smooth_positions,
 )
 from omnimouse_model.predict.rules import mean_rates
+from omnimouse_model.train.ahead import DrawnAhead
 from omnimouse_model.train.batches import (
     Batch,
     TrainingSession,
@@ -89,21 +91,22 @@ def train(
     last = config.total_steps
     if max_steps is not None:
         last = min(last, run.step + max_steps)
-    while run.step < last and not cancelled():
-        begin_phase(run, config, sessions, device)
-        facts = train_step(run, config, sessions, device)
-        run.seconds = already + time.monotonic() - began
-        facts["seconds"] = run.seconds
-        if run.step % config.validate_every == 0:
-            shown = run.average or run.net
-            facts |= validation_scores(
-                shown, sessions[0], config.validation_windows, config.precision
-            )
-        _append(out / "log.jsonl", facts)
-        on_step(run.step, facts)
-        if time.monotonic() - saved > config.save_every_s:
-            save(run, out)
-            saved = time.monotonic()
+    with DrawnAhead(partial(draw_step, config, sessions), last) as ahead:
+        while run.step < last and not cancelled():
+            begin_phase(run, config, sessions, device)
+            facts = train_step(run, config, ahead.take(run.step), device)
+            run.seconds = already + time.monotonic() - began
+            facts |= {"seconds": run.seconds, "waited_s": ahead.waited_s}
+            if run.step % config.validate_every == 0:
+                shown = run.average or run.net
+                facts |= validation_scores(
+                    shown, sessions[0], config.validation_windows, config.precision
+                )
+            _append(out / "log.jsonl", facts)
+            on_step(run.step, facts)
+            if time.monotonic() - saved > config.save_every_s:
+                save(run, out)
+                saved = time.monotonic()
     save(run, out)
     return run.average or run.net
 
@@ -217,23 +220,40 @@ def _optimiser(parameters: list[Tensor], group: Group) -> torch.optim.AdamW:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step reads: its batches, and the seed of the paths dropped in it."""
+
+    seed: int
+    batches: list[Batch]
+
+
+def draw_step(
+    config: TrainConfig, sessions: list[TrainingSession], number: int
+) -> Step:
+    """Draw what a step reads, from a generator of its number."""
+    phase, _ = config.phase_at(number)
+    rng = np.random.default_rng([config.seed, number])
+    seed = int(rng.integers(2**31))
+    batches = [
+        draw_batch(sessions, phase, config.model, rng) for _ in range(phase.accumulate)
+    ]
+    return Step(seed, batches)
+
+
 def train_step(
-    run: Run,
-    config: TrainConfig,
-    sessions: list[TrainingSession],
-    device: torch.device | str,
+    run: Run, config: TrainConfig, drawn: Step, device: torch.device | str
 ) -> dict[str, float]:
-    """The phase's batches, one update of both groups; returns what to log."""
+    """The step's batches, one update of both groups; returns what to log."""
     phase, step = config.phase_at(run.step)
-    rng = np.random.default_rng([config.seed, run.step])
     rate = phase.lr_scale * schedule(phase, step)
     run.net.train()
     found: list[dict[str, float]] = []
     is_finite = True
     with torch.random.fork_rng(_gpus(device)):  # for the paths dropped in this step
-        torch.manual_seed(int(rng.integers(2**31)))
-        for _ in range(phase.accumulate):
-            batch = to_device(draw_batch(sessions, phase, config.model, rng), device)
+        torch.manual_seed(drawn.seed)
+        for read in drawn.batches:
+            batch = to_device(read, device)
             loss, facts = batch_loss(run.net, batch, phase, config.precision)
             (loss / phase.accumulate).backward()
             is_finite &= bool(torch.isfinite(loss.detach()))

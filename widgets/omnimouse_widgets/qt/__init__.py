@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from omnimouse_widgets.qt.neurons import NeuronsPanel as NeuronsPanel
     from omnimouse_widgets.qt.playback import Playback as Playback
     from omnimouse_widgets.qt.raster import RasterPanel as RasterPanel
+    from omnimouse_widgets.qt.recordings import RecordingsPanel as RecordingsPanel
     from omnimouse_widgets.qt.stimulus import StimulusPanel as StimulusPanel
     from omnimouse_widgets.qt.time import TimePanel as TimePanel
     from omnimouse_widgets.qt.traces import TracesPanel as TracesPanel
@@ -25,6 +26,7 @@ _HOMES = {
     "NeuronsPanel": "neurons",
     "Playback": "playback",
     "RasterPanel": "raster",
+    "RecordingsPanel": "recordings",
     "StimulusPanel": "stimulus",
     "TimePanel": "time",
     "TracesPanel": "traces",
@@ -36,6 +38,7 @@ __all__ = [
     "NeuronsPanel",
     "Playback",
     "RasterPanel",
+    "RecordingsPanel",
     "StimulusPanel",
     "TimePanel",
     "TracesPanel",

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
+    QComboBox,
     QDoubleSpinBox,
     QFileDialog,
+    QInputDialog,
     QMenu,
     QPushButton,
     QToolButton,
@@ -14,6 +17,7 @@ from qtpy.QtWidgets import (
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.qt.control_alignment import AlignmentSection
 from omnimouse_widgets.qt.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.tone import quiet_label
@@ -22,7 +26,8 @@ from omnimouse_widgets.qt.tone import quiet_label
 class SessionSection(QWidget):
     """Name, facts, notes, and a button that opens another recording.
 
-    Where its files do not say how often responses were sampled, it asks.
+    Where its files do not say how often responses were sampled, it asks. Where they
+    hold several kinds of responses, another can be chosen.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -35,6 +40,8 @@ class SessionSection(QWidget):
         menu = QMenu(self.open)
         menu.addAction("Folder…", self._choose_folder)
         menu.addAction("File (NWB, npz)…", self._choose_file)
+        menu.addAction("Recordings in a folder…", self.choose_recordings)
+        menu.addAction("Address (https, model hub)…", self._choose_address)
         self.open.setMenu(menu)
         self.facts = quiet_label()
         self.notes_button = QToolButton()
@@ -64,11 +71,19 @@ class SessionSection(QWidget):
         self.use_rate = QPushButton("Open at this rate")
         self.use_rate.clicked.connect(lambda: self._open_at_rate())
         form.add("", row_of(self.rate, self.use_rate, stretch=0))
+        self.series = QComboBox()
+        self.series.setAccessibleName("Series")
+        self.series.activated.connect(lambda _: self._choose_series())
+        form.add("", self.series)
+        self.alignment = AlignmentSection(controller)
+        form.add("", self.alignment)
+        session, changed = controller.state.events.session, controller.opener.changed
         self.redraw = Redraw(
             self,
             [
-                (self._draw, [controller.state.events.session]),
-                (self._draw_opening, [controller.opener.changed]),
+                (self._draw, [session]),
+                (self._draw_series, [session, changed]),
+                (self._draw_opening, [changed]),
             ],
         )
 
@@ -84,6 +99,19 @@ class SessionSection(QWidget):
         if found[0]:
             self.open_folder(found[0])
 
+    def _choose_address(self) -> None:
+        words = "https://… of an NWB file, hf://… or a released recording's name:"
+        address, is_given = QInputDialog.getText(self, "Open an address", words)
+        if is_given and address.strip():
+            self.open_folder(address.strip())
+
+    def choose_recordings(self) -> None:
+        """Ask for a folder, and look which recordings are in it."""
+        title = "Recordings in a folder"
+        folder = QFileDialog.getExistingDirectory(self, title, self._near())
+        if folder:
+            self._controller.recordings.look_in(folder)
+
     def _near(self) -> str:
         """Where dialogs begin: beside the open recording."""
         session = self._controller.state.session
@@ -92,6 +120,12 @@ class SessionSection(QWidget):
     def _open_at_rate(self) -> None:
         self.rate.interpretText()
         self._controller.opener.open_again(rate_hz=self.rate.value())
+
+    def _choose_series(self) -> None:
+        session = self._controller.state.session
+        name = self.series.currentData()
+        if session is not None and name != session.series:
+            self._controller.choose_series(name)
 
     def open_folder(self, folder: str | Path) -> None:
         """Open a recording; what is wrong with it is said here, in place."""
@@ -113,6 +147,22 @@ class SessionSection(QWidget):
         self.notes_button.setText(_notes_title(len(notes), is_open, has_warnings))
         self.notes.setVisible(bool(notes) and self.notes_button.isChecked())
         self.notes.setText("\n".join(f"• {note.message}" for note in notes))
+
+    def _draw_series(self) -> None:
+        """The series that is open, whatever was chosen and could not be read."""
+        session = self._controller.state.session
+        choices = {} if session is None else session.series_choices
+        self.series.setVisible(len(choices) > 1)
+        self.series.clear()
+        for at, (name, words) in enumerate(choices.items()):
+            self.series.addItem(f"Responses: {name}", name)
+            self.series.setItemData(at, words, Qt.ItemDataRole.ToolTipRole)
+        if session is not None:
+            self.series.setCurrentIndex(self.series.findData(session.series))
+            self.series.setToolTip(
+                f"{choices.get(session.series, '')}\nAnother kind of responses can be "
+                "chosen; the recording is opened again"
+            )
 
     def _draw_opening(self) -> None:
         opener, fault = self._controller.opener, self._controller.opener.fault

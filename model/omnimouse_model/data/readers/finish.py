@@ -1,8 +1,9 @@
-"""What every reader does last: checks across streams, and the notes."""
+"""What every reader does last: checks across streams, identity, and the notes."""
 
 from dataclasses import replace
 
 from omnimouse_model.data.clock import N_FRAMES
+from omnimouse_model.data.fingerprint import as_read
 from omnimouse_model.data.readers.behavior import note_missing
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.session import Session
@@ -23,6 +24,7 @@ def finished(session: Session, notes: Notes) -> Session:
     note_missing(session, notes)
     return replace(
         session,
+        fingerprint=as_read(session.fingerprint, session.options),
         warnings=tuple(notes.warnings),
         assumptions=tuple(notes.assumptions),
     )

@@ -14,11 +14,13 @@ from omnimouse_model.data.readers.frame_notes import note_frames
 from omnimouse_model.data.readers.imported import least_scale, sample_mode
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.readers.nwb_behavior import read_behavior
-from omnimouse_model.data.readers.nwb_file import NwbFile, text_of
+from omnimouse_model.data.readers.nwb_file import NwbFile
 from omnimouse_model.data.readers.nwb_rows import EvenRows, SideBySide
+from omnimouse_model.data.readers.nwb_series import chosen_series, short_name
 from omnimouse_model.data.readers.nwb_stimulus import read_stimulus
 from omnimouse_model.data.readers.nwb_units import AREAS, PlaneUnits, read_units
 from omnimouse_model.data.readers.statistics import with_statistics
+from omnimouse_model.data.remote_file import RemoteFile
 from omnimouse_model.data.rows import Rows
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     import h5py
 
 LOOKED_FOR = ("*.nwb",)
-_ORDER = ("deconvolved", "DfOverF", "Fluorescence")
 _SAME_RATE = 1e-3
 _SAME_TIME = 1e-6
 
@@ -65,11 +66,18 @@ def read(path: Path, options: ReadOptions) -> Session:
     return read_source(LocalFile(path), file_fingerprint(path), options)
 
 
+def read_address(url: str, options: ReadOptions) -> Session:
+    """Open an NWB file at a web address; only the parts that are needed are sent."""
+    remote = RemoteFile(url)
+    return read_source(remote, remote.fingerprint, options)
+
+
 def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Session:
     """Open an NWB file wherever its bytes are."""
     notes = Notes()
     nwb = NwbFile.scanned(Hdf5(source))
-    series = _chosen(nwb, options.series, notes)
+    chosen = chosen_series(nwb, options.series, notes)
+    series = chosen.groups
     responses, planes = _responses(nwb, series, options, notes)
     stimulus = read_stimulus(nwb, responses.start, notes)
     if stimulus is not None:
@@ -93,6 +101,8 @@ def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Sessi
         trials=Trials.none() if stimulus is None else stimulus.trials,
         images=_images(nwb, planes),
         meta={"series": [group.name for group in series]},
+        series=chosen.name,
+        series_choices=chosen.choices,
         behavior_names=tuple(n for s in behavior.values() if s for n in s.names),
         options=options.given(),
     )
@@ -116,69 +126,7 @@ def _train_spans(stimulus: Stimulus | None) -> np.ndarray | None:
     return trained
 
 
-# -- which responses -----------------------------------------------------------------
-def _chosen(nwb: NwbFile, asked: str | None, notes: Notes) -> list["h5py.Group"]:
-    """The series to read: one kind, of every plane that has it.
-
-    Raises
-    ------
-    SessionFormatError
-        There are none, or not the ones asked for; with what there is.
-    """
-    every = [*nwb.of("RoiResponseSeries")]
-    if not every:
-        inside = ", ".join(sorted(nwb.groups)[:12]) or "nothing that NWB knows"
-        raise SessionFormatError(
-            nwb.file.path,
-            "no_responses",
-            f"{nwb.file.path.name} holds no RoiResponseSeries; it holds {inside}",
-            "only recordings of calcium imaging with extracted traces can be read",
-        )
-    kinds: dict[str, list[h5py.Group]] = {}
-    for group in every:
-        kinds.setdefault(_kind_of(nwb, group), []).append(group)
-    ranked = sorted(
-        kinds, key=lambda k: _ORDER.index(k) if k in _ORDER else len(_ORDER)
-    )
-    single = {_short(group): [group] for group in every}
-    if asked is not None:
-        found = kinds.get(asked) or single.get(asked)
-        if found is None:
-            raise SessionFormatError(
-                nwb.file.path,
-                "no_series",
-                f"{nwb.file.path.name} has no series {asked!r}; it has "
-                f"{', '.join([*ranked, *single])}",
-                "choose one of these",
-            )
-        return found
-    used = kinds[ranked[0]]
-    if len(every) > len(used):
-        others = [n for n, g in single.items() if g[0] not in used]
-        notes.assume(
-            "series",
-            f"responses are {ranked[0]} ({', '.join(map(_short, used))}); there are "
-            f"also {', '.join(others)}",
-        )
-    return used
-
-
-def _kind_of(nwb: NwbFile, group: "h5py.Group") -> str:
-    kind = text_of(nwb.file.attribute(group.parent, "neurodata_type", ""))
-    words = f"{_short(group)}".lower()
-    if re.search(r"deconv|spike|event", words):
-        return "deconvolved"
-    if "neuropil" in words:
-        return "neuropil"
-    if kind == "DfOverF" or re.search(r"dff|df_?over_?f|delta_?f", words):
-        return "DfOverF"
-    return "Fluorescence" if kind == "Fluorescence" else _short(group)
-
-
-def _short(group: "h5py.Group") -> str:
-    return "/".join(group.name.split("/")[-2:])
-
-
+# -- responses -----------------------------------------------------------------------
 def _responses(
     nwb: NwbFile, series: Sequence["h5py.Group"], options: ReadOptions, notes: Notes
 ) -> tuple[Signal, list[PlaneUnits]]:
@@ -228,8 +176,8 @@ def _plane(
     if len(kept) < wide:
         notes.assume(
             "cells_only",
-            f"{wide - len(kept)} of {wide} regions of {_short(group)} are no cells, "
-            "and left out (cells_only=False keeps them)",
+            f"{wide - len(kept)} of {wide} regions of {short_name(group)} are no "
+            "cells, and left out (cells_only=False keeps them)",
         )
     dataset = nwb.file.dataset(f"{group.name}/data")
     if dataset.dtype.kind not in "fiu":
@@ -241,8 +189,8 @@ def _plane(
         rows = EvenRows(rows, clock.times, clock.rate_hz)
         notes.assume(
             "uneven_times",
-            f"{_short(group)} is unevenly sampled: brought to {clock.rate_hz:.4g} Hz, "
-            "each value held until the next; gaps are missing",
+            f"{short_name(group)} is unevenly sampled: brought to "
+            f"{clock.rate_hz:.4g} Hz, each value held until the next; gaps are missing",
         )
     return rows, _only(units, kept), clock.start, clock.rate_hz
 
@@ -272,7 +220,7 @@ def _of_one_rate(
     main = max(found, key=lambda part: len(part[1].unit_id))
     same = [abs(part[3] - main[3]) <= _SAME_RATE * main[3] for part in found]
     if not all(same):
-        left = [_short(g) for g, s in zip(series, same, strict=True) if not s]
+        left = [short_name(g) for g, s in zip(series, same, strict=True) if not s]
         notes.warn(
             "other_rates",
             f"{', '.join(left)} were recorded at another rate, and are left out",

@@ -12,6 +12,7 @@ from omnimouse_model.errors import SessionFormatError
 
 _MAX_ROWS = 20_000
 _MAX_BYTES = 64 * 2**20
+_RUNS = 64
 
 
 def with_statistics(
@@ -82,13 +83,23 @@ def _computed(
 ) -> tuple[np.ndarray, np.ndarray, int]:
     rows = _train_rows(signal, train)
     by_size = _MAX_BYTES // max(1, 8 * signal.n_columns)
-    rows = rows[:: max(1, -(-len(rows) // max(1, min(_MAX_ROWS, by_size))))]
+    rows = _in_runs(rows, max(1, min(_MAX_ROWS, by_size)))
     values = signal.file.pick(rows, slice(None)).astype(np.float64)
     known = np.isfinite(values)
     count = np.maximum(known.sum(axis=0), 1)
     mean = np.where(known, values, 0.0).sum(axis=0) / count
     spread = np.where(known, values - mean, 0.0)
     return mean, np.sqrt((spread**2).sum(axis=0) / count), len(rows)
+
+
+def _in_runs(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the rows, neighbours together, as files are stored."""
+    if len(rows) <= most:
+        return rows
+    run = max(1, most // _RUNS)
+    firsts = np.linspace(0, len(rows) - run, most // run).astype(np.int64)
+    chosen: np.ndarray = rows[(firsts[:, None] + np.arange(run)).ravel()]
+    return chosen
 
 
 def _train_rows(signal: Signal, train: np.ndarray | None) -> np.ndarray:

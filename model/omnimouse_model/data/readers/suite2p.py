@@ -12,7 +12,11 @@ from omnimouse_model.data.readers.imported import least_scale, sample_mode
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.readers.statistics import with_statistics
 from omnimouse_model.data.readers.suite2p_plane import Plane, read_plane
-from omnimouse_model.data.readers.suite2p_traces import PlaneTraces, chosen_series
+from omnimouse_model.data.readers.suite2p_traces import (
+    PlaneTraces,
+    chosen_series,
+    series_choices,
+)
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Trials
@@ -37,7 +41,8 @@ def read(path: Path, options: ReadOptions) -> Session:
     planes = [
         read_plane(f, path, number, options, notes) for number, f in folders.items()
     ]
-    series = chosen_series(planes, options.series, path, notes)
+    choices = series_choices(planes)
+    series = chosen_series(choices, planes, options.series, path, notes)
     responses = _responses(path, planes, series, options, notes)
     responses = with_statistics(responses, None, notes)
     for name in _ABSENT:
@@ -63,6 +68,8 @@ def read(path: Path, options: ReadOptions) -> Session:
             if plane.mean_image is not None
         },
         meta={"series": series},
+        series=series,
+        series_choices=choices,
         options=options.given(),
     )
     return finished(session, notes)

@@ -1,5 +1,6 @@
 """Traces of suite2p planes as responses: regions first on disk, time first here."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,25 @@ _MOST_FRAMES = 4000
 """Frames from which a baseline is taken, spread over the recording."""
 
 
+def series_choices(planes: list[Plane]) -> dict[str, str]:
+    """Kinds of responses that can be read of all planes, and what they are."""
+    there = _in_common(planes)
+    is_corrected = {"F", "Fneu"} <= there
+    can_be = {
+        "spks": "spks" in there,
+        "deconvolved": is_corrected and _can_deconvolve(planes),
+        "F-neu": is_corrected,
+        "dff": is_corrected,
+    }
+    return {name: words for name, words in SERIES.items() if can_be[name]}
+
+
 def chosen_series(
-    planes: list[Plane], asked: str | None, path: Path, notes: Notes
+    choices: Mapping[str, str],
+    planes: list[Plane],
+    asked: str | None,
+    path: Path,
+    notes: Notes,
 ) -> str:
     """The kind of responses to read: the one asked for, else the best there is.
 
@@ -33,17 +51,8 @@ def chosen_series(
     SessionFormatError
         It is not there, with those that are.
     """
-    there = set.intersection(*(set(plane.files) for plane in planes))
-    choices = [
-        name
-        for name in SERIES
-        if (name == "spks" and "spks" in there)
-        or (
-            name == "deconvolved" and {"F", "Fneu"} <= there and _can_deconvolve(planes)
-        )
-        or (name in ("F-neu", "dff") and {"F", "Fneu"} <= there)
-    ]
     if not choices:
+        there = _in_common(planes)
         raise SessionFormatError(
             path,
             "missing_data",
@@ -65,12 +74,17 @@ def chosen_series(
             "missing_data",
             f"{path.name} has no spks.npy, and what deconvolution needs is not there "
             "(tau in ops.npy)",
-            f"choose series={choices[0]!r}, or --series {choices[0]}",
+            f"choose series={next(iter(choices))!r}, or --series {next(iter(choices))}",
         )
     others = [name for name in choices if name != used]
     more = f"; there are also {', '.join(others)}" if others else ""
     notes.assume("series", f"responses are {used}: {SERIES[used]}{more}")
     return used
+
+
+def _in_common(planes: list[Plane]) -> set[str]:
+    """Files that every plane has."""
+    return set.intersection(*(set(plane.files) for plane in planes))
 
 
 def _can_deconvolve(planes: list[Plane]) -> bool:

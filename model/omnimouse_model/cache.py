@@ -1,0 +1,17 @@
+"""Where generated and fetched files live on this machine."""
+
+import os
+import sys
+from pathlib import Path
+
+
+def cache_dir() -> Path:
+    """`$OMNIMOUSE_CACHE`, or the user's cache folder."""
+    chosen = os.environ.get("OMNIMOUSE_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        base = Path(local) if local else Path.home() / "AppData" / "Local"
+        return base / "omnimouse"
+    return Path.home() / ".cache" / "omnimouse"

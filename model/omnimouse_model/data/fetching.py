@@ -1,0 +1,123 @@
+"""Recordings from the model hub: fetched once, unpacked, and kept on this machine."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from omnimouse_model.cache import cache_dir
+from omnimouse_model.data.archive import is_archive, unpack
+from omnimouse_model.data.hub import (
+    Told,
+    fetch_files,
+    listing,
+    making,
+    write_origin,
+)
+from omnimouse_model.data.hub_names import HubPlace, hub_place
+from omnimouse_model.data.open import is_session_itself
+from omnimouse_model.errors import FetchError
+
+_FETCHING = 0.8
+"""Share of the time that goes into fetching; the rest unpacks or converts."""
+
+
+def fetch_session(
+    name: str, to: str | Path | None = None, told: Told | None = None
+) -> Path:
+    """Fetch a recording; what was fetched before is used without asking the hub.
+
+    Parameters
+    ----------
+    name
+        A released recording, or `hf://datasets/owner/name/path` of a folder, a file or
+        an archive, which is unpacked.
+    to
+        The folder it is put in; by default one in the cache.
+    told
+        Is told the finished share and what is being done; may raise to stop. By default
+        a bar is shown.
+
+    Raises
+    ------
+    FetchError
+        It is not there, not for this user, or did not arrive whole.
+    SessionFormatError
+        The archive is not whole, or holds what must not be written.
+    """
+    place = known_place(name)
+    if place.kind != "dataset":
+        raise FetchError(
+            "not_found",
+            f"{name} is a checkpoint; recordings are in datasets: "
+            "hf://datasets/owner/name/path.",
+        )
+    target = target_of(place, to)
+    with shown(told) as tell, making(target, tell) as work:
+        if work is not None:
+            found = listing(place)
+            files = work / "files"
+            fetch_files(found, files, part_of(tell, 0.0, _FETCHING))
+            write_origin(target, found)
+            whole = files / place.path
+            if is_archive(whole) and not is_session_itself(whole):
+                unpacking = part_of(tell, _FETCHING, 1.0)
+                unpack(whole, target, lambda share: unpacking(share, "unpacking"))
+            else:
+                whole.replace(target)
+    return target
+
+
+def known_place(name: str) -> HubPlace:
+    """The place of the hub that a name stands for.
+
+    Raises
+    ------
+    FetchError
+        It stands for none.
+    """
+    place = hub_place(name)
+    if place is None:
+        raise FetchError(
+            "not_found",
+            f"{name!r} is no name of the hub; there are omnimouse-1M to omnimouse-80M, "
+            "released recordings (dynamic…_30hz), and addresses "
+            "(hf://datasets/owner/name/path).",
+        )
+    return place
+
+
+def target_of(place: HubPlace, to: str | Path | None) -> Path:
+    """Where on this machine a place is put."""
+    if to is not None:
+        return Path(to).expanduser().absolute() / place.name
+    owner, _, name = place.repo.partition("/")
+    revision = "" if place.revision == "main" else f"@{place.revision}"
+    base = cache_dir() / "hub" / f"{place.kind}s" / owner / f"{name}{revision}"
+    return base.joinpath(*place.path.split("/")[:-1]) / place.name
+
+
+def part_of(told: Told, first: float, last: float) -> Told:
+    """Tells of a part of the work as of that share of the whole."""
+    return lambda share, what: told(first + (last - first) * share, what)
+
+
+@contextmanager
+def shown(told: Told | None) -> Iterator[Told]:
+    """Whom to tell: the one given, else a bar on the terminal or in the notebook."""
+    if told is not None:
+        yield told
+        return
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:  # it comes with huggingface_hub; fetching will say so
+        yield lambda share, what: None
+        return
+    with tqdm(
+        total=100, unit="%", bar_format="{desc}: {percentage:3.0f} %|{bar}|"
+    ) as bar:
+
+        def tell(share: float, what: str) -> None:
+            bar.set_description_str(what, refresh=False)
+            bar.update(100 * share - bar.n)
+
+        yield tell

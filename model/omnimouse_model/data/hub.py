@@ -1,0 +1,415 @@
+"""Fetching from the model hub: what is there, file by file, checked, gone on with.
+
+`huggingface_hub` speaks with the hub; it is imported when something is fetched. Parts
+of files are kept between runs, which that library does not do.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from omnimouse_model.atomic import atomic_path
+from omnimouse_model.data.hub_names import HubPlace
+from omnimouse_model.errors import FetchError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+Told = Callable[[float, str], None]
+"""Is told the finished share and what is being done; may raise to stop."""
+
+_KEYRING = "omnimouse-hub"
+_BLOCK = 1 << 18
+_TIMEOUT_S = 20.0
+_TRIES = 5
+_PAUSE_S = 1.0
+_PARTIAL = 206
+_LOOK_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file of a repository; `checksum` is its SHA-256, or git's SHA-1 if small."""
+
+    path: str
+    size: int
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a place of the hub holds at one commit."""
+
+    place: HubPlace
+    commit: str
+    files: tuple[HubFile, ...]
+    licence: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+
+def listing(place: HubPlace) -> Listing:
+    """Ask the hub what a place holds.
+
+    Raises
+    ------
+    FetchError
+        It is not there, not for this user, or the hub cannot be reached.
+    """
+    with _told_as_fetch_errors(place):
+        api = _api()
+        info = api.repo_info(
+            place.repo,
+            repo_type=place.kind,
+            revision=place.revision,
+            timeout=_TIMEOUT_S,
+        )
+        commit = str(info.sha)
+        card: Any = getattr(info, "card_data", None)
+        licence = str(card.get("license") or "") if card is not None else ""
+        return Listing(place, commit, tuple(_files(api, place, commit)), licence)
+
+
+def _files(api: "HfApi", place: HubPlace, commit: str) -> Iterator[HubFile]:
+    from huggingface_hub.hf_api import RepoFile
+
+    where: dict[str, Any] = {"repo_type": place.kind, "revision": commit}
+    found: Any = api.get_paths_info(place.repo, place.path, **where)
+    if not place.path or (found and not isinstance(found[0], RepoFile)):
+        found = api.list_repo_tree(
+            place.repo, place.path or None, recursive=True, **where
+        )
+    files = [item for item in found if isinstance(item, RepoFile)]
+    if not files:
+        raise FetchError(
+            "not_found",
+            f"{place} is not in its repository; {place.page}/tree/main shows what is.",
+        )
+    for item in files:
+        if ".." in PurePosixPath(item.path).parts or item.path.startswith("/"):
+            raise FetchError("refused", f"{place}: a file is called {item.path!r}.")
+        checksum = item.blob_id if item.lfs is None else item.lfs.sha256
+        yield HubFile(item.path, item.size, checksum)
+
+
+def fetch_files(found: Listing, folder: Path, told: Told | None = None) -> None:
+    """Bring every file of a listing into a folder; what is there already stays.
+
+    Each is compared with its checksum. A stop or kill at any point loses nothing: the
+    next call goes on from the last byte.
+
+    Raises
+    ------
+    FetchError
+        A file could not be fetched whole, or there is no room for it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    left = [file for file in found.files if not (folder / file.path).exists()]
+    _check_room(folder, left)
+    done = found.size - sum(file.size for file in left)
+    for file in left:
+        name = PurePosixPath(file.path).name
+
+        def tell(n: int, before: int = done, name: str = name) -> None:
+            if told is not None:
+                told((before + n) / max(1, found.size), f"fetching {name}")
+
+        with _told_as_fetch_errors(found.place):
+            _fetch_file(found, file, folder, tell)
+        done += file.size
+
+
+def _check_room(folder: Path, files: list[HubFile]) -> None:
+    started = sum(p.stat().st_size for p in folder.glob(".*.part"))
+    wanted = sum(file.size for file in files) - started
+    free = shutil.disk_usage(folder).free
+    if wanted > free:
+        raise FetchError(
+            "no_space",
+            f"{wanted / 2**30:,.1f} GiB are to be fetched, and {free / 2**30:,.1f} GiB "
+            f"are free at {folder}; make room, or choose another folder (--to, "
+            "OMNIMOUSE_CACHE).",
+        )
+
+
+def _fetch_file(
+    found: Listing, file: HubFile, folder: Path, tell: Callable[[int], None]
+) -> None:
+    target = folder / file.path
+    part = folder / f".{file.checksum}.part"
+    if _size(part) > file.size:
+        part.unlink()
+    if not part.exists() or _size(part) < file.size:
+        _download(found, file, part, tell)
+    if _checksum(part, len(file.checksum)) != file.checksum:
+        part.unlink()
+        raise FetchError(
+            "damaged",
+            f"{file.path} arrived damaged: its checksum is not {file.checksum[:12]}…. "
+            "It was removed; fetch it again.",
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part.replace(target)
+
+
+def _download(
+    found: Listing, file: HubFile, part: Path, tell: Callable[[int], None]
+) -> None:
+    """Append what is missing of one file, and try again where the line drops."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    dropped = (_http_error(), ConnectionError, TimeoutError)
+    in_vain = 0
+    while True:
+        before = _size(part)
+        try:
+            _append(found, file, part, tell)
+            return
+        except HfHubHTTPError:  # an answer, and it is no
+            raise
+        except dropped:
+            in_vain = in_vain + 1 if _size(part) == before else 0
+            if in_vain == _TRIES:
+                raise
+            tell(_size(part))  # whoever wants to stop can
+            time.sleep(_PAUSE_S)
+
+
+def _append(
+    found: Listing, file: HubFile, part: Path, tell: Callable[[int], None]
+) -> None:
+    from huggingface_hub import get_hf_file_metadata, get_session, hf_hub_url
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # not in __all__
+        build_hf_headers,
+        hf_raise_for_status,
+    )
+
+    place, token = found.place, _token() or False
+    url = hf_hub_url(
+        place.repo,
+        file.path,
+        repo_type=place.kind,
+        revision=found.commit,
+        endpoint=_endpoint(),
+    )
+    where = get_hf_file_metadata(
+        url, token=token, timeout=_TIMEOUT_S, endpoint=_endpoint()
+    ).location
+    headers = build_hf_headers(token=token, library_name="omnimouse-app")
+    if urlsplit(where).netloc != urlsplit(url).netloc:
+        headers.pop("authorization", None)  # the token is for the hub alone
+    have = _size(part)
+    headers["Accept-Encoding"] = "identity"
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    with (
+        part.open("ab") as stream,
+        get_session().stream(
+            "GET", where, headers=headers, timeout=_TIMEOUT_S
+        ) as response,
+    ):
+        hf_raise_for_status(response)
+        if response.status_code != _PARTIAL:
+            stream.truncate(0)  # all of it is being sent
+        for block in response.iter_bytes():
+            stream.write(block)
+            tell(stream.tell())
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _checksum(path: Path, length: int) -> str:
+    """SHA-256 of 64 digits, or git's SHA-1 of 40."""
+    digest = hashlib.sha256()
+    if length == 40:
+        digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode())
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+# -- one result, made once -----------------------------------------------------------
+@contextmanager
+def making(target: Path, told: Told | None = None) -> Iterator[Path | None]:
+    """A folder to work in while nobody else makes `target`; None where it is there.
+
+    The folder is removed when the block ends well, and gone on with otherwise.
+    """
+    if target.exists():
+        yield None
+        return
+    from filelock import FileLock, Timeout
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = target.with_name(f".{target.name}.fetching")
+    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    while True:
+        try:
+            lock.acquire(timeout=_LOOK_S)
+            break
+        except Timeout:
+            if told is not None:
+                told(0.0, f"another program is fetching {target.name}; waiting")
+    try:
+        if target.exists():
+            yield None
+            return
+        yield work
+        shutil.rmtree(work, ignore_errors=True)
+    finally:
+        lock.release()
+
+
+def write_origin(target: Path, found: Listing) -> None:
+    """Note beside what was fetched where it came from, at which commit."""
+    record = {
+        "address": str(found.place),
+        "commit": found.commit,
+        "licence": found.licence,
+        "fetched": time.strftime("%Y-%m-%d"),
+        "files": {file.path: file.checksum for file in found.files},
+    }
+    with atomic_path(target.with_name(f"{target.name}.hub.json")) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+
+
+# -- the hub and its errors ----------------------------------------------------------
+def _endpoint() -> str:
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+
+
+def _api() -> "HfApi":
+    from huggingface_hub import HfApi, constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise FetchError(
+            "offline",
+            "HF_HUB_OFFLINE is set, and this was not fetched before; unset it to fetch",
+        )
+    return HfApi(
+        endpoint=_endpoint(), token=_token() or False, library_name="omnimouse-app"
+    )
+
+
+def _token() -> str | None:
+    """From HF_TOKEN, `hf auth login`, or the system's keyring."""
+    from huggingface_hub import get_token
+
+    if found := get_token():
+        return found
+    try:
+        import keyring
+        from keyring.errors import KeyringError
+    except ImportError:
+        return None
+    try:
+        kept: str | None = keyring.get_password(_KEYRING, "token")
+        return kept
+    except KeyringError:  # locked, or without a backend: as if there were none
+        return None
+
+
+def keep_token(token: str) -> None:
+    """Keep a read token in the system's keyring.
+
+    Raises
+    ------
+    FetchError
+        This system has no keyring.
+    """
+    try:
+        import keyring
+        from keyring.errors import KeyringError
+    except ImportError as error:
+        raise _missing_package(error) from error
+    try:
+        keyring.set_password(_KEYRING, "token", token.strip())
+    except KeyringError as error:
+        raise FetchError(
+            "missing_package",
+            "This system has no keyring to keep a token in; set the environment "
+            "variable HF_TOKEN, or use `hf auth login`.",
+        ) from error
+
+
+@contextmanager
+def _told_as_fetch_errors(place: HubPlace) -> Iterator[None]:
+    """What the hub's library raises, as one error that says what to do."""
+    try:
+        from huggingface_hub import errors
+    except ImportError as error:
+        raise _missing_package(error) from error
+    http_error = _http_error()
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise FetchError("gated", _gated(place)) from error
+    except errors.RepositoryNotFoundError as error:
+        words = f"{place.repo} is not on the hub, or not for you to see. "
+        raise FetchError("not_found", words + _how_to_sign_in(place)) from error
+    except errors.RevisionNotFoundError as error:
+        raise FetchError(
+            "not_found", f"{place.repo} has no revision {place.revision!r}."
+        ) from error
+    except errors.EntryNotFoundError as error:
+        raise FetchError(
+            "not_found",
+            f"{place} is not in its repository; {place.page}/tree/main shows what is.",
+        ) from error
+    except errors.HFValidationError as error:
+        raise FetchError("not_found", f"{place}: {error}") from error
+    except (http_error, OSError) as error:
+        of_the_net = isinstance(error, http_error | ConnectionError | TimeoutError)
+        if not of_the_net and isinstance(error, OSError) and error.errno is not None:
+            raise  # of a drive here, not of the hub
+        raise FetchError(
+            "interrupted",
+            f"The hub did not send {place}: {str(error).splitlines()[0]}. What arrived "
+            "is kept; the same command goes on from there.",
+        ) from error
+
+
+def _http_error() -> type[BaseException]:
+    """What the HTTP library raises that the hub's library uses; versions differ."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return HfHubHTTPError.__bases__[0]
+
+
+def _gated(place: HubPlace) -> str:
+    if _token() is None:
+        return f"{place.repo} is open to those who asked. {_how_to_sign_in(place)}"
+    return (
+        f"{place.repo} is open to those who asked, and your token is not of one: ask "
+        f"for access at {place.page}, wait for the answer, and give the token leave "
+        "to read gated repositories."
+    )
+
+
+def _how_to_sign_in(place: HubPlace) -> str:
+    return (
+        f"Ask for access at {place.page}, make a read token at "
+        "https://huggingface.co/settings/tokens, then run `omnimouse fetch --login` or "
+        "set HF_TOKEN."
+    )
+
+
+def _missing_package(error: ImportError) -> FetchError:
+    return FetchError(
+        "missing_package",
+        f"Fetching needs {error.name}: pip install 'omnimouse-app[hub]'",
+    )

@@ -1,0 +1,116 @@
+"""A recording in one file at a web address, read piece by piece as it is needed.
+
+`fsspec` asks for parts of the file and keeps the last ones; it is imported when such a
+file is opened.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+from omnimouse_model.errors import SessionFormatError
+
+_BLOCK = 2**20
+_KEPT = 128
+"""Blocks kept in memory: 128 MiB."""
+_CONNECT_S = 20.0
+_SILENCE_S = 60.0
+
+
+def web_address(name: str | Path) -> str | None:
+    """The address, where a name is one; a `Path` has made one slash of two."""
+    found = re.fullmatch(r"(https?):/{1,2}([^/].*)", str(name).replace("\\", "/"))
+    return None if found is None else f"{found[1]}://{found[2]}"
+
+
+class RemoteFile:
+    """A file at a web address whose server sends parts; see `Source`.
+
+    Parameters
+    ----------
+    url
+        http or https.
+
+    Raises
+    ------
+    SessionFormatError
+        It is not there, cannot be reached, or is only sent whole.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._seen = self._facts()
+        self._check_parts()
+
+    @property
+    def path(self) -> Path:
+        """The address, as far as a path can hold one."""
+        return Path(self.url)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the file does, by what its server says."""
+        return hashlib.blake2b(repr((self.url, self._seen)).encode()).hexdigest()[:32]
+
+    def open(self) -> Any:
+        """A binary file object that reads blocks when they are asked for."""
+        if self._facts() != self._seen:
+            what = "changed while the session was open"
+            raise self._error("changed", what, "open the session again")
+        return self._system().open(
+            self.url,
+            block_size=_BLOCK,
+            cache_type="blockcache",
+            cache_options={"maxblocks": _KEPT},
+        )
+
+    def check(self) -> None:
+        """Nothing: the server is asked when the file is opened, not at every read."""
+
+    def _facts(self) -> tuple[int, str]:
+        """Size, and the server's word for this version."""
+        try:
+            found = self._system().info(self.url)
+        except Exception as error:  # of whichever library carries it
+            why: BaseException = error.__cause__ or error
+            if getattr(why, "status", None) in (404, 410):
+                raise self._error("missing_file", "is not there") from error
+            what = f"cannot be reached: {str(why)[:200] or why!r}"
+            raise self._error("unreadable", what) from error
+        if not found.get("size"):
+            raise self._error("unreadable", "has no size: its server does not say")
+        version = found.get("ETag") or found.get("Last-Modified") or ""
+        return int(found["size"]), str(version)
+
+    def _check_parts(self) -> None:
+        """Ask for a few bytes that are not the first."""
+        try:
+            with self._system().open(self.url, cache_type="none") as stream:
+                stream.seek(1)
+                stream.read(7)
+        except Exception as error:  # of whichever library carries it
+            what = f"cannot be read in parts: {str(error)[:200] or error!r}"
+            raise self._error(
+                "unreadable", what, "download it, and open the copy"
+            ) from error
+
+    def _error(
+        self, code: str, what: str, hint: str = "check the address and the connection"
+    ) -> SessionFormatError:
+        return SessionFormatError(self.path, code, f"{self.url} {what}", hint)
+
+    def _system(self) -> Any:
+        try:
+            import aiohttp
+            import fsspec
+        except ImportError as error:
+            raise self._error(
+                "missing_package",
+                f"cannot be read without {error.name}",
+                "pip install 'omnimouse-app[nwb]'",
+            ) from error
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=_CONNECT_S, sock_read=_SILENCE_S
+        )
+        return fsspec.filesystem("http", client_kwargs={"timeout": timeout})

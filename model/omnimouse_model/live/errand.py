@@ -1,0 +1,118 @@
+"""One long piece of work off the thread that draws: its progress, and its end.
+
+The newest wins: what came before is stopped and heard of no more. What the work is,
+its owner says: opening a recording, looking through a folder, checking a session.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Generic, TypeVar
+
+from psygnal import Signal
+
+from omnimouse_model.errors import StoppedError
+from omnimouse_model.live.engine import Answer, Engine, Outdated, Post, call_at_once
+
+Request = TypeVar("Request")
+Found = TypeVar("Found")
+Tell = Callable[[str], None]
+"""Tells what is being done; raises `StoppedError` where it shall end."""
+
+
+class Errand(Generic[Request, Found]):
+    """Does work in a thread of its own, and hands over what it finds.
+
+    Parameters
+    ----------
+    work
+        `work(request, tell)` yields what it finds; called on that thread.
+    take
+        Given every find on the thread that draws; what it raises is the fault.
+    post
+        Hands a function to the thread that draws.
+    synchronous
+        Work inside `start`: for scripts and tests.
+
+    Attributes
+    ----------
+    changed
+        Emitted on the thread that draws when `words` or `fault` may have changed.
+    words
+        What is being done, "" when nothing is.
+    fault
+        Why the newest failed, None where it did not.
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self,
+        work: Callable[[Request, Tell], Iterator[Found]],
+        take: Callable[[Found], None],
+        post: Post = call_at_once,
+        *,
+        synchronous: bool = False,
+    ) -> None:
+        self.words = ""
+        self.fault: Exception | None = None
+        self._work, self._take, self._post = work, take, post
+        self._engine = Engine(self._stages, post, synchronous=synchronous)
+        self._engine.answered.connect(self._on_answer)
+        self._newest = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is being done."""
+        return bool(self.words)
+
+    def start(self, request: Request, words: str) -> None:
+        """Begin; what came before and has not ended is given up."""
+        self._engine.cancel()
+        self._newest = self._engine.newest + 1
+        self.words, self.fault = words, None
+        self.changed.emit()
+        self._engine.submit(request)
+
+    def stop(self) -> None:
+        """End it at its next step; what it found so far was handed over."""
+        self._engine.cancel()
+        self._newest = 0
+        if self.is_busy:
+            self.words = ""
+            self.changed.emit()
+
+    def forget_fault(self) -> None:
+        """It was read, or does not matter any more."""
+        if self.fault is not None:
+            self.fault = None
+            self.changed.emit()
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Stop for good, at the next step."""
+        self._engine.close(timeout_s)
+
+    def _stages(self, request: Request, outdated: Outdated) -> Iterator[Found]:
+        def tell(words: str) -> None:
+            if outdated():
+                raise StoppedError
+            self._post(partial(self._tell, words, outdated))
+
+        return self._work(request, tell)
+
+    # -- on the thread that draws -----------------------------------------------------
+    def _tell(self, words: str, outdated: Outdated) -> None:
+        if self.is_busy and not outdated():
+            self.words = words
+            self.changed.emit()
+
+    def _on_answer(self, answer: Answer) -> None:
+        if answer.number != self._newest:
+            return
+        if answer.kind == "stage":
+            try:
+                self._take(answer.value)
+            except Exception as error:  # of whoever draws it
+                self.fault = error
+        else:
+            self.words, self.fault = "", self.fault or answer.error
+            self.changed.emit()

@@ -1,0 +1,97 @@
+"""`omnimouse fetch`: checkpoints and recordings from the model hub."""
+
+from pathlib import Path
+
+import click
+
+from omnimouse_app.cli.output import Progress, emit
+from omnimouse_app.cli.stopping import interruptible
+
+
+@click.command("fetch")
+@click.argument("name", required=False)
+@click.option(
+    "--to", type=click.Path(path_type=Path), help="A folder to put it in; else a cache."
+)
+@click.option("--list", "as_list", is_flag=True, help="Say what is there; fetch none.")
+@click.option(
+    "--login", is_flag=True, help="Keep a read token in the system's keyring."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
+def command(
+    name: str | None, to: Path | None, as_list: bool, login: bool, as_json: bool
+) -> None:
+    """Fetch NAME: omnimouse-5M, a released recording, or hf://… of either.
+
+    Every file is compared with its checksum. Ctrl-C stops; the same command goes on
+    from there, and what was fetched once is not asked for again. An archive on this
+    machine is unpacked, beside it or to the folder given.
+    """
+    if login:
+        _log_in()
+    if name is None:
+        if not login:
+            raise click.UsageError("Name what to fetch, for example omnimouse-5M.")
+        return
+    if as_list:
+        _show_listing(name, as_json)
+        return
+    progress = Progress()
+    with interruptible():
+        path = _fetched(name, to, progress)
+    progress.finish()
+    size = sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+    size = size or path.stat().st_size
+    row = {
+        "name": name,
+        "value": size / 2**20,
+        "unit": "MiB",
+        "path": str(path),
+    }
+    if as_json:
+        emit([row], as_json=True)
+    else:
+        click.echo(f"{path}: {row['value']:,.1f} MiB")
+
+
+def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
+    from omnimouse_model.data.archive import is_archive, unpack
+    from omnimouse_model.data.fetching import fetch_session, known_place
+    from omnimouse_model.predict.released import fetch_checkpoint
+
+    def tell(share: float, what: str) -> None:
+        progress(int(1000 * share), 1000, what)
+
+    archive = Path(name)
+    if is_archive(archive):
+        folder = archive.absolute().parent if to is None else to.absolute()
+        into = folder / archive.name.split(".tar")[0].removesuffix(".zip")
+        return unpack(archive, into, lambda share: tell(share, "unpacking"))
+    fetch = fetch_session if known_place(name).kind == "dataset" else fetch_checkpoint
+    return fetch(name, to, tell)
+
+
+def _log_in() -> None:
+    from omnimouse_model.data.hub import keep_token
+
+    keep_token(click.prompt("Read token of the hub", hide_input=True))
+    click.echo("kept in the system's keyring", err=True)
+
+
+def _show_listing(name: str, as_json: bool) -> None:
+    from omnimouse_model.data.fetching import known_place
+    from omnimouse_model.data.hub import listing
+
+    found = listing(known_place(name))
+    rows = [
+        {
+            "name": file.path,
+            "value": file.size / 2**20,
+            "unit": "MiB",
+            "checksum": file.checksum,
+        }
+        for file in found.files
+    ]
+    licence = f"licence {found.licence}" if found.licence else "no licence is stated"
+    title = f"{found.place} at {found.commit[:12]}, {licence}"
+    emit(rows, as_json=as_json, title=title, columns=("name", "value", "unit"))

@@ -1,0 +1,49 @@
+"""Drawing a step ahead: in order, each once, while another is being computed."""
+
+import threading
+
+import pytest
+
+from omnimouse_model.train.ahead import DrawnAhead
+
+
+def test_the_next_step_is_drawn_while_this_one_is_computed():
+    drawn: list[int] = []
+    begun = threading.Event()
+
+    def draw(step: int) -> str:
+        drawn.append(step)
+        if step == 1:
+            begun.set()
+        return f"step {step}"
+
+    with DrawnAhead(draw, last=3) as ahead:
+        assert ahead.take(0) == "step 0"
+        assert begun.wait(10)  # nobody has asked for step 1 yet
+        assert [ahead.take(k) for k in (1, 2)] == ["step 1", "step 2"]
+    assert drawn == [0, 1, 2]
+
+
+def test_a_step_that_was_not_expected_is_drawn_when_it_is_asked_for():
+    with DrawnAhead(str, last=10) as ahead:
+        assert [ahead.take(k) for k in (4, 7, 8)] == ["4", "7", "8"]
+
+
+def test_what_drawing_raises_is_raised_where_it_is_taken():
+    def draw(step: int) -> int:
+        if step == 1:
+            raise ValueError("no window")
+        return step
+
+    with DrawnAhead(draw, last=3) as ahead:
+        ahead.take(0)
+        with pytest.raises(ValueError, match="no window"):
+            ahead.take(1)
+
+
+def test_a_wait_is_measured():
+    slow = threading.Event()
+    threading.Timer(0.2, slow.set).start()
+    with DrawnAhead(lambda step: slow.wait(10), last=2) as ahead:
+        ahead.take(0)
+        assert ahead.waited_s > 0.1

@@ -1,0 +1,192 @@
+"""What goes on off the thread that draws beside answering: folders, clocks, series."""
+
+import queue
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from omnimouse_model.data import catalogue
+from omnimouse_model.data.catalogue import Entry, holds_sessions
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.memory import recall
+from tests.model.live_sessions import EchoPredictor, write_session
+
+TIMEOUT = 60.0
+SUITE2P = Path(__file__).parents[1] / "fixtures" / "sessions" / "suite2p_small"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three sessions, at two levels."""
+    root = tmp_path_factory.mktemp("recordings")
+    for name in ("a", "b", "lab/c"):
+        write_session(root / name, n_neurons=12)
+    return root
+
+
+class Face:
+    """A thread that draws, which does what is posted when it is told to."""
+
+    def __init__(self) -> None:
+        self.posted: queue.Queue[Callable[[], None]] = queue.Queue()
+        self.controller = Controller(
+            post=self.posted.put, load=lambda *_: EchoPredictor()
+        )
+
+    def draw_until(self, is_so: Callable[[], bool]) -> None:
+        while not is_so():
+            self.posted.get(timeout=TIMEOUT)()
+
+
+@pytest.fixture
+def face() -> Iterator[Face]:
+    made = Face()
+    yield made
+    made.controller.close()
+
+
+# -- folders -------------------------------------------------------------------------
+def test_a_folder_is_looked_through_elsewhere_and_rows_come_one_by_one(
+    face: Face, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_on, entry_of = set(), catalogue._entry
+
+    def noted(path: Path) -> Entry:
+        read_on.add(threading.current_thread())
+        return entry_of(path)
+
+    monkeypatch.setattr(catalogue, "_entry", noted)
+    recordings, words, counts = face.controller.recordings, [], []
+
+    def listen() -> None:
+        words.append(recordings.words)
+        counts.append(len(recordings.found))
+
+    recordings.changed.connect(listen)
+    recordings.look_in(folder)
+    assert recordings.is_busy
+    assert len(recordings.found) == 0
+    face.draw_until(lambda: not recordings.is_busy)
+    assert [entry.path for entry in recordings.found] == [
+        folder / "a",
+        folder / "b",
+        folder / "lab" / "c",
+    ]
+    assert sorted(set(counts)) == [0, 1, 2, 3]
+    assert "2 of 3: c" in words
+    assert words[-1] == ""
+    assert threading.current_thread() not in read_on
+
+
+def test_a_stop_leaves_what_was_found(
+    face: Face, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, go_on, entry_of = [], threading.Event(), catalogue._entry
+
+    def slow(path: Path) -> Entry:
+        if read:
+            assert go_on.wait(TIMEOUT)
+        read.append(path)
+        return entry_of(path)
+
+    monkeypatch.setattr(catalogue, "_entry", slow)
+    recordings = face.controller.recordings
+    recordings.look_in(folder)
+    face.draw_until(lambda: len(recordings.found) == 1)
+    recordings.stop()
+    assert not recordings.is_busy
+    go_on.set()
+    assert recordings._errand._engine.wait(TIMEOUT)
+    while not face.posted.empty():
+        face.posted.get()()
+    assert [entry.path.name for entry in recordings.found] == ["a"]
+    assert len(read) == 2  # the one that was being read, and no more
+    recordings.look_in(folder)
+    face.draw_until(lambda: not recordings.is_busy)
+    assert len(recordings.found) == 3
+
+
+def test_a_folder_that_is_gone_says_so(face: Face, tmp_path: Path) -> None:
+    recordings = face.controller.recordings
+    recordings.look_in(tmp_path / "gone")
+    face.draw_until(lambda: not recordings.is_busy)
+    assert "is no folder" in str(recordings.fault)
+
+
+def test_a_glance_tells_folders_of_sessions_from_others(
+    folder: Path, tmp_path: Path
+) -> None:
+    assert holds_sessions(folder)
+    assert not holds_sessions(folder / "a")
+    assert not holds_sessions(folder / "lab")  # one session: that is opened
+    assert not holds_sessions(tmp_path / "gone")
+    for number in range(3):
+        (tmp_path / f"{number}.tif").touch()
+    assert not holds_sessions(tmp_path)
+    for name in ("x", "y"):
+        shutil.copytree(SUITE2P, tmp_path / "mouse" / name)
+    assert holds_sessions(tmp_path)
+
+
+# -- clocks --------------------------------------------------------------------------
+def test_clocks_are_checked_elsewhere_with_progress(face: Face, folder: Path) -> None:
+    controller, words = face.controller, []
+    controller.alignment.check()
+    assert not controller.alignment.is_busy  # there is no session
+    controller.open_session(folder / "a")
+    check = controller.alignment
+    check.changed.connect(lambda: words.append(check.words))
+    check.check()
+    assert check.is_busy
+    assert check.report is None
+    face.draw_until(lambda: not check.is_busy)
+    assert [lag.first for lag in check.report.lags] == ["screen", "running", "running"]
+    shares = [int(w.split(": ")[1][:-2]) for w in words if ": " in w]
+    assert len(shares) > 20  # of twenty copies per pair, each can be the last
+    assert shares == sorted(shares)
+    controller.open_session(folder / "b")
+    assert check.report is None
+
+
+def test_a_check_that_is_given_up_says_nothing_any_more(
+    face: Face, folder: Path
+) -> None:
+    controller = face.controller
+    controller.open_session(folder / "a")
+    controller.alignment.check()
+    controller.open_session(folder / "b")
+    assert not controller.alignment.is_busy
+    assert controller.alignment._errand._engine.wait(TIMEOUT)
+    while not face.posted.empty():
+        face.posted.get()()
+    assert controller.alignment.report is None
+
+
+# -- series --------------------------------------------------------------------------
+def test_another_series_is_read_at_the_same_window_and_remembered(
+    tmp_path: Path,
+) -> None:
+    memory = tmp_path / "live.json"
+    controller = Controller(synchronous=True, memory=memory)
+    controller.choose_predictor(EchoPredictor())
+    controller.open_session(Path(shutil.copytree(SUITE2P, tmp_path / "m7")))
+    before = controller.state.session
+    controller.seek(20.0)
+    start_s = controller.state.window.start_s
+    controller.choose_series("dff")
+    state = controller.state
+    assert state.session.series == "dff"
+    assert state.session.path == before.path
+    assert state.window.start_s == start_s
+    assert recall(memory).options == {"series": "dff"}
+    controller.choose_series("calcium")
+    assert "no series 'calcium'" in str(controller.opener.fault)
+    assert state.session.series == "dff"
+    controller.close()
+    again = Controller(synchronous=True, memory=memory)
+    assert again.restore()
+    assert again.state.session.series == "dff"
+    again.close()

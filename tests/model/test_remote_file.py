@@ -1,0 +1,100 @@
+"""NWB files at web addresses: only what is needed is sent."""
+
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.data.readers import statistics
+from omnimouse_model.data.remote_file import web_address
+from omnimouse_model.errors import SessionFormatError
+from tests.hub_server import Hub, Repository, serving
+from tests.model.nwb_files import Nwb, Plane, write_nwb
+
+KEY = ("dataset", "lab/mice")
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of some 60 MB, most of it responses."""
+    what = Nwb(planes=(Plane(n=400, seconds=3600.0),))
+    return write_nwb(tmp_path_factory.mktemp("nwb") / "mouse.nwb", what)
+
+
+@pytest.fixture
+def hub(recording: Path) -> Iterator[Hub]:
+    files = {"mouse.nwb": recording.read_bytes(), "text.nwb": b"no such thing" * 9}
+    with serving(Hub({KEY: Repository(files)})) as hub:
+        yield hub
+
+
+@pytest.fixture(autouse=True)
+def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statistics are computed from 20,000 samples: few only of a long recording."""
+    monkeypatch.setattr(statistics, "_MAX_ROWS", 1280)
+    monkeypatch.setattr(statistics, "_RUNS", 8)
+
+
+def address(hub: Hub, name: str = "mouse.nwb") -> str:
+    return f"{hub.store}/{KEY[0]}/{KEY[1]}/{name}"
+
+
+def test_an_address_is_known_also_as_a_path():
+    assert web_address("https://host/a.nwb?v=1") == "https://host/a.nwb?v=1"
+    assert web_address(Path("https://host/a.nwb")) == "https://host/a.nwb"
+    assert web_address("http:\\host\\a.nwb") == "http://host/a.nwb"
+    for other in ("file:///etc/passwd", "C:/a.nwb", "a.nwb", "httpx://host/a"):
+        assert web_address(other) is None
+
+
+def test_values_are_those_of_the_file_and_little_of_it_is_sent(
+    hub: Hub, recording: Path
+):
+    here, there = om.open_session(recording), om.open_session(address(hub))
+    total = recording.stat().st_size
+    assert hub.sent < total / 3
+    window, wanted = there.window(start_s=30.0), here.window(start_s=30.0)
+    np.testing.assert_array_equal(window.responses, wanted.responses)
+    assert hub.sent < total / 2
+    assert (there.format, there.n_neurons, there.id) == ("nwb", 400, here.id)
+
+
+def test_it_travels_to_another_process_as_its_address(hub: Hub):
+    session = om.open_session(address(hub))
+    again = pickle.loads(pickle.dumps(session))
+    assert again.fingerprint == session.fingerprint
+    data = hub.repositories[KEY].files
+    packed = pickle.dumps(om.open_session(address(hub)))
+    data["mouse.nwb"] = data["mouse.nwb"] + b"x"
+    with pytest.raises(SessionFormatError, match="changed"):
+        _forgotten(packed)
+
+
+def _forgotten(packed: bytes) -> object:
+    from omnimouse_model.data import open as opening
+
+    opening._reopened.clear()
+    return pickle.loads(packed)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("none.nwb", "is not there"), ("text.nwb", "not a sound HDF5 file")],
+)
+def test_what_cannot_be_read_is_told(hub: Hub, name: str, words: str):
+    with pytest.raises(SessionFormatError, match=words):
+        om.open_session(address(hub, name))
+
+
+def test_a_server_that_sends_only_whole_files_is_told(hub: Hub):
+    hub.sends_parts = False
+    with pytest.raises(SessionFormatError, match="cannot be read in parts"):
+        om.open_session(address(hub))
+
+
+def test_a_server_that_is_not_there_is_told():
+    with pytest.raises(SessionFormatError, match="cannot be reached"):
+        om.open_session("http://127.0.0.1:9/mouse.nwb")
