@@ -681,6 +681,22 @@ def test_large_frames_lie_in_small_chunks(tmp_path: Path) -> None:
     np.testing.assert_array_equal(stored[...], video)
 
 
+@pytest.mark.parametrize("codec", CODECS)
+def test_zeros_are_written_like_all_else(codec: str, tmp_path: Path) -> None:
+    video, times = np.zeros((64, 20, 30), np.uint8), 1.0 + np.arange(64.0) / 10
+    video[-1] = 1  # 32 black frames are a chunk
+    dark = recording(video=video, video_times=times)
+    dark["responses"][:128] = 0.0
+    for name, given in {
+        "some": dark,
+        "all": {**dark, "responses": np.zeros((9000, 3)), "video": video * 0},
+    }.items():
+        session = open_session(given)
+        store = convert(session, tmp_path / f"{name}.zarr", codec)
+        verify(store, session)
+        same(session, open_session(store))
+
+
 def test_what_a_store_cannot_hold_is_refused_before_it_is_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -318,7 +318,8 @@ class _Writing:
     def _open(self, name: str) -> Any:
         import zarr
 
-        return zarr.open_array(str(self._part), path=name, mode="r+")
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            return zarr.open_array(str(self._part), path=name, mode="r+")
 
     def _files_of(self, names: tuple[str, ...]) -> Iterator[Path]:
         """Files of a piece; its tables are written last, with all that is small."""
