@@ -63,8 +63,8 @@ def _write_stream(
                 skewed = draw.random((height, columns), dtype=np.float32) ** 4
                 stream.write((skewed * scale).astype(dtype).tobytes())
     # of uniform numbers to the fourth power
-    np.save(folder / "meta" / "means.npy", scale / 5)
-    np.save(folder / "meta" / "stds.npy", scale * np.sqrt(1 / 9 - 1 / 25))
+    np.save(folder / "meta" / "means.npy", scale[None] / 5)
+    np.save(folder / "meta" / "stds.npy", scale[None] * np.sqrt(1 / 9 - 1 / 25))
     if shifts is not None:
         np.save(folder / "meta" / "phase_shifts.npy", shifts)
     meta = {

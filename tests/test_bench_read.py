@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from omnimouse_app.bench_session import Size, write_session
 from omnimouse_app.cli import bench_read, group
+from omnimouse_app.reference_package import ReferencePackage
 from omnimouse_model.data.open import open_session
 
 
@@ -34,23 +35,137 @@ def test_a_hollow_session_takes_no_space_and_opens(tmp_path: Path) -> None:
     assert window.frames_u8.shape == (60, 36, 64)
 
 
+SMALL = ["bench", "read", "--neurons", "40", "--minutes", "0.5", "--windows", "5"]
+SMALL += ["--passes", "1", "--no-opening", "--json"]
+
+
 def test_the_table_has_a_row_per_way(tmp_path: Path) -> None:
-    words = ["bench", "read", "--neurons", "40", "--minutes", "0.5", "--windows", "5"]
-    words += ["--passes", "1", "--no-opening", "--json", "--folder", str(tmp_path)]
-    done = CliRunner().invoke(group, words)
+    done = CliRunner().invoke(group, [*SMALL, "--folder", str(tmp_path)])
     assert done.exit_code == 0, done.output
-    rows = {row["name"]: row for row in json.loads(done.stdout)["rows"]}
+    found = json.loads(done.stdout)["rows"]
+    assert {row["name"] for row in found} == {"windows_per_cpu_s"}
+    rows = {row["source"]: row for row in found}
     assert list(rows) == [
-        *("in place", "store, default", "store, fast", "store, none", "by the rule")
+        *("experanto-folder", "store-default", "store-fast", "store-none", "rule")
     ]
     for row in rows.values():
-        assert row["x_rule"] == pytest.approx(
-            row["value"] / rows["by the rule"]["value"]
-        )
-    assert rows["store, none"]["mib"] > 0
+        assert row["x_rule"] == pytest.approx(row["value"] / rows["rule"]["value"])
+    assert rows["store-none"]["mib"] > 0
 
 
 def test_ways_that_differ_are_found() -> None:
-    ways = {"in place": lambda s: (np.ones(3),), "other": lambda s: (np.zeros(3),)}
+    ways = {
+        "experanto-folder": lambda s: (np.ones(3),),
+        "other": lambda s: (np.zeros(3),),
+    }
     with pytest.raises(ValueError, match="'other' reads other values at 1"):
         bench_read._compare(ways, np.array([1.0]))
+
+
+# -- the reference package -----------------------------------------------------------
+OMEGACONF = """
+class Config(dict):
+    def __getattr__(self, name):
+        return self[name]
+
+
+class OmegaConf:
+    @staticmethod
+    def create(value):
+        if isinstance(value, dict):
+            return Config({k: OmegaConf.create(v) for k, v in value.items()})
+        return value
+"""
+
+STAND_IN = """
+# What the two revisions of the package share of their interface, read by our own rules.
+import numpy as np
+import torch
+from omnimouse_model.data.open import open_session
+
+print("the package may print what it likes")
+
+
+class Experiment:
+    def __init__(self, root_folder, modality_config, cache_data=False):
+        self.session = open_session(root_folder)
+
+    def interpolate(self, times, device=None):
+        return self.session.streams[device].sample(times)
+
+
+class ChunkDataset:
+    def __init__(
+        self, root_folder, global_sampling_rate, global_chunk_size,
+        modality_config=None, MORE
+    ):
+        self._experiment = Experiment(root_folder, modality_config)
+        self.names = list(modality_config)
+        assert modality_config.responses.chunk_size == 60
+        scaling = modality_config.responses.transforms.normalization
+        assert scaling == "SCALING"
+
+    def __getitem__(self, index):
+        session = self._experiment.session
+        window = session.window(self._valid_screen_times[index] - session.t0)
+        out = {name: window.stream(name)[0] for name in self.names if name != "screen"}
+        out["screen"] = window.video[None]
+        return {name: torch.from_numpy(values) + ERROR for name, values in out.items()}
+"""
+
+
+def checkout(root: Path, revision: str = "foundation_model", error: float = 0) -> Path:
+    """A stand-in for the package's source, with what it needs beside it."""
+    is_main = revision == "main"
+    (root / "experanto").mkdir(parents=True)
+    (root / "experanto" / "__init__.py").touch()
+    text = STAND_IN.replace("ERROR", str(error))
+    text = text.replace("MORE", "interpolate_precision=5" if is_main else "seed=None")
+    scaling = "normalize_variance_only" if is_main else "standardize"
+    text = text.replace("SCALING", scaling)
+    (root / "experanto" / "datasets.py").write_text(text)
+    (root / "omegaconf.py").write_text(OMEGACONF)
+    return root
+
+
+@pytest.mark.parametrize("revision", ["foundation_model", "main"])
+def test_the_package_reads_the_same_windows_in_turn(
+    revision: str, tmp_path: Path
+) -> None:
+    source = checkout(tmp_path / "checkout", revision)
+    words = [*SMALL, "--folder", str(tmp_path / "s"), "--experanto", str(source)]
+    done = CliRunner().invoke(group, words)
+    assert done.exit_code == 0, done.output
+    rows = {row["source"]: row for row in json.loads(done.stdout)["rows"]}
+    row = rows["experanto-package"]
+    assert row["revision"] == revision
+    assert row["value"] > 0 < row["wall"]
+    assert rows["store-fast"]["x_package"] == pytest.approx(
+        rows["store-fast"]["value"] / row["value"]
+    )
+
+
+def test_a_package_that_reads_other_values_is_found(tmp_path: Path) -> None:
+    source = checkout(tmp_path / "checkout", error=1e-6)
+    words = [*SMALL, "--folder", str(tmp_path / "s"), "--experanto", str(source)]
+    done = CliRunner().invoke(group, words)
+    assert isinstance(done.exception, ValueError)
+    assert "The reference package reads other" in str(done.exception)
+
+
+def test_what_the_package_lacks_is_named(tmp_path: Path) -> None:
+    folder = write_session(tmp_path / "s", Size(5, 0.2))
+    with pytest.raises(ModuleNotFoundError, match=r"holds no experanto/__init__\.py"):
+        ReferencePackage(tmp_path, folder, [])
+    source = checkout(tmp_path / "checkout")
+    (source / "omegaconf.py").unlink()
+    with pytest.raises(
+        ModuleNotFoundError, match="No module named 'omegaconf'"
+    ) as told:
+        ReferencePackage(source, folder, [])
+    assert told.value.name == "omegaconf"
+    checkout(tmp_path / "again")
+    datasets = tmp_path / "again" / "experanto" / "datasets.py"
+    datasets.write_text(datasets.read_text() + "raise SystemError('out of order')")
+    with pytest.raises(ChildProcessError, match="SystemError: out of order"):
+        ReferencePackage(tmp_path / "again", folder, [])

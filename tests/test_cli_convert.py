@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from click.testing import CliRunner
 
 from omnimouse_app.cli import group
@@ -32,6 +33,25 @@ def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert isinstance(done.exception, FileExistsError)
     assert not list((tmp_path / "m").iterdir())
+
+
+def test_after_a_stop_while_comparing_the_same_command_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, store = write_folder(tmp_path / "s"), tmp_path / "m.zarr"
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("omnimouse_model.data.store.verify._compare_films", interrupted)
+        done = CliRunner().invoke(group, ["convert", str(source), str(store)])
+        assert done.exit_code != 0
+    assert not store.exists()
+    done = CliRunner().invoke(group, ["convert", str(source), str(store)])
+    assert done.exit_code == 0, done.output
+    assert "compared with its source" in done.output
+    assert [p.name for p in sorted(tmp_path.iterdir())] == ["m.zarr", "s"]
 
 
 def test_reading_options_are_kept_in_the_store(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
@@ -20,11 +21,19 @@ if TYPE_CHECKING:
     import numpy as np
 
     from omnimouse_app.bench_session import Size
+    from omnimouse_app.reference_package import ReferencePackage
     from omnimouse_model.data.session import Session
 
 Row = dict[str, Any]
 REFERENCE_HZ = 424.0
 """Windows per second of the reference package, as published for another machine."""
+
+_COLUMNS = ("name", "source", "value", "unit", "wall", "x_rule", "x_published")
+FOLDER, RULE, PACKAGE = "experanto-folder", "rule", "experanto-package"
+"""Ways to read the folder: in place, sample by sample, by the reference package."""
+
+_COMPARED = 5
+"""Windows whose values are compared before anything is timed."""
 
 OPENED = (10_000, 90.0)
 """Neurons and minutes of the session whose opening is measured."""
@@ -60,6 +69,13 @@ print(json.dumps([time.perf_counter() - began, peak() - before, session.n_neuron
     type=click.Path(path_type=Path),
     help="Where the session and its stores are kept; by default they are not.",
 )
+@click.option(
+    "--experanto",
+    "checkout",
+    type=click.Path(path_type=Path),
+    metavar="CHECKOUT",
+    help="Have the reference package read the same windows in turn, from its source.",
+)
 @format_options
 def command(
     neurons: int,
@@ -68,21 +84,24 @@ def command(
     passes: int,
     opening: bool,
     folder: Path | None,
+    checkout: Path | None,
     as_json: bool,
     as_markdown: bool,
 ) -> None:
     """Read random 2-s windows of a synthetic session, one after the other.
 
     `value` is windows per second of CPU time, the median of the passes, which take
-    turns after one that is not timed; `wall` the same per second. "by the rule" reads
-    the same values as the rule of the format is written, an index and a gather for
-    every sample: what a plain reader costs here, in the same minute.
+    turns after one that is not timed; `wall` the same per second. "rule" reads the
+    same values as the rule of the format is written, an index and a gather for every
+    sample: what a plain reader costs here, in the same minute. All values are compared
+    first; those of the package by its own times where its revision has others.
     """
     from omnimouse_app.bench_session import Size
 
     with _kept(folder) as root:
         progress = Progress()
-        found = list(_rates(root, Size(neurons, minutes), windows, passes, progress))
+        size = Size(neurons, minutes)
+        found = list(_rates(root, size, windows, passes, progress, checkout))
         if opening:
             progress(1, 1, f"opening {OPENED[0]:,} neurons")
             found.append(_opening(root))
@@ -91,7 +110,7 @@ def command(
         found,
         as_json=as_json,
         as_markdown=as_markdown,
-        columns=("name", "value", "unit", "wall", "x_rule", "x_published", "mib"),
+        columns=(*_COLUMNS, *(("x_package",) if checkout else ()), "mib"),
         title=f"Reading {windows} random windows of {neurons:,} neurons",
     )
 
@@ -107,7 +126,12 @@ def _kept(folder: Path | None) -> Iterator[Path]:
 
 
 def _rates(
-    root: Path, size: "Size", windows: int, passes: int, progress: Progress
+    root: Path,
+    size: "Size",
+    windows: int,
+    passes: int,
+    progress: Progress,
+    checkout: Path | None,
 ) -> Iterator[Row]:
     """One row per way to read the same windows."""
     import numpy as np
@@ -122,11 +146,11 @@ def _rates(
     if not source.exists():
         write_session(source, size)
     session = open_session(source)
-    places = {"in place": source}
+    places = {FOLDER: source}
     for codec in CODECS:
         progress(0, 1, f"writing the {codec} store")
         store = root / f"{source.name}-{codec}.omses.zarr"
-        places[f"store, {codec}"] = store
+        places[f"store-{codec}"] = store
         if not store.exists():
             convert(session, store, codec)
     starts = session.window_starts()
@@ -134,27 +158,87 @@ def _rates(
     ways: dict[str, Callable[[float], Any]] = {
         name: _whole(open_session(place)) for name, place in places.items()
     }
-    ways["by the rule"] = _ruled(session)
-    _compare(ways, chosen[:5])
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    for turn in range(passes + 1):
-        for name, read in ways.items():
-            progress(turn, passes + 1, f"reading {name}")
-            took = _timed(read, chosen)
-            if turn:
-                times[name].append(took)
+    ways[RULE] = _ruled(session)
+    _compare(ways, chosen[:_COMPARED])
+    timed: dict[str, Callable[[], tuple[float, float]]]
+    timed = {name: partial(_timed, read, chosen) for name, read in ways.items()}
+    revision = None
+    with ExitStack() as stack:
+        if checkout is not None:
+            progress(0, 1, "opening it with the reference package")
+            package = stack.enter_context(_package(checkout, session, chosen))
+            compare_package(package, session, chosen[:_COMPARED])
+            timed[PACKAGE], revision = package.read_all, package.revision
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in timed}
+        for turn in range(passes + 1):
+            for name, read in timed.items():
+                progress(turn, passes + 1, f"reading {name}")
+                took = read()
+                if turn:
+                    times[name].append(took)
     rate = {n: windows / median(cpu for cpu, _ in t) for n, t in times.items()}
     for name, taken in times.items():
         place = places.get(name)
         yield {
-            "name": name,
+            "name": "windows_per_cpu_s",
+            "source": name,
             "value": rate[name],
             "unit": "windows / CPU s",
             "wall": windows / median(wall for _, wall in taken),
-            "x_rule": rate[name] / rate["by the rule"],
+            "x_rule": rate[name] / rate[RULE],
+            "x_package": None if checkout is None else rate[name] / rate[PACKAGE],
             "x_published": rate[name] / REFERENCE_HZ,
             "mib": None if place is None else _size(place),
+            "revision": revision if name == PACKAGE else None,
+            "n": passes,
+            "windows": windows,
+            "neurons": size.neurons,
+            "minutes": size.minutes,
         }
+
+
+def _package(
+    checkout: Path, session: "Session", starts: "np.ndarray"
+) -> "ReferencePackage":
+    from omnimouse_app.reference_package import ReferencePackage
+
+    native = [session.window(start).native_start for start in starts.tolist()]
+    return ReferencePackage(checkout, session.path, native)
+
+
+def compare_package(
+    package: "ReferencePackage", session: "Session", starts: "np.ndarray"
+) -> None:
+    """Raise where the package gives other values.
+
+    Of the revision that the released models were trained with whole windows are
+    compared; the other rounds times and scales responses its own way, so there the
+    stored values at the same times.
+
+    Raises
+    ------
+    ValueError
+        Naming the stream and the window.
+    """
+    import numpy as np
+
+    for number, start in enumerate(starts.tolist()):
+        window = session.window(start)
+        if package.revision == "main":
+            times = {name: window.times(name) for name in session.streams}
+            given = package.samples({n: t.tolist() for n, t in times.items()})
+            ours = {n: session.streams[n].sample(t)[0] for n, t in times.items()}
+        else:
+            given = package.window(number)
+            given["screen"] = given["screen"].reshape(window.video.shape)
+            names = session.streams.keys() - {"screen"}
+            ours = {name: window.stream(name)[0] for name in names}
+            ours["screen"] = window.video
+        for name, values in ours.items():
+            if not np.array_equal(values, given[name], equal_nan=True):
+                raise ValueError(
+                    f"The reference package reads other {name} at {start:.2f} s"
+                )
 
 
 def _size(folder: Path) -> float:
@@ -209,7 +293,7 @@ def _compare(ways: dict[str, Callable[[float], Any]], starts: "np.ndarray") -> N
     import numpy as np
 
     for start in starts.tolist():
-        expected = ways["in place"](start)
+        expected = ways[FOLDER](start)
         for name, read in ways.items():
             for first, second in zip(expected, read(start), strict=True):
                 if not np.array_equal(first, second):
@@ -229,8 +313,12 @@ def _opening(root: Path) -> Row:
         for _ in range(3)
     ]
     return {
-        "name": f"opening {neurons:,} neurons × {minutes / 60:g} h",
+        "name": "opening_s",
+        "source": FOLDER,
         "value": median(seconds for seconds, _, _ in took),
         "unit": "s",
         "mib": median(mib for _, mib, _ in took),
+        "n": len(took),
+        "neurons": neurons,
+        "minutes": minutes,
     }

@@ -47,17 +47,15 @@ def command(
     if _is_official(Path(source)):
         _convert_checkpoint(source, store, as_json)
         return
-    from omnimouse_model.data.store.verify import verify as compare
     from omnimouse_model.data.store.write import convert
 
     progress = Progress()
     session = named_session(source, progress, **reading)
     began = time.perf_counter()
+    writing, comparing = _Told(progress, "writing"), _Told(progress, "comparing")
     with interruptible():
-        convert(session, store, codec, _told(progress, "writing", began))
-        written = time.perf_counter() - began
-        if verify:
-            compare(store, session, _told(progress, "comparing", time.perf_counter()))
+        convert(session, store, codec, writing, comparing if verify else None)
+    written = writing.last - began
     progress.finish()
     size = sum(p.stat().st_size for p in store.rglob("*") if p.is_file())
     responses = session.responses.n_samples * session.n_neurons
@@ -82,16 +80,21 @@ def command(
     )
 
 
-def _told(progress: Progress, what: str, began: float) -> Any:
-    """Progress with the time that is left."""
+class _Told:
+    """Progress of one part of the work, with the time that is left of it."""
 
-    def tell(share: float) -> None:
-        gone = time.perf_counter() - began
+    def __init__(self, progress: Progress, what: str) -> None:
+        self._progress, self._what = progress, what
+        self._began = self.last = time.perf_counter()
+
+    def __call__(self, share: float) -> None:
+        """Show it; the time is counted from the first share, which is 0."""
+        self.last = time.perf_counter()
+        self._began = self._began if share else self.last
+        gone = self.last - self._began
         left = gone * (1 - share) / share if share > 0.02 else None
-        words = what if left is None else f"{what}, {left:.0f} s left"
-        progress(int(1000 * share), 1000, words)
-
-    return tell
+        words = self._what if left is None else f"{self._what}, {left:.0f} s left"
+        self._progress(int(1000 * share), 1000, words)
 
 
 def _is_official(source: Path) -> bool:

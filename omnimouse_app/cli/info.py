@@ -1,5 +1,6 @@
 """`omnimouse info`: what a session or checkpoint holds, and whether it is sound."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from omnimouse_app.cli.output import Progress, emit, table
 from omnimouse_app.cli.stopping import interruptible
 
 if TYPE_CHECKING:
-    from omnimouse_model.data.catalogue import Entry
+    from omnimouse_model.data.catalogue import Catalogue, Entry
     from omnimouse_model.data.session import Session
     from omnimouse_model.data.signal import Signal
     from omnimouse_model.data.stimulus import Stimulus
@@ -27,16 +28,23 @@ MOST_SHOWN = 12
 """Sessions of a checkpoint that are listed."""
 
 
+SORTED_BY = ("path", "id", "animal", "format", "neurons", "minutes", "problems")
+"""The columns of a catalogue."""
+
+STOPPED = 130
+"""Exit status after Ctrl-C."""
+
+
 @click.command("info")
 @click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
 @click.option(
     "--sort",
     "column",
+    type=click.Choice(SORTED_BY),
     default="path",
     show_default=True,
-    help="Of a folder of sessions: by path, id, animal, format, neurons, minutes or "
-    "problems.",
+    help="Of a folder of sessions: by what its table is sorted.",
 )
 @click.option(
     "--check",
@@ -59,7 +67,12 @@ def command(
         folder = session_folder(path, progress)
         progress.finish()
         if is_collection(folder):
-            catalogue_table(folder, column, as_json, progress)
+            if check:
+                raise click.UsageError(
+                    f"--check looks at one session, and {path} is a folder of some: "
+                    "name one of them."
+                )
+            catalogue_table(folder, column, as_json, progress, reading)
             return
         row = session_row(folder, **reading)
         if check:
@@ -113,18 +126,41 @@ def is_collection(path: Path) -> bool:
 
 
 def catalogue_table(
-    folder: Path, column: str, as_json: bool, progress: Progress
+    folder: Path,
+    column: str,
+    as_json: bool,
+    progress: Progress,
+    reading: dict[str, Any],
 ) -> None:
-    """Print a row per session; where there is none, say what a session looks like."""
-    from omnimouse_model.data.catalogue import catalogue
-    from omnimouse_model.data.catalogue_words import row_words
+    """Print a row per session; where there is none, say what a session looks like.
+
+    Ctrl-C ends the looking: what was found until then is printed.
+    """
+    from omnimouse_model.data.catalogue import Catalogue, entries_of
     from omnimouse_model.data.open import open_session
 
-    with interruptible():
-        found = catalogue(folder, progress).sorted_by(column)
+    root = folder.expanduser().absolute()
+    entries: list[Entry] = []
+    is_stopped = False
+    try:
+        with interruptible():
+            for entry in entries_of(root, progress, **reading):
+                entries.append(entry)
+    except KeyboardInterrupt:
+        is_stopped = True
     progress.finish()
-    if not found:
+    if not entries and not is_stopped:
         open_session(folder)
+    found = Catalogue(root, tuple(entries)).sorted_by(column)
+    _print_catalogue(found, as_json)
+    if is_stopped:
+        click.echo("stopped before the end: there may be more", err=True)
+        sys.exit(STOPPED)
+
+
+def _print_catalogue(found: "Catalogue", as_json: bool) -> None:
+    from omnimouse_model.data.catalogue_words import row_words
+
     if as_json:
         emit([_entry_row(entry, found.folder) for entry in found], as_json=True)
         return

@@ -2,13 +2,15 @@
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 import omnimouse_model as om
-from omnimouse_app.cli import group
+from omnimouse_app.cli import group, info
+from omnimouse_model.data import catalogue
 from omnimouse_model.data.open import open_session
 from tests.model.experanto_folder import write_folder
 
@@ -94,3 +96,73 @@ def test_a_folder_without_sessions_says_what_was_looked_for(tmp_path: Path) -> N
     assert "not a session folder I know" in str(done.exception)
     with pytest.raises(NotADirectoryError):
         om.catalogue(tmp_path / "none")
+
+
+def test_one_that_breaks_its_reader_is_a_row(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, opened = catalogue.is_session_itself, catalogue.open_session
+
+    def breaks(path: Path, **reading: object) -> object:
+        if path.name == "b":
+            raise RecursionError("too deep")
+        return opened(path, **reading)
+
+    def breaks_early(path: Path) -> bool:
+        return path.name != "c.nwb" and known(path) if path.name != "a" else 1 / 0
+
+    monkeypatch.setattr(catalogue, "open_session", breaks)
+    monkeypatch.setattr(catalogue, "is_session_itself", breaks_early)
+    found = {entry.path.name: entry for entry in om.catalogue(folder)}
+    assert sorted(found) == ["a", "b", "broken", "day1"]
+    assert found["b"].problems == ("b cannot be read: RecursionError: too deep",)
+    assert not found["b"].is_read
+    assert found["a"].neurons == 5
+
+
+def test_reading_options_hold_for_all_sessions(folder: Path) -> None:
+    words = ["info", str(folder / "lab"), "--series", "F-neu", "--all-rois", "--json"]
+    done = CliRunner().invoke(group, words)
+    assert done.exit_code == 0, done.output
+    neurons = {r["path"]: r["neurons"] for r in json.loads(done.stdout)["rows"]}
+    assert neurons == {"b": 9, "mouse/day1": 23}
+    assert om.catalogue(folder / "lab")[1].neurons < 23
+    assert om.catalogue(folder / "lab", cells_only=False)[1].neurons == 23
+
+
+def test_a_folder_of_sessions_is_not_checked(folder: Path) -> None:
+    done = CliRunner().invoke(group, ["info", str(folder), "--check"])
+    assert done.exit_code == 2
+    assert "--check looks at one session" in done.output
+
+
+def test_what_it_cannot_be_sorted_by_is_refused_before_anything_is_opened(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tuple(catalogue.COLUMNS) == info.SORTED_BY
+    monkeypatch.setattr(catalogue, "open_session", None)
+    done = CliRunner().invoke(group, ["info", str(folder), "--sort", "bogus"])
+    assert done.exit_code == 2
+    assert "'bogus' is not one of" in done.output
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_a_stop_prints_what_was_found(
+    words: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = catalogue.open_session
+
+    def stopped(path: Path, **reading: object) -> object:
+        if path.name == "c.nwb":
+            signal.raise_signal(signal.SIGINT)
+        return opened(path, **reading)
+
+    monkeypatch.setattr(catalogue, "open_session", stopped)
+    done = CliRunner().invoke(group, ["info", str(folder), "--sort", "id", *words])
+    assert done.exit_code == 130
+    assert "stopped before the end" in done.stderr
+    if words:
+        paths = [row["path"] for row in json.loads(done.stdout)["rows"]]
+        assert paths == ["broken", "a"]
+    else:
+        assert done.stdout.endswith("2 sessions, 1 of them cannot be read\n")

@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from omnimouse_model.data.open import is_session, open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.store import write
 from omnimouse_model.data.store.layout import CODECS
+from omnimouse_model.data.store.sharded import ShardedRows
 from omnimouse_model.data.store.verify import verify
 from omnimouse_model.data.store.write import convert
 from omnimouse_model.errors import SessionFormatError
@@ -188,8 +191,6 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path, small_pieces: None) -> 
         try:
             convert(session, store, progress=StopAfter(stops))
         except Stop:
-            if store.exists():
-                break  # it was moved into place before the last word
             with pytest.raises(SessionFormatError, match="was not finished"):
                 open_session(tmp_path / "m.zarr.part")
     assert stops > 8
@@ -310,13 +311,25 @@ def test_what_follows_a_torn_line_is_kept(tmp_path: Path, small_pieces: None) ->
     assert names == [f"responses/data/{64 * row}" for row in range(len(names))]
 
 
-def test_a_folder_that_is_no_begun_store_is_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["thesis.txt", "responses/data.mem", "stimulus.xlsx", "zarr.json", "zarr/0"],
+)
+def test_a_folder_that_is_no_begun_store_is_left_alone(
+    name: str, tmp_path: Path
+) -> None:
     session = open_session(write_folder(tmp_path / "s"))
-    (tmp_path / "m.zarr.part").mkdir()
-    (tmp_path / "m.zarr.part" / "thesis.txt").write_text("mine")
+    part = tmp_path / "m.zarr.part"
+    mine = part / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
     with pytest.raises(FileExistsError, match="no store that was begun"):
         convert(session, tmp_path / "m.zarr")
-    assert (tmp_path / "m.zarr.part" / "thesis.txt").read_text() == "mine"
+    if name != "zarr.json":  # beside a store of ours
+        zarr.create_group(str(part), attributes={"format": "omses"})
+        with pytest.raises(FileExistsError, match="no store that was begun"):
+            convert(session, tmp_path / "m.zarr")
+    assert mine.read_text() == "mine"
 
 
 def test_what_was_begun_from_another_session_is_refused(
@@ -336,6 +349,144 @@ def test_what_was_begun_from_another_session_is_refused(
     convert(first, tmp_path / "m.zarr")
     with pytest.raises(FileExistsError, match="is there already"):
         convert(first, tmp_path / "m.zarr")
+
+
+def stop_at(least: float) -> Callable[[float], None]:
+    """A progress that stops at a share."""
+
+    def stop(share: float) -> None:
+        if share >= least:
+            raise Stop
+
+    return stop
+
+
+def test_a_stop_while_comparing_goes_on_with_comparing(
+    tmp_path: Path, small_pieces: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = open_session(write_folder(tmp_path / "s"))
+    store, told = tmp_path / "m.zarr", []
+    for share in (0.0, 0.6):
+        with pytest.raises(Stop):
+            convert(session, store, comparing=stop_at(share))
+        assert not store.exists()
+        with pytest.raises(SessionFormatError, match="was not finished"):
+            open_session(store.with_name("m.zarr.part"))
+        monkeypatch.setattr(write._Writing, "_note", None)  # nothing is written again
+    convert(session, store, comparing=told.append)
+    assert told[0] == 0.0 < told[-1]
+    same(session, open_session(store))
+
+
+def test_what_is_not_its_source_is_never_moved_and_is_written_anew(
+    tmp_path: Path, small_pieces: None
+) -> None:
+    session, store = open_session(write_folder(tmp_path / "s")), tmp_path / "m.zarr"
+    with pytest.raises(Stop):
+        convert(session, store, comparing=stop_at(0.0))
+    part = store.with_name("m.zarr.part")
+    path = part / "responses" / "data" / "c" / "2" / "0"
+    sound = path.read_bytes()
+    path.write_bytes(bytes([sound[0] ^ 1]) + sound[1:])
+    with pytest.raises(SessionFormatError, match="is damaged"):
+        convert(session, store, comparing=stop_at(2.0))
+    assert not store.exists()
+    convert(session, store, comparing=stop_at(2.0))
+    assert (store / path.relative_to(part)).read_bytes() == sound
+    assert not part.exists()
+
+
+def test_a_stop_between_the_last_two_steps_is_no_dead_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, store = open_session(write_folder(tmp_path / "s")), tmp_path / "m.zarr"
+    sync = write._sync
+
+    def stopped(*paths: Path) -> None:
+        if paths == (tmp_path,):
+            raise Stop
+        sync(*paths)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(write, "_sync", stopped)
+        with pytest.raises(Stop):
+            convert(session, store)
+    same(session, open_session(store))
+    assert convert(session, store) == store
+    assert not (store / "journal.jsonl").exists()
+    with pytest.raises(FileExistsError, match="is there already"):
+        convert(session, store)
+
+
+def test_a_piece_is_on_the_disk_before_the_journal_says_so(
+    tmp_path: Path, small_pieces: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, synced = open_session(write_folder(tmp_path / "s")), set()
+    sync, note = write._sync, write._Writing._note
+
+    def synced_too(*paths: Path) -> None:
+        synced.update(paths)
+        sync(*paths)
+
+    def noted(self: object, name: str, digest: str) -> None:
+        array, _, first = name.rpartition("/")
+        part = tmp_path / "m.zarr.part"
+        place = f"{array}/c/{int(first) // 64}" if first.isdigit() else name
+        files = [p for p in part.joinpath(place).rglob("*") if p.is_file()]
+        assert files or name == "tables"
+        assert synced.issuperset(files)
+        note(self, name, digest)
+
+    monkeypatch.setattr(write, "_sync", synced_too)
+    monkeypatch.setattr(write._Writing, "_note", noted)
+    convert(session, tmp_path / "m.zarr")
+    small = [p for p in (tmp_path / "m.zarr" / "units").rglob("*") if p.is_file()]
+    assert {p.relative_to(tmp_path / "m.zarr") for p in small} <= {
+        p.relative_to(tmp_path / "m.zarr.part")
+        for p in synced
+        if p.is_relative_to(tmp_path / "m.zarr.part")
+    }
+
+
+def test_what_a_kill_left_of_a_file_is_cleared_away(
+    tmp_path: Path, small_pieces: None
+) -> None:
+    session = open_session(write_folder(tmp_path / "s"))
+    with pytest.raises(Stop):
+        convert(session, tmp_path / "m.zarr", progress=stop_at(0.3))
+    left = tmp_path / "m.zarr.part" / "responses" / "data" / "c" / f"0.{'a' * 32}"
+    left.with_suffix(f"{left.suffix}.partial").write_text("half")
+    convert(session, tmp_path / "m.zarr")
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_the_pyramid_unpacks_each_chunk_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_folder(tmp_path / "s", seconds=150.0, mem=False)
+    path = source / "responses" / "data.npy"
+    values = np.load(path)
+    values[40:100, 3], values[330:640, 5], values[700, 2] = np.nan, np.nan, np.inf
+    np.save(path, values)
+    decode, places = ShardedRows._decode, []
+
+    def counted(self: ShardedRows, place: tuple[int, ...]) -> np.ndarray:
+        places.append(place)
+        return decode(self, place)
+
+    monkeypatch.setattr(ShardedRows, "_decode", counted)
+    store = convert(open_session(source), tmp_path / "m.zarr")
+    assert sorted(places) == [(row, 0) for row in range(-(-4501 // 32))]
+    for level, step in (("1s", 30), ("10s", 300)):
+        found = zarr.open_array(str(store), path=f"responses/pyramid/{level}")[...]
+        assert len(found) == -(-4501 // step)
+        for row, bins in enumerate(found):
+            part = values[row * step : (row + 1) * step].astype(np.float64)
+            part[~np.isfinite(part)] = np.nan
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of bins where all is missing
+                expected = [f(part, axis=0) for f in (np.nanmin, np.nanmax, np.nanmean)]
+            np.testing.assert_allclose(bins.T, expected, rtol=1e-6)
 
 
 # -- damage --------------------------------------------------------------------------
@@ -470,3 +621,120 @@ def test_a_store_that_differs_from_its_source_is_found(store: Path) -> None:
     other = open_session(write_folder(store.with_name("other"), seed=12))
     with pytest.raises(SessionFormatError, match=r"is not what .*other holds"):
         verify(store, other)
+
+
+# -- types and sizes -----------------------------------------------------------------
+def retyped(source: Path, stream: str, dtype: str) -> Path:
+    """A folder whose stream has its values in another type."""
+    path = source / stream / "data.npy"
+    np.save(path, np.load(path).astype(dtype))
+    return source
+
+
+@pytest.mark.parametrize(
+    ("stream", "dtype"),
+    [
+        *(("responses", d) for d in ("uint16", "int8", "uint64", ">f4", ">i2")),
+        ("eye_tracker", ">f8"),
+    ],
+)
+def test_any_numbers_are_stored_read_and_compared(
+    stream: str, dtype: str, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path / "s", mem=False)
+    session = open_session(retyped(folder, stream, dtype))
+    store = convert(session, tmp_path / "m.zarr")
+    verify(store, session)
+    found, stored = (s.streams[stream].data for s in (session, open_session(store)))
+    np.testing.assert_array_equal(stored, found)
+    assert stored.dtype == found.dtype.newbyteorder("<")
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int8", "uint32", ">f4", "float64"])
+def test_frames_of_any_numbers_are_stored(dtype: str, tmp_path: Path) -> None:
+    session = open_session(write_folder(tmp_path / "s", frame_dtype=dtype))
+    store = convert(session, tmp_path / "m.zarr")
+    verify(store, session)
+    film, size = session.stimulus.film, session.stimulus.size
+    np.testing.assert_array_equal(
+        open_session(store).stimulus.film.read(1, 0, 120, size),
+        film.read(1, 0, 120, size),
+    )
+
+
+def recording(**more: object) -> dict[str, object]:
+    responses = np.arange(900.0, dtype=np.float32).reshape(300, 3)
+    return {"responses": responses, "rate_hz": 30.0, **more}
+
+
+def test_large_frames_lie_in_small_chunks(tmp_path: Path) -> None:
+    video = np.arange(40, dtype=np.float32)[:, None, None] * np.ones((1, 900, 800))
+    video = video.astype(np.float32)
+    session = open_session(
+        recording(video=video, video_times=1.0 + np.arange(40.0) / 10)
+    )
+    store = convert(session, tmp_path / "m.zarr")
+    verify(store, session)
+    stored = zarr.open_array(str(store), path="stimulus/frames")
+    assert stored.chunks == (2, 900, 800)  # 5.8 MB; 32 of them are 92 MB
+    assert stored.shards == (64, 900, 800)
+    np.testing.assert_array_equal(stored[...], video)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_zeros_are_written_like_all_else(codec: str, tmp_path: Path) -> None:
+    video, times = np.zeros((64, 20, 30), np.uint8), 1.0 + np.arange(64.0) / 10
+    video[-1] = 1  # 32 black frames are a chunk
+    dark = recording(video=video, video_times=times)
+    dark["responses"][:128] = 0.0
+    for name, given in {
+        "some": dark,
+        "all": {**dark, "responses": np.zeros((9000, 3)), "video": video * 0},
+    }.items():
+        session = open_session(given)
+        store = convert(session, tmp_path / f"{name}.zarr", codec)
+        verify(store, session)
+        same(session, open_session(store))
+
+
+def test_what_a_store_cannot_hold_is_refused_before_it_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video, times = np.zeros((2, 20, 30), np.float32), np.array([1.0, 4.0])
+    session = open_session(recording(video=video, video_times=times))
+    monkeypatch.setattr(write, "MOST_CHUNK_BYTES", 2000)
+    with pytest.raises(SessionFormatError, match="frames of 2,400 bytes each"):
+        convert(session, tmp_path / "m.zarr")
+    monkeypatch.undo()
+    monkeypatch.setattr(type(session.responses), "dtype", np.dtype("c8"))
+    with pytest.raises(SessionFormatError, match="responses of complex64"):
+        convert(session, tmp_path / "m.zarr")
+    assert not list(tmp_path.iterdir())
+
+
+def test_keys_that_are_no_words_are_stored_as_words(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "s", combined=False)
+    path = source / "screen" / "meta" / "00001.yml"
+    path.write_text(path.read_text() + "more: {2020-01-01: x, 3: [{2021-01-01: y}]}\n")
+    session = open_session(source)
+    store = convert(session, tmp_path / "m.zarr")
+    verify(store, session)
+    (stored,) = (e["more"] for e in open_session(store).trials.extra if "more" in e)
+    assert stored == {"2020-01-01": "x", "3": [{"2021-01-01": "y"}]}
+
+
+def test_films_are_read_once_to_be_told_apart_and_once_to_be_written(
+    tmp_path: Path, small_pieces: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = open_session(write_folder(tmp_path / "s"))
+    film = type(session.stimulus.film)
+    original, frames = film.read, []
+
+    def counted(self: object, trial: int, first: int, stop: int, size: object):
+        frames.append(stop - first)
+        return original(self, trial, first, stop, size)
+
+    monkeypatch.setattr(film, "read", counted)
+    convert(session, tmp_path / "m.zarr")
+    stored = zarr.open_array(str(tmp_path / "m.zarr"), path="stimulus/frames")
+    assert sum(frames) == 2 * stored.shape[0]

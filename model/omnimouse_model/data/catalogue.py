@@ -128,7 +128,9 @@ class Catalogue(Sequence[Entry]):
         return [tuple(sound[i] for i in order[:size]) for size in sizes]
 
 
-def catalogue(folder: str | Path, progress: Progress | None = None) -> Catalogue:
+def catalogue(
+    folder: str | Path, progress: Progress | None = None, **reading: Any
+) -> Catalogue:
     """Describe every session in a folder and three levels below; reads nothing big.
 
     Parameters
@@ -136,6 +138,8 @@ def catalogue(folder: str | Path, progress: Progress | None = None) -> Catalogue
     progress
         Told how many of how many are done, and the name of the next; while folders
         are looked through, 0 of 0 and the folder's. What it raises ends the work.
+    **reading
+        What the files do not say, of all of them; see `open_session`.
 
     Raises
     ------
@@ -143,10 +147,12 @@ def catalogue(folder: str | Path, progress: Progress | None = None) -> Catalogue
         There is no such folder.
     """
     root = Path(folder).expanduser().absolute()
-    return Catalogue(root, tuple(entries_of(root, progress)))
+    return Catalogue(root, tuple(entries_of(root, progress, **reading)))
 
 
-def entries_of(folder: Path, progress: Progress | None = None) -> Iterator[Entry]:
+def entries_of(
+    folder: Path, progress: Progress | None = None, **reading: Any
+) -> Iterator[Entry]:
     """The same one by one, as they are read; see `catalogue`."""
     tell = progress or (lambda done, total, name: None)
     if not folder.is_dir():
@@ -154,7 +160,7 @@ def entries_of(folder: Path, progress: Progress | None = None) -> Iterator[Entry
     places = sorted(_places(folder, _DEEPEST, lambda inner: tell(0, 0, inner.name)))
     for done, place in enumerate(places):
         tell(done, len(places), place.name)
-        yield _entry(place)
+        yield _entry(place, reading)
 
 
 def holds_sessions(folder: str | Path) -> bool:
@@ -186,18 +192,28 @@ def _places(folder: Path, depth: int, enter: Callable[[Path], None]) -> Iterator
     """Sessions in a folder; nothing inside a session is looked at."""
     enter(folder)
     for path in list(_inner(folder)):
-        if is_session_itself(path):
+        if _is_place(path):
             if path.suffix != _UNFINISHED:
                 yield path
         elif depth > 1 and path.is_dir() and not path.is_symlink():
             yield from _places(path, depth - 1, enter)
 
 
-def _entry(path: Path) -> Entry:
+def _is_place(path: Path) -> bool:
     try:
-        return _described(open_session(path), path)
+        return is_session_itself(path)
+    except Exception:  # it is told in its row, and is not the end of all others
+        return True
+
+
+def _entry(path: Path, reading: Mapping[str, Any]) -> Entry:
+    try:
+        return _described(open_session(path, **reading), path)
     except SessionFormatError as error:
-        return Entry(path, problems=(str(error),), is_read=False)
+        told = str(error)
+    except Exception as error:  # one that breaks a reader leaves the others
+        told = f"{path.name} cannot be read: {type(error).__name__}: {error}"
+    return Entry(path, problems=(told,), is_read=False)
 
 
 def _described(session: Session, path: Path) -> Entry:

@@ -17,14 +17,18 @@ from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.session import Note, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus, Trials
-from omnimouse_model.data.store.layout import FORMAT, PYRAMID_SECONDS, VERSION
+from omnimouse_model.data.store.layout import (
+    FORMAT,
+    MOST_TABLE_BYTES,
+    PYRAMID_SECONDS,
+    VERSION,
+)
 from omnimouse_model.data.store.sharded import ShardedRows, piece
 from omnimouse_model.data.store.tables import trials_of, units_of
 from omnimouse_model.data.trial_files import MemoryRows
 from omnimouse_model.errors import SessionFormatError
 
 LOOKED_FOR = ("zarr.json",)
-_MOST_BYTES = 2 * 2**30
 _STREAMS = ("eye_tracker", "treadmill")
 
 
@@ -42,9 +46,9 @@ def recognises(path: Path) -> bool:
     return is_ours or (path / "responses" / "data").is_dir()
 
 
-def read(path: Path, options: ReadOptions) -> Session:
-    """Open a store; see `open_session`."""
-    words = _checked(path)
+def read(path: Path, options: ReadOptions, *, is_begun: bool = False) -> Session:
+    """Open a store; see `open_session`. One that `is_begun` may still lack its seal."""
+    words = _checked(path, is_begun)
     try:
         return _session(path, words, options)
     except SessionFormatError:
@@ -58,7 +62,7 @@ def read(path: Path, options: ReadOptions) -> Session:
         ) from error
 
 
-def _checked(path: Path) -> Mapping[str, Any]:
+def _checked(path: Path, is_begun: bool) -> Mapping[str, Any]:
     """The store's attributes, once it says that it is whole and of our version."""
     words = read_json_mapping(path / "zarr.json").get("attributes")
     words = words if isinstance(words, Mapping) else {}
@@ -70,7 +74,8 @@ def _checked(path: Path) -> Mapping[str, Any]:
             f"{path.name} was written by a newer version ({version} > {VERSION})",
             "update this program",
         )
-    if words.get("complete") is not True or words.get("format") != FORMAT:
+    is_whole = words.get("complete") is True or is_begun
+    if not is_whole or words.get("format") != FORMAT:
         raise SessionFormatError(
             path,
             "unfinished",
@@ -250,7 +255,7 @@ class _Store:
     def array(self, name: str) -> np.ndarray:
         """A whole array, once every piece of it is there: zarr reads others as 0."""
         found: Any = self._root[name]
-        if found.nbytes > _MOST_BYTES:
+        if found.nbytes > MOST_TABLE_BYTES:
             raise ValueError(f"{name} claims {found.nbytes:,} bytes")
         for place in product(*(range(count) for count in found.cdata_shape)):
             piece(self.path / name, place)

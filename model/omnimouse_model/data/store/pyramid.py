@@ -1,11 +1,63 @@
 """Minimum, maximum and mean of every neuron in bins: a session at a glance."""
 
+from hashlib import blake2b
+from typing import Any
+
 import numpy as np
+
+from omnimouse_model.data.store.layout import PYRAMID_SHARD
+
+
+class Level:
+    """Bins of so many rows each on their way into their array, file after file."""
+
+    def __init__(self, array: Any, rows_per_bin: int) -> None:
+        self._array, self._step = array, rows_per_bin
+        self._rest: list[np.ndarray] = []
+        self._bins: list[np.ndarray] = []
+        self._written, self._digest = 0, blake2b()
+
+    def add(self, rows: np.ndarray) -> None:
+        """Take the next rows, a block of them."""
+        rows = np.concatenate([*self._rest, rows])
+        full = len(rows) // self._step * self._step
+        for first in range(0, full, self._step):
+            self._take(rows[first : first + self._step])
+        self._rest = [rows[full:].copy()]
+
+    def finish(self) -> str:
+        """Write the rest; the hash of all of it."""
+        for rows in self._rest:
+            if len(rows):
+                self._take(rows)
+        self._write()
+        return self._digest.hexdigest()[:32]
+
+    def _take(self, rows: np.ndarray) -> None:
+        self._bins.append(summarised(rows))
+        if len(self._bins) == PYRAMID_SHARD:
+            self._write()
+
+    def _write(self) -> None:
+        if not self._bins:
+            return
+        bins = np.concatenate(self._bins)
+        self._array[self._written : self._written + len(bins)] = bins
+        self._digest.update(bins.tobytes())
+        self._written, self._bins = self._written + len(bins), []
 
 
 def summarised(rows: np.ndarray) -> np.ndarray:
     """Of the rows of one bin: float32 (1, neurons, 3), NaN of missing ones."""
-    rows = rows.astype(np.float64)
+    low, high = rows.min(axis=0), rows.max(axis=0)
+    if np.isfinite(low).all() and np.isfinite(high).all():
+        mean = rows.sum(axis=0, dtype=np.float64) / len(rows)
+        found = np.stack([low, high, mean], axis=1)
+        return found[None].astype(np.float32)
+    return _of_known(rows.astype(np.float64))
+
+
+def _of_known(rows: np.ndarray) -> np.ndarray:
     known = np.isfinite(rows)
     none = ~known.any(axis=0)
     low = np.where(known, rows, np.inf).min(axis=0)

@@ -19,11 +19,14 @@ from omnimouse_model.data.files import (
     label,
     read_json_mapping,
 )
+from omnimouse_model.data.store.layout import MOST_CHUNK_BYTES
 from omnimouse_model.errors import SessionFormatError
 
-_MOST_CHUNK_BYTES = 256 * 2**20
 _ENTRY, _CHECKSUM, _BLOSC_HEADER = 16, 4, 16
-_TYPES = ("float16", "float32", "float64", "uint8", "int16", "int32", "int64")
+_TYPES = {
+    *("float16", "float32", "float64"),
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+}
 
 
 class ShardedRows:
@@ -159,6 +162,8 @@ class ShardedRows:
             raise ValueError(f"codecs {names}")
         if inner.get("index_location", "end") != "end":
             raise ValueError("an index at the start")
+        if inner["codecs"][0].get("configuration", {}).get("endian") == "big":
+            raise ValueError("another order of bytes")
         if about["data_type"] not in _TYPES:
             raise ValueError(f"values of {about['data_type']}")
         self._packed = "blosc" in names
@@ -173,7 +178,7 @@ class ShardedRows:
         self._chunk_bytes = (
             int(np.prod(self._chunk, dtype=object)) * self.dtype.itemsize
         )
-        if self._chunk_bytes > _MOST_CHUNK_BYTES:
+        if self._chunk_bytes > MOST_CHUNK_BYTES:
             raise ValueError(f"chunks of {self._chunk_bytes:,} bytes")
         self._per_shard = tuple(g // c for g, c in zip(grid, self._chunk, strict=True))
         self._n_shards = tuple(

@@ -11,6 +11,7 @@ import numpy as np
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Trials
+from omnimouse_model.data.store.layout import little
 from omnimouse_model.data.units import Roi, Units
 
 _LARGEST_SCALE = 1e30
@@ -31,13 +32,26 @@ _UNITS = {
 
 
 def digest_of(values: np.ndarray) -> str:
-    """Hash of an array's values, row after row."""
-    return blake2b(np.ascontiguousarray(values).tobytes()).hexdigest()[:32]
+    """Hash of an array's values, row after row, whatever their order of bytes."""
+    return blake2b(little(values).tobytes()).hexdigest()[:32]
 
 
 def plain(value: Any) -> Any:
-    """As JSON has it: what it does not know is text."""
-    return json.loads(json.dumps(value, default=str))
+    """As JSON has it: what it does not know is text, keys as well."""
+    return json.loads(json.dumps(_with_words(value), default=str))
+
+
+def _with_words(value: Any) -> Any:
+    """The same with keys that JSON has."""
+    if isinstance(value, Mapping):
+        return {_word(key): _with_words(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_words(item) for item in value]
+    return value
+
+
+def _word(key: Any) -> Any:
+    return key if isinstance(key, str | int | float | None) else str(key)
 
 
 def table_digest(session: Session) -> str:
@@ -64,7 +78,7 @@ def small_arrays(session: Session) -> dict[str, np.ndarray]:
     for name, values in unit_columns(session.units).items():
         found[f"units/{name}"] = values
     for name, image in session.images.items():
-        found[f"images/{name}"] = image
+        found[f"images/{name}"] = np.asarray(image)
     stimulus, trials = session.stimulus, session.trials
     if stimulus is not None:
         for name in ("slot_t", "slot_trial", "slot_frame"):
@@ -72,7 +86,7 @@ def small_arrays(session: Session) -> dict[str, np.ndarray]:
         for name in _NUMBERS:
             found[f"trials/{name}"] = getattr(trials, name)
         found["trials/readable"] = trials.readable.astype(np.uint8)
-    return found
+    return {name: little(values) for name, values in found.items()}
 
 
 def words_of(session: Session) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,8 @@ import numpy as np
 
 from omnimouse_model.data.files import read_json_mapping
 from omnimouse_model.data.open import open_session
+from omnimouse_model.data.options import ReadOptions
+from omnimouse_model.data.readers.store import read
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.store.layout import PYRAMID_SHARD
 from omnimouse_model.data.store.sharded import ShardedRows
@@ -19,19 +21,25 @@ Progress = Callable[[float], None]
 
 
 def verify(
-    path: Path, source: Session | None = None, progress: Progress | None = None
+    path: Path,
+    source: Session | None = None,
+    progress: Progress | None = None,
+    *,
+    is_begun: bool = False,
 ) -> None:
     """Read a store to its end and compare all of it with the hashes it keeps.
 
     With a source its responses, behaviour, tables, words and frames are read, too,
-    and compared.
+    and compared. `is_begun` is for one that does not say yet that it is whole.
 
     Raises
     ------
     SessionFormatError
         The first piece that differs.
     """
-    session = open_session(path)
+    session = (
+        read(path, ReadOptions(), is_begun=True) if is_begun else open_session(path)
+    )
     hashes = read_json_mapping(path / "zarr.json")["attributes"]["hashes"]
     _compare(path, "the tables", table_digest(session), hashes["tables"])
     if source is not None:

@@ -1,14 +1,16 @@
 """Converting a session to our store: piece by piece, so that it can go on after a stop.
 
 A store is made in a folder beside its place. Every piece that is whole is told in a
-journal there, and `complete` is said last; then the folder is moved into place.
+journal there, and `complete` is said last, after all of it was compared with its
+source; then the folder is moved into place.
 """
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -16,11 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.files import read_json_mapping
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.store.layout import (
     FORMAT,
-    FRAME_CHUNK,
     FRAME_SHARD,
+    MOST_CHUNK_BYTES,
+    MOST_TABLE_BYTES,
     PYRAMID_SECONDS,
     PYRAMID_SHARD,
     RESPONSE_CHUNK,
@@ -28,8 +32,10 @@ from omnimouse_model.data.store.layout import (
     VERSION,
     Codec,
     compressors,
+    frame_rows,
+    is_storable,
 )
-from omnimouse_model.data.store.pyramid import summarised
+from omnimouse_model.data.store.pyramid import Level
 from omnimouse_model.data.store.sharded import ShardedRows
 from omnimouse_model.data.store.tables import (
     digest_of,
@@ -39,10 +45,19 @@ from omnimouse_model.data.store.tables import (
     table_digest,
     words_of,
 )
+from omnimouse_model.data.store.verify import verify
 from omnimouse_model.errors import SessionFormatError
 
 Progress = Callable[[float], None]
 JOURNAL = "journal.jsonl"
+_ROWS_AT_ONCE = 32 * RESPONSE_CHUNK[0]
+_GROUPS = "(responses|behaviour|stimulus|trials|units|images)"
+_UNNAMED = r"\.[0-9a-f]{32}\.partial"
+"""What a stop leaves of a file that zarr had not named yet."""
+_MADE = re.compile(
+    rf"journal\.jsonl|zarr(\.json|{_UNNAMED})"
+    rf"|{_GROUPS}(/[^/]+)*/(zarr(\.json|{_UNNAMED})|c(/\d+)*({_UNNAMED})?)"
+)
 
 
 def convert(
@@ -50,6 +65,7 @@ def convert(
     path: Path,
     codec: Codec = "default",
     progress: Progress | None = None,
+    comparing: Progress | None = None,
 ) -> Path:
     """Write a session as a store, exactly; goes on where an earlier try stopped.
 
@@ -61,25 +77,35 @@ def convert(
         "default" (zstd), "fast" (lz4) or "none".
     progress
         Told the share that is written; may raise to stop, and the next call goes on.
+    comparing
+        Have the store read to its end and compared with the session before it is moved
+        into place; told the share. What differs is written anew by the next call.
 
     Raises
     ------
     FileExistsError
-        There is something at `path`.
+        There is something at `path`, or a folder of others where it is to be made.
     SessionFormatError
-        The session cannot be read to its end, or what was begun is of another one.
+        The session cannot be read to its end or holds what no store can, what was begun
+        is of another one, or the store differs from it.
     """
     path = path.absolute()
-    if path.exists():
-        raise FileExistsError(f"{path} is there already: choose another name.")
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     tell = progress or (lambda share: None)
-    with np.errstate(all="ignore"):
-        _Writing(session, part, codec, tell).run()
-    part.replace(path)
+    writing = _Writing(session, part, codec, tell)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with np.errstate(all="ignore"):
+            writing.run()
+            tell(1.0)
+            if comparing is not None:
+                writing.compare(comparing)
+        writing.complete()
+        part.replace(path)
+        _sync(path.parent)
+    elif not writing.is_moved(path):
+        raise FileExistsError(f"{path} is there already: choose another name.")
     (path / JOURNAL).unlink()
-    tell(1.0)
     return path
 
 
@@ -106,22 +132,69 @@ class _Writing:
 
     def run(self) -> None:
         """Write what is not written yet, then say that it is whole."""
+        self._refuse()
         self._begin()
         pieces = list(self._pieces())
         weight = np.cumsum([0.0, *(weight for _, weight, _ in pieces)])
-        for (name, _, write), before in zip(pieces, weight[:-1], strict=True):
+        for (names, _, write), before in zip(pieces, weight[:-1], strict=True):
             self._progress(float(before / weight[-1]))
-            if name not in self._done:
-                self._note(name, write())
-        self._finish()
+            if not self._done.keys() >= set(names):
+                found = write()
+                _sync(*self._files_of(names))
+                for name, digest in zip(names, found, strict=True):
+                    self._note(name, digest)
+        self._describe()
+
+    def compare(self, progress: Progress) -> None:
+        """Read it to its end and compare; what is damaged is begun anew next time."""
+        try:
+            verify(self._part, self._session, progress, is_begun=True)
+        except SessionFormatError as error:
+            if error.path.is_relative_to(self._part):
+                os.truncate(self._part / JOURNAL, 0)
+            raise
+
+    def complete(self) -> None:
+        """Say that it is whole."""
+        import zarr
+
+        zarr.open_group(str(self._part), mode="r+").attrs["complete"] = True
+        _sync(self._part / "zarr.json", self._part)
+
+    def is_moved(self, path: Path) -> bool:
+        """Whether a stop came after the last move, and nothing is left to do."""
+        return _sound_lines(path / JOURNAL)[0][:1] == [self._about]
+
+    def _refuse(self) -> None:
+        """Raise for what a store cannot hold, before anything is written."""
+        session = self._session
+        shown = _distinct(session)
+        many = {
+            "responses": (session.responses.dtype, 0),
+            "frames": (shown.dtype, shown.frame_bytes),
+        }
+        for name, (dtype, one) in many.items():
+            if not is_storable(dtype):
+                raise _unstorable(
+                    session, f"{name} of {dtype}", "numbers up to 64 bits"
+                )
+            if one > MOST_CHUNK_BYTES:
+                limit = f"{MOST_CHUNK_BYTES:,} at most"
+                raise _unstorable(session, f"{name} of {one:,} bytes each", limit)
+        for name, values in small_arrays(session).items():
+            if not is_storable(values.dtype) or values.nbytes > MOST_TABLE_BYTES:
+                found = f"{name} of {values.nbytes:,} bytes, {values.dtype}"
+                limit = f"numbers, {MOST_TABLE_BYTES:,} bytes at most"
+                raise _unstorable(session, found, limit)
 
     def _begin(self) -> None:
         """Make the folder, or find out what an earlier try has left in it."""
         import zarr
 
         journal = self._part / JOURNAL
-        lines = _sound_lines(journal)
+        lines, sound = _sound_lines(journal)
         if lines:
+            os.truncate(journal, sound)
             if lines[0] != self._about:
                 raise SessionFormatError(
                     self._part,
@@ -131,18 +204,20 @@ class _Writing:
                     "remove that folder to begin anew",
                 )
             self._done = {line["piece"]: line["hash"] for line in lines[1:]}
+            for path in self._part.rglob("*.partial"):
+                path.unlink()
             return
         self._remove_begun()
-        root = zarr.create_group(str(self._part), zarr_format=3)
+        words = {"format": FORMAT, "version": VERSION}
+        root = zarr.create_group(str(self._part), zarr_format=3, attributes=words)
         self._make_arrays(root)
         _append(journal, self._about)
 
     def _remove_begun(self) -> None:
-        """Remove what was killed before its journal began, and nothing else."""
-        if not self._part.exists():
+        """Remove what has no journal, and nothing that is not ours."""
+        if not os.path.lexists(self._part):
             return
-        names = {path.name.split(".")[0] for path in self._part.iterdir()}
-        if names - {"zarr", "journal", "responses", "stimulus"}:
+        if not _is_ours(self._part):
             raise FileExistsError(
                 f"{self._part} is there already and is no store that was begun: "
                 "move it away."
@@ -178,16 +253,16 @@ class _Writing:
                 (PYRAMID_SHARD, -(-n // 256) * 256, 3),
                 packed,
             )
-        frames = _distinct(session)[0]
-        if frames:
-            size = session.stimulus.size if session.stimulus else ()
+        shown = _distinct(session)
+        if shown.trials:
+            chunk, shard = frame_rows(shown.frame_bytes, FRAME_SHARD)
             self._array(
                 root,
                 "stimulus/frames",
-                (sum(count for _, count in frames), *size),
-                _frame_type(session),
-                (FRAME_CHUNK, *size),
-                (FRAME_SHARD, *size),
+                (shown.count, *shown.size),
+                shown.dtype,
+                (chunk, *shown.size),
+                (shard, *shown.size),
                 packed,
             )
 
@@ -216,79 +291,82 @@ class _Writing:
         return max(1, round(seconds * self._session.responses.rate_hz))
 
     # -- pieces -----------------------------------------------------------------
-    def _pieces(self) -> Iterator[tuple[str, float, Callable[[], str]]]:
-        """Name of each piece, its weight, and what writes it and gives its hash."""
+    def _pieces(self) -> Iterator[tuple[tuple[str, ...], float, Callable[[], Any]]]:
+        """Names of each piece, its weight, and what writes it and gives its hashes."""
         session = self._session
         rows, n = session.responses.n_samples, session.n_neurons
         for first in range(0, rows, SHARD_ROWS):
             stop = min(rows, first + SHARD_ROWS)
             yield (
-                f"responses/data/{first}",
-                float((stop - first) * n * 4),
+                (f"responses/data/{first}",),
+                float((stop - first) * n * session.responses.dtype.itemsize),
                 partial(self._responses, first, stop),
             )
-        for seconds in PYRAMID_SECONDS:
-            weight = float(rows * n)
+        levels = tuple(f"responses/pyramid/{seconds}s" for seconds in PYRAMID_SECONDS)
+        yield levels, float(2 * rows * n), self._pyramid
+        shown = _distinct(session)
+        _, height = frame_rows(shown.frame_bytes, FRAME_SHARD)
+        for first in range(0, shown.count, height):
+            stop = min(shown.count, first + height)
             yield (
-                f"responses/pyramid/{seconds}s",
-                weight,
-                partial(self._pyramid, seconds),
-            )
-        frames, _ = _distinct(session)
-        total = sum(count for _, count in frames)
-        pixels = float(np.prod(session.stimulus.size)) if session.stimulus else 0.0
-        for first in range(0, total, FRAME_SHARD):
-            stop = min(total, first + FRAME_SHARD)
-            yield (
-                f"stimulus/frames/{first}",
-                pixels * (stop - first),
+                (f"stimulus/frames/{first}",),
+                float(shown.frame_bytes * (stop - first)),
                 partial(self._frames, first, stop),
             )
-        yield "tables", 1.0, self._tables
+        yield ("tables",), 1.0, self._tables
 
     def _open(self, name: str) -> Any:
         import zarr
 
-        return zarr.open_array(str(self._part), path=name, mode="r+")
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            return zarr.open_array(str(self._part), path=name, mode="r+")
 
-    def _responses(self, first: int, stop: int) -> str:
+    def _files_of(self, names: tuple[str, ...]) -> Iterator[Path]:
+        """Files of a piece; its tables are written last, with all that is small."""
+        for name in names:
+            array, _, first = name.rpartition("/")
+            if first.isdigit():
+                height = self._open(array).shards[0]
+                yield from _tree(self._part / array / "c" / str(int(first) // height))
+            else:
+                yield from _tree(self._part if name == "tables" else self._part / name)
+
+    def _responses(self, first: int, stop: int) -> list[str]:
         values = self._session.responses.read(first, stop)
         self._open("responses/data")[first:stop] = values
-        return digest_of(values)
+        return [digest_of(values)]
 
-    def _pyramid(self, seconds: int) -> str:
-        array, digest = self._open(f"responses/pyramid/{seconds}s"), blake2b()
-        # From what is written: the source may be slow to read, and is read once.
+    def _pyramid(self) -> list[str]:
+        """All levels from one reading of what is written, each chunk unpacked once."""
         rows = ShardedRows(self._part / "responses" / "data", self._part)
-        step = self._rows_of(seconds)
-        for first in range(0, array.shape[0], PYRAMID_SHARD):
-            stop = min(array.shape[0], first + PYRAMID_SHARD)
-            values = np.concatenate(
-                [
-                    summarised(rows.read(begin, min(rows.shape[0], begin + step)))
-                    for begin in range(first * step, stop * step, step)
-                ]
-            )
-            array[first:stop] = values
-            digest.update(values.tobytes())
-        return digest.hexdigest()[:32]
+        levels = [
+            Level(self._open(f"responses/pyramid/{seconds}s"), self._rows_of(seconds))
+            for seconds in PYRAMID_SECONDS
+        ]
+        for first in range(0, rows.shape[0], _ROWS_AT_ONCE):
+            block = rows.read(first, min(rows.shape[0], first + _ROWS_AT_ONCE))
+            for level in levels:
+                level.add(block)
+        return [level.finish() for level in levels]
 
-    def _frames(self, first: int, stop: int) -> str:
+    def _frames(self, first: int, stop: int) -> list[str]:
         stimulus = self._session.stimulus
         assert stimulus is not None
-        dtype, parts, at = _frame_type(self._session), [], 0
-        for trial, count in _distinct(self._session)[0]:
+        shown, parts, at = _distinct(self._session), [], 0
+        for trial, count in shown.trials:
             low, high = max(first, at), min(stop, at + count)
             if low < high:
                 parts.append(
                     stimulus.film.read(trial, low - at, high - at, stimulus.size)
                 )
             at += count
-        values = np.concatenate([part.astype(dtype, copy=False) for part in parts])
+        values = np.concatenate(
+            [part.astype(shown.dtype, copy=False) for part in parts]
+        )
         self._open("stimulus/frames")[first:stop] = values
-        return digest_of(values)
+        return [digest_of(values)]
 
-    def _tables(self) -> str:
+    def _tables(self) -> list[str]:
         """Everything small, as arrays and attributes."""
         import zarr
 
@@ -296,7 +374,7 @@ class _Writing:
         root = zarr.open_group(str(self._part), mode="r+")
         arrays = small_arrays(session)
         if session.stimulus is not None:
-            arrays["stimulus/first_row"] = _distinct(session)[1]
+            arrays["stimulus/first_row"] = _distinct(session).first
         for name, values in arrays.items():
             root.create_array(
                 name,
@@ -307,10 +385,10 @@ class _Writing:
             )
         for group, words in words_of(session).items():
             root[group].attrs.update(words)
-        return table_digest(session)
+        return [table_digest(session)]
 
-    def _finish(self) -> None:
-        """Say what the whole is; `complete` comes with it, in one write."""
+    def _describe(self) -> None:
+        """Say what the whole is, but not yet that it is whole."""
         import zarr
 
         session = self._session
@@ -327,50 +405,87 @@ class _Writing:
                 "content_hash": whole,
             }
         )
-        root.attrs["complete"] = True
 
 
-def _frame_type(session: Session) -> np.dtype[Any]:
-    """One type that holds the frames of every trial exactly."""
-    stimulus = session.stimulus
-    assert stimulus is not None
-    kinds = {
-        stimulus.film.read(trial, 0, 1, stimulus.size).dtype
-        for trial, _ in _distinct(session)[0]
-    }
-    return np.result_type(*kinds).newbyteorder("=")
+@dataclass(frozen=True, slots=True)
+class _Distinct:
+    """The frames of a session, each distinct film once.
 
-
-def _distinct(session: Session) -> tuple[list[tuple[int, int]], np.ndarray]:
-    """Trials whose frames are stored, with how many; first row of every trial.
-
-    Trials that show the same frames share their rows; -1 has none.
+    Attributes
+    ----------
+    trials
+        Trials whose frames are stored, with how many.
+    first
+        First row of every trial; those that show the same share it, -1 has none.
+    dtype, size
+        One type that holds the frames of every trial exactly; the shape of a frame.
     """
+
+    trials: list[tuple[int, int]]
+    first: np.ndarray
+    dtype: np.dtype[Any]
+    size: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """Frames in all."""
+        return sum(count for _, count in self.trials)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one."""
+        return int(np.prod(self.size, dtype=object)) * self.dtype.itemsize
+
+
+def _distinct(session: Session) -> _Distinct:
+    """See there; the films are read for it once."""
     if "store_frames" not in session._cache:
         session._cache["store_frames"] = _find_distinct(session)
-    found: tuple[list[tuple[int, int]], np.ndarray] = session._cache["store_frames"]
+    found: _Distinct = session._cache["store_frames"]
     return found
 
 
-def _find_distinct(session: Session) -> tuple[list[tuple[int, int]], np.ndarray]:
+def _find_distinct(session: Session) -> _Distinct:
     stimulus = session.stimulus
     if stimulus is None:
-        return [], np.zeros(0, np.int64)
+        return _Distinct([], np.zeros(0, np.int64), np.dtype(np.uint8), ())
     first = np.full(len(stimulus.trials), -1, np.int64)
     known: dict[str, int] = {}
     stored: list[tuple[int, int]] = []
+    kinds: set[np.dtype[Any]] = set()
     row = 0
     for trial, count in enumerate(stimulus.trials.n_slots.tolist()):
         if not stimulus.film.has(trial) or not count:
             continue
         frames = stimulus.film.read(trial, 0, count, stimulus.size)
+        kinds.add(frames.dtype.newbyteorder("="))
         key = f"{frames.dtype} {frames.shape} {digest_of(frames)}"
         if key not in known:
             known[key] = row
             stored.append((trial, count))
             row += count
         first[trial] = known[key]
-    return stored, first
+    return _Distinct(stored, first, _one_type(session, kinds), stimulus.size)
+
+
+def _one_type(session: Session, kinds: set[np.dtype[Any]]) -> np.dtype[Any]:
+    if not kinds:
+        return np.dtype(np.uint8)
+    found = np.result_type(*kinds)
+    wide = [k for k in kinds if k.kind in "iu" and k.itemsize == found.itemsize]
+    if found.kind == "f" and wide:
+        names = ", ".join(sorted(map(str, kinds)))
+        raise _unstorable(session, f"frames of {names}", "one type that holds them all")
+    return found
+
+
+def _unstorable(session: Session, found: str, limit: str) -> SessionFormatError:
+    return SessionFormatError(
+        session.path,
+        "not_storable",
+        f"session '{session.id}' has {found}; a store holds {limit}",
+        "convert these values first",
+    )
 
 
 def _append(path: Path, line: dict[str, Any]) -> None:
@@ -381,10 +496,48 @@ def _append(path: Path, line: dict[str, Any]) -> None:
         os.fsync(stream.fileno())
 
 
-def _sound_lines(path: Path) -> list[dict[str, Any]]:
-    """Lines up to one that a stop has torn, which is cut off; none without a file."""
-    if not path.exists():
-        return []
+def _tree(folder: Path) -> Iterator[Path]:
+    """A folder with all that is in it, the folder last."""
+    yield from folder.rglob("*")
+    yield folder
+
+
+def _sync(*paths: Path) -> None:
+    """Have files and the names in folders on the disk when this returns."""
+    for path in paths:
+        if path.is_dir() and os.name == "nt":
+            continue  # Windows keeps names itself
+        number = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def _is_ours(part: Path) -> bool:
+    """Whether a folder holds a store that was begun, and nothing else."""
+    if part.is_symlink() or not part.is_dir():
+        return False
+    names = []
+    for path in part.rglob("*"):
+        name = path.relative_to(part).as_posix()
+        if path.is_symlink() or not (path.is_dir() or _MADE.fullmatch(name)):
+            return False
+        names.append(name)
+    about = part / "zarr.json"
+    if not about.exists():
+        return not any(part.joinpath(name).suffix != ".partial" for name in names)
+    try:
+        words = read_json_mapping(about).get("attributes")
+    except SessionFormatError:
+        return False
+    return isinstance(words, dict) and words.get("format") == FORMAT
+
+
+def _sound_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """Lines up to one that a stop has torn, and their bytes; none without a file."""
+    if not path.is_file():
+        return [], 0
     stored, lines, sound = path.read_bytes(), [], 0
     for line in stored.splitlines(keepends=True):
         try:
@@ -395,6 +548,4 @@ def _sound_lines(path: Path) -> list[dict[str, Any]]:
             lines.pop()
             break
         sound += len(line)
-    if sound < len(stored):
-        os.truncate(path, sound)
-    return lines
+    return lines, sound
