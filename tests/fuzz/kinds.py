@@ -2,11 +2,12 @@
 
 import atexit
 import shutil
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from tests.fuzz.damage import (
     damage_tree,
     damage_words,
 )
+from tests.fuzz.damage_archive import damage_archive
 from tests.model.experanto_folder import write_folder
 from tests.model.test_arrays import given
 
@@ -75,7 +77,16 @@ def _archived(root: Path) -> Path:
     return path
 
 
+def _packed(root: Path) -> Path:
+    """A session as a tar, which is unpacked to be read."""
+    path = root / "mouse.tar"
+    with TemporaryDirectory() as folder, tarfile.open(path, "w") as tar:
+        tar.add(write_folder(Path(folder) / "s", n_neurons=3), "")
+    return path
+
+
 KINDS: dict[str, Kind] = {
+    "archive": Kind(_packed, (damage_archive, damage_archive, damage_bytes)),
     "arrays": Kind(_archived, (damage_npz, damage_npz, damage_bytes)),
     "experanto": Kind(
         lambda root: write_folder(root / "s", n_neurons=3),

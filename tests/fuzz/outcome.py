@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import sys
 import threading
@@ -13,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from omnimouse_app.cli.info import session_row
+from omnimouse_model.data.archive import unpack
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import UNEXPECTED, SessionFormatError
 from tests.fuzz.damage import RAN, SECRET
 
 PATIENCE_S = 30
+UNPACKED = "unpacked"
 _SECRET_VALUE = 98765.25
 _FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen")
 _FORBIDDEN += ("socket.connect", "socket.bind", "os.remove", "os.rename", "os.mkdir")
@@ -57,6 +60,8 @@ def examine(root: Path) -> str:
         raise
     except Exception as error:
         raise FaultError(f"raised {type(error).__name__}: {error}") from error
+    finally:
+        shutil.rmtree(root.parent / UNPACKED, ignore_errors=True)
     if (root.parent / RAN).exists():
         raise FaultError("ran what a file holds")
     if listing(root.parent) != before:
@@ -75,13 +80,26 @@ def listing(folder: Path) -> list[tuple[str, int, int]]:
 
 def _read(root: Path) -> str:
     try:
-        session = open_session(root)
+        folder = _unpacked(root)
+        session = open_session(folder)
         _exercise(session)
-        session_row(root)
+        session_row(folder)
     except SessionFormatError as error:
         _check_error(error, root)
         return error.code
     return "session"
+
+
+def _unpacked(root: Path) -> Path:
+    """The recording itself; an archive is unpacked beside it, and only there."""
+    global _may_write
+    if root.suffix != ".tar":
+        return root
+    _may_write = root.parent / UNPACKED
+    try:
+        return unpack(root, _may_write / "s")
+    finally:
+        _may_write = None
 
 
 def _check_error(error: SessionFormatError, root: Path) -> None:
@@ -133,6 +151,8 @@ def _must(holds: bool, otherwise: str) -> None:
 _watching: int | None = None
 """The thread that reads; others may still be at work for what ran before."""
 _hooked = False
+_may_write: Path | None = None
+"""The one folder in which an archive may be unpacked."""
 
 
 @contextmanager
@@ -152,6 +172,11 @@ def _watched() -> Iterator[None]:
 def _audit(event: str, args: tuple[Any, ...]) -> None:
     if _watching != threading.get_ident() or "__pycache__" in repr(args):
         return
+    if _may_write is not None and event != "socket.connect":
+        paths = map(str, args[: 2 if event == "os.rename" else 1])
+        by_folder = event in ("os.remove", "os.rmdir") and args[1] != -1
+        if by_folder or all(p.startswith(str(_may_write)) for p in paths):
+            return
     if event in _FORBIDDEN:
         raise FaultError(f"did {event} {args!r}"[:300])
     if event == "open" and isinstance(args[0], str | bytes):

@@ -312,7 +312,7 @@ def _rows_by_the_rule(signal: Signal, train: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_statistics_take_even_steps_through_train_time(seed: int) -> None:
+def test_statistics_take_runs_that_lie_evenly_in_train_time(seed: int) -> None:
     draw = np.random.default_rng(seed)
     n, rate = int(draw.integers(1, 3000)), float(draw.choice([30.0, 29.97, 7.5]))
     start = float(draw.choice([0.0, 1000.0, 1.52e9]))
@@ -320,9 +320,14 @@ def test_statistics_take_even_steps_through_train_time(seed: int) -> None:
     begin = start + np.sort(draw.integers(-50, n + 50, int(draw.integers(1, 9)))) / rate
     train = np.stack([begin, begin + draw.integers(-3, 400, len(begin)) / rate], axis=1)
     wanted = _rows_by_the_rule(signal, train)
-    for most in (5, 97, 10**6):
-        steps = wanted[:: max(1, -(-len(wanted) // most))]
-        np.testing.assert_array_equal(_train_rows(signal, train, most), steps)
+    np.testing.assert_array_equal(_train_rows(signal, train, 10**6), wanted)
+    for most in (5, 97, 640):
+        rows = _train_rows(signal, train, most)
+        assert np.isin(rows, wanted).all()
+        assert (np.diff(rows) > 0).all()
+        assert min(most, len(wanted)) / 2 < len(rows) <= most
+        ends = wanted[[0, -1]]
+        assert (np.abs(rows[[0, -1]] - ends) <= len(wanted) / len(rows)).all()
 
 
 def test_statistics_of_any_length_take_little_memory() -> None:

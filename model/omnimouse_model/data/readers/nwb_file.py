@@ -143,9 +143,12 @@ class NwbFile:
 
     def onsets(self, group: "h5py.Group", n: int) -> np.ndarray:
         """Native times float64 (n,) of the frames of a presentation, as stored."""
-        check_extent(self.file.path, str(group.name), n, np.inf, MOST_FRAMES)
+        path, name = self.file.path, str(group.name)
+        check_extent(path, name, n, np.inf, MOST_FRAMES)
         if self.child(group, "starting_time") is not None:
-            return self._even(group, n).all_times()
+            clock = self._even(group, n)
+            check_extent(path, name, n, clock.rate_hz, MOST_FRAMES)
+            return clock.all_times()
         return self._timestamps(group, n).astype(np.float64)
 
     def _timestamps(self, group: "h5py.Group", n: int) -> np.ndarray:
