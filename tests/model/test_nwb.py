@@ -508,6 +508,15 @@ def test_alpha_is_no_colour(path: Path) -> None:
     assert not session.stimulus.frame(0).any()
 
 
+def test_a_collection_of_images_that_is_no_group_is_refused(path: Path) -> None:
+    show_images(write_nwb(path), {"a": np.zeros((36, 64))}, np.zeros(3, np.int64))
+    with h5py.File(path, "a") as file:
+        del file["stimulus/templates/images"]
+        file["stimulus/templates/images"] = np.full(3, b"a")
+    with pytest.raises(SessionFormatError, match="is no group of parts"):
+        open_session(path)
+
+
 def test_images_without_an_order_are_numbered_by_their_names(path: Path) -> None:
     images = {f"image{i}": np.full((36, 64), i, np.uint8) for i in range(12)}
     show_images(write_nwb(path), images, np.arange(12))

@@ -203,9 +203,9 @@ def test_a_trial_lasts_until_its_first_stream_ends(made: Path, stream: str) -> N
 
 
 @pytest.mark.parametrize("stream", ["pupil_center", "behavior"])
-@pytest.mark.parametrize("shape", [(3, PADDED), (2, PADDED - 60)])
+@pytest.mark.parametrize("shape", [(3, PADDED), (2, PADDED - 60), ()])
 def test_one_odd_file_masks_its_trial_alone(
-    made: Path, stream: str, shape: tuple[int, int]
+    made: Path, stream: str, shape: tuple[int, ...]
 ) -> None:
     np.save(made / "data" / stream / "2.npy", np.zeros(shape))
     session = open_session(made)

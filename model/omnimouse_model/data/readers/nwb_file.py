@@ -89,6 +89,8 @@ class NwbFile:
 
     def names(self, group: "h5py.Group") -> list[str]:
         """Names of the parts of a group."""
+        if not hasattr(group, "keys"):
+            raise self.wrong(group, "is no group of parts")
         try:
             return sorted(group)
         except Exception as error:

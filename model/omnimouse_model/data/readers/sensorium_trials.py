@@ -143,7 +143,7 @@ def _trial(folder: Folder, number: int, tier: str, facts: dict[str, Any]) -> Tri
     for values in (eye, running):
         is_sound &= values is None or bool(np.isfinite(values).all())
     for values in stored.values():
-        is_sound &= values is None or values.shape[-1] == total
+        is_sound &= values is None or values.shape[-1:] == (total,)
     return Trial(
         key=f"{number:05d}",
         length=length,
