@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 COMMIT = "c0ffee" + "0" * 34
 _BLOCK = 16 * 1024
@@ -50,6 +50,10 @@ class Hub:
         Connections are dropped after that many bytes of a file.
     sends_parts
         Whether parts of files can be asked for.
+    commit
+        Of every repository.
+    busy
+        How many of the next files asked for are answered with 503.
     damage
         Paths of which another byte is sent than is stored.
     """
@@ -60,6 +64,8 @@ class Hub:
     cut_after: int | None = None
     sends_parts: bool = True
     damage: set[str] = field(default_factory=set)
+    commit: str = COMMIT
+    busy: int = 0
     requests: list[Request] = field(default_factory=list)
     port: int = 0
     sent: int = 0
@@ -108,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.hub.requests.append(
             Request(
                 self.command,
@@ -122,39 +128,26 @@ class _Handler(BaseHTTPRequestHandler):
             if path.startswith("store/"):
                 self._send_file(path.removeprefix("store/"))
             elif path.startswith("api/"):
-                self._send_json(*self._api(path.removeprefix("api/"), body.decode()))
+                self._send_json(*self._api(path.removeprefix("api/")))
             else:
                 self._resolve(path)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
-    def _api(self, path: str, body: str) -> tuple[int, Any, dict[str, str]]:
+    def _api(self, path: str) -> tuple[int, Any, dict[str, str]]:
         folder, owner, name, what, revision, *_ = [*path.split("/"), *5 * [""]]
         kind, repo = folder.removesuffix("s"), f"{owner}/{name}"
         found = self.hub.repositories.get((kind, repo))
         if found is None:
             return 404, {}, {"X-Error-Code": "RepoNotFound"}
-        if revision not in ("main", COMMIT):
+        if revision not in ("main", self.hub.commit):
             return 404, {}, {"X-Error-Code": "RevisionNotFound"}
-        if what == "revision":
-            card = {"license": found.licence} if found.licence else {}
-            return 200, {"id": repo, "sha": COMMIT, "cardData": card}, {}
-        if what == "paths-info":
-            asked = parse_qs(body).get("paths", [])
-            return 200, [e for p in asked for e in self._entries(found, p, False)], {}
-        at = "/".join(part for part in path.split("/")[5:] if part)
-        entries = self._entries(found, at, True)
-        if not entries:
+        if what != "revision":
             return 404, {}, {"X-Error-Code": "EntryNotFound"}
-        return 200, entries, {}
-
-    def _entries(self, found: Repository, at: str, inside: bool) -> list[Any]:
-        if at in found.files and not inside:
-            return [_entry(at, found.files[at])]
-        under = [p for p in found.files if not at or p.startswith(f"{at}/")]
-        if not inside:
-            return [{"type": "directory", "path": at, "oid": "0" * 40}] * bool(under)
-        return [_entry(p, found.files[p]) for p in under]
+        card = {"license": found.licence} if found.licence else {}
+        siblings = [_entry(path, data) for path, data in found.files.items()]
+        about = {"id": repo, "sha": self.hub.commit, "cardData": card}
+        return 200, about | {"siblings": siblings}, {}
 
     def _resolve(self, path: str) -> None:
         kind = "dataset" if path.startswith("datasets/") else "model"
@@ -172,9 +165,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_json(status, {}, {"X-Error-Code": "GatedRepo"})
         else:
             entry = _entry(file, found.files[file])
-            etag = entry["lfs"]["oid"] if "lfs" in entry else entry["oid"]
+            etag = entry["lfs"]["sha256"] if "lfs" in entry else entry["blobId"]
             headers = {
-                "X-Repo-Commit": COMMIT,
+                "X-Repo-Commit": self.hub.commit,
                 "X-Linked-Etag": f'"{etag}"',
                 "X-Linked-Size": str(entry["size"]),
                 "Location": f"{self.hub.store}/{kind}/{owner}/{name}/{file}",
@@ -191,6 +184,14 @@ class _Handler(BaseHTTPRequestHandler):
         data = files[file]
         if file in self.hub.damage:
             data = bytes([data[0] ^ 1]) + data[1:]
+        if self.hub.busy:
+            self.hub.busy -= 1
+            self._send_json(503, {}, {})
+            return
+        tag = f'"{hashlib.sha1(data).hexdigest()}"'
+        if self.headers.get("If-Match", tag) != tag:
+            self._send_json(412, {}, {})
+            return
         first, last = 0, len(data) - 1
         asked = self.headers.get("Range") if self.hub.sends_parts else None
         if asked:
@@ -199,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(206 if asked else 200)
         if self.hub.sends_parts:
             self.send_header("Accept-Ranges", "bytes")
-            self.send_header("ETag", f'"{hashlib.sha1(data).hexdigest()}"')
+            self.send_header("ETag", tag)
         if asked:
             self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
         self.send_header("Content-Length", str(last + 1 - first))
@@ -235,13 +236,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _entry(path: str, data: bytes) -> dict[str, Any]:
     oid = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-    entry: dict[str, Any] = {
-        "type": "file",
-        "path": path,
-        "size": len(data),
-        "oid": oid,
-    }
+    entry: dict[str, Any] = {"rfilename": path, "size": len(data), "blobId": oid}
     if len(data) > 1024:
         sha = hashlib.sha256(data).hexdigest()
-        entry["lfs"] = {"oid": sha, "size": len(data), "pointerSize": 130}
+        entry["lfs"] = {"sha256": sha, "size": len(data), "pointerSize": 130}
     return entry

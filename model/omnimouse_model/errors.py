@@ -50,7 +50,7 @@ class FetchError(ValueError):
     ----------
     code
         "gated", "not_found", "offline", "interrupted", "damaged", "no_space",
-        "missing_package" or "refused", for programs and tests.
+        "missing_package", "exists" or "refused", for programs and tests.
     message
         What happened, and what to do.
     """

@@ -98,16 +98,21 @@ class _Told:
 
 
 def _is_official(source: Path) -> bool:
-    folder = source if source.is_dir() else source.parent
-    is_shard = source.match("rank_*.ckpt") and source.is_file()
-    return is_shard or (source.is_dir() and any(folder.glob("rank_*.ckpt")))
+    if source.is_dir():
+        return any(source.glob("rank_*.ckpt"))
+    return source.is_file() and source.match("rank_*.ckpt")
 
 
 def _convert_checkpoint(source: str, target: Path, as_json: bool) -> None:
     from omnimouse_model.nets.official import convert_official
 
+    if target.suffix != ".safetensors":
+        raise click.UsageError(f"A checkpoint's file ends in .safetensors: {target}")
+    if target.exists():
+        raise FileExistsError(f"{target} is there already: choose another name")
     began = time.perf_counter()
-    written = convert_official(source, target)
+    with interruptible():
+        written = convert_official(source, target)
     row = {
         "name": "checkpoint",
         "value": written.stat().st_size / 2**20,

@@ -43,7 +43,7 @@ def command(out: Path | None, model: str, device: "Device") -> None:
     launch(_session(), model, device=device, block=True)
 
 
-def _session() -> Path:
+def _session() -> Path | str:
     click.echo("Demo session (simulated here the first time, under a minute) …")
     progress = Progress()
     folder = session_folder("demo", progress)

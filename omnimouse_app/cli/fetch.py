@@ -55,8 +55,9 @@ def command(
 
 
 def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
-    from omnimouse_model.data.archive import is_archive, unpack
+    from omnimouse_model.data.archive import is_archive, unpack, without_ending
     from omnimouse_model.data.fetching import fetch_session, known_place
+    from omnimouse_model.data.hub_names import hub_place
     from omnimouse_model.predict.released import fetch_checkpoint
 
     def tell(share: float, what: str) -> None:
@@ -65,8 +66,12 @@ def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
     archive = Path(name)
     if is_archive(archive):
         folder = archive.absolute().parent if to is None else to.absolute()
-        into = folder / archive.name.split(".tar")[0].removesuffix(".zip")
+        into = folder / (without_ending(archive.name) or f"{archive.name}.unpacked")
+        if into == archive.absolute():
+            into = into.with_name(f"{into.name}.unpacked")
         return unpack(archive, into, lambda share: tell(share, "unpacking"))
+    if archive.suffix and hub_place(name) is None and not archive.exists():
+        raise FileNotFoundError(f"there is no file {name}")
     fetch = fetch_session if known_place(name).kind == "dataset" else fetch_checkpoint
     return fetch(name, to, tell)
 

@@ -62,11 +62,15 @@ def command(
     """
     if path not in DEMO_SESSIONS and is_checkpoint(Path(path)):
         row = checkpoint_row(Path(path))
+    elif not Path(path).exists() and _is_on_hub(path):
+        progress = Progress()
+        row = checkpoint_row(_fetched(path, progress))
+        progress.finish()
     else:
         progress = Progress()
         folder = session_folder(path, progress)
         progress.finish()
-        if is_collection(folder):
+        if isinstance(folder, Path) and is_collection(folder):
             if check:
                 raise click.UsageError(
                     f"--check looks at one session, and {path} is a folder of some: "
@@ -84,6 +88,25 @@ def command(
     click.echo("\n".join(lines))
 
 
+def _is_on_hub(name: str) -> bool:
+    """Whether a name is that of a checkpoint of the model hub."""
+    from omnimouse_model.data.hub_names import hub_place
+
+    place = hub_place(name)
+    return place is not None and place.kind == "model"
+
+
+def _fetched(name: str, progress: Progress) -> Path:
+    """A checkpoint of the hub, on this machine."""
+    from omnimouse_model.predict.released import fetch_checkpoint
+
+    def tell(share: float, what: str) -> None:
+        progress(int(1000 * share), 1000, what)
+
+    with interruptible():
+        return fetch_checkpoint(name, None, tell)
+
+
 def is_checkpoint(path: Path) -> bool:
     """Whether a path names weights rather than a recording."""
     if path.is_dir():
@@ -92,7 +115,7 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def alignment_row(
-    folder: Path, progress: Progress, reading: dict[str, Any]
+    folder: Path | str, progress: Progress, reading: dict[str, Any]
 ) -> dict[str, Any]:
     """Lags between the streams of a session, and what is odd about its clocks."""
     from omnimouse_model.analysis.alignment import check_alignment
@@ -180,7 +203,7 @@ def _entry_row(entry: "Entry", folder: Path) -> dict[str, Any]:
 
 
 # -- sessions ----------------------------------------------------------------------
-def session_row(path: Path, **reading: Any) -> dict[str, Any]:
+def session_row(path: Path | str, **reading: Any) -> dict[str, Any]:
     """Open a session, and describe it as the `session` row of `--json`."""
     from omnimouse_model.data.open import open_session
 

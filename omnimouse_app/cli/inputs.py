@@ -77,10 +77,13 @@ def named_session(name: str, progress: Progress, **options: Any) -> "Session":
     return open_session(session_folder(name, progress), **options)
 
 
-def session_folder(name: str, progress: Progress) -> Path:
-    """Where a session is; 'demo' and 'unseen' are made the first time."""
+def session_folder(name: str, progress: Progress) -> Path | str:
+    """Where a session is, or its address; 'demo' and 'unseen' are made once."""
+    from omnimouse_model.data.hub_names import hub_place
+    from omnimouse_model.data.remote_file import web_address
+
     if name not in DEMO_SESSIONS:
-        return Path(name)
+        return name if web_address(name) or hub_place(name) else Path(name)
     from omnimouse_model import demo
 
     make = demo.demo_session if name == "demo" else demo.unseen_session

@@ -7,7 +7,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from omnimouse_app.cli import group
 from omnimouse_model.data import archive as archives
 from omnimouse_model.data.archive import is_archive, unpack
 from omnimouse_model.data.open import open_session
@@ -94,8 +96,10 @@ BAD = [
     ([member("/etc/x")], OUTSIDE),
     ([member("C:/x")], OUTSIDE),
     ([member("\\x")], OUTSIDE),
-    ([member("a\\..\\x")], "not every system can hold"),
+    ([member("a\\..\\x")], OUTSIDE),
+    ([member("a\\x")], "not every system can hold"),
     ([member("aux.npy")], "not every system can hold"),
+    ([member("a" * 300)], "not every system can hold"),
     ([member("a"), link("b", "../../a")], "(a link to '../../a') " + OUTSIDE),
     ([member("a"), link("b", "/etc/passwd")], OUTSIDE),
     ([member("a"), link("d/b", "../..")], OUTSIDE),
@@ -183,7 +187,7 @@ def test_a_damaged_zip_leaves_nothing(tmp_path: Path):
     assert "'second' cannot be read" in refusal(path)
 
 
-def test_stopping_leaves_nothing_and_a_killed_runs_rest_is_cleared(tmp_path: Path):
+def test_stopping_leaves_nothing(tmp_path: Path):
     path = write_tar(tmp_path / "a.tar", member("a"), member("b"))
 
     def stop(share: float) -> None:
@@ -192,10 +196,53 @@ def test_stopping_leaves_nothing_and_a_killed_runs_rest_is_cleared(tmp_path: Pat
     with pytest.raises(StoppedError):
         unpack(path, tmp_path / "out", stop)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tar"]
-    (tmp_path / ".out.unpacking").mkdir()
-    (tmp_path / ".out.unpacking" / "stale").touch()
     out = unpack(path, tmp_path / "out")
     assert sorted(p.name for p in out.iterdir()) == ["a", "b"]
+
+
+def test_two_programs_do_not_disturb_each_other(tmp_path: Path):
+    path = write_tar(tmp_path / "a.tar", *(member(str(k)) for k in range(9)))
+    second: list[Path] = []
+
+    def meanwhile(share: float) -> None:
+        if not second:
+            second.append(unpack(path, tmp_path / "out"))
+
+    with pytest.raises(OSError, match="out"):
+        unpack(path, tmp_path / "out", meanwhile)
+    assert len(list((tmp_path / "out").iterdir())) == 9
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tar", "out"]
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_notes_that_would_fill_the_memory_are_not_read(tmp_path: Path, mode: str):
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+        info = tarfile.TarInfo("././@LongLink")
+        info.type, info.size = tarfile.GNUTYPE_LONGNAME, 2**23
+        tar.addfile(info, io.BytesIO(b"a" * 2**23))
+        info, data = member("a")
+        tar.addfile(info, io.BytesIO(data))
+    with pytest.raises(SessionFormatError, match="notes of 8,388,608 bytes"):
+        unpack(path, tmp_path / "out")
+    with pytest.raises(SessionFormatError, match="is an archive"):
+        open_session(path)
+
+
+def map_bytes(
+    made: tuple[tarfile.TarInfo, bytes],
+) -> tuple[tarfile.TarInfo, io.BytesIO]:
+    return made[0], io.BytesIO(made[1])
+
+
+def test_an_archive_without_an_ending_is_unpacked_beside_itself(tmp_path: Path):
+    path = write_tar(tmp_path / "mouse", member("a"))
+    for name in ("mouse", "m.target.tar", "m.tgz"):
+        (tmp_path / name).write_bytes(path.read_bytes())
+        done = CliRunner().invoke(group, ["fetch", str(tmp_path / name)])
+        assert done.exit_code == 0, done.output
+    for name in ("mouse.unpacked", "m.target", "m"):
+        assert (tmp_path / name / "a").exists()
 
 
 def test_nothing_is_written_over(tmp_path: Path):
@@ -207,5 +254,5 @@ def test_nothing_is_written_over(tmp_path: Path):
 
 def test_opening_an_archive_says_how_to_unpack_it(tmp_path: Path):
     path = write_tar(tmp_path / "mouse.tar", member("a"))
-    with pytest.raises(SessionFormatError, match=r"omnimouse fetch mouse\.tar"):
+    with pytest.raises(SessionFormatError, match=r"omnimouse fetch .*mouse\.tar"):
         open_session(path)

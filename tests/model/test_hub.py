@@ -20,6 +20,7 @@ from keyring.backends.fail import Keyring as NoKeyring
 
 import omnimouse_model as om
 from omnimouse_app.cli import group
+from omnimouse_model.data.fetching import target_of
 from omnimouse_model.data.hub import listing
 from omnimouse_model.data.hub_names import HubPlace, hub_place
 from omnimouse_model.errors import FetchError, SessionFormatError, StoppedError
@@ -37,6 +38,7 @@ SESSION = "dynamic29513-3-5-Video-" + "9b" * 16 + "_30hz"
 DATASET = ("dataset", "the-enigma-project/omnimouse-dataset")
 MODEL = ("model", "the-enigma-project/omnimouse-1M")
 TOKEN = "hf_" + "x" * 34
+FILE = f"experiments/{SESSION}.tar"
 ADDRESS = f"hf://datasets/{DATASET[1]}/experiments/{SESSION}.tar"
 
 
@@ -187,7 +189,7 @@ def test_folders_and_single_files_are_fetched_as_they_are(
 
 
 def test_a_hostile_archive_is_refused_and_nothing_is_left_to_open(
-    hub: Hub, cache: Path
+    hub: Hub, cache: Path, session_tar: bytes
 ):
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
@@ -199,6 +201,8 @@ def test_a_hostile_archive_is_refused_and_nothing_is_left_to_open(
         om.fetch_session(SESSION, None, quiet)
     assert not list(cache.rglob("escaped"))
     assert not list(cache.rglob(SESSION))
+    hub.repositories[DATASET].files[FILE] = session_tar  # mended, as the same commit
+    assert om.fetch_session(SESSION, None, quiet).is_dir()
 
 
 def test_the_live_instrument_fetches_off_the_thread_that_draws_and_says_how_far(
@@ -237,7 +241,7 @@ def test_a_kill_at_any_point_loses_nothing_and_leaves_no_half_session(
 ):
     command = [sys.executable, "-m", "omnimouse_app", "fetch", SESSION]
     hub.bytes_per_s = 1.2e5
-    target = cache / "hub" / "datasets" / DATASET[1] / "experiments" / SESSION
+    target = target_of(HubPlace("dataset", DATASET[1], FILE), None)
     sent = [0]
     for _ in range(3):
         running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -279,6 +283,65 @@ def test_what_arrives_damaged_is_not_taken(hub: Hub, cache: Path):
     assert not list(cache.rglob("*.part"))
     hub.damage.clear()
     assert om.fetch_session(SESSION, None, quiet).is_dir()
+
+
+def test_a_busy_hub_is_asked_again(hub: Hub, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("omnimouse_model.data.hub._PAUSE_S", 0.0)
+    hub.busy = 3
+    assert om.fetch_session(SESSION, None, quiet).is_dir()
+
+
+def test_a_server_that_never_gets_on_is_given_up(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("omnimouse_model.data.hub._PAUSE_S", 0.0)
+    hub.sends_parts, hub.cut_after = False, 100_000
+    assert refused(SESSION).code == "interrupted"
+    assert len(hub.requests) < 40
+
+
+def test_files_of_two_commits_are_never_mixed(hub: Hub):
+    old, new = b"old" * 9, b"new" * 90_000
+    hub.repositories["dataset", "lab/mice"] = Repository({"m/a": old, "m/b": new})
+
+    def stop(share: float, what: str) -> None:
+        if what.endswith("b"):
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        om.fetch_session("hf://datasets/lab/mice/m", None, stop)
+    hub.commit = "ab" * 20
+    hub.repositories["dataset", "lab/mice"] = Repository({"m/a": new, "m/c": old})
+    path = om.fetch_session("hf://datasets/lab/mice/m", None, quiet)
+    assert {p.name: p.read_bytes() for p in path.iterdir()} == {"a": new, "c": old}
+
+
+def test_what_lies_within_another_is_no_answer_for_it(hub: Hub, tmp_path: Path):
+    files = {"e/x.bin": b"x", "e/y.bin": b"y"}
+    hub.repositories["dataset", "lab/mice"] = Repository(files)
+    hub.repositories["dataset", "lab/rats"] = Repository({"e/x.bin": b"rat"})
+    om.fetch_session("hf://datasets/lab/mice/e/x.bin", None, quiet)
+    assert refused("hf://datasets/lab/mice/f/typo.bin").code == "not_found"
+    path = om.fetch_session("hf://datasets/lab/mice/e", None, quiet)
+    assert {p.name for p in path.iterdir()} == {"x.bin", "y.bin"}
+    assert refused("hf://datasets/lab/mice/f").code == "not_found"
+    om.fetch_session("hf://datasets/lab/mice/e/x.bin", tmp_path, quiet)
+    with pytest.raises(FetchError, match=r"lab/mice/e/x\.bin; choose another"):
+        om.fetch_session("hf://datasets/lab/rats/e/x.bin", tmp_path, quiet)
+    (tmp_path / "y.bin").write_bytes(b"mine")
+    with pytest.raises(FetchError, match="was not fetched from the hub"):
+        om.fetch_session("hf://datasets/lab/mice/e/y.bin", tmp_path, quiet)
+
+
+@pytest.mark.parametrize("name", ["../x", "C:/x", "a\\..\\x", "/x"])
+def test_a_repository_cannot_name_a_place_outside(hub: Hub, name: str):
+    hub.repositories["dataset", "lab/mice"] = Repository({name: b"x", "fine": b"y"})
+    assert refused("hf://datasets/lab/mice").code == "refused"
+
+
+def test_what_answers_and_is_no_hub_is_told(hub: Hub, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("json.dumps", lambda _: "<html>sign in</html>")
+    assert "sign in to the network" in refused(SESSION).message
 
 
 def test_two_programs_fetch_it_once(hub: Hub, session_tar: bytes):
@@ -386,7 +449,8 @@ def test_an_official_checkpoint_is_fetched_converted_once_and_loaded(
     hub: Hub, cache: Path, model_hub: OmniMouse
 ):
     predictor = om.load_predictor("omnimouse-1M")
-    folder = cache / "hub" / "models" / MODEL[1] / "omnimouse-1M"
+    folder = target_of(HubPlace("model", MODEL[1]), None)
+    assert folder.is_relative_to(cache)
     names = {p.name for p in folder.iterdir()}
     assert names == {"omnimouse-1M.safetensors", "omnimouse-1M.json"}
     read = read_checkpoint(folder)
@@ -425,6 +489,29 @@ def test_several_checkpoints_are_named(hub: Hub, model_hub: OmniMouse):
     assert read_checkpoint(path).sessions == SESSIONS
 
 
+def test_one_of_our_own_checkpoints_is_named_by_its_file(
+    hub: Hub, model_hub: OmniMouse, tmp_path: Path
+):
+    files = {}
+    for name in ("a", "b"):
+        path = save_checkpoint(tmp_path / name, model_hub)
+        files |= {p.name: p.read_bytes() for p in (path, path.with_suffix(".json"))}
+    files["torn.safetensors"] = b"x"
+    hub.repositories["model", "lab/mine"] = Repository(files)
+    error = refused("hf://lab/mine", om.fetch_checkpoint)
+    assert "a.safetensors, b.safetensors. Name one" in error.message
+    folder = om.fetch_checkpoint("hf://lab/mine/b.safetensors", None, quiet)
+    assert {p.name for p in folder.iterdir()} == {"b.safetensors", "b.json"}
+    error = refused("hf://lab/mine/torn.safetensors", om.fetch_checkpoint)
+    assert "no *.safetensors with its .json" in error.message
+
+
+def test_info_of_a_released_checkpoint_fetches_it(model_hub: OmniMouse):
+    done = CliRunner().invoke(group, ["info", "omnimouse-1M", "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["rows"][0]["name"] == "checkpoint"
+
+
 def test_a_hostile_checkpoint_is_refused(hub: Hub, model_hub: OmniMouse, cache: Path):
     shard = hub.repositories[MODEL].files
     shard["0-1000/rank_1.ckpt"] = b"\x80\x04cos\nsystem\n(S'touch x'\ntR."
@@ -439,7 +526,7 @@ def test_the_command_lists_and_fetches(hub: Hub, tmp_path: Path):
         group, ["fetch", f"hf://datasets/{DATASET[1]}", "--list", "--json"]
     )
     names = [row["name"] for row in json.loads(listed.stdout)["rows"]]
-    assert names == [f"experiments/{SESSION}.tar", "README.md"]
+    assert names == ["README.md", f"experiments/{SESSION}.tar"]
     shown = CliRunner().invoke(group, ["fetch", SESSION, "--list"])
     assert "licence cc-by-4.0" in shown.output
     words = ["fetch", SESSION, "--to", str(tmp_path), "--json"]

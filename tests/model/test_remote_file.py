@@ -80,6 +80,38 @@ def _forgotten(packed: bytes) -> object:
     return pickle.loads(packed)
 
 
+def test_a_file_that_is_replaced_is_never_read_as_a_mixture(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+):
+    session = om.open_session(address(hub))
+    files = hub.repositories[KEY].files
+    files["mouse.nwb"] = files["mouse.nwb"][:-1] + b"!"
+    with pytest.raises(SessionFormatError, match="changed while"):
+        _read_all(session)
+    monkeypatch.setattr("omnimouse_model.data.remote_file._TRUSTED_S", 0.0)
+    with pytest.raises(SessionFormatError, match="changed while"):
+        _ = session.window(30.0).responses
+
+
+def _read_all(session: om.Session) -> None:
+    for start in session.start_grid[::600] - session.t0:
+        _ = session.window(float(start)).responses
+
+
+def test_secrets_of_an_address_stay_in_it(hub: Hub):
+    secret = address(hub).replace("http://", "http://me:PASS@") + "?sig=SIGNATURE"
+    session = om.open_session(secret)
+    assert session.place == secret
+    shown = f"{session.path} {session.id} {session.warnings} {session.assumptions}"
+    assert "PASS" not in shown
+    assert "SIGNATURE" not in shown
+    assert pickle.loads(pickle.dumps(session)).fingerprint == session.fingerprint
+    with pytest.raises(SessionFormatError) as caught:
+        om.open_session(secret.replace("mouse.nwb", "none.nwb"))
+    assert "PASS" not in str(caught.value)
+    assert "SIGNATURE" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [("none.nwb", "is not there"), ("text.nwb", "not a sound HDF5 file")],

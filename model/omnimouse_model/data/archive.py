@@ -10,6 +10,7 @@ import re
 import shutil
 import stat
 import tarfile
+import tempfile
 import unicodedata
 import zipfile
 import zlib
@@ -22,6 +23,8 @@ from typing import IO
 from omnimouse_model.errors import SessionFormatError
 
 MOST_MEMBERS = 200_000
+_MOST_HEADER = 2**20
+_LONGEST_NAME = 240
 _BLOCK = 1 << 20
 _ODD = re.compile(r'[\x00-\x1f\\:*?"<>|]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)
@@ -32,20 +35,47 @@ Told = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """A file or folder of an archive: where it goes, and how its bytes are had."""
+    """A file or folder of an archive: where it goes, and how its bytes are had.
+
+    A link is a copy of the member that `copied` names.
+    """
 
     name: str
     size: int
-    is_folder: bool
-    open: Callable[[], IO[bytes] | None]
+    is_folder: bool = False
+    open: Callable[[], IO[bytes] | None] = lambda: None
+    copied: str | None = None
+
+
+class _BoundedInfo(tarfile.TarInfo):
+    """A member of a tar whose names and notes are no longer than names are.
+
+    tarfile reads them whole into memory while it goes through the members.
+    """
+
+    _NOTES = (b"L", b"K", b"x", b"g", b"X")
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in self._NOTES and self.size > _MOST_HEADER:
+            raise tarfile.ReadError(f"a member has notes of {self.size:,} bytes")
+        made: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return made
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a tar (also compressed) or zip archive, by what it holds."""
+    """Whether a file is a tar (also compressed) or zip archive, by its first bytes."""
     try:
-        return path.is_file() and (tarfile.is_tarfile(path) or zipfile.is_zipfile(path))
+        with path.open("rb") as stream:
+            head = stream.read(262)
     except OSError:
         return False
+    magics = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
+    return head.startswith(magics) or head[257:262] == b"ustar"
+
+
+def without_ending(name: str) -> str:
+    """An archive's name without what tells its kind; "" where nothing is left."""
+    return re.sub(r"\.(tar|tar\.(gz|bz2|xz)|tgz|tbz2|txz|zip)$", "", name, flags=re.I)
 
 
 def unpack(archive: Path, into: Path, told: Told | None = None) -> Path:
@@ -71,13 +101,12 @@ def unpack(archive: Path, into: Path, told: Told | None = None) -> Path:
             into, "exists", f"{into} exists already", "remove it, or choose another"
         )
     into.parent.mkdir(parents=True, exist_ok=True)
-    part = into.with_name(f".{into.name}.unpacking")
-    shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
+    part = Path(tempfile.mkdtemp(prefix=f".{into.name[:99]}.", dir=into.parent))
     try:
         with _opened(archive) as members:
             checked = _checked(archive, members, shutil.disk_usage(into.parent).free)
-            part.mkdir()
             _write(archive, checked, part, told)
+        part.chmod(0o755)  # mkdtemp's is for its maker alone
         inner = list(part.iterdir())
         whole = inner[0] if len(inner) == 1 and inner[0].is_dir() else part
         whole.replace(into)
@@ -89,7 +118,7 @@ def unpack(archive: Path, into: Path, told: Told | None = None) -> Path:
 def _write(
     archive: Path, members: list[_Member], folder: Path, told: Told | None
 ) -> None:
-    total = max(1, sum(member.size for member in members))
+    total = max(1, sum(m.size for m in members if m.copied is None))
     done = 0
     for member in members:
         target = folder / member.name
@@ -97,6 +126,9 @@ def _write(
             target.mkdir(parents=True, exist_ok=True)
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
+        if member.copied is not None:
+            shutil.copyfile(folder / member.copied, target)
+            continue
         with _told_as_broken(archive, member.name), target.open("xb") as out:
             stream = member.open()
             left = member.size
@@ -146,19 +178,39 @@ def _checked(archive: Path, members: Iterator[_Member], free: int) -> list[_Memb
     return kept
 
 
-def _safe_name(archive: Path, name: str) -> str:
-    """A member's name, relative and plain; "" for the archive's own root."""
-    if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name):
-        raise _outside(archive, name)
+def leads_outside(name: str) -> bool:
+    """Whether a name from elsewhere is no place below a folder, on any system."""
+    is_rooted = name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name)
+    return bool(is_rooted) or ".." in re.split(r"[/\\]", name)
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether every system can hold a file of this relative name."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
-    if ".." in parts:
+    return not any(
+        _ODD.search(part)
+        or part[-1] in " ."
+        or _RESERVED.fullmatch(part)
+        or len(part.encode()) > _LONGEST_NAME
+        for part in parts
+    )
+
+
+def _safe_name(archive: Path, name: str) -> str:
+    """A member's name, relative and plain; "" for the archive's own root.
+
+    Raises
+    ------
+    SessionFormatError
+        It leads outside, or not every system can hold it.
+    """
+    if leads_outside(name):
         raise _outside(archive, name)
-    for part in parts:
-        if _ODD.search(part) or part[-1] in " ." or _RESERVED.fullmatch(part):
-            raise _refused(
-                archive, f"member {name!r} has a name that not every system can hold"
-            )
-    return "/".join(parts)
+    if not is_plain_name(name):
+        raise _refused(
+            archive, f"member {name!r} has a name that not every system can hold"
+        )
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
 # -- the two kinds -------------------------------------------------------------------
@@ -166,11 +218,13 @@ def _safe_name(archive: Path, name: str) -> str:
 def _opened(archive: Path) -> Iterator[Iterator[_Member]]:
     """The members of an archive, one after the other."""
     with _told_as_broken(archive):
-        if zipfile.is_zipfile(archive) and not tarfile.is_tarfile(archive):
+        with archive.open("rb") as stream:
+            is_zip = stream.read(2) == b"PK"
+        if is_zip:
             with zipfile.ZipFile(archive) as zipped:
                 yield _zip_members(archive, zipped)
             return
-        with tarfile.open(archive) as tar:
+        with tarfile.open(archive, tarinfo=_BoundedInfo) as tar:
             yield _tar_members(archive, tar)
 
 
@@ -184,10 +238,10 @@ def _tar_members(archive: Path, tar: tarfile.TarFile) -> Iterator[_Member]:
             links.append((name, _aim(archive, name, base, info.linkname)))
         elif info.isdir():
             if name:
-                yield _Member(name, 0, True, lambda: None)
+                yield _Member(name, 0, is_folder=True)
         elif info.isreg() and not info.issparse() and name:
             regular[name] = info
-            yield _Member(name, info.size, False, _tar_opener(tar, info))
+            yield _Member(name, info.size, open=_tar_opener(tar, info))
         else:
             raise _refused(archive, f"member '{info.name}' is no plain file or folder")
     for name, aim in links:
@@ -195,8 +249,7 @@ def _tar_members(archive: Path, tar: tarfile.TarFile) -> Iterator[_Member]:
             raise _refused(
                 archive, f"member '{name}' is a link to '{aim}', which is no file in it"
             )
-        source = regular[aim]
-        yield _Member(name, source.size, False, _tar_opener(tar, source))
+        yield _Member(name, regular[aim].size, copied=aim)
 
 
 def _tar_opener(
@@ -226,9 +279,9 @@ def _zip_members(archive: Path, zipped: zipfile.ZipFile) -> Iterator[_Member]:
             raise _refused(archive, f"member '{name}' is encrypted")
         if info.is_dir():
             if name:
-                yield _Member(name, 0, True, lambda: None)
+                yield _Member(name, 0, is_folder=True)
         elif name:
-            yield _Member(name, info.file_size, False, _zip_opener(zipped, info))
+            yield _Member(name, info.file_size, open=_zip_opener(zipped, info))
 
 
 def _zip_opener(

@@ -1,5 +1,6 @@
 """Recordings from the model hub: fetched once, unpacked, and kept on this machine."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from omnimouse_model.cache import cache_dir
 from omnimouse_model.data.archive import is_archive, unpack
 from omnimouse_model.data.hub import (
     Told,
+    commit_folder,
     fetch_files,
     listing,
     making,
@@ -15,7 +17,7 @@ from omnimouse_model.data.hub import (
 )
 from omnimouse_model.data.hub_names import HubPlace, hub_place
 from omnimouse_model.data.open import is_session_itself
-from omnimouse_model.errors import FetchError
+from omnimouse_model.errors import FetchError, SessionFormatError
 
 _FETCHING = 0.8
 """Share of the time that goes into fetching; the rest unpacks or converts."""
@@ -52,19 +54,26 @@ def fetch_session(
             "hf://datasets/owner/name/path.",
         )
     target = target_of(place, to)
-    with shown(told) as tell, making(target, tell) as work:
+    with shown(told) as tell, making(place, target, tell) as work:
         if work is not None:
             found = listing(place)
-            files = work / "files"
+            files = commit_folder(work, found)
             fetch_files(found, files, part_of(tell, 0.0, _FETCHING))
             write_origin(target, found)
-            whole = files / place.path
-            if is_archive(whole) and not is_session_itself(whole):
-                unpacking = part_of(tell, _FETCHING, 1.0)
-                unpack(whole, target, lambda share: unpacking(share, "unpacking"))
-            else:
-                whole.replace(target)
+            _put(files / place.path, target, part_of(tell, _FETCHING, 1.0))
     return target
+
+
+def _put(whole: Path, target: Path, told: Told) -> None:
+    """Move what was fetched into its place, unpacked where it is an archive."""
+    if not is_archive(whole) or is_session_itself(whole):
+        whole.replace(target)
+        return
+    try:
+        unpack(whole, target, lambda share: told(share, "unpacking"))
+    except SessionFormatError:
+        whole.unlink()  # the next call shall not meet it again
+        raise
 
 
 def known_place(name: str) -> HubPlace:
@@ -79,8 +88,8 @@ def known_place(name: str) -> HubPlace:
     if place is None:
         raise FetchError(
             "not_found",
-            f"{name!r} is no name of the hub; there are omnimouse-1M to omnimouse-80M, "
-            "released recordings (dynamic…_30hz), and addresses "
+            f"{name!r} is no name of the hub; there are omnimouse-1M to "
+            "omnimouse-300M, released recordings (dynamic…_30hz), and addresses "
             "(hf://datasets/owner/name/path).",
         )
     return place
@@ -91,9 +100,9 @@ def target_of(place: HubPlace, to: str | Path | None) -> Path:
     if to is not None:
         return Path(to).expanduser().absolute() / place.name
     owner, _, name = place.repo.partition("/")
-    revision = "" if place.revision == "main" else f"@{place.revision}"
-    base = cache_dir() / "hub" / f"{place.kind}s" / owner / f"{name}{revision}"
-    return base.joinpath(*place.path.split("/")[:-1]) / place.name
+    # a folder for every address: no result lies in another
+    own = hashlib.blake2b(str(place).encode(), digest_size=6).hexdigest()
+    return cache_dir() / "hub" / f"{place.kind}s" / owner / name / own / place.name
 
 
 def part_of(told: Told, first: float, last: float) -> Told:

@@ -165,6 +165,7 @@ class Hdf5:
         try:
             return np.asarray(dataset[part])
         except Exception as error:  # a damaged file fails in many ways
+            self.source.check(now=True)
             raise self.broken(dataset.name, error) from error
 
     def broken(self, name: object, error: Exception) -> SessionFormatError:

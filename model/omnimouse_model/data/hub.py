@@ -7,16 +7,20 @@ of files are kept between runs, which that library does not do.
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
+from errno import ENOSPC
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from omnimouse_model.atomic import atomic_path
+from omnimouse_model.data.archive import is_plain_name, leads_outside
 from omnimouse_model.data.hub_names import HubPlace
 from omnimouse_model.errors import FetchError
 
@@ -32,6 +36,7 @@ _TIMEOUT_S = 20.0
 _TRIES = 5
 _PAUSE_S = 1.0
 _PARTIAL = 206
+_BUSY = (408, 429, 500, 502, 503, 504)
 _LOOK_S = 0.2
 
 
@@ -68,46 +73,54 @@ def listing(place: HubPlace) -> Listing:
         It is not there, not for this user, or the hub cannot be reached.
     """
     with _told_as_fetch_errors(place):
-        api = _api()
-        info = api.repo_info(
+        info = _api().repo_info(
             place.repo,
             repo_type=place.kind,
             revision=place.revision,
+            files_metadata=True,
             timeout=_TIMEOUT_S,
         )
-        commit = str(info.sha)
         card: Any = getattr(info, "card_data", None)
         licence = str(card.get("license") or "") if card is not None else ""
-        return Listing(place, commit, tuple(_files(api, place, commit)), licence)
+        files = tuple(_files(place, getattr(info, "siblings", None) or ()))
+        return Listing(place, str(info.sha), files, licence)
 
 
-def _files(api: "HfApi", place: HubPlace, commit: str) -> Iterator[HubFile]:
-    from huggingface_hub.hf_api import RepoFile
-
-    where: dict[str, Any] = {"repo_type": place.kind, "revision": commit}
-    found: Any = api.get_paths_info(place.repo, place.path, **where)
-    if not place.path or (found and not isinstance(found[0], RepoFile)):
-        found = api.list_repo_tree(
-            place.repo, place.path or None, recursive=True, **where
-        )
-    files = [item for item in found if isinstance(item, RepoFile)]
-    if not files:
+def _files(place: HubPlace, siblings: Iterable[Any]) -> Iterator[HubFile]:
+    """The files at or below a place, by name."""
+    every = sorted(siblings, key=lambda item: str(item.rfilename))
+    found = [
+        item
+        for item in every
+        if not place.path
+        or item.rfilename == place.path
+        or item.rfilename.startswith(f"{place.path}/")
+    ]
+    if not found:
+        near = get_close_matches(place.path, [i.rfilename for i in every], 1, 0.8)
+        hint = f" Did you mean {near[0]}?" if near else ""
         raise FetchError(
-            "not_found",
-            f"{place} is not in its repository; {place.page}/tree/main shows what is.",
+            "not_found", f"{place} is not in its repository, {place.page}.{hint}"
         )
-    for item in files:
-        if ".." in PurePosixPath(item.path).parts or item.path.startswith("/"):
-            raise FetchError("refused", f"{place}: a file is called {item.path!r}.")
+    seen: set[str] = set()
+    for item in found:
+        name = str(item.rfilename)
+        is_twice = name.casefold() in seen  # on systems that do not tell them apart
+        if is_twice or leads_outside(name) or not is_plain_name(name):
+            raise FetchError("refused", f"{place}: a file is called {name!r}.")
+        seen.add(name.casefold())
         checksum = item.blob_id if item.lfs is None else item.lfs.sha256
-        yield HubFile(item.path, item.size, checksum)
+        if item.size is None or not checksum:
+            raise FetchError("refused", f"{place}: {name!r} has no size or checksum.")
+        yield HubFile(name, int(item.size), str(checksum))
 
 
 def fetch_files(found: Listing, folder: Path, told: Told | None = None) -> None:
     """Bring every file of a listing into a folder; what is there already stays.
 
-    Each is compared with its checksum. A stop or kill at any point loses nothing: the
-    next call goes on from the last byte.
+    Each is compared with its checksum before it has its name. A stop or kill at any
+    point loses nothing: the next call goes on from the last byte. The folder is for
+    one commit.
 
     Raises
     ------
@@ -116,7 +129,7 @@ def fetch_files(found: Listing, folder: Path, told: Told | None = None) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     left = [file for file in found.files if not (folder / file.path).exists()]
-    _check_room(folder, left)
+    _check_room(found, folder, left)
     done = found.size - sum(file.size for file in left)
     for file in left:
         name = PurePosixPath(file.path).name
@@ -130,24 +143,29 @@ def fetch_files(found: Listing, folder: Path, told: Told | None = None) -> None:
         done += file.size
 
 
-def _check_room(folder: Path, files: list[HubFile]) -> None:
-    started = sum(p.stat().st_size for p in folder.glob(".*.part"))
-    wanted = sum(file.size for file in files) - started
+def _check_room(found: Listing, folder: Path, left: list[HubFile]) -> None:
+    """There must be room for what is to come, and for one copy of all."""
+    begun = sum(_size(_part_of(folder, file)) for file in left)
+    wanted = sum(file.size for file in left) - begun + found.size
     free = shutil.disk_usage(folder).free
     if wanted > free:
         raise FetchError(
             "no_space",
-            f"{wanted / 2**30:,.1f} GiB are to be fetched, and {free / 2**30:,.1f} GiB "
-            f"are free at {folder}; make room, or choose another folder (--to, "
+            f"{wanted / 2**30:,.1f} GiB are needed, and {free / 2**30:,.1f} GiB are "
+            f"free at {folder}; make room, or choose another folder (--to, "
             "OMNIMOUSE_CACHE).",
         )
+
+
+def _part_of(folder: Path, file: HubFile) -> Path:
+    return folder / f".{file.checksum}.part"
 
 
 def _fetch_file(
     found: Listing, file: HubFile, folder: Path, tell: Callable[[int], None]
 ) -> None:
     target = folder / file.path
-    part = folder / f".{file.checksum}.part"
+    part = _part_of(folder, file)
     if _size(part) > file.size:
         part.unlink()
     if not part.exists() or _size(part) < file.size:
@@ -170,20 +188,26 @@ def _download(
     from huggingface_hub.errors import HfHubHTTPError
 
     dropped = (_http_error(), ConnectionError, TimeoutError)
-    in_vain = 0
-    while True:
-        before = _size(part)
+    most, in_vain = _size(part), 0
+    fault: BaseException | None = None
+    while in_vain < _TRIES:
         try:
             _append(found, file, part, tell)
-            return
-        except HfHubHTTPError:  # an answer, and it is no
-            raise
-        except dropped:
-            in_vain = in_vain + 1 if _size(part) == before else 0
-            if in_vain == _TRIES:
+            fault = None
+        except HfHubHTTPError as error:
+            status = getattr(error.response, "status_code", 0)
+            if status not in _BUSY:  # an answer, and it is no
                 raise
-            tell(_size(part))  # whoever wants to stop can
-            time.sleep(_PAUSE_S)
+            fault = error
+        except dropped as error:
+            fault = error
+        if _size(part) >= file.size:
+            return
+        in_vain = 0 if _size(part) > most else in_vain + 1
+        most = max(most, _size(part))
+        tell(_size(part))  # whoever wants to stop can
+        time.sleep(_PAUSE_S)
+    raise fault or ConnectionError("it ends too early, again and again")
 
 
 def _append(
@@ -244,16 +268,23 @@ def _checksum(path: Path, length: int) -> str:
 
 # -- one result, made once -----------------------------------------------------------
 @contextmanager
-def making(target: Path, told: Told | None = None) -> Iterator[Path | None]:
+def making(
+    place: HubPlace, target: Path, told: Told | None = None
+) -> Iterator[Path | None]:
     """A folder to work in while nobody else makes `target`; None where it is there.
 
     The folder is removed when the block ends well, and gone on with otherwise.
+
+    Raises
+    ------
+    FetchError
+        Something else is there.
     """
-    if target.exists():
-        yield None
-        return
     from filelock import FileLock, Timeout
 
+    if _is_made(place, target):
+        yield None
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     work = target.with_name(f".{target.name}.fetching")
     lock = FileLock(target.with_name(f".{target.name}.lock"))
@@ -265,13 +296,44 @@ def making(target: Path, told: Told | None = None) -> Iterator[Path | None]:
             if told is not None:
                 told(0.0, f"another program is fetching {target.name}; waiting")
     try:
-        if target.exists():
+        if _is_made(place, target):
+            shutil.rmtree(work, ignore_errors=True)  # of a run that ended just there
             yield None
             return
         yield work
         shutil.rmtree(work, ignore_errors=True)
     finally:
         lock.release()
+
+
+def commit_folder(work: Path, found: Listing) -> Path:
+    """Where the files of a commit are put; those of others are not gone on with."""
+    folder = work / found.commit[:12]
+    for other in work.glob("*"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+    return folder
+
+
+def _is_made(place: HubPlace, target: Path) -> bool:
+    """Whether it was fetched before; what is there and was not is no answer."""
+    if not target.exists():
+        return False
+    try:
+        record = json.loads(_record_of(target).read_text("utf-8"))
+        address = record["address"]
+    except (OSError, ValueError, KeyError, TypeError):
+        address = None
+    if address != str(place):
+        what = "was not fetched from the hub" if address is None else f"is {address}"
+        raise FetchError(
+            "exists", f"{target} is there already, and {what}; choose another folder."
+        )
+    return True
+
+
+def _record_of(target: Path) -> Path:
+    return target.with_name(f"{target.name}.hub.json")
 
 
 def write_origin(target: Path, found: Listing) -> None:
@@ -283,7 +345,7 @@ def write_origin(target: Path, found: Listing) -> None:
         "fetched": time.strftime("%Y-%m-%d"),
         "files": {file.path: file.checksum for file in found.files},
     }
-    with atomic_path(target.with_name(f"{target.name}.hub.json")) as temporary:
+    with atomic_path(_record_of(target)) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
 
 
@@ -372,13 +434,25 @@ def _told_as_fetch_errors(place: HubPlace) -> Iterator[None]:
         ) from error
     except errors.HFValidationError as error:
         raise FetchError("not_found", f"{place}: {error}") from error
+    except FetchError:
+        raise
+    except ValueError as error:  # no JSON, say: the page of a hotel
+        raise FetchError(
+            "interrupted",
+            f"What answered at {_endpoint()} is not the hub ({_first_line(error)}); "
+            "is there a page to sign in to the network?",
+        ) from error
     except (http_error, OSError) as error:
         of_the_net = isinstance(error, http_error | ConnectionError | TimeoutError)
         if not of_the_net and isinstance(error, OSError) and error.errno is not None:
+            if error.errno == ENOSPC:
+                raise FetchError(
+                    "no_space", f"The drive is full: {error}. What arrived is kept."
+                ) from error
             raise  # of a drive here, not of the hub
         raise FetchError(
             "interrupted",
-            f"The hub did not send {place}: {str(error).splitlines()[0]}. What arrived "
+            f"The hub did not send {place}: {_first_line(error)}. What arrived "
             "is kept; the same command goes on from there.",
         ) from error
 
@@ -388,6 +462,12 @@ def _http_error() -> type[BaseException]:
     from huggingface_hub.errors import HfHubHTTPError
 
     return HfHubHTTPError.__bases__[0]
+
+
+def _first_line(error: BaseException) -> str:
+    """What an error says in short, without the signatures of addresses."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return re.sub(r"\?[^\s'\"]+", "?…", lines[0])[:300]
 
 
 def _gated(place: HubPlace) -> str:

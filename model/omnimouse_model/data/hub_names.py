@@ -4,6 +4,11 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from omnimouse_model.data.archive import (
+    is_plain_name,
+    leads_outside,
+    without_ending,
+)
 from omnimouse_model.errors import FetchError
 
 OWNER = "the-enigma-project"
@@ -39,7 +44,7 @@ class HubPlace:
     def name(self) -> str:
         """What it is called on this machine: the last part, without an ending."""
         last = (self.path or self.repo).rsplit("/", 1)[-1]
-        return re.sub(r"(\.tar|\.tar\.gz|\.tgz|\.zip)$", "", last)
+        return without_ending(last) or last
 
     @property
     def page(self) -> str:
@@ -69,8 +74,8 @@ def hub_place(name: str) -> HubPlace | None:
         return HubPlace("model", f"{OWNER}/{name}")
     if _SESSION.fullmatch(name):
         return HubPlace("dataset", DATASET, f"experiments/{name}.tar")
-    # a Path makes one slash of two
-    address = re.fullmatch(r"hf:/{1,2}(?P<rest>[^/].*)", name)
+    # a Path makes one slash of two, or turns them round
+    address = re.fullmatch(r"hf:/{1,2}(?P<rest>[^/].*)", name.replace("\\", "/"))
     if address is None:
         return None
     rest = address["rest"].rstrip("/")
@@ -86,11 +91,13 @@ def _place(rest: str, address: str) -> HubPlace:
         kind = "dataset" if parts.pop(0) == "datasets" else "model"
     owner, name = [*parts, "", ""][:2]
     name, _, revision = name.partition("@")
-    is_sound = _PART.fullmatch(owner) and _PART.fullmatch(name)
-    if not is_sound or {"", ".", ".."} & set(parts[2:]):
+    path = "/".join(parts[2:])
+    is_sound = all(_PART.fullmatch(p) for p in (owner, name, revision or "main"))
+    is_sound &= not leads_outside(path) and is_plain_name(path)
+    if not is_sound or {"", "."} & set(parts[2:]):
         raise FetchError(
             "not_found",
             f"{address!r} is no address of the hub; write hf://owner/model, "
             "hf://datasets/owner/name/path, or a name such as omnimouse-5M.",
         )
-    return HubPlace(kind, f"{owner}/{name}", "/".join(parts[2:]), revision or "main")
+    return HubPlace(kind, f"{owner}/{name}", path, revision or "main")

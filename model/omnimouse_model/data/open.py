@@ -21,7 +21,7 @@ from omnimouse_model.data.readers import (
     store,
     suite2p,
 )
-from omnimouse_model.data.remote_file import web_address
+from omnimouse_model.data.remote_file import shown_address, web_address
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import UNEXPECTED, SessionFormatError, StoppedError
 
@@ -63,14 +63,15 @@ def open_session(
     """
     options = ReadOptions(behavior_names, rate_hz, series, cells_only)
     if isinstance(path, Mapping):
-        return arrays.read_mapping(path, options)
+        with _typed(Path("arrays"), "arrays"):
+            return arrays.read_mapping(path, options)
     if (address := web_address(path)) is not None:
-        return nwb.read_address(address, options)
+        with _typed(Path(shown_address(address)), "nwb"):
+            return nwb.read_address(address, options)
     folder = _session_folder(_on_this_machine(path))
     for reader in _READERS:
         if reader.recognises(folder):
-            # Damaged numbers are for the reader's own checks, not numpy warnings.
-            with np.errstate(all="ignore"), _typed(folder, reader.__name__):
+            with _typed(folder, reader.__name__):
                 session: Session = reader.read(folder, options)
                 return session
     raise _unknown(folder)
@@ -80,7 +81,9 @@ def open_session(
 def _typed(path: Path, reader: str) -> Iterator[None]:
     """Turn whatever else a reader raises into the one typed error."""
     try:
-        yield
+        # Damaged numbers are for the reader's own checks, not numpy's warnings.
+        with np.errstate(all="ignore"):
+            yield
     except (SessionFormatError, StoppedError):
         raise
     except OSError as error:
@@ -103,7 +106,7 @@ def _typed(path: Path, reader: str) -> Iterator[None]:
 
 
 def reopen_session(
-    path: Path | Mapping[str, Any], fingerprint: str, options: dict[str, Any]
+    path: str | Path | Mapping[str, Any], fingerprint: str, options: dict[str, Any]
 ) -> Session:
     """Open again what was pickled, once per process while its files are the same."""
     place = "" if isinstance(path, Mapping) else str(path)
@@ -173,7 +176,7 @@ def _unknown(path: Path) -> SessionFormatError:
             path,
             "archive",
             f"{path} is an archive, not a session",
-            f"`omnimouse fetch {path.name}` unpacks it safely",
+            f"`omnimouse fetch {path}` unpacks it safely",
         )
     found = [p.name for p in _entries(path)] if path.is_dir() else ["a file"]
     looked_for = ", ".join(name for reader in _READERS for name in reader.LOOKED_FOR)

@@ -7,7 +7,9 @@ file is opened.
 import hashlib
 import re
 from pathlib import Path
+from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 
 from omnimouse_model.errors import SessionFormatError
 
@@ -16,12 +18,21 @@ _KEPT = 128
 """Blocks kept in memory: 128 MiB."""
 _CONNECT_S = 20.0
 _SILENCE_S = 60.0
+_TRUSTED_S = 5.0
+"""How long what the server said last is taken for granted."""
 
 
 def web_address(name: str | Path) -> str | None:
     """The address, where a name is one; a `Path` has made one slash of two."""
     found = re.fullmatch(r"(https?):/{1,2}([^/].*)", str(name).replace("\\", "/"))
     return None if found is None else f"{found[1]}://{found[2]}"
+
+
+def shown_address(url: str) -> str:
+    """An address without what only its owner should see: passwords, signatures."""
+    parts = urlsplit(url)
+    host = parts.netloc.rsplit("@", 1)[-1]
+    return f"{parts.scheme}://{host}{parts.path}"
 
 
 class RemoteFile:
@@ -40,13 +51,14 @@ class RemoteFile:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._compared = monotonic()
         self._seen = self._facts()
         self._check_parts()
 
     @property
     def path(self) -> Path:
-        """The address, as far as a path can hold one."""
-        return Path(self.url)
+        """What to call it: the address as far as a path can hold one, no secrets."""
+        return Path(shown_address(self.url))
 
     @property
     def fingerprint(self) -> str:
@@ -55,18 +67,31 @@ class RemoteFile:
 
     def open(self) -> Any:
         """A binary file object that reads blocks when they are asked for."""
-        if self._facts() != self._seen:
-            what = "changed while the session was open"
-            raise self._error("changed", what, "open the session again")
+        self._compare()
+        # another version's blocks are not sent
+        only = {"If-Match": self._seen[1]} if self._is_strong else {}
         return self._system().open(
             self.url,
             block_size=_BLOCK,
             cache_type="blockcache",
             cache_options={"maxblocks": _KEPT},
+            headers=only,
         )
 
-    def check(self) -> None:
-        """Nothing: the server is asked when the file is opened, not at every read."""
+    def check(self, *, now: bool = False) -> None:
+        """Ask the server now and then whether it is the same file still."""
+        if now or monotonic() - self._compared > _TRUSTED_S:
+            self._compare()
+
+    @property
+    def _is_strong(self) -> bool:
+        return self._seen[1].startswith('"')
+
+    def _compare(self) -> None:
+        if self._facts() != self._seen:
+            what = "changed while the session was open"
+            raise self._error("changed", what, "open the session again")
+        self._compared = monotonic()
 
     def _facts(self) -> tuple[int, str]:
         """Size, and the server's word for this version."""
@@ -98,7 +123,9 @@ class RemoteFile:
     def _error(
         self, code: str, what: str, hint: str = "check the address and the connection"
     ) -> SessionFormatError:
-        return SessionFormatError(self.path, code, f"{self.url} {what}", hint)
+        what = what.replace(self.url, shown_address(self.url))
+        words = f"{shown_address(self.url)} {what}"
+        return SessionFormatError(self.path, code, words, hint)
 
     def _system(self) -> Any:
         try:

@@ -62,8 +62,8 @@ class Session:
         reading option `series` takes, best first, and what they are. Empty where a
         format has but one kind.
     options, origin
-        How it is read (see `ReadOptions`); the arrays it was made of, where it has no
-        files.
+        How it is read (see `ReadOptions`); the arrays it was made of or its web
+        address, where it has no files here.
     warnings, assumptions
         What is odd in the files; what was assumed where they do not say.
     """
@@ -86,14 +86,18 @@ class Session:
     series: str = ""
     series_choices: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
-    origin: Mapping[str, Any] | None = field(default=None, repr=False)
+    origin: Mapping[str, Any] | str | None = field(default=None, repr=False)
     _cache: dict[object, Any] = field(default_factory=dict, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         from omnimouse_model.data.open import reopen_session
 
-        place = self.path if self.origin is None else self.origin
-        return reopen_session, (place, self.fingerprint, dict(self.options))
+        return reopen_session, (self.place, self.fingerprint, dict(self.options))
+
+    @property
+    def place(self) -> Path | str | Mapping[str, Any]:
+        """What `open_session` opens it by."""
+        return self.path if self.origin is None else self.origin
 
     @property
     def n_neurons(self) -> int:

@@ -21,8 +21,11 @@ class Source(Protocol):
         """What libraries take: a file's name, or a binary file object."""
         ...
 
-    def check(self) -> None:
-        """Raise `SessionFormatError` where it is gone, or changed since."""
+    def check(self, *, now: bool = False) -> None:
+        """Raise `SessionFormatError` where it is gone, or changed since.
+
+        Asking may cost something: without `now` a late answer will do.
+        """
         ...
 
 
@@ -40,7 +43,7 @@ class LocalFile:
         self.check()
         return str(self.path)
 
-    def check(self) -> None:
+    def check(self, *, now: bool = False) -> None:
         """Raise where the file is gone or changed."""
         try:
             info = self.path.stat()

@@ -11,6 +11,7 @@ from typing import Any
 
 from omnimouse_model.data.fetching import fetch_session
 from omnimouse_model.data.hub_names import hub_place
+from omnimouse_model.data.remote_file import shown_address, web_address
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.engine import Post, call_at_once
 from omnimouse_model.live.errand import Errand, Tell
@@ -43,6 +44,12 @@ class Opening:
     words: str = ""
     instead: "Opening | None" = None
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _name_of(recording: str | Path) -> str:
+    """The last part of a path or an address, without what is secret in it."""
+    address = web_address(recording)
+    return Path(recording if address is None else shown_address(address)).name
 
 
 def _on_this_machine(
@@ -110,10 +117,10 @@ class Opener:
     def open(self, opening: Opening | str | Path) -> None:
         """Open it; what came before and is not open yet is given up."""
         if not isinstance(opening, Opening):
-            opening = Opening(opening, words=f"Opening {Path(opening).name}")
+            opening = Opening(opening, words=f"Opening {_name_of(opening)}")
         self._asked = opening
         recording = opening.recording
-        self.name = "" if callable(recording) else Path(recording).name
+        self.name = "" if callable(recording) else _name_of(recording)
         self._errand.start(opening, opening.words or "Opening")
 
     def open_again(self, **options: Any) -> None:
@@ -126,7 +133,8 @@ class Opener:
         """Open a session that is open again, read in another way; see `ReadOptions`."""
         words = f"Opening {session.path.name}"
         said = {**session.options, **options}
-        self.open(Opening(session.path, start_s, words, options=said))
+        place = session.path if isinstance(session.place, Mapping) else session.place
+        self.open(Opening(place, start_s, words, options=said))
 
     def forget_fault(self) -> None:
         """It was read, or another recording was opened: nothing is amiss any more."""
@@ -141,7 +149,7 @@ class Opener:
         try:
             found = self._read(opening, tell)
         except (OSError, ValueError) as error:
-            logger.warning("%s cannot be opened: %s", opening.recording, error)
+            logger.warning("%s cannot be opened: %s", self.name, error)
             if opening.instead is None:
                 raise
             found = self._read(opening.instead, tell)

@@ -23,6 +23,7 @@ from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.nets.video import HieraConfig
 
 FORMAT = 1
+MOST_NEURONS = 10**7
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,13 @@ class Checkpoint:
         CheckpointError
             Names missing and unexpected entries, and those of another shape or kind.
         """
-        with torch.device("meta"):
-            net = OmniMouse(self.config, self.sessions, self.animals)
+        try:
+            with torch.device("meta"):
+                net = OmniMouse(self.config, self.sessions, self.animals)
+        except Exception as error:  # numbers that make no net fail in many ways
+            raise CheckpointError(
+                f"{self.source} has a config that makes no net: {error!r}."
+            ) from error
         expected = net.state_dict()
         missing = expected.keys() - self.state.keys()
         extra = self.state.keys() - expected.keys()
@@ -186,7 +192,16 @@ def _read_ours(path: Path) -> Checkpoint:
         sessions = {str(k): int(v) for k, v in facts["sessions"].items()}
         animals = {str(k): str(v) for k, v in facts["animals"].items()}
         assumed = tuple(map(str, facts.get("assumed", ())))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if not all(0 < n < MOST_NEURONS for n in sessions.values()):
+            raise ValueError("a session of no neurons, or of too many")
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise CheckpointError(
             f"{facts_path} is not a checkpoint description: {error!r}."
         ) from error

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.checkpoint import (
+    MOST_NEURONS,
     Checkpoint,
     config_from_dict,
     plain_value,
@@ -120,7 +121,7 @@ def _load_shard(path: Path) -> dict[str, Any]:
         wanted = (
             f"it asks for {named.group(1)!r}, which a checkpoint does not need"
             if named
-            else str(error).splitlines()[0]
+            else (str(error).splitlines() or [type(error).__name__])[0]
         )
         raise CheckpointError(f"{path} was refused: {wanted}.") from error
     if not isinstance(shard, dict) or not isinstance(shard.get("state_dict"), dict):
@@ -175,7 +176,13 @@ def read_official(
         shard = _load_shard(file)
         for key, value in shard["state_dict"].items():
             _add_tensor(state, key, value, file)
-        session_map |= _sessions_of(shard, file)
+        for key, entry in _sessions_of(shard, file).items():
+            known = session_map.setdefault(key, entry)
+            if known["n_neurons"] != entry["n_neurons"]:
+                raise CheckpointError(
+                    f"{file} has {entry['n_neurons']} neurons of {key!r}, another "
+                    f"{known['n_neurons']}: these are of different checkpoints."
+                )
     wanted = set(sessions) if sessions is not None else set(session_map)
     unknown = wanted - session_map.keys()
     if unknown:
@@ -234,7 +241,8 @@ def _sessions_of(shard: dict[str, Any], file: Path) -> dict[str, dict[str, Any]]
         raise CheckpointError(f"{file}: session_map is not a mapping.")
     for key, entry in found.items():
         count = entry.get("n_neurons") if isinstance(entry, dict) else None
-        if not isinstance(key, str) or not isinstance(count, int | np.integer):
+        is_count = isinstance(count, int | np.integer) and 0 < count < MOST_NEURONS
+        if not isinstance(key, str) or not is_count:
             raise CheckpointError(
                 f"{file}: session_map[{key!r}] must give n_neurons, found {entry!r}."
             )

@@ -76,7 +76,7 @@ def _built(name_or_path: str | Path, sessions: Sessions, device: str) -> Predict
     raise CheckpointError(
         f"There is no predictor {str(name_or_path)!r}: no such file or folder, and the "
         f"names are {', '.join(BUILDERS)} and, from the model hub, omnimouse-1M to "
-        "omnimouse-80M."
+        "omnimouse-300M."
     )
 
 

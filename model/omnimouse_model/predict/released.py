@@ -1,18 +1,22 @@
 """Checkpoints from the model hub: fetched once, made one file without pickles, kept."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from omnimouse_model.data.fetching import known_place, part_of, shown, target_of
 from omnimouse_model.data.hub import (
+    HubFile,
     Listing,
     Told,
+    commit_folder,
     fetch_files,
     listing,
     making,
     write_origin,
 )
 from omnimouse_model.data.hub_names import HubPlace
-from omnimouse_model.errors import FetchError
+from omnimouse_model.errors import CheckpointError, FetchError
 
 _FETCHING = 0.9
 
@@ -48,10 +52,10 @@ def fetch_checkpoint(
             "not_found", f"{name} is a dataset; checkpoints are at hf://owner/name."
         )
     target = target_of(place, to)
-    with shown(told) as tell, making(target, tell) as work:
+    with shown(told) as tell, making(place, target, tell) as work:
         if work is not None:
-            found = _of_one_checkpoint(listing(place))
-            files = work / "files"
+            found = _of_one_checkpoint(place)
+            files = commit_folder(work, found)
             fetch_files(found, files, part_of(tell, 0.0, _FETCHING))
             write_origin(target, found)
             folder = files / PurePosixPath(found.files[0].path).parent
@@ -65,33 +69,53 @@ def fetch_checkpoint(
 def _converted(shards: Path, folder: Path, found: Listing) -> Path:
     from omnimouse_model.nets.official import convert_official
 
-    folder.mkdir(exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    folder.mkdir()
     card = {"address": str(found.place), "commit": found.commit}
     if found.licence:
         card["licence"] = found.licence
-    convert_official(shards, folder / f"{found.place.name}.safetensors", card)
+    try:
+        convert_official(shards, folder / f"{found.place.name}.safetensors", card)
+    except CheckpointError:
+        shutil.rmtree(shards)  # the next call shall not meet them again
+        raise
     return folder
 
 
-def _of_one_checkpoint(found: Listing) -> Listing:
+def _of_one_checkpoint(place: HubPlace) -> Listing:
     """Only the files of the checkpoint, of which there must be one."""
-    folders: dict[str, list[str]] = {}
+    stem = PurePosixPath(place.path)
+    is_named = stem.suffix in (".safetensors", ".json")
+    found = listing(replace(place, path=_parent(stem)) if is_named else place)
+    choices: dict[str, list[HubFile]] = {}
+    by_path = {file.path: file for file in found.files}
     for file in found.files:
         path = PurePosixPath(file.path)
-        is_shard = path.match("rank_*.ckpt")
-        if is_shard or path.suffix == ".safetensors":
-            key = str(path.parent if is_shard else path.with_suffix(".json"))
-            folders.setdefault(key, []).append(file.path)
-    if len(folders) != 1:
-        raise FetchError("not_found", _not_one(found.place, sorted(folders)))
-    ((key, wanted),) = folders.items()
-    keep = {key, *wanted}
-    files = tuple(file for file in found.files if file.path in keep)
-    return Listing(found.place, found.commit, files, found.licence)
+        beside = by_path.get(str(path.with_suffix(".json")))
+        if path.match("rank_*.ckpt"):
+            choices.setdefault(_parent(path), []).append(file)
+        elif path.suffix == ".safetensors" and beside is not None:
+            choices[file.path] = [file, beside]
+    if is_named:
+        name = str(stem.with_suffix(".safetensors"))
+        choices = {key: files for key, files in choices.items() if key == name}
+    if len(choices) != 1:
+        raise FetchError("not_found", _not_one(place, sorted(choices)))
+    (files,) = choices.values()
+    return Listing(place, found.commit, tuple(files), found.licence)
 
 
-def _not_one(place: HubPlace, folders: list[str]) -> str:
-    if not folders:
-        return f"{place} holds no checkpoint: no rank_*.ckpt and no *.safetensors."
-    shown = ", ".join(folders[:6]) + (", …" if len(folders) > 6 else "")
-    return f"{place} holds several checkpoints: {shown}. Name one of them."
+def _parent(path: PurePosixPath) -> str:
+    """The folder a file is in, "" for the repository itself."""
+    return "" if str(path.parent) == "." else str(path.parent)
+
+
+def _not_one(place: HubPlace, choices: list[str]) -> str:
+    if not choices:
+        return (
+            f"{place} holds no checkpoint: no rank_*.ckpt, and no *.safetensors with "
+            "its .json beside it."
+        )
+    listed = ", ".join(name or "the shards at its top" for name in choices[:6])
+    more = ", …" if len(choices) > 6 else ""
+    return f"{place} holds several checkpoints: {listed}{more}. Name one of them."

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,8 @@ def read(path: Path, options: ReadOptions) -> Session:
 def read_address(url: str, options: ReadOptions) -> Session:
     """Open an NWB file at a web address; only the parts that are needed are sent."""
     remote = RemoteFile(url)
-    return read_source(remote, remote.fingerprint, options)
+    session = read_source(remote, remote.fingerprint, options)
+    return replace(session, origin=url)
 
 
 def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Session:
