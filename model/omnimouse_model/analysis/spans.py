@@ -166,7 +166,7 @@ class Stitching:
         starts = np.unique(np.append(np.arange(0, last + 1, stride), last))
         reaches = starts + rows[-1] >= self._first
         reaches &= starts + rows[0] < self._first + self._n_samples
-        return starts[reaches]
+        return np.asarray(starts[reaches])
 
     @property
     def is_complete(self) -> bool:
@@ -216,7 +216,7 @@ class Stitching:
         values, valid = window.stream("responses")
         recorded = values[:, self.neurons]
         recorded[~valid] = np.nan
-        return recorded
+        return np.asarray(recorded)
 
     def _read_the_rest(self) -> None:
         """Recorded values of cells that no window predicted yet."""
