@@ -82,7 +82,8 @@ class PinRequest:
 class PinStage:
     """What is known of one question so far; the first stage of a request has none.
 
-    `error` says in words why there is no answer.
+    `scores` are (P,) in a window, and those of the columns of a span. `error` says in
+    words why there is no answer.
     """
 
     request: PinRequest
@@ -165,10 +166,10 @@ class PinnedAnswering:
         session, mask = request.session, question.mask
         for step in stitch_span(predictor, session, stitching, mask, outdated):
             if not step.is_complete and perf_counter() - shown_at > PARTIAL_S:
-                yield PinStage(request, question, span=step.found())
+                yield _grown(request, question, step)
                 shown_at = perf_counter()
         del self._growing[question.slot]
-        yield PinStage(request, question, span=stitching.found())
+        yield _grown(request, question, stitching)
 
     def _stitching(self, session: Session, question: PinQuestion) -> Stitching:
         assert question.page is not None
@@ -201,6 +202,14 @@ class PinnedAnswering:
                 predictor = self._loaded.pop(key)
                 if isinstance(predictor, Closable):
                     predictor.close()
+
+
+def _grown(
+    request: PinRequest, question: PinQuestion, stitching: Stitching
+) -> PinStage:
+    """A span as far as it is stitched, and its scores."""
+    span = stitching.found()
+    return PinStage(request, question, scores=span.scores, span=span)
 
 
 def _in_window(

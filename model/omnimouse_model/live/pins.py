@@ -49,8 +49,8 @@ LIVE: Final = -1
 class PinAnswer:
     """What a condition predicts in the window or over a span, or why it does not.
 
-    `scores` are float32 (P,) in a window; a span has its own. `prediction` is None
-    where nothing is asked.
+    `scores` are (P,) in a window, and those of the columns of a span. `prediction` is
+    None where nothing is asked.
     """
 
     question: PinQuestion
@@ -58,6 +58,15 @@ class PinAnswer:
     scores: np.ndarray | None = None
     span: SpanPrediction | None = None
     error: str = ""
+
+    def score(self, neuron: int) -> float | None:
+        """A neuron's, NaN where it has none; None where it is not known yet."""
+        if self.span is None:
+            return np.nan if self.scores is None else float(self.scores[neuron])
+        column = self.span.column(neuron)
+        if column is None or self.scores is None:
+            return None
+        return float(self.scores[column])
 
 
 class Pins:
@@ -153,6 +162,12 @@ class Pins:
     def is_full(self) -> bool:
         """Whether no more can be pinned."""
         return len(self._state.pins) == MAX_PINS
+
+    @property
+    def can_pin(self) -> bool:
+        """Whether there is a condition to pin, and a slot for it."""
+        is_there = self._state.mask is not None and self._asking.predictor is not None
+        return is_there and not self.is_full
 
     def unpin(self, slot: int) -> None:
         """Let a condition go."""
