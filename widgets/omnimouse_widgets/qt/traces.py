@@ -54,7 +54,7 @@ class TracesPanel(QWidget):
         self.progress.setToolTip("Stop predicting the span and the pins")
         self.progress.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.progress.setStyleSheet(PROGRESS_STYLE)
-        self.progress.clicked.connect(controller.pins.stop)
+        self.progress.clicked.connect(lambda: controller.pins.stop())
         self.progress.hide()
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 4, 4, 4)
