@@ -8,18 +8,19 @@ page does; pins come back with their recording.
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.analysis.spans import SpanPrediction
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MaskError
 from omnimouse_model.live.asking import Asking
 from omnimouse_model.live.engine import Answer, Engine
 from omnimouse_model.live.pin import MAX_PINS, Pin
+from omnimouse_model.live.pin_answers import LIVE as LIVE
+from omnimouse_model.live.pin_answers import PinAnswer as PinAnswer
+from omnimouse_model.live.pin_answers import PinAnswers
 from omnimouse_model.live.pinned import (
     PinQuestion,
     PinRequest,
@@ -34,39 +35,11 @@ from omnimouse_model.live.span_pages import (
     SpanChoice,
     page_around,
 )
-from omnimouse_model.predict.predictor import Prediction
 
 if TYPE_CHECKING:
     from omnimouse_model.live.controller import Controller
 
 logger = logging.getLogger(__name__)
-
-LIVE: Final = -1
-"""The slot of the condition on screen, which has spans and no pin."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PinAnswer:
-    """What a condition predicts in the window or over a span, or why it does not.
-
-    `scores` are (P,) in a window, and those of the columns of a span. `prediction` is
-    None where nothing is asked.
-    """
-
-    question: PinQuestion
-    prediction: Prediction | None = None
-    scores: np.ndarray | None = None
-    span: SpanPrediction | None = None
-    error: str = ""
-
-    def score(self, neuron: int) -> float | None:
-        """A neuron's, NaN where it has none; None where it is not known yet."""
-        if self.span is None:
-            return np.nan if self.scores is None else float(self.scores[neuron])
-        column = self.span.column(neuron)
-        if column is None or self.scores is None:
-            return None
-        return float(self.scores[column])
 
 
 class Pins:
@@ -105,8 +78,8 @@ class Pins:
         controller: "Controller",
         remember: Callable[[], None],
     ) -> None:
-        self.windows: dict[int, PinAnswer] = {}
-        self.spans: dict[int, PinAnswer] = {}
+        self._known = PinAnswers()
+        self.windows, self.spans = self._known.windows, self._known.spans
         self._engine, self._asking, self._lock = engine, asking, lock
         self._controller, self._remember = controller, remember
         self._state, self._answers = controller.state, controller.results
@@ -225,7 +198,7 @@ class Pins:
     @property
     def words(self) -> str:
         """What is being predicted, and how far it is; "" when nothing is."""
-        missing = [q for q in self._asked[1] if not self._is_answered(q)]
+        missing = [q for q in self._asked[1] if not self._known.has(q)]
         if not self.is_busy or not missing:
             return ""
         first = missing[0]
@@ -303,26 +276,20 @@ class Pins:
     def _on_window(self) -> None:
         """Answers belong to the window on screen, spans to its page."""
         page = self.page
-        self.windows.clear()
-        for slot in [s for s, a in self.spans.items() if a.question.page != page]:
-            del self.spans[slot]
+        self._known.keep_page(page)
         self._is_given_up = False
         self.changed.emit()
 
     def _on_change(self) -> None:
         self._is_given_up = False
-        slots = {pin.slot for pin in self._state.pins}
-        for known in (self.windows, self.spans):
-            for slot in [s for s in known if s != LIVE and s not in slots]:
-                del known[slot]
+        self._known.keep_slots({LIVE, *(pin.slot for pin in self._state.pins)})
         if self._state.trace_span == "window":
             self.spans.clear()
         self.changed.emit()
         self._ask_if_due()
 
     def _forget(self) -> None:
-        self.windows.clear()
-        self.spans.clear()
+        self._known.clear()
         self._asked = (0, ())
 
     # -- asking -----------------------------------------------------------------------
@@ -342,7 +309,7 @@ class Pins:
                 return
             if state.session is None or state.window is None or state.mask is None:
                 return
-            missing = tuple(q for q in self._wanted() if not self._is_answered(q))
+            missing = tuple(q for q in self._wanted() if not self._known.has(q))
             names = {p.predictor for p in state.pins if isinstance(p.predictor, str)}
             names.discard(str(self._asking.predictor))
             if not missing and len(names) >= self._n_loaded:
@@ -365,7 +332,7 @@ class Pins:
 
     def _is_asked(self, questions: tuple[PinQuestion, ...]) -> bool:
         """Whether just these are under way."""
-        under_way = [q for q in self._asked[1] if not self._is_answered(q)]
+        under_way = [q for q in self._asked[1] if not self._known.has(q)]
         return len(under_way) == len(questions) > 0 and all(
             is_same_question(one, other)
             for one, other in zip(under_way, questions, strict=True)
@@ -393,16 +360,6 @@ class Pins:
                 return PinQuestion(slot, pin.mask, pin.predictor, page, neurons)
         return None
 
-    def _is_answered(self, question: PinQuestion) -> bool:
-        known = self.windows if question.page is None else self.spans
-        answer = known.get(question.slot)
-        if answer is None or not is_same_question(answer.question, question):
-            return False
-        if not set(question.neurons) <= set(answer.question.neurons):
-            return False
-        is_whole = answer.span is None or answer.span.is_complete
-        return bool(answer.error) or is_whole
-
     def _take(self, answer: Answer) -> None:
         with self._lock:
             if answer.kind == "stage":
@@ -414,7 +371,7 @@ class Pins:
             questions, self._asked = self._asked[1], (0, ())
             if answer.kind == "error":  # of what nobody foresaw
                 for question in questions:
-                    self._keep(PinAnswer(question, error=str(answer.error)))
+                    self._known.keep(PinAnswer(question, error=str(answer.error)))
         self.changed.emit()
 
     def _take_stage(self, stage: PinStage) -> None:
@@ -428,18 +385,7 @@ class Pins:
             return
         if question.page is not None and question.page != self.page:
             return
-        self._keep(
+        self._known.keep(
             PinAnswer(question, stage.prediction, stage.scores, stage.span, stage.error)
         )
         self.changed.emit()
-
-    def _keep(self, answer: PinAnswer) -> None:
-        question = answer.question
-        known = self.windows if question.page is None else self.spans
-        before = known.get(question.slot)
-        is_growing = answer.span is not None and not answer.span.is_complete
-        if is_growing and before is not None and before.span is not None:
-            is_known = is_same_question(before.question, question)
-            if is_known and before.span.is_complete:
-                return  # more neurons are under way: what is whole stays till then
-        known[question.slot] = answer

@@ -93,6 +93,20 @@ class Trace:
         return self.axis_span or _span(self.time)
 
 
+class SpanAxis(plots.SecondsAxis):
+    """Seconds, but for the gutter that holds labels."""
+
+    start = -np.inf
+
+    def tickStrings(
+        self, values: list[float], scale: float, spacing: float
+    ) -> list[str]:
+        """Such as `100 s`; nothing before the first sample."""
+        words = super().tickStrings(values, scale, spacing)
+        pairs = zip(values, words, strict=True)
+        return [word if value >= self.start else "" for value, word in pairs]
+
+
 class TraceStack(QObject):
     """A plot of rows with the shared cursor; press or drag to move it.
 
@@ -104,11 +118,10 @@ class TraceStack(QObject):
         super().__init__()
         self.canvas = plots.canvas(tooltip)
         self.box = plots.ScrubBox(moved)
-        self.plot = pg.PlotItem(viewBox=self.box)
+        self.axis = SpanAxis("bottom")
+        self.plot = pg.PlotItem(viewBox=self.box, axisItems={"bottom": self.axis})
         self.canvas.addItem(self.plot)
         plots.style_plot(self.plot, left=False)
-        self.plot.setLabel("bottom", "session time (s)", color=plots.AXIS)
-        self.plot.getAxis("bottom").label.setFont(plots.small_font())
         self.shade = plots.lut_image(palette.state_table(SHADE_ALPHA))
         self.truth = pg.PlotCurveItem(
             pen=plots.pen(palette.HELD, WIDTH), connect="finite"
@@ -295,6 +308,7 @@ class TraceStack(QObject):
             marks = max(len(trace.marks) for trace in self._traces)
             gutter = min(GUTTER_PIXELS + MARK_PIXELS * marks, GUTTER_SHARE * width)
             left = start - (stop - start) * gutter / max(width - gutter, 1.0)
+        self.axis.start = start
         self.plot.setRange(xRange=(left, stop), yRange=(-0.08, n), padding=0)
         for number, label in enumerate(self._labels):
             words = self._words[number][is_low]

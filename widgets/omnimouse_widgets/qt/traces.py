@@ -103,7 +103,10 @@ class TracesPanel(QWidget):
         controller = self._controller
         words = legend_words(controller.state.baseline_name)
         pinned = pinned_words(controller.state.pins, shown_answers(controller))
-        self.legend.setText(f"{words}<br>{pinned}" if pinned else words)
+        # in one line, cut where it ends: a third one would cost a row of curves
+        line = f"<br><span style='white-space:nowrap'>{pinned}</span>"
+        self.legend.setText(words + line if pinned else words)
+        self.legend.setToolTip(pinned and f"<p>{pinned}</p>")
 
     def _draw_progress(self) -> None:
         """Over the plot's corner: a row of its own would make the plot jump."""
@@ -162,7 +165,6 @@ def legend() -> QLabel:
     label.setTextFormat(Qt.TextFormat.RichText)
     label.setFont(plots.small_font())
     label.setMinimumWidth(1)
-    label.setWordWrap(True)
     # On the plots' own ground: the recording is drawn white in light themes too.
     label.setStyleSheet(
         f"color: {plots.TEXT}; background: {plots.BACKGROUND}; padding: 1px 4px;"
