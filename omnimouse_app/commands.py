@@ -15,7 +15,7 @@ from omnimouse_model.live.presets import PRESETS
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, BehaviorMode
 from omnimouse_widgets.qt import control_view
 from omnimouse_widgets.qt.control_question import SPANS
-from omnimouse_widgets.qt.keys import toggle_colour
+from omnimouse_widgets.qt.keys import pin_now, toggle_colour
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,7 @@ ACTIONS: dict[str, Action] = {
         "Copy the score with its definition",
         lambda d: control_view.copy_score(d.controller),
     ),
+    "pin": Action("Pin this condition", lambda d: pin_now(d.controller)),
     "show_keys": Action("Show the keys", lambda _: keys.show_keys()),
     **{
         f"preset_{preset.name}": Action(

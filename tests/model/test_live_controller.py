@@ -623,7 +623,10 @@ def test_selecting_neurons_without_an_answer_asks(controller: Controller) -> Non
     assert np.isnan(controller.results.selected.responses).all()
 
 
-def test_sixteen_neurons_at_most_are_selected(controller: Controller) -> None:
+def test_so_many_neurons_at_most_are_selected(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("omnimouse_model.live.controller.MAX_SELECTED", 16)
     controller.select(range(20))
     assert controller.state.selection == tuple(range(4, 20))
     with pytest.raises(ValueError, match=r"0\.\.39"):

@@ -7,6 +7,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.behavior import BehaviorPanel
+from omnimouse_widgets.qt.trace_rows import trace_label
 from omnimouse_widgets.qt.trace_stack import FILL, Trace, TraceStack
 from omnimouse_widgets.qt.traces import TracesPanel
 from tests.model.live_sessions import RefusingPredictor
@@ -159,8 +160,11 @@ def test_a_label_has_both_scores(
     controller.choose_baseline("video-ridge")
     drawn()
     own, other = controller.results.scores[7], controller.baseline.scores[7]
-    assert panel.label(7) == f"neuron 7 · r = {own:.2f} · video-ridge {other:.2f}"
-    assert panel.label(7, short=True) == f"7 · {own:.2f} / {other:.2f}"
+    assert (
+        trace_label(controller, 7)
+        == f"neuron 7 · r = {own:.2f} · video-ridge {other:.2f}"
+    )
+    assert trace_label(controller, 7, short=True) == f"7 · {own:.2f} / {other:.2f}"
 
 
 def test_a_baseline_without_a_score_is_told_where_one_was_asked_for(
@@ -172,7 +176,7 @@ def test_a_baseline_without_a_score_is_told_where_one_was_asked_for(
     assert controller.baseline.error is not None
     own = controller.results.scores[7]
     assert panel.stack.labels[0] == f"neuron 7 · r = {own:.2f} · last –"
-    assert panel.label(7, short=True) == f"7 · {own:.2f} / –"
+    assert trace_label(controller, 7, short=True) == f"7 · {own:.2f} / –"
     controller.apply_preset("nothing")
     drawn()
     assert panel.stack.labels[0] == "neuron 7"

@@ -8,18 +8,20 @@ painted, so one that gave way goes on where it was.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import numpy as np
 
 from omnimouse_model.analysis.live_sweep import live_sweep
+from omnimouse_model.analysis.spans import window_scores
 from omnimouse_model.analysis.sweep_table import ContextSweep
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
+from omnimouse_model.live.pinned import PinnedAnswering, PinRequest, PinStage
 from omnimouse_model.masks import Mask, asked_cells
-from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.devices import DEVICES, devices_of
 from omnimouse_model.predict.parts import (
+    Closable,
     Foresighted,
     Interruptible,
     decode_in_parts,
@@ -101,15 +103,6 @@ class Stage:
     sweep: ContextSweep | None = None
 
 
-@runtime_checkable
-class Closable(Protocol):
-    """A predictor that holds a process or memory."""
-
-    def close(self) -> None:
-        """Let everything go."""
-        ...
-
-
 class Answering:
     """The engine's `call`: keeps the predictor loaded and the session prepared."""
 
@@ -121,11 +114,17 @@ class Answering:
         self._prepared: tuple[Any, Any] = (None, None)
         self._asked: Predictor | None = None
         self._swept: tuple[Any, ContextSweep | None] = (None, None)
+        self._pinned = PinnedAnswering(load, self._kept)
 
     def __call__(
-        self, request: LiveRequest | LoadRequest, outdated: Callable[[], bool]
-    ) -> Iterator[Stage]:
+        self,
+        request: LiveRequest | LoadRequest | PinRequest,
+        outdated: Callable[[], bool],
+    ) -> Iterator[Stage | PinStage]:
         """Answer in stages; see the module."""
+        if isinstance(request, PinRequest):
+            yield from self._pinned.stages(request, outdated)
+            return
         try:
             yield from self._stages(request, outdated)
         finally:
@@ -154,12 +153,14 @@ class Answering:
         yield Stage("selected", request, first, **self._told)
         whole = decode_in_parts(predictor, encoded, asked, outdated)
         whole = replace(whole, behavior=first.behavior)
-        yield Stage("population", request, whole, _scores(whole, request.window))
+        yield Stage("population", request, whole, window_scores(whole, request.window))
         if request.has_sweep:
             yield from self._sweep(predictor, request, outdated)
 
     def look_ahead(
-        self, request: LiveRequest | LoadRequest, outdated: Callable[[], bool]
+        self,
+        request: LiveRequest | LoadRequest | PinRequest,
+        outdated: Callable[[], bool],
     ) -> None:
         """Have the windows beside the one on screen ready, if the predictor can."""
         predictor = self._asked
@@ -183,6 +184,7 @@ class Answering:
         self._prepared = self._swept = (None, None)
         if isinstance(loaded, Closable):
             loaded.close()
+        self._pinned.close()
 
     def _sweep(
         self, predictor: Predictor, request: LiveRequest, outdated: Callable[[], bool]
@@ -225,18 +227,13 @@ class Answering:
             self._name = (name, device)
         return self._loaded
 
+    def _kept(self, name: str, device: str) -> Predictor | None:
+        """The predictor that is loaded, if it is that of a name."""
+        return self._loaded if self._name == (name, device) else None
+
     def _prepare(self, predictor: Predictor, session: Session) -> None:
         known_predictor, known_session = self._prepared
         if known_predictor is not predictor or known_session is not session:
             self._prepared = (None, None)
             predictor.prepare(session)
             self._prepared = (predictor, session)
-
-
-def _scores(prediction: Prediction, window: Window) -> np.ndarray:
-    """Correlate predictions with the recorded responses, NaN where not asked."""
-    scores = np.full(window.responses.shape[1], np.nan, np.float32)
-    if len(prediction.neurons):
-        truth = window.responses[:, prediction.neurons]
-        scores[prediction.neurons] = correlation(prediction.responses, truth, axis=0)
-    return scores

@@ -5,6 +5,7 @@ import threading
 from omnimouse_model.live.answering import WINDOW_S, LiveRequest, LoadRequest
 from omnimouse_model.live.applying import apply_answer, mark_asked, mark_cancelled
 from omnimouse_model.live.engine import Answer, Engine
+from omnimouse_model.live.pinned import PinRequest
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.predict.predictor import Predictor
@@ -95,7 +96,9 @@ class Asking:
         with self._lock:
             apply_answer(self._results, answer, self._is_on_screen)
 
-    def _is_on_screen(self, request: LiveRequest | LoadRequest) -> bool:
+    def _is_on_screen(self, request: LiveRequest | LoadRequest | PinRequest) -> bool:
+        if isinstance(request, PinRequest):  # of the pins, which take it
+            return False
         if request.predictor is not self.predictor:
             return False
         return isinstance(request, LoadRequest) or request.window is self._state.window

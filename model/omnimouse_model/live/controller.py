@@ -30,6 +30,7 @@ from omnimouse_model.live.engine import Engine, Post, call_at_once
 from omnimouse_model.live.memory import Memory, Remembered
 from omnimouse_model.live.opener import Opener, Opening
 from omnimouse_model.live.opening import View, first_view, put_on_screen
+from omnimouse_model.live.pins import Pins
 from omnimouse_model.live.presets import DEFAULT_PRESET, PRESETS, mask_for, preset_named
 from omnimouse_model.live.recordings import Recordings
 from omnimouse_model.live.results import Results
@@ -66,6 +67,8 @@ class Controller:
     opener, recordings, alignment
         Open recordings, look through folders of them, and check the clocks of the
         open one, all off the thread that draws.
+    pins
+        Conditions kept for comparison, and predictions over longer spans.
     history_changed
         Emitted when what `undo` and `redo` would do may have changed.
     brush_chosen
@@ -106,6 +109,7 @@ class Controller:
         self._spans = Spans()
         self._last_preset = self.state.preset or DEFAULT_PRESET
         self._memory = Memory(memory)
+        self.pins = Pins(self._engine, self._asking, self._lock, self, self._remember)
 
     # -- session and predictor ------------------------------------------------------
     def open_session(self, recording: str | Path | Session | View) -> None:
@@ -188,6 +192,7 @@ class Controller:
             self.choose_baseline(was.baseline)
         words = f"Opening {Path(was.session).name}"
         how = was.options
+        self.pins.recall(was.session, was.pins)
         self.opener.open(Opening(was.session, was.start_s, words, instead, how))
         return self.opener.fault is None
 
@@ -296,15 +301,17 @@ class Controller:
             self._change(mask, preset.label, preset.name)
         self._remember()
 
-    def set_mask(self, mask: Mask, name: str = "Change the mask") -> None:
-        """Replace the mask, as one undo entry."""
+    def set_mask(
+        self, mask: Mask, name: str = "Change the mask", preset: str = ""
+    ) -> None:
+        """Replace the mask, as one undo entry; `preset` says which it is, if any."""
         with self._lock:
             if mask.n_neurons != self._session.n_neurons:
                 raise ValueError(
                     f"The mask is for {mask.n_neurons} neurons, "
                     f"the session has {self._session.n_neurons}."
                 )
-            self._change(mask, name)
+            self._change(mask, name, preset)
 
     def set_behavior(self, mode: BehaviorMode) -> None:
         """Give behaviour, ask for it, or hide it."""
@@ -354,7 +361,7 @@ class Controller:
 
     # -- looking ----------------------------------------------------------------------
     def select(self, neurons: Sequence[int] | np.ndarray, add: bool = False) -> None:
-        """Select neurons, in order; the latest 16 are kept."""
+        """Select neurons, in order; the latest 64 are kept."""
         with self._lock:
             kept = self.state.selection if add else ()
             ordered = dict.fromkeys([*kept, *(int(neuron) for neuron in neurons)])
@@ -392,6 +399,7 @@ class Controller:
         """Stop what runs and drop what waits, of the baseline too."""
         with self._lock:
             self._beside.stop()
+            self.pins.stop()
             self._asking.stop()
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -456,5 +464,6 @@ class Controller:
             float(window.start_s),
             self.state.baseline_name,
             dict(session.options),
+            self.pins.facts(),
         )
         self._memory.remember(where)

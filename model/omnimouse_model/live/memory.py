@@ -1,4 +1,4 @@
-"""What survives a restart: the last session, predictor, baseline, preset and window."""
+"""What survives a restart: the last session, predictor, baseline, window and pins."""
 
 import json
 import logging
@@ -26,6 +26,8 @@ class Remembered:
     baseline: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     """How the session is read; see `ReadOptions`."""
+    pins: dict[str, Any] = field(default_factory=dict)
+    """Pinned conditions of the session; see `Pins.facts`."""
 
 
 def config_dir() -> Path:
@@ -66,6 +68,7 @@ def recall(path: Path | None = None) -> Remembered | None:
             float(what.start_s),
             str(what.baseline),
             ReadOptions(**what.options).given(),
+            dict(what.pins),
         )
     except FileNotFoundError:
         return None

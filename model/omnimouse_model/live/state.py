@@ -12,9 +12,11 @@ from psygnal import SignalGroupDescriptor
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
+from omnimouse_model.live.pin import Pin
+from omnimouse_model.live.span_pages import SpanChoice
 from omnimouse_model.masks import N_SAMPLES, VISIBLE, Mask
 
-MAX_SELECTED = 16
+MAX_SELECTED = 64
 ColourBy = Literal["state", "score"]
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -28,7 +30,7 @@ class LiveState:
     cursor
         A sample in the window, 0-59.
     selection
-        Neuron indices in the order they were chosen, at most 16.
+        Neuron indices in the order they were chosen, at most 64.
     predictor_name
         What `load_predictor` was given, or the id of a predictor handed in.
     baseline_name
@@ -43,6 +45,10 @@ class LiveState:
         0 hidden, 1 visible, 2 target.
     sweep_shown
         Whether somebody looks at the live sweep; it is computed only then.
+    pins
+        Conditions that are kept for comparison, at most four, by slot.
+    trace_span
+        How much of the session the traces show.
     """
 
     # Identity, not equality: comparing two masks or arrays on every stroke costs more
@@ -52,6 +58,7 @@ class LiveState:
             "session": operator.is_,
             "window": operator.is_,
             "mask": operator.is_,
+            "pins": operator.is_,
         }
     )
 
@@ -68,3 +75,5 @@ class LiveState:
     brush_code: int = VISIBLE
     colour_by: ColourBy = "state"
     sweep_shown: bool = False
+    pins: tuple[Pin, ...] = ()
+    trace_span: SpanChoice = "window"

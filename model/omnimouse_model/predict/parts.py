@@ -33,6 +33,15 @@ class Foresighted(Protocol):
         ...
 
 
+@runtime_checkable
+class Closable(Protocol):
+    """A predictor that holds a process or memory."""
+
+    def close(self) -> None:
+        """Let everything go."""
+        ...
+
+
 def stop_if(outdated: Outdated) -> None:
     """Raise `StoppedError` when it is time to stop."""
     if outdated():

@@ -29,6 +29,7 @@ KEYS: Final = (
     Key(",", "one frame back", lambda c: c.step_cursor(-1)),
     Key(".", "one frame on", lambda c: c.step_cursor(1)),
     Key("C", "colour by state or by score", lambda c: toggle_colour(c)),
+    Key("Shift+P", "pin this condition", lambda c: pin_now(c)),
     Key("Ctrl+Z", "undo", lambda c: c.undo()),
     Key("Ctrl+Shift+Z", "redo", lambda c: c.redo()),
 )
@@ -38,6 +39,12 @@ def toggle_colour(controller: Controller) -> None:
     """Colour by score if by state, and the other way round."""
     by_state = controller.state.colour_by == "state"
     controller.set_colour_by("score" if by_state else "state")
+
+
+def pin_now(controller: Controller) -> None:
+    """Pin the condition on screen, where there is one and a slot is free."""
+    if controller.pins.can_pin:
+        controller.pins.pin()
 
 
 def bind_keys(panel: QWidget, controller: Controller) -> None:

@@ -5,11 +5,14 @@ It draws the rows it is given; it knows neither controller nor what a row means.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from html import escape
+from typing import Final, Literal
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QRectF
+from qtpy.QtCore import QEvent, QObject, QRectF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QScrollBar
 
 from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets import palette
@@ -23,6 +26,15 @@ WIDTH: Final = 1.0
 LOW_PIXELS: Final = 44
 """Rows lower than this have no room for a label above the curves."""
 GUTTER_PIXELS: Final = 104
+MARK_PIXELS: Final = 26
+"""A score more in the gutter takes so much; all together at most `GUTTER_SHARE`."""
+GUTTER_SHARE: Final = 0.55
+LEAST_PIXELS: Final = 15
+"""A label's height: where there are more rows than fit, they scroll."""
+MOST_POINTS: Final = 60_000
+"""Of all curves together; long spans show fewer rows at a time, or frames take long."""
+SCROLL_PIXELS: Final = 10
+Scale = Literal["own", "common"]
 BAR_AT: Final = 0.985
 """Where along the time axis a row's scale bar stands."""
 GAP: Final = 24
@@ -60,22 +72,56 @@ class Trace:
     """Values that the row spans at least, so that a quiet row looks quiet."""
     baseline: np.ndarray | None = None
     is_baseline_stale: bool = False
+    overlays: tuple[np.ndarray | None, ...] = ()
+    """Of pinned conditions, by slot."""
+    shade_span: tuple[float, float] | None = None
+    """Where on the time axis `shade` lies; all along it by default."""
+    marks: tuple[tuple[str, str, str], ...] = ()
+    """After the label, for each overlay: its letter, its score, and its colour."""
+    axis_span: tuple[float, float] | None = None
+    """What the time axis shows; from the first to the last sample by default."""
+
+    @property
+    def n_points(self) -> int:
+        """Points of all its curves."""
+        curves = (self.truth, self.predicted, self.baseline, *self.overlays)
+        return len(self.time) * sum(curve is not None for curve in curves)
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """What the time axis shows."""
+        return self.axis_span or _span(self.time)
 
 
-class TraceStack:
+class SpanAxis(plots.SecondsAxis):
+    """Seconds, but for the gutter that holds labels."""
+
+    start = -np.inf
+
+    def tickStrings(
+        self, values: list[float], scale: float, spacing: float
+    ) -> list[str]:
+        """Such as `100 s`; nothing before the first sample."""
+        words = super().tickStrings(values, scale, spacing)
+        pairs = zip(values, words, strict=True)
+        return [word if value >= self.start else "" for value, word in pairs]
+
+
+class TraceStack(QObject):
     """A plot of rows with the shared cursor; press or drag to move it.
 
-    All rows together are a few items, not a few each: a redraw costs a third.
+    All rows together are a few items, not a few each: a redraw costs a third. Only
+    the rows that fit are drawn; the wheel or the scroll bar brings the others.
     """
 
     def __init__(self, moved: Callable[[float], None], tooltip: str) -> None:
+        super().__init__()
         self.canvas = plots.canvas(tooltip)
         self.box = plots.ScrubBox(moved)
-        self.plot = pg.PlotItem(viewBox=self.box)
+        self.axis = SpanAxis("bottom")
+        self.plot = pg.PlotItem(viewBox=self.box, axisItems={"bottom": self.axis})
         self.canvas.addItem(self.plot)
         plots.style_plot(self.plot, left=False)
-        self.plot.setLabel("bottom", "session time (s)", color=plots.AXIS)
-        self.plot.getAxis("bottom").label.setFont(plots.small_font())
         self.shade = plots.lut_image(palette.state_table(SHADE_ALPHA))
         self.truth = pg.PlotCurveItem(
             pen=plots.pen(palette.HELD, WIDTH), connect="finite"
@@ -86,27 +132,103 @@ class TraceStack:
         self.baseline = pg.PlotCurveItem(
             pen=plots.pen(palette.BASELINE, WIDTH, dotted=True), connect="finite"
         )
+        self.overlays = [
+            pg.PlotCurveItem(pen=plots.pen(colour, WIDTH), connect="finite")
+            for colour in palette.PINS
+        ]
         self.bars = pg.PlotCurveItem(pen=plots.pen(plots.AXIS, 3), connect="finite")
         self.cursor = plots.cursor_line()
-        items = (self.shade, self.bars, self.truth, self.baseline, self.predicted)
+        items = (self.shade, self.bars, self.truth, *self.overlays)
+        items = (*items, self.baseline, self.predicted)
         for depth, item in enumerate(items):
             item.setZValue(depth)
             self.plot.addItem(item, ignoreBounds=True)
         self.plot.addItem(self.cursor)
         self._rows: list[_Drawn] = []
         self._labels: list[pg.TextItem] = []
-        self._words: list[tuple[str, str]] = []
+        self._shown: list[str] = []
+        self._traces: tuple[Trace, ...] = ()
+        self._scale: Scale = "own"
+        self._n_drawn = 0
         self._message = plots.Message(self.box)
-        self.box.sigResized.connect(lambda *_: self._fit())
+        self.scroll = QScrollBar(Qt.Orientation.Vertical, self.canvas)
+        self.scroll.setAccessibleName("Rows")
+        self.scroll.setToolTip("More neurons than fit: scroll")
+        self.scroll.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.scroll.hide()
+        self.scroll.valueChanged.connect(self._draw)
+        self.canvas.viewport().installEventFilter(self)
+        self.box.sigResized.connect(lambda *_: self._resized())
 
-    def set_rows(self, traces: Sequence[Trace]) -> None:
-        """Show these rows, the first on top."""
+    def set_rows(self, traces: Sequence[Trace], scale: Scale = "own") -> None:
+        """Show these rows, the first on top, each on its own scale or on a common."""
+        self._traces, self._scale = tuple(traces), scale
+        self._fit_scroll()
+        self._draw()
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Scroll by the wheel."""
+        if isinstance(event, QWheelEvent) and not self.scroll.isHidden():
+            steps = event.angleDelta().y() / 120
+            self.scroll.setValue(self.scroll.value() - round(3 * steps))
+            return True
+        return super().eventFilter(watched, event)
+
+    @property
+    def first(self) -> int:
+        """The row on top."""
+        return 0 if self.scroll.isHidden() else int(self.scroll.value())
+
+    def _resized(self) -> None:
+        if self._fit_scroll() != self._n_drawn:
+            self._draw()
+        else:
+            self._fit()
+
+    def _fit_scroll(self) -> int:
+        """How many rows fit; the scroll bar is there where they are not all."""
+        room = self._room()
+        n_over = len(self._traces) - room
+        self.scroll.blockSignals(True)
+        self.scroll.setRange(0, max(n_over, 0))
+        self.scroll.setPageStep(room)
+        self.scroll.blockSignals(False)
+        self.scroll.setVisible(n_over > 0)
+        margin = 8 + (SCROLL_PIXELS if n_over > 0 else 0)
+        self.canvas.ci.layout.setContentsMargins(4, 4, margin, 2)
+        width, height = self.canvas.width(), int(self.box.height())
+        self.scroll.setGeometry(width - SCROLL_PIXELS - 2, 4, SCROLL_PIXELS, height)
+        return min(room, len(self._traces))
+
+    def _room(self) -> int:
+        """How many rows there is room for, and time to draw."""
+        points = max((trace.n_points for trace in self._traces), default=1)
+        by_height = int(self.box.height() // LEAST_PIXELS)
+        return max(min(by_height, MOST_POINTS // points), 1)
+
+    def _draw(self) -> None:
+        self._n_drawn = min(self._room(), len(self._traces))
+        traces = self._traces[self.first :][: self._n_drawn]
+        ranges = [_low_and_scale(trace) for trace in traces]
+        if self._scale == "common" and ranges:
+            widest = max(_low_and_scale(trace)[1] for trace in self._traces)
+            ranges = [(low, widest) for low, _ in ranges]
         tops = range(len(traces) - 1, -1, -1)
-        self._rows = [_drawn(trace, at) for trace, at in zip(traces, tops, strict=True)]
+        self._rows = [
+            _drawn(trace, at, *span)
+            for trace, at, span in zip(traces, tops, ranges, strict=True)
+        ]
         self.truth.setData(*_joined(self._rows, "truth"))
         self.predicted.setData(*_joined(self._rows, "predicted"))
+        has_baseline = any(trace.baseline is not None for trace in traces)
         self.baseline.setData(*_joined(self._rows, "baseline"))
-        self.bars.setData(*_scale_bars(self._rows))
+        self.baseline.setVisible(has_baseline)
+        for slot, curve in enumerate(self.overlays):
+            is_there = any(has_overlay(trace, slot) for trace in traces)
+            curve.setVisible(is_there)
+            if is_there:
+                curve.setData(*_joined(self._rows, "overlays", slot))
+        self.bars.setData(*_scale_bars(self._rows, traces))
         is_stale = any(trace.is_stale for trace in traces)
         self.predicted.setOpacity(0.5 if is_stale else 1.0)
         is_stale = any(trace.is_baseline_stale for trace in traces)
@@ -126,14 +248,26 @@ class TraceStack:
         self.cursor.setValue(time_s)
 
     def drawn_values(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Truth, prediction and baseline read back from the curves, in their units."""
-        values = []
-        for curve in (self.truth, self.predicted, self.baseline):
-            drawn = curve.getData()[1]
-            ends = np.cumsum([len(r.time) + 1 for r in self._rows])
-            part = drawn[ends[row] - len(self._rows[row].time) - 1 : ends[row] - 1]
-            values.append(self._rows[row].read(part))
+        """Truth, prediction and baseline read back from the curves, in their units.
+
+        `row` counts all rows; it must be one of those that are drawn.
+        """
+        curves = (self.truth, self.predicted, self.baseline)
+        values = [self._read(curve, row) for curve in curves]
         return values[0], values[1], values[2]
+
+    def drawn_overlay(self, row: int, slot: int) -> np.ndarray:
+        """A pin's curve read back, NaN throughout where none is drawn."""
+        curve = self.overlays[slot]
+        if not curve.isVisible():
+            return np.full(len(self._rows[row - self.first].time), np.nan)
+        return self._read(curve, row)
+
+    def _read(self, curve: pg.PlotCurveItem, row: int) -> np.ndarray:
+        at, drawn = row - self.first, curve.getData()[1]
+        ends = np.cumsum([len(r.time) + 1 for r in self._rows])
+        part = drawn[ends[at] - len(self._rows[at].time) - 1 : ends[at] - 1]
+        return self._rows[at].read(part)
 
     @property
     def message(self) -> str:
@@ -146,32 +280,41 @@ class TraceStack:
         return [label.toPlainText() for label in self._labels]
 
     def _label(self, traces: Sequence[Trace]) -> None:
-        self._words = [(trace.label, trace.short_label) for trace in traces]
+        self._words = [
+            (_html(trace.label, trace), _html(trace.short_label, trace, is_short=True))
+            for trace in traces
+        ]
         while len(self._labels) > len(traces):
             self.plot.removeItem(self._labels.pop())
+            self._shown.pop()
         while len(self._labels) < len(traces):
             label = plots.text("", plots.TEXT, anchor=(-0.04, 0))
             label.fill = plots.brush(plots.BACKGROUND, 110)
             label.setZValue(10)
             self.plot.addItem(label, ignoreBounds=True)
             self._labels.append(label)
+            self._shown.append("")
         self._fit()
 
     def _fit(self) -> None:
         """Labels above their curves; low rows have theirs in a gutter instead."""
         if not self._rows:
             return
-        start, stop = _span(self._rows[0].time)
+        start, stop = self._traces[0].extent
         left, n = start, len(self._rows)
         is_low = float(self.box.height()) / n < LOW_PIXELS
         if is_low:
-            room = max(float(self.box.width()) - GUTTER_PIXELS, 1.0)
-            left = start - (stop - start) * GUTTER_PIXELS / room
+            width = float(self.box.width())
+            marks = max(len(trace.marks) for trace in self._traces)
+            gutter = min(GUTTER_PIXELS + MARK_PIXELS * marks, GUTTER_SHARE * width)
+            left = start - (stop - start) * gutter / max(width - gutter, 1.0)
+        self.axis.start = start
         self.plot.setRange(xRange=(left, stop), yRange=(-0.08, n), padding=0)
         for number, label in enumerate(self._labels):
-            text = self._words[number][is_low]
-            if label.toPlainText() != text:
-                label.setText(text)
+            words = self._words[number][is_low]
+            if self._shown[number] != words:
+                label.setHtml(words)
+                self._shown[number] = words
             label.setPos(left, n - number)
 
     def _shade(self, traces: Sequence[Trace]) -> None:
@@ -182,7 +325,7 @@ class TraceStack:
         codes = np.stack([trace.shade for trace in reversed(traces)])
         codes = np.repeat(codes, GAP, axis=0)
         codes[::GAP] = 0
-        start, stop = _span(traces[0].time)
+        start, stop = traces[0].shade_span or _span(traces[0].time)
         rect = QRectF(start, 0, stop - start, len(traces))
         plots.set_codes(self.shade, codes, rect, 4)
 
@@ -198,36 +341,68 @@ class _Drawn:
     truth: np.ndarray
     predicted: np.ndarray
     baseline: np.ndarray
+    overlays: tuple[np.ndarray, ...]
 
     def read(self, drawn: np.ndarray) -> np.ndarray:
         """Undo scale and offset."""
         return np.asarray((drawn - self.at) / FILL * self.scale + self.low)
 
 
-def _drawn(trace: Trace, at: int) -> _Drawn:
-    low, scale = _low_and_scale(trace)
+def _drawn(trace: Trace, at: int, low: float, scale: float) -> _Drawn:
     nothing = np.full(len(trace.time), np.nan)
-    truth, predicted, baseline = (
-        at + ((nothing if values is None else values) - low) / scale * FILL
-        for values in (trace.truth, trace.predicted, trace.baseline)
+
+    def placed(values: np.ndarray | None) -> np.ndarray:
+        return nothing if values is None else at + (values - low) * (FILL / scale)
+
+    overlays = (*trace.overlays, *[None] * (len(palette.PINS) - len(trace.overlays)))
+    return _Drawn(
+        at,
+        low,
+        scale,
+        trace.time,
+        placed(trace.truth),
+        placed(trace.predicted),
+        placed(trace.baseline),
+        tuple(placed(values) for values in overlays),
     )
-    return _Drawn(at, low, scale, trace.time, truth, predicted, baseline)
 
 
-def _joined(rows: list[_Drawn], name: str) -> tuple[np.ndarray, np.ndarray]:
+def has_overlay(trace: Trace, slot: int) -> bool:
+    """Whether a pin's curve is there for a row."""
+    return slot < len(trace.overlays) and trace.overlays[slot] is not None
+
+
+def _html(label: str, trace: Trace, *, is_short: bool = False) -> str:
+    """A label and its marks; in a short one the colour stands for the letter."""
+    marks = [
+        f"<span style='color:{colour}'>{'' if is_short else f'{letter} '}{score}</span>"
+        for letter, score, colour in trace.marks
+    ]
+    between = " " if is_short else " · "
+    return between.join([f"<span>{escape(label)}</span>", *marks])
+
+
+def _joined(
+    rows: list[_Drawn], name: str, slot: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """One curve through all rows, broken between them."""
     if not rows:
         return np.empty(0), np.empty(0)
+    curves = [getattr(row, name) for row in rows]
+    if slot is not None:
+        curves = [curve[slot] for curve in curves]
     x = [np.append(row.time, np.nan) for row in rows]
-    y = [np.append(getattr(row, name), np.nan) for row in rows]
+    y = [np.append(curve, np.nan) for curve in curves]
     return np.concatenate(x), np.concatenate(y)
 
 
-def _scale_bars(rows: list[_Drawn]) -> tuple[np.ndarray, np.ndarray]:
+def _scale_bars(
+    rows: list[_Drawn], traces: Sequence[Trace]
+) -> tuple[np.ndarray, np.ndarray]:
     """A bar of one unit in every row, in its middle."""
     if not rows:
         return np.empty(0), np.empty(0)
-    start, stop = _span(rows[0].time)
+    start, stop = traces[0].extent
     x = start + BAR_AT * (stop - start)
     heights = [FILL / row.scale for row in rows]
     ends = [
@@ -240,6 +415,7 @@ def _scale_bars(rows: list[_Drawn]) -> tuple[np.ndarray, np.ndarray]:
 def _low_and_scale(trace: Trace) -> tuple[float, float]:
     """Lowest value and span of all curves together, so that they compare."""
     curves = [trace.truth, np.array(trace.least), trace.predicted, trace.baseline]
+    curves += trace.overlays
     known = np.concatenate([curve for curve in curves if curve is not None])
     known = known[np.isfinite(known)]
     low, high = float(known.min()), float(known.max())

@@ -1,35 +1,40 @@
 """Selected neurons: recorded against predicted, on the session's clock."""
 
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-import numpy as np
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QToolButton, QVBoxLayout, QWidget
 
+from omnimouse_model.data.clock import WINDOW_S
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.results import Results
-from omnimouse_model.masks import TARGET
-from omnimouse_model.predict.predictor import Prediction
+from omnimouse_model.live.pin import Pin
+from omnimouse_model.live.pins import PinAnswer
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt import keys, plots
+from omnimouse_widgets.qt.pin_bar import PinBar
 from omnimouse_widgets.qt.redraw import Redraw
+from omnimouse_widgets.qt.trace_rows import shown_answers, trace_rows
 from omnimouse_widgets.qt.trace_stack import Trace, TraceStack, cursor_sample
 
 TOOLTIP = (
     "Recorded (white) and predicted (orange, dashed) responses of selected neurons;\n"
     "green, dotted: the baseline that is compared with (–: it has no score here)\n"
     "Blue: samples the model sees · light orange: samples it must predict\n"
-    "r: correlation over the asked samples of this window · grey bar: 1 s.d.\n"
-    "Click or drag: move the cursor"
+    "Other colours: pinned conditions, with their own correlations\n"
+    "r: correlation over the predicted samples shown · grey bar: 1 s.d.\n"
+    "Click or drag: move the cursor, and the window where it is outside"
 )
-LEAST = (0.0, 3.0)
-"""A row spans three standard deviations of a neuron's responses at least."""
+PROGRESS_STYLE = (
+    f"QToolButton {{ color: {plots.TEXT}; background: #2B2E36; border-radius: 3px; "
+    "padding: 1px 5px; border: 1px solid #565C66; }"
+)
 NO_SELECTION = "Select neurons: Ctrl-click on the field,\nor a row of the table"
 
 
 class TracesPanel(QWidget):
-    """Up to 16 rows of two curves.
+    """Up to 64 rows of recorded, predicted and pinned curves.
 
     Parameters
     ----------
@@ -43,40 +48,76 @@ class TracesPanel(QWidget):
         self._controller = controller
         self.stack = TraceStack(self._move_cursor, TOOLTIP)
         self.legend = legend()
+        self.bar = PinBar(controller)
+        self.bar.scale_changed.connect(self._draw_rows)
+        self.progress = QToolButton(self.stack.canvas)
+        self.progress.setToolTip("Stop predicting the span and the pins")
+        self.progress.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.progress.setStyleSheet(PROGRESS_STYLE)
+        self.progress.clicked.connect(lambda: controller.pins.stop())
+        self.progress.hide()
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 4, 4, 4)
         column.setSpacing(2)
+        column.addWidget(self.bar)
         column.addWidget(self.legend)
         column.addWidget(self.stack.canvas, 1)
         keys.bind_keys(self, controller)
         events, results = controller.state.events, controller.results
-        baseline = controller.baseline
+        baseline, pins = controller.baseline, controller.pins
         self.redraw = Redraw(
             self,
             [
                 (self._draw_rows, [events.window, events.mask, events.selection,
-                                   results.changed, baseline.changed]),
-                (self._draw_legend, [events.baseline_name]),
+                                   results.changed, baseline.changed, pins.changed,
+                                   events.pins, events.trace_span]),
+                (self._draw_legend, [events.baseline_name, events.pins, pins.changed]),
+                (self._draw_progress, [pins.changed]),
                 (self._draw_cursor, [events.cursor, events.window]),
             ],
         )  # fmt: skip
 
     def _move_cursor(self, time_s: float) -> None:
+        """To a time; outside the window, the window goes there first."""
         window = self._controller.state.window
-        if window is not None:
-            time = window.timestamps["responses"]
-            self._controller.set_cursor(cursor_sample(time_s, time))
+        if window is None:
+            return
+        if self._controller.pins.page is not None and not (
+            window.start_s <= time_s < window.start_s + WINDOW_S
+        ):
+            self._controller.seek(time_s - WINDOW_S / 2)
+            window = self._controller.state.window
+            assert window is not None
+        time = window.timestamps["responses"]
+        self._controller.set_cursor(cursor_sample(time_s, time))
 
     # -- from state to screen -----------------------------------------------------
     def _draw_rows(self) -> None:
         traces = self.traces()
-        self.stack.set_rows(traces)
+        self.stack.set_rows(traces, "common" if self.bar.common.isChecked() else "own")
         has_session = self._controller.state.window is not None
         missing = NO_SELECTION if has_session else "No session is open"
         self.stack.set_message("" if traces else missing)
 
     def _draw_legend(self) -> None:
-        self.legend.setText(legend_words(self._controller.state.baseline_name))
+        controller = self._controller
+        words = legend_words(controller.state.baseline_name)
+        pinned = pinned_words(controller.state.pins, shown_answers(controller))
+        # in one line, cut where it ends: a third one would cost a row of curves
+        line = f"<br><span style='white-space:nowrap'>{pinned}</span>"
+        self.legend.setText(words + line if pinned else words)
+        self.legend.setToolTip(pinned and f"<p>{pinned}</p>")
+
+    def _draw_progress(self) -> None:
+        """Over the plot's corner: a row of its own would make the plot jump."""
+        words = self._controller.pins.words
+        self.progress.setVisible(bool(words))
+        if words:
+            self.progress.setText(f"{words} ✕")
+            self.progress.adjustSize()
+            self.progress.move(
+                self.stack.canvas.width() - self.progress.width() - 16, 4
+            )
 
     def _draw_cursor(self) -> None:
         state = self._controller.state
@@ -86,72 +127,7 @@ class TracesPanel(QWidget):
 
     def traces(self) -> list[Trace]:
         """Rows of the selection, from state and results alone."""
-        state, results = self._controller.state, self._controller.results
-        baseline = self._controller.baseline
-        window, mask = state.window, state.mask
-        if window is None or mask is None or state.session is None:
-            return []
-        time = window.timestamps["responses"]
-        return [
-            Trace(
-                self.label(neuron),
-                self.label(neuron, short=True),
-                time,
-                window.responses[:, neuron],
-                predicted_of(results.selected, neuron),
-                mask.cells[:, neuron],
-                results.is_old,
-                LEAST,
-                predicted_of(baseline.population, neuron),
-                baseline.is_population_old,
-            )
-            for neuron in state.selection
-            if neuron < mask.n_neurons
-        ]
-
-    def label(self, neuron: int, *, short: bool = False) -> str:
-        """Such as `neuron 412 · V1 · r = 0.43`, as far as known."""
-        state, results = self._controller.state, self._controller.results
-        words = [str(neuron) if short else f"neuron {neuron}"]
-        if state.session is not None and state.session.units.area is not None:
-            words.append(str(state.session.units.area[neuron]))
-        own = score_of(results, neuron)
-        other = self._baseline_score(neuron)
-        if short:
-            scores = [score or "–" for score in (own, other)] if other else [own]
-            words += [" / ".join(scores)] if any(scores) else []
-        else:
-            words += [f"r = {own}"] if own else []
-            words += [f"{Path(state.baseline_name).name} {other}"] if other else []
-        return " · ".join(words)
-
-    def _baseline_score(self, neuron: int) -> str:
-        """Its score; "…" while it is awaited, "–" where there is none; "" not asked."""
-        state, baseline = self._controller.state, self._controller.baseline
-        mask = state.mask
-        if not state.baseline_name or mask is None:
-            return ""
-        if score := score_of(baseline, neuron):
-            return score
-        if not (mask.cells[:, neuron] == TARGET).any():
-            return ""
-        return "…" if baseline.is_awaited else "–"
-
-
-def score_of(results: Results, neuron: int) -> str:
-    """Such as `0.43` or `0.43 (older)`, "" where the neuron has no score."""
-    if results.scores is None or not np.isfinite(results.scores[neuron]):
-        return ""
-    score = f"{results.scores[neuron]:.2f}"
-    return f"{score} (older)" if results.is_population_old else score
-
-
-def predicted_of(prediction: Prediction | None, neuron: int) -> np.ndarray | None:
-    """One neuron's predicted samples (60,), None where it was not asked."""
-    if prediction is None:
-        return None
-    columns = np.flatnonzero(prediction.neurons == neuron)
-    return prediction.responses[:, columns[0]] if len(columns) else None
+        return trace_rows(self._controller)
 
 
 def legend_words(baseline: str = "") -> str:
@@ -167,6 +143,20 @@ def legend_words(baseline: str = "") -> str:
         f"<span style='color:{palette.TARGET}'>▒</span> target &nbsp;"
         f"{last}"
     )
+
+
+def pinned_words(pins: Sequence[Pin], answers: Mapping[int, PinAnswer]) -> str:
+    """Letters, colours and names of the pins shown, and why one is not predicted."""
+    words = []
+    for pin in pins:
+        if not pin.is_shown:
+            continue
+        colour, answer = palette.PINS[pin.slot], answers.get(pin.slot)
+        name = f"{pin.letter} {escape(pin.name)}"
+        if answer is not None and answer.error:
+            name += f": {escape(answer.error)}"
+        words.append(f"<span style='color:{colour}'>━</span> {name}")
+    return " &nbsp;".join(words)
 
 
 def legend() -> QLabel:

@@ -1,0 +1,371 @@
+"""Pinned conditions and spans: kept, predicted after the live answer, remembered."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.spans import predict_span, window_scores
+from omnimouse_model.data.open import open_session
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.pins import LIVE
+from omnimouse_model.live.span_pages import LONGEST_S, page_around
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.predictor import Encoded
+from tests.model.live_sessions import (
+    EchoPredictor,
+    GatedPredictor,
+    RefusingPredictor,
+    write_session,
+)
+
+
+@dataclass(slots=True)
+class SloppyPredictor(EchoPredictor):
+    """Wrong by a known amount that depends on the mask and on who it is."""
+
+    offset: float = 0.0
+
+    def encode(self, window, mask: Mask) -> Encoded:
+        wave = np.sin(np.arange(60)[:, None] + window.start_index + self.offset)
+        seen = float(mask.frames.sum())
+        wrong = window.responses + (0.2 + seen / 60) * wave
+        self._count("encodings")
+        return Encoded(window, mask, wrong)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return write_session(tmp_path_factory.mktemp("pins") / "mouse", 12, repeats=2)
+
+
+@pytest.fixture
+def controller(folder) -> Iterator[Controller]:
+    made = Controller(synchronous=True)
+    made.choose_predictor(SloppyPredictor())
+    made.open_session(folder)
+    made.apply_preset("video_behavior")
+    made.select([3, 5])
+    yield made
+    made.close()
+
+
+def test_pins_take_the_free_slots_and_no_more(controller):
+    first, second = controller.pins.pin(), controller.pins.pin("mine")
+    assert (first.letter, second.letter) == ("A", "B")
+    assert (first.name, second.name) == ("Video + behaviour", "mine")
+    controller.pins.unpin(0)
+    assert controller.pins.pin().slot == 0
+    controller.pins.pin()
+    controller.pins.pin()
+    assert controller.pins.is_full
+    with pytest.raises(ValueError, match="4 conditions are pinned"):
+        controller.pins.pin()
+
+
+def test_a_pin_answers_what_it_asked_when_the_question_has_changed(controller):
+    pin = controller.pins.pin()
+    before = controller.results.population
+    scores = controller.results.scores
+    controller.apply_preset("responses_from_behavior")
+    answer = controller.pins.windows[0]
+    np.testing.assert_array_equal(answer.prediction.responses, before.responses)
+    np.testing.assert_array_equal(answer.scores, scores)
+    assert not np.array_equal(controller.results.scores, scores)
+    controller.seek(9.0)
+    window = controller.state.window
+    answer = controller.pins.windows[0]
+    expected = SloppyPredictor().predict(window, pin.mask)
+    np.testing.assert_array_equal(answer.prediction.responses, expected.responses)
+    np.testing.assert_array_equal(answer.scores, window_scores(expected, window))
+
+
+def test_a_stroke_does_not_ask_the_pins_again(controller):
+    controller.pins.pin()
+    predictor = controller.pins[0].predictor
+    before = predictor.counters["encodings"]
+    controller.paint_cells([1], slice(0, 30), 1)
+    assert predictor.counters["encodings"] == before + 1
+    controller.pins.rename(0, "again")
+    assert predictor.counters["encodings"] == before + 1
+    assert controller.pins[0].name == "again"
+
+
+def test_a_pin_that_is_hidden_is_not_predicted(controller):
+    controller.pins.pin()
+    controller.pins.show(0, False)
+    controller.seek(9.0)
+    assert 0 not in controller.pins.windows
+    controller.pins.show(0)
+    assert controller.pins.windows[0].scores is not None
+
+
+def test_going_back_is_undone_by_undo(controller):
+    pin = controller.pins.pin()
+    controller.apply_preset("responses_from_behavior")
+    other = controller.state.mask
+    controller.pins.make_current(0)
+    assert controller.state.mask is pin.mask
+    assert controller.state.preset == "video_behavior"
+    assert controller.undo_name == "Back to Video + behaviour"
+    controller.undo()
+    assert controller.state.mask == other
+    assert controller.state.preset == "responses_from_behavior"
+
+
+def test_a_pin_keeps_its_predictor(controller):
+    controller.pins.pin()
+    scores = controller.pins.windows[0].scores
+    other = SloppyPredictor("other", offset=1.0)
+    controller.choose_predictor(other)
+    assert controller.pins.windows[0].prediction.predictor_id == "echo"
+    np.testing.assert_array_equal(controller.pins.windows[0].scores, scores)
+    assert not np.array_equal(controller.results.scores, scores)
+    controller.pins.make_current(0)
+    assert controller.state.predictor_name == "echo"
+
+
+def test_a_predictor_by_name_is_loaded_beside_and_let_go(folder):
+    loaded, closed = [], []
+
+    class Named(SloppyPredictor):
+        def close(self):
+            closed.append(self.name)
+
+    def load(name, session, device):
+        loaded.append(name)
+        return Named(name)
+
+    controller = Controller(synchronous=True, load=load)
+    controller.choose_predictor("one")
+    controller.open_session(folder)
+    controller.pins.pin()
+    assert loaded == ["one"]
+    controller.choose_predictor("two")
+    controller.seek(9.0)
+    assert controller.pins.windows[0].prediction.predictor_id == "one"
+    assert loaded == ["one", "two", "one"]
+    closed.clear()
+    controller.pins.unpin(0)
+    assert closed == ["one"]
+    controller.close()
+
+
+def test_what_a_pin_cannot_be_told_is_said_and_stops_no_other(controller):
+    controller.choose_predictor(RefusingPredictor())
+    controller.set_frames(False)
+    controller.pins.pin("blind")
+    controller.set_frames(True)
+    controller.pins.pin("seeing")
+    assert controller.pins.windows[0].error == "This one needs video; switch it on."
+    assert controller.pins.windows[0].prediction is None
+    assert controller.pins.windows[1].scores is not None
+
+
+# -- spans ----------------------------------------------------------
+def test_spans_are_the_librarys_for_the_screen_and_for_pins(controller):
+    pin = controller.pins.pin()
+    controller.apply_preset("responses_from_behavior")
+    controller.pins.choose_span("10 s")
+    page = controller.pins.page
+    assert page[1] - page[0] == 10.0
+    session, neurons = controller.state.session, np.array([3, 5])
+    for slot, mask in ((LIVE, controller.state.mask), (0, pin.mask)):
+        found = controller.pins.spans[slot].span
+        expected = predict_span(
+            SloppyPredictor(), session, mask, *page, neurons=neurons
+        )
+        assert found.is_complete
+        np.testing.assert_array_equal(found.responses, expected.responses)
+        np.testing.assert_array_equal(found.scores, expected.scores)
+        assert np.isfinite(found.scores).all()
+    controller.pins.choose_span("window")
+    assert controller.pins.spans == {}
+
+
+def test_a_span_stays_while_the_window_moves_within_it(controller):
+    controller.seek(9.0)
+    controller.pins.choose_span("10 s")
+    predictor = controller._asking.predictor
+    page, known = controller.pins.page, controller.pins.spans[LIVE]
+    before = predictor.counters["encodings"]
+    controller.seek(page[0] + 5.0)
+    assert controller.pins.page == page
+    assert controller.pins.spans[LIVE] is known
+    assert predictor.counters["encodings"] == before + 1
+    controller.seek(page[1])
+    assert controller.pins.page[0] == page[0] + 8.0 * (
+        (controller.state.window.start_s - page[0] + 1e-6) // 8.0
+    )
+    assert controller.pins.spans[LIVE] is not known
+
+
+def test_a_new_mask_makes_the_span_old_until_it_is_predicted_again(folder):
+    gated = GatedPredictor()
+    gated.gate.release(1000)
+    controller = Controller()
+    controller.choose_predictor(gated)
+    controller.open_session(folder)
+    controller.pins.choose_span("10 s")
+    assert controller.wait(10.0)
+    known = controller.pins.spans[LIVE]
+    assert not controller.pins.is_old(known)
+    while gated.gate.acquire(blocking=False):
+        pass
+    while gated.entered.acquire(blocking=False):
+        pass
+    controller.apply_preset("responses_from_behavior")
+    assert gated.entered.acquire(timeout=10)
+    assert controller.pins.is_old(known)
+    assert controller.pins.spans[LIVE] is known
+    gated.gate.release(1000)
+    assert controller.wait(10.0)
+    assert not controller.pins.is_old(controller.pins.spans[LIVE])
+    controller.close()
+
+
+def test_more_neurons_are_asked_for_and_fewer_are_not(controller):
+    controller.pins.choose_span("10 s")
+    predictor = controller._asking.predictor
+    before = predictor.counters["encodings"]
+    controller.select([5])
+    assert predictor.counters["encodings"] == before
+    controller.select([5, 7, 9])
+    assert list(controller.pins.spans[LIVE].span.neurons) == [5, 7, 9]
+
+
+def test_the_trial_is_a_span_and_long_ones_come_in_pages(controller):
+    session, trials = controller.state.session, controller.state.session.trials
+    window = session.window(7.0)
+    on, off = float(trials.t_on[1]), float(trials.t_off[1])
+    page = page_around(session, window, "trial")
+    assert page == (min(on, window.start_s), max(off, window.start_s + 2))
+    assert page_around(session, window, "window") is None
+
+    many = len(trials.t_on)
+    long = replace(trials, t_on=np.full(many, 1.0), t_off=np.full(many, 500.0))
+    session = replace(session, trials=long)
+    for start_s in (2.0, 20.0, 36.0):
+        window = session.window(start_s)
+        page = page_around(session, window, "trial")
+        assert page[1] - page[0] == LONGEST_S
+        assert page[0] <= window.start_s + 1e-5
+        assert window.start_s + 2.0 <= page[1] + 1e-5
+
+
+# -- never in the way ----------------------------------------------------------
+def test_a_live_question_does_not_wait_for_a_span(folder):
+    gated = GatedPredictor()
+    controller = Controller()
+    controller.choose_predictor(gated)
+    gated.gate.release()
+    controller.open_session(folder)
+    assert gated.entered.acquire(timeout=10)
+    assert controller.wait(10.0)
+    controller.pins.choose_span("30 s")
+    assert gated.entered.acquire(timeout=10)
+    assert controller.pins.is_busy
+    controller.apply_preset("responses_from_behavior")
+    assert not controller.pins.is_busy
+    gated.gate.release()  # the span's window that is being predicted
+    assert gated.entered.acquire(timeout=10)
+    asked = controller.results.asked
+    gated.gate.release()  # the next to come is the live question
+    assert gated.entered.acquire(timeout=10)
+    assert controller.results.shown == asked
+    assert controller.results.freshness == "fresh"
+    controller.cancel()
+    gated.gate.release(1000)
+    assert controller.wait(10.0)
+    assert not controller.pins.is_busy
+    assert LIVE not in controller.pins.spans
+    controller.ask_again()
+    assert controller.wait(10.0)
+    assert controller.pins.spans[LIVE].span.is_complete
+    controller.close()
+
+
+def test_what_gave_way_goes_on_where_it_was(folder):
+    gated = GatedPredictor()
+    controller = Controller()
+    controller.choose_predictor(gated)
+    gated.gate.release(1)
+    controller.open_session(folder)
+    assert controller.wait(10.0)
+    gated.gate.release(4)
+    controller.pins.choose_span("10 s")
+    for _ in range(6):
+        assert gated.entered.acquire(timeout=10)
+    controller.ask_again()
+    gated.gate.release(1000)
+    assert controller.wait(10.0)
+    span = controller.pins.spans[LIVE].span
+    assert span.is_complete
+    # two live questions; no window of the span was predicted twice
+    assert gated.counters["encodings"] == 2 + len(span.starts_s)
+    controller.close()
+
+
+# -- remembered ----------------------------------------------------------
+def test_pins_survive_a_restart(folder, tmp_path):
+    def made():
+        return Controller(
+            synchronous=True,
+            memory=tmp_path / "live.json",
+            load=lambda name, session, device: SloppyPredictor(name),
+        )
+
+    first = made()
+    first.choose_predictor("one")
+    first.open_session(folder)
+    first.apply_preset("random_half_video_behavior")
+    first.pins.pin("half")
+    first.apply_preset("video_only")
+    first.pins.pin()
+    first.pins.show(1, False)
+    first.pins.choose_span("trial")
+    scores = first.pins.windows[0].scores
+    pins = first.state.pins
+    second = made()  # the first was not closed: as after a crash
+    assert second.restore()
+    for was, now in zip(pins, second.state.pins, strict=True):
+        assert now.mask == was.mask
+        assert (now.slot, now.name, now.preset) == (was.slot, was.name, was.preset)
+        assert (now.predictor, now.is_shown) == ("one", was.is_shown)
+    assert second.state.trace_span == "trial"
+    np.testing.assert_array_equal(second.pins.windows[0].scores, scores)
+    first.close()
+    second.close()
+
+
+def test_damaged_pins_are_left_out(folder, tmp_path, caplog):
+    memory = tmp_path / "live.json"
+    first = Controller(synchronous=True, memory=memory)
+    first.choose_predictor(EchoPredictor())
+    first.open_session(folder)
+    first.pins.pin("good")
+    first.pins.pin("bad")
+    first.close()
+    facts = json.loads(memory.read_text())
+    facts["pins"]["pins"][1]["mask"] = {"nonsense": 1}
+    facts["pins"]["pins"].append(7)
+    memory.write_text(json.dumps(facts))
+    second = Controller(synchronous=True, memory=memory)
+    second.choose_predictor(EchoPredictor())
+    assert second.restore()
+    assert [pin.name for pin in second.state.pins] == ["good"]
+    assert "could not be read" in caplog.text
+    second.close()
+
+
+def test_another_recording_has_pins_of_its_own(controller, tmp_path, folder):
+    controller.pins.pin("mine")
+    controller.open_session(write_session(tmp_path / "other", 9))
+    assert controller.state.pins == ()
+    assert controller.pins.windows == {}
+    controller.open_session(open_session(folder))
+    assert [pin.name for pin in controller.state.pins] == ["mine"]
+    assert controller.pins.windows[0].scores is not None

@@ -1,0 +1,188 @@
+"""Stitched predictions against those of single windows, cell by cell."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.spans import NOWHERE, predict_span, span_stride
+from omnimouse_model.data.open import open_session
+from omnimouse_model.errors import StoppedError
+from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.metrics import correlation
+from omnimouse_model.predict.predictor import Encoded, Prediction
+from tests.model.live_sessions import EchoPredictor, tiny_transformer, write_session
+
+N = 12
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return open_session(write_session(tmp_path_factory.mktemp("spans") / "small", N))
+
+
+@dataclass(slots=True)
+class StartPredictor(EchoPredictor):
+    """Answers with the window's start and the sample's place: 1000 * start + place."""
+
+    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+        found = EchoPredictor.decode(self, encoded, neurons)
+        rows = 1000.0 * encoded.window.start_index + np.arange(60.0)[:, None]
+        cells = np.where(np.isfinite(found.responses), rows, np.nan)
+        return Prediction(
+            cells.astype(np.float32), found.neurons, None, found.mask_id, "start"
+        )
+
+
+def later_half(n: int = N) -> Mask:
+    return Mask.nothing(n).ask(range(n), slice(30, 60)).with_frames(True)
+
+
+def mixed(n: int = N) -> Mask:
+    """Some given throughout, some forecast after a visible prefix, some asked."""
+    mask = Mask.nothing(n).show(range(4)).show(range(4, 8), slice(0, 25))
+    return mask.ask(range(4, 8), slice(25, 60)).ask(range(8, n), slice(0, 60))
+
+
+@pytest.mark.parametrize(
+    ("mask", "stride"),
+    [
+        (later_half(), 30),
+        (Mask.nothing(N).ask(range(N), slice(0, 60)), 55),
+        (mixed(), 30),
+        (Mask.nothing(N).ask([0], slice(20, 32)), 12),
+        (Mask.nothing(N).ask([0], slice(40, 42)), 5),
+        (Mask.nothing(N), 60),
+    ],
+)
+def test_the_stride_is_the_longest_that_leaves_no_gap(mask, stride):
+    assert span_stride(mask) == stride
+
+
+def test_every_cell_comes_from_the_window_in_which_it_lies_latest(session):
+    mask = mixed()
+    found = predict_span(StartPredictor(), session, mask, 3.0, 13.0)
+    asked = asked_cells(mask)
+    first = session.window(3.0).start_index
+    starts = [session.window(at).start_index for at in found.starts_s]
+    assert len(found.time) == 300
+    assert list(found.neurons) == list(range(4, N))
+    for sample in range(300):
+        for column, neuron in enumerate(found.neurons):
+            rows = {
+                first + sample - start: number
+                for number, start in enumerate(starts)
+                if 0 <= first + sample - start < 60
+                and asked[first + sample - start, neuron]
+            }
+            row = max(rows)
+            assert found.source[sample, column] == rows[row]
+            expected = 1000 * starts[rows[row]] + row
+            assert found.responses[sample, column] == expected
+
+
+@pytest.mark.parametrize("mask", [later_half(40), mixed(40)])
+def test_stitched_cells_are_those_of_single_windows(tmp_path, mask):
+    session = open_session(write_session(tmp_path / "small"))
+    predictor = tiny_transformer()
+    found = predict_span(predictor, session, mask, 2.0, 9.0, neurons=np.array([30, 5]))
+    assert found.is_complete
+    assert np.isfinite(found.responses).all()
+    first = session.window(2.0).start_index
+    for number, start_s in enumerate(found.starts_s):
+        window = session.window(float(start_s))
+        single = predictor.predict(window, mask, np.array([30, 5]))
+        at, column = np.nonzero(found.source == number)
+        rows = first + at - window.start_index
+        np.testing.assert_allclose(
+            found.responses[at, column], single.responses[rows, column], atol=1e-5
+        )
+        truth = window.responses[rows, found.neurons[column]]
+        np.testing.assert_array_equal(found.truth[at, column], truth)
+
+
+def test_time_and_scores_are_those_of_the_span(session):
+    neurons = np.arange(3)
+    found = predict_span(
+        EchoPredictor(), session, later_half(), 4.0, 10.0, neurons=neurons
+    )
+    window = session.window(6.0)
+    np.testing.assert_allclose(
+        found.time[60:120], window.times("responses") - session.t0
+    )
+    assert np.isfinite(found.truth).all()
+    np.testing.assert_allclose(found.responses, found.truth + 1)
+    np.testing.assert_allclose(found.scores, 1.0, atol=1e-6)
+    halves = predict_span(
+        StartPredictor(), session, later_half(), 4.0, 10.0, neurons=neurons
+    )
+    expected = correlation(halves.responses, halves.truth, axis=0)
+    np.testing.assert_array_equal(halves.scores, expected)
+    assert (np.abs(expected) < 0.9).all()
+
+
+def test_where_no_window_predicts_there_is_nothing(session):
+    found = predict_span(EchoPredictor(), session, later_half(), 0.0, 4.0)
+    begin = session.start_grid[0] - session.t0
+    early = found.time < begin + 1.0 - 1e-6
+    assert early.any()
+    assert np.isnan(found.responses[early]).all()
+    assert (found.source[early] == NOWHERE).all()
+    assert np.isfinite(found.responses[~early]).all()
+    assert np.isfinite(found.truth).all()
+
+
+def test_the_end_of_the_session_is_reached(session):
+    found = predict_span(EchoPredictor(), session, later_half(), 12.0, 1e9)
+    assert found.time[-1] == pytest.approx(session.start_grid[-1] - session.t0)
+    assert np.isfinite(found.responses).all()
+
+
+def test_nothing_asked_is_the_recording_alone(session):
+    found = predict_span(
+        EchoPredictor(), session, Mask.nothing(N), 2.0, 9.0, neurons=np.array([1])
+    )
+    assert len(found.starts_s) == 0
+    assert found.is_complete
+    assert np.isnan(found.responses).all()
+    assert np.isfinite(found.truth).all()
+    assert np.isnan(found.scores).all()
+
+
+def test_neighbouring_spans_share_their_windows(session):
+    mask = later_half()
+    one = predict_span(EchoPredictor(), session, mask, 2.0, 8.0)
+    other = predict_span(EchoPredictor(), session, mask, 5.0, 11.0)
+    inner = [at for at in one.starts_s if at >= 5.0]
+    assert set(np.round(inner, 6)) <= set(np.round(other.starts_s, 6))
+
+
+def test_progress_is_told_and_a_stop_ends_it(session):
+    told = []
+    predictor = EchoPredictor()
+    predict_span(
+        predictor,
+        session,
+        later_half(),
+        2.0,
+        10.0,
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert told == [(k + 1, len(told)) for k in range(len(told))]
+    assert len(told) > 5
+    predictor = EchoPredictor()
+    with pytest.raises(StoppedError):
+        predict_span(
+            predictor,
+            session,
+            later_half(),
+            2.0,
+            10.0,
+            outdated=lambda: predictor.counters.get("encodings", 0) >= 2,
+        )
+    assert predictor.counters["encodings"] == 2
+
+
+def test_a_span_outside_the_session_is_refused(session):
+    with pytest.raises(ValueError, match="windows of session"):
+        predict_span(EchoPredictor(), session, later_half(), 500.0, 510.0)

@@ -1,0 +1,177 @@
+"""Above the traces: pin the condition, what is pinned, the span, and the scale."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QAction
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QInputDialog,
+    QMenu,
+    QToolButton,
+    QWidget,
+)
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.pin import MAX_PINS, Pin
+from omnimouse_model.live.span_pages import SPAN_CHOICES
+from omnimouse_widgets import palette
+from omnimouse_widgets.qt.redraw import Redraw
+from omnimouse_widgets.qt.segmented import swatch
+
+SPAN_TIPS: Final = {
+    "window": "The window of 2 s",
+    "10 s": "10 s around it, stitched from windows under the same mask",
+    "30 s": "30 s around it, stitched from windows under the same mask",
+    "trial": "The trial it lies in, stitched from windows under the same mask",
+}
+PIN_TIP: Final = (
+    "Keep this condition (mask and model) and overlay its prediction\n"
+    "while you try another; up to four (Shift+P)"
+)
+FULL_TIP: Final = "Four conditions are pinned; unpin one first (its arrow)"
+
+
+class PinBar(QWidget):
+    """A row of buttons.
+
+    Parameters
+    ----------
+    controller
+        The verbs; the bar reads its `state` and `pins`.
+
+    Attributes
+    ----------
+    scale_changed
+        Emitted when the user wants all rows on one scale, or each on its own.
+    """
+
+    scale_changed = Signal()
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self._controller = controller
+        self.pin = QToolButton()
+        self.pin.setText("Pin")
+        self.pin.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.pin.clicked.connect(lambda: controller.pins.pin())
+        self.chips = [self._chip(slot) for slot in range(MAX_PINS)]
+        self.span = QComboBox()
+        self.span.setAccessibleName("Span of the traces")
+        self.span.setMaximumWidth(84)
+        for choice in SPAN_CHOICES:
+            self.span.addItem("2 s" if choice == "window" else choice, choice)
+            tip = SPAN_TIPS[choice]
+            self.span.setItemData(
+                self.span.count() - 1, tip, Qt.ItemDataRole.ToolTipRole
+            )
+        self.span.activated.connect(
+            lambda at: controller.pins.choose_span(SPAN_CHOICES[at])
+        )
+        self.common = QToolButton()
+        self.common.setText("= scale")
+        self.common.setCheckable(True)
+        self.common.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.common.setToolTip("One scale for all neurons, or each its own")
+        self.common.toggled.connect(lambda _: self.scale_changed.emit())
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(3)
+        for widget in (self.pin, *self.chips):
+            row.addWidget(widget)
+        row.addStretch(1)
+        row.addWidget(self.span)
+        row.addWidget(self.common)
+        events = controller.state.events
+        self.redraw = Redraw(
+            self,
+            [
+                (self._draw_pins, [events.pins, events.mask, events.predictor_name,
+                                   controller.pins.changed]),
+                (self._draw_span, [events.trace_span]),
+            ],
+        )  # fmt: skip
+
+    def chip_menu(self, slot: int) -> QMenu:
+        """What can be done with a pin."""
+        menu = self.chips[slot].menu()
+        assert menu is not None
+        return menu
+
+    def _chip(self, slot: int) -> QToolButton:
+        chip = QToolButton()
+        chip.setIcon(swatch(palette.PINS[slot]))
+        chip.setIconSize(QSize(10, 10))
+        chip.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        chip.setCheckable(True)
+        chip.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        chip.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
+        pins = self._controller.pins
+        chip.clicked.connect(lambda is_on: pins.show(slot, is_on))
+        menu = QMenu(chip)
+        acts: tuple[tuple[str, Callable[[], object]], ...] = (
+            ("Make it current again", partial(pins.make_current, slot)),
+            ("Rename…", partial(self._ask_name, slot)),
+            ("Unpin", partial(pins.unpin, slot)),
+        )
+        for words, act in acts:
+            action = QAction(words, menu)
+            action.triggered.connect(_calls(act))
+            menu.addAction(action)
+        chip.setMenu(menu)
+        chip.hide()
+        return chip
+
+    def _ask_name(self, slot: int) -> None:
+        """Ask for a name in a small window; the pin may be gone when it answers."""
+        pin = self._controller.pins[slot]
+        dialog = QInputDialog(self)
+        dialog.setWindowTitle(f"Rename {pin.letter}")
+        dialog.setLabelText("Name of this condition")
+        dialog.setTextValue(pin.name)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.textValueSelected.connect(partial(self._rename, slot))
+        dialog.open()
+
+    def _rename(self, slot: int, name: str) -> None:
+        if any(pin.slot == slot for pin in self._controller.state.pins):
+            self._controller.pins.rename(slot, name)
+
+    # -- from state to screen -----------------------------------------------------
+    def _draw_pins(self) -> None:
+        state, pins = self._controller.state, self._controller.pins
+        self.pin.setEnabled(pins.can_pin)
+        self.pin.setToolTip(FULL_TIP if pins.is_full else PIN_TIP)
+        by_slot = {pin.slot: pin for pin in state.pins}
+        for slot, chip in enumerate(self.chips):
+            pin = by_slot.get(slot)
+            chip.setVisible(pin is not None)
+            if pin is not None:
+                chip.setText(pin.letter)
+                chip.setChecked(pin.is_shown)
+                chip.setToolTip(self._tip(pin))
+
+    def _tip(self, pin: Pin) -> str:
+        answer = self._controller.pins.windows.get(pin.slot)
+        words = [f"{pin.letter}: {pin.name} · {pin.predictor_name}"]
+        if answer is not None and answer.error:
+            words.append(f"Not predicted: {answer.error}")
+        words.append("Click to show or hide it; the arrow has more")
+        return "\n".join(words)
+
+    def _draw_span(self) -> None:
+        at = SPAN_CHOICES.index(self._controller.state.trace_span)
+        self.span.setCurrentIndex(at)
+        self.span.setToolTip(f"How much is shown: {SPAN_TIPS[SPAN_CHOICES[at]]}")
+
+
+def _calls(act: Callable[[], object]) -> Callable[[bool], None]:
+    """A slot for `triggered`, which tells whether the action is checked."""
+
+    def called(_is_checked: bool) -> None:
+        act()
+
+    return called
