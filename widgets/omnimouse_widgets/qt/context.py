@@ -5,6 +5,7 @@ The live curves are asked for only while the panel is really seen.
 
 from pathlib import Path
 
+from pyqtgraph.graphicsItems.ScatterPlotItem import drawSymbol
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import (
@@ -45,6 +46,8 @@ NO_SELECTION = "Select neurons: Ctrl-click on the field,\nor a row of the table"
 NO_MODEL = "Choose a model"
 NOTHING_ASKED = "Nothing is asked: paint targets,\nor choose a preset"
 LIVE = "Live"
+REST_MS = 150
+"""Points come faster than anybody reads them."""
 PRESSED = """
 QToolButton { border: 1px solid rgba(128, 134, 145, 120); border-radius: 3px;
   padding: 3px 6px; background: rgba(128, 134, 145, 35); }
@@ -104,6 +107,7 @@ class ContextPanel(QWidget):
                                    results.changed]),
                 (self._draw_progress, [sweeps.changed]),
             ],
+            rest_ms=REST_MS,
         )  # fmt: skip
         self.in_view = InView(self, self._follow)
 
@@ -334,8 +338,6 @@ def _toggle(label: str) -> QToolButton:
 
 def _symbol(label: str) -> QIcon:
     """A condition's mark as on the plots; open where it is not drawn."""
-    from pyqtgraph.graphicsItems.ScatterPlotItem import drawSymbol
-
     icon = QIcon()
     colour = palette.CONDITION_COLOURS[label]
     for state, alpha in ((QIcon.State.On, 255), (QIcon.State.Off, 0)):

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QRectF, QSize, Qt
+from pyqtgraph.graphicsItems.ScatterPlotItem import drawSymbol
+from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QBrush, QColor, QImage, QPainter, QPen
 from qtpy.QtSvg import QSvgGenerator
 
@@ -41,6 +42,9 @@ LEAST_SPAN: Final = 0.1
 """Of correlation that the plots show at least."""
 BELOW: Final = 42
 """Pixels of the axis below: two lines of labels, and what they are."""
+ENLARGED: Final = 2
+"""Pixels of a saved picture for one on screen."""
+LEGEND_ROW: Final = 18
 DODGE: Final = 0.014
 """Share of an axis that conditions stand apart, so that equal ones are seen."""
 ROOM: Final = 0.12
@@ -69,11 +73,13 @@ class ContextPlot:
         self._message = plots.Message(neurons.getViewBox())
         self._mark: Mark | None = None
         self._spots = KnownSpots()
+        self._names: list[tuple[str, int]] = []
 
     def show_sweeps(
         self, sweeps: list[DrawnSweep], hidden: Collection[str] = ()
     ) -> None:
         """Draw these, without the conditions of some labels."""
+        self._names = [(drawn.name, drawn.line) for drawn in sweeps]
         spots = [spot for spot in self._spots.of(sweeps) if spot.label not in hidden]
         for axis, plot in self.axes.items():
             own = [spot for spot in spots if spot.axis == axis]
@@ -83,6 +89,8 @@ class ContextPlot:
 
     def show_mark(self, mark: Mark | None) -> None:
         """Mark the question on screen; nothing where there is none."""
+        if repr(mark) == repr(self._mark):  # a score may be NaN, unlike itself
+            return
         self._mark = mark
         for plot in self.axes.values():
             plot.show_mark(mark)
@@ -113,8 +121,12 @@ class ContextPlot:
 
     # -- pictures ---------------------------------------------------------------------
     def write_image(self, path: Path) -> None:
-        """Write what is on screen: SVG by that name, else PNG at twice the size."""
-        size = self.canvas.viewport().size()
+        """Write what is on screen and a legend: SVG by that name, else PNG, enlarged.
+
+        Raises `OSError` where it cannot be written.
+        """
+        view = self.canvas.viewport().size()
+        size = QSize(view.width(), view.height() + LEGEND_ROW * self._n_legend_rows)
         if path.suffix.lower() == ".svg":
             svg = QSvgGenerator()
             svg.setFileName(str(path))
@@ -126,16 +138,23 @@ class ContextPlot:
             if not path.exists():
                 raise OSError(f"{path} cannot be written.")
             return
-        picture = QImage(size * 2, QImage.Format.Format_ARGB32)
-        self._paint(picture, size * 2)
+        picture = QImage(size * ENLARGED, QImage.Format.Format_ARGB32)
+        picture.setDevicePixelRatio(ENLARGED)
+        self._paint(picture, size)
         if not picture.save(str(path)):
             raise OSError(f"{path} cannot be written.")
 
+    @property
+    def _n_legend_rows(self) -> int:
+        return 1 + sum(1 for name, line in self._names if line)
+
     def _paint(self, on: Any, size: QSize) -> None:
-        place = QRectF(0, 0, size.width(), size.height())
         painter = QPainter(on)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.fillRect(place, QColor(plots.BACKGROUND))
+        whole = QRectF(0, 0, size.width(), size.height())
+        painter.fillRect(whole, QColor(plots.BACKGROUND))
+        self._paint_legend(painter)
+        place = whole.adjusted(0, LEGEND_ROW * self._n_legend_rows, 0, 0)
         items = [i for plot in self.axes.values() for i in (plot.points, plot.star)]
         for item in items:  # drawn anew, not out of pyqtgraph's cache of pixels
             item.setExportMode(True, {"painter": painter, "resolutionScale": 1.0})
@@ -143,6 +162,36 @@ class ContextPlot:
         for item in items:
             item.setExportMode(False)
         painter.end()
+
+    def _paint_legend(self, painter: QPainter) -> None:
+        """Conditions in a row, then every kept sweep with its line."""
+        painter.setFont(plots.small_font())
+        x, middle = 8.0, LEGEND_ROW / 2
+        for label, colour in palette.CONDITION_COLOURS.items():
+            painter.save()
+            painter.translate(x + 5, middle)
+            drawSymbol(
+                painter,
+                palette.CONDITION_SYMBOLS[label],
+                9,
+                plots.pen(colour),
+                plots.brush(colour),
+            )
+            painter.restore()
+            x = _write(painter, x + 14, middle, label)
+        for row, (name, line) in enumerate(((n, k) for n, k in self._names if k), 1):
+            at = middle + row * LEGEND_ROW
+            painter.setPen(line_pen(plots.TEXT, line))
+            painter.drawLine(QPointF(8, at), QPointF(44, at))
+            _write(painter, 50, at, name)
+
+
+def _write(painter: QPainter, x: float, middle: float, words: str) -> float:
+    """Write words on a line, and say where the next may begin."""
+    painter.setPen(QColor(plots.TEXT))
+    measure = painter.fontMetrics()
+    painter.drawText(QPointF(x, middle + measure.ascent() / 2 - 1), words)
+    return x + measure.horizontalAdvance(words) + 12
 
 
 class _AxisPlot:
@@ -197,10 +246,8 @@ class _AxisPlot:
     @property
     def extent(self) -> list[float]:
         """Where points and the ends of their bars lie."""
-        bars = [
-            (spot.point.score, float(np.nan_to_num(spot.point.sem)))
-            for spot in self._spots
-        ]
+        points = [spot.point for spot in self._spots]
+        bars = [(p.score, p.sem if p.sem == p.sem else 0.0) for p in points]
         return [y for score, sem in bars for y in (score - sem, score + sem)]
 
     def show(self, spots: list[Spot], values: tuple[int, ...]) -> None:
