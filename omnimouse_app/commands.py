@@ -92,6 +92,10 @@ ACTIONS: dict[str, Action] = {
         lambda d: control_view.copy_score(d.controller),
     ),
     "pin": Action("Pin this condition", lambda d: pin_now(d.controller)),
+    "show_context": Action(
+        "Context: the score against how much is given",
+        lambda d: d.bring_up("Context"),
+    ),
     "show_keys": Action("Show the keys", lambda _: keys.show_keys()),
     **{
         f"preset_{preset.name}": Action(

@@ -1,7 +1,7 @@
 """The instrument in a napari window: one main widget that brings its docks along.
 
-Right column: *OmniMouse* above the tabs *Traces | Behaviour | Neurons*. Below the
-canvas: *Time*, a strip, above *Raster* and *Stimulus* side by side. Closing a dock
+Right column: *OmniMouse* above the tabs *Traces | Context | Behaviour | Neurons*. Below
+the canvas: *Time*, a strip, above *Raster* and *Stimulus* side by side. Closing a dock
 hides it; the Window menu brings it back where it was.
 """
 
@@ -18,6 +18,7 @@ from omnimouse_app.recordings import show_recordings
 from omnimouse_model.data.catalogue import holds_sessions
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.behavior import BehaviorPanel
+from omnimouse_widgets.qt.context import ContextPanel
 from omnimouse_widgets.qt.control import ControlPanel
 from omnimouse_widgets.qt.keys import bind
 from omnimouse_widgets.qt.neurons import NeuronsPanel
@@ -43,6 +44,7 @@ class _Place:
 
 PANELS = (
     _Place("Traces", "right", TracesPanel),
+    _Place("Context", "right", ContextPanel),
     _Place("Behaviour", "right", BehaviorPanel),
     _Place("Neurons", "right", NeuronsPanel),
     _Place("Time", "bottom", TimePanel),
@@ -169,9 +171,13 @@ class OmniMouseDock(QWidget):
         """Play or pause the one clock; its panel comes up, for it stops unseen."""
         stimulus = self.panels["Stimulus"]
         assert isinstance(stimulus, StimulusPanel)
-        self.docks["Stimulus"].show()
-        self.docks["Stimulus"].raise_()
+        self.bring_up("Stimulus")
         stimulus.playback.toggle()
+
+    def bring_up(self, title: str) -> None:
+        """Show a dock, in front of the tabs beside it."""
+        self.docks[title].show()
+        self.docks[title].raise_()
 
     def _open(self, place: _Place) -> None:
         panel = place.make(self.controller)
@@ -202,7 +208,8 @@ def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
     horizontal, vertical = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
     window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
     window.splitDockWidget(docks["OmniMouse"], docks["Traces"], vertical)
-    window.tabifyDockWidget(docks["Traces"], docks["Behaviour"])
+    window.tabifyDockWidget(docks["Traces"], docks["Context"])
+    window.tabifyDockWidget(docks["Context"], docks["Behaviour"])
     window.tabifyDockWidget(docks["Behaviour"], docks["Neurons"])
     docks["Traces"].raise_()
     window.splitDockWidget(docks["Time"], docks["Raster"], vertical)

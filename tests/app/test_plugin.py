@@ -80,7 +80,7 @@ def test_opened_through_napari_the_plugin_brings_all_docks_and_opens_the_session
     viewer = napari.Viewer(show=True)
     _, dock = viewer.window.add_plugin_dock_widget("omnimouse-app", "OmniMouse")
     assert isinstance(dock, OmniMouseDock)
-    wait_for(lambda: len(dock.docks) == 7, "the docks", 20)
+    wait_for(lambda: len(dock.docks) == 8, "the docks", 20)
     dock.controller.choose_predictor("mean")
     viewer.open(str(session_folder), plugin="omnimouse-app")
     assert find_instrument(viewer) is dock

@@ -30,6 +30,8 @@ from tests.model.live_sessions import (
 TIMEOUT = 10.0
 SELECTED = np.array([3, 11, 30])
 N_POINTS = 8  # none, 16 neurons, 10 and 25 samples, each without and with video
+N_LIVE = 2 * N_POINTS + 2 * 4
+"""Computed by the engine: with and without behaviour, 16 neurons twice more."""
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +157,25 @@ def test_points_are_what_each_question_alone_gives(window: Window) -> None:
         assert alone.rows[number].score == found.rows[number].score
 
 
+def test_draws_differ_in_the_neurons_given_and_repeat_what_has_none(
+    window: Window,
+) -> None:
+    predictor = Listening()
+    *_, found = live_sweep(predictor, window, SELECTED, seeds=(0, 1, 2))
+    assert found.is_complete
+    assert len(predictor.asked) == N_POINTS + 2 * 2
+    sixteen = [m for m in predictor.asked if m.visible[30:].any() and m.frames.any()]
+    given = [tuple(np.flatnonzero(m.visible[40])) for m in sixteen]
+    assert len(set(given)) == 3
+    scores = {(r.seed, r.context): r.score for r in found.rows}
+    history = Context(history_samples=10)
+    assert scores[0, history] == scores[1, history] == scores[2, history]
+    point = found.point(Context(16))
+    drawn = [scores[seed, Context(16)] for seed in range(3)]
+    assert point.score == pytest.approx(np.mean(drawn))
+    assert point.sem == pytest.approx(np.std(drawn, ddof=1) / np.sqrt(3))
+
+
 # -- the engine's last stage --------------------------------------------------------
 
 
@@ -176,7 +197,7 @@ def test_the_sweep_comes_last_and_only_where_it_is_asked_for(
     session: Session, window: Window
 ) -> None:
     names = [s.name for s in answered(Answering(no_load), asked(session, window))]
-    assert names == ["selected", "population", *["sweep"] * N_POINTS]
+    assert names == ["selected", "population", *["sweep"] * (N_LIVE + 1)]
     for plain in ({"sweep": False}, {"selection": ()}):
         found = answered(Answering(no_load), asked(session, window, **plain))
         assert [stage.name for stage in found] == ["selected", "population"]
@@ -193,7 +214,7 @@ def test_another_mask_does_not_begin_the_sweep_again(
     assert again[-1].sweep is first[-1].sweep
 
 
-@pytest.mark.parametrize("change", ["window", "selection", "behavior"])
+@pytest.mark.parametrize("change", ["window", "selection"])
 def test_another_question_begins_it_again(
     session: Session, window: Window, change: str
 ) -> None:
@@ -202,11 +223,24 @@ def test_another_question_begins_it_again(
     new = {
         "window": asked(session, session.window(18.0)),
         "selection": asked(session, window, selection=(3, 11)),
-        "behavior": asked(
-            session, window, mask=mask_from_strategy("test/video_only", session)
-        ),
     }[change]
-    assert len(answered(answering, new)) == 2 + N_POINTS
+    assert len(answered(answering, new)) == 2 + N_LIVE + 1
+
+
+def test_it_has_both_ways_of_behaviour_and_error_bars(
+    session: Session, window: Window
+) -> None:
+    sweep = answered(Answering(no_load), asked(session, window))[-1].sweep
+    assert sweep is not None
+    assert sweep.is_complete
+    assert [row.context.behavior for row in sweep.rows][:16] == [True] * 8 + [False] * 8
+    labels = {curve.label for curve in sweep.curves()}
+    assert labels == {"video + behaviour", "video", "behaviour", "nothing"}
+    assert {p.n_seeds for c in sweep.curves() for p in c.points} == {3}
+    other = asked(session, window, mask=mask_from_strategy("test/video_only", session))
+    first = answered(Answering(no_load), other)[2].sweep
+    assert first is not None
+    assert not first.rows[0].context.behavior
 
 
 @pytest.fixture
@@ -280,14 +314,14 @@ def test_a_stroke_stops_it_and_it_goes_on_afterwards(session: Session) -> None:
         assert results.sweep_freshness == "fresh"
         controller.paint([1, 2], 2)
         assert results.sweep_freshness == "stale"
-        for _ in range(1 + 1 + N_POINTS):
+        for _ in range(1 + 1 + N_LIVE):
             predictor.gate.release()
         assert controller.wait(TIMEOUT)
         assert results.sweep.is_complete
         assert results.sweep_freshness == "fresh"
-        assert predictor.counters["encodings"] == 2 + N_POINTS
+        assert predictor.counters["encodings"] == 2 + N_LIVE
     finally:
-        for _ in range(50):
+        for _ in range(80):
             predictor.gate.release()
         controller.close()
 

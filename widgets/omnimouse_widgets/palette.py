@@ -26,6 +26,21 @@ GOOD: Final = "#009E73"
 EDGE: Final = "#7A808B"
 """Around marks: seen on light and on dark backgrounds alike."""
 
+CONDITION_COLOURS: Final = {
+    "video + behaviour": "#56B4E9",
+    "video": "#E69F00",
+    "behaviour": "#009E73",
+    "nothing": "#CC79A7",
+}
+"""Of a sweep's curves, by what is given beside the axis; see `inputs_label`."""
+CONDITION_SYMBOLS: Final = {
+    "video + behaviour": "o",
+    "video": "s",
+    "behaviour": "t1",
+    "nothing": "d",
+}
+"""The same told by shape: circle, square, triangle, diamond."""
+
 STATE_COLOURS: Final = (HIDDEN, VISIBLE, TARGET, MIXED)
 """By mask code 0, 1, 2, and 3 for a neuron whose state changes within the span."""
 

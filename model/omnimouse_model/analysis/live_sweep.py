@@ -4,7 +4,7 @@ A few contexts, each a single question, so that the curve grows while one looks 
 The window's video is encoded once, for whatever was asked of it before too.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,30 +26,41 @@ from omnimouse_model.predict.predictor import Prediction, Predictor
 HISTORY = (10, 25)
 NEURONS = (16, 64, 256, 1024)
 SEED = 0
+SEEDS = (0, 1, 2)
+"""Draws of the sweep that the live engine keeps up to date."""
 RESAMPLES = 200
 """Enough for an interval that is only looked at: a point takes some 50 ms in all."""
+Cell = tuple[int, Context]
+"""A draw, and a context under it: one point."""
 
 
-def live_plan(n_neurons: int, n_targets: int, *, behavior: bool = True) -> SweepPlan:
+def live_plan(
+    n_neurons: int,
+    n_targets: int,
+    *,
+    video: Sequence[bool] = (False, True),
+    behavior: bool | Sequence[bool] = True,
+    seeds: Sequence[int] = (SEED,),
+) -> SweepPlan:
     """Plan a live sweep: none, history, and neurons as far as the session has them.
 
-    Each without and with video; behaviour as it is in the question on screen.
+    Each for every choice of video and behaviour.
     """
     room = n_neurons - n_targets
     return SweepPlan(
         neurons=(0, *(count for count in NEURONS if count <= room)),
         history_samples=(0, *HISTORY),
-        video=(False, True),
-        behavior=(behavior,),
-        seeds=(SEED,),
+        video=tuple(video),
+        behavior=(behavior,) if isinstance(behavior, bool) else tuple(behavior),
+        seeds=tuple(seeds),
         tier="",
         max_windows=1,
     )
 
 
-def live_draw(n_neurons: int, targets: np.ndarray) -> Draw:
-    """Targets as given, and the others in an order that is always the same."""
-    permuted = np.random.default_rng(SEED).permutation(n_neurons)
+def live_draw(n_neurons: int, targets: np.ndarray, seed: int = SEED) -> Draw:
+    """Targets as given, and the others in an order that is the same for one seed."""
+    permuted = np.random.default_rng(seed).permutation(n_neurons)
     return Draw(targets, permuted[~np.isin(permuted, targets)])
 
 
@@ -58,18 +69,25 @@ def live_sweep(
     window: Window,
     neurons: np.ndarray,
     *,
-    behavior: bool = True,
+    behavior: bool | Sequence[bool] = True,
+    seeds: Sequence[int] = (SEED,),
     known: ContextSweep | None = None,
     outdated: Callable[[], bool] = lambda: False,
 ) -> Iterator[ContextSweep]:
     """Score some neurons in one window under each context, point by point.
+
+    The whole curve of the first draw comes first, then the other draws of neurons.
+    Without a video in the session there are only contexts without video.
 
     Parameters
     ----------
     neurons
         int64 (n,): whose last second is asked; never in a context themselves.
     behavior
-        Whether behaviour is given.
+        Whether behaviour is given, or both in that order.
+    seeds
+        Draws of the neurons of a context. A context without neurons is the same in
+        every draw, and computed once.
     known
         The same sweep as far as it came before: only what is missing is computed.
     outdated
@@ -86,17 +104,54 @@ def live_sweep(
         Once `outdated()` is true.
     """
     session = window.session
-    plan = live_plan(session.n_neurons, len(neurons), behavior=behavior)
-    sweep = known or ContextSweep(plan, predictor.predictor_id, (session.id,))
+    sweep = known or ContextSweep(
+        live_plan(
+            session.n_neurons,
+            len(neurons),
+            video=(False,) if session.stimulus is None else (False, True),
+            behavior=behavior,
+            seeds=seeds,
+        ),
+        predictor.predictor_id,
+        (session.id,),
+    )
     if sweep.rows:
         yield sweep
-    draw = live_draw(session.n_neurons, neurons)
-    points = [(c, context_mask(c, draw)) for c in plan.contexts[len(sweep.rows) :]]
-    answers = _answers(predictor, window, [m for _, m in points], neurons, outdated)
-    for (context, mask), answer in zip(points, answers, strict=True):
-        row = _scored(predictor, window, context, mask, neurons, answer)
+    cells = _missing(sweep)
+    draws = {s: live_draw(session.n_neurons, neurons, s) for s in sweep.plan.seeds}
+    masks = {cell: context_mask(cell[1], draws[cell[0]]) for cell in cells}
+    asked = [masks[cell] for cell in cells if not _is_repeat(sweep, cell)]
+    answers = _answers(predictor, window, asked, neurons, outdated)
+    for cell in cells:
+        if _is_repeat(sweep, cell):
+            [first] = [row for row in sweep.rows if _cell(row) == _first(sweep, cell)]
+            sweep = replace(sweep, rows=(*sweep.rows, replace(first, seed=cell[0])))
+            if sweep.is_complete:
+                yield sweep
+            continue
+        row = _scored(predictor, window, cell, masks[cell], next(answers))
         sweep = replace(sweep, rows=(*sweep.rows, row))
         yield sweep
+
+
+def _missing(sweep: ContextSweep) -> list[Cell]:
+    """What is still to come, in its order."""
+    known = {_cell(row) for row in sweep.rows}
+    cells = [(seed, c) for seed in sweep.plan.seeds for c in sweep.plan.contexts]
+    return [cell for cell in cells if cell not in known]
+
+
+def _cell(row: SweepRow) -> Cell:
+    return row.seed, row.context
+
+
+def _first(sweep: ContextSweep, cell: Cell) -> Cell:
+    return sweep.plan.seeds[0], cell[1]
+
+
+def _is_repeat(sweep: ContextSweep, cell: Cell) -> bool:
+    """Whether it is the question of the first draw again: no neurons are drawn."""
+    return not cell[1].neurons and cell != _first(sweep, cell)
 
 
 def _answers(
@@ -123,12 +178,14 @@ def _answers(
 def _scored(
     predictor: Predictor,
     window: Window,
-    context: Context,
+    cell: Cell,
     mask: Mask,
-    neurons: np.ndarray,
     answer: Prediction | str,
 ) -> SweepRow:
     """One point; it has no score where the predictor refused."""
+    neurons = np.flatnonzero((mask.cells == TARGET).any(axis=0))
+    if not isinstance(answer, str):
+        neurons = answer.neurons
     scored = StreamingCorrelation(N_SAMPLES, len(neurons))
     if not isinstance(answer, str):
         truth, valid = window.stream("responses")
@@ -141,8 +198,8 @@ def _scored(
     return SweepRow(
         session=window.session.id,
         predictor=predictor.predictor_id,
-        context=context,
-        seed=SEED,
+        context=cell[1],
+        seed=cell[0],
         n_neurons=len(neurons),
         n_windows=0 if isinstance(answer, str) else 1,
         score=session_score(values, found.count),

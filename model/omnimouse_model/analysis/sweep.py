@@ -4,11 +4,12 @@ Each row is an ordinary evaluation of one mask, so a sweep scores as `evaluate` 
 Rows come draw by draw: the whole curve first, then its error bars.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +55,7 @@ def context_sweep(
     grid: bool = False,
     max_windows: int | None = None,
     results: str | Path | None = None,
+    about: Mapping[str, Any] | None = None,
     progress: Progress = lambda done, total, what: None,
     cancelled: Callable[[], bool] = lambda: False,
     on_part: Callable[[ContextSweep], None] = lambda sweep: None,
@@ -82,6 +84,8 @@ def context_sweep(
     results
         A file that rows are added to as they are finished. Where it is there already
         the sweep goes on, exactly as if it had not stopped.
+    about
+        Notes that a new results file begins with, such as a name; plain JSON values.
     cancelled
         Polled between steps; once true, what there is is returned.
     on_part
@@ -115,7 +119,8 @@ def context_sweep(
     run = _Run(predictor, plan, recordings, progress, cancelled)
     file = None
     if results is not None:
-        file = SweepFile(Path(results), _definition(predictor, plan, recordings))
+        definition = _definition(predictor, plan, recordings)
+        file = SweepFile(Path(results), definition, about or {})
         run.rows = {k: row for k, row in file.rows.items() if k in run.cells}
     for found in run.parts():
         if file is not None:

@@ -37,6 +37,8 @@ class SweepFile:
         Made, with its folder, where it is not there.
     definition
         What is asked; a file of anything else is refused.
+    about
+        Notes for people and for who goes on with it; written once, never compared.
 
     Raises
     ------
@@ -47,6 +49,7 @@ class SweepFile:
 
     path: Path
     definition: Definition
+    about: Definition = field(default_factory=dict)
     rows: dict[str, SweepRow] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -66,6 +69,7 @@ class SweepFile:
     def _create(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         header = {"omnimouse_sweep": FORMAT, "definition": self.definition}
+        header |= {"about": self.about} if self.about else {}
         with atomic_path(self.path) as temporary:
             temporary.write_text(json.dumps(header) + "\n", encoding="utf-8")
 
@@ -75,7 +79,7 @@ class SweepFile:
         rows: dict[str, SweepRow] = {}
         for number, line in enumerate(lines, start=2):
             try:
-                rows |= [_parsed(line)]
+                rows |= [parsed_row(line)]
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 if number <= len(lines):
                     raise ResultsFileError(
@@ -133,7 +137,8 @@ def _plain(row: SweepRow) -> dict[str, Any]:
     return plain
 
 
-def _parsed(line: bytes) -> tuple[str, SweepRow]:
+def parsed_row(line: bytes) -> tuple[str, SweepRow]:
+    """Key and row of one line; raises where it is none, or only half of one."""
     if not line.endswith(b"\n"):
         raise ValueError("the line does not end")
     facts = json.loads(line)

@@ -5,7 +5,7 @@ rows, also while they are still coming.
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -155,6 +155,7 @@ class ContextSweep:
 
     def curves(self, target: str = RESPONSES) -> tuple[Curve, ...]:
         """Curves of the responses, or of a decoded channel: neurons, then history."""
+        rows = self._by_context()
         return tuple(
             Curve(
                 line.axis,
@@ -162,7 +163,7 @@ class ContextSweep:
                 line.video,
                 line.behavior,
                 target,
-                tuple(self.point(context, target) for context in line.contexts),
+                tuple(self._point(c, rows.get(c, []), target) for c in line.contexts),
             )
             for line in self.plan.lines()
         )
@@ -188,7 +189,16 @@ class ContextSweep:
 
     def point(self, context: Context, target: str = RESPONSES) -> Point:
         """Average the draws of every session under one context, then the sessions."""
-        rows = [row for row in self.rows if row.context == context]
+        return self._point(context, self._by_context().get(context, []), target)
+
+    def _by_context(self) -> dict[Context, list[SweepRow]]:
+        """All rows, found once: curves of many rows are drawn while they come."""
+        found: dict[Context, list[SweepRow]] = {}
+        for row in self.rows:
+            found.setdefault(row.context, []).append(row)
+        return found
+
+    def _point(self, context: Context, rows: list[SweepRow], target: str) -> Point:
         parts = [
             part
             for session in self.sessions
@@ -226,15 +236,30 @@ class ContextSweep:
 
     def write_csv(self, path: str | Path) -> Path:
         """Write `table()` as CSV, with empty cells where there is no value."""
-        path, lines = Path(path), self.table()
-        with (
-            atomic_path(path) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
-        ):
-            writer = csv.DictWriter(file, list(lines[0]) if lines else ["axis"])
-            writer.writeheader()
-            writer.writerows(lines)
-        return path
+        return write_rows(self.table(), path)
+
+
+def write_together(sweeps: Mapping[str, ContextSweep], path: str | Path) -> Path:
+    """Write several sweeps as one CSV table, whose first column names the sweep."""
+    rows = [
+        {"sweep": name, **line}
+        for name, found in sweeps.items()
+        for line in found.table()
+    ]
+    return write_rows(rows, path)
+
+
+def write_rows(lines: Sequence[Mapping[str, object]], path: str | Path) -> Path:
+    """Write rows as CSV, all at once or not at all."""
+    path = Path(path)
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, list(lines[0]) if lines else ["axis"])
+        writer.writeheader()
+        writer.writerows(lines)
+    return path
 
 
 @dataclass(frozen=True, slots=True)

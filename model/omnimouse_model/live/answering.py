@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from omnimouse_model.analysis.live_sweep import live_sweep
+from omnimouse_model.analysis.live_sweep import SEEDS, live_sweep
 from omnimouse_model.analysis.spans import window_scores
 from omnimouse_model.analysis.sweep_table import ContextSweep
 from omnimouse_model.data.session import Session
@@ -189,15 +189,17 @@ class Answering:
     def _sweep(
         self, predictor: Predictor, request: LiveRequest, outdated: Callable[[], bool]
     ) -> Iterator[Stage]:
-        behavior = request.mask.behavior == "visible"
+        given = request.mask.behavior == "visible"
+        both = bool(request.session.behavior_names)
         window, selection = request.window, request.selection
-        question = (predictor.predictor_id, window.key, selection, behavior)
+        question = (predictor.predictor_id, window.key, selection)
         known = self._swept[1] if self._swept[0] == question else None
         for found in live_sweep(
             predictor,
             window,
             np.array(selection, np.int64),
-            behavior=behavior,
+            behavior=(given, not given) if both else False,
+            seeds=SEEDS,
             known=known,
             outdated=outdated,
         ):

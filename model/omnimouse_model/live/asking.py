@@ -69,6 +69,16 @@ class Asking:
         mark_asked(self._results, newest, sweep=request.has_sweep)
         self._engine.submit(request)
 
+    @property
+    def state(self) -> LiveState:
+        """What is on screen."""
+        return self._state
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether anything that is on screen is still to be answered."""
+        return self._results.is_awaited
+
     def stop(self) -> None:
         """Stop what runs and drop what waits; what is shown stays."""
         self._engine.cancel()

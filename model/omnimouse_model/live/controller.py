@@ -35,6 +35,7 @@ from omnimouse_model.live.presets import DEFAULT_PRESET, PRESETS, mask_for, pres
 from omnimouse_model.live.recordings import Recordings
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import MAX_SELECTED, ColourBy, Device, LiveState
+from omnimouse_model.live.sweeps import Sweeps
 from omnimouse_model.live.undo import History, Question
 from omnimouse_model.masks import N_SAMPLES, BehaviorMode, Mask, Neurons, Samples
 from omnimouse_model.predict.catalogue import load_in_process, load_in_worker
@@ -69,6 +70,8 @@ class Controller:
         open one, all off the thread that draws.
     pins
         Conditions kept for comparison, and predictions over longer spans.
+    sweeps
+        Context sweeps over many windows, in the background, and those kept.
     history_changed
         Emitted when what `undo` and `redo` would do may have changed.
     brush_chosen
@@ -98,7 +101,9 @@ class Controller:
         self.recordings = Recordings(post, synchronous=synchronous)
         self.alignment = AlignmentCheck(self.state, post, synchronous=synchronous)
         self._lock = threading.RLock()
-        self._asking = Asking(self._engine, self.state, self.results, self._lock)
+        asking = Asking(self._engine, self.state, self.results, self._lock)
+        self._asking = asking
+        self.sweeps = Sweeps(asking, load, post, synchronous=synchronous)
 
         def another(answering: Answering) -> Engine:
             return Engine(answering, post, synchronous=synchronous)
@@ -382,11 +387,16 @@ class Controller:
         self.state.colour_by = colour_by
 
     def show_sweep(self, is_shown: bool = True) -> None:
-        """Ask for the live sweep after every answer from now on, or no more."""
+        """Ask for the live sweep after every answer from now on, or no more.
+
+        One that nobody looks at any more stops; shown again, it goes on.
+        """
         with self._lock:
             was_shown, self.state.sweep_shown = self.state.sweep_shown, is_shown
             if is_shown and not was_shown:
                 self._asking.ask()
+            elif not is_shown and self.results.population_freshness == "fresh":
+                self._asking.stop()
 
     # -- the engine -------------------------------------------------------------------
     def ask_again(self) -> None:
@@ -412,7 +422,7 @@ class Controller:
         What has not ended in time ends by itself.
         """
         self._remember()
-        for errand in (self.opener, self.recordings, self.alignment):
+        for errand in (self.opener, self.recordings, self.alignment, self.sweeps):
             errand.close(timeout_s)
         self._beside.close(timeout_s)
         self._engine.close(timeout_s)

@@ -10,6 +10,7 @@ import qtpy as qtpy
 
 if TYPE_CHECKING:
     from omnimouse_widgets.qt.behavior import BehaviorPanel as BehaviorPanel
+    from omnimouse_widgets.qt.context import ContextPanel as ContextPanel
     from omnimouse_widgets.qt.control import ControlPanel as ControlPanel
     from omnimouse_widgets.qt.hop import qt_post as qt_post
     from omnimouse_widgets.qt.neurons import NeuronsPanel as NeuronsPanel
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "BehaviorPanel": "behavior",
+    "ContextPanel": "context",
     "ControlPanel": "control",
     "NeuronsPanel": "neurons",
     "Playback": "playback",
@@ -34,6 +36,7 @@ _HOMES = {
 }
 __all__ = [
     "BehaviorPanel",
+    "ContextPanel",
     "ControlPanel",
     "NeuronsPanel",
     "Playback",

@@ -29,10 +29,17 @@ class Redraw(QObject):
     parts
         Pairs of a drawing function and the signals after which it runs. Drawn in
         this order.
+    rest_ms
+        How long to wait for more to draw before drawing, for what changes often and
+        need not be seen each time: any drawing has the whole window composed again.
     """
 
     def __init__(
-        self, panel: QWidget, parts: Sequence[tuple[Draw, Sequence[Any]]]
+        self,
+        panel: QWidget,
+        parts: Sequence[tuple[Draw, Sequence[Any]]],
+        *,
+        rest_ms: int = 0,
     ) -> None:
         super().__init__(panel)
         self._panel = panel
@@ -41,7 +48,7 @@ class Redraw(QObject):
         self._slots: list[tuple[Any, Draw]] = []
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(0)
+        self._timer.setInterval(rest_ms)
         self._timer.timeout.connect(self._flush_if_seen)
         panel.installEventFilter(self)
 
@@ -96,7 +103,8 @@ class Redraw(QObject):
     def ask(self, number: int) -> None:
         """Draw one part when the event loop comes round."""
         self._wanted.add(number)
-        self._timer.start()
+        if not self._timer.isActive():
+            self._timer.start()
 
 
 def _asker(redraw: Redraw, number: int) -> Draw:

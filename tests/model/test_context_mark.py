@@ -1,0 +1,80 @@
+"""The mark of the current mask lies on the curve where the mask is one of its own."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.contexts import Context, context_mask
+from omnimouse_model.analysis.live_sweep import live_draw
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.windows import Window
+from omnimouse_model.live.context_mark import mark_of
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.predictor import Encoded
+from tests.model.live_sessions import EchoPredictor, write_session
+
+SELECTED = [3, 11, 30]
+
+
+class Noisy(EchoPredictor):
+    """Wrong by an amount that only the mask decides."""
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        found = EchoPredictor.encode(self, window, mask)
+        draw = np.random.default_rng(int(np.count_nonzero(mask.visible)))
+        noise = draw.normal(size=window.responses.shape).astype(np.float32)
+        return Encoded(window, mask, found.state + noise)
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    return open_session(write_session(tmp_path_factory.mktemp("mark") / "small"))
+
+
+@pytest.fixture
+def controller(session: Session) -> Iterator[Controller]:
+    made = Controller(synchronous=True)
+    made.choose_predictor(Noisy())
+    made.open_session(session)
+    made.select(SELECTED)
+    made.show_sweep()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    "context", [Context(16), Context(16, video=False), Context(0, 25), Context(0, 10)]
+)
+def test_the_mark_of_a_sweeps_mask_is_its_point(
+    controller: Controller, context: Context
+) -> None:
+    draw = live_draw(40, np.array(SELECTED))
+    controller.set_mask(context_mask(context, draw))
+    mark = mark_of(controller.state, controller.results)
+    sweep = controller.results.sweep
+    assert mark is not None
+    assert sweep is not None
+    [row] = [r for r in sweep.rows if r.context == context and r.seed == 0]
+    assert mark.score == pytest.approx(row.score, abs=1e-5)
+    assert mark.n_scored == len(SELECTED)
+    assert mark.given.neurons == context.neurons
+    assert mark.given.history_samples == context.history_samples
+
+
+def test_without_an_asked_neuron_it_has_a_place_and_no_score(
+    controller: Controller, session: Session
+) -> None:
+    controller.set_mask(Mask.nothing(session).show(range(10)).ask([35]))
+    mark = mark_of(controller.state, controller.results)
+    assert mark is not None
+    assert np.isnan(mark.score)
+    assert mark.words == "10 neurons · 8 samples before · nothing"
+
+
+def test_without_a_session_there_is_none() -> None:
+    controller = Controller(synchronous=True)
+    assert mark_of(controller.state, controller.results) is None
+    controller.close()

@@ -1,0 +1,333 @@
+"""Sweeps in the background: started, paused, ended, gone on with, kept, compared."""
+
+import csv
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.sweep import context_sweep
+from omnimouse_model.analysis.sweep_plan import SweepPlan
+from omnimouse_model.analysis.sweep_saved import SUFFIX, read_sweep
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.windows import Window
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.sweeps import MOST_COMPARED, Sweeps, duration_words
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.predictor import Encoded, Predictor
+from tests.model.live_sessions import (
+    EchoPredictor,
+    EndlessPredictor,
+    FaultyPredictor,
+    GatedPredictor,
+    write_session,
+)
+
+TIMEOUT = 60.0
+PLAN = SweepPlan(
+    neurons=(0, 8),
+    history_samples=(0, 10),
+    video=(True, False),
+    seeds=(0, 1),
+    tier="test",
+    max_windows=2,
+)
+N_ROWS = 12  # none, 8 neurons, 10 samples; with and without video; two draws
+N_ANSWERS = 2 * N_ROWS
+
+
+class Noisy(GatedPredictor):
+    """Wrong by an amount that differs between contexts; waits at a gate."""
+
+    def __init__(self) -> None:
+        GatedPredictor.__init__(self, "echo")
+        for _ in range(10_000):
+            self.gate.release()
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        found = GatedPredictor.encode(self, window, mask)
+        seed = int(np.count_nonzero(mask.visible)) + window.start_index
+        noise = np.random.default_rng(seed).normal(size=window.responses.shape)
+        return Encoded(window, mask, found.state + noise.astype(np.float32))
+
+    def shut(self) -> None:
+        while self.gate.acquire(blocking=False):
+            pass
+
+
+class Face:
+    """A thread that draws, which does what is posted when it is told to."""
+
+    def __init__(self, folder: Path, made: Predictor) -> None:
+        self.posted: queue.Queue[Callable[[], None]] = queue.Queue()
+        self.loaded = 0
+        self.loading: set[str] = set()
+        self.made = made
+
+        def load(name: str, session: Session | None, device: str) -> Predictor:
+            self.loaded += 1
+            self.loading.add(threading.current_thread().name)
+            return self.made if self.loaded > 1 else EchoPredictor()
+
+        self.controller = Controller(post=self.posted.put, load=load)
+        self.controller.sweeps.folder = folder
+
+    @property
+    def sweeps(self) -> Sweeps:
+        return self.controller.sweeps
+
+    def draw_until(self, is_so: Callable[[], bool]) -> None:
+        while not is_so():
+            self.posted.get(timeout=TIMEOUT)()
+
+    def draw(self) -> None:
+        while not self.posted.empty():
+            self.posted.get()()
+
+    @property
+    def n_rows(self) -> int:
+        entry = self.sweeps.found[0]
+        return 0 if entry.sweep is None else len(entry.sweep.rows)
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    return open_session(write_session(tmp_path_factory.mktemp("sweeps") / "small"))
+
+
+@pytest.fixture
+def predictor() -> Noisy:
+    return Noisy()
+
+
+@pytest.fixture
+def face(session: Session, tmp_path: Path, predictor: Noisy) -> Iterator[Face]:
+    made = opened(Face(tmp_path / "kept", predictor), session)
+    yield made
+    for _ in range(10_000):
+        predictor.gate.release()
+    made.controller.close()
+
+
+def opened(face: Face, session: Session) -> Face:
+    face.controller.choose_predictor("echo")
+    face.controller.open_session(session)
+    face.draw_until(lambda: not face.controller.results.is_awaited)
+    return face
+
+
+def expected(session: Session) -> list[dict[str, object]]:
+    return context_sweep(
+        Noisy(),
+        session,
+        neurons=PLAN.neurons,
+        history_samples=PLAN.history_samples,
+        video=PLAN.video,
+        seeds=PLAN.seeds,
+        tier=PLAN.tier,
+        max_windows=PLAN.max_windows,
+    ).table()
+
+
+def test_it_finds_what_the_library_finds_and_keeps_it(
+    face: Face, session: Session
+) -> None:
+    counts = []
+    face.sweeps.changed.connect(lambda: counts.append(face.n_rows))
+    face.sweeps.start(PLAN, "first look")
+    assert face.sweeps.is_busy
+    face.draw_until(lambda: not face.sweeps.is_busy)
+    assert face.sweeps.fault is None
+    [entry] = face.sweeps.found
+    assert entry.sweep is not None
+    assert entry.sweep.table() == expected(session)
+    assert set(counts) == set(range(N_ROWS + 1))
+    assert entry.path.parent == face.sweeps.folder
+    assert face.sweeps.compared == (entry.path,)
+    again = read_sweep(entry.path)
+    assert again.sweep is not None
+    assert again.sweep.table() == expected(session)
+    assert again.name == "first look"
+    assert again.about["session"] == str(session.path)
+
+
+def test_it_has_a_predictor_and_a_thread_of_its_own(face: Face) -> None:
+    face.sweeps.start(PLAN)
+    face.draw_until(lambda: not face.sweeps.is_busy)
+    assert face.loaded == 2
+    assert threading.current_thread().name not in face.loading
+
+
+def test_paused_it_waits_and_resumed_it_goes_on(
+    face: Face, session: Session, predictor: Noisy
+) -> None:
+    predictor.shut()
+    face.sweeps.start(PLAN)
+    assert predictor.entered.acquire(timeout=TIMEOUT)
+    face.sweeps.pause()
+    assert face.sweeps.is_paused
+    for _ in range(10_000):
+        predictor.gate.release()
+    assert not predictor.entered.acquire(timeout=0.3)
+    face.draw()
+    assert face.sweeps.words == f"0 of {N_ROWS} points · paused"
+    face.sweeps.resume()
+    face.draw_until(lambda: not face.sweeps.is_busy)
+    [entry] = face.sweeps.found
+    assert entry.sweep is not None
+    assert entry.sweep.table() == expected(session)
+    assert predictor.counters["encodings"] == N_ANSWERS
+
+
+def test_it_waits_while_the_screen_waits(face: Face, predictor: Noisy) -> None:
+    face.sweeps.start(PLAN)
+    face.controller.results.is_awaited = True
+    while predictor.entered.acquire(timeout=0.3):
+        pass
+    before = predictor.counters.get("encodings", 0)
+    assert before < N_ANSWERS
+    face.controller.results.is_awaited = False
+    face.draw_until(lambda: not face.sweeps.is_busy)
+    assert predictor.counters["encodings"] == N_ANSWERS
+
+
+def test_cancelled_it_keeps_its_rows_and_goes_on_from_there(
+    face: Face, session: Session, predictor: Noisy
+) -> None:
+    face.sweeps.changed.connect(lambda: face.n_rows >= 3 and predictor.shut())
+    face.sweeps.start(PLAN)
+    face.draw_until(lambda: face.n_rows >= 3)
+    path = face.sweeps.found[0].path
+    face.sweeps.cancel()
+    assert not face.sweeps.is_busy
+    for _ in range(10_000):
+        predictor.gate.release()
+    face.sweeps.changed.disconnect()
+    kept = read_sweep(path).sweep
+    assert kept is not None
+    assert 3 <= len(kept.rows) < N_ROWS
+    face.sweeps.go_on(path)
+    face.draw_until(lambda: not face.sweeps.is_busy)
+    assert face.sweeps.fault is None
+    [entry] = face.sweeps.found
+    assert entry.sweep is not None
+    assert entry.sweep.table() == expected(session)
+
+
+def test_after_a_restart_it_goes_on_without_the_recording_on_screen(
+    session: Session, tmp_path: Path, predictor: Noisy
+) -> None:
+    folder = tmp_path / "kept"
+    face = opened(Face(folder, predictor), session)
+    face.sweeps.changed.connect(lambda: face.n_rows >= 5 and predictor.shut())
+    face.sweeps.start(PLAN)
+    face.draw_until(lambda: face.n_rows >= 5)
+    face.controller.close(0.1)
+    for _ in range(10_000):
+        predictor.gate.release()
+    [path] = folder.iterdir()
+    path.write_bytes(path.read_bytes() + b'{"key": "half a li')
+
+    again = Face(folder, Noisy())
+    again.loaded = 1
+    again.sweeps.look()
+    again.draw_until(lambda: bool(again.sweeps.found))
+    assert 5 <= again.n_rows < N_ROWS
+    again.sweeps.go_on(path)
+    again.draw_until(lambda: not again.sweeps.is_busy)
+    assert again.sweeps.fault is None
+    [entry] = again.sweeps.found
+    assert entry.sweep is not None
+    assert entry.sweep.table() == expected(session)
+    again.controller.close()
+
+
+def test_a_fault_is_told_and_another_can_be_started(face: Face) -> None:
+    face.made = FaultyPredictor()
+    face.sweeps.start(PLAN)
+    face.draw_until(lambda: not face.sweeps.is_busy)
+    assert "a fault in the model" in str(face.sweeps.fault)
+    face.made = EchoPredictor()
+    face.sweeps.start(PLAN)
+    face.draw_until(lambda: not face.sweeps.is_busy)
+    assert face.sweeps.fault is None
+    assert face.sweeps.found[0].is_complete
+
+
+def test_what_is_in_the_way_is_said(session: Session, tmp_path: Path) -> None:
+    controller = Controller(synchronous=True)
+    controller.sweeps.folder = tmp_path
+    controller.sweeps.start(PLAN)
+    assert "Open a recording" in str(controller.sweeps.fault)
+    controller.open_session(session)
+    controller.choose_predictor(EndlessPredictor("handed in"))
+    controller.sweeps.start(PLAN)
+    assert "by name or file" in str(controller.sweeps.fault)
+    controller.sweeps.forget_fault()
+    assert controller.sweeps.fault is None
+    controller.close()
+
+
+def kept(folder: Path, session: Session, count: int) -> Controller:
+    """A controller with so many sweeps kept."""
+    controller = Controller(synchronous=True)
+    controller.sweeps.folder = folder
+    controller.choose_predictor(EchoPredictor())
+    controller.open_session(session)
+    for number in range(count):
+        controller.sweeps.start(SweepPlan(neurons=(0,), max_windows=1), f"no {number}")
+    return controller
+
+
+def test_four_are_compared_and_a_fifth_takes_the_oldests_place(
+    session: Session, tmp_path: Path
+) -> None:
+    controller = kept(tmp_path, session, MOST_COMPARED + 1)
+    sweeps = controller.sweeps
+    names = [entry.name for entry in sweeps.found]
+    assert names == ["no 4", "no 3", "no 2", "no 1", "no 0"]
+    drawn = [e.name for path in sweeps.compared if (e := sweeps.kept(path))]
+    assert drawn == ["no 1", "no 2", "no 3", "no 4"]
+    sweeps.compare(sweeps.compared[0], False)
+    assert len(sweeps.compared) == MOST_COMPARED - 1
+    controller.close()
+
+
+def test_a_removed_sweep_is_gone_and_a_damaged_file_is_named(
+    session: Session, tmp_path: Path
+) -> None:
+    controller = kept(tmp_path, session, 2)
+    sweeps = controller.sweeps
+    path = sweeps.found[0].path
+    sweeps.remove(path)
+    assert not path.exists()
+    assert path not in sweeps.compared
+    (tmp_path / f"odd{SUFFIX}").write_text("what")
+    sweeps.look()
+    assert {entry.name: bool(entry.problem) for entry in sweeps.found} == {
+        "no 0": False,
+        "odd": True,
+    }
+    controller.close()
+
+
+def test_sweeps_are_written_as_one_table(session: Session, tmp_path: Path) -> None:
+    controller = kept(tmp_path, session, 2)
+    sweeps = controller.sweeps
+    path = tmp_path / "both.csv"
+    named = {e.name: e.sweep for e in sweeps.found if e.sweep is not None}
+    sweeps.write_csv(named, path)
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["sweep"] for row in rows} == {"no 0", "no 1"}
+    assert [float(row["score"]) for row in rows] == pytest.approx([1.0, 1.0])
+    controller.close()
+
+
+def test_time_left_is_said_as_people_do() -> None:
+    said = [duration_words(s) for s in (0.2, 42.0, 300.0, 9000.0)]
+    assert said == ["1 s", "42 s", "5 min", "2.5 h"]

@@ -1,0 +1,83 @@
+"""Kept sweeps: what a results file says, whole, growing, or damaged."""
+
+from pathlib import Path
+
+import pytest
+
+from omnimouse_model.analysis.sweep import context_sweep
+from omnimouse_model.analysis.sweep_saved import SUFFIX, read_sweep, saved_sweeps
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from tests.model.live_sessions import EchoPredictor, write_session
+
+ASKED = {"neurons": [0, 8], "seeds": 2, "tier": "test", "max_windows": 2}
+ABOUT = {"name": "first look", "begun": "2026-03-01 14:05", "predictor": "echo"}
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    return open_session(write_session(tmp_path_factory.mktemp("saved") / "small"))
+
+
+def test_a_file_says_all_that_the_sweep_was(session: Session, tmp_path: Path) -> None:
+    path = tmp_path / f"a{SUFFIX}"
+    made = context_sweep(
+        EchoPredictor(),
+        session,
+        **ASKED,
+        results=path,
+        about=ABOUT,
+        video=[True, False],
+    )
+    found = read_sweep(path)
+    assert found.sweep is not None
+    assert found.sweep.table() == made.table()
+    assert found.sweep.plan == made.plan
+    assert found.is_complete
+    assert (found.name, found.begun) == ("first look", "2026-03-01 14:05")
+    assert dict(found.about) == ABOUT
+
+
+def test_notes_do_not_make_it_another_sweep(session: Session, tmp_path: Path) -> None:
+    path = tmp_path / f"a{SUFFIX}"
+    first = context_sweep(EchoPredictor(), session, **ASKED, results=path, about=ABOUT)
+    predictor = EchoPredictor()
+    again = context_sweep(predictor, session, **ASKED, results=path)
+    assert again.table() == first.table()
+    assert not predictor.counters.get("encodings")
+
+
+def test_half_a_last_line_is_left_out_and_left_alone(
+    session: Session, tmp_path: Path
+) -> None:
+    path = tmp_path / f"a{SUFFIX}"
+    context_sweep(EchoPredictor(), session, **ASKED, results=path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    found = read_sweep(path)
+    assert found.sweep is not None
+    assert len(found.sweep.rows) == found.sweep.n_planned - 1
+    assert not found.is_complete
+    assert path.read_bytes() == whole[:-20]
+
+
+@pytest.mark.parametrize("text", ["", "{}\n", "what\n", '{"omnimouse_sweep": 9}\n'])
+def test_a_file_that_is_none_says_so(tmp_path: Path, text: str) -> None:
+    path = tmp_path / f"odd{SUFFIX}"
+    path.write_text(text)
+    found = read_sweep(path)
+    assert found.sweep is None
+    assert found.problem
+    assert found.name == "odd"
+
+
+def test_a_folder_has_the_newest_first(tmp_path: Path) -> None:
+    import os
+
+    for age, name in enumerate(("new", "old")):
+        path = tmp_path / f"{name}{SUFFIX}"
+        path.write_text("")
+        os.utime(path, (1000 - age, 1000 - age))
+    (tmp_path / "other.json").write_text("")
+    assert [p.name for p in saved_sweeps(tmp_path)] == [f"new{SUFFIX}", f"old{SUFFIX}"]
+    assert saved_sweeps(tmp_path / "nowhere") == []

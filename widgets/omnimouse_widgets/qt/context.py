@@ -1,0 +1,354 @@
+"""Context: how well neurons are predicted against how much is given, live and kept.
+
+The live curves are asked for only while the panel is really seen.
+"""
+
+from pathlib import Path
+
+from pyqtgraph.graphicsItems.ScatterPlotItem import drawSymbol
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from omnimouse_model.analysis.sweep_plan import SweepPlan
+from omnimouse_model.live.context_mark import mark_of
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets import palette
+from omnimouse_widgets.qt import keys, plots
+from omnimouse_widgets.qt.context_form import SweepForm
+from omnimouse_widgets.qt.context_kept import KeptSweeps
+from omnimouse_widgets.qt.context_plot import ContextPlot
+from omnimouse_widgets.qt.context_spots import DrawnSweep
+from omnimouse_widgets.qt.form import ElidedLabel
+from omnimouse_widgets.qt.in_view import InView
+from omnimouse_widgets.qt.redraw import Redraw
+from omnimouse_widgets.qt.tone import quiet_label
+
+TOOLTIP = (
+    "Single-trial correlation against what is given: other neurons seen in the asked "
+    "second, or samples of everyone's history before it.\n"
+    "Bars: s.e.m. over draws of neurons. Star and dotted line: the mask on screen, at "
+    "its mean score of the selected neurons.\n"
+    "Hover over a point for its numbers."
+)
+NO_SESSION = "No session is open"
+NO_SELECTION = "Select neurons: Ctrl-click on the field,\nor a row of the table"
+NO_MODEL = "Choose a model"
+NOTHING_ASKED = "Nothing is asked: paint targets,\nor choose a preset"
+LIVE = "Live"
+REST_MS = 150
+"""Points come faster than anybody reads them."""
+PRESSED = """
+QToolButton { border: 1px solid rgba(128, 134, 145, 120); border-radius: 3px;
+  padding: 3px 6px; background: rgba(128, 134, 145, 35); }
+QToolButton:hover { background: rgba(128, 134, 145, 90); }
+QToolButton:checked { background: #3B6EA8; color: white; }
+QToolButton:focus { border-color: #56B4E9; }
+"""
+LEGEND = """
+QToolButton { border: 1px solid transparent; border-radius: 3px; padding: 1px 3px;
+  background: transparent; font-size: 8pt; }
+QToolButton:hover { background: rgba(128, 134, 145, 90); }
+QToolButton:!checked { color: rgba(128, 134, 145, 160); }
+QToolButton:focus { border-color: #56B4E9; }
+"""
+KINDS = "Table (*.csv);;Picture (*.png);;Drawing (*.svg)"
+
+
+class ContextPanel(QWidget):
+    """Live curves, sweeps in the background, and those that were kept.
+
+    Parameters
+    ----------
+    controller
+        The verbs; the panel only reads its `state`, `results` and `sweeps`.
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self.setObjectName("omnimouse-context")
+        self._controller = controller
+        self.plot = ContextPlot()
+        self.conditions = {label: _toggle(label) for label in palette.CONDITION_COLOURS}
+        self.status, self.mark, self.problem = (
+            ElidedLabel(),
+            ElidedLabel(),
+            quiet_label("alert"),
+        )
+        self._build_progress()
+        self._build_pages()
+        self._lay_out()
+        for button in (*self.conditions.values(), self.live):
+            button.toggled.connect(lambda _: self._show_again())
+        keys.bind_keys(self, controller)
+        self._drawn: list[object] = []
+        events, results, sweeps = (
+            controller.state.events,
+            controller.results,
+            controller.sweeps,
+        )
+        self.redraw = Redraw(
+            self,
+            [
+                (self._draw_curves, [events.window, events.mask, events.selection,
+                                     events.predictor_name, results.changed,
+                                     sweeps.changed]),
+                (self._draw_mark, [events.window, events.mask, events.selection,
+                                   results.changed]),
+                (self._draw_progress, [sweeps.changed]),
+            ],
+            rest_ms=REST_MS,
+        )  # fmt: skip
+        self.in_view = InView(self, self._follow)
+
+    def _build_progress(self) -> None:
+        self.bar = QProgressBar()
+        self.bar.setRange(0, 1000)
+        self.bar.setTextVisible(False)
+        self.bar.setMaximumHeight(8)
+        self.progress = ElidedLabel()
+        self.pause, self.cancel = QPushButton("Pause"), QPushButton("Cancel")
+        self.cancel.setToolTip("End the sweep; its points are kept, and it can go on")
+        sweeps = self._controller.sweeps
+        self.pause.clicked.connect(
+            lambda: sweeps.resume() if sweeps.is_paused else sweeps.pause()
+        )
+        self.cancel.clicked.connect(lambda: sweeps.cancel())
+        self.running = QWidget()
+        row = QHBoxLayout(self.running)
+        row.setContentsMargins(0, 0, 0, 0)
+        words = QVBoxLayout()
+        words.setSpacing(1)
+        words.addWidget(self.progress)
+        words.addWidget(self.bar)
+        row.addLayout(words, 1)
+        row.addWidget(self.pause)
+        row.addWidget(self.cancel)
+
+    def _build_pages(self) -> None:
+        self.form, self.kept = SweepForm(self._controller), KeptSweeps(self._controller)
+        self.form.start.connect(self._start)
+        scrolled = QScrollArea()
+        scrolled.setWidget(self.form)
+        scrolled.setWidgetResizable(True)
+        scrolled.setFrameShape(QFrame.Shape.NoFrame)
+        scrolled.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._pages = {self.form: scrolled, self.kept: self.kept}
+        for page in self._pages.values():
+            page.hide()
+        self.live = _button("Live", "Draw the live curves of the selected neurons")
+        self.live.setChecked(True)
+        self.sweep = _button("Sweep…", "A sweep over many windows, in the background")
+        self.keep = _button("Kept…", "Sweeps that were kept: compare, go on, delete")
+        self.export = QPushButton("Export…")
+        self.export.setToolTip("Save what is drawn as CSV, PNG or SVG")
+        self.sweep.clicked.connect(lambda: self._turn_to(self.form, self.sweep))
+        self.keep.clicked.connect(lambda: self._turn_to(self.kept, self.keep))
+        self.export.clicked.connect(lambda: self._choose_file())
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(4, 4, 4, 4)
+        column.setSpacing(2)
+        legend = QHBoxLayout()
+        legend.setSpacing(2)
+        for button in self.conditions.values():
+            legend.addWidget(button)
+        legend.addStretch(1)
+        buttons = QHBoxLayout()
+        buttons.setSpacing(4)
+        for widget in (self.live, self.sweep, self.keep, self.export):
+            buttons.addWidget(widget)
+        buttons.addStretch(1)
+        column.addLayout(legend)
+        column.addWidget(self.plot.canvas, 3)
+        for words in (self.status, self.mark):
+            words.setFont(plots.small_font())
+            column.addWidget(words)
+        self.mark.setToolTip(TOOLTIP)
+        self.status.setToolTip(TOOLTIP)
+        column.addWidget(self.problem)
+        column.addWidget(self.running)
+        column.addLayout(buttons)
+        column.addWidget(self.kept, 2)
+        column.addWidget(self._pages[self.form], 3)
+
+    # -- what the user does -----------------------------------------------------------
+    def _follow(self, is_seen: bool) -> None:
+        self._controller.show_sweep(is_seen and self.live.isChecked())
+        if is_seen and not self._controller.sweeps.found:
+            self._controller.sweeps.look()
+
+    def _show_again(self) -> None:
+        self._controller.show_sweep(self.in_view.is_seen and self.live.isChecked())
+        self._draw_curves()
+
+    def _turn_to(self, page: QWidget, button: QToolButton) -> None:
+        """Open a page, or close it; the form takes the place of the plots."""
+        for other in (self.sweep, self.keep):
+            if other is not button:
+                other.setChecked(False)
+        for some, shown in self._pages.items():
+            shown.setVisible(some is page and button.isChecked())
+        self.plot.canvas.setVisible(not self.sweep.isChecked())
+        for words in (self.status, self.mark):
+            words.setVisible(not button.isChecked())
+        if self.keep.isChecked():
+            self._controller.sweeps.look()
+
+    def _start(self, plan: SweepPlan, name: str) -> None:
+        self._controller.sweeps.start(plan, name)
+        self.sweep.click()  # back to the plots, where it grows
+
+    def _choose_file(self) -> None:
+        name, _ = QFileDialog.getSaveFileName(self, "Export", "context.csv", KINDS)
+        if name:
+            self.save(Path(name))
+
+    def save(self, path: Path) -> None:
+        """Write what is drawn: a table by the name .csv, else a picture."""
+        if path.suffix.lower() == ".csv":
+            named = {drawn.name: drawn.sweep for drawn in self.sweeps()}
+            self._controller.sweeps.write_csv(named, path)
+            return
+        try:
+            self.plot.write_image(path)
+        except OSError as error:
+            self.problem.setText(f"Not saved: {error}")
+            self.problem.show()
+
+    # -- from state to screen ---------------------------------------------------------
+    def sweeps(self) -> list[DrawnSweep]:
+        """What is to be drawn, from state and results alone: live, then kept."""
+        results, kept = self._controller.results, self._controller.sweeps
+        drawn: list[DrawnSweep] = []
+        if self.live.isChecked() and results.sweep is not None:
+            is_old = results.sweep_freshness in ("stale", "stopped")
+            drawn.append(DrawnSweep(LIVE, results.sweep, 0, is_old))
+        for number, path in enumerate(kept.compared, start=1):
+            entry = kept.kept(path)
+            if entry is not None and entry.sweep is not None:
+                name = entry.name
+                if any(name == other.name for other in drawn):
+                    name = f"{name} ({entry.begun})"
+                drawn.append(DrawnSweep(name, entry.sweep, number))
+        return drawn
+
+    def _draw_curves(self) -> None:
+        drawn = self.sweeps()
+        hidden = [k for k, button in self.conditions.items() if not button.isChecked()]
+        looks: list[object] = [(d.name, d.line, d.is_old) for d in drawn]
+        same = [d.sweep for d in drawn]
+        before = self._drawn[2:] if self._drawn[:2] == [looks, hidden] else None
+        if before is None or any(
+            one is not other for one, other in zip(before, same, strict=True)
+        ):
+            self.plot.show_sweeps(drawn, hidden)
+            self._drawn = [looks, hidden, *same]
+        in_the_way = self._in_the_way()
+        self.plot.set_message("" if any(d.sweep.rows for d in drawn) else in_the_way)
+        self.status.set_words(self._status(in_the_way))
+
+    def _draw_mark(self) -> None:
+        mark = mark_of(self._controller.state, self._controller.results)
+        self.plot.show_mark(mark)
+        self.mark.set_words("" if mark is None else f"★ this mask: {mark.words}")
+
+    def _draw_progress(self) -> None:
+        sweeps = self._controller.sweeps
+        self.running.setVisible(sweeps.is_busy)
+        self.progress.set_words(f"Sweep: {sweeps.words}")
+        self.bar.setValue(round(1000 * sweeps.progress.share))
+        self.pause.setText("Resume" if sweeps.is_paused else "Pause")
+        words = "Go on with it" if sweeps.is_paused else "Hold it after this window"
+        self.pause.setToolTip(words)
+        fault = sweeps.fault
+        self.problem.setText("" if fault is None else str(fault))
+        self.problem.setVisible(fault is not None)
+
+    def _in_the_way(self) -> str:
+        """Why there can be no live curve, "" where there can."""
+        state, results = self._controller.state, self._controller.results
+        if not self.live.isChecked():
+            return "Tick Live, or a kept sweep"
+        if state.window is None or state.mask is None:
+            return NO_SESSION
+        if not state.predictor_name:
+            return NO_MODEL
+        if not state.selection:
+            return NO_SELECTION
+        if results.freshness == "error":
+            return f"No answer: {results.error}"
+        if not state.mask.target.any() and state.mask.behavior != "target":
+            return NOTHING_ASKED
+        return ""
+
+    def _status(self, in_the_way: str) -> str:
+        """How far, and how fresh, the live curves are."""
+        results, state = self._controller.results, self._controller.state
+        if in_the_way:
+            return " ".join(in_the_way.split())
+        sweep, n = results.sweep, len(state.selection)
+        words = [f"{LIVE}: {n} neuron{'s' * (n != 1)}, this window"]
+        state_words = {
+            "running": "◌ computing",
+            "stale": "◌ older, computing",
+            "stopped": "stopped",
+        }.get(results.sweep_freshness, "")
+        if results.sweep_freshness == "fresh" and sweep is not None:
+            state_words = "● fresh"
+            if not sweep.is_complete:
+                state_words = f"◌ {len(sweep.rows)} of {sweep.n_planned} points"
+        words += [state_words] if state_words else []
+        refusals = [] if sweep is None else [r.refusal for r in sweep.rows if r.refusal]
+        words += [f"refused in part: {refusals[0]}"] if refusals else []
+        return " · ".join(words)
+
+
+def _button(words: str, tooltip: str) -> QToolButton:
+    button = QToolButton()
+    button.setText(words)
+    button.setToolTip(tooltip)
+    button.setCheckable(True)
+    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    button.setStyleSheet(PRESSED)
+    return button
+
+
+def _toggle(label: str) -> QToolButton:
+    """A condition's entry in the legend; pressed out, its curves are not drawn."""
+    button = _button(label, f"Draw the curves with {label} given, or not")
+    button.setStyleSheet(LEGEND)
+    button.setIcon(_symbol(label))
+    button.setIconSize(QSize(12, 12))
+    button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+    button.setChecked(True)
+    return button
+
+
+def _symbol(label: str) -> QIcon:
+    """A condition's mark as on the plots; open where it is not drawn."""
+    icon = QIcon()
+    colour = palette.CONDITION_COLOURS[label]
+    for state, alpha in ((QIcon.State.On, 255), (QIcon.State.Off, 0)):
+        pixmap = QPixmap(12, 12)
+        pixmap.fill(QColor(0, 0, 0, 0))
+        painter = QPainter(pixmap)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.translate(6, 6)
+        symbol = palette.CONDITION_SYMBOLS[label]
+        fill = plots.brush(colour, alpha)
+        drawSymbol(painter, symbol, 9, plots.pen(colour), fill)
+        painter.end()
+        icon.addPixmap(pixmap, QIcon.Mode.Normal, state)
+    return icon
