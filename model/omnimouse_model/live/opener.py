@@ -46,10 +46,12 @@ class Opening:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _name_of(recording: str | Path) -> str:
-    """The last part of a path or an address, without what is secret in it."""
+def _shown(recording: str | Path | Made) -> str:
+    """A path, or an address without what is secret in it; "" of what is made."""
+    if callable(recording):
+        return ""
     address = web_address(recording)
-    return Path(recording if address is None else shown_address(address)).name
+    return str(recording) if address is None else shown_address(address)
 
 
 def _on_this_machine(
@@ -117,10 +119,10 @@ class Opener:
     def open(self, opening: Opening | str | Path) -> None:
         """Open it; what came before and is not open yet is given up."""
         if not isinstance(opening, Opening):
-            opening = Opening(opening, words=f"Opening {_name_of(opening)}")
+            opening = Opening(opening, words=f"Opening {Path(_shown(opening)).name}")
         self._asked = opening
         recording = opening.recording
-        self.name = "" if callable(recording) else _name_of(recording)
+        self.name = Path(_shown(recording)).name
         self._errand.start(opening, opening.words or "Opening")
 
     def open_again(self, **options: Any) -> None:
@@ -149,7 +151,7 @@ class Opener:
         try:
             found = self._read(opening, tell)
         except (OSError, ValueError) as error:
-            logger.warning("%s cannot be opened: %s", self.name, error)
+            logger.warning("%s cannot be opened: %s", _shown(opening.recording), error)
             if opening.instead is None:
                 raise
             found = self._read(opening.instead, tell)

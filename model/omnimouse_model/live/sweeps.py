@@ -28,13 +28,13 @@ from omnimouse_model.analysis.sweep_table import ContextSweep, write_together
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.live.answering import Closable, Load
+from omnimouse_model.live.answering import Load
 from omnimouse_model.live.asking import Asking
 from omnimouse_model.live.engine import Post, call_at_once
 from omnimouse_model.live.errand import Errand, Tell
 from omnimouse_model.live.memory import config_dir
 from omnimouse_model.live.sweep_gate import Gate
-from omnimouse_model.predict.parts import Interruptible
+from omnimouse_model.predict.parts import Closable, Interruptible
 from omnimouse_model.predict.predictor import Predictor
 
 MOST_COMPARED = 4
