@@ -13,6 +13,7 @@ from omnimouse_widgets import qt
 
 PANELS = (
     "BehaviorPanel",
+    "ContextPanel",
     "ControlPanel",
     "NeuronsPanel",
     "RasterPanel",
@@ -29,6 +30,7 @@ def connections(controller: Controller) -> int:
     others = [controller.results.changed, controller.history_changed]
     others.append(controller.baseline.changed)
     errands = (controller.opener, controller.recordings, controller.alignment)
+    errands = (*errands, controller.sweeps)
     others += [errand.changed for errand in errands]
     return sum(len(signal) for signal in (*fields, *others))
 

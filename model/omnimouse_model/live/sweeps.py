@@ -5,6 +5,8 @@ delays no live answer; between any two windows it waits while the screen waits f
 Each row is on disk when it is drawn: what was stopped, or died, goes on from there.
 """
 
+import contextlib
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -37,6 +39,8 @@ from omnimouse_model.live.sweep_gate import Gate
 from omnimouse_model.predict.parts import Closable, Interruptible
 from omnimouse_model.predict.predictor import Predictor
 
+LEAST_URGENT = 19
+"""How nice a process can be."""
 MOST_COMPARED = 4
 """Kept sweeps on one plot, beside the live one: as many as lines are told apart."""
 Source = str | Predictor
@@ -331,6 +335,7 @@ class Sweeps:
         try:
             if isinstance(predictor, Interruptible):
                 predictor.stop_when(lambda: gate.is_stopped)
+            _yield_processor(predictor)
             session = job.session
             if session is None:
                 tell("opening the recording")
@@ -389,6 +394,15 @@ class Sweeps:
             )
 
         return progress
+
+
+def _yield_processor(predictor: Predictor) -> None:
+    """Its process, where it has one, takes what the live one's leaves."""
+    _ = predictor.predictor_id  # started by now, but for its first threads of work
+    process = getattr(predictor, "process_id", None)
+    if process is not None and hasattr(os, "setpriority"):
+        with contextlib.suppress(OSError):  # gone, or not ours to say
+            os.setpriority(os.PRIO_PROCESS, process, LEAST_URGENT)
 
 
 def duration_words(seconds: float) -> str:
