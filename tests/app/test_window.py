@@ -51,7 +51,7 @@ def test_the_layout_is_that_of_the_plan_and_nothing_is_cut(dock, size):
     assert boxes["Raster"][1] == boxes["Stimulus"][1]
     assert boxes["Stimulus"][3] <= size[1]
     tabs = dock.main_window.tabifiedDockWidgets(dock.docks["Traces"])
-    assert set(tabs) == {dock.docks["Behaviour"], dock.docks["Neurons"]}
+    assert set(tabs) == {dock.docks[n] for n in ("Behaviour", "Neurons", "Neuron")}
 
 
 def test_a_closed_dock_comes_back_from_the_menu_where_it_was(dock):

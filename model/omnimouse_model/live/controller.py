@@ -27,6 +27,7 @@ from omnimouse_model.live.asking import Asking
 from omnimouse_model.live.beside import Beside
 from omnimouse_model.live.brush import CODE_NAMES, Spans, known_code
 from omnimouse_model.live.engine import Engine, Post, call_at_once
+from omnimouse_model.live.facts import Facts
 from omnimouse_model.live.memory import Memory, Remembered
 from omnimouse_model.live.opener import Opener, Opening
 from omnimouse_model.live.opening import View, first_view, put_on_screen
@@ -63,9 +64,9 @@ class Controller:
     ----------
     baseline
         Results of the predictor shown beside the chosen one, if any.
-    opener, recordings, alignment
-        Open recordings, look through folders of them, and check the clocks of the
-        open one, all off the thread that draws.
+    opener, recordings, alignment, facts
+        Open recordings, look through folders of them, check the clocks of the open
+        one, and tell what is known of a neuron, all off the thread that draws.
     history_changed
         Emitted when what `undo` and `redo` would do may have changed.
     brush_chosen
@@ -94,6 +95,7 @@ class Controller:
         )
         self.recordings = Recordings(post, synchronous=synchronous)
         self.alignment = AlignmentCheck(self.state, post, synchronous=synchronous)
+        self.facts = Facts(self.state, post, synchronous=synchronous)
         self._lock = threading.RLock()
         self._asking = Asking(self._engine, self.state, self.results, self._lock)
 
@@ -404,7 +406,7 @@ class Controller:
         What has not ended in time ends by itself.
         """
         self._remember()
-        for errand in (self.opener, self.recordings, self.alignment):
+        for errand in (self.opener, self.recordings, self.alignment, self.facts):
             errand.close(timeout_s)
         self._beside.close(timeout_s)
         self._engine.close(timeout_s)

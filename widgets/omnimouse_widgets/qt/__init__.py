@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from omnimouse_widgets.qt.behavior import BehaviorPanel as BehaviorPanel
     from omnimouse_widgets.qt.control import ControlPanel as ControlPanel
     from omnimouse_widgets.qt.hop import qt_post as qt_post
+    from omnimouse_widgets.qt.neuron_facts import NeuronFactsPanel as NeuronFactsPanel
     from omnimouse_widgets.qt.neurons import NeuronsPanel as NeuronsPanel
     from omnimouse_widgets.qt.playback import Playback as Playback
     from omnimouse_widgets.qt.raster import RasterPanel as RasterPanel
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BehaviorPanel": "behavior",
     "ControlPanel": "control",
+    "NeuronFactsPanel": "neuron_facts",
     "NeuronsPanel": "neurons",
     "Playback": "playback",
     "RasterPanel": "raster",
@@ -35,6 +37,7 @@ _HOMES = {
 __all__ = [
     "BehaviorPanel",
     "ControlPanel",
+    "NeuronFactsPanel",
     "NeuronsPanel",
     "Playback",
     "RasterPanel",
