@@ -1,6 +1,7 @@
 """The instrument in a napari window: one main widget that brings its docks along.
 
-Right column: *OmniMouse* above the tabs *Traces | Context | Behaviour | Neurons*. Below
+Right column: *OmniMouse* above the tabs *Traces | Context | Behaviour | Neurons |
+Neuron*. Below
 the canvas: *Time*, a strip, above *Raster* and *Stimulus* side by side. Closing a dock
 hides it; the Window menu brings it back where it was.
 """
@@ -21,6 +22,7 @@ from omnimouse_widgets.qt.behavior import BehaviorPanel
 from omnimouse_widgets.qt.context import ContextPanel
 from omnimouse_widgets.qt.control import ControlPanel
 from omnimouse_widgets.qt.keys import bind
+from omnimouse_widgets.qt.neuron_facts import NeuronFactsPanel
 from omnimouse_widgets.qt.neurons import NeuronsPanel
 from omnimouse_widgets.qt.raster import RasterPanel
 from omnimouse_widgets.qt.stimulus import StimulusPanel
@@ -47,6 +49,7 @@ PANELS = (
     _Place("Context", "right", ContextPanel),
     _Place("Behaviour", "right", BehaviorPanel),
     _Place("Neurons", "right", NeuronsPanel),
+    _Place("Neuron", "right", NeuronFactsPanel),
     _Place("Time", "bottom", TimePanel),
     _Place("Raster", "bottom", RasterPanel),
     _Place("Stimulus", "bottom", StimulusPanel),
@@ -211,6 +214,7 @@ def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
     window.tabifyDockWidget(docks["Traces"], docks["Context"])
     window.tabifyDockWidget(docks["Context"], docks["Behaviour"])
     window.tabifyDockWidget(docks["Behaviour"], docks["Neurons"])
+    window.tabifyDockWidget(docks["Neurons"], docks["Neuron"])
     docks["Traces"].raise_()
     window.splitDockWidget(docks["Time"], docks["Raster"], vertical)
     window.splitDockWidget(docks["Raster"], docks["Stimulus"], horizontal)

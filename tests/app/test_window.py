@@ -51,7 +51,7 @@ def test_the_layout_is_that_of_the_plan_and_nothing_is_cut(dock, size):
     assert boxes["Raster"][1] == boxes["Stimulus"][1]
     assert boxes["Stimulus"][3] <= size[1]
     tabs = dock.main_window.tabifiedDockWidgets(dock.docks["Traces"])
-    others = ("Context", "Behaviour", "Neurons")
+    others = ("Context", "Behaviour", "Neurons", "Neuron")
     assert set(tabs) == {dock.docks[title] for title in others}
 
 

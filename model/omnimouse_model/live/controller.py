@@ -27,6 +27,7 @@ from omnimouse_model.live.asking import Asking
 from omnimouse_model.live.beside import Beside
 from omnimouse_model.live.brush import CODE_NAMES, Spans, known_code
 from omnimouse_model.live.engine import Engine, Post, call_at_once
+from omnimouse_model.live.facts import Facts
 from omnimouse_model.live.memory import Memory, Remembered
 from omnimouse_model.live.opener import Opener, Opening
 from omnimouse_model.live.opening import View, first_view, put_on_screen
@@ -65,9 +66,9 @@ class Controller:
     ----------
     baseline
         Results of the predictor shown beside the chosen one, if any.
-    opener, recordings, alignment
-        Open recordings, look through folders of them, and check the clocks of the
-        open one, all off the thread that draws.
+    opener, recordings, alignment, facts
+        Open recordings, look through folders of them, check the clocks of the open
+        one, and tell what is known of a neuron, all off the thread that draws.
     pins
         Conditions kept for comparison, and predictions over longer spans.
     sweeps
@@ -100,6 +101,7 @@ class Controller:
         )
         self.recordings = Recordings(post, synchronous=synchronous)
         self.alignment = AlignmentCheck(self.state, post, synchronous=synchronous)
+        self.facts = Facts(self.state, post, synchronous=synchronous)
         self._lock = threading.RLock()
         asking = Asking(self._engine, self.state, self.results, self._lock)
         self._asking = asking
@@ -422,7 +424,8 @@ class Controller:
         What has not ended in time ends by itself.
         """
         self._remember()
-        for errand in (self.opener, self.recordings, self.alignment, self.sweeps):
+        errands = (self.opener, self.recordings, self.alignment, self.facts)
+        for errand in (*errands, self.sweeps):
             errand.close(timeout_s)
         self._beside.close(timeout_s)
         self._engine.close(timeout_s)

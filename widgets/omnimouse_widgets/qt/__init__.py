@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from omnimouse_widgets.qt.context import ContextPanel as ContextPanel
     from omnimouse_widgets.qt.control import ControlPanel as ControlPanel
     from omnimouse_widgets.qt.hop import qt_post as qt_post
+    from omnimouse_widgets.qt.neuron_facts import NeuronFactsPanel as NeuronFactsPanel
     from omnimouse_widgets.qt.neurons import NeuronsPanel as NeuronsPanel
     from omnimouse_widgets.qt.playback import Playback as Playback
     from omnimouse_widgets.qt.raster import RasterPanel as RasterPanel
@@ -25,6 +26,7 @@ _HOMES = {
     "BehaviorPanel": "behavior",
     "ContextPanel": "context",
     "ControlPanel": "control",
+    "NeuronFactsPanel": "neuron_facts",
     "NeuronsPanel": "neurons",
     "Playback": "playback",
     "RasterPanel": "raster",
@@ -38,6 +40,7 @@ __all__ = [
     "BehaviorPanel",
     "ContextPanel",
     "ControlPanel",
+    "NeuronFactsPanel",
     "NeuronsPanel",
     "Playback",
     "RasterPanel",

@@ -1,0 +1,207 @@
+"""Responses to repeats of one clip, and the ceiling that they imply."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from omnimouse_model.data.clock import SCREEN_RATE_HZ
+from omnimouse_model.data.session import Session
+from omnimouse_model.metrics.correlation import Status, moments
+from omnimouse_model.metrics.repeats import cc_scores, jackknife_reliability
+
+_SHOWN = ("video", "image")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """A stimulus that was shown more than once.
+
+    Attributes
+    ----------
+    stim_id, tier
+        Its condition, and the tier of its trials.
+    trials
+        Rows of the trial table, in time order.
+    duration_s
+        Of the shortest showing.
+    """
+
+    stim_id: str
+    tier: str
+    trials: tuple[int, ...]
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipRepeats:
+    """What neurons did in every repeat.
+
+    Attributes
+    ----------
+    clip, neurons
+        What was shown, and whose responses these are.
+    onset_s
+        (repeat,) starts on the session clock.
+    time_s
+        (time,) since the clip's start.
+    responses
+        (neuron, repeat, time) in units of the model, NaN where nothing was recorded.
+    average
+        (neuron, time) over repeats.
+    cc_max
+        (neuron,) what a perfect prediction correlates with that average (Schoppe et
+        al. 2016), NaN where `status` says why.
+    single_trial_max
+        (neuron,) what it correlates with one repeat, over all repeats.
+    oracle
+        (neuron,) correlation of each repeat with the mean of the others.
+    status
+        (neuron,) a `Status` each.
+    """
+
+    clip: Clip
+    neurons: Int[np.ndarray, " neuron"]
+    onset_s: Float[np.ndarray, " repeat"]
+    time_s: Float[np.ndarray, " time"]
+    responses: Float[np.ndarray, "neuron repeat time"]
+    average: Float[np.ndarray, "neuron time"]
+    cc_max: Float[np.ndarray, " neuron"]
+    single_trial_max: Float[np.ndarray, " neuron"]
+    oracle: Float[np.ndarray, " neuron"]
+    status: np.ndarray
+
+
+def repeated_clips(session: Session) -> tuple[Clip, ...]:
+    """Clips that were shown twice or more within the recording, the most often first.
+
+    Trials without a condition, and those marked as invalid, do not count.
+    """
+    trials = session.trials
+    span = session.common_interval()
+    inside = (trials.t_on >= span.start - session.t0) & (
+        trials.t_off <= span.stop - session.t0 + 1.0 / SCREEN_RATE_HZ
+    )
+    usable = inside & trials.readable & np.isin(trials.kind, _SHOWN)
+    usable &= (trials.stim_id != "") & (trials.valid_trial != "False")
+    by_clip: dict[str, list[int]] = {}
+    for trial in np.flatnonzero(usable).tolist():
+        by_clip.setdefault(str(trials.stim_id[trial]), []).append(trial)
+    found = [
+        Clip(
+            stim_id,
+            str(trials.tier[members[0]]),
+            tuple(members),
+            float((trials.t_off[members] - trials.t_on[members]).min()),
+        )
+        for stim_id, members in by_clip.items()
+        if len(members) > 1
+    ]
+    return tuple(sorted(found, key=lambda clip: -len(clip.trials)))
+
+
+def clip_repeats(
+    session: Session, clip: Clip, neurons: Int[np.ndarray, " neuron"]
+) -> ClipRepeats:
+    """Read every repeat of a clip, one after the other."""
+    neurons = np.asarray(neurons, np.int64)
+    onset_s = session.trials.t_on[list(clip.trials)]
+    count = max(int(clip.duration_s * SCREEN_RATE_HZ + 1e-6), 1)
+    time_s = np.arange(count) / SCREEN_RATE_HZ
+    responses = np.full((len(neurons), len(onset_s), count), np.nan)
+    for repeat, onset in enumerate(onset_s.tolist()):
+        # A quarter of a sample on: where onsets lie on the edge between two samples,
+        # or in the middle of one, rounding must not decide which is read.
+        times = session.t0 + onset + time_s + 0.25 / SCREEN_RATE_HZ
+        values, valid = session.responses.window(times, session.response_scale)
+        responses[:, repeat, valid] = values[valid][:, neurons].T
+    scores = cc_scores(responses[:, :1], responses)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        single = np.sqrt(np.maximum(scores.signal_power, 0.0) / scores.total_power)
+    is_ok = scores.status == Status.OK
+    return ClipRepeats(
+        clip,
+        neurons,
+        onset_s,
+        time_s,
+        responses,
+        _average(responses),
+        scores.cc_max,
+        np.where(is_ok, single, np.nan),
+        _oracle(responses),
+        scores.status,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InClip:
+    """A prediction laid over the repeats of a clip.
+
+    Attributes
+    ----------
+    repeat
+        Which repeat it is of.
+    time_s, values
+        Since the clip's start, and what was predicted; NaN where it was not asked.
+    r
+        Correlation with the mean over repeats, NaN where undefined.
+    """
+
+    repeat: int
+    time_s: Float[np.ndarray, " sample"]
+    values: Float[np.ndarray, " sample"]
+    r: float
+
+
+def lay_over(
+    repeats: ClipRepeats,
+    times_s: Float[np.ndarray, " sample"],
+    predicted: Float[np.ndarray, " sample"],
+) -> InClip | None:
+    """Lay one neuron's prediction over its repeats; None where no repeat holds any.
+
+    Parameters
+    ----------
+    repeats
+        Of that neuron alone.
+    times_s
+        On the session clock.
+    """
+    since = times_s[None] - repeats.onset_s[:, None]
+    inside = (since >= 0) & (since < repeats.clip.duration_s)
+    repeat = int(inside.sum(axis=1).argmax())
+    kept = inside[repeat]
+    if not kept.any():
+        return None
+    time_s, values = since[repeat, kept], predicted[kept].astype(np.float64)
+    average = np.interp(time_s, repeats.time_s, repeats.average[0])
+    return InClip(repeat, time_s, values, float(moments(values, average).pearson()))
+
+
+def _average(responses: np.ndarray) -> np.ndarray:
+    known = np.isfinite(responses)
+    total = np.where(known, responses, 0.0).sum(axis=1)
+    count = known.sum(axis=1)
+    average: np.ndarray = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return average
+
+
+def _oracle(responses: np.ndarray) -> np.ndarray:
+    """Over the samples that all repeats have, neuron by neuron."""
+    found = np.full(len(responses), np.nan)
+    for i, own in enumerate(responses):
+        complete = np.isfinite(own).all(axis=0)
+        if complete.sum() > 1:
+            found[i] = jackknife_reliability(own[:, complete].T[:, :, None])[0]
+    return found
+
+
+def ceiling_problem(status: str, n_repeats: int) -> str:
+    """Why repeats imply no ceiling, in words; "" where they do."""
+    words = {
+        Status.CONSTANT_TARGET: "the mean over repeats never changes",
+        Status.TOO_FEW_REPEATS: "too few repeats were recorded",
+        Status.NO_SIGNAL: f"nothing in common is seen in {n_repeats} repeats",
+        Status.EMPTY: "nothing was recorded",
+    }
+    return words.get(Status(str(status)), "")

@@ -1,0 +1,421 @@
+"""Receptive fields, tuning and repeats of simulated neurons, whose truth is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.analysis.motion_energy import MotionBank, directions_deg
+from omnimouse_model.analysis.receptive_fields import receptive_fields
+from omnimouse_model.analysis.repeats import (
+    ceiling_problem,
+    clip_repeats,
+    repeated_clips,
+)
+from omnimouse_model.analysis.stimulus_blocks import block_starts, stimulus_blocks
+from omnimouse_model.analysis.tuning import (
+    direction_tuning,
+    selectivity,
+    told_directions,
+)
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import StoppedError
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.metrics import Status, cc_scores, correlation
+from omnimouse_model.simulate import HeldOut, MouseSpec, Truth, open_truth
+from omnimouse_model.simulate import write_session as simulate
+from tests.model.live_sessions import EchoPredictor, write_session
+
+N = 48
+
+
+@pytest.fixture(scope="module")
+def mouse(tmp_path_factory: pytest.TempPathFactory) -> tuple[Session, Truth]:
+    """Nine minutes of 48 neurons; one clip is shown eight times."""
+    held_out = HeldOut(validation=2, final_test_1=2, oracle_clips=1, oracle_repeats=8)
+    spec = MouseSpec("facts", "80020-1-1", 21, 22, N, 9.0, held_out)
+    folder = simulate(spec, tmp_path_factory.mktemp("facts") / "mouse")
+    return open_session(folder), open_truth(folder)
+
+
+@pytest.fixture(scope="module")
+def fields(mouse: tuple[Session, Truth]):
+    return receptive_fields(mouse[0], np.arange(N))
+
+
+@pytest.fixture(scope="module")
+def tunings(mouse: tuple[Session, Truth], fields):
+    nowhere = (np.nan, np.nan)
+    places = np.array([nowhere if f.problem else f.centre_yx for f in fields])
+    return direction_tuning(mouse[0], np.arange(N), places)
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """Twenty seconds of noise, no clip twice."""
+    return open_session(write_session(tmp_path_factory.mktemp("short") / "mouse", 12))
+
+
+def moving(deg: float, wavelength: float = 18.0) -> np.ndarray:
+    """A grating that moves to the right at 0°, up at 90°."""
+    rows, columns = np.mgrid[:36, :64]
+    theta = np.radians(deg)
+    along = (columns * np.cos(theta) - rows * np.sin(theta)) / wavelength
+    time = np.arange(90)[:, None, None] / 30
+    return np.sin(2 * np.pi * (along - 2 * time)).astype(np.float32)
+
+
+# -- the video -------------------------------------------------------------------------
+@pytest.mark.parametrize("cell", [2, 4])
+@pytest.mark.parametrize("deg", [0, 45, 90, 180, 270, 337.5])
+def test_motion_energy_is_largest_in_the_direction_of_motion(deg: float, cell: int):
+    bank = MotionBank(np.array([[18.0, 32.0], [10.0, 20.0]]), cell=cell)
+    energy = bank.energies(moving(deg)).mean(axis=0)
+    assert directions_deg()[energy.argmax(axis=0)].tolist() == [deg, deg]
+    opposite = energy[(energy.argmax(axis=0)[0] + 8) % 16, 0]
+    assert energy[:, 0].max() > 3 * opposite
+
+
+def test_a_still_picture_has_no_motion():
+    bank = MotionBank(np.array([[18.0, 32.0]]))
+    still = np.repeat(moving(0)[:1], 90, axis=0)
+    assert bank.energies(still).max() < 1e-3 * bank.energies(moving(0)).max()
+
+
+def test_every_second_energy_is_every_second_of_all():
+    bank = MotionBank(np.array([[18.0, 32.0]]))
+    video = moving(30)
+    every = bank.energies(video)
+    np.testing.assert_allclose(bank.energies(video, 2), every[::2], rtol=1e-4)
+
+
+def test_blocks_are_the_session_without_a_seam(mouse: tuple[Session, Truth]):
+    session, _ = mouse
+    parts = stimulus_blocks(session, np.array([3]), before=5, after=4, max_blocks=999)
+    first, second, *rest = parts
+    np.testing.assert_array_equal(first.frames[-5:], second.frames[:5])
+    np.testing.assert_array_equal(first.responses[-4:], second.responses[:4])
+    assert len(rest) + 2 == len(block_starts(session))
+    assert len(block_starts(session, 4)) == 4
+
+
+# -- receptive fields ------------------------------------------------------------------
+def test_receptive_fields_lie_where_the_neurons_look(
+    mouse: tuple[Session, Truth], fields
+):
+    truth = mouse[1].tuning["centre_yx"]
+    apart = np.array(
+        [np.hypot(*(np.array(f.centre_yx) - truth[f.neuron])) for f in fields]
+    )
+    sure = np.array([not f.problem for f in fields])
+    print(f"shown {sure.mean():.2f}, off by {np.median(apart[sure]):.1f} px")
+    assert sure.mean() > 0.5
+    assert np.median(apart[sure]) < 6.0
+    assert (apart[sure] < 10.0).mean() > 0.75
+
+
+@pytest.mark.slow
+def test_simple_cells_have_a_plain_average_and_complex_cells_have_none(
+    mouse: tuple[Session, Truth],
+):
+    session, truth = mouse
+    plain = receptive_fields(session, np.arange(N), kind="plain")
+    energy = receptive_fields(session, np.arange(N), kind="energy")
+    is_complex = truth.tuning["is_complex"]
+    shown = np.array([not f.problem for f in plain])
+    moved = np.array([not f.problem for f in energy])
+    assert shown[~is_complex].mean() > 0.5
+    assert shown[is_complex].mean() < 0.2
+    assert moved[is_complex].mean() > 0.4
+
+
+@pytest.mark.slow
+def test_the_ridge_brings_the_plain_average_nearer(mouse: tuple[Session, Truth]):
+    session, truth = mouse
+    simple = np.flatnonzero(~truth.tuning["is_complex"])
+    centre = truth.tuning["centre_yx"][simple]
+    off = {}
+    for ridge in (None, 3.0):
+        found = receptive_fields(session, simple, kind="plain", ridge=ridge)
+        places = np.array([f.centre_yx for f in found])
+        off[ridge] = np.median(np.hypot(*(places - centre).T))
+    assert off[3.0] < off[None]
+    assert off[3.0] < 5.0
+
+
+def test_lags_are_those_of_a_visual_response(fields):
+    lags = [f.lag_s for f in fields if not f.problem]
+    assert 0.1 < np.median(lags) < 0.35
+    for field in fields:
+        assert field.course.shape == field.lags_s.shape
+        best = np.abs(field.course).argmax()
+        assert field.lags_s[best] == field.lag_s
+
+
+@pytest.mark.slow
+def test_responses_of_another_time_have_no_receptive_field(
+    mouse: tuple[Session, Truth], monkeypatch: pytest.MonkeyPatch
+):
+    from omnimouse_model.analysis import receptive_fields as module
+
+    def shifted(session, neurons, **options):
+        blocks = list(stimulus_blocks(session, neurons, **options))
+        blocks = [b for b in blocks if len(b.recorded) == len(blocks[0].recorded)]
+        for i, block in enumerate(blocks):
+            other = blocks[(i + len(blocks) // 3) % len(blocks)]
+            yield replace(block, responses=other.responses, recorded=other.recorded)
+
+    monkeypatch.setattr(module, "stimulus_blocks", shifted)
+    found = receptive_fields(mouse[0], np.arange(N))
+    told = [f for f in found if f.problem]
+    print(f"shown without a cause: {1 - len(told) / N:.2f}")
+    assert len(told) >= 0.85 * N
+    assert all("halves agree" in f.problem for f in told)
+
+
+def test_too_little_video_is_told(short: Session):
+    (field,) = receptive_fields(short, np.array([1]))
+    assert "60 s are needed" in field.problem
+    assert not field.map.size
+    (tuning,) = direction_tuning(short, np.array([1]))
+    assert "Too little video" in tuning.problem
+
+
+def test_a_session_without_a_screen_says_so():
+    session = om.open_session(
+        {"responses": np.random.default_rng(0).gamma(2, 1, (900, 3)), "rate_hz": 30.0}
+    )
+    assert "no video" in receptive_fields(session, np.array([0]))[0].problem
+    assert "no video" in direction_tuning(session, np.array([0]))[0].problem
+    assert repeated_clips(session) == ()
+
+
+@pytest.mark.slow
+def test_one_neuron_alone_is_the_same_as_among_others(
+    mouse: tuple[Session, Truth], fields
+):
+    (alone,) = receptive_fields(mouse[0], np.array([7]))
+    np.testing.assert_allclose(alone.map, fields[7].map, atol=1e-5)
+    assert alone.reliability == pytest.approx(fields[7].reliability, abs=1e-4)
+
+
+# -- tuning ----------------------------------------------------------------------------
+def true_directions(truth: Truth) -> np.ndarray:
+    """Degrees of motion; the simulator names where motion comes from, y downwards."""
+    return np.degrees(-(truth.tuning["direction"] + np.pi)) % 360
+
+
+def test_directions_are_those_of_the_neurons(mouse: tuple[Session, Truth], tunings):
+    truth = true_directions(mouse[1])
+    found = np.array([t.preferred_deg for t in tunings])
+    off = np.abs((found - truth + 180) % 360 - 180)
+    sure = np.array([t.is_direction_selective for t in tunings])
+    print(f"sure {sure.mean():.2f}, off by {np.median(off[sure]):.0f}°")
+    assert sure.mean() > 0.3
+    assert (off[sure] < 45).mean() > 0.85
+    assert (off < 45).mean() > 0.75
+
+
+def test_direction_selective_neurons_have_the_larger_index(
+    mouse: tuple[Session, Truth], tunings
+):
+    truth = mouse[1].tuning["direction_index"]
+    found = np.array([t.dsi for t in tunings])
+    assert np.corrcoef(found, truth)[0, 1] > 0.2
+    sure = [t.is_orientation_selective for t in tunings]
+    assert np.mean(sure) > 0.6
+
+
+def test_indices_of_known_curves():
+    directions = np.arange(8) * 45.0
+    only = np.eye(8)[2]
+    both = only + np.eye(8)[6]
+    dsi, osi, preferred = selectivity(directions, np.stack([only, both, np.ones(8)]))
+    np.testing.assert_allclose(dsi, [1, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(osi, [1, 1, 0], atol=1e-12)
+    assert preferred[0] == pytest.approx(90.0)
+
+
+def test_directions_that_trials_tell_are_taken(
+    mouse: tuple[Session, Truth], monkeypatch: pytest.MonkeyPatch
+):
+    """Trials that say the direction the neuron's response goes with are found again."""
+    session, _ = mouse
+    trials = session.trials
+    video = np.flatnonzero(trials.kind == "video")
+    extra = [dict(e) for e in trials.extra]
+    rank = np.empty(len(video), int)
+    times = [
+        session.t0 + np.arange(trials.t_on[t] + 0.1, trials.t_off[t], 1 / 30)
+        for t in video
+    ]
+    means = [session.responses.window(t)[0][:, 5].mean() for t in times]
+    rank[np.argsort(means)] = np.arange(len(video))
+    by_rank = np.array([180, 225, 135, 270, 90, 315, 45, 0])
+    for trial, place in zip(video, rank, strict=True):
+        extra[trial]["direction"] = int(by_rank[place * 8 // len(video)])
+    told = replace(session, trials=replace(trials, extra=tuple(extra)))
+    found = direction_tuning(told, np.array([5, 6]))
+    assert found[0].source == "trials"
+    assert found[0].directions_deg.tolist() == [45.0 * k for k in range(8)]
+    assert found[0].directions_deg[found[0].response.argmax()] == 0
+    assert abs((found[0].preferred_deg + 180) % 360 - 180) < 20
+    assert found[0].p_direction < 0.01
+
+
+def test_a_trial_table_without_directions_tells_none(mouse: tuple[Session, Truth]):
+    assert told_directions(mouse[0].trials) is None
+    extra = tuple({"orientation": 45.0 * (k % 4)} for k in range(40))
+    table = replace(mouse[0].trials, extra=extra)
+    told = told_directions(table)
+    assert told is not None
+    assert not told.has_directions
+
+
+# -- repeats ---------------------------------------------------------------------------
+def test_repeats_are_the_recorded_responses(mouse: tuple[Session, Truth]):
+    session, _ = mouse
+    (clip,) = repeated_clips(session)
+    assert (clip.tier, len(clip.trials)) == ("oracle", 8)
+    repeats = clip_repeats(session, clip, np.array([4, 9]))
+    row = round(repeats.onset_s[2] * 30)
+    stored = session.responses.read(row, row + 302)[:, 9] / session.response_scale[9]
+    own = repeats.responses[1, 2]
+    shifts = [np.abs(own[:298] - stored[k : k + 298]).max() for k in (0, 1)]
+    assert min(shifts) < 1e-5
+    np.testing.assert_allclose(repeats.average[1], repeats.responses[1].mean(axis=0))
+
+
+def test_the_ceiling_is_what_the_truth_reaches(mouse: tuple[Session, Truth]):
+    session, truth = mouse
+    (clip,) = repeated_clips(session)
+    repeats = clip_repeats(session, clip, np.arange(N))
+    rows = [round(on * 30) + np.arange(len(repeats.time_s)) for on in repeats.onset_s]
+    drive = np.mean([truth.drive[r] for r in rows], axis=0).T
+    reached = correlation(drive, repeats.average, axis=1)
+    known = repeats.status == Status.OK
+    gap = np.median(reached[known] - repeats.cc_max[known])
+    print(f"ceiling {np.median(repeats.cc_max[known]):.2f}, truth {gap:+.2f} of it")
+    assert known.mean() > 0.8
+    # The truth knows behaviour as well, of which repeats have nothing in common.
+    assert -0.05 < gap < 0.2
+    expected = cc_scores(repeats.responses[:, :1], repeats.responses).cc_max
+    np.testing.assert_array_equal(repeats.cc_max, expected)
+    assert np.nanmedian(repeats.single_trial_max) < np.nanmedian(repeats.cc_max)
+
+
+def test_repeats_without_signal_have_no_ceiling_but_a_reason():
+    assert "5 repeats" in ceiling_problem(Status.NO_SIGNAL, 5)
+    assert ceiling_problem(Status.OK, 5) == ""
+
+
+# -- live ------------------------------------------------------------------------------
+@pytest.fixture
+def live(mouse: tuple[Session, Truth]):
+    made = Controller(synchronous=True)
+    made.choose_predictor(EchoPredictor())
+    made.open_session(mouse[0])
+    made.select([3, 8])
+    yield made
+    made.close()
+
+
+def test_nothing_is_computed_that_nobody_follows(live: Controller):
+    assert live.facts.found is None
+    live.facts.follow()
+    assert live.facts.focus == 8
+    assert live.facts.found is not None
+    assert live.facts.found.is_complete
+    live.select([11])
+    assert live.facts.focus == 8
+
+
+def test_live_facts_are_the_librarys(live: Controller, fields, tunings):
+    live.select([7])
+    live.facts.follow()
+    found = live.facts.found
+    assert found is not None
+    assert found.neuron == 7
+    np.testing.assert_allclose(found.field.map, fields[7].map, atol=1e-5)
+    assert found.tuning.dsi == pytest.approx(tunings[7].dsi, rel=1e-3)
+    assert len(found.repeats) == 1
+    assert found.repeats[0].responses.shape[:2] == (1, 8)
+
+
+def test_stepping_walks_through_the_selection_and_computes_it_once(
+    live: Controller, monkeypatch: pytest.MonkeyPatch
+):
+    live.select([5, 6, 10])
+    live.facts.follow()
+    assert live.facts.focus == 10
+
+    def never(*_args: object, **_options: object) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr("omnimouse_model.live.facts.receptive_fields", never)
+    for step, neuron in ((1, 5), (1, 6), (-1, 5), (-1, 10), (-1, 6)):
+        live.facts.step(step)
+        assert live.facts.focus == neuron
+        assert live.facts.found.is_complete
+    assert live.facts.fault is None
+    live.select([])
+    live.facts.follow()
+    assert live.facts.focus is None
+    assert live.facts.found is None
+
+
+def test_another_click_stops_what_is_being_computed(
+    mouse: tuple[Session, Truth], monkeypatch: pytest.MonkeyPatch
+):
+    import threading
+
+    entered, ended = threading.Event(), threading.Event()
+
+    def endless(session: Session, neurons: np.ndarray, *, progress, **_):
+        if 3 not in neurons:
+            return receptive_fields(session, neurons, progress=progress)
+        entered.set()
+        try:
+            while True:
+                progress(0.1)
+        except StoppedError:
+            ended.set()
+            raise
+
+    monkeypatch.setattr("omnimouse_model.live.facts.receptive_fields", endless)
+    made = Controller(load=lambda name, session, device: EchoPredictor())
+    made.open_session(mouse[0])
+    made.select([3])
+    made.facts.follow()
+    assert entered.wait(20)
+    assert "Receptive field" in made.facts.words
+    made.select([4])
+    made.facts.follow()
+    assert ended.wait(20)
+    deadline = threading.Event()
+    for _ in range(1200):
+        found = made.facts.found
+        if found is not None and found.is_complete:
+            break
+        deadline.wait(0.05)
+    assert made.facts.focus == 4
+    assert made.facts.found.is_complete
+    made.close()
+
+
+def test_a_fault_is_told_and_another_try_mends_it(
+    live: Controller, monkeypatch: pytest.MonkeyPatch
+):
+    def broken(*_args: object, **_options: object) -> None:
+        raise OSError("the drive is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("omnimouse_model.live.facts.receptive_fields", broken)
+        live.facts.follow()
+        assert "drive is gone" in str(live.facts.fault)
+        assert live.facts.found.repeats is not None
+    live.facts.again()
+    assert live.facts.fault is None
+    assert live.facts.found.is_complete
