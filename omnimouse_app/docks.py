@@ -1,9 +1,8 @@
 """The instrument in a napari window: one main widget that brings its docks along.
 
 Right column: *OmniMouse* above the tabs *Traces | Context | Behaviour | Neurons |
-Neuron*. Below
-the canvas: *Time*, a strip, above *Raster* and *Stimulus* side by side. Closing a dock
-hides it; the Window menu brings it back where it was.
+Neuron*. Below the canvas: *Time*, a strip, above *Raster* and *Stimulus* side by side.
+Closing a dock hides it; the Window menu brings it back where it was.
 """
 
 from collections.abc import Callable

@@ -32,7 +32,7 @@ from omnimouse_widgets.qt.neuron_plots import (
 )
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.tone import quiet_label
-from omnimouse_widgets.qt.traces import predicted_of
+from omnimouse_widgets.qt.trace_rows import predicted_of
 
 NO_NEURON = "Select a neuron: Ctrl-click on the field, or a row of the table."
 NO_SESSION = "No session is open."
