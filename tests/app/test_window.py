@@ -169,3 +169,37 @@ def test_there_is_one_instrument_in_a_viewer(dock):
 def test_a_window_that_is_watched_twice_is_composed_all_the_same(dock):
     dock.instrument.watch(dock.main_window)
     assert len(dock.main_window.findChildren(OneFrame)) == 1
+
+
+def test_a_click_on_the_field_and_on_the_table_shows_the_same_neuron(dock):
+    from qtpy.QtTest import QTest
+
+    from omnimouse_app.canvas import Canvas, core_places
+
+    controller, facts = dock.controller, dock.panels["Neuron"]
+    assert controller.facts.found is None  # its tab was never in front
+    dock.docks["Neuron"].raise_()
+    settle(0.3)
+    canvas = Canvas(dock.viewer, dock.main_window)
+    field = dock.instrument.layers.field
+    places = canvas.places(core_places(field)[[10, 20]])
+    Hand(canvas.widget).click(places[0], Qt.KeyboardModifier.ControlModifier)
+    wait_for(lambda: controller.facts.focus == 10, "the focus", 20)
+    settle(0.1)
+    assert facts.heading.words.startswith("neuron 10 ")
+    dock.docks["Neurons"].raise_()
+    settle(0.3)
+    table = dock.panels["Neurons"]
+    row = int(table.table.rows_of(np.array([20]))[0])
+    table.view.scrollTo(table.table.index(row, 0))
+    settle(0.1)
+    at = table.view.visualRect(table.table.index(row, 0)).center()
+    QTest.mouseClick(table.view.viewport(), Qt.MouseButton.LeftButton, pos=at)
+    settle(0.1)
+    assert controller.state.selection == (20,)
+    dock.docks["Neuron"].raise_()
+    wait_for(lambda: controller.facts.focus == 20, "the focus", 20)
+    settle(0.1)
+    assert facts.heading.words.startswith("neuron 20 ")
+    controller.facts.stop()
+    dock.docks["Traces"].raise_()

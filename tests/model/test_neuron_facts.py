@@ -128,20 +128,25 @@ def test_simple_cells_have_a_plain_average_and_complex_cells_have_none(
     moved = np.array([not f.problem for f in energy])
     assert shown[~is_complex].mean() > 0.5
     assert shown[is_complex].mean() < 0.2
-    assert moved[is_complex].mean() > 0.4
+    assert moved[is_complex].mean() > 0.25
 
 
 @pytest.mark.slow
-def test_the_ridge_brings_the_plain_average_nearer(mouse: tuple[Session, Truth]):
+def test_the_ridge_undoes_the_blur_of_the_videos_own_correlation(
+    mouse: tuple[Session, Truth],
+):
     session, truth = mouse
     simple = np.flatnonzero(~truth.tuning["is_complex"])
-    centre = truth.tuning["centre_yx"][simple]
-    off = {}
+    blur, off = {}, {}
     for ridge in (None, 3.0):
         found = receptive_fields(session, simple, kind="plain", ridge=ridge)
+        strong = [np.abs(f.map) > 0.5 * np.abs(f.map).max() for f in found]
+        blur[ridge] = np.median([part.mean() for part in strong])
         places = np.array([f.centre_yx for f in found])
-        off[ridge] = np.median(np.hypot(*(places - centre).T))
-    assert off[3.0] < off[None]
+        off[ridge] = np.median(
+            np.hypot(*(places - truth.tuning["centre_yx"][simple]).T)
+        )
+    assert blur[3.0] < 0.8 * blur[None]
     assert off[3.0] < 5.0
 
 
@@ -280,11 +285,10 @@ def test_repeats_are_the_recorded_responses(mouse: tuple[Session, Truth]):
     (clip,) = repeated_clips(session)
     assert (clip.tier, len(clip.trials)) == ("oracle", 8)
     repeats = clip_repeats(session, clip, np.array([4, 9]))
-    row = round(repeats.onset_s[2] * 30)
-    stored = session.responses.read(row, row + 302)[:, 9] / session.response_scale[9]
-    own = repeats.responses[1, 2]
-    shifts = [np.abs(own[:298] - stored[k : k + 298]).max() for k in (0, 1)]
-    assert min(shifts) < 1e-5
+    row = int(repeats.onset_s[2] * 30)
+    stored = session.responses.read(row, row + len(repeats.time_s))[:, 9]
+    expected = stored / session.response_scale[9]
+    np.testing.assert_allclose(repeats.responses[1, 2], expected, rtol=1e-5)
     np.testing.assert_allclose(repeats.average[1], repeats.responses[1].mean(axis=0))
 
 

@@ -175,7 +175,12 @@ def lay_over(
         return None
     time_s, values = since[repeat, kept], predicted[kept].astype(np.float64)
     average = np.interp(time_s, repeats.time_s, repeats.average[0])
-    return InClip(repeat, time_s, values, float(moments(values, average).pearson()))
+    return InClip(
+        repeat,
+        time_s,
+        values,
+        float(moments(values[:, None], average[:, None]).pearson()[0]),
+    )
 
 
 def _average(responses: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from omnimouse_model.analysis.motion_energy import (
     TAPS,
     MotionBank,
     directions_deg,
+    filtered,
     grid_places,
 )
 from omnimouse_model.analysis.stimulus_blocks import (
@@ -38,6 +39,8 @@ DELAY_S = 0.1
 """Responses are averaged from this long after a trial's onset, and after motion."""
 _WAVELENGTHS = (13.0, 18.0, 25.0)
 _LEAST_SHIFT_S = 20.0
+_STEP = 2
+_RATE_HZ = SCREEN_RATE_HZ / _STEP
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -292,20 +295,19 @@ class _Motion:
             progress=progress,
         )
         for block in blocks:
-            energy = np.zeros(
-                (block.length, N_DIRECTIONS, len(self._neurons)), np.float32
-            )
+            n = -(-block.length // _STEP)
+            energy = np.zeros((n, N_DIRECTIONS, len(self._neurons)), np.float32)
             if self._banks:
-                at_places = sum(bank.energies(block.frames) for bank in self._banks)
-                energy[:, :, self._is_placed] = at_places
+                video = filtered(block.frames, step=_STEP)
+                parts = [bank.energies_of(video) for bank in self._banks]
+                energy[:, :, self._is_placed] = sum(parts)
             if self._screen is not None:
-                over_all = self._screen.energies(block.frames).mean(axis=2)
+                over_all = self._screen.energies(block.frames, _STEP).mean(axis=2)
                 energy[:, :, ~self._is_placed] = over_all[:, :, None]
-            response = block.responses[delay : delay + block.length]
-            known = block.shown[block.before :]
-            known = known & block.recorded[delay : delay + block.length]
+            later = slice(delay, delay + block.length, _STEP)
+            known = block.shown[block.before :: _STEP] & block.recorded[later]
             self._energy.append(energy[known])
-            self._response.append(response[known])
+            self._response.append(block.responses[later][known])
 
     def tuning(self, i: int, draw: np.random.Generator) -> DirectionTuning:
         """Mean response after motion in each direction, weighted by its share."""
@@ -314,9 +316,9 @@ class _Motion:
         response = np.concatenate([part[:, i] for part in self._response])
         present = np.isfinite(response)
         energy, response = energy[present].astype(np.float64), response[present]
-        shift = int(_LEAST_SHIFT_S * SCREEN_RATE_HZ)
+        shift = int(_LEAST_SHIFT_S * _RATE_HZ)
         if len(response) < 3 * shift:
-            seconds = len(response) / SCREEN_RATE_HZ
+            seconds = len(response) / _RATE_HZ
             words = f"Too little video with responses: {seconds:.0f} s, 60 s are needed"
             return _nothing(neuron, f"{words}.")
         weight = _weights(energy)
@@ -350,7 +352,7 @@ def _weighted(response: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, ...
     """Weighted mean, and its standard error from blocks of ten seconds."""
     total = weight.sum(axis=0)
     mean = response @ weight / total
-    length = int(10 * SCREEN_RATE_HZ)
+    length = int(10 * _RATE_HZ)
     n = len(response) // length
     parts = weight[: n * length].reshape(n, length, -1)
     left = response[: n * length].reshape(n, length, 1) - mean

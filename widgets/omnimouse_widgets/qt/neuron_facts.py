@@ -109,7 +109,10 @@ class NeuronFactsPanel(QWidget):
 
     def _build_lines(self) -> None:
         self.now = quiet_label()
-        self.now.setToolTip("State in the samples of the brush; score in this window")
+        self.now.setToolTip(
+            "State in the samples of the brush; score in this window; which of the "
+            "selected neurons it is"
+        )
         self.field_line = quiet_label()
         self.tuning_line = quiet_label()
         self.repeats_line = quiet_label()
@@ -145,7 +148,7 @@ class NeuronFactsPanel(QWidget):
         head.setSpacing(4)
         for button in (self.previous, self.next):
             head.addWidget(button)
-        head.addWidget(self.heading, 1)
+        head.addWidget(self.now, 1)
         head.addWidget(self.copy)
         head.addWidget(self.export)
         work = QHBoxLayout()
@@ -155,13 +158,13 @@ class NeuronFactsPanel(QWidget):
         column = QVBoxLayout(content)
         column.setContentsMargins(4, 0, 4, 4)
         column.setSpacing(2)
+        column.addWidget(self.canvas, 1)
         for line in (self.field_line, self.tuning_line):
             column.addWidget(line)
         last = QHBoxLayout()
         last.addWidget(self.repeats_line, 1)
         last.addWidget(self.clip)
         column.addLayout(last)
-        column.addWidget(self.canvas, 1)
         area = QScrollArea()
         area.setWidgetResizable(True)
         area.setFrameShape(QScrollArea.Shape.NoFrame)
@@ -170,8 +173,8 @@ class NeuronFactsPanel(QWidget):
         whole = QVBoxLayout(self)
         whole.setContentsMargins(4, 4, 4, 4)
         whole.setSpacing(2)
+        whole.addWidget(self.heading)
         whole.addLayout(head)
-        whole.addWidget(self.now)
         whole.addLayout(work)
         whole.addWidget(self.fault)
         whole.addWidget(area, 1)
@@ -293,7 +296,7 @@ class NeuronFactsPanel(QWidget):
         selection = self._controller.state.selection
         if len(selection) < 2 or neuron not in selection:
             return ""
-        return f" · {selection.index(neuron) + 1} of {len(selection)} selected"
+        return f" · {selection.index(neuron) + 1}/{len(selection)}"
 
     def _draw_progress(self) -> None:
         facts = self._facts

@@ -80,6 +80,7 @@ class LagPlot:
         is_there = field is not None and not field.problem
         for item in (self.zero, self.curve, self.best):
             item.setVisible(is_there)
+        self.plot.showAxis("bottom", is_there)
         if field is None or field.problem:
             return
         lags_ms = 1000 * field.lags_s
@@ -183,8 +184,9 @@ class RepeatsPlot:
 
     def show(self, repeats: ClipRepeats | None, missing: str) -> None:
         """Draw one neuron's repeats, or say what is missing."""
-        for item in (self.image, self.mean, self.means.getAxis("bottom")):
+        for item in (self.image, self.mean):
             item.setVisible(repeats is not None)
+        self.means.showAxis("bottom", repeats is not None)
         self.message.show(missing if repeats is None else "")
         self._n_rows = 0 if repeats is None else len(repeats.onset_s)
         if repeats is None:
