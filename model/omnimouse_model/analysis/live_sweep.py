@@ -84,8 +84,12 @@ def live_sweep(
     ------
     StoppedError
         Once `outdated()` is true.
+    ValueError
+        For an edited window: there is no truth to score.
     """
     session = window.session
+    if window.edits:
+        raise ValueError("An edited window has no truth to score: sweep the recorded.")
     plan = live_plan(session.n_neurons, len(neurons), behavior=behavior)
     sweep = known or ContextSweep(plan, predictor.predictor_id, (session.id,))
     if sweep.rows:
