@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 from psygnal import SignalGroupDescriptor
 
+from omnimouse_model.data.editing import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
 from omnimouse_model.masks import N_SAMPLES, VISIBLE, Mask
@@ -43,6 +44,8 @@ class LiveState:
         0 hidden, 1 visible, 2 target.
     sweep_shown
         Whether somebody looks at the live sweep; it is computed only then.
+    edits
+        What is changed of video and behaviour, to see what that would do.
     """
 
     # Identity, not equality: comparing two masks or arrays on every stroke costs more
@@ -68,3 +71,4 @@ class LiveState:
     brush_code: int = VISIBLE
     colour_by: ColourBy = "state"
     sweep_shown: bool = False
+    edits: tuple[Edit, ...] = ()
