@@ -20,6 +20,7 @@ PANELS = (
     "StimulusPanel",
     "TimePanel",
     "TracesPanel",
+    "WhatIfPanel",
 )
 
 
