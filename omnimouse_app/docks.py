@@ -1,8 +1,8 @@
 """The instrument in a napari window: one main widget that brings its docks along.
 
-Right column: *OmniMouse* above the tabs *Traces | Context | Behaviour | Neurons |
-Neuron*. Below the canvas: *Time*, a strip, above *Raster* and *Stimulus* side by side.
-Closing a dock hides it; the Window menu brings it back where it was.
+Right column: *OmniMouse | What if* above the tabs *Traces | Context | Behaviour |
+Neurons | Neuron*. Below the canvas: *Time*, a strip, above *Raster* and *Stimulus* side
+by side. Closing a dock hides it; the Window menu brings it back where it was.
 """
 
 from collections.abc import Callable
@@ -27,6 +27,7 @@ from omnimouse_widgets.qt.raster import RasterPanel
 from omnimouse_widgets.qt.stimulus import StimulusPanel
 from omnimouse_widgets.qt.time import TimePanel
 from omnimouse_widgets.qt.traces import TracesPanel
+from omnimouse_widgets.qt.what_if import WhatIfPanel
 
 DOCK_NAME = "OmniMouse (OmniMouse)"
 """What napari calls the dock of the manifest's one widget."""
@@ -49,6 +50,7 @@ PANELS = (
     _Place("Behaviour", "right", BehaviorPanel),
     _Place("Neurons", "right", NeuronsPanel),
     _Place("Neuron", "right", NeuronFactsPanel),
+    _Place("What if", "right", WhatIfPanel),
     _Place("Time", "bottom", TimePanel),
     _Place("Raster", "bottom", RasterPanel),
     _Place("Stimulus", "bottom", StimulusPanel),
@@ -214,7 +216,9 @@ def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
     window.tabifyDockWidget(docks["Context"], docks["Behaviour"])
     window.tabifyDockWidget(docks["Behaviour"], docks["Neurons"])
     window.tabifyDockWidget(docks["Neurons"], docks["Neuron"])
+    window.tabifyDockWidget(docks["OmniMouse"], docks["What if"])
     docks["Traces"].raise_()
+    docks["OmniMouse"].raise_()
     window.splitDockWidget(docks["Time"], docks["Raster"], vertical)
     window.splitDockWidget(docks["Raster"], docks["Stimulus"], horizontal)
     _fold_layer_docks(window)

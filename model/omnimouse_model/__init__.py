@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from omnimouse_model.analysis.evaluate import evaluate as evaluate
     from omnimouse_model.analysis.sweep import context_sweep as context_sweep
     from omnimouse_model.analysis.sweep_table import ContextSweep as ContextSweep
+    from omnimouse_model.analysis.what_if import what_if as what_if
     from omnimouse_model.data.catalogue import Catalogue as Catalogue
     from omnimouse_model.data.catalogue import catalogue as catalogue
     from omnimouse_model.data.fetching import fetch_session as fetch_session
@@ -79,6 +80,7 @@ _HOMES = {
     "select_scores": "masks.selecting",
     "select_where": "masks.selecting",
     "strategy_names": "strategies",
+    "what_if": "analysis.what_if",
 }
 
 

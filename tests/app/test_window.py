@@ -53,6 +53,8 @@ def test_the_layout_is_that_of_the_plan_and_nothing_is_cut(dock, size):
     tabs = dock.main_window.tabifiedDockWidgets(dock.docks["Traces"])
     others = ("Context", "Behaviour", "Neurons", "Neuron")
     assert set(tabs) == {dock.docks[title] for title in others}
+    tabs = dock.main_window.tabifiedDockWidgets(dock.docks["OmniMouse"])
+    assert tabs == [dock.docks["What if"]]
 
 
 def test_a_closed_dock_comes_back_from_the_menu_where_it_was(dock):

@@ -21,6 +21,7 @@ PANELS = (
     "StimulusPanel",
     "TimePanel",
     "TracesPanel",
+    "WhatIfPanel",
 )
 
 

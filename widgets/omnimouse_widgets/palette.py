@@ -20,6 +20,8 @@ PREDICTED: Final = "#E69F00"
 BASELINE: Final = "#009E73"
 PINS: Final = ("#56B4E9", "#CC79A7", "#F0E442", "#D55E00")
 """Of the pins A to D, beside what is held and what is predicted."""
+EDITED: Final = "#56B4E9"
+"""A prediction under edits, beside the one without: never where states are shown."""
 CURSOR: Final = "#F0E442"
 PROBLEM: Final = "#D55E00"
 GOOD: Final = "#009E73"

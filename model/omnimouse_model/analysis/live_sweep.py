@@ -102,8 +102,12 @@ def live_sweep(
     ------
     StoppedError
         Once `outdated()` is true.
+    ValueError
+        For an edited window: there is no truth to score.
     """
     session = window.session
+    if window.edits:
+        raise ValueError("An edited window has no truth to score: sweep the recorded.")
     sweep = known or ContextSweep(
         live_plan(
             session.n_neurons,

@@ -66,9 +66,16 @@ def window_times(
     start: float, rate_hz: float, count: int
 ) -> Float64[np.ndarray, " time"]:
     """Sample times of a window that begins at `start`, float64 (count,)."""
+    return times_at(_COUNT[:count], start, rate_hz, count)
+
+
+def times_at(
+    positions: Float64[np.ndarray, " time"], start: float, rate_hz: float, count: int
+) -> Float64[np.ndarray, " time"]:
+    """Times of samples counted from a window's first, in the window and beyond."""
     # What linspace(start, start + count / rate, count, endpoint=False) computes.
     step = ((start + count / rate_hz) - start) / count
-    return _COUNT[:count] * step + start
+    return positions * step + start
 
 
 def common_interval(intervals: list[Interval]) -> Interval:

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from omnimouse_model.data.clock import (
     RESPONSE_RATE_HZ,
     SCREEN_RATE_HZ,
     frame_slot,
+    times_at,
     window_times,
 )
+from omnimouse_model.data.editing import BehaviorEdit, Channel, Edit, Read, VideoEdit
 from omnimouse_model.data.frames import VIDEO_SIZE, fit_video
 from omnimouse_model.data.stimulus import MEAN_GRAY
 
@@ -42,14 +45,18 @@ class Window:
         Whose window it is.
     start_index
         Where it begins on `session.start_grid`.
+    edits
+        What was changed of its video and behaviour, in this order; nothing by
+        default. Its responses were recorded without them.
     """
 
     session: "Session"
     start_index: int
+    edits: tuple[Edit, ...] = ()
     _cache: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Window, (self.session, self.start_index)
+        return Window, (self.session, self.start_index, self.edits)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Window) and self.key == other.key
@@ -59,8 +66,9 @@ class Window:
 
     @property
     def key(self) -> Hashable:
-        """What tells windows apart: session id and start index."""
-        return (self.session.id, self.session.fingerprint, self.start_index)
+        """What tells windows apart: session id, start index, and edits if any."""
+        place = (self.session.id, self.session.fingerprint, self.start_index)
+        return (*place, self.edits) if self.edits else place
 
     @property
     def native_start(self) -> float:
@@ -162,11 +170,30 @@ class Window:
         behavior = self.session.behavior
         return [n for n in ("eye_tracker", "treadmill") if behavior.get(n) is not None]
 
-    @np.errstate(over="ignore", invalid="ignore")
     def _normalised(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        session, times = self.session, self.times(name)
+        session = self.session
         if name == "responses":
+            times = self.times(name)
             return session.responses.window(times, session.response_scale)
+        told: Read = partial(self._told, name)
+        for edit in self.edits:
+            if isinstance(edit, BehaviorEdit):
+                told = edit.on_behavior(told, self._channels(name))
+        return told(np.arange(N_BEHAVIOR))
+
+    def _channels(self, name: str) -> tuple[Channel, ...]:
+        """The channels of one stream of behaviour."""
+        session, names = self.session, list(self.session.behavior_names)
+        means, stds = session.behavior_statistics(name)
+        if name == "treadmill":
+            names = names[-len(means) :]
+        rows = zip(names, means, stds, strict=False)
+        return tuple(Channel(n, float(mean), float(std)) for n, mean, std in rows)
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def _told(self, name: str, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Behaviour as recorded at some positions, z-scored."""
+        session, times = self.session, self._times_at(name, positions)
         signal = session.behavior[name]
         if signal is None:
             raise KeyError(f"Session '{session.id}' has no '{name}'.")
@@ -187,10 +214,29 @@ class Window:
         return read
 
     def _read_frames(self) -> tuple[np.ndarray, np.ndarray]:
-        stimulus, times = self.session.stimulus, self.times("screen")
+        shown: Read = self._shown
+        for edit in self.edits:
+            if isinstance(edit, VideoEdit):
+                shown = edit.on_video(shown, self._clip_at)
+        return shown(np.arange(N_FRAMES))
+
+    def _clip_at(self, start_s: float) -> Read:
+        """What reads the frames of the window at another time, as recorded."""
+        other: Read = self.session.window(start_s)._shown
+        return other
+
+    def _times_at(self, stream: str, positions: np.ndarray) -> np.ndarray:
+        rate, count = _SAMPLING[stream]
+        at = positions.astype(np.float64)
+        return times_at(at, self.native_start, rate, count)
+
+    def _shown(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Frames as recorded at some positions."""
+        stimulus, count = self.session.stimulus, len(positions)
         if stimulus is None:
-            nothing = np.zeros((N_FRAMES, *VIDEO_SIZE), np.uint8)
-            return nothing, np.zeros(N_FRAMES, bool)
+            nothing = np.zeros((count, *VIDEO_SIZE), np.uint8)
+            return nothing, np.zeros(count, bool)
+        times = self._times_at("screen", positions)
         inside = stimulus.valid_interval().contains(times)
         slots = frame_slot(times[inside], stimulus.slot_t)
         valid = inside.copy()
@@ -198,9 +244,9 @@ class Window:
         shown = fit_video(stimulus.frames(slots))
         if shown.dtype.kind == "f":
             valid[inside] &= np.isfinite(shown).all(axis=(1, 2))
-        if len(shown) == N_FRAMES:
+        if len(shown) == count:
             return shown, valid
-        frames = np.zeros((N_FRAMES, *VIDEO_SIZE), shown.dtype)
+        frames = np.zeros((count, *VIDEO_SIZE), shown.dtype)
         frames[inside] = shown
         return frames, valid
 

@@ -1,9 +1,9 @@
 """From a request to predictions in stages; runs on the engine's thread.
 
-Selected neurons first, then the whole population, then, where it is asked for, the
-live sweep point by point; a newer request or a cancel is noticed in between. The
-second stage reuses the first one's encoding. A sweep does not depend on what is
-painted, so one that gave way goes on where it was.
+Selected neurons first, then the whole population, then, where they are asked for, the
+what-if, and the live sweep point by point; a newer request or a cancel is noticed in
+between. The second stage reuses the first one's encoding. A sweep does not depend on
+what is painted, so one that gave way goes on where it was.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,6 +15,8 @@ import numpy as np
 from omnimouse_model.analysis.live_sweep import SEEDS, live_sweep
 from omnimouse_model.analysis.spans import window_scores
 from omnimouse_model.analysis.sweep_table import ContextSweep
+from omnimouse_model.analysis.what_if import WhatIf, what_if
+from omnimouse_model.data.editing import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
 from omnimouse_model.live.pinned import PinnedAnswering, PinRequest, PinStage
@@ -44,7 +46,9 @@ class LiveRequest:
     """Everything an answer depends on, as it was when it was asked.
 
     `predictor` is a name for `load`, or a predictor; `sweep` asks for a live sweep too.
-    `step_s` is how far the user steps, in the direction of the latest step.
+    `step_s` is how far the user steps, in the direction of the latest step. With
+    `edits` their what-if is asked too; where `unedited`, the answer without them, is
+    known, nothing but that.
     """
 
     session: Session
@@ -55,6 +59,8 @@ class LiveRequest:
     device: str = "auto"
     sweep: bool = False
     step_s: float = WINDOW_S
+    edits: tuple[Edit, ...] = ()
+    unedited: Prediction | None = None
 
     @property
     def has_sweep(self) -> bool:
@@ -91,16 +97,21 @@ class Stage:
 
     `scores` (P,) comes with the population. `prediction` is None where nothing is
     asked, and where a predictor was only loaded. A sweep comes once per point, with
-    all points so far.
+    all points so far. A what-if that could not be predicted has a `fault`. "begun" says
+    nothing, but lets anything newer go first.
     """
 
-    name: Literal["loaded", "selected", "population", "sweep", "nothing"]
+    name: Literal[
+        "loaded", "begun", "selected", "population", "what_if", "sweep", "nothing"
+    ]
     request: LiveRequest | LoadRequest
     prediction: Prediction | None = None
     scores: np.ndarray | None = None
     needs: Needs | None = None
     devices: tuple[str, ...] = DEVICES
     sweep: ContextSweep | None = None
+    what_if: WhatIf | None = None
+    fault: str = ""
 
 
 class Answering:
@@ -146,6 +157,10 @@ class Answering:
             yield Stage("nothing", request, **self._told)
             return
         self._prepare(predictor, request.session)
+        if request.unedited is not None:
+            yield Stage("begun", request)
+            yield self._what_if(predictor, request, request.unedited, outdated)
+            return
         encoded = predictor.encode(request.window, mask)
         stop_if(outdated)
         selection = np.array(request.selection, np.int64)
@@ -154,6 +169,8 @@ class Answering:
         whole = decode_in_parts(predictor, encoded, asked, outdated)
         whole = replace(whole, behavior=first.behavior)
         yield Stage("population", request, whole, window_scores(whole, request.window))
+        if request.edits:
+            yield self._what_if(predictor, request, whole, outdated)
         if request.has_sweep:
             yield from self._sweep(predictor, request, outdated)
 
@@ -185,6 +202,29 @@ class Answering:
         if isinstance(loaded, Closable):
             loaded.close()
         self._pinned.close()
+
+    def _what_if(
+        self,
+        predictor: Predictor,
+        request: LiveRequest,
+        unedited: Prediction,
+        outdated: Callable[[], bool],
+    ) -> Stage:
+        """Predict under the edits; a refusal is told, and the answer without stays."""
+        stop_if(outdated)
+        try:
+            found = what_if(
+                predictor,
+                request.window,
+                request.mask,
+                request.edits,
+                unedited.neurons,
+                unedited=unedited,
+                outdated=outdated,
+            )
+        except ValueError as refusal:
+            return Stage("what_if", request, fault=str(refusal))
+        return Stage("what_if", request, what_if=found)
 
     def _sweep(
         self, predictor: Predictor, request: LiveRequest, outdated: Callable[[], bool]

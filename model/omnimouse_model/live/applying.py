@@ -10,8 +10,10 @@ from omnimouse_model.live.results import Freshness, Results
 from omnimouse_model.predict.parts import part_of
 
 
-def mark_asked(results: Results, number: int, *, sweep: bool = False) -> None:
-    """A newer question is under way, with a sweep or not: what is shown is stale."""
+def mark_asked(
+    results: Results, number: int, *, sweep: bool = False, what_if: bool = False
+) -> None:
+    """A newer question is under way, with a sweep, edits or not: the shown is stale."""
     results.asked = number
     results.is_awaited = True
     results.error = None
@@ -20,7 +22,30 @@ def mark_asked(results: Results, number: int, *, sweep: bool = False) -> None:
     if not sweep:
         results.sweep = None
     results.sweep_freshness = _waiting(results.sweep is not None) if sweep else "none"
+    _expect_what_if(results, what_if)
     results.changed.emit()
+
+
+def mark_edited(results: Results, number: int) -> None:
+    """Edits are under way, and nothing else: the answer without them stays."""
+    results.asked = number
+    results.is_awaited = True
+    _expect_what_if(results, True)
+    results.changed.emit()
+
+
+def forget_what_if(results: Results) -> None:
+    """Nothing is edited any more."""
+    _expect_what_if(results, False)
+    results.changed.emit()
+
+
+def _expect_what_if(results: Results, is_asked: bool) -> None:
+    results.what_if_error = None
+    if not is_asked:
+        results.what_if = None
+    known = results.what_if is not None
+    results.what_if_freshness = _waiting(known) if is_asked else "none"
 
 
 def mark_cancelled(results: Results) -> None:
@@ -32,6 +57,8 @@ def mark_cancelled(results: Results) -> None:
         results.population_freshness = "stopped"
     if results.sweep_freshness in ("running", "stale"):
         results.sweep_freshness = "stopped"
+    if results.what_if_freshness in ("running", "stale"):
+        results.what_if_freshness = "stopped"
     results.changed.emit()
 
 
@@ -67,6 +94,8 @@ def apply_answer(
 
 
 def _apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
+    if stage.name == "begun":
+        return
     freshness: Freshness = "fresh" if answer.number == results.asked else "stale"
     results.shown = answer.number
     results.error = None
@@ -77,7 +106,7 @@ def _apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
     elif stage.name == "nothing":
         results.clear()
         results.freshness = results.population_freshness = "none"
-        results.sweep_freshness = "none"
+        results.sweep_freshness = results.what_if_freshness = "none"
     elif stage.name == "selected" and stage.prediction is not None:
         results.selected = stage.prediction
         results.behavior = stage.prediction.behavior
@@ -86,6 +115,10 @@ def _apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
     elif stage.name == "sweep":
         results.sweep = stage.sweep
         results.sweep_freshness = freshness
+    elif stage.name == "what_if":
+        results.what_if = stage.what_if
+        results.what_if_error = stage.fault or None
+        results.what_if_freshness = "error" if stage.fault else freshness
     else:
         results.population = stage.prediction
         results.scores = stage.scores
@@ -100,6 +133,8 @@ def _apply_error(results: Results, answer: Answer) -> None:
     results.freshness = results.population_freshness = "error"
     if results.sweep_freshness != "none":
         results.sweep_freshness = "error"
+    if results.what_if_freshness != "none":
+        results.what_if_freshness = "error"
     results.changed.emit()
 
 

@@ -3,12 +3,18 @@
 import threading
 
 from omnimouse_model.live.answering import WINDOW_S, LiveRequest, LoadRequest
-from omnimouse_model.live.applying import apply_answer, mark_asked, mark_cancelled
+from omnimouse_model.live.applying import (
+    apply_answer,
+    forget_what_if,
+    mark_asked,
+    mark_cancelled,
+    mark_edited,
+)
 from omnimouse_model.live.engine import Answer, Engine
 from omnimouse_model.live.pinned import PinRequest
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.predictor import Prediction, Predictor
 
 
 class Asking:
@@ -17,7 +23,7 @@ class Asking:
     Parameters
     ----------
     sweeps
-        Whether the live sweep is asked for, too, where it is shown.
+        Whether the live sweep is asked for, too, where it is shown, and what-ifs.
 
     Attributes
     ----------
@@ -45,8 +51,11 @@ class Asking:
         self.step_s = WINDOW_S
         engine.answered.connect(self._take)
 
-    def ask(self) -> None:
-        """Ask for what is on screen; without a session a named predictor loads."""
+    def ask(self, unedited: Prediction | None = None) -> None:
+        """Ask for what is on screen; without a session a named predictor loads.
+
+        Where the answer without edits is known, only they are asked.
+        """
         state = self._state
         if self.predictor is None:
             return
@@ -64,9 +73,15 @@ class Asking:
             state.device,
             state.sweep_shown and self._sweeps,
             step_s=self.step_s,
+            edits=state.edits if self._sweeps else (),
+            unedited=unedited,
         )
         newest = self._engine.newest + 1
-        mark_asked(self._results, newest, sweep=request.has_sweep)
+        if unedited is None:
+            sweep, is_edited = request.has_sweep, bool(request.edits)
+            mark_asked(self._results, newest, sweep=sweep, what_if=is_edited)
+        else:
+            mark_edited(self._results, newest)
         self._engine.submit(request)
 
     @property
@@ -79,6 +94,18 @@ class Asking:
         """Whether anything that is on screen is still to be answered."""
         return self._results.is_awaited
 
+    def ask_what_if(self) -> None:
+        """Ask for the edits alone, where all else is answered."""
+        results = self._results
+        if not results.is_answered:
+            self.ask()
+        elif self._state.edits:
+            self.ask(results.population)
+        else:
+            self._engine.cancel()
+            forget_what_if(results)
+            mark_cancelled(results)
+
     def stop(self) -> None:
         """Stop what runs and drop what waits; what is shown stays."""
         self._engine.cancel()
@@ -88,7 +115,7 @@ class Asking:
         """Forget every answer: they belong to another window."""
         self._results.clear()
         self._results.freshness = self._results.population_freshness = "none"
-        self._results.sweep_freshness = "none"
+        self._results.sweep_freshness = self._results.what_if_freshness = "none"
         self._results.changed.emit()
 
     def give_up(self) -> None:

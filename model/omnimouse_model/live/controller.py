@@ -8,11 +8,13 @@ strokes, undo) is nothing while no session is open; the other verbs say so then.
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from psygnal import Signal
 
+from omnimouse_model.data.editing import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.alignment import AlignmentCheck
 from omnimouse_model.live.answering import (
@@ -38,8 +40,10 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import MAX_SELECTED, ColourBy, Device, LiveState
 from omnimouse_model.live.sweeps import Sweeps
 from omnimouse_model.live.undo import History, Question
+from omnimouse_model.live.what_if import WhatIfEdits
 from omnimouse_model.masks import N_SAMPLES, BehaviorMode, Mask, Neurons, Samples
 from omnimouse_model.predict.catalogue import load_in_process, load_in_worker
+from omnimouse_model.predict.deltas import is_same
 from omnimouse_model.predict.predictor import Predictor
 
 
@@ -73,6 +77,8 @@ class Controller:
         Conditions kept for comparison, and predictions over longer spans.
     sweeps
         Context sweeps over many windows, in the background, and those kept.
+    what_if
+        Edits of video and behaviour, predicted beside the answer; never scored.
     history_changed
         Emitted when what `undo` and `redo` would do may have changed.
     brush_chosen
@@ -102,6 +108,7 @@ class Controller:
         self.recordings = Recordings(post, synchronous=synchronous)
         self.alignment = AlignmentCheck(self.state, post, synchronous=synchronous)
         self.facts = Facts(self.state, post, synchronous=synchronous)
+        self.what_if = WhatIfEdits(self.state, self.results, self._edit)
         self._lock = threading.RLock()
         asking = Asking(self._engine, self.state, self.results, self._lock)
         self._asking = asking
@@ -445,20 +452,31 @@ class Controller:
 
     @property
     def _question(self) -> Question:
-        return Question(self._mask, self.state.preset)
+        return Question(self._mask, self.state.preset, self.state.edits)
 
     def _change(self, mask: Mask, name: str, preset: str = "") -> None:
-        after = Question(mask, preset)
+        after = Question(mask, preset, self.state.edits)
         if self._history.note(name, self._question, after):
             self._go_to(after)
+
+    def _edit(self, edits: tuple[Edit, ...], name: str) -> None:
+        with self._lock:
+            after = replace(self._question, edits=edits)
+            if self._history.note(name, self._question, after):
+                self._go_to(after)
 
     def _go_to(self, question: Question | None) -> None:
         if question is None:
             return
-        self.state.mask = question.mask
+        self.state.edits = question.edits
+        if is_edit := is_same(question.mask, self._mask):
+            self._asking.ask_what_if()
+        else:
+            self.state.mask = question.mask
         self.state.preset = question.preset
         self.history_changed.emit()
-        self._ask()
+        if not is_edit:
+            self._ask()
 
     def _ask(self) -> None:
         self._asking.ask()

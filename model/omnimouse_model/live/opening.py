@@ -10,6 +10,7 @@ import numpy as np
 from psygnal import EmitLoopError
 
 from omnimouse_model.data.clock import WINDOW_S
+from omnimouse_model.data.editing import Edit
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
@@ -32,6 +33,7 @@ class View:
     preset: str
     selection: tuple[int, ...] = ()
     cursor: int = 0
+    edits: tuple[Edit, ...] = ()
 
 
 def first_view(
@@ -75,6 +77,7 @@ def _view_of(state: LiveState) -> View:
         state.preset,
         state.selection,
         state.cursor,
+        state.edits,
     )
 
 
@@ -92,6 +95,7 @@ def _changes(view: View) -> tuple[tuple[str, Any], ...]:
     return (
         ("window", None),
         ("mask", None),
+        ("edits", view.edits),
         ("session", view.session),
         ("selection", ()),
         ("cursor", view.cursor),

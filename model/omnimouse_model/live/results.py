@@ -12,6 +12,7 @@ import numpy as np
 from psygnal import Signal, SignalGroupDescriptor
 
 from omnimouse_model.analysis.sweep_table import ContextSweep
+from omnimouse_model.analysis.what_if import WhatIf
 from omnimouse_model.predict.devices import DEVICES
 from omnimouse_model.predict.predictor import Needs, Prediction
 
@@ -39,8 +40,13 @@ class Results:
     sweep
         The live sweep of the selected neurons in the window, with the points there are
         so far (`is_complete` says whether all), or None.
-    population_freshness, sweep_freshness
-        The same for `population` and `scores`, and for `sweep`, which arrive later.
+    what_if
+        The prediction under the edits of the state, beside `population`, or None.
+    what_if_error
+        Why there is none, in words for the user.
+    population_freshness, sweep_freshness, what_if_freshness
+        The same for `population` and `scores`, for `sweep`, and for `what_if`, which
+        arrive later.
     is_awaited
         Whether anything more of the newest request's answer is still to come.
     shown, asked
@@ -58,7 +64,8 @@ class Results:
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor(
         equality_operators=dict.fromkeys(
-            ("selected", "population", "scores", "behavior", "sweep"), operator.is_
+            ("selected", "population", "scores", "behavior", "sweep", "what_if"),
+            operator.is_,
         )
     )
     changed: ClassVar[Signal] = Signal()
@@ -71,6 +78,9 @@ class Results:
     freshness: Freshness = "none"
     population_freshness: Freshness = "none"
     sweep_freshness: Freshness = "none"
+    what_if: WhatIf | None = None
+    what_if_freshness: Freshness = "none"
+    what_if_error: str | None = None
     is_awaited: bool = False
     shown: int = 0
     asked: int = 0
@@ -96,6 +106,12 @@ class Results:
         return known and self.population_freshness in ("stale", "stopped")
 
     @property
+    def is_answered(self) -> bool:
+        """Whether the question without edits is answered, to its last stage."""
+        is_swept = self.sweep is None or self.sweep.is_complete
+        return self.freshness == self.population_freshness == "fresh" and is_swept
+
+    @property
     def was_stopped(self) -> bool:
         """Whether the newest question was given up before it was fully answered."""
         return "stopped" in (self.freshness, self.population_freshness)
@@ -111,5 +127,5 @@ class Results:
     def clear(self) -> None:
         """Forget every answer."""
         self.selected = self.population = None
-        self.scores = self.behavior = self.sweep = None
+        self.scores = self.behavior = self.sweep = self.what_if = None
         self.elapsed_ms = None

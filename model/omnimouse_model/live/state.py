@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 from psygnal import SignalGroupDescriptor
 
+from omnimouse_model.data.editing import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
 from omnimouse_model.live.pin import Pin
@@ -49,6 +50,8 @@ class LiveState:
         Conditions that are kept for comparison, at most four, by slot.
     trace_span
         How much of the session the traces show.
+    edits
+        What is changed of video and behaviour, to see what that would do.
     """
 
     # Identity, not equality: comparing two masks or arrays on every stroke costs more
@@ -77,3 +80,4 @@ class LiveState:
     sweep_shown: bool = False
     pins: tuple[Pin, ...] = ()
     trace_span: SpanChoice = "window"
+    edits: tuple[Edit, ...] = ()

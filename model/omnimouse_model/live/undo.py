@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import dataclass
 
+from omnimouse_model.data.editing import Edit
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.deltas import MaskDelta, is_same, mask_delta
 
@@ -11,19 +12,21 @@ BUDGET_BYTES = 50 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A mask, and the preset it is, "" for one made by hand."""
+    """A mask, the preset it is ("" for one made by hand), and what-if edits."""
 
     mask: Mask
     preset: str = ""
+    edits: tuple[Edit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A named change of the mask, and the preset's name before and after it."""
+    """A named change of the mask; preset's name and edits before and after it."""
 
     name: str
     delta: MaskDelta
     presets: tuple[str, str] = ("", "")
+    edits: tuple[tuple[Edit, ...], tuple[Edit, ...]] = ((), ())
 
 
 class UndoStack:
@@ -36,16 +39,21 @@ class UndoStack:
         self._held = 0
 
     def push(
-        self, name: str, before: Mask, after: Mask, presets: tuple[str, str] = ("", "")
+        self,
+        name: str,
+        before: Mask,
+        after: Mask,
+        presets: tuple[str, str] = ("", ""),
+        edits: tuple[tuple[Edit, ...], tuple[Edit, ...]] = ((), ()),
     ) -> bool:
         """Add a step; False when nothing changed. Forgets what was undone."""
         delta = mask_delta(before, after)
-        if delta.is_empty:
+        if delta.is_empty and edits[0] == edits[1]:
             return False
         self._held -= sum(step.delta.n_bytes for step in self._undone)
         self._undone.clear()
         name = name.replace("{n}", str(delta.n_neurons))
-        self._done.append(Step(name, delta, presets))
+        self._done.append(Step(name, delta, presets, edits))
         self._held += delta.n_bytes
         while self._held > self._budget and len(self._done) > 1:
             self._held -= self._done.popleft().delta.n_bytes
@@ -132,20 +140,24 @@ class History:
             return self._push(name, before, after)
         if not self._stroke[0]:
             self._stroke = (name, self._stroke[1])
-        return not is_same(before.mask, after.mask)
+        return before.edits != after.edits or not is_same(before.mask, after.mask)
 
     def undo(self, now: Question) -> Question | None:
         """The question before the latest step; a stroke ends first."""
         self.end(now)
         gone = self._stack.undo(now.mask)
-        return None if gone is None else Question(gone[0], gone[1].presets[0])
+        return None if gone is None else _question(*gone, 0)
 
     def redo(self, now: Question) -> Question | None:
         """The question after the step undone last; a stroke ends first."""
         self.end(now)
         gone = self._stack.redo(now.mask)
-        return None if gone is None else Question(gone[0], gone[1].presets[1])
+        return None if gone is None else _question(*gone, 1)
 
     def _push(self, name: str, before: Question, after: Question) -> bool:
-        presets = (before.preset, after.preset)
-        return self._stack.push(name, before.mask, after.mask, presets)
+        presets, edits = (before.preset, after.preset), (before.edits, after.edits)
+        return self._stack.push(name, before.mask, after.mask, presets, edits)
+
+
+def _question(mask: Mask, step: Step, side: int) -> Question:
+    return Question(mask, step.presets[side], step.edits[side])

@@ -24,7 +24,13 @@ from omnimouse_model.predict.deltas import mask_delta
 from omnimouse_model.predict.link import Connect, Link, LinkEndedError, ProcessLink
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Request
 from omnimouse_model.predict.shared import SharedAnswers
-from omnimouse_model.predict.worker_process import Answers, Source, Welcome, pressed
+from omnimouse_model.predict.worker_process import (
+    Answers,
+    Place,
+    Source,
+    Welcome,
+    pressed,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +118,7 @@ class WorkerPredictor:
         """Have it get ready for a window; nothing where it has not started."""
         with self._lock:
             if self._link is not None and self._is_known(window.session):
-                where = self._known[window.session.id][1], window.start_index
+                where = self._known[window.session.id][1], _place(window)
                 frames = np.packbits(mask.frames)
                 self._ask("look_ahead", *where, frames, poll_s=POLL_AHEAD_S)
 
@@ -234,7 +240,7 @@ class WorkerPredictor:
         self._encoded = None
         sent = self._bytes_sent
         key = self._known[window.session.id][1]
-        self._ask("encode", key, window.start_index, not same_session, delta)
+        self._ask("encode", key, _place(window), not same_session, delta)
         self._bytes_last = self._bytes_sent - sent
         self._encoded = (self._number, window, mask)
         return self._number
@@ -255,7 +261,7 @@ class WorkerPredictor:
             before = mask
         asked = [None if known is None else pressed(known) for _, _, known in batch]
         key = self._known[window.session.id][1]
-        answers: Answers = self._ask("many", key, window.start_index, deltas, asked)
+        answers: Answers = self._ask("many", key, _place(window), deltas, asked)
         return answers
 
     def _told(self, prediction: Prediction) -> Prediction:
@@ -296,6 +302,10 @@ class WorkerPredictor:
     def _is_known(self, session: Session) -> bool:
         known = self._known.get(session.id)
         return known is not None and known[0] is session
+
+
+def _place(window: Window) -> Place:
+    return window.start_index, window.edits
 
 
 def _never() -> bool:

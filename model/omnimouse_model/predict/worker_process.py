@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.editing import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
 from omnimouse_model.errors import (
@@ -49,6 +50,8 @@ from omnimouse_model.predict.shared import AttachedAnswers
 NICE = 5
 SCREENS = ("napari", "qtpy", "PyQt6", "PySide6", "PyQt5", "IPython")
 Source = str | Callable[[], Predictor]
+Place = tuple[int, tuple[Edit, ...]]
+"""Where a window begins, and its edits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +157,11 @@ class Server:
         self._loaded().prepare(session)
         self._sessions[key] = session
 
-    def _encode(
-        self, key: int, start_index: int, is_reset: bool, delta: MaskDelta
-    ) -> None:
+    def _encode(self, key: int, place: Place, is_reset: bool, delta: MaskDelta) -> None:
         session = self._sessions[key]
         before = None if is_reset else self._mask
         self._mask = delta.redo(before or Mask.nothing(session))
-        window = Window(session, start_index)
+        window = Window(session, *place)
         if self._window is None or self._window.key != window.key:
             self._window = window
         self._encoded = None
@@ -181,13 +182,13 @@ class Server:
     def _many(
         self,
         key: int,
-        start_index: int,
+        place: Place,
         deltas: Sequence[MaskDelta],
         neurons: Sequence[bytes | None],
     ) -> "Answers":
         """Answer masks of one window, each told by how it differs from the last."""
         session = self._sessions[key]
-        window, mask = Window(session, start_index), Mask.nothing(session)
+        window, mask = Window(session, *place), Mask.nothing(session)
         requests: list[Request] = []
         for delta, packed in zip(deltas, neurons, strict=True):
             mask = delta.redo(mask)
@@ -201,12 +202,12 @@ class Server:
         stop_if(self._outdated)
         return Answers(answers)
 
-    def _look_ahead(self, key: int, start_index: int, frames: np.ndarray) -> None:
+    def _look_ahead(self, key: int, place: Place, frames: np.ndarray) -> None:
         predictor, session = self._loaded(), self._sessions[key]
         if isinstance(predictor, Foresighted):
             shown = np.unpackbits(frames, count=N_SAMPLES).astype(bool)
             mask = Mask.nothing(session).with_frames(shown)
-            predictor.look_ahead(Window(session, start_index), mask)
+            predictor.look_ahead(Window(session, *place), mask)
 
     # -- within -----------------------------------------------------------------------
     def _outdated(self) -> bool:

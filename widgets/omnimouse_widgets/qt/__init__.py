@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from omnimouse_widgets.qt.stimulus import StimulusPanel as StimulusPanel
     from omnimouse_widgets.qt.time import TimePanel as TimePanel
     from omnimouse_widgets.qt.traces import TracesPanel as TracesPanel
+    from omnimouse_widgets.qt.what_if import WhatIfPanel as WhatIfPanel
 
 _HOMES = {
     "BehaviorPanel": "behavior",
@@ -34,6 +35,7 @@ _HOMES = {
     "StimulusPanel": "stimulus",
     "TimePanel": "time",
     "TracesPanel": "traces",
+    "WhatIfPanel": "what_if",
     "qt_post": "hop",
 }
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "StimulusPanel",
     "TimePanel",
     "TracesPanel",
+    "WhatIfPanel",
     "qt_post",
 ]
 

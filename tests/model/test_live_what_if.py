@@ -1,0 +1,222 @@
+"""The edits on screen: undone with the mask, answered after it, asked alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.edits import BehaviorSet, Blank, Contrast, Mirror
+from omnimouse_model.analysis.what_if import what_if
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.windows import Window
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.predictor import Encoded
+from tests.model.live_sessions import EchoPredictor, GatedPredictor, write_session
+
+
+class VideoPredictor(EchoPredictor):
+    """Answers the mean of the visible video, the same for everyone."""
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        self._count("encodings")
+        gray = np.where(mask.frames, window.video.mean(axis=(1, 2)), 0.0)
+        gain = np.arange(mask.n_neurons) / mask.n_neurons
+        return Encoded(window, mask, gray[:, None] * gain)
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    return open_session(write_session(tmp_path_factory.mktemp("edits") / "mouse"))
+
+
+@pytest.fixture
+def predictor() -> VideoPredictor:
+    return VideoPredictor()
+
+
+@pytest.fixture
+def controller(session: Session, predictor: VideoPredictor) -> Iterator[Controller]:
+    made = Controller(synchronous=True)
+    made.choose_predictor(predictor)
+    made.open_session(session)
+    made.apply_preset("video_only")
+    yield made
+    made.close()
+
+
+def test_an_edit_is_predicted_beside_the_answer_and_equals_the_library(
+    controller: Controller, predictor: VideoPredictor
+) -> None:
+    results, state = controller.results, controller.state
+    before = results.population
+    controller.what_if.put(Contrast(0.5))
+    assert results.population is before
+    assert results.what_if_freshness == "fresh"
+    assert not results.is_awaited
+    expected = what_if(predictor, state.window, state.mask, state.edits)
+    np.testing.assert_array_equal(results.what_if.difference, expected.difference)
+    assert results.what_if.words == controller.what_if.words == "contrast × 0.5"
+    assert np.nanmax(results.what_if.change) > 0
+
+
+def test_an_edit_asks_for_nothing_else(
+    controller: Controller, predictor: VideoPredictor
+) -> None:
+    before = predictor.counters["encodings"]
+    controller.what_if.put(Mirror())
+    controller.what_if.put(Contrast(0.2))
+    assert predictor.counters["encodings"] == before + 2
+    controller.what_if.reset()
+    assert predictor.counters["encodings"] == before + 2
+
+
+def test_edits_and_strokes_share_one_undo(controller: Controller) -> None:
+    controller.what_if.put(Blank())
+    assert controller.undo_name == "What if: blank"
+    controller.set_frames(slice(0, 30))
+    mask = controller.state.mask
+    controller.undo()
+    assert controller.what_if.edits == (Blank(),)
+    assert controller.state.mask != mask
+    controller.undo()
+    assert controller.what_if.edits == ()
+    assert controller.results.what_if is None
+    assert controller.results.what_if_freshness == "none"
+    controller.redo()
+    assert controller.what_if.edits == (Blank(),)
+    assert controller.results.what_if_freshness == "fresh"
+    assert controller.state.preset == "video_only"
+
+
+def test_a_drag_is_one_undo_entry(controller: Controller) -> None:
+    with controller.stroke("What if: contrast"):
+        for factor in (0.9, 0.6, 0.3):
+            controller.what_if.put(Contrast(factor))
+    assert controller.what_if.edits == (Contrast(0.3),)
+    controller.undo()
+    assert controller.what_if.edits == ()
+
+
+def test_edits_stay_when_the_window_moves_and_go_with_the_session(
+    controller: Controller, session: Session
+) -> None:
+    controller.what_if.put(Blank(), BehaviorSet("running", 0.0))
+    controller.step_window(-1)
+    state = controller.state
+    assert controller.results.what_if_freshness == "fresh"
+    found = controller.results.what_if.window
+    assert found.start_index == state.window.start_index
+    assert controller.what_if.window == found
+    assert controller.what_if.window.frames_u8.max() == 113
+    controller.open_session(session)
+    assert controller.what_if.edits == ()
+    assert controller.results.what_if is None
+
+
+def test_one_edit_of_a_kind_is_kept(controller: Controller) -> None:
+    edits = controller.what_if
+    edits.put(Mirror(), Contrast(0.5))
+    edits.put(Contrast(2.0), Mirror("vertical"))
+    assert edits.edits == (Mirror(), Mirror("vertical"), Contrast(2.0))
+    assert edits.get("mirror", "vertical") == Mirror("vertical")
+    edits.remove(("mirror", "horizontal"))
+    assert edits.words == "upside down, contrast × 2"
+
+
+def test_what_a_session_lacks_is_refused_and_changes_nothing(
+    controller: Controller,
+) -> None:
+    with pytest.raises(ValueError, match="has no 'licking'"):
+        controller.what_if.put(BehaviorSet("licking", 1.0))
+    assert controller.what_if.edits == ()
+    assert not controller.results.what_if_error
+
+
+def test_without_a_session_edits_are_nothing() -> None:
+    controller = Controller(synchronous=True)
+    controller.what_if.put(Blank())
+    controller.what_if.reset()
+    assert controller.what_if.edits == ()
+    assert controller.what_if.window is None
+    assert controller.what_if.remarks == ()
+
+
+def test_a_refusal_is_told_and_the_answer_stays(session: Session) -> None:
+    class Refusing(VideoPredictor):
+        def encode(self, window: Window, mask: Mask) -> Encoded:
+            if window.edits:
+                raise ValueError("It takes no edits.")
+            return VideoPredictor.encode(self, window, mask)
+
+    controller = Controller(synchronous=True)
+    controller.choose_predictor(Refusing())
+    controller.open_session(session)
+    controller.what_if.put(Blank())
+    results = controller.results
+    assert results.freshness == "fresh"
+    assert results.what_if_freshness == "error"
+    assert results.what_if_error == "It takes no edits."
+    controller.what_if.reset()
+    assert results.what_if_error is None
+
+
+def test_a_stroke_goes_before_an_edit_under_way(session: Session) -> None:
+    controller, predictor = Controller(), GatedPredictor()
+    controller.open_session(session)
+    controller.choose_predictor(predictor)
+    predictor.gate.release()
+    assert controller.wait(10.0)
+    controller.what_if.put(Blank())
+    for _ in range(2):  # the answer's own, then the edit's
+        assert predictor.entered.acquire(timeout=10)
+    assert controller.results.what_if_freshness == "running"
+    assert controller.results.freshness == "fresh"
+    controller.set_behavior("hidden")
+    predictor.gate.release()  # the edit's ends, and is not what was asked last
+    assert predictor.entered.acquire(timeout=10)
+    predictor.gate.release()
+    predictor.gate.release()
+    assert controller.wait(10.0)
+    assert controller.results.freshness == "fresh"
+    assert controller.results.what_if_freshness == "fresh"
+    np.testing.assert_allclose(np.nanmax(controller.results.what_if.change), 0)
+    for _ in range(20):
+        predictor.gate.release()
+    controller.close()
+
+
+def test_cancelled_edits_say_so(session: Session) -> None:
+    controller, predictor = Controller(), GatedPredictor()
+    controller.open_session(session)
+    controller.choose_predictor(predictor)
+    predictor.gate.release()
+    assert controller.wait(10.0)
+    controller.what_if.put(Blank())
+    controller.cancel()
+    assert controller.results.what_if_freshness == "stopped"
+    assert controller.results.freshness == "fresh"
+    for _ in range(20):
+        predictor.gate.release()
+    controller.close()
+
+
+def test_the_edits_of_a_worker_are_those_of_this_process(
+    session: Session, tmp_path: Path
+) -> None:
+    from omnimouse_model.predict.worker import WorkerPredictor
+    from tests.model.live_sessions import tiny_transformer
+
+    controller = Controller()
+    controller.choose_predictor(WorkerPredictor(tiny_transformer))
+    small = open_session(write_session(tmp_path / "small"))
+    controller.open_session(small)
+    assert controller.wait(60.0)
+    controller.what_if.put(Blank())
+    assert controller.wait(60.0)
+    state, found = controller.state, controller.results.what_if
+    here = what_if(tiny_transformer(), state.window, state.mask, state.edits)
+    np.testing.assert_allclose(found.difference, here.difference, atol=1e-5)
+    controller.close()
