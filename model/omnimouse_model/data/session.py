@@ -21,7 +21,8 @@ from omnimouse_model.data.clock import (
 )
 from omnimouse_model.data.overview import Overview, summarise
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.starts import allowed_times
+from omnimouse_model.data.split import early_and_late, has_tiers, split_minutes
+from omnimouse_model.data.starts import allowed_times, inside_trials
 from omnimouse_model.data.stimulus import BLANK_TIER, Stimulus, Trials
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.data.windows import Window
@@ -30,6 +31,8 @@ from omnimouse_model.errors import SessionFormatError
 __all__ = ["Note", "Roi", "Session", "Signal", "Stimulus", "Trials", "Units", "Window"]
 
 Tiers = str | Sequence[str] | None
+_USUAL_TIERS = ("train", "validation", "test", "oracle", BLANK_TIER)
+"""What may be asked of any session: one without such trials has no such windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,20 @@ class Session:
         grid: np.ndarray = self._cache["grid"]
         return grid
 
+    @property
+    def split(self) -> dict[str, np.ndarray]:
+        """Native spans (n, 2) of "train" and "test" where no trial names a tier.
+
+        An assumption, told among them; {} where a tier is named anywhere.
+        """
+        if "split" not in self._cache:
+            self._cache["split"] = {}  # what any trial allows does not depend on it
+            if not has_tiers(self.trials.tier):
+                inside = inside_trials(self, None)
+                self._cache["split"] = early_and_late(self.start_grid, inside)
+        found: dict[str, np.ndarray] = self._cache["split"]
+        return found
+
     # -- windows ----------------------------------------------------------------
     def window(self, start_s: float) -> Window:
         """The 2-s window that begins nearest to `start_s`, kept inside the session."""
@@ -192,6 +209,11 @@ class Session:
             Keep every n-th start of the 30-per-second grid.
         include_blanks
             Windows may reach into trials without a tier.
+
+        Raises
+        ------
+        ValueError
+            No usual tier, and none of the session's; the message names those.
         """
         chosen = self.window_indices(tier, stride, include_blanks)
         return np.asarray(self.start_grid[chosen] - self.t0)
@@ -201,6 +223,12 @@ class Session:
     ) -> np.ndarray:
         """The same starts as indices into `start_grid`, int64 (n,)."""
         chosen = None if tier is None else frozenset(self.named_tiers(tier))
+        present = {*self.trials.tier.tolist(), *self.split, *_USUAL_TIERS}
+        if chosen is not None and chosen.isdisjoint(present):
+            raise ValueError(
+                f"Session {self.id!r} has no window of tier {tier!r}; its tiers are "
+                f"{', '.join(self.tiers()) or 'none'}."
+            )
         if chosen is not None and include_blanks:
             chosen = chosen | {BLANK_TIER}
         key = ("starts", chosen)
@@ -222,6 +250,8 @@ class Session:
 
     def tiers(self) -> dict[str, float]:
         """Minutes of every tier, within the recorded responses, in stored order."""
+        if self.split:
+            return split_minutes(self)
         minutes = dict.fromkeys(self.trials.tier.tolist(), 0.0)
         span = self.responses.valid_interval()
         on = np.maximum(self.trials.t_on, span.start - self.t0)

@@ -36,12 +36,17 @@ def allowed_times(session: "Session", tiers: frozenset[str] | None) -> np.ndarra
             "behaviour is missing (NaN) everywhere",
             "repair or remove the eye_tracker or treadmill folder",
         )
-    both: np.ndarray = allowed & _inside_trials(session, tiers)
+    both: np.ndarray = allowed & inside_trials(session, tiers)
     return both
 
 
-def _inside_trials(session: "Session", tiers: frozenset[str] | None) -> np.ndarray:
+def inside_trials(session: "Session", tiers: frozenset[str] | None) -> np.ndarray:
+    """bool per point of the start grid: inside a trial of some tiers, or of any."""
     grid, trials = session.start_grid, session.trials
+    if tiers is not None and not tiers.isdisjoint(session.split):
+        spans = [s for tier, s in session.split.items() if tier in tiers]
+        within: np.ndarray = mark(grid, np.concatenate(spans))
+        return within & inside_trials(session, None)
     if session.stimulus is None:
         return np.full(len(grid), tiers is None)
     onset = session.stimulus.slot_t[trials.first_slot]

@@ -72,15 +72,27 @@ def training_windows(
     At most `most` windows, spread over the session; every fifth block is held out.
     Blanks between training trials belong to them, as in the official training.
     """
-    starts = session.window_starts("train", stride, include_blanks=True)
-    if not session.tiers().get("train") or not len(starts):
+    tiers = session.tiers()
+    starts = np.zeros(0)
+    if tiers.get("train"):
+        starts = session.window_starts("train", stride, include_blanks=True)
+    if not len(starts):
         raise UnsupportedRequestError(
             f"Session {session.id!r} has no window of tier 'train' to fit a naive "
-            f"predictor on; its tiers are {', '.join(session.tiers()) or 'none'}."
+            f"predictor on; its tiers are {', '.join(tiers) or 'none'}. "
+            + _how_to_train(tiers)
         )
     starts = starts[:: -(-len(starts) // most)]
     for fold, start in zip(_folds(starts), starts, strict=True):
         yield int(fold), session.window(float(start))
+
+
+def _how_to_train(tiers: dict[str, float]) -> str:
+    if tiers.get("train"):
+        return "Its train trials hold no whole window of 2 s."
+    if tiers:
+        return "Name the trials to fit on 'train', or remove every tier."
+    return "It is too short to hold out a fifth of its windows of 2 s."
 
 
 def _folds(starts: np.ndarray) -> np.ndarray:

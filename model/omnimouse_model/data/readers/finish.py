@@ -8,6 +8,7 @@ from omnimouse_model.data.readers.behavior import note_missing
 from omnimouse_model.data.readers.extent import LONGEST_S
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.split import SPLIT_NOTE
 from omnimouse_model.errors import SessionFormatError
 
 
@@ -21,6 +22,8 @@ def finished(session: Session, notes: Notes) -> Session:
     """
     _check_overlap(session)
     note_missing(session, notes)
+    if session.split:
+        notes.assume("inferred_tiers", SPLIT_NOTE)
     return replace(
         session,
         fingerprint=as_read(session.fingerprint, session.options),

@@ -1,0 +1,69 @@
+"""Recordings without tiers: early time is train, late time is test."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.evaluate import evaluate
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.split import SPLIT_NOTE
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.predict.naive import naive_predictor
+
+SESSIONS = Path(__file__).parents[1] / "fixtures" / "sessions"
+SUITE2P = SESSIONS / "suite2p_small"
+
+
+def smooth(seconds: float = 60.0, n: int = 6, **more: Any) -> dict[str, Any]:
+    """Responses that last: the sample before says much of the next."""
+    draw = np.random.default_rng(5)
+    noise = draw.normal(size=(int(seconds * 30), n)).cumsum(axis=0)
+    return {"responses": np.abs(noise).astype(np.float32), "rate_hz": 30.0, **more}
+
+
+def test_early_time_is_train_and_late_time_test() -> None:
+    session = open_session(smooth())
+    train, test = session.window_starts("train"), session.window_starts("test")
+    every = session.window_starts()
+    assert train[0] == every[0]
+    assert test[-1] == every[-1]
+    cut = every[int(0.8 * len(every))]
+    assert train[-1] + 2.0 == pytest.approx(cut)
+    assert test[0] == pytest.approx(cut + 2.0)
+    assert list(session.tiers()) == ["train", "test"]
+    assert session.tiers()["train"] == pytest.approx((cut - every[0]) / 60)
+    assert SPLIT_NOTE in [note.message for note in session.assumptions]
+
+
+def test_a_tier_anywhere_is_left_alone() -> None:
+    session = open_session(SESSIONS / "experanto_small")
+    assert session.split == {}
+    assert "inferred_tiers" not in {note.code for note in session.assumptions}
+    with pytest.raises(ValueError, match="'bogus'; its tiers are blank, train"):
+        session.window_starts("bogus")
+
+
+def test_too_short_a_recording_is_not_divided() -> None:
+    session = open_session(smooth(5.0))
+    assert session.tiers() == {}
+    with pytest.raises(UnsupportedRequestError, match="too short to hold out"):
+        naive_predictor("mean").prepare(session)
+
+
+@pytest.mark.parametrize("name", ["mean", "ridge", "context-ridge", "video-ridge"])
+@pytest.mark.parametrize("made", ["suite2p", "arrays"])
+def test_naive_predictors_fit_without_tiers(
+    name: str, made: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
+    running = {"running": np.sin(np.arange(1200) / 20), "running_rate_hz": 20.0}
+    session = open_session(SUITE2P if made == "suite2p" else smooth(**running))
+    video = name == "video-ridge"
+    asked = "test/responses_from_behavior" if video else "test/causal_response_25"
+    scores = evaluate(naive_predictor(name), session, asked, max_windows=4)
+    found = scores.scores[0]
+    assert found.n_windows == 4
+    if name == "ridge" and made == "arrays":  # a walk: the last value says the next
+        assert found.value > 0.3
