@@ -86,56 +86,67 @@ class TracesPanel(QWidget):
 
     def traces(self) -> list[Trace]:
         """Rows of the selection, from state and results alone."""
-        state, results = self._controller.state, self._controller.results
-        baseline = self._controller.baseline
-        window, mask = state.window, state.mask
-        if window is None or mask is None or state.session is None:
-            return []
-        time = window.timestamps["responses"]
-        return [
-            Trace(
-                self.label(neuron),
-                self.label(neuron, short=True),
-                time,
-                window.responses[:, neuron],
-                predicted_of(results.selected, neuron),
-                mask.cells[:, neuron],
-                results.is_old,
-                LEAST,
-                predicted_of(baseline.population, neuron),
-                baseline.is_population_old,
-            )
-            for neuron in state.selection
-            if neuron < mask.n_neurons
-        ]
+        return traces_of(self._controller)
 
     def label(self, neuron: int, *, short: bool = False) -> str:
         """Such as `neuron 412 · V1 · r = 0.43`, as far as known."""
-        state, results = self._controller.state, self._controller.results
-        words = [str(neuron) if short else f"neuron {neuron}"]
-        if state.session is not None and state.session.units.area is not None:
-            words.append(str(state.session.units.area[neuron]))
-        own = score_of(results, neuron)
-        other = self._baseline_score(neuron)
-        if short:
-            scores = [score or "–" for score in (own, other)] if other else [own]
-            words += [" / ".join(scores)] if any(scores) else []
-        else:
-            words += [f"r = {own}"] if own else []
-            words += [f"{Path(state.baseline_name).name} {other}"] if other else []
-        return " · ".join(words)
+        return label_of(self._controller, neuron, short=short)
 
-    def _baseline_score(self, neuron: int) -> str:
-        """Its score; "…" while it is awaited, "–" where there is none; "" not asked."""
-        state, baseline = self._controller.state, self._controller.baseline
-        mask = state.mask
-        if not state.baseline_name or mask is None:
-            return ""
-        if score := score_of(baseline, neuron):
-            return score
-        if not (mask.cells[:, neuron] == TARGET).any():
-            return ""
-        return "…" if baseline.is_awaited else "–"
+
+def traces_of(controller: Controller) -> list[Trace]:
+    """Rows of the selection, from state and results alone."""
+    state, results = controller.state, controller.results
+    baseline = controller.baseline
+    window, mask = state.window, state.mask
+    if window is None or mask is None or state.session is None:
+        return []
+    time = window.timestamps["responses"]
+    return [
+        Trace(
+            label_of(controller, neuron),
+            label_of(controller, neuron, short=True),
+            time,
+            window.responses[:, neuron],
+            predicted_of(results.selected, neuron),
+            mask.cells[:, neuron],
+            results.is_old,
+            LEAST,
+            predicted_of(baseline.population, neuron),
+            baseline.is_population_old,
+        )
+        for neuron in state.selection
+        if neuron < mask.n_neurons
+    ]
+
+
+def label_of(controller: Controller, neuron: int, *, short: bool = False) -> str:
+    """Such as `neuron 412 · V1 · r = 0.43`, as far as known."""
+    state, results = controller.state, controller.results
+    words = [str(neuron) if short else f"neuron {neuron}"]
+    if state.session is not None and state.session.units.area is not None:
+        words.append(str(state.session.units.area[neuron]))
+    own = score_of(results, neuron)
+    other = _baseline_score(controller, neuron)
+    if short:
+        scores = [score or "–" for score in (own, other)] if other else [own]
+        words += [" / ".join(scores)] if any(scores) else []
+    else:
+        words += [f"r = {own}"] if own else []
+        words += [f"{Path(state.baseline_name).name} {other}"] if other else []
+    return " · ".join(words)
+
+
+def _baseline_score(controller: Controller, neuron: int) -> str:
+    """Its score; "…" while it is awaited, "–" where there is none; "" not asked."""
+    state, baseline = controller.state, controller.baseline
+    mask = state.mask
+    if not state.baseline_name or mask is None:
+        return ""
+    if score := score_of(baseline, neuron):
+        return score
+    if not (mask.cells[:, neuron] == TARGET).any():
+        return ""
+    return "…" if baseline.is_awaited else "–"
 
 
 def score_of(results: Results, neuron: int) -> str:
