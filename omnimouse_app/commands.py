@@ -96,6 +96,26 @@ ACTIONS: dict[str, Action] = {
         "Context: the score against how much is given",
         lambda d: d.bring_up("Context"),
     ),
+    "save_analysis": Action("Save the analysis", lambda d: d.control.analysis.save()),
+    "save_analysis_as": Action(
+        "Save the analysis as…", lambda d: d.control.analysis.save_as()
+    ),
+    "open_analysis": Action(
+        "Open an analysis…", lambda d: d.control.analysis.open_analysis()
+    ),
+    "export_table": Action(
+        "Export the table of neurons…", lambda d: d.control.analysis.export_table()
+    ),
+    "export_arrays": Action(
+        "Export the arrays of the window…",
+        lambda d: d.control.analysis.export_arrays(),
+    ),
+    "export_figure": Action(
+        "Export a figure of the traces…", lambda d: d.control.analysis.export_figure()
+    ),
+    "copy_as_python": Action(
+        "Copy as Python", lambda d: d.control.analysis.copy_as_python()
+    ),
     "show_keys": Action("Show the keys", lambda _: keys.show_keys()),
     **{
         f"preset_{preset.name}": Action(

@@ -16,11 +16,12 @@ from omnimouse_app.instrument import Instrument, Model
 from omnimouse_app.keys import show_keys
 from omnimouse_app.recordings import show_recordings
 from omnimouse_model.data.catalogue import holds_sessions
+from omnimouse_model.live.analysis_file import SUFFIX
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.behavior import BehaviorPanel
 from omnimouse_widgets.qt.context import ContextPanel
 from omnimouse_widgets.qt.control import ControlPanel
-from omnimouse_widgets.qt.keys import bind
+from omnimouse_widgets.qt.keys import OwnKey, bind
 from omnimouse_widgets.qt.neuron_facts import NeuronFactsPanel
 from omnimouse_widgets.qt.neurons import NeuronsPanel
 from omnimouse_widgets.qt.raster import RasterPanel
@@ -147,6 +148,7 @@ class OmniMouseDock(QWidget):
         for title, dock in self.docks.items():
             _hide_instead_of_destroying(dock)
             bind(dock, "?", show_keys)
+            OwnKey(dock, "Ctrl+S", self.control.analysis.save)
             _retitle(dock, title)
         _arrange(window, self.docks)
         QTimer.singleShot(0, self._share_out)
@@ -159,11 +161,13 @@ class OmniMouseDock(QWidget):
         self.instrument.layers.show_whole_field()
 
     def open_folder(self, folder: str) -> None:
-        """Open a recording, or the table of those that a folder holds.
+        """Open a recording, an analysis, or the table of those that a folder holds.
 
         What is wrong with a recording is said in the panel.
         """
-        if holds_sessions(folder):
+        if folder.endswith(SUFFIX):
+            self.control.analysis.open(folder)
+        elif holds_sessions(folder):
             self.controller.recordings.look_in(folder)
         else:
             self.controller.opener.open(folder)

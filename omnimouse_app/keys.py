@@ -26,13 +26,16 @@ FIELD_KEYS: dict[str, str] = {
 }
 """What the field answers to besides the keys of every panel."""
 
+PANEL_KEYS: dict[str, str] = {"Ctrl+S": "save the analysis (in OmniMouse's panels)"}
+"""What every panel answers to, but the field does not: napari saves layers there."""
+
 
 KEYS_WINDOW = "omnimouse-keys"
 
 
 def all_keys() -> dict[str, str]:
     """Every key and what it does."""
-    return {key.key: key.words for key in KEYS} | FIELD_KEYS
+    return {key.key: key.words for key in KEYS} | PANEL_KEYS | FIELD_KEYS
 
 
 def show_keys() -> None:
@@ -66,7 +69,8 @@ def bind_keys(
 ) -> None:
     """Bind the keys of the field on a layer; they act while it is the active one.
 
-    All of `all_keys` but "?", which napari's own bindings do not know: `docks` has it.
+    All of `all_keys` but `PANEL_KEYS`, and "?", which napari's own bindings do not
+    know: `docks` has them.
     """
     strokes: dict[str, Callable[[], object]] = {
         _napari_name(key.key): partial(key.press, controller) for key in KEYS

@@ -9,22 +9,24 @@ NOTHING_TO_ADD: list[LayerData] = [(None,)]
 
 
 def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None:
-    """Return a reader if the path is a session, or a folder that holds some.
+    """Return a reader if the path is a session, an analysis, or a folder of sessions.
 
     In milliseconds: looks at names and small files only. A list of paths is neither.
     """
     from omnimouse_model.data.catalogue import holds_sessions
     from omnimouse_model.data.open import is_session
+    from omnimouse_model.live.analysis_file import SUFFIX
 
     if isinstance(path, list):
         if len(path) != 1:
             return None
         path = path[0]
-    return read if is_session(path) or holds_sessions(path) else None
+    is_ours = path.endswith(SUFFIX) or is_session(path) or holds_sessions(path)
+    return read if is_ours else None
 
 
 def read(path: str | list[str]) -> list[LayerData]:
-    """Open it in OmniMouse: a session, or the table of those that a folder holds.
+    """Open it in OmniMouse: a session, an analysis, or the table of a folder's.
 
     Without a window, give the session's layers instead.
     """

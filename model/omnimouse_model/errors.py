@@ -83,6 +83,30 @@ class ResultsFileError(ValueError):
     """A file of results that cannot be gone on with; says why, and what to do."""
 
 
+class AnalysisFileError(ValueError):
+    """A saved analysis that cannot be opened or written as it stands.
+
+    Parameters
+    ----------
+    code
+        "torn", "foreign", "newer", "field", "moved" or "unsaved", for programs, tests.
+    message
+        What was found, and what to do.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        self.message = message
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type["AnalysisFileError"], tuple[str, str]]:
+        return type(self), (self.code, self.message)
+
+
+class ExportError(ValueError):
+    """What is on screen cannot be exported so; says why, and what to do."""
+
+
 class StoppedError(Exception):
     """A computation that ended early because it was told to; not a fault."""
 

@@ -17,6 +17,7 @@ from psygnal import Signal
 from omnimouse_model.data.editing import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.alignment import AlignmentCheck
+from omnimouse_model.live.analyses import Analyses
 from omnimouse_model.live.answering import (
     WINDOW_S,
     Answering,
@@ -25,10 +26,12 @@ from omnimouse_model.live.answering import (
     step_between,
 )
 from omnimouse_model.live.applying import take_selected
+from omnimouse_model.live.as_python import script_of
 from omnimouse_model.live.asking import Asking
 from omnimouse_model.live.beside import Beside
 from omnimouse_model.live.brush import CODE_NAMES, Spans, known_code
 from omnimouse_model.live.engine import Engine, Post, call_at_once
+from omnimouse_model.live.exports import Exports
 from omnimouse_model.live.facts import Facts
 from omnimouse_model.live.memory import Memory, Remembered
 from omnimouse_model.live.opener import Opener, Opening
@@ -63,7 +66,7 @@ class Controller:
     synchronous
         Answer inside the verbs, in this process: for scripts and tests.
     memory
-        File in which session, predictor, preset and window survive a restart; the
+        File in which all that is on screen survives a restart, and a crash; the
         user's `live.json` when True, none by default.
 
     Attributes
@@ -79,6 +82,8 @@ class Controller:
         Context sweeps over many windows, in the background, and those kept.
     what_if
         Edits of video and behaviour, predicted beside the answer; never scored.
+    analyses, exports
+        Save and open what is on screen, and write tables and arrays of it.
     history_changed
         Emitted when what `undo` and `redo` would do may have changed.
     brush_chosen
@@ -123,7 +128,16 @@ class Controller:
         self._spans = Spans()
         self._last_preset = self.state.preset or DEFAULT_PRESET
         self._memory = Memory(memory)
-        self.pins = Pins(self._engine, self._asking, self._lock, self, self._remember)
+        self.pins = Pins(self._engine, self._asking, self._lock, self)
+        self.exports = Exports(self.state, self.results, post, synchronous=synchronous)
+        self.analyses = Analyses(
+            self,
+            self._memory,
+            lambda: (self._predictor_name, self._last_preset),
+            self._lock,
+            post,
+            synchronous=synchronous,
+        )
 
     # -- session and predictor ------------------------------------------------------
     def open_session(self, recording: str | Path | Session | View) -> None:
@@ -146,7 +160,7 @@ class Controller:
             self._history.clear()
             self.history_changed.emit()
             self._ask()
-        self._remember()
+        self.analyses.shown(view.back)
         self.opener.forget_fault()
 
     def choose_series(self, name: str) -> None:
@@ -163,7 +177,6 @@ class Controller:
             self._asking.choose(predictor)
             self.state.predictor_name = name
             self._asking.ask()
-        self._remember()
 
     def choose_baseline(self, name: str) -> None:
         """Show a predictor's answers, by name or file, beside the chosen one's.
@@ -174,7 +187,6 @@ class Controller:
         with self._lock:
             self.state.baseline_name = name
             self._beside.choose(name)
-        self._remember()
 
     def choose_device(self, device: Device) -> None:
         """Choose where a predictor chosen by name computes; it is loaded again."""
@@ -195,20 +207,9 @@ class Controller:
         A predictor that was chosen before stays. `instead` is opened where the
         recording cannot be read.
         """
-        was = self.remembered
-        if not was.session or not Path(was.session).exists():
-            return False
-        if was.preset in {preset.name for preset in PRESETS}:
-            self._last_preset = was.preset
-        if was.predictor and self._asking.predictor is None:
-            self.choose_predictor(was.predictor)
-        if was.baseline and not self.state.baseline_name:
-            self.choose_baseline(was.baseline)
-        words = f"Opening {Path(was.session).name}"
-        how = was.options
-        self.pins.recall(was.session, was.pins)
-        self.opener.open(Opening(was.session, was.start_s, words, instead, how))
-        return self.opener.fault is None
+        if (preset := self.remembered.preset) in {p.name for p in PRESETS}:
+            self._last_preset = preset
+        return self.analyses.restore(instead)
 
     # -- time -------------------------------------------------------------------------
     def seek(self, start_s: float) -> None:
@@ -313,7 +314,6 @@ class Controller:
             mask = mask_for(name, self._session)
             self._last_preset = preset.name
             self._change(mask, preset.label, preset.name)
-        self._remember()
 
     def set_mask(
         self, mask: Mask, name: str = "Change the mask", preset: str = ""
@@ -407,6 +407,11 @@ class Controller:
             elif not is_shown and self.results.population_freshness == "fresh":
                 self._asking.stop()
 
+    def as_python(self) -> str:
+        """A script that asks the same, and prints the score; see `script_of`."""
+        file = None if self.analyses.is_changed else self.analyses.path
+        return script_of(self.state, self._predictor_name, file, self._memory.folder)
+
     # -- the engine -------------------------------------------------------------------
     def ask_again(self) -> None:
         """Ask the same question again: after an error, or a cancel."""
@@ -430,9 +435,9 @@ class Controller:
 
         What has not ended in time ends by itself.
         """
-        self._remember()
+        self.analyses.close(timeout_s)
         errands = (self.opener, self.recordings, self.alignment, self.facts)
-        for errand in (*errands, self.sweeps):
+        for errand in (*errands, self.sweeps, self.exports):
             errand.close(timeout_s)
         self._beside.close(timeout_s)
         self._engine.close(timeout_s)
@@ -482,19 +487,8 @@ class Controller:
         self._asking.ask()
         self._beside.follow()
 
-    def _remember(self) -> None:
-        session, window = self.state.session, self.state.window
-        if session is None or window is None:
-            return
+    @property
+    def _predictor_name(self) -> str:
+        """What the predictor can be loaded by, "" for one handed in."""
         predictor = self._asking.predictor
-        name = predictor if isinstance(predictor, str) else ""
-        where = Remembered(
-            str(session.path),
-            name,
-            self._last_preset,
-            float(window.start_s),
-            self.state.baseline_name,
-            dict(session.options),
-            self.pins.facts(),
-        )
-        self._memory.remember(where)
+        return predictor if isinstance(predictor, str) else ""

@@ -37,6 +37,8 @@ class Opening:
         Opened where this one fails.
     options
         What its files do not say, by keyword; see `ReadOptions`.
+    as_it_was
+        Makes another view of the first one, where it was left before.
     """
 
     recording: str | Path | Made
@@ -44,6 +46,7 @@ class Opening:
     words: str = ""
     instead: "Opening | None" = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    as_it_was: Callable[[View], View] | None = None
 
 
 def _shown(recording: str | Path | Made) -> str:
@@ -163,6 +166,8 @@ class Opener:
 
         made = _on_this_machine(opening.recording, tell_share)
         view = first_view(made, self._preset(), opening.start_s, opening.options)
+        if opening.as_it_was is not None:
+            view = opening.as_it_was(view)
         read_ahead(view)
         return view
 

@@ -14,6 +14,7 @@ from omnimouse_model.data.editing import Edit
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
+from omnimouse_model.live.analysis_file import Reopened
 from omnimouse_model.live.presets import mask_for
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
@@ -25,7 +26,10 @@ N_SELECTED_AT_FIRST = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """The part of the live state that belongs to one session."""
+    """The part of the live state that belongs to one session.
+
+    `back` is the analysis that it is, where one is opened again.
+    """
 
     session: Session | None
     window: Window | None
@@ -34,6 +38,7 @@ class View:
     selection: tuple[int, ...] = ()
     cursor: int = 0
     edits: tuple[Edit, ...] = ()
+    back: Reopened | None = None
 
 
 def first_view(

@@ -7,7 +7,7 @@ page does; pins come back with their recording.
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +55,6 @@ class Pins:
         Held while anything here changes.
     controller
         Takes a pin's mask and predictor over.
-    remember
-        Called when there is something new to remember.
 
     Attributes
     ----------
@@ -76,12 +74,11 @@ class Pins:
         asking: Asking,
         lock: threading.RLock,
         controller: "Controller",
-        remember: Callable[[], None],
     ) -> None:
         self._known = PinAnswers()
         self.windows, self.spans = self._known.windows, self._known.spans
         self._engine, self._asking, self._lock = engine, asking, lock
-        self._controller, self._remember = controller, remember
+        self._controller = controller
         self._state, self._answers = controller.state, controller.results
         self._asked: tuple[int, tuple[PinQuestion, ...]] = (0, ())
         self._n_loaded = 0
@@ -172,7 +169,6 @@ class Pins:
             raise ValueError(f"A span is one of {SPAN_CHOICES}, not {choice!r}.")
         with self._lock:
             self._state.trace_span = choice
-        self._remember()
 
     def stop(self) -> None:
         """Stop predicting here until something else is asked; what came stays."""
@@ -241,7 +237,6 @@ class Pins:
 
     def _set(self, pins: tuple[Pin, ...]) -> None:
         self._state.pins = tuple(sorted(pins, key=lambda pin: pin.slot))
-        self._remember()
 
     def _on_session(self, session: Session | None) -> None:
         """Another recording has pins of its own; those of the last one are kept."""

@@ -6,6 +6,7 @@ from omnimouse_model.live.presets import preset_named
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
+from omnimouse_model.predict.predictor import Prediction
 
 DEFINITION = (
     "single-trial Pearson correlation of the predicted with the recorded responses "
@@ -28,14 +29,26 @@ def score_words(state: LiveState, results: Results) -> str:
     lines = [
         f"score: median r = {np.median(scores[known]):.3f} over {len(known):,} neurons",
         f"definition: {DEFINITION}",
-        f"predictor: {population.predictor_id}",
-        f"session: {state.session.id}, window from {state.window.start_s:.2f} s",
-        f"condition: {_condition(state, state.mask, population.mask_id)}",
+        condition_words(state, state.mask, population),
     ]
     selected = [n for n in state.selection if np.isfinite(scores[n])]
     if selected:
         each = ", ".join(f"{n}: {scores[n]:.3f}" for n in selected)
         lines.append(f"selected neurons: {each}")
+    return "\n".join(lines)
+
+
+def condition_words(state: LiveState, mask: Mask, prediction: Prediction | None) -> str:
+    """Who predicted what of whom, and what they saw: a line each."""
+    assert state.session is not None
+    assert state.window is not None
+    who = "nobody" if prediction is None else prediction.predictor_id
+    asked_id = mask.mask_id if prediction is None else prediction.mask_id
+    lines = [
+        f"predictor: {who}",
+        f"session: {state.session.id}, window from {state.window.start_s:.2f} s",
+        f"condition: {_condition(state, mask, asked_id)}",
+    ]
     return "\n".join(lines)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omnimouse_model.data.hub_names import hub_place
 from omnimouse_model.data.session import Session
-from omnimouse_model.errors import CheckpointError
+from omnimouse_model.errors import CheckpointError, FetchError
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker import WorkerPredictor
 
@@ -35,6 +35,16 @@ BUILDERS: dict[str, Builder] = {"demo": _demo} | {n: _naive(n) for n in NAIVE}
 def predictor_names() -> tuple[str, ...]:
     """Names that `load_predictor` knows on this machine; see also `hub_place`."""
     return tuple(BUILDERS)
+
+
+def is_predictor(name: str) -> bool:
+    """Whether a name is known, or a file or folder of that name is there."""
+    if name in BUILDERS:
+        return True
+    try:
+        return bool(name) and (Path(name).exists() or hub_place(name) is not None)
+    except (FetchError, OSError):  # an address of the hub that is none, a long name
+        return False
 
 
 def load_predictor(

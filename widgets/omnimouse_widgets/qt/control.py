@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt import keys
 from omnimouse_widgets.qt.control_advanced import AdvancedSection
+from omnimouse_widgets.qt.control_analysis import AnalysisSection
 from omnimouse_widgets.qt.control_brush import BrushSection, FieldBrush
 from omnimouse_widgets.qt.control_counts import CountsSection
 from omnimouse_widgets.qt.control_model import ModelSection
@@ -41,6 +42,7 @@ class ControlPanel(QWidget):
         super().__init__()
         self.setObjectName("omnimouse-control")
         self.session = SessionSection(controller)
+        self.analysis = AnalysisSection(controller)
         self.model = ModelSection(controller)
         self.question = QuestionSection(controller)
         self.brush = BrushSection(controller, brush)
@@ -60,6 +62,7 @@ class ControlPanel(QWidget):
         column.setContentsMargins(8, 8, 8, 8)
         column.setSpacing(9)
         column.addWidget(self.session)
+        column.addWidget(self.analysis)
         column.addWidget(self.model)
         column.addWidget(Section("Question", self.question))
         column.addWidget(Section("Brush", self.brush))

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QKeyEvent, QKeySequence, QShortcut
 from qtpy.QtWidgets import QWidget
 
 from omnimouse_model.live.controller import Controller
@@ -63,3 +63,37 @@ def bind(panel: QWidget, key: str, act: Callable[[], object]) -> QShortcut:
     shortcut.activated.connect(lambda: act())
     shortcut.activatedAmbiguously.connect(lambda: act())
     return shortcut
+
+
+class OwnKey(QObject):
+    """A key that the window uses as well, taken by a panel while the focus is in it.
+
+    Of two shortcuts that are the same Qt lets one and the other act in turn, so this
+    is none: the key is claimed before Qt looks for shortcuts.
+
+    Parameters
+    ----------
+    panel
+        The panel; it owns this.
+    key, act
+        Such as "Ctrl+S", and what it does.
+    """
+
+    def __init__(self, panel: QWidget, key: str, act: Callable[[], object]) -> None:
+        super().__init__(panel)
+        self._key, self._act = QKeySequence(key), act
+        panel.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Claim the key, then act on it."""
+        if not isinstance(event, QKeyEvent):
+            return False
+        if QKeySequence(event.keyCombination()) != self._key:
+            return False
+        if event.type() == QEvent.Type.ShortcutOverride:
+            event.accept()
+            return True
+        if event.type() == QEvent.Type.KeyPress:
+            self._act()
+            return True
+        return False

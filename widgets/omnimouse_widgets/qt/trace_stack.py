@@ -247,6 +247,15 @@ class TraceStack(QObject):
         """Put the cursor at a time."""
         self.cursor.setValue(time_s)
 
+    def draw_for_print(self, scale: float) -> None:
+        """Lines of so many pixels instead of one; labels hide nothing behind them."""
+        for curve in (self.truth, self.predicted, self.baseline, self.bars):
+            pen = curve.opts["pen"]
+            pen.setWidthF(scale * (3 if curve is self.bars else WIDTH))
+            curve.setPen(pen)
+        for label in self._labels:
+            label.fill = plots.brush(plots.BACKGROUND, 0)
+
     def drawn_values(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Truth, prediction and baseline read back from the curves, in their units.
 

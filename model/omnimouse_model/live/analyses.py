@@ -1,0 +1,425 @@
+"""Saving what is on screen, opening it again, and keeping it while it changes."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from psygnal import Signal
+
+from omnimouse_model.data.remote_file import web_address
+from omnimouse_model.errors import AnalysisFileError
+from omnimouse_model.live.analysis_file import (
+    SUFFIX,
+    Analysis,
+    Reopened,
+    read_analysis,
+    write_analysis,
+)
+from omnimouse_model.live.autosave import Autosave
+from omnimouse_model.live.engine import Post, call_at_once
+from omnimouse_model.live.errand import Errand, Tell
+from omnimouse_model.live.memory import Memory, Remembered
+from omnimouse_model.live.opener import Opening
+from omnimouse_model.live.opening import View
+from omnimouse_model.live.presets import PRESETS, mask_for, preset_named
+from omnimouse_model.predict.catalogue import is_predictor
+
+if TYPE_CHECKING:
+    from omnimouse_model.live.controller import Controller
+
+RECOVERED = (
+    "OmniMouse ended unexpectedly: what was on screen at {at} is here again, but for "
+    "the steps to undo."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    path: Path
+    recording: str = ""
+
+
+class Analyses:
+    """Saves and opens analyses; keeps the one on screen as it changes.
+
+    Parameters
+    ----------
+    controller
+        Whose state is saved, and who shows what is opened.
+    memory
+        Where what is on screen is kept.
+    chosen
+        The predictor that was chosen by name, "" for none, and the last preset.
+    lock
+        Held while the state changes.
+    post
+        Hands a function to the thread that draws.
+    synchronous
+        Work inside the verbs: for scripts and tests.
+
+    Attributes
+    ----------
+    changed
+        Emitted on the thread that draws when anything here may have changed.
+    path
+        The file of the analysis on screen; None while it has none.
+    told
+        What differs from when it was left, or that it was recovered, a sentence each.
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self,
+        controller: "Controller",
+        memory: Memory,
+        chosen: Callable[[], tuple[str, str]],
+        lock: threading.RLock,
+        post: Post = call_at_once,
+        *,
+        synchronous: bool = False,
+    ) -> None:
+        self._controller, self._memory = controller, memory
+        self._chosen, self._lock = chosen, lock
+        self._saved: Analysis | None = None
+        self._wanted: _Wanted | None = None
+        self._place = ""
+        self._fault: AnalysisFileError | None = None
+        self.path: Path | None = None
+        self.told: tuple[str, ...] = ()
+        self._errand = Errand(self._read, self._take, post, synchronous=synchronous)
+        self._errand.changed.connect(self.changed.emit)
+        self._autosave = Autosave(self._keep, synchronous=synchronous)
+        controller.state.events.connect(self._on_change)
+
+    # -- what there is ----------------------------------------------------------------
+    @property
+    def now(self) -> Analysis:
+        """What is on screen.
+
+        Raises
+        ------
+        AnalysisFileError
+            Nothing is, or it is made of arrays in memory and lies in no file.
+        """
+        state = self._controller.state
+        session, window = state.session, state.window
+        if session is None or window is None or state.mask is None:
+            raise AnalysisFileError("unsaved", "Open a recording first.")
+        if isinstance(session.origin, Mapping):
+            raise AnalysisFileError(
+                "unsaved",
+                "This recording is made of arrays in memory, which an analysis cannot "
+                "lead back to: write them to an .npz, and open that.",
+            )
+        return Analysis(
+            str(session.path),
+            session.id,
+            session.fingerprint,
+            dict(session.options),
+            state.predictor_name,
+            state.baseline_name,
+            float(window.start_s),
+            state.mask,
+            state.preset,
+            state.selection,
+            state.cursor,
+            state.active_span,
+            state.brush_code,
+            state.colour_by,
+        )
+
+    @property
+    def name(self) -> str:
+        """What the file is called, "" while there is none."""
+        return "" if self.path is None else self.path.name.removesuffix(SUFFIX)
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the file on disk does not hold what is looked at and asked now."""
+        if self.path is None:
+            return False
+        try:
+            now = self.now
+        except AnalysisFileError:
+            return False
+        return self._saved is None or not self._saved.is_same_question(now)
+
+    @property
+    def recent(self) -> tuple[Path, ...]:
+        """Analyses that were saved or opened and are there, the newest first."""
+        return self._memory.recent
+
+    @property
+    def fault(self) -> Exception | None:
+        """Why the latest was not opened or saved, None where it was."""
+        return self._fault or self._errand.fault
+
+    @property
+    def is_recording_asked(self) -> bool:
+        """Whether the recording of the analysis is not where it was: ask where it is.
+
+        `find_recording` opens the analysis with it.
+        """
+        fault = self.fault
+        return isinstance(fault, AnalysisFileError) and fault.code == "moved"
+
+    @property
+    def wanted_recording(self) -> Path:
+        """Where the recording of the analysis asked for last is said to be."""
+        return Path(self._place)
+
+    # -- verbs ------------------------------------------------------------------------
+    def save(self, path: str | Path | None = None) -> bool:
+        """Save to a file, by default to its own; False, and a `fault`, where not."""
+        self.dismiss()
+        target = self.path if path is None else Path(path).expanduser().absolute()
+        try:
+            if target is None:
+                raise AnalysisFileError("unsaved", "Say where to save the analysis.")
+            now = self.now
+            write_analysis(target, now)
+        except (AnalysisFileError, OSError) as error:
+            why = str(error) if isinstance(error, AnalysisFileError) else error.strerror
+            self._fault = AnalysisFileError("unsaved", f"It is not saved: {why}")
+            self.changed.emit()
+            return False
+        self.path, self._saved = target, now
+        self._memory.note_recent(target)
+        self._autosave.note()
+        self.changed.emit()
+        return True
+
+    def open(self, path: str | Path, recording: str | Path = "") -> None:
+        """Open an analysis, off this thread; `recording` says where its recording is.
+
+        What is wrong with it is `fault`, what differs from when it was saved `told`.
+        """
+        self.dismiss()
+        file = Path(path).expanduser().absolute()
+        self._wanted = _Wanted(file, str(recording))
+        self._errand.start(self._wanted, f"Opening {file.name}")
+
+    def find_recording(self, recording: str | Path) -> None:
+        """Open the analysis asked for last, whose recording has moved here."""
+        if self._wanted is not None:
+            self.open(self._wanted.path, recording)
+
+    def dismiss(self) -> None:
+        """The user has read what was told, and what was wrong."""
+        self.told, self._fault = (), None
+        self._errand.forget_fault()
+        self.changed.emit()
+
+    def restore(self, instead: Opening | None = None) -> bool:
+        """Go back to where the user was, off this thread; see `Controller.restore`."""
+        controller, was = self._controller, self._memory.recall()
+        if not was.session or not _is_there(was.session):
+            return False
+        if was.predictor and not controller.state.predictor_name:
+            controller.choose_predictor(was.predictor)
+        if was.baseline and not controller.state.baseline_name:
+            controller.choose_baseline(was.baseline)
+        words = f"Opening {Path(was.session).name}"
+        again = as_remembered(was)
+        how = was.options
+        opening = Opening(was.session, was.start_s, words, instead, how, again)
+        controller.pins.recall(was.session, was.pins)
+        controller.opener.open(opening)
+        return controller.opener.fault is None
+
+    def shown(self, back: Reopened | None) -> None:
+        """A recording is on screen, as the analysis `back` or as a new one."""
+        self.path = None if back is None else back.path
+        self._saved = None if back is None else back.saved
+        self.told = () if back is None else back.told
+        self._fault = None
+        if back is not None:
+            self._show_like(back)
+        self.changed.emit()
+        self._autosave.note()
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Keep what is on screen, and note that the end is a good one."""
+        self._errand.close(timeout_s)
+        if self._memory.is_kept:
+            self._autosave.close(timeout_s)
+            self._memory.end()
+
+    # -- within -----------------------------------------------------------------------
+    def _on_change(self, *_: object) -> None:
+        if self._memory.is_kept:
+            self._autosave.note()
+
+    def _keep(self) -> None:
+        """Write what is on screen to the memory; on the autosave's thread."""
+        state = self._controller.state
+        with self._lock:
+            session, window = state.session, state.window
+            if session is None or window is None or state.mask is None:
+                return
+            place = str(session.path)
+            chosen, preset = self._chosen()
+            now = None if isinstance(session.origin, Mapping) else self.now
+            saved = self.path is not None and not self.is_changed
+            file = "" if self.path is None else str(self.path)
+            start_s, options = float(window.start_s), dict(session.options)
+            baseline, pins = state.baseline_name, self._controller.pins.facts()
+        kept = {} if now is None else replace(now, predictor=chosen).to_dict()
+        self._memory.remember(
+            Remembered(
+                place,
+                chosen,
+                preset,
+                start_s,
+                baseline,
+                options,
+                pins=pins,
+                analysis=kept,
+                file=file,
+                is_saved=saved,
+            )
+        )
+
+    def _read(self, wanted: _Wanted, tell: Tell) -> Iterator[Opening]:
+        try:
+            analysis = read_analysis(wanted.path)
+        except OSError as error:
+            words = f"{wanted.path.name} cannot be read: {error.strerror}."
+            raise AnalysisFileError("foreign", words) from None
+        place = wanted.recording or analysis.recording
+        self._place = place
+        if not place or not _is_there(place):
+            raise AnalysisFileError(
+                "moved",
+                f"The recording of {wanted.path.name} is not where it was: "
+                f"{place}. Say where it is now.",
+            )
+        path, words = wanted.path, f"Opening {wanted.path.name}"
+
+        def as_it_was(view: View) -> View:
+            return reopened(view, analysis, path, analysis)
+
+        how = analysis.options
+        yield Opening(place, analysis.start_s, words, None, how, as_it_was)
+
+    def _take(self, opening: Opening) -> None:
+        self._controller.opener.open(opening)
+        if self._wanted is not None:
+            self._memory.note_recent(self._wanted.path)
+
+    def _show_like(self, back: Reopened) -> None:
+        """Choose its predictors, and show things as they were shown."""
+        controller, analysis = self._controller, back.analysis
+        state = controller.state
+        if back.path is not None and not back.is_restored:
+            told = [
+                _choose(*choice)
+                for choice in (
+                    ("model", analysis.predictor or state.predictor_name,
+                     state.predictor_name, controller.choose_predictor),
+                    ("baseline", analysis.baseline, state.baseline_name,
+                     controller.choose_baseline),
+                )
+            ]  # fmt: skip
+            self.told = (*self.told, *filter(None, told))
+        controller.set_brush(analysis.brush_code)
+        controller.set_active_span(*analysis.active_span)
+        controller.set_colour_by(analysis.colour_by)
+
+
+def _is_there(place: str) -> bool:
+    """Whether a recording is where it was; of an address, opening it tells."""
+    return web_address(place) is not None or Path(place).exists()
+
+
+def _choose(kind: str, wanted: str, now: str, choose: Callable[[str], None]) -> str:
+    """Choose a predictor; what there is to tell where it is not here, else ""."""
+    if wanted == now:
+        return ""
+    if not wanted or is_predictor(wanted):
+        choose(wanted)
+        return ""
+    instead = f"“{Path(now).name}” stays" if now else "choose another"
+    return f"Its {kind} is not here: {wanted}; {instead}."
+
+
+def as_remembered(was: Remembered) -> Callable[[View], View]:
+    """What makes a view of a recording what it was when it was remembered."""
+    is_recovered = was.is_left_by_a_crash
+
+    def as_it_was(view: View) -> View:
+        analysis = _sound(was.analysis, was)
+        path = Path(was.file) if was.file and Path(was.file).is_file() else None
+        found = reopened(view, analysis, path, analysis if was.is_saved else None)
+        assert found.back is not None
+        told = found.back.told
+        if is_recovered:
+            at = time.strftime("%H:%M:%S", time.localtime(was.at))
+            told = (RECOVERED.format(at=at), *told)
+        return replace(found, back=replace(found.back, told=told, is_restored=True))
+
+    return as_it_was
+
+
+def _sound(facts: Mapping[str, Any], was: Remembered) -> Analysis:
+    """The remembered analysis, as far as it is sound."""
+    try:
+        return Analysis.from_dict(facts)
+    except AnalysisFileError:
+        return Analysis(was.session, start_s=was.start_s, preset=was.preset)
+
+
+def reopened(
+    view: View, analysis: Analysis, path: Path | None, saved: Analysis | None
+) -> View:
+    """A recording's first view, made what it was; what cannot be again is told."""
+    session, window = view.session, view.window
+    assert session is not None
+    assert window is not None
+    told = []
+    if analysis.fingerprint and analysis.fingerprint != session.fingerprint:
+        told.append(
+            "The recording's files are not the same as when it was saved: predictions "
+            "and scores may differ."
+        )
+    if abs(window.start_s - analysis.start_s) > 1 / 60:
+        told.append(
+            f"The recording has no window at {analysis.start_s:.2f} s: "
+            f"{window.start_s:.2f} s is shown."
+        )
+    mask, preset = analysis.mask, _preset_of(analysis, view)
+    if mask is None or mask.n_neurons != session.n_neurons:
+        if mask is not None:
+            told.append(
+                f"The mask is for {mask.n_neurons:,} neurons, the recording has "
+                f"{session.n_neurons:,}: the preset “{preset_named(view.preset).label}”"
+                " is shown instead."
+            )
+        mask, preset = view.mask, view.preset
+    selection = tuple(n for n in analysis.selection if n < session.n_neurons)
+    if analysis.mask is None:
+        selection = selection or view.selection
+    elif len(selection) < len(analysis.selection):
+        told.append("Some of the neurons that were selected are not in the recording.")
+    back = Reopened(analysis, path, tuple(told), saved)
+    return replace(
+        view,
+        mask=mask,
+        preset=preset,
+        selection=selection,
+        cursor=analysis.cursor,
+        back=back,
+    )
+
+
+def _preset_of(analysis: Analysis, view: View) -> str:
+    """The preset that the mask is said to be, "" where it is another mask."""
+    if analysis.preset not in {preset.name for preset in PRESETS}:
+        return ""
+    assert view.session is not None
+    made = mask_for(analysis.preset, view.session)
+    return analysis.preset if made == analysis.mask else ""

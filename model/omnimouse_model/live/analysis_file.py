@@ -1,0 +1,292 @@
+"""An analysis as one JSON file: what is looked at, what is asked, and of whom.
+
+    {"format": "omnimouse-analysis", "version": 1,
+     "recording": {"path": …, "beside": …, "id": …, "fingerprint": …, "options": {}},
+     "predictor": "demo", "baseline": "", "start_s": 12.4, "preset": "", "mask": {…},
+     "selection": [3, 14], "view": {"cursor": 0, "active_span": [0, 60], …}}
+
+`beside` is the recording seen from the file's folder, so that both can move together.
+The mask is as `masks.files` has it. Whatever else stands there is refused in words.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from reprlib import repr as shortened
+from typing import Any, NoReturn, get_args
+
+from omnimouse_model.atomic import atomic_path
+from omnimouse_model.data.options import ReadOptions
+from omnimouse_model.errors import AnalysisFileError, MaskError
+from omnimouse_model.live.state import MAX_SELECTED, ColourBy
+from omnimouse_model.masks import N_SAMPLES, TARGET, VISIBLE, Mask
+
+FORMAT, VERSION = "omnimouse-analysis", 1
+SUFFIX = ".omnimouse.json"
+MOST_BYTES = 256 * 2**20
+_LARGEST_NEURON = 10**6
+_FIELDS = (
+    "format", "version", "recording", "predictor", "baseline", "start_s", "preset",
+    "mask", "selection", "view",
+)  # fmt: skip
+_RECORDING = ("path", "beside", "id", "fingerprint", "options")
+_VIEW = ("cursor", "active_span", "brush_code", "colour_by")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analysis:
+    """What is on screen, so that it can be there again.
+
+    Attributes
+    ----------
+    recording, recording_id, fingerprint, options
+        Its place, its key, what tells whether its files changed, and how it is read.
+    predictor, baseline
+        By name or file, "" for none.
+    mask, preset
+        What is asked, and the preset that it is, "" for one made by hand.
+    """
+
+    recording: str = ""
+    recording_id: str = ""
+    fingerprint: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    predictor: str = ""
+    baseline: str = ""
+    start_s: float = 0.0
+    mask: Mask | None = None
+    preset: str = ""
+    selection: tuple[int, ...] = ()
+    cursor: int = 0
+    active_span: tuple[int, int] = (0, N_SAMPLES)
+    brush_code: int = VISIBLE
+    colour_by: ColourBy = "state"
+
+    def is_same_question(self, other: "Analysis") -> bool:
+        """Whether both look at the same and ask the same; how it is shown is passed."""
+        plain = ("recording", "predictor", "baseline", "start_s", "selection")
+        return (
+            all(getattr(self, name) == getattr(other, name) for name in plain)
+            and dict(self.options) == dict(other.options)
+            and (self.mask is other.mask or self.mask == other.mask)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "recording": {
+                "path": self.recording,
+                "id": self.recording_id,
+                "fingerprint": self.fingerprint,
+                "options": dict(self.options),
+            },
+            "predictor": self.predictor,
+            "baseline": self.baseline,
+            "start_s": self.start_s,
+            "preset": self.preset,
+            "mask": None if self.mask is None else self.mask.to_dict(),
+            "selection": list(self.selection),
+            "view": {
+                "cursor": self.cursor,
+                "active_span": list(self.active_span),
+                "brush_code": self.brush_code,
+                "colour_by": self.colour_by,
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, facts: object) -> "Analysis":
+        """Read `to_dict`'s values back, whoever wrote them.
+
+        Raises
+        ------
+        AnalysisFileError
+            Names the field, what was found and what was expected.
+        """
+        whole = _object(facts, "the whole", _FIELDS, _check_version)
+        place = _object(whole.get("recording"), "recording", _RECORDING)
+        view = _object(whole.get("view"), "view", _VIEW)
+        return cls(
+            recording=_text(place, "path"),
+            recording_id=_text(place, "id"),
+            fingerprint=_text(place, "fingerprint"),
+            options=_options(place.get("options")),
+            predictor=_text(whole, "predictor"),
+            baseline=_text(whole, "baseline"),
+            start_s=_seconds(whole.get("start_s")),
+            mask=_mask(whole.get("mask")),
+            preset=_text(whole, "preset"),
+            selection=_selection(whole.get("selection")),
+            cursor=_whole(view.get("cursor"), "cursor", 0, N_SAMPLES - 1),
+            active_span=_span(view.get("active_span")),
+            brush_code=_whole(view.get("brush_code"), "brush_code", 0, TARGET),
+            colour_by=_colour(view.get("colour_by")),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reopened:
+    """An analysis that is being opened again.
+
+    Attributes
+    ----------
+    path
+        Its file; None for what was never saved.
+    told
+        What differs from when it was left, a sentence each.
+    saved
+        What its file holds; None where that is not what is shown.
+    is_restored
+        It is what was on screen last: whoever predicts now stays.
+    """
+
+    analysis: Analysis
+    path: Path | None = None
+    told: tuple[str, ...] = ()
+    saved: Analysis | None = None
+    is_restored: bool = False
+
+
+# -- on disk ------------------------------------------------------------------------
+def write_analysis(path: Path, analysis: Analysis) -> None:
+    """Write it, whole or not at all, for the user's own eyes."""
+    facts = analysis.to_dict()
+    with suppress(ValueError):  # on another drive
+        beside = os.path.relpath(analysis.recording, path.parent)
+        facts["recording"]["beside"] = Path(beside).as_posix()
+    with atomic_path(path, mode=0o600) as temporary:
+        temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def read_analysis(path: Path) -> Analysis:
+    """Read a saved analysis; a recording that moved along with the file is found.
+
+    Raises
+    ------
+    AnalysisFileError
+        The file is torn, of another kind, newer, or a field of it is wrong.
+    OSError
+        It cannot be read.
+    """
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise AnalysisFileError(
+            "foreign", f"{path.name} is no analysis: it has {size:,} bytes."
+        )
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise AnalysisFileError(
+            "torn",
+            f"{path.name} is no analysis, or was cut short: it is not whole JSON text "
+            f"({shortened(str(error))}). Open a copy of it, or save the analysis anew.",
+        ) from None
+    try:
+        analysis = Analysis.from_dict(facts)
+    except AnalysisFileError as error:
+        raise AnalysisFileError(error.code, f"{path.name}: {error.message}") from None
+    beside = facts["recording"].get("beside")
+    if not Path(analysis.recording).exists() and isinstance(beside, str) and beside:
+        moved = Path(os.path.normpath(path.parent / beside))
+        if moved.exists():
+            return replace(analysis, recording=str(moved))
+    return analysis
+
+
+# -- values of any origin -----------------------------------------------------------
+def _object(
+    facts: object, name: str, known: tuple[str, ...], check: Any = None
+) -> Mapping[str, Any]:
+    if not isinstance(facts, Mapping):
+        _refuse(name, facts, "an object of fields")
+    if check is not None:
+        check(facts)
+    for key in facts:
+        if key not in known:
+            _refuse(name, key, f"only {', '.join(known)}")
+    return facts
+
+
+def _check_version(facts: Mapping[str, Any]) -> None:
+    if facts.get("format") != FORMAT:
+        raise AnalysisFileError(
+            "foreign",
+            f"this is no analysis of OmniMouse (its format is "
+            f"{shortened(facts.get('format'))}). Analyses end in {SUFFIX}.",
+        )
+    version = facts.get("version")
+    if type(version) is int and version > VERSION:
+        raise AnalysisFileError(
+            "newer",
+            f"it was saved by a newer OmniMouse (version {version}, this one reads "
+            f"{VERSION}). Update OmniMouse to open it.",
+        )
+    if type(version) is not int or version != VERSION:
+        _refuse("version", version, str(VERSION))
+
+
+def _text(facts: Mapping[str, Any], name: str) -> str:
+    value = facts.get(name)
+    if not isinstance(value, str) or "\0" in value:
+        _refuse(name, value, "text")
+    return value
+
+
+def _options(value: object) -> dict[str, Any]:
+    try:
+        return ReadOptions(**value).given()  # type: ignore[arg-type]
+    except TypeError:
+        _refuse("options", value, "options of reading, by name")
+
+
+def _seconds(value: object) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]
+        _refuse("start_s", value, "seconds")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _mask(value: object) -> Mask | None:
+    if value is None:
+        return None
+    try:
+        return Mask.from_dict(value)
+    except MaskError as error:
+        raise AnalysisFileError("field", str(error)) from None
+
+
+def _selection(value: object) -> tuple[int, ...]:
+    if not isinstance(value, list) or len(value) > MAX_SELECTED:
+        _refuse("selection", value, f"at most {MAX_SELECTED} neurons")
+    chosen = [_whole(v, "selection", 0, _LARGEST_NEURON) for v in value]
+    return tuple(dict.fromkeys(chosen))
+
+
+def _whole(value: object, name: str, low: int, high: int) -> int:
+    if type(value) is not int or not low <= value <= high:
+        _refuse(name, value, f"a whole number {low}..{high}")
+    return value
+
+
+def _span(value: object) -> tuple[int, int]:
+    if not isinstance(value, list) or len(value) != 2:
+        _refuse("active_span", value, "[start, stop] in 0..60")
+    start = _whole(value[0], "active_span", 0, N_SAMPLES - 1)
+    return start, _whole(value[1], "active_span", start + 1, N_SAMPLES)
+
+
+def _colour(value: object) -> ColourBy:
+    if value not in get_args(ColourBy):
+        _refuse("colour_by", value, " or ".join(get_args(ColourBy)))
+    return value  # type: ignore[return-value]
+
+
+def _refuse(name: str, found: object, expected: str) -> NoReturn:
+    raise AnalysisFileError(
+        "field", f"its {name}: found {shortened(found)}, expected {expected}."
+    )

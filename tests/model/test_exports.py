@@ -1,0 +1,307 @@
+"""What is on screen as a script, a table and arrays: the numbers are the screen's."""
+
+import csv
+import io
+import os
+import re
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omnimouse_model.errors import ExportError
+from omnimouse_model.live import as_python, exports
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import HIDDEN, VISIBLE, asked_cells
+from tests.model.live_sessions import EchoPredictor, EndlessPredictor, write_session
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_session(tmp_path_factory.mktemp("shown") / "it's a mouse")
+
+
+@pytest.fixture
+def controller(folder: Path, tmp_path: Path) -> Iterator[Controller]:
+    made = Controller(synchronous=True, memory=tmp_path / "live.json")
+    made.choose_predictor("ridge")
+    made.open_session(folder)
+    made.apply_preset("causal_response_25_video_behavior")
+    made.select([4, 9])
+    yield made
+    made.close()
+
+
+# -- as Python -----------------------------------------------------------------------
+def run(script: str, folder: Path) -> str:
+    path = folder / "script.py"
+    path.write_text(script, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def check_script(controller: Controller, folder: Path) -> str:
+    """The script prints what is on screen, and is a dozen lines."""
+    script = controller.as_python()
+    scores = controller.results.scores
+    known = scores[np.isfinite(scores)]
+    wanted = f"median r = {np.median(known):.6f} over {len(known)} neurons\n"
+    assert run(script, folder) == wanted
+    return script
+
+
+def test_a_strategy_is_a_script_of_a_dozen_lines(
+    controller: Controller, tmp_path: Path
+) -> None:
+    script = check_script(controller, tmp_path)
+    assert "mask_from_strategy('test/causal_response_25_video_behavior'" in script
+    assert len([line for line in script.splitlines() if line]) <= 16
+    assert max(map(len, script.splitlines())) < 200
+
+
+def test_a_preset_that_is_no_strategy_is_made_by_its_name(
+    controller: Controller, tmp_path: Path
+) -> None:
+    controller.choose_predictor("context-ridge")
+    controller.apply_preset("random_half_video_behavior")
+    script = check_script(controller, tmp_path)
+    assert "mask_for('random_half_video_behavior', session)" in script
+
+
+def test_a_mask_by_hand_is_written_out_in_spans(
+    controller: Controller, tmp_path: Path
+) -> None:
+    controller.paint_cells([1, 2, 3], slice(30, 60), HIDDEN)
+    script = check_script(controller, tmp_path)
+    assert "om.Mask.from_dict(" in script
+    assert "'1-3'" in script
+
+
+def test_a_long_mask_by_hand_lies_in_a_file(
+    controller: Controller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(as_python, "MOST_CHARACTERS", 600)
+    scatter(controller)
+    script = check_script(controller, tmp_path)
+    mask_id = controller.state.mask.mask_id
+    assert str(tmp_path / "masks" / f"{mask_id}.json") in script
+
+
+def test_a_saved_mask_is_read_out_of_its_analysis(
+    controller: Controller, tmp_path: Path
+) -> None:
+    scatter(controller)
+    path = tmp_path / "a.omnimouse.json"
+    controller.analyses.save(path)
+    assert str(path) in check_script(controller, tmp_path)
+    controller.paint([5], HIDDEN)
+    assert str(path) not in controller.as_python()
+
+
+def test_decoded_behaviour_is_printed_by_channel(folder: Path, tmp_path: Path) -> None:
+    controller = Controller(synchronous=True)
+    controller.choose_predictor("ridge")
+    controller.open_session(folder)
+    controller.apply_preset("all_response_only")
+    script = controller.as_python()
+    assert "prediction.behavior" in script
+    assert "prediction.responses" not in script
+    compile(script, "script", "exec")
+    controller.close()
+
+
+def test_what_a_script_cannot_do_is_refused_in_words(
+    controller: Controller, folder: Path
+) -> None:
+    controller.apply_preset("nothing")
+    with pytest.raises(ExportError, match="Nothing is asked"):
+        controller.as_python()
+    controller.apply_preset("video_only")
+    controller.choose_predictor(EchoPredictor())
+    with pytest.raises(ExportError, match="handed in as an object"):
+        controller.as_python()
+    empty = Controller(synchronous=True)
+    with pytest.raises(ExportError, match="Open a recording first"):
+        empty.as_python()
+    empty.close()
+
+
+def scatter(controller: Controller) -> None:
+    """Every neuron differs from the others."""
+    with controller.stroke():
+        for neuron in range(40):
+            controller.paint_cells([neuron], slice(0, 10 + neuron // 2), VISIBLE)
+            controller.paint_cells([neuron], slice(40 + neuron % 3, 60), HIDDEN)
+
+
+# -- tables --------------------------------------------------------------------------
+def test_the_table_of_neurons_has_the_numbers_of_the_screen(
+    controller: Controller, tmp_path: Path
+) -> None:
+    controller.paint_cells([1], slice(0, 60), HIDDEN)
+    path = tmp_path / "neurons.csv"
+    controller.exports.export(path)
+    assert controller.exports.fault is None
+    assert controller.exports.written == path
+    lines = path.read_text().splitlines()
+    about = [line for line in lines if line.startswith("# ")]
+    rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
+    scores, mask = controller.results.scores, controller.state.mask
+    assert [int(row["neuron"]) for row in rows] == list(range(40))
+    read = [float(row["r"]) if row["r"] else np.nan for row in rows]
+    np.testing.assert_array_equal(np.array(read, np.float32), scores)
+    assert rows[1]["r"] == ""
+    asked = [int(row["asked_samples"]) for row in rows]
+    assert asked == asked_cells(mask).sum(axis=0).tolist()
+    assert [n for n, row in enumerate(rows) if row["selected"] == "1"] == [4, 9]
+    assert rows[1]["state"] == "hidden"
+    words = "\n".join(about)
+    assert mask.mask_id in words
+    assert controller.results.population.predictor_id in words
+    assert f"window from {controller.state.window.start_s:.2f} s" in words
+    assert "single-trial Pearson correlation" in words
+
+
+def test_parquet_without_its_package_is_refused_in_words(
+    controller: Controller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    controller.exports.export(tmp_path / "neurons.parquet")
+    assert "pip install pyarrow" in str(controller.exports.fault)
+    assert controller.exports.written is None
+    assert not (tmp_path / "neurons.parquet").exists()
+
+
+def test_parquet_is_written_by_its_package(
+    controller: Controller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in where the package is not installed takes what it would be given."""
+
+    class Table(dict):
+        def replace_schema_metadata(self, about: dict[str, str]) -> "Table":
+            return Table(self, about=about)
+
+    def write_table(table: Table, file: io.BytesIO) -> None:
+        assert set(table) >= {"neuron", "r", "about"}
+        file.write(table["about"]["condition"].encode())
+
+    arrow, parquet = types.ModuleType("pyarrow"), types.ModuleType("pyarrow.parquet")
+    arrow.table, parquet.write_table = Table, write_table
+    monkeypatch.setitem(sys.modules, "pyarrow", arrow)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", parquet)
+    controller.exports.export(tmp_path / "neurons.parquet")
+    assert controller.exports.fault is None
+    written = (tmp_path / "neurons.parquet").read_text()
+    assert controller.state.mask.mask_id in written
+
+
+# -- arrays --------------------------------------------------------------------------
+def arrays(path: Path) -> dict[str, Any]:
+    with np.load(path, allow_pickle=False) as found:
+        return dict(found)
+
+
+def test_the_arrays_give_the_scores_of_the_screen(
+    controller: Controller, tmp_path: Path
+) -> None:
+    controller.exports.export(tmp_path / "arrays.npz")
+    found = arrays(tmp_path / "arrays.npz")
+    state = controller.state
+    np.testing.assert_array_equal(found["mask"], state.mask.cells)
+    np.testing.assert_array_equal(found["recorded"], state.window.responses)
+    asked = found["asked"]
+    assert np.isfinite(found["predicted"]).any(axis=0).all()
+    for neuron in (0, 7, 39):
+        rows = asked[:, neuron]
+        pair = found["predicted"][rows, neuron], found["recorded"][rows, neuron]
+        r = np.corrcoef(*pair)[0, 1]
+        assert r == pytest.approx(controller.results.scores[neuron], abs=1e-5)
+    np.testing.assert_array_equal(found["unit_id"], state.session.units.unit_id)
+    assert found["times_s"][0] == pytest.approx(state.window.start_s, abs=1e-3)
+    assert found["selected"].tolist() == [4, 9]
+    readme = str(found["README"])
+    assert state.mask.mask_id in readme
+    missing = [name for name in found if name != "README" and name not in readme]
+    assert missing == []
+
+
+def test_decoded_behaviour_is_among_the_arrays(folder: Path, tmp_path: Path) -> None:
+    controller = Controller(synchronous=True)
+    controller.choose_predictor(EchoPredictor())
+    controller.open_session(folder)
+    controller.apply_preset("all_response_only")
+    controller.exports.export(tmp_path / "arrays.npz")
+    found = arrays(tmp_path / "arrays.npz")
+    np.testing.assert_allclose(
+        found["behavior_predicted"], 2 * found["behavior_recorded"]
+    )
+    assert len(found["behavior_times_s"]) == 40
+    assert np.isnan(found["r"]).all()
+    controller.close()
+
+
+def test_arrays_without_a_predictor_say_so(folder: Path, tmp_path: Path) -> None:
+    controller = Controller(synchronous=True)
+    controller.open_session(folder)
+    controller.exports.export(tmp_path / "arrays.npz")
+    found = arrays(tmp_path / "arrays.npz")
+    assert np.isnan(found["predicted"]).all()
+    assert "predictor: nobody" in str(found["README"])
+    controller.close()
+
+
+# -- refusals ------------------------------------------------------------------------
+def test_an_older_answer_is_not_exported(folder: Path, tmp_path: Path) -> None:
+    controller = Controller()
+    controller.choose_predictor(EndlessPredictor())
+    controller.open_session(folder)
+    assert controller.wait(20.0)
+    controller.set_behavior("hidden")  # computes until stopped
+    for _ in range(2):
+        controller.exports.export(tmp_path / "arrays.npz")
+        assert "not answered yet" in str(controller.exports.fault)
+        controller.cancel()
+    controller.exports.dismiss()
+    assert controller.exports.fault is None
+    assert not list(tmp_path.iterdir())
+    controller.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("neurons.xlsx", r"end it in \.csv"), ("gone/neurons.csv", "No such file")],
+)
+def test_what_cannot_be_written_is_told(
+    controller: Controller, tmp_path: Path, name: str, words: str
+) -> None:
+    controller.exports.export(tmp_path / name)
+    assert re.search(words, str(controller.exports.fault))
+    assert controller.exports.written is None
+
+
+def test_a_write_that_fails_leaves_the_old_file(
+    controller: Controller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "neurons.csv"
+    path.write_text("mine")
+
+    def broken(_: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setitem(exports._KINDS, "csv", broken)
+    controller.exports.export(path)
+    assert controller.exports.fault is not None
+    assert path.read_text() == "mine"

@@ -1,0 +1,249 @@
+"""Analyses in the panel: saved, opened, exported, copied; what is amiss in words."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QByteArray
+from qtpy.QtGui import QImage
+from qtpy.QtSvg import QSvgRenderer
+from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import HIDDEN
+from omnimouse_widgets import palette
+from omnimouse_widgets.qt.control_analysis import AnalysisSection
+from tests.model.live_sessions import write_session
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def keeping(tmp_path: Path) -> Iterator[Controller]:
+    """A recording of its own open, which may be moved; answered by the mean."""
+    controller = Controller(synchronous=True, memory=tmp_path / "live.json")
+    controller.choose_predictor("video-ridge")
+    controller.open_session(write_session(tmp_path / "recordings" / "mouse"))
+    yield controller
+    controller.close()
+
+
+@pytest.fixture
+def section(keeping: Controller, show: Callable[..., Any]) -> AnalysisSection:
+    made: AnalysisSection = show(AnalysisSection(keeping), 400, 200)
+    return made
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """What dialogs answer: a file and its kind, or a folder."""
+
+    def answered(path: Path | str, kind: str = "") -> None:
+        for name in ("getSaveFileName", "getOpenFileName"):
+            monkeypatch.setattr(QFileDialog, name, lambda *_: (str(path), kind))
+        monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(path))
+
+    return answered
+
+
+def test_it_is_saved_where_the_user_says_and_marked_when_it_changes(
+    section: AnalysisSection,
+    keeping: Controller,
+    tmp_path: Path,
+    answer: Any,
+    drawn: Any,
+) -> None:
+    assert section.name.words == "Analysis not saved"
+    assert not section.mark.isVisible()
+    assert section.save_button.isEnabled()
+    answer("")  # thought better of it
+    section.save_button.click()
+    assert keeping.analyses.path is None
+    answer(tmp_path / "forecast", "Analyses (*.omnimouse.json)")
+    section.save_button.click()
+    drawn()
+    assert (tmp_path / "forecast.omnimouse.json").is_file()
+    assert section.name.words == "forecast"
+    assert not section.mark.isVisible()
+    assert not section.save_button.isEnabled()
+    keeping.paint([3], HIDDEN)
+    drawn()
+    assert section.mark.isVisible()
+    section.save_button.click()
+    drawn()
+    assert not section.mark.isVisible()
+
+
+@pytest.mark.parametrize("said", ["Save", "Discard", "Cancel"])
+def test_changes_are_asked_about_before_another_is_opened(
+    section: AnalysisSection,
+    keeping: Controller,
+    tmp_path: Path,
+    answer: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    said: str,
+) -> None:
+    asked: list[str] = []
+    button = getattr(QMessageBox.StandardButton, said)
+
+    def question(*words: Any) -> Any:
+        asked.append(words[2])
+        return button
+
+    monkeypatch.setattr(QMessageBox, "question", question)
+    first, second = (tmp_path / f"{n}.omnimouse.json" for n in ("one", "two"))
+    keeping.analyses.save(first)
+    keeping.apply_preset("video_only")
+    keeping.analyses.save(second)
+    answer(first)
+    section.open_analysis()
+    assert not asked
+    assert keeping.state.preset == "video_behavior"
+    keeping.apply_preset("nothing")
+    before = first.read_bytes()
+    section.open(second)
+    assert "“one”" in asked[0]
+    assert (keeping.state.preset == "nothing") == (said == "Cancel")
+    assert (first.read_bytes() != before) == (said == "Save")
+
+
+def test_recent_analyses_are_in_the_menu(
+    section: AnalysisSection, keeping: Controller, tmp_path: Path
+) -> None:
+    section.more.menu().aboutToShow.emit()
+    assert not section.recent.isEnabled()
+    for name in ("one", "two"):
+        keeping.analyses.save(tmp_path / f"{name}.omnimouse.json")
+    keeping.apply_preset("nothing")
+    keeping.analyses.save(tmp_path / "three & more.omnimouse.json")
+    (tmp_path / "one.omnimouse.json").unlink()
+    section.more.menu().aboutToShow.emit()
+    actions = section.recent.actions()
+    assert [action.text() for action in actions] == ["three && more", "two"]
+    actions[1].trigger()
+    assert keeping.analyses.name == "two"
+    assert keeping.state.preset == "video_behavior"
+
+
+def test_a_recording_that_moved_is_asked_for_in_place(
+    section: AnalysisSection,
+    keeping: Controller,
+    tmp_path: Path,
+    answer: Any,
+    drawn: Any,
+) -> None:
+    path = tmp_path / "a.omnimouse.json"
+    keeping.analyses.save(path)
+    shutil.move(tmp_path / "recordings" / "mouse", tmp_path / "moved")
+    section.open(path)
+    drawn()
+    assert "is not where it was" in section.problem.text()
+    assert section.find_button.isVisible()
+    answer(tmp_path / "moved")
+    section.find_button.click()
+    drawn()
+    assert keeping.state.session.path == tmp_path / "moved"
+    assert not section.problem.isVisible()
+    assert not section.find_button.isVisible()
+
+
+def test_what_is_wrong_is_said_until_it_is_dismissed(
+    section: AnalysisSection, keeping: Controller, tmp_path: Path, drawn: Any
+) -> None:
+    path = tmp_path / "torn.omnimouse.json"
+    path.write_text("{")
+    section.open(path)
+    drawn()
+    assert "cut short" in section.problem.text()
+    section.dismiss.click()
+    drawn()
+    assert not section.problem.isVisible()
+    assert not section.dismiss.isVisible()
+
+
+def test_table_and_arrays_are_written_and_told(
+    section: AnalysisSection, tmp_path: Path, answer: Any, drawn: Any
+) -> None:
+    answer(tmp_path / "neurons", "CSV (*.csv)")
+    section.export_table()
+    drawn()
+    assert "neurons.csv" in section.told.text()
+    assert (tmp_path / "neurons.csv").read_text().startswith("# predictor: video-ridge")
+    answer(tmp_path / "window.npz", "NumPy (*.npz)")
+    section.export_arrays()
+    drawn()
+    assert "window.npz" in section.told.text()
+    with np.load(tmp_path / "window.npz") as found:
+        assert found["predicted"].shape == (60, 40)
+
+
+def test_the_script_is_on_the_clipboard(
+    section: AnalysisSection, keeping: Controller, drawn: Any
+) -> None:
+    section.copy_as_python()
+    drawn()
+    assert QApplication.clipboard().text() == keeping.as_python()
+    assert "Copied as Python" in section.told.text()
+    keeping.apply_preset("nothing")
+    section.copy_as_python()
+    drawn()
+    assert "Nothing is asked" in section.problem.text()
+    assert not section.told.isVisible()
+
+
+def test_the_figure_has_the_traces_and_their_condition(
+    section: AnalysisSection, keeping: Controller, tmp_path: Path, drawn: Any
+) -> None:
+    keeping.select([3, 14, 15])
+    section.write_figure(tmp_path / "traces.png")
+    section.write_figure(tmp_path / "traces.svg")
+    drawn()
+    assert keeping.exports.fault is None
+    image = QImage(str(tmp_path / "traces.png"))
+    mask_id = keeping.state.mask.mask_id
+    assert mask_id in image.text("Description")
+    for colour in (palette.PREDICTED, palette.HELD):
+        assert pixels_near(image, palette.rgb(colour)) > 200
+    written = (tmp_path / "traces.svg").read_text()
+    assert mask_id in written
+    assert "neuron 14" in written
+    assert QSvgRenderer(QByteArray(written.encode())).isValid()
+    assert not list(tmp_path.glob(".traces*"))
+
+
+def pixels_near(image: QImage, colour: tuple[int, int, int]) -> int:
+    """How many pixels have about a colour."""
+    drawn = image.convertToFormat(QImage.Format.Format_RGB888)
+    bits = drawn.constBits()
+    if hasattr(bits, "setsize"):
+        bits.setsize(drawn.sizeInBytes())
+    rows = np.frombuffer(bits, np.uint8).reshape(drawn.height(), -1)
+    pixels = rows[:, : 3 * drawn.width()].reshape(-1, 3).astype(int)
+    return int((np.abs(pixels - np.array(colour)).max(axis=1) < 40).sum())
+
+
+def test_a_figure_of_nothing_or_of_no_kind_is_refused(
+    section: AnalysisSection, keeping: Controller, tmp_path: Path, drawn: Any
+) -> None:
+    section.write_figure(tmp_path / "traces.gif")
+    drawn()
+    assert "end it in .png or .svg" in section.problem.text()
+    keeping.select([])
+    section.write_figure(tmp_path / "traces.png")
+    drawn()
+    assert "Select neurons first" in section.problem.text()
+    assert not (tmp_path / "traces.png").exists()
+
+
+def test_without_a_recording_nothing_is_saved(
+    empty: Controller, show: Any, tmp_path: Path, answer: Any, drawn: Any
+) -> None:
+    section: AnalysisSection = show(AnalysisSection(empty), 400, 200)
+    assert not section.save_button.isEnabled()
+    answer(tmp_path / "a.omnimouse.json")
+    section.save()
+    drawn()
+    assert "Open a recording first" in section.problem.text()
