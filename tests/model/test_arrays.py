@@ -11,6 +11,7 @@ import pytest
 
 from omnimouse_model.data.open import is_session, open_session
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.store.write import convert
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 
 N, SECONDS = 6, 40.0
@@ -214,3 +215,21 @@ def test_texts_of_bytes_are_texts() -> None:
     assert (session.id, session.animal_id) == ("mouse", "7")
     assert session.units.area.tolist() == ["V\ufffd"] * N
     assert "train" in session.trials.tier.tolist()
+
+
+def test_trials_and_tiers_count_without_a_video(tmp_path: Path) -> None:
+    np.savez(tmp_path / "s.npz", **given(video=None, video_rate_hz=None))
+    session = open_session(tmp_path / "s.npz")
+    assert session.stimulus is None
+    assert session.trials.tier.tolist() == ["train", "test", "train"]
+    assert session.trials.stim_id.tolist() == ["a", "b", "a"]
+    np.testing.assert_allclose(session.trials.t_on, [3.0, 13.0, 23.0])
+    assert session.tiers() == pytest.approx({"train": 20 / 60, "test": 10 / 60})
+    test = session.window_starts("test")
+    assert test[0] == pytest.approx(13.0, abs=1 / 30)
+    assert test[-1] == pytest.approx(21.0, abs=1 / 30)
+    assert session.overview(10).trial_tier.tolist() == ["train", "test", "train"]
+    convert(session, tmp_path / "s.omses.zarr")
+    again = open_session(tmp_path / "s.omses.zarr")
+    assert again.trials.tier.tolist() == session.trials.tier.tolist()
+    np.testing.assert_array_equal(again.window_starts("test"), test)

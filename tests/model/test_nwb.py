@@ -661,3 +661,18 @@ def test_damaged_changed_and_foreign_files(path: Path, tmp_path: Path) -> None:
     assert session.is_stale
     with pytest.raises(SessionFormatError, match="changed while the session was open"):
         _ = session.window(4.0).responses
+
+
+def test_trials_and_tiers_count_without_a_screen(tmp_path: Path) -> None:
+    path = write_nwb(tmp_path / "a.nwb")
+    with h5py.File(path, "a") as file:
+        table = typed(file, "intervals/trials", "TimeIntervals")
+        table["start_time"] = np.array([2.0, 22.0])
+        table["stop_time"] = np.array([22.0, 30.0])
+        table["tier"] = np.array([b"train", b"test"])
+    session = open_session(path)
+    assert session.stimulus is None
+    assert session.trials.tier.tolist() == ["train", "test"]
+    assert session.tiers() == pytest.approx({"train": 20 / 60, "test": 8 / 60})
+    assert session.split == {}
+    assert session.window_starts("test")[0] == pytest.approx(20.0, abs=1 / 30)

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from omnimouse_model.analysis.alignment import check_alignment
 from omnimouse_model.analysis.evaluate import evaluate
+from omnimouse_model.data.catalogue import catalogue
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.split import SPLIT_NOTE
 from omnimouse_model.errors import UnsupportedRequestError
@@ -67,3 +69,31 @@ def test_naive_predictors_fit_without_tiers(
     assert found.n_windows == 4
     if name == "ridge" and made == "arrays":  # a walk: the last value says the next
         assert found.value > 0.3
+
+
+def test_a_session_without_whole_windows_says_why() -> None:
+    film = np.zeros((400, 36, 64), np.uint8)
+    times = np.arange(400) / 30 + 2.0 * (np.arange(400) // 40)
+    session = open_session(smooth(60.0, video=film, video_times=times))
+    told = {note.code: note.message for note in session.warnings}
+    assert "nothing can be asked of a model" in told["no_windows"]
+    assert len(session.window_starts()) == 0
+    assert session.split == {}
+
+
+def test_a_clock_that_was_moved_is_told() -> None:
+    late = open_session(smooth(start_s=3.2))
+    told = {note.code: note.message for note in late.assumptions}
+    assert told["clock"] == "clock: 0 is the first response, 3.2 s in the file"
+    assert "clock" not in {note.code for note in open_session(smooth()).assumptions}
+
+
+def test_sessions_and_reports_are_told_in_few_words(tmp_path: Path) -> None:
+    np.savez(tmp_path / "s.npz", **smooth())
+    session = open_session(tmp_path / "s.npz")
+    assert repr(session).startswith("Session s (arrays): 6 neurons, 1.0 min at 30 Hz")
+    assert repr(catalogue(tmp_path)).endswith(": 1 sessions, 6 neurons, 0.9 min")
+    report = check_alignment(tmp_path / "s.npz")
+    assert repr(report) == report.words()
+    with pytest.raises(NotADirectoryError, match="is a file, not a folder"):
+        catalogue(tmp_path / "s.npz")

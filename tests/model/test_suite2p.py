@@ -277,3 +277,17 @@ def test_regions_that_are_no_regions_are_refused(made: Path) -> None:
     np.save(path, stat, allow_pickle=True)
     with pytest.raises(SessionFormatError, match=f"region {first} has ypix, xpix"):
         open_session(made)
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_plane_without_regions_is_named(made: Path, lost: int) -> None:
+    (made / "suite2p" / f"plane{lost}" / "stat.npy").unlink()
+    change_ops(made, nplanes=None)
+    session = open_session(made)
+    told = {note.code: note.message for note in session.warnings}
+    assert told["lost_plane"] == f"plane{lost} has no stat.npy: left out"
+    assert set(session.units.plane.tolist()) == {1 - lost}
+    if lost == 0:
+        assert session.responses.shift_s == pytest.approx(0.5 / FS)
+    else:
+        assert session.responses.shift_s is None

@@ -7,11 +7,13 @@ put in place wrongly shows as a latency that no brain has.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from omnimouse_model.data.clock import RESPONSE_RATE_HZ
 from omnimouse_model.data.frames import fit_video
+from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 
 FRAME_S = 1.0 / RESPONSE_RATE_HZ
@@ -101,7 +103,7 @@ class Lag:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class AlignmentReport:
     """What was estimated and counted.
 
@@ -116,6 +118,14 @@ class AlignmentReport:
     lags: tuple[Lag, ...]
     problems: tuple[str, ...]
 
+    def words(self) -> str:
+        """A line for each estimate and each problem."""
+        told = (*(lag.words() for lag in self.lags), *self.problems)
+        return "\n".join(told) or "nothing to compare: the session has one stream"
+
+    def __repr__(self) -> str:
+        return self.words()
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user should look at."""
@@ -124,7 +134,7 @@ class AlignmentReport:
 
 
 def check_alignment(
-    session: Session,
+    session: Session | str | Path,
     progress: Progress | None = None,
     *,
     latency_s: tuple[float, float] = LATENCY_S,
@@ -137,9 +147,13 @@ def check_alignment(
 
     Parameters
     ----------
+    session
+        An open one, or the path of one.
     latency_s
         Latencies that are usual for this kind of recording.
     """
+    if not isinstance(session, Session):
+        session = open_session(session)
     tell = progress or (lambda share: None)
     parts = list(_parts(session, seed, tell))
     pairs = list(_pairs(session, parts, latency_s))

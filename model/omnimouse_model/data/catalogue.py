@@ -71,7 +71,7 @@ COLUMNS: dict[str, Callable[[Entry], Any]] = {
 """By what a catalogue can be sorted."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Catalogue(Sequence[Entry]):
     """Sessions of a folder, by path."""
 
@@ -80,6 +80,17 @@ class Catalogue(Sequence[Entry]):
 
     def __len__(self) -> int:
         return len(self.entries)
+
+    def __repr__(self) -> str:
+        sound = [entry for entry in self.entries if entry.is_read]
+        neurons = sum(entry.neurons for entry in sound)
+        minutes = sum(entry.total_minutes for entry in sound)
+        broken = len(self.entries) - len(sound)
+        more = f"; {broken} cannot be read" if broken else ""
+        return (
+            f"Catalogue of {self.folder}: {len(sound)} sessions, {neurons:,} neurons, "
+            f"{minutes:.1f} min{more}"
+        )
 
     @overload
     def __getitem__(self, index: int) -> Entry: ...
@@ -155,6 +166,11 @@ def entries_of(
 ) -> Iterator[Entry]:
     """The same one by one, as they are read; see `catalogue`."""
     tell = progress or (lambda done, total, name: None)
+    if folder.is_file():
+        raise NotADirectoryError(
+            f"{folder} is a file, not a folder of recordings: open_session reads one "
+            "recording."
+        )
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is no folder.")
     places = sorted(_places(folder, _DEEPEST, lambda inner: tell(0, 0, inner.name)))

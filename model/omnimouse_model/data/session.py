@@ -43,7 +43,7 @@ class Note:
     message: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Session:
     """One recording. Opening reads nothing big; pickling keeps only the path.
 
@@ -91,6 +91,15 @@ class Session:
     options: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] | str | None = field(default=None, repr=False)
     _cache: dict[object, Any] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        tiers = ", ".join(f"{name} {m:.1f} min" for name, m in self.tiers().items())
+        return (
+            f"Session {self.id} ({self.format}): {self.n_neurons:,} neurons, "
+            f"{self.duration_s / 60:.1f} min at {self.responses.rate_hz:.4g} Hz, "
+            f"{', '.join(self.streams)}; tiers: {tiers or 'none'}; "
+            f"{len(self.warnings)} warnings"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         from omnimouse_model.data.open import reopen_session

@@ -48,9 +48,12 @@ def inside_trials(session: "Session", tiers: frozenset[str] | None) -> np.ndarra
         within: np.ndarray = mark(grid, np.concatenate(spans))
         return within & inside_trials(session, None)
     if session.stimulus is None:
-        return np.full(len(grid), tiers is None)
-    onset = session.stimulus.slot_t[trials.first_slot]
-    spans = np.stack([onset, np.append(onset[1:], np.inf)], axis=1)
+        if tiers is None:
+            return np.full(len(grid), True)
+        spans = np.stack([trials.t_on, trials.t_off], axis=1) + session.t0
+    else:
+        onset = session.stimulus.slot_t[trials.first_slot]
+        spans = np.stack([onset, np.append(onset[1:], np.inf)], axis=1)
     chosen = trials.readable.copy()
     if tiers is not None:
         chosen &= np.isin(trials.tier, sorted(tiers))

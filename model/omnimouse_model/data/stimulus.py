@@ -31,7 +31,7 @@ class Trials:
     key
         str (n,) stored name, as `00012`.
     kind
-        str (n,): video, image, blank or invalid.
+        str (n,): video, image, blank or invalid; none where there is no screen.
     tier
         str (n,) split name, verbatim; "blank" where the session gives none.
     first_slot, n_slots

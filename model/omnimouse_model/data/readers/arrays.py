@@ -23,13 +23,14 @@ from omnimouse_model.data.readers.presented import (
     Part,
     film_parts,
     presented,
+    unseen_trials,
 )
 from omnimouse_model.data.readers.statistics import train_spans, with_statistics
 from omnimouse_model.data.readers.texts import decoded, text_of
 from omnimouse_model.data.rows import Rows
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.stimulus import Stimulus, Trials
+from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.trial_files import MemoryRows
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
@@ -194,7 +195,11 @@ def _session(arrays: _Arrays, options: ReadOptions) -> Session:
     stimulus = _stimulus(arrays, responses.start, notes)
     if stimulus is not None:
         note_frames(stimulus, notes)
-    train = train_spans(stimulus)
+    if stimulus is None:
+        trials = unseen_trials(_intervals(arrays), responses.start)
+    else:
+        trials = stimulus.trials
+    train = train_spans(stimulus, trials, responses.start)
     responses = with_statistics(responses, train, notes)
     found = {"eye_tracker": _eye(arrays, notes), "treadmill": _running(arrays, notes)}
     behavior = {
@@ -216,7 +221,7 @@ def _session(arrays: _Arrays, options: ReadOptions) -> Session:
         responses=responses,
         behavior=behavior,
         stimulus=stimulus,
-        trials=Trials.none() if stimulus is None else stimulus.trials,
+        trials=trials,
         images={} if image is None else {"mean": image.astype(np.float32)},
         behavior_names=tuple(n for s in behavior.values() if s for n in s.names),
         options=options.given(),

@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 
-from omnimouse_model.data.clock import N_FRAMES
+import numpy as np
+
+from omnimouse_model.data.clock import N_FRAMES, full_window_starts
 from omnimouse_model.data.fingerprint import as_read
 from omnimouse_model.data.readers.behavior import note_missing
 from omnimouse_model.data.readers.extent import LONGEST_S
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.split import SPLIT_NOTE
+from omnimouse_model.data.starts import inside_trials
 from omnimouse_model.errors import SessionFormatError
 
 
@@ -22,6 +25,13 @@ def finished(session: Session, notes: Notes) -> Session:
     """
     _check_overlap(session)
     note_missing(session, notes)
+    if not len(full_window_starts(inside_trials(session, None))):
+        notes.warn("no_windows", _without_windows(session))
+    if session.t0:
+        notes.assume(
+            "clock",
+            f"clock: 0 is the first response, {session.t0:.10g} s in the file",
+        )
     if session.split:
         notes.assume("inferred_tiers", SPLIT_NOTE)
     return replace(
@@ -29,6 +39,14 @@ def finished(session: Session, notes: Notes) -> Session:
         fingerprint=as_read(session.fingerprint, session.options),
         warnings=tuple(notes.warnings),
         assumptions=tuple(notes.assumptions),
+    )
+
+
+def _without_windows(session: Session) -> str:
+    longest = float(np.max(session.trials.t_off - session.trials.t_on, initial=0.0))
+    return (
+        f"no whole window of 2 s lies within trials, of which the longest lasts "
+        f"{longest:.3g} s: nothing can be asked of a model"
     )
 
 

@@ -19,15 +19,15 @@ from omnimouse_model.data.readers.nwb_behavior import read_behavior
 from omnimouse_model.data.readers.nwb_file import NwbFile
 from omnimouse_model.data.readers.nwb_rows import EvenRows, SideBySide
 from omnimouse_model.data.readers.nwb_series import chosen_series, short_name
-from omnimouse_model.data.readers.nwb_stimulus import read_stimulus
+from omnimouse_model.data.readers.nwb_stimulus import read_intervals, read_stimulus
 from omnimouse_model.data.readers.nwb_units import AREAS, PlaneUnits, read_units
+from omnimouse_model.data.readers.presented import unseen_trials
 from omnimouse_model.data.readers.statistics import train_spans, with_statistics
 from omnimouse_model.data.remote_file import RemoteFile
 from omnimouse_model.data.rows import Rows
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.source import LocalFile, Source
-from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import SessionFormatError
 
@@ -86,7 +86,11 @@ def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Sessi
     stimulus = read_stimulus(nwb, responses.start, notes)
     if stimulus is not None:
         note_frames(stimulus, notes)
-    train = train_spans(stimulus)
+    if stimulus is None:
+        trials = unseen_trials(read_intervals(nwb), responses.start)
+    else:
+        trials = stimulus.trials
+    train = train_spans(stimulus, trials, responses.start)
     responses = with_statistics(responses, train, notes)
     behavior = {
         name: None if signal is None else with_statistics(signal, train, notes)
@@ -102,7 +106,7 @@ def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Sessi
         responses=responses,
         behavior=behavior,
         stimulus=stimulus,
-        trials=Trials.none() if stimulus is None else stimulus.trials,
+        trials=trials,
         images=_images(nwb, planes),
         meta={"series": [group.name for group in series]},
         series=chosen.name,

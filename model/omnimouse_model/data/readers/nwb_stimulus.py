@@ -65,7 +65,7 @@ def read_stimulus(nwb: NwbFile, t0: float, notes: Notes) -> Stimulus | None:
     """Frames and trials of all presentations, or None where there are none."""
     every = [*nwb.of("ImageSeries", "IndexSeries", "OpticalSeries")]
     shown = [group for group in every if "/stimulus/presentation" in group.name]
-    intervals = _intervals(nwb)
+    intervals = read_intervals(nwb)
     parts: list[Part] = []
     for group in shown:
         parts += _parts(nwb, group, intervals, notes)
@@ -89,7 +89,7 @@ def read_stimulus(nwb: NwbFile, t0: float, notes: Notes) -> Stimulus | None:
     return stimulus
 
 
-def _intervals(nwb: NwbFile) -> Intervals:
+def read_intervals(nwb: NwbFile) -> Intervals:
     """The trial table, where there is one."""
     tables = [t for t in nwb.of("TimeIntervals") if t.name.endswith("/trials")]
     if not tables:

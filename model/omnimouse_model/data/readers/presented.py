@@ -73,6 +73,10 @@ class Intervals:
         row = int(np.searchsorted(self.on, when + 1e-6, side="right")) - 1
         if row < 0 or when >= self.off[row]:
             return {}
+        return self.row(row)
+
+    def row(self, row: int) -> dict[str, Any]:
+        """The columns of a trial; its split as `tier`."""
         found = {name: values[row] for name, values in self.columns.items()}
         split = next((found[name] for name in _TIERS if name in found), None)
         if split is not None and str(split):
@@ -142,6 +146,28 @@ def _table(
         stim_id=np.array([part.stim_id for part in parts], np.str_),
         trial_idx=np.array([str(a.get("id", "")) for a in about], np.str_),
         valid_trial=np.array(["True" if n else "blank" for n in named], np.str_),
+        extra=tuple({k: v for k, v in a.items() if k != "tier"} for a in about),
+    )
+
+
+def unseen_trials(intervals: Intervals, t0: float) -> Trials:
+    """The trial table of a recording without a screen: trials of no frames."""
+    kept = np.flatnonzero(np.isfinite(intervals.on) & np.isfinite(intervals.off))
+    n = len(kept)
+    about = [intervals.row(i) for i in kept.tolist()]
+    return Trials(
+        key=np.array([f"{i:05d}" for i in range(n)], np.str_),
+        kind=np.full(n, "none"),
+        tier=np.array([a.get("tier", BLANK_TIER) for a in about], np.str_),
+        first_slot=np.zeros(n, np.int32),
+        n_slots=np.zeros(n, np.int32),
+        t_on=intervals.on[kept] - t0,
+        t_off=intervals.off[kept] - t0,
+        readable=np.ones(n, bool),
+        blank_value=np.full(n, np.nan, np.float32),
+        stim_id=np.array([str(a.get("stim_id", "")) for a in about], np.str_),
+        trial_idx=np.array([str(a.get("id", "")) for a in about], np.str_),
+        valid_trial=np.full(n, "blank"),
         extra=tuple({k: v for k, v in a.items() if k != "tier"} for a in about),
     )
 

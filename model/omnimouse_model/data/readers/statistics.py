@@ -9,7 +9,7 @@ from omnimouse_model.data.files import label, load_small_array
 from omnimouse_model.data.readers.extent import MOST_COLUMNS, check_extent
 from omnimouse_model.data.readers.notes import Notes
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.stimulus import Stimulus
+from omnimouse_model.data.stimulus import Stimulus, Trials
 from omnimouse_model.errors import SessionFormatError
 
 _MAX_ROWS = 20_000
@@ -17,8 +17,19 @@ _MAX_BYTES = 64 * 2**20
 _RUNS = 64
 
 
-def train_spans(stimulus: Stimulus | None) -> np.ndarray | None:
-    """Native spans (n, 2) of the train tier's trials, None where there are none."""
+def train_spans(
+    stimulus: Stimulus | None, trials: Trials | None = None, t0: float = 0.0
+) -> np.ndarray | None:
+    """Native spans (n, 2) of the train tier's trials, None where there are none.
+
+    Parameters
+    ----------
+    trials, t0
+        The table of a session without a screen, and its time 0.
+    """
+    if stimulus is None and trials is not None and (trials.tier == "train").any():
+        timed = np.stack([trials.t_on, trials.t_off], axis=1) + t0
+        return np.asarray(timed[trials.tier == "train"])
     if stimulus is None or not (stimulus.trials.tier == "train").any():
         return None
     onset = stimulus.slot_t[stimulus.trials.first_slot]

@@ -131,7 +131,7 @@ def _session(path: Path, words: Mapping[str, Any], options: ReadOptions) -> Sess
         responses=responses,
         behavior=behavior,
         stimulus=stimulus,
-        trials=Trials.none() if stimulus is None else stimulus.trials,
+        trials=_trials(store) if stimulus is None else stimulus.trials,
         images=store.arrays("images") if store.has("images") else {},
         meta=dict(words["meta"]),
         behavior_names=tuple(str(name) for name in words["behavior_names"]),
@@ -168,6 +168,16 @@ class StoreLevel:
 
 def _notes(stored: Any) -> tuple[Note, ...]:
     return tuple(Note(str(note["code"]), str(note["message"])) for note in stored)
+
+
+def _trials(store: "_Store") -> Trials:
+    """Trials of a session without a screen."""
+    if not store.has("trials"):
+        return Trials.none()
+    trials = trials_of(store.arrays("trials"), store.words("trials"))
+    if not np.isfinite([trials.t_on, trials.t_off]).all():
+        raise ValueError("times of trials that are not finite")
+    return trials
 
 
 def _stimulus(store: "_Store") -> Stimulus | None:

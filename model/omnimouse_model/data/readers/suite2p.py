@@ -41,9 +41,10 @@ def read(path: Path, options: ReadOptions) -> Session:
     planes = [
         read_plane(f, path, number, options, notes) for number, f in folders.items()
     ]
+    scanned = 1 + max(*folders, *_lost(folders, notes), 0)
     choices = series_choices(planes)
     series = chosen_series(choices, planes, options.series, path, notes)
-    responses = _responses(path, planes, series, options, notes)
+    responses = _responses(path, planes, scanned, series, options, notes)
     responses = with_statistics(responses, None, notes)
     for name in _ABSENT:
         notes.assume("missing_stream", f"the session has no {name}")
@@ -96,6 +97,23 @@ def _plane_folders(path: Path) -> dict[int, Path]:
     return {}
 
 
+def _lost(folders: dict[int, Path], notes: Notes) -> list[int]:
+    """Numbers of the planes beside those that are read which lack a file, named."""
+    first = next(iter(folders.values()))
+    if not _PLANE.fullmatch(first.name):
+        return []
+    root, lost = first.parent, []
+    for path in sorted(root.iterdir()):
+        named = _PLANE.fullmatch(path.name)
+        if named is None or not path.is_dir() or int(named[1]) in folders:
+            continue
+        lost.append(int(named[1]))
+        has_stat = (path / "stat.npy").exists()
+        lacks = "neither F.npy nor spks.npy" if has_stat else "no stat.npy"
+        notes.warn("lost_plane", f"{path.name} has {lacks}: left out")
+    return lost
+
+
 def _is_plane(path: Path) -> bool:
     traces = ("F.npy", "spks.npy")
     return (path / "stat.npy").exists() and any((path / f).exists() for f in traces)
@@ -110,7 +128,12 @@ def _name(path: Path) -> str:
 
 # -- responses -----------------------------------------------------------------------
 def _responses(
-    path: Path, planes: list[Plane], series: str, options: ReadOptions, notes: Notes
+    path: Path,
+    planes: list[Plane],
+    scanned: int,
+    series: str,
+    options: ReadOptions,
+    notes: Notes,
 ) -> Signal:
     rate = _rate(path, planes, options, notes)
     length = [plane.n_frames for plane in planes]
@@ -131,7 +154,7 @@ def _responses(
         rate,
         0.0,
         (min(length) - 1) / rate,
-        shift_s=_lags(planes, rate, notes),
+        shift_s=_lags(planes, scanned, rate, notes),
         mode=sample_mode(rate, notes),
     )
 
@@ -175,9 +198,11 @@ def _rate(path: Path, planes: list[Plane], options: ReadOptions, notes: Notes) -
     return options.rate_hz
 
 
-def _lags(planes: list[Plane], rate_hz: float, notes: Notes) -> np.ndarray | None:
+def _lags(
+    planes: list[Plane], scanned: int, rate_hz: float, notes: Notes
+) -> np.ndarray | None:
     """Seconds by which the neurons of each plane were scanned later; None if none."""
-    count = max(max(plane.n_planes, plane.number + 1) for plane in planes)
+    count = max(scanned, *(plane.n_planes for plane in planes))
     lag = [plane.number / (rate_hz * count) for plane in planes]
     if not any(lag):
         return None

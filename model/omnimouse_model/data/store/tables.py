@@ -83,6 +83,7 @@ def small_arrays(session: Session) -> dict[str, np.ndarray]:
     if stimulus is not None:
         for name in ("slot_t", "slot_trial", "slot_frame"):
             found[f"stimulus/{name}"] = getattr(stimulus, name)
+    if len(trials):
         for name in _NUMBERS:
             found[f"trials/{name}"] = getattr(trials, name)
         found["trials/readable"] = trials.readable.astype(np.uint8)
@@ -100,6 +101,7 @@ def words_of(session: Session) -> dict[str, dict[str, Any]]:
     }
     if session.stimulus is not None:
         found["stimulus"] = {"size": list(session.stimulus.size)}
+    if len(session.trials):
         found["trials"] = packed_trials(session.trials)
     return found
 
