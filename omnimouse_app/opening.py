@@ -31,7 +31,8 @@ def launch(
     Parameters
     ----------
     session
-        A recording to open; by default the one open last, else the demo's.
+        A recording to open, or a folder whose table of recordings to show; by default
+        the one open last, else the demo's.
     model
         A predictor's name, a checkpoint, or a predictor; by default the one under
         Preferences, else the one used last, else the demo.
@@ -58,6 +59,7 @@ def launch(
     import napari
 
     from omnimouse_app.samples import DEMO
+    from omnimouse_model.data.catalogue import holds_sessions
     from omnimouse_model.live.opener import Opening
 
     if viewer is None:
@@ -65,7 +67,9 @@ def launch(
     else:
         dock = _in_viewer(viewer, model, device, scheduler)
     controller = dock.controller
-    if session is not None:
+    if session is not None and holds_sessions(session):
+        dock.open_folder(str(session))
+    elif session is not None:
         controller.opener.open(Opening(session, options=reading or {}))
     elif not controller.restore(instead=DEMO):
         controller.opener.open(DEMO)

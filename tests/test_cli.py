@@ -10,10 +10,12 @@ from types import ModuleType
 import click
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from omnimouse_app.cli import COMMANDS, group, main
 from omnimouse_app.cli.output import emit, machine, table
 from omnimouse_app.cli.stopping import interruptible
+from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import SessionFormatError
 
 
@@ -196,3 +198,32 @@ def test_version_is_the_distribution_s(capsys: pytest.CaptureFixture[str]):
 
 def test_the_group_lists_the_table():
     assert group.list_commands(click.Context(group)) == list(COMMANDS)
+
+
+def _opened(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What `omnimouse app` hands to the window."""
+    opened: list[object] = []
+    monkeypatch.setattr("omnimouse_app.screen.has_display", lambda: True)
+    monkeypatch.setattr(
+        "omnimouse_app.opening.launch", lambda place, *_, **__: opened.append(place)
+    )
+    CliRunner().invoke(group, ["app", *arguments], catch_exceptions=False)
+    return opened
+
+
+def test_what_the_files_do_not_say_is_asked_in_the_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "without_rate.npz"
+    np.savez(path, responses=np.ones((400, 5), np.float32))
+    with pytest.raises(SessionFormatError, match="rate"):
+        open_session(path)
+    assert _opened([str(path)], monkeypatch) == [path]
+
+
+def test_what_is_no_session_is_refused_before_the_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes.txt").write_text("a note")
+    with pytest.raises(SessionFormatError):
+        _opened([str(tmp_path / "notes.txt")], monkeypatch)

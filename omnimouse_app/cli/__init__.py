@@ -1,9 +1,12 @@
 """The command `omnimouse`: a table of commands, each imported only when it runs."""
 
+import signal
 import sys
 from importlib import import_module
 
 import click
+
+from omnimouse_app.cli.stopping import STOPPED
 
 COMMANDS = {
     "app": "Open napari with the plugin.",
@@ -67,10 +70,15 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     try:
         group.main(args=given, prog_name="omnimouse", standalone_mode=True)
+    except SystemExit as end:
+        if end.code == STOPPED:  # an impatient second Ctrl-C changes nothing
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise
     except INPUT_ERRORS as error:
         if "--debug" in given:
             raise
-        click.echo(f"omnimouse: {one_line(error)}", err=True)
+        clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+        click.echo(f"{clear}omnimouse: {one_line(error)}", err=True)
         sys.exit(1)
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.inputs import device_option, named_session, reading_options
+from omnimouse_app.cli.inputs import device_option, reading_options, session_folder
 from omnimouse_app.cli.output import Progress
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def command(
 ) -> None:
     """Open napari with OmniMouse, on SESSION or on the one open last.
 
-    SESSION is a session's folder or file, 'demo' or 'unseen'.
+    SESSION is a session's folder or file, a folder of some, 'demo' or 'unseen'. What
+    its files do not say, such as the rate, is asked for in the window.
 
     With --scheduler the model computes elsewhere, where recordings and checkpoints
     must be at the same paths as here.
@@ -63,9 +64,14 @@ def command(
     )
 
 
-def _checked(session: str, reading: dict[str, Any]) -> Path:
-    """Its folder; a path that is no session is refused before a window opens."""
+def _checked(session: str, reading: dict[str, Any]) -> Path | str:
+    """Where it is; a path that is no session is refused before a window opens."""
+    from omnimouse_model.data.catalogue import holds_sessions
+    from omnimouse_model.data.open import is_session, open_session
+
     progress = Progress()
-    folder = named_session(session, progress, **reading).path
+    place = session_folder(session, progress)
     progress.finish()
-    return folder
+    if not is_session(place) and not holds_sessions(place):
+        open_session(place, **reading)  # raises, and says what it is
+    return place

@@ -1,22 +1,24 @@
 """`omnimouse convert`: any session into our own store, official shards into a file."""
 
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.inputs import named_session, reading_options
+from omnimouse_app.cli.inputs import DEMO_SESSIONS, named_session, reading_options
 from omnimouse_app.cli.output import Progress, emit
-from omnimouse_app.cli.stopping import interruptible
+from omnimouse_app.cli.stopping import Stopping, end_stopped, interruptible
 
 if TYPE_CHECKING:
+    from omnimouse_model.data.session import Session
     from omnimouse_model.data.store.layout import Codec
 
 
 @click.command("convert")
 @click.argument("source")
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", metavar="STORE")
 @click.option(
     "--codec",
     type=click.Choice(["default", "fast", "none"]),
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 @reading_options
 def command(
     source: str,
-    store: Path,
+    store: str,
     codec: "Codec",
     verify: bool,
     as_json: bool,
@@ -39,24 +41,101 @@ def command(
 ) -> None:
     """Write the session SOURCE to STORE, a folder such as mouse.omses.zarr.
 
+    Where STORE is a folder that is there, or ends in a slash, the session is put into
+    it under its own name.
+
     Values are the same to the bit. Ctrl-C stops; the same command goes on from there.
 
     An official checkpoint, a folder of rank_<r>.ckpt, is written to one file, such as
     model.safetensors, which holds nothing pickled.
     """
     if _is_official(Path(source)):
-        _convert_checkpoint(source, store, as_json)
+        _convert_checkpoint(source, Path(store), as_json)
         return
-    from omnimouse_model.data.store.write import convert
-
+    _refuse_collection(source)
     progress = Progress()
-    session = named_session(source, progress, **reading)
-    began = time.perf_counter()
-    writing, comparing = _Told(progress, "writing"), _Told(progress, "comparing")
-    with interruptible():
-        convert(session, store, codec, writing, comparing if verify else None)
-    written = writing.last - began
+    target = Path(store)
+    try:
+        session = named_session(source, progress, **reading)
+        target = _target(store, session)
+        with interruptible() as stopping:
+            written = _convert(session, target, codec, verify, stopping, progress)
+    except KeyboardInterrupt:
+        part = target.with_name(f"{target.name}.part")
+        if not part.exists():
+            end_stopped("nothing was written yet")
+        end_stopped(
+            f"what is written is kept in {part}; the same command goes on from there"
+        )
     progress.finish()
+    if written is None:
+        click.echo(
+            f"{target} is complete already: it holds this session, nothing was written",
+            err=True,
+        )
+    _tell(session, target, codec, written or 0.0, verify, as_json)
+
+
+def _convert(
+    session: "Session",
+    target: Path,
+    codec: "Codec",
+    verify: bool,
+    stopping: Stopping,
+    progress: Progress,
+) -> float | None:
+    """Write and compare; seconds of writing, None where it was complete before.
+
+    Once files are written Ctrl-C is heeded between two pieces, never within one.
+    """
+    from omnimouse_model.data.store.write import convert, share_written
+
+    share = share_written(session, target, codec)
+    if share == 1.0:
+        return None
+    if share:
+        progress.say(f"going on from {100 * share:.0f} %")
+        progress.finish(keep=True)
+    began = time.perf_counter()
+    stopping.say = progress.say_on_terminal
+    stopping.has_begun = True
+    writing = _Told(progress, "writing", stopping, share)
+    comparing = _Told(progress, "comparing", stopping)
+    convert(session, target, codec, writing, comparing if verify else None)
+    return writing.last - began
+
+
+def _target(store: str, session: "Session") -> Path:
+    """The store's folder: as given, or in the folder given under the session's name."""
+    given = Path(store)
+    is_into = store.endswith(("/", "\\")) or given.is_dir()
+    if not is_into or given.suffix == ".zarr":
+        return given
+    return given / f"{re.sub(r'[^0-9A-Za-z._-]', '_', session.id)}.omses.zarr"
+
+
+def _refuse_collection(source: str) -> None:
+    """One recording at a time: where a folder holds several, name them."""
+    from omnimouse_model.data.catalogue import holds_sessions, names_in
+
+    if source in DEMO_SESSIONS or not holds_sessions(source):
+        return
+    names = names_in(source)
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    raise ValueError(
+        f"{source} is a folder of recordings: name one of them: "
+        f"{', '.join(names[:12])}{more}"
+    )
+
+
+def _tell(
+    session: "Session",
+    store: Path,
+    codec: "Codec",
+    written: float,
+    verify: bool,
+    as_json: bool,
+) -> None:
     size = sum(p.stat().st_size for p in store.rglob("*") if p.is_file())
     responses = session.responses.n_samples * session.n_neurons
     plain = responses * session.responses.dtype.itemsize
@@ -73,6 +152,8 @@ def command(
     if as_json:
         emit([row], as_json=True)
         return
+    if not written:
+        return
     compared = ", compared with its source" if verify else ""
     click.echo(
         f"{store}: {size / 2**20:,.1f} MiB ({plain / 2**20:,.1f} MiB of responses), "
@@ -83,16 +164,21 @@ def command(
 class _Told:
     """Progress of one part of the work, with the time that is left of it."""
 
-    def __init__(self, progress: Progress, what: str) -> None:
-        self._progress, self._what = progress, what
+    def __init__(
+        self, progress: Progress, what: str, stopping: Stopping, first: float = 0.0
+    ) -> None:
+        self._progress, self._what, self._stopping = progress, what, stopping
+        self._first = first
         self._began = self.last = time.perf_counter()
 
     def __call__(self, share: float) -> None:
-        """Show it; the time is counted from the first share, which is 0."""
+        """Show it, or stop; the time is counted from the first share."""
+        self._stopping.heed()
         self.last = time.perf_counter()
-        self._began = self._began if share else self.last
-        gone = self.last - self._began
-        left = gone * (1 - share) / share if share > 0.02 else None
+        if share <= self._first:
+            self._began = self.last
+        done = share - self._first
+        left = (self.last - self._began) * (1 - share) / done if done > 0.02 else None
         words = self._what if left is None else f"{self._what}, {left:.0f} s left"
         self._progress(int(1000 * share), 1000, words)
 

@@ -11,7 +11,7 @@ import click
 
 from omnimouse_app.cli.inputs import DEMO_SESSIONS, reading_options, session_folder
 from omnimouse_app.cli.output import Progress, emit, table
-from omnimouse_app.cli.stopping import interruptible
+from omnimouse_app.cli.stopping import STOPPED, interruptible
 
 if TYPE_CHECKING:
     from omnimouse_model.data.catalogue import Catalogue, Entry
@@ -30,9 +30,6 @@ MOST_SHOWN = 12
 
 SORTED_BY = ("path", "id", "animal", "format", "neurons", "minutes", "problems")
 """The columns of a catalogue."""
-
-STOPPED = 130
-"""Exit status after Ctrl-C."""
 
 
 @click.command("info")

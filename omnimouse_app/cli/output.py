@@ -87,7 +87,8 @@ class Progress:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._shown = -float("inf")
+        # off a terminal what ends soon, in an error too, leaves no line behind
+        self._shown = -float("inf") if sys.stderr.isatty() else clock()
         self._width = 0
 
     def __call__(self, done: int, total: int, what: str) -> None:
@@ -104,10 +105,17 @@ class Progress:
         else:
             click.echo(text, err=True)
 
-    def finish(self) -> None:
-        """Clear the line."""
+    def say_on_terminal(self, text: str) -> None:
+        """Show a line that the next one replaces; off a terminal, nothing."""
+        if sys.stderr.isatty():
+            self.say(text)
+
+    def finish(self, *, keep: bool = False) -> None:
+        """Clear the line, or keep it and go to the next."""
         if self._width:
-            click.echo("\r" + " " * self._width + "\r", err=True, nl=False)
+            end = "\n" if keep else "\r" + " " * self._width + "\r"
+            click.echo(end, err=True, nl=False)
+            self._width = 0
 
 
 def machine(*, gflops: bool = False) -> dict[str, Any]:

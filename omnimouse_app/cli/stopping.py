@@ -1,11 +1,16 @@
 """Ctrl-C and the terminate signal: at once, or after the step that runs."""
 
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 import click
+
+STOPPED = 130
+"""Exit status after Ctrl-C."""
 
 
 class Stopping:
@@ -18,9 +23,12 @@ class Stopping:
         first one raises KeyboardInterrupt; later ones do not disturb the cleaning up.
     is_asked
         A signal came.
+    say
+        Is told that what runs is finished first.
     """
 
     def __init__(self) -> None:
+        self.say: Callable[[str], None] = lambda words: click.echo(words, err=True)
         self.has_begun = False
         self.is_asked = False
 
@@ -31,7 +39,12 @@ class Stopping:
         self.is_asked = True
         if not self.has_begun:
             raise KeyboardInterrupt
-        click.echo("stopping after this step …", err=True)
+        self.say("stopping after this step …")
+
+    def heed(self) -> None:
+        """Stop here if it was asked: between two steps, where nothing is half made."""
+        if self.is_asked:
+            raise KeyboardInterrupt
 
 
 @contextmanager
@@ -45,3 +58,10 @@ def interruptible() -> Iterator[Stopping]:
     finally:
         for number, handler in zip(signals, before, strict=True):
             signal.signal(number, handler)
+
+
+def end_stopped(kept: str) -> NoReturn:
+    """End after Ctrl-C with one line: what is kept, and how to go on."""
+    clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+    click.echo(f"{clear}stopped; {kept}", err=True)
+    sys.exit(STOPPED)

@@ -1,13 +1,18 @@
 """`launch()`: what it opens, and what the user's own choice wins over."""
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from omnimouse_app.settings import Opening
 from omnimouse_model.live.memory import Remembered, remember
+from omnimouse_widgets.qt.recordings import RecordingsPanel
 
 pytestmark = pytest.mark.gui
+
+SUITE2P = Path(__file__).parents[1] / "fixtures" / "sessions" / "suite2p_small"
 
 
 @pytest.fixture
@@ -105,3 +110,23 @@ def test_a_broken_folder_leaves_its_error_and_no_other_recording(
     assert "Not opened" in dock.control.session.problem.text()
     dock.close_viewer()
     settle()
+
+
+def test_a_folder_of_recordings_opens_as_their_table(qapp, loaded, tmp_path):
+    import napari
+
+    from omnimouse_app.hand import settle, wait_for
+    from omnimouse_app.opening import launch
+
+    for name in ("first", "second"):
+        shutil.copytree(SUITE2P, tmp_path / "all" / name)
+    dock = launch(tmp_path / "all", "last", viewer=napari.Viewer(show=False))
+    recordings = dock.controller.recordings
+    try:
+        wait_for(lambda: not recordings.is_busy, "the folder", 60)
+        assert dock.main_window.findChild(RecordingsPanel) is not None
+        assert [entry.path.name for entry in recordings.found] == ["first", "second"]
+        assert dock.controller.opener.fault is None
+    finally:
+        dock.close_viewer()
+        settle()

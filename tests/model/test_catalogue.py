@@ -91,6 +91,7 @@ def test_info_prints_the_table(folder: Path) -> None:
 
 
 def test_a_folder_without_sessions_says_what_was_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("a note")
     done = CliRunner().invoke(group, ["info", str(tmp_path)])
     assert done.exit_code == 1
     assert "not a session folder I know" in str(done.exception)

@@ -651,7 +651,7 @@ def test_damaged_changed_and_foreign_files(path: Path, tmp_path: Path) -> None:
     with pytest.raises(SessionFormatError, match="not a sound HDF5 file"):
         open_session(path)
     path.write_bytes(b"not hdf5")
-    with pytest.raises(SessionFormatError, match="not a session folder I know"):
+    with pytest.raises(SessionFormatError, match="is no recording"):
         open_session(path)
     copy = tmp_path / "copy.nwb"
     shutil.copy(FIXTURE, copy)

@@ -194,6 +194,13 @@ def holds_sessions(folder: str | Path) -> bool:
     return any(map(is_session_itself, islice(chain(folders, files, inner), _GLANCE)))
 
 
+def names_in(folder: str | Path) -> list[str]:
+    """Sessions in a folder and three levels below, by their paths in it."""
+    root = Path(folder)
+    found = sorted(_places(root, _DEEPEST, lambda inner: None))
+    return [str(path.relative_to(root)) for path in found]
+
+
 def _inner(folder: Path) -> Iterator[Path]:
     """What a folder holds, nothing where it cannot be read."""
     try:

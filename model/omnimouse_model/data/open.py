@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.archive import is_archive
+from omnimouse_model.data.hdf5 import SIGNATURE
 from omnimouse_model.data.hub_names import hub_place
 from omnimouse_model.data.options import ReadOptions
 from omnimouse_model.data.readers import (
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 _READERS = (experanto, sensorium, suite2p, nwb, arrays, store)
 _PARTS = ("meta.json", "responses", "screen", "eye_tracker", "treadmill")
 _KEPT = 8
+_NPY = b"\x93NUMPY"
+_OF_SUITE2P = ("F.npy", "Fneu.npy", "spks.npy", "stat.npy", "ops.npy", "iscell.npy")
 _reopened: OrderedDict[tuple[str, str, str], Session] = OrderedDict()
 _lock = Lock()
 
@@ -178,16 +181,51 @@ def _unknown(path: Path) -> SessionFormatError:
             f"{path} is an archive, not a session",
             f"`omnimouse fetch {path}` unpacks it safely",
         )
-    found = [p.name for p in _entries(path)] if path.is_dir() else ["a file"]
+    what, hint = _folder_in_words(path) if path.is_dir() else _file_in_words(path)
+    return SessionFormatError(path, "unknown_format", f"{path} {what}", hint)
+
+
+_KINDS = (
+    "an .nwb file, an .npz of arrays, or a folder of suite2p, Sensorium, experanto or "
+    "*.omses.zarr"
+)
+
+
+def _folder_in_words(path: Path) -> tuple[str, str]:
+    """What a folder is that no reader knows, and what to do."""
+    found = [p.name for p in _entries(path)]
+    if not found:
+        return "is empty", "choose the folder that holds the recording"
     looked_for = ", ".join(name for reader in _READERS for name in reader.LOOKED_FOR)
     shown = ", ".join(found[:12]) + (", …" if len(found) > 12 else "")
-    return SessionFormatError(
-        path,
-        "unknown_format",
-        f"{path} is not a session folder I know. Looked for: {looked_for}. "
-        f"Found: {shown or 'an empty folder'}",
-        "choose the folder that holds responses/ and screen/",
+    return (
+        f"is not a session folder I know. Looked for: {looked_for}. Found: {shown}",
+        f"a session is {_KINDS}",
     )
+
+
+def _file_in_words(path: Path) -> tuple[str, str]:
+    """What a file is that no reader knows, and what to do."""
+    try:
+        with path.open("rb") as stream:
+            begin = stream.read(len(SIGNATURE))
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}", "check permissions"
+    if not begin:
+        return "is empty", "copy it again"
+    if begin == SIGNATURE:
+        return (
+            "is HDF5, but not NWB: it has neither nwb_version nor neurodata_type",
+            "save its arrays with numpy.savez(responses=…, rate_hz=…), or as NWB",
+        )
+    if begin.startswith(_NPY):
+        if path.name in _OF_SUITE2P:
+            return f"is suite2p's {path.name}", "give the folder above it"
+        return (
+            "is one array",
+            "save it with numpy.savez(…, responses=…, rate_hz=…) as an .npz",
+        )
+    return "is no recording", f"what can be opened is {_KINDS}"
 
 
 def is_session_itself(path: Path) -> bool:

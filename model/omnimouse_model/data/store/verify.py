@@ -53,7 +53,7 @@ def verify(
             theirs = source.responses.read(first, stop)
             _compare_with(path, source, digest_of(theirs), hashes[name])
     if source is not None:
-        _compare_films(path, session, source)
+        _compare_films(path, session, source, progress)
 
 
 def _pieces(
@@ -84,13 +84,17 @@ def _digest(rows: ShardedRows, first: int, stop: int) -> str:
     return digest.hexdigest()[:32]
 
 
-def _compare_films(path: Path, session: Session, source: Session) -> None:
+def _compare_films(
+    path: Path, session: Session, source: Session, progress: Progress | None
+) -> None:
     ours, theirs = session.stimulus, source.stimulus
     if ours is None or theirs is None:
         return  # the tables say that both lack it
     for trial, count in enumerate(theirs.trials.n_slots.tolist()):
         if not count or not theirs.film.has(trial):
             continue
+        if progress is not None:
+            progress(1.0)
         frames = theirs.film.read(trial, 0, count, theirs.size)
         if not ours.film.has(trial) or not _same_frames(
             ours.film.read(trial, 0, count, ours.size), frames

@@ -85,11 +85,14 @@ def convert(
     ------
     FileExistsError
         There is something at `path`, or a folder of others where it is to be made.
+    ValueError
+        `path` is inside the session itself.
     SessionFormatError
         The session cannot be read to its end or holds what no store can, what was begun
         is of another one, or the store differs from it.
     """
     path = path.absolute()
+    _refuse_inside(session, path)
     part = path.with_name(f"{path.name}.part")
     tell = progress or (lambda share: None)
     writing = _Writing(session, part, codec, tell)
@@ -107,6 +110,18 @@ def convert(
         raise FileExistsError(f"{path} is there already: choose another name.")
     (path / JOURNAL).unlink()
     return path
+
+
+def share_written(session: Session, path: Path, codec: Codec = "default") -> float:
+    """How much of a store an earlier try has written; 1 only where it is whole.
+
+    See `convert`. The films are looked through for it.
+    """
+    path = path.absolute()
+    writing = _Writing(
+        session, path.with_name(f"{path.name}.part"), codec, lambda share: None
+    )
+    return 1.0 if writing.is_whole(path) else writing.share()
 
 
 class _Writing:
@@ -165,6 +180,29 @@ class _Writing:
         """Whether a stop came after the last move, and nothing is left to do."""
         return _sound_lines(path / JOURNAL)[0][:1] == [self._about]
 
+    def is_whole(self, path: Path) -> bool:
+        """Whether the store is there already, complete and of this very session."""
+        about = path / "zarr.json"
+        if not about.is_file() or (path / JOURNAL).exists():
+            return False
+        try:
+            words = read_json_mapping(about).get("attributes")
+        except SessionFormatError:
+            return False
+        if not isinstance(words, dict) or words.get("complete") is not True:
+            return False
+        return {key: words.get(key) for key in self._about} == self._about
+
+    def share(self) -> float:
+        """What the journal tells of, as a share of the whole, below 1."""
+        lines, _ = _sound_lines(self._part / JOURNAL)
+        if lines[:1] != [self._about]:
+            return 0.0
+        done = {line["piece"] for line in lines[1:]}
+        weights = [(done >= set(names), w) for names, w, _ in self._pieces()]
+        share = sum(w for is_done, w in weights if is_done) / sum(w for _, w in weights)
+        return min(0.99, share)  # it is still to be compared and moved
+
     def _refuse(self) -> None:
         """Raise for what a store cannot hold, before anything is written."""
         session = self._session
@@ -199,9 +237,9 @@ class _Writing:
                 raise SessionFormatError(
                     self._part,
                     "other_source",
-                    f"{self._part.name} was begun from another session, codec or "
-                    "version",
-                    "remove that folder to begin anew",
+                    f"{self._part.name} was begun "
+                    f"{_begun_otherwise(lines[0], self._about)}",
+                    "remove that folder to begin anew, or choose another name",
                 )
             self._done = {line["piece"]: line["hash"] for line in lines[1:]}
             for path in self._part.rglob("*.partial"):
@@ -486,6 +524,35 @@ def _unstorable(session: Session, found: str, limit: str) -> SessionFormatError:
         f"session '{session.id}' has {found}; a store holds {limit}",
         "convert these values first",
     )
+
+
+def _refuse_inside(session: Session, path: Path) -> None:
+    source = session.path
+    if source.is_dir() and path.resolve().is_relative_to(source.resolve()):
+        if path.exists():
+            raise FileExistsError(f"{path} is there already: choose another name.")
+        raise ValueError(
+            f"{path} is inside the session {source} itself: choose a place beside it."
+        )
+
+
+def _begun_otherwise(begun: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """What is not the same as in an earlier try, in words."""
+    theirs, ours = begun.get("source"), wanted["source"]
+    if not isinstance(theirs, dict):
+        return "by another program"
+    for key in ("format", "version"):
+        if begun.get(key) != wanted[key]:
+            return f"by another version ({begun.get(key)}, this is {wanted[key]})"
+    if theirs.get("fingerprint") != ours["fingerprint"]:
+        same = theirs.get("uri") == ours["uri"]
+        changed = f"from {ours['uri']} before its files changed"
+        return changed if same else f"from another session, {theirs.get('uri')}"
+    if begun.get("codec") != wanted["codec"]:
+        return f"with codec {begun.get('codec')}, not {wanted['codec']}"
+    if theirs.get("options") != ours["options"]:
+        return f"with other options: {theirs.get('options') or 'none'}"
+    return f"when the session was at {theirs.get('uri')}"
 
 
 def _append(path: Path, line: dict[str, Any]) -> None:
