@@ -260,3 +260,10 @@ def test_times_in_milliseconds_and_grays_up_to_one_are_told() -> None:
     told = {note.code: note.message for note in session.warnings}
     assert "divide them by 1000" in told["slow_video"]
     assert "multiply by 255" in told["gray_range"]
+
+
+def test_a_rate_beside_the_files_own_is_told() -> None:
+    session = open_session(given(), rate_hz=7.5)
+    told = {note.code: note.message for note in session.warnings}
+    assert "7.5 Hz was given, the file says 30" in told["rate_disagrees"]
+    assert session.responses.rate_hz == 30.0
