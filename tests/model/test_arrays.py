@@ -233,3 +233,37 @@ def test_trials_and_tiers_count_without_a_video(tmp_path: Path) -> None:
     again = open_session(tmp_path / "s.omses.zarr")
     assert again.trials.tier.tolist() == session.trials.tier.tolist()
     np.testing.assert_array_equal(again.window_starts("test"), test)
+
+
+@pytest.mark.parametrize(
+    ("changes", "hint"),
+    [
+        ({"fs": 30.0}, "did you mean rate_hz"),
+        ({"speed": np.zeros(3)}, "did you mean running"),
+        ({"arr_0": np.zeros(3)}, "did you mean responses"),
+        ({"rate_hz": "30"}, "as a number, without quotes"),
+        ({"responses": np.zeros(90)}, r"responses\[:, None\]"),
+        ({"responses": np.zeros((N, 900))}, "transpose them"),
+    ],
+)
+def test_what_is_given_wrongly_says_how_to_give_it(
+    changes: dict[str, Any], hint: str
+) -> None:
+    with pytest.raises(SessionFormatError, match=hint):
+        open_session(given(**changes))
+
+
+def test_times_in_milliseconds_and_grays_up_to_one_are_told() -> None:
+    film = np.random.default_rng(0).random((900, 36, 64)).astype(np.float32)
+    times = 5.0 + np.arange(900) * 1000 / 30
+    session = open_session(given(video=film, video_times=times, video_rate_hz=None))
+    told = {note.code: note.message for note in session.warnings}
+    assert "divide them by 1000" in told["slow_video"]
+    assert "multiply by 255" in told["gray_range"]
+
+
+def test_a_rate_beside_the_files_own_is_told() -> None:
+    session = open_session(given(), rate_hz=7.5)
+    told = {note.code: note.message for note in session.warnings}
+    assert "7.5 Hz was given, the file says 30" in told["rate_disagrees"]
+    assert session.responses.rate_hz == 30.0

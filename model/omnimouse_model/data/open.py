@@ -68,6 +68,8 @@ def open_session(
     if isinstance(path, Mapping):
         with _typed(Path("arrays"), "arrays"):
             return arrays.read_mapping(path, options)
+    if not isinstance(path, str | Path) or not str(path):
+        raise _no_place(path)
     if (address := web_address(path)) is not None:
         with _typed(Path(shown_address(address)), "nwb"):
             return nwb.read_address(address, options)
@@ -78,6 +80,19 @@ def open_session(
                 session: Session = reader.read(folder, options)
                 return session
     raise _unknown(folder)
+
+
+def _no_place(given: object) -> SessionFormatError:
+    """The error for what is neither a path nor arrays by name."""
+    what = (
+        f"a {type(given).__name__}" if not isinstance(given, str) else "an empty text"
+    )
+    return SessionFormatError(
+        Path("arrays"),
+        "no_place",
+        f"{what} is no recording's place: a path, an address or arrays by name",
+        "an array is given as {'responses': array, 'rate_hz': 30.0}",
+    )
 
 
 @contextmanager

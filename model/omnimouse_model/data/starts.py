@@ -44,9 +44,10 @@ def inside_trials(session: "Session", tiers: frozenset[str] | None) -> np.ndarra
     """bool per point of the start grid: inside a trial of some tiers, or of any."""
     grid, trials = session.start_grid, session.trials
     if tiers is not None and not tiers.isdisjoint(session.split):
-        spans = [s for tier, s in session.split.items() if tier in tiers]
-        within: np.ndarray = mark(grid, np.concatenate(spans))
-        return within & inside_trials(session, None)
+        chosen_spans = [s for tier, s in session.split.items() if tier in tiers]
+        within: np.ndarray = mark(grid, np.concatenate(chosen_spans))
+        within &= inside_trials(session, None)
+        return within
     if session.stimulus is None:
         if tiers is None:
             return np.full(len(grid), True)

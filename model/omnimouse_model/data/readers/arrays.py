@@ -71,6 +71,17 @@ KEYS: dict[str, str] = {
 """What may be given, all times in seconds on one clock; the first two are needed."""
 
 
+_MEANT = {
+    **dict.fromkeys(("fs", "rate", "fps", "sampling_rate"), "rate_hz"),
+    **dict.fromkeys(("speed", "velocity", "treadmill", "locomotion"), "running"),
+    **dict.fromkeys(("f", "spks", "traces", "dff", "data", "arr_0"), "responses"),
+    **dict.fromkeys(("tier", "tiers", "split"), "trial_tier"),
+    **dict.fromkeys(("stimulus", "frames", "movie", "screen"), "video"),
+}
+"""Names that others use, in small letters."""
+_LONG_STEP_S = 1.0
+
+
 def recognises(path: Path) -> bool:
     """Whether a file is an archive of arrays.
 
@@ -119,7 +130,8 @@ class _Arrays:
         for name in given:
             if name not in KEYS:
                 near = get_close_matches(str(name), KEYS, 1)
-                meant = f"did you mean {near[0]}?" if near else "see docs/sessions.md"
+                likely = _MEANT.get(str(name).lower(), near[0] if near else "")
+                meant = f"did you mean {likely}?" if likely else "see docs/sessions.md"
                 raise self.wrong(name, "is no name that is read", meant)
         if "responses" not in given:
             raise self.wrong("responses", "is missing", "a session needs responses")
@@ -144,9 +156,13 @@ class _Arrays:
         )
         if values.dtype.kind not in "fiu" or not fits:
             words = ", ".join("any" if w is None else str(w) for w in shape)
-            raise self.wrong(
-                name, f"is {values.shape} {values.dtype}; ({words}) numbers expected"
-            )
+            what = f"is {values.shape} {values.dtype}; ({words}) numbers expected"
+            if values.dtype.kind in "US" and not shape:
+                raise self.wrong(name, what, f"give {name} as a number, without quotes")
+            if name == "responses" and values.ndim == 1:
+                what += ", one column for each neuron"
+                raise self.wrong(name, what, "of a single neuron: responses[:, None]")
+            raise self.wrong(name, what)
         return values
 
     def whole(self, name: str, count: int) -> np.ndarray | None:
@@ -236,6 +252,7 @@ def _signal(name: str, rows: Rows, rate: float, start: float) -> Signal:
 def _responses(arrays: _Arrays, notes: Notes) -> Signal:
     values = arrays.numbers("responses", (None, None))
     assert values is not None
+    _check_way_round(arrays, values)
     rate = arrays.number("rate_hz", 0.0) or arrays.options.rate_hz
     if rate is None:
         raise SessionFormatError(
@@ -249,6 +266,19 @@ def _responses(arrays: _Arrays, notes: Notes) -> Signal:
         values = values.astype(np.float32)
     signal = _signal("responses", arrays.rows("responses", values), rate, start)
     return replace(signal, mode=sample_mode(rate, notes))
+
+
+def _check_way_round(arrays: _Arrays, values: np.ndarray) -> None:
+    """Refuse neurons as rows where what is given of the neurons says so."""
+    per_neuron = ("unit_ids", "area", "plane", "xyz_um", "xy_px")
+    lengths = {np.shape(arrays.given[n])[:1] for n in per_neuron if n in arrays.given}
+    rows, columns = values.shape
+    if rows < columns and lengths == {(rows,)}:
+        raise arrays.wrong(
+            "responses",
+            f"is {values.shape}, and what is given of the neurons has {rows} rows",
+            "transpose them, to (time, neuron): responses.T",
+        )
 
 
 # -- behaviour -----------------------------------------------------------------------
@@ -341,6 +371,13 @@ def _stimulus(arrays: _Arrays, t0: float, notes: Notes) -> Stimulus | None:
     ):
         raise arrays.wrong("video", f"is {video.shape} {video.dtype}")
     times = _frame_times(arrays, len(video))
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    if step > _LONG_STEP_S:
+        notes.warn(
+            "slow_video",
+            f"frames of the video are {step:.3g} s apart: are the times in "
+            "milliseconds? divide them by 1000",
+        )
     intervals = _intervals(arrays)
 
     stored = arrays.rows("video", video)

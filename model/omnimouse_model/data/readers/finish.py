@@ -27,6 +27,7 @@ def finished(session: Session, notes: Notes) -> Session:
     note_missing(session, notes)
     if not len(full_window_starts(inside_trials(session, None))):
         notes.warn("no_windows", _without_windows(session))
+    _note_other_rate(session, notes)
     if session.t0:
         notes.assume(
             "clock",
@@ -40,6 +41,16 @@ def finished(session: Session, notes: Notes) -> Session:
         warnings=tuple(notes.warnings),
         assumptions=tuple(notes.assumptions),
     )
+
+
+def _note_other_rate(session: Session, notes: Notes) -> None:
+    given, used = session.options.get("rate_hz"), session.responses.rate_hz
+    is_told = any(note.code == "rate_disagrees" for note in notes.warnings)
+    if given is not None and given != used and not is_told:
+        notes.warn(
+            "rate_disagrees",
+            f"responses: {given:g} Hz was given, the file says {used:g}, which is used",
+        )
 
 
 def _without_windows(session: Session) -> str:

@@ -54,5 +54,6 @@ def _note_values(stimulus: Stimulus, notes: Notes) -> None:
         )
     elif high <= 1 and shown:
         notes.warn(
-            "gray_range", "stimulus looks 0–1; the model expects 0–255; not scaled"
+            "gray_range",
+            "stimulus looks 0–1; the model expects 0–255; not scaled: multiply by 255",
         )
