@@ -54,9 +54,9 @@ def test_a_folder_is_looked_through_elsewhere_and_rows_come_one_by_one(
 ) -> None:
     read_on, entry_of = set(), catalogue._entry
 
-    def noted(path: Path) -> Entry:
+    def noted(path: Path, reading: Mapping[str, Any]) -> Entry:
         read_on.add(threading.current_thread())
-        return entry_of(path)
+        return entry_of(path, reading)
 
     monkeypatch.setattr(catalogue, "_entry", noted)
     recordings, words, counts = face.controller.recordings, [], []
@@ -90,7 +90,7 @@ def test_a_stop_leaves_what_was_found(
         if read:
             assert go_on.wait(TIMEOUT)
         read.append(path)
-        return entry_of(path)
+        return entry_of(path, reading)
 
     monkeypatch.setattr(catalogue, "_entry", slow)
     recordings = face.controller.recordings
