@@ -241,3 +241,8 @@ def test_what_need_not_or_cannot_be_fetched_is_said(name: str, words: str) -> No
     done = CliRunner().invoke(group, ["fetch", name])
     assert done.exit_code == 1
     assert words in str(done.exception)
+
+
+def test_the_traceback_can_be_asked_for_after_the_command() -> None:
+    with pytest.raises(SessionFormatError):
+        main(["info", "nowhere_at_all", "--debug"])
