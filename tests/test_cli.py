@@ -227,3 +227,22 @@ def test_what_is_no_session_is_refused_before_the_window(
     (tmp_path / "notes.txt").write_text("a note")
     with pytest.raises(SessionFormatError):
         _opened([str(tmp_path / "notes.txt")], monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("https://example.org/a.nwb", "need not be fetched"),
+        (".", "is a folder on this machine already"),
+        ("nope.tar", "there is no file nope.tar"),
+    ],
+)
+def test_what_need_not_or_cannot_be_fetched_is_said(name: str, words: str) -> None:
+    done = CliRunner().invoke(group, ["fetch", name])
+    assert done.exit_code == 1
+    assert words in str(done.exception)
+
+
+def test_the_traceback_can_be_asked_for_after_the_command() -> None:
+    with pytest.raises(SessionFormatError):
+        main(["info", "nowhere_at_all", "--debug"])

@@ -67,7 +67,9 @@ def group(debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; bad input ends with one clear line and exit status 1."""
-    given = sys.argv[1:] if arguments is None else arguments
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if "--debug" in given:  # also after the command
+        given = ["--debug", *(word for word in given if word != "--debug")]
     try:
         group.main(args=given, prog_name="omnimouse", standalone_mode=True)
     except SystemExit as end:

@@ -57,7 +57,6 @@ def command(
 def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
     from omnimouse_model.data.archive import is_archive, unpack, without_ending
     from omnimouse_model.data.fetching import fetch_session, known_place
-    from omnimouse_model.data.hub_names import hub_place
     from omnimouse_model.predict.released import fetch_checkpoint
 
     def tell(share: float, what: str) -> None:
@@ -70,10 +69,26 @@ def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
         if into == archive.absolute():
             into = into.with_name(f"{into.name}.unpacked")
         return unpack(archive, into, lambda share: tell(share, "unpacking"))
-    if archive.suffix and hub_place(name) is None and not archive.exists():
-        raise FileNotFoundError(f"there is no file {name}")
+    _refuse(name)
     fetch = fetch_session if known_place(name).kind == "dataset" else fetch_checkpoint
     return fetch(name, to, tell)
+
+
+def _refuse(name: str) -> None:
+    """Say so where what is named is no archive and no name of the hub."""
+    from omnimouse_model.data.hub_names import hub_place
+    from omnimouse_model.data.remote_file import web_address
+
+    if web_address(name) is not None:
+        raise ValueError(
+            f"{name} need not be fetched: open_session, info and app read addresses"
+        )
+    if hub_place(name) is not None:
+        return
+    if Path(name).is_dir():
+        raise IsADirectoryError(f"{name} is a folder on this machine already")
+    if Path(name).suffix and not Path(name).exists():
+        raise FileNotFoundError(f"there is no file {name}")
 
 
 def _log_in() -> None:

@@ -1,5 +1,6 @@
 """`omnimouse info`: what a session or checkpoint holds, and whether it is sound."""
 
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omnimouse_app.cli.inputs import DEMO_SESSIONS, reading_options, session_folder
-from omnimouse_app.cli.output import Progress, emit, table
+from omnimouse_app.cli.output import Progress, emit, fitted, table
 from omnimouse_app.cli.stopping import STOPPED, interruptible
 
 if TYPE_CHECKING:
@@ -185,9 +186,10 @@ def _print_catalogue(found: "Catalogue", as_json: bool) -> None:
         emit([_entry_row(entry, found.folder) for entry in found], as_json=True)
         return
     shown = [row_words(entry, found.folder) for entry in found]
-    click.echo(
-        table([{t: w for t, w in row.items() if t != "format"} for row in shown])
-    )
+    rows = [{t: w for t, w in row.items() if t != "format"} for row in shown]
+    if sys.stdout.isatty():
+        rows = fitted(rows, shutil.get_terminal_size().columns)
+    click.echo(table(rows))
     broken = sum(not entry.is_read for entry in found)
     told = f", {broken} of them cannot be read" if broken else ""
     click.echo(f"{len(found)} sessions{told}")

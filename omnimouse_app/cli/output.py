@@ -74,6 +74,26 @@ def table(rows: Sequence[Row], columns: Sequence[str] | None = None) -> str:
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
 
 
+def fitted(rows: Sequence[Row], width: int, least: int = 8) -> list[dict[str, str]]:
+    """Shorten texts so that a table is at most so wide; the outer columns last."""
+    names = list(rows[0]) if rows else []
+    cells = [{name: _cell(row.get(name)) for name in names} for row in rows]
+    room = {name: max(len(name), *(len(c[name]) for c in cells)) for name in names}
+    for columns in (names[1:-1], names[-1:], names[:1]):
+        while sum(room.values()) + 2 * (len(names) - 1) > width:
+            widest = max(columns, key=room.__getitem__, default="")
+            if not widest or room[widest] <= max(least, len(widest)):
+                break
+            room[widest] -= 1
+    return [
+        {
+            name: text if len(text) <= room[name] else f"{text[: room[name] - 1]}…"
+            for name, text in line.items()
+        }
+        for line in cells
+    ]
+
+
 def markdown_table(rows: Sequence[Row], columns: Sequence[str] | None = None) -> str:
     """Lay rows out as a Markdown table, with the cells of `table`."""
     names = list(columns or dict.fromkeys(name for row in rows for name in row))

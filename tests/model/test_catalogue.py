@@ -5,12 +5,15 @@ import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import omnimouse_model as om
 from omnimouse_app.cli import group, info
+from omnimouse_app.cli.output import fitted, table
 from omnimouse_model.data import catalogue
+from omnimouse_model.data.catalogue_words import row_words
 from omnimouse_model.data.open import open_session
 from tests.model.experanto_folder import write_folder
 
@@ -115,7 +118,7 @@ def test_one_that_breaks_its_reader_is_a_row(
     monkeypatch.setattr(catalogue, "open_session", breaks)
     monkeypatch.setattr(catalogue, "is_session_itself", breaks_early)
     found = {entry.path.name: entry for entry in om.catalogue(folder)}
-    assert sorted(found) == ["a", "b", "broken", "day1"]
+    assert sorted(found) == ["a", "b", "broken", "c.nwb", "day1"]
     assert found["b"].problems == ("b cannot be read: RecursionError: too deep",)
     assert not found["b"].is_read
     assert found["a"].neurons == 5
@@ -167,3 +170,29 @@ def test_a_stop_prints_what_was_found(
         assert paths == ["broken", "a"]
     else:
         assert done.stdout.endswith("2 sessions, 1 of them cannot be read\n")
+
+
+def test_what_cannot_be_read_or_is_unfinished_is_a_row(tmp_path: Path) -> None:
+    (tmp_path / "a.nwb").touch()
+    (tmp_path / "b.omses.zarr.part").mkdir()
+    found = om.catalogue(tmp_path)
+    assert [entry.path.name for entry in found] == ["a.nwb", "b.omses.zarr.part"]
+    words = [row_words(entry, tmp_path)["problems"] for entry in found]
+    assert words == ["is empty (copy it again)", "unfinished: convert again"]
+    assert not any(entry.is_read for entry in found)
+
+
+def test_without_tiers_its_length_is_shown_and_sorted_by(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, responses=np.ones((600, 5), np.float32), rate_hz=5.0)
+    (entry,) = om.catalogue(tmp_path)
+    assert entry.total_minutes == pytest.approx(2.0, rel=0.02)
+    assert row_words(entry, tmp_path)["minutes by tier"] == "all 2.0"
+
+
+def test_a_table_is_fitted_to_the_terminal() -> None:
+    row = {"path": "a" * 20, "areas": "b" * 90, "problems": "c" * 30}
+    lines = table(fitted([row], 80)).splitlines()
+    assert max(map(len, lines)) == 80
+    assert row["path"] in lines[2]
+    assert lines[2].endswith(row["problems"])

@@ -17,7 +17,9 @@ _DEEPEST = 3
 _NAMES, _GLANCE = 200, 64
 """Names of a folder that a glance takes in, and how many it looks at: each costs up to
 0.1 ms."""
-_UNFINISHED = ".part"
+_UNFINISHED = ".zarr.part"
+_FILES = (".nwb", ".npz", ".h5")
+"""Files that should be recordings: one that cannot be read is told, not left out."""
 Progress = Callable[[int, int, str], None]
 
 
@@ -39,6 +41,8 @@ class Entry:
         Why it could not be read, else its warnings.
     is_read
         Whether it could be read.
+    length
+        Minutes of responses.
     """
 
     path: Path
@@ -52,11 +56,12 @@ class Entry:
     behavior: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     is_read: bool = True
+    length: float = 0.0
 
     @property
     def total_minutes(self) -> float:
-        """Minutes of all tiers."""
-        return sum(self.minutes.values())
+        """Minutes of all tiers; of all responses where there are no tiers."""
+        return sum(self.minutes.values()) or self.length
 
 
 COLUMNS: dict[str, Callable[[Entry], Any]] = {
@@ -198,7 +203,8 @@ def names_in(folder: str | Path) -> list[str]:
     """Sessions in a folder and three levels below, by their paths in it."""
     root = Path(folder)
     found = sorted(_places(root, _DEEPEST, lambda inner: None))
-    return [str(path.relative_to(root)) for path in found]
+    ready = (path for path in found if not path.name.endswith(_UNFINISHED))
+    return [str(path.relative_to(root)) for path in ready]
 
 
 def _inner(folder: Path) -> Iterator[Path]:
@@ -215,9 +221,12 @@ def _places(folder: Path, depth: int, enter: Callable[[Path], None]) -> Iterator
     """Sessions in a folder; nothing inside a session is looked at."""
     enter(folder)
     for path in list(_inner(folder)):
-        if _is_place(path):
-            if path.suffix != _UNFINISHED:
-                yield path
+        if (
+            path.name.endswith(_UNFINISHED)
+            or _is_place(path)
+            or (path.suffix.lower() in _FILES and path.is_file())
+        ):
+            yield path
         elif depth > 1 and path.is_dir() and not path.is_symlink():
             yield from _places(path, depth - 1, enter)
 
@@ -230,6 +239,8 @@ def _is_place(path: Path) -> bool:
 
 
 def _entry(path: Path, reading: Mapping[str, Any]) -> Entry:
+    if path.name.endswith(_UNFINISHED):
+        return Entry(path, problems=("unfinished: convert again",), is_read=False)
     try:
         return _described(open_session(path, **reading), path)
     except SessionFormatError as error:
@@ -252,6 +263,7 @@ def _described(session: Session, path: Path) -> Entry:
         shown=_shown(session),
         behavior=session.behavior_names,
         problems=tuple(note.message for note in session.warnings),
+        length=session.duration_s / 60.0,
     )
 
 

@@ -16,11 +16,20 @@ def row_words(entry: Entry, folder: Path) -> dict[str, str]:
         "format": entry.format or NOTHING,
         "neurons": f"{entry.neurons:,}" if entry.neurons else NOTHING,
         "areas": ", ".join(entry.areas) or NOTHING,
-        "minutes by tier": _minutes(entry.minutes),
+        "minutes by tier": _minutes(entry.minutes or _all(entry)),
         "by stimulus": _minutes(entry.shown),
         "behaviour": ", ".join(entry.behavior) or NOTHING,
-        "problems": _first(entry.problems),
+        "problems": _first(tuple(_without(entry.path, p) for p in entry.problems)),
     }
+
+
+def _all(entry: Entry) -> Mapping[str, float]:
+    return {"all": entry.length} if entry.length else {}
+
+
+def _without(path: Path, problem: str) -> str:
+    """A problem without the path that its row begins with."""
+    return problem.removeprefix(f"{path} ").replace(str(path), path.name)
 
 
 def _minutes(minutes: Mapping[str, float]) -> str:
