@@ -3,8 +3,9 @@
 import queue
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,7 +87,7 @@ def test_a_stop_leaves_what_was_found(
 ) -> None:
     read, go_on, entry_of = [], threading.Event(), catalogue._entry
 
-    def slow(path: Path) -> Entry:
+    def slow(path: Path, reading: Mapping[str, Any]) -> Entry:
         if read:
             assert go_on.wait(TIMEOUT)
         read.append(path)
