@@ -73,14 +73,14 @@ def test_opened_through_napari_the_plugin_brings_all_docks_and_opens_the_session
 ):
     import napari
 
-    from omnimouse_app.docks import OmniMouseDock, find_instrument
+    from omnimouse_app.docks import PANELS, OmniMouseDock, find_instrument
     from omnimouse_app.hand import settle, wait_for
 
     monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path))
     viewer = napari.Viewer(show=True)
     _, dock = viewer.window.add_plugin_dock_widget("omnimouse-app", "OmniMouse")
     assert isinstance(dock, OmniMouseDock)
-    wait_for(lambda: len(dock.docks) == 8, "the docks", 20)
+    wait_for(lambda: len(dock.docks) == len(PANELS) + 1, "the docks", 20)
     dock.controller.choose_predictor("mean")
     viewer.open(str(session_folder), plugin="omnimouse-app")
     assert find_instrument(viewer) is dock
