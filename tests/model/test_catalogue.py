@@ -186,7 +186,7 @@ def test_without_tiers_its_length_is_shown_and_sorted_by(tmp_path: Path) -> None
     path = tmp_path / "a.npz"
     np.savez(path, responses=np.ones((600, 5), np.float32), rate_hz=5.0)
     (entry,) = om.catalogue(tmp_path)
-    assert entry.total_minutes == pytest.approx(2.0, rel=0.02)
+    assert entry.total_minutes == pytest.approx(2.0, rel=0.05)  # less a gap
     assert row_words(entry, tmp_path)["minutes by tier"] == "all 2.0"
 
 
