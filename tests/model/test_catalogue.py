@@ -182,12 +182,12 @@ def test_what_cannot_be_read_or_is_unfinished_is_a_row(tmp_path: Path) -> None:
     assert not any(entry.is_read for entry in found)
 
 
-def test_without_tiers_its_length_is_shown_and_sorted_by(tmp_path: Path) -> None:
+def test_without_tiers_its_inferred_ones_are_shown_and_sorted_by(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, responses=np.ones((600, 5), np.float32), rate_hz=5.0)
     (entry,) = om.catalogue(tmp_path)
     assert entry.total_minutes == pytest.approx(2.0, rel=0.05)  # less a gap
-    assert row_words(entry, tmp_path)["minutes by tier"] == "all 2.0"
+    assert row_words(entry, tmp_path)["minutes by tier"] == "train 1.6, test 0.4"
 
 
 def test_a_table_is_fitted_to_the_terminal() -> None:
