@@ -182,7 +182,7 @@ def test_what_cannot_be_read_or_is_unfinished_is_a_row(tmp_path: Path) -> None:
     assert not any(entry.is_read for entry in found)
 
 
-def test_without_tiers_its_inferred_ones_are_shown_and_sorted_by(tmp_path: Path) -> None:
+def test_a_row_without_tiers_shows_the_inferred_ones(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, responses=np.ones((600, 5), np.float32), rate_hz=5.0)
     (entry,) = om.catalogue(tmp_path)
