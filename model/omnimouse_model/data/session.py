@@ -31,8 +31,15 @@ from omnimouse_model.errors import SessionFormatError
 __all__ = ["Note", "Roi", "Session", "Signal", "Stimulus", "Trials", "Units", "Window"]
 
 Tiers = str | Sequence[str] | None
-_USUAL_TIERS = ("train", "validation", "test", "oracle", BLANK_TIER)
-"""What may be asked of any session: one without such trials has no such windows."""
+_USUAL_TIERS = (
+    *("train", "validation", "test", "oracle", "none", BLANK_TIER),
+    *("final_test", "final_test_1", "final_test_2", "final_test_3"),
+    *("final_test_main", "final_test_bonus", "live_test_main", "live_test_bonus"),
+)
+"""What may be asked of any session: one without such trials has no such windows.
+
+The names that released and competition data use.
+"""
 
 
 @dataclass(frozen=True, slots=True)
