@@ -1,7 +1,7 @@
 """The table of a folder's recordings: fills, sorts, filters, opens."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -146,11 +146,11 @@ def test_it_stops_and_says_how_far_it_is(
 
     go_on, read, entry_of = threading.Event(), [], catalogue._entry
 
-    def slow(path: Path) -> Entry:
+    def slow(path: Path, reading: Mapping[str, Any]) -> Entry:
         if read:
             assert go_on.wait(60)
         read.append(path)
-        return entry_of(path)
+        return entry_of(path, reading)
 
     monkeypatch.setattr(catalogue, "_entry", slow)
     panel: RecordingsPanel = show(RecordingsPanel(live), 1000, 300)

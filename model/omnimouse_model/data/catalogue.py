@@ -14,7 +14,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
 
 _DEEPEST = 3
-_NAMES, _GLANCE = 200, 64
+_NAMES, _GLANCE = 200, 32
 """Names of a folder that a glance takes in, and how many it looks at: each costs up to
 0.1 ms."""
 _UNFINISHED = ".zarr.part"
@@ -187,7 +187,7 @@ def entries_of(
 def holds_sessions(folder: str | Path) -> bool:
     """Whether a folder that is not one session holds some; a glance at a few names.
 
-    Of up to 64: folders first, then files, then what is in the folders.
+    Of up to 32: folders first, then files, then what is in the folders.
     """
     root = Path(folder)
     if not root.is_dir() or is_session(root):
