@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy as np
 
 from omnimouse_model.data.files import read_json_mapping
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.store.films import distinct_films, unstorable
 from omnimouse_model.data.store.layout import (
     FORMAT,
     FRAME_SHARD,
@@ -206,24 +207,22 @@ class _Writing:
     def _refuse(self) -> None:
         """Raise for what a store cannot hold, before anything is written."""
         session = self._session
-        shown = _distinct(session)
+        shown = distinct_films(session)
         many = {
             "responses": (session.responses.dtype, 0),
             "frames": (shown.dtype, shown.frame_bytes),
         }
         for name, (dtype, one) in many.items():
             if not is_storable(dtype):
-                raise _unstorable(
-                    session, f"{name} of {dtype}", "numbers up to 64 bits"
-                )
+                raise unstorable(session, f"{name} of {dtype}", "numbers up to 64 bits")
             if one > MOST_CHUNK_BYTES:
                 limit = f"{MOST_CHUNK_BYTES:,} at most"
-                raise _unstorable(session, f"{name} of {one:,} bytes each", limit)
+                raise unstorable(session, f"{name} of {one:,} bytes each", limit)
         for name, values in small_arrays(session).items():
             if not is_storable(values.dtype) or values.nbytes > MOST_TABLE_BYTES:
                 found = f"{name} of {values.nbytes:,} bytes, {values.dtype}"
                 limit = f"numbers, {MOST_TABLE_BYTES:,} bytes at most"
-                raise _unstorable(session, found, limit)
+                raise unstorable(session, found, limit)
 
     def _begin(self) -> None:
         """Make the folder, or find out what an earlier try has left in it."""
@@ -291,7 +290,7 @@ class _Writing:
                 (PYRAMID_SHARD, -(-n // 256) * 256, 3),
                 packed,
             )
-        shown = _distinct(session)
+        shown = distinct_films(session)
         if shown.trials:
             chunk, shard = frame_rows(shown.frame_bytes, FRAME_SHARD)
             self._array(
@@ -342,7 +341,7 @@ class _Writing:
             )
         levels = tuple(f"responses/pyramid/{seconds}s" for seconds in PYRAMID_SECONDS)
         yield levels, float(2 * rows * n), self._pyramid
-        shown = _distinct(session)
+        shown = distinct_films(session)
         _, height = frame_rows(shown.frame_bytes, FRAME_SHARD)
         for first in range(0, shown.count, height):
             stop = min(shown.count, first + height)
@@ -390,7 +389,7 @@ class _Writing:
     def _frames(self, first: int, stop: int) -> list[str]:
         stimulus = self._session.stimulus
         assert stimulus is not None
-        shown, parts, at = _distinct(self._session), [], 0
+        shown, parts, at = distinct_films(self._session), [], 0
         for trial, count in shown.trials:
             low, high = max(first, at), min(stop, at + count)
             if low < high:
@@ -412,7 +411,7 @@ class _Writing:
         root = zarr.open_group(str(self._part), mode="r+")
         arrays = small_arrays(session)
         if session.stimulus is not None:
-            arrays["stimulus/first_row"] = _distinct(session).first
+            arrays["stimulus/first_row"] = distinct_films(session).first
         for name, values in arrays.items():
             root.create_array(
                 name,
@@ -443,87 +442,6 @@ class _Writing:
                 "content_hash": whole,
             }
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Distinct:
-    """The frames of a session, each distinct film once.
-
-    Attributes
-    ----------
-    trials
-        Trials whose frames are stored, with how many.
-    first
-        First row of every trial; those that show the same share it, -1 has none.
-    dtype, size
-        One type that holds the frames of every trial exactly; the shape of a frame.
-    """
-
-    trials: list[tuple[int, int]]
-    first: np.ndarray
-    dtype: np.dtype[Any]
-    size: tuple[int, ...]
-
-    @property
-    def count(self) -> int:
-        """Frames in all."""
-        return sum(count for _, count in self.trials)
-
-    @property
-    def frame_bytes(self) -> int:
-        """Bytes of one."""
-        return int(np.prod(self.size, dtype=object)) * self.dtype.itemsize
-
-
-def _distinct(session: Session) -> _Distinct:
-    """See there; the films are read for it once."""
-    if "store_frames" not in session._cache:
-        session._cache["store_frames"] = _find_distinct(session)
-    found: _Distinct = session._cache["store_frames"]
-    return found
-
-
-def _find_distinct(session: Session) -> _Distinct:
-    stimulus = session.stimulus
-    if stimulus is None:
-        return _Distinct([], np.zeros(0, np.int64), np.dtype(np.uint8), ())
-    first = np.full(len(stimulus.trials), -1, np.int64)
-    known: dict[str, int] = {}
-    stored: list[tuple[int, int]] = []
-    kinds: set[np.dtype[Any]] = set()
-    row = 0
-    for trial, count in enumerate(stimulus.trials.n_slots.tolist()):
-        if not stimulus.film.has(trial) or not count:
-            continue
-        frames = stimulus.film.read(trial, 0, count, stimulus.size)
-        kinds.add(frames.dtype.newbyteorder("="))
-        key = f"{frames.dtype} {frames.shape} {digest_of(frames)}"
-        if key not in known:
-            known[key] = row
-            stored.append((trial, count))
-            row += count
-        first[trial] = known[key]
-    return _Distinct(stored, first, _one_type(session, kinds), stimulus.size)
-
-
-def _one_type(session: Session, kinds: set[np.dtype[Any]]) -> np.dtype[Any]:
-    if not kinds:
-        return np.dtype(np.uint8)
-    found = np.result_type(*kinds)
-    wide = [k for k in kinds if k.kind in "iu" and k.itemsize == found.itemsize]
-    if found.kind == "f" and wide:
-        names = ", ".join(sorted(map(str, kinds)))
-        raise _unstorable(session, f"frames of {names}", "one type that holds them all")
-    return found
-
-
-def _unstorable(session: Session, found: str, limit: str) -> SessionFormatError:
-    return SessionFormatError(
-        session.path,
-        "not_storable",
-        f"session '{session.id}' has {found}; a store holds {limit}",
-        "convert these values first",
-    )
 
 
 def _refuse_inside(session: Session, path: Path) -> None:
