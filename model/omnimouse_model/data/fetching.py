@@ -1,13 +1,14 @@
 """Recordings from the model hub: fetched once, unpacked, and kept on this machine."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from omnimouse_model.cache import cache_dir
 from omnimouse_model.data.archive import is_archive, unpack
 from omnimouse_model.data.hub import (
+    Listing,
     Told,
     commit_folder,
     fetch_files,
@@ -53,19 +54,46 @@ def fetch_session(
             f"{name} is a checkpoint; recordings are in datasets: "
             "hf://datasets/owner/name/path.",
         )
+    return fetched(place, to, told, _FETCHING, listing, _put)
+
+
+Put = Callable[[Listing, Path, Path, Told], None]
+"""Makes the result of what was fetched to a folder: listing, folder, target, told."""
+
+
+def fetched(
+    place: HubPlace,
+    to: str | Path | None,
+    told: Told | None,
+    share: float,
+    listed: Callable[[HubPlace], Listing],
+    put: Put,
+) -> Path:
+    """What a place holds, fetched and put in its own place once.
+
+    Parameters
+    ----------
+    place, to, told
+        What, where to, and who is told; see `fetch_session`.
+    share
+        Of the time that goes into fetching; the rest is `put`'s.
+    listed, put
+        Which files it takes, and what is made of them.
+    """
     target = target_of(place, to)
-    with shown(told) as tell, making(place, target, tell) as work:
+    with _shown(told) as tell, making(place, target, tell) as work:
         if work is not None:
-            found = listing(place)
+            found = listed(place)
             files = commit_folder(work, found)
-            fetch_files(found, files, part_of(tell, 0.0, _FETCHING))
+            fetch_files(found, files, _part_of(tell, 0.0, share))
             write_origin(target, found)
-            _put(files / place.path, target, part_of(tell, _FETCHING, 1.0))
+            put(found, files, target, _part_of(tell, share, 1.0))
     return target
 
 
-def _put(whole: Path, target: Path, told: Told) -> None:
+def _put(found: Listing, files: Path, target: Path, told: Told) -> None:
     """Move what was fetched into its place, unpacked where it is an archive."""
+    whole = files / found.place.path
     if not is_archive(whole) or is_session_itself(whole):
         whole.replace(target)
         return
@@ -105,13 +133,13 @@ def target_of(place: HubPlace, to: str | Path | None) -> Path:
     return cache_dir() / "hub" / f"{place.kind}s" / owner / name / own / place.name
 
 
-def part_of(told: Told, first: float, last: float) -> Told:
+def _part_of(told: Told, first: float, last: float) -> Told:
     """Tells of a part of the work as of that share of the whole."""
     return lambda share, what: told(first + (last - first) * share, what)
 
 
 @contextmanager
-def shown(told: Told | None) -> Iterator[Told]:
+def _shown(told: Told | None) -> Iterator[Told]:
     """Whom to tell: the one given, else a bar on the terminal or in the notebook."""
     if told is not None:
         yield told

@@ -4,17 +4,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from omnimouse_model.data.fetching import known_place, part_of, shown, target_of
-from omnimouse_model.data.hub import (
-    HubFile,
-    Listing,
-    Told,
-    commit_folder,
-    fetch_files,
-    listing,
-    making,
-    write_origin,
-)
+from omnimouse_model.data.fetching import fetched, known_place
+from omnimouse_model.data.hub import HubFile, Listing, Told, listing
 from omnimouse_model.data.hub_names import HubPlace
 from omnimouse_model.errors import CheckpointError, FetchError
 
@@ -51,26 +42,22 @@ def fetch_checkpoint(
         raise FetchError(
             "not_found", f"{name} is a dataset; checkpoints are at hf://owner/name."
         )
-    target = target_of(place, to)
-    with shown(told) as tell, making(place, target, tell) as work:
-        if work is not None:
-            found = _of_one_checkpoint(place)
-            files = commit_folder(work, found)
-            fetch_files(found, files, part_of(tell, 0.0, _FETCHING))
-            write_origin(target, found)
-            folder = files / PurePosixPath(found.files[0].path).parent
-            if found.files[0].path.endswith(".ckpt"):
-                tell(_FETCHING, "writing one file without pickles")
-                folder = _converted(folder, work / "converted", found)
-            folder.replace(target)
-    return target
+    return fetched(place, to, told, _FETCHING, _of_one_checkpoint, _put)
+
+
+def _put(found: Listing, files: Path, target: Path, told: Told) -> None:
+    """Move the checkpoint into its place, official shards as one file."""
+    folder = files / PurePosixPath(found.files[0].path).parent
+    if found.files[0].path.endswith(".ckpt"):
+        told(0.0, "writing one file without pickles")
+        folder = _converted(folder, files.with_name("converted"), found)
+    folder.replace(target)
 
 
 def _converted(shards: Path, folder: Path, found: Listing) -> Path:
     from omnimouse_model.nets.official import convert_official
 
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
-    folder.mkdir()
+    folder.mkdir()  # what a killed run left there went with the other commits' files
     card = {"address": str(found.place), "commit": found.commit}
     if found.licence:
         card["licence"] = found.licence
