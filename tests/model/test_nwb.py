@@ -1,4 +1,8 @@
-"""NWB files: which responses, neurons, behaviour and stimuli; what is refused."""
+"""NWB files: which responses, neurons, behaviour and stimuli; what is refused.
+
+Over 600 lines because it is one list: what the format's table maps, in its order, each
+case a file of its own that the same writer makes.
+"""
 
 import pickle
 import shutil

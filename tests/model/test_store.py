@@ -1,4 +1,8 @@
-"""The store: the same session to the bit, whole or not at all, damage told."""
+"""The store: the same session to the bit, whole or not at all, damage told.
+
+Over 600 lines because it is one promise: every test writes a store and reads it back,
+whole, stopped, killed, damaged or of odd values, with the same few fixtures.
+"""
 
 import json
 import pickle

@@ -58,6 +58,7 @@ class _BoundedInfo(tarfile.TarInfo):
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         if self.type in self._NOTES and self.size > _MOST_HEADER:
             raise tarfile.ReadError(f"a member has notes of {self.size:,} bytes")
+        # not in the stubs; the only place between a header and what follows it
         made: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
         return made
 

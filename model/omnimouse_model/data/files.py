@@ -377,7 +377,7 @@ def _pickled(path: Path) -> SessionFormatError:
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Loader(_Safe):  # type: ignore[misc]
+class _Loader(_Safe):  # type: ignore[misc]  # chosen at run time: C if it is there
     """The safe loader, less `<<`: that copies, and copies of copies have no end."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:

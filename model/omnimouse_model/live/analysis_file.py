@@ -239,16 +239,21 @@ def _text(facts: Mapping[str, Any], name: str) -> str:
 
 
 def _options(value: object) -> dict[str, Any]:
+    words = "options of reading, by name"
+    if not isinstance(value, dict):
+        _refuse("options", value, words)
     try:
-        return ReadOptions(**value).given()  # type: ignore[arg-type]
+        return ReadOptions(**value).given()
     except TypeError:
-        _refuse("options", value, "options of reading, by name")
+        _refuse("options", value, words)
 
 
 def _seconds(value: object) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, int | float):
         _refuse("start_s", value, "seconds")
-    return float(value)  # type: ignore[arg-type]
+    if not math.isfinite(value):
+        _refuse("start_s", value, "seconds")
+    return float(value)
 
 
 def _mask(value: object) -> Mask | None:
