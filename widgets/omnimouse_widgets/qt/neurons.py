@@ -3,13 +3,11 @@
 import numpy as np
 from qtpy.QtCore import QItemSelection, QItemSelectionModel, Qt, QTimer
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QHBoxLayout,
     QHeaderView,
     QLabel,
     QLineEdit,
     QPushButton,
-    QTableView,
     QVBoxLayout,
     QWidget,
 )
@@ -20,6 +18,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.qt import keys
 from omnimouse_widgets.qt.neuron_table import COLUMNS, NeuronTable
 from omnimouse_widgets.qt.redraw import Redraw
+from omnimouse_widgets.qt.row_table import row_table
 from omnimouse_widgets.qt.tone import quiet_label
 
 FILTER_TOOLTIP = (
@@ -92,23 +91,11 @@ class NeuronsPanel(QWidget):
         self.filter.returnPressed.connect(self.apply_filter)
 
     def _build_view(self) -> None:
-        self.view = QTableView()
-        self.view.setModel(self.table)
-        self.view.setToolTip(
+        self.view, titles = row_table(
+            self.table,
             f"Select rows to see their traces (the latest {MAX_SELECTED})\n"
-            "Click a title to sort"
+            "Click a title to sort",
         )
-        self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.view.setShowGrid(False)
-        self.view.setWordWrap(False)
-        self.view.setSortingEnabled(True)
-        rows, titles = self.view.verticalHeader(), self.view.horizontalHeader()
-        assert rows is not None
-        assert titles is not None
-        rows.hide()
-        # A fixed height: measuring 10,000 rows would take longer than drawing them.
-        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        rows.setDefaultSectionSize(22)
         titles.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         titles.setMinimumSectionSize(34)
         self.view.sortByColumn(0, Qt.SortOrder.AscendingOrder)

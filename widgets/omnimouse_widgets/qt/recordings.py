@@ -5,12 +5,10 @@ from qtpy.QtGui import QHideEvent, QKeySequence
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
-    QHeaderView,
     QLabel,
     QLineEdit,
     QPushButton,
     QShortcut,
-    QTableView,
     QVBoxLayout,
     QWidget,
 )
@@ -23,6 +21,7 @@ from omnimouse_widgets.qt.recordings_table import (
     RecordingsTable,
 )
 from omnimouse_widgets.qt.redraw import Redraw
+from omnimouse_widgets.qt.row_table import row_table
 from omnimouse_widgets.qt.tone import quiet_label
 
 SIZE = (1240, 420)
@@ -85,22 +84,11 @@ class RecordingsPanel(QWidget):
         self.stop.clicked.connect(lambda: self._controller.recordings.stop())
 
     def _build_view(self) -> None:
-        self.view = QTableView()
-        self.view.setModel(self.rows)
-        self.view.setToolTip("Double click or Enter opens a recording")
-        self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        tooltip = "Double click or Enter opens a recording"
+        self.view, titles = row_table(self.rows, tooltip, ROW_HEIGHT)
         self.view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.view.setShowGrid(False)
-        self.view.setWordWrap(False)
         self.view.setTabKeyNavigation(False)
-        self.view.setSortingEnabled(True)
-        rows, titles = self.view.verticalHeader(), self.view.horizontalHeader()
-        assert rows is not None
-        assert titles is not None
-        rows.hide()
-        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        rows.setDefaultSectionSize(ROW_HEIGHT)
         titles.setStretchLastSection(True)
         for column, width in enumerate(WIDTHS):
             titles.resizeSection(column, width)

@@ -1,0 +1,25 @@
+"""A table of rows as the panels show them: whole rows, sorted by titles, no grid."""
+
+from qtpy.QtCore import QAbstractItemModel
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
+
+
+def row_table(
+    model: QAbstractItemModel, tooltip: str, row_height: int = 22
+) -> tuple[QTableView, QHeaderView]:
+    """The view of a model's rows, and its titles."""
+    view = QTableView()
+    view.setModel(model)
+    view.setToolTip(tooltip)
+    view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+    view.setShowGrid(False)
+    view.setWordWrap(False)
+    view.setSortingEnabled(True)
+    rows, titles = view.verticalHeader(), view.horizontalHeader()
+    assert rows is not None
+    assert titles is not None
+    rows.hide()
+    # A fixed height: measuring 10,000 rows would take longer than drawing them.
+    rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+    rows.setDefaultSectionSize(row_height)
+    return view, titles
