@@ -1,3 +1,4 @@
+import threading
 from typing import Any
 
 import numpy as np
@@ -5,13 +6,16 @@ import pytest
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
+from omnimouse_model.analysis.similarity import similarity_order
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets import palette
+from omnimouse_widgets.qt.hop import qt_post
 from omnimouse_widgets.qt.raster import OVERLAYS, RasterPanel
 from omnimouse_widgets.qt.raster_rows import UNSEEN
 from omnimouse_widgets.qt.raster_values import levels_of
+from tests.model.live_sessions import EchoPredictor
 from tests.widgets.mouse import RIGHT, drag, pixel, place_of, wheel
 
 
@@ -74,6 +78,61 @@ def test_rows_by_state_follow_the_mask(
     assert list(raster.gestures.neurons_at(0.5)) == [11]
     assert list(raster.gestures.neurons_at(1.5)) == [30]
     assert (raster.pictures["truth"].codes[:2, 10:] == TARGET).all()
+
+
+def choose(panel: RasterPanel, word: str) -> None:
+    """Pick an order with the keyboard, as a user would."""
+    box = panel.ordering.box
+    box.setFocus()
+    for _ in range(box.count()):
+        if box.currentText() == word:
+            return
+        QTest.keyClick(box, Qt.Key.Key_Down)
+    QTest.keyClick(box, Qt.Key.Key_Home)
+    while box.currentText() != word:
+        QTest.keyClick(box, Qt.Key.Key_Down)
+
+
+def test_rows_by_similarity_are_those_of_the_library(
+    raster: RasterPanel, controller: Controller, drawn: Any
+) -> None:
+    choose(raster, "by similarity")
+    drawn()
+    expected = similarity_order(controller.state.session)
+    rows = [int(raster.gestures.neurons_at(row + 0.5)[0]) for row in range(40)]
+    assert rows == expected.tolist() != sorted(rows)
+    assert raster.status.words == ""
+    assert not raster.ordering.button.isVisible()
+
+
+def test_comparing_neurons_tells_how_far_it_is_and_can_be_stopped(
+    session: Session, show: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Semaphore(0)
+
+    def slowly(session: Session, progress: Any) -> np.ndarray:
+        progress(0.25)
+        assert gate.acquire(timeout=10)
+        progress(0.5)
+        return np.arange(session.n_neurons)[::-1]
+
+    monkeypatch.setattr("omnimouse_model.live.similarity.similarity_order", slowly)
+    controller = Controller(post=qt_post(), load=lambda *_: EchoPredictor())
+    controller.open_session(session)
+    panel = show(RasterPanel(controller), 800, 400)
+    choose(panel, "by similarity")
+    qtbot.waitUntil(lambda: panel.status.words.startswith("◌ Comparing neurons: 25 %"))
+    assert panel.gestures.neurons_at(0.5).tolist() == [0]  # as stored till then
+    assert panel.ordering.button.text() == "Stop"
+    qtbot.mouseClick(panel.ordering.button, Qt.MouseButton.LeftButton)
+    gate.release()
+    qtbot.waitUntil(lambda: panel.status.words.startswith("not compared"))
+    assert controller.similarity.order is None
+    qtbot.mouseClick(panel.ordering.button, Qt.MouseButton.LeftButton)
+    gate.release()
+    qtbot.waitUntil(lambda: panel.gestures.neurons_at(0.5).tolist() == [39])
+    assert not panel.ordering.button.isVisible()
+    controller.close()
 
 
 def test_the_prediction_and_the_residual_are_those_of_the_results(
