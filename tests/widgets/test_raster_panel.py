@@ -14,7 +14,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.qt.hop import qt_post
 from omnimouse_widgets.qt.raster import OVERLAYS, RasterPanel
 from omnimouse_widgets.qt.raster_rows import UNSEEN
-from omnimouse_widgets.qt.raster_values import levels_of
+from omnimouse_widgets.qt.raster_values import RESIDUAL, VIEWS, levels_of, shown_in
 from tests.model.live_sessions import EchoPredictor
 from tests.widgets.mouse import RIGHT, drag, pixel, place_of, wheel
 
@@ -150,6 +150,45 @@ def test_the_prediction_and_the_residual_are_those_of_the_results(
     # this predictor's answer is the truth plus one
     residual = raster.pictures["residual"].values[population.neurons]
     np.testing.assert_allclose(residual[known], 1, atol=1e-5)
+
+
+def test_every_view_follows_every_other_and_shows_its_pictures(
+    raster: RasterPanel, controller: Controller, drawn: Any
+) -> None:
+    raster.resize(560, 300)
+    controller.apply_preset("random_half_video_behavior")
+    views = list(VIEWS)
+    for first in views:
+        for then in views:
+            raster.set_view(first)
+            raster.set_view(then)
+            drawn()
+            on_screen = {
+                shown
+                for shown, picture in raster.pictures.items()
+                if picture.plot.scene() is not None
+            }
+            assert on_screen == set(shown_in(then)), (first, then)
+            widths = [raster.pictures[s].box.width() for s in shown_in(then)]
+            assert np.ptp(widths) < 3, (first, then)
+            box = raster.pictures[shown_in(then)[0]].box
+            assert box.viewRange()[0] == pytest.approx([0, 60]), (first, then)
+
+
+def test_a_residual_says_what_its_colours_mean(
+    raster: RasterPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.apply_preset("random_half_video_behavior")
+    raster.set_view("residual")
+    drawn()
+    low, high = levels_of(controller.state.window)
+    reach = (high - low) / 2
+    words = raster.pictures["residual"].plot.titleLabel.text
+    assert f"−{reach:.2g}" in words
+    assert f"{reach:+.2g}" in words
+    # no difference is the middle of the colours, darker than both ends
+    darkness = RESIDUAL.sum(axis=1)
+    assert abs(int(darkness.argmin()) - 127.5) < 2
 
 
 def test_the_cursor_the_span_and_the_selection_are_shown(

@@ -25,6 +25,7 @@ from omnimouse_widgets.qt.raster_values import (
     age_words,
     picture,
     shown_in,
+    title,
 )
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.segmented import Segmented
@@ -33,6 +34,10 @@ TOOLTIP = (
     "Neurons (rows) by samples (columns) of the window.\n"
     "Left drag: paint, or look · right drag: pan · wheel: zoom rows · "
     "Shift+wheel: zoom time\nDrag the time axis to move the cursor · Home: show all"
+)
+VIEW_TIP = (
+    "What the raster shows (V: the next).\n"
+    "Residual: predicted − recorded; blue too low, orange too high"
 )
 AXIS_WIDTH = 58
 NARROW = 500
@@ -118,7 +123,7 @@ class RasterPanel(QWidget):
         self.view.setMaximumWidth(124)
         for view, word in VIEWS.items():
             self.view.addItem(word, view)
-        self.view.setToolTip("What the raster shows (V: the next)")
+        self.view.setToolTip(VIEW_TIP)
         self.view.currentIndexChanged.connect(self._view_picked)
         self.status = ElidedLabel()
 
@@ -159,15 +164,12 @@ class RasterPanel(QWidget):
 
     def _place_pictures(self) -> None:
         """Put the pictures of the view side by side; the zoom is kept."""
-        on_screen = shown_in(self._view)
-        for shown, raster in self.pictures.items():
+        for raster in self.pictures.values():
             if raster.plot.scene() is not None:
                 self.canvas.ci.removeItem(raster.plot)
-            if shown in on_screen:
-                number = on_screen.index(shown)
-                raster.set_title(TITLES[shown] if len(on_screen) > 1 else "")
-                raster.plot.showAxis("left", number == 0)
-                self.canvas.ci.addItem(raster.plot, 0, number)
+        for number, (_, raster) in enumerate(self._shown):
+            raster.plot.showAxis("left", number == 0)
+            self.canvas.ci.addItem(raster.plot, 0, number)
         self._share_width()
 
     def _share_width(self) -> None:
@@ -196,7 +198,7 @@ class RasterPanel(QWidget):
         self.ordering.show_ordering(ordering)
 
     def set_view(self, view: View) -> None:
-        """Choose truth, prediction, residual, or all three side by side."""
+        """Choose truth, prediction, residual, or two or three of them side by side."""
         self.view.setCurrentIndex(self.view.findData(view))
 
     def show_all(self) -> None:
@@ -310,6 +312,8 @@ class RasterPanel(QWidget):
         for shown, raster in self._shown:
             drawn = picture(shown, window, population)
             raster.set_values(drawn, self._rows.mean(drawn.values), self._rect())
+            is_named = shown == "residual" or len(self._shown) > 1
+            raster.set_title(title(shown, drawn.levels) if is_named else "")
 
     def _draw_age(self) -> None:
         """A prediction for an older question is fainter."""
