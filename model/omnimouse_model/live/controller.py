@@ -40,6 +40,7 @@ from omnimouse_model.live.pins import Pins
 from omnimouse_model.live.presets import DEFAULT_PRESET, PRESETS, mask_for, preset_named
 from omnimouse_model.live.recordings import Recordings
 from omnimouse_model.live.results import Results
+from omnimouse_model.live.similarity import Similarity
 from omnimouse_model.live.state import MAX_SELECTED, ColourBy, Device, LiveState
 from omnimouse_model.live.sweeps import Sweeps
 from omnimouse_model.live.undo import History, Question
@@ -73,9 +74,10 @@ class Controller:
     ----------
     baseline
         Results of the predictor shown beside the chosen one, if any.
-    opener, recordings, alignment, facts
+    opener, recordings, alignment, facts, similarity
         Open recordings, look through folders of them, check the clocks of the open
-        one, and tell what is known of a neuron, all off the thread that draws.
+        one, tell what is known of a neuron, and put alike neurons beside each other,
+        all off the thread that draws.
     pins
         Conditions kept for comparison, and predictions over longer spans.
     sweeps
@@ -113,6 +115,7 @@ class Controller:
         self.recordings = Recordings(post, synchronous=synchronous)
         self.alignment = AlignmentCheck(self.state, post, synchronous=synchronous)
         self.facts = Facts(self.state, post, synchronous=synchronous)
+        self.similarity = Similarity(self.state, post, synchronous=synchronous)
         self.what_if = WhatIfEdits(self.state, self.results, self._edit)
         self._lock = threading.RLock()
         asking = Asking(self._engine, self.state, self.results, self._lock)
@@ -437,7 +440,7 @@ class Controller:
         """
         self.analyses.close(timeout_s)
         errands = (self.opener, self.recordings, self.alignment, self.facts)
-        for errand in (*errands, self.sweeps, self.exports):
+        for errand in (*errands, self.similarity, self.sweeps, self.exports):
             errand.close(timeout_s)
         self._beside.close(timeout_s)
         self._engine.close(timeout_s)
