@@ -30,6 +30,7 @@ from omnimouse_model.live.as_python import script_of
 from omnimouse_model.live.asking import Asking
 from omnimouse_model.live.beside import Beside
 from omnimouse_model.live.brush import CODE_NAMES, Spans, known_code
+from omnimouse_model.live.colouring import Colouring
 from omnimouse_model.live.engine import Engine, Post, call_at_once
 from omnimouse_model.live.exports import Exports
 from omnimouse_model.live.facts import Facts
@@ -78,6 +79,8 @@ class Controller:
         Open recordings, look through folders of them, check the clocks of the open
         one, tell what is known of a neuron, and put alike neurons beside each other,
         all off the thread that draws.
+    colouring
+        What colours the neurons: its choices, values and scale.
     pins
         Conditions kept for comparison, and predictions over longer spans.
     sweeps
@@ -116,6 +119,9 @@ class Controller:
         self.alignment = AlignmentCheck(self.state, post, synchronous=synchronous)
         self.facts = Facts(self.state, post, synchronous=synchronous)
         self.similarity = Similarity(self.state, post, synchronous=synchronous)
+        self.colouring = Colouring(
+            self.state, self.results, self.facts, post, synchronous=synchronous
+        )
         self.what_if = WhatIfEdits(self.state, self.results, self._edit)
         self._lock = threading.RLock()
         asking = Asking(self._engine, self.state, self.results, self._lock)
@@ -393,10 +399,8 @@ class Controller:
                 self._asking.ask()
 
     def set_colour_by(self, colour_by: ColourBy) -> None:
-        """Colour neurons by their state in the mask, or by their score."""
-        if colour_by not in ("state", "score"):
-            raise ValueError(f"Colour by 'state' or 'score', not {colour_by!r}.")
-        self.state.colour_by = colour_by
+        """Colour neurons by their state in the mask, or a number of theirs."""
+        self.colouring.choose(colour_by)
 
     def show_sweep(self, is_shown: bool = True) -> None:
         """Ask for the live sweep after every answer from now on, or no more.
@@ -440,7 +444,8 @@ class Controller:
         """
         self.analyses.close(timeout_s)
         errands = (self.opener, self.recordings, self.alignment, self.facts)
-        for errand in (*errands, self.similarity, self.sweeps, self.exports):
+        begun = (*errands, self.similarity, self.colouring, self.sweeps, self.exports)
+        for errand in begun:
             errand.close(timeout_s)
         self._beside.close(timeout_s)
         self._engine.close(timeout_s)
