@@ -15,7 +15,8 @@ OWNER = "the-enigma-project"
 DATASET = f"{OWNER}/omnimouse-dataset"
 _SESSION = re.compile(r"dynamic\d+-\d+-\d+-Video-[0-9a-f]{32}(_30hz)?")
 _SIZES = ("1M", "5M", "20M", "80M", "300M")
-_CHECKPOINTS = tuple(f"omnimouse-{size}" for size in _SIZES)
+CHECKPOINTS = tuple(f"omnimouse-{size}" for size in _SIZES)
+"""Released checkpoints, the smallest first."""
 _PART = re.compile(r"[\w][\w.-]{0,95}")
 
 
@@ -70,7 +71,7 @@ def hub_place(name: str) -> HubPlace | None:
     FetchError
         An address that cannot be read.
     """
-    if name in _CHECKPOINTS:
+    if name in CHECKPOINTS:
         return HubPlace("model", f"{OWNER}/{name}")
     if _SESSION.fullmatch(name):
         return HubPlace("dataset", DATASET, f"experiments/{name}.tar")
