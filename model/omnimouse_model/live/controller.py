@@ -35,6 +35,7 @@ from omnimouse_model.live.engine import Engine, Post, call_at_once
 from omnimouse_model.live.exports import Exports
 from omnimouse_model.live.facts import Facts
 from omnimouse_model.live.memory import Memory, Remembered
+from omnimouse_model.live.models import Models
 from omnimouse_model.live.opener import Opener, Opening
 from omnimouse_model.live.opening import View, first_view, put_on_screen
 from omnimouse_model.live.pins import Pins
@@ -47,7 +48,11 @@ from omnimouse_model.live.sweeps import Sweeps
 from omnimouse_model.live.undo import History, Question
 from omnimouse_model.live.what_if import WhatIfEdits
 from omnimouse_model.masks import N_SAMPLES, BehaviorMode, Mask, Neurons, Samples
-from omnimouse_model.predict.catalogue import load_in_process, load_in_worker
+from omnimouse_model.predict.catalogue import (
+    load_in_process,
+    load_in_worker,
+    must_be_fetched,
+)
 from omnimouse_model.predict.deltas import is_same
 from omnimouse_model.predict.predictor import Predictor
 
@@ -85,6 +90,8 @@ class Controller:
         Conditions kept for comparison, and predictions over longer spans.
     sweeps
         Context sweeps over many windows, in the background, and those kept.
+    models
+        What is fetched from the hub when it is chosen.
     what_if
         Edits of video and behaviour, predicted beside the answer; never scored.
     analyses, exports
@@ -111,6 +118,8 @@ class Controller:
         self.state = state or LiveState()
         self.results = Results()
         load = load or (load_in_process if synchronous else load_in_worker)
+        self._fetches = load in (load_in_process, load_in_worker)  # others see to it
+        self.models = Models(self.choose_predictor, post, synchronous=synchronous)
         self._engine = engine or Engine(Answering(load), post, synchronous=synchronous)
         self.opener = Opener(
             self.open_session, lambda: self._last_preset, post, synchronous=synchronous
@@ -178,10 +187,16 @@ class Controller:
         self.opener.open_as(self._session, start_s, series=name)
 
     def choose_predictor(self, predictor: str | Path | Predictor) -> None:
-        """Choose by name, file or folder, or hand one in; loads off this thread."""
+        """Choose by name, file or folder, or hand one in; loads off this thread.
+
+        What the hub has and this machine has not is fetched first: see `models`.
+        """
         if isinstance(predictor, Path):
             predictor = str(predictor)
         name = predictor if isinstance(predictor, str) else name_of(predictor)
+        if self._fetches and predictor is name and must_be_fetched(name):
+            return self.models.fetch(name)
+        self.models.forget()
         with self._lock:
             self._asking.choose(predictor)
             self.state.predictor_name = name
@@ -444,8 +459,8 @@ class Controller:
         """
         self.analyses.close(timeout_s)
         errands = (self.opener, self.recordings, self.alignment, self.facts)
-        begun = (*errands, self.similarity, self.colouring, self.sweeps, self.exports)
-        for errand in begun:
+        begun = (*errands, self.similarity, self.colouring, self.models)
+        for errand in (*begun, self.sweeps, self.exports):
             errand.close(timeout_s)
         self._beside.close(timeout_s)
         self._engine.close(timeout_s)
