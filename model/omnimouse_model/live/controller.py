@@ -30,6 +30,7 @@ from omnimouse_model.live.as_python import script_of
 from omnimouse_model.live.asking import Asking
 from omnimouse_model.live.beside import Beside
 from omnimouse_model.live.brush import CODE_NAMES, Spans, known_code
+from omnimouse_model.live.clips import Clips
 from omnimouse_model.live.engine import Engine, Post, call_at_once
 from omnimouse_model.live.exports import Exports
 from omnimouse_model.live.facts import Facts
@@ -78,6 +79,8 @@ class Controller:
         Open recordings, look through folders of them, check the clocks of the open
         one, tell what is known of a neuron, and put alike neurons beside each other,
         all off the thread that draws.
+    clips
+        Repeats of the clip on screen.
     pins
         Conditions kept for comparison, and predictions over longer spans.
     sweeps
@@ -116,6 +119,7 @@ class Controller:
         self.alignment = AlignmentCheck(self.state, post, synchronous=synchronous)
         self.facts = Facts(self.state, post, synchronous=synchronous)
         self.similarity = Similarity(self.state, post, synchronous=synchronous)
+        self.clips = Clips(self.state, self.seek, post, synchronous=synchronous)
         self.what_if = WhatIfEdits(self.state, self.results, self._edit)
         self._lock = threading.RLock()
         asking = Asking(self._engine, self.state, self.results, self._lock)
@@ -440,7 +444,13 @@ class Controller:
         """
         self.analyses.close(timeout_s)
         errands = (self.opener, self.recordings, self.alignment, self.facts)
-        for errand in (*errands, self.similarity, self.sweeps, self.exports):
+        for errand in (
+            *errands,
+            self.clips,
+            self.similarity,
+            self.sweeps,
+            self.exports,
+        ):
             errand.close(timeout_s)
         self._beside.close(timeout_s)
         self._engine.close(timeout_s)
