@@ -37,7 +37,7 @@ DOCK_NAME = "OmniMouse (OmniMouse)"
 
 RIGHT_WIDTH = 400
 RIGHT_UPPER, RIGHT_LOWER = 520, 280
-TIME_HEIGHT, BOTTOM_HEIGHT = 92, 224
+TIME_HEIGHT, BOTTOM_HEIGHT = 104, 224
 
 
 @dataclass(frozen=True, slots=True)

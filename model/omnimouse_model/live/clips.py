@@ -22,6 +22,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.live.engine import Post, call_at_once
 from omnimouse_model.live.errand import Errand, Tell
 from omnimouse_model.live.state import LiveState
+from omnimouse_model.live.trials import trial_at
 
 MAX_UNSELECTED: Final = 256
 """Where no neuron is selected, as many are read, spread over all."""
@@ -191,9 +192,7 @@ class Clips:
         session = self._state.session
         if session is None or self._state.window is None:
             return None
-        trials, middle = session.trials, self._middle_s()
-        inside = np.flatnonzero((trials.t_on <= middle) & (middle < trials.t_off))
-        return int(inside[0]) if len(inside) else None
+        return trial_at(session, self._middle_s())
 
     def _wanted(self) -> _Wanted | None:
         session, clip = self._state.session, self.shown

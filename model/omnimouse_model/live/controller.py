@@ -44,6 +44,7 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.live.similarity import Similarity
 from omnimouse_model.live.state import MAX_SELECTED, ColourBy, Device, LiveState
 from omnimouse_model.live.sweeps import Sweeps
+from omnimouse_model.live.trials import TrialSteps
 from omnimouse_model.live.undo import History, Question
 from omnimouse_model.live.what_if import WhatIfEdits
 from omnimouse_model.masks import N_SAMPLES, BehaviorMode, Mask, Neurons, Samples
@@ -79,8 +80,8 @@ class Controller:
         Open recordings, look through folders of them, check the clocks of the open
         one, tell what is known of a neuron, and put alike neurons beside each other,
         all off the thread that draws.
-    clips
-        Repeats of the clip on screen.
+    clips, trials
+        Repeats of the clip on screen; steps from trial to trial.
     pins
         Conditions kept for comparison, and predictions over longer spans.
     sweeps
@@ -120,6 +121,7 @@ class Controller:
         self.facts = Facts(self.state, post, synchronous=synchronous)
         self.similarity = Similarity(self.state, post, synchronous=synchronous)
         self.clips = Clips(self.state, self.seek, post, synchronous=synchronous)
+        self.trials = TrialSteps(self.state, self.seek)
         self.what_if = WhatIfEdits(self.state, self.results, self._edit)
         self._lock = threading.RLock()
         asking = Asking(self._engine, self.state, self.results, self._lock)
