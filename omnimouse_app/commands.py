@@ -38,6 +38,10 @@ def _step_frame(n: int, dock: OmniMouseDock) -> None:
     dock.controller.step_cursor(n)
 
 
+def _step_trial(n: int, dock: OmniMouseDock) -> None:
+    dock.controller.trials.step(n)
+
+
 def _preset(name: str, dock: OmniMouseDock) -> None:
     dock.controller.apply_preset(name)
 
@@ -83,6 +87,8 @@ ACTIONS: dict[str, Action] = {
     ),
     "next_window": Action("Next window", partial(_step_window, 1)),
     "previous_window": Action("Previous window", partial(_step_window, -1)),
+    "next_trial": Action("Next trial", partial(_step_trial, 1)),
+    "previous_trial": Action("Previous trial", partial(_step_trial, -1)),
     "next_frame": Action("Next frame", partial(_step_frame, 1)),
     "previous_frame": Action("Previous frame", partial(_step_frame, -1)),
     "play": Action("Play or pause", lambda d: d.play()),

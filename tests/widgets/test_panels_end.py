@@ -19,6 +19,7 @@ PANELS = (
     "NeuronsPanel",
     "RasterPanel",
     "RecordingsPanel",
+    "RepeatsPanel",
     "StimulusPanel",
     "TimePanel",
     "TracesPanel",
@@ -41,7 +42,7 @@ def connections(controller: Controller) -> int:
     others = [controller.results.changed, controller.history_changed]
     others += [controller.baseline.changed, controller.pins.changed]
     errands = (controller.opener, controller.recordings, controller.alignment)
-    errands = (*errands, controller.sweeps)
+    errands = (*errands, controller.sweeps, controller.clips, controller.similarity)
     others += [errand.changed for errand in errands]
     return sum(len(signal) for signal in (*fields, *others))
 

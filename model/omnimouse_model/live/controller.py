@@ -30,6 +30,7 @@ from omnimouse_model.live.as_python import script_of
 from omnimouse_model.live.asking import Asking
 from omnimouse_model.live.beside import Beside
 from omnimouse_model.live.brush import CODE_NAMES, Spans, known_code
+from omnimouse_model.live.clips import Clips
 from omnimouse_model.live.colouring import Colouring
 from omnimouse_model.live.engine import Engine, Post, call_at_once
 from omnimouse_model.live.exports import Exports
@@ -45,6 +46,7 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.live.similarity import Similarity
 from omnimouse_model.live.state import MAX_SELECTED, ColourBy, Device, LiveState
 from omnimouse_model.live.sweeps import Sweeps
+from omnimouse_model.live.trials import TrialSteps
 from omnimouse_model.live.undo import History, Question
 from omnimouse_model.live.what_if import WhatIfEdits
 from omnimouse_model.masks import N_SAMPLES, BehaviorMode, Mask, Neurons, Samples
@@ -84,6 +86,8 @@ class Controller:
         Open recordings, look through folders of them, check the clocks of the open
         one, tell what is known of a neuron, and put alike neurons beside each other,
         all off the thread that draws.
+    clips, trials
+        Repeats of the clip on screen; steps from trial to trial.
     colouring
         What colours the neurons: its choices, values and scale.
     pins
@@ -131,6 +135,8 @@ class Controller:
         self.colouring = Colouring(
             self.state, self.results, self.facts, post, synchronous=synchronous
         )
+        self.clips = Clips(self.state, self.seek, post, synchronous=synchronous)
+        self.trials = TrialSteps(self.state, self.seek)
         self.what_if = WhatIfEdits(self.state, self.results, self._edit)
         self._lock = threading.RLock()
         asking = Asking(self._engine, self.state, self.results, self._lock)
@@ -459,7 +465,7 @@ class Controller:
         """
         self.analyses.close(timeout_s)
         errands = (self.opener, self.recordings, self.alignment, self.facts)
-        begun = (*errands, self.similarity, self.colouring, self.models)
+        begun = (*errands, self.clips, self.similarity, self.colouring, self.models)
         for errand in (*begun, self.sweeps, self.exports):
             errand.close(timeout_s)
         self._beside.close(timeout_s)
