@@ -39,6 +39,7 @@ from omnimouse_model.live.opener import Opener, Opening
 from omnimouse_model.live.opening import View, first_view, put_on_screen
 from omnimouse_model.live.pins import Pins
 from omnimouse_model.live.presets import DEFAULT_PRESET, PRESETS, mask_for, preset_named
+from omnimouse_model.live.reaching import Reaching
 from omnimouse_model.live.recordings import Recordings
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import MAX_SELECTED, ColourBy, Device, LiveState
@@ -79,6 +80,8 @@ class Controller:
         one, and tell what is known of a neuron, all off the thread that draws.
     colouring
         What colours the neurons: its choices, values and scale.
+    reaching
+        Grows and shrinks what is painted, by a distance.
     pins
         Conditions kept for comparison, and predictions over longer spans.
     sweeps
@@ -119,6 +122,7 @@ class Controller:
         self.colouring = Colouring(
             self.state, self.results, self.facts, post, synchronous=synchronous
         )
+        self.reaching = Reaching(self.state, self.paint_cells, self.stroke)
         self.what_if = WhatIfEdits(self.state, self.results, self._edit)
         self._lock = threading.RLock()
         asking = Asking(self._engine, self.state, self.results, self._lock)
