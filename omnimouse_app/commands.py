@@ -16,6 +16,7 @@ from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, BehaviorMode
 from omnimouse_widgets.qt import control_view
 from omnimouse_widgets.qt.control_question import SPANS
 from omnimouse_widgets.qt.keys import pin_now
+from omnimouse_widgets.qt.neurons import NeuronsPanel
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,13 @@ def _video(name: str, dock: OmniMouseDock) -> None:
 
 def _behavior(mode: BehaviorMode, dock: OmniMouseDock) -> None:
     dock.controller.set_behavior(mode)
+
+
+def _filter(dock: OmniMouseDock) -> None:
+    dock.bring_up("Neurons")
+    panel = dock.panels["Neurons"]
+    assert isinstance(panel, NeuronsPanel)
+    panel.filter.setFocus()
 
 
 MODES: tuple[BehaviorMode, ...] = ("visible", "target", "hidden")
@@ -102,6 +110,10 @@ ACTIONS: dict[str, Action] = {
     "show_context": Action(
         "Context: the score against how much is given",
         lambda d: d.bring_up("Context"),
+    ),
+    "filter_neurons": Action(
+        "Choose neurons by words: the filter of the table, and paint them",
+        lambda d: _filter(d),
     ),
     "save_analysis": Action("Save the analysis", lambda d: d.control.analysis.save()),
     "save_analysis_as": Action(

@@ -33,6 +33,13 @@ KEYS: Final = (
         "colour by state, or as chosen last",
         lambda c: c.colouring.toggle(),
     ),
+    Key(
+        "A",
+        "outline the brain areas, or not",
+        lambda c: c.colouring.outline_areas(not c.state.areas_shown),
+    ),
+    Key("G", "grow what is painted, by a distance", lambda c: c.reaching.grow()),
+    Key("Shift+G", "shrink what is painted", lambda c: c.reaching.shrink()),
     Key("Shift+P", "pin this condition", lambda c: pin_now(c)),
     Key("Ctrl+Z", "undo", lambda c: c.undo()),
     Key("Ctrl+Shift+Z", "redo", lambda c: c.redo()),
