@@ -7,11 +7,9 @@ from qtpy.QtWidgets import QPushButton, QWidget
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.devices import Residence, process_bytes
 from omnimouse_model.predict.knowledge import FITTED, Knowledge, knowledge_of
-from omnimouse_widgets.qt.form import ElidedLabel, Form
-from omnimouse_widgets.qt.redraw import Redraw
+from omnimouse_widgets.qt.form import Form, QuietLine
 from omnimouse_widgets.qt.tone import quiet_label
 
-REST_MS: Final = 200
 MIB: Final = 2**20
 
 
@@ -21,7 +19,7 @@ class KnowsSection(QWidget):
     def __init__(self, controller: Controller) -> None:
         super().__init__()
         self._controller = controller
-        self.line = ElidedLabel()
+        self.line = QuietLine()
         self.remedy, self.lacks = quiet_label("alert"), quiet_label()
         self.instead = QPushButton(f"Ask {FITTED} instead")
         self.instead.setToolTip(
@@ -32,8 +30,6 @@ class KnowsSection(QWidget):
         form = Form(self)
         for widget in (self.line, self.remedy, self.instead, self.lacks):
             form.add("", widget)
-        signals = [controller.state.events.session, controller.results.changed]
-        self.redraw = Redraw(self, [(self._draw, signals)], rest_ms=REST_MS)
 
     @property
     def knowledge(self) -> Knowledge | None:
@@ -43,7 +39,8 @@ class KnowsSection(QWidget):
             return None
         return knowledge_of(needs, session)
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Show how it is; called by its panel, for empty it is never on screen."""
         knowledge, residence = self.knowledge, self._controller.results.residence
         line = " · ".join(
             ([] if knowledge is None else [known_words(knowledge)])
