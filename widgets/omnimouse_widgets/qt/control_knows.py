@@ -42,12 +42,11 @@ class KnowsSection(QWidget):
     def draw(self) -> None:
         """Show how it is; called by its panel, for empty it is never on screen."""
         knowledge, residence = self.knowledge, self._controller.results.residence
-        line = " · ".join(
-            ([] if knowledge is None else [known_words(knowledge)])
-            + ([] if residence is None else place_words(residence))
-        )
+        known = [] if knowledge is None else [known_words(knowledge)]
+        place = [] if residence is None else place_words(residence)
+        line = " · ".join([*known, *place])
         self.line.set_words(line)
-        self.line.setToolTip("" if residence is None else place_tooltip(line))
+        self.line.setToolTip("" if residence is None else place_tooltip(residence))
         self.line.setVisible(bool(line))
         remedy = "" if knowledge is None else knowledge.remedy
         self.remedy.setText(f"✕ {remedy}")
@@ -67,21 +66,23 @@ def known_words(knowledge: Knowledge) -> str:
 
 
 def place_words(residence: Residence) -> list[str]:
-    """Hardware, the size of the weights, and the memory of the model's process."""
-    found = [residence.hardware]
+    """Hardware in short, and the memory of the model's process."""
+    held = process_bytes(residence.process_id)
+    memory = [] if held is None else [size_words(held)]
+    return [residence.hardware.partition(",")[0], *memory]
+
+
+def place_tooltip(residence: Residence) -> str:
+    """Neurons known, hardware and sizes, in full."""
+    lines = [
+        "Neurons of this session that the model has embeddings for",
+        f"Computes on: {residence.hardware}",
+    ]
     if residence.n_bytes:
-        found.append(f"weights {size_words(residence.n_bytes)}")
+        lines.append(f"Weights: {size_words(residence.n_bytes)}")
     if (held := process_bytes(residence.process_id)) is not None:
-        found.append(f"memory {size_words(held)}")
-    return found
-
-
-def place_tooltip(line: str) -> str:
-    """The whole line, and what its numbers are."""
-    return (
-        f"{line}\nNeurons of this session that the model has embeddings for; where it "
-        "computes; memory that its own process holds."
-    )
+        lines.append(f"Its process holds {size_words(held)} of memory now")
+    return "\n".join(lines)
 
 
 def size_words(n_bytes: int) -> str:
