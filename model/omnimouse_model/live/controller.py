@@ -30,6 +30,7 @@ from omnimouse_model.live.as_python import script_of
 from omnimouse_model.live.asking import Asking
 from omnimouse_model.live.beside import Beside
 from omnimouse_model.live.brush import CODE_NAMES, Spans, known_code
+from omnimouse_model.live.colouring import Colouring
 from omnimouse_model.live.engine import Engine, Post, call_at_once
 from omnimouse_model.live.exports import Exports
 from omnimouse_model.live.facts import Facts
@@ -41,6 +42,7 @@ from omnimouse_model.live.pins import Pins
 from omnimouse_model.live.presets import DEFAULT_PRESET, PRESETS, mask_for, preset_named
 from omnimouse_model.live.recordings import Recordings
 from omnimouse_model.live.results import Results
+from omnimouse_model.live.similarity import Similarity
 from omnimouse_model.live.state import MAX_SELECTED, ColourBy, Device, LiveState
 from omnimouse_model.live.sweeps import Sweeps
 from omnimouse_model.live.undo import History, Question
@@ -78,9 +80,12 @@ class Controller:
     ----------
     baseline
         Results of the predictor shown beside the chosen one, if any.
-    opener, recordings, alignment, facts
+    opener, recordings, alignment, facts, similarity
         Open recordings, look through folders of them, check the clocks of the open
-        one, and tell what is known of a neuron, all off the thread that draws.
+        one, tell what is known of a neuron, and put alike neurons beside each other,
+        all off the thread that draws.
+    colouring
+        What colours the neurons: its choices, values and scale.
     pins
         Conditions kept for comparison, and predictions over longer spans.
     sweeps
@@ -122,6 +127,10 @@ class Controller:
         self.recordings = Recordings(post, synchronous=synchronous)
         self.alignment = AlignmentCheck(self.state, post, synchronous=synchronous)
         self.facts = Facts(self.state, post, synchronous=synchronous)
+        self.similarity = Similarity(self.state, post, synchronous=synchronous)
+        self.colouring = Colouring(
+            self.state, self.results, self.facts, post, synchronous=synchronous
+        )
         self.what_if = WhatIfEdits(self.state, self.results, self._edit)
         self._lock = threading.RLock()
         asking = Asking(self._engine, self.state, self.results, self._lock)
@@ -405,10 +414,8 @@ class Controller:
                 self._asking.ask()
 
     def set_colour_by(self, colour_by: ColourBy) -> None:
-        """Colour neurons by their state in the mask, or by their score."""
-        if colour_by not in ("state", "score"):
-            raise ValueError(f"Colour by 'state' or 'score', not {colour_by!r}.")
-        self.state.colour_by = colour_by
+        """Colour neurons by their state in the mask, or a number of theirs."""
+        self.colouring.choose(colour_by)
 
     def show_sweep(self, is_shown: bool = True) -> None:
         """Ask for the live sweep after every answer from now on, or no more.
@@ -452,7 +459,8 @@ class Controller:
         """
         self.analyses.close(timeout_s)
         errands = (self.opener, self.recordings, self.alignment, self.facts)
-        for errand in (*errands, self.models, self.sweeps, self.exports):
+        begun = (*errands, self.similarity, self.colouring, self.models)
+        for errand in (*begun, self.sweeps, self.exports):
             errand.close(timeout_s)
         self._beside.close(timeout_s)
         self._engine.close(timeout_s)

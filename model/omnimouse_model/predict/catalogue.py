@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from omnimouse_model.data.fetching import target_of
-from omnimouse_model.data.hub_names import hub_place
+from omnimouse_model.data.hub_names import CHECKPOINTS, hub_place
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import CheckpointError, FetchError
 from omnimouse_model.predict.predictor import Predictor
@@ -101,8 +101,8 @@ def _built(name_or_path: str | Path, sessions: Sessions, device: str) -> Predict
         return load_checkpoint_predictor(path, device=device)
     raise CheckpointError(
         f"There is no predictor {str(name_or_path)!r}: no such file or folder, and the "
-        f"names are {', '.join(BUILDERS)} and, from the model hub, omnimouse-1M to "
-        "omnimouse-300M."
+        f"names are {', '.join(BUILDERS)} and, from the model hub, "
+        f"{', '.join(CHECKPOINTS)}."
     )
 
 
