@@ -95,9 +95,9 @@ class BrushSection(QWidget):
         self.radius.setToolTip("Radius of the brush in screen pixels ([ and ])")
         self.radius.valueChanged.connect(self._radius_picked)
         self.pixels = QLabel()
-        self.pixels.setMinimumWidth(40)
-        form.add("Tool", self.tool)
-        form.add("Radius", row_of(self.radius, self.pixels, stretch=0))
+        self.pixels.setMinimumWidth(36)
+        self.radius.setMinimumWidth(48)
+        form.add("Tool", row_of(self.tool, self.radius, self.pixels, stretch=0))
 
     def _build_reach(self, form: Form) -> None:
         reaching = self._controller.reaching
