@@ -100,9 +100,7 @@ class TimePanel(QWidget):
         self.trial.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.trial.setStyleSheet(PLAIN_BOX)
         self.trial.setAccessibleName("Trial")
-        self.trial.setToolTip(
-            TRIAL_TIP
-        )
+        self.trial.setToolTip(TRIAL_TIP)
         self.trial.valueChanged.connect(lambda number: trials.go_to(number - 1))
         self.back, self.on = QToolButton(), QToolButton()
         for button, words, n in ((self.back, "◂ 2 s", -1), (self.on, "2 s ▸", 1)):
