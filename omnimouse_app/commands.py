@@ -15,7 +15,7 @@ from omnimouse_model.live.presets import PRESETS
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, BehaviorMode
 from omnimouse_widgets.qt import control_view
 from omnimouse_widgets.qt.control_question import SPANS
-from omnimouse_widgets.qt.keys import pin_now, toggle_colour
+from omnimouse_widgets.qt.keys import pin_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,8 @@ ACTIONS: dict[str, Action] = {
     "paint_hidden": Action("Paint hidden", lambda d: d.controller.set_brush(HIDDEN)),
     "paint_target": Action("Paint target", lambda d: d.controller.set_brush(TARGET)),
     "colour_by": Action(
-        "Colour neurons by state or by score", lambda d: toggle_colour(d.controller)
+        "Colour neurons by state, or by what was chosen last",
+        lambda d: d.controller.colouring.toggle(),
     ),
     "next_window": Action("Next window", partial(_step_window, 1)),
     "previous_window": Action("Previous window", partial(_step_window, -1)),

@@ -18,6 +18,7 @@ from omnimouse_app.brush import Brush
 from omnimouse_app.colours import (
     LabelColours,
     label_rows,
+    scale_colours,
     score_colours,
     state_colours,
 )
@@ -109,6 +110,7 @@ class FieldLayers(QObject):
                 state.selection,
                 results.scores,
                 results.population_freshness,
+                self._controller.colouring.changed,
             )
         ]
         for signal, slot in links:
@@ -219,6 +221,8 @@ class FieldLayers(QObject):
         else:
             part = state.mask.cells[slice(*state.active_span)]
             core, rim = state_colours(states, part.max(axis=0, initial=0))
+            if (scale := self._controller.colouring.scale) is not None:
+                core, rim = scale_colours(scale, states, rim, has_rims=field.has_rims)
         selected = np.asarray(state.selection, np.int64)
         return label_rows(core, rim, selected, has_rims=field.has_rims)
 

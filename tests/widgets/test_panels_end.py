@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,6 +25,15 @@ PANELS = (
     "TracesPanel",
     "WhatIfPanel",
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_to_search() -> Iterator[None]:
+    """What lives already is left out of every search for garbage, which so is short."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def connections(controller: Controller) -> int:

@@ -18,7 +18,12 @@ from omnimouse_model.live.span_pages import SpanChoice
 from omnimouse_model.masks import N_SAMPLES, VISIBLE, Mask
 
 MAX_SELECTED = 64
-ColourBy = Literal["state", "score"]
+ColourBy = Literal[
+    "state", "score", "area", "plane", "depth", "x", "y", "mean", "variability",
+    "ceiling", "oracle", "field_reliability", "field_row", "field_column", "osi", "dsi",
+    "id",
+]  # fmt: skip
+"""What neurons are coloured by: see `colouring.QUANTITIES`."""
 Device = Literal["auto", "cpu", "cuda"]
 
 

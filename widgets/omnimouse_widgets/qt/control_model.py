@@ -6,11 +6,24 @@ from typing import Final
 
 import numpy as np
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QComboBox, QFileDialog, QPushButton, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QInputDialog,
+    QPushButton,
+    QWidget,
+)
 
+from omnimouse_model.data.hub_names import CHECKPOINTS
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
-from omnimouse_model.predict.catalogue import NAIVE, predictor_names
+from omnimouse_model.predict.catalogue import (
+    NAIVE,
+    must_be_fetched,
+    predictor_names,
+)
+from omnimouse_widgets.qt.control_fetch import FetchSection
+from omnimouse_widgets.qt.control_knows import KnowsSection
 from omnimouse_widgets.qt.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.tone import Tone, ToneLabel, quiet_label
@@ -25,7 +38,8 @@ MEANINGS: Final = {
     "context-ridge": "visible neurons",
     "video-ridge": "motion energy",
 }
-FILE = "file…"
+FILE, FOLDER, ADDRESS = "file…", "folder…", "address…"
+"""Choices that ask for more."""
 
 
 class Patience(QTimer):
@@ -60,6 +74,8 @@ class ModelSection(QWidget):
         self._build()
         form = Form(self)
         form.add("Model", row_of(self.model, self.device, stretch=0))
+        form.add("", self.fetch)
+        form.add("", self.knows)
         form.add("Answer", row_of(self.dot, self.words, self.cancel, stretch=1))
         form.add("", self.notice)
         form.add("", self.error)
@@ -70,7 +86,7 @@ class ModelSection(QWidget):
         self.redraw = Redraw(
             self,
             [
-                (self._draw_model, [events.predictor_name]),
+                (self._draw_model, [events.predictor_name, controller.models.changed]),
                 (self._draw_device, [events.device, controller.results.events.devices]),
                 (
                     self._draw_freshness,
@@ -85,14 +101,19 @@ class ModelSection(QWidget):
 
     def _build(self) -> None:
         self.model = QComboBox()
-        self.model.setToolTip("Who predicts: the demo model, a baseline, or a file")
         self.model.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.model.setMinimumContentsLength(10)
         for name in predictor_names():
             self.model.addItem(_model_words(name), name)
-        self.model.addItem("open a checkpoint…", FILE)
+        self.model.insertSeparator(self.model.count())
+        for name in CHECKPOINTS:
+            self.model.addItem(name, name)
+        self.model.addItem("other model of the hub…", ADDRESS)
+        self.model.insertSeparator(self.model.count())
+        self.model.addItem("checkpoint file…", FILE)
+        self.model.addItem("checkpoint folder…", FOLDER)
         self.model.activated.connect(self._picked)
         self.model.setAccessibleName("Model")
         self.device = QComboBox()
@@ -103,6 +124,8 @@ class ModelSection(QWidget):
             lambda _: self._controller.choose_device(self.device.currentData())
         )
         self._build_baseline()
+        self.fetch = FetchSection(self._controller)
+        self.knows = KnowsSection(self._controller)
         self.dot = ToneLabel()
         self.words = ElidedLabel()
         self.cancel = QPushButton("Stop")
@@ -133,14 +156,10 @@ class ModelSection(QWidget):
     # -- what the user does -----------------------------------------------------------
     def _picked(self, _: int) -> None:
         name = self.model.currentData()
-        if name != FILE:
-            self._controller.choose_predictor(name)
-            return
-        path, _kind = QFileDialog.getOpenFileName(
-            self, "Open a checkpoint", "", "Checkpoints (*.safetensors *.ckpt)"
-        )
-        if path:
-            self._controller.choose_predictor(Path(path))
+        asked = {FILE: _ask_file, FOLDER: _ask_folder, ADDRESS: _ask_address}
+        chosen = asked[name](self) if name in asked else name
+        if chosen:
+            self._controller.choose_predictor(chosen)
         self._draw_model()
 
     def _out_of_patience(self, patience: Patience) -> None:
@@ -150,12 +169,21 @@ class ModelSection(QWidget):
     # -- from state to screen -----------------------------------------------------
     def _draw_model(self) -> None:
         name = self._controller.state.predictor_name
+        for released in CHECKPOINTS:
+            place = "fetched" if not must_be_fetched(released) else "hub"
+            self.model.setItemText(
+                self.model.findData(released), f"{released} · {place}"
+            )
         at = self.model.findData(name)
         if at < 0 and name:
             self.model.insertItem(0, Path(name).name, name)
             at = 0
         self.model.setCurrentIndex(at)
-        self.model.setToolTip(f"Who predicts: {MEANINGS.get(name, name or 'nobody')}")
+        self.model.setToolTip(
+            f"Who predicts: {MEANINGS.get(name, name or 'nobody')}\n"
+            "The demo model, a baseline, a model of the hub (fetched once), a "
+            "checkpoint's file or folder"
+        )
 
     def _draw_device(self) -> None:
         """Those that are there; and the chosen one, which may be refused."""
@@ -192,10 +220,28 @@ class ModelSection(QWidget):
         self.cancel.setVisible(is_long)
         self.notice.setText(f"⚠ {results.notice}")
         self.notice.setVisible(bool(results.notice))
+        knowledge = self.knows.knowledge
+        is_unknown = knowledge is not None and not knowledge.is_answered
+        is_wrong = results.error is not None and not is_unknown
         self.error.setText(results.error or "")
-        self.error.setVisible(results.error is not None)
+        self.error.setVisible(is_wrong)
         was_stopped = results.was_stopped or baseline.was_stopped
-        self.again.setVisible(results.error is not None or was_stopped)
+        self.again.setVisible(is_wrong or was_stopped)
+
+
+def _ask_file(parent: QWidget) -> str:
+    kinds = "Checkpoints (*.safetensors *.ckpt)"
+    return QFileDialog.getOpenFileName(parent, "Open a checkpoint", "", kinds)[0]
+
+
+def _ask_folder(parent: QWidget) -> str:
+    return QFileDialog.getExistingDirectory(parent, "Open a checkpoint's folder")
+
+
+def _ask_address(parent: QWidget) -> str:
+    words = "hf://owner/model, or omnimouse-1M … omnimouse-300M:"
+    found, is_given = QInputDialog.getText(parent, "A model of the hub", words)
+    return found.strip() if is_given else ""
 
 
 def freshness_words(results: Results, *, is_long: bool) -> tuple[str, Tone, str]:

@@ -28,17 +28,15 @@ KEYS: Final = (
     Key("3", "paint target", lambda c: c.set_brush(TARGET)),
     Key(",", "one frame back", lambda c: c.step_cursor(-1)),
     Key(".", "one frame on", lambda c: c.step_cursor(1)),
-    Key("C", "colour by state or by score", lambda c: toggle_colour(c)),
+    Key(
+        "C",
+        "colour by state, or as chosen last",
+        lambda c: c.colouring.toggle(),
+    ),
     Key("Shift+P", "pin this condition", lambda c: pin_now(c)),
     Key("Ctrl+Z", "undo", lambda c: c.undo()),
     Key("Ctrl+Shift+Z", "redo", lambda c: c.redo()),
 )
-
-
-def toggle_colour(controller: Controller) -> None:
-    """Colour by score if by state, and the other way round."""
-    by_state = controller.state.colour_by == "state"
-    controller.set_colour_by("score" if by_state else "state")
 
 
 def pin_now(controller: Controller) -> None:

@@ -117,8 +117,6 @@ class TimePanel(QWidget):
     def _build_plot(self) -> None:
         plots.style_plot(self.plot)
         self.plot.getAxis("left").setWidth(52)
-        ticks = [(low + height / 2, name) for name, low, height in LANES]
-        self.plot.getAxis("left").setTicks([ticks])
         self.plot.getAxis("bottom").setHeight(20)
         self.marker.setBrush(plots.tint(palette.CURSOR, 70))
         for line in self.marker.lines:
@@ -177,12 +175,20 @@ class TimePanel(QWidget):
             return
         self._tiers = tier_bars(overview)
         self.bars.set_bars(self._tiers)
-        self.kinds.set_bars(kind_bars(overview))
+        self.kinds.set_bars(kind_bars(overview) if overview.has_trials else [])
         values = {
             "pupil": overview.pupil_size,
             "running": overview.running,
             "activity": overview.population,
         }
+        names = {} if overview.has_trials else {"trials": "tiers"}
+        ticks = [
+            (low + height / 2, names.get(name, name))
+            for name, low, height in LANES
+            if name not in values or np.isfinite(values[name]).any()
+            if name != "stimulus" or overview.has_trials
+        ]
+        self.plot.getAxis("left").setTicks([ticks])
         for name, low, height in LANES[2:]:
             drawn = low + height * in_unit(values[name])
             self.lines[name].setData(overview.centers_s, drawn)
@@ -200,8 +206,11 @@ class TimePanel(QWidget):
             return
         start = window.start_s
         self.marker.setRegion((start, start + WINDOW_S))
-        tier = tier_at(self._tiers, start + WINDOW_S / 2) or "between trials"
-        self.place.setText(f"{start:.1f} s · {tier}")
+        tier = tier_at(self._tiers, start + WINDOW_S / 2)
+        overview = self._overview()
+        if not tier and overview is not None and overview.has_trials:
+            tier = "between trials"
+        self.place.setText(f"{start:.1f} s · {tier}" if tier else f"{start:.1f} s")
         # Beside the window, on the side with more room.
         is_left = start > sum(self.box.viewRange()[0]) / 2
         self.place.setAnchor((1.0 if is_left else 0.0, 1.0))
