@@ -212,6 +212,8 @@ def _retitle(dock: Any, title: str) -> None:
     dock.setWindowTitle(title)
     dock.title.title.setText(title)
     dock.toggleViewAction().setText(dock.name)
+    # From the menu it comes back in front of the tabs beside it.
+    dock.toggleViewAction().triggered.connect(dock.raise_)
 
 
 def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:

@@ -39,6 +39,7 @@ from omnimouse_model.live.memory import Memory, Remembered
 from omnimouse_model.live.models import Models
 from omnimouse_model.live.opener import Opener, Opening
 from omnimouse_model.live.opening import View, first_view, put_on_screen
+from omnimouse_model.live.pin import Pin
 from omnimouse_model.live.pins import Pins
 from omnimouse_model.live.presets import DEFAULT_PRESET, PRESETS, mask_for, preset_named
 from omnimouse_model.live.reaching import Reaching
@@ -156,7 +157,7 @@ class Controller:
         self._spans = Spans()
         self._last_preset = self.state.preset or DEFAULT_PRESET
         self._memory = Memory(memory)
-        self.pins = Pins(self._engine, self._asking, self._lock, self)
+        self.pins = Pins(self._engine, asking, self._lock, self, self._note_unpinned)
         self.exports = Exports(self.state, self.results, post, synchronous=synchronous)
         self.analyses = Analyses(
             self,
@@ -503,8 +504,16 @@ class Controller:
             if self._history.note(name, self._question, after):
                 self._go_to(after)
 
+    def _note_unpinned(self, pin: Pin) -> None:
+        self._history.note_unpinned(f"Unpin {pin.name}", self._question, pin)
+        self.history_changed.emit()
+
     def _go_to(self, question: Question | None) -> None:
         if question is None:
+            return
+        if (pin := question.unpinned) is not None:
+            (self.pins.take_back if question.is_pinned else self.pins.let_go)(pin)
+            self.history_changed.emit()
             return
         self.state.edits = question.edits
         if is_edit := is_same(question.mask, self._mask):

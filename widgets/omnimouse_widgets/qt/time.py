@@ -175,7 +175,7 @@ class TimePanel(QWidget):
             return
         self._tiers = tier_bars(overview)
         self.bars.set_bars(self._tiers)
-        self.kinds.set_bars(kind_bars(overview))
+        self.kinds.set_bars(kind_bars(overview) if overview.has_trials else [])
         values = {
             "pupil": overview.pupil_size,
             "running": overview.running,
@@ -186,6 +186,7 @@ class TimePanel(QWidget):
             (low + height / 2, names.get(name, name))
             for name, low, height in LANES
             if name not in values or np.isfinite(values[name]).any()
+            if name != "stimulus" or overview.has_trials
         ]
         self.plot.getAxis("left").setTicks([ticks])
         for name, low, height in LANES[2:]:
