@@ -1,6 +1,7 @@
 """Random edits against slow, failing and crashing predictors in a worker process.
 
     python -m tests.soak --edits 20000
+    python -m tests.soak --seconds 120 --seed 3     a real window instead: `soak_window`
 
 Every few edits all answers are awaited, and what is shown must be the answer to the
 mask, window and selection of the state, computed here as well; in between, whatever
@@ -13,6 +14,7 @@ import gc
 import logging
 import os
 import queue
+import subprocess
 import sys
 import tempfile
 import threading
@@ -295,14 +297,41 @@ def held(worker: WorkerPredictor) -> dict[str, float]:
     }
 
 
+def work_window(seconds: float, seed: int) -> int:
+    """Work a real window, on a display of its own, with settings of its own."""
+    from omnimouse_app.screen import has_display, scratch_settings, virtual_display
+
+    if not has_display():
+        again = [sys.executable, "-m", "tests.soak", "--seconds", str(seconds)]
+        with virtual_display() as display:
+            screen = {"DISPLAY": display, "QT_QPA_PLATFORM": "xcb"}
+            command = [*again, "--seed", str(seed)]
+            return subprocess.call(command, env=os.environ | screen)
+    with scratch_settings(), tempfile.TemporaryDirectory() as folder:
+        from napari.qt import get_qapp
+
+        from tests.soak_window import soak_window
+
+        get_qapp()
+        try:
+            print(soak_window(Path(folder), seconds, seed), flush=True)
+        except AssertionError as error:
+            print(f"seed {seed}: {error}", flush=True)
+            return 1
+    return 0
+
+
 def main() -> int:
     """Run all three, and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--edits", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--predictor", choices=[*PREDICTORS, "all"], default="all")
+    parser.add_argument("--seconds", type=float, help="Work a real window so long.")
     chosen = parser.parse_args()
     logging.disable(logging.WARNING)
+    if chosen.seconds is not None:
+        return work_window(chosen.seconds, chosen.seed)
     names = list(PREDICTORS) if chosen.predictor == "all" else [chosen.predictor]
     failed = False
     with tempfile.TemporaryDirectory() as folder:

@@ -101,12 +101,18 @@ def test_dropped_frames_and_short_streams_are_told() -> None:
     video = np.flatnonzero(session.trials.kind == "video")[1]
     within = int(session.trials.first_slot[video]) + 20
     slots[within:] += 0.2
-    late = replace(session, stimulus=replace(session.stimulus, slot_t=slots), _cache={})
-    assert any("dropped frames" in text for text in check_alignment(late).problems)
     running = session.behavior["treadmill"]
     short = replace(running, end_declared=session.t0 + 300.0)
-    cut = replace(session, behavior={**session.behavior, "treadmill": short}, _cache={})
-    assert any("treadmill begins" in text for text in check_alignment(cut).problems)
+    faulty = replace(
+        session,
+        stimulus=replace(session.stimulus, slot_t=slots),
+        behavior={**session.behavior, "treadmill": short},
+        _cache={},
+    )
+    problems = check_alignment(faulty).problems
+    assert any("dropped frames" in text for text in problems)
+    assert any("treadmill begins" in text for text in problems)
+    assert len(problems) == 2
 
 
 def test_info_prints_it() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from omnimouse_model.data.fetching import target_of
 from omnimouse_model.data.hub_names import CHECKPOINTS, hub_place
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import CheckpointError, FetchError
@@ -44,6 +45,21 @@ def is_predictor(name: str) -> bool:
     try:
         return bool(name) and (Path(name).exists() or hub_place(name) is not None)
     except (FetchError, OSError):  # an address of the hub that is none, a long name
+        return False
+
+
+def must_be_fetched(name: str) -> bool:
+    """Whether a name stands for what the hub has and this machine has not yet."""
+    if name in BUILDERS:
+        return False
+    try:
+        if not name or Path(name).exists():
+            return False
+        place = hub_place(name)
+        return place is not None and not target_of(place, None).exists()
+    except FetchError:  # an address that is none: fetching says why
+        return True
+    except OSError:  # a name too long for a path
         return False
 
 
