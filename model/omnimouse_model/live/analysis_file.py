@@ -5,7 +5,9 @@
      "predictor": "demo", "baseline": "", "start_s": 12.4, "preset": "", "mask": {…},
      "selection": [3, 14], "view": {"cursor": 0, "active_span": [0, 60], …}}
 
-With what-if edits, `"edits": [{"edit": "contrast", "factor": 0.5, …}]` follows.
+With what-if edits, `"edits": [{"edit": "contrast", "factor": 0.5, …}]` follows; where
+brain areas are outlined or one plane is shown, the view says `"areas_shown": true` or
+`"plane_shown": 2`.
 `beside` is the recording seen from the file's folder, so that both can move together.
 The mask is as `masks.files` has it. Whatever else stands there is refused in words.
 """
@@ -25,7 +27,7 @@ from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.editing import Edit
 from omnimouse_model.data.options import ReadOptions
 from omnimouse_model.errors import AnalysisFileError, MaskError
-from omnimouse_model.live.state import MAX_SELECTED, ColourBy
+from omnimouse_model.live.state import ALL_PLANES, MAX_SELECTED, ColourBy
 from omnimouse_model.masks import N_SAMPLES, TARGET, VISIBLE, Mask
 
 FORMAT, VERSION = "omnimouse-analysis", 1
@@ -37,7 +39,10 @@ _FIELDS = (
     "mask", "selection", "view", "edits",
 )  # fmt: skip
 _RECORDING = ("path", "beside", "id", "fingerprint", "options")
-_VIEW = ("cursor", "active_span", "brush_code", "colour_by")
+_LARGEST_PLANE = 10**4
+_VIEW = (
+    "cursor", "active_span", "brush_code", "colour_by", "areas_shown", "plane_shown",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +76,8 @@ class Analysis:
     brush_code: int = VISIBLE
     colour_by: ColourBy = "state"
     edits: tuple[Edit, ...] = ()
+    areas_shown: bool = False
+    plane_shown: int = ALL_PLANES
 
     def is_same_question(self, other: "Analysis") -> bool:
         """Whether both look at the same and ask the same; how it is shown is passed."""
@@ -84,6 +91,7 @@ class Analysis:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         edits = {"edits": edits_to_json(self.edits)} if self.edits else {}
+        one_plane = self.plane_shown != ALL_PLANES
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -104,6 +112,8 @@ class Analysis:
                 "active_span": list(self.active_span),
                 "brush_code": self.brush_code,
                 "colour_by": self.colour_by,
+                **({"areas_shown": True} if self.areas_shown else {}),
+                **({"plane_shown": self.plane_shown} if one_plane else {}),
             },
         } | edits
 
@@ -135,6 +145,13 @@ class Analysis:
             brush_code=_whole(view.get("brush_code"), "brush_code", 0, TARGET),
             colour_by=_colour(view.get("colour_by")),
             edits=_edits(whole.get("edits", [])),
+            areas_shown=_switch(view.get("areas_shown", False), "areas_shown"),
+            plane_shown=_whole(
+                view.get("plane_shown", ALL_PLANES),
+                "plane_shown",
+                ALL_PLANES,
+                _LARGEST_PLANE,
+            ),
         )
 
 
@@ -294,6 +311,12 @@ def _selection(value: object) -> tuple[int, ...]:
 def _whole(value: object, name: str, low: int, high: int) -> int:
     if type(value) is not int or not low <= value <= high:
         _refuse(name, value, f"a whole number {low}..{high}")
+    return value
+
+
+def _switch(value: object, name: str) -> bool:
+    if not isinstance(value, bool):
+        _refuse(name, value, "true or false")
     return value
 
 
