@@ -232,7 +232,8 @@ class FieldLayers(QObject):
         self._viewer.update_status_from_cursor()
 
     def _show_lasso(self, outline: np.ndarray) -> None:
-        if len(outline) < 2:
+        # Shown in 3-D, napari takes no outline that lies in the field's plane.
+        if len(outline) < 2 or self._viewer.dims.ndisplay == 3:
             if self._lasso is not None and self._lasso in self._viewer.layers:
                 self._viewer.layers.remove(self._lasso)
             self._lasso = None

@@ -1,3 +1,6 @@
+import gc
+import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -5,6 +8,7 @@ import pytest
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
+from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
@@ -345,3 +349,12 @@ def test_a_session_opened_later_is_repainted_in_every_row(
         spot = over(panel).mapTo(panel, at(panel, 30.5, row + 0.5).toPoint())
         place = (spot.y(), spot.x())
         assert (window_pixels(panel)[place] != before[place]).any(), row
+
+
+def test_grey_levels_keep_no_closed_recording(session_folder: Path) -> None:
+    session = open_session(session_folder)
+    levels_of(session.window(0.0))
+    closed = weakref.ref(session)
+    del session
+    gc.collect()
+    assert closed() is None
