@@ -36,7 +36,7 @@ DOCK_NAME = "OmniMouse (OmniMouse)"
 """What napari calls the dock of the manifest's one widget."""
 
 RIGHT_WIDTH = 400
-RIGHT_UPPER, RIGHT_LOWER = 520, 280
+RIGHT_UPPER, RIGHT_LOWER = 570, 230
 TIME_HEIGHT, BOTTOM_HEIGHT = 104, 224
 
 

@@ -100,3 +100,56 @@ def test_a_stroke_under_a_number_takes_the_fast_way(dock, canvas):
         taken.append(perf_counter() - since)
     assert layers.colours.is_fast
     assert np.median(taken) < 0.01
+
+
+def test_areas_are_outlined_with_their_names_in_their_colours(dock, canvas):
+    layers = dock.instrument.layers
+    hand, box = Hand(canvas.widget), dock.control.view.areas
+    dock.control.scroll_area.ensureWidgetVisible(box)
+    hand.key(Qt.Key.Key_A)
+    settle(0.3)
+    assert dock.controller.state.areas_shown
+    area = dock.controller.state.session.units.area
+    assert box.isChecked()
+    assert set(layers.areas.features["area"]) - {""} == set(area.tolist())
+    assert dock.viewer.layers.selection.active is layers.neurons
+    words = sorted(set(area.tolist()))
+    at = words.index(str(layers.areas.features["area"][0]))
+    place = layers.areas.data[0][:2].mean(axis=0)
+    shown = canvas.colours(place[None])[0].astype(int)
+    assert np.abs(shown - area_table(len(words))[at]).max() < 9
+    layers.areas.visible = False
+    settle(0.1)
+    assert not dock.controller.state.areas_shown
+    assert not box.isChecked()
+    hand.key(Qt.Key.Key_A)
+    assert layers.areas.visible
+    hand.key(Qt.Key.Key_A)
+    assert not layers.areas.visible
+
+
+def test_g_grows_what_is_painted_and_the_buttons_do_the_same(dock, canvas):
+    controller, section = dock.controller, dock.control.brush
+    controller.apply_preset("nothing")
+    controller.paint_cells([20], slice(0, 60), VISIBLE)
+    hand = Hand(canvas.widget)
+    dock.control.scroll_area.ensureWidgetVisible(section.reach)
+    settle(0.2)
+    section.reach.setFocus()
+    section.reach.selectAll()
+    QTest.keyClicks(section.reach, "80")
+    QTest.keyClick(section.reach, Qt.Key.Key_Return)
+    assert controller.reaching.distance == 80
+    before = controller.state.mask.cells
+    hand.key(Qt.Key.Key_G)
+    xyz = controller.state.session.units.xyz_um.astype(float)
+    near = np.linalg.norm(xyz - xyz[20], axis=1) <= 80
+    assert near.sum() > 1
+    visible = controller.state.mask.state_in((0, 60)) == VISIBLE
+    np.testing.assert_array_equal(visible, near)
+    settle(0.1)
+    QTest.mouseClick(section.undo, Qt.MouseButton.LeftButton)
+    np.testing.assert_array_equal(controller.state.mask.cells, before)
+    settle(0.1)
+    QTest.mouseClick(section.grow, Qt.MouseButton.LeftButton)
+    assert (controller.state.mask.state_in((0, 60)) == VISIBLE).sum() == near.sum()

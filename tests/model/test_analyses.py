@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from omnimouse_model.analysis.edits import BehaviorSet, Contrast, OtherClip, Shift
 from omnimouse_model.errors import AnalysisFileError
 from omnimouse_model.live.analysis_file import (
     Analysis,
@@ -58,6 +59,7 @@ def change_everything(controller: Controller) -> None:
     controller.set_brush(TARGET)
     controller.set_active_span(30, 60)
     controller.set_colour_by("score")
+    controller.what_if.put(Contrast(0.5, (10, 40)), Shift(right=3), OtherClip(1.0))
 
 
 def facts(analysis: Analysis) -> dict[str, Any]:
@@ -234,6 +236,37 @@ def test_a_mask_for_other_neurons_gives_way_to_a_preset(
     second.close()
 
 
+def test_an_edit_that_the_recording_has_nothing_for_is_told(
+    controller: Controller, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.omnimouse.json"
+    channel = controller.state.session.behavior_names[0]
+    kept = controller.state.edits
+    controller.what_if.put(BehaviorSet(channel, 0.0))
+    controller.analyses.save(path)
+    rewritten(path, lambda f: f["edits"][-1].update(channel="whisking"))
+    controller.analyses.open(path)
+    (told,) = controller.analyses.told
+    assert "“whisking = 0” is left out" in told
+    assert controller.state.edits == kept
+    assert controller.analyses.is_changed
+
+
+def test_an_edit_is_a_change_of_the_analysis(
+    controller: Controller, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.omnimouse.json"
+    controller.analyses.save(path)
+    controller.what_if.reset()
+    assert controller.analyses.is_changed
+    controller.undo()
+    assert not controller.analyses.is_changed
+    controller.what_if.reset()
+    controller.analyses.save(path)
+    assert "edits" not in json.loads(path.read_text())
+    assert read_analysis(path).edits == ()
+
+
 def test_a_window_that_is_not_there_is_told(
     controller: Controller, tmp_path: Path
 ) -> None:
@@ -338,6 +371,14 @@ def test_what_is_no_analysis_is_refused_in_words(
         ("unknown", 1),
         ("recording", {"path": 1}),
         ("recording", {"unknown": 1}),
+        ("edits", {"edit": "blank"}),
+        ("edits", [{"edit": "melt"}]),
+        ("edits", [{"edit": ["blank"]}]),
+        ("edits", [{"edit": "blank", "span": [0, 61]}]),
+        ("edits", [{"edit": "blank", "span": [0, 1.5]}]),
+        ("edits", [{"edit": "shift", "right": "far"}]),
+        ("edits", [{"edit": "contrast", "factor": float("nan")}]),
+        ("edits", [{"edit": "behavior_set", "channel": 5, "value": 1.0}]),
         ("view", {"cursor": 60}),
         ("view", {"cursor": True}),
         ("view", {"cursor": 0, "active_span": [5, 5]}),

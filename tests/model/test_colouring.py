@@ -171,7 +171,7 @@ def test_facts_that_were_looked_at_can_colour(
     def found(session: Session, neurons: np.ndarray, **_: Any) -> list[Any]:
         fields = receptive_fields(session, neurons)
         return [
-            replace(field, problem="", reliability=n / 10, centre_yx=(n, 2 * n))
+            replace(field, problem="", reliability=n / 10, centre_yx=(1.0 * n, 2.0 * n))
             for n, field in zip(neurons.tolist(), fields, strict=True)
         ]
 
@@ -180,6 +180,7 @@ def test_facts_that_were_looked_at_can_colour(
     assert "field_column" not in names(controller)
     controller.select([4, 9])
     controller.facts.follow()
+    assert controller.facts.fault is None
     for name, wanted in (("field_reliability", [0.4, 0.9]), ("field_column", [8, 18])):
         controller.set_colour_by(name)
         values = controller.colouring.scale.values

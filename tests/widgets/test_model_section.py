@@ -1,5 +1,6 @@
 """The section that chooses the model: the hub, what it knows, where it computes."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.nets.start import initialise
 from omnimouse_model.predict.devices import Residence
-from omnimouse_widgets.qt.control_knows import place_words, size_words
+from omnimouse_widgets.qt.control_knows import place_tooltip, place_words, size_words
 from omnimouse_widgets.qt.control_model import ADDRESS, FILE, FOLDER, ModelSection
 from omnimouse_widgets.qt.hop import qt_post
 from tests.hub_server import Hub, Repository, serving
@@ -142,8 +143,12 @@ def test_an_unseen_session_is_told_and_a_baseline_is_one_press_away(
 
 
 def test_sizes_and_places_are_told_in_words() -> None:
-    assert place_words(Residence("NVIDIA X", 14 * 2**20)) == [
-        "NVIDIA X",
-        "weights 14 MB",
-    ]
+    here = Residence("CPU, 3 threads", 14 * 2**20, os.getpid())
+    hardware, memory = place_words(here)
+    assert hardware == "CPU"
+    assert memory.endswith(("MB", "GB"))
+    assert place_words(Residence("NVIDIA X")) == ["NVIDIA X"]
+    told = place_tooltip(here)
+    assert "CPU, 3 threads" in told
+    assert "Weights: 14 MB" in told
     assert size_words(1536 * 2**20) == "1.5 GB"

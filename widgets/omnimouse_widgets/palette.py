@@ -55,6 +55,12 @@ TIER_COLOURS: Final = {
 }
 TIER_LETTERS: Final = {"train": "", "validation": "V", "oracle": "O", "test": "T"}
 
+AREA_COLOURS: Final = (
+    "#CC6677", "#44AA99", "#DDCC77", "#AA4499", "#117733", "#6A5ACD", "#999933",
+    "#882255",
+)  # fmt: skip
+"""Of brain areas, in the order of their names: Tol's muted colours, none of which is
+that of a state; its indigo is lighter here, to be seen on a dark image."""
 KIND_COLOURS: Final = {
     "video": "#0072B2",
     "image": "#F0E442",
@@ -65,13 +71,6 @@ KIND_COLOURS: Final = {
 """Of what a trial shows; full, half and low bars tell the same."""
 KIND_HEIGHTS: Final = {"video": 1.0, "image": 0.6, "invalid": 0.6}
 """Of those bars; other kinds are low."""
-
-AREA_COLOURS: Final = (
-    "#CC6677", "#44AA99", "#DDCC77", "#AA4499", "#117733", "#6A5ACD", "#999933",
-    "#882255",
-)  # fmt: skip
-"""Of brain areas, in the order of their names: Tol's muted colours, none of which is
-that of a state; its indigo is lighter here, to be seen on a dark image."""
 
 _VIRIDIS_HEX: Final = (
     "440154470d6048186a482374472d7b4537814240863e49893b528b375b8d33638d2f6b8e2c728e"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
+from omnimouse_model.analysis.edits import edit_words, edited
 from omnimouse_model.data.remote_file import web_address
 from omnimouse_model.errors import AnalysisFileError
 from omnimouse_model.live.analysis_file import (
@@ -130,6 +131,7 @@ class Analyses:
             state.active_span,
             state.brush_code,
             state.colour_by,
+            state.edits,
         )
 
     @property
@@ -405,6 +407,13 @@ def reopened(
         selection = selection or view.selection
     elif len(selection) < len(analysis.selection):
         told.append("Some of the neurons that were selected are not in the recording.")
+    edits = []
+    for edit in analysis.edits:
+        try:
+            edited(window, [edit])
+            edits.append(edit)
+        except ValueError as error:
+            told.append(f"The what-if “{edit_words([edit])}” is left out: {error}")
     back = Reopened(analysis, path, tuple(told), saved)
     return replace(
         view,
@@ -412,6 +421,7 @@ def reopened(
         preset=preset,
         selection=selection,
         cursor=analysis.cursor,
+        edits=tuple(edits),
         back=back,
     )
 

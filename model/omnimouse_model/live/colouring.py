@@ -274,6 +274,17 @@ class Colouring:
         """From the state to what was chosen last beside it, and back."""
         self.choose(self._other if self._state.colour_by == "state" else "state")
 
+    @property
+    def has_areas(self) -> bool:
+        """Whether the open session knows brain areas."""
+        session = self._state.session
+        known = None if session is None else session.units.area
+        return known is not None and bool((np.asarray(known) != "").any())
+
+    def outline_areas(self, is_shown: bool) -> None:
+        """Outline the brain areas on the field, or no more."""
+        self._state.areas_shown = is_shown
+
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop for good."""
         self._errand.close(timeout_s)

@@ -42,6 +42,7 @@ from omnimouse_model.live.opening import View, first_view, put_on_screen
 from omnimouse_model.live.pin import Pin
 from omnimouse_model.live.pins import Pins
 from omnimouse_model.live.presets import DEFAULT_PRESET, PRESETS, mask_for, preset_named
+from omnimouse_model.live.reaching import Reaching
 from omnimouse_model.live.recordings import Recordings
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.similarity import Similarity
@@ -91,6 +92,8 @@ class Controller:
         Repeats of the clip on screen; steps from trial to trial.
     colouring
         What colours the neurons: its choices, values and scale.
+    reaching
+        Grows and shrinks what is painted, by a distance.
     pins
         Conditions kept for comparison, and predictions over longer spans.
     sweeps
@@ -133,11 +136,12 @@ class Controller:
         self.alignment = AlignmentCheck(self.state, post, synchronous=synchronous)
         self.facts = Facts(self.state, post, synchronous=synchronous)
         self.similarity = Similarity(self.state, post, synchronous=synchronous)
-        self.clips = Clips(self.state, self.seek, post, synchronous=synchronous)
-        self.trials = TrialSteps(self.state, self.seek)
         self.colouring = Colouring(
             self.state, self.results, self.facts, post, synchronous=synchronous
         )
+        self.clips = Clips(self.state, self.seek, post, synchronous=synchronous)
+        self.trials = TrialSteps(self.state, self.seek)
+        self.reaching = Reaching(self.state, self.paint_cells, self.stroke)
         self.what_if = WhatIfEdits(self.state, self.results, self._edit)
         self._lock = threading.RLock()
         asking = Asking(self._engine, self.state, self.results, self._lock)

@@ -49,6 +49,8 @@ class LiveState:
         Samples (start, stop) that a stroke on the field sets.
     brush_code
         0 hidden, 1 visible, 2 target.
+    areas_shown
+        Whether brain areas are outlined on the field.
     sweep_shown
         Whether somebody looks at the live sweep; it is computed only then.
     pins
@@ -82,6 +84,7 @@ class LiveState:
     active_span: tuple[int, int] = (0, N_SAMPLES)
     brush_code: int = VISIBLE
     colour_by: ColourBy = "state"
+    areas_shown: bool = False
     sweep_shown: bool = False
     pins: tuple[Pin, ...] = ()
     trace_span: SpanChoice = "window"

@@ -1,4 +1,8 @@
-"""The *OmniMouse* panel: session, model, question, brush, selection, colours."""
+"""The *OmniMouse* panel: session, model, question, brush, selection, colours.
+
+What is used at every question is on top and fits a screen of 13 inches; what is used
+once in a while is below, closed.
+"""
 
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import (
@@ -15,7 +19,9 @@ from qtpy.QtWidgets import (
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt import keys
 from omnimouse_widgets.qt.control_advanced import AdvancedSection
+from omnimouse_widgets.qt.control_alignment import AlignmentSection
 from omnimouse_widgets.qt.control_analysis import AnalysisSection
+from omnimouse_widgets.qt.control_beside import BesideSection
 from omnimouse_widgets.qt.control_brush import BrushSection, FieldBrush
 from omnimouse_widgets.qt.control_counts import CountsSection
 from omnimouse_widgets.qt.control_model import ModelSection
@@ -47,7 +53,9 @@ class ControlPanel(QWidget):
         self.question = QuestionSection(controller)
         self.brush = BrushSection(controller, brush)
         self.counts = CountsSection(controller)
+        self.beside = BesideSection(controller)
         self.view = ViewSection(controller)
+        self.alignment = AlignmentSection(controller)
         self.advanced = AdvancedSection(controller)
         keys.bind_keys(self, controller)
         column = QVBoxLayout(self)
@@ -68,7 +76,10 @@ class ControlPanel(QWidget):
         column.addWidget(Section("Brush", self.brush))
         column.addWidget(self.counts)
         column.addWidget(Section("View", self.view))
+        column.addWidget(self.beside)
+        self.alignment_section = Section("Alignment", self.alignment, is_open=False)
         self.advanced_section = Section("Advanced", self.advanced, is_open=False)
+        column.addWidget(self.alignment_section)
         column.addWidget(self.advanced_section)
         column.addStretch(1)
         area = QScrollArea()

@@ -6,7 +6,6 @@ from qtpy.QtWidgets import QProgressBar, QPushButton, QToolButton, QWidget
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models import Models
 from omnimouse_widgets.qt.form import Form, row_of
-from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.tone import quiet_label
 
 
@@ -40,9 +39,9 @@ class FetchSection(QWidget):
         form.add("", row_of(self.bar, self.stop, stretch=0))
         form.add("", self.problem)
         form.add("", row_of(self.go_on, self.dismiss, stretch=0))
-        self.redraw = Redraw(self, [(self._draw, [self._models.changed])])
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Show how it is; called by its panel, for empty it is never on screen."""
         models = self._models
         _show((self.bar, self.stop, self.words), models.is_busy)
         self.words.setText(f"◌ {models.name}: {models.words}…")

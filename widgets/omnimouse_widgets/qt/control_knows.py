@@ -7,11 +7,9 @@ from qtpy.QtWidgets import QPushButton, QWidget
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.devices import Residence, process_bytes
 from omnimouse_model.predict.knowledge import FITTED, Knowledge, knowledge_of
-from omnimouse_widgets.qt.form import ElidedLabel, Form
-from omnimouse_widgets.qt.redraw import Redraw
+from omnimouse_widgets.qt.form import Form, QuietLine
 from omnimouse_widgets.qt.tone import quiet_label
 
-REST_MS: Final = 200
 MIB: Final = 2**20
 
 
@@ -21,7 +19,7 @@ class KnowsSection(QWidget):
     def __init__(self, controller: Controller) -> None:
         super().__init__()
         self._controller = controller
-        self.line = ElidedLabel()
+        self.line = QuietLine()
         self.remedy, self.lacks = quiet_label("alert"), quiet_label()
         self.instead = QPushButton(f"Ask {FITTED} instead")
         self.instead.setToolTip(
@@ -32,8 +30,6 @@ class KnowsSection(QWidget):
         form = Form(self)
         for widget in (self.line, self.remedy, self.instead, self.lacks):
             form.add("", widget)
-        signals = [controller.state.events.session, controller.results.changed]
-        self.redraw = Redraw(self, [(self._draw, signals)], rest_ms=REST_MS)
 
     @property
     def knowledge(self) -> Knowledge | None:
@@ -43,14 +39,14 @@ class KnowsSection(QWidget):
             return None
         return knowledge_of(needs, session)
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Show how it is; called by its panel, for empty it is never on screen."""
         knowledge, residence = self.knowledge, self._controller.results.residence
-        line = " · ".join(
-            ([] if knowledge is None else [known_words(knowledge)])
-            + ([] if residence is None else place_words(residence))
-        )
+        known = [] if knowledge is None else [known_words(knowledge)]
+        place = [] if residence is None else place_words(residence)
+        line = " · ".join([*known, *place])
         self.line.set_words(line)
-        self.line.setToolTip("" if residence is None else place_tooltip(line))
+        self.line.setToolTip("" if residence is None else place_tooltip(residence))
         self.line.setVisible(bool(line))
         remedy = "" if knowledge is None else knowledge.remedy
         self.remedy.setText(f"✕ {remedy}")
@@ -70,21 +66,23 @@ def known_words(knowledge: Knowledge) -> str:
 
 
 def place_words(residence: Residence) -> list[str]:
-    """Hardware, the size of the weights, and the memory of the model's process."""
-    found = [residence.hardware]
+    """Hardware in short, and the memory of the model's process."""
+    held = process_bytes(residence.process_id)
+    memory = [] if held is None else [size_words(held)]
+    return [residence.hardware.partition(",")[0], *memory]
+
+
+def place_tooltip(residence: Residence) -> str:
+    """Neurons known, hardware and sizes, in full."""
+    lines = [
+        "Neurons of this session that the model has embeddings for",
+        f"Computes on: {residence.hardware}",
+    ]
     if residence.n_bytes:
-        found.append(f"weights {size_words(residence.n_bytes)}")
+        lines.append(f"Weights: {size_words(residence.n_bytes)}")
     if (held := process_bytes(residence.process_id)) is not None:
-        found.append(f"memory {size_words(held)}")
-    return found
-
-
-def place_tooltip(line: str) -> str:
-    """The whole line, and what its numbers are."""
-    return (
-        f"{line}\nNeurons of this session that the model has embeddings for; where it "
-        "computes; memory that its own process holds."
-    )
+        lines.append(f"Its process holds {size_words(held)} of memory now")
+    return "\n".join(lines)
 
 
 def size_words(n_bytes: int) -> str:

@@ -4,7 +4,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QComboBox,
@@ -18,7 +17,6 @@ from omnimouse_model.data.hub_names import CHECKPOINTS
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
 from omnimouse_model.predict.catalogue import (
-    NAIVE,
     must_be_fetched,
     predictor_names,
 )
@@ -80,8 +78,6 @@ class ModelSection(QWidget):
         form.add("", self.notice)
         form.add("", self.error)
         form.add("", self.again)
-        form.add("Beside", self.baseline)
-        form.add("", self.beside)
         events = controller.state.events
         self.redraw = Redraw(
             self,
@@ -92,10 +88,8 @@ class ModelSection(QWidget):
                     self._draw_freshness,
                     [controller.results.changed, controller.baseline.changed],
                 ),
-                (
-                    self._draw_baseline,
-                    [events.baseline_name, controller.baseline.changed],
-                ),
+                (self.fetch.draw, [controller.models.changed]),
+                (self.knows.draw, [events.session, controller.results.changed]),
             ],
         )
 
@@ -106,7 +100,7 @@ class ModelSection(QWidget):
         )
         self.model.setMinimumContentsLength(10)
         for name in predictor_names():
-            self.model.addItem(_model_words(name), name)
+            self.model.addItem(model_words(name), name)
         self.model.insertSeparator(self.model.count())
         for name in CHECKPOINTS:
             self.model.addItem(name, name)
@@ -123,7 +117,6 @@ class ModelSection(QWidget):
         self.device.activated.connect(
             lambda _: self._controller.choose_device(self.device.currentData())
         )
-        self._build_baseline()
         self.fetch = FetchSection(self._controller)
         self.knows = KnowsSection(self._controller)
         self.dot = ToneLabel()
@@ -137,21 +130,6 @@ class ModelSection(QWidget):
         self.again = QPushButton("Ask again")
         self.again.setToolTip("Ask the same question again")
         self.again.clicked.connect(lambda: self._controller.ask_again())
-
-    def _build_baseline(self) -> None:
-        self.baseline = QComboBox()
-        self.baseline.setAccessibleName("Baseline beside")
-        self.baseline.setToolTip(
-            "A baseline to show beside the model: its curve and score in the traces.\n"
-            "Fitted to this session when first chosen; the model never waits for it."
-        )
-        self.baseline.addItem("nothing", "")
-        for name in NAIVE:
-            self.baseline.addItem(_model_words(name), name)
-        self.baseline.activated.connect(
-            lambda _: self._controller.choose_baseline(self.baseline.currentData())
-        )
-        self.beside = quiet_label()
 
     # -- what the user does -----------------------------------------------------------
     def _picked(self, _: int) -> None:
@@ -193,19 +171,6 @@ class ModelSection(QWidget):
         for device in offered:
             self.device.addItem(device, device)
         self.device.setCurrentIndex(self.device.findData(chosen))
-
-    def _draw_baseline(self) -> None:
-        name = self._controller.state.baseline_name
-        at = self.baseline.findData(name)
-        if at < 0:
-            self.baseline.addItem(Path(name).name, name)
-            at = self.baseline.findData(name)
-        self.baseline.setCurrentIndex(at)
-        words = baseline_words(
-            name, self._controller.baseline, self._controller.results
-        )
-        self.beside.setText(words)
-        self.beside.setVisible(bool(words))
 
     def _draw_freshness(self) -> None:
         results, baseline = self._controller.results, self._controller.baseline
@@ -265,29 +230,6 @@ def freshness_words(results: Results, *, is_long: bool) -> tuple[str, Tone, str]
     return "○", "quiet", "nothing asked"
 
 
-def baseline_words(name: str, results: Results, model: Results) -> str:
-    """Both mean scores; or how far the baseline's answer is, or why there is none."""
-    if not name:
-        return ""
-    if results.error is not None:
-        return results.error
-    if results.population_freshness == "fresh":
-        scores = [_mean_score(results), _mean_score(model)]
-        return "Here mean r is {}, the model's {}.".format(*scores)
-    if results.is_awaited:
-        return "Asked again…" if results.population is not None else "Fitting, asking…"
-    if results.was_stopped:
-        older = ": an older answer is shown" if results.is_population_old else ""
-        return f"Stopped{older}."
-    return "Nothing is asked."
-
-
-def _mean_score(results: Results) -> str:
-    if results.scores is None or not np.isfinite(results.scores).any():
-        return "–"
-    return f"{np.nanmean(results.scores):.2f}"
-
-
 def _population(results: Results) -> str:
     if results.population_freshness == "stopped":
         return "stopped"
@@ -300,5 +242,6 @@ def _took(elapsed_ms: float) -> str:
     return f"{elapsed_ms / 1000:.1f} s"
 
 
-def _model_words(name: str) -> str:
+def model_words(name: str) -> str:
+    """A predictor's name, and what it is."""
     return f"{name} · {MEANINGS[name]}" if name in MEANINGS else name

@@ -1,7 +1,7 @@
 """What is selected, and what the neurons' colours mean."""
 
 import numpy as np
-from qtpy.QtWidgets import QApplication, QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QCheckBox, QPushButton, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.score_words import score_words
@@ -27,6 +27,9 @@ class ViewSection(QWidget):
         self.clear.clicked.connect(lambda: controller.select([]))
         self.colour_by = ColourMenu(controller)
         self.legend = ColourLegend(controller)
+        self.areas = QCheckBox("Outline brain areas")
+        self.areas.setToolTip("Draw round each area's neurons, with its name (A)")
+        self.areas.clicked.connect(controller.colouring.outline_areas)
         form = Form(self)
         form.add("Selected", row_of(self.selection, self.clear, stretch=0))
         form.add("Colour by", self.colour_by)
@@ -36,6 +39,7 @@ class ViewSection(QWidget):
         )
         self.copy.clicked.connect(lambda: copy_score(controller))
         form.add("", self.legend)
+        form.add("", self.areas)
         form.add("", self.copy)
         events, results = controller.state.events, controller.results
         self.redraw = Redraw(
@@ -44,6 +48,7 @@ class ViewSection(QWidget):
                 (self._draw_selection, [events.selection, events.session]),
                 (self.colour_by.draw, [events.colour_by, events.session,
                                        controller.colouring.changed]),
+                (self._draw_areas, [events.areas_shown, events.session]),
                 (self._draw_legend, [events.colour_by, events.session, results.changed,
                                      controller.colouring.changed]),
             ],
@@ -55,6 +60,11 @@ class ViewSection(QWidget):
         words = ", ".join(str(neuron) for neuron in selection)
         self.selection.setText(words or "none")
         self.clear.setEnabled(bool(selection))
+
+    def _draw_areas(self) -> None:
+        has_areas = self._controller.colouring.has_areas
+        self.areas.setVisible(has_areas)
+        self.areas.setChecked(self._controller.state.areas_shown)
 
     def _draw_legend(self) -> None:
         self.legend.draw()

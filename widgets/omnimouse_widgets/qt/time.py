@@ -181,7 +181,7 @@ class TimePanel(QWidget):
             "running": overview.running,
             "activity": overview.population,
         }
-        names = {} if overview.has_trials else {"trials": "tiers"}
+        names = {} if overview.has_trials else {"trials": "tiers", "stimulus": ""}
         ticks = [
             (low + height / 2, names.get(name, name))
             for name, low, height in LANES
