@@ -4,6 +4,7 @@
 python3 tasks.py setup     make .venv with everything in it (a second when it is there)
 python3 tasks.py demo      set up, then the demo: napari, or a report without a display
 python3 tasks.py test      set up, then every check and every test but the GPU ones
+python3 tasks.py pyside6   set up, then every test of a window once more with PySide6
 python3 tasks.py check     set up, then the checks without the tests
 python3 tasks.py format    set up, then let ruff put the code in order
 python3 tasks.py docs      set up, then build the documentation into site/
@@ -47,6 +48,7 @@ PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 STAMP = VENV / "omnimouse-setup.json"
 LOG = VENV / "omnimouse-setup.log"
 EXTRAS = ("napari", "pyqt6", "dask", "nwb", "hub", "suite2p")
+WINDOWS = ["tests/widgets", "tests/app", "tests/test_soak_window.py"]
 CONSTRAINTS = ROOT / "constraints.txt"
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 # What Qt and software OpenGL need on a bare Debian or Ubuntu.
@@ -551,6 +553,25 @@ def test(*arguments: str) -> int:
             return run_side_by_side(halves, env) or checked
 
 
+def pyside6(*arguments: str) -> int:
+    """Run the tests of panels and windows with the other Qt binding.
+
+    It lies beside the environment: with both inside, users of it could get either.
+    """
+    beside = VENV / "pyside6"
+    with step("PySide6, beside the environment"):
+        names = [pinned(name) for name in ("pyside6-essentials", "shiboken6")]
+        install("--no-deps", "--upgrade", "--target", str(beside), *names)
+    windows = [] if any(Path(a.split("::")[0]).exists() for a in arguments) else WINDOWS
+    pytest = [str(PYTHON), "-m", "pytest", "-m", "not gpu", *windows, *arguments]
+    with tempfile.TemporaryDirectory(prefix="omnimouse-") as scratch:
+        env = gui_environment(scratch)
+        env |= {"QT_API": "pyside6", "PYTEST_QT_API": "pyside6"}
+        env |= {"PYTHONPATH": str(beside), "OMP_NUM_THREADS": "1"}
+        with virtual_screen() as screen:
+            return run_all({"tests with PySide6": pytest}, env | screen)
+
+
 def tidy(*_: str) -> int:
     """Let ruff mend what it can, and lay the code out."""
     mend = [tool("ruff"), "check", "--fix", "."]
@@ -576,6 +597,7 @@ TASKS: dict[str, Callable[..., int]] = {
     "setup": lambda *_: 0,
     "demo": demo,
     "test": test,
+    "pyside6": pyside6,
     "check": check,
     "format": tidy,
     "docs": docs,

@@ -41,10 +41,10 @@ class Brush:
 
     Three tools. *brush*: a drag paints the neurons it touches. *lasso*: a drag draws
     an outline, and releasing paints the neurons whose centres are inside. *select*: a
-    drag pans, a click selects. Where neurons lie over each other, clicking again
-    selects the next one under it. With any tool, Ctrl-click selects the neuron under the
+    drag pans, a click selects. With any tool, Ctrl-click selects the neuron under the
     pointer, and Ctrl-Shift-click adds it to the selection or takes it out; Alt-drag
-    changes the radius.
+    changes the radius. Where neurons lie over each other, clicking again selects the
+    next one under it.
     """
 
     tool_changed = Signal(str)

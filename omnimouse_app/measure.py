@@ -10,11 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from time import perf_counter
+from pathlib import Path
+from time import perf_counter, sleep, thread_time
 from typing import Any
 
 import numpy as np
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
+from qtpy.QtWidgets import QApplication
 
 from omnimouse_app.canvas import Canvas
 from omnimouse_app.docks import OmniMouseDock
@@ -22,6 +24,8 @@ from omnimouse_app.hand import Hand, arc, settle, wait_for
 from omnimouse_model.masks import TARGET, VISIBLE
 
 Row = dict[str, Any]
+AT_WORK_MS = 1.0
+"""A turn of the event loop below that did nothing to be seen."""
 SCRUB = 9
 """Windows there and back again; at an end of the recording there is nothing to draw."""
 
@@ -37,6 +41,20 @@ class Strokes:
     event: list[float]
     extra: list[float]
     idle: float
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Milliseconds of every turn of the event loop that did something.
+
+    For so long no click is answered. `cpu` is what the GUI thread computed in it,
+    `waited` how long it was ready and had no core, 0 where the system does not say; the
+    rest went to drawing on other threads and to waiting for them.
+    """
+
+    wall: list[float]
+    cpu: list[float]
+    waited: list[float]
 
 
 def row(name: str, values: Sequence[float], unit: str, **conditions: Any) -> Row:
@@ -128,6 +146,47 @@ def scrub_hz(dock: OmniMouseDock, steps: int = 90) -> list[float]:
                 _flush(panel)
         rates.append(1.0 / (perf_counter() - since))
     return rates
+
+
+def sweep_turns(dock: OmniMouseDock, timeout_s: float = 60.0) -> Turns:
+    """The event loop while the live sweep of a new window fills in, Context in front.
+
+    At most so long: a sweep of many neurons takes longer than there is to be learned.
+    """
+    application, results = QApplication.instance(), dock.controller.results
+    assert application is not None
+    turns = Turns([], [], [])
+    dock.bring_up("Context")
+    dock.controller.step_window(1)
+    until = perf_counter() + timeout_s
+    while perf_counter() < until and not _is_swept(results):
+        before = perf_counter(), thread_time(), _waited_s()
+        application.processEvents()
+        after = perf_counter(), thread_time(), _waited_s()
+        wall, cpu, waited = ((b - a) * 1e3 for a, b in zip(before, after, strict=True))
+        if wall >= AT_WORK_MS:
+            turns.wall.append(wall)
+            turns.cpu.append(cpu)
+            turns.waited.append(waited)
+        sleep(0.001)
+    dock.bring_up("Traces")
+    settle(0.2)
+    return turns
+
+
+def _is_swept(results: Any) -> bool:
+    if results.error is not None:
+        raise RuntimeError(f"The model did not answer: {results.error}")
+    is_whole = results.sweep is not None and results.sweep.is_complete
+    return is_whole and results.sweep_freshness == "fresh"
+
+
+def _waited_s() -> float:
+    """How long this thread has waited for a core since it began, where Linux says."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
 
 
 class _Frames:

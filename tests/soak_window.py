@@ -9,7 +9,7 @@ thread; afterwards nothing of ours may be left: no object, widget, thread, proce
 open file, and no memory that grows from life to life.
 """
 
-import contextlib
+import faulthandler
 import gc
 import logging
 import os
@@ -21,7 +21,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDialog, QWidget
 
 from omnimouse_app.canvas import Canvas
+from omnimouse_app.commands import ACTIONS
 from omnimouse_app.docks import OmniMouseDock, open_instrument
 from omnimouse_app.hand import Hand, arc, settle, wait_for
 from omnimouse_model.live.controller import Controller
@@ -51,6 +51,8 @@ LIFE_S = 30.0
 MAX_GROWTH_MIB = 24.0
 """From the second life's end to the last one's, for each life between."""
 PATIENCE_S = 90.0
+HANGS_S = 240.0
+"""An act that takes so long never ends: every thread's stack is told."""
 REMEMBERED = 25
 """Acts told beside a fault."""
 SIZES = ((1440, 900), (1280, 720), (900, 600), (1600, 1000))
@@ -92,13 +94,15 @@ class Faults:
             ):
                 stack.callback(setattr, module, name, getattr(module, name))
                 setattr(module, name, hook)
-            stack.callback(qInstallMessageHandler, None)
-            qInstallMessageHandler(self._qt_said)
+            stack.callback(
+                qInstallMessageHandler, qInstallMessageHandler(self._qt_said)
+            )
             stack.callback(logging.getLogger().removeHandler, log)
             logging.getLogger().addHandler(log)
             stack.callback(told.disconnect, self._napari_told)
             told.connect(self._napari_told)
             yield
+            faulthandler.cancel_dump_traceback_later()
 
     def check(self) -> None:
         """Raise what was found, with the acts before it."""
@@ -148,6 +152,7 @@ class Monkey:
         name = names[self.draw.choice(len(names), p=weights / weights.sum())]
         self.counts[name] += 1
         self.acts.append(name)
+        faulthandler.dump_traceback_later(HANGS_S, exit=True, file=sys.__stderr__)
         ACTS[name][0](self)
         settle(float(self.draw.choice([0.0, 0.0, 0.01, 0.1])))
 
@@ -163,16 +168,15 @@ class Monkey:
     # -- dialogs --------------------------------------------------------------------
     def answer_dialog(self) -> None:
         """Accept or leave whatever waits for an answer, sooner or later."""
-        popup, modal = QApplication.activePopupWidget(), QApplication.activeModalWidget()
+        popup = QApplication.activePopupWidget()
+        modal = QApplication.activeModalWidget()
         if popup is not None:
             if self.chance(0.3):
                 popup.close()
         elif isinstance(modal, QDialog):
             self.say(f"dialog {modal.windowTitle()!r}")
-            if self.chance(0.4):
-                modal.accept()
-            elif self.chance(0.5):
-                modal.reject()
+            accept = Qt.Key.Key_Return if self.chance(0.4) else Qt.Key.Key_Escape
+            QTest.keyClick(modal, accept)
         elif modal is not None:
             modal.close()
 
@@ -304,8 +308,6 @@ class Monkey:
 
     def command(self) -> None:
         """Something of the command palette."""
-        from omnimouse_app.commands import ACTIONS
-
         name = self.one_of(list(ACTIONS))
         self.say(name)
         ACTIONS[name].act(self.dock)
@@ -452,7 +454,6 @@ class Held:
     mib: float
 
 
-KEPT = ("omnimouse_model.nets", "omnimouse_model.data.session")
 WINDOW_PARTS = ("omnimouse_app", "omnimouse_widgets", "omnimouse_model.live")
 """Where whatever belongs to one window is written: nothing of it may outlive it."""
 
@@ -483,7 +484,7 @@ def is_ours(kind: type) -> bool:
 def check_left(before: Held, after: Held, lives: int) -> None:
     """Nothing has grown but a little memory."""
     grown = after.objects - before.objects
-    assert not grown, f"objects left: {grown}"  # of ours, between lives
+    assert not grown, f"objects left: {grown}"
     assert not after.widgets, f"widgets left: {after.widgets}"
     assert not [t for t in after.threads if t.startswith("omnimouse")], after.threads
     assert len(after.threads) <= len(before.threads), (before.threads, after.threads)
@@ -543,8 +544,7 @@ class WindowSoak:
                 monkey.act()
                 self.faults.check()
             monkey.rest()
-            for layer in recordings[:1]:
-                check_numbers(dock, layer)
+            check_numbers(dock, recordings[0])
         self.faults.check()
 
 

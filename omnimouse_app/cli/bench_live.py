@@ -13,20 +13,23 @@ from omnimouse_app.cli.output import emit
 
 if TYPE_CHECKING:
     from omnimouse_app.docks import OmniMouseDock
+    from omnimouse_app.measure import Turns
     from omnimouse_model.live.state import Device
     from omnimouse_model.predict.predictor import Predictor
 
 Row = dict[str, Any]
-LARGE = 10_000
-LARGE_ID = "90100-1-1"
+SIMULATED = {"medium": 4_000, "large": 10_000}
+"""Sessions beside the demo's: their neurons."""
+SWEEP_S = 20.0
+"""How much of a live sweep is watched."""
 
 
 @click.command("live")
 @click.option(
     "--neurons",
-    type=click.Choice(["all", "demo", "large"]),
+    type=click.Choice(["all", "demo", *SIMULATED]),
     default="all",
-    help="The demo's 1,000 neurons, a simulated session of 10,000, or both.",
+    help="The demo's 1,000 neurons, a simulated session of 4,000 or 10,000, or all.",
 )
 @click.option("--moves", default=200, show_default=True, help="Mouse moves timed.")
 @device_option
@@ -34,7 +37,7 @@ LARGE_ID = "90100-1-1"
 def command(
     as_json: bool, as_markdown: bool, neurons: str, moves: int, device: "Device"
 ) -> None:
-    """Time the live window: median and p99 of strokes, answers and scrubbing.
+    """Time the live window: strokes, answers, scrubbing, and turns of its event loop.
 
     Rows say how many neurons there were and whether the model was idle or running
     meanwhile. Without a display a virtual one is used, where drawing is in software.
@@ -68,6 +71,8 @@ def command(
             "model",
             "event_median",
             "idle_frame_ms",
+            "cpu_p99",
+            "waited_p99",
         ),
     )
 
@@ -77,8 +82,9 @@ def measure(neurons: str, moves: int, device: "Device") -> list[Row]:
     rows: list[Row] = []
     if neurons in ("all", "demo"):
         rows += demo_rows(moves, device)
-    if neurons in ("all", "large"):
-        rows += large_rows(moves, device)
+    for name, count in SIMULATED.items():
+        if neurons in ("all", name):
+            rows += simulated_rows(name, count, moves, device)
     return rows
 
 
@@ -105,18 +111,18 @@ def demo_rows(moves: int, device: "Device") -> list[Row]:
     return rows
 
 
-def large_rows(moves: int, device: "Device") -> list[Row]:
-    """A session of 10,000 neurons with an untrained model of the demo's size."""
+def simulated_rows(name: str, count: int, moves: int, device: "Device") -> list[Row]:
+    """A simulated session with an untrained model of the demo's size."""
     from omnimouse_app.opening import launch
     from omnimouse_model.predict.worker import WorkerPredictor
 
-    make = partial(untrained_demo, LARGE_ID, LARGE, device)
+    make = partial(untrained_demo, _session_id(count), count, device)
     worker = WorkerPredictor(make)
-    dock = launch(large_session(), worker)
+    dock = launch(simulated_session(name, count), worker)
     try:
         _answered(dock)
-        rows = _running_rows(dock, LARGE, moves)
-        rows += _idle_rows(dock, LARGE, moves)
+        rows = _running_rows(dock, count, moves)
+        rows += _idle_rows(dock, count, moves)
     finally:
         dock.close_viewer()
         worker.close()
@@ -141,19 +147,24 @@ def untrained_demo(session_id: str, n_neurons: int, device: str) -> "Predictor":
     return TransformerPredictor(net, "untrained")
 
 
-def large_session() -> Path:
-    """Simulate 10,000 neurons for a minute, once, into the user's cache."""
+def simulated_session(name: str, count: int) -> Path:
+    """Simulate so many neurons for a minute, once, into the user's cache."""
     from omnimouse_model.cache import cache_dir
     from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
 
     held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2)
-    spec = MouseSpec("bench", LARGE_ID, 90100, 940001, LARGE, 1.1, held_out)
-    return write_session(spec, cache_dir() / "bench" / "large")
+    seed = 90000 + count // 100
+    spec = MouseSpec("bench", _session_id(count), seed, 940001, count, 1.1, held_out)
+    return write_session(spec, cache_dir() / "bench" / name)
+
+
+def _session_id(count: int) -> str:
+    return f"{90000 + count // 100}-1-1"
 
 
 def _running_rows(dock: "OmniMouseDock", count: int, moves: int) -> list[Row]:
     """Every stroke asks the model anew; it computes all the while."""
-    from omnimouse_app.measure import row, scrub_hz, stroke_to_traces_ms
+    from omnimouse_app.measure import row, scrub_hz, stroke_to_traces_ms, sweep_turns
     from omnimouse_model.masks import TARGET, VISIBLE
 
     conditions = {"neurons": count, "model": "running"}
@@ -162,7 +173,20 @@ def _running_rows(dock: "OmniMouseDock", count: int, moves: int) -> list[Row]:
         *_stroke_rows(dock, moves, (VISIBLE, TARGET), conditions),
         row("stroke_to_traces_ms", stroke_to_traces_ms(dock), "ms", **conditions),
         row("scrub_hz", scrub_hz(dock), "Hz", **conditions),
+        _turns_row(sweep_turns(dock, SWEEP_S), conditions),
     ]
+
+
+def _turns_row(turns: "Turns", conditions: Row) -> Row:
+    """How long clicks wait while the sweep fills in; and what of it is our doing."""
+    import numpy as np
+
+    from omnimouse_app.measure import row
+
+    return row("sweep_turn_ms", turns.wall, "ms", **conditions) | {
+        "cpu_p99": float(np.percentile(turns.cpu, 99)),
+        "waited_p99": float(np.percentile(turns.waited, 99)),
+    }
 
 
 def _idle_rows(dock: "OmniMouseDock", count: int, moves: int) -> list[Row]:

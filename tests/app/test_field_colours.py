@@ -35,6 +35,16 @@ def pick(dock, name):
     assert dock.controller.state.colour_by == name
 
 
+def wait_for_cores(canvas, field, wanted):
+    """Until every neuron's core has its colour on screen."""
+
+    def differ():
+        shown = canvas.colours(core_places(field)).astype(int)
+        return np.abs(shown - wanted).max()
+
+    wait_for(lambda: differ() <= 4, "the colours of the cores", 20)
+
+
 def test_depth_colours_the_cores_and_states_the_rims(dock, canvas):
     controller, field = dock.controller, dock.instrument.layers.field
     controller.apply_preset("nothing")
@@ -43,9 +53,8 @@ def test_depth_colours_the_cores_and_states_the_rims(dock, canvas):
     controller.paint_cells(range(half, field.n_neurons), slice(0, 60), TARGET)
     pick(dock, "depth")
     scale = controller.colouring.scale
-    shown = canvas.colours(core_places(field)).astype(int)
     steps = (scale.shares * 255).round().astype(int)
-    assert np.abs(shown - viridis_table()[steps]).max() <= 4
+    wait_for_cores(canvas, field, viridis_table()[steps])
     colours = dock.instrument.layers.colours.rows[field.n_neurons :, :3]
     np.testing.assert_allclose(colours[0] * 255, rgb(BLUE), atol=0.5)
     np.testing.assert_allclose(colours[-1] * 255, rgb(ORANGE), atol=0.5)
@@ -67,9 +76,7 @@ def test_areas_have_the_colours_of_their_swatches(dock, canvas):
     area = controller.state.session.units.area
     words = controller.colouring.scale.words
     table = area_table(len(words))
-    shown = canvas.colours(core_places(field)).astype(int)
-    wanted = table[[words.index(str(name)) for name in area]]
-    assert np.abs(shown - wanted).max() <= 4
+    wait_for_cores(canvas, field, table[[words.index(str(name)) for name in area]])
     legend = dock.control.view.legend
     assert legend.swatches.isVisible()
     assert not legend.bar.isVisible()

@@ -104,6 +104,66 @@ def test_opened_through_napari_the_plugin_brings_all_docks_and_opens_the_session
     settle()
 
 
+PROBE = """
+import json, sys
+import napari
+run = napari.run
+
+def probed(**options):
+    from qtpy.QtCore import QTimer
+    from qtpy.QtWidgets import QDockWidget
+    [window] = [napari.current_viewer().window._qt_window]
+    timer, turns = QTimer(window), []
+
+    def look():
+        turns.append(1)
+        docks = window.findChildren(QDockWidget)
+        shown = [(d.windowTitle(), d.objectName()) for d in docks]
+        if any("(OmniMouse)" in name for _, name in shown) or len(turns) > 600:
+            timer.stop()
+            print(json.dumps(shown), flush=True)
+            window.close()
+
+    timer.timeout.connect(look)
+    timer.start(100)
+    run(**options)
+
+napari.run = probed
+from napari.__main__ import main
+sys.argv = ["napari", "-w", "omnimouse-app"]
+main()
+"""
+"""The `napari` command as it is, but for a look at its window once that is up."""
+
+
+@pytest.mark.gui
+def test_the_napari_command_of_somebody_else_brings_the_docks(tmp_path):
+    import json
+    import os
+    import subprocess
+    import sys
+
+    from omnimouse_app.docks import PANELS
+
+    env = os.environ | {
+        "OMNIMOUSE_CONFIG": str(tmp_path),
+        "NAPARI_CONFIG": str(tmp_path / "napari.yaml"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout.strip().splitlines()[-1])
+    titles = {title for title, _ in shown}
+    assert titles >= {"OmniMouse", *(place.title for place in PANELS)}, shown
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.gui
 def test_a_sample_is_made_off_the_thread_that_draws_and_nothing_else_is_opened(
     qapp, session_folder, monkeypatch, tmp_path

@@ -158,15 +158,3 @@ def lines_below(text: str, title: str) -> list[str]:
     """The list under a title."""
     after = text.splitlines()[text.splitlines().index(title) + 1 :]
     return after[: next(i for i, line in enumerate(after) if line[0] != " ")]
-
-
-def test_what_overlaps_for_a_blink_is_not_compared() -> None:
-    arrays = {
-        "responses": np.ones((75, 5), np.float32),
-        "rate_hz": 30.0,
-        "running": np.ones(75),
-        "running_rate_hz": 30.0,
-    }
-    report = check_alignment(open_session(arrays))
-    assert report.lags == ()
-    assert report.words().startswith("too short to tell")

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -142,3 +143,17 @@ def test_without_a_session_keys_and_clicks_do_nothing(
     drag(panel.canvas.viewport(), [place_of(panel.canvas, panel.box, 0.5, 1.5)])
     assert empty.state.window is None
     assert not panel.marker.isVisible()
+
+
+def test_a_recording_without_trials_has_none_on_its_time_line(
+    controller: Controller, panel: TimePanel, drawn: Any, root: Path
+) -> None:
+    controller.open_session(root / "tests/fixtures/sessions/suite2p_small")
+    drawn()
+    (ticks,) = panel.plot.getAxis("left")._tickLevels
+    assert [name for _, name in ticks] == ["tiers", "activity"]
+    assert [bar.tier for bar in panel.bars.bars] == ["train", "test"]
+    assert panel.place.toPlainText().endswith(" s · test")
+    controller.seek(61.5)  # in the pause between the two
+    drawn()
+    assert panel.place.toPlainText() == f"{controller.state.window.start_s:.1f} s"

@@ -29,9 +29,8 @@ _NULLS = 20
 _READING = 0.2
 """Share of the time in which the streams are read; the rest compares them."""
 _STRONG = 8.0
-_LEAST_S, _ENOUGH_S = 2.0, 300.0
-"""Shorter than the first nothing is compared. On the simulated mice every lag is sure
-after five minutes, and the screen's in one case of six after two."""
+_ENOUGH_S = 300.0
+"""On the simulated mice every lag is sure after so long; of two minutes few are."""
 _ALIKE_S, _BEHAVIOR_ALIKE_S = 0.1, 1.5
 _BLOCK = 600
 _DROPPED = 1.5
@@ -168,8 +167,6 @@ def check_alignment(
     tell = progress or (lambda share: None)
     span = session.common_interval()
     length = span.stop - span.start
-    if length < _LEAST_S:
-        return AlignmentReport((), tuple(_problems(session)), _too_short(length))
     parts = list(_parts(session, seed, tell))
     pairs = list(_pairs(session, parts, latency_s))
     lags = []
@@ -191,13 +188,11 @@ def _remark(lags: Sequence[Lag], length_s: float) -> str:
             "nothing to compare: the session has responses alone; it takes a video, "
             "running or the pupil"
         )
-    return _too_short(length_s) if length_s < _ENOUGH_S else ""
-
-
-def _too_short(length_s: float) -> str:
+    if length_s >= _ENOUGH_S:
+        return ""
     return (
-        f"too short to tell: the streams overlap for {max(0.0, length_s):.0f} s, and "
-        f"it takes some {_ENOUGH_S / 60:.0f} minutes"
+        f"too short to tell: the streams overlap for {length_s:.0f} s, and it takes "
+        f"some {_ENOUGH_S / 60:.0f} minutes"
     )
 
 

@@ -180,6 +180,7 @@ class Controller:
             view = first_view(view, self._last_preset)
         with self._lock:
             self._asking.give_up()
+            self.analyses.leave()
             try:
                 put_on_screen(self.state, view)
             except Exception:

@@ -67,8 +67,8 @@ class ControlPanel(QWidget):
     def _scrolled(self) -> QScrollArea:
         content = QWidget()
         column = QVBoxLayout(content)
-        column.setContentsMargins(8, 8, 8, 8)
-        column.setSpacing(9)
+        column.setContentsMargins(8, 3, 8, 3)
+        column.setSpacing(6)
         column.addWidget(self.session)
         column.addWidget(self.analysis)
         column.addWidget(self.model)

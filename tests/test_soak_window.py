@@ -1,0 +1,43 @@
+"""A few seconds of what `python -m tests.soak --seconds 120` does for minutes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.soak_window import Faults, soak_window
+
+pytestmark = [pytest.mark.gui, pytest.mark.slow]
+
+
+def test_random_work_raises_nothing_leaves_nothing_and_ends_with_right_numbers(
+    qapp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path))
+    found = soak_window(tmp_path, seconds=6.0, seed=1, lives=2)
+    assert found["acts"] > 2
+
+
+def test_a_fault_on_any_way_out_is_told_with_the_acts_before_it(qapp: Any) -> None:
+    import logging
+    import threading
+
+    from qtpy.QtCore import QTimer, qWarning
+
+    from omnimouse_app.hand import settle
+
+    faults = Faults()
+    with faults.watched():
+        faults.acts.append("click")
+        QTimer.singleShot(0, lambda: 1 / 0)
+        thread = threading.Thread(target=lambda: [][0])
+        thread.start()
+        thread.join()
+        qWarning("a complaint")
+        logging.getLogger("omnimouse_app").error("an answer was lost")
+        settle(0.05)
+    said = ("ZeroDivisionError", "IndexError", "a complaint", "an answer was lost")
+    with pytest.raises(AssertionError, match="click") as told:
+        faults.check()
+    assert [words for words in said if words not in str(told.value)] == []
+    assert len(faults.found) == 4
