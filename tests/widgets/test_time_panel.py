@@ -151,7 +151,7 @@ def test_a_recording_without_trials_has_none_on_its_time_line(
     controller.open_session(root / "tests/fixtures/sessions/suite2p_small")
     drawn()
     (ticks,) = panel.plot.getAxis("left")._tickLevels
-    assert [name for _, name in ticks] == ["", "tiers", "activity"]
+    assert [name for _, name in ticks] == ["tiers", "activity"]
     assert [bar.tier for bar in panel.bars.bars] == ["train", "test"]
     assert panel.place.toPlainText().endswith(" s · test")
     controller.seek(61.5)  # in the pause between the two
