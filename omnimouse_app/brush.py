@@ -12,7 +12,13 @@ import numpy as np
 from napari.layers import Labels
 from psygnal import Signal
 
-from omnimouse_app.field import Field, neurons_at, neurons_inside, neurons_under
+from omnimouse_app.field import (
+    Field,
+    neurons_at,
+    neurons_inside,
+    neurons_under,
+    next_at,
+)
 from omnimouse_model.live.controller import Controller
 
 Tool = Literal["brush", "lasso", "select"]
@@ -37,7 +43,8 @@ class Brush:
     an outline, and releasing paints the neurons whose centres are inside. *select*: a
     drag pans, a click selects. With any tool, Ctrl-click selects the neuron under the
     pointer, and Ctrl-Shift-click adds it to the selection or takes it out; Alt-drag
-    changes the radius.
+    changes the radius. Where neurons lie over each other, clicking again selects the
+    next one under it.
     """
 
     tool_changed = Signal(str)
@@ -210,7 +217,8 @@ class Brush:
             return
         neurons = neurons_at(field, *_pixel(layer, event))
         if len(neurons):
-            self._select(int(neurons[0]), add)
+            selection = self._controller.state.selection
+            self._select(int(neurons[0]) if add else next_at(neurons, selection), add)
 
     def _select(self, neuron: int, add: bool) -> None:
         selection = self._controller.state.selection

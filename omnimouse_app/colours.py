@@ -13,6 +13,7 @@ import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import CyclicLabelColormap
 
+from omnimouse_model.live.colouring import Scale
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
 from omnimouse_widgets import palette
 
@@ -95,6 +96,31 @@ def score_colours(
     core[scored, 3] = OLD_ALPHA if is_old else 1
     rim[scored] = SCORED_RIM
     return core, rim
+
+
+def scale_colours(
+    scale: Scale, states: np.ndarray, most: np.ndarray, *, has_rims: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Core and rim colours (P, 4) by any number of theirs; parameters as above.
+
+    Of whom anything is asked, the rim tells the number as well: a rim of another
+    colour hides small cores when the whole field is in view. Where there is no room
+    for rims, what is hidden is faint instead.
+    """
+    core = np.tile(UNSCORED_CORE, (len(states), 1))
+    known = np.isfinite(scale.values)
+    if scale.words:
+        table = palette.area_table(len(scale.words)).astype(np.float32) / 255
+        core[known, :3] = table[scale.values[known].astype(np.intp)]
+    else:
+        steps = (scale.shares[known] * 255).round().astype(np.intp)
+        core[known, :3] = _VIRIDIS[steps]
+    core[known, 3] = 1
+    if not has_rims:
+        core[known & (states == HIDDEN), 3] = OLD_ALPHA
+    return core, np.where(
+        (most == TARGET)[:, None], core, state_colours(states, most)[1]
+    )
 
 
 def label_rows(

@@ -10,12 +10,17 @@ from typing import Any
 
 from omnimouse_app import keys
 from omnimouse_app.brush import Tool
-from omnimouse_app.docks import OmniMouseDock, find_instrument
+from omnimouse_app.docks import PANELS, OmniMouseDock, find_instrument
+from omnimouse_model.analysis.edits import Blank, Mirror
+from omnimouse_model.data.editing import Edit
+from omnimouse_model.live.pin import LETTERS, MAX_PINS
 from omnimouse_model.live.presets import PRESETS
+from omnimouse_model.live.span_pages import SPAN_CHOICES, SpanChoice
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, BehaviorMode
 from omnimouse_widgets.qt import control_view
 from omnimouse_widgets.qt.control_question import SPANS
-from omnimouse_widgets.qt.keys import pin_now, toggle_colour
+from omnimouse_widgets.qt.keys import pin_now, toggle_pin
+from omnimouse_widgets.qt.neurons import NeuronsPanel
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,10 @@ def _step_frame(n: int, dock: OmniMouseDock) -> None:
     dock.controller.step_cursor(n)
 
 
+def _step_trial(n: int, dock: OmniMouseDock) -> None:
+    dock.controller.trials.step(n)
+
+
 def _preset(name: str, dock: OmniMouseDock) -> None:
     dock.controller.apply_preset(name)
 
@@ -48,6 +57,35 @@ def _video(name: str, dock: OmniMouseDock) -> None:
 
 def _behavior(mode: BehaviorMode, dock: OmniMouseDock) -> None:
     dock.controller.set_behavior(mode)
+
+
+def _filter(dock: OmniMouseDock) -> None:
+    dock.bring_up("Neurons")
+    panel = dock.panels["Neurons"]
+    assert isinstance(panel, NeuronsPanel)
+    panel.filter.setFocus()
+
+
+def _toggle_pin(slot: int, dock: OmniMouseDock) -> None:
+    toggle_pin(slot, dock.controller)
+
+
+def _span(choice: SpanChoice, dock: OmniMouseDock) -> None:
+    dock.controller.pins.choose_span(choice)
+
+
+def _bring_up(title: str, dock: OmniMouseDock) -> None:
+    dock.bring_up(title)
+
+
+def _neuron(n: int, dock: OmniMouseDock) -> None:
+    dock.bring_up("Neuron")
+    dock.controller.facts.step(n)
+
+
+def _what_if(edit: Edit, dock: OmniMouseDock) -> None:
+    dock.bring_up("What if")
+    dock.controller.what_if.put(edit)
 
 
 MODES: tuple[BehaviorMode, ...] = ("visible", "target", "hidden")
@@ -78,10 +116,13 @@ ACTIONS: dict[str, Action] = {
     "paint_hidden": Action("Paint hidden", lambda d: d.controller.set_brush(HIDDEN)),
     "paint_target": Action("Paint target", lambda d: d.controller.set_brush(TARGET)),
     "colour_by": Action(
-        "Colour neurons by state or by score", lambda d: toggle_colour(d.controller)
+        "Colour neurons by state, or by what was chosen last",
+        lambda d: d.controller.colouring.toggle(),
     ),
     "next_window": Action("Next window", partial(_step_window, 1)),
     "previous_window": Action("Previous window", partial(_step_window, -1)),
+    "next_trial": Action("Next trial", partial(_step_trial, 1)),
+    "previous_trial": Action("Previous trial", partial(_step_trial, -1)),
     "next_frame": Action("Next frame", partial(_step_frame, 1)),
     "previous_frame": Action("Previous frame", partial(_step_frame, -1)),
     "play": Action("Play or pause", lambda d: d.play()),
@@ -92,9 +133,39 @@ ACTIONS: dict[str, Action] = {
         lambda d: control_view.copy_score(d.controller),
     ),
     "pin": Action("Pin this condition", lambda d: pin_now(d.controller)),
+    **{
+        f"toggle_pin_{n}": Action(
+            f"Pins: show or hide {LETTERS[n - 1]}", partial(_toggle_pin, n - 1)
+        )
+        for n in range(1, MAX_PINS + 1)
+    },
+    **{
+        f"span_{choice.replace(' ', '_')}": Action(
+            f"Traces: show the {choice}", partial(_span, choice)
+        )
+        for choice in SPAN_CHOICES
+    },
     "show_context": Action(
         "Context: the score against how much is given",
         lambda d: d.bring_up("Context"),
+    ),
+    "filter_neurons": Action(
+        "Choose neurons by words: the filter of the table, and paint them",
+        lambda d: _filter(d),
+    ),
+    **{
+        f"show_{title.lower().replace(' ', '_')}": Action(
+            f"Show the dock {title}", partial(_bring_up, title)
+        )
+        for title in (place.title for place in PANELS)
+        if title != "Context"
+    },
+    "next_neuron": Action("Neuron: the next selected one", partial(_neuron, 1)),
+    "previous_neuron": Action("Neuron: the selected one before", partial(_neuron, -1)),
+    "what_if_blank": Action("What if: a blank screen", partial(_what_if, Blank())),
+    "what_if_mirror": Action("What if: mirrored video", partial(_what_if, Mirror())),
+    "what_if_reset": Action(
+        "What if: all as recorded", lambda d: d.controller.what_if.reset()
     ),
     "save_analysis": Action("Save the analysis", lambda d: d.control.analysis.save()),
     "save_analysis_as": Action(

@@ -5,12 +5,13 @@ model, real mouse and key events paint, and what is then on screen is read back 
 compared with what the library computes for the same question.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+from PIL import Image
 from qtpy.QtCore import QPointF, Qt
 
 from omnimouse_app.canvas import Canvas, core_places
@@ -84,10 +85,19 @@ class Story:
         self.figures.append(Figure(title, words, png))
 
 
+Chapter = Callable[[Story], None]
+
+
 def write_report(
-    out: Path, session: str | Path, model: str = "demo", device: Device = "auto"
+    out: Path,
+    session: str | Path,
+    model: str = "demo",
+    device: Device = "auto",
+    chapters: Sequence[Chapter] | None = None,
 ) -> Path:
     """Open the demo, work it, and leave `index.html` and pictures in `out`.
+
+    `chapters` are those of the first two minutes where none are given.
 
     Must be called where a window can be shown (`omnimouse_app.screen`). Returns the
     path of the page. Raises `RuntimeError` when the screen shows something else than
@@ -100,7 +110,7 @@ def write_report(
     dock = launch(session, model, device=device)
     try:
         story = Story(dock, out, model)
-        for chapter in CHAPTERS:
+        for chapter in CHAPTERS if chapters is None else chapters:
             chapter(story)
         story.facts.insert(0, ("Whole run", f"{perf_counter() - began:.1f} s"))
         page = _page(story)
@@ -298,7 +308,7 @@ def small_screen(story: Story) -> None:
     )
 
 
-CHAPTERS: tuple[Callable[[Story], None], ...] = (
+CHAPTERS: tuple[Chapter, ...] = (
     open_the_demo,
     paint_the_field,
     undo_and_redo,
@@ -313,8 +323,11 @@ CHAPTERS: tuple[Callable[[Story], None], ...] = (
 
 # -- small things ----------------------------------------------------------------------
 def save_window(dock: OmniMouseDock, png: Path) -> None:
-    """Save the whole window, canvas and docks, as a picture."""
-    dock.viewer.screenshot(str(png), canvas_only=False, flash=False)
+    """Save the whole window, canvas and docks, as a picture of 256 colours."""
+    shown = dock.viewer.screenshot(canvas_only=False, flash=False)
+    picture = Image.fromarray(np.ascontiguousarray(shown[..., :3]))
+    few = picture.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    few.save(png, optimize=True)
 
 
 def drag_on_raster(

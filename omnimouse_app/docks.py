@@ -1,8 +1,9 @@
 """The instrument in a napari window: one main widget that brings its docks along.
 
 Right column: *OmniMouse | What if* above the tabs *Traces | Context | Behaviour |
-Neurons | Neuron*. Below the canvas: *Time*, a strip, above *Raster* and *Stimulus* side
-by side. Closing a dock hides it; the Window menu brings it back where it was.
+Neurons | Neuron*. Below the canvas: *Time*, a strip, above the tabs *Raster | Repeats*
+and, beside them, *Stimulus*. Closing a dock hides it; the Window menu brings it back
+where it was.
 """
 
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from omnimouse_widgets.qt.keys import OwnKey, bind
 from omnimouse_widgets.qt.neuron_facts import NeuronFactsPanel
 from omnimouse_widgets.qt.neurons import NeuronsPanel
 from omnimouse_widgets.qt.raster import RasterPanel
+from omnimouse_widgets.qt.repeats import RepeatsPanel
 from omnimouse_widgets.qt.stimulus import StimulusPanel
 from omnimouse_widgets.qt.time import TimePanel
 from omnimouse_widgets.qt.traces import TracesPanel
@@ -34,8 +36,8 @@ DOCK_NAME = "OmniMouse (OmniMouse)"
 """What napari calls the dock of the manifest's one widget."""
 
 RIGHT_WIDTH = 400
-RIGHT_UPPER, RIGHT_LOWER = 520, 280
-TIME_HEIGHT, BOTTOM_HEIGHT = 92, 224
+RIGHT_UPPER, RIGHT_LOWER = 570, 230
+TIME_HEIGHT, BOTTOM_HEIGHT = 104, 224
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ PANELS = (
     _Place("What if", "right", WhatIfPanel),
     _Place("Time", "bottom", TimePanel),
     _Place("Raster", "bottom", RasterPanel),
+    _Place("Repeats", "bottom", RepeatsPanel),
     _Place("Stimulus", "bottom", StimulusPanel),
 )
 
@@ -209,6 +212,8 @@ def _retitle(dock: Any, title: str) -> None:
     dock.setWindowTitle(title)
     dock.title.title.setText(title)
     dock.toggleViewAction().setText(dock.name)
+    # From the menu it comes back in front of the tabs beside it.
+    dock.toggleViewAction().triggered.connect(dock.raise_)
 
 
 def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
@@ -225,6 +230,8 @@ def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
     docks["OmniMouse"].raise_()
     window.splitDockWidget(docks["Time"], docks["Raster"], vertical)
     window.splitDockWidget(docks["Raster"], docks["Stimulus"], horizontal)
+    window.tabifyDockWidget(docks["Raster"], docks["Repeats"])
+    docks["Raster"].raise_()
     _fold_layer_docks(window)
 
 

@@ -108,6 +108,14 @@ def neurons_at(field: Field, y: float, x: float) -> np.ndarray:
     return np.concatenate([[shown], field.covered_by[first:last]]).astype(np.int64)
 
 
+def next_at(neurons: np.ndarray, selection: Sequence[int]) -> int:
+    """Whom a click on these selects: the shown one, then those under it in turn."""
+    found = [int(neuron) for neuron in neurons]
+    if len(selection) == 1 and selection[0] in found:
+        return found[(found.index(selection[0]) + 1) % len(found)]
+    return found[0]
+
+
 def neurons_under(
     field: Field,
     start: Sequence[float] | np.ndarray,

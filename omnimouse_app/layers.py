@@ -14,18 +14,21 @@ from napari.layers import Image, Labels, Layer, Points, Shapes
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from omnimouse_app.areas import area_outlines
 from omnimouse_app.brush import Brush
 from omnimouse_app.colours import (
     LabelColours,
     label_rows,
+    scale_colours,
     score_colours,
     state_colours,
 )
 from omnimouse_app.field import Field, neurons_at, session_field
 from omnimouse_app.hover import describe
-from omnimouse_model.data.session import Session
+from omnimouse_model.data.session import Session, Units
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
+from omnimouse_widgets import palette
 
 TOKEN = "omnimouse"
 """Key in `layer.metadata`; its value says which of our layers it is."""
@@ -85,6 +88,7 @@ class FieldLayers(QObject):
         self.neurons: NeuronLabels | None = None
         self.lost: Points | None = None
         self.colours: LabelColours | None = None
+        self.areas: Shapes | None = None
         self._lasso: Shapes | None = None
         self._faded: list[tuple[Layer, float]] = []
         self._fitted: tuple[float, ...] = ()
@@ -98,6 +102,7 @@ class FieldLayers(QObject):
         state, results = self._controller.state.events, self._controller.results.events
         links: list[tuple[Any, Callable[..., None]]] = [
             (state.session, self.show_session),
+            (state.areas_shown, self._show_areas),
             (self._brush.outline_changed, self._show_lasso),
         ]
         links += [
@@ -109,6 +114,7 @@ class FieldLayers(QObject):
                 state.selection,
                 results.scores,
                 results.population_freshness,
+                self._controller.colouring.changed,
             )
         ]
         for signal, slot in links:
@@ -154,6 +160,7 @@ class FieldLayers(QObject):
         for layer in our_layers(self._viewer):
             self._viewer.layers.remove(layer)
         self.field = self.mean = self.neurons = self.lost = self.colours = None
+        self.areas = None
 
     def _add_layers(self, session: Session, field: Field) -> None:
         if field.mean is not None:
@@ -174,6 +181,7 @@ class FieldLayers(QObject):
         self._viewer.layers.selection.active = self.neurons
         self._brush.attach(self.neurons, field)
         self.layer_made.emit(self.neurons)
+        self._show_areas()
         self.show_whole_field()
 
     def show_whole_field(self) -> None:
@@ -217,8 +225,11 @@ class FieldLayers(QObject):
             old = results.is_population_old
             core, rim = score_colours(scores, states, is_old=old)
         else:
-            part = state.mask.cells[slice(*state.active_span)]
-            core, rim = state_colours(states, part.max(axis=0, initial=0))
+            most = state.mask.cells[slice(*state.active_span)].max(axis=0, initial=0)
+            if (scale := self._controller.colouring.scale) is not None:
+                core, rim = scale_colours(scale, states, most, has_rims=field.has_rims)
+            else:
+                core, rim = state_colours(states, most)
         selected = np.asarray(state.selection, np.int64)
         return label_rows(core, rim, selected, has_rims=field.has_rims)
 
@@ -230,6 +241,25 @@ class FieldLayers(QObject):
             self._is_thumbnail_old = False
             self.colours.set_public()
         self._viewer.update_status_from_cursor()
+
+    def _show_areas(self) -> None:
+        """Outline the areas, found when they are first asked for."""
+        is_shown = self._controller.state.areas_shown
+        if self.areas is not None and self.areas in self._viewer.layers:
+            self.areas.visible = is_shown
+        elif is_shown and self.field is not None and self._session is not None:
+            layer = _area_layer(self._session.units, self.field)
+            if layer is None:
+                return
+            self.areas = self._add(layer, "areas")
+            self.areas.editable = False
+            self.areas.events.visible.connect(self._areas_toggled)
+            self._viewer.layers.selection.active = self.neurons
+
+    def _areas_toggled(self) -> None:
+        """The eye of the layer list is the switch of the panel."""
+        if self.areas is not None:
+            self._controller.colouring.outline_areas(self.areas.visible)
 
     def _show_lasso(self, outline: np.ndarray) -> None:
         # Shown in 3-D, napari takes no outline that lies in the field's plane.
@@ -297,6 +327,30 @@ def _mean_layer(mean: np.ndarray) -> Image:
         colormap="gray",
         # Headroom, so that the neurons' colours are the brightest things there.
         contrast_limits=(float(low), float(high + 0.15 * (high - low) + 1e-6)),
+    )
+
+
+def _area_layer(units: Units, field: Field) -> Shapes | None:
+    """Outlines with a name each in the area's own colour; None where none is known."""
+    if units.area is None:
+        return None
+    area = np.asarray(units.area).astype(str)
+    outlines = area_outlines(field.centres, area, np.asarray(units.plane))
+    if not outlines:
+        return None
+    names = sorted({*area.tolist()} - {""})
+    table = palette.area_table(len(names)) / 255
+    colours = table[[names.index(outline.area) for outline in outlines]]
+    width = max(1.0, 0.003 * max(field.labels.shape))
+    words = [outline.area if outline.is_named else "" for outline in outlines]
+    return Shapes(
+        [outline.yx for outline in outlines],
+        shape_type="path",
+        edge_width=width,
+        edge_color=colours,
+        opacity=1.0,
+        features=pd.DataFrame({"area": words}),
+        text={"string": "{area}", "size": 11, "color": "white"},
     )
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from omnimouse_app.docks import OmniMouseDock
     from omnimouse_model.live.controller import Controller
-    from omnimouse_model.live.opener import Opener
     from omnimouse_model.live.state import Device
     from omnimouse_model.predict.predictor import Predictor
 
@@ -31,8 +30,8 @@ def launch(
     Parameters
     ----------
     session
-        A recording to open, or a folder whose table of recordings to show; by default
-        the one open last, else the demo's.
+        A recording to open, a folder whose table of recordings to show, or an analysis
+        that was saved; by default what was open last, else the demo's recording.
     model
         A predictor's name, a checkpoint, or a predictor; by default the one under
         Preferences, else the one used last, else the demo.
@@ -60,6 +59,7 @@ def launch(
 
     from omnimouse_app.samples import DEMO
     from omnimouse_model.data.catalogue import holds_sessions
+    from omnimouse_model.live.analysis_file import SUFFIX
     from omnimouse_model.live.opener import Opening
 
     if viewer is None:
@@ -67,7 +67,8 @@ def launch(
     else:
         dock = _in_viewer(viewer, model, device, scheduler)
     controller = dock.controller
-    if session is not None and holds_sessions(session):
+    is_analysis = str(session).endswith(SUFFIX)
+    if session is not None and (is_analysis or holds_sessions(session)):
         dock.open_folder(str(session))
     elif session is not None:
         controller.opener.open(Opening(session, options=reading or {}))
@@ -76,7 +77,7 @@ def launch(
     if block:
         napari.run()
     else:
-        _wait_for(controller.opener)
+        _wait_for(controller)
     return dock
 
 
@@ -136,13 +137,22 @@ def _controller(
     return controller
 
 
-def _wait_for(opener: "Opener") -> None:
+def _wait_for(controller: "Controller") -> None:
     """Let the window live until the recording is open; raise why it is not."""
     from qtpy.QtCore import QEventLoop
 
-    if opener.is_busy:
-        loop = QEventLoop()
-        opener.changed.connect(lambda: None if opener.is_busy else loop.quit())
+    opener, analyses = controller.opener, controller.analyses
+    loop = QEventLoop()
+
+    def end() -> None:
+        if not (opener.is_busy or analyses.is_busy):
+            loop.quit()
+
+    if opener.is_busy or analyses.is_busy:
+        opener.changed.connect(end)
+        analyses.changed.connect(end)
         loop.exec()
-    if opener.fault is not None:
-        raise opener.fault
+        opener.changed.disconnect(end)
+        analyses.changed.disconnect(end)
+    if fault := opener.fault or analyses.fault:
+        raise fault

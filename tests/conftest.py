@@ -1,6 +1,8 @@
 """What every test shares: settings that leave the user's own files alone."""
 
+import ctypes
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -18,6 +20,27 @@ for _name, _value in {
     "OMP_NUM_THREADS": "1",
 }.items():
     os.environ.setdefault(_name, _value)
+
+
+def _one_thread() -> None:
+    """Let numpy compute in one thread, also where a plugin loaded it before this file.
+
+    Its library reads the variable when it is loaded, which is too late then. Several
+    threads that wait for each other in a spin cost six times the time on a busy
+    machine.
+    """
+    numpy = sys.modules.get("numpy")
+    if numpy is None or os.environ["OMP_NUM_THREADS"] != "1":
+        return
+    beside = Path(str(numpy.__file__)).parent.with_name("numpy.libs")
+    for library in beside.glob("*openblas*"):
+        loaded = ctypes.CDLL(str(library))
+        for name in ("scipy_openblas_set_num_threads64_", "openblas_set_num_threads"):
+            if hasattr(loaded, name):
+                getattr(loaded, name)(1)
+
+
+_one_thread()
 
 # A shared machine is no reason to fail, and a failure must be the same for everyone.
 settings.register_profile("project", deadline=None, derandomize=True)

@@ -311,6 +311,22 @@ def test_a_failed_check_fails_the_task_after_the_others_have_run(
     assert "FAILED: one" in said
 
 
+@pytest.mark.parametrize("bad", [0, 1, None])
+def test_side_by_side_each_is_shown_and_a_failure_of_either_fails_both(
+    tasks: ModuleType, capfd: pytest.CaptureFixture[str], bad: int | None
+):
+    code = "print('{}'); raise SystemExit({})"
+    commands = {
+        name: [sys.executable, "-c", code.format(f"{name} ran", 3 * (bad == number))]
+        for number, name in enumerate(["behind", "before"])
+    }
+    assert tasks.run_side_by_side(commands, dict(os.environ)) == int(bad is not None)
+    said = capfd.readouterr().out
+    assert "behind ran" in said
+    assert "before ran" in said
+    assert said.rstrip().endswith("FAILED" if bad is not None else "all passed")
+
+
 def test_what_forbids_compiled_files_is_not_passed_on(
     tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
 ):

@@ -35,8 +35,9 @@ def command(
 ) -> None:
     """Open napari with OmniMouse, on SESSION or on the one open last.
 
-    SESSION is a session's folder or file, a folder of some, 'demo' or 'unseen'. What
-    its files do not say, such as the rate, is asked for in the window.
+    SESSION is a session's folder or file, a folder of some, 'demo' or 'unseen'; or an
+    analysis that was saved (….omnimouse.json). What a session's files do not say, such
+    as the rate, is asked for in the window.
 
     With --scheduler the model computes elsewhere, where recordings and checkpoints
     must be at the same paths as here.
@@ -65,10 +66,16 @@ def command(
 
 
 def _checked(session: str, reading: dict[str, Any]) -> Path | str:
-    """Where it is; a path that is no session is refused before a window opens."""
+    """Where it is; what is neither session nor analysis is refused at once."""
     from omnimouse_model.data.catalogue import holds_sessions
     from omnimouse_model.data.open import is_session, open_session
+    from omnimouse_model.live.analysis_file import SUFFIX, read_analysis
 
+    if session.endswith(SUFFIX):
+        if not Path(session).is_file():
+            raise FileNotFoundError(f"there is no file {session}")
+        read_analysis(Path(session))  # raises, and says what is wrong with it
+        return Path(session)
     progress = Progress()
     place = session_folder(session, progress)
     progress.finish()

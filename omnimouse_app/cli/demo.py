@@ -20,9 +20,15 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     help="Leave a report with pictures in this folder; needs no display.",
 )
+@click.option(
+    "--tour",
+    "is_tour",
+    is_flag=True,
+    help="With --headless: every journey, as docs/napari.md shows them (minutes).",
+)
 @click.option("--model", default="demo", help="A predictor's name, or a checkpoint.")
 @device_option
-def command(out: Path | None, model: str, device: "Device") -> None:
+def command(out: Path | None, is_tour: bool, model: str, device: "Device") -> None:
     """Open the demo session with the demo model, a preset chosen.
 
     With --headless the same window is opened on a virtual display and worked by real
@@ -32,8 +38,10 @@ def command(out: Path | None, model: str, device: "Device") -> None:
     from omnimouse_app.screen import has_display
 
     if out is not None:
-        _leave_report(out, model, device)
+        _leave_report(out, is_tour, model, device)
         return
+    if is_tour:
+        raise click.UsageError("--tour leaves pictures: say where with --headless OUT.")
     if not has_display():
         raise click.ClickException(
             "There is no display here: use `omnimouse demo --headless demo_report`."
@@ -51,7 +59,7 @@ def _session() -> Path | str:
     return folder
 
 
-def _leave_report(out: Path, model: str, device: "Device") -> None:
+def _leave_report(out: Path, is_tour: bool, model: str, device: "Device") -> None:
     from omnimouse_app.screen import (
         has_display,
         run_on_virtual_display,
@@ -60,15 +68,17 @@ def _leave_report(out: Path, model: str, device: "Device") -> None:
 
     if not has_display():
         arguments = ["demo", "--headless", str(out), "--model", model]
-        arguments += ["--device", device]
+        arguments += ["--device", device, *(["--tour"] if is_tour else [])]
         sys.exit(run_on_virtual_display(arguments))
     folder = _session()
     with scratch_settings():
-        from omnimouse_app.demo_report import write_report
+        from omnimouse_app.demo_report import CHAPTERS, write_report
+        from omnimouse_app.tour import TOUR
 
         click.echo("Window, strokes and report …")
         try:
-            page = write_report(out, folder, model, device)
+            chapters = TOUR if is_tour else CHAPTERS
+            page = write_report(out, folder, model, device, chapters)
         except RuntimeError as error:
             raise click.ClickException(str(error)) from error
         click.echo(f"Report: {page}")

@@ -1,11 +1,17 @@
 """`omnimouse fetch`: checkpoints and recordings from the model hub."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from omnimouse_app.cli.output import Progress, emit
-from omnimouse_app.cli.stopping import interruptible
+from omnimouse_app.cli.stopping import end_stopped, interruptible
+
+if TYPE_CHECKING:
+    from omnimouse_model.data.hub import Listing
+
+_COLUMNS = ("name", "value", "unit")
 
 
 @click.command("fetch")
@@ -13,7 +19,12 @@ from omnimouse_app.cli.stopping import interruptible
 @click.option(
     "--to", type=click.Path(path_type=Path), help="A folder to put it in; else a cache."
 )
-@click.option("--list", "as_list", is_flag=True, help="Say what is there; fetch none.")
+@click.option(
+    "--list",
+    "as_list",
+    is_flag=True,
+    help="Say what is there, and fetch none.",
+)
 @click.option(
     "--login", is_flag=True, help="Keep a read token in the system's keyring."
 )
@@ -23,22 +34,46 @@ def command(
 ) -> None:
     """Fetch NAME: omnimouse-5M, a released recording, or hf://… of either.
 
+    --list alone names the released checkpoints and recordings.
+
     Every file is compared with its checksum. Ctrl-C stops; the same command goes on
     from there, and what was fetched once is not asked for again. An archive on this
     machine is unpacked, beside it or to the folder given.
     """
     if login:
         _log_in()
-    if name is None:
-        if not login:
-            raise click.UsageError("Name what to fetch, for example omnimouse-5M.")
+    if name is None and login and not as_list:
         return
-    if as_list:
-        _show_listing(name, as_json)
-        return
+    if name is None and not as_list:
+        raise click.UsageError(
+            "Name what to fetch, for example omnimouse-5M; --list says what there is."
+        )
+    try:
+        with interruptible():
+            if name is None:
+                _show_all(as_json)
+            elif as_list:
+                _show_listing(name, as_json)
+            else:
+                _fetch(name, to, as_json)
+    except KeyboardInterrupt:
+        end_stopped(_kept("" if as_list else name or "", to))
+
+
+def _kept(name: str, to: Path | None) -> str:
+    """What is kept of what was being fetched, and how to go on."""
+    from omnimouse_model.data.fetching import kept_bytes
+    from omnimouse_model.data.hub_names import hub_place
+
+    arrived = kept_bytes(name, to) if hub_place(name) is not None else 0
+    if not arrived:
+        return "nothing has been written"
+    return f"{arrived / 2**20:,.1f} MiB are kept: the same command goes on from there"
+
+
+def _fetch(name: str, to: Path | None, as_json: bool) -> None:
     progress = Progress()
-    with interruptible():
-        path = _fetched(name, to, progress)
+    path = _fetched(name, to, progress)
     progress.finish()
     size = sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
     size = size or path.stat().st_size
@@ -92,10 +127,42 @@ def _refuse(name: str) -> None:
 
 
 def _log_in() -> None:
-    from omnimouse_model.data.hub import keep_token
+    from omnimouse_model.data.hub_access import check_keyring, keep_token
 
+    check_keyring()
     keep_token(click.prompt("Read token of the hub", hide_input=True))
     click.echo("kept in the system's keyring", err=True)
+
+
+def _show_all(as_json: bool) -> None:
+    """The checkpoints, and the recordings of the collection they were trained on."""
+    from omnimouse_model.data.hub import listing
+    from omnimouse_model.data.hub_names import (
+        CHECKPOINTS,
+        DATASET,
+        RECORDINGS,
+        HubPlace,
+        short_name,
+    )
+
+    models: list[dict[str, Any]] = [
+        {"name": name, "value": None, "unit": "MiB"} for name in CHECKPOINTS
+    ]
+    if not as_json:  # they are known without a connection
+        click.echo(f"Checkpoints: {', '.join(CHECKPOINTS)}")
+    found = listing(HubPlace("dataset", DATASET, RECORDINGS))
+    recordings: list[dict[str, Any]] = [
+        {"name": name, "value": file.size / 2**20, "unit": "MiB"}
+        for file in found.files
+        if (name := short_name(file.path))
+    ]
+    title = f"{len(recordings)} recordings of {found.place}, {_licence(found)}:"
+    rows = [*models, *recordings] if as_json else recordings
+    emit(rows, as_json=as_json, title=title, columns=_COLUMNS)
+
+
+def _licence(found: "Listing") -> str:
+    return f"licence {found.licence}" if found.licence else "no licence is stated"
 
 
 def _show_listing(name: str, as_json: bool) -> None:
@@ -112,6 +179,5 @@ def _show_listing(name: str, as_json: bool) -> None:
         }
         for file in found.files
     ]
-    licence = f"licence {found.licence}" if found.licence else "no licence is stated"
-    title = f"{found.place} at {found.commit[:12]}, {licence}"
-    emit(rows, as_json=as_json, title=title, columns=("name", "value", "unit"))
+    title = f"{found.place} at {found.commit[:12]}, {_licence(found)}"
+    emit(rows, as_json=as_json, title=title, columns=_COLUMNS)

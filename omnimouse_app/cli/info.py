@@ -28,6 +28,12 @@ STREAMS = {"screen": "video", "eye_tracker": "pupil", "treadmill": "running"}
 MOST_SHOWN = 12
 """Sessions of a checkpoint that are listed."""
 
+WIDE = "by stimulus"
+"""The column of a folder's table that a narrow terminal goes without."""
+
+TABLE_WIDTH = 120
+"""Characters in a row of a folder's table where no terminal says how many."""
+
 
 SORTED_BY = ("path", "id", "animal", "format", "neurons", "minutes", "problems")
 """The columns of a catalogue."""
@@ -135,7 +141,12 @@ def alignment_row(
         }
         for lag in report.lags
     ]
-    return {"lags": lags, "problems": list(report.problems)}
+    return {
+        "lags": lags,
+        "problems": list(report.problems),
+        "remark": report.remark,
+        "lines": list(report.lines),
+    }
 
 
 # -- folders of sessions -------------------------------------------------------------
@@ -180,19 +191,30 @@ def catalogue_table(
 
 
 def _print_catalogue(found: "Catalogue", as_json: bool) -> None:
-    from omnimouse_model.data.catalogue_words import row_words
+    from omnimouse_model.data.catalogue_words import NOTHING, counted, row_words
 
     if as_json:
         emit([_entry_row(entry, found.folder) for entry in found], as_json=True)
         return
-    shown = [row_words(entry, found.folder) for entry in found]
-    rows = [{t: w for t, w in row.items() if t != "format"} for row in shown]
-    if sys.stdout.isatty():
-        rows = fitted(rows, shutil.get_terminal_size().columns)
-    click.echo(table(rows))
-    broken = sum(not entry.is_read for entry in found)
-    told = f", {broken} of them cannot be read" if broken else ""
-    click.echo(f"{len(found)} sessions{told}")
+    rows = [row_words(entry, found.folder) for entry in found]
+    notes = [
+        f"  - {row['path']}: {row['problems']}"
+        for row, entry in zip(rows, found, strict=True)
+        if entry.problems
+    ]
+    for row, entry in zip(rows, found, strict=True):
+        row["problems"] = str(len(entry.problems) or NOTHING)
+    is_seen = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if is_seen else TABLE_WIDTH
+    right = ("neurons", "minutes", "problems")
+    lines = table(rows, right=right).splitlines()
+    is_narrow = max(map(len, lines)) > width
+    if is_narrow:
+        rows = fitted([{k: row[k] for k in row if k != WIDE} for row in rows], width)
+        lines = table(rows, right=right).splitlines()
+    click.echo("\n".join([*lines, counted(found), *notes]))
+    if is_narrow:
+        click.echo(f"Minutes {WIDE} and whole lists are in --json.")
 
 
 def _entry_row(entry: "Entry", folder: Path) -> dict[str, Any]:
@@ -293,10 +315,8 @@ def session_lines(row: Mapping[str, Any]) -> Iterator[str]:
     yield from _notes("Warnings", row["warnings"])
     if "alignment" in row:
         yield "Alignment"
-        for lag in row["alignment"]["lags"]:
-            yield f"  - {lag['words']}"
-        for problem in row["alignment"]["problems"]:
-            yield f"  - {problem}"
+        for line in row["alignment"]["lines"]:
+            yield f"  - {line}"
     absent = [word for name, word in STREAMS.items() if name not in row["streams"]]
     without = f", but has no {', no '.join(absent)}" if absent else ""
     state = "can be used" if row["warnings"] else "is sound"

@@ -55,19 +55,27 @@ def emit(
     click.echo(table(rows, columns))
 
 
-def table(rows: Sequence[Row], columns: Sequence[str] | None = None) -> str:
-    """Lay rows out in aligned columns; numbers to four digits, "–" where unknown."""
+def table(
+    rows: Sequence[Row],
+    columns: Sequence[str] | None = None,
+    right: Sequence[str] = (),
+) -> str:
+    """Lay rows out in aligned columns; numbers to four digits, "–" where unknown.
+
+    Numbers stand on the right, and the texts of the columns named in `right`.
+    """
     names = list(columns or dict.fromkeys(key for row in rows for key in row))
     cells = [names, *([_cell(row.get(name)) for name in names] for row in rows)]
     widths = [max(len(line[k]) for line in cells) for k in range(len(names))]
-    right = [
-        all(isinstance(row.get(name), int | float | None) for row in rows)
+    is_right = [
+        name in right
+        or all(isinstance(row.get(name), int | float | None) for row in rows)
         for name in names
     ]
     lines = [
         "  ".join(
-            text.rjust(width) if is_right else text.ljust(width)
-            for text, width, is_right in zip(line, widths, right, strict=True)
+            text.rjust(width) if at_right else text.ljust(width)
+            for text, width, at_right in zip(line, widths, is_right, strict=True)
         ).rstrip()
         for line in cells
     ]
@@ -81,10 +89,10 @@ def fitted(rows: Sequence[Row], width: int, least: int = 8) -> list[dict[str, st
     room = {name: max(len(name), *(len(c[name]) for c in cells)) for name in names}
     for columns in (names[1:-1], names[-1:], names[:1]):
         while sum(room.values()) + 2 * (len(names) - 1) > width:
-            widest = max(columns, key=room.__getitem__, default="")
-            if not widest or room[widest] <= max(least, len(widest)):
+            wide = [name for name in columns if room[name] > max(least, len(name))]
+            if not wide:
                 break
-            room[widest] -= 1
+            room[max(wide, key=room.__getitem__)] -= 1
     return [
         {
             name: text if len(text) <= room[name] else f"{text[: room[name] - 1]}…"

@@ -8,6 +8,7 @@ from omnimouse_app.field import (
     neurons_at,
     neurons_inside,
     neurons_under,
+    next_at,
     session_field,
 )
 
@@ -67,6 +68,19 @@ def test_where_outlines_overlap_the_stronger_is_shown_and_both_are_hit():
     assert field.owner[8, 8] == 1
     np.testing.assert_array_equal(np.sort(neurons_at(field, 8, 8)), [0, 1])
     assert set(neurons_under(field, (8.0, 8.0), (8.0, 8.0), 0.5)) == {0, 1}
+
+
+def test_clicking_again_walks_through_all_that_lie_over_each_other():
+    field = square_field([(5, 5), (6, 6), (7, 7)], weight=[1.0, 3.0, 2.0])
+    found = neurons_at(field, 8, 8)
+    clicked, selection = [], ()
+    for _ in range(4):
+        selection = (next_at(found, selection),)
+        clicked += selection
+    assert clicked[0] == clicked[3] == 1
+    assert sorted(clicked[:3]) == [0, 1, 2]
+    assert next_at(found, (20,)) == 1
+    assert next_at(np.array([4]), (4,)) == 4
 
 
 def test_a_wholly_covered_neuron_is_lost_to_the_eye_but_not_to_the_brush():

@@ -130,3 +130,48 @@ def test_a_folder_of_recordings_opens_as_their_table(qapp, loaded, tmp_path):
     finally:
         dock.close_viewer()
         settle()
+
+
+def test_a_saved_analysis_is_opened_from_the_command_line(
+    qapp, loaded, session_folder, tmp_path, monkeypatch
+):
+    import napari
+    from click.testing import CliRunner
+
+    from omnimouse_app import opening
+    from omnimouse_app.cli import group
+    from omnimouse_app.hand import settle
+    from omnimouse_model.live.controller import Controller
+
+    path = tmp_path / "mine.omnimouse.json"
+    made = Controller(synchronous=True)
+    made.choose_predictor("mean")
+    made.open_session(session_folder)
+    made.apply_preset("video_only")
+    made.select([7, 8])
+    assert made.analyses.save(path)
+    made.close()
+
+    launch, docks = opening.launch, []
+
+    def launched(place, model, *, block, **how):
+        viewer = napari.Viewer(show=False)
+        docks.append(launch(place, model, viewer=viewer, **how))
+
+    monkeypatch.setattr(opening, "launch", launched)
+    done = CliRunner().invoke(group, ["app", str(path)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    (dock,) = docks
+    try:
+        assert dock.controller.analyses.path == path
+        assert dock.controller.state.preset == "video_only"
+        assert dock.controller.state.selection == (7, 8)
+    finally:
+        dock.close_viewer()
+        settle()
+    gone = CliRunner().invoke(group, ["app", str(tmp_path / "no.omnimouse.json")])
+    assert isinstance(gone.exception, FileNotFoundError)
+    (tmp_path / "torn.omnimouse.json").write_text("{")
+    torn = CliRunner().invoke(group, ["app", str(tmp_path / "torn.omnimouse.json")])
+    assert "torn.omnimouse.json" in str(torn.exception)
+    assert len(docks) == 1

@@ -10,6 +10,7 @@ import pytest
 from npe2 import PluginManifest
 
 from omnimouse_app.reader import get_reader, layers_of, read
+from omnimouse_model.analysis.edits import Blank, Mirror
 from omnimouse_model.data.open import open_session
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 
@@ -216,6 +217,30 @@ def test_the_palette_offers_the_table_of_commands(manifest):
     assert offered == {name: action.title for name, action in ACTIONS.items()}
 
 
+def test_no_key_is_taken_twice_nor_from_the_viewer():
+    from napari.utils.shortcuts import default_shortcuts
+
+    from omnimouse_app.keys import FIELD_KEYS, PANEL_KEYS, all_keys
+    from omnimouse_widgets.qt.keys import KEYS
+
+    listed = [key.key for key in KEYS] + [*PANEL_KEYS, *FIELD_KEYS]
+    single = [key for group in listed for key in group.split(" ")]
+    assert len(set(single)) == len(single)
+    assert list(all_keys()) == listed
+    of_layers = ("labels", "label", "brush", "points", "shapes", "shape", "image",
+                 "polygon", "vectors", "tracks", "surface", "vertex", "contrast",
+                 "plane", "direct", "select_all", "select_append", "select_mode",
+                 "ellipse", "line", "path", "rectangle", "pan_zoom")  # fmt: skip
+    everywhere = {
+        str(key)
+        for action, keys in default_shortcuts.items()
+        if not any(word in action for word in of_layers)
+        for key in keys
+    }
+    assert {"Ctrl+R", "V", "Ctrl+G"} <= everywhere
+    assert not everywhere & set(single)
+
+
 def states_after(dock) -> dict:
     """What each command leaves behind, in words of the state."""
     controller, brush = dock.controller, dock.instrument.brush
@@ -237,6 +262,15 @@ def states_after(dock) -> dict:
         "video_first": lambda: state.mask.frames.sum() == 30,
         "video_last": lambda: state.mask.frames[30:].all(),
         "video_all": lambda: state.mask.frames.all(),
+        "show_neurons": lambda: not dock.panels["Neurons"].visibleRegion().isEmpty(),
+        "what_if_blank": lambda: state.edits == (Blank(),),
+        "what_if_mirror": lambda: state.edits == (Blank(), Mirror()),
+        "what_if_reset": lambda: state.edits == (),
+        "pin": lambda: len(state.pins) == 1,
+        "toggle_pin_1": lambda: not state.pins[0].is_shown,
+        "span_10_s": lambda: state.trace_span == "10 s",
+        "span_window": lambda: state.trace_span == "window",
+        "next_neuron": lambda: controller.facts.focus in state.selection,
         "behavior_hidden": lambda: state.mask.behavior == "hidden",
         "behavior_target": lambda: state.mask.behavior == "target",
         "behavior_visible": lambda: state.mask.behavior == "visible",

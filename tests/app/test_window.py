@@ -55,6 +55,8 @@ def test_the_layout_is_that_of_the_plan_and_nothing_is_cut(dock, size):
     assert set(tabs) == {dock.docks[title] for title in others}
     tabs = dock.main_window.tabifiedDockWidgets(dock.docks["OmniMouse"])
     assert tabs == [dock.docks["What if"]]
+    tabs = dock.main_window.tabifiedDockWidgets(dock.docks["Raster"])
+    assert tabs == [dock.docks["Repeats"]]
 
 
 def test_a_closed_dock_comes_back_from_the_menu_where_it_was(dock):

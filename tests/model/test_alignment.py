@@ -101,12 +101,18 @@ def test_dropped_frames_and_short_streams_are_told() -> None:
     video = np.flatnonzero(session.trials.kind == "video")[1]
     within = int(session.trials.first_slot[video]) + 20
     slots[within:] += 0.2
-    late = replace(session, stimulus=replace(session.stimulus, slot_t=slots), _cache={})
-    assert any("dropped frames" in text for text in check_alignment(late).problems)
     running = session.behavior["treadmill"]
     short = replace(running, end_declared=session.t0 + 300.0)
-    cut = replace(session, behavior={**session.behavior, "treadmill": short}, _cache={})
-    assert any("treadmill begins" in text for text in check_alignment(cut).problems)
+    faulty = replace(
+        session,
+        stimulus=replace(session.stimulus, slot_t=slots),
+        behavior={**session.behavior, "treadmill": short},
+        _cache={},
+    )
+    problems = check_alignment(faulty).problems
+    assert any("dropped frames" in text for text in problems)
+    assert any("treadmill begins" in text for text in problems)
+    assert len(problems) == 2
 
 
 def test_info_prints_it() -> None:
@@ -132,3 +138,23 @@ def test_a_short_recording_is_compared_as_far_as_it_goes(seconds: float) -> None
     }
     (lag,) = check_alignment(open_session(arrays)).lags
     assert lag.seconds == pytest.approx(0.4, abs=0.1)
+
+
+def test_what_has_nothing_to_compare_or_is_too_short_says_so(root: Path) -> None:
+    sessions = root / "tests/fixtures/sessions"
+    told = CliRunner().invoke(
+        group, ["info", str(sessions / "suite2p_small"), "--check"]
+    )
+    (line,) = lines_below(told.stdout, "Alignment")
+    assert line.startswith("  - nothing to compare: the session has responses alone")
+    told = CliRunner().invoke(
+        group, ["info", str(sessions / "experanto_small"), "--check"]
+    )
+    (line,) = lines_below(told.stdout, "Alignment")
+    assert line.startswith("  - too short to tell: the streams overlap for 20 s")
+
+
+def lines_below(text: str, title: str) -> list[str]:
+    """The list under a title."""
+    after = text.splitlines()[text.splitlines().index(title) + 1 :]
+    return after[: next(i for i, line in enumerate(after) if line[0] != " ")]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from omnimouse_model.analysis.edits import BehaviorSet, Contrast, OtherClip, Shift
 from omnimouse_model.errors import AnalysisFileError
 from omnimouse_model.live.analysis_file import (
     Analysis,
@@ -23,7 +24,14 @@ from omnimouse_model.live.analysis_file import (
 )
 from omnimouse_model.live.autosave import Autosave
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.memory import RUN, Remembered, recall, remember
+from omnimouse_model.live.memory import (
+    MOST_UNSAVED,
+    RUN,
+    Memory,
+    Remembered,
+    recall,
+    remember,
+)
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, Mask
 from tests.model.live_sessions import EchoPredictor, write_session
 
@@ -58,6 +66,7 @@ def change_everything(controller: Controller) -> None:
     controller.set_brush(TARGET)
     controller.set_active_span(30, 60)
     controller.set_colour_by("score")
+    controller.what_if.put(Contrast(0.5, (10, 40)), Shift(right=3), OtherClip(1.0))
 
 
 def facts(analysis: Analysis) -> dict[str, Any]:
@@ -234,6 +243,37 @@ def test_a_mask_for_other_neurons_gives_way_to_a_preset(
     second.close()
 
 
+def test_an_edit_that_the_recording_has_nothing_for_is_told(
+    controller: Controller, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.omnimouse.json"
+    channel = controller.state.session.behavior_names[0]
+    kept = controller.state.edits
+    controller.what_if.put(BehaviorSet(channel, 0.0))
+    controller.analyses.save(path)
+    rewritten(path, lambda f: f["edits"][-1].update(channel="whisking"))
+    controller.analyses.open(path)
+    (told,) = controller.analyses.told
+    assert "“whisking = 0” is left out" in told
+    assert controller.state.edits == kept
+    assert controller.analyses.is_changed
+
+
+def test_an_edit_is_a_change_of_the_analysis(
+    controller: Controller, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.omnimouse.json"
+    controller.analyses.save(path)
+    controller.what_if.reset()
+    assert controller.analyses.is_changed
+    controller.undo()
+    assert not controller.analyses.is_changed
+    controller.what_if.reset()
+    controller.analyses.save(path)
+    assert "edits" not in json.loads(path.read_text())
+    assert read_analysis(path).edits == ()
+
+
 def test_a_window_that_is_not_there_is_told(
     controller: Controller, tmp_path: Path
 ) -> None:
@@ -338,6 +378,14 @@ def test_what_is_no_analysis_is_refused_in_words(
         ("unknown", 1),
         ("recording", {"path": 1}),
         ("recording", {"unknown": 1}),
+        ("edits", {"edit": "blank"}),
+        ("edits", [{"edit": "melt"}]),
+        ("edits", [{"edit": ["blank"]}]),
+        ("edits", [{"edit": "blank", "span": [0, 61]}]),
+        ("edits", [{"edit": "blank", "span": [0, 1.5]}]),
+        ("edits", [{"edit": "shift", "right": "far"}]),
+        ("edits", [{"edit": "contrast", "factor": float("nan")}]),
+        ("edits", [{"edit": "behavior_set", "channel": 5, "value": 1.0}]),
         ("view", {"cursor": 60}),
         ("view", {"cursor": True}),
         ("view", {"cursor": 0, "active_span": [5, 5]}),
@@ -533,3 +581,57 @@ def test_a_large_mask_is_written_and_read_back(tmp_path: Path) -> None:
     path = tmp_path / "a.omnimouse.json"
     write_analysis(path, Analysis(str(tmp_path), mask=mask))
     assert read_analysis(path).mask == mask
+
+
+def test_what_was_not_saved_is_kept_when_another_recording_is_opened(
+    controller: Controller, folder: Path, tmp_path: Path
+) -> None:
+    analyses, path = controller.analyses, tmp_path / "a.omnimouse.json"
+    analyses.save(path)
+    controller.paint_cells([11], slice(40, 50), HIDDEN)
+    changed, before = facts(analyses.now), path.read_bytes()
+    controller.open_session(folder)
+    assert path.read_bytes() == before  # its own file is the user's to change
+    kept = analyses.recent[0]
+    assert kept.name.startswith("a, unsaved ")
+    (told,) = analyses.told
+    assert f"kept as “{kept.name.removesuffix('.omnimouse.json')}”" in told
+    analyses.open(kept)
+    assert facts(analyses.now) == changed
+    controller.open_session(folder)  # it has not changed since: no other copy
+    assert analyses.told == ()
+
+
+def test_a_mask_by_hand_that_was_never_saved_is_kept_and_a_preset_is_not(
+    controller: Controller, folder: Path, tmp_path: Path
+) -> None:
+    masks = []
+    for neuron in (11, 12):  # in one second, both
+        controller.paint_cells([neuron], slice(40, 50), HIDDEN)
+        masks.append(controller.state.mask)
+        controller.open_session(folder)
+    kept = controller.analyses.recent
+    assert [read_analysis(path).mask for path in kept] == masks[::-1]
+    controller.apply_preset("nothing")
+    controller.open_session(folder)
+    assert controller.analyses.recent == kept
+
+
+def test_what_the_user_discards_is_not_kept(
+    controller: Controller, folder: Path, tmp_path: Path
+) -> None:
+    controller.analyses.save(tmp_path / "a.omnimouse.json")
+    controller.paint_cells([11], slice(40, 50), HIDDEN)
+    controller.analyses.discard()
+    controller.open_session(folder)
+    assert controller.analyses.told == ()
+    assert len(controller.analyses.recent) == 1
+
+
+def test_only_the_newest_of_what_was_not_saved_stay(tmp_path: Path) -> None:
+    memory = Memory(tmp_path / "live.json")
+    for number in range(MOST_UNSAVED + 3):
+        memory.keep_unsaved(f"m{number}", lambda path: path.write_text("{}"))
+    kept = list((tmp_path / "unsaved").iterdir())
+    assert len(kept) == MOST_UNSAVED
+    assert memory.recent[0].name.startswith(f"m{MOST_UNSAVED + 2},")

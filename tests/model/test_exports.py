@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from omnimouse_model.analysis.edits import Contrast, Mirror
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live import as_python, exports
 from omnimouse_model.live.controller import Controller
@@ -61,6 +62,17 @@ def check_script(controller: Controller, folder: Path) -> str:
     wanted = f"median r = {np.median(known):.6f} over {len(known)} neurons\n"
     assert run(script, folder) == wanted
     return script
+
+
+def test_what_ifs_are_written_down_too(controller: Controller, tmp_path: Path) -> None:
+    controller.choose_predictor("video-ridge")
+    controller.what_if.put(Contrast(0.5, (30, 60)), Mirror("vertical"))
+    assert controller.results.what_if is not None
+    ridge, changed = run(controller.as_python(), tmp_path).splitlines()
+    assert ridge.startswith("median r = ")
+    change = np.nanmedian(controller.results.what_if.change)
+    assert change > 0
+    assert changed == f"{controller.what_if.words}: median change {change:.6f}"
 
 
 def test_a_strategy_is_a_script_of_a_dozen_lines(

@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 import subprocess
 import sys
 import tarfile
@@ -17,12 +18,13 @@ import torch
 from click.testing import CliRunner
 from keyring.backend import KeyringBackend
 from keyring.backends.fail import Keyring as NoKeyring
+from keyring.backends.null import Keyring as Forgetful
 
 import omnimouse_model as om
 from omnimouse_app.cli import group
 from omnimouse_model.data.fetching import target_of
 from omnimouse_model.data.hub import listing
-from omnimouse_model.data.hub_names import HubPlace, hub_place
+from omnimouse_model.data.hub_names import CHECKPOINTS, HubPlace, hub_place
 from omnimouse_model.errors import FetchError, SessionFormatError, StoppedError
 from omnimouse_model.live.opener import Opener
 from omnimouse_model.live.opening import View
@@ -406,9 +408,11 @@ def test_a_token_in_the_keyring_is_used_and_only_the_hub_sees_it(hub: Hub, ring:
 
 
 def test_a_system_without_a_keyring_is_told_what_else_to_do():
-    keyring.set_keyring(NoKeyring())
-    done = CliRunner().invoke(group, ["fetch", "--login"], input="t\n")
-    assert "HF_TOKEN" in str(done.exception)
+    for none in (NoKeyring(), Forgetful()):
+        keyring.set_keyring(none)
+        done = CliRunner().invoke(group, ["fetch", "--login"], input="t\n")
+        assert "HF_TOKEN" in str(done.exception)
+        assert done.output == ""  # the token is not asked for
 
 
 @pytest.mark.parametrize(
@@ -430,6 +434,107 @@ def test_what_is_not_there_is_told(hub: Hub, name: str, words: str):
 def test_without_a_connection_it_says_so(hub: Hub, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert refused(SESSION).code == "interrupted"
+
+
+def said(*words: str) -> subprocess.CompletedProcess[str]:
+    """What the command line answers, in a process of its own."""
+    command = [sys.executable, "-m", "omnimouse_app", "fetch", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100)
+
+
+def test_without_a_connection_one_line_says_what_to_do_and_nothing_is_left(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    done = said("omnimouse-5M", "--to", str(tmp_path / "a" / "b"))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("omnimouse: No connection to 127.0.0.1 (")
+    assert "HTTPS_PROXY" in line
+    assert "the same command tries again" in line
+    assert "kept" not in line
+    assert not (tmp_path / "a").exists()
+
+
+def test_without_a_connection_no_bar_is_drawn(
+    hub: Hub,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(FetchError):
+        om.fetch_session(SESSION)
+    assert capsys.readouterr().err == ""
+
+
+def test_what_arrived_before_the_line_went_down_is_kept_and_said_so(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("omnimouse_model.data.hub._PAUSE_S", 0.0)
+    hub.sends_parts, hub.cut_after = False, 100_000
+    with pytest.raises(FetchError, match="what arrived is kept"):
+        om.fetch_session(SESSION, tmp_path / "to", quiet)
+    assert list((tmp_path / "to").rglob("*.part"))
+
+
+def test_what_is_not_for_this_user_leaves_no_empty_folder(hub: Hub, tmp_path: Path):
+    hub.repositories[DATASET].is_gated = True
+    with pytest.raises(FetchError, match="open to those who asked"):
+        om.fetch_session(SESSION, tmp_path / "to", quiet)
+    assert not (tmp_path / "to").exists()
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(FetchError):
+        om.fetch_session(SESSION, tmp_path / "mine", quiet)
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
+def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(
+    hub: Hub, cache: Path, session_tar: bytes
+):
+    hub.bytes_per_s = 1.2e5
+    command = [sys.executable, "-m", "omnimouse_app", "fetch", SESSION]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while hub.sent <= 200_000 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    _, told = running.communicate(timeout=60)
+    assert running.returncode == 130
+    (line,) = [t for t in told.splitlines() if "%" not in t]  # progress, off a terminal
+    assert line.startswith("stopped; 0.")
+    assert line.endswith(" MiB are kept: the same command goes on from there")
+    hub.bytes_per_s = None
+    sent = hub.sent
+    assert said(SESSION).returncode == 0
+    assert hub.sent - sent < len(session_tar) - 100_000
+
+
+def test_what_can_be_had_is_listed_without_a_name(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+):
+    done = said("--list")
+    assert done.returncode == 0
+    for name in (*CHECKPOINTS, SESSION, "licence cc-by-4.0"):
+        assert name in done.stdout
+    assert "README" not in done.stdout
+    rows = json.loads(said("--list", "--json").stdout)["rows"]
+    assert [row["name"] for row in rows] == [*CHECKPOINTS, SESSION]
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    done = said("--list")  # the checkpoints are known all the same
+    assert done.returncode == 1
+    assert "omnimouse-300M" in done.stdout
+    assert "No connection to 127.0.0.1" in done.stderr
+    assert said("--list", "--json").stdout == ""
+
+
+def test_a_size_that_is_not_there_lists_those_that_are(hub: Hub):
+    done = said("omnimouse-7M")
+    assert done.returncode == 1
+    assert "no checkpoint 'omnimouse-7M'" in done.stderr
+    assert all(name in done.stderr for name in CHECKPOINTS)
+    with pytest.raises(om.CheckpointError, match="omnimouse-20M, omnimouse-80M"):
+        om.load_predictor("omnimouse-7M")
 
 
 def test_offline_what_is_there_is_used_and_nothing_is_asked(

@@ -721,3 +721,24 @@ def test_the_catalogue_refuses_unknown_names() -> None:
     with pytest.raises(CheckpointError, match="context-ridge"):
         load_predictor("no-such")
     assert "demo" in predictor_names()
+
+
+@pytest.mark.parametrize(
+    "preset", ["video_behavior", "video_only", "all_response_only"]
+)
+def test_a_recording_of_responses_alone_opens_with_a_forecast(
+    preset: str, root: Path
+) -> None:
+    controller = Controller(synchronous=True)
+    controller.choose_predictor("mean")
+    controller.open_session(root / "tests/fixtures/sessions/experanto_small")
+    controller.apply_preset(preset)
+    controller.open_session(root / "tests/fixtures/sessions/suite2p_small")
+    mask = controller.state.mask
+    assert controller.state.preset == "causal_response_25_behavior"
+    assert mask.visible[:25].all()
+    assert mask.target[30:].any()
+    assert not mask.frames.any()
+    controller.open_session(root / "tests/fixtures/sessions/experanto_small")
+    assert controller.state.preset == preset  # the user's choice is not forgotten
+    controller.close()

@@ -53,6 +53,44 @@ def controller(folder) -> Iterator[Controller]:
     made.close()
 
 
+def test_unpinning_is_undone_and_done_again_among_other_steps(controller):
+    first, second = controller.pins.pin(), controller.pins.pin("mine")
+    controller.pins.unpin(0)
+    assert controller.undo_name == "Unpin Video + behaviour"
+    controller.apply_preset("nothing")
+    after = controller.state.mask
+    controller.undo()
+    assert controller.state.pins == (second,)
+    controller.undo()
+    back = controller.state.pins[0]
+    assert (back.slot, back.name, back.mask) == (0, first.name, first.mask)
+    np.testing.assert_array_equal(controller.state.mask.cells, first.mask.cells)
+    controller.redo()
+    assert controller.state.pins == (second,)
+    controller.redo()
+    np.testing.assert_array_equal(controller.state.mask.cells, after.cells)
+
+
+def test_a_slot_that_was_taken_since_is_left_and_another_used(controller):
+    controller.pins.pin("first")
+    controller.pins.unpin(0)
+    controller.pins.pin("second")
+    controller.undo()
+    names = {pin.slot: pin.name for pin in controller.state.pins}
+    assert names == {0: "second", 1: "first"}
+    controller.redo()
+    assert [pin.name for pin in controller.state.pins] == ["second"]
+
+
+def test_where_all_slots_are_taken_nothing_comes_back(controller):
+    controller.pins.pin("gone")
+    controller.pins.unpin(0)
+    for name in "abcd":
+        controller.pins.pin(name)
+    controller.undo()
+    assert [pin.name for pin in controller.state.pins] == list("abcd")
+
+
 def test_pins_take_the_free_slots_and_no_more(controller):
     first, second = controller.pins.pin(), controller.pins.pin("mine")
     assert (first.letter, second.letter) == ("A", "B")

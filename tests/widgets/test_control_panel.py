@@ -197,25 +197,25 @@ def test_the_model_on_screen_is_the_chosen_one(
 def test_a_baseline_is_a_choice_and_its_refusal_is_read_in_full(
     panel: ControlPanel, controller: Controller, drawn: Any
 ) -> None:
-    assert panel.model.baseline.currentText() == "nothing"
-    assert not panel.model.beside.isVisible()
+    assert panel.beside.choice.currentText() == "nothing"
+    assert not panel.beside.words.isVisible()
     controller.apply_preset("video_behavior")
-    pick(panel.model.baseline, "video-ridge")
+    pick(panel.beside.choice, "video-ridge")
     drawn()
     assert controller.state.baseline_name == "video-ridge"
     mean = np.nanmean(controller.baseline.scores)
     own = np.nanmean(controller.results.scores)
-    assert panel.model.beside.text() == (
+    assert panel.beside.words.text() == (
         f"Here mean r is {mean:.2f}, the model's {own:.2f}."
     )
     controller.choose_baseline("last")
     drawn()
-    assert panel.model.baseline.currentData() == "last"
-    assert panel.model.beside.text() == controller.baseline.error
+    assert panel.beside.choice.currentData() == "last"
+    assert panel.beside.words.text() == controller.baseline.error
     assert panel.model.error.text() == ""
-    pick(panel.model.baseline, "")
+    pick(panel.beside.choice, "")
     drawn()
-    assert not panel.model.beside.isVisible()
+    assert not panel.beside.words.isVisible()
 
 
 def test_the_device_is_a_choice(
@@ -324,11 +324,11 @@ def test_a_slow_baseline_can_be_stopped_and_asked_again(
     qtbot.waitUntil(lambda: panel.model.cancel.isVisible())
     assert panel.model.words.text().startswith("fresh")
     press(panel.model.cancel)
-    qtbot.waitUntil(lambda: panel.model.beside.text() == "Stopped.")
+    qtbot.waitUntil(lambda: panel.beside.words.text() == "Stopped.")
     assert not panel.model.cancel.isVisible()
     beside.gate.release(4)
     press(panel.model.again)
-    qtbot.waitUntil(lambda: panel.model.beside.text().startswith("Here mean r"))
+    qtbot.waitUntil(lambda: panel.beside.words.text().startswith("Here mean r"))
     assert not panel.model.again.isVisible()
     controller.close()
 
@@ -341,7 +341,7 @@ def test_choosing_a_preset_asks_its_question_and_says_what_it_means(
     drawn()
     preset = preset_named("random_half_video_behavior")
     assert controller.state.mask == preset.make(controller.state.session)
-    assert preset.explanation in panel.question.meaning.text()
+    assert preset.explanation in panel.question.meaning.words
 
 
 def test_painting_makes_the_question_the_users_own(
@@ -351,7 +351,7 @@ def test_painting_makes_the_question_the_users_own(
     controller.paint_cells([0], slice(0, 60), VISIBLE)
     drawn()
     assert panel.question.preset.currentIndex() == -1
-    assert "your own" in panel.question.meaning.text().lower()
+    assert "your own" in panel.question.meaning.words.lower()
 
 
 def test_an_adapted_strategy_says_so(
@@ -360,7 +360,7 @@ def test_an_adapted_strategy_says_so(
     controller.apply_preset("population_1024_response_video_behavior")
     drawn()
     assert controller.state.mask.note
-    assert controller.state.mask.note in panel.question.meaning.text()
+    assert controller.state.mask.note in panel.question.meaning.words
 
 
 def test_video_is_switched_and_shown(
@@ -463,10 +463,10 @@ def test_selection_is_listed_and_cleared(
 def test_colours_are_by_state_or_score_with_their_legend(
     panel: ControlPanel, controller: Controller, drawn: Any
 ) -> None:
-    press(panel.view.colour_by.button("score"))
+    pick(panel.view.colour_by, "score")
     drawn()
     assert controller.state.colour_by == "score"
-    assert panel.view.legend.currentWidget() is panel.view.score_bar
+    assert panel.view.legend.bar.isVisible()
     QTest.keyClick(panel, Qt.Key.Key_C)
     assert controller.state.colour_by == "state"
 

@@ -141,7 +141,7 @@ def test_old_scores_are_faint_in_the_colour_bar(
     held: Held, show: Any, drawn: Any
 ) -> None:
     panel = show(ControlPanel(held.controller), 400, 900)
-    bar = panel.view.score_bar
+    bar = panel.view.legend.bar
     held.controller.set_colour_by("score")
     held.ask()
     drawn()

@@ -78,6 +78,27 @@ def test_the_cursor_moves_in_time(large: Controller, show: Any) -> None:
     assert median_ms(move) < 2 * ROOM
 
 
+def test_an_answer_for_all_neurons_is_drawn_in_time(
+    large: Controller, show: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    large.choose_predictor(EchoPredictor())
+    large.apply_preset("video_behavior")
+    panel = show(RasterPanel(large), 1000, 240)
+    panel.set_view("beside")
+    panel.redraw.flush()
+    assert large.results.population is not None
+
+    def answer(_: int) -> None:
+        large.results.events.population.emit(large.results.population)
+        panel.redraw.flush()
+        panel.canvas.viewport().repaint()
+
+    spent = median_ms(answer)
+    with capsys.disabled():
+        print(f"three pictures of 10,000 neurons: {spent:.1f} ms")
+    assert spent < 33 * ROOM
+
+
 def test_sixteen_traces_redraw_in_time(large: Controller, show: Any) -> None:
     large.choose_predictor(EchoPredictor())
     large.select(range(4992, 5008))

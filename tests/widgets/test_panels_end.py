@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,11 +19,21 @@ PANELS = (
     "NeuronsPanel",
     "RasterPanel",
     "RecordingsPanel",
+    "RepeatsPanel",
     "StimulusPanel",
     "TimePanel",
     "TracesPanel",
     "WhatIfPanel",
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_to_search() -> Iterator[None]:
+    """What lives already is left out of every search for garbage, which so is short."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def connections(controller: Controller) -> int:
@@ -31,7 +42,7 @@ def connections(controller: Controller) -> int:
     others = [controller.results.changed, controller.history_changed]
     others += [controller.baseline.changed, controller.pins.changed]
     errands = (controller.opener, controller.recordings, controller.alignment)
-    errands = (*errands, controller.sweeps)
+    errands = (*errands, controller.sweeps, controller.clips, controller.similarity)
     others += [errand.changed for errand in errands]
     return sum(len(signal) for signal in (*fields, *others))
 

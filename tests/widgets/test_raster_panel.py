@@ -1,4 +1,5 @@
 import gc
+import threading
 import weakref
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,17 @@ import pytest
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
+from omnimouse_model.analysis.similarity import similarity_order
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets import palette
+from omnimouse_widgets.qt.hop import qt_post
 from omnimouse_widgets.qt.raster import OVERLAYS, RasterPanel
 from omnimouse_widgets.qt.raster_rows import UNSEEN
-from omnimouse_widgets.qt.raster_values import levels_of
+from omnimouse_widgets.qt.raster_values import RESIDUAL, VIEWS, levels_of, shown_in
+from tests.model.live_sessions import EchoPredictor
 from tests.widgets.mouse import RIGHT, drag, pixel, place_of, wheel
 
 
@@ -80,6 +84,61 @@ def test_rows_by_state_follow_the_mask(
     assert (raster.pictures["truth"].codes[:2, 10:] == TARGET).all()
 
 
+def choose(panel: RasterPanel, word: str) -> None:
+    """Pick an order with the keyboard, as a user would."""
+    box = panel.ordering.box
+    box.setFocus()
+    for _ in range(box.count()):
+        if box.currentText() == word:
+            return
+        QTest.keyClick(box, Qt.Key.Key_Down)
+    QTest.keyClick(box, Qt.Key.Key_Home)
+    while box.currentText() != word:
+        QTest.keyClick(box, Qt.Key.Key_Down)
+
+
+def test_rows_by_similarity_are_those_of_the_library(
+    raster: RasterPanel, controller: Controller, drawn: Any
+) -> None:
+    choose(raster, "by similarity")
+    drawn()
+    expected = similarity_order(controller.state.session)
+    rows = [int(raster.gestures.neurons_at(row + 0.5)[0]) for row in range(40)]
+    assert rows == expected.tolist() != sorted(rows)
+    assert raster.status.words == ""
+    assert not raster.ordering.button.isVisible()
+
+
+def test_comparing_neurons_tells_how_far_it_is_and_can_be_stopped(
+    session: Session, show: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Semaphore(0)
+
+    def slowly(session: Session, progress: Any) -> np.ndarray:
+        progress(0.25)
+        assert gate.acquire(timeout=10)
+        progress(0.5)
+        return np.arange(session.n_neurons)[::-1]
+
+    monkeypatch.setattr("omnimouse_model.live.similarity.similarity_order", slowly)
+    controller = Controller(post=qt_post(), load=lambda *_: EchoPredictor())
+    controller.open_session(session)
+    panel = show(RasterPanel(controller), 800, 400)
+    choose(panel, "by similarity")
+    qtbot.waitUntil(lambda: panel.status.words.startswith("◌ Comparing neurons: 25 %"))
+    assert panel.gestures.neurons_at(0.5).tolist() == [0]  # as stored till then
+    assert panel.ordering.button.text() == "Stop"
+    qtbot.mouseClick(panel.ordering.button, Qt.MouseButton.LeftButton)
+    gate.release()
+    qtbot.waitUntil(lambda: panel.status.words.startswith("not compared"))
+    assert controller.similarity.order is None
+    qtbot.mouseClick(panel.ordering.button, Qt.MouseButton.LeftButton)
+    gate.release()
+    qtbot.waitUntil(lambda: panel.gestures.neurons_at(0.5).tolist() == [39])
+    assert not panel.ordering.button.isVisible()
+    controller.close()
+
+
 def test_the_prediction_and_the_residual_are_those_of_the_results(
     raster: RasterPanel, controller: Controller, drawn: Any
 ) -> None:
@@ -95,6 +154,45 @@ def test_the_prediction_and_the_residual_are_those_of_the_results(
     # this predictor's answer is the truth plus one
     residual = raster.pictures["residual"].values[population.neurons]
     np.testing.assert_allclose(residual[known], 1, atol=1e-5)
+
+
+def test_every_view_follows_every_other_and_shows_its_pictures(
+    raster: RasterPanel, controller: Controller, drawn: Any
+) -> None:
+    raster.resize(560, 300)
+    controller.apply_preset("random_half_video_behavior")
+    views = list(VIEWS)
+    for first in views:
+        for then in views:
+            raster.set_view(first)
+            raster.set_view(then)
+            drawn()
+            on_screen = {
+                shown
+                for shown, picture in raster.pictures.items()
+                if picture.plot.scene() is not None
+            }
+            assert on_screen == set(shown_in(then)), (first, then)
+            widths = [raster.pictures[s].box.width() for s in shown_in(then)]
+            assert np.ptp(widths) < 3, (first, then)
+            box = raster.pictures[shown_in(then)[0]].box
+            assert box.viewRange()[0] == pytest.approx([0, 60]), (first, then)
+
+
+def test_a_residual_says_what_its_colours_mean(
+    raster: RasterPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.apply_preset("random_half_video_behavior")
+    raster.set_view("residual")
+    drawn()
+    low, high = levels_of(controller.state.window)
+    reach = (high - low) / 2
+    words = raster.pictures["residual"].plot.titleLabel.text
+    assert f"−{reach:.2g}" in words
+    assert f"{reach:+.2g}" in words
+    # no difference is the middle of the colours, darker than both ends
+    darkness = RESIDUAL.sum(axis=1)
+    assert abs(int(darkness.argmin()) - 127.5) < 2
 
 
 def test_the_cursor_the_span_and_the_selection_are_shown(

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from omnimouse_model.data.units import Units
 from omnimouse_model.masks import Mask, asked_cells, seen_cells
-from omnimouse_widgets.qt.raster_order import arrange
+from omnimouse_widgets.qt.raster_order import arrange, missing
 from omnimouse_widgets.qt.raster_rows import UNASKED, UNSEEN, Rows, groups, row_order
 
 
@@ -108,6 +108,29 @@ def test_mixed_rows_say_what_they_begin_and_end_with(units: Units) -> None:
 def test_rows_by_depth_put_the_unknown_last(units: Units) -> None:
     found = arrange("depth", units, Mask.nothing(6), SPAN, None)
     assert list(found.order) == [1, 4, 3, 5, 0, 2]
+
+
+def test_rows_by_position_use_pixels_where_microns_are_unknown(units: Units) -> None:
+    units.xyz_um[:, 0] = [5, 3, 4, 0, 1, 2]
+    found = arrange("x", units, Mask.nothing(6), SPAN, None)
+    assert list(found.order) == [3, 4, 5, 1, 2, 0]
+    assert found.ticks[0] == (0.5, "0 µm")
+    units.xyz_um[:] = np.nan
+    units.xy_px[:, 1] = [9, 8, 7, 6, 5, 40]
+    found = arrange("y", units, Mask.nothing(6), SPAN, None)
+    assert list(found.order) == [4, 3, 2, 1, 0, 5]
+    assert found.ticks[-1] == (5.5, "40 px")
+    assert missing("depth", units) == "no depths are known"
+    found = arrange("depth", units, Mask.nothing(6), SPAN, None)
+    assert list(found.order) == [0, 1, 2, 3, 4, 5]
+
+
+def test_rows_by_similarity_are_those_that_are_known(units: Units) -> None:
+    alike = np.array([5, 0, 2, 1, 3, 4])
+    found = arrange("similarity", units, Mask.nothing(6), SPAN, None, alike)
+    assert found.order is alike
+    found = arrange("similarity", units, Mask.nothing(6), SPAN, None)
+    assert list(found.order) == [0, 1, 2, 3, 4, 5]
 
 
 def test_rows_by_score_put_the_best_first(units: Units) -> None:

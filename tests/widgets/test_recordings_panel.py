@@ -61,7 +61,7 @@ def test_every_recording_is_a_row_in_words(panel: RecordingsPanel) -> None:
     assert column(panel, "path") == ["broken", "few", "lab/many", "m5"]
     assert column(panel, "neurons") == ["–", "12", "30", "16"]
     assert column(panel, "format")[1:] == ["experanto", "experanto", "suite2p"]
-    assert column(panel, "minutes by tier")[1].startswith("train 0.2, validation")
+    assert column(panel, "by tier")[1].startswith("train 0.2, validation")
     assert column(panel, "by stimulus")[1] == "video 0.3"
     assert "running" in column(panel, "behaviour")[1]
     assert "data.npy" in column(panel, "problems")[0]

@@ -1,13 +1,16 @@
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
+from omnimouse_model.analysis.repeats import Clip
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
-from omnimouse_widgets.qt.tier_band import tier_at, tier_bars
+from omnimouse_widgets.qt.tier_band import kind_bars, tier_at, tier_bars
 from omnimouse_widgets.qt.time import TimePanel, in_unit
 from tests.widgets.mouse import drag, pixel, place_of
 
@@ -65,6 +68,64 @@ def test_a_click_or_drag_moves_the_window_there(
     assert controller.state.window.start_s == pytest.approx(8.0, abs=0.1)
 
 
+def test_what_was_shown_is_drawn_above_the_trials(
+    panel: TimePanel, controller: Controller
+) -> None:
+    overview = controller.state.session.overview(1000)
+    bars = kind_bars(overview)
+    assert [bar.kind for bar in bars] == ["video"]
+    assert bars[0].stop_s == pytest.approx(overview.trial_off.max())
+    place = place_of(panel.canvas, panel.box, 3.0, 4.5)
+    found = pixel(panel.canvas.viewport(), place)
+    np.testing.assert_allclose(found, palette.rgb(bars[0].colour), atol=2)
+
+
+def test_kinds_that_follow_each_other_are_bars_of_their_own(
+    controller: Controller,
+) -> None:
+    overview = replace(
+        controller.state.session.overview(200),
+        trial_kind=np.array(["video", "image", "image", "blank"]),
+    )
+    bars = kind_bars(overview)
+    assert [bar.kind for bar in bars] == ["video", "image", "blank"]
+    assert bars[0].height > bars[1].height > bars[2].height
+
+
+def test_a_trial_is_gone_to_by_its_number_and_by_keys(
+    panel: TimePanel, controller: Controller, drawn: Any
+) -> None:
+    controller.seek(6.0)
+    drawn()
+    assert panel.trial.text() == "trial 2 / 4"
+    panel.trial.setFocus()
+    panel.trial.selectAll()
+    QTest.keyClicks(panel.trial, "4")
+    QTest.keyClick(panel.trial, Qt.Key.Key_Return)
+    assert controller.state.window.start_s == pytest.approx(15.0, abs=0.05)
+    panel.setFocus()
+    QTest.keyClick(panel, Qt.Key.Key_PageUp)
+    drawn()
+    assert controller.state.window.start_s == pytest.approx(10.0, abs=0.05)
+    assert panel.trial.value() == 3
+    QTest.mouseClick(panel.on, Qt.MouseButton.LeftButton)
+    assert controller.state.window.start_s == pytest.approx(12.0, abs=0.05)
+
+
+def test_the_repeats_of_the_clip_on_screen_are_marked(
+    panel: TimePanel, controller: Controller, drawn: Any
+) -> None:
+    assert panel.repeats.times_s == []
+    clip = Clip("c", "train", (0, 2), 5.0)
+    controller.clips._known = (controller.state.session, (clip,))
+    controller.seek(11.0)
+    drawn()
+    assert panel.repeats.times_s == pytest.approx([0.0, 10.0])
+    place = place_of(panel.canvas, panel.box, 10.0, 4.5) + QPointF(1, 0)
+    found = pixel(panel.canvas.viewport(), place)
+    np.testing.assert_allclose(found, (255, 255, 255), atol=2)
+
+
 def test_arrow_keys_step_the_window(panel: TimePanel, controller: Controller) -> None:
     controller.seek(6.0)
     start = controller.state.window.start_s
@@ -82,3 +143,17 @@ def test_without_a_session_keys_and_clicks_do_nothing(
     drag(panel.canvas.viewport(), [place_of(panel.canvas, panel.box, 0.5, 1.5)])
     assert empty.state.window is None
     assert not panel.marker.isVisible()
+
+
+def test_a_recording_without_trials_has_none_on_its_time_line(
+    controller: Controller, panel: TimePanel, drawn: Any, root: Path
+) -> None:
+    controller.open_session(root / "tests/fixtures/sessions/suite2p_small")
+    drawn()
+    (ticks,) = panel.plot.getAxis("left")._tickLevels
+    assert [name for _, name in ticks] == ["tiers", "activity"]
+    assert [bar.tier for bar in panel.bars.bars] == ["train", "test"]
+    assert panel.place.toPlainText().endswith(" s · test")
+    controller.seek(61.5)  # in the pause between the two
+    drawn()
+    assert panel.place.toPlainText() == f"{controller.state.window.start_s:.1f} s"

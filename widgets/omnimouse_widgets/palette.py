@@ -55,6 +55,23 @@ TIER_COLOURS: Final = {
 }
 TIER_LETTERS: Final = {"train": "", "validation": "V", "oracle": "O", "test": "T"}
 
+AREA_COLOURS: Final = (
+    "#CC6677", "#44AA99", "#DDCC77", "#AA4499", "#117733", "#6A5ACD", "#999933",
+    "#882255",
+)  # fmt: skip
+"""Of brain areas, in the order of their names: Tol's muted colours, none of which is
+that of a state; its indigo is lighter here, to be seen on a dark image."""
+KIND_COLOURS: Final = {
+    "video": "#0072B2",
+    "image": "#F0E442",
+    "blank": "#3A3E47",
+    "invalid": "#D55E00",
+    "none": "#3A3E47",
+}
+"""Of what a trial shows; full, half and low bars tell the same."""
+KIND_HEIGHTS: Final = {"video": 1.0, "image": 0.6, "invalid": 0.6}
+"""Of those bars; other kinds are low."""
+
 _VIRIDIS_HEX: Final = (
     "440154470d6048186a482374472d7b4537814240863e49893b528b375b8d33638d2f6b8e2c728e"
     "297a8e26828e23898e21918c1f978b1f9f8821a68527ad8131b57b3dbc744cc26c5cc8636ece58"
@@ -79,6 +96,12 @@ def viridis_table() -> np.ndarray:
     at = np.linspace(0, 255, len(anchors)).round()
     columns = [np.interp(np.arange(256), at, anchors[:, k]) for k in range(3)]
     return np.stack(columns, axis=1).round().astype(np.uint8)
+
+
+def area_table(n: int) -> np.ndarray:
+    """uint8 (n, 3): a colour for each area; from the ninth on they come again."""
+    colours = [rgb(AREA_COLOURS[at % len(AREA_COLOURS)]) for at in range(n)]
+    return np.array(colours, np.uint8).reshape(n, 3)
 
 
 def residual_table() -> np.ndarray:

@@ -5,7 +5,7 @@ its video, the lag at which the two covary most is that latency, and a stream th
 put in place wrongly shows as a latency that no brain has.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,8 @@ _NULLS = 20
 _READING = 0.2
 """Share of the time in which the streams are read; the rest compares them."""
 _STRONG = 8.0
+_ENOUGH_S = 300.0
+"""On the simulated mice every lag is sure after so long; of two minutes few are."""
 _ALIKE_S, _BEHAVIOR_ALIKE_S = 0.1, 1.5
 _BLOCK = 600
 _DROPPED = 1.5
@@ -113,15 +115,23 @@ class AlignmentReport:
         One per pair of streams that there are.
     problems
         What is odd about counts, clocks and rates.
+    remark
+        Why nothing could be told, "" where something could.
     """
 
     lags: tuple[Lag, ...]
     problems: tuple[str, ...]
+    remark: str = ""
 
     def words(self) -> str:
-        """A line for each estimate and each problem."""
-        told = (*(lag.words() for lag in self.lags), *self.problems)
-        return "\n".join(told) or "nothing to compare: the session has one stream"
+        """A line for each estimate and each problem, or why nothing is told."""
+        return "\n".join(self.lines)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The same, one by one."""
+        lags = () if self.remark else (lag.words() for lag in self.lags)
+        return (*filter(None, [self.remark]), *lags, *self.problems)
 
     def __repr__(self) -> str:
         return self.words()
@@ -155,6 +165,8 @@ def check_alignment(
     if not isinstance(session, Session):
         session = open_session(session)
     tell = progress or (lambda share: None)
+    span = session.common_interval()
+    length = span.stop - span.start
     parts = list(_parts(session, seed, tell))
     pairs = list(_pairs(session, parts, latency_s))
     lags = []
@@ -165,7 +177,23 @@ def check_alignment(
 
         lags.append(_lag(pair, seed, tell_pair))
     tell(1.0)
-    return AlignmentReport(tuple(lags), tuple(_problems(session)))
+    remark = "" if any(lag.is_sure for lag in lags) else _remark(lags, length)
+    return AlignmentReport(tuple(lags), tuple(_problems(session)), remark)
+
+
+def _remark(lags: Sequence[Lag], length_s: float) -> str:
+    """Why nothing can be told of a session, as far as that is known."""
+    if not lags:
+        return (
+            "nothing to compare: the session has responses alone; it takes a video, "
+            "running or the pupil"
+        )
+    if length_s >= _ENOUGH_S:
+        return ""
+    return (
+        f"too short to tell: the streams overlap for {length_s:.0f} s, and it takes "
+        f"some {_ENOUGH_S / 60:.0f} minutes"
+    )
 
 
 # -- what is compared ----------------------------------------------------------------

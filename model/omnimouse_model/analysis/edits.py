@@ -7,6 +7,7 @@ session. `span` is the part of the window that an edit acts on.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from math import isfinite
+from reprlib import repr as shortened
 from typing import Any, Literal
 
 import numpy as np
@@ -337,22 +338,35 @@ def edits_from_json(stored: Sequence[Mapping[str, Any]]) -> tuple[Edit, ...]:
 
 def _edit_from(row: Mapping[str, Any]) -> Edit:
     name = row.get("edit")
-    if name not in KINDS:
+    if not isinstance(name, str) or name not in KINDS:
         raise ValueError(f"No edit is called {name!r}; there are {', '.join(KINDS)}.")
     known = {field.name for field in fields(KINDS[name])}
     given = {key: value for key, value in row.items() if key != "edit"}
     if unknown := sorted(set(given) - known):
         raise ValueError(f"The edit {name!r} has no {', '.join(unknown)}.")
     try:
-        if "span" in given:
-            given["span"] = tuple(given["span"])
         for field in fields(KINDS[name]):
-            if field.type is float and field.name in given:
-                given[field.name] = float(given[field.name])
+            if field.name in given:
+                given[field.name] = _typed(field.type, given[field.name])
         made: Edit = KINDS[name](**given)
-    except TypeError as error:
+    except (TypeError, OverflowError) as error:
         raise ValueError(f"The edit {name!r} cannot be read: {error}.") from error
     return made
+
+
+def _typed(wanted: object, value: Any) -> Any:
+    """A stored value as its field takes it, whoever wrote it."""
+    if wanted == Span:
+        start, stop = value
+        return _typed(int, start), _typed(int, stop)
+    is_sound = (
+        (type(value) is int or (wanted is float and type(value) is float))
+        if wanted in (int, float)
+        else isinstance(value, str)
+    )
+    if not is_sound:
+        raise TypeError(f"{shortened(value)} is not what it takes")
+    return float(value) if wanted is float else value
 
 
 def edited(window: Window, edits: Iterable[Edit]) -> Window:

@@ -1,5 +1,6 @@
 """Responses to repeats of one clip, and the ceiling that they imply."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,15 +102,19 @@ def repeated_clips(session: Session) -> tuple[Clip, ...]:
 
 
 def clip_repeats(
-    session: Session, clip: Clip, neurons: Int[np.ndarray, " neuron"]
+    session: Session,
+    clip: Clip,
+    neurons: Int[np.ndarray, " neuron"],
+    progress: Callable[[float], None] = lambda share: None,
 ) -> ClipRepeats:
-    """Read every repeat of a clip, one after the other."""
+    """Read every repeat of a clip, one after the other; `progress` may stop it."""
     neurons = np.asarray(neurons, np.int64)
     onset_s = session.trials.t_on[list(clip.trials)]
     count = max(int(clip.duration_s * SCREEN_RATE_HZ + 1e-6), 1)
     time_s = np.arange(count) / SCREEN_RATE_HZ
     responses = np.full((len(neurons), len(onset_s), count), np.nan)
     for repeat, onset in enumerate(onset_s.tolist()):
+        progress(repeat / len(onset_s))
         # A quarter of a sample on: where onsets lie on the edge between two samples,
         # or in the middle of one, rounding must not decide which is read.
         times = session.t0 + onset + time_s + 0.25 / SCREEN_RATE_HZ

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 
 from omnimouse_model.cache import cache_dir
@@ -14,9 +15,11 @@ from omnimouse_model.data.hub import (
     fetch_files,
     listing,
     making,
+    work_of,
     write_origin,
 )
-from omnimouse_model.data.hub_names import HubPlace, hub_place
+from omnimouse_model.data.hub_errors import arrived_bytes
+from omnimouse_model.data.hub_names import CHECKPOINTS, HubPlace, hub_place
 from omnimouse_model.data.open import is_session_itself
 from omnimouse_model.errors import FetchError, SessionFormatError
 
@@ -114,10 +117,15 @@ def known_place(name: str) -> HubPlace:
     """
     place = hub_place(name)
     if place is None:
+        listed = ", ".join(CHECKPOINTS)
+        if name.lower().startswith("omnimouse"):
+            raise FetchError(
+                "not_found", f"There is no checkpoint {name!r}; there are {listed}."
+            )
         raise FetchError(
             "not_found",
-            f"{name!r} is no name of the hub; there are omnimouse-1M to "
-            "omnimouse-300M, released recordings (dynamic…_30hz), and addresses "
+            f"{name!r} is no name of the hub; there are {listed}, released recordings "
+            "(dynamic…_30hz; `omnimouse fetch --list` names them), and addresses "
             "(hf://datasets/owner/name/path).",
         )
     return place
@@ -131,6 +139,11 @@ def target_of(place: HubPlace, to: str | Path | None) -> Path:
     # a folder for every address: no result lies in another
     own = hashlib.blake2b(str(place).encode(), digest_size=6).hexdigest()
     return cache_dir() / "hub" / f"{place.kind}s" / owner / name / own / place.name
+
+
+def kept_bytes(name: str, to: str | Path | None = None) -> int:
+    """How much of what is being fetched has arrived, and is gone on with."""
+    return arrived_bytes(work_of(target_of(known_place(name), to)))
 
 
 def _part_of(told: Told, first: float, last: float) -> Told:
@@ -149,12 +162,15 @@ def _shown(told: Told | None) -> Iterator[Told]:
     except ImportError:  # it comes with huggingface_hub; fetching will say so
         yield lambda share, what: None
         return
-    with tqdm(
-        total=100, unit="%", bar_format="{desc}: {percentage:3.0f} %|{bar}|"
-    ) as bar:
+    with ExitStack() as shown:
+
+        @cache  # none is drawn before something arrives
+        def bar() -> tqdm:
+            words = "{desc}: {percentage:3.0f} %|{bar}|"
+            return shown.enter_context(tqdm(total=100, unit="%", bar_format=words))
 
         def tell(share: float, what: str) -> None:
-            bar.set_description_str(what, refresh=False)
-            bar.update(100 * share - bar.n)
+            bar().set_description_str(what, refresh=False)
+            bar().update(100 * share - bar().n)
 
         yield tell

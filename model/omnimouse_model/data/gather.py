@@ -19,11 +19,15 @@ _SLACK = 1e-2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShiftOrder:
-    """Columns ranked by phase shift: `shift` ascending, `rank` of every column."""
+    """Columns ranked by phase shift: `shift` ascending, `rank` of every column.
+
+    `walled` is `shift` between -inf and inf: neighbours of the first and the last.
+    """
 
     shift: Float64[np.ndarray, " column"]
     rank: Int64[np.ndarray, " column"]
     columns: Int64[np.ndarray, " column"]
+    walled: Float64[np.ndarray, " wall"]
 
     @classmethod
     def of(cls, shift: Float64[np.ndarray, " column"]) -> "ShiftOrder":
@@ -31,7 +35,8 @@ class ShiftOrder:
         order = np.argsort(shift, kind="stable")
         rank = np.empty(len(shift), np.int64)
         rank[order] = np.arange(len(shift))
-        return cls(shift[order], rank, np.arange(len(shift)))
+        walled = np.concatenate([[-np.inf], shift[order], [np.inf]])
+        return cls(shift[order], rank, np.arange(len(shift)), walled)
 
 
 def shifted_rows(
@@ -49,11 +54,13 @@ def shifted_rows(
     n_steps = int((shifts.shift[-1] - shifts.shift[0]) * rate_hz + _SLACK) + 1
     wanted = highest[:, None] - np.arange(n_steps)
     since = (times - start)[:, None] - wanted * (1.0 / rate_hz)
-    stairs = np.searchsorted(shifts.shift, since, side="right")
-    wrong = ~_are_edges(stairs, wanted, times, start, rate_hz, shifts)
-    for row in np.flatnonzero(wrong.any(axis=1)):
-        exact = previous_index(times[row : row + 1], start, rate_hz, shifts.shift)[0]
-        stairs[row] = np.searchsorted(-exact, -wanted[row], side="right")
+    stairs = shifts.shift.searchsorted(since, side="right")
+    agreed = _are_edges(stairs, wanted, times, start, rate_hz, shifts)
+    if not agreed.all():
+        for row in np.flatnonzero(~agreed.all(axis=1)):
+            at = times[row : row + 1]
+            exact = previous_index(at, start, rate_hz, shifts.shift)[0]
+            stairs[row] = np.searchsorted(-exact, -wanted[row], side="right")
     return highest, stairs
 
 
@@ -66,12 +73,10 @@ def _are_edges(
     shifts: ShiftOrder,
 ) -> Bool[np.ndarray, "time step"]:
     """Whether column stairs-1 still reads `wanted` and column stairs does not."""
-    step, n_columns = 1.0 / rate_hz, len(shifts.shift)
-    ranks = np.stack([stairs - 1, stairs])
-    shifted = times[:, None] - shifts.shift.take(ranks, mode="clip")
-    row = np.floor((shifted - start) / step)
-    agreed: np.ndarray = (stairs == 0) | (row[0] >= wanted)
-    agreed &= (stairs == n_columns) | (row[1] < wanted)
+    step, at = 1.0 / rate_hz, times[:, None]
+    last = np.floor((at - shifts.walled.take(stairs) - start) / step)
+    after = np.floor((at - shifts.walled.take(stairs + 1) - start) / step)
+    agreed: np.ndarray = (last >= wanted) & (after < wanted)
     return agreed
 
 
@@ -95,18 +100,16 @@ def gather_shifted(
     usual = stairs[len(stairs) // 2] if len(stairs) else np.zeros(n_steps, np.int64)
     usual_index = _flat_index(usual, shifts)
     odd = (stairs != usual).any(axis=1)
-    flat = slab.reshape(-1)
+    flat = np.ascontiguousarray(slab, np.float32).reshape(-1)
     taken = np.empty((len(highest), n_columns), np.float32)
-    direct = slab.dtype == np.float32
-    for k, first in enumerate(((highest - n_steps) * n_columns).tolist()):
-        index = _flat_index(stairs[k], shifts) if odd[k] else usual_index
-        rows, row = flat[first : first + (n_steps + 1) * n_columns], taken[k]
-        if direct:
-            rows.take(index, out=row, mode="wrap")
-        else:
-            row[:] = rows.take(index)
+    firsts = ((highest - n_steps) * n_columns).tolist()
+    for first, row, stair, is_odd in zip(
+        firsts, taken, stairs, odd.tolist(), strict=True
+    ):
+        index = _flat_index(stair, shifts) if is_odd else usual_index
+        flat[first : first + (n_steps + 1) * n_columns].take(index, None, row, "wrap")
         if divisor is not None:
-            np.divide(row, divisor, out=row)
+            np.divide(row, divisor, row)
     return taken
 
 

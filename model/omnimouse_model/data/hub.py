@@ -6,21 +6,25 @@ of files are kept between runs, which that library does not do.
 
 import hashlib
 import json
-import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
-from errno import ENOSPC
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from omnimouse_model.atomic import atomic_path
+from omnimouse_model.cache import cache_dir
 from omnimouse_model.data.archive import is_plain_name, leads_outside
+from omnimouse_model.data.hub_access import endpoint, read_token
+from omnimouse_model.data.hub_errors import (
+    arrived_bytes,
+    http_errors,
+    told_as_fetch_errors,
+)
 from omnimouse_model.data.hub_names import HubPlace
 from omnimouse_model.errors import FetchError
 
@@ -30,7 +34,6 @@ if TYPE_CHECKING:
 Told = Callable[[float, str], None]
 """Is told the finished share and what is being done; may raise to stop."""
 
-_KEYRING = "omnimouse-hub"
 _BLOCK = 1 << 18
 _TIMEOUT_S = 20.0
 _TRIES = 5
@@ -72,7 +75,7 @@ def listing(place: HubPlace) -> Listing:
     FetchError
         It is not there, not for this user, or the hub cannot be reached.
     """
-    with _told_as_fetch_errors(place):
+    with told_as_fetch_errors(place):
         info = _api().repo_info(
             place.repo,
             repo_type=place.kind,
@@ -138,7 +141,7 @@ def fetch_files(found: Listing, folder: Path, told: Told | None = None) -> None:
             if told is not None:
                 told((before + n) / max(1, found.size), f"fetching {name}")
 
-        with _told_as_fetch_errors(found.place):
+        with told_as_fetch_errors(found.place, folder):
             _fetch_file(found, file, folder, tell)
         done += file.size
 
@@ -187,7 +190,7 @@ def _download(
     """Append what is missing of one file, and try again where the line drops."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    dropped = (_http_error(), ConnectionError, TimeoutError)
+    dropped = (http_errors(), ConnectionError, TimeoutError)
     most, in_vain = _size(part), 0
     fault: BaseException | None = None
     while in_vain < _TRIES:
@@ -219,16 +222,16 @@ def _append(
         hf_raise_for_status,
     )
 
-    place, token = found.place, _token() or False
+    place, token = found.place, read_token() or False
     url = hf_hub_url(
         place.repo,
         file.path,
         repo_type=place.kind,
         revision=found.commit,
-        endpoint=_endpoint(),
+        endpoint=endpoint(),
     )
     where = get_hf_file_metadata(
-        url, token=token, timeout=_TIMEOUT_S, endpoint=_endpoint()
+        url, token=token, timeout=_TIMEOUT_S, endpoint=endpoint()
     ).location
     headers = build_hf_headers(token=token, library_name="omnimouse-app")
     if urlsplit(where).netloc != urlsplit(url).netloc:
@@ -285,9 +288,8 @@ def making(
     if _is_made(place, target):
         yield None
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = target.with_name(f".{target.name}.fetching")
-    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    work = work_of(target)
+    lock = FileLock(_lock_of(target))
     while True:
         try:
             lock.acquire(timeout=_LOOK_S)
@@ -295,7 +297,9 @@ def making(
         except Timeout:
             if told is not None:
                 told(0.0, f"another program is fetching {target.name}; waiting")
+    made: list[Path] = []
     try:
+        made = _make_folders(target.parent)
         if _is_made(place, target):
             shutil.rmtree(work, ignore_errors=True)  # of a run that ended just there
             yield None
@@ -303,7 +307,35 @@ def making(
         yield work
         shutil.rmtree(work, ignore_errors=True)
     finally:
+        if not arrived_bytes(work):
+            shutil.rmtree(work, ignore_errors=True)
+            _remove_empty(made)
         lock.release()
+
+
+def work_of(target: Path) -> Path:
+    """Where the files of a target lie until all are there."""
+    return target.with_name(f".{target.name}.fetching")
+
+
+def _lock_of(target: Path) -> Path:
+    """A file of the cache: in the user's folder nothing is left, nothing removed."""
+    folder = cache_dir() / "hub" / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / hashlib.blake2b(str(target).encode(), digest_size=12).hexdigest()
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Make a folder and those above it; those that were missing, inner ones first."""
+    made = [f for f in (folder, *folder.parents) if not f.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return made
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):  # something else was put there meanwhile
+            folder.rmdir()
 
 
 def commit_folder(work: Path, found: Listing) -> Path:
@@ -349,11 +381,6 @@ def write_origin(target: Path, found: Listing) -> None:
         temporary.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
 
 
-# -- the hub and its errors ----------------------------------------------------------
-def _endpoint() -> str:
-    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-
-
 def _api() -> "HfApi":
     from huggingface_hub import HfApi, constants
 
@@ -363,133 +390,5 @@ def _api() -> "HfApi":
             "HF_HUB_OFFLINE is set, and this was not fetched before; unset it to fetch",
         )
     return HfApi(
-        endpoint=_endpoint(), token=_token() or False, library_name="omnimouse-app"
-    )
-
-
-def _token() -> str | None:
-    """From HF_TOKEN, `hf auth login`, or the system's keyring."""
-    from huggingface_hub import get_token
-
-    if found := get_token():
-        return found
-    try:
-        import keyring
-        from keyring.errors import KeyringError
-    except ImportError:
-        return None
-    try:
-        kept: str | None = keyring.get_password(_KEYRING, "token")
-        return kept
-    except KeyringError:  # locked, or without a backend: as if there were none
-        return None
-
-
-def keep_token(token: str) -> None:
-    """Keep a read token in the system's keyring.
-
-    Raises
-    ------
-    FetchError
-        This system has no keyring.
-    """
-    try:
-        import keyring
-        from keyring.errors import KeyringError
-    except ImportError as error:
-        raise _missing_package(error) from error
-    try:
-        keyring.set_password(_KEYRING, "token", token.strip())
-    except KeyringError as error:
-        raise FetchError(
-            "missing_package",
-            "This system has no keyring to keep a token in; set the environment "
-            "variable HF_TOKEN, or use `hf auth login`.",
-        ) from error
-
-
-@contextmanager
-def _told_as_fetch_errors(place: HubPlace) -> Iterator[None]:
-    """What the hub's library raises, as one error that says what to do."""
-    try:
-        from huggingface_hub import errors
-    except ImportError as error:
-        raise _missing_package(error) from error
-    http_error = _http_error()
-    try:
-        yield
-    except errors.GatedRepoError as error:
-        raise FetchError("gated", _gated(place)) from error
-    except errors.RepositoryNotFoundError as error:
-        words = f"{place.repo} is not on the hub, or not for you to see. "
-        raise FetchError("not_found", words + _how_to_sign_in(place)) from error
-    except errors.RevisionNotFoundError as error:
-        raise FetchError(
-            "not_found", f"{place.repo} has no revision {place.revision!r}."
-        ) from error
-    except errors.EntryNotFoundError as error:
-        raise FetchError(
-            "not_found",
-            f"{place} is not in its repository; {place.page}/tree/main shows what is.",
-        ) from error
-    except errors.HFValidationError as error:
-        raise FetchError("not_found", f"{place}: {error}") from error
-    except FetchError:
-        raise
-    except ValueError as error:  # no JSON, say: the page of a hotel
-        raise FetchError(
-            "interrupted",
-            f"What answered at {_endpoint()} is not the hub ({_first_line(error)}); "
-            "is there a page to sign in to the network?",
-        ) from error
-    except (http_error, OSError) as error:
-        of_the_net = isinstance(error, http_error | ConnectionError | TimeoutError)
-        if not of_the_net and isinstance(error, OSError) and error.errno is not None:
-            if error.errno == ENOSPC:
-                raise FetchError(
-                    "no_space", f"The drive is full: {error}. What arrived is kept."
-                ) from error
-            raise  # of a drive here, not of the hub
-        raise FetchError(
-            "interrupted",
-            f"The hub did not send {place}: {_first_line(error)}. What arrived "
-            "is kept; the same command goes on from there.",
-        ) from error
-
-
-def _http_error() -> type[BaseException]:
-    """What the HTTP library raises that the hub's library uses; versions differ."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    return HfHubHTTPError.__bases__[0]
-
-
-def _first_line(error: BaseException) -> str:
-    """What an error says in short, without the signatures of addresses."""
-    lines = str(error).splitlines() or [type(error).__name__]
-    return re.sub(r"\?[^\s'\"]+", "?…", lines[0])[:300]
-
-
-def _gated(place: HubPlace) -> str:
-    if _token() is None:
-        return f"{place.repo} is open to those who asked. {_how_to_sign_in(place)}"
-    return (
-        f"{place.repo} is open to those who asked, and your token is not of one: ask "
-        f"for access at {place.page}, wait for the answer, and give the token leave "
-        "to read gated repositories."
-    )
-
-
-def _how_to_sign_in(place: HubPlace) -> str:
-    return (
-        f"Ask for access at {place.page}, make a read token at "
-        "https://huggingface.co/settings/tokens, then run `omnimouse fetch --login` or "
-        "set HF_TOKEN."
-    )
-
-
-def _missing_package(error: ImportError) -> FetchError:
-    return FetchError(
-        "missing_package",
-        f"Fetching needs {error.name}: pip install 'omnimouse-app[hub]'",
+        endpoint=endpoint(), token=read_token() or False, library_name="omnimouse-app"
     )

@@ -13,9 +13,11 @@ from omnimouse_model.errors import FetchError
 
 OWNER = "the-enigma-project"
 DATASET = f"{OWNER}/omnimouse-dataset"
+RECORDINGS = "experiments"
+"""Its folder of recordings, an archive each."""
 _SESSION = re.compile(r"dynamic\d+-\d+-\d+-Video-[0-9a-f]{32}(_30hz)?")
-_SIZES = ("1M", "5M", "20M", "80M", "300M")
-_CHECKPOINTS = tuple(f"omnimouse-{size}" for size in _SIZES)
+CHECKPOINTS = tuple(f"omnimouse-{s}" for s in ("1M", "5M", "20M", "80M", "300M"))
+"""Released models, by size."""
 _PART = re.compile(r"[\w][\w.-]{0,95}")
 
 
@@ -70,10 +72,10 @@ def hub_place(name: str) -> HubPlace | None:
     FetchError
         An address that cannot be read.
     """
-    if name in _CHECKPOINTS:
+    if name in CHECKPOINTS:
         return HubPlace("model", f"{OWNER}/{name}")
     if _SESSION.fullmatch(name):
-        return HubPlace("dataset", DATASET, f"experiments/{name}.tar")
+        return HubPlace("dataset", DATASET, f"{RECORDINGS}/{name}.tar")
     # a Path makes one slash of two, or turns them round
     address = re.fullmatch(r"hf:/{1,2}(?P<rest>[^/].*)", name.replace("\\", "/"))
     if address is None:
@@ -82,6 +84,13 @@ def hub_place(name: str) -> HubPlace | None:
     if short := hub_place(rest):
         return short
     return _place(rest, name)
+
+
+def short_name(path: str) -> str:
+    """The name by which a file of the released recordings is known; "" for others."""
+    folder, _, file = path.rpartition("/")
+    name = file.removesuffix(".tar")
+    return name if folder == RECORDINGS and _SESSION.fullmatch(name) else ""
 
 
 def _place(rest: str, address: str) -> HubPlace:

@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+ALL_ROIS = "--all-rois, or cells_only=False in Python"
+"""How to say that regions which are no cells are wanted too."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:

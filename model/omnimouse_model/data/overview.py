@@ -31,7 +31,9 @@ class Overview:
     trial_on, trial_off
         float64 (trials,) seconds on the session clock.
     trial_tier, trial_kind
-        str (trials,).
+        str (trials,). Of a session without trials they are its train and test time.
+    has_trials
+        Whether it has trials.
     """
 
     edges_s: np.ndarray
@@ -42,6 +44,7 @@ class Overview:
     trial_off: np.ndarray
     trial_tier: np.ndarray
     trial_kind: np.ndarray
+    has_trials: bool = True
 
     @property
     def centers_s(self) -> np.ndarray:
@@ -54,16 +57,31 @@ def summarise(session: "Session", n_bins: int) -> Overview:
     """Bin a session; reads the behaviour and a small sample of the responses."""
     edges = np.linspace(0.0, session.duration_s, n_bins + 1)
     trials = session.trials
+    has_trials = len(trials.t_on) > 0
+    parts = [] if has_trials else _split(session)
+    on, off = (np.array([part[k] for part in parts], float) for k in (0, 1))
+    tier = np.array([part[2] for part in parts], dtype=str)
     return Overview(
         edges_s=edges,
         running=_channel(session, "running", edges),
         pupil_size=_channel(session, "pupil_size", edges),
         population=_population(session, edges),
-        trial_on=trials.t_on,
-        trial_off=trials.t_off,
-        trial_tier=trials.tier,
-        trial_kind=trials.kind,
+        trial_on=trials.t_on if has_trials else on,
+        trial_off=trials.t_off if has_trials else off,
+        trial_tier=trials.tier if has_trials else tier,
+        trial_kind=trials.kind if has_trials else np.full(len(tier), "", tier.dtype),
+        has_trials=has_trials,
     )
+
+
+def _split(session: "Session") -> list[tuple[float, float, str]]:
+    """Begin and end on the session clock of what is train and test by its time."""
+    last = session.common_interval().stop
+    return [
+        (float(start) - session.t0, min(float(stop), last) - session.t0, tier)
+        for tier, spans in session.split.items()
+        for start, stop in spans
+    ]
 
 
 def _channel(session: "Session", name: str, edges: np.ndarray) -> np.ndarray:

@@ -182,7 +182,8 @@ class Signal:
         valid = self.valid_interval().contains(times)
         if self.shift_s is None:
             rows = previous_index(times, self.start, self.rate_hz)
-            valid &= (rows >= 0) & (rows < self.n_samples)
+            if len(rows) and (rows[0] < 0 or rows[-1] >= self.n_samples):
+                valid &= (rows >= 0) & (rows < self.n_samples)
             values = self._rows(rows[valid], divisor)
         else:
             shifts = self._shift_order()

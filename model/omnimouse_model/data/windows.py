@@ -201,11 +201,11 @@ class Window:
         values, valid = signal.window(times)
         values -= mean
         values /= std
-        missing = ~np.isfinite(values).all(axis=1)
-        if missing.any() or not valid.all():
+        told = np.isfinite(values).all(axis=1) & valid
+        if not told.all():
             values = without_missing(values)
             values[~valid] = 0.0
-        return values, valid & ~missing
+        return values, told
 
     def _frames(self) -> tuple[np.ndarray, np.ndarray]:
         if "frames" not in self._cache:

@@ -4,11 +4,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
+from omnimouse_model.analysis.edits import edit_words, edited
 from omnimouse_model.data.remote_file import web_address
 from omnimouse_model.errors import AnalysisFileError
 from omnimouse_model.live.analysis_file import (
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
 RECOVERED = (
     "OmniMouse ended unexpectedly: what was on screen at {at} is here again, but for "
     "the steps to undo."
+)
+
+LEFT = (
+    "What was on screen was not saved; it is kept as “{name}” (File > Recent analyses)."
 )
 
 
@@ -87,6 +93,8 @@ class Analyses:
         self._saved: Analysis | None = None
         self._wanted: _Wanted | None = None
         self._place = ""
+        self._left: Path | None = None
+        self._unwanted: Analysis | None = None
         self._fault: AnalysisFileError | None = None
         self.path: Path | None = None
         self.told: tuple[str, ...] = ()
@@ -130,6 +138,7 @@ class Analyses:
             state.active_span,
             state.brush_code,
             state.colour_by,
+            state.edits,
         )
 
     @property
@@ -147,6 +156,11 @@ class Analyses:
         except AnalysisFileError:
             return False
         return self._saved is None or not self._saved.is_same_question(now)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an analysis is being read."""
+        return self._errand.is_busy
 
     @property
     def recent(self) -> tuple[Path, ...]:
@@ -231,11 +245,40 @@ class Analyses:
         controller.opener.open(opening)
         return controller.opener.fault is None
 
+    def discard(self) -> None:
+        """The user does not want what has changed: `leave` keeps no copy of it."""
+        self._unwanted = self.now
+
+    def leave(self) -> None:
+        """Another recording comes: keep a copy of what is in no file.
+
+        That is an analysis that has changed since it was saved, or a mask made by hand
+        that never was; the copy is the newest of `recent`. Without a memory, none.
+        """
+        self._left = None
+        try:
+            now = self.now
+        except AnalysisFileError:
+            return
+        by_hand = self.path is None and not now.preset and now.mask is not None
+        is_unwanted = self._unwanted is not None and self._unwanted.is_same_question(
+            now
+        )
+        if (self.is_changed or by_hand) and not is_unwanted:
+            name = self.name or Path(now.recording).name
+            self._left = self._memory.keep_unsaved(
+                name, partial(write_analysis, analysis=now)
+            )
+
     def shown(self, back: Reopened | None) -> None:
         """A recording is on screen, as the analysis `back` or as a new one."""
+        left, self._left, self._unwanted = self._left, None, None
         self.path = None if back is None else back.path
         self._saved = None if back is None else back.saved
         self.told = () if back is None else back.told
+        if left is not None:
+            words = LEFT.format(name=left.name.removesuffix(SUFFIX))
+            self.told = (words, *self.told)
         self._fault = None
         if back is not None:
             self._show_like(back)
@@ -405,6 +448,13 @@ def reopened(
         selection = selection or view.selection
     elif len(selection) < len(analysis.selection):
         told.append("Some of the neurons that were selected are not in the recording.")
+    edits = []
+    for edit in analysis.edits:
+        try:
+            edited(window, [edit])
+            edits.append(edit)
+        except ValueError as error:
+            told.append(f"The what-if “{edit_words([edit])}” is left out: {error}")
     back = Reopened(analysis, path, tuple(told), saved)
     return replace(
         view,
@@ -412,6 +462,7 @@ def reopened(
         preset=preset,
         selection=selection,
         cursor=analysis.cursor,
+        edits=tuple(edits),
         back=back,
     )
 

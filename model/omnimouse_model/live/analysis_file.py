@@ -5,6 +5,7 @@
      "predictor": "demo", "baseline": "", "start_s": 12.4, "preset": "", "mask": {…},
      "selection": [3, 14], "view": {"cursor": 0, "active_span": [0, 60], …}}
 
+With what-if edits, `"edits": [{"edit": "contrast", "factor": 0.5, …}]` follows.
 `beside` is the recording seen from the file's folder, so that both can move together.
 The mask is as `masks.files` has it. Whatever else stands there is refused in words.
 """
@@ -19,7 +20,9 @@ from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, NoReturn, get_args
 
+from omnimouse_model.analysis.edits import arranged, edits_from_json, edits_to_json
 from omnimouse_model.atomic import atomic_path
+from omnimouse_model.data.editing import Edit
 from omnimouse_model.data.options import ReadOptions
 from omnimouse_model.errors import AnalysisFileError, MaskError
 from omnimouse_model.live.state import MAX_SELECTED, ColourBy
@@ -31,7 +34,7 @@ MOST_BYTES = 256 * 2**20
 _LARGEST_NEURON = 10**6
 _FIELDS = (
     "format", "version", "recording", "predictor", "baseline", "start_s", "preset",
-    "mask", "selection", "view",
+    "mask", "selection", "view", "edits",
 )  # fmt: skip
 _RECORDING = ("path", "beside", "id", "fingerprint", "options")
 _VIEW = ("cursor", "active_span", "brush_code", "colour_by")
@@ -49,6 +52,8 @@ class Analysis:
         By name or file, "" for none.
     mask, preset
         What is asked, and the preset that it is, "" for one made by hand.
+    edits
+        What is changed of video and behaviour, to see what that would do.
     """
 
     recording: str = ""
@@ -65,10 +70,11 @@ class Analysis:
     active_span: tuple[int, int] = (0, N_SAMPLES)
     brush_code: int = VISIBLE
     colour_by: ColourBy = "state"
+    edits: tuple[Edit, ...] = ()
 
     def is_same_question(self, other: "Analysis") -> bool:
         """Whether both look at the same and ask the same; how it is shown is passed."""
-        plain = ("recording", "predictor", "baseline", "start_s", "selection")
+        plain = ("recording", "predictor", "baseline", "start_s", "selection", "edits")
         return (
             all(getattr(self, name) == getattr(other, name) for name in plain)
             and dict(self.options) == dict(other.options)
@@ -77,6 +83,7 @@ class Analysis:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
+        edits = {"edits": edits_to_json(self.edits)} if self.edits else {}
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -98,7 +105,7 @@ class Analysis:
                 "brush_code": self.brush_code,
                 "colour_by": self.colour_by,
             },
-        }
+        } | edits
 
     @classmethod
     def from_dict(cls, facts: object) -> "Analysis":
@@ -127,6 +134,7 @@ class Analysis:
             active_span=_span(view.get("active_span")),
             brush_code=_whole(view.get("brush_code"), "brush_code", 0, TARGET),
             colour_by=_colour(view.get("colour_by")),
+            edits=_edits(whole.get("edits", [])),
         )
 
 
@@ -263,6 +271,17 @@ def _mask(value: object) -> Mask | None:
         return Mask.from_dict(value)
     except MaskError as error:
         raise AnalysisFileError("field", str(error)) from None
+
+
+def _edits(value: object) -> tuple[Edit, ...]:
+    if not isinstance(value, list) or not all(
+        isinstance(row, Mapping) for row in value
+    ):
+        _refuse("edits", value, "a list of edits")
+    try:
+        return arranged(edits_from_json(value))
+    except ValueError as error:
+        raise AnalysisFileError("field", f"its edits: {error}") from None
 
 
 def _selection(value: object) -> tuple[int, ...]:

@@ -21,7 +21,12 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
 from omnimouse_model.live.pinned import PinnedAnswering, PinRequest, PinStage
 from omnimouse_model.masks import Mask, asked_cells
-from omnimouse_model.predict.devices import DEVICES, devices_of
+from omnimouse_model.predict.devices import (
+    DEVICES,
+    Residence,
+    devices_of,
+    residence_of,
+)
 from omnimouse_model.predict.parts import (
     Closable,
     Foresighted,
@@ -109,6 +114,7 @@ class Stage:
     scores: np.ndarray | None = None
     needs: Needs | None = None
     devices: tuple[str, ...] = DEVICES
+    residence: Residence | None = None
     sweep: ContextSweep | None = None
     what_if: WhatIf | None = None
     fault: str = ""
@@ -156,7 +162,11 @@ class Answering:
         if not len(asked) and mask.behavior != "target":
             yield Stage("nothing", request, **self._told)
             return
-        self._prepare(predictor, request.session)
+        try:
+            self._prepare(predictor, request.session)
+        except ValueError:
+            yield Stage("loaded", request, **self._told)  # what refuses, and where
+            raise
         if request.unedited is not None:
             yield Stage("begun", request)
             yield self._what_if(predictor, request, request.unedited, outdated)
@@ -259,7 +269,11 @@ class Answering:
         if isinstance(predictor, Interruptible):
             predictor.stop_when(outdated)
         # A worker loads now, and tells what is wrong.
-        self._told = {"needs": predictor.needs, "devices": devices_of(predictor)}
+        self._told = {
+            "needs": predictor.needs,
+            "devices": devices_of(predictor),
+            "residence": residence_of(predictor),
+        }
         return predictor
 
     def _named(self, name: str, session: Session | None, device: str) -> Predictor:

@@ -101,6 +101,7 @@ def _apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
     results.error = None
     if stage.needs is not None:
         results.needs, results.devices = stage.needs, stage.devices
+        results.residence = stage.residence
     if stage.name == "loaded":
         pass
     elif stage.name == "nothing":

@@ -3,6 +3,7 @@
 from pathlib import Path
 from pprint import pformat
 
+from omnimouse_model.analysis.edits import edits_to_json
 from omnimouse_model.errors import ExportError, MaskError
 from omnimouse_model.live.presets import PRESETS, mask_for, preset_named
 from omnimouse_model.live.state import LiveState
@@ -83,7 +84,24 @@ def script_of(
             "for name, value in zip(session.behavior_names, r):",
             '    print(f"{name}: r = {value:.6f}")',
         ]
+    lines += _what_if(state)
     return "\n".join(lines) + "\n"
+
+
+def _what_if(state: LiveState) -> list[str]:
+    """Lines that predict under the edits, beside the prediction without them."""
+    if not state.edits:
+        return []
+    written = pformat(edits_to_json(state.edits), width=80, sort_dicts=False)
+    return [
+        "",
+        "from omnimouse_model.analysis.edits import edits_from_json",
+        "",
+        f"edits = edits_from_json(\n    {written}\n)",
+        "changed = om.what_if(predictor, window, mask, edits, unedited=prediction)",
+        "change = changed.change",
+        'print(f"{changed.words}: median change {np.nanmedian(change):.6f}")',
+    ]
 
 
 def _title(state: LiveState) -> str:

@@ -127,7 +127,7 @@ class Asking:
         """Ask somebody else, or the same elsewhere, from now on."""
         self.give_up()
         self.predictor = predictor
-        self._results.needs = None
+        self._results.needs = self._results.residence = None
 
     def _take(self, answer: Answer) -> None:
         with self._lock:

@@ -30,22 +30,33 @@ from omnimouse_model.live.as_python import script_of
 from omnimouse_model.live.asking import Asking
 from omnimouse_model.live.beside import Beside
 from omnimouse_model.live.brush import CODE_NAMES, Spans, known_code
+from omnimouse_model.live.clips import Clips
+from omnimouse_model.live.colouring import Colouring
 from omnimouse_model.live.engine import Engine, Post, call_at_once
 from omnimouse_model.live.exports import Exports
 from omnimouse_model.live.facts import Facts
 from omnimouse_model.live.memory import Memory, Remembered
+from omnimouse_model.live.models import Models
 from omnimouse_model.live.opener import Opener, Opening
 from omnimouse_model.live.opening import View, first_view, put_on_screen
+from omnimouse_model.live.pin import Pin
 from omnimouse_model.live.pins import Pins
 from omnimouse_model.live.presets import DEFAULT_PRESET, PRESETS, mask_for, preset_named
+from omnimouse_model.live.reaching import Reaching
 from omnimouse_model.live.recordings import Recordings
 from omnimouse_model.live.results import Results
+from omnimouse_model.live.similarity import Similarity
 from omnimouse_model.live.state import MAX_SELECTED, ColourBy, Device, LiveState
 from omnimouse_model.live.sweeps import Sweeps
+from omnimouse_model.live.trials import TrialSteps
 from omnimouse_model.live.undo import History, Question
 from omnimouse_model.live.what_if import WhatIfEdits
 from omnimouse_model.masks import N_SAMPLES, BehaviorMode, Mask, Neurons, Samples
-from omnimouse_model.predict.catalogue import load_in_process, load_in_worker
+from omnimouse_model.predict.catalogue import (
+    load_in_process,
+    load_in_worker,
+    must_be_fetched,
+)
 from omnimouse_model.predict.deltas import is_same
 from omnimouse_model.predict.predictor import Predictor
 
@@ -73,13 +84,22 @@ class Controller:
     ----------
     baseline
         Results of the predictor shown beside the chosen one, if any.
-    opener, recordings, alignment, facts
+    opener, recordings, alignment, facts, similarity
         Open recordings, look through folders of them, check the clocks of the open
-        one, and tell what is known of a neuron, all off the thread that draws.
+        one, tell what is known of a neuron, and put alike neurons beside each other,
+        all off the thread that draws.
+    clips, trials
+        Repeats of the clip on screen; steps from trial to trial.
+    colouring
+        What colours the neurons: its choices, values and scale.
+    reaching
+        Grows and shrinks what is painted, by a distance.
     pins
         Conditions kept for comparison, and predictions over longer spans.
     sweeps
         Context sweeps over many windows, in the background, and those kept.
+    models
+        What is fetched from the hub when it is chosen.
     what_if
         Edits of video and behaviour, predicted beside the answer; never scored.
     analyses, exports
@@ -106,6 +126,8 @@ class Controller:
         self.state = state or LiveState()
         self.results = Results()
         load = load or (load_in_process if synchronous else load_in_worker)
+        self._fetches = load in (load_in_process, load_in_worker)  # others see to it
+        self.models = Models(self.choose_predictor, post, synchronous=synchronous)
         self._engine = engine or Engine(Answering(load), post, synchronous=synchronous)
         self.opener = Opener(
             self.open_session, lambda: self._last_preset, post, synchronous=synchronous
@@ -113,6 +135,13 @@ class Controller:
         self.recordings = Recordings(post, synchronous=synchronous)
         self.alignment = AlignmentCheck(self.state, post, synchronous=synchronous)
         self.facts = Facts(self.state, post, synchronous=synchronous)
+        self.similarity = Similarity(self.state, post, synchronous=synchronous)
+        self.colouring = Colouring(
+            self.state, self.results, self.facts, post, synchronous=synchronous
+        )
+        self.clips = Clips(self.state, self.seek, post, synchronous=synchronous)
+        self.trials = TrialSteps(self.state, self.seek)
+        self.reaching = Reaching(self.state, self.paint_cells, self.stroke)
         self.what_if = WhatIfEdits(self.state, self.results, self._edit)
         self._lock = threading.RLock()
         asking = Asking(self._engine, self.state, self.results, self._lock)
@@ -128,7 +157,7 @@ class Controller:
         self._spans = Spans()
         self._last_preset = self.state.preset or DEFAULT_PRESET
         self._memory = Memory(memory)
-        self.pins = Pins(self._engine, self._asking, self._lock, self)
+        self.pins = Pins(self._engine, asking, self._lock, self, self._note_unpinned)
         self.exports = Exports(self.state, self.results, post, synchronous=synchronous)
         self.analyses = Analyses(
             self,
@@ -151,6 +180,7 @@ class Controller:
             view = first_view(view, self._last_preset)
         with self._lock:
             self._asking.give_up()
+            self.analyses.leave()
             try:
                 put_on_screen(self.state, view)
             except Exception:
@@ -169,10 +199,16 @@ class Controller:
         self.opener.open_as(self._session, start_s, series=name)
 
     def choose_predictor(self, predictor: str | Path | Predictor) -> None:
-        """Choose by name, file or folder, or hand one in; loads off this thread."""
+        """Choose by name, file or folder, or hand one in; loads off this thread.
+
+        What the hub has and this machine has not is fetched first: see `models`.
+        """
         if isinstance(predictor, Path):
             predictor = str(predictor)
         name = predictor if isinstance(predictor, str) else name_of(predictor)
+        if self._fetches and predictor is name and must_be_fetched(name):
+            return self.models.fetch(name)
+        self.models.forget()
         with self._lock:
             self._asking.choose(predictor)
             self.state.predictor_name = name
@@ -390,10 +426,8 @@ class Controller:
                 self._asking.ask()
 
     def set_colour_by(self, colour_by: ColourBy) -> None:
-        """Colour neurons by their state in the mask, or by their score."""
-        if colour_by not in ("state", "score"):
-            raise ValueError(f"Colour by 'state' or 'score', not {colour_by!r}.")
-        self.state.colour_by = colour_by
+        """Colour neurons by their state in the mask, or a number of theirs."""
+        self.colouring.choose(colour_by)
 
     def show_sweep(self, is_shown: bool = True) -> None:
         """Ask for the live sweep after every answer from now on, or no more.
@@ -437,7 +471,8 @@ class Controller:
         """
         self.analyses.close(timeout_s)
         errands = (self.opener, self.recordings, self.alignment, self.facts)
-        for errand in (*errands, self.sweeps, self.exports):
+        begun = (*errands, self.clips, self.similarity, self.colouring, self.models)
+        for errand in (*begun, self.sweeps, self.exports):
             errand.close(timeout_s)
         self._beside.close(timeout_s)
         self._engine.close(timeout_s)
@@ -470,8 +505,16 @@ class Controller:
             if self._history.note(name, self._question, after):
                 self._go_to(after)
 
+    def _note_unpinned(self, pin: Pin) -> None:
+        self._history.note_unpinned(f"Unpin {pin.name}", self._question, pin)
+        self.history_changed.emit()
+
     def _go_to(self, question: Question | None) -> None:
         if question is None:
+            return
+        if (pin := question.unpinned) is not None:
+            (self.pins.take_back if question.is_pinned else self.pins.let_go)(pin)
+            self.history_changed.emit()
             return
         self.state.edits = question.edits
         if is_edit := is_same(question.mask, self._mask):

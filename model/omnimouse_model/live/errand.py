@@ -6,7 +6,8 @@ its owner says: opening a recording, looking through a folder, checking a sessio
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Generic, TypeVar
+from time import monotonic
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from psygnal import Signal
 
@@ -15,8 +16,17 @@ from omnimouse_model.live.engine import Answer, Engine, Outdated, Post, call_at_
 
 Request = TypeVar("Request")
 Found = TypeVar("Found")
-Tell = Callable[[str], None]
-"""Tells what is being done; raises `StoppedError` where it shall end."""
+TELL_EVERY_S = 0.1
+"""Of shares, which come by the thousand: the screen hears of few."""
+
+
+@runtime_checkable
+class Tell(Protocol):
+    """Tells what is being done; raises `StoppedError` where it shall end."""
+
+    def __call__(self, words: str, share: float | None = None) -> None:
+        """In words, and the finished share of it where that is known."""
+        ...
 
 
 class Errand(Generic[Request, Found]):
@@ -39,6 +49,8 @@ class Errand(Generic[Request, Found]):
         Emitted on the thread that draws when `words` or `fault` may have changed.
     words
         What is being done, "" when nothing is.
+    share
+        How much of it is done, None where that is not known.
     fault
         Why the newest failed, None where it did not.
     """
@@ -54,6 +66,7 @@ class Errand(Generic[Request, Found]):
         synchronous: bool = False,
     ) -> None:
         self.words = ""
+        self.share: float | None = None
         self.fault: Exception | None = None
         self._work, self._take, self._post = work, take, post
         self._engine = Engine(self._stages, post, synchronous=synchronous)
@@ -69,7 +82,7 @@ class Errand(Generic[Request, Found]):
         """Begin; what came before and has not ended is given up."""
         self._engine.cancel()
         self._newest = self._engine.newest + 1
-        self.words, self.fault = words, None
+        self.words, self.share, self.fault = words, None, None
         self.changed.emit()
         self._engine.submit(request)
 
@@ -92,17 +105,24 @@ class Errand(Generic[Request, Found]):
         self._engine.close(timeout_s)
 
     def _stages(self, request: Request, outdated: Outdated) -> Iterator[Found]:
-        def tell(words: str) -> None:
+        told_at = -TELL_EVERY_S
+
+        def tell(words: str, share: float | None = None) -> None:
+            nonlocal told_at
             if outdated():
                 raise StoppedError
-            self._post(partial(self._tell, words, outdated))
+            is_on_the_way = share is not None and 0.0 < share < 1.0
+            if is_on_the_way and monotonic() - told_at < TELL_EVERY_S:
+                return
+            told_at = monotonic()
+            self._post(partial(self._tell, words, share, outdated))
 
         return self._work(request, tell)
 
     # -- on the thread that draws -----------------------------------------------------
-    def _tell(self, words: str, outdated: Outdated) -> None:
+    def _tell(self, words: str, share: float | None, outdated: Outdated) -> None:
         if self.is_busy and not outdated():
-            self.words = words
+            self.words, self.share = words, share
             self.changed.emit()
 
     def _on_answer(self, answer: Answer) -> None:

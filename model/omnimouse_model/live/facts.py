@@ -87,6 +87,8 @@ class Facts:
         changed.
     focus
         The neuron, None where nothing is selected.
+    n_taken
+        How often something was found.
     """
 
     changed = Signal()
@@ -95,6 +97,7 @@ class Facts:
         self, state: LiveState, post: Post = call_at_once, *, synchronous: bool = False
     ) -> None:
         self.focus: int | None = None
+        self.n_taken = 0
         self._state = state
         self._kept: OrderedDict[Key, NeuronFacts] = OrderedDict()
         self._under_way: tuple[int, ...] = ()
@@ -126,6 +129,15 @@ class Facts:
         if session is None or self.focus is None:
             return None
         return self._kept.get(_key(session, self.focus))
+
+    @property
+    def known(self) -> list[NeuronFacts]:
+        """What is known so far of neurons of the open session."""
+        session = self._state.session
+        if session is None:
+            return []
+        own = (session.id, session.fingerprint)
+        return [facts for key, facts in self._kept.items() if key[:2] == own]
 
     # -- verbs ------------------------------------------------------------------------
     def follow(self) -> None:
@@ -207,6 +219,7 @@ class Facts:
         return known is not None and known.is_complete
 
     def _take(self, found: _Found) -> None:
+        self.n_taken += 1
         for facts in found.facts:
             key = _key(found.session, facts.neuron)
             self._kept[key] = facts

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,16 @@ from uuid import uuid4
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.options import ReadOptions
 from omnimouse_model.demo import is_demo
+from omnimouse_model.live.analysis_file import SUFFIX
 
 logger = logging.getLogger(__name__)
 
 RUN = f"{os.getpid()} {uuid4().hex}"
 """This process, told from every other, also from one that had its number before."""
 MOST_RECENT = 8
+UNSAVED = ", unsaved "
+MOST_UNSAVED = 20
+"""Analyses that were left without being saved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +171,32 @@ class Memory:
         if self._is_kept:
             paths = dict.fromkeys([str(path), *map(str, self.recent)])
             _write(self._recent_path, list(paths)[:MOST_RECENT])
+
+    def keep_unsaved(self, name: str, write: Callable[[Path], None]) -> Path | None:
+        """Write an analysis that is in no file beside the memory; the newest stay.
+
+        It becomes the first of the recent ones. None where nothing is kept.
+        """
+        if not self._is_kept:
+            return None
+        folder = self.folder / "unsaved"
+        first = (
+            name.partition(UNSAVED)[0] + UNSAVED + time.strftime("%Y-%m-%d %H.%M.%S")
+        )
+        names = (first, *(f"{first} ({n})" for n in range(2, 1000)))
+        places = (folder / f"{name}{SUFFIX}" for name in names)
+        path = next(place for place in places if not place.exists())
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write(path)
+        except OSError as error:
+            logger.warning("What was not saved could not be kept: %s", error)
+            return None
+        kept = sorted(folder.glob(f"*{SUFFIX}"), key=lambda p: p.stat().st_mtime)
+        for old in kept[:-MOST_UNSAVED]:
+            old.unlink(missing_ok=True)
+        self.note_recent(path)
+        return path
 
     @property
     def _recent_path(self) -> Path:

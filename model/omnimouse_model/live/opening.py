@@ -15,7 +15,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
 from omnimouse_model.live.analysis_file import Reopened
-from omnimouse_model.live.presets import mask_for
+from omnimouse_model.live.presets import mask_for, preset_for
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
 
@@ -47,10 +47,14 @@ def first_view(
     start_s: float | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> View:
-    """Open a recording at a time or a held-out window, with a preset's mask."""
+    """Open a recording at a time or a held-out window, with a preset's mask.
+
+    Another preset where the recording lacks all that this one is about.
+    """
     session = _opened(path_or_session, options or {})
     start_s = first_start(session) if start_s is None else start_s
     window = session.window(start_s)
+    preset = preset_for(preset, session)
     mask = mask_for(preset, session)
     return View(session, window, mask, preset, active_neurons(window))
 

@@ -7,7 +7,7 @@ page does; pins come back with their recording.
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,8 @@ class Pins:
         Held while anything here changes.
     controller
         Takes a pin's mask and predictor over.
+    note_unpinned
+        Told what was let go.
 
     Attributes
     ----------
@@ -74,7 +76,9 @@ class Pins:
         asking: Asking,
         lock: threading.RLock,
         controller: "Controller",
+        note_unpinned: Callable[[Pin], None],
     ) -> None:
+        self._note_unpinned = note_unpinned
         self._known = PinAnswers()
         self.windows, self.spans = self._known.windows, self._known.spans
         self._engine, self._asking, self._lock = engine, asking, lock
@@ -140,10 +144,27 @@ class Pins:
         return is_there and not self.is_full
 
     def unpin(self, slot: int) -> None:
-        """Let a condition go."""
+        """Let a condition go, as a step that the controller's `undo` takes back."""
         with self._lock:
             gone = self[slot]
-            self._set(tuple(pin for pin in self._state.pins if pin is not gone))
+            self.let_go(gone)
+            self._note_unpinned(gone)
+
+    def take_back(self, pin: Pin) -> None:
+        """Pin again what was let go, in its slot or a free one; nothing when full."""
+        with self._lock:
+            taken = {other.slot for other in self._state.pins}
+            free = [s for s in (pin.slot, *range(MAX_PINS)) if s not in taken]
+            if free:
+                self._set((*self._state.pins, replace(pin, slot=free[0])))
+
+    def let_go(self, pin: Pin) -> None:
+        """Let a condition go, whatever slot and name it has by now; no step of undo."""
+        with self._lock:
+            pins = self._state.pins
+            alike = [p for p in pins if p.mask is pin.mask]
+            alike.sort(key=lambda p: (p.name != pin.name, p.slot != pin.slot))
+            self._set(tuple(p for p in pins if p not in alike[:1]))
 
     def rename(self, slot: int, name: str) -> None:
         """Call it something else; an empty name changes nothing."""

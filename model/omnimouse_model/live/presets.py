@@ -69,8 +69,8 @@ PRESETS: tuple[Preset, ...] = (
     _official(
         "causal_response_25_behavior",
         "Forecast",
-        "The past of every neuron (25 samples) and behaviour are given; the future is "
-        "predicted.",
+        "The past of every neuron (25 samples) is given, and behaviour where there is "
+        "any; the future is predicted.",
     ),
     _official(
         "causal_response_25_video_behavior",
@@ -97,6 +97,8 @@ PRESETS: tuple[Preset, ...] = (
 )
 
 DEFAULT_PRESET = "video_behavior"
+FORECAST = "causal_response_25_behavior"
+"""The question that every recording answers: it takes responses alone."""
 
 
 def preset_named(name: str) -> Preset:
@@ -106,6 +108,18 @@ def preset_named(name: str) -> Preset:
             return preset
     known = ", ".join(preset.name for preset in PRESETS)
     raise ValueError(f"There is no preset {name!r}; there are {known}.")
+
+
+def preset_for(name: str, session: Session) -> str:
+    """The preset to begin with: this one, unless the session lacks all it is about.
+
+    Where nothing would be given, or nothing asked, it is a forecast.
+    """
+    mask = mask_for(name, session)
+    is_given = mask.visible.any() or mask.frames.any() or mask.behavior == "visible"
+    is_asked = mask.target.any() or mask.behavior == "target"
+    is_meant = name == "nothing" or (is_given and is_asked)
+    return name if is_meant else FORECAST
 
 
 def mask_for(name: str, session: Session) -> Mask:

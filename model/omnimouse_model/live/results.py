@@ -13,7 +13,7 @@ from psygnal import Signal, SignalGroupDescriptor
 
 from omnimouse_model.analysis.sweep_table import ContextSweep
 from omnimouse_model.analysis.what_if import WhatIf
-from omnimouse_model.predict.devices import DEVICES
+from omnimouse_model.predict.devices import DEVICES, Residence
 from omnimouse_model.predict.predictor import Needs, Prediction
 
 Freshness = Literal["none", "running", "stale", "stopped", "fresh", "error"]
@@ -58,6 +58,8 @@ class Results:
         `withholds_video` is False, hidden frames can still inform a prediction.
     devices
         What a predictor can be asked to compute on here, as far as is known by now.
+    residence
+        Where the predictor that was loaded last computes, None before the first.
     elapsed_ms
         From the question to the answer of `selected`.
     """
@@ -87,6 +89,7 @@ class Results:
     error: str | None = None
     needs: Needs | None = None
     devices: tuple[str, ...] = DEVICES
+    residence: Residence | None = None
     elapsed_ms: float | None = None
 
     @property

@@ -18,7 +18,12 @@ from omnimouse_model.live.span_pages import SpanChoice
 from omnimouse_model.masks import N_SAMPLES, VISIBLE, Mask
 
 MAX_SELECTED = 64
-ColourBy = Literal["state", "score"]
+ColourBy = Literal[
+    "state", "score", "area", "plane", "depth", "x", "y", "mean", "variability",
+    "ceiling", "oracle", "field_reliability", "field_row", "field_column", "osi", "dsi",
+    "id",
+]  # fmt: skip
+"""What neurons are coloured by: see `colouring.QUANTITIES`."""
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -44,6 +49,8 @@ class LiveState:
         Samples (start, stop) that a stroke on the field sets.
     brush_code
         0 hidden, 1 visible, 2 target.
+    areas_shown
+        Whether brain areas are outlined on the field.
     sweep_shown
         Whether somebody looks at the live sweep; it is computed only then.
     pins
@@ -77,6 +84,7 @@ class LiveState:
     active_span: tuple[int, int] = (0, N_SAMPLES)
     brush_code: int = VISIBLE
     colour_by: ColourBy = "state"
+    areas_shown: bool = False
     sweep_shown: bool = False
     pins: tuple[Pin, ...] = ()
     trace_span: SpanChoice = "window"

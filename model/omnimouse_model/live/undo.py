@@ -4,6 +4,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from omnimouse_model.data.editing import Edit
+from omnimouse_model.live.pin import Pin
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.deltas import MaskDelta, is_same, mask_delta
 
@@ -12,11 +13,17 @@ BUDGET_BYTES = 50 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A mask, the preset it is ("" for one made by hand), and what-if edits."""
+    """A mask, the preset it is ("" for one made by hand), and what-if edits.
+
+    After a step back or forth also the pin that the step let go, and whether it is
+    to be there now.
+    """
 
     mask: Mask
     preset: str = ""
     edits: tuple[Edit, ...] = ()
+    unpinned: Pin | None = None
+    is_pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,7 @@ class Step:
     delta: MaskDelta
     presets: tuple[str, str] = ("", "")
     edits: tuple[tuple[Edit, ...], tuple[Edit, ...]] = ((), ())
+    unpinned: Pin | None = None
 
 
 class UndoStack:
@@ -45,15 +53,16 @@ class UndoStack:
         after: Mask,
         presets: tuple[str, str] = ("", ""),
         edits: tuple[tuple[Edit, ...], tuple[Edit, ...]] = ((), ()),
+        unpinned: Pin | None = None,
     ) -> bool:
         """Add a step; False when nothing changed. Forgets what was undone."""
         delta = mask_delta(before, after)
-        if delta.is_empty and edits[0] == edits[1]:
+        if delta.is_empty and edits[0] == edits[1] and unpinned is None:
             return False
         self._held -= sum(step.delta.n_bytes for step in self._undone)
         self._undone.clear()
         name = name.replace("{n}", str(delta.n_neurons))
-        self._done.append(Step(name, delta, presets, edits))
+        self._done.append(Step(name, delta, presets, edits, unpinned))
         self._held += delta.n_bytes
         while self._held > self._budget and len(self._done) > 1:
             self._held -= self._done.popleft().delta.n_bytes
@@ -142,6 +151,12 @@ class History:
             self._stroke = (name, self._stroke[1])
         return before.edits != after.edits or not is_same(before.mask, after.mask)
 
+    def note_unpinned(self, name: str, now: Question, pin: Pin) -> None:
+        """Note that a pin was let go, as a step; a stroke ends first."""
+        self.end(now)
+        presets, edits = (now.preset, now.preset), (now.edits, now.edits)
+        self._stack.push(name, now.mask, now.mask, presets, edits, pin)
+
     def undo(self, now: Question) -> Question | None:
         """The question before the latest step; a stroke ends first."""
         self.end(now)
@@ -160,4 +175,6 @@ class History:
 
 
 def _question(mask: Mask, step: Step, side: int) -> Question:
-    return Question(mask, step.presets[side], step.edits[side])
+    preset, edits = step.presets[side], step.edits[side]
+    is_pinned = step.unpinned is not None and side == 0
+    return Question(mask, preset, edits, step.unpinned, is_pinned)

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from omnimouse_model.data.hub_names import hub_place
+from omnimouse_model.data.fetching import target_of
+from omnimouse_model.data.hub_names import CHECKPOINTS, hub_place
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import CheckpointError, FetchError
 from omnimouse_model.predict.predictor import Predictor
@@ -47,6 +48,21 @@ def is_predictor(name: str) -> bool:
         return False
 
 
+def must_be_fetched(name: str) -> bool:
+    """Whether a name stands for what the hub has and this machine has not yet."""
+    if name in BUILDERS:
+        return False
+    try:
+        if not name or Path(name).exists():
+            return False
+        place = hub_place(name)
+        return place is not None and not target_of(place, None).exists()
+    except FetchError:  # an address that is none: fetching says why
+        return True
+    except OSError:  # a name too long for a path
+        return False
+
+
 def load_predictor(
     name_or_path: str | Path,
     sessions: Sessions = None,
@@ -85,8 +101,8 @@ def _built(name_or_path: str | Path, sessions: Sessions, device: str) -> Predict
         return load_checkpoint_predictor(path, device=device)
     raise CheckpointError(
         f"There is no predictor {str(name_or_path)!r}: no such file or folder, and the "
-        f"names are {', '.join(BUILDERS)} and, from the model hub, omnimouse-1M to "
-        "omnimouse-300M."
+        f"names are {', '.join(BUILDERS)} and, from the model hub, "
+        f"{', '.join(CHECKPOINTS)}."
     )
 
 

@@ -1,6 +1,6 @@
 """What every predictor is: the transformer, the baselines, a worker, a remote one."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -27,6 +27,8 @@ class Needs:
     """False for checkpoints whose hidden frames can still inform a prediction."""
     response_rate_hz: float = 30.0
     sessions: frozenset[str] | None = None
+    n_neurons: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """How many neurons it knows of each of those sessions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask, asked_cells
 from omnimouse_model.nets.layout import Layout
 from omnimouse_model.nets.omnimouse import Clip, Context, OmniMouse
+from omnimouse_model.predict.devices import Residence, hardware_of
 from omnimouse_model.predict.effort import Effort, first_effort
 from omnimouse_model.predict.interrupt import checked_between_layers
 from omnimouse_model.predict.joining import shared_part
@@ -120,6 +121,7 @@ class TransformerPredictor:
     @property
     def needs(self) -> Needs:
         """Everything is seen and predicted, for the sessions in the checkpoint."""
+        known = {key: self.net.session(key).n_neurons for key in self.net.sess_params}
         return Needs(
             sees_responses=True,
             sees_video=True,
@@ -128,8 +130,16 @@ class TransformerPredictor:
             behavior_channels=self.net.config.behavior_channels,
             withholds_video=self.net.config.hidden_video == "blank",
             response_rate_hz=self.net.config.sample_rate_hz,
-            sessions=frozenset(self.net.sess_params),
+            sessions=frozenset(known),
+            n_neurons=known,
         )
+
+    @property
+    def residence(self) -> Residence:
+        """Where the net is, and how large."""
+        tensors = [*self.net.parameters(), *self.net.buffers()]
+        n_bytes = sum(tensor.nbytes for tensor in tensors)
+        return Residence(hardware_of(self.device.type), n_bytes)
 
     def prepare(self, session: Session) -> None:
         """Check that the checkpoint knows the session, neuron for neuron.

@@ -21,6 +21,7 @@ from omnimouse_model.data.windows import Window
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.deltas import mask_delta
+from omnimouse_model.predict.devices import Residence
 from omnimouse_model.predict.link import Connect, Link, LinkEndedError, ProcessLink
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Request
 from omnimouse_model.predict.shared import SharedAnswers
@@ -99,6 +100,12 @@ class WorkerPredictor:
     def devices(self) -> tuple[str, ...]:
         """What it could compute on, where it is."""
         return self._asked_twice(self._started).devices
+
+    @property
+    def residence(self) -> Residence:
+        """Where it is; its process is known where that is on this machine."""
+        told = self._asked_twice(self._started).residence
+        return replace(told, process_id=self.process_id)
 
     def prepare(self, session: Session) -> None:
         """Tell where the session is, once; it is read from there."""

@@ -30,7 +30,7 @@ from omnimouse_model.errors import (
 )
 from omnimouse_model.masks import N_SAMPLES, Mask
 from omnimouse_model.predict.deltas import MaskDelta
-from omnimouse_model.predict.devices import devices_of
+from omnimouse_model.predict.devices import Residence, devices_of, residence_of
 from omnimouse_model.predict.joining import at_once
 from omnimouse_model.predict.parts import (
     Foresighted,
@@ -62,6 +62,7 @@ class Welcome:
     needs: Needs
     devices: tuple[str, ...]
     at_once: int
+    residence: Residence
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,7 @@ class Server:
             predictor.needs,
             devices_of(predictor),
             at_once(predictor),
+            residence_of(predictor),
         )
 
     def _prepare(self, key: int, session: Session) -> None:

@@ -66,6 +66,8 @@ class KeptSweeps(QWidget):
         row.addWidget(self.empty, 1)
         row.addWidget(self.list, 1)
         row.addLayout(beside)
+        for widget in (self.list, self.go_on, self.delete):
+            widget.hide()  # as long as nothing is kept: the panel needs less height
         self.redraw = Redraw(self, [(self._draw, [controller.sweeps.changed])])
 
     @property
@@ -110,7 +112,8 @@ class KeptSweeps(QWidget):
                 self._draw_item(item, entry)
         self.list.blockSignals(False)
         self.empty.setVisible(not found)
-        self.list.setVisible(bool(found))
+        for widget in (self.list, self.go_on, self.delete):
+            widget.setVisible(bool(found))
         self._draw_buttons()
 
     def _fill(self, found: tuple[SavedSweep, ...]) -> None:

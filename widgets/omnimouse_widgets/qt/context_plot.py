@@ -60,7 +60,7 @@ class ContextPlot:
 
     def __init__(self) -> None:
         self.canvas = plots.canvas("")
-        self.canvas.setMinimumHeight(110)
+        self.canvas.setMinimumHeight(84)
         self.axes: dict[Axis, _AxisPlot] = {}
         for column, axis in enumerate(AXES):
             self.axes[axis] = _AxisPlot(axis, has_scale=column == 0)

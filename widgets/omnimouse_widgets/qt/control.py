@@ -1,6 +1,12 @@
-"""The *OmniMouse* panel: session, model, question, brush, selection, colours."""
+"""The *OmniMouse* panel: session, model, question, brush, selection, colours.
 
-from qtpy.QtCore import QEvent, QObject, Qt
+What is used at every question is on top and fits a screen of 13 inches; what is used
+once in a while is below, closed.
+"""
+
+from functools import partial
+
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
@@ -15,7 +21,9 @@ from qtpy.QtWidgets import (
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt import keys
 from omnimouse_widgets.qt.control_advanced import AdvancedSection
+from omnimouse_widgets.qt.control_alignment import AlignmentSection
 from omnimouse_widgets.qt.control_analysis import AnalysisSection
+from omnimouse_widgets.qt.control_beside import BesideSection
 from omnimouse_widgets.qt.control_brush import BrushSection, FieldBrush
 from omnimouse_widgets.qt.control_counts import CountsSection
 from omnimouse_widgets.qt.control_model import ModelSection
@@ -47,20 +55,25 @@ class ControlPanel(QWidget):
         self.question = QuestionSection(controller)
         self.brush = BrushSection(controller, brush)
         self.counts = CountsSection(controller)
+        self.beside = BesideSection(controller)
         self.view = ViewSection(controller)
+        self.alignment = AlignmentSection(controller)
         self.advanced = AdvancedSection(controller)
         keys.bind_keys(self, controller)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        self.scroll_area = self._scrolled()
-        column.addWidget(self.scroll_area)
+        self._opened: Section | None = None
+        self._soon = QTimer(self)  # it ends with the panel
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._bring_into_view)
+        column.addWidget(self._scrolled())
         self.setMinimumWidth(MIN_WIDTH)
 
     def _scrolled(self) -> QScrollArea:
         content = QWidget()
         column = QVBoxLayout(content)
-        column.setContentsMargins(8, 8, 8, 8)
-        column.setSpacing(9)
+        column.setContentsMargins(8, 3, 8, 3)
+        column.setSpacing(6)
         column.addWidget(self.session)
         column.addWidget(self.analysis)
         column.addWidget(self.model)
@@ -68,7 +81,10 @@ class ControlPanel(QWidget):
         column.addWidget(Section("Brush", self.brush))
         column.addWidget(self.counts)
         column.addWidget(Section("View", self.view))
+        column.addWidget(self.beside)
+        self.alignment_section = Section("Alignment", self.alignment, is_open=False)
         self.advanced_section = Section("Advanced", self.advanced, is_open=False)
+        column.addWidget(self.alignment_section)
         column.addWidget(self.advanced_section)
         column.addStretch(1)
         area = QScrollArea()
@@ -76,10 +92,23 @@ class ControlPanel(QWidget):
         area.setFrameShape(QFrame.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setWidget(content)
+        self.scroll_area = area
+        for section in (self.alignment_section, self.advanced_section):
+            section.title.toggled.connect(partial(self._note_opened, section))
         for kind in (QAbstractSlider, QAbstractSpinBox, QComboBox):
             for control in content.findChildren(kind):
                 control.installEventFilter(self)
         return area
+
+    def _note_opened(self, section: Section, is_open: bool) -> None:
+        if is_open:
+            self._opened = section
+            self._soon.start()
+
+    def _bring_into_view(self) -> None:
+        """Scroll to what was just opened, now that it has its height."""
+        if self._opened is not None:
+            self.scroll_area.ensureWidgetVisible(self._opened)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """The wheel scrolls the panel, and turns no control it passes over."""

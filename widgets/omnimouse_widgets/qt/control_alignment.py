@@ -12,7 +12,6 @@ TOOLTIP = (
     "Estimate the lags between screen, responses and behaviour from the recording, "
     "and look at its clocks; takes some seconds"
 )
-NOTHING = "Nothing to compare: it takes a video or behaviour."
 
 
 class AlignmentSection(QWidget):
@@ -58,7 +57,7 @@ def lines_of(report: AlignmentReport) -> tuple[list[str], list[str]]:
     told = {lag.words(): f"{lag.words()} ({lag.confidence()})" for lag in report.lags}
     alert = [told.get(words, words) for words in report.warnings]
     quiet = [line for words, line in told.items() if words not in report.warnings]
-    return quiet if report.lags else [NOTHING], alert
+    return [report.remark] if report.remark else quiet, alert
 
 
 def _say(label: QLabel, words: str) -> None:

@@ -202,6 +202,8 @@ class AnalysisSection(QWidget):
         )
         if said == button.Save:
             return self._analyses.save()
+        if said == button.Discard:
+            self._analyses.discard()
         return said == button.Discard
 
     def _asked_path(self, title: str, name: str, kinds: str) -> Path | None:

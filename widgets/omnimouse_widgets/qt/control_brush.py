@@ -48,10 +48,21 @@ class BrushSection(QWidget):
         self._build_span(form)
         if field is not None:
             self._build_field(form, field)
+        self._build_reach(form)
         self._build_history(form)
         events = controller.state.events
         parts = [
             (self._draw_brush, [events.brush_code, events.active_span]),
+            (
+                self._draw_reach,
+                [
+                    events.brush_code,
+                    events.active_span,
+                    events.mask,
+                    events.session,
+                    controller.reaching.changed,
+                ],
+            ),
             (self._draw_history, [controller.history_changed, events.session]),
         ]
         if field is not None:
@@ -77,16 +88,34 @@ class BrushSection(QWidget):
         form.add("Samples", span)
 
     def _build_field(self, form: Form, field: FieldBrush) -> None:
-        self.tool = Segmented(TOOLS, "Tool on the field")
+        self.tool = Segmented(TOOLS, "Tool on the field", shrinks=False)
         self.tool.picked.connect(lambda tool: setattr(field, "tool", tool))
         self.radius = QSlider(Qt.Orientation.Horizontal)
         self.radius.setRange(2, LARGEST_RADIUS)
         self.radius.setToolTip("Radius of the brush in screen pixels ([ and ])")
         self.radius.valueChanged.connect(self._radius_picked)
         self.pixels = QLabel()
-        self.pixels.setMinimumWidth(40)
-        form.add("Tool", self.tool)
-        form.add("Radius", row_of(self.radius, self.pixels, stretch=0))
+        self.pixels.setMinimumWidth(42)
+        self.radius.setMinimumWidth(48)
+        form.add("Tool", row_of(self.tool, self.radius, self.pixels, stretch=0))
+
+    def _build_reach(self, form: Form) -> None:
+        reaching = self._controller.reaching
+        self.grow, self.shrink = QPushButton("Grow"), QPushButton("Shrink")
+        self.grow.clicked.connect(lambda: reaching.grow())
+        self.shrink.clicked.connect(lambda: reaching.shrink())
+        self.reach = QSpinBox()
+        self.reach.setRange(1, 9999)
+        self.reach.setToolTip("How far one step of Grow and Shrink reaches")
+        self.reach.setAccessibleName("Grow and shrink: distance")
+        self.reach.setKeyboardTracking(False)
+        self.reach.setStyleSheet(NARROW_BOX)
+        self.reach.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+        self.reach.valueChanged.connect(lambda n: reaching.set_distance(float(n)))
+        row = row_of(self.grow, self.shrink, self.reach)
+        for column in range(3):
+            row.setStretch(column, 1)
+        form.add("By distance", row)
 
     def _build_history(self, form: Form) -> None:
         self.undo, self.redo = QPushButton("Undo"), QPushButton("Redo")
@@ -124,6 +153,23 @@ class BrushSection(QWidget):
             with QSignalBlocker(box):
                 box.setValue(value)
         self.seconds.setText(f"{(stop - start) / 30:.2f} s")
+
+    def _draw_reach(self) -> None:
+        reaching, code = self._controller.reaching, self._controller.state.brush_code
+        word = palette.STATE_WORDS[code]
+        near = f"{reaching.distance:g} {reaching.unit}"
+        self.grow.setEnabled(reaching.can_grow)
+        self.shrink.setEnabled(reaching.can_shrink)
+        self.reach.setEnabled(bool(reaching.unit))
+        with QSignalBlocker(self.reach):
+            self.reach.setSuffix(f" {reaching.unit}" if reaching.unit else "")
+            self.reach.setValue(round(reaching.distance))
+        self.grow.setToolTip(f"Paint {word} what is within {near} of {word} ones (G)")
+        self.shrink.setToolTip(
+            f"Hide the {word} neurons within {near} of others (Shift+G)"
+            if code != HIDDEN
+            else "Hidden neurons have nothing to become: choose another paint"
+        )
 
     def _draw_field(self) -> None:
         assert self._field is not None

@@ -4,13 +4,24 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QComboBox, QFileDialog, QPushButton, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QInputDialog,
+    QPushButton,
+    QWidget,
+)
 
+from omnimouse_model.data.hub_names import CHECKPOINTS
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
-from omnimouse_model.predict.catalogue import NAIVE, predictor_names
+from omnimouse_model.predict.catalogue import (
+    must_be_fetched,
+    predictor_names,
+)
+from omnimouse_widgets.qt.control_fetch import FetchSection
+from omnimouse_widgets.qt.control_knows import KnowsSection
 from omnimouse_widgets.qt.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.tone import Tone, ToneLabel, quiet_label
@@ -25,7 +36,8 @@ MEANINGS: Final = {
     "context-ridge": "visible neurons",
     "video-ridge": "motion energy",
 }
-FILE = "file…"
+FILE, FOLDER, ADDRESS = "file…", "folder…", "address…"
+"""Choices that ask for more."""
 
 
 class Patience(QTimer):
@@ -60,39 +72,42 @@ class ModelSection(QWidget):
         self._build()
         form = Form(self)
         form.add("Model", row_of(self.model, self.device, stretch=0))
+        form.add("", self.fetch)
+        form.add("", self.knows)
         form.add("Answer", row_of(self.dot, self.words, self.cancel, stretch=1))
         form.add("", self.notice)
         form.add("", self.error)
         form.add("", self.again)
-        form.add("Beside", self.baseline)
-        form.add("", self.beside)
         events = controller.state.events
         self.redraw = Redraw(
             self,
             [
-                (self._draw_model, [events.predictor_name]),
+                (self._draw_model, [events.predictor_name, controller.models.changed]),
                 (self._draw_device, [events.device, controller.results.events.devices]),
                 (
                     self._draw_freshness,
                     [controller.results.changed, controller.baseline.changed],
                 ),
-                (
-                    self._draw_baseline,
-                    [events.baseline_name, controller.baseline.changed],
-                ),
+                (self.fetch.draw, [controller.models.changed]),
+                (self.knows.draw, [events.session, controller.results.changed]),
             ],
         )
 
     def _build(self) -> None:
         self.model = QComboBox()
-        self.model.setToolTip("Who predicts: the demo model, a baseline, or a file")
         self.model.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.model.setMinimumContentsLength(10)
         for name in predictor_names():
-            self.model.addItem(_model_words(name), name)
-        self.model.addItem("open a checkpoint…", FILE)
+            self.model.addItem(model_words(name), name)
+        self.model.insertSeparator(self.model.count())
+        for name in CHECKPOINTS:
+            self.model.addItem(name, name)
+        self.model.addItem("other model of the hub…", ADDRESS)
+        self.model.insertSeparator(self.model.count())
+        self.model.addItem("checkpoint file…", FILE)
+        self.model.addItem("checkpoint folder…", FOLDER)
         self.model.activated.connect(self._picked)
         self.model.setAccessibleName("Model")
         self.device = QComboBox()
@@ -102,7 +117,8 @@ class ModelSection(QWidget):
         self.device.activated.connect(
             lambda _: self._controller.choose_device(self.device.currentData())
         )
-        self._build_baseline()
+        self.fetch = FetchSection(self._controller)
+        self.knows = KnowsSection(self._controller)
         self.dot = ToneLabel()
         self.words = ElidedLabel()
         self.cancel = QPushButton("Stop")
@@ -115,32 +131,13 @@ class ModelSection(QWidget):
         self.again.setToolTip("Ask the same question again")
         self.again.clicked.connect(lambda: self._controller.ask_again())
 
-    def _build_baseline(self) -> None:
-        self.baseline = QComboBox()
-        self.baseline.setAccessibleName("Baseline beside")
-        self.baseline.setToolTip(
-            "A baseline to show beside the model: its curve and score in the traces.\n"
-            "Fitted to this session when first chosen; the model never waits for it."
-        )
-        self.baseline.addItem("nothing", "")
-        for name in NAIVE:
-            self.baseline.addItem(_model_words(name), name)
-        self.baseline.activated.connect(
-            lambda _: self._controller.choose_baseline(self.baseline.currentData())
-        )
-        self.beside = quiet_label()
-
     # -- what the user does -----------------------------------------------------------
     def _picked(self, _: int) -> None:
         name = self.model.currentData()
-        if name != FILE:
-            self._controller.choose_predictor(name)
-            return
-        path, _kind = QFileDialog.getOpenFileName(
-            self, "Open a checkpoint", "", "Checkpoints (*.safetensors *.ckpt)"
-        )
-        if path:
-            self._controller.choose_predictor(Path(path))
+        asked = {FILE: _ask_file, FOLDER: _ask_folder, ADDRESS: _ask_address}
+        chosen = asked[name](self) if name in asked else name
+        if chosen:
+            self._controller.choose_predictor(chosen)
         self._draw_model()
 
     def _out_of_patience(self, patience: Patience) -> None:
@@ -150,12 +147,21 @@ class ModelSection(QWidget):
     # -- from state to screen -----------------------------------------------------
     def _draw_model(self) -> None:
         name = self._controller.state.predictor_name
+        for released in CHECKPOINTS:
+            place = "fetched" if not must_be_fetched(released) else "hub"
+            self.model.setItemText(
+                self.model.findData(released), f"{released} · {place}"
+            )
         at = self.model.findData(name)
         if at < 0 and name:
             self.model.insertItem(0, Path(name).name, name)
             at = 0
         self.model.setCurrentIndex(at)
-        self.model.setToolTip(f"Who predicts: {MEANINGS.get(name, name or 'nobody')}")
+        self.model.setToolTip(
+            f"Who predicts: {MEANINGS.get(name, name or 'nobody')}\n"
+            "The demo model, a baseline, a model of the hub (fetched once), a "
+            "checkpoint's file or folder"
+        )
 
     def _draw_device(self) -> None:
         """Those that are there; and the chosen one, which may be refused."""
@@ -165,19 +171,6 @@ class ModelSection(QWidget):
         for device in offered:
             self.device.addItem(device, device)
         self.device.setCurrentIndex(self.device.findData(chosen))
-
-    def _draw_baseline(self) -> None:
-        name = self._controller.state.baseline_name
-        at = self.baseline.findData(name)
-        if at < 0:
-            self.baseline.addItem(Path(name).name, name)
-            at = self.baseline.findData(name)
-        self.baseline.setCurrentIndex(at)
-        words = baseline_words(
-            name, self._controller.baseline, self._controller.results
-        )
-        self.beside.setText(words)
-        self.beside.setVisible(bool(words))
 
     def _draw_freshness(self) -> None:
         results, baseline = self._controller.results, self._controller.baseline
@@ -192,10 +185,28 @@ class ModelSection(QWidget):
         self.cancel.setVisible(is_long)
         self.notice.setText(f"⚠ {results.notice}")
         self.notice.setVisible(bool(results.notice))
+        knowledge = self.knows.knowledge
+        is_unknown = knowledge is not None and not knowledge.is_answered
+        is_wrong = results.error is not None and not is_unknown
         self.error.setText(results.error or "")
-        self.error.setVisible(results.error is not None)
+        self.error.setVisible(is_wrong)
         was_stopped = results.was_stopped or baseline.was_stopped
-        self.again.setVisible(results.error is not None or was_stopped)
+        self.again.setVisible(is_wrong or was_stopped)
+
+
+def _ask_file(parent: QWidget) -> str:
+    kinds = "Checkpoints (*.safetensors *.ckpt)"
+    return QFileDialog.getOpenFileName(parent, "Open a checkpoint", "", kinds)[0]
+
+
+def _ask_folder(parent: QWidget) -> str:
+    return QFileDialog.getExistingDirectory(parent, "Open a checkpoint's folder")
+
+
+def _ask_address(parent: QWidget) -> str:
+    words = "hf://owner/model, or omnimouse-1M … omnimouse-300M:"
+    found, is_given = QInputDialog.getText(parent, "A model of the hub", words)
+    return found.strip() if is_given else ""
 
 
 def freshness_words(results: Results, *, is_long: bool) -> tuple[str, Tone, str]:
@@ -219,29 +230,6 @@ def freshness_words(results: Results, *, is_long: bool) -> tuple[str, Tone, str]
     return "○", "quiet", "nothing asked"
 
 
-def baseline_words(name: str, results: Results, model: Results) -> str:
-    """Both mean scores; or how far the baseline's answer is, or why there is none."""
-    if not name:
-        return ""
-    if results.error is not None:
-        return results.error
-    if results.population_freshness == "fresh":
-        scores = [_mean_score(results), _mean_score(model)]
-        return "Here mean r is {}, the model's {}.".format(*scores)
-    if results.is_awaited:
-        return "Asked again…" if results.population is not None else "Fitting, asking…"
-    if results.was_stopped:
-        older = ": an older answer is shown" if results.is_population_old else ""
-        return f"Stopped{older}."
-    return "Nothing is asked."
-
-
-def _mean_score(results: Results) -> str:
-    if results.scores is None or not np.isfinite(results.scores).any():
-        return "–"
-    return f"{np.nanmean(results.scores):.2f}"
-
-
 def _population(results: Results) -> str:
     if results.population_freshness == "stopped":
         return "stopped"
@@ -254,5 +242,6 @@ def _took(elapsed_ms: float) -> str:
     return f"{elapsed_ms / 1000:.1f} s"
 
 
-def _model_words(name: str) -> str:
+def model_words(name: str) -> str:
+    """A predictor's name, and what it is."""
     return f"{name} · {MEANINGS[name]}" if name in MEANINGS else name

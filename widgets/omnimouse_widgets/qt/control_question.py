@@ -10,7 +10,7 @@ from omnimouse_model.live.presets import preset_named
 from omnimouse_model.masks import N_FRAMES, BehaviorMode, Mask
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_widgets import palette
-from omnimouse_widgets.qt.form import Form
+from omnimouse_widgets.qt.form import Form, QuietLine
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.segmented import Choice, Segmented
 from omnimouse_widgets.qt.tone import quiet_label
@@ -49,7 +49,7 @@ class QuestionSection(QWidget):
         self.preset.setPlaceholderText(BY_HAND)
         self.preset.setMinimumContentsLength(12)
         self.preset.activated.connect(self._preset_picked)
-        self.meaning = quiet_label()
+        self.meaning = QuietLine()
         self.video = Segmented(VIDEO, "Video")
         self.video.picked.connect(lambda name: controller.set_frames(SPANS[name]))
         self.behavior = Segmented(BEHAVIOR, "Behaviour")
@@ -83,7 +83,8 @@ class QuestionSection(QWidget):
         state = self._controller.state
         name = state.preset if state.mask is not None else ""
         self.preset.setCurrentIndex(self.preset.findData(name) if name else -1)
-        self.meaning.setText(self.meaning_words())
+        self.meaning.set_words(self.meaning_words())
+        self.meaning.setToolTip(self.meaning.words)
 
     def meaning_words(self) -> str:
         """What the preset means, and how it was adapted to a small population."""

@@ -17,7 +17,6 @@ from qtpy.QtWidgets import (
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.qt.control_alignment import AlignmentSection
 from omnimouse_widgets.qt.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.tone import quiet_label
@@ -75,8 +74,6 @@ class SessionSection(QWidget):
         self.series.setAccessibleName("Series")
         self.series.activated.connect(lambda _: self._choose_series())
         form.add("", self.series)
-        self.alignment = AlignmentSection(controller)
-        form.add("", self.alignment)
         session, changed = controller.state.events.session, controller.opener.changed
         self.redraw = Redraw(
             self,

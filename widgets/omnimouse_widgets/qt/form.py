@@ -119,6 +119,10 @@ class ElidedLabel(QLabel):
         )
 
 
+class QuietLine(ElidedLabel, ToneLabel):
+    """The same for words that explain."""
+
+
 def row_of(*widgets: QWidget, stretch: int = -1) -> QHBoxLayout:
     """Widgets side by side; the one at `stretch` takes the room."""
     row = QHBoxLayout()

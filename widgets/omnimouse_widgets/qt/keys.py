@@ -10,6 +10,7 @@ from qtpy.QtGui import QKeyEvent, QKeySequence, QShortcut
 from qtpy.QtWidgets import QWidget
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.pin import LETTERS, MAX_PINS
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 
 
@@ -22,23 +23,44 @@ class Key:
     press: Callable[[Controller], object]
 
 
+def toggle_pin(slot: int, controller: Controller) -> None:
+    """Draw a pinned condition, or do not; nothing where there is none."""
+    for pin in controller.state.pins:
+        if pin.slot == slot:
+            controller.pins.show(slot, not pin.is_shown)
+
+
 KEYS: Final = (
     Key("1", "paint visible", lambda c: c.set_brush(VISIBLE)),
     Key("2", "paint hidden", lambda c: c.set_brush(HIDDEN)),
     Key("3", "paint target", lambda c: c.set_brush(TARGET)),
     Key(",", "one frame back", lambda c: c.step_cursor(-1)),
     Key(".", "one frame on", lambda c: c.step_cursor(1)),
-    Key("C", "colour by state or by score", lambda c: toggle_colour(c)),
+    Key(
+        "C",
+        "colour by state, or as chosen last",
+        lambda c: c.colouring.toggle(),
+    ),
+    Key(
+        "A",
+        "outline the brain areas, or not",
+        lambda c: c.colouring.outline_areas(not c.state.areas_shown),
+    ),
+    Key("G", "grow what is painted, by a distance", lambda c: c.reaching.grow()),
+    Key("Shift+G", "shrink what is painted", lambda c: c.reaching.shrink()),
     Key("Shift+P", "pin this condition", lambda c: pin_now(c)),
+    *(
+        Key(
+            f"Alt+{n}", f"show or hide pin {LETTERS[n - 1]}", partial(toggle_pin, n - 1)
+        )
+        for n in range(1, MAX_PINS + 1)
+    ),
+    Key("N", "facts of the next selected neuron", lambda c: c.facts.step(1)),
+    Key("Shift+N", "facts of the neuron before", lambda c: c.facts.step(-1)),
+    Key("Shift+W", "what if: all as recorded", lambda c: c.what_if.reset()),
     Key("Ctrl+Z", "undo", lambda c: c.undo()),
     Key("Ctrl+Shift+Z", "redo", lambda c: c.redo()),
 )
-
-
-def toggle_colour(controller: Controller) -> None:
-    """Colour by score if by state, and the other way round."""
-    by_state = controller.state.colour_by == "state"
-    controller.set_colour_by("score" if by_state else "state")
 
 
 def pin_now(controller: Controller) -> None:

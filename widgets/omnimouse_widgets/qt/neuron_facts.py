@@ -94,8 +94,8 @@ class NeuronFactsPanel(QWidget):
     def _build_head(self) -> None:
         self.heading = ElidedLabel()
         self.heading.setStyleSheet("font-weight: 600;")
-        self.previous = _button("◂", "The selected neuron before (←)")
-        self.next = _button("▸", "The next selected neuron (→)")
+        self.previous = _button("◂", "The selected neuron before (← or Shift+N)")
+        self.next = _button("▸", "The next selected neuron (→ or N)")
         self.previous.clicked.connect(lambda: self._facts.step(-1))
         self.next.clicked.connect(lambda: self._facts.step(1))
         self.copy = _button("Copy", "Copy the numbers as text (Ctrl+C)")

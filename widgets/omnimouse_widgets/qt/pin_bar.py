@@ -159,7 +159,9 @@ class PinBar(QWidget):
         words = [f"{pin.letter}: {pin.name} · {pin.predictor_name}"]
         if answer is not None and answer.error:
             words.append(f"Not predicted: {answer.error}")
-        words.append("Click to show or hide it; the arrow has more")
+        words.append(
+            f"Click to show or hide it (Alt+{pin.slot + 1}); the arrow has more"
+        )
         return "\n".join(words)
 
     def _draw_span(self) -> None:

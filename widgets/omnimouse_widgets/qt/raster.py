@@ -13,7 +13,8 @@ from omnimouse_widgets.palette import STATE_WORDS
 from omnimouse_widgets.qt import keys, plots
 from omnimouse_widgets.qt.form import ElidedLabel, row_of
 from omnimouse_widgets.qt.raster_gestures import TOOLS, RasterGestures, Tool
-from omnimouse_widgets.qt.raster_order import ORDERINGS, Arrangement, arrange
+from omnimouse_widgets.qt.raster_order import Arrangement
+from omnimouse_widgets.qt.raster_order_box import OrderBox
 from omnimouse_widgets.qt.raster_plot import RasterPlot
 from omnimouse_widgets.qt.raster_rows import MAX_ROWS, Ordering, Rows
 from omnimouse_widgets.qt.raster_values import (
@@ -24,6 +25,7 @@ from omnimouse_widgets.qt.raster_values import (
     age_words,
     picture,
     shown_in,
+    title,
 )
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.segmented import Segmented
@@ -32,6 +34,10 @@ TOOLTIP = (
     "Neurons (rows) by samples (columns) of the window.\n"
     "Left drag: paint, or look · right drag: pan · wheel: zoom rows · "
     "Shift+wheel: zoom time\nDrag the time axis to move the cursor · Home: show all"
+)
+VIEW_TIP = (
+    "What the raster shows (V: the next).\n"
+    "Residual: predicted − recorded; blue too low, orange too high"
 )
 AXIS_WIDTH = 58
 NARROW = 500
@@ -58,7 +64,6 @@ class RasterPanel(QWidget):
         self.setObjectName("omnimouse-raster")
         self._controller = controller
         self._view: View = "truth"
-        self._ordering: Ordering = "state"
         self._arranged: Arrangement | None = None
         self._rows: Rows | None = None
         self.gestures = RasterGestures(controller)
@@ -79,6 +84,7 @@ class RasterPanel(QWidget):
             events.active_span,
             results.events.scores,
             self._controller.history_changed,
+            self._controller.similarity.changed,
         ]
         return Redraw(
             self,
@@ -90,9 +96,10 @@ class RasterPanel(QWidget):
                 (self._draw_marks, [events.selection]),
                 (self._draw_cursor, [events.cursor, events.window]),
                 (self._draw_box, [self.gestures.box_changed]),
-                (self._draw_status, [results.changed, events.session, events.cursor]),
+                (self._draw_status, [results.changed, events.session, events.cursor,
+                                     self._controller.similarity.changed]),
             ],
-        )
+        )  # fmt: skip
 
     # -- building -----------------------------------------------------------------
     def _build_pictures(self) -> None:
@@ -110,18 +117,13 @@ class RasterPanel(QWidget):
         self.tools = Segmented(TOOLS, "Raster tool", shrinks=False)
         self.tools.show_value(self.gestures.tool)
         self.tools.picked.connect(self.set_tool)
-        self.ordering = QComboBox()
-        self.ordering.setMaximumWidth(124)
-        for value, word in ORDERINGS.items():
-            self.ordering.addItem(word, value)
-        self.ordering.setCurrentIndex(self.ordering.findData(self._ordering))
-        self.ordering.setToolTip("Order of the rows, from top to bottom")
-        self.ordering.currentIndexChanged.connect(self._ordering_picked)
+        self.ordering = OrderBox(self._controller)
+        self.ordering.picked.connect(self._ordering_picked)
         self.view = QComboBox()
         self.view.setMaximumWidth(124)
         for view, word in VIEWS.items():
             self.view.addItem(word, view)
-        self.view.setToolTip("What the raster shows (V: the next)")
+        self.view.setToolTip(VIEW_TIP)
         self.view.currentIndexChanged.connect(self._view_picked)
         self.status = ElidedLabel()
 
@@ -162,15 +164,12 @@ class RasterPanel(QWidget):
 
     def _place_pictures(self) -> None:
         """Put the pictures of the view side by side; the zoom is kept."""
-        on_screen = shown_in(self._view)
-        for shown, raster in self.pictures.items():
+        for raster in self.pictures.values():
             if raster.plot.scene() is not None:
                 self.canvas.ci.removeItem(raster.plot)
-            if shown in on_screen:
-                number = on_screen.index(shown)
-                raster.set_title(TITLES[shown] if len(on_screen) > 1 else "")
-                raster.plot.showAxis("left", number == 0)
-                self.canvas.ci.addItem(raster.plot, 0, number)
+        for number, (_, raster) in enumerate(self._shown):
+            raster.plot.showAxis("left", number == 0)
+            self.canvas.ci.addItem(raster.plot, 0, number)
         self._share_width()
 
     def _share_width(self) -> None:
@@ -196,10 +195,10 @@ class RasterPanel(QWidget):
 
     def set_ordering(self, ordering: Ordering) -> None:
         """Choose the order of the rows."""
-        self.ordering.setCurrentIndex(self.ordering.findData(ordering))
+        self.ordering.show_ordering(ordering)
 
     def set_view(self, view: View) -> None:
-        """Choose truth, prediction, residual, or all three side by side."""
+        """Choose truth, prediction, residual, or two or three of them side by side."""
         self.view.setCurrentIndex(self.view.findData(view))
 
     def show_all(self) -> None:
@@ -209,9 +208,9 @@ class RasterPanel(QWidget):
         box = self._first.box
         box.setRange(xRange=(0, N_SAMPLES), yRange=(0, rows), padding=0)
 
-    def _ordering_picked(self, _: int) -> None:
-        self._ordering = cast(Ordering, self.ordering.currentData())
+    def _ordering_picked(self) -> None:
         self._draw_rows()
+        self._draw_status()
 
     def _view_picked(self, _: int) -> None:
         self._view = cast(View, self.view.currentData())
@@ -250,17 +249,8 @@ class RasterPanel(QWidget):
         return self._controller.in_stroke
 
     def _arrange(self) -> None:
-        state = self._controller.state
-        assert state.session is not None
-        assert state.mask is not None
         before = self._arranged
-        self._arranged = arrange(
-            self._ordering,
-            state.session.units,
-            state.mask,
-            state.active_span,
-            self._controller.results.scores,
-        )
+        self._arranged = self.ordering.arranged()
         if before is None or before.ticks != self._arranged.ticks:
             for raster in self.pictures.values():
                 raster.plot.getAxis("left").setTicks([self._arranged.ticks])
@@ -322,6 +312,8 @@ class RasterPanel(QWidget):
         for shown, raster in self._shown:
             drawn = picture(shown, window, population)
             raster.set_values(drawn, self._rows.mean(drawn.values), self._rect())
+            is_named = shown == "residual" or len(self._shown) > 1
+            raster.set_title(title(shown, drawn.levels) if is_named else "")
 
     def _draw_age(self) -> None:
         """A prediction for an older question is fainter."""
@@ -360,6 +352,7 @@ class RasterPanel(QWidget):
             raster.set_cursor(self._controller.state.cursor)
 
     def _draw_status(self) -> None:
+        self.ordering.draw()
         self.status.set_words(self._status())
         self.status.setToolTip(self._status())
 
@@ -392,4 +385,5 @@ class RasterPanel(QWidget):
         words = f"{size} neurons / row" if size > 1 else ""
         results = self._controller.results
         age = "" if self._view == "truth" else age_words(results)
-        return " · ".join(part for part in (age, words) if part)
+        parts = (self.ordering.words(), age, words)
+        return " · ".join(part for part in parts if part)

@@ -22,8 +22,21 @@ ORDERINGS: Final[dict[Ordering, str]] = {
     "stored": "as stored",
     "state": "by state",
     "score": "by score",
-    "depth": "by depth",
+    "similarity": "by similarity",
     "area": "by area",
+    "depth": "by depth",
+    "x": "left to right",
+    "y": "top to bottom",
+}
+MEANINGS: Final[dict[Ordering, str]] = {
+    "stored": "The order of the recording's own columns",
+    "state": "Targets, visible, mixed, hidden",
+    "score": "The best predicted on top",
+    "similarity": "Alike in what they did in all of the recording (a sample of 160 s)",
+    "area": "Brain area, and state within it",
+    "depth": "Shallow neurons on top",
+    "x": "Where they lie across the field",
+    "y": "Where they lie along the field",
 }
 _BY_RANK: Final = (TARGET, VISIBLE, MIXED, HIDDEN)
 _N_ENDS: Final = len(PATTERN_WORDS) // len(_BY_RANK)
@@ -52,6 +65,7 @@ def arrange(
     mask: Mask,
     span: tuple[int, int],
     scores: np.ndarray | None,
+    alike: np.ndarray | None = None,
 ) -> Arrangement:
     """Order the rows of a session.
 
@@ -66,6 +80,8 @@ def arrange(
         begin and end with.
     scores
         float32 (P,), NaN where unknown, or None.
+    alike
+        int (P,): the neuron of each row by similarity, or None.
     """
     n = mask.n_neurons
     patterns = np.asarray(_RANK[mask.patterns_in(span)])
@@ -73,13 +89,34 @@ def arrange(
         return _grouped(patterns, _WORDS)
     if ordering == "score" and scores is not None and len(scores) == n:
         return _ranked(-scores, lambda key: f"{-key:.2f}")
-    if ordering == "depth":
-        return _ranked(units.xyz_um[:, 2], lambda key: f"{key:.0f} µm")
+    if ordering == "similarity" and alike is not None and len(alike) == n:
+        return Arrangement(alike, _numbered(n))
+    if ordering in ("x", "y", "depth") and not missing(ordering, units):
+        places, unit = _places(ordering, units)
+        return _ranked(places, lambda key: f"{key:.0f} {unit}")
     if ordering == "area" and units.area is not None:
         names, numbers = np.unique(units.area, return_inverse=True)
         # Within an area by state: bins then hold neurons of one state.
         return _grouped(numbers, [str(name) for name in names], within=patterns)
     return Arrangement(row_order(None, n), _numbered(n))
+
+
+def missing(ordering: Ordering, units: Units) -> str:
+    """What the session would have to say for an ordering, "" where it does."""
+    if ordering == "area" and units.area is None:
+        return "no areas are known"
+    if ordering in ("x", "y", "depth") and np.isnan(_places(ordering, units)[0]).all():
+        return f"no {'depths' if ordering == 'depth' else 'positions'} are known"
+    return ""
+
+
+def _places(ordering: Ordering, units: Units) -> tuple[np.ndarray, str]:
+    """Positions along an axis and their unit; pixels where microns are not known."""
+    axis = ("x", "y", "depth").index(ordering)
+    places = units.xyz_um[:, axis]
+    if axis < 2 and np.isnan(places).all():
+        return units.xy_px[:, axis], "px"
+    return places, "µm"
 
 
 def _grouped(

@@ -146,6 +146,7 @@ class RasterPlot:
         self.plot = pg.PlotItem(viewBox=self.box, axisItems={"bottom": self.axis})
         plots.style_plot(self.plot, left=True, bottom=True)
         self.plot.setTitle(None)
+        self._title: str | None = None
         self._tints = overlay_table(tints)
         self._base = np.zeros((0, N_SAMPLES, 3), np.uint8)
         self._rect = QRectF()
@@ -170,8 +171,13 @@ class RasterPlot:
             self.box.addItem(item, ignoreBounds=True)
 
     def set_title(self, title: str) -> None:
-        """Say what the values are."""
+        """Say what the values are; nothing is laid out anew for the same words."""
+        if title == self._title:
+            return
+        self._title = title
         self.plot.setTitle(title or None, color=plots.AXIS, size="8pt")
+        # It must not make its picture wider than those beside it.
+        self.plot.titleLabel.setMinimumWidth(0)
         height = TITLE_HEIGHT if title else 0
         self.plot.titleLabel.setMaximumHeight(height)
         self.plot.layout.setRowFixedHeight(0, height)

@@ -19,7 +19,7 @@ UNSEEN: Final = 4
 UNASKED: Final = 5
 """Display code of target cells too near to visible ones: not predicted."""
 
-Ordering = Literal["stored", "state", "score", "depth", "area"]
+Ordering = Literal["stored", "state", "score", "similarity", "area", "depth", "x", "y"]
 
 
 def row_order(keys: np.ndarray | None, n_neurons: int) -> np.ndarray:

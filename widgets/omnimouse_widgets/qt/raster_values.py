@@ -12,18 +12,19 @@ from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
 
 Shown = Literal["truth", "prediction", "residual"]
-View = Literal["truth", "prediction", "residual", "beside"]
+View = Literal["truth", "prediction", "residual", "pair", "beside"]
 
 VIEWS: Final[dict[View, str]] = {
     "truth": "recorded",
     "prediction": "predicted",
     "residual": "residual",
-    "beside": "side by side",
+    "pair": "recorded, predicted",
+    "beside": "all three",
 }
 TITLES: Final[dict[Shown, str]] = {
     "truth": "recorded",
     "prediction": "predicted",
-    "residual": "predicted − recorded",
+    "residual": "residual",
 }
 GREY: Final = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
 RESIDUAL: Final = palette.residual_table()
@@ -40,7 +41,9 @@ class Picture:
 
 def shown_in(view: View) -> tuple[Shown, ...]:
     """Pictures of a view, from left to right."""
-    return ("truth", "prediction", "residual") if view == "beside" else (view,)
+    if view == "beside":
+        return ("truth", "prediction", "residual")
+    return ("truth", "prediction") if view == "pair" else (view,)
 
 
 def picture(shown: Shown, window: Window, prediction: Prediction | None) -> Picture:
@@ -56,6 +59,17 @@ def picture(shown: Shown, window: Window, prediction: Prediction | None) -> Pict
         return Picture(predicted, (low, high), GREY)
     reach = (high - low) / 2
     return Picture(predicted - window.responses, (-reach, reach), RESIDUAL)
+
+
+def title(shown: Shown, levels: tuple[float, float]) -> str:
+    """What a picture shows; a residual with the numbers of its two full colours."""
+    if shown != "residual":
+        return TITLES[shown]
+    low, high = (f"{level:+.2g}".replace("-", "−") for level in levels)
+    return (
+        f"<span style='color: {palette.VISIBLE}'>■ {low}</span> {TITLES[shown]} "
+        f"<span style='color: {palette.TARGET}'>{high} ■</span>"
+    )
 
 
 def age_words(results: Results) -> str:

@@ -18,17 +18,20 @@ from omnimouse_model.data.catalogue_words import row_words
 
 TITLES: Final = (
     "path",
+    "animal",
     "format",
     "neurons",
     "areas",
-    "minutes by tier",
+    "minutes",
+    "by tier",
     "by stimulus",
     "behaviour",
     "problems",
 )
 KEYS: Final[dict[str, Callable[[Entry], Any]]] = {
     "neurons": lambda entry: entry.neurons,
-    "minutes by tier": lambda entry: entry.total_minutes,
+    "minutes": lambda entry: entry.total_minutes,
+    "by tier": lambda entry: entry.total_minutes,
     "by stimulus": lambda entry: sum(entry.shown.values()),
     "problems": lambda entry: len(entry.problems) if entry.is_read else 1_000_000,
 }
@@ -76,9 +79,10 @@ class RecordingsTable(QAbstractTableModel):
         if role == SORT_ROLE:
             return KEYS[title](entry) if title in KEYS else words.lower()
         if role == Qt.ItemDataRole.ToolTipRole:
-            return "\n".join(entry.problems) if title == "problems" else words
+            whole = {"problems": entry.problems, "behaviour": entry.behavior}
+            return "\n".join(whole[title]) if title in whole else words
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            return _RIGHT if title == "neurons" else None
+            return _RIGHT if title in ("neurons", "minutes") else None
         if role == Qt.ItemDataRole.ForegroundRole:
             return None if entry.is_read else FADED
         if role == Qt.ItemDataRole.FontRole and entry.path == self._open:

@@ -1,4 +1,4 @@
-"""Trials of a session as coloured, lettered bars; runs of one tier become one bar."""
+"""Trials as coloured, lettered bars: of their tiers, and of what was shown in them."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -48,6 +48,40 @@ def tier_bars(overview: Overview) -> list[TierBar]:
             bars[-1] = TierBar(last.start_s, max(stop, last.stop_s), tier)
         elif stop > start:
             bars.append(TierBar(start, stop, tier))
+    return bars
+
+
+@dataclass(frozen=True, slots=True)
+class KindBar:
+    """A stretch in which stimuli of one kind were shown, session seconds."""
+
+    start_s: float
+    stop_s: float
+    kind: str
+    letter: str = ""
+
+    @property
+    def colour(self) -> str:
+        """By kind; what is not known is drawn as nothing is."""
+        return palette.KIND_COLOURS.get(self.kind, palette.KIND_COLOURS["none"])
+
+    @property
+    def height(self) -> float:
+        """Videos stand full, images half, blanks are low."""
+        return palette.KIND_HEIGHTS.get(self.kind, 0.2)
+
+
+def kind_bars(overview: Overview) -> list[KindBar]:
+    """Bars in the order of time; trials of one kind on end are one bar."""
+    bars: list[KindBar] = []
+    for at in np.argsort(overview.trial_on, kind="stable"):
+        start, stop = float(overview.trial_on[at]), float(overview.trial_off[at])
+        kind = str(overview.trial_kind[at])
+        last = bars[-1] if bars else None
+        if last and last.kind == kind and start - last.stop_s <= JOIN_S:
+            bars[-1] = KindBar(last.start_s, max(stop, last.stop_s), kind)
+        elif stop > start:
+            bars.append(KindBar(start, stop, kind))
     return bars
 
 

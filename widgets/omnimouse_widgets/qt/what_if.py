@@ -77,7 +77,7 @@ class WhatIfPanel(QWidget):
         self.words = ElidedLabel()
         self.status = ToneLabel(tone="alert")
         self.reset = QPushButton("Reset")
-        self.reset.setToolTip("Take every edit away (Ctrl+Z brings it back)")
+        self.reset.setToolTip("Take every edit away (Shift+W; Ctrl+Z brings it back)")
         self.reset.clicked.connect(lambda: self._controller.what_if.reset())
         self.remarks = quiet_label("alert")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from omnimouse_model.data.hdf5 import SIGNATURE, Hdf5, Hdf5Rows
-from omnimouse_model.data.options import ReadOptions
+from omnimouse_model.data.options import ALL_ROIS, ReadOptions
 from omnimouse_model.data.readers.extent import MOST_COLUMNS
 from omnimouse_model.data.readers.finish import finished
 from omnimouse_model.data.readers.frame_notes import note_frames
@@ -178,7 +178,7 @@ def _plane(
         notes.assume(
             "cells_only",
             f"{wide - len(kept)} of {wide} regions of {short_name(group)} are no "
-            "cells, and left out (cells_only=False keeps them)",
+            f"cells, and left out ({ALL_ROIS}, keeps them)",
         )
     dataset = nwb.file.dataset(f"{group.name}/data")
     if dataset.dtype.kind not in "fiu":

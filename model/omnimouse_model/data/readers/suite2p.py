@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from omnimouse_model.data.fingerprint import folder_fingerprint
-from omnimouse_model.data.options import ReadOptions
+from omnimouse_model.data.options import ALL_ROIS, ReadOptions
 from omnimouse_model.data.readers.finish import finished
 from omnimouse_model.data.readers.imported import least_scale, sample_mode
 from omnimouse_model.data.readers.notes import Notes
@@ -252,5 +252,5 @@ def _note_left_out(planes: list[Plane], options: ReadOptions, notes: Notes) -> N
         notes.assume(
             "cells_only",
             f"{every - kept} of {every} regions are no cells by iscell.npy, and left "
-            "out (cells_only=False keeps them)",
+            f"out ({ALL_ROIS}, keeps them)",
         )

@@ -14,7 +14,7 @@ from omnimouse_model.data.files import (
     load_small_array,
     npy_file,
 )
-from omnimouse_model.data.options import ReadOptions
+from omnimouse_model.data.options import ALL_ROIS, ReadOptions
 from omnimouse_model.data.pickles import load_pickled
 from omnimouse_model.data.readers.fields import as_float, short
 from omnimouse_model.data.readers.notes import Notes
@@ -153,7 +153,7 @@ def _cells(folder: Path, root: Path, n_rois: int, options: ReadOptions) -> np.nd
             path,
             "empty",
             f"{label(path)} marks none of {n_rois} regions as a cell",
-            "cells_only=False, or --all-rois, reads them all",
+            f"{ALL_ROIS}, reads them all",
         )
     return kept
 

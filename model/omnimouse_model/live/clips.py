@@ -1,0 +1,248 @@
+"""The repeats of the clip on screen, side by side: where they are, what neurons did.
+
+Read off the thread that draws, while somebody looks; those read last are kept.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from psygnal import Signal
+
+from omnimouse_model.analysis.repeats import (
+    Clip,
+    ClipRepeats,
+    clip_repeats,
+    repeated_clips,
+)
+from omnimouse_model.data.clock import WINDOW_S
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.engine import Post, call_at_once
+from omnimouse_model.live.errand import Errand, Tell
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.live.trials import trial_at
+
+MAX_UNSELECTED: Final = 256
+"""Where no neuron is selected, as many are read, spread over all."""
+_KEPT = 16
+
+_Key = tuple[str, str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Wanted:
+    key: _Key
+    session: Session
+    clip: Clip
+    neurons: tuple[int, ...]
+
+
+class Clips:
+    """Repeats of the clip in the middle of the window; `controller.clips`.
+
+    Parameters
+    ----------
+    state
+        What is on screen and selected.
+    seek
+        Moves the window to a time on the session clock.
+    post
+        Hands a function to the thread that draws.
+    synchronous
+        Read at once: for scripts and tests.
+
+    Attributes
+    ----------
+    changed
+        Emitted on the thread that draws when anything here may have changed.
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self,
+        state: LiveState,
+        seek: Callable[[float], None],
+        post: Post = call_at_once,
+        *,
+        synchronous: bool = False,
+    ) -> None:
+        self._state, self._seek = state, seek
+        self._known: tuple[Session | None, tuple[Clip, ...]] = (None, ())
+        self._kept: OrderedDict[_Key, ClipRepeats] = OrderedDict()
+        self._under_way: _Key | None = None
+        self._errand = Errand(_read, self._take, post, synchronous=synchronous)
+        self._errand.changed.connect(self._on_errand)
+
+    @property
+    def words(self) -> str:
+        """How far it is, "" when nothing is being read."""
+        return self._errand.words
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is being read."""
+        return self._errand.is_busy
+
+    @property
+    def fault(self) -> Exception | None:
+        """Why the newest could not be read."""
+        return self._errand.fault
+
+    @property
+    def all(self) -> tuple[Clip, ...]:
+        """Clips of the session that were shown twice or more, most often first."""
+        session = self._state.session
+        if session is not self._known[0]:
+            found = () if session is None else repeated_clips(session)
+            self._known = (session, found)
+        return self._known[1]
+
+    @property
+    def shown(self) -> Clip | None:
+        """The clip in the middle of the window, None where it has no repeats."""
+        trial = self._trial()
+        for clip in self.all:
+            if trial in clip.trials:
+                return clip
+        return None
+
+    @property
+    def repeat(self) -> int | None:
+        """Which repeat of it the middle of the window lies in."""
+        clip, trial = self.shown, self._trial()
+        return None if clip is None or trial is None else clip.trials.index(trial)
+
+    @property
+    def neurons(self) -> tuple[int, ...]:
+        """Whose responses are shown: those selected, or a sample of all."""
+        session = self._state.session
+        if self._state.selection or session is None:
+            return self._state.selection
+        count = min(session.n_neurons, MAX_UNSELECTED)
+        spread = np.linspace(0, session.n_neurons - 1, count).astype(int)
+        return tuple(spread.tolist())
+
+    @property
+    def found(self) -> ClipRepeats | None:
+        """What those neurons did in every repeat, as soon as it is read."""
+        wanted = self._wanted()
+        return None if wanted is None else self._kept.get(wanted.key)
+
+    # -- verbs ------------------------------------------------------------------------
+    def follow(self) -> None:
+        """Read what is not known of the clip and the neurons on screen.
+
+        Called by whoever shows it, while it is seen.
+        """
+        wanted = self._wanted()
+        if wanted is None or wanted.key in self._kept:
+            if self.is_busy:
+                self.stop()
+        elif wanted.key != self._under_way:
+            self._under_way = wanted.key
+            self._errand.start(wanted, "Reading repeats")
+
+    def stop(self) -> None:
+        """Give up what is being read, until `follow`."""
+        self._under_way = None
+        self._errand.stop()
+
+    def go_to(self, repeat: int, time_s: float | None = None) -> None:
+        """Bring a moment of a repeat of the shown clip into the window's middle.
+
+        Without a time, the moment that is there now; see `go_to_clip`.
+        """
+        clip, session = self.shown, self._state.session
+        if clip is None or session is None:
+            return
+        onsets = session.trials.t_on[list(clip.trials)]
+        if time_s is None:
+            time_s = self._middle_s() - float(onsets[self.repeat or 0])
+        self._seek(float(onsets[repeat % len(onsets)]) + time_s - WINDOW_S / 2)
+
+    def step(self, n: int) -> None:
+        """Go to another repeat, at the same moment of the clip."""
+        if (repeat := self.repeat) is not None:
+            self.go_to(repeat + n)
+
+    def go_to_clip(self, number: int) -> None:
+        """Go to the first repeat of one of `all`, at its beginning."""
+        session = self._state.session
+        if session is not None:
+            clip = self.all[number]
+            middle = min(WINDOW_S, clip.duration_s) / 2
+            self._seek(
+                float(session.trials.t_on[clip.trials[0]]) + middle - WINDOW_S / 2
+            )
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Stop for good."""
+        self._errand.close(timeout_s)
+
+    # -- within -----------------------------------------------------------------------
+    def _middle_s(self) -> float:
+        assert self._state.window is not None
+        return self._state.window.start_s + WINDOW_S / 2
+
+    def _trial(self) -> int | None:
+        """The trial in the middle of the window, None between trials."""
+        session = self._state.session
+        if session is None or self._state.window is None:
+            return None
+        return trial_at(session, self._middle_s())
+
+    def _wanted(self) -> _Wanted | None:
+        session, clip = self._state.session, self.shown
+        if session is None or clip is None:
+            return None
+        neurons = self.neurons
+        key = (session.fingerprint, clip.stim_id, neurons)
+        return _Wanted(key, session, clip, neurons)
+
+    def _take(self, found: tuple[_Wanted, ClipRepeats]) -> None:
+        wanted, repeats = found
+        self._kept[wanted.key] = repeats
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        self.changed.emit()
+
+    def _on_errand(self) -> None:
+        if not self.is_busy and self.fault is None:
+            self._under_way = None
+        self.changed.emit()
+
+
+def _read(wanted: _Wanted, tell: Tell) -> Iterator[tuple[_Wanted, ClipRepeats]]:
+    tell("Reading repeats")
+    neurons = np.array(wanted.neurons, np.int64)
+
+    def tell_share(share: float) -> None:
+        tell(f"Reading repeats: {100 * share:.0f} %")
+
+    yield wanted, clip_repeats(wanted.session, wanted.clip, neurons, tell_share)
+
+
+def clip_words(clip: Clip, number: int) -> str:
+    """Such as `clip 2 · 10 × 8.0 s · oracle`."""
+    tier = f" · {clip.tier}" if clip.tier else ""
+    return f"clip {number + 1} · {len(clip.trials)} × {clip.duration_s:.1f} s{tier}"
+
+
+def ceiling_words(repeats: ClipRepeats) -> str:
+    """The ceiling that repeats imply, over the neurons that have one."""
+    known = np.isfinite(repeats.cc_max)
+    n = len(repeats.neurons)
+    if not known.any():
+        return f"no ceiling: nothing in common in {len(repeats.onset_s)} repeats"
+    whose = f"{n} neurons, median" if n > 1 else f"neuron {repeats.neurons[0]}"
+    if n > 1 and not known.all():
+        whose = f"{known.sum()} of {n} neurons, median"
+    top, single = (
+        float(np.median(values[known]))
+        for values in (repeats.cc_max, repeats.single_trial_max)
+    )
+    oracle = float(np.median(repeats.oracle[known]))
+    return f"CC_max {top:.2f} · one repeat {single:.2f} · oracle {oracle:.2f} ({whose})"

@@ -1,0 +1,112 @@
+"""The repeats of the clip on screen, as the controller has them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.repeats import clip_repeats, repeated_clips
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.clips import MAX_UNSELECTED, ceiling_words, clip_words
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.simulate import HeldOut, MouseSpec
+from omnimouse_model.simulate import write_session as simulate
+from tests.model.live_sessions import write_session
+
+N = 20
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """Twenty neurons; two clips are shown four times each."""
+    held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=2, oracle_repeats=4)
+    spec = MouseSpec("clips", "80021-1-1", 21, 22, N, 2.5, held_out)
+    folder = tmp_path_factory.mktemp("clips") / "mouse"
+    return open_session(simulate(spec, folder))
+
+
+@pytest.fixture
+def controller(session: Session):
+    made = Controller(synchronous=True)
+    made.open_session(session)
+    yield made
+    made.close()
+
+
+def test_the_repeats_are_those_of_the_clip_in_the_middle_of_the_window(
+    controller: Controller, session: Session
+) -> None:
+    clips = repeated_clips(session)
+    assert [len(clip.trials) for clip in clips] == [4, 3]  # one is cut off at the end
+    controller.select([7, 3])
+    for number, clip in enumerate(clips):
+        controller.clips.go_to_clip(number)
+        assert controller.clips.shown.trials == clip.trials
+        assert controller.clips.repeat == 0
+        controller.clips.follow()
+        expected = clip_repeats(session, clip, np.array([7, 3]))
+        found = controller.clips.found
+        np.testing.assert_array_equal(found.responses, expected.responses)
+        np.testing.assert_array_equal(found.cc_max, expected.cc_max)
+        np.testing.assert_array_equal(
+            found.onset_s, session.trials.t_on[list(clip.trials)]
+        )
+
+
+def test_stepping_goes_to_the_same_moment_of_another_repeat(
+    controller: Controller, session: Session
+) -> None:
+    clip = repeated_clips(session)[0]
+    onsets = session.trials.t_on[list(clip.trials)]
+    controller.clips.go_to_clip(0)
+    controller.clips.go_to(1, 3.0)
+    assert controller.clips.repeat == 1
+    middle = controller.state.window.start_s + 1.0
+    assert middle == pytest.approx(onsets[1] + 3.0, abs=0.04)
+    controller.clips.step(2)
+    middle = controller.state.window.start_s + 1.0
+    assert middle == pytest.approx(onsets[3] + 3.0, abs=0.08)
+    controller.clips.step(1)
+    assert controller.clips.repeat == 0
+
+
+def test_without_a_selection_a_sample_of_all_neurons_is_read(
+    controller: Controller, session: Session
+) -> None:
+    controller.select([])
+    assert controller.clips.neurons == tuple(range(N))
+    controller.clips.go_to_clip(0)
+    controller.clips.follow()
+    assert controller.clips.found.responses.shape[:2] == (N, 4)
+    assert MAX_UNSELECTED >= N
+
+
+def test_the_ceiling_is_told_with_whose_it_is(
+    controller: Controller, session: Session
+) -> None:
+    clip = repeated_clips(session)[0]
+    assert clip_words(clip, 0).startswith(f"clip 1 · 4 × {clip.duration_s:.1f} s")
+    repeats = clip_repeats(session, clip, np.arange(N))
+    known = np.isfinite(repeats.cc_max)
+    assert known.sum() > 3
+    words = ceiling_words(repeats)
+    assert f"CC_max {np.median(repeats.cc_max[known]):.2f}" in words
+    assert f"{known.sum()} of {N} neurons" in words or known.all()
+    best = int(np.nanargmax(repeats.cc_max))
+    words = ceiling_words(clip_repeats(session, clip, np.array([best])))
+    assert f"CC_max {repeats.cc_max[best]:.2f}" in words
+    assert f"neuron {best}" in words
+
+
+def test_a_clip_that_was_shown_once_has_no_repeats(tmp_path: Path) -> None:
+    controller = Controller(synchronous=True)
+    controller.clips.follow()
+    assert controller.clips.shown is None
+    controller.open_session(open_session(write_session(tmp_path / "m", 5)))
+    controller.clips.follow()
+    before = controller.state.window
+    controller.clips.step(1)
+    assert (controller.clips.all, controller.clips.found) == ((), None)
+    assert controller.state.window is before
+    controller.close()

@@ -1,0 +1,188 @@
+"""What colours the neurons: values, scales and words, against what was recorded."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.analysis import population_ceiling as ceilings
+from omnimouse_model.analysis.receptive_fields import receptive_fields
+from omnimouse_model.analysis.repeats import clip_repeats, repeated_clips
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import StoppedError
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import N_SAMPLES, TARGET
+from omnimouse_model.simulate import HeldOut, MouseSpec
+from omnimouse_model.simulate import write_session as simulate
+from tests.model.live_sessions import EchoPredictor
+
+N = 50
+AREAS = np.array(["V1", "LM", "", "AL", "V1"] * 10)
+DEPTH = np.linspace(100.0, 345.0, N)
+
+
+@pytest.fixture(scope="module")
+def plain() -> Session:
+    """Fifty neurons whose areas and depths are known, and no stimulus."""
+    rates = np.random.default_rng(0).gamma(1.0, 2.0, (900, N))
+    xyz = np.stack([np.full(N, np.nan), np.full(N, np.nan), DEPTH], axis=1)
+    return om.open_session(
+        {"responses": rates, "rate_hz": 30.0, "area": AREAS, "xyz_um": xyz}
+    )
+
+
+@pytest.fixture(scope="module")
+def mouse(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """One clip is shown four times."""
+    held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=4)
+    spec = MouseSpec("colours", "80021-1-1", 21, 22, 30, 2.0, held_out)
+    folder: Path = simulate(spec, tmp_path_factory.mktemp("colours") / "mouse")
+    return om.open_session(folder)
+
+
+@pytest.fixture
+def controller(plain: Session) -> Iterator[Controller]:
+    made = Controller(synchronous=True)
+    made.choose_predictor(EchoPredictor())
+    made.open_session(plain)
+    yield made
+    made.close()
+
+
+def names(controller: Controller) -> set[str]:
+    return {quantity.name for quantity in controller.colouring.choices}
+
+
+def test_only_what_the_session_knows_can_be_chosen(controller: Controller) -> None:
+    assert names(controller) >= {"state", "score", "area", "depth", "mean", "id"}
+    assert not names(controller) & {"plane", "x", "y", "osi", "field_row"}
+
+
+def test_the_state_alone_has_no_scale(controller: Controller) -> None:
+    assert controller.colouring.scale is None
+    assert controller.colouring.words == ""
+
+
+def test_a_scale_spans_all_but_the_outermost_neurons(controller: Controller) -> None:
+    controller.set_colour_by("depth")
+    scale = controller.colouring.scale
+    np.testing.assert_allclose(scale.values, DEPTH)
+    assert (scale.low, scale.high) == tuple(np.percentile(DEPTH, [1, 99]))
+    np.testing.assert_allclose(
+        scale.shares,
+        np.clip((DEPTH - scale.low) / (scale.high - scale.low), 0, 1),
+        rtol=1e-6,
+    )
+    assert scale.median == pytest.approx(222.5)
+    assert scale.ends == ("≤ 102 µm", "≥ 343 µm")
+
+
+def test_areas_are_words_and_an_unknown_one_is_none(controller: Controller) -> None:
+    controller.set_colour_by("area")
+    scale = controller.colouring.scale
+    assert scale.words == ("AL", "LM", "V1")
+    assert np.isnan(scale.values[AREAS == ""]).all()
+    known = AREAS != ""
+    told = np.array(scale.words)[scale.values[known].astype(int)]
+    np.testing.assert_array_equal(told, AREAS[known])
+
+
+def test_scores_are_shown_from_nought_to_one(controller: Controller) -> None:
+    controller.paint_cells(range(N), slice(30, N_SAMPLES), TARGET)
+    controller.set_colour_by("score")
+    scale = controller.colouring.scale
+    np.testing.assert_array_equal(scale.values, controller.results.scores)
+    assert np.isfinite(scale.values).all()
+    assert scale.ends == ("r = 0", "r = 1")
+
+
+def test_one_value_of_all_neurons_lies_in_the_middle_of_its_scale() -> None:
+    rates = np.random.default_rng(0).gamma(1.0, 2.0, (900, 4))
+    plane = np.full(4, 3)
+    made = Controller(synchronous=True)
+    made.open_session(
+        om.open_session({"responses": rates, "rate_hz": 30.0, "plane": plane})
+    )
+    made.set_colour_by("plane")
+    np.testing.assert_array_equal(made.colouring.scale.shares, 0.5)
+    made.close()
+
+
+def test_what_the_session_does_not_know_is_said(controller: Controller) -> None:
+    controller.set_colour_by("plane")
+    assert "plane" in names(controller)
+    assert controller.colouring.words == "This recording does not say: plane."
+    controller.set_colour_by("ceiling")
+    assert "No clip was shown twice" in controller.colouring.words
+    controller.set_colour_by("depth")
+    assert controller.colouring.words == ""
+
+
+def test_the_toggle_comes_back_to_what_was_chosen_last(controller: Controller) -> None:
+    controller.colouring.toggle()
+    assert controller.state.colour_by == "score"
+    controller.set_colour_by("depth")
+    controller.colouring.toggle()
+    assert controller.state.colour_by == "state"
+    controller.colouring.toggle()
+    assert controller.state.colour_by == "depth"
+
+
+def test_the_ceiling_of_all_neurons_is_that_of_each(
+    mouse: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ceilings, "_BLOCK", 7)
+    shares: list[float] = []
+    found = ceilings.population_ceiling(mouse, shares.append)
+    whole = clip_repeats(mouse, repeated_clips(mouse)[0], np.arange(30))
+    np.testing.assert_array_equal(found.single_trial_max, whole.single_trial_max)
+    np.testing.assert_array_equal(found.oracle, whole.oracle)
+    assert shares == [0, 7 / 30, 14 / 30, 21 / 30, 28 / 30]
+    assert np.isfinite(found.oracle).sum() > 20
+
+
+def test_reading_repeats_can_be_given_up(mouse: Session) -> None:
+    def stop(_: float) -> None:
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        ceilings.population_ceiling(mouse, stop)
+
+
+def test_ceilings_are_read_when_chosen_and_forgotten_with_the_session(
+    controller: Controller, mouse: Session, plain: Session
+) -> None:
+    controller.open_session(mouse)
+    controller.set_colour_by("oracle")
+    found = ceilings.population_ceiling(mouse)
+    np.testing.assert_array_equal(controller.colouring.scale.values, found.oracle)
+    controller.open_session(plain)
+    assert np.isnan(controller.colouring.scale.values).all()
+    assert "No clip" in controller.colouring.words
+
+
+def test_facts_that_were_looked_at_can_colour(
+    controller: Controller, mouse: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(session: Session, neurons: np.ndarray, **_: Any) -> list[Any]:
+        fields = receptive_fields(session, neurons)
+        return [
+            replace(field, problem="", reliability=n / 10, centre_yx=(1.0 * n, 2.0 * n))
+            for n, field in zip(neurons.tolist(), fields, strict=True)
+        ]
+
+    monkeypatch.setattr("omnimouse_model.live.facts.receptive_fields", found)
+    controller.open_session(mouse)
+    assert "field_column" not in names(controller)
+    controller.select([4, 9])
+    controller.facts.follow()
+    assert controller.facts.fault is None
+    for name, wanted in (("field_reliability", [0.4, 0.9]), ("field_column", [8, 18])):
+        controller.set_colour_by(name)
+        values = controller.colouring.scale.values
+        np.testing.assert_array_equal(np.flatnonzero(np.isfinite(values)), [4, 9])
+        np.testing.assert_allclose(values[[4, 9]], wanted)

@@ -1,0 +1,150 @@
+"""Growing and shrinking what is painted, by distance: neurons in lines and clouds."""
+
+from collections.abc import Iterator
+from time import process_time
+from typing import Any
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_model.masks.reaching import grown, shrunk, unit_of_distance
+
+
+def session(xyz: Any = None, xy: Any = None, plane: Any = None) -> Session:
+    """Silent neurons at known places."""
+    n = len(xyz) if xyz is not None else len(xy)
+    places = {"xyz_um": xyz, "xy_px": xy, "plane": plane}
+    known = {k: np.asarray(v) for k, v in places.items() if v is not None}
+    silent = np.zeros((600, n), np.float32)
+    return om.open_session({"responses": silent, "rate_hz": 30.0} | known)
+
+
+def cloud(n: int) -> np.ndarray:
+    return np.random.default_rng(5).uniform(0, 1000, (n, 3)) * (1, 1, 0.3)
+
+
+@pytest.mark.parametrize("distance", [0.0, 15.0, 80.0, 2000.0])
+def test_growing_takes_exactly_what_is_within_the_distance(distance: float) -> None:
+    places = cloud(400)
+    chosen = np.arange(0, 400, 40)
+    apart = np.linalg.norm(places[:, None] - places[None, chosen], axis=2)
+    wanted = np.flatnonzero(apart.min(axis=1) <= distance)
+    np.testing.assert_array_equal(grown(session(places), chosen, distance), wanted)
+
+
+def test_shrinking_is_growing_of_the_others() -> None:
+    here, chosen = session(cloud(400)), np.arange(200)
+    kept = shrunk(here, chosen, 60.0)
+    lost = np.setdiff1d(np.arange(400), grown(here, np.arange(200, 400), 60.0))
+    np.testing.assert_array_equal(kept, lost)
+    assert 0 < len(kept) < 200
+
+
+def test_depth_counts_in_micrometres() -> None:
+    here = session([[0.0, 0, 0], [0, 0, 30], [0, 0, 100]])
+    np.testing.assert_array_equal(grown(here, np.array([0]), 30.0), [0, 1])
+
+
+def test_pixels_are_near_within_a_plane_alone() -> None:
+    here = session(xy=[[0.0, 0], [5, 0], [5, 0]], plane=[0, 0, 1])
+    assert unit_of_distance(here) == "px"
+    np.testing.assert_array_equal(grown(here, np.array([0]), 6.0), [0, 1])
+
+
+def test_a_neuron_of_unknown_place_is_near_to_none_and_stays() -> None:
+    here = session([[0, 0, 0], [np.nan] * 3, [5, 0, 0]])
+    np.testing.assert_array_equal(grown(here, np.array([0]), 1e5), [0, 2])
+    np.testing.assert_array_equal(grown(here, np.array([1]), 1e5), [1])
+    np.testing.assert_array_equal(shrunk(here, np.array([0, 1]), 10.0), [1])
+
+
+def test_nothing_and_everything_stay_as_they_are() -> None:
+    here = session(cloud(20))
+    assert len(grown(here, np.empty(0, int), 50.0)) == 0
+    np.testing.assert_array_equal(shrunk(here, np.arange(20), 50.0), np.arange(20))
+
+
+def test_no_positions_and_no_distance_are_refused() -> None:
+    nowhere = session(np.full((3, 3), np.nan))
+    with pytest.raises(ValueError, match="knows no positions"):
+        grown(nowhere, np.array([0]), 5.0)
+    with pytest.raises(ValueError, match="0 or more"):
+        grown(session(cloud(3)), np.array([0]), -1.0)
+
+
+def test_ten_thousand_neurons_grow_within_a_tenth_of_a_processor_second() -> None:
+    here, taken = session(cloud(10_000)), []
+    for _ in range(5):
+        since = process_time()
+        grown(here, np.arange(5000), 30.0)
+        taken.append(process_time() - since)
+    assert min(taken) < 0.1
+
+
+# -- the verbs -------------------------------------------------------------------------
+@pytest.fixture
+def controller() -> Iterator[Controller]:
+    """Ten neurons on a line, 20 µm apart."""
+    rates = np.random.default_rng(0).gamma(1.0, 2.0, (900, 10))
+    xyz = np.stack([20.0 * np.arange(10), np.zeros(10), np.zeros(10)], axis=1)
+    made = Controller(synchronous=True)
+    made.open_session(
+        om.open_session({"responses": rates, "rate_hz": 30.0, "xyz_um": xyz})
+    )
+    made.apply_preset("nothing")
+    made.paint_cells([4, 5], slice(0, 60), VISIBLE)
+    made.set_brush(VISIBLE)
+    made.set_active_span(0, 60)
+    yield made
+    made.close()
+
+
+def painted(controller: Controller) -> list[int]:
+    states = controller.state.mask.state_in((0, 60))
+    return np.flatnonzero(states == VISIBLE).tolist()
+
+
+def test_growing_and_shrinking_are_steps_that_can_be_undone(
+    controller: Controller,
+) -> None:
+    reaching = controller.reaching
+    assert (reaching.unit, reaching.distance) == ("µm", 30.0)
+    reaching.grow()
+    assert painted(controller) == [3, 4, 5, 6]
+    assert controller.undo_name == "Grow visible by 30 µm"
+    reaching.set_distance(45.0)
+    reaching.grow()
+    assert painted(controller) == [1, 2, 3, 4, 5, 6, 7, 8]
+    reaching.set_distance(20.0)
+    reaching.shrink()
+    assert painted(controller) == [2, 3, 4, 5, 6, 7]
+    assert controller.undo_name == "Shrink visible by 20 µm"
+    controller.undo()
+    controller.undo()
+    assert painted(controller) == [3, 4, 5, 6]
+    controller.redo()
+    assert painted(controller) == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_the_hidden_grow_over_the_others_and_do_not_shrink(
+    controller: Controller,
+) -> None:
+    controller.set_brush(HIDDEN)
+    assert controller.reaching.can_grow
+    assert not controller.reaching.can_shrink
+    controller.reaching.shrink()
+    assert painted(controller) == [4, 5]
+    controller.reaching.grow()
+    assert painted(controller) == []
+
+
+def test_where_nothing_is_painted_so_nothing_grows(controller: Controller) -> None:
+    controller.set_brush(TARGET)
+    assert not controller.reaching.can_grow
+    before = controller.state.mask
+    controller.reaching.grow()
+    assert controller.state.mask is before

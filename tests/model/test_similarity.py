@@ -1,0 +1,147 @@
+"""The order of neurons by similarity, against truth that is known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.similarity import (
+    order_by_similarity,
+    sampled_activity,
+    similarity_order,
+)
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import StoppedError
+from omnimouse_model.live.controller import Controller
+from tests.model.live_sessions import write_session
+
+pytest.importorskip("scipy")
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    return open_session(write_session(tmp_path_factory.mktemp("alike") / "mouse", 40))
+
+
+def along_a_line(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Neurons with a place each, active when something is near, and noise."""
+    draw = np.random.default_rng(seed)
+    places = draw.random(n)
+    path = np.cumsum(draw.normal(0, 0.05, 800)) % 1.0
+    activity = np.exp(-((path - places[:, None]) ** 2) / 0.02)
+    return places, (activity + draw.normal(0, 0.8, activity.shape)).astype(np.float32)
+
+
+def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    ranks = [np.argsort(np.argsort(values)) for values in (one, other)]
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+@pytest.mark.parametrize("n", [60, 3000])
+def test_neurons_along_a_line_are_ordered_along_it(n: int) -> None:
+    places, activity = along_a_line(n)
+    order = order_by_similarity(activity)
+    assert sorted(order) == list(range(n))
+    assert abs(rank_correlation(places[order], np.arange(n))) > 0.9
+
+
+def test_groups_stand_together() -> None:
+    draw = np.random.default_rng(1)
+    group = draw.integers(0, 12, 900)
+    own = draw.normal(size=(12, 400))[group] * 0.7
+    order = order_by_similarity((own + draw.normal(size=own.shape)).astype(np.float32))
+    assert (np.diff(group[order]) != 0).sum() + 1 == 12
+
+
+def test_scale_and_offset_do_not_matter_and_the_order_is_always_the_same() -> None:
+    _, activity = along_a_line(200)
+    draw = np.random.default_rng(2)
+    other = activity * draw.uniform(0.1, 90, (200, 1)) + draw.normal(0, 5, (200, 1))
+    first = order_by_similarity(activity)
+    np.testing.assert_array_equal(first, order_by_similarity(activity))
+    moved = order_by_similarity(other.astype(np.float32))
+    place = np.argsort(moved)
+    assert abs(rank_correlation(place[first], np.arange(200))) > 0.95
+
+
+def test_neurons_that_never_change_come_last() -> None:
+    _, activity = along_a_line(50)
+    activity[[3, 17]] = 2.5
+    assert order_by_similarity(activity)[-2:].tolist() == [3, 17]
+    flat = np.ones((4, 20), np.float32)
+    assert order_by_similarity(flat).tolist() == [0, 1, 2, 3]
+
+
+def test_what_is_read_are_means_of_the_recording_in_bins(session: Session) -> None:
+    activity = sampled_activity(session)
+    assert activity.shape == (40, 800)
+    start = session.responses.valid_interval().start
+    times = start + np.arange(6) / 30
+    values, valid = session.responses.window(times, session.response_scale)
+    assert valid.all()
+    np.testing.assert_allclose(activity[:, 0], values.mean(axis=0), rtol=1e-5)
+
+
+def test_it_can_be_stopped_at_any_step(session: Session) -> None:
+    told: list[float] = []
+    similarity_order(session, told.append)
+    assert told == sorted(told)
+    assert 0.9 < told[-1] <= 1.0
+
+    def stop(share: float) -> None:
+        if share > 0.5:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        similarity_order(session, stop)
+
+
+def test_the_controller_keeps_the_order_of_each_recording(
+    session: Session, tmp_path: Path
+) -> None:
+    controller = Controller(synchronous=True)
+    controller.similarity.want()
+    assert controller.similarity.order is None
+    controller.open_session(session)
+    controller.similarity.want()
+    first = controller.similarity.order
+    np.testing.assert_array_equal(first, similarity_order(session))
+    controller.open_session(open_session(write_session(tmp_path / "other", 12)))
+    assert controller.similarity.order is None
+    controller.similarity.want()
+    assert len(controller.similarity.order) == 12
+    controller.open_session(session)
+    assert controller.similarity.order is first
+    controller.close()
+
+
+def test_given_up_it_waits_to_be_asked_again(session: Session) -> None:
+    controller = Controller(synchronous=True)
+    controller.open_session(session)
+    controller.similarity.stop()
+    controller.similarity.want()
+    assert controller.similarity.is_given_up
+    assert controller.similarity.order is None
+    controller.similarity.again()
+    assert controller.similarity.order is not None
+    controller.close()
+
+
+def test_a_fault_is_told_and_not_met_again_by_itself(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def fail(*_: object) -> None:
+        calls.append(1)
+        raise OSError("the drive is gone")
+
+    monkeypatch.setattr("omnimouse_model.live.similarity.similarity_order", fail)
+    controller = Controller(synchronous=True)
+    controller.open_session(session)
+    controller.similarity.want()
+    controller.similarity.want()
+    assert str(controller.similarity.fault) == "the drive is gone"
+    assert len(calls) == 1
+    controller.close()

@@ -1,0 +1,133 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+
+from omnimouse_model.analysis.repeats import clip_repeats, repeated_clips
+from omnimouse_model.data.open import open_session
+from omnimouse_model.live.clips import ceiling_words
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.simulate import HeldOut, MouseSpec
+from omnimouse_model.simulate import write_session as simulate
+from omnimouse_widgets.qt.repeats import RepeatsPanel
+from omnimouse_widgets.qt.repeats_plot import MAX_ROWS, binned_rows
+from tests.widgets.mouse import drag, place_of
+
+
+@pytest.fixture(scope="module")
+def mouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty neurons, a clip that is shown four times."""
+    held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=4)
+    spec = MouseSpec("clips", "80022-1-1", 21, 22, 20, 1.6, held_out)
+    return simulate(spec, tmp_path_factory.mktemp("clips") / "mouse")
+
+
+@pytest.fixture
+def repeated(mouse: Path) -> Iterator[Controller]:
+    made = Controller(synchronous=True)
+    made.open_session(open_session(mouse))
+    made.select([7, 3, 11])
+    made.clips.go_to_clip(0)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def panel(repeated: Controller, show: Any, drawn: Any) -> RepeatsPanel:
+    made: RepeatsPanel = show(RepeatsPanel(repeated), 800, 240)
+    drawn()
+    return made
+
+
+def test_every_repeat_is_drawn_with_its_numbers(
+    panel: RepeatsPanel, repeated: Controller
+) -> None:
+    session = repeated.state.session
+    clip = repeated_clips(session)[0]
+    expected = clip_repeats(session, clip, np.array([7, 3, 11]))
+    side, count = panel.side_by_side, expected.responses.shape[2]
+    pixels = side.image.image[::-1]
+    pitch = pixels.shape[1] // len(clip.trials)
+    for k in range(len(clip.trials)):
+        own = pixels[:, k * pitch : k * pitch + count]
+        np.testing.assert_allclose(own, expected.responses[:, k], rtol=1e-5)
+        assert np.isnan(pixels[:, k * pitch + count : (k + 1) * pitch]).all()
+    _, drawn = side.means.getData()
+    parts = drawn.reshape(len(clip.trials), -1)[:, :-1]
+    mean = expected.responses.mean(axis=0)
+    assert np.corrcoef(parts.ravel(), mean.ravel())[0, 1] == pytest.approx(1)
+    assert ceiling_words(expected) in panel.words.words
+    assert panel.words.words.endswith(" · repeat 1")
+    ticks = side.plot.getAxis("bottom")._tickLevels[0]
+    assert [word for _, word in ticks] == [f"{t:.0f} s" for t in expected.onset_s]
+
+
+def test_a_press_goes_to_that_moment_of_that_repeat(
+    panel: RepeatsPanel, repeated: Controller, drawn: Any
+) -> None:
+    side, found = panel.side_by_side, repeated.clips.found
+    place = place_of(panel.canvas, side.box, 2 * side.pitch + 4.0, 0.5)
+    drag(panel.canvas.viewport(), [place])
+    drawn()
+    middle = repeated.state.window.start_s + 1
+    assert middle == pytest.approx(found.onset_s[2] + 4.0, abs=0.1)
+    assert panel.words.words.endswith(" · repeat 3")
+    x, _ = side.window.getData()
+    start = repeated.state.window.start_s - found.onset_s[2] + 2 * side.pitch
+    assert (x.min(), x.max()) == pytest.approx((start, start + 2), abs=1e-6)
+
+
+def test_arrow_keys_step_through_the_repeats(
+    panel: RepeatsPanel, repeated: Controller
+) -> None:
+    panel.canvas.setFocus()
+    QTest.keyClick(panel.canvas, Qt.Key.Key_Right)
+    assert repeated.clips.repeat == 1
+    QTest.keyClick(panel.canvas, Qt.Key.Key_Left)
+    assert repeated.clips.repeat == 0
+
+
+def test_another_selection_is_read_and_drawn(
+    panel: RepeatsPanel, repeated: Controller, drawn: Any
+) -> None:
+    repeated.select([5])
+    drawn()
+    assert panel.side_by_side.image.image.shape[0] == 1
+    assert "neuron 5" in panel.words.words or "no ceiling" in panel.words.words
+
+
+def test_away_from_repeats_it_says_so_and_the_box_goes_there(
+    panel: RepeatsPanel, repeated: Controller, drawn: Any
+) -> None:
+    trials = repeated.state.session.trials
+    once = int(np.flatnonzero(trials.tier == "train")[0])
+    repeated.seek(float(trials.t_on[once]) + 1)
+    drawn()
+    assert "shown once" in panel.side_by_side.message.words
+    assert panel.clip.currentIndex() == -1
+    panel.clip.setFocus()
+    QTest.keyClick(panel.clip, Qt.Key.Key_Down)
+    drawn()
+    assert repeated.clips.repeat == 0
+    assert not panel.side_by_side.message.words
+
+
+def test_without_a_session_or_repeats_it_says_so(
+    empty: Controller, controller: Controller, show: Any
+) -> None:
+    panel = show(RepeatsPanel(empty))
+    assert panel.side_by_side.message.words == "No session is open"
+    panel = show(RepeatsPanel(controller))
+    assert "No clip" in panel.side_by_side.message.words
+    assert not panel.clip.isVisible()
+
+
+def test_many_neurons_share_rows() -> None:
+    values = np.arange(256 * 2 * 3, dtype=float).reshape(256, 2, 3)
+    rows = binned_rows(values)
+    assert len(rows) == MAX_ROWS
+    np.testing.assert_allclose(rows[5], values[20:24].mean(axis=0))
