@@ -208,6 +208,11 @@ class Pins:
 
     # -- reading ----------------------------------------------------------------------
     @property
+    def pinned(self) -> tuple[Pin, ...]:
+        """The pins there are, by slot."""
+        return self._state.pins
+
+    @property
     def is_busy(self) -> bool:
         """Whether something is being predicted here."""
         return self._asked[0] > 0

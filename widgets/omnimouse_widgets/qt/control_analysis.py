@@ -154,7 +154,7 @@ class AnalysisSection(QWidget):
             return
         content = figure.png() if kind == ".png" else figure.svg()
         figure.close()
-        self._exports.write(path, lambda: content)
+        self._exports.write(path, lambda _: content)
 
     def copy_as_python(self) -> None:
         """Put a script on the clipboard that asks the same."""
