@@ -19,12 +19,19 @@ from omnimouse_model.live.reported import (
 )
 from omnimouse_model.live.score_words import DEFINITION
 from omnimouse_model.masks import HIDDEN, MIXED, N_SAMPLES, TARGET, VISIBLE
+from omnimouse_model.masks.cells import PATTERN_WORDS
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.drawings import Line
 from omnimouse_widgets.report.markup import Markup, number, table, tag
 
 BEHAVIOR_CODES: Final = {"visible": VISIBLE, "target": TARGET, "hidden": HIDDEN}
-SUMMARY_HEAD: Final = ("neurons", "mean r", "median r", "lower quartile", "upper")
+SUMMARY_HEAD: Final = (
+    "neurons",
+    "mean r",
+    "median r",
+    "lower quartile",
+    "upper quartile",
+)
 
 
 def summary_cells(found: ScoreSummary) -> tuple[str, ...]:
@@ -68,14 +75,17 @@ def field(what: Reported) -> Iterator[Markup]:
     """By state, and by score where there is one."""
     session, mask = what.shown.session, what.shown.mask
     pictures = drawings.FieldPictures(session.units)
-    states = mask.state_in((0, N_SAMPLES))
-    names = {VISIBLE: "visible", TARGET: "target", HIDDEN: "hidden", MIXED: "changes"}
-    samples = [
-        (drawings.state_sample(code), f"{names[code]}: {int((states == code).sum()):,}")
-        for code in names
-    ]
+    states, patterns = mask.state_in((0, N_SAMPLES)), mask.patterns_in((0, N_SAMPLES))
+    is_asked = np.asarray(mask.target.any(axis=0))
+    words = np.array(PATTERN_WORDS)[patterns]
+    samples = []
+    for code in (VISIBLE, TARGET, HIDDEN, MIXED):
+        for word in np.unique(words[states == code]).tolist():
+            own = (states == code) & (words == word)
+            sample = drawings.state_sample(code, is_asked=bool(is_asked[own].any()))
+            samples.append((sample, f"{word}: {int(own.sum()):,}"))
     drawn = [
-        tag("figure", tag("h3", "By state"), pictures.by_state(states),
+        tag("figure", tag("h3", "By state"), pictures.by_state(states, is_asked),
             drawings.legend(samples))
     ]  # fmt: skip
     if what.shown.scores is not None:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from omnimouse_model.analysis.score_summary import score_summary
-from omnimouse_model.analysis.sweep_plan import AXES
 from omnimouse_model.analysis.sweep_table import ContextSweep
 from omnimouse_model.analysis.what_if import NO_TRUTH, WhatIf
 from omnimouse_model.live.reported import Condition, Reported
@@ -102,8 +101,7 @@ def context(what: Reported) -> Iterator[Markup]:
     if not what.sweeps:
         return
     sweeps = [sweep for _, sweep in what.sweeps]
-    drawn = [drawings.curves(sweeps, axis) for axis in AXES]
-    figures = (tag("figure", picture) for picture in drawn if picture is not None)
+    figures = (tag("figure", picture) for picture in drawings.curves(sweeps))
     yield tag("div", *figures, class_="pair")
     labels = {curve.label for sweep in sweeps for curve in sweep.curves()}
     samples = [

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.analysis.sweep_plan import Axis
+from omnimouse_model.analysis.sweep_plan import AXES, Axis
 from omnimouse_model.analysis.sweep_table import ContextSweep, Curve
 from omnimouse_model.data.units import Units
 from omnimouse_model.masks import HIDDEN, MIXED, N_SAMPLES, TARGET, VISIBLE, Mask
@@ -108,21 +108,17 @@ class FieldPictures:
         kind = {"µm": "the microscope's frame", "px": "the mean image"}[self.unit]
         return f"Positions in {kind}.{words}"
 
-    def by_state(self, states: np.ndarray) -> Markup:
-        """Visible are full, asked are rings, mixed have a ring, hidden are small."""
+    def by_state(self, states: np.ndarray, is_asked: np.ndarray) -> Markup:
+        """Visible are full, asked are rings, hidden are small.
+
+        What changes within the window has a ring: of the target's colour where any
+        sample is asked, else of the visible's.
+        """
         parts = []
-        for code, width in (
-            (HIDDEN, 0.55),
-            (VISIBLE, 1.0),
-            (TARGET, 1.0),
-            (MIXED, 1.0),
-        ):
-            own = self._places[self.known & (states == code)]
-            rim = "target" if code == MIXED else STATE_CLASSES[code]
-            parts.append(svg.dots(own, width * self._size, f"dot {rim}"))
-            if code in (TARGET, MIXED):
-                core = "mixed" if code == MIXED else "paper"
-                parts.append(svg.dots(own, 0.5 * self._size, f"dot {core}"))
+        for code, asked in ((HIDDEN, False), (VISIBLE, False), (TARGET, True),
+                            (MIXED, False), (MIXED, True)):  # fmt: skip
+            own = self._places[self.known & (states == code) & (is_asked == asked)]
+            parts += _marks(own, self._size, code, is_asked=asked)
         return self._picture("The field by state", parts)
 
     def by_score(self, scores: np.ndarray) -> Markup:
@@ -176,7 +172,7 @@ def distribution(scores: np.ndarray, median: float) -> Markup:
     edges = np.linspace(low, 1.0, round((1.0 - low) / 0.05) + 1)
     counts, _ = np.histogram(np.clip(known, low, 1.0), edges)
     frame = Frame(
-        52, 10, WIDTH - 60, 150, (low, 1.0), (0, max(int(counts.max()), 1) * 1.05)
+        52, 10, WIDTH - 68, 150, (low, 1.0), (0, max(int(counts.max()), 1) * 1.05)
     )
     ticks = [t for t in svg.ticks_between(0, frame.y[1], 4) if t == round(t)]
     parts = svg.left_axis(frame, ticks, 0)
@@ -216,9 +212,9 @@ def traces(
     parts += [svg.line(frame, times, line.values, line.class_) for line in lines]
     if has_axis:
         ticks = [(t, f"{t:.1f}") for t in svg.ticks_between(*frame.x, 6)]
-        below = Frame(frame.left, 10, frame.width, height, frame.x, frame.y)
+        below = Frame(frame.left, 14, frame.width, height, frame.x, frame.y)
         parts += svg.bottom_axis(below, ticks, "seconds of the recording")
-    return svg.picture(WIDTH, height + (46 if has_axis else 12), "Traces", parts)
+    return svg.picture(WIDTH, height + (50 if has_axis else 12), "Traces", parts)
 
 
 def _runs(codes: np.ndarray) -> Iterator[tuple[int, int, int]]:
@@ -232,47 +228,53 @@ def _digits(low: float, high: float) -> int:
 
 
 # -- curves over context ------------------------------------------------------------
-def curves(sweeps: Sequence[ContextSweep], axis: Axis) -> Markup | None:
-    """Score against one kind of context; a line's dashes say which sweep it is of."""
+def curves(sweeps: Sequence[ContextSweep]) -> list[Markup]:
+    """Score against each kind of context, on one scale of correlation.
+
+    A line's dashes say which sweep it is of.
+    """
     drawn = [
         (at, curve)
         for at, sweep in enumerate(sweeps)
         for curve in sweep.curves()
-        if curve.axis == axis and not curve.fixed
+        if not curve.fixed and any(np.isfinite(p.score) for p in curve.points)
     ]
+    if not drawn:
+        return []
     points = [p for _, c in drawn for p in c.points if np.isfinite(p.score)]
-    if not points:
-        return None
-    spread = [np.nan_to_num(p.sem) for p in points]
-    low = min(p.score - s for p, s in zip(points, spread, strict=True))
-    high = max(p.score + s for p, s in zip(points, spread, strict=True))
-    room = max(0.05, 0.15 * (high - low))
+    score = np.array([p.score for p in points])
+    spread = np.nan_to_num([p.sem for p in points])
+    low, high = float((score - spread).min()), float((score + spread).max())
+    room = max(0.05, 0.12 * (high - low))
+    found = []
+    for axis in AXES:
+        own = [(at, curve) for at, curve in drawn if curve.axis == axis]
+        found += [_curves(own, axis, (low - room, high + room))] if own else []
+    return found
+
+
+def _curves(
+    drawn: Sequence[tuple[int, Curve]], axis: Axis, y: tuple[float, float]
+) -> Markup:
     values = sorted({v for _, curve in drawn for v in curve.values})
     places = [_place(axis, value) for value in values]
     pad = 0.06 * max(places[-1] - places[0], 1.0)
-    frame = Frame(
-        46,
-        8,
-        HALF - 56,
-        190,
-        (places[0] - pad, places[-1] + pad),
-        (low - room, high + room),
-    )
+    frame = Frame(46, 8, HALF - 62, 190, (places[0] - pad, places[-1] + pad), y)
     ticks: list[tuple[float, str]] = []
     for value, place in zip(values, places, strict=True):
         if not ticks or place - ticks[-1][0] > 0.09 * (frame.x[1] - frame.x[0]):
             ticks.append((place, f"{value:,}"))
     parts = svg.left_axis(frame, svg.ticks_between(*frame.y, 5), 2)
     parts += svg.bottom_axis(frame, ticks, AXIS_WORDS[axis])
-    for at, curve in drawn:
-        parts.append(_curve(frame, at, curve))
-    words = f"Correlation against {AXIS_WORDS[axis]}"
-    return svg.picture(HALF, 240, words, parts)
+    parts += [_curve(frame, at, curve) for at, curve in drawn]
+    return svg.picture(HALF, 240, f"Correlation against {AXIS_WORDS[axis]}", parts)
 
 
 def _curve(frame: Frame, at: int, curve: Curve) -> Markup:
+    """Conditions stand a little beside their value, so that equal ones are seen."""
     look = list(palette.CONDITION_COLOURS).index(curve.label)
-    x = np.array([_place(curve.axis, value) for value in curve.values])
+    dodge = (look - 1.5) * 0.012 * (frame.x[1] - frame.x[0])
+    x = np.array([_place(curve.axis, value) + dodge for value in curve.values])
     y = np.array([point.score for point in curve.points])
     parts = [svg.line(frame, x, y, f"given{look} sweep{at}")]
     for place, point in zip(x, curve.points, strict=True):
@@ -317,12 +319,22 @@ def marker_sample(look: int) -> Markup:
     return svg.picture(12, 12, "", [marker(look, 6, 6)])
 
 
-def state_sample(code: int) -> Markup:
+def state_sample(code: int, *, is_asked: bool = True) -> Markup:
     """A neuron in a state."""
-    place = np.array([[6.0, 6.0]])
-    rim = "target" if code == MIXED else STATE_CLASSES[code]
-    parts = [svg.dots(place, 6 if code == HIDDEN else 10, f"dot {rim}")]
-    if code in (TARGET, MIXED):
-        core = "mixed" if code == MIXED else "paper"
-        parts.append(svg.dots(place, 5, f"dot {core}"))
-    return svg.picture(12, 12, "", parts)
+    marks = _marks(np.array([[6.0, 6.0]]), 10, code, is_asked=is_asked)
+    return svg.picture(12, 12, "", marks)
+
+
+def _marks(
+    places: np.ndarray, size: float, code: int, *, is_asked: bool
+) -> list[Markup]:
+    if code == HIDDEN:
+        return [svg.dots(places, 0.55 * size, "dot hidden")]
+    if code == VISIBLE:
+        return [svg.dots(places, size, "dot visible")]
+    rim = "target" if is_asked else "visible"
+    core = "mixed" if code == MIXED else "paper"
+    return [
+        svg.dots(places, size, f"dot {rim}"),
+        svg.dots(places, 0.5 * size, f"dot {core}"),
+    ]

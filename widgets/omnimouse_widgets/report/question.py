@@ -108,12 +108,12 @@ def _model(what: Reported) -> Iterator[tuple[object, object]]:
     yield "Model", what.model or "none"
     if screen.predictor and screen.predictor != what.model:
         yield (
-            "",
+            "Its id",
             f"{screen.predictor} (with the hash of its weights, where it has some)",
         )
     prediction = screen.prediction
     if prediction is not None and prediction.status != "ok":
-        yield "", prediction.status
+        yield "Notice", prediction.status
     start = window.start_s
     yield (
         "Window",

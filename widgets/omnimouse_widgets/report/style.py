@@ -74,6 +74,7 @@ svg text.name { fill: var(--text); font-weight: 600; }
 pre { background: var(--box); border-radius: 8px; padding: 14px 16px; overflow-x: auto;
   font: 13px/1.5 ui-monospace, "DejaVu Sans Mono", monospace; }
 .line { fill: none; stroke-width: 1.7; stroke-linejoin: round; stroke-linecap: round; }
+svg rect { shape-rendering: crispEdges; }
 .dot { stroke-linecap: round; fill: none; }
 .axis { stroke: var(--quiet); } .grid { stroke: var(--rule); }
 .paper { stroke: var(--page); } .edge { stroke: var(--quiet); }
