@@ -88,11 +88,13 @@ def field(what: Reported) -> Iterator[Markup]:
         tag("figure", tag("h3", "By state"), pictures.by_state(states, is_asked),
             drawings.legend(samples))
     ]  # fmt: skip
-    if what.shown.scores is not None:
-        grey = drawings.state_sample(HIDDEN)
+    scores = what.shown.scores
+    if scores is not None and np.isfinite(scores).any():
+        grey = [(drawings.state_sample(HIDDEN), "no score")]
+        grey = [] if np.isfinite(scores).all() else grey
         drawn.append(
-            tag("figure", tag("h3", "By score"), pictures.by_score(what.shown.scores),
-                drawings.legend([(drawings.score_scale(), ""), (grey, "no score")]))
+            tag("figure", tag("h3", "By score"), pictures.by_score(scores),
+                drawings.legend([(drawings.score_scale(), ""), *grey]))
         )  # fmt: skip
     yield tag("div", *drawn, class_="pair")
     yield tag("p", pictures.words, class_="quiet")
@@ -105,7 +107,11 @@ def traces(what: Reported) -> Iterator[Markup]:
     if not shown.selection:
         yield tag("p", "No neuron is selected.")
         return
-    answered = [c for c in what.conditions if c.prediction is not None]
+    answered = [
+        c
+        for c in what.conditions
+        if any(c.trace(neuron) is not None for neuron in shown.selection)
+    ]
     samples = [(drawings.stroke_sample("recorded"), "recorded")]
     samples += [(drawings.stroke_sample(look_of(c)), title_of(c)) for c in answered]
     if what.what_if is not None:
@@ -115,10 +121,13 @@ def traces(what: Reported) -> Iterator[Markup]:
     yield tag(
         "p",
         "Responses as the model has them: recording divided by each neuron's scale. "
-        "The strip below a trace says what this mask does with it at each sample.",
+        "The strip below a trace says what this mask does with it at each sample. On "
+        "the right the predicted samples alone, each line less its mean and in its own "
+        "standard deviations, as r has them.",
         class_="quiet",
     )
-    yield _neuron_scores(what, answered)
+    if answered:
+        yield _neuron_scores(what, answered)
     times = shown.window.timestamps["responses"]
     for neuron in shown.selection:
         lines = [Line("recorded", shown.window.responses[:, neuron])]
@@ -181,5 +190,5 @@ def behaviour(what: Reported) -> Iterator[Markup]:
 
 
 def words_of(name: str) -> str:
-    """A channel's name for people: `pupil_size` is `pupil size`."""
-    return name.replace("_", " ")
+    """A channel's name for people: `pupil_dsize` is `pupil d-size`."""
+    return name.replace("_dsize", " d-size").replace("_", " ")

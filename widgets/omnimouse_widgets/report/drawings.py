@@ -192,16 +192,18 @@ def distribution(scores: np.ndarray, median: float) -> Markup:
 def traces(
     times: np.ndarray, lines: Sequence[Line], shade: np.ndarray, *, has_axis: bool
 ) -> Markup:
-    """Lines over the window; below them what the mask does at each sample."""
-    height = 88.0
-    known = np.concatenate([np.ravel(line.values) for line in lines])
-    known = known[np.isfinite(known)]
-    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
-    room = max(0.06 * (high - low), 1e-6)
-    half = float(times[1] - times[0]) / 2
+    """Lines over the window; below them what the mask does at each sample.
+
+    Beside them the same lines where something is predicted, each less its mean and in
+    its own standard deviations: as a correlation has them.
+    """
+    height, half = 88.0, float(times[1] - times[0]) / 2
     span = (float(times[0]) - half, float(times[-1]) + half)
-    frame = Frame(44, 4, WIDTH - 52, height, span, (low - room, high + room))
-    parts = svg.left_axis(frame, svg.ticks_between(*frame.y, 3)[:4], _digits(low, high))
+    low, high = _ends(lines)
+    frame = Frame(44, 4, 586, height, span, (low, high))
+    parts = svg.left_axis(
+        frame, svg.ticks_between(low, high, 3)[:4], _digits(low, high)
+    )
     step = frame.width / len(times)
     for start, stop, code in _runs(shade):
         name = STATE_CLASSES[int(code)]
@@ -210,11 +212,45 @@ def traces(
         wide = (stop - start) * step
         parts.append(svg.box(left, height + 6, wide, 4, f"fill-{name}", words))
     parts += [svg.line(frame, times, line.values, line.class_) for line in lines]
+    frames = [frame]
+    scaled = _standardised(lines)
+    if scaled:
+        known = np.flatnonzero(np.isfinite(scaled[0].values))
+        span = (float(times[known[0]]) - half, float(times[known[-1]]) + half)
+        beside = Frame(678, 4, 250, height, span, _ends(scaled))
+        parts += svg.left_axis(beside, svg.ticks_between(*beside.y, 3)[:4], 0)
+        parts += [svg.line(beside, times, line.values, line.class_) for line in scaled]
+        frames.append(beside)
     if has_axis:
-        ticks = [(t, f"{t:.1f}") for t in svg.ticks_between(*frame.x, 6)]
-        below = Frame(frame.left, 14, frame.width, height, frame.x, frame.y)
-        parts += svg.bottom_axis(below, ticks, "seconds of the recording")
+        names = ("seconds of the recording", "the same, standardised")
+        for own, name in zip(frames, names, strict=False):
+            ticks = [(t, f"{t:.1f}") for t in svg.ticks_between(*own.x, 5)]
+            below = Frame(own.left, 14, own.width, height, own.x, own.y)
+            parts += svg.bottom_axis(below, ticks, name)
     return svg.picture(WIDTH, height + (50 if has_axis else 12), "Traces", parts)
+
+
+def _ends(lines: Sequence[Line]) -> tuple[float, float]:
+    known = np.concatenate([np.ravel(line.values) for line in lines])
+    known = known[np.isfinite(known)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    room = max(0.06 * (high - low), 1e-6)
+    return low - room, high + room
+
+
+def _standardised(lines: Sequence[Line]) -> list[Line]:
+    """Lines where any but the first, which was recorded, is known; () of one alone."""
+    asked = [np.isfinite(line.values) for line in lines[1:]]
+    if not asked:
+        return []
+    where = np.logical_or.reduce(asked) & np.isfinite(lines[0].values)
+    found = []
+    for line in lines:
+        values = np.where(where, line.values, np.nan)
+        known = values[np.isfinite(values)]
+        if known.size > 1 and known.std() > 0:
+            found.append(Line(line.class_, (values - known.mean()) / known.std()))
+    return found if len(found) > 1 else []
 
 
 def _runs(codes: np.ndarray) -> Iterator[tuple[int, int, int]]:
