@@ -225,10 +225,11 @@ class FieldLayers(QObject):
             old = results.is_population_old
             core, rim = score_colours(scores, states, is_old=old)
         else:
-            part = state.mask.cells[slice(*state.active_span)]
-            core, rim = state_colours(states, part.max(axis=0, initial=0))
+            most = state.mask.cells[slice(*state.active_span)].max(axis=0, initial=0)
             if (scale := self._controller.colouring.scale) is not None:
-                core, rim = scale_colours(scale, states, rim, has_rims=field.has_rims)
+                core, rim = scale_colours(scale, states, most, has_rims=field.has_rims)
+            else:
+                core, rim = state_colours(states, most)
         selected = np.asarray(state.selection, np.int64)
         return label_rows(core, rim, selected, has_rims=field.has_rims)
 
