@@ -139,6 +139,7 @@ class Analyses:
             state.brush_code,
             state.colour_by,
             state.edits,
+            state.pins,
         )
 
     @property
@@ -311,7 +312,7 @@ class Analyses:
             file = "" if self.path is None else str(self.path)
             start_s, options = float(window.start_s), dict(session.options)
             baseline, pins = state.baseline_name, self._controller.pins.facts()
-        kept = {} if now is None else replace(now, predictor=chosen).to_dict()
+        kept = {} if now is None else replace(now, predictor=chosen, pins=()).to_dict()
         self._memory.remember(
             Remembered(
                 place,
@@ -368,6 +369,7 @@ class Analyses:
                      controller.choose_baseline),
                 )
             ]  # fmt: skip
+            told.append(controller.pins.replace_all(analysis.pins))
             self.told = (*self.told, *filter(None, told))
         controller.set_brush(analysis.brush_code)
         controller.set_active_span(*analysis.active_span)

@@ -5,7 +5,8 @@
      "predictor": "demo", "baseline": "", "start_s": 12.4, "preset": "", "mask": {…},
      "selection": [3, 14], "view": {"cursor": 0, "active_span": [0, 60], …}}
 
-With what-if edits, `"edits": [{"edit": "contrast", "factor": 0.5, …}]` follows.
+With what-if edits, `"edits": [{"edit": "contrast", "factor": 0.5, …}]` follows, and
+with pinned conditions `"pins": [{"slot": 0, "name": …, "mask": {…}, …}]`.
 `beside` is the recording seen from the file's folder, so that both can move together.
 The mask is as `masks.files` has it. Whatever else stands there is refused in words.
 """
@@ -25,6 +26,7 @@ from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.editing import Edit
 from omnimouse_model.data.options import ReadOptions
 from omnimouse_model.errors import AnalysisFileError, MaskError
+from omnimouse_model.live.pin import MAX_PINS, Pin
 from omnimouse_model.live.state import MAX_SELECTED, ColourBy
 from omnimouse_model.masks import N_SAMPLES, TARGET, VISIBLE, Mask
 
@@ -34,7 +36,7 @@ MOST_BYTES = 256 * 2**20
 _LARGEST_NEURON = 10**6
 _FIELDS = (
     "format", "version", "recording", "predictor", "baseline", "start_s", "preset",
-    "mask", "selection", "view", "edits",
+    "mask", "selection", "view", "edits", "pins",
 )  # fmt: skip
 _RECORDING = ("path", "beside", "id", "fingerprint", "options")
 _VIEW = ("cursor", "active_span", "brush_code", "colour_by")
@@ -54,6 +56,8 @@ class Analysis:
         What is asked, and the preset that it is, "" for one made by hand.
     edits
         What is changed of video and behaviour, to see what that would do.
+    pins
+        Conditions that are kept for comparison.
     """
 
     recording: str = ""
@@ -71,6 +75,7 @@ class Analysis:
     brush_code: int = VISIBLE
     colour_by: ColourBy = "state"
     edits: tuple[Edit, ...] = ()
+    pins: tuple[Pin, ...] = ()
 
     def is_same_question(self, other: "Analysis") -> bool:
         """Whether both look at the same and ask the same; how it is shown is passed."""
@@ -79,11 +84,16 @@ class Analysis:
             all(getattr(self, name) == getattr(other, name) for name in plain)
             and dict(self.options) == dict(other.options)
             and (self.mask is other.mask or self.mask == other.mask)
+            and [pin.key for pin in self.pins] == [pin.key for pin in other.pins]
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        edits = {"edits": edits_to_json(self.edits)} if self.edits else {}
+        more: dict[str, Any] = {}
+        if self.edits:
+            more["edits"] = edits_to_json(self.edits)
+        if self.pins:
+            more["pins"] = [pin.to_dict() for pin in self.pins]
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -105,7 +115,7 @@ class Analysis:
                 "brush_code": self.brush_code,
                 "colour_by": self.colour_by,
             },
-        } | edits
+        } | more
 
     @classmethod
     def from_dict(cls, facts: object) -> "Analysis":
@@ -135,6 +145,7 @@ class Analysis:
             brush_code=_whole(view.get("brush_code"), "brush_code", 0, TARGET),
             colour_by=_colour(view.get("colour_by")),
             edits=_edits(whole.get("edits", [])),
+            pins=_pins(whole.get("pins", [])),
         )
 
 
@@ -282,6 +293,21 @@ def _edits(value: object) -> tuple[Edit, ...]:
         return arranged(edits_from_json(value))
     except ValueError as error:
         raise AnalysisFileError("field", f"its edits: {error}") from None
+
+
+def _pins(value: object) -> tuple[Pin, ...]:
+    words = f"at most {MAX_PINS} pinned conditions, each in a slot of its own"
+    if not isinstance(value, list) or len(value) > MAX_PINS:
+        _refuse("pins", value, words)
+    pins = []
+    for facts in value:
+        try:
+            pins.append(Pin.from_dict(facts, ""))
+        except (MaskError, KeyError, TypeError, ValueError) as error:
+            raise AnalysisFileError("field", f"its pins: {error!s:.200}") from None
+    if len({pin.slot for pin in pins}) < len(pins):
+        _refuse("pins", [pin.slot for pin in pins], words)
+    return tuple(sorted(pins, key=lambda pin: pin.slot))
 
 
 def _selection(value: object) -> tuple[int, ...]:
