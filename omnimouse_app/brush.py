@@ -44,7 +44,7 @@ class Brush:
     drag pans, a click selects. With any tool, Ctrl-click selects the neuron under the
     pointer, and Ctrl-Shift-click adds it to the selection or takes it out; Alt-drag
     changes the radius. Where neurons lie over each other, clicking again selects the
-    next one under it.
+    next one under it. While one imaging plane is looked at, the others are left alone.
     """
 
     tool_changed = Signal(str)
@@ -165,7 +165,7 @@ class Brush:
         touched = np.zeros(field.n_neurons, bool)
 
         def stamp(start: np.ndarray, stop: np.ndarray) -> None:
-            neurons = neurons_under(field, start, stop, radius)
+            neurons = self._among(neurons_under(field, start, stop, radius))
             new = neurons[~touched[neurons]]
             touched[new] = True
             if len(new):
@@ -200,27 +200,27 @@ class Brush:
             outline.append(_pixel(layer, event))
         finally:
             self.outline_changed.emit(np.empty((0, 2)))
-        inside = neurons_inside(field, np.array(outline))
+        inside = self._among(neurons_inside(field, np.array(outline)))
         if len(inside):
             self._controller.paint(inside)
 
     def _click(self, layer: Labels, event: Any) -> Generator[None, None, None]:
-        pressed = np.asarray(event.pos, float)
         add = "Shift" in event.modifiers
-        yield
-        while event.type == "mouse_move":
-            yield
-        if np.hypot(*(np.asarray(event.pos, float) - pressed)) > _CLICK:
-            return
+        is_click = yield from is_clicked(event)
         field = self._field
-        if field is None:
+        if field is None or not is_click:
             return
-        neurons = neurons_at(field, *_pixel(layer, event))
+        neurons = self._among(neurons_at(field, *_pixel(layer, event)))
         if len(neurons):
             selection = self._controller.state.selection
-            self._select(int(neurons[0]) if add else next_at(neurons, selection), add)
+            self.select(int(neurons[0]) if add else next_at(neurons, selection), add)
 
-    def _select(self, neuron: int, add: bool) -> None:
+    def _among(self, neurons: np.ndarray) -> np.ndarray:
+        """Those of the planes that are looked at."""
+        return self._controller.planes.among(neurons)
+
+    def select(self, neuron: int, add: bool) -> None:
+        """Select a neuron alone; `add` puts it beside the others, or takes it out."""
         selection = self._controller.state.selection
         if add and neuron in selection:
             self._controller.select([n for n in selection if n != neuron])
@@ -233,6 +233,15 @@ class Brush:
         while event.type == "mouse_move":
             self.radius = radius + (float(event.pos[0]) - pressed) / 2
             yield
+
+
+def is_clicked(event: Any) -> Generator[None, None, bool]:
+    """Wait for the release; whether the pointer had stayed where it was pressed."""
+    pressed = np.asarray(event.pos, float)
+    yield
+    while event.type == "mouse_move":
+        yield
+    return bool(np.hypot(*(np.asarray(event.pos, float) - pressed)) <= _CLICK)
 
 
 def _pixel(layer: Labels, event: Any) -> np.ndarray:

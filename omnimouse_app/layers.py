@@ -9,12 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from napari.layers import Image, Labels, Layer, Points, Shapes
+from napari.layers import Image, Layer, Points, Shapes
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from omnimouse_app.areas import area_outlines
+from omnimouse_app.area_layer import AreaLayer
 from omnimouse_app.brush import Brush
 from omnimouse_app.colours import (
     LabelColours,
@@ -25,10 +24,17 @@ from omnimouse_app.colours import (
 )
 from omnimouse_app.field import Field, neurons_at, session_field
 from omnimouse_app.hover import describe
-from omnimouse_model.data.session import Session, Units
+from omnimouse_app.layer_kinds import (
+    NeuronLabels,
+    features_of,
+    lost_layer,
+    mean_layer,
+)
+from omnimouse_app.space import SpaceView
+from omnimouse_app.tiles import Tile, label_layer, tile_of, tiles_of
+from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
-from omnimouse_widgets import palette
 
 TOKEN = "omnimouse"
 """Key in `layer.metadata`; its value says which of our layers it is."""
@@ -36,25 +42,8 @@ TOKEN = "omnimouse"
 _FRAME_MS = 8
 _SLOW_FRAME_MS = 50
 _SETTLED_MS = 400
-
-
-class NeuronLabels(Labels):
-    """A Labels layer that answers the pointer in the words of the recording."""
-
-    describe_at: Callable[[float, float], str] | None = None
-
-    def get_status(self, *args: Any, **kwargs: Any) -> Any:
-        """What the status bar says: the neuron under the pointer, if there is one."""
-        position = args[0] if args else kwargs.get("position")
-        if self.describe_at is None or position is None:
-            return super().get_status(*args, **kwargs)
-        y, x = self.world_to_data(position)[-2:]
-        return self.describe_at(float(y), float(x)) or f"field · y {y:.0f} · x {x:.0f}"
-
-    @property
-    def _type_string(self) -> str:
-        # napari takes the kind of layer from the class name when saving.
-        return "labels"
+_OTHER_PLANES = 0.15
+"""Opacity of neurons that are not looked at, as a share of their own."""
 
 
 class FieldLayers(QObject):
@@ -88,7 +77,16 @@ class FieldLayers(QObject):
         self.neurons: NeuronLabels | None = None
         self.lost: Points | None = None
         self.colours: LabelColours | None = None
-        self.areas: Shapes | None = None
+        self.tiles: tuple[Tile, ...] = ()
+        self.areas = AreaLayer(
+            controller, self._add_beside, lambda layer: layer in self._viewer.layers
+        )
+        self.space = SpaceView(
+            viewer,
+            brush.select,
+            lambda neuron: describe(controller, neuron),
+            lambda: controller.planes.show_in_space(False),
+        )
         self._lasso: Shapes | None = None
         self._faded: list[tuple[Layer, float]] = []
         self._fitted: tuple[float, ...] = ()
@@ -103,6 +101,8 @@ class FieldLayers(QObject):
         links: list[tuple[Any, Callable[..., None]]] = [
             (state.session, self.show_session),
             (state.areas_shown, self._show_areas),
+            (state.plane_shown, self._show_plane),
+            (state.in_space, self._show_space),
             (self._brush.outline_changed, self._show_lasso),
         ]
         links += [
@@ -126,6 +126,7 @@ class FieldLayers(QObject):
         self._frame.stop()
         self._settled.stop()
         self._brush.detach()
+        self.areas.close()
         while self._links:
             signal, slot = self._links.pop()
             signal.disconnect(slot, missing_ok=True)
@@ -157,22 +158,24 @@ class FieldLayers(QObject):
 
     def _remove_layers(self) -> None:
         self._brush.detach()
+        self.space.leave()
         for layer in our_layers(self._viewer):
             self._viewer.layers.remove(layer)
         self.field = self.mean = self.neurons = self.lost = self.colours = None
-        self.areas = None
+        self.tiles = ()
+        self.areas.forget()
 
     def _add_layers(self, session: Session, field: Field) -> None:
         if field.mean is not None:
-            self.mean = self._add(_mean_layer(field.mean), "mean image")
+            self.mean = self._add(mean_layer(field.mean), "mean image")
         if len(field.lost):
-            self.lost = self._add(_lost_layer(field), "neurons without pixels")
+            self.lost = self._add(lost_layer(field), "neurons without pixels")
         self.neurons = NeuronLabels(
             np.asarray(field.labels),
             name="OmniMouse · neurons",
             opacity=1.0,
             metadata={TOKEN: "neurons"},
-            features=_features(session, field),
+            features=features_of(session, field),
         )
         self._viewer.add_layer(self.neurons)
         self.neurons.editable = False
@@ -181,18 +184,32 @@ class FieldLayers(QObject):
         self._viewer.layers.selection.active = self.neurons
         self._brush.attach(self.neurons, field)
         self.layer_made.emit(self.neurons)
+        self.tiles = tiles_of(field, np.asarray(session.units.plane))
+        if self.tiles:
+            words = self._controller.planes.words_of
+            self._add_beside(label_layer(self.tiles, words), "planes")
         self._show_areas()
         self.show_whole_field()
 
     def show_whole_field(self) -> None:
-        """Zoom so that every neuron is in view."""
-        if self.field is not None:
-            self._viewer.reset_view()
-            self._fitted = _view_of(self._viewer)
+        """Zoom so that every neuron is in view: of the one plane where one is shown."""
+        if self.field is None or self.space.is_shown:
+            return
+        self._viewer.reset_view()
+        tile = tile_of(self.tiles, self._controller.planes.shown)
+        if tile is not None:
+            camera = self._viewer.scene.camera
+            camera.center = (*camera.center[:-2], *tile.centre)
+            camera.zoom = tile.zoom_in(self._viewer.canvas.size)
+        self._fitted = _view_of(self._viewer)
+
+    def _show_plane(self) -> None:
+        self.show_whole_field()
+        self.ask_to_draw()
 
     def keep_fitted(self) -> None:
         """After the canvas changed size: fit again, unless the user chose the view."""
-        if self.field is not None and self._fitted == _view_of(self._viewer):
+        if self._fitted == _view_of(self._viewer):
             self.show_whole_field()
 
     def _add(self, layer: Any, role: str) -> Any:
@@ -201,21 +218,47 @@ class FieldLayers(QObject):
         self._viewer.add_layer(layer)
         return layer
 
+    def _show_space(self) -> None:
+        """Take the neurons into space, or back to the field."""
+        is_asked, session = self._controller.state.in_space, self._session
+        if session is None or is_asked == self.space.is_shown:
+            return
+        if is_asked:
+            layer = self.space.enter(session)
+            layer.name = "OmniMouse · neurons in 3-D"
+            layer.metadata[TOKEN] = "neurons in space"
+            self.layer_made.emit(layer)
+            self.draw()
+        else:
+            self.space.leave()
+            self.keep_fitted()
+
+    def _add_beside(self, layer: Any, role: str) -> None:
+        """Add a layer that is looked at only: hands stay on the neurons."""
+        self._add(layer, role)
+        layer.editable = False
+        self._viewer.layers.selection.active = self.neurons
+
     # -- drawing ------------------------------------------------------------------
     def draw(self) -> None:
         """Colour the neurons as the state says; cheap when nothing changed."""
         self._frame.stop()
         if self.colours is None or self.field is None:
             return
-        rows = self._rows(self.field)
-        if rows is None:
+        found = self._core_and_rim(self.field)
+        if found is None:
             return
+        state, has_rims = self._controller.state, self.field.has_rims
+        selected = np.asarray(state.selection, np.int64)
+        looked_at = self._controller.planes.looked_at
+        self.space.colour(*found, selected, looked_at)
+        rows = label_rows(*_dimmed(*found, looked_at), selected, has_rims=has_rims)
         self._is_thumbnail_old |= self.colours.show(rows)
         # The public way takes 6-13 ms: at most 20 a second then.
         self._frame.setInterval(_FRAME_MS if self.colours.is_fast else _SLOW_FRAME_MS)
         self._settled.start()
 
-    def _rows(self, field: Field) -> np.ndarray | None:
+    def _core_and_rim(self, field: Field) -> tuple[np.ndarray, np.ndarray] | None:
         state, results = self._controller.state, self._controller.results
         if state.mask is None or state.mask.n_neurons != field.n_neurons:
             return None
@@ -230,8 +273,7 @@ class FieldLayers(QObject):
                 core, rim = scale_colours(scale, states, most, has_rims=field.has_rims)
             else:
                 core, rim = state_colours(states, most)
-        selected = np.asarray(state.selection, np.int64)
-        return label_rows(core, rim, selected, has_rims=field.has_rims)
+        return core, rim
 
     def _catch_up(self) -> None:
         """Let layer list and status bar catch up, once the hand has rested."""
@@ -243,23 +285,8 @@ class FieldLayers(QObject):
         self._viewer.update_status_from_cursor()
 
     def _show_areas(self) -> None:
-        """Outline the areas, found when they are first asked for."""
-        is_shown = self._controller.state.areas_shown
-        if self.areas is not None and self.areas in self._viewer.layers:
-            self.areas.visible = is_shown
-        elif is_shown and self.field is not None and self._session is not None:
-            layer = _area_layer(self._session.units, self.field)
-            if layer is None:
-                return
-            self.areas = self._add(layer, "areas")
-            self.areas.editable = False
-            self.areas.events.visible.connect(self._areas_toggled)
-            self._viewer.layers.selection.active = self.neurons
-
-    def _areas_toggled(self) -> None:
-        """The eye of the layer list is the switch of the panel."""
-        if self.areas is not None:
-            self._controller.colouring.outline_areas(self.areas.visible)
+        if self.field is not None and self._session is not None:
+            self.areas.show(self._session, self.field)
 
     def _show_lasso(self, outline: np.ndarray) -> None:
         # Shown in 3-D, napari takes no outline that lies in the field's plane.
@@ -295,6 +322,16 @@ class FieldLayers(QObject):
             self._faded = []
 
 
+def _dimmed(
+    core: np.ndarray, rim: np.ndarray, looked_at: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same colours, faint where nobody looks."""
+    if looked_at is not None:
+        core[~looked_at, 3] *= _OTHER_PLANES
+        rim[~looked_at, 3] *= _OTHER_PLANES
+    return core, rim
+
+
 def _scores(results: Results, count: int) -> np.ndarray:
     """Scores of all neurons; NaN while none are known."""
     if results.scores is None or len(results.scores) != count:
@@ -317,63 +354,3 @@ def _single_shot(parent: QObject, interval: int, slot: Callable[[], None]) -> QT
     timer.setInterval(interval)
     timer.timeout.connect(slot)
     return timer
-
-
-def _mean_layer(mean: np.ndarray) -> Image:
-    some = mean[:: max(1, mean.shape[0] // 512), :: max(1, mean.shape[1] // 512)]
-    low, high = np.percentile(some, [1, 99.5])
-    return Image(
-        mean,
-        colormap="gray",
-        # Headroom, so that the neurons' colours are the brightest things there.
-        contrast_limits=(float(low), float(high + 0.15 * (high - low) + 1e-6)),
-    )
-
-
-def _area_layer(units: Units, field: Field) -> Shapes | None:
-    """Outlines with a name each in the area's own colour; None where none is known."""
-    if units.area is None:
-        return None
-    area = np.asarray(units.area).astype(str)
-    outlines = area_outlines(field.centres, area, np.asarray(units.plane))
-    if not outlines:
-        return None
-    names = sorted({*area.tolist()} - {""})
-    table = palette.area_table(len(names)) / 255
-    colours = table[[names.index(outline.area) for outline in outlines]]
-    width = max(1.0, 0.003 * max(field.labels.shape))
-    words = [outline.area if outline.is_named else "" for outline in outlines]
-    return Shapes(
-        [outline.yx for outline in outlines],
-        shape_type="path",
-        edge_width=width,
-        edge_color=colours,
-        opacity=1.0,
-        features=pd.DataFrame({"area": words}),
-        text={"string": "{area}", "size": 11, "color": "white"},
-    )
-
-
-def _lost_layer(field: Field) -> Points:
-    places = field.centres[field.lost]
-    known = np.isfinite(places).all(axis=1)
-    return Points(
-        places[known],
-        size=4,
-        symbol="cross",
-        face_color="#8B919A",
-        features=pd.DataFrame({"neuron": field.lost[known]}),
-    )
-
-
-def _features(session: Session, field: Field) -> pd.DataFrame:
-    """What napari's own features table shows, one row per label."""
-    neurons = np.arange(field.n_neurons)
-    table = {"index": neurons + 1, "neuron": neurons}
-    units = session.units
-    if units.area is not None:
-        table["area"] = np.asarray(units.area)
-    depth = np.asarray(units.xyz_um)[:, 2]
-    if np.isfinite(depth).any():
-        table["depth_um"] = depth
-    return pd.DataFrame(table)

@@ -114,25 +114,26 @@ def test_areas_are_outlined_with_their_names_in_their_colours(dock, canvas):
     hand, box = Hand(canvas.widget), dock.control.view.areas
     dock.control.scroll_area.ensureWidgetVisible(box)
     hand.key(Qt.Key.Key_A)
-    settle(0.3)
     assert dock.controller.state.areas_shown
+    wait_for(lambda: layers.areas.layer is not None, "the outlines", 20)
+    settle(0.3)
     area = dock.controller.state.session.units.area
     assert box.isChecked()
-    assert set(layers.areas.features["area"]) - {""} == set(area.tolist())
+    assert set(layers.areas.layer.features["area"]) - {""} == set(area.tolist())
     assert dock.viewer.layers.selection.active is layers.neurons
     words = sorted(set(area.tolist()))
-    at = words.index(str(layers.areas.features["area"][0]))
-    place = layers.areas.data[0][:2].mean(axis=0)
+    at = words.index(str(layers.areas.layer.features["area"][0]))
+    place = layers.areas.layer.data[0][:2].mean(axis=0)
     shown = canvas.colours(place[None])[0].astype(int)
     assert np.abs(shown - area_table(len(words))[at]).max() < 9
-    layers.areas.visible = False
+    layers.areas.layer.visible = False
     settle(0.1)
     assert not dock.controller.state.areas_shown
     assert not box.isChecked()
     hand.key(Qt.Key.Key_A)
-    assert layers.areas.visible
+    assert layers.areas.layer.visible
     hand.key(Qt.Key.Key_A)
-    assert not layers.areas.visible
+    assert not layers.areas.layer.visible
 
 
 def test_g_grows_what_is_painted_and_the_buttons_do_the_same(dock, canvas):

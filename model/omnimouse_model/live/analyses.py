@@ -140,6 +140,8 @@ class Analyses:
             state.colour_by,
             state.edits,
             state.pins,
+            state.areas_shown,
+            state.plane_shown,
         )
 
     @property
@@ -374,6 +376,9 @@ class Analyses:
         controller.set_brush(analysis.brush_code)
         controller.set_active_span(*analysis.active_span)
         controller.set_colour_by(analysis.colour_by)
+        controller.colouring.outline_areas(analysis.areas_shown)
+        if analysis.plane_shown in controller.planes.numbers:
+            controller.planes.show(analysis.plane_shown)
 
 
 def _is_there(place: str) -> bool:

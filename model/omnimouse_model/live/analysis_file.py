@@ -6,7 +6,9 @@
      "selection": [3, 14], "view": {"cursor": 0, "active_span": [0, 60], …}}
 
 With what-if edits, `"edits": [{"edit": "contrast", "factor": 0.5, …}]` follows, and
-with pinned conditions `"pins": [{"slot": 0, "name": …, "mask": {…}, …}]`.
+with pinned conditions `"pins": [{"slot": 0, "name": …, "mask": {…}, …}]`; where brain
+areas are outlined or one plane is shown, the view says `"areas_shown": true` or
+`"plane_shown": 2`.
 `beside` is the recording seen from the file's folder, so that both can move together.
 The mask is as `masks.files` has it. Whatever else stands there is refused in words.
 """
@@ -27,7 +29,7 @@ from omnimouse_model.data.editing import Edit
 from omnimouse_model.data.options import ReadOptions
 from omnimouse_model.errors import AnalysisFileError, MaskError
 from omnimouse_model.live.pin import MAX_PINS, Pin
-from omnimouse_model.live.state import MAX_SELECTED, ColourBy
+from omnimouse_model.live.state import ALL_PLANES, MAX_SELECTED, ColourBy
 from omnimouse_model.masks import N_SAMPLES, TARGET, VISIBLE, Mask
 
 FORMAT, VERSION = "omnimouse-analysis", 1
@@ -39,7 +41,10 @@ _FIELDS = (
     "mask", "selection", "view", "edits", "pins",
 )  # fmt: skip
 _RECORDING = ("path", "beside", "id", "fingerprint", "options")
-_VIEW = ("cursor", "active_span", "brush_code", "colour_by")
+_LARGEST_PLANE = 10**4
+_VIEW = (
+    "cursor", "active_span", "brush_code", "colour_by", "areas_shown", "plane_shown",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +81,8 @@ class Analysis:
     colour_by: ColourBy = "state"
     edits: tuple[Edit, ...] = ()
     pins: tuple[Pin, ...] = ()
+    areas_shown: bool = False
+    plane_shown: int = ALL_PLANES
 
     def is_same_question(self, other: "Analysis") -> bool:
         """Whether both look at the same and ask the same; how it is shown is passed."""
@@ -94,6 +101,7 @@ class Analysis:
             more["edits"] = edits_to_json(self.edits)
         if self.pins:
             more["pins"] = [pin.to_dict() for pin in self.pins]
+        one_plane = self.plane_shown != ALL_PLANES
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -114,6 +122,8 @@ class Analysis:
                 "active_span": list(self.active_span),
                 "brush_code": self.brush_code,
                 "colour_by": self.colour_by,
+                **({"areas_shown": True} if self.areas_shown else {}),
+                **({"plane_shown": self.plane_shown} if one_plane else {}),
             },
         } | more
 
@@ -146,6 +156,13 @@ class Analysis:
             colour_by=_colour(view.get("colour_by")),
             edits=_edits(whole.get("edits", [])),
             pins=_pins(whole.get("pins", [])),
+            areas_shown=_switch(view.get("areas_shown", False), "areas_shown"),
+            plane_shown=_whole(
+                view.get("plane_shown", ALL_PLANES),
+                "plane_shown",
+                ALL_PLANES,
+                _LARGEST_PLANE,
+            ),
         )
 
 
@@ -320,6 +337,12 @@ def _selection(value: object) -> tuple[int, ...]:
 def _whole(value: object, name: str, low: int, high: int) -> int:
     if type(value) is not int or not low <= value <= high:
         _refuse(name, value, f"a whole number {low}..{high}")
+    return value
+
+
+def _switch(value: object, name: str) -> bool:
+    if not isinstance(value, bool):
+        _refuse(name, value, "true or false")
     return value
 
 

@@ -41,6 +41,7 @@ from omnimouse_model.live.opener import Opener, Opening
 from omnimouse_model.live.opening import View, first_view, put_on_screen
 from omnimouse_model.live.pin import Pin
 from omnimouse_model.live.pins import Pins
+from omnimouse_model.live.planes import Planes
 from omnimouse_model.live.presets import DEFAULT_PRESET, PRESETS, mask_for, preset_named
 from omnimouse_model.live.reaching import Reaching
 from omnimouse_model.live.recordings import Recordings
@@ -92,6 +93,8 @@ class Controller:
         Repeats of the clip on screen; steps from trial to trial.
     colouring
         What colours the neurons: its choices, values and scale.
+    planes
+        Which imaging planes are looked at, and whether in space.
     reaching
         Grows and shrinks what is painted, by a distance.
     pins
@@ -141,6 +144,7 @@ class Controller:
         )
         self.clips = Clips(self.state, self.seek, post, synchronous=synchronous)
         self.trials = TrialSteps(self.state, self.seek)
+        self.planes = Planes(self.state)
         self.reaching = Reaching(self.state, self.paint_cells, self.stroke)
         self.what_if = WhatIfEdits(self.state, self.results, self._edit)
         self._lock = threading.RLock()

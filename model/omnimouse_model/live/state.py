@@ -18,6 +18,7 @@ from omnimouse_model.live.span_pages import SpanChoice
 from omnimouse_model.masks import N_SAMPLES, VISIBLE, Mask
 
 MAX_SELECTED = 64
+ALL_PLANES = -1
 ColourBy = Literal[
     "state", "score", "area", "plane", "depth", "x", "y", "mean", "variability",
     "ceiling", "oracle", "field_reliability", "field_row", "field_column", "osi", "dsi",
@@ -51,6 +52,10 @@ class LiveState:
         0 hidden, 1 visible, 2 target.
     areas_shown
         Whether brain areas are outlined on the field.
+    plane_shown
+        The one imaging plane that is looked at, `ALL_PLANES` for all.
+    in_space
+        Whether the neurons are shown at their places in the cortex.
     sweep_shown
         Whether somebody looks at the live sweep; it is computed only then.
     pins
@@ -85,6 +90,8 @@ class LiveState:
     brush_code: int = VISIBLE
     colour_by: ColourBy = "state"
     areas_shown: bool = False
+    plane_shown: int = ALL_PLANES
+    in_space: bool = False
     sweep_shown: bool = False
     pins: tuple[Pin, ...] = ()
     trace_span: SpanChoice = "window"

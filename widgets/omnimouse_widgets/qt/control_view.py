@@ -7,13 +7,14 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.score_words import score_words
 from omnimouse_model.live.state import MAX_SELECTED
 from omnimouse_widgets.qt.control_colour import ColourLegend, ColourMenu
+from omnimouse_widgets.qt.control_planes import PlaceRow
 from omnimouse_widgets.qt.form import Form, row_of
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.tone import quiet_label
 
 
 class ViewSection(QWidget):
-    """Selected neurons, colour by, and the legend of the colours."""
+    """Where neurons are shown, which are selected, and what their colours mean."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -30,7 +31,9 @@ class ViewSection(QWidget):
         self.areas = QCheckBox("Outline brain areas")
         self.areas.setToolTip("Draw round each area's neurons, with its name (A)")
         self.areas.clicked.connect(controller.colouring.outline_areas)
+        self.place = PlaceRow(controller)
         form = Form(self)
+        form.add("Neurons", self.place)
         form.add("Selected", row_of(self.selection, self.clear, stretch=0))
         form.add("Colour by", self.colour_by)
         self.copy = QPushButton("Copy score")
@@ -45,6 +48,8 @@ class ViewSection(QWidget):
         self.redraw = Redraw(
             self,
             [
+                (self.place.draw, [events.session, events.plane_shown,
+                                   events.in_space]),
                 (self._draw_selection, [events.selection, events.session]),
                 (self.colour_by.draw, [events.colour_by, events.session,
                                        controller.colouring.changed]),

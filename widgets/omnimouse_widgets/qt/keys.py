@@ -46,6 +46,11 @@ KEYS: Final = (
         "outline the brain areas, or not",
         lambda c: c.colouring.outline_areas(not c.state.areas_shown),
     ),
+    Key(
+        "Shift+D",
+        "neurons in 3-D, or on the field",
+        lambda c: c.planes.show_in_space(not c.state.in_space),
+    ),
     Key("G", "grow what is painted, by a distance", lambda c: c.reaching.grow()),
     Key("Shift+G", "shrink what is painted", lambda c: c.reaching.shrink()),
     Key("Shift+P", "pin this condition", lambda c: pin_now(c)),

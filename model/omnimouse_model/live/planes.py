@@ -1,0 +1,112 @@
+"""Which imaging planes are looked at, all or one, and whether in space.
+
+A plane is called by the recording's own number, as in filters and colours.
+"""
+
+import numpy as np
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.state import ALL_PLANES, LiveState
+
+
+class Planes:
+    """The planes of the open session, and which of them hands work on.
+
+    Parameters
+    ----------
+    state
+        What is on screen; another session is shown with all its planes, flat.
+    """
+
+    def __init__(self, state: LiveState) -> None:
+        self._state = state
+        self._known: tuple[Session | None, tuple[int, ...]] = (None, ())
+        state.events.session.connect(self._on_session)
+
+    # -- what there is ----------------------------------------------------------------
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The planes, ascending; none where the session has or tells only one."""
+        session = self._state.session
+        if session is not self._known[0]:
+            self._known = (session, () if session is None else _numbers(session))
+        return self._known[1]
+
+    @property
+    def shown(self) -> int | None:
+        """The one plane that is looked at, None for all."""
+        number = self._state.plane_shown
+        return number if number in self.numbers else None
+
+    def depth_of(self, number: int) -> float | None:
+        """Median depth of a plane's neurons, µm; None where none is known."""
+        session = self._state.session
+        if session is None:
+            return None
+        own = np.asarray(session.units.plane) == number
+        depth = np.asarray(session.units.xyz_um, float)[own, 2]
+        depth = depth[np.isfinite(depth)]
+        return float(np.median(depth)) if depth.size else None
+
+    def words_of(self, number: int) -> str:
+        """A plane's number and its depth, where that is known."""
+        depth = self.depth_of(number)
+        return f"plane {number}" + ("" if depth is None else f" · {depth:.0f} µm")
+
+    @property
+    def looked_at(self) -> np.ndarray | None:
+        """bool (P,), the neurons of the plane shown; None for all."""
+        session, shown = self._state.session, self.shown
+        if session is None or shown is None:
+            return None
+        return np.asarray(np.asarray(session.units.plane) == shown)
+
+    def among(self, neurons: np.ndarray) -> np.ndarray:
+        """Those of these that are looked at: a hand leaves the others alone."""
+        looked_at = self.looked_at
+        return neurons if looked_at is None else neurons[looked_at[neurons]]
+
+    @property
+    def why_flat(self) -> str:
+        """Why the neurons cannot be shown in space; "" where they can."""
+        session = self._state.session
+        if session is None:
+            return "No recording is open."
+        places = np.asarray(session.units.xyz_um, float)
+        known = places[np.isfinite(places).all(axis=1)]
+        if not len(known):
+            return "This recording has no positions with depth."
+        if len(np.unique(known[:, :2], axis=0)) < 2:
+            return "This recording has depths but no positions across the cortex."
+        return ""
+
+    # -- verbs ------------------------------------------------------------------------
+    def show(self, number: int | None) -> None:
+        """Look at one plane alone, or at all of them."""
+        if number is not None and number not in self.numbers:
+            known = ", ".join(map(str, self.numbers)) or "none to choose from"
+            raise ValueError(f"The planes are {known}, not {number}.")
+        self._state.plane_shown = ALL_PLANES if number is None else number
+
+    def step(self, n: int) -> None:
+        """Go on by `n` planes; before the first and after the last are all."""
+        stops = (None, *self.numbers)
+        self.show(stops[(stops.index(self.shown) + n) % len(stops)])
+
+    def show_in_space(self, is_shown: bool) -> None:
+        """Show the neurons at their places in the cortex, or flat on the field.
+
+        Nothing where the places are not known: `why_flat`.
+        """
+        if not is_shown or not self.why_flat:
+            self._state.in_space = is_shown
+
+    def _on_session(self) -> None:
+        self._state.plane_shown = ALL_PLANES
+        self._state.in_space = False
+
+
+def _numbers(session: Session) -> tuple[int, ...]:
+    known = np.unique(np.asarray(session.units.plane))
+    known = known[known >= 0]
+    return tuple(int(n) for n in known) if len(known) > 1 else ()
