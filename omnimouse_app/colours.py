@@ -99,11 +99,13 @@ def score_colours(
 
 
 def scale_colours(
-    scale: Scale, states: np.ndarray, rim: np.ndarray, *, has_rims: bool = True
+    scale: Scale, states: np.ndarray, most: np.ndarray, *, has_rims: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Core colours (P, 4) by any number of theirs, in the rims of their states.
+    """Core and rim colours (P, 4) by any number of theirs; parameters as above.
 
-    Where there is no room for rims, what is hidden is faint instead.
+    Of whom anything is asked, the rim tells the number as well: a rim of another
+    colour hides small cores when the whole field is in view. Where there is no room
+    for rims, what is hidden is faint instead.
     """
     core = np.tile(UNSCORED_CORE, (len(states), 1))
     known = np.isfinite(scale.values)
@@ -116,7 +118,9 @@ def scale_colours(
     core[known, 3] = 1
     if not has_rims:
         core[known & (states == HIDDEN), 3] = OLD_ALPHA
-    return core, rim
+    return core, np.where(
+        (most == TARGET)[:, None], core, state_colours(states, most)[1]
+    )
 
 
 def label_rows(

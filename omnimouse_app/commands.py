@@ -192,6 +192,9 @@ ACTIONS: dict[str, Action] = {
     "export_figure": Action(
         "Export a figure of the traces…", lambda d: d.control.analysis.export_figure()
     ),
+    "export_report": Action(
+        "Report of what is on screen…", lambda d: d.control.analysis.export_report()
+    ),
     "copy_as_python": Action(
         "Copy as Python", lambda d: d.control.analysis.copy_as_python()
     ),

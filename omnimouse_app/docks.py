@@ -31,6 +31,7 @@ from omnimouse_widgets.qt.stimulus import StimulusPanel
 from omnimouse_widgets.qt.time import TimePanel
 from omnimouse_widgets.qt.traces import TracesPanel
 from omnimouse_widgets.qt.what_if import WhatIfPanel
+from omnimouse_widgets.report import report_bytes
 
 DOCK_NAME = "OmniMouse (OmniMouse)"
 """What napari calls the dock of the manifest's one widget."""
@@ -88,6 +89,7 @@ class OmniMouseDock(QWidget):
         self.panels: dict[str, QWidget] = {}
         self.docks: dict[str, QDockWidget] = {}
         self.control = ControlPanel(self.controller, self.instrument.brush)
+        self.control.analysis.offer_report(report_bytes)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.control)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from napari.layers import Labels
-from qtpy.QtCore import QEvent, QObject, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, QTimer, Signal, Slot
 from qtpy.QtGui import QDropEvent, QKeyEvent
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
@@ -115,6 +115,7 @@ class Instrument(QObject):
             return self._take_drop(event)
         return False
 
+    @Slot()
     def close(self) -> None:
         """Drop every connection and end the worker; calling it again does nothing."""
         if self.is_closed:

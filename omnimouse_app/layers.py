@@ -269,10 +269,11 @@ class FieldLayers(QObject):
             old = results.is_population_old
             core, rim = score_colours(scores, states, is_old=old)
         else:
-            part = state.mask.cells[slice(*state.active_span)]
-            core, rim = state_colours(states, part.max(axis=0, initial=0))
+            most = state.mask.cells[slice(*state.active_span)].max(axis=0, initial=0)
             if (scale := self._controller.colouring.scale) is not None:
-                core, rim = scale_colours(scale, states, rim, has_rims=field.has_rims)
+                core, rim = scale_colours(scale, states, most, has_rims=field.has_rims)
+            else:
+                core, rim = state_colours(states, most)
         return core, rim
 
     def _catch_up(self) -> None:
@@ -289,7 +290,8 @@ class FieldLayers(QObject):
             self.areas.show(self._session, self.field)
 
     def _show_lasso(self, outline: np.ndarray) -> None:
-        if len(outline) < 2:
+        # Shown in 3-D, napari takes no outline that lies in the field's plane.
+        if len(outline) < 2 or self._viewer.dims.ndisplay == 3:
             if self._lasso is not None and self._lasso in self._viewer.layers:
                 self._viewer.layers.remove(self._lasso)
             self._lasso = None

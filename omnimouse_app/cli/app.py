@@ -72,6 +72,8 @@ def _checked(session: str, reading: dict[str, Any]) -> Path | str:
     from omnimouse_model.live.analysis_file import SUFFIX, read_analysis
 
     if session.endswith(SUFFIX):
+        if not Path(session).is_file():
+            raise FileNotFoundError(f"there is no file {session}")
         read_analysis(Path(session))  # raises, and says what is wrong with it
         return Path(session)
     progress = Progress()

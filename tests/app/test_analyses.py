@@ -1,5 +1,8 @@
 """Analyses in a real window: keys, drops, commands, and the file on disk."""
 
+from threading import Event
+
+import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
@@ -80,3 +83,51 @@ def test_the_commands_export_what_is_on_screen(dock, tmp_path, monkeypatch):
         assert (tmp_path / name).stat().st_size > 1000
     commands.copy_as_python()
     assert "load_predictor('echo'" in QApplication.clipboard().text()
+
+
+def test_the_report_is_written_from_the_menu(dock, tmp_path, monkeypatch):
+    page = tmp_path / "what I saw.html"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(page), ""))
+    section = dock.control.analysis
+    dock.bring_up("OmniMouse")
+    menu = section.more.menu()
+    menu.popup(section.more.mapToGlobal(section.more.rect().bottomLeft()))
+    settle(0.1)
+    assert section.report_action.isVisible()
+    QTest.mouseClick(
+        menu,
+        Qt.MouseButton.LeftButton,
+        pos=menu.actionGeometry(section.report_action).center(),
+    )
+    wait_for(lambda: "Written: what I saw.html" in section.told.text(), "the page", 30)
+    text = page.read_text("utf-8")
+    scores = dock.controller.results.scores
+    median = float(np.median(scores[np.isfinite(scores)]))
+    assert f"<b>{median:.3f}</b>" in text
+    assert "answered by echo" in text
+
+
+def test_a_report_is_stopped_and_leaves_the_file_as_it_was(dock, tmp_path, monkeypatch):
+    page = tmp_path / "kept.html"
+    page.write_text("before")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(page), ""))
+    section, begun, go_on = dock.control.analysis, Event(), Event()
+
+    def draw(what, tell):
+        tell("Report: scores", 0.5)
+        begun.set()
+        go_on.wait(30)
+        tell("Report: traces", 0.6)
+        return b"after"
+
+    monkeypatch.setattr(section, "_draw_report", draw)
+    dock.bring_up("OmniMouse")
+    section.export_report()
+    wait_for(begun.is_set, "the drawing", 30)
+    wait_for(lambda: section.stop_button.isVisible(), "the button", 10)
+    QTest.mouseClick(section.stop_button, Qt.MouseButton.LeftButton)
+    go_on.set()
+    wait_for(lambda: not section.stop_button.isVisible(), "the end", 10)
+    settle(0.3)
+    assert page.read_text() == "before"
+    assert "Written" not in section.told.text()

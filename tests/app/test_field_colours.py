@@ -10,7 +10,6 @@ from qtpy.QtTest import QTest
 from omnimouse_app.canvas import Canvas, core_places
 from omnimouse_app.hand import Hand, settle, wait_for
 from omnimouse_model.masks import TARGET, VISIBLE
-from omnimouse_widgets.palette import TARGET as ORANGE
 from omnimouse_widgets.palette import VISIBLE as BLUE
 from omnimouse_widgets.palette import area_table, rgb, viridis_table
 
@@ -45,7 +44,7 @@ def wait_for_cores(canvas, field, wanted):
     wait_for(lambda: differ() <= 4, "the colours of the cores", 20)
 
 
-def test_depth_colours_the_cores_and_states_the_rims(dock, canvas):
+def test_depth_colours_the_cores_and_states_the_rims_of_those_not_asked(dock, canvas):
     controller, field = dock.controller, dock.instrument.layers.field
     controller.apply_preset("nothing")
     half = field.n_neurons // 2
@@ -57,13 +56,14 @@ def test_depth_colours_the_cores_and_states_the_rims(dock, canvas):
     wait_for_cores(canvas, field, viridis_table()[steps])
     colours = dock.instrument.layers.colours.rows[field.n_neurons :, :3]
     np.testing.assert_allclose(colours[0] * 255, rgb(BLUE), atol=0.5)
-    np.testing.assert_allclose(colours[-1] * 255, rgb(ORANGE), atol=0.5)
+    wanted = viridis_table()[steps]
+    np.testing.assert_allclose(colours[-1] * 255, wanted[-1], atol=0.5)
     last = field.n_neurons - 1
     dock.viewer.scene.camera.center = tuple(field.centres[last])
     dock.viewer.scene.camera.zoom = 12
     settle(0.2)
     rim = np.argwhere(field.labels == field.n_neurons + last + 1)
-    np.testing.assert_allclose(canvas.colours(rim), [rgb(ORANGE)] * len(rim), atol=4)
+    np.testing.assert_allclose(canvas.colours(rim), [wanted[-1]] * len(rim), atol=4)
     legend = dock.control.view.legend
     assert legend.bar.isVisible()
     assert legend.states.isVisible()

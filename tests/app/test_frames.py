@@ -26,9 +26,11 @@ class View(QGraphicsView):
     """Counts how often it is painted."""
 
     def __init__(self):
-        super().__init__(QGraphicsScene(0, 0, 40, 40))
+        super().__init__()
+        self.scenery = QGraphicsScene(0, 0, 40, 40)  # a view keeps none by itself
+        self.setScene(self.scenery)
         self.painted = 0
-        self.item = self.scene().addRect(0, 0, 10, 10)
+        self.item = self.scenery.addRect(0, 0, 10, 10)
 
     def paintEvent(self, event):
         self.painted += 1

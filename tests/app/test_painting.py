@@ -134,6 +134,20 @@ def test_the_lasso_paints_the_neurons_inside(dock, canvas, hand, field, circle):
     assert "OmniMouse · lasso" not in names
 
 
+def test_a_lasso_in_3d_raises_nothing_and_leaves_no_layer(dock, hand, circle):
+    viewer = dock.viewer
+    hand.key(Qt.Key.Key_L)
+    before = len(viewer.layers)
+    viewer.dims.ndisplay = 3
+    try:
+        settle(0.2)
+        hand.drag(circle)
+        assert len(viewer.layers) == before
+    finally:
+        viewer.dims.ndisplay = 2
+        settle(0.2)
+
+
 def test_control_click_selects_and_with_shift_adds_and_takes_away(
     dock, canvas, hand, field
 ):

@@ -140,7 +140,8 @@ def test_the_clocks_of_the_open_recording_are_checked(dock, session_folder):
     click(dock.control.alignment_section.title)
     dock.open_folder(str(session_folder))
     state = dock.controller.state
-    wait_for(lambda: state.session.path == session_folder, "the session", 60)
+    wait_for(lambda: not dock.controller.opener.is_busy, "the session", 60)
+    assert state.session.path == session_folder
     wait_for(lambda: section.button.text() == "Check alignment", "the button", 20)
     click(section.button)
     assert dock.controller.alignment.is_busy

@@ -157,7 +157,7 @@ def test_without_a_connection_it_says_so_and_tries_again(
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     controller.choose_predictor(NAME)
     until(lambda: not models.is_busy)
-    assert "The hub did not send" in str(models.fault)
+    assert "No connection to 127.0.0.1" in str(models.fault)
     monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
     models.go_on()
     until(lambda: controller.state.predictor_name == NAME)

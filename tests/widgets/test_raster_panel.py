@@ -1,4 +1,7 @@
+import gc
 import threading
+import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,6 +10,7 @@ from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_model.analysis.similarity import similarity_order
+from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
@@ -443,3 +447,12 @@ def test_a_session_opened_later_is_repainted_in_every_row(
         spot = over(panel).mapTo(panel, at(panel, 30.5, row + 0.5).toPoint())
         place = (spot.y(), spot.x())
         assert (window_pixels(panel)[place] != before[place]).any(), row
+
+
+def test_grey_levels_keep_no_closed_recording(session_folder: Path) -> None:
+    window = open_session(session_folder).window(0.0)
+    assert levels_of(window) == levels_of(window)
+    closed = weakref.ref(window)
+    del window
+    gc.collect()
+    assert closed() is None

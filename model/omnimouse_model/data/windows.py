@@ -30,7 +30,7 @@ SCREEN_MEAN = np.float32(MEAN_GRAY)
 SCREEN_STD = np.float32(59.0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Window:
     """Sixty response samples, sixty frames and forty behaviour samples.
 

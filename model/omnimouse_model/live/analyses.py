@@ -139,6 +139,7 @@ class Analyses:
             state.brush_code,
             state.colour_by,
             state.edits,
+            state.pins,
             state.areas_shown,
             state.plane_shown,
         )
@@ -313,7 +314,7 @@ class Analyses:
             file = "" if self.path is None else str(self.path)
             start_s, options = float(window.start_s), dict(session.options)
             baseline, pins = state.baseline_name, self._controller.pins.facts()
-        kept = {} if now is None else replace(now, predictor=chosen).to_dict()
+        kept = {} if now is None else replace(now, predictor=chosen, pins=()).to_dict()
         self._memory.remember(
             Remembered(
                 place,
@@ -370,6 +371,7 @@ class Analyses:
                      controller.choose_baseline),
                 )
             ]  # fmt: skip
+            told.append(controller.pins.replace_all(analysis.pins))
             self.told = (*self.told, *filter(None, told))
         controller.set_brush(analysis.brush_code)
         controller.set_active_span(*analysis.active_span)

@@ -5,8 +5,9 @@
      "predictor": "demo", "baseline": "", "start_s": 12.4, "preset": "", "mask": {…},
      "selection": [3, 14], "view": {"cursor": 0, "active_span": [0, 60], …}}
 
-With what-if edits, `"edits": [{"edit": "contrast", "factor": 0.5, …}]` follows; where
-brain areas are outlined or one plane is shown, the view says `"areas_shown": true` or
+With what-if edits, `"edits": [{"edit": "contrast", "factor": 0.5, …}]` follows, and
+with pinned conditions `"pins": [{"slot": 0, "name": …, "mask": {…}, …}]`; where brain
+areas are outlined or one plane is shown, the view says `"areas_shown": true` or
 `"plane_shown": 2`.
 `beside` is the recording seen from the file's folder, so that both can move together.
 The mask is as `masks.files` has it. Whatever else stands there is refused in words.
@@ -27,6 +28,7 @@ from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.editing import Edit
 from omnimouse_model.data.options import ReadOptions
 from omnimouse_model.errors import AnalysisFileError, MaskError
+from omnimouse_model.live.pin import MAX_PINS, Pin
 from omnimouse_model.live.state import ALL_PLANES, MAX_SELECTED, ColourBy
 from omnimouse_model.masks import N_SAMPLES, TARGET, VISIBLE, Mask
 
@@ -36,7 +38,7 @@ MOST_BYTES = 256 * 2**20
 _LARGEST_NEURON = 10**6
 _FIELDS = (
     "format", "version", "recording", "predictor", "baseline", "start_s", "preset",
-    "mask", "selection", "view", "edits",
+    "mask", "selection", "view", "edits", "pins",
 )  # fmt: skip
 _RECORDING = ("path", "beside", "id", "fingerprint", "options")
 _LARGEST_PLANE = 10**4
@@ -59,6 +61,8 @@ class Analysis:
         What is asked, and the preset that it is, "" for one made by hand.
     edits
         What is changed of video and behaviour, to see what that would do.
+    pins
+        Conditions that are kept for comparison.
     """
 
     recording: str = ""
@@ -76,6 +80,7 @@ class Analysis:
     brush_code: int = VISIBLE
     colour_by: ColourBy = "state"
     edits: tuple[Edit, ...] = ()
+    pins: tuple[Pin, ...] = ()
     areas_shown: bool = False
     plane_shown: int = ALL_PLANES
 
@@ -86,11 +91,16 @@ class Analysis:
             all(getattr(self, name) == getattr(other, name) for name in plain)
             and dict(self.options) == dict(other.options)
             and (self.mask is other.mask or self.mask == other.mask)
+            and [pin.key for pin in self.pins] == [pin.key for pin in other.pins]
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        edits = {"edits": edits_to_json(self.edits)} if self.edits else {}
+        more: dict[str, Any] = {}
+        if self.edits:
+            more["edits"] = edits_to_json(self.edits)
+        if self.pins:
+            more["pins"] = [pin.to_dict() for pin in self.pins]
         one_plane = self.plane_shown != ALL_PLANES
         return {
             "format": FORMAT,
@@ -115,7 +125,7 @@ class Analysis:
                 **({"areas_shown": True} if self.areas_shown else {}),
                 **({"plane_shown": self.plane_shown} if one_plane else {}),
             },
-        } | edits
+        } | more
 
     @classmethod
     def from_dict(cls, facts: object) -> "Analysis":
@@ -145,6 +155,7 @@ class Analysis:
             brush_code=_whole(view.get("brush_code"), "brush_code", 0, TARGET),
             colour_by=_colour(view.get("colour_by")),
             edits=_edits(whole.get("edits", [])),
+            pins=_pins(whole.get("pins", [])),
             areas_shown=_switch(view.get("areas_shown", False), "areas_shown"),
             plane_shown=_whole(
                 view.get("plane_shown", ALL_PLANES),
@@ -299,6 +310,21 @@ def _edits(value: object) -> tuple[Edit, ...]:
         return arranged(edits_from_json(value))
     except ValueError as error:
         raise AnalysisFileError("field", f"its edits: {error}") from None
+
+
+def _pins(value: object) -> tuple[Pin, ...]:
+    words = f"at most {MAX_PINS} pinned conditions, each in a slot of its own"
+    if not isinstance(value, list) or len(value) > MAX_PINS:
+        _refuse("pins", value, words)
+    pins = []
+    for facts in value:
+        try:
+            pins.append(Pin.from_dict(facts, ""))
+        except (MaskError, KeyError, TypeError, ValueError) as error:
+            raise AnalysisFileError("field", f"its pins: {error!s:.200}") from None
+    if len({pin.slot for pin in pins}) < len(pins):
+        _refuse("pins", [pin.slot for pin in pins], words)
+    return tuple(sorted(pins, key=lambda pin: pin.slot))
 
 
 def _selection(value: object) -> tuple[int, ...]:

@@ -156,16 +156,17 @@ class Answering:
             self._predictor(request, None, outdated)
             yield Stage("loaded", request, **self._told)
             return
-        was_told = self._told
         predictor = self._predictor(request, request.session, outdated)
         mask = request.mask
-        if self._told != was_told:  # known even where it refuses the session
-            yield Stage("loaded", request, **self._told)
         asked = np.flatnonzero(asked_cells(mask).any(axis=0))
         if not len(asked) and mask.behavior != "target":
             yield Stage("nothing", request, **self._told)
             return
-        self._prepare(predictor, request.session)
+        try:
+            self._prepare(predictor, request.session)
+        except ValueError:
+            yield Stage("loaded", request, **self._told)  # what refuses, and where
+            raise
         if request.unedited is not None:
             yield Stage("begun", request)
             yield self._what_if(predictor, request, request.unedited, outdated)

@@ -80,7 +80,9 @@ def script_of(
         ]
     if mask.behavior == "target":
         lines += [
-            "r = correlation(prediction.behavior, window.behavior, axis=0)",
+            'known = window.valid["behavior"][:, None]',
+            "recorded = np.where(known, window.behavior, np.nan)",
+            "r = correlation(prediction.behavior, recorded, axis=0)",
             "for name, value in zip(session.behavior_names, r):",
             '    print(f"{name}: r = {value:.6f}")',
         ]

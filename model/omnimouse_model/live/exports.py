@@ -196,7 +196,8 @@ def npz_bytes(what: Shown) -> bytes:
 
 
 # -- writing ------------------------------------------------------------------------
-Content = Callable[[], bytes]
+Content = Callable[[Tell], bytes]
+"""Makes the bytes of a file; tells how far it is, and ends where that raises."""
 _KINDS: dict[str, Callable[[Shown], bytes]] = {
     "csv": csv_bytes,
     "parquet": parquet_bytes,
@@ -275,13 +276,17 @@ class Exports:
         except ExportError as error:
             self.refuse(error)
             return
-        self.write(path, lambda: make(what))
+        self.write(path, lambda _: make(what))
 
     def write(self, path: str | Path, content: Content) -> None:
         """Write what `content` gives, which is asked off this thread."""
         self.dismiss()
         path = Path(path).expanduser().absolute()
         self._errand.start((path, content), f"Writing {path.name}")
+
+    def stop(self) -> None:
+        """Give up what is being written: its file stays as it was, or is not made."""
+        self._errand.stop()
 
     def refuse(self, why: ExportError) -> None:
         """Say why something is not written."""
@@ -304,7 +309,7 @@ class Exports:
 
 def _write(request: tuple[Path, Content], tell: Tell) -> Iterator[Path]:
     path, content = request
-    made = content()
+    made = content(tell)
     tell(f"Writing {path.name}")
     try:
         with atomic_path(path) as temporary:

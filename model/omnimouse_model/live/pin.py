@@ -40,6 +40,12 @@ class Pin:
     is_shown: bool = True
 
     @property
+    def key(self) -> tuple[int, str, str, str, bool]:
+        """What tells pins apart."""
+        name, mask_id = self.predictor_name, self.mask.mask_id
+        return self.slot, self.name, name, mask_id, self.is_shown
+
+    @property
     def letter(self) -> str:
         """A, B, C or D."""
         return LETTERS[self.slot]
@@ -58,9 +64,14 @@ class Pin:
 
     @classmethod
     def from_dict(
-        cls, facts: Mapping[str, Any], predictor: str | Predictor, n_neurons: int
+        cls,
+        facts: Mapping[str, Any],
+        predictor: str | Predictor,
+        n_neurons: int | None = None,
     ) -> "Pin":
         """Read it back; `predictor` is asked where none is named.
+
+        Without `n_neurons` its mask may be for any number of them.
 
         Raises
         ------
@@ -70,7 +81,7 @@ class Pin:
             Something else is.
         """
         mask = Mask.from_dict(facts["mask"])
-        if mask.n_neurons != n_neurons:
+        if n_neurons is not None and mask.n_neurons != n_neurons:
             raise MaskError(
                 f"The pinned mask is for {mask.n_neurons} neurons, "
                 f"the session has {n_neurons}."

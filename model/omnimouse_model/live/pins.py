@@ -143,6 +143,25 @@ class Pins:
         is_there = self._state.mask is not None and self._asking.predictor is not None
         return is_there and not self.is_full
 
+    def replace_all(self, pins: tuple[Pin, ...]) -> str:
+        """Have just these, each asked of the live predictor where it names none.
+
+        What there is to tell where one is for other neurons, else "".
+        """
+        with self._lock:
+            session = self._state.session
+            n_neurons = 0 if session is None else session.n_neurons
+            asked = self._asking.predictor or ""
+            kept = [
+                replace(pin, predictor=pin.predictor or asked)
+                for pin in pins
+                if pin.mask.n_neurons == n_neurons
+            ]
+            self._set(tuple(kept))
+        if len(kept) == len(pins):
+            return ""
+        return "Some of its pinned conditions are for another number of neurons."
+
     def unpin(self, slot: int) -> None:
         """Let a condition go, as a step that the controller's `undo` takes back."""
         with self._lock:
@@ -207,6 +226,11 @@ class Pins:
         raise KeyError(f"Nothing is pinned in slot {slot}.")
 
     # -- reading ----------------------------------------------------------------------
+    @property
+    def pinned(self) -> tuple[Pin, ...]:
+        """The pins there are, by slot."""
+        return self._state.pins
+
     @property
     def is_busy(self) -> bool:
         """Whether something is being predicted here."""

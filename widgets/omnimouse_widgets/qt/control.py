@@ -4,7 +4,9 @@ What is used at every question is on top and fits a screen of 13 inches; what is
 once in a while is below, closed.
 """
 
-from qtpy.QtCore import QEvent, QObject, Qt
+from functools import partial
+
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
@@ -60,8 +62,11 @@ class ControlPanel(QWidget):
         keys.bind_keys(self, controller)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        self.scroll_area = self._scrolled()
-        column.addWidget(self.scroll_area)
+        self._opened: Section | None = None
+        self._soon = QTimer(self)  # it ends with the panel
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._bring_into_view)
+        column.addWidget(self._scrolled())
         self.setMinimumWidth(MIN_WIDTH)
 
     def _scrolled(self) -> QScrollArea:
@@ -87,10 +92,23 @@ class ControlPanel(QWidget):
         area.setFrameShape(QFrame.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setWidget(content)
+        self.scroll_area = area
+        for section in (self.alignment_section, self.advanced_section):
+            section.title.toggled.connect(partial(self._note_opened, section))
         for kind in (QAbstractSlider, QAbstractSpinBox, QComboBox):
             for control in content.findChildren(kind):
                 control.installEventFilter(self)
         return area
+
+    def _note_opened(self, section: Section, is_open: bool) -> None:
+        if is_open:
+            self._opened = section
+            self._soon.start()
+
+    def _bring_into_view(self) -> None:
+        """Scroll to what was just opened, now that it has its height."""
+        if self._opened is not None:
+            self.scroll_area.ensureWidgetVisible(self._opened)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """The wheel scrolls the panel, and turns no control it passes over."""

@@ -1,7 +1,9 @@
 """The analysis on screen: saved, opened, exported, copied as Python."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+from qtpy.QtGui import QAction
 from qtpy.QtWidgets import (
     QApplication,
     QFileDialog,
@@ -15,6 +17,8 @@ from qtpy.QtWidgets import (
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live.analysis_file import SUFFIX
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.errand import Tell
+from omnimouse_model.live.reported import Reported, reported
 from omnimouse_widgets.qt.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.tone import ToneLabel, quiet_label
@@ -28,6 +32,9 @@ TOOLTIP = (
 )
 TABLE, ARRAYS = "CSV (*.csv);;Parquet (*.parquet)", "NumPy (*.npz)"
 FIGURE = "PNG (*.png);;SVG (*.svg)"
+REPORT = "HTML (*.html)"
+DrawReport = Callable[[Reported, Tell], bytes]
+"""Makes the page of a report."""
 COPIED = "Copied as Python: {count} lines."
 
 
@@ -39,6 +46,7 @@ class AnalysisSection(QWidget):
         self._controller = controller
         self._analyses, self._exports = controller.analyses, controller.exports
         self._copied = ""
+        self._draw_report: DrawReport | None = None
         self.mark = ToneLabel(CHANGED, "waiting")
         self.mark.setToolTip(CHANGED_TOOLTIP)
         self.mark.setAccessibleName("Unsaved changes")
@@ -64,7 +72,10 @@ class AnalysisSection(QWidget):
         )
         form.add("", self.problem)
         form.add("", self.find_button)
-        form.add("", row_of(self.told, self.dismiss, stretch=0))
+        self.stop_button = QPushButton("Stop")
+        self.stop_button.setToolTip("Stop writing: the file stays as it was")
+        self.stop_button.clicked.connect(lambda: self._exports.stop())
+        form.add("", row_of(self.told, self.stop_button, self.dismiss, stretch=0))
         events = controller.state.events
         asked = [events.session, events.window, events.mask, events.selection,
                  events.predictor_name, events.baseline_name]  # fmt: skip
@@ -88,6 +99,10 @@ class AnalysisSection(QWidget):
         menu.addAction("Export table of neurons…", self.export_table)
         menu.addAction("Export arrays…", self.export_arrays)
         menu.addAction("Export figure of traces…", self.export_figure)
+        self.report_action = QAction("Report…", menu)
+        self.report_action.triggered.connect(lambda: self.export_report())
+        self.report_action.setVisible(False)  # until somebody draws one
+        menu.addAction(self.report_action)
         menu.addAction("Copy as Python", self.copy_as_python)
         menu.aboutToShow.connect(lambda: self._fill_recent())
         return menu
@@ -154,7 +169,28 @@ class AnalysisSection(QWidget):
             return
         content = figure.png() if kind == ".png" else figure.svg()
         figure.close()
-        self._exports.write(path, lambda: content)
+        self._exports.write(path, lambda _: content)
+
+    def offer_report(self, draw: DrawReport) -> None:
+        """Have *Report…* in the menu, drawn by this."""
+        self._draw_report = draw
+        self.report_action.setVisible(True)
+
+    def export_report(self) -> None:
+        """Ask for a file, and write the report of what is on screen there."""
+        draw = self._draw_report
+        if draw is None:
+            return
+        name = f"{self._analyses.name or 'report'}.html"
+        path = self._asked_path("Report", name, REPORT)
+        if path is None:
+            return
+        try:
+            what = reported(self._controller)
+        except ExportError as error:
+            self._exports.refuse(error)
+            return
+        self._exports.write(path, lambda tell: draw(what, tell))
 
     def copy_as_python(self) -> None:
         """Put a script on the clipboard that asks the same."""
@@ -261,4 +297,5 @@ class AnalysisSection(QWidget):
             self.told.setToolTip(str(exports.written))
         self.told.setText("\n".join(told))
         self.told.setVisible(bool(told))
-        self.dismiss.setVisible(bool(told or faults))
+        self.stop_button.setVisible(exports.is_busy)
+        self.dismiss.setVisible(bool(told or faults) and not exports.is_busy)

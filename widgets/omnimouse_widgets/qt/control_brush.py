@@ -88,14 +88,14 @@ class BrushSection(QWidget):
         form.add("Samples", span)
 
     def _build_field(self, form: Form, field: FieldBrush) -> None:
-        self.tool = Segmented(TOOLS, "Tool on the field")
+        self.tool = Segmented(TOOLS, "Tool on the field", shrinks=False)
         self.tool.picked.connect(lambda tool: setattr(field, "tool", tool))
         self.radius = QSlider(Qt.Orientation.Horizontal)
         self.radius.setRange(2, LARGEST_RADIUS)
         self.radius.setToolTip("Radius of the brush in screen pixels ([ and ])")
         self.radius.valueChanged.connect(self._radius_picked)
         self.pixels = QLabel()
-        self.pixels.setMinimumWidth(36)
+        self.pixels.setMinimumWidth(42)
         self.radius.setMinimumWidth(48)
         form.add("Tool", row_of(self.tool, self.radius, self.pixels, stretch=0))
 

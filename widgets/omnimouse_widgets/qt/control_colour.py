@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
 from omnimouse_model.live.colouring import Quantity, Scale
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import ColourBy
+from omnimouse_model.masks import HIDDEN, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.colour_bar import ColourBar
 from omnimouse_widgets.qt.control_counts import ORDER
@@ -79,8 +80,9 @@ class ColourLegend(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(4)
         row.addWidget(self.outline)
-        for code in ORDER:
-            row.addWidget(state_label(code))
+        self._labels = {code: state_label(code) for code in ORDER}
+        for label in self._labels.values():
+            row.addWidget(label)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
@@ -100,6 +102,8 @@ class ColourLegend(QWidget):
         self.notice.setVisible(bool(colouring.words))
         self.notice.setText(colouring.words)
         self.outline.setVisible(scale is not None)
+        for code, label in self._labels.items():
+            label.setVisible(scale is None or code in (VISIBLE, HIDDEN))
         self.states.setVisible(not by_score)
 
     def _show_swatches(self, words: tuple[str, ...]) -> None:
@@ -133,7 +137,8 @@ def _explained(scale: Scale | None) -> str:
     if scale is None:
         return ""
     if scale.quantity.name != "score":
-        return f"{scale.quantity.explanation}\nGrey: not known · outline: its state"
+        told = scale.quantity.explanation
+        return f"{told}\nGrey: not known · outline: visible or hidden"
     return (
         f"{scale.quantity.explanation}.\n"
         "Two seconds say little: over many windows `omnimouse evaluate` tells.\n"

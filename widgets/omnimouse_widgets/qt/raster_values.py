@@ -1,8 +1,8 @@
 """What the raster can show: truth, prediction, residual; arrays only, no Qt."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -91,9 +91,19 @@ def whole(prediction: Prediction | None, n_neurons: int) -> np.ndarray:
     return values
 
 
-@lru_cache(maxsize=8)
+_KNOWN_LEVELS: WeakKeyDictionary[Window, tuple[float, float]] = WeakKeyDictionary()
+"""Of windows in use: a closed recording must not be kept, nor its files."""
+
+
 def levels_of(window: Window) -> tuple[float, float]:
     """Grey levels for a window: 1st to 99th percentile of a sample of its values."""
+    found = _KNOWN_LEVELS.get(window)
+    if found is None:
+        found = _KNOWN_LEVELS[window] = _levels(window)
+    return found
+
+
+def _levels(window: Window) -> tuple[float, float]:
     step = max(1, window.responses.shape[1] // 1000)
     values = window.responses[:, ::step]
     values = values[np.isfinite(values)]

@@ -181,7 +181,7 @@ class TimePanel(QWidget):
             "running": overview.running,
             "activity": overview.population,
         }
-        names = {} if overview.has_trials else {"trials": "tiers", "stimulus": ""}
+        names = {} if overview.has_trials else {"trials": "tiers"}
         ticks = [
             (low + height / 2, names.get(name, name))
             for name, low, height in LANES

@@ -1,0 +1,261 @@
+"""A report: the library's numbers, words that are escaped, and why there is none."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+import omnimouse_model as om
+from omnimouse_app.cli import main
+from omnimouse_app.cli.report import command
+from omnimouse_model.analysis.edits import Contrast
+from omnimouse_model.analysis.score_summary import score_summary, scores_by_area
+from omnimouse_model.analysis.spans import window_scores
+from omnimouse_model.errors import ExportError
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.reported import reported
+from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
+from omnimouse_widgets.report.markup import number
+from omnimouse_widgets.report.page import report_page
+from omnimouse_widgets.report.svg import Frame, line, ticks_between
+
+HOSTILE = "<script>alert(1)</script>&\"'"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    held_out = HeldOut(validation=1, final_test_1=3, oracle_clips=1, oracle_repeats=1)
+    spec = MouseSpec("tiny", "1-1-1", 1, 2, 30, 1.5, held_out)
+    return write_session(spec, tmp_path_factory.mktemp("mice") / "tiny")
+
+
+@pytest.fixture
+def controller(folder: Path, tmp_path: Path) -> Iterator[Controller]:
+    """Pinned, edited, beside a baseline, on a recording of its own that may move."""
+    own = shutil.copytree(folder, tmp_path / "recordings" / "tiny")
+    made = Controller(synchronous=True)
+    made.choose_predictor("video-ridge")
+    made.open_session(own)
+    made.apply_preset("video_only")
+    made.pins.pin(f"pin {HOSTILE}")
+    made.apply_preset("video_behavior")
+    made.choose_baseline("mean")
+    made.select([3, 7])
+    made.what_if.put(Contrast(0.5))
+    yield made
+    made.close()
+
+
+class Page(HTMLParser):
+    """Tables as rows of words; every tag and attribute; whether tags are closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self._open: list[str] = []
+        self._is_cell = False
+        self.feed(text)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [str(v) for k, v in attrs if k in ("src", "href", "action")]
+        assert not [k for k, _ in attrs if k.startswith("on")]
+        if tag != "meta":
+            self._open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+            self._is_cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+        self._is_cell = self._is_cell and tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        if self._is_cell:
+            self.rows[-1][-1] += data
+
+    def row(self, name: str) -> list[str]:
+        """The first row of that name, without it."""
+        return next(row[1:] for row in self.rows if row and row[0] == name)
+
+
+def run(*arguments: object) -> Result:
+    given = [str(argument) for argument in arguments]
+    return CliRunner().invoke(command, given, catch_exceptions=False)
+
+
+def test_the_page_of_a_saved_analysis_has_the_librarys_numbers(
+    controller: Controller, tmp_path: Path
+) -> None:
+    analysis = tmp_path / "ask.omnimouse.json"
+    assert controller.analyses.save(analysis)
+    done = run(analysis)
+    assert done.exit_code == 0, done.output
+    assert done.stdout == f"Report: {tmp_path / 'ask.html'}\n"
+    text = (tmp_path / "ask.html").read_text("utf-8")
+    page = Page(text)
+
+    facts = json.loads(analysis.read_text())
+    session = om.open_session(facts["recording"]["path"])
+    window, mask = session.window(facts["start_s"]), om.Mask.from_dict(facts["mask"])
+    predictor = om.load_predictor("video-ridge", [session])
+    scores = window_scores(predictor.predict(window, mask), window)
+    whole = score_summary(scores)
+    cells = [whole.mean, whole.median, whole.low, whole.high]
+    assert page.row("all") == [f"{whole.n}", *(number(v) for v in cells)]
+    assert whole.median == pytest.approx(np.nanmedian(scores))
+    areas = scores_by_area(scores, session.units)
+    assert areas
+    for area, part in areas:
+        assert page.row(area)[:3] == [
+            str(part.n),
+            number(part.mean),
+            number(part.median),
+        ]
+
+    pinned = om.Mask.from_dict(facts["pins"][0]["mask"])
+    beside = predictor.predict(window, pinned)
+    mean = om.load_predictor("mean", [session])
+    others = [
+        window_scores(mean.predict(window, mask), window),
+        window_scores(beside, window),
+    ]
+    for neuron in (3, 7):
+        each = [scores, *others]
+        assert page.row(str(neuron)) == [number(float(s[neuron])) for s in each]
+    assert ("Decoded behaviour" in text) == (beside.behavior is not None)
+
+    changed = om.what_if(predictor, window, mask, [Contrast(0.5)])
+    most = int(changed.most_changed(1)[0])
+    at = int(np.flatnonzero(changed.neurons == most)[0])
+    found = next(r for r in page.rows if len(r) == 3 and r[0] == str(most))
+    assert found[1] == number(float(changed.change[at]))
+    assert "no truth: not scored" in text
+    assert mask.mask_id in text
+    assert "hidden → target: 30" in text
+    assert "om.load_predictor(&#x27;video-ridge&#x27;" in text
+    assert "Score against context" in text
+    assert "other neurons seen" in text
+
+
+def test_it_loads_nothing_and_runs_nothing(controller: Controller) -> None:
+    text = report_page(reported(controller))
+    page = Page(text)
+    assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
+    assert page.addresses == []
+    assert not re.search(r"url\(|@import|https?://", text)
+    assert "default-src 'none'" in text
+
+
+def test_hostile_names_are_words(controller: Controller, tmp_path: Path) -> None:
+    place = tmp_path / "recordings" / "x<script>alert(2)<"
+    session = controller.state.session
+    assert session is not None
+    shutil.copytree(session.path, place)
+    controller.open_session(place)
+    controller.pins.pin(f"pin {HOSTILE}")
+    path = tmp_path / "<script>b.omnimouse.json"
+    assert controller.analyses.save(path)
+    text = report_page(reported(controller))
+    assert "script" not in Page(text).tags
+    assert text.count("&lt;script&gt;") >= 4
+    assert f"pin {HOSTILE}" in unescape(text)
+    assert "<script>b" in unescape(text)
+    assert str(place) in unescape(text)
+
+
+def test_a_recording_that_is_gone_says_what_to_do(
+    controller: Controller, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    analysis = tmp_path / "ask.omnimouse.json"
+    controller.analyses.save(analysis)
+    moved = tmp_path / "elsewhere"
+    (tmp_path / "recordings" / "tiny").rename(moved)
+    with pytest.raises(SystemExit) as end:
+        main(["report", str(analysis)])
+    assert end.value.code == 1
+    said = capsys.readouterr().err
+    assert "is not where it was" in said
+    assert "--recording PLACE" in said
+    assert not (tmp_path / "ask.html").exists()
+    out = tmp_path / "page.html"
+    assert run(analysis, "--recording", moved, "--out", out).exit_code == 0
+    assert str(moved) in out.read_text("utf-8")
+
+
+def test_a_model_that_is_gone_says_so(
+    controller: Controller, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    analysis = tmp_path / "ask.omnimouse.json"
+    controller.analyses.save(analysis)
+    facts = json.loads(analysis.read_text())
+    facts["predictor"] = str(tmp_path / "gone.pt")
+    analysis.write_text(json.dumps(facts))
+    with pytest.raises(SystemExit):
+        main(["report", str(analysis)])
+    assert "Its model is not here" in capsys.readouterr().err
+    assert not (tmp_path / "ask.html").exists()
+
+
+def test_a_kept_sweep_is_compared(controller: Controller, tmp_path: Path) -> None:
+    session = controller.state.session
+    assert session is not None
+    results = tmp_path / "mine.sweep.jsonl"
+    predictor = om.load_predictor("video-ridge", [session])
+    kept = om.context_sweep(
+        predictor, session, neurons=(0, 8), seeds=2, max_windows=2, results=results
+    )
+    analysis = tmp_path / "ask.omnimouse.json"
+    controller.analyses.save(analysis)
+    assert run(analysis, "--sweep", results).exit_code == 0
+    text = (tmp_path / "ask.html").read_text("utf-8")
+    assert "<h3>mine</h3>" in text
+    for point in kept.curves()[0].points:
+        row = ["video + behaviour", point.context.label, number(point.score)]
+        assert row in [found[:3] for found in Page(text).rows]
+    broken = tmp_path / "torn.sweep.jsonl"
+    broken.write_text("{")
+    with pytest.raises(ExportError, match=r"torn\.sweep\.jsonl"):
+        run(analysis, "--sweep", broken)
+
+
+def test_pins_come_back_with_the_analysis_and_count_as_changes(
+    controller: Controller, tmp_path: Path
+) -> None:
+    path = tmp_path / "pins.omnimouse.json"
+    analyses, before = controller.analyses, controller.state.pins
+    assert analyses.save(path)
+    assert not analyses.is_changed
+    controller.pins.unpin(0)
+    assert analyses.is_changed
+    analyses.open(path)
+    assert analyses.fault is None
+    assert [pin.key for pin in controller.state.pins] == [pin.key for pin in before]
+    assert not analyses.is_changed
+    facts = json.loads(path.read_text())
+    for wrong in (7, [{}] * 5, [{"slot": 9}], facts["pins"] * 2):
+        path.write_text(json.dumps(facts | {"pins": wrong}))
+        analyses.open(path)
+        assert "pins" in str(analyses.fault)
+
+
+def test_numbers_lines_and_ticks_are_drawn_as_they_are() -> None:
+    assert number(-0.12345) == "−0.123"
+    assert number(float("nan")) == "–"
+    assert ticks_between(0, 1, 5) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    frame = Frame(10, 0, 100, 50, (0, 4), (0, 1))
+    values = np.array([0, 1, np.nan, 1, 0.5])
+    drawn = str(line(frame, np.arange(5.0), values, "recorded"))
+    assert 'd="M10.0,50.0L35.0,0.0M85.0,0.0L110.0,25.0"' in drawn

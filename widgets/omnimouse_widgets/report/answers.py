@@ -1,0 +1,194 @@
+"""What was answered: scores, the field, traces and decoded behaviour."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+
+from omnimouse_model.analysis.score_summary import (
+    ScoreSummary,
+    score_summary,
+    scores_by_area,
+)
+from omnimouse_model.live.facts_text import heading
+from omnimouse_model.live.reported import (
+    Condition,
+    Reported,
+    column,
+    recorded_behavior,
+)
+from omnimouse_model.live.score_words import DEFINITION
+from omnimouse_model.masks import HIDDEN, MIXED, N_SAMPLES, TARGET, VISIBLE
+from omnimouse_model.masks.cells import PATTERN_WORDS
+from omnimouse_widgets.report import drawings
+from omnimouse_widgets.report.drawings import Line
+from omnimouse_widgets.report.markup import Markup, number, table, tag
+
+BEHAVIOR_CODES: Final = {"visible": VISIBLE, "target": TARGET, "hidden": HIDDEN}
+SUMMARY_HEAD: Final = (
+    "neurons",
+    "mean r",
+    "median r",
+    "lower quartile",
+    "upper quartile",
+)
+
+
+def summary_cells(found: ScoreSummary) -> tuple[str, ...]:
+    """A summary as cells below `SUMMARY_HEAD`."""
+    values = (found.mean, found.median, found.low, found.high)
+    return f"{found.n:,}", *(number(value) for value in values)
+
+
+def look_of(condition: Condition) -> str:
+    """The class of a condition's lines."""
+    if condition.kind == "pin":
+        return f"pin{ord(condition.letter) - ord('A')}"
+    return "baseline" if condition.kind == "baseline" else "predicted"
+
+
+def title_of(condition: Condition) -> str:
+    """A condition's letter and name."""
+    return f"{condition.letter} {condition.name}".strip()
+
+
+# -- scores -------------------------------------------------------------------------
+def scores(what: Reported) -> Iterator[Markup]:
+    """What a score is, all of them, by area, and how they are spread."""
+    found = what.shown.scores
+    whole = score_summary(found)
+    if found is None or not whole.n:
+        yield tag("p", "No response was asked and predicted: there is no score.")
+        return
+    yield tag("p", f"r: {DEFINITION}.", class_="quiet")
+    rows = [("all", *summary_cells(whole))]
+    areas = scores_by_area(found, what.shown.session.units)
+    rows += [(name or "no area", *summary_cells(part)) for name, part in areas]
+    yield table(("area", *SUMMARY_HEAD), rows)
+    if not areas:
+        yield tag("p", "The recording names no brain areas.", class_="quiet")
+    yield tag("figure", drawings.distribution(found, whole.median))
+
+
+# -- the field ----------------------------------------------------------------------
+def field(what: Reported) -> Iterator[Markup]:
+    """By state, and by score where there is one."""
+    session, mask = what.shown.session, what.shown.mask
+    pictures = drawings.FieldPictures(session.units)
+    states, patterns = mask.state_in((0, N_SAMPLES)), mask.patterns_in((0, N_SAMPLES))
+    is_asked = np.asarray(mask.target.any(axis=0))
+    words = np.array(PATTERN_WORDS)[patterns]
+    samples = []
+    for code in (VISIBLE, TARGET, HIDDEN, MIXED):
+        for word in np.unique(words[states == code]).tolist():
+            own = (states == code) & (words == word)
+            sample = drawings.state_sample(code, is_asked=bool(is_asked[own].any()))
+            samples.append((sample, f"{word}: {int(own.sum()):,}"))
+    drawn = [
+        tag("figure", tag("h3", "By state"), pictures.by_state(states, is_asked),
+            drawings.legend(samples))
+    ]  # fmt: skip
+    scores = what.shown.scores
+    if scores is not None and np.isfinite(scores).any():
+        grey = [(drawings.state_sample(HIDDEN), "no score")]
+        grey = [] if np.isfinite(scores).all() else grey
+        drawn.append(
+            tag("figure", tag("h3", "By score"), pictures.by_score(scores),
+                drawings.legend([(drawings.score_scale(), ""), *grey]))
+        )  # fmt: skip
+    yield tag("div", *drawn, class_="pair")
+    yield tag("p", pictures.words, class_="quiet")
+
+
+# -- traces -------------------------------------------------------------------------
+def traces(what: Reported) -> Iterator[Markup]:
+    """Every selected neuron, recorded and predicted under every condition."""
+    shown = what.shown
+    if not shown.selection:
+        yield tag("p", "No neuron is selected.")
+        return
+    answered = [
+        c
+        for c in what.conditions
+        if any(c.trace(neuron) is not None for neuron in shown.selection)
+    ]
+    samples = [(drawings.stroke_sample("recorded"), "recorded")]
+    samples += [(drawings.stroke_sample(look_of(c)), title_of(c)) for c in answered]
+    if what.what_if is not None:
+        edited = f"what if ({what.edit_words}): no truth"
+        samples.append((drawings.stroke_sample("edited"), edited))
+    yield drawings.legend(samples)
+    yield tag(
+        "p",
+        "Responses as the model has them: recording divided by each neuron's scale. "
+        "The strip below a trace says what this mask does with it at each sample. On "
+        "the right the predicted samples alone, each line less its mean and in its own "
+        "standard deviations, as r has them.",
+        class_="quiet",
+    )
+    if answered:
+        yield _neuron_scores(what, answered)
+    times = shown.window.timestamps["responses"]
+    for neuron in shown.selection:
+        lines = [Line("recorded", shown.window.responses[:, neuron])]
+        for condition in reversed(answered):  # that on screen above the others
+            found = condition.trace(neuron)
+            lines += [] if found is None else [Line(look_of(condition), found)]
+        if what.what_if is not None:
+            found = column(what.what_if.after, neuron)
+            lines += [] if found is None else [Line("edited", found)]
+        shade = shown.mask.cells[:, neuron]
+        is_last = neuron == shown.selection[-1]
+        picture = drawings.traces(times, lines, shade, has_axis=is_last)
+        yield tag("figure", tag("h3", heading(shown.session, neuron)), picture)
+
+
+def _neuron_scores(what: Reported, answered: Sequence[Condition]) -> Markup:
+    rows = [
+        (
+            str(neuron),
+            *(
+                number(None if c.scores is None else float(c.scores[neuron]))
+                for c in answered
+            ),
+        )
+        for neuron in what.shown.selection
+    ]
+    return table(("r of neuron", *(title_of(c) for c in answered)), rows)
+
+
+# -- behaviour ----------------------------------------------------------------------
+def behaviour(what: Reported) -> Iterator[Markup]:
+    """Every channel, recorded and decoded; nothing where nobody decoded."""
+    shown = what.shown
+    found = [(c, c.decoded_scores(shown.window)) for c in what.conditions]
+    decoded = [(c, r) for c, r in found if r is not None]
+    if not decoded:
+        return
+    names = shown.session.behavior_names
+    rows = [
+        (words_of(name), *(number(float(r[at])) for _, r in decoded))
+        for at, name in enumerate(names)
+    ]
+    yield table(("r of channel", *(title_of(c) for c, _ in decoded)), rows)
+    truth = recorded_behavior(shown.window)
+    samples = [(drawings.stroke_sample("recorded"), "recorded, z-scored")]
+    samples += [(drawings.stroke_sample(look_of(c)), title_of(c)) for c, _ in decoded]
+    yield drawings.legend(samples)
+    times = shown.window.timestamps
+    stream = next(times[name] for name in shown.session.behavior if name in times)
+    shade = np.full(len(truth), BEHAVIOR_CODES[shown.mask.behavior], np.uint8)
+    for at, name in enumerate(names):
+        lines = [Line("recorded", truth[:, at])]
+        for condition, _ in reversed(decoded):
+            assert condition.prediction is not None
+            assert condition.prediction.behavior is not None
+            values = condition.prediction.behavior[:, at]
+            lines.append(Line(look_of(condition), values))
+        picture = drawings.traces(stream, lines, shade, has_axis=at == len(names) - 1)
+        yield tag("figure", tag("h3", words_of(name)), picture)
+
+
+def words_of(name: str) -> str:
+    """A channel's name for people: `pupil_dsize` is `pupil d-size`."""
+    return name.replace("_dsize", " d-size").replace("_", " ")

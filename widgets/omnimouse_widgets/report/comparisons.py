@@ -1,0 +1,148 @@
+"""What stands beside the answer: other conditions, edits, and curves over context."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from omnimouse_model.analysis.score_summary import score_summary
+from omnimouse_model.analysis.sweep_table import ContextSweep
+from omnimouse_model.analysis.what_if import NO_TRUTH, WhatIf
+from omnimouse_model.live.reported import Condition, Reported
+from omnimouse_model.masks import N_FRAMES, asked_cells
+from omnimouse_widgets import palette
+from omnimouse_widgets.report import drawings
+from omnimouse_widgets.report.answers import SUMMARY_HEAD, summary_cells, title_of
+from omnimouse_widgets.report.markup import (
+    Markup,
+    count,
+    facts,
+    joined,
+    number,
+    table,
+    tag,
+)
+
+MOST_CHANGED = 10
+
+
+# -- conditions ---------------------------------------------------------------------
+def conditions(what: Reported) -> Iterator[Markup]:
+    """A row of scores for each; nothing where there is but the one on screen."""
+    if len(what.conditions) < 2:
+        return
+    rows = [
+        (title_of(c), c.predictor or "nobody", *summary_cells(score_summary(c.scores)))
+        for c in what.conditions
+    ]
+    yield table(("condition", "predictor", *SUMMARY_HEAD), rows, n_words=2)
+    yield facts((title_of(c), _words(c)) for c in what.conditions)
+
+
+def _words(condition: Condition) -> str:
+    mask = condition.mask
+    visible = int(mask.visible.any(axis=0).sum())
+    asked = int(asked_cells(mask).any(axis=0).sum())
+    frames = int(mask.frames.sum())
+    words = (
+        f"{count(visible, 'neuron')} visible, {asked:,} asked, {frames} of {N_FRAMES} "
+        f"frames visible, behaviour {mask.behavior}; mask {mask.mask_id}"
+    )
+    return f"{words}\n{condition.refusal}" if condition.refusal else words
+
+
+# -- edits --------------------------------------------------------------------------
+def what_if(what: Reported) -> Iterator[Markup]:
+    """What was edited and how much the prediction changes; never a score."""
+    if not what.edit_words:
+        return
+    found = what.what_if
+    yield tag("p", f"Edited: {what.edit_words} – {NO_TRUTH}.", class_="alert")
+    yield tag(
+        "p",
+        "Nobody recorded what the mouse would have done: what follows is the "
+        "difference between two predictions under the same mask.",
+    )
+    if what.edit_remarks:
+        yield tag("ul", joined(tag("li", words) for words in what.edit_remarks))
+    if found is None:
+        yield tag("p", "Nothing was predicted under these edits.")
+        return
+    change, mean = found.change, found.mean_change
+    known = change[np.isfinite(change)]
+    if not known.size:
+        return
+    yield facts(
+        [
+            (
+                "Change",
+                f"median {number(float(np.median(known)))}, largest "
+                f"{number(float(known.max()))} over {count(len(known), 'neuron')}: "
+                "root mean square over the asked samples, as the model has responses",
+            ),
+            ("Mean change", number(float(np.nanmean(mean)))),
+        ]
+    )
+    yield _most_changed(found)
+
+
+def _most_changed(found: WhatIf) -> Markup:
+    order = {int(neuron): at for at, neuron in enumerate(found.neurons)}
+    rows = []
+    for neuron in found.most_changed(MOST_CHANGED).tolist():
+        at = order[neuron]
+        change, mean = float(found.change[at]), float(found.mean_change[at])
+        rows.append((str(neuron), number(change), number(mean)))
+    return table(("most changed neurons", "change", "mean change"), rows)
+
+
+# -- context ------------------------------------------------------------------------
+def context(what: Reported) -> Iterator[Markup]:
+    """Curves of the live sweep and the kept ones, and their numbers."""
+    if not what.sweeps:
+        return
+    sweeps = [sweep for _, sweep in what.sweeps]
+    figures = (tag("figure", picture) for picture in drawings.curves(sweeps))
+    yield tag("div", *figures, class_="pair")
+    labels = {curve.label for sweep in sweeps for curve in sweep.curves()}
+    samples = [
+        (drawings.marker_sample(at), f"{name} given")
+        for at, name in enumerate(palette.CONDITION_COLOURS)
+        if name in labels
+    ]
+    if len(sweeps) > 1:
+        samples += [
+            (drawings.stroke_sample(f"recorded sweep{at}"), name)
+            for at, (name, _) in enumerate(what.sweeps)
+        ]
+    yield drawings.legend(samples)
+    for name, sweep in what.sweeps:
+        yield tag("h3", name)
+        yield tag("p", _about(sweep), class_="quiet")
+        yield table(
+            ("beside the axis", "given", "r", "s.e.m.", "draws"), _points(sweep), 2
+        )
+
+
+def _about(sweep: ContextSweep) -> str:
+    windows = max((row.n_windows for row in sweep.rows), default=0)
+    targets = max((row.n_neurons for row in sweep.rows), default=0)
+    words = (
+        f"{sweep.predictor} on {', '.join(sweep.sessions)}: mean single-trial "
+        f"correlation of {count(targets, 'neuron')} over {count(windows, 'window')}; "
+        "± is the standard error over draws of neurons."
+    )
+    if not sweep.is_complete:
+        words += f" Not whole: {len(sweep.rows):,} of {sweep.n_planned:,} points."
+    return words
+
+
+def _points(sweep: ContextSweep) -> Iterator[tuple[str, ...]]:
+    for curve in sweep.curves():
+        for point in curve.points:
+            yield (
+                curve.label,
+                point.context.label,
+                number(point.score),
+                number(point.sem),
+                str(point.n_seeds),
+            )

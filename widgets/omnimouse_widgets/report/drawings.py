@@ -1,0 +1,376 @@
+"""The report's pictures: mask, field, distribution, traces and curves over context."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from omnimouse_model.analysis.sweep_plan import AXES, Axis
+from omnimouse_model.analysis.sweep_table import ContextSweep, Curve
+from omnimouse_model.data.units import Units
+from omnimouse_model.masks import HIDDEN, MIXED, N_SAMPLES, TARGET, VISIBLE, Mask
+from omnimouse_widgets import palette
+from omnimouse_widgets.report import svg
+from omnimouse_widgets.report.markup import Markup, joined, tag
+from omnimouse_widgets.report.style import SCORE_STEPS, STATE_CLASSES
+from omnimouse_widgets.report.svg import Frame
+
+WIDTH: Final = 940.0
+"""Of a picture that fills the page; halves are half as wide."""
+HALF: Final = 450.0
+AXIS_WORDS: Final[dict[Axis, str]] = {
+    "neurons": "other neurons seen",
+    "history_samples": "samples of history",
+}
+_MARKERS: Final = {
+    "o": "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z",
+    "s": "M-3.5,-3.5h7v7h-7z",
+    "t1": "M0,-4.5L4.5,3.5H-4.5z",
+    "d": "M0,-5L5,0L0,5L-5,0z",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Line:
+    """One line of a trace, by the class of its look."""
+
+    class_: str
+    values: np.ndarray
+
+
+# -- the mask -----------------------------------------------------------------------
+def mask_picture(mask: Mask) -> Markup:
+    """How many neurons are hidden, visible and asked at each sample; frames below."""
+    frame = Frame(0, 4, WIDTH, 74, (0, N_SAMPLES), (0, max(mask.n_neurons, 1)))
+    parts, step = [], WIDTH / N_SAMPLES
+    for at in range(N_SAMPLES):
+        base = 0
+        for code in (VISIBLE, TARGET, HIDDEN):
+            n = int((mask.cells[at] == code).sum())
+            top, bottom = float(frame.down(base + n)), float(frame.down(base))
+            if n:
+                words = f"sample {at}: {n:,} {STATE_CLASSES[code]}"
+                name = f"fill-{STATE_CLASSES[code]}"
+                parts.append(
+                    svg.box(at * step, top, step + 0.3, bottom - top, name, words)
+                )
+            base += n
+        seen = "fill-visible" if mask.frames[at] else "fill-hidden"
+        words = f"video frame {at}: {'visible' if mask.frames[at] else 'hidden'}"
+        parts.append(svg.box(at * step + 0.5, 84, step - 1, 8, seen, words))
+    for second, anchor in enumerate(("start", "middle", "end")):
+        parts.append(svg.label(second * WIDTH / 2, 108, f"{second} s", anchor))
+    return svg.picture(WIDTH, 112, "The mask over the window", parts)
+
+
+# -- the field ----------------------------------------------------------------------
+def positions(units: Units) -> tuple[np.ndarray, str]:
+    """Places (P, 2) of neurons, right and down, and their unit, "" without any.
+
+    Neurons without a known place are left out (NaN); where no place is known they are
+    laid out in order.
+    """
+    microns, pixels = units.xyz_um[:, :2].astype(float), units.xy_px.astype(float)
+    for places, words in ((microns, "µm"), (pixels, "px")):
+        known = np.isfinite(places).all(axis=1)
+        if known.any() and len(np.unique(places[known], axis=0)) > 1:
+            return np.where(known[:, None], places, np.nan), words
+    columns = int(np.ceil(np.sqrt(max(len(units), 1))))
+    row, column = np.divmod(np.arange(len(units)), columns)
+    return np.stack([column, row], axis=1).astype(float), ""
+
+
+class FieldPictures:
+    """The neurons at their places, by what the mask does with them and by score."""
+
+    def __init__(self, units: Units) -> None:
+        places, self.unit = positions(units)
+        self.known = np.isfinite(places).all(axis=1)
+        some = places[self.known] if self.known.any() else np.zeros((1, 2))
+        low, high = some.min(axis=0), some.max(axis=0)
+        span = np.maximum(high - low, 1e-9)
+        self._side = HALF - 24
+        self._scale = self._side / float(span.max())
+        self._height = float(span[1] * self._scale) + 24
+        self._places = 12 + (places - low) * self._scale
+        room = self._side**2 * float(span.min() / span.max() or 1.0)
+        self._size = float(np.clip(0.8 * np.sqrt(room / max(len(units), 1)), 2.2, 11))
+
+    @property
+    def words(self) -> str:
+        """What the places are."""
+        left_out = int((~self.known).sum())
+        words = f" {left_out:,} without a position are not drawn." if left_out else ""
+        if not self.unit:
+            return "The recording has no positions: neurons stand in their order."
+        kind = {"µm": "the microscope's frame", "px": "the mean image"}[self.unit]
+        return f"Positions in {kind}.{words}"
+
+    def by_state(self, states: np.ndarray, is_asked: np.ndarray) -> Markup:
+        """Visible are full, asked are rings, hidden are small.
+
+        What changes within the window has a ring: of the target's colour where any
+        sample is asked, else of the visible's.
+        """
+        parts = []
+        for code, asked in ((HIDDEN, False), (VISIBLE, False), (TARGET, True),
+                            (MIXED, False), (MIXED, True)):  # fmt: skip
+            own = self._places[self.known & (states == code) & (is_asked == asked)]
+            parts += _marks(own, self._size, code, is_asked=asked)
+        return self._picture("The field by state", parts)
+
+    def by_score(self, scores: np.ndarray) -> Markup:
+        """From 0, or below, to 1; small and grey without a score."""
+        scored = self.known & np.isfinite(scores)
+        without = self._places[self.known & ~scored]
+        parts = [
+            svg.dots(without, 0.4 * self._size, "dot hidden"),
+            svg.dots(self._places[scored], self._size + 0.8, "dot edge"),
+        ]
+        steps = np.full(len(scores), -1)
+        steps[scored] = (np.clip(scores[scored], 0, 1) * (SCORE_STEPS - 1)).round()
+        for step in range(SCORE_STEPS):
+            parts.append(
+                svg.dots(self._places[steps == step], self._size, f"dot s{step}")
+            )
+        return self._picture("The field by score", parts)
+
+    def _picture(self, words: str, parts: list[Markup]) -> Markup:
+        below = self._height
+        if self.unit:
+            length = _round_below(0.3 * self._side / self._scale)
+            parts.append(svg.rule(12, below + 8, 12 + length * self._scale, below + 8))
+            right = 12 + length * self._scale + 6
+            parts.append(
+                svg.label(right, below + 12, f"{length:g} {self.unit}", "start")
+            )
+        return svg.picture(HALF, below + 20, words, parts)
+
+
+def score_scale() -> Markup:
+    """The colours of scores, as a bar with its ends."""
+    parts = [
+        svg.box(40 + at * 6, 2, 6.4, 10, f"fill-s{at}") for at in range(SCORE_STEPS)
+    ]
+    end = 40 + SCORE_STEPS * 6
+    ends = [svg.label(36, 11, "r ≤ 0", "end"), svg.label(end + 5, 11, "1", "start")]
+    return svg.picture(end + 24, 14, "Colours of scores from 0 to 1", [*parts, *ends])
+
+
+def _round_below(value: float) -> float:
+    power = 10.0 ** np.floor(np.log10(max(value, 1e-9)))
+    return float(max(s * power for s in (1, 2, 5) if s * power <= value * 1.0001))
+
+
+# -- the distribution ---------------------------------------------------------------
+def distribution(scores: np.ndarray, median: float) -> Markup:
+    """How many neurons have which score, in steps of 0.05."""
+    known = scores[np.isfinite(scores)]
+    low = min(-0.2, np.floor(float(known.min()) * 5) / 5)
+    edges = np.linspace(low, 1.0, round((1.0 - low) / 0.05) + 1)
+    counts, _ = np.histogram(np.clip(known, low, 1.0), edges)
+    frame = Frame(
+        52, 10, WIDTH - 68, 150, (low, 1.0), (0, max(int(counts.max()), 1) * 1.05)
+    )
+    ticks = [t for t in svg.ticks_between(0, frame.y[1], 4) if t == round(t)]
+    parts = svg.left_axis(frame, ticks, 0)
+    width = float(frame.across(edges[1]) - frame.across(edges[0]))
+    for n, edge in zip(counts.tolist(), edges[:-1], strict=True):
+        left, top = float(frame.across(edge)), float(frame.down(n))
+        words = f"{edge:.2f} to {edge + 0.05:.2f}: {n:,} neurons"
+        parts.append(svg.box(left + 1, top, width - 2, 160 - top, "bar", words))
+    at = float(frame.across(median))
+    parts.append(svg.rule(at, 10, at, 160, "median"))
+    ends = [(t, f"{t:.1f}".replace("-", "−")) for t in svg.ticks_between(low, 1.0, 8)]
+    parts += svg.bottom_axis(frame, ends, "single-trial correlation r (dashed: median)")
+    return svg.picture(WIDTH, 198, "Distribution of the scores", parts)
+
+
+# -- traces -------------------------------------------------------------------------
+def traces(
+    times: np.ndarray, lines: Sequence[Line], shade: np.ndarray, *, has_axis: bool
+) -> Markup:
+    """Lines over the window; below them what the mask does at each sample.
+
+    Beside them the same lines where something is predicted, each less its mean and in
+    its own standard deviations: as a correlation has them.
+    """
+    height, half = 88.0, float(times[1] - times[0]) / 2
+    span = (float(times[0]) - half, float(times[-1]) + half)
+    low, high = _ends(lines)
+    frame = Frame(44, 4, 586, height, span, (low, high))
+    parts = svg.left_axis(
+        frame, svg.ticks_between(low, high, 3)[:4], _digits(low, high)
+    )
+    step = frame.width / len(times)
+    for start, stop, code in _runs(shade):
+        name = STATE_CLASSES[int(code)]
+        left = frame.left + start * step
+        words = f"{name}, samples {start} to {stop - 1}"
+        wide = (stop - start) * step
+        parts.append(svg.box(left, height + 6, wide, 4, f"fill-{name}", words))
+    parts += [svg.line(frame, times, line.values, line.class_) for line in lines]
+    frames = [frame]
+    scaled = _standardised(lines)
+    if scaled:
+        known = np.flatnonzero(np.isfinite(scaled[0].values))
+        span = (float(times[known[0]]) - half, float(times[known[-1]]) + half)
+        beside = Frame(678, 4, 250, height, span, _ends(scaled))
+        parts += svg.left_axis(beside, svg.ticks_between(*beside.y, 3)[:4], 0)
+        parts += [svg.line(beside, times, line.values, line.class_) for line in scaled]
+        frames.append(beside)
+    if has_axis:
+        names = ("seconds of the recording", "the same, standardised")
+        for own, name in zip(frames, names, strict=False):
+            ticks = [(t, f"{t:.1f}") for t in svg.ticks_between(*own.x, 5)]
+            below = Frame(own.left, 14, own.width, height, own.x, own.y)
+            parts += svg.bottom_axis(below, ticks, name)
+    return svg.picture(WIDTH, height + (50 if has_axis else 12), "Traces", parts)
+
+
+def _ends(lines: Sequence[Line]) -> tuple[float, float]:
+    known = np.concatenate([np.ravel(line.values) for line in lines])
+    known = known[np.isfinite(known)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    room = max(0.06 * (high - low), 1e-6)
+    return low - room, high + room
+
+
+def _standardised(lines: Sequence[Line]) -> list[Line]:
+    """Lines where any but the first, which was recorded, is known; () of one alone."""
+    asked = [np.isfinite(line.values) for line in lines[1:]]
+    if not asked:
+        return []
+    where = np.logical_or.reduce(asked) & np.isfinite(lines[0].values)
+    found = []
+    for line in lines:
+        values = np.where(where, line.values, np.nan)
+        known = values[np.isfinite(values)]
+        if known.size > 1 and known.std() > 0:
+            found.append(Line(line.class_, (values - known.mean()) / known.std()))
+    return found if len(found) > 1 else []
+
+
+def _runs(codes: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    ends = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
+    for start, stop in pairwise(ends):
+        yield start, stop, int(codes[start])
+
+
+def _digits(low: float, high: float) -> int:
+    return int(np.clip(np.ceil(-np.log10(max(high - low, 1e-9) / 3)), 0, 4))
+
+
+# -- curves over context ------------------------------------------------------------
+def curves(sweeps: Sequence[ContextSweep]) -> list[Markup]:
+    """Score against each kind of context, on one scale of correlation.
+
+    A line's dashes say which sweep it is of.
+    """
+    drawn = [
+        (at, curve)
+        for at, sweep in enumerate(sweeps)
+        for curve in sweep.curves()
+        if not curve.fixed and any(np.isfinite(p.score) for p in curve.points)
+    ]
+    if not drawn:
+        return []
+    points = [p for _, c in drawn for p in c.points if np.isfinite(p.score)]
+    score = np.array([p.score for p in points])
+    spread = np.nan_to_num([p.sem for p in points])
+    low, high = float((score - spread).min()), float((score + spread).max())
+    room = max(0.05, 0.12 * (high - low))
+    found = []
+    for axis in AXES:
+        own = [(at, curve) for at, curve in drawn if curve.axis == axis]
+        found += [_curves(own, axis, (low - room, high + room))] if own else []
+    return found
+
+
+def _curves(
+    drawn: Sequence[tuple[int, Curve]], axis: Axis, y: tuple[float, float]
+) -> Markup:
+    values = sorted({v for _, curve in drawn for v in curve.values})
+    places = [_place(axis, value) for value in values]
+    pad = 0.06 * max(places[-1] - places[0], 1.0)
+    frame = Frame(46, 8, HALF - 62, 190, (places[0] - pad, places[-1] + pad), y)
+    ticks: list[tuple[float, str]] = []
+    for value, place in zip(values, places, strict=True):
+        if not ticks or place - ticks[-1][0] > 0.09 * (frame.x[1] - frame.x[0]):
+            ticks.append((place, f"{value:,}"))
+    parts = svg.left_axis(frame, svg.ticks_between(*frame.y, 5), 2)
+    parts += svg.bottom_axis(frame, ticks, AXIS_WORDS[axis])
+    parts += [_curve(frame, at, curve) for at, curve in drawn]
+    return svg.picture(HALF, 240, f"Correlation against {AXIS_WORDS[axis]}", parts)
+
+
+def _curve(frame: Frame, at: int, curve: Curve) -> Markup:
+    """Conditions stand a little beside their value, so that equal ones are seen."""
+    look = list(palette.CONDITION_COLOURS).index(curve.label)
+    dodge = (look - 1.5) * 0.012 * (frame.x[1] - frame.x[0])
+    x = np.array([_place(curve.axis, value) + dodge for value in curve.values])
+    y = np.array([point.score for point in curve.points])
+    parts = [svg.line(frame, x, y, f"given{look} sweep{at}")]
+    for place, point in zip(x, curve.points, strict=True):
+        if not np.isfinite(point.score):
+            continue
+        left, sem = float(frame.across(place)), float(np.nan_to_num(point.sem))
+        ends = frame.down(np.array([point.score - sem, point.score + sem]))
+        parts.append(svg.rule(left, ends[0], left, ends[1], f"given{look}"))
+        parts.append(marker(look, left, float(frame.down(point.score))))
+    return joined(parts)
+
+
+def marker(look: int, x: float, y: float) -> Markup:
+    """The mark of what is given beside the axis."""
+    name = list(palette.CONDITION_COLOURS)[look]
+    shape = _MARKERS[palette.CONDITION_SYMBOLS[name]]
+    place = f"translate({x:.1f} {y:.1f})"
+    return tag("path", d=shape, transform=place, class_=f"fill-given{look} marker")
+
+
+def _place(axis: Axis, value: int) -> float:
+    """Neurons by their doublings, history by its length."""
+    return float(np.log2(1 + value / 4)) if axis == "neurons" else float(value)
+
+
+# -- legends ------------------------------------------------------------------------
+def legend(entries: Sequence[tuple[Markup, str]]) -> Markup:
+    """Small pictures with their words."""
+    return tag(
+        "div", *(tag("span", picture, words) for picture, words in entries),
+        class_="legend",
+    )  # fmt: skip
+
+
+def stroke_sample(class_: str) -> Markup:
+    """A short line of a look."""
+    return svg.picture(28, 10, "", [tag("path", d="M1,5H27", class_=f"line {class_}")])
+
+
+def marker_sample(look: int) -> Markup:
+    """A mark of a look."""
+    return svg.picture(12, 12, "", [marker(look, 6, 6)])
+
+
+def state_sample(code: int, *, is_asked: bool = True) -> Markup:
+    """A neuron in a state."""
+    marks = _marks(np.array([[6.0, 6.0]]), 10, code, is_asked=is_asked)
+    return svg.picture(12, 12, "", marks)
+
+
+def _marks(
+    places: np.ndarray, size: float, code: int, *, is_asked: bool
+) -> list[Markup]:
+    if code == HIDDEN:
+        return [svg.dots(places, 0.55 * size, "dot hidden")]
+    if code == VISIBLE:
+        return [svg.dots(places, size, "dot visible")]
+    rim = "target" if is_asked else "visible"
+    core = "mixed" if code == MIXED else "paper"
+    return [
+        svg.dots(places, size, f"dot {rim}"),
+        svg.dots(places, 0.5 * size, f"dot {core}"),
+    ]

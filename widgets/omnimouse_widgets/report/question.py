@@ -1,0 +1,168 @@
+"""What was asked: the recording, the model, the window, the mask; and its script."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from omnimouse_model.analysis.score_summary import score_summary
+from omnimouse_model.live.reported import Reported
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, asked_cells, remarks_on
+from omnimouse_model.masks.cells import N_FRAMES, N_SAMPLES, PATTERN_WORDS
+from omnimouse_model.masks.mask import seen_cells
+from omnimouse_widgets.report import drawings
+from omnimouse_widgets.report.markup import (
+    Markup,
+    count,
+    facts,
+    joined,
+    number,
+    table,
+    tag,
+)
+
+GIVEN = {
+    "visible": "given to the model",
+    "target": "asked: it is decoded",
+    "hidden": "neither given nor asked",
+}
+
+
+def heading(what: Reported) -> Iterator[Markup]:
+    """Title, and the few numbers one looks for first."""
+    session, window = what.shown.session, what.shown.window
+    yield tag("h1", what.title)
+    span = f"{window.start_s:.2f} to {window.start_s + 2:.2f} s"
+    yield tag(
+        "p",
+        f"{session.id}, {span}; {what.preset or 'a mask made by hand'}, answered by "
+        f"{what.conditions[0].predictor or 'nobody'}. Made {what.made}.",
+        class_="quiet",
+    )
+    found = score_summary(what.shown.scores)
+    asked = int(asked_cells(what.shown.mask).any(axis=0).sum())
+    numbers = [
+        (number(found.median), "median correlation r"),
+        (number(found.mean), "mean correlation r"),
+        (f"{found.n:,}", f"neurons scored of {asked:,} asked"),
+    ]
+    cells = (
+        tag("div", tag("b", value), tag("span", words)) for value, words in numbers
+    )
+    yield tag("div", *cells, class_="lead")
+    if what.edit_words:
+        yield tag(
+            "p",
+            f"What if ({what.edit_words}) is below: it has no truth, and no score on "
+            "this page is of it.",
+            class_="alert",
+        )
+    if what.conditions[0].refusal:
+        yield tag("p", what.conditions[0].refusal, class_="alert")
+    for words in what.told:
+        yield tag("p", words, class_="alert")
+
+
+def asked(what: Reported) -> Iterator[Markup]:
+    """Recording, model and window, then the mask."""
+    yield facts([*_recording(what), *_model(what)])
+    yield tag("h3", "The mask")
+    yield from _mask(what)
+
+
+def script(what: Reported) -> Iterator[Markup]:
+    """The script, or why there is none."""
+    if what.why_no_script:
+        yield tag("p", f"No script: {what.why_no_script}")
+    if what.script:
+        yield tag("p", "It opens the recording, makes this mask and prints the score.")
+        yield tag("pre", tag("code", what.script))
+
+
+def _recording(what: Reported) -> Iterator[tuple[object, object]]:
+    session = what.shown.session
+    minutes = session.duration_s / 60
+    animal = f", animal {session.animal_id}" if session.animal_id else ""
+    yield "Recording", f"{session.id}{animal}"
+    yield (
+        "Holds",
+        f"{count(session.n_neurons, 'neuron')}, {minutes:.1f} minutes at "
+        f"{session.responses.rate_hz:.4g} Hz; {', '.join(session.streams)}",
+    )
+    place = session.path if session.origin is None else "in memory or at an address"
+    yield "Place", place
+    yield "Format", f"{session.format}, fingerprint {session.fingerprint}"
+    tiers = (f"{name or 'no tier'} {m:.1f} min" for name, m in session.tiers().items())
+    yield "Tiers", ", ".join(tiers) or "none"
+    if session.options:
+        given = (f"{name} = {value}" for name, value in session.options.items())
+        yield "Read with", ", ".join(given)
+    for title, notes in (
+        ("Assumed", session.assumptions),
+        ("Problems", session.warnings),
+    ):
+        yield title, "\n".join(note.message for note in notes) or "none"
+
+
+def _model(what: Reported) -> Iterator[tuple[object, object]]:
+    window, screen = what.shown.window, what.conditions[0]
+    yield "Model", what.model or "none"
+    if screen.predictor and screen.predictor != what.model:
+        yield (
+            "Its id",
+            f"{screen.predictor} (with the hash of its weights, where it has some)",
+        )
+    prediction = screen.prediction
+    if prediction is not None and prediction.status != "ok":
+        yield "Notice", prediction.status
+    start = window.start_s
+    yield (
+        "Window",
+        f"{start:.3f} to {start + 2:.3f} s of the recording: {N_SAMPLES} samples at "
+        "30 Hz",
+    )
+
+
+def _mask(what: Reported) -> Iterator[Markup]:
+    mask = what.shown.mask
+    name = what.preset or "made by hand"
+    note = f" ({mask.note})" if mask.note else ""
+    frames = int(mask.frames.sum())
+    yield facts(
+        [
+            ("Question", f"{name}{note}; mask {mask.mask_id}"),
+            ("Video", f"{frames} of {N_FRAMES} frames visible"),
+            ("Behaviour", GIVEN[mask.behavior]),
+        ]
+    )
+    yield table(("responses", "neurons", "samples", "of them used"), _states(what))
+    yield tag(
+        "figure",
+        drawings.mask_picture(mask),
+        tag(
+            "figcaption",
+            "Above: how many neurons are visible, target or hidden at each sample of "
+            "the window. Below: which video frames are visible.",
+        ),
+    )
+    codes = ((VISIBLE, "visible"), (TARGET, "target"), (HIDDEN, "hidden"))
+    samples = ((drawings.state_sample(code), word) for code, word in codes)
+    yield drawings.legend(list(samples))
+    patterns = np.bincount(
+        mask.patterns_in((0, N_SAMPLES)), minlength=len(PATTERN_WORDS)
+    )
+    each = [f"{patterns[at]:,} {PATTERN_WORDS[at]}" for at in np.flatnonzero(patterns)]
+    yield tag("p", "Neurons over the window: " + "; ".join(dict.fromkeys(each)) + ".")
+    remarks = remarks_on(mask)
+    if remarks:
+        yield tag("ul", joined(tag("li", r.message) for r in remarks), class_="quiet")
+
+
+def _states(what: Reported) -> Iterator[tuple[str, ...]]:
+    mask = what.shown.mask
+    used = {VISIBLE: seen_cells(mask), TARGET: asked_cells(mask)}
+    words = {VISIBLE: "visible", TARGET: "target", HIDDEN: "hidden"}
+    kinds = {VISIBLE: "read", TARGET: "scored"}
+    for code, word in words.items():
+        cells = mask.cells == code
+        n = f"{int(used[code].sum()):,} {kinds[code]}" if code in used else "–"
+        yield word, f"{int(cells.any(axis=0).sum()):,}", f"{int(cells.sum()):,}", n

@@ -1,0 +1,131 @@
+"""Lines, points and axes as SVG; colours are classes, so that light and dark differ."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from omnimouse_widgets.report.markup import Markup, tag
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A plot's place on the picture, and the values at its edges."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    x: tuple[float, float]
+    y: tuple[float, float]
+
+    def across(self, values: np.ndarray | float) -> np.ndarray:
+        """Values of x as places."""
+        low, high = self.x
+        return self.left + (np.asarray(values, float) - low) / (high - low) * self.width
+
+    def down(self, values: np.ndarray | float) -> np.ndarray:
+        """Values of y as places."""
+        low, high = self.y
+        share = (np.asarray(values, float) - low) / (high - low)
+        return self.top + (1 - share) * self.height
+
+
+def picture(width: float, height: float, label: str, parts: Iterable[Markup]) -> Markup:
+    """A picture with words for those who do not see it."""
+    return tag(
+        "svg",
+        *parts,
+        viewBox=f"0 0 {width:g} {height:g}",
+        width=f"{width:g}",
+        role="img",
+        aria_label=label,
+    )
+
+
+def line(frame: Frame, x: np.ndarray, y: np.ndarray, class_: str) -> Markup:
+    """A line through the known points; unknown ones (NaN) break it."""
+    known = np.isfinite(y)
+    starts = known & ~np.concatenate([[False], known[:-1]])
+    steps = [
+        f"{'M' if start else 'L'}{at:.1f},{down:.1f}"
+        for at, down, start in zip(
+            frame.across(x[known]), frame.down(y[known]), starts[known], strict=True
+        )
+    ]
+    return tag("path", d="".join(steps), class_=f"line {class_}")
+
+
+def dots(
+    places: np.ndarray, width: float, class_: str | None, **look: object
+) -> Markup:
+    """Round marks at places (n, 2), as one path."""
+    if not len(places):
+        return Markup()
+    path = "".join(f"M{x:.1f},{y:.1f}h0" for x, y in places)
+    return tag("path", d=path, class_=class_, stroke_width=f"{width:.1f}", **look)
+
+
+def box(
+    left: float, top: float, width: float, height: float, class_: str, title: str = ""
+) -> Markup:
+    """A filled rectangle, with words that show on hovering."""
+    return tag(
+        "rect",
+        *([tag("title", title)] if title else []),
+        x=f"{left:.1f}",
+        y=f"{top:.1f}",
+        width=f"{max(width, 0):.1f}",
+        height=f"{max(height, 0):.1f}",
+        class_=class_,
+    )
+
+
+def label(
+    x: float, y: float, words: str, anchor: str = "middle", class_: str = "label"
+) -> Markup:
+    """Words at a place."""
+    return tag(
+        "text", words, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, class_=class_
+    )
+
+
+def rule(x1: float, y1: float, x2: float, y2: float, class_: str = "axis") -> Markup:
+    """A straight line."""
+    ends = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
+    return tag("line", class_=class_, **{k: f"{v:.1f}" for k, v in ends.items()})
+
+
+def bottom_axis(
+    frame: Frame, ticks: Sequence[tuple[float, str]], words: str
+) -> list[Markup]:
+    """An axis below, with what it is."""
+    base = frame.top + frame.height
+    parts = [rule(frame.left, base, frame.left + frame.width, base)]
+    for value, tick in ticks:
+        at = float(frame.across(value))
+        parts += [rule(at, base, at, base + 4), label(at, base + 16, tick)]
+    middle = frame.left + frame.width / 2
+    return [*parts, label(middle, base + 32, words)]
+
+
+def left_axis(frame: Frame, ticks: Sequence[float], digits: int = 1) -> list[Markup]:
+    """An axis on the left, with faint lines across."""
+    parts = []
+    for value in ticks:
+        at = float(frame.down(value))
+        words = f"{value:.{digits}f}".replace("-", "−")
+        parts += [
+            rule(frame.left, at, frame.left + frame.width, at, "grid"),
+            label(frame.left - 6, at + 4, words, "end"),
+        ]
+    return parts
+
+
+def ticks_between(low: float, high: float, at_most: int = 5) -> list[float]:
+    """Round numbers from low to high."""
+    span = max(high - low, 1e-9)
+    power = 10.0 ** np.floor(np.log10(span / at_most))
+    step = next(s * power for s in (1, 2, 5, 10) if span / (s * power) <= at_most)
+    first, last = np.ceil(low / step - 1e-6), np.floor(high / step + 1e-6)
+    return [float(k * step) + 0.0 for k in np.arange(first, last + 1)]
