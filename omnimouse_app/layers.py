@@ -168,6 +168,10 @@ class FieldLayers(QObject):
     def _add_layers(self, session: Session, field: Field) -> None:
         if field.mean is not None:
             self.mean = self._add(mean_layer(field.mean), "mean image")
+        self.tiles = tiles_of(field, np.asarray(session.units.plane))
+        if self.tiles:  # under the neurons, whose colours must not be covered
+            words = self._controller.planes.words_of
+            self._add(label_layer(self.tiles, words), "planes").editable = False
         if len(field.lost):
             self.lost = self._add(lost_layer(field), "neurons without pixels")
         self.neurons = NeuronLabels(
@@ -184,10 +188,6 @@ class FieldLayers(QObject):
         self._viewer.layers.selection.active = self.neurons
         self._brush.attach(self.neurons, field)
         self.layer_made.emit(self.neurons)
-        self.tiles = tiles_of(field, np.asarray(session.units.plane))
-        if self.tiles:
-            words = self._controller.planes.words_of
-            self._add_beside(label_layer(self.tiles, words), "planes")
         self._show_areas()
         self.show_whole_field()
 
