@@ -254,8 +254,9 @@ class FieldLayers(QObject):
         self.space.colour(*found, selected, looked_at)
         rows = label_rows(*_dimmed(*found, looked_at), selected, has_rims=has_rims)
         self._is_thumbnail_old |= self.colours.show(rows)
-        # The public way takes 6-13 ms: at most 20 a second then.
-        self._frame.setInterval(_FRAME_MS if self.colours.is_fast else _SLOW_FRAME_MS)
+        # The public way takes 6-13 ms, points in space 40: at most 20 a second then.
+        is_fast = self.colours.is_fast and not self.space.is_shown
+        self._frame.setInterval(_FRAME_MS if is_fast else _SLOW_FRAME_MS)
         self._settled.start()
 
     def _core_and_rim(self, field: Field) -> tuple[np.ndarray, np.ndarray] | None:
