@@ -499,7 +499,8 @@ def check_left(before: Held, after: Held) -> None:
     grown = after.objects - before.objects
     assert not grown, f"objects left: {grown}"
     assert not after.widgets, f"widgets left: {after.widgets}"
-    assert not [t for t in after.threads if t.startswith("omnimouse")], after.threads
+    begun = Counter(after.threads) - Counter(before.threads)
+    assert not [name for name in begun if name.startswith("omnimouse")], begun
     assert len(after.threads) <= len(before.threads), (before.threads, after.threads)
     opened = Counter(after.files) - Counter(before.files)
     opened = {name: n for name, n in opened.items() if not name.startswith("/usr/")}
