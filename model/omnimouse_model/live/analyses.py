@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from omnimouse_model.live.analysis_file import (
 from omnimouse_model.live.autosave import Autosave
 from omnimouse_model.live.engine import Post, call_at_once
 from omnimouse_model.live.errand import Errand, Tell
+from omnimouse_model.live.left import Left, would_be_lost
 from omnimouse_model.live.memory import Memory, Remembered
 from omnimouse_model.live.opener import Opening
 from omnimouse_model.live.opening import View
@@ -35,10 +35,6 @@ if TYPE_CHECKING:
 RECOVERED = (
     "OmniMouse ended unexpectedly: what was on screen at {at} is here again, but for "
     "the steps to undo."
-)
-
-LEFT = (
-    "What was on screen was not saved; it is kept as “{name}” (File > Recent analyses)."
 )
 
 
@@ -93,7 +89,8 @@ class Analyses:
         self._saved: Analysis | None = None
         self._wanted: _Wanted | None = None
         self._place = ""
-        self._left: Path | None = None
+        self._leaving: tuple[str, Analysis] | None = None
+        self._left = Left(memory, self._tell_first, post, synchronous=synchronous)
         self._unwanted: Analysis | None = None
         self._fault: AnalysisFileError | None = None
         self.path: Path | None = None
@@ -171,6 +168,11 @@ class Analyses:
         return self._memory.recent
 
     @property
+    def kept_folder(self) -> Path:
+        """Where copies of what was not saved lie, if there are any."""
+        return self._memory.unsaved_folder
+
+    @property
     def fault(self) -> Exception | None:
         """Why the latest was not opened or saved, None where it was."""
         return self._fault or self._errand.fault
@@ -205,6 +207,7 @@ class Analyses:
             self.changed.emit()
             return False
         self.path, self._saved = target, now
+        self._left.note_safe(now, target)
         self._memory.note_recent(target)
         self._autosave.note()
         self.changed.emit()
@@ -253,49 +256,53 @@ class Analyses:
         self._unwanted = self.now
 
     def leave(self) -> None:
-        """Another recording comes: keep a copy of what is in no file.
+        """Another recording comes; when it is here, what is in no file is kept.
 
-        That is an analysis that has changed since it was saved, or a mask made by hand
-        that never was; the copy is the newest of `recent`. Without a memory, none.
+        That is an analysis that has changed since it was saved, or a mask made by hand,
+        pins or edits that never were; the copy is the newest of `recent`. Without a
+        memory, none.
         """
-        self._left = None
+        self._leaving = None
         try:
             now = self.now
         except AnalysisFileError:
             return
-        by_hand = self.path is None and not now.preset and now.mask is not None
-        is_unwanted = self._unwanted is not None and self._unwanted.is_same_question(
-            now
-        )
-        if (self.is_changed or by_hand) and not is_unwanted:
-            name = self.name or Path(now.recording).name
-            self._left = self._memory.keep_unsaved(
-                name, partial(write_analysis, analysis=now)
-            )
+        unwanted = self._unwanted
+        if unwanted is not None and unwanted.is_same_question(now):
+            return
+        is_lost = self.path is None and would_be_lost(now)
+        if self.is_changed or (is_lost and not self._left.is_safe(now)):
+            self._leaving = (self.name or now.recording, now)
 
     def shown(self, back: Reopened | None) -> None:
         """A recording is on screen, as the analysis `back` or as a new one."""
-        left, self._left, self._unwanted = self._left, None, None
+        leaving, self._leaving, self._unwanted = self._leaving, None, None
         self.path = None if back is None else back.path
         self._saved = None if back is None else back.saved
         self.told = () if back is None else back.told
-        if left is not None:
-            words = LEFT.format(name=left.name.removesuffix(SUFFIX))
-            self.told = (words, *self.told)
         self._fault = None
         if back is not None:
+            if back.path is not None and back.saved is not None:
+                self._left.note_safe(back.saved, back.path)
             self._show_like(back)
+        if leaving is not None:
+            self._left.keep(*leaving)
         self.changed.emit()
         self._autosave.note()
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Keep what is on screen, and note that the end is a good one."""
         self._errand.close(timeout_s)
+        self._left.close(timeout_s)
         if self._memory.is_kept:
             self._autosave.close(timeout_s)
             self._memory.end()
 
     # -- within -----------------------------------------------------------------------
+    def _tell_first(self, words: tuple[str, ...]) -> None:
+        self.told = (*words, *self.told)
+        self.changed.emit()
+
     def _on_change(self, *_: object) -> None:
         if self._memory.is_kept:
             self._autosave.note()

@@ -183,8 +183,8 @@ class Controller:
         if not isinstance(view, View):
             view = first_view(view, self._last_preset)
         with self._lock:
-            self._asking.give_up()
             self.analyses.leave()
+            self._asking.give_up()
             try:
                 put_on_screen(self.state, view)
             except Exception:

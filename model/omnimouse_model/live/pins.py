@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NO_ROOM = "“{name}” is not pinned again: {most} conditions are pinned; unpin one first."
+
 
 class Pins:
     """Pin, compare, and go back; `controller.pins`.
@@ -66,6 +68,8 @@ class Pins:
         Answers by slot for the window on screen.
     spans
         Answers by slot, and of `LIVE`, for the page on screen.
+    told
+        Why the latest step back pinned nothing, "" where it did.
     """
 
     changed = Signal()
@@ -79,6 +83,7 @@ class Pins:
         note_unpinned: Callable[[Pin], None],
     ) -> None:
         self._note_unpinned = note_unpinned
+        self.told = ""
         self._known = PinAnswers()
         self.windows, self.spans = self._known.windows, self._known.spans
         self._engine, self._asking, self._lock = engine, asking, lock
@@ -170,20 +175,21 @@ class Pins:
             self._note_unpinned(gone)
 
     def take_back(self, pin: Pin) -> None:
-        """Pin again what was let go, in its slot or a free one; nothing when full."""
+        """Pin again what was let go, in its slot or a free one; says so when full."""
         with self._lock:
             taken = {other.slot for other in self._state.pins}
             free = [s for s in (pin.slot, *range(MAX_PINS)) if s not in taken]
             if free:
                 self._set((*self._state.pins, replace(pin, slot=free[0])))
+                return
+            self.told = NO_ROOM.format(name=pin.name, most=MAX_PINS)
+        self.changed.emit()
 
     def let_go(self, pin: Pin) -> None:
-        """Let a condition go, whatever slot and name it has by now; no step of undo."""
+        """Let just this one go, whatever slot and name it has by now; no undo step."""
         with self._lock:
             pins = self._state.pins
-            alike = [p for p in pins if p.mask is pin.mask]
-            alike.sort(key=lambda p: (p.name != pin.name, p.slot != pin.slot))
-            self._set(tuple(p for p in pins if p not in alike[:1]))
+            self._set(tuple(p for p in pins if p.pin_id != pin.pin_id))
 
     def rename(self, slot: int, name: str) -> None:
         """Call it something else; an empty name changes nothing."""
@@ -281,6 +287,7 @@ class Pins:
             self._set(tuple(new if pin is old else pin for pin in self._state.pins))
 
     def _set(self, pins: tuple[Pin, ...]) -> None:
+        self.told = ""
         self._state.pins = tuple(sorted(pins, key=lambda pin: pin.slot))
 
     def _on_session(self, session: Session | None) -> None:
