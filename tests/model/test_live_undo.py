@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from omnimouse_model.live.pin import Pin
 from omnimouse_model.live.undo import UndoStack
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.deltas import mask_delta

@@ -32,6 +32,13 @@ from omnimouse_model.predict.catalogue import is_predictor
 if TYPE_CHECKING:
     from omnimouse_model.live.controller import Controller
 
+MUST_FETCH = (
+    "Its {kind} is on the model hub and not on this machine: {name}. {how}, or choose "
+    "another."
+)
+OTHER_MODEL = (
+    "Its model is not the same as when it was saved: {found} answers, it was {wanted}."
+)
 RECOVERED = (
     "OmniMouse ended unexpectedly: what was on screen at {at} is here again, but for "
     "the steps to undo."
@@ -92,6 +99,7 @@ class Analyses:
         self._leaving: tuple[str, Analysis] | None = None
         self._left = Left(memory, self._tell_first, post, synchronous=synchronous)
         self._unwanted: Analysis | None = None
+        self._expected = self._answered = ("", "")
         self._fault: AnalysisFileError | None = None
         self.path: Path | None = None
         self.told: tuple[str, ...] = ()
@@ -99,6 +107,7 @@ class Analyses:
         self._errand.changed.connect(self.changed.emit)
         self._autosave = Autosave(self._keep, synchronous=synchronous)
         controller.state.events.connect(self._on_change)
+        controller.results.changed.connect(self._compare_predictor)
 
     # -- what there is ----------------------------------------------------------------
     @property
@@ -139,6 +148,8 @@ class Analyses:
             state.pins,
             state.areas_shown,
             state.plane_shown,
+            self._predictor_id,
+            tuple(path.name for path in self._controller.sweeps.compared),
         )
 
     @property
@@ -240,8 +251,9 @@ class Analyses:
         if not was.session or not _is_there(was.session):
             return False
         if was.predictor and not controller.state.predictor_name:
-            controller.choose_predictor(was.predictor)
-        if was.baseline and not controller.state.baseline_name:
+            self._choose_model(was.predictor)
+        is_baseline_here = was.baseline and not controller.must_fetch(was.baseline)
+        if is_baseline_here and not controller.state.baseline_name:
             controller.choose_baseline(was.baseline)
         words = f"Opening {Path(was.session).name}"
         again = as_remembered(was)
@@ -368,18 +380,17 @@ class Analyses:
         """Choose its predictors, and show things as they were shown."""
         controller, analysis = self._controller, back.analysis
         state = controller.state
+        self._expected = (analysis.predictor, analysis.predictor_id)
+        told = []
         if back.path is not None and not back.is_restored:
             told = [
-                _choose(*choice)
-                for choice in (
-                    ("model", analysis.predictor or state.predictor_name,
-                     state.predictor_name, controller.choose_predictor),
-                    ("baseline", analysis.baseline, state.baseline_name,
-                     controller.choose_baseline),
-                )
-            ]  # fmt: skip
-            told.append(controller.pins.replace_all(analysis.pins))
-            self.told = (*self.told, *filter(None, told))
+                self._choose_model(analysis.predictor or state.predictor_name),
+                self._choose_baseline(analysis.baseline),
+                controller.pins.replace_all(analysis.pins),
+            ]
+        told.append(controller.sweeps.compare_just(analysis.sweeps))
+        self.told = (*self.told, *filter(None, told))
+        self._compare_predictor()
         controller.set_brush(analysis.brush_code)
         controller.set_active_span(*analysis.active_span)
         controller.set_colour_by(analysis.colour_by)
@@ -387,19 +398,60 @@ class Analyses:
         if analysis.plane_shown in controller.planes.numbers:
             controller.planes.show(analysis.plane_shown)
 
+    def _choose_model(self, wanted: str) -> str:
+        """Choose the model; what there is to tell where it is not here, else ""."""
+        controller, now = self._controller, self._controller.state.predictor_name
+        if wanted == now:
+            return ""
+        if controller.must_fetch(wanted) and is_predictor(wanted):
+            controller.want_predictor(wanted)
+            return MUST_FETCH.format(kind="model", name=wanted, how="Fetch it")
+        if not is_predictor(wanted):
+            return _not_here("model", wanted, now)
+        controller.choose_predictor(wanted)
+        return ""
+
+    def _choose_baseline(self, wanted: str) -> str:
+        """Choose the baseline; what there is to tell where it is not here, else ""."""
+        controller, now = self._controller, self._controller.state.baseline_name
+        if wanted == now:
+            return ""
+        if wanted and not is_predictor(wanted):
+            return _not_here("baseline", wanted, now)
+        is_absent = controller.must_fetch(wanted)
+        controller.choose_baseline("" if is_absent else wanted)
+        how = "Choose it as the model to fetch it"
+        return (
+            MUST_FETCH.format(kind="baseline", name=wanted, how=how)
+            if is_absent
+            else ""
+        )
+
+    def _compare_predictor(self) -> None:
+        """Tell where who answers is not who answered when it was saved."""
+        state, answer = self._controller.state, self._controller.results.population
+        if answer is None or not state.predictor_name:
+            return
+        self._answered = (state.predictor_name, answer.predictor_id)
+        (name, wanted), self._expected = self._expected, ("", "")
+        if wanted and name == state.predictor_name and wanted != answer.predictor_id:
+            self._tell_first(
+                (OTHER_MODEL.format(wanted=wanted, found=answer.predictor_id),)
+            )
+
+    @property
+    def _predictor_id(self) -> str:
+        """Who answers, by its weights; "" where that is not known yet."""
+        known = dict((self._expected, self._answered))
+        return known.get(self._controller.state.predictor_name, "")
+
 
 def _is_there(place: str) -> bool:
     """Whether a recording is where it was; of an address, opening it tells."""
     return web_address(place) is not None or Path(place).exists()
 
 
-def _choose(kind: str, wanted: str, now: str, choose: Callable[[str], None]) -> str:
-    """Choose a predictor; what there is to tell where it is not here, else ""."""
-    if wanted == now:
-        return ""
-    if not wanted or is_predictor(wanted):
-        choose(wanted)
-        return ""
+def _not_here(kind: str, wanted: str, now: str) -> str:
     instead = f"“{Path(now).name}” stays" if now else "choose another"
     return f"Its {kind} is not here: {wanted}; {instead}."
 
