@@ -148,3 +148,26 @@ def test_where_nothing_is_painted_so_nothing_grows(controller: Controller) -> No
     before = controller.state.mask
     controller.reaching.grow()
     assert controller.state.mask is before
+
+
+def test_what_is_not_looked_at_neither_grows_nor_shrinks() -> None:
+    rates = np.random.default_rng(0).gamma(1.0, 2.0, (900, 4))
+    xyz = [[0.0, 0, 0], [20, 0, 0], [0, 0, 20], [20, 0, 20]]
+    made = Controller(synchronous=True)
+    made.open_session(
+        om.open_session(
+            {"responses": rates, "rate_hz": 30.0, "xyz_um": np.array(xyz)}
+            | {"plane": np.array([1, 1, 2, 2])}
+        )
+    )
+    made.apply_preset("nothing")
+    made.set_brush(VISIBLE)
+    made.set_active_span(0, 60)
+    made.planes.show(1)
+    made.paint_cells([0], slice(0, 60), VISIBLE)
+    made.reaching.grow()
+    assert painted(made) == [0, 1]
+    made.paint_cells([0, 1, 2], slice(0, 60), VISIBLE)
+    made.reaching.shrink()
+    assert painted(made) == [2]
+    made.close()
