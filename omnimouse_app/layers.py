@@ -224,6 +224,7 @@ class FieldLayers(QObject):
         if session is None or is_asked == self.space.is_shown:
             return
         if is_asked:
+            self._show_areas()
             layer = self.space.enter(session)
             layer.name = "OmniMouse · neurons in 3-D"
             layer.metadata[TOKEN] = "neurons in space"
@@ -231,6 +232,7 @@ class FieldLayers(QObject):
             self.draw()
         else:
             self.space.leave()
+            self._show_areas()
             self.keep_fitted()
 
     def _add_beside(self, layer: Any, role: str) -> None:
