@@ -16,6 +16,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_SAMPLES, TARGET
+from omnimouse_model.metrics.correlation import Status
 from omnimouse_model.simulate import HeldOut, MouseSpec
 from omnimouse_model.simulate import write_session as simulate
 from tests.model.live_sessions import EchoPredictor
@@ -132,17 +133,40 @@ def test_the_toggle_comes_back_to_what_was_chosen_last(controller: Controller) -
     assert controller.state.colour_by == "depth"
 
 
-def test_the_ceiling_of_all_neurons_is_that_of_each(
-    mouse: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ceilings, "_BLOCK", 7)
-    shares: list[float] = []
-    found = ceilings.population_ceiling(mouse, shares.append)
+def test_the_ceiling_of_all_neurons_is_that_of_each(mouse: Session) -> None:
+    found = ceilings.population_ceiling(mouse)
     whole = clip_repeats(mouse, repeated_clips(mouse)[0], np.arange(30))
-    np.testing.assert_array_equal(found.single_trial_max, whole.single_trial_max)
-    np.testing.assert_array_equal(found.oracle, whole.oracle)
-    assert shares == [0, 7 / 30, 14 / 30, 21 / 30, 28 / 30]
+    np.testing.assert_allclose(found.single_trial_max, whole.single_trial_max)
+    np.testing.assert_allclose(found.oracle, whole.oracle)
     assert np.isfinite(found.oracle).sum() > 20
+
+
+def test_what_ceilings_were_read_from_is_told(
+    controller: Controller, mouse: Session
+) -> None:
+    controller.open_session(mouse)
+    controller.set_colour_by("oracle")
+    told = controller.colouring.scale.quantity.explanation
+    assert told.endswith(f"({ceilings.population_ceiling(mouse).words})")
+    assert "one clip" in told
+
+
+def test_repeats_without_a_common_signal_are_said_to_have_none(
+    controller: Controller, mouse: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = ceilings.population_ceiling(mouse)
+    nothing = np.full(30, np.nan)
+    silent = replace(
+        found, single_trial_max=nothing, status=np.full(30, str(Status.NO_SIGNAL))
+    )
+    monkeypatch.setattr(
+        "omnimouse_model.live.colouring.population_ceiling", lambda *_: silent
+    )
+    controller.open_session(mouse)
+    controller.set_colour_by("ceiling")
+    assert controller.colouring.words == (
+        "No ceiling of one trial: nothing in common is seen in 4 repeats."
+    )
 
 
 def test_reading_repeats_can_be_given_up(mouse: Session) -> None:

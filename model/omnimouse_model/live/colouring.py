@@ -5,7 +5,7 @@ is theirs as well.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -16,6 +16,7 @@ from omnimouse_model.analysis.population_ceiling import (
     population_ceiling,
 )
 from omnimouse_model.analysis.receptive_fields import ReceptiveField
+from omnimouse_model.analysis.repeats import ceiling_problem, commonest
 from omnimouse_model.analysis.tuning import DirectionTuning
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.engine import Post, call_at_once
@@ -39,7 +40,7 @@ class Quantity:
     is_share: bool = False
 
 
-_REPEATS = "from the repeats of the clip shown most often"
+_REPEATS = "from the repeats of the clips shown most often"
 _LOOKED_AT = "of the neurons whose facts have been looked at"
 QUANTITIES: Final = (
     Quantity("state", "State", "What the mask does with them"),
@@ -241,7 +242,8 @@ class Colouring:
             a is b for a, b in zip(self._made[0], key, strict=True)
         ):
             values, words = self._values(state.colour_by, session)
-            self._made = (key, _scale(_BY_NAME[state.colour_by], values, words))
+            quantity = self._explained(_BY_NAME[state.colour_by])
+            self._made = (key, _scale(quantity, values, words))
         return self._made[1]
 
     @property
@@ -254,9 +256,14 @@ class Colouring:
         scale = self.scale
         if scale is None or np.isfinite(scale.values).any():
             return ""
-        if scale.quantity.name == "score":
+        name, label = scale.quantity.name, scale.quantity.label.lower()
+        if name == "score":
             return ""
-        return f"This recording does not say: {scale.quantity.label.lower()}."
+        if name in _FROM_REPEATS and self._ceiling is not None:
+            found = self._ceiling[1]
+            why = ceiling_problem(commonest(found.status), found.n_repeats)
+            return f"No {label}: {why or 'too few repeats were recorded'}."
+        return f"This recording does not say: {label}."
 
     # -- verbs -------------------------------------------------------------------------
     def choose(self, name: ColourBy) -> None:
@@ -315,6 +322,13 @@ class Colouring:
     def _take(self, found: tuple[Session, PopulationCeiling]) -> None:
         if found[0] is self._state.session:
             self._ceiling = found
+
+    def _explained(self, quantity: Quantity) -> Quantity:
+        """With what was read for it."""
+        if quantity.name not in _FROM_REPEATS or self._ceiling is None:
+            return quantity
+        words = f"{quantity.explanation} ({self._ceiling[1].words})"
+        return replace(quantity, explanation=words)
 
     def _is_known(self, name: ColourBy, session: Session) -> bool:
         if name in _FROM_REPEATS:
