@@ -14,6 +14,7 @@ from omnimouse_model.analysis.receptive_fields import receptive_fields
 from omnimouse_model.analysis.repeats import clip_repeats, repeated_clips
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
+from omnimouse_model.live.colouring import Quantity, _scale
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_SAMPLES, TARGET
 from omnimouse_model.metrics.correlation import Status
@@ -111,6 +112,36 @@ def test_one_value_of_all_neurons_lies_in_the_middle_of_its_scale() -> None:
     made.set_colour_by("plane")
     np.testing.assert_array_equal(made.colouring.scale.shares, 0.5)
     made.close()
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ([0.0] * 9, ("", "all 0 µm", "")),
+        ([150.0] * 9, ("", "all 150 µm", "")),
+        ([-2.5e-9] * 9, ("", "all -2.5e-09 µm", "")),
+        ([3.0] * 8 + [np.nan], ("", "all 3 µm", "")),
+        ([3.0] * 400 + [4.0], ("3 µm", "median 3 µm", "4 µm")),
+        ([-0.3, 50.6, 500.0] * 40, ("0 µm", "median 51 µm", "500 µm")),
+        ([1e-8, 2e-8, 3e-8], ("≤ 1.02e-08 µm", "median 2e-08 µm", "≥ 2.98e-08 µm")),
+        ([1e12, 2e12], ("≤ 1.01e+12 µm", "median 1.5e+12 µm", "≥ 1.99e+12 µm")),
+        (
+            [50.00001, 50.00003] * 90,
+            ("50.00001 µm", "median 50.00002 µm", "50.00003 µm"),
+        ),
+        ([np.nan] * 9, ("0 µm", "", "1 µm")),
+    ],
+)
+def test_numbers_on_the_legend_tell_the_ends_apart(
+    values: list[float], wanted: tuple[str, str, str]
+) -> None:
+    quantity = Quantity("depth", "Depth", "", "µm")
+    scale = _scale(quantity, np.array(values), ())
+    low, high = scale.ends
+    assert (low, scale.middle, high) == wanted
+    assert scale.low < scale.high
+    known = scale.shares[np.isfinite(scale.values)]
+    assert not scale.is_constant or (known == 0.5).all()
 
 
 def test_what_the_session_does_not_know_is_said(controller: Controller) -> None:
