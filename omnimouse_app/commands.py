@@ -19,7 +19,7 @@ from omnimouse_model.live.span_pages import SPAN_CHOICES, SpanChoice
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, BehaviorMode
 from omnimouse_widgets.qt import control_view
 from omnimouse_widgets.qt.control_question import SPANS
-from omnimouse_widgets.qt.keys import pin_now, toggle_pin
+from omnimouse_widgets.qt.keys import KEYS, Key, pin_now, toggle_pin
 from omnimouse_widgets.qt.neurons import NeuronsPanel
 
 
@@ -74,6 +74,10 @@ def _span(choice: SpanChoice, dock: OmniMouseDock) -> None:
     dock.controller.pins.choose_span(choice)
 
 
+def _press(key: Key, dock: OmniMouseDock) -> None:
+    key.press(dock.controller)
+
+
 def _bring_up(title: str, dock: OmniMouseDock) -> None:
     dock.bring_up(title)
 
@@ -95,6 +99,15 @@ VIDEO_TITLES = {
     "first": "the first second",
     "last": "the last second",
 }
+KEYED = {
+    "A": "toggle_areas",
+    "Shift+D": "toggle_space",
+    "G": "grow_painted",
+    "Shift+G": "shrink_painted",
+    "Alt+PgUp": "previous_plane",
+    "Alt+PgDown": "next_plane",
+}
+"""Keys whose commands are called and do as the key says."""
 ACTIONS: dict[str, Action] = {
     "undo": Action("Undo the last stroke", lambda d: d.controller.undo()),
     "redo": Action("Redo the last stroke", lambda d: d.controller.redo()),
@@ -110,8 +123,10 @@ ACTIONS: dict[str, Action] = {
         "Select neurons by clicking",
         lambda d: setattr(d.instrument.brush, "tool", "select"),
     ),
-    "grow_brush": Action("Larger brush", lambda d: d.instrument.brush.grow()),
-    "shrink_brush": Action("Smaller brush", lambda d: d.instrument.brush.shrink()),
+    "grow_brush": Action("Brush: larger radius", lambda d: d.instrument.brush.grow()),
+    "shrink_brush": Action(
+        "Brush: smaller radius", lambda d: d.instrument.brush.shrink()
+    ),
     "paint_visible": Action("Paint visible", lambda d: d.controller.set_brush(VISIBLE)),
     "paint_hidden": Action("Paint hidden", lambda d: d.controller.set_brush(HIDDEN)),
     "paint_target": Action("Paint target", lambda d: d.controller.set_brush(TARGET)),
@@ -119,14 +134,12 @@ ACTIONS: dict[str, Action] = {
         "Colour neurons by state, or by what was chosen last",
         lambda d: d.controller.colouring.toggle(),
     ),
-    "next_plane": Action("Next imaging plane", lambda d: d.controller.planes.step(1)),
-    "previous_plane": Action(
-        "Previous imaging plane", lambda d: d.controller.planes.step(-1)
-    ),
-    "toggle_space": Action(
-        "Neurons in 3-D, or on the field",
-        lambda d: d.controller.planes.show_in_space(not d.controller.state.in_space),
-    ),
+    **{
+        name: Action(key.words[0].upper() + key.words[1:], partial(_press, key))
+        for key in KEYS
+        for name in [KEYED.get(key.key)]
+        if name is not None
+    },
     "next_window": Action("Next window", partial(_step_window, 1)),
     "previous_window": Action("Previous window", partial(_step_window, -1)),
     "next_trial": Action("Next trial", partial(_step_trial, 1)),

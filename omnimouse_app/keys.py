@@ -18,7 +18,6 @@ FIELD_KEYS: dict[str, str] = {
     "L": "lasso on or off",
     "[ ]": "brush smaller, larger",
     "K": "play or pause",
-    "PageUp PageDown": "one imaging plane at a time, or all",
     "H": "held: the mean image alone",
     "Space": "held: drag to pan",
     "Ctrl-click": "select the neuron, with Shift add it or take it out",
@@ -82,8 +81,6 @@ def bind_keys(
         "[": brush.shrink,
         "]": brush.grow,
         "K": play,
-        "PageUp": partial(controller.planes.step, -1),
-        "PageDown": partial(controller.planes.step, 1),
     }
     for key, action in strokes.items():
         layer.bind_key(key, _on_press(action), overwrite=True)
@@ -92,7 +89,7 @@ def bind_keys(
 
 
 def _napari_name(key: str) -> str:
-    return key.replace("Ctrl", "Control").replace("+", "-")
+    return key.replace("Ctrl", "Control").replace("+", "-").replace("Pg", "Page")
 
 
 def _on_press(action: Callable[[], object]) -> Callable[[Any], None]:

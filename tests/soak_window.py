@@ -29,7 +29,7 @@ import numpy as np
 import psutil
 from qtpy.compat import isalive
 from qtpy.QtCore import QPoint, QPointF, Qt, QTimer, qInstallMessageHandler
-from qtpy.QtGui import QWheelEvent
+from qtpy.QtGui import QKeySequence, QWheelEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDialog, QWidget
 
@@ -37,6 +37,7 @@ from omnimouse_app.canvas import Canvas
 from omnimouse_app.commands import ACTIONS
 from omnimouse_app.docks import OmniMouseDock, open_instrument
 from omnimouse_app.hand import Hand, arc, settle, wait_for
+from omnimouse_app.keys import all_keys
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE, asked_cells
 from omnimouse_model.predict.predictor import Predictor
@@ -57,8 +58,14 @@ LEAST_FIELD = 20
 """Pixels of the canvas: a small window full of docks leaves none, and none to click."""
 REMEMBERED = 25
 """Acts told beside a fault."""
+KEYS = tuple(
+    QKeySequence(key)[0]
+    for keys in all_keys()
+    for key in keys.split(" ")
+    if not key.endswith(("-click", "-drag"))
+)
+"""Every key that OmniMouse answers to."""
 SIZES = ((1440, 900), (1280, 720), (900, 600), (1600, 1000))
-LETTERS = "123,.CP[]KLH?"
 CONTROLS = (
     *(Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Up, Qt.Key.Key_Down),
     *(Qt.Key.Key_Space, Qt.Key.Key_Tab, Qt.Key.Key_Return, Qt.Key.Key_Escape),
@@ -262,9 +269,16 @@ class Monkey:
             if not isalive(widget):
                 return
             if self.chance(0.5):
-                QTest.keyClicks(widget, self.one_of(LETTERS), self.keys())
+                self.strike(widget)
             else:
                 QTest.keyClick(widget, self.one_of(CONTROLS), self.keys())
+
+    def strike(self, widget: QWidget) -> None:
+        """One of OmniMouse's keys, now and then with another modifier than its own."""
+        stroke = self.one_of(KEYS)
+        held = stroke.keyboardModifiers() if self.chance(0.8) else self.keys()
+        self.say(f"key {QKeySequence(stroke).toString()}")
+        QTest.keyClick(widget, stroke.key(), held)
 
     def field(self) -> QWidget | None:
         """The canvas, where the docks have left any of it to point at."""
@@ -285,7 +299,7 @@ class Monkey:
 
     def field_key(self) -> None:
         if (widget := self.field()) is not None:
-            QTest.keyClicks(widget, self.one_of(LETTERS), self.keys())
+            self.strike(widget)
 
     def toggle_dock(self) -> None:
         dock = self.one_of(list(self.dock.docks.values()))
@@ -433,7 +447,12 @@ def check_numbers(dock: OmniMouseDock, recording: Path) -> None:
     reach = 0.3 * min(middle)
     Hand(canvas.widget).drag(arc(middle, (reach, reach)))
     mask, window = controller.state.mask, controller.state.window
-    assert mask != before, "A stroke across the field paints nothing."
+    brush, active = dock.instrument.brush, dock.viewer.layers.selection.active
+    assert mask != before, (
+        f"A stroke across the field paints nothing: {brush.tool=} {active=} "
+        f"{canvas.widget.size()=} {dock.viewer.scene.camera=} {active.mode=} "
+        f"{controller.state.in_space=} {controller.state.plane_shown=}"
+    )
     wait_for(lambda: answered(controller), "the answer", PATIENCE_S)
     asked = np.flatnonzero(asked_cells(mask).any(axis=0))
     for shown, neurons in (

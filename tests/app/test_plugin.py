@@ -241,6 +241,61 @@ def test_no_key_is_taken_twice_nor_from_the_viewer():
     assert not everywhere & set(single)
 
 
+COMMANDS = {
+    "1": "paint_visible",
+    "2": "paint_hidden",
+    "3": "paint_target",
+    ",": "previous_frame",
+    ".": "next_frame",
+    "PgUp": "previous_trial",
+    "PgDown": "next_trial",
+    "Alt+PgUp": "previous_plane",
+    "Alt+PgDown": "next_plane",
+    "C": "colour_by",
+    "A": "toggle_areas",
+    "Shift+D": "toggle_space",
+    "G": "grow_painted",
+    "Shift+G": "shrink_painted",
+    "Shift+P": "pin",
+    "Alt+1": "toggle_pin_1",
+    "Alt+2": "toggle_pin_2",
+    "Alt+3": "toggle_pin_3",
+    "Alt+4": "toggle_pin_4",
+    "N": "next_neuron",
+    "Shift+N": "previous_neuron",
+    "Shift+W": "what_if_reset",
+    "Ctrl+Z": "undo",
+    "Ctrl+Shift+Z": "redo",
+    "Ctrl+S": "save_analysis",
+    "P": "toggle_brush",
+    "L": "toggle_lasso",
+    "[": "shrink_brush",
+    "]": "grow_brush",
+    "K": "play",
+    "?": "show_keys",
+}
+HELD_OR_MOUSE = {"H", "Space", "Ctrl-click", "Alt-drag"}
+
+
+def test_every_key_has_a_command_unless_it_is_held_or_the_mouses():
+    from omnimouse_app.commands import ACTIONS
+    from omnimouse_app.keys import all_keys
+
+    single = {key for group in all_keys() for key in group.split(" ")}
+    assert single - HELD_OR_MOUSE == COMMANDS.keys()
+    assert set(COMMANDS.values()) <= ACTIONS.keys()
+
+
+def test_titles_cannot_be_taken_for_each_other():
+    from omnimouse_app.commands import ACTIONS
+
+    titles = [action.title for action in ACTIONS.values()]
+    assert len(set(titles)) == len(titles)
+    for name in ("grow", "shrink"):
+        assert "radius" in ACTIONS[f"{name}_brush"].title
+        assert "painted, by a distance" in ACTIONS[f"{name}_painted"].title
+
+
 def states_after(dock) -> dict:
     """What each command leaves behind, in words of the state."""
     controller, brush = dock.controller, dock.instrument.brush
@@ -270,6 +325,8 @@ def states_after(dock) -> dict:
         "toggle_pin_1": lambda: not state.pins[0].is_shown,
         "span_10_s": lambda: state.trace_span == "10 s",
         "span_window": lambda: state.trace_span == "window",
+        "toggle_areas": lambda: state.areas_shown,
+        "toggle_space": lambda: state.in_space,
         "next_neuron": lambda: controller.facts.focus in state.selection,
         "behavior_hidden": lambda: state.mask.behavior == "hidden",
         "behavior_target": lambda: state.mask.behavior == "target",
@@ -291,6 +348,20 @@ def test_commands_do_what_their_titles_say(dock):
             dock.instrument.brush.tool = "select"
         getattr(commands, name)()
         assert is_so(), name
+    commands.toggle_areas()
+    commands.toggle_space()
+    state = controller.state
+    assert not state.areas_shown
+    assert not state.in_space
+    commands.preset_nothing()
+    controller.paint([20], VISIBLE)
+    controller.reaching.set_distance(80.0)
+    n_visible = []
+    for act in (lambda: None, commands.grow_painted, commands.shrink_painted):
+        act()
+        n_visible.append(int((state.mask.state_in(state.active_span) == VISIBLE).sum()))
+    assert n_visible[0] == 1
+    assert n_visible[1] > max(n_visible[0], n_visible[2])
     mask = controller.state.mask
     commands.undo()
     assert controller.state.mask != mask
@@ -325,6 +396,54 @@ def test_commands_do_what_their_titles_say(dock):
     box.close()
     settle()
     assert not find_boxes()
+
+
+@pytest.mark.gui
+def test_page_keys_step_trials_wherever_the_focus_is_and_with_alt_planes(
+    dock, monkeypatch
+):
+    from qtpy.QtCore import Qt
+    from qtpy.QtTest import QTest
+
+    from omnimouse_app.canvas import Canvas
+    from omnimouse_app.hand import settle
+
+    controller = dock.controller
+    stepped = []
+    monkeypatch.setattr(
+        type(controller.planes), "step", lambda _, n: stepped.append(("plane", n))
+    )
+    monkeypatch.setattr(
+        type(controller.trials), "step", lambda _, n: stepped.append(("trial", n))
+    )
+    field = Canvas(dock.viewer, dock.main_window).widget
+    dock.viewer.window.activate()
+    dock.viewer.layers.selection.active = dock.instrument.layers.neurons
+    page_up, page_down = Qt.Key.Key_PageUp, Qt.Key.Key_PageDown
+    alt = Qt.KeyboardModifier.AltModifier
+    wanted = [("trial", -1), ("trial", 1), ("plane", -1), ("plane", 1)]
+    for title, widget in (("field", field), *dock.panels.items()):
+        if title != "field":
+            dock.bring_up(title)
+            settle(0.1)
+        widget.setFocus()
+        for keys in (Qt.KeyboardModifier.NoModifier, alt):
+            QTest.keyClick(widget, page_up, keys)
+            QTest.keyClick(widget, page_down, keys)
+        assert stepped == wanted, title
+        stepped.clear()
+    view = dock.panels["Neurons"].view
+    dock.bring_up("Neurons")
+    settle(0.2)
+    view.setFocus()
+    view.setCurrentIndex(view.model().index(0, 0))
+    view.scrollToTop()
+    top = view.verticalScrollBar().value()
+    QTest.keyClick(view, page_down)
+    QTest.keyClick(view, page_down)
+    assert not stepped
+    assert view.verticalScrollBar().value() > top
+    dock.bring_up("Traces")
 
 
 def find_boxes():

@@ -26,7 +26,7 @@ class PlaceRow(QWidget):
         self.plane.setAccessibleName("Imaging plane")
         self.plane.setToolTip(
             "All imaging planes, or one alone: painting then leaves the others as they "
-            "are (PageUp, PageDown on the field)"
+            "are (Alt+PgUp, Alt+PgDown)"
         )
         self.plane.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.plane.activated.connect(

@@ -36,6 +36,10 @@ KEYS: Final = (
     Key("3", "paint target", lambda c: c.set_brush(TARGET)),
     Key(",", "one frame back", lambda c: c.step_cursor(-1)),
     Key(".", "one frame on", lambda c: c.step_cursor(1)),
+    Key("PgUp", "the trial before; in a table a page up", lambda c: c.trials.step(-1)),
+    Key("PgDown", "the next trial; in a table a page down", lambda c: c.trials.step(1)),
+    Key("Alt+PgUp", "the imaging plane before, or all", lambda c: c.planes.step(-1)),
+    Key("Alt+PgDown", "the next imaging plane, or all", lambda c: c.planes.step(1)),
     Key(
         "C",
         "colour by state, or as chosen last",
@@ -52,7 +56,11 @@ KEYS: Final = (
         lambda c: c.planes.show_in_space(not c.state.in_space),
     ),
     Key("G", "grow what is painted, by a distance", lambda c: c.reaching.grow()),
-    Key("Shift+G", "shrink what is painted", lambda c: c.reaching.shrink()),
+    Key(
+        "Shift+G",
+        "shrink what is painted, by a distance",
+        lambda c: c.reaching.shrink(),
+    ),
     Key("Shift+P", "pin this condition", lambda c: pin_now(c)),
     *(
         Key(

@@ -1,14 +1,29 @@
 """A table of rows as the panels show them: whole rows, sorted by titles, no grid."""
 
-from qtpy.QtCore import QAbstractItemModel
+from qtpy.QtCore import QAbstractItemModel, QEvent, Qt
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
+
+
+class _RowView(QTableView):
+    """Keeps the keys that turn its pages, which step trials everywhere else."""
+
+    def event(self, event: QEvent | None) -> bool:
+        """Claim them before Qt looks for shortcuts."""
+        claim = QEvent.Type.ShortcutOverride
+        if isinstance(event, QKeyEvent) and event.type() == claim:
+            paging = (Qt.Key.Key_PageUp, Qt.Key.Key_PageDown)
+            if event.key() in paging and not event.modifiers():
+                event.accept()
+                return True
+        return super().event(event)
 
 
 def row_table(
     model: QAbstractItemModel, tooltip: str, row_height: int = 22
 ) -> tuple[QTableView, QHeaderView]:
     """The view of a model's rows, and its titles."""
-    view = QTableView()
+    view = _RowView()
     view.setModel(model)
     view.setToolTip(tooltip)
     view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)

@@ -27,12 +27,12 @@ from omnimouse_widgets.qt.tier_band import (
 
 TOOLTIP = (
     "The whole session. Click or drag: move the window · ← →: step it by 2 s · "
-    "Shift+← →: by 20 s\nPage Up, Page Down: the trial before, the next one · "
+    "Shift+← →: by 20 s\nPgUp, PgDown: the trial before, the next one · "
     ", .: one frame\nBars: trials by tier, T test, V validation, O oracle, "
     "low grey: train\nAbove: what was shown, blue video, yellow and lower image, "
     "lowest blank;\nwhite marks: the repeats of the clip on screen"
 )
-TRIAL_TIP = "The trial on screen; type another's number (Page Up, Page Down: step)"
+TRIAL_TIP = "The trial on screen; type another's number (PgUp, PgDown: step)"
 # napari leaves room for buttons on both sides.
 PLAIN_BOX = "QSpinBox { min-width: 100px; padding: 1px 4px; }"
 N_BINS: Final = 1000
@@ -143,8 +143,6 @@ class TimePanel(QWidget):
         steps = {"Left": -1, "Right": 1, "Shift+Left": -10, "Shift+Right": 10}
         for key, step in steps.items():
             keys.bind(self, key, partial(self._step, step))
-        for key, n in {"PgUp": -1, "PgDown": 1}.items():
-            keys.bind(self, key, partial(self._controller.trials.step, n))
 
     # -- what the user does -----------------------------------------------------------
     def _step(self, windows: int) -> None:
