@@ -34,6 +34,7 @@ class AreaLayer:
     ----------
     controller
         Whose state says whether areas are shown; the eye of the layer list tells it.
+        In space they never are, and their eye says nothing then.
     add, is_there
         Puts a layer with a role into the viewer; whether the user left it there.
     """
@@ -47,6 +48,7 @@ class AreaLayer:
         self._controller = controller
         self._add, self._is_there = add, is_there
         self._field: Field | None = None
+        self._found: _Found | None = None
         self.layer: Shapes | None = None
         self.errand: Errand[tuple[Session, Field], _Found] = Errand(
             _outlined, self._take, qt_post()
@@ -55,11 +57,15 @@ class AreaLayer:
 
     def show(self, session: Session, field: Field) -> None:
         """As the state says; the outlines are found when they are first asked for."""
-        is_shown = self._controller.state.areas_shown
+        state = self._controller.state
+        is_shown = state.areas_shown and not state.in_space
+        if is_shown and self._found is not None:
+            self._put(self._found)
         if self.layer is not None:
             if is_shown and not self._is_there(self.layer):
                 self._add(self.layer, "areas")
-            self.layer.visible = is_shown
+            with self.layer.events.visible.blocker(self._toggled):
+                self.layer.visible = is_shown
         elif is_shown and self._field is not field and session.units.area is not None:
             self._field = field
             self.errand.start((session, field), "Outlining areas")
@@ -67,7 +73,7 @@ class AreaLayer:
     def forget(self) -> None:
         """Another field is shown, or none; the layer is gone."""
         self.errand.stop()
-        self.layer = self._field = None
+        self.layer = self._field = self._found = None
 
     def close(self) -> None:
         """Stop for good."""
@@ -76,14 +82,18 @@ class AreaLayer:
     def _take(self, found: _Found) -> None:
         if found.field is not self._field or not found.outlines:
             return
+        self._found = found
+        self.show(found.session, found.field)
+
+    def _put(self, found: _Found) -> None:
+        self._found = None
         self.layer = _layer(found)
-        self.layer.visible = self._controller.state.areas_shown
         self._add(self.layer, "areas")
         self.layer.events.visible.connect(self._toggled)
 
     def _toggled(self) -> None:
         """The eye of the layer list is the switch of the panel."""
-        if self.layer is not None:
+        if self.layer is not None and not self._controller.state.in_space:
             self._controller.colouring.outline_areas(self.layer.visible)
 
     def _tell_fault(self) -> None:

@@ -119,6 +119,14 @@ ACTIONS: dict[str, Action] = {
         "Colour neurons by state, or by what was chosen last",
         lambda d: d.controller.colouring.toggle(),
     ),
+    "next_plane": Action("Next imaging plane", lambda d: d.controller.planes.step(1)),
+    "previous_plane": Action(
+        "Previous imaging plane", lambda d: d.controller.planes.step(-1)
+    ),
+    "toggle_space": Action(
+        "Neurons in 3-D, or on the field",
+        lambda d: d.controller.planes.show_in_space(not d.controller.state.in_space),
+    ),
     "next_window": Action("Next window", partial(_step_window, 1)),
     "previous_window": Action("Previous window", partial(_step_window, -1)),
     "next_trial": Action("Next trial", partial(_step_trial, 1)),

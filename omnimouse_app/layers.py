@@ -224,6 +224,7 @@ class FieldLayers(QObject):
         if session is None or is_asked == self.space.is_shown:
             return
         if is_asked:
+            self._show_areas()
             layer = self.space.enter(session)
             layer.name = "OmniMouse · neurons in 3-D"
             layer.metadata[TOKEN] = "neurons in space"
@@ -231,6 +232,7 @@ class FieldLayers(QObject):
             self.draw()
         else:
             self.space.leave()
+            self._show_areas()
             self.keep_fitted()
 
     def _add_beside(self, layer: Any, role: str) -> None:
@@ -254,8 +256,9 @@ class FieldLayers(QObject):
         self.space.colour(*found, selected, looked_at)
         rows = label_rows(*_dimmed(*found, looked_at), selected, has_rims=has_rims)
         self._is_thumbnail_old |= self.colours.show(rows)
-        # The public way takes 6-13 ms: at most 20 a second then.
-        self._frame.setInterval(_FRAME_MS if self.colours.is_fast else _SLOW_FRAME_MS)
+        # The public way takes 6-13 ms, points in space 40: at most 20 a second then.
+        is_fast = self.colours.is_fast and not self.space.is_shown
+        self._frame.setInterval(_FRAME_MS if is_fast else _SLOW_FRAME_MS)
         self._settled.start()
 
     def _core_and_rim(self, field: Field) -> tuple[np.ndarray, np.ndarray] | None:

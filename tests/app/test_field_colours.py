@@ -136,6 +136,48 @@ def test_areas_are_outlined_with_their_names_in_their_colours(dock, canvas):
     assert not layers.areas.layer.visible
 
 
+def test_three_d_leaves_the_switch_of_the_areas_alone(dock):
+    controller, layers = dock.controller, dock.instrument.layers
+    controller.colouring.outline_areas(True)
+    wait_for(lambda: layers.areas.layer is not None, "the outlines", 20)
+    controller.planes.show_in_space(True)
+    settle(0.2)
+    assert not layers.areas.layer.visible
+    assert controller.state.areas_shown
+    assert dock.control.view.areas.isChecked()
+    controller.planes.show_in_space(False)
+    assert layers.areas.layer.visible
+    controller.planes.show_in_space(True)
+    controller.colouring.outline_areas(False)
+    controller.planes.show_in_space(False)
+    assert not layers.areas.layer.visible
+    assert not controller.state.areas_shown
+    controller.planes.show_in_space(True)
+    controller.colouring.outline_areas(True)
+    assert not layers.areas.layer.visible
+    controller.planes.show_in_space(False)
+    assert layers.areas.layer.visible
+    controller.colouring.outline_areas(False)
+
+
+def test_outlines_found_in_three_d_wait_for_the_field(dock):
+    controller, layers, viewer = dock.controller, dock.instrument.layers, dock.viewer
+    if layers.areas.layer in viewer.layers:
+        viewer.layers.remove(layers.areas.layer)
+    layers.areas.forget()
+    controller.colouring.outline_areas(True)
+    controller.planes.show_in_space(True)
+    wait_for(lambda: not layers.areas.errand.is_busy, "the outlines", 20)
+    settle(0.1)
+    ours = [x for x in viewer.layers if x.visible]
+    assert ours == [layers.space.layer]
+    assert viewer.layers.selection.active is layers.space.layer
+    controller.planes.show_in_space(False)
+    assert layers.areas.layer.visible
+    assert viewer.layers.selection.active is layers.neurons
+    controller.colouring.outline_areas(False)
+
+
 def test_g_grows_what_is_painted_and_the_buttons_do_the_same(dock, canvas):
     controller, section = dock.controller, dock.control.brush
     controller.apply_preset("nothing")

@@ -1,5 +1,6 @@
 """The repeats of the clip on screen, as the controller has them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from omnimouse_model.live.clips import MAX_UNSELECTED, ceiling_words, clip_words
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.simulate import HeldOut, MouseSpec
 from omnimouse_model.simulate import write_session as simulate
-from tests.model.live_sessions import write_session
+from tests.model.live_sessions import with_trials, write_session
 
 N = 20
 
@@ -109,4 +110,25 @@ def test_a_clip_that_was_shown_once_has_no_repeats(tmp_path: Path) -> None:
     controller.clips.step(1)
     assert (controller.clips.all, controller.clips.found) == ((), None)
     assert controller.state.window is before
+    controller.close()
+
+
+@pytest.mark.parametrize("at_s", [-9.0, 99.0])
+def test_a_clip_at_the_very_end_of_a_session_is_on_screen_there(
+    tmp_path: Path, at_s: float
+) -> None:
+    controller = Controller(synchronous=True)
+    session = open_session(write_session(tmp_path / "m", 5))
+    session = with_trials(session, [0.5, 6, 10, 18.9], [1.1, 7, 12, 19.5])
+    names = np.array(["a", "b", "c", "a"])
+    session = replace(session, trials=replace(session.trials, stim_id=names))
+    controller.open_session(session)
+    controller.seek(at_s)
+    assert controller.clips.shown is not None
+    assert controller.clips.shown.trials == (0, 3)
+    assert controller.clips.repeat == (0 if at_s < 0 else 1)
+    controller.clips.step(1)
+    assert controller.clips.repeat == (1 if at_s < 0 else 0)
+    controller.seek(6.4)
+    assert controller.clips.shown is None
     controller.close()

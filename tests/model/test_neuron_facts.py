@@ -370,6 +370,19 @@ def test_stepping_walks_through_the_selection_and_computes_it_once(
     assert live.facts.found is None
 
 
+def test_a_step_that_nobody_sees_moves_the_focus_and_computes_nothing(
+    live: Controller,
+):
+    live.select([5, 6])
+    live.facts.step(1)
+    assert live.facts.focus == 5
+    assert (live.facts.n_taken, live.facts.found) == (0, None)
+    live.facts.follow()
+    assert live.facts.focus == 5
+    assert live.facts.found is not None
+    assert live.facts.found.is_complete
+
+
 def test_another_click_stops_what_is_being_computed(
     mouse: tuple[Session, Truth], monkeypatch: pytest.MonkeyPatch
 ):

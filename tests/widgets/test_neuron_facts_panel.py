@@ -255,13 +255,29 @@ def test_a_hidden_panel_computes_nothing(
 ) -> None:
     calls = counted(monkeypatch)
     panel.hide()
-    controller.select([7])
+    controller.select([3, 7])
+    drawn()
+    assert calls == []
+    controller.facts.step(2)
     drawn()
     assert calls == []
     panel.show()
     drawn()
     assert len(calls) == 1
     assert controller.facts.focus == 7
+
+
+def test_a_step_to_a_neuron_not_known_yet_has_it_computed(
+    panel: NeuronFactsPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.select([5, 9])
+    drawn()
+    controller.facts._kept.clear()
+    controller.facts.step(1)
+    drawn()
+    assert controller.facts.focus == 5
+    assert controller.facts.found is not None
+    assert controller.facts.found.is_complete
 
 
 def test_a_panel_behind_another_tab_computes_nothing(

@@ -27,6 +27,8 @@ from omnimouse_model.live.trials import trial_at
 MAX_UNSELECTED: Final = 256
 """Where no neuron is selected, as many are read, spread over all."""
 _KEPT = 16
+_A_LITTLE_S = 0.1
+"""A window that does not move by so much is at an end of its session."""
 
 _Key = tuple[str, str, tuple[int, ...]]
 
@@ -99,6 +101,10 @@ class Clips:
             found = () if session is None else repeated_clips(session)
             self._known = (session, found)
         return self._known[1]
+
+    @property
+    def _repeated(self) -> frozenset[int]:
+        return frozenset(trial for clip in self.all for trial in clip.trials)
 
     @property
     def shown(self) -> Clip | None:
@@ -188,11 +194,26 @@ class Clips:
         return self._state.window.start_s + WINDOW_S / 2
 
     def _trial(self) -> int | None:
-        """The trial in the middle of the window, None between trials."""
-        session = self._state.session
-        if session is None or self._state.window is None:
+        """The trial in the middle of the window, None between trials.
+
+        Where the session's end holds the window, one that it reaches no further than:
+        the middle gets nowhere near it, so the nearest with repeats will do.
+        """
+        session, window = self._state.session, self._state.window
+        if session is None or window is None:
             return None
-        return trial_at(session, self._middle_s())
+        middle = self._middle_s()
+        trial = trial_at(session, middle)
+        is_first = session.window(window.start_s - _A_LITTLE_S).key == window.key
+        is_last = session.window(window.start_s + _A_LITTLE_S).key == window.key
+        if not (is_first or is_last) or trial in self._repeated:
+            return trial
+        start, stop = window.start_s, window.start_s + WINDOW_S
+        on, off = session.trials.t_on, session.trials.t_off
+        beside = [t for t in self._repeated if on[t] < stop and off[t] > start]
+        if not beside:
+            return trial
+        return min(beside, key=lambda t: max(on[t] - middle, middle - off[t]))
 
     def _wanted(self) -> _Wanted | None:
         session, clip = self._state.session, self.shown

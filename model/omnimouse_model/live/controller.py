@@ -145,7 +145,9 @@ class Controller:
         self.clips = Clips(self.state, self.seek, post, synchronous=synchronous)
         self.trials = TrialSteps(self.state, self.seek)
         self.planes = Planes(self.state)
-        self.reaching = Reaching(self.state, self.paint_cells, self.stroke)
+        self.reaching = Reaching(
+            self.state, self.paint_cells, self.stroke, self.planes.among
+        )
         self.what_if = WhatIfEdits(self.state, self.results, self._edit)
         self._lock = threading.RLock()
         asking = Asking(self._engine, self.state, self.results, self._lock)

@@ -85,6 +85,9 @@ class Facts:
     changed
         Emitted on the thread that draws when focus, facts, words or fault may have
         changed.
+    focused
+        Emitted when another neuron has the focus: whoever shows its facts asks for
+        them then.
     focus
         The neuron, None where nothing is selected.
     n_taken
@@ -92,6 +95,7 @@ class Facts:
     """
 
     changed = Signal()
+    focused = Signal()
 
     def __init__(
         self, state: LiveState, post: Post = call_at_once, *, synchronous: bool = False
@@ -157,11 +161,14 @@ class Facts:
             self._look_at(selection[-1] if selection else None)
 
     def step(self, n: int) -> None:
-        """Walk through the selected neurons, in the order they were chosen."""
-        selection = self._state.selection
+        """Walk through the selected neurons, in the order they were chosen.
+
+        Moves the focus alone: `follow` computes, where somebody looks.
+        """
+        selection = self._selection = self._state.selection
         if selection:
             at = selection.index(self.focus) if self.focus in selection else -1
-            self._look_at(selection[(at + n) % len(selection)])
+            self._move_to(selection[(at + n) % len(selection)])
 
     def stop(self) -> None:
         """Give up what is being computed; what was found is kept."""
@@ -189,13 +196,17 @@ class Facts:
         self._errand.close(timeout_s)
 
     # -- within -----------------------------------------------------------------------
-    def _look_at(self, neuron: int | None) -> None:
+    def _move_to(self, neuron: int | None) -> None:
         session = self._state.session
         if neuron != self.focus or session is not self._session:
             self.focus, self._session = neuron, session
             self._errand.forget_fault()
             self._is_given_up = False
             self.changed.emit()
+            self.focused.emit()
+
+    def _look_at(self, neuron: int | None) -> None:
+        self._move_to(neuron)
         is_coming = self.is_busy and neuron in self._under_way
         if neuron is None:
             self.stop()

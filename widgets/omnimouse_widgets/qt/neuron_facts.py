@@ -80,7 +80,7 @@ class NeuronFactsPanel(QWidget):
         self.redraw = Redraw(
             self,
             [
-                (self._follow, [events.selection, events.session]),
+                (self._follow, [events.selection, events.session, facts.focused]),
                 (self._draw_head, [facts.changed, events.selection, events.session,
                                    events.mask, events.active_span, results.changed]),
                 (self._draw_progress, [facts.changed]),
