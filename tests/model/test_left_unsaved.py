@@ -112,7 +112,7 @@ def test_a_recording_with_a_long_name_is_kept_and_another_opened(
 ) -> None:
     session = controller.state.session
     place = Path("https://x.org/data.nwb?X-Amz-Signature=" + "9f" * 200)
-    session.path = place
+    object.__setattr__(session, "path", place)
     controller.paint([11], HIDDEN)
     controller.open_session(folder)
     assert controller.state.session is not session

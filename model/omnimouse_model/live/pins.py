@@ -277,7 +277,7 @@ class Pins:
         if not pin.predictor:
             who = f"“{pin.predictor_name}”" if pin.predictor_name else "its model"
             return f"{who} is not the model chosen, and names no file"
-        if pin.predictor in self._absent:
+        if isinstance(pin.predictor, str) and pin.predictor in self._absent:
             return f"{pin.predictor} is not on this machine; choose it to fetch it"
         return ""
 
@@ -373,7 +373,8 @@ class Pins:
 
     def _on_change(self) -> None:
         self._is_given_up = False
-        self._known.keep_slots({LIVE, *(pin.slot for pin in self._state.pins)})
+        asked = (pin.slot for pin in self._state.pins if not self.why_silent(pin))
+        self._known.keep_slots({LIVE, *asked})
         if self._state.trace_span == "window":
             self.spans.clear()
         self.changed.emit()
