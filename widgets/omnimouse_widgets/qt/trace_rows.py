@@ -162,7 +162,9 @@ def _marks(controller: Controller, neuron: int) -> tuple[tuple[str, str, str], .
     return tuple(
         (
             pin.letter,
-            pinned_score(answers.get(pin.slot), neuron),
+            "–"
+            if controller.pins.why_silent(pin)
+            else pinned_score(answers.get(pin.slot), neuron),
             palette.PINS[pin.slot],
         )
         for pin in controller.state.pins
