@@ -168,6 +168,10 @@ class FieldLayers(QObject):
     def _add_layers(self, session: Session, field: Field) -> None:
         if field.mean is not None:
             self.mean = self._add(mean_layer(field.mean), "mean image")
+        self.tiles = tiles_of(field, np.asarray(session.units.plane))
+        if self.tiles:  # under the neurons, whose colours must not be covered
+            words = self._controller.planes.words_of
+            self._add(label_layer(self.tiles, words), "planes").editable = False
         if len(field.lost):
             self.lost = self._add(lost_layer(field), "neurons without pixels")
         self.neurons = NeuronLabels(
@@ -184,10 +188,6 @@ class FieldLayers(QObject):
         self._viewer.layers.selection.active = self.neurons
         self._brush.attach(self.neurons, field)
         self.layer_made.emit(self.neurons)
-        self.tiles = tiles_of(field, np.asarray(session.units.plane))
-        if self.tiles:
-            words = self._controller.planes.words_of
-            self._add_beside(label_layer(self.tiles, words), "planes")
         self._show_areas()
         self.show_whole_field()
 
@@ -256,8 +256,9 @@ class FieldLayers(QObject):
         self.space.colour(*found, selected, looked_at)
         rows = label_rows(*_dimmed(*found, looked_at), selected, has_rims=has_rims)
         self._is_thumbnail_old |= self.colours.show(rows)
-        # The public way takes 6-13 ms: at most 20 a second then.
-        self._frame.setInterval(_FRAME_MS if self.colours.is_fast else _SLOW_FRAME_MS)
+        # The public way takes 6-13 ms, points in space 40: at most 20 a second then.
+        is_fast = self.colours.is_fast and not self.space.is_shown
+        self._frame.setInterval(_FRAME_MS if is_fast else _SLOW_FRAME_MS)
         self._settled.start()
 
     def _core_and_rim(self, field: Field) -> tuple[np.ndarray, np.ndarray] | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Layer, Points
+from qtpy.QtCore import QTimer
 
 from omnimouse_app.brush import is_clicked
 from omnimouse_app.colours import SELECTED_RIM
@@ -160,6 +161,11 @@ class SpaceView:
         layer.events.face_color()  # draws both
 
     def _on_ndisplay(self) -> None:
+        # Later: napari is still telling its sliders.
+        if self.is_shown and self._viewer.dims.ndisplay == 2:
+            QTimer.singleShot(0, self._leave_if_flat)
+
+    def _leave_if_flat(self) -> None:
         if self.is_shown and self._viewer.dims.ndisplay == 2:
             self._ask_to_leave()
 

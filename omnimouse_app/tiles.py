@@ -99,7 +99,7 @@ def label_layer(tiles: Sequence[Tile], words_of: Callable[[int], str]) -> Points
         text={
             "string": "{plane}",
             "size": 8,
-            "color": "#C9CED6",
+            "color": "#CCCCCC",
             "anchor": "lower_left",
             "translation": np.zeros(2),
         },

@@ -98,7 +98,7 @@ def test_opened_through_napari_the_plugin_brings_all_docks_and_opens_the_session
         viewer.open_sample("omnimouse-app", sample)
         state = dock.controller.state
         wait_for(lambda was=before, state=state: state.session is not was, "it", 60)
-        assert len(viewer.layers) == 2
+        assert len(viewer.layers) == 3
         assert dock.controller.state.session.path == session_folder
     dock.close_viewer()
     settle()
@@ -201,7 +201,7 @@ def test_a_sample_is_made_off_the_thread_that_draws_and_nothing_else_is_opened(
     let_on.set()
     wait_for(lambda: dock.controller.state.session is not None, "the session", 60)
     assert opened == [session_folder]
-    wait_for(lambda: len(viewer.layers) == 2, "its layers", 20)
+    wait_for(lambda: len(viewer.layers) == 3, "its layers", 20)
     dock.close_viewer()
     settle()
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,19 @@ def write_session(folder: Path, n_neurons: int = 40, repeats: int = 1) -> Path:
     _write_stream(folder / "treadmill", run, 20.0, -1.0, seconds + 0.9)
     _write_screen(folder / "screen", tiers, draw)
     return folder
+
+
+def with_trials(session: Session, t_on: np.ndarray, t_off: np.ndarray) -> Session:
+    """Give a session trials at other times, of the kinds and tiers that it has."""
+    rows = np.arange(len(t_on)) % len(session.trials.t_on)
+    table = {f.name: getattr(session.trials, f.name) for f in fields(session.trials)}
+    own = {
+        name: column[rows]
+        for name, column in table.items()
+        if isinstance(column, np.ndarray)
+    }
+    times = {"t_on": np.asarray(t_on, float), "t_off": np.asarray(t_off, float)}
+    return replace(session, trials=replace(session.trials, **(own | times)))
 
 
 def _write_stream(

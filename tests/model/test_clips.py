@@ -1,5 +1,6 @@
 """The repeats of the clip on screen, as the controller has them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,13 @@ import pytest
 from omnimouse_model.analysis.repeats import clip_repeats, repeated_clips
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
+from omnimouse_model.live import clips as live_clips
 from omnimouse_model.live.clips import MAX_UNSELECTED, ceiling_words, clip_words
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.metrics.correlation import Status
 from omnimouse_model.simulate import HeldOut, MouseSpec
 from omnimouse_model.simulate import write_session as simulate
-from tests.model.live_sessions import write_session
+from tests.model.live_sessions import with_trials, write_session
 
 N = 20
 
@@ -110,3 +113,69 @@ def test_a_clip_that_was_shown_once_has_no_repeats(tmp_path: Path) -> None:
     assert (controller.clips.all, controller.clips.found) == ((), None)
     assert controller.state.window is before
     controller.close()
+
+
+@pytest.mark.parametrize("at_s", [-9.0, 99.0])
+def test_a_clip_at_the_very_end_of_a_session_is_on_screen_there(
+    tmp_path: Path, at_s: float
+) -> None:
+    controller = Controller(synchronous=True)
+    session = open_session(write_session(tmp_path / "m", 5))
+    session = with_trials(session, [0.5, 6, 10, 18.9], [1.1, 7, 12, 19.5])
+    names = np.array(["a", "b", "c", "a"])
+    session = replace(session, trials=replace(session.trials, stim_id=names))
+    controller.open_session(session)
+    controller.seek(at_s)
+    assert controller.clips.shown is not None
+    assert controller.clips.shown.trials == (0, 3)
+    assert controller.clips.repeat == (0 if at_s < 0 else 1)
+    controller.clips.step(1)
+    assert controller.clips.repeat == (1 if at_s < 0 else 0)
+    controller.seek(6.4)
+    assert controller.clips.shown is None
+    controller.close()
+
+
+def test_an_oracle_that_some_neurons_lack_is_that_of_the_others(
+    session: Session,
+) -> None:
+    repeats = clip_repeats(session, repeated_clips(session)[0], np.arange(N))
+    known = np.flatnonzero(np.isfinite(repeats.cc_max))
+    oracle = repeats.oracle.copy()
+    oracle[known[0]] = np.nan
+    words = ceiling_words(replace(repeats, oracle=oracle))
+    assert f"oracle {np.nanmedian(oracle[known]):.2f}" in words
+    words = ceiling_words(replace(repeats, oracle=np.full(N, np.nan)))
+    assert "oracle –" in words
+
+
+def test_why_there_is_no_ceiling_is_told(session: Session) -> None:
+    repeats = clip_repeats(session, repeated_clips(session)[0], np.arange(N))
+    nothing = replace(repeats, cc_max=np.full(N, np.nan))
+    for status, words in (
+        (Status.TOO_FEW_REPEATS, "no ceiling: too few repeats were recorded"),
+        (Status.NO_SIGNAL, "no ceiling: nothing in common is seen in 4 repeats"),
+    ):
+        known = replace(nothing, status=np.full(N, str(status)))
+        assert ceiling_words(known) == words
+
+
+def test_as_many_neurons_and_clips_are_kept_as_fit_into_memory(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = controller.clips
+    controller.select(range(N))
+    clips.go_to_clip(0)
+    clips.follow()
+    whole = clips.found.responses.nbytes
+    monkeypatch.setattr(live_clips, "_READ_BYTES", whole // 2)
+    assert len(clips.neurons) == N // 2
+    assert set(clips.neurons) < set(range(N))
+    monkeypatch.setattr(live_clips, "_READ_BYTES", 2 * whole)
+    monkeypatch.setattr(live_clips, "_KEPT_BYTES", whole)
+    assert clips.found is not None
+    clips.go_to_clip(1)
+    clips.follow()
+    assert clips.found is not None
+    clips.go_to_clip(0)
+    assert clips.found is None

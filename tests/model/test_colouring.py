@@ -14,8 +14,10 @@ from omnimouse_model.analysis.receptive_fields import receptive_fields
 from omnimouse_model.analysis.repeats import clip_repeats, repeated_clips
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
+from omnimouse_model.live.colouring import Quantity, _scale
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_SAMPLES, TARGET
+from omnimouse_model.metrics.correlation import Status
 from omnimouse_model.simulate import HeldOut, MouseSpec
 from omnimouse_model.simulate import write_session as simulate
 from tests.model.live_sessions import EchoPredictor
@@ -112,6 +114,36 @@ def test_one_value_of_all_neurons_lies_in_the_middle_of_its_scale() -> None:
     made.close()
 
 
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ([0.0] * 9, ("", "all 0 µm", "")),
+        ([150.0] * 9, ("", "all 150 µm", "")),
+        ([-2.5e-9] * 9, ("", "all -2.5e-09 µm", "")),
+        ([3.0] * 8 + [np.nan], ("", "all 3 µm", "")),
+        ([3.0] * 400 + [4.0], ("3 µm", "median 3 µm", "4 µm")),
+        ([-0.3, 50.6, 500.0] * 40, ("0 µm", "median 51 µm", "500 µm")),
+        ([1e-8, 2e-8, 3e-8], ("≤ 1.02e-08 µm", "median 2e-08 µm", "≥ 2.98e-08 µm")),
+        ([1e12, 2e12], ("≤ 1.01e+12 µm", "median 1.5e+12 µm", "≥ 1.99e+12 µm")),
+        (
+            [50.00001, 50.00003] * 90,
+            ("50.00001 µm", "median 50.00002 µm", "50.00003 µm"),
+        ),
+        ([np.nan] * 9, ("0 µm", "", "1 µm")),
+    ],
+)
+def test_numbers_on_the_legend_tell_the_ends_apart(
+    values: list[float], wanted: tuple[str, str, str]
+) -> None:
+    quantity = Quantity("depth", "Depth", "", "µm")
+    scale = _scale(quantity, np.array(values), ())
+    low, high = scale.ends
+    assert (low, scale.middle, high) == wanted
+    assert scale.low < scale.high
+    known = scale.shares[np.isfinite(scale.values)]
+    assert not scale.is_constant or (known == 0.5).all()
+
+
 def test_what_the_session_does_not_know_is_said(controller: Controller) -> None:
     controller.set_colour_by("plane")
     assert "plane" in names(controller)
@@ -132,17 +164,40 @@ def test_the_toggle_comes_back_to_what_was_chosen_last(controller: Controller) -
     assert controller.state.colour_by == "depth"
 
 
-def test_the_ceiling_of_all_neurons_is_that_of_each(
-    mouse: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ceilings, "_BLOCK", 7)
-    shares: list[float] = []
-    found = ceilings.population_ceiling(mouse, shares.append)
+def test_the_ceiling_of_all_neurons_is_that_of_each(mouse: Session) -> None:
+    found = ceilings.population_ceiling(mouse)
     whole = clip_repeats(mouse, repeated_clips(mouse)[0], np.arange(30))
-    np.testing.assert_array_equal(found.single_trial_max, whole.single_trial_max)
-    np.testing.assert_array_equal(found.oracle, whole.oracle)
-    assert shares == [0, 7 / 30, 14 / 30, 21 / 30, 28 / 30]
+    np.testing.assert_allclose(found.single_trial_max, whole.single_trial_max)
+    np.testing.assert_allclose(found.oracle, whole.oracle)
     assert np.isfinite(found.oracle).sum() > 20
+
+
+def test_what_ceilings_were_read_from_is_told(
+    controller: Controller, mouse: Session
+) -> None:
+    controller.open_session(mouse)
+    controller.set_colour_by("oracle")
+    told = controller.colouring.scale.quantity.explanation
+    assert told.endswith(f"({ceilings.population_ceiling(mouse).words})")
+    assert "one clip" in told
+
+
+def test_repeats_without_a_common_signal_are_said_to_have_none(
+    controller: Controller, mouse: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = ceilings.population_ceiling(mouse)
+    nothing = np.full(30, np.nan)
+    silent = replace(
+        found, single_trial_max=nothing, status=np.full(30, str(Status.NO_SIGNAL))
+    )
+    monkeypatch.setattr(
+        "omnimouse_model.live.colouring.population_ceiling", lambda *_: silent
+    )
+    controller.open_session(mouse)
+    controller.set_colour_by("ceiling")
+    assert controller.colouring.words == (
+        "No ceiling of one trial: nothing in common is seen in 4 repeats."
+    )
 
 
 def test_reading_repeats_can_be_given_up(mouse: Session) -> None:

@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -317,3 +319,34 @@ def test_a_write_that_fails_leaves_the_old_file(
     controller.exports.export(path)
     assert controller.exports.fault is not None
     assert path.read_text() == "mine"
+
+
+def test_another_export_waits_for_the_first_and_says_so(
+    folder: Path, tmp_path: Path
+) -> None:
+    controller = Controller()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(_: object) -> bytes:
+        begun.set()
+        assert go_on.wait(20.0)
+        return b"first"
+
+    made = controller.exports
+    made.write(tmp_path / "first.bin", slow)
+    assert begun.wait(20.0)
+    made.write(tmp_path / "second.bin", lambda _: b"second")
+    assert "second.bin is not written: another file is" in str(made.fault)
+    assert made.is_busy
+    go_on.set()
+    until = time.monotonic() + 20.0
+    while made.is_busy and time.monotonic() < until:
+        time.sleep(0.01)
+    assert (tmp_path / "first.bin").read_bytes() == b"first"
+    assert made.written == tmp_path / "first.bin"
+    assert not (tmp_path / "second.bin").exists()
+    made.write(tmp_path / "second.bin", lambda _: b"second")
+    while made.is_busy and time.monotonic() < until:
+        time.sleep(0.01)
+    assert (tmp_path / "second.bin").read_bytes() == b"second"
+    controller.close()

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from omnimouse_model.live.pin import Pin
 from omnimouse_model.live.undo import UndoStack
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.deltas import mask_delta
@@ -102,3 +103,18 @@ def test_strokes_over_ten_thousand_neurons_pack_small(count: int) -> None:
     delta = mask_delta(mask, mask.paint(chosen, (30, 60), 2))
     assert delta.n_neurons == count
     assert delta.n_bytes < 20_000
+
+
+def test_a_pin_that_was_let_go_counts_with_its_mask() -> None:
+    mask = Mask.nothing(1000)
+    pin = Pin(0, "a", mask, "", "mean", "mean")
+    stack = UndoStack(budget_bytes=150_000)
+    for _ in range(4):
+        stack.push("Unpin a", mask, mask, unpinned=pin)
+    assert pin.n_bytes >= 60_000
+    assert pin.n_bytes <= stack.n_bytes <= 150_000
+    stack.undo(mask)
+    stack.undo(mask)
+    assert stack.undo(mask) is None  # the oldest were forgotten
+    stack.push("Unpin a", mask, mask, unpinned=pin)
+    assert pin.n_bytes <= stack.n_bytes < 2 * pin.n_bytes

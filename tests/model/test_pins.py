@@ -407,3 +407,31 @@ def test_another_recording_has_pins_of_its_own(controller, tmp_path, folder):
     controller.open_session(open_session(folder))
     assert [pin.name for pin in controller.state.pins] == ["mine"]
     assert controller.pins.windows[0].scores is not None
+
+
+# -- undo among pins that are alike ------------------------------------------
+def test_a_redo_lets_go_the_very_pin_that_the_undo_put_back(controller):
+    first = controller.pins.pin("same")
+    controller.pins.unpin(0)
+    alike = controller.pins.pin("same")  # the same mask, name and slot
+    controller.undo()
+    assert [pin.pin_id for pin in controller.state.pins] == [
+        alike.pin_id,
+        first.pin_id,
+    ]
+    controller.pins.rename(1, "renamed")
+    controller.redo()
+    assert [pin.pin_id for pin in controller.state.pins] == [alike.pin_id]
+
+
+def test_where_nothing_came_back_it_is_said_and_a_redo_lets_nothing_go(controller):
+    controller.pins.pin("a")
+    controller.pins.unpin(0)
+    for name in "abcd":
+        controller.pins.pin(name)
+    controller.undo()
+    assert "“a” is not pinned again: 4 conditions are pinned" in controller.pins.told
+    controller.redo()
+    assert [pin.name for pin in controller.state.pins] == list("abcd")
+    controller.pins.unpin(3)
+    assert controller.pins.told == ""

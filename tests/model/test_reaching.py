@@ -1,5 +1,6 @@
 """Growing and shrinking what is painted, by distance: neurons in lines and clouds."""
 
+import sys
 from collections.abc import Iterator
 from time import process_time
 from typing import Any
@@ -76,13 +77,49 @@ def test_no_positions_and_no_distance_are_refused() -> None:
         grown(session(cloud(3)), np.array([0]), -1.0)
 
 
-def test_ten_thousand_neurons_grow_within_a_tenth_of_a_processor_second() -> None:
+@pytest.mark.parametrize("distance", [0.0, 15.0, 80.0, 2000.0])
+def test_without_scipy_the_same_are_near(
+    monkeypatch: pytest.MonkeyPatch, distance: float
+) -> None:
+    here, chosen = session(cloud(400)), np.arange(0, 400, 40)
+    wanted = grown(here, chosen, distance)
+    monkeypatch.setitem(sys.modules, "scipy.spatial", None)
+    np.testing.assert_array_equal(grown(here, chosen, distance), wanted)
+
+
+@pytest.mark.parametrize("distance", [30.0, 200.0, 1000.0])
+@pytest.mark.parametrize("way", [grown, shrunk])
+@pytest.mark.parametrize("where", ["mixed", "one side"])
+def test_ten_thousand_neurons_take_little_processor_time(
+    way: Any, where: str, distance: float
+) -> None:
     here, taken = session(cloud(10_000)), []
+    painted = np.arange(5000)
+    if where == "one side":
+        painted = np.flatnonzero(here.units.xyz_um[:, 0] < 500)
     for _ in range(5):
         since = process_time()
-        grown(here, np.arange(5000), 30.0)
+        way(here, painted, distance)
         taken.append(process_time() - since)
-    assert min(taken) < 0.1
+    assert min(taken) < 0.05
+
+
+def test_the_unit_is_the_one_that_places_more_neurons() -> None:
+    xyz = np.full((5, 3), np.nan)
+    xyz[0] = 0.0
+    pixels = np.array([[0.0, 0], [4, 0], [8, 0], [12, 0], [16, 0]])
+    here = session(xyz, pixels, np.zeros(5, int))
+    assert unit_of_distance(here) == "px"
+    np.testing.assert_array_equal(grown(here, np.array([0]), 5.0), [0, 1])
+    assert unit_of_distance(session(pixels @ np.eye(2, 3), pixels)) == "µm"
+
+
+def test_without_a_depth_near_is_across_the_cortex() -> None:
+    here = session([[0.0, 0, 0], [10, 0, np.nan], [10, 0, 90], [300, 0, np.nan]])
+    np.testing.assert_array_equal(grown(here, np.array([0]), 20.0), [0, 1])
+    np.testing.assert_array_equal(grown(here, np.array([1]), 20.0), [0, 1, 2])
+    flat = session([[0.0, 0, np.nan], [10, 0, np.nan], [50, 0, np.nan]])
+    np.testing.assert_array_equal(grown(flat, np.array([0]), 20.0), [0, 1])
 
 
 # -- the verbs -------------------------------------------------------------------------
@@ -148,3 +185,26 @@ def test_where_nothing_is_painted_so_nothing_grows(controller: Controller) -> No
     before = controller.state.mask
     controller.reaching.grow()
     assert controller.state.mask is before
+
+
+def test_what_is_not_looked_at_neither_grows_nor_shrinks() -> None:
+    rates = np.random.default_rng(0).gamma(1.0, 2.0, (900, 4))
+    xyz = [[0.0, 0, 0], [20, 0, 0], [0, 0, 20], [20, 0, 20]]
+    made = Controller(synchronous=True)
+    made.open_session(
+        om.open_session(
+            {"responses": rates, "rate_hz": 30.0, "xyz_um": np.array(xyz)}
+            | {"plane": np.array([1, 1, 2, 2])}
+        )
+    )
+    made.apply_preset("nothing")
+    made.set_brush(VISIBLE)
+    made.set_active_span(0, 60)
+    made.planes.show(1)
+    made.paint_cells([0], slice(0, 60), VISIBLE)
+    made.reaching.grow()
+    assert painted(made) == [0, 1]
+    made.paint_cells([0, 1, 2], slice(0, 60), VISIBLE)
+    made.reaching.shrink()
+    assert painted(made) == [2]
+    made.close()

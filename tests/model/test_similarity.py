@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import omnimouse_model as om
 from omnimouse_model.analysis.similarity import (
     order_by_similarity,
     sampled_activity,
@@ -81,6 +82,32 @@ def test_what_is_read_are_means_of_the_recording_in_bins(session: Session) -> No
     values, valid = session.responses.window(times, session.response_scale)
     assert valid.all()
     np.testing.assert_allclose(activity[:, 0], values.mean(axis=0), rtol=1e-5)
+
+
+def test_what_was_not_recorded_is_no_silence() -> None:
+    draw = np.random.default_rng(4)
+    rates = draw.gamma(2.0, 5.0, (6000, 12)).astype(np.float32)
+    gone = draw.random((6000, 12)) < 0.01
+    gone[:3000, :4] = True
+    gone[:, 11] = True
+    holey = np.where(gone, np.nan, rates)
+    found = sampled_activity(om.open_session({"responses": holey, "rate_hz": 30.0}))
+    whole = sampled_activity(om.open_session({"responses": rates, "rate_hz": 30.0}))
+    assert np.isfinite(found).all()
+    assert (found[11] == 0).all()
+    missing = np.zeros(found.shape[1], bool)
+    missing[: len(missing) // 2 - 10] = True
+    own = found[:4, ~missing].mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(
+        found[:4, missing], np.repeat(own, missing.sum(), 1), 0.1
+    )
+    # A sample less in a bin is no smaller a response.
+    rest = slice(4, 11)
+    ratio = found[rest].mean(axis=1) / whole[rest].mean(axis=1)
+    np.testing.assert_allclose(ratio / ratio.mean(), 1.0, atol=0.02)
+    spread = found[rest].std(axis=1) / found[rest].mean(axis=1)
+    wanted = whole[rest].std(axis=1) / whole[rest].mean(axis=1)
+    np.testing.assert_allclose(spread, wanted, rtol=0.1)
 
 
 def test_it_can_be_stopped_at_any_step(session: Session) -> None:

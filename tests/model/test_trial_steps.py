@@ -1,11 +1,13 @@
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.trials import trial_at
-from tests.model.live_sessions import write_session
+from tests.model.live_sessions import with_trials, write_session
 
 
 @pytest.fixture
@@ -50,3 +52,57 @@ def test_without_a_session_steps_do_nothing() -> None:
     controller.trials.go_to(3)
     assert (controller.trials.count, controller.trials.number) == (0, None)
     controller.close()
+
+
+def have_trials(controller: Controller, t_on: Sequence[float] | np.ndarray) -> None:
+    """Let trials begin at these times, each lasting until the next."""
+    off = np.append(np.asarray(t_on)[1:], 20.0)
+    controller.open_session(with_trials(controller.state.session, t_on, off))
+
+
+@pytest.mark.parametrize("length", [0.5, 0.65, 0.8])
+def test_no_trial_is_skipped_or_stuck_at_however_short(
+    controller: Controller, length: float
+) -> None:
+    starts = np.arange(0.0, 20.0 - length, length)
+    have_trials(controller, starts)
+    steps, n = controller.trials, len(starts)
+    steps.go_to(0)
+    there = []
+    for number in range(n):
+        assert steps.number == number
+        there.append(controller.state.window.start_s)
+        steps.step(1)
+    assert steps.number == n - 1
+    # But where the session ends, each window begins with its trial.
+    inside = (starts > 0.5) & (starts < 17.4)
+    np.testing.assert_allclose(np.array(there)[inside], starts[inside], atol=0.02)
+    for number in reversed(range(n)):
+        assert steps.number == number
+        steps.step(-1)
+
+
+def test_a_window_between_the_beginnings_goes_to_those_beside_it(
+    controller: Controller,
+) -> None:
+    have_trials(controller, np.arange(0.0, 19.5, 0.5))
+    controller.seek(6.2)
+    assert controller.trials.number == 12
+    controller.trials.step(1)
+    assert controller.state.window.start_s == pytest.approx(6.5, abs=0.02)
+    controller.seek(6.2)
+    controller.trials.step(-1)
+    assert controller.state.window.start_s == pytest.approx(5.5, abs=0.02)
+
+
+def test_before_the_first_trial_there_is_none_and_none_before_it(
+    controller: Controller,
+) -> None:
+    have_trials(controller, [8.0, 9.0])
+    controller.seek(4.0)
+    at = controller.state.window
+    assert controller.trials.number is None
+    controller.trials.step(-1)
+    assert controller.state.window is at
+    controller.trials.step(1)
+    assert controller.trials.number == 0

@@ -12,6 +12,7 @@ from qtpy.QtGui import QImage
 from qtpy.QtSvg import QSvgRenderer
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
+from omnimouse_model.analysis.edits import Contrast
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN
 from omnimouse_widgets import palette
@@ -247,3 +248,46 @@ def test_without_a_recording_nothing_is_saved(
     section.save()
     drawn()
     assert "Open a recording first" in section.problem.text()
+
+
+def test_pins_and_edits_are_marked_as_changes(
+    section: AnalysisSection, keeping: Controller, tmp_path: Path, drawn: Any
+) -> None:
+    for change in (
+        lambda: keeping.what_if.put(Contrast(0.5)),
+        lambda: keeping.pins.pin("mine"),
+        lambda: keeping.pins.rename(0, "yours"),
+    ):
+        keeping.analyses.save(tmp_path / "a.omnimouse.json")
+        drawn()
+        assert not section.mark.isVisible()
+        change()
+        drawn()
+        assert section.mark.isVisible()
+        assert section.save_button.isEnabled()
+
+
+def test_kept_copies_are_opened_from_the_menu(
+    section: AnalysisSection,
+    keeping: Controller,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    section.more.menu().aboutToShow.emit()
+    assert not section.kept_action.isEnabled()
+    keeping.paint([3], HIDDEN)
+    mask = keeping.state.mask
+    keeping.open_session(keeping.state.session)
+    section.more.menu().aboutToShow.emit()
+    assert section.kept_action.isEnabled()
+    (kept,) = (tmp_path / "unsaved").iterdir()
+    asked: list[str] = []
+
+    def chosen(_: object, title: str, near: str, __: str) -> tuple[str, str]:
+        asked.extend((title, near))
+        return str(kept), ""
+
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", chosen)
+    section.kept_action.trigger()
+    assert asked == ["Kept copies", str(tmp_path / "unsaved")]
+    assert keeping.state.mask == mask

@@ -256,3 +256,18 @@ def test_progress_is_shown_and_can_be_stopped(
     assert LIVE not in controller.pins.spans
     span = controller.state.window.timestamps["responses"]
     assert len(panel.stack.drawn_values(0)[0]) == len(span)
+
+
+def test_a_pin_that_found_no_room_is_told_above_the_traces(
+    panel: TracesPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.pins.pin("gone")
+    controller.pins.unpin(0)
+    for name in "abcd":
+        controller.pins.pin(name)
+    controller.undo()
+    drawn()
+    assert "⚠ “gone” is not pinned again" in panel.legend.text()
+    controller.pins.unpin(3)
+    drawn()
+    assert "not pinned again" not in panel.legend.text()

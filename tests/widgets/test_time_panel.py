@@ -12,6 +12,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.tier_band import kind_bars, tier_at, tier_bars
 from omnimouse_widgets.qt.time import TimePanel, in_unit
+from tests.model.live_sessions import with_trials
 from tests.widgets.mouse import drag, pixel, place_of
 
 
@@ -110,6 +111,36 @@ def test_a_trial_is_gone_to_by_its_number_and_by_keys(
     assert panel.trial.value() == 3
     QTest.mouseClick(panel.on, Qt.MouseButton.LeftButton)
     assert controller.state.window.start_s == pytest.approx(12.0, abs=0.05)
+
+
+def test_before_the_first_trial_its_number_can_be_typed(
+    panel: TimePanel, controller: Controller, drawn: Any
+) -> None:
+    starts = np.array([3.0, 8.0, 13.0, 18.0])
+    controller.open_session(with_trials(controller.state.session, starts, starts + 2))
+    controller.seek(1.0)
+    drawn()
+    assert panel.trial.text() == "trial – / 4"
+    panel.trial.setFocus()
+    panel.trial.selectAll()
+    QTest.keyClicks(panel.trial, "1")
+    QTest.keyClick(panel.trial, Qt.Key.Key_Return)
+    drawn()
+    assert controller.state.window.start_s == pytest.approx(3.0, abs=0.05)
+    assert panel.trial.text() == "trial 1 / 4"
+
+
+def test_trials_that_share_the_last_window_are_still_counted(
+    panel: TimePanel, controller: Controller, drawn: Any
+) -> None:
+    starts = np.array([0.0, 18.0, 18.5, 19.0])
+    controller.open_session(with_trials(controller.state.session, starts, starts + 0.4))
+    panel.setFocus()
+    controller.trials.go_to(1)
+    for number in (2, 3, 4):
+        drawn()
+        assert panel.trial.text() == f"trial {number} / 4"
+        QTest.keyClick(panel, Qt.Key.Key_PageDown)
 
 
 def test_the_repeats_of_the_clip_on_screen_are_marked(

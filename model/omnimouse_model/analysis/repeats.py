@@ -1,6 +1,6 @@
 """Responses to repeats of one clip, and the ceiling that they imply."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,10 @@ from omnimouse_model.metrics.correlation import Status, moments
 from omnimouse_model.metrics.repeats import cc_scores, jackknife_reliability
 
 _SHOWN = ("video", "image")
+_PIECE_BYTES = 64 * 2**20
+"""Of all neurons' responses to all repeats that are read at a time."""
+_BLOCK_BYTES = 32 * 2**20
+"""Of responses whose ceilings are computed at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,32 +114,64 @@ def clip_repeats(
     """Read every repeat of a clip, one after the other; `progress` may stop it."""
     neurons = np.asarray(neurons, np.int64)
     onset_s = session.trials.t_on[list(clip.trials)]
-    count = max(int(clip.duration_s * SCREEN_RATE_HZ + 1e-6), 1)
-    time_s = np.arange(count) / SCREEN_RATE_HZ
+    count = n_samples(clip)
     responses = np.full((len(neurons), len(onset_s), count), np.nan)
-    for repeat, onset in enumerate(onset_s.tolist()):
-        progress(repeat / len(onset_s))
-        # A quarter of a sample on: where onsets lie on the edge between two samples,
-        # or in the middle of one, rounding must not decide which is read.
-        times = session.t0 + onset + time_s + 0.25 / SCREEN_RATE_HZ
-        values, valid = session.responses.window(times, session.response_scale)
-        responses[:, repeat, valid] = values[valid][:, neurons].T
-    scores = cc_scores(responses[:, :1], responses)
+    for first, piece in read_pieces(session, clip, len(onset_s)):
+        progress(first / count)
+        part = slice(first, first + piece.shape[1])
+        responses[:, :, part] = piece[:, :, neurons].transpose(2, 0, 1)
+    n_blocks = max(-(-responses.nbytes // _BLOCK_BYTES), 1)
+    scores = [
+        cc_scores(block[:, :1], block)
+        for block in np.array_split(responses, min(n_blocks, max(len(neurons), 1)))
+    ]
+    signal, total, cc_max, status = (
+        np.concatenate([getattr(block, name) for block in scores])
+        for name in ("signal_power", "total_power", "cc_max", "status")
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
-        single = np.sqrt(np.maximum(scores.signal_power, 0.0) / scores.total_power)
-    is_ok = scores.status == Status.OK
+        single = np.sqrt(np.maximum(signal, 0.0) / total)
     return ClipRepeats(
         clip,
         neurons,
         onset_s,
-        time_s,
+        np.arange(count) / SCREEN_RATE_HZ,
         responses,
         _average(responses),
-        scores.cc_max,
-        np.where(is_ok, single, np.nan),
+        cc_max,
+        np.where(status == Status.OK, single, np.nan),
         _oracle(responses),
-        scores.status,
+        status,
     )
+
+
+def n_samples(clip: Clip) -> int:
+    """Samples that a clip lasts."""
+    return max(int(clip.duration_s * SCREEN_RATE_HZ + 1e-6), 1)
+
+
+def read_pieces(
+    session: Session, clip: Clip, n_repeats: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """All neurons' responses to a clip's first repeats, some samples at a time.
+
+    Each piece is its first sample and float32 (repeat, time, neuron), NaN where
+    nothing was recorded; its memory is bounded, however long the clip.
+    """
+    onset_s = session.trials.t_on[list(clip.trials[:n_repeats])]
+    count, sample_bytes = n_samples(clip), 4 * n_repeats * session.n_neurons
+    length = int(min(max(_PIECE_BYTES // max(sample_bytes, 1), 1), count))
+    for first in range(0, count, length):
+        time_s = np.arange(first, min(first + length, count)) / SCREEN_RATE_HZ
+        shape = (n_repeats, len(time_s), session.n_neurons)
+        piece = np.full(shape, np.nan, np.float32)
+        for repeat, onset in enumerate(onset_s.tolist()):
+            # A quarter of a sample on: where onsets lie on the edge between two
+            # samples, or in the middle of one, rounding must not decide which is read.
+            times = session.t0 + onset + time_s + 0.25 / SCREEN_RATE_HZ
+            values, valid = session.responses.window(times, session.response_scale)
+            piece[repeat, valid] = values[valid]
+        yield first, piece
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,6 +240,12 @@ def _oracle(responses: np.ndarray) -> np.ndarray:
         if complete.sum() > 1:
             found[i] = jackknife_reliability(own[:, complete].T[:, :, None])[0]
     return found
+
+
+def commonest(status: np.ndarray) -> str:
+    """The status of most neurons; "" of none."""
+    words, counts = np.unique(np.asarray(status).astype(str), return_counts=True)
+    return str(words[counts.argmax()]) if len(words) else ""
 
 
 def ceiling_problem(status: str, n_repeats: int) -> str:

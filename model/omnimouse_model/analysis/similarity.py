@@ -14,6 +14,7 @@ from jaxtyping import Float32, Int
 
 from omnimouse_model.data.clock import RESPONSE_RATE_HZ
 from omnimouse_model.data.session import Session
+from omnimouse_model.metrics.correlation import nanmean
 
 Progress = Callable[[float], None]
 
@@ -51,24 +52,27 @@ def similarity_order(
 def sampled_activity(
     session: Session, progress: Progress = lambda share: None
 ) -> Float32[np.ndarray, "neuron bin"]:
-    """Mean normalised responses in the bins of stretches over all the recording."""
+    """Mean normalised responses in the bins of stretches over all the recording.
+
+    A neuron has its own mean, which is like nobody, in the bins that it lacks.
+    """
     length = BINS_PER_STRETCH * SAMPLES_PER_BIN
     span, rate = session.responses.valid_interval(), RESPONSE_RATE_HZ
     last = max(span.stop - length / rate, span.start)
     starts = np.linspace(span.start, last, N_STRETCHES)
     count = np.zeros((N_STRETCHES, BINS_PER_STRETCH), np.int64)
-    found = np.zeros((*count.shape, session.n_neurons), np.float32)
+    found = np.full((*count.shape, session.n_neurons), np.nan, np.float32)
     for stretch, start in enumerate(starts.tolist()):
         progress(stretch / N_STRETCHES)
         times = start + np.arange(length) / rate
         values, valid = session.responses.window(times, session.response_scale)
-        values = np.where(np.isfinite(values) & valid[:, None], values, 0.0)
         values = values.reshape(BINS_PER_STRETCH, SAMPLES_PER_BIN, -1)
-        found[stretch] = values.sum(axis=1)
+        found[stretch] = nanmean(values, 1)
         count[stretch] = valid.reshape(BINS_PER_STRETCH, -1).sum(axis=1)
     known = count.ravel() == SAMPLES_PER_BIN
     binned: np.ndarray = found.reshape(-1, session.n_neurons)[known].T
-    return np.ascontiguousarray(binned) / SAMPLES_PER_BIN
+    own = np.nan_to_num(nanmean(binned, 1)[:, None])
+    return np.where(np.isfinite(binned), binned, own).astype(np.float32)
 
 
 def order_by_similarity(

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from omnimouse_model.live.analysis_file import (
 from omnimouse_model.live.autosave import Autosave
 from omnimouse_model.live.engine import Post, call_at_once
 from omnimouse_model.live.errand import Errand, Tell
+from omnimouse_model.live.left import Left, would_be_lost
 from omnimouse_model.live.memory import Memory, Remembered
 from omnimouse_model.live.opener import Opening
 from omnimouse_model.live.opening import View
@@ -32,13 +32,16 @@ from omnimouse_model.predict.catalogue import is_predictor
 if TYPE_CHECKING:
     from omnimouse_model.live.controller import Controller
 
+MUST_FETCH = (
+    "Its {kind} is on the model hub and not on this machine: {name}. {how}, or choose "
+    "another."
+)
+OTHER_MODEL = (
+    "Its model is not the same as when it was saved: {found} answers, it was {wanted}."
+)
 RECOVERED = (
     "OmniMouse ended unexpectedly: what was on screen at {at} is here again, but for "
     "the steps to undo."
-)
-
-LEFT = (
-    "What was on screen was not saved; it is kept as “{name}” (File > Recent analyses)."
 )
 
 
@@ -93,8 +96,10 @@ class Analyses:
         self._saved: Analysis | None = None
         self._wanted: _Wanted | None = None
         self._place = ""
-        self._left: Path | None = None
+        self._leaving: tuple[str, Analysis] | None = None
+        self._left = Left(memory, self._tell_first, post, synchronous=synchronous)
         self._unwanted: Analysis | None = None
+        self._expected = self._answered = ("", "")
         self._fault: AnalysisFileError | None = None
         self.path: Path | None = None
         self.told: tuple[str, ...] = ()
@@ -102,6 +107,7 @@ class Analyses:
         self._errand.changed.connect(self.changed.emit)
         self._autosave = Autosave(self._keep, synchronous=synchronous)
         controller.state.events.connect(self._on_change)
+        controller.results.changed.connect(self._compare_predictor)
 
     # -- what there is ----------------------------------------------------------------
     @property
@@ -142,6 +148,8 @@ class Analyses:
             state.pins,
             state.areas_shown,
             state.plane_shown,
+            self._predictor_id,
+            tuple(path.name for path in self._controller.sweeps.compared),
         )
 
     @property
@@ -169,6 +177,11 @@ class Analyses:
     def recent(self) -> tuple[Path, ...]:
         """Analyses that were saved or opened and are there, the newest first."""
         return self._memory.recent
+
+    @property
+    def kept_folder(self) -> Path:
+        """Where copies of what was not saved lie, if there are any."""
+        return self._memory.unsaved_folder
 
     @property
     def fault(self) -> Exception | None:
@@ -205,6 +218,7 @@ class Analyses:
             self.changed.emit()
             return False
         self.path, self._saved = target, now
+        self._left.note_safe(now, target)
         self._memory.note_recent(target)
         self._autosave.note()
         self.changed.emit()
@@ -237,8 +251,9 @@ class Analyses:
         if not was.session or not _is_there(was.session):
             return False
         if was.predictor and not controller.state.predictor_name:
-            controller.choose_predictor(was.predictor)
-        if was.baseline and not controller.state.baseline_name:
+            self._choose_model(was.predictor)
+        is_baseline_here = was.baseline and not controller.must_fetch(was.baseline)
+        if is_baseline_here and not controller.state.baseline_name:
             controller.choose_baseline(was.baseline)
         words = f"Opening {Path(was.session).name}"
         again = as_remembered(was)
@@ -253,49 +268,53 @@ class Analyses:
         self._unwanted = self.now
 
     def leave(self) -> None:
-        """Another recording comes: keep a copy of what is in no file.
+        """Another recording comes; when it is here, what is in no file is kept.
 
-        That is an analysis that has changed since it was saved, or a mask made by hand
-        that never was; the copy is the newest of `recent`. Without a memory, none.
+        That is an analysis that has changed since it was saved, or a mask made by hand,
+        pins or edits that never were; the copy is the newest of `recent`. Without a
+        memory, none.
         """
-        self._left = None
+        self._leaving = None
         try:
             now = self.now
         except AnalysisFileError:
             return
-        by_hand = self.path is None and not now.preset and now.mask is not None
-        is_unwanted = self._unwanted is not None and self._unwanted.is_same_question(
-            now
-        )
-        if (self.is_changed or by_hand) and not is_unwanted:
-            name = self.name or Path(now.recording).name
-            self._left = self._memory.keep_unsaved(
-                name, partial(write_analysis, analysis=now)
-            )
+        unwanted = self._unwanted
+        if unwanted is not None and unwanted.is_same_question(now):
+            return
+        is_lost = self.path is None and would_be_lost(now)
+        if self.is_changed or (is_lost and not self._left.is_safe(now)):
+            self._leaving = (self.name or now.recording, now)
 
     def shown(self, back: Reopened | None) -> None:
         """A recording is on screen, as the analysis `back` or as a new one."""
-        left, self._left, self._unwanted = self._left, None, None
+        leaving, self._leaving, self._unwanted = self._leaving, None, None
         self.path = None if back is None else back.path
         self._saved = None if back is None else back.saved
         self.told = () if back is None else back.told
-        if left is not None:
-            words = LEFT.format(name=left.name.removesuffix(SUFFIX))
-            self.told = (words, *self.told)
         self._fault = None
         if back is not None:
+            if back.path is not None and back.saved is not None:
+                self._left.note_safe(back.saved, back.path)
             self._show_like(back)
+        if leaving is not None:
+            self._left.keep(*leaving)
         self.changed.emit()
         self._autosave.note()
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Keep what is on screen, and note that the end is a good one."""
         self._errand.close(timeout_s)
+        self._left.close(timeout_s)
         if self._memory.is_kept:
             self._autosave.close(timeout_s)
             self._memory.end()
 
     # -- within -----------------------------------------------------------------------
+    def _tell_first(self, words: tuple[str, ...]) -> None:
+        self.told = (*words, *self.told)
+        self.changed.emit()
+
     def _on_change(self, *_: object) -> None:
         if self._memory.is_kept:
             self._autosave.note()
@@ -361,18 +380,17 @@ class Analyses:
         """Choose its predictors, and show things as they were shown."""
         controller, analysis = self._controller, back.analysis
         state = controller.state
+        self._expected = (analysis.predictor, analysis.predictor_id)
+        told = []
         if back.path is not None and not back.is_restored:
             told = [
-                _choose(*choice)
-                for choice in (
-                    ("model", analysis.predictor or state.predictor_name,
-                     state.predictor_name, controller.choose_predictor),
-                    ("baseline", analysis.baseline, state.baseline_name,
-                     controller.choose_baseline),
-                )
-            ]  # fmt: skip
-            told.append(controller.pins.replace_all(analysis.pins))
-            self.told = (*self.told, *filter(None, told))
+                self._choose_model(analysis.predictor or state.predictor_name),
+                self._choose_baseline(analysis.baseline),
+                controller.pins.replace_all(analysis.pins),
+            ]
+        told.append(controller.sweeps.compare_just(analysis.sweeps))
+        self.told = (*self.told, *filter(None, told))
+        self._compare_predictor()
         controller.set_brush(analysis.brush_code)
         controller.set_active_span(*analysis.active_span)
         controller.set_colour_by(analysis.colour_by)
@@ -380,19 +398,60 @@ class Analyses:
         if analysis.plane_shown in controller.planes.numbers:
             controller.planes.show(analysis.plane_shown)
 
+    def _choose_model(self, wanted: str) -> str:
+        """Choose the model; what there is to tell where it is not here, else ""."""
+        controller, now = self._controller, self._controller.state.predictor_name
+        if wanted == now:
+            return ""
+        if controller.must_fetch(wanted) and is_predictor(wanted):
+            controller.want_predictor(wanted)
+            return MUST_FETCH.format(kind="model", name=wanted, how="Fetch it")
+        if not is_predictor(wanted):
+            return _not_here("model", wanted, now)
+        controller.choose_predictor(wanted)
+        return ""
+
+    def _choose_baseline(self, wanted: str) -> str:
+        """Choose the baseline; what there is to tell where it is not here, else ""."""
+        controller, now = self._controller, self._controller.state.baseline_name
+        if wanted == now:
+            return ""
+        if wanted and not is_predictor(wanted):
+            return _not_here("baseline", wanted, now)
+        is_absent = controller.must_fetch(wanted)
+        controller.choose_baseline("" if is_absent else wanted)
+        how = "Choose it as the model to fetch it"
+        return (
+            MUST_FETCH.format(kind="baseline", name=wanted, how=how)
+            if is_absent
+            else ""
+        )
+
+    def _compare_predictor(self) -> None:
+        """Tell where who answers is not who answered when it was saved."""
+        state, answer = self._controller.state, self._controller.results.population
+        if answer is None or not state.predictor_name:
+            return
+        self._answered = (state.predictor_name, answer.predictor_id)
+        (name, wanted), self._expected = self._expected, ("", "")
+        if wanted and name == state.predictor_name and wanted != answer.predictor_id:
+            self._tell_first(
+                (OTHER_MODEL.format(wanted=wanted, found=answer.predictor_id),)
+            )
+
+    @property
+    def _predictor_id(self) -> str:
+        """Who answers, by its weights; "" where that is not known yet."""
+        known = dict((self._expected, self._answered))
+        return known.get(self._controller.state.predictor_name, "")
+
 
 def _is_there(place: str) -> bool:
     """Whether a recording is where it was; of an address, opening it tells."""
     return web_address(place) is not None or Path(place).exists()
 
 
-def _choose(kind: str, wanted: str, now: str, choose: Callable[[str], None]) -> str:
-    """Choose a predictor; what there is to tell where it is not here, else ""."""
-    if wanted == now:
-        return ""
-    if not wanted or is_predictor(wanted):
-        choose(wanted)
-        return ""
+def _not_here(kind: str, wanted: str, now: str) -> str:
     instead = f"“{Path(now).name}” stays" if now else "choose another"
     return f"Its {kind} is not here: {wanted}; {instead}."
 

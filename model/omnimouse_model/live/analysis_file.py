@@ -8,7 +8,8 @@
 With what-if edits, `"edits": [{"edit": "contrast", "factor": 0.5, …}]` follows, and
 with pinned conditions `"pins": [{"slot": 0, "name": …, "mask": {…}, …}]`; where brain
 areas are outlined or one plane is shown, the view says `"areas_shown": true` or
-`"plane_shown": 2`.
+`"plane_shown": 2`. `"predictor_id"` is who answered, by the hash of its weights where
+it has any, and `"sweeps"` names the kept sweeps that are drawn.
 `beside` is the recording seen from the file's folder, so that both can move together.
 The mask is as `masks.files` has it. Whatever else stands there is refused in words.
 """
@@ -35,10 +36,11 @@ from omnimouse_model.masks import N_SAMPLES, TARGET, VISIBLE, Mask
 FORMAT, VERSION = "omnimouse-analysis", 1
 SUFFIX = ".omnimouse.json"
 MOST_BYTES = 256 * 2**20
+MOST_SWEEPS = 100
 _LARGEST_NEURON = 10**6
 _FIELDS = (
     "format", "version", "recording", "predictor", "baseline", "start_s", "preset",
-    "mask", "selection", "view", "edits", "pins",
+    "mask", "selection", "view", "edits", "pins", "predictor_id", "sweeps",
 )  # fmt: skip
 _RECORDING = ("path", "beside", "id", "fingerprint", "options")
 _LARGEST_PLANE = 10**4
@@ -63,6 +65,10 @@ class Analysis:
         What is changed of video and behaviour, to see what that would do.
     pins
         Conditions that are kept for comparison.
+    predictor_id
+        Who answered, with a hash of its weights where it has any; "" not known.
+    sweeps
+        Names of the files of kept sweeps that are drawn.
     """
 
     recording: str = ""
@@ -83,6 +89,8 @@ class Analysis:
     pins: tuple[Pin, ...] = ()
     areas_shown: bool = False
     plane_shown: int = ALL_PLANES
+    predictor_id: str = ""
+    sweeps: tuple[str, ...] = ()
 
     def is_same_question(self, other: "Analysis") -> bool:
         """Whether both look at the same and ask the same; how it is shown is passed."""
@@ -101,6 +109,10 @@ class Analysis:
             more["edits"] = edits_to_json(self.edits)
         if self.pins:
             more["pins"] = [pin.to_dict() for pin in self.pins]
+        if self.predictor_id:
+            more["predictor_id"] = self.predictor_id
+        if self.sweeps:
+            more["sweeps"] = list(self.sweeps)
         one_plane = self.plane_shown != ALL_PLANES
         return {
             "format": FORMAT,
@@ -163,6 +175,8 @@ class Analysis:
                 ALL_PLANES,
                 _LARGEST_PLANE,
             ),
+            predictor_id=_text(whole, "predictor_id", ""),
+            sweeps=_names(whole.get("sweeps", [])),
         )
 
 
@@ -267,8 +281,8 @@ def _check_version(facts: Mapping[str, Any]) -> None:
         _refuse("version", version, str(VERSION))
 
 
-def _text(facts: Mapping[str, Any], name: str) -> str:
-    value = facts.get(name)
+def _text(facts: Mapping[str, Any], name: str, default: str | None = None) -> str:
+    value = facts.get(name, default)
     if not isinstance(value, str) or "\0" in value:
         _refuse(name, value, "text")
     return value
@@ -325,6 +339,18 @@ def _pins(value: object) -> tuple[Pin, ...]:
     if len({pin.slot for pin in pins}) < len(pins):
         _refuse("pins", [pin.slot for pin in pins], words)
     return tuple(sorted(pins, key=lambda pin: pin.slot))
+
+
+def _names(value: object) -> tuple[str, ...]:
+    """Names of files in one folder: none leads out of it."""
+    words = f"at most {MOST_SWEEPS} names of files"
+    if not isinstance(value, list) or len(value) > MOST_SWEEPS:
+        _refuse("sweeps", value, words)
+    for name in value:
+        plain = isinstance(name, str) and not set(name) & set("/\\\0:")
+        if not plain or name in ("", ".", ".."):
+            _refuse("sweeps", name, words)
+    return tuple(dict.fromkeys(value))
 
 
 def _selection(value: object) -> tuple[int, ...]:

@@ -14,7 +14,10 @@ from psygnal import Signal
 from omnimouse_model.analysis.repeats import (
     Clip,
     ClipRepeats,
+    ceiling_problem,
     clip_repeats,
+    commonest,
+    n_samples,
     repeated_clips,
 )
 from omnimouse_model.data.clock import WINDOW_S
@@ -26,7 +29,12 @@ from omnimouse_model.live.trials import trial_at
 
 MAX_UNSELECTED: Final = 256
 """Where no neuron is selected, as many are read, spread over all."""
+_READ_BYTES = 256 * 2**20
+"""Of responses to one clip: of more neurons than that holds, as many, spread over."""
+_KEPT_BYTES = 256 * 2**20
 _KEPT = 16
+_A_LITTLE_S = 0.1
+"""A window that does not move by so much is at an end of its session."""
 
 _Key = tuple[str, str, tuple[int, ...]]
 
@@ -101,6 +109,10 @@ class Clips:
         return self._known[1]
 
     @property
+    def _repeated(self) -> frozenset[int]:
+        return frozenset(trial for clip in self.all for trial in clip.trials)
+
+    @property
     def shown(self) -> Clip | None:
         """The clip in the middle of the window, None where it has no repeats."""
         trial = self._trial()
@@ -117,13 +129,23 @@ class Clips:
 
     @property
     def neurons(self) -> tuple[int, ...]:
-        """Whose responses are shown: those selected, or a sample of all."""
-        session = self._state.session
-        if self._state.selection or session is None:
-            return self._state.selection
-        count = min(session.n_neurons, MAX_UNSELECTED)
-        spread = np.linspace(0, session.n_neurons - 1, count).astype(int)
-        return tuple(spread.tolist())
+        """Whose responses are shown: those selected, or a sample of all.
+
+        A sample of those selected, too, where all would not fit into memory.
+        """
+        session, clip = self._state.session, self.shown
+        selection = self._state.selection
+        if session is None:
+            return selection
+        room = len(selection) or MAX_UNSELECTED
+        if clip is not None:
+            each = 8 * n_samples(clip) * len(clip.trials)
+            room = min(room, max(_READ_BYTES // each, 1))
+        n = len(selection) or session.n_neurons
+        if selection and room == n:
+            return selection
+        spread = np.linspace(0, n - 1, min(n, room)).astype(int).tolist()
+        return tuple(selection[i] for i in spread) if selection else tuple(spread)
 
     @property
     def found(self) -> ClipRepeats | None:
@@ -188,11 +210,26 @@ class Clips:
         return self._state.window.start_s + WINDOW_S / 2
 
     def _trial(self) -> int | None:
-        """The trial in the middle of the window, None between trials."""
-        session = self._state.session
-        if session is None or self._state.window is None:
+        """The trial in the middle of the window, None between trials.
+
+        Where the session's end holds the window, one that it reaches no further than:
+        the middle gets nowhere near it, so the nearest with repeats will do.
+        """
+        session, window = self._state.session, self._state.window
+        if session is None or window is None:
             return None
-        return trial_at(session, self._middle_s())
+        middle = self._middle_s()
+        trial = trial_at(session, middle)
+        is_first = session.window(window.start_s - _A_LITTLE_S).key == window.key
+        is_last = session.window(window.start_s + _A_LITTLE_S).key == window.key
+        if not (is_first or is_last) or trial in self._repeated:
+            return trial
+        start, stop = window.start_s, window.start_s + WINDOW_S
+        on, off = session.trials.t_on, session.trials.t_off
+        beside = [t for t in self._repeated if on[t] < stop and off[t] > start]
+        if not beside:
+            return trial
+        return min(beside, key=lambda t: max(on[t] - middle, middle - off[t]))
 
     def _wanted(self) -> _Wanted | None:
         session, clip = self._state.session, self.shown
@@ -205,7 +242,10 @@ class Clips:
     def _take(self, found: tuple[_Wanted, ClipRepeats]) -> None:
         wanted, repeats = found
         self._kept[wanted.key] = repeats
-        while len(self._kept) > _KEPT:
+        while len(self._kept) > 1 and (
+            len(self._kept) > _KEPT
+            or sum(k.responses.nbytes for k in self._kept.values()) > _KEPT_BYTES
+        ):
             self._kept.popitem(last=False)
         self.changed.emit()
 
@@ -236,13 +276,18 @@ def ceiling_words(repeats: ClipRepeats) -> str:
     known = np.isfinite(repeats.cc_max)
     n = len(repeats.neurons)
     if not known.any():
-        return f"no ceiling: nothing in common in {len(repeats.onset_s)} repeats"
+        why = ceiling_problem(commonest(repeats.status), len(repeats.onset_s))
+        return f"no ceiling: {why or 'nobody is shown'}"
     whose = f"{n} neurons, median" if n > 1 else f"neuron {repeats.neurons[0]}"
     if n > 1 and not known.all():
         whose = f"{known.sum()} of {n} neurons, median"
-    top, single = (
-        float(np.median(values[known]))
-        for values in (repeats.cc_max, repeats.single_trial_max)
+    top, single, oracle = (
+        _median_words(values[known])
+        for values in (repeats.cc_max, repeats.single_trial_max, repeats.oracle)
     )
-    oracle = float(np.median(repeats.oracle[known]))
-    return f"CC_max {top:.2f} · one repeat {single:.2f} · oracle {oracle:.2f} ({whose})"
+    return f"CC_max {top} · one repeat {single} · oracle {oracle} ({whose})"
+
+
+def _median_words(values: np.ndarray) -> str:
+    known = values[np.isfinite(values)]
+    return f"{np.median(known):.2f}" if len(known) else "–"

@@ -5,7 +5,7 @@ is theirs as well.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -16,6 +16,7 @@ from omnimouse_model.analysis.population_ceiling import (
     population_ceiling,
 )
 from omnimouse_model.analysis.receptive_fields import ReceptiveField
+from omnimouse_model.analysis.repeats import ceiling_problem, commonest
 from omnimouse_model.analysis.tuning import DirectionTuning
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.engine import Post, call_at_once
@@ -39,7 +40,7 @@ class Quantity:
     is_share: bool = False
 
 
-_REPEATS = "from the repeats of the clip shown most often"
+_REPEATS = "from the repeats of the clips shown most often"
 _LOOKED_AT = "of the neurons whose facts have been looked at"
 QUANTITIES: Final = (
     Quantity("state", "State", "What the mask does with them"),
@@ -120,6 +121,9 @@ _OF_FACTS: Final[dict[ColourBy, Callable[[NeuronFacts], float]]] = {
 }
 _OUTLIERS: Final = 1.0
 """Per cent at either end that take the colour of the end of the scale."""
+_MOST_DIGITS: Final = 4
+"""Behind the point, else powers of ten are written, as for what is `_LARGE`."""
+_LARGE: Final = 1e7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,27 +157,57 @@ class Scale:
     @property
     def median(self) -> float | None:
         """Of the known ones; None where there are none."""
-        known = self.values[np.isfinite(self.values)]
+        known = self._known
         return float(np.median(known)) if known.size else None
 
     @property
+    def is_constant(self) -> bool:
+        """Whether all known values are one, on a scale that has no ends of its own."""
+        if self.words or self.quantity.is_share or not self._known.size:
+            return False
+        return _is_one(self._known)
+
+    @property
     def ends(self) -> tuple[str, str]:
-        """The ends in words; ≤ and ≥ where some values lie beyond."""
-        known = self.values[np.isfinite(self.values)]
+        """The ends in words; ≤ and ≥ where some lie beyond, "" where all are one."""
+        if self.is_constant:
+            return "", ""
+        known = self._known
         below = "≤ " if known.size and known.min() < self.low else ""
         above = "≥ " if known.size and known.max() > self.high else ""
         return below + self.number(self.low), above + self.number(self.high)
 
+    @property
+    def middle(self) -> str:
+        """What is said between the ends: the median, or the one value there is."""
+        median = self.median
+        if median is None:
+            return ""
+        word = "all" if self.is_constant else "median"
+        return f"{word} {self.number(median).removeprefix('r = ')}"
+
     def number(self, value: float) -> str:
         """A value in as many digits as tell it from the other end, with its unit."""
-        digits = int(np.clip(2 - np.floor(np.log10(self.high - self.low)), 0, 6))
-        if self.quantity.is_share:
-            digits = 0 if value in (0.0, 1.0) else 2
-        known = self.values[np.isfinite(self.values)]
-        if not self.quantity.is_share and (known == known.round()).all():
-            digits = 0
-        text, unit = f"{value:,.{digits}f}", self.quantity.unit
+        text, unit = self._digits(value), self.quantity.unit
         return f"r = {text}" if unit == "r" else f"{text} {unit}".rstrip()
+
+    @property
+    def _known(self) -> np.ndarray:
+        return np.asarray(self.values[np.isfinite(self.values)])
+
+    def _digits(self, value: float) -> str:
+        if self.quantity.is_share:
+            return _plain(value, 0 if value in (0.0, 1.0) else 2)
+        most = max(abs(self.low), abs(self.high), abs(value))
+        if most < _LARGE and (self._known == self._known.round()).all():
+            return _plain(value, 0)
+        if self.is_constant:
+            return f"{value:.5g}"
+        below = int(np.floor(np.log10(self.high - self.low)))
+        if most >= _LARGE or below < -_MOST_DIGITS + 2:
+            significant = int(np.floor(np.log10(most))) - below + 3
+            return f"{value:.{min(max(significant, 3), 15)}g}"
+        return _plain(value, min(max(2 - below, 0), _MOST_DIGITS))
 
 
 class Colouring:
@@ -241,7 +275,8 @@ class Colouring:
             a is b for a, b in zip(self._made[0], key, strict=True)
         ):
             values, words = self._values(state.colour_by, session)
-            self._made = (key, _scale(_BY_NAME[state.colour_by], values, words))
+            quantity = self._explained(_BY_NAME[state.colour_by])
+            self._made = (key, _scale(quantity, values, words))
         return self._made[1]
 
     @property
@@ -254,9 +289,14 @@ class Colouring:
         scale = self.scale
         if scale is None or np.isfinite(scale.values).any():
             return ""
-        if scale.quantity.name == "score":
+        name, label = scale.quantity.name, scale.quantity.label.lower()
+        if name == "score":
             return ""
-        return f"This recording does not say: {scale.quantity.label.lower()}."
+        if name in _FROM_REPEATS and self._ceiling is not None:
+            found = self._ceiling[1]
+            why = ceiling_problem(commonest(found.status), found.n_repeats)
+            return f"No {label}: {why or 'too few repeats were recorded'}."
+        return f"This recording does not say: {label}."
 
     # -- verbs -------------------------------------------------------------------------
     def choose(self, name: ColourBy) -> None:
@@ -316,6 +356,13 @@ class Colouring:
         if found[0] is self._state.session:
             self._ceiling = found
 
+    def _explained(self, quantity: Quantity) -> Quantity:
+        """With what was read for it."""
+        if quantity.name not in _FROM_REPEATS or self._ceiling is None:
+            return quantity
+        words = f"{quantity.explanation} ({self._ceiling[1].words})"
+        return replace(quantity, explanation=words)
+
     def _is_known(self, name: ColourBy, session: Session) -> bool:
         if name in _FROM_REPEATS:
             return True
@@ -374,10 +421,23 @@ def _scale(quantity: Quantity, values: np.ndarray, words: tuple[str, ...]) -> Sc
         high = float(max(len(words) - 1, 1))
     elif known.size and not quantity.is_share:
         ends = np.percentile(known, [_OUTLIERS, 100 - _OUTLIERS])
+        if _is_one(ends):  # but for a few
+            ends = np.array([known.min(), known.max()])
         low, high = float(ends[0]), float(ends[1])
-        if high - low <= 1e-9 * max(abs(low), 1e-12):
-            low, high = low - 0.5, low + 0.5
+        if _is_one(known):
+            apart = max(0.5, abs(low) * 1e-3)
+            low, high = low - apart, low + apart
     return Scale(quantity, values, words, low, high)
+
+
+def _is_one(known: np.ndarray) -> bool:
+    """Whether values differ by rounding alone."""
+    return bool(np.ptp(known) <= 1e-9 * np.abs(known).max())
+
+
+def _plain(value: float, digits: int) -> str:
+    """With so many digits behind the point, and no minus before nought."""
+    return f"{round(value, digits) + 0.0:,.{digits}f}"
 
 
 def _of_field(facts: NeuronFacts, number: Callable[[ReceptiveField], float]) -> float:

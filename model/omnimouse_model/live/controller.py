@@ -145,7 +145,9 @@ class Controller:
         self.clips = Clips(self.state, self.seek, post, synchronous=synchronous)
         self.trials = TrialSteps(self.state, self.seek)
         self.planes = Planes(self.state)
-        self.reaching = Reaching(self.state, self.paint_cells, self.stroke)
+        self.reaching = Reaching(
+            self.state, self.paint_cells, self.stroke, self.planes.among
+        )
         self.what_if = WhatIfEdits(self.state, self.results, self._edit)
         self._lock = threading.RLock()
         asking = Asking(self._engine, self.state, self.results, self._lock)
@@ -183,8 +185,8 @@ class Controller:
         if not isinstance(view, View):
             view = first_view(view, self._last_preset)
         with self._lock:
-            self._asking.give_up()
             self.analyses.leave()
+            self._asking.give_up()
             try:
                 put_on_screen(self.state, view)
             except Exception:
@@ -210,13 +212,24 @@ class Controller:
         if isinstance(predictor, Path):
             predictor = str(predictor)
         name = predictor if isinstance(predictor, str) else name_of(predictor)
-        if self._fetches and predictor is name and must_be_fetched(name):
+        if predictor is name and self.must_fetch(name):
             return self.models.fetch(name)
         self.models.forget()
         with self._lock:
             self._asking.choose(predictor)
             self.state.predictor_name = name
             self._asking.ask()
+
+    def must_fetch(self, name: str) -> bool:
+        """Whether the hub has a model of this name, and this machine has not."""
+        return self._fetches and must_be_fetched(name)
+
+    def want_predictor(self, name: str) -> None:
+        """Name a model that must be fetched: offered in `models`; nobody is asked."""
+        with self._lock:
+            self._asking.choose(None)
+            self.state.predictor_name = name
+            self.models.offer(name)
 
     def choose_baseline(self, name: str) -> None:
         """Show a predictor's answers, by name or file, beside the chosen one's.
@@ -538,4 +551,6 @@ class Controller:
     def _predictor_name(self) -> str:
         """What the predictor can be loaded by, "" for one handed in."""
         predictor = self._asking.predictor
+        if predictor is None:  # one that must be fetched first, if any
+            return self.state.predictor_name
         return predictor if isinstance(predictor, str) else ""

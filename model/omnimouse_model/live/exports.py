@@ -195,6 +195,9 @@ def npz_bytes(what: Shown) -> bytes:
     return file.getvalue()
 
 
+WAIT = "Wait for it, or stop it, and export again."
+
+
 # -- writing ------------------------------------------------------------------------
 Content = Callable[[Tell], bytes]
 """Makes the bytes of a file; tells how far it is, and ends where that raises."""
@@ -279,9 +282,15 @@ class Exports:
         self.write(path, lambda _: make(what))
 
     def write(self, path: str | Path, content: Content) -> None:
-        """Write what `content` gives, which is asked off this thread."""
-        self.dismiss()
+        """Write what `content` gives, which is asked off this thread.
+
+        One at a time: another is refused until that is written, or stopped.
+        """
         path = Path(path).expanduser().absolute()
+        if self.is_busy:
+            words = f"{path.name} is not written: another file is. {WAIT}"
+            return self.refuse(ExportError(words))
+        self.dismiss()
         self._errand.start((path, content), f"Writing {path.name}")
 
     def stop(self) -> None:

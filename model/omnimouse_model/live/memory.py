@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
@@ -23,7 +24,7 @@ RUN = f"{os.getpid()} {uuid4().hex}"
 MOST_RECENT = 8
 UNSAVED = ", unsaved "
 MOST_UNSAVED = 20
-"""Analyses that were left without being saved."""
+"""Analyses that were left without being saved, and never opened since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,7 @@ class Memory:
     def __init__(self, where: Path | bool) -> None:
         self._is_kept = where is not False
         self._path = where if isinstance(where, Path) else None
+        self._writing = threading.Lock()
 
     def recall(self) -> Remembered:
         """Where the user was; an empty `Remembered` where that is not known."""
@@ -160,43 +162,85 @@ class Memory:
         if not self._is_kept:
             return ()
         try:
-            found = json.loads(self._recent_path.read_text(encoding="utf-8"))
-            paths = [Path(path) for path in found if isinstance(path, str)]
+            paths = map(Path, _texts(self._recent_path))
             return tuple(path for path in paths if path.is_file())
-        except (OSError, ValueError, TypeError):  # none yet, or not sound: begin anew
+        except (OSError, ValueError):  # a name that no path has
             return ()
 
     def note_recent(self, path: Path) -> None:
-        """Put an analysis first among the recent ones."""
-        if self._is_kept:
-            paths = dict.fromkeys([str(path), *map(str, self.recent)])
-            _write(self._recent_path, list(paths)[:MOST_RECENT])
+        """Put an analysis that was saved or opened first among the recent ones.
 
-    def keep_unsaved(self, name: str, write: Callable[[Path], None]) -> Path | None:
-        """Write an analysis that is in no file beside the memory; the newest stay.
-
-        It becomes the first of the recent ones. None where nothing is kept.
+        Of what was left unsaved it is one that stays for good.
         """
         if not self._is_kept:
-            return None
-        folder = self.folder / "unsaved"
-        first = (
-            name.partition(UNSAVED)[0] + UNSAVED + time.strftime("%Y-%m-%d %H.%M.%S")
-        )
-        names = (first, *(f"{first} ({n})" for n in range(2, 1000)))
-        places = (folder / f"{name}{SUFFIX}" for name in names)
-        path = next(place for place in places if not place.exists())
-        try:
+            return
+        with self._writing:
+            self._put_first(path)
+            if path.parent == self.unsaved_folder and path.name not in self._in_use:
+                _write(self._in_use_path, sorted({*self._in_use, path.name}))
+
+    @property
+    def unsaved_folder(self) -> Path:
+        """Where copies of what was left unsaved lie."""
+        return self.folder / "unsaved"
+
+    def keep_unsaved(
+        self, name: str, write: Callable[[Path], None]
+    ) -> tuple[Path, tuple[Path, ...]]:
+        """Write an analysis that is in no file beside the memory.
+
+        It becomes the first of the recent ones. Returns its place, and which older
+        ones gave way: of those that were never opened the newest stay.
+
+        Raises
+        ------
+        OSError
+            It cannot be written.
+        """
+        with self._writing:
+            folder = self.unsaved_folder
             folder.mkdir(parents=True, exist_ok=True)
+            at = time.strftime("%Y-%m-%d %H.%M.%S")
+            first = name.partition(UNSAVED)[0] + UNSAVED + at
+            path, n = folder / f"{first}{SUFFIX}", 1
+            while path.exists():
+                n += 1
+                path = folder / f"{first} ({n}){SUFFIX}"
             write(path)
+            self._put_first(path)
+            return path, self._prune(path)
+
+    def _prune(self, newest: Path) -> tuple[Path, ...]:
+        """Delete the oldest that nobody opened; what cannot be deleted stays."""
+        try:
+            found = self.unsaved_folder.glob(f"*{SUFFIX}")
+            others = [p for p in found if p.name not in self._in_use and p != newest]
+            others.sort(key=lambda p: p.stat().st_mtime)
+            old = others[: max(len(others) + 1 - MOST_UNSAVED, 0)]
         except OSError as error:
-            logger.warning("What was not saved could not be kept: %s", error)
-            return None
-        kept = sorted(folder.glob(f"*{SUFFIX}"), key=lambda p: p.stat().st_mtime)
-        for old in kept[:-MOST_UNSAVED]:
-            old.unlink(missing_ok=True)
-        self.note_recent(path)
-        return path
+            logger.warning("Older copies are left as they are: %s", error)
+            return ()
+        gone = []
+        for path in old:
+            try:
+                path.unlink()
+                gone.append(path)
+            except OSError as error:
+                logger.warning("%s is not deleted: %s", path.name, error)
+        return tuple(gone)
+
+    def _put_first(self, path: Path) -> None:
+        paths = dict.fromkeys([str(path), *map(str, self.recent)])
+        _write(self._recent_path, list(paths)[:MOST_RECENT])
+
+    @property
+    def _in_use(self) -> tuple[str, ...]:
+        """Names of copies that were opened, or saved into."""
+        return _texts(self._in_use_path)
+
+    @property
+    def _in_use_path(self) -> Path:
+        return self.folder / "unsaved_in_use.json"
 
     @property
     def _recent_path(self) -> Path:
@@ -210,6 +254,15 @@ def _write(path: Path, facts: object) -> None:
             sibling.write_text(json.dumps(facts, indent=1), encoding="utf-8")
     except OSError as error:
         logger.warning("Where you were is not remembered: %s", error)
+
+
+def _texts(path: Path) -> tuple[str, ...]:
+    """A list of texts; none yet, or not a sound one, is an empty one."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return tuple(text for text in found if isinstance(text, str))
+    except (OSError, ValueError, TypeError):
+        return ()
 
 
 def _is_running(run: str) -> bool:

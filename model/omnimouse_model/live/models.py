@@ -29,6 +29,8 @@ class Models:
         Emitted on the thread that draws when anything here may have changed.
     name
         What is being fetched, or was asked for and is not here; "" for nothing.
+    is_offered
+        Whether that waits for the user's word: nothing is fetched unasked.
     stopped_at
         The finished share when it was stopped, None where it was not.
     """
@@ -41,6 +43,7 @@ class Models:
         synchronous: bool = False,
     ) -> None:
         self.name = ""
+        self.is_offered = False
         self.stopped_at: float | None = None
         self._choose = choose
         self._errand = Errand(_fetched, self._take, post, synchronous=synchronous)
@@ -70,11 +73,17 @@ class Models:
         """Fetch it, then choose it; one on its way goes on."""
         if self.is_busy and name == self.name:
             return
-        self.name, self.stopped_at = name, None
+        self.name, self.stopped_at, self.is_offered = name, None, False
         self._errand.start(name, f"asking the hub for {name}")
 
+    def offer(self, name: str) -> None:
+        """Have it fetched by `go_on`, if the user wants that."""
+        self.forget()
+        self.name, self.is_offered = name, True
+        self.changed.emit()
+
     def go_on(self) -> None:
-        """Take up the fetch that was stopped or failed where it was."""
+        """Fetch what is offered, or what was stopped or failed from where it was."""
         if self.name:
             self.fetch(self.name)
 
@@ -87,7 +96,7 @@ class Models:
     def forget(self) -> None:
         """Nobody wants it any more: stop, and say nothing more of it."""
         self._errand.stop()
-        self.name, self.stopped_at = "", None
+        self.name, self.stopped_at, self.is_offered = "", None, False
         self._errand.forget_fault()
         self.changed.emit()
 

@@ -1,8 +1,9 @@
 """A pinned condition: a mask and a predictor, kept to be compared with others."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
+from uuid import uuid4
 
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import Mask
@@ -29,6 +30,8 @@ class Pin:
         Whom it asks, and what that is called.
     is_shown
         Whether it is predicted and drawn.
+    pin_id
+        What it stays by, whatever name and slot it gets.
     """
 
     slot: int
@@ -38,6 +41,12 @@ class Pin:
     predictor: str | Predictor
     predictor_name: str
     is_shown: bool = True
+    pin_id: str = field(default_factory=lambda: uuid4().hex)
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory that its mask holds."""
+        return self.mask.cells.nbytes + self.mask.order.nbytes
 
     @property
     def key(self) -> tuple[int, str, str, str, bool]:

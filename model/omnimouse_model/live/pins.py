@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NO_ROOM = "“{name}” is not pinned again: {most} conditions are pinned; unpin one first."
+
 
 class Pins:
     """Pin, compare, and go back; `controller.pins`.
@@ -66,6 +68,8 @@ class Pins:
         Answers by slot for the window on screen.
     spans
         Answers by slot, and of `LIVE`, for the page on screen.
+    told
+        Why the latest step back pinned nothing, "" where it did.
     """
 
     changed = Signal()
@@ -79,6 +83,7 @@ class Pins:
         note_unpinned: Callable[[Pin], None],
     ) -> None:
         self._note_unpinned = note_unpinned
+        self.told = ""
         self._known = PinAnswers()
         self.windows, self.spans = self._known.windows, self._known.spans
         self._engine, self._asking, self._lock = engine, asking, lock
@@ -89,12 +94,15 @@ class Pins:
         self._is_given_up = False
         self._kept: dict[str, tuple[Pin, ...]] = {}
         self._recalled: tuple[str, Mapping[str, Any]] = ("", {})
+        self._absent: frozenset[str] = frozenset()
         self._session = self._state.session
         engine.answered.connect(self._take)
         self._answers.changed.connect(self._on_live_answer)
         events = self._state.events
         events.session.connect(self._on_session)
         events.window.connect(self._on_window)
+        events.predictor_name.connect(self._on_predictor)
+        controller.models.changed.connect(self._on_models)
         for signal in (events.pins, events.trace_span, events.selection):
             signal.connect(self._on_change)
 
@@ -144,23 +152,27 @@ class Pins:
         return is_there and not self.is_full
 
     def replace_all(self, pins: tuple[Pin, ...]) -> str:
-        """Have just these, each asked of the live predictor where it names none.
+        """Have just these; what there is to tell where one cannot be asked, else "".
 
-        What there is to tell where one is for other neurons, else "".
+        One that names no predictor is asked of the live one, where that is called so.
         """
         with self._lock:
             session = self._state.session
             n_neurons = 0 if session is None else session.n_neurons
-            asked = self._asking.predictor or ""
             kept = [
-                replace(pin, predictor=pin.predictor or asked)
+                self._with_predictor(pin)
                 for pin in pins
                 if pin.mask.n_neurons == n_neurons
             ]
             self._set(tuple(kept))
-        if len(kept) == len(pins):
-            return ""
-        return "Some of its pinned conditions are for another number of neurons."
+            told = [
+                f"Its pinned {pin.letter} is not predicted: {why}."
+                for pin in kept
+                if (why := self.why_silent(pin))
+            ]
+        if len(kept) < len(pins):
+            told.append("Some of its pinned conditions are for other neurons.")
+        return " ".join(told)
 
     def unpin(self, slot: int) -> None:
         """Let a condition go, as a step that the controller's `undo` takes back."""
@@ -170,20 +182,21 @@ class Pins:
             self._note_unpinned(gone)
 
     def take_back(self, pin: Pin) -> None:
-        """Pin again what was let go, in its slot or a free one; nothing when full."""
+        """Pin again what was let go, in its slot or a free one; says so when full."""
         with self._lock:
             taken = {other.slot for other in self._state.pins}
             free = [s for s in (pin.slot, *range(MAX_PINS)) if s not in taken]
             if free:
                 self._set((*self._state.pins, replace(pin, slot=free[0])))
+                return
+            self.told = NO_ROOM.format(name=pin.name, most=MAX_PINS)
+        self.changed.emit()
 
     def let_go(self, pin: Pin) -> None:
-        """Let a condition go, whatever slot and name it has by now; no step of undo."""
+        """Let just this one go, whatever slot and name it has by now; no undo step."""
         with self._lock:
             pins = self._state.pins
-            alike = [p for p in pins if p.mask is pin.mask]
-            alike.sort(key=lambda p: (p.name != pin.name, p.slot != pin.slot))
-            self._set(tuple(p for p in pins if p not in alike[:1]))
+            self._set(tuple(p for p in pins if p.pin_id != pin.pin_id))
 
     def rename(self, slot: int, name: str) -> None:
         """Call it something else; an empty name changes nothing."""
@@ -259,6 +272,15 @@ class Pins:
             return None
         return page_around(state.session, state.window, state.trace_span)
 
+    def why_silent(self, pin: Pin) -> str:
+        """Why nobody is asked for a pin, "" where somebody is."""
+        if not pin.predictor:
+            who = f"“{pin.predictor_name}”" if pin.predictor_name else "its model"
+            return f"{who} is not the model chosen, and names no file"
+        if isinstance(pin.predictor, str) and pin.predictor in self._absent:
+            return f"{pin.predictor} is not on this machine; choose it to fetch it"
+        return ""
+
     def is_old(self, answer: PinAnswer) -> bool:
         """Whether a span answers an older question than the one on screen."""
         asked = self._question_of(answer.question.slot, answer.question.page)
@@ -281,7 +303,36 @@ class Pins:
             self._set(tuple(new if pin is old else pin for pin in self._state.pins))
 
     def _set(self, pins: tuple[Pin, ...]) -> None:
+        self.told = ""
+        self._look_for(pins)
         self._state.pins = tuple(sorted(pins, key=lambda pin: pin.slot))
+
+    def _with_predictor(self, pin: Pin) -> Pin:
+        """Asked of the live predictor, where it names none and that is called so."""
+        asked = self._asking.predictor
+        if pin.predictor or asked is None:
+            return pin
+        is_called_so = pin.predictor_name in ("", self._state.predictor_name)
+        return replace(pin, predictor=asked) if is_called_so else pin
+
+    def _look_for(self, pins: tuple[Pin, ...]) -> None:
+        """Note whose predictors must be fetched: that is never done unasked."""
+        names = {p.predictor for p in pins if isinstance(p.predictor, str)}
+        self._absent = frozenset(filter(self._controller.must_fetch, names))
+
+    def _on_predictor(self) -> None:
+        """Another is chosen: perhaps the one that a pin could not name."""
+        pins = tuple(map(self._with_predictor, self._state.pins))
+        if any(new is not old for new, old in zip(pins, self._state.pins, strict=True)):
+            self._set(pins)
+
+    def _on_models(self) -> None:
+        """Something was fetched, perhaps what pins are waiting for."""
+        if self._absent and not self._controller.models.is_busy:
+            before = self._absent
+            self._look_for(self._state.pins)
+            if self._absent != before:
+                self._on_change()
 
     def _on_session(self, session: Session | None) -> None:
         """Another recording has pins of its own; those of the last one are kept."""
@@ -296,6 +347,7 @@ class Pins:
             if path and path == str(session.path):
                 self._recalled = ("", {})
                 pins = self._read(facts, session) or pins
+        self._look_for(pins)
         self._state.pins = pins
 
     def _read(self, facts: Mapping[str, Any], session: Session) -> tuple[Pin, ...]:
@@ -306,9 +358,8 @@ class Pins:
         found = facts.get("pins")
         for one in found if isinstance(found, list) else ():
             try:
-                predictor = self._asking.predictor or ""
-                pin = Pin.from_dict(one, predictor, session.n_neurons)
-                pins[pin.slot] = pin
+                pin = Pin.from_dict(one, "", session.n_neurons)
+                pins[pin.slot] = self._with_predictor(pin)
             except (MaskError, KeyError, TypeError, ValueError) as error:
                 logger.warning("A pinned condition could not be read: %s", error)
         return tuple(pins[slot] for slot in sorted(pins))
@@ -322,7 +373,8 @@ class Pins:
 
     def _on_change(self) -> None:
         self._is_given_up = False
-        self._known.keep_slots({LIVE, *(pin.slot for pin in self._state.pins)})
+        asked = (pin.slot for pin in self._state.pins if not self.why_silent(pin))
+        self._known.keep_slots({LIVE, *asked})
         if self._state.trace_span == "window":
             self.spans.clear()
         self.changed.emit()
@@ -396,7 +448,7 @@ class Pins:
                 return None
             return PinQuestion(slot, mask, predictor, page, neurons)
         for pin in self._state.pins:
-            if pin.slot == slot and pin.predictor:
+            if pin.slot == slot and not self.why_silent(pin):
                 return PinQuestion(slot, pin.mask, pin.predictor, page, neurons)
         return None
 

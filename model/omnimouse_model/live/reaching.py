@@ -14,6 +14,7 @@ from omnimouse_model.masks.reaching import grown, shrunk, unit_of_distance
 START = {"µm": 30.0, "px": 10.0}
 Paint = Callable[[np.ndarray, tuple[int, int], int], None]
 Stroke = Callable[[str], AbstractContextManager[None]]
+Among = Callable[[np.ndarray], np.ndarray]
 
 
 class Reaching:
@@ -25,6 +26,8 @@ class Reaching:
         What is on screen.
     paint, stroke
         The controller's: set cells, and make one undo entry of it.
+    among
+        Which of these neurons are looked at: no others change.
 
     Attributes
     ----------
@@ -34,8 +37,11 @@ class Reaching:
 
     changed = Signal()
 
-    def __init__(self, state: LiveState, paint: Paint, stroke: Stroke) -> None:
+    def __init__(
+        self, state: LiveState, paint: Paint, stroke: Stroke, among: Among
+    ) -> None:
         self._state, self._paint, self._stroke = state, paint, stroke
+        self._among = among
         self._distances = dict(START)
 
     @property
@@ -83,6 +89,7 @@ class Reaching:
         self._set(np.setdiff1d(painted, kept), HIDDEN, "Shrink")
 
     def _set(self, neurons: np.ndarray, code: int, verb: str) -> None:
+        neurons = self._among(neurons)
         if len(neurons):
             word = CODE_NAMES[self._state.brush_code]
             with self._stroke(f"{verb} {word} by {self.distance:g} {self.unit}"):

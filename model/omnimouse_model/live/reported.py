@@ -195,8 +195,10 @@ def _pinned(pins: Pins) -> list[Condition]:
         answer = pins.windows.get(pin.slot)
         prediction = None if answer is None else answer.prediction
         refusal = ""
-        if answer is None:
+        if answer is None and not pin.is_shown:
             refusal = "It is switched off, and was not predicted."
+        elif answer is None:
+            refusal = "It was not predicted: predicting was stopped before."
         elif prediction is None:
             refusal = answer.error or "Nothing is asked."
         made.append(

@@ -96,6 +96,12 @@ def _open(controller: Controller, path: Path, recording: str | Path) -> None:
         raise AnalysisFileError("moved", words)
     if fault is not None:
         raise fault
+    if controller.models.is_offered:
+        name = controller.models.name
+        raise ExportError(
+            f"Its model, {name}, is on the model hub and not on this machine: get it "
+            f"with `omnimouse fetch {name}`."
+        )
     if not controller.state.predictor_name:
         words = next((w for w in analyses.told if w.startswith("Its model")), "")
         raise ExportError(

@@ -8,7 +8,7 @@ Each row is on disk when it is drawn: what was stopped, or died, goes on from th
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -250,6 +250,25 @@ class Sweeps:
         others = tuple(other for other in self.compared if other != path)
         self.compared = (*others, path)[-MOST_COMPARED:] if is_drawn else others
         self.changed.emit()
+
+    def compare_just(self, names: Sequence[str]) -> str:
+        """Draw just these of the kept sweeps; which are not here, else ""."""
+        here: list[Path] = []
+        gone: list[Path] = []
+        for name in names:
+            path = self.folder / name
+            try:
+                (here if path.is_file() else gone).append(path)
+            except OSError:  # no name that a file can have
+                gone.append(path)
+        own = () if self.running is None else (self.running,)
+        found = dict.fromkeys([*here, *own])
+        self.compared = tuple(found)[-MOST_COMPARED:]
+        if here:
+            self.look()
+        self.changed.emit()
+        lost = ", ".join(path.name.removesuffix(SUFFIX) for path in gone)
+        return f"Context sweeps it compared are not here: {lost}." if lost else ""
 
     def remove(self, path: Path) -> None:
         """Delete a kept sweep's file; not the one that runs."""

@@ -36,6 +36,11 @@ class Step:
     edits: tuple[tuple[Edit, ...], tuple[Edit, ...]] = ((), ())
     unpinned: Pin | None = None
 
+    @property
+    def n_bytes(self) -> int:
+        """Memory held, near enough."""
+        return self.delta.n_bytes + (self.unpinned.n_bytes if self.unpinned else 0)
+
 
 class UndoStack:
     """Steps that were done and steps that were undone; the oldest are forgotten."""
@@ -59,13 +64,13 @@ class UndoStack:
         delta = mask_delta(before, after)
         if delta.is_empty and edits[0] == edits[1] and unpinned is None:
             return False
-        self._held -= sum(step.delta.n_bytes for step in self._undone)
+        self._held -= sum(step.n_bytes for step in self._undone)
         self._undone.clear()
         name = name.replace("{n}", str(delta.n_neurons))
         self._done.append(Step(name, delta, presets, edits, unpinned))
-        self._held += delta.n_bytes
+        self._held += self._done[-1].n_bytes
         while self._held > self._budget and len(self._done) > 1:
-            self._held -= self._done.popleft().delta.n_bytes
+            self._held -= self._done.popleft().n_bytes
         return True
 
     def undo(self, mask: Mask) -> tuple[Mask, Step] | None:

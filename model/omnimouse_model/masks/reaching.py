@@ -1,7 +1,7 @@
 """Neurons near others, and those well inside them: growing and shrinking a choice.
 
-Distances are in µm where the session knows positions so, else in pixels of its mean
-image; through the depth in the first case, within a plane in the second.
+Distances are in µm or in pixels of the mean image, whichever is known of more neurons;
+through the depth in the first case, within a plane in the second.
 """
 
 import numpy as np
@@ -14,10 +14,15 @@ _PLANE_APART = 1e6
 
 
 def unit_of_distance(session: Session) -> str:
-    """The unit of distances between neurons: "µm", "px", or "" where none is known."""
-    if np.isfinite(session.units.xyz_um[:, :2]).all(axis=1).any():
-        return "µm"
-    return "px" if np.isfinite(session.units.xy_px).all(axis=1).any() else ""
+    """The unit of distances between neurons: "µm", "px", or "" where none is known.
+
+    Where both are, the one that places more neurons; "µm" for as many.
+    """
+    in_um = np.isfinite(session.units.xyz_um[:, :2]).all(axis=1).sum()
+    in_px = np.isfinite(session.units.xy_px).all(axis=1).sum()
+    if in_um >= in_px:
+        return "µm" if in_um else ""
+    return "px"
 
 
 def grown(session: Session, neurons: np.ndarray, distance: float) -> np.ndarray:
@@ -26,7 +31,8 @@ def grown(session: Session, neurons: np.ndarray, distance: float) -> np.ndarray:
     Parameters
     ----------
     session
-        Knows where neurons are. One of unknown place is near to none.
+        Knows where neurons are. One of unknown place is near to none; one of unknown
+        depth, to those near across the cortex.
     neurons
         Indices.
     distance
@@ -70,31 +76,49 @@ def _places(session: Session, distance: float) -> np.ndarray:
     if unit == "px":
         depth = np.asarray(units.plane, float)[:, None] * _PLANE_APART
         return np.concatenate([units.xy_px.astype(float), depth], axis=1)
-    places = np.array(units.xyz_um, float)
-    if np.isnan(places[:, 2]).all():
-        places[:, 2] = 0.0
-    return places
+    return np.array(units.xyz_um, float)
 
 
 def _are_near(places: np.ndarray, others: np.ndarray, distance: float) -> np.ndarray:
-    """Which places lie no farther than a distance from some of others; NaN never does.
+    """Which places lie no farther than a distance from some of others.
 
-    Both are walked along x, so that only others in reach are compared.
+    Across the cortex alone where either depth is unknown; NaN elsewhere never does.
     """
-    others = others[np.isfinite(others).all(axis=1)]
-    others = others[np.argsort(others[:, 0])]
-    known = np.flatnonzero(np.isfinite(places).all(axis=1))
-    order = known[np.argsort(places[known, 0])]
+    has_depth, have_depth = np.isfinite(places[:, 2]), np.isfinite(others[:, 2])
     near = np.zeros(len(places), bool)
-    for first in range(0, len(order), _BLOCK):
-        rows = order[first : first + _BLOCK]
-        part = places[rows]
-        ends = (part[0, 0] - distance, part[-1, 0] + distance)
-        low, high = np.searchsorted(others[:, 0], ends)
-        between = others[low : high + 1]
-        # Axis by axis: a sum over three is slow.
-        squared = np.zeros((len(part), len(between)))
-        for axis in range(3):
-            squared += (part[:, axis, None] - between[:, axis]) ** 2
-        near[rows] = (squared <= distance**2).any(axis=1)
+    for rows, among, axes in (
+        (has_depth, have_depth, 3),
+        (has_depth, ~have_depth, 2),
+        (~has_depth, np.ones(len(others), bool), 2),
+    ):
+        asked = np.flatnonzero(rows & ~near)
+        asked = asked[np.isfinite(places[asked, :axes]).all(axis=1)]
+        found = others[among, :axes]
+        found = found[np.isfinite(found).all(axis=1)]
+        if len(asked) and len(found):
+            near[asked] = _nearest(places[asked, :axes], found, distance) <= distance
     return near
+
+
+def _nearest(places: np.ndarray, others: np.ndarray, distance: float) -> np.ndarray:
+    """How far the nearest of others is; infinite, or more, beyond a distance."""
+    try:
+        from scipy.spatial import KDTree
+    except ImportError:  # of the `napari` extra: seconds are lost, nothing else
+        return _nearest_of_all(places, others)
+    # The bound itself does not count as within it.
+    found = KDTree(others).query(places, distance_upper_bound=distance * 1.001 + 1e-9)
+    return np.asarray(found[0])
+
+
+def _nearest_of_all(places: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The same, comparing each with each."""
+    nearest = np.empty(len(places))
+    for first in range(0, len(places), _BLOCK):
+        part = places[first : first + _BLOCK]
+        # Axis by axis: a sum over three is slow.
+        squared = np.zeros((len(part), len(others)))
+        for axis in range(places.shape[1]):
+            squared += (part[:, axis, None] - others[:, axis]) ** 2
+        nearest[first : first + _BLOCK] = np.sqrt(squared.min(axis=1))
+    return nearest

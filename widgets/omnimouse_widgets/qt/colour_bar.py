@@ -46,12 +46,8 @@ class ColourBar(QWidget):
     @property
     def words(self) -> str:
         """What the mark says, "" without one."""
-        scale = self._scale
-        median = None if scale is None else scale.median
-        if scale is None or median is None:
-            return ""
-        number = scale.number(median).removeprefix("r = ")
-        return f"median {number}{' (older)' if self._is_old else ''}"
+        said = "" if self._scale is None else self._scale.middle
+        return f"{said} (older)" if said and self._is_old else said
 
     def paintEvent(self, _: QPaintEvent | None) -> None:
         """Draw gradient, numbers and the median."""

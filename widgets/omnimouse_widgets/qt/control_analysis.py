@@ -78,7 +78,8 @@ class AnalysisSection(QWidget):
         form.add("", row_of(self.told, self.stop_button, self.dismiss, stretch=0))
         events = controller.state.events
         asked = [events.session, events.window, events.mask, events.selection,
-                 events.predictor_name, events.baseline_name]  # fmt: skip
+                 events.predictor_name, events.baseline_name, events.edits,
+                 events.pins]  # fmt: skip
         changed = self._analyses.changed
         self.redraw = Redraw(
             self,
@@ -95,6 +96,10 @@ class AnalysisSection(QWidget):
         menu.addAction("Open analysis…", self.open_analysis)
         self.recent = QMenu("Recent analyses", menu)
         menu.addMenu(self.recent)
+        self.kept_action = QAction("Kept copies…", menu)
+        self.kept_action.setToolTip("Open what was left without being saved")
+        self.kept_action.triggered.connect(lambda: self.open_kept())
+        menu.addAction(self.kept_action)
         menu.addSeparator()
         menu.addAction("Export table of neurons…", self.export_table)
         menu.addAction("Export arrays…", self.export_arrays)
@@ -104,6 +109,7 @@ class AnalysisSection(QWidget):
         self.report_action.setVisible(False)  # until somebody draws one
         menu.addAction(self.report_action)
         menu.addAction("Copy as Python", self.copy_as_python)
+        menu.setToolTipsVisible(True)
         menu.aboutToShow.connect(lambda: self._fill_recent())
         return menu
 
@@ -124,8 +130,14 @@ class AnalysisSection(QWidget):
 
     def open_analysis(self) -> None:
         """Ask for an analysis, and open it."""
-        near, title = str(self._folder()), "Open analysis"
-        found = QFileDialog.getOpenFileName(self, title, near, ANALYSES)
+        self._open_from(self._folder(), "Open analysis")
+
+    def open_kept(self) -> None:
+        """Ask which copy of what was not saved, and open it."""
+        self._open_from(self._analyses.kept_folder, "Kept copies")
+
+    def _open_from(self, folder: Path, title: str) -> None:
+        found = QFileDialog.getOpenFileName(self, title, str(folder), ANALYSES)
         if found[0]:
             self.open(found[0])
 
@@ -273,6 +285,7 @@ class AnalysisSection(QWidget):
                 action.setToolTip(str(path))
         self.recent.setToolTipsVisible(True)
         self.recent.setEnabled(not self.recent.isEmpty())
+        self.kept_action.setEnabled(self._analyses.kept_folder.is_dir())
 
     def _draw_name(self) -> None:
         analyses = self._analyses

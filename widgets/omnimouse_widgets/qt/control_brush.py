@@ -88,7 +88,7 @@ class BrushSection(QWidget):
         form.add("Samples", span)
 
     def _build_field(self, form: Form, field: FieldBrush) -> None:
-        self.tool = Segmented(TOOLS, "Tool on the field", shrinks=False)
+        self.tool = Segmented(TOOLS, "Tool on the field")
         self.tool.picked.connect(lambda tool: setattr(field, "tool", tool))
         self.radius = QSlider(Qt.Orientation.Horizontal)
         self.radius.setRange(2, LARGEST_RADIUS)
@@ -97,6 +97,7 @@ class BrushSection(QWidget):
         self.pixels = QLabel()
         self.pixels.setMinimumWidth(42)
         self.radius.setMinimumWidth(48)
+        self.radius.setMaximumWidth(72)  # the words of the tools need the rest
         form.add("Tool", row_of(self.tool, self.radius, self.pixels, stretch=0))
 
     def _build_reach(self, form: Form) -> None:

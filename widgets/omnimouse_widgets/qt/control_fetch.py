@@ -8,6 +8,11 @@ from omnimouse_model.live.models import Models
 from omnimouse_widgets.qt.form import Form, row_of
 from omnimouse_widgets.qt.tone import quiet_label
 
+FETCH_TIP = "Fetch it from the model hub, then ask it"
+GO_ON_TIP = "Go on from the last byte that arrived"
+LEAVE_TIP = "Leave it: the model above stays"
+NOBODY_TIP = "Leave it: choose another model above"
+
 
 class FetchSection(QWidget):
     """A bar with Stop; then why there is no model, with a way on and a way out."""
@@ -27,12 +32,10 @@ class FetchSection(QWidget):
             Qt.TextInteractionFlag.TextSelectableByMouse
         )
         self.go_on = QPushButton()
-        self.go_on.setToolTip("Go on from the last byte that arrived")
         self.go_on.clicked.connect(lambda: self._models.go_on())
         self.dismiss = QToolButton()
         self.dismiss.setText("✕")
         self.dismiss.setAccessibleName("Dismiss")
-        self.dismiss.setToolTip("Leave it: the model above stays")
         self.dismiss.clicked.connect(lambda: self._models.forget())
         form = Form(self)
         form.add("", self.words)
@@ -50,7 +53,10 @@ class FetchSection(QWidget):
         problem = "" if models.is_busy else problem_of(models)
         self.problem.setText(problem)
         _show((self.problem, self.go_on, self.dismiss), bool(problem))
-        self.go_on.setText("Try again" if models.fault is not None else "Go on")
+        words = "Fetch" if models.is_offered else "Go on"
+        self.go_on.setText("Try again" if models.fault is not None else words)
+        self.go_on.setToolTip(FETCH_TIP if models.is_offered else GO_ON_TIP)
+        self.dismiss.setToolTip(NOBODY_TIP if models.is_offered else LEAVE_TIP)
 
 
 def _show(widgets: tuple[QWidget, ...], is_shown: bool) -> None:
@@ -64,6 +70,8 @@ def problem_of(models: Models) -> str:
         return ""
     if models.fault is not None:
         return f"✕ {models.name} is not fetched: {models.fault}"
+    if models.is_offered:
+        return f"{models.name} is not on this machine: fetch it, or choose another."
     if models.stopped_at is not None:
         at = f"{100 * models.stopped_at:.0f} %"
         return f"{models.name}: stopped at {at}; what arrived is kept."

@@ -155,10 +155,12 @@ class PinBar(QWidget):
                 chip.setToolTip(self._tip(pin))
 
     def _tip(self, pin: Pin) -> str:
-        answer = self._controller.pins.windows.get(pin.slot)
+        pins = self._controller.pins
+        answer = pins.windows.get(pin.slot)
         words = [f"{pin.letter}: {pin.name} · {pin.predictor_name}"]
-        if answer is not None and answer.error:
-            words.append(f"Not predicted: {answer.error}")
+        why = pins.why_silent(pin) or (answer.error if answer is not None else "")
+        if why:
+            words.append(f"Not predicted: {why}")
         words.append(
             f"Click to show or hide it (Alt+{pin.slot + 1}); the arrow has more"
         )

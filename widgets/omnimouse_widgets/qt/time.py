@@ -87,7 +87,10 @@ class TimePanel(QWidget):
             [
                 (self._draw_session, [events.session]),
                 (self._draw_window, [events.window, events.session]),
-                (self._draw_trial, [events.window, events.session]),
+                (
+                    self._draw_trial,
+                    [events.window, events.session, controller.trials.changed],
+                ),
             ],
         )
 
@@ -221,9 +224,13 @@ class TimePanel(QWidget):
             widget.setEnabled(session is not None)
         self.trial.setVisible(trials.count > 0)
         with QSignalBlocker(self.trial):
-            self.trial.setRange(1, max(trials.count, 1))
+            number = 0 if trials.number is None else 1 + trials.number
+            self.trial.setRange(min(number, 1), max(trials.count, 1))
             self.trial.setSuffix(f" / {trials.count}")
-            self.trial.setValue(1 + (trials.number or 0))
+            self.trial.setSpecialValueText(
+                "" if number else f"trial – / {trials.count}"
+            )
+            self.trial.setValue(number)
         shown = () if clip is None or session is None else clip.trials
         starts = [] if session is None else session.trials.t_on[list(shown)].tolist()
         self.repeats.set_times(starts)

@@ -1,6 +1,6 @@
 """Selected neurons: recorded against predicted, on the session's clock."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -102,7 +102,11 @@ class TracesPanel(QWidget):
     def _draw_legend(self) -> None:
         controller = self._controller
         words = legend_words(controller.state.baseline_name)
-        pinned = pinned_words(controller.state.pins, shown_answers(controller))
+        pins = controller.pins
+        said = f"⚠ {escape(pins.told)} &nbsp;" if pins.told else ""
+        pinned = said + pinned_words(
+            controller.state.pins, shown_answers(controller), pins.why_silent
+        )
         # in one line, cut where it ends: a third one would cost a row of curves
         line = f"<br><span style='white-space:nowrap'>{pinned}</span>"
         self.legend.setText(words + line if pinned else words)
@@ -145,7 +149,11 @@ def legend_words(baseline: str = "") -> str:
     )
 
 
-def pinned_words(pins: Sequence[Pin], answers: Mapping[int, PinAnswer]) -> str:
+def pinned_words(
+    pins: Sequence[Pin],
+    answers: Mapping[int, PinAnswer],
+    why_silent: Callable[[Pin], str],
+) -> str:
     """Letters, colours and names of the pins shown, and why one is not predicted."""
     words = []
     for pin in pins:
@@ -153,8 +161,9 @@ def pinned_words(pins: Sequence[Pin], answers: Mapping[int, PinAnswer]) -> str:
             continue
         colour, answer = palette.PINS[pin.slot], answers.get(pin.slot)
         name = f"{pin.letter} {escape(pin.name)}"
-        if answer is not None and answer.error:
-            name += f": {escape(answer.error)}"
+        why = why_silent(pin) or (answer.error if answer is not None else "")
+        if why:
+            name += f": {escape(why)}"
         words.append(f"<span style='color:{colour}'>━</span> {name}")
     return " &nbsp;".join(words)
 

@@ -1,0 +1,133 @@
+"""Signal, noise and oracle over repeats that never lie in memory all at once."""
+
+import numpy as np
+from jaxtyping import Float
+
+from omnimouse_model.metrics.correlation import (
+    SENSORIUM_EPS,
+    Moments,
+    Status,
+    first_of,
+)
+
+_BLOCK = 512
+"""Units at a time, so that what is made of them stays small."""
+_ROUNDING = 1e-12
+"""A variance below this share of the squared mean is rounding."""
+
+
+class RunningRepeats:
+    """Sums over (repeat, time, unit) responses that come piece by piece of time.
+
+    What comes of them is what `cc_scores` and `jackknife_reliability` say of all
+    pieces joined along time, so clips of any lengths can be pooled.
+
+    Parameters
+    ----------
+    n_repeats, n_units
+        The same for every piece.
+    """
+
+    def __init__(self, n_repeats: int, n_units: int) -> None:
+        self._n_repeats = n_repeats
+        each, unit = (n_repeats, n_units), (n_units,)
+        self._own = np.zeros((3, *each))  # count, sum, sum of squares
+        self._average = np.zeros((3, *unit))
+        self._excess, self._share = np.zeros(unit), np.zeros(unit)
+        # Count and sums of own, others, own², others², own times others.
+        self._pairs = np.zeros((6, *unit))
+
+    def add(self, responses: Float[np.ndarray, "repeat time unit"]) -> None:
+        """Take a piece; NaN is missing."""
+        for first in range(0, responses.shape[2], _BLOCK):
+            part = slice(first, first + _BLOCK)
+            self._add(part, responses[:, :, part].astype(np.float64))
+
+    @property
+    def status(self) -> np.ndarray:
+        """Why each unit has no ceiling, or `Status.OK`."""
+        _, average, enough, signal = self._powers()
+        return first_of(
+            (self._own[0].sum(axis=0) == 0, Status.EMPTY),
+            (~(average > 0), Status.CONSTANT_TARGET),
+            (~enough, Status.TOO_FEW_REPEATS),
+            (~(signal > 0), Status.NO_SIGNAL),
+        )
+
+    @property
+    def single_trial_max(self) -> Float[np.ndarray, " unit"]:
+        """What a perfect prediction correlates with one repeat; NaN for none."""
+        total, *_, signal = self._powers()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            single = np.sqrt(np.maximum(signal, 0.0) / total)
+        return np.where(self.status == Status.OK, single, np.nan)
+
+    @property
+    def oracle(self) -> Float[np.ndarray, " unit"]:
+        """Correlation of each repeat with the mean of the others; NaN for none.
+
+        Over the samples that all repeats have.
+        """
+        count, own, others, own_2, others_2, product = self._pairs
+        n = np.maximum(count, 1)
+        found = Moments(
+            count,
+            others / n,
+            own / n,
+            np.maximum(others_2 - others**2 / n, 0.0),
+            np.maximum(own_2 - own**2 / n, 0.0),
+            product - own * others / n,
+        ).pearson(SENSORIUM_EPS)
+        is_still = _variance(self._pairs[[0, 1, 3]]) <= 0
+        is_short = count <= self._n_repeats
+        return np.where(is_still | is_short, np.nan, found)
+
+    def _powers(self) -> tuple[np.ndarray, ...]:
+        """Power of one repeat, of their mean; enough repeats or not; of the signal."""
+        each = _variance(self._own)
+        there = np.isfinite(each)
+        n_there = np.maximum(there.sum(axis=0), 1)
+        total = np.where(there, each, 0.0).sum(axis=0) / n_there
+        average = _variance(self._average)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            n = np.sqrt(self._excess / self._share)
+            n = np.where(self._share > 0, n, 1.0)
+            signal = (n * average - total) / (n - 1)
+        return total, average, n >= 2 - 1e-9, signal
+
+    def _add(self, part: slice, values: np.ndarray) -> None:
+        present = np.isfinite(values)
+        known = np.where(present, values, 0.0)
+        for of, added in zip(self._own, (present, known, known**2), strict=True):
+            of[:, part] += added.sum(axis=1)
+        repeats, total = present.sum(axis=0), known.sum(axis=0)
+        average = total / np.maximum(repeats, 1)
+        for of, added in zip(
+            self._average, (repeats > 0, average, average**2), strict=True
+        ):
+            of[part] += added.sum(axis=0)
+        excess = np.maximum(repeats - 1, 0)
+        self._excess[part] += excess.sum(axis=0)
+        self._share[part] += (excess / np.maximum(repeats, 1) ** 2).sum(axis=0)
+        if self._n_repeats < 2:
+            return
+        whole = repeats == self._n_repeats
+        own = np.where(whole, known, 0.0)
+        others = np.where(whole, (total - known) / (self._n_repeats - 1), 0.0)
+        self._pairs[0, part] += self._n_repeats * whole.sum(axis=0)
+        for of, added in zip(
+            self._pairs[1:],
+            (own, others, own**2, others**2, own * others),
+            strict=True,
+        ):
+            of[part] += added.sum(axis=(0, 1))
+
+
+def _variance(sums: np.ndarray) -> np.ndarray:
+    """Of count, sum and sum of squares; 0 where it is rounding, NaN without any."""
+    count, total, squares = sums
+    n = np.maximum(count, 1)
+    mean = total / n
+    value = squares / n - mean**2
+    value = np.where(value > _ROUNDING * mean**2, value, 0.0)
+    return np.where(count > 0, value, np.nan)

@@ -1,0 +1,220 @@
+"""What is on screen and in no file is kept when another recording comes."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from omnimouse_model.analysis.edits import Contrast
+from omnimouse_model.live.analysis_file import Analysis, read_analysis
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.left import plain_name
+from omnimouse_model.live.memory import MOST_UNSAVED, Memory
+from omnimouse_model.live.opening import first_view
+from omnimouse_model.masks import HIDDEN
+from tests.model.live_sessions import write_session
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_session(tmp_path / "recordings" / "mouse")
+
+
+@pytest.fixture
+def controller(folder: Path, tmp_path: Path) -> Iterator[Controller]:
+    made = Controller(synchronous=True, memory=tmp_path / "live.json")
+    made.choose_predictor("mean")
+    made.open_session(folder)
+    yield made
+    made.close()
+
+
+def kept_in(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "unsaved").glob("*.json"))
+
+
+# -- what counts ---------------------------------------------------------------------
+def test_pins_of_a_preset_that_were_never_saved_are_kept(
+    controller: Controller, folder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.omnimouse.json"
+    controller.analyses.save(other)
+    controller.open_session(folder)
+    controller.pins.pin("mine")
+    controller.analyses.open(other)
+    assert controller.state.pins == ()
+    (kept,) = kept_in(tmp_path)
+    assert "is kept as “mouse, unsaved " in " ".join(controller.analyses.told)
+    controller.analyses.open(kept)
+    assert [pin.name for pin in controller.state.pins] == ["mine"]
+
+
+def test_edits_of_a_preset_that_were_never_saved_are_kept(
+    controller: Controller, folder: Path, tmp_path: Path
+) -> None:
+    controller.what_if.put(Contrast(0.5))
+    controller.open_session(folder)
+    assert controller.state.edits == ()
+    assert read_analysis(kept_in(tmp_path)[0]).edits == (Contrast(0.5),)
+
+
+def test_the_same_is_kept_once(
+    controller: Controller, folder: Path, tmp_path: Path
+) -> None:
+    controller.pins.pin("mine")
+    for _ in range(3):  # its pins come back with the recording
+        controller.open_session(folder)
+        assert len(controller.state.pins) == 1
+    assert len(kept_in(tmp_path)) == 1
+    controller.pins.rename(0, "yours")
+    controller.open_session(folder)
+    assert len(kept_in(tmp_path)) == 2
+    controller.analyses.recent[0].unlink()
+    controller.open_session(folder)
+    assert len(kept_in(tmp_path)) == 2
+
+
+def test_what_its_file_holds_is_not_kept_twice(
+    controller: Controller, folder: Path, tmp_path: Path
+) -> None:
+    controller.pins.pin("mine")
+    controller.analyses.save(tmp_path / "a.omnimouse.json")
+    for _ in range(2):
+        controller.open_session(folder)
+        assert [pin.name for pin in controller.state.pins] == ["mine"]
+    assert kept_in(tmp_path) == []
+
+
+# -- names ---------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("https://x.org/a/data.nwb?X-Amz-Signature=" + "9f" * 200, "data.nwb"),
+        ("https:/x.org/a/data.nwb?X-Amz-Signature=9", "data.nwb"),
+        ("https://x.org/a%2Fb%3Fc.nwb", "a b c.nwb"),
+        ("https://x.org/", "x.org"),
+        ("/data/" + "µ" * 99, "µ" * 50),
+        ('/data/a:b*c?"<d>|e\\f', "a b c d e f"),
+        ("/data/mouse. ", "mouse"),
+        ("", "analysis"),
+    ],
+)
+def test_a_name_is_fit_for_a_file_and_keeps_no_secret(place: str, name: str) -> None:
+    assert plain_name(place) == name
+
+
+def test_a_recording_with_a_long_name_is_kept_and_another_opened(
+    controller: Controller,
+    folder: Path,
+    tmp_path: Path,
+) -> None:
+    session = controller.state.session
+    place = Path("https://x.org/data.nwb?X-Amz-Signature=" + "9f" * 200)
+    object.__setattr__(session, "path", place)
+    controller.paint([11], HIDDEN)
+    controller.open_session(folder)
+    assert controller.state.session is not session
+    (kept,) = kept_in(tmp_path)
+    assert kept.name.startswith("data.nwb, unsaved ")
+
+
+# -- faults --------------------------------------------------------------------------
+def test_what_cannot_be_kept_is_told_and_another_is_opened(
+    controller: Controller, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "unsaved").write_text("in the way")
+    controller.paint([11], HIDDEN)
+    before = controller.state.session
+    controller.open_session(folder)
+    assert controller.state.session is not before
+    assert controller.results.freshness == "fresh"
+    assert "could not be kept" in " ".join(controller.analyses.told)
+
+
+def test_a_leave_that_fails_leaves_the_screen_as_it_was(
+    controller: Controller, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> None:
+        raise RuntimeError("nobody foresaw it")
+
+    monkeypatch.setattr(controller.analyses, "leave", fails)
+    before = controller.state.session
+    with pytest.raises(RuntimeError):
+        controller.open_session(folder)
+    assert controller.state.session is before
+    assert controller.results.freshness == "fresh"
+    assert controller.results.scores is not None
+
+
+def test_old_copies_that_cannot_be_looked_at_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = Memory(tmp_path / "live.json")
+    write = Path.write_text
+    for number in range(MOST_UNSAVED):
+        memory.keep_unsaved(f"m{number}", lambda path: write(path, "{}"))
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "denied")
+
+    monkeypatch.setattr(Path, "unlink", denied)
+    kept, gone = memory.keep_unsaved("last", lambda path: write(path, "{}"))
+    assert kept.is_file()
+    assert gone == ()
+
+
+# -- which stay ----------------------------------------------------------------------
+def test_a_copy_that_was_opened_or_saved_into_is_never_deleted(
+    controller: Controller, folder: Path, tmp_path: Path
+) -> None:
+    controller.paint([11], HIDDEN)
+    controller.open_session(folder)
+    (opened,) = kept_in(tmp_path)
+    controller.analyses.open(opened)
+    os.utime(opened, (1, 1))
+    memory = Memory(tmp_path / "live.json")
+    gone: list[str] = []
+    for number in range(MOST_UNSAVED + 2):
+        _, lost = memory.keep_unsaved(f"m{number}", lambda path: path.write_text("{}"))
+        gone += [path.name[:3] for path in lost]
+        time.sleep(0.002)
+    assert opened.is_file()
+    assert len(kept_in(tmp_path)) == MOST_UNSAVED + 1
+    assert gone == ["m0,", "m1,"]
+
+
+def test_a_copy_that_gives_way_is_told(
+    controller: Controller, folder: Path, tmp_path: Path
+) -> None:
+    memory = Memory(tmp_path / "live.json")
+    for number in range(MOST_UNSAVED):
+        memory.keep_unsaved(f"m{number}", lambda path: path.write_text("{}"))
+        time.sleep(0.002)
+    controller.paint([11], HIDDEN)
+    controller.open_session(folder)
+    assert "“m0, unsaved " in controller.analyses.told[1]
+    assert "was deleted" in controller.analyses.told[1]
+
+
+# -- the thread ----------------------------------------------------------------------
+def test_it_is_written_off_the_thread_that_draws(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(path: Path, analysis: Analysis) -> None:
+        time.sleep(0.5)
+        path.write_text("{}")
+
+    monkeypatch.setattr("omnimouse_model.live.left.write_analysis", slow)
+    controller = Controller(memory=tmp_path / "live.json")
+    controller.open_session(folder)
+    controller.paint([11], HIDDEN)
+    view = first_view(folder, "video_behavior")
+    began = time.perf_counter()
+    controller.open_session(view)
+    took = time.perf_counter() - began
+    controller.close()  # waits for it
+    assert took < 0.4
+    assert len(kept_in(tmp_path)) == 1
+    assert "is kept as" in controller.analyses.told[0]

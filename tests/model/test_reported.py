@@ -1,0 +1,31 @@
+"""What a report tells of pins without an answer."""
+
+from pathlib import Path
+
+import pytest
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.reported import reported
+from tests.model.live_sessions import EchoPredictor, write_session
+
+
+@pytest.mark.parametrize(
+    ("is_shown", "words"),
+    [(False, "switched off"), (True, "predicting was stopped")],
+)
+def test_why_a_pin_has_no_answer_is_told(
+    tmp_path: Path, is_shown: bool, words: str
+) -> None:
+    controller = Controller(synchronous=True)
+    controller.choose_predictor(EchoPredictor())
+    controller.open_session(write_session(tmp_path / "m", 5))
+    controller.apply_preset("video_behavior")
+    controller.pins.pin()
+    assert reported(controller).conditions[-1].refusal == ""
+    controller.pins.show(0, is_shown)
+    controller.pins.stop()
+    controller.pins.windows.clear()
+    told = reported(controller).conditions[-1]
+    assert (told.kind, told.prediction) == ("pin", None)
+    assert words in told.refusal
+    controller.close()
