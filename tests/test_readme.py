@@ -36,6 +36,21 @@ def test_the_page_on_sweeps_runs(root: Path):
     assert len(names["sweep"].curves()) == 2
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/napari.md"])
+def test_keys_are_called_as_in_the_table(root: Path, page: str):
+    from omnimouse_app.keys import all_keys
+
+    known = {key for group in all_keys() for key in group.split(" ")}
+    known |= {"Ctrl", "Alt", "Shift", "Ctrl+Shift+P"}  # napari's palette
+    named = re.findall(r"`([^`\n]+)`", (root / page).read_text())
+    keys = [word for word in named if re.fullmatch(KEY, word)]
+    assert len(keys) > 8
+    assert [key for key in keys if key not in known] == []
+
+
+KEY = r"((Ctrl|Alt|Shift)\+?)*([A-Z0-9\[\],.?]|P(age|g)(Up|Down)|Space)?"
+
+
 def test_every_page_is_reached_from_the_first(root: Path):
     index = (root / "docs" / "index.md").read_text()
     for page in (root / "docs").glob("*.md"):
