@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -316,7 +317,8 @@ def work_window(seconds: float, seed: int) -> int:
         try:
             print(soak_window(Path(folder), seconds, seed), flush=True)
         except AssertionError as error:
-            print(f"seed {seed}: {error}", flush=True)
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            print(f"seed {seed}: {where.line}: {error}", flush=True)
             return 1
     return 0
 

@@ -428,6 +428,8 @@ def check_numbers(dock: OmniMouseDock, recording: Path) -> None:
     wait_for(lambda: not controller.opener.is_busy, "what is being opened", PATIENCE_S)
     dock.main_window.resize(*SIZES[0])
     dock.viewer.dims.ndisplay = 2
+    if dock.panels["Stimulus"].playback.is_playing:
+        dock.play()
     controller.open_session(recording)
     controller.choose_predictor("slow")
     controller.choose_baseline("")
@@ -460,9 +462,12 @@ def check_numbers(dock: OmniMouseDock, recording: Path) -> None:
         (controller.results.population, asked),
     ):
         expected = EchoPredictor().predict(window, mask, neurons)
-        assert shown.mask_id == expected.mask_id
-        assert np.array_equal(shown.neurons, neurons)
-        assert np.array_equal(shown.responses, expected.responses, equal_nan=True)
+        now = controller.state.window
+        words = f"{window.start_s=} {now.start_s=} {controller.state.edits=}"
+        assert shown.mask_id == expected.mask_id, words
+        assert np.array_equal(shown.neurons, neurons), words
+        same = np.array_equal(shown.responses, expected.responses, equal_nan=True)
+        assert same, words
 
 
 # -- what is left ---------------------------------------------------------------------

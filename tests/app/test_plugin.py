@@ -353,15 +353,6 @@ def test_commands_do_what_their_titles_say(dock):
     state = controller.state
     assert not state.areas_shown
     assert not state.in_space
-    commands.preset_nothing()
-    controller.paint([20], VISIBLE)
-    controller.reaching.set_distance(80.0)
-    n_visible = []
-    for act in (lambda: None, commands.grow_painted, commands.shrink_painted):
-        act()
-        n_visible.append(int((state.mask.state_in(state.active_span) == VISIBLE).sum()))
-    assert n_visible[0] == 1
-    assert n_visible[1] > max(n_visible[0], n_visible[2])
     mask = controller.state.mask
     commands.undo()
     assert controller.state.mask != mask
@@ -396,6 +387,15 @@ def test_commands_do_what_their_titles_say(dock):
     box.close()
     settle()
     assert not find_boxes()
+    commands.preset_nothing()
+    controller.paint([20], VISIBLE)
+    controller.reaching.set_distance(80.0)
+    n_visible = []
+    for act in (lambda: None, commands.grow_painted, commands.shrink_painted):
+        act()
+        n_visible.append(int((state.mask.state_in(state.active_span) == VISIBLE).sum()))
+    assert n_visible[0] == 1
+    assert n_visible[1] > max(n_visible[0], n_visible[2])
 
 
 @pytest.mark.gui
