@@ -148,9 +148,10 @@ def legend_words(baseline: str = "", *, is_large: bool = False) -> str:
     if baseline:
         name = escape(Path(baseline).name)
         last = f"<span style='color:{palette.BASELINE}'>┅</span> {name}"
+    predicted = "predicted ≈" if is_large else "predicted"
     return (
         f"<span style='color:{palette.HELD}'>━</span> recorded &nbsp;"
-        f"<span style='color:{palette.PREDICTED}'>╍</span> predicted{' ≈' * is_large} &nbsp;"
+        f"<span style='color:{palette.PREDICTED}'>╍</span> {predicted} &nbsp;"
         f"<span style='color:{palette.VISIBLE}'>▇</span> visible &nbsp;"
         f"<span style='color:{palette.TARGET}'>▒</span> target &nbsp;"
         f"{last}"
