@@ -77,7 +77,7 @@ def test_keys_step_through_the_planes_and_back_to_the_whole_field(
     menu, whole = dock.control.view.place.plane, view(dock)
     dock.control.scroll_area.ensureWidgetVisible(menu)
     for number in dock.controller.planes.numbers:
-        hand.key(Qt.Key.Key_PageDown)
+        hand.key(Qt.Key.Key_PageDown, Qt.KeyboardModifier.AltModifier)
         assert dock.controller.planes.shown == number
         wait_for(lambda n=number: menu.currentData() == n, "the menu", 10)
         tile = layers.tiles[number]
@@ -88,7 +88,7 @@ def test_keys_step_through_the_planes_and_back_to_the_whole_field(
         assert right < canvas.widget.width()
         assert bottom < canvas.widget.height()
         assert view(dock)[0] > 1.5 * whole[0]
-    hand.key(Qt.Key.Key_PageDown)
+    hand.key(Qt.Key.Key_PageDown, Qt.KeyboardModifier.AltModifier)
     assert dock.controller.planes.shown is None
     assert view(dock) == pytest.approx(whole)
 
