@@ -272,7 +272,8 @@ class FieldLayers(QObject):
             core, rim = score_colours(scores, states, is_old=old)
         else:
             most = state.mask.cells[slice(*state.active_span)].max(axis=0, initial=0)
-            if (scale := self._controller.colouring.scale) is not None:
+            scale = self._controller.colouring.scale
+            if scale is not None and scale.is_known:
                 core, rim = scale_colours(scale, states, most, has_rims=field.has_rims)
             else:
                 core, rim = state_colours(states, most)

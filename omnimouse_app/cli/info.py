@@ -320,6 +320,8 @@ def session_lines(row: Mapping[str, Any]) -> Iterator[str]:
     absent = [word for name, word in STREAMS.items() if name not in row["streams"]]
     without = f", but has no {', no '.join(absent)}" if absent else ""
     state = "can be used" if row["warnings"] else "is sound"
+    if not row["windows"]:
+        state = "can be looked at, but nothing can be asked of a model"
     yield f"The session {state}{without}."
 
 

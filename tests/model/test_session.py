@@ -190,7 +190,8 @@ def test_the_overview_of_bare_responses_knows_only_the_population(
     overview = session.overview(8)
     assert np.isnan(overview.running).all()
     assert np.isfinite(overview.population).all()
-    assert len(overview.trial_on) == 0
+    assert not overview.has_trials
+    assert overview.trial_tier.tolist() == ["train", "test"]  # its division
 
 
 # -- imaging ------------------------------------------------------------------------

@@ -50,6 +50,16 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return answered
 
 
+@pytest.mark.parametrize("typed", ["mine", "mine.omnimouse", "mine.json", "mine.v2"])
+def test_its_ending_is_added_where_it_was_not_typed(
+    section: AnalysisSection, tmp_path: Path, answer: Any, typed: str
+) -> None:
+    answer(tmp_path / typed, "Analyses (*.omnimouse.json)")
+    section.save_as()
+    stem = "mine.v2" if typed == "mine.v2" else "mine"
+    assert [p.name for p in tmp_path.glob("mine*")] == [f"{stem}.omnimouse.json"]
+
+
 def test_it_is_saved_where_the_user_says_and_marked_when_it_changes(
     section: AnalysisSection,
     keeping: Controller,

@@ -80,6 +80,10 @@ def test_nonsense_is_refused_in_words_and_keeps_the_rows(panel: NeuronsPanel) ->
     assert len(panel.table.neurons) == 40
     assert "No column 'size'" in panel.problem.text()
     assert panel.problem.isVisible()
+    assert not panel.paint.isEnabled()
+    panel.filter.setText("id<3")
+    QTest.keyClick(panel.filter, Qt.Key.Key_Return)
+    assert panel.paint.isEnabled()
 
 
 def test_clicked_rows_are_everyones_selection(

@@ -1,6 +1,7 @@
 """Pins and spans in the traces, worked by mouse and keys, against the library."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -256,6 +257,18 @@ def test_progress_is_shown_and_can_be_stopped(
     assert LIVE not in controller.pins.spans
     span = controller.state.window.timestamps["responses"]
     assert len(panel.stack.drawn_values(0)[0]) == len(span)
+
+
+def test_a_pin_whose_model_is_not_here_waits_for_nothing(
+    panel: TracesPanel, controller: Controller, drawn: Any
+) -> None:
+    pin = controller.pins.pin("elsewhere")
+    far = replace(pin, predictor="", predictor_name="another")
+    controller.pins.replace_all((far,))
+    drawn()
+    assert "“another” is not the model chosen" in panel.legend.text()
+    assert "Not predicted" in panel.bar.chips[0].toolTip()
+    assert panel.stack.labels[0].endswith("A –")
 
 
 def test_a_pin_that_found_no_room_is_told_above_the_traces(

@@ -36,6 +36,30 @@ def test_rows_are_the_selection_with_truth_and_prediction(
     assert panel.stack.labels[0] == f"neuron 7 · r = {score:.2f}"
 
 
+def test_shapes_are_drawn_as_large_as_the_recording(
+    panel: TracesPanel, controller: Controller, drawn: Any
+) -> None:
+    controller.paint_cells(slice(None), slice(30, 60), TARGET)
+    drawn()
+    before = [panel.stack.drawn_values(row)[1] for row in range(3)]
+    panel.bar.shape.click()
+    drawn()
+    for row, was in enumerate(before):
+        truth, shown, _ = panel.stack.drawn_values(row)
+        known = np.isfinite(was)
+        assert (np.isfinite(shown) == known).all()
+        assert shown[known].mean() == pytest.approx(truth[known].mean(), abs=1e-3)
+        if was[known].std() > 1e-6:
+            assert shown[known].std() == pytest.approx(truth[known].std(), rel=1e-3)
+            assert np.corrcoef(was[known], shown[known])[0, 1] == pytest.approx(1)
+    assert "predicted ≈" in panel.legend.text()
+    panel.bar.shape.click()
+    drawn()
+    for row, was in enumerate(before):
+        np.testing.assert_allclose(panel.stack.drawn_values(row)[1], was, atol=1e-4)
+    assert "≈" not in panel.legend.text()
+
+
 def test_time_is_that_of_the_session(
     panel: TracesPanel, controller: Controller, drawn: Any
 ) -> None:

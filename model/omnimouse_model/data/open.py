@@ -1,6 +1,7 @@
 """Opening a session: the first reader that recognises the folder reads it."""
 
 import logging
+import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -168,7 +169,11 @@ def _session_folder(path: Path) -> Path:
         return path.parent
     if not path.is_dir() or _is_known(path):
         return path
-    inner = [p for p in _entries(path) if p.is_dir()]
+    try:
+        with os.scandir(path) as entries:
+            inner = [Path(entry.path) for entry in entries if entry.is_dir()]
+    except OSError as error:
+        raise _unreadable(path, error) from error
     return inner[0] if len(inner) == 1 and _is_known(inner[0]) else path
 
 
@@ -180,12 +185,16 @@ def _entries(path: Path) -> list[Path]:
     try:
         return sorted(path.iterdir())
     except OSError as error:
-        raise SessionFormatError(
-            path,
-            "unreadable",
-            f"{path} cannot be read: {error.strerror or error}",
-            "check permissions",
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> SessionFormatError:
+    return SessionFormatError(
+        path,
+        "unreadable",
+        f"{path} cannot be read: {error.strerror or error}",
+        "check permissions",
+    )
 
 
 def _unknown(path: Path) -> SessionFormatError:

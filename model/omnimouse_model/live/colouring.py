@@ -149,6 +149,11 @@ class Scale:
     high: float
 
     @property
+    def is_known(self) -> bool:
+        """Whether it is known of any neuron; else states are shown in its place."""
+        return bool(np.isfinite(self.values).any())
+
+    @property
     def shares(self) -> np.ndarray:
         """(P,) from 0 at `low` to 1 at `high`, NaN unknown."""
         shares = (self.values - self.low) / (self.high - self.low)
@@ -287,7 +292,7 @@ class Colouring:
         if self._errand.fault is not None:
             return str(self._errand.fault)
         scale = self.scale
-        if scale is None or np.isfinite(scale.values).any():
+        if scale is None or scale.is_known:
             return ""
         name, label = scale.quantity.name, scale.quantity.label.lower()
         if name == "score":

@@ -18,6 +18,7 @@ from omnimouse_model.errors import ExportError
 from omnimouse_model.live.analysis_file import SUFFIX
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.errand import Tell
+from omnimouse_model.live.left import plain_name
 from omnimouse_model.live.reported import Reported, reported
 from omnimouse_widgets.qt.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.redraw import Redraw
@@ -124,7 +125,9 @@ class AnalysisSection(QWidget):
     def save_as(self) -> None:
         """Ask for a file, and save there."""
         title = "Save analysis"
-        path = self._asked_path(title, f"analysis{SUFFIX}", ANALYSES)
+        session = self._controller.state.session
+        name = self._analyses.name or ("analysis" if session is None else session.id)
+        path = self._asked_path(title, f"{plain_name(name)}{SUFFIX}", ANALYSES)
         if path is not None:
             self._analyses.save(path)
 
@@ -266,8 +269,12 @@ class AnalysisSection(QWidget):
         self._copied = ""
         ending = kind.partition("*")[2].rstrip(")") or Path(name).suffix
         found = Path(path)
-        if not found.name.endswith(ending) and not found.suffix:
-            found = found.with_name(found.name + ending)
+        if not found.name.endswith(ending):
+            whole = ending == SUFFIX  # what is part of it was typed for it
+            for part in reversed(Path(f"x{SUFFIX}").suffixes if whole else []):
+                found = found.with_name(found.name.removesuffix(part) or found.name)
+            if whole or not found.suffix:
+                found = found.with_name(found.name + ending)
         return found
 
     def _folder(self) -> Path:

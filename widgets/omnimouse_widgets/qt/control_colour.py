@@ -93,6 +93,8 @@ class ColourLegend(QWidget):
         """Tell the colours that are on the field."""
         colouring, results = self._controller.colouring, self._controller.results
         scale, by_score = colouring.scale, self._controller.state.colour_by == "score"
+        if scale is not None and not scale.is_known and not by_score:
+            scale = None
         is_ranked = scale is not None and not scale.words
         self.bar.setVisible(is_ranked or (scale is None and by_score))
         self.bar.show_scale(scale, is_old=by_score and results.is_population_old)

@@ -5,6 +5,7 @@ from typing import Final
 from qtpy.QtWidgets import QPushButton, QWidget
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.fitted import ask_fitted
 from omnimouse_model.predict.devices import Residence, process_bytes
 from omnimouse_model.predict.knowledge import FITTED, Knowledge, knowledge_of
 from omnimouse_widgets.qt.form import Form, QuietLine
@@ -26,7 +27,7 @@ class KnowsSection(QWidget):
             f"Fits {FITTED} to this session, and asks it; the session stays open.\n"
             f'In Python: om.load_predictor("{FITTED}", [session])'
         )
-        self.instead.clicked.connect(lambda: self._controller.choose_predictor(FITTED))
+        self.instead.clicked.connect(lambda: ask_fitted(self._controller))
         form = Form(self)
         for widget in (self.line, self.remedy, self.instead, self.lacks):
             form.add("", widget)

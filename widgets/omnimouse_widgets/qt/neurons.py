@@ -115,8 +115,10 @@ class NeuronsPanel(QWidget):
             self.filter.setStyleSheet(f"border: 1px solid {palette.PROBLEM};")
             self.problem.setText(str(error))
             self.problem.show()
+            self.paint.setEnabled(False)  # the rows are those of the last filter
             return
         self.problem.hide()
+        self.paint.setEnabled(True)
         self.filter.setToolTip(FILTER_TOOLTIP)
         self.filter.setStyleSheet("")
         self._draw_count()

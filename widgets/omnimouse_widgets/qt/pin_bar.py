@@ -46,7 +46,7 @@ class PinBar(QWidget):
     Attributes
     ----------
     scale_changed
-        Emitted when the user wants all rows on one scale, or each on its own.
+        Emitted when the user wants curves on another scale.
     """
 
     scale_changed = Signal()
@@ -71,12 +71,12 @@ class PinBar(QWidget):
         self.span.activated.connect(
             lambda at: controller.pins.choose_span(SPAN_CHOICES[at])
         )
-        self.common = QToolButton()
-        self.common.setText("= scale")
-        self.common.setCheckable(True)
-        self.common.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.common.setToolTip("One scale for all neurons, or each its own")
-        self.common.toggled.connect(lambda _: self.scale_changed.emit())
+        self.common = self._switch(
+            "= scale", "One scale for all neurons, or each its own"
+        )
+        self.shape = self._switch(
+            "≈ shape", "Predictions as large as the recording, to compare their shapes"
+        )
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(3)
@@ -85,6 +85,7 @@ class PinBar(QWidget):
         row.addStretch(1)
         row.addWidget(self.span)
         row.addWidget(self.common)
+        row.addWidget(self.shape)
         events = controller.state.events
         self.redraw = Redraw(
             self,
@@ -94,6 +95,15 @@ class PinBar(QWidget):
                 (self._draw_span, [events.trace_span]),
             ],
         )  # fmt: skip
+
+    def _switch(self, word: str, tip: str) -> QToolButton:
+        made = QToolButton()
+        made.setText(word)
+        made.setCheckable(True)
+        made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        made.setToolTip(tip)
+        made.toggled.connect(lambda _: self.scale_changed.emit())
+        return made
 
     def chip_menu(self, slot: int) -> QMenu:
         """What can be done with a pin."""

@@ -97,6 +97,27 @@ def _in_window(controller: Controller, neuron: int, time: np.ndarray) -> Trace:
     )
 
 
+def as_large(row: Trace) -> Trace:
+    """The row with every prediction as large as the recording, to compare shapes."""
+
+    def scaled(curve: np.ndarray | None) -> np.ndarray | None:
+        if curve is None:
+            return None
+        known = np.isfinite(curve) & np.isfinite(row.truth)
+        if known.sum() < 2 or not (spread := float(curve[known].std())):
+            return curve
+        wanted = row.truth[known]
+        shape = (curve - curve[known].mean()) / spread
+        return np.asarray(shape * wanted.std() + wanted.mean())
+
+    return replace(
+        row,
+        predicted=scaled(row.predicted),
+        baseline=scaled(row.baseline),
+        overlays=tuple(scaled(curve) for curve in row.overlays),
+    )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _ShownPage:
     """What a redraw of a span needs for every row."""
@@ -162,7 +183,9 @@ def _marks(controller: Controller, neuron: int) -> tuple[tuple[str, str, str], .
     return tuple(
         (
             pin.letter,
-            pinned_score(answers.get(pin.slot), neuron),
+            "–"
+            if controller.pins.why_silent(pin)
+            else pinned_score(answers.get(pin.slot), neuron),
             palette.PINS[pin.slot],
         )
         for pin in controller.state.pins

@@ -15,7 +15,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.qt import keys, plots
 from omnimouse_widgets.qt.pin_bar import PinBar
 from omnimouse_widgets.qt.redraw import Redraw
-from omnimouse_widgets.qt.trace_rows import shown_answers, trace_rows
+from omnimouse_widgets.qt.trace_rows import as_large, shown_answers, trace_rows
 from omnimouse_widgets.qt.trace_stack import Trace, TraceStack, cursor_sample
 
 TOOLTIP = (
@@ -24,6 +24,8 @@ TOOLTIP = (
     "Blue: samples the model sees · light orange: samples it must predict\n"
     "Other colours: pinned conditions, with their own correlations\n"
     "r: correlation over the predicted samples shown · grey bar: 1 s.d.\n"
+    "A prediction is flatter than one trial, most of which nothing tells of: ≈ shape\n"
+    "draws it as large as what was recorded\n"
     "Click or drag: move the cursor, and the window where it is outside"
 )
 PROGRESS_STYLE = (
@@ -50,6 +52,7 @@ class TracesPanel(QWidget):
         self.legend = legend()
         self.bar = PinBar(controller)
         self.bar.scale_changed.connect(self._draw_rows)
+        self.bar.scale_changed.connect(self._draw_legend)
         self.progress = QToolButton(self.stack.canvas)
         self.progress.setToolTip("Stop predicting the span and the pins")
         self.progress.setFocusPolicy(Qt.FocusPolicy.TabFocus)
@@ -101,7 +104,8 @@ class TracesPanel(QWidget):
 
     def _draw_legend(self) -> None:
         controller = self._controller
-        words = legend_words(controller.state.baseline_name)
+        is_large = self.bar.shape.isChecked()
+        words = legend_words(controller.state.baseline_name, is_large=is_large)
         pins = controller.pins
         said = f"⚠ {escape(pins.told)} &nbsp;" if pins.told else ""
         pinned = said + pinned_words(
@@ -131,18 +135,23 @@ class TracesPanel(QWidget):
 
     def traces(self) -> list[Trace]:
         """Rows of the selection, from state and results alone."""
-        return trace_rows(self._controller)
+        rows = trace_rows(self._controller)
+        return [as_large(row) for row in rows] if self.bar.shape.isChecked() else rows
 
 
-def legend_words(baseline: str = "") -> str:
-    """What the colours and lines mean; a baseline takes the scale bar's place."""
+def legend_words(baseline: str = "", *, is_large: bool = False) -> str:
+    """What the colours and lines mean; a baseline takes the scale bar's place.
+
+    `is_large` where predictions are drawn as large as the recording.
+    """
     last = f"<span style='color:{plots.AXIS}'>┃</span> 1 s.d."
     if baseline:
         name = escape(Path(baseline).name)
         last = f"<span style='color:{palette.BASELINE}'>┅</span> {name}"
+    predicted = "predicted ≈" if is_large else "predicted"
     return (
         f"<span style='color:{palette.HELD}'>━</span> recorded &nbsp;"
-        f"<span style='color:{palette.PREDICTED}'>╍</span> predicted &nbsp;"
+        f"<span style='color:{palette.PREDICTED}'>╍</span> {predicted} &nbsp;"
         f"<span style='color:{palette.VISIBLE}'>▇</span> visible &nbsp;"
         f"<span style='color:{palette.TARGET}'>▒</span> target &nbsp;"
         f"{last}"

@@ -83,14 +83,13 @@ def _plane_folders(path: Path) -> dict[int, Path]:
         return {int(named[1]) if named else 0: path}
     for root in (path, path / "suite2p"):
         try:
-            inner = {p.name: p for p in root.iterdir()} if root.is_dir() else {}
+            names = [p.name for p in root.iterdir()] if root.is_dir() else []
         except OSError:
             continue
-        matched = {name: _PLANE.fullmatch(name) for name in inner}
         found = {
-            int(m[1]): inner[name]
-            for name, m in matched.items()
-            if m is not None and _is_plane(inner[name])
+            int(named[1]): root / named[0]
+            for named in map(_PLANE.fullmatch, names)
+            if named is not None and _is_plane(root / named[0])
         }
         if found:
             return dict(sorted(found.items()))
