@@ -133,6 +133,11 @@ def test_k_on_the_canvas_plays(dock):
     assert not playback.is_playing
 
 
+def own_layers(dock):
+    """Names of our layers in the viewer."""
+    return sorted(la.name for la in dock.viewer.layers if "omnimouse" in la.metadata)
+
+
 def test_a_session_folder_dropped_on_the_canvas_is_opened(dock, session_folder):
     dock.controller.seek(30.0)
     data = QMimeData()
@@ -142,7 +147,7 @@ def test_a_session_folder_dropped_on_the_canvas_is_opened(dock, session_folder):
         for w in dock.main_window.findChildren(QWidget)
         if type(w).__name__ == "QtViewer"
     )
-    before = dock.controller.state.session
+    before, names = dock.controller.state.session, own_layers(dock)
     copy, left = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton
     none = Qt.KeyboardModifier.NoModifier
     application = QApplication.instance()
@@ -154,8 +159,7 @@ def test_a_session_folder_dropped_on_the_canvas_is_opened(dock, session_folder):
     state = dock.controller.state
     wait_for(lambda: state.session is not before, "the session", 60)
     assert state.session.n_neurons == before.n_neurons
-    ours = [layer for layer in dock.viewer.layers if "omnimouse" in layer.metadata]
-    assert len(ours) == 2
+    wait_for(lambda: own_layers(dock) == names, "its layers alone", 20)
 
 
 def test_a_renamed_layer_goes_on_working(dock):
