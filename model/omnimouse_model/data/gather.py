@@ -89,8 +89,7 @@ def gather_shifted(
 ) -> Float32[np.ndarray, "time column"]:
     """Take every column at its own row from a stored (row, column) array.
 
-    Rows are taken one by one: the index then fits the fastest cache, and dividing a
-    row while it is there costs little.
+    Rows are taken one by one: the index then fits the fastest cache.
 
     Returns
     -------
@@ -108,8 +107,8 @@ def gather_shifted(
     ):
         index = _flat_index(stair, shifts) if is_odd else usual_index
         flat[first : first + (n_steps + 1) * n_columns].take(index, None, row, "wrap")
-        if divisor is not None:
-            np.divide(row, divisor, row)
+    if divisor is not None:
+        taken /= divisor
     return taken
 
 
