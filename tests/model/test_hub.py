@@ -1,4 +1,8 @@
-"""Fetching from the hub, against a stand-in on loopback: no network is used."""
+"""Fetching from the hub, against a stand-in on loopback: no network is used.
+
+Over 600 lines because it is one protocol: every case needs the same stand-in, and a
+way of failing without a test shows.
+"""
 
 import io
 import json
