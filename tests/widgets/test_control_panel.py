@@ -340,7 +340,9 @@ def test_choosing_a_preset_asks_its_question_and_says_what_it_means(
     pick(panel.question.preset, "random_half_video_behavior")
     drawn()
     preset = preset_named("random_half_video_behavior")
-    assert controller.state.mask == preset.make(controller.state.session)
+    assert controller.state.mask == preset.make(
+        controller.state.session, controller.state.selection
+    )
     assert preset.explanation in panel.question.meaning.words
 
 
