@@ -319,11 +319,12 @@ def test_the_status_bar_says_which_neuron_is_under_the_pointer(dock, canvas, han
     dock.controller.apply_preset("nothing")
     dock.controller.paint([12], HIDDEN)
     wait_for(lambda: dock.controller.results.scores is None, "no scores")
-    depth = dock.controller.state.session.units.xyz_um[12, 2]
-    area = dock.controller.state.session.units.area[12]
+    units = dock.controller.state.session.units
+    depth, area, name = units.xyz_um[12, 2], units.area[12], units.unit_id[12]
+    assert name != 12
     y, x = core_places(field)[12]
     words = dock.instrument.layers.describe_at(y, x)
-    assert words == f"neuron 12 · hidden · {area} · depth {depth:.0f} µm"
+    assert words == f"neuron {name} · hidden · {area} · depth {depth:.0f} µm"
     at = canvas.place((y, x))
     hand.move(at, held=False)
     dock.viewer.mouse_over_canvas = True
