@@ -238,6 +238,8 @@ class FieldLayers(QObject):
             layer = self.space.enter(session)
             layer.name = "OmniMouse · neurons in 3-D"
             layer.metadata[TOKEN] = "neurons in space"
+            if self.space.axes is not None:
+                self.space.axes.metadata[TOKEN] = "axes"
             self.layer_made.emit(layer)
             self.draw()
         else:

@@ -81,14 +81,12 @@ def test_scores_are_brighter_than_any_ring_but_that_of_the_selected(dock):
     scored = core[1, :3].max() * core[1, 3]
     assert light[0] < scored
     assert light[2] < light[0]
-    dock.controller.set_colour_by("score")
-    settle(0.3)
+    pick(dock, "score")
     legend = dock.control.view.legend
     for label in (legend.given, legend.unscored, legend.selected):
         assert label.isVisible()
     assert not legend.states.isVisible()
-    dock.controller.set_colour_by("state")
-    settle(0.3)
+    pick(dock, "state")
     assert legend.states.isVisible()
     assert legend.selected.isVisible()
     assert not legend.given.isVisible()

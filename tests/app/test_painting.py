@@ -314,6 +314,21 @@ def test_colours_go_the_public_way_where_napari_has_changed(
     assert_screen_shows(dock, canvas, field)
 
 
+def test_the_status_bar_says_what_is_painted_and_in_which_samples(dock, canvas, hand):
+    field, layer = dock.instrument.layers.field, dock.instrument.layers.neurons
+    dock.controller.apply_preset("nothing")
+    hand.key(Qt.Key.Key_3)
+    assert layer.help.startswith("paints target in samples 30-60")
+    assert dock.viewer.help == layer.help
+    dock.instrument.brush.radius = 3.0
+    at = np.round(canvas.place(core_places(field)[12]))
+    hand.drag([at, at + 1])
+    n = int(dock.controller.state.mask.target.any(axis=0).sum())
+    told = "1 neuron" if n == 1 else f"{n} neurons"
+    assert n > 0
+    assert layer.help == f"painted {told} × 30 samples target (30-60)"
+
+
 def test_the_status_bar_says_which_neuron_is_under_the_pointer(dock, canvas, hand):
     field = dock.instrument.layers.field
     dock.controller.apply_preset("nothing")

@@ -203,6 +203,25 @@ def test_space_has_every_neuron_at_its_place_in_the_colours_of_the_field(
     wait_for(lambda: points.shown.sum() == n_looked_at, "one plane in space", 10)
 
 
+def test_space_has_axes_in_micrometres_and_moves_no_dock(dock, canvas, hand, layers):
+    dock.main_window.resize(1280, 720)
+    settle(0.5)
+    before = [one.geometry() for one in dock.docks.values()]
+    points = enter(dock, hand)
+    assert dock.main_window.minimumSizeHint().height() <= 720
+    assert [one.geometry() for one in dock.docks.values()] == before
+    low, high = points.data.min(axis=0), points.data.max(axis=0)
+    depth, y, x = layers.space.axes.text.values
+    assert depth == f"depth {low[0]:.0f} to {high[0]:.0f} µm"
+    assert (y, x) == tuple(
+        f"{n} {high[a] - low[a]:.0f} µm" for a, n in ((1, "y"), (2, "x"))
+    )
+    hand.key(Qt.Key.Key_D, SHIFT)
+    settle(0.3)
+    assert layers.space.axes is None
+    assert not [one for one in dock.viewer.layers if one.name == "OmniMouse · axes"]
+
+
 def test_a_click_in_space_selects_and_the_status_bar_says_whom(dock, canvas, hand):
     points = enter(dock, hand)
     dock.controller.select([])

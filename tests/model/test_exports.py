@@ -40,6 +40,15 @@ def controller(folder: Path, tmp_path: Path) -> Iterator[Controller]:
     made.close()
 
 
+def test_a_notice_about_a_file_goes_with_its_recording(
+    controller: Controller, folder: Path, tmp_path: Path
+) -> None:
+    controller.exports.export(tmp_path / "neurons.csv")
+    assert controller.exports.written == tmp_path / "neurons.csv"
+    controller.open_session(folder)
+    assert controller.exports.written is None
+
+
 # -- as Python -----------------------------------------------------------------------
 def run(script: str, folder: Path) -> str:
     path = folder / "script.py"

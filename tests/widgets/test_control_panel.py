@@ -584,5 +584,7 @@ def test_neurons_whose_state_changes_are_told_in_words(
     assert panel.counts.changes.text() == "Mixed in samples 0-60: 3 hidden → target."
     controller.set_active_span(30, 60)
     panel.counts.redraw.flush()
-    assert not panel.counts.changes.isVisible()
+    span = controller.state.active_span
+    told = f"In samples {span[0]}-{span[1]}, those of the brush."
+    assert panel.counts.changes.text() == told
     assert panel.counts.numbers[TARGET].text() == "3"
