@@ -43,6 +43,8 @@ from omnimouse_widgets.report import report_bytes
 DOCK_NAME = "OmniMouse (OmniMouse)"
 """What napari calls the dock of the manifest's one widget."""
 
+LEFT_WIDTH = 334
+"""Of napari's layer controls with a scroll bar beside them."""
 RIGHT_WIDTH = 400
 RIGHT_UPPER, RIGHT_LOWER = 470, 330
 TIME_HEIGHT, BOTTOM_HEIGHT = 104, 224
@@ -274,8 +276,7 @@ def _fold_layer_docks(window: QMainWindow) -> None:
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setMinimumWidth(content.minimumSizeHint().width())
+        scroll.setMinimumWidth(LEFT_WIDTH)
         controls.setWidget(scroll)
         scroll.setWidget(content)
     if {window.dockWidgetArea(dock) for dock in (controls, layers)} == {left}:
