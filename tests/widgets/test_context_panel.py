@@ -130,6 +130,26 @@ def test_the_mask_on_screen_is_marked_on_its_point(
     assert panel.plot.axes["history_samples"].line.value() == 25
 
 
+def test_the_star_is_there_where_no_selected_neuron_is_asked(
+    panel: ContextPanel, noisy: Controller, drawn: Callable[[], None]
+) -> None:
+    noisy.apply_preset("random_half_video_behavior")
+    assert noisy.state.mask is not None
+    seen = np.flatnonzero(~noisy.state.mask.target.any(axis=0))
+    noisy.select(seen[:3])
+    drawn()
+    mark = mark_of(noisy.state, noisy.results)
+    assert mark is not None
+    [x], [y] = panel.plot.axes["neurons"].star.getData()
+    assert (x, y) == pytest.approx((place_on("neurons", 20), mark.score))
+    assert panel.mark.words.startswith("☆ this mask: r = ")
+    assert panel.mark.toolTip().startswith(panel.mark.words)
+    noisy.apply_preset("all_response_only")
+    drawn()
+    assert len(panel.plot.axes["neurons"].star.getData()[0]) == 0
+    assert "not marked: no neuron is asked" in panel.mark.words
+
+
 def test_it_follows_window_and_selection(
     panel: ContextPanel, noisy: Controller, drawn: Callable[[], None]
 ) -> None:

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from omnimouse_model.analysis.sweep_plan import SweepPlan
-from omnimouse_model.live.context_mark import mark_of
+from omnimouse_model.live.context_mark import Mark, mark_of
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt import keys, plots
@@ -38,7 +38,8 @@ TOOLTIP = (
     "Single-trial correlation against what is given: other neurons seen in the asked "
     "second, or samples of everyone's history before it.\n"
     "Bars: s.e.m. over draws of neurons. Star and dotted line: the mask on screen, at "
-    "its mean score of the selected neurons.\n"
+    "its mean score of the selected neurons;\n"
+    "an open star: none of them is asked, it is the mean of those that are.\n"
     "Hover over a point for its numbers."
 )
 NO_SESSION = "No session is open"
@@ -175,7 +176,6 @@ class ContextPanel(QWidget):
         for words in (self.status, self.mark):
             words.setFont(plots.small_font())
             column.addWidget(words)
-        self.mark.setToolTip(TOOLTIP)
         self.status.setToolTip(TOOLTIP)
         column.addWidget(self.problem)
         column.addWidget(self.running)
@@ -262,7 +262,9 @@ class ContextPanel(QWidget):
     def _draw_mark(self) -> None:
         mark = mark_of(self._controller.state, self._controller.results)
         self.plot.show_mark(mark)
-        self.mark.set_words("" if mark is None else f"★ this mask: {mark.words}")
+        words = "" if mark is None else f"{_star(mark)} this mask: {mark.words}"
+        self.mark.set_words(words)
+        self.mark.setToolTip(f"{words}\n{TOOLTIP}".strip())
 
     def _draw_progress(self) -> None:
         sweeps = self._controller.sweeps
@@ -313,6 +315,10 @@ class ContextPanel(QWidget):
         refusals = [] if sweep is None else [r.refusal for r in sweep.rows if r.refusal]
         words += [f"refused in part: {refusals[0]}"] if refusals else []
         return " · ".join(words)
+
+
+def _star(mark: Mark) -> str:
+    return "★" if mark.is_of_selected else "☆"
 
 
 def _button(words: str, tooltip: str) -> QToolButton:

@@ -230,8 +230,6 @@ class _AxisPlot:
             tip=lambda x, y, data: data,
             symbol="star",
             size=14,
-            brush=plots.brush(palette.CURSOR),
-            pen=plots.pen(plots.BACKGROUND),
         )
         self.points.setZValue(20)
         self.star.setZValue(30)
@@ -284,6 +282,8 @@ class _AxisPlot:
         self._mark_x = place_on(self.axis, getattr(mark.given, self.axis))
         self.line.setValue(self._mark_x)
         self.star.setOpacity(OLD_OPACITY if mark.is_old else 1.0)
+        self.star.setBrush(star_fill(mark))
+        self.star.setPen(star_edge(mark))
         tip = f"This mask: {mark.words}"
         spots = [{"pos": (self._mark_x, mark.score), "data": tip}]
         self.star.setData(spots if np.isfinite(mark.score) else [])
@@ -368,6 +368,16 @@ def _values(sweeps: Sequence[DrawnSweep], axis: Axis) -> tuple[int, ...]:
 def fill_of(label: str, line: int) -> QBrush:
     """Filled where live; a kept sweep's points are open."""
     return plots.brush(plots.BACKGROUND if line else palette.CONDITION_COLOURS[label])
+
+
+def star_fill(mark: Mark) -> QBrush:
+    """Filled where it is of the selected neurons, as the live curves are."""
+    return plots.brush(palette.CURSOR if mark.is_of_selected else plots.BACKGROUND)
+
+
+def star_edge(mark: Mark) -> QPen:
+    """Set off from the curves below it; an open one has its colour here."""
+    return plots.pen(plots.BACKGROUND if mark.is_of_selected else palette.CURSOR)
 
 
 @cache
