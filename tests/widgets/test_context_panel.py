@@ -12,7 +12,7 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QImage
 from qtpy.QtSvg import QSvgRenderer
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
+from qtpy.QtWidgets import QDockWidget, QFileDialog, QMainWindow, QWidget
 
 from omnimouse_model.analysis.contexts import Context, context_mask, inputs_label
 from omnimouse_model.analysis.live_sweep import SEEDS, live_draw, live_sweep
@@ -174,6 +174,17 @@ def test_without_a_session_it_says_so(
     assert panel.plot.message == NO_SESSION
     panel.sweep.click()
     assert not panel.form.button.isEnabled()
+
+
+def test_nothing_drawn_is_not_exported_and_no_file_asked_for(
+    empty: Controller, show: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *w: asked.append(w[1]))
+    panel = shown(ContextPanel(empty), show)
+    click(panel.export)
+    assert asked == []
+    assert panel.problem.text().endswith(f"could be saved. {NO_SESSION}.")
 
 
 def test_a_condition_pressed_out_of_the_legend_is_not_drawn(

@@ -211,6 +211,11 @@ class ContextPanel(QWidget):
         self.sweep.click()  # back to the plots, where it grows
 
     def _choose_file(self) -> None:
+        if not any(drawn.sweep.rows for drawn in self.sweeps()):
+            why = " ".join(self._in_the_way().split()) or "Wait for the first points"
+            self.problem.setText(f"Nothing is drawn that could be saved. {why}.")
+            self.problem.show()
+            return
         name, _ = QFileDialog.getSaveFileName(self, "Export", "context.csv", KINDS)
         if name:
             self.save(Path(name))
