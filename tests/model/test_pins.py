@@ -110,7 +110,7 @@ def test_a_condition_that_is_pinned_is_shown_and_told_not_pinned_again(controlle
     again = controller.pins.pin()
     assert (again.pin_id, again.is_shown) == (first.pin_id, True)
     assert len(controller.state.pins) == 1
-    words = "This condition is pinned already: A Video + behaviour."
+    words = "Pinned already: A Video + behaviour."
     assert controller.pins.told == words
     controller.apply_preset("video_only")
     assert controller.pins.told == ""

@@ -79,7 +79,7 @@ def test_pinned_again_it_says_where_it_is(
         QTest.mouseClick(panel.bar.pin, LEFT)
     drawn()
     assert [pin.letter for pin in controller.state.pins] == ["A"]
-    assert "pinned already: A Video + behaviour" in panel.legend.text()
+    assert "Pinned already: A Video + behaviour" in panel.legend.text()
 
 
 def test_a_chip_hides_shows_renames_goes_back_and_unpins(

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ALREADY = "This condition is pinned already: {letter} {name}."
+ALREADY = "Pinned already: {letter} {name}."
 NO_ROOM = "“{name}” is not pinned again: {most} conditions are pinned; unpin one first."
 
 
