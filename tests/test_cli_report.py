@@ -134,7 +134,8 @@ def test_the_page_of_a_saved_analysis_has_the_librarys_numbers(
     ]
     for neuron in (3, 7):
         each = [scores, *others]
-        assert page.row(str(neuron)) == [number(float(s[neuron])) for s in each]
+        name = str(session.units.unit_id[neuron])
+        assert page.row(name) == [number(float(s[neuron])) for s in each]
     assert ("Decoded behaviour" in text) == (beside.behavior is not None)
 
     changed = om.what_if(predictor, window, mask, [Contrast(0.5)])
