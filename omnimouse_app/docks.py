@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 
 from omnimouse_app.instrument import Instrument, Model
 from omnimouse_app.keys import show_keys
+from omnimouse_app.own_context import free_in_own_context
 from omnimouse_app.recordings import show_recordings
 from omnimouse_model.data.catalogue import holds_sessions
 from omnimouse_model.live.analysis_file import SUFFIX
@@ -169,6 +170,7 @@ class OmniMouseDock(QWidget):
         _arrange(window, self.docks)
         QTimer.singleShot(0, self._share_out)
         self.instrument.watch(window)
+        free_in_own_context(self._viewer)
 
     def _share_out(self) -> None:
         if self.instrument.is_closed:
