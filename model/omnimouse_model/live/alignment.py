@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from omnimouse_model.analysis.alignment import AlignmentReport, check_alignment
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.engine import Post, call_at_once
-from omnimouse_model.live.errand import Errand, Tell
+from omnimouse_model.live.errand import ByErrand, Errand, Tell
 from omnimouse_model.live.state import LiveState
 
 
-class AlignmentCheck:
+class AlignmentCheck(ByErrand):
     """Checks the session on screen when asked to.
 
     Parameters
@@ -37,21 +37,6 @@ class AlignmentCheck:
         self._errand = Errand(_checked, self._take, post, synchronous=synchronous)
         self.changed = self._errand.changed
 
-    @property
-    def words(self) -> str:
-        """How far it is, "" when nothing is being checked."""
-        return self._errand.words
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether it is being checked."""
-        return self._errand.is_busy
-
-    @property
-    def fault(self) -> Exception | None:
-        """Why it could not be checked."""
-        return self._errand.fault
-
     def check(self) -> None:
         """Begin; without a session it is nothing."""
         if self._state.session is not None:
@@ -64,10 +49,6 @@ class AlignmentCheck:
         self._errand.stop()
         self._errand.forget_fault()
         self.changed.emit()
-
-    def close(self, timeout_s: float = 5.0) -> None:
-        """Stop for good."""
-        self._errand.close(timeout_s)
 
     def _take(self, report: AlignmentReport) -> None:
         self.report = report

@@ -23,7 +23,7 @@ from omnimouse_model.analysis.repeats import (
 from omnimouse_model.data.clock import WINDOW_S
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.engine import Post, call_at_once
-from omnimouse_model.live.errand import Errand, Tell
+from omnimouse_model.live.errand import ByErrand, Errand, Tell
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.trials import trial_at
 
@@ -47,7 +47,7 @@ class _Wanted:
     neurons: tuple[int, ...]
 
 
-class Clips:
+class Clips(ByErrand):
     """Repeats of the clip in the middle of the window; `controller.clips`.
 
     Parameters
@@ -83,21 +83,6 @@ class Clips:
         self._under_way: _Key | None = None
         self._errand = Errand(_read, self._take, post, synchronous=synchronous)
         self._errand.changed.connect(self._on_errand)
-
-    @property
-    def words(self) -> str:
-        """How far it is, "" when nothing is being read."""
-        return self._errand.words
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether something is being read."""
-        return self._errand.is_busy
-
-    @property
-    def fault(self) -> Exception | None:
-        """Why the newest could not be read."""
-        return self._errand.fault
 
     @property
     def all(self) -> tuple[Clip, ...]:
@@ -199,10 +184,6 @@ class Clips:
             self._seek(
                 float(session.trials.t_on[clip.trials[0]]) + middle - WINDOW_S / 2
             )
-
-    def close(self, timeout_s: float = 5.0) -> None:
-        """Stop for good."""
-        self._errand.close(timeout_s)
 
     # -- within -----------------------------------------------------------------------
     def _middle_s(self) -> float:

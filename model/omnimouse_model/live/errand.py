@@ -7,7 +7,7 @@ its owner says: opening a recording, looking through a folder, checking a sessio
 from collections.abc import Callable, Iterator
 from functools import partial
 from time import monotonic
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from psygnal import Signal
 
@@ -136,3 +136,28 @@ class Errand(Generic[Request, Found]):
         else:
             self.words, self.fault = "", self.fault or answer.error
             self.changed.emit()
+
+
+class ByErrand:
+    """What works by one errand: how far that is, why it failed, and its end."""
+
+    _errand: Errand[Any, Any]
+
+    @property
+    def words(self) -> str:
+        """What is being done, and how far it is; "" when nothing is."""
+        return self._errand.words
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is being done."""
+        return self._errand.is_busy
+
+    @property
+    def fault(self) -> Exception | None:
+        """Why the newest failed, None where it did not."""
+        return self._errand.fault
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Stop for good, at the next step."""
+        self._errand.close(timeout_s)

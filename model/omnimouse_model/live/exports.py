@@ -19,7 +19,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live.engine import Post, call_at_once
-from omnimouse_model.live.errand import Errand, Tell
+from omnimouse_model.live.errand import ByErrand, Errand, Tell
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.score_words import DEFINITION, condition_words
 from omnimouse_model.live.state import LiveState
@@ -208,7 +208,7 @@ _KINDS: dict[str, Callable[[Shown], bytes]] = {
 }
 
 
-class Exports:
+class Exports(ByErrand):
     """Writes what is on screen to files, off the thread that draws.
 
     Parameters
@@ -243,19 +243,9 @@ class Exports:
         self.changed = self._errand.changed
 
     @property
-    def words(self) -> str:
-        """What is being written, "" when nothing is."""
-        return self._errand.words
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether something is being written."""
-        return self._errand.is_busy
-
-    @property
     def fault(self) -> Exception | None:
         """Why the latest was not written, None where it was."""
-        return self._refused or self._errand.fault
+        return self._refused or super().fault
 
     @property
     def condition(self) -> str:
@@ -307,10 +297,6 @@ class Exports:
         self.written = self._refused = None
         self._errand.forget_fault()
         self.changed.emit()
-
-    def close(self, timeout_s: float = 5.0) -> None:
-        """Stop for good; what is being written is finished or left out."""
-        self._errand.close(timeout_s)
 
     def _take(self, path: Path) -> None:
         self.written = path

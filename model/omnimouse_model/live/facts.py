@@ -21,7 +21,7 @@ from omnimouse_model.analysis.repeats import (
 from omnimouse_model.analysis.tuning import DirectionTuning, direction_tuning
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.engine import Post, call_at_once
-from omnimouse_model.live.errand import Errand, Tell
+from omnimouse_model.live.errand import ByErrand, Errand, Tell
 from omnimouse_model.live.state import LiveState
 
 _KEPT = 512
@@ -68,7 +68,7 @@ class _Found:
     facts: tuple[NeuronFacts, ...]
 
 
-class Facts:
+class Facts(ByErrand):
     """Facts of the focused neuron: the one selected last, until another is stepped to.
 
     Parameters
@@ -110,21 +110,6 @@ class Facts:
         self._is_given_up = False
         self._errand = Errand(_computed, self._take, post, synchronous=synchronous)
         self._errand.changed.connect(self._on_errand)
-
-    @property
-    def words(self) -> str:
-        """How far it is, "" when nothing is being computed."""
-        return self._errand.words
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether something is being computed."""
-        return self._errand.is_busy
-
-    @property
-    def fault(self) -> Exception | None:
-        """Why the newest facts could not be computed."""
-        return self._errand.fault
 
     @property
     def found(self) -> NeuronFacts | None:
@@ -190,10 +175,6 @@ class Facts:
         self._is_given_up = False
         self._errand.forget_fault()
         self._compute()
-
-    def close(self, timeout_s: float = 5.0) -> None:
-        """Stop for good."""
-        self._errand.close(timeout_s)
 
     # -- within -----------------------------------------------------------------------
     def _move_to(self, neuron: int | None) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from omnimouse_model.data.hub_names import hub_place
 from omnimouse_model.errors import FetchError
 from omnimouse_model.live.engine import Post, call_at_once
-from omnimouse_model.live.errand import Errand, Tell
+from omnimouse_model.live.errand import ByErrand, Errand, Tell
 from omnimouse_model.predict.catalogue import must_be_fetched
 
 
-class Models:
+class Models(ByErrand):
     """Fetches a checkpoint when one is chosen that is not on this machine yet.
 
     A fetch that is stopped, or fails, keeps what arrived: `go_on` takes it up there.
@@ -50,24 +50,9 @@ class Models:
         self.changed = self._errand.changed
 
     @property
-    def words(self) -> str:
-        """What is being done, "" when nothing is."""
-        return self._errand.words
-
-    @property
     def share(self) -> float:
         """How much of it is done."""
         return self._errand.share or 0.0
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a model is being fetched."""
-        return self._errand.is_busy
-
-    @property
-    def fault(self) -> Exception | None:
-        """Why the model asked for last was not fetched."""
-        return self._errand.fault
 
     def fetch(self, name: str) -> None:
         """Fetch it, then choose it; one on its way goes on."""
@@ -99,10 +84,6 @@ class Models:
         self.name, self.stopped_at, self.is_offered = "", None, False
         self._errand.forget_fault()
         self.changed.emit()
-
-    def close(self, timeout_s: float = 5.0) -> None:
-        """Stop for good."""
-        self._errand.close(timeout_s)
 
     def _take(self, name: str) -> None:
         self.name = ""

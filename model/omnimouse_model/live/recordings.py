@@ -7,10 +7,10 @@ from psygnal import Signal
 
 from omnimouse_model.data.catalogue import Catalogue, Entry, entries_of
 from omnimouse_model.live.engine import Post, call_at_once
-from omnimouse_model.live.errand import Errand, Tell
+from omnimouse_model.live.errand import ByErrand, Errand, Tell
 
 
-class Recordings:
+class Recordings(ByErrand):
     """Looks through a folder when asked to; what is found is there as it is found.
 
     Parameters
@@ -37,21 +37,6 @@ class Recordings:
         self._errand = Errand(_entries, self._take, post, synchronous=synchronous)
         self.changed = self._errand.changed
 
-    @property
-    def words(self) -> str:
-        """How far it is, "" when nothing is looked through."""
-        return self._errand.words
-
-    @property
-    def fault(self) -> Exception | None:
-        """Why the folder could not be looked through."""
-        return self._errand.fault
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a folder is being looked through."""
-        return self._errand.is_busy
-
     def look_in(self, folder: str | Path) -> None:
         """Look through this one; what was found elsewhere is forgotten."""
         root = Path(folder).expanduser().absolute()
@@ -62,10 +47,6 @@ class Recordings:
     def stop(self) -> None:
         """Leave it at what was found so far."""
         self._errand.stop()
-
-    def close(self, timeout_s: float = 5.0) -> None:
-        """Stop for good."""
-        self._errand.close(timeout_s)
 
     def _take(self, entry: Entry) -> None:
         assert self.found is not None

@@ -13,7 +13,7 @@ from psygnal import Signal
 from omnimouse_model.analysis.similarity import similarity_order
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.engine import Post, call_at_once
-from omnimouse_model.live.errand import Errand, Tell
+from omnimouse_model.live.errand import ByErrand, Errand, Tell
 from omnimouse_model.live.state import LiveState
 
 _KEPT = 8
@@ -25,7 +25,7 @@ class _Found:
     order: np.ndarray
 
 
-class Similarity:
+class Similarity(ByErrand):
     """Orders the neurons on screen; `controller.similarity`.
 
     Parameters
@@ -62,21 +62,6 @@ class Similarity:
         return None if session is None else self._kept.get(session.fingerprint)
 
     @property
-    def words(self) -> str:
-        """How far it is, "" when nothing is being computed."""
-        return self._errand.words
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether it is being computed."""
-        return self._errand.is_busy
-
-    @property
-    def fault(self) -> Exception | None:
-        """Why it could not be computed."""
-        return self._errand.fault
-
-    @property
     def is_given_up(self) -> bool:
         """Whether it was stopped, so that `again` is needed."""
         return self._given_up is not None and self._given_up is self._state.session
@@ -106,10 +91,6 @@ class Similarity:
         self._given_up = self._under_way = None
         self._errand.forget_fault()
         self.want()
-
-    def close(self, timeout_s: float = 5.0) -> None:
-        """Stop for good."""
-        self._errand.close(timeout_s)
 
     def _take(self, found: _Found) -> None:
         self._kept[found.session.fingerprint] = found.order
