@@ -22,7 +22,7 @@ from omnimouse_model.analysis.repeats import ClipRepeats, InClip, lay_over
 from omnimouse_model.live import facts_text
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt import keys, plots
-from omnimouse_widgets.qt.form import ElidedLabel
+from omnimouse_widgets.qt.form import ElidedLabel, column_in
 from omnimouse_widgets.qt.in_view import InView
 from omnimouse_widgets.qt.neuron_plots import (
     FieldPlot,
@@ -170,14 +170,8 @@ class NeuronFactsPanel(QWidget):
         area.setFrameShape(QScrollArea.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setWidget(content)
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(4, 4, 4, 4)
-        whole.setSpacing(2)
-        whole.addWidget(self.heading)
-        whole.addLayout(head)
-        whole.addLayout(work)
-        whole.addWidget(self.fault)
-        whole.addWidget(area, 1)
+        parts = (self.heading, head, work, self.fault, area)
+        column_in(self, *parts, stretch=4, spacing=2)
 
     def _bind_keys(self) -> None:
         keys.bind_keys(self, self._controller)

@@ -2,13 +2,13 @@
 
 from functools import partial
 
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QWidget
 
 from omnimouse_model.data.clock import WINDOW_S
 from omnimouse_model.live.clips import ceiling_words, clip_words
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt import keys, plots
-from omnimouse_widgets.qt.form import ElidedLabel, row_of
+from omnimouse_widgets.qt.form import ElidedLabel, column_in, row_of
 from omnimouse_widgets.qt.in_view import InView
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.repeats_plot import RepeatsSideBySide
@@ -49,11 +49,8 @@ class RepeatsPanel(QWidget):
         self.canvas = plots.canvas(TOOLTIP)
         self.side_by_side = RepeatsSideBySide(self._clips.go_to)
         self.canvas.addItem(self.side_by_side.plot)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(4, 4, 4, 4)
-        column.setSpacing(4)
-        column.addLayout(row_of(self.clip, self.words, stretch=1))
-        column.addWidget(self.canvas, 1)
+        head = row_of(self.clip, self.words, stretch=1)
+        column_in(self, head, self.canvas, stretch=1)
         self.setMinimumSize(300, 150)
         keys.bind_keys(self, controller)
         keys.bind(self, "Left", partial(self._clips.step, -1))
