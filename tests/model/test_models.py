@@ -10,6 +10,7 @@ import torch
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
+from omnimouse_model.live import errand
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.nets import official
 from omnimouse_model.nets.omnimouse import OmniMouse
@@ -64,7 +65,10 @@ def until(claim: Callable[[], bool], timeout_s: float = 30.0) -> None:
         time.sleep(0.005)
 
 
-def test_a_model_of_the_hub_is_fetched_with_its_share_told_then_chosen(hub: Hub):
+def test_a_model_of_the_hub_is_fetched_with_its_share_told_then_chosen(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(errand, "TELL_EVERY_S", 0.0)
     made = Controller(synchronous=True)
     shares: list[float] = []
     made.models.changed.connect(lambda: shares.append(made.models.share))

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from omnimouse_model.analysis.alignment import AlignmentReport, check_alignment
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.engine import Post, call_at_once
-from omnimouse_model.live.errand import ByErrand, Errand, Tell
+from omnimouse_model.live.errand import Errand, HasErrand, Tell
 from omnimouse_model.live.state import LiveState
 
 
-class AlignmentCheck(ByErrand):
+class AlignmentCheck(HasErrand):
     """Checks the session on screen when asked to.
 
     Parameters

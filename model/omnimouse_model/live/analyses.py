@@ -21,7 +21,7 @@ from omnimouse_model.live.analysis_file import (
 )
 from omnimouse_model.live.autosave import Autosave
 from omnimouse_model.live.engine import Post, call_at_once
-from omnimouse_model.live.errand import ByErrand, Errand, Tell
+from omnimouse_model.live.errand import Errand, HasErrand, Tell
 from omnimouse_model.live.left import Left, would_be_lost
 from omnimouse_model.live.memory import Memory, Remembered
 from omnimouse_model.live.opener import Opening
@@ -51,7 +51,7 @@ class _Wanted:
     recording: str = ""
 
 
-class Analyses(ByErrand):
+class Analyses(HasErrand):
     """Saves and opens analyses; keeps the one on screen as it changes.
 
     Parameters

@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from reprlib import repr as shortened
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn, cast, get_args
 
 from omnimouse_model.analysis.edits import arranged, edits_from_json, edits_to_json
 from omnimouse_model.atomic import atomic_path
@@ -382,7 +382,7 @@ def _span(value: object) -> tuple[int, int]:
 def _colour(value: object) -> ColourBy:
     if value not in get_args(ColourBy):
         _refuse("colour_by", value, " or ".join(get_args(ColourBy)))
-    return value  # type: ignore[return-value]
+    return cast(ColourBy, value)
 
 
 def _refuse(name: str, found: object, expected: str) -> NoReturn:

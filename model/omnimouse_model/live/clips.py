@@ -23,7 +23,7 @@ from omnimouse_model.analysis.repeats import (
 from omnimouse_model.data.clock import WINDOW_S
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.engine import Post, call_at_once
-from omnimouse_model.live.errand import ByErrand, Errand, Tell
+from omnimouse_model.live.errand import Errand, HasErrand, Tell
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.live.trials import trial_at
 
@@ -47,7 +47,7 @@ class _Wanted:
     neurons: tuple[int, ...]
 
 
-class Clips(ByErrand):
+class Clips(HasErrand):
     """Repeats of the clip in the middle of the window; `controller.clips`.
 
     Parameters

@@ -138,19 +138,19 @@ class Errand(Generic[Request, Found]):
             self.changed.emit()
 
 
-class ByErrand:
-    """What works by one errand: how far that is, why it failed, and its end."""
+class HasErrand:
+    """Whoever has one errand, `_errand`: how far it is, its fault, its end."""
 
     _errand: Errand[Any, Any]
 
     @property
     def words(self) -> str:
-        """What is being done, and how far it is; "" when nothing is."""
+        """How far what is under way is, "" when nothing is."""
         return self._errand.words
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is being done."""
+        """Whether anything is under way."""
         return self._errand.is_busy
 
     @property
@@ -159,5 +159,5 @@ class ByErrand:
         return self._errand.fault
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Stop for good, at the next step."""
+        """Stop for good."""
         self._errand.close(timeout_s)

@@ -19,7 +19,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live.engine import Post, call_at_once
-from omnimouse_model.live.errand import ByErrand, Errand, Tell
+from omnimouse_model.live.errand import Errand, HasErrand, Tell
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.score_words import DEFINITION, condition_words
 from omnimouse_model.live.state import LiveState
@@ -208,7 +208,7 @@ _KINDS: dict[str, Callable[[Shown], bytes]] = {
 }
 
 
-class Exports(ByErrand):
+class Exports(HasErrand):
     """Writes what is on screen to files, off the thread that draws.
 
     Parameters
@@ -245,7 +245,7 @@ class Exports(ByErrand):
     @property
     def fault(self) -> Exception | None:
         """Why the latest was not written, None where it was."""
-        return self._refused or super().fault
+        return self._refused or self._errand.fault
 
     @property
     def condition(self) -> str:

@@ -21,7 +21,7 @@ from omnimouse_model.analysis.repeats import (
 from omnimouse_model.analysis.tuning import DirectionTuning, direction_tuning
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.engine import Post, call_at_once
-from omnimouse_model.live.errand import ByErrand, Errand, Tell
+from omnimouse_model.live.errand import Errand, HasErrand, Tell
 from omnimouse_model.live.state import LiveState
 
 _KEPT = 512
@@ -68,7 +68,7 @@ class _Found:
     facts: tuple[NeuronFacts, ...]
 
 
-class Facts(ByErrand):
+class Facts(HasErrand):
     """Facts of the focused neuron: the one selected last, until another is stepped to.
 
     Parameters

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from omnimouse_model.data.hub_names import hub_place
 from omnimouse_model.errors import FetchError
 from omnimouse_model.live.engine import Post, call_at_once
-from omnimouse_model.live.errand import ByErrand, Errand, Tell
+from omnimouse_model.live.errand import Errand, HasErrand, Tell
 from omnimouse_model.predict.catalogue import must_be_fetched
 
 
-class Models(ByErrand):
+class Models(HasErrand):
     """Fetches a checkpoint when one is chosen that is not on this machine yet.
 
     A fetch that is stopped, or fails, keeps what arrived: `go_on` takes it up there.

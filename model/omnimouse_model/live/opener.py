@@ -14,7 +14,7 @@ from omnimouse_model.data.hub_names import hub_place
 from omnimouse_model.data.remote_file import shown_address, web_address
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.engine import Post, call_at_once
-from omnimouse_model.live.errand import ByErrand, Errand, Tell
+from omnimouse_model.live.errand import Errand, HasErrand, Tell
 from omnimouse_model.live.opening import View, first_view, read_ahead
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def _on_this_machine(
     return fetch_session(str(recording), told=lambda share, what: tell(share))
 
 
-class Opener(ByErrand):
+class Opener(HasErrand):
     """Opens recordings off the thread that draws; the newest stops the others.
 
     Parameters

@@ -7,10 +7,10 @@ from psygnal import Signal
 
 from omnimouse_model.data.catalogue import Catalogue, Entry, entries_of
 from omnimouse_model.live.engine import Post, call_at_once
-from omnimouse_model.live.errand import ByErrand, Errand, Tell
+from omnimouse_model.live.errand import Errand, HasErrand, Tell
 
 
-class Recordings(ByErrand):
+class Recordings(HasErrand):
     """Looks through a folder when asked to; what is found is there as it is found.
 
     Parameters

@@ -13,7 +13,7 @@ from psygnal import Signal
 from omnimouse_model.analysis.similarity import similarity_order
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.engine import Post, call_at_once
-from omnimouse_model.live.errand import ByErrand, Errand, Tell
+from omnimouse_model.live.errand import Errand, HasErrand, Tell
 from omnimouse_model.live.state import LiveState
 
 _KEPT = 8
@@ -25,7 +25,7 @@ class _Found:
     order: np.ndarray
 
 
-class Similarity(ByErrand):
+class Similarity(HasErrand):
     """Orders the neurons on screen; `controller.similarity`.
 
     Parameters
