@@ -53,7 +53,7 @@ class Monkey:
 
     def __post_init__(self) -> None:
         self.window = self.dock.main_window
-        self.dialogs = QTimer()
+        self.dialogs = QTimer(self.window)  # PySide6 never collects what has slots
         self.dialogs.setInterval(60)
         # An answer may bring the next dialog, and a timer waits for its own call's end.
         self.dialogs.timeout.connect(lambda: QTimer.singleShot(0, self.answer_dialog))
