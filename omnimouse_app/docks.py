@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QObject, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QVBoxLayout, QWidget
 
 from omnimouse_app.instrument import Instrument, Model
@@ -107,10 +107,12 @@ class OmniMouseDock(QWidget):
 
     @property
     def main_window(self) -> QMainWindow:
-        """The napari window around it."""
-        window = self.window()
-        assert isinstance(window, QMainWindow)
-        return window
+        """The napari window around it, also when this dock floats beside it."""
+        around: QObject | None = self.parent()
+        while around is not None and not isinstance(around, QMainWindow):
+            around = around.parent()
+        assert around is not None
+        return around
 
     def close_viewer(self) -> None:
         """End the worker, and close the window."""

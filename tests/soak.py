@@ -317,8 +317,8 @@ def work_window(seconds: float, seed: int) -> int:
         try:
             print(soak_window(Path(folder), seconds, seed), flush=True)
         except AssertionError as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            print(f"seed {seed}: {where.line}: {error}", flush=True)
+            print(f"seed {seed}:", flush=True)
+            traceback.print_exception(error, file=sys.stdout)
             return 1
     return 0
 

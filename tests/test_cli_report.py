@@ -150,6 +150,36 @@ def test_the_page_of_a_saved_analysis_has_the_librarys_numbers(
     assert "other neurons seen" in text
 
 
+def test_conditions_are_compared_over_the_neurons_common_to_all(
+    controller: Controller,
+) -> None:
+    page = Page(report_page(reported(controller)))
+    assert "All are over the same 30 neurons." in report_page(reported(controller))
+    assert not any("in common" in row[0] for row in page.rows if row)
+    controller.pins.unpin(0)
+    controller.choose_baseline("")
+    controller.apply_preset("random_half_video_behavior")
+    controller.pins.pin("half")
+    controller.apply_preset("video_only")
+    text = report_page(reported(controller))
+    whole = reported(controller).conditions
+    half = np.flatnonzero(np.isfinite(whole[1].scores))
+    assert len(half) == 15
+    rows = Page(text).rows
+    [head] = [at for at, row in enumerate(rows) if row[:1] == ["over the 15 in common"]]
+    for condition, row in zip(whole, rows[head + 1 :], strict=False):
+        found = score_summary(condition.scores[half])
+        cells = [found.mean, found.median, found.low, found.high]
+        assert row[2:] == ["15", *(number(value) for value in cells)]
+    asked = np.flatnonzero(whole[1].mask.target.any(axis=0))
+    others = np.setdiff1d(np.arange(30), asked)
+    given = om.Mask.nothing(30).with_frames(True)
+    controller.set_mask(given.show(asked).ask(others))
+    assert "No neuron is scored under every condition" in report_page(
+        reported(controller)
+    )
+
+
 def test_it_loads_nothing_and_runs_nothing(controller: Controller) -> None:
     text = report_page(reported(controller))
     page = Page(text)

@@ -90,6 +90,17 @@ def test_a_dropped_folder_of_recordings_is_a_table_out_of_which_one_is_opened(
     assert find(dock) is None
 
 
+def test_the_table_comes_up_beside_the_window_while_the_panel_floats(dock, folder):
+    panel_dock = dock.docks["OmniMouse"]
+    panel_dock.setFloating(True)
+    settle(0.1)
+    drop(dock, folder)
+    panel = shown(dock)
+    assert panel.parent() is panel_dock.parent()
+    panel.close()
+    panel_dock.setFloating(False)
+
+
 def test_the_menu_of_napari_asks_for_a_folder(dock, folder, monkeypatch):
     asked = []
 

@@ -64,14 +64,50 @@ def test_the_mark_of_a_sweeps_mask_is_its_point(
     assert mark.given.history_samples == context.history_samples
 
 
-def test_without_an_asked_neuron_it_has_a_place_and_no_score(
+def test_where_no_selected_neuron_is_asked_it_is_of_those_that_are(
     controller: Controller, session: Session
 ) -> None:
-    controller.set_mask(Mask.nothing(session).show(range(10)).ask([35]))
+    controller.select([3, 11])
+    controller.set_mask(Mask.nothing(session).show(range(12)).ask(range(30, 40)))
+    mark, scores = mark_of(controller.state, controller.results), scores_of(controller)
+    assert mark is not None
+    assert mark.score == pytest.approx(float(np.mean(scores[30:40])), abs=1e-5)
+    assert (mark.n_scored, mark.is_of_selected) == (10, False)
+    assert mark.words.startswith(f"r = {mark.score:.2f} of 10 asked, none selected · ")
+
+
+def test_half_of_the_population_is_marked_whoever_is_selected(
+    controller: Controller,
+) -> None:
+    controller.apply_preset("random_half_video_behavior")
+    asked = np.flatnonzero(controller.state.mask.target.any(axis=0))
+    for neuron in range(40):
+        controller.select([neuron])
+        mark = mark_of(controller.state, controller.results)
+        assert mark is not None
+        assert np.isfinite(mark.score)
+        assert mark.is_of_selected == (neuron in asked)
+        assert mark.given.neurons == 20
+
+
+def test_without_a_score_it_says_why(controller: Controller, session: Session) -> None:
+    controller.set_mask(Mask.nothing(session).show(range(10)))
     mark = mark_of(controller.state, controller.results)
     assert mark is not None
     assert np.isnan(mark.score)
-    assert mark.words == "10 neurons · 8 samples before · nothing"
+    assert mark.words.startswith("not marked: no neuron is asked · 10 neurons · ")
+    controller.apply_preset("video_behavior")
+    controller.cancel()
+    controller.step_window(1)
+    controller.results.clear()
+    mark = mark_of(controller.state, controller.results)
+    assert mark is not None
+    assert "not marked: it was not answered" in mark.words
+
+
+def scores_of(controller: Controller) -> np.ndarray:
+    assert controller.results.scores is not None
+    return controller.results.scores
 
 
 def test_without_a_session_there_is_none() -> None:

@@ -16,7 +16,8 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.sweeps import MOST_COMPARED, Sweeps, duration_words
+from omnimouse_model.live.sweep_estimate import duration_words
+from omnimouse_model.live.sweeps import MOST_COMPARED, Sweeps
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded, Predictor
 from tests.model.live_sessions import (
@@ -131,6 +132,27 @@ def expected(session: Session) -> list[dict[str, object]]:
         tier=PLAN.tier,
         max_windows=PLAN.max_windows,
     ).table()
+
+
+def test_a_sweep_is_estimated_and_then_known_from_one_like_it(
+    session: Session, tmp_path: Path
+) -> None:
+    controller = Controller(synchronous=True)
+    controller.sweeps.folder = tmp_path
+    assert controller.sweeps.estimate(PLAN) is None
+    controller.choose_predictor(EchoPredictor())
+    controller.open_session(session)
+    first = controller.sweeps.estimate(PLAN)
+    assert first is not None
+    assert first.n_predictions == N_ANSWERS
+    assert first.words.startswith("12 points × 2 windows = 24 predictions · at least ")
+    controller.sweeps.start(PLAN)
+    known = controller.sweeps.estimate(PLAN)
+    assert known is not None
+    assert (known.is_of_sweep, known.each_s is not None) == (True, True)
+    with pytest.raises(ValueError, match="no window of tier 'none such'"):
+        controller.sweeps.estimate(SweepPlan(neurons=(0,), tier="none such"))
+    controller.close()
 
 
 def test_it_finds_what_the_library_finds_and_keeps_it(

@@ -13,7 +13,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pins import LIVE
 from omnimouse_model.live.span_pages import LONGEST_S, page_around
-from omnimouse_model.masks import Mask
+from omnimouse_model.masks import HIDDEN, Mask
 from omnimouse_model.predict.predictor import Encoded
 from tests.model.live_sessions import (
     EchoPredictor,
@@ -96,12 +96,40 @@ def test_pins_take_the_free_slots_and_no_more(controller):
     assert (first.letter, second.letter) == ("A", "B")
     assert (first.name, second.name) == ("Video + behaviour", "mine")
     controller.pins.unpin(0)
-    assert controller.pins.pin().slot == 0
-    controller.pins.pin()
-    controller.pins.pin()
+    assert controller.pins.pin("first").slot == 0
+    controller.pins.pin("third")
+    controller.pins.pin("fourth")
     assert controller.pins.is_full
     with pytest.raises(ValueError, match="4 conditions are pinned"):
+        controller.pins.pin("fifth")
+
+
+def test_a_condition_that_is_pinned_is_shown_and_told_not_pinned_again(controller):
+    first = controller.pins.pin()
+    controller.pins.show(0, False)
+    again = controller.pins.pin()
+    assert (again.pin_id, again.is_shown) == (first.pin_id, True)
+    assert len(controller.state.pins) == 1
+    words = "Pinned already: A Video + behaviour."
+    assert controller.pins.told == words
+    controller.apply_preset("video_only")
+    assert controller.pins.told == ""
+    assert controller.pins.pin().letter == "B"
+
+
+def test_pins_of_one_preset_have_names_of_their_own(controller):
+    controller.pins.pin()
+    controller.choose_predictor(SloppyPredictor("other", offset=1.0))
+    controller.pins.pin()
+    for neuron in (3, 4):
+        controller.paint([neuron], HIDDEN)
         controller.pins.pin()
+    assert [pin.name for pin in controller.state.pins] == [
+        "Video + behaviour",
+        "Video + behaviour · other",
+        "by hand",
+        "by hand 2",
+    ]
 
 
 def test_a_pin_answers_what_it_asked_when_the_question_has_changed(controller):

@@ -249,6 +249,63 @@ def test_a_figure_of_nothing_or_of_no_kind_is_refused(
     assert not (tmp_path / "traces.png").exists()
 
 
+@pytest.fixture
+def dialogs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Titles of the dialogs that were opened; nobody answers them."""
+    asked: list[str] = []
+
+    def opened(_: object, title: str, *__: str) -> tuple[str, str]:
+        asked.append(title)
+        return "", ""
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", opened)
+    return asked
+
+
+EXPORTS = ("export_table", "export_arrays", "export_figure", "export_report")
+
+
+@pytest.mark.parametrize("export", [*EXPORTS, "save_as"])
+def test_no_file_is_asked_for_where_there_is_nothing_to_write(
+    empty: Controller, show: Any, dialogs: list[str], drawn: Any, export: str
+) -> None:
+    section: AnalysisSection = show(AnalysisSection(empty), 400, 200)
+    section.offer_report(lambda what, tell: b"")
+    getattr(section, export)()
+    drawn()
+    assert dialogs == []
+    assert "Open a recording first" in section.problem.text()
+
+
+@pytest.mark.parametrize("export", EXPORTS)
+def test_no_file_is_asked_for_before_the_answer(
+    section: AnalysisSection,
+    keeping: Controller,
+    dialogs: list[str],
+    drawn: Any,
+    export: str,
+) -> None:
+    section.offer_report(lambda what, tell: b"")
+    keeping.select([3])
+    getattr(section, export)()
+    assert len(dialogs) == 1
+    keeping.results.population_freshness = "stopped"
+    getattr(section, export)()
+    drawn()
+    assert len(dialogs) == 1
+    assert "not answered yet" in section.problem.text()
+
+
+def test_no_file_is_asked_for_a_figure_of_nobody(
+    section: AnalysisSection, keeping: Controller, dialogs: list[str], drawn: Any
+) -> None:
+    keeping.select([])
+    section.export_figure()
+    drawn()
+    assert dialogs == []
+    assert "Select neurons first" in section.problem.text()
+
+
 def test_without_a_recording_nothing_is_saved(
     empty: Controller, show: Any, tmp_path: Path, answer: Any, drawn: Any
 ) -> None:

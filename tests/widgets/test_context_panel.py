@@ -12,7 +12,13 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QImage
 from qtpy.QtSvg import QSvgRenderer
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QDockWidget,
+    QFileDialog,
+    QMainWindow,
+    QWidget,
+)
 
 from omnimouse_model.analysis.contexts import Context, context_mask, inputs_label
 from omnimouse_model.analysis.live_sweep import SEEDS, live_draw, live_sweep
@@ -25,6 +31,7 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.context import NO_SELECTION, NO_SESSION, REST_MS, ContextPanel
+from omnimouse_widgets.qt.context_plot import fitting
 from omnimouse_widgets.qt.context_spots import place_on
 from omnimouse_widgets.qt.hop import qt_post
 from tests.model.live_sessions import EchoPredictor, GatedPredictor
@@ -47,8 +54,15 @@ class Noisy(EchoPredictor):
 
 @pytest.fixture
 def drawn(qtbot: Any) -> Callable[[], None]:
-    """The panel waits a while for more before it draws."""
-    return lambda: qtbot.wait(REST_MS + 100)
+    """The panel waits a while for more before it draws; a busy machine for longer."""
+
+    def drawn() -> None:
+        qtbot.wait(REST_MS + 100)
+        for panel in QApplication.topLevelWidgets():
+            if isinstance(panel, ContextPanel) and panel.isVisible():
+                panel.redraw.flush()
+
+    return drawn
 
 
 @pytest.fixture
@@ -130,6 +144,26 @@ def test_the_mask_on_screen_is_marked_on_its_point(
     assert panel.plot.axes["history_samples"].line.value() == 25
 
 
+def test_the_star_is_there_where_no_selected_neuron_is_asked(
+    panel: ContextPanel, noisy: Controller, drawn: Callable[[], None]
+) -> None:
+    noisy.apply_preset("random_half_video_behavior")
+    assert noisy.state.mask is not None
+    seen = np.flatnonzero(~noisy.state.mask.target.any(axis=0))
+    noisy.select(seen[:3])
+    drawn()
+    mark = mark_of(noisy.state, noisy.results)
+    assert mark is not None
+    [x], [y] = panel.plot.axes["neurons"].star.getData()
+    assert (x, y) == pytest.approx((place_on("neurons", 20), mark.score))
+    assert panel.mark.words.startswith("☆ this mask: r = ")
+    assert panel.mark.toolTip().startswith(panel.mark.words)
+    noisy.apply_preset("all_response_only")
+    drawn()
+    assert len(panel.plot.axes["neurons"].star.getData()[0]) == 0
+    assert "not marked: no neuron is asked" in panel.mark.words
+
+
 def test_it_follows_window_and_selection(
     panel: ContextPanel, noisy: Controller, drawn: Callable[[], None]
 ) -> None:
@@ -154,6 +188,17 @@ def test_without_a_session_it_says_so(
     assert panel.plot.message == NO_SESSION
     panel.sweep.click()
     assert not panel.form.button.isEnabled()
+
+
+def test_nothing_drawn_is_not_exported_and_no_file_asked_for(
+    empty: Controller, show: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *w: asked.append(w[1]))
+    panel = shown(ContextPanel(empty), show)
+    click(panel.export)
+    assert asked == []
+    assert panel.problem.text().endswith(f"could be saved. {NO_SESSION}.")
 
 
 def test_a_condition_pressed_out_of_the_legend_is_not_drawn(
@@ -241,6 +286,39 @@ def test_a_point_tells_its_numbers(
     assert tip in plot.plot.getViewBox().toolTip()
 
 
+def test_labels_of_an_axis_are_drawn_where_they_do_not_touch(
+    panel: ContextPanel, drawn: Callable[[], None]
+) -> None:
+    drawn()
+    plot = panel.plot.axes["history_samples"]
+    plot.show([], (0, 10, 15, 20, 25))
+    found = []
+    for width in (400, 1200):
+        panel.resize(width, 380)
+        drawn()
+        [ticks] = plot.plot.getAxis("bottom")._tickLevels
+        found.append([label.split("\n")[0] for _, label in ticks])
+    assert found[1] == ["0", "10", "15", "20", "25"]
+    assert set(found[0]) < set(found[1])
+    assert found[0][-1] == "25"
+
+
+@pytest.mark.parametrize(
+    ("spans", "shown"),
+    [
+        ([], []),
+        ([(0, 9)], [True]),
+        ([(0, 9), (14, 20), (15, 22), (40, 50)], [True, False, True, True]),
+        ([(0, 9), (16, 20), (25, 30), (31, 40)], [True, True, False, True]),
+        ([(0, 9), (10, 20)], [False, True]),
+    ],
+)
+def test_labels_that_would_touch_are_left_out(
+    spans: list[tuple[float, float]], shown: list[bool]
+) -> None:
+    assert fitting(spans, 6) == shown
+
+
 # -- sweeps in the background ----------------------------------------------------------
 def set_up(panel: ContextPanel) -> None:
     panel.sweep.click()
@@ -268,7 +346,9 @@ def test_a_sweep_started_in_the_form_is_drawn_and_kept(
     panel: ContextPanel, noisy: Controller, session: Session, drawn: Callable[[], None]
 ) -> None:
     set_up(panel)
-    assert panel.form.summary.text().startswith("24 points, each over 2 windows")
+    words = "24 points × 2 windows = 48 predictions · at least "
+    assert panel.form.summary.text().startswith(words)
+    assert panel.form.summary.text().endswith("going by the quickest answer")
     QTest.mouseClick(panel.form.button, Qt.MouseButton.LeftButton)
     drawn()
     [entry] = noisy.sweeps.found
@@ -285,7 +365,28 @@ def test_a_sweep_started_in_the_form_is_drawn_and_kept(
     assert panel.plot.canvas.isVisible()
     panel.keep.click()
     drawn()
-    assert panel.kept.list.item(0).text() == f"mine · {entry.begun}"
+    assert panel.kept.list.item(0).text() == f"mine\n{entry.begun}"
+
+
+def test_the_form_leaves_the_curves_where_there_is_room(panel: ContextPanel) -> None:
+    panel.resize(400, 700)
+    panel.sweep.click()
+    assert panel.plot.canvas.isVisible()
+    assert not panel.no_room.isVisible()
+    panel.resize(400, 240)
+    assert not panel.plot.canvas.isVisible()
+    assert "No room for the curves" in panel.no_room.text()
+    panel.sweep.click()
+    assert panel.plot.canvas.isVisible()
+    assert not panel.no_room.isVisible()
+
+
+def test_a_tier_without_windows_is_told_before_the_start(panel: ContextPanel) -> None:
+    set_up(panel)
+    panel.form.tier.addItem("nowhere")
+    panel.form.tier.setCurrentText("nowhere")
+    assert "no window of tier 'nowhere'" in panel.form.summary.text()
+    assert not panel.form.button.isEnabled()
 
 
 def test_what_is_wrong_in_the_form_is_said_there(panel: ContextPanel) -> None:
@@ -313,6 +414,8 @@ def test_kept_sweeps_are_compared_exported_and_deleted(
         True,
         True,
     ]
+    assert panel.legend.isVisible()
+    assert panel.legend.names == ["Live", "one", "two"]
     panel.save(tmp_path / "all.csv")
     with (tmp_path / "all.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -325,7 +428,7 @@ def test_kept_sweeps_are_compared_exported_and_deleted(
     assert picture.height() > 2 * view.height()  # the legend above
     assert QSvgRenderer(str(tmp_path / "all.svg")).isValid()
     words = (tmp_path / "all.svg").read_text()
-    assert all(name in words for name in ("video + behaviour", "nothing", "one", "two"))
+    assert all(name in words for name in ("nothing", "Live", "one", "two"))
     panel.save(tmp_path / "nowhere" / "all.png")
     assert panel.problem.text().startswith("Not saved")
 
@@ -333,6 +436,7 @@ def test_kept_sweeps_are_compared_exported_and_deleted(
     kept.list.item(0).setCheckState(Qt.CheckState.Unchecked)
     drawn()
     assert len(noisy.sweeps.compared) == 1
+    assert panel.legend.names == ["Live", "one"]
     kept.list.setCurrentRow(0)
     kept.delete.click()
     assert kept.delete.text() == "Really?"

@@ -118,8 +118,8 @@ def test_traces_with_four_pins_redraw_within_a_frame(
 ) -> None:
     large.choose_predictor(EchoPredictor())
     large.apply_preset("video_behavior")
-    for _ in range(4):
-        large.pins.pin()
+    for name in "abcd":
+        large.pins.pin(name)
     large.select(range(n))
     large.pins.choose_span(span)
     panel = show(TracesPanel(large), 700, 900)

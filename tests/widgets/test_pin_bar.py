@@ -15,6 +15,7 @@ from omnimouse_model.analysis.spans import predict_span
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pins import LIVE
+from omnimouse_model.live.presets import PRESETS
 from omnimouse_model.metrics import correlation
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.hop import qt_post
@@ -62,12 +63,23 @@ def test_shift_p_pins_and_four_are_all(
     panel: TracesPanel, controller: Controller, drawn: Any
 ) -> None:
     panel.stack.canvas.setFocus()
-    for _ in range(6):
+    for preset in PRESETS[:6]:
+        controller.apply_preset(preset.name)
         QTest.keyClick(panel, Qt.Key.Key_P, Qt.KeyboardModifier.ShiftModifier)
     drawn()
     assert [pin.letter for pin in controller.state.pins] == list("ABCD")
     assert not panel.bar.pin.isEnabled()
     assert "unpin one first" in panel.bar.pin.toolTip()
+
+
+def test_pinned_again_it_says_where_it_is(
+    panel: TracesPanel, controller: Controller, drawn: Any
+) -> None:
+    for _ in range(2):
+        QTest.mouseClick(panel.bar.pin, LEFT)
+    drawn()
+    assert [pin.letter for pin in controller.state.pins] == ["A"]
+    assert "Pinned already: A Video + behaviour" in panel.legend.text()
 
 
 def test_a_chip_hides_shows_renames_goes_back_and_unpins(
@@ -203,8 +215,8 @@ def test_no_more_is_drawn_at_once_than_a_frame_has_time_for(
     panel: TracesPanel, controller: Controller, drawn: Any
 ) -> None:
     panel.resize(420, 1400)
-    for _ in range(4):
-        controller.pins.pin()
+    for name in "abcd":
+        controller.pins.pin(name)
     controller.select(range(40))
     controller.pins.choose_span("trial")
     controller.seek(11.0)

@@ -1,5 +1,6 @@
 """Scores of many neurons in a few numbers: all of them, and those of each area."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,19 @@ def score_summary(scores: np.ndarray | None) -> ScoreSummary:
     low, median, high = (float(v) for v in np.percentile(known, (25, 50, 75)))
     mean = float(np.mean(known, dtype=np.float64))
     return ScoreSummary(len(known), mean, median, low, high)
+
+
+def common_scores(
+    each: Sequence[np.ndarray | None],
+) -> tuple[np.ndarray | None, ...]:
+    """Keep the scores of the neurons that every one has; NaN elsewhere.
+
+    Conditions are only compared over the same neurons. One without any score has no
+    say in who they are, and stays as it is.
+    """
+    scored = [s for s in each if s is not None and np.isfinite(s).any()]
+    shared = np.all([np.isfinite(s) for s in scored], axis=0) if scored else False
+    return tuple(None if s is None else np.where(shared, s, np.nan) for s in each)
 
 
 def scores_by_area(

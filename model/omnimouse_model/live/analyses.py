@@ -198,6 +198,15 @@ class Analyses(HasErrand):
         return Path(self._place)
 
     # -- verbs ------------------------------------------------------------------------
+    def can_save(self) -> bool:
+        """Whether there is what an analysis can hold; if not, a `fault` says so."""
+        try:
+            _ = self.now
+        except AnalysisFileError as error:
+            self._refuse(str(error))
+            return False
+        return True
+
     def save(self, path: str | Path | None = None) -> bool:
         """Save to a file, by default to its own; False, and a `fault`, where not."""
         self.dismiss()
@@ -209,8 +218,7 @@ class Analyses(HasErrand):
             write_analysis(target, now)
         except (AnalysisFileError, OSError) as error:
             why = str(error) if isinstance(error, AnalysisFileError) else error.strerror
-            self._fault = AnalysisFileError("unsaved", f"It is not saved: {why}")
-            self.changed.emit()
+            self._refuse(why)
             return False
         self.path, self._saved = target, now
         self._left.note_safe(now, target)
@@ -218,6 +226,10 @@ class Analyses(HasErrand):
         self._autosave.note()
         self.changed.emit()
         return True
+
+    def _refuse(self, why: str | None) -> None:
+        self._fault = AnalysisFileError("unsaved", f"It is not saved: {why}")
+        self.changed.emit()
 
     def open(self, path: str | Path, recording: str | Path = "") -> None:
         """Open an analysis, off this thread; `recording` says where its recording is.

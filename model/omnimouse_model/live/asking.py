@@ -2,6 +2,8 @@
 
 import threading
 
+import numpy as np
+
 from omnimouse_model.live.answering import WINDOW_S, LiveRequest, LoadRequest
 from omnimouse_model.live.applying import (
     apply_answer,
@@ -29,6 +31,9 @@ class Asking:
     ----------
     predictor
         Who is asked: a name, a file, or a predictor; None while nobody is chosen.
+    latency_s
+        How long the quickest answer of the predictor took, None before the first: that
+        includes loading it.
     step_s
         How far the user stepped last, to be ready for the next step.
     """
@@ -48,6 +53,7 @@ class Asking:
         self._lock = lock
         self._sweeps = sweeps
         self.predictor: str | Predictor | None = state.predictor_name or None
+        self.latency_s: float | None = None
         self.step_s = WINDOW_S
         engine.answered.connect(self._take)
 
@@ -126,12 +132,15 @@ class Asking:
     def choose(self, predictor: str | Predictor | None) -> None:
         """Ask somebody else, or the same elsewhere, from now on."""
         self.give_up()
-        self.predictor = predictor
+        self.predictor, self.latency_s = predictor, None
         self._results.needs = self._results.residence = None
 
     def _take(self, answer: Answer) -> None:
         with self._lock:
             apply_answer(self._results, answer, self._is_on_screen)
+            if (elapsed_ms := self._results.elapsed_ms) is not None:
+                known = np.inf if self.latency_s is None else self.latency_s
+                self.latency_s = min(known, elapsed_ms / 1e3)
 
     def _is_on_screen(self, request: LiveRequest | LoadRequest | PinRequest) -> bool:
         if isinstance(request, PinRequest):  # of the pins, which take it

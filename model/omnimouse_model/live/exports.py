@@ -252,6 +252,22 @@ class Exports(HasErrand):
         """The condition of what is on screen; see `shown`."""
         return shown(self._state, self._results).condition
 
+    def is_ready(self, *checks: Callable[[], object]) -> bool:
+        """Whether something can be written now; what is in the way is `fault`.
+
+        Asked before the user is asked for a file. By default it is about what is on
+        screen; a check of another kind raises `ExportError`.
+        """
+        try:
+            if self.is_busy:
+                raise ExportError(f"Another file is being written. {WAIT}")
+            for check in checks or (lambda: self.condition,):
+                check()
+        except ExportError as error:
+            self.refuse(error)
+            return False
+        return True
+
     def export(self, path: str | Path, kind: str = "") -> None:
         """Write a table ("csv", "parquet") or the arrays ("npz") of what is on screen.
 

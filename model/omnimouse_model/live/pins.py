@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+ALREADY = "Pinned already: {letter} {name}."
 NO_ROOM = "“{name}” is not pinned again: {most} conditions are pinned; unpin one first."
 
 
@@ -69,7 +71,7 @@ class Pins:
     spans
         Answers by slot, and of `LIVE`, for the page on screen.
     told
-        Why the latest step back pinned nothing, "" where it did.
+        Why the latest act pinned nothing, "" where it did.
     """
 
     changed = Signal()
@@ -102,6 +104,7 @@ class Pins:
         events.session.connect(self._on_session)
         events.window.connect(self._on_window)
         events.predictor_name.connect(self._on_predictor)
+        events.mask.connect(self._on_mask)
         controller.models.changed.connect(self._on_models)
         for signal in (events.pins, events.trace_span, events.selection):
             signal.connect(self._on_change)
@@ -109,6 +112,9 @@ class Pins:
     # -- verbs ------------------------------------------------------------------------
     def pin(self, name: str = "") -> Pin:
         """Keep the condition on screen, in the first free slot, by a name for it.
+
+        Without a name it gets one of its own; and one that is pinned already stays that
+        one pin, which is shown: `told` says so.
 
         Raises
         ------
@@ -119,13 +125,15 @@ class Pins:
             state, predictor = self._state, self._asking.predictor
             if state.mask is None or predictor is None:
                 raise ValueError("Open a session and choose a predictor, then pin.")
+            if not name and (alike := self.pinned_alike) is not None:
+                return self._say_pinned(alike)
             taken = {pin.slot for pin in state.pins}
             free = [slot for slot in range(MAX_PINS) if slot not in taken]
             if not free:
                 raise ValueError(f"{MAX_PINS} conditions are pinned; unpin one first.")
             made = Pin(
                 free[0],
-                name or self.name_of_condition,
+                name or self._own_name,
                 state.mask,
                 state.preset,
                 predictor,
@@ -139,6 +147,26 @@ class Pins:
         """What the condition on screen is called: its preset, or "by hand"."""
         labels = {preset.name: preset.label for preset in PRESETS}
         return labels.get(self._state.preset, "by hand")
+
+    @property
+    def pinned_alike(self) -> Pin | None:
+        """The pin of the condition on screen, mask and predictor; None without one."""
+        mask, asked = self._state.mask, self._asking.predictor
+        for pin in self._state.pins:
+            is_same = mask is not None and pin.mask.mask_id == mask.mask_id
+            if is_same and is_same_predictor(pin.predictor, asked):
+                return pin
+        return None
+
+    @property
+    def _own_name(self) -> str:
+        """A name that no pin has: by the condition, then its model, then a number."""
+        name, taken = self.name_of_condition, {pin.name for pin in self._state.pins}
+        known = {p.predictor_name for p in self._state.pins if p.name == name}
+        if known and self._state.predictor_name not in known:
+            name = f"{name} · {Path(self._state.predictor_name).name}"
+        numbered = (f"{name} {n}" for n in range(2, MAX_PINS + 2))
+        return next(each for each in (name, *numbered) if each not in taken)
 
     @property
     def is_full(self) -> bool:
@@ -296,6 +324,13 @@ class Pins:
         self._recalled = (path, facts)
 
     # -- what changes -----------------------------------------------------------------
+    def _say_pinned(self, pin: Pin) -> Pin:
+        """Show it, and tell that it is there already."""
+        self.show(pin.slot)
+        self.told = ALREADY.format(letter=pin.letter, name=pin.name)
+        self.changed.emit()
+        return self[pin.slot]
+
     def _replace(self, slot: int, **changes: Any) -> None:
         with self._lock:
             old = self[slot]
@@ -325,6 +360,12 @@ class Pins:
         pins = tuple(map(self._with_predictor, self._state.pins))
         if any(new is not old for new, old in zip(pins, self._state.pins, strict=True)):
             self._set(pins)
+
+    def _on_mask(self) -> None:
+        """What was told was of another condition."""
+        if self.told:
+            self.told = ""
+            self.changed.emit()
 
     def _on_models(self) -> None:
         """Something was fetched, perhaps what pins are waiting for."""

@@ -35,6 +35,12 @@ from omnimouse_model.live.asking import Asking
 from omnimouse_model.live.engine import Post, call_at_once
 from omnimouse_model.live.errand import Errand, Tell
 from omnimouse_model.live.memory import config_dir
+from omnimouse_model.live.pinned import is_same_predictor
+from omnimouse_model.live.sweep_estimate import (
+    Estimate,
+    duration_words,
+    estimate_of,
+)
 from omnimouse_model.live.sweep_gate import Gate
 from omnimouse_model.predict.parts import Closable, Interruptible
 from omnimouse_model.predict.predictor import Predictor
@@ -54,13 +60,18 @@ class Progress:
     ----------
     done, total
         Windows answered under a context, of this run's whole sweep.
-    left_s
-        Seconds still to compute, None while that is not known.
+    each_s
+        Seconds that one takes to compute, None while that is not known.
     """
 
     done: int
     total: int
-    left_s: float | None = None
+    each_s: float | None = None
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds still to compute, None while that is not known."""
+        return None if self.each_s is None else self.each_s * (self.total - self.done)
 
     @property
     def share(self) -> float:
@@ -70,7 +81,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
-    """One run of a sweep; `session` is opened from its notes where it is None."""
+    """One run of a sweep; `session` is opened from its notes where it is None.
+
+    `pace_key` is None for one that was not asked of what is on screen.
+    """
 
     plan: SweepPlan
     path: Path
@@ -78,6 +92,7 @@ class _Job:
     source: Source
     session: Session | None
     gate: Gate = field(repr=False)
+    pace_key: tuple[str, str] | None = None
 
 
 class Sweeps:
@@ -127,6 +142,7 @@ class Sweeps:
         self.progress = Progress(0, 0)
         self._asking, self._load, self._post = asking, load, post
         self._gate = Gate(lambda: False)
+        self._paces: dict[tuple[str, str], float] = {}
         self._fault: Exception | None = None
         self._work = Errand(
             self._computed, self._take_whole, post, synchronous=synchronous
@@ -177,6 +193,23 @@ class Sweeps:
         """Read the folder again, off this thread."""
         if not self._looking.is_busy:
             self._looking.start(self.folder, "Reading kept sweeps")
+
+    def estimate(self, plan: SweepPlan) -> Estimate | None:
+        """What a plan would take of the session on screen; None without a session.
+
+        Timed by a sweep of the same model and device, else by the quickest answer.
+
+        Raises
+        ------
+        ValueError
+            The session has no window of the plan's tier.
+        """
+        session = self._asking.state.session
+        if session is None:
+            return None
+        pace = self._paces.get(self._pace_key)
+        each_s = self._asking.latency_s if pace is None else pace
+        return estimate_of(plan, session, each_s, is_of_sweep=pace is not None)
 
     # -- verbs ------------------------------------------------------------------------
     def start(self, plan: SweepPlan, name: str = "") -> None:
@@ -310,7 +343,9 @@ class Sweeps:
         self._fault = None
         self._gate = Gate(lambda: self._asking.is_awaited)
         self.running, self.progress = path, Progress(0, 0)
-        job = _Job(plan, path, about, source, session, self._gate)
+        is_asked = is_same_predictor(source, self._asking.predictor)
+        key = self._pace_key if is_asked and session is not None else None
+        job = _Job(plan, path, about, source, session, self._gate, key)
         self._work.start(job, "loading the model")
 
     def _fail(self, words: str) -> None:
@@ -322,9 +357,17 @@ class Sweeps:
             self.running = None
         self.changed.emit()
 
-    def _take_progress(self, gate: Gate, progress: Progress) -> None:
-        if gate is self._gate and not gate.is_stopped:
+    @property
+    def _pace_key(self) -> tuple[str, str]:
+        """Who would compute a sweep of what is on screen, and where."""
+        state = self._asking.state
+        return state.predictor_name, state.device
+
+    def _take_progress(self, job: _Job, progress: Progress) -> None:
+        if job.gate is self._gate and not job.gate.is_stopped:
             self.progress = progress
+            if progress.each_s is not None and job.pace_key is not None:
+                self._paces[job.pace_key] = progress.each_s
             self.changed.emit()
 
     def _take_part(self, job: _Job, sweep: ContextSweep) -> None:
@@ -373,7 +416,7 @@ class Sweeps:
                 max_windows=plan.max_windows,
                 results=job.path,
                 about=job.about,
-                progress=self._follow(gate),
+                progress=self._follow(job),
                 cancelled=gate.is_closed,
                 on_part=lambda sweep: self._post(partial(self._take_part, job, sweep)),
             )
@@ -396,21 +439,17 @@ class Sweeps:
             )
         return job.source
 
-    def _follow(self, gate: Gate) -> Callable[[int, int, str], None]:
-        """Tell progress, and the time left from the time spent computing."""
+    def _follow(self, job: _Job) -> Callable[[int, int, str], None]:
+        """Tell progress, and how long one takes of the time spent computing."""
         begun: list[tuple[float, int]] = []
 
         def progress(done: int, total: int, what: str) -> None:
-            now = perf_counter() - gate.waited_s
+            now = perf_counter() - job.gate.waited_s
             if not begun:
                 begun.append((now, done))
             since, first = begun[0]
-            left_s = None
-            if done > first:
-                left_s = (now - since) / (done - first) * (total - done)
-            self._post(
-                partial(self._take_progress, gate, Progress(done, total, left_s))
-            )
+            each_s = (now - since) / (done - first) if done > first else None
+            self._post(partial(self._take_progress, job, Progress(done, total, each_s)))
 
         return progress
 
@@ -422,15 +461,6 @@ def _yield_processor(predictor: Predictor) -> None:
     if process is not None and hasattr(os, "setpriority"):
         with contextlib.suppress(OSError):  # gone, or not ours to say
             os.setpriority(os.PRIO_PROCESS, process, LEAST_URGENT)
-
-
-def duration_words(seconds: float) -> str:
-    """Such as `40 s`, `3 min` or `2.5 h`."""
-    if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def _free_path(folder: Path, session: str) -> Path:

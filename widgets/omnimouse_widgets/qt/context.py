@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pyqtgraph.graphicsItems.ScatterPlotItem import drawSymbol
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
+from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap, QResizeEvent
 from qtpy.QtWidgets import (
     QFileDialog,
     QFrame,
@@ -21,40 +21,38 @@ from qtpy.QtWidgets import (
 )
 
 from omnimouse_model.analysis.sweep_plan import SweepPlan
-from omnimouse_model.live.context_mark import mark_of
+from omnimouse_model.live.context_mark import Mark, mark_of
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt import keys, plots
 from omnimouse_widgets.qt.context_form import SweepForm
 from omnimouse_widgets.qt.context_kept import KeptSweeps
+from omnimouse_widgets.qt.context_legend import SweepLegend
 from omnimouse_widgets.qt.context_plot import ContextPlot
 from omnimouse_widgets.qt.context_spots import DrawnSweep
 from omnimouse_widgets.qt.form import ElidedLabel
 from omnimouse_widgets.qt.in_view import InView
 from omnimouse_widgets.qt.redraw import Redraw
+from omnimouse_widgets.qt.segmented import BUTTON_STYLE
 from omnimouse_widgets.qt.tone import quiet_label
 
 TOOLTIP = (
     "Single-trial correlation against what is given: other neurons seen in the asked "
     "second, or samples of everyone's history before it.\n"
     "Bars: s.e.m. over draws of neurons. Star and dotted line: the mask on screen, at "
-    "its mean score of the selected neurons.\n"
+    "its mean score of the selected neurons;\n"
+    "an open star: none of them is asked, it is the mean of those that are.\n"
     "Hover over a point for its numbers."
 )
 NO_SESSION = "No session is open"
 NO_SELECTION = "Select neurons: Ctrl-click on the field,\nor a row of the table"
 NO_MODEL = "Choose a model"
 NOTHING_ASKED = "Nothing is asked: paint targets,\nor choose a preset"
+NO_ROOM = "No room for the curves too: make this dock higher"
+SPARE = 6
 LIVE = "Live"
 REST_MS = 150
 """Points come faster than anybody reads them."""
-PRESSED = """
-QToolButton { border: 1px solid rgba(128, 134, 145, 120); border-radius: 3px;
-  padding: 3px 6px; background: rgba(128, 134, 145, 35); }
-QToolButton:hover { background: rgba(128, 134, 145, 90); }
-QToolButton:checked { background: #3B6EA8; color: white; }
-QToolButton:focus { border-color: #56B4E9; }
-"""
 LEGEND = """
 QToolButton { border: 1px solid transparent; border-radius: 3px; padding: 1px 3px;
   background: transparent; font-size: 8pt; }
@@ -80,11 +78,9 @@ class ContextPanel(QWidget):
         self._controller = controller
         self.plot = ContextPlot()
         self.conditions = {label: _toggle(label) for label in palette.CONDITION_COLOURS}
-        self.status, self.mark, self.problem = (
-            ElidedLabel(),
-            ElidedLabel(),
-            quiet_label("alert"),
-        )
+        self.legend = SweepLegend()
+        self.status, self.mark, self.no_room = (ElidedLabel() for _ in range(3))
+        self.problem = quiet_label("alert")
         self._build_progress()
         self._build_pages()
         self._lay_out()
@@ -138,7 +134,7 @@ class ContextPanel(QWidget):
     def _build_pages(self) -> None:
         self.form, self.kept = SweepForm(self._controller), KeptSweeps(self._controller)
         self.form.start.connect(self._start)
-        scrolled = QScrollArea()
+        scrolled = _FormArea()
         scrolled.setWidget(self.form)
         scrolled.setWidgetResizable(True)
         scrolled.setFrameShape(QFrame.Shape.NoFrame)
@@ -171,17 +167,20 @@ class ContextPanel(QWidget):
             buttons.addWidget(widget)
         buttons.addStretch(1)
         column.addLayout(legend)
+        column.addWidget(self.legend)
         column.addWidget(self.plot.canvas, 3)
-        for words in (self.status, self.mark):
+        self.no_room.set_words(NO_ROOM)
+        self.no_room.setToolTip(NO_ROOM)
+        self.no_room.hide()
+        for words in (self.no_room, self.status, self.mark):
             words.setFont(plots.small_font())
             column.addWidget(words)
-        self.mark.setToolTip(TOOLTIP)
         self.status.setToolTip(TOOLTIP)
         column.addWidget(self.problem)
         column.addWidget(self.running)
         column.addLayout(buttons)
         column.addWidget(self.kept, 2)
-        column.addWidget(self._pages[self.form], 3)
+        column.addWidget(self._pages[self.form])
 
     # -- what the user does -----------------------------------------------------------
     def _follow(self, is_seen: bool) -> None:
@@ -194,23 +193,44 @@ class ContextPanel(QWidget):
         self._draw_curves()
 
     def _turn_to(self, page: QWidget, button: QToolButton) -> None:
-        """Open a page, or close it; the form takes the place of the plots."""
+        """Open a page, or close it."""
         for other in (self.sweep, self.keep):
             if other is not button:
                 other.setChecked(False)
         for some, shown in self._pages.items():
             shown.setVisible(some is page and button.isChecked())
-        self.plot.canvas.setVisible(not self.sweep.isChecked())
+        self._make_room()
         for words in (self.status, self.mark):
             words.setVisible(not button.isChecked())
         if self.keep.isChecked():
             self._controller.sweeps.look()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """There may be room for more, or for less."""
+        super().resizeEvent(event)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """The form takes the place of the plots where there is no room for both."""
+        rows = (*self.conditions.values(), self.export, self.no_room)
+        others = 3 * (SPARE + max(row.sizeHint().height() for row in rows))
+        form, canvas = self._pages[self.form], self.plot.canvas
+        needed = form.sizeHint().height() + canvas.minimumHeight() + others
+        has_room = not self.sweep.isChecked() or self.height() >= needed
+        self.plot.canvas.setVisible(has_room)
+        self.legend.set_room(has_room)
+        self.no_room.setVisible(not has_room)
 
     def _start(self, plan: SweepPlan, name: str) -> None:
         self._controller.sweeps.start(plan, name)
         self.sweep.click()  # back to the plots, where it grows
 
     def _choose_file(self) -> None:
+        if not any(drawn.sweep.rows for drawn in self.sweeps()):
+            why = " ".join(self._in_the_way().split()) or "Wait for the first points"
+            self.problem.setText(f"Nothing is drawn that could be saved. {why}.")
+            self.problem.show()
+            return
         name, _ = QFileDialog.getSaveFileName(self, "Export", "context.csv", KINDS)
         if name:
             self.save(Path(name))
@@ -254,6 +274,7 @@ class ContextPanel(QWidget):
             one is not other for one, other in zip(before, same, strict=True)
         ):
             self.plot.show_sweeps(drawn, hidden)
+            self.legend.show_sweeps(drawn)
             self._drawn = [looks, hidden, *same]
         in_the_way = self._in_the_way()
         self.plot.set_message("" if any(d.sweep.rows for d in drawn) else in_the_way)
@@ -262,7 +283,9 @@ class ContextPanel(QWidget):
     def _draw_mark(self) -> None:
         mark = mark_of(self._controller.state, self._controller.results)
         self.plot.show_mark(mark)
-        self.mark.set_words("" if mark is None else f"★ this mask: {mark.words}")
+        words = "" if mark is None else f"{_star(mark)} this mask: {mark.words}"
+        self.mark.set_words(words)
+        self.mark.setToolTip(f"{words}\n{TOOLTIP}".strip())
 
     def _draw_progress(self) -> None:
         sweeps = self._controller.sweeps
@@ -315,13 +338,30 @@ class ContextPanel(QWidget):
         return " · ".join(words)
 
 
+def _star(mark: Mark) -> str:
+    return "★" if mark.is_of_selected else "☆"
+
+
+class _FormArea(QScrollArea):
+    """A form that scrolls where there is less room than it needs."""
+
+    def sizeHint(self) -> QSize:
+        """As high as the form is now; the framework's own is that of the first time."""
+        form = self.widget()
+        if form is None:
+            return super().sizeHint()
+        wrapped = form.heightForWidth(self.width())  # its words may wrap
+        hint = form.sizeHint()
+        return QSize(hint.width(), max(hint.height(), wrapped))
+
+
 def _button(words: str, tooltip: str) -> QToolButton:
     button = QToolButton()
     button.setText(words)
     button.setToolTip(tooltip)
     button.setCheckable(True)
     button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-    button.setStyleSheet(PRESSED)
+    button.setStyleSheet(BUTTON_STYLE)
     return button
 
 

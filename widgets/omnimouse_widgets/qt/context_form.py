@@ -62,9 +62,13 @@ class SweepForm(QWidget):
         for choice in (self.video, self.behavior):
             choice.picked.connect(lambda _: self._draw_summary())
         self.button.clicked.connect(lambda: self._press())
-        session, changed = controller.state.events.session, controller.sweeps.changed
+        self.tier.currentTextChanged.connect(lambda _: self._draw_summary())
+        events = controller.state.events
+        timed = [controller.sweeps.changed, controller.results.changed,
+                 events.predictor_name, events.device]  # fmt: skip
         self.redraw = Redraw(
-            self, [(self._draw_session, [session]), (self._draw_summary, [changed])]
+            self,
+            [(self._draw_session, [events.session]), (self._draw_summary, timed)],
         )
 
     def _lay_out(self) -> None:
@@ -86,6 +90,7 @@ class SweepForm(QWidget):
                 if tip:
                     control.setToolTip(TIPS[tip])
                     control.setAccessibleName(words)
+        self.summary.setMinimumHeight(3 * self.summary.fontMetrics().lineSpacing())
         grid.addWidget(self.summary, len(rows), 0, 1, 3)
         grid.addWidget(self.button, len(rows), 3)
         grid.setRowStretch(len(rows) + 1, 1)
@@ -139,17 +144,14 @@ class SweepForm(QWidget):
         sweeps, state = self._controller.sweeps, self._controller.state
         self.button.setEnabled(state.session is not None and not sweeps.is_busy)
         try:
-            plan = self.plan()
+            estimate = sweeps.estimate(self.plan())
         except ValueError as error:
             self.summary.set_tone("alert")
             self.summary.setText(str(error))
             self.button.setEnabled(False)
             return
-        points = len(plan.contexts) * len(plan.seeds)
-        windows = plan.max_windows
-        each = f"{windows} windows" if windows else "every window"
         self.summary.set_tone("quiet")
-        self.summary.setText(f"{points} points, each over {each} at most")
+        self.summary.setText("" if estimate is None else estimate.words)
 
 
 def _choice(name: str) -> Segmented:

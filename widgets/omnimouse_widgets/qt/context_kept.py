@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
@@ -17,11 +17,11 @@ from qtpy.QtWidgets import (
 from omnimouse_model.analysis.sweep_saved import SavedSweep
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.sweeps import MOST_COMPARED
-from omnimouse_widgets import palette
-from omnimouse_widgets.qt.context_plot import line_pen
+from omnimouse_widgets.qt.context_legend import SAMPLE, line_sample
+from omnimouse_widgets.qt.plots import small_font
 from omnimouse_widgets.qt.redraw import Redraw
 
-SAMPLE = QSize(30, 12)
+LEAST_ROWS = 3
 CHECKED, UNCHECKED = Qt.CheckState.Checked, Qt.CheckState.Unchecked
 TOOLTIP = (
     f"Tick a sweep to draw it, at most {MOST_COMPARED}; Space ticks the one chosen. "
@@ -44,7 +44,12 @@ class KeptSweeps(QWidget):
         self.list = QListWidget()
         self.list.setToolTip(TOOLTIP)
         self.list.setIconSize(SAMPLE)
-        self.list.setMinimumHeight(56)
+        self.list.setFont(small_font())
+        self.list.setWordWrap(True)
+        self.list.setSpacing(1)
+        self.list.setResizeMode(QListWidget.ResizeMode.Adjust)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list.setMinimumHeight(LEAST_ROWS * 2 * self.list.fontMetrics().height())
         self.list.setAccessibleName("Kept sweeps")
         self.empty = QLabel("None yet: start one under Sweep…")
         self.go_on = QPushButton("Go on")
@@ -131,13 +136,13 @@ class KeptSweeps(QWidget):
         is_drawn = entry.path in compared
         line = compared.index(entry.path) + 1 if is_drawn else 0
         item.setText(words_of(entry, is_running=entry.path == self._sweeps.running))
-        item.setToolTip(f"{entry.path}\n{entry.problem}".strip())
+        item.setToolTip(f"{item.text()}\n{entry.path}\n{entry.problem}".strip())
         flags = item.flags() | Qt.ItemFlag.ItemIsUserCheckable
         item.setFlags(flags)
         item.setCheckState(CHECKED if is_drawn else UNCHECKED)
         if item.data(Qt.ItemDataRole.UserRole + 1) != line or item.icon().isNull():
             item.setData(Qt.ItemDataRole.UserRole + 1, line)
-            item.setIcon(_sample(line))
+            item.setIcon(QIcon(line_sample(line)) if line else _blank())
 
     def _draw_buttons(self) -> None:
         path = self.chosen
@@ -160,27 +165,19 @@ class KeptSweeps(QWidget):
 
 
 def words_of(entry: SavedSweep, *, is_running: bool = False) -> str:
-    """Such as "first look · 2026-03-01 14:05 · 12 of 56"."""
-    words = [entry.name, entry.begun] if entry.begun else [entry.name]
+    """Its name, and below that such as "2026-03-01 14:05 · 12 of 56 points"."""
+    words = [entry.begun] if entry.begun else []
     if entry.sweep is None:
         words.append("cannot be read")
-    elif is_running:
-        words.append(f"running, {len(entry.sweep.rows)} of {entry.sweep.n_planned}")
-    elif not entry.is_complete:
-        words.append(f"{len(entry.sweep.rows)} of {entry.sweep.n_planned}")
-    return " · ".join(words)
+    elif is_running or not entry.is_complete:
+        running = "running, " if is_running else ""
+        n_rows, n_planned = len(entry.sweep.rows), entry.sweep.n_planned
+        words.append(f"{running}{n_rows:,} of {n_planned:,} points")
+    return "\n".join([entry.name, *([" · ".join(words)] if words else [])])
 
 
-def _sample(line: int) -> QIcon:
-    """Show a piece of its line; nothing where it is not drawn."""
+def _blank() -> QIcon:
+    """Stands where the sample of a line would."""
     pixmap = QPixmap(SAMPLE)
     pixmap.fill(QColor(0, 0, 0, 0))
-    if line:
-        painter = QPainter(pixmap)
-        pen = line_pen(palette.EDGE, line)
-        pen.setWidthF(2.0)
-        painter.setPen(pen)
-        middle = SAMPLE.height() // 2
-        painter.drawLine(0, middle, SAMPLE.width(), middle)
-        painter.end()
     return QIcon(pixmap)

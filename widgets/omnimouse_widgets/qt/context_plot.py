@@ -13,8 +13,9 @@ import numpy as np
 import pyqtgraph as pg
 from pyqtgraph.graphicsItems.ScatterPlotItem import drawSymbol
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt
-from qtpy.QtGui import QBrush, QColor, QImage, QPainter, QPen
+from qtpy.QtGui import QBrush, QColor, QFontMetricsF, QImage, QPainter, QPen
 from qtpy.QtSvg import QSvgGenerator
+from qtpy.QtWidgets import QSizePolicy
 
 from omnimouse_model.analysis.sweep_plan import AXES, Axis
 from omnimouse_model.data.clock import RESPONSE_RATE_HZ
@@ -47,8 +48,8 @@ ENLARGED: Final = 2
 LEGEND_ROW: Final = 18
 DODGE: Final = 0.014
 """Share of an axis that conditions stand apart, so that equal ones are seen."""
-ROOM: Final = 0.12
-"""Share of an axis that two of its labels are apart at least."""
+ROOM: Final = 6
+"""Pixels that two labels of an axis are apart at least."""
 TITLES: Final[dict[Axis, str]] = {
     "neurons": "other neurons seen",
     "history_samples": "samples of history",
@@ -61,6 +62,9 @@ class ContextPlot:
     def __init__(self) -> None:
         self.canvas = plots.canvas("")
         self.canvas.setMinimumHeight(84)
+        # It takes what the rows beside it leave, whatever the view would like.
+        ignored = QSizePolicy.Policy.Ignored
+        self.canvas.setSizePolicy(QSizePolicy.Policy.Expanding, ignored)
         self.axes: dict[Axis, _AxisPlot] = {}
         for column, axis in enumerate(AXES):
             self.axes[axis] = _AxisPlot(axis, has_scale=column == 0)
@@ -146,7 +150,12 @@ class ContextPlot:
 
     @property
     def _n_legend_rows(self) -> int:
-        return 1 + sum(1 for name, line in self._names if line)
+        return 1 + len(self._named)
+
+    @property
+    def _named(self) -> list[tuple[str, int]]:
+        """The sweeps with their lines, where there are others than the live one."""
+        return self._names if any(line for _, line in self._names) else []
 
     def _paint(self, on: Any, size: QSize) -> None:
         painter = QPainter(on)
@@ -164,7 +173,7 @@ class ContextPlot:
         painter.end()
 
     def _paint_legend(self, painter: QPainter) -> None:
-        """Conditions in a row, then every kept sweep with its line."""
+        """Conditions in a row, then every sweep with its line, where there are more."""
         painter.setFont(plots.small_font())
         x, middle = 8.0, LEGEND_ROW / 2
         for label, colour in palette.CONDITION_COLOURS.items():
@@ -179,7 +188,7 @@ class ContextPlot:
             )
             painter.restore()
             x = _write(painter, x + 14, middle, label)
-        for row, (name, line) in enumerate(((n, k) for n, k in self._names if k), 1):
+        for row, (name, line) in enumerate(self._named, 1):
             at = middle + row * LEGEND_ROW
             painter.setPen(line_pen(plots.TEXT, line))
             painter.drawLine(QPointF(8, at), QPointF(44, at))
@@ -230,13 +239,12 @@ class _AxisPlot:
             tip=lambda x, y, data: data,
             symbol="star",
             size=14,
-            brush=plots.brush(palette.CURSOR),
-            pen=plots.pen(plots.BACKGROUND),
         )
         self.points.setZValue(20)
         self.star.setZValue(30)
         for item in (self.line, self.points, self.star):
             self.plot.addItem(item, ignoreBounds=True)
+        box.sigResized.connect(lambda _: self._fit_ticks())
         self._lines: dict[tuple[str, int], pg.PlotCurveItem] = {}
         self._bars: dict[tuple[str, int], pg.PlotCurveItem] = {}
         self._spots: list[Spot] = []
@@ -284,6 +292,8 @@ class _AxisPlot:
         self._mark_x = place_on(self.axis, getattr(mark.given, self.axis))
         self.line.setValue(self._mark_x)
         self.star.setOpacity(OLD_OPACITY if mark.is_old else 1.0)
+        self.star.setBrush(star_fill(mark))
+        self.star.setPen(star_edge(mark))
         tip = f"This mask: {mark.words}"
         spots = [{"pos": (self._mark_x, mark.score), "data": tip}]
         self.star.setData(spots if np.isfinite(mark.score) else [])
@@ -334,11 +344,42 @@ class _AxisPlot:
         low, high = min(within), max(within)
         room = 0.1 * (high - low)
         self.plot.setXRange(low - room, high + room, padding=0)
-        ticks: list[tuple[float, str]] = []
-        for value, at in sorted(zip(self._values, places, strict=True)):
-            if not ticks or at - ticks[-1][0] > ROOM * (high - low):
-                ticks.append((at, tick_words(self.axis, value)))
+        self._fit_ticks()
+
+    def _fit_ticks(self) -> None:
+        """As many labels as the axis has room for, the outermost first."""
+        (low, high), _ = self.plot.getViewBox().viewRange()
+        pixels = self.plot.getViewBox().width() / (high - low)
+        measure = QFontMetricsF(plots.small_font())
+        spans = {}
+        for value in sorted(self._values):
+            lines = tick_words(self.axis, value).split("\n")
+            half = max(measure.horizontalAdvance(line) for line in lines) / 2
+            at = place_on(self.axis, value) * pixels
+            spans[value] = at - half, at + half
+        shown = fitting(list(spans.values()), ROOM)
+        ticks = [
+            (place_on(self.axis, value), tick_words(self.axis, value))
+            for value, is_shown in zip(spans, shown, strict=True)
+            if is_shown
+        ]
         self.plot.getAxis("bottom").setTicks([ticks])
+
+
+def fitting(spans: Sequence[tuple[float, float]], room: float) -> list[bool]:
+    """Which of some labels, from left to right, are drawn so that none touch.
+
+    The last one, then the first, then those between from the left.
+    """
+    order = [len(spans) - 1, *range(len(spans) - 1)] if spans else []
+    kept: list[tuple[float, float]] = []
+    shown = [False] * len(spans)
+    for at in order:
+        left, right = spans[at]
+        if all(right + room <= a or b + room <= left for a, b in kept):
+            kept.append(spans[at])
+            shown[at] = True
+    return shown
 
 
 def tick_words(axis: Axis, value: int) -> str:
@@ -368,6 +409,16 @@ def _values(sweeps: Sequence[DrawnSweep], axis: Axis) -> tuple[int, ...]:
 def fill_of(label: str, line: int) -> QBrush:
     """Filled where live; a kept sweep's points are open."""
     return plots.brush(plots.BACKGROUND if line else palette.CONDITION_COLOURS[label])
+
+
+def star_fill(mark: Mark) -> QBrush:
+    """Filled where it is of the selected neurons, as the live curves are."""
+    return plots.brush(palette.CURSOR if mark.is_of_selected else plots.BACKGROUND)
+
+
+def star_edge(mark: Mark) -> QPen:
+    """Set off from the curves below it; an open one has its colour here."""
+    return plots.pen(plots.BACKGROUND if mark.is_of_selected else palette.CURSOR)
 
 
 @cache

@@ -124,6 +124,8 @@ class AnalysisSection(QWidget):
 
     def save_as(self) -> None:
         """Ask for a file, and save there."""
+        if not self._analyses.can_save():
+            return
         title = "Save analysis"
         session = self._controller.state.session
         name = self._analyses.name or ("analysis" if session is None else session.id)
@@ -151,18 +153,24 @@ class AnalysisSection(QWidget):
 
     def export_table(self) -> None:
         """Ask for a file, and write the neurons there."""
+        if not self._exports.is_ready():
+            return
         path = self._asked_path("Export table of neurons", "neurons.csv", TABLE)
         if path is not None:
             self._exports.export(path)
 
     def export_arrays(self) -> None:
         """Ask for a file, and write the arrays there."""
+        if not self._exports.is_ready():
+            return
         path = self._asked_path("Export arrays", "window.npz", ARRAYS)
         if path is not None:
             self._exports.export(path)
 
     def export_figure(self) -> None:
         """Ask for a file, and draw the traces there."""
+        if not self._exports.is_ready(self._figure_condition):
+            return
         path = self._asked_path("Export figure of traces", "traces.png", FIGURE)
         if path is not None:
             self.write_figure(path)
@@ -176,15 +184,20 @@ class AnalysisSection(QWidget):
         try:
             if kind not in (".png", ".svg"):
                 raise ExportError(f"{path.name}: end it in .png or .svg.")
-            if not self._controller.state.selection:
-                raise ExportError("Select neurons first: there is no trace to draw.")
-            figure = TracesFigure(self._controller, self._exports.condition)
+            figure = TracesFigure(self._controller, self._figure_condition())
         except ExportError as error:
             self._exports.refuse(error)
             return
         content = figure.png() if kind == ".png" else figure.svg()
         figure.close()
         self._exports.write(path, lambda _: content)
+
+    def _figure_condition(self) -> str:
+        """What stands below a figure; raises `ExportError` where none can be drawn."""
+        condition = self._exports.condition
+        if not self._controller.state.selection:
+            raise ExportError("Select neurons first: there is no trace to draw.")
+        return condition
 
     def offer_report(self, draw: DrawReport) -> None:
         """Have *Report…* in the menu, drawn by this."""
@@ -194,7 +207,9 @@ class AnalysisSection(QWidget):
     def export_report(self) -> None:
         """Ask for a file, and write the report of what is on screen there."""
         draw = self._draw_report
-        if draw is None:
+        if draw is None or not self._exports.is_ready(
+            lambda: reported(self._controller)
+        ):
             return
         name = f"{self._analyses.name or 'report'}.html"
         path = self._asked_path("Report", name, REPORT)

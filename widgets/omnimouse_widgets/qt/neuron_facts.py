@@ -215,6 +215,9 @@ class NeuronFactsPanel(QWidget):
             _say(self.fault, f"⚠ Not saved: {error}")
 
     def _ask_where(self, ending: str) -> None:
+        if self._facts.found is None:
+            _say(self.fault, "⚠ Not saved: nothing is known of the neuron yet")
+            return
         name = f"neuron-{self._facts.focus}.{ending}"
         path, _ = QFileDialog.getSaveFileName(
             self, "Export", name, f"{ending.upper()} (*.{ending})"

@@ -20,7 +20,7 @@ from omnimouse_model.live.pin import MAX_PINS, Pin
 from omnimouse_model.live.span_pages import SPAN_CHOICES
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.redraw import Redraw
-from omnimouse_widgets.qt.segmented import swatch
+from omnimouse_widgets.qt.segmented import BUTTON_STYLE, swatch
 
 SPAN_TIPS: Final = {
     "window": "The window of 2 s",
@@ -32,6 +32,8 @@ PIN_TIP: Final = (
     "Keep this condition (mask and model) and overlay its prediction\n"
     "while you try another; up to four (Shift+P)"
 )
+NARROW_STYLE: Final = f"{BUTTON_STYLE} QToolButton {{ padding: 3px 2px; }}"
+"""Four pins stand between the buttons in a dock of 400 pixels."""
 FULL_TIP: Final = "Four conditions are pinned; unpin one first (its arrow)"
 
 
@@ -56,12 +58,13 @@ class PinBar(QWidget):
         self._controller = controller
         self.pin = QToolButton()
         self.pin.setText("Pin")
+        self.pin.setStyleSheet(NARROW_STYLE)
         self.pin.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.pin.clicked.connect(lambda: controller.pins.pin())
         self.chips = [self._chip(slot) for slot in range(MAX_PINS)]
         self.span = QComboBox()
         self.span.setAccessibleName("Span of the traces")
-        self.span.setMaximumWidth(84)
+        self.span.setMaximumWidth(66)
         for choice in SPAN_CHOICES:
             self.span.addItem("2 s" if choice == "window" else choice, choice)
             tip = SPAN_TIPS[choice]
@@ -100,6 +103,7 @@ class PinBar(QWidget):
         made = QToolButton()
         made.setText(word)
         made.setCheckable(True)
+        made.setStyleSheet(NARROW_STYLE)
         made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         made.setToolTip(tip)
         made.toggled.connect(lambda _: self.scale_changed.emit())

@@ -23,6 +23,15 @@ QToolButton:hover { background: rgba(128, 134, 145, 90); }
 QToolButton:checked { background: #3B6EA8; color: white; font-weight: 600; }
 QToolButton:disabled { color: rgba(128, 134, 145, 140); }
 """
+BUTTON_STYLE = """
+QToolButton { border: 1px solid rgba(128, 134, 145, 120); border-radius: 3px;
+  padding: 3px 6px; background: rgba(128, 134, 145, 35); }
+QToolButton:hover { background: rgba(128, 134, 145, 90); }
+QToolButton:checked { background: #3B6EA8; color: white; }
+QToolButton:disabled { color: rgba(128, 134, 145, 140); }
+QToolButton:focus { border-color: #56B4E9; }
+"""
+"""A button that stands alone: what is pressed, or stays pressed, is seen as such."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """What stands beside the answer: other conditions, edits, and curves over context."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from omnimouse_model.analysis.score_summary import score_summary
+from omnimouse_model.analysis.score_summary import common_scores, score_summary
 from omnimouse_model.analysis.sweep_table import ContextSweep
 from omnimouse_model.analysis.what_if import NO_TRUTH, WhatIf
 from omnimouse_model.live.reported import Condition, Reported
@@ -23,19 +23,46 @@ from omnimouse_widgets.report.markup import (
 )
 
 MOST_CHANGED = 10
+Scores = np.ndarray | None
+"""Of every neuron (P,), NaN where there is none; None without a prediction."""
 
 
 # -- conditions ---------------------------------------------------------------------
 def conditions(what: Reported) -> Iterator[Markup]:
-    """A row of scores for each; nothing where there is but the one on screen."""
+    """Scores of each, then over the neurons common to all; nothing without others."""
     if len(what.conditions) < 2:
         return
-    rows = [
-        (title_of(c), c.predictor or "nobody", *summary_cells(score_summary(c.scores)))
-        for c in what.conditions
-    ]
-    yield table(("condition", "predictor", *SUMMARY_HEAD), rows, n_words=2)
+    own = [condition.scores for condition in what.conditions]
+    yield _score_table(what, "condition", own)
+    yield from _in_common(what, own)
     yield facts((title_of(c), _words(c)) for c in what.conditions)
+
+
+def _in_common(what: Reported, own: list[Scores]) -> Iterator[Markup]:
+    """The same over the neurons that all of them score, where those are others."""
+    common = common_scores(own)
+    whole, shared = map(score_summary, own), map(score_summary, common)
+    counts = [(w.n, s.n) for w, s in zip(whole, shared, strict=True) if w.n]
+    if len(counts) < 2:
+        return
+    n = counts[0][1]
+    if all(w == s for w, s in counts):
+        yield tag("p", f"All are over the same {count(n, 'neuron')}.", class_="quiet")
+    elif not n:
+        words = "No neuron is scored under every condition: they are not to be compared"
+        yield tag("p", f"{words} by these numbers.", class_="alert")
+    else:
+        words = "These are over different neurons; over those common to all they are:"
+        yield tag("p", words)
+        yield _score_table(what, f"over the {n:,} in common", common)
+
+
+def _score_table(what: Reported, head: str, each: Sequence[Scores]) -> Markup:
+    rows = [
+        (title_of(c), c.predictor or "nobody", *summary_cells(score_summary(scores)))
+        for c, scores in zip(what.conditions, each, strict=True)
+    ]
+    return table((head, "predictor", *SUMMARY_HEAD), rows, n_words=2)
 
 
 def _words(condition: Condition) -> str:
