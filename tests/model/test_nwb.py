@@ -6,6 +6,8 @@ case a file of its own that the same writer makes.
 
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -680,3 +682,15 @@ def test_trials_and_tiers_count_without_a_screen(tmp_path: Path) -> None:
     assert session.tiers() == pytest.approx({"train": 20 / 60, "test": 8 / 60})
     assert session.split == {}
     assert session.window_starts("test")[0] == pytest.approx(20.0, abs=1 / 30)
+
+
+def test_a_file_that_is_still_held_when_python_ends_is_no_crash() -> None:
+    script = (
+        "import ctypes, sys\n"
+        "from pathlib import Path\n"
+        "from omnimouse_model.data.open import open_session\n"
+        "session = open_session(Path(sys.argv[1]))\n"
+        "ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))\n"
+    )
+    command = [sys.executable, "-c", script, str(FIXTURE)]
+    subprocess.run(command, check=True, timeout=120)
