@@ -19,6 +19,7 @@ from omnimouse_app.field import (
     neurons_under,
     next_at,
 )
+from omnimouse_model.live.brush import CODE_NAMES
 from omnimouse_model.live.controller import Controller
 
 Tool = Literal["brush", "lasso", "select"]
@@ -95,6 +96,27 @@ class Brush:
         """Whoever chooses what to paint wants to paint."""
         if self._tool == "select":
             self.tool = "brush"
+        self._say("paints {word} in samples {start}-{stop}, whose states are shown")
+
+    def _tell_painted(self, n: int) -> None:
+        """Say what a stroke has set."""
+        if n:
+            neurons = "1 neuron" if n == 1 else f"{n:,} neurons"
+            self._say(
+                f"painted {neurons} × {{count}} samples {{word}} ({{start}}-{{stop}})"
+            )
+
+    def _say(self, words: str) -> None:
+        """Say it on the right of the status bar, until a tool is taken up."""
+        layer, state = self._layer, self._controller.state
+        if layer is None:
+            return
+        start, stop = state.active_span
+        word = CODE_NAMES[state.brush_code]
+        layer.help = words.format(word=word, start=start, stop=stop, count=stop - start)
+        # napari shows it at the next move of the mouse.
+        if self._viewer.layers.selection.active is layer:
+            self._viewer.help = layer.help
 
     def grow(self) -> None:
         """One step larger."""
@@ -183,6 +205,7 @@ class Brush:
             stamp(at, _pixel(layer, event))  # the last moves may have been left out
         finally:
             self._controller.end_stroke()
+            self._tell_painted(int(touched.sum()))
 
     def _lasso(self, layer: Labels, event: Any) -> Generator[None, None, None]:
         field = self._field
@@ -203,6 +226,7 @@ class Brush:
         inside = self._among(neurons_inside(field, np.array(outline)))
         if len(inside):
             self._controller.paint(inside)
+            self._tell_painted(len(inside))
 
     def _click(self, layer: Labels, event: Any) -> Generator[None, None, None]:
         add = "Shift" in event.modifiers

@@ -55,17 +55,18 @@ STATE_RIM = _by_code(
     mixed=_rgba(palette.MIXED, 1.0),
 )
 _VIRIDIS = palette.viridis_table().astype(np.float32) / 255
-SELECTED_RIM = np.array([1, 1, 1, 1], np.float32)
+SELECTED_RIM = np.array(_rgba(palette.SELECTED, 1), np.float32)
 # In the score view sky blue would sit too near viridis' blues: visible neurons are
-# white outlines there, and what has no score is a grey outline.
-GIVEN_CORE = np.array([1, 1, 1, 0.10], np.float32)
-GIVEN_RIM = np.array([1, 1, 1, 0.85], np.float32)
-UNSCORED_CORE = np.array([0.35, 0.35, 0.35, 0.35], np.float32)
+# dark disks in slate rings there, so that neither they nor the cells of the mean image
+# under them outshine the scores; what has no score is a grey disk.
+GIVEN_CORE = np.array(_rgba(palette.HIDDEN, 0.70), np.float32)
+GIVEN_RIM = np.array(_rgba(palette.GIVEN, 0.55), np.float32)
+UNSCORED_CORE = np.array(_rgba(palette.UNSCORED, 0.35), np.float32)
 OLD_ALPHA = 0.45
 """Opacity of scores that answer an older question."""
 SCORED_RIM = np.array([1, 1, 1, 0.30], np.float32)
 """Keeps the darkest scores apart from a dark image."""
-UNSCORED_RIM = np.array([0.55, 0.55, 0.55, 0.55], np.float32)
+UNSCORED_RIM = np.array(_rgba(palette.UNSCORED, 0.55), np.float32)
 
 
 def state_colours(

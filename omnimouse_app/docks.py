@@ -11,10 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from qtpy.QtCore import QObject, Qt, QTimer
-from qtpy.QtWidgets import QDockWidget, QMainWindow, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QDockWidget,
+    QFrame,
+    QMainWindow,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 
 from omnimouse_app.instrument import Instrument, Model
 from omnimouse_app.keys import show_keys
+from omnimouse_app.own_context import free_in_own_context
 from omnimouse_app.recordings import show_recordings
 from omnimouse_model.data.catalogue import holds_sessions
 from omnimouse_model.live.analysis_file import SUFFIX
@@ -36,8 +44,10 @@ from omnimouse_widgets.report import report_bytes
 DOCK_NAME = "OmniMouse (OmniMouse)"
 """What napari calls the dock of the manifest's one widget."""
 
+LEFT_WIDTH = 334
+"""Of napari's layer controls with a scroll bar beside them."""
 RIGHT_WIDTH = 400
-RIGHT_UPPER, RIGHT_LOWER = 570, 230
+RIGHT_UPPER, RIGHT_LOWER = 470, 330
 TIME_HEIGHT, BOTTOM_HEIGHT = 104, 224
 
 
@@ -160,6 +170,7 @@ class OmniMouseDock(QWidget):
         _arrange(window, self.docks)
         QTimer.singleShot(0, self._share_out)
         self.instrument.watch(window)
+        free_in_own_context(self._viewer)
 
     def _share_out(self) -> None:
         if self.instrument.is_closed:
@@ -261,6 +272,15 @@ def _fold_layer_docks(window: QMainWindow) -> None:
     if controls is None or layers is None:
         return
     left = Qt.DockWidgetArea.LeftDockWidgetArea
+    # A layer of another kind has taller controls: they scroll, and move no dock.
+    content = controls.widget()
+    if content is not None and not isinstance(content, QScrollArea):
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setMinimumWidth(LEFT_WIDTH)
+        controls.setWidget(scroll)
+        scroll.setWidget(content)
     if {window.dockWidgetArea(dock) for dock in (controls, layers)} == {left}:
         window.tabifyDockWidget(controls, layers)
         layers.raise_()

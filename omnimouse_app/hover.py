@@ -21,7 +21,10 @@ def describe(controller: Controller, neuron: int, *, others: int = 0) -> str:
     if state.session is None or state.mask is None:
         return ""
     units = state.session.units
-    parts = [f"neuron {neuron}", state.mask.pattern_of(neuron, state.active_span)]
+    parts = [
+        f"neuron {units.names[neuron]}",
+        state.mask.pattern_of(neuron, state.active_span),
+    ]
     if units.area is not None:
         parts.append(str(units.area[neuron]))
     depth = float(units.xyz_um[neuron, 2])

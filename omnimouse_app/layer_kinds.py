@@ -58,8 +58,8 @@ def lost_layer(field: Field) -> Points:
 def features_of(session: Session, field: Field) -> pd.DataFrame:
     """What napari's own features table shows, one row per label."""
     neurons = np.arange(field.n_neurons)
-    table = {"index": neurons + 1, "neuron": neurons}
     units = session.units
+    table = {"index": neurons + 1, "neuron": np.asarray(units.names)}
     if units.area is not None:
         table["area"] = np.asarray(units.area)
     depth = np.asarray(units.xyz_um)[:, 2]

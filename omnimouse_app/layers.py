@@ -31,7 +31,7 @@ from omnimouse_app.layer_kinds import (
     mean_layer,
 )
 from omnimouse_app.space import SpaceView
-from omnimouse_app.tiles import Tile, label_layer, tile_of, tiles_of
+from omnimouse_app.tiles import Tile, label_layer, name_planes, tile_of, tiles_of
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
@@ -42,8 +42,6 @@ TOKEN = "omnimouse"
 _FRAME_MS = 8
 _SLOW_FRAME_MS = 50
 _SETTLED_MS = 400
-_OTHER_PLANES = 0.15
-"""Opacity of neurons that are not looked at, as a share of their own."""
 
 
 class FieldLayers(QObject):
@@ -76,6 +74,7 @@ class FieldLayers(QObject):
         self.mean: Image | None = None
         self.neurons: NeuronLabels | None = None
         self.lost: Points | None = None
+        self.names: Points | None = None
         self.colours: LabelColours | None = None
         self.tiles: tuple[Tile, ...] = ()
         self.areas = AreaLayer(
@@ -162,6 +161,7 @@ class FieldLayers(QObject):
         for layer in our_layers(self._viewer):
             self._viewer.layers.remove(layer)
         self.field = self.mean = self.neurons = self.lost = self.colours = None
+        self.names = None
         self.tiles = ()
         self.areas.forget()
 
@@ -171,7 +171,8 @@ class FieldLayers(QObject):
         self.tiles = tiles_of(field, np.asarray(session.units.plane))
         if self.tiles:  # under the neurons, whose colours must not be covered
             words = self._controller.planes.words_of
-            self._add(label_layer(self.tiles, words), "planes").editable = False
+            self.names = self._add(label_layer(self.tiles, words), "planes")
+            self.names.editable = False
         if len(field.lost):
             self.lost = self._add(lost_layer(field), "neurons without pixels")
         self.neurons = NeuronLabels(
@@ -192,7 +193,7 @@ class FieldLayers(QObject):
         self.show_whole_field()
 
     def show_whole_field(self) -> None:
-        """Zoom so that every neuron is in view: of the one plane where one is shown."""
+        """Zoom so that all of the field is in view, or of the one plane shown."""
         if self.field is None or self.space.is_shown:
             return
         self._viewer.reset_view()
@@ -204,6 +205,15 @@ class FieldLayers(QObject):
         self._fitted = _view_of(self._viewer)
 
     def _show_plane(self) -> None:
+        """Show one plane and nothing of the others, or all of them."""
+        planes, field = self._controller.planes, self.field
+        if field is None:
+            return
+        tile = tile_of(self.tiles, planes.shown)
+        if self.mean is not None and field.mean is not None:
+            self.mean.data = field.mean if tile is None else tile.only(field.mean)
+        if self.names is not None:
+            name_planes(self.names, self.tiles, planes.words_of, planes.shown)
         self.show_whole_field()
         self.ask_to_draw()
 
@@ -228,6 +238,8 @@ class FieldLayers(QObject):
             layer = self.space.enter(session)
             layer.name = "OmniMouse · neurons in 3-D"
             layer.metadata[TOKEN] = "neurons in space"
+            if self.space.axes is not None:
+                self.space.axes.metadata[TOKEN] = "axes"
             self.layer_made.emit(layer)
             self.draw()
         else:
@@ -254,7 +266,9 @@ class FieldLayers(QObject):
         selected = np.asarray(state.selection, np.int64)
         looked_at = self._controller.planes.looked_at
         self.space.colour(*found, selected, looked_at)
-        rows = label_rows(*_dimmed(*found, looked_at), selected, has_rims=has_rims)
+        found = _alone(*found, looked_at)
+        seen = self._controller.planes.among(selected)
+        rows = label_rows(*found, seen, has_rims=has_rims)
         self._is_thumbnail_old |= self.colours.show(rows)
         # The public way takes 6-13 ms, points in space 40: at most 20 a second then.
         is_fast = self.colours.is_fast and not self.space.is_shown
@@ -310,7 +324,7 @@ class FieldLayers(QObject):
         """The line of the status bar for a place on the field, "" for none."""
         if self.field is None or self._session is None:
             return ""
-        neurons = neurons_at(self.field, y, x)
+        neurons = self._controller.planes.among(neurons_at(self.field, y, x))
         if not len(neurons):
             return ""
         return describe(self._controller, int(neurons[0]), others=len(neurons) - 1)
@@ -326,13 +340,12 @@ class FieldLayers(QObject):
             self._faded = []
 
 
-def _dimmed(
+def _alone(
     core: np.ndarray, rim: np.ndarray, looked_at: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same colours, faint where nobody looks."""
+    """The same colours, none for those of other planes."""
     if looked_at is not None:
-        core[~looked_at, 3] *= _OTHER_PLANES
-        rim[~looked_at, 3] *= _OTHER_PLANES
+        core[~looked_at, 3] = rim[~looked_at, 3] = 0
     return core, rim
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from napari.layers import Layer, Points
+import pandas as pd
+from napari.layers import Layer, Points, Shapes
 from qtpy.QtCore import QTimer
 
 from omnimouse_app.brush import is_clicked
@@ -84,6 +85,7 @@ class SpaceView:
         self._neurons = np.empty(0, np.int64)
         self._colours: tuple[np.ndarray, ...] = ()
         self.layer: NeuronPoints | None = None
+        self.axes: Shapes | None = None
 
     @property
     def is_shown(self) -> bool:
@@ -107,6 +109,9 @@ class SpaceView:
         viewer.dims.ndisplay = 3
         viewer.add_layer(self.layer)
         self.layer.editable = False
+        self.axes = axes_of(self.layer.data)
+        viewer.add_layer(self.axes)
+        self.axes.editable = False
         viewer.dims.events.ndisplay.connect(self._on_ndisplay)
         viewer.layers.selection.active = self.layer
         viewer.fit_to_view(layers=[self.layer])
@@ -115,15 +120,17 @@ class SpaceView:
 
     def leave(self) -> None:
         """Back to what was there before."""
-        flat, layer, self._flat, self.layer = self._flat, self.layer, None, None
+        flat, layers = self._flat, (self.axes, self.layer)
+        self._flat = self.layer = self.axes = None
         self._colours = ()
         if flat is None:
             return
         viewer, camera = self._viewer, self._viewer.scene.camera
         viewer.dims.events.ndisplay.disconnect(self._on_ndisplay)
         camera.angles = flat.angles
-        if layer is not None and layer in viewer.layers:
-            viewer.layers.remove(layer)
+        for layer in layers:
+            if layer is not None and layer in viewer.layers:
+                viewer.layers.remove(layer)
         viewer.dims.ndisplay = 2
         for shown in flat.shown:
             if shown in viewer.layers:
@@ -197,6 +204,30 @@ class SpaceView:
         )
         if at is not None:
             self._select(int(self._neurons[at]), "Shift" in event.modifiers)
+
+
+def axes_of(places: np.ndarray) -> Shapes:
+    """Three edges of the box round the places, (depth, y, x), with their extents."""
+    low, high = places.min(axis=0), places.max(axis=0)
+    corner = np.array([high[0], high[1], low[2]])  # deep, in front, on the left
+    lines, words = [], []
+    for axis, name in enumerate(("depth", "y", "x")):
+        ends = np.stack([corner, corner])
+        ends[:, axis] = low[axis], high[axis]
+        if low[axis] < high[axis]:
+            lines.append(ends)
+            extent = f"{high[axis] - low[axis]:.0f} µm"
+            deep = f"{low[axis]:.0f} to {high[axis]:.0f} µm"
+            words.append(f"{name} {deep if axis == 0 else extent}")
+    return Shapes(
+        lines,
+        shape_type="line",
+        edge_color="#A0A6B0",
+        edge_width=0.004 * float((high - low).max()),
+        features=pd.DataFrame({"axis": words}),
+        text={"string": "{axis}", "size": 9, "color": "#CCCCCC"},
+        name="OmniMouse · axes",
+    )
 
 
 def _solid(colours: np.ndarray) -> np.ndarray:

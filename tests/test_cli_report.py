@@ -134,13 +134,15 @@ def test_the_page_of_a_saved_analysis_has_the_librarys_numbers(
     ]
     for neuron in (3, 7):
         each = [scores, *others]
-        assert page.row(str(neuron)) == [number(float(s[neuron])) for s in each]
+        name = str(session.units.unit_id[neuron])
+        assert page.row(name) == [number(float(s[neuron])) for s in each]
     assert ("Decoded behaviour" in text) == (beside.behavior is not None)
 
     changed = om.what_if(predictor, window, mask, [Contrast(0.5)])
     most = int(changed.most_changed(1)[0])
     at = int(np.flatnonzero(changed.neurons == most)[0])
-    found = next(r for r in page.rows if len(r) == 3 and r[0] == str(most))
+    name = str(session.units.unit_id[most])
+    found = next(r for r in page.rows if len(r) == 3 and r[0] == name)
     assert found[1] == number(float(changed.change[at]))
     assert "no truth: not scored" in text
     assert mask.mask_id in text

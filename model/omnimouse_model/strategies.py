@@ -7,6 +7,7 @@ evaluation alike.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from functools import cache
@@ -406,11 +407,18 @@ def half_population_mask(
     seed: int = 0,
     video: bool = True,
     behavior: bool = True,
+    asked: Sequence[int] | np.ndarray = (),
 ) -> Mask:
-    """Show a random half for the whole window, ask the other half's last second."""
+    """Show a random half for the whole window, ask the other half's last second.
+
+    `asked` are neurons in the half that is asked, the first of them where that is too
+    small; the halves keep their sizes, and the other neurons their random order.
+    """
     total = session if isinstance(session, int) else session.n_neurons
-    seen = random_subset(total, total // 2, seed)
-    asked = np.setdiff1d(np.arange(total), seen)
-    mask = Mask.nothing(total).show(seen, slice(0, 60)).ask(asked, slice(30, 60))
+    wanted = np.asarray(asked, int)[: total - total // 2]
+    others = np.setdiff1d(np.arange(total), wanted)
+    seen = random_subset(total, total // 2, seed, among=others)
+    rest = np.setdiff1d(np.arange(total), seen)
+    mask = Mask.nothing(total).show(seen, slice(0, 60)).ask(rest, slice(30, 60))
     mask = mask.with_frames(video).with_behavior(behavior)
     return replace(mask, name="half of the population")

@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_app.canvas import Canvas, core_places
+from omnimouse_app.colours import score_colours
 from omnimouse_app.hand import Hand, settle, wait_for
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.palette import VISIBLE as BLUE
@@ -67,7 +68,29 @@ def test_depth_colours_the_cores_and_states_the_rims_of_those_not_asked(dock, ca
     legend = dock.control.view.legend
     assert legend.bar.isVisible()
     assert legend.states.isVisible()
+    assert legend.no_outline.isVisible()  # what is asked has the number's colour alone
+    assert legend.selected.isVisible()
     assert legend.bar.ends == scale.ends
+
+
+def test_scores_are_brighter_than_any_ring_but_that_of_the_selected(dock):
+    states = np.array([VISIBLE, TARGET, TARGET], np.uint8)
+    scores = np.array([np.nan, 0.0, np.nan], np.float32)
+    core, rim = score_colours(scores, states)
+    light = (rim[:, :3].mean(axis=1) * rim[:, 3]).round(3)
+    scored = core[1, :3].max() * core[1, 3]
+    assert light[0] < scored
+    assert light[2] < light[0]
+    pick(dock, "score")
+    legend = dock.control.view.legend
+    for label in (legend.given, legend.unscored, legend.selected):
+        assert label.isVisible()
+    assert not legend.states.isVisible()
+    pick(dock, "state")
+    assert legend.states.isVisible()
+    assert legend.selected.isVisible()
+    assert not legend.given.isVisible()
+    assert not legend.no_outline.isVisible()
 
 
 def test_areas_have_the_colours_of_their_swatches(dock, canvas):

@@ -314,16 +314,32 @@ def test_colours_go_the_public_way_where_napari_has_changed(
     assert_screen_shows(dock, canvas, field)
 
 
+def test_the_status_bar_says_what_is_painted_and_in_which_samples(dock, canvas, hand):
+    field, layer = dock.instrument.layers.field, dock.instrument.layers.neurons
+    dock.controller.apply_preset("nothing")
+    hand.key(Qt.Key.Key_3)
+    assert layer.help.startswith("paints target in samples 30-60")
+    assert dock.viewer.help == layer.help
+    dock.instrument.brush.radius = 3.0
+    at = np.round(canvas.place(core_places(field)[12]))
+    hand.drag([at, at + 1])
+    n = int(dock.controller.state.mask.target.any(axis=0).sum())
+    told = "1 neuron" if n == 1 else f"{n} neurons"
+    assert n > 0
+    assert layer.help == f"painted {told} × 30 samples target (30-60)"
+
+
 def test_the_status_bar_says_which_neuron_is_under_the_pointer(dock, canvas, hand):
     field = dock.instrument.layers.field
     dock.controller.apply_preset("nothing")
     dock.controller.paint([12], HIDDEN)
     wait_for(lambda: dock.controller.results.scores is None, "no scores")
-    depth = dock.controller.state.session.units.xyz_um[12, 2]
-    area = dock.controller.state.session.units.area[12]
+    units = dock.controller.state.session.units
+    depth, area, name = units.xyz_um[12, 2], units.area[12], units.unit_id[12]
+    assert name != 12
     y, x = core_places(field)[12]
     words = dock.instrument.layers.describe_at(y, x)
-    assert words == f"neuron 12 · hidden · {area} · depth {depth:.0f} µm"
+    assert words == f"neuron {name} · hidden · {area} · depth {depth:.0f} µm"
     at = canvas.place((y, x))
     hand.move(at, held=False)
     dock.viewer.mouse_over_canvas = True

@@ -121,7 +121,37 @@ def test_brush_lasso_and_click_leave_other_planes_alone(
     assert dock.controller.state.selection == (own,)
 
 
-def test_neurons_of_other_planes_are_faint_by_the_fast_way(dock, canvas, layers, plane):
+def test_one_plane_is_shown_with_its_image_and_name_and_nothing_of_the_others(
+    dock, canvas, layers, plane
+):
+    dock.controller.select([int(np.flatnonzero(plane == 2)[0])])
+    dock.controller.planes.show(1)
+    settle(0.3)
+    tile, mean = layers.tiles[1], layers.field.mean
+    shown = layers.mean.data
+    inside = np.zeros(shown.shape, bool)
+    top, left, bottom, right = map(
+        round, (tile.top, tile.left, tile.bottom, tile.right)
+    )
+    inside[top:bottom, left:right] = True
+    np.testing.assert_array_equal(shown[inside], mean[inside])
+    assert not shown[~inside].any()
+    assert inside.mean() > 0.2  # all of its share, not the neurons' alone
+    words = dock.controller.planes.words_of(1)
+    assert [name for name in layers.names.text.values if name] == [words]
+    other = int(np.flatnonzero(plane == 2)[0])
+    assert layers.colours.rows[[other, len(plane) + other], 3].tolist() == [0, 0]
+    y, x = core_places(layers.field)[other]
+    assert layers.describe_at(y, x) == ""
+    middle = canvas.place(tile.centre)
+    room = (canvas.widget.width() / 2, canvas.widget.height() / 2)
+    np.testing.assert_allclose(middle, room, atol=2)
+    dock.controller.planes.show(None)
+    np.testing.assert_array_equal(layers.mean.data, mean)
+    assert all(layers.names.text.values)
+
+
+def test_neurons_of_other_planes_are_gone_by_the_fast_way(dock, canvas, layers, plane):
     dock.controller.select([])
     dock.controller.apply_preset("nothing")
     dock.controller.paint(range(len(plane)), VISIBLE)
@@ -133,10 +163,10 @@ def test_neurons_of_other_planes_are_faint_by_the_fast_way(dock, canvas, layers,
     QTest.keyClick(menu, Qt.Key.Key_Down)
     assert dock.controller.planes.shown == 0
     rows = layers.colours.rows[: len(plane)]
-    wait_for(lambda: rows[plane != 0, 3].max() < 0.5, "faint neurons", 10)
+    wait_for(lambda: rows[plane != 0, 3].max() == 0, "one plane", 10)
     after = layers.colours.rows[: len(plane), 3]
     np.testing.assert_allclose(after[plane == 0], before[plane == 0])
-    np.testing.assert_allclose(after[plane != 0], 0.15 * before[plane != 0], rtol=1e-5)
+    assert before.min() > 0
     assert layers.colours.is_fast
 
 
@@ -169,8 +199,27 @@ def test_space_has_every_neuron_at_its_place_in_the_colours_of_the_field(
     settle(0.3)
     np.testing.assert_allclose(points.face_color, layers.colours.rows[:n], atol=1e-5)
     dock.controller.planes.show(2)
-    settle(0.2)
-    assert points.shown.sum() == (dock.controller.planes.looked_at).sum()
+    n_looked_at = dock.controller.planes.looked_at.sum()
+    wait_for(lambda: points.shown.sum() == n_looked_at, "one plane in space", 10)
+
+
+def test_space_has_axes_in_micrometres_and_moves_no_dock(dock, canvas, hand, layers):
+    dock.main_window.resize(1280, 720)
+    settle(0.5)
+    before = [one.geometry() for one in dock.docks.values()]
+    points = enter(dock, hand)
+    assert dock.main_window.minimumSizeHint().height() <= 720
+    assert [one.geometry() for one in dock.docks.values()] == before
+    low, high = points.data.min(axis=0), points.data.max(axis=0)
+    depth, y, x = layers.space.axes.text.values
+    assert depth == f"depth {low[0]:.0f} to {high[0]:.0f} µm"
+    assert (y, x) == tuple(
+        f"{n} {high[a] - low[a]:.0f} µm" for a, n in ((1, "y"), (2, "x"))
+    )
+    hand.key(Qt.Key.Key_D, SHIFT)
+    settle(0.3)
+    assert layers.space.axes is None
+    assert not [one for one in dock.viewer.layers if one.name == "OmniMouse · axes"]
 
 
 def test_a_click_in_space_selects_and_the_status_bar_says_whom(dock, canvas, hand):
@@ -191,7 +240,8 @@ def test_a_click_in_space_selects_and_the_status_bar_says_whom(dock, canvas, han
         tuple(points.data[nearest]), view_direction=ahead, dims_displayed=[0, 1, 2],
         world=True,
     )  # fmt: skip
-    assert words.startswith(f"neuron {chosen} · ")
+    units = dock.controller.state.session.units
+    assert words.startswith(f"neuron {units.unit_id[chosen]} · ")
     hand.drag([(30, 30), (60, 40), (90, 60)])
     assert dock.controller.state.selection == (chosen,)
 

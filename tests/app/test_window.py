@@ -194,7 +194,8 @@ def test_a_click_on_the_field_and_on_the_table_shows_the_same_neuron(dock):
     Hand(canvas.widget).click(places[0], Qt.KeyboardModifier.ControlModifier)
     wait_for(lambda: controller.facts.focus == 10, "the focus", 20)
     settle(0.1)
-    assert facts.heading.words.startswith("neuron 10 ")
+    assert facts.heading.words.startswith("neuron 11 · ")
+    assert facts.heading.words.endswith(" · index 10")
     dock.docks["Neurons"].raise_()
     settle(0.3)
     table = dock.panels["Neurons"]
@@ -208,6 +209,6 @@ def test_a_click_on_the_field_and_on_the_table_shows_the_same_neuron(dock):
     dock.docks["Neuron"].raise_()
     wait_for(lambda: controller.facts.focus == 20, "the focus", 20)
     settle(0.1)
-    assert facts.heading.words.startswith("neuron 20 ")
+    assert facts.heading.words.startswith("neuron 21 ")
     controller.facts.stop()
     dock.docks["Traces"].raise_()

@@ -70,6 +70,7 @@ def change_everything(controller: Controller) -> None:
     controller.set_brush(TARGET)
     controller.set_active_span(30, 60)
     controller.set_colour_by("score")
+    controller.set_raster("depth", "pair")
     controller.what_if.put(Contrast(0.5, (10, 40)), Shift(right=3), OtherClip(1.0))
 
 
@@ -323,6 +324,25 @@ def test_a_preset_is_named_only_where_the_mask_is_one(
     controller.apply_preset("nothing")
     controller.analyses.open(path)
     assert controller.state.preset == "video_only"
+
+
+def test_a_file_from_before_the_raster_was_kept_opens_with_it_as_at_first(
+    controller: Controller, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.omnimouse.json"
+    controller.analyses.save(path)
+    assert json.loads(path.read_text())["view"]["raster_order"] == "depth"
+
+    def older(found: Any) -> None:
+        del found["view"]["raster_order"], found["view"]["raster_view"]
+
+    rewritten(path, older)
+    controller.analyses.open(path)
+    assert controller.analyses.fault is None
+    assert controller.state.raster_order == "state"
+    assert controller.state.raster_view == "truth"
+    controller.analyses.save(path)
+    assert "raster_order" not in json.loads(path.read_text())["view"]
 
 
 # -- files of any origin -------------------------------------------------------------

@@ -97,9 +97,9 @@ def test_the_ceiling_is_told_with_whose_it_is(
     assert f"CC_max {np.median(repeats.cc_max[known]):.2f}" in words
     assert f"{known.sum()} of {N} neurons" in words or known.all()
     best = int(np.nanargmax(repeats.cc_max))
-    words = ceiling_words(clip_repeats(session, clip, np.array([best])))
+    words = ceiling_words(clip_repeats(session, clip, np.array([best])), "861")
     assert f"CC_max {repeats.cc_max[best]:.2f}" in words
-    assert f"neuron {best}" in words
+    assert "(neuron 861)" in words
 
 
 def test_a_clip_that_was_shown_once_has_no_repeats(tmp_path: Path) -> None:

@@ -40,6 +40,15 @@ def controller(folder: Path, tmp_path: Path) -> Iterator[Controller]:
     made.close()
 
 
+def test_a_notice_about_a_file_goes_with_its_recording(
+    controller: Controller, folder: Path, tmp_path: Path
+) -> None:
+    controller.exports.export(tmp_path / "neurons.csv")
+    assert controller.exports.written == tmp_path / "neurons.csv"
+    controller.open_session(folder)
+    assert controller.exports.written is None
+
+
 # -- as Python -----------------------------------------------------------------------
 def run(script: str, folder: Path) -> str:
     path = folder / "script.py"
@@ -92,7 +101,25 @@ def test_a_preset_that_is_no_strategy_is_made_by_its_name(
     controller.choose_predictor("context-ridge")
     controller.apply_preset("random_half_video_behavior")
     script = check_script(controller, tmp_path)
-    assert "mask_for('random_half_video_behavior', session)" in script
+    assert "mask_for('random_half_video_behavior', session" in script
+
+
+def test_the_selected_of_a_half_are_in_the_script_and_later_ones_change_nothing(
+    controller: Controller, tmp_path: Path
+) -> None:
+    controller.choose_predictor("context-ridge")
+    controller.select([], add=False)
+    controller.apply_preset("random_half_video_behavior")
+    assert controller.state.mask is not None
+    seen = np.flatnonzero(controller.state.mask.visible.any(axis=0))[:2].tolist()
+    controller.select(seen)
+    controller.apply_preset("random_half_video_behavior")
+    assert controller.state.mask.target[30:, seen].all()
+    script = check_script(controller, tmp_path)
+    assert f"session, {seen})" in script
+    others = np.flatnonzero(controller.state.mask.visible.any(axis=0))[:2]
+    controller.select(others)
+    assert "mask_for" not in check_script(controller, tmp_path)
 
 
 def test_a_mask_by_hand_is_written_out_in_spans(

@@ -184,6 +184,22 @@ def test_half_of_the_population_is_a_fixed_random_half() -> None:
     assert mask != half_population_mask(101, seed=2)
 
 
+def test_half_of_the_population_asks_those_it_is_told_to_and_stays_a_half() -> None:
+    plain = half_population_mask(101, seed=1)
+    wanted = np.flatnonzero(plain.visible.any(axis=0))[:4]
+    mask = half_population_mask(101, seed=1, asked=wanted)
+    assert mask.target[30:, wanted].all()
+    assert mask.visible.any(axis=0).sum() == 50
+    assert (mask.visible.any(axis=0) ^ mask.target.any(axis=0)).all()
+    changed = (mask.cells != plain.cells).any(axis=0).sum()
+    assert changed <= 8  # they, and those who stand in for them
+    asked = np.flatnonzero(mask.target.any(axis=0))
+    assert half_population_mask(101, seed=1, asked=asked) == mask
+    everybody = half_population_mask(101, seed=1, asked=np.arange(101))
+    assert everybody.target[30:, :51].all()
+    assert everybody.visible.any(axis=0).sum() == 50
+
+
 def test_painting_what_a_strategy_shows_gives_the_same_mask() -> None:
     mask = mask_from_strategy("population_1024_response_video_behavior", 1000)
     cells = mask.cells

@@ -340,7 +340,9 @@ def test_choosing_a_preset_asks_its_question_and_says_what_it_means(
     pick(panel.question.preset, "random_half_video_behavior")
     drawn()
     preset = preset_named("random_half_video_behavior")
-    assert controller.state.mask == preset.make(controller.state.session)
+    assert controller.state.mask == preset.make(
+        controller.state.session, controller.state.selection
+    )
     assert preset.explanation in panel.question.meaning.words
 
 
@@ -582,5 +584,7 @@ def test_neurons_whose_state_changes_are_told_in_words(
     assert panel.counts.changes.text() == "Mixed in samples 0-60: 3 hidden → target."
     controller.set_active_span(30, 60)
     panel.counts.redraw.flush()
-    assert not panel.counts.changes.isVisible()
+    span = controller.state.active_span
+    told = f"In samples {span[0]}-{span[1]}, those of the brush."
+    assert panel.counts.changes.text() == told
     assert panel.counts.numbers[TARGET].text() == "3"

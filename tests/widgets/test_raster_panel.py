@@ -72,6 +72,25 @@ def test_short_visible_runs_are_marked_as_not_seen(
     assert (codes[5, 10:30] == VISIBLE).all()
     rects = raster.pictures["truth"].hatch.rects
     assert [(r.x(), r.y(), r.width(), r.height()) for r in rects] == [(10, 3, 6, 1)]
+    assert "▨ visible too short to be seen" in raster.status.words
+    controller.paint_cells([3], slice(10, 16), HIDDEN)
+    drawn()
+    assert "▨" not in raster.status.words
+
+
+def test_order_and_view_are_the_states_so_that_an_analysis_keeps_them(
+    raster: RasterPanel, controller: Controller, drawn: Any
+) -> None:
+    raster.set_ordering("depth")
+    raster.set_view("pair")
+    assert controller.state.raster_order == "depth"
+    assert controller.state.raster_view == "pair"
+    controller.set_raster("score", "residual")
+    drawn()
+    assert raster.ordering.ordering == "score"
+    assert raster.view.currentData() == "residual"
+    assert controller.state.raster_order == "score"
+    assert [shown for shown, _ in raster._shown] == ["residual"]
 
 
 def test_rows_by_state_follow_the_mask(

@@ -35,6 +35,12 @@ def test_trials_of_one_tier_are_one_bar_and_every_moment_has_its_tier(
     assert [bar.letter for bar in bars] == ["", "V", "T"]
 
 
+def test_the_letters_on_the_bars_are_explained_beside_them(panel: TimePanel) -> None:
+    assert panel.tiers.text().replace("\xa0", " ") == "V validation · T test"
+    assert panel.tiers.isVisible()
+    assert panel.tiers.geometry().bottom() <= panel.height()
+
+
 def test_the_tiers_and_the_traces_of_the_session_are_drawn(
     panel: TimePanel, controller: Controller
 ) -> None:

@@ -43,6 +43,13 @@ CONDITION_SYMBOLS: Final = {
 }
 """The same told by shape: circle, square, triangle, diamond."""
 
+SELECTED: Final = "#FFFFFF"
+"""Ring of a selected neuron, whatever colours the field."""
+GIVEN: Final = "#7D8FA6"
+"""Ring of a neuron that is given, where scores are coloured: darker than they are."""
+UNSCORED: Final = "#5A5A5A"
+"""Ring and disk of a neuron that has no score, or whose number is not known."""
+
 STATE_COLOURS: Final = (HIDDEN, VISIBLE, TARGET, MIXED)
 """By mask code 0, 1, 2, and 3 for a neuron whose state changes within the span."""
 

@@ -1,6 +1,6 @@
 """The neurons of a session: who and where they are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -68,9 +68,22 @@ class Units:
     std: np.ndarray
     roi: Roi | None = None
     least_scale: float = 1.0
+    _names: list[np.ndarray] = field(default_factory=list, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.unit_id)
+
+    @property
+    def names(self) -> np.ndarray:
+        """int64 (N,): what neurons are called on screen, where words are read by eye.
+
+        The session's own ids; indices where two neurons share an id.
+        """
+        if not self._names:
+            ids = np.asarray(self.unit_id)
+            is_told_apart = len(np.unique(ids)) == len(ids)
+            self._names.append(ids if is_told_apart else np.arange(len(ids)))
+        return self._names[0]
 
     @property
     def scale(self) -> np.ndarray:

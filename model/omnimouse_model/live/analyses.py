@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.analysis.edits import edit_words, edited
@@ -150,6 +151,8 @@ class Analyses(HasErrand):
             state.plane_shown,
             self._predictor_id,
             tuple(path.name for path in self._controller.sweeps.compared),
+            state.raster_order,
+            state.raster_view,
         )
 
     @property
@@ -401,6 +404,7 @@ class Analyses(HasErrand):
         controller.set_brush(analysis.brush_code)
         controller.set_active_span(*analysis.active_span)
         controller.set_colour_by(analysis.colour_by)
+        controller.set_raster(analysis.raster_order, analysis.raster_view)
         controller.colouring.outline_areas(analysis.areas_shown)
         if analysis.plane_shown in controller.planes.numbers:
             controller.planes.show(analysis.plane_shown)
@@ -545,5 +549,7 @@ def _preset_of(analysis: Analysis, view: View) -> str:
     if analysis.preset not in {preset.name for preset in PRESETS}:
         return ""
     assert view.session is not None
-    made = mask_for(analysis.preset, view.session)
-    return analysis.preset if made == analysis.mask else ""
+    mask = analysis.mask
+    asked = () if mask is None else np.flatnonzero(mask.target.any(axis=0)).tolist()
+    made = mask_for(analysis.preset, view.session, asked)
+    return analysis.preset if made == mask else ""

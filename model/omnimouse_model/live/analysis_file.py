@@ -7,9 +7,10 @@
 
 With what-if edits, `"edits": [{"edit": "contrast", "factor": 0.5, …}]` follows, and
 with pinned conditions `"pins": [{"slot": 0, "name": …, "mask": {…}, …}]`; where brain
-areas are outlined or one plane is shown, the view says `"areas_shown": true` or
-`"plane_shown": 2`. `"predictor_id"` is who answered, by the hash of its weights where
-it has any, and `"sweeps"` names the kept sweeps that are drawn.
+areas are outlined, one plane is shown, or the raster is not as it is at first, the view
+says `"areas_shown": true`, `"plane_shown": 2`, `"raster_order": "depth"` or
+`"raster_view": "pair"`. `"predictor_id"` is who answered, by the hash of its weights
+where it has any, and `"sweeps"` names the kept sweeps that are drawn.
 `beside` is the recording seen from the file's folder, so that both can move together.
 The mask is as `masks.files` has it. Whatever else stands there is refused in words.
 """
@@ -22,7 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from reprlib import repr as shortened
-from typing import Any, NoReturn, cast, get_args
+from typing import Any, NoReturn, get_args
 
 from omnimouse_model.analysis.edits import arranged, edits_from_json, edits_to_json
 from omnimouse_model.atomic import atomic_path
@@ -30,7 +31,13 @@ from omnimouse_model.data.editing import Edit
 from omnimouse_model.data.options import ReadOptions
 from omnimouse_model.errors import AnalysisFileError, MaskError
 from omnimouse_model.live.pin import MAX_PINS, Pin
-from omnimouse_model.live.state import ALL_PLANES, MAX_SELECTED, ColourBy
+from omnimouse_model.live.state import (
+    ALL_PLANES,
+    MAX_SELECTED,
+    ColourBy,
+    RasterOrder,
+    RasterView,
+)
 from omnimouse_model.masks import N_SAMPLES, TARGET, VISIBLE, Mask
 
 FORMAT, VERSION = "omnimouse-analysis", 1
@@ -46,6 +53,7 @@ _RECORDING = ("path", "beside", "id", "fingerprint", "options")
 _LARGEST_PLANE = 10**4
 _VIEW = (
     "cursor", "active_span", "brush_code", "colour_by", "areas_shown", "plane_shown",
+    "raster_order", "raster_view",
 )  # fmt: skip
 
 
@@ -91,6 +99,8 @@ class Analysis:
     plane_shown: int = ALL_PLANES
     predictor_id: str = ""
     sweeps: tuple[str, ...] = ()
+    raster_order: RasterOrder = "state"
+    raster_view: RasterView = "truth"
 
     def is_same_question(self, other: "Analysis") -> bool:
         """Whether both look at the same and ask the same; how it is shown is passed."""
@@ -114,6 +124,8 @@ class Analysis:
         if self.sweeps:
             more["sweeps"] = list(self.sweeps)
         one_plane = self.plane_shown != ALL_PLANES
+        raster = {"raster_order": self.raster_order, "raster_view": self.raster_view}
+        at_first = {"raster_order": "state", "raster_view": "truth"}
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -136,6 +148,7 @@ class Analysis:
                 "colour_by": self.colour_by,
                 **({"areas_shown": True} if self.areas_shown else {}),
                 **({"plane_shown": self.plane_shown} if one_plane else {}),
+                **{name: raster[name] for name in raster if raster != at_first},
             },
         } | more
 
@@ -165,7 +178,7 @@ class Analysis:
             cursor=_whole(view.get("cursor"), "cursor", 0, N_SAMPLES - 1),
             active_span=_span(view.get("active_span")),
             brush_code=_whole(view.get("brush_code"), "brush_code", 0, TARGET),
-            colour_by=_colour(view.get("colour_by")),
+            colour_by=_one_of(view.get("colour_by"), "colour_by", ColourBy),
             edits=_edits(whole.get("edits", [])),
             pins=_pins(whole.get("pins", [])),
             areas_shown=_switch(view.get("areas_shown", False), "areas_shown"),
@@ -177,6 +190,12 @@ class Analysis:
             ),
             predictor_id=_text(whole, "predictor_id", ""),
             sweeps=_names(whole.get("sweeps", [])),
+            raster_order=_one_of(
+                view.get("raster_order", "state"), "raster_order", RasterOrder
+            ),
+            raster_view=_one_of(
+                view.get("raster_view", "truth"), "raster_view", RasterView
+            ),
         )
 
 
@@ -379,10 +398,11 @@ def _span(value: object) -> tuple[int, int]:
     return start, _whole(value[1], "active_span", start + 1, N_SAMPLES)
 
 
-def _colour(value: object) -> ColourBy:
-    if value not in get_args(ColourBy):
-        _refuse("colour_by", value, " or ".join(get_args(ColourBy)))
-    return cast(ColourBy, value)
+def _one_of(value: object, name: str, words: Any) -> Any:
+    """One of the words of a `Literal`."""
+    if value not in get_args(words):
+        _refuse(name, value, " or ".join(get_args(words)))
+    return value
 
 
 def _refuse(name: str, found: object, expected: str) -> NoReturn:

@@ -126,10 +126,12 @@ def _making(
     except MaskError:  # a name that is no strategy's
         pass
     known = {preset.name for preset in PRESETS}
-    if state.preset in known and mask_for(state.preset, session) == mask:
-        return ["from omnimouse_model.live.presets import mask_for"], [
-            f"mask = mask_for({state.preset!r}, session)"
-        ]
+    for selected in ((), state.selection) if state.preset in known else ():
+        if mask_for(state.preset, session, selected) == mask:
+            more = f", {list(selected)}" if selected else ""
+            return ["from omnimouse_model.live.presets import mask_for"], [
+                f"mask = mask_for({state.preset!r}, session{more})"
+            ]
     if analysis is not None:
         place = str(analysis)
         return ["import json", "from pathlib import Path"], [

@@ -252,14 +252,17 @@ def clip_words(clip: Clip, number: int) -> str:
     return f"clip {number + 1} · {len(clip.trials)} × {clip.duration_s:.1f} s{tier}"
 
 
-def ceiling_words(repeats: ClipRepeats) -> str:
-    """The ceiling that repeats imply, over the neurons that have one."""
+def ceiling_words(repeats: ClipRepeats, name: str = "") -> str:
+    """The ceiling that repeats imply, over the neurons that have one.
+
+    `name` is what the neuron is called where there is one alone.
+    """
     known = np.isfinite(repeats.cc_max)
     n = len(repeats.neurons)
     if not known.any():
         why = ceiling_problem(commonest(repeats.status), len(repeats.onset_s))
         return f"no ceiling: {why or 'nobody is shown'}"
-    whose = f"{n} neurons, median" if n > 1 else f"neuron {repeats.neurons[0]}"
+    whose = f"{n} neurons, median" if n > 1 else f"neuron {name}".rstrip()
     if n > 1 and not known.all():
         whose = f"{known.sum()} of {n} neurons, median"
     top, single, oracle = (

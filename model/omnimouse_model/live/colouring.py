@@ -108,7 +108,7 @@ QUANTITIES: Final = (
         f"0 none, 1 one direction alone, {_LOOKED_AT}",
         is_share=True,
     ),
-    Quantity("id", "Number", "Index of the neuron in the recording"),
+    Quantity("id", "Id", "Id of the neuron in the recording"),
 )
 _BY_NAME: Final = {quantity.name: quantity for quantity in QUANTITIES}
 _FROM_REPEATS: Final = ("ceiling", "oracle")
@@ -395,7 +395,7 @@ class Colouring:
             "variability": units.std,
             "ceiling": nothing if ceiling is None else ceiling[1].single_trial_max,
             "oracle": nothing if ceiling is None else ceiling[1].oracle,
-            "id": np.arange(n),
+            "id": units.names,
         }
         return np.asarray(values[name], float), ()
 

@@ -47,7 +47,14 @@ from omnimouse_model.live.reaching import Reaching
 from omnimouse_model.live.recordings import Recordings
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.similarity import Similarity
-from omnimouse_model.live.state import MAX_SELECTED, ColourBy, Device, LiveState
+from omnimouse_model.live.state import (
+    MAX_SELECTED,
+    ColourBy,
+    Device,
+    LiveState,
+    RasterOrder,
+    RasterView,
+)
 from omnimouse_model.live.sweeps import Sweeps
 from omnimouse_model.live.trials import TrialSteps
 from omnimouse_model.live.undo import History, Question
@@ -364,7 +371,7 @@ class Controller:
         """Replace the mask by a preset's, as one undo entry."""
         preset = preset_named(name)
         with self._lock:
-            mask = mask_for(name, self._session)
+            mask = mask_for(name, self._session, self.state.selection)
             self._last_preset = preset.name
             self._change(mask, preset.label, preset.name)
 
@@ -445,6 +452,10 @@ class Controller:
     def set_colour_by(self, colour_by: ColourBy) -> None:
         """Colour neurons by their state in the mask, or a number of theirs."""
         self.colouring.choose(colour_by)
+
+    def set_raster(self, order: RasterOrder, view: RasterView) -> None:
+        """Choose the order of the raster's rows, and what it shows of them."""
+        self.state.raster_order, self.state.raster_view = order, view
 
     def show_sweep(self, is_shown: bool = True) -> None:
         """Ask for the live sweep after every answer from now on, or no more.

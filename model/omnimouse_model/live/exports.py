@@ -241,6 +241,7 @@ class Exports(HasErrand):
         self.written: Path | None = None
         self._errand = Errand(_write, self._take, post, synchronous=synchronous)
         self.changed = self._errand.changed
+        state.events.session.connect(self._on_session)
 
     @property
     def fault(self) -> Exception | None:
@@ -313,6 +314,11 @@ class Exports(HasErrand):
         self.written = self._refused = None
         self._errand.forget_fault()
         self.changed.emit()
+
+    def _on_session(self) -> None:
+        """Another recording: what was written of the one before is no news of it."""
+        if not self.is_busy:
+            self.dismiss()
 
     def _take(self, path: Path) -> None:
         self.written = path

@@ -24,9 +24,12 @@ SOURCES = {
 
 
 def heading(session: Session, neuron: int) -> str:
-    """Such as `neuron 412 · id 413 · V1 · plane 2 · depth 210 µm · x 310, y 95 µm`."""
+    """Such as `neuron 413 · V1 · plane 2 · depth 210 µm · x 310, y 95 µm · index 412`.
+
+    The index is what the library calls it, where that is another number.
+    """
     units = session.units
-    parts = [f"neuron {neuron}", f"id {units.unit_id[neuron]}"]
+    parts = [f"neuron {units.names[neuron]}"]
     if units.area is not None:
         parts.append(str(units.area[neuron]))
     if units.plane[neuron] >= 0:
@@ -36,6 +39,8 @@ def heading(session: Session, neuron: int) -> str:
         parts.append(f"depth {depth:.0f} µm")
     if np.isfinite([x, y]).all():
         parts.append(f"x {x:.0f}, y {y:.0f} µm")
+    if units.names[neuron] != neuron:
+        parts.append(f"index {neuron}")
     return " · ".join(parts)
 
 

@@ -55,8 +55,9 @@ def first_view(
     start_s = first_start(session) if start_s is None else start_s
     window = session.window(start_s)
     preset = preset_for(preset, session)
-    mask = mask_for(preset, session)
-    return View(session, window, mask, preset, active_neurons(window))
+    selected = active_neurons(window)
+    mask = mask_for(preset, session, selected)
+    return View(session, window, mask, preset, selected)
 
 
 def read_ahead(view: View) -> None:

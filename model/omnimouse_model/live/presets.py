@@ -1,6 +1,6 @@
 """Ready-made questions: a label, what it means, and the mask it makes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -10,24 +10,31 @@ from omnimouse_model.masks import Mask
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A named mask, and the sentence a tooltip shows."""
+    """A named mask, and the sentence a tooltip shows.
+
+    `make` takes a session, and the selected neurons: whoever chooses one looks at them.
+    """
 
     name: str
     label: str
     explanation: str
-    make: Callable[[Session], Mask]
+    make: Callable[[Session, Sequence[int]], Mask]
 
 
-def _strategy(name: str, session: Session) -> Mask:
+def _strategy(name: str, session: Session, _selected: Sequence[int]) -> Mask:
     from omnimouse_model.strategies import mask_from_strategy
 
     return mask_from_strategy(name, session)
 
 
-def _half(session: Session) -> Mask:
+def _half(session: Session, selected: Sequence[int]) -> Mask:
     from omnimouse_model.strategies import half_population_mask
 
-    return half_population_mask(session)
+    return half_population_mask(session, asked=selected)
+
+
+def _nothing(session: Session, _selected: Sequence[int]) -> Mask:
+    return Mask.nothing(session)
 
 
 def _official(name: str, label: str, explanation: str) -> Preset:
@@ -56,8 +63,8 @@ PRESETS: tuple[Preset, ...] = (
     Preset(
         "random_half_video_behavior",
         "Half of the population",
-        "A random half of the neurons, video and behaviour are given; the other half "
-        "is predicted.",
+        "A random half of the neurons, video and behaviour are given; the other half, "
+        "the selected neurons among it, is predicted.",
         _half,
     ),
     _official(
@@ -92,7 +99,7 @@ PRESETS: tuple[Preset, ...] = (
         "nothing",
         "Nothing",
         "Nothing is given and nothing asked: paint your own question.",
-        Mask.nothing,
+        _nothing,
     ),
 )
 
@@ -122,9 +129,12 @@ def preset_for(name: str, session: Session) -> str:
     return name if is_meant else FORECAST
 
 
-def mask_for(name: str, session: Session) -> Mask:
-    """A preset's mask without what the session does not have, said in its note."""
-    mask = preset_named(name).make(session)
+def mask_for(name: str, session: Session, selected: Sequence[int] = ()) -> Mask:
+    """A preset's mask without what the session does not have, said in its note.
+
+    `selected` are neurons that it asks for where it is free to choose whom.
+    """
+    mask = preset_named(name).make(session, selected)
     lacking = []
     if session.stimulus is None and mask.frames.any():
         mask = mask.with_frames(False)

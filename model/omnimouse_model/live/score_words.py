@@ -33,7 +33,8 @@ def score_words(state: LiveState, results: Results) -> str:
     ]
     selected = [n for n in state.selection if np.isfinite(scores[n])]
     if selected:
-        each = ", ".join(f"{n}: {scores[n]:.3f}" for n in selected)
+        names = state.session.units.names
+        each = ", ".join(f"{names[n]}: {scores[n]:.3f}" for n in selected)
         lines.append(f"selected neurons: {each}")
     return "\n".join(lines)
 

@@ -25,6 +25,12 @@ ColourBy = Literal[
     "id",
 ]  # fmt: skip
 """What neurons are coloured by: see `colouring.QUANTITIES`."""
+RasterOrder = Literal[
+    "stored", "state", "score", "similarity", "area", "depth", "x", "y"
+]
+"""How the raster's rows are ordered, from top to bottom."""
+RasterView = Literal["truth", "prediction", "residual", "pair", "beside"]
+"""What the raster shows: one picture, recorded and predicted, or all three."""
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -64,6 +70,8 @@ class LiveState:
         How much of the session the traces show.
     edits
         What is changed of video and behaviour, to see what that would do.
+    raster_order, raster_view
+        The order of the raster's rows, and what it shows of them.
     """
 
     # Identity, not equality: comparing two masks or arrays on every stroke costs more
@@ -96,3 +104,5 @@ class LiveState:
     pins: tuple[Pin, ...] = ()
     trace_span: SpanChoice = "window"
     edits: tuple[Edit, ...] = ()
+    raster_order: RasterOrder = "state"
+    raster_view: RasterView = "truth"

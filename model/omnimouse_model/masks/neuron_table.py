@@ -2,7 +2,7 @@
 
 Terms joined by spaces must all hold; `|` stands between alternatives, `!` before a term
 keeps what it does not. A term is a word that an area or a state begins with (`V1`,
-`target`; a state that changes answers to both ends and to `mixed`), a neuron's number
+`target`; a state that changes answers to both ends and to `mixed`), a neuron's id
 (`412`), or a comparison (`depth<250`, `plane=2`, `area=V1`, `score>=0.3`). Nothing is
 evaluated: a term is one of these or refused.
 """
@@ -59,7 +59,7 @@ def table_columns(
     if mask is not None:
         states = np.array(PATTERN_WORDS)[mask.patterns_in(span)]
     return {
-        "id": np.arange(n),
+        "id": units.names,
         "area": np.full(n, "") if units.area is None else units.area.astype(str),
         "plane": np.where(units.plane < 0, np.nan, units.plane),
         "depth": units.xyz_um[:, 2],

@@ -87,6 +87,7 @@ class AnalysisSection(QWidget):
             [
                 (self._draw_name, [*asked, changed]),
                 (self._draw_told, [changed, self._exports.changed]),
+                (self._forget_copied, [events.session]),
             ],
         )
 
@@ -308,6 +309,12 @@ class AnalysisSection(QWidget):
         self.recent.setToolTipsVisible(True)
         self.recent.setEnabled(not self.recent.isEmpty())
         self.kept_action.setEnabled(self._analyses.kept_folder.is_dir())
+
+    def _forget_copied(self) -> None:
+        """Another recording: what was copied of the one before is no news of it."""
+        if self._copied:
+            self._copied = ""
+            self._draw_told()
 
     def _draw_name(self) -> None:
         analyses = self._analyses

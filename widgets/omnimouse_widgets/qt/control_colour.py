@@ -2,6 +2,7 @@
 
 from typing import cast
 
+import numpy as np
 from qtpy.QtCore import QSignalBlocker, QSize, Qt
 from qtpy.QtWidgets import (
     QComboBox,
@@ -21,7 +22,12 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.qt.colour_bar import ColourBar
 from omnimouse_widgets.qt.control_counts import ORDER
 from omnimouse_widgets.qt.segmented import swatch
-from omnimouse_widgets.qt.tone import ToneLabel, quiet_label, state_label
+from omnimouse_widgets.qt.tone import (
+    ToneLabel,
+    quiet_label,
+    ring_label,
+    state_label,
+)
 
 _SWATCHES = 4
 """Areas side by side."""
@@ -63,7 +69,15 @@ class ColourMenu(QComboBox):
 
 
 class ColourLegend(QWidget):
-    """A bar of colours or swatches, what there is to say, and the states."""
+    """A bar of colours or swatches, what there is to say, and every mark of the field.
+
+    Attributes
+    ----------
+    states
+        The states, as glyphs or as colours of outlines; not where scores are coloured.
+    rings
+        What rings mean that are no state: given, not scored or not known, selected.
+    """
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -83,10 +97,23 @@ class ColourLegend(QWidget):
         self._labels = {code: state_label(code) for code in ORDER}
         for label in self._labels.values():
             row.addWidget(label)
+        self.no_outline = ToneLabel("· none: asked")
+        row.addWidget(self.no_outline)
+        self.rings = QWidget()
+        row = QHBoxLayout(self.rings)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(8)
+        self.given = ring_label(palette.GIVEN, "visible")
+        self.unscored = ring_label(palette.UNSCORED, "no score")
+        self.unknown = ring_label(palette.UNSCORED, "not known")
+        self.selected = ring_label(palette.SELECTED, "selected")
+        for label in (self.given, self.unscored, self.unknown, self.selected):
+            row.addWidget(label)
+        row.addStretch(1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
-        for part in (self.bar, self.swatches, self.notice, self.states):
+        for part in (self.bar, self.swatches, self.notice, self.states, self.rings):
             column.addWidget(part)
 
     def draw(self) -> None:
@@ -107,6 +134,11 @@ class ColourLegend(QWidget):
         for code, label in self._labels.items():
             label.setVisible(scale is None or code in (VISIBLE, HIDDEN))
         self.states.setVisible(not by_score)
+        self.no_outline.setVisible(scale is not None)
+        self.given.setVisible(by_score)
+        self.unscored.setVisible(by_score)
+        is_unknown = scale is not None and not np.isfinite(scale.values).all()
+        self.unknown.setVisible(is_unknown and not by_score)
 
     def _show_swatches(self, words: tuple[str, ...]) -> None:
         if words == self._shown:
@@ -140,9 +172,12 @@ def _explained(scale: Scale | None) -> str:
         return ""
     if scale.quantity.name != "score":
         told = scale.quantity.explanation
-        return f"{told}\nGrey: not known · outline: visible or hidden"
+        return (
+            f"{told}\nGrey: not known · outline: visible or hidden; of whom any sample "
+            "is asked, the outline has the colour of the number · white: selected"
+        )
     return (
         f"{scale.quantity.explanation}.\n"
         "Two seconds say little: over many windows `omnimouse evaluate` tells.\n"
-        "White outline: visible · grey outline: no score"
+        "Slate ring: visible · grey disk: no score · white ring: selected"
     )

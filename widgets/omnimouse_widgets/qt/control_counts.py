@@ -65,9 +65,12 @@ class CountsSection(QWidget):
         for code, label in self.numbers.items():
             label.setText(f"{counts[code]:,}")
         self.bar.show_counts([int(counts[code]) for code in ORDER])
-        self.changes.setVisible(bool(counts[MIXED]))
-        if counts[MIXED]:
-            self.changes.setText(_changes_in_words(patterns, state.active_span))
+        start, stop = state.active_span
+        self.changes.setText(
+            _changes_in_words(patterns, state.active_span)
+            if counts[MIXED]
+            else f"In samples {start}-{stop}, those of the brush."
+        )
 
 
 def _changes_in_words(counts: np.ndarray, span: tuple[int, int]) -> str:

@@ -61,10 +61,13 @@ class ViewSection(QWidget):
 
     # -- from state to screen -----------------------------------------------------
     def _draw_selection(self) -> None:
-        selection = self._controller.state.selection
-        words = ", ".join(str(neuron) for neuron in selection)
+        state = self._controller.state
+        words = ""
+        if state.session is not None:
+            names = state.session.units.names
+            words = ", ".join(str(names[neuron]) for neuron in state.selection)
         self.selection.setText(words or "none")
-        self.clear.setEnabled(bool(selection))
+        self.clear.setEnabled(bool(words))
 
     def _draw_areas(self) -> None:
         has_areas = self._controller.colouring.has_areas

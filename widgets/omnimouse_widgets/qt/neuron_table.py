@@ -20,7 +20,7 @@ from omnimouse_widgets.qt.segmented import swatch
 COLUMNS: Final = ("id", "area", "plane", "depth", "state", "score")
 TITLES: Final = ("id", "area", "plane", "depth", "state", "score")
 TOOLTIPS: Final = (
-    "Index of the neuron in the session",
+    "Id of the neuron in the recording, as everywhere on screen",
     "Brain area, where the session says",
     "Imaging plane, where the session says",
     "Depth in µm, where the session says",

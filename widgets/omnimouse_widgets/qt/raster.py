@@ -16,7 +16,13 @@ from omnimouse_widgets.qt.raster_gestures import TOOLS, RasterGestures, Tool
 from omnimouse_widgets.qt.raster_order import Arrangement
 from omnimouse_widgets.qt.raster_order_box import OrderBox
 from omnimouse_widgets.qt.raster_plot import RasterPlot
-from omnimouse_widgets.qt.raster_rows import MAX_ROWS, Ordering, Rows
+from omnimouse_widgets.qt.raster_rows import (
+    MAX_ROWS,
+    UNASKED,
+    UNSEEN,
+    Ordering,
+    Rows,
+)
 from omnimouse_widgets.qt.raster_values import (
     TITLES,
     VIEWS,
@@ -39,6 +45,11 @@ VIEW_TIP = (
     "What the raster shows (V: the next).\n"
     "Residual: predicted − recorded; blue too low, orange too high"
 )
+HATCHED = {
+    UNSEEN: "▨ visible too short to be seen",
+    UNASKED: "▨ target not predicted",
+}
+"""What is hatched on screen, in words of the status."""
 AXIS_WIDTH = 58
 NARROW = 500
 """Below this width the toolbar takes two lines."""
@@ -66,6 +77,7 @@ class RasterPanel(QWidget):
         self._view: View = "truth"
         self._arranged: Arrangement | None = None
         self._rows: Rows | None = None
+        self._hatched: tuple[str, ...] = ()
         self.gestures = RasterGestures(controller)
         self.canvas = plots.canvas(TOOLTIP)
         self.pictures: dict[Shown, RasterPlot] = {}
@@ -89,6 +101,7 @@ class RasterPanel(QWidget):
         return Redraw(
             self,
             [
+                (self._follow, [events.raster_order, events.raster_view]),
                 (self._draw_rows, rows),
                 (self._draw_cells, [events.window, results.events.population]),
                 (self._draw_age, [results.events.population_freshness]),
@@ -205,14 +218,27 @@ class RasterPanel(QWidget):
         box.setRange(xRange=(0, N_SAMPLES), yRange=(0, rows), padding=0)
 
     def _ordering_picked(self) -> None:
+        self._tell()
         self._draw_rows()
         self._draw_status()
 
     def _view_picked(self, _: int) -> None:
         self._view = cast(View, self.view.currentData())
+        self._tell()
         self._place_pictures()
         self._draw_values()
         self.redraw.start()
+
+    def _tell(self) -> None:
+        """Let the state keep what was chosen here."""
+        self._controller.set_raster(self.ordering.ordering, self._view)
+
+    def _follow(self) -> None:
+        """Show the order and the view of the state: of an analysis opened again."""
+        state = self._controller.state
+        order, view = state.raster_order, state.raster_view
+        self.set_ordering(order)
+        self.set_view(view)
 
     def _scrub(self, position: float) -> None:
         self._controller.set_cursor(plots.sample_at(position))
@@ -322,6 +348,12 @@ class RasterPanel(QWidget):
         if self._rows is None or mask is None:
             return
         codes = self._rows.codes(mask)
+        hatched = tuple(
+            words for code, words in HATCHED.items() if (codes == code).any()
+        )
+        if hatched != self._hatched:
+            self._hatched = hatched
+            self._draw_status()
         for _, raster in self._shown:
             raster.set_codes(codes)
 
@@ -363,13 +395,14 @@ class RasterPanel(QWidget):
 
     def _words_at(self, position: float, row: float) -> str:
         """Such as `neuron 412 · target · sample 33`."""
-        neurons, mask = self.gestures.neurons_at(row), self._controller.state.mask
-        if mask is None or not len(neurons):
+        state, neurons = self._controller.state, self.gestures.neurons_at(row)
+        mask = state.mask
+        if mask is None or state.session is None or not len(neurons):
             return ""
         sample = plots.sample_at(position)
         states = np.unique(mask.cells[sample, neurons])
         word = STATE_WORDS[states[0]] if len(states) == 1 else "mixed"
-        names = ", ".join(str(neuron) for neuron in neurons[:4])
+        names = ", ".join(map(str, state.session.units.names[neurons[:4]]))
         more = "…" if len(neurons) > 4 else ""
         return f"{names}{more} · {word} · sample {sample}"
 
@@ -381,5 +414,5 @@ class RasterPanel(QWidget):
         words = f"{size} neurons / row" if size > 1 else ""
         results = self._controller.results
         age = "" if self._view == "truth" else age_words(results)
-        parts = (self.ordering.words(), age, words)
+        parts = (self.ordering.words(), age, words, *self._hatched)
         return " · ".join(part for part in parts if part)

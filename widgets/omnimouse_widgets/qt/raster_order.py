@@ -90,7 +90,7 @@ def arrange(
     if ordering == "score" and scores is not None and len(scores) == n:
         return _ranked(-scores, lambda key: f"{-key:.2f}")
     if ordering == "similarity" and alike is not None and len(alike) == n:
-        return Arrangement(alike, _numbered(n))
+        return Arrangement(alike, _numbered(np.arange(n)))
     if ordering in ("x", "y", "depth") and not missing(ordering, units):
         places, unit = _places(ordering, units)
         return _ranked(places, lambda key: f"{key:.0f} {unit}")
@@ -98,7 +98,7 @@ def arrange(
         names, numbers = np.unique(units.area, return_inverse=True)
         # Within an area by state: bins then hold neurons of one state.
         return _grouped(numbers, [str(name) for name in names], within=patterns)
-    return Arrangement(row_order(None, n), _numbered(n))
+    return Arrangement(row_order(None, n), _numbered(units.names))
 
 
 def missing(ordering: Ordering, units: Units) -> str:
@@ -148,8 +148,8 @@ def _ranked(keys: np.ndarray, word: Callable[[float], str]) -> Arrangement:
     return Arrangement(order, tuple(ticks))
 
 
-def _numbered(n: int) -> tuple[Tick, ...]:
-    return tuple((row + 0.5, str(row)) for row in _spread(n))
+def _numbered(numbers: np.ndarray) -> tuple[Tick, ...]:
+    return tuple((row + 0.5, str(numbers[row])) for row in _spread(len(numbers)))
 
 
 def _spread(n: int, count: int = 5) -> list[int]:

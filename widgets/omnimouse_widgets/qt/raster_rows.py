@@ -7,10 +7,11 @@ is painted on a bin is painted on every neuron in it.
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
+from omnimouse_model.live.state import RasterOrder
 from omnimouse_model.masks import HIDDEN, MIXED, Mask, asked_cells, seen_cells
 
 MAX_ROWS: Final = 250
@@ -19,7 +20,7 @@ UNSEEN: Final = 4
 UNASKED: Final = 5
 """Display code of target cells too near to visible ones: not predicted."""
 
-Ordering = Literal["stored", "state", "score", "similarity", "area", "depth", "x", "y"]
+Ordering = RasterOrder
 
 
 def row_order(keys: np.ndarray | None, n_neurons: int) -> np.ndarray:

@@ -8,11 +8,12 @@ import numpy as np
 
 from omnimouse_model.data.windows import Window
 from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import RasterView
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
 
 Shown = Literal["truth", "prediction", "residual"]
-View = Literal["truth", "prediction", "residual", "pair", "beside"]
+View = RasterView
 
 VIEWS: Final[dict[View, str]] = {
     "truth": "recorded",

@@ -88,11 +88,14 @@ class RepeatsPanel(QWidget):
         self.clip.setVisible(bool(names))
 
     def _draw_repeats(self) -> None:
-        found = self._clips.found
+        found, session = self._clips.found, self._controller.state.session
+        name = ""
+        if found is not None and session is not None:
+            name = str(session.units.names[found.neurons[0]])
         if found is None or found is not self._drawn:
-            self.side_by_side.show(found, self._missing())
+            self.side_by_side.show(found, self._missing(), name)
             self._drawn = found
-        words = "" if found is None else ceiling_words(found)
+        words = "" if found is None else ceiling_words(found, name)
         if found is not None and self._clips.repeat is not None:
             words += f" · repeat {self._clips.repeat + 1}"
         self.words.set_words(words)

@@ -51,8 +51,8 @@ class RepeatsSideBySide:
         assert self._repeats is not None
         return len(self._repeats.time_s) / 30.0 * (1 + GAP)
 
-    def show(self, repeats: ClipRepeats | None, missing: str) -> None:
-        """Draw the repeats, or say what is missing."""
+    def show(self, repeats: ClipRepeats | None, missing: str, name: str) -> None:
+        """Draw the repeats, or say what is missing; `name` is whose, of one neuron."""
         self._repeats = repeats
         for item in (self.image, self.means, self.average):
             item.setVisible(repeats is not None)
@@ -68,7 +68,7 @@ class RepeatsSideBySide:
         self.plot.setRange(
             xRange=(0, count * self.pitch - GAP), yRange=(-MEAN_HEIGHT, 1), padding=0
         )
-        self._draw_ticks(repeats)
+        self._draw_ticks(repeats, name)
 
     def frame_window(self, start_s: float, stop_s: float, repeat: int | None) -> None:
         """Frame the part of a repeat that the window holds."""
@@ -115,7 +115,7 @@ class RepeatsSideBySide:
         self.means.setData(x, np.concatenate([placed(values) for values in each]))
         self.average.setData(x, np.concatenate([placed(average)] * len(each)))
 
-    def _draw_ticks(self, repeats: ClipRepeats) -> None:
+    def _draw_ticks(self, repeats: ClipRepeats, name: str) -> None:
         count = len(repeats.onset_s)
         every = -(-count // MAX_TICKS)
         length = float(repeats.time_s[-1])
@@ -125,7 +125,7 @@ class RepeatsSideBySide:
         ]
         self.plot.getAxis("bottom").setTicks([ticks])
         n = len(repeats.neurons)
-        whose = f"{n} neurons" if n > 1 else f"neuron {repeats.neurons[0]}"
+        whose = f"{n} neurons" if n > 1 else f"neuron {name}"
         self.plot.getAxis("left").setTicks(
             [[(0.5, whose.replace(" ", "\n")), (-MEAN_HEIGHT / 2, "mean")]]
         )

@@ -1,5 +1,6 @@
 """Trials as coloured, lettered bars: of their tiers, and of what was shown in them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,6 +84,16 @@ def kind_bars(overview: Overview) -> list[KindBar]:
         elif stop > start:
             bars.append(KindBar(start, stop, kind))
     return bars
+
+
+def letters_in(bars: Sequence[TierBar]) -> str:
+    """What the letters on the bars stand for, such as `T test · O oracle`."""
+    on_screen = {bar.letter for bar in bars}
+    return " · ".join(
+        f"{letter}\N{NO-BREAK SPACE}{kind}"
+        for kind, letter in palette.TIER_LETTERS.items()
+        if letter and letter in on_screen
+    )
 
 
 def tier_at(bars: list[TierBar], time_s: float) -> str:

@@ -21,9 +21,11 @@ from omnimouse_widgets.qt.tier_band import (
     KindBar,
     TierBar,
     kind_bars,
+    letters_in,
     tier_at,
     tier_bars,
 )
+from omnimouse_widgets.qt.tone import quiet_label
 
 TOOLTIP = (
     "The whole session. Click or drag: move the window · ← →: step it by 2 s · "
@@ -115,6 +117,9 @@ class TimePanel(QWidget):
         self._steps.setSpacing(2)
         self._steps.addWidget(self.trial)
         self._steps.addLayout(row_of(self.back, self.on))
+        self.tiers = quiet_label()
+        self.tiers.setFont(plots.small_font())
+        self._steps.addWidget(self.tiers)
         self._steps.addStretch(1)
 
     def _build_plot(self) -> None:
@@ -170,12 +175,14 @@ class TimePanel(QWidget):
             self.plot.showAxis(axis, overview is not None)
         if overview is None:
             self.bars.set_bars([])
+            self.tiers.setText("")
             self.kinds.set_bars([])
             for line in self.lines.values():
                 line.setData([], [])
             return
         self._tiers = tier_bars(overview)
         self.bars.set_bars(self._tiers)
+        self.tiers.setText(letters_in(self._tiers))
         self.kinds.set_bars(kind_bars(overview) if overview.has_trials else [])
         values = {
             "pupil": overview.pupil_size,

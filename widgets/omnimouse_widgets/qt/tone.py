@@ -76,17 +76,37 @@ def quiet_label(tone: Tone = "quiet") -> ToneLabel:
 
 def state_label(code: int) -> QWidget:
     """Say a neuron's state in its glyph and its word."""
+    return _glyph_label(state_glyph(code), palette.STATE_WORDS[code])
+
+
+def ring_label(colour: str, word: str) -> QWidget:
+    """Say what a ring of this colour means, on black as the field is."""
+    return _glyph_label(_ring_glyph(colour), word)
+
+
+def _glyph_label(picture: QPixmap, words: str) -> QWidget:
     glyph = QLabel()
-    glyph.setPixmap(state_glyph(code))
+    glyph.setPixmap(picture)
     pair = QWidget()
     row = QHBoxLayout(pair)
     row.setContentsMargins(0, 0, 0, 0)
     row.setSpacing(4)
     row.addWidget(glyph)
-    word = ToneLabel(palette.STATE_WORDS[code])
+    word = ToneLabel(words)
     word.setMinimumWidth(1)
     row.addWidget(word, 1)
     return pair
+
+
+def _ring_glyph(colour: str) -> QPixmap:
+    pixmap = QPixmap(GLYPH_SIZE, GLYPH_SIZE)
+    pixmap.fill(QColor("black"))
+    painter = QPainter(pixmap)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(QPen(QColor(colour), 2))
+    painter.drawEllipse(QPointF(GLYPH_SIZE / 2, GLYPH_SIZE / 2), 3.5, 3.5)
+    painter.end()
+    return pixmap
 
 
 def state_glyph(code: int) -> QPixmap:

@@ -47,9 +47,12 @@ def shown_answers(controller: Controller) -> dict[int, PinAnswer]:
 def trace_label(controller: Controller, neuron: int, *, short: bool = False) -> str:
     """Such as `neuron 412 · V1 · r = 0.43`, as far as known."""
     state = controller.state
-    words = [str(neuron) if short else f"neuron {neuron}"]
-    if state.session is not None and state.session.units.area is not None:
-        words.append(str(state.session.units.area[neuron]))
+    assert state.session is not None
+    units = state.session.units
+    name = str(units.names[neuron])
+    words = [name if short else f"neuron {name}"]
+    if units.area is not None:
+        words.append(str(units.area[neuron]))
     own, other = _scores(controller, neuron)
     if short:
         scores = [score or "–" for score in (own, other)] if other else [own]

@@ -212,7 +212,7 @@ class WhatIfPanel(QWidget):
     def traces(self) -> list[Trace]:
         """Rows of the selected neurons that were asked, from state and results."""
         state, found = self._controller.state, self.found
-        if state.window is None or found is None:
+        if state.session is None or state.window is None or found is None:
             return []
         time = state.window.timestamps["responses"]
         is_old = self._controller.results.what_if_freshness != "fresh"
@@ -222,7 +222,8 @@ class WhatIfPanel(QWidget):
             before = predicted_of(found.before, neuron)
             if before is None or not np.isfinite(before).any():
                 continue
-            label = f"{neuron} · Δ {change[neuron]:.2f}"
+            name = state.session.units.names[neuron]
+            label = f"{name} · Δ {change[neuron]:.2f}"
             shade = np.zeros(N_SAMPLES, np.uint8)
             after = predicted_of(found.after, neuron)
             rows.append(Trace(label, label, time, before, after, shade, is_old, LEAST))

@@ -144,9 +144,10 @@ def traces(what: Reported) -> Iterator[Markup]:
 
 
 def _neuron_scores(what: Reported, answered: Sequence[Condition]) -> Markup:
+    names = what.shown.session.units.names
     rows = [
         (
-            str(neuron),
+            str(names[neuron]),
             *(
                 number(None if c.scores is None else float(c.scores[neuron]))
                 for c in answered

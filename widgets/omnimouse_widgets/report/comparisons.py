@@ -109,16 +109,16 @@ def what_if(what: Reported) -> Iterator[Markup]:
             ("Mean change", number(float(np.nanmean(mean)))),
         ]
     )
-    yield _most_changed(found)
+    yield _most_changed(found, what.shown.session.units.names)
 
 
-def _most_changed(found: WhatIf) -> Markup:
+def _most_changed(found: WhatIf, names: np.ndarray) -> Markup:
     order = {int(neuron): at for at, neuron in enumerate(found.neurons)}
     rows = []
     for neuron in found.most_changed(MOST_CHANGED).tolist():
         at = order[neuron]
         change, mean = float(found.change[at]), float(found.mean_change[at])
-        rows.append((str(neuron), number(change), number(mean)))
+        rows.append((str(names[neuron]), number(change), number(mean)))
     return table(("most changed neurons", "change", "mean change"), rows)
 
 

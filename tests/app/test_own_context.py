@@ -1,0 +1,62 @@
+"""What VisPy frees is freed in the canvas's own OpenGL context."""
+
+import numpy as np
+import pytest
+from qtpy.QtGui import QOffscreenSurface, QOpenGLContext
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
+from vispy.gloo import glir
+
+from omnimouse_app.hand import settle
+from omnimouse_app.own_context import free_in_own_context
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def other_context(dock):
+    """Makes a context current that shares with the canvas's, as Qt's own one does."""
+    canvas = dock.main_window.findChildren(QOpenGLWidget)[0]
+    context, surface = QOpenGLContext(), QOffscreenSurface()
+    context.setFormat(canvas.context().format())
+    context.setShareContext(canvas.context())
+    assert context.create()
+    surface.setFormat(context.format())
+    surface.create()
+    yield lambda: context.makeCurrent(surface)
+    context.doneCurrent()
+
+
+def test_a_layer_that_goes_is_freed_in_the_canvas_s_own_context(
+    dock, other_context, monkeypatch
+):
+    freed_in = []
+    delete = glir.GlirProgram.delete
+
+    def noted(program):
+        current = QOpenGLContext.currentContext()
+        freed_in.append(current is not None and current.surface())
+        delete(program)
+
+    monkeypatch.setattr(glir.GlirProgram, "delete", noted)
+    canvas = dock.main_window.findChildren(QOpenGLWidget)[0]
+    layer = dock.viewer.add_labels(np.ones((20, 20), np.uint16))
+    settle(0.3)
+    assert other_context()
+    dock.viewer.layers.remove(layer)
+    settle(0.3)
+    canvas.makeCurrent()
+    own = QOpenGLContext.currentContext().surface()
+    assert freed_in
+    assert all(surface == own for surface in freed_in)
+
+
+def test_asking_twice_changes_nothing(dock):
+    context = dock.viewer.window._qt_viewer.canvas._scene_canvas.context
+    before = context.finish
+    free_in_own_context(dock.viewer)
+    assert context.finish is before
+
+
+def test_without_napari_s_private_names_nothing_is_changed(caplog):
+    free_in_own_context(object())
+    assert "napari changed" in caplog.text
