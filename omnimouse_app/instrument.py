@@ -53,6 +53,9 @@ class Instrument(QObject):
     """The play key was struck on the canvas."""
     dropped = Signal(str)
     """A session, or a folder that holds some, was dropped on the canvas."""
+    is_closed = True
+    """Whether it has ended: also where Python took it apart before Qt, as with PySide6,
+    which still calls its slots then."""
 
     def __init__(
         self,
