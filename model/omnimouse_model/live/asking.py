@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 
-from omnimouse_model.live.answering import WINDOW_S, LiveRequest, LoadRequest
+from omnimouse_model.live.answering import WINDOW_S, LiveRequest, LoadRequest, Stage
 from omnimouse_model.live.applying import (
     apply_answer,
     forget_what_if,
@@ -31,9 +31,9 @@ class Asking:
     ----------
     predictor
         Who is asked: a name, a file, or a predictor; None while nobody is chosen.
-    latency_s
-        How long the quickest answer of the predictor took, None before the first: that
-        includes loading it.
+    population_s
+        How long the quickest answer for the population took the predictor once loaded,
+        None before the first. One for less than half of the neurons says nothing.
     step_s
         How far the user stepped last, to be ready for the next step.
     """
@@ -53,7 +53,7 @@ class Asking:
         self._lock = lock
         self._sweeps = sweeps
         self.predictor: str | Predictor | None = state.predictor_name or None
-        self.latency_s: float | None = None
+        self.population_s: float | None = None
         self.step_s = WINDOW_S
         engine.answered.connect(self._take)
 
@@ -132,15 +132,25 @@ class Asking:
     def choose(self, predictor: str | Predictor | None) -> None:
         """Ask somebody else, or the same elsewhere, from now on."""
         self.give_up()
-        self.predictor, self.latency_s = predictor, None
+        self.predictor, self.population_s = predictor, None
         self._results.needs = self._results.residence = None
 
     def _take(self, answer: Answer) -> None:
         with self._lock:
+            if answer.kind == "stage" and answer.value.name == "population":
+                self._time(answer.value)
             apply_answer(self._results, answer, self._is_on_screen)
-            if (elapsed_ms := self._results.elapsed_ms) is not None:
-                known = np.inf if self.latency_s is None else self.latency_s
-                self.latency_s = min(known, elapsed_ms / 1e3)
+
+    def _time(self, stage: Stage) -> None:
+        """Note how long an answer for the population took."""
+        request, prediction = stage.request, stage.prediction
+        if not isinstance(request, LiveRequest) or prediction is None:
+            return
+        is_of_most = 2 * len(prediction.neurons) >= request.session.n_neurons
+        is_asked_here = request.device == self._state.device
+        if is_of_most and is_asked_here and request.predictor is self.predictor:
+            known = np.inf if self.population_s is None else self.population_s
+            self.population_s = min(known, stage.took_s)
 
     def _is_on_screen(self, request: LiveRequest | LoadRequest | PinRequest) -> bool:
         if isinstance(request, PinRequest):  # of the pins, which take it
