@@ -137,7 +137,7 @@ class Asking:
 
     def _take(self, answer: Answer) -> None:
         with self._lock:
-            if answer.kind == "stage" and answer.value.name == "population":
+            if isinstance(answer.value, Stage) and answer.value.name == "population":
                 self._time(answer.value)
             apply_answer(self._results, answer, self._is_on_screen)
 
