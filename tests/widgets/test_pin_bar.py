@@ -70,6 +70,23 @@ def test_shift_p_pins_and_four_are_all(
     assert [pin.letter for pin in controller.state.pins] == list("ABCD")
     assert not panel.bar.pin.isEnabled()
     assert "unpin one first" in panel.bar.pin.toolTip()
+    assert "4 conditions are pinned: unpin one first." in panel.legend.text()
+    controller.pins.unpin(1)
+    drawn()
+    assert "unpin one first" not in panel.legend.text()
+
+
+def test_the_span_is_read_whole_in_any_style(
+    panel: TracesPanel, controller: Controller, drawn: Any
+) -> None:
+    for preset in PRESETS[:2]:
+        controller.apply_preset(preset.name)
+        controller.pins.pin()
+    panel.setStyleSheet("QComboBox { padding: 2px 16px; }")  # napari's has more, too
+    panel.resize(400, 420)
+    drawn()
+    assert panel.bar.span.width() >= panel.bar.span.sizeHint().width() > 66
+    assert panel.width() == 400
 
 
 def test_pinned_again_it_says_where_it_is(

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QInputDialog,
     QMenu,
+    QSizePolicy,
     QToolButton,
     QWidget,
 )
@@ -64,7 +65,7 @@ class PinBar(QWidget):
         self.chips = [self._chip(slot) for slot in range(MAX_PINS)]
         self.span = QComboBox()
         self.span.setAccessibleName("Span of the traces")
-        self.span.setMaximumWidth(66)
+        self.span.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         for choice in SPAN_CHOICES:
             self.span.addItem("2 s" if choice == "window" else choice, choice)
             tip = SPAN_TIPS[choice]
