@@ -240,7 +240,7 @@ def test_a_row_of_the_table_shows_its_neuron(
     drawn()
     panel.redraw.flush()
     assert controller.facts.focus == int(table.table.neurons[6])
-    assert panel.heading.words.startswith(f"neuron {controller.facts.focus} ")
+    assert panel.heading.words.split(" · ")[0] == f"neuron {controller.facts.focus}"
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
