@@ -26,6 +26,8 @@ Model = str | Path | Predictor
 
 CLOSING_S = 0.3
 """How long a closing window waits for the worker's end, which goes on without it."""
+_LEAST_CANVAS = (160, 120)
+"""Pixels of the canvas (width, height) that no dock can be dragged over."""
 
 
 class Instrument(QObject):
@@ -51,6 +53,9 @@ class Instrument(QObject):
     """The play key was struck on the canvas."""
     dropped = Signal(str)
     """A session, or a folder that holds some, was dropped on the canvas."""
+    is_closed = True
+    """Whether it has ended: also where Python took it apart before Qt, as with PySide6,
+    which still calls its slots then."""
 
     def __init__(
         self,
@@ -100,6 +105,7 @@ class Instrument(QObject):
                 widget.installEventFilter(self)
         for canvas in window.findChildren(QOpenGLWidget):
             canvas.installEventFilter(self)
+            canvas.setMinimumSize(*_LEAST_CANVAS)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """See drops, keys, closing and resizing as they come."""

@@ -64,6 +64,29 @@ def test_what_qt_says_becomes_what_to_do(words: str, advice: str):
     assert advice in doctor.qt_remedy(words)
 
 
+@pytest.mark.parametrize(
+    ("number", "binding", "python", "remedy"),
+    [
+        ("6.11.0", "PyQt6", (3, 13), "pyqt6-qt6==6.11.2"),
+        ("6.11.0", "PySide6", (3, 13), "pyside6==6.11.2"),
+        ("6.12.0", "PySide6", (3, 11), "pyside6==6.11.2"),
+        ("6.12.0", "PySide6", (3, 12), ""),
+        ("6.12.0", "PyQt6", (3, 11), ""),
+    ],
+)
+def test_a_qt_that_is_known_to_break_comes_with_one_that_works(
+    monkeypatch: pytest.MonkeyPatch,
+    number: str,
+    binding: str,
+    python: tuple[int, int],
+    remedy: str,
+):
+    monkeypatch.setattr(doctor.sys, "version_info", python)
+    found = doctor.qt(number, binding)
+    assert found.status == ("problem" if remedy else "ok")
+    assert remedy in found.remedy
+
+
 def test_without_a_display_qt_is_still_looked_at(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)

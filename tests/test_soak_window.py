@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.soak_window import Faults, soak_window
+from tests.soak_watch import Faults
+from tests.soak_window import soak_window
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 

@@ -19,6 +19,7 @@ import click
 from omnimouse_app.cli.output import emit
 
 BROKEN_QT = {"6.11.0": "docks and resizing", "6.11.1": "docks and resizing"}
+GOOD_QT = "6.11.2"
 LEAST_DISK_GB, LEAST_MEMORY_GB = 2.0, 3.0
 LIBRARIES = "sudo apt-get update && sudo apt-get install -y {}".format(
     " ".join(
@@ -176,9 +177,10 @@ def screen() -> Iterator[Finding]:
     if not found:
         yield Finding("Qt", None, "", "problem", qt_remedy(probe.stderr))
         return
-    yield from _qt_findings(json.loads(found[0]))
+    probed = json.loads(found[0])
+    yield qt(probed["qt"], probed["binding"])
     if has_display:
-        yield from _opengl_findings(json.loads(found[0]))
+        yield from _opengl_findings(probed)
     else:
         yield Finding("display", None, "", "note", NO_DISPLAY)
 
@@ -191,6 +193,18 @@ def qt_remedy(words: str) -> str:
         return f"A system library is missing. On Debian or Ubuntu: {LIBRARIES}"
     last = (words.strip().splitlines() or ["it ended without a word"])[-1]
     return f"Qt did not start ({last}). On Debian or Ubuntu: {LIBRARIES}"
+
+
+def qt(number: str, binding: str) -> Finding:
+    """Say whether this version of Qt, through this binding, is known to break."""
+    is_pyside = binding.lower() == "pyside6"
+    broken = BROKEN_QT.get(number)
+    if is_pyside and number == "6.12.0" and sys.version_info < (3, 12):
+        broken = "Python 3.11, which ends after some hundred signals"
+    package = "pyside6" if is_pyside else "pyqt6-qt6"
+    remedy = f'{number} breaks {broken}: pip install "{package}=={GOOD_QT}"'
+    status = ("problem", remedy) if broken else ("ok", "")
+    return Finding("Qt", f"{number} ({binding})", "", *status)
 
 
 def plugin() -> Finding:
@@ -236,13 +250,6 @@ def _has_display() -> bool:
 
 def _without_screen() -> dict[str, str]:
     return {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
-
-
-def _qt_findings(found: dict[str, Any]) -> Iterator[Finding]:
-    broken = BROKEN_QT.get(found["qt"])
-    remedy = f'{found["qt"]} breaks {broken}: pip install -U "pyqt6-qt6>=6.11.2"'
-    status = ("problem", remedy) if broken else ("ok", "")
-    yield Finding("Qt", f"{found['qt']} ({found['binding']})", "", *status)
 
 
 def _opengl_findings(found: dict[str, Any]) -> Iterator[Finding]:

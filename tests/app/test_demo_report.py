@@ -20,7 +20,7 @@ def test_the_headless_demo_leaves_a_report_in_which_screen_and_library_agree(tmp
     )
     assert done.returncode == 0, done.stdout + done.stderr
     page = (out / "index.html").read_text()
-    verdicts = re.findall(r'<td class="(?:good|bad)">(\w+)</td>', page)
+    verdicts = re.findall(r'<span class="(?:good|alert)">(\w+)</span>', page)
     assert len(verdicts) >= 8
     assert set(verdicts) == {"same"}
     assert page.count("data:image/png;base64,") == len(list(out.glob("*.png"))) >= 5

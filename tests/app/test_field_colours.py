@@ -1,6 +1,6 @@
 """Neurons coloured by their numbers: the pixels, the rims of the states, the legend."""
 
-from time import perf_counter
+from time import thread_time
 
 import numpy as np
 import pytest
@@ -125,9 +125,9 @@ def test_a_stroke_under_a_number_takes_the_fast_way(dock, canvas):
     taken = []
     for number in range(20):
         controller.paint_cells(range(10), slice(0, 60), 1 + number % 2)
-        since = perf_counter()
+        since = thread_time()
         layers.draw()
-        taken.append(perf_counter() - since)
+        taken.append(thread_time() - since)
     assert layers.colours.is_fast
     assert np.median(taken) < 0.01
 

@@ -6,6 +6,8 @@ case a file of its own that the same writer makes.
 
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 from omnimouse_model.data.open import is_session, open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
+from tests.hub_server import Hub, Repository, serving
 from tests.model.nwb_files import Nwb, Plane, add_series, typed, write_nwb
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "sessions" / "nwb_small.nwb"
@@ -680,3 +683,17 @@ def test_trials_and_tiers_count_without_a_screen(tmp_path: Path) -> None:
     assert session.tiers() == pytest.approx({"train": 20 / 60, "test": 8 / 60})
     assert session.split == {}
     assert session.window_starts("test")[0] == pytest.approx(20.0, abs=1 / 30)
+
+
+def test_a_file_that_is_still_held_when_python_ends_is_no_crash() -> None:
+    script = (
+        "import ctypes, sys\n"
+        "from omnimouse_model.data.open import open_session\n"
+        "session = open_session(sys.argv[1])\n"
+        "ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))\n"
+    )
+    repository = Repository({"mouse.nwb": FIXTURE.read_bytes()})
+    with serving(Hub({("dataset", "lab/mice"): repository})) as hub:
+        address = f"{hub.store}/dataset/lab/mice/mouse.nwb"
+        command = [sys.executable, "-c", script, address]
+        subprocess.run(command, check=True, timeout=120)

@@ -3,13 +3,21 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QFileDialog, QTabWidget, QWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QDockWidget,
+    QFileDialog,
+    QMainWindow,
+    QTabWidget,
+    QWidget,
+)
 
 from omnimouse_model.analysis.receptive_fields import ReceptiveField
 from omnimouse_model.analysis.repeats import clip_repeats, repeated_clips
@@ -19,6 +27,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.live import facts as live_facts
 from omnimouse_model.live import facts_text
 from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.qt.hop import qt_post
 from omnimouse_widgets.qt.neuron_facts import NeuronFactsPanel
 from omnimouse_widgets.qt.neurons import NeuronsPanel
 from tests.model.live_sessions import EchoPredictor, write_session
@@ -298,6 +307,28 @@ def test_a_panel_behind_another_tab_computes_nothing(
     drawn()
     assert len(calls) == 1
     assert panel.heading.words.startswith("neuron 107 · ")
+
+
+def test_behind_another_dock_it_computes_no_further(
+    recording: Session, show: Any, monkeypatch: pytest.MonkeyPatch, qtbot: Any
+) -> None:
+    may_go_on = Event()
+    monkeypatch.setattr(live_facts, "repeated_clips", lambda _: may_go_on.wait() and ())
+    controller, window, docks = Controller(post=qt_post()), QMainWindow(), []
+    for widget in (NeuronFactsPanel(controller), QWidget()):
+        docks.append(QDockWidget("dock", window))
+        docks[-1].setWidget(widget)
+        window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, docks[-1])
+    window.tabifyDockWidget(*docks)
+    docks[0].raise_()
+    show(window, 420, 500)
+    controller.open_session(recording)
+    controller.select([7])
+    qtbot.waitUntil(lambda: controller.facts.is_busy)
+    docks[1].raise_()
+    qtbot.waitUntil(lambda: not controller.facts.is_busy)
+    may_go_on.set()
+    controller.close()
 
 
 def test_numbers_are_copied_and_exported(

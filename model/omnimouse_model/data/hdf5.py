@@ -3,11 +3,13 @@
 h5py is imported when such a file is opened, never before.
 """
 
+import atexit
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -326,7 +328,7 @@ def _opened(stream: Any, path: Path) -> "h5py.File":
             "pip install 'omnimouse-app[nwb]'",
         ) from error
     try:
-        return h5py.File(stream, "r")
+        file = h5py.File(stream, "r")
     except Exception as error:
         raise SessionFormatError(
             path,
@@ -334,6 +336,18 @@ def _opened(stream: Any, path: Path) -> "h5py.File":
             f"{path.name} is not a sound HDF5 file: {str(error)[:200]}",
             "is it whole, and not open for writing elsewhere?",
         ) from error
+    _OPEN[id(file)] = file
+    return file
+
+
+_OPEN: "WeakValueDictionary[int, h5py.File]" = WeakValueDictionary()
+
+
+@atexit.register
+def _close_all() -> None:
+    """HDF5 calls a stream to close it, which after Python's end is a crash."""
+    for file in list(_OPEN.values()):
+        file.close()
 
 
 class Hdf5Rows:

@@ -22,7 +22,7 @@ from omnimouse_model.live.analysis_file import (
 )
 from omnimouse_model.live.autosave import Autosave
 from omnimouse_model.live.engine import Post, call_at_once
-from omnimouse_model.live.errand import Errand, Tell
+from omnimouse_model.live.errand import Errand, HasErrand, Tell
 from omnimouse_model.live.left import Left, would_be_lost
 from omnimouse_model.live.memory import Memory, Remembered
 from omnimouse_model.live.opener import Opening
@@ -52,7 +52,7 @@ class _Wanted:
     recording: str = ""
 
 
-class Analyses:
+class Analyses(HasErrand):
     """Saves and opens analyses; keeps the one on screen as it changes.
 
     Parameters
@@ -172,11 +172,6 @@ class Analyses:
         return self._saved is None or not self._saved.is_same_question(now)
 
     @property
-    def is_busy(self) -> bool:
-        """Whether an analysis is being read."""
-        return self._errand.is_busy
-
-    @property
     def recent(self) -> tuple[Path, ...]:
         """Analyses that were saved or opened and are there, the newest first."""
         return self._memory.recent
@@ -189,7 +184,7 @@ class Analyses:
     @property
     def fault(self) -> Exception | None:
         """Why the latest was not opened or saved, None where it was."""
-        return self._fault or self._errand.fault
+        return self._fault or super().fault
 
     @property
     def is_recording_asked(self) -> bool:
@@ -319,7 +314,7 @@ class Analyses:
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Keep what is on screen, and note that the end is a good one."""
-        self._errand.close(timeout_s)
+        super().close(timeout_s)
         self._left.close(timeout_s)
         if self._memory.is_kept:
             self._autosave.close(timeout_s)

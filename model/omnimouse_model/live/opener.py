@@ -14,7 +14,7 @@ from omnimouse_model.data.hub_names import hub_place
 from omnimouse_model.data.remote_file import shown_address, web_address
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.engine import Post, call_at_once
-from omnimouse_model.live.errand import Errand, Tell
+from omnimouse_model.live.errand import Errand, HasErrand, Tell
 from omnimouse_model.live.opening import View, first_view, read_ahead
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def _on_this_machine(
     return fetch_session(str(recording), told=lambda share, what: tell(share))
 
 
-class Opener:
+class Opener(HasErrand):
     """Opens recordings off the thread that draws; the newest stops the others.
 
     Parameters
@@ -104,21 +104,6 @@ class Opener:
         self.changed = self._errand.changed
         self._asked: Opening | None = None
 
-    @property
-    def words(self) -> str:
-        """What is being done, "" when nothing is."""
-        return self._errand.words
-
-    @property
-    def fault(self) -> Exception | None:
-        """Why the newest was not opened, None where it was."""
-        return self._errand.fault
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether something is being opened."""
-        return self._errand.is_busy
-
     def open(self, opening: Opening | str | Path) -> None:
         """Open it; what came before and is not open yet is given up."""
         if not isinstance(opening, Opening):
@@ -144,10 +129,6 @@ class Opener:
     def forget_fault(self) -> None:
         """It was read, or another recording was opened: nothing is amiss any more."""
         self._errand.forget_fault()
-
-    def close(self, timeout_s: float = 5.0) -> None:
-        """Stop, at the next step of what is being made."""
-        self._errand.close(timeout_s)
 
     # -- on the errand's thread -------------------------------------------------------
     def _stages(self, opening: Opening, tell: Tell) -> Iterator[View]:

@@ -1,11 +1,12 @@
 """Behaviour: what was recorded against the predictor's own decode, per channel."""
 
 import numpy as np
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.qt import keys, plots
+from omnimouse_widgets.qt.form import column_in
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.trace_stack import Trace, TraceStack, cursor_sample
 from omnimouse_widgets.qt.traces import legend
@@ -38,12 +39,8 @@ class BehaviorPanel(QWidget):
         self.status = QLabel()
         self.status.setWordWrap(True)
         self.status.setFont(plots.small_font())
-        column = QVBoxLayout(self)
-        column.setContentsMargins(4, 4, 4, 4)
-        column.setSpacing(2)
-        column.addWidget(legend())
-        column.addWidget(self.status)
-        column.addWidget(self.stack.canvas, 1)
+        parts = (legend(), self.status, self.stack.canvas)
+        column_in(self, *parts, stretch=2, spacing=2)
         keys.bind_keys(self, controller)
         events, results = controller.state.events, controller.results
         self.redraw = Redraw(

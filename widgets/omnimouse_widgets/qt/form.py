@@ -133,6 +133,21 @@ def row_of(*widgets: QWidget, stretch: int = -1) -> QHBoxLayout:
     return row
 
 
+def column_in(
+    panel: QWidget, *parts: QWidget | QLayout, stretch: int, spacing: int = 4
+) -> None:
+    """Fill a dock from top to bottom; the part at `stretch` takes the room."""
+    column = QVBoxLayout(panel)
+    column.setContentsMargins(4, 4, 4, 4)
+    column.setSpacing(spacing)
+    for number, part in enumerate(parts):
+        share = 1 if number == stretch else 0
+        if isinstance(part, QLayout):
+            column.addLayout(part, share)
+        else:
+            column.addWidget(part, share)
+
+
 def _rule() -> QFrame:
     rule = QFrame()
     rule.setFixedHeight(1)

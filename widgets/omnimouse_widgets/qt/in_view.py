@@ -41,12 +41,21 @@ class InView(QObject):
             self._timer.start()
         return False
 
+    def tell(self) -> None:
+        """Look now, and tell how it is, whether that has changed or not."""
+        self._look()
+        self._tell(self.is_seen)
+
     def _follow(self) -> None:
+        was_seen = self.is_seen
+        self._look()
+        if self.is_seen != was_seen:
+            self._tell(self.is_seen)
+
+    def _look(self) -> None:
         self._find_dock()
-        is_seen = self._panel.isVisible() and not self._panel.visibleRegion().isEmpty()
-        if is_seen != self.is_seen:
-            self.is_seen = is_seen
-            self._tell(is_seen)
+        is_covered = self._panel.visibleRegion().isEmpty()
+        self.is_seen = self._panel.isVisible() and not is_covered
 
     def _find_dock(self) -> None:
         """The dock it stands in says when its tab goes behind another."""

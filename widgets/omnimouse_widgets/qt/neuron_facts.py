@@ -3,8 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtGui import QHideEvent, QPaintEvent
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
@@ -23,7 +22,8 @@ from omnimouse_model.analysis.repeats import ClipRepeats, InClip, lay_over
 from omnimouse_model.live import facts_text
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt import keys, plots
-from omnimouse_widgets.qt.form import ElidedLabel
+from omnimouse_widgets.qt.form import ElidedLabel, column_in
+from omnimouse_widgets.qt.in_view import InView
 from omnimouse_widgets.qt.neuron_plots import (
     FieldPlot,
     LagPlot,
@@ -69,7 +69,6 @@ class NeuronFactsPanel(QWidget):
         self.setObjectName("omnimouse-neuron")
         self._controller = controller
         self._facts = controller.facts
-        self._is_unseen = True
         self._build_head()
         self._build_lines()
         self._build_plots()
@@ -77,10 +76,11 @@ class NeuronFactsPanel(QWidget):
         self._bind_keys()
         events, results = controller.state.events, controller.results
         facts = self._facts
+        self.in_view = InView(self, self._follow)
         self.redraw = Redraw(
             self,
             [
-                (self._follow, [events.selection, events.session, facts.focused]),
+                (self.in_view.tell, [events.selection, events.session, facts.focused]),
                 (self._draw_head, [facts.changed, events.selection, events.session,
                                    events.mask, events.active_span, results.changed]),
                 (self._draw_progress, [facts.changed]),
@@ -170,14 +170,8 @@ class NeuronFactsPanel(QWidget):
         area.setFrameShape(QScrollArea.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setWidget(content)
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(4, 4, 4, 4)
-        whole.setSpacing(2)
-        whole.addWidget(self.heading)
-        whole.addLayout(head)
-        whole.addLayout(work)
-        whole.addWidget(self.fault)
-        whole.addWidget(area, 1)
+        parts = (self.heading, head, work, self.fault, area)
+        column_in(self, *parts, stretch=4, spacing=2)
 
     def _bind_keys(self) -> None:
         keys.bind_keys(self, self._controller)
@@ -186,25 +180,12 @@ class NeuronFactsPanel(QWidget):
         keys.bind(self, "Ctrl+C", self.copy_numbers)
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
 
-    # -- seen or not --------------------------------------------------------------
-    def paintEvent(self, event: QPaintEvent | None) -> None:
-        """Come to the front: what was not computed unseen is computed now."""
-        super().paintEvent(event)
-        if self._is_unseen:
-            self._is_unseen = False
-            QTimer.singleShot(0, self._follow)
-
-    def hideEvent(self, event: QHideEvent | None) -> None:
-        """Nobody looks any more: nothing is computed."""
-        super().hideEvent(event)
-        self._is_unseen = True
-        self._facts.stop()
-
-    def _follow(self) -> None:
-        """Have the selection's facts computed, while this is seen."""
-        self._is_unseen = self.visibleRegion().isEmpty()
-        if not self._is_unseen:
+    def _follow(self, is_seen: bool) -> None:
+        """Have the selection's facts computed, while somebody looks."""
+        if is_seen:
             self._facts.follow()
+        else:
+            self._facts.stop()
 
     # -- what the user does -------------------------------------------------------
     def copy_numbers(self) -> None:

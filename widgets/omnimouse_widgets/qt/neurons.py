@@ -8,7 +8,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QPushButton,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -16,6 +15,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import MAX_SELECTED
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt import keys
+from omnimouse_widgets.qt.form import column_in
 from omnimouse_widgets.qt.neuron_table import COLUMNS, NeuronTable
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.row_table import row_table
@@ -52,12 +52,7 @@ class NeuronsPanel(QWidget):
         top.addWidget(self.filter, 1)
         top.addWidget(self.count)
         top.addWidget(self.paint)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(4, 4, 4, 4)
-        column.setSpacing(4)
-        column.addLayout(top)
-        column.addWidget(self.problem)
-        column.addWidget(self.view, 1)
+        column_in(self, top, self.problem, self.view, stretch=2)
         keys.bind_keys(self, controller)
         events, results = controller.state.events, controller.results
         self.redraw = Redraw(

@@ -5,13 +5,13 @@ from typing import cast
 import numpy as np
 from qtpy.QtCore import QPointF, QRectF
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QBoxLayout, QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QBoxLayout, QComboBox, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets.palette import STATE_WORDS
 from omnimouse_widgets.qt import keys, plots
-from omnimouse_widgets.qt.form import ElidedLabel, row_of
+from omnimouse_widgets.qt.form import ElidedLabel, column_in, row_of
 from omnimouse_widgets.qt.raster_gestures import TOOLS, RasterGestures, Tool
 from omnimouse_widgets.qt.raster_order import Arrangement
 from omnimouse_widgets.qt.raster_order_box import OrderBox
@@ -146,11 +146,7 @@ class RasterPanel(QWidget):
         self._bar.setSpacing(6)
         self._bar.addWidget(self.tools)
         self._bar.addLayout(choices, 1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(4, 4, 4, 4)
-        column.setSpacing(4)
-        column.addLayout(self._bar)
-        column.addWidget(self.canvas, 1)
+        column_in(self, self._bar, self.canvas, stretch=1)
         self.setMinimumSize(300, 150)
         self.canvas.scene().sigMouseMoved.connect(self._hover)
         self.canvas.sigDeviceRangeChanged.connect(lambda *_: self._share_width())

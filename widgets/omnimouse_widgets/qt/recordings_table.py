@@ -148,7 +148,7 @@ class FilteredRecordings(QSortFilterProxyModel):
     def keep(self, text: str) -> None:
         """Keep the rows that hold all of these words."""
         self._wanted = tuple(text.lower().split())
-        self.invalidateFilter()
+        self.invalidate()  # invalidateFilter is deprecated, and what follows it new
 
     def filterAcceptsRow(self, source_row: int, source_parent: Index) -> bool:
         """Whether a row holds every word."""

@@ -2,15 +2,14 @@
 
 from functools import partial
 
-from qtpy.QtCore import QTimer
-from qtpy.QtGui import QHideEvent, QPaintEvent
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QWidget
 
 from omnimouse_model.data.clock import WINDOW_S
 from omnimouse_model.live.clips import ceiling_words, clip_words
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt import keys, plots
-from omnimouse_widgets.qt.form import ElidedLabel, row_of
+from omnimouse_widgets.qt.form import ElidedLabel, column_in, row_of
+from omnimouse_widgets.qt.in_view import InView
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.repeats_plot import RepeatsSideBySide
 
@@ -41,7 +40,6 @@ class RepeatsPanel(QWidget):
         super().__init__()
         self.setObjectName("omnimouse-repeats")
         self._controller, self._clips = controller, controller.clips
-        self._is_unseen = True
         self.clip = QComboBox()
         self.clip.setAccessibleName("Clip")
         self.clip.setMaximumWidth(190)
@@ -51,45 +49,31 @@ class RepeatsPanel(QWidget):
         self.canvas = plots.canvas(TOOLTIP)
         self.side_by_side = RepeatsSideBySide(self._clips.go_to)
         self.canvas.addItem(self.side_by_side.plot)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(4, 4, 4, 4)
-        column.setSpacing(4)
-        column.addLayout(row_of(self.clip, self.words, stretch=1))
-        column.addWidget(self.canvas, 1)
+        head = row_of(self.clip, self.words, stretch=1)
+        column_in(self, head, self.canvas, stretch=1)
         self.setMinimumSize(300, 150)
         keys.bind_keys(self, controller)
         keys.bind(self, "Left", partial(self._clips.step, -1))
         keys.bind(self, "Right", partial(self._clips.step, 1))
         events = controller.state.events
         place = [events.session, events.window]
+        self.in_view = InView(self, self._follow)
         self.redraw = Redraw(
             self,
             [
-                (self._follow, [*place, events.selection]),
+                (self.in_view.tell, [*place, events.selection]),
                 (self._draw_clips, place),
                 (self._draw_repeats, [*place, events.selection, self._clips.changed]),
             ],
         )
         self._drawn: object = None
 
-    # -- seen or not --------------------------------------------------------------
-    def paintEvent(self, event: QPaintEvent | None) -> None:
-        """Come to the front: what was not read unseen is read now."""
-        super().paintEvent(event)
-        if self._is_unseen:
-            self._is_unseen = False
-            QTimer.singleShot(0, self._follow)
-
-    def hideEvent(self, event: QHideEvent | None) -> None:
-        """Nobody looks any more: nothing is read."""
-        super().hideEvent(event)
-        self._is_unseen = True
-        self._clips.stop()
-
-    def _follow(self) -> None:
-        self._is_unseen = self.visibleRegion().isEmpty()
-        if not self._is_unseen:
+    def _follow(self, is_seen: bool) -> None:
+        """Have the repeats read, while somebody looks."""
+        if is_seen:
             self._clips.follow()
+        else:
+            self._clips.stop()
 
     # -- from state to screen -----------------------------------------------------
     def _draw_clips(self) -> None:

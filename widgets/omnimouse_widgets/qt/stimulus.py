@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QMenu,
     QToolButton,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -20,6 +19,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_FRAMES, N_SAMPLES
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt import keys, plots
+from omnimouse_widgets.qt.form import column_in
 from omnimouse_widgets.qt.frame_strip import FrameStrip
 from omnimouse_widgets.qt.playback import SPEEDS, STRIDES, Playback
 from omnimouse_widgets.qt.redraw import Redraw
@@ -124,12 +124,7 @@ class StimulusPanel(QWidget):
             bar.addWidget(widget)
         bar.addStretch(1)
         bar.addWidget(self.clock)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(4, 4, 4, 4)
-        column.setSpacing(4)
-        column.addWidget(self.canvas, 1)
-        column.addWidget(self.strip)
-        column.addLayout(bar)
+        column_in(self, self.canvas, self.strip, bar, stretch=0)
 
     # -- what the user does -----------------------------------------------------------
     def hideEvent(self, event: QHideEvent | None) -> None:

@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QToolButton, QWidget
 
 from omnimouse_model.data.clock import WINDOW_S
 from omnimouse_model.live.controller import Controller
@@ -13,6 +13,7 @@ from omnimouse_model.live.pin import Pin
 from omnimouse_model.live.pins import PinAnswer
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt import keys, plots
+from omnimouse_widgets.qt.form import column_in
 from omnimouse_widgets.qt.pin_bar import PinBar
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.trace_rows import as_large, shown_answers, trace_rows
@@ -59,12 +60,8 @@ class TracesPanel(QWidget):
         self.progress.setStyleSheet(PROGRESS_STYLE)
         self.progress.clicked.connect(lambda: controller.pins.stop())
         self.progress.hide()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(4, 4, 4, 4)
-        column.setSpacing(2)
-        column.addWidget(self.bar)
-        column.addWidget(self.legend)
-        column.addWidget(self.stack.canvas, 1)
+        parts = (self.bar, self.legend, self.stack.canvas)
+        column_in(self, *parts, stretch=2, spacing=2)
         keys.bind_keys(self, controller)
         events, results = controller.state.events, controller.results
         baseline, pins = controller.baseline, controller.pins

@@ -19,7 +19,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt import keys, plots
-from omnimouse_widgets.qt.form import ElidedLabel, row_of
+from omnimouse_widgets.qt.form import ElidedLabel, column_in, row_of
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.tone import ToneLabel, quiet_label
 from omnimouse_widgets.qt.trace_rows import LEAST, predicted_of
@@ -120,17 +120,13 @@ class WhatIfPanel(QWidget):
 
     def _lay_out(self) -> None:
         self._content = QWidget()
-        column = QVBoxLayout(self._content)
-        column.setContentsMargins(4, 4, 4, 4)
-        column.setSpacing(4)
-        column.addLayout(row_of(self.words, self.status, self.reset, stretch=0))
-        column.addWidget(self.remarks)
-        column.addLayout(row_of(self.controls, self.canvas, stretch=0))
+        head = row_of(self.words, self.status, self.reset, stretch=0)
+        frames = row_of(self.controls, self.canvas, stretch=0)
         self.stack.canvas.setMinimumHeight(130)
         ignored = QSizePolicy.Policy.Ignored
         self.stack.canvas.setSizePolicy(ignored, ignored)
-        column.addWidget(self.stack.canvas, 1)
-        column.addWidget(self.listed)
+        parts = (head, self.remarks, frames, self.stack.canvas, self.listed)
+        column_in(self._content, *parts, stretch=3)
         scroll = QScrollArea()
         scroll.setWidget(self._content)
         scroll.setWidgetResizable(True)

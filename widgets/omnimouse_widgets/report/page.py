@@ -6,8 +6,8 @@ from typing import Final
 from omnimouse_model.live.errand import Tell
 from omnimouse_model.live.reported import Reported
 from omnimouse_widgets.report import answers, comparisons, question
+from omnimouse_widgets.report.document import document
 from omnimouse_widgets.report.markup import Markup, tag
-from omnimouse_widgets.report.style import style_sheet
 
 Section = Callable[[Reported], Iterator[Markup]]
 SECTIONS: Final[tuple[tuple[str, Section], ...]] = (
@@ -22,8 +22,6 @@ SECTIONS: Final[tuple[tuple[str, Section], ...]] = (
     ("The same in Python", question.script),
 )
 """Titles and what stands below; a section of which there is nothing is left out."""
-POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
-"""What a browser is told: this page loads nothing and runs nothing."""
 
 
 def report_bytes(what: Reported, tell: Tell) -> bytes:
@@ -40,17 +38,5 @@ def report_page(what: Reported, tell: Tell | None = None) -> str:
         found = list(section(what))
         if found:
             parts.append(tag("section", tag("h2", title), *found))
-    return f"<!doctype html>\n{_page(what, parts)}\n"
-
-
-def _page(what: Reported, sections: list[Markup]) -> Markup:
-    head = tag(
-        "head",
-        Markup('<meta charset="utf-8">'),
-        Markup(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'),
-        Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-        tag("title", f"{what.title} – OmniMouse report"),
-        tag("style", Markup(style_sheet())),
-    )
-    body = tag("main", *question.heading(what), *sections)
-    return tag("html", head, tag("body", body), lang="en")
+    title = f"{what.title} – OmniMouse report"
+    return document(title, *question.heading(what), *parts)

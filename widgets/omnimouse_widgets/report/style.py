@@ -1,4 +1,4 @@
-"""The page's one style sheet: for light and dark screens, and for paper."""
+"""The one style sheet of all pages: for light and dark screens, and for paper."""
 
 from typing import Final
 
@@ -45,7 +45,7 @@ h2 { font-size: 20px; margin: 44px 0 8px; padding-top: 14px; font-weight: 650;
 h3 { font-size: 15px; margin: 22px 0 4px; font-weight: 600; overflow-wrap: anywhere; }
 p { margin: 6px 0 12px; max-width: 76ch; overflow-wrap: anywhere; }
 .quiet, dt, th, figcaption { color: var(--quiet); }
-.alert { color: var(--alert); font-weight: 600; }
+.alert { color: var(--alert); font-weight: 600; } .good { color: var(--baseline); }
 .lead { display: flex; flex-wrap: wrap; gap: 12px; margin: 22px 0 8px; }
 .lead div { background: var(--box); border-radius: 8px; padding: 10px 16px;
   flex: 1 1 150px; }
@@ -68,7 +68,8 @@ figure { margin: 8px 0 4px; } figcaption { font-size: 13px; margin-top: 2px; }
   margin: 6px 0; }
 .legend span { display: inline-flex; align-items: center; gap: 6px; }
 .legend svg { flex: none; }
-svg { max-width: 100%; height: auto; display: block; }
+svg, img { max-width: 100%; height: auto; display: block; }
+img { border-radius: 8px; border: 1px solid var(--rule); }
 svg text { font: 12px system-ui, "DejaVu Sans", sans-serif; fill: var(--quiet); }
 svg text.name { fill: var(--text); font-weight: 600; }
 pre { background: var(--box); border-radius: 8px; padding: 14px 16px; overflow-x: auto;
