@@ -243,7 +243,8 @@ def test_a_row_of_the_table_shows_its_neuron(
     drawn()
     panel.redraw.flush()
     assert controller.facts.focus == int(table.table.neurons[6])
-    assert panel.heading.words.startswith(f"neuron {100 + controller.facts.focus} · ")
+    named = panel.heading.words.split(" · ")[0]
+    assert named == f"neuron {100 + controller.facts.focus}"
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
