@@ -26,6 +26,8 @@ Model = str | Path | Predictor
 
 CLOSING_S = 0.3
 """How long a closing window waits for the worker's end, which goes on without it."""
+_LEAST_CANVAS = (160, 120)
+"""Pixels of the canvas (width, height) that no dock can be dragged over."""
 
 
 class Instrument(QObject):
@@ -103,6 +105,7 @@ class Instrument(QObject):
                 widget.installEventFilter(self)
         for canvas in window.findChildren(QOpenGLWidget):
             canvas.installEventFilter(self)
+            canvas.setMinimumSize(*_LEAST_CANVAS)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """See drops, keys, closing and resizing as they come."""

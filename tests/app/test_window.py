@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QApplication, QWidget
 
 from omnimouse_app.demo_report import drag_on_raster
@@ -172,6 +173,16 @@ def test_a_renamed_layer_goes_on_working(dock):
 def test_there_is_one_instrument_in_a_viewer(dock):
     assert find_instrument(dock.viewer) is dock
     assert open_instrument(dock.viewer) is dock
+
+
+def test_no_dock_is_dragged_over_the_whole_field(dock):
+    window, right = dock.main_window, dock.docks["OmniMouse"]
+    before = right.width()
+    window.resizeDocks([right], [4000], Qt.Orientation.Horizontal)
+    settle(0.3)
+    assert window.findChild(QOpenGLWidget).width() >= 160
+    window.resizeDocks([right], [before], Qt.Orientation.Horizontal)
+    settle(0.3)
 
 
 def test_a_window_that_is_watched_twice_is_composed_all_the_same(dock):

@@ -115,6 +115,10 @@ def test_a_condition_that_is_pinned_is_shown_and_told_not_pinned_again(controlle
     controller.apply_preset("video_only")
     assert controller.pins.told == ""
     assert controller.pins.pin().letter == "B"
+    controller.pins.pin()
+    assert controller.pins.told == "Pinned already: B Video only."
+    controller.choose_predictor(SloppyPredictor("other"))
+    assert controller.pins.told == ""
 
 
 def test_pins_of_one_preset_have_names_of_their_own(controller):

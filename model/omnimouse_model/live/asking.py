@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 
+from omnimouse_model.data.session import Session
 from omnimouse_model.live.answering import WINDOW_S, LiveRequest, LoadRequest
 from omnimouse_model.live.applying import (
     apply_answer,
@@ -31,9 +32,6 @@ class Asking:
     ----------
     predictor
         Who is asked: a name, a file, or a predictor; None while nobody is chosen.
-    latency_s
-        How long the quickest answer of the predictor took, None before the first: that
-        includes loading it.
     step_s
         How far the user stepped last, to be ready for the next step.
     """
@@ -53,7 +51,7 @@ class Asking:
         self._lock = lock
         self._sweeps = sweeps
         self.predictor: str | Predictor | None = state.predictor_name or None
-        self.latency_s: float | None = None
+        self._quickest: tuple[Session | None, float] = (None, np.inf)
         self.step_s = WINDOW_S
         engine.answered.connect(self._take)
 
@@ -100,6 +98,15 @@ class Asking:
         """Whether anything that is on screen is still to be answered."""
         return self._results.is_awaited
 
+    @property
+    def latency_s(self) -> float | None:
+        """How long the predictor's quickest answer about this session took.
+
+        None before the first, which loading the predictor may make slow.
+        """
+        session, seconds = self._quickest
+        return seconds if session is self._state.session and seconds < np.inf else None
+
     def ask_what_if(self) -> None:
         """Ask for the edits alone, where all else is answered."""
         results = self._results
@@ -132,7 +139,7 @@ class Asking:
     def choose(self, predictor: str | Predictor | None) -> None:
         """Ask somebody else, or the same elsewhere, from now on."""
         self.give_up()
-        self.predictor, self.latency_s = predictor, None
+        self.predictor, self._quickest = predictor, (None, np.inf)
         self._results.needs = self._results.residence = None
 
     def _take(self, answer: Answer) -> None:
@@ -140,7 +147,7 @@ class Asking:
             apply_answer(self._results, answer, self._is_on_screen)
             if (elapsed_ms := self._results.elapsed_ms) is not None:
                 known = np.inf if self.latency_s is None else self.latency_s
-                self.latency_s = min(known, elapsed_ms / 1e3)
+                self._quickest = self._state.session, min(known, elapsed_ms / 1e3)
 
     def _is_on_screen(self, request: LiveRequest | LoadRequest | PinRequest) -> bool:
         if isinstance(request, PinRequest):  # of the pins, which take it

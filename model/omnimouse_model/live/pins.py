@@ -104,7 +104,8 @@ class Pins:
         events.session.connect(self._on_session)
         events.window.connect(self._on_window)
         events.predictor_name.connect(self._on_predictor)
-        events.mask.connect(self._on_mask)
+        for signal in (events.mask, events.predictor_name):
+            signal.connect(self._forget_told)
         controller.models.changed.connect(self._on_models)
         for signal in (events.pins, events.trace_span, events.selection):
             signal.connect(self._on_change)
@@ -361,7 +362,7 @@ class Pins:
         if any(new is not old for new, old in zip(pins, self._state.pins, strict=True)):
             self._set(pins)
 
-    def _on_mask(self) -> None:
+    def _forget_told(self) -> None:
         """What was told was of another condition."""
         if self.told:
             self.told = ""
