@@ -29,7 +29,8 @@ HELP: dict[Tool, str] = {
     "select": "click selects, with Shift adds · drag pans · P brush · L lasso",
 }
 """What napari's status bar says on the right, by tool."""
-SMALLEST, LARGEST = 2.0, 200.0
+SMALLEST, FIRST_RADIUS, LARGEST = 2.0, 14.0, 200.0
+"""Screen pixels of the radius."""
 _STEP = 1.25
 _OUTLINE_S = 0.04
 """The lasso is drawn at most this often: a Shapes layer is slow to redraw."""
@@ -59,7 +60,7 @@ class Brush:
         self._field: Field | None = None
         self._layer: Labels | None = None
         self._tool: Tool = "brush"
-        self._radius = 14.0
+        self._radius = FIRST_RADIUS
         controller.brush_chosen.connect(self._take_up)
         controller.state.events.active_span.connect(self._tell_paint)
         controller.stepped.connect(self._tell_step)
@@ -87,6 +88,7 @@ class Brush:
         radius = float(np.clip(radius, SMALLEST, LARGEST))
         if radius != self._radius:
             self._radius = radius
+            self._controller.set_brush_radius(radius)
             self._dress()
             self.radius_changed.emit(radius)
 

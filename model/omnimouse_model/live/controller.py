@@ -469,6 +469,14 @@ class Controller:
         """Choose the order of the raster's rows, and what it shows of them."""
         self.state.raster_order, self.state.raster_view = order, view
 
+    def set_traces(self, *, common_scale: bool, as_large: bool) -> None:
+        """Choose the scale of the traces, and of predictions beside the recording."""
+        self.state.common_scale, self.state.as_large = common_scale, as_large
+
+    def set_brush_radius(self, pixels: float) -> None:
+        """Keep the size of the field's brush for the next start."""
+        self.state.brush_radius = pixels
+
     def show_sweep(self, is_shown: bool = True) -> None:
         """Ask for the live sweep after every answer from now on, or no more.
 
