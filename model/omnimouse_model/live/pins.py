@@ -318,7 +318,13 @@ class Pins:
     def facts(self) -> dict[str, Any]:
         """What is remembered, for JSON."""
         pins = [pin.to_dict() for pin in self._state.pins]
-        return {"pins": pins, "span": self._state.trace_span}
+        state = self._state
+        return {
+            "pins": pins,
+            "span": state.trace_span,
+            "common_scale": state.common_scale,
+            "as_large": state.as_large,
+        }
 
     def recall(self, path: str, facts: Mapping[str, Any]) -> None:
         """Pin what was pinned, when the recording of a path is opened."""
@@ -396,6 +402,8 @@ class Pins:
         """Pins out of facts; damaged ones are left out, and logged."""
         if facts.get("span") in SPAN_CHOICES:
             self._state.trace_span = facts["span"]
+        self._state.common_scale = facts.get("common_scale") is True
+        self._state.as_large = facts.get("as_large") is True
         pins: dict[int, Pin] = {}
         found = facts.get("pins")
         for one in found if isinstance(found, list) else ():

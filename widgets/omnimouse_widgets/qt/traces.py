@@ -52,8 +52,6 @@ class TracesPanel(QWidget):
         self.stack = TraceStack(self._move_cursor, TOOLTIP)
         self.legend = legend()
         self.bar = PinBar(controller)
-        self.bar.scale_changed.connect(self._draw_rows)
-        self.bar.scale_changed.connect(self._draw_legend)
         self.progress = QToolButton(self.stack.canvas)
         self.progress.setToolTip("Stop predicting the span and the pins")
         self.progress.setFocusPolicy(Qt.FocusPolicy.TabFocus)
@@ -70,8 +68,10 @@ class TracesPanel(QWidget):
             [
                 (self._draw_rows, [events.window, events.mask, events.selection,
                                    results.changed, baseline.changed, pins.changed,
-                                   events.pins, events.trace_span]),
-                (self._draw_legend, [events.baseline_name, events.pins, pins.changed]),
+                                   events.pins, events.trace_span,
+                                   events.common_scale, events.as_large]),
+                (self._draw_legend, [events.baseline_name, events.pins, pins.changed,
+                                     events.as_large]),
                 (self._draw_progress, [pins.changed]),
                 (self._draw_cursor, [events.cursor, events.window]),
             ],
@@ -94,15 +94,16 @@ class TracesPanel(QWidget):
     # -- from state to screen -----------------------------------------------------
     def _draw_rows(self) -> None:
         traces = self.traces()
-        self.stack.set_rows(traces, "common" if self.bar.common.isChecked() else "own")
-        has_session = self._controller.state.window is not None
+        state = self._controller.state
+        self.stack.set_rows(traces, "common" if state.common_scale else "own")
+        has_session = state.window is not None
         missing = NO_SELECTION if has_session else "No session is open"
         self.stack.set_message("" if traces else missing)
 
     def _draw_legend(self) -> None:
         controller = self._controller
-        is_large = self.bar.shape.isChecked()
-        words = legend_words(controller.state.baseline_name, is_large=is_large)
+        state = controller.state
+        words = legend_words(state.baseline_name, is_large=state.as_large)
         pins = controller.pins
         said = f"⚠ {escape(pins.told)} &nbsp;" if pins.told else ""
         pinned = said + pinned_words(
@@ -133,7 +134,9 @@ class TracesPanel(QWidget):
     def traces(self) -> list[Trace]:
         """Rows of the selection, from state and results alone."""
         rows = trace_rows(self._controller)
-        return [as_large(row) for row in rows] if self.bar.shape.isChecked() else rows
+        return (
+            [as_large(row) for row in rows] if self._controller.state.as_large else rows
+        )
 
 
 def legend_words(baseline: str = "", *, is_large: bool = False) -> str:
