@@ -19,7 +19,7 @@ from omnimouse_model.live.span_pages import SPAN_CHOICES, SpanChoice
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, BehaviorMode
 from omnimouse_widgets.qt import control_view
 from omnimouse_widgets.qt.control_question import SPANS
-from omnimouse_widgets.qt.keys import KEYS, Key, pin_now, toggle_pin
+from omnimouse_widgets.qt.keys import KEYS, Key, toggle_pin
 from omnimouse_widgets.qt.neurons import NeuronsPanel
 
 
@@ -153,7 +153,7 @@ ACTIONS: dict[str, Action] = {
         "Copy the score with its definition",
         lambda d: control_view.copy_score(d.controller),
     ),
-    "pin": Action("Pin this condition", lambda d: pin_now(d.controller)),
+    "pin": Action("Pin this condition", lambda d: d.controller.pins.pin_or_tell()),
     **{
         f"toggle_pin_{n}": Action(
             f"Pins: show or hide {LETTERS[n - 1]}", partial(_toggle_pin, n - 1)

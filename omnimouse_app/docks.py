@@ -161,6 +161,9 @@ class OmniMouseDock(QWidget):
         self.docks["OmniMouse"] = main
         for place in PANELS:
             self._open(place)
+        traces = self.panels["Traces"]
+        assert isinstance(traces, TracesPanel)
+        self.control.analysis.draw_traces_as(lambda: traces.look)
         self.instrument.play_pressed.connect(self.play)
         for title, dock in self.docks.items():
             _hide_instead_of_destroying(dock)

@@ -95,6 +95,24 @@ def test_a_strategy_is_a_script_of_a_dozen_lines(
     assert max(map(len, script.splitlines())) < 200
 
 
+def test_the_window_is_written_short_and_is_the_very_same(
+    controller: Controller,
+) -> None:
+    session = controller.state.session
+    assert session is not None
+    n = len(session.start_grid) - 60
+    for index in range(0, n, max(n // 20, 1)):
+        start_s = float(session.start_grid[index] - session.t0)
+        controller.seek(start_s)
+        window = controller.state.window
+        assert window is not None
+        written = re.search(r"session\.window\((.*)\)", controller.as_python())
+        assert written is not None
+        assert len(written[1].partition(".")[2]) <= 3
+        again = session.window(float(written[1]))
+        assert (again.key, again.start_s) == (window.key, window.start_s)
+
+
 def test_a_preset_that_is_no_strategy_is_made_by_its_name(
     controller: Controller, tmp_path: Path
 ) -> None:

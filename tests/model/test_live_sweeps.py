@@ -19,7 +19,7 @@ from omnimouse_model.data.windows import Window
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.sweep_estimate import duration_words
 from omnimouse_model.live.sweeps import MOST_COMPARED, Sweeps
-from omnimouse_model.masks import Mask
+from omnimouse_model.masks import TARGET, VISIBLE, Mask
 from omnimouse_model.predict.predictor import Encoded, Predictor
 from tests.model.live_sessions import (
     EchoPredictor,
@@ -146,7 +146,7 @@ def test_a_sweep_is_estimated_and_then_known_from_one_like_it(
     first = controller.sweeps.estimate(PLAN)
     assert first is not None
     assert first.n_predictions == N_ANSWERS
-    assert first.words.startswith("12 points × 2 windows = 24 predictions · at least ")
+    assert first.words.startswith("12 points × 2 windows = 24 predictions · roughly ")
     controller.sweeps.start(PLAN)
     known = controller.sweeps.estimate(PLAN)
     assert known is not None
@@ -184,6 +184,50 @@ def test_no_estimate_goes_by_the_time_that_another_recording_took(
     back = controller.sweeps.estimate(PLAN)
     assert back is not None
     assert back.is_of_sweep
+    controller.close()
+
+
+class Slow(EchoPredictor):
+    """Its encoding takes a while."""
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        sleep(0.05)
+        return EchoPredictor.encode(self, window, mask)
+
+
+def test_only_an_answer_for_the_population_says_how_long_a_sweep_takes(
+    session: Session, tmp_path: Path
+) -> None:
+    n = session.n_neurons
+
+    def asking(n_asked: int) -> Mask:
+        cells = np.full((60, n), VISIBLE, np.uint8)
+        cells[30:, :n_asked] = TARGET
+        return Mask(cells, np.ones(60, bool), "hidden", np.arange(n))
+
+    controller = Controller(synchronous=True)
+    controller.sweeps.folder = tmp_path
+    controller.open_session(session)
+    controller.set_mask(asking(1))
+    controller.choose_predictor(Slow())
+    assert controller.results.population is not None
+    few = controller.sweeps.estimate(PLAN)
+    assert few is not None
+    assert few.each_s is None
+    assert few.words == (
+        "12 points × 2 windows = 24 predictions · "
+        "time not known before an answer for the population"
+    )
+    controller.set_mask(asking(n))
+    controller.set_mask(asking(0))  # nothing is asked, which is quick
+    known = controller.sweeps.estimate(PLAN)
+    assert known is not None
+    assert known.each_s is not None
+    assert known.each_s >= 0.05
+    controller.choose_predictor(EchoPredictor())
+    other = controller.sweeps.estimate(PLAN)
+    assert other is not None
+    assert other.each_s is None
     controller.close()
 
 

@@ -1,5 +1,6 @@
 """Analyses in the panel: saved, opened, exported, copied; what is amiss in words."""
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.control_analysis import AnalysisSection
+from omnimouse_widgets.qt.look import Look
 from tests.model.live_sessions import write_session
 
 pytestmark = pytest.mark.gui
@@ -235,12 +237,42 @@ def test_the_figure_has_the_traces_and_their_condition(
     mask_id = keeping.state.mask.mask_id
     assert mask_id in image.text("Description")
     for colour in (palette.PREDICTED, palette.HELD):
-        assert pixels_near(image, palette.rgb(colour)) > 200
+        on_white = palette.rgb(palette.ON_PAPER[colour])
+        assert pixels_near(image, on_white) > 200
+    assert pixels_near(image, (255, 255, 255)) > 0.5 * image.width() * image.height()
     written = (tmp_path / "traces.svg").read_text()
     assert mask_id in written
     assert "neuron 14" in written
     assert QSvgRenderer(QByteArray(written.encode())).isValid()
     assert not list(tmp_path.glob(".traces*"))
+
+
+def test_the_figure_is_drawn_as_the_traces_are_and_names_the_pins(
+    section: AnalysisSection, keeping: Controller, tmp_path: Path, drawn: Any
+) -> None:
+    keeping.select([3, 14])
+    keeping.pins.pin("the <first>")
+    keeping.apply_preset("all_response_only")
+    keeping.apply_preset("video_only")
+    section.write_figure(tmp_path / "plain.svg")
+    section.draw_traces_as(lambda: Look(is_large=True))
+    section.write_figure(tmp_path / "large.svg")
+    section.draw_traces_as(lambda: Look(scale="common"))
+    section.write_figure(tmp_path / "common.svg")
+    drawn()
+    plain, large, common = (
+        (tmp_path / f"{name}.svg").read_text() for name in ("plain", "large", "common")
+    )
+    assert "A the &lt;first&gt;" in plain
+    assert palette.ON_PAPER[palette.PINS[0]].lower() in plain
+    assert "as large as the recording" in large
+    assert "as large as the recording" not in plain
+    assert len({curves(plain), curves(large), curves(common)}) == 3
+
+
+def curves(svg: str) -> str:
+    """The drawn lines of a figure."""
+    return "".join(re.findall(r'points="[^"]*"| d="[^"]*"', svg))
 
 
 def pixels_near(image: QImage, colour: tuple[int, int, int]) -> int:

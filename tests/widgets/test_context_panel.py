@@ -346,9 +346,9 @@ def test_a_sweep_started_in_the_form_is_drawn_and_kept(
     panel: ContextPanel, noisy: Controller, session: Session, drawn: Callable[[], None]
 ) -> None:
     set_up(panel)
-    words = "24 points × 2 windows = 48 predictions · at least "
+    words = "24 points × 2 windows = 48 predictions · roughly "
     assert panel.form.summary.text().startswith(words)
-    assert panel.form.summary.text().endswith("going by the quickest answer")
+    assert panel.form.summary.text().endswith("going by the quickest answer so far")
     QTest.mouseClick(panel.form.button, Qt.MouseButton.LeftButton)
     drawn()
     [entry] = noisy.sweeps.found

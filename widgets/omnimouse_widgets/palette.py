@@ -22,6 +22,16 @@ PINS: Final = ("#56B4E9", "#CC79A7", "#F0E442", "#D55E00")
 """Of the pins A to D, beside what is held and what is predicted."""
 EDITED: Final = "#56B4E9"
 """A prediction under edits, beside the one without: never where states are shown."""
+ON_PAPER: Final = {
+    HELD: "#1D2127",
+    PREDICTED: "#B86E00",
+    BASELINE: "#00805D",
+    PINS[0]: "#2F8FC4",
+    PINS[1]: "#B0558A",
+    PINS[2]: "#8D8300",
+    PINS[3]: "#C04F00",
+}
+"""Colours of curves in a picture on white, by those on screen."""
 CURSOR: Final = "#F0E442"
 PROBLEM: Final = "#D55E00"
 GOOD: Final = "#009E73"

@@ -8,6 +8,7 @@ what is painted, so one that gave way goes on where it was.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Any, Literal
 
 import numpy as np
@@ -103,7 +104,8 @@ class Stage:
     `scores` (P,) comes with the population. `prediction` is None where nothing is
     asked, and where a predictor was only loaded. A sweep comes once per point, with
     all points so far. A what-if that could not be predicted has a `fault`. "begun" says
-    nothing, but lets anything newer go first.
+    nothing, but lets anything newer go first. `took_s` comes with the population:
+    seconds from its encoding to its last part.
     """
 
     name: Literal[
@@ -118,6 +120,7 @@ class Stage:
     sweep: ContextSweep | None = None
     what_if: WhatIf | None = None
     fault: str = ""
+    took_s: float = 0.0
 
 
 class Answering:
@@ -171,6 +174,7 @@ class Answering:
             yield Stage("begun", request)
             yield self._what_if(predictor, request, request.unedited, outdated)
             return
+        since = perf_counter()
         encoded = predictor.encode(request.window, mask)
         stop_if(outdated)
         selection = np.array(request.selection, np.int64)
@@ -178,7 +182,9 @@ class Answering:
         yield Stage("selected", request, first, **self._told)
         whole = decode_in_parts(predictor, encoded, asked, outdated)
         whole = replace(whole, behavior=first.behavior)
-        yield Stage("population", request, whole, window_scores(whole, request.window))
+        took_s = perf_counter() - since
+        scores = window_scores(whole, request.window)
+        yield Stage("population", request, whole, scores, took_s=took_s)
         if request.edits:
             yield self._what_if(predictor, request, whole, outdated)
         if request.has_sweep:

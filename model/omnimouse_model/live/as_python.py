@@ -4,6 +4,7 @@ from pathlib import Path
 from pprint import pformat
 
 from omnimouse_model.analysis.edits import edits_to_json
+from omnimouse_model.data.windows import Window
 from omnimouse_model.errors import ExportError, MaskError
 from omnimouse_model.live.presets import PRESETS, mask_for, preset_named
 from omnimouse_model.live.state import LiveState
@@ -65,7 +66,7 @@ def script_of(
         "from omnimouse_model.metrics import correlation",
         "",
         f"session = om.open_session({str(session.path)!r}{options})",
-        f"window = session.window({window.start_s!r})",
+        f"window = session.window({_start_of(window)!r})",
         *making,
         f'assert mask.mask_id == "{mask.mask_id}", "not the mask that was on screen"',
         f"predictor = om.load_predictor({predictor!r}, [session]{device})",
@@ -88,6 +89,12 @@ def script_of(
         ]
     lines += _what_if(state)
     return "\n".join(lines) + "\n"
+
+
+def _start_of(window: Window) -> float:
+    """Where it begins: in milliseconds where that gives the very same window."""
+    short = round(window.start_s, 3)
+    return short if window.session.window(short).key == window.key else window.start_s
 
 
 def _what_if(state: LiveState) -> list[str]:

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.answering import WINDOW_S, LiveRequest, LoadRequest
+from omnimouse_model.live.answering import WINDOW_S, LiveRequest, LoadRequest, Stage
 from omnimouse_model.live.applying import (
     apply_answer,
     forget_what_if,
@@ -99,10 +99,11 @@ class Asking:
         return self._results.is_awaited
 
     @property
-    def latency_s(self) -> float | None:
-        """How long the predictor's quickest answer about this session took.
+    def population_s(self) -> float | None:
+        """How long the quickest answer for this session's population took.
 
-        None before the first, which loading the predictor may make slow.
+        None before the first. One for less than half of the neurons says nothing, nor
+        does the time that loading the predictor took.
         """
         session, seconds = self._quickest
         return seconds if session is self._state.session and seconds < np.inf else None
@@ -144,10 +145,24 @@ class Asking:
 
     def _take(self, answer: Answer) -> None:
         with self._lock:
+            if isinstance(answer.value, Stage) and answer.value.name == "population":
+                self._time(answer.value)
             apply_answer(self._results, answer, self._is_on_screen)
-            if (elapsed_ms := self._results.elapsed_ms) is not None:
-                known = np.inf if self.latency_s is None else self.latency_s
-                self._quickest = self._state.session, min(known, elapsed_ms / 1e3)
+
+    def _time(self, stage: Stage) -> None:
+        """Note how long an answer for the population took."""
+        request, prediction = stage.request, stage.prediction
+        if not isinstance(request, LiveRequest) or prediction is None:
+            return
+        is_of_most = 2 * len(prediction.neurons) >= request.session.n_neurons
+        state = self._state
+        is_asked_here = (request.session, request.device) == (
+            state.session,
+            state.device,
+        )
+        if is_of_most and is_asked_here and request.predictor is self.predictor:
+            known = np.inf if self.population_s is None else self.population_s
+            self._quickest = request.session, min(known, stage.took_s)
 
     def _is_on_screen(self, request: LiveRequest | LoadRequest | PinRequest) -> bool:
         if isinstance(request, PinRequest):  # of the pins, which take it

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+FULL = f"{MAX_PINS} conditions are pinned: unpin one first."
 ALREADY = "Pinned already: {letter} {name}."
 NO_ROOM = "“{name}” is not pinned again: {most} conditions are pinned; unpin one first."
 
@@ -131,7 +132,7 @@ class Pins:
             taken = {pin.slot for pin in state.pins}
             free = [slot for slot in range(MAX_PINS) if slot not in taken]
             if not free:
-                raise ValueError(f"{MAX_PINS} conditions are pinned; unpin one first.")
+                raise ValueError(FULL)
             made = Pin(
                 free[0],
                 name or self._own_name,
@@ -142,6 +143,14 @@ class Pins:
             )
             self._set((*state.pins, made))
         return made
+
+    def pin_or_tell(self) -> None:
+        """Pin the condition on screen, if there is one; `told` where all are taken."""
+        if self.can_pin or self.pinned_alike is not None:
+            self.pin()
+        elif self.is_full:
+            self.told = FULL
+            self.changed.emit()
 
     @property
     def name_of_condition(self) -> str:

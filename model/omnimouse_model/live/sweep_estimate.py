@@ -18,8 +18,8 @@ class Estimate:
     each_s
         Seconds that one prediction is taken to last, None while none was timed.
     is_of_sweep
-        Whether that is known from a sweep; else from the quickest answer on screen,
-        which asked for fewer neurons.
+        Whether that is known from a sweep; else from the quickest answer on screen
+        that predicted the population.
     """
 
     n_points: int
@@ -34,17 +34,17 @@ class Estimate:
 
     @property
     def words(self) -> str:
-        """Such as "24 points × 2 windows = 48 predictions · at least 5 s, …"."""
+        """Such as "24 points × 2 windows = 48 predictions · roughly 5 s, …"."""
         size = (
             f"{self.n_points:,} points × {self.n_windows:,} windows = "
             f"{self.n_predictions:,} predictions"
         )
         if self.each_s is None:
-            return f"{size} · time not known before a first answer"
+            return f"{size} · time not known before an answer for the population"
         time = duration_words(self.each_s * self.n_predictions)
         if self.is_of_sweep:
             return f"{size} · about {time}, going by the last sweep"
-        return f"{size} · at least {time}, going by the quickest answer"
+        return f"{size} · roughly {time}, going by the quickest answer so far"
 
 
 def estimate_of(

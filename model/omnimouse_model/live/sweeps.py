@@ -198,7 +198,7 @@ class Sweeps:
         """What a plan would take of the session on screen; None without a session.
 
         Timed by a sweep of it by the same model and device, else by the quickest answer
-        about it.
+        for its population; a time of None where there was none.
 
         Raises
         ------
@@ -209,7 +209,7 @@ class Sweeps:
         if session is None:
             return None
         pace = self._paces.get(self._pace_key)
-        each_s = self._asking.latency_s if pace is None else pace
+        each_s = self._asking.population_s if pace is None else pace
         return estimate_of(plan, session, each_s, is_of_sweep=pace is not None)
 
     # -- verbs ------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from omnimouse_model.live.errand import Tell
 from omnimouse_model.live.left import plain_name
 from omnimouse_model.live.reported import Reported, reported
 from omnimouse_widgets.qt.form import ElidedLabel, Form, row_of
+from omnimouse_widgets.qt.look import Look
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.tone import ToneLabel, quiet_label
 
@@ -52,6 +53,7 @@ class AnalysisSection(QWidget):
         self._analyses, self._exports = controller.analyses, controller.exports
         self._copied = ""
         self._draw_report: DrawReport | None = None
+        self._look_of_traces: Callable[[], Look] = Look
         self.mark = ToneLabel(CHANGED, "waiting")
         self.mark.setToolTip(CHANGED_TOOLTIP)
         self.mark.setAccessibleName("Unsaved changes")
@@ -188,7 +190,8 @@ class AnalysisSection(QWidget):
         try:
             if kind not in (".png", ".svg"):
                 raise ExportError(f"{path.name}: end it in .png or .svg.")
-            figure = TracesFigure(self._controller, self._figure_condition())
+            condition, look = self._figure_condition(), self._look_of_traces()
+            figure = TracesFigure(self._controller, condition, look)
         except ExportError as error:
             self._exports.refuse(error)
             return
@@ -202,6 +205,10 @@ class AnalysisSection(QWidget):
         if not self._controller.state.selection:
             raise ExportError("Select neurons first: there is no trace to draw.")
         return condition
+
+    def draw_traces_as(self, look: Callable[[], Look]) -> None:
+        """Have figures drawn as this says: as the traces are on screen."""
+        self._look_of_traces = look
 
     def offer_report(self, draw: DrawReport) -> None:
         """Have *Report…* in the menu, drawn by this."""

@@ -10,20 +10,22 @@ from qtpy.QtSvg import QSvgGenerator
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt import plots
-from omnimouse_widgets.qt.trace_rows import trace_rows
+from omnimouse_widgets.qt.look import Look
+from omnimouse_widgets.qt.trace_rows import shown_answers, trace_rows
 from omnimouse_widgets.qt.trace_stack import TraceStack
-from omnimouse_widgets.qt.traces import TOOLTIP, legend_words
+from omnimouse_widgets.qt.traces import TOOLTIP, legend_words, pinned_words
 
 WIDTH: Final = 820
 ROW_HEIGHT: Final = 84
 AXIS_HEIGHT: Final = 44
 MARGIN: Final = 10
+LARGE: Final = "predictions are drawn as large as the recording, to compare shapes"
 SHARPNESS: Final = 2
 """Pixels of a PNG per pixel of the screen."""
 
 
 class TracesFigure:
-    """The traces as the panel draws them, at a size of their own.
+    """The traces as the panel draws them, on white, at a size of their own.
 
     Parameters
     ----------
@@ -31,26 +33,31 @@ class TracesFigure:
         Whose selected neurons are drawn, as they are now.
     condition
         Lines that stand beneath, and in the file's own description.
+    look
+        How the panel draws them.
     """
 
-    def __init__(self, controller: Controller, condition: str) -> None:
-        self._condition = condition
-        state = controller.state
-        traces = trace_rows(controller)
+    def __init__(self, controller: Controller, condition: str, look: Look) -> None:
+        self._condition = f"{condition}\n{LARGE}" if look.is_large else condition
+        state, pins = controller.state, controller.pins
+        traces = trace_rows(controller, look)
         self._stack = TraceStack(lambda _: None, TOOLTIP)
         height = ROW_HEIGHT * max(len(traces), 2) + AXIS_HEIGHT
         self._stack.canvas.resize(WIDTH, height)
         # Laid out as if it were seen, so that its rows have their heights.
         self._stack.canvas.setAttribute(Qt.WidgetAttribute.WA_DontShowOnScreen)
         self._stack.canvas.show()
-        self._stack.set_rows(traces)
+        self._stack.set_rows(traces, look.scale)
         self._stack.cursor.hide()
         for curve in (self._stack.predicted, self._stack.baseline):
             _, drawn = curve.getData()  # an empty path is none that SVG knows
             curve.setVisible(bool(np.isfinite(drawn).any()))
         self._stack.canvas.scene().prepareForPaint()
-        self._legend = _document(legend_words(state.baseline_name), plots.TEXT)
-        lines = condition.replace("&", "&amp;").replace("<", "&lt;").splitlines()
+        words = legend_words(state.baseline_name, is_large=look.is_large)
+        pinned = pinned_words(state.pins, shown_answers(controller), pins.why_silent)
+        words += f"<br>{pinned}" if pinned else ""
+        self._legend = _document(words, plots.TEXT)
+        lines = self._condition.replace("&", "&amp;").replace("<", "&lt;").splitlines()
         self._caption = _document("<br>".join(lines), plots.AXIS)
         self._height = height
 
@@ -101,7 +108,7 @@ class TracesFigure:
     def _paint(self, painter: QPainter) -> None:
         size = self.size
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.fillRect(0, 0, size.width(), size.height(), QColor(plots.BACKGROUND))
+        painter.fillRect(0, 0, size.width(), size.height(), QColor(plots.PAPER))
         painter.translate(MARGIN, MARGIN)
         self._legend.drawContents(painter)
         painter.translate(-MARGIN, self._legend.size().height())
@@ -117,7 +124,8 @@ def _document(words: str, colour: str) -> QTextDocument:
     document.setDocumentMargin(0)
     document.setDefaultFont(plots.small_font())
     document.setTextWidth(WIDTH - 2 * MARGIN)
-    document.setHtml(f"<div style='color:{colour}'>{words}</div>")
+    html = f"<div style='color:{colour}'>{words}</div>"
+    document.setHtml(plots.on_paper(html))
     return document
 
 

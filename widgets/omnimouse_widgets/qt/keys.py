@@ -61,7 +61,7 @@ KEYS: Final = (
         "shrink what is painted, by a distance",
         lambda c: c.reaching.shrink(),
     ),
-    Key("Shift+P", "pin this condition", lambda c: pin_now(c)),
+    Key("Shift+P", "pin this condition", lambda c: c.pins.pin_or_tell()),
     *(
         Key(
             f"Alt+{n}", f"show or hide pin {LETTERS[n - 1]}", partial(toggle_pin, n - 1)
@@ -74,12 +74,6 @@ KEYS: Final = (
     Key("Ctrl+Z", "undo", lambda c: c.undo()),
     Key("Ctrl+Shift+Z", "redo", lambda c: c.redo()),
 )
-
-
-def pin_now(controller: Controller) -> None:
-    """Pin the condition on screen, where there is one and a slot is free."""
-    if controller.pins.can_pin:
-        controller.pins.pin()
 
 
 def bind_keys(panel: QWidget, controller: Controller) -> None:

@@ -4,6 +4,7 @@ Plots are dark in light themes too: truth is drawn white and the video beside it
 an image on black.
 """
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -19,6 +20,8 @@ BACKGROUND = "#16181D"
 AXIS = "#8B919A"
 TEXT = "#C9CDD3"
 HELD_TEXT = "#FFFFFF"
+PAPER = "#FFFFFF"
+_ON_PAPER = {**palette.ON_PAPER, AXIS: "#626A75", TEXT: "#1D2127"}
 FONT_POINTS = 8
 
 
@@ -53,11 +56,18 @@ def style_plot(plot: pg.PlotItem, *, left: bool = True, bottom: bool = True) -> 
             style_axis(plot.getAxis(name))
 
 
-def style_axis(axis: pg.AxisItem) -> None:
+def style_axis(axis: pg.AxisItem, colour: str = AXIS) -> None:
     """Small grey ticks, no heavy line."""
     axis.setStyle(tickFont=small_font(), tickLength=-4, tickTextOffset=4)
-    axis.setPen(QColor(AXIS))
-    axis.setTextPen(QColor(AXIS))
+    axis.setPen(QColor(colour))
+    axis.setTextPen(QColor(colour))
+
+
+def on_paper(words: str) -> str:
+    """A colour as it is on white; or words with such colours in them."""
+    for screen, paper in _ON_PAPER.items():
+        words = re.sub(screen, paper, words, flags=re.IGNORECASE)
+    return words
 
 
 class SecondsAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped

@@ -13,6 +13,7 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.masks import TARGET
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
+from omnimouse_widgets.qt.look import Look
 from omnimouse_widgets.qt.trace_stack import Trace
 
 LEAST = (0.0, 3.0)
@@ -20,8 +21,13 @@ LEAST = (0.0, 3.0)
 NOBODY = LIVE - 1
 
 
-def trace_rows(controller: Controller) -> list[Trace]:
+def trace_rows(controller: Controller, look: Look) -> list[Trace]:
     """A row for every selected neuron, in the window or over the span chosen."""
+    rows = _rows(controller)
+    return [_as_large(row) for row in rows] if look.is_large else rows
+
+
+def _rows(controller: Controller) -> list[Trace]:
     state = controller.state
     if state.window is None or state.mask is None or state.session is None:
         return []
@@ -100,7 +106,7 @@ def _in_window(controller: Controller, neuron: int, time: np.ndarray) -> Trace:
     )
 
 
-def as_large(row: Trace) -> Trace:
+def _as_large(row: Trace) -> Trace:
     """The row with every prediction as large as the recording, to compare shapes."""
 
     def scaled(curve: np.ndarray | None) -> np.ndarray | None:

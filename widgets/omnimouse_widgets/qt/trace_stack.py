@@ -6,21 +6,23 @@ It draws the rows it is given; it knows neither controller nor what a row means.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QEvent, QObject, QRectF, Qt
-from qtpy.QtGui import QWheelEvent
+from qtpy.QtGui import QColor, QWheelEvent
 from qtpy.QtWidgets import QScrollBar
 
 from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt import plots
+from omnimouse_widgets.qt.look import Scale
 
 FILL: Final = 0.78
 """Share of a row's height that its curves may use; the label has the rest."""
 SHADE_ALPHA: Final = (0, 46, 22, 0)
+PRINTED_ALPHA: Final = (0, 70, 46, 0)
 WIDTH: Final = 1.0
 """Wider lines take a slower way through Qt."""
 LOW_PIXELS: Final = 44
@@ -34,7 +36,6 @@ LEAST_PIXELS: Final = 15
 MOST_POINTS: Final = 60_000
 """Of all curves together; long spans show fewer rows at a time, or frames take long."""
 SCROLL_PIXELS: Final = 10
-Scale = Literal["own", "common"]
 BAR_AT: Final = 0.985
 """Where along the time axis a row's scale bar stands."""
 GAP: Final = 24
@@ -248,13 +249,20 @@ class TraceStack(QObject):
         self.cursor.setValue(time_s)
 
     def draw_for_print(self, scale: float) -> None:
-        """Lines of so many pixels instead of one; labels hide nothing behind them."""
-        for curve in (self.truth, self.predicted, self.baseline, self.bars):
+        """On white, in lines of so many pixels; labels hide nothing behind them."""
+        curves = (self.truth, self.predicted, self.baseline, *self.overlays)
+        for curve in (*curves, self.bars):
             pen = curve.opts["pen"]
             pen.setWidthF(scale * (3 if curve is self.bars else WIDTH))
+            pen.setColor(QColor(plots.on_paper(pen.color().name())))
             curve.setPen(pen)
+        self.shade.setLookupTable(palette.state_table(PRINTED_ALPHA))
+        self.canvas.setBackground(plots.PAPER)
+        plots.style_axis(self.axis, plots.on_paper(plots.AXIS))
         for label in self._labels:
-            label.fill = plots.brush(plots.BACKGROUND, 0)
+            label.fill = plots.brush(plots.PAPER, 0)
+            label.setColor(plots.on_paper(plots.TEXT))
+            label.setHtml(plots.on_paper(label.toHtml()))
 
     def drawn_values(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Truth, prediction and baseline read back from the curves, in their units.

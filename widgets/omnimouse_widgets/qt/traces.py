@@ -14,9 +14,10 @@ from omnimouse_model.live.pins import PinAnswer
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt import keys, plots
 from omnimouse_widgets.qt.form import column_in
+from omnimouse_widgets.qt.look import Look, Scale
 from omnimouse_widgets.qt.pin_bar import PinBar
 from omnimouse_widgets.qt.redraw import Redraw
-from omnimouse_widgets.qt.trace_rows import as_large, shown_answers, trace_rows
+from omnimouse_widgets.qt.trace_rows import shown_answers, trace_rows
 from omnimouse_widgets.qt.trace_stack import Trace, TraceStack, cursor_sample
 
 TOOLTIP = (
@@ -94,16 +95,15 @@ class TracesPanel(QWidget):
     # -- from state to screen -----------------------------------------------------
     def _draw_rows(self) -> None:
         traces = self.traces()
-        state = self._controller.state
-        self.stack.set_rows(traces, "common" if state.common_scale else "own")
-        has_session = state.window is not None
+        self.stack.set_rows(traces, self.look.scale)
+        has_session = self._controller.state.window is not None
         missing = NO_SELECTION if has_session else "No session is open"
         self.stack.set_message("" if traces else missing)
 
     def _draw_legend(self) -> None:
         controller = self._controller
-        state = controller.state
-        words = legend_words(state.baseline_name, is_large=state.as_large)
+        is_large = controller.state.as_large
+        words = legend_words(controller.state.baseline_name, is_large=is_large)
         pins = controller.pins
         said = f"⚠ {escape(pins.told)} &nbsp;" if pins.told else ""
         pinned = said + pinned_words(
@@ -133,10 +133,13 @@ class TracesPanel(QWidget):
 
     def traces(self) -> list[Trace]:
         """Rows of the selection, from state and results alone."""
-        rows = trace_rows(self._controller)
-        return (
-            [as_large(row) for row in rows] if self._controller.state.as_large else rows
-        )
+        return trace_rows(self._controller, self.look)
+
+    @property
+    def look(self) -> Look:
+        """How the rows are drawn, by the bar's switches, which the state keeps."""
+        scale: Scale = "common" if self._controller.state.common_scale else "own"
+        return Look(self._controller.state.as_large, scale)
 
 
 def legend_words(baseline: str = "", *, is_large: bool = False) -> str:
