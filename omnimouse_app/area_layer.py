@@ -30,6 +30,8 @@ class _Found:
 class AreaLayer:
     """Shows and hides the outlines of the areas of one field at a time.
 
+    Where one imaging plane is looked at, those of the others are hidden.
+
     Parameters
     ----------
     controller
@@ -49,6 +51,7 @@ class AreaLayer:
         self._add, self._is_there = add, is_there
         self._field: Field | None = None
         self._found: _Found | None = None
+        self._outlines: list[AreaOutline] = []
         self.layer: Shapes | None = None
         self.errand: Errand[tuple[Session, Field], _Found] = Errand(
             _outlined, self._take, qt_post()
@@ -66,6 +69,7 @@ class AreaLayer:
                 self._add(self.layer, "areas")
             with self.layer.events.visible.blocker(self._toggled):
                 self.layer.visible = is_shown
+            self._show_plane(self.layer)
         elif is_shown and self._field is not field and session.units.area is not None:
             self._field = field
             self.errand.start((session, field), "Outlining areas")
@@ -74,6 +78,7 @@ class AreaLayer:
         """Another field is shown, or none; the layer is gone."""
         self.errand.stop()
         self.layer = self._field = self._found = None
+        self._outlines = []
 
     def close(self) -> None:
         """Stop for good."""
@@ -86,10 +91,21 @@ class AreaLayer:
         self.show(found.session, found.field)
 
     def _put(self, found: _Found) -> None:
-        self._found = None
+        self._found, self._outlines = None, found.outlines
         self.layer = _layer(found)
         self._add(self.layer, "areas")
         self.layer.events.visible.connect(self._toggled)
+
+    def _show_plane(self, layer: Shapes) -> None:
+        """Draw and name the outlines of what is looked at alone."""
+        plane = self._controller.planes.shown
+        is_seen = np.array([plane in (None, one.plane) for one in self._outlines])
+        colours = np.array(layer.edge_color)
+        if len(colours) == len(is_seen) and (colours[:, 3] != is_seen).any():
+            colours[:, 3] = is_seen
+            layer.edge_color = colours
+            layer.features = _names(self._outlines, is_seen)
+            layer.refresh_text()
 
     def _toggled(self) -> None:
         """The eye of the layer list is the switch of the panel."""
@@ -117,13 +133,21 @@ def _layer(found: _Found) -> Shapes:
     table = palette.area_table(len(names)) / 255
     colours = table[[names.index(outline.area) for outline in outlines]]
     width = max(1.0, 0.003 * max(found.field.labels.shape))
-    words = [outline.area if outline.is_named else "" for outline in outlines]
     return Shapes(
         [outline.yx for outline in outlines],
         shape_type="path",
         edge_width=width,
         edge_color=colours,
         opacity=1.0,
-        features=pd.DataFrame({"area": words}),
+        features=_names(outlines, np.ones(len(outlines), bool)),
         text={"string": "{area}", "size": 11, "color": "white"},
     )
+
+
+def _names(outlines: list[AreaOutline], is_seen: np.ndarray) -> pd.DataFrame:
+    """What the layer writes on each outline, "" for nothing."""
+    words = [
+        outline.area if outline.is_named and seen else ""
+        for outline, seen in zip(outlines, is_seen, strict=True)
+    ]
+    return pd.DataFrame({"area": words})

@@ -25,10 +25,12 @@ _LEAST_SHARE = 0.02
 class AreaOutline:
     """One closed piece of a border; the largest of an area in a plane `is_named`.
 
-    `yx` is (n, 2) in pixels of the field, the first place again at the end.
+    `yx` is (n, 2) in pixels of the field, the first place again at the end; `plane` is
+    the recording's own number.
     """
 
     area: str
+    plane: int
     yx: np.ndarray
     is_named: bool
 
@@ -51,11 +53,14 @@ def area_outlines(
     found: list[AreaOutline] = []
     for number in np.unique(plane[known]):
         own = known & (plane == number)
-        found.extend(_of_plane(centres[own].astype(float), area[own].astype(str)))
+        places, names = centres[own].astype(float), area[own].astype(str)
+        found.extend(_of_plane(int(number), places, names))
     return found
 
 
-def _of_plane(centres: np.ndarray, area: np.ndarray) -> Iterator[AreaOutline]:
+def _of_plane(
+    plane: int, centres: np.ndarray, area: np.ndarray
+) -> Iterator[AreaOutline]:
     names, which = np.unique(area, return_inverse=True)
     tree = KDTree(centres)
     near = tree.query(centres, k=[min(2, len(centres))])[0]
@@ -77,7 +82,7 @@ def _of_plane(centres: np.ndarray, area: np.ndarray) -> Iterator[AreaOutline]:
         large = [p for p in pieces if _enclosed(p) >= _LEAST_SHARE * y.size]
         for rank, piece in enumerate(large or pieces[:1]):
             simple = approximate_polygon(piece, 0.5)
-            yield AreaOutline(str(name), simple * step + low, rank == 0)
+            yield AreaOutline(str(name), plane, simple * step + low, rank == 0)
 
 
 def _owners(

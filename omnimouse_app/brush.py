@@ -29,7 +29,8 @@ HELP: dict[Tool, str] = {
     "select": "click selects, with Shift adds · drag pans · P brush · L lasso",
 }
 """What napari's status bar says on the right, by tool."""
-SMALLEST, LARGEST = 2.0, 200.0
+SMALLEST, FIRST_RADIUS, LARGEST = 2.0, 14.0, 200.0
+"""Screen pixels of the radius."""
 _STEP = 1.25
 _OUTLINE_S = 0.04
 """The lasso is drawn at most this often: a Shapes layer is slow to redraw."""
@@ -59,8 +60,10 @@ class Brush:
         self._field: Field | None = None
         self._layer: Labels | None = None
         self._tool: Tool = "brush"
-        self._radius = 14.0
+        self._radius = FIRST_RADIUS
         controller.brush_chosen.connect(self._take_up)
+        controller.state.events.active_span.connect(self._tell_paint)
+        controller.stepped.connect(self._tell_step)
 
     # -- what it is set to --------------------------------------------------------
     @property
@@ -85,6 +88,7 @@ class Brush:
         radius = float(np.clip(radius, SMALLEST, LARGEST))
         if radius != self._radius:
             self._radius = radius
+            self._controller.set_brush_radius(radius)
             self._dress()
             self.radius_changed.emit(radius)
 
@@ -96,27 +100,39 @@ class Brush:
         """Whoever chooses what to paint wants to paint."""
         if self._tool == "select":
             self.tool = "brush"
-        self._say("paints {word} in samples {start}-{stop}, whose states are shown")
+        self._tell_paint()
+
+    def _tell_paint(self) -> None:
+        """Say what a stroke will set, where a drag is one."""
+        if self._tool != "select":
+            start, stop = self._controller.state.active_span
+            word = CODE_NAMES[self._controller.state.brush_code]
+            self._say(
+                f"paints {word} in samples {start}-{stop}, whose states are shown"
+            )
+
+    def _tell_step(self, name: str, how: str) -> None:
+        """Say what was done last, wherever that was, or undone."""
+        self._say(f"{name} · Ctrl+Z undoes it" if how == "done" else f"{how}: {name}")
 
     def _tell_painted(self, n: int) -> None:
         """Say what a stroke has set."""
         if n:
             neurons = "1 neuron" if n == 1 else f"{n:,} neurons"
+            start, stop = self._controller.state.active_span
+            word = CODE_NAMES[self._controller.state.brush_code]
             self._say(
-                f"painted {neurons} × {{count}} samples {{word}} ({{start}}-{{stop}})"
+                f"painted {neurons} × {stop - start} samples {word} ({start}-{stop})"
             )
 
     def _say(self, words: str) -> None:
-        """Say it on the right of the status bar, until a tool is taken up."""
-        layer, state = self._layer, self._controller.state
-        if layer is None:
+        """Say it on the right of the status bar, until there is other news."""
+        if self._layer is None:
             return
-        start, stop = state.active_span
-        word = CODE_NAMES[state.brush_code]
-        layer.help = words.format(word=word, start=start, stop=stop, count=stop - start)
+        self._layer.help = words
         # napari shows it at the next move of the mouse.
-        if self._viewer.layers.selection.active is layer:
-            self._viewer.help = layer.help
+        if self._viewer.layers.selection.active is self._layer:
+            self._viewer.help = words
 
     def grow(self) -> None:
         """One step larger."""
@@ -138,7 +154,12 @@ class Brush:
     def close(self) -> None:
         """Let go of layer and viewer."""
         self.detach()
-        self._controller.brush_chosen.disconnect(self._take_up, missing_ok=True)
+        controller = self._controller
+        controller.brush_chosen.disconnect(self._take_up, missing_ok=True)
+        controller.state.events.active_span.disconnect(
+            self._tell_paint, missing_ok=True
+        )
+        controller.stepped.disconnect(self._tell_step, missing_ok=True)
         self._viewer = None
 
     def detach(self) -> None:
@@ -158,7 +179,7 @@ class Brush:
         self._layer.cursor_size = 2 * self._radius
         cursors = {"brush": "circle", "lasso": "crosshair", "select": "pointing"}
         self._layer.cursor = cursors[self._tool]
-        self._layer.help = HELP[self._tool]
+        self._say(HELP[self._tool])
 
     def pan(self, on: bool) -> None:
         """Lend the drag to panning (while Space is held), or take it back."""

@@ -9,7 +9,7 @@ from qtpy.QtGui import QDropEvent, QKeyEvent
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
 
-from omnimouse_app.brush import Brush
+from omnimouse_app.brush import FIRST_RADIUS, Brush
 from omnimouse_app.frames import OneFrame
 from omnimouse_app.keys import bind_keys, show_keys
 from omnimouse_app.layers import FieldLayers
@@ -73,7 +73,8 @@ class Instrument(QObject):
         if model is not None:
             self.controller.choose_predictor(model)
         self.brush = Brush(self.controller, viewer)
-        self.brush.radius = chosen.brush_radius
+        remembered = self.controller.remembered.brush_radius
+        self.brush.radius = chosen.brush_radius or remembered or FIRST_RADIUS
         self.layers = FieldLayers(viewer, self.controller, self.brush, self)
         self.layers.layer_made.connect(self._bind_keys)
         self.layers.show_session()

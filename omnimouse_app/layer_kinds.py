@@ -42,17 +42,22 @@ def mean_layer(mean: np.ndarray) -> Image:
     )
 
 
-def lost_layer(field: Field) -> Points:
+def lost_layer(session: Session, field: Field) -> Points:
     """Crosses where neurons without a pixel of their own are."""
-    places = field.centres[field.lost]
-    known = np.isfinite(places).all(axis=1)
+    neurons = placed_lost(field)
     return Points(
-        places[known],
+        field.centres[neurons],
         size=4,
         symbol="cross",
         face_color="#8B919A",
-        features=pd.DataFrame({"neuron": field.lost[known]}),
+        features=pd.DataFrame({"neuron": session.units.names[neurons]}),
     )
+
+
+def placed_lost(field: Field) -> np.ndarray:
+    """Neurons without a pixel of their own whose place is known: those with a cross."""
+    places = field.centres[field.lost]
+    return np.asarray(field.lost[np.isfinite(places).all(axis=1)])
 
 
 def features_of(session: Session, field: Field) -> pd.DataFrame:

@@ -29,6 +29,7 @@ from omnimouse_app.layer_kinds import (
     features_of,
     lost_layer,
     mean_layer,
+    placed_lost,
 )
 from omnimouse_app.space import SpaceView
 from omnimouse_app.tiles import Tile, label_layer, name_planes, tile_of, tiles_of
@@ -174,7 +175,7 @@ class FieldLayers(QObject):
             self.names = self._add(label_layer(self.tiles, words), "planes")
             self.names.editable = False
         if len(field.lost):
-            self.lost = self._add(lost_layer(field), "neurons without pixels")
+            self.lost = self._add(lost_layer(session, field), "neurons without pixels")
         self.neurons = NeuronLabels(
             np.asarray(field.labels),
             name="OmniMouse · neurons",
@@ -214,6 +215,11 @@ class FieldLayers(QObject):
             self.mean.data = field.mean if tile is None else tile.only(field.mean)
         if self.names is not None:
             name_planes(self.names, self.tiles, planes.words_of, planes.shown)
+        if self.lost is not None:
+            looked_at = planes.looked_at
+            neurons = placed_lost(field)
+            self.lost.shown = True if looked_at is None else looked_at[neurons]
+        self._show_areas()
         self.show_whole_field()
         self.ask_to_draw()
 

@@ -7,6 +7,7 @@ vertex shader, and other drivers read where nothing is.
 """
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,8 @@ def free_in_own_context(viewer: Any) -> None:
         return
 
     def finish_here() -> None:
-        canvas.set_current()
+        with suppress(RuntimeError):  # the window is gone, and its context with it
+            canvas.set_current()
         finish()
 
     context.finish = finish_here

@@ -14,12 +14,12 @@ class Opening:
     in_process
         Compute inside napari's own process, not in a worker process.
     brush_radius
-        Screen pixels.
+        Screen pixels; 0 for the size used last.
     """
 
     predictor: str = ""
     in_process: bool = False
-    brush_radius: float = 14.0
+    brush_radius: float = 0.0
 
 
 def opening() -> Opening:

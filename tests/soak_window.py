@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_app.canvas import Canvas
+from omnimouse_app.canvas import Canvas, core_places
 from omnimouse_app.docks import OmniMouseDock, open_instrument
-from omnimouse_app.hand import Hand, arc, settle, wait_for
+from omnimouse_app.hand import Hand, settle, wait_for
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE, asked_cells
 from omnimouse_model.predict.predictor import Predictor
@@ -33,7 +33,7 @@ from omnimouse_model.simulate import write_session as simulate
 from omnimouse_widgets.qt.hop import qt_post
 from tests.model.live_sessions import EchoPredictor, write_session
 from tests.soak import PREDICTORS
-from tests.soak_hand import SIZES, Monkey
+from tests.soak_hand import SIZES, Monkey, extent
 from tests.soak_watch import Faults, Held, check_left, check_memory, held
 
 LIFE_S = 30.0
@@ -99,9 +99,9 @@ def check_numbers(dock: OmniMouseDock, recording: Path) -> None:
     wait_for(lambda: answered(controller), "the answer", PATIENCE_S)
     before = controller.state.mask
     canvas = Canvas(dock.viewer, dock.main_window)
-    middle = (canvas.widget.width() / 2, canvas.widget.height() / 2)
-    reach = 0.3 * min(middle)
-    Hand(canvas.widget).drag(arc(middle, (reach, reach)))
+    places = canvas.places(core_places(dock.instrument.layers.field))
+    seen = ((places > 0) & (places < extent(canvas.widget))).all(axis=1)
+    Hand(canvas.widget).drag(places[seen][:3])
     mask, window = controller.state.mask, controller.state.window
     brush, active = dock.instrument.brush, dock.viewer.layers.selection.active
     assert mask != before, (

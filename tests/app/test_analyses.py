@@ -79,7 +79,7 @@ def test_the_commands_export_what_is_on_screen(dock, tmp_path, monkeypatch):
         monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, file=file: file)
         getattr(commands, command)()
         said = f"Written: {name}"
-        wait_for(lambda said=said: said in section.told.text(), name, 30)
+        wait_for(lambda said=said: said in section.name.words, name, 30)
         assert (tmp_path / name).stat().st_size > 1000
     commands.copy_as_python()
     assert "load_predictor('echo'" in QApplication.clipboard().text()
@@ -99,7 +99,7 @@ def test_the_report_is_written_from_the_menu(dock, tmp_path, monkeypatch):
         Qt.MouseButton.LeftButton,
         pos=menu.actionGeometry(section.report_action).center(),
     )
-    wait_for(lambda: "Written: what I saw.html" in section.told.text(), "the page", 30)
+    wait_for(lambda: "Written: what I saw.html" in section.name.words, "the page", 30)
     text = page.read_text("utf-8")
     scores = dock.controller.results.scores
     median = float(np.median(scores[np.isfinite(scores)]))
@@ -130,4 +130,4 @@ def test_a_report_is_stopped_and_leaves_the_file_as_it_was(dock, tmp_path, monke
     wait_for(lambda: not section.stop_button.isVisible(), "the end", 10)
     settle(0.3)
     assert page.read_text() == "before"
-    assert "Written" not in section.told.text()
+    assert "Written" not in section.name.words

@@ -193,7 +193,7 @@ def test_outlines_found_in_three_d_wait_for_the_field(dock):
     wait_for(lambda: not layers.areas.errand.is_busy, "the outlines", 20)
     settle(0.1)
     ours = [x for x in viewer.layers if x.visible]
-    assert ours == [layers.space.layer]
+    assert ours == [layers.space.layer, layers.space.axes]
     assert viewer.layers.selection.active is layers.space.layer
     controller.planes.show_in_space(False)
     assert layers.areas.layer.visible

@@ -1,5 +1,7 @@
 """What VisPy frees is freed in the canvas's own OpenGL context."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from qtpy.QtGui import QOffscreenSurface, QOpenGLContext
@@ -60,3 +62,24 @@ def test_asking_twice_changes_nothing(dock):
 def test_without_napari_s_private_names_nothing_is_changed(caplog):
     free_in_own_context(object())
     assert "napari changed" in caplog.text
+
+
+class Context:
+    """As VisPy's: `finish` is the class's until it is replaced."""
+
+    n_finished = 0
+
+    def finish(self):
+        self.n_finished += 1
+
+
+def test_after_the_window_is_gone_what_is_freed_is_no_fault():
+    def gone():
+        raise RuntimeError("wrapped C/C++ object has been deleted")
+
+    scene = SimpleNamespace(set_current=gone, context=Context())
+    canvas = SimpleNamespace(_scene_canvas=scene)
+    qt_viewer = SimpleNamespace(canvas=canvas)
+    free_in_own_context(SimpleNamespace(window=SimpleNamespace(_qt_viewer=qt_viewer)))
+    scene.context.finish()
+    assert scene.context.n_finished == 1

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
+from omnimouse_app.brush import HELP
 from omnimouse_app.canvas import Canvas, core_places, states_on_screen
 from omnimouse_app.colours import LabelColours
 from omnimouse_app.field import neurons_inside, neurons_under
@@ -327,6 +328,33 @@ def test_the_status_bar_says_what_is_painted_and_in_which_samples(dock, canvas, 
     told = "1 neuron" if n == 1 else f"{n} neurons"
     assert n > 0
     assert layer.help == f"painted {told} × 30 samples target (30-60)"
+
+
+def test_the_status_bar_tells_the_newest_change_wherever_it_was_made(dock, hand):
+    controller, layer = dock.controller, dock.instrument.layers.neurons
+    controller.apply_preset("nothing")
+    assert layer.help == "Nothing · Ctrl+Z undoes it"
+    with controller.stroke():  # as the raster paints
+        controller.paint_cells([3, 4], slice(0, 20), VISIBLE)
+        assert layer.help == "Nothing · Ctrl+Z undoes it"
+        controller.paint_cells([5], slice(0, 20), VISIBLE)
+    assert layer.help == "Paint 3 neurons visible · Ctrl+Z undoes it"
+    controller.undo()
+    assert layer.help == "undone: Paint 3 neurons visible"
+    controller.redo()
+    assert layer.help == dock.viewer.help == "redone: Paint 3 neurons visible"
+
+
+def test_the_status_bar_follows_the_tool_and_the_samples_at_once(dock, hand):
+    controller, layer = dock.controller, dock.instrument.layers.neurons
+    dock.instrument.brush.tool = "brush"
+    hand.key(Qt.Key.Key_1)
+    controller.set_active_span(10, 40)
+    assert dock.viewer.help.startswith("paints visible in samples 10-40")
+    hand.key(Qt.Key.Key_P)
+    assert dock.viewer.help == layer.help == HELP["select"]
+    controller.set_active_span(0, 60)
+    assert dock.viewer.help == HELP["select"]
 
 
 def test_the_status_bar_says_which_neuron_is_under_the_pointer(dock, canvas, hand):

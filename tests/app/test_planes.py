@@ -12,6 +12,7 @@ from omnimouse_app.canvas import Canvas, core_places
 from omnimouse_app.colours import SELECTED_RIM
 from omnimouse_app.field import neurons_at
 from omnimouse_app.hand import Hand, arc, settle, wait_for
+from omnimouse_app.layer_kinds import lost_layer
 from omnimouse_app.tiles import Tile, label_layer
 from omnimouse_model.masks import HIDDEN, VISIBLE
 
@@ -149,6 +150,39 @@ def test_one_plane_is_shown_with_its_image_and_name_and_nothing_of_the_others(
     dock.controller.planes.show(None)
     np.testing.assert_array_equal(layers.mean.data, mean)
     assert all(layers.names.text.values)
+
+
+def test_crosses_of_other_planes_are_gone_too(dock, layers, plane, monkeypatch):
+    one, other = (int(np.flatnonzero(plane == number)[0]) for number in (1, 2))
+    field = replace(layers.field, lost=np.array([one, other]))
+    crosses = lost_layer(dock.controller.state.session, field)
+    ids = dock.controller.state.session.units.unit_id
+    assert crosses.features["neuron"].tolist() == ids[[one, other]].tolist()
+    monkeypatch.setattr(layers, "field", field)
+    monkeypatch.setattr(layers, "lost", crosses)
+    dock.controller.planes.show(1)
+    assert crosses.shown.tolist() == [True, False]
+    dock.controller.planes.show(None)
+    assert crosses.shown.all()
+
+
+def test_areas_of_other_planes_are_not_outlined(dock, layers):
+    controller, outlines = dock.controller, layers.areas
+    controller.colouring.outline_areas(True)
+    wait_for(lambda: outlines.layer is not None, "the outlines", 20)
+    controller.planes.show(1)
+    tile = layers.tiles[1]
+    places = np.array([path.mean(axis=0) for path in outlines.layer.data])
+    inside = (places > (tile.top, tile.left)) & (places < (tile.bottom, tile.right))
+    own = inside.all(axis=1)
+    assert 0 < own.sum() < len(own)
+    np.testing.assert_array_equal(outlines.layer.edge_color[:, 3], own)
+    words = np.array(outlines.layer.text.values)
+    assert not words[~own].astype(bool).any()
+    assert words[own].astype(bool).any()
+    controller.planes.show(None)
+    assert (outlines.layer.edge_color[:, 3] == 1).all()
+    controller.colouring.outline_areas(False)
 
 
 def test_neurons_of_other_planes_are_gone_by_the_fast_way(dock, canvas, layers, plane):

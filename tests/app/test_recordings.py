@@ -99,6 +99,7 @@ def test_the_table_comes_up_beside_the_window_while_the_panel_floats(dock, folde
     assert panel.parent() is panel_dock.parent()
     panel.close()
     panel_dock.setFloating(False)
+    dock.bring_up("OmniMouse")  # it comes back behind its neighbour
 
 
 def test_the_menu_of_napari_asks_for_a_folder(dock, folder, monkeypatch):

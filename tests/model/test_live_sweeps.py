@@ -3,9 +3,9 @@
 import csv
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
@@ -156,11 +156,42 @@ def test_a_sweep_is_estimated_and_then_known_from_one_like_it(
     controller.close()
 
 
+class SlowOfMany(EchoPredictor):
+    """Takes a while for a recording of more neurons than the small one has."""
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        if mask.n_neurons > 40:
+            sleep(0.1)
+        return super().encode(window, mask)
+
+
+def test_no_estimate_goes_by_the_time_that_another_recording_took(
+    session: Session, tmp_path: Path
+) -> None:
+    larger = write_session(tmp_path / "larger", n_neurons=60)
+    controller = Controller(synchronous=True)
+    controller.sweeps.folder = tmp_path / "kept"
+    controller.choose_predictor(SlowOfMany())
+    controller.open_session(session)
+    controller.sweeps.start(PLAN)
+    controller.open_session(larger)
+    other = controller.sweeps.estimate(PLAN)
+    assert other is not None
+    assert not other.is_of_sweep
+    assert other.each_s is not None
+    assert other.each_s >= 0.1
+    controller.open_session(session)
+    back = controller.sweeps.estimate(PLAN)
+    assert back is not None
+    assert back.is_of_sweep
+    controller.close()
+
+
 class Slow(EchoPredictor):
     """Its encoding takes a while."""
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
-        time.sleep(0.05)
+        sleep(0.05)
         return EchoPredictor.encode(self, window, mask)
 
 

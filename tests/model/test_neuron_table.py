@@ -46,6 +46,12 @@ def test_words_keep_the_neurons_they_describe(text: str, kept: list[int]) -> Non
     assert list(kept_rows(text, COLUMNS)) == kept
 
 
+def test_a_neuron_is_found_by_an_id_of_any_length() -> None:
+    ids = np.array([7, 864_691_135, 1_033_388_342, 864_691_135_341_234_567])
+    for at, number in enumerate(ids):
+        assert list(kept_rows(str(number), {"id": ids})) == [at]
+
+
 def test_unknown_values_satisfy_no_comparison() -> None:
     assert 2 not in kept_rows("depth>0", COLUMNS)
     assert 2 not in kept_rows("depth<1000", COLUMNS)

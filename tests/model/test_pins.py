@@ -115,6 +115,10 @@ def test_a_condition_that_is_pinned_is_shown_and_told_not_pinned_again(controlle
     controller.apply_preset("video_only")
     assert controller.pins.told == ""
     assert controller.pins.pin().letter == "B"
+    controller.pins.pin()
+    assert controller.pins.told == "Pinned already: B Video only."
+    controller.choose_predictor(SloppyPredictor("other"))
+    assert controller.pins.told == ""
 
 
 def test_pins_of_one_preset_have_names_of_their_own(controller):
@@ -393,15 +397,19 @@ def test_pins_survive_a_restart(folder, tmp_path):
     first.pins.pin()
     first.pins.show(1, False)
     first.pins.choose_span("trial")
+    first.set_traces(common_scale=False, as_large=True)
+    first.set_brush_radius(31.0)
     scores = first.pins.windows[0].scores
     pins = first.state.pins
     second = made()  # the first was not closed: as after a crash
+    assert second.remembered.brush_radius == 31.0
     assert second.restore()
     for was, now in zip(pins, second.state.pins, strict=True):
         assert now.mask == was.mask
         assert (now.slot, now.name, now.preset) == (was.slot, was.name, was.preset)
         assert (now.predictor, now.is_shown) == ("one", was.is_shown)
     assert second.state.trace_span == "trial"
+    assert (second.state.common_scale, second.state.as_large) == (False, True)
     np.testing.assert_array_equal(second.pins.windows[0].scores, scores)
     first.close()
     second.close()

@@ -183,14 +183,32 @@ def test_table_and_arrays_are_written_and_told(
     answer(tmp_path / "neurons", "CSV (*.csv)")
     section.export_table()
     drawn()
-    assert "neurons.csv" in section.told.text()
+    assert "neurons.csv" in section.name.words
     assert (tmp_path / "neurons.csv").read_text().startswith("# predictor: video-ridge")
     answer(tmp_path / "window.npz", "NumPy (*.npz)")
     section.export_arrays()
     drawn()
-    assert "window.npz" in section.told.text()
+    assert "window.npz" in section.name.words
     with np.load(tmp_path / "window.npz") as found:
         assert found["predicted"].shape == (60, 40)
+
+
+def test_no_control_moves_when_something_was_written(
+    section: AnalysisSection, tmp_path: Path, answer: Any, drawn: Any
+) -> None:
+    drawn()
+    named, height = section.name.words, section.sizeHint().height()
+    places = [section.save_button.geometry(), section.more.geometry()]
+    answer(tmp_path / "neurons", "CSV (*.csv)")
+    section.export_table()
+    drawn()
+    assert section.dismiss.isVisible()
+    assert str(tmp_path / "neurons.csv") in section.name.toolTip()
+    assert section.sizeHint().height() == height
+    assert [section.save_button.geometry(), section.more.geometry()] == places
+    section.dismiss.click()
+    drawn()
+    assert section.name.words == named
 
 
 def test_the_script_is_on_the_clipboard(
@@ -199,12 +217,12 @@ def test_the_script_is_on_the_clipboard(
     section.copy_as_python()
     drawn()
     assert QApplication.clipboard().text() == keeping.as_python()
-    assert "Copied as Python" in section.told.text()
+    assert "Copied as Python" in section.name.words
     keeping.apply_preset("nothing")
     section.copy_as_python()
     drawn()
     assert "Nothing is asked" in section.problem.text()
-    assert not section.told.isVisible()
+    assert "Copied" not in section.name.words
 
 
 def test_the_figure_has_the_traces_and_their_condition(

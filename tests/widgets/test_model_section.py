@@ -86,6 +86,21 @@ def test_a_model_of_the_hub_comes_with_a_bar_that_stops_and_goes_on(
     assert not fetch.bar.isVisible()
 
 
+def test_nothing_moves_as_stop_comes_and_goes(
+    controller: Controller, show: Any
+) -> None:
+    section: ModelSection = show(ModelSection(controller), 400, 300)
+    heights, places = set(), set()
+    for is_shown in (True, False):
+        section.cancel.setVisible(is_shown)
+        layout = section.layout()
+        assert layout is not None
+        layout.activate()
+        heights.add(section.sizeHint().height())
+        places.add((section.words.x(), section.words.y(), section.words.width()))
+    assert len(heights) == len(places) == 1
+
+
 def test_a_gated_model_says_what_to_do_and_can_be_left(
     hub: Hub, waiting: Controller, show: Any, qtbot: Any
 ) -> None:

@@ -13,6 +13,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import (
     QApplication,
     QDockWidget,
+    QFileDialog,
     QMainWindow,
     QTabWidget,
     QWidget,
@@ -41,11 +42,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def recording(folder: Path) -> Session:
-    """Two clips: one shown five times, one three times."""
+    """Two clips: one shown five times, one three times; neuron 4 has the id 104."""
     session = open_session(folder)
     stim_id = session.trials.stim_id.astype("U8")
     stim_id[[3, 5, 7, 9, 11]], stim_id[[4, 6, 8]] = "often", "rarely"
-    return replace(session, trials=replace(session.trials, stim_id=stim_id))
+    units = replace(session.units, unit_id=np.arange(session.n_neurons) + 100)
+    trials = replace(session.trials, stim_id=stim_id)
+    return replace(session, units=units, trials=trials)
 
 
 @pytest.fixture
@@ -93,7 +96,7 @@ def test_it_says_what_to_do_until_a_neuron_is_selected(
     assert not panel.copy.isEnabled()
     controller.select([4])
     drawn()
-    assert panel.heading.words.startswith("neuron 4")
+    assert panel.heading.words.startswith("neuron 104 · ")
     assert panel.copy.isEnabled()
 
 
@@ -213,7 +216,7 @@ def test_arrow_keys_walk_through_the_selected_neurons(
 ) -> None:
     controller.select([5, 9, 2])
     drawn()
-    assert panel.heading.words.startswith("neuron 2")
+    assert panel.heading.words.startswith("neuron 102 · ")
     assert "3/3" in panel.now.text()
     panel.setFocus()
     for key, neuron in (
@@ -223,7 +226,7 @@ def test_arrow_keys_walk_through_the_selected_neurons(
     ):
         QTest.keyClick(panel, key)
         drawn()
-        assert panel.heading.words.startswith(f"neuron {neuron}")
+        assert panel.heading.words.startswith(f"neuron {100 + neuron} · ")
     assert controller.state.selection == (5, 9, 2)
     QTest.mouseClick(panel.next, Qt.MouseButton.LeftButton)
     drawn()
@@ -240,7 +243,8 @@ def test_a_row_of_the_table_shows_its_neuron(
     drawn()
     panel.redraw.flush()
     assert controller.facts.focus == int(table.table.neurons[6])
-    assert panel.heading.words.startswith(f"neuron {controller.facts.focus} ")
+    named = panel.heading.words.split(" · ")[0]
+    assert named == f"neuron {100 + controller.facts.focus}"
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -303,7 +307,7 @@ def test_a_panel_behind_another_tab_computes_nothing(
     tabs.setCurrentIndex(1)
     drawn()
     assert len(calls) == 1
-    assert panel.heading.words.startswith("neuron 7")
+    assert panel.heading.words.startswith("neuron 107 · ")
 
 
 def test_behind_another_dock_it_computes_no_further(
@@ -334,9 +338,20 @@ def test_numbers_are_copied_and_exported(
     with_fields: None,
     tmp_path: Path,
     drawn: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     controller.select([4])
     drawn()
+    offered: list[str] = []
+
+    def nowhere(_: object, __: str, name: str, *___: str) -> tuple[str, str]:
+        offered.append(name)
+        return "", ""
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", nowhere)
+    for action in panel.export.menu().actions():
+        action.trigger()
+    assert sorted(offered) == ["neuron-104.csv", "neuron-104.png"]
     panel.copy.click()
     words = QApplication.clipboard().text()
     for line in (panel.field_line, panel.tuning_line):
@@ -345,6 +360,7 @@ def test_numbers_are_copied_and_exported(
     panel.export_to(tmp_path / "facts.csv")
     rows = (tmp_path / "facts.csv").read_text().splitlines()
     assert rows[0] == "quantity,row,column,value"
+    assert rows[1:3] == ["neuron,,,4", "unit_id,,,104"]
     assert "field reliability,,,0.61" in rows
     shown = panel.shown_repeats()
     assert shown is not None

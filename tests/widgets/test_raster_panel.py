@@ -72,7 +72,11 @@ def test_short_visible_runs_are_marked_as_not_seen(
     assert (codes[5, 10:30] == VISIBLE).all()
     rects = raster.pictures["truth"].hatch.rects
     assert [(r.x(), r.y(), r.width(), r.height()) for r in rects] == [(10, 3, 6, 1)]
-    assert "▨ visible too short to be seen" in raster.status.words
+    said = "▨ too short: the model sees runs of 10 samples or more"
+    assert said in raster.status.words
+    assert raster.status.text() == raster.status.words  # in full, at this width
+    assert raster._words_at(12.5, 3.5).endswith(f"visible · sample 12 · {said}")
+    assert raster._words_at(12.5, 5.5).endswith("visible · sample 12")
     controller.paint_cells([3], slice(10, 16), HIDDEN)
     drawn()
     assert "▨" not in raster.status.words

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -90,6 +92,15 @@ def units() -> Units:
 
 
 SPAN = (0, 60)
+
+
+def test_neurons_are_called_by_their_ids_unless_two_share_one(units: Units) -> None:
+    told_apart = replace(units, unit_id=np.array([5, 900, 7, 1, 0, 12]))
+    assert told_apart.names.tolist() == [5, 900, 7, 1, 0, 12]
+    ticks = arrange("stored", told_apart, Mask.nothing(6), SPAN, None).ticks
+    assert {word for _, word in ticks} <= {"5", "900", "7", "1", "0", "12"}
+    shared = replace(told_apart, unit_id=np.array([5, 900, 7, 5, 0, 12]))
+    assert shared.names.tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_rows_by_state_put_what_is_asked_first(units: Units) -> None:

@@ -53,11 +53,13 @@ def test_shapes_are_drawn_as_large_as_the_recording(
             assert shown[known].std() == pytest.approx(truth[known].std(), rel=1e-3)
             assert np.corrcoef(was[known], shown[known])[0, 1] == pytest.approx(1)
     assert "predicted ≈" in panel.legend.text()
-    panel.bar.shape.click()
+    assert controller.state.as_large
+    controller.set_traces(common_scale=False, as_large=False)  # as after a restart
     drawn()
     for row, was in enumerate(before):
         np.testing.assert_allclose(panel.stack.drawn_values(row)[1], was, atol=1e-4)
     assert "≈" not in panel.legend.text()
+    assert not panel.bar.shape.isChecked()
 
 
 def test_time_is_that_of_the_session(

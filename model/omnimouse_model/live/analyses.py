@@ -356,6 +356,7 @@ class Analyses(HasErrand):
                 analysis=kept,
                 file=file,
                 is_saved=saved,
+                brush_radius=state.brush_radius,
             )
         )
 

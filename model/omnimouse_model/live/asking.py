@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 
+from omnimouse_model.data.session import Session
 from omnimouse_model.live.answering import WINDOW_S, LiveRequest, LoadRequest, Stage
 from omnimouse_model.live.applying import (
     apply_answer,
@@ -31,9 +32,6 @@ class Asking:
     ----------
     predictor
         Who is asked: a name, a file, or a predictor; None while nobody is chosen.
-    population_s
-        How long the quickest answer for the population took the predictor once loaded,
-        None before the first. One for less than half of the neurons says nothing.
     step_s
         How far the user stepped last, to be ready for the next step.
     """
@@ -53,7 +51,7 @@ class Asking:
         self._lock = lock
         self._sweeps = sweeps
         self.predictor: str | Predictor | None = state.predictor_name or None
-        self.population_s: float | None = None
+        self._quickest: tuple[Session | None, float] = (None, np.inf)
         self.step_s = WINDOW_S
         engine.answered.connect(self._take)
 
@@ -100,6 +98,16 @@ class Asking:
         """Whether anything that is on screen is still to be answered."""
         return self._results.is_awaited
 
+    @property
+    def population_s(self) -> float | None:
+        """How long the quickest answer for this session's population took.
+
+        None before the first. One for less than half of the neurons says nothing, nor
+        does the time that loading the predictor took.
+        """
+        session, seconds = self._quickest
+        return seconds if session is self._state.session and seconds < np.inf else None
+
     def ask_what_if(self) -> None:
         """Ask for the edits alone, where all else is answered."""
         results = self._results
@@ -132,7 +140,7 @@ class Asking:
     def choose(self, predictor: str | Predictor | None) -> None:
         """Ask somebody else, or the same elsewhere, from now on."""
         self.give_up()
-        self.predictor, self.population_s = predictor, None
+        self.predictor, self._quickest = predictor, (None, np.inf)
         self._results.needs = self._results.residence = None
 
     def _take(self, answer: Answer) -> None:
@@ -147,10 +155,14 @@ class Asking:
         if not isinstance(request, LiveRequest) or prediction is None:
             return
         is_of_most = 2 * len(prediction.neurons) >= request.session.n_neurons
-        is_asked_here = request.device == self._state.device
+        state = self._state
+        is_asked_here = (request.session, request.device) == (
+            state.session,
+            state.device,
+        )
         if is_of_most and is_asked_here and request.predictor is self.predictor:
             known = np.inf if self.population_s is None else self.population_s
-            self.population_s = min(known, stage.took_s)
+            self._quickest = request.session, min(known, stage.took_s)
 
     def _is_on_screen(self, request: LiveRequest | LoadRequest | PinRequest) -> bool:
         if isinstance(request, PinRequest):  # of the pins, which take it

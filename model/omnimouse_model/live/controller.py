@@ -116,11 +116,15 @@ class Controller:
         Save and open what is on screen, and write tables and arrays of it.
     history_changed
         Emitted when what `undo` and `redo` would do may have changed.
+    stepped
+        Emitted after a step with its name and "done", "undone" or "redone"; a stroke
+        is one step, when it ends.
     brush_chosen
         Emitted when somebody has chosen what to paint, the same as before or not.
     """
 
     history_changed = Signal()
+    stepped = Signal(str, str)
     brush_chosen = Signal()
 
     def __init__(
@@ -331,8 +335,10 @@ class Controller:
         """End the stroke: it becomes one undo entry if it changed anything."""
         with self._lock:
             if self._history.in_stroke:
-                self._history.end(self._question)
+                is_step = self._history.end(self._question)
                 self.history_changed.emit()
+                if is_step:
+                    self.stepped.emit(self.undo_name, "done")
 
     @property
     def in_stroke(self) -> bool:
@@ -404,14 +410,20 @@ class Controller:
     def undo(self) -> None:
         """Take back the latest step of the mask, if there is one."""
         with self._lock:
-            if self.state.mask is not None:
-                self._go_to(self._history.undo(self._question))
+            if self.state.mask is None:
+                return
+            if (before := self._history.undo(self._question)) is not None:
+                self._go_to(before)
+                self.stepped.emit(self.redo_name, "undone")
 
     def redo(self) -> None:
         """Do the step again that was undone last, if there is one."""
         with self._lock:
-            if self.state.mask is not None:
-                self._go_to(self._history.redo(self._question))
+            if self.state.mask is None:
+                return
+            if (after := self._history.redo(self._question)) is not None:
+                self._go_to(after)
+                self.stepped.emit(self.undo_name, "redone")
 
     @property
     def can_undo(self) -> bool:
@@ -456,6 +468,14 @@ class Controller:
     def set_raster(self, order: RasterOrder, view: RasterView) -> None:
         """Choose the order of the raster's rows, and what it shows of them."""
         self.state.raster_order, self.state.raster_view = order, view
+
+    def set_traces(self, *, common_scale: bool, as_large: bool) -> None:
+        """Choose the scale of the traces, and of predictions beside the recording."""
+        self.state.common_scale, self.state.as_large = common_scale, as_large
+
+    def set_brush_radius(self, pixels: float) -> None:
+        """Keep the size of the field's brush for the next start."""
+        self.state.brush_radius = pixels
 
     def show_sweep(self, is_shown: bool = True) -> None:
         """Ask for the live sweep after every answer from now on, or no more.
@@ -523,23 +543,24 @@ class Controller:
         return Question(self._mask, self.state.preset, self.state.edits)
 
     def _change(self, mask: Mask, name: str, preset: str = "") -> None:
-        after = Question(mask, preset, self.state.edits)
-        if self._history.note(name, self._question, after):
-            self._go_to(after)
+        self._step(name, Question(mask, preset, self.state.edits))
 
     def _edit(self, edits: tuple[Edit, ...], name: str) -> None:
         with self._lock:
-            after = replace(self._question, edits=edits)
-            if self._history.note(name, self._question, after):
-                self._go_to(after)
+            self._step(name, replace(self._question, edits=edits))
+
+    def _step(self, name: str, after: Question) -> None:
+        if self._history.note(name, self._question, after):
+            self._go_to(after)
+            if not self._history.in_stroke:
+                self.stepped.emit(self.undo_name, "done")
 
     def _note_unpinned(self, pin: Pin) -> None:
         self._history.note_unpinned(f"Unpin {pin.name}", self._question, pin)
         self.history_changed.emit()
+        self.stepped.emit(self.undo_name, "done")
 
-    def _go_to(self, question: Question | None) -> None:
-        if question is None:
-            return
+    def _go_to(self, question: Question) -> None:
         if (pin := question.unpinned) is not None:
             (self.pins.take_back if question.is_pinned else self.pins.let_go)(pin)
             self.history_changed.emit()

@@ -118,17 +118,21 @@ def facts_words(
     return "\n".join(lines)
 
 
-def facts_csv(facts: NeuronFacts) -> str:
-    """Every number as rows of `quantity, row, column, value`."""
+def facts_csv(session: Session, facts: NeuronFacts) -> str:
+    """Every number as rows of `quantity, row, column, value`.
+
+    `neuron` is its index, `unit_id` the recording's own id, as in tables of neurons.
+    """
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("quantity", "row", "column", "value"))
+    writer.writerow(("neuron", "", "", facts.neuron))
+    writer.writerow(("unit_id", "", "", session.units.unit_id[facts.neuron]))
     writer.writerows(_rows(facts))
     return text.getvalue()
 
 
 def _rows(facts: NeuronFacts) -> Iterator[tuple[str, object, object, object]]:
-    yield "neuron", "", "", facts.neuron
     field, tuning = facts.field, facts.tuning
     if field is not None and not field.problem:
         yield "field kind", "", "", field.kind

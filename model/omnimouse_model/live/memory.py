@@ -39,6 +39,8 @@ class Remembered:
         All that was on screen, as `Analysis.to_dict` gives it; may be empty.
     file, is_saved
         The file it was saved to, "" for none, and whether that holds the same.
+    brush_radius
+        Of the field's brush in screen pixels, 0 where that is not known.
     run, at
         Whose it is until it ends, "" after that; and when that was written.
     """
@@ -57,6 +59,7 @@ class Remembered:
     is_saved: bool = False
     run: str = ""
     at: float = 0.0
+    brush_radius: float = 0.0
 
     @property
     def is_left_by_a_crash(self) -> bool:
@@ -103,6 +106,7 @@ def recall(path: Path | None = None) -> Remembered | None:
             bool(what.is_saved),
             str(what.run),
             float(what.at),
+            float(what.brush_radius),
         )
     except FileNotFoundError:
         return None

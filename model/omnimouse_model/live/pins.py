@@ -105,7 +105,8 @@ class Pins:
         events.session.connect(self._on_session)
         events.window.connect(self._on_window)
         events.predictor_name.connect(self._on_predictor)
-        events.mask.connect(self._on_mask)
+        for signal in (events.mask, events.predictor_name):
+            signal.connect(self._forget_told)
         controller.models.changed.connect(self._on_models)
         for signal in (events.pins, events.trace_span, events.selection):
             signal.connect(self._on_change)
@@ -326,7 +327,13 @@ class Pins:
     def facts(self) -> dict[str, Any]:
         """What is remembered, for JSON."""
         pins = [pin.to_dict() for pin in self._state.pins]
-        return {"pins": pins, "span": self._state.trace_span}
+        state = self._state
+        return {
+            "pins": pins,
+            "span": state.trace_span,
+            "common_scale": state.common_scale,
+            "as_large": state.as_large,
+        }
 
     def recall(self, path: str, facts: Mapping[str, Any]) -> None:
         """Pin what was pinned, when the recording of a path is opened."""
@@ -370,7 +377,7 @@ class Pins:
         if any(new is not old for new, old in zip(pins, self._state.pins, strict=True)):
             self._set(pins)
 
-    def _on_mask(self) -> None:
+    def _forget_told(self) -> None:
         """What was told was of another condition."""
         if self.told:
             self.told = ""
@@ -404,6 +411,8 @@ class Pins:
         """Pins out of facts; damaged ones are left out, and logged."""
         if facts.get("span") in SPAN_CHOICES:
             self._state.trace_span = facts["span"]
+        self._state.common_scale = facts.get("common_scale") is True
+        self._state.as_large = facts.get("as_large") is True
         pins: dict[int, Pin] = {}
         found = facts.get("pins")
         for one in found if isinstance(found, list) else ():

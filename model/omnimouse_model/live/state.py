@@ -68,6 +68,11 @@ class LiveState:
         Conditions that are kept for comparison, at most four, by slot.
     trace_span
         How much of the session the traces show.
+    common_scale, as_large
+        Whether the traces share one scale, and predictions are drawn as large as the
+        recording.
+    brush_radius
+        Of the field's brush in screen pixels, 0 where there is none.
     edits
         What is changed of video and behaviour, to see what that would do.
     raster_order, raster_view
@@ -103,6 +108,9 @@ class LiveState:
     sweep_shown: bool = False
     pins: tuple[Pin, ...] = ()
     trace_span: SpanChoice = "window"
+    common_scale: bool = False
+    as_large: bool = False
+    brush_radius: float = 0.0
     edits: tuple[Edit, ...] = ()
     raster_order: RasterOrder = "state"
     raster_view: RasterView = "truth"

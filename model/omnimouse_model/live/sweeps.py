@@ -92,7 +92,7 @@ class _Job:
     source: Source
     session: Session | None
     gate: Gate = field(repr=False)
-    pace_key: tuple[str, str] | None = None
+    pace_key: tuple[str, str, str] | None = None
 
 
 class Sweeps:
@@ -142,7 +142,7 @@ class Sweeps:
         self.progress = Progress(0, 0)
         self._asking, self._load, self._post = asking, load, post
         self._gate = Gate(lambda: False)
-        self._paces: dict[tuple[str, str], float] = {}
+        self._paces: dict[tuple[str, str, str], float] = {}
         self._fault: Exception | None = None
         self._work = Errand(
             self._computed, self._take_whole, post, synchronous=synchronous
@@ -197,8 +197,8 @@ class Sweeps:
     def estimate(self, plan: SweepPlan) -> Estimate | None:
         """What a plan would take of the session on screen; None without a session.
 
-        Timed by a sweep of the same model and device, else by the quickest answer
-        for the population; a time of None where there was none.
+        Timed by a sweep of it by the same model and device, else by the quickest answer
+        for its population; a time of None where there was none.
 
         Raises
         ------
@@ -359,10 +359,14 @@ class Sweeps:
         self.changed.emit()
 
     @property
-    def _pace_key(self) -> tuple[str, str]:
-        """Who would compute a sweep of what is on screen, and where."""
+    def _pace_key(self) -> tuple[str, str, str]:
+        """Who would compute a sweep of what is on screen, where, and of which session.
+
+        Another recording has other neurons, and so takes another time.
+        """
         state = self._asking.state
-        return state.predictor_name, state.device
+        recording = "" if state.session is None else state.session.fingerprint
+        return state.predictor_name, state.device, recording
 
     def _take_progress(self, job: _Job, progress: Progress) -> None:
         if job.gate is self._gate and not job.gate.is_stopped:

@@ -142,11 +142,12 @@ class History:
         """Begin a stroke."""
         self._stroke = (name, before)
 
-    def end(self, after: Question) -> None:
-        """End the stroke, if there is one: it becomes a step if it changed anything."""
-        if self._stroke is not None:
-            (name, before), self._stroke = self._stroke, None
-            self._push(name, before, after)
+    def end(self, after: Question) -> bool:
+        """End the stroke, if there is one; whether it changed anything: then a step."""
+        if self._stroke is None:
+            return False
+        (name, before), self._stroke = self._stroke, None
+        return self._push(name, before, after)
 
     def note(self, name: str, before: Question, after: Question) -> bool:
         """Note a change, within a stroke or as a step; False when nothing changed."""

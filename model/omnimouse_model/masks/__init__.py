@@ -13,6 +13,7 @@ from omnimouse_model.masks.cells import PATTERN_WORDS as PATTERN_WORDS
 from omnimouse_model.masks.cells import STATE_WORDS as STATE_WORDS
 from omnimouse_model.masks.cells import TARGET as TARGET
 from omnimouse_model.masks.cells import THEN as THEN
+from omnimouse_model.masks.cells import TOKEN_SAMPLES as TOKEN_SAMPLES
 from omnimouse_model.masks.cells import VISIBLE as VISIBLE
 from omnimouse_model.masks.cells import BehaviorMode as BehaviorMode
 from omnimouse_model.masks.cells import HasNeurons as HasNeurons

@@ -107,7 +107,7 @@ def _kept_by(term: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         return _compared(match[1], match[2], match[3], columns)
     if any(sign in term for sign in "<>=!"):
         raise ValueError(f"'{term}' is no comparison; write depth<250 or area=V1.")
-    if re.fullmatch("[0-9]{1,9}", term):
+    if re.fullmatch("[0-9]{1,18}", term):
         found: np.ndarray = columns["id"] == int(term)
         return found
     return _named(term, columns)

@@ -41,7 +41,11 @@ COPIED = "Copied as Python: {count} lines."
 
 
 class AnalysisSection(QWidget):
-    """Its name and whether it is saved; a menu; what is amiss, and what differs."""
+    """Its name and whether it is saved; a menu; what is amiss, and what differs.
+
+    What is being written, and was, stands in the place of the name until it is
+    dismissed: no control moves under the pointer.
+    """
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -69,16 +73,15 @@ class AnalysisSection(QWidget):
         self.find_button = QPushButton("Find the recording…")
         self.find_button.setToolTip("Say where the recording of this analysis is now")
         self.find_button.clicked.connect(lambda: self._find_recording())
-        form = Form(self)
-        form.add(
-            "", row_of(self.mark, self.name, self.save_button, self.more, stretch=1)
-        )
-        form.add("", self.problem)
-        form.add("", self.find_button)
         self.stop_button = QPushButton("Stop")
         self.stop_button.setToolTip("Stop writing: the file stays as it was")
         self.stop_button.clicked.connect(lambda: self._exports.stop())
-        form.add("", row_of(self.told, self.stop_button, self.dismiss, stretch=0))
+        news = (self.mark, self.name, self.stop_button, self.dismiss)
+        form = Form(self)
+        form.add("", row_of(*news, self.save_button, self.more, stretch=1))
+        form.add("", self.problem)
+        form.add("", self.find_button)
+        form.add("", self.told)
         events = controller.state.events
         asked = [events.session, events.window, events.mask, events.selection,
                  events.predictor_name, events.baseline_name, events.edits,
@@ -87,7 +90,7 @@ class AnalysisSection(QWidget):
         self.redraw = Redraw(
             self,
             [
-                (self._draw_name, [*asked, changed]),
+                (self._draw_name, [*asked, changed, self._exports.changed]),
                 (self._draw_told, [changed, self._exports.changed]),
                 (self._forget_copied, [events.session]),
             ],
@@ -242,6 +245,7 @@ class AnalysisSection(QWidget):
         if clipboard is not None:
             clipboard.setText(script)
             self._copied = COPIED.format(count=script.count("\n"))
+            self._draw_name()
             self._draw_told()
 
     def _dismiss(self) -> None:
@@ -321,14 +325,17 @@ class AnalysisSection(QWidget):
         """Another recording: what was copied of the one before is no news of it."""
         if self._copied:
             self._copied = ""
+            self._draw_name()
             self._draw_told()
 
     def _draw_name(self) -> None:
         analyses = self._analyses
         is_open = self._controller.state.session is not None
         self.mark.setVisible(analyses.is_changed)
-        self.name.set_words(analyses.name or "Analysis not saved")
-        self.name.setToolTip(f"{analyses.path or ''}\n{TOOLTIP}".strip())
+        name = analyses.name or "Analysis not saved"
+        self.name.set_words(self._news() or name)
+        about = f"{analyses.path or ''}\n{TOOLTIP}".strip()
+        self.name.setToolTip(self._news(whole=True) or about)
         needed = is_open and (analyses.path is None or analyses.is_changed)
         self.save_button.setEnabled(needed)
 
@@ -339,12 +346,19 @@ class AnalysisSection(QWidget):
         self.problem.setVisible(bool(faults))
         self.find_button.setVisible(analyses.is_recording_asked)
         told = [f"• {words}" for words in analyses.told]
-        told += [f"◌ {exports.words}…"] if exports.is_busy else []
-        told += [f"✓ {self._copied}"] if self._copied else []
-        if exports.written is not None:
-            told.append(f"✓ Written: {exports.written.name}")
-            self.told.setToolTip(str(exports.written))
         self.told.setText("\n".join(told))
         self.told.setVisible(bool(told))
         self.stop_button.setVisible(exports.is_busy)
-        self.dismiss.setVisible(bool(told or faults) and not exports.is_busy)
+        is_news = bool(told or faults or self._news())
+        self.dismiss.setVisible(is_news and not exports.is_busy)
+
+    def _news(self, *, whole: bool = False) -> str:
+        """What is being written, else what was, with its folder if whole; else ""."""
+        exports = self._exports
+        if exports.is_busy:
+            return f"◌ {exports.words}…"
+        if self._copied:
+            return f"✓ {self._copied}"
+        if exports.written is None:
+            return ""
+        return f"✓ Written: {exports.written if whole else exports.written.name}"

@@ -22,7 +22,7 @@ from omnimouse_model.predict.catalogue import (
 )
 from omnimouse_widgets.qt.control_fetch import FetchSection
 from omnimouse_widgets.qt.control_knows import KnowsSection
-from omnimouse_widgets.qt.form import ElidedLabel, Form, row_of
+from omnimouse_widgets.qt.form import ElidedLabel, Form, keep_room, row_of
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.tone import Tone, ToneLabel, quiet_label
 
@@ -124,6 +124,7 @@ class ModelSection(QWidget):
         self.cancel = QPushButton("Stop")
         self.cancel.setToolTip("Stop what is being predicted, by the baseline too")
         self.cancel.clicked.connect(lambda: self._controller.cancel())
+        keep_room(self.cancel)
         self.notice = quiet_label()
         self.notice.setToolTip("How this prediction came about")
         self.error = quiet_label("alert")

@@ -123,6 +123,13 @@ class QuietLine(ElidedLabel, ToneLabel):
     """The same for words that explain."""
 
 
+def keep_room(control: QWidget) -> None:
+    """Have its place stay empty while it is hidden, so that no other moves."""
+    policy = control.sizePolicy()
+    policy.setRetainSizeWhenHidden(True)
+    control.setSizePolicy(policy)
+
+
 def row_of(*widgets: QWidget, stretch: int = -1) -> QHBoxLayout:
     """Widgets side by side; the one at `stretch` takes the room."""
     row = QHBoxLayout()

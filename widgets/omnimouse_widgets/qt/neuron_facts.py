@@ -205,20 +205,24 @@ class NeuronFactsPanel(QWidget):
 
     def export_to(self, path: str | Path) -> None:
         """Save the picture (.png) or every number (.csv); a fault is told in place."""
-        path, found = Path(path), self._facts.found
+        path = Path(path)
+        session, found = self._controller.state.session, self._facts.found
+        is_table = path.suffix.lower() == ".csv"
         try:
-            if path.suffix.lower() == ".csv" and found is not None:
-                path.write_text(facts_text.facts_csv(found), encoding="utf-8")
+            if is_table and session is not None and found is not None:
+                numbers = facts_text.facts_csv(session, found)
+                path.write_text(numbers, encoding="utf-8")
             elif not self.canvas.grab().save(str(path)):
                 raise OSError(f"{path} cannot be written")
         except OSError as error:
             _say(self.fault, f"⚠ Not saved: {error}")
 
     def _ask_where(self, ending: str) -> None:
-        if self._facts.found is None:
+        session, found = self._controller.state.session, self._facts.found
+        if session is None or found is None:
             _say(self.fault, "⚠ Not saved: nothing is known of the neuron yet")
             return
-        name = f"neuron-{self._facts.focus}.{ending}"
+        name = f"neuron-{session.units.names[found.neuron]}.{ending}"
         path, _ = QFileDialog.getSaveFileName(
             self, "Export", name, f"{ending.upper()} (*.{ending})"
         )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtCore import QSignalBlocker, QSize, Qt
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import (
     QComboBox,
@@ -45,14 +45,7 @@ class PinBar(QWidget):
     ----------
     controller
         The verbs; the bar reads its `state` and `pins`.
-
-    Attributes
-    ----------
-    scale_changed
-        Emitted when the user wants curves on another scale.
     """
-
-    scale_changed = Signal()
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -97,6 +90,7 @@ class PinBar(QWidget):
                 (self._draw_pins, [events.pins, events.mask, events.predictor_name,
                                    controller.pins.changed]),
                 (self._draw_span, [events.trace_span]),
+                (self._draw_scale, [events.common_scale, events.as_large]),
             ],
         )  # fmt: skip
 
@@ -107,8 +101,13 @@ class PinBar(QWidget):
         made.setStyleSheet(NARROW_STYLE)
         made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         made.setToolTip(tip)
-        made.toggled.connect(lambda _: self.scale_changed.emit())
+        made.toggled.connect(lambda _: self._scale_picked())
         return made
+
+    def _scale_picked(self) -> None:
+        self._controller.set_traces(
+            common_scale=self.common.isChecked(), as_large=self.shape.isChecked()
+        )
 
     def chip_menu(self, slot: int) -> QMenu:
         """What can be done with a pin."""
@@ -185,6 +184,13 @@ class PinBar(QWidget):
         at = SPAN_CHOICES.index(self._controller.state.trace_span)
         self.span.setCurrentIndex(at)
         self.span.setToolTip(f"How much is shown: {SPAN_TIPS[SPAN_CHOICES[at]]}")
+
+    def _draw_scale(self) -> None:
+        state = self._controller.state
+        chosen = ((self.common, state.common_scale), (self.shape, state.as_large))
+        for switch, is_on in chosen:
+            with QSignalBlocker(switch):
+                switch.setChecked(is_on)
 
 
 def _calls(act: Callable[[], object]) -> Callable[[bool], None]:

@@ -8,7 +8,7 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QBoxLayout, QComboBox, QWidget
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import N_SAMPLES
+from omnimouse_model.masks import N_SAMPLES, TOKEN_SAMPLES
 from omnimouse_widgets.palette import STATE_WORDS
 from omnimouse_widgets.qt import keys, plots
 from omnimouse_widgets.qt.form import ElidedLabel, column_in, row_of
@@ -46,10 +46,10 @@ VIEW_TIP = (
     "Residual: predicted − recorded; blue too low, orange too high"
 )
 HATCHED = {
-    UNSEEN: "▨ visible too short to be seen",
-    UNASKED: "▨ target not predicted",
+    UNSEEN: f"too short: the model sees runs of {TOKEN_SAMPLES} samples or more",
+    UNASKED: "not predicted: the first samples, or right after visible ones",
 }
-"""What is hatched on screen, in words of the status."""
+"""Why cells are hatched."""
 AXIS_WIDTH = 58
 NARROW = 500
 """Below this width the toolbar takes two lines."""
@@ -77,6 +77,7 @@ class RasterPanel(QWidget):
         self._view: View = "truth"
         self._arranged: Arrangement | None = None
         self._rows: Rows | None = None
+        self._codes: np.ndarray | None = None
         self._hatched: tuple[str, ...] = ()
         self.gestures = RasterGestures(controller)
         self.canvas = plots.canvas(TOOLTIP)
@@ -139,14 +140,16 @@ class RasterPanel(QWidget):
         self.view.setToolTip(VIEW_TIP)
         self.view.currentIndexChanged.connect(self._view_picked)
         self.status = ElidedLabel()
+        self.status.setMinimumHeight(self.status.fontMetrics().height())
 
     def _lay_out(self) -> None:
-        choices = row_of(self.ordering, self.view, self.status, stretch=2)
+        choices = row_of(self.ordering, self.view)
+        choices.addStretch(1)
         self._bar = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         self._bar.setSpacing(6)
         self._bar.addWidget(self.tools)
         self._bar.addLayout(choices, 1)
-        column_in(self, self._bar, self.canvas, stretch=1)
+        column_in(self, self._bar, self.status, self.canvas, stretch=2)
         self.setMinimumSize(300, 150)
         self.canvas.scene().sigMouseMoved.connect(self._hover)
         self.canvas.sigDeviceRangeChanged.connect(lambda *_: self._share_width())
@@ -347,9 +350,9 @@ class RasterPanel(QWidget):
         mask = self._controller.state.mask
         if self._rows is None or mask is None:
             return
-        codes = self._rows.codes(mask)
+        self._codes = codes = self._rows.codes(mask)
         hatched = tuple(
-            words for code, words in HATCHED.items() if (codes == code).any()
+            f"▨ {words}" for code, words in HATCHED.items() if (codes == code).any()
         )
         if hatched != self._hatched:
             self._hatched = hatched
@@ -394,7 +397,7 @@ class RasterPanel(QWidget):
         self._draw_status()
 
     def _words_at(self, position: float, row: float) -> str:
-        """Such as `neuron 412 · target · sample 33`."""
+        """Such as `neuron 412 · target · sample 33`, and why it is hatched if it is."""
         state, neurons = self._controller.state, self.gestures.neurons_at(row)
         mask = state.mask
         if mask is None or state.session is None or not len(neurons):
@@ -404,7 +407,14 @@ class RasterPanel(QWidget):
         word = STATE_WORDS[states[0]] if len(states) == 1 else "mixed"
         names = ", ".join(map(str, state.session.units.names[neurons[:4]]))
         more = "…" if len(neurons) > 4 else ""
-        return f"{names}{more} · {word} · sample {sample}"
+        told = f"{names}{more} · {word} · sample {sample}"
+        why = self._why_hatched(sample, row)
+        return f"{told} · ▨ {why}" if why else told
+
+    def _why_hatched(self, sample: int, row: float) -> str:
+        if self._rows is None or self._codes is None:
+            return ""
+        return HATCHED.get(int(self._codes[self._rows.bin_at(row), sample]), "")
 
     def _status(self) -> str:
         """One line: how many neurons a row holds, and what is missing."""
@@ -414,5 +424,5 @@ class RasterPanel(QWidget):
         words = f"{size} neurons / row" if size > 1 else ""
         results = self._controller.results
         age = "" if self._view == "truth" else age_words(results)
-        parts = (self.ordering.words(), age, words, *self._hatched)
+        parts = (self.ordering.words(), age, *self._hatched, words)
         return " · ".join(part for part in parts if part)

@@ -84,10 +84,11 @@ class Rows:
         """Neurons of every bin that rows low to high (both included) touch."""
         if high < self.start or low >= self.stop or len(self) == 0:
             return np.empty(0, np.int64)
-        first, last = self._bin(low), self._bin(high)
+        first, last = self.bin_at(low), self.bin_at(high)
         return self.order[self.edges[first] : self.edges[last + 1]]
 
-    def _bin(self, row: float) -> int:
+    def bin_at(self, row: float) -> int:
+        """The bin of a row; the nearest one where it is outside."""
         found = int(np.searchsorted(self.edges, row, side="right")) - 1
         return min(max(found, 0), len(self) - 1)
 

@@ -53,8 +53,6 @@ class TracesPanel(QWidget):
         self.stack = TraceStack(self._move_cursor, TOOLTIP)
         self.legend = legend()
         self.bar = PinBar(controller)
-        self.bar.scale_changed.connect(self._draw_rows)
-        self.bar.scale_changed.connect(self._draw_legend)
         self.progress = QToolButton(self.stack.canvas)
         self.progress.setToolTip("Stop predicting the span and the pins")
         self.progress.setFocusPolicy(Qt.FocusPolicy.TabFocus)
@@ -71,8 +69,10 @@ class TracesPanel(QWidget):
             [
                 (self._draw_rows, [events.window, events.mask, events.selection,
                                    results.changed, baseline.changed, pins.changed,
-                                   events.pins, events.trace_span]),
-                (self._draw_legend, [events.baseline_name, events.pins, pins.changed]),
+                                   events.pins, events.trace_span,
+                                   events.common_scale, events.as_large]),
+                (self._draw_legend, [events.baseline_name, events.pins, pins.changed,
+                                     events.as_large]),
                 (self._draw_progress, [pins.changed]),
                 (self._draw_cursor, [events.cursor, events.window]),
             ],
@@ -102,7 +102,7 @@ class TracesPanel(QWidget):
 
     def _draw_legend(self) -> None:
         controller = self._controller
-        is_large = self.look.is_large
+        is_large = controller.state.as_large
         words = legend_words(controller.state.baseline_name, is_large=is_large)
         pins = controller.pins
         said = f"⚠ {escape(pins.told)} &nbsp;" if pins.told else ""
@@ -137,9 +137,9 @@ class TracesPanel(QWidget):
 
     @property
     def look(self) -> Look:
-        """How the rows are drawn, by the bar's switches."""
-        scale: Scale = "common" if self.bar.common.isChecked() else "own"
-        return Look(self.bar.shape.isChecked(), scale)
+        """How the rows are drawn, by the bar's switches, which the state keeps."""
+        scale: Scale = "common" if self._controller.state.common_scale else "own"
+        return Look(self._controller.state.as_large, scale)
 
 
 def legend_words(baseline: str = "", *, is_large: bool = False) -> str:
