@@ -233,7 +233,7 @@ def colour_by_score(story: Story) -> None:
         "Coloured by score",
         "Single-trial correlation of prediction and recording over this window's "
         "target samples, from 0 (dark) to 1 (yellow). Neurons the model was given are "
-        "white outlines.",
+        "dark disks in grey rings.",
     )
     story.hand.key(Qt.Key.Key_C)
 
