@@ -83,7 +83,7 @@ def _leave_report(out: Path, is_tour: bool, model: str, device: "Device") -> Non
         except RuntimeError as error:
             raise click.ClickException(str(error)) from error
         click.echo(f"Report: {page}")
-    # At exit PyQt visits every wrapper once more, also of windows that are gone, and may
+    # At exit PyQt visits every wrapper again, also of windows that are gone, and may
     # crash there. The report is written and the worker has ended: nothing is lost.
     sys.stdout.flush()
     sys.stderr.flush()
