@@ -32,6 +32,17 @@ QUIET_QT = (
 
 
 # -- what must not happen -------------------------------------------------------------
+class _Ear(logging.Handler):
+    """Writes down what is logged as an error."""
+
+    def __init__(self, found: list[str]) -> None:
+        super().__init__(logging.ERROR)
+        self._found = found
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._found.append(logging.Formatter().format(record))
+
+
 class Faults:
     """Everything that is raised or complained of while it watches."""
 
@@ -44,8 +55,7 @@ class Faults:
         """Listen to Python, its threads, Qt, the logs and napari."""
         from napari.utils.notifications import notification_manager
 
-        log = logging.Handler(logging.ERROR)
-        log.emit = self._logged  # type: ignore[method-assign]
+        log = _Ear(self.found)
         told = notification_manager.notification_ready
         with ExitStack() as stack:
             for module, name, hook in (
@@ -74,9 +84,6 @@ class Faults:
 
     def _raised(self, kind: Any, error: Any, trace: Any) -> None:
         self.found.append("".join(traceback.format_exception(kind, error, trace)))
-
-    def _logged(self, record: logging.LogRecord) -> None:
-        self.found.append(logging.Formatter().format(record))
 
     def _qt_said(self, kind: Any, _context: Any, words: str | None) -> None:
         if not any(quiet in (words or "") for quiet in QUIET_QT):

@@ -33,7 +33,7 @@ from omnimouse_widgets.qt.context_spots import DrawnSweep
 from omnimouse_widgets.qt.form import ElidedLabel
 from omnimouse_widgets.qt.in_view import InView
 from omnimouse_widgets.qt.redraw import Redraw
-from omnimouse_widgets.qt.segmented import BUTTON_STYLE
+from omnimouse_widgets.qt.segmented import switch
 from omnimouse_widgets.qt.tone import quiet_label
 
 TOOLTIP = (
@@ -142,10 +142,10 @@ class ContextPanel(QWidget):
         self._pages = {self.form: scrolled, self.kept: self.kept}
         for page in self._pages.values():
             page.hide()
-        self.live = _button("Live", "Draw the live curves of the selected neurons")
+        self.live = switch("Live", "Draw the live curves of the selected neurons")
         self.live.setChecked(True)
-        self.sweep = _button("Sweep…", "A sweep over many windows, in the background")
-        self.keep = _button("Kept…", "Sweeps that were kept: compare, go on, delete")
+        self.sweep = switch("Sweep…", "A sweep over many windows, in the background")
+        self.keep = switch("Kept…", "Sweeps that were kept: compare, go on, delete")
         self.export = QPushButton("Export…")
         self.export.setToolTip("Save what is drawn as CSV, PNG or SVG")
         self.sweep.clicked.connect(lambda: self._turn_to(self.form, self.sweep))
@@ -355,19 +355,9 @@ class _FormArea(QScrollArea):
         return QSize(hint.width(), max(hint.height(), wrapped))
 
 
-def _button(words: str, tooltip: str) -> QToolButton:
-    button = QToolButton()
-    button.setText(words)
-    button.setToolTip(tooltip)
-    button.setCheckable(True)
-    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-    button.setStyleSheet(BUTTON_STYLE)
-    return button
-
-
 def _toggle(label: str) -> QToolButton:
     """A condition's entry in the legend; pressed out, its curves are not drawn."""
-    button = _button(label, f"Draw the curves with {label} given, or not")
+    button = switch(label, f"Draw the curves with {label} given, or not")
     button.setStyleSheet(LEGEND)
     button.setIcon(_symbol(label))
     button.setIconSize(QSize(12, 12))

@@ -21,7 +21,7 @@ from omnimouse_model.live.pin import MAX_PINS, Pin
 from omnimouse_model.live.span_pages import SPAN_CHOICES
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.redraw import Redraw
-from omnimouse_widgets.qt.segmented import BUTTON_STYLE, swatch
+from omnimouse_widgets.qt.segmented import BUTTON_STYLE, swatch, switch
 
 SPAN_TIPS: Final = {
     "window": "The window of 2 s",
@@ -95,12 +95,7 @@ class PinBar(QWidget):
         )  # fmt: skip
 
     def _switch(self, word: str, tip: str) -> QToolButton:
-        made = QToolButton()
-        made.setText(word)
-        made.setCheckable(True)
-        made.setStyleSheet(NARROW_STYLE)
-        made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        made.setToolTip(tip)
+        made = switch(word, tip, NARROW_STYLE)
         made.toggled.connect(lambda _: self._scale_picked())
         return made
 
@@ -188,9 +183,9 @@ class PinBar(QWidget):
     def _draw_scale(self) -> None:
         state = self._controller.state
         chosen = ((self.common, state.common_scale), (self.shape, state.as_large))
-        for switch, is_on in chosen:
-            with QSignalBlocker(switch):
-                switch.setChecked(is_on)
+        for button, is_on in chosen:
+            with QSignalBlocker(button):
+                button.setChecked(is_on)
 
 
 def _calls(act: Callable[[], object]) -> Callable[[bool], None]:

@@ -34,6 +34,17 @@ QToolButton:focus { border-color: #56B4E9; }
 """A button that stands alone: what is pressed, or stays pressed, is seen as such."""
 
 
+def switch(words: str, tooltip: str, style: str = BUTTON_STYLE) -> QToolButton:
+    """A button that stands alone and stays pressed until it is pressed again."""
+    button = QToolButton()
+    button.setText(words)
+    button.setToolTip(tooltip)
+    button.setCheckable(True)
+    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    button.setStyleSheet(style)
+    return button
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """One button: its value, word, meaning, and a colour to mark it with."""
