@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from qtpy.QtCore import QObject, Qt, QTimer
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import (
     QDockWidget,
     QFrame,
@@ -125,10 +125,16 @@ class OmniMouseDock(QWidget):
         return around
 
     def close_viewer(self) -> None:
-        """End the worker, and close the window."""
+        """End the worker, and close and destroy the window.
+
+        A window that only waits to be destroyed when the process ends is destroyed by
+        PyQt then, which crashes now and then: what the window wraps meanwhile moves
+        the table PyQt walks through.
+        """
         viewer = self._viewer
         self.instrument.close()
         viewer.close()
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
 
     def _forget_viewer(self) -> None:
         self._viewer = None

@@ -1,6 +1,5 @@
 """`omnimouse demo`: the first two minutes, in a window or as a report."""
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,8 +82,3 @@ def _leave_report(out: Path, is_tour: bool, model: str, device: "Device") -> Non
         except RuntimeError as error:
             raise click.ClickException(str(error)) from error
         click.echo(f"Report: {page}")
-    # At exit PyQt visits every wrapper again, also of windows that are gone, and may
-    # crash there. The report is written and the worker has ended: nothing is lost.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)

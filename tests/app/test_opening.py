@@ -112,6 +112,21 @@ def test_a_broken_folder_leaves_its_error_and_no_other_recording(
     settle()
 
 
+def test_a_closed_window_is_destroyed_and_does_not_wait_for_the_end(qapp, loaded):
+    """PyQt destroys at exit what is left then, and now and then crashes over it."""
+    import napari
+
+    from omnimouse_app.docks import open_instrument
+    from omnimouse_app.hand import settle
+
+    dock = open_instrument(napari.Viewer(show=True))
+    settle(0.2)
+    destroyed: list[object] = []
+    dock.main_window.destroyed.connect(destroyed.append)
+    dock.close_viewer()
+    assert len(destroyed) == 1
+
+
 def test_a_folder_of_recordings_opens_as_their_table(qapp, loaded, tmp_path):
     import napari
 
