@@ -10,11 +10,11 @@ from napari.layers import Shapes
 from napari.utils.notifications import show_warning
 
 from omnimouse_app.areas import AreaOutline, area_outlines
-from omnimouse_app.field import Field
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.errand import Errand, Tell
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.field import Field
 from omnimouse_widgets.qt.hop import qt_post
 
 

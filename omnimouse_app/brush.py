@@ -12,15 +12,15 @@ import numpy as np
 from napari.layers import Labels
 from psygnal import Signal
 
-from omnimouse_app.field import (
+from omnimouse_model.live.brush import CODE_NAMES
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.drawn.field import (
     Field,
     neurons_at,
     neurons_inside,
     neurons_under,
     next_at,
 )
-from omnimouse_model.live.brush import CODE_NAMES
-from omnimouse_model.live.controller import Controller
 
 Tool = Literal["brush", "lasso", "select"]
 HELP: dict[Tool, str] = {

@@ -11,8 +11,8 @@ import numpy as np
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QMainWindow, QWidget
 
-from omnimouse_app.colours import STATE_CORE
-from omnimouse_app.field import Field
+from omnimouse_widgets.drawn.field import Field
+from omnimouse_widgets.drawn.neuron_colours import STATE_CORE
 
 
 class Canvas:

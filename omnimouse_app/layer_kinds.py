@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from napari.layers import Image, Labels, Points
 
-from omnimouse_app.field import Field
 from omnimouse_model.data.session import Session
+from omnimouse_widgets.drawn.field import Field
 
 
 class NeuronLabels(Labels):

@@ -15,15 +15,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from omnimouse_app.area_layer import AreaLayer
 from omnimouse_app.brush import Brush
-from omnimouse_app.colours import (
-    LabelColours,
-    label_rows,
-    scale_colours,
-    score_colours,
-    state_colours,
-)
-from omnimouse_app.field import Field, neurons_at, session_field
-from omnimouse_app.hover import describe
+from omnimouse_app.colours import LabelColours
 from omnimouse_app.layer_kinds import (
     NeuronLabels,
     features_of,
@@ -36,6 +28,14 @@ from omnimouse_app.tiles import Tile, label_layer, name_planes, tile_of, tiles_o
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
+from omnimouse_widgets.drawn.field import Field, neurons_at, session_field
+from omnimouse_widgets.drawn.hover import describe
+from omnimouse_widgets.drawn.neuron_colours import (
+    label_rows,
+    scale_colours,
+    score_colours,
+    state_colours,
+)
 
 TOKEN = "omnimouse"
 """Key in `layer.metadata`; its value says which of our layers it is."""

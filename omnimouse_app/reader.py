@@ -44,8 +44,8 @@ def read(path: str | list[str]) -> list[LayerData]:
 
 def layers_of(folder: str) -> list[LayerData]:
     """Mean image and neurons of a session as plain layer data."""
-    from omnimouse_app.field import session_field
     from omnimouse_model.data.open import open_session
+    from omnimouse_widgets.drawn.field import session_field
 
     field = session_field(open_session(folder))
     layers: list[LayerData] = []

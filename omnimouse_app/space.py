@@ -13,8 +13,8 @@ from napari.layers import Layer, Points, Shapes
 from qtpy.QtCore import QTimer
 
 from omnimouse_app.brush import is_clicked
-from omnimouse_app.colours import SELECTED_RIM
 from omnimouse_model.data.session import Session
+from omnimouse_widgets.drawn.neuron_colours import SELECTED_RIM
 
 _LOOKING = (0.5, -0.85, 0.2)
 """Down into the cortex and across it, as (depth, y, x)."""

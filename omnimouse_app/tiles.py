@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from napari.layers import Points
 
-from omnimouse_app.field import Field
+from omnimouse_widgets.drawn.field import Field
 
 _MARGIN = 0.95
 """Share of the canvas that a plane takes, as napari has it for the whole."""

@@ -8,9 +8,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_app.canvas import Canvas, core_places
-from omnimouse_app.colours import score_colours
 from omnimouse_app.hand import Hand, settle, wait_for
 from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_widgets.drawn.neuron_colours import score_colours
 from omnimouse_widgets.palette import VISIBLE as BLUE
 from omnimouse_widgets.palette import area_table, rgb, viridis_table
 

@@ -9,9 +9,9 @@ from qtpy.QtCore import Qt
 from omnimouse_app.brush import HELP
 from omnimouse_app.canvas import Canvas, core_places, states_on_screen
 from omnimouse_app.colours import LabelColours
-from omnimouse_app.field import neurons_inside, neurons_under
 from omnimouse_app.hand import Hand, arc, settle, wait_for
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
+from omnimouse_widgets.drawn.field import neurons_inside, neurons_under
 from omnimouse_widgets.palette import viridis_table
 
 pytestmark = pytest.mark.gui

@@ -9,12 +9,12 @@ from qtpy.QtTest import QTest
 
 from omnimouse_app import commands
 from omnimouse_app.canvas import Canvas, core_places
-from omnimouse_app.colours import SELECTED_RIM
-from omnimouse_app.field import neurons_at
 from omnimouse_app.hand import Hand, arc, settle, wait_for
 from omnimouse_app.layer_kinds import lost_layer
 from omnimouse_app.tiles import Tile, label_layer
 from omnimouse_model.masks import HIDDEN, VISIBLE
+from omnimouse_widgets.drawn.field import neurons_at
+from omnimouse_widgets.drawn.neuron_colours import SELECTED_RIM
 
 pytestmark = pytest.mark.gui
 CONTROL = Qt.KeyboardModifier.ControlModifier

@@ -17,8 +17,8 @@ from omnimouse_model.analysis.edits import Contrast
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.look import Look
 from omnimouse_widgets.qt.control_analysis import AnalysisSection
-from omnimouse_widgets.qt.look import Look
 from tests.model.live_sessions import write_session
 
 pytestmark = pytest.mark.gui

@@ -8,7 +8,7 @@ from qtpy.QtTest import QTest
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE
-from omnimouse_widgets.qt.neuron_table import COLUMNS, sorted_rows
+from omnimouse_widgets.drawn.neuron_columns import COLUMNS, sorted_rows
 from omnimouse_widgets.qt.neurons import NeuronsPanel
 
 LEFT = Qt.MouseButton.LeftButton

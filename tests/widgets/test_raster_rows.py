@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from omnimouse_model.data.units import Units
 from omnimouse_model.masks import Mask, asked_cells, seen_cells
-from omnimouse_widgets.qt.raster_order import arrange, missing
-from omnimouse_widgets.qt.raster_rows import UNASKED, UNSEEN, Rows, groups, row_order
+from omnimouse_widgets.drawn.raster_order import arrange, missing
+from omnimouse_widgets.drawn.raster_rows import UNASKED, UNSEEN, Rows, groups, row_order
 
 
 @given(st.integers(1, 900), st.integers(1, 60), st.data())

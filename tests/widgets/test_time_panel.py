@@ -10,7 +10,7 @@ from qtpy.QtTest import QTest
 from omnimouse_model.analysis.repeats import Clip
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
-from omnimouse_widgets.qt.tier_band import kind_bars, tier_at, tier_bars
+from omnimouse_widgets.drawn.tier_band import kind_bars, tier_at, tier_bars
 from omnimouse_widgets.qt.time import TimePanel, in_unit
 from tests.model.live_sessions import with_trials
 from tests.widgets.mouse import drag, pixel, place_of

@@ -6,9 +6,10 @@ import pytest
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.trace import Trace
+from omnimouse_widgets.drawn.trace_rows import trace_label
 from omnimouse_widgets.qt.behavior import BehaviorPanel
-from omnimouse_widgets.qt.trace_rows import trace_label
-from omnimouse_widgets.qt.trace_stack import FILL, Trace, TraceStack
+from omnimouse_widgets.qt.trace_stack import FILL, TraceStack
 from omnimouse_widgets.qt.traces import TracesPanel
 from tests.model.live_sessions import RefusingPredictor
 from tests.widgets.mouse import drag, pixel, place_of

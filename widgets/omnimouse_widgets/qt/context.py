@@ -24,12 +24,12 @@ from omnimouse_model.analysis.sweep_plan import SweepPlan
 from omnimouse_model.live.context_mark import Mark, mark_of
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.context_spots import DrawnSweep
 from omnimouse_widgets.qt import keys, plots
 from omnimouse_widgets.qt.context_form import SweepForm
 from omnimouse_widgets.qt.context_kept import KeptSweeps
 from omnimouse_widgets.qt.context_legend import SweepLegend
 from omnimouse_widgets.qt.context_plot import ContextPlot
-from omnimouse_widgets.qt.context_spots import DrawnSweep
 from omnimouse_widgets.qt.form import ElidedLabel
 from omnimouse_widgets.qt.in_view import InView
 from omnimouse_widgets.qt.redraw import Redraw

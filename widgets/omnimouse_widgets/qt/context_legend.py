@@ -7,9 +7,9 @@ from qtpy.QtGui import QColor, QPainter, QPixmap
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.context_spots import DrawnSweep
 from omnimouse_widgets.qt import plots
 from omnimouse_widgets.qt.context_plot import line_pen
-from omnimouse_widgets.qt.context_spots import DrawnSweep
 from omnimouse_widgets.qt.form import ElidedLabel
 
 SAMPLE = QSize(34, 12)

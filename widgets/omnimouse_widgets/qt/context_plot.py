@@ -21,14 +21,14 @@ from omnimouse_model.analysis.sweep_plan import AXES, Axis
 from omnimouse_model.data.clock import RESPONSE_RATE_HZ
 from omnimouse_model.live.context_mark import Mark
 from omnimouse_widgets import palette
-from omnimouse_widgets.qt import plots
-from omnimouse_widgets.qt.context_spots import (
+from omnimouse_widgets.drawn.context_spots import (
     DrawnSweep,
     KnownSpots,
     Spot,
     place_on,
     value_at,
 )
+from omnimouse_widgets.qt import plots
 
 DASHES: Final[tuple[tuple[float, ...], ...]] = (
     (),

@@ -20,8 +20,8 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.errand import Tell
 from omnimouse_model.live.left import plain_name
 from omnimouse_model.live.reported import Reported, reported
+from omnimouse_widgets.drawn.look import Look
 from omnimouse_widgets.qt.form import ElidedLabel, Form, row_of
-from omnimouse_widgets.qt.look import Look
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.tone import ToneLabel, quiet_label
 

@@ -9,9 +9,9 @@ from qtpy.QtGui import QColor, QImage, QPainter, QTextDocument
 from qtpy.QtSvg import QSvgGenerator
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.drawn.look import Look
+from omnimouse_widgets.drawn.trace_rows import shown_answers, trace_rows
 from omnimouse_widgets.qt import plots
-from omnimouse_widgets.qt.look import Look
-from omnimouse_widgets.qt.trace_rows import shown_answers, trace_rows
 from omnimouse_widgets.qt.trace_stack import TraceStack
 from omnimouse_widgets.qt.traces import TOOLTIP, legend_words, pinned_words
 

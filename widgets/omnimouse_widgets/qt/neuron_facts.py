@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from omnimouse_model.analysis.repeats import ClipRepeats, InClip, lay_over
 from omnimouse_model.live import facts_text
 from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.drawn.trace_rows import predicted_of
 from omnimouse_widgets.qt import keys, plots
 from omnimouse_widgets.qt.form import ElidedLabel, column_in
 from omnimouse_widgets.qt.in_view import InView
@@ -32,7 +33,6 @@ from omnimouse_widgets.qt.neuron_plots import (
 )
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.tone import quiet_label
-from omnimouse_widgets.qt.trace_rows import predicted_of
 
 NO_NEURON = "Select a neuron: Ctrl-click on the field, or a row of the table."
 NO_SESSION = "No session is open."

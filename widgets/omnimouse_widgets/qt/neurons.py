@@ -14,9 +14,10 @@ from qtpy.QtWidgets import (
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import MAX_SELECTED
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.neuron_columns import COLUMNS
 from omnimouse_widgets.qt import keys
 from omnimouse_widgets.qt.form import column_in
-from omnimouse_widgets.qt.neuron_table import COLUMNS, NeuronTable
+from omnimouse_widgets.qt.neuron_table import NeuronTable
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.row_table import row_table
 from omnimouse_widgets.qt.tone import quiet_label

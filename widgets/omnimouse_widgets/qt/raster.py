@@ -9,21 +9,15 @@ from qtpy.QtWidgets import QBoxLayout, QComboBox, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_SAMPLES, TOKEN_SAMPLES
-from omnimouse_widgets.palette import STATE_WORDS
-from omnimouse_widgets.qt import keys, plots
-from omnimouse_widgets.qt.form import ElidedLabel, column_in, row_of
-from omnimouse_widgets.qt.raster_gestures import TOOLS, RasterGestures, Tool
-from omnimouse_widgets.qt.raster_order import Arrangement
-from omnimouse_widgets.qt.raster_order_box import OrderBox
-from omnimouse_widgets.qt.raster_plot import RasterPlot
-from omnimouse_widgets.qt.raster_rows import (
+from omnimouse_widgets.drawn.raster_order import Arrangement
+from omnimouse_widgets.drawn.raster_rows import (
     MAX_ROWS,
     UNASKED,
     UNSEEN,
     Ordering,
     Rows,
 )
-from omnimouse_widgets.qt.raster_values import (
+from omnimouse_widgets.drawn.raster_values import (
     TITLES,
     VIEWS,
     Shown,
@@ -33,6 +27,12 @@ from omnimouse_widgets.qt.raster_values import (
     shown_in,
     title,
 )
+from omnimouse_widgets.palette import STATE_WORDS
+from omnimouse_widgets.qt import keys, plots
+from omnimouse_widgets.qt.form import ElidedLabel, column_in, row_of
+from omnimouse_widgets.qt.raster_gestures import TOOLS, RasterGestures, Tool
+from omnimouse_widgets.qt.raster_order_box import OrderBox
+from omnimouse_widgets.qt.raster_plot import RasterPlot
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.segmented import Segmented
 

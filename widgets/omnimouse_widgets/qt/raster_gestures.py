@@ -7,9 +7,9 @@ from psygnal import Signal
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_SAMPLES
+from omnimouse_widgets.drawn.raster_rows import Rows
 from omnimouse_widgets.qt.plots import sample_at
 from omnimouse_widgets.qt.raster_plot import RasterBox
-from omnimouse_widgets.qt.raster_rows import Rows
 from omnimouse_widgets.qt.raster_strokes import Block, Point, box_block, brush_blocks
 from omnimouse_widgets.qt.segmented import Choice
 

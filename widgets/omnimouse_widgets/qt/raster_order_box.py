@@ -5,15 +5,15 @@ from qtpy.QtGui import QHideEvent
 from qtpy.QtWidgets import QComboBox, QToolButton, QWidget
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.qt.form import row_of
-from omnimouse_widgets.qt.raster_order import (
+from omnimouse_widgets.drawn.raster_order import (
     MEANINGS,
     ORDERINGS,
     Arrangement,
     arrange,
     missing,
 )
-from omnimouse_widgets.qt.raster_rows import Ordering
+from omnimouse_widgets.drawn.raster_rows import Ordering
+from omnimouse_widgets.qt.form import row_of
 
 _TIP = Qt.ItemDataRole.ToolTipRole
 

@@ -14,6 +14,8 @@ from qtpy.QtWidgets import QGraphicsRectItem
 
 from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.raster_rows import UNASKED, UNSEEN
+from omnimouse_widgets.drawn.raster_values import Picture
 from omnimouse_widgets.qt import plots
 from omnimouse_widgets.qt.raster_items import (
     Hatch,
@@ -23,9 +25,7 @@ from omnimouse_widgets.qt.raster_items import (
     blended,
     coloured,
 )
-from omnimouse_widgets.qt.raster_rows import UNASKED, UNSEEN
 from omnimouse_widgets.qt.raster_strokes import Block, Point
-from omnimouse_widgets.qt.raster_values import Picture
 
 TITLE_HEIGHT = 16
 

@@ -14,10 +14,7 @@ from omnimouse_model.data.overview import Overview
 from omnimouse_model.live.answering import WINDOW_S
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
-from omnimouse_widgets.qt import keys, plots
-from omnimouse_widgets.qt.form import row_of
-from omnimouse_widgets.qt.redraw import Redraw
-from omnimouse_widgets.qt.tier_band import (
+from omnimouse_widgets.drawn.tier_band import (
     KindBar,
     TierBar,
     kind_bars,
@@ -25,6 +22,9 @@ from omnimouse_widgets.qt.tier_band import (
     tier_at,
     tier_bars,
 )
+from omnimouse_widgets.qt import keys, plots
+from omnimouse_widgets.qt.form import row_of
+from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.tone import quiet_label
 
 TOOLTIP = (

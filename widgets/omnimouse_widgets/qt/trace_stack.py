@@ -14,10 +14,15 @@ from qtpy.QtCore import QEvent, QObject, QRectF, Qt
 from qtpy.QtGui import QColor, QWheelEvent
 from qtpy.QtWidgets import QScrollBar
 
-from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.look import Scale
+from omnimouse_widgets.drawn.trace import (
+    Trace,
+    has_overlay,
+    low_and_scale,
+    time_extent,
+)
 from omnimouse_widgets.qt import plots
-from omnimouse_widgets.qt.look import Scale
 
 FILL: Final = 0.78
 """Share of a row's height that its curves may use; the label has the rest."""
@@ -40,58 +45,6 @@ BAR_AT: Final = 0.985
 """Where along the time axis a row's scale bar stands."""
 GAP: Final = 24
 """A row's share of the gap below it is one in this many."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Trace:
-    """One row: its label, both curves, and how its samples are shaded.
-
-    Attributes
-    ----------
-    label, short_label
-        What the row is, and its score; the short one for many rows.
-    time, truth
-        Seconds on the session clock, and what was recorded.
-    predicted
-        Of the same length, NaN where nothing was predicted; None without any.
-    shade
-        uint8 (n,) mask codes: visible spans are blue, target spans lightly orange.
-    baseline
-        Another predictor's, likewise.
-    is_stale, is_baseline_stale
-        The prediction, or the baseline's, belongs to an older question.
-    """
-
-    label: str
-    short_label: str
-    time: np.ndarray
-    truth: np.ndarray
-    predicted: np.ndarray | None
-    shade: np.ndarray
-    is_stale: bool = False
-    least: tuple[float, float] = (0.0, 0.0)
-    """Values that the row spans at least, so that a quiet row looks quiet."""
-    baseline: np.ndarray | None = None
-    is_baseline_stale: bool = False
-    overlays: tuple[np.ndarray | None, ...] = ()
-    """Of pinned conditions, by slot."""
-    shade_span: tuple[float, float] | None = None
-    """Where on the time axis `shade` lies; all along it by default."""
-    marks: tuple[tuple[str, str, str], ...] = ()
-    """After the label, for each overlay: its letter, its score, and its colour."""
-    axis_span: tuple[float, float] | None = None
-    """What the time axis shows; from the first to the last sample by default."""
-
-    @property
-    def n_points(self) -> int:
-        """Points of all its curves."""
-        curves = (self.truth, self.predicted, self.baseline, *self.overlays)
-        return len(self.time) * sum(curve is not None for curve in curves)
-
-    @property
-    def extent(self) -> tuple[float, float]:
-        """What the time axis shows."""
-        return self.axis_span or _span(self.time)
 
 
 class SpanAxis(plots.SecondsAxis):
@@ -210,9 +163,9 @@ class TraceStack(QObject):
     def _draw(self) -> None:
         self._n_drawn = min(self._room(), len(self._traces))
         traces = self._traces[self.first :][: self._n_drawn]
-        ranges = [_low_and_scale(trace) for trace in traces]
+        ranges = [low_and_scale(trace) for trace in traces]
         if self._scale == "common" and ranges:
-            widest = max(_low_and_scale(trace)[1] for trace in self._traces)
+            widest = max(low_and_scale(trace)[1] for trace in self._traces)
             ranges = [(low, widest) for low, _ in ranges]
         tops = range(len(traces) - 1, -1, -1)
         self._rows = [
@@ -342,7 +295,7 @@ class TraceStack(QObject):
         codes = np.stack([trace.shade for trace in reversed(traces)])
         codes = np.repeat(codes, GAP, axis=0)
         codes[::GAP] = 0
-        start, stop = traces[0].shade_span or _span(traces[0].time)
+        start, stop = traces[0].shade_span or time_extent(traces[0].time)
         rect = QRectF(start, 0, stop - start, len(traces))
         plots.set_codes(self.shade, codes, rect, 4)
 
@@ -384,11 +337,6 @@ def _drawn(trace: Trace, at: int, low: float, scale: float) -> _Drawn:
     )
 
 
-def has_overlay(trace: Trace, slot: int) -> bool:
-    """Whether a pin's curve is there for a row."""
-    return slot < len(trace.overlays) and trace.overlays[slot] is not None
-
-
 def _html(label: str, trace: Trace, *, is_short: bool = False) -> str:
     """A label and its marks; in a short one the colour stands for the letter."""
     marks = [
@@ -427,26 +375,3 @@ def _scale_bars(
         for row, high in zip(rows, heights, strict=True)
     ]
     return np.tile([x, x, np.nan], len(rows)), np.array(ends).ravel()
-
-
-def _low_and_scale(trace: Trace) -> tuple[float, float]:
-    """Lowest value and span of all curves together, so that they compare."""
-    curves = [trace.truth, np.array(trace.least), trace.predicted, trace.baseline]
-    curves += trace.overlays
-    known = np.concatenate([curve for curve in curves if curve is not None])
-    known = known[np.isfinite(known)]
-    low, high = float(known.min()), float(known.max())
-    return low, max(high - low, 1e-6)
-
-
-def _span(time: np.ndarray) -> tuple[float, float]:
-    """From the start of the first sample's cell to the end of the last's."""
-    half = (float(time[-1]) - float(time[0])) / max(len(time) - 1, 1) / 2
-    return float(time[0]) - half, float(time[-1]) + half
-
-
-def cursor_sample(time_s: float, time: np.ndarray) -> int:
-    """The response sample nearest to a time, kept within the window."""
-    step = (float(time[-1]) - float(time[0])) / max(len(time) - 1, 1)
-    sample = round((time_s - float(time[0])) / step) if step else 0
-    return int(min(max(sample, 0), N_SAMPLES - 1))

@@ -12,13 +12,14 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import Pin
 from omnimouse_model.live.pins import PinAnswer
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.look import Look, Scale
+from omnimouse_widgets.drawn.trace import Trace, cursor_sample
+from omnimouse_widgets.drawn.trace_rows import shown_answers, trace_rows
 from omnimouse_widgets.qt import keys, plots
 from omnimouse_widgets.qt.form import column_in
-from omnimouse_widgets.qt.look import Look, Scale
 from omnimouse_widgets.qt.pin_bar import PinBar
 from omnimouse_widgets.qt.redraw import Redraw
-from omnimouse_widgets.qt.trace_rows import shown_answers, trace_rows
-from omnimouse_widgets.qt.trace_stack import Trace, TraceStack, cursor_sample
+from omnimouse_widgets.qt.trace_stack import TraceStack
 
 TOOLTIP = (
     "Recorded (white) and predicted (orange, dashed) responses of selected neurons;\n"

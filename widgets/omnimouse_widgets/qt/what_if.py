@@ -18,12 +18,13 @@ from omnimouse_model.data.windows import Window
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.trace import Trace, cursor_sample
+from omnimouse_widgets.drawn.trace_rows import LEAST, predicted_of
 from omnimouse_widgets.qt import keys, plots
 from omnimouse_widgets.qt.form import ElidedLabel, column_in, row_of
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.tone import ToneLabel, quiet_label
-from omnimouse_widgets.qt.trace_rows import LEAST, predicted_of
-from omnimouse_widgets.qt.trace_stack import Trace, TraceStack, cursor_sample
+from omnimouse_widgets.qt.trace_stack import TraceStack
 from omnimouse_widgets.qt.what_if_controls import WhatIfControls
 
 TOOLTIP = (

@@ -13,8 +13,8 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.masks import TARGET
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
-from omnimouse_widgets.qt.look import Look
-from omnimouse_widgets.qt.trace_stack import Trace
+from omnimouse_widgets.drawn.look import Look
+from omnimouse_widgets.drawn.trace import Trace
 
 LEAST = (0.0, 3.0)
 """A row spans three standard deviations of a neuron's responses at least."""

@@ -16,7 +16,7 @@ from omnimouse_model.masks import (
     VISIBLE,
     Mask,
 )
-from omnimouse_widgets.qt.raster_rows import Ordering, groups, row_order
+from omnimouse_widgets.drawn.raster_rows import Ordering, groups, row_order
 
 ORDERINGS: Final[dict[Ordering, str]] = {
     "stored": "as stored",

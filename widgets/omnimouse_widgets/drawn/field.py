@@ -1,10 +1,8 @@
 """The imaged field as numbers: which pixel belongs to which neuron.
 
-Knows sessions and NumPy, and neither napari nor Qt.
-
 Every neuron owns two labels, so that its state can be told by shape as well as by
 colour: `neuron + 1` for the pixels of its outline and `P + neuron + 1` for a rim of
-free pixels around them. Both are rows of one colour table (`omnimouse_app.colours`).
+free pixels around them. Both are rows of one colour table (`neuron_colours`).
 """
 
 from collections.abc import Mapping, Sequence

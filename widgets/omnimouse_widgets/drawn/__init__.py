@@ -1,0 +1,1 @@
+"""What both faces draw, as numbers and words: they know no toolkit."""
