@@ -1,0 +1,178 @@
+"""What every part of the notebook's instrument is: a view of one controller.
+
+A part holds no science and no state of its own but how it looks. Small things are
+traits, for code to set, read and observe; what is large goes in messages, so that a
+saved notebook stays small. Handlers take what the page says and return: the pen's
+thread draws, the engine's computes. They may be called on any thread.
+
+Messages from the page are `{"op": name, ...}` and go to the method `on_<name>`; one
+with a `seq` is acknowledged before anything is done, which is the page's flow control
+and keeps the comm alive while a cell runs. Those to the page are sent by `show`, and
+the page says when they are drawn.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import anywidget
+import numpy as np
+from traitlets import Unicode
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.jupyter.pen import Board, Draw
+
+logger = logging.getLogger(__name__)
+
+Drawn = tuple[Draw, Sequence[Any]]
+"""A drawing function and the signals after which it is called."""
+
+
+class Part(anywidget.AnyWidget):
+    """A view of one controller; see the module.
+
+    Parameters
+    ----------
+    controller
+        Whose state and results are shown, and whose verbs are called.
+
+    Attributes
+    ----------
+    problem
+        Why what was asked last could not be done, in words for the user; "" else.
+    """
+
+    problem = Unicode("").tag(sync=True)
+
+    def __init__(self, controller: Controller, **traits: Any) -> None:
+        self._controller = controller
+        self._views: set[str] = set()
+        self._links: list[tuple[Any, Callable[[], None]]] = []
+        self._frame = 0
+        super().__init__(**traits)
+        parts = self.parts()
+        self._board = Board([draw for draw, _ in parts], self._failed)
+        for number, (_, signals) in enumerate(parts):
+            for signal in signals:
+                self._link(signal, self._asker(number))
+        self.on_msg(self._receive)
+
+    @property
+    def controller(self) -> Controller:
+        """Whose state and results are shown."""
+        return self._controller
+
+    def parts(self) -> Sequence[Drawn]:
+        """What this part draws, and after which signals."""
+        return ()
+
+    # -- traits -----------------------------------------------------------------------
+    def bind(
+        self,
+        trait: str,
+        signal: Any,
+        read: Callable[[], Any],
+        write: Callable[[Any], object] | None = None,
+    ) -> None:
+        """Keep a trait and the live state the same; called in `__init__`.
+
+        `read` gives the state's value, `write` sets it; without `write` the trait
+        follows only. A value the state refuses is taken back: code is told by the
+        error, the page by `problem`.
+        """
+
+        def follow() -> None:
+            value = read()
+            if getattr(self, trait) != value:
+                self.set_trait(trait, value)
+
+        def told(change: Any) -> None:
+            if change["new"] == read():
+                return
+            if write is None:
+                follow()
+                return
+            try:
+                write(change["new"])
+            except Exception:
+                follow()
+                raise
+            follow()
+
+        follow()
+        self._link(signal, follow)
+        self.observe(told, trait)
+
+    # -- to the page ------------------------------------------------------------------
+    def show(
+        self, op: str, buffers: Sequence[np.ndarray | bytes] = (), **fields: Any
+    ) -> None:
+        """Send what a drawing function has found; the page answers when it is drawn."""
+        self._frame += 1
+        self._board.sent()
+        self.say(op, buffers, frame=self._frame, **fields)
+
+    def say(
+        self, op: str, buffers: Sequence[np.ndarray | bytes] = (), **fields: Any
+    ) -> None:
+        """Send a message that nothing waits for."""
+        raw = [b.tobytes() if isinstance(b, np.ndarray) else b for b in buffers]
+        self.send({"op": op, **fields}, raw)
+
+    # -- from the page ----------------------------------------------------------------
+    def _receive(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
+        op = str(content.get("op"))
+        if "seq" in content:
+            self.say("ack", seq=content["seq"])
+        if op == "ready":
+            self._views.add(str(content.get("view")))
+            self._board.ask_all()
+        elif op == "gone":
+            self._views.discard(str(content.get("view")))
+            if not self._views:
+                self._board.stop()
+        elif op == "drawn":
+            self._board.shown()
+        else:
+            with self._telling():
+                getattr(self, f"on_{op}")(content, [bytes(b) for b in buffers])
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Take traits the page has set; what the state refuses is told in the page."""
+        with self._telling():
+            super().set_state(sync_data)
+
+    @contextmanager
+    def _telling(self) -> Any:
+        """Nobody reads what a message raises: it is shown where it was asked."""
+        try:
+            yield
+        except Exception as error:
+            logger.info("A message of the page failed.", exc_info=True)
+            self._failed(error)
+        else:
+            if self.problem:
+                self.problem = ""
+
+    def _failed(self, error: Exception) -> None:
+        self.problem = str(error) or type(error).__name__
+
+    # -- within -----------------------------------------------------------------------
+    def _asker(self, number: int) -> Callable[[], None]:
+        def ask() -> None:
+            self._board.ask(number)
+
+        return ask
+
+    def _link(self, signal: Any, slot: Callable[[], None]) -> None:
+        signal.connect(slot)
+        self._links.append((signal, slot))
+
+    def close(self) -> None:
+        """Take the part off every page, and follow the controller no more."""
+        while self._links:
+            signal, slot = self._links.pop()
+            signal.disconnect(slot, missing_ok=True)
+        self._board.stop()
+        super().close()

@@ -1,0 +1,137 @@
+"""One thread that draws for every part: soon, once, and never faster than a page reads.
+
+Signals come from whoever changed the state: a cell, a message of the page, the
+engine. None of them waits for a drawing: they ask for it, and what was asked for
+several times is drawn once.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+from weakref import WeakSet
+
+logger = logging.getLogger(__name__)
+
+Draw = Callable[[], None]
+FRAME_S: Final = 0.016
+"""Between two drawings of one board: no page shows more."""
+LATE_S: Final = 0.25
+"""A page that has not answered for so long is not waited for: it may be hidden."""
+
+
+class Board:
+    """What one part has to draw, and whether its page keeps up.
+
+    Parameters
+    ----------
+    draws
+        The drawing functions, in the order in which they are called.
+    failed
+        Told what one of them raised.
+    """
+
+    def __init__(self, draws: list[Draw], failed: Callable[[Exception], None]) -> None:
+        self._draws = draws
+        self._failed = failed
+        self._wanted: set[int] = set()
+        self._sent_at: float | None = None
+        self._drawn_at = 0.0
+        self.is_watched = False
+        _PEN.take(self)
+
+    def ask(self, number: int) -> None:
+        """Draw one part soon, if anybody looks; callable from any thread."""
+        if self.is_watched:
+            with _PEN.changed:
+                self._wanted.add(number)
+                _PEN.changed.notify_all()
+
+    def ask_all(self) -> None:
+        """Draw everything soon: somebody has begun to look."""
+        with _PEN.changed:
+            self.is_watched = True
+            self._sent_at = None
+            self._wanted.update(range(len(self._draws)))
+            _PEN.changed.notify_all()
+
+    def stop(self) -> None:
+        """Nobody looks any more."""
+        with _PEN.changed:
+            self.is_watched = False
+            self._wanted.clear()
+
+    def sent(self) -> None:
+        """Something was sent that the page says it has drawn."""
+        self._sent_at = monotonic()
+
+    def shown(self) -> None:
+        """The page has drawn it: the next may come."""
+        with _PEN.changed:
+            self._sent_at = None
+            _PEN.changed.notify_all()
+
+    # -- on the pen's thread ----------------------------------------------------------
+    def due_in(self, now: float) -> float | None:
+        """Seconds until it may be drawn; None where nothing is wanted."""
+        if not self._wanted:
+            return None
+        wait_s = self._drawn_at + FRAME_S - now
+        if self._sent_at is not None:
+            wait_s = max(wait_s, self._sent_at + LATE_S - now)
+        return max(wait_s, 0.0)
+
+    def take_wanted(self) -> list[Draw]:
+        """The drawing functions that were asked for, which are no more then."""
+        numbers, self._wanted = sorted(self._wanted), set()
+        self._drawn_at = monotonic()
+        return [self._draws[number] for number in numbers]
+
+    def draw(self, draws: list[Draw]) -> None:
+        """Draw; one that fails leaves the others drawn."""
+        for draw in draws:
+            try:
+                draw()
+            except Exception as error:
+                logger.exception("A part could not be drawn.")
+                self._failed(error)
+
+
+class _Pen:
+    """The thread; it begins with the first board and waits while nothing is asked."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self._boards: WeakSet[Board] = WeakSet()
+        self._thread: threading.Thread | None = None
+
+    def take(self, board: Board) -> None:
+        """Draw for one more board, as long as somebody holds it."""
+        with self.changed:
+            self._boards.add(board)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._loop, name="omnimouse-pen", daemon=True
+                )
+                self._thread.start()
+
+    def _loop(self) -> None:
+        while True:
+            for board, draws in self._next():
+                board.draw(draws)
+
+    def _next(self) -> list[tuple[Board, list[Draw]]]:
+        with self.changed:
+            while True:
+                now = monotonic()
+                waits = [(board.due_in(now), board) for board in self._boards]
+                due = [board for wait_s, board in waits if wait_s == 0.0]
+                if due:
+                    return [(board, board.take_wanted()) for board in due]
+                later = [wait_s for wait_s, _ in waits if wait_s is not None]
+                del waits, due
+                self.changed.wait(min(later, default=None))
+
+
+_PEN = _Pen()

@@ -1,0 +1,171 @@
+// What every part of the instrument does in the page: it tells the kernel that it looks,
+// takes what is sent, sends strokes no faster than they are taken, and keeps its keys.
+
+const FLUSH_MS = 33; // between two messages of one stroke
+const LATE_MS = 250; // an acknowledgement that takes longer is not waited for
+
+const bytes = (view) =>
+  view instanceof DataView
+    ? new Uint8Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength))
+    : new Uint8Array(view);
+const uint16 = (view) => new Uint16Array(bytes(view).buffer);
+const uint32 = (view) => new Uint32Array(bytes(view).buffer);
+const int32 = (view) => new Int32Array(bytes(view).buffer);
+const float32 = (view) => new Float32Array(bytes(view).buffer);
+
+// Measurements and tests listen here; nothing else does.
+const probe = (what, fields) => globalThis.omnimouseProbe?.(what, fields);
+const afterPaint = (then) =>
+  requestAnimationFrame(() => {
+    const channel = new MessageChannel();
+    channel.port1.onmessage = then;
+    channel.port2.postMessage(0);
+  });
+
+// One view of one part: `handlers` by op of what the kernel sends, (message, buffers).
+// Returns how to send, how to follow traits, and `close` for the end of the view.
+function connect({ model, el }, name, handlers) {
+  const view = crypto.randomUUID?.() ?? String(Math.random());
+  const closers = [];
+  el.classList.add("omnimouse", `omnimouse-${name}`);
+  el.dataset.lmSuppressShortcuts = "true";
+  const send = (op, fields = {}, buffers = []) =>
+    model.send({ op, view, ...fields }, undefined, buffers);
+  const listeners = new Set();
+  const receive = (message, buffers) => {
+    listeners.forEach((listener) => listener(message));
+    const handler = handlers[message.op];
+    if (!handler) return;
+    el.classList.add("omnimouse-live");
+    handler(message, buffers ?? []);
+    if (message.frame === undefined) return;
+    // A hidden page draws nothing and would be waited for: it answers at once.
+    const drawn = () => send("drawn", { frame: message.frame });
+    if (document.hidden) drawn();
+    else afterPaint(drawn);
+  };
+  model.on("msg:custom", receive);
+  closers.push(() => model.off("msg:custom", receive));
+
+  const follow = (trait, then) => {
+    const changed = () => then(model.get(trait));
+    model.on(`change:${trait}`, changed);
+    closers.push(() => model.off(`change:${trait}`, changed));
+    changed();
+  };
+  const set = (trait, value) => {
+    model.set(trait, value);
+    model.save_changes();
+  };
+  // At most one message a flush, and the next only when the last was taken: what is
+  // added meanwhile goes with it. `gather()` gives [fields, buffers] or null.
+  let seq = 0, awaited = 0, sentAt = 0, timer = 0;
+  const queue = (op, gather) => {
+    const flush = () => {
+      timer = 0;
+      const wait = awaited ? Math.max(0, sentAt + LATE_MS - performance.now()) : 0;
+      if (wait > 0) { timer = setTimeout(flush, wait); return; }
+      const found = gather();
+      if (!found) return;
+      awaited = ++seq;
+      sentAt = performance.now();
+      send(op, { seq, ...found[0] }, found[1] ?? []);
+      probe("sent", { name, op, seq });
+    };
+    listeners.add((message) => {
+      if (message.op !== "ack" || message.seq !== awaited) return;
+      awaited = 0;
+      probe("ack", { name, op, seq: message.seq, took: performance.now() - sentAt });
+      if (timer) { clearTimeout(timer); timer = setTimeout(flush, Math.max(0, sentAt + FLUSH_MS - performance.now())); }
+    });
+    return {
+      soon: () => { timer ||= setTimeout(flush, FLUSH_MS); },
+      now: () => { clearTimeout(timer); awaited = 0; flush(); },
+    };
+  };
+
+  // Why the last thing asked could not be done, read out by screen readers too.
+  const problem = document.createElement("div");
+  problem.className = "omnimouse-problem";
+  problem.setAttribute("role", "alert");
+  const showProblem = () =>
+    follow("problem", (words) => {
+      problem.textContent = words;
+      problem.hidden = !words;
+    });
+  const ready = () => {
+    el.append(problem);
+    showProblem();
+    send("ready");
+  };
+  const close = () => {
+    clearTimeout(timer);
+    closers.forEach((closer) => closer());
+    send("gone");
+  };
+  return { view, send, set, follow, queue, ready, close, onClose: (closer) => closers.push(closer) };
+}
+
+// A canvas whose pixels are the screen's, redrawn by `draw(context, width, height)` in
+// CSS pixels, at most once a frame. Its size is never taken from a hidden layout.
+function canvasOf(parent, { className, label, keys, height, draw, onClose }) {
+  const canvas = document.createElement("canvas");
+  canvas.className = className;
+  canvas.tabIndex = 0;
+  canvas.setAttribute("role", "application");
+  canvas.setAttribute("aria-label", label);
+  if (keys) canvas.title = keys;
+  parent.append(canvas);
+  const context = canvas.getContext("2d");
+  let asked = 0, width = 720, tall = height;
+  const redraw = () => {
+    asked = 0;
+    const ratio = globalThis.devicePixelRatio || 1;
+    const [w, h] = [Math.round(width * ratio), Math.round(tall * ratio)];
+    if (canvas.width !== w || canvas.height !== h) { canvas.width = w; canvas.height = h; }
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    draw(context, width, tall);
+  };
+  const ask = () => { asked ||= requestAnimationFrame(redraw); };
+  const observer = new ResizeObserver(([entry]) => {
+    const box = entry.contentRect;
+    if (box.width < 2 || box.height < 2) return;
+    width = box.width; tall = box.height;
+    ask();
+  });
+  observer.observe(canvas);
+  onClose(() => { observer.disconnect(); cancelAnimationFrame(asked); });
+  canvas.style.height = `${height}px`;
+  const resize = (to) => { tall = to; canvas.style.height = `${to}px`; ask(); };
+  ask();
+  return { canvas, ask, resize, size: () => [width, tall] };
+}
+
+// Keys of a focused element: what is handled goes no further, so the notebook's own
+// single-key commands never fire. `table` maps "Shift+ArrowLeft" and the like.
+function bindKeys(element, table) {
+  element.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) {
+      const name = `${event.ctrlKey || event.metaKey ? "Ctrl+" : ""}${event.shiftKey ? "Shift+" : ""}${event.key.length === 1 ? event.key.toLowerCase() : event.key}`;
+      if (!table[name]) return;
+      table[name](event);
+      event.preventDefault();
+      event.stopPropagation();
+      return;
+    }
+    const named = event.shiftKey && event.key.length > 1 ? `Shift+${event.key}` : event.key;
+    const act = table[named] ?? (event.key.length === 1 ? table[event.key.toLowerCase()] : undefined);
+    if (act) { act(event); event.preventDefault(); }
+    if (event.key !== "Tab" && event.key !== "Escape") event.stopPropagation();
+  });
+}
+
+// Colours of the page's theme, with those of the plots where there is none.
+const themed = (element, name, fallback) =>
+  getComputedStyle(element).getPropertyValue(name).trim() || fallback;
+
+const make = (tag, fields = {}, ...children) => {
+  const element = Object.assign(document.createElement(tag), fields);
+  element.append(...children);
+  return element;
+};
