@@ -5,6 +5,7 @@ engine. None of them waits for a drawing: they ask for it, and what was asked fo
 several times is drawn once.
 """
 
+import atexit
 import logging
 import threading
 from collections.abc import Callable
@@ -57,10 +58,9 @@ class Board:
             _PEN.changed.notify_all()
 
     def stop(self) -> None:
-        """Nobody looks any more."""
-        with _PEN.changed:
-            self.is_watched = False
-            self._wanted.clear()
+        """Nobody looks any more. Waits for nobody: also called as Python ends."""
+        self.is_watched = False
+        self._wanted.clear()
 
     def sent(self) -> None:
         """Something was sent that the page says it has drawn."""
@@ -105,6 +105,7 @@ class _Pen:
         self.changed = threading.Condition()
         self._boards: WeakSet[Board] = WeakSet()
         self._thread: threading.Thread | None = None
+        self._is_over = False
 
     def take(self, board: Board) -> None:
         """Draw for one more board, as long as somebody holds it."""
@@ -115,15 +116,24 @@ class _Pen:
                     target=self._loop, name="omnimouse-pen", daemon=True
                 )
                 self._thread.start()
+                atexit.register(self._end)
+
+    def _end(self) -> None:
+        """End before Python does: a thread stopped by it may hold the lock for ever."""
+        assert self._thread is not None
+        with self.changed:
+            self._is_over = True
+            self.changed.notify_all()
+        self._thread.join(LATE_S)
 
     def _loop(self) -> None:
-        while True:
+        while not self._is_over:
             for board, draws in self._next():
                 board.draw(draws)
 
     def _next(self) -> list[tuple[Board, list[Draw]]]:
         with self.changed:
-            while True:
+            while not self._is_over:
                 now = monotonic()
                 waits = [(board.due_in(now), board) for board in self._boards]
                 due = [board for wait_s, board in waits if wait_s == 0.0]
@@ -132,6 +142,7 @@ class _Pen:
                 later = [wait_s for wait_s, _ in waits if wait_s is not None]
                 del waits, due
                 self.changed.wait(min(later, default=None))
+        return []
 
 
 _PEN = _Pen()
