@@ -71,15 +71,15 @@ class Part(anywidget.AnyWidget):
     def bind(
         self,
         trait: str,
-        signal: Any,
+        signals: Any,
         read: Callable[[], Any],
         write: Callable[[Any], object] | None = None,
     ) -> None:
         """Keep a trait and the live state the same; called in `__init__`.
 
-        `read` gives the state's value, `write` sets it; without `write` the trait
-        follows only. A value the state refuses is taken back: code is told by the
-        error, the page by `problem`.
+        `signals` is one or a list; `read` gives the state's value, `write` sets it;
+        without `write` the trait follows only. A value the state refuses is taken
+        back: code is told by the error, the page by `problem`.
         """
 
         def follow() -> None:
@@ -101,7 +101,8 @@ class Part(anywidget.AnyWidget):
             follow()
 
         follow()
-        self._link(signal, follow)
+        for signal in signals if isinstance(signals, list) else [signals]:
+            self._link(signal, follow)
         self.observe(told, trait)
 
     # -- to the page ------------------------------------------------------------------
