@@ -1,6 +1,6 @@
 """What is asked of whom: session, model, preset, video and behaviour, and freshness."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,9 +48,11 @@ class ControlBar(Part):
     video = Unicode("").tag(sync=True)
     behavior = Unicode("").tag(sync=True)
     freshness = Unicode("").tag(sync=True)
+    _offer: Any = Unicode("").tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         super().__init__(controller)
+        self._offered: Callable[[], object] = lambda: None
         state, events = controller.state, controller.state.events
         self.bind(
             "predictor",
@@ -92,7 +94,17 @@ class ControlBar(Part):
             (self._draw_progress, [*progress, controller.results.changed]),
         )  # fmt: skip
 
+    def offer(self, words: str, act: Callable[[], object]) -> None:
+        """Offer something once, beside the other controls."""
+        self._offered = act
+        self._offer = words
+
     # -- from the page ----------------------------------------------------------------
+    def on_offered(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """The user wants what was offered."""
+        self._offer = ""
+        self._offered()
+
     def on_undo(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Take the latest step back."""
         self._controller.undo()

@@ -66,6 +66,9 @@ function render({ model, el }) {
     labelled("Model", predictor), sign, fresh, progress, stop, again);
   const second = make("div", { className: "omnimouse-bar" },
     labelled("Preset", preset), video, behavior, undo, redo);
+  const offer = button("", "offered");
+  first.append(offer);
+  follow("_offer", (words) => { offer.textContent = words; offer.hidden = !words; });
   el.append(first, second, meaning, error);
 
   const fill = (select, entries) =>
