@@ -8,7 +8,8 @@ from traitlets import Unicode
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.catalogue import predictor_names
-from omnimouse_widgets.drawn.model_words import freshness_words, model_words
+from omnimouse_widgets.drawn.freshness import freshness_words
+from omnimouse_widgets.drawn.model_words import model_words
 from omnimouse_widgets.drawn.question import (
     BY_HAND,
     SPANS,
