@@ -23,7 +23,10 @@ def noisy_pair(generator, samples=400, neurons=6):
 
 def test_reference_values_are_met(capsys):
     assert conformance.main(FIXTURES) == 0
-    assert "not covered" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "not covered" not in said
+    for name in conformance.COVERED:
+        assert f"ok   {name:13s}" in said
 
 
 def test_conformance_fails_on_a_wrong_value(tmp_path, capsys):
@@ -119,11 +122,12 @@ def test_statuses_of_the_edge_table(generator):
     assert list(status) == [
         Status.CONSTANT_TARGET,
         Status.CONSTANT_PREDICTION,
-        Status.EMPTY,
+        Status.NAN_INPUT,
         Status.OK,
     ]
     assert np.isnan(strict[:3]).all()
-    assert (lenient[:3] == 0).all()
+    assert (lenient[:2] == 0).all()
+    assert np.isnan(lenient[2])
     assert np.isnan(one_sample).all()
     assert short[3] == Status.CONSTANT_TARGET
 
@@ -220,18 +224,23 @@ def test_behavior_groups_follow_the_names():
 
 def test_reliability_needs_repeats(generator):
     single = generator.normal(size=(20, 1, 3))
-    assert np.isnan(metrics.conservative_reliability(single)).all()
-    assert np.isnan(metrics.jackknife_reliability(single)).all()
-    assert np.isnan(metrics.explainable_variance(single, single)).all()
+    found = [
+        metrics.conservative_reliability(single),
+        metrics.jackknife_reliability(single),
+        metrics.explainable_variance(single, single),
+    ]
+    for one in found:
+        assert np.isnan(one[0]).all()
+        assert (one.status == Status.TOO_FEW_REPEATS).all()
 
 
 def test_reliability_brackets_the_signal(generator):
     signal = generator.normal(size=(4000, 1, 1))
     target = signal + generator.normal(0, 2, (4000, 10, 1))
     truth = np.sqrt(1 / 5)
-    assert metrics.jackknife_reliability(target)[0] < truth + 0.02
-    assert metrics.conservative_reliability(target)[0] > truth
+    assert metrics.jackknife_reliability(target).value[0] < truth + 0.02
+    assert metrics.conservative_reliability(target).value[0] > truth
     perfect = np.broadcast_to(signal, target.shape)
-    assert metrics.explainable_variance(perfect, target)[1] == pytest.approx(
+    assert metrics.explainable_variance(perfect, target).feve == pytest.approx(
         1, abs=0.05
     )

@@ -46,7 +46,7 @@ def test_pieces_give_what_the_whole_gives(missing: str) -> None:
     for unit in (0, 1, 350, 699):
         own = values[:, complete[:, unit], unit].T[:, :, None]
         if own.shape[0] > 1:
-            wanted = jackknife_reliability(own)[0]
+            wanted = jackknife_reliability(own).value[0]
             assert found.oracle[unit] == pytest.approx(wanted, abs=1e-9)
         else:
             assert np.isnan(found.oracle[unit])

@@ -238,7 +238,7 @@ def _oracle(responses: np.ndarray) -> np.ndarray:
     for i, own in enumerate(responses):
         complete = np.isfinite(own).all(axis=0)
         if complete.sum() > 1:
-            found[i] = jackknife_reliability(own[:, complete].T[:, :, None])[0]
+            found[i] = jackknife_reliability(own[:, complete].T[:, :, None]).value[0]
     return found
 
 

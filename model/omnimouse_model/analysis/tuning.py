@@ -27,6 +27,7 @@ from omnimouse_model.analysis.stimulus_blocks import (
 from omnimouse_model.data.clock import SCREEN_RATE_HZ
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.stimulus import Trials
+from omnimouse_model.metrics.tuning import selectivity_index
 
 Source = Literal["trials", "place", "screen"]
 DIRECTION_NAMES = ("direction", "drift_direction", "motion_direction", "dir")
@@ -138,17 +139,15 @@ def selectivity(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """DSI, OSI and preferred direction (degrees) of tuning curves along the last axis.
 
-    |Σ r e^(iθ)| / Σ r and |Σ r e^(2iθ)| / Σ r: both are 0 for equal responses and 1
-    for a single direction. A sum of zero gives NaN.
+    The indices are `metrics.tuning.selectivity_index`. A sum of zero gives NaN.
     """
     theta = np.radians(directions)
-    once = response @ np.exp(1j * theta)
-    twice = response @ np.exp(2j * theta)
-    total = response.sum(axis=-1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        dsi, osi = np.abs(once) / total, np.abs(twice) / total
-    preferred = np.degrees(np.angle(once)) % 360.0
-    return np.asarray(dsi), np.asarray(osi), np.asarray(preferred)
+    preferred = np.degrees(np.angle(response @ np.exp(1j * theta))) % 360.0
+    return (
+        selectivity_index(response, theta, 1).value,
+        selectivity_index(response, theta, 2).value,
+        np.asarray(preferred),
+    )
 
 
 def share_above(value: float, shuffled: np.ndarray) -> float:

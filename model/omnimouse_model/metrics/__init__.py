@@ -1,25 +1,50 @@
-"""How good a prediction is: correlations, ceilings, bits per spike; numpy only.
+"""How good a prediction is: correlations, ceilings, bits per spike, fits.
 
-Everything is computed in float64. An undefined value is NaN and has a `Status`
-saying why; the aggregation policies state what they do with it. NaN targets are
-left out pairwise; NaN predictions on valid targets are an error.
+Everything is computed in float64. A metric returns values and why each is what it is
+(`Valued`, or `Number` for one): an undefined value is NaN with a `Status`. NaN targets
+are left out pairwise; NaN predictions on valid targets are an error. What aggregates
+do with the undefined is their policy, and they count what they leave out.
 """
 
+from omnimouse_model.metrics.aggregate import POLICIES as POLICIES
+from omnimouse_model.metrics.aggregate import Aggregate as Aggregate
+from omnimouse_model.metrics.aggregate import AggregatePolicy as AggregatePolicy
+from omnimouse_model.metrics.aggregate import aggregate as aggregate
+from omnimouse_model.metrics.aggregate import overall_score as overall_score
+from omnimouse_model.metrics.aggregate import session_score as session_score
+from omnimouse_model.metrics.behavior import accuracy as accuracy
+from omnimouse_model.metrics.behavior import behavior_groups as behavior_groups
+from omnimouse_model.metrics.behavior import explained_variance as explained_variance
+from omnimouse_model.metrics.behavior import (
+    psth_explained_variance as psth_explained_variance,
+)
+from omnimouse_model.metrics.bootstrap import Interval as Interval
+from omnimouse_model.metrics.bootstrap import bootstrap_interval as bootstrap_interval
+from omnimouse_model.metrics.bootstrap import (
+    hierarchical_interval as hierarchical_interval,
+)
 from omnimouse_model.metrics.correlation import Moments as Moments
 from omnimouse_model.metrics.correlation import Policy as Policy
 from omnimouse_model.metrics.correlation import Status as Status
+from omnimouse_model.metrics.correlation import Valued as Valued
 from omnimouse_model.metrics.correlation import correlation as correlation
 from omnimouse_model.metrics.correlation import (
     correlation_to_average as correlation_to_average,
 )
 from omnimouse_model.metrics.correlation import moments as moments
 from omnimouse_model.metrics.correlation import single_trial as single_trial
+from omnimouse_model.metrics.fits import LogLine as LogLine
+from omnimouse_model.metrics.fits import PowerLaw as PowerLaw
+from omnimouse_model.metrics.fits import fit_log_line as fit_log_line
+from omnimouse_model.metrics.fits import fit_power_law as fit_power_law
+from omnimouse_model.metrics.information import Number as Number
 from omnimouse_model.metrics.information import bits_per_spike as bits_per_spike
 from omnimouse_model.metrics.information import (
     bits_per_spike_per_neuron as bits_per_spike_per_neuron,
 )
 from omnimouse_model.metrics.information import poisson_loss as poisson_loss
 from omnimouse_model.metrics.repeats import CCScores as CCScores
+from omnimouse_model.metrics.repeats import Explainable as Explainable
 from omnimouse_model.metrics.repeats import cc_scores as cc_scores
 from omnimouse_model.metrics.repeats import (
     conservative_reliability as conservative_reliability,
@@ -32,9 +57,6 @@ from omnimouse_model.metrics.repeats import stack_clips as stack_clips
 from omnimouse_model.metrics.streaming import (
     StreamingCorrelation as StreamingCorrelation,
 )
-from omnimouse_model.metrics.streaming import behavior_groups as behavior_groups
-from omnimouse_model.metrics.streaming import bootstrap_interval as bootstrap_interval
-from omnimouse_model.metrics.streaming import mean_of_mice as mean_of_mice
-from omnimouse_model.metrics.streaming import overall_score as overall_score
-from omnimouse_model.metrics.streaming import pooled_score as pooled_score
-from omnimouse_model.metrics.streaming import session_score as session_score
+from omnimouse_model.metrics.zig import zig_log_likelihood as zig_log_likelihood
+from omnimouse_model.metrics.zig import zig_mean as zig_mean
+from omnimouse_model.metrics.zig import zig_variance as zig_variance

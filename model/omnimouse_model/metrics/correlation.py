@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,11 @@ _RELATIVE_ZERO = 1e-13
 
 
 class Status(StrEnum):
-    """Why a value is what it is."""
+    """Why a value is what it is.
+
+    EMPTY: there were no samples, or none was to be scored. NAN_INPUT: there were, and
+    every target is NaN.
+    """
 
     OK = "ok"
     CONSTANT_TARGET = "constant_target"
@@ -22,6 +26,14 @@ class Status(StrEnum):
     TOO_FEW_REPEATS = "too_few_repeats"
     NO_SIGNAL = "no_signal"
     EMPTY = "empty"
+    NAN_INPUT = "nan_input"
+
+
+class Valued(NamedTuple):
+    """float64 values, NaN where undefined, and the `Status` of each."""
+
+    value: np.ndarray
+    status: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +49,22 @@ class Moments:
     square_prediction: np.ndarray
     square_target: np.ndarray
     product: np.ndarray
+
+    def merged(self, other: "Moments") -> "Moments":
+        """Moments of the samples of both, by the parallel formula."""
+        count = self.count + other.count
+        share = other.count / np.maximum(count, 1)
+        d_prediction = other.mean_prediction - self.mean_prediction
+        d_target = other.mean_target - self.mean_target
+        weight = self.count * share
+        return Moments(
+            count,
+            self.mean_prediction + d_prediction * share,
+            self.mean_target + d_target * share,
+            self.square_prediction + other.square_prediction + weight * d_prediction**2,
+            self.square_target + other.square_target + weight * d_target**2,
+            self.product + other.product + weight * d_prediction * d_target,
+        )
 
     def pearson(self, eps: float = 0.0) -> np.ndarray:
         """Correlation clamped to [-1, 1]; NaN where undefined.
@@ -125,11 +153,17 @@ def correlation(
 
 def single_trial(
     prediction: np.ndarray, target: np.ndarray, policy: Policy = "sensorium"
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Valued:
     """Correlation per neuron of (sample, neuron) arrays, and its status.
 
-    "sensorium" adds 1e-8 to the standard deviations and scores an undefined neuron
-    0; "strict" adds nothing and gives NaN.
+    "sensorium" adds 1e-8 to the standard deviations and scores a constant neuron 0, as
+    the public Sensorium code does; "strict" adds nothing and gives NaN. A neuron
+    without any target is NaN under both.
+
+    Raises
+    ------
+    ValueError
+        A prediction is not finite where the target is.
     """
     missing = np.isfinite(target) & ~np.isfinite(prediction)
     if missing.any():
@@ -138,16 +172,24 @@ def single_trial(
             "a predictor must answer every asked sample."
         )
     found = moments(prediction, target, axis=0)
-    eps = SENSORIUM_EPS if policy == "sensorium" else 0.0
-    value = found.pearson(eps)
-    return (np.nan_to_num(value) if policy == "sensorium" else value), found.status()
+    is_sensorium = policy == "sensorium"
+    value = found.pearson(SENSORIUM_EPS if is_sensorium else 0.0)
+    if is_sensorium:
+        value = np.where(found.count > 0, np.nan_to_num(value), np.nan)
+    all_nan = (found.count == 0) & (len(target) > 0)
+    return Valued(value, first_of((all_nan, Status.NAN_INPUT), default=found.status()))
 
 
 def correlation_to_average(
     prediction: np.ndarray, target: np.ndarray, policy: Policy = "sensorium"
-) -> np.ndarray:
-    """Correlation of (repeat, time, neuron) arrays after averaging the repeats."""
-    return single_trial(prediction.mean(axis=0), target.mean(axis=0), policy)[0]
+) -> Valued:
+    """Correlation of (repeat, time, neuron) arrays after averaging the repeats.
+
+    NaN targets are left out of the averages, of both sides.
+    """
+    target = np.asarray(target, np.float64)
+    prediction = np.where(np.isfinite(target), prediction, np.nan)
+    return single_trial(nanmean(prediction, 0), nanmean(target, 0), policy)
 
 
 def nanmean(values: np.ndarray, axis: int) -> np.ndarray:

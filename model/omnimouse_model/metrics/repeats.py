@@ -1,13 +1,16 @@
 """Signal and noise over repeats of a stimulus: what the best prediction can reach."""
 
+import warnings
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from omnimouse_model.metrics.correlation import (
     SENSORIUM_EPS,
     Status,
+    Valued,
     first_of,
     moments,
     nanmean,
@@ -56,7 +59,10 @@ def cc_scores(
     cc_max = np.sqrt(np.where(good, ratio, np.nan))
     found = moments(nanmean(np.asarray(prediction, np.float64), 1), average, axis=1)
     cc_abs = found.pearson()
+    n_samples = present.sum(axis=(1, 2))
     status = first_of(
+        (np.full(len(target), target.size == 0), Status.EMPTY),
+        (n_samples == 0, Status.NAN_INPUT),
         (~moving, Status.CONSTANT_TARGET),
         (~enough, Status.TOO_FEW_REPEATS),
         (~good, Status.NO_SIGNAL),
@@ -93,39 +99,90 @@ def stack_clips(clips: np.ndarray, burn_in: int = 0) -> np.ndarray:
 
 
 # -- reliability of (stimulus, repeat, unit) arrays -------------------------------
-def conservative_reliability(target: np.ndarray) -> np.ndarray:
+# Each frame of a repeated clip is a stimulus. NaN is a repeat that is missing; unequal
+# numbers of repeats bias all three, so whoever passes them is told.
+
+
+class Explainable(NamedTuple):
+    """FEV and FEVE (unit,), and the `Status` of each unit."""
+
+    fev: np.ndarray
+    feve: np.ndarray
+    status: np.ndarray
+
+
+def conservative_reliability(
+    target: Float[np.ndarray, "stimulus repeat unit"],
+) -> Valued:
     """sqrt(V_m / (V_m + V_n)): variance of repeat means, mean variance within.
 
     It overestimates with few repeats; `jackknife_reliability` underestimates.
     """
-    if target.shape[1] < 2:
-        return np.full(target.shape[2], np.nan)
-    between = target.mean(axis=1).var(axis=0)
-    within = target.var(axis=1).mean(axis=0)
+    target, status = _repeated(target)
+    between = nanvar(nanmean(target, 1), 0)
+    within = nanmean(nanvar(target, 1), 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.sqrt(between / (between + within)))
+        value = np.sqrt(between / (between + within))
+    return Valued(np.where(status == Status.OK, value, np.nan), status)
 
 
-def jackknife_reliability(target: np.ndarray) -> np.ndarray:
+def jackknife_reliability(
+    target: Float[np.ndarray, "stimulus repeat unit"],
+) -> Valued:
     """Correlation of each repeat with the mean of the others, over all samples."""
-    repeats = target.shape[1]
-    if repeats < 2:
-        return np.full(target.shape[2], np.nan)
-    others = (target.sum(axis=1, keepdims=True) - target) / (repeats - 1)
+    target, status = _repeated(target)
+    present = np.isfinite(target)
+    known = np.where(present, target, 0.0)
+    n_others = present.sum(axis=1, keepdims=True) - present
+    total = known.sum(axis=1, keepdims=True) - known
+    others = np.where(n_others > 0, total / np.maximum(n_others, 1), np.nan)
     # The public code adds its epsilon here too.
-    return moments(others, target, axis=(0, 1)).pearson(SENSORIUM_EPS)
+    value = moments(others, target, axis=(0, 1)).pearson(SENSORIUM_EPS)
+    return Valued(np.where(status == Status.OK, value, np.nan), status)
 
 
 def explainable_variance(
-    prediction: np.ndarray, target: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """FEV and FEVE: what share is explainable, and what share of that is explained."""
-    if target.shape[1] < 2:
-        nothing = np.full(target.shape[2], np.nan)
-        return nothing, nothing
-    noise = target.var(axis=1, ddof=1).mean(axis=0)
-    total = target.var(axis=(0, 1), ddof=1)
-    error = ((target - prediction) ** 2).mean(axis=(0, 1))
+    prediction: Float[np.ndarray, "stimulus repeat unit"],
+    target: Float[np.ndarray, "stimulus repeat unit"],
+) -> Explainable:
+    """FEV and FEVE: what share is explainable, and what share of that is explained.
+
+    (V_tot - V_n) / V_tot and 1 - (MSE - V_n) / (V_tot - V_n), variances with ddof 1.
+    """
+    target, status = _repeated(target)
+    noise = nanmean(nanvar(target, 1, 1), 0)
+    flat = target.reshape(-1, target.shape[2])
+    total = nanvar(flat, 0, 1)
+    error = nanmean((flat - np.reshape(prediction, flat.shape)) ** 2, 0)
+    is_ok = status == Status.OK
     with np.errstate(invalid="ignore", divide="ignore"):
-        explained = 1 - (error - noise) / (total - noise)
-        return (total - noise) / total, explained
+        fev = np.where(is_ok, (total - noise) / total, np.nan)
+        feve = np.where(
+            is_ok & (total > noise), 1 - (error - noise) / (total - noise), np.nan
+        )
+    status = first_of(
+        (is_ok & ~(total > noise), Status.NO_SIGNAL),
+        default=status,
+    )
+    return Explainable(fev, feve, status)
+
+
+def _repeated(target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The target as float64 and the status of each unit; warns of unequal repeats."""
+    target = np.asarray(target, np.float64)
+    repeats = np.isfinite(target).sum(axis=1)  # (stimulus, unit)
+    most = repeats.max(axis=0, initial=0)
+    if ((repeats > 0) & (repeats < most)).any():
+        warnings.warn(
+            "Stimuli have unequal numbers of repeats, which biases reliability and "
+            "explainable variance.",
+            stacklevel=3,
+        )
+    spread = nanvar(target.reshape(-1, target.shape[2]), 0)
+    status = first_of(
+        (np.full(most.shape, target.size == 0), Status.EMPTY),
+        (most == 0, Status.NAN_INPUT),
+        (most < 2, Status.TOO_FEW_REPEATS),
+        (~(spread > 0), Status.CONSTANT_TARGET),
+    )
+    return target, status

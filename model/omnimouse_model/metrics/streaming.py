@@ -1,4 +1,4 @@
-"""Correlations over blocks that come one by one, and means over neurons and mice."""
+"""Correlations over blocks that come one by one."""
 
 from dataclasses import dataclass, field
 
@@ -74,72 +74,3 @@ class StreamingCorrelation:
     def pearson(self) -> np.ndarray:
         """Correlation per column, NaN where undefined."""
         return self.moments().pearson()
-
-
-def session_score(values: np.ndarray, counts: np.ndarray) -> float:
-    """Mean over neurons weighted by their scored samples (policy "omnimouse").
-
-    An undefined neuron adds 0 and keeps its weight; NaN where nothing was scored.
-    """
-    total = float(np.sum(counts))
-    return float(np.nan_to_num(values) @ counts / total) if total else float("nan")
-
-
-def overall_score(scores: np.ndarray, n_neurons: np.ndarray) -> float:
-    """Mean over sessions weighted by their neurons (policy "omnimouse")."""
-    return float(np.average(scores, weights=n_neurons))
-
-
-def pooled_score(per_session: list[np.ndarray]) -> float:
-    """Mean over the neurons of all mice together (policy "sensorium")."""
-    return float(np.nan_to_num(np.concatenate(per_session)).mean())
-
-
-def mean_of_mice(per_session: list[np.ndarray]) -> float:
-    """Mean over mice of each mouse's mean over neurons."""
-    return float(np.mean([np.nan_to_num(values).mean() for values in per_session]))
-
-
-def bootstrap_interval(
-    values: np.ndarray,
-    weights: np.ndarray | None = None,
-    *,
-    level: float = 0.95,
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Percentile interval of a (weighted) mean, resampling neurons.
-
-    Undefined neurons count as 0, as in `session_score`. It speaks of these neurons
-    in this recording, not of other mice. NaN without neurons.
-    """
-    values = np.nan_to_num(np.asarray(values, np.float64))
-    weights = np.ones(len(values)) if weights is None else np.asarray(weights, float)
-    used = weights > 0
-    values, weights = values[used], weights[used]
-    if not len(values):
-        return float("nan"), float("nan")
-    generator = np.random.default_rng(seed)
-    means = np.empty(n_resamples)
-    for start in range(0, n_resamples, 100):
-        size = (min(100, n_resamples - start), len(values))
-        drawn = generator.integers(len(values), size=size)
-        weight = weights[drawn]
-        means[start : start + 100] = (values[drawn] * weight).sum(1) / weight.sum(1)
-    tail = 100 * (1 - level) / 2
-    low, high = np.percentile(means, [tail, 100 - tail])
-    return float(low), float(high)
-
-
-def behavior_groups(correlations: dict[str, float]) -> dict[str, float]:
-    """Average decoded channels as the paper groups them, by name.
-
-    "location" is the mean of pupil x and y, "size" of pupil size and its change,
-    "average" the mean of the three groups.
-    """
-    groups = {
-        "location": (correlations["pupil_x"] + correlations["pupil_y"]) / 2,
-        "size": (correlations["pupil_size"] + correlations["pupil_dsize"]) / 2,
-        "running": correlations["running"],
-    }
-    return groups | {"average": sum(groups.values()) / 3}

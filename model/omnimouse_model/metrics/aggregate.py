@@ -1,0 +1,106 @@
+"""One number of many neurons and sessions, and what it says of those without a value.
+
+Values are strict correlations: NaN where undefined. `counts` says how many samples of
+each were scored, which tells a constant neuron (samples, but no correlation) from one
+that nothing was scored of.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+AggregatePolicy = Literal["omnimouse", "sensorium", "strict", "mice"]
+POLICIES: dict[AggregatePolicy, str] = {
+    "omnimouse": (
+        "mean over neurons weighted by their scored samples (a constant neuron is 0), "
+        "then over sessions weighted by neurons"
+    ),
+    "sensorium": "mean over all neurons of all sessions (a constant neuron is 0)",
+    "strict": "mean over all neurons of all sessions (a constant neuron is left out)",
+    "mice": "mean over sessions of each one's mean (a constant neuron is 0)",
+}
+"""What each policy does, in words: to be printed beside its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """A number and how it was made.
+
+    Attributes
+    ----------
+    value
+        NaN where nothing is left.
+    n_neurons, n_excluded
+        Neurons that count, and those that were left out.
+    """
+
+    value: float
+    policy: AggregatePolicy
+    n_neurons: int
+    n_excluded: int
+
+    @property
+    def definition(self) -> str:
+        """The policy in words, with how many neurons were left out."""
+        return f"{POLICIES[self.policy]}; {self.n_excluded} neurons left out"
+
+
+def aggregate(
+    values: Sequence[np.ndarray],
+    counts: Sequence[np.ndarray] | None = None,
+    policy: AggregatePolicy = "omnimouse",
+) -> Aggregate:
+    """Average the neurons of several sessions.
+
+    Parameters
+    ----------
+    values
+        (neuron,) correlations of each session, NaN where undefined.
+    counts
+        Scored samples of each; without them every neuron counts as scored.
+    """
+    if counts is None:
+        counts = [np.ones(len(some)) for some in values]
+    kept = [_kept(v, c, policy) for v, c in zip(values, counts, strict=True)]
+    n_kept = sum(len(some) for some, _ in kept)
+    n_excluded = sum(len(some) for some in values) - n_kept
+    return Aggregate(_value(kept, policy), policy, n_kept, n_excluded)
+
+
+def _kept(
+    values: np.ndarray, counts: np.ndarray, policy: AggregatePolicy
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values and weights of the neurons that count."""
+    values = np.asarray(values, np.float64)
+    counted = np.asarray(counts) > 0
+    if policy == "strict":
+        counted &= np.isfinite(values)
+    return np.nan_to_num(values[counted]), np.asarray(counts, np.float64)[counted]
+
+
+def _value(kept: list[tuple[np.ndarray, np.ndarray]], policy: AggregatePolicy) -> float:
+    there = [(values, weights) for values, weights in kept if len(values)]
+    if not there:
+        return float("nan")
+    if policy in ("sensorium", "strict"):
+        return float(np.concatenate([values for values, _ in there]).mean())
+    if policy == "mice":
+        return float(np.mean([values.mean() for values, _ in there]))
+    means = np.array([np.average(values, weights=w) for values, w in there])
+    return overall_score(means, np.array([len(values) for values, _ in there]))
+
+
+def session_score(values: np.ndarray, counts: np.ndarray) -> float:
+    """Mean over neurons weighted by their scored samples (policy "omnimouse").
+
+    An undefined neuron adds 0 and keeps its weight; NaN where nothing was scored.
+    """
+    total = float(np.sum(counts))
+    return float(np.nan_to_num(values) @ counts / total) if total else float("nan")
+
+
+def overall_score(scores: np.ndarray, n_neurons: np.ndarray) -> float:
+    """Mean over sessions weighted by their neurons (policy "omnimouse")."""
+    return float(np.average(scores, weights=n_neurons))

@@ -1,0 +1,96 @@
+"""How well behaviour is decoded: groups of channels, explained variance, choices."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from omnimouse_model.metrics.correlation import (
+    Status,
+    Valued,
+    first_of,
+    moments,
+    nanmean,
+)
+from omnimouse_model.metrics.information import Number
+
+
+def behavior_groups(correlations: Mapping[str, float]) -> dict[str, float]:
+    """Average decoded channels as the paper groups them, by name.
+
+    "location" is the mean of pupil x and y, "size" of pupil size and its change,
+    "average" the mean of the three groups.
+    """
+    groups = {
+        "location": (correlations["pupil_x"] + correlations["pupil_y"]) / 2,
+        "size": (correlations["pupil_size"] + correlations["pupil_dsize"]) / 2,
+        "running": correlations["running"],
+    }
+    return groups | {"average": sum(groups.values()) / 3}
+
+
+def explained_variance(
+    prediction: Float[np.ndarray, "sample channel"],
+    target: Float[np.ndarray, "sample channel"],
+) -> Valued:
+    """R² = 1 - SSE / SST of each channel; NaN for a constant target.
+
+    Below 0 where the target's mean would do better. NaN targets are left out.
+
+    Raises
+    ------
+    ValueError
+        A prediction is not finite where the target is.
+    """
+    target = np.asarray(target, np.float64)
+    prediction = np.asarray(prediction, np.float64)
+    valid = np.isfinite(target)
+    if not np.isfinite(prediction[valid]).all():
+        raise ValueError("A prediction that is to be scored is not finite.")
+    # An undefined prediction does not matter here: only the target's spread does.
+    found = moments(target, target, axis=0, valid=valid)
+    error = np.where(valid, np.where(valid, target - prediction, 0.0) ** 2, 0.0)
+    status = first_of(
+        ((found.count == 0) & (len(target) > 0), Status.NAN_INPUT),
+        default=found.status(),
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = 1 - error.sum(axis=0) / found.square_target
+    return Valued(np.where(status == Status.OK, value, np.nan), status)
+
+
+def psth_explained_variance(
+    rates: Float[np.ndarray, "trial bin neuron"],
+    spikes: Float[np.ndarray, "trial bin neuron"],
+    condition: Shaped[np.ndarray, " trial"],
+) -> Valued:
+    """R² of rates against spikes, both averaged over the trials of each condition.
+
+    One value per neuron, over all bins and conditions (Neural Latents Benchmark).
+    """
+    groups = [condition == name for name in np.unique(condition)]
+
+    def averages(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([nanmean(values[rows], 0) for rows in groups])
+
+    return explained_variance(averages(rates), averages(np.asarray(spikes, float)))
+
+
+def accuracy(
+    chosen: Shaped[np.ndarray, " trial"],
+    target: Shaped[np.ndarray, " trial"],
+    *,
+    balanced: bool,
+) -> Number:
+    """Share of right choices: plain, or the mean of each true choice's share.
+
+    Say which with the value: where one choice is rare they differ much.
+    """
+    chosen, target = np.asarray(chosen), np.asarray(target)
+    if not len(target):
+        return Number(float("nan"), Status.EMPTY)
+    right = chosen == target
+    if not balanced:
+        return Number(float(right.mean()), Status.OK)
+    shares = [right[target == choice].mean() for choice in np.unique(target)]
+    return Number(float(np.mean(shares)), Status.OK)

@@ -1,0 +1,160 @@
+"""Intervals by resampling: neurons of one recording, or sessions, seeds and neurons.
+
+Neurons of one mouse are no independent samples of mice: an interval over neurons says
+how well these neurons' mean is known, not what another mouse would give. The unit of
+inference is the session.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+N_RESAMPLES = 2000
+_TOGETHER = 100
+"""Resamples that are drawn at a time; bounds memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean, its percentile interval, and what was resampled.
+
+    `levels` names what varies, outermost first: a level with a single member adds
+    nothing and is left out.
+    """
+
+    value: float
+    low: float
+    high: float
+    levels: tuple[str, ...]
+
+
+def bootstrap_interval(
+    values: np.ndarray,
+    weights: np.ndarray | None = None,
+    *,
+    level: float = 0.95,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile interval of a (weighted) mean, resampling neurons.
+
+    Undefined neurons count as 0, as in `session_score`. It speaks of these neurons
+    in this recording, not of other mice. NaN without neurons.
+    """
+    generator = np.random.default_rng(seed)
+    means = _resampled_means(values, weights, n_resamples, generator)
+    return _percentiles(means, level)
+
+
+def hierarchical_interval(
+    values: Sequence[Sequence[np.ndarray]],
+    weights: Sequence[Sequence[np.ndarray]] | None = None,
+    *,
+    level: float = 0.95,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Interval of the mean over sessions, resampling sessions, seeds and neurons.
+
+    Parameters
+    ----------
+    values
+        For every session, for every seed (of training, or of drawing), its (neuron,)
+        scores. A session's mean over seeds weighs by its neurons, as in
+        `overall_score`.
+    weights
+        Scored samples of each neuron; equal where left out.
+
+    Returns
+    -------
+    Interval
+        NaN where a session has no neurons at all, or there is none.
+    """
+    if not values or not all(len(s) and all(len(n) for n in s) for s in values):
+        return Interval(*(float("nan"),) * 3, ())
+    if weights is None:
+        weights = [[np.ones(len(n)) for n in session] for session in values]
+    generator = np.random.default_rng(seed)
+    sizes = np.array([len(session[0]) for session in values], np.float64)
+    center = np.average(
+        [_mean(v, w) for v, w in _pairs(values, weights)], weights=sizes
+    )
+    # (session, resample): means over resampled seeds and neurons of each session.
+    pools = np.array(
+        [
+            _session_pool(session, weight, n_resamples, generator)
+            for session, weight in _pairs(values, weights)
+        ]
+    )
+    n_sessions = len(values)
+    drawn = generator.integers(n_sessions, size=(n_resamples, n_sessions))
+    which = generator.integers(n_resamples, size=drawn.shape)
+    share = sizes[drawn] / sizes[drawn].sum(axis=1, keepdims=True)
+    low, high = _percentiles((pools[drawn, which] * share).sum(axis=1), level)
+    levels = ("sessions",) * (n_sessions > 1)
+    levels += ("seeds",) * any(len(session) > 1 for session in values)
+    return Interval(float(center), low, high, (*levels, "neurons"))
+
+
+def _pairs(
+    values: Sequence[Sequence[np.ndarray]], weights: Sequence[Sequence[np.ndarray]]
+) -> list[tuple[Sequence[np.ndarray], Sequence[np.ndarray]]]:
+    return list(zip(values, weights, strict=True))
+
+
+def _mean(seeds: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> float:
+    means = [
+        np.average(np.nan_to_num(v), weights=w if np.sum(w) else None)
+        for v, w in zip(seeds, weights, strict=True)
+    ]
+    return float(np.mean(means))
+
+
+def _session_pool(
+    seeds: Sequence[np.ndarray],
+    weights: Sequence[np.ndarray],
+    n_resamples: int,
+    generator: np.random.Generator,
+) -> np.ndarray:
+    """(resample,) means over resampled seeds of resampled neurons."""
+    each = np.array(
+        [
+            _resampled_means(v, w, n_resamples, generator)
+            for v, w in zip(seeds, weights, strict=True)
+        ]
+    )
+    drawn = generator.integers(len(each), size=(len(each), n_resamples))
+    pool: np.ndarray = each[drawn, np.arange(n_resamples)].mean(axis=0)
+    return pool
+
+
+def _resampled_means(
+    values: np.ndarray,
+    weights: np.ndarray | None,
+    n_resamples: int,
+    generator: np.random.Generator,
+) -> np.ndarray:
+    """(resample,) weighted means of neurons drawn with replacement; NaN without any."""
+    values = np.nan_to_num(np.asarray(values, np.float64))
+    weights = np.ones(len(values)) if weights is None else np.asarray(weights, float)
+    used = weights > 0
+    values, weights = values[used], weights[used]
+    means = np.full(n_resamples, np.nan)
+    if not len(values):
+        return means
+    for start in range(0, n_resamples, _TOGETHER):
+        size = (min(_TOGETHER, n_resamples - start), len(values))
+        drawn = generator.integers(len(values), size=size)
+        weight = weights[drawn]
+        totals = (values[drawn] * weight).sum(1) / weight.sum(1)
+        means[start : start + _TOGETHER] = totals
+    return means
+
+
+def _percentiles(means: np.ndarray, level: float) -> tuple[float, float]:
+    if np.isnan(means).any():
+        return float("nan"), float("nan")
+    tail = 100 * (1 - level) / 2
+    low, high = np.percentile(means, [tail, 100 - tail])
+    return float(low), float(high)

@@ -1,0 +1,194 @@
+"""Curves of score over size: a saturating power law, and a line over log size.
+
+Both refuse fewer than four sizes: three parameters through three points fit anything.
+Prediction intervals need SciPy (`pip install "omnimouse-app[analysis]"`).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+LEAST_SIZES = 4
+EXPONENTS = (0.01, 3.0)
+"""Bounds of the exponent: below them the law is a line over log size."""
+_GRID, _ZOOMS = 61, 12
+"""Exponents that are tried at a time, and how often again between the best two."""
+_NO_SCIPY = 'Fits need SciPy, which is not here: pip install "omnimouse-app[analysis]".'
+
+
+@dataclass(frozen=True, slots=True)
+class PowerLaw:
+    """y = limit + amplitude · x^(-exponent).
+
+    Attributes
+    ----------
+    limit
+        y of an infinite x.
+    is_at_bound
+        The exponent lies at a bound: the points do not tell it.
+    n, rss, aicc
+        Points, residual sum of squares, corrected Akaike criterion (NaN where there
+        are too few points for it).
+    """
+
+    limit: float
+    amplitude: float
+    exponent: float
+    is_at_bound: bool
+    n: int
+    rss: float
+    aicc: float
+
+    def __call__(self, x: np.ndarray | float) -> np.ndarray:
+        """Fitted y at sizes x."""
+        size = np.asarray(x, np.float64)
+        return np.asarray(self.limit + self.amplitude * size ** (-self.exponent))
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """y = intercept + slope · ln x; the rest as in `PowerLaw`.
+
+    `x_mean` and `x_square` are the mean of ln x and the sum of its squared deviations,
+    of which prediction intervals are made.
+    """
+
+    intercept: float
+    slope: float
+    n: int
+    rss: float
+    aicc: float
+    x_mean: float
+    x_square: float
+
+    def __call__(self, x: np.ndarray | float) -> np.ndarray:
+        """Fitted y at sizes x."""
+        return np.asarray(self.intercept + self.slope * np.log(x))
+
+    def prediction_interval(
+        self, x: float, level: float = 0.95, n_new: int = 1
+    ) -> tuple[float, float]:
+        """Where the mean of `n_new` new points at size x should lie.
+
+        NaN where two points or fewer leave no residual to judge by.
+        """
+        degrees = self.n - 2
+        if degrees < 1:
+            return float("nan"), float("nan")
+        far = (np.log(x) - self.x_mean) ** 2 / self.x_square
+        spread = np.sqrt(self.rss / degrees * (1 / n_new + 1 / self.n + far))
+        half = float(scipy_module("stats").t.ppf((1 + level) / 2, degrees) * spread)
+        middle = float(self(x))
+        return middle - half, middle + half
+
+
+def fit_power_law(
+    x: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"]
+) -> PowerLaw:
+    """Least squares with a bounded exponent; the best over all its range.
+
+    For a given exponent the other two parameters are a straight line's, so that the
+    exponent alone is searched: on a grid, then between the neighbours of the best.
+    Repeats (seeds) are points of the same x.
+
+    Raises
+    ------
+    ValueError
+        Fewer than four sizes, or values that are no positive finite numbers.
+    """
+    x, y = checked_points(x, y)
+    low, high = EXPONENTS
+    log_x = np.log(x) - np.log(x).mean()  # so that powers are of order one
+    grid = np.geomspace(low, high, _GRID)
+    for _ in range(_ZOOMS):
+        best = int(_lines(log_x, y, grid)[2].argmin())
+        grid = np.linspace(
+            grid[max(best - 1, 0)], grid[min(best + 1, _GRID - 1)], _GRID
+        )
+    exponent = float(grid[_lines(log_x, y, grid)[2].argmin()])
+    limit, amplitude, rss = (
+        float(v[0]) for v in _lines(log_x, y, np.array([exponent]))
+    )
+    return PowerLaw(
+        limit,
+        amplitude * float(np.exp(exponent * np.log(x).mean())),
+        exponent,
+        not low * 1.001 < exponent < high * 0.999,
+        len(y),
+        rss,
+        aicc(rss, len(y), 3),
+    )
+
+
+def _lines(
+    log_x: np.ndarray, y: np.ndarray, exponents: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Limit, amplitude and residual of the best line over x^-b, for every b."""
+    power = np.exp(-exponents[:, None] * log_x)  # (exponent, point)
+    away = power - power.mean(axis=1, keepdims=True)
+    amplitude = away @ y / (away**2).sum(axis=1)
+    limit = y.mean() - amplitude * power.mean(axis=1)
+    residual = y - limit[:, None] - amplitude[:, None] * power
+    return limit, amplitude, (residual**2).sum(axis=1)
+
+
+def fit_log_line(
+    x: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"]
+) -> LogLine:
+    """Least squares of y over ln x.
+
+    Raises
+    ------
+    ValueError
+        Fewer than four sizes, or values that are no positive finite numbers.
+    """
+    x, y = checked_points(x, y)
+    log_x = np.log(x)
+    mean = float(log_x.mean())
+    square = float(((log_x - mean) ** 2).sum())
+    slope = float(((log_x - mean) * (y - y.mean())).sum() / square)
+    intercept = float(y.mean() - slope * mean)
+    rss = float(((intercept + slope * log_x - y) ** 2).sum())
+    return LogLine(intercept, slope, len(y), rss, aicc(rss, len(y), 2), mean, square)
+
+
+def aicc(rss: float, n: int, n_parameters: int) -> float:
+    """Corrected Akaike criterion of a least-squares fit; NaN with too few points.
+
+    The residual's variance is one parameter more.
+    """
+    k = n_parameters + 1
+    if n - k - 1 <= 0:
+        return float("nan")
+    floor = np.finfo(np.float64).tiny
+    return float(
+        n * np.log(max(rss, floor) / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
+    )
+
+
+def checked_points(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points as float64, or the reason why no curve is fitted through them."""
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if x.shape != y.shape or x.ndim != 1:
+        raise ValueError(f"Sizes {x.shape} and values {y.shape} are not of one length.")
+    if not (np.isfinite(x) & (x > 0) & np.isfinite(y)).all():
+        raise ValueError("Sizes must be positive, values finite.")
+    n_sizes = len(np.unique(x))
+    if n_sizes < LEAST_SIZES:
+        raise ValueError(
+            f"A fit needs {LEAST_SIZES} different sizes or more, found {n_sizes}: "
+            "fewer are shown as points alone."
+        )
+    return x, y
+
+
+def scipy_module(name: str) -> Any:
+    """A part of SciPy, or an error that says how to get it."""
+    from importlib import import_module
+
+    try:
+        return import_module(f"scipy.{name}")
+    except ImportError:
+        raise ModuleNotFoundError(_NO_SCIPY) from None

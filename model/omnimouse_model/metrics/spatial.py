@@ -1,0 +1,127 @@
+"""Where on the screen a neuron looks: averages of dots, their spread, a Gaussian fit.
+
+Places are (x, y) of pixels divided by the image's larger side, so that 1 is the width
+of the monitor.
+"""
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from omnimouse_model.metrics.correlation import Status, Valued
+from omnimouse_model.metrics.fits import scipy_module
+
+Kind = Literal["paper", "density"]
+
+
+def pixel_places(height: int, width: int) -> Float[np.ndarray, "height width 2"]:
+    """Place (x, y) of every pixel, its index over the larger side."""
+    y, x = np.mgrid[:height, :width] / max(height, width)
+    return np.stack([x, y], axis=-1)
+
+
+def dot_masks(
+    centres: Float[np.ndarray, "dot 2"], sd: float, height: int, width: int
+) -> Float[np.ndarray, "dot height width"]:
+    """Gaussian dots of standard deviation `sd`, 1 at their centres."""
+    places = pixel_places(height, width)
+    away = places[None] - np.asarray(centres)[:, None, None]
+    return np.asarray(np.exp(-(away**2).sum(axis=-1) / (2 * sd**2)))
+
+
+def dot_average(
+    masks: Float[np.ndarray, "dot height width"],
+    shown: Int[np.ndarray, " event"],
+    response: Float[np.ndarray, "unit event"],
+    kind: Kind = "paper",
+) -> Float[np.ndarray, "unit height width"]:
+    """Average of the dots shown, weighted by the response to each.
+
+    "paper" divides by the sum of responses; "density" by how much each pixel was
+    covered, so that places shown more often do not count more. Events with a NaN
+    response are left out.
+    """
+    known = np.isfinite(response)
+    member = np.zeros((len(shown), len(masks)))
+    member[np.arange(len(shown)), shown] = 1.0
+    weight = np.where(known, response, 0.0) @ member  # (unit, dot)
+    total = np.tensordot(weight, masks, axes=1)
+    if kind == "paper":
+        divisor = weight.sum(axis=1)[:, None, None]
+    else:
+        divisor = np.tensordot(known @ member, masks, axes=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(total / divisor)
+
+
+def spatial_selectivity(average: Float[np.ndarray, "unit height width"]) -> Valued:
+    """-ln det of each average's spatial covariance; larger is narrower.
+
+    Negative pixels count as 0. NaN where nothing is left, or it is a line or a point.
+    """
+    _, spread, mass = _first_moments(average)
+    determinant = np.linalg.det(np.nan_to_num(spread))
+    good = (mass > 0) & (determinant > 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = np.where(good, -np.log(np.where(good, determinant, 1.0)), np.nan)
+    status = np.where(good, str(Status.OK), str(Status.NO_SIGNAL))
+    return Valued(value, status)
+
+
+def centroids(
+    average: Float[np.ndarray, "unit height width"],
+) -> Float[np.ndarray, "unit 2"]:
+    """Centre of mass (x, y) of each average, negative pixels as 0."""
+    return _first_moments(average)[0]
+
+
+def _first_moments(
+    average: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centre (unit, 2), covariance (unit, 2, 2) and mass (unit,)."""
+    weight = np.clip(np.nan_to_num(np.asarray(average, np.float64)), 0, None)
+    places = pixel_places(*weight.shape[1:]).reshape(-1, 2)
+    flat = weight.reshape(len(weight), -1)
+    mass = flat.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = flat / mass[:, None]
+    centre = share @ places
+    away = places[None] - centre[:, None]  # (unit, pixel, 2)
+    spread = np.einsum("up,upi,upj->uij", share, away, away)
+    return centre, spread, mass
+
+
+def fit_centre(
+    average: Float[np.ndarray, "height width"],
+) -> Float[np.ndarray, " 2"]:
+    """Centre (x, y) of a Gaussian with any covariance, by least squares.
+
+    It starts at the largest pixel; negative pixels are kept.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        SciPy is missing.
+    """
+    values = np.asarray(average, np.float64)
+    places = pixel_places(*values.shape).reshape(-1, 2)
+    flat = values.ravel()
+    start = places[flat.argmax()]
+
+    def residual(parameters: np.ndarray) -> np.ndarray:
+        height, base, x, y, a, b, c = parameters
+        away = places - (x, y)
+        first, second = a * away[:, 0] + b * away[:, 1], c * away[:, 1]
+        shape = np.exp(-(first**2 + second**2) / 2)
+        return np.asarray(height * shape + base - flat)
+
+    spread = flat.max() - np.median(flat)
+    # The inverse covariance by its Cholesky factor, so that it stays positive.
+    found = scipy_module("optimize").least_squares(
+        residual,
+        [spread, np.median(flat), *start, 10.0, 0.0, 10.0],
+        x_scale="jac",
+        **dict.fromkeys(("xtol", "ftol", "gtol"), 1e-12),
+    )
+    return np.asarray(found.x[2:4])

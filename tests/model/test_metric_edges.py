@@ -1,0 +1,256 @@
+"""The edge table of the metrics: each case has its status, and none warns."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from omnimouse_model import metrics
+from omnimouse_model.metrics import Moments, Status, StreamingCorrelation
+from omnimouse_model.metrics.spatial import spatial_selectivity
+from omnimouse_model.metrics.tuning import fit_von_mises, selectivity_index
+
+
+@pytest.fixture
+def generator():
+    return np.random.default_rng(17)
+
+
+@pytest.fixture(autouse=True)
+def silence():
+    """Any warning at all is an error here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def test_single_trial_correlation_says_why_it_is_undefined(generator):
+    target = generator.normal(size=(50, 5))
+    prediction = generator.normal(size=(50, 5))
+    target[:, 1] = 2.0
+    prediction[:, 2] = 1.0
+    target[:, 3] = np.nan
+    expected = ["ok", "constant_target", "constant_prediction", "nan_input", "ok"]
+    strict = metrics.single_trial(prediction, target, "strict")
+    pooled = metrics.single_trial(prediction, target, "sensorium")
+    assert strict.status.tolist() == pooled.status.tolist() == expected
+    assert np.isnan(strict.value).tolist() == [False, True, True, True, False]
+    assert pooled.value[[1, 2]].tolist() == [0, 0]
+    assert np.isnan(pooled.value[3])
+
+
+@pytest.mark.parametrize(("samples", "status"), [(0, "empty"), (1, "constant_target")])
+def test_no_sample_and_a_single_one(samples, status):
+    found = metrics.single_trial(np.ones((samples, 2)), np.ones((samples, 2)), "strict")
+    assert found.status.tolist() == [status] * 2
+    assert np.isnan(found.value).all()
+
+
+def test_aggregates_leave_out_what_they_say(generator):
+    values = [np.array([0.4, np.nan, np.nan]), np.array([0.1])]
+    counts = [np.array([30, 10, 0]), np.array([5])]  # constant, then never scored
+    found = {
+        policy: metrics.aggregate(values, counts, policy) for policy in metrics.POLICIES
+    }
+    assert found["sensorium"].value == pytest.approx((0.4 + 0 + 0.1) / 3)
+    assert found["strict"].value == pytest.approx((0.4 + 0.1) / 2)
+    assert found["mice"].value == pytest.approx((0.2 + 0.1) / 2)
+    assert found["omnimouse"].value == pytest.approx((2 * 0.3 + 0.1) / 3)
+    left_out = {policy: one.n_excluded for policy, one in found.items()}
+    assert left_out == {"omnimouse": 1, "sensorium": 1, "strict": 2, "mice": 1}
+    assert "2 neurons left out" in found["strict"].definition
+    assert np.isnan(metrics.aggregate([np.array([np.nan])], policy="strict").value)
+
+
+def test_cc_family_says_why_it_is_undefined(generator):
+    signal = generator.normal(size=(4, 1, 80))
+    target = signal + generator.normal(size=(4, 6, 80))
+    target[1] = 3.0
+    target[2] = np.nan
+    prediction = np.broadcast_to(signal, target.shape).copy()
+    prediction[3] = 1.0
+    found = metrics.cc_scores(prediction, target)
+    assert found.status.tolist() == [
+        "ok",
+        "constant_target",
+        "nan_input",
+        "constant_prediction",
+    ]
+    assert np.isfinite(found.cc_max).tolist() == [True, False, False, True]
+    assert np.isfinite(found.cc_norm).tolist() == [True, False, False, False]
+    once = metrics.cc_scores(prediction[:1, :1], target[:1, :1])
+    assert once.status.tolist() == ["too_few_repeats"]
+
+
+def test_reliability_says_why_it_is_undefined(generator):
+    target = generator.normal(size=(30, 4, 3))
+    target[:, :, 1] = 5.0
+    target[:, :, 2] = np.nan
+    expected = ["ok", "constant_target", "nan_input"]
+    for found in (
+        metrics.conservative_reliability(target),
+        metrics.jackknife_reliability(target),
+    ):
+        assert found.status.tolist() == expected
+        assert np.isfinite(found.value).tolist() == [True, False, False]
+
+
+def test_unequal_repeats_are_told_once(generator):
+    target = generator.normal(size=(30, 4, 2))
+    target[:10, 3] = np.nan
+    with pytest.warns(UserWarning, match="unequal numbers of repeats") as told:
+        found = metrics.conservative_reliability(target)
+    assert len(told) == 1
+    assert np.isfinite(found.value).all()
+
+
+def test_bits_of_what_never_spikes(generator):
+    spikes = generator.poisson(0.5, (4, 20, 3)).astype(float)
+    spikes[..., 1] = 0
+    spikes[..., 2] = np.nan
+    found = metrics.bits_per_spike_per_neuron(np.full_like(spikes, 0.5), spikes)
+    assert found.status.tolist() == ["ok", "no_signal", "nan_input"]
+    assert np.isfinite(found.value).tolist() == [True, False, False]
+    assert metrics.bits_per_spike(np.ones((0, 5, 2)), np.ones((0, 5, 2))).status == (
+        Status.EMPTY
+    )
+    with pytest.raises(ValueError, match="finite"):
+        metrics.bits_per_spike(np.full_like(spikes, np.nan), spikes)
+
+
+def test_bits_of_two_states_are_known(generator):
+    states = np.repeat([0.1, 0.3], 50)[None, :, None]
+    spikes = generator.poisson(np.broadcast_to(states, (4000, 100, 1)))
+    found = metrics.bits_per_spike(states, spikes)
+    assert found.value == pytest.approx(0.1887, abs=0.006)
+    assert metrics.bits_per_spike(states * 50, spikes).value < -10
+
+
+def test_poisson_loss_leaves_out_what_is_missing():
+    target = np.array([[1.0, np.nan], [2.0, 0.0]])
+    rate = np.array([[1.0, np.nan], [2.0, 0.5]])
+    found = metrics.poisson_loss(rate, target, 1e-8)
+    parts = [1 - np.log(1 + 1e-8), 2 - 2 * np.log(2 + 1e-8), 0.5]
+    assert found.value == pytest.approx(np.mean(parts))
+    assert metrics.poisson_loss(rate[:0], target[:0], 1e-8).status == Status.EMPTY
+    with pytest.raises(ValueError, match="finite"):
+        metrics.poisson_loss(target, np.ones((2, 2)), 1e-8)
+    with pytest.raises(ValueError, match="Responses must not be negative"):
+        metrics.poisson_loss(np.ones(2), -np.ones(2), 1e-8)
+
+
+def test_gamma_likelihood_refuses_what_it_cannot_be():
+    one = np.ones(1)
+    assert metrics.zig_log_likelihood(np.array([np.nan]), one, one, one).status == [
+        "nan_input"
+    ]
+    with pytest.raises(ValueError, match="probability"):
+        metrics.zig_log_likelihood(one, one, one, 2 * one)
+    with pytest.raises(ValueError, match="must be positive"):
+        metrics.zig_log_likelihood(one, 0 * one, one, one)
+    with pytest.raises(ValueError, match="not be negative"):
+        metrics.zig_log_likelihood(-one, one, one, one)
+
+
+def test_gamma_density_integrates_to_its_moments(generator):
+    theta, k, q, rho = *map(np.array, (0.3, 1.7, 0.6)), 0.05
+    step = 1e-4
+    y = np.arange(step / 2, 12, step)
+    density = np.exp(metrics.zig_log_likelihood(y, theta, k, q, rho).value)
+    assert density.sum() * step == pytest.approx(1, abs=1e-3)
+    mean = (y * density).sum() * step
+    assert metrics.zig_mean(theta, k, q, rho) == pytest.approx(mean, rel=1e-3)
+    variance = (y**2 * density).sum() * step - mean**2
+    assert metrics.zig_variance(theta, k, q, rho) == pytest.approx(variance, rel=1e-3)
+
+
+def test_decoding_of_a_still_channel_is_undefined(generator):
+    target = generator.normal(size=(40, 3))
+    target[:, 1], target[:, 2] = 1.0, np.nan
+    found = metrics.explained_variance(target.copy() * 0 + 0.3, target[:, :3])
+    assert found.status.tolist() == ["ok", "constant_target", "nan_input"]
+    perfect = metrics.explained_variance(target[:, :1], target[:, :1])
+    assert perfect.value[0] == pytest.approx(1)
+    mean = np.full((40, 1), target[:, 0].mean())
+    assert metrics.explained_variance(mean, target[:, :1]).value[0] == pytest.approx(0)
+
+
+def test_balanced_accuracy_is_not_won_by_the_common_choice():
+    target, chosen = np.array([0] * 9 + [1]), np.zeros(10, int)
+    assert metrics.accuracy(chosen, target, balanced=False).value == 0.9
+    assert metrics.accuracy(chosen, target, balanced=True).value == 0.5
+    empty = metrics.accuracy(chosen[:0], target[:0], balanced=True)
+    assert empty.status == Status.EMPTY
+
+
+def test_psth_compares_means_of_conditions(generator):
+    condition = np.repeat([0, 1], 200)
+    rate = np.where(condition == 0, 1.0, 4.0)[:, None, None] * np.ones((400, 6, 1))
+    spikes = generator.poisson(rate).astype(float)
+    found = metrics.psth_explained_variance(rate, spikes, condition)
+    assert found.value[0] > 0.98
+
+
+def test_tuning_of_nothing_is_undefined():
+    theta = np.arange(8) * np.pi / 4
+    response = np.ones((3, 8))
+    response[1], response[2, 0] = 0.0, np.nan
+    found = selectivity_index(response, theta, 1)
+    assert found.status.tolist() == ["ok", "no_signal", "nan_input"]
+    assert found.value[0] == pytest.approx(0, abs=1e-12)
+    with pytest.raises(ValueError, match="5 directions"):
+        fit_von_mises(response[2][:5], theta[:5])
+
+
+def test_a_spot_without_extent_has_no_selectivity():
+    average = np.zeros((2, 6, 8))
+    average[0, 2, 3] = 1.0
+    found = spatial_selectivity(average)
+    assert found.status.tolist() == ["no_signal", "no_signal"]
+    assert np.isnan(found.value).all()
+
+
+# -- streaming and resampling -----------------------------------------------------
+def test_merged_moments_are_those_of_all_samples(generator):
+    x, y = generator.normal(3, 2, (2, 90, 4))
+    y[5, 1] = np.nan
+    parts = [metrics.moments(x[a:b], y[a:b]) for a, b in ((0, 0), (0, 40), (40, 90))]
+    merged: Moments = parts[0].merged(parts[1]).merged(parts[2])
+    np.testing.assert_allclose(merged.pearson(), metrics.correlation(x, y), rtol=1e-12)
+    np.testing.assert_array_equal(merged.count, [90, 89, 90, 90])
+
+
+def test_streaming_of_a_constant_is_its_status():
+    stream = StreamingCorrelation(3, 2)
+    target = np.array([[1.0, 0.1], [1.0, 0.2], [1.0, 0.7]])
+    stream.update(target + np.arange(3)[:, None], target)
+    assert stream.moments().status().tolist() == ["constant_target", "ok"]
+
+
+def test_an_interval_over_mice_is_wider_than_over_neurons(generator):
+    mice = generator.normal(0.3, 0.1, 6)
+    values = [[generator.normal(mouse, 0.1, 80) for _ in range(2)] for mouse in mice]
+    found = metrics.hierarchical_interval(values, n_resamples=500)
+    pooled = np.concatenate([np.concatenate(seeds) for seeds in values])
+    low, high = metrics.bootstrap_interval(pooled, n_resamples=500)
+    assert found.levels == ("sessions", "seeds", "neurons")
+    assert found.low < found.value < found.high
+    assert found.high - found.low > 2 * (high - low)
+    alone = metrics.hierarchical_interval([[values[0][0]]], n_resamples=500)
+    assert alone.levels == ("neurons",)
+
+
+def test_hierarchical_intervals_cover_the_mean_of_mice():
+    hits = 0
+    for seed in range(100):
+        draw = np.random.default_rng(seed)
+        mice = draw.normal(0.3, 0.1, 10)
+        values = [[draw.normal(mouse, 0.1, 30)] for mouse in mice]
+        found = metrics.hierarchical_interval(values, n_resamples=300, seed=seed)
+        hits += found.low <= 0.3 <= found.high
+    assert 0.82 <= hits / 100 <= 0.99
+
+
+def test_no_neurons_no_interval():
+    for nothing in ([], [[]], [[np.zeros(0)]]):
+        assert np.isnan(metrics.hierarchical_interval(nothing).value)
