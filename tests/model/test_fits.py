@@ -9,8 +9,8 @@ SIZES = np.repeat([8.0, 16, 32, 64, 323], 3)
 TRUTH = 0.5 + 2 * SIZES**-0.3
 
 
-def noisy(share, seed):
-    return TRUTH * (1 + share * np.random.default_rng(seed).normal(size=SIZES.shape))
+def noisy(sd, seed):
+    return TRUTH + sd * np.random.default_rng(seed).normal(size=SIZES.shape)
 
 
 def test_a_power_law_is_recovered_from_little_noise():
