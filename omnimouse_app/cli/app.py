@@ -45,7 +45,7 @@ def command(
     from omnimouse_app.screen import has_display
 
     if scheduler is not None:
-        from omnimouse_model.predict.remote import checked_address
+        from omnimouse_model.predict.schedulers import checked_address
 
         checked_address(scheduler)
     folder = None if session is None else _checked(session, reading)

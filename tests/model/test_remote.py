@@ -12,11 +12,8 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET
-from omnimouse_model.predict.remote import (
-    checked_address,
-    load_on_scheduler,
-    remote_predictor,
-)
+from omnimouse_model.predict.remote import load_on_scheduler, remote_predictor
+from omnimouse_model.predict.schedulers import checked_address
 from omnimouse_model.predict.worker import WorkerPredictor
 from tests.model.live_sessions import (
     EchoPredictor,
@@ -72,7 +69,7 @@ def test_what_is_no_scheduler_is_told(given: str) -> None:
 def test_a_scheduler_that_is_not_there_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("omnimouse_model.predict.remote.START_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("omnimouse_model.predict.schedulers.START_TIMEOUT_S", 0.3)
     predictor = remote_predictor("tcp://127.0.0.1:9", EchoPredictor)
     with pytest.raises(WorkerError, match=r"does not answer.*dask worker"):
         _ = predictor.needs

@@ -80,7 +80,7 @@ def test_with_the_authority_s_certificate_it_answers(
 def test_another_authority_s_certificate_is_refused(
     scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("omnimouse_model.predict.remote.START_TIMEOUT_S", 2)
+    monkeypatch.setattr("omnimouse_model.predict.schedulers.START_TIMEOUT_S", 2)
     with (
         configured(certificates(tmp_path / "theirs")),
         pytest.raises(WorkerError, match=r"does not answer.*certificate"),
@@ -91,7 +91,7 @@ def test_another_authority_s_certificate_is_refused(
 def test_without_certificates_the_error_names_what_to_configure(
     scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("omnimouse_model.predict.remote.START_TIMEOUT_S", 2)
+    monkeypatch.setattr("omnimouse_model.predict.schedulers.START_TIMEOUT_S", 2)
     with pytest.raises(WorkerError, match=r"distributed\.comm\.tls\.ca-file"):
         _ = remote_predictor(scheduler, EchoPredictor).needs
 
@@ -99,7 +99,7 @@ def test_without_certificates_the_error_names_what_to_configure(
 def test_the_same_port_in_the_clear_gets_no_answer(
     scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("omnimouse_model.predict.remote.START_TIMEOUT_S", 2)
+    monkeypatch.setattr("omnimouse_model.predict.schedulers.START_TIMEOUT_S", 2)
     clear = scheduler.replace("tls://", "tcp://")
     with pytest.raises(WorkerError, match="does not answer"):
         _ = remote_predictor(clear, EchoPredictor).needs

@@ -5,9 +5,8 @@ Rows come draw by draw: the whole curve first, then its error bars.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +29,29 @@ from omnimouse_model.analysis.evaluate import (
     evaluate,
     scored_starts,
 )
+from omnimouse_model.analysis.results_file import ResultsFile, row_key
 from omnimouse_model.analysis.scores import Score, Scores
-from omnimouse_model.analysis.sweep_file import SweepFile, row_key
+from omnimouse_model.analysis.spreading import (
+    at_work,
+    held_predictor,
+    held_session,
+    made_predictor,
+    spread,
+)
+from omnimouse_model.analysis.sweep_file import SWEEP
 from omnimouse_model.analysis.sweep_plan import SweepPlan
 from omnimouse_model.analysis.sweep_table import ContextSweep, SweepRow
 from omnimouse_model.data.session import Session
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.worker_process import Source
 
 CELLS_TOGETHER = 16
 """Rows that one pass over many windows answers; bounds memory, and what is lost."""
 
 
 def context_sweep(
-    predictor: Predictor,
+    predictor: Predictor | Source | Path,
     sessions: Session | Sequence[Session],
     *,
     neurons: Sequence[int] = (),
@@ -56,6 +64,8 @@ def context_sweep(
     max_windows: int | None = None,
     results: str | Path | None = None,
     about: Mapping[str, Any] | None = None,
+    scheduler: str | None = None,
+    device: str = "auto",
     progress: Progress = lambda done, total, what: None,
     cancelled: Callable[[], bool] = lambda: False,
     on_part: Callable[[ContextSweep], None] = lambda sweep: None,
@@ -68,6 +78,9 @@ def context_sweep(
 
     Parameters
     ----------
+    predictor
+        A predictor, or its name or path; with a scheduler one of the latter, since it
+        is loaded there.
     neurons, history_samples
         Values of the two axes: other neurons seen in the asked second (0, 16, …), and
         samples of everyone's history before it (0, or 10 to 25).
@@ -82,10 +95,16 @@ def context_sweep(
     max_windows
         Take at most this many windows of a session, spread over it.
     results
-        A file that rows are added to as they are finished. Where it is there already
-        the sweep goes on, exactly as if it had not stopped.
+        A file that rows are added to as they are finished, by several sweeps at once
+        if need be. Where it is there already the sweep goes on, exactly as if it had
+        not stopped.
     about
         Notes that a new results file begins with, such as a name; plain JSON values.
+    scheduler
+        Spread the rows over the workers of a Dask scheduler: "local", "local:4" or an
+        address, see `spreading.spread`. The rows are the same, whoever computed them.
+    device
+        Where a predictor that is loaded by its name computes.
     cancelled
         Polled between steps; once true, what there is is returned.
     on_part
@@ -103,7 +122,11 @@ def context_sweep(
         For values that no context can have, and sessions without a window of the tier.
     ResultsFileError
         Where `results` is of another sweep, or damaged.
+    WorkerError
+        The scheduler, or its workers, failed; finished rows are in `results`.
     """
+    source = predictor
+    predictor = _made(predictor, device)
     recordings = [sessions] if isinstance(sessions, Session) else list(sessions)
     plan = SweepPlan(
         neurons=tuple(neurons),
@@ -120,9 +143,12 @@ def context_sweep(
     file = None
     if results is not None:
         definition = _definition(predictor, plan, recordings)
-        file = SweepFile(Path(results), definition, about or {})
+        file = ResultsFile(SWEEP, Path(results), definition, about or {})
         run.rows = {k: row for k, row in file.rows.items() if k in run.cells}
-    for found in run.parts():
+    parts = run.parts()
+    if scheduler is not None:
+        parts = run.parts_on(scheduler, _travelling(source), device)
+    for found in parts:
         if file is not None:
             for key, row in found.items():
                 file.add(key, row)
@@ -181,65 +207,133 @@ class _Run:
         for keys in self._batches():
             if self._cancelled():
                 return
+            before = sum(len(self.cells[key].starts) for key in self.rows)
+            cells = [self.cells[key] for key in keys]
+            where = f"{cells[0].session.id}: {cells[0].condition.name}"
             try:
-                found = self._answered(keys)
+                found = _answered(
+                    self.predictor,
+                    cells,
+                    self.plan,
+                    partial(self._tell, before, where),
+                    self._cancelled,
+                )
             except Cancelled:
                 return
-            self.rows |= found
-            yield found
+            yield self._taken(keys, found)
 
-    def _batches(self) -> Iterator[list[str]]:
+    def parts_on(
+        self, scheduler: str, source: Source, device: str
+    ) -> Iterator[dict[str, SweepRow]]:
+        """The same on a scheduler's workers, in the order in which they finish."""
+        from torch import get_num_threads
+
+        batches = self._batches()
+        pieces = [
+            _Piece(source, device, get_num_threads(), self.plan, tuple(cells))
+            for cells in ([self.cells[key] for key in keys] for keys in batches)
+        ]
+        for number, found in spread(_at_work, pieces, scheduler, self._cancelled):
+            yield self._taken(batches[number], found)
+            done = sum(len(self.cells[key].starts) for key in self.rows)
+            self._progress(done, self._total, f"on {scheduler}")
+
+    def _taken(self, keys: list[str], found: list[SweepRow]) -> dict[str, SweepRow]:
+        part = dict(zip(keys, found, strict=True))
+        self.rows |= part
+        return part
+
+    def _tell(self, before: int, where: str, done: int, total: int, what: str) -> None:
+        self._progress(before + done, self._total, where)
+
+    def _batches(self) -> list[list[str]]:
         """Rows to compute together: one by one while their windows are few.
 
         The predictor keeps what it knows of a chunk's windows, so a few windows are
         encoded once for all rows. Many would be encoded again for every row; they go
         chunk by chunk, each through several rows.
         """
+        found: list[list[str]] = []
         for session in self.sessions:
-            missing = iter(
+            missing = [
                 key
                 for key, cell in self.cells.items()
                 if cell.session.id == session and key not in self.rows
-            )
-            while first := next(missing, None):
-                few = len(self.cells[first].starts) <= CHUNK
-                yield [first, *islice(missing, 0 if few else CELLS_TOGETHER - 1)]
-
-    def _answered(self, keys: list[str]) -> dict[str, SweepRow]:
-        cells = {key: self.cells[key] for key in keys}
-        reasons = {key: too_large(c.context, c.draw) for key, c in cells.items()}
-        asked = {key: cell for key, cell in cells.items() if not reasons[key]}
-        scores = self._scores(list(asked.values())) if asked else iter(())
-        name = self.predictor.predictor_id
-        return {
-            key: _refused(cell, name, reasons[key]) if reasons[key] else next(scores)
-            for key, cell in cells.items()
-        }
-
-    def _scores(self, cells: list[_Cell]) -> Iterator[SweepRow]:
-        session = cells[0].session
-        before = sum(len(self.cells[key].starts) for key in self.rows)
-        conditions = [cell.condition for cell in cells]
-        where = f"{session.id}: {conditions[0].name}"
-
-        def progress(done: int, total: int, what: str) -> None:
-            self._progress(before + done, self._total, where)
-
-        found = evaluate(
-            self.predictor,
-            session,
-            conditions,
-            tier=self.plan.tier,
-            max_windows=self.plan.max_windows,
-            progress=progress,
-            cancelled=self._cancelled,
-        )
-        return iter(
-            [
-                _row(cell, score, found)
-                for cell, score in zip(cells, found.scores, strict=True)
             ]
+            while missing:
+                few = len(self.cells[missing[0]].starts) <= CHUNK
+                together = 1 if few else CELLS_TOGETHER
+                found.append(missing[:together])
+                missing = missing[together:]
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Piece:
+    """Rows to be that a worker computes, and by which predictor."""
+
+    source: Source
+    device: str
+    threads: int
+    plan: SweepPlan
+    cells: tuple[_Cell, ...]
+
+
+def _at_work(piece: _Piece) -> list[SweepRow]:
+    """What a worker does with a piece."""
+    with at_work(piece.threads):
+        session = held_session(piece.cells[0].session)
+        cells = [replace(cell, session=session) for cell in piece.cells]
+        predictor = held_predictor(piece.source, piece.device)
+        return _answered(predictor, cells, piece.plan)
+
+
+def _answered(
+    predictor: Predictor,
+    cells: Sequence[_Cell],
+    plan: SweepPlan,
+    progress: Progress = lambda done, total, what: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> list[SweepRow]:
+    """Rows of cells of one session, in one pass over its windows."""
+    reasons = [too_large(cell.context, cell.draw) for cell in cells]
+    asked = [cell for cell, why in zip(cells, reasons, strict=True) if not why]
+    scored: Iterator[SweepRow] = iter(())
+    if asked:
+        found = evaluate(
+            predictor,
+            asked[0].session,
+            [cell.condition for cell in asked],
+            tier=plan.tier,
+            max_windows=plan.max_windows,
+            progress=progress,
+            cancelled=cancelled,
         )
+        pairs = zip(asked, found.scores, strict=True)
+        scored = iter([_row(cell, score, found) for cell, score in pairs])
+    name = predictor.predictor_id
+    return [
+        _refused(cell, name, why) if why else next(scored)
+        for cell, why in zip(cells, reasons, strict=True)
+    ]
+
+
+def _made(predictor: Predictor | Source | Path, device: str) -> Predictor:
+    if isinstance(predictor, Predictor):
+        return predictor
+    return made_predictor(predictor, device)
+
+
+def _travelling(source: Predictor | Source | Path) -> Source:
+    """A predictor as its name, path or maker: what workers are sent."""
+    if isinstance(source, Path):
+        return str(source.resolve())
+    if isinstance(source, Predictor):
+        raise ValueError(
+            "With a scheduler give the predictor by its name or path: it is loaded on "
+            "the workers."
+        )
+    return source
 
 
 def _cells(plan: SweepPlan, sessions: Sequence[Session]) -> Iterator[_Cell]:

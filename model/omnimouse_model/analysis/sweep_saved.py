@@ -1,12 +1,11 @@
 """Sweeps kept in a folder, as values: read without touching what still grows."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from omnimouse_model.analysis.sweep_file import FORMAT, parsed_row
+from omnimouse_model.analysis.sweep_file import SWEEP
 from omnimouse_model.analysis.sweep_plan import SweepPlan
 from omnimouse_model.analysis.sweep_table import ContextSweep
 
@@ -56,13 +55,11 @@ def read_sweep(path: str | Path) -> SavedSweep:
     path = Path(path)
     try:
         header, *lines = path.read_bytes().splitlines(keepends=True) or [b""]
-        facts = json.loads(header)
-        if facts["omnimouse_sweep"] != FORMAT:
-            return SavedSweep(path, problem=f"written in format {facts!r:.40}")
+        facts = SWEEP.header(header)
         if lines and not lines[-1].endswith(b"\n"):
             lines = lines[:-1]
-        rows = dict(parsed_row(line) for line in lines)
-        asked = dict(facts["definition"])
+        rows = dict(SWEEP.parsed_line(line) for line in lines)
+        asked = facts["definition"]
         sweep = ContextSweep(
             _plan(asked),
             str(asked["predictor"]),

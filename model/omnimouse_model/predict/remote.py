@@ -1,69 +1,25 @@
 """A predictor on a Dask worker, for a GPU elsewhere: the messages of `worker`.
 
-An actor there holds what a process of `worker_process` holds. Dask unpickles what it
-is sent, so whoever can read or write the connection can run code at either end: the
-address must be TLS, or this machine's own (such as the near end of an SSH tunnel).
-Certificates come from Dask's own configuration.
+An actor there holds what a process of `worker_process` holds.
 """
 
-import contextlib
-import ipaddress
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import WorkerError
+from omnimouse_model.predict import schedulers
 from omnimouse_model.predict.link import LinkEndedError
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.schedulers import (
+    checked_address,
+    connected,
+    private_workers,
+)
 from omnimouse_model.predict.worker import WorkerPredictor
 from omnimouse_model.predict.worker_process import Server, Source
-
-if TYPE_CHECKING:
-    from distributed import Client
-
-START_TIMEOUT_S = 30
-LOCAL_NAMES = ("localhost",)
-
-
-def checked_address(address: str) -> str:
-    """A scheduler's address in full, if it is TLS or this machine's own.
-
-    Raises
-    ------
-    ValueError
-        Why it is refused, and what to do.
-    """
-    full = address if "://" in address else f"tcp://{address}"
-    parts = urlsplit(full)
-    if parts.scheme not in ("tcp", "tls") or not parts.hostname or not parts.port:
-        raise ValueError(
-            f"{address!r} is not the address of a Dask scheduler; give one such as "
-            "tls://host:8786 or tcp://127.0.0.1:8786."
-        )
-    if not is_private(full):
-        raise ValueError(
-            f"{full} is refused: it is neither TLS nor this machine, so recordings "
-            "would travel in the clear, and whoever listens could run code here. "
-            f"Start Dask with certificates and give tls://{parts.hostname}:"
-            f"{parts.port}, or tunnel (ssh -L {parts.port}:localhost:{parts.port} "
-            f"{parts.hostname}) and give tcp://127.0.0.1:{parts.port}."
-        )
-    return full
-
-
-def is_private(address: str) -> bool:
-    """Whether an address is TLS, or does not leave this machine."""
-    parts = urlsplit(address)
-    if parts.scheme in ("tls", "inproc"):
-        return True
-    host = parts.hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host in LOCAL_NAMES
 
 
 def remote_predictor(
@@ -117,15 +73,15 @@ class DaskLink:
     def __init__(
         self, address: str, source: Source, device: str, threads: int | None
     ) -> None:
-        self._client = _client(address)
+        self._client = connected(address)
         self._asked: deque[Any] = deque()
         try:
-            workers = _private_workers(self._client, address)
+            workers = private_workers(self._client, address)
             with self._client.as_current():  # which the actor talks through
                 self._made = self._client.submit(
                     ServerActor, source, device, threads, actor=True, workers=workers
                 )
-                self._actor: Any = self._made.result(timeout=START_TIMEOUT_S)
+                self._actor: Any = self._made.result(timeout=schedulers.START_TIMEOUT_S)
                 _ = self._actor.stop  # binds it to this client
         except Exception as error:
             self._client.close()
@@ -166,48 +122,3 @@ class DaskLink:
     def close(self) -> None:
         """Stop what runs, and let the actor go with the client."""
         self._client.close(timeout=2)
-
-
-def _client(address: str) -> "Client":
-    try:
-        from distributed import Client, Security
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            'A predictor on a scheduler needs Dask: pip install "omnimouse-app[dask]".'
-        ) from error
-    is_tls = address.startswith("tls://")
-    try:
-        return Client(
-            address,
-            security=Security(require_encryption=True) if is_tls else None,
-            timeout=START_TIMEOUT_S,
-            set_as_default=False,
-        )
-    except (OSError, TypeError, ValueError) as error:
-        keys = "distributed.comm.tls.ca-file and .client.cert, .client.key"
-        hint = f"; is Dask's configuration complete ({keys})?" if is_tls else ""
-        raise WorkerError(
-            f"The Dask scheduler at {address} does not answer: {error}. Is it running "
-            f"(dask scheduler, and a dask worker for it){hint}"
-        ) from error
-
-
-def _private_workers(client: "Client", address: str) -> list[str]:
-    """Workers whose own connections are private too.
-
-    Raises
-    ------
-    WorkerError
-        There are none.
-    """
-    with contextlib.suppress(TimeoutError):  # one that restarts takes seconds
-        client.wait_for_workers(1, timeout=START_TIMEOUT_S)
-    workers = list(client.scheduler_info(n_workers=-1)["workers"])
-    private = [worker for worker in workers if is_private(worker)]
-    if not private:
-        found = ", ".join(workers) or "none"
-        raise WorkerError(
-            f"The scheduler at {address} has no worker that is reached by TLS or on "
-            f"its own machine (workers: {found}). Start one: dask worker {address}."
-        )
-    return private

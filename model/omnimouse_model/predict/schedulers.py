@@ -1,0 +1,111 @@
+"""Schedulers of Dask: which addresses are taken, and connections to them.
+
+Dask unpickles what it is sent, so whoever can read or write the connection can run
+code at either end: the address must be TLS, or this machine's own (such as the near end
+of an SSH tunnel). Certificates come from Dask's own configuration.
+"""
+
+import contextlib
+import ipaddress
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from omnimouse_model.errors import WorkerError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+START_TIMEOUT_S = 30
+LOCAL_NAMES = ("localhost",)
+
+
+def checked_address(address: str) -> str:
+    """A scheduler's address in full, if it is TLS or this machine's own.
+
+    Raises
+    ------
+    ValueError
+        Why it is refused, and what to do.
+    """
+    full = address if "://" in address else f"tcp://{address}"
+    parts = urlsplit(full)
+    if parts.scheme not in ("tcp", "tls") or not parts.hostname or not parts.port:
+        raise ValueError(
+            f"{address!r} is not the address of a Dask scheduler; give one such as "
+            "tls://host:8786 or tcp://127.0.0.1:8786."
+        )
+    if not is_private(full):
+        raise ValueError(
+            f"{full} is refused: it is neither TLS nor this machine, so recordings "
+            "would travel in the clear, and whoever listens could run code here. "
+            f"Start Dask with certificates and give tls://{parts.hostname}:"
+            f"{parts.port}, or tunnel (ssh -L {parts.port}:localhost:{parts.port} "
+            f"{parts.hostname}) and give tcp://127.0.0.1:{parts.port}."
+        )
+    return full
+
+
+def is_private(address: str) -> bool:
+    """Whether an address is TLS, or does not leave this machine."""
+    parts = urlsplit(address)
+    if parts.scheme in ("tls", "inproc"):
+        return True
+    host = parts.hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host in LOCAL_NAMES
+
+
+def connected(address: str) -> "Client":
+    """A client of the scheduler at a checked address.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        Dask is missing.
+    WorkerError
+        It does not answer.
+    """
+    try:
+        from distributed import Client, Security
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            'Work on a scheduler needs Dask: pip install "omnimouse-app[dask]".'
+        ) from error
+    is_tls = address.startswith("tls://")
+    try:
+        return Client(
+            address,
+            security=Security(require_encryption=True) if is_tls else None,
+            timeout=START_TIMEOUT_S,
+            set_as_default=False,
+        )
+    except (OSError, TypeError, ValueError) as error:
+        keys = "distributed.comm.tls.ca-file and .client.cert, .client.key"
+        hint = f"; is Dask's configuration complete ({keys})?" if is_tls else ""
+        raise WorkerError(
+            f"The Dask scheduler at {address} does not answer: {error}. Is it running "
+            f"(dask scheduler, and a dask worker for it){hint}"
+        ) from error
+
+
+def private_workers(client: "Client", address: str) -> list[str]:
+    """Workers whose own connections are private too.
+
+    Raises
+    ------
+    WorkerError
+        There are none.
+    """
+    with contextlib.suppress(TimeoutError):  # one that restarts takes seconds
+        client.wait_for_workers(1, timeout=START_TIMEOUT_S)
+    workers = list(client.scheduler_info(n_workers=-1)["workers"])
+    private = [worker for worker in workers if is_private(worker)]
+    if not private:
+        found = ", ".join(workers) or "none"
+        raise WorkerError(
+            f"The scheduler at {address} has no worker that is reached by TLS or on "
+            f"its own machine (workers: {found}). Start one: dask worker {address}."
+        )
+    return private
