@@ -1,5 +1,6 @@
 """Recordings of noise, and a predictor whose score depends on context as it says."""
 
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -83,3 +84,14 @@ def given(mask):
 def expected(context):
     known = context.neurons / 4 + context.history_samples / 5 + 3 * context.video
     return 1 / np.sqrt(1 + 1 / (1 + known))
+
+
+@dataclass
+class Slow(Contextual):
+    """It takes its time, so that a worker can die meanwhile."""
+
+    predictor_id: str = "contextual"
+
+    def encode(self, window, mask):
+        time.sleep(0.03)
+        return Contextual.encode(self, window, mask)

@@ -75,26 +75,24 @@ def _finished(
     client: "Client", futures: Sequence[Any], cancelled: Callable[[], bool]
 ) -> Iterator[Any]:
     """Futures as they finish, until all have or it is cancelled."""
-    from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
-    waiting = as_completed(futures, raise_errors=False)
-    while not waiting.is_empty():
-        if cancelled():
-            return
+    waiting = list(futures)
+    while waiting and not cancelled():
         if client.status in ("closing", "closed"):
             raise WorkerError("The Dask scheduler is gone; what was finished is kept.")
-        if not waiting.has_ready():
-            time.sleep(_POLL_S)
-            continue
-        for future in waiting.next_batch(block=False):
+        finished = [future for future in waiting if future.done()]
+        for future in finished:
             if isinstance(future.exception(), KilledWorker):
                 raise WorkerError(
                     "Workers died, one after the other, of the same piece of work: out "
                     "of memory? What was finished is kept; give fewer workers, or "
                     "ones with more memory, and go on."
                 ) from future.exception()
+            waiting.remove(future)
             yield future
+        if not finished:
+            time.sleep(_POLL_S)
 
 
 def _allowed(client: "Client", scheduler: str) -> list[str] | None:
@@ -186,11 +184,33 @@ def held_predictor(source: Source, device: str) -> Predictor:
     return made_predictor(source, device)
 
 
-def made_predictor(source: Source | Path, device: str) -> Predictor:
-    """A predictor by its name or path, or of a function that makes it."""
+def made_predictor(source: Predictor | Source | Path, device: str) -> Predictor:
+    """A predictor as it is, by its name or path, or of a function that makes it."""
     if isinstance(source, str | Path):
         return load_predictor(source, device=device)
+    if isinstance(source, Predictor) and not isinstance(source, type):
+        return source
     return source()
+
+
+def travelling(source: Predictor | Source | Path) -> Source:
+    """A predictor as its name, path or maker: what workers are sent.
+
+    Raises
+    ------
+    ValueError
+        It is the predictor itself, which cannot travel.
+    """
+    if isinstance(source, Path):
+        return str(source.resolve())
+    if isinstance(source, str):
+        return str(Path(source).resolve()) if Path(source).exists() else source
+    if isinstance(source, type) or not isinstance(source, Predictor):
+        return source
+    raise ValueError(
+        "With a scheduler give the predictor by its name or path: it is loaded on the "
+        "workers."
+    )
 
 
 def held_session(session: Session) -> Session:

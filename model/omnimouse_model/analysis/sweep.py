@@ -10,39 +10,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from omnimouse_model.analysis.conditions import Condition
-from omnimouse_model.analysis.contexts import (
-    Context,
-    Draw,
-    context_mask,
-    held_out_draw,
-    inputs_label,
-    largest_context,
-    too_large,
-)
-from omnimouse_model.analysis.evaluate import (
-    CHUNK,
-    Cancelled,
-    Progress,
-    evaluate,
-    scored_starts,
-)
-from omnimouse_model.analysis.results_file import ResultsFile, row_key
-from omnimouse_model.analysis.scores import Score, Scores
+from omnimouse_model.analysis.evaluate import CHUNK, Cancelled, Progress
+from omnimouse_model.analysis.results_file import ResultsFile
 from omnimouse_model.analysis.spreading import (
     at_work,
     held_predictor,
     held_session,
     made_predictor,
     spread,
+    travelling,
+)
+from omnimouse_model.analysis.sweep_cells import (
+    Cell,
+    answered,
+    cell_key,
+    planned_cells,
 )
 from omnimouse_model.analysis.sweep_file import SWEEP
 from omnimouse_model.analysis.sweep_plan import SweepPlan
 from omnimouse_model.analysis.sweep_table import ContextSweep, SweepRow
 from omnimouse_model.data.session import Session
-from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker_process import Source
 
@@ -126,7 +113,7 @@ def context_sweep(
         The scheduler, or its workers, failed; finished rows are in `results`.
     """
     source = predictor
-    predictor = _made(predictor, device)
+    predictor = made_predictor(predictor, device)
     recordings = [sessions] if isinstance(sessions, Session) else list(sessions)
     plan = SweepPlan(
         neurons=tuple(neurons),
@@ -147,33 +134,13 @@ def context_sweep(
         run.rows = {k: row for k, row in file.rows.items() if k in run.cells}
     parts = run.parts()
     if scheduler is not None:
-        parts = run.parts_on(scheduler, _travelling(source), device)
+        parts = run.parts_on(scheduler, travelling(source), device)
     for found in parts:
         if file is not None:
             for key, row in found.items():
                 file.add(key, row)
         on_part(run.sweep)
     return run.sweep
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Cell:
-    """One row to be: a context under a draw of a session's neurons."""
-
-    session: Session
-    starts: np.ndarray
-    context: Context
-    seed: int
-    draw: Draw
-
-    @property
-    def condition(self) -> Condition:
-        inputs = inputs_label(self.context.video, self.context.behavior)
-        name = f"{self.context.label} with {inputs}, draw {self.seed}"
-        return Condition(name, self.mask)
-
-    def mask(self, session: Session) -> Mask:
-        return context_mask(self.context, self.draw)
 
 
 class _Run:
@@ -190,7 +157,7 @@ class _Run:
         self.predictor = predictor
         self.plan = plan
         self.sessions = tuple(session.id for session in sessions)
-        self.cells = {_key(predictor, c): c for c in _cells(plan, sessions)}
+        self.cells = {cell_key(predictor, c): c for c in planned_cells(plan, sessions)}
         self.rows: dict[str, SweepRow] = {}
         self._progress = progress
         self._cancelled = cancelled
@@ -211,7 +178,7 @@ class _Run:
             cells = [self.cells[key] for key in keys]
             where = f"{cells[0].session.id}: {cells[0].condition.name}"
             try:
-                found = _answered(
+                found = answered(
                     self.predictor,
                     cells,
                     self.plan,
@@ -276,7 +243,7 @@ class _Piece:
     device: str
     threads: int
     plan: SweepPlan
-    cells: tuple[_Cell, ...]
+    cells: tuple[Cell, ...]
 
 
 def _at_work(piece: _Piece) -> list[SweepRow]:
@@ -285,114 +252,7 @@ def _at_work(piece: _Piece) -> list[SweepRow]:
         session = held_session(piece.cells[0].session)
         cells = [replace(cell, session=session) for cell in piece.cells]
         predictor = held_predictor(piece.source, piece.device)
-        return _answered(predictor, cells, piece.plan)
-
-
-def _answered(
-    predictor: Predictor,
-    cells: Sequence[_Cell],
-    plan: SweepPlan,
-    progress: Progress = lambda done, total, what: None,
-    cancelled: Callable[[], bool] = lambda: False,
-) -> list[SweepRow]:
-    """Rows of cells of one session, in one pass over its windows."""
-    reasons = [too_large(cell.context, cell.draw) for cell in cells]
-    asked = [cell for cell, why in zip(cells, reasons, strict=True) if not why]
-    scored: Iterator[SweepRow] = iter(())
-    if asked:
-        found = evaluate(
-            predictor,
-            asked[0].session,
-            [cell.condition for cell in asked],
-            tier=plan.tier,
-            max_windows=plan.max_windows,
-            progress=progress,
-            cancelled=cancelled,
-        )
-        pairs = zip(asked, found.scores, strict=True)
-        scored = iter([_row(cell, score, found) for cell, score in pairs])
-    name = predictor.predictor_id
-    return [
-        _refused(cell, name, why) if why else next(scored)
-        for cell, why in zip(cells, reasons, strict=True)
-    ]
-
-
-def _made(predictor: Predictor | Source | Path, device: str) -> Predictor:
-    if isinstance(predictor, Predictor):
-        return predictor
-    return made_predictor(predictor, device)
-
-
-def _travelling(source: Predictor | Source | Path) -> Source:
-    """A predictor as its name, path or maker: what workers are sent."""
-    if isinstance(source, Path):
-        return str(source.resolve())
-    if isinstance(source, Predictor):
-        raise ValueError(
-            "With a scheduler give the predictor by its name or path: it is loaded on "
-            "the workers."
-        )
-    return source
-
-
-def _cells(plan: SweepPlan, sessions: Sequence[Session]) -> Iterator[_Cell]:
-    for session in sessions:
-        starts = scored_starts(session, plan.tier, plan.max_windows)
-        largest = largest_context(session.n_neurons, plan.neurons)
-        for seed in plan.seeds:
-            draw = held_out_draw(session.n_neurons, largest, seed)
-            make = partial(_Cell, session, starts, seed=seed, draw=draw)
-            yield from (make(context=context) for context in plan.contexts)
-
-
-def _row(cell: _Cell, score: Score, found: Scores) -> SweepRow:
-    decoded = {
-        behavior.channel: behavior.value
-        for behavior in found.behavior
-        if behavior.strategy == score.strategy and not behavior.refusal
-    }
-    return SweepRow(
-        session=score.session,
-        predictor=score.predictor,
-        context=cell.context,
-        seed=cell.seed,
-        n_neurons=score.n_neurons,
-        n_windows=score.n_windows,
-        score=score.value,
-        ci_low=score.ci_low,
-        ci_high=score.ci_high,
-        ceiling=score.ceiling,
-        decoded=decoded,
-        refusal=score.refusal,
-    )
-
-
-def _refused(cell: _Cell, predictor: str, reason: str) -> SweepRow:
-    nothing = float("nan")
-    return SweepRow(
-        session=cell.session.id,
-        predictor=predictor,
-        context=cell.context,
-        seed=cell.seed,
-        n_neurons=len(cell.draw.targets),
-        n_windows=0,
-        score=nothing,
-        ci_low=nothing,
-        ci_high=nothing,
-        refusal=reason,
-    )
-
-
-def _key(predictor: Predictor, cell: _Cell) -> str:
-    return row_key(
-        predictor=predictor.predictor_id,
-        session=[cell.session.id, cell.session.fingerprint],
-        context=asdict(cell.context),
-        seed=cell.seed,
-        targets=cell.draw.targets.tolist(),
-        starts=cell.starts.tolist(),
-    )
+        return answered(predictor, cells, piece.plan)
 
 
 def _definition(
