@@ -1,10 +1,43 @@
 """What an evaluation found, as values: rows per session, condition and predictor."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from omnimouse_model.metrics import overall_score
+from omnimouse_model.metrics import (
+    Aggregate,
+    AggregatePolicy,
+    Interval,
+    aggregate,
+    hierarchical_interval,
+    overall_score,
+)
+
+UNIT = "single-trial correlation"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupScore:
+    """The part of a score that lies under one kind of stimulus.
+
+    Attributes
+    ----------
+    group
+        Its name, as `stimulus_groups` tells it.
+    value, ci_low, ci_high
+        As in `Score`, over the samples of the group alone.
+    n_samples
+        The most samples that a neuron was scored on.
+    """
+
+    group: str
+    value: float
+    ci_low: float
+    ci_high: float
+    n_samples: int
+    per_neuron: np.ndarray = field(repr=False)
+    counts: np.ndarray = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +59,10 @@ class Score:
         Why there is no value, "" where there is one.
     note
         How the strategy was adapted to a small population.
+    counts
+        Scored samples of each neuron.
+    groups
+        The same by what was on the screen, where that was asked for.
     """
 
     session: str
@@ -40,6 +77,8 @@ class Score:
     per_neuron: np.ndarray = field(repr=False)
     refusal: str = ""
     note: str = ""
+    counts: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
+    groups: tuple[GroupScore, ...] = ()
 
     @property
     def n_neurons(self) -> int:
@@ -82,6 +121,38 @@ class Scores:
 
     def overall(self, strategy: str, predictor: str) -> float:
         """Mean over sessions weighted by their neurons; NaN where one refused."""
+        found = self._of(strategy, predictor)
+        values = np.array([score.value for score in found])
+        return overall_score(values, np.array([s.n_neurons for s in found]))
+
+    def aggregate(
+        self, strategy: str, predictor: str, policy: AggregatePolicy = "omnimouse"
+    ) -> Aggregate:
+        """Mean over sessions and neurons, how it was made and what it leaves out."""
+        found = self._of(strategy, predictor)
+        values = [score.per_neuron for score in found]
+        return aggregate(values, [score.counts for score in found], policy)
+
+    def interval(self, strategy: str, predictors: Sequence[str]) -> Interval:
+        """Mean over sessions and 95 % interval, resampling sessions, seeds and neurons.
+
+        Parameters
+        ----------
+        predictors
+            One, or several seeds (trainings) of one model, each scored on the same
+            sessions. NaN where one refused.
+        """
+        each = [self._of(strategy, name) for name in predictors]
+        if any(score.refusal for found in each for score in found):
+            return hierarchical_interval([])
+        by_session = list(zip(*each, strict=True))
+        return hierarchical_interval(
+            [[score.per_neuron for score in seeds] for seeds in by_session],
+            [[score.counts for score in seeds] for seeds in by_session],
+        )
+
+    def _of(self, strategy: str, predictor: str) -> list[Score]:
+        """Its scores in every session."""
         found = [
             score
             for score in self.scores
@@ -89,8 +160,7 @@ class Scores:
         ]
         if not found:
             raise KeyError(f"No score of {predictor!r} in {strategy!r}.")
-        values = np.array([score.value for score in found])
-        return overall_score(values, np.array([s.n_neurons for s in found]))
+        return found
 
     @property
     def any_value(self) -> bool:
@@ -99,25 +169,24 @@ class Scores:
         return bool(np.isfinite(values).any())
 
     def rows(self) -> list[dict[str, object]]:
-        """Rows of `--json`: `score` and `behavior`, None where there is no value."""
-        rows: list[dict[str, object]] = [
-            {
-                "name": "score",
-                "value": number_or_none(score.value),
-                "unit": "single-trial correlation",
-                "predictor": score.predictor,
-                "strategy": score.strategy,
-                "session": score.session,
-                "tier": self.tier,
-                "n_neurons": score.n_neurons,
-                "n_windows": score.n_windows,
-                "ci_low": number_or_none(score.ci_low),
-                "ci_high": number_or_none(score.ci_high),
-                "ceiling": number_or_none(score.ceiling),
-                "refusal": score.refusal,
-                "note": score.note,
+        """Rows of `--json`: `score`, `stimulus_score`, `behavior`, `overall`.
+
+        None where there is no value; `overall` where there are several sessions.
+        """
+        rows = [self._row(score) for score in self.scores]
+        rows += [
+            self._row(score)
+            | {
+                "name": "stimulus_score",
+                "stimulus": part.group,
+                "value": number_or_none(part.value),
+                "ci_low": number_or_none(part.ci_low),
+                "ci_high": number_or_none(part.ci_high),
+                "ceiling": None,
+                "n_samples": part.n_samples,
             }
             for score in self.scores
+            for part in score.groups
         ]
         rows += [
             {
@@ -134,6 +203,51 @@ class Scores:
             }
             for score in self.behavior
         ]
+        return rows + self._overall_rows()
+
+    def _row(self, score: Score) -> dict[str, object]:
+        return {
+            "name": "score",
+            "value": number_or_none(score.value),
+            "unit": UNIT,
+            "predictor": score.predictor,
+            "strategy": score.strategy,
+            "session": score.session,
+            "tier": self.tier,
+            "n_neurons": score.n_neurons,
+            "n_windows": score.n_windows,
+            "ci_low": number_or_none(score.ci_low),
+            "ci_high": number_or_none(score.ci_high),
+            "ceiling": number_or_none(score.ceiling),
+            "refusal": score.refusal,
+            "note": score.note,
+        }
+
+    def _overall_rows(self) -> list[dict[str, object]]:
+        sessions = dict.fromkeys(score.session for score in self.scores)
+        asked = dict.fromkeys((s.strategy, s.predictor) for s in self.scores)
+        if len(sessions) < 2:
+            return []
+        rows: list[dict[str, object]] = []
+        for strategy, predictor in asked:
+            found = self.interval(strategy, [predictor])
+            made = self.aggregate(strategy, predictor)
+            rows.append(
+                {
+                    "name": "overall",
+                    "value": number_or_none(found.value),
+                    "unit": UNIT,
+                    "predictor": predictor,
+                    "strategy": strategy,
+                    "tier": self.tier,
+                    "n_sessions": len(sessions),
+                    "n_neurons": made.n_neurons,
+                    "ci_low": number_or_none(found.low),
+                    "ci_high": number_or_none(found.high),
+                    "resampled": ", ".join(found.levels),
+                    "definition": made.definition,
+                }
+            )
         return rows
 
 

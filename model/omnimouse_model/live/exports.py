@@ -8,9 +8,7 @@ import csv
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,12 +24,9 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask, asked_cells
 from omnimouse_model.masks.mask import seen_cells
 from omnimouse_model.masks.neuron_table import table_columns
+from omnimouse_model.parquet import parquet_bytes as table_bytes
 from omnimouse_model.predict.predictor import Prediction
 
-NO_PARQUET = (
-    "A Parquet table needs the package pyarrow, which is not here: "
-    "pip install pyarrow, or export the table as CSV."
-)
 README = """\
 What OmniMouse showed, in one window of 2 s. Rows of (60, neuron) arrays are samples at
 30 Hz; columns are the recording's neurons in stored order.
@@ -130,17 +125,8 @@ def csv_bytes(what: Shown) -> bytes:
 
 def parquet_bytes(what: Shown) -> bytes:
     """The table as Parquet; its condition is among the metadata."""
-    try:
-        arrow: Any = import_module("pyarrow")
-        parquet: Any = import_module("pyarrow.parquet")
-    except ImportError:
-        raise ExportError(NO_PARQUET) from None
-    table = arrow.table(neuron_columns(what))
     about = {"condition": what.condition, "r": DEFINITION}
-    table = table.replace_schema_metadata(about)
-    file = io.BytesIO()
-    parquet.write_table(table, file)
-    return file.getvalue()
+    return table_bytes(neuron_columns(what), about)
 
 
 def _cells(values: np.ndarray) -> list[str]:

@@ -7,6 +7,7 @@ from omnimouse_model.data.fetching import target_of
 from omnimouse_model.data.hub_names import CHECKPOINTS, hub_place
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import CheckpointError, FetchError
+from omnimouse_model.predict.ensemble import SUFFIX as ENSEMBLE_SUFFIX
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker import WorkerPredictor
 
@@ -73,9 +74,9 @@ def load_predictor(
     Parameters
     ----------
     name_or_path
-        One of `predictor_names()`, a path, or what the model hub has: `omnimouse-5M`
-        and its like, `hf://owner/name`; fetched the first time, see
-        `fetch_checkpoint`.
+        One of `predictor_names()`, a path (of an ensemble's file too), or what the
+        model hub has: `omnimouse-5M` and its like, `hf://owner/name`; fetched the
+        first time, see `fetch_checkpoint`.
     sessions
         Prepared at once where given; otherwise each on its first use.
     device
@@ -95,6 +96,10 @@ def _built(name_or_path: str | Path, sessions: Sessions, device: str) -> Predict
         from omnimouse_model.predict.released import fetch_checkpoint
 
         path = fetch_checkpoint(str(place))
+    if path.name.endswith(ENSEMBLE_SUFFIX) and path.is_file():
+        from omnimouse_model.predict.ensemble import load_ensemble
+
+        return load_ensemble(path, device)
     if path.exists():
         from omnimouse_model.predict.loading import load_checkpoint_predictor
 

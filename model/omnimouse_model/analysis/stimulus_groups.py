@@ -1,0 +1,77 @@
+"""What was on the screen at each sample: by which scores can be told apart."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.stimulus import BLANK_TIER
+
+Grouping = Literal["kind", "tier", "distribution"]
+GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
+TYPE_NAMES = ("stim_type", "stimulus_type", "stim_class", "stimulus_class")
+"""What trial tables call the kind of stimulus, where it says more than "video"."""
+SEEN, UNSEEN = "in distribution", "out of distribution"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StimulusGroups:
+    """The group of each trial of a session, "" for none."""
+
+    t_on: Float[np.ndarray, " trial"]
+    t_off: Float[np.ndarray, " trial"]
+    group: Shaped[np.ndarray, " trial"]
+
+    @classmethod
+    def of(cls, session: Session, by: Grouping) -> "StimulusGroups":
+        """Group the trials of a session.
+
+        "kind" is the type of stimulus that the trial table tells, else video, image or
+        blank; "tier" the tier; "distribution" whether trials of the training tier have
+        that kind of stimulus too, blanks left out.
+        """
+        trials = session.trials
+        order = np.argsort(trials.t_on, kind="stable")
+        name = LABELS[by](session)
+        return cls(trials.t_on[order], trials.t_off[order], name[order])
+
+    def at(
+        self, times_s: Float[np.ndarray, " sample"]
+    ) -> Shaped[np.ndarray, " sample"]:
+        """Group at times on the session clock, "" outside all trials."""
+        if not len(self.t_on):
+            return np.full(len(times_s), "")
+        trial = np.searchsorted(self.t_on, times_s + 1e-6, side="right") - 1
+        inside = (trial >= 0) & (times_s < self.t_off[np.maximum(trial, 0)])
+        return np.where(inside, self.group[np.maximum(trial, 0)], "")
+
+
+def stimulus_kinds(session: Session) -> Shaped[np.ndarray, " trial"]:
+    """Kind of stimulus of each trial, in stored order."""
+    trials = session.trials
+    kinds = [str(kind) for kind in trials.kind]
+    for trial, about in enumerate(trials.extra):
+        told = next((about[name] for name in TYPE_NAMES if about.get(name)), "")
+        kinds[trial] = str(told) or kinds[trial]
+    return np.array(kinds, dtype=np.str_)
+
+
+def _tiers(session: Session) -> np.ndarray:
+    return session.trials.tier.astype(np.str_)
+
+
+def _distribution(session: Session) -> np.ndarray:
+    kinds, tiers = stimulus_kinds(session), session.trials.tier
+    trained = np.unique(kinds[tiers == "train"])
+    name = np.where(np.isin(kinds, trained), SEEN, UNSEEN)
+    return np.where((session.trials.kind == "blank") | (tiers == BLANK_TIER), "", name)
+
+
+LABELS: dict[Grouping, Callable[[Session], np.ndarray]] = {
+    "kind": stimulus_kinds,
+    "tier": _tiers,
+    "distribution": _distribution,
+}
