@@ -16,6 +16,7 @@ COMMANDS = {
     "fetch": "Checkpoints and recordings from the model hub.",
     "evaluate": "Score predictors on sessions, beside baselines and ceilings.",
     "sweep": "Score as a function of how much context is given.",
+    "scaling": "How scores grow with data, size or compute.",
     "report": "A saved analysis as one HTML page.",
     "simulate": "Write a simulated mouse whose answers are known.",
     "train": "Train a model from a config.",

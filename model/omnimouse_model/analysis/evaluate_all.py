@@ -56,12 +56,12 @@ class Piece:
     Attributes
     ----------
     source
-        The model by its name, path or maker.
+        The model; by its name, path or maker where it is to travel.
     seeds
         Draws of the strategies' neurons; () for the stored order.
     """
 
-    source: Source
+    source: Predictor | Source | Path
     session: Session
     strategies: tuple[str, ...]
     tier: str
@@ -172,7 +172,7 @@ def evaluate_all(
         for session in recordings:
             for tier in tiers:
                 piece = Piece(
-                    source,  # type: ignore[arg-type]  # as it is, where nothing travels
+                    source,
                     session,
                     names,
                     tier,
@@ -198,11 +198,9 @@ def evaluate_all(
         found[key] = scores
         if file is not None:
             file.add(key, scores)
+    there = [(piece.tier, found[k]) for k, piece in pieces.items() if k in found]
     return {
-        tier: _joined(
-            [found[k] for k, p in pieces.items() if p.tier == tier and k in found], tier
-        )
-        for tier in tiers
+        tier: _joined([one for of, one in there if of == tier], tier) for tier in tiers
     }
 
 
@@ -241,7 +239,8 @@ def _at_work(piece: Piece) -> Scores:
     """What a worker does with a piece."""
     with at_work(piece.threads):
         held = replace(piece, session=held_session(piece.session))
-        return held.scores(held_predictor(piece.source, piece.device))
+        predictor = held_predictor(travelling(piece.source), piece.device)
+        return held.scores(predictor)
 
 
 def _threads() -> int:
@@ -282,7 +281,10 @@ def _plain_row(row: Score | GroupScore | BehaviorScore) -> Plain:
 
 
 def _parsed_row(facts: Plain) -> Plain:
-    found = {k: number(v) if k in _NUMBERS else v for k, v in facts.items()}
+    found: Plain = dict(facts)
+    for name in _NUMBERS:
+        if name in found:
+            found[name] = number(found[name])
     for name in ("per_neuron", "counts", "neurons"):
         if name in found:
             found[name] = _array(found[name])

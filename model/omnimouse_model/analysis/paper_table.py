@@ -63,12 +63,11 @@ def paper_table(found: Scores) -> tuple[PaperRow, ...]:
         [score.predictor for score in found.scores]
         + [score.predictor for score in found.behavior]
     )
-    sessions = {s.session for s in (*found.scores, *found.behavior)}
+    sessions = {score.session for score in found.scores}
+    sessions |= {score.session for score in found.behavior}
     rows = []
     for name in names:
-        values = {
-            column: _response(found, task, name) for column, task in TASKS.items()
-        }
+        values = {at: _response(found, task, name) for at, task in TASKS.items()}
         groups = _behavior(found, name)
         values |= {column: groups[group] for column, group in BEHAVIOR.items()}
         rows.append(PaperRow(name, values, n_sessions=len(sessions)))
@@ -100,6 +99,7 @@ def _behavior(found: Scores, predictor: str) -> dict[str, float]:
 
 
 def _printed(model: str, sessions: int, *numbers: float) -> PaperRow:
+    model = f"OmniMouse-{model}" if model[0].isdigit() else model
     columns = ("fcst", "fcst+S", "pop 256", "pop 1024", "pop+S", *BEHAVIOR)
     values = dict.fromkeys(COLUMNS, NaN) | dict(zip(columns, numbers, strict=True))
     return PaperRow(model, values, "OmniMouse paper", sessions)
@@ -110,17 +110,11 @@ PRINTED: tuple[PaperRow, ...] = (
     _printed("Latent model", 8, NaN, 0.18, NaN, NaN, 0.16, NaN, NaN, NaN, NaN),
     _printed("CEBRA", 8, NaN, NaN, NaN, NaN, NaN, 0.53, 0.52, 0.55, 0.51),
     _printed("POYO+", 8, NaN, NaN, NaN, NaN, NaN, 0.55, 0.56, 0.63, 0.47),
-    _printed("OmniMouse-5M", 8, 0.18, 0.30, 0.25, 0.34, 0.27, 0.59, 0.68, 0.66, 0.44),
-    _printed("OmniMouse-1M", 323, 0.18, 0.33, 0.27, 0.36, 0.35, 0.68, 0.75, 0.73, 0.55),
-    _printed("OmniMouse-5M", 323, 0.22, 0.34, 0.28, 0.37, 0.35, 0.69, 0.76, 0.74, 0.57),
-    _printed(
-        "OmniMouse-20M", 323, 0.23, 0.35, 0.29, 0.38, 0.37, 0.75, 0.78, 0.75, 0.73
-    ),
-    _printed(
-        "OmniMouse-80M", 323, 0.25, 0.36, 0.29, 0.39, 0.37, 0.77, 0.80, 0.76, 0.75
-    ),
-    _printed(
-        "OmniMouse-300M", 323, 0.25, 0.36, 0.30, 0.39, 0.37, 0.76, 0.80, 0.76, 0.73
-    ),
+    _printed("5M", 8, 0.18, 0.30, 0.25, 0.34, 0.27, 0.59, 0.68, 0.66, 0.44),
+    _printed("1M", 323, 0.18, 0.33, 0.27, 0.36, 0.35, 0.68, 0.75, 0.73, 0.55),
+    _printed("5M", 323, 0.22, 0.34, 0.28, 0.37, 0.35, 0.69, 0.76, 0.74, 0.57),
+    _printed("20M", 323, 0.23, 0.35, 0.29, 0.38, 0.37, 0.75, 0.78, 0.75, 0.73),
+    _printed("80M", 323, 0.25, 0.36, 0.29, 0.39, 0.37, 0.77, 0.80, 0.76, 0.75),
+    _printed("300M", 323, 0.25, 0.36, 0.30, 0.39, 0.37, 0.76, 0.80, 0.76, 0.73),
 )
 """As printed; a later public summary has fcst+S .25 (5M, 8 sessions) and .34 (80M)."""

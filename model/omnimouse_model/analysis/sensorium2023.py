@@ -18,6 +18,7 @@ from omnimouse_model.data.clock import SCREEN_RATE_HZ
 from omnimouse_model.data.session import Session
 from omnimouse_model.masks import N_SAMPLES
 from omnimouse_model.metrics import Moments, Valued, moments, single_trial
+from omnimouse_model.metrics.correlation import SENSORIUM_EPS
 from omnimouse_model.parquet import arrow_module
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.strategies import mask_from_strategy

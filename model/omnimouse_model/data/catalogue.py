@@ -123,16 +123,32 @@ class Catalogue(Sequence[Entry]):
         ordered = sorted(self.entries, key=key, reverse=falls)
         return Catalogue(self.folder, tuple(ordered))
 
-    def nested(self, sizes: Sequence[int], seed: int) -> list[tuple[Entry, ...]]:
+    def nested(
+        self,
+        sizes: Sequence[int],
+        seed: int,
+        *,
+        always: Sequence[str] = (),
+        worth: Mapping[str, float] | None = None,
+    ) -> list[tuple[Entry, ...]]:
         """Collections of so many sessions; a larger one contains the smaller ones.
 
         The same seed draws the same order, whatever the sizes. Sessions that cannot be
         read are left out.
 
+        Parameters
+        ----------
+        always
+            Ids of sessions that come first, hence into every collection: those that
+            models are evaluated on.
+        worth
+            The others come in falling order of this instead of drawn (negate it for
+            the worst first); equals, and those without, as drawn.
+
         Raises
         ------
         ValueError
-            A size is larger than there are sessions.
+            A size is larger than there are sessions, or does not hold `always`.
         """
         sound = [entry for entry in self.entries if entry.is_read]
         if sizes and not 0 <= min(sizes) <= max(sizes) <= len(sound):
@@ -140,8 +156,21 @@ class Catalogue(Sequence[Entry]):
                 f"There are {len(sound)} sessions that can be read; sizes are "
                 f"{', '.join(map(str, sizes))}."
             )
-        order = np.random.default_rng(seed).permutation(len(sound))
-        return [tuple(sound[i] for i in order[:size]) for size in sizes]
+        missing = set(always) - {entry.id for entry in sound}
+        if missing:
+            raise ValueError(f"No session {', '.join(sorted(missing))} can be read.")
+        if sizes and min(sizes) < len(always):
+            raise ValueError(
+                f"A collection of {min(sizes)} sessions cannot hold the {len(always)} "
+                "that are in every one."
+            )
+        drawn = np.random.default_rng(seed).permutation(len(sound))
+        order = [sound[i] for i in drawn]
+        if worth is not None:
+            known = {entry.id: worth.get(entry.id, -np.inf) for entry in order}
+            order.sort(key=lambda entry: -known[entry.id])  # stable: equals as drawn
+        order.sort(key=lambda entry: entry.id not in always)
+        return [tuple(order[:size]) for size in sizes]
 
 
 def catalogue(
