@@ -47,7 +47,7 @@ BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 STAMP = VENV / "omnimouse-setup.json"
 LOG = VENV / "omnimouse-setup.log"
-EXTRAS = ("napari", "pyqt6", "dask", "nwb", "hub", "suite2p")
+EXTRAS = ("napari", "pyqt6", "dask", "nwb", "hub", "suite2p", "analysis")
 WINDOWS = ["tests/widgets", "tests/app", "tests/test_soak_window.py"]
 CONSTRAINTS = ROOT / "constraints.txt"
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"

@@ -1,6 +1,10 @@
 """`omnimouse evaluate`: scores on held-out windows, beside baselines and ceilings."""
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,13 +17,16 @@ from omnimouse_app.cli.inputs import (
     sessions_option,
 )
 from omnimouse_app.cli.output import Progress, emit, markdown_table, table
+from omnimouse_app.cli.stopping import STOPPED, interruptible
 
 if TYPE_CHECKING:
-    from omnimouse_model.analysis.scores import BehaviorScore, Score, Scores
+    from omnimouse_model.analysis.conditions import Condition
+    from omnimouse_model.analysis.scores import Scores
+    from omnimouse_model.analysis.sensorium2023 import CompetitionScore
+    from omnimouse_model.analysis.stimulus_groups import Grouping
+    from omnimouse_model.data.session import Session
     from omnimouse_model.predict.predictor import Predictor
 
-Row = dict[str, object]
-Layout = Callable[[Sequence[Row]], str]
 BASELINES = ("mean", "last", "ridge", "context-ridge", "video-ridge")
 
 
@@ -45,13 +52,60 @@ BASELINES = ("mean", "last", "ridge", "context-ridge", "video-ridge")
     help="The conditions of the demo table; so it is where no strategy is named.",
 )
 @click.option(
+    "--paper-table",
+    is_flag=True,
+    help="The conditions of the paper's table of tasks, and that table.",
+)
+@click.option(
+    "--sensorium2023",
+    is_flag=True,
+    help="The competition's protocol: whole clips without their first 50 frames.",
+)
+@click.option(
+    "--submission",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --sensorium2023 and one model: write its submission file.",
+)
+@click.option(
+    "--ensemble",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Score the mean of all --model too, and write it to this .ensemble.json.",
+)
+@click.option(
     "--baselines/--no-baselines", default=True, help="Score naive predictors beside."
 )
-@click.option("--tier", default="test", show_default=True, help="Which held-out tier.")
+@click.option(
+    "--tier",
+    "tiers",
+    multiple=True,
+    default=("test",),
+    show_default="test",
+    help="Which held-out tier. May be repeated.",
+)
+@click.option(
+    "--by",
+    type=click.Choice(["kind", "tier", "distribution"]),
+    help="Score each kind of stimulus, each tier, or what training had and had not.",
+)
 @click.option(
     "--max-windows",
     type=click.IntRange(min=1),
     help="At most this many windows of a session, spread over it.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Results file; what is in it already is not computed again.",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Spread the work over a Dask scheduler's workers: tls://…, or local:4.",
+)
+@click.option(
+    "--parquet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the scores of every neuron, too.",
 )
 @device_option
 @format_options
@@ -61,9 +115,17 @@ def command(
     sessions: tuple[str, ...],
     strategies: tuple[str, ...],
     demo_table: bool,
+    paper_table: bool,
+    sensorium2023: bool,
+    submission: Path | None,
+    ensemble: Path | None,
     baselines: bool,
-    tier: str,
+    tiers: tuple[str, ...],
+    by: "Grouping | None",
     max_windows: int | None,
+    out: Path | None,
+    scheduler: str | None,
+    parquet: Path | None,
     device: str,
     as_json: bool,
     as_markdown: bool,
@@ -73,110 +135,242 @@ def command(
 
     A score is the single-trial correlation per neuron over all windows, averaged over
     neurons, with a 95 % interval from resampling neurons. What a predictor cannot
-    serve is shown as "–".
+    serve is shown as "–". With --out, Ctrl-C loses nothing that is finished: the same
+    command goes on from there.
     """
-    from omnimouse_model.analysis.conditions import DEMO, conditions
-    from omnimouse_model.analysis.evaluate import evaluate
+    if scheduler is not None:
+        from omnimouse_model.analysis.spreading import checked_scheduler
 
+        checked_scheduler(scheduler)
     progress = Progress()
     recordings = [named_session(name, progress, **reading) for name in sessions]
-    asked = conditions(strategies)
-    if demo_table or not asked:
-        asked = (*DEMO, *asked)
-    found = evaluate(
-        _predictors([*models, *(BASELINES if baselines else ())], device),
+    names = list(dict.fromkeys([*models, *(BASELINES if baselines else ())]))
+    if sensorium2023:
+        competition = models if submission else names
+        _competition(competition, recordings, tiers, submission, device, as_json)
+        return
+    if ensemble is not None:
+        names.insert(len(models), _ensemble(ensemble, models, device))
+    work = _Work(
+        names,
         recordings,
-        asked,
-        tier=tier,
-        max_windows=max_windows,
-        progress=progress,
+        _asked(strategies, demo_table, paper_table),
+        tiers,
+        by,
+        max_windows,
+        device,
     )
+    with interruptible() as stopping:
+        if out is None and scheduler is None:
+            found = work.together(progress)
+        else:
+            stopping.has_begun = True
+            found = work.in_pieces(out, scheduler, progress, lambda: stopping.is_asked)
     progress.finish()
+    if parquet is not None:
+        from omnimouse_model.analysis.score_table import write_neurons
+
+        write_neurons(_joined(found), parquet, recordings)
     if as_json:
-        emit(found.rows(), as_json=True)
+        emit([row for scores in found.values() for row in scores.rows()], as_json=True)
     else:
         lay_out = markdown_table if as_markdown else table
-        sessions_shown = [session.id for session in recordings]
-        click.echo("\n\n".join(_report(found, sessions_shown, lay_out)))
-    if not found.any_value:
+        blocks = _blocks(found, recordings, lay_out, paper_table)
+        if ensemble is not None:
+            blocks += _members(found, ensemble, device)
+        click.echo("\n\n".join(blocks))
+    if stopping.is_asked:
+        click.echo("stopped; the same command with --out goes on from here", err=True)
+        sys.exit(STOPPED)
+    if not any(scores.any_value for scores in found.values()):
         raise click.ClickException(
             "Nothing could be scored: every question was refused."
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is to be scored."""
+
+    names: list[str]
+    sessions: "list[Session]"
+    asked: "tuple[Condition | str, ...]"
+    tiers: tuple[str, ...]
+    by: "Grouping | None"
+    max_windows: int | None
+    device: str
+
+    def together(self, progress: Progress) -> "dict[str, Scores]":
+        """All predictors in one pass over each session's windows."""
+        from omnimouse_model.analysis.evaluate import evaluate
+
+        predictors = _predictors(self.names, self.device)
+        return {
+            tier: evaluate(
+                predictors,
+                self.sessions,
+                self.asked,
+                tier=tier,
+                by=self.by,
+                max_windows=self.max_windows,
+                progress=progress,
+            )
+            for tier in self.tiers
+        }
+
+    def in_pieces(
+        self,
+        out: Path | None,
+        scheduler: str | None,
+        progress: Progress,
+        cancelled: Any,
+    ) -> "dict[str, Scores]":
+        """Piece by piece, each kept as it is finished."""
+        from omnimouse_model.analysis.evaluate_all import evaluate_all
+
+        strategies = [name for name in self.asked if isinstance(name, str)]
+        if len(strategies) < len(self.asked):
+            raise click.UsageError(
+                "With --out or --scheduler name the conditions: --strategy or "
+                "--paper-table."
+            )
+        return evaluate_all(
+            self.names,
+            self.sessions,
+            strategies,
+            tiers=self.tiers,
+            by=self.by,
+            max_windows=self.max_windows,
+            results=out,
+            scheduler=scheduler,
+            device=self.device,
+            progress=progress,
+            cancelled=cancelled,
+        )
+
+
+def _asked(
+    strategies: tuple[str, ...], demo_table: bool, paper_table: bool
+) -> "tuple[Condition | str, ...]":
+    from omnimouse_model.analysis.conditions import DEMO
+    from omnimouse_model.analysis.paper_table import STRATEGIES
+
+    asked = (*(STRATEGIES if paper_table else ()), *strategies)
+    if demo_table or not asked:
+        return (*DEMO, *asked)
+    return tuple(dict.fromkeys(asked))
+
+
 def _predictors(names: Sequence[str], device: str) -> "list[Predictor]":
     from omnimouse_model.predict.catalogue import load_predictor
 
-    return [load_predictor(name, device=device) for name in dict.fromkeys(names)]
+    return [load_predictor(name, device=device) for name in names]
 
 
-# -- for people -----------------------------------------------------------------
-def _report(found: "Scores", sessions: Sequence[str], lay_out: Layout) -> list[str]:
-    """Blocks of text: a table of responses and one of behaviour per session."""
-    blocks = []
-    for session in sessions:
-        scores = [score for score in found.scores if score.session == session]
-        blocks.append(f"Session {session}, tier {found.tier}: single-trial correlation")
-        if scores:
-            blocks.append(lay_out(_response_rows(scores)))
-        notes = [f"- {score.strategy}: {score.note}" for score in scores if score.note]
-        blocks += _lines([*notes, *_refusals(scores)])
-        decoded = [score for score in found.behavior if score.session == session]
-        if decoded:
-            blocks.append(f"Session {session}: decoded behaviour, correlation")
-            blocks.append(lay_out(_behavior_rows(decoded)))
-            blocks += _lines(_refusals(decoded))
+def _ensemble(path: Path, models: Sequence[str], device: str) -> str:
+    from omnimouse_model.predict.ensemble import save_ensemble
+
+    return str(save_ensemble(path, models, device))
+
+
+def _joined(found: "dict[str, Scores]") -> "Scores":
+    from omnimouse_model.analysis.scores import Scores
+
+    return Scores(
+        tuple(score for scores in found.values() for score in scores.scores),
+        tuple(score for scores in found.values() for score in scores.behavior),
+        ", ".join(found),
+    )
+
+
+def _blocks(
+    found: "dict[str, Scores]",
+    sessions: "Sequence[Session]",
+    lay_out: Any,
+    with_paper: bool,
+) -> list[str]:
+    from omnimouse_app.cli.evaluate_report import paper_rows, report
+    from omnimouse_model.analysis.paper_table import PRINTED, paper_table
+
+    shown = [session.id for session in sessions]
+    blocks = [b for scores in found.values() for b in report(scores, shown, lay_out)]
+    if with_paper:
+        for tier, scores in found.items():
+            blocks.append(f"The paper's tasks, tier {tier}")
+            blocks.append(lay_out(paper_rows([*paper_table(scores), *PRINTED])))
     return blocks
 
 
-def _response_rows(scores: "Sequence[Score]") -> list[Row]:
-    """One line per condition: the first predictor in full, the others beside it."""
-    rows: list[Row] = []
-    for strategy in dict.fromkeys(score.strategy for score in scores):
-        first, *others = [score for score in scores if score.strategy == strategy]
-        row: Row = {
-            "condition": strategy,
-            "neurons": first.n_neurons,
-            "windows": max(score.n_windows for score in (first, *others)),
-            first.predictor: _shown(first.value),
-            "95 %": _interval(first),
-            "ceiling": _shown(first.ceiling),
-            "share": _share(first),
+def _members(found: "dict[str, Scores]", ensemble: Path, device: str) -> list[str]:
+    from omnimouse_app.cli.evaluate_report import seeds_line
+    from omnimouse_model.predict.ensemble import load_ensemble
+
+    members = [m.predictor_id for m in load_ensemble(ensemble, device).members]
+    lines = [
+        seeds_line(scores, strategy, members)
+        for scores in found.values()
+        for strategy in dict.fromkeys(score.strategy for score in scores.scores)
+    ]
+    return ["\n".join(lines)]
+
+
+def _competition(
+    names: Sequence[str],
+    sessions: "Sequence[Session]",
+    tiers: Sequence[str],
+    submission: Path | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Score whole clips, or write what a submission holds."""
+    from omnimouse_app.cli.evaluate_report import competition_rows
+    from omnimouse_model.analysis.sensorium2023 import (
+        competition_score,
+        predict_clips,
+        write_submission,
+    )
+    from omnimouse_model.errors import UnsupportedRequestError
+
+    predictors = _predictors(names, device)
+    if submission is not None:
+        if len(predictors) > 1:
+            raise click.UsageError("A submission is of one --model.")
+        ids = {s.id: s.units.unit_id.tolist() for s in sessions}
+        parts = (predict_clips(predictors[0], s, t) for s in sessions for t in tiers)
+        path = write_submission(submission, chain.from_iterable(parts), ids)
+        click.echo(f"wrote {path}")
+        return
+    rows: list[dict[str, object]] = []
+    blocks = []
+    for predictor, tier in product(predictors, tiers):
+        found = []
+        for session in sessions:
+            try:
+                clips = predict_clips(predictor, session, tier)
+                found.append(competition_score(session.id, clips))
+            except UnsupportedRequestError as error:
+                blocks.append(f"{predictor.predictor_id}: – ({error})")
+        about = {"predictor": predictor.predictor_id, "tier": tier}
+        rows += [row | about for score in found for row in _competition_json(score)]
+        if found:
+            title = f"Sensorium 2023, tier {tier}, {predictor.predictor_id}"
+            blocks += [title, table(competition_rows(found))]
+    if as_json:
+        emit(rows, as_json=True)
+    else:
+        click.echo("\n\n".join(blocks))
+
+
+def _competition_json(score: "CompetitionScore") -> list[dict[str, object]]:
+    values = {"single_trial": score.single_trial, "to_average": score.to_average}
+    return [
+        {
+            "name": name,
+            "value": value,
+            "unit": "correlation",
+            "session": score.session,
+            "n_trials": score.n_trials,
+            "refusal": score.problem,
         }
-        rows.append(row | {score.predictor: _shown(score.value) for score in others})
-    return rows
-
-
-def _behavior_rows(decoded: "Sequence[BehaviorScore]") -> list[Row]:
-    rows: dict[tuple[str, str], Row] = {}
-    for score in decoded:
-        if score.refusal:
-            continue
-        key = (score.strategy, score.predictor)
-        row = rows.setdefault(key, {"condition": key[0], "predictor": key[1]})
-        row[score.channel] = _shown(score.value)
-    return list(rows.values())
-
-
-def _refusals(scores: "Sequence[Score | BehaviorScore]") -> list[str]:
-    return [f"- –: {score.refusal}" for score in scores if score.refusal]
-
-
-def _lines(lines: Sequence[str]) -> list[str]:
-    """One block of the different lines, or none."""
-    return ["\n".join(sorted(set(lines)))] if lines else []
-
-
-def _shown(value: float) -> str:
-    return "–" if value != value else f"{value:.3f}"
-
-
-def _interval(score: "Score") -> str:
-    if score.ci_low != score.ci_low:
-        return "–"
-    return f"{score.ci_low:.3f} to {score.ci_high:.3f}"
-
-
-def _share(score: "Score") -> str:
-    share = score.value / score.ceiling
-    return "–" if share != share else f"{100 * share:.0f} %"
+        for name, value in values.items()
+    ]

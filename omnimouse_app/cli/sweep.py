@@ -104,6 +104,11 @@ def switches(
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the rows as a table, too.",
 )
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Spread the rows over a Dask scheduler's workers: tls://…, or local:4.",
+)
 @device_option
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
@@ -121,6 +126,7 @@ def command(
     max_windows: int | None,
     out: Path | None,
     csv: Path | None,
+    scheduler: str | None,
     device: str,
     threads: int | None,
     as_json: bool,
@@ -132,9 +138,11 @@ def command(
     --behavior. Ctrl-C stops after the step that runs; with --out the same command goes
     on from there.
     """
+    from omnimouse_model.analysis.spreading import checked_scheduler
     from omnimouse_model.analysis.sweep import context_sweep
-    from omnimouse_model.predict.catalogue import load_predictor
 
+    if scheduler is not None:
+        checked_scheduler(scheduler)
     if not (neurons or history_samples):
         raise click.UsageError(
             "Give --neurons or --history; --neurons 0 is the score without either."
@@ -145,11 +153,10 @@ def command(
 
         torch.set_num_threads(threads)
     recordings = [named_session(name, progress, **reading) for name in sessions]
-    predictor = load_predictor(model, device=device)
     with interruptible() as stopping:
         stopping.has_begun = True
         found = context_sweep(
-            predictor,
+            model,
             recordings,
             neurons=neurons,
             history_samples=history_samples,
@@ -160,6 +167,8 @@ def command(
             grid=grid,
             max_windows=max_windows,
             results=out,
+            scheduler=scheduler,
+            device=device,
             progress=progress,
             cancelled=lambda: stopping.is_asked,
         )

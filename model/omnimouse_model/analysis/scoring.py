@@ -119,7 +119,7 @@ class Job:
             per_neuron=values,
             refusal=self.refusal,
             note=self.mask.note,
-            counts=counts,
+            counts=np.asarray(counts, np.int64),
             groups=tuple(_group_score(*each) for each in sorted(self.by_group.items())),
         )
         if not self.refusal:

@@ -16,6 +16,7 @@ from omnimouse_model.analysis.evaluate import CHUNK, Cancelled
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.clock import SCREEN_RATE_HZ
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.windows import Window
 from omnimouse_model.masks import N_SAMPLES
 from omnimouse_model.metrics import Moments, Valued, moments, single_trial
 from omnimouse_model.metrics.correlation import SENSORIUM_EPS
@@ -26,6 +27,7 @@ from omnimouse_model.strategies import mask_from_strategy
 DROPPED, LAST = 50, 300
 STRATEGY = "test/video_behavior"
 _ASKED_FROM = 30
+_SAME_RATE = 0.01
 _COLUMNS = ("mouse", "trial_indices", "prediction", "neuron_ids")
 
 
@@ -204,30 +206,62 @@ def _predicted(predictor: Predictor, session: Session, trial: int) -> ClipPredic
     onset_s = float(session.trials.t_on[trial])
     shape = (length, session.n_neurons)
     predicted = np.full(shape, np.nan, np.float32)
-    recorded = np.full(shape, np.nan, np.float32)
     mask = mask_from_strategy(STRATEGY, session)
-    windows = [
-        session.window(onset_s + first / SCREEN_RATE_HZ)
-        for first in clip_starts(length)
-    ]
+    windows = [_window_at(session, onset_s, first) for first in clip_starts(length)]
     for part in range(0, len(windows), CHUNK):
         some = windows[part : part + CHUNK]
         answers = predictor.predict_many([(window, mask, None) for window in some])
         for window, answer in zip(some, answers, strict=True):
-            # By time: a window at the recording's end is moved, and is laid so too.
-            at = (window.times("responses") - session.t0 - onset_s) * SCREEN_RATE_HZ
-            frame = np.rint(at).astype(int)
+            frame = _frames(window, onset_s)
             asked = np.isfinite(answer.responses).any(axis=1)
             kept = np.flatnonzero(asked & (frame >= 0) & (frame < length))
             rates = answer.responses[kept] * session.response_scale[answer.neurons]
             predicted[np.ix_(frame[kept], answer.neurons)] = rates
-            known = kept[window.valid["responses"][kept]]
-            values = window.responses[known] * session.response_scale
-            recorded[frame[known]] = values
     return ClipPrediction(
         session.id,
         str(session.trials.trial_idx[trial]) or str(trial),
         str(session.trials.stim_id[trial]),
         predicted[DROPPED:],
-        recorded[DROPPED:],
+        _recorded(session, onset_s, length)[DROPPED:],
     )
+
+
+def _recorded(session: Session, onset_s: float, length: int) -> np.ndarray:
+    """float32 (frame, neuron) responses to a clip in units of the recording."""
+    # A quarter of a sample on, so that rounding does not decide which is read.
+    at = (np.arange(length) + 0.25) / SCREEN_RATE_HZ
+    times = session.t0 + onset_s + at
+    values, valid = session.responses.window(times, session.response_scale)
+    found = np.full((length, session.n_neurons), np.nan, np.float32)
+    found[valid] = values[valid] * session.response_scale
+    return found
+
+
+def _window_at(session: Session, onset_s: float, first: int) -> Window:
+    """The window whose samples begin with a frame of a clip.
+
+    Starts lie on the recording's grid, on whose very edge rounding may give the window
+    a sample before; at the recording's end it is the last there is.
+    """
+    window = session.window(onset_s + first / SCREEN_RATE_HZ)
+    if _frames(window, onset_s)[0] < first:
+        window = session.window(onset_s + (first + 1) / SCREEN_RATE_HZ)
+    return window
+
+
+def _frames(window: Window, onset_s: float) -> np.ndarray:
+    """int (60,): frame of the clip that each sample of a window is of.
+
+    By the samples that are read where there is one per frame, most of them deciding
+    where some lie on an edge; by time elsewhere.
+    """
+    session = window.session
+    times = window.times("responses")
+    since = (times - session.t0 - onset_s) * SCREEN_RATE_HZ
+    if abs(session.responses.rate_hz - SCREEN_RATE_HZ) > _SAME_RATE:
+        return np.floor(since + 0.25).astype(int)
+    onset = session.t0 + onset_s + 0.25 / SCREEN_RATE_HZ
+    rows = session.responses.index(np.append(onset, times))
+    rows = rows if rows.ndim == 1 else rows[:, 0]
+    count = np.arange(N_SAMPLES)
+    return count + int(np.median(rows[1:] - rows[0] - count))

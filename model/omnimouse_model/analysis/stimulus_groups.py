@@ -44,7 +44,7 @@ class StimulusGroups:
         """Group at times on the session clock, "" outside all trials."""
         if not len(self.t_on):
             return np.full(len(times_s), "")
-        trial = np.searchsorted(self.t_on, times_s + 1e-6, side="right") - 1
+        trial = np.searchsorted(self.t_on, times_s, side="right") - 1
         inside = (trial >= 0) & (times_s < self.t_off[np.maximum(trial, 0)])
         return np.where(inside, self.group[np.maximum(trial, 0)], "")
 
