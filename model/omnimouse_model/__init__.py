@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from omnimouse_model.analysis.alignment import check_alignment as check_alignment
     from omnimouse_model.analysis.evaluate import evaluate as evaluate
+    from omnimouse_model.analysis.evaluate_all import evaluate_all as evaluate_all
+    from omnimouse_model.analysis.paper_table import paper_table as paper_table
+    from omnimouse_model.analysis.scaling import scaling_curves as scaling_curves
+    from omnimouse_model.analysis.score_table import write_neurons as write_neurons
     from omnimouse_model.analysis.sweep import context_sweep as context_sweep
     from omnimouse_model.analysis.sweep_table import ContextSweep as ContextSweep
     from omnimouse_model.analysis.what_if import what_if as what_if
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     from omnimouse_model.masks.selecting import select_scores as select_scores
     from omnimouse_model.masks.selecting import select_where as select_where
     from omnimouse_model.predict.catalogue import load_predictor as load_predictor
+    from omnimouse_model.predict.ensemble import save_ensemble as save_ensemble
     from omnimouse_model.predict.predictor import Prediction as Prediction
     from omnimouse_model.predict.predictor import Predictor as Predictor
     from omnimouse_model.predict.released import fetch_checkpoint as fetch_checkpoint
@@ -66,14 +71,18 @@ _HOMES = {
     "context_sweep": "analysis.sweep",
     "demo_session": "demo",
     "evaluate": "analysis.evaluate",
+    "evaluate_all": "analysis.evaluate_all",
     "fetch_checkpoint": "predict.released",
     "fetch_session": "data.fetching",
     "find_strategy": "strategies",
     "load_predictor": "predict.catalogue",
     "mask_from_strategy": "strategies",
     "open_session": "data.open",
+    "paper_table": "analysis.paper_table",
     "random_subset": "masks.selecting",
     "remarks_on": "masks.remarks",
+    "save_ensemble": "predict.ensemble",
+    "scaling_curves": "analysis.scaling",
     "select_areas": "masks.selecting",
     "select_depths": "masks.selecting",
     "select_near": "masks.selecting",
@@ -85,6 +94,7 @@ _HOMES = {
     "strategy_names": "strategies",
     "unseen_session": "demo",
     "what_if": "analysis.what_if",
+    "write_neurons": "analysis.score_table",
 }
 
 

@@ -46,7 +46,7 @@ def command(
     csv: Path | None,
     as_json: bool,
 ) -> None:
-    """Fit curves to the runs in RESULTS, a file of `om.add_run`.
+    """Fit curves to the runs in RESULTS, a file that `add_run` wrote.
 
     A saturating power law and a line over log size, with 95 % intervals from resampling
     the evaluated sessions, and whether the smaller sizes foretell the largest. Fewer

@@ -42,10 +42,10 @@ class Run:
     """
 
     model: str
-    parameters: float = 0.0
-    sessions: float = 0.0
-    neuron_samples: float = 0.0
-    trials: float = 0.0
+    parameters: int = 0
+    sessions: int = 0
+    neuron_samples: int = 0
+    trials: int = 0
     compute: float = 0.0
     seed: int = 0
     order: str = "random 0"

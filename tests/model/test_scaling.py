@@ -1,0 +1,215 @@
+"""Scaling analyses: collections, runs, curves, what is refused and foretold."""
+
+import csv
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from omnimouse_app.cli.scaling import command
+from omnimouse_model.analysis.collections import collections_manifest, write_manifest
+from omnimouse_model.analysis.scaling import (
+    fit_rows,
+    scaling_curves,
+    write_figure,
+)
+from omnimouse_model.analysis.scaling_runs import (
+    Run,
+    RunScore,
+    add_rows,
+    add_run,
+    read_runs,
+)
+from omnimouse_model.data.catalogue import Catalogue, Entry
+from omnimouse_model.errors import ResultsFileError
+from tests.model.contextual import Contextual, world
+
+SIZES = (8, 16, 32, 64, 323)
+SESSIONS = [f"mouse {k}" for k in range(6)]
+NEURONS = {name: 100 + 10 * k for k, name in enumerate(SESSIONS)}
+
+
+def grown(model, limit, noise=0.002, sizes=SIZES, seeds=3, order="random 0"):
+    """Runs whose score is limit - 0.5 size^-0.6 plus each mouse's own offset."""
+    draw = np.random.default_rng(1)
+    offset = dict(zip(SESSIONS, draw.normal(0, 0.03, len(SESSIONS)), strict=True))
+    for size in sizes:
+        for seed in range(seeds):
+            run = Run(model, 5_000_000, size, 10**6 * size, 0, 1e15 * size, seed, order)
+            score = limit - 0.5 * size**-0.6 + noise * draw.normal()
+            scores = {name: score + offset[name] for name in SESSIONS}
+            name = f"{model}-{size}-{seed}"
+            yield RunScore(run, name, "stim", scores, NEURONS, loss=1.5 - score)
+
+
+@pytest.fixture
+def results(tmp_path):
+    path = tmp_path / "runs.scaling.jsonl"
+    two = [*grown("5M", 0.35), *grown("5M", 0.35, seeds=1, order="random 1")]
+    add_rows(path, [*two, *grown("1M", 0.3, sizes=(8, 16, 32))])
+    return path
+
+
+# -- collections ----------------------------------------------------------------------
+@pytest.fixture
+def mice():
+    draw = np.random.default_rng(2)
+    entries = tuple(
+        Entry(
+            Path(f"/recordings/{k}"),
+            id=f"{k}-1-1",
+            animal_id=str(k // 2),
+            neurons=int(draw.integers(100, 900)),
+            minutes={"train": float(draw.integers(20, 60)), "test": 5.0},
+            shown={"video": 25.0},
+        )
+        for k in range(12)
+    )
+    return Catalogue(Path("/recordings"), entries)
+
+
+def test_larger_collections_contain_the_smaller_ones(mice):
+    always = ["3-1-1", "7-1-1"]
+    found = collections_manifest(mice, [12, 3, 6], 5, always=always)
+    drawn = [
+        [member["id"] for member in one["members"]] for one in found["collections"]
+    ]
+    assert [len(ids) for ids in drawn] == [3, 6, 12]
+    assert set(drawn[0]) < set(drawn[1]) < set(drawn[2])
+    assert set(always) < set(drawn[0])
+    assert found == collections_manifest(mice, [3, 6, 12], 5, always=always)
+    others = collections_manifest(mice, [3, 6, 12], 6, always=always)["collections"]
+    assert [m["id"] for m in others[1]["members"]] != drawn[1]
+
+
+def test_the_manifest_sums_what_the_catalogue_says(mice, tmp_path):
+    found = collections_manifest(mice, [4, 12], 0)
+    whole = found["collections"][-1]
+    assert whole["neurons"] == sum(entry.neurons for entry in mice)
+    assert whole["minutes"] == sum(entry.total_minutes for entry in mice)
+    assert whole["animals"] == 6
+    path = write_manifest(found, tmp_path / "collections.json")
+    assert json.loads(path.read_text()) == found
+
+
+def test_sessions_can_be_ranked_instead_of_drawn(mice):
+    worth = {entry.id: float(entry.neurons) for entry in mice}
+    best = mice.nested([4], 0, worth=worth)[0]
+    worst = mice.nested([4], 0, worth={k: -v for k, v in worth.items()})[0]
+    neurons = sorted((entry.neurons for entry in mice), reverse=True)
+    assert [entry.neurons for entry in best] == neurons[:4]
+    assert [entry.neurons for entry in worst] == neurons[::-1][:4]
+
+
+def test_collections_that_cannot_be_are_refused(mice):
+    with pytest.raises(ValueError, match="cannot hold the 3"):
+        mice.nested([2], 0, always=["0-1-1", "1-1-1", "2-1-1"])
+    with pytest.raises(ValueError, match="No session nobody"):
+        mice.nested([2], 0, always=["nobody"])
+
+
+# -- runs -----------------------------------------------------------------------------
+def test_runs_come_back_as_they_were_added(results):
+    rows = read_runs(results)
+    assert rows[0] == next(iter(grown("5M", 0.35)))
+    add_rows(results, rows)
+    assert read_runs(results) == rows
+
+
+def test_a_run_is_scored_as_an_evaluation_is(tmp_path):
+    session = world(tmp_path, "1-1-1", n_neurons=20)
+    path, run = tmp_path / "runs.jsonl", Run("tiny", sessions=3)
+    asked = ["test/video_behavior", "test/video_only"]
+    add_run(path, run, Contextual(), session, asked, max_windows=3)
+    assert [row.condition for row in read_runs(path)] == asked
+    assert read_runs(path)[0].n_neurons == {"1-1-1": 20}
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    path = tmp_path / "odd.jsonl"
+    path.write_text('{"omnimouse_sweep": 1, "definition": {}}\n')
+    with pytest.raises(ResultsFileError, match="not the results file of a scaling"):
+        read_runs(path)
+
+
+# -- curves ---------------------------------------------------------------------------
+def test_a_saturating_curve_is_found_with_its_interval(results):
+    (big, small) = scaling_curves(read_runs(results), n_resamples=60)
+    assert (big.name, small.name) == ("5M", "1M")
+    assert big.law.exponent == pytest.approx(0.6, abs=0.1)
+    assert big.preferred == "power law"
+    low, high = big.intervals["limit"]
+    assert low < big.law.limit < high
+    assert high - low > 0.01  # mice differ
+    assert set(big.x) == set(SIZES)
+    assert big.seeds.count(0) == 2 * len(SIZES)
+
+
+def test_three_sizes_are_points_without_a_fit(results):
+    small = scaling_curves(read_runs(results), n_resamples=10)[1]
+    assert small.law is None
+    assert small.line is None
+    assert "found 3" in small.refusal
+    assert len(small.x) == 9
+
+
+def test_the_largest_size_lies_off_the_line_of_the_smaller_ones(results):
+    far = scaling_curves(read_runs(results), n_resamples=10)[0].extrapolation
+    assert far.size == 323
+    assert not far.is_inside
+    assert far.measured < far.low
+    assert far.law == pytest.approx(far.measured, abs=0.01)
+
+
+def test_one_order_of_sessions_is_warned_of(results):
+    with pytest.warns(UserWarning, match=r"in one order \(random 0\)"):
+        scaling_curves(list(grown("5M", 0.3)), n_resamples=5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scaling_curves(read_runs(results), n_resamples=5)
+        scaling_curves(list(grown("5M", 0.3)), axis="compute", n_resamples=5)
+
+
+def test_a_loss_falls_to_its_limit(results):
+    curve = scaling_curves(read_runs(results), quantity="loss", axis="compute")[0]
+    assert curve.law.limit == pytest.approx(1.5 - 0.35, abs=0.03)
+    assert curve.law.amplitude > 0
+    assert curve.intervals == {}
+
+
+def test_what_no_run_tells_has_no_curve(results):
+    rows = read_runs(results)
+    assert scaling_curves(rows, axis="trials") == ()
+    assert scaling_curves(rows, axis="parameters", n_resamples=5)[0].law is None
+
+
+def test_the_figure_has_every_point_and_curve(results, tmp_path):
+    curves = scaling_curves(read_runs(results), n_resamples=5)
+    path = write_figure(curves, tmp_path / "figure.csv")
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    kinds = [row["what"] for row in rows]
+    assert kinds.count("point") == 20 + 9
+    assert kinds.count("law") == kinds.count("line") == 60
+    assert {row["curve"] for row in rows} == {"5M", "1M"}
+    assert fit_rows(curves)[1]["refusal"]
+
+
+# -- the command ----------------------------------------------------------------------
+def test_the_command_prints_fits_and_refusals(results, tmp_path):
+    figure = tmp_path / "figure.csv"
+    done = CliRunner().invoke(command, [str(results), "--csv", str(figure)])
+    assert done.exit_code == 0
+    assert "power law" in done.stdout
+    assert "found 3" in done.stdout
+    assert figure.exists()
+    done = CliRunner().invoke(command, [str(results), "--json"])
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["name"] for row in rows] == ["fit", "fit"]
+    assert rows[0]["exponent_low"] < rows[0]["exponent"] < rows[0]["exponent_high"]
+    none = CliRunner().invoke(command, [str(results), "--x", "trials"])
+    assert none.exit_code == 1
+    assert "tells its trials" in none.stderr
