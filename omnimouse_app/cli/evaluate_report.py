@@ -77,6 +77,8 @@ def seeds_line(found: "Scores", strategy: str, members: Sequence[str]) -> str:
     from statistics import mean, stdev
 
     values = [found.overall(strategy, name) for name in members]
+    if any(value != value for value in values):
+        return f"{strategy}: members –, one refused"
     span = found.interval(strategy, members)
     return (
         f"{strategy}: members {mean(values):.3f} ± {stdev(values):.3f} (s.d. of "

@@ -164,7 +164,7 @@ def test_upsampled_noise_is_foretold_only_without_the_gap(upsampled):
         Condition("with the gap", partial(only, FORECAST, GAP_END)),
         Condition("without", without_gap),
     ]
-    with pytest.warns(UserWarning):  # the guard is off
+    with pytest.warns(UserWarning, match="visible"):
         found = evaluate(LastVisible(), upsampled, asked)
     assert abs(found.find("with the gap", "last visible").value) < 0.02
     assert found.find("without", "last visible").value > 0.4
