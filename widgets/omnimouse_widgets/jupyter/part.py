@@ -14,14 +14,14 @@ the page says when they are drawn.
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import anywidget
 import numpy as np
 from traitlets import Unicode
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.jupyter.pen import Board, Draw
+from omnimouse_widgets.jupyter.pen import FRAME_S, Board, Draw
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,9 @@ class Part(anywidget.AnyWidget):
         Why what was asked last could not be done, in words for the user; "" else.
     """
 
+    REST_S: ClassVar[float] = FRAME_S
+    """Between two drawings, at least; more for what a page draws slowly."""
+
     problem = Unicode("").tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
@@ -52,7 +55,7 @@ class Part(anywidget.AnyWidget):
         self._frame = 0
         super().__init__(**traits)
         parts = self.parts()
-        self._board = Board([draw for draw, _ in parts], self._failed)
+        self._board = Board([draw for draw, _ in parts], self._failed, self.REST_S)
         for number, (_, signals) in enumerate(parts):
             for signal in signals:
                 self._link(signal, self._asker(number))
@@ -66,6 +69,9 @@ class Part(anywidget.AnyWidget):
     def parts(self) -> Sequence[Drawn]:
         """What this part draws, and after which signals."""
         return ()
+
+    def watched(self, is_watched: bool) -> None:
+        """Somebody has begun to look at this part, or nobody does any more."""
 
     # -- traits -----------------------------------------------------------------------
     def bind(
@@ -128,10 +134,13 @@ class Part(anywidget.AnyWidget):
         if op == "ready":
             self._views.add(str(content.get("view")))
             self._board.ask_all()
+            if len(self._views) == 1:
+                self.watched(True)
         elif op == "gone":
             self._views.discard(str(content.get("view")))
             if not self._views:
                 self._board.stop()
+                self.watched(False)
         elif op == "drawn":
             self._board.shown()
         else:
@@ -175,4 +184,7 @@ class Part(anywidget.AnyWidget):
             signal, slot = self._links.pop()
             signal.disconnect(slot, missing_ok=True)
         self._board.stop()
+        if self._views:
+            self._views.clear()
+            self.watched(False)
         super().close()
