@@ -7,8 +7,8 @@ thread draws, the engine's computes. They may be called on any thread.
 
 Messages from the page are `{"op": name, ...}` and go to the method `on_<name>`; one
 with a `seq` is acknowledged before anything is done, which is the page's flow control
-and keeps the comm alive while a cell runs. Those to the page are sent by `show`, and
-the page says when they are drawn.
+and keeps the comm alive while a cell runs; `done` says which ones are. Those to the
+page are sent by `show`, and the page says when they are drawn.
 """
 
 import logging
@@ -41,6 +41,9 @@ class Part(anywidget.AnyWidget):
     ----------
     problem
         Why what was asked last could not be done, in words for the user; "" else.
+    done
+        By view, the `seq` of its latest message that was acted on. Read before the
+        state and sent with it, it tells a page which of its strokes are in there.
     """
 
     problem = Unicode("").tag(sync=True)
@@ -48,6 +51,7 @@ class Part(anywidget.AnyWidget):
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self._controller = controller
         self._views: set[str] = set()
+        self.done: dict[str, int] = {}
         self._links: list[tuple[Any, Callable[[], None]]] = []
         self._frame = 0
         super().__init__(**traits)
@@ -67,19 +71,22 @@ class Part(anywidget.AnyWidget):
         """What this part draws, and after which signals."""
         return ()
 
+    def left(self) -> None:
+        """Nobody looks any more: let go of what is only looked at."""
+
     # -- traits -----------------------------------------------------------------------
     def bind(
         self,
         trait: str,
-        signal: Any,
+        signals: Any,
         read: Callable[[], Any],
         write: Callable[[Any], object] | None = None,
     ) -> None:
         """Keep a trait and the live state the same; called in `__init__`.
 
-        `read` gives the state's value, `write` sets it; without `write` the trait
-        follows only. A value the state refuses is taken back: code is told by the
-        error, the page by `problem`.
+        `signals` is one or a list; `read` gives the state's value, `write` sets it;
+        without `write` the trait follows only. A value the state refuses is taken
+        back: code is told by the error, the page by `problem`.
         """
 
         def follow() -> None:
@@ -101,7 +108,8 @@ class Part(anywidget.AnyWidget):
             follow()
 
         follow()
-        self._link(signal, follow)
+        for signal in signals if isinstance(signals, list) else [signals]:
+            self._link(signal, follow)
         self.observe(told, trait)
 
     # -- to the page ------------------------------------------------------------------
@@ -130,13 +138,17 @@ class Part(anywidget.AnyWidget):
             self._board.ask_all()
         elif op == "gone":
             self._views.discard(str(content.get("view")))
+            self.done.pop(str(content.get("view")), None)
             if not self._views:
                 self._board.stop()
+                self.left()
         elif op == "drawn":
             self._board.shown()
         else:
             with self._telling():
                 getattr(self, f"on_{op}")(content, [bytes(b) for b in buffers])
+            if "seq" in content:
+                self.done[str(content.get("view"))] = int(content["seq"])
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take traits the page has set; what the state refuses is told in the page."""

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QBoxLayout, QComboBox, QWidget
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_SAMPLES, TOKEN_SAMPLES
 from omnimouse_widgets.drawn.raster_order import Arrangement
+from omnimouse_widgets.drawn.raster_pixels import OVERLAYS
 from omnimouse_widgets.drawn.raster_rows import (
     MAX_ROWS,
     UNASKED,
@@ -53,12 +54,6 @@ HATCHED = {
 AXIS_WIDTH = 58
 NARROW = 500
 """Below this width the toolbar takes two lines."""
-# Tints of hidden, visible, target and mixed: pictures of targets leave those clear.
-OVERLAYS: dict[Shown, tuple[int, int, int, int]] = {
-    "truth": (185, 75, 90, 80),
-    "prediction": (185, 75, 25, 45),
-    "residual": (185, 75, 0, 30),
-}
 
 
 class RasterPanel(QWidget):

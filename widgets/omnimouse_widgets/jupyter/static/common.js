@@ -66,14 +66,16 @@ function connect({ model, el }, name, handlers) {
     model.save_changes();
   };
   // At most one message a flush, and the next only when the last was taken: what is
-  // added meanwhile goes with it. `gather()` gives [fields, buffers] or null.
-  let seq = 0, awaited = 0, sentAt = 0, timer = 0;
+  // added meanwhile goes with it. `gather(seq)` gives [fields, buffers] or null; the
+  // kernel tells in `done` which `seq` of this view it has acted on.
+  let seq = 0;
   const queue = (op, gather) => {
+    let awaited = 0, sentAt = 0, timer = 0;
     const flush = () => {
       timer = 0;
       const wait = awaited ? Math.max(0, sentAt + LATE_MS - performance.now()) : 0;
       if (wait > 0) { timer = setTimeout(flush, wait); return; }
-      const found = gather();
+      const found = gather(seq + 1);
       if (!found) return;
       awaited = ++seq;
       sentAt = performance.now();
@@ -86,6 +88,7 @@ function connect({ model, el }, name, handlers) {
       probe("ack", { name, op, seq: message.seq, took: performance.now() - sentAt });
       if (timer) { clearTimeout(timer); timer = setTimeout(flush, Math.max(0, sentAt + FLUSH_MS - performance.now())); }
     });
+    closers.push(() => clearTimeout(timer));
     return {
       soon: () => { timer ||= setTimeout(flush, FLUSH_MS); },
       now: () => { clearTimeout(timer); awaited = 0; flush(); },
@@ -100,15 +103,24 @@ function connect({ model, el }, name, handlers) {
     problem.textContent = words;
     problem.hidden = !words;
   };
+  // What is scrolled away, or in a tab behind another, is not drawn meanwhile.
+  let isWatching = false;
+  const watch = (isSeen) => {
+    if (isSeen === isWatching) return;
+    isWatching = isSeen;
+    send(isSeen ? "ready" : "gone");
+  };
   const ready = () => {
     el.append(problem);
     follow("problem", tell);
-    send("ready");
+    watch(true);
+    const sight = new IntersectionObserver((entries) => watch(entries.at(-1).isIntersecting));
+    sight.observe(el);
+    closers.push(() => sight.disconnect());
   };
   const close = () => {
-    clearTimeout(timer);
     closers.forEach((closer) => closer());
-    send("gone");
+    watch(false);
   };
   return { view, send, set, follow, queue, ready, close, onClose: (closer) => closers.push(closer) };
 }
