@@ -138,7 +138,7 @@ class RasterPlot:
         self,
         gestures: Gestures,
         scrubbed: Callable[[float], None],
-        tints: tuple[int, int, int, int],
+        tints: np.ndarray,
     ) -> None:
         self.box = RasterBox(gestures)
         self.axis = TimeAxis()
@@ -147,7 +147,7 @@ class RasterPlot:
         plots.style_plot(self.plot, left=True, bottom=True)
         self.plot.setTitle(None)
         self._title: str | None = None
-        self._tints = overlay_table(tints)
+        self._tints = tints
         self._base = np.zeros((0, N_SAMPLES, 3), np.uint8)
         self._rect = QRectF()
         self.is_faded = False
@@ -240,13 +240,6 @@ class RasterPlot:
             width = block.samples.stop - block.samples.start
             height = block.high - block.low
             self.rubber.setRect(block.samples.start, block.low, width, height)
-
-
-def overlay_table(tints: tuple[int, int, int, int]) -> np.ndarray:
-    """uint8 (6, 4): RGBA of the display codes over the values."""
-    left_out = [(*palette.rgb(palette.VISIBLE), 30), (*palette.rgb(palette.TARGET), 40)]
-    states = palette.state_table(tints)
-    return np.concatenate([states, np.array(left_out, np.uint8)])
 
 
 def hatched_rects(found: np.ndarray, rect: QRectF) -> list[QRectF]:

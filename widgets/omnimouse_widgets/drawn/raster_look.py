@@ -1,0 +1,61 @@
+"""How the raster lays the mask over its pictures, and what it says of it."""
+
+from typing import Final
+
+import numpy as np
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.state import RasterView
+from omnimouse_model.masks import TOKEN_SAMPLES
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.raster_order import order_words
+from omnimouse_widgets.drawn.raster_rows import UNASKED, UNSEEN, Rows
+from omnimouse_widgets.drawn.raster_values import Shown, age_words
+
+VIEW_TIP: Final = (
+    "What the raster shows (V: the next).\n"
+    "Residual: predicted − recorded; blue too low, orange too high"
+)
+HATCHED: Final = {
+    UNSEEN: f"too short: the model sees runs of {TOKEN_SAMPLES} samples or more",
+    UNASKED: "not predicted: the first samples, or right after visible ones",
+}
+"""Why cells are hatched."""
+# Tints of hidden, visible, target and mixed: pictures of targets leave those clear.
+OVERLAYS: Final[dict[Shown, tuple[int, int, int, int]]] = {
+    "truth": (185, 75, 90, 80),
+    "prediction": (185, 75, 25, 45),
+    "residual": (185, 75, 0, 30),
+}
+
+
+def overlay_table(shown: Shown) -> np.ndarray:
+    """uint8 (6, 4): RGBA of the display codes over the values of a picture."""
+    left_out = [(*palette.rgb(palette.VISIBLE), 30), (*palette.rgb(palette.TARGET), 40)]
+    states = palette.state_table(OVERLAYS[shown])
+    return np.concatenate([states, np.array(left_out, np.uint8)])
+
+
+def hatch_words(codes: np.ndarray | None) -> tuple[str, ...]:
+    """Why some of these display codes are hatched."""
+    if codes is None:
+        return ()
+    return tuple(
+        f"▨ {words}" for code, words in HATCHED.items() if (codes == code).any()
+    )
+
+
+def status_words(
+    controller: Controller,
+    rows: Rows | None,
+    view: RasterView,
+    hatched: tuple[str, ...],
+) -> str:
+    """One line: how many neurons a row holds, and what is missing."""
+    if rows is None:
+        return "no session"
+    size = rows.members.shape[0]
+    age = "" if view == "truth" else age_words(controller.results)
+    order = order_words(controller, controller.state.raster_order)
+    parts = (order, age, *hatched, f"{size} neurons / row" if size > 1 else "")
+    return " · ".join(part for part in parts if part)
