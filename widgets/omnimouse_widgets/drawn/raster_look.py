@@ -1,4 +1,4 @@
-"""How the raster lays the mask over its pictures, and what it says of it."""
+"""What the raster says of itself: why cells are hatched, what is missing."""
 
 from typing import Final
 
@@ -7,10 +7,9 @@ import numpy as np
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import RasterView
 from omnimouse_model.masks import TOKEN_SAMPLES
-from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.raster_order import order_words
 from omnimouse_widgets.drawn.raster_rows import UNASKED, UNSEEN, Rows
-from omnimouse_widgets.drawn.raster_values import Shown, age_words
+from omnimouse_widgets.drawn.raster_values import age_words
 
 VIEW_TIP: Final = (
     "What the raster shows (V: the next).\n"
@@ -21,19 +20,6 @@ HATCHED: Final = {
     UNASKED: "not predicted: the first samples, or right after visible ones",
 }
 """Why cells are hatched."""
-# Tints of hidden, visible, target and mixed: pictures of targets leave those clear.
-OVERLAYS: Final[dict[Shown, tuple[int, int, int, int]]] = {
-    "truth": (185, 75, 90, 80),
-    "prediction": (185, 75, 25, 45),
-    "residual": (185, 75, 0, 30),
-}
-
-
-def overlay_table(shown: Shown) -> np.ndarray:
-    """uint8 (6, 4): RGBA of the display codes over the values of a picture."""
-    left_out = [(*palette.rgb(palette.VISIBLE), 30), (*palette.rgb(palette.TARGET), 40)]
-    states = palette.state_table(OVERLAYS[shown])
-    return np.concatenate([states, np.array(left_out, np.uint8)])
 
 
 def hatch_words(codes: np.ndarray | None) -> tuple[str, ...]:

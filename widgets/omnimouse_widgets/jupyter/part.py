@@ -78,15 +78,15 @@ class Part(anywidget.AnyWidget):
     def bind(
         self,
         trait: str,
-        signal: Any,
+        signals: Any,
         read: Callable[[], Any],
         write: Callable[[Any], object] | None = None,
     ) -> None:
         """Keep a trait and the live state the same; called in `__init__`.
 
-        `read` gives the state's value, `write` sets it; without `write` the trait
-        follows only. A value the state refuses is taken back: code is told by the
-        error, the page by `problem`.
+        `signals` is one or a list; `read` gives the state's value, `write` sets it;
+        without `write` the trait follows only. A value the state refuses is taken
+        back: code is told by the error, the page by `problem`.
         """
 
         def follow() -> None:
@@ -108,7 +108,8 @@ class Part(anywidget.AnyWidget):
             follow()
 
         follow()
-        self._link(signal, follow)
+        for signal in signals if isinstance(signals, list) else [signals]:
+            self._link(signal, follow)
         self.observe(told, trait)
 
     # -- to the page ------------------------------------------------------------------
@@ -137,7 +138,6 @@ class Part(anywidget.AnyWidget):
             self._board.ask_all()
         elif op == "gone":
             self._views.discard(str(content.get("view")))
-            self.done.pop(str(content.get("view")), None)
             if not self._views:
                 self._board.stop()
                 self.left()

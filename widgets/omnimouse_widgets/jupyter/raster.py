@@ -19,7 +19,6 @@ from omnimouse_widgets.drawn.raster_look import (
     HATCHED,
     VIEW_TIP,
     hatch_words,
-    overlay_table,
     status_words,
 )
 from omnimouse_widgets.drawn.raster_order import (
@@ -30,6 +29,7 @@ from omnimouse_widgets.drawn.raster_order import (
     press_similarity,
     similarity_button,
 )
+from omnimouse_widgets.drawn.raster_pixels import OVERLAYS, overlay_table
 from omnimouse_widgets.drawn.raster_rows import Rows, rows_in_view
 from omnimouse_widgets.drawn.raster_values import (
     GREY,
@@ -200,9 +200,14 @@ class Raster(Part):
     def _draw_look(self) -> None:
         """What stays: tables of colours, tints of the mask, words."""
         self._forget()
+        tints = [overlay_table(OVERLAYS[shown]) for shown in TITLES]
         self.say(
             "look",
-            [_table(GREY), _table(RESIDUAL), *map(overlay_table, TITLES)],
+            [
+                _table(GREY),
+                _table(RESIDUAL),
+                *(overlay_table(OVERLAYS[shown]) for shown in TITLES),
+            ],
             pictures=list(TITLES),
             orders=[[name, word, MEANINGS[name]] for name, word in ORDERINGS.items()],
             views=[[name, word] for name, word in VIEWS.items()],

@@ -20,11 +20,8 @@ from omnimouse_model.predict.catalogue import (
     must_be_fetched,
     predictor_names,
 )
-from omnimouse_widgets.drawn.model_words import (
-    MEANINGS,
-    freshness_words,
-    model_words,
-)
+from omnimouse_widgets.drawn.freshness import freshness_words
+from omnimouse_widgets.drawn.model_words import MEANINGS, model_words
 from omnimouse_widgets.qt.control_fetch import FetchSection
 from omnimouse_widgets.qt.control_knows import KnowsSection
 from omnimouse_widgets.qt.form import ElidedLabel, Form, keep_room, row_of

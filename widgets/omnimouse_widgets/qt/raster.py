@@ -13,10 +13,10 @@ from omnimouse_widgets.drawn.raster_look import (
     HATCHED,
     VIEW_TIP,
     hatch_words,
-    overlay_table,
     status_words,
 )
 from omnimouse_widgets.drawn.raster_order import Arrangement
+from omnimouse_widgets.drawn.raster_pixels import OVERLAYS, overlay_table
 from omnimouse_widgets.drawn.raster_rows import (
     Ordering,
     Rows,
@@ -107,7 +107,9 @@ class RasterPanel(QWidget):
     # -- building -----------------------------------------------------------------
     def _build_pictures(self) -> None:
         for shown in TITLES:
-            raster = RasterPlot(self.gestures, self._scrub, overlay_table(shown))
+            raster = RasterPlot(
+                self.gestures, self._scrub, overlay_table(OVERLAYS[shown])
+            )
             raster.plot.getAxis("left").setWidth(AXIS_WIDTH)
             self.pictures[shown] = raster
         first, *others = self.pictures.values()

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QGraphicsRectItem
 
 from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.raster_pixels import blended, coloured
 from omnimouse_widgets.drawn.raster_rows import UNASKED, UNSEEN
 from omnimouse_widgets.drawn.raster_values import Picture
 from omnimouse_widgets.qt import plots
@@ -22,8 +23,6 @@ from omnimouse_widgets.qt.raster_items import (
     Marks,
     Pixels,
     Span,
-    blended,
-    coloured,
 )
 from omnimouse_widgets.qt.raster_strokes import Block, Point
 

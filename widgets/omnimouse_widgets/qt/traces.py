@@ -1,19 +1,20 @@
 """Selected neurons: recorded against predicted, on the session's clock."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QToolButton, QWidget
 
-from omnimouse_model.data.clock import WINDOW_S
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import Pin
 from omnimouse_model.live.pins import PinAnswer
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.look import Look, Scale
-from omnimouse_widgets.drawn.trace import Trace, cursor_sample
+from omnimouse_widgets.drawn.time_axis import cursor_s, move_over_span
+from omnimouse_widgets.drawn.trace import Trace
 from omnimouse_widgets.drawn.trace_rows import shown_answers, trace_rows
 from omnimouse_widgets.qt import keys, plots
 from omnimouse_widgets.qt.form import column_in
@@ -51,7 +52,7 @@ class TracesPanel(QWidget):
         super().__init__()
         self.setObjectName("omnimouse-traces")
         self._controller = controller
-        self.stack = TraceStack(self._move_cursor, TOOLTIP)
+        self.stack = TraceStack(partial(move_over_span, controller), TOOLTIP)
         self.legend = legend()
         self.bar = PinBar(controller)
         self.progress = QToolButton(self.stack.canvas)
@@ -78,20 +79,6 @@ class TracesPanel(QWidget):
                 (self._draw_cursor, [events.cursor, events.window]),
             ],
         )  # fmt: skip
-
-    def _move_cursor(self, time_s: float) -> None:
-        """To a time; outside the window, the window goes there first."""
-        window = self._controller.state.window
-        if window is None:
-            return
-        if self._controller.pins.page is not None and not (
-            window.start_s <= time_s < window.start_s + WINDOW_S
-        ):
-            self._controller.seek(time_s - WINDOW_S / 2)
-            window = self._controller.state.window
-            assert window is not None
-        time = window.timestamps["responses"]
-        self._controller.set_cursor(cursor_sample(time_s, time))
 
     # -- from state to screen -----------------------------------------------------
     def _draw_rows(self) -> None:
@@ -127,10 +114,9 @@ class TracesPanel(QWidget):
             )
 
     def _draw_cursor(self) -> None:
-        state = self._controller.state
-        if state.window is not None:
-            times = state.window.timestamps["responses"]
-            self.stack.set_cursor(float(times[state.cursor]))
+        time_s = cursor_s(self._controller)
+        if time_s is not None:
+            self.stack.set_cursor(time_s)
 
     def traces(self) -> list[Trace]:
         """Rows of the selection, from state and results alone."""

@@ -96,14 +96,24 @@ function connect({ model, el }, name, handlers) {
       problem.textContent = words;
       problem.hidden = !words;
     });
+  // What is scrolled away, or in a tab behind another, is not drawn meanwhile.
+  let isWatching = false;
+  const watch = (isSeen) => {
+    if (isSeen === isWatching) return;
+    isWatching = isSeen;
+    send(isSeen ? "ready" : "gone");
+  };
   const ready = () => {
     el.append(problem);
     showProblem();
-    send("ready");
+    watch(true);
+    const sight = new IntersectionObserver((entries) => watch(entries.at(-1).isIntersecting));
+    sight.observe(el);
+    closers.push(() => sight.disconnect());
   };
   const close = () => {
     closers.forEach((closer) => closer());
-    send("gone");
+    watch(false);
   };
   return { view, send, set, follow, queue, ready, close, onClose: (closer) => closers.push(closer) };
 }
