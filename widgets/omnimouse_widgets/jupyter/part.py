@@ -138,7 +138,6 @@ class Part(anywidget.AnyWidget):
             self._board.ask_all()
         elif op == "gone":
             self._views.discard(str(content.get("view")))
-            self.done.pop(str(content.get("view")), None)
             if not self._views:
                 self._board.stop()
                 self.left()
@@ -149,6 +148,27 @@ class Part(anywidget.AnyWidget):
                 getattr(self, f"on_{op}")(content, [bytes(b) for b in buffers])
             if "seq" in content:
                 self.done[str(content.get("view"))] = int(content["seq"])
+
+    # What the keys of every part do; see `commonKeys` in the page.
+    def on_undo(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Take the latest step back."""
+        self._controller.undo()
+
+    def on_redo(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Do it again."""
+        self._controller.redo()
+
+    def on_code(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Choose what is painted."""
+        self._controller.set_brush(int(content["code"]))
+
+    def on_step(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Move the cursor by samples; crossing an end steps the window."""
+        self._controller.step_cursor(int(content["n"]))
+
+    def on_trial(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Go to the next trial, or the one before."""
+        self._controller.trials.step(int(content["n"]))
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take traits the page has set; what the state refuses is told in the page."""
