@@ -50,6 +50,7 @@ class Part(anywidget.AnyWidget):
         self._views: set[str] = set()
         self._links: list[tuple[Any, Callable[[], None]]] = []
         self._frame = 0
+        self._given = traits
         super().__init__(**traits)
         parts = self.parts()
         self._board = Board([draw for draw, _ in parts], self._failed)
@@ -79,7 +80,7 @@ class Part(anywidget.AnyWidget):
 
         `read` gives the state's value, `write` sets it; without `write` the trait
         follows only. A value the state refuses is taken back: code is told by the
-        error, the page by `problem`.
+        error, the page by `problem`. One given when the part was made is written.
         """
 
         def follow() -> None:
@@ -103,6 +104,8 @@ class Part(anywidget.AnyWidget):
         follow()
         self._link(signal, follow)
         self.observe(told, trait)
+        if trait in self._given:
+            self.set_trait(trait, self._given[trait])
 
     # -- to the page ------------------------------------------------------------------
     def show(
