@@ -72,12 +72,13 @@ class Part(anywidget.AnyWidget):
     def bind(
         self,
         trait: str,
-        signal: Any,
+        signals: Any,
         read: Callable[[], Any],
         write: Callable[[Any], object] | None = None,
     ) -> None:
         """Keep a trait and the live state the same; called in `__init__`.
 
+        `signals` are those after which it may have changed, one or a tuple of them.
         `read` gives the state's value, `write` sets it; without `write` the trait
         follows only. A value the state refuses is taken back: code is told by the
         error, the page by `problem`. One given when the part was made is written.
@@ -102,7 +103,8 @@ class Part(anywidget.AnyWidget):
             follow()
 
         follow()
-        self._link(signal, follow)
+        for signal in signals if isinstance(signals, tuple) else (signals,):
+            self._link(signal, follow)
         self.observe(told, trait)
         if trait in self._given:
             self.set_trait(trait, self._given[trait])
