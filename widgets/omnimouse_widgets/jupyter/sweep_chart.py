@@ -50,9 +50,12 @@ class SweepChart:
             **sweep_layout([], AXES, RESPONSES, "dark"),
             "height": HEIGHT,
             "margin": {"l": 56, "r": 12, "t": 34, "b": 56},
+            "autosize": True,
             "dragmode": False,
         }
         self.figure: Any = FigureWidget([*curves, *lines, *stars], layout)
+        # plotly has no public place for this: as wide as the page is.
+        self.figure._config = {"responsive": True, "displaylogo": False}
         traces = self.figure.data
         self._curves: dict[Look, Any] = dict(zip(LOOKS, traces, strict=False))
         self._lines = traces[len(LOOKS) : -len(stars)]
