@@ -54,6 +54,7 @@ class Part(anywidget.AnyWidget):
         self.done: dict[str, int] = {}
         self._links: list[tuple[Any, Callable[[], None]]] = []
         self._frame = 0
+        self._given = traits
         super().__init__(**traits)
         parts = self.parts()
         self._board = Board([draw for draw, _ in parts], self._failed)
@@ -84,9 +85,10 @@ class Part(anywidget.AnyWidget):
     ) -> None:
         """Keep a trait and the live state the same; called in `__init__`.
 
-        `signals` is one or a list; `read` gives the state's value, `write` sets it;
-        without `write` the trait follows only. A value the state refuses is taken
-        back: code is told by the error, the page by `problem`.
+        `signals` are those after which it may have changed, one or several. `read`
+        gives the state's value, `write` sets it; without `write` the trait follows
+        only. A value the state refuses is taken back: code is told by the error, the
+        page by `problem`. One given when the part was made is written.
         """
 
         def follow() -> None:
@@ -108,9 +110,12 @@ class Part(anywidget.AnyWidget):
             follow()
 
         follow()
-        for signal in signals if isinstance(signals, list) else [signals]:
+        several = signals if isinstance(signals, (list, tuple)) else (signals,)
+        for signal in several:
             self._link(signal, follow)
         self.observe(told, trait)
+        if trait in self._given:
+            self.set_trait(trait, self._given[trait])
 
     # -- to the page ------------------------------------------------------------------
     def show(

@@ -4,6 +4,8 @@
 const FLUSH_MS = 33; // between two messages of one stroke
 const LATE_MS = 250; // an acknowledgement that takes longer is not waited for
 
+const WITHOUT_KERNEL = "The kernel of this view has ended: run its cells again.";
+
 const bytes = (view) =>
   view instanceof DataView
     ? new Uint8Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength))
@@ -29,8 +31,14 @@ function connect({ model, el }, name, handlers) {
   const closers = [];
   el.classList.add("omnimouse", `omnimouse-${name}`);
   el.dataset.lmSuppressShortcuts = "true";
-  const send = (op, fields = {}, buffers = []) =>
-    model.send({ op, view, ...fields }, undefined, buffers);
+  // A kernel that was restarted or ended takes nothing more, and knows no widget.
+  const send = (op, fields = {}, buffers = []) => {
+    try {
+      model.send({ op, view, ...fields }, undefined, buffers);
+    } catch {
+      tell(WITHOUT_KERNEL);
+    }
+  };
   const listeners = new Set();
   const receive = (message, buffers) => {
     listeners.forEach((listener) => listener(message));
@@ -91,11 +99,10 @@ function connect({ model, el }, name, handlers) {
   const problem = document.createElement("div");
   problem.className = "omnimouse-problem";
   problem.setAttribute("role", "alert");
-  const showProblem = () =>
-    follow("problem", (words) => {
-      problem.textContent = words;
-      problem.hidden = !words;
-    });
+  const tell = (words) => {
+    problem.textContent = words;
+    problem.hidden = !words;
+  };
   // What is scrolled away, or in a tab behind another, is not drawn meanwhile.
   let isWatching = false;
   const watch = (isSeen) => {
@@ -105,7 +112,7 @@ function connect({ model, el }, name, handlers) {
   };
   const ready = () => {
     el.append(problem);
-    showProblem();
+    follow("problem", tell);
     watch(true);
     const sight = new IntersectionObserver((entries) => watch(entries.at(-1).isIntersecting));
     sight.observe(el);
