@@ -52,7 +52,7 @@ class ControlBar(Part):
     _offer: Any = Unicode("").tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
-        super().__init__(controller)
+        super().__init__(controller, **traits)
         self._offered: Callable[[], object] = lambda: None
         state, events = controller.state, controller.state.events
         self.bind(
@@ -80,8 +80,6 @@ class ControlBar(Part):
             controller.set_behavior,
         )
         self.bind("freshness", controller.results.changed, self._freshness)
-        for name, value in traits.items():
-            setattr(self, name, value)
 
     def parts(self) -> Sequence[Drawn]:
         """The choices; the question in words; how far everything is."""

@@ -71,7 +71,7 @@ class MaskPainter(Part):
     _legend: Any = Dict().tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
-        super().__init__(controller)
+        super().__init__(controller, **traits)
         state, events = controller.state, controller.state.events
         self._field: tuple[object, Field] | None = None
         self._told: tuple[object, np.ndarray] | None = None
@@ -101,8 +101,6 @@ class MaskPainter(Part):
         self.bind("_choices", events.session, self._read_choices)
         legend = [events.colour_by, events.session, results.changed, colouring.changed]
         self.bind("_legend", legend, self._read_legend)
-        for name, value in traits.items():
-            setattr(self, name, value)
 
     def parts(self) -> Sequence[Drawn]:
         """The field of a recording; then the colours of its neurons."""

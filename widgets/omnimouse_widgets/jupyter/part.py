@@ -54,6 +54,7 @@ class Part(anywidget.AnyWidget):
         self.done: dict[str, int] = {}
         self._links: list[tuple[Any, Callable[[], None]]] = []
         self._frame = 0
+        self._given = traits
         super().__init__(**traits)
         parts = self.parts()
         self._board = Board([draw for draw, _ in parts], self._failed)
@@ -84,9 +85,10 @@ class Part(anywidget.AnyWidget):
     ) -> None:
         """Keep a trait and the live state the same; called in `__init__`.
 
-        `signals` is one or a list; `read` gives the state's value, `write` sets it;
-        without `write` the trait follows only. A value the state refuses is taken
-        back: code is told by the error, the page by `problem`.
+        `signals` are those after which it may have changed, one or several. `read`
+        gives the state's value, `write` sets it; without `write` the trait follows
+        only. A value the state refuses is taken back: code is told by the error, the
+        page by `problem`. One given when the part was made is written.
         """
 
         def follow() -> None:
@@ -108,9 +110,12 @@ class Part(anywidget.AnyWidget):
             follow()
 
         follow()
-        for signal in signals if isinstance(signals, list) else [signals]:
+        several = signals if isinstance(signals, (list, tuple)) else (signals,)
+        for signal in several:
             self._link(signal, follow)
         self.observe(told, trait)
+        if trait in self._given:
+            self.set_trait(trait, self._given[trait])
 
     # -- to the page ------------------------------------------------------------------
     def show(
@@ -138,7 +143,6 @@ class Part(anywidget.AnyWidget):
             self._board.ask_all()
         elif op == "gone":
             self._views.discard(str(content.get("view")))
-            self.done.pop(str(content.get("view")), None)
             if not self._views:
                 self._board.stop()
                 self.left()
@@ -149,6 +153,27 @@ class Part(anywidget.AnyWidget):
                 getattr(self, f"on_{op}")(content, [bytes(b) for b in buffers])
             if "seq" in content:
                 self.done[str(content.get("view"))] = int(content["seq"])
+
+    # What the keys of every part do; see `commonKeys` in the page.
+    def on_undo(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Take the latest step back."""
+        self._controller.undo()
+
+    def on_redo(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Do it again."""
+        self._controller.redo()
+
+    def on_code(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Choose what is painted."""
+        self._controller.set_brush(int(content["code"]))
+
+    def on_step(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Move the cursor by samples; crossing an end steps the window."""
+        self._controller.step_cursor(int(content["n"]))
+
+    def on_trial(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Go to the next trial, or the one before."""
+        self._controller.trials.step(int(content["n"]))
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take traits the page has set; what the state refuses is told in the page."""

@@ -179,6 +179,19 @@ function bindKeys(element, table) {
   });
 }
 
+// The keys every part answers to, as the desktop's panels do; for `bindKeys`.
+const commonKeys = (send) => ({
+  "1": () => send("code", { code: 1 }),
+  "2": () => send("code", { code: 0 }),
+  "3": () => send("code", { code: 2 }),
+  ",": () => send("step", { n: -1 }),
+  ".": () => send("step", { n: 1 }),
+  PageUp: () => send("trial", { n: -1 }),
+  PageDown: () => send("trial", { n: 1 }),
+  "Ctrl+z": () => send("undo"),
+  "Ctrl+Shift+z": () => send("redo"),
+});
+
 // Colours of the page's theme, with those of the plots where there is none.
 const themed = (element, name, fallback) =>
   getComputedStyle(element).getPropertyValue(name).trim() || fallback;
