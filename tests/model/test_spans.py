@@ -5,7 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.spans import NOWHERE, predict_span, span_stride
+from omnimouse_model.analysis.spans import (
+    NOWHERE,
+    decode_scores,
+    predict_span,
+    span_stride,
+)
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.masks import Mask, asked_cells
@@ -186,3 +191,12 @@ def test_progress_is_told_and_a_stop_ends_it(session):
 def test_a_span_outside_the_session_is_refused(session):
     with pytest.raises(ValueError, match="windows of session"):
         predict_span(EchoPredictor(), session, later_half(), 500.0, 510.0)
+
+
+def test_a_decode_is_scored_where_behaviour_is_valid(session):
+    window = session.window(3.0)
+    decoded = window.behavior + np.sin(np.arange(40.0))[:, None]
+    window.stream("treadmill")[1][25:] = False
+    for channel, score in enumerate(decode_scores(decoded, window)):
+        pair = decoded[:25, channel], window.behavior[:25, channel]
+        assert score == pytest.approx(np.corrcoef(*pair)[0, 1], abs=1e-6)

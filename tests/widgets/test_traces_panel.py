@@ -222,7 +222,7 @@ def test_channels_are_named_and_drawn_against_the_decode(
     controller.set_behavior("target")
     drawn()
     names = ["pupil size", "pupil d-size", "pupil x", "pupil y", "running"]
-    assert behavior.stack.labels == names
+    assert behavior.stack.labels == [f"{name} · r = 1.00" for name in names]
     truth, decoded, _ = behavior.stack.drawn_values(4)
     window = controller.state.window
     np.testing.assert_allclose(truth, window.behavior[:, 4], atol=1e-4)
@@ -234,6 +234,7 @@ def test_the_panel_says_when_behaviour_is_given_or_not_asked(
     behavior: BehaviorPanel, controller: Controller, drawn: Any
 ) -> None:
     assert "Not asked" in behavior.status.text()
+    assert behavior.stack.labels[0] == "pupil size"
     controller.set_behavior("visible")
     drawn()
     assert "Given to the model" in behavior.status.text()

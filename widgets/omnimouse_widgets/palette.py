@@ -4,11 +4,14 @@ Okabe-Ito colours, told apart by people with any colour vision; views never rely
 them alone, so each state has its word here too.
 """
 
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
 from omnimouse_model.masks import STATE_WORDS as STATE_WORDS
+
+Tone = Literal["quiet", "alert", "good", "waiting", "problem"]
+"""What a word or a sign means; each toolkit has its colours on light and dark."""
 
 VISIBLE: Final = "#56B4E9"
 HIDDEN: Final = "#404040"
@@ -32,6 +35,8 @@ ON_PAPER: Final = {
     PINS[3]: "#C04F00",
 }
 """Colours of curves in a picture on white, by those on screen."""
+AXIS: Final = "#8B919A"
+"""Of axes and scale bars, on the plots' dark ground."""
 CURSOR: Final = "#F0E442"
 PROBLEM: Final = "#D55E00"
 GOOD: Final = "#009E73"

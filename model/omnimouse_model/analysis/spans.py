@@ -93,6 +93,12 @@ def window_scores(prediction: Prediction, window: Window) -> np.ndarray:
     return scores
 
 
+def decode_scores(decoded: np.ndarray, window: Window) -> np.ndarray:
+    """(C,): correlation of decoded with recorded behaviour where that is valid."""
+    counted = window.valid["behavior"][:, None]
+    return correlation(decoded, np.where(counted, window.behavior, np.nan), axis=0)
+
+
 def span_stride(mask: Mask) -> int:
     """The longest stride at which windows under a mask leave no gap, 5 at least.
 

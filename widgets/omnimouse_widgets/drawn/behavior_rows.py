@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from omnimouse_model.analysis.spans import decode_scores
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.drawn.trace import Trace
@@ -21,11 +22,13 @@ def behavior_rows(controller: Controller) -> list[Trace]:
     decoded = results.behavior if mask.behavior == "target" else None
     if decoded is not None and decoded.shape != truth.shape:
         decoded = None
+    scores = [np.nan] * truth.shape[1]
+    if decoded is not None:
+        scores = decode_scores(decoded, window).tolist()
     shade = np.full(len(truth), MODE_CODES[mask.behavior], np.uint8)
     return [
         Trace(
-            words_of(name),
-            words_of(name),
+            *_labels(name, scores[channel], is_old=results.is_old),
             _times(controller, name),
             truth[:, channel],
             None if decoded is None else decoded[:, channel],
@@ -35,6 +38,15 @@ def behavior_rows(controller: Controller) -> list[Trace]:
         )
         for channel, name in enumerate(state.session.behavior_names)
     ]
+
+
+def _labels(name: str, score: float, *, is_old: bool) -> tuple[str, str]:
+    """Such as `pupil size · r = 0.43`, and the same for many rows."""
+    words = words_of(name)
+    if not np.isfinite(score):
+        return words, words
+    older = " (older)" if is_old else ""
+    return f"{words} · r = {score:.2f}{older}", f"{words} · {score:.2f}{older}"
 
 
 def _times(controller: Controller, name: str) -> np.ndarray:

@@ -1,10 +1,12 @@
 """One row of recorded against predicted values, whatever draws it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from omnimouse_model.masks import N_SAMPLES
+from omnimouse_widgets.drawn.look import Scale
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +74,17 @@ def low_and_scale(trace: Trace) -> tuple[float, float]:
     known = known[np.isfinite(known)]
     low, high = float(known.min()), float(known.max())
     return low, max(high - low, 1e-6)
+
+
+def row_ranges(
+    shown: Sequence[Trace], scale: Scale, rows: Sequence[Trace]
+) -> list[tuple[float, float]]:
+    """Lowest value and span of the rows shown; a common span is that of all `rows`."""
+    ranges = [low_and_scale(trace) for trace in shown]
+    if scale == "common" and ranges:
+        widest = max(low_and_scale(trace)[1] for trace in rows)
+        ranges = [(low, widest) for low, _ in ranges]
+    return ranges
 
 
 def time_extent(time: np.ndarray) -> tuple[float, float]:

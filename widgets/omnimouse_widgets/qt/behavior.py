@@ -1,10 +1,13 @@
 """Behaviour: what was recorded against the predictor's own decode, per channel."""
 
+from functools import partial
+
 from qtpy.QtWidgets import QLabel, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.behavior_rows import behavior_rows, behavior_words
-from omnimouse_widgets.drawn.trace import Trace, cursor_sample
+from omnimouse_widgets.drawn.time_axis import cursor_s, move_cursor
+from omnimouse_widgets.drawn.trace import Trace
 from omnimouse_widgets.qt import keys, plots
 from omnimouse_widgets.qt.form import column_in
 from omnimouse_widgets.qt.redraw import Redraw
@@ -32,7 +35,7 @@ class BehaviorPanel(QWidget):
         super().__init__()
         self.setObjectName("omnimouse-behavior")
         self._controller = controller
-        self.stack = TraceStack(self._move_cursor, TOOLTIP)
+        self.stack = TraceStack(partial(move_cursor, controller), TOOLTIP)
         self.status = QLabel()
         self.status.setWordWrap(True)
         self.status.setFont(plots.small_font())
@@ -48,12 +51,6 @@ class BehaviorPanel(QWidget):
             ],
         )
 
-    def _move_cursor(self, time_s: float) -> None:
-        window = self._controller.state.window
-        if window is not None:
-            time = window.timestamps["responses"]
-            self._controller.set_cursor(cursor_sample(time_s, time))
-
     # -- from state to screen -----------------------------------------------------
     def _draw_rows(self) -> None:
         traces = self.traces()
@@ -64,10 +61,9 @@ class BehaviorPanel(QWidget):
         self.stack.set_message("" if traces else missing)
 
     def _draw_cursor(self) -> None:
-        state = self._controller.state
-        if state.window is not None:
-            times = state.window.timestamps["responses"]
-            self.stack.set_cursor(float(times[state.cursor]))
+        time_s = cursor_s(self._controller)
+        if time_s is not None:
+            self.stack.set_cursor(time_s)
 
     def traces(self) -> list[Trace]:
         """Rows of the channels, from state and results alone."""

@@ -20,22 +20,16 @@ from omnimouse_model.predict.catalogue import (
     must_be_fetched,
     predictor_names,
 )
+from omnimouse_widgets.drawn.freshness import freshness_words
+from omnimouse_widgets.drawn.model_words import MEANINGS, model_words
 from omnimouse_widgets.qt.control_fetch import FetchSection
 from omnimouse_widgets.qt.control_knows import KnowsSection
 from omnimouse_widgets.qt.form import ElidedLabel, Form, keep_room, row_of
 from omnimouse_widgets.qt.redraw import Redraw
-from omnimouse_widgets.qt.tone import Tone, ToneLabel, quiet_label
+from omnimouse_widgets.qt.tone import ToneLabel, quiet_label
 
 PATIENCE_MS: Final = 150
 """Answers faster than this need no "predicting…": it would only flicker."""
-MEANINGS: Final = {
-    "demo": "transformer",
-    "mean": "each neuron's mean",
-    "last": "last visible value",
-    "ridge": "own past",
-    "context-ridge": "visible neurons",
-    "video-ridge": "motion energy",
-}
 FILE, FOLDER, ADDRESS = "file…", "folder…", "address…"
 """Choices that ask for more."""
 
@@ -208,41 +202,3 @@ def _ask_address(parent: QWidget) -> str:
     words = "hf://owner/model, or omnimouse-1M … omnimouse-300M:"
     found, is_given = QInputDialog.getText(parent, "A model of the hub", words)
     return found.strip() if is_given else ""
-
-
-def freshness_words(results: Results, *, is_long: bool) -> tuple[str, Tone, str]:
-    """Sign, tone and words; the sign's shape alone tells them apart."""
-    if results.error is not None:
-        return "✕", "problem", "error"
-    if results.freshness == "fresh" and results.population_freshness != "fresh":
-        return "◑", "waiting", f"selected fresh, population {_population(results)}"
-    if results.freshness == "fresh":
-        took = results.elapsed_ms
-        return "●", "good", "fresh" if took is None else f"fresh · took {_took(took)}"
-    if results.freshness == "stopped":
-        words = "stopped: an older answer is shown" if results.is_old else "stopped"
-        return "◐" if results.is_old else "○", "waiting", words
-    if is_long:
-        return "◌", "waiting", "predicting…"
-    if results.freshness == "stale":
-        return "◐", "waiting", "older"
-    if results.freshness == "running":
-        return "◌", "waiting", "asked"
-    return "○", "quiet", "nothing asked"
-
-
-def _population(results: Results) -> str:
-    if results.population_freshness == "stopped":
-        return "stopped"
-    return "older" if results.is_population_old else "asked"
-
-
-def _took(elapsed_ms: float) -> str:
-    if elapsed_ms < 1000:
-        return f"{elapsed_ms:.0f} ms"
-    return f"{elapsed_ms / 1000:.1f} s"
-
-
-def model_words(name: str) -> str:
-    """A predictor's name, and what it is."""
-    return f"{name} · {MEANINGS[name]}" if name in MEANINGS else name

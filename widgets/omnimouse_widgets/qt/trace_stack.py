@@ -19,7 +19,7 @@ from omnimouse_widgets.drawn.look import Scale
 from omnimouse_widgets.drawn.trace import (
     Trace,
     has_overlay,
-    low_and_scale,
+    row_ranges,
     time_extent,
 )
 from omnimouse_widgets.qt import plots
@@ -163,10 +163,7 @@ class TraceStack(QObject):
     def _draw(self) -> None:
         self._n_drawn = min(self._room(), len(self._traces))
         traces = self._traces[self.first :][: self._n_drawn]
-        ranges = [low_and_scale(trace) for trace in traces]
-        if self._scale == "common" and ranges:
-            widest = max(low_and_scale(trace)[1] for trace in self._traces)
-            ranges = [(low, widest) for low, _ in ranges]
+        ranges = row_ranges(traces, self._scale, self._traces)
         tops = range(len(traces) - 1, -1, -1)
         self._rows = [
             _drawn(trace, at, *span)

@@ -1,5 +1,7 @@
 """What if the stimulus or behaviour had been another: edits, and what they predict."""
 
+from functools import partial
+
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import Qt
@@ -18,7 +20,8 @@ from omnimouse_model.data.windows import Window
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.trace import Trace, cursor_sample
+from omnimouse_widgets.drawn.time_axis import cursor_s, move_cursor
+from omnimouse_widgets.drawn.trace import Trace
 from omnimouse_widgets.drawn.trace_rows import LEAST, predicted_of
 from omnimouse_widgets.qt import keys, plots
 from omnimouse_widgets.qt.form import ElidedLabel, column_in, row_of
@@ -49,7 +52,7 @@ class WhatIfPanel(QWidget):
         self.setObjectName("omnimouse-what-if")
         self._controller = controller
         self.controls = WhatIfControls(controller)
-        self.stack = TraceStack(self._move_cursor, TOOLTIP)
+        self.stack = TraceStack(partial(move_cursor, controller), TOOLTIP)
         self.stack.truth.setPen(plots.pen(palette.PREDICTED))
         self.stack.predicted.setPen(plots.pen(palette.EDITED, dashed=True))
         self._build_head()
@@ -136,12 +139,6 @@ class WhatIfPanel(QWidget):
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(scroll)
-
-    def _move_cursor(self, time_s: float) -> None:
-        window = self._controller.state.window
-        if window is not None:
-            time = window.timestamps["responses"]
-            self._controller.set_cursor(cursor_sample(time_s, time))
 
     # -- from state to screen -----------------------------------------------------
     @property
@@ -248,7 +245,6 @@ class WhatIfPanel(QWidget):
         self.listed.setText(f"Most changed: {' · '.join(links)}")
 
     def _draw_cursor(self) -> None:
-        state = self._controller.state
-        if state.window is not None:
-            times = state.window.timestamps["responses"]
-            self.stack.set_cursor(float(times[state.cursor]))
+        time_s = cursor_s(self._controller)
+        if time_s is not None:
+            self.stack.set_cursor(time_s)

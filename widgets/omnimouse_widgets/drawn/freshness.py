@@ -1,0 +1,37 @@
+"""How fresh the prediction on screen is: a sign, a tone and words."""
+
+from omnimouse_model.live.results import Results
+from omnimouse_widgets.palette import Tone
+
+
+def freshness_words(results: Results, *, is_long: bool) -> tuple[str, Tone, str]:
+    """Sign, tone and words; the sign's shape alone tells them apart."""
+    if results.error is not None:
+        return "✕", "problem", "error"
+    if results.freshness == "fresh" and results.population_freshness != "fresh":
+        return "◑", "waiting", f"selected fresh, population {_population(results)}"
+    if results.freshness == "fresh":
+        took = results.elapsed_ms
+        return "●", "good", "fresh" if took is None else f"fresh · took {_took(took)}"
+    if results.freshness == "stopped":
+        words = "stopped: an older answer is shown" if results.is_old else "stopped"
+        return "◐" if results.is_old else "○", "waiting", words
+    if is_long:
+        return "◌", "waiting", "predicting…"
+    if results.freshness == "stale":
+        return "◐", "waiting", "older"
+    if results.freshness == "running":
+        return "◌", "waiting", "asked"
+    return "○", "quiet", "nothing asked"
+
+
+def _population(results: Results) -> str:
+    if results.population_freshness == "stopped":
+        return "stopped"
+    return "older" if results.is_population_old else "asked"
+
+
+def _took(elapsed_ms: float) -> str:
+    if elapsed_ms < 1000:
+        return f"{elapsed_ms:.0f} ms"
+    return f"{elapsed_ms / 1000:.1f} s"
