@@ -60,7 +60,7 @@ function render({ model, el }) {
   const fine = range("Frame in the window");
   fine.max = N_FRAMES - 1;
   const session = canvasOf(el, { className: "omnimouse-session-strip", height: 26, draw: drawSession, label: "", onClose });
-  session.canvas.tabIndex = -1;
+  session.canvas.removeAttribute("tabindex");
   session.canvas.setAttribute("role", "presentation");
   session.canvas.removeAttribute("aria-label");
   session.canvas.title =
@@ -204,7 +204,7 @@ function render({ model, el }) {
     want();
     show();
     const since = event?.timeStamp ?? performance.now();
-    afterPaint(() => probe("frame", { name: "video", at, took: performance.now() - since }));
+    afterPaint(() => probe("frame", { name: "video", frame: at, took: performance.now() - since }));
   }
   const step = (by) => { goTo(at + by); if (clock) restart(); };
   const trial = (n) => send("trial", { n });
