@@ -74,13 +74,13 @@ function render({ model, el }) {
     give.setAttribute("aria-pressed", String(give.getAttribute("aria-pressed") !== "true")));
   give.setAttribute("aria-pressed", "false");
   const steps = [
-    button("⏮", "The trial before (PgUp)", () => trial(-1)),
+    button("◂ trial", "The trial before (PgUp)", () => trial(-1)),
     button("◂ 2 s", "One window back (Shift+←)", () => step(-N_FRAMES)),
     button("‹", "One frame back (←)", () => step(-1)),
     play,
     button("›", "One frame on (→)", () => step(1)),
     button("2 s ▸", "One window on (Shift+→)", () => step(N_FRAMES)),
-    button("⏭", "The next trial (PgDown)", () => trial(1)),
+    button("trial ▸", "The next trial (PgDown)", () => trial(1)),
   ];
   const bar = make("div", { className: "omnimouse-bar" }, ...steps, rate, stride, give);
   const words = make("div", { className: "omnimouse-status omnimouse-clock" });
