@@ -25,6 +25,12 @@ _READY = """() => {
   const session = globalThis.jupyterapp?.shell?.currentWidget?.sessionContext;
   return session?.isReady && session.session?.kernel?.status === "idle";
 }"""
+# What the parts tell of themselves: strokes painted, sent and taken, pictures drawn.
+_PROBE = """
+globalThis.omnimouseTold = [];
+globalThis.omnimouseProbe = (what, fields) =>
+  globalThis.omnimouseTold.push({ what, at: performance.now(), ...fields });
+"""
 # The promise is kept in the page: one that never ends must not hold the test for ever.
 _START = """([name, what, argument]) => {
   const kept = (globalThis.omnimouseKept ??= {});
@@ -66,6 +72,7 @@ class NotebookPage:
         self.console: list[str] = []
         self._kept = 0
         page.set_default_timeout(WAIT_MS)
+        page.add_init_script(_PROBE)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on(
             "console", lambda line: self.console.append(f"{line.type}: {line.text}")
@@ -156,6 +163,24 @@ class NotebookPage:
     def is_over(self, name: str) -> bool:
         """Whether what was begun has ended."""
         return bool(self.page.evaluate("name => omnimouseKept[name].over", name))
+
+    def told(self, what: str, **fields: Any) -> list[dict[str, Any]]:
+        """What the parts have told so far: those with this name and these fields."""
+        wanted = {"what": what, **fields}.items()
+        told = self.page.evaluate("omnimouseTold")
+        return [one for one in told if wanted <= one.items()]
+
+    def wait_until_told(self, what: str, since: float, **fields: Any) -> None:
+        """Wait for one that is told later than a moment of the page's clock."""
+        self.page.wait_for_function(
+            """([wanted, since]) => omnimouseTold.some((one) => one.at > since &&
+            Object.entries(wanted).every(([key, value]) => one[key] === value))""",
+            arg=[{"what": what, **fields}, since],
+        )
+
+    def now(self) -> float:
+        """The page's clock, in milliseconds."""
+        return float(self.page.evaluate("performance.now()"))
 
     def part(self, name: str) -> "Locator":
         """A part of the instrument by its name: painter, raster, video."""

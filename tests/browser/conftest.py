@@ -58,3 +58,11 @@ def tab(
             opened.keep(folder)
             print(f"\npicture and logs: {folder}")
         assert not opened.errors
+
+
+@pytest.fixture(scope="session")
+def demo() -> None:
+    """The demo's recording is simulated before anybody waits for it in a page."""
+    from omnimouse_model.demo import demo_session
+
+    demo_session()
