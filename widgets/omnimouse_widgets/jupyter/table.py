@@ -179,7 +179,8 @@ class NeuronTable(Part):
             return np.empty(0, np.int64)
         kept = kept_rows(self.filter, columns)
         values = columns[self.sort_by][kept]
-        return kept[sorted_rows(values, descending=self.descending)]
+        arranged = sorted_rows(values, descending=self.descending)
+        return np.asarray(kept[arranged])
 
     def _arrange_again(self, _: Any) -> None:
         self.set_trait("shown", len(self.neurons))

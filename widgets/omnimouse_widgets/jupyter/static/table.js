@@ -227,7 +227,10 @@ function render({ model, el }) {
     setTimeout(() => URL.revokeObjectURL(url), 1000);
   }
 
-  follow("filter", (text) => { if (filter.value.trim() !== text && !typing) filter.value = text; typing = 0; showPaint(); });
+  follow("filter", (text) => {
+    if (filter !== filter.getRootNode().activeElement) filter.value = text;
+    showPaint();
+  });
   follow("problem", showPaint);
   follow("selection", (neurons) => { chosen = new Set(neurons); soon(); });
   follow("height", (height) => { grid.style.height = `${height}px`; soon(); });
