@@ -155,13 +155,15 @@ class NeuronTable(Part):
     def on_pick(self, content: dict[str, Any], _: Any) -> None:
         """Select as the clicks and keys of a page say, one after the other."""
         for pick in content["picks"]:
-            neuron, how = int(pick["neuron"]), pick["how"]
-            if how == "one":
+            neuron = self._picked(pick)
+            if neuron is None:
+                continue
+            if pick["how"] == "one":
                 self.controller.select([neuron])
-            elif how == "toggle":
+            elif pick["how"] == "toggle":
                 self._toggle(neuron)
             else:
-                self.controller.select(self._between(int(pick["anchor"]), neuron))
+                self.controller.select(self._between(pick["anchor"], neuron))
 
     def on_paint(self, content: dict[str, Any], _: Any) -> None:
         """Paint every neuron of the table, as one undo step."""
@@ -191,16 +193,26 @@ class NeuronTable(Part):
         if len(neurons):
             self.controller.paint(neurons, code)
 
+    def _picked(self, pick: Mapping[str, Any]) -> int | None:
+        """The neuron that a page showed there; one whose row it had not yet, by place.
+
+        None where there is no such row any more.
+        """
+        neurons = self._arranged.neurons
+        if pick.get("neuron") is not None:
+            return int(pick["neuron"])
+        return int(neurons[pick["row"]]) if pick["row"] < len(neurons) else None
+
     def _toggle(self, neuron: int) -> None:
         selection = self.controller.state.selection
         others = [other for other in selection if other != neuron]
         is_there = len(others) < len(selection)
         self.controller.select(others if is_there else [*others, neuron])
 
-    def _between(self, anchor: int, neuron: int) -> list[int]:
+    def _between(self, anchor: Mapping[str, Any], neuron: int) -> list[int]:
         """Neurons of the rows from one to the other, that one last."""
-        neurons = self._arranged.neurons
-        ends = [np.flatnonzero(neurons == end) for end in (anchor, neuron)]
+        neurons, begin = self._arranged.neurons, self._picked(anchor)
+        ends = [np.flatnonzero(neurons == end) for end in (begin, neuron)]
         if not all(len(end) for end in ends):
             return [neuron]
         first, last = int(ends[0][0]), int(ends[1][0])

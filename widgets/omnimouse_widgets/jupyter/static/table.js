@@ -173,11 +173,11 @@ function render({ model, el }) {
     return found.length ? [{ picks: found }] : null;
   });
   function pick(row, how) {
-    const told = rows.get(row);
-    if (!told) return;
-    if (how !== "range") anchor = told.neuron;
+    if (row < 0) return;
+    const picked = { row, neuron: rows.get(row)?.neuron }; // what is seen, if it is there
+    if (how !== "range") anchor = picked;
     if (how !== "toggle") picks = []; // it says all that is selected
-    picks.push({ neuron: told.neuron, how, anchor: anchor ?? told.neuron });
+    picks.push({ ...picked, how, anchor: anchor ?? picked });
     picking.soon();
   }
   function go(row, how) {
