@@ -17,8 +17,8 @@ from omnimouse_model.live.pin import LETTERS, MAX_PINS
 from omnimouse_model.live.presets import PRESETS
 from omnimouse_model.live.span_pages import SPAN_CHOICES, SpanChoice
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, BehaviorMode
+from omnimouse_widgets.drawn.question import SPANS
 from omnimouse_widgets.qt import control_view
-from omnimouse_widgets.qt.control_question import SPANS
 from omnimouse_widgets.qt.keys import KEYS, Key, toggle_pin
 from omnimouse_widgets.qt.neurons import NeuronsPanel
 

@@ -9,6 +9,7 @@ from napari.layers import Image, Labels, Points
 
 from omnimouse_model.data.session import Session
 from omnimouse_widgets.drawn.field import Field
+from omnimouse_widgets.drawn.field_colours import mean_levels
 
 
 class NeuronLabels(Labels):
@@ -32,14 +33,7 @@ class NeuronLabels(Labels):
 
 def mean_layer(mean: np.ndarray) -> Image:
     """The mean image, in grey."""
-    some = mean[:: max(1, mean.shape[0] // 512), :: max(1, mean.shape[1] // 512)]
-    low, high = np.percentile(some, [1, 99.5])
-    return Image(
-        mean,
-        colormap="gray",
-        # Headroom, so that the neurons' colours are the brightest things there.
-        contrast_limits=(float(low), float(high + 0.15 * (high - low) + 1e-6)),
-    )
+    return Image(mean, colormap="gray", contrast_limits=mean_levels(mean))
 
 
 def lost_layer(session: Session, field: Field) -> Points:

@@ -27,15 +27,9 @@ from omnimouse_app.space import SpaceView
 from omnimouse_app.tiles import Tile, label_layer, name_planes, tile_of, tiles_of
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.results import Results
 from omnimouse_widgets.drawn.field import Field, neurons_at, session_field
+from omnimouse_widgets.drawn.field_colours import core_and_rim, flat_rows
 from omnimouse_widgets.drawn.hover import describe
-from omnimouse_widgets.drawn.neuron_colours import (
-    label_rows,
-    scale_colours,
-    score_colours,
-    state_colours,
-)
 
 TOKEN = "omnimouse"
 """Key in `layer.metadata`; its value says which of our layers it is."""
@@ -265,39 +259,18 @@ class FieldLayers(QObject):
         self._frame.stop()
         if self.colours is None or self.field is None:
             return
-        found = self._core_and_rim(self.field)
+        found = core_and_rim(self._controller, self.field)
         if found is None:
             return
-        state, has_rims = self._controller.state, self.field.has_rims
-        selected = np.asarray(state.selection, np.int64)
+        selected = np.asarray(self._controller.state.selection, np.int64)
         looked_at = self._controller.planes.looked_at
         self.space.colour(*found, selected, looked_at)
-        found = _alone(*found, looked_at)
-        seen = self._controller.planes.among(selected)
-        rows = label_rows(*found, seen, has_rims=has_rims)
+        rows = flat_rows(self._controller, self.field, *found)
         self._is_thumbnail_old |= self.colours.show(rows)
         # The public way takes 6-13 ms, points in space 40: at most 20 a second then.
         is_fast = self.colours.is_fast and not self.space.is_shown
         self._frame.setInterval(_FRAME_MS if is_fast else _SLOW_FRAME_MS)
         self._settled.start()
-
-    def _core_and_rim(self, field: Field) -> tuple[np.ndarray, np.ndarray] | None:
-        state, results = self._controller.state, self._controller.results
-        if state.mask is None or state.mask.n_neurons != field.n_neurons:
-            return None
-        states = state.mask.state_in(state.active_span)
-        if state.colour_by == "score":
-            scores = _scores(results, field.n_neurons)
-            old = results.is_population_old
-            core, rim = score_colours(scores, states, is_old=old)
-        else:
-            most = state.mask.cells[slice(*state.active_span)].max(axis=0, initial=0)
-            scale = self._controller.colouring.scale
-            if scale is not None and scale.is_known:
-                core, rim = scale_colours(scale, states, most, has_rims=field.has_rims)
-            else:
-                core, rim = state_colours(states, most)
-        return core, rim
 
     def _catch_up(self) -> None:
         """Let layer list and status bar catch up, once the hand has rested."""
@@ -344,22 +317,6 @@ class FieldLayers(QObject):
             layer.opacity = 0.0 if alone else opacity
         if not alone:
             self._faded = []
-
-
-def _alone(
-    core: np.ndarray, rim: np.ndarray, looked_at: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The same colours, none for those of other planes."""
-    if looked_at is not None:
-        core[~looked_at, 3] = rim[~looked_at, 3] = 0
-    return core, rim
-
-
-def _scores(results: Results, count: int) -> np.ndarray:
-    """Scores of all neurons; NaN while none are known."""
-    if results.scores is None or len(results.scores) != count:
-        return np.full(count, np.nan, np.float32)
-    return results.scores
 
 
 def _view_of(viewer: Any) -> tuple[float, ...]:

@@ -57,10 +57,10 @@ def launch(
     """
     import napari
 
-    from omnimouse_app.samples import DEMO
     from omnimouse_model.data.catalogue import holds_sessions
     from omnimouse_model.live.analysis_file import SUFFIX
     from omnimouse_model.live.opener import Opening
+    from omnimouse_model.live.samples import DEMO
 
     if viewer is None:
         dock = _in_new_viewer(model, device, scheduler, show)

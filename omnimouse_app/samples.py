@@ -3,15 +3,11 @@
 They are simulated and opened off the thread that draws; the panel tells how far it is.
 """
 
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 
 from omnimouse_app.reader import LayerData, layers_of
 from omnimouse_model.live.opener import Opening
-
-Tell = Callable[[float], None]
+from omnimouse_model.live.samples import DEMO, UNSEEN
 
 
 def demo() -> list[LayerData]:
@@ -22,22 +18,6 @@ def demo() -> list[LayerData]:
 def unseen() -> list[LayerData]:
     """A mouse the demo model has never seen."""
     return _open(UNSEEN)
-
-
-def _demo_folder(tell: Tell) -> Path:
-    from omnimouse_model.demo import demo_session
-
-    return demo_session(progress=tell)
-
-
-def _unseen_folder(tell: Tell) -> Path:
-    from omnimouse_model.demo import unseen_session
-
-    return unseen_session(progress=tell)
-
-
-DEMO = Opening(_demo_folder, words="Simulating the demo mouse")
-UNSEEN = Opening(_unseen_folder, words="Simulating an unseen mouse")
 
 
 def _open(sample: Opening) -> list[LayerData]:

@@ -13,7 +13,7 @@ def required(root: Path) -> dict[str, Requirement]:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     lines = [*project["dependencies"]]
-    for extra in ("napari", "jupyter", "dask", "nwb", "hub"):
+    for extra in ("napari", "jupyter", "lab", "dask", "nwb", "hub"):
         lines += extras[extra]
     found = [Requirement(line) for line in lines]
     return {CONDA_NAMES.get(item.name, item.name): item for item in found}

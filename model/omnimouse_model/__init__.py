@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from omnimouse_model.data.open import open_session as open_session
     from omnimouse_model.data.session import Session as Session
     from omnimouse_model.data.windows import Window as Window
+    from omnimouse_model.demo import demo_session as demo_session
+    from omnimouse_model.demo import unseen_session as unseen_session
     from omnimouse_model.errors import CheckpointError as CheckpointError
     from omnimouse_model.errors import FetchError as FetchError
     from omnimouse_model.errors import MaskError as MaskError
@@ -62,6 +64,7 @@ _HOMES = {
     "catalogue": "data.catalogue",
     "check_alignment": "analysis.alignment",
     "context_sweep": "analysis.sweep",
+    "demo_session": "demo",
     "evaluate": "analysis.evaluate",
     "fetch_checkpoint": "predict.released",
     "fetch_session": "data.fetching",
@@ -80,6 +83,7 @@ _HOMES = {
     "select_scores": "masks.selecting",
     "select_where": "masks.selecting",
     "strategy_names": "strategies",
+    "unseen_session": "demo",
     "what_if": "analysis.what_if",
 }
 

@@ -14,8 +14,8 @@ from omnimouse_model.live.opener import Opening
 from omnimouse_model.live.presets import preset_named
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_model.predict.predictor import Needs
+from omnimouse_widgets.drawn.question import caveats
 from omnimouse_widgets.qt.control import ControlPanel
-from omnimouse_widgets.qt.control_question import caveats
 from omnimouse_widgets.qt.hop import qt_post
 from tests.model.live_sessions import (
     EchoPredictor,

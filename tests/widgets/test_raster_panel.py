@@ -17,10 +17,11 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.raster_pixels import OVERLAYS
 from omnimouse_widgets.drawn.raster_rows import UNSEEN
 from omnimouse_widgets.drawn.raster_values import RESIDUAL, VIEWS, levels_of, shown_in
 from omnimouse_widgets.qt.hop import qt_post
-from omnimouse_widgets.qt.raster import OVERLAYS, RasterPanel
+from omnimouse_widgets.qt.raster import RasterPanel
 from tests.model.live_sessions import EchoPredictor
 from tests.widgets.mouse import RIGHT, drag, pixel, place_of, wheel
 

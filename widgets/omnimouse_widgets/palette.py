@@ -4,11 +4,14 @@ Okabe-Ito colours, told apart by people with any colour vision; views never rely
 them alone, so each state has its word here too.
 """
 
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
 from omnimouse_model.masks import STATE_WORDS as STATE_WORDS
+
+Tone = Literal["quiet", "alert", "good", "waiting", "problem"]
+"""What a word or a sign means; each toolkit has its colours on light and dark."""
 
 VISIBLE: Final = "#56B4E9"
 HIDDEN: Final = "#404040"

@@ -255,9 +255,14 @@ class Analyses(HasErrand):
         self._errand.forget_fault()
         self.changed.emit()
 
-    def restore(self, instead: Opening | None = None) -> bool:
-        """Go back to where the user was, off this thread; see `Controller.restore`."""
-        controller, was = self._controller, self._memory.recall()
+    def restore(
+        self, instead: Opening | None = None, was: Remembered | None = None
+    ) -> bool:
+        """Go back to where the user was, off this thread; see `Controller.restore`.
+
+        That is what the memory says, or `was`, which was read from it before.
+        """
+        controller, was = self._controller, was or self._memory.recall()
         if not was.session or not _is_there(was.session):
             return False
         if was.predictor and not controller.state.predictor_name:

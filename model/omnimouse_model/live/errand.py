@@ -100,6 +100,10 @@ class Errand(Generic[Request, Found]):
             self.fault = None
             self.changed.emit()
 
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until nothing is being done; False when the time is up."""
+        return self._engine.wait(timeout_s)
+
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop for good, at the next step."""
         self._engine.close(timeout_s)
@@ -157,6 +161,10 @@ class HasErrand:
     def fault(self) -> Exception | None:
         """Why the newest failed, None where it did not."""
         return self._errand.fault
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until nothing is under way; False when the time is up."""
+        return self._errand.wait(timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop for good."""

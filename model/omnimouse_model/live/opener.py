@@ -126,6 +126,10 @@ class Opener(HasErrand):
         place = session.path if isinstance(session.place, Mapping) else session.place
         self.open(Opening(place, start_s, words, options=said))
 
+    def stop(self) -> None:
+        """Give up what is being opened; what was open stays."""
+        self._errand.stop()
+
     def forget_fault(self) -> None:
         """It was read, or another recording was opened: nothing is amiss any more."""
         self._errand.forget_fault()

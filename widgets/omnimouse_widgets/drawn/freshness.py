@@ -1,10 +1,7 @@
 """How fresh the prediction on screen is: a sign, a tone and words."""
 
-from typing import Literal
-
 from omnimouse_model.live.results import Results
-
-Tone = Literal["quiet", "good", "waiting", "problem"]
+from omnimouse_widgets.palette import Tone
 
 
 def freshness_words(results: Results, *, is_long: bool) -> tuple[str, Tone, str]:

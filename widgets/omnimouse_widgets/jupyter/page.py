@@ -16,6 +16,8 @@ def script(*names: str) -> str:
 
 
 @cache
-def style() -> str:
-    """The one style sheet of all parts."""
-    return (_STATIC / "style.css").read_text("utf-8")
+def style(*names: str) -> str:
+    """The one style sheet of all parts, and what one part has beside it."""
+    return "\n".join(
+        (_STATIC / f"{name}.css").read_text("utf-8") for name in ("style", *names)
+    )

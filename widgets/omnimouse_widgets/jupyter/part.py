@@ -7,21 +7,21 @@ thread draws, the engine's computes. They may be called on any thread.
 
 Messages from the page are `{"op": name, ...}` and go to the method `on_<name>`; one
 with a `seq` is acknowledged before anything is done, which is the page's flow control
-and keeps the comm alive while a cell runs. Those to the page are sent by `show`, and
-the page says when they are drawn.
+and keeps the comm alive while a cell runs; `done` says which ones are. Those to the
+page are sent by `show`, and the page says when they are drawn.
 """
 
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import anywidget
 import numpy as np
 from traitlets import Unicode
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.jupyter.pen import Board, Draw
+from omnimouse_widgets.jupyter.pen import FRAME_S, Board, Draw
 
 logger = logging.getLogger(__name__)
 
@@ -41,19 +41,26 @@ class Part(anywidget.AnyWidget):
     ----------
     problem
         Why what was asked last could not be done, in words for the user; "" else.
+    done
+        By view, the `seq` of its latest message that was acted on. Read before the
+        state and sent with it, it tells a page which of its strokes are in there.
     """
+
+    REST_S: ClassVar[float] = FRAME_S
+    """Between two drawings, at least; more for what a page draws slowly."""
 
     problem = Unicode("").tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self._controller = controller
         self._views: set[str] = set()
+        self.done: dict[str, int] = {}
         self._links: list[tuple[Any, Callable[[], None]]] = []
         self._frame = 0
         self._given = traits
         super().__init__(**traits)
         parts = self.parts()
-        self._board = Board([draw for draw, _ in parts], self._failed)
+        self._board = Board([draw for draw, _ in parts], self._failed, self.REST_S)
         for number, (_, signals) in enumerate(parts):
             for signal in signals:
                 self._link(signal, self._asker(number))
@@ -68,6 +75,12 @@ class Part(anywidget.AnyWidget):
         """What this part draws, and after which signals."""
         return ()
 
+    def seen(self) -> None:
+        """Somebody has begun to look: ask for what is only looked at."""
+
+    def left(self) -> None:
+        """Nobody looks any more: let go of what is only looked at."""
+
     # -- traits -----------------------------------------------------------------------
     def bind(
         self,
@@ -78,10 +91,10 @@ class Part(anywidget.AnyWidget):
     ) -> None:
         """Keep a trait and the live state the same; called in `__init__`.
 
-        `signals` are those after which it may have changed, one or a tuple of them.
-        `read` gives the state's value, `write` sets it; without `write` the trait
-        follows only. A value the state refuses is taken back: code is told by the
-        error, the page by `problem`. One given when the part was made is written.
+        `signals` are those after which it may have changed, one or several. `read`
+        gives the state's value, `write` sets it; without `write` the trait follows
+        only. A value the state refuses is taken back: code is told by the error, the
+        page by `problem`. One given when the part was made is written.
         """
 
         def follow() -> None:
@@ -103,7 +116,8 @@ class Part(anywidget.AnyWidget):
             follow()
 
         follow()
-        for signal in signals if isinstance(signals, tuple) else (signals,):
+        several = signals if isinstance(signals, (list, tuple)) else (signals,)
+        for signal in several:
             self._link(signal, follow)
         self.observe(told, trait)
         if trait in self._given:
@@ -133,15 +147,41 @@ class Part(anywidget.AnyWidget):
         if op == "ready":
             self._views.add(str(content.get("view")))
             self._board.ask_all()
+            if len(self._views) == 1:
+                self.seen()
         elif op == "gone":
             self._views.discard(str(content.get("view")))
             if not self._views:
                 self._board.stop()
+                self.left()
         elif op == "drawn":
             self._board.shown()
         else:
             with self._telling():
                 getattr(self, f"on_{op}")(content, [bytes(b) for b in buffers])
+            if "seq" in content:
+                self.done[str(content.get("view"))] = int(content["seq"])
+
+    # What the keys of every part do; see `commonKeys` in the page.
+    def on_undo(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Take the latest step back."""
+        self._controller.undo()
+
+    def on_redo(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Do it again."""
+        self._controller.redo()
+
+    def on_code(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Choose what is painted."""
+        self._controller.set_brush(int(content["code"]))
+
+    def on_step(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Move the cursor by samples; crossing an end steps the window."""
+        self._controller.step_cursor(int(content["n"]))
+
+    def on_trial(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Go to the next trial, or the one before."""
+        self._controller.trials.step(int(content["n"]))
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take traits the page has set; what the state refuses is told in the page."""
@@ -180,4 +220,7 @@ class Part(anywidget.AnyWidget):
             signal, slot = self._links.pop()
             signal.disconnect(slot, missing_ok=True)
         self._board.stop()
+        if self._views:
+            self._views.clear()
+            self.left()
         super().close()

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QComboBox, QWidget
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
 from omnimouse_model.predict.catalogue import NAIVE
-from omnimouse_widgets.qt.control_model import model_words
+from omnimouse_widgets.drawn.model_words import model_words
 from omnimouse_widgets.qt.form import Form
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.tone import quiet_label

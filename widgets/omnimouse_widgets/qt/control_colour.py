@@ -19,8 +19,8 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import ColourBy
 from omnimouse_model.masks import HIDDEN, VISIBLE
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.counts import ORDER
 from omnimouse_widgets.qt.colour_bar import ColourBar
-from omnimouse_widgets.qt.control_counts import ORDER
 from omnimouse_widgets.qt.segmented import swatch
 from omnimouse_widgets.qt.tone import (
     ToneLabel,

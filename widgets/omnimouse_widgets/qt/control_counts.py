@@ -1,25 +1,14 @@
 """How many neurons are visible, target, hidden or mixed in the active span."""
 
-import numpy as np
 from qtpy.QtCore import QRectF, QSize
 from qtpy.QtGui import QColor, QPainter, QPaintEvent
 from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import (
-    HIDDEN,
-    MIXED,
-    PATTERN_WORDS,
-    TARGET,
-    THEN,
-    VISIBLE,
-)
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.counts import ORDER, counted
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.tone import quiet_label, state_label
-
-ORDER = (VISIBLE, TARGET, HIDDEN, MIXED)
-MOST_TOLD = 2
 
 
 class CountsSection(QWidget):
@@ -56,34 +45,11 @@ class CountsSection(QWidget):
         )
 
     def _draw(self) -> None:
-        state = self._controller.state
-        patterns = np.zeros(len(PATTERN_WORDS), int)
-        if state.mask is not None:
-            found = state.mask.patterns_in(state.active_span)
-            patterns = np.bincount(found, minlength=len(PATTERN_WORDS))
-        counts = patterns.reshape(len(ORDER), -1).sum(axis=1)
+        counts, words = counted(self._controller.state)
         for code, label in self.numbers.items():
             label.setText(f"{counts[code]:,}")
         self.bar.show_counts([int(counts[code]) for code in ORDER])
-        start, stop = state.active_span
-        self.changes.setText(
-            _changes_in_words(patterns, state.active_span)
-            if counts[MIXED]
-            else f"In samples {start}-{stop}, those of the brush."
-        )
-
-
-def _changes_in_words(counts: np.ndarray, span: tuple[int, int]) -> str:
-    """Such as `Mixed in samples 0-60: 1,000 hidden → target.`, the commonest first."""
-    order = np.argsort(-counts, kind="stable")
-    told = [
-        f"{counts[at]:,} {PATTERN_WORDS[at]}"
-        for at in order
-        if counts[at] and THEN in PATTERN_WORDS[at]
-    ]
-    more = ", …" if len(told) > MOST_TOLD else ""
-    listed = ", ".join(told[:MOST_TOLD]) + more
-    return f"Mixed in samples {span[0]}-{span[1]}" + (f": {listed}." if told else ".")
+        self.changes.setText(words)
 
 
 class _Shares(QWidget):

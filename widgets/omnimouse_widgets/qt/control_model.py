@@ -21,6 +21,7 @@ from omnimouse_model.predict.catalogue import (
     predictor_names,
 )
 from omnimouse_widgets.drawn.freshness import freshness_words
+from omnimouse_widgets.drawn.model_words import MEANINGS, model_words
 from omnimouse_widgets.qt.control_fetch import FetchSection
 from omnimouse_widgets.qt.control_knows import KnowsSection
 from omnimouse_widgets.qt.form import ElidedLabel, Form, keep_room, row_of
@@ -29,14 +30,6 @@ from omnimouse_widgets.qt.tone import ToneLabel, quiet_label
 
 PATIENCE_MS: Final = 150
 """Answers faster than this need no "predicting…": it would only flicker."""
-MEANINGS: Final = {
-    "demo": "transformer",
-    "mean": "each neuron's mean",
-    "last": "last visible value",
-    "ridge": "own past",
-    "context-ridge": "visible neurons",
-    "video-ridge": "motion energy",
-}
 FILE, FOLDER, ADDRESS = "file…", "folder…", "address…"
 """Choices that ask for more."""
 
@@ -209,8 +202,3 @@ def _ask_address(parent: QWidget) -> str:
     words = "hf://owner/model, or omnimouse-1M … omnimouse-300M:"
     found, is_given = QInputDialog.getText(parent, "A model of the hub", words)
     return found.strip() if is_given else ""
-
-
-def model_words(name: str) -> str:
-    """A predictor's name, and what it is."""
-    return f"{name} · {MEANINGS[name]}" if name in MEANINGS else name

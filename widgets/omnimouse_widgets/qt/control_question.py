@@ -2,26 +2,23 @@
 
 from typing import cast
 
-import numpy as np
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.presets import preset_named
-from omnimouse_model.masks import N_FRAMES, BehaviorMode, Mask
-from omnimouse_model.predict.predictor import Needs
+from omnimouse_model.masks import BehaviorMode
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.question import (
+    BY_HAND,
+    SPANS,
+    caveats,
+    meaning_words,
+    video_name,
+)
 from omnimouse_widgets.qt.form import Form, QuietLine
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.segmented import Choice, Segmented
 from omnimouse_widgets.qt.tone import quiet_label
 
-HALF = N_FRAMES // 2
-SPANS = {
-    "all": slice(0, N_FRAMES),
-    "none": slice(0, 0),
-    "first": slice(0, HALF),
-    "last": slice(HALF, N_FRAMES),
-}
 VIDEO = (
     Choice("all", "all", "The model sees every frame"),
     Choice("none", "none", "The model sees no frame"),
@@ -33,7 +30,6 @@ BEHAVIOR = (
     Choice("target", "target", "Running and pupil are to be decoded", palette.TARGET),
     Choice("hidden", "hidden", "Neither given nor asked", palette.HIDDEN),
 )
-BY_HAND = "made by hand"
 
 
 class QuestionSection(QWidget):
@@ -83,20 +79,8 @@ class QuestionSection(QWidget):
         state = self._controller.state
         name = state.preset if state.mask is not None else ""
         self.preset.setCurrentIndex(self.preset.findData(name) if name else -1)
-        self.meaning.set_words(self.meaning_words())
+        self.meaning.set_words(meaning_words(self._controller.state))
         self.meaning.setToolTip(self.meaning.words)
-
-    def meaning_words(self) -> str:
-        """What the preset means, and how it was adapted to a small population."""
-        state = self._controller.state
-        if state.mask is None:
-            return ""
-        if not state.preset:
-            return "Your own question, painted by hand."
-        words = [preset_named(state.preset).explanation]
-        if state.mask.note:
-            words.append(f"Adapted: {state.mask.note}")
-        return " ".join(words)
 
     def _draw_modalities(self) -> None:
         mask, session = self._controller.state.mask, self._controller.state.session
@@ -119,29 +103,3 @@ class QuestionSection(QWidget):
         words = [] if mask is None or needs is None else caveats(mask, needs)
         self.caveat.setText("\n".join(words))
         self.caveat.setVisible(bool(self.caveat.text()))
-
-
-def caveats(mask: Mask, needs: Needs) -> list[str]:
-    """What a predictor makes of a question that one would not expect."""
-    found = []
-    if mask.frames.any() and not needs.sees_video:
-        found.append("⚠ This model does not look at video.")
-    if not needs.withholds_video and not mask.frames.all():
-        found.append("⚠ Hidden frames can still inform this model.")
-    if mask.behavior == "visible" and not needs.sees_behavior:
-        found.append("⚠ This model does not use behaviour.")
-    if mask.behavior == "target" and not needs.predicts_behavior:
-        found.append("⚠ This model does not decode behaviour.")
-    if mask.visible.any() and not needs.sees_responses:
-        found.append("⚠ This model does not look at visible neurons.")
-    return found
-
-
-def video_name(frames: np.ndarray) -> str:
-    """Which of the choices these frames are; "" for none of them."""
-    for name, span in SPANS.items():
-        wanted = np.zeros(N_FRAMES, bool)
-        wanted[span] = True
-        if np.array_equal(frames, wanted):
-            return name
-    return ""

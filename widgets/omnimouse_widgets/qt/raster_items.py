@@ -148,34 +148,3 @@ class Span(_InView):
         painter.fillRect(QRectF(rect.left(), rect.top(), rect.width(), 4), brush)
         painter.fillRect(QRectF(rect.left(), rect.top(), 2, rect.height()), brush)
         painter.fillRect(QRectF(rect.right() - 2, rect.top(), 2, rect.height()), brush)
-
-
-def blended(base: np.ndarray, codes: np.ndarray, tints: np.ndarray) -> np.ndarray:
-    """Lay the tints of codes over colours.
-
-    Parameters
-    ----------
-    base
-        uint8 (rows, columns, 3).
-    codes
-        uint8 (rows, columns), rows of `tints`.
-    tints
-        uint8 (codes, 4): red, green, blue and opacity.
-    """
-    share = tints[:, 3:].astype(np.uint16)
-    added = (tints[:, :3] * share + 127) // 255
-    kept = (255 - share)[codes]
-    return np.asarray((base * kept + 127) // 255 + added[codes], np.uint8)
-
-
-def coloured(
-    values: np.ndarray, levels: tuple[float, float], table: np.ndarray
-) -> np.ndarray:
-    """Look values up in 256 colours, uint8 (…, 3); NaN is black."""
-    low, high = levels
-    known = np.isfinite(values)
-    scaled = np.where(known, (values - low) * (255 / (high - low)), 0)
-    found: np.ndarray = table[np.clip(scaled, 0, 255).astype(np.uint8)]
-    if not known.all():
-        found[~known] = 0
-    return found

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QGraphicsRectItem
 
 from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.raster_pixels import blended, coloured
 from omnimouse_widgets.drawn.raster_rows import UNASKED, UNSEEN
 from omnimouse_widgets.drawn.raster_values import Picture
 from omnimouse_widgets.qt import plots
@@ -22,8 +23,6 @@ from omnimouse_widgets.qt.raster_items import (
     Marks,
     Pixels,
     Span,
-    blended,
-    coloured,
 )
 from omnimouse_widgets.qt.raster_strokes import Block, Point
 
@@ -138,7 +137,7 @@ class RasterPlot:
         self,
         gestures: Gestures,
         scrubbed: Callable[[float], None],
-        tints: tuple[int, int, int, int],
+        tints: np.ndarray,
     ) -> None:
         self.box = RasterBox(gestures)
         self.axis = TimeAxis()
@@ -147,7 +146,7 @@ class RasterPlot:
         plots.style_plot(self.plot, left=True, bottom=True)
         self.plot.setTitle(None)
         self._title: str | None = None
-        self._tints = overlay_table(tints)
+        self._tints = tints
         self._base = np.zeros((0, N_SAMPLES, 3), np.uint8)
         self._rect = QRectF()
         self.is_faded = False
@@ -240,13 +239,6 @@ class RasterPlot:
             width = block.samples.stop - block.samples.start
             height = block.high - block.low
             self.rubber.setRect(block.samples.start, block.low, width, height)
-
-
-def overlay_table(tints: tuple[int, int, int, int]) -> np.ndarray:
-    """uint8 (6, 4): RGBA of the display codes over the values."""
-    left_out = [(*palette.rgb(palette.VISIBLE), 30), (*palette.rgb(palette.TARGET), 40)]
-    states = palette.state_table(tints)
-    return np.concatenate([states, np.array(left_out, np.uint8)])
 
 
 def hatched_rects(found: np.ndarray, rect: QRectF) -> list[QRectF]:

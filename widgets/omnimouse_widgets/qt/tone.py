@@ -4,15 +4,15 @@ Text has a contrast of at least 4.5 with the panel it stands on, marks of at lea
 which theme it is, is read off the palette, which style sheets set as well.
 """
 
-from typing import Final, Literal
+from typing import Final
 
 from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QColor, QPainter, QPalette, QPen, QPixmap
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
 from omnimouse_widgets import palette
+from omnimouse_widgets.palette import Tone
 
-Tone = Literal["quiet", "alert", "good", "waiting", "problem"]
 ON_DARK: Final[dict[Tone, str]] = {
     "quiet": "#A0A6B0",
     "alert": palette.TARGET,

@@ -12,6 +12,7 @@ from omnimouse_model.analysis.sweep_table import ContextSweep, Curve
 from omnimouse_model.data.units import Units
 from omnimouse_model.masks import HIDDEN, MIXED, N_SAMPLES, TARGET, VISIBLE, Mask
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.context_spots import AXIS_WORDS
 from omnimouse_widgets.report import svg
 from omnimouse_widgets.report.markup import Markup, joined, tag
 from omnimouse_widgets.report.style import SCORE_STEPS, STATE_CLASSES
@@ -20,10 +21,6 @@ from omnimouse_widgets.report.svg import Frame
 WIDTH: Final = 940.0
 """Of a picture that fills the page; halves are half as wide."""
 HALF: Final = 450.0
-AXIS_WORDS: Final[dict[Axis, str]] = {
-    "neurons": "other neurons seen",
-    "history_samples": "samples of history",
-}
 _MARKERS: Final = {
     "o": "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z",
     "s": "M-3.5,-3.5h7v7h-7z",

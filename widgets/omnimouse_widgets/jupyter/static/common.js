@@ -4,6 +4,8 @@
 const FLUSH_MS = 33; // between two messages of one stroke
 const LATE_MS = 250; // an acknowledgement that takes longer is not waited for
 
+const WITHOUT_KERNEL = "The kernel of this view has ended: run its cells again.";
+
 const bytes = (view) =>
   view instanceof DataView
     ? new Uint8Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength))
@@ -29,8 +31,14 @@ function connect({ model, el }, name, handlers) {
   const closers = [];
   el.classList.add("omnimouse", `omnimouse-${name}`);
   el.dataset.lmSuppressShortcuts = "true";
-  const send = (op, fields = {}, buffers = []) =>
-    model.send({ op, view, ...fields }, undefined, buffers);
+  // A kernel that was restarted or ended takes nothing more, and knows no widget.
+  const send = (op, fields = {}, buffers = []) => {
+    try {
+      model.send({ op, view, ...fields }, undefined, buffers);
+    } catch {
+      tell(WITHOUT_KERNEL);
+    }
+  };
   const listeners = new Set();
   const receive = (message, buffers) => {
     listeners.forEach((listener) => listener(message));
@@ -58,14 +66,16 @@ function connect({ model, el }, name, handlers) {
     model.save_changes();
   };
   // At most one message a flush, and the next only when the last was taken: what is
-  // added meanwhile goes with it. `gather()` gives [fields, buffers] or null.
-  let seq = 0, awaited = 0, sentAt = 0, timer = 0;
+  // added meanwhile goes with it. `gather(seq)` gives [fields, buffers] or null; the
+  // kernel tells in `done` which `seq` of this view it has acted on.
+  let seq = 0;
   const queue = (op, gather) => {
+    let awaited = 0, sentAt = 0, timer = 0;
     const flush = () => {
       timer = 0;
       const wait = awaited ? Math.max(0, sentAt + LATE_MS - performance.now()) : 0;
       if (wait > 0) { timer = setTimeout(flush, wait); return; }
-      const found = gather();
+      const found = gather(seq + 1);
       if (!found) return;
       awaited = ++seq;
       sentAt = performance.now();
@@ -78,6 +88,7 @@ function connect({ model, el }, name, handlers) {
       probe("ack", { name, op, seq: message.seq, took: performance.now() - sentAt });
       if (timer) { clearTimeout(timer); timer = setTimeout(flush, Math.max(0, sentAt + FLUSH_MS - performance.now())); }
     });
+    closers.push(() => clearTimeout(timer));
     return {
       soon: () => { timer ||= setTimeout(flush, FLUSH_MS); },
       now: () => { clearTimeout(timer); awaited = 0; flush(); },
@@ -88,20 +99,28 @@ function connect({ model, el }, name, handlers) {
   const problem = document.createElement("div");
   problem.className = "omnimouse-problem";
   problem.setAttribute("role", "alert");
-  const showProblem = () =>
-    follow("problem", (words) => {
-      problem.textContent = words;
-      problem.hidden = !words;
-    });
+  const tell = (words) => {
+    problem.textContent = words;
+    problem.hidden = !words;
+  };
+  // What is scrolled away, or in a tab behind another, is not drawn meanwhile.
+  let isWatching = false;
+  const watch = (isSeen) => {
+    if (isSeen === isWatching) return;
+    isWatching = isSeen;
+    send(isSeen ? "ready" : "gone");
+  };
   const ready = () => {
     el.append(problem);
-    showProblem();
-    send("ready");
+    follow("problem", tell);
+    watch(true);
+    const sight = new IntersectionObserver((entries) => watch(entries.at(-1).isIntersecting));
+    sight.observe(el);
+    closers.push(() => sight.disconnect());
   };
   const close = () => {
-    clearTimeout(timer);
     closers.forEach((closer) => closer());
-    send("gone");
+    watch(false);
   };
   return { view, send, set, follow, queue, ready, close, onClose: (closer) => closers.push(closer) };
 }
@@ -159,6 +178,19 @@ function bindKeys(element, table) {
     if (event.key !== "Tab" && event.key !== "Escape") event.stopPropagation();
   });
 }
+
+// The keys every part answers to, as the desktop's panels do; for `bindKeys`.
+const commonKeys = (send) => ({
+  "1": () => send("code", { code: 1 }),
+  "2": () => send("code", { code: 0 }),
+  "3": () => send("code", { code: 2 }),
+  ",": () => send("step", { n: -1 }),
+  ".": () => send("step", { n: 1 }),
+  PageUp: () => send("trial", { n: -1 }),
+  PageDown: () => send("trial", { n: 1 }),
+  "Ctrl+z": () => send("undo"),
+  "Ctrl+Shift+z": () => send("redo"),
+});
 
 // Colours of the page's theme, with those of the plots where there is none.
 const themed = (element, name, fallback) =>

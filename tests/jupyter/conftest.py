@@ -1,0 +1,99 @@
+"""A controller on a small recording, and a page that hears what parts send."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.jupyter.part import Part
+from tests.model.live_sessions import EchoPredictor, write_session
+
+N_NEURONS = 40
+
+
+@pytest.fixture(scope="session")
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty neurons, four trials of four tiers, video and behaviour."""
+    return write_session(tmp_path_factory.mktemp("recording") / "mouse", N_NEURONS)
+
+
+@pytest.fixture
+def session(session_folder: Path) -> Session:
+    return open_session(session_folder)
+
+
+@pytest.fixture
+def controller(session: Session) -> Iterator[Controller]:
+    """A session open, with a predictor that answers at once with truth plus one."""
+    made = Controller(synchronous=True)
+    made.choose_predictor(EchoPredictor())
+    made.open_session(session)
+    made.apply_preset("nothing")
+    made.select([])
+    yield made
+    made.close()
+
+
+class Page:
+    """Stands for the page of one part: says what a page says, hears what it is sent."""
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self.heard: list[tuple[dict[str, Any], list[bytes]]] = []
+        self._more = threading.Condition()
+        part.send = self._hear
+
+    def _hear(self, content: dict[str, Any], buffers: Any = ()) -> None:
+        with self._more:
+            self.heard.append((content, [bytes(b) for b in buffers or ()]))
+            self._more.notify_all()
+        if "frame" in content:
+            self.say("drawn", frame=content["frame"])
+
+    def say(self, op: str, *buffers: bytes, **fields: Any) -> None:
+        """Send a message as the page does."""
+        content = {"op": op, "view": "page", **fields}
+        self.part._handle_custom_msg(content, [memoryview(b) for b in buffers])
+
+    def look(self) -> None:
+        """Begin to look: everything is drawn."""
+        self.say("ready")
+
+    def of(self, op: str) -> list[tuple[dict[str, Any], list[bytes]]]:
+        """Every message of one kind."""
+        return [found for found in self.heard if found[0]["op"] == op]
+
+    def wait_for(
+        self, op: str, is_it: Callable[..., bool] = lambda *_: True
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        """The newest message of a kind that fits, or a failure after ten seconds."""
+
+        def found() -> list[tuple[dict[str, Any], list[bytes]]]:
+            return [message for message in self.of(op) if is_it(*message)]
+
+        with self._more:
+            assert self._more.wait_for(found, 10), f"no {op!r} in {self.heard}"
+            return found()[-1]
+
+    def forget(self) -> None:
+        """Hear only what comes from now on."""
+        self.heard.clear()
+
+
+@pytest.fixture
+def page() -> Iterator[Callable[[Part], Page]]:
+    """Open a part in a page; closed again after the test."""
+    pages: list[Page] = []
+
+    def opened(part: Part) -> Page:
+        pages.append(Page(part))
+        return pages[-1]
+
+    yield opened
+    for one in pages:
+        one.part.close()

@@ -1,0 +1,158 @@
+"""The painter: what a page paints is what the mask becomes, and the other way round."""
+
+import numpy as np
+import pytest
+
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.field import session_field
+from omnimouse_widgets.jupyter.painter import MaskPainter
+
+
+@pytest.fixture
+def painter(controller):
+    return MaskPainter(controller)
+
+
+@pytest.fixture
+def looked_at(painter, page):
+    """A page that has drawn everything once."""
+    opened = page(painter)
+    opened.look()
+    opened.wait_for("field")
+    opened.wait_for("codes")
+    return opened
+
+
+def ids(*neurons):
+    return np.array(neurons, np.uint32).tobytes()
+
+
+def stroke(page, code, *batches):
+    page.say("begin", code=code)
+    for seq, batch in enumerate(batches):
+        page.say("paint", ids(*batch), code=code, seq=seq)
+    page.say("end")
+
+
+def codes_of(message):
+    return np.frombuffer(message[1][0], np.uint8)
+
+
+def test_the_page_gets_the_field_of_the_recording(looked_at, session):
+    content, buffers = looked_at.wait_for("field")
+    field = session_field(session)
+    assert content["shape"] == list(field.labels.shape)
+    assert content["neurons"] == session.n_neurons
+    labels = np.frombuffer(buffers[0], np.uint16).reshape(field.labels.shape)
+    assert np.array_equal(labels, field.labels)
+
+
+def test_the_page_gets_the_states_the_mask_has(controller, painter, looked_at):
+    controller.paint([1, 2], VISIBLE)
+    controller.paint_cells([5], slice(30, 60), TARGET)
+    looked_at.say("gone")
+    looked_at.forget()
+    looked_at.look()
+    codes = codes_of(looked_at.wait_for("codes"))
+    assert codes[[1, 2]].tolist() == [VISIBLE, VISIBLE]
+    assert codes[5] == 4  # mixed, of which something is asked
+    assert codes[0] == HIDDEN
+
+
+def test_a_stroke_paints_the_mask_and_is_one_step(controller, looked_at):
+    stroke(looked_at, TARGET, (3, 4), (5,), (5, 6))
+    start, stop = controller._spans.of(TARGET)
+    assert (controller.state.mask.cells[start:stop, [3, 4, 5, 6]] == TARGET).all()
+    assert controller.undo_name == "Paint 4 neurons target"
+    controller.undo()
+    assert not controller.state.mask.target.any()
+
+
+def test_the_others_hear_of_the_neurons_of_a_stroke_alone(looked_at):
+    looked_at.forget()
+    stroke(looked_at, VISIBLE, (7, 9))
+    _, buffers = looked_at.wait_for("patch")
+    assert np.frombuffer(buffers[0], np.uint32).tolist() == [7, 9]
+    assert np.frombuffer(buffers[1], np.uint8).tolist() == [VISIBLE, VISIBLE]
+    assert not looked_at.of("codes")
+    assert sum(map(len, buffers)) < 100
+
+
+def test_code_paints_as_the_page_does(controller, painter, looked_at):
+    looked_at.forget()
+    painter.paint([11, 12], VISIBLE)
+    assert controller.undo_name == "Paint 2 neurons visible"
+    looked_at.wait_for(
+        "patch", lambda _, b: np.frombuffer(b[0], np.uint32).tolist() == [11, 12]
+    )
+
+
+def test_counts_are_those_of_the_mask(controller, painter):
+    painter.span = (0, 60)
+    painter.paint([0, 1, 2], VISIBLE)
+    controller.paint_cells([3], slice(0, 60), TARGET)
+    assert painter.counts == {"visible": 3, "target": 1, "hidden": 36, "mixed": 0}
+
+
+def test_a_click_selects_and_a_second_one_adds(controller, painter, looked_at):
+    field = painter.field
+    places = {}
+    for neuron in (2, 8):
+        y, x = np.argwhere(field.owner == neuron)[0]
+        places[neuron] = {"y": float(y), "x": float(x)}
+    looked_at.say("pick", **places[2])
+    assert controller.state.selection == (2,)
+    looked_at.say("pick", add=True, **places[8])
+    assert painter.selection == [2, 8]
+    looked_at.say("pick", add=True, **places[2])
+    assert painter.selection == [8]
+
+
+def test_the_pointer_is_told_what_lies_under_it(painter, looked_at):
+    y, x = np.argwhere(painter.field.owner == 4)[0]
+    looked_at.say("hover", y=float(y), x=float(x))
+    assert "neuron" in looked_at.wait_for("hovered")[0]["words"]
+
+
+def test_code_of_the_brush_and_its_span_go_together(controller, painter):
+    painter.code = TARGET
+    assert painter.span == (30, 60)
+    painter.span = (20, 40)
+    assert controller.state.active_span == (20, 40)
+    painter.code = VISIBLE
+    assert painter.span == (0, 60)
+    painter.code = TARGET
+    assert painter.span == (20, 40)
+
+
+def test_choosing_what_to_paint_takes_the_brush_up(painter):
+    painter.tool = "select"
+    painter.code = HIDDEN
+    assert painter.tool == "brush"
+
+
+def test_colours_by_score_are_those_of_the_app(controller, painter, looked_at):
+    controller.apply_preset("video_behavior")
+    looked_at.forget()
+    painter.colour_by = "score"
+    _, buffers = looked_at.wait_for("codes", lambda _, b: len(b) == 3)
+    rows = np.frombuffer(buffers[2], np.uint8).reshape(2, -1, 4)
+    scores = controller.results.scores
+    best = int(np.nanargmax(scores))
+    step = round(float(np.clip(scores[best], 0, 1)) * 255)
+    assert rows[0, best, :3].tolist() == palette.viridis_table()[step].tolist()
+
+
+def test_an_area_that_nobody_knows_is_refused_by_name(painter, looked_at):
+    with pytest.raises(ValueError, match="'V9'"):
+        painter.paint_area("V9")
+    looked_at.say("area", name="V9", code=1)
+    assert "V9" in painter.problem
+
+
+def test_a_neuron_out_of_range_is_refused_and_the_selection_kept(controller, painter):
+    painter.selection = [1]
+    with pytest.raises(ValueError, match="Neurons are"):
+        painter.selection = [400]
+    assert painter.selection == [1]

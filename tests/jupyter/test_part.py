@@ -1,0 +1,144 @@
+"""What every part does: it follows, says what went wrong, never outruns a page."""
+
+import threading
+import time
+from itertools import pairwise
+
+import pytest
+from traitlets import Int
+
+from omnimouse_widgets.jupyter.part import Part
+
+
+class Counter(Part):
+    """Draws the cursor, and has it as a trait."""
+
+    cursor = Int(0).tag(sync=True)
+
+    def __init__(self, controller):
+        self.drawn_on = set()
+        super().__init__(controller)
+        state = controller.state
+
+        def write(value):
+            if value > 59:
+                raise ValueError("A window has 60 samples.")
+            controller.set_cursor(value)
+
+        self.bind("cursor", state.events.cursor, lambda: state.cursor, write)
+
+    def parts(self):
+        return [(self.draw, [self._controller.state.events.cursor])]
+
+    def draw(self):
+        self.drawn_on.add(threading.current_thread().name)
+        self.show("cursor", at=self._controller.state.cursor)
+
+    def on_fail(self, content, buffers):
+        raise ValueError("It cannot be done: choose another.")
+
+    def on_go(self, content, buffers):
+        self._controller.set_cursor(content["to"])
+
+
+@pytest.fixture
+def part(controller):
+    return Counter(controller)
+
+
+def test_nothing_is_sent_while_nobody_looks_and_everything_when_somebody_does(
+    part, page, controller
+):
+    looked_at = page(part)
+    controller.set_cursor(3)
+    time.sleep(0.1)
+    assert not looked_at.heard
+    looked_at.look()
+    assert looked_at.wait_for("cursor")[0]["at"] == 3
+    looked_at.say("gone")
+    looked_at.forget()
+    controller.set_cursor(4)
+    time.sleep(0.1)
+    assert not looked_at.heard
+    assert part.drawn_on == {"omnimouse-pen"}
+
+
+def test_a_hundred_changes_are_few_drawings_and_the_last_is_drawn(
+    part, page, controller
+):
+    looked_at = page(part)
+    looked_at.look()
+    looked_at.wait_for("cursor")
+    looked_at.forget()
+    for cursor in range(1, 60):
+        controller.set_cursor(cursor)
+    assert looked_at.wait_for("cursor", lambda content, _: content["at"] == 59)
+    assert len(looked_at.of("cursor")) < 10
+
+
+def test_a_page_that_has_not_drawn_is_sent_nothing_more_for_a_while(part, controller):
+    sent = []
+    part.send = lambda content, buffers=(): sent.append(
+        (time.monotonic(), content["at"])
+    )
+    part._handle_custom_msg({"op": "ready", "view": "slow"}, [])
+    until = time.monotonic() + 0.6
+    cursor = 0
+    while time.monotonic() < until:
+        cursor = (cursor + 1) % 60
+        controller.set_cursor(cursor)
+        time.sleep(0.005)
+    part.close()
+    gaps = [after[0] - before[0] for before, after in pairwise(sent)]
+    assert len(sent) <= 4
+    assert all(gap > 0.2 for gap in gaps)
+
+
+def test_traits_and_state_are_the_same_either_way(part, controller):
+    controller.set_cursor(7)
+    assert part.cursor == 7
+    part.cursor = 9
+    assert controller.state.cursor == 9
+
+
+def test_a_value_the_state_refuses_is_taken_back_and_code_is_told(part, controller):
+    with pytest.raises(ValueError, match="60 samples"):
+        part.cursor = 70
+    assert part.cursor == controller.state.cursor == 0
+
+
+def test_a_value_of_the_page_that_is_refused_is_told_in_the_page(part, controller):
+    part.set_state({"cursor": 70})
+    assert part.cursor == 0
+    assert part.problem == "A window has 60 samples."
+    part.set_state({"cursor": 5})
+    assert controller.state.cursor == 5
+    assert part.problem == ""
+
+
+def test_a_message_that_fails_is_told_in_the_page_and_the_next_goes_on(
+    part, page, controller
+):
+    looked_at = page(part)
+    looked_at.say("fail")
+    assert part.problem == "It cannot be done: choose another."
+    looked_at.say("go", to=11)
+    assert controller.state.cursor == 11
+    assert part.problem == ""
+
+
+def test_a_message_is_acknowledged_before_anything_is_done(part, page, controller):
+    looked_at = page(part)
+    heard_at = []
+    controller.state.events.cursor.connect(
+        lambda: heard_at.append(len(looked_at.of("ack")))
+    )
+    looked_at.say("go", to=12, seq=41)
+    assert looked_at.of("ack") == [({"op": "ack", "seq": 41}, [])]
+    assert heard_at == [1]
+
+
+def test_a_closed_part_follows_no_more(part, controller):
+    part.close()
+    controller.set_cursor(8)
+    assert part.cursor == 0

@@ -1,0 +1,44 @@
+"""How many neurons are visible, target, hidden or mixed in the active span."""
+
+from typing import Final
+
+import numpy as np
+
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.masks import (
+    HIDDEN,
+    MIXED,
+    PATTERN_WORDS,
+    TARGET,
+    THEN,
+    VISIBLE,
+)
+
+ORDER: Final = (VISIBLE, TARGET, HIDDEN, MIXED)
+MOST_TOLD: Final = 2
+
+
+def counted(state: LiveState) -> tuple[np.ndarray, str]:
+    """Numbers of neurons by mask code (0-3), and which samples they are told of."""
+    patterns = np.zeros(len(PATTERN_WORDS), int)
+    if state.mask is not None:
+        found = state.mask.patterns_in(state.active_span)
+        patterns = np.bincount(found, minlength=len(PATTERN_WORDS))
+    counts = patterns.reshape(len(ORDER), -1).sum(axis=1)
+    start, stop = state.active_span
+    if counts[MIXED]:
+        return counts, _changes_in_words(patterns, state.active_span)
+    return counts, f"In samples {start}-{stop}, those of the brush."
+
+
+def _changes_in_words(counts: np.ndarray, span: tuple[int, int]) -> str:
+    """Such as `Mixed in samples 0-60: 1,000 hidden → target.`, the commonest first."""
+    order = np.argsort(-counts, kind="stable")
+    told = [
+        f"{counts[at]:,} {PATTERN_WORDS[at]}"
+        for at in order
+        if counts[at] and THEN in PATTERN_WORDS[at]
+    ]
+    more = ", …" if len(told) > MOST_TOLD else ""
+    listed = ", ".join(told[:MOST_TOLD]) + more
+    return f"Mixed in samples {span[0]}-{span[1]}" + (f": {listed}." if told else ".")

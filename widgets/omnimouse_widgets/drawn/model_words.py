@@ -1,0 +1,17 @@
+"""Which predictor answers, in words."""
+
+from typing import Final
+
+MEANINGS: Final = {
+    "demo": "transformer",
+    "mean": "each neuron's mean",
+    "last": "last visible value",
+    "ridge": "own past",
+    "context-ridge": "visible neurons",
+    "video-ridge": "motion energy",
+}
+
+
+def model_words(name: str) -> str:
+    """A predictor's name, and what it is."""
+    return f"{name} · {MEANINGS[name]}" if name in MEANINGS else name
