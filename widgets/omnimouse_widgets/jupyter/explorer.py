@@ -148,7 +148,7 @@ class Explorer:
             raise opener.fault
         if results.error is not None:
             raise RuntimeError(results.error)
-        self._last.draw()
+        self._last.refresh()
         return self
 
     def take_up(self) -> None:

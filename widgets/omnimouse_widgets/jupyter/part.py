@@ -14,14 +14,14 @@ page are sent by `show`, and the page says when they are drawn.
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import anywidget
 import numpy as np
 from traitlets import Unicode
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.jupyter.pen import Board, Draw
+from omnimouse_widgets.jupyter.pen import FRAME_S, Board, Draw
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,9 @@ class Part(anywidget.AnyWidget):
         state and sent with it, it tells a page which of its strokes are in there.
     """
 
+    REST_S: ClassVar[float] = FRAME_S
+    """Between two drawings, at least; more for what a page draws slowly."""
+
     problem = Unicode("").tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
@@ -57,7 +60,7 @@ class Part(anywidget.AnyWidget):
         self._given = traits
         super().__init__(**traits)
         parts = self.parts()
-        self._board = Board([draw for draw, _ in parts], self._failed)
+        self._board = Board([draw for draw, _ in parts], self._failed, self.REST_S)
         for number, (_, signals) in enumerate(parts):
             for signal in signals:
                 self._link(signal, self._asker(number))
@@ -71,6 +74,9 @@ class Part(anywidget.AnyWidget):
     def parts(self) -> Sequence[Drawn]:
         """What this part draws, and after which signals."""
         return ()
+
+    def seen(self) -> None:
+        """Somebody has begun to look: ask for what is only looked at."""
 
     def left(self) -> None:
         """Nobody looks any more: let go of what is only looked at."""
@@ -141,6 +147,8 @@ class Part(anywidget.AnyWidget):
         if op == "ready":
             self._views.add(str(content.get("view")))
             self._board.ask_all()
+            if len(self._views) == 1:
+                self.seen()
         elif op == "gone":
             self._views.discard(str(content.get("view")))
             if not self._views:
@@ -212,4 +220,7 @@ class Part(anywidget.AnyWidget):
             signal, slot = self._links.pop()
             signal.disconnect(slot, missing_ok=True)
         self._board.stop()
+        if self._views:
+            self._views.clear()
+            self.left()
         super().close()

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 Draw = Callable[[], None]
 FRAME_S: Final = 0.016
-"""Between two drawings of one board: no page shows more."""
+"""Between two drawings of one board, unless it says more: no page shows more."""
 LATE_S: Final = 0.25
 """A page that has not answered for so long is not waited for: it may be hidden."""
 
@@ -31,10 +31,18 @@ class Board:
         The drawing functions, in the order in which they are called.
     failed
         Told what one of them raised.
+    rest_s
+        Between two drawings, at least.
     """
 
-    def __init__(self, draws: list[Draw], failed: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        draws: list[Draw],
+        failed: Callable[[Exception], None],
+        rest_s: float = FRAME_S,
+    ) -> None:
         self._draws = draws
+        self._rest_s = rest_s
         self._failed = failed
         self._wanted: set[int] = set()
         self._sent_at: float | None = None
@@ -77,7 +85,7 @@ class Board:
         """Seconds until it may be drawn; None where nothing is wanted."""
         if not self._wanted:
             return None
-        wait_s = self._drawn_at + FRAME_S - now
+        wait_s = self._drawn_at + self._rest_s - now
         if self._sent_at is not None:
             wait_s = max(wait_s, self._sent_at + LATE_S - now)
         return max(wait_s, 0.0)

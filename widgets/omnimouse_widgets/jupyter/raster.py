@@ -104,7 +104,7 @@ class Raster(Part):
         self._revision = 0
         self._told: dict[str, tuple[Any, ...]] = {}
         self._hatched: tuple[str, ...] = ()
-        super().__init__(controller)
+        super().__init__(controller, **traits)
         state, events = controller.state, controller.state.events
         self.bind(
             "order",
@@ -129,8 +129,6 @@ class Raster(Part):
             controller.select,
         )
         self.observe(lambda _: self._rows_moved.emit(), "rows_shown")
-        for name, value in traits.items():
-            setattr(self, name, value)
 
     def parts(self) -> Sequence[Drawn]:
         """Colours and words, once for each page; then rows, values and mask."""
@@ -203,11 +201,7 @@ class Raster(Part):
         tints = [overlay_table(OVERLAYS[shown]) for shown in TITLES]
         self.say(
             "look",
-            [
-                _table(GREY),
-                _table(RESIDUAL),
-                *(overlay_table(OVERLAYS[shown]) for shown in TITLES),
-            ],
+            [_table(GREY), _table(RESIDUAL), *tints],
             pictures=list(TITLES),
             orders=[[name, word, MEANINGS[name]] for name, word in ORDERINGS.items()],
             views=[[name, word] for name, word in VIEWS.items()],
