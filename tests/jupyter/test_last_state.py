@@ -136,10 +136,10 @@ def test_the_captions_numbers_are_the_librarys(controller: Controller) -> None:
         "model context-ridge"
     )
     controller.set_active_span(0, 30)
-    controller.paint([0], HIDDEN)
+    controller.paint_cells([0], slice(0, 30), HIDDEN)
     told = "19 visible, 10 target, 11 hidden in samples 0-30"
     assert told in picture.caption(controller)
-    controller.set_brush(VISIBLE)
+    controller.set_active_span(0, 60)
     assert "1 hidden → visible" in picture.caption(controller)
 
 
