@@ -198,7 +198,6 @@ class Raster(Part):
     def _draw_look(self) -> None:
         """What stays: tables of colours, tints of the mask, words."""
         self._forget()
-        tints = [overlay_table(OVERLAYS[shown]) for shown in TITLES]
         self.say(
             "look",
             [_table(GREY), _table(RESIDUAL), *tints],
