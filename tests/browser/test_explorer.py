@@ -115,7 +115,9 @@ def test_a_saved_notebook_shows_its_last_picture_without_a_kernel(tab: NotebookP
     tab.visit(name)
     picture = tab.page.locator("img.omnimouse-last, .omnimouse-last img").first
     picture.wait_for()
-    tab.page.wait_for_function("e => e.naturalWidth > 300", arg=picture.element_handle())
+    tab.page.wait_for_function(
+        "e => e.naturalWidth > 300", arg=picture.element_handle()
+    )
 
 
 def test_two_views_of_one_state_agree(tab: NotebookPage):
