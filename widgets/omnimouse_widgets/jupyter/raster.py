@@ -86,7 +86,7 @@ class Raster(Part):
     """
 
     _esm = script("raster")
-    _css = style()
+    _css = style("raster")
 
     order = CaselessStrEnum(tuple(ORDERINGS), "state").tag(sync=True)
     view = CaselessStrEnum(tuple(VIEWS), "truth").tag(sync=True)
