@@ -1,7 +1,7 @@
 """What a user touches; every part takes a Controller.
 
-Names for notebooks are looked up when first used, so importing this package costs
-nothing and loads no toolkit.
+`from omnimouse_widgets import Explorer` and the parts of the notebook's instrument.
+Names are looked up when first used: importing this package brings no toolkit.
 """
 
 from importlib import import_module
@@ -32,11 +32,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a widget of the notebook from its home when it is first used."""
+    """Import a public name from its home when it is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = import_module(f"{__name__}.jupyter.{_HOMES[name]}")
-    value = getattr(home, name)
+    value = getattr(import_module(f"{__name__}.jupyter.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 
