@@ -89,7 +89,6 @@ class ControlBar(Part):
             (self._draw_choices, [events.session, events.predictor_name]),
             (self._draw_words, [events.session, events.mask, events.preset,
                                 controller.results.changed]),
-            (self._draw_steps, [controller.history_changed]),
             (self._draw_progress, [*progress, controller.results.changed]),
         )  # fmt: skip
 
@@ -103,14 +102,6 @@ class ControlBar(Part):
         """The user wants what was offered."""
         self._offer = ""
         self._offered()
-
-    def on_undo(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """Take the latest step back."""
-        self._controller.undo()
-
-    def on_redo(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """Do it again."""
-        self._controller.redo()
 
     def on_stop(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Stop what runs: an opening, a fetch, a prediction."""
@@ -154,10 +145,6 @@ class ControlBar(Part):
             warnings.append(f"⚠ {results.notice}")
         meaning = meaning_words(state)
         self.show("words", title=title, meaning=meaning, warnings=warnings)
-
-    def _draw_steps(self) -> None:
-        controller = self._controller
-        self.show("steps", undo=controller.undo_name, redo=controller.redo_name)
 
     def _draw_progress(self) -> None:
         controller, results = self._controller, self._controller.results

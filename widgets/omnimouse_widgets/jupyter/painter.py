@@ -119,6 +119,7 @@ class MaskPainter(Part):
                     self._controller.colouring.changed,
                 ],
             ),
+            (self._draw_steps, [self._controller.history_changed]),
         )
 
     # -- what code may call -----------------------------------------------------------
@@ -256,6 +257,10 @@ class MaskPainter(Part):
             buffers = [codes, _brush_rows(state)]
             self.show("codes", buffers + ([] if rows is None else [rows]), **fields)
         self._told = (key, codes)
+
+    def _draw_steps(self) -> None:
+        controller = self._controller
+        self.show("steps", undo=controller.undo_name, redo=controller.redo_name)
 
     def _rows(
         self, state: LiveState, field: Field, states: np.ndarray, most: np.ndarray

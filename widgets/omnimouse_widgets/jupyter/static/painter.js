@@ -20,6 +20,7 @@ function render({ model, el }) {
     field: (message, buffers) => takeField(message, buffers),
     codes: (message, buffers) => takeCodes(message, buffers),
     patch: (message, buffers) => takePatch(message, buffers),
+    steps: (message) => takeSteps(message),
     hovered: (message) => { if (message.to === page.view) hovered.textContent = message.words; },
   });
   const { send, set, follow } = page;
@@ -101,9 +102,14 @@ function render({ model, el }) {
     const button = make("button", { type: "button", textContent: word, title });
     button.onclick = then;
     bar.append(button);
+    return button;
   };
-  act("Undo", "Ctrl+Z: take the latest step back", () => send("undo"));
-  act("Redo", "Ctrl+Shift+Z: do it again", () => send("redo"));
+  const undo = act("Undo", "", () => send("undo")), redo = act("Redo", "", () => send("redo"));
+  const takeSteps = (message) =>
+    [[undo, "undo", "Ctrl+Z"], [redo, "redo", "Ctrl+Shift+Z"]].forEach(([button, word, key]) => {
+      button.disabled = !message[word];
+      button.title = message[word] ? `${key}: ${word} “${message[word]}”` : `Nothing to ${word}`;
+    });
   act("Fit", "Home: the whole field", () => fit());
 
   const counts = make("div", { className: "omnimouse-status omnimouse-counts" });
