@@ -198,10 +198,13 @@ class Raster(Part):
     def _draw_look(self) -> None:
         """What stays: tables of colours, tints of the mask, words."""
         self._forget()
-        tints = [overlay_table(OVERLAYS[shown]) for shown in TITLES]
         self.say(
             "look",
-            [_table(GREY), _table(RESIDUAL), *tints],
+            [
+                _table(GREY),
+                _table(RESIDUAL),
+                *(overlay_table(OVERLAYS[shown]) for shown in TITLES),
+            ],
             pictures=list(TITLES),
             orders=[[name, word, MEANINGS[name]] for name, word in ORDERINGS.items()],
             views=[[name, word] for name, word in VIEWS.items()],
