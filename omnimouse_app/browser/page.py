@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 WAIT_MS: Final = 60_000
-SIZE: Final = {"width": 1280, "height": 1000}
+SIZE: Final = {"width": 1400, "height": 1100}
 
 _READY = """() => {
   const session = globalThis.jupyterapp?.shell?.currentWidget?.sessionContext;

@@ -15,7 +15,6 @@ import omnimouse_model as om
 from omnimouse_model.analysis.score_summary import score_summary
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, N_SAMPLES, TARGET, VISIBLE
-from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
 from omnimouse_widgets.drawn.field import Field, session_field
 from omnimouse_widgets.drawn.neuron_colours import STATE_CORE
 from omnimouse_widgets.jupyter import last_state, picture, sheet
@@ -24,26 +23,13 @@ from omnimouse_widgets.jupyter.last_state import LastState
 QUIET_S = 0.05
 
 
-@pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> om.Session:
-    held_out = HeldOut(validation=1, final_test_1=3, oracle_clips=1, oracle_repeats=1)
-    spec = MouseSpec("tiny", "1-1-1", 1, 2, 40, 1.5, held_out)
-    return om.open_session(
-        write_session(spec, tmp_path_factory.mktemp("mice") / "tiny")
-    )
-
-
 @pytest.fixture
-def controller(session: om.Session) -> Iterator[Controller]:
-    made = Controller(synchronous=True)
-    made.choose_predictor("context-ridge")
-    made.open_session(session)
-    mask = om.Mask.nothing(40).with_frames(True)
-    mask = mask.show(np.arange(20))
-    made.set_mask(mask.paint(np.arange(20, 30), slice(0, 60), TARGET))
-    made.select([0, 25])
-    yield made
-    made.close()
+def controller(controller: Controller) -> Controller:
+    """Twenty visible, ten asked, ten hidden, throughout."""
+    mask = om.Mask.nothing(40).with_frames(True).show(np.arange(20))
+    controller.set_mask(mask.paint(np.arange(20, 30), slice(0, 60), TARGET))
+    controller.select([0, 25])
+    return controller
 
 
 @pytest.fixture
@@ -106,7 +92,7 @@ def test_neurons_have_the_colours_of_the_mask(
         y, x = at[len(at) // 2]
         place = (np.array([y, x]) + 0.5) * zoom + sheet.SCALE * np.array([top, left])
         found = pixels[tuple(place.astype(int))]
-        assert tuple(found) == tuple(wanted[states[neuron]]), neuron
+        assert np.abs(found - wanted[states[neuron]].astype(int)).max() <= 4, neuron
         seen.add(int(states[neuron]))
     assert seen == {HIDDEN, VISIBLE, TARGET}
 
@@ -136,22 +122,23 @@ def test_the_raster_has_the_colours_of_its_states(
 
 
 def test_the_captions_numbers_are_the_librarys(controller: Controller) -> None:
-    words = picture.caption(controller)
+    controller.choose_predictor("context-ridge")
+    words, state = picture.caption(controller), controller.state
     scores = controller.results.scores
+    assert state.session is not None
+    assert state.window is not None
     assert scores is not None
     median = float(np.median(scores[np.isfinite(scores)]))
     assert median == pytest.approx(score_summary(scores).median)
-    start_s = controller.state.window.start_s  # type: ignore[union-attr]
     assert words == (
-        f"{controller.state.session.id} · window {start_s:.1f} s · "  # type: ignore[union-attr]
+        f"{state.session.id} · window {state.window.start_s:.1f} s · "
         f"20 visible, 10 target, 10 hidden · median r {median:.2f} · "
         "model context-ridge"
     )
     controller.set_active_span(0, 30)
-    controller.paint([0], HIDDEN)
-    assert "19 visible, 10 target, 11 hidden in samples 0-30" in picture.caption(
-        controller
-    )
+    controller.paint_cells([0], slice(0, 30), HIDDEN)
+    told = "19 visible, 10 target, 11 hidden in samples 0-30"
+    assert told in picture.caption(controller)
     controller.set_active_span(0, 60)
     assert "1 hidden → visible" in picture.caption(controller)
 
@@ -219,7 +206,7 @@ def test_what_looks_the_same_is_not_sent_again(
     last.show()
     controller.set_brush(HIDDEN)
     controller.ask_again()
-    last.refresh()
+    last.draw()
     assert not last._is_due
     assert len(screen.calls) == 1
 
@@ -231,7 +218,7 @@ def test_nothing_is_drawn_while_a_stroke_is_open(
     controller.begin_stroke("Paint")
     controller.paint([1], HIDDEN)
     sleep(4 * QUIET_S)
-    last.refresh()
+    last.draw()
     assert len(screen.calls) == 1
     controller.end_stroke()
     assert screen.wait_for(2)
@@ -262,7 +249,7 @@ def test_a_fault_is_told_and_the_next_change_mends_it(
     told: list[Exception] = []
     last = LastState(controller, failed=told.append, quiet_s=QUIET_S)
     with monkeypatch.context() as patched:
-        patched.setattr(last_state, "draw", broken)
+        patched.setattr(last_state, "draw_picture", broken)
         last.show()
     assert [str(error) for error in told] == ["no <ink>"]
     assert "could not be drawn: no &lt;ink&gt;" in screen.calls[0][0]["text/html"]

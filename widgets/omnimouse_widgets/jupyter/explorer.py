@@ -84,7 +84,7 @@ class Explorer:
         self.behavior = BehaviorDecoder(controller)
         self.table = NeuronTable(controller)
         self.widget = self._laid_out()
-        self._last = LastState(controller)
+        self._last = LastState(controller, is_live=lambda: self.painter.is_watched)
         if self._owns:
             controller.choose_predictor(predictor)
             self.open(session)
@@ -148,7 +148,7 @@ class Explorer:
             raise opener.fault
         if results.error is not None:
             raise RuntimeError(results.error)
-        self._last.refresh()
+        self._last.draw()
         return self
 
     def take_up(self) -> None:

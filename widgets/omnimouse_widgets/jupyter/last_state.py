@@ -20,7 +20,8 @@ from weakref import ref
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.field import Field, session_field
-from omnimouse_widgets.jupyter.picture import Drawing, draw
+from omnimouse_widgets.jupyter.picture import Drawing
+from omnimouse_widgets.jupyter.picture import draw as draw_picture
 from omnimouse_widgets.jupyter.sheet import WIDTH
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class LastState:
             self._shown = self._drawn() or _bundle("It is being drawn.")
             self._publish(self._shown)
 
-    def refresh(self) -> None:
+    def draw(self) -> None:
         """Draw it at once where it is not up to date and the view has settled."""
         if self._is_due and self._is_settled and not self._is_closed:
             self._update()
@@ -173,7 +174,7 @@ class LastState:
         """The output; None where it changed while it was drawn, and failed."""
         self._is_due = False
         try:
-            return _bundle(draw(self._controller, self._session_field()))
+            return _bundle(draw_picture(self._controller, self._session_field()))
         except Exception as error:
             if self._is_due:
                 return None
@@ -215,7 +216,7 @@ def _bundle(what: Drawing | str) -> Bundle:
 
 
 def _hear_cells_end(of: LastState) -> None:
-    """Refresh it at the end of every cell from now on, as long as it is there."""
+    """Draw it at the end of every cell from now on, as long as it is there."""
     from IPython.core.getipython import get_ipython
 
     shell = get_ipython()
@@ -228,7 +229,7 @@ def _hear_cells_end(of: LastState) -> None:
         if one is None or one._is_closed:
             shell.events.unregister("post_run_cell", ended)
         elif not one._is_live():
-            one.refresh()
+            one.draw()
 
     shell.events.register("post_run_cell", ended)
 

@@ -13,15 +13,13 @@ import numpy as np
 from omnimouse_model.analysis.score_summary import score_summary
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import (
-    HIDDEN,
     MIXED,
     N_SAMPLES,
     PATTERN_WORDS,
-    TARGET,
     THEN,
-    VISIBLE,
 )
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.counts import MOST_TOLD, ORDER, counted
 from omnimouse_widgets.drawn.field import Field
 from omnimouse_widgets.drawn.field_colours import core_and_rim, flat_rows, mean_levels
 from omnimouse_widgets.drawn.look import Look
@@ -73,9 +71,6 @@ MOST_EVEN: Final = 32
 """Colours of neurons that stay as they are; of more, such as scores, nearly."""
 UNDER: Final = 36
 """The grey under neurons that let it through."""
-MOST_TOLD: Final = 2
-"""Kinds of change within the samples of the brush that are told one by one."""
-ORDER: Final = (VISIBLE, TARGET, HIDDEN, MIXED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +128,10 @@ def caption(controller: Controller) -> str:
     )
 
 
-def state_counts(controller: Controller) -> np.ndarray:
-    """Numbers of neurons by mask code (0-3), in the samples of the brush."""
-    state = controller.state
-    assert state.mask is not None
-    return np.asarray(np.bincount(state.mask.state_in(state.active_span), minlength=4))
-
-
 def _state_words(controller: Controller) -> str:
     """Such as `743 visible, 257 target`; a few kinds of change are told as such."""
-    state, counts = controller.state, state_counts(controller)
+    state = controller.state
+    counts = counted(state)[0]
     assert state.mask is not None
     words = [
         f"{counts[code]:,} {palette.STATE_WORDS[code]}"
@@ -222,7 +211,7 @@ def _draw_field(sheet: Sheet, controller: Controller, field: Field) -> None:
 
 def _draw_legend(sheet: Sheet, controller: Controller) -> None:
     """What the colours stand for: the states with their numbers, or the scale."""
-    y, counts = TOP + SIDE + 8, state_counts(controller)
+    y, counts = TOP + SIDE + 8, counted(controller.state)[0]
     scale = controller.colouring.scale
     x: float = EDGE + 6
     if scale is None or not scale.is_known:

@@ -86,7 +86,7 @@ class Raster(Part):
     """
 
     _esm = script("raster")
-    _css = style()
+    _css = style("raster")
 
     order = CaselessStrEnum(tuple(ORDERINGS), "state").tag(sync=True)
     view = CaselessStrEnum(tuple(VIEWS), "truth").tag(sync=True)
@@ -186,7 +186,7 @@ class Raster(Part):
     def on_select(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Select the neurons of a row."""
         rows, row = self._known.get(int(content["rows"])), int(content["row"])
-        if rows is not None and row < len(rows):
+        if rows is not None and 0 <= row < len(rows):
             neurons = rows.neurons(rows.edges[row], rows.edges[row])
             self._controller.select(neurons)
 
@@ -198,10 +198,13 @@ class Raster(Part):
     def _draw_look(self) -> None:
         """What stays: tables of colours, tints of the mask, words."""
         self._forget()
-        tints = [overlay_table(OVERLAYS[shown]) for shown in TITLES]
         self.say(
             "look",
-            [_table(GREY), _table(RESIDUAL), *tints],
+            [
+                _table(GREY),
+                _table(RESIDUAL),
+                *(overlay_table(OVERLAYS[shown]) for shown in TITLES),
+            ],
             pictures=list(TITLES),
             orders=[[name, word, MEANINGS[name]] for name, word in ORDERINGS.items()],
             views=[[name, word] for name, word in VIEWS.items()],

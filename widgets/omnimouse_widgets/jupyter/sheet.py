@@ -118,7 +118,7 @@ class Sheet:
         return file.getvalue()
 
     def keep(self, *colours: str) -> None:
-        """Have these colours as they are in the finished picture."""
+        """Have these colours in the finished picture, to within 4 of 255."""
         self._exact.update(dict.fromkeys(colours))
 
 

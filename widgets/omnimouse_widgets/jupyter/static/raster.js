@@ -407,9 +407,7 @@ function render({ model, el }) {
     stroke = null;
   }
   function paintTo(from, to, event) {
-    if (stroke.rows !== facts.rows) { // other rows came: what is left is for the next
-      stroke.rows = facts.rows;
-    }
+    stroke.rows = facts.rows; // other rows come where they are zoomed meanwhile
     const [a, b] = [sampleAt(Math.min(from.sample, to.sample)), sampleAt(Math.max(from.sample, to.sample))];
     if (stroke.tool === "columns") fill(0, layout.rows - 1, a, b);
     else if (stroke.tool === "rows") fill(binOf(Math.min(from.row, to.row)), binOf(Math.max(from.row, to.row)), 0, N_SAMPLES - 1);
@@ -454,7 +452,7 @@ function render({ model, el }) {
     if (at.isOnAxis || tool === "look") {
       scrub = at.box;
       set("cursor", sampleAt(at.sample));
-      if (!at.isOnAxis && at.isInside) send("select", { rows: facts.rows, row: binOf(at.row) });
+      if (at.isInside) pick(at.row);
       return;
     }
     if (!at.isInside) return;
@@ -497,10 +495,11 @@ function render({ model, el }) {
     const span = within(last - first, Math.min(4, layout.neurons), layout.neurons);
     low = within(first, 0, layout.neurons - span);
     high = low + span;
+    if (cell) cell.row = within(cell.row, low, high - 1e-6); // the keyboard's cell stays in view
     set("rows_shown", span >= layout.neurons ? [0, 0] : [low, high]);
     canvas.ask();
   }
-  function zoom(factor, around = (low + high) / 2) {
+  function zoom(factor, around = cell ? cell.row : (low + high) / 2) {
     if (!layout || stroke) return;
     moveTo(around + (low - around) * factor, around + (high - around) * factor);
   }
@@ -533,7 +532,10 @@ function render({ model, el }) {
     end();
     tellCell();
   }
-  const pick = () => { if (cell) send("select", { rows: facts.rows, row: binOf(cell.row) }); };
+  const pick = (row = cell?.row) => {
+    const bin = row === undefined || !layout ? -1 : binOf(row);
+    if (bin >= 0 && bin < layout.rows) send("select", { rows: facts.rows, row: bin });
+  };
   const resize = (by) => set("radius", within(model.get("radius") + by, 1, 60));
   const nextView = () => {
     const names = look.views.map(([name]) => name);
@@ -544,7 +546,7 @@ function render({ model, el }) {
     ArrowLeft: () => move(-1, 0), ArrowRight: () => move(1, 0), ArrowUp: () => move(0, -1), ArrowDown: () => move(0, 1),
     "Shift+ArrowLeft": () => move(-5, 0), "Shift+ArrowRight": () => move(5, 0),
     "Shift+ArrowUp": () => move(0, -5), "Shift+ArrowDown": () => move(0, 5),
-    " ": press, Enter: pick, Home: showAll, v: nextView,
+    " ": press, Enter: () => pick(), Home: showAll, v: nextView,
     "[": () => resize(-2), "]": () => resize(2), "+": () => zoom(1 / 1.6), "=": () => zoom(1 / 1.6), "-": () => zoom(1.6),
   });
   surface.addEventListener("focus", canvas.ask);

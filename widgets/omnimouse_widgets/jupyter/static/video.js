@@ -60,7 +60,7 @@ function render({ model, el }) {
   const fine = range("Frame in the window");
   fine.max = N_FRAMES - 1;
   const session = canvasOf(el, { className: "omnimouse-session-strip", height: 26, draw: drawSession, label: "", onClose });
-  session.canvas.tabIndex = -1;
+  session.canvas.removeAttribute("tabindex");
   session.canvas.setAttribute("role", "presentation");
   session.canvas.removeAttribute("aria-label");
   session.canvas.title =
@@ -74,13 +74,13 @@ function render({ model, el }) {
     give.setAttribute("aria-pressed", String(give.getAttribute("aria-pressed") !== "true")));
   give.setAttribute("aria-pressed", "false");
   const steps = [
-    button("⏮", "The trial before (PgUp)", () => trial(-1)),
+    button("◂ trial", "The trial before (PgUp)", () => trial(-1)),
     button("◂ 2 s", "One window back (Shift+←)", () => step(-N_FRAMES)),
     button("‹", "One frame back (←)", () => step(-1)),
     play,
     button("›", "One frame on (→)", () => step(1)),
     button("2 s ▸", "One window on (Shift+→)", () => step(N_FRAMES)),
-    button("⏭", "The next trial (PgDown)", () => trial(1)),
+    button("trial ▸", "The next trial (PgDown)", () => trial(1)),
   ];
   const bar = make("div", { className: "omnimouse-bar" }, ...steps, rate, stride, give);
   const words = make("div", { className: "omnimouse-status omnimouse-clock" });
@@ -204,7 +204,7 @@ function render({ model, el }) {
     want();
     show();
     const since = event?.timeStamp ?? performance.now();
-    afterPaint(() => probe("frame", { name: "video", at, took: performance.now() - since }));
+    afterPaint(() => probe("frame", { name: "video", frame: at, took: performance.now() - since }));
   }
   const step = (by) => { goTo(at + by); if (clock) restart(); };
   const trial = (n) => send("trial", { n });
@@ -263,7 +263,7 @@ function render({ model, el }) {
     const isInside = k >= 0 && k < N_FRAMES;
     const parts = [
       `${time.toFixed(2)} s`, isInside ? `frame ${k}` : "", tier,
-      film.has_trials && number ? `trial ${number} / ${trials.length}` : "", kind,
+      film.has_trials && number ? `trial ${number} / ${trials.length}` : "", kind === tier ? "" : kind,
     ];
     words.textContent = parts.filter(Boolean).join(" · ");
     coarse.value = at;
