@@ -116,11 +116,11 @@ class Traces(TraceStack):
 
     # -- to the page ------------------------------------------------------------------
     def _draw_rows(self) -> None:
-        state = self.controller.state
+        state, answered = self.controller.state, self.controller.results.shown
         look = Look(state.as_large, "common" if state.common_scale else "own")
         rows = trace_rows(self.controller, look)
         missing = NO_SESSION if state.window is None else NO_SELECTION
-        self.show_rows(rows, look.scale, missing)
+        self.show_rows(rows, look.scale, missing, answered=answered)
 
     def _draw_bar(self) -> None:
         controller, pins = self.controller, self.controller.pins

@@ -77,7 +77,8 @@ function traceStack(parent, { name, label, colours, height, moved, stepped, keys
     rows.forEach((each) => drawLabel(context, each, width));
     context.restore();
     placeCursor();
-    probe("drawn", { name, rows: rows.length, ms: performance.now() - since });
+    const told = { name, answered: shown.answered, rows: rows.length, ms: performance.now() - since };
+    if (globalThis.omnimouseProbe) afterPaint(() => probe("drawn", told));
   }
   function drawAxis(context, width, height) {
     const { start_s, stop_s } = shown, wide = width - place.left;
