@@ -86,7 +86,7 @@ class Raster(Part):
     """
 
     _esm = script("raster")
-    _css = style()
+    _css = style("raster")
 
     order = CaselessStrEnum(tuple(ORDERINGS), "state").tag(sync=True)
     view = CaselessStrEnum(tuple(VIEWS), "truth").tag(sync=True)
@@ -200,7 +200,11 @@ class Raster(Part):
         self._forget()
         self.say(
             "look",
-            [_table(GREY), _table(RESIDUAL), *tints],
+            [
+                _table(GREY),
+                _table(RESIDUAL),
+                *(overlay_table(OVERLAYS[shown]) for shown in TITLES),
+            ],
             pictures=list(TITLES),
             orders=[[name, word, MEANINGS[name]] for name, word in ORDERINGS.items()],
             views=[[name, word] for name, word in VIEWS.items()],
