@@ -87,7 +87,7 @@ svg rect { shape-rendering: crispEdges; }
 button { font: inherit; color: inherit; background: none; border: 0; padding: 0;
   text-align: inherit; cursor: pointer; border-radius: 4px; }
 :focus-visible { outline: 2px solid var(--edited); outline-offset: 2px; }
-[data-off] { display: none; }
+[data-off] { display: none !important; }
 th button { font-weight: inherit; }
 th[aria-sort] button { color: var(--text); }
 th[aria-sort="ascending"] button::after { content: " ▲"; }
@@ -108,7 +108,7 @@ svg[data-field][tabindex] { cursor: crosshair; border-radius: 8px; }
 .marked h3::before { content: "▸ "; }
 tr.marked td:first-child::before { content: "▸ "; }
 .ring { fill: none; stroke: var(--text); stroke-width: 2; pointer-events: none; }
-.ring.picked { stroke: var(--predicted); stroke-width: 3; }
+.ring.picked { stroke: var(--edited); stroke-width: 3.5; }
 @media print { .told, .show { display: none; } button[aria-pressed="false"] {
   display: none; }
   body { font-size: 11pt; } main { max-width: none; padding: 0; }
