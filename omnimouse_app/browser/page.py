@@ -73,7 +73,7 @@ class NotebookPage:
         self._kept = 0
         page.set_default_timeout(WAIT_MS)
         page.add_init_script(_PROBE)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("pageerror", lambda error: self.errors.append(f"{error} {error.stack}"))
         page.on(
             "console", lambda line: self.console.append(f"{line.type}: {line.text}")
         )

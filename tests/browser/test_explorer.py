@@ -133,4 +133,4 @@ def test_two_views_of_one_state_agree(tab: NotebookPage):
 def test_an_error_is_told_in_the_widget(tab: NotebookPage):
     opened(tab)
     tab.ask("explorer.controller.choose_predictor('/no/such/model')")
-    tab.part("bar").first.get_by_text("no/such/model").first.wait_for()
+    tab.part("asked").first.get_by_text("no/such/model").first.wait_for()

@@ -84,7 +84,7 @@ class Explorer:
         self.behavior = BehaviorDecoder(controller)
         self.table = NeuronTable(controller)
         self.widget = self._laid_out()
-        self._last = LastState(controller)
+        self._last = LastState(controller, is_live=lambda: self.painter.is_watched)
         if self._owns:
             controller.choose_predictor(predictor)
             self.open(session)
@@ -111,7 +111,7 @@ class Explorer:
         left = VBox([self.painter], layout=Layout(flex="1 1 54%", min_width="380px"))
         stimulus = VBox([self.video], layout=Layout(flex="1 1 34%", min_width="320px"))
         raster = VBox([self.raster], layout=Layout(flex="1 1 62%", min_width="380px"))
-        rows = Layout(display="flex", flex_flow="row wrap", width="100%")
+        rows = Layout(flex_flow="row wrap", width="100%", grid_gap="8px")
         return VBox(
             [
                 self.bar,
@@ -148,7 +148,7 @@ class Explorer:
             raise opener.fault
         if results.error is not None:
             raise RuntimeError(results.error)
-        self._last.refresh()
+        self._last.draw()
         return self
 
     def take_up(self) -> None:

@@ -71,6 +71,11 @@ class Part(anywidget.AnyWidget):
         """Whose state and results are shown."""
         return self._controller
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether a page shows it, scrolled into view."""
+        return bool(self._views)
+
     def parts(self) -> Sequence[Drawn]:
         """What this part draws, and after which signals."""
         return ()

@@ -263,7 +263,7 @@ function render({ model, el }) {
     const isInside = k >= 0 && k < N_FRAMES;
     const parts = [
       `${time.toFixed(2)} s`, isInside ? `frame ${k}` : "", tier,
-      film.has_trials && number ? `trial ${number} / ${trials.length}` : "", kind,
+      film.has_trials && number ? `trial ${number} / ${trials.length}` : "", kind === tier ? "" : kind,
     ];
     words.textContent = parts.filter(Boolean).join(" · ");
     coarse.value = at;
