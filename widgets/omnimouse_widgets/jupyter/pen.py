@@ -48,7 +48,7 @@ class Board:
         self._wanted: set[int] = set()
         self._sent_at: float | None = None
         self._drawn_at = 0.0
-        self._n_held = 0
+        self._holders = 0
         self.is_watched = False
         _PEN.take(self)
 
@@ -84,20 +84,20 @@ class Board:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Draw nothing meanwhile: what a message changes is drawn when it is done."""
+        """Begin no drawing meanwhile: what changes is drawn when all of it is noted."""
         with _PEN.changed:
-            self._n_held += 1
+            self._holders += 1
         try:
             yield
         finally:
             with _PEN.changed:
-                self._n_held -= 1
+                self._holders -= 1
                 _PEN.changed.notify_all()
 
     # -- on the pen's thread ----------------------------------------------------------
     def due_in(self, now: float) -> float | None:
         """Seconds until it may be drawn; None where nothing is wanted."""
-        if not self._wanted or self._n_held:
+        if not self._wanted or self._holders:
             return None
         wait_s = self._drawn_at + self._rest_s - now
         if self._sent_at is not None:

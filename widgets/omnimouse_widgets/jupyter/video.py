@@ -221,8 +221,15 @@ class VideoScrubber(Part):
         state = self._controller.state
         if state.window is not None:
             start, cursor = state.window.start_index, state.cursor
-            place = {"start": start, "cursor": cursor, "driver": self._driver[0]}
-            self.show("place", **place, jumps=jumps, done=done)
+            driver, _ = self._driver
+            self.show(
+                "place",
+                start=start,
+                cursor=cursor,
+                driver=driver,
+                jumps=jumps,
+                done=done,
+            )
 
     def _draw_frames(self) -> None:
         """Which frames of the window the model is given."""
