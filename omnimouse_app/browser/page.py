@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 WAIT_MS: Final = 60_000
-SIZE: Final = {"width": 1400, "height": 1100}
+SIZE: Final = {"width": 1500, "height": 1500}
 
 _READY = """() => {
   const session = globalThis.jupyterapp?.shell?.currentWidget?.sessionContext;
@@ -30,6 +30,8 @@ _PROBE = """
 globalThis.omnimouseTold = [];
 globalThis.omnimouseProbe = (what, fields) =>
   globalThis.omnimouseTold.push({ what, at: performance.now(), ...fields });
+addEventListener("pointerdown", (event) =>
+  omnimouseProbe("pressed", { since: event.timeStamp }), true);
 """
 # The promise is kept in the page: one that never ends must not hold the test for ever.
 _START = """([name, what, argument]) => {

@@ -5,8 +5,7 @@ import re
 from omnimouse_app.browser.page import NotebookPage
 
 MAKE = """
-exec(open("/tmp/nbstub.py").read())
-from omnimouse_widgets.jupyter.explorer import Explorer
+from omnimouse_widgets import Explorer
 explorer = Explorer("demo", "{model}").settled()
 explorer.controller.apply_preset("video_behavior")
 explorer.controller.set_brush(1)

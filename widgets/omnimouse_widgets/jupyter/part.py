@@ -165,7 +165,8 @@ class Part(anywidget.AnyWidget):
             with self._telling():
                 getattr(self, f"on_{op}")(content, [bytes(b) for b in buffers])
             if "seq" in content:
-                self.done[str(content.get("view"))] = int(content["seq"])
+                view, before = str(content.get("view")), self.done
+                before[view] = max(before.get(view, 0), int(content["seq"]))
 
     # What the keys of every part do; see `commonKeys` in the page.
     def on_undo(self, _content: dict[str, Any], _: list[bytes]) -> None:
