@@ -18,7 +18,7 @@ from omnimouse_app.browser.server import Server
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-WAIT_MS: Final = 60_000
+WAIT_MS: Final = 120_000
 SIZE: Final = {"width": 1500, "height": 1500}
 
 _READY = """() => {

@@ -1,6 +1,7 @@
 """The pictures of docs/notebooks.md: the instrument worked in a real JupyterLab."""
 
 import io
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,25 +11,23 @@ from typing import TYPE_CHECKING, Final
 from PIL import Image
 
 from omnimouse_app.browser.chromium import chromium
+from omnimouse_app.browser.measure import AT_REST
 from omnimouse_app.browser.page import NotebookPage, page_in
 from omnimouse_app.browser.server import serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator
 
+QUIET_MS: Final = 700
+"""Longer than a view takes to draw what it was told last."""
 CELL: Final = """from omnimouse_widgets import Explorer
 
-explorer = Explorer({session!r}, {model!r}, device={device!r})
+explorer = Explorer("demo", {model!r})
 explorer.settled()"""
-SETTLED: Final = "explorer.settled(240) is explorer"
 
 
 def write_pictures(
-    out: Path,
-    session: str,
-    model: str,
-    device: str,
-    told: Callable[[str], None] = lambda _: None,
+    out: Path, model: str = "demo", told: Callable[[str], None] = lambda _: None
 ) -> list[Path]:
     """Work the explorer and leave a picture of each station; their paths.
 
@@ -39,7 +38,7 @@ def write_pictures(
     """
     out.mkdir(parents=True, exist_ok=True)
     written = []
-    with _opened(session, model, device) as tab:
+    with _opened(model) as tab:
         for name, picture in _stations(tab):
             written.append(out / f"{name}.png")
             _save(picture, written[-1])
@@ -48,7 +47,7 @@ def write_pictures(
 
 
 @contextmanager
-def _opened(session: str, model: str, device: str) -> Iterator[NotebookPage]:
+def _opened(model: str) -> Iterator[NotebookPage]:
     with (
         tempfile.TemporaryDirectory(prefix="omnimouse-notebooks-") as folder,
         tempfile.TemporaryDirectory(prefix="omnimouse-jupyter-") as scratch,
@@ -56,8 +55,7 @@ def _opened(session: str, model: str, device: str) -> Iterator[NotebookPage]:
         serving(Path(folder), Path(scratch)) as server,
         page_in(browser, server) as tab,
     ):
-        cell = CELL.format(session=session, model=model, device=device)
-        tab.open([cell])
+        tab.open([CELL.format(model=model)])
         tab.finish(tab.start("command", "application:toggle-left-area"))
         yield tab
 
@@ -83,6 +81,7 @@ def _stations(tab: NotebookPage) -> Iterator[tuple[str, "Locator | NotebookPage"
         " and explorer.controller.results.sweep.is_complete)",
         True,
     )
+    tab.page.locator(".scatterlayer .trace").first.wait_for()
     _at_rest(tab)
     yield "context", tab.page.locator(".jupyter-widget-tab").first
     tab.ask("setattr(explorer.bar, 'behavior', 'target')")
@@ -107,16 +106,17 @@ def _front(tab: NotebookPage, title: str) -> None:
 
 
 def _at_rest(tab: NotebookPage) -> None:
-    """Everything asked is answered, and what was answered is painted."""
-    tab.wait_for_kernel(SETTLED, True)
-    tab.page.evaluate(
-        "() => new Promise((then) => setTimeout(() => requestAnimationFrame(then), 500))"
-    )
+    """Everything asked is answered, the page says so, and has drawn it."""
+    tab.wait_for_kernel(AT_REST, True)
+    tab.part("fresh").first.get_by_text(re.compile("^fresh")).wait_for()
+    tab.page.wait_for_timeout(QUIET_MS)
 
 
 def _save(what: "Locator | NotebookPage", png: Path) -> None:
     """Save it as a picture of 256 colours, a quarter of the size."""
-    shown = what.page.screenshot() if isinstance(what, NotebookPage) else what.screenshot()
+    shown = (
+        what.page.screenshot() if isinstance(what, NotebookPage) else what.screenshot()
+    )
     picture = Image.open(io.BytesIO(shown)).convert("RGB")
     few = picture.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     few.save(png, optimize=True)

@@ -52,8 +52,10 @@ def command(
 
     if pictures is not None:
         if out is not None or is_tour:
-            raise click.UsageError("--notebook is a journey of its own: leave it alone.")
-        _leave_pictures(pictures, model, device)
+            raise click.UsageError(
+                "--notebook is a journey of its own: leave it alone."
+            )
+        _leave_pictures(pictures, model)
         return
     if out is not None:
         _leave_report(out, is_tour, model, device)
@@ -77,16 +79,16 @@ def _session() -> Path | str:
     return folder
 
 
-def _leave_pictures(out: Path, model: str, device: "Device") -> None:
+def _leave_pictures(out: Path, model: str) -> None:
     from omnimouse_app.browser.chromium import BrowserMissingError
     from omnimouse_app.screen import scratch_settings
 
-    folder = _session()
+    _session()
     with scratch_settings():
         from omnimouse_app.browser.tour import write_pictures
 
         try:
-            write_pictures(out, str(folder), model, device, click.echo)
+            write_pictures(out, model, click.echo)
         except (BrowserMissingError, AssertionError) as error:
             raise click.ClickException(str(error)) from error
 
