@@ -19,7 +19,7 @@ SCRUB_S: Final = 4.0
 PLOTS: Final = {"video": "frame", "raster": "drawn", "traces": "drawn"}
 """Which plots follow a scrub, and what each tells when it has."""
 # Strokes are told apart by their question's number, which must be at rest before.
-_AT_REST: Final = (
+AT_REST: Final = (
     "explorer.controller.results.shown == explorer.controller.results.asked"
     " and explorer.controller.results.population_freshness != 'running'"
 )
@@ -66,7 +66,7 @@ def measure_explorer(
     ):
         conditions = {"neurons": neurons, "model": model}
         tab.ask(f"explorer.controller.apply_preset({preset!r})")
-        tab.wait_for_kernel(_AT_REST, True)
+        tab.wait_for_kernel(AT_REST, True)
         yield "stroke_pixels_ms", stroke_pixels_ms(tab, codes, moves), "ms", conditions
         if model == "running":
             yield (
@@ -103,7 +103,7 @@ def stroke_prediction_ms(tab: NotebookPage, answers: int) -> list[float]:
         if len(taken) == answers:
             break
         tab.ask(f"explorer.controller.set_brush({1 if number % 2 == 0 else 2})")
-        tab.wait_for_kernel(_AT_REST, True)
+        tab.wait_for_kernel(AT_REST, True)
         before, since = tab.ask(_ASKED), tab.now()
         tab.drag(field, (float(x), float(y)), (float(x), float(y)), steps=1)
         if tab.ask(_ASKED) == before:  # no neuron there

@@ -18,7 +18,7 @@ from omnimouse_app.browser.server import Server
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-WAIT_MS: Final = 60_000
+WAIT_MS: Final = 120_000
 SIZE: Final = {"width": 1500, "height": 1500}
 
 _READY = """() => {
@@ -70,6 +70,7 @@ class NotebookPage:
     def __init__(self, page: "Page", server: Server) -> None:
         self.page = page
         self.server = server
+        self.name = ""
         self.errors: list[str] = []
         self.console: list[str] = []
         self._kept = 0
@@ -82,7 +83,7 @@ class NotebookPage:
 
     # -- notebooks --------------------------------------------------------------------
     def open(self, cells: Sequence[str], front: str = "lab") -> str:
-        """Write a notebook of these cells under a new name, and open it; its name.
+        """Write a notebook of these cells under a new name, and open it; the name.
 
         A used name would be given the kernel and the widgets of before.
         """
@@ -98,6 +99,7 @@ class NotebookPage:
             "notebook": self.server.notebook,
             "voila": self.server.voila,
         }[front]
+        self.name = name
         self.page.goto(address(name), wait_until="domcontentloaded")
         if front != "voila":
             self.page.wait_for_function(_READY)
