@@ -134,3 +134,23 @@ def test_an_error_is_told_in_the_widget(tab: NotebookPage):
     opened(tab)
     tab.ask("explorer.controller.choose_predictor('/no/such/model')")
     tab.part("asked").first.get_by_text("no/such/model").first.wait_for()
+
+
+def test_a_page_that_is_reloaded_in_a_stroke_leaves_none_open(tab: NotebookPage):
+    opened(tab)
+    tab.save()
+    box = tab.part("field").first.bounding_box()
+    tab.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    tab.page.mouse.down()
+    tab.wait_for_kernel("explorer.controller.in_stroke", True)
+    tab.page.reload()
+    shown(tab)
+    tab.wait_for_kernel("explorer.controller.in_stroke", False)
+    agree(tab)
+
+
+def test_the_other_button_paints_nothing(tab: NotebookPage):
+    opened(tab)
+    before = kernel_counts(tab)
+    tab.part("field").first.click(button="right")
+    assert agree(tab) == before

@@ -6,7 +6,6 @@ from typing import Any, Final
 import numpy as np
 from traitlets import CaselessStrEnum, Dict, Float, Int, List, Tuple, Unicode
 
-from omnimouse_model.live.brush import CODE_NAMES
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import (
@@ -75,8 +74,8 @@ class MaskPainter(Part):
         super().__init__(controller, **traits)
         state, events = controller.state, controller.state.events
         self._field: tuple[object, Field] | None = None
-        self._told: tuple[object, np.ndarray] | None = None
-        self._painter = ""
+        self._fields = 0
+        self._told: tuple[object, np.ndarray, dict[str, int]] | None = None
         self.bind("code", events.brush_code, lambda: state.brush_code, self._take_code)
         self.bind(
             "span",
@@ -132,6 +131,7 @@ class MaskPainter(Part):
             return None
         if self._field is None or self._field[0] is not session:
             self._field = (session, session_field(session))
+            self._fields += 1
         return self._field[1]
 
     def paint(
@@ -139,7 +139,7 @@ class MaskPainter(Part):
     ) -> None:
         """Paint neurons as a stroke does; `code` is the brush's by default."""
         chosen = self.code if code is None else code
-        with self._controller.stroke(_stroke_name(chosen)):
+        with self._controller.stroke(self.stroke_name({"code": chosen})):
             self._controller.paint(neurons, chosen)
 
     def paint_area(self, name: str, code: int | None = None) -> None:
@@ -152,21 +152,11 @@ class MaskPainter(Part):
         self.paint(np.asarray(found), code)
 
     # -- from the page ----------------------------------------------------------------
-    def on_begin(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """A stroke begins: one step for undo."""
-        self._painter = str(content["view"])
-        self._controller.begin_stroke(_stroke_name(int(content["code"])))
-
     def on_paint(self, content: dict[str, Any], buffers: list[bytes]) -> None:
         """Neurons the stroke has touched since the last message."""
         neurons = np.frombuffer(buffers[0], np.uint32).astype(np.int64)
         if len(neurons):
             self._controller.paint(neurons, int(content["code"]))
-
-    def on_end(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """The stroke ends."""
-        self._controller.end_stroke()
-        self._painter = ""
 
     def on_pick(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Select the neuron under a pixel; again, the next one that lies under it."""
@@ -206,7 +196,7 @@ class MaskPainter(Part):
 
     # -- to the page ------------------------------------------------------------------
     def _draw_field(self) -> None:
-        """Everything that stays while a recording is open."""
+        """What stays while a recording is open; a page that has it keeps it."""
         field = self.field
         if field is None:
             self.show("nothing")
@@ -221,6 +211,7 @@ class MaskPainter(Part):
                 field.covered_at.astype(np.uint32),
                 field.covered_by.astype(np.uint32),
             ],
+            number=self._fields,
             shape=list(field.labels.shape),
             neurons=field.n_neurons,
             rims=field.has_rims,
@@ -230,6 +221,7 @@ class MaskPainter(Part):
 
     def _draw_colours(self) -> None:
         """States of all neurons or of those that changed; colours where they differ."""
+        done = dict(self.done)
         state, field = self._controller.state, self.field
         mask = state.mask
         if field is None or mask is None or mask.n_neurons != field.n_neurons:
@@ -241,15 +233,15 @@ class MaskPainter(Part):
         rows = self._rows(field)
         key = (state.session, state.colour_by, rows is None)
         before = self._told
-        fields = {"painter": self._painter, "by": state.colour_by}
+        fields = {"done": done, "by": state.colour_by}
         if rows is None and before is not None and before[0] == key:
             changed = np.flatnonzero(codes != before[1]).astype(np.uint32)
-            if len(changed):
+            if len(changed) or done != before[2]:
                 self.show("patch", [changed, codes[changed]], **fields)
         else:
             buffers = [codes, _brush_rows(state)]
             self.show("codes", buffers + ([] if rows is None else [rows]), **fields)
-        self._told = (key, codes)
+        self._told = (key, codes, done)
 
     def _draw_steps(self) -> None:
         controller = self._controller
@@ -300,10 +292,6 @@ class MaskPainter(Part):
             low, high = scale.ends
             told |= {"low": low, "high": high, "middle": scale.middle}
         return told
-
-
-def _stroke_name(code: int) -> str:
-    return f"Paint {{n}} neurons {CODE_NAMES[code]}"
 
 
 def _grey(field: Field) -> np.ndarray:

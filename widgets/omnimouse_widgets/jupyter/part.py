@@ -12,14 +12,15 @@ page are sent by `show`, and the page says when they are drawn.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import anywidget
 import numpy as np
 from traitlets import Unicode
 
+from omnimouse_model.live.brush import CODE_NAMES
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.jupyter.pen import FRAME_S, Board, Draw
 
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 Drawn = tuple[Draw, Sequence[Any]]
 """A drawing function and the signals after which it is called."""
+ASIDE: Final = frozenset({"hover", "rows", "want"})
+"""What a page asks by itself: a problem that was told stays told meanwhile."""
 
 
 class Part(anywidget.AnyWidget):
@@ -54,6 +57,7 @@ class Part(anywidget.AnyWidget):
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self._controller = controller
         self._views: set[str] = set()
+        self._painting = ""
         self.done: dict[str, int] = {}
         self._links: list[tuple[Any, Callable[[], None]]] = []
         self._frame = 0
@@ -159,25 +163,50 @@ class Part(anywidget.AnyWidget):
     def _receive(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
         op = str(content.get("op"))
         if "seq" in content:
-            self.say("ack", seq=content["seq"])
+            self.say("ack", seq=content["seq"], view=content.get("view"))
+        view = str(content.get("view"))
         if op == "ready":
-            self._views.add(str(content.get("view")))
+            self._views.add(view)
             self._board.ask_all()
             if len(self._views) == 1:
                 self.seen()
         elif op == "gone":
-            self._views.discard(str(content.get("view")))
+            self._views.discard(view)
+            if view == self._painting:
+                self._act("end", content, [])
             if not self._views:
                 self._board.stop()
                 self.left()
         elif op == "drawn":
             self._board.shown()
         else:
-            with self._board.held():
-                with self._telling():
-                    getattr(self, f"on_{op}")(content, [bytes(b) for b in buffers])
-                view, seq = str(content.get("view")), int(content.get("seq", 0))
-                self.done[view] = max(self.done.get(view, 0), seq)
+            self._act(op, content, [bytes(b) for b in buffers])
+
+    def _act(self, op: str, content: dict[str, Any], buffers: list[bytes]) -> None:
+        """Do what a message says; a stroke that is refused is drawn as it was."""
+        with self._board.held():
+            with self._telling(is_aside=op in ASIDE) as is_done:
+                getattr(self, f"on_{op}")(content, buffers)
+                is_done.append(True)
+            view, seq = str(content.get("view")), int(content.get("seq", 0))
+            self.done[view] = max(self.done.get(view, 0), seq)
+            if op == "paint" and not is_done and self._views:
+                self._board.ask_all()
+
+    # Strokes of the parts that are painted on: one step for undo.
+    def stroke_name(self, content: dict[str, Any]) -> str:
+        """What undo calls a stroke; "{n}" is the number of its neurons."""
+        return f"Paint {{n}} neurons {CODE_NAMES[int(content['code'])]}"
+
+    def on_begin(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """A stroke begins; it ends at the latest when its page looks no more."""
+        self._painting = str(content["view"])
+        self._controller.begin_stroke(self.stroke_name(content))
+
+    def on_end(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """The stroke ends."""
+        self._painting = ""
+        self._controller.end_stroke()
 
     # What the keys of every part do; see `commonKeys` in the page.
     def on_undo(self, _content: dict[str, Any], _: list[bytes]) -> None:
@@ -206,15 +235,15 @@ class Part(anywidget.AnyWidget):
             super().set_state(sync_data)
 
     @contextmanager
-    def _telling(self) -> Any:
+    def _telling(self, *, is_aside: bool = False) -> Iterator[list[bool]]:
         """Nobody reads what a message raises: it is shown where it was asked."""
         try:
-            yield
+            yield []
         except Exception as error:
             logger.info("A message of the page failed.", exc_info=True)
             self._failed(error)
         else:
-            if self.problem:
+            if self.problem and not is_aside:
                 self.problem = ""
 
     def _failed(self, error: Exception) -> None:
@@ -237,6 +266,8 @@ class Part(anywidget.AnyWidget):
             signal, slot = self._links.pop()
             signal.disconnect(slot, missing_ok=True)
         self._board.stop()
+        if self._painting:
+            self.on_end({}, [])
         if self._views:
             self._views.clear()
             self.left()

@@ -11,7 +11,6 @@ from traitlets import CaselessStrEnum, Float, Int, List, Tuple
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
-from omnimouse_model.live.brush import CODE_NAMES
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_SAMPLES, VISIBLE, Mask
 from omnimouse_widgets import palette
@@ -160,11 +159,6 @@ class Raster(Part):
         self._controller.paint_cells(neurons, samples, chosen)
 
     # -- from the page ----------------------------------------------------------------
-    def on_begin(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """A stroke begins: one step for undo."""
-        name = f"Paint {{n}} neurons {CODE_NAMES[int(content['code'])]}"
-        self._controller.begin_stroke(name)
-
     def on_paint(self, content: dict[str, Any], buffers: list[bytes]) -> None:
         """Blocks of cells touched since the last message: rows and samples, from-to."""
         rows = self._known.get(int(content["rows"]))
@@ -178,10 +172,6 @@ class Raster(Part):
                 neurons = rows.neurons(rows.edges[first], rows.edges[last - 1])
             samples = slice(int(start), int(stop))
             self._controller.paint_cells(neurons, samples, int(content["code"]))
-
-    def on_end(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """The stroke ends."""
-        self._controller.end_stroke()
 
     def on_select(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Select the neurons of a row."""

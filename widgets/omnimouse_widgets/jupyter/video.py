@@ -124,9 +124,9 @@ class VideoScrubber(Part):
             with self._moving():
                 self._go(int(content["at"]), slides=plays)
 
-    def on_begin(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """A stroke over frames begins: one step for undo."""
-        self._controller.begin_stroke("Paint frames")
+    def stroke_name(self, _content: dict[str, Any]) -> str:
+        """A stroke over frames."""
+        return "Paint frames"
 
     def on_paint(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Give the model some frames, or hide them: runs (first, after last)."""
@@ -136,10 +136,6 @@ class VideoScrubber(Part):
             for first, stop in content["runs"]:
                 frames[int(first) : int(stop)] = bool(content["visible"])
             self._controller.set_frames(frames)
-
-    def on_end(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """The stroke ends."""
-        self._controller.end_stroke()
 
     # -- the playhead -----------------------------------------------------------------
     def _go(self, at: int, *, slides: bool) -> None:

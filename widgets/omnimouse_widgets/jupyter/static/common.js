@@ -25,7 +25,8 @@ const afterPaint = (then) =>
   });
 
 // One view of one part: `handlers` by op of what the kernel sends, (message, buffers).
-// Returns how to send, how to follow traits, and `close` for the end of the view.
+// Returns how to send, how to follow traits, and `close` for the end of the view;
+// `onLeave` is for what must not outlast being looked at, such as a stroke.
 function connect({ model, el }, name, handlers) {
   const view = crypto.randomUUID?.() ?? String(Math.random());
   const closers = [];
@@ -83,7 +84,7 @@ function connect({ model, el }, name, handlers) {
       probe("sent", { name, op, seq });
     };
     listeners.add((message) => {
-      if (message.op !== "ack" || message.seq !== awaited) return;
+      if (message.op !== "ack" || message.view !== view || message.seq !== awaited) return;
       awaited = 0;
       probe("ack", { name, op, seq: message.seq, took: performance.now() - sentAt });
       if (timer) { clearTimeout(timer); timer = setTimeout(flush, Math.max(0, sentAt + FLUSH_MS - performance.now())); }
@@ -105,9 +106,11 @@ function connect({ model, el }, name, handlers) {
   };
   // What is scrolled away, or in a tab behind another, is not drawn meanwhile.
   let isWatching = false;
+  const leavers = [];
   const watch = (isSeen) => {
     if (isSeen === isWatching) return;
     isWatching = isSeen;
+    if (!isSeen) leavers.forEach((leave) => leave());
     send(isSeen ? "ready" : "gone");
   };
   const ready = () => {
@@ -117,12 +120,17 @@ function connect({ model, el }, name, handlers) {
     const sight = new IntersectionObserver((entries) => watch(entries.at(-1).isIntersecting));
     sight.observe(el);
     closers.push(() => sight.disconnect());
+    // A page that is closed or reloaded ends no view.
+    const away = () => watch(false), back = (event) => { if (event.persisted) watch(true); };
+    addEventListener("pagehide", away);
+    addEventListener("pageshow", back);
+    closers.push(() => { removeEventListener("pagehide", away); removeEventListener("pageshow", back); });
   };
   const close = () => {
     closers.forEach((closer) => closer());
     watch(false);
   };
-  return { view, send, set, follow, queue, ready, close, onClose: (closer) => closers.push(closer) };
+  return { view, send, set, follow, queue, ready, close, onClose: (closer) => closers.push(closer), onLeave: (leave) => leavers.push(leave) };
 }
 
 // A canvas whose pixels are the screen's, redrawn by `draw(context, width, height)` in

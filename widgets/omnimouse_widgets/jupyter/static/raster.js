@@ -21,7 +21,7 @@ function render({ model, el }) {
   let low = 0, high = 1; // rows in view
   let stroke = null, pan = null, scrub = false, hover = null, cell = null, hatch = null;
 
-  const { view, send, set, follow, queue, ready, close, onClose } = connect({ model, el }, "raster", {
+  const { view, send, set, follow, queue, ready, close, onClose, onLeave } = connect({ model, el }, "raster", {
     look: takeLook,
     raster: take,
     nothing: () => { layout = codes = told = null; pictures = []; say(); canvas.ask(); },
@@ -98,6 +98,7 @@ function render({ model, el }) {
   // -- what the kernel says -----------------------------------------------------------------
   function take(message, buffers) {
     const at = performance.now();
+    if (message.layout && pending && stroke) strokes.now(); // its cells are of the rows that go
     facts = message;
     if (message.layout) {
       const before = layout;
@@ -482,6 +483,7 @@ function render({ model, el }) {
   surface.addEventListener("pointerup", up);
   surface.addEventListener("pointercancel", up);
   surface.addEventListener("lostpointercapture", up);
+  onLeave(up);
   surface.addEventListener("pointerleave", () => { hover = null; say(); });
   surface.addEventListener("wheel", (event) => {
     if (!layout || !(event.ctrlKey || event.metaKey)) return; // the page scrolls
@@ -559,7 +561,7 @@ function render({ model, el }) {
   follow("order", (order) => { orders.value = order; });
   follow("view", (name) => { views.value = name; });
   ready();
-  return () => { end(); close(); };
+  return close;
 }
 
 export default { render };

@@ -17,7 +17,7 @@ function render({ model, el }) {
   let stroke = null, edited = null, clock = null, ticking = 0;
   const WAITS = 0xffffffff;
 
-  const { view, send, set, follow, queue, ready, close, onClose } = connect({ model, el }, "video", {
+  const { view, send, set, follow, queue, ready, close, onClose, onLeave } = connect({ model, el }, "video", {
     film: takeFilm,
     place: takePlace,
     frames: takeFrames,
@@ -95,8 +95,8 @@ function render({ model, el }) {
       chunks.clear();
       jumps = null;
       going = null;
-      asked = "";
     }
+    asked = ""; // what was wanted is forgotten there
     film = { bars: [], kinds: [], letters: "", ...message };
     trials = buffers.length ? float32(buffers[0]) : new Float32Array(0);
     coarse.max = Math.max(film.frames - 1, 1);
@@ -463,6 +463,7 @@ function render({ model, el }) {
     send("end");
     stroke = null;
   }
+  onLeave(end);
   function toggleFrame() {
     const k = at - start;
     if (!film.frames || k < 0 || k >= N_FRAMES) return;
@@ -489,7 +490,7 @@ function render({ model, el }) {
   follow("playing", showPlaying);
   show();
   ready();
-  return () => { end(); close(); };
+  return close;
 }
 
 export default { render };
