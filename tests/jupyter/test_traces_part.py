@@ -142,12 +142,14 @@ def test_the_cursor_goes_where_somebody_presses_and_steps_by_keys(
     times = controller.state.window.timestamps["responses"]
     seen.say("move", seq=1, time_s=float(times[20]) + 0.004)
     assert controller.state.cursor == part.cursor == 20
-    assert seen.of("ack") == [({"op": "ack", "seq": 1}, [])]
+    assert seen.of("ack") == [({"op": "ack", "seq": 1, "view": "page"}, [])]
     assert seen.wait_for("cursor")[0]["time_s"] == pytest.approx(float(times[20]))
-    seen.say("step", samples=-3)
+    seen.say("steps", samples=-3)
     assert part.cursor == 17
     start_s = controller.state.window.start_s
-    seen.say("step", windows=1)
+    seen.say("step", n=1)
+    assert part.cursor == 18
+    seen.say("steps", windows=1)
     assert controller.state.window.start_s == pytest.approx(start_s + 2)
     part.cursor = 44
     assert controller.state.cursor == 44

@@ -73,7 +73,7 @@ class TraceStack(Part):
         self.move_cursor(float(content["time_s"]))
         self._draw_cursor()
 
-    def on_step(self, content: dict[str, Any], _: Any) -> None:
+    def on_steps(self, content: dict[str, Any], _: Any) -> None:
         """Step the cursor by samples, or the window by its length."""
         if content.get("windows"):
             self.controller.step_window(int(content["windows"]))

@@ -199,7 +199,7 @@ function render({ model, el }) {
     PageUp: () => active - page(), PageDown: () => active + page(),
     Home: () => 0, End: () => table.n - 1,
   };
-  const keys = { " ": () => pick(active, "toggle"), "Ctrl+ ": () => pick(active, "toggle") };
+  const keys = { ...commonKeys(send), " ": () => pick(active, "toggle"), "Ctrl+ ": () => pick(active, "toggle") };
   for (const [key, to] of Object.entries(moves)) {
     keys[key] = () => go(to(), "one");
     keys[`Shift+${key}`] = () => go(to(), "range");

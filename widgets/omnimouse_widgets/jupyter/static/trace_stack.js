@@ -255,7 +255,7 @@ function legendOf(parent) {
 
 // What both parts do: the stack, its cursor, its height, and how fresh it is.
 function connectStack(connection, model, { name, label, keys }) {
-  const { queue, follow, onClose } = connection;
+  const { send, queue, follow, onClose } = connection;
   const colours = { ...model.get("_colours"), text: "#c9cdd3" };
   let wanted = null, steps = {};
   const moving = queue("move", () => {
@@ -263,14 +263,14 @@ function connectStack(connection, model, { name, label, keys }) {
     wanted = null;
     return found === null ? null : [{ time_s: found }];
   });
-  const stepping = queue("step", () => {
+  const stepping = queue("steps", () => {
     const found = steps;
     steps = {};
     return Object.keys(found).length ? [found] : null;
   });
   return (parent) => {
     const stack = traceStack(parent, {
-      name, label, colours, keys, onClose, height: model.get("height"),
+      name, label, colours, keys: { ...commonKeys(send), ...keys }, onClose, height: model.get("height"),
       moved: (time_s) => { wanted = time_s; moving.soon(); },
       stepped: (by) => {
         for (const [what, n] of Object.entries(by)) steps[what] = (steps[what] ?? 0) + n;
