@@ -277,3 +277,14 @@ def test_another_session_has_its_own_rows(
     part._draw_table()
     rows(seen, 5000, 5140)
     assert process_time() - since < 0.5
+
+
+def test_a_filter_that_is_nonsense_is_refused_before_a_recording_is_open(session):
+    empty = Controller(synchronous=True)
+    part = NeuronTable(empty)
+    with pytest.raises(ValueError, match="No column 'size'"):
+        part.filter = "size>3"
+    empty.open_session(session)
+    assert part.shown == session.n_neurons
+    part.close()
+    empty.close()

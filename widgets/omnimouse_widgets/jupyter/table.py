@@ -124,8 +124,7 @@ class NeuronTable(Part):
     @validate("filter")
     def _known_filter(self, proposal: Any) -> str:
         text = str(proposal["value"]).strip()
-        if self.controller.state.session is not None:
-            kept_rows(text, columns_of(self.controller))
+        kept_rows(text, columns_of(self.controller))
         return text
 
     # -- from the page ----------------------------------------------------------------
