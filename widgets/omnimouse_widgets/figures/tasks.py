@@ -132,7 +132,7 @@ class TaskTable:
             layout={
                 "template": look.template(theme),
                 "title": {"text": self.caption},
-                "height": 130 + 26 * len(self.rows),
+                "height": 170 + 26 * len(self.rows),
             },
         )
 
@@ -181,7 +181,7 @@ def task_name(strategy: str) -> str:
     words = plain.removeprefix("test/").split("_")
     if plain.startswith("test/population_") and words[-1] == "behavior":
         return f"Pop{'+S' if 'video' in words else ''} ({int(words[1]):,})"
-    return plain.removeprefix("test/")
+    return plain.removeprefix("test/").replace("_", " ")
 
 
 # -- within ---------------------------------------------------------------------------

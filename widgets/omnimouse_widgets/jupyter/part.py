@@ -162,10 +162,11 @@ class Part(anywidget.AnyWidget):
         elif op == "drawn":
             self._board.shown()
         else:
-            with self._telling():
-                getattr(self, f"on_{op}")(content, [bytes(b) for b in buffers])
-            if "seq" in content:
-                self.done[str(content.get("view"))] = int(content["seq"])
+            with self._board.held():
+                with self._telling():
+                    getattr(self, f"on_{op}")(content, [bytes(b) for b in buffers])
+                view, seq = str(content.get("view")), int(content.get("seq", 0))
+                self.done[view] = max(self.done.get(view, 0), seq)
 
     # What the keys of every part do; see `commonKeys` in the page.
     def on_undo(self, _content: dict[str, Any], _: list[bytes]) -> None:

@@ -41,7 +41,7 @@ class TraceStack(Part):
 
     cursor = Int(0).tag(sync=True)
     height = Int(360, min=80).tag(sync=True)
-    status = Unicode("").tag(sync=True)
+    status = Unicode("", read_only=True).tag(sync=True)
     _colours = Dict(COLOURS).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:

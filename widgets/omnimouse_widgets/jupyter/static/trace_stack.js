@@ -242,7 +242,7 @@ function traceStack(parent, { name, label, colours, height, moved, stepped, keys
 
 // What the colours and lines mean, on the plots' own ground in every theme.
 function legendOf(parent) {
-  const line = make("div", { className: "omnimouse-legend" });
+  const line = make("div", { className: "omnimouse-signs" });
   parent.append(line);
   const entry = ([glyph, colour, words]) => {
     const sign = make("span", { textContent: glyph });
