@@ -18,8 +18,8 @@ from omnimouse_app.browser.server import Server
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-WAIT_MS: Final = 60_000
-SIZE: Final = {"width": 1400, "height": 1100}
+WAIT_MS: Final = 120_000
+SIZE: Final = {"width": 1500, "height": 1500}
 
 _READY = """() => {
   const session = globalThis.jupyterapp?.shell?.currentWidget?.sessionContext;
@@ -30,6 +30,8 @@ _PROBE = """
 globalThis.omnimouseTold = [];
 globalThis.omnimouseProbe = (what, fields) =>
   globalThis.omnimouseTold.push({ what, at: performance.now(), ...fields });
+addEventListener("pointerdown", (event) =>
+  omnimouseProbe("pressed", { since: event.timeStamp }), true);
 """
 # The promise is kept in the page: one that never ends must not hold the test for ever.
 _START = """([name, what, argument]) => {
@@ -68,19 +70,20 @@ class NotebookPage:
     def __init__(self, page: "Page", server: Server) -> None:
         self.page = page
         self.server = server
+        self.name = ""
         self.errors: list[str] = []
         self.console: list[str] = []
         self._kept = 0
         page.set_default_timeout(WAIT_MS)
         page.add_init_script(_PROBE)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("pageerror", lambda error: self.errors.append(f"{error} {error.stack}"))
         page.on(
             "console", lambda line: self.console.append(f"{line.type}: {line.text}")
         )
 
     # -- notebooks --------------------------------------------------------------------
     def open(self, cells: Sequence[str], front: str = "lab") -> str:
-        """Write a notebook of these cells under a new name, and open it; its name.
+        """Write a notebook of these cells under a new name, and open it; the name.
 
         A used name would be given the kernel and the widgets of before.
         """
@@ -96,6 +99,7 @@ class NotebookPage:
             "notebook": self.server.notebook,
             "voila": self.server.voila,
         }[front]
+        self.name = name
         self.page.goto(address(name), wait_until="domcontentloaded")
         if front != "voila":
             self.page.wait_for_function(_READY)

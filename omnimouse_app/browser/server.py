@@ -16,10 +16,12 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final
 
+LOG: Final = "server.log"
 STARTED_WITHIN_S: Final = 60.0
 ENDED_WITHIN_S: Final = 10.0
 SETTINGS: Final[dict[str, dict[str, Any]]] = {
@@ -95,27 +97,37 @@ def serving(folder: Path, scratch: Path) -> Iterator[Server]:
     RuntimeError
         The server did not start; with the end of its log.
     """
-    server = Server(_free_port(), secrets.token_hex(16), folder, scratch / "server.log")
     env = _private(scratch)
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}"]
+    # Between our look at a port and the server's start somebody may take it.
+    for _ in range(3):
+        server = Server(_free_port(), secrets.token_hex(16), folder, scratch / LOG)
+        process = _started(server, env)
+        try:
+            if _answers(server, process):
+                yield server
+                return
+        finally:
+            _end(server, process)
+    tail = server.log.read_text(errors="replace").splitlines()[-20:]
+    raise RuntimeError("\n".join(["JupyterLab did not start:", *tail]))
+
+
+def _started(server: Server, env: dict[str, str]) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "jupyterlab"]
+    command += [f"--ServerApp.root_dir={server.folder}"]
     command += [f"--ServerApp.port={server.port}"]
     command += [f"--IdentityProvider.token={server.token}"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     with server.log.open("wb") as log:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command,
             env=env,
-            cwd=folder,
+            cwd=server.folder,
             stdout=log,
             stderr=log,
             start_new_session=os.name == "posix",
         )
-    try:
-        _wait_until_it_answers(server, process)
-        yield server
-    finally:
-        _end(server, process)
 
 
 def _free_port() -> int:
@@ -144,20 +156,20 @@ def _private(scratch: Path) -> dict[str, str]:
     return env
 
 
-def _wait_until_it_answers(server: Server, process: "subprocess.Popen[bytes]") -> None:
+def _answers(server: Server, process: "subprocess.Popen[bytes]") -> bool:
+    """Wait for its first answer; False where it ends or takes too long."""
     late = monotonic() + STARTED_WITHIN_S
     while monotonic() < late and process.poll() is None:
-        with suppress(OSError):
+        with suppress(OSError, HTTPException):
             server._ask("GET", "api/status")
-            return
+            return True
         sleep(0.1)
-    tail = server.log.read_text(errors="replace").splitlines()[-20:]
-    raise RuntimeError("\n".join(["JupyterLab did not start:", *tail]))
+    return False
 
 
 def _end(server: Server, process: "subprocess.Popen[bytes]") -> None:
     """End the server, its kernels, and whatever else it may have started."""
-    with suppress(OSError):
+    with suppress(OSError, HTTPException):
         server.end_kernels()
     process.terminate()
     try:

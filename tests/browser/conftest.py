@@ -1,6 +1,5 @@
 """A JupyterLab for each file of tests, and a fresh page and notebook for each test."""
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +10,6 @@ from omnimouse_app.browser.page import NotebookPage, page_in
 from omnimouse_app.browser.server import Server, serving
 
 HERE = Path(__file__).parent
-KEPT = Path(tempfile.gettempdir()) / "omnimouse-browser-tests"
-"""Where a failed test leaves its picture and its logs."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,15 +45,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def tab(
-    browser, server: Server, request: pytest.FixtureRequest
+    browser, server: Server, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[NotebookPage]:
-    """A notebook page; a test that leaves an error in it has failed."""
+    """A notebook page; a test that leaves an error in it has failed.
+
+    Its picture and its logs are kept then.
+    """
     with page_in(browser, server) as opened:
         yield opened
-        if getattr(request.node, "has_failed", True):
-            folder = KEPT / request.node.name
-            opened.keep(folder)
-            print(f"\npicture and logs: {folder}")
+        if opened.errors or getattr(request.node, "has_failed", True):
+            opened.keep(tmp_path)
+            print(f"\npicture and logs: {tmp_path}")
         assert not opened.errors
 
 

@@ -167,6 +167,7 @@ def test_of_two_pages_that_play_one_moves_the_window(
     go(shown, start + 10, plays=True)
     go(shown, start + 5, plays=True, view="other")
     assert controller.state.cursor == 10
+    shown.wait_for("place", lambda m, _: m["driver"] == "page")
     go(shown, start + 12, plays=False)
     go(shown, start + 6, plays=True, view="other")
     assert controller.state.cursor == 6

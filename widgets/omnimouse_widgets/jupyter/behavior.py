@@ -1,8 +1,8 @@
 """Behaviour: what was recorded against the predictor's own decode, per channel."""
 
-from typing import Any, Final
+from typing import Any, Final, get_args
 
-from traitlets import Bool, Unicode
+from traitlets import Bool, Enum, Unicode
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import BehaviorMode
@@ -32,14 +32,14 @@ class BehaviorDecoder(TraceStack):
 
     _esm = script("trace_stack", "behavior")
     _css = style()
-    mode = Unicode("hidden").tag(sync=True)
-    words = Unicode("").tag(sync=True)
-    has_behavior = Bool(False).tag(sync=True)
+    mode = Enum(get_args(BehaviorMode), "hidden").tag(sync=True)
+    words = Unicode("", read_only=True).tag(sync=True)
+    has_behavior = Bool(False, read_only=True).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         super().__init__(controller, **traits)
         events, results = controller.state.events, controller.results
-        self.bind("mode", events.mask, self._mode, self._ask_for)
+        self.bind("mode", events.mask, self._mode, controller.set_behavior)
         told = (events.mask, results.changed)
         self.bind("words", told, lambda: behavior_words(controller))
         self.bind("has_behavior", events.session, self._has_behavior)
@@ -56,9 +56,6 @@ class BehaviorDecoder(TraceStack):
     def _mode(self) -> BehaviorMode:
         mask = self.controller.state.mask
         return "hidden" if mask is None else mask.behavior
-
-    def _ask_for(self, mode: BehaviorMode) -> None:
-        self.controller.set_behavior(mode)
 
     def _has_behavior(self) -> bool:
         session = self.controller.state.session

@@ -111,7 +111,7 @@ class Explorer:
         left = VBox([self.painter], layout=Layout(flex="1 1 54%", min_width="380px"))
         stimulus = VBox([self.video], layout=Layout(flex="1 1 34%", min_width="320px"))
         raster = VBox([self.raster], layout=Layout(flex="1 1 62%", min_width="380px"))
-        rows = Layout(display="flex", flex_flow="row wrap", width="100%")
+        rows = Layout(flex_flow="row wrap", width="100%", grid_gap="8px")
         return VBox(
             [
                 self.bar,

@@ -20,6 +20,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.drawn import neuron_colours
 from omnimouse_widgets.drawn.counts import ORDER, counted
 from omnimouse_widgets.drawn.field import Field, neurons_at, next_at, session_field
+from omnimouse_widgets.drawn.field_colours import core_and_rim, mean_levels
 from omnimouse_widgets.drawn.hover import describe
 from omnimouse_widgets.jupyter.page import script, style
 from omnimouse_widgets.jupyter.part import Drawn, Part
@@ -194,14 +195,6 @@ class MaskPainter(Part):
         """Paint an area."""
         self.paint_area(str(content["name"]), int(content["code"]))
 
-    def on_undo(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """Take the latest step back."""
-        self._controller.undo()
-
-    def on_redo(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """Do it again."""
-        self._controller.redo()
-
     def on_toggle_colours(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """From the state to what was chosen last beside it, and back."""
         self._controller.colouring.toggle()
@@ -245,7 +238,7 @@ class MaskPainter(Part):
         most = mask.cells[slice(*state.active_span)].max(axis=0, initial=0)
         codes = states.astype(np.uint8)
         codes[(states == MIXED) & (most == TARGET)] = MIXED_ASKED
-        rows = self._rows(state, field, states, most)
+        rows = self._rows(field)
         key = (state.session, state.colour_by, rows is None)
         before = self._told
         fields = {"painter": self._painter, "by": state.colour_by}
@@ -262,25 +255,14 @@ class MaskPainter(Part):
         controller = self._controller
         self.show("steps", undo=controller.undo_name, redo=controller.redo_name)
 
-    def _rows(
-        self, state: LiveState, field: Field, states: np.ndarray, most: np.ndarray
-    ) -> np.ndarray | None:
+    def _rows(self, field: Field) -> np.ndarray | None:
         """uint8 (2, P, 4) colours of cores and rims; None where the codes tell all."""
-        results = self._controller.results
-        if state.colour_by == "score":
-            scores = results.scores
-            if scores is None or len(scores) != field.n_neurons:
-                scores = np.full(field.n_neurons, np.nan, np.float32)
-            old = results.is_population_old
-            found = neuron_colours.score_colours(scores, states, is_old=old)
-        else:
-            scale = self._controller.colouring.scale
-            if scale is None or not scale.is_known:
-                return None
-            found = neuron_colours.scale_colours(
-                scale, states, most, has_rims=field.has_rims
-            )
-        return (np.stack(found) * 255).round().astype(np.uint8)
+        scale = self._controller.colouring.scale
+        is_number = self._controller.state.colour_by == "score" or (
+            scale is not None and scale.is_known
+        )
+        found = core_and_rim(self._controller, field) if is_number else None
+        return None if found is None else _bytes(*found)
 
     # -- traits that follow -----------------------------------------------------------
     def _take_code(self, code: int) -> None:
@@ -326,15 +308,15 @@ def _stroke_name(code: int) -> str:
 
 def _grey(field: Field) -> np.ndarray:
     """uint8 (H, W): the mean image in greys, dark where there is none."""
-    if field.mean is None:
+    if field.mean is None or not np.isfinite(field.mean).all():
         return np.full(field.labels.shape, 24, np.uint8)
-    mean = np.asarray(field.mean, np.float32)
-    known = mean[np.isfinite(mean)]
-    if not known.size:
-        return np.full(field.labels.shape, 24, np.uint8)
-    low, high = np.percentile(known, (1, 99.7))
-    shares = np.clip((mean - low) / max(float(high - low), 1e-9), 0, 1)
-    return np.asarray(np.nan_to_num(shares) * 200, np.uint8)
+    low, high = mean_levels(field.mean)
+    shares = np.clip((field.mean - low) / (high - low), 0, 1)
+    return np.asarray(shares * 255, np.uint8)
+
+
+def _bytes(core: np.ndarray, rim: np.ndarray) -> np.ndarray:
+    return np.asarray((np.stack([core, rim]) * 255).round(), np.uint8)
 
 
 def _brush_rows(state: LiveState) -> np.ndarray:
@@ -351,4 +333,4 @@ def _brush_rows(state: LiveState) -> np.ndarray:
         codes = np.array([HIDDEN, VISIBLE, TARGET, MIXED, MIXED])
         most = np.array([HIDDEN, VISIBLE, TARGET, VISIBLE, TARGET])
         core, rim = neuron_colours.state_colours(codes, most)
-    return (np.stack([core, rim]) * 255).round().astype(np.uint8)
+    return _bytes(core, rim)

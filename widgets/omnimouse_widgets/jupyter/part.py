@@ -86,6 +86,17 @@ class Part(anywidget.AnyWidget):
     def left(self) -> None:
         """Nobody looks any more: let go of what is only looked at."""
 
+    def open(self) -> None:
+        """Open the comm to the page; messages stay on the subshell the page chose.
+
+        ipykernel 7.4 hands a page's message to whichever shell published last on the
+        comm: after anything a cell or a thread has sent that is the main one, where
+        it waits until the running cell ends.
+        """
+        super().open()
+        if hasattr(self.comm, "_reply_subshell_for"):
+            self.comm._reply_subshell_for = None
+
     # -- traits -----------------------------------------------------------------------
     def bind(
         self,
@@ -162,10 +173,11 @@ class Part(anywidget.AnyWidget):
         elif op == "drawn":
             self._board.shown()
         else:
-            with self._telling():
-                getattr(self, f"on_{op}")(content, [bytes(b) for b in buffers])
-            if "seq" in content:
-                self.done[str(content.get("view"))] = int(content["seq"])
+            with self._board.held():
+                with self._telling():
+                    getattr(self, f"on_{op}")(content, [bytes(b) for b in buffers])
+                view, seq = str(content.get("view")), int(content.get("seq", 0))
+                self.done[view] = max(self.done.get(view, 0), seq)
 
     # What the keys of every part do; see `commonKeys` in the page.
     def on_undo(self, _content: dict[str, Any], _: list[bytes]) -> None:

@@ -8,7 +8,8 @@ several times is drawn once.
 import atexit
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import Final
 from weakref import WeakSet
@@ -47,6 +48,7 @@ class Board:
         self._wanted: set[int] = set()
         self._sent_at: float | None = None
         self._drawn_at = 0.0
+        self._holders = 0
         self.is_watched = False
         _PEN.take(self)
 
@@ -80,10 +82,22 @@ class Board:
             self._sent_at = None
             _PEN.changed.notify_all()
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Begin no drawing meanwhile: what changes is drawn when all of it is noted."""
+        with _PEN.changed:
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with _PEN.changed:
+                self._holders -= 1
+                _PEN.changed.notify_all()
+
     # -- on the pen's thread ----------------------------------------------------------
     def due_in(self, now: float) -> float | None:
         """Seconds until it may be drawn; None where nothing is wanted."""
-        if not self._wanted:
+        if not self._wanted or self._holders:
             return None
         wait_s = self._drawn_at + self._rest_s - now
         if self._sent_at is not None:

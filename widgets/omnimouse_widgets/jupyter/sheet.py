@@ -13,6 +13,8 @@ from omnimouse_widgets import palette
 
 SCALE: Final = 2
 """Pixels of a point: screens of today have as many."""
+PACKED: Final = 7
+"""A few per cent larger than the smallest, in a quarter of the time."""
 MOST_BYTES: Final = 150_000
 COLOURS: Final = 256
 MOST_EXACT: Final = 128
@@ -114,7 +116,8 @@ class Sheet:
         few = Image.new("P", (1, 1))
         few.putpalette([*known, *(rest.getpalette() or [])])
         file = io.BytesIO()
-        image.quantize(palette=few, dither=_NO_DITHER).save(file, "PNG", optimize=True)
+        drawn = image.quantize(palette=few, dither=_NO_DITHER)
+        drawn.save(file, "PNG", compress_level=PACKED)
         return file.getvalue()
 
     def keep(self, *colours: str) -> None:

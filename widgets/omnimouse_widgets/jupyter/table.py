@@ -71,7 +71,7 @@ class NeuronTable(Part):
     selection
         Neurons that are selected: indices in the order they were chosen, at most 64.
     shown
-        How many neurons the filter keeps, as drawn last; to be read.
+        How many neurons the filter keeps; to be read.
     height
         Of the rows, in the page's pixels.
     """
@@ -82,7 +82,7 @@ class NeuronTable(Part):
     sort_by = Enum(COLUMNS, "id").tag(sync=True)
     descending = Bool(False).tag(sync=True)
     selection = Tuple().tag(sync=True)
-    shown = Int(0).tag(sync=True)
+    shown = Int(0, read_only=True).tag(sync=True)
     height = Int(320, min=80).tag(sync=True)
     _looks = Dict(LOOKS).tag(sync=True)
 
@@ -96,7 +96,8 @@ class NeuronTable(Part):
             lambda: state.selection,
             controller.select,
         )
-        self.bind("shown", state.events.session, lambda: len(self.neurons))
+        counted = (state.events.session, state.events.mask)
+        self.bind("shown", counted, self._n_shown)
         self.observe(self._arrange_again, ["filter", "sort_by", "descending"])
 
     def parts(self) -> list[Drawn]:
@@ -188,6 +189,10 @@ class NeuronTable(Part):
         self.set_trait("shown", len(self.neurons))
         self._board.ask(TABLE)
         self._board.ask(SELECTION)
+
+    def _n_shown(self) -> int:
+        """Counted here while nobody looks, with the drawing while somebody does."""
+        return int(self.shown) if self._views else len(self.neurons)
 
     def _paint(self, neurons: np.ndarray, code: int | None) -> None:
         if len(neurons):

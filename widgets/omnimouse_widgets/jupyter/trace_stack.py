@@ -41,7 +41,7 @@ class TraceStack(Part):
 
     cursor = Int(0).tag(sync=True)
     height = Int(360, min=80).tag(sync=True)
-    status = Unicode("").tag(sync=True)
+    status = Unicode("", read_only=True).tag(sync=True)
     _colours = Dict(COLOURS).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
@@ -56,10 +56,16 @@ class TraceStack(Part):
         events = self.controller.state.events
         return self._draw_cursor, [events.cursor, events.window]
 
-    def show_rows(self, rows: Sequence[Trace], scale: Scale, missing: str) -> None:
-        """Draw these rows; `missing` says why there is none."""
+    def show_rows(
+        self, rows: Sequence[Trace], scale: Scale, missing: str, *, answered: int = 0
+    ) -> None:
+        """Draw these rows; `missing` says why there is none.
+
+        `answered` is the number of the question whose answer they show at least.
+        """
         fields, buffers = rows_message(rows, scale)
-        self.show("rows", buffers, missing="" if rows else missing, **fields)
+        missing = "" if rows else missing
+        self.show("rows", buffers, missing=missing, answered=answered, **fields)
 
     # -- from the page ----------------------------------------------------------------
     def on_move(self, content: dict[str, Any], _: Any) -> None:

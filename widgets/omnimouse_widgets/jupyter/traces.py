@@ -1,12 +1,12 @@
 """Selected neurons: recorded against predicted, on the session's clock."""
 
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from traitlets import Bool, Dict, Tuple, Unicode
+from traitlets import Bool, Dict, Enum, Tuple, Unicode
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.span_pages import SPAN_CHOICES, SpanChoice
+from omnimouse_model.live.span_pages import SPAN_CHOICES
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn import trace_words
 from omnimouse_widgets.drawn.look import Look
@@ -51,10 +51,10 @@ class Traces(TraceStack):
     _esm = script("trace_stack", "traces")
     _css = style()
     selection = Tuple().tag(sync=True)
-    span = Unicode("window").tag(sync=True)
+    span = Enum(SPAN_CHOICES, "window").tag(sync=True)
     common_scale = Bool(False).tag(sync=True)
     as_large = Bool(False).tag(sync=True)
-    progress = Unicode("").tag(sync=True)
+    progress = Unicode("", read_only=True).tag(sync=True)
     _words = Dict(WORDS).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
@@ -63,7 +63,7 @@ class Traces(TraceStack):
         self.bind(
             "selection", events.selection, lambda: state.selection, controller.select
         )
-        self.bind("span", events.trace_span, lambda: state.trace_span, self._choose)
+        self.bind("span", events.trace_span, lambda: state.trace_span, pins.choose_span)
         self.bind(
             "common_scale",
             events.common_scale,
@@ -114,16 +114,13 @@ class Traces(TraceStack):
         }
         verbs[content["verb"]]()
 
-    def _choose(self, span: str) -> None:
-        self.controller.pins.choose_span(cast(SpanChoice, span))
-
     # -- to the page ------------------------------------------------------------------
     def _draw_rows(self) -> None:
-        state = self.controller.state
+        state, answered = self.controller.state, self.controller.results.shown
         look = Look(state.as_large, "common" if state.common_scale else "own")
         rows = trace_rows(self.controller, look)
         missing = NO_SESSION if state.window is None else NO_SELECTION
-        self.show_rows(rows, look.scale, missing)
+        self.show_rows(rows, look.scale, missing, answered=answered)
 
     def _draw_bar(self) -> None:
         controller, pins = self.controller, self.controller.pins

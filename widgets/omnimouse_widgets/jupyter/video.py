@@ -79,6 +79,7 @@ class VideoScrubber(Part):
         self.bind("time_s", [events.window, events.cursor], self._time, self.go_to)
         for signal in (events.window, events.cursor):
             self._link(signal, self._note_jump)
+        self.observe(lambda _: self._let_drive(""), "playing")
 
     def parts(self) -> Sequence[Drawn]:
         """The session; the playhead; what the model is given; frames asked for."""
@@ -118,7 +119,7 @@ class VideoScrubber(Part):
         driver, at = self._driver
         if plays and driver not in ("", view) and monotonic() - at < _DRIVES_S:
             return
-        self._driver = (view if plays else "", monotonic())
+        self._let_drive(view if plays else "")
         if content["film"] == self._film:
             with self._moving():
                 self._go(int(content["at"]), slides=plays)
@@ -175,6 +176,9 @@ class VideoScrubber(Part):
         finally:
             self._mover = 0
 
+    def _let_drive(self, view: str) -> None:
+        self._driver = (view, monotonic())
+
     def _note_jump(self) -> None:
         if self._mover != get_ident():
             self._jumps += 1
@@ -217,7 +221,15 @@ class VideoScrubber(Part):
         state = self._controller.state
         if state.window is not None:
             start, cursor = state.window.start_index, state.cursor
-            self.show("place", start=start, cursor=cursor, jumps=jumps, done=done)
+            driver, _ = self._driver
+            self.show(
+                "place",
+                start=start,
+                cursor=cursor,
+                driver=driver,
+                jumps=jumps,
+                done=done,
+            )
 
     def _draw_frames(self) -> None:
         """Which frames of the window the model is given."""

@@ -77,7 +77,8 @@ function traceStack(parent, { name, label, colours, height, moved, stepped, keys
     rows.forEach((each) => drawLabel(context, each, width));
     context.restore();
     placeCursor();
-    probe("drawn", { name, rows: rows.length, ms: performance.now() - since });
+    const told = { name, answered: shown.answered, rows: rows.length, ms: performance.now() - since };
+    if (globalThis.omnimouseProbe) afterPaint(() => probe("drawn", told));
   }
   function drawAxis(context, width, height) {
     const { start_s, stop_s } = shown, wide = width - place.left;
@@ -241,7 +242,7 @@ function traceStack(parent, { name, label, colours, height, moved, stepped, keys
 
 // What the colours and lines mean, on the plots' own ground in every theme.
 function legendOf(parent) {
-  const line = make("div", { className: "omnimouse-legend" });
+  const line = make("div", { className: "omnimouse-signs" });
   parent.append(line);
   const entry = ([glyph, colour, words]) => {
     const sign = make("span", { textContent: glyph });

@@ -121,8 +121,11 @@ function render({ model, el }) {
     start = message.start;
     const isJump = message.jumps !== jumps;
     jumps = message.jumps;
-    const isMine = model.get("playing") || isHeld || going || (message.done[view] ?? 0) < lastGo;
-    if (isJump || !isMine) {
+    const plays = model.get("playing");
+    const isLed = plays && message.driver && message.driver !== view; // by another page
+    if (isLed) clock = null;
+    const isMine = plays || isHeld || going || (message.done[view] ?? 0) < lastGo;
+    if (isJump || isLed || !isMine) {
       at = message.start + message.cursor;
       going = null;
       if (clock) restart();
@@ -236,6 +239,7 @@ function render({ model, el }) {
   onClose(() => {
     document.removeEventListener("visibilitychange", pauseHidden);
     cancelAnimationFrame(ticking);
+    if (clock) set("playing", false);
     clock = null;
   });
 
@@ -310,13 +314,19 @@ function render({ model, el }) {
     }
     const k = at - start, isInside = k >= 0 && k < N_FRAMES;
     const isEdited = edited && isInside && edited.start === start;
-    const count = isEdited ? 2 : 1, top = isEdited ? 20 : 8;
-    const scale = Math.min((width - 8 * (count + 1)) / count / WIDTH, (tall - top - 8) / HEIGHT);
+    const count = isEdited ? 2 : 1, head = isEdited ? 20 : 6;
+    // Two frames beside or below each other: as they are larger.
+    const fit = (across, down) => Math.min((width - 10) / across / WIDTH - 10 / WIDTH, ((tall - 4) / down - head - 6) / HEIGHT);
+    const isStacked = fit(1, count) > fit(count, 1);
+    const [across, down] = isStacked ? [1, count] : [count, 1];
+    const scale = fit(across, down);
     const [w, h] = [WIDTH * scale, HEIGHT * scale];
-    const left = (width - count * w - (count - 1) * 8) / 2;
+    const left = (width - across * w - (across - 1) * 12) / 2, top = (tall - down * (h + head + 6)) / 2 + head;
     const found = frameAt(at);
     const isHidden = isInside && visible.length && !visible[k];
-    const boxes = Array.from({ length: count }, (_, n) => ({ x: left + n * (w + 8), y: top, w, h }));
+    const boxes = Array.from({ length: count }, (_, n) => ({
+      x: left + (isStacked ? 0 : n * (w + 12)), y: top + (isStacked ? n * (h + head + 6) : 0), w, h,
+    }));
     if (!found) {
       note(context, "loading…", boxes[0].x + w / 2, boxes[0].y + h / 2);
     } else {
@@ -327,8 +337,8 @@ function render({ model, el }) {
     if (isEdited) {
       drawFrame(context, edited.frames.subarray(k * WIDTH * HEIGHT, (k + 1) * WIDTH * HEIGHT), boxes[1], isHidden ? 0.45 : 1);
       border(context, boxes[1], film.colours.edited, isHidden);
-      note(context, "recorded", boxes[0].x + w / 2, 14, "#d6d9df");
-      note(context, `edited: ${edited.words}`, boxes[1].x + w / 2, 14, film.colours.edited);
+      note(context, "recorded", boxes[0].x + w / 2, boxes[0].y - 6, "#d6d9df");
+      note(context, `edited: ${edited.words}`, boxes[1].x + w / 2, boxes[1].y - 6, film.colours.edited);
     }
     const foot = boxes[0].y + h - 8;
     if (found && !found.isValid) note(context, "no valid frame here", boxes[0].x + w / 2, foot, film.colours.problem);
