@@ -28,6 +28,8 @@ def test_draws_of_one_condition_are_averaged_in_the_conditions_order():
     assert list(figure.layout.xaxis.categoryarray) == ["64", "4"]
     np.testing.assert_allclose(trace.y, [0.6, 0.2])
     np.testing.assert_allclose(trace.error_y.array, [0.1, 0.1])
+    apart = decoding_figure(scores, given=before_hash, is_ordered=False)
+    assert (trace.mode, apart.data[0].mode) == ("lines+markers", "markers")
 
 
 def test_channels_and_models_are_told_apart_by_more_than_colour():

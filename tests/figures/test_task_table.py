@@ -99,3 +99,10 @@ def test_the_figure_holds_the_same_words(scores):
     cells = table.to_figure().data[0].cells.values
     assert list(cells[0]) == list(table.rows)
     assert [words.strip("</b>") for words in cells[1]] == ["0.23", "0.25", "0.60"]
+
+
+def test_a_terminal_shows_the_same_words(scores):
+    lines = repr(task_table(scores)).splitlines()
+    assert lines[1].split()[:2] == ["Fcst", "Pop+S"]
+    assert lines[3].split() == ["small", "0.25", *"–––––"]
+    assert "–: reads <no> video." in lines

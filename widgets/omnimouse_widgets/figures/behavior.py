@@ -23,6 +23,7 @@ def decoding_figure(
     *,
     given: Callable[[str], str] = str,
     title: str = "",
+    is_ordered: bool = True,
     theme: Theme = "light",
 ) -> "Figure":
     """Draw how well each channel is decoded under each condition (Fig. S3 B).
@@ -39,6 +40,8 @@ def decoding_figure(
         draws of as many neurons, are averaged; bars are the s.e.m. over them.
     title
         Of the axis along which the conditions lie, in their order.
+    is_ordered
+        Whether that order means something, so that points are joined by lines.
 
     Raises
     ------
@@ -80,6 +83,7 @@ def decoding_figure(
         figure.data[-1].update(
             name=name if len(models) == 1 else f"{name}, {model}",
             legendgroup=model,
+            mode="lines+markers" if is_ordered else "markers",
         )
     return figure
 
@@ -96,7 +100,6 @@ def _curve(
     symbol = _SYMBOLS[channel] + ("-open" if model else "")
     return {
         "type": "scatter",
-        "mode": "lines+markers",
         "x": list(points),
         "y": means,
         "error_y": {"array": sems, "thickness": 1.5, "width": 3},

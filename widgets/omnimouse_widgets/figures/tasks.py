@@ -52,7 +52,7 @@ class Cell:
         return f"{self.value:.2f}" if np.isfinite(self.value) else NOTHING
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class TaskTable:
     """The table as values; a notebook shows it as HTML, `to_figure` draws it.
 
@@ -90,6 +90,18 @@ class TaskTable:
         """Rows of words, headings first: for Markdown, CSV or a terminal."""
         body = [[name, *(c.words for c in row)] for name, row in self.rows.items()]
         return [["", *self.columns], *body]
+
+    def __repr__(self) -> str:
+        """The table in plain text, for a terminal."""
+        lines = self.words()
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        rows = [
+            "  ".join(
+                word.ljust(width) for word, width in zip(line, widths, strict=True)
+            )
+            for line in lines
+        ]
+        return "\n".join([self.caption, *(row.rstrip() for row in rows), *self.notes])
 
     def to_html(self) -> str:
         """Write it as one table, with a caption and its notes below."""
@@ -222,7 +234,7 @@ def _best(rows: dict[str, tuple[Cell, ...]]) -> dict[str, tuple[Cell, ...]]:
     top = np.nanmax(np.where(np.isfinite(values), values, -np.inf), axis=0)
     return {
         name: tuple(
-            Cell(cell.value, cell.note, cell.value == best)
+            Cell(cell.value, cell.note, bool(cell.value == best))
             for cell, best in zip(row, top, strict=True)
         )
         for name, row in rows.items()

@@ -86,6 +86,17 @@ class Part(anywidget.AnyWidget):
     def left(self) -> None:
         """Nobody looks any more: let go of what is only looked at."""
 
+    def open(self) -> None:
+        """Open the comm to the page; messages stay on the subshell the page chose.
+
+        ipykernel 7.4 hands a page's message to whichever shell published last on the
+        comm: after anything a cell or a thread has sent that is the main one, where
+        it waits until the running cell ends.
+        """
+        super().open()
+        if hasattr(self.comm, "_reply_subshell_for"):
+            self.comm._reply_subshell_for = None
+
     # -- traits -----------------------------------------------------------------------
     def bind(
         self,
