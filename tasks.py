@@ -577,9 +577,13 @@ def test(*arguments: str) -> int:
             halves = {
                 "tests without windows": [
                     *pytest,
-                    "not gpu and not gui and not browser",
+                    "not gpu and not gui and not browser and not notebook",
                 ],
-                "tests in windows": [*pytest, "not gpu and gui"],
+                # Notebooks take as long as the other half is longer.
+                "tests in windows, notebooks": [
+                    *pytest,
+                    "not gpu and (gui or notebook)",
+                ],
             }
             alone = {"tests in a browser": [*pytest, "not gpu and browser", "-rs"]}
             failed = [run_all(checks(), env), run_side_by_side(halves, env)]

@@ -15,7 +15,9 @@ import numpy as np
 from omnimouse_app.browser.page import NotebookPage
 
 Row = dict[str, Any]
-SCRUB_S: Final = 4.0
+SCRUB_S: Final = 6.0
+SCRUB: Final = 9
+"""Windows there and back again."""
 PLOTS: Final = {"video": "frame", "raster": "drawn", "traces": "drawn"}
 """Which plots follow a scrub, and what each tells when it has."""
 # Strokes are told apart by their question's number, which must be at rest before.
@@ -125,14 +127,14 @@ def _answer(tab: NotebookPage, before: int, since: float) -> Row:
 
 
 def scrub_hz(tab: NotebookPage) -> dict[str, list[float]]:
-    """Updates a second of each plot while the time line is dragged along."""
-    line = tab.page.locator(".omnimouse-session-strip").first
-    since = tab.now()
-    late = monotonic() + SCRUB_S
-    with tab.dragging(line, (0.2, 0.5)) as to:
-        while monotonic() < late:
-            for share in np.linspace(0.2, 0.8, 40):
-                to((float(share), 0.5), 1)
+    """Updates a second of each plot while keys step the window there and back."""
+    film = tab.part("video").locator("canvas").first
+    film.focus()
+    since, late, pressed = tab.now(), monotonic() + SCRUB_S, 0
+    while monotonic() < late:
+        is_back = pressed // SCRUB % 2
+        tab.page.keyboard.press("Shift+ArrowLeft" if is_back else "Shift+ArrowRight")
+        pressed += 1
     until = tab.now()
     return {
         plot: _rates([one["at"] for one in tab.told(what, name=plot)], since, until)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 WAIT_MS: Final = 120_000
 SIZE: Final = {"width": 1500, "height": 1500}
 
+NOTEBOOK_7_S_OWN: Final = ("(reading 'schema')", "notebook_core")
+"""An error of its settings, also in a notebook without widgets."""
+
 _READY = """() => {
   const session = globalThis.jupyterapp?.shell?.currentWidget?.sessionContext;
   return session?.isReady && session.session?.kernel?.status === "idle";
@@ -76,10 +79,15 @@ class NotebookPage:
         self._kept = 0
         page.set_default_timeout(WAIT_MS)
         page.add_init_script(_PROBE)
-        page.on("pageerror", lambda error: self.errors.append(f"{error} {error.stack}"))
+        page.on("pageerror", lambda error: self._note(f"{error} {error.stack}"))
         page.on(
             "console", lambda line: self.console.append(f"{line.type}: {line.text}")
         )
+
+    def _note(self, error: str) -> None:
+        """Keep an error of the page, except what Notebook 7.6 throws when it opens."""
+        if not all(words in error for words in NOTEBOOK_7_S_OWN):
+            self.errors.append(error)
 
     # -- notebooks --------------------------------------------------------------------
     def open(self, cells: Sequence[str], front: str = "lab") -> str:

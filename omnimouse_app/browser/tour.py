@@ -22,7 +22,7 @@ QUIET_MS: Final = 700
 """Longer than a view takes to draw what it was told last."""
 CELL: Final = """from omnimouse_widgets import Explorer
 
-explorer = Explorer("demo", {model!r})
+explorer = Explorer("demo", "{model}")
 explorer.settled()"""
 
 
@@ -84,13 +84,13 @@ def _stations(tab: NotebookPage) -> Iterator[tuple[str, "Locator | NotebookPage"
     tab.page.locator(".scatterlayer .trace").first.wait_for()
     _at_rest(tab)
     yield "context", tab.page.locator(".jupyter-widget-tab").first
-    tab.ask("setattr(explorer.bar, 'behavior', 'target')")
+    tab.ask("explorer.controller.apply_preset('all_response_only')")
     _front(tab, "Behaviour")
     _at_rest(tab)
-    yield "behaviour", tab.page.locator(".jupyter-widget-tab").first
+    yield "behaviour", tab.part("behavior").first
     _front(tab, "Neurons")
     _at_rest(tab)
-    yield "neurons", tab.page.locator(".jupyter-widget-tab").first
+    yield "neurons", tab.part("table").first
     _front(tab, "Traces")
     _at_rest(tab)
     tab.save()
@@ -114,9 +114,7 @@ def _at_rest(tab: NotebookPage) -> None:
 
 def _save(what: "Locator | NotebookPage", png: Path) -> None:
     """Save it as a picture of 256 colours, a quarter of the size."""
-    shown = (
-        what.page.screenshot() if isinstance(what, NotebookPage) else what.screenshot()
-    )
-    picture = Image.open(io.BytesIO(shown)).convert("RGB")
+    shot = what.page.screenshot if isinstance(what, NotebookPage) else what.screenshot
+    picture = Image.open(io.BytesIO(shot())).convert("RGB")
     few = picture.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     few.save(png, optimize=True)

@@ -52,9 +52,7 @@ def command(
 
     if pictures is not None:
         if out is not None or is_tour:
-            raise click.UsageError(
-                "--notebook is a journey of its own: leave it alone."
-            )
+            raise click.UsageError("--notebook goes without --headless and --tour.")
         _leave_pictures(pictures, model)
         return
     if out is not None:

@@ -60,7 +60,7 @@ def test_no_place_or_name_of_a_machine_is_in_a_notebook(path):
     assert user == "root" or not re.search(rf"\b{re.escape(user)}\b", text)
 
 
-@pytest.mark.slow
+@pytest.mark.notebook
 @names
 def test_a_notebook_runs_from_top_to_bottom(path):
     book, _ = run(path)
