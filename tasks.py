@@ -3,6 +3,7 @@
 
 python3 tasks.py setup     make .venv with everything in it (a second when it is there)
 python3 tasks.py demo      set up, then the demo: napari, or a report without a display
+python3 tasks.py notebook  set up, then JupyterLab on notebooks/ in your browser
 python3 tasks.py test      set up, then every check and every test but the GPU ones
 python3 tasks.py pyside6   set up, then every test of a window once more with PySide6
 python3 tasks.py check     set up, then the checks without the tests
@@ -47,14 +48,22 @@ BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 STAMP = VENV / "omnimouse-setup.json"
 LOG = VENV / "omnimouse-setup.log"
-EXTRAS = ("napari", "pyqt6", "dask", "nwb", "hub", "suite2p", "analysis")
+EXTRAS = (
+    *("napari", "pyqt6", "jupyter", "lab", "dask", "nwb", "hub", "suite2p"),
+    "analysis",
+)
 WINDOWS = ["tests/widgets", "tests/app", "tests/test_soak_window.py"]
 CONSTRAINTS = ROOT / "constraints.txt"
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 # What Qt and software OpenGL need on a bare Debian or Ubuntu.
 LIBRARIES = (ROOT / "omnimouse_app" / "system_libraries.txt").read_text().split()
+# What the tests drive; Debian has a Chromium that is a package, Ubuntu a snap.
+BROWSER = ["chromium", "fonts-dejavu-core"]
 # Imported once after an installation: an interrupted earlier run may have left halves.
-PROOF = "import click, napari, numpy, psygnal, PyQt6, scipy, torch, vispy, zarr"
+PROOF = (
+    "import anywidget, click, jupyterlab, napari, numpy, plotly, psygnal, PyQt6, "
+    "scipy, torch, vispy, zarr"
+)
 
 
 class TaskError(Exception):
@@ -138,6 +147,19 @@ def ensure_libraries() -> list[str]:
     with step(f"System libraries ({len(missing)} missing)"):
         apt_install(missing)
     return missing_libraries()
+
+
+def ensure_browser() -> None:
+    """Install a Chromium where none is found: the tests of notebooks drive one."""
+    code = "from omnimouse_app.browser.chromium import find_chromium; find_chromium()"
+    found = subprocess.run(
+        [PYTHON, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if found.returncode == 0:
+        return
+    with step("A browser for the tests of notebooks"):
+        if not (has_apt() and apt_install(BROWSER)):
+            say("    those tests are left out: install Chromium or Google Chrome")
 
 
 def missing_venv_module() -> list[str]:
@@ -361,7 +383,7 @@ def make_environment(fresh: bool) -> None:
 def install_everything() -> None:
     """Bring the environment in line with pyproject.toml; what is right stays."""
     ensure_torch()
-    with step("Packages: napari, Qt and about 120 more (a few minutes the first time)"):
+    with step("Packages: napari, Qt, Jupyter and 200 more (minutes the first time)"):
         install(*requirements("dev"))
     with step("OmniMouse Studio itself, editable"):
         install("--no-deps", "--no-build-isolation", "-e", str(ROOT))
@@ -478,6 +500,14 @@ def demo(*arguments: str) -> int:
             return subprocess.run(command, env=env, check=False).returncode
 
 
+def notebook(*arguments: str) -> int:
+    """Open JupyterLab on the notebooks, for this machine only and with a token."""
+    command = [str(PYTHON), "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"]
+    command += [f"--ServerApp.root_dir={ROOT / 'notebooks'}", *arguments]
+    command += ["--allow-root"] * is_root()
+    return subprocess.run(command, env=clean_environment(), check=False).returncode
+
+
 def checks() -> dict[str, list[str]]:
     """Name each check and its command."""
     return {
@@ -532,8 +562,10 @@ def test(*arguments: str) -> int:
     """Run every check and every test but the GPU ones, on a screen of their own.
 
     Without arguments for pytest the tests that open windows and the others run side
-    by side, which takes two thirds of the time on two cores.
+    by side, which takes two thirds of the time on two cores. Those that drive a browser
+    run alone at the end: a server, a kernel, a model and a browser fill the machine.
     """
+    ensure_browser()
     pytest = [str(PYTHON), "-m", "pytest", "-m"]
     with tempfile.TemporaryDirectory(prefix="omnimouse-") as scratch:
         env = gui_environment(scratch)
@@ -546,11 +578,22 @@ def test(*arguments: str) -> int:
                 chosen = {"tests": [*pytest, "not gpu", *arguments]}
                 return run_all({**checks(), **chosen}, env)
             halves = {
-                "tests without windows": [*pytest, "not gpu and not gui"],
-                "tests in windows": [*pytest, "not gpu and gui"],
+                "tests without windows": [
+                    *pytest,
+                    "not gpu and not gui and not browser and not notebook",
+                ],
+                # Notebooks take as long as the other half is longer.
+                "tests in windows, notebooks": [
+                    *pytest,
+                    "not gpu and (gui or notebook)",
+                ],
             }
-            checked = run_all(checks(), env)
-            return run_side_by_side(halves, env) or checked
+            alone = {"tests in a browser": [*pytest, "not gpu and browser", "-rs"]}
+            failed = [run_all(checks(), env), run_side_by_side(halves, env)]
+            failed.append(run_all(alone, env))
+            if any(failed[:-1]):
+                say("==> FAILED, see above")
+            return int(any(failed))
 
 
 def pyside6(*arguments: str) -> int:
@@ -596,6 +639,7 @@ def figures(*arguments: str) -> int:
 TASKS: dict[str, Callable[..., int]] = {
     "setup": lambda *_: 0,
     "demo": demo,
+    "notebook": notebook,
     "test": test,
     "pyside6": pyside6,
     "check": check,

@@ -6,7 +6,7 @@ colours written. *Event* is all of the move, napari's own handling included; *dr
 until the next finished frame of the window, beside an idle frame of the same run.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +23,6 @@ from omnimouse_app.docks import OmniMouseDock
 from omnimouse_app.hand import Hand, arc, settle, wait_for
 from omnimouse_model.masks import TARGET, VISIBLE
 
-Row = dict[str, Any]
 AT_WORK_MS = 1.0
 """A turn of the event loop below that did nothing to be seen."""
 SCRUB = 9
@@ -55,24 +54,6 @@ class Turns:
     wall: list[float]
     cpu: list[float]
     waited: list[float]
-
-
-def row(name: str, values: Sequence[float], unit: str, **conditions: Any) -> Row:
-    """One row of the contract: median as `value`, with p99 and n.
-
-    For a rate, p99 is what 99 of 100 updates reach.
-    """
-    known = np.asarray(values, float)
-    tail = 1 if unit == "Hz" else 99
-    return {
-        "name": name,
-        "value": float(np.median(known)),
-        "unit": unit,
-        "median": float(np.median(known)),
-        "p99": float(np.percentile(known, tail)),
-        "n": len(known),
-        **conditions,
-    }
 
 
 def measure_strokes(

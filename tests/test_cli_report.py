@@ -3,10 +3,13 @@
 import json
 import re
 import shutil
+from base64 import b64encode
 from collections.abc import Iterator
+from hashlib import sha256
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +21,13 @@ from omnimouse_app.cli.report import command
 from omnimouse_model.analysis.edits import Contrast
 from omnimouse_model.analysis.score_summary import score_summary, scores_by_area
 from omnimouse_model.analysis.spans import window_scores
-from omnimouse_model.errors import ExportError
+from omnimouse_model.errors import ExportError, StoppedError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.reported import reported
 from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
+from omnimouse_widgets.report.document import script
 from omnimouse_widgets.report.markup import number
-from omnimouse_widgets.report.page import report_page
+from omnimouse_widgets.report.page import report_page, write_report
 from omnimouse_widgets.report.svg import Frame, line, ticks_between
 
 HOSTILE = "<script>alert(1)</script>&\"'"
@@ -182,13 +186,64 @@ def test_conditions_are_compared_over_the_neurons_common_to_all(
     )
 
 
-def test_it_loads_nothing_and_runs_nothing(controller: Controller) -> None:
+def test_it_loads_nothing_and_runs_its_own_script_alone(controller: Controller) -> None:
     text = report_page(reported(controller))
     page = Page(text)
-    assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
+    assert not {"link", "img", "iframe", "object"} & set(page.tags)
     assert page.addresses == []
-    assert not re.search(r"url\(|@import|https?://", text)
+    assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org/2000/svg)", text)
     assert "default-src 'none'" in text
+    assert page.tags.count("script") == 2
+    _, ran = re.findall(r"<script[^>]*>(.*?)</script>", text, re.DOTALL)
+    assert ran == script()
+    known = b64encode(sha256(ran.encode()).digest()).decode()
+    assert f"script-src 'sha256-{known}'" in text
+
+
+def data_of(text: str) -> dict[str, Any]:
+    [data] = re.findall(r'id="page-data">(.*?)</script>', text)
+    found: dict[str, Any] = json.loads(data)
+    return found
+
+
+def test_it_says_of_every_neuron_who_it_is_and_where(controller: Controller) -> None:
+    what = reported(controller)
+    text = report_page(what)
+    data = data_of(text)
+    units, scores = what.shown.session.units, what.shown.scores
+    assert scores is not None
+    assert len(data["neurons"]["words"]) == len(units)
+    words = data["neurons"]["words"][7]
+    depth = number(float(units.xyz_um[7, 2]), 0)
+    assert words == (
+        f"neuron {units.names[7]} · {units.area[7]} · depth {depth} µm · "
+        f"hidden → target · r = {number(float(scores[7]))}"
+    )
+    x, y = data["neurons"]["places"][14:16]
+    assert f"M{x:.1f},{y:.1f}h0" in text
+    assert '<figure id="neuron-7" data-neuron="7">' in text
+    assert [c["key"] for c in data["conditions"]] == ["baseline", "pin0"]
+    assert data["conditions"][1]["name"] == f"A pin {HOSTILE}"
+
+
+def test_the_report_of_a_live_controller_is_written_whole_or_not_at_all(
+    controller: Controller, tmp_path: Path
+) -> None:
+    path = tmp_path / "page.html"
+    assert write_report(controller, path) == path
+    made = re.sub(r"Made [^<]*", "", path.read_text("utf-8"))
+    assert made == re.sub(r"Made [^<]*", "", report_page(reported(controller)))
+
+    def tell(words: str, share: float | None = None) -> None:
+        if share:
+            raise StoppedError
+
+    stopped = tmp_path / "stopped.html"
+    with pytest.raises(StoppedError):
+        write_report(controller, stopped, tell)
+    assert not [p for p in tmp_path.iterdir() if "stopped" in p.name]
+    with pytest.raises(ExportError, match="Open a recording"):
+        write_report(Controller(synchronous=True), stopped)
 
 
 def test_hostile_names_are_words(controller: Controller, tmp_path: Path) -> None:
@@ -201,7 +256,8 @@ def test_hostile_names_are_words(controller: Controller, tmp_path: Path) -> None
     path = tmp_path / "<script>b.omnimouse.json"
     assert controller.analyses.save(path)
     text = report_page(reported(controller))
-    assert "script" not in Page(text).tags
+    assert Page(text).tags.count("script") == 2
+    assert text.count("<script") == text.count("</script>") == 2
     assert text.count("&lt;script&gt;") >= 4
     assert f"pin {HOSTILE}" in unescape(text)
     assert "<script>b" in unescape(text)

@@ -32,6 +32,9 @@ PLANTED: list[Plant] = [
     ("qt-panels", f"{WIDGETS}/qt/__init__.py", "ipywidgets"),
     ("notebook-widgets", f"{WIDGETS}/jupyter/__init__.py", "qtpy"),
     ("notebook-widgets", f"{WIDGETS}/palette.py", "napari"),
+    ("notebook-widgets", f"{WIDGETS}/figures/__init__.py", "qtpy"),
+    ("rooms", f"{WIDGETS}/figures/__init__.py", "omnimouse_widgets.jupyter"),
+    ("qt-panels", f"{WIDGETS}/qt/__init__.py", "omnimouse_widgets.figures"),
     ("no-torch", f"{MODEL}/data/__init__.py", "torch"),
     ("no-torch", f"{MODEL}/masks/mask.py", "torch"),
     ("no-torch", f"{MODEL}/live/__init__.py", "torch"),
@@ -131,6 +134,25 @@ def test_every_public_name_of_the_library_is_there():
         assert getattr(omnimouse_model, name).__name__
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         omnimouse_model.nonsense  # noqa: B018
+
+
+def test_every_widget_of_the_notebook_is_there_and_brings_no_qt():
+    code = (
+        "import sys, omnimouse_widgets as ow\n"
+        "parts = [getattr(ow, name) for name in ow._HOMES]\n"
+        "assert all(isinstance(part, type) for part in parts)\n"
+        "import omnimouse_widgets.figures\n"
+        "heavy = {'qtpy', 'PyQt6', 'napari'} & set(sys.modules)\n"
+        "sys.exit(str(sorted(heavy)) if heavy else 0)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    import omnimouse_widgets
+
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        omnimouse_widgets.nonsense  # noqa: B018
 
 
 def test_launch_is_the_function_whatever_was_imported_before():

@@ -45,6 +45,13 @@ def test_an_old_package_comes_with_the_line_that_renews_it():
     assert "older than 99.1" in finding.remedy
 
 
+def test_what_only_notebooks_need_is_not_in_the_way_of_the_rest():
+    finding = doctor.optional(doctor.package("nonsense>=3"), "jupyter")
+    assert finding.status == "note"
+    assert "omnimouse-app[jupyter]" in finding.remedy
+    assert doctor.optional(doctor.package("numpy>=1.26"), "jupyter").status == "ok"
+
+
 def test_a_recent_package_is_fine():
     assert doctor.package("numpy>=1.26").status == "ok"
 

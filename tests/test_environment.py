@@ -1,6 +1,9 @@
 """environment.yml promises what pyproject.toml requires."""
 
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import yaml
@@ -13,7 +16,7 @@ def required(root: Path) -> dict[str, Requirement]:
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     lines = [*project["dependencies"]]
-    for extra in ("napari", "jupyter", "dask", "nwb", "hub", "analysis"):
+    for extra in ("napari", "jupyter", "lab", "dask", "nwb", "hub", "analysis"):
         lines += extras[extra]
     found = [Requirement(line) for line in lines]
     return {CONDA_NAMES.get(item.name, item.name): item for item in found}
@@ -53,6 +56,17 @@ def test_the_constraints_satisfy_every_range(root: Path):
     exact = dict(line.split("==") for line in lines if line and line[0] != "#")
     for requirement in everything(root):
         assert requirement.specifier.contains(exact[requirement.name]), requirement
+
+
+def test_the_wheel_holds_what_runs_in_the_page(root: Path, tmp_path: Path):
+    make = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
+    subprocess.run(make, cwd=root, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    static = "omnimouse_widgets/jupyter/static"
+    held = {Path(name).name for name in zipfile.ZipFile(wheel).namelist()}
+    made = {path.name for path in (root / "widgets" / static).iterdir()}
+    assert {"common.js", "style.css"} <= made
+    assert made <= held
 
 
 def test_every_dependency_has_its_reason(root: Path):

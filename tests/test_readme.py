@@ -1,20 +1,25 @@
 """What the README shows works."""
 
+import contextlib
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from omnimouse_app.cli import COMMANDS
 
 
 @pytest.mark.slow
-def test_the_example_runs(root: Path):
+def test_the_examples_run(root: Path):
     text = (root / "README.md").read_text()
-    (example,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    notebook, script = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     names: dict[str, object] = {}
-    exec(compile(example, "README.md", "exec"), names)
+    exec(compile(script, "README.md", "exec"), names)
     assert names["result"].responses.shape == (60, 500)
+    exec(compile(notebook, "README.md", "exec"), names)
+    with contextlib.closing(names["explorer"]) as explorer:
+        assert np.isfinite(explorer.settled().scores).all()
 
 
 @pytest.mark.slow

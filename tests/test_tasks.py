@@ -311,6 +311,60 @@ def test_a_failed_check_fails_the_task_after_the_others_have_run(
     assert "FAILED: one" in said
 
 
+def without_browser(tasks: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = subprocess.CompletedProcess([], 1)
+    monkeypatch.setattr(tasks.subprocess, "run", lambda *_, **__: missing)
+    monkeypatch.setattr(tasks, "has_apt", lambda: True)
+
+
+def test_a_browser_that_is_missing_is_installed_for_the_tests(
+    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
+):
+    without_browser(tasks, monkeypatch)
+    asked: list[str] = []
+    monkeypatch.setattr(tasks, "apt_install", lambda names: not asked.extend(names))
+    tasks.ensure_browser()
+    assert asked == ["chromium", "fonts-dejavu-core"]
+
+
+def test_who_may_not_install_a_browser_gets_the_line_to_run(
+    tasks: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    without_browser(tasks, monkeypatch)
+    monkeypatch.setattr(tasks, "is_root", lambda: False)
+    tasks.ensure_browser()
+    said = capsys.readouterr().out
+    assert "apt-get install -y --no-install-recommends chromium" in said
+    assert "left out" in said
+
+
+def test_a_browser_that_is_there_is_left_alone(
+    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
+):
+    found = subprocess.CompletedProcess([], 0)
+    monkeypatch.setattr(tasks.subprocess, "run", lambda *_, **__: found)
+    monkeypatch.setattr(tasks, "apt_install", lambda _: pytest.fail("it is there"))
+    tasks.ensure_browser()
+
+
+def test_notebooks_are_opened_for_this_machine_alone(
+    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
+):
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(tasks.subprocess, "run", run)
+    assert tasks.notebook("--no-browser") == 0
+    assert "--ServerApp.ip=127.0.0.1" in commands[0]
+    assert commands[0].index("jupyterlab") < commands[0].index("--no-browser")
+    assert not any("token" in word for word in commands[0])
+
+
 @pytest.mark.parametrize("bad", [0, 1, None])
 def test_side_by_side_each_is_shown_and_a_failure_of_either_fails_both(
     tasks: ModuleType, capfd: pytest.CaptureFixture[str], bad: int | None

@@ -7,6 +7,7 @@ import click
 BENCHMARKS = {
     "live": "Strokes, answers and scrubbing in the real window.",
     "model": "Forward passes of the five sizes, part by part.",
+    "notebook": "Strokes, answers and plots in JupyterLab and a browser.",
     "read": "Windows per second, from a recording and from the store.",
     "sweep": "The live sweep against its contexts one by one.",
 }

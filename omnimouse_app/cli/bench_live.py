@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omnimouse_app.cli.inputs import device_option, format_options
-from omnimouse_app.cli.output import emit
+from omnimouse_app.cli.output import emit, row
 
 if TYPE_CHECKING:
     from omnimouse_app.docks import OmniMouseDock
@@ -90,7 +90,6 @@ def measure(neurons: str, moves: int, device: "Device") -> list[Row]:
 
 def demo_rows(moves: int, device: "Device") -> list[Row]:
     """The demo session with the demo model."""
-    from omnimouse_app.measure import row
     from omnimouse_app.opening import launch
     from omnimouse_model.demo import demo_session
 
@@ -116,7 +115,7 @@ def simulated_rows(name: str, count: int, moves: int, device: "Device") -> list[
     from omnimouse_app.opening import launch
     from omnimouse_model.predict.worker import WorkerPredictor
 
-    make = partial(untrained_demo, _session_id(count), count, device)
+    make = partial(untrained_demo, session_id(count), count, device)
     worker = WorkerPredictor(make)
     dock = launch(simulated_session(name, count), worker)
     try:
@@ -154,17 +153,18 @@ def simulated_session(name: str, count: int) -> Path:
 
     held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2)
     seed = 90000 + count // 100
-    spec = MouseSpec("bench", _session_id(count), seed, 940001, count, 1.1, held_out)
+    spec = MouseSpec("bench", session_id(count), seed, 940001, count, 1.1, held_out)
     return write_session(spec, cache_dir() / "bench" / name)
 
 
-def _session_id(count: int) -> str:
+def session_id(count: int) -> str:
+    """The id of the simulated session of so many neurons."""
     return f"{90000 + count // 100}-1-1"
 
 
 def _running_rows(dock: "OmniMouseDock", count: int, moves: int) -> list[Row]:
     """Every stroke asks the model anew; it computes all the while."""
-    from omnimouse_app.measure import row, scrub_hz, stroke_to_traces_ms, sweep_turns
+    from omnimouse_app.measure import scrub_hz, stroke_to_traces_ms, sweep_turns
     from omnimouse_model.masks import TARGET, VISIBLE
 
     conditions = {"neurons": count, "model": "running"}
@@ -181,8 +181,6 @@ def _turns_row(turns: "Turns", conditions: Row) -> Row:
     """How long clicks wait while the sweep fills in; and what of it is our doing."""
     import numpy as np
 
-    from omnimouse_app.measure import row
-
     return row("sweep_turn_ms", turns.wall, "ms", **conditions) | {
         "cpu_p99": float(np.percentile(turns.cpu, 99)),
         "waited_p99": float(np.percentile(turns.waited, 99)),
@@ -191,7 +189,7 @@ def _turns_row(turns: "Turns", conditions: Row) -> Row:
 
 def _idle_rows(dock: "OmniMouseDock", count: int, moves: int) -> list[Row]:
     """A question that asks for nothing: the model rests."""
-    from omnimouse_app.measure import row, scrub_hz
+    from omnimouse_app.measure import scrub_hz
     from omnimouse_model.masks import HIDDEN, VISIBLE
 
     conditions = {"neurons": count, "model": "idle"}
@@ -208,7 +206,7 @@ def _stroke_rows(
 ) -> list[Row]:
     import numpy as np
 
-    from omnimouse_app.measure import measure_strokes, row
+    from omnimouse_app.measure import measure_strokes
 
     strokes = measure_strokes(dock, codes, moves)
     call = row("stroke_call_ms", strokes.call, "ms", **conditions)

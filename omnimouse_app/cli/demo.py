@@ -26,17 +26,35 @@ if TYPE_CHECKING:
     is_flag=True,
     help="With --headless: every journey, as docs/napari.md shows them (minutes).",
 )
+@click.option(
+    "--notebook",
+    "pictures",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Leave pictures of the notebook's instrument in this folder instead.",
+)
 @click.option("--model", default="demo", help="A predictor's name, or a checkpoint.")
 @device_option
-def command(out: Path | None, is_tour: bool, model: str, device: "Device") -> None:
+def command(
+    out: Path | None,
+    is_tour: bool,
+    pictures: Path | None,
+    model: str,
+    device: "Device",
+) -> None:
     """Open the demo session with the demo model, a preset chosen.
 
     With --headless the same window is opened on a virtual display and worked by real
     mouse and key events; OUT/index.html shows it, and compares what was on screen with
-    what the library computes.
+    what the library computes. With --notebook a JupyterLab of its own is worked in a
+    browser without a window, as docs/notebooks.md shows it.
     """
     from omnimouse_app.screen import has_display
 
+    if pictures is not None:
+        if out is not None or is_tour:
+            raise click.UsageError("--notebook goes without --headless and --tour.")
+        _leave_pictures(pictures, model)
+        return
     if out is not None:
         _leave_report(out, is_tour, model, device)
         return
@@ -57,6 +75,20 @@ def _session() -> Path | str:
     folder = session_folder("demo", progress)
     progress.finish()
     return folder
+
+
+def _leave_pictures(out: Path, model: str) -> None:
+    from omnimouse_app.browser.chromium import BrowserMissingError
+    from omnimouse_app.screen import scratch_settings
+
+    _session()
+    with scratch_settings():
+        from omnimouse_app.browser.tour import write_pictures
+
+        try:
+            write_pictures(out, model, click.echo)
+        except (BrowserMissingError, AssertionError) as error:
+            raise click.ClickException(str(error)) from error
 
 
 def _leave_report(out: Path, is_tour: bool, model: str, device: "Device") -> None:

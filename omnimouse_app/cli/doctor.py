@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +20,8 @@ from omnimouse_app.cli.output import emit
 
 BROKEN_QT = {"6.11.0": "docks and resizing", "6.11.1": "docks and resizing"}
 GOOD_QT = "6.11.2"
+NOTEBOOKS = ("jupyter", "lab")
+"""Extras that napari does without."""
 LEAST_DISK_GB, LEAST_MEMORY_GB = 2.0, 3.0
 LIBRARIES = "sudo apt-get update && sudo apt-get install -y {}".format(
     " ".join(
@@ -100,6 +102,16 @@ def python_and_packages() -> Iterator[Finding]:
         extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)
         if extra is None or extra[1] == "napari":
             yield package(requirement)
+        elif extra[1] in NOTEBOOKS:
+            yield optional(package(requirement), extra[1])
+
+
+def optional(finding: Finding, extra: str) -> Finding:
+    """A package that only notebooks need: it is in the way of nothing else."""
+    if finding.status == "ok":
+        return finding
+    remedy = f'For notebooks: pip install "omnimouse-app[{extra}]"'
+    return replace(finding, status="note", remedy=remedy)
 
 
 def package(requirement: str) -> Finding:

@@ -55,6 +55,28 @@ def emit(
     click.echo(table(rows, columns))
 
 
+def row(
+    name: str, values: Sequence[float], unit: str, **conditions: Any
+) -> dict[str, Any]:
+    """One row of the contract: median as `value`, with p99 and n.
+
+    For a rate, p99 is what 99 of 100 updates reach.
+    """
+    import numpy as np
+
+    known = np.asarray(values, float)
+    tail = 1 if unit == "Hz" else 99
+    return {
+        "name": name,
+        "value": float(np.median(known)),
+        "unit": unit,
+        "median": float(np.median(known)),
+        "p99": float(np.percentile(known, tail)),
+        "n": len(known),
+        **conditions,
+    }
+
+
 def table(
     rows: Sequence[Row],
     columns: Sequence[str] | None = None,

@@ -48,10 +48,9 @@ def command(
     Everything is computed again, by the model and on the recording it names. The page
     needs no network and no other file.
     """
-    from omnimouse_model.atomic import atomic_path
     from omnimouse_model.live.analysis_file import SUFFIX
     from omnimouse_model.live.reporting import report_of
-    from omnimouse_widgets.report import report_bytes
+    from omnimouse_widgets.report import write_page
 
     name = analysis.name.removesuffix(SUFFIX).removesuffix(".json")
     page = out or analysis.with_name(f"{name}.html")
@@ -67,8 +66,6 @@ def command(
         found = report_of(
             analysis, recording=recording, device=device, sweeps=sweeps, tell=tell
         )
-        content = report_bytes(found, tell)
-        with atomic_path(page) as temporary:
-            temporary.write_bytes(content)
+        write_page(found, page, tell)
     progress.finish()
     click.echo(f"Report: {page}")

@@ -15,7 +15,7 @@ from omnimouse_app.frames import OneFrame
 from omnimouse_app.hand import Hand, settle, wait_for
 from omnimouse_model.masks import TARGET
 from omnimouse_model.metrics import correlation
-from omnimouse_widgets.qt.playback import samples_due
+from omnimouse_widgets.drawn.playback import samples_due
 
 pytestmark = pytest.mark.gui
 

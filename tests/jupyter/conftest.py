@@ -77,7 +77,8 @@ class Page:
             return [message for message in self.of(op) if is_it(*message)]
 
         with self._more:
-            assert self._more.wait_for(found, 10), f"no {op!r} in {self.heard}"
+            ops = [content["op"] for content, _ in self.heard]
+            assert self._more.wait_for(found, 10), f"no such {op!r} among {ops}"
             return found()[-1]
 
     def forget(self) -> None:

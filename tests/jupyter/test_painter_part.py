@@ -156,3 +156,49 @@ def test_a_neuron_out_of_range_is_refused_and_the_selection_kept(controller, pai
     with pytest.raises(ValueError, match="Neurons are"):
         painter.selection = [400]
     assert painter.selection == [1]
+
+
+def test_a_page_that_goes_away_in_a_stroke_ends_it(controller, looked_at):
+    looked_at.say("begin", code=VISIBLE)
+    looked_at.say("paint", ids(3, 4), code=VISIBLE, seq=1)
+    looked_at.part._handle_custom_msg({"op": "gone", "view": "another"}, [])
+    assert controller.in_stroke
+    looked_at.say("gone")
+    assert not controller.in_stroke
+    assert controller.undo_name == "Paint 2 neurons visible"
+
+
+def test_a_part_that_is_closed_in_a_stroke_ends_it(controller, looked_at):
+    looked_at.say("begin", code=VISIBLE)
+    looked_at.part.close()
+    assert not controller.in_stroke
+
+
+def test_a_page_hears_which_of_its_strokes_are_in_the_codes(looked_at):
+    looked_at.forget()
+    looked_at.say("begin", code=VISIBLE)
+    for seq in (1, 2):
+        looked_at.say("paint", ids(4 + seq), code=VISIBLE, seq=seq)
+    looked_at.wait_for("patch", lambda content, _: content["done"] == {"page": 2})
+
+
+def test_a_stroke_that_is_refused_is_drawn_as_the_mask_is(painter, looked_at):
+    looked_at.forget()
+    looked_at.say("paint", ids(4_000), code=VISIBLE, seq=1)
+    assert "neurons 0..39" in painter.problem
+    content, buffers = looked_at.wait_for("codes")
+    assert content["done"] == {"page": 1}
+    assert not np.frombuffer(buffers[0], np.uint8).any()
+
+
+def test_a_second_page_is_told_of_the_same_field(looked_at):
+    before = looked_at.wait_for("field")[0]["number"]
+    looked_at.forget()
+    looked_at.part._handle_custom_msg({"op": "ready", "view": "another"}, [])
+    assert looked_at.wait_for("field")[0]["number"] == before
+
+
+def test_a_pointer_that_passes_does_not_take_the_problem_away(painter, looked_at):
+    looked_at.say("area", name="V9", code=1)
+    looked_at.say("hover", y=0.0, x=0.0)
+    assert "V9" in painter.problem

@@ -134,7 +134,7 @@ def test_a_message_is_acknowledged_before_anything_is_done(part, page, controlle
         lambda: heard_at.append(len(looked_at.of("ack")))
     )
     looked_at.say("go", to=12, seq=41)
-    assert looked_at.of("ack") == [({"op": "ack", "seq": 41}, [])]
+    assert looked_at.of("ack") == [({"op": "ack", "seq": 41, "view": "page"}, [])]
     assert heard_at == [1]
 
 

@@ -31,7 +31,8 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context_spots import place_on
-from omnimouse_widgets.qt.context import NO_SELECTION, NO_SESSION, REST_MS, ContextPanel
+from omnimouse_widgets.drawn.context_words import NO_SELECTION, NO_SESSION
+from omnimouse_widgets.qt.context import REST_MS, ContextPanel
 from omnimouse_widgets.qt.context_plot import fitting
 from omnimouse_widgets.qt.hop import qt_post
 from tests.model.live_sessions import EchoPredictor, GatedPredictor

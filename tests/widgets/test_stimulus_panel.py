@@ -7,7 +7,8 @@ from qtpy.QtTest import QTest
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
-from omnimouse_widgets.qt.playback import Playback, samples_due
+from omnimouse_widgets.drawn.playback import samples_due
+from omnimouse_widgets.qt.playback import Playback
 from omnimouse_widgets.qt.stimulus import StimulusPanel
 from tests.widgets.mouse import drag, pixel, place_of
 

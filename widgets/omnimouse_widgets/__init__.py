@@ -1,1 +1,45 @@
-"""What a user touches; every part takes a Controller."""
+"""What a user touches; every part takes a Controller.
+
+`from omnimouse_widgets import Explorer` and the parts of the notebook's instrument.
+Names are looked up when first used: importing this package brings no toolkit.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from omnimouse_widgets.jupyter.bar import ControlBar as ControlBar
+    from omnimouse_widgets.jupyter.behavior import BehaviorDecoder as BehaviorDecoder
+    from omnimouse_widgets.jupyter.explorer import Explorer as Explorer
+    from omnimouse_widgets.jupyter.painter import MaskPainter as MaskPainter
+    from omnimouse_widgets.jupyter.raster import Raster as Raster
+    from omnimouse_widgets.jupyter.sweep import ContextSweep as ContextSweep
+    from omnimouse_widgets.jupyter.table import NeuronTable as NeuronTable
+    from omnimouse_widgets.jupyter.traces import Traces as Traces
+    from omnimouse_widgets.jupyter.video import VideoScrubber as VideoScrubber
+
+_HOMES = {
+    "BehaviorDecoder": "behavior",
+    "ContextSweep": "sweep",
+    "ControlBar": "bar",
+    "Explorer": "explorer",
+    "MaskPainter": "painter",
+    "NeuronTable": "table",
+    "Raster": "raster",
+    "Traces": "traces",
+    "VideoScrubber": "video",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.jupyter.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names, for completion."""
+    return sorted({*globals(), *_HOMES})

@@ -35,6 +35,8 @@ ON_PAPER: Final = {
     PINS[3]: "#C04F00",
 }
 """Colours of curves in a picture on white, by those on screen."""
+AXIS: Final = "#8B919A"
+"""Of axes and scale bars, on the plots' dark ground."""
 CURSOR: Final = "#F0E442"
 PROBLEM: Final = "#D55E00"
 GOOD: Final = "#009E73"

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, UInt8
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
 from omnimouse_model.data.clock import (
     BEHAVIOR_RATE_HZ,
@@ -138,11 +138,19 @@ class Window:
     @property
     def frames_u8(self) -> UInt8[np.ndarray, "60 36 64"]:
         """uint8 (60, 36, 64): the frames for display."""
-        frames = self._frames()[0]
-        if frames.dtype == np.uint8:
-            return frames
-        gray: np.ndarray = np.clip(np.rint(frames), 0, 255).astype(np.uint8)
-        return gray
+        return _grays(self._frames()[0])
+
+    def frames_at(
+        self, positions: Int64[np.ndarray, " time"]
+    ) -> tuple[UInt8[np.ndarray, "time 36 64"], Bool[np.ndarray, " time"]]:
+        """Frames for display as recorded at positions of the window and beyond it.
+
+        Returns
+        -------
+        frames uint8 (n, 36, 64) and valid bool (n,); frames outside the video are 0.
+        """
+        frames, valid = self._shown(positions)
+        return _grays(frames), valid
 
     def stream(
         self, name: str
@@ -249,6 +257,14 @@ class Window:
         frames = np.zeros((count, *VIDEO_SIZE), shown.dtype)
         frames[inside] = shown
         return frames, valid
+
+
+def _grays(frames: np.ndarray) -> np.ndarray:
+    """Frames as they are shown: whole grays, 0 to 255."""
+    if frames.dtype == np.uint8:
+        return frames
+    told = np.nan_to_num(frames, nan=0.0, posinf=255.0, neginf=0.0)
+    return np.asarray(np.clip(np.rint(told), 0, 255), np.uint8)
 
 
 def without_missing(values: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import MIXED, STATE_WORDS, THEN
 from omnimouse_model.masks.neuron_table import table_columns
 
 COLUMNS: Final = ("id", "area", "plane", "depth", "state", "score")
@@ -17,6 +18,11 @@ TOOLTIPS: Final = (
     "Depth in µm, where the session says",
     "State in the samples of the brush; where it changes, its first and last",
     "Single-trial correlation over the target samples of this window",
+)
+FILTER_TIP: Final = (
+    "Words and comparisons, all of which must hold:\n"
+    "V1 · target · 412 · depth<250 · score>0.3 · plane=2\n"
+    "V1 | LM keeps both, !V1 all but V1"
 )
 OLDER: Final = "◐"
 """Beside the title while the scores answer an older question."""
@@ -37,6 +43,11 @@ def sorted_rows(values: np.ndarray, *, descending: bool) -> np.ndarray:
         values = np.unique(values, return_inverse=True)[1]
     keys = -values.astype(float) if descending else values.astype(float)
     return np.argsort(keys, kind="stable")
+
+
+def state_code(word: str) -> int:
+    """Code of a state's colour by its word, that of `mixed` where the state changes."""
+    return MIXED if THEN in word else STATE_WORDS.index(word)
 
 
 def words_of(name: str, value: Any) -> str:

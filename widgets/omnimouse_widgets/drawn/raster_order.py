@@ -7,6 +7,8 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model.data.session import Units
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.similarity import Similarity
 from omnimouse_model.masks import (
     HIDDEN,
     MIXED,
@@ -108,6 +110,47 @@ def missing(ordering: Ordering, units: Units) -> str:
     if ordering in ("x", "y", "depth") and np.isnan(_places(ordering, units)[0]).all():
         return f"no {'depths' if ordering == 'depth' else 'positions'} are known"
     return ""
+
+
+def order_words(controller: Controller, ordering: Ordering) -> str:
+    """Why the rows are not in the order that was chosen, "" where they are."""
+    session = controller.state.session
+    if session is None:
+        return ""
+    if ordering == "similarity":
+        return _similarity_words(controller.similarity)
+    why = missing(ordering, session.units)
+    if ordering == "score" and controller.results.scores is None:
+        why = "no scores yet"
+    return f"{why}: as stored" if why else ""
+
+
+def _similarity_words(similarity: Similarity) -> str:
+    if similarity.order is not None:
+        return ""
+    if similarity.fault is not None:
+        return f"⚠ not compared: {similarity.fault}"
+    if similarity.is_given_up:
+        return "not compared: as stored"
+    return f"◌ {similarity.words or 'Comparing neurons'}"
+
+
+def similarity_button(controller: Controller, ordering: Ordering) -> str:
+    """What the button beside the order does, "" where it is not needed."""
+    if ordering != "similarity":
+        return ""
+    if controller.similarity.is_busy:
+        return "Stop"
+    return "Compare" if order_words(controller, ordering) else ""
+
+
+def press_similarity(controller: Controller) -> None:
+    """Stop comparing neurons, or begin again."""
+    similarity = controller.similarity
+    if similarity.is_busy:
+        similarity.stop()
+    else:
+        similarity.again()
 
 
 def _places(ordering: Ordering, units: Units) -> tuple[np.ndarray, str]:

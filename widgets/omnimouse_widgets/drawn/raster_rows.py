@@ -38,6 +38,14 @@ def row_order(keys: np.ndarray | None, n_neurons: int) -> np.ndarray:
     return np.argsort(keys, kind="stable")
 
 
+def rows_in_view(n_rows: int, low: float, high: float) -> tuple[int, int]:
+    """First row and the one after the last, at whole bins: panning does not shimmer."""
+    size = max(1, -(-int(np.ceil(high - low)) // MAX_ROWS))
+    start = int(np.floor(low / size)) * size
+    stop = int(np.ceil(high / size)) * size
+    return max(0, start), min(n_rows, stop)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
     """Screen rows: the ordered neurons from `start` to `stop`, in equal bins.

@@ -52,7 +52,7 @@ class ControlBar(Part):
     _offer: Any = Unicode("").tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
-        super().__init__(controller)
+        super().__init__(controller, **traits)
         self._offered: Callable[[], object] = lambda: None
         state, events = controller.state, controller.state.events
         self.bind(
@@ -80,8 +80,6 @@ class ControlBar(Part):
             controller.set_behavior,
         )
         self.bind("freshness", controller.results.changed, self._freshness)
-        for name, value in traits.items():
-            setattr(self, name, value)
 
     def parts(self) -> Sequence[Drawn]:
         """The choices; the question in words; how far everything is."""
@@ -91,7 +89,6 @@ class ControlBar(Part):
             (self._draw_choices, [events.session, events.predictor_name]),
             (self._draw_words, [events.session, events.mask, events.preset,
                                 controller.results.changed]),
-            (self._draw_steps, [controller.history_changed]),
             (self._draw_progress, [*progress, controller.results.changed]),
         )  # fmt: skip
 
@@ -105,14 +102,6 @@ class ControlBar(Part):
         """The user wants what was offered."""
         self._offer = ""
         self._offered()
-
-    def on_undo(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """Take the latest step back."""
-        self._controller.undo()
-
-    def on_redo(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """Do it again."""
-        self._controller.redo()
 
     def on_stop(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Stop what runs: an opening, a fetch, a prediction."""
@@ -156,10 +145,6 @@ class ControlBar(Part):
             warnings.append(f"⚠ {results.notice}")
         meaning = meaning_words(state)
         self.show("words", title=title, meaning=meaning, warnings=warnings)
-
-    def _draw_steps(self) -> None:
-        controller = self._controller
-        self.show("steps", undo=controller.undo_name, redo=controller.redo_name)
 
     def _draw_progress(self) -> None:
         controller, results = self._controller, self._controller.results

@@ -5,7 +5,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
+from IPython.core.getipython import get_ipython
 from IPython.display import display
 from ipywidgets import HBox, Layout, Tab, VBox
 
@@ -27,8 +29,10 @@ from omnimouse_widgets.jupyter.table import NeuronTable
 from omnimouse_widgets.jupyter.traces import Traces
 from omnimouse_widgets.jupyter.video import VideoScrubber
 
-_OPEN: dict[str, int] = {}
-"""How many explorers this kernel has made for a notebook: each has a memory."""
+_RUNS: dict[tuple[str, str], tuple[object, int]] = {}
+"""Of a notebook's cell: its latest run, and how many explorers that has made."""
+_MADE: "dict[Path, ref[Explorer]]" = {}
+"""Who has a memory: an explorer ends when its cell runs again, and passes it on."""
 
 
 class Explorer:
@@ -79,12 +83,12 @@ class Explorer:
         self.painter = MaskPainter(controller)
         self.raster = Raster(controller)
         self.video = VideoScrubber(controller)
-        self.traces = Traces(controller)
+        self.traces = Traces(controller, height=460)
         self.sweep = ContextSweep(controller)
-        self.behavior = BehaviorDecoder(controller)
+        self.behavior = BehaviorDecoder(controller, height=460)
         self.table = NeuronTable(controller)
         self.widget = self._laid_out()
-        self._last = LastState(controller)
+        self._last = LastState(controller, is_live=lambda: self.painter.is_watched)
         if self._owns:
             controller.choose_predictor(predictor)
             self.open(session)
@@ -94,6 +98,9 @@ class Explorer:
     def _new_controller(self, device: Device) -> Controller:
         memory = _memory_file()
         if memory is not None:
+            if memory in _MADE and (former := _MADE[memory]()) is not None:
+                former.close()
+            _MADE[memory] = ref(self)
             was = recall(memory)
             self._before = was if was is not None and was.analysis else None
         state = LiveState(device=device)
@@ -111,7 +118,7 @@ class Explorer:
         left = VBox([self.painter], layout=Layout(flex="1 1 54%", min_width="380px"))
         stimulus = VBox([self.video], layout=Layout(flex="1 1 34%", min_width="320px"))
         raster = VBox([self.raster], layout=Layout(flex="1 1 62%", min_width="380px"))
-        rows = Layout(display="flex", flex_flow="row wrap", width="100%")
+        rows = Layout(flex_flow="row wrap", width="100%", grid_gap="8px")
         return VBox(
             [
                 self.bar,
@@ -131,30 +138,33 @@ class Explorer:
             self.controller.opener.open(known or session)
 
     def settled(self, timeout_s: float = 120.0) -> "Explorer":
-        """Wait until the recording is open and everything asked is answered.
+        """Wait until recording and model are here and everything asked is answered.
 
         Raises
         ------
         TimeoutError
             It has not come to rest in time.
         Exception
-            Why the recording could not be opened, or its question not answered.
+            Why one of them could not be had, or the question not answered.
         """
         controller = self.controller
-        opener, results = controller.opener, controller.results
-        if not (opener.wait(timeout_s) and controller.wait(timeout_s)):
+        begun = (controller.opener, controller.models)
+        if not all(one.wait(timeout_s) for one in (*begun, controller)):
             raise TimeoutError(f"Not settled after {timeout_s:.0f} s; see the bar.")
-        if opener.fault is not None:
-            raise opener.fault
-        if results.error is not None:
-            raise RuntimeError(results.error)
+        for one in begun:
+            if one.fault is not None:
+                raise one.fault
+        if controller.results.error is not None:
+            raise RuntimeError(controller.results.error)
         self._last.draw()
         return self
 
     def take_up(self) -> None:
         """Go back to what was painted here before the kernel ended, if anything was."""
         if self._before is not None:
-            self.controller.analyses.restore(was=self._before)
+            before, self._before = self._before, None
+            self.bar.offer("", lambda: None)
+            self.controller.analyses.restore(was=before)
 
     def to_html(self, path: str | Path) -> Path:
         """Write the report of what is on screen: one interactive page, offline."""
@@ -234,10 +244,20 @@ class Explorer:
 
 
 def _memory_file() -> Path | None:
-    """Where this notebook's explorers remember what was painted; None elsewhere."""
+    """Where this cell's explorers remember what was painted; None outside notebooks."""
     notebook = os.environ.get("JPY_SESSION_NAME")
     if not notebook:
         return None
-    number = _OPEN[notebook] = _OPEN.get(notebook, 0) + 1
-    name = hashlib.sha256(notebook.encode()).hexdigest()[:16]
+    cell, run = _running_cell()
+    latest, number = _RUNS.get((notebook, cell), (run, 0))
+    number = number + 1 if run == latest else 1
+    _RUNS[notebook, cell] = run, number
+    name = hashlib.sha256(f"{notebook}{cell}".encode()).hexdigest()[:16]
     return config_dir() / "notebooks" / f"{name}-{number}.json"
+
+
+def _running_cell() -> tuple[str, object]:
+    """The cell that runs and which run of it this is; ("", None) where none is told."""
+    told: dict[str, Any] = getattr(get_ipython(), "get_parent", dict)()
+    cell = (told.get("metadata") or {}).get("cellId") or ""
+    return (cell, told["header"]["msg_id"]) if cell else ("", None)

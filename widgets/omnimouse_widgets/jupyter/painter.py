@@ -6,7 +6,6 @@ from typing import Any, Final
 import numpy as np
 from traitlets import CaselessStrEnum, Dict, Float, Int, List, Tuple, Unicode
 
-from omnimouse_model.live.brush import CODE_NAMES
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import (
@@ -20,6 +19,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.drawn import neuron_colours
 from omnimouse_widgets.drawn.counts import ORDER, counted
 from omnimouse_widgets.drawn.field import Field, neurons_at, next_at, session_field
+from omnimouse_widgets.drawn.field_colours import core_and_rim, mean_levels
 from omnimouse_widgets.drawn.hover import describe
 from omnimouse_widgets.jupyter.page import script, style
 from omnimouse_widgets.jupyter.part import Drawn, Part
@@ -71,11 +71,11 @@ class MaskPainter(Part):
     _legend: Any = Dict().tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
-        super().__init__(controller)
+        super().__init__(controller, **traits)
         state, events = controller.state, controller.state.events
         self._field: tuple[object, Field] | None = None
-        self._told: tuple[object, np.ndarray] | None = None
-        self._painter = ""
+        self._fields = 0
+        self._told: tuple[object, np.ndarray, dict[str, int]] | None = None
         self.bind("code", events.brush_code, lambda: state.brush_code, self._take_code)
         self.bind(
             "span",
@@ -101,8 +101,6 @@ class MaskPainter(Part):
         self.bind("_choices", events.session, self._read_choices)
         legend = [events.colour_by, events.session, results.changed, colouring.changed]
         self.bind("_legend", legend, self._read_legend)
-        for name, value in traits.items():
-            setattr(self, name, value)
 
     def parts(self) -> Sequence[Drawn]:
         """The field of a recording; then the colours of its neurons."""
@@ -121,6 +119,7 @@ class MaskPainter(Part):
                     self._controller.colouring.changed,
                 ],
             ),
+            (self._draw_steps, [self._controller.history_changed]),
         )
 
     # -- what code may call -----------------------------------------------------------
@@ -132,6 +131,7 @@ class MaskPainter(Part):
             return None
         if self._field is None or self._field[0] is not session:
             self._field = (session, session_field(session))
+            self._fields += 1
         return self._field[1]
 
     def paint(
@@ -139,7 +139,7 @@ class MaskPainter(Part):
     ) -> None:
         """Paint neurons as a stroke does; `code` is the brush's by default."""
         chosen = self.code if code is None else code
-        with self._controller.stroke(_stroke_name(chosen)):
+        with self._controller.stroke(self.stroke_name({"code": chosen})):
             self._controller.paint(neurons, chosen)
 
     def paint_area(self, name: str, code: int | None = None) -> None:
@@ -152,21 +152,11 @@ class MaskPainter(Part):
         self.paint(np.asarray(found), code)
 
     # -- from the page ----------------------------------------------------------------
-    def on_begin(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """A stroke begins: one step for undo."""
-        self._painter = str(content["view"])
-        self._controller.begin_stroke(_stroke_name(int(content["code"])))
-
     def on_paint(self, content: dict[str, Any], buffers: list[bytes]) -> None:
         """Neurons the stroke has touched since the last message."""
         neurons = np.frombuffer(buffers[0], np.uint32).astype(np.int64)
         if len(neurons):
             self._controller.paint(neurons, int(content["code"]))
-
-    def on_end(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """The stroke ends."""
-        self._controller.end_stroke()
-        self._painter = ""
 
     def on_pick(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Select the neuron under a pixel; again, the next one that lies under it."""
@@ -195,14 +185,6 @@ class MaskPainter(Part):
         """Paint an area."""
         self.paint_area(str(content["name"]), int(content["code"]))
 
-    def on_undo(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """Take the latest step back."""
-        self._controller.undo()
-
-    def on_redo(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """Do it again."""
-        self._controller.redo()
-
     def on_toggle_colours(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """From the state to what was chosen last beside it, and back."""
         self._controller.colouring.toggle()
@@ -214,7 +196,7 @@ class MaskPainter(Part):
 
     # -- to the page ------------------------------------------------------------------
     def _draw_field(self) -> None:
-        """Everything that stays while a recording is open."""
+        """What stays while a recording is open; a page that has it keeps it."""
         field = self.field
         if field is None:
             self.show("nothing")
@@ -229,6 +211,7 @@ class MaskPainter(Part):
                 field.covered_at.astype(np.uint32),
                 field.covered_by.astype(np.uint32),
             ],
+            number=self._fields,
             shape=list(field.labels.shape),
             neurons=field.n_neurons,
             rims=field.has_rims,
@@ -238,6 +221,7 @@ class MaskPainter(Part):
 
     def _draw_colours(self) -> None:
         """States of all neurons or of those that changed; colours where they differ."""
+        done = dict(self.done)
         state, field = self._controller.state, self.field
         mask = state.mask
         if field is None or mask is None or mask.n_neurons != field.n_neurons:
@@ -246,38 +230,31 @@ class MaskPainter(Part):
         most = mask.cells[slice(*state.active_span)].max(axis=0, initial=0)
         codes = states.astype(np.uint8)
         codes[(states == MIXED) & (most == TARGET)] = MIXED_ASKED
-        rows = self._rows(state, field, states, most)
+        rows = self._rows(field)
         key = (state.session, state.colour_by, rows is None)
         before = self._told
-        fields = {"painter": self._painter, "by": state.colour_by}
+        fields = {"done": done, "by": state.colour_by}
         if rows is None and before is not None and before[0] == key:
             changed = np.flatnonzero(codes != before[1]).astype(np.uint32)
-            if len(changed):
+            if len(changed) or done != before[2]:
                 self.show("patch", [changed, codes[changed]], **fields)
         else:
             buffers = [codes, _brush_rows(state)]
             self.show("codes", buffers + ([] if rows is None else [rows]), **fields)
-        self._told = (key, codes)
+        self._told = (key, codes, done)
 
-    def _rows(
-        self, state: LiveState, field: Field, states: np.ndarray, most: np.ndarray
-    ) -> np.ndarray | None:
+    def _draw_steps(self) -> None:
+        controller = self._controller
+        self.show("steps", undo=controller.undo_name, redo=controller.redo_name)
+
+    def _rows(self, field: Field) -> np.ndarray | None:
         """uint8 (2, P, 4) colours of cores and rims; None where the codes tell all."""
-        results = self._controller.results
-        if state.colour_by == "score":
-            scores = results.scores
-            if scores is None or len(scores) != field.n_neurons:
-                scores = np.full(field.n_neurons, np.nan, np.float32)
-            old = results.is_population_old
-            found = neuron_colours.score_colours(scores, states, is_old=old)
-        else:
-            scale = self._controller.colouring.scale
-            if scale is None or not scale.is_known:
-                return None
-            found = neuron_colours.scale_colours(
-                scale, states, most, has_rims=field.has_rims
-            )
-        return (np.stack(found) * 255).round().astype(np.uint8)
+        scale = self._controller.colouring.scale
+        is_number = self._controller.state.colour_by == "score" or (
+            scale is not None and scale.is_known
+        )
+        found = core_and_rim(self._controller, field) if is_number else None
+        return None if found is None else _bytes(*found)
 
     # -- traits that follow -----------------------------------------------------------
     def _take_code(self, code: int) -> None:
@@ -317,21 +294,17 @@ class MaskPainter(Part):
         return told
 
 
-def _stroke_name(code: int) -> str:
-    return f"Paint {{n}} neurons {CODE_NAMES[code]}"
-
-
 def _grey(field: Field) -> np.ndarray:
     """uint8 (H, W): the mean image in greys, dark where there is none."""
-    if field.mean is None:
+    if field.mean is None or not np.isfinite(field.mean).all():
         return np.full(field.labels.shape, 24, np.uint8)
-    mean = np.asarray(field.mean, np.float32)
-    known = mean[np.isfinite(mean)]
-    if not known.size:
-        return np.full(field.labels.shape, 24, np.uint8)
-    low, high = np.percentile(known, (1, 99.7))
-    shares = np.clip((mean - low) / max(float(high - low), 1e-9), 0, 1)
-    return np.asarray(np.nan_to_num(shares) * 200, np.uint8)
+    low, high = mean_levels(field.mean)
+    shares = np.clip((field.mean - low) / (high - low), 0, 1)
+    return np.asarray(shares * 255, np.uint8)
+
+
+def _bytes(core: np.ndarray, rim: np.ndarray) -> np.ndarray:
+    return np.asarray((np.stack([core, rim]) * 255).round(), np.uint8)
 
 
 def _brush_rows(state: LiveState) -> np.ndarray:
@@ -348,4 +321,4 @@ def _brush_rows(state: LiveState) -> np.ndarray:
         codes = np.array([HIDDEN, VISIBLE, TARGET, MIXED, MIXED])
         most = np.array([HIDDEN, VISIBLE, TARGET, VISIBLE, TARGET])
         core, rim = neuron_colours.state_colours(codes, most)
-    return (np.stack([core, rim]) * 255).round().astype(np.uint8)
+    return _bytes(core, rim)

@@ -12,21 +12,24 @@ page are sent by `show`, and the page says when they are drawn.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar, Final
 
 import anywidget
 import numpy as np
 from traitlets import Unicode
 
+from omnimouse_model.live.brush import CODE_NAMES
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.jupyter.pen import Board, Draw
+from omnimouse_widgets.jupyter.pen import FRAME_S, Board, Draw
 
 logger = logging.getLogger(__name__)
 
 Drawn = tuple[Draw, Sequence[Any]]
 """A drawing function and the signals after which it is called."""
+ASIDE: Final = frozenset({"hover", "rows", "want"})
+"""What a page asks by itself: a problem that was told stays told meanwhile."""
 
 
 class Part(anywidget.AnyWidget):
@@ -46,17 +49,22 @@ class Part(anywidget.AnyWidget):
         state and sent with it, it tells a page which of its strokes are in there.
     """
 
+    REST_S: ClassVar[float] = FRAME_S
+    """Between two drawings, at least; more for what a page draws slowly."""
+
     problem = Unicode("").tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self._controller = controller
         self._views: set[str] = set()
+        self._painting = ""
         self.done: dict[str, int] = {}
         self._links: list[tuple[Any, Callable[[], None]]] = []
         self._frame = 0
+        self._given = traits
         super().__init__(**traits)
         parts = self.parts()
-        self._board = Board([draw for draw, _ in parts], self._failed)
+        self._board = Board([draw for draw, _ in parts], self._failed, self.REST_S)
         for number, (_, signals) in enumerate(parts):
             for signal in signals:
                 self._link(signal, self._asker(number))
@@ -67,12 +75,31 @@ class Part(anywidget.AnyWidget):
         """Whose state and results are shown."""
         return self._controller
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether a page shows it, scrolled into view."""
+        return bool(self._views)
+
     def parts(self) -> Sequence[Drawn]:
         """What this part draws, and after which signals."""
         return ()
 
+    def seen(self) -> None:
+        """Somebody has begun to look: ask for what is only looked at."""
+
     def left(self) -> None:
         """Nobody looks any more: let go of what is only looked at."""
+
+    def open(self) -> None:
+        """Open the comm to the page; messages stay on the subshell the page chose.
+
+        ipykernel 7.4 hands a page's message to whichever shell published last on the
+        comm: after anything a cell or a thread has sent that is the main one, where
+        it waits until the running cell ends.
+        """
+        super().open()
+        if hasattr(self.comm, "_reply_subshell_for"):
+            self.comm._reply_subshell_for = None
 
     # -- traits -----------------------------------------------------------------------
     def bind(
@@ -84,9 +111,10 @@ class Part(anywidget.AnyWidget):
     ) -> None:
         """Keep a trait and the live state the same; called in `__init__`.
 
-        `signals` is one or a list; `read` gives the state's value, `write` sets it;
-        without `write` the trait follows only. A value the state refuses is taken
-        back: code is told by the error, the page by `problem`.
+        `signals` are those after which it may have changed, one or several. `read`
+        gives the state's value, `write` sets it; without `write` the trait follows
+        only. A value the state refuses is taken back: code is told by the error, the
+        page by `problem`. One given when the part was made is written.
         """
 
         def follow() -> None:
@@ -108,9 +136,12 @@ class Part(anywidget.AnyWidget):
             follow()
 
         follow()
-        for signal in signals if isinstance(signals, list) else [signals]:
+        several = signals if isinstance(signals, (list, tuple)) else (signals,)
+        for signal in several:
             self._link(signal, follow)
         self.observe(told, trait)
+        if trait in self._given:
+            self.set_trait(trait, self._given[trait])
 
     # -- to the page ------------------------------------------------------------------
     def show(
@@ -132,23 +163,71 @@ class Part(anywidget.AnyWidget):
     def _receive(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
         op = str(content.get("op"))
         if "seq" in content:
-            self.say("ack", seq=content["seq"])
+            self.say("ack", seq=content["seq"], view=content.get("view"))
+        view = str(content.get("view"))
         if op == "ready":
-            self._views.add(str(content.get("view")))
+            self._views.add(view)
             self._board.ask_all()
+            if len(self._views) == 1:
+                self.seen()
         elif op == "gone":
-            self._views.discard(str(content.get("view")))
-            self.done.pop(str(content.get("view")), None)
+            self._views.discard(view)
+            if view == self._painting:
+                self._act("end", content, [])
             if not self._views:
                 self._board.stop()
                 self.left()
         elif op == "drawn":
             self._board.shown()
         else:
-            with self._telling():
-                getattr(self, f"on_{op}")(content, [bytes(b) for b in buffers])
-            if "seq" in content:
-                self.done[str(content.get("view"))] = int(content["seq"])
+            self._act(op, content, [bytes(b) for b in buffers])
+
+    def _act(self, op: str, content: dict[str, Any], buffers: list[bytes]) -> None:
+        """Do what a message says; a stroke that is refused is drawn as it was."""
+        with self._board.held():
+            with self._telling(is_aside=op in ASIDE) as is_done:
+                getattr(self, f"on_{op}")(content, buffers)
+                is_done.append(True)
+            view, seq = str(content.get("view")), int(content.get("seq", 0))
+            self.done[view] = max(self.done.get(view, 0), seq)
+            if op == "paint" and not is_done and self._views:
+                self._board.ask_all()
+
+    # Strokes of the parts that are painted on: one step for undo.
+    def stroke_name(self, content: dict[str, Any]) -> str:
+        """What undo calls a stroke; "{n}" is the number of its neurons."""
+        return f"Paint {{n}} neurons {CODE_NAMES[int(content['code'])]}"
+
+    def on_begin(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """A stroke begins; it ends at the latest when its page looks no more."""
+        self._painting = str(content["view"])
+        self._controller.begin_stroke(self.stroke_name(content))
+
+    def on_end(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """The stroke ends."""
+        self._painting = ""
+        self._controller.end_stroke()
+
+    # What the keys of every part do; see `commonKeys` in the page.
+    def on_undo(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Take the latest step back."""
+        self._controller.undo()
+
+    def on_redo(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Do it again."""
+        self._controller.redo()
+
+    def on_code(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Choose what is painted."""
+        self._controller.set_brush(int(content["code"]))
+
+    def on_step(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Move the cursor by samples; crossing an end steps the window."""
+        self._controller.step_cursor(int(content["n"]))
+
+    def on_trial(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Go to the next trial, or the one before."""
+        self._controller.trials.step(int(content["n"]))
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take traits the page has set; what the state refuses is told in the page."""
@@ -156,15 +235,15 @@ class Part(anywidget.AnyWidget):
             super().set_state(sync_data)
 
     @contextmanager
-    def _telling(self) -> Any:
+    def _telling(self, *, is_aside: bool = False) -> Iterator[list[bool]]:
         """Nobody reads what a message raises: it is shown where it was asked."""
         try:
-            yield
+            yield []
         except Exception as error:
             logger.info("A message of the page failed.", exc_info=True)
             self._failed(error)
         else:
-            if self.problem:
+            if self.problem and not is_aside:
                 self.problem = ""
 
     def _failed(self, error: Exception) -> None:
@@ -187,4 +266,9 @@ class Part(anywidget.AnyWidget):
             signal, slot = self._links.pop()
             signal.disconnect(slot, missing_ok=True)
         self._board.stop()
+        if self._painting:
+            self.on_end({}, [])
+        if self._views:
+            self._views.clear()
+            self.left()
         super().close()

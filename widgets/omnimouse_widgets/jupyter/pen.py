@@ -8,7 +8,8 @@ several times is drawn once.
 import atexit
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import Final
 from weakref import WeakSet
@@ -17,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 Draw = Callable[[], None]
 FRAME_S: Final = 0.016
-"""Between two drawings of one board: no page shows more."""
+"""Between two drawings of one board, unless it says more: no page shows more."""
 LATE_S: Final = 0.25
 """A page that has not answered for so long is not waited for: it may be hidden."""
 
@@ -31,14 +32,23 @@ class Board:
         The drawing functions, in the order in which they are called.
     failed
         Told what one of them raised.
+    rest_s
+        Between two drawings, at least.
     """
 
-    def __init__(self, draws: list[Draw], failed: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        draws: list[Draw],
+        failed: Callable[[Exception], None],
+        rest_s: float = FRAME_S,
+    ) -> None:
         self._draws = draws
+        self._rest_s = rest_s
         self._failed = failed
         self._wanted: set[int] = set()
         self._sent_at: float | None = None
         self._drawn_at = 0.0
+        self._holders = 0
         self.is_watched = False
         _PEN.take(self)
 
@@ -72,12 +82,24 @@ class Board:
             self._sent_at = None
             _PEN.changed.notify_all()
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Begin no drawing meanwhile: what changes is drawn when all of it is noted."""
+        with _PEN.changed:
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with _PEN.changed:
+                self._holders -= 1
+                _PEN.changed.notify_all()
+
     # -- on the pen's thread ----------------------------------------------------------
     def due_in(self, now: float) -> float | None:
         """Seconds until it may be drawn; None where nothing is wanted."""
-        if not self._wanted:
+        if not self._wanted or self._holders:
             return None
-        wait_s = self._drawn_at + FRAME_S - now
+        wait_s = self._drawn_at + self._rest_s - now
         if self._sent_at is not None:
             wait_s = max(wait_s, self._sent_at + LATE_S - now)
         return max(wait_s, 0.0)

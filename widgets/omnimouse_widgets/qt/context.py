@@ -21,10 +21,16 @@ from qtpy.QtWidgets import (
 )
 
 from omnimouse_model.analysis.sweep_plan import SweepPlan
-from omnimouse_model.live.context_mark import Mark, mark_of
+from omnimouse_model.live.context_mark import mark_of
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context_spots import DrawnSweep
+from omnimouse_widgets.drawn.context_words import (
+    in_the_way,
+    live_words,
+    mark_words,
+    sweeps_on_screen,
+)
 from omnimouse_widgets.qt import keys, plots
 from omnimouse_widgets.qt.context_form import SweepForm
 from omnimouse_widgets.qt.context_kept import KeptSweeps
@@ -44,13 +50,8 @@ TOOLTIP = (
     "an open star: none of them is asked, it is the mean of those that are.\n"
     "Hover over a point for its numbers."
 )
-NO_SESSION = "No session is open"
-NO_SELECTION = "Select neurons: Ctrl-click on the field,\nor a row of the table"
-NO_MODEL = "Choose a model"
-NOTHING_ASKED = "Nothing is asked: paint targets,\nor choose a preset"
 NO_ROOM = "No room for the curves too: make this dock higher"
 SPARE = 6
-LIVE = "Live"
 REST_MS = 150
 """Points come faster than anybody reads them."""
 LEGEND = """
@@ -250,19 +251,9 @@ class ContextPanel(QWidget):
     # -- from state to screen ---------------------------------------------------------
     def sweeps(self) -> list[DrawnSweep]:
         """What is to be drawn, from state and results alone: live, then kept."""
+        is_live = self.live.isChecked()
         results, kept = self._controller.results, self._controller.sweeps
-        drawn: list[DrawnSweep] = []
-        if self.live.isChecked() and results.sweep is not None:
-            is_old = results.sweep_freshness in ("stale", "stopped")
-            drawn.append(DrawnSweep(LIVE, results.sweep, 0, is_old))
-        for number, path in enumerate(kept.compared, start=1):
-            entry = kept.kept(path)
-            if entry is not None and entry.sweep is not None:
-                name = entry.name
-                if any(name == other.name for other in drawn):
-                    name = f"{name} ({entry.begun})"
-                drawn.append(DrawnSweep(name, entry.sweep, number))
-        return drawn
+        return sweeps_on_screen(results, kept, is_live=is_live)
 
     def _draw_curves(self) -> None:
         drawn = self.sweeps()
@@ -276,14 +267,14 @@ class ContextPanel(QWidget):
             self.plot.show_sweeps(drawn, hidden)
             self.legend.show_sweeps(drawn)
             self._drawn = [looks, hidden, *same]
-        in_the_way = self._in_the_way()
-        self.plot.set_message("" if any(d.sweep.rows for d in drawn) else in_the_way)
-        self.status.set_words(self._status(in_the_way))
+        why = self._in_the_way()
+        self.plot.set_message("" if any(d.sweep.rows for d in drawn) else why)
+        self.status.set_words(self._status(why))
 
     def _draw_mark(self) -> None:
         mark = mark_of(self._controller.state, self._controller.results)
         self.plot.show_mark(mark)
-        words = "" if mark is None else f"{_star(mark)} this mask: {mark.words}"
+        words = mark_words(mark)
         self.mark.set_words(words)
         self.mark.setToolTip(f"{words}\n{TOOLTIP}".strip())
 
@@ -300,46 +291,13 @@ class ContextPanel(QWidget):
         self.problem.setVisible(fault is not None)
 
     def _in_the_way(self) -> str:
-        """Why there can be no live curve, "" where there can."""
         state, results = self._controller.state, self._controller.results
-        if not self.live.isChecked():
-            return "Tick Live, or a kept sweep"
-        if state.window is None or state.mask is None:
-            return NO_SESSION
-        if not state.predictor_name:
-            return NO_MODEL
-        if not state.selection:
-            return NO_SELECTION
-        if results.freshness == "error":
-            return f"No answer: {results.error}"
-        if not state.mask.target.any() and state.mask.behavior != "target":
-            return NOTHING_ASKED
-        return ""
+        return in_the_way(state, results, is_live=self.live.isChecked())
 
-    def _status(self, in_the_way: str) -> str:
-        """How far, and how fresh, the live curves are."""
-        results, state = self._controller.results, self._controller.state
-        if in_the_way:
-            return " ".join(in_the_way.split())
-        sweep, n = results.sweep, len(state.selection)
-        words = [f"{LIVE}: {n} neuron{'s' * (n != 1)}, this window"]
-        state_words = {
-            "running": "◌ computing",
-            "stale": "◌ older, computing",
-            "stopped": "stopped",
-        }.get(results.sweep_freshness, "")
-        if results.sweep_freshness == "fresh" and sweep is not None:
-            state_words = "● fresh"
-            if not sweep.is_complete:
-                state_words = f"◌ {len(sweep.rows)} of {sweep.n_planned} points"
-        words += [state_words] if state_words else []
-        refusals = [] if sweep is None else [r.refusal for r in sweep.rows if r.refusal]
-        words += [f"refused in part: {refusals[0]}"] if refusals else []
-        return " · ".join(words)
-
-
-def _star(mark: Mark) -> str:
-    return "★" if mark.is_of_selected else "☆"
+    def _status(self, why: str) -> str:
+        if why:
+            return " ".join(why.split())
+        return live_words(self._controller.state, self._controller.results)
 
 
 class _FormArea(QScrollArea):

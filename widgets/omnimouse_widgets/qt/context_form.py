@@ -10,25 +10,23 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from omnimouse_model.analysis.contexts import HISTORY_END, largest_context
-from omnimouse_model.analysis.live_sweep import NEURONS
 from omnimouse_model.analysis.sweep_plan import SweepPlan
 from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.drawn.sweep_form import (
+    DRAWS,
+    HISTORY,
+    TIPS,
+    WINDOWS,
+    fitting_neurons,
+    numbers_in,
+    tiers_of,
+)
 from omnimouse_widgets.qt.form import NARROW_BOX
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.segmented import Choice, Segmented
 from omnimouse_widgets.qt.tone import ToneLabel, quiet_label
 
-HISTORY = "0, 10, 15, 20, 25"
 BOTH = (True, False)
-TIPS = {
-    "neurons": "Other neurons seen while the targets are asked, with commas between",
-    "history": f"Samples of everyone's history: 0, or 10 to {HISTORY_END}",
-    "draws": "Random draws of neurons; error bars are the s.e.m. over them",
-    "windows": "At most so many windows of the tier, spread over it; 0 for all",
-    "tier": "Which held-out windows; “test” is every test tier there is",
-    "name": "What to call it in the list; left empty, recording and model",
-}
 
 
 class SweepForm(QWidget):
@@ -47,7 +45,7 @@ class SweepForm(QWidget):
         self._controller = controller
         self.neurons, self.history = QLineEdit(), QLineEdit(HISTORY)
         self.video, self.behavior = _choice("Video"), _choice("Behaviour")
-        self.draws, self.windows = _number(1, 50, 5), _number(0, 9999, 32)
+        self.draws, self.windows = _number(1, 50, DRAWS), _number(0, 9999, WINDOWS)
         self.windows.setSpecialValueText("all")
         self.tier, self.name = QComboBox(), QLineEdit()
         self.name.setPlaceholderText("name")
@@ -101,8 +99,8 @@ class SweepForm(QWidget):
     def plan(self) -> SweepPlan:
         """Read the plan; raises `ValueError` with what is wrong in the user's words."""
         return SweepPlan(
-            neurons=_numbers(self.neurons, "Neurons"),
-            history_samples=_numbers(self.history, "History"),
+            neurons=numbers_in(self.neurons.text(), "Neurons"),
+            history_samples=numbers_in(self.history.text(), "History"),
             video=_chosen(self.video),
             behavior=_chosen(self.behavior),
             seeds=tuple(range(self.draws.value())),
@@ -120,15 +118,12 @@ class SweepForm(QWidget):
     # -- from state to screen ---------------------------------------------------------
     def _draw_session(self) -> None:
         session = self._controller.state.session
-        tiers = [] if session is None else list(session.tiers())
-        known = ["test", *(tier for tier in tiers if tier not in ("none", "test"))]
+        known = tiers_of(session)
         if [self.tier.itemText(n) for n in range(self.tier.count())] != known:
             self.tier.clear()
             self.tier.addItems(known)
         if session is not None:
-            largest = largest_context(session.n_neurons, NEURONS)
-            fitting = [count for count in (0, *NEURONS) if count <= largest]
-            self.neurons.setText(", ".join(map(str, fitting)))
+            self.neurons.setText(fitting_neurons(session))
             lacks_video = session.stimulus is None
             lacks_behavior = not session.behavior_names
             self._choose(self.video, without=lacks_video)
@@ -176,11 +171,3 @@ def _number(low: int, high: int, value: int) -> QSpinBox:
     box.setValue(value)
     box.setStyleSheet(NARROW_BOX)
     return box
-
-
-def _numbers(edit: QLineEdit, name: str) -> tuple[int, ...]:
-    words = [part.strip() for part in edit.text().split(",") if part.strip()]
-    try:
-        return tuple(int(word) for word in words)
-    except ValueError:
-        raise ValueError(f"{name}: whole numbers with commas, as 0, 16, 64.") from None

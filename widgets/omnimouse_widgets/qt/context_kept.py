@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 from omnimouse_model.analysis.sweep_saved import SavedSweep
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.sweeps import MOST_COMPARED
+from omnimouse_widgets.drawn.context_words import kept_words
 from omnimouse_widgets.qt.context_legend import SAMPLE, line_sample
 from omnimouse_widgets.qt.plots import small_font
 from omnimouse_widgets.qt.redraw import Redraw
@@ -135,7 +136,7 @@ class KeptSweeps(QWidget):
         compared = self._sweeps.compared
         is_drawn = entry.path in compared
         line = compared.index(entry.path) + 1 if is_drawn else 0
-        item.setText(words_of(entry, is_running=entry.path == self._sweeps.running))
+        item.setText(kept_words(entry, is_running=entry.path == self._sweeps.running))
         item.setToolTip(f"{item.text()}\n{entry.path}\n{entry.problem}".strip())
         flags = item.flags() | Qt.ItemFlag.ItemIsUserCheckable
         item.setFlags(flags)
@@ -162,18 +163,6 @@ class KeptSweeps(QWidget):
     def _path_at(self, row: int) -> Path | None:
         item = self.list.item(row)
         return None if item is None else item.data(Qt.ItemDataRole.UserRole)
-
-
-def words_of(entry: SavedSweep, *, is_running: bool = False) -> str:
-    """Its name, and below that such as "2026-03-01 14:05 · 12 of 56 points"."""
-    words = [entry.begun] if entry.begun else []
-    if entry.sweep is None:
-        words.append("cannot be read")
-    elif is_running or not entry.is_complete:
-        running = "running, " if is_running else ""
-        n_rows, n_planned = len(entry.sweep.rows), entry.sweep.n_planned
-        words.append(f"{running}{n_rows:,} of {n_planned:,} points")
-    return "\n".join([entry.name, *([" · ".join(words)] if words else [])])
 
 
 def _blank() -> QIcon:

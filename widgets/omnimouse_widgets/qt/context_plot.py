@@ -18,15 +18,18 @@ from qtpy.QtSvg import QSvgGenerator
 from qtpy.QtWidgets import QSizePolicy
 
 from omnimouse_model.analysis.sweep_plan import AXES, Axis
-from omnimouse_model.data.clock import RESPONSE_RATE_HZ
 from omnimouse_model.live.context_mark import Mark
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context_spots import (
+    AXIS_WORDS,
     DrawnSweep,
     KnownSpots,
     Spot,
+    dodge,
     place_on,
+    tick_words,
     value_at,
+    values_of,
 )
 from omnimouse_widgets.qt import plots
 
@@ -46,14 +49,8 @@ BELOW: Final = 42
 ENLARGED: Final = 2
 """Pixels of a saved picture for one on screen."""
 LEGEND_ROW: Final = 18
-DODGE: Final = 0.014
-"""Share of an axis that conditions stand apart, so that equal ones are seen."""
 ROOM: Final = 6
 """Pixels that two labels of an axis are apart at least."""
-TITLES: Final[dict[Axis, str]] = {
-    "neurons": "other neurons seen",
-    "history_samples": "samples of history",
-}
 
 
 class ContextPlot:
@@ -87,7 +84,7 @@ class ContextPlot:
         spots = [spot for spot in self._spots.of(sweeps) if spot.label not in hidden]
         for axis, plot in self.axes.items():
             own = [spot for spot in spots if spot.axis == axis]
-            plot.show(own, _values(sweeps, axis))
+            plot.show(own, values_of(sweeps, axis))
             plot.fade(any(drawn.is_old for drawn in sweeps if drawn.line == 0))
         self._fit()
 
@@ -211,7 +208,7 @@ class _AxisPlot:
         box = pg.ViewBox(enableMenu=False, enableMouse=False, defaultPadding=0.0)
         self.plot = pg.PlotItem(viewBox=box)
         plots.style_plot(self.plot)
-        self.plot.setLabel("bottom", TITLES[axis], color=plots.AXIS)
+        self.plot.setLabel("bottom", AXIS_WORDS[axis], color=plots.AXIS)
         below = self.plot.getAxis("bottom")
         below.label.setFont(plots.small_font())
         below.setStyle(hideOverlappingLabels=False)
@@ -264,9 +261,9 @@ class _AxisPlot:
         looks = {(spot.label, spot.line) for spot in spots}
         for look in looks | set(self._lines):
             self._draw_look(look, [s for s in spots if (s.label, s.line) == look])
-        dodge = {label: self._dodge(label) for label in palette.CONDITION_COLOURS}
+        beside = {label: self._dodge(label) for label in palette.CONDITION_COLOURS}
         self.points.setData(
-            x=[spot.x + dodge[spot.label] for spot in spots],
+            x=[spot.x + beside[spot.label] for spot in spots],
             y=[spot.point.score for spot in spots],
             symbol=[palette.CONDITION_SYMBOLS[spot.label] for spot in spots],
             brush=[fill_of(spot.label, spot.line) for spot in spots],
@@ -326,10 +323,7 @@ class _AxisPlot:
 
     def _dodge(self, label: str) -> float:
         """How far a condition stands beside its value."""
-        places = [place_on(self.axis, value) for value in self._values] or [0.0]
-        middle = (len(palette.CONDITION_COLOURS) - 1) / 2
-        at = list(palette.CONDITION_COLOURS).index(label) - middle
-        return at * DODGE * max(max(places) - min(places), 1.0)
+        return dodge(label, self.axis, self._values)
 
     def _added(self, pen: QPen, connect: str) -> pg.PlotCurveItem:
         item = pg.PlotCurveItem(pen=pen, connect=connect, antialias=True)
@@ -382,13 +376,6 @@ def fitting(spans: Sequence[tuple[float, float]], room: float) -> list[bool]:
     return shown
 
 
-def tick_words(axis: Axis, value: int) -> str:
-    """Neurons; or samples, with their seconds below."""
-    if axis == "neurons":
-        return f"{value:,}"
-    return f"{value}\n{value / RESPONSE_RATE_HZ:.2g} s"
-
-
 def line_pen(colour: str, line: int) -> QPen:
     """The line of a condition in one of the sweeps."""
     pen = plots.pen(colour, 1.5)
@@ -396,13 +383,6 @@ def line_pen(colour: str, line: int) -> QPen:
         pen.setDashPattern(list(DASHES[line]))
         pen.setCapStyle(Qt.PenCapStyle.FlatCap)
     return pen
-
-
-def _values(sweeps: Sequence[DrawnSweep], axis: Axis) -> tuple[int, ...]:
-    """Every value that some sweep has on an axis."""
-    return tuple(
-        sorted({v for drawn in sweeps for v in getattr(drawn.sweep.plan, axis)})
-    )
 
 
 @cache

@@ -11,7 +11,6 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex,
 from qtpy.QtGui import QColor, QIcon
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import MIXED, THEN
 from omnimouse_model.masks.neuron_table import kept_rows
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.neuron_columns import (
@@ -21,6 +20,7 @@ from omnimouse_widgets.drawn.neuron_columns import (
     TOOLTIPS,
     columns_of,
     sorted_rows,
+    state_code,
     words_of,
 )
 from omnimouse_widgets.qt.segmented import swatch
@@ -140,7 +140,6 @@ class NeuronTable(QAbstractTableModel):
 
     def _icon(self, state: str) -> QIcon:
         if state not in self._icons:
-            code = MIXED if THEN in state else palette.STATE_WORDS.index(state)
-            colour = palette.STATE_COLOURS[code]
+            colour = palette.STATE_COLOURS[state_code(state)]
             self._icons[state] = swatch(colour)
         return self._icons[state]

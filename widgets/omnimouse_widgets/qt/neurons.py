@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import MAX_SELECTED
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.neuron_columns import COLUMNS
+from omnimouse_widgets.drawn.neuron_columns import COLUMNS, FILTER_TIP
 from omnimouse_widgets.qt import keys
 from omnimouse_widgets.qt.form import column_in
 from omnimouse_widgets.qt.neuron_table import NeuronTable
@@ -22,11 +22,6 @@ from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.row_table import row_table
 from omnimouse_widgets.qt.tone import quiet_label
 
-FILTER_TOOLTIP = (
-    "Words and comparisons, all of which must hold:\n"
-    "V1 · target · 412 · depth<250 · score>0.3 · plane=2\n"
-    "V1 | LM keeps both, !V1 all but V1"
-)
 SELECT = (
     QItemSelectionModel.SelectionFlag.ClearAndSelect
     | QItemSelectionModel.SelectionFlag.Rows
@@ -70,7 +65,7 @@ class NeuronsPanel(QWidget):
     def _build_filter(self) -> None:
         self.filter = QLineEdit()
         self.filter.setPlaceholderText("V1 target depth<250 score>0.3")
-        self.filter.setToolTip(FILTER_TOOLTIP)
+        self.filter.setToolTip(FILTER_TIP)
         self.filter.setClearButtonEnabled(True)
         self.problem = quiet_label("alert")
         self.problem.hide()
@@ -107,7 +102,7 @@ class NeuronsPanel(QWidget):
         try:
             self.table.filter(self.filter.text().strip())
         except ValueError as error:
-            self.filter.setToolTip(f"{error}\n{FILTER_TOOLTIP}")
+            self.filter.setToolTip(f"{error}\n{FILTER_TIP}")
             self.filter.setStyleSheet(f"border: 1px solid {palette.PROBLEM};")
             self.problem.setText(str(error))
             self.problem.show()
@@ -115,7 +110,7 @@ class NeuronsPanel(QWidget):
             return
         self.problem.hide()
         self.paint.setEnabled(True)
-        self.filter.setToolTip(FILTER_TOOLTIP)
+        self.filter.setToolTip(FILTER_TIP)
         self.filter.setStyleSheet("")
         self._draw_count()
 

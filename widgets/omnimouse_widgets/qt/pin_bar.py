@@ -20,22 +20,21 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import MAX_PINS, Pin
 from omnimouse_model.live.span_pages import SPAN_CHOICES
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.trace_words import (
+    COMMON_TIP,
+    COMMON_WORD,
+    FULL_TIP,
+    PIN_TIP,
+    SHAPE_TIP,
+    SHAPE_WORD,
+    SPAN_TIPS,
+    pin_words,
+)
 from omnimouse_widgets.qt.redraw import Redraw
 from omnimouse_widgets.qt.segmented import BUTTON_STYLE, swatch, switch
 
-SPAN_TIPS: Final = {
-    "window": "The window of 2 s",
-    "10 s": "10 s around it, stitched from windows under the same mask",
-    "30 s": "30 s around it, stitched from windows under the same mask",
-    "trial": "The trial it lies in, stitched from windows under the same mask",
-}
-PIN_TIP: Final = (
-    "Keep this condition (mask and model) and overlay its prediction\n"
-    "while you try another; up to four (Shift+P)"
-)
 NARROW_STYLE: Final = f"{BUTTON_STYLE} QToolButton {{ padding: 3px 2px; }}"
 """Four pins stand between the buttons in a dock of 400 pixels."""
-FULL_TIP: Final = "Four conditions are pinned; unpin one first (its arrow)"
 
 
 class PinBar(QWidget):
@@ -68,12 +67,8 @@ class PinBar(QWidget):
         self.span.activated.connect(
             lambda at: controller.pins.choose_span(SPAN_CHOICES[at])
         )
-        self.common = self._switch(
-            "= scale", "One scale for all neurons, or each its own"
-        )
-        self.shape = self._switch(
-            "≈ shape", "Predictions as large as the recording, to compare their shapes"
-        )
+        self.common = self._switch(COMMON_WORD, COMMON_TIP)
+        self.shape = self._switch(SHAPE_WORD, SHAPE_TIP)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(3)
@@ -164,16 +159,8 @@ class PinBar(QWidget):
                 chip.setToolTip(self._tip(pin))
 
     def _tip(self, pin: Pin) -> str:
-        pins = self._controller.pins
-        answer = pins.windows.get(pin.slot)
-        words = [f"{pin.letter}: {pin.name} · {pin.predictor_name}"]
-        why = pins.why_silent(pin) or (answer.error if answer is not None else "")
-        if why:
-            words.append(f"Not predicted: {why}")
-        words.append(
-            f"Click to show or hide it (Alt+{pin.slot + 1}); the arrow has more"
-        )
-        return "\n".join(words)
+        act = f"Click to show or hide it (Alt+{pin.slot + 1}); the arrow has more"
+        return f"{pin_words(self._controller.pins, pin)}\n{act}"
 
     def _draw_span(self) -> None:
         at = SPAN_CHOICES.index(self._controller.state.trace_span)

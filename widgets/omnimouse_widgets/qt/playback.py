@@ -7,12 +7,9 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_SAMPLES
+from omnimouse_widgets.drawn.playback import advance, samples_due
 
 TICK_MS: Final = 33
-SAMPLE_HZ: Final = 30.0
-SPEEDS: Final = (0.25, 0.5, 1.0, 2.0)
-STRIDES: Final = {N_SAMPLES: "2 s", 30: "1 s", 15: "0.5 s", 3: "0.1 s"}
-"""Samples that the window moves by when the cursor passes its end, and their words."""
 
 
 class Playback(QObject):
@@ -90,27 +87,10 @@ class Playback(QObject):
         if due > self._moved:
             step, self._moved = due - self._moved, due
             before = self._place()
-            self._advance(step)
+            advance(self._controller, step, self._stride)
             if self._place() == before:
                 self.pause()  # the end of the session
-
-    def _advance(self, step: int) -> None:
-        """On by some samples of the session, whichever window they come to lie in."""
-        state = self._controller.state
-        cursor, window = state.cursor + step, state.window
-        if window is None or cursor < N_SAMPLES or self._stride == N_SAMPLES:
-            self._controller.step_cursor(step)
-            return
-        self._controller.seek(window.start_s + self._stride / SAMPLE_HZ)
-        assert state.window is not None
-        moved = round((state.window.start_s - window.start_s) * SAMPLE_HZ)
-        self._controller.set_cursor(cursor - moved)
 
     def _place(self) -> tuple[object, int]:
         state = self._controller.state
         return state.window, state.cursor
-
-
-def samples_due(elapsed_s: float, speed: float) -> int:
-    """Samples that should have passed after so much wall time."""
-    return int(elapsed_s * SAMPLE_HZ * speed)

@@ -17,7 +17,7 @@ from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets import palette
 
 BACKGROUND = "#16181D"
-AXIS = "#8B919A"
+AXIS = palette.AXIS
 TEXT = "#C9CDD3"
 HELD_TEXT = "#FFFFFF"
 PAPER = "#FFFFFF"

@@ -8,22 +8,25 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QBoxLayout, QComboBox, QWidget
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import N_SAMPLES, TOKEN_SAMPLES
+from omnimouse_model.masks import N_SAMPLES
+from omnimouse_widgets.drawn.raster_look import (
+    HATCHED,
+    VIEW_TIP,
+    hatch_words,
+    status_words,
+)
 from omnimouse_widgets.drawn.raster_order import Arrangement
-from omnimouse_widgets.drawn.raster_pixels import OVERLAYS
+from omnimouse_widgets.drawn.raster_pixels import OVERLAYS, overlay_table
 from omnimouse_widgets.drawn.raster_rows import (
-    MAX_ROWS,
-    UNASKED,
-    UNSEEN,
     Ordering,
     Rows,
+    rows_in_view,
 )
 from omnimouse_widgets.drawn.raster_values import (
     TITLES,
     VIEWS,
     Shown,
     View,
-    age_words,
     picture,
     shown_in,
     title,
@@ -42,15 +45,6 @@ TOOLTIP = (
     "Left drag: paint, or look · right drag: pan · wheel: zoom rows · "
     "Shift+wheel: zoom time\nDrag the time axis to move the cursor · Home: show all"
 )
-VIEW_TIP = (
-    "What the raster shows (V: the next).\n"
-    "Residual: predicted − recorded; blue too low, orange too high"
-)
-HATCHED = {
-    UNSEEN: f"too short: the model sees runs of {TOKEN_SAMPLES} samples or more",
-    UNASKED: "not predicted: the first samples, or right after visible ones",
-}
-"""Why cells are hatched."""
 AXIS_WIDTH = 58
 NARROW = 500
 """Below this width the toolbar takes two lines."""
@@ -113,7 +107,9 @@ class RasterPanel(QWidget):
     # -- building -----------------------------------------------------------------
     def _build_pictures(self) -> None:
         for shown in TITLES:
-            raster = RasterPlot(self.gestures, self._scrub, OVERLAYS[shown])
+            raster = RasterPlot(
+                self.gestures, self._scrub, overlay_table(OVERLAYS[shown])
+            )
             raster.plot.getAxis("left").setWidth(AXIS_WIDTH)
             self.pictures[shown] = raster
         first, *others = self.pictures.values()
@@ -282,9 +278,9 @@ class RasterPanel(QWidget):
     def _bin_rows(self) -> None:
         """Bin the rows in view; draw the values again if anything moved."""
         assert self._arranged is not None
-        start, stop = self._rows_in_view(len(self._arranged.order))
-        before = self._rows
         order = self._arranged.order
+        start, stop = rows_in_view(len(order), *self._first.box.viewRange()[1])
+        before = self._rows
         span = None if before is None else (before.start, before.stop)
         if before is not None and span == (start, stop):
             is_same = np.array_equal(before.order, order)
@@ -293,14 +289,6 @@ class RasterPanel(QWidget):
         self._rows = self.gestures.rows = Rows.of(order, start, stop)
         self._draw_values()
         self._draw_marks()
-
-    def _rows_in_view(self, n_rows: int) -> tuple[int, int]:
-        """Rows to draw, snapped to bins so that panning does not shimmer."""
-        low, high = self._first.box.viewRange()[1]
-        size = max(1, -(-int(np.ceil(high - low)) // MAX_ROWS))
-        start = int(np.floor(low / size)) * size
-        stop = int(np.ceil(high / size)) * size
-        return max(0, start), min(n_rows, stop)
 
     def _refit(self) -> None:
         """After a zoom or a pan: other rows are in view."""
@@ -346,9 +334,7 @@ class RasterPanel(QWidget):
         if self._rows is None or mask is None:
             return
         self._codes = codes = self._rows.codes(mask)
-        hatched = tuple(
-            f"▨ {words}" for code, words in HATCHED.items() if (codes == code).any()
-        )
+        hatched = hatch_words(codes)
         if hatched != self._hatched:
             self._hatched = hatched
             self._draw_status()
@@ -413,11 +399,4 @@ class RasterPanel(QWidget):
 
     def _status(self) -> str:
         """One line: how many neurons a row holds, and what is missing."""
-        if self._rows is None:
-            return "no session"
-        size = self._rows.members.shape[0]
-        words = f"{size} neurons / row" if size > 1 else ""
-        results = self._controller.results
-        age = "" if self._view == "truth" else age_words(results)
-        parts = (self.ordering.words(), age, *self._hatched, words)
-        return " · ".join(part for part in parts if part)
+        return status_words(self._controller, self._rows, self._view, self._hatched)

@@ -10,7 +10,9 @@ from omnimouse_widgets.drawn.raster_order import (
     ORDERINGS,
     Arrangement,
     arrange,
-    missing,
+    order_words,
+    press_similarity,
+    similarity_button,
 )
 from omnimouse_widgets.drawn.raster_rows import Ordering
 from omnimouse_widgets.qt.form import row_of
@@ -48,7 +50,7 @@ class OrderBox(QWidget):
         self.box.currentIndexChanged.connect(self._picked)
         self.button = QToolButton()
         self.button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.button.clicked.connect(lambda: self._press())
+        self.button.clicked.connect(lambda: press_similarity(controller))
         self.setLayout(row_of(self.box, self.button))
         self.draw()
 
@@ -80,49 +82,24 @@ class OrderBox(QWidget):
 
     def words(self) -> str:
         """Why the rows are not in the order that was chosen, "" where they are."""
-        session = self._controller.state.session
-        if session is None:
-            return ""
-        if self.ordering == "similarity":
-            return self._similarity_words()
-        why = missing(self.ordering, session.units)
-        if self.ordering == "score" and self._controller.results.scores is None:
-            why = "no scores yet"
-        return f"{why}: as stored" if why else ""
+        return order_words(self._controller, self.ordering)
 
     def draw(self) -> None:
         """Show the button where there is something to stop, or to begin again."""
-        similarity = self._controller.similarity
-        is_busy, can_go_on = similarity.is_busy, bool(self.words())
-        is_chosen = self.ordering == "similarity"
-        self.button.setVisible(is_chosen and (is_busy or can_go_on))
-        self.button.setText("Stop" if is_busy else "Compare")
-        self.button.setToolTip("Stop comparing neurons" if is_busy else "Compare again")
+        words = similarity_button(self._controller, self.ordering)
+        self.button.setVisible(bool(words))
+        self.button.setText(words)
+        self.button.setToolTip(
+            "Stop comparing neurons" if words == "Stop" else "Compare again"
+        )
 
     def hideEvent(self, event: QHideEvent | None) -> None:
         """Nobody looks at the order any more."""
         super().hideEvent(event)
         self._controller.similarity.let_be()
 
-    def _similarity_words(self) -> str:
-        similarity = self._controller.similarity
-        if similarity.order is not None:
-            return ""
-        if similarity.fault is not None:
-            return f"⚠ not compared: {similarity.fault}"
-        if similarity.is_given_up:
-            return "not compared: as stored"
-        return f"◌ {similarity.words or 'Comparing neurons'}"
-
     def _picked(self, _: int) -> None:
         if self.ordering != "similarity":
             self._controller.similarity.let_be()
         self.picked.emit()
         self.draw()
-
-    def _press(self) -> None:
-        similarity = self._controller.similarity
-        if similarity.is_busy:
-            similarity.stop()
-        else:
-            similarity.again()

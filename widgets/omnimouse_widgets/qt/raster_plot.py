@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QGraphicsRectItem
 
 from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.raster_pixels import blended, coloured, overlay_table
+from omnimouse_widgets.drawn.raster_pixels import blended, coloured
 from omnimouse_widgets.drawn.raster_rows import UNASKED, UNSEEN
 from omnimouse_widgets.drawn.raster_values import Picture
 from omnimouse_widgets.qt import plots
@@ -137,7 +137,7 @@ class RasterPlot:
         self,
         gestures: Gestures,
         scrubbed: Callable[[float], None],
-        tints: tuple[int, int, int, int],
+        tints: np.ndarray,
     ) -> None:
         self.box = RasterBox(gestures)
         self.axis = TimeAxis()
@@ -146,7 +146,7 @@ class RasterPlot:
         plots.style_plot(self.plot, left=True, bottom=True)
         self.plot.setTitle(None)
         self._title: str | None = None
-        self._tints = overlay_table(tints)
+        self._tints = tints
         self._base = np.zeros((0, N_SAMPLES, 3), np.uint8)
         self._rect = QRectF()
         self.is_faded = False

@@ -16,12 +16,13 @@ from qtpy.QtWidgets import (
 )
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import N_FRAMES, N_SAMPLES
+from omnimouse_model.masks import N_FRAMES
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.playback import SPEEDS, STRIDES, stride_words
 from omnimouse_widgets.qt import keys, plots
 from omnimouse_widgets.qt.form import column_in
 from omnimouse_widgets.qt.frame_strip import FrameStrip
-from omnimouse_widgets.qt.playback import SPEEDS, STRIDES, Playback
+from omnimouse_widgets.qt.playback import Playback
 from omnimouse_widgets.qt.redraw import Redraw
 
 TOOLTIP = "The video frame at the cursor. A dashed frame: hidden from the model."
@@ -107,9 +108,8 @@ class StimulusPanel(QWidget):
         menu = QMenu(self)
         group = QActionGroup(menu)
         self.strides: dict[int, QAction] = {}
-        for stride, words in STRIDES.items():
-            verb = "Step" if stride == N_SAMPLES else "Slide"
-            action = QAction(f"{verb} the window by {words}", group)
+        for stride in STRIDES:
+            action = QAction(stride_words(stride), group)
             action.setCheckable(True)
             action.triggered.connect(partial(setattr, self.playback, "stride", stride))
             menu.addAction(action)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from html import escape
-from pathlib import Path
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QToolButton, QWidget
@@ -11,11 +10,11 @@ from qtpy.QtWidgets import QLabel, QToolButton, QWidget
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import Pin
 from omnimouse_model.live.pins import PinAnswer
-from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.look import Look, Scale
 from omnimouse_widgets.drawn.time_axis import cursor_s, move_over_span
 from omnimouse_widgets.drawn.trace import Trace
 from omnimouse_widgets.drawn.trace_rows import shown_answers, trace_rows
+from omnimouse_widgets.drawn.trace_words import Sign, legend_signs, pinned_signs
 from omnimouse_widgets.qt import keys, plots
 from omnimouse_widgets.qt.form import column_in
 from omnimouse_widgets.qt.pin_bar import PinBar
@@ -130,22 +129,8 @@ class TracesPanel(QWidget):
 
 
 def legend_words(baseline: str = "", *, is_large: bool = False) -> str:
-    """What the colours and lines mean; a baseline takes the scale bar's place.
-
-    `is_large` where predictions are drawn as large as the recording.
-    """
-    last = f"<span style='color:{plots.AXIS}'>┃</span> 1 s.d."
-    if baseline:
-        name = escape(Path(baseline).name)
-        last = f"<span style='color:{palette.BASELINE}'>┅</span> {name}"
-    predicted = "predicted ≈" if is_large else "predicted"
-    return (
-        f"<span style='color:{palette.HELD}'>━</span> recorded &nbsp;"
-        f"<span style='color:{palette.PREDICTED}'>╍</span> {predicted} &nbsp;"
-        f"<span style='color:{palette.VISIBLE}'>▇</span> visible &nbsp;"
-        f"<span style='color:{palette.TARGET}'>▒</span> target &nbsp;"
-        f"{last}"
-    )
+    """What the colours and lines mean; see `legend_signs`."""
+    return _in_html(legend_signs(baseline, is_large=is_large))
 
 
 def pinned_words(
@@ -154,17 +139,14 @@ def pinned_words(
     why_silent: Callable[[Pin], str],
 ) -> str:
     """Letters, colours and names of the pins shown, and why one is not predicted."""
-    words = []
-    for pin in pins:
-        if not pin.is_shown:
-            continue
-        colour, answer = palette.PINS[pin.slot], answers.get(pin.slot)
-        name = f"{pin.letter} {escape(pin.name)}"
-        why = why_silent(pin) or (answer.error if answer is not None else "")
-        if why:
-            name += f": {escape(why)}"
-        words.append(f"<span style='color:{colour}'>━</span> {name}")
-    return " &nbsp;".join(words)
+    return _in_html(pinned_signs(pins, answers, why_silent))
+
+
+def _in_html(signs: Sequence[Sign]) -> str:
+    return " &nbsp;".join(
+        f"<span style='color:{sign.colour}'>{sign.glyph}</span> {escape(sign.words)}"
+        for sign in signs
+    )
 
 
 def legend() -> QLabel:

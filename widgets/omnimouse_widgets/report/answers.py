@@ -47,6 +47,11 @@ def look_of(condition: Condition) -> str:
     return "baseline" if condition.kind == "baseline" else "predicted"
 
 
+def key_of(condition: Condition) -> str:
+    """By what it is shown and hidden; "" for that on screen, which stays."""
+    return "" if condition.kind == "screen" else look_of(condition)
+
+
 def title_of(condition: Condition) -> str:
     """A condition's letter and name."""
     return f"{condition.letter} {condition.name}".strip()
@@ -117,7 +122,11 @@ def traces(what: Reported) -> Iterator[Markup]:
     if what.what_if is not None:
         edited = f"what if ({what.edit_words}): no truth"
         samples.append((drawings.stroke_sample("edited"), edited))
-    yield drawings.legend(samples)
+    looks = ["recorded", *map(look_of, answered)]
+    keys = ["", *map(key_of, answered)]
+    if what.what_if is not None:
+        looks, keys = [*looks, "edited"], [*keys, ""]
+    yield drawings.legend(samples, [f".line.{look}" for look in looks], keys)
     yield tag(
         "p",
         "Responses as the model has them: recording divided by each neuron's scale. "
@@ -140,7 +149,8 @@ def traces(what: Reported) -> Iterator[Markup]:
         shade = shown.mask.cells[:, neuron]
         is_last = neuron == shown.selection[-1]
         picture = drawings.traces(times, lines, shade, has_axis=is_last)
-        yield tag("figure", tag("h3", heading(shown.session, neuron)), picture)
+        title = tag("h3", heading(shown.session, neuron))
+        yield tag("figure", title, picture, id=f"neuron-{neuron}", data_neuron=neuron)
 
 
 def _neuron_scores(what: Reported, answered: Sequence[Condition]) -> Markup:
@@ -155,7 +165,12 @@ def _neuron_scores(what: Reported, answered: Sequence[Condition]) -> Markup:
         )
         for neuron in what.shown.selection
     ]
-    return table(("r of neuron", *(title_of(c) for c in answered)), rows)
+    return table(
+        ("r of neuron", *(title_of(c) for c in answered)),
+        rows,
+        neurons=what.shown.selection,
+        conditions=[key_of(c) for c in answered],
+    )
 
 
 # -- behaviour ----------------------------------------------------------------------
@@ -171,11 +186,15 @@ def behaviour(what: Reported) -> Iterator[Markup]:
         (words_of(name), *(number(float(r[at])) for _, r in decoded))
         for at, name in enumerate(names)
     ]
-    yield table(("r of channel", *(title_of(c) for c, _ in decoded)), rows)
+    keys = [key_of(c) for c, _ in decoded]
+    head = ("r of channel", *(title_of(c) for c, _ in decoded))
+    yield table(head, rows, conditions=keys)
     truth = recorded_behavior(shown.window)
     samples = [(drawings.stroke_sample("recorded"), "recorded, z-scored")]
     samples += [(drawings.stroke_sample(look_of(c)), title_of(c)) for c, _ in decoded]
-    yield drawings.legend(samples)
+    looks = ["recorded", *(look_of(c) for c, _ in decoded)]
+    toggles = [f".line.{look}" for look in looks]
+    yield drawings.legend(samples, toggles, ["", *keys])
     times = shown.window.timestamps
     stream = next(times[name] for name in shown.session.behavior if name in times)
     shade = np.full(len(truth), BEHAVIOR_CODES[shown.mask.behavior], np.uint8)

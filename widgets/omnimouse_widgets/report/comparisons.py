@@ -11,7 +11,12 @@ from omnimouse_model.live.reported import Condition, Reported
 from omnimouse_model.masks import N_FRAMES, asked_cells
 from omnimouse_widgets import palette
 from omnimouse_widgets.report import drawings
-from omnimouse_widgets.report.answers import SUMMARY_HEAD, summary_cells, title_of
+from omnimouse_widgets.report.answers import (
+    SUMMARY_HEAD,
+    key_of,
+    summary_cells,
+    title_of,
+)
 from omnimouse_widgets.report.markup import (
     Markup,
     count,
@@ -35,7 +40,8 @@ def conditions(what: Reported) -> Iterator[Markup]:
     own = [condition.scores for condition in what.conditions]
     yield _score_table(what, "condition", own)
     yield from _in_common(what, own)
-    yield facts((title_of(c), _words(c)) for c in what.conditions)
+    keys = [key_of(c) for c in what.conditions]
+    yield facts([(title_of(c), _words(c)) for c in what.conditions], keys)
 
 
 def _in_common(what: Reported, own: list[Scores]) -> Iterator[Markup]:
@@ -62,7 +68,9 @@ def _score_table(what: Reported, head: str, each: Sequence[Scores]) -> Markup:
         (title_of(c), c.predictor or "nobody", *summary_cells(score_summary(scores)))
         for c, scores in zip(what.conditions, each, strict=True)
     ]
-    return table((head, "predictor", *SUMMARY_HEAD), rows, n_words=2)
+    keys = [key_of(c) for c in what.conditions]
+    whole = (head, "predictor", *SUMMARY_HEAD)
+    return table(whole, rows, n_words=2, condition_of_rows=keys)
 
 
 def _words(condition: Condition) -> str:
@@ -114,12 +122,13 @@ def what_if(what: Reported) -> Iterator[Markup]:
 
 def _most_changed(found: WhatIf, names: np.ndarray) -> Markup:
     order = {int(neuron): at for at, neuron in enumerate(found.neurons)}
-    rows = []
-    for neuron in found.most_changed(MOST_CHANGED).tolist():
+    rows, neurons = [], found.most_changed(MOST_CHANGED).tolist()
+    for neuron in neurons:
         at = order[neuron]
         change, mean = float(found.change[at]), float(found.mean_change[at])
         rows.append((str(names[neuron]), number(change), number(mean)))
-    return table(("most changed neurons", "change", "mean change"), rows)
+    head = ("most changed neurons", "change", "mean change")
+    return table(head, rows, neurons=neurons)
 
 
 # -- context ------------------------------------------------------------------------
@@ -131,17 +140,17 @@ def context(what: Reported) -> Iterator[Markup]:
     figures = (tag("figure", picture) for picture in drawings.curves(sweeps))
     yield tag("div", *figures, class_="pair")
     labels = {curve.label for sweep in sweeps for curve in sweep.curves()}
-    samples = [
-        (drawings.marker_sample(at), f"{name} given")
-        for at, name in enumerate(palette.CONDITION_COLOURS)
-        if name in labels
-    ]
+    given = [at for at, name in enumerate(palette.CONDITION_COLOURS) if name in labels]
+    names = list(palette.CONDITION_COLOURS)
+    samples = [(drawings.marker_sample(at), f"{names[at]} given") for at in given]
+    toggles = [f".curve.given{at}" for at in given]
     if len(sweeps) > 1:
         samples += [
             (drawings.stroke_sample(f"recorded sweep{at}"), name)
             for at, (name, _) in enumerate(what.sweeps)
         ]
-    yield drawings.legend(samples)
+        toggles += [f".curve.sweep{at}" for at in range(len(what.sweeps))]
+    yield drawings.legend(samples, toggles)
     for name, sweep in what.sweeps:
         yield tag("h3", name)
         yield tag("p", _about(sweep), class_="quiet")

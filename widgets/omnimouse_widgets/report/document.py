@@ -1,23 +1,49 @@
-"""An HTML document that needs no other file, no script and no network."""
+"""An HTML document that needs no other file and no network."""
 
-from typing import Final
+import json
+from base64 import b64encode
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any, Final
 
 from omnimouse_widgets.report.markup import Markup, tag
 from omnimouse_widgets.report.style import style_sheet
 
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-"""What a browser is told: this page loads nothing and runs nothing."""
+"""What a browser is told: this page loads nothing, and runs nothing but `script`."""
+DATA_ID: Final = "page-data"
 
 
-def document(title: str, *body: object) -> str:
-    """The text of a page in the reports' style."""
+@cache
+def script() -> str:
+    """What makes a page answer to pointer and keys; it reads the page's data."""
+    return (files("omnimouse_widgets.report") / "page.js").read_text("utf-8")
+
+
+def document(title: str, *body: object, data: dict[str, Any] | None = None) -> str:
+    """The text of a page in the reports' style; interactive where it has data."""
+    policy, ending = POLICY, []
+    if data is not None:
+        known = b64encode(sha256(script().encode()).digest()).decode("ascii")
+        policy = f"{POLICY}; script-src 'sha256-{known}'"
+        ending = [
+            tag("script", _as_json(data), type="application/json", id=DATA_ID),
+            tag("script", Markup(script())),
+        ]
     head = tag(
         "head",
         Markup('<meta charset="utf-8">'),
-        Markup(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'),
+        Markup(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
         Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
         tag("title", title),
         tag("style", Markup(style_sheet())),
     )
-    main = tag("body", tag("main", *body))
+    main = tag("body", tag("main", *body), *ending)
     return f"<!doctype html>\n{tag('html', head, main, lang='en')}\n"
+
+
+def _as_json(data: dict[str, Any]) -> Markup:
+    """JSON that no browser takes for markup, whatever words are in it."""
+    words = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return Markup(words.replace("<", r"\u003c").replace("&", r"\u0026"))

@@ -12,18 +12,15 @@ from omnimouse_model.analysis.sweep_table import ContextSweep, Curve
 from omnimouse_model.data.units import Units
 from omnimouse_model.masks import HIDDEN, MIXED, N_SAMPLES, TARGET, VISIBLE, Mask
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.context_spots import AXIS_WORDS
 from omnimouse_widgets.report import svg
-from omnimouse_widgets.report.markup import Markup, joined, tag
+from omnimouse_widgets.report.markup import Markup, tag
 from omnimouse_widgets.report.style import SCORE_STEPS, STATE_CLASSES
 from omnimouse_widgets.report.svg import Frame
 
 WIDTH: Final = 940.0
 """Of a picture that fills the page; halves are half as wide."""
 HALF: Final = 450.0
-AXIS_WORDS: Final[dict[Axis, str]] = {
-    "neurons": "other neurons seen",
-    "history_samples": "samples of history",
-}
 _MARKERS: Final = {
     "o": "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z",
     "s": "M-3.5,-3.5h7v7h-7z",
@@ -146,7 +143,12 @@ class FieldPictures:
             parts.append(
                 svg.label(right, below + 12, f"{length:g} {self.unit}", "start")
             )
-        return svg.picture(HALF, below + 20, words, parts)
+        return svg.picture(HALF, below + 20, words, parts, data_field="")
+
+    @property
+    def places(self) -> np.ndarray:
+        """Where on the pictures each neuron is (P, 2); NaN for those left out."""
+        return np.asarray(self._places)
 
 
 def score_scale() -> Markup:
@@ -320,7 +322,7 @@ def _curve(frame: Frame, at: int, curve: Curve) -> Markup:
         ends = frame.down(np.array([point.score - sem, point.score + sem]))
         parts.append(svg.rule(left, ends[0], left, ends[1], f"given{look}"))
         parts.append(marker(look, left, float(frame.down(point.score))))
-    return joined(parts)
+    return tag("g", *parts, class_=f"curve given{look} sweep{at}")
 
 
 def marker(look: int, x: float, y: float) -> Markup:
@@ -337,12 +339,31 @@ def _place(axis: Axis, value: int) -> float:
 
 
 # -- legends ------------------------------------------------------------------------
-def legend(entries: Sequence[tuple[Markup, str]]) -> Markup:
-    """Small pictures with their words."""
-    return tag(
-        "div", *(tag("span", picture, words) for picture, words in entries),
-        class_="legend",
-    )  # fmt: skip
+def legend(
+    entries: Sequence[tuple[Markup, str]],
+    toggles: Sequence[str] = (),
+    conditions: Sequence[str] = (),
+) -> Markup:
+    """Small pictures with their words.
+
+    Parameters
+    ----------
+    toggles
+        Which of the section's marks an entry shows and hides, as a CSS selector.
+    conditions
+        Which condition an entry is of, "" where of none.
+    """
+    spans = [
+        tag(
+            "span",
+            picture,
+            words,
+            data_toggles=toggles[at] if toggles else None,
+            data_condition=(conditions[at] or None) if conditions else None,
+        )
+        for at, (picture, words) in enumerate(entries)
+    ]
+    return tag("div", *spans, class_="legend")
 
 
 def stroke_sample(class_: str) -> Markup:

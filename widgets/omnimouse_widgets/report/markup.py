@@ -43,33 +43,75 @@ def joined(children: Iterable[object]) -> Markup:
 
 
 def table(
-    head: Sequence[object], rows: Iterable[Sequence[object]], n_words: int = 1
+    head: Sequence[object],
+    rows: Iterable[Sequence[object]],
+    n_words: int = 1,
+    *,
+    neurons: Sequence[int] = (),
+    conditions: Sequence[str] = (),
+    condition_of_rows: Sequence[str] = (),
 ) -> Markup:
-    """A table; the first columns hold words, the others numbers."""
+    """A table; the first columns hold words, the others numbers.
 
-    def line(cells: Sequence[object], name: str) -> Markup:
+    Parameters
+    ----------
+    neurons
+        Whose each row is, where they are neurons'.
+    conditions, condition_of_rows
+        Which condition the last columns, or the rows, are of: they can be hidden.
+    """
+    owners = ["" for _ in head]
+    owners[len(owners) - len(conditions) :] = conditions
+
+    def line(cells: Sequence[object], name: str, **row: object) -> Markup:
         return tag(
             "tr",
             *(
-                tag(name, cell, class_="number" if at >= n_words else None)
+                tag(
+                    name,
+                    cell,
+                    class_="number" if at >= n_words else None,
+                    data_condition=owners[at] or None,
+                )
                 for at, cell in enumerate(cells)
             ),
+            **row,
         )
+
+    def at(values: Sequence[object], row: int) -> object:
+        return values[row] if row < len(values) else None
 
     whole = tag(
         "table",
         tag("thead", line(head, "th")),
-        tag("tbody", *(line(row, "td") for row in rows)),
+        tag(
+            "tbody",
+            *(
+                line(
+                    row,
+                    "td",
+                    data_neuron=at(neurons, number),
+                    data_condition=at(condition_of_rows, number),
+                )
+                for number, row in enumerate(rows)
+            ),
+        ),
     )
     return tag("div", whole, class_="wide")
 
 
-def facts(rows: Iterable[tuple[object, object]]) -> Markup:
-    """Names and what they are."""
-    return tag(
-        "dl",
-        *(joined((tag("dt", name), tag("dd", value))) for name, value in rows),
-    )
+def facts(
+    rows: Iterable[tuple[object, object]], conditions: Sequence[str] = ()
+) -> Markup:
+    """Names and what they are; of conditions that can be hidden, where they are so."""
+    parts = []
+    for number, (name, value) in enumerate(rows):
+        of = conditions[number] if conditions else None
+        parts += [
+            tag("dt", name, data_condition=of),
+            tag("dd", value, data_condition=of),
+        ]
+    return tag("dl", *parts)
 
 
 def number(value: float | None, digits: int = 3) -> str:

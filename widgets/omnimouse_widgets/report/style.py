@@ -84,7 +84,34 @@ svg rect { shape-rendering: crispEdges; }
 .predicted { stroke: var(--predicted); } .baseline { stroke: var(--baseline);
   stroke-dasharray: 5 3; } .edited { stroke: var(--edited); stroke-dasharray: 2 3; }
 .median { stroke: var(--predicted); stroke-width: 2; stroke-dasharray: 4 3; }
-@media print { body { font-size: 11pt; } main { max-width: none; padding: 0; }
+button { font: inherit; color: inherit; background: none; border: 0; padding: 0;
+  text-align: inherit; cursor: pointer; border-radius: 4px; }
+:focus-visible { outline: 2px solid var(--edited); outline-offset: 2px; }
+[data-off] { display: none !important; }
+th button { font-weight: inherit; }
+th[aria-sort] button { color: var(--text); }
+th[aria-sort="ascending"] button::after { content: " ▲"; }
+th[aria-sort="descending"] button::after { content: " ▼"; }
+.legend button { display: inline-flex; align-items: center; gap: 6px; }
+.show { display: flex; flex-wrap: wrap; gap: 8px; align-items: center;
+  font-size: 13.5px; }
+.show button { border: 1px solid var(--rule); padding: 2px 12px; border-radius: 14px; }
+.show button[aria-pressed="true"] { background: var(--box);
+  border-color: var(--quiet); }
+button[aria-pressed="false"] { opacity: 0.55; text-decoration: line-through; }
+.told { min-height: 1.5em; font-size: 14px; color: var(--quiet); }
+.told b { color: var(--text); }
+a { color: var(--edited); }
+svg[data-field][tabindex] { cursor: crosshair; border-radius: 8px; }
+[data-neuron][tabindex] { cursor: pointer; border-radius: 6px; }
+.marked { background: var(--box); box-shadow: -4px 0 0 var(--predicted); }
+.marked h3::before { content: "▸ "; }
+tr.marked td:first-child::before { content: "▸ "; }
+.ring { fill: none; stroke: var(--text); stroke-width: 2; pointer-events: none; }
+.ring.picked { stroke: var(--edited); stroke-width: 3.5; }
+@media print { .told, .show { display: none; } button[aria-pressed="false"] {
+  display: none; }
+  body { font-size: 11pt; } main { max-width: none; padding: 0; }
   figure, tr, .lead, dl { break-inside: avoid; } h2, h3 { break-after: avoid; }
   pre { white-space: pre-wrap; } * { print-color-adjust: exact; } }
 """

@@ -31,7 +31,9 @@ class Frame:
         return self.top + (1 - share) * self.height
 
 
-def picture(width: float, height: float, label: str, parts: Iterable[Markup]) -> Markup:
+def picture(
+    width: float, height: float, label: str, parts: Iterable[Markup], **more: object
+) -> Markup:
     """A picture with words for those who do not see it."""
     return tag(
         "svg",
@@ -40,6 +42,7 @@ def picture(width: float, height: float, label: str, parts: Iterable[Markup]) ->
         width=f"{width:g}",
         role="img",
         aria_label=label,
+        **more,
     )
 
 

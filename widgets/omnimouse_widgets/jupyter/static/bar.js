@@ -13,10 +13,9 @@ const BEHAVIOR = [
 ];
 
 function render({ model, el }) {
-  const page = connect({ model, el }, "bar", {
+  const page = connect({ model, el }, "asked", {
     choices: (message) => takeChoices(message),
     words: (message) => takeWords(message),
-    steps: (message) => takeSteps(message),
     progress: (message) => takeProgress(message),
   });
   const { send, set, follow } = page;
@@ -50,7 +49,6 @@ function render({ model, el }) {
     made.onclick = () => send(op);
     return made;
   };
-  const undo = button("Undo", "undo"), redo = button("Redo", "redo");
   const stop = button("Stop", "stop"), again = button("Ask again", "again");
   const sign = make("span", { className: "omnimouse-sign" });
   sign.setAttribute("aria-hidden", "true");
@@ -65,7 +63,7 @@ function render({ model, el }) {
   const first = make("div", { className: "omnimouse-bar" }, title,
     labelled("Model", predictor), sign, fresh, progress, stop, again);
   const second = make("div", { className: "omnimouse-bar" },
-    labelled("Preset", preset), video, behavior, undo, redo);
+    labelled("Preset", preset), video, behavior);
   const offer = button("", "offered");
   first.append(offer);
   follow("_offer", (words) => { offer.textContent = words; offer.hidden = !words; });
@@ -90,12 +88,6 @@ function render({ model, el }) {
   function takeWords(message) {
     title.textContent = message.title;
     meaning.textContent = [message.meaning, ...message.warnings].join(" ");
-  }
-  function takeSteps(message) {
-    [[undo, message.undo, "Undo"], [redo, message.redo, "Redo"]].forEach(([one, name, word]) => {
-      one.disabled = !name;
-      one.title = name ? `${word}: ${name}` : `Nothing to ${word.toLowerCase()}`;
-    });
   }
   // "predicting…" only where it takes long: anything faster would flicker.
   let patience = 0;

@@ -4,6 +4,8 @@
 const FLUSH_MS = 33; // between two messages of one stroke
 const LATE_MS = 250; // an acknowledgement that takes longer is not waited for
 
+const WITHOUT_KERNEL = "The kernel of this view has ended: run its cells again.";
+
 const bytes = (view) =>
   view instanceof DataView
     ? new Uint8Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength))
@@ -23,14 +25,21 @@ const afterPaint = (then) =>
   });
 
 // One view of one part: `handlers` by op of what the kernel sends, (message, buffers).
-// Returns how to send, how to follow traits, and `close` for the end of the view.
+// Returns how to send, how to follow traits, and `close` for the end of the view;
+// `onLeave` is for what must not outlast being looked at, such as a stroke.
 function connect({ model, el }, name, handlers) {
   const view = crypto.randomUUID?.() ?? String(Math.random());
   const closers = [];
   el.classList.add("omnimouse", `omnimouse-${name}`);
   el.dataset.lmSuppressShortcuts = "true";
-  const send = (op, fields = {}, buffers = []) =>
-    model.send({ op, view, ...fields }, undefined, buffers);
+  // A kernel that was restarted or ended takes nothing more, and knows no widget.
+  const send = (op, fields = {}, buffers = []) => {
+    try {
+      model.send({ op, view, ...fields }, undefined, buffers);
+    } catch {
+      tell(WITHOUT_KERNEL);
+    }
+  };
   const listeners = new Set();
   const receive = (message, buffers) => {
     listeners.forEach((listener) => listener(message));
@@ -75,7 +84,7 @@ function connect({ model, el }, name, handlers) {
       probe("sent", { name, op, seq });
     };
     listeners.add((message) => {
-      if (message.op !== "ack" || message.seq !== awaited) return;
+      if (message.op !== "ack" || message.view !== view || message.seq !== awaited) return;
       awaited = 0;
       probe("ack", { name, op, seq: message.seq, took: performance.now() - sentAt });
       if (timer) { clearTimeout(timer); timer = setTimeout(flush, Math.max(0, sentAt + FLUSH_MS - performance.now())); }
@@ -91,31 +100,37 @@ function connect({ model, el }, name, handlers) {
   const problem = document.createElement("div");
   problem.className = "omnimouse-problem";
   problem.setAttribute("role", "alert");
-  const showProblem = () =>
-    follow("problem", (words) => {
-      problem.textContent = words;
-      problem.hidden = !words;
-    });
+  const tell = (words) => {
+    problem.textContent = words;
+    problem.hidden = !words;
+  };
   // What is scrolled away, or in a tab behind another, is not drawn meanwhile.
   let isWatching = false;
+  const leavers = [];
   const watch = (isSeen) => {
     if (isSeen === isWatching) return;
     isWatching = isSeen;
+    if (!isSeen) leavers.forEach((leave) => leave());
     send(isSeen ? "ready" : "gone");
   };
   const ready = () => {
     el.append(problem);
-    showProblem();
+    follow("problem", tell);
     watch(true);
     const sight = new IntersectionObserver((entries) => watch(entries.at(-1).isIntersecting));
     sight.observe(el);
     closers.push(() => sight.disconnect());
+    // A page that is closed or reloaded ends no view.
+    const away = () => watch(false), back = (event) => { if (event.persisted) watch(true); };
+    addEventListener("pagehide", away);
+    addEventListener("pageshow", back);
+    closers.push(() => { removeEventListener("pagehide", away); removeEventListener("pageshow", back); });
   };
   const close = () => {
     closers.forEach((closer) => closer());
     watch(false);
   };
-  return { view, send, set, follow, queue, ready, close, onClose: (closer) => closers.push(closer) };
+  return { view, send, set, follow, queue, ready, close, onClose: (closer) => closers.push(closer), onLeave: (leave) => leavers.push(leave) };
 }
 
 // A canvas whose pixels are the screen's, redrawn by `draw(context, width, height)` in
@@ -171,6 +186,19 @@ function bindKeys(element, table) {
     if (event.key !== "Tab" && event.key !== "Escape") event.stopPropagation();
   });
 }
+
+// The keys every part answers to, as the desktop's panels do; for `bindKeys`.
+const commonKeys = (send) => ({
+  "1": () => send("code", { code: 1 }),
+  "2": () => send("code", { code: 0 }),
+  "3": () => send("code", { code: 2 }),
+  ",": () => send("step", { n: -1 }),
+  ".": () => send("step", { n: 1 }),
+  PageUp: () => send("trial", { n: -1 }),
+  PageDown: () => send("trial", { n: 1 }),
+  "Ctrl+z": () => send("undo"),
+  "Ctrl+Shift+z": () => send("redo"),
+});
 
 // Colours of the page's theme, with those of the plots where there is none.
 const themed = (element, name, fallback) =>

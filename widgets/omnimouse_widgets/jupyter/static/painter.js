@@ -3,7 +3,7 @@
 
 const HOVER_MS = 60;
 const TALLEST = 560; // pixels of the screen
-const SETTLE_MS = 500; // after the last stroke the kernel's codes win
+const WAITS = Infinity; // of what was painted here and the kernel has not been told
 const STATES = ["hidden", "visible", "target", "mixed"];
 const SWATCHES = ["#404040", "#56B4E9", "#E69F00", "#CC79A7"];
 const TOOLS = [
@@ -20,6 +20,7 @@ function render({ model, el }) {
     field: (message, buffers) => takeField(message, buffers),
     codes: (message, buffers) => takeCodes(message, buffers),
     patch: (message, buffers) => takePatch(message, buffers),
+    steps: (message) => takeSteps(message),
     hovered: (message) => { if (message.to === page.view) hovered.textContent = message.words; },
   });
   const { send, set, follow } = page;
@@ -101,9 +102,14 @@ function render({ model, el }) {
     const button = make("button", { type: "button", textContent: word, title });
     button.onclick = then;
     bar.append(button);
+    return button;
   };
-  act("Undo", "Ctrl+Z: take the latest step back", () => send("undo"));
-  act("Redo", "Ctrl+Shift+Z: do it again", () => send("redo"));
+  const undo = act("Undo", "", () => send("undo")), redo = act("Redo", "", () => send("redo"));
+  const takeSteps = (message) =>
+    [[undo, "undo", "Ctrl+Z"], [redo, "redo", "Ctrl+Shift+Z"]].forEach(([button, word, key]) => {
+      button.disabled = !message[word];
+      button.title = message[word] ? `${key}: ${word} “${message[word]}”` : `Nothing to ${word}`;
+    });
   act("Fit", "Home: the whole field", () => fit());
 
   const counts = make("div", { className: "omnimouse-status omnimouse-counts" });
@@ -116,6 +122,8 @@ function render({ model, el }) {
   // -- pixels -------------------------------------------------------------------------
   // `labels` holds 0, n + 1 for the core of neuron n, P + n + 1 for its rim.
   function takeField(message, buffers) {
+    if (field?.number === message.number) return; // another page has begun to look
+    stroke?.pending.clear();
     const [height, width] = message.shape;
     const labels = uint16(buffers[0]);
     const n = message.neurons, rows = message.rims ? 2 * n : n;
@@ -128,7 +136,7 @@ function render({ model, el }) {
     const context = canvas.getContext("2d");
     const image = context.createImageData(width, height);
     field = {
-      n, height, width, labels, start, pixels, canvas, context, image,
+      n, height, width, labels, start, pixels, canvas, context, image, number: message.number,
       rims: message.rims, note: message.note,
       grey: bytes(buffers[1]), centres: float32(buffers[2]),
       coveredAt: uint32(buffers[3]), coveredBy: uint32(buffers[4]),
@@ -189,9 +197,8 @@ function render({ model, el }) {
     field.brush = bytes(buffers[1]);
     field.rows = buffers[2] ? bytes(buffers[2]) : null;
     field.by = message.by;
-    const mine = message.painter === page.view ? field.mine : new Map();
-    field.mine = mine;
-    field.truth.forEach((code, neuron) => { if (!mine.has(neuron)) field.codes[neuron] = code; });
+    letGo(message);
+    field.truth.forEach((code, neuron) => { if (!field.mine.has(neuron)) field.codes[neuron] = code; });
     paintAll();
     say();
     probe("codes", { view: page.view });
@@ -199,31 +206,22 @@ function render({ model, el }) {
   function takePatch(message, buffers) {
     if (!field) return;
     const neurons = uint32(buffers[0]), codes = bytes(buffers[1]);
-    const isMine = message.painter === page.view;
-    neurons.forEach((neuron, at) => {
-      field.truth[neuron] = codes[at];
-      if (isMine && field.mine.has(neuron)) return;
-      field.mine.delete(neuron);
-      if (field.codes[neuron] === codes[at]) return;
-      field.codes[neuron] = codes[at];
+    neurons.forEach((neuron, at) => { field.truth[neuron] = codes[at]; });
+    for (const neuron of new Set([...neurons, ...letGo(message)])) {
+      if (field.mine.has(neuron) || field.codes[neuron] === field.truth[neuron]) continue;
+      field.codes[neuron] = field.truth[neuron];
       paintNeuron(neuron);
-    });
+    }
     surface.ask();
     say();
     probe("patch", { view: page.view, n: neurons.length });
   }
   // What was painted here and the kernel has taken, or refused, is the kernel's again.
-  let settling = 0;
-  const settle = () => {
-    clearTimeout(settling);
-    settling = setTimeout(() => {
-      if (!field || stroke) return;
-      const painted = [...field.mine.keys()];
-      field.mine.clear();
-      painted.forEach((neuron) => { field.codes[neuron] = field.truth[neuron]; paintNeuron(neuron); });
-      surface.ask();
-      say();
-    }, SETTLE_MS);
+  const letGo = (message) => {
+    const done = message.done[page.view] ?? 0;
+    const found = [...field.mine].filter(([, seq]) => seq <= done).map(([neuron]) => neuron);
+    found.forEach((neuron) => field.mine.delete(neuron));
+    return found;
   };
   const selected = new Set();
   follow("selection", (neurons) => {
@@ -355,9 +353,10 @@ function render({ model, el }) {
 
   // -- strokes --------------------------------------------------------------------------
   let stroke = null; // the neurons that the kernel has not heard of, and what they become
-  const queue = page.queue("paint", () => {
+  const queue = page.queue("paint", (seq) => {
     if (!stroke?.pending.size) return null;
     const neurons = Uint32Array.from(stroke.pending);
+    neurons.forEach((neuron) => field.mine.set(neuron, seq));
     stroke.pending.clear();
     return [{ code: stroke.code }, [neurons.buffer]];
   });
@@ -368,7 +367,7 @@ function render({ model, el }) {
   const paint = (found, since) => {
     found.forEach((neuron) => {
       field.codes[neuron] = stroke.code;
-      field.mine.set(neuron, stroke.code);
+      field.mine.set(neuron, WAITS);
       stroke.pending.add(neuron);
       paintNeuron(neuron);
     });
@@ -383,8 +382,9 @@ function render({ model, el }) {
     queue.now();
     send("end");
     stroke = null;
-    settle();
   };
+  const drop = () => { outline = null; drag = null; end(); surface.ask(); };
+  page.onLeave(drop);
 
   // -- pointers -------------------------------------------------------------------------
   const place = (event) => {
@@ -394,7 +394,7 @@ function render({ model, el }) {
   const fingers = new Map();
   let drag = null;
   canvas.addEventListener("pointerdown", (event) => {
-    if (!field?.brush) return;
+    if (!field?.brush || event.button > 1) return;
     canvas.focus({ preventScroll: true });
     canvas.setPointerCapture(event.pointerId);
     const at = place(event);
@@ -503,12 +503,13 @@ function render({ model, el }) {
     end();
   };
   bindKeys(canvas, {
+    ...commonKeys(send),
     ArrowLeft: move(-1, 0), ArrowRight: move(1, 0), ArrowUp: move(0, -1), ArrowDown: move(0, 1),
     " ": stamp, Enter: stamp, "[": grow(0.8), "]": grow(1.25), 1: choose("code", 1), 2: choose("code", 0), 3: choose("code", 2), c: () => send("toggle_colours"),
     p: choose("tool", "brush"), l: choose("tool", "lasso"), r: choose("tool", "rectangle"), s: choose("tool", "select"),
     "+": () => zoomAt(1.25, ...surface.size().map((x) => x / 2)), "-": () => zoomAt(0.8, ...surface.size().map((x) => x / 2)),
-    Home: fit, "Ctrl+z": () => send("undo"), "Ctrl+Shift+z": () => send("redo"), "Ctrl+y": () => send("redo"),
-    Escape: () => { outline = null; drag = null; end(); surface.ask(); },
+    Home: fit, "Ctrl+y": () => send("redo"),
+    Escape: drop,
   });
   follow("radius", () => surface.ask());
   follow("code", () => surface.ask());
@@ -549,6 +550,6 @@ function render({ model, el }) {
   });
 
   page.ready();
-  return () => { clearTimeout(saying); clearTimeout(hovering); clearTimeout(settling); page.close(); };
+  return () => { clearTimeout(saying); clearTimeout(hovering); page.close(); };
 }
 export default { render };

@@ -1,0 +1,88 @@
+"""The browser: found on this machine, never fetched, opened without a window."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+COMMANDS: Final = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+)
+ELSEWHERE: Final = (
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "%ProgramFiles%/Google/Chrome/Application/chrome.exe",
+    "%ProgramFiles(x86)%/Google/Chrome/Application/chrome.exe",
+    "%LocalAppData%/Google/Chrome/Application/chrome.exe",
+)
+"""Where macOS and Windows keep it, off the search path."""
+# Drawing by the CPU, and never more slowly because nobody looks: with a software GPU
+# each mouse move costs five times as much.
+ARGUMENTS: Final = (
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-timer-throttling",
+    "--disable-renderer-backgrounding",
+    "--no-proxy-server",
+)
+
+
+class BrowserMissingError(RuntimeError):
+    """There is no browser to drive, or nothing to drive it with."""
+
+
+def find_chromium() -> Path:
+    """Find Chromium or Google Chrome.
+
+    Raises
+    ------
+    BrowserMissingError
+        Where there is none; it says what to install.
+    """
+    found = [path for name in COMMANDS if (path := shutil.which(name))]
+    found += [
+        path for name in ELSEWHERE if Path(path := os.path.expandvars(name)).is_file()
+    ]
+    if not found:
+        raise BrowserMissingError(
+            "No browser to drive is installed here: install Google Chrome or Chromium "
+            "(Debian: sudo apt-get install -y chromium fonts-dejavu-core)."
+        )
+    return Path(found[0])
+
+
+@contextmanager
+def chromium() -> "Iterator[Browser]":
+    """Run a browser without a window as long as the block runs.
+
+    Raises
+    ------
+    BrowserMissingError
+        Without Chromium or without playwright.
+    """
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError as error:
+        raise BrowserMissingError(
+            "Driving a browser needs playwright: pip install playwright "
+            "(`playwright install` is not needed)."
+        ) from error
+    path = find_chromium()
+    # Chromium's own walls need a user other than root.
+    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
+    arguments = [*ARGUMENTS, *(["--no-sandbox"] if is_root else [])]
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=str(path), args=arguments)
+        try:
+            yield browser
+        finally:
+            browser.close()

@@ -1,0 +1,148 @@
+"""Measuring the notebook's instrument: what a stroke costs in a real page.
+
+Times are of the page's own clock, from the moment the browser was told of the mouse to
+the frame in which the change is painted. The mouse is moved from outside, as fast as
+the page takes it.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+import numpy as np
+
+from omnimouse_app.browser.page import NotebookPage
+
+Row = dict[str, Any]
+SCRUB_S: Final = 6.0
+SCRUB: Final = 9
+"""Windows there and back again."""
+PLOTS: Final = {"video": "frame", "raster": "drawn", "traces": "drawn"}
+"""Which plots follow a scrub, and what each tells when it has."""
+# Strokes are told apart by their question's number, which must be at rest before.
+AT_REST: Final = (
+    "explorer.controller.results.shown == explorer.controller.results.asked"
+    " and explorer.controller.results.population_freshness != 'running'"
+)
+_ASKED: Final = "explorer.controller.results.asked"
+_DEMO: Final = """
+from omnimouse_widgets import Explorer
+explorer = Explorer("demo", "demo", device={device!r}).settled()
+explorer
+"""
+_UNTRAINED: Final = """
+from functools import partial
+from omnimouse_app.cli.bench_live import untrained_demo
+from omnimouse_model.predict.worker import WorkerPredictor
+from omnimouse_widgets import Explorer
+predictor = WorkerPredictor(partial(untrained_demo, {session!r}, {neurons}, {device!r}))
+explorer = Explorer({folder!r}, predictor).settled(300)
+explorer
+"""
+
+
+def demo_cell(device: str) -> str:
+    """The cell that opens the demo."""
+    return _DEMO.format(device=device)
+
+
+def untrained_cell(folder: Path, session: str, neurons: int, device: str) -> str:
+    """The cell that opens a recording with a model of the demo's size."""
+    return _UNTRAINED.format(
+        folder=str(folder), session=session, neurons=neurons, device=device
+    )
+
+
+def measure_explorer(
+    tab: NotebookPage, cell: str, moves: int, answers: int
+) -> Iterator[tuple[str, list[float], str, Row]]:
+    """All measurements of one explorer: name, values, unit, conditions."""
+    tab.open([cell])
+    tab.run_all()
+    tab.wait_until_told("drawn", 0.0, name="traces")
+    neurons = tab.ask("explorer.session.n_neurons")
+    for model, preset, codes in (
+        ("running", "video_behavior", (1, 2)),
+        ("idle", "nothing", (1, 0)),
+    ):
+        conditions = {"neurons": neurons, "model": model}
+        tab.ask(f"explorer.controller.apply_preset({preset!r})")
+        tab.wait_for_kernel(AT_REST, True)
+        yield "stroke_pixels_ms", stroke_pixels_ms(tab, codes, moves), "ms", conditions
+        if model == "running":
+            yield (
+                "stroke_prediction_ms",
+                stroke_prediction_ms(tab, answers),
+                "ms",
+                conditions,
+            )
+        tab.ask(f"explorer.controller.apply_preset({preset!r})")
+        for plot, rates in scrub_hz(tab).items():
+            yield "plot_updates_hz", rates, "Hz", conditions | {"plot": plot}
+
+
+def stroke_pixels_ms(
+    tab: NotebookPage, codes: tuple[int, int], moves: int
+) -> list[float]:
+    """From the mouse to the painted frame, for every move that touched a neuron."""
+    since = tab.now()
+    field = tab.part("field").first
+    for number, height in enumerate(np.linspace(0.15, 0.85, 8)):
+        tab.ask(f"explorer.controller.set_brush({codes[number % 2]})")
+        with tab.dragging(field, (0.05, float(height))) as to:
+            for share in np.linspace(0.05, 0.95, max(moves // 8, 2)):
+                to((float(share), float(height)), 1)
+    return [one["took"] for one in tab.told("painted") if one["at"] > since]
+
+
+def stroke_prediction_ms(tab: NotebookPage, answers: int) -> list[float]:
+    """From the mouse's press to the frame with the selected neurons' new curves."""
+    field = tab.part("field").first
+    taken: list[float] = []
+    places = np.random.default_rng(0).uniform(0.1, 0.9, (4 * answers, 2))
+    for number, (x, y) in enumerate(places):
+        if len(taken) == answers:
+            break
+        tab.ask(f"explorer.controller.set_brush({1 if number % 2 == 0 else 2})")
+        tab.wait_for_kernel(AT_REST, True)
+        before, since = tab.ask(_ASKED), tab.now()
+        tab.drag(field, (float(x), float(y)), (float(x), float(y)), steps=1)
+        if tab.ask(_ASKED) == before:  # no neuron there
+            continue
+        told = _answer(tab, before, since)
+        pressed = [one for one in tab.told("pressed") if one["at"] > since]
+        taken.append(told["at"] - pressed[0]["since"])
+    return taken
+
+
+def _answer(tab: NotebookPage, before: int, since: float) -> Row:
+    """Wait for the first curves that answer a later question than `before`."""
+    found = tab.page.wait_for_function(
+        """([before, since]) => omnimouseTold.find((one) => one.at > since &&
+        one.what === "drawn" && one.name === "traces" && one.answered > before)""",
+        arg=[before, since],
+    )
+    return dict(found.json_value())
+
+
+def scrub_hz(tab: NotebookPage) -> dict[str, list[float]]:
+    """Updates a second of each plot while keys step the window there and back."""
+    film = tab.part("video").locator("canvas").first
+    film.focus()
+    since, late, pressed = tab.now(), monotonic() + SCRUB_S, 0
+    while monotonic() < late:
+        is_back = pressed // SCRUB % 2
+        tab.page.keyboard.press("Shift+ArrowLeft" if is_back else "Shift+ArrowRight")
+        pressed += 1
+    until = tab.now()
+    return {
+        plot: _rates([one["at"] for one in tab.told(what, name=plot)], since, until)
+        for plot, what in PLOTS.items()
+    }
+
+
+def _rates(moments: Sequence[float], since: float, until: float) -> list[float]:
+    """Updates a second in every half second, whatever came in bursts."""
+    edges = np.arange(since, until, 500.0)
+    return [2.0 * float(count) for count in np.histogram(moments, edges)[0]]

@@ -1,0 +1,182 @@
+"""A Jupyter server of one's own: on this machine only, with a token, knowing nobody.
+
+It reads none of the user's settings and leaves none behind. JupyterLab, Notebook 7 and
+voila, where they are installed, are three addresses of the same server.
+"""
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any, Final
+
+LOG: Final = "server.log"
+STARTED_WITHIN_S: Final = 60.0
+ENDED_WITHIN_S: Final = 10.0
+SETTINGS: Final[dict[str, dict[str, Any]]] = {
+    # The news dialog would take the keyboard.
+    "notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+CONFIGURATION: Final = """
+c.ServerApp.ip = "127.0.0.1"
+c.ServerApp.open_browser = False
+c.ServerApp.port_retries = 0
+c.ExtensionApp.open_browser = False
+c.LabApp.expose_app_in_browser = True
+c.LabApp.extension_manager = "readonly"
+c.JupyterNotebookApp.expose_app_in_browser = True
+"""
+_WITHOUT_PROXY: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server: where it is, and what opens it."""
+
+    port: int
+    token: str
+    folder: Path
+    log: Path
+
+    def lab(self, notebook: str) -> str:
+        """A notebook's address in JupyterLab, in a workspace that nobody has used."""
+        return self._address(f"lab/workspaces/{secrets.token_hex(4)}/tree/{notebook}")
+
+    def notebook(self, notebook: str) -> str:
+        """A notebook's address in Notebook 7."""
+        return self._address(f"notebooks/{notebook}")
+
+    def voila(self, notebook: str) -> str:
+        """A notebook's address as a page without code."""
+        return self._address(f"voila/render/{notebook}")
+
+    def kernels(self) -> list[str]:
+        """The kernels that run."""
+        return [kernel["id"] for kernel in json.loads(self._ask("GET", "api/kernels"))]
+
+    def end_kernels(self) -> None:
+        """End every kernel: each holds a model."""
+        for kernel in self.kernels():
+            with suppress(urllib.error.HTTPError):
+                self._ask("DELETE", f"api/kernels/{kernel}")
+
+    def _address(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}/{path}?token={self.token}"
+
+    def _ask(self, method: str, path: str) -> bytes:
+        request = urllib.request.Request(self._address(path), method=method)
+        request.add_header("Authorization", f"token {self.token}")
+        with _WITHOUT_PROXY.open(request, timeout=30) as answer:
+            return bytes(answer.read())
+
+
+@contextmanager
+def serving(folder: Path, scratch: Path) -> Iterator[Server]:
+    """Serve a folder of notebooks as long as the block runs.
+
+    Parameters
+    ----------
+    folder
+        The notebooks.
+    scratch
+        An empty folder for settings and the server's log.
+
+    Raises
+    ------
+    RuntimeError
+        The server did not start; with the end of its log.
+    """
+    env = _private(scratch)
+    # Between our look at a port and the server's start somebody may take it.
+    for _ in range(3):
+        server = Server(_free_port(), secrets.token_hex(16), folder, scratch / LOG)
+        process = _started(server, env)
+        try:
+            if _answers(server, process):
+                yield server
+                return
+        finally:
+            _end(server, process)
+    tail = server.log.read_text(errors="replace").splitlines()[-20:]
+    raise RuntimeError("\n".join(["JupyterLab did not start:", *tail]))
+
+
+def _started(server: Server, env: dict[str, str]) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "jupyterlab"]
+    command += [f"--ServerApp.root_dir={server.folder}"]
+    command += [f"--ServerApp.port={server.port}"]
+    command += [f"--IdentityProvider.token={server.token}"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")
+    with server.log.open("wb") as log:
+        return subprocess.Popen(
+            command,
+            env=env,
+            cwd=server.folder,
+            stdout=log,
+            stderr=log,
+            start_new_session=os.name == "posix",
+        )
+
+
+def _free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+def _private(scratch: Path) -> dict[str, str]:
+    """Settings folders of its own; the file in which the server is told how to be."""
+    env = dict(os.environ)
+    for name in ("config", "data", "runtime", "ipython", "settings", "workspaces"):
+        (scratch / name).mkdir(mode=0o700)
+    env["JUPYTER_CONFIG_DIR"] = str(scratch / "config")
+    env["JUPYTER_DATA_DIR"] = str(scratch / "data")
+    env["JUPYTER_RUNTIME_DIR"] = str(scratch / "runtime")
+    env["IPYTHONDIR"] = str(scratch / "ipython")
+    env["JUPYTERLAB_SETTINGS_DIR"] = str(scratch / "settings")
+    env["JUPYTERLAB_WORKSPACES_DIR"] = str(scratch / "workspaces")
+    (scratch / "config" / "jupyter_server_config.py").write_text(CONFIGURATION)
+    plugins = scratch / "settings" / "@jupyterlab" / "apputils-extension"
+    plugins.mkdir(parents=True)
+    for plugin, settings in SETTINGS.items():
+        path = plugins / f"{plugin}.jupyterlab-settings"
+        path.write_text(json.dumps(settings))
+    return env
+
+
+def _answers(server: Server, process: "subprocess.Popen[bytes]") -> bool:
+    """Wait for its first answer; False where it ends or takes too long."""
+    late = monotonic() + STARTED_WITHIN_S
+    while monotonic() < late and process.poll() is None:
+        with suppress(OSError, HTTPException):
+            server._ask("GET", "api/status")
+            return True
+        sleep(0.1)
+    return False
+
+
+def _end(server: Server, process: "subprocess.Popen[bytes]") -> None:
+    """End the server, its kernels, and whatever else it may have started."""
+    with suppress(OSError, HTTPException):
+        server.end_kernels()
+    process.terminate()
+    try:
+        process.wait(ENDED_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    if os.name == "posix":
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,120 @@
+"""The pictures of docs/notebooks.md: the instrument worked in a real JupyterLab."""
+
+import io
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from PIL import Image
+
+from omnimouse_app.browser.chromium import chromium
+from omnimouse_app.browser.measure import AT_REST
+from omnimouse_app.browser.page import NotebookPage, page_in
+from omnimouse_app.browser.server import serving
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator
+
+QUIET_MS: Final = 700
+"""Longer than a view takes to draw what it was told last."""
+CELL: Final = """from omnimouse_widgets import Explorer
+
+explorer = Explorer("demo", "{model}")
+explorer.settled()"""
+
+
+def write_pictures(
+    out: Path, model: str = "demo", told: Callable[[str], None] = lambda _: None
+) -> list[Path]:
+    """Work the explorer and leave a picture of each station; their paths.
+
+    Raises
+    ------
+    BrowserMissingError
+        Without a browser, or without playwright.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    with _opened(model) as tab:
+        for name, picture in _stations(tab):
+            written.append(out / f"{name}.png")
+            _save(picture, written[-1])
+            told(str(written[-1]))
+    return written
+
+
+@contextmanager
+def _opened(model: str) -> Iterator[NotebookPage]:
+    with (
+        tempfile.TemporaryDirectory(prefix="omnimouse-notebooks-") as folder,
+        tempfile.TemporaryDirectory(prefix="omnimouse-jupyter-") as scratch,
+        chromium() as browser,
+        serving(Path(folder), Path(scratch)) as server,
+        page_in(browser, server) as tab,
+    ):
+        tab.open([CELL.format(model=model)])
+        tab.finish(tab.start("command", "application:toggle-left-area"))
+        yield tab
+
+
+def _stations(tab: NotebookPage) -> Iterator[tuple[str, "Locator | NotebookPage"]]:
+    """Name of each picture, and what it is of."""
+    tab.run_all()
+    _at_rest(tab)
+    yield "explorer", tab
+    tab.ask("explorer.controller.set_brush(1)")
+    field = tab.part("field").first
+    for height in (0.35, 0.5, 0.65):
+        tab.drag(field, (0.2, height), (0.55, height))
+    _at_rest(tab)
+    yield "painted", tab.page.locator(".jp-OutputArea-output", has=field).first
+    tab.ask("explorer.controller.apply_preset('video_behavior')")
+    tab.ask("explorer.controller.set_colour_by('score')")
+    _at_rest(tab)
+    yield "score", tab.part("painter").first
+    _front(tab, "Context")
+    tab.wait_for_kernel(
+        "bool(explorer.controller.results.sweep"
+        " and explorer.controller.results.sweep.is_complete)",
+        True,
+    )
+    tab.page.locator(".scatterlayer .trace").first.wait_for()
+    _at_rest(tab)
+    yield "context", tab.page.locator(".jupyter-widget-tab").first
+    tab.ask("explorer.controller.apply_preset('all_response_only')")
+    _front(tab, "Behaviour")
+    _at_rest(tab)
+    yield "behaviour", tab.part("behavior").first
+    _front(tab, "Neurons")
+    _at_rest(tab)
+    yield "neurons", tab.part("table").first
+    _front(tab, "Traces")
+    _at_rest(tab)
+    tab.save()
+    tab.server.end_kernels()
+    tab.visit(tab.name)
+    kept = tab.page.locator(".omnimouse-last img")
+    kept.wait_for()
+    yield "saved", kept
+
+
+def _front(tab: NotebookPage, title: str) -> None:
+    tab.page.get_by_role("tab", name=title, exact=True).last.click()
+
+
+def _at_rest(tab: NotebookPage) -> None:
+    """Everything asked is answered, the page says so, and has drawn it."""
+    tab.wait_for_kernel(AT_REST, True)
+    tab.part("fresh").first.get_by_text(re.compile("^fresh")).wait_for()
+    tab.page.wait_for_timeout(QUIET_MS)
+
+
+def _save(what: "Locator | NotebookPage", png: Path) -> None:
+    """Save it as a picture of 256 colours, a quarter of the size."""
+    shot = what.page.screenshot if isinstance(what, NotebookPage) else what.screenshot
+    picture = Image.open(io.BytesIO(shot())).convert("RGB")
+    few = picture.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    few.save(png, optimize=True)

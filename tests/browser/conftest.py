@@ -1,0 +1,67 @@
+"""A JupyterLab for each file of tests, and a fresh page and notebook for each test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from omnimouse_app.browser.chromium import BrowserMissingError, chromium
+from omnimouse_app.browser.page import NotebookPage, page_in
+from omnimouse_app.browser.server import Server, serving
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):
+    """Let the fixture below know how its test went."""
+    report = yield
+    if report.when == "call":
+        item.has_failed = report.failed
+    return report
+
+
+@pytest.fixture(scope="module")
+def browser():
+    try:
+        with chromium() as running:
+            yield running
+    except BrowserMissingError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    notebooks = tmp_path_factory.mktemp("notebooks")
+    with serving(notebooks, tmp_path_factory.mktemp("jupyter")) as running:
+        yield running
+
+
+@pytest.fixture
+def tab(
+    browser, server: Server, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[NotebookPage]:
+    """A notebook page; a test that leaves an error in it has failed.
+
+    Its picture and its logs are kept then.
+    """
+    with page_in(browser, server) as opened:
+        yield opened
+        if opened.errors or getattr(request.node, "has_failed", True):
+            opened.keep(tmp_path)
+            print(f"\npicture and logs: {tmp_path}")
+        assert not opened.errors
+
+
+@pytest.fixture(scope="session")
+def demo() -> None:
+    """The demo's recording is simulated before anybody waits for it in a page."""
+    from omnimouse_model.demo import demo_session
+
+    demo_session()

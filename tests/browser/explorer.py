@@ -1,0 +1,69 @@
+"""The explorer in a page, for tests: its cells, and what page and kernel say of it."""
+
+import re
+
+from omnimouse_app.browser.page import NotebookPage
+
+MAKE = """
+from omnimouse_widgets import Explorer
+explorer = Explorer("demo", "{model}").settled()
+explorer.controller.apply_preset("video_behavior")
+explorer.controller.set_brush(1)
+"""
+SHOW = "explorer"
+STATES = ("hidden", "visible", "target", "mixed")
+COUNTED = (
+    f"dict(zip({STATES}, __import__('numpy').bincount("
+    "explorer.mask.state_in((0, 60)).astype(int), minlength=4).tolist()))"
+)
+
+
+def opened(
+    tab: NotebookPage, *more: str, front: str = "lab", model: str = "mean"
+) -> str:
+    """Open a notebook with an explorer on the demo, run it; its name.
+
+    Where it matters little who predicts it is the mean, which is there at once.
+    """
+    name = tab.open([MAKE.format(model=model), SHOW, *more], front)
+    if front != "voila":
+        tab.run_all()
+    shown(tab)
+    return name
+
+
+def shown(tab: NotebookPage) -> None:
+    """Wait until the painter shows neurons."""
+    tab.part("counts").get_by_text(re.compile(r"target \d")).first.wait_for()
+
+
+def counts(tab: NotebookPage, number: int = 0) -> dict[str, int]:
+    """Neurons by state, as the page tells everybody."""
+    words = tab.part("counts").nth(number).inner_text()
+    found = re.findall(r"(hidden|visible|target|mixed) ([\d,]+)", words)
+    told = {state: int(count.replace(",", "")) for state, count in found}
+    return dict.fromkeys(STATES, 0) | told
+
+
+def kernel_counts(tab: NotebookPage) -> dict[str, int]:
+    """Neurons by state, as the kernel counts them in the mask."""
+    return tab.ask(COUNTED)
+
+
+def wait_for_counts(tab: NotebookPage, number: int = 0, **expected: int) -> None:
+    """Wait until the page tells so many neurons."""
+    for state, count in expected.items():
+        if state == "mixed" and not count:  # is not told then
+            continue
+        words = re.compile(rf"{state} {count:,}\b")
+        tab.part("counts").nth(number).get_by_text(words).wait_for()
+
+
+def agree(tab: NotebookPage) -> dict[str, int]:
+    """Wait until page and kernel count the same, which is given."""
+    for _ in range(100):
+        told, known = counts(tab), kernel_counts(tab)
+        if told == known:
+            return known
+        tab.page.wait_for_timeout(50)
+    raise AssertionError(f"The page tells {told}, the kernel {known}.")

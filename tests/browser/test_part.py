@@ -1,0 +1,135 @@
+"""What every part does in a page, with the smallest of parts."""
+
+from omnimouse_app.browser.page import NotebookPage
+
+# A square that counts what is dragged over it, here and in the kernel.
+COUNTER = '''
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.jupyter.page import script, style
+from omnimouse_widgets.jupyter.part import Part
+from traitlets import Int
+
+SCRIPT = """
+function render({ model, el }) {
+  let here = 0, waiting = 0;
+  const words = make("div"), answer = make("div");
+  words.className = "omnimouse-words"; answer.className = "omnimouse-answer";
+  const part = connect({ model, el }, "counter", {
+    counted: (message) => { answer.textContent = `kernel ${message.count}`; },
+  });
+  const strokes = part.queue("stroke", () => {
+    const many = waiting; waiting = 0; return many ? [{ many }] : null;
+  });
+  const square = canvasOf(el, { className: "omnimouse-square", label: "Square",
+    height: 200, draw: () => {}, onClose: part.onClose });
+  square.canvas.addEventListener("pointermove", (event) => {
+    if (!event.buttons) return;
+    here += 1; waiting += 1; words.textContent = `here ${here}`; strokes.soon();
+  });
+  bindKeys(square.canvas, { b: () => part.send("fail") });
+  part.follow("step", (step) => { el.dataset.step = step; });
+  el.append(words, answer);
+  part.ready();
+  return part.close;
+}
+export default { render };
+"""
+
+class Counter(Part):
+    _esm = script() + SCRIPT
+    _css = style()
+    step = Int(1).tag(sync=True)
+
+    def __init__(self, controller):
+        self.count = 0
+        super().__init__(controller)
+
+    def parts(self):
+        return [(self.draw, ())]
+
+    def draw(self):
+        self.show("counted", count=self.count)
+
+    def on_stroke(self, content, buffers):
+        self.count += content["many"]
+        self._board.ask_all()
+
+    def on_fail(self, content, buffers):
+        raise ValueError("This was asked for.")
+
+counter = Counter(Controller())
+'''
+
+
+def opened(tab: NotebookPage, *cells: str) -> str:
+    name = tab.open([COUNTER, "counter", *cells])
+    tab.run_all()
+    tab.part("answer").get_by_text("kernel 0").first.wait_for()
+    return name
+
+
+def count_of(tab: NotebookPage) -> int:
+    return int(tab.part("words").first.inner_text().removeprefix("here "))
+
+
+def test_what_is_dragged_in_the_page_is_in_the_kernel(tab: NotebookPage):
+    opened(tab)
+    tab.drag(tab.part("square"))
+    count = count_of(tab)
+    assert count >= 20
+    tab.wait_for_kernel("counter.count", count)
+    tab.part("answer").get_by_text(f"kernel {count}", exact=True).wait_for()
+
+
+def test_strokes_are_taken_while_a_cell_runs(tab: NotebookPage):
+    opened(tab)
+    tab.drag(tab.part("square"))
+    tab.part("answer").get_by_text(f"kernel {count_of(tab)}", exact=True).wait_for()
+    running = tab.start("execute", "import time; time.sleep(8)")
+    tab.drag(tab.part("square"))
+    tab.part("answer").get_by_text(f"kernel {count_of(tab)}", exact=True).wait_for()
+    assert not tab.is_over(running)
+
+
+def test_an_error_of_a_message_is_told_in_the_part(tab: NotebookPage):
+    opened(tab)
+    tab.part("square").press("b")
+    tab.part("problem").get_by_text("This was asked for.").wait_for()
+
+
+def test_keys_of_a_part_are_not_the_notebook_s_commands(tab: NotebookPage):
+    opened(tab)
+    count = "jupyterapp.shell.currentWidget.content.widgets.length"
+    before = tab.page.evaluate(count)
+    tab.part("square").press("b")
+    tab.part("problem").get_by_text("This was asked for.").wait_for()
+    assert tab.page.evaluate(count) == before
+
+
+def test_code_sets_a_trait_and_every_view_follows(tab: NotebookPage):
+    opened(tab, "counter")
+    tab.page.wait_for_function(
+        "document.querySelectorAll('[data-step=\"1\"]').length === 2"
+    )
+    tab.ask("setattr(counter, 'step', 7)")
+    tab.page.wait_for_function(
+        "document.querySelectorAll('[data-step=\"7\"]').length === 2"
+    )
+
+
+def test_a_reloaded_page_shows_what_the_kernel_knows(tab: NotebookPage):
+    opened(tab)
+    tab.drag(tab.part("square"))
+    tab.wait_for_kernel("counter.count", count := count_of(tab))
+    tab.save()
+    tab.page.reload()
+    tab.part("answer").get_by_text(f"kernel {count}", exact=True).wait_for()
+
+
+def test_after_a_restart_the_notebook_runs_again(tab: NotebookPage):
+    opened(tab)
+    tab.restart()
+    tab.drag(tab.part("square"))
+    tab.part("problem").get_by_text("run its cells again").wait_for()
+    tab.run_all()
+    tab.part("answer").get_by_text("kernel 0", exact=True).wait_for()

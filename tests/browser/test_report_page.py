@@ -1,0 +1,181 @@
+"""A report in a browser: a file alone, which answers to pointer and keys."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.report.page import write_report
+from tests.model.live_sessions import EchoPredictor, write_session
+
+N = 12
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Neurons 2 and 5 selected, a pin beside the screen, another model beside both."""
+    folder = tmp_path_factory.mktemp("report")
+    session = om.open_session(write_session(folder / "mouse", N))
+    made = Controller(synchronous=True)
+    made.choose_predictor(EchoPredictor())
+    made.open_session(session)
+    nothing = om.Mask.nothing(N).with_frames(True)
+    made.set_mask(nothing.show(range(4)).ask(range(4, N)))
+    made.pins.pin("few seen")
+    made.apply_preset("video_only")
+    made.choose_baseline("mean")
+    made.select([2, 5])
+    path = write_report(made, folder / "page.html")
+    made.close()
+    return path
+
+
+@pytest.fixture
+def page(browser, report: Path) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 1100, "height": 900})
+    opened, wrong = context.new_page(), []
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.on(
+        "console",
+        lambda line: wrong.append(line.text) if line.type == "error" else None,
+    )
+    opened.on("request", lambda asked: wrong.append(asked.url))
+    opened.goto(report.as_uri())
+    yield opened
+    context.close()
+    assert wrong == [report.as_uri()]  # the page itself, and nothing else
+
+
+def neurons_of(page: Any) -> dict[str, Any]:
+    return json.loads(page.locator("#page-data").text_content())["neurons"]
+
+
+def point_at(page: Any, neuron: int) -> tuple[float, float]:
+    """Where a neuron of the first field is on the screen."""
+    field = page.locator("svg[data-field]").first
+    field.scroll_into_view_if_needed()
+    box, width = field.bounding_box(), field.evaluate("f => f.viewBox.baseVal.width")
+    x, y = neurons_of(page)["places"][2 * neuron : 2 * neuron + 2]
+    scale = box["width"] / width
+    return box["x"] + scale * x, box["y"] + scale * y
+
+
+def told(page: Any) -> str:
+    return page.locator(".told").inner_text()
+
+
+def cells(page: Any, head: str, column: int) -> list[str]:
+    table = page.locator("table", has=page.locator("th", has_text=head)).first
+    return table.locator(f"tbody tr td:nth-child({column})").all_inner_texts()
+
+
+def test_a_neuron_pointed_at_says_who_it_is(page: Any):
+    page.mouse.move(*point_at(page, 7))
+    assert told(page) == neurons_of(page)["words"][7]
+    page.mouse.move(5, 5)
+    assert told(page).startswith("Point at a neuron")
+
+
+def test_a_click_marks_its_rows_and_another_takes_the_mark_away(page: Any):
+    place = point_at(page, 5)
+    page.mouse.click(*place)
+    marked = page.locator(".marked")
+    assert {*marked.evaluate_all("m => m.map(e => e.dataset.neuron)")} == {"5"}
+    assert marked.count() >= 2
+    assert "marked below" in told(page)
+    page.mouse.click(*place)
+    assert marked.count() == 0
+    page.mouse.click(*point_at(page, 9))
+    assert "not selected" in told(page)
+    page.locator("figure#neuron-2").click()
+    assert page.locator("figure#neuron-2").get_attribute("aria-current") == "true"
+
+
+def test_keys_go_from_neuron_to_neuron(page: Any):
+    field, words = page.locator("svg[data-field]").first, neurons_of(page)["words"]
+    field.focus()
+    page.keyboard.press("Home")
+    assert told(page) == words[0]
+    page.keyboard.press("End")
+    assert told(page) == words[N - 1]
+    seen = set()
+    for key in ["ArrowLeft", "ArrowUp", "ArrowRight", "ArrowDown"] * 3:
+        page.keyboard.press(key)
+        seen.add(told(page))
+    assert len(seen) > 2
+    assert seen <= {*words}
+    page.keyboard.press("Enter")
+    assert "marked" in told(page)
+    page.keyboard.press("Escape")
+    assert "marked" not in told(page)
+
+
+@pytest.mark.parametrize("by", ["click", "keys"])
+def test_a_table_sorts_by_its_heads_and_comes_back(page: Any, by: str):
+    before = cells(page, "predictor", 3)
+    numbers = [float(cell) for cell in before]
+    assert numbers != sorted(numbers, reverse=True) or numbers != sorted(numbers)
+    head = page.locator("th", has_text="neurons").locator("visible=true")
+    table = page.locator("table", has=page.locator("th", has_text="predictor")).first
+    head = table.locator("th button", has_text="neurons")
+
+    def press() -> None:
+        if by == "click":
+            head.click()
+        else:
+            head.focus()
+            page.keyboard.press("Enter")
+
+    press()
+    down = [float(cell) for cell in cells(page, "predictor", 3)]
+    assert down == sorted(numbers, reverse=True)
+    assert table.locator("th[aria-sort=descending]").count() == 1
+    press()
+    assert [float(cell) for cell in cells(page, "predictor", 3)] == sorted(numbers)
+    press()
+    assert cells(page, "predictor", 3) == before
+
+
+def test_an_entry_of_the_legend_hides_its_curves(page: Any):
+    section = page.locator("section", has=page.locator("h2", has_text="Traces"))
+    curves = section.locator("figure .line.recorded")
+    count = curves.locator("visible=true").count()
+    assert count >= 2
+    entry = section.locator(".legend button", has_text="recorded")
+    entry.click()
+    assert entry.get_attribute("aria-pressed") == "false"
+    assert curves.locator("visible=true").count() == 0
+    assert section.locator("figure .line.predicted").locator("visible=true").count()
+    entry.click()
+    assert curves.locator("visible=true").count() == count
+
+
+def test_a_condition_is_hidden_wherever_it_is(page: Any):
+    button = page.get_by_role("group", name="Conditions shown").get_by_text("few seen")
+    of_it = page.locator("[data-condition=pin0], .line.pin0").locator("visible=true")
+    assert of_it.count() > 4
+    button.focus()
+    page.keyboard.press("Space")
+    assert of_it.count() == 0
+    assert (
+        page.locator("main").get_by_text("few seen").locator("visible=true").count()
+        == 1
+    )
+    page.keyboard.press("Space")
+    assert of_it.count() > 4
+
+
+def test_without_scripts_it_shows_the_same(browser, report: Path):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(report.as_uri())
+    assert page.locator("button").count() == 0
+    assert page.locator("table").count() >= 4
+    assert page.locator("figure").first.is_visible()
+    assert np.all([e.is_visible() for e in page.locator(".legend span").all()])
+    context.close()

@@ -1,0 +1,90 @@
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.jupyter.behavior import BehaviorDecoder
+from tests.model.live_sessions import RefusingPredictor
+
+
+@pytest.fixture
+def part(controller: Controller) -> Iterator[BehaviorDecoder]:
+    made = BehaviorDecoder(controller)
+    yield made
+    made.close()
+
+
+def test_channels_are_drawn_against_the_decode_with_their_correlation(
+    part: BehaviorDecoder, controller: Controller, page: Any
+) -> None:
+    controller.set_behavior("target")
+    seen = page(part)
+    seen.look()
+    fields, buffers = seen.wait_for("rows")
+    names = ["pupil size", "pupil d-size", "pupil x", "pupil y", "running"]
+    assert [row["label"] for row in fields["rows"]] == [
+        f"{name} · r = 1.00" for name in names
+    ]
+    numbers = np.frombuffer(buffers[0], np.float32)[sum(fields["lengths"]) :]
+    truth, decoded = numbers.reshape(5, 2, 40)[4]
+    window = controller.state.window
+    np.testing.assert_allclose(truth, window.behavior[:, 4], rtol=1e-6)
+    np.testing.assert_allclose(decoded, controller.results.behavior[:, 4], rtol=1e-6)
+    assert part.words == "Decoded by echo."
+
+
+def test_mode_is_the_masks_both_ways(
+    part: BehaviorDecoder, controller: Controller
+) -> None:
+    assert part.mode == "hidden"
+    assert "Not asked" in part.words
+    part.mode = "visible"
+    assert controller.state.mask.behavior == "visible"
+    assert "Given to the model" in part.words
+    controller.undo()
+    assert part.mode == "hidden"
+    part.set_state({"mode": "sometimes"})
+    assert "sometimes" in part.problem
+    assert part.mode == controller.state.mask.behavior == "hidden"
+
+
+def test_what_is_given_has_no_decode_and_no_score(
+    part: BehaviorDecoder, controller: Controller, page: Any
+) -> None:
+    controller.set_behavior("visible")
+    seen = page(part)
+    seen.look()
+    fields, _ = seen.wait_for("rows")
+    assert fields["curves"] == ["truth"]
+    assert fields["rows"][0]["label"] == "pupil size"
+
+
+def test_it_says_why_there_is_no_decode(
+    part: BehaviorDecoder, controller: Controller
+) -> None:
+    controller.choose_predictor(RefusingPredictor())
+    controller.set_behavior("target")
+    assert "needs video" in part.words
+
+
+def test_a_press_moves_the_cursor_and_never_the_window(
+    part: BehaviorDecoder, controller: Controller, page: Any
+) -> None:
+    controller.seek(4.0)
+    controller.pins.choose_span("10 s")
+    seen = page(part)
+    seen.say("move", time_s=6.01)
+    assert part.cursor == 59
+    assert controller.state.window.start_s == pytest.approx(4.0, abs=0.05)
+
+
+def test_without_a_session_there_is_nothing_to_choose(page: Any) -> None:
+    empty = Controller(synchronous=True)
+    part = BehaviorDecoder(empty)
+    assert not part.has_behavior
+    seen = page(part)
+    seen.look()
+    assert seen.wait_for("rows")[0]["missing"] == "No session is open"
+    empty.close()

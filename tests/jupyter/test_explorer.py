@@ -1,0 +1,76 @@
+"""The explorer as a whole: its memory, its end, and what it waits for."""
+
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import TARGET
+from omnimouse_widgets.jupyter import explorer as module
+from omnimouse_widgets.jupyter.explorer import Explorer
+from tests.model.live_sessions import EchoPredictor
+
+
+@pytest.fixture
+def cell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Call it to be in another run of a notebook's cell."""
+    monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "mouse.ipynb"))
+    monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path / "config"))
+
+    def run(name: str, number: int) -> None:
+        told = {"metadata": {"cellId": name}, "header": {"msg_id": f"{name}{number}"}}
+        shell = SimpleNamespace(get_parent=lambda: told)
+        monkeypatch.setattr(module, "get_ipython", lambda: shell)
+
+    return run
+
+
+def made(session_folder: Path) -> Explorer:
+    return Explorer(session_folder, EchoPredictor()).settled(30.0)
+
+
+def test_a_cell_that_runs_again_ends_its_explorer_and_offers_what_was_painted(
+    cell: Any, session_folder: Path
+) -> None:
+    cell("one", 1)
+    first = made(session_folder)
+    first.controller.apply_preset("nothing")
+    first.painter.paint([1, 2], TARGET)
+    cells = first.mask.cells.copy()
+    cell("one", 2)
+    again = made(session_folder)
+    assert first.painter.comm is None
+    assert (again.mask.cells != cells).any()
+    again.take_up()
+    again.settled(30.0)
+    assert (again.mask.cells == cells).all()
+    assert again.bar._offer == ""
+    again.close()
+
+
+def test_explorers_of_two_cells_and_of_one_run_live_side_by_side(
+    cell: Any, session_folder: Path
+) -> None:
+    cell("one", 1)
+    several = [made(session_folder), made(session_folder)]
+    cell("two", 1)
+    several.append(made(session_folder))
+    assert all(one.painter.comm is not None for one in several)
+    for one in several:
+        one.close()
+        one.close()
+    assert not [t.name for t in threading.enumerate() if "last-state" in t.name]
+
+
+def test_what_could_not_be_fetched_is_raised(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explorer = Explorer(controller=controller)
+    errand = controller.models._errand
+    monkeypatch.setattr(errand, "fault", ConnectionError("The hub is away."))
+    with pytest.raises(ConnectionError, match="away"):
+        explorer.settled(5.0)
+    explorer.close()

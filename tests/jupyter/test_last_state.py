@@ -1,0 +1,308 @@
+"""The last state: its pixels and words, when it is drawn, that a notebook has it."""
+
+import base64
+import io
+import threading
+from collections.abc import Iterator
+from time import sleep
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import omnimouse_model as om
+from omnimouse_model.analysis.score_summary import score_summary
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import HIDDEN, N_SAMPLES, TARGET, VISIBLE
+from omnimouse_widgets.drawn.field import Field, session_field
+from omnimouse_widgets.drawn.neuron_colours import STATE_CORE
+from omnimouse_widgets.jupyter import last_state, picture, sheet
+from omnimouse_widgets.jupyter.last_state import LastState
+
+QUIET_S = 0.05
+
+
+@pytest.fixture
+def controller(controller: Controller) -> Controller:
+    """Twenty visible, ten asked, ten hidden, throughout."""
+    mask = om.Mask.nothing(40).with_frames(True).show(np.arange(20))
+    controller.set_mask(mask.paint(np.arange(20, 30), slice(0, 60), TARGET))
+    controller.select([0, 25])
+    return controller
+
+
+@pytest.fixture
+def field(session: om.Session) -> Field:
+    return session_field(session)
+
+
+class Screen:
+    """What was displayed, by display id, instead of a front end's."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[dict[str, Any], bool]] = []
+        self.changed = threading.Condition()
+
+    def display(self, bundle: dict[str, Any], **options: Any) -> None:
+        with self.changed:
+            self.calls.append((bundle, options["update"]))
+            self.ids = {*getattr(self, "ids", set()), options["display_id"]}
+            self.changed.notify_all()
+
+    def wait_for(self, n: int) -> bool:
+        with self.changed:
+            return self.changed.wait_for(lambda: len(self.calls) >= n, 20)
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
+    found = Screen()
+    monkeypatch.setattr("IPython.display.display", found.display)
+    return found
+
+
+@pytest.fixture
+def last(controller: Controller, screen: Screen) -> Iterator[LastState]:
+    made = LastState(controller, quiet_s=QUIET_S)
+    yield made
+    made.close()
+
+
+def pixels_of(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+# -- the picture ----------------------------------------------------------------------
+def test_neurons_have_the_colours_of_the_mask(
+    controller: Controller, field: Field
+) -> None:
+    controller.select([])
+    pixels = pixels_of(picture.draw(controller, field).png)
+    left, top, width, _ = picture.field_place(field)
+    zoom = sheet.SCALE * width / field.labels.shape[1]
+    assert controller.state.mask is not None
+    states = controller.state.mask.state_in((0, N_SAMPLES))
+    wanted = picture.label_colours(STATE_CORE)
+    seen = set()
+    for neuron in range(40):
+        at = np.argwhere(field.labels == neuron + 1)
+        if not len(at):
+            continue
+        y, x = at[len(at) // 2]
+        place = (np.array([y, x]) + 0.5) * zoom + sheet.SCALE * np.array([top, left])
+        found = pixels[tuple(place.astype(int))]
+        assert np.abs(found - wanted[states[neuron]].astype(int)).max() <= 4, neuron
+        seen.add(int(states[neuron]))
+    assert seen == {HIDDEN, VISIBLE, TARGET}
+
+
+def test_a_selected_neuron_and_a_painted_one_look_otherwise(
+    controller: Controller, field: Field
+) -> None:
+    before = picture.field_pixels(controller, field)
+    controller.select([3])
+    controller.paint([7], TARGET)
+    changed = (picture.field_pixels(controller, field) != before).any(axis=2)
+    owners = set(field.owner[changed].tolist())
+    assert owners == {0, 25, 3, 7}
+
+
+def test_the_raster_has_the_colours_of_its_states(
+    controller: Controller, field: Field
+) -> None:
+    plain = pixels_of(picture.draw(controller, field).png)
+    controller.paint(np.arange(40), HIDDEN)
+    hidden = pixels_of(picture.draw(controller, field).png)
+    left = sheet.SCALE * (sheet.EDGE + picture.SIDE + picture.AXIS + 20)
+    rows = slice(sheet.SCALE * (picture.TOP + 40), sheet.SCALE * picture.SIDE)
+    before, after = (p[rows, left : left + 200].astype(int) for p in (plain, hidden))
+    assert (before.max(axis=2) - before.min(axis=2)).max() > 40
+    assert (after.max(axis=2) - after.min(axis=2)).max() < 8
+
+
+def test_the_captions_numbers_are_the_librarys(controller: Controller) -> None:
+    controller.choose_predictor("context-ridge")
+    words, state = picture.caption(controller), controller.state
+    scores = controller.results.scores
+    assert state.session is not None
+    assert state.window is not None
+    assert scores is not None
+    median = float(np.median(scores[np.isfinite(scores)]))
+    assert median == pytest.approx(score_summary(scores).median)
+    assert words == (
+        f"{state.session.id} · window {state.window.start_s:.1f} s · "
+        f"20 visible, 10 target, 10 hidden · median r {median:.2f} · "
+        "model context-ridge"
+    )
+    controller.set_active_span(0, 30)
+    controller.paint_cells([0], slice(0, 30), HIDDEN)
+    told = "19 visible, 10 target, 11 hidden in samples 0-30"
+    assert told in picture.caption(controller)
+    controller.set_active_span(0, 60)
+    assert "1 hidden → visible" in picture.caption(controller)
+
+
+@pytest.mark.parametrize("colour_by", ["score", "area", "depth"])
+@pytest.mark.parametrize("view", ["pair", "beside"])
+def test_it_is_drawn_small_however_the_screen_is_set(
+    controller: Controller, field: Field, colour_by: Any, view: Any
+) -> None:
+    controller.set_colour_by(colour_by)
+    controller.set_raster("area", view)
+    controller.choose_baseline("mean")
+    controller.pins.pin("half × ½ – 見")
+    controller.select(np.arange(20))
+    found = picture.draw(controller, field)
+    assert len(found.png) < sheet.MOST_BYTES
+    shape = pixels_of(found.png).shape
+    assert shape == (sheet.SCALE * found.height, sheet.SCALE * found.width, 3)
+
+
+def test_one_too_large_has_a_pixel_a_point() -> None:
+    noisy = sheet.Sheet(400, 400)
+    values = np.random.default_rng(0).integers(0, 255, (800, 800, 3), np.uint8)
+    noisy.picture(values, 0, 0, 400, 400)
+    assert pixels_of(noisy.png()).shape == (400, 400, 3)
+
+
+def test_nothing_open_says_so(screen: Screen) -> None:
+    empty = Controller(synchronous=True)
+    LastState(empty).show()
+    assert "No recording is open." in screen.calls[0][0]["text/plain"]
+    empty.close()
+
+
+# -- the output -----------------------------------------------------------------------
+def test_it_is_an_image_a_page_and_words(last: LastState, screen: Screen) -> None:
+    last.show()
+    bundle, is_update = screen.calls[0]
+    assert not is_update
+    words = picture.caption(last._controller)
+    assert bundle["text/plain"] == f"OmniMouse, as it was last seen: {words}"
+    data = bundle["image/png"]
+    assert pixels_of(base64.b64decode(data)).shape[1] == 2 * sheet.WIDTH
+    assert bundle["text/html"].startswith('<div class="omnimouse-last"><img alt="')
+    assert data in bundle["text/html"]
+
+
+def test_it_is_replaced_once_after_changes(
+    last: LastState, screen: Screen, controller: Controller
+) -> None:
+    last.show()
+    for neuron in range(5):
+        controller.paint([neuron], HIDDEN)
+    assert screen.wait_for(2)
+    assert screen.calls[1][1]
+    assert "15 visible, 10 target, 15 hidden" in screen.calls[1][0]["text/plain"]
+    sleep(4 * QUIET_S)
+    assert len(screen.calls) == 2
+    assert screen.ids == {last.display_id}
+
+
+def test_what_looks_the_same_is_not_sent_again(
+    last: LastState, screen: Screen, controller: Controller
+) -> None:
+    last.show()
+    controller.set_brush(HIDDEN)
+    controller.ask_again()
+    last.draw()
+    assert not last._is_due
+    assert len(screen.calls) == 1
+
+
+def test_nothing_is_drawn_while_a_stroke_is_open(
+    last: LastState, screen: Screen, controller: Controller
+) -> None:
+    last.show()
+    controller.begin_stroke("Paint")
+    controller.paint([1], HIDDEN)
+    sleep(4 * QUIET_S)
+    last.draw()
+    assert len(screen.calls) == 1
+    controller.end_stroke()
+    assert screen.wait_for(2)
+    assert "19 visible" in screen.calls[1][0]["text/plain"]
+
+
+def test_nothing_is_drawn_while_an_answer_is_awaited(
+    last: LastState, screen: Screen, controller: Controller
+) -> None:
+    last.show()
+    controller.results.population_freshness = "stale"
+    controller.paint_cells([1], slice(0, 5), HIDDEN)
+    controller.results.population_freshness = "running"
+    controller.results.changed.emit()
+    sleep(4 * QUIET_S)
+    assert len(screen.calls) == 1
+    controller.results.population_freshness = "fresh"
+    controller.results.changed.emit()
+    assert screen.wait_for(2)
+
+
+def test_a_fault_is_told_and_the_next_change_mends_it(
+    controller: Controller, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("no <ink>")
+
+    told: list[Exception] = []
+    last = LastState(controller, failed=told.append, quiet_s=QUIET_S)
+    with monkeypatch.context() as patched:
+        patched.setattr(last_state, "draw_picture", broken)
+        last.show()
+    assert [str(error) for error in told] == ["no <ink>"]
+    assert "could not be drawn: no &lt;ink&gt;" in screen.calls[0][0]["text/html"]
+    assert "image/png" not in screen.calls[0][0]
+    controller.paint([1], HIDDEN)
+    assert screen.wait_for(2)
+    assert "image/png" in screen.calls[1][0]
+    last.close()
+
+
+def test_closed_it_follows_no_more_and_leaves_no_thread(
+    last: LastState, screen: Screen, controller: Controller
+) -> None:
+    last.show()
+    last.close()
+    controller.paint([1], HIDDEN)
+    sleep(2 * QUIET_S)
+    assert len(screen.calls) == 1
+    assert "omnimouse-last-state" not in {t.name for t in threading.enumerate()}
+
+
+# -- in a notebook ------------------------------------------------------------------
+CELLS = (
+    """
+import omnimouse_model as om
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.jupyter.last_state import LastState
+controller = Controller()
+controller.open_session({place!r})
+controller.choose_predictor("mean")
+last = LastState(controller)
+last.show()
+""",
+    "assert controller.wait(60)",
+    "controller.paint(range(30), 0)\nassert controller.wait(60)",
+)
+
+
+@pytest.mark.slow
+def test_an_executed_notebook_has_the_picture_of_what_was_answered_last(
+    session: om.Session,
+) -> None:
+    nbclient = pytest.importorskip("nbclient")
+    nbformat = pytest.importorskip("nbformat")
+    cells = [CELLS[0].format(place=str(session.path)), *CELLS[1:]]
+    book = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(cell) for cell in cells]
+    )
+    nbclient.NotebookClient(book, timeout=120).execute()
+    [output] = book.cells[0].outputs
+    assert "30 hidden" in output.data["text/plain"]
+    assert "model mean" in output.data["text/plain"]
+    assert output.metadata["image/png"]["width"] == sheet.WIDTH
+    assert pixels_of(base64.b64decode(output.data["image/png"])).size
+    assert not book.cells[1].outputs
+    assert not book.cells[2].outputs

@@ -1,0 +1,266 @@
+"""The raster in the notebook: what a page is sent, and what it does to the state."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.similarity import similarity_order
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import HIDDEN, N_SAMPLES, TARGET, VISIBLE
+from omnimouse_widgets.drawn.raster_rows import MAX_ROWS, UNSEEN
+from omnimouse_widgets.drawn.raster_values import levels_of
+from omnimouse_widgets.jupyter.raster import Raster
+from tests.model.live_sessions import EchoPredictor, write_session
+
+OpenPage = Callable[[Raster], Any]
+
+
+@pytest.fixture
+def raster(controller: Controller) -> Raster:
+    """In stored order: neuron n is row n."""
+    controller.set_raster("stored", "truth")
+    return Raster(controller)
+
+
+@pytest.fixture
+def shown(raster: Raster, page: OpenPage) -> Any:
+    """A page that has drawn the raster once."""
+    opened = page(raster)
+    opened.look()
+    opened.wait_for("raster")
+    return opened
+
+
+def rows_of(buffer: bytes) -> np.ndarray:
+    return np.frombuffer(buffer, np.uint8).reshape(-1, N_SAMPLES)
+
+
+def codes_of(message: dict[str, Any], buffers: list[bytes]) -> np.ndarray:
+    return rows_of(buffers[message["codes"]])
+
+
+def has(what: str) -> Callable[..., bool]:
+    return lambda message, _: what in message
+
+
+def stroke(shown: Any, *blocks: tuple[int, int, int, int], **fields: Any) -> None:
+    """A whole stroke of one message, as the page sends it."""
+    message, _ = shown.wait_for("raster")
+    code = fields.pop("code", VISIBLE)
+    shown.say("begin", code=code)
+    packed = np.array(blocks, np.uint16).tobytes()
+    fields = {"seq": 1, "rows": message["rows"], "code": code, **fields}
+    shown.say("paint", packed, **fields)
+    shown.say("end")
+
+
+# -- from state to page -----------------------------------------------------------
+def test_a_page_is_sent_rows_values_and_the_mask(
+    shown: Any, controller: Controller
+) -> None:
+    message, buffers = shown.wait_for("raster", has("layout"))
+    layout = message["layout"]
+    assert (layout["start"], layout["stop"], layout["size"]) == (0, 40, 1)
+    assert layout["names"][7] == "7"
+    assert (codes_of(message, buffers) == HIDDEN).all()
+    window = controller.state.window
+    low, high = levels_of(window)
+    drawn = rows_of(buffers[message["values"][0]["buffer"]])
+    expected = np.clip((window.responses.T - low) * 255 / (high - low), 1, 255)
+    np.testing.assert_allclose(drawn, expected, atol=1)
+
+
+def test_what_is_not_predicted_is_told_from_the_lowest_value(
+    raster: Raster, shown: Any, controller: Controller
+) -> None:
+    controller.paint_cells([3], slice(0, 60), TARGET)
+    raster.view = "prediction"
+    message, buffers = shown.wait_for(
+        "raster", lambda m, _: m.get("values", [{}])[0].get("picture") == "prediction"
+    )
+    drawn = rows_of(buffers[message["values"][0]["buffer"]])
+    assert (drawn[3, 10:] > 0).all()
+    assert (drawn[4] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("view", "pictures"),
+    [
+        ("pair", ["truth", "prediction"]),
+        ("beside", ["truth", "prediction", "residual"]),
+    ],
+)
+def test_pictures_side_by_side(
+    raster: Raster, shown: Any, view: str, pictures: list[str]
+) -> None:
+    raster.view = view
+    message, buffers = shown.wait_for(
+        "raster", lambda m, _: len(m.get("values", ())) == len(pictures)
+    )
+    assert [one["picture"] for one in message["values"]] == pictures
+    assert len(buffers) == len(pictures)  # the mask is not sent again
+
+
+def test_painting_elsewhere_sends_the_mask_and_no_values(
+    shown: Any, controller: Controller
+) -> None:
+    shown.forget()
+    controller.paint_cells([5], slice(10, 16), VISIBLE)
+    message, buffers = shown.wait_for("raster", has("codes"))
+    assert (codes_of(message, buffers)[5, 10:16] == UNSEEN).all()
+    assert "values" not in message
+    assert "▨ too short" in message["words"]
+
+
+def test_selected_neurons_are_marked(shown: Any, controller: Controller) -> None:
+    controller.select([9, 4])
+    shown.wait_for("raster", lambda m, _: m["marks"] == [9, 4])
+
+
+def test_an_older_prediction_is_said_to_be_older(
+    raster: Raster, shown: Any, controller: Controller
+) -> None:
+    raster.view = "prediction"
+    controller.paint_cells([3], slice(0, 60), TARGET)
+    shown.wait_for("raster", lambda m, _: not m["old"])
+    controller.results.population_freshness = "stale"
+    message, _ = shown.wait_for("raster", lambda m, _: m["old"])
+    assert "prediction of an older question" in message["words"]
+
+
+def test_without_a_session_nothing_is_drawn(page: OpenPage) -> None:
+    empty = Controller(synchronous=True)
+    opened = page(Raster(empty))
+    opened.look()
+    opened.wait_for("nothing")
+    empty.close()
+
+
+def test_many_neurons_share_rows(tmp_path: Any, page: OpenPage) -> None:
+    controller = Controller(synchronous=True)
+    controller.choose_predictor(EchoPredictor())
+    controller.open_session(write_session(tmp_path / "mouse", 600))
+    controller.apply_preset("nothing")
+    controller.set_raster("stored", "truth")
+    raster = Raster(controller)
+    opened = page(raster)
+    opened.look()
+    message, buffers = opened.wait_for("raster", has("layout"))
+    assert message["layout"]["size"] == 3
+    assert len(codes_of(message, buffers)) == 200 <= MAX_ROWS
+    assert message["layout"]["names"][1] == "3, 4, 5"
+    stroke(opened, (1, 3, 0, 60))
+    painted = np.flatnonzero((controller.state.mask.cells == VISIBLE).all(axis=0))
+    assert painted.tolist() == [3, 4, 5, 6, 7, 8]
+    raster.rows_shown = (100.0, 200.0)
+    opened.wait_for("raster", lambda m, _: m.get("layout", {}).get("size") == 1)
+    controller.close()
+
+
+# -- from page to state -----------------------------------------------------------
+def test_a_stroke_paints_its_blocks_as_one_step(
+    shown: Any, controller: Controller
+) -> None:
+    stroke(shown, (2, 4, 10, 20), (6, 7, 30, 31), code=TARGET)
+    cells = controller.state.mask.cells
+    found = {
+        (int(n), int(t)) for t, n in zip(*np.nonzero(cells == TARGET), strict=True)
+    }
+    expected = {(n, t) for n in (2, 3) for t in range(10, 20)} | {(6, 30)}
+    assert found == expected
+    assert controller.undo_name == "Paint 3 neurons target"
+    controller.undo()
+    assert (controller.state.mask.cells == HIDDEN).all()
+
+
+def test_columns_are_painted_for_neurons_out_of_view_too(
+    raster: Raster, shown: Any, controller: Controller
+) -> None:
+    raster.rows_shown = (10.0, 20.0)
+    shown.wait_for("raster", lambda m, _: m.get("layout", {}).get("start") == 10)
+    stroke(shown, (0, 10, 5, 8), all=True)
+    assert (controller.state.mask.cells[5:8] == VISIBLE).all()
+
+
+def test_the_page_hears_which_of_its_strokes_a_mask_holds(
+    shown: Any, controller: Controller
+) -> None:
+    message, _ = shown.wait_for("raster")
+    shown.say("begin", code=1)
+    block = np.array([[0, 1, 0, 60]], np.uint16).tobytes()
+    shown.say("paint", block, seq=7, rows=message["rows"], code=1, all=False)
+    assert shown.of("ack")[-1][0]["seq"] == 7
+    found, buffers = shown.wait_for(
+        "raster", lambda m, _: "codes" in m and m["done"].get("page") == 7
+    )
+    assert (codes_of(found, buffers)[0] == VISIBLE).all()
+    shown.say("end")
+
+
+def test_rows_do_not_move_under_an_open_stroke(
+    raster: Raster, shown: Any, controller: Controller
+) -> None:
+    raster.order = "state"
+    shown.wait_for("raster", has("layout"))
+    before = shown.wait_for("raster")[0]["rows"]
+    shown.say("begin", code=TARGET)
+    block = np.array([[30, 31, 0, 60]], np.uint16).tobytes()
+    shown.say("paint", block, seq=1, rows=before, code=TARGET, all=False)
+    held, buffers = shown.wait_for(
+        "raster", lambda m, _: m["done"].get("page") == 1 and "codes" in m
+    )
+    assert held["rows"] == before
+    assert (codes_of(held, buffers)[30, 10:] == TARGET).all()
+    shown.say("end")
+    moved, buffers = shown.wait_for("raster", lambda m, _: m["rows"] != before)
+    assert (codes_of(moved, buffers)[0, 10:] == TARGET).all()
+
+
+def test_a_stroke_on_rows_long_gone_is_refused_in_words(
+    raster: Raster, shown: Any, controller: Controller
+) -> None:
+    block = np.array([[0, 1, 0, 60]], np.uint16).tobytes()
+    shown.say("paint", block, seq=1, rows=10_000, code=1, all=False)
+    assert "paint it again" in raster.problem
+    assert (controller.state.mask.cells == HIDDEN).all()
+
+
+def test_a_row_is_selected(shown: Any, controller: Controller) -> None:
+    shown.say("select", rows=shown.wait_for("raster")[0]["rows"], row=11)
+    assert controller.state.selection == (11,)
+
+
+def test_order_view_code_cursor_and_selection_are_the_states(
+    raster: Raster, controller: Controller
+) -> None:
+    raster.order, raster.view = "depth", "residual"
+    raster.code, raster.cursor, raster.selection = TARGET, 31, [5]
+    state = controller.state
+    assert (state.raster_order, state.raster_view) == ("depth", "residual")
+    assert (state.brush_code, state.cursor, state.selection) == (TARGET, 31, (5,))
+    controller.set_raster("score", "pair")
+    controller.set_cursor(2)
+    assert (raster.order, raster.view, raster.cursor) == ("score", "pair", 2)
+
+
+def test_rows_by_similarity_are_those_of_the_library(
+    raster: Raster, shown: Any, controller: Controller
+) -> None:
+    raster.order = "similarity"
+    expected = similarity_order(controller.state.session)
+    found, _ = shown.wait_for(
+        "raster", lambda m, _: m.get("layout", {}).get("names", [""])[0]
+        == str(expected[0])
+    )  # fmt: skip
+    assert found["layout"]["names"] == [str(n) for n in expected]
+
+
+def test_nobody_waits_for_similarity_when_nobody_looks(
+    raster: Raster, shown: Any, controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_be: list[bool] = []
+    monkeypatch.setattr(controller.similarity, "let_be", lambda: let_be.append(True))
+    shown.say("gone")
+    assert let_be

@@ -1,0 +1,270 @@
+"""The context part: live curves while somebody looks, sweeps beside, and those kept."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.live_sweep import SEEDS, live_sweep
+from omnimouse_model.analysis.sweep import context_sweep
+from omnimouse_model.live.context_mark import mark_of
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.predictor import Encoded
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.context_spots import dodge, place_on
+from omnimouse_widgets.drawn.context_words import NO_SELECTION
+from omnimouse_widgets.jupyter.sweep import ContextSweep
+from tests.model.live_sessions import EchoPredictor
+
+SELECTED = [3, 11, 30]
+FORM = {
+    "neurons": "0, 8", "history": "10", "video": "both", "behavior": "with",
+    "draws": "2", "windows": "2", "tier": "test", "name": "mine",
+}  # fmt: skip
+
+
+class Noisy(EchoPredictor):
+    """Wrong by an amount that only mask and window decide."""
+
+    def encode(self, window, mask: Mask) -> Encoded:
+        found = EchoPredictor.encode(self, window, mask)
+        seed = int(np.flatnonzero(mask.visible.ravel()).sum()) + window.start_index
+        seed += 7 * bool(mask.frames.any()) + 13 * (mask.behavior == "visible")
+        noise = np.random.default_rng(seed).normal(size=window.responses.shape)
+        return Encoded(window, mask, found.state + noise.astype(np.float32))
+
+
+@pytest.fixture
+def noisy(session, tmp_path):
+    made = Controller(synchronous=True)
+    made.sweeps.folder = tmp_path / "kept"
+    made.choose_predictor(Noisy())
+    made.open_session(session)
+    made.select(SELECTED)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def part(noisy):
+    return ContextSweep(noisy)
+
+
+@pytest.fixture
+def seen(part, page):
+    opened = page(part)
+    opened.look()
+    until_drawn(part, opened, part.controller.results.sweep)
+    opened.wait_for("estimate")
+    return opened
+
+
+def until_drawn(part, page, sweep, line=0):
+    """Wait until the pen has drawn every point of a sweep."""
+    wanted = {
+        (c.axis, c.label, line): [p.score for p in c.points if np.isfinite(p.score)]
+        for c in sweep.curves()
+    }
+
+    def is_drawn(*_):
+        found = {key: [y for _, y, _ in part.chart.drawn(key)] for key in wanted}
+        return found == wanted
+
+    page.wait_for("curves", is_drawn)
+
+
+def curve_on(part, curve, line=0):
+    """(value, score, s.e.m.) as the figure has them, its dodge taken back."""
+    points = part.chart.drawn((curve.axis, curve.label, line))
+    return [score for _, score, _ in points], [sem for _, _, sem in points]
+
+
+def assert_drawn(part, sweep, line=0):
+    checked = 0
+    for curve in sweep.curves():
+        known = [p for p in curve.points if np.isfinite(p.score)]
+        places = [x for x, _, _ in part.chart.drawn((curve.axis, curve.label, line))]
+        scores, sems = curve_on(part, curve, line)
+        np.testing.assert_allclose(scores, [p.score for p in known])
+        np.testing.assert_allclose(sems, np.nan_to_num([p.sem for p in known]))
+        if line == 0:
+            aside = dodge(curve.label, curve.axis, curve.values)
+            expected = [place_on(curve.axis, v) + aside for v in curve.values]
+            np.testing.assert_allclose(places, expected)
+        checked += len(known)
+    assert checked
+
+
+def test_the_live_curves_are_the_librarys_numbers(part, noisy, seen):
+    *_, sweep = live_sweep(
+        Noisy(), noisy.state.window, np.array(SELECTED), behavior=(True, False),
+        seeds=SEEDS,
+    )  # fmt: skip
+    assert part.sweep == sweep
+    assert_drawn(part, sweep)
+    assert "● fresh" in part.status
+    assert f"{len(SELECTED)} neurons" in part.status
+
+
+def test_live_curves_are_asked_for_only_while_somebody_looks(part, noisy, page):
+    assert not noisy.state.sweep_shown
+    opened = page(part)
+    opened.look()
+    assert noisy.state.sweep_shown
+    opened.say("gone")
+    assert not noisy.state.sweep_shown
+    opened.look()
+    part.is_live = False
+    assert not noisy.state.sweep_shown
+    part.is_live = True
+    assert noisy.state.sweep_shown
+    part.close()
+    assert not noisy.state.sweep_shown
+
+
+def test_one_figure_is_made_and_changed_in_place(part, noisy, seen):
+    before, traces = part.chart.figure, part.chart.figure.data
+    noisy.select([5])
+    until_drawn(part, seen, noisy.results.sweep)
+    assert part.status.startswith("Live: 1 neuron,")
+    assert part.chart.figure is before
+    assert all(a is b for a, b in zip(traces, part.chart.figure.data, strict=True))
+    assert_drawn(part, noisy.results.sweep)
+    assert part.widget.children == (part, before)
+
+
+def test_what_has_not_changed_is_not_sent_again(part, noisy, seen, monkeypatch):
+    sent = []
+    monkeypatch.setattr(
+        part.chart.figure, "_send_update_msg", lambda **fields: sent.append(fields)
+    )
+    part.chart.show_sweeps(part.drawn())
+    assert not sent
+    part.chart.show_sweeps(part.drawn(), ["video"])
+    (fields,) = sent
+    assert fields["restyle_data"]["y"] == [
+        [],
+        [],
+    ]  # over neurons, over history
+
+
+def test_the_mask_on_screen_is_marked(part, noisy, seen):
+    mark = mark_of(noisy.state, noisy.results)
+    assert mark is not None
+    seen.wait_for("curves", lambda *_: part.mark.endswith(mark.words))
+    lines = part.chart.figure.layout.shapes
+    assert [line.x0 for line in lines] == [
+        place_on("neurons", mark.given.neurons),
+        place_on("history_samples", mark.given.history_samples),
+    ]
+
+
+def test_hidden_conditions_are_not_drawn(part, seen):
+    label = next(iter(palette.CONDITION_COLOURS))
+    part.hidden = (label,)
+    seen.wait_for("curves", lambda *_: not part.chart.drawn(("neurons", label, 0)))
+    other = list(palette.CONDITION_COLOURS)[1]
+    assert part.chart.drawn(("neurons", other, 0))
+
+
+def test_a_table_from_a_cell_takes_the_place_of_the_live_one(part, noisy, seen):
+    found = context_sweep(
+        Noisy(), noisy.state.session, neurons=[0, 8], seeds=2, max_windows=2
+    )
+    heard = []
+    part.observe(heard.append, "is_live")
+    part.sweep = found
+    until_drawn(part, seen, found)
+    assert not part.is_live
+    assert len(heard) == 1
+    assert_drawn(part, found)
+    part.is_live = True
+    assert part.sweep is noisy.results.sweep
+
+
+def test_without_a_selection_the_part_says_what_to_do(part, noisy, seen):
+    noisy.select([])
+    words = " ".join(NO_SELECTION.split())
+    seen.wait_for("curves", lambda *_: part.status == words)
+    (note,) = part.chart.figure.layout.annotations
+    assert note.text == NO_SELECTION.replace("\n", "<br>")
+
+
+def test_a_form_starts_a_sweep_that_is_kept_drawn_and_exported(part, noisy, seen):
+    seen.say("form", **FORM)
+    content, _ = seen.wait_for("estimate", lambda m, _: "predictions" in m["words"])
+    assert content["is_possible"]
+    seen.say("start", **FORM)
+    (entry,) = noisy.sweeps.found
+    assert entry.name == "mine"
+    assert entry.is_complete
+    assert part.progress == 1.0
+    expected = context_sweep(
+        Noisy(), noisy.state.session, neurons=[0, 8], history_samples=[10],
+        video=[True, False], seeds=2, max_windows=2,
+    )  # fmt: skip
+    scores = [row.score for row in entry.sweep.rows]
+    assert scores == [row.score for row in expected.rows]
+    until_drawn(part, seen, expected, line=1)
+    assert_drawn(part, expected, line=1)
+    content, _ = seen.wait_for("kept", lambda m, _: bool(m["entries"]))
+    assert content["entries"][0]["line"] == 1
+    seen.say("export")
+    content, (table,) = seen.wait_for("csv")
+    rows = list(csv.DictReader(table.decode().splitlines()))
+    assert {row["sweep"] for row in rows} == {"Live", "mine"}
+
+
+def test_what_cannot_be_asked_is_said_and_not_begun(part, noisy, seen):
+    seen.say("form", **{**FORM, "history": "5"})
+    content, _ = seen.wait_for("estimate", lambda m, _: "history" in m["words"])
+    assert not content["is_possible"]
+    seen.say("start", **{**FORM, "neurons": "many"})
+    assert "whole numbers with commas" in part.problem
+    assert not noisy.sweeps.found
+    noisy.sweeps._asking.choose(None)
+    with pytest.raises(ValueError, match="choose a model first"):
+        part.start(neurons=(0, 8))
+
+
+def test_kept_sweeps_are_compared_and_deleted(part, noisy, seen):
+    part.start(neurons=(0, 8), seeds=(0,), max_windows=2)
+    (entry,) = noisy.sweeps.found
+    file = entry.path.name
+    seen.say("compare", file=file, is_drawn=False)
+    assert [one.name for one in part.drawn()] == ["Live"]
+    seen.say("compare", file=file, is_drawn=True)
+    assert [one.line for one in part.drawn()] == [0, 1]
+    seen.say("delete", file=file)
+    assert not noisy.sweeps.found
+    assert not entry.path.exists()
+    seen.say("compare", file=file, is_drawn=True)
+    assert "not among the kept sweeps" in part.problem
+
+
+def test_a_sweep_in_the_background_is_held_let_go_and_ended(
+    part, noisy, seen, monkeypatch
+):
+    monkeypatch.setattr(type(noisy.sweeps), "is_busy", property(lambda _: True))
+    seen.say("pause")
+    assert noisy.sweeps.is_paused
+    content, _ = seen.wait_for("running", lambda m, _: m["is_paused"])
+    assert content["is_busy"]
+    seen.say("pause")
+    assert not noisy.sweeps.is_paused
+    seen.say("cancel")
+    assert noisy.sweeps._gate.is_stopped
+
+
+def test_faults_of_sweeps_are_shown(part, noisy, seen):
+    noisy.sweeps._fail("A sweep runs already: cancel it, or wait.")
+    content, _ = seen.wait_for("running", lambda m, _: bool(m["fault"]))
+    assert content["fault"].startswith("A sweep runs already")
+
+
+def test_a_given_sweep_without_points_cannot_be_saved(part, noisy, tmp_path, seen):
+    part.sweep = replace(noisy.results.sweep, rows=())
+    with pytest.raises(ValueError, match="Nothing is drawn"):
+        part.write_csv(tmp_path / "x.csv")

@@ -1,0 +1,290 @@
+from collections.abc import Iterator
+from time import process_time
+from typing import Any
+
+import numpy as np
+import pytest
+from traitlets import TraitError
+
+import omnimouse_model as om
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_widgets.jupyter.table import NeuronTable
+from tests.model.live_sessions import GatedPopulationPredictor
+
+
+@pytest.fixture
+def part(controller: Controller) -> Iterator[NeuronTable]:
+    made = NeuronTable(controller)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def seen(part: NeuronTable, page: Any) -> Any:
+    """A page that looks at the table and has been told of it."""
+    found = page(part)
+    found.look()
+    found.wait_for("table")
+    return found
+
+
+def rows(seen: Any, start: int = 0, stop: int = 40) -> dict[str, Any]:
+    """Ask for rows as the page does."""
+    seen.say("rows", start=start, stop=stop)
+    fields, _ = seen.wait_for("rows")
+    return dict(fields)
+
+
+def pick(seen: Any, row: int, how: str = "one", anchor: int = 0) -> None:
+    shown = rows(seen)["neurons"]
+    of = {"row": anchor, "neuron": shown[anchor]}
+    picked = {"row": row, "neuron": shown[row], "how": how, "anchor": of}
+    seen.say("pick", picks=[picked])
+
+
+def test_only_the_rows_asked_for_travel(
+    part: NeuronTable, controller: Controller, seen: Any
+) -> None:
+    told = seen.wait_for("table")[0]
+    assert (told["n"], told["total"]) == (40, 40)
+    assert not seen.of("rows")
+    found = rows(seen, 10, 14)
+    assert found["view"] == "page"
+    assert found["start"] == 10
+    assert found["neurons"] == [10, 11, 12, 13]
+    assert found["version"] == told["version"]
+    assert [len(row) for row in found["cells"]] == [6] * 4
+    assert rows(seen, 38, 90)["neurons"] == [38, 39]
+    assert rows(seen, 90, 99)["neurons"] == []
+
+
+def test_rows_tell_state_and_score(
+    part: NeuronTable, controller: Controller, page: Any
+) -> None:
+    controller.set_active_span(30, 60)
+    controller.paint_cells([2], slice(0, 60), VISIBLE)
+    controller.paint_cells([5], slice(30, 60), TARGET)
+    seen = page(part)
+    seen.look()
+    seen.wait_for("table")
+    found = rows(seen)
+    names = [row[4] for row in found["cells"]]
+    assert (names[2], names[5]) == ("visible", "target")
+    assert (found["states"][2], found["states"][5]) == (VISIBLE, TARGET)
+    assert found["cells"][5][5] == f"{controller.results.scores[5]:.2f}"
+    assert found["cells"][2][5] == "–"
+
+
+def test_it_is_sorted_in_the_kernel_and_unknown_values_stay_last(
+    part: NeuronTable, controller: Controller, seen: Any
+) -> None:
+    controller.paint_cells([8, 4, 6], slice(30, 60), TARGET)
+    for descending in (False, True):
+        seen.forget()
+        part.set_state({"sort_by": "score", "descending": descending})
+        seen.wait_for("table")
+        first = rows(seen)["neurons"][:3]
+        assert sorted(first) == [4, 6, 8]
+        scores = controller.results.scores[first]
+        steps = np.diff(scores)
+        assert (steps <= 0).all() if descending else (steps >= 0).all()
+    with pytest.raises(Exception, match="sort_by"):
+        part.sort_by = "size"
+
+
+def test_words_filter_the_rows(
+    part: NeuronTable, controller: Controller, seen: Any
+) -> None:
+    controller.paint_cells([3, 9], slice(0, 60), VISIBLE)
+    seen.say("filter", text=" visible ")
+    assert (part.filter, part.shown) == ("visible", 2)
+    seen.wait_for("table", lambda fields, _: fields["n"] == 2)
+    assert rows(seen)["neurons"] == [3, 9]
+    assert list(part.neurons) == [3, 9]
+    part.filter = "id<5"
+    assert part.shown == 5
+    controller.paint_cells([4], slice(0, 60), HIDDEN)
+    assert part.shown == 5
+
+
+def test_a_filter_by_state_follows_the_mask(
+    part: NeuronTable, controller: Controller, seen: Any
+) -> None:
+    part.filter = "visible"
+    seen.wait_for("table", lambda fields, _: fields["n"] == 0)
+    controller.paint_cells([3, 9, 11], slice(0, 60), VISIBLE)
+    seen.wait_for("table", lambda fields, _: fields["n"] == 3)
+    assert part.shown == 3
+
+
+def test_nonsense_is_refused_in_words_and_keeps_the_rows(
+    part: NeuronTable, seen: Any
+) -> None:
+    part.filter = "id<5"
+    seen.say("filter", text="size>3")
+    assert "No column 'size'" in part.problem
+    assert (part.filter, part.shown) == ("id<5", 5)
+    with pytest.raises(ValueError, match="No column 'size'"):
+        part.filter = "size>3"
+    seen.say("filter", text="id<5")
+    assert part.problem == ""
+
+
+def test_clicked_rows_are_everyones_selection(
+    part: NeuronTable, controller: Controller, seen: Any
+) -> None:
+    pick(seen, 4)
+    assert controller.state.selection == part.selection == (4,)
+    pick(seen, 2, "toggle")
+    assert controller.state.selection == (4, 2)
+    pick(seen, 4, "toggle")
+    assert controller.state.selection == (2,)
+    pick(seen, 5, "range", anchor=8)
+    assert controller.state.selection == (8, 7, 6, 5)
+
+
+def test_a_row_that_has_not_come_yet_is_picked_by_its_place(
+    part: NeuronTable, controller: Controller, seen: Any
+) -> None:
+    seen.forget()
+    part.descending = True
+    seen.wait_for("table")
+    last = {"row": 39, "neuron": None}
+    seen.say("pick", picks=[{**last, "how": "one", "anchor": last}])
+    assert controller.state.selection == (0,)
+    gone = {"row": 40}
+    seen.say("pick", picks=[{**gone, "how": "one", "anchor": gone}])
+    assert controller.state.selection == (0,)
+
+
+def test_what_the_filter_hides_stays_selected_when_a_row_is_added(
+    part: NeuronTable, controller: Controller, seen: Any
+) -> None:
+    controller.select([30, 1])
+    part.filter = "id<10"
+    seen.wait_for("table", lambda fields, _: fields["n"] == 10)
+    pick(seen, 5, "toggle")
+    assert controller.state.selection == (30, 1, 5)
+
+
+def test_everyones_selection_comes_into_view(
+    part: NeuronTable, controller: Controller, seen: Any
+) -> None:
+    seen.forget()
+    controller.select([1, 30])
+    assert part.selection == (1, 30)
+    assert seen.wait_for("selected")[0]["row"] == 30
+    seen.forget()
+    part.descending = True
+    assert seen.wait_for("selected")[0]["row"] == 9
+
+
+def test_what_is_listed_is_painted_as_one_step(
+    part: NeuronTable, controller: Controller, seen: Any
+) -> None:
+    part.filter = "id>=35"
+    seen.wait_for("table", lambda fields, _: fields["n"] == 5)
+    seen.say("paint", code=VISIBLE)
+    visible = np.flatnonzero(controller.state.mask.visible.all(axis=0))
+    assert list(visible) == [35, 36, 37, 38, 39]
+    assert controller.undo_name == "Paint 5 neurons visible"
+    controller.undo()
+    assert not controller.state.mask.visible.any()
+    part.filter = "id<2"
+    part.paint(VISIBLE)  # in a cell, as it is now, whatever a page has drawn
+    assert list(np.flatnonzero(controller.state.mask.visible.all(axis=0))) == [0, 1]
+
+
+def test_a_page_downloads_the_table_with_its_condition(
+    part: NeuronTable, controller: Controller, seen: Any
+) -> None:
+    controller.paint_cells([5], slice(30, 60), TARGET)
+    seen.say("csv")
+    fields, buffers = seen.wait_for("csv")
+    assert fields["name"] == f"{controller.state.session.id}.csv"
+    lines = buffers[0].decode().splitlines()
+    assert lines[0] == "# predictor: echo"
+    assert sum(not line.startswith("#") for line in lines) == 41
+
+
+def test_what_is_not_answered_yet_is_not_downloaded(session: Any, page: Any) -> None:
+    predictor = GatedPopulationPredictor()
+    controller = Controller()
+    controller.choose_predictor(predictor)
+    controller.open_session(session)
+    part = NeuronTable(controller)
+    seen = page(part)
+    seen.say("csv")
+    assert "not answered yet" in part.problem
+    assert not seen.of("csv")
+    predictor.gate.release(50)
+    controller.close()
+
+
+def test_scores_of_an_older_question_are_marked(session: Any, page: Any) -> None:
+    predictor = GatedPopulationPredictor()
+    predictor.gate.release(2)
+    controller = Controller()
+    controller.choose_predictor(predictor)
+    controller.open_session(session)
+    assert controller.wait(10.0)
+    seen = page(NeuronTable(controller))
+    seen.look()
+    seen.wait_for("table", lambda fields, _: not fields["is_old"])
+    controller.paint_cells([0], slice(30, 35), HIDDEN)
+    seen.wait_for("table", lambda fields, _: fields["is_old"])
+    predictor.gate.release(50)
+    controller.close()
+
+
+def test_what_is_shown_is_counted_when_nobody_looks(
+    part: NeuronTable, controller: Controller
+) -> None:
+    part.filter = "visible"
+    assert part.shown == 0
+    controller.paint_cells([3, 9], slice(0, 60), VISIBLE)
+    assert part.shown == 2
+    with pytest.raises(TraitError, match="read-only"):
+        part.shown = 7
+
+
+def test_without_a_session_the_table_is_empty(page: Any) -> None:
+    empty = Controller(synchronous=True)
+    part = NeuronTable(empty)
+    seen = page(part)
+    seen.look()
+    assert seen.wait_for("table")[0]["total"] == 0
+    part.filter = "V1 depth<250"
+    part.paint(VISIBLE)
+    assert part.shown == 0
+    seen.say("csv")
+    assert "Open a recording" in part.problem
+    empty.close()
+
+
+def test_another_session_has_its_own_rows(
+    part: NeuronTable, controller: Controller, seen: Any
+) -> None:
+    responses = np.random.default_rng(0).random((600, 10_000), np.float32)
+    other = om.open_session({"responses": responses, "rate_hz": 30.0})
+    controller.open_session(other)
+    seen.wait_for("table", lambda fields, _: fields["total"] == 10_000)
+    assert part.shown == 10_000
+    part.sort_by = "score"
+    seen.wait_for("table", lambda fields, _: fields["n"] == 10_000)
+    since = process_time()
+    part._draw_table()
+    rows(seen, 5000, 5140)
+    assert process_time() - since < 0.5
+
+
+def test_a_filter_that_is_nonsense_is_refused_before_a_recording_is_open(session):
+    empty = Controller(synchronous=True)
+    part = NeuronTable(empty)
+    with pytest.raises(ValueError, match="No column 'size'"):
+        part.filter = "size>3"
+    empty.open_session(session)
+    assert part.shown == session.n_neurons
+    part.close()
+    empty.close()

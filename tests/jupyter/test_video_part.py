@@ -1,0 +1,229 @@
+"""The video in the notebook: frames in chunks, the playhead, and what it moves."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.edits import Contrast
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.jupyter.video import CHUNK, VideoScrubber
+
+OpenPage = Callable[[VideoScrubber], Any]
+
+
+@pytest.fixture
+def video(controller: Controller) -> VideoScrubber:
+    return VideoScrubber(controller)
+
+
+@pytest.fixture
+def shown(video: VideoScrubber, page: OpenPage) -> Any:
+    """A page that knows the film and the place."""
+    opened = page(video)
+    opened.look()
+    opened.wait_for("film")
+    opened.wait_for("frames")
+    return opened
+
+
+def go(shown: Any, at: int, *, plays: bool = False, view: str = "page") -> None:
+    """The page says where its playhead is."""
+    film = shown.wait_for("film")[0]["film"]
+    shown.say("go", at=at, plays=plays, film=film, seq=1, view=view)
+
+
+def chunk(shown: Any, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frames and which are valid, as the page asks for them."""
+    film = shown.wait_for("film")[0]["film"]
+    shown.say("want", film=film, chunks=[number], seq=1)
+    _, (frames, valid) = shown.wait_for("chunk", lambda m, _: m["chunk"] == number)
+    shape = (-1, 36, 64)
+    return np.frombuffer(frames, np.uint8).reshape(shape), np.frombuffer(
+        valid, np.uint8
+    )
+
+
+# -- frames -----------------------------------------------------------------------
+def test_frames_of_a_chunk_are_those_of_the_windows(
+    shown: Any, session: Session
+) -> None:
+    first, valid = chunk(shown, 0)
+    second, _ = chunk(shown, 1)
+    assert len(first) == len(valid) == CHUNK
+    assert valid.all()
+    both = np.concatenate([first, second])
+    for at in (0, CHUNK - 30, CHUNK + 5):
+        window = session.window(float(session.start_grid[at]) - session.t0)
+        assert window.start_index == at
+        np.testing.assert_array_equal(both[at : at + 60], window.frames_u8)
+
+
+def test_the_last_chunk_ends_with_the_session(shown: Any, session: Session) -> None:
+    last = (len(session.start_grid) - 1) // CHUNK
+    frames, _ = chunk(shown, last)
+    assert last * CHUNK + len(frames) == len(session.start_grid)
+
+
+def test_a_newer_wish_takes_the_place_of_an_older(
+    video: VideoScrubber, shown: Any
+) -> None:
+    """What the playhead has left behind is not read any more."""
+    film = shown.wait_for("film")[0]["film"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(video._board, "ask", lambda _: None)
+        shown.say("want", film=film, chunks=[0], seq=1)
+        shown.say("want", film=film, chunks=[1], seq=2)
+    video._more_wanted.emit()
+    shown.wait_for("chunk")
+    assert [message["chunk"] for message, _ in shown.of("chunk")] == [1]
+
+
+def test_the_film_tells_tiers_trials_and_how_long_it_is(
+    shown: Any, session: Session
+) -> None:
+    message, buffers = shown.wait_for("film")
+    assert message["frames"] == len(session.start_grid)
+    assert message["has_video"]
+    tiers = {bar[2] for bar in message["bars"]}
+    assert tiers == set(session.trials.tier.tolist())
+    starts = np.frombuffer(buffers[0], np.float32)
+    np.testing.assert_allclose(starts, np.sort(session.trials.t_on), atol=1e-4)
+
+
+def test_without_a_session_the_film_is_empty(page: OpenPage) -> None:
+    empty = Controller(synchronous=True)
+    opened = page(VideoScrubber(empty))
+    opened.look()
+    assert opened.wait_for("film")[0]["frames"] == 0
+    go(opened, 5)
+    assert opened.part.problem == ""
+    empty.close()
+
+
+def test_edited_frames_are_shown_as_the_model_is_given_them(
+    shown: Any, controller: Controller
+) -> None:
+    shown.wait_for("edited", lambda m, _: m["start"] < 0)
+    controller.what_if.put(Contrast(0.5))
+    message, buffers = shown.wait_for("edited", lambda m, _: m["start"] >= 0)
+    frames = np.frombuffer(buffers[0], np.uint8).reshape(60, 36, 64)
+    np.testing.assert_array_equal(frames, controller.what_if.window.frames_u8)
+    assert message["words"] == controller.what_if.words
+
+
+# -- the playhead -----------------------------------------------------------------
+def test_within_the_window_the_playhead_is_the_cursor(
+    shown: Any, controller: Controller
+) -> None:
+    window = controller.state.window
+    go(shown, window.start_index + 41)
+    assert controller.state.cursor == 41
+    assert controller.state.window is window
+
+
+def test_scrubbed_out_of_it_the_window_moves_along(
+    shown: Any, controller: Controller
+) -> None:
+    controller.seek(4.0)
+    controller.set_cursor(20)
+    start = controller.state.window.start_index
+    go(shown, start + 200)
+    assert controller.state.cursor == 20
+    assert controller.state.window.start_index == start + 180
+
+
+@pytest.mark.parametrize("at", [0, 7, -1])
+def test_the_ends_of_the_session_are_reached(
+    shown: Any, controller: Controller, session: Session, at: int
+) -> None:
+    at %= len(session.start_grid)
+    controller.seek(6.0)
+    controller.set_cursor(30)
+    go(shown, at)
+    state = controller.state
+    assert state.window.start_index + state.cursor == at
+
+
+@pytest.mark.parametrize(("stride", "cursor"), [(60, 1), (30, 31), (3, 58)])
+def test_played_past_its_end_the_window_steps_by_the_stride(
+    video: VideoScrubber, shown: Any, controller: Controller, stride: int, cursor: int
+) -> None:
+    controller.seek(4.0)
+    controller.set_cursor(58)
+    start = controller.state.window.start_index
+    video.stride = stride
+    go(shown, start + 61, plays=True)
+    assert controller.state.cursor == cursor
+    assert controller.state.window.start_index == start + stride
+
+
+def test_of_two_pages_that_play_one_moves_the_window(
+    shown: Any, controller: Controller
+) -> None:
+    start = controller.state.window.start_index
+    go(shown, start + 10, plays=True)
+    go(shown, start + 5, plays=True, view="other")
+    assert controller.state.cursor == 10
+    shown.wait_for("place", lambda m, _: m["driver"] == "page")
+    go(shown, start + 12, plays=False)
+    go(shown, start + 6, plays=True, view="other")
+    assert controller.state.cursor == 6
+
+
+def test_what_the_page_does_is_no_jump_and_what_others_do_is(
+    shown: Any, controller: Controller
+) -> None:
+    start = controller.state.window.start_index
+    jumps = shown.wait_for("place")[0]["jumps"]
+    go(shown, start + 33)
+    message, _ = shown.wait_for("place", lambda m, _: m["cursor"] == 33)
+    assert message["jumps"] == jumps
+    controller.set_cursor(3)
+    message, _ = shown.wait_for("place", lambda m, _: m["cursor"] == 3)
+    assert message["jumps"] > jumps
+
+
+def test_time_and_cursor_are_the_states_both_ways(
+    video: VideoScrubber, controller: Controller
+) -> None:
+    video.time_s = 9.3
+    window, cursor = controller.state.window, controller.state.cursor
+    time = float(window.timestamps["responses"][cursor])
+    assert time == pytest.approx(9.3, abs=1 / 60)
+    assert video.time_s == pytest.approx(time, abs=1e-3)
+    controller.seek(2.0)
+    controller.set_cursor(15)
+    assert video.cursor == 15
+    assert video.time_s == pytest.approx(
+        controller.state.window.start_s + 0.5, abs=1e-3
+    )
+
+
+def test_trials_are_stepped(shown: Any, controller: Controller) -> None:
+    controller.trials.go_to(0)
+    shown.say("trial", n=1)
+    assert controller.trials.number == 1
+
+
+def test_a_clock_nobody_sees_does_not_run(video: VideoScrubber, shown: Any) -> None:
+    video.playing = True
+    shown.say("gone")
+    assert not video.playing
+
+
+# -- what the model is given ------------------------------------------------------
+def test_frames_are_painted_as_one_step(shown: Any, controller: Controller) -> None:
+    controller.set_frames(True)
+    shown.say("begin")
+    shown.say("paint", runs=[[5, 8]], visible=False, seq=3)
+    shown.say("paint", runs=[[8, 10], [20, 21]], visible=False, seq=4)
+    shown.say("end")
+    hidden = np.flatnonzero(~controller.state.mask.frames)
+    assert hidden.tolist() == [5, 6, 7, 8, 9, 20]
+    message, _ = shown.wait_for("frames", lambda m, _: m["done"].get("page") == 4)
+    assert np.flatnonzero(np.array(message["visible"]) == 0).tolist() == hidden.tolist()
+    controller.undo()
+    assert controller.state.mask.frames.all()

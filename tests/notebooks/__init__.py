@@ -1,0 +1,1 @@
+"""The notebooks are run as a reader runs them."""

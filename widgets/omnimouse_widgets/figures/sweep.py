@@ -1,0 +1,384 @@
+"""Score against context: neurons and history, with and without video and behaviour.
+
+Figures S2 and S3 of the OmniMouse paper, of any sweep: of one window, live, or of many
+windows with error bars over draws.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from omnimouse_model.analysis.sweep_plan import AXES, Axis
+from omnimouse_model.analysis.sweep_table import RESPONSES, ContextSweep, Curve
+from omnimouse_model.live.context_mark import Mark
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.context_spots import (
+    AXIS_WORDS,
+    DrawnSweep,
+    KnownSpots,
+    Spot,
+    dodge,
+    place_on,
+    spots_of,
+    tick_words,
+    values_of,
+)
+from omnimouse_widgets.figures import look
+from omnimouse_widgets.figures.look import Theme
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+Sweeps = ContextSweep | Mapping[str, ContextSweep]
+Look = tuple[Axis, str, int]
+"""Whose curve it is: axis, condition, and number of the sweep."""
+LOOKS: Final[tuple[Look, ...]] = tuple(
+    (axis, label, line)
+    for axis in AXES
+    for line in range(len(look.DASHES))
+    for label in palette.CONDITION_COLOURS
+)
+HEIGHT: Final = 360
+LEAST_SPAN: Final = 0.1
+"""Of correlation that a figure shows at least."""
+OLD_OPACITY: Final = 0.45
+_HISTORY_SYMBOLS: Final = ("circle", "square", "triangle-up", "diamond", "cross", "x")
+
+
+def context_sweep_figure(
+    sweeps: Sweeps,
+    *,
+    target: str = RESPONSES,
+    mark: Mark | None = None,
+    theme: Theme = "light",
+) -> "Figure":
+    """Draw score against the neurons and the history that are given (Fig. S2 and S3).
+
+    A condition, which is what is given beside the axis, has its colour and its symbol;
+    a sweep its kind of line. Of a grid the curves at 0 of the other axis are drawn;
+    see `context_grid_figure` for all of it.
+
+    Parameters
+    ----------
+    sweeps
+        One, or up to five by name: the first filled, the others open and dashed.
+    target
+        "responses" (Fig. S2, S3 A), or a decoded behaviour channel (Fig. S3 B).
+    mark
+        A question to mark on the curves, such as `live.context_mark.mark_of(…)` of
+        what is on screen: a star at its score.
+    theme
+        On white, or on the dark ground of the instrument.
+
+    Raises
+    ------
+    ValueError
+        For more sweeps than can be told apart, and a channel that was not decoded.
+    """
+    import plotly.graph_objects as go
+
+    drawn = drawn_sweeps(sweeps)
+    _check_target(drawn, target)
+    traces = sweep_traces(drawn, target=target, theme=theme)
+    axes = [axis for axis in AXES if values_of(drawn, axis)]
+    figure = go.Figure(layout=sweep_layout(drawn, axes, target, theme))
+    named: set[str] = set()
+    for key in (key for key in LOOKS if key in traces):
+        fields = {**frame_of(key, theme), **traces[key]}
+        figure.add_trace({**fields, "showlegend": key[1] not in named})
+        named.add(key[1])
+    for entry in line_legend([(d.name, d.line) for d in drawn], theme):
+        figure.add_trace(entry)
+    stars, lines = mark_parts(mark, axes, theme)
+    for star in stars.values():
+        figure.add_trace(star)
+    figure.update_layout(shapes=lines, yaxis_range=score_range(traces, mark))
+    return figure
+
+
+def context_grid_figure(
+    sweep: ContextSweep,
+    *,
+    video: bool = False,
+    behavior: bool = False,
+    target: str = RESPONSES,
+    theme: Theme = "light",
+) -> "Figure":
+    """Draw how history and population trade: a curve over neurons for each history.
+
+    The full grid behind Fig. S2, for one choice of video and behaviour. Darker (on
+    white; brighter on dark) is a longer history; each has its symbol.
+
+    Raises
+    ------
+    ValueError
+        Where the sweep was not made with `grid=True`, or lacks the choice.
+    """
+    import plotly.graph_objects as go
+
+    curves = [
+        curve
+        for curve in sweep.curves(target)
+        if (curve.axis, curve.video, curve.behavior) == ("neurons", video, behavior)
+    ]
+    if not sweep.plan.grid or not curves:
+        raise ValueError(
+            "Only a sweep with grid=True, of this choice of video and behaviour, can "
+            "be drawn as a grid."
+        )
+    drawn = [DrawnSweep("", sweep)]
+    figure = go.Figure(layout=sweep_layout(drawn, ["neurons"], target, theme))
+    shades = _shades(len(curves), theme)
+    for number, curve in enumerate(curves):
+        figure.add_trace(_grid_trace(curve, number, shades[number]))
+    figure.update_layout(legend_title_text=f"{AXIS_WORDS['history_samples']}: ")
+    return figure
+
+
+# -- what the figure and the live widget share ----------------------------------------
+def drawn_sweeps(sweeps: Sweeps) -> list[DrawnSweep]:
+    """Number them in their order; one alone has no name.
+
+    Raises
+    ------
+    ValueError
+        For more than can be told apart.
+    """
+    named = {"": sweeps} if isinstance(sweeps, ContextSweep) else dict(sweeps)
+    if len(named) > len(look.DASHES):
+        raise ValueError(
+            f"At most {len(look.DASHES)} sweeps are told apart on one figure, "
+            f"found {len(named)}: draw fewer."
+        )
+    return [DrawnSweep(name, s, line) for line, (name, s) in enumerate(named.items())]
+
+
+def sweep_traces(
+    drawn: Sequence[DrawnSweep],
+    *,
+    target: str = RESPONSES,
+    hidden: Collection[str] = (),
+    theme: Theme = "light",
+    known: KnownSpots | None = None,
+) -> dict[Look, dict[str, Any]]:
+    """Points, bars and words of every curve that has points; no looks but its age's.
+
+    `known` remembers the points of sweeps that have not changed; of responses only.
+    """
+    if known is not None:
+        spots = known.of(list(drawn))
+    else:
+        spots = [spot for one in drawn for spot in spots_of(one, target)]
+    found: dict[Look, list[Spot]] = {}
+    for spot in spots:
+        if spot.label not in hidden:
+            found.setdefault((spot.axis, spot.label, spot.line), []).append(spot)
+    values = {axis: values_of(drawn, axis) for axis in AXES}
+    old = {one.line for one in drawn if one.is_old}
+    return {
+        key: _points(spots, dodge(key[1], key[0], values[key[0]]), key[2] in old)
+        for key, spots in found.items()
+    }
+
+
+def frame_of(key: Look, theme: Theme) -> dict[str, Any]:
+    """Colour, symbol and line of a curve: what its points do not change."""
+    axis, label, line = key
+    colour = look.condition_colour(label, theme)
+    symbol = look.SYMBOLS[palette.CONDITION_SYMBOLS[label]]
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": label,
+        "legendgroup": label,
+        "showlegend": False,
+        "line": {"color": colour, "width": 2, "dash": look.DASHES[line]},
+        "marker": {
+            "symbol": f"{symbol}-open" if line else symbol,
+            "color": colour,
+            "size": 9,
+            "line": {"width": 2 if line else 0, "color": colour},
+        },
+        "hoverinfo": "text",
+        **_places(axis),
+    }
+
+
+def sweep_layout(
+    drawn: Sequence[DrawnSweep], axes: Sequence[Axis], target: str, theme: Theme
+) -> dict[str, Any]:
+    """Both axes side by side on one scale of correlation, or one alone."""
+    of = "single-trial correlation"
+    if target != RESPONSES:
+        of = f"correlation, {target.replace('_', ' ')}"
+    layout: dict[str, Any] = {
+        "template": look.template(theme),
+        "height": HEIGHT,
+        "yaxis": {"title": {"text": of}, "domain": [0, 1]},
+        "hovermode": "closest",
+    }
+    rooms = [[0.0, 0.62], [0.66, 1.0]] if len(axes) == len(AXES) else [[0.0, 1.0]]
+    for axis, room in zip(axes, rooms, strict=True):
+        name = _places(axis)["xaxis"].replace("x", "xaxis")
+        layout[name] = {"domain": room, **axis_fields(drawn, axis), "anchor": "y"}
+    if "neurons" not in axes:
+        layout["yaxis"]["anchor"] = "x2"
+    return layout
+
+
+def axis_fields(drawn: Sequence[DrawnSweep], axis: Axis) -> dict[str, Any]:
+    """Title, ticks and range of an axis: every value of the sweeps has its tick."""
+    values = values_of(drawn, axis)
+    places = [place_on(axis, value) for value in values]
+    low, high = min([0.0, *places]), max([1.0, *places])
+    room = 0.06 * (high - low)
+    return {
+        "title": {"text": AXIS_WORDS[axis]},
+        "tickvals": places,
+        "ticktext": [look.hover(tick_words(axis, value)) for value in values],
+        "range": [low - room, high + room],
+    }
+
+
+def score_range(
+    traces: Mapping[Look, Mapping[str, Any]], mark: Mark | None = None
+) -> list[float]:
+    """One scale around every point, bar and mark."""
+    ends = [
+        value + sign * bar
+        for fields in traces.values()
+        for value, bar in zip(fields["y"], fields["error_y"]["array"], strict=True)
+        for sign in (-1, 1)
+    ]
+    if mark is not None and np.isfinite(mark.score):
+        ends.append(mark.score)
+    low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
+    spare = max(LEAST_SPAN - (high - low), 0.16 * (high - low), 0.02) / 2
+    return [low - spare, high + spare]
+
+
+def mark_parts(
+    mark: Mark | None, axes: Sequence[Axis], theme: Theme
+) -> tuple[dict[Axis, dict[str, Any]], list[dict[str, Any]]]:
+    """Stars by axis, and the dotted lines on which they stand; none without a mark."""
+    if mark is None:
+        return {}, []
+    places = {axis: place_on(axis, getattr(mark.given, axis)) for axis in axes}
+    colour = look.on(theme, palette.CURSOR)
+    lines = [
+        {
+            "type": "line",
+            "xref": _places(axis)["xaxis"],
+            "yref": "y domain",
+            "x0": place,
+            "x1": place,
+            "y0": 0,
+            "y1": 1,
+            "line": {"color": colour, "width": 1.5, "dash": "dot"},
+        }
+        for axis, place in places.items()
+    ]
+    stars = {
+        axis: {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "this mask",
+            "legendgroup": "this mask",
+            "showlegend": axis == axes[0],
+            "x": [place] if np.isfinite(mark.score) else [],
+            "y": [mark.score] if np.isfinite(mark.score) else [],
+            "hovertext": [look.hover(f"This mask: {mark.words}")],
+            "hoverinfo": "text",
+            "opacity": OLD_OPACITY if mark.is_old else 1.0,
+            "marker": {
+                "symbol": "star" if mark.is_of_selected else "star-open",
+                "size": 15,
+                "color": colour,
+                "line": {"width": 1, "color": look.ink(theme)},
+            },
+            **_places(axis),
+        }
+        for axis, place in places.items()
+    }
+    return stars, lines
+
+
+def line_legend(names: Sequence[tuple[str, int]], theme: Theme) -> list[dict[str, Any]]:
+    """One entry of the legend for each sweep's line, where there are several."""
+    if len(names) < 2:
+        return []
+    return [
+        {
+            "type": "scatter",
+            "x": [None],
+            "y": [None],
+            "mode": "lines",
+            "name": name,
+            "hoverinfo": "skip",
+            "line": {"color": look.ink(theme), "width": 2, "dash": look.DASHES[line]},
+        }
+        for name, line in names
+    ]
+
+
+# -- within ---------------------------------------------------------------------------
+def _places(axis: Axis) -> dict[str, str]:
+    return {"xaxis": "x" if axis == "neurons" else "x2", "yaxis": "y"}
+
+
+def _points(spots: Sequence[Spot], aside: float, is_old: bool) -> dict[str, Any]:
+    points = [spot.point for spot in spots]
+    bars = np.nan_to_num([point.sem for point in points])
+    return {
+        "x": look.plain([spot.x + aside for spot in spots]),
+        "y": look.plain([point.score for point in points]),
+        "error_y": {"array": look.plain(bars), "thickness": 1.5, "width": 3},
+        "hovertext": [look.hover(spot.tip.strip()) for spot in spots],
+        "opacity": OLD_OPACITY if is_old else 1.0,
+    }
+
+
+def _grid_trace(curve: Curve, number: int, colour: str) -> dict[str, Any]:
+    known = [point for point in curve.points if np.isfinite(point.score)]
+    values = [point.context.neurons for point in known]
+    words = [
+        f"{point.context.label}\nmean r = {point.score:.3f} ± {point.sem:.3f} s.e.m.\n"
+        f"n = {point.n_seeds} draws"
+        for point in known
+    ]
+    symbols = _HISTORY_SYMBOLS
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": str(curve.fixed),
+        "x": [place_on("neurons", value) for value in values],
+        "y": look.plain([point.score for point in known]),
+        "error_y": {
+            "array": look.plain(np.nan_to_num([point.sem for point in known])),
+            "thickness": 1.5,
+            "width": 3,
+        },
+        "line": {"color": colour, "width": 2},
+        "marker": {"symbol": symbols[number % len(symbols)], "size": 9},
+        "hovertext": [look.hover(word) for word in words],
+        "hoverinfo": "text",
+    }
+
+
+def _shades(n: int, theme: Theme) -> list[str]:
+    """From little to much: away from the ground, never into it."""
+    table = palette.viridis_table()
+    ends = (200, 20) if theme == "light" else (70, 245)
+    chosen = table[np.linspace(*ends, n).round().astype(int)]
+    return [f"rgb({red},{green},{blue})" for red, green, blue in chosen.tolist()]
+
+
+def _check_target(drawn: Sequence[DrawnSweep], target: str) -> None:
+    known = {channel for one in drawn for channel in one.sweep.channels}
+    if target != RESPONSES and target not in known:
+        have = ", ".join(sorted(known)) or "no behaviour"
+        raise ValueError(
+            f"{target!r} was not decoded in this sweep, which has {have}: behaviour is "
+            "decoded where it is not given (behavior=[False])."
+        )

@@ -1,0 +1,257 @@
+"""The paper's table of tasks: a row for each model, a column for each task.
+
+Table 2 of the OmniMouse paper. What a model cannot do is "–" with its reason, never a
+number.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from omnimouse_model.analysis.scores import Scores
+from omnimouse_widgets.figures import look
+from omnimouse_widgets.figures.look import Theme
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+TASKS: Final = {
+    "test/causal_response_25_behavior": "Fcst",
+    "test/causal_response_25_video_behavior": "Fcst+S",
+    "test/video_behavior": "Stim",
+}
+"""The paper's names of tasks, by strategy; `task_name` has those of a population."""
+GROUPS: Final = {
+    "Pupil-loc": ("pupil_x", "pupil_y"),
+    "Pupil-size": ("pupil_size", "pupil_dsize"),
+    "Running": ("running",),
+}
+"""Of decoded channels, as the paper averages them; *Avg* is the mean of the three."""
+AVERAGE: Final = "Avg"
+NOTHING: Final = "–"
+CEILING: Final = "ceiling"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A score, or why there is none.
+
+    `note` is said of it below the table: the reason, or how it was asked.
+    """
+
+    value: float
+    note: str = ""
+    is_best: bool = False
+
+    @property
+    def words(self) -> str:
+        """Two decimals as in the paper; "–" without a number."""
+        return f"{self.value:.2f}" if np.isfinite(self.value) else NOTHING
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class TaskTable:
+    """The table as values; a notebook shows it as HTML, `to_figure` draws it.
+
+    Attributes
+    ----------
+    columns
+        Names of the tasks, then those of decoded behaviour.
+    rows
+        By model, in the order in which they were given; then "ceiling", where the
+        session is simulated.
+    caption
+        On what it was scored.
+    """
+
+    columns: tuple[str, ...]
+    rows: dict[str, tuple[Cell, ...]]
+    caption: str = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of cells, each once."""
+        cells = [
+            (column, cell)
+            for row in self.rows.values()
+            for column, cell in zip(self.columns, row, strict=True)
+        ]
+        said = [
+            f"{column}: {cell.note}" if np.isfinite(cell.value) else f"–: {cell.note}"
+            for column, cell in cells
+            if cell.note
+        ]
+        return tuple(dict.fromkeys(said))
+
+    def words(self) -> list[list[str]]:
+        """Rows of words, headings first: for Markdown, CSV or a terminal."""
+        body = [[name, *(c.words for c in row)] for name, row in self.rows.items()]
+        return [["", *self.columns], *body]
+
+    def __repr__(self) -> str:
+        """The table in plain text, for a terminal."""
+        lines = self.words()
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        rows = [
+            "  ".join(
+                word.ljust(width) for word, width in zip(line, widths, strict=True)
+            )
+            for line in lines
+        ]
+        return "\n".join([self.caption, *(row.rstrip() for row in rows), *self.notes])
+
+    def to_html(self) -> str:
+        """Write it as one table, with a caption and its notes below."""
+        head = "".join(f'<th scope="col">{escape(c)}</th>' for c in self.columns)
+        body = "".join(
+            f'<tr><th scope="row" style="text-align:left">{escape(name)}</th>'
+            + "".join(map(_html, row))
+            + "</tr>"
+            for name, row in self.rows.items()
+        )
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        return (
+            f"<table><caption>{escape(self.caption)}</caption>"
+            f"<thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>"
+            + (f"<ul>{notes}</ul>" if notes else "")
+        )
+
+    _repr_html_ = to_html
+
+    def to_figure(self, *, theme: Theme = "light") -> "Figure":
+        """Draw it, for a page of figures."""
+        import plotly.graph_objects as go
+
+        heads, *body = self.words()
+        fields = {"fill": {"color": look.ground(theme)}, "align": ["left", "center"]}
+        bold = [
+            [
+                f"<b>{w}</b>" if c.is_best else w
+                for w, c in zip(words[1:], row, strict=True)
+            ]
+            for words, row in zip(body, self.rows.values(), strict=True)
+        ]
+        columns = [[words[0] for words in body], *map(list, zip(*bold, strict=True))]
+        return go.Figure(
+            {
+                "type": "table",
+                "header": {"values": [f"<b>{head}</b>" for head in heads], **fields},
+                "cells": {"values": columns, **fields},
+            },
+            layout={
+                "template": look.template(theme),
+                "title": {"text": self.caption},
+                "height": 170 + 26 * len(self.rows),
+            },
+        )
+
+
+def task_table(scores: Scores) -> TaskTable:
+    """Arrange what an evaluation found as the paper's Table 2.
+
+    Responses are means over sessions weighted by their neurons, behaviour means over
+    sessions; the best of each column is bold where several models are compared.
+    """
+    strategies = list(dict.fromkeys(score.strategy for score in scores.scores))
+    both = (scores.scores, scores.behavior)
+    models = list(dict.fromkeys(s.predictor for found in both for s in found))
+    decoded = list(dict.fromkeys(score.strategy for score in scores.behavior))
+    channels = {score.channel for score in scores.behavior}
+    groups = [g for g, members in GROUPS.items() if channels & set(members)]
+    several = len(decoded) > 1
+    names = [task_name(strategy) for strategy in strategies]
+    for strategy in decoded:
+        more = f" ({task_name(strategy)})" if several else ""
+        names += [f"{group}{more}" for group in [AVERAGE, *groups]]
+    rows = {
+        model: (
+            *(_response(scores, strategy, model) for strategy in strategies),
+            *(
+                cell
+                for strategy in decoded
+                for cell in _behavior(scores, strategy, model, groups)
+            ),
+        )
+        for model in models
+    }
+    found = _best(rows) if len(rows) > 1 else rows
+    ceiling = tuple(_ceiling(scores, strategy) for strategy in strategies)
+    if any(np.isfinite(cell.value) for cell in ceiling):
+        rest = (Cell(float("nan")),) * (len(names) - len(strategies))
+        found = {**found, CEILING: (*ceiling, *rest)}
+    return TaskTable(tuple(names), found, _caption(scores))
+
+
+def task_name(strategy: str) -> str:
+    """What the paper calls a strategy; others keep their own name."""
+    plain = strategy.replace("test_additional/", "test/")
+    if plain in TASKS:
+        return TASKS[plain]
+    words = plain.removeprefix("test/").split("_")
+    if plain.startswith("test/population_") and words[-1] == "behavior":
+        return f"Pop{'+S' if 'video' in words else ''} ({int(words[1]):,})"
+    return plain.removeprefix("test/").replace("_", " ")
+
+
+# -- within ---------------------------------------------------------------------------
+def _response(scores: Scores, strategy: str, model: str) -> Cell:
+    own = [s for s in scores.scores if (s.strategy, s.predictor) == (strategy, model)]
+    if not own:
+        return Cell(float("nan"), f"{model} was not asked.")
+    note = next((s.refusal or s.note for s in own if s.refusal or s.note), "")
+    return Cell(scores.overall(strategy, model), note)
+
+
+def _behavior(
+    scores: Scores, strategy: str, model: str, groups: Sequence[str]
+) -> list[Cell]:
+    own = [s for s in scores.behavior if (s.strategy, s.predictor) == (strategy, model)]
+    note = next((s.refusal for s in own if s.refusal), "")
+    values = [
+        _mean([s.value for s in own if s.channel in GROUPS[group]]) for group in groups
+    ]
+    return [Cell(value, note) for value in (_mean(values), *values)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    """NaN where one of them is missing: a mean of the others would be another task."""
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _ceiling(scores: Scores, strategy: str) -> Cell:
+    own = {s.session: s for s in scores.scores if s.strategy == strategy}.values()
+    weights = np.array([s.n_neurons for s in own], float)
+    if not weights.sum():
+        return Cell(float("nan"))
+    return Cell(float(weights @ [s.ceiling for s in own] / weights.sum()))
+
+
+def _best(rows: dict[str, tuple[Cell, ...]]) -> dict[str, tuple[Cell, ...]]:
+    values = np.array([[cell.value for cell in row] for row in rows.values()])
+    top = np.nanmax(np.where(np.isfinite(values), values, -np.inf), axis=0)
+    return {
+        name: tuple(
+            Cell(cell.value, cell.note, bool(cell.value == best))
+            for cell, best in zip(row, top, strict=True)
+        )
+        for name, row in rows.items()
+    }
+
+
+def _caption(scores: Scores) -> str:
+    both = (scores.scores, scores.behavior)
+    sessions = sorted({s.session for found in both for s in found})
+    windows = {s.n_windows for found in both for s in found if s.n_windows}
+    where = sessions[0] if len(sessions) == 1 else f"{len(sessions)} sessions"
+    most = max(windows, default=0)
+    count = f"{most}" if len(windows) < 2 else f"up to {most}"
+    return f"Correlation on held-out windows: {where}, {count} of tier {scores.tier}"
+
+
+def _html(cell: Cell) -> str:
+    words = f"<b>{cell.words}</b>" if cell.is_best else cell.words
+    title = f' title="{escape(cell.note)}"' if cell.note else ""
+    return f"<td{title}>{words}</td>"

@@ -1,0 +1,71 @@
+"""Behaviour: what was recorded against the predictor's own decode, per channel."""
+
+from typing import Any, Final, get_args
+
+from traitlets import Bool, Enum, Unicode
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import BehaviorMode
+from omnimouse_widgets.drawn.behavior_rows import behavior_rows, behavior_words
+from omnimouse_widgets.drawn.trace_words import legend_signs
+from omnimouse_widgets.jupyter.page import script, style
+from omnimouse_widgets.jupyter.part import Drawn
+from omnimouse_widgets.jupyter.trace_stack import TraceStack
+
+NO_BEHAVIOR: Final = "This session has no behaviour"
+NO_SESSION: Final = "No session is open"
+
+
+class BehaviorDecoder(TraceStack):
+    """One row per channel of behaviour, by its name and its correlation.
+
+    Attributes
+    ----------
+    mode
+        What the predictor is told of behaviour: "visible" (given), "target" (asked
+        for) or "hidden".
+    words
+        What was done with behaviour in this question; to be read.
+    has_behavior
+        Whether the session has any; to be read.
+    """
+
+    _esm = script("trace_stack", "behavior")
+    _css = style()
+    mode = Enum(get_args(BehaviorMode), "hidden").tag(sync=True)
+    words = Unicode("", read_only=True).tag(sync=True)
+    has_behavior = Bool(False, read_only=True).tag(sync=True)
+
+    def __init__(self, controller: Controller, **traits: Any) -> None:
+        super().__init__(controller, **traits)
+        events, results = controller.state.events, controller.results
+        self.bind("mode", events.mask, self._mode, controller.set_behavior)
+        told = (events.mask, results.changed)
+        self.bind("words", told, lambda: behavior_words(controller))
+        self.bind("has_behavior", events.session, self._has_behavior)
+
+    def parts(self) -> list[Drawn]:
+        """Rows, their legend, and the cursor."""
+        events, results = self.controller.state.events, self.controller.results
+        return [
+            (self._draw_rows, [events.window, events.mask, results.changed]),
+            (self._draw_legend, []),
+            self.cursor_part(),
+        ]
+
+    def _mode(self) -> BehaviorMode:
+        mask = self.controller.state.mask
+        return "hidden" if mask is None else mask.behavior
+
+    def _has_behavior(self) -> bool:
+        session = self.controller.state.session
+        return session is not None and bool(session.behavior_names)
+
+    # -- to the page ------------------------------------------------------------------
+    def _draw_rows(self) -> None:
+        rows = behavior_rows(self.controller)
+        missing = NO_SESSION if self.controller.state.window is None else NO_BEHAVIOR
+        self.show_rows(rows, "own", missing)
+
+    def _draw_legend(self) -> None:
+        self.say("legend", legend=legend_signs())

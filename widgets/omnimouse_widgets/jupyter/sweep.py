@@ -1,0 +1,349 @@
+"""Context: how well neurons are predicted against how much is given, live and kept.
+
+The live curves are asked for only while somebody looks at them.
+"""
+
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from ipywidgets import Layout, VBox
+from psygnal import SignalInstance
+from traitlets import Bool, Dict, Float, Instance, Unicode
+from traitlets import Tuple as TupleTrait
+
+from omnimouse_model.analysis.sweep_plan import SweepPlan
+from omnimouse_model.analysis.sweep_table import ContextSweep as SweepTable
+from omnimouse_model.analysis.sweep_table import write_together
+from omnimouse_model.live.context_mark import mark_of
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.context_spots import DrawnSweep
+from omnimouse_widgets.drawn.context_words import (
+    in_the_way,
+    kept_words,
+    live_words,
+    mark_words,
+    sweeps_on_screen,
+)
+from omnimouse_widgets.drawn.sweep_form import (
+    DRAWS,
+    HISTORY,
+    TIPS,
+    WINDOWS,
+    fitting_neurons,
+    numbers_in,
+    tiers_of,
+)
+from omnimouse_widgets.jupyter.page import script, style
+from omnimouse_widgets.jupyter.part import Drawn, Part
+from omnimouse_widgets.jupyter.sweep_chart import SweepChart
+
+CHOICES: Final = {"both": (True, False), "with": (True,), "no": (False,)}
+GIVEN: Final = "Given"
+LOOK: Final[dict[str, Any]] = {
+    "conditions": [
+        [label, colour, palette.CONDITION_SYMBOLS[label]]
+        for label, colour in palette.CONDITION_COLOURS.items()
+    ],
+    "tips": TIPS,
+    "history": HISTORY,
+    "draws": DRAWS,
+    "windows": WINDOWS,
+}
+
+
+class ContextSweep(Part):
+    """Live curves of the selected neurons, sweeps in the background, and kept ones.
+
+    Shown alone it is controls and figure, which are its `widget`: put that in boxes.
+
+    Attributes
+    ----------
+    is_live
+        Whether the live curves are asked for and drawn.
+    sweep
+        The table behind the filled curves: the live one while `is_live`, None before
+        its first point. Set another, such as that of `om.context_sweep`, to draw it
+        instead; `is_live` ends then.
+    hidden
+        Conditions that are not drawn, of `palette.CONDITION_COLOURS`.
+    progress
+        How far the sweep in the background is, from 0 to 1. To be read.
+    status, mark
+        How fresh the curves are, and the mask on screen as a point of them, in words.
+        To be read.
+    widget
+        Controls above the figure, as an ipywidget.
+    """
+
+    _esm = script("sweep")
+    _css = style()
+    REST_S = 0.1  # plotly draws no faster, and queues what comes faster
+
+    is_live = Bool(True).tag(sync=True)
+    hidden = TupleTrait().tag(sync=True)
+    status = Unicode("").tag(sync=True)
+    mark = Unicode("").tag(sync=True)
+    sweep: Any = Instance(SweepTable, allow_none=True)
+    progress = Float(0.0)
+    _look = Dict(LOOK).tag(sync=True)
+
+    def __init__(self, controller: Controller, **traits: Any) -> None:
+        self.chart = SweepChart()
+        self._look_changed, self._form_changed = SignalInstance(), SignalInstance()
+        self._form: Mapping[str, Any] = {}
+        self._following = threading.RLock()
+        self._followed: SweepTable | None = None
+        self._ran: Path | None = None
+        super().__init__(controller, **traits)
+        full = Layout(width="100%", overflow="hidden")
+        self.widget = VBox([self, self.chart.figure], layout=full)
+        self._link(controller.results.changed, self._follow_live)
+        self._link(controller.sweeps.changed, self._follow_progress)
+        self.observe(self._on_sweep, "sweep")
+        self.observe(self._on_live, "is_live")
+        self.observe(lambda _: self._look_changed.emit(), ["hidden", "sweep"])
+        self._follow_live()
+        self._follow_progress()
+
+    def parts(self) -> Sequence[Drawn]:
+        """Curves and mark; what runs, what is kept, what could be started."""
+        controller, events = self._controller, self._controller.state.events
+        results, sweeps = controller.results, controller.sweeps
+        asked = [events.window, events.mask, events.selection, results.changed]
+        timed = [results.changed, events.predictor_name, events.device]
+        return (
+            (self._draw_curves, [*asked, events.predictor_name, sweeps.changed,
+                                 self._look_changed]),
+            (self._draw_mark, asked),
+            (self._draw_running, [sweeps.changed]),
+            (self._draw_kept, [sweeps.changed]),
+            (self._draw_form, [events.session]),
+            (self._draw_estimate, [*timed, events.session, sweeps.changed,
+                                   self._form_changed]),
+        )  # fmt: skip
+
+    def seen(self) -> None:
+        """Live curves are wanted from now on."""
+        self._controller.show_sweep(self.is_live)
+        if not self._controller.sweeps.found:
+            self._controller.sweeps.look()
+
+    def left(self) -> None:
+        """Nobody waits for them any more."""
+        self._controller.show_sweep(False)
+
+    # -- what code may call -----------------------------------------------------------
+    def start(self, plan: SweepPlan | None = None, name: str = "", **of: Any) -> None:
+        """Begin a sweep of the open session in the background; it is kept.
+
+        Give a plan, or what makes one: `start(neurons=(0, 16, 64), seeds=(0, 1))`.
+
+        Raises
+        ------
+        ValueError
+            The plan asks for what no context can have, or nothing can be begun now.
+        """
+        sweeps = self._controller.sweeps
+        sweeps.forget_fault()
+        sweeps.start(SweepPlan(**of) if plan is None else plan, name)
+        if sweeps.fault is not None:
+            raise ValueError(str(sweeps.fault))
+
+    def drawn(self) -> list[DrawnSweep]:
+        """What is on the figure: the live or the given sweep, then the kept ones."""
+        results, sweeps = self._controller.results, self._controller.sweeps
+        found = sweeps_on_screen(results, sweeps, is_live=self.is_live)
+        if not self.is_live and self.sweep is not None:
+            found.insert(0, DrawnSweep(GIVEN, self.sweep))
+        return found
+
+    def write_csv(self, path: str | Path) -> Path:
+        """Write what is drawn as one table.
+
+        Raises
+        ------
+        ValueError
+            Nothing is drawn yet.
+        """
+        named = {one.name: one.sweep for one in self.drawn() if one.sweep.rows}
+        if not named:
+            why = " ".join(self._in_the_way().split()) or "Wait for the first points"
+            raise ValueError(f"Nothing is drawn that could be saved. {why}.")
+        return write_together(named, path)
+
+    # -- from the page ----------------------------------------------------------------
+    def on_form(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """What is typed in the form now: its time is told."""
+        self._form = content
+        self._form_changed.emit()
+
+    def on_start(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Begin what the form asks."""
+        self.start(plan_of(content), str(content.get("name", "")).strip())
+
+    def on_pause(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Hold the sweep, or let it go on."""
+        sweeps = self._controller.sweeps
+        (sweeps.resume if sweeps.is_paused else sweeps.pause)()
+
+    def on_cancel(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """End the sweep; its points are kept."""
+        self._controller.sweeps.cancel()
+
+    def on_look(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Read the folder of kept sweeps again."""
+        self._controller.sweeps.look()
+
+    def on_compare(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Draw a kept sweep, or not."""
+        path = self._kept_path(content)
+        self._controller.sweeps.compare(path, bool(content["is_drawn"]))
+
+    def on_go_on(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Compute what a kept sweep lacks."""
+        self._controller.sweeps.go_on(self._kept_path(content))
+
+    def on_delete(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Delete a kept sweep; the page has asked whether it is meant."""
+        self._controller.sweeps.remove(self._kept_path(content))
+
+    def on_export(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Hand the page what is drawn, as a file to download."""
+        with tempfile.TemporaryDirectory() as folder:
+            table = self.write_csv(Path(folder) / "context.csv").read_bytes()
+        self.say("csv", [table], name="context.csv")
+
+    def _kept_path(self, content: Mapping[str, Any]) -> Path:
+        for entry in self._controller.sweeps.found:
+            if entry.path.name == content["file"]:
+                return entry.path
+        raise ValueError(f"{content['file']} is not among the kept sweeps any more.")
+
+    # -- from state to traits ---------------------------------------------------------
+    def _follow_live(self) -> None:
+        with self._following:  # results come on several threads
+            if self.is_live:
+                self._followed = self._controller.results.sweep
+                self.set_trait("sweep", self._followed)
+
+    def _follow_progress(self) -> None:
+        sweeps = self._controller.sweeps
+        self._ran = sweeps.running or self._ran
+        entry = None if self._ran is None else sweeps.kept(self._ran)
+        is_over = not sweeps.is_busy and entry is not None and entry.is_complete
+        self.set_trait("progress", 1.0 if is_over else sweeps.progress.share)
+
+    def _on_sweep(self, change: Any) -> None:
+        if self.is_live and change["new"] is not self._followed:
+            self.is_live = False
+
+    def _on_live(self, _: Any) -> None:
+        self._controller.show_sweep(bool(self._views) and self.is_live)
+        self._follow_live()
+        self._look_changed.emit()
+
+    # -- to the page ------------------------------------------------------------------
+    def _draw_curves(self) -> None:
+        state, results = self._controller.state, self._controller.results
+        drawn, why = self.drawn(), self._in_the_way()
+        self.chart.show_sweeps(drawn, self.hidden)
+        has_points = any(one.sweep.rows for one in drawn)
+        self.chart.show_message("" if has_points else why)
+        words = " ".join(why.split()) if why else live_words(state, results)
+        self.set_trait("status", words)
+        self.show("curves")
+
+    def _draw_mark(self) -> None:
+        mark = mark_of(self._controller.state, self._controller.results)
+        self.chart.show_mark(mark)
+        self.set_trait("mark", mark_words(mark))
+
+    def _draw_running(self) -> None:
+        sweeps = self._controller.sweeps
+        self.show(
+            "running",
+            is_busy=sweeps.is_busy,
+            is_paused=sweeps.is_paused,
+            words=f"Sweep: {sweeps.words}",
+            share=sweeps.progress.share,
+            fault="" if sweeps.fault is None else str(sweeps.fault),
+        )
+
+    def _draw_kept(self) -> None:
+        sweeps = self._controller.sweeps
+        entries = [
+            {
+                "file": entry.path.name,
+                "words": kept_words(entry, is_running=entry.path == sweeps.running),
+                "problem": entry.problem,
+                "line": sweeps.compared.index(entry.path) + 1
+                if entry.path in sweeps.compared
+                else 0,
+                "is_running": entry.path == sweeps.running,
+                "can_go_on": entry.sweep is not None
+                and not entry.is_complete
+                and not sweeps.is_busy,
+            }
+            for entry in sweeps.found
+        ]
+        self.show("kept", entries=entries)
+
+    def _draw_form(self) -> None:
+        session = self._controller.state.session
+        self.show(
+            "offered",
+            neurons="" if session is None else fitting_neurons(session),
+            tiers=tiers_of(session),
+            has_video=session is not None and session.stimulus is not None,
+            has_behavior=session is not None and bool(session.behavior_names),
+        )
+
+    def _draw_estimate(self) -> None:
+        sweeps, session = self._controller.sweeps, self._controller.state.session
+        words, is_possible = "", session is not None and not sweeps.is_busy
+        if self._form and session is not None:
+            try:
+                estimate = sweeps.estimate(plan_of(self._form))
+                words = "" if estimate is None else estimate.words
+            except ValueError as error:
+                words, is_possible = str(error), False
+        self.show("estimate", words=words, is_possible=is_possible)
+
+    def _in_the_way(self) -> str:
+        if not self.is_live and self.sweep is not None:
+            return ""
+        state, results = self._controller.state, self._controller.results
+        return in_the_way(state, results, is_live=self.is_live)
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        """Shown alone, the figure is there too."""
+        return self.widget._repr_mimebundle_(**options)
+
+    def close(self) -> None:
+        """Take controls and figure off every page."""
+        super().close()
+        self.chart.figure.close()
+        self.widget.close()
+
+
+def plan_of(form: Mapping[str, Any]) -> SweepPlan:
+    """Read a plan from what is typed.
+
+    Raises
+    ------
+    ValueError
+        With what is wrong, in the user's words.
+    """
+    return SweepPlan(
+        neurons=numbers_in(str(form["neurons"]), "Neurons"),
+        history_samples=numbers_in(str(form["history"]), "History"),
+        video=CHOICES[str(form["video"])],
+        behavior=CHOICES[str(form["behavior"])],
+        seeds=tuple(range(int(form["draws"] or 0))),
+        tier=str(form["tier"] or "test"),
+        max_windows=int(form["windows"] or 0) or None,
+    )

@@ -1,0 +1,127 @@
+"""The live figure of context curves: one plotly widget, made once and changed in place.
+
+A plotly widget sends five megabytes of code when it is made, and queues whatever it is
+sent too fast; whoever calls this waits until the page has drawn.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from omnimouse_model.analysis.sweep_plan import AXES
+from omnimouse_model.analysis.sweep_table import RESPONSES
+from omnimouse_model.live.context_mark import Mark
+from omnimouse_widgets.drawn.context_spots import DrawnSweep, KnownSpots
+from omnimouse_widgets.figures import look
+from omnimouse_widgets.figures.sweep import (
+    LOOKS,
+    Look,
+    axis_fields,
+    frame_of,
+    line_legend,
+    mark_parts,
+    score_range,
+    sweep_layout,
+    sweep_traces,
+)
+
+HEIGHT: Final = 300
+_NOTHING: Final[dict[str, Any]] = {
+    "x": [],
+    "y": [],
+    "error_y": {"array": [], "thickness": 1.5, "width": 3},
+    "hovertext": [],
+    "opacity": 1.0,
+}
+_NO_LINE: Final = {"name": "", "showlegend": False}
+_NO_STAR: Final[dict[str, Any]] = {"x": [], "y": [], "showlegend": False}
+
+
+class SweepChart:
+    """Curves, mark and message of one plotly widget, `figure`."""
+
+    def __init__(self) -> None:
+        from plotly.graph_objects import FigureWidget
+
+        curves = [{**frame_of(key, "dark"), **_NOTHING} for key in LOOKS]
+        names = [("", line) for line in range(len(look.DASHES))]
+        lines = [{**line, **_NO_LINE} for line in line_legend(names, "dark")]
+        stars = [{**_NO_STAR, "type": "scatter", "xaxis": x} for x in ("x", "x2")]
+        layout = {
+            **sweep_layout([], AXES, RESPONSES, "dark"),
+            "height": HEIGHT,
+            "margin": {"l": 56, "r": 12, "t": 34, "b": 56},
+            "autosize": True,
+            "dragmode": False,
+        }
+        self.figure: Any = FigureWidget([*curves, *lines, *stars], layout)
+        # plotly has no public place for this: as wide as the page is.
+        self.figure._config = {"responsive": True, "displaylogo": False}
+        traces = self.figure.data
+        self._curves: dict[Look, Any] = dict(zip(LOOKS, traces, strict=False))
+        self._lines = traces[len(LOOKS) : -len(stars)]
+        self._stars = dict(zip(AXES, traces[-len(stars) :], strict=True))
+        self._spots = KnownSpots()
+        self._shown: dict[Look, dict[str, Any]] = {}
+        self._around: Any = None
+        self._mark: Mark | None = None
+        self._message = ""
+
+    def show_sweeps(
+        self, drawn: Sequence[DrawnSweep], hidden: Sequence[str] = ()
+    ) -> None:
+        """Draw these, without the conditions of some labels; what is drawn stays."""
+        found = sweep_traces(drawn, hidden=hidden, theme="dark", known=self._spots)
+        names = [(one.name, one.line) for one in drawn]
+        axes = [axis_fields(drawn, axis) for axis in AXES]
+        with self.figure.batch_update():
+            for key, trace in self._curves.items():
+                fields = found.get(key, _NOTHING)
+                if fields != self._shown.get(key, _NOTHING):
+                    trace.update(fields)
+            self._shown = found
+            if (names, axes) != self._around:
+                self._around = names, axes
+                self._show_around(names, axes)
+            self._fit()
+
+    def show_mark(self, mark: Mark | None) -> None:
+        """Mark the question on screen; nothing where there is none."""
+        if repr(mark) == repr(self._mark):  # a score may be NaN, unlike itself
+            return
+        self._mark = mark
+        stars, lines = mark_parts(mark, AXES, "dark")
+        with self.figure.batch_update():
+            for axis, trace in self._stars.items():
+                trace.update(stars.get(axis, _NO_STAR))
+            self.figure.layout.shapes = lines
+            self._fit()
+
+    def show_message(self, words: str) -> None:
+        """Say why there is nothing to see."""
+        if words == self._message:
+            return
+        self._message = words
+        place = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
+        note = {**place, "text": look.hover(words), "showarrow": False}
+        self.figure.layout.annotations = [note] if words else []
+
+    def drawn(self, key: Look) -> list[tuple[float, float, float]]:
+        """(place, score, s.e.m.) of one curve's points as they are on the figure."""
+        trace = self._curves[key]
+        bars = trace.error_y.array
+        return list(zip(trace.x, trace.y, bars, strict=True))
+
+    def _show_around(
+        self, names: Sequence[tuple[str, int]], axes: Sequence[dict[str, Any]]
+    ) -> None:
+        """Ticks, and the lines' names where there are several sweeps."""
+        known = {line: name for name, line in names if len(names) > 1}
+        for line, trace in enumerate(self._lines):
+            trace.update(name=known.get(line, ""), showlegend=line in known)
+        self.figure.layout.xaxis.update(axes[0])
+        self.figure.layout.xaxis2.update(axes[1])
+
+    def _fit(self) -> None:
+        reach = tuple(score_range(self._shown, self._mark))
+        if self.figure.layout.yaxis.range != reach:
+            self.figure.layout.yaxis.range = reach

@@ -1,0 +1,150 @@
+"""Selected neurons: recorded against predicted, on the session's clock."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from traitlets import Bool, Dict, Enum, Tuple, Unicode
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.span_pages import SPAN_CHOICES
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn import trace_words
+from omnimouse_widgets.drawn.look import Look
+from omnimouse_widgets.drawn.time_axis import move_over_span
+from omnimouse_widgets.drawn.trace_rows import shown_answers, trace_rows
+from omnimouse_widgets.jupyter.page import script, style
+from omnimouse_widgets.jupyter.part import Drawn
+from omnimouse_widgets.jupyter.trace_stack import TraceStack
+
+NO_SELECTION: Final = (
+    "Select neurons: Ctrl-click on the field, a row of the table,\n"
+    "or in a cell: traces.selection = [4, 12]"
+)
+NO_SESSION: Final = "No session is open"
+WORDS: Final[dict[str, Any]] = {
+    "spans": [
+        ["2 s" if choice == "window" else choice, choice, trace_words.SPAN_TIPS[choice]]
+        for choice in SPAN_CHOICES
+    ],
+    "common": [trace_words.COMMON_WORD, trace_words.COMMON_TIP],
+    "shape": [trace_words.SHAPE_WORD, trace_words.SHAPE_TIP],
+}
+
+
+class Traces(TraceStack):
+    """Up to 64 rows of recorded, predicted and pinned curves.
+
+    Attributes
+    ----------
+    selection
+        Neurons whose rows are shown: indices in the order they were chosen.
+    span
+        How much of the session is shown: "window", "10 s", "30 s" or "trial".
+    common_scale, as_large
+        Whether the rows share one scale, and predictions are drawn as large as the
+        recording.
+    progress
+        What is being predicted for the span and the pins, "" when nothing is; to be
+        read.
+    """
+
+    _esm = script("trace_stack", "traces")
+    _css = style()
+    selection = Tuple().tag(sync=True)
+    span = Enum(SPAN_CHOICES, "window").tag(sync=True)
+    common_scale = Bool(False).tag(sync=True)
+    as_large = Bool(False).tag(sync=True)
+    progress = Unicode("", read_only=True).tag(sync=True)
+    _words = Dict(WORDS).tag(sync=True)
+
+    def __init__(self, controller: Controller, **traits: Any) -> None:
+        super().__init__(controller, **traits)
+        state, pins, events = controller.state, controller.pins, controller.state.events
+        self.bind(
+            "selection", events.selection, lambda: state.selection, controller.select
+        )
+        self.bind("span", events.trace_span, lambda: state.trace_span, pins.choose_span)
+        self.bind(
+            "common_scale",
+            events.common_scale,
+            lambda: state.common_scale,
+            lambda is_on: controller.set_traces(
+                common_scale=is_on, as_large=state.as_large
+            ),
+        )
+        self.bind(
+            "as_large",
+            events.as_large,
+            lambda: state.as_large,
+            lambda is_on: controller.set_traces(
+                common_scale=state.common_scale, as_large=is_on
+            ),
+        )
+        self.bind("progress", pins.changed, lambda: pins.words)
+
+    def parts(self) -> list[Drawn]:
+        """Rows, the bar above them, and the cursor."""
+        controller = self.controller
+        events, pins = controller.state.events, controller.pins
+        return [
+            (self._draw_rows, [events.window, events.mask, events.selection,
+                               controller.results.changed, controller.baseline.changed,
+                               pins.changed, events.pins, events.trace_span,
+                               events.common_scale, events.as_large]),
+            (self._draw_bar, [events.pins, events.mask, events.predictor_name,
+                              events.baseline_name, events.as_large, pins.changed]),
+            self.cursor_part(),
+        ]  # fmt: skip
+
+    def move_cursor(self, time_s: float) -> None:
+        """To a time; outside the window, the window goes there first."""
+        move_over_span(self.controller, time_s)
+
+    # -- from the page ----------------------------------------------------------------
+    def on_pin(self, content: dict[str, Any], _: Any) -> None:
+        """Do one of the verbs of pins: pin, show, rename, make current, unpin, stop."""
+        pins, slot = self.controller.pins, int(content.get("slot", 0))
+        verbs: dict[str, Callable[[], object]] = {
+            "pin": pins.pin_or_tell,
+            "show": lambda: pins.show(slot, bool(content["is_shown"])),
+            "rename": lambda: pins.rename(slot, str(content["name"])),
+            "make_current": lambda: pins.make_current(slot),
+            "unpin": lambda: pins.unpin(slot),
+            "stop": pins.stop,
+        }
+        verbs[content["verb"]]()
+
+    # -- to the page ------------------------------------------------------------------
+    def _draw_rows(self) -> None:
+        state, answered = self.controller.state, self.controller.results.shown
+        look = Look(state.as_large, "common" if state.common_scale else "own")
+        rows = trace_rows(self.controller, look)
+        missing = NO_SESSION if state.window is None else NO_SELECTION
+        self.show_rows(rows, look.scale, missing, answered=answered)
+
+    def _draw_bar(self) -> None:
+        controller, pins = self.controller, self.controller.pins
+        state = controller.state
+        signs = trace_words.legend_signs(state.baseline_name, is_large=state.as_large)
+        pinned = trace_words.pinned_signs(
+            state.pins, shown_answers(controller), pins.why_silent
+        )
+        self.say(
+            "bar",
+            legend=signs,
+            pinned=pinned,
+            told=pins.told,
+            can_pin=pins.can_pin,
+            pin_tip=trace_words.FULL_TIP if pins.is_full else trace_words.PIN_TIP,
+            pins=[
+                {
+                    "slot": pin.slot,
+                    "letter": pin.letter,
+                    "name": pin.name,
+                    "colour": palette.PINS[pin.slot],
+                    "is_shown": pin.is_shown,
+                    "words": trace_words.pin_words(pins, pin),
+                }
+                for pin in state.pins
+            ],
+        )

@@ -1,0 +1,38 @@
+"""Who each neuron on the report's field is: its place there, and one line of words."""
+
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.live.exports import Shown
+from omnimouse_model.masks import N_SAMPLES, PATTERN_WORDS
+from omnimouse_widgets.report.drawings import FieldPictures
+from omnimouse_widgets.report.markup import number
+
+
+def neurons_data(what: Shown) -> dict[str, Any]:
+    """Places, right and down one after the other, None unknown; and words of each."""
+    places = FieldPictures(what.session.units).places.round(1).ravel()
+    patterns = what.mask.patterns_in((0, N_SAMPLES))
+    return {
+        "places": [float(v) if np.isfinite(v) else None for v in places],
+        "words": [
+            neuron_words(what, neuron, PATTERN_WORDS[pattern])
+            for neuron, pattern in enumerate(patterns.tolist())
+        ],
+    }
+
+
+def neuron_words(what: Shown, neuron: int, state: str) -> str:
+    """Such as `neuron 412 · V1 · depth 210 µm · visible · r = 0.432`."""
+    units = what.session.units
+    parts = [f"neuron {units.names[neuron]}"]
+    if units.area is not None and str(units.area[neuron]):
+        parts.append(str(units.area[neuron]))
+    depth = float(units.xyz_um[neuron, 2])
+    if np.isfinite(depth):
+        parts.append(f"depth {number(depth, 0)} µm")
+    parts.append(state)
+    score = np.nan if what.scores is None else float(what.scores[neuron])
+    parts.append(f"r = {number(score)}" if np.isfinite(score) else "no score")
+    return " · ".join(parts)
