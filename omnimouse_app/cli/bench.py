@@ -9,6 +9,7 @@ BENCHMARKS = {
     "model": "Forward passes of the five sizes, part by part.",
     "read": "Windows per second, from a recording and from the store.",
     "sweep": "The live sweep against its contexts one by one.",
+    "train": "A training step in forward passes, and what its loader takes.",
 }
 """Name -> its line in the help; the command is in `bench_NAME.py` beside this file."""
 

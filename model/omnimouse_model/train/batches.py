@@ -1,6 +1,6 @@
 """What one training step reads: a session, a task, windows, orders, targets."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -63,15 +63,17 @@ class TrainingSession:
 
 
 def open_training_session(folder: Path, choice: SessionChoice) -> TrainingSession:
-    """Open a folder and find its train windows (stride 1, blanks included)."""
-    session = open_session(folder)
-    starts = session.window_starts(tier="train", include_blanks=True)
-    return TrainingSession(
-        session=session,
-        starts=starts,
-        weight=choice.weight,
-        truth=open_truth(folder) if has_truth(folder) else None,
+    """Open a folder and find its train windows; with the truth of a simulated mouse."""
+    truth = open_truth(folder) if has_truth(folder) else None
+    return replace(
+        training_session(open_session(folder)), weight=choice.weight, truth=truth
     )
+
+
+def training_session(session: Session) -> TrainingSession:
+    """A session with its train windows (stride 1, blanks included)."""
+    starts = session.window_starts(tier="train", include_blanks=True)
+    return TrainingSession(session=session, starts=starts, weight=1.0, truth=None)
 
 
 @dataclass(frozen=True, slots=True)

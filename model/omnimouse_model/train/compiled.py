@@ -10,7 +10,7 @@ from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.nets.video import HieraBlock
 
 
-def compile_blocks(net: OmniMouse) -> None:
+def compile_blocks(net: OmniMouse, backend: str = "inductor") -> None:
     """Compile in place, when each part first runs; names of parameters stay."""
     within = {
         id(part)
@@ -20,6 +20,6 @@ def compile_blocks(net: OmniMouse) -> None:
     }
     for module in net.modules():
         if isinstance(module, HieraBlock):
-            module.compile(dynamic=False)
+            module.compile(dynamic=False, backend=backend)
         elif isinstance(module, GatedFeedForward) and id(module) not in within:
-            module.compile()
+            module.compile(backend=backend)

@@ -43,7 +43,7 @@ class Team:
             self.gather(None)
 
     def share_of(self, items: Sequence[Value]) -> list[Value]:
-        """This rank's part of a list that all have.
+        """Part of a list that all have: the items that are this rank's.
 
         Raises
         ------

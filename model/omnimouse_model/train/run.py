@@ -146,9 +146,7 @@ def draw_start(
         run.average.load_state_dict(net.state_dict())
 
 
-def begin_phase(
-    run: Run, config: TrainConfig, sessions: list[TrainingSession]
-) -> None:
+def begin_phase(run: Run, config: TrainConfig, sessions: list[TrainingSession]) -> None:
     """Before a phase's first step: the start values that it asks for."""
     phase, step = config.phase_at(run.step)
     heads, behavior_head = phase.population_heads, phase.behavior_head

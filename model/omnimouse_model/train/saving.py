@@ -2,7 +2,7 @@
 
     RUN/last.json                  which of the folders below is whole: the last word
     RUN/state-00001200/rank_0.pt   one rank's weights, average and optimisers
-    RUN/model.safetensors, .json   the shown weights of all ranks, ours (`nets.checkpoint`)
+    RUN/model.safetensors, .json   the shown weights of all ranks (`nets.checkpoint`)
     RUN/best.safetensors, .json    the same of the best validation so far
 
 Every file is written whole or not at all, and `last.json` after all others: a run that
@@ -79,7 +79,9 @@ def _state(run: Run, team: Team) -> dict[str, Any]:
         "best": run.best,
         "ranks": team.size,
         "model": repr(run.net.config),
-        "sessions": {key: run.net.session(key).n_neurons for key in run.net.sess_params},
+        "sessions": {
+            key: run.net.session(key).n_neurons for key in run.net.sess_params
+        },
         "animals": dict(run.net.animals),
         "net": _kept(run.net, team),
         "average": None if average is None else _kept(average, team),
@@ -103,7 +105,9 @@ def _save_shown(run: Run, out: Path, folder: Path) -> None:
         for path in rank_files(folder)[1:]:
             state = read_state(path)
             shown |= state["average"] or state["net"]
-        net = Checkpoint(net.config, shown, run.counts, net.animals, str(folder)).build()
+        net = Checkpoint(
+            net.config, shown, run.counts, net.animals, str(folder)
+        ).build()
     card = {"steps": run.step, "hours": round(run.seconds / 3600, 2)}
     save_checkpoint(out / MODEL, net, card)
     if run.best[1] == run.step > 0:
@@ -128,7 +132,9 @@ def resume(run: Run, out: Path, config: TrainConfig, team: Team) -> bool:
     folder = last_state(out)
     if folder is None:
         return False
-    state = read_state(folder / f"rank_{min(team.rank, len(rank_files(folder)) - 1)}.pt")
+    state = read_state(
+        folder / f"rank_{min(team.rank, len(rank_files(folder)) - 1)}.pt"
+    )
     _check(state, run, folder, team)
     main = state if team.is_main else read_state(folder / "rank_0.pt")
     run.net.load_state_dict(_joined(main, state, "net"))
