@@ -27,7 +27,7 @@ FIRST = 3
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """Seconds of a run's steps, each an array over the counted ones.
+    """Seconds of a run's steps, arrays over the counted ones.
 
     Attributes
     ----------
@@ -36,9 +36,9 @@ class StepCost:
     step
         The whole step on the same batches: both ways, clipping, both updates.
     draw
-        Drawing its batches, in this thread.
-    waited
-        How long a step had to wait for batches drawn ahead.
+        Drawing its batches.
+    waited_share
+        The share of a run's time in which steps waited for batches drawn ahead.
     windows, tokens
         What a step reads.
     """
@@ -46,7 +46,7 @@ class StepCost:
     forward: np.ndarray
     step: np.ndarray
     draw: np.ndarray
-    waited: np.ndarray
+    waited_share: float
     windows: np.ndarray
     tokens: np.ndarray
 
@@ -59,11 +59,6 @@ class StepCost:
     def draw_share(self) -> float:
         """Drawing as a share of stepping: above 1 the loader would be waited for."""
         return float(self.draw.sum() / self.step.sum())
-
-    @property
-    def waited_share(self) -> float:
-        """The share of a run's time in which it waited for its loader."""
-        return float(self.waited.sum() / (self.waited.sum() + self.step.sum()))
 
 
 def step_cost(
@@ -79,37 +74,42 @@ def step_cost(
     if config.compile:
         compile_blocks(run.net)
     rows = []
-    draw_one = partial(draw_step, config, sessions, 0)
-    with DrawnAhead(draw_one, FIRST + n_steps) as ahead:
-        for number in range(FIRST + n_steps):
-            drawn = ahead.take(number)
-            with _timed(run.device) as step:
-                facts = train_step(run, config, drawn, ALONE)
-            read = facts["windows"], facts["tokens"]
-            rows.append((step[0], ahead.waited_s, *read))
-    step_s, waited, windows, tokens = np.array(rows[FIRST:]).T
-    forward, draw = _forward_and_draw(run, config, sessions, n_steps)
-    return StepCost(forward, step_s, draw, waited, windows, tokens)
-
-
-def _forward_and_draw(
-    run: Run, config: TrainConfig, sessions: list[TrainingSession], n_steps: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds of the counted steps' forward passes, and of drawing them."""
-    rows = []
-    for number in range(n_steps + FIRST):
+    for number in range(FIRST + n_steps):
         with _timed(torch.device("cpu")) as draw:
             drawn = draw_step(config, sessions, 0, number)
         with _timed(run.device) as forward:
-            _forward(run, config, drawn, number)
-        rows.append((forward[0], draw[0]))
-    forward_s, draw_s = np.array(rows[FIRST:]).T
-    return forward_s, draw_s
+            _forward(run, config, drawn)
+        with _timed(run.device) as step:
+            facts = train_step(run, config, drawn, ALONE)
+        read = facts["windows"], facts["tokens"]
+        rows.append((draw[0], forward[0], step[0], *read))
+    draw_s, forward_s, step_s, windows, tokens = np.array(rows[FIRST:]).T
+    waited = _waited_share(run, config, sessions, n_steps)
+    return StepCost(forward_s, step_s, draw_s, waited, windows, tokens)
+
+
+def _waited_share(
+    run: Run, config: TrainConfig, sessions: list[TrainingSession], n_steps: int
+) -> float:
+    """The share of the time that steps wait for batches drawn beside them."""
+    draw, first = partial(draw_step, config, sessions, 0), run.step
+    waited = 0.0
+    with DrawnAhead(draw, first + n_steps + 1) as ahead:
+        for number in range(first, first + n_steps + 1):
+            drawn = ahead.take(number)
+            if number == first:  # nothing could be drawn before it
+                began = time.perf_counter()
+            else:
+                waited += ahead.waited_s
+            train_step(run, config, drawn, ALONE)
+        if run.device.type == "cuda":
+            torch.cuda.synchronize(run.device)
+        return waited / (time.perf_counter() - began)
 
 
 @torch.no_grad()
-def _forward(run: Run, config: TrainConfig, drawn: Step, number: int) -> None:
-    phase, _ = config.phase_at(number)
+def _forward(run: Run, config: TrainConfig, drawn: Step) -> None:
+    phase, _ = config.phase_at(run.step)
     for batch in drawn.batches:
         moved = to_device(batch, run.device)
         batch_loss(run.net, moved, phase, config.precision)
@@ -117,10 +117,15 @@ def _forward(run: Run, config: TrainConfig, drawn: Step, number: int) -> None:
 
 @contextmanager
 def _timed(device: torch.device) -> Iterator[list[float]]:
-    """Seconds of a block, GPU work included, as the one item of a list."""
+    """Seconds of a block as the one item of a list: of the processor, or of a GPU.
+
+    Processor seconds, over all threads, do not count what others do meanwhile.
+    """
+    is_gpu = device.type == "cuda"
+    clock = time.perf_counter if is_gpu else time.process_time
     found: list[float] = []
-    began = time.perf_counter()
+    began = clock()
     yield found
-    if device.type == "cuda":
+    if is_gpu:
         torch.cuda.synchronize(device)
-    found.append(time.perf_counter() - began)
+    found.append(clock() - began)
