@@ -63,6 +63,8 @@ def save(run: Run, out: Path, team: Team) -> None:
         torch.save(_state(run, team), temporary)
     team.wait()
     if team.is_main:
+        for leftover in rank_files(folder)[team.size :]:
+            leftover.unlink()  # of a larger team that was killed while it saved
         _save_shown(run, out, folder)
         with atomic_path(out / LAST) as temporary:
             temporary.write_text(json.dumps({"state": folder.name}), "utf-8")
@@ -115,9 +117,12 @@ def _save_shown(run: Run, out: Path, folder: Path) -> None:
 
 
 def _remove_others(folder: Path) -> None:
+    """Remove older states, and what a kill left of half-written weights."""
     for other in folder.parent.iterdir():
         if re.fullmatch(r"state-\d{8}", other.name) and other != folder:
             shutil.rmtree(other, ignore_errors=True)
+        elif other.name.startswith((f".{MODEL}.", f".{BEST}.")):
+            other.unlink()
 
 
 # -- resuming -----------------------------------------------------------------------
