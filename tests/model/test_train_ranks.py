@@ -27,7 +27,7 @@ from tests.model.train_process import (
 RANKS = 2
 SOON = 26
 """Steps of the runs that are killed: both phases, one validation, eight saves."""
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ from omnimouse_model.train.config import (
     config_path,
     read_config,
 )
+from omnimouse_model.train.cost import step_cost
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.loop import train, with_epochs
 from omnimouse_model.train.metrics_log import FILE, MetricsLog, log_rows
@@ -316,6 +317,16 @@ def test_a_run_in_the_released_form_is_read_back(
     assert read.sessions == {"m1-1-1": 11}
     for name, value in read.build().state_dict().items():
         assert torch.equal(value, net.state_dict()[name])
+
+
+def test_costs_are_of_the_same_batches(sessions: list[TrainingSession]) -> None:
+    cost = step_cost(CONFIG, sessions, "cpu", 2)
+    assert cost.windows.tolist() == [2.0, 2.0]
+    assert (cost.tokens > 0).all()
+    assert cost.step.sum() > cost.forward.sum() > 0
+    assert cost.forwards_per_step == pytest.approx(cost.step.sum() / cost.forward.sum())
+    assert 0 < cost.draw_share < 1
+    assert 0 <= cost.waited_share < 1
 
 
 COMPILED = """
