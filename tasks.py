@@ -50,7 +50,7 @@ STAMP = VENV / "omnimouse-setup.json"
 LOG = VENV / "omnimouse-setup.log"
 EXTRAS = (
     *("napari", "pyqt6", "jupyter", "lab", "dask", "nwb", "hub", "suite2p"),
-    "analysis",
+    *("analysis", "train"),
 )
 WINDOWS = ["tests/widgets", "tests/app", "tests/test_soak_window.py"]
 CONSTRAINTS = ROOT / "constraints.txt"

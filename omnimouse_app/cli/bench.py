@@ -10,6 +10,7 @@ BENCHMARKS = {
     "notebook": "Strokes, answers and plots in JupyterLab and a browser.",
     "read": "Windows per second, from a recording and from the store.",
     "sweep": "The live sweep against its contexts one by one.",
+    "train": "A training step in forward passes, and what its loader takes.",
 }
 """Name -> its line in the help; the command is in `bench_NAME.py` beside this file."""
 

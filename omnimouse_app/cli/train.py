@@ -1,12 +1,21 @@
 """`omnimouse train`: run or resume a training config."""
 
+import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from omnimouse_app.cli.inputs import device_option
-from omnimouse_app.cli.stopping import interruptible
+from omnimouse_app.cli.output import Progress
+from omnimouse_app.cli.stopping import STOPPED, Stopping, end_stopped, interruptible
+from omnimouse_app.cli.train_report import TrainReport
+
+if TYPE_CHECKING:
+    from omnimouse_model.train.batches import TrainingSession
+    from omnimouse_model.train.config import SessionChoice, TrainConfig
+    from omnimouse_model.train.distributed import Team
 
 
 @click.command("train")
@@ -16,6 +25,13 @@ from omnimouse_app.cli.stopping import interruptible
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
     help="Folder of the run; a run that is there already goes on.",
+)
+@click.option(
+    "--sessions",
+    "places",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="A session, or a folder of them, instead of the config's; may be repeated.",
 )
 @click.option(
     "--mice",
@@ -28,6 +44,12 @@ from omnimouse_app.cli.stopping import interruptible
     type=click.IntRange(min=0),
     help="Stop after this many steps; resume later.",
 )
+@click.option(
+    "--accumulate",
+    type=click.IntRange(min=1),
+    help="Batches that make one step, instead of the config's.",
+)
+@click.option("--compile", "compiles", is_flag=True, help="Compile the net's blocks.")
 @device_option
 @click.option(
     "--threads",
@@ -39,80 +61,164 @@ from omnimouse_app.cli.stopping import interruptible
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the averaged weights here (.safetensors) when done.",
 )
+@click.option(
+    "--official",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write rank_*.ckpt, the form of the released models, here when done.",
+)
 def command(
     config: str,
     out: Path,
+    places: tuple[Path, ...],
     mice: Path | None,
     steps: int | None,
+    accumulate: int | None,
+    compiles: bool,
     device: str,
     threads: int | None,
     export: Path | None,
+    official: Path | None,
 ) -> None:
-    """Train CONFIG: "demo", or a YAML file of the same form.
+    """Train CONFIG: the name of a shipped config, or a YAML file of the same form.
 
     Ctrl-C ends after the step that runs and saves; before the first step it ends at
-    once. The same command goes on from there.
+    once. The same command goes on from there, also after a kill. Under torchrun
+    (torchrun --nproc-per-node N -m omnimouse_app train …) N processes share the
+    sessions and train one core.
     """
     import torch
 
     from omnimouse_model.cache import cache_dir
     from omnimouse_model.predict.loading import resolve_device
     from omnimouse_model.train.config import config_path, read_config
-    from omnimouse_model.train.loop import train
+    from omnimouse_model.train.distributed import joined, local_device
+    from omnimouse_model.train.loop import train, with_epochs
 
     if threads:
         torch.set_num_threads(threads)
-    settings = read_config(config_path(config))
-    place = resolve_device(device)
-    folder = mice or cache_dir() / "mice"
-    for choice in settings.sessions:
-        _check_mouse(choice.mouse)
-    with interruptible() as stopping:
-        sessions = [_training_session(folder, choice) for choice in settings.sessions]
+    settings = _adjusted(read_config(config_path(config)), places, accumulate, compiles)
+    place = local_device(resolve_device(device))
+    with interruptible() as stopping, joined(place) as team:
+        sessions = _open_sessions(mice or cache_dir() / "mice", settings, team)
+        settings = with_epochs(settings, sessions, team)
+        report = TrainReport(Progress(), settings.total_steps)
 
-        def report(step: int, facts: dict[str, float]) -> None:
+        def on_step(step: int, facts: dict[str, float]) -> None:
             stopping.has_begun = True
-            if step % 20 == 0 or "video_behavior" in facts:
-                click.echo(_report_line(step, settings.total_steps, facts), err=True)
+            if team.is_main:
+                report(facts)
 
         train(
             settings,
             sessions,
             out,
             device=place,
+            team=team,
             max_steps=steps,
-            on_step=report,
+            on_step=on_step,
             cancelled=lambda: stopping.is_asked,
         )
-    if export is not None:
-        from omnimouse_model.train.export import export_run
+        if not team.is_main:
+            sys.exit(STOPPED if stopping.is_asked else 0)
+    report.finish()
+    _write_results(out, settings, export, official)
+    _end(stopping, out)
 
-        click.echo(f"wrote {export_run(out, export, settings)}")
+
+def _adjusted(
+    settings: "TrainConfig",
+    places: tuple[Path, ...],
+    accumulate: int | None,
+    compiles: bool,
+) -> "TrainConfig":
+    """The config with what the command line says otherwise, its sessions checked."""
+    from omnimouse_model.train.config import SessionChoice
+
+    if places:
+        found = [folder for place in places for folder in _folders(place)]
+        chosen = tuple(SessionChoice(str(folder)) for folder in found)
+        settings = replace(settings, sessions=chosen)
+    if accumulate:
+        phases = tuple(replace(p, accumulate=accumulate) for p in settings.phases)
+        settings = replace(settings, phases=phases)
+    if not settings.sessions:
+        raise click.BadParameter(
+            "The config names no sessions: give --sessions FOLDER."
+        )
+    for choice in settings.sessions:
+        _check_mouse(choice.mouse)
+    return replace(settings, compile=settings.compile or compiles)
 
 
-def _report_line(step: int, total: int, facts: dict[str, float]) -> str:
-    words = " ".join(f"{k} {v:.4g}" for k, v in facts.items() if k != "step")
-    return f"step {step}/{total} {words}"
+def _folders(place: Path) -> list[Path]:
+    """A session, or the sessions of a folder, by name."""
+    from omnimouse_model.data.open import is_session
+
+    if is_session(place):
+        return [place]
+    inner = sorted(place.iterdir()) if place.is_dir() else []
+    found = [path for path in inner if is_session(path)]
+    if not found:
+        raise click.BadParameter(f"{place} is no session, nor a folder of sessions.")
+    return found
+
+
+def _mice() -> dict[str, Any]:
+    from omnimouse_model.simulate import SMOKE_MICE, TRAINING_MICE
+
+    return {spec.name: spec for spec in (*TRAINING_MICE, *SMOKE_MICE)}
 
 
 def _check_mouse(name: str) -> None:
     """Refuse an unknown mouse before the first is simulated."""
-    from omnimouse_model.simulate import TRAINING_MICE
-
-    known = [spec.name for spec in TRAINING_MICE]
-    if not Path(name).is_dir() and name not in known:
+    if not Path(name).exists() and name not in _mice():
         raise click.BadParameter(
-            f"{name!r} is neither a session folder nor one of {', '.join(known)}."
+            f"{name!r} is neither a session folder nor one of {', '.join(_mice())}."
         )
 
 
-def _training_session(folder: Path, choice: Any) -> Any:
-    from omnimouse_model.simulate import TRAINING_MICE, write_session
+def _open_sessions(
+    mice: Path, settings: "TrainConfig", team: "Team"
+) -> "list[TrainingSession]":
+    """Sessions of this process; mice that are missing are simulated once for all."""
     from omnimouse_model.train.batches import open_training_session
 
+    own = team.share_of(settings.sessions)
+    if team.is_main:
+        for choice in settings.sessions:
+            _session_folder(mice, choice, say=True)
+    team.wait()
+    return [open_training_session(_session_folder(mice, c), c) for c in own]
+
+
+def _session_folder(mice: Path, choice: "SessionChoice", say: bool = False) -> Path:
+    """Where a session is, after simulating it where it is a mouse not yet there."""
+    from omnimouse_model.simulate import write_session
+
     given = Path(choice.mouse)
-    if given.is_dir():
-        return open_training_session(given, choice)
-    (spec,) = [spec for spec in TRAINING_MICE if spec.name == choice.mouse]
-    click.echo(f"mouse {choice.mouse} …", err=True)
-    return open_training_session(write_session(spec, folder / choice.mouse), choice)
+    if given.exists():
+        return given
+    if say:
+        click.echo(f"mouse {choice.mouse} …", err=True)
+    return write_session(_mice()[choice.mouse], mice / choice.mouse)
+
+
+def _write_results(
+    out: Path, settings: "TrainConfig", export: Path | None, official: Path | None
+) -> None:
+    if export is not None:
+        from omnimouse_model.train.export import export_run
+
+        click.echo(f"wrote {export_run(out, export, settings)}")
+    if official is not None:
+        from omnimouse_model.train.official_form import write_official
+
+        for path in write_official(out, official, settings):
+            click.echo(f"wrote {path}")
+
+
+def _end(stopping: Stopping, out: Path) -> None:
+    """Say what there is, and how to go on where it was stopped."""
+    if stopping.is_asked:
+        end_stopped(f"saved in {out}: the same command goes on from there.")
+    click.echo(f"trained; the weights are in {out / 'model.safetensors'}", err=True)

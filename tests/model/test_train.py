@@ -25,13 +25,11 @@ from omnimouse_model.train.config import (
     config_path,
     read_config,
 )
-from omnimouse_model.train.loop import (
-    STATE_FILE,
-    log_rows,
-    schedule,
-    split_parameters,
-    train,
-)
+from omnimouse_model.train.loop import train
+from omnimouse_model.train.metrics_log import FILE, log_rows
+from omnimouse_model.train.run import split_parameters
+from omnimouse_model.train.saving import last_state, read_state
+from omnimouse_model.train.schedule import schedule
 from tests.model.live_sessions import write_session
 from tests.model.test_transformer import SMALL
 
@@ -66,6 +64,13 @@ def weights(net: OmniMouse) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in net.parameters()])
 
 
+def saved(out: Path) -> dict[str, Any]:
+    """What the run in a folder would go on from."""
+    folder = last_state(out)
+    assert folder is not None
+    return read_state(folder / "rank_0.pt")
+
+
 def test_a_resumed_run_ends_where_an_unbroken_one_does(
     sessions: list[TrainingSession], tmp_path: Path
 ) -> None:
@@ -73,7 +78,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(
     train(CONFIG, sessions, tmp_path / "parts", max_steps=5)
     parts = train(CONFIG, sessions, tmp_path / "parts")
     assert torch.equal(weights(whole), weights(parts))
-    assert [row["step"] for row in log_rows(tmp_path / "parts" / "log.jsonl")] == list(
+    assert [row["step"] for row in log_rows(tmp_path / "parts" / FILE)] == list(
         range(1, 13)
     )
 
@@ -91,12 +96,12 @@ def test_accumulated_batches_are_one_step_of_their_mean(
             CONFIG, model=still, phases=(replace(PHASE, accumulate=accumulate),)
         )
         train(config, sessions, tmp_path / name, max_steps=1)
-        state = torch.load(tmp_path / name / STATE_FILE, weights_only=True)
+        state = saved(tmp_path / name)
         held = state["core"]["state"].values()
         return torch.cat([own["exp_avg"].flatten() for own in held])
 
     fixed = draw_batch(sessions, PHASE, CONFIG.model, np.random.default_rng(1))
-    monkeypatch.setattr("omnimouse_model.train.loop.draw_batch", lambda *_: fixed)
+    monkeypatch.setattr("omnimouse_model.train.step.draw_batch", lambda *_: fixed)
     once, thrice = gradient("once", 1), gradient("thrice", 3)
     assert once.norm() > 0
     assert (once - thrice).norm() < 1e-3 * once.norm()
@@ -109,7 +114,7 @@ def test_a_phase_may_go_on_from_the_average_with_fresh_optimisers(
     first = replace(PHASE, steps=4)
     averaged = train(replace(CONFIG, phases=(first,)), sessions, tmp_path)
     train(replace(CONFIG, phases=(first, still)), sessions, tmp_path)
-    state = torch.load(tmp_path / STATE_FILE, weights_only=True)
+    state = saved(tmp_path)
     assert state["step"] == 5
     for name, value in averaged.named_parameters():
         torch.testing.assert_close(state["net"][name], value, msg=name)
@@ -127,7 +132,7 @@ def test_a_run_that_is_stopped_has_saved(
         on_step=lambda step, facts: done.append(step),
         cancelled=lambda: len(done) == 3,
     )
-    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    state = saved(tmp_path)
     assert state["step"] == 3
     assert (tmp_path / "model.safetensors").exists()
 
@@ -141,7 +146,7 @@ def test_one_window_can_be_learned(
     )
     config = replace(CONFIG, phases=(phase,), average=0.0)
     train(config, [one], tmp_path)
-    losses = [row["response_loss"] for row in log_rows(tmp_path / "log.jsonl")]
+    losses = [row["response_loss"] for row in log_rows(tmp_path / FILE)]
     targets = one.session.window(float(one.starts[0])).responses[30:]
     best = float(poisson_loss(torch.from_numpy(targets), torch.from_numpy(targets)))
     assert losses[-1] - best < 0.5 * (losses[0] - best)
@@ -195,7 +200,7 @@ def test_missing_responses_are_left_out_of_the_loss(
     monkeypatch.setattr(TrainingSession, "target_rates", with_gap)
     config = replace(CONFIG, phases=(replace(PHASE, tasks={"video-36": 1.0}),))
     net = train(config, sessions, tmp_path, max_steps=3)
-    losses = [row["response_loss"] for row in log_rows(tmp_path / "log.jsonl")]
+    losses = [row["response_loss"] for row in log_rows(tmp_path / FILE)]
     assert np.isfinite(losses).all()
     assert torch.isfinite(weights(net)).all()
 
@@ -211,7 +216,7 @@ def test_a_run_that_only_skips_says_so(
 
 def test_no_steps_are_no_steps(sessions: list[TrainingSession], tmp_path: Path) -> None:
     train(CONFIG, sessions, tmp_path, max_steps=0)
-    assert not (tmp_path / "log.jsonl").exists()
+    assert not (tmp_path / FILE).exists()
 
 
 def test_another_model_does_not_resume(
@@ -228,7 +233,7 @@ def test_averaging_may_begin_at_a_resume(
 ) -> None:
     train(replace(CONFIG, average=0.0), sessions, tmp_path, max_steps=2)
     averaged = train(CONFIG, sessions, tmp_path, max_steps=0)
-    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    state = saved(tmp_path)
     current = state["net"]["enc.attention.wq.weight"]
     assert torch.equal(averaged.enc.attention.wq.weight, current)
 
@@ -238,7 +243,7 @@ def test_validation_scores_every_condition(
 ) -> None:
     config = replace(CONFIG, validate_every=2, validation_windows=2)
     train(config, sessions, tmp_path, max_steps=2)
-    row = list(log_rows(tmp_path / "log.jsonl"))[-1]
+    row = list(log_rows(tmp_path / FILE))[-1]
     assert {"video_behavior", "half", "forecast", "decode_running"} <= row.keys()
 
 
@@ -297,5 +302,5 @@ def test_a_wrong_config_says_what_and_where(
 
 def test_a_config_that_is_not_there_names_the_shipped_ones(tmp_path: Path) -> None:
     for name in (str(tmp_path / "nope"), str(tmp_path)):
-        with pytest.raises(ValueError, match=r"a shipped one \(demo\)"):
+        with pytest.raises(ValueError, match=r"a shipped one \(demo, omnimouse-1M,"):
             config_path(name)

@@ -21,34 +21,14 @@ from omnimouse_model.nets.checkpoint import read_checkpoint, save_checkpoint
 from omnimouse_model.nets.config import OmniMouseConfig
 from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.nets.start import initialise
-from omnimouse_model.nets.video import HieraConfig
 from omnimouse_model.predict.loading import load_checkpoint_predictor, resolve_device
 from omnimouse_model.predict.transformer import TransformerPredictor
 from omnimouse_model.strategies import mask_from_strategy, strategy_names
 from omnimouse_model.tokens import clip_from_windows, layout_from_mask
 from tests.model.drawn_masks import masks
 from tests.model.live_sessions import write_session
+from tests.model.small_net import SMALL
 
-SMALL = OmniMouseConfig(
-    d_model=32,
-    num_heads=2,
-    num_layers=2,
-    local_to_global_ratio=(1, 1),
-    d_embedding=16,
-    num_response_latent_groups=4,
-    num_global_latents=4,
-    softplus_beta=1.0,
-    hidden_video="blank",
-    ideal_times=True,
-    max_recording_len_s=60,
-    hiera=HieraConfig(
-        embed_dim=16,
-        num_heads=1,
-        stages=(1, 1),
-        patch_stride=(2, 4, 4),
-        windows="spatial",
-    ),
-)
 OFFICIAL = replace(
     SMALL,
     hidden_video="cut",

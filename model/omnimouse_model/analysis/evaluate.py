@@ -52,6 +52,7 @@ def evaluate(
     strategies: str | Condition | Sequence[str | Condition],
     *,
     tier: str = "test",
+    starts: np.ndarray | None = None,
     neurons: np.ndarray | None = None,
     max_windows: int | None = None,
     by: Grouping | None = None,
@@ -69,6 +70,8 @@ def evaluate(
         A name or several, or conditions of your own.
     tier
         "test" is every test tier a session has.
+    starts
+        Score these windows (seconds on the session clock) instead of a tier's.
     neurons
         Score only these of the asked neurons.
     max_windows
@@ -87,14 +90,19 @@ def evaluate(
     predictors = list(predictor) if isinstance(predictor, Sequence) else [predictor]
     recordings = [sessions] if isinstance(sessions, Session) else list(sessions)
     asked = conditions(strategies)
-    total = sum(len(scored_starts(s, tier, max_windows)) for s in recordings)
+
+    def windows(session: Session) -> np.ndarray:
+        return scored_starts(session, tier, max_windows) if starts is None else starts
+
+    total = sum(len(windows(session)) for session in recordings)
     run = _Run(total * len(asked) * len(predictors), progress, cancelled, by)
     scores: list[Score] = []
     behavior: list[BehaviorScore] = []
     for session in recordings:
         run.say(f"{session.id}: preparing")
-        starts = scored_starts(session, tier, max_windows)
-        found = _evaluate_session(session, starts, predictors, asked, neurons, run)
+        found = _evaluate_session(
+            session, windows(session), predictors, asked, neurons, run
+        )
         for job in found:
             scores += job.scores()
             behavior += job.behavior_scores()
@@ -112,6 +120,11 @@ def scored_starts(
             f"Session {session.id!r} has no window of tier {tier!r}; "
             f"its tiers are {', '.join(session.tiers()) or 'none'}."
         )
+    return spread_starts(starts, max_windows)
+
+
+def spread_starts(starts: np.ndarray, max_windows: int | None) -> np.ndarray:
+    """At most so many of the starts, spread over them."""
     if max_windows is None or len(starts) <= max_windows:
         return starts
     spread = np.linspace(0, len(starts) - 1, max_windows).round().astype(int)

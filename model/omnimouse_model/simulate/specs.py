@@ -114,5 +114,12 @@ COMPANIONS = tuple(
 UNSEEN = MouseSpec("unseen", "90009-1-1", 90009, 930001, 400, 12.0, _SHORT)
 """A mouse that no model was trained on."""
 
+_TINY = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=1)
+SMOKE_MICE = tuple(
+    MouseSpec(f"smoke-{k}", f"9010{k}-1-1", 90100 + k, 940000 + k, 40, 1.5, _TINY)
+    for k in (1, 2)
+)
+"""Two small mice, simulated in seconds, to see that training goes."""
+
 TRAINING_MICE = (DEMO_TRAINING, *COMPANIONS)
 DEMO_MICE = (*TRAINING_MICE, DEMO_SHOWN, UNSEEN)

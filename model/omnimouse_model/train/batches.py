@@ -1,6 +1,6 @@
 """What one training step reads: a session, a task, windows, orders, targets."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from omnimouse_model.tokens import (
     layout_from_mask,
 )
 from omnimouse_model.train.config import Phase, SessionChoice
+from omnimouse_model.train.sampling import Turn
 from omnimouse_model.train.tasks import draw_task, task_mask
 
 
@@ -62,15 +63,17 @@ class TrainingSession:
 
 
 def open_training_session(folder: Path, choice: SessionChoice) -> TrainingSession:
-    """Open a folder and find its train windows (stride 1, blanks included)."""
-    session = open_session(folder)
-    starts = session.window_starts(tier="train", include_blanks=True)
-    return TrainingSession(
-        session=session,
-        starts=starts,
-        weight=choice.weight,
-        truth=open_truth(folder) if has_truth(folder) else None,
+    """Open a folder and find its train windows; with the truth of a simulated mouse."""
+    truth = open_truth(folder) if has_truth(folder) else None
+    return replace(
+        training_session(open_session(folder)), weight=choice.weight, truth=truth
     )
+
+
+def training_session(session: Session) -> TrainingSession:
+    """A session with its train windows (stride 1, blanks included)."""
+    starts = session.window_starts(tier="train", include_blanks=True)
+    return TrainingSession(session=session, starts=starts, weight=1.0, truth=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +92,43 @@ class Batch:
     behavior: Tensor | None
     task: str
 
+    @property
+    def n_windows(self) -> int:
+        """Windows in the batch."""
+        return len(self.clip.neuron_ids)
+
+    def n_tokens(self, tokens_per_step: int) -> int:
+        """Response, behaviour and video tokens that the net reads of all windows."""
+        layout, behavior = self.layout, self.clip.behavior
+        shown = behavior is not None and layout.behavior == "visible"
+        channels = behavior.shape[1] if behavior is not None and shown else 0
+        video = 0 if layout.video_missing else len(layout.video_steps)
+        each = len(layout.token_neurons) + channels + video * tokens_per_step
+        return self.n_windows * each
+
 
 def draw_batch(
     sessions: list[TrainingSession],
     phase: Phase,
     config: OmniMouseConfig,
     rng: np.random.Generator,
+    turn: Turn | None = None,
 ) -> Batch:
-    """Draw a session, a task, windows and a neuron order per window."""
-    weights = np.array([s.weight for s in sessions])
-    chosen = sessions[rng.choice(len(sessions), p=weights / weights.sum())]
+    """Draw a session, a task, windows and a neuron order per window.
+
+    With a turn, session and windows are those of the balanced cycle (`sampling`).
+    """
+    starts = None
+    if turn is None:
+        weights = np.array([s.weight for s in sessions])
+        chosen = sessions[rng.choice(len(sessions), p=weights / weights.sum())]
+    else:
+        chosen = sessions[turn.session(len(sessions))]
+        starts = chosen.starts[
+            turn.windows(len(sessions), len(chosen.starts), phase.batch, chosen.key)
+        ]
     task = draw_task(phase.tasks, rng)
-    return make_batch(chosen, task, phase, config, rng)
+    return make_batch(chosen, task, phase, config, rng, starts)
 
 
 def make_batch(
@@ -109,14 +137,20 @@ def make_batch(
     phase: Phase,
     config: OmniMouseConfig,
     rng: np.random.Generator,
+    starts: np.ndarray | None = None,
 ) -> Batch:
-    """Windows of one session under one task; every item has its own neuron order."""
+    """Windows of one session under one task; every item has its own neuron order.
+
+    The windows are drawn where `starts` does not name them.
+    """
     total = source.session.n_neurons
     count = min(total, FULL_POPULATION)
     position_mask, layout = _task_layout(task, count)
     if phase.max_targets is not None:
         position_mask, layout = _fewer_targets(position_mask, phase.max_targets, rng)
-    windows = [source.session.window(s) for s in rng.choice(source.starts, phase.batch)]
+    if starts is None:
+        starts = rng.choice(source.starts, phase.batch)
+    windows = [source.session.window(float(s)) for s in starts]
     masks = [_in_order(position_mask, total, rng) for _ in windows]
     clip = clip_from_windows(windows, masks, config, source.key)
     saw_responses = not layout.responses_missing

@@ -9,10 +9,13 @@ import yaml
 
 from omnimouse_model.errors import MaskError
 from omnimouse_model.nets.checkpoint import config_from_dict, typed_values
-from omnimouse_model.nets.config import OmniMouseConfig
+from omnimouse_model.nets.config import SIZES, OmniMouseConfig
 from omnimouse_model.train.tasks import check_task
 
 Targets = Literal["responses", "truth"]
+Sampling = Literal["weighted", "balanced"]
+ParameterGroup = Literal["core", "session"]
+Validation = Literal["demo", "official"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,12 @@ class Phase:
         Multiplies both groups' rates in this phase.
     warmup, decay
         Steps of linear warm-up, and the last share of steps that falls to zero.
+    warmup_from
+        The rate of the first step of the warm-up, as officially (1e-7); None starts
+        one step's share above zero.
+    epochs
+        The phase ends after so many passes over the train windows, if that is sooner
+        than `steps`; needs balanced sampling.
     accumulate
         Batches, each of its own session and task, whose gradients make one step.
     max_targets
@@ -72,7 +81,9 @@ class Phase:
     targets: Targets = "responses"
     lr_scale: float = 1.0
     warmup: int = 0
+    warmup_from: float | None = None
     decay: float = 0.0
+    epochs: int | None = None
     behavior_weight: float = 0.1
     accumulate: int = 1
     max_targets: int | None = None
@@ -87,16 +98,30 @@ class TrainConfig:
 
     seed: int
     model: OmniMouseConfig
-    sessions: tuple[SessionChoice, ...]
     phases: tuple[Phase, ...]
     core: Group
     session: Group
+    sessions: tuple[SessionChoice, ...] = ()
+    sampling: Sampling = "weighted"
+    """Sessions by weight, windows at random; or in turn, every window once an epoch."""
+    animals: ParameterGroup = "session"
+    """Whose settings the animals' vectors have; "core" where ranks share animals."""
     average: float = 0.0
     """Decay per step of the running average of the weights; 0 for none."""
-    save_every_s: float = 120.0
+    save_every: int | None = None
+    """Save after so many steps; None saves by time alone."""
+    save_every_s: float | None = 120.0
+    """Save after so many seconds; None saves by steps alone."""
     validate_every: int = 250
-    validation_windows: int = 48
+    validation: Validation = "demo"
+    """Conditions of the demo on one session, or the official ones on all."""
+    validation_windows: int | None = 48
+    """Windows of a session at most; None for all."""
     precision: Literal["bf16", "fp32"] = "bf16"
+    compile: bool = False
+    """Compile the blocks of the net, whose first steps then take minutes."""
+    mean_rates: bool = True
+    """Start the neurons' biases at their mean rates instead of at zero."""
     smooth_positions: bool = False
     """Start the video's place codes smooth and strong instead of at 0.02."""
     quiet_residuals: bool = False
@@ -114,6 +139,14 @@ class TrainConfig:
                 return phase, step
             step -= phase.steps
         return self.phases[-1], self.phases[-1].steps
+
+    def batches_before(self, step: int) -> int:
+        """Batches that a process has read before a step."""
+        count = 0
+        for phase in self.phases:
+            taken = min(step, phase.steps)
+            count, step = count + taken * phase.accumulate, step - taken
+        return count
 
     @property
     def total_steps(self) -> int:
@@ -133,14 +166,11 @@ def read_config(path: str | Path) -> TrainConfig:
     try:
         raw = _yaml(path.read_text("utf-8"))
         given = _fields(TrainConfig, raw, "the file")
-        model = asdict(OmniMouseConfig()) | _mapping(given.pop("model"), "model")
-        hiera = _mapping(model["hiera"], "model.hiera")
-        model["hiera"] = asdict(OmniMouseConfig().hiera) | hiera
         return TrainConfig(
-            model=config_from_dict(model),
+            model=_model(given.pop("model")),
             sessions=tuple(
                 SessionChoice(**_fields(SessionChoice, values, where))
-                for where, values in _entries(given.pop("sessions"), "sessions")
+                for where, values in _sessions(given.pop("sessions", None))
             ),
             phases=tuple(
                 _phase(values, where)
@@ -155,6 +185,23 @@ def read_config(path: str | Path) -> TrainConfig:
             f"{path} is not a training config: {error}. The shipped one is an "
             f"example: {_CONFIGS / 'demo.yaml'}"
         ) from error
+
+
+def _model(values: Any) -> OmniMouseConfig:
+    """A released size by its name, or fields that differ from the 5M model's."""
+    if isinstance(values, str):
+        if values not in SIZES:
+            names = ", ".join(SIZES)
+            raise TypeError(f"model: there is no size {values!r}; choose of {names}")
+        return SIZES[values]
+    model = asdict(OmniMouseConfig()) | _mapping(values, "model")
+    hiera = _mapping(model["hiera"], "model.hiera")
+    model["hiera"] = asdict(OmniMouseConfig().hiera) | hiera
+    return config_from_dict(model)
+
+
+def _sessions(values: Any) -> list[tuple[str, Any]]:
+    return [] if values is None else _entries(values, "sessions")
 
 
 def _phase(values: Any, where: str) -> Phase:

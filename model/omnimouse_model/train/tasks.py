@@ -1,6 +1,7 @@
 """What a training step may ask: the official masks, and a few more."""
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -54,8 +55,16 @@ def draw_task(tasks: dict[str, float], rng: np.random.Generator) -> str:
     names, weights = list(tasks), np.array(list(tasks.values()))
     name = names[rng.choice(len(names), p=weights / weights.sum())]
     if name == ALL_OFFICIAL:
-        return f"{ALL_OFFICIAL}/{rng.integers(N_OFFICIAL_MASKS)}"
+        return f"{ALL_OFFICIAL}/{rng.choice(N_OFFICIAL_MASKS, p=_official_shares())}"
     return name
+
+
+@cache
+def _official_shares() -> np.ndarray | None:
+    """How often each official mask is drawn; None where all weigh the same."""
+    names = (f"{ALL_OFFICIAL}/{k}" for k in range(N_OFFICIAL_MASKS))
+    weights = np.array([find_strategy(name).weight for name in names])
+    return None if np.ptp(weights) == 0 else weights / weights.sum()
 
 
 def task_mask(task: str, count: int) -> Mask:

@@ -1,38 +1,115 @@
-"""Quick held-out scores during training."""
+"""Held-out scores during training."""
 
+from collections.abc import Sequence
 from functools import partial
 
+import numpy as np
+
 from omnimouse_model.analysis.conditions import Condition
-from omnimouse_model.analysis.evaluate import evaluate
+from omnimouse_model.analysis.evaluate import evaluate, spread_starts
+from omnimouse_model.analysis.scores import Scores
+from omnimouse_model.data.session import Session
 from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.predict.transformer import Precision, TransformerPredictor
-from omnimouse_model.strategies import half_population_mask, mask_from_strategy
+from omnimouse_model.strategies import (
+    half_population_mask,
+    mask_from_strategy,
+    strategy_names,
+)
 from omnimouse_model.train.batches import TrainingSession
+from omnimouse_model.train.config import TrainConfig
+from omnimouse_model.train.distributed import Team
 
-CONDITIONS = (
+DEMO = (
     Condition("video_behavior", partial(mask_from_strategy, "test/video_behavior")),
     Condition("half_video", half_population_mask),
     Condition("half", partial(half_population_mask, video=False)),
     Condition("forecast", partial(mask_from_strategy, "causal_response_25_behavior")),
     Condition("decode", partial(mask_from_strategy, "test/all_response_video")),
 )
+OFFICIAL_TIERS = ("validation", "oracle")
+OFFICIAL_STRIDE = 60
+SUMMARY = "validation"
+"""The mean response score over all conditions: what the best weights are best at."""
 
 
 def validation_scores(
-    net: OmniMouse, source: TrainingSession, n_windows: int, precision: Precision
+    net: OmniMouse, config: TrainConfig, sessions: list[TrainingSession], team: Team
 ) -> dict[str, float]:
-    """Scores on the validation tier of a training session, by condition and channel."""
-    was_training = net.training
+    """Scores by condition and channel, and their mean as "validation".
+
+    Under "demo" those of the run's first session; under "official" the eight official
+    validation masks on every session that has such windows, averaged over sessions by
+    their numbers of neurons.
+    """
     net.eval()
-    predictor = TransformerPredictor(net, "training", precision=precision)
+    if config.validation == "demo":
+        (found, *_) = team.gather(
+            _demo_scores(net, config, sessions[0]) if team.is_main else {}
+        )
+    else:
+        rows = [
+            (source.session.n_neurons, _official_scores(net, config, source.session))
+            for source in sessions
+            if len(_official_starts(source.session))
+        ]
+        found = _mean([row for of_rank in team.gather(rows) for row in of_rank])
+    found = {name: value for name, value in found.items() if np.isfinite(value)}
+    asked = [value for name, value in found.items() if not name.startswith("decode")]
+    return found | ({SUMMARY: float(np.mean(asked))} if asked else {})
+
+
+def _demo_scores(
+    net: OmniMouse, config: TrainConfig, source: TrainingSession
+) -> dict[str, float]:
     found = evaluate(
-        predictor,
+        _predictor(net, config.precision),
         source.session,
-        CONDITIONS,
+        DEMO,
         tier="validation",
-        max_windows=n_windows,
+        max_windows=config.validation_windows,
     )
-    net.train(was_training)
-    scores = {score.strategy: score.value for score in found.scores}
-    decoded = {f"decode_{b.channel}": b.value for b in found.behavior}
-    return scores | decoded
+    return _facts(found) | {f"decode_{b.channel}": b.value for b in found.behavior}
+
+
+def _official_scores(
+    net: OmniMouse, config: TrainConfig, session: Session
+) -> dict[str, float]:
+    conditions = [
+        Condition(name, partial(mask_from_strategy, name, seed=config.seed))
+        for name in strategy_names()
+        if name.startswith("validation/")
+    ]
+    starts = spread_starts(_official_starts(session), config.validation_windows)
+    found = evaluate(
+        _predictor(net, config.precision), session, conditions, starts=starts
+    )
+    decoded = {
+        f"decode/{b.strategy.removeprefix('validation/')}/{b.channel}": b.value
+        for b in found.behavior
+    }
+    return _facts(found) | decoded
+
+
+def _official_starts(session: Session) -> np.ndarray:
+    """Every 2 s of tiers validation and oracle, with blanks (official config)."""
+    return session.window_starts(OFFICIAL_TIERS, OFFICIAL_STRIDE, include_blanks=True)
+
+
+def _predictor(net: OmniMouse, precision: Precision) -> TransformerPredictor:
+    return TransformerPredictor(net, "training", precision=precision)
+
+
+def _facts(found: Scores) -> dict[str, float]:
+    return {score.strategy: score.value for score in found.scores}
+
+
+def _mean(rows: Sequence[tuple[int, dict[str, float]]]) -> dict[str, float]:
+    """Mean of every score over the sessions that have it, by their neurons."""
+    found = {}
+    for name in dict.fromkeys(name for _, facts in rows for name in facts):
+        having = [(n, facts[name]) for n, facts in rows if name in facts]
+        having = [row for row in having if np.isfinite(row[1])] or having
+        counts, values = zip(*having, strict=True)
+        found[name] = float(np.average(values, weights=counts))
+    return found

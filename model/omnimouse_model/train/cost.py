@@ -1,0 +1,131 @@
+"""What training costs, as ratios: a step to its forward passes, loading to stepping.
+
+Ratios are of the same batches in the same process, so that machines drop out.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+
+from omnimouse_model.train.ahead import DrawnAhead
+from omnimouse_model.train.batches import TrainingSession, to_device
+from omnimouse_model.train.compiled import compile_blocks
+from omnimouse_model.train.config import TrainConfig
+from omnimouse_model.train.distributed import Team
+from omnimouse_model.train.run import Run, draw_start, start_run
+from omnimouse_model.train.step import Step, batch_loss, draw_step, train_step
+
+ALONE = Team()
+FIRST = 3
+"""Steps that are not counted: the first find their kernels and fill caches."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """Seconds of a run's steps, arrays over the counted ones.
+
+    Attributes
+    ----------
+    forward
+        The loss of a step's batches without gradients.
+    step
+        The whole step on the same batches: both ways, clipping, both updates.
+    draw
+        Drawing its batches.
+    waited_share
+        The share of a run's time in which steps waited for batches drawn ahead.
+    windows, tokens
+        What a step reads.
+    """
+
+    forward: np.ndarray
+    step: np.ndarray
+    draw: np.ndarray
+    waited_share: float
+    windows: np.ndarray
+    tokens: np.ndarray
+
+    @property
+    def forwards_per_step(self) -> float:
+        """A step in forward passes, all steps together."""
+        return float(self.step.sum() / self.forward.sum())
+
+    @property
+    def draw_share(self) -> float:
+        """Drawing as a share of stepping: above 1 the loader would be waited for."""
+        return float(self.draw.sum() / self.step.sum())
+
+
+def step_cost(
+    config: TrainConfig,
+    sessions: list[TrainingSession],
+    device: torch.device | str,
+    n_steps: int,
+) -> StepCost:
+    """Time some steps of a config from its beginning, on its sessions."""
+    config = replace(config, tuned_embeddings=False, motion_energy=False)
+    run = start_run(config, sessions, device, ALONE)
+    draw_start(run, config, sessions, ALONE)
+    if config.compile:
+        compile_blocks(run.net)
+    rows = []
+    for number in range(FIRST + n_steps):
+        with _timed(torch.device("cpu")) as draw:
+            drawn = draw_step(config, sessions, 0, number)
+        with _timed(run.device) as forward:
+            _forward(run, config, drawn)
+        with _timed(run.device) as step:
+            facts = train_step(run, config, drawn, ALONE)
+        read = facts["windows"], facts["tokens"]
+        rows.append((draw[0], forward[0], step[0], *read))
+    draw_s, forward_s, step_s, windows, tokens = np.array(rows[FIRST:]).T
+    waited = _waited_share(run, config, sessions, n_steps)
+    return StepCost(forward_s, step_s, draw_s, waited, windows, tokens)
+
+
+def _waited_share(
+    run: Run, config: TrainConfig, sessions: list[TrainingSession], n_steps: int
+) -> float:
+    """The share of the time that steps wait for batches drawn beside them."""
+    draw, first = partial(draw_step, config, sessions, 0), run.step
+    waited = 0.0
+    with DrawnAhead(draw, first + n_steps + 1) as ahead:
+        for number in range(first, first + n_steps + 1):
+            drawn = ahead.take(number)
+            if number == first:  # nothing could be drawn before it
+                began = time.perf_counter()
+            else:
+                waited += ahead.waited_s
+            train_step(run, config, drawn, ALONE)
+        if run.device.type == "cuda":
+            torch.cuda.synchronize(run.device)
+        return waited / (time.perf_counter() - began)
+
+
+@torch.no_grad()
+def _forward(run: Run, config: TrainConfig, drawn: Step) -> None:
+    phase, _ = config.phase_at(run.step)
+    for batch in drawn.batches:
+        moved = to_device(batch, run.device)
+        batch_loss(run.net, moved, phase, config.precision)
+
+
+@contextmanager
+def _timed(device: torch.device) -> Iterator[list[float]]:
+    """Seconds of a block as the one item of a list: of the processor, or of a GPU.
+
+    Processor seconds, over all threads, do not count what others do meanwhile.
+    """
+    is_gpu = device.type == "cuda"
+    clock = time.perf_counter if is_gpu else time.process_time
+    found: list[float] = []
+    began = clock()
+    yield found
+    if is_gpu:
+        torch.cuda.synchronize(device)
+    found.append(clock() - began)

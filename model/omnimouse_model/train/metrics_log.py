@@ -1,0 +1,65 @@
+"""What a run tells: one row of plain numbers per step, and the same for TensorBoard."""
+
+import json
+import math
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from omnimouse_model.atomic import atomic_path
+
+FILE = "metrics.jsonl"
+EVENTS = "tensorboard"
+
+
+class MetricsLog:
+    """Rows of a run from a step on.
+
+    Rows of later steps than `step` are of a run that was killed after its last save:
+    they are dropped, as those steps are done again. Event files for TensorBoard are
+    written where its package is installed (extra `train`).
+    """
+
+    def __init__(self, out: Path, step: int) -> None:
+        self._path = out / FILE
+        if self._path.exists():
+            kept = [row for row in log_rows(self._path) if row["step"] <= step]
+            with atomic_path(self._path) as temporary:
+                temporary.write_text("".join(map(_line, kept)), "utf-8")
+        self._events = _events(out / EVENTS, step)
+
+    def add(self, facts: dict[str, float]) -> None:
+        """Write one step's row."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(_line(facts))
+        if self._events is not None:
+            for name, value in facts.items():
+                if name != "step":
+                    self._events.add_scalar(name, value, int(facts["step"]))
+
+    def close(self) -> None:
+        """No more rows."""
+        if self._events is not None:
+            self._events.close()
+
+
+def log_rows(path: Path) -> Iterator[dict[str, float]]:
+    """Read a run's rows; what was being written when it was killed is no row."""
+    for line in path.read_text("utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):
+            yield {k: math.nan if v is None else v for k, v in json.loads(line).items()}
+
+
+def _line(facts: dict[str, float]) -> str:
+    """One row; JSON has no NaN."""
+    plain = {k: v if math.isfinite(v) else None for k, v in facts.items()}
+    return json.dumps(plain, allow_nan=False) + "\n"
+
+
+def _events(folder: Path, step: int) -> Any:  # tensorboard has no types
+    if find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=step + 1)

@@ -1,0 +1,213 @@
+"""The moving parts of a training run: net, average, optimisers, and how they start."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.nets.population import read_behavior, read_population
+from omnimouse_model.nets.start import (
+    initialise,
+    quiet_residuals,
+    set_mean_rates,
+    set_motion_energy,
+    set_neuron_embeddings,
+    set_smooth_positions,
+)
+from omnimouse_model.predict.rules import mean_rates
+from omnimouse_model.train.batches import TrainingSession
+from omnimouse_model.train.config import Group, ParameterGroup, Phase, TrainConfig
+from omnimouse_model.train.distributed import Team
+from omnimouse_model.train.tuned_start import population_readings, tuned_embeddings
+
+
+@dataclass(slots=True)
+class Run:
+    """The moving parts of a training run, on one rank.
+
+    Attributes
+    ----------
+    net
+        The core and the rank's own sessions.
+    counts
+        session key -> number of neurons, of all ranks.
+    optimisers
+        One of the core, one of the sessions.
+    best
+        The best validation so far, and the step that had it.
+    skipped
+        Steps in a row without an update, because a loss was not finite.
+    """
+
+    net: OmniMouse
+    average: OmniMouse | None
+    counts: dict[str, int]
+    optimisers: dict[str, torch.optim.AdamW]
+    device: torch.device
+    step: int = 0
+    seconds: float = 0.0
+    best: tuple[float, int] = (float("-inf"), 0)
+    skipped: int = 0
+
+    @property
+    def shown(self) -> OmniMouse:
+        """The averaged weights where the run averages."""
+        return self.average or self.net
+
+    def group(self, name: ParameterGroup) -> list[Tensor]:
+        """The parameters of one group."""
+        found: list[Tensor] = self.optimisers[name].param_groups[0]["params"]
+        return found
+
+
+def start_run(
+    config: TrainConfig,
+    sessions: list[TrainingSession],
+    device: torch.device | str,
+    team: Team,
+) -> Run:
+    """Make the net, its running average and both optimisers; no start values yet.
+
+    Raises
+    ------
+    ValueError
+        The config is for one process, and there are several.
+    """
+    _check_team(config, team)
+    own = {s.key: s.session.n_neurons for s in sessions}
+    names = {s.key: s.session.animal_id or s.key for s in sessions}
+    counts: dict[str, int] = {}
+    animals: dict[str, str] = {}
+    for ranks_counts, ranks_names in team.gather((own, names)):
+        counts |= ranks_counts
+        animals |= ranks_names
+    net = OmniMouse(config.model, own, animals).to(device)
+    average = None
+    if config.average:
+        average = OmniMouse(config.model, own, animals).to(device)
+        average.requires_grad_(False).eval()
+    core, session = split_parameters(net, config.animals)
+    return Run(
+        net=net,
+        average=average,
+        counts=counts,
+        optimisers={
+            "core": _optimiser(core, config.core),
+            "session": _optimiser(session, config.session),
+        },
+        device=torch.device(device),
+    )
+
+
+def _check_team(config: TrainConfig, team: Team) -> None:
+    """Several processes share no session and no animal's vector."""
+    if team.size == 1:
+        return
+    if config.animals != "core":
+        raise ValueError(
+            "Several processes may have sessions of one animal: set animals: core in "
+            "the config, so that they share its vector."
+        )
+    heads = [p for p in config.phases if p.population_heads or p.behavior_head]
+    if config.tuned_embeddings or config.motion_energy or heads:
+        raise ValueError(
+            "Start values from simulated mice (motion_energy, tuned_embeddings, "
+            "population_heads, behavior_head) need all sessions in one process: start "
+            "it without torchrun, or take them out of the config."
+        )
+
+
+def draw_start(
+    run: Run, config: TrainConfig, sessions: list[TrainingSession], team: Team
+) -> None:
+    """Give the net and its average their start values; the core the main rank's."""
+    net = run.net
+    generator = torch.Generator().manual_seed(config.seed + team.rank)
+    initialise(net, generator)
+    if config.smooth_positions:
+        set_smooth_positions(net, generator)
+    if config.motion_energy:
+        set_motion_energy(net, _some_video(sessions[0]))
+    if config.quiet_residuals:
+        quiet_residuals(net)
+    if config.mean_rates:
+        for source in sessions:
+            set_mean_rates(net, source.key, mean_rates(source.session))
+    if config.tuned_embeddings:
+        values = tuned_embeddings(
+            sessions, config.model.d_embedding, config.phases[0].targets, config.seed
+        )
+        for key, embeddings in values.items():
+            set_neuron_embeddings(net, key, embeddings)
+    team.copy_from_main(run.group("core"))
+    if run.average is not None:
+        run.average.load_state_dict(net.state_dict())
+
+
+def begin_phase(run: Run, config: TrainConfig, sessions: list[TrainingSession]) -> None:
+    """Before a phase's first step: the start values that it asks for."""
+    phase, step = config.phase_at(run.step)
+    heads, behavior_head = phase.population_heads, phase.behavior_head
+    turns = heads is not None or behavior_head is not None
+    if step or not (turns or phase.from_average):
+        return
+    if run.average is not None:
+        run.net.load_state_dict(run.average.state_dict())
+    if turns:
+        _turn_heads(run, config, phase, sessions)
+    for optimiser in run.optimisers.values():
+        optimiser.state.clear()
+    if run.average is not None:
+        run.average.load_state_dict(run.net.state_dict())
+
+
+def _turn_heads(
+    run: Run, config: TrainConfig, phase: Phase, sessions: list[TrainingSession]
+) -> None:
+    generator = torch.Generator().manual_seed(config.seed)
+    readings = population_readings(
+        sessions, phase, config.model, config.seed, run.device
+    )
+    run.net.eval()
+    if phase.population_heads is not None:
+        read_population(run.net, readings, *phase.population_heads, generator)
+    if phase.behavior_head is not None:
+        read_behavior(run.net, readings, phase.behavior_head, generator)
+
+
+def _some_video(source: TrainingSession, count: int = 16) -> Tensor:
+    """Frames (count, 1, 60, height, width) of windows spread over a session."""
+    chosen = np.linspace(0, len(source.starts) - 1, count).astype(int)
+    windows = [source.session.window(float(s)) for s in source.starts[chosen]]
+    return torch.from_numpy(np.stack([w.video for w in windows]))[:, None]
+
+
+def split_parameters(
+    net: nn.Module, animals: ParameterGroup = "session"
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The core's parameters, and those of sessions.
+
+    Animals' vectors are of either: the recipe's table has them with the sessions, the
+    official optimiser's own rule ("without sess_params") with the core.
+    """
+    own: tuple[str, ...] = ("sess_params.",)
+    if animals == "session":
+        own = (*own, "animal_params.")
+    named = list(net.named_parameters())
+    return (
+        [p for name, p in named if not name.startswith(own)],
+        [p for name, p in named if name.startswith(own)],
+    )
+
+
+def _optimiser(parameters: list[Tensor], group: Group) -> torch.optim.AdamW:
+    return torch.optim.AdamW(
+        parameters,
+        lr=group.lr,
+        betas=group.betas,
+        eps=group.eps,
+        weight_decay=group.weight_decay,
+        fused=True,
+    )

@@ -1,0 +1,192 @@
+"""A run on disk: what it goes on from, its last weights and its best.
+
+    RUN/last.json                  which of the folders below is whole: the last word
+    RUN/state-00001200/rank_0.pt   one rank's weights, average and optimisers
+    RUN/model.safetensors, .json   the shown weights of all ranks (`nets.checkpoint`)
+    RUN/best.safetensors, .json    the same of the best validation so far
+
+Every file is written whole or not at all, and `last.json` after all others: a run that
+is killed at any moment goes on from what `last.json` names. State files hold tensors
+and plain containers, and are read with `weights_only=True`. Ranks see one file system.
+"""
+
+import json
+import logging
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from omnimouse_model.atomic import atomic_path
+from omnimouse_model.nets.checkpoint import Checkpoint, save_checkpoint
+from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.train.config import Group, TrainConfig
+from omnimouse_model.train.distributed import Team
+from omnimouse_model.train.run import Run
+
+log = logging.getLogger(__name__)
+LAST = "last.json"
+MODEL, BEST = "model.safetensors", "best.safetensors"
+OWN = "sess_params."
+
+
+def last_state(out: Path) -> Path | None:
+    """The folder of a run's last whole save; None before the first."""
+    path = out / LAST
+    if not path.exists():
+        return None
+    name = json.loads(path.read_text("utf-8"))["state"]
+    return out / str(name)
+
+
+def rank_files(folder: Path) -> list[Path]:
+    """The state files of a save, in rank order."""
+    count = len(list(folder.glob("rank_*.pt")))
+    return [folder / f"rank_{rank}.pt" for rank in range(count)]
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """One rank's state."""
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+# -- saving -------------------------------------------------------------------------
+def save(run: Run, out: Path, team: Team) -> None:
+    """Save the whole run, and the shown weights as a checkpoint beside it."""
+    folder = out / f"state-{run.step:08d}"
+    folder.mkdir(exist_ok=True)
+    with atomic_path(folder / f"rank_{team.rank}.pt") as temporary:
+        torch.save(_state(run, team), temporary)
+    team.wait()
+    if team.is_main:
+        for leftover in rank_files(folder)[team.size :]:
+            leftover.unlink()  # of a larger team that was killed while it saved
+        _save_shown(run, out, folder)
+        with atomic_path(out / LAST) as temporary:
+            temporary.write_text(json.dumps({"state": folder.name}), "utf-8")
+        _remove_others(folder)
+    team.wait()
+
+
+def _state(run: Run, team: Team) -> dict[str, Any]:
+    """What a rank alone knows; the core is the main one's to save."""
+    average = run.average
+    return {
+        "step": run.step,
+        "seconds": run.seconds,
+        "best": run.best,
+        "ranks": team.size,
+        "model": repr(run.net.config),
+        "sessions": {
+            key: run.net.session(key).n_neurons for key in run.net.sess_params
+        },
+        "animals": dict(run.net.animals),
+        "net": _kept(run.net, team),
+        "average": None if average is None else _kept(average, team),
+        "core": run.optimisers["core"].state_dict() if team.is_main else None,
+        "session": run.optimisers["session"].state_dict(),
+    }
+
+
+def _kept(net: OmniMouse, team: Team) -> dict[str, Tensor]:
+    state = dict(net.state_dict())
+    if team.is_main:
+        return state
+    return {name: value for name, value in state.items() if name.startswith(OWN)}
+
+
+def _save_shown(run: Run, out: Path, folder: Path) -> None:
+    """Write the shown weights of all ranks as a checkpoint, maybe as the best one."""
+    net = run.shown
+    if len(run.counts) > len(net.sess_params):
+        shown = dict(net.state_dict())
+        for path in rank_files(folder)[1:]:
+            state = read_state(path)
+            shown |= state["average"] or state["net"]
+        net = Checkpoint(
+            net.config, shown, run.counts, net.animals, str(folder)
+        ).build()
+    card = {"steps": run.step, "hours": round(run.seconds / 3600, 2)}
+    save_checkpoint(out / MODEL, net, card)
+    if run.best[1] == run.step > 0:
+        save_checkpoint(out / BEST, net, card | {"validation": run.best[0]})
+
+
+def _remove_others(folder: Path) -> None:
+    """Remove older states, and what a kill left of half-written weights."""
+    for other in folder.parent.iterdir():
+        if re.fullmatch(r"state-\d{8}", other.name) and other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+        elif other.name.startswith((f".{MODEL}.", f".{BEST}.")):
+            other.unlink()
+
+
+# -- resuming -----------------------------------------------------------------------
+def resume(run: Run, out: Path, config: TrainConfig, team: Team) -> bool:
+    """Go on from a saved run, if there is one.
+
+    Raises
+    ------
+    ValueError
+        It was trained with another model, other sessions or so many other processes.
+    """
+    folder = last_state(out)
+    if folder is None:
+        return False
+    state = read_state(
+        folder / f"rank_{min(team.rank, len(rank_files(folder)) - 1)}.pt"
+    )
+    _check(state, run, folder, team)
+    main = state if team.is_main else read_state(folder / "rank_0.pt")
+    run.net.load_state_dict(_joined(main, state, "net"))
+    if run.average is not None:
+        which = "average" if state["average"] else "net"
+        run.average.load_state_dict(_joined(main, state, which))
+    settings = {"core": config.core, "session": config.session}
+    for name, saved in (("core", main["core"]), ("session", state["session"])):
+        optimiser = run.optimisers[name]
+        optimiser.load_state_dict(saved)
+        optimiser.param_groups[0] |= _now(settings[name])
+    run.step, run.seconds = state["step"], state["seconds"]
+    run.best = tuple(state["best"])
+    log.info("resumed at step %d", run.step)
+    return True
+
+
+def _now(group: Group) -> dict[str, Any]:
+    """What the config says today, and not when the run was saved."""
+    weight_decay = group.weight_decay
+    return {"betas": group.betas, "eps": group.eps, "weight_decay": weight_decay}
+
+
+def _joined(
+    main: dict[str, Any], state: dict[str, Any], which: str
+) -> dict[str, Tensor]:
+    """The core of the main rank, and a rank's own sessions."""
+    own: dict[str, Tensor] = state[which]
+    core = {k: v for k, v in main[which].items() if not k.startswith(OWN)}
+    return core | {k: v for k, v in own.items() if k.startswith(OWN)}
+
+
+def _check(state: dict[str, Any], run: Run, folder: Path, team: Team) -> None:
+    where = f"{folder} was trained with"
+    if state["model"] != repr(run.net.config):
+        raise ValueError(
+            f"{where} another model config; use another --out, or take the config it "
+            f"was trained with: {state['model']}"
+        )
+    if state["ranks"] != team.size:
+        raise ValueError(
+            f"{where} {state['ranks']} processes, these are {team.size}: the sessions "
+            f"are shared out otherwise. Start it with {state['ranks']}."
+        )
+    own = {key: run.net.session(key).n_neurons for key in run.net.sess_params}
+    if state["sessions"] != own or state["animals"] != run.net.animals:
+        raise ValueError(
+            f"{where} other sessions: {sorted(state['sessions'])}; found "
+            f"{sorted(own)}. Give the same ones in the same order, or another --out."
+        )

@@ -1,0 +1,360 @@
+"""The official recipe: groups, schedule, the balanced cycle, masks by weight, files."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from omnimouse_model.errors import CheckpointError
+from omnimouse_model.nets import official
+from omnimouse_model.nets.checkpoint import read_checkpoint
+from omnimouse_model.nets.config import SIZES
+from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.strategies import Strategy
+from omnimouse_model.train import official_form, tasks
+from omnimouse_model.train.batches import (
+    TrainingSession,
+    open_training_session,
+)
+from omnimouse_model.train.config import (
+    Group,
+    Phase,
+    SessionChoice,
+    TrainConfig,
+    config_path,
+    read_config,
+)
+from omnimouse_model.train.cost import step_cost
+from omnimouse_model.train.distributed import Team
+from omnimouse_model.train.loop import train, with_epochs
+from omnimouse_model.train.metrics_log import FILE, MetricsLog, log_rows
+from omnimouse_model.train.official_form import write_official
+from omnimouse_model.train.run import split_parameters, start_run
+from omnimouse_model.train.sampling import Turn, epoch_batches
+from omnimouse_model.train.saving import last_state, read_state
+from omnimouse_model.train.schedule import learning_rate
+from tests.model.live_sessions import write_session
+from tests.model.official_shards import SMALL as NARROW
+from tests.model.small_net import SMALL
+
+CONFIG = TrainConfig(
+    seed=2,
+    model=SMALL,
+    phases=(Phase("only", 6, 2, {"train": 1.0}),),
+    core=Group(lr=7e-4, weight_decay=0.1),
+    session=Group(lr=3e-3, weight_decay=0.001),
+    sampling="balanced",
+    animals="core",
+    validate_every=1000,
+    precision="fp32",
+)
+
+
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> list[TrainingSession]:
+    root = tmp_path_factory.mktemp("t")
+    folders = [write_session(root / f"m{k}-1-1", 10 + k) for k in (1, 2)]
+    return [open_training_session(f, SessionChoice(f.name)) for f in folders]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_shipped_recipe_of_a_released_size_is_the_official_one(size: str) -> None:
+    config = read_config(config_path(f"omnimouse-{size}"))
+    assert config.model == SIZES[size]
+    assert config.core == Group(7e-4, 0.1, (0.9, 0.98), 1e-6, 1.0)
+    assert config.session == Group(3e-3, 0.001, (0.9, 0.98), 1e-6, 1.0)
+    constant, decay = config.phases
+    longest = (600_000, 20) if size == "1M" else (1_000_000, 5)
+    assert (constant.steps, constant.epochs) == longest
+    assert constant.batch == decay.batch == 8
+    assert constant.accumulate == 1
+    assert (config.precision, config.sampling) == ("bf16", "balanced")
+    assert (config.save_every, config.validate_every) == (5000, 20_000)
+    with torch.device("meta"):
+        net = OmniMouse(config.model, {"1-1-1": 100}, {"1-1-1": "1"})
+    keys = {"1M": 103, "5M": 131, "20M": 185, "80M": 227, "300M": 311}
+    assert len(net.state_dict()) == keys[size]  # spec §15
+    core, own = split_parameters(net, config.animals)
+    assert sum(p.numel() for p in own) == 100 * 256 + 100 + 256
+    assert len(core) + len(own) == len(list(net.parameters()))
+
+
+def test_rates_rise_stay_and_fall_as_officially() -> None:
+    config = read_config(config_path("omnimouse-5M"))
+    constant, decay = config.phases
+    for group in (config.core, config.session):
+        assert learning_rate(group, constant, 0) == pytest.approx(1e-7)
+        one = 1e-7 + (group.lr - 1e-7) / 19_999
+        assert learning_rate(group, constant, 1) == pytest.approx(one)
+        for step in (19_999, 20_000, 999_999):
+            assert learning_rate(group, constant, step) == pytest.approx(group.lr)
+        for step in (0, 1, 9_999):
+            falling = group.lr * (1 - step / 10_000)
+            assert learning_rate(group, decay, step) == pytest.approx(falling)
+
+
+def test_sessions_take_turns_and_an_epoch_reads_every_window_once() -> None:
+    counts, batch = [8, 23], 4
+    read: dict[int, list[int]] = {0: [], 1: []}
+    for number in range(2 * epoch_batches(counts, batch)):
+        turn = Turn(seed=7, number=number)
+        which = turn.session(2)
+        assert which == number % 2
+        rows = turn.windows(2, counts[which], batch, f"s{which}")
+        assert len(rows) == batch
+        read[which] += rows.tolist()
+    long = np.array(read[1])
+    epochs = long[:20], long[20:]
+    assert all(len(set(epoch.tolist())) == 20 for epoch in epochs)
+    assert epochs[0].tolist() != epochs[1].tolist()
+    short = np.array(read[0]).reshape(-1, 8)
+    assert (np.sort(short, axis=1) == np.arange(8)).all()
+    assert len({tuple(epoch) for epoch in short.tolist()}) > 1
+
+
+def test_a_session_of_fewer_windows_than_a_batch_repeats_them() -> None:
+    rows = Turn(0, 0).windows(1, 3, 8, "s")
+    assert set(rows.tolist()) == {0, 1, 2}
+    assert len(rows) == 8
+
+
+def test_epochs_end_a_phase_where_its_steps_would_not(
+    sessions: list[TrainingSession],
+) -> None:
+    def ended(steps: int, epochs: int | None, accumulate: int = 1) -> int:
+        phase = replace(
+            CONFIG.phases[0], steps=steps, epochs=epochs, accumulate=accumulate
+        )
+        found = with_epochs(replace(CONFIG, phases=(phase,)), sessions, Team())
+        return found.total_steps
+
+    in_epoch = 2 * max(len(s.starts) // 2 for s in sessions)
+    assert ended(10**6, 3) == 3 * in_epoch
+    assert ended(10**6, 3, accumulate=2) == 3 * in_epoch // 2
+    assert ended(10, 3) == 10
+    assert ended(10**6, None) == 10**6
+    phase = replace(CONFIG.phases[0], epochs=1)
+    weighted = replace(CONFIG, sampling="weighted", phases=(phase,))
+    with pytest.raises(ValueError, match="sampling: balanced"):
+        with_epochs(weighted, sessions, Team())
+
+
+def test_masks_are_drawn_by_their_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    def heavy(name: str) -> Strategy:
+        return Strategy(n_visible_neurons=1, weight=120.0 if name == "train/7" else 1.0)
+
+    rng = np.random.default_rng(0)
+    even = [tasks.draw_task({"train": 1.0}, rng) for _ in range(400)]
+    assert even.count("train/7") < 20
+    assert len(set(even)) > 90
+    monkeypatch.setattr(tasks, "find_strategy", heavy)
+    tasks._official_shares.cache_clear()
+    try:
+        drawn = [tasks.draw_task({"train": 1.0}, rng) for _ in range(400)]
+    finally:
+        tasks._official_shares.cache_clear()
+    assert 160 < drawn.count("train/7") < 240
+
+
+def test_each_group_is_clipped_by_itself(
+    sessions: list[TrainingSession], tmp_path: Path
+) -> None:
+    config = replace(
+        CONFIG,
+        core=replace(CONFIG.core, clip=1e-3),
+        session=replace(CONFIG.session, clip=1e-4),
+    )
+    train(config, sessions, tmp_path, max_steps=1)
+    folder = last_state(tmp_path)
+    assert folder is not None
+    state = read_state(folder / "rank_0.pt")
+    for name, clip in (("core", 1e-3), ("session", 1e-4)):
+        first = [own["exp_avg"].flatten() for own in state[name]["state"].values()]
+        # Adam's first average is a tenth of the gradient
+        assert torch.cat(first).norm() == pytest.approx(0.1 * clip, rel=1e-3)
+
+
+def test_sessions_that_had_no_turn_are_left_alone(
+    sessions: list[TrainingSession], tmp_path: Path
+) -> None:
+    train(CONFIG, sessions, tmp_path, max_steps=0)
+    folder = last_state(tmp_path)
+    assert folder is not None
+    before = read_state(folder / "rank_0.pt")["net"]
+    net = train(CONFIG, sessions, tmp_path, max_steps=1)
+    moved = {
+        name.split(".")[1]
+        for name, value in net.state_dict().items()
+        if name.startswith("sess_params.") and not torch.equal(value, before[name])
+    }
+    assert moved == {sessions[0].key}
+
+
+def test_several_processes_refuse_what_only_one_can_do(
+    sessions: list[TrainingSession],
+) -> None:
+    several = Team(rank=0, size=2)
+    with pytest.raises(ValueError, match="animals: core"):
+        start_run(replace(CONFIG, animals="session"), sessions, "cpu", several)
+    with pytest.raises(ValueError, match="without torchrun"):
+        start_run(replace(CONFIG, motion_energy=True), sessions, "cpu", several)
+    with pytest.raises(ValueError, match="1 sessions cannot be shared by 2"):
+        several.share_of(["a"])
+
+
+def test_another_number_of_processes_does_not_resume(
+    sessions: list[TrainingSession], tmp_path: Path
+) -> None:
+    train(CONFIG, sessions, tmp_path, max_steps=1)
+    folder = last_state(tmp_path)
+    assert folder is not None
+    path = folder / "rank_0.pt"
+    torch.save(read_state(path) | {"ranks": 4}, path)
+    with pytest.raises(ValueError, match=r"4 processes, these are 1.*Start it with 4"):
+        train(CONFIG, sessions, tmp_path)
+    torch.save(read_state(path) | {"ranks": 1}, path)
+    with pytest.raises(ValueError, match=r"other sessions.*m2-1-1"):
+        train(CONFIG, sessions[:1], tmp_path)
+
+
+def test_saves_follow_the_steps_and_only_the_last_is_kept(
+    sessions: list[TrainingSession], tmp_path: Path
+) -> None:
+    seen: list[str] = []
+
+    def look(step: int, facts: dict[str, float]) -> None:
+        seen.extend(sorted(path.name for path in tmp_path.glob("state-*")))
+
+    (tmp_path / ".model.safetensors.x1").touch()  # as a kill leaves it
+    config = replace(CONFIG, save_every=2, save_every_s=None)
+    train(config, sessions, tmp_path, on_step=look)
+    assert not list(tmp_path.glob(".*"))
+    assert list(dict.fromkeys(seen)) == ["state-00000002", "state-00000004"]
+    assert [p.name for p in tmp_path.glob("state-*")] == ["state-00000006"]
+
+
+def test_the_best_weights_are_kept_beside_the_last(
+    sessions: list[TrainingSession],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scores = iter([0.1, 0.4, 0.2])
+    monkeypatch.setattr(
+        "omnimouse_model.train.loop.validation_scores",
+        lambda *_: {"validation": next(scores)},
+    )
+    train(replace(CONFIG, validate_every=2), sessions, tmp_path)
+    card = read_checkpoint(tmp_path / "best.safetensors").card
+    assert card is not None
+    assert (card["steps"], card["validation"]) == (4, 0.4)
+    last = read_checkpoint(tmp_path / "model.safetensors").card
+    assert last is not None
+    assert last["steps"] == 6
+
+
+def test_the_official_validation_scores_the_eight_masks(
+    sessions: list[TrainingSession], tmp_path: Path
+) -> None:
+    config = replace(
+        CONFIG, validation="official", validate_every=1, validation_windows=1
+    )
+    train(config, sessions, tmp_path, max_steps=1)
+    (row,) = log_rows(tmp_path / FILE)
+    masks = {name for name in row if name.startswith("validation/")}
+    assert "validation/video_behavior" in masks
+    assert len(masks) >= 6
+    assert any(name.startswith("decode/all_response_only/") for name in row)
+    assert np.isfinite(row["validation"])
+
+
+def test_a_torn_row_and_rows_after_the_save_are_dropped(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path, 0)
+    for step in (1.0, 2.0, 3.0):
+        log.add({"step": step, "loss": float("nan") if step == 2 else 0.5})
+    log.close()
+    with (tmp_path / FILE).open("a") as file:
+        file.write('{"step": 4, "lo')
+    assert [row["step"] for row in log_rows(tmp_path / FILE)] == [1, 2, 3]
+    MetricsLog(tmp_path, 2).close()
+    rows = list(log_rows(tmp_path / FILE))
+    assert [row["step"] for row in rows] == [1, 2]
+    assert np.isnan(rows[1]["loss"])
+
+
+def test_tensorboard_has_the_same_numbers(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import (
+        EventAccumulator,
+    )
+
+    log = MetricsLog(tmp_path, 0)
+    log.add({"step": 1.0, "loss": 0.5})
+    log.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [(e.step, e.value) for e in events.Scalars("loss")] == [(1, 0.5)]
+
+
+def test_a_run_in_the_released_form_is_read_back(
+    sessions: list[TrainingSession], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(CONFIG, model=NARROW)
+    net = train(config, sessions[:1], tmp_path / "run", max_steps=1)
+    with pytest.raises(CheckpointError, match="only released sizes"):
+        write_official(tmp_path / "run", tmp_path / "no", config)
+    for module in (official, official_form):
+        monkeypatch.setattr(module, "SIZES", {"tiny": NARROW})
+    (path,) = write_official(tmp_path / "run", tmp_path / "official", config)
+    assert path.name == "rank_0.ckpt"
+    plain = torch.load(path, weights_only=True)  # tensors and plain containers alone
+    assert plain["step"] == 1
+    assert set(plain["rng_state"]) == {"torch", "cuda", "numpy", "python"}
+    np.random.RandomState(0).set_state(plain["rng_state"]["numpy"])
+    read = official.read_official(tmp_path / "official")
+    assert read.sessions == {"m1-1-1": 11}
+    for name, value in read.build().state_dict().items():
+        assert torch.equal(value, net.state_dict()[name])
+
+
+def test_costs_are_of_the_same_batches(sessions: list[TrainingSession]) -> None:
+    cost = step_cost(CONFIG, sessions, "cpu", 2)
+    assert cost.windows.tolist() == [2.0, 2.0]
+    assert (cost.tokens > 0).all()
+    assert cost.step.sum() > cost.forward.sum() > 0
+    assert cost.forwards_per_step == pytest.approx(cost.step.sum() / cost.forward.sum())
+    assert 0 < cost.draw_share < 1
+    assert 0 <= cost.waited_share < 1
+
+
+COMPILED = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+from omnimouse_model.train.compiled import compile_blocks
+from omnimouse_model.train.loop import train
+from omnimouse_model.train.step import batch_loss, draw_step
+from tests.model.train_process import CONFIG, sessions_of
+CONFIG = replace(CONFIG, average=0.0)
+sessions = sessions_of(Path(sys.argv[1]), ["m1-1-1"])
+net = train(CONFIG, sessions, Path(sys.argv[2]), max_steps=0).eval()
+batch = draw_step(CONFIG, sessions, 0, 0).batches[0]
+def loss():
+    return batch_loss(net, batch, CONFIG.phases[0], "fp32")[0]
+expected, names = loss().detach(), list(net.state_dict())
+compile_blocks(net, "eager")
+found = loss()
+found.backward()
+torch.testing.assert_close(found.detach(), expected)
+assert list(net.state_dict()) == names
+"""
+"""In a process of its own: the checks of shapes in tests cannot be compiled."""
+
+
+def test_compiled_blocks_give_the_same_loss(tmp_path: Path) -> None:
+    write_session(tmp_path / "mice" / "m1-1-1", 11)
+    given = [str(tmp_path / "mice"), str(tmp_path / "run")]
+    subprocess.run([sys.executable, "-c", COMPILED, *given], check=True, timeout=120)
