@@ -502,7 +502,7 @@ function render({ model, el }) {
     paint(dab(where, where), event.timeStamp);
     end();
   };
-  bindKeys(canvas, {
+  const keys = {
     ...commonKeys(send),
     ArrowLeft: move(-1, 0), ArrowRight: move(1, 0), ArrowUp: move(0, -1), ArrowDown: move(0, 1),
     " ": stamp, Enter: stamp, "[": grow(0.8), "]": grow(1.25), 1: choose("code", 1), 2: choose("code", 0), 3: choose("code", 2), c: () => send("toggle_colours"),
@@ -510,7 +510,8 @@ function render({ model, el }) {
     "+": () => zoomAt(1.25, ...surface.size().map((x) => x / 2)), "-": () => zoomAt(0.8, ...surface.size().map((x) => x / 2)),
     Home: fit, "Ctrl+y": () => send("redo"),
     Escape: drop,
-  });
+  };
+  bindKeys(canvas, keys);
   follow("radius", () => surface.ask());
   follow("code", () => surface.ask());
   follow("tool", (tool) => { canvas.style.cursor = tool === "select" ? "grab" : "crosshair"; surface.ask(); });
@@ -549,7 +550,7 @@ function render({ model, el }) {
     if (told.words) legend.append(make("span", { textContent: ` ${told.words}` }));
   });
 
-  page.ready();
+  page.ready(keys);
   return () => { clearTimeout(saying); clearTimeout(hovering); page.close(); };
 }
 export default { render };

@@ -543,14 +543,15 @@ function render({ model, el }) {
     const names = look.views.map(([name]) => name);
     set("view", names[(names.indexOf(model.get("view")) + 1) % names.length]);
   };
-  bindKeys(surface, {
+  const keys = {
     ...commonKeys(send),
     ArrowLeft: () => move(-1, 0), ArrowRight: () => move(1, 0), ArrowUp: () => move(0, -1), ArrowDown: () => move(0, 1),
     "Shift+ArrowLeft": () => move(-5, 0), "Shift+ArrowRight": () => move(5, 0),
     "Shift+ArrowUp": () => move(0, -5), "Shift+ArrowDown": () => move(0, 5),
     " ": press, Enter: () => pick(), Home: showAll, v: nextView,
     "[": () => resize(-2), "]": () => resize(2), "+": () => zoom(1 / 1.6), "=": () => zoom(1 / 1.6), "-": () => zoom(1.6),
-  });
+  };
+  bindKeys(surface, keys);
   surface.addEventListener("focus", canvas.ask);
   surface.addEventListener("blur", canvas.ask);
 
@@ -560,7 +561,7 @@ function render({ model, el }) {
   follow("rows_shown", () => { if (!pan) takeView(); });
   follow("order", (order) => { orders.value = order; });
   follow("view", (name) => { views.value = name; });
-  ready();
+  ready(keys);
   return close;
 }
 

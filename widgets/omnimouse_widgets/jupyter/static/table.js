@@ -61,7 +61,6 @@ function render({ model, el }) {
   });
   const head = make("div", { role: "row", className: "omnimouse-head" }, ...titles.map(({ title }) => title));
   head.setAttribute("aria-rowindex", "1");
-  head.addEventListener("keydown", (event) => { if (event.key !== "Tab") event.stopPropagation(); });
   const body = make("div", { role: "rowgroup", className: "omnimouse-body" });
   const grid = make("div", {
     role: "grid", tabIndex: 0, className: "omnimouse-grid",
@@ -236,7 +235,7 @@ function render({ model, el }) {
   follow("height", (height) => { grid.style.height = `${height}px`; soon(); });
   for (const trait of ["sort_by", "descending"]) follow(trait, showTitles);
   onClose(() => { observer.disconnect(); cancelAnimationFrame(drawing); clearTimeout(typing); });
-  ready();
+  ready(keys);
   return close;
 }
 export default { render };
