@@ -54,7 +54,9 @@ def test_keys_after_a_click_on_a_button_are_the_parts_and_not_the_notebooks(
     tab: NotebookPage,
 ):
     opened(tab)
-    cells = "() => jupyterapp.shell.currentWidget.content.widgets.map(c => c.model.type)"
+    cells = (
+        "() => jupyterapp.shell.currentWidget.content.widgets.map(c => c.model.type)"
+    )
     before = tab.page.evaluate(cells)
     tab.part("painter").get_by_role("button", name="Brush").click()
     for key in ("3", "r"):  # elsewhere "r" makes the cell a raw one, without output

@@ -262,7 +262,7 @@ function render({ model, el }) {
     if (!field) {
       context.fillStyle = "#d6d9df";
       context.font = "13px system-ui";
-      context.fillText("No recording is open.", 12, 24);
+      context.fillText("No recording is open yet.", 12, 24);
       return;
     }
     if (view.fitted && view.fitted[0] !== width) shape();
@@ -541,11 +541,10 @@ function render({ model, el }) {
     if (told.label === undefined)
       STATES.forEach((word, at) => swatch(SWATCHES[at], word, word === "target" ? "ring" : "disk"));
     else if (told.entries) told.entries.forEach(([word, colour]) => swatch(colour, word, "disk"));
-    else legend.append(
-      make("span", { textContent: `${told.label} ` }), make("span", { textContent: told.low }),
-      make("span", { className: "omnimouse-viridis" }), make("span", { textContent: told.high }),
-      make("span", { textContent: told.middle ? ` · ${told.middle}` : "" }),
-    );
+    else legend.append(make("span", { className: "omnimouse-entry" },
+      `${told.label} ${told.low}`, make("span", { className: "omnimouse-viridis" }),
+      told.middle ? `${told.high} · ${told.middle}` : told.high,
+    ));
     swatch("#ffffff", "selected", "ring");
     if (told.words) legend.append(make("span", { textContent: ` ${told.words}` }));
   });

@@ -55,7 +55,8 @@ function render({ model, el }) {
     button("All", "Show all rows (Home)", showAll),
   ];
   const swatch = make("span", { className: "omnimouse-swatch" });
-  bar.append(toolBox, swatch, paints, orders, compare, views, ...zooms);
+  const zoomBox = make("span", { className: "omnimouse-group", role: "group", ariaLabel: "Rows in view" }, ...zooms);
+  bar.append(toolBox, swatch, paints, orders, compare, views, zoomBox);
   const status = make("div", { className: "omnimouse-status" });
   const spoken = make("div", { className: "omnimouse-spoken" });
   spoken.setAttribute("aria-live", "polite");
@@ -219,7 +220,7 @@ function render({ model, el }) {
       context.fillStyle = "#9aa0a8";
       context.font = "13px system-ui, sans-serif";
       context.textAlign = "center";
-      context.fillText(look ? "No session is open" : "Waiting for the kernel…", width / 2, tall / 2);
+      context.fillText(look ? "No recording is open yet." : "Waiting for the kernel…", width / 2, tall / 2);
       return;
     }
     if (stale) {

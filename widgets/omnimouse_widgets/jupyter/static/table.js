@@ -162,6 +162,7 @@ function render({ model, el }) {
   // -- the hand ------------------------------------------------------------------------
   function sort(name) {
     const isSame = model.get("sort_by") === name;
+    grid.scrollTop = 0;
     model.set("sort_by", name);
     set("descending", isSame && !model.get("descending"));
   }
@@ -210,7 +211,7 @@ function render({ model, el }) {
   observer.observe(grid);
 
   let typing = 0;
-  const typed = () => { clearTimeout(typing); send("filter", { text: filter.value }); };
+  const typed = () => { clearTimeout(typing); grid.scrollTop = 0; send("filter", { text: filter.value }); };
   filter.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(typed, TYPING_MS); showPaint(); });
   filter.addEventListener("keydown", (event) => { if (event.key === "Enter") typed(); });
   // What is typed and not understood is not what is listed: nothing is painted then.
