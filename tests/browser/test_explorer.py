@@ -50,6 +50,25 @@ def test_the_keyboard_paints_what_the_mouse_paints(tab: NotebookPage):
     assert agree(tab)["hidden"] > 0
 
 
+def test_keys_after_a_click_on_a_button_are_the_parts_and_not_the_notebooks(
+    tab: NotebookPage,
+):
+    opened(tab)
+    cells = (
+        "() => jupyterapp.shell.currentWidget.content.widgets.map(c => c.model.type)"
+    )
+    before = tab.page.evaluate(cells)
+    tab.part("painter").get_by_role("button", name="Brush").click()
+    for key in ("3", "r"):  # elsewhere "r" makes the cell a raw one, without output
+        tab.page.keyboard.press(key)
+    tab.wait_for_kernel("explorer.painter.tool", "rectangle")
+    assert tab.ask("explorer.painter.code") == 2
+    tab.part("asked").get_by_label("Preset").focus()
+    for key in ("b", "x"):  # one adds a cell, the other cuts it
+        tab.page.keyboard.press(key)
+    assert tab.page.evaluate(cells) == before
+
+
 def test_undo_takes_one_whole_stroke_back(tab: NotebookPage):
     opened(tab)
     before = kernel_counts(tab)

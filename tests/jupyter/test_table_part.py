@@ -1,3 +1,4 @@
+import time
 from collections.abc import Iterator
 from time import process_time
 from typing import Any
@@ -175,9 +176,19 @@ def test_everyones_selection_comes_into_view(
     controller.select([1, 30])
     assert part.selection == (1, 30)
     assert seen.wait_for("selected")[0]["row"] == 30
+
+
+def test_rows_that_are_sorted_or_filtered_anew_begin_with_the_first(
+    part: NeuronTable, controller: Controller, seen: Any
+) -> None:
+    controller.select([30])
+    seen.wait_for("selected")
     seen.forget()
     part.descending = True
-    assert seen.wait_for("selected")[0]["row"] == 9
+    part.filter = "id<35"
+    seen.wait_for("table", lambda fields, _: fields["n"] == 35)
+    time.sleep(0.1)
+    assert not seen.of("selected")
 
 
 def test_what_is_listed_is_painted_as_one_step(

@@ -32,7 +32,7 @@ from omnimouse_widgets.jupyter.part import Drawn, Part
 
 MOST_ROWS: Final = 500
 """No page sees more at once."""
-TABLE, SELECTION = range(2)
+TABLE = 0  # the place among `parts` of what draws the rows
 LOOKS: Final[dict[str, Any]] = {
     "columns": COLUMNS,
     "titles": TITLES,
@@ -187,7 +187,6 @@ class NeuronTable(Part):
     def _arrange_again(self, _: Any) -> None:
         self.set_trait("shown", len(self.neurons))
         self._board.ask(TABLE)
-        self._board.ask(SELECTION)
 
     def _n_shown(self) -> int:
         """Counted here while nobody looks, with the drawing while somebody does."""

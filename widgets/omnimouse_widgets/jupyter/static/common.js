@@ -113,7 +113,10 @@ function connect({ model, el }, name, handlers) {
     if (!isSeen) leavers.forEach((leave) => leave());
     send(isSeen ? "ready" : "gone");
   };
-  const ready = () => {
+  // `keys` are the part's, for `bindKeys`: its buttons answer to them as well.
+  const ready = (keys = commonKeys(send)) => {
+    const { " ": _space, Enter: _enter, ...others } = keys; // these press the button
+    bindKeys(el, others, ({ target }) => target.matches("button"));
     el.append(problem);
     follow("problem", tell);
     watch(true);
@@ -169,9 +172,12 @@ function canvasOf(parent, { className, label, keys, height, draw, onClose }) {
 }
 
 // Keys of a focused element: what is handled goes no further, so the notebook's own
-// single-key commands never fire. `table` maps "Shift+ArrowLeft" and the like.
-function bindKeys(element, table) {
+// single-key commands never fire: they look for the focused element alone, which no
+// attribute of one around it holds off. `table` maps "Shift+ArrowLeft" and the like;
+// where `isFor` says no, the key is the element's own.
+function bindKeys(element, keys, isFor = () => true) {
   element.addEventListener("keydown", (event) => {
+    const table = isFor(event) ? keys : {};
     if (event.ctrlKey || event.metaKey || event.altKey) {
       const name = `${event.ctrlKey || event.metaKey ? "Ctrl+" : ""}${event.shiftKey ? "Shift+" : ""}${event.key.length === 1 ? event.key.toLowerCase() : event.key}`;
       if (!table[name]) return;

@@ -262,7 +262,7 @@ function render({ model, el }) {
     if (!field) {
       context.fillStyle = "#d6d9df";
       context.font = "13px system-ui";
-      context.fillText("No recording is open.", 12, 24);
+      context.fillText("No recording is open yet.", 12, 24);
       return;
     }
     if (view.fitted && view.fitted[0] !== width) shape();
@@ -502,7 +502,7 @@ function render({ model, el }) {
     paint(dab(where, where), event.timeStamp);
     end();
   };
-  bindKeys(canvas, {
+  const keys = {
     ...commonKeys(send),
     ArrowLeft: move(-1, 0), ArrowRight: move(1, 0), ArrowUp: move(0, -1), ArrowDown: move(0, 1),
     " ": stamp, Enter: stamp, "[": grow(0.8), "]": grow(1.25), 1: choose("code", 1), 2: choose("code", 0), 3: choose("code", 2), c: () => send("toggle_colours"),
@@ -510,7 +510,8 @@ function render({ model, el }) {
     "+": () => zoomAt(1.25, ...surface.size().map((x) => x / 2)), "-": () => zoomAt(0.8, ...surface.size().map((x) => x / 2)),
     Home: fit, "Ctrl+y": () => send("redo"),
     Escape: drop,
-  });
+  };
+  bindKeys(canvas, keys);
   follow("radius", () => surface.ask());
   follow("code", () => surface.ask());
   follow("tool", (tool) => { canvas.style.cursor = tool === "select" ? "grab" : "crosshair"; surface.ask(); });
@@ -540,16 +541,15 @@ function render({ model, el }) {
     if (told.label === undefined)
       STATES.forEach((word, at) => swatch(SWATCHES[at], word, word === "target" ? "ring" : "disk"));
     else if (told.entries) told.entries.forEach(([word, colour]) => swatch(colour, word, "disk"));
-    else legend.append(
-      make("span", { textContent: `${told.label} ` }), make("span", { textContent: told.low }),
-      make("span", { className: "omnimouse-viridis" }), make("span", { textContent: told.high }),
-      make("span", { textContent: told.middle ? ` · ${told.middle}` : "" }),
-    );
+    else legend.append(make("span", { className: "omnimouse-entry" },
+      `${told.label} ${told.low}`, make("span", { className: "omnimouse-viridis" }),
+      told.middle ? `${told.high} · ${told.middle}` : told.high,
+    ));
     swatch("#ffffff", "selected", "ring");
     if (told.words) legend.append(make("span", { textContent: ` ${told.words}` }));
   });
 
-  page.ready();
+  page.ready(keys);
   return () => { clearTimeout(saying); clearTimeout(hovering); page.close(); };
 }
 export default { render };

@@ -55,7 +55,8 @@ function render({ model, el }) {
     button("All", "Show all rows (Home)", showAll),
   ];
   const swatch = make("span", { className: "omnimouse-swatch" });
-  bar.append(toolBox, swatch, paints, orders, compare, views, ...zooms);
+  const zoomBox = make("span", { className: "omnimouse-group", role: "group", ariaLabel: "Rows in view" }, ...zooms);
+  bar.append(toolBox, swatch, paints, orders, compare, views, zoomBox);
   const status = make("div", { className: "omnimouse-status" });
   const spoken = make("div", { className: "omnimouse-spoken" });
   spoken.setAttribute("aria-live", "polite");
@@ -219,7 +220,7 @@ function render({ model, el }) {
       context.fillStyle = "#9aa0a8";
       context.font = "13px system-ui, sans-serif";
       context.textAlign = "center";
-      context.fillText(look ? "No session is open" : "Waiting for the kernel…", width / 2, tall / 2);
+      context.fillText(look ? "No recording is open yet." : "Waiting for the kernel…", width / 2, tall / 2);
       return;
     }
     if (stale) {
@@ -543,14 +544,15 @@ function render({ model, el }) {
     const names = look.views.map(([name]) => name);
     set("view", names[(names.indexOf(model.get("view")) + 1) % names.length]);
   };
-  bindKeys(surface, {
+  const keys = {
     ...commonKeys(send),
     ArrowLeft: () => move(-1, 0), ArrowRight: () => move(1, 0), ArrowUp: () => move(0, -1), ArrowDown: () => move(0, 1),
     "Shift+ArrowLeft": () => move(-5, 0), "Shift+ArrowRight": () => move(5, 0),
     "Shift+ArrowUp": () => move(0, -5), "Shift+ArrowDown": () => move(0, 5),
     " ": press, Enter: () => pick(), Home: showAll, v: nextView,
     "[": () => resize(-2), "]": () => resize(2), "+": () => zoom(1 / 1.6), "=": () => zoom(1 / 1.6), "-": () => zoom(1.6),
-  });
+  };
+  bindKeys(surface, keys);
   surface.addEventListener("focus", canvas.ask);
   surface.addEventListener("blur", canvas.ask);
 
@@ -560,7 +562,7 @@ function render({ model, el }) {
   follow("rows_shown", () => { if (!pan) takeView(); });
   follow("order", (order) => { orders.value = order; });
   follow("view", (name) => { views.value = name; });
-  ready();
+  ready(keys);
   return close;
 }
 

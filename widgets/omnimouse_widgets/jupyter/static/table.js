@@ -61,7 +61,6 @@ function render({ model, el }) {
   });
   const head = make("div", { role: "row", className: "omnimouse-head" }, ...titles.map(({ title }) => title));
   head.setAttribute("aria-rowindex", "1");
-  head.addEventListener("keydown", (event) => { if (event.key !== "Tab") event.stopPropagation(); });
   const body = make("div", { role: "rowgroup", className: "omnimouse-body" });
   const grid = make("div", {
     role: "grid", tabIndex: 0, className: "omnimouse-grid",
@@ -163,6 +162,7 @@ function render({ model, el }) {
   // -- the hand ------------------------------------------------------------------------
   function sort(name) {
     const isSame = model.get("sort_by") === name;
+    grid.scrollTop = 0;
     model.set("sort_by", name);
     set("descending", isSame && !model.get("descending"));
   }
@@ -211,7 +211,7 @@ function render({ model, el }) {
   observer.observe(grid);
 
   let typing = 0;
-  const typed = () => { clearTimeout(typing); send("filter", { text: filter.value }); };
+  const typed = () => { clearTimeout(typing); grid.scrollTop = 0; send("filter", { text: filter.value }); };
   filter.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(typed, TYPING_MS); showPaint(); });
   filter.addEventListener("keydown", (event) => { if (event.key === "Enter") typed(); });
   // What is typed and not understood is not what is listed: nothing is painted then.
@@ -236,7 +236,7 @@ function render({ model, el }) {
   follow("height", (height) => { grid.style.height = `${height}px`; soon(); });
   for (const trait of ["sort_by", "descending"]) follow(trait, showTitles);
   onClose(() => { observer.disconnect(); cancelAnimationFrame(drawing); clearTimeout(typing); });
-  ready();
+  ready(keys);
   return close;
 }
 export default { render };

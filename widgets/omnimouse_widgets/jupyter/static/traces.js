@@ -57,9 +57,10 @@ function render({ model, el }) {
   bar.append(pin, chips, told, make("span", { className: "omnimouse-spring" }), stop, span,
     toggle("common_scale", words.common), toggle("as_large", words.shape));
   el.append(bar);
+  const keys = { ...commonKeys(send), P: () => act("pin") };
   const showLegend = legendOf(el), showPinned = legendOf(el);
   const stack = connectStack(connection, model, {
-    name: "traces", label: "Responses of the selected neurons, recorded and predicted", keys: { P: () => act("pin") },
+    name: "traces", label: "Responses of the selected neurons, recorded and predicted", keys,
   })(el);
   follow("span", (choice) => {
     span.value = choice;
@@ -78,7 +79,7 @@ function render({ model, el }) {
     chips.dataset.drawn = drawn;
     chips.replaceChildren(...pins.map((each) => pinChip(each, act)));
   }
-  ready();
+  ready(keys);
   return close;
 }
 export default { render };

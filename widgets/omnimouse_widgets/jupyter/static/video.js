@@ -489,7 +489,7 @@ function render({ model, el }) {
   follow("stride", (value) => { stride.value = value; });
   follow("playing", showPlaying);
   show();
-  ready();
+  ready(keys);
   return close;
 }
 
