@@ -119,7 +119,6 @@ def test_after_a_restart_the_view_says_so_and_the_cells_run_again(tab: NotebookP
     opened(tab)
     painted(tab)
     tab.restart()
-    tab.drag(tab.part("field").first)
     tab.part("problem").get_by_text("run its cells again").first.wait_for()
     tab.run_all()
     shown(tab)

@@ -141,3 +141,22 @@ def test_a_grid_has_a_curve_for_each_history():
     assert len({trace.marker.symbol for trace in figure.data}) == 3
     with pytest.raises(ValueError, match="grid=True"):
         context_grid_figure(swept())
+
+
+@pytest.mark.parametrize(
+    ("history", "told"),
+    [
+        ((0, 10, 25), ["0<br>0 s", "10<br>0.33 s", "25<br>0.83 s"]),
+        ((0, 10, 15, 20, 25), ["0<br>0 s", "10", "15", "20", "25<br>0.83 s"]),
+    ],
+)
+def test_many_ticks_have_their_seconds_at_the_ends_alone(history, told):
+    plan = SweepPlan((0,), history, (True,), (True,), (0,))
+    rows = [
+        SweepRow("mouse", "model", context, 0, 30, 8, 0.2, 0.1, 0.3)
+        for context in plan.contexts
+    ]
+    sweep = ContextSweep(plan, "model", ("mouse",), tuple(rows))
+    axis = context_sweep_figure(sweep).layout.xaxis2
+    assert list(axis.ticktext) == told
+    assert axis.tickangle == 0

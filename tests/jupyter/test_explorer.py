@@ -74,3 +74,13 @@ def test_what_could_not_be_fetched_is_raised(
     with pytest.raises(ConnectionError, match="away"):
         explorer.settled(5.0)
     explorer.close()
+
+
+def test_where_there_are_no_widgets_its_cell_says_what_to_do(
+    controller: Controller,
+) -> None:
+    explorer = Explorer(controller=controller)
+    bundle = explorer.widget._repr_mimebundle_()
+    assert bundle["text/plain"] == "Run this cell to work with it live."
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    explorer.close()

@@ -202,3 +202,11 @@ def test_a_pointer_that_passes_does_not_take_the_problem_away(painter, looked_at
     looked_at.say("area", name="V9", code=1)
     looked_at.say("hover", y=0.0, x=0.0)
     assert "V9" in painter.problem
+
+
+def test_what_is_no_code_is_refused_in_words(controller, painter):
+    before = controller.state.mask.cells.copy()
+    with pytest.raises(ValueError, match="0 hidden, 1 visible or 2 target"):
+        painter.paint([1, 2], 7)
+    assert (controller.state.mask.cells == before).all()
+    assert not controller.in_stroke

@@ -326,6 +326,12 @@ class Analyses(HasErrand):
             self._memory.end()
 
     # -- within -----------------------------------------------------------------------
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """What is told, without that it was recovered: for readers elsewhere."""
+        recovered = RECOVERED.partition("{at}")[0]
+        return tuple(words for words in self.told if not words.startswith(recovered))
+
     def _tell_first(self, words: tuple[str, ...]) -> None:
         self.told = (*words, *self.told)
         self.changed.emit()

@@ -157,7 +157,7 @@ def reported(controller: "Controller") -> Reported:
         sweeps=_sweeps(controller),
         script=script,
         why_no_script=why,
-        told=analyses.told,
+        told=analyses.differences,
     )
 
 

@@ -42,6 +42,8 @@ LOOKS: Final[tuple[Look, ...]] = tuple(
 HEIGHT: Final = 360
 LEAST_SPAN: Final = 0.1
 """Of correlation that a figure shows at least."""
+MOST_LONG: Final = 3
+"""Ticks of two lines that fit side by side."""
 OLD_OPACITY: Final = 0.45
 _HISTORY_SYMBOLS: Final = ("circle", "square", "triangle-up", "diamond", "cross", "x")
 
@@ -228,15 +230,22 @@ def sweep_layout(
 
 
 def axis_fields(drawn: Sequence[DrawnSweep], axis: Axis) -> dict[str, Any]:
-    """Title, ticks and range of an axis: every value of the sweeps has its tick."""
+    """Title, ticks and range of an axis: every value of the sweeps has its tick.
+
+    What is told below them, seconds, is told of the ends alone where they are many.
+    """
     values = values_of(drawn, axis)
+    words = [tick_words(axis, value) for value in values]
+    if len(words) > MOST_LONG:
+        words[1:-1] = [tick.partition("\n")[0] for tick in words[1:-1]]
     places = [place_on(axis, value) for value in values]
     low, high = min([0.0, *places]), max([1.0, *places])
     room = 0.06 * (high - low)
     return {
         "title": {"text": AXIS_WORDS[axis]},
         "tickvals": places,
-        "ticktext": [look.hover(tick_words(axis, value)) for value in values],
+        "ticktext": [look.hover(tick) for tick in words],
+        "tickangle": 0,
         "range": [low - room, high + room],
     }
 

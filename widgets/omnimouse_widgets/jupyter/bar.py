@@ -71,7 +71,7 @@ class ControlBar(Part):
             "video",
             events.mask,
             lambda: "" if state.mask is None else video_name(state.mask.frames),
-            lambda name: controller.set_frames(SPANS[name]),
+            self._show_frames,
         )
         self.bind(
             "behavior",
@@ -80,6 +80,11 @@ class ControlBar(Part):
             controller.set_behavior,
         )
         self.bind("freshness", controller.results.changed, self._freshness)
+
+    def _show_frames(self, name: str) -> None:
+        if name not in SPANS:
+            raise ValueError(f"Video is one of {', '.join(SPANS)}, not {name!r}.")
+        self._controller.set_frames(SPANS[name])
 
     def parts(self) -> Sequence[Drawn]:
         """The choices; the question in words; how far everything is."""

@@ -35,6 +35,13 @@ _MADE: "dict[Path, ref[Explorer]]" = {}
 """Who has a memory: an explorer ends when its cell runs again, and passes it on."""
 
 
+class Laid(VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """All parts together, and what a page without widgets shows instead of them."""
+
+    def __repr__(self) -> str:
+        return "Run this cell to work with it live."
+
+
 class Explorer:
     """Session, masks, predictions, sweeps and decodes of one recording, live.
 
@@ -119,7 +126,7 @@ class Explorer:
         stimulus = VBox([self.video], layout=Layout(flex="1 1 34%", min_width="320px"))
         raster = VBox([self.raster], layout=Layout(flex="1 1 62%", min_width="380px"))
         rows = Layout(flex_flow="row wrap", width="100%", grid_gap="8px")
-        return VBox(
+        return Laid(
             [
                 self.bar,
                 HBox([left, right], layout=rows),

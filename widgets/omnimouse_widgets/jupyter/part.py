@@ -20,7 +20,7 @@ import anywidget
 import numpy as np
 from traitlets import Unicode
 
-from omnimouse_model.live.brush import CODE_NAMES
+from omnimouse_model.live.brush import CODE_NAMES, known_code
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.jupyter.pen import FRAME_S, Board, Draw
 
@@ -196,7 +196,7 @@ class Part(anywidget.AnyWidget):
     # Strokes of the parts that are painted on: one step for undo.
     def stroke_name(self, content: dict[str, Any]) -> str:
         """What undo calls a stroke; "{n}" is the number of its neurons."""
-        return f"Paint {{n}} neurons {CODE_NAMES[int(content['code'])]}"
+        return f"Paint {{n}} neurons {CODE_NAMES[known_code(content['code'])]}"
 
     def on_begin(self, content: dict[str, Any], _: list[bytes]) -> None:
         """A stroke begins; it ends at the latest when its page looks no more."""

@@ -113,6 +113,10 @@ function connect({ model, el }, name, handlers) {
     if (!isSeen) leavers.forEach((leave) => leave());
     send(isSeen ? "ready" : "gone");
   };
+  // Said at once where the front end says that the comm is gone, else when it is used.
+  const ended = () => tell(WITHOUT_KERNEL);
+  model.on("comm_live_update", ended);
+  closers.push(() => model.off("comm_live_update", ended));
   // `keys` are the part's, for `bindKeys`: its buttons answer to them as well.
   const ready = (keys = commonKeys(send)) => {
     const { " ": _space, Enter: _enter, ...others } = keys; // these press the button
