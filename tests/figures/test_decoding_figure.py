@@ -1,5 +1,7 @@
 """Decoded behaviour on a figure: means over draws, told apart by channel and model."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ pytest.importorskip("plotly")
 
 from omnimouse_model.analysis.scores import BehaviorScore, Scores
 from omnimouse_widgets.figures import decoding_figure
+from omnimouse_widgets.palette import rgb
 
 
 def decoded(strategy, channel, value, predictor="big"):
@@ -54,3 +57,12 @@ def test_what_was_refused_is_left_out_and_nothing_is_no_figure():
     scores = Scores((), (decoded("all", "running", float("nan")),), "test")
     with pytest.raises(ValueError, match="Found 0 decoded channels"):
         decoding_figure(scores)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_colours_of_five_channels_are_far_apart(theme):
+    names = ("pupil_size", "pupil_d_size", "pupil_x", "pupil_y", "running")
+    scores = Scores((), tuple(decoded("all", c, 0.5, "big") for c in names), "test")
+    found = [rgb(t.line.color) for t in decoding_figure(scores, theme=theme).data]
+    apart = [np.linalg.norm(np.subtract(a, b)) for a, b in combinations(found, 2)]
+    assert min(apart) > 70

@@ -14,7 +14,8 @@ from omnimouse_widgets.figures.look import Theme
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-_COLOURS: Final = (*palette.CONDITION_COLOURS.values(), palette.PROBLEM)
+_COLOURS: Final = (*palette.CONDITION_COLOURS.values(), palette.AREA_COLOURS[5])
+"""The last is far from all others on white and on dark: blue-violet."""
 _SYMBOLS: Final = (*look.SYMBOLS.values(), "cross")
 
 
