@@ -67,6 +67,10 @@ def test_keys_after_a_click_on_a_button_are_the_parts_and_not_the_notebooks(
     for key in ("b", "x"):  # one adds a cell, the other cuts it
         tab.page.keyboard.press(key)
     assert tab.page.evaluate(cells) == before
+    is_unsaved = "jupyterapp.shell.currentWidget.context.model.dirty"
+    tab.page.evaluate(f"() => {{ {is_unsaved} = true }}")
+    tab.part("field").first.press("Control+s")
+    tab.page.wait_for_function(f"!{is_unsaved}")
 
 
 def test_undo_takes_one_whole_stroke_back(tab: NotebookPage):

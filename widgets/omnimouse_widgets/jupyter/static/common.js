@@ -31,7 +31,6 @@ function connect({ model, el }, name, handlers) {
   const view = crypto.randomUUID?.() ?? String(Math.random());
   const closers = [];
   el.classList.add("omnimouse", `omnimouse-${name}`);
-  el.dataset.lmSuppressShortcuts = "true";
   // A kernel that was restarted or ended takes nothing more, and knows no widget.
   const send = (op, fields = {}, buffers = []) => {
     try {
@@ -176,9 +175,8 @@ function canvasOf(parent, { className, label, keys, height, draw, onClose }) {
 }
 
 // Keys of a focused element: what is handled goes no further, so the notebook's own
-// single-key commands never fire: they look for the focused element alone, which no
-// attribute of one around it holds off. `table` maps "Shift+ArrowLeft" and the like;
-// where `isFor` says no, the key is the element's own.
+// single-key commands never fire, while Ctrl+S and the like are still the notebook's.
+// `keys` maps "Shift+ArrowLeft" and such; where `isFor` says no, a key is the target's.
 function bindKeys(element, keys, isFor = () => true) {
   element.addEventListener("keydown", (event) => {
     const table = isFor(event) ? keys : {};

@@ -98,10 +98,12 @@ function render({ model, el }) {
     if (area.value) send("area", { name: area.value, code: model.get("code") });
     area.value = "";
   };
+  const acts = make("span", { className: "omnimouse-group" });
+  bar.append(acts);
   const act = (word, title, then) => {
     const button = make("button", { type: "button", textContent: word, title });
     button.onclick = then;
-    bar.append(button);
+    acts.append(button);
     return button;
   };
   const undo = act("Undo", "", () => send("undo")), redo = act("Redo", "", () => send("redo"));
