@@ -254,3 +254,14 @@ def test_hierarchical_intervals_cover_the_mean_of_mice():
 def test_no_neurons_no_interval():
     for nothing in ([], [[]], [[np.zeros(0)]]):
         assert np.isnan(metrics.hierarchical_interval(nothing).value)
+
+
+def test_selectivity_of_one_unit_and_of_many_is_the_same():
+    theta = np.linspace(0, 2 * np.pi, 8, endpoint=False)
+    response = np.stack([np.exp(np.cos(theta)), np.zeros(8), np.full(8, np.nan)])
+    many = selectivity_index(response, theta, 1)
+    assert many.status.tolist() == ["ok", "no_signal", "nan_input"]
+    for unit, value, status in zip(response, *many, strict=True):
+        one = selectivity_index(unit, theta, 1)
+        assert one.status.item() == status
+        np.testing.assert_equal(one.value, value)

@@ -94,9 +94,10 @@ class Moments:
 
 
 def first_of(
-    *cases: tuple[np.ndarray, Status], default: np.ndarray | str = Status.OK
+    *cases: tuple[np.ndarray | np.bool, Status],
+    default: np.ndarray | str = Status.OK,
 ) -> np.ndarray:
-    """Word of the first case that holds, per entry."""
+    """Word of the first case that holds, per entry; a case may be one truth value."""
     words = [np.asarray(str(word)) for _, word in cases]
     return np.select([case for case, _ in cases], words, default=np.asarray(default))
 

@@ -78,9 +78,7 @@ def selectivity_index(
     missing = np.isnan(response).any(axis=-1)
     total = response.sum(axis=-1)
     vector = np.abs(response @ np.exp(1j * harmonic * theta))
-    status = first_of(
-        (missing, Status.NAN_INPUT), (np.asarray(total == 0), Status.NO_SIGNAL)
-    )
+    status = first_of((missing, Status.NAN_INPUT), (total == 0, Status.NO_SIGNAL))
     with np.errstate(invalid="ignore", divide="ignore"):
         value = vector / total
     return Valued(np.where(status == Status.OK, value, np.nan), status)
