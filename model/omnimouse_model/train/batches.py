@@ -30,12 +30,16 @@ from omnimouse_model.train.tasks import draw_task, task_mask
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingSession:
-    """A session opened for training, with its train windows and maybe its truth."""
+    """A session opened for training, with its train windows and maybe its truth.
+
+    `held_out` are starts of windows of the train tier that validation alone reads.
+    """
 
     session: Session
     starts: np.ndarray
     weight: float
     truth: Truth | None
+    held_out: np.ndarray = field(default_factory=lambda: np.zeros(0))
     _layouts: dict[tuple[int, ...], Layout] = field(default_factory=dict, repr=False)
 
     @property

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from omnimouse_model.analysis.conditions import Condition
-from omnimouse_model.analysis.evaluate import evaluate, spread_starts
+from omnimouse_model.analysis.evaluate import evaluate, scored_starts, spread_starts
 from omnimouse_model.analysis.scores import Scores
 from omnimouse_model.data.session import Session
 from omnimouse_model.nets.omnimouse import OmniMouse
@@ -38,12 +38,13 @@ def validation_scores(
 ) -> dict[str, float]:
     """Scores by condition and channel, and their mean as "validation".
 
-    Under "demo" those of the run's first session; under "official" the eight official
+    Under "demo" and "held-out" those of the run's first session; under "official" the
+    eight official
     validation masks on every session that has such windows, averaged over sessions by
     their numbers of neurons.
     """
     net.eval()
-    if config.validation == "demo":
+    if config.validation != "official":
         (found, *_) = team.gather(
             _demo_scores(net, config, sessions[0]) if team.is_main else {}
         )
@@ -62,12 +63,14 @@ def validation_scores(
 def _demo_scores(
     net: OmniMouse, config: TrainConfig, source: TrainingSession
 ) -> dict[str, float]:
+    starts = source.held_out
+    if config.validation == "demo":
+        starts = scored_starts(source.session, "validation")
     found = evaluate(
         _predictor(net, config.precision),
         source.session,
         DEMO,
-        tier="validation",
-        max_windows=config.validation_windows,
+        starts=spread_starts(starts, config.validation_windows),
     )
     return _facts(found) | {f"decode_{b.channel}": b.value for b in found.behavior}
 
