@@ -109,8 +109,8 @@ class FinetuneError(ValueError):
     Parameters
     ----------
     code
-        "no_transformer", "known", "neurons", "session_id", "behavior", "no_train",
-        "too_short", "other_run" or "processes", for programs and tests.
+        "no_transformer", "known", "neurons", "session_id", "no_train", "too_short",
+        "other_run" or "processes", for programs and tests.
     message
         What was found, and what to do.
     """

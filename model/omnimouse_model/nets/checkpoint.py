@@ -183,6 +183,13 @@ def read_checkpoint(path: str | Path, size: str | None = None) -> Checkpoint:
     return read_official(path, size)
 
 
+def read_card(path: str | Path) -> dict[str, Any]:
+    """What a checkpoint of ours says of itself to people, without its weights."""
+    facts = json.loads(Path(path).with_suffix(".json").read_text("utf-8"))
+    card: dict[str, Any] = facts["card"]
+    return card
+
+
 def _read_ours(path: Path) -> Checkpoint:
     facts_path = path.with_suffix(".json")
     if not facts_path.exists():

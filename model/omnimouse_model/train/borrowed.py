@@ -21,12 +21,13 @@ from omnimouse_model.nets.layout import Layout
 from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.strategies import mask_from_strategy
 from omnimouse_model.tokens import clip_from_windows, layout_from_mask
+from omnimouse_model.train.tasks import Streams
 
 KEY = "candidates"
 CANDIDATES = 1024
 WINDOWS = 128
 BATCH = 4
-ALIKE = 4
+ALIKE = 8
 """Known neurons whose embeddings make one new neuron's."""
 SCORED = slice(30, 60)
 
@@ -55,7 +56,9 @@ def borrowed_embeddings(
         for a session of the key `KEY`.
     """
     net = _candidates(known, meta, animal, seed).to(device)
-    mask = _question(net, session)
+    streams = Streams.of(session, net.config.behavior_channels)
+    count = net.session(KEY).n_neurons
+    mask = streams.limit(mask_from_strategy("test/video_behavior", count))
     layout = layout_from_mask(mask).to(device)
     predicted, recorded = [], []
     for windows in _batches(session, spread_starts(starts, WINDOWS)):
@@ -92,16 +95,6 @@ def _candidates(
         known.animals | {KEY: animal},
         known.source,
     ).build()
-
-
-def _question(net: OmniMouse, session: Session) -> Mask:
-    """The last second of every candidate, given what the session has of the rest."""
-    mask = mask_from_strategy("test/video_behavior", net.session(KEY).n_neurons)
-    if session.stimulus is None:
-        mask = mask.with_frames(False)
-    if len(session.behavior_names) != net.config.behavior_channels:
-        mask = mask.with_behavior("hidden")
-    return mask
 
 
 def _batches(session: Session, starts: np.ndarray) -> Iterator[list[Window]]:

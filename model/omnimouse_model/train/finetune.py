@@ -24,7 +24,6 @@ from torch import Tensor
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import CheckpointError, FinetuneError, StoppedError
-from omnimouse_model.masks import Mask
 from omnimouse_model.nets.checkpoint import (
     FINISHED,
     Checkpoint,
@@ -52,15 +51,18 @@ from omnimouse_model.train.loop import train as run_loop
 from omnimouse_model.train.metrics_log import FILE
 from omnimouse_model.train.run import Origin
 from omnimouse_model.train.saving import BEST, LAST
-from omnimouse_model.train.tasks import ALL_OFFICIAL, N_OFFICIAL_MASKS, task_mask
+from omnimouse_model.train.tasks import Streams, official_tasks
 
 Trained = Literal["embeddings", "all"]
 ABOUT = "finetune.json"
 STEPS = 600
 BATCH = 8
+SESSION_LR = 3e-3
+CORE_LR = 1e-4
+"""A seventh of the official rate: the core has learned before."""
 VALIDATIONS = 12
-PATIENCE = 0.5
-"""Share of the steps without a better validation after which a run ends."""
+PATIENCE = 6
+"""Validations without a better one after which a run ends."""
 
 
 def finetune(
@@ -202,13 +204,6 @@ def _check(known: Checkpoint, session: Session, train: Trained) -> None:
             f"Session {session.id!r} has a dot in its name, which no checkpoint can "
             "hold: rename its folder, or its data_key.",
         )
-    if not _tasks(known, session):
-        raise FinetuneError(
-            "behavior",
-            f"No training mask fits session {session.id!r}: it has no video, and "
-            f"{len(session.behavior_names)} of the {known.config.behavior_channels} "
-            "behaviour channels that the model reads.",
-        )
 
 
 def _claim(
@@ -253,11 +248,14 @@ def _config(
     seed: int,
     device: torch.device,
 ) -> TrainConfig:
+    validate_every = max(1, steps // VALIDATIONS)
     phase = Phase(
         name=train,
         steps=steps,
         batch=batch,
-        tasks=_tasks(known, source.session),
+        tasks=official_tasks(
+            Streams.of(source.session, known.config.behavior_channels)
+        ),
         warmup=min(20, steps),
         decay=0.5,
         behavior_weight=known.config.behavior_loss_factor,
@@ -266,29 +264,14 @@ def _config(
         seed=seed,
         model=known.config,
         phases=(phase,),
-        core=Group(lr=1e-4, weight_decay=0.1),
-        session=Group(lr=3e-3, weight_decay=0.001),
+        core=Group(lr=CORE_LR, weight_decay=0.1),
+        session=Group(lr=SESSION_LR, weight_decay=0.001),
         sampling="balanced",
-        validate_every=max(1, steps // VALIDATIONS),
+        validate_every=validate_every,
         validation="held-out",
-        patience=max(1, round(steps * PATIENCE)),
+        patience=PATIENCE * validate_every,
         precision="bf16" if device.type == "cuda" else "fp32",
     )
-
-
-def _tasks(known: Checkpoint, session: Session) -> dict[str, float]:
-    """The official masks that the session can serve, all weighing the same."""
-    reads_behavior = len(session.behavior_names) == known.config.behavior_channels
-
-    def fits(mask: Mask) -> bool:
-        return (reads_behavior or mask.behavior == "hidden") and (
-            session.stimulus is not None or not mask.frames.any()
-        )
-
-    names = [f"{ALL_OFFICIAL}/{k}" for k in range(N_OFFICIAL_MASKS)]
-    count = session.n_neurons
-    found = {n: 1.0 for n in names if fits(task_mask(n, count))}
-    return {ALL_OFFICIAL: 1.0} if len(found) == len(names) else found
 
 
 @dataclass(slots=True)

@@ -154,10 +154,10 @@ def _first_scores(
     clock: "_Clock",
 ) -> dict[str, float]:
     """The row of step 0: what a run reaches before it has learned anything."""
-    facts: dict[str, float] = {"step": 0}
+    facts: dict[str, float] = {}
     _validate(run, config, sessions, team, facts)
     run.seconds = clock.seconds
-    return facts | {"seconds": run.seconds}
+    return facts | {"seconds": run.seconds, "step": run.step}
 
 
 def _validate(

@@ -1,6 +1,7 @@
 """Held-out scores during training."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -19,6 +20,7 @@ from omnimouse_model.strategies import (
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.config import TrainConfig
 from omnimouse_model.train.distributed import Team
+from omnimouse_model.train.tasks import Streams
 
 DEMO = (
     Condition("video_behavior", partial(mask_from_strategy, "test/video_behavior")),
@@ -63,16 +65,29 @@ def validation_scores(
 def _demo_scores(
     net: OmniMouse, config: TrainConfig, source: TrainingSession
 ) -> dict[str, float]:
+    conditions = _limited(DEMO, source.session, config.model.behavior_channels)
     starts = source.held_out
     if config.validation == "demo":
         starts = scored_starts(source.session, "validation")
     found = evaluate(
         _predictor(net, config.precision),
         source.session,
-        DEMO,
+        conditions,
         starts=spread_starts(starts, config.validation_windows),
     )
     return _facts(found) | {f"decode_{b.channel}": b.value for b in found.behavior}
+
+
+def _limited(
+    given: Sequence[Condition], session: Session, channels: int
+) -> list[Condition]:
+    """The conditions as far as a session has their inputs."""
+    streams = Streams.of(session, channels)
+
+    def limited(condition: Condition) -> Condition:
+        return replace(condition, mask=lambda s: streams.limit(condition.mask(s)))
+
+    return [limited(c) for c in given if streams.leave(c.mask(session))]
 
 
 def _official_scores(
