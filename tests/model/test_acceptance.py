@@ -1,20 +1,29 @@
 """Worlds whose best possible score is known: evaluations find it, and no more."""
 
+import shutil
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 from omnimouse_model.analysis.conditions import Condition
 from omnimouse_model.analysis.contexts import Context, context_mask, held_out_draw
 from omnimouse_model.analysis.evaluate import evaluate
 from omnimouse_model.data.open import open_session
 from omnimouse_model.masks import Mask
+from omnimouse_model.predict.loading import weights_hash
 from omnimouse_model.predict.naive import naive_predictor
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction
-from omnimouse_model.strategies import mask_from_strategy
+from omnimouse_model.predict.transformer import TransformerPredictor
+from omnimouse_model.strategies import half_population_mask, mask_from_strategy
+from omnimouse_model.train.batches import training_session
+from omnimouse_model.train.config import Group, Phase, TrainConfig
+from omnimouse_model.train.finetune import finetune
+from omnimouse_model.train.loop import train
 from tests.conformance.metrics import factor_ceiling
+from tests.model.small_net import SMALL
 from tests.model.worlds import write_world
 
 FORECAST = "test/causal_response_25_behavior"
@@ -58,6 +67,72 @@ def test_context_neurons_reach_the_factors_ceiling_and_no_more(factor):
 def test_the_factors_ceiling_is_the_published_one():
     ceilings = factor_ceiling(np.array([16.0, 64, 256, np.inf]))
     np.testing.assert_allclose(ceilings, [0.400, 0.434, 0.444, 0.447], atol=5e-4)
+
+
+# -- a new mouse of a shared backbone -------------------------------------------------
+GROUPS = 2
+"""Factors that neurons follow, one each: who follows which is what is learned."""
+LONG, SHORT = 400, 100
+"""Steps from scratch, and of fine-tuning."""
+
+
+def grouped(folder, key, seed, minutes=3, neurons=24):
+    """Poisson counts of one of two slow factors; responses alone."""
+    draw = np.random.default_rng(seed)
+    decay = np.exp(-np.arange(90) / 15)
+    samples = minutes * 60 * 30
+    noise = draw.normal(size=(GROUPS, samples + len(decay) - 1))
+    kernel = decay / np.linalg.norm(decay)
+    factors = np.stack([np.convolve(row, kernel, "valid") for row in noise], axis=1)
+    own = draw.permutation(np.arange(neurons) % GROUPS)
+    rates = 4 * np.exp(0.7 * factors[:, own])
+    video = np.zeros((samples, 36, 64), np.uint8)
+    write_world(folder, draw.poisson(rates), video=video, key=key)
+    shutil.rmtree(folder / "screen")
+    return open_session(folder)
+
+
+def half_score(predictor, session):
+    half = Condition("half", partial(half_population_mask, video=False))
+    return evaluate(predictor, session, half, max_windows=30).scores[0].value
+
+
+def test_embeddings_on_a_frozen_core_do_as_well_as_training_with_the_mouse(tmp_path):
+    known = grouped(tmp_path / "a", "1-1-1", 1)
+    new = grouped(tmp_path / "b", "2-1-1", 2)
+    config = TrainConfig(
+        seed=1,
+        model=SMALL,
+        phases=(Phase("all", LONG, 8, {"half": 1.0}, warmup=20, decay=0.5),),
+        core=Group(3e-3, 0.1),
+        session=Group(3e-3, 0.001),
+        sampling="balanced",
+        validate_every=LONG + 1,
+        precision="fp32",
+    )
+
+    def trained(name, *sessions):
+        sources = [training_session(session) for session in sessions]
+        net = train(config, sources, tmp_path / name).eval()
+        return TransformerPredictor(net, name)
+
+    base = trained("without", known)
+    best = half_score(trained("with", known, new), new)
+    mine = finetune(base, new, tmp_path / "mine", steps=SHORT)
+    core = {
+        name: value
+        for name, value in base.net.state_dict().items()
+        if not name.startswith("sess_params.")
+    }
+    kept = {name: mine.net.state_dict()[name] for name in core}
+    assert weights_hash(kept) == weights_hash(core)
+    assert best > 0.5
+    assert half_score(mine, new) >= 0.95 * best
+    # and it had to learn who follows what: one embedding for all does not do
+    with torch.no_grad():
+        shared = mine.net.session(new.id)._neuron_embeddings.weight
+        shared.copy_(shared.mean(dim=0, keepdim=True).expand_as(shared))
+    assert half_score(mine, new) < 0.9 * best
 
 
 # -- a forecast -----------------------------------------------------------------------

@@ -253,9 +253,9 @@ def test_a_run_that_gains_no_more_ends_early(
 
 
 # -- what is refused ------------------------------------------------------------------
-def refusal(predictor: object, session: Session, out: Path, **options: object) -> str:
+def refusal(predictor: str | Path, session: Session, out: Path) -> str:
     with pytest.raises(FinetuneError) as error:
-        om.finetune(predictor, session, out, **options)
+        om.finetune(predictor, session, out)
     assert str(error.value) == error.value.message
     return error.value.code
 
