@@ -66,8 +66,8 @@ def command(
         torch.set_num_threads(threads)
     progress = Progress()
     recording = named_session(session, progress, **reading)
-    report = _Report(progress)
     with interruptible() as stopping:
+        report = Report(progress, stopping)
         try:
             finetune(
                 model,
@@ -75,7 +75,7 @@ def command(
                 out,
                 batch=batch or BATCH,
                 device=device,
-                progress=lambda told: report(told, stopping),
+                progress=report,
                 cancelled=lambda: stopping.is_asked,
                 **settings,
             )
@@ -85,17 +85,18 @@ def command(
     _tell_result(out, session, as_json)
 
 
-class _Report:
+class Report:
     """The lines of `omnimouse train`, and what is done before the first step."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self, progress: Progress, stopping: Stopping | None = None) -> None:
+        self._progress, self._stopping = progress, stopping
         self._steps: TrainReport | None = None
 
-    def __call__(self, told: "FinetuneProgress", stopping: Stopping) -> None:
+    def __call__(self, told: "FinetuneProgress") -> None:
         """Tell a step; from the first one on there is something to save."""
         if told.stage == "training":
-            stopping.has_begun = True
+            if self._stopping is not None:
+                self._stopping.has_begun = True
             self._steps = self._steps or TrainReport(self._progress, told.of)
             self._steps(told.row)
         elif told.stage == "starting":
@@ -125,7 +126,7 @@ def _tell_result(out: Path, session: str, as_json: bool) -> None:
     kept = f"; the frozen core is unchanged ({frozen})" if frozen else ""
     click.echo(
         f"{about['n_trained']:,} parameters fine-tuned in {about['steps']} steps, "
-        f"{duration(3600 * about['hours'])}{kept}\n"
+        f"{duration(60 * about['minutes'])}{kept}\n"
         f"use it: omnimouse app {session} --model {out}, or "
         f'om.load_predictor("{out}")',
         err=True,

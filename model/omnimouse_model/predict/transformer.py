@@ -157,7 +157,8 @@ class TransformerPredictor:
             shown = ", ".join(known[:3]) + (", …" if len(known) > 3 else "")
             raise UnsupportedRequestError(
                 f"{self.name!r} does not know session {session.id!r}; it knows "
-                f"{shown}. Choose a naive predictor, or a checkpoint trained on it."
+                f"{shown}. Fine-tune it (`omnimouse finetune`), or choose a naive "
+                "predictor."
             )
         expected = self.net.session(session.id).n_neurons
         if session.n_neurons != expected:

@@ -26,7 +26,14 @@ from omnimouse_model.train.compiled import compile_blocks
 from omnimouse_model.train.config import Phase, TrainConfig
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.metrics_log import MetricsLog
-from omnimouse_model.train.run import Origin, Run, begin_phase, draw_start, start_run
+from omnimouse_model.train.run import (
+    Origin,
+    Run,
+    begin_at,
+    begin_phase,
+    draw_start,
+    start_run,
+)
 from omnimouse_model.train.sampling import epoch_batches
 from omnimouse_model.train.saving import resume, save
 from omnimouse_model.train.step import draw_step, train_step
@@ -88,7 +95,7 @@ def train(
 
     try:
         if not goes_on and origin is not None:
-            origin.fill(run.net)
+            begin_at(run, origin)
             tell(_first_scores(run, config, sessions, team, clock))
             save(run, out, team)
         with DrawnAhead(draw, last) as ahead:

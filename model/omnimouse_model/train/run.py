@@ -171,6 +171,13 @@ def draw_start(
         run.average.load_state_dict(net.state_dict())
 
 
+def begin_at(run: Run, origin: Origin) -> None:
+    """Give the net and its average the weights that a run goes out from."""
+    origin.fill(run.net)
+    if run.average is not None:
+        run.average.load_state_dict(run.net.state_dict())
+
+
 def begin_phase(run: Run, config: TrainConfig, sessions: list[TrainingSession]) -> None:
     """Before a phase's first step: the start values that it asks for."""
     phase, step = config.phase_at(run.step)
