@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="What is learned: the session's own, on a frozen core, or everything.",
 )
-@click.option("--steps", type=click.IntRange(min=1), help="All steps of the run.")
+@click.option("--steps", type=click.IntRange(min=0), help="All steps of the run.")
 @click.option("--batch", type=click.IntRange(min=1), help="Windows of a step.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @device_option

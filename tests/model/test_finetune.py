@@ -225,6 +225,13 @@ def test_a_run_cancelled_goes_on_and_can_be_used_as_it_is(
     check_same(tmp_path, whole)
 
 
+def test_no_steps_are_the_start_values(place: Path, tmp_path: Path) -> None:
+    out = finetuned(place, tmp_path, steps=0)
+    about = read_card(out / "finetuned.json")["finetuned"]
+    assert (about["steps"], about["best_step"]) == (0, 0)
+    assert about["before"] == about["validation"]
+
+
 def test_reports_tell_stage_scores_and_time_left(place: Path, tmp_path: Path) -> None:
     told: list[FinetuneProgress] = []
     finetuned(place, tmp_path, steps=4, progress=told.append)
@@ -267,6 +274,8 @@ def test_what_cannot_be_fine_tuned_is_refused_before_anything_is_written(
     new, known = om.open_session(place / "b-1-1"), om.open_session(place / KNOWN)
     assert refusal("ridge", new, out) == "no_transformer"
     assert refusal(base, known, out) == "known"
+    with pytest.raises(ValueError, match="found 'neurons'"):
+        finetuned(place, out, train="neurons")
     assert refusal(base, replace(new, id=KNOWN), out) == "neurons"
     assert refusal(base, replace(new, id="b.1"), out) == "session_id"
     trials = replace(new.trials, tier=np.full(len(new.trials), "final_test_1"))

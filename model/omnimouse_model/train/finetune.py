@@ -16,7 +16,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -57,6 +57,7 @@ Trained = Literal["embeddings", "all"]
 ABOUT = "finetune.json"
 STEPS = 300
 BATCH = 8
+ANIMALS = "animal_params._animal_embeddings."
 SESSION_LR = 5e-3
 CORE_LR = 1e-4
 """A seventh of the official rate: the core has learned before."""
@@ -93,8 +94,9 @@ def finetune(
         whatever the model knew, it answers as before. "all" learns the core too; the
         result then knows this session alone.
     steps
-        All steps of the run, also of those before a stop; it may end sooner, where
-        the held-out score no longer rises.
+        All steps of the run, with those before a stop; it may end sooner, where the
+        held-out score no longer rises. Given no more than were done, the result is
+        made of what was reached; 0 makes it of the start values alone.
     batch
         Windows of a step.
     seed
@@ -124,7 +126,8 @@ def finetune(
     _check(known, session, train)
     place = resolve_device(device)
     source = hold_out(session, seed)
-    config = _config(known, source, train, steps or STEPS, batch, seed, place)
+    n_steps = STEPS if steps is None else steps
+    config = _config(known, source, train, n_steps, batch, seed, place)
     out = Path(out)
     _claim(out, known, session, train, seed)
     start = _Start(known, source, train, seed, place, cancelled)
@@ -186,6 +189,8 @@ def _known(predictor: Predictor | str | Path) -> Checkpoint:
 
 def _check(known: Checkpoint, session: Session, train: Trained) -> None:
     """Refuse what cannot be learned, before anything is written."""
+    if train not in get_args(Trained):
+        raise ValueError(f"train is one of {get_args(Trained)}, found {train!r}.")
     n_known = known.sessions.get(session.id)
     if n_known is not None and n_known != session.n_neurons:
         raise FinetuneError(
@@ -316,16 +321,10 @@ class _Start:
         key = self.source.key
         if key in self.known.sessions:
             return
-        state = self.known.state
-        meta = (
-            {
-                f"animal_params._animal_embeddings.{self.animal}": _mean(
-                    [v for k, v in state.items() if k.startswith("animal_params.")]
-                )
-            }
-            if self.animal not in self.known.animals.values()
-            else {}
-        )
+        state, meta = self.known.state, {}
+        name = f"{ANIMALS}{self.animal}"
+        if name not in state:
+            meta[name] = _mean([v for k, v in state.items() if k.startswith(ANIMALS)])
         vector = _mean(
             [state[f"sess_params.{k}._session_embedding"] for k in self.known.sessions]
         )
