@@ -21,6 +21,7 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_widgets.jupyter.bar import ControlBar
 from omnimouse_widgets.jupyter.behavior import BehaviorDecoder
+from omnimouse_widgets.jupyter.finetune import FineTune
 from omnimouse_widgets.jupyter.last_state import LastState
 from omnimouse_widgets.jupyter.painter import MaskPainter
 from omnimouse_widgets.jupyter.raster import Raster
@@ -60,7 +61,7 @@ class Explorer:
     ----------
     controller
         The verbs, the state and the results: everything on screen is there.
-    bar, painter, raster, video, traces, sweep, behavior, table
+    bar, finetune, painter, raster, video, traces, sweep, behavior, table
         The parts. Each works alone as well, made from the same `controller`.
     widget
         All of them together, as an ipywidget.
@@ -87,6 +88,7 @@ class Explorer:
             controller = self._new_controller(device)
         self.controller = controller
         self.bar = ControlBar(controller)
+        self.finetune = FineTune(controller)
         self.painter = MaskPainter(controller)
         self.raster = Raster(controller)
         self.video = VideoScrubber(controller)
@@ -129,6 +131,7 @@ class Explorer:
         return Laid(
             [
                 self.bar,
+                self.finetune,
                 HBox([left, right], layout=rows),
                 HBox([stimulus, raster], layout=rows),
             ],
@@ -182,8 +185,8 @@ class Explorer:
     def close(self) -> None:
         """Take it off the page; a controller of its own ends with it."""
         self._last.close()
-        for part in (self.bar, self.painter, self.raster, self.video, self.traces,
-                     self.behavior, self.table):  # fmt: skip
+        for part in (self.bar, self.finetune, self.painter, self.raster, self.video,
+                     self.traces, self.behavior, self.table):  # fmt: skip
             part.close()
         self.sweep.close()
         self.widget.close()
