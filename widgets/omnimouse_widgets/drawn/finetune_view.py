@@ -119,7 +119,7 @@ def _offered(controller: Controller, train: Trained, steps: int) -> FinetuneView
     kept = finetuning.here(train)
     start, use, words = "Start", "", _plan_words(finetuning, train, steps)
     if kept is not None and kept.is_finished:
-        start, use = "", "Use it"
+        start, use = "Go on" if kept.step < steps else "", "Use it"
         words = (
             f"Done before, in {kept.step} steps: {gain_words(kept.before, kept.best)}."
         )
