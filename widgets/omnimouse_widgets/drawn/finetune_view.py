@@ -82,7 +82,7 @@ def _of_run(finetuning: Finetuning) -> FinetuneView:
     wanted, fault = finetuning.wanted, finetuning.fault
     assert wanted is not None
     if finetuning.is_busy:
-        words = finetuning.words
+        words = f"◌ {finetuning.words}…"
     elif finetuning.is_finished:
         score = gain_words(finetuning.before, finetuning.best)
         chosen = ", and is the model now" if finetuning.is_chosen else ""

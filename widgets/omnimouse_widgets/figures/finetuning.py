@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from omnimouse_model.live.tuned import SCORE
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.finetune_view import LOSS_COLOUR, SCORE_COLOUR, smoothed
+from omnimouse_widgets.drawn.finetune_view import LOSS_COLOUR, smoothed
 from omnimouse_widgets.figures import look
 from omnimouse_widgets.figures.look import Theme
 
@@ -38,11 +38,12 @@ def finetune_figure(folder: str | Path, *, theme: Theme = "light") -> "Figure":
 
     rows = list(log_rows(Path(folder) / FILE))
     losses = [(int(row["step"]), row["loss"]) for row in rows if "loss" in row]
-    axis = {"title": {"text": "step"}, "rangemode": "tozero"}
+    last = max((int(row["step"]) for row in rows), default=1)
+    axis = {"title": {"text": "step"}, "range": [-0.02 * last, 1.03 * last]}
     figure = go.Figure(
         layout={
             "template": look.template(theme),
-            "height": 340,
+            "height": 380,
             "xaxis": {**axis, "domain": [0, 0.44]},
             "xaxis2": {**axis, "domain": [0.56, 1], "anchor": "y2"},
             "yaxis": {"title": {"text": "loss"}},
@@ -50,17 +51,17 @@ def finetune_figure(folder: str | Path, *, theme: Theme = "light") -> "Figure":
                 "title": {"text": "held-out correlation"},
                 "anchor": "x2",
             },
-            "legend": {"orientation": "h", "y": -0.28},
+            "legend": {"orientation": "h", "y": 1.04, "yanchor": "bottom"},
         }
     )
     thin = {"color": look.on(theme, palette.AXIS), "width": 1}
     figure.add_trace(_line(losses, "loss of a step", thin, 1))
     thick = {"color": look.on(theme, LOSS_COLOUR), "width": 2.5}
     figure.add_trace(_line(smoothed(losses), "running mean", thick, 1))
-    named = CONDITIONS | {SCORE: ("mean of all", SCORE_COLOUR)}
+    named = CONDITIONS | {SCORE: ("mean of all", palette.HELD)}
     for key, (name, colour) in named.items():
         points = [(int(row["step"]), row[key]) for row in rows if key in row]
-        width = 2.5 if key == SCORE else 1.2
+        width = 3 if key == SCORE else 1.5
         line = {"color": look.on(theme, colour), "width": width}
         if points:
             figure.add_trace(_line(points, name, line, 2))

@@ -151,7 +151,7 @@ class FineTune(Part):
             is_busy=found.is_busy,
             has_choices=found.has_choices,
             folder=found.folder,
-            share=finetuning.share,
+            share=finetuning.share if finetuning.stage == "training" else None,
             score=score_words(finetuning) if found.is_busy else "",
         )
 

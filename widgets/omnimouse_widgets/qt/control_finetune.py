@@ -122,6 +122,8 @@ class FinetuneSection(QWidget):
         self.use.setText(found.use)
         self.score.set_words(score_words(finetuning))
         self.title.setToolTip(found.folder and f"It lies in {found.folder}")
+        is_counted = finetuning.stage == "training"  # else it only says that it works
+        self.bar.setRange(0, 1000 if is_counted else 0)
         self.bar.setValue(round(1000 * finetuning.share))
         self.bar.setFormat(f"{100 * finetuning.share:.0f} %")
         if has_curve:

@@ -75,6 +75,7 @@ class ModelSection(QWidget):
         form.add("", self.error)
         form.add("", self.again)
         events, finetuning = controller.state.events, controller.finetuning
+        learned = [events.session, controller.results.changed, finetuning.changed]
         self.redraw = Redraw(
             self,
             [
@@ -92,11 +93,8 @@ class ModelSection(QWidget):
                     [controller.results.changed, controller.baseline.changed],
                 ),
                 (self.fetch.draw, [controller.models.changed]),
-                (self.knows.draw, [events.session, controller.results.changed]),
-                (
-                    self.finetune.draw,
-                    [events.session, controller.results.changed, finetuning.changed],
-                ),
+                (self.knows.draw, learned),
+                (self.finetune.draw, learned),
             ],
         )
 

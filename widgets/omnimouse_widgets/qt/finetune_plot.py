@@ -43,9 +43,12 @@ class FinetunePlot:
         plots.style_plot(plot, bottom=has_steps)
         plot.setMouseEnabled(False, False)
         left = plot.getAxis("left")
-        left.setWidth(58)
-        left.setLabel(words, color=plots.TEXT)
-        left.label.setFont(plots.small_font())
+        left.setWidth(40)
+        left.enableAutoSIPrefix(False)
+        left.setTickDensity(0.6)
+        label = plots.text(words)
+        label.setParentItem(plot.getViewBox())
+        label.setPos(2, 0)
         return plot
 
     def show(

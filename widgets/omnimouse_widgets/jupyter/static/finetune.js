@@ -52,7 +52,8 @@ function render({ model, el }) {
     start.textContent = message.start;
     use.textContent = message.use;
     score.textContent = message.score;
-    progress.value = message.share;
+    if (message.share === null) progress.removeAttribute("value"); // it works, uncounted
+    else progress.value = message.share;
     fault.textContent = message.fault;
     for (const [element, isShown] of [
       [train, message.has_choices], [labelled, message.has_choices], [fault, message.fault],
