@@ -124,6 +124,18 @@ def test_live_curves_are_asked_for_only_while_somebody_looks(part, noisy, page):
     assert not noisy.state.sweep_shown
 
 
+def test_one_of_two_that_goes_leaves_the_other_its_live_curves(part, noisy, page):
+    opened, beside = page(part), page(ContextSweep(noisy))
+    opened.look()
+    beside.look()
+    beside.say("gone")
+    assert noisy.state.sweep_shown
+    noisy.select([5])
+    assert noisy.results.sweep is not None
+    opened.say("gone")
+    assert not noisy.state.sweep_shown
+
+
 def test_one_figure_is_made_and_changed_in_place(part, noisy, seen):
     before, traces = part.chart.figure, part.chart.figure.data
     noisy.select([5])

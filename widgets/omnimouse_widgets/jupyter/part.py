@@ -32,6 +32,17 @@ ASIDE: Final = frozenset({"hover", "rows", "want"})
 """What a page asks by itself: a problem that was told stays told meanwhile."""
 
 
+def keep_subshell(widget: Any) -> None:
+    """Have a page's messages stay on the subshell that the page chose.
+
+    ipykernel 7.4 hands a page's message to whichever shell published last on the
+    comm: after anything a cell or a thread has sent that is the main one, where it
+    waits until the running cell ends.
+    """
+    if hasattr(widget.comm, "_reply_subshell_for"):
+        widget.comm._reply_subshell_for = None
+
+
 class Part(anywidget.AnyWidget):
     """A view of one controller; see the module.
 
@@ -91,15 +102,9 @@ class Part(anywidget.AnyWidget):
         """Nobody looks any more: let go of what is only looked at."""
 
     def open(self) -> None:
-        """Open the comm to the page; messages stay on the subshell the page chose.
-
-        ipykernel 7.4 hands a page's message to whichever shell published last on the
-        comm: after anything a cell or a thread has sent that is the main one, where
-        it waits until the running cell ends.
-        """
+        """Open the comm to the page; messages stay on the subshell the page chose."""
         super().open()
-        if hasattr(self.comm, "_reply_subshell_for"):
-            self.comm._reply_subshell_for = None
+        keep_subshell(self)
 
     # -- traits -----------------------------------------------------------------------
     def bind(

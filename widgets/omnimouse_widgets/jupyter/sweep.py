@@ -128,13 +128,13 @@ class ContextSweep(Part):
 
     def seen(self) -> None:
         """Live curves are wanted from now on."""
-        self._controller.show_sweep(self.is_live)
+        self._controller.show_sweep(self.is_live, self)
         if not self._controller.sweeps.found:
             self._controller.sweeps.look()
 
     def left(self) -> None:
         """Nobody waits for them any more."""
-        self._controller.show_sweep(False)
+        self._controller.show_sweep(False, self)
 
     # -- what code may call -----------------------------------------------------------
     def start(self, plan: SweepPlan | None = None, name: str = "", **of: Any) -> None:
@@ -242,7 +242,7 @@ class ContextSweep(Part):
             self.is_live = False
 
     def _on_live(self, _: Any) -> None:
-        self._controller.show_sweep(bool(self._views) and self.is_live)
+        self._controller.show_sweep(bool(self._views) and self.is_live, self)
         self._follow_live()
         self._look_changed.emit()
 

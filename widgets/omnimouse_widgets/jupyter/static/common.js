@@ -212,6 +212,13 @@ const commonKeys = (send) => ({
 const themed = (element, name, fallback) =>
   getComputedStyle(element).getPropertyValue(name).trim() || fallback;
 
+// What a screen reader is told of a part's plotly figure, which is its neighbour in a box.
+const namePlot = (el, words) => {
+  const plot = el.parentElement?.querySelector(".js-plotly-plot");
+  plot?.setAttribute("role", "img");
+  plot?.setAttribute("aria-label", words);
+};
+
 const make = (tag, fields = {}, ...children) => {
   const element = Object.assign(document.createElement(tag), fields);
   element.append(...children);
