@@ -45,6 +45,7 @@ class Page:
     def __init__(self, part: Part) -> None:
         self.part = part
         self.heard: list[tuple[dict[str, Any], list[bytes]]] = []
+        self.is_dead = False
         self._more = threading.Condition()
         part.send = self._hear
 
@@ -52,7 +53,7 @@ class Page:
         with self._more:
             self.heard.append((content, [bytes(b) for b in buffers or ()]))
             self._more.notify_all()
-        if "frame" in content:
+        if "frame" in content and not self.is_dead:
             self.say("drawn", frame=content["frame"])
 
     def say(self, op: str, *buffers: bytes, **fields: Any) -> None:

@@ -1,7 +1,5 @@
 """The scores part: the bars and points are the numbers on screen."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from traitlets import TraitError
@@ -11,6 +9,7 @@ from omnimouse_model.live.state import MAX_SELECTED
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_widgets.drawn.score_spread import BIN_WIDTH, spread
+from omnimouse_widgets.jupyter.score_chart import BARS, POINTS
 from omnimouse_widgets.jupyter.scores import NeuronScores
 from tests.model.live_sessions import EchoPredictor, write_session
 
@@ -43,6 +42,7 @@ def seen(part, page):
     opened = page(part)
     opened.look()
     opened.wait_for("scores", lambda m, _: bool(m["bars"]))
+    opened.wait_for("selected")
     return opened
 
 
@@ -57,20 +57,11 @@ def drawn(part):
     }
 
 
-def click(part, trace, places, **held):
-    """What plotly calls where something is clicked."""
-    state = SimpleNamespace(**{"shift": False, "ctrl": False, "meta": False, **held})
-    points = SimpleNamespace(point_inds=list(places))
-    part.chart.figure.data[trace]._dispatch_on_click(points, state)
-
-
-def draw_around(part, trace, places):
-    """What plotly calls where a box or a lasso was drawn."""
-    points = SimpleNamespace(point_inds=list(places))
-    part.chart.figure.data[trace]._dispatch_on_selection(points, None)
-
-
-BARS, POINTS = 0, 2
+def pick(page, trace, places, *, add=False):
+    """What the page says where something was clicked or drawn around."""
+    content, _ = page.of("scores")[-1]
+    raw = np.array(places, np.uint32).tobytes()
+    page.say("pick", raw, trace=trace, drawing=content["drawing"], add=add)
 
 
 def test_bars_and_points_are_the_scores_of_the_window(part, controller, seen):
@@ -88,7 +79,6 @@ def test_bars_and_points_are_the_scores_of_the_window(part, controller, seen):
 
 
 def test_what_is_selected_anywhere_is_marked_in_both(part, controller, seen):
-    seen.wait_for("selected")
     seen.forget()
     controller.select([4, 7, 39])
     seen.wait_for("selected")
@@ -100,21 +90,17 @@ def test_what_is_selected_anywhere_is_marked_in_both(part, controller, seen):
 
 
 def test_a_click_selects_a_neuron_and_with_shift_one_more(part, controller, seen):
-    click(part, POINTS, [5])
+    pick(seen, POINTS, [5])
     assert controller.state.selection == (5,)
-    click(part, POINTS, [9], shift=True)
-    assert controller.state.selection == (5, 9)
-    click(part, POINTS, [])  # plotly tells every trace of every click
+    pick(seen, POINTS, [9], add=True)
     assert controller.state.selection == (5, 9)
 
 
 def test_a_box_around_points_selects_them_by_score(part, controller, seen):
-    draw_around(part, POINTS, [1, 2, 30])
+    pick(seen, POINTS, [30, 1, 2])
     scores = controller.results.scores
     assert set(controller.state.selection) == {1, 2, 30}
     assert np.all(np.diff(scores[list(controller.state.selection)]) >= 0)
-    part.chart.figure.data[POINTS]._dispatch_on_deselect(SimpleNamespace(point_inds=[]))
-    assert controller.state.selection == ()
 
 
 def test_bars_select_their_neurons(part, controller, seen):
@@ -122,7 +108,7 @@ def test_bars_select_their_neurons(part, controller, seen):
     low, high = part.spread.edges[number : number + 2]
     scores = controller.results.scores
     wanted = set(np.flatnonzero((scores >= low) & (scores < high)).tolist())
-    click(part, BARS, [number])
+    pick(seen, BARS, [number])
     assert set(controller.state.selection) == wanted
     controller.select([])
     seen.say("bar", bar=number)
@@ -237,11 +223,11 @@ def test_ten_thousand_neurons_are_drawn_and_the_64_best_of_many_selected(
     opened.wait_for("scores", lambda m, _: bool(m["bars"]))
     found = drawn(part)
     assert found["points"].shape[1] == found["bars"].sum() > 9_000
-    draw_around(part, POINTS, range(found["points"].shape[1]))
+    pick(opened, POINTS, range(found["points"].shape[1]))
     assert f"the {MAX_SELECTED} with the highest scores" in part.told
     scores, selection = with_many.results.scores, with_many.state.selection
     assert scores[list(selection)].min() >= np.nanpercentile(scores, 99)
-    draw_around(part, POINTS, [3])
+    pick(opened, POINTS, [3])
     assert part.told == ""
     with_many.close()
 
@@ -268,3 +254,12 @@ def test_what_has_not_changed_is_not_sent_again(part, controller, seen, monkeypa
     controller.select([3])
     seen.wait_for("selected")
     assert sent
+
+
+def test_what_was_picked_among_neurons_that_are_gone_is_left(part, controller, seen):
+    content, _ = seen.of("scores")[-1]
+    part.filter = "score>0.5"
+    seen.wait_for("scores", lambda m, _: m["drawing"] > content["drawing"])
+    raw = np.array([3], np.uint32).tobytes()
+    seen.say("pick", raw, trace=POINTS, drawing=content["drawing"], add=False)
+    assert controller.state.selection == ()

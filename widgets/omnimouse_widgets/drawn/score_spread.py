@@ -180,9 +180,10 @@ def summary_words(controller: Controller, spread: Spread, text: str = "") -> str
         return f"No neuron{among} has a score: paint targets, and choose a model"
     scores = spread.scores
     old = f"{OLDER} of an older question · " if results.is_population_old else ""
+    mean, median = (round(float(of(scores)), 2) + 0.0 for of in (np.mean, np.median))
     return (
-        f"{old}{_neurons(len(scores))}{among} · mean r {scores.mean():.2f} · "
-        f"median {np.median(scores):.2f} · {np.mean(scores > 0):.0%} above 0"
+        f"{old}{_neurons(len(scores))}{among} · mean r {mean:.2f} · "
+        f"median {median:.2f} · {np.mean(scores > 0):.0%} above 0"
     )
 
 

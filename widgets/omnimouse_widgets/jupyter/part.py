@@ -14,6 +14,7 @@ page are sent by `show`, and the page says when they are drawn.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any, ClassVar, Final
 
 import anywidget
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 Drawn = tuple[Draw, Sequence[Any]]
 """A drawing function and the signals after which it is called."""
+LOST_S: Final = 30.0
+"""A page that answers nothing for so long is drawn for no more, until it does."""
 ASIDE: Final = frozenset({"hover", "rows", "want"})
 """What a page asks by itself: a problem that was told stays told meanwhile."""
 
@@ -68,6 +71,8 @@ class Part(anywidget.AnyWidget):
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self._controller = controller
         self._views: set[str] = set()
+        self._lost: set[str] = set()
+        self._unanswered: dict[str, float] = {}
         self._painting = ""
         self.done: dict[str, int] = {}
         self._links: list[tuple[Any, Callable[[], None]]] = []
@@ -154,6 +159,11 @@ class Part(anywidget.AnyWidget):
     ) -> None:
         """Send what a drawing function has found; the page answers when it is drawn."""
         self._frame += 1
+        now = monotonic()
+        for view in sorted(self._views):
+            if now - self._unanswered.setdefault(view, now) > LOST_S:
+                self._forget(view)
+                self._lost.add(view)
         self._board.sent()
         self.say(op, buffers, frame=self._frame, **fields)
 
@@ -170,33 +180,56 @@ class Part(anywidget.AnyWidget):
         if "seq" in content:
             self.say("ack", seq=content["seq"], view=content.get("view"))
         view = str(content.get("view"))
-        if op == "ready":
+        self._unanswered.pop(view, None)
+        is_back = view in self._lost
+        self._lost.discard(view)
+        if op == "gone":
+            self._forget(view)
+        elif op == "ready" or (op == "drawn" and is_back):
             self._views.add(view)
             self._board.ask_all()
             if len(self._views) == 1:
                 self.seen()
-        elif op == "gone":
-            self._views.discard(view)
-            if view == self._painting:
-                self._act("end", content, [])
-            if not self._views:
-                self._board.stop()
-                self.left()
         elif op == "drawn":
             self._board.shown()
         else:
             self._act(op, content, [bytes(b) for b in buffers])
 
+    def _forget(self, view: str) -> None:
+        """A view looks no more: what it was painting ends."""
+        self._views.discard(view)
+        self._unanswered.pop(view, None)
+        if view == self._painting:
+            self._act("end", {"view": view}, [])
+        if not self._views:
+            self._board.stop()
+            self.left()
+
     def _act(self, op: str, content: dict[str, Any], buffers: list[bytes]) -> None:
         """Do what a message says; a stroke that is refused is drawn as it was."""
         with self._board.held():
             with self._telling(is_aside=op in ASIDE) as is_done:
-                getattr(self, f"on_{op}")(content, buffers)
+                self._handler(op)(content, buffers)
                 is_done.append(True)
             view, seq = str(content.get("view")), int(content.get("seq", 0))
             self.done[view] = max(self.done.get(view, 0), seq)
             if op == "paint" and not is_done and self._views:
                 self._board.ask_all()
+
+    def _handler(self, op: str) -> Callable[[dict[str, Any], list[bytes]], object]:
+        """What a part does at an op; what it has from ipywidgets is no page's business.
+
+        Raises
+        ------
+        ValueError
+            It does nothing at this one.
+        """
+        name = f"on_{op}"
+        parts = (owner for owner in type(self).__mro__ if issubclass(owner, Part))
+        if not any(name in vars(owner) for owner in parts):
+            raise ValueError(f"{type(self).__name__} takes no message {op!r}.")
+        found: Callable[[dict[str, Any], list[bytes]], object] = getattr(self, name)
+        return found
 
     # Strokes of the parts that are painted on: one step for undo.
     def stroke_name(self, content: dict[str, Any]) -> str:

@@ -1,11 +1,12 @@
 """The figure of scores: their histogram, and each against another number.
 
 One plotly widget, changed in place; whoever calls this waits until the page has drawn.
-Neurons come and go in it as places among those that were drawn last.
+What is picked in it the page of its part tells, by the number of a trace, `BARS` or
+`POINTS`: plotly's own messages of it may be lost under those of the pointer.
 """
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,28 +17,18 @@ from omnimouse_widgets.figures import look
 from omnimouse_widgets.jupyter.plot import made_figure
 
 HEIGHT: Final = 340
+BARS: Final = 0
+POINTS: Final = 2
 OLD_OPACITY: Final = 0.45
 _ALL: Final = {"color": palette.GIVEN}
 _CHOSEN: Final = {"color": palette.SELECTED}
 _DRAG_MODES: Final = {"rectangle": "select", "lasso": "lasso"}
-Picked = Callable[[np.ndarray, bool], None]
-"""Called with what was picked, as places, and whether it is added."""
 
 
 class ScoreChart:
-    """Bars and points of one plotly widget, `figure`; what is selected is white.
+    """Bars and points of one plotly widget, `figure`; what is selected is white."""
 
-    Parameters
-    ----------
-    picked_bars, picked_points
-        Called with the bars, or the points, that were clicked or drawn around.
-    cleared
-        Called when the selection shall end.
-    """
-
-    def __init__(
-        self, picked_bars: Picked, picked_points: Picked, cleared: Callable[[], None]
-    ) -> None:
+    def __init__(self) -> None:
         bars = {"type": "bar", "xaxis": "x", "yaxis": "y", "x": [], "y": []}
         points = {
             "type": "scattergl", "mode": "markers", "xaxis": "x2", "yaxis": "y2",
@@ -58,15 +49,10 @@ class ScoreChart:
             ],
             _layout(),
         )  # fmt: skip
+        # What plotly keeps of a rectangle is out of sight: see the style sheet.
+        self.figure.add_class("omnimouse-plot")
         self._bars, self._chosen_bars, self._points, self._chosen = self.figure.data
         self._spread: Spread | None = None
-        for trace, picked in (
-            (self._bars, picked_bars),
-            (self._points, picked_points),
-        ):
-            trace.on_click(_clicked(picked))
-            trace.on_selection(self._drawn_around(picked))
-        self._points.on_deselect(lambda *_: cleared())
 
     def show_spread(self, spread: Spread, across: Across, *, is_old: bool) -> None:
         """Draw the bars, and the points in the order of the neurons."""
@@ -107,23 +93,6 @@ class ScoreChart:
     def use(self, tool: str) -> None:
         """Draw around points with a rectangle or a lasso."""
         self.figure.layout.dragmode = _DRAG_MODES[tool]
-
-    def _drawn_around(self, picked: Picked) -> Callable[..., None]:
-        def around(_: Any, points: Any, __: Any) -> None:
-            self.figure.layout.selections = ()  # what is selected is white instead
-            if points.point_inds:
-                picked(np.array(points.point_inds, np.int64), False)
-
-        return around
-
-
-def _clicked(picked: Picked) -> Callable[..., None]:
-    def clicked(_: Any, points: Any, state: Any) -> None:
-        if points.point_inds:
-            is_more = bool(state and (state.shift or state.ctrl or state.meta))
-            picked(np.array(points.point_inds, np.int64), is_more)
-
-    return clicked
 
 
 def _layout() -> dict[str, Any]:

@@ -31,7 +31,7 @@ from omnimouse_widgets.drawn.score_spread import (
 )
 from omnimouse_widgets.jupyter.page import script, style
 from omnimouse_widgets.jupyter.part import Drawn, Part
-from omnimouse_widgets.jupyter.score_chart import ScoreChart
+from omnimouse_widgets.jupyter.score_chart import BARS, POINTS, ScoreChart
 
 RANKED: Final = 16
 """Neurons that a button selects: as many as there is room for under each other."""
@@ -42,7 +42,7 @@ LOOK: Final[dict[str, Any]] = {
         [rank, rank.capitalize(), f"Select the {RANKED} neurons with the {rank} scores"]
         for rank in RANKS
     ],
-    "most": MAX_SELECTED,
+    "picked": [BARS, POINTS],
 }
 
 
@@ -92,6 +92,7 @@ class NeuronScores(Part):
         self.chart: ScoreChart | None = None
         self._look_changed = SignalInstance()
         self._spread, self._across = _NOTHING, Across("", np.empty(0))
+        self._drawing = 0
         super().__init__(controller, **traits)
         full = Layout(width="100%", overflow="hidden")
         self.widget = VBox([self], layout=full)
@@ -152,6 +153,19 @@ class NeuronScores(Part):
         """Select the neurons of a bar."""
         self._select(self._spread.in_bar(int(content["bar"])))
 
+    def on_pick(self, content: dict[str, Any], buffers: list[bytes]) -> None:
+        """Select what was clicked or drawn around: places in the last drawing."""
+        spread, places = self._spread, np.frombuffer(buffers[0], np.uint32)
+        if content["drawing"] != self._drawing:
+            return  # of neurons that are not there any more
+        if content["trace"] == BARS:
+            found = [spread.in_bar(int(bar)) for bar in np.sort(places)]
+            neurons = np.concatenate([*found, _NOTHING.neurons])
+        else:
+            order = np.argsort(spread.scores[places], kind="stable")
+            neurons = spread.neurons[places[order]]
+        self._select(neurons, bool(content["add"]))
+
     # -- within -----------------------------------------------------------------------
     @validate("filter")
     def _known_filter(self, proposal: Any) -> str:
@@ -186,27 +200,14 @@ class NeuronScores(Part):
         self.set_trait("told", words if n > most else "")
         self._controller.select(neurons, is_more)
 
-    def _pick_bars(self, bars: np.ndarray, is_more: bool) -> None:
-        with self._telling():
-            found = [self._spread.in_bar(int(bar)) for bar in np.sort(bars)]
-            self._select(np.concatenate(found), is_more)
-
-    def _pick_points(self, places: np.ndarray, is_more: bool) -> None:
-        with self._telling():
-            spread = self._spread
-            places = places[places < len(spread.neurons)]
-            order = np.argsort(spread.scores[places], kind="stable")
-            self._select(spread.neurons[places[order]], is_more)
-
-    def _clear(self) -> None:
-        self._select(np.empty(0, np.int64))
-
     # -- to the page ------------------------------------------------------------------
     def _draw(self) -> None:
         controller = self._controller
         chart = self._made_chart()
         found = self.spread
         across = across_of(controller, self.against, found.neurons)
+        if not np.array_equal(found.neurons, self._spread.neurons):
+            self._drawing += 1
         self._spread, self._across = found, across
         is_old = controller.results.is_population_old
         chart.use(self.tool)
@@ -216,7 +217,7 @@ class NeuronScores(Part):
         chart.show_selection(controller.state.selection, across)
         words = [found.bar_words(bar) for bar in range(len(found.counts))]
         label = f"Histogram of r, and r against {across.label}. {self.summary}"
-        self.show("scores", bars=words, label=label)
+        self.show("scores", drawing=self._drawing, bars=words, label=label)
 
     def _draw_selection(self) -> None:
         self._made_chart().show_selection(
@@ -227,7 +228,7 @@ class NeuronScores(Part):
     def _made_chart(self) -> ScoreChart:
         """The figure: made on the thread that draws, when somebody looks first."""
         if self.chart is None:
-            self.chart = ScoreChart(self._pick_bars, self._pick_points, self._clear)
+            self.chart = ScoreChart()
             self.widget.children = (self, self.chart.figure)
         return self.chart
 

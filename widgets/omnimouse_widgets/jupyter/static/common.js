@@ -212,12 +212,20 @@ const commonKeys = (send) => ({
 const themed = (element, name, fallback) =>
   getComputedStyle(element).getPropertyValue(name).trim() || fallback;
 
-// What a screen reader is told of a part's plotly figure, which is its neighbour in a box.
-const namePlot = (el, words) => {
-  const plot = el.parentElement?.querySelector(".js-plotly-plot");
-  plot?.setAttribute("role", "img");
-  plot?.setAttribute("aria-label", words);
-};
+// A part's plotly figure is its neighbour in a box, and comes when it likes: `then` is
+// told it once, and what a screen reader shall be told of it can be said at any time.
+function plotBeside({ onClose }, el, then = () => {}) {
+  let plot = null, words = "";
+  const look = () => {
+    const found = el.parentElement?.querySelector(".js-plotly-plot");
+    if (found?.on && found !== plot) { plot = found; then(plot); }
+    plot?.setAttribute("role", "img");
+    plot?.setAttribute("aria-label", words);
+  };
+  document.addEventListener("plotlywidget-after-render", look);
+  onClose(() => document.removeEventListener("plotlywidget-after-render", look));
+  return { name: (to) => { words = to; look(); } };
+}
 
 const make = (tag, fields = {}, ...children) => {
   const element = Object.assign(document.createElement(tag), fields);

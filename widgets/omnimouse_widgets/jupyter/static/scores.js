@@ -45,8 +45,21 @@ function render({ model, el }) {
     const at = bars.findIndex((one) => one.split(":")[0] === words.split(":")[0]);
     bar.value = at < 0 ? Math.floor(bars.length / 2) : at;
     sayBar();
-    namePlot(el, message.label);
+    drawing = message.drawing;
+    plot.name(message.label);
   }
+
+  // What plotly itself tells the kernel may be lost under what it tells of the pointer.
+  let drawing = 0;
+  const plot = plotBeside(page, el, (plot) => {
+    const picked = (event, add) => look.picked.forEach((trace) => {
+      const places = Uint32Array.from((event?.points ?? []).filter((point) => point.curveNumber === trace), (point) => point.pointNumber);
+      if (places.length) send("pick", { trace, drawing, add }, [places.buffer]);
+    });
+    plot.on("plotly_click", (event) => picked(event, event.event.shiftKey || event.event.ctrlKey || event.event.metaKey));
+    plot.on("plotly_selected", (event) => picked(event, false));
+    plot.on("plotly_deselect", () => set("selection", []));
+  });
 
   const status = make("div", { className: "omnimouse-status", role: "status" });
   const told = make("div", { className: "omnimouse-status", role: "status" });
