@@ -81,3 +81,18 @@ def test_reopened_without_trust_it_shows_the_picture(tab: NotebookPage):
     assert box[0] == 1920
     assert 300 < box[1] <= 960
     assert box[2] == "omnimouse-last"
+
+
+def test_a_reloaded_page_with_a_living_kernel_hides_it_and_it_is_saved_as_it_is(
+    tab: NotebookPage,
+):
+    name = opened(tab)
+    saved(tab, name)
+    tab.page.reload()
+    tab.page.locator(".omnimouse-live canvas").first.wait_for()
+    tab.page.locator(IMAGE).wait_for(state="attached")
+    assert not tab.page.locator(LAST).is_visible()
+    paint_twelve(tab)
+    assert not tab.page.locator(LAST).is_visible()
+    last = saved(tab, name)["cells"][0]["outputs"][-1]
+    assert "12 visible" in "".join(last["data"]["text/plain"])

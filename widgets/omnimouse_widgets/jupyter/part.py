@@ -162,7 +162,7 @@ class Part(anywidget.AnyWidget):
         now = monotonic()
         for view in sorted(self._views):
             if now - self._unanswered.setdefault(view, now) > LOST_S:
-                self._forget(view)
+                self._leave(view)
                 self._lost.add(view)
         self._board.sent()
         self.say(op, buffers, frame=self._frame, **fields)
@@ -184,7 +184,7 @@ class Part(anywidget.AnyWidget):
         is_back = view in self._lost
         self._lost.discard(view)
         if op == "gone":
-            self._forget(view)
+            self._leave(view)
         elif op == "ready" or (op == "drawn" and is_back):
             self._views.add(view)
             self._board.ask_all()
@@ -195,7 +195,7 @@ class Part(anywidget.AnyWidget):
         else:
             self._act(op, content, [bytes(b) for b in buffers])
 
-    def _forget(self, view: str) -> None:
+    def _leave(self, view: str) -> None:
         """A view looks no more: what it was painting ends."""
         self._views.discard(view)
         self._unanswered.pop(view, None)

@@ -37,6 +37,7 @@ from omnimouse_widgets.drawn.sweep_form import (
     numbers_in,
     tiers_of,
 )
+from omnimouse_widgets.figures.look import DASHES
 from omnimouse_widgets.jupyter.page import script, style
 from omnimouse_widgets.jupyter.part import Drawn, Part
 from omnimouse_widgets.jupyter.sweep_chart import SweepChart
@@ -48,6 +49,7 @@ LOOK: Final[dict[str, Any]] = {
         [label, colour, palette.CONDITION_SYMBOLS[label]]
         for label, colour in palette.CONDITION_COLOURS.items()
     ],
+    "dashes": DASHES,
     "tips": TIPS,
     "history": HISTORY,
     "draws": DRAWS,

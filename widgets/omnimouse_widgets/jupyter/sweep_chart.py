@@ -105,7 +105,8 @@ class SweepChart:
         """(place, score, s.e.m.) of one curve's points as they are on the figure."""
         trace = self._curves[key]
         bars = trace.error_y.array
-        return list(zip(trace.x, trace.y, bars, strict=True))
+        # Not strict: it may be drawn anew just now, on another thread.
+        return list(zip(trace.x, trace.y, bars, strict=False))
 
     def _show_around(
         self, names: Sequence[tuple[str, int]], axes: Sequence[dict[str, Any]]

@@ -227,6 +227,30 @@ function plotBeside({ onClose }, el, then = () => {}) {
   return { name: (to) => { words = to; look(); } };
 }
 
+// A select's options, [value, words, tip], and the one that is chosen.
+function fillSelect(box, rows, value = box.value) {
+  box.replaceChildren(...rows.map(([name, words, tip]) => make("option", { value: name, textContent: words, title: tip ?? "" })));
+  box.value = value;
+}
+
+// Where a sorted list reaches a value: the first place not below it.
+function lowest(sorted, value) {
+  let low = 0, high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle] < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+// Hand the user a table as a file.
+function download(name, content) {
+  const address = URL.createObjectURL(new Blob([content], { type: "text/csv" }));
+  make("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 1000);
+}
+
 const make = (tag, fields = {}, ...children) => {
   const element = Object.assign(document.createElement(tag), fields);
   element.append(...children);

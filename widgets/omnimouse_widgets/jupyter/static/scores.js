@@ -14,8 +14,7 @@ function render({ model, el }) {
   const against = make("select", { title: "What the scores are drawn against", ariaLabel: "Scores against" });
   against.onchange = () => set("against", against.value);
   follow("_choices", (choices) => {
-    against.replaceChildren(...choices.map(([value, textContent, title]) => make("option", { value, textContent, title })));
-    against.value = model.get("against");
+    fillSelect(against, choices, model.get("against"));
   });
   follow("against", (value) => { against.value = value; });
 
