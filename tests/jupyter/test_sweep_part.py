@@ -280,3 +280,10 @@ def test_a_given_sweep_without_points_cannot_be_saved(part, noisy, tmp_path, see
     part.sweep = replace(noisy.results.sweep, rows=())
     with pytest.raises(ValueError, match="Nothing is drawn"):
         part.write_csv(tmp_path / "x.csv")
+
+
+def test_figures_follow_the_width_of_the_page(part):
+    """`_config` is plotly's own: where it goes, figures stay as wide as they began."""
+    figure = part.chart.figure
+    assert "_config" in figure.traits(sync=True)
+    assert figure.get_state("_config")["_config"]["responsive"] is True

@@ -9,7 +9,7 @@ from weakref import ref
 
 from IPython.core.getipython import get_ipython
 from IPython.display import display
-from ipywidgets import HBox, Layout, Tab, VBox
+from ipywidgets import HBox, Layout, Tab, VBox, Widget
 from traitlets import link
 
 from omnimouse_model.data.session import Session
@@ -125,8 +125,8 @@ class Explorer:
             "Neurons": self.table,
             "Scores": self.neuron_scores.widget,
         }
-        right = Tab(children=tuple(tabs.values()), titles=tuple(tabs))
-        right.layout = Layout(flex="1 1 42%", min_width="380px", overflow="hidden")
+        beside = Layout(flex="1 1 42%", min_width="380px", overflow="hidden")
+        right = Tab(children=tuple(tabs.values()), titles=tuple(tabs), layout=beside)
         left = VBox([self.painter], layout=Layout(flex="1 1 54%", min_width="380px"))
         stimulus = VBox([self.video], layout=Layout(flex="1 1 34%", min_width="320px"))
         raster = VBox([self.raster], layout=Layout(flex="1 1 62%", min_width="380px"))
@@ -187,19 +187,7 @@ class Explorer:
     def close(self) -> None:
         """Take it off the page; a controller of its own ends with it."""
         self._last.close()
-        for part in (
-            self.bar,
-            self.painter,
-            self.raster,
-            self.video,
-            self.traces,
-            self.sweep,
-            self.behavior,
-            self.table,
-            self.neuron_scores,
-        ):
-            part.close()
-        self.widget.close()
+        _close(self.widget)
         if self._owns:
             self.controller.close()
 
@@ -261,6 +249,16 @@ class Explorer:
         session = self.controller.state.session
         name = "no recording" if session is None else session.id
         return f"Explorer({name}, {self.controller.state.predictor_name})"
+
+
+def _close(widget: Widget) -> None:
+    """Take a widget and all it holds off the page, and off the kernel's list."""
+    for child in getattr(widget, "children", ()):
+        _close(child)
+    layout = getattr(widget, "layout", None)
+    widget.close()
+    if isinstance(layout, Layout):  # plotly's own is no widget
+        layout.close()
 
 
 def _memory_file() -> Path | None:
