@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from omnimouse_model.demo import unseen_session as unseen_session
     from omnimouse_model.errors import CheckpointError as CheckpointError
     from omnimouse_model.errors import FetchError as FetchError
+    from omnimouse_model.errors import FinetuneError as FinetuneError
     from omnimouse_model.errors import MaskError as MaskError
     from omnimouse_model.errors import SessionFormatError as SessionFormatError
     from omnimouse_model.errors import (
@@ -51,12 +52,18 @@ if TYPE_CHECKING:
     from omnimouse_model.strategies import find_strategy as find_strategy
     from omnimouse_model.strategies import mask_from_strategy as mask_from_strategy
     from omnimouse_model.strategies import strategy_names as strategy_names
+    from omnimouse_model.train.finetune import finetune as finetune
+    from omnimouse_model.train.finetune_progress import (
+        FinetuneProgress as FinetuneProgress,
+    )
 
 _HOMES = {
     "Catalogue": "data.catalogue",
     "CheckpointError": "errors",
     "ContextSweep": "analysis.sweep_table",
     "FetchError": "errors",
+    "FinetuneError": "errors",
+    "FinetuneProgress": "train.finetune_progress",
     "Mask": "masks.mask",
     "MaskError": "errors",
     "Prediction": "predict.predictor",
@@ -75,6 +82,7 @@ _HOMES = {
     "fetch_checkpoint": "predict.released",
     "fetch_session": "data.fetching",
     "find_strategy": "strategies",
+    "finetune": "train.finetune",
     "load_predictor": "predict.catalogue",
     "mask_from_strategy": "strategies",
     "open_session": "data.open",

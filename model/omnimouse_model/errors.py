@@ -103,6 +103,27 @@ class AnalysisFileError(ValueError):
         return type(self), (self.code, self.message)
 
 
+class FinetuneError(ValueError):
+    """A model and a session that cannot be fine-tuned as asked.
+
+    Parameters
+    ----------
+    code
+        "no_transformer", "known", "neurons", "session_id", "no_train", "too_short",
+        "other_run" or "processes", for programs and tests.
+    message
+        What was found, and what to do.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        self.message = message
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type["FinetuneError"], tuple[str, str]]:
+        return type(self), (self.code, self.message)
+
+
 class ExportError(ValueError):
     """What is on screen cannot be exported so; says why, and what to do."""
 

@@ -7,7 +7,7 @@ the page takes it.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +16,8 @@ from omnimouse_app.browser.page import NotebookPage
 
 Row = dict[str, Any]
 SCRUB_S: Final = 6.0
+SCRUB_HZ: Final = 30.0
+"""As often as a key that is held down repeats."""
 SCRUB: Final = 9
 """Windows there and back again."""
 PLOTS: Final = {"video": "frame", "raster": "drawn", "traces": "drawn"}
@@ -130,11 +132,12 @@ def scrub_hz(tab: NotebookPage) -> dict[str, list[float]]:
     """Updates a second of each plot while keys step the window there and back."""
     film = tab.part("video").locator("canvas").first
     film.focus()
-    since, late, pressed = tab.now(), monotonic() + SCRUB_S, 0
-    while monotonic() < late:
+    since, begun, pressed = tab.now(), monotonic(), 0
+    while monotonic() < begun + SCRUB_S:
         is_back = pressed // SCRUB % 2
         tab.page.keyboard.press("Shift+ArrowLeft" if is_back else "Shift+ArrowRight")
         pressed += 1
+        sleep(max(begun + pressed / SCRUB_HZ - monotonic(), 0.0))
     until = tab.now()
     return {
         plot: _rates([one["at"] for one in tab.told(what, name=plot)], since, until)

@@ -20,6 +20,7 @@ COMMANDS = {
     "report": "A saved analysis as one HTML page.",
     "simulate": "Write a simulated mouse whose answers are known.",
     "train": "Train a model from a config.",
+    "finetune": "Teach a model a session it has not seen.",
     "bench": "Run the project's benchmarks.",
     "doctor": "Check this machine, and say what to do.",
 }

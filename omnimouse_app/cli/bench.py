@@ -5,6 +5,7 @@ from importlib import import_module
 import click
 
 BENCHMARKS = {
+    "finetune": "How near fine-tuning a simulated mouse comes to training with it.",
     "live": "Strokes, answers and scrubbing in the real window.",
     "model": "Forward passes of the five sizes, part by part.",
     "notebook": "Strokes, answers and plots in JupyterLab and a browser.",

@@ -44,10 +44,12 @@ class TrainReport:
             ("windows_per_s", "windows/s"),
             ("tokens_per_s", "tokens/s"),
         ):
-            rate = median(row[name] for row in self._recent)
-            parts.append(
-                f"{rate:,.3g} {unit}" if rate < 1000 else f"{rate:,.0f} {unit}"
-            )
+            rates = [row[name] for row in self._recent if name in row]
+            if rates:
+                rate = median(rates)
+                parts.append(
+                    f"{rate:,.3g} {unit}" if rate < 1000 else f"{rate:,.0f} {unit}"
+                )
         return "  ".join([*parts, *self._left(step)])
 
     def _left(self, step: int) -> list[str]:
@@ -71,7 +73,7 @@ def duration(seconds: float) -> str:
 
 
 def _validation(facts: dict[str, float]) -> str:
-    told = ("validation", "loss", "step", "seconds", "lr", "waited_s")
+    told = ("validation", "loss", "step", "seconds", "lr", "session_lr", "waited_s")
     rest = ("response_loss", "behavior_loss", "windows", "tokens")
     rates = ("windows_per_s", "tokens_per_s")
     scores = {k: v for k, v in facts.items() if k not in (*told, *rest, *rates)}

@@ -50,11 +50,12 @@ class Page:
         part.send = self._hear
 
     def _hear(self, content: dict[str, Any], buffers: Any = ()) -> None:
+        raw = [bytes(b) for b in buffers or ()]
         with self._more:
-            self.heard.append((content, [bytes(b) for b in buffers or ()]))
+            self.heard += _unpacked(content, raw)
             self._more.notify_all()
-        if "frame" in content and not self.is_dead:
-            self.say("drawn", frame=content["frame"])
+        if content.get("answer") and not self.is_dead:
+            self.say("drawn")
 
     def say(self, op: str, *buffers: bytes, **fields: Any) -> None:
         """Send a message as the page does."""
@@ -85,6 +86,16 @@ class Page:
     def forget(self) -> None:
         """Hear only what comes from now on."""
         self.heard.clear()
+
+
+def _unpacked(
+    content: dict[str, Any], raw: list[bytes]
+) -> list[tuple[dict[str, Any], list[bytes]]]:
+    """What was drawn together, as one message each; others as they are."""
+    if content["op"] != "drawing":
+        return [(content, raw)]
+    left = iter(raw)
+    return [(one, [next(left) for _ in range(one["buffers"])]) for one in content["of"]]
 
 
 @pytest.fixture

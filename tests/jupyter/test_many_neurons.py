@@ -43,8 +43,8 @@ def test_the_field_says_how_many_it_shows_and_neurons_are_painted_all_the_same(
     opened.look()
     until(lambda: "one field shows at most 65,535" in painter.problem)
     neurons = np.array([4, N - 1], np.uint32)
-    for op in ("begin", "paint", "end"):
-        opened.say(op, neurons.tobytes(), code=HIDDEN)
+    stroke = {"code": HIDDEN, "begin": {"code": HIDDEN}, "end": True}
+    opened.say("paint", neurons.tobytes(), **stroke)
     assert states(controller, [4, N - 1]) == [HIDDEN, HIDDEN]
     assert painter.counts["hidden"] >= 2
 

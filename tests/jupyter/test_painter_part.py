@@ -29,9 +29,9 @@ def ids(*neurons):
 
 
 def stroke(page, code, *batches):
-    page.say("begin", code=code)
     for seq, batch in enumerate(batches):
-        page.say("paint", ids(*batch), code=code, seq=seq)
+        opening = {"begin": {"code": code}} if seq == 0 else {}
+        page.say("paint", ids(*batch), code=code, seq=seq, **opening)
     page.say("end")
 
 
@@ -159,8 +159,8 @@ def test_a_neuron_out_of_range_is_refused_and_the_selection_kept(controller, pai
 
 
 def test_a_page_that_goes_away_in_a_stroke_ends_it(controller, looked_at):
-    looked_at.say("begin", code=VISIBLE)
-    looked_at.say("paint", ids(3, 4), code=VISIBLE, seq=1)
+    opening = {"code": VISIBLE}
+    looked_at.say("paint", ids(3, 4), code=VISIBLE, seq=1, begin=opening)
     looked_at.part._handle_custom_msg({"op": "gone", "view": "another"}, [])
     assert controller.in_stroke
     looked_at.say("gone")
@@ -169,14 +169,15 @@ def test_a_page_that_goes_away_in_a_stroke_ends_it(controller, looked_at):
 
 
 def test_a_part_that_is_closed_in_a_stroke_ends_it(controller, looked_at):
-    looked_at.say("begin", code=VISIBLE)
+    opening = {"code": VISIBLE}
+    looked_at.say("paint", ids(3), code=VISIBLE, seq=1, begin=opening)
+    assert controller.in_stroke
     looked_at.part.close()
     assert not controller.in_stroke
 
 
 def test_a_page_hears_which_of_its_strokes_are_in_the_codes(looked_at):
     looked_at.forget()
-    looked_at.say("begin", code=VISIBLE)
     for seq in (1, 2):
         looked_at.say("paint", ids(4 + seq), code=VISIBLE, seq=seq)
     looked_at.wait_for("patch", lambda content, _: content["done"] == {"page": 2})

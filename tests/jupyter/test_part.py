@@ -8,7 +8,7 @@ import pytest
 from traitlets import Int
 
 from omnimouse_widgets.jupyter import part as module
-from omnimouse_widgets.jupyter.part import Part
+from omnimouse_widgets.jupyter.part import PATIENCE_S, Part
 
 
 class Counter(Part):
@@ -80,7 +80,7 @@ def test_a_hundred_changes_are_few_drawings_and_the_last_is_drawn(
 def test_a_page_that_has_not_drawn_is_sent_nothing_more_for_a_while(part, controller):
     sent = []
     part.send = lambda content, buffers=(): sent.append(
-        (time.monotonic(), content["at"])
+        (time.monotonic(), content["of"][0]["at"])
     )
     part._handle_custom_msg({"op": "ready", "view": "slow"}, [])
     until = time.monotonic() + 0.6
@@ -91,8 +91,108 @@ def test_a_page_that_has_not_drawn_is_sent_nothing_more_for_a_while(part, contro
         time.sleep(0.005)
     part.close()
     gaps = [after[0] - before[0] for before, after in pairwise(sent)]
-    assert len(sent) <= 4
+    assert 2 <= len(sent) <= 4
     assert all(gap > 0.2 for gap in gaps)
+
+
+class Several(Part):
+    """Draws the cursor, words that never change, and how much of the mask is seen."""
+
+    AHEAD = 4
+    awaiting = False
+
+    def parts(self):
+        events = self._controller.state.events
+        return [
+            (self.draw, [events.cursor]),
+            (self.draw_words, [events.cursor]),
+            (self.draw_mask, [self._controller.results.changed], [events.mask]),
+        ]
+
+    def is_awaiting(self):
+        return self.awaiting
+
+    def draw(self):
+        self.show("cursor", [b"one", b"two"], at=self._controller.state.cursor)
+
+    def draw_words(self):
+        self.keep("words", text="always the same")
+
+    def draw_mask(self):
+        self.show("mask", visible=int(self._controller.state.mask.cells.any()))
+
+
+@pytest.fixture
+def raw(controller):
+    """What a part sends as it is, to a page that answers nothing."""
+    part, sent, more = Several(controller), [], threading.Condition()
+
+    def send(content, buffers=()):
+        with more:
+            sent.append((content, [bytes(b) for b in buffers]))
+            more.notify_all()
+
+    def wait_for(count):
+        with more:
+            assert more.wait_for(lambda: len(sent) >= count, 10)
+        return sent
+
+    part.send = send
+    part._handle_custom_msg({"op": "ready", "view": "page"}, [])
+    wait_for(1)
+    yield part, wait_for
+    part.close()
+
+
+def test_what_is_drawn_together_is_one_message(raw):
+    _, wait_for = raw
+    ((content, buffers),) = wait_for(1)
+    assert [one["op"] for one in content["of"]] == ["cursor", "words", "mask"]
+    assert [one["buffers"] for one in content["of"]] == [2, 0, 0]
+    assert buffers == [b"one", b"two"]
+
+
+def test_what_a_page_keeps_is_sent_again_only_to_a_page_that_is_new(raw, controller):
+    part, wait_for = raw
+    controller.set_cursor(9)
+    assert [one["op"] for one in wait_for(2)[1][0]["of"]] == ["cursor"]
+    part._handle_custom_msg({"op": "ready", "view": "another"}, [])
+    assert "words" in [one["op"] for one in wait_for(3)[2][0]["of"]]
+
+
+def test_little_things_are_sent_ahead_of_answers_but_not_without_end(raw, controller):
+    part, wait_for = raw
+    for cursor in range(1, 4):
+        controller.set_cursor(cursor)
+        wait_for(cursor + 1)
+    assert [content["answer"] for content, _ in wait_for(4)] == [False] * 3 + [True]
+    controller.set_cursor(20)
+    time.sleep(0.1)
+    assert len(wait_for(4)) == 4
+    part._handle_custom_msg({"op": "drawn", "view": "page"}, [])
+    assert wait_for(5)[4][0]["of"][0]["at"] == 20
+
+
+def test_a_change_of_the_mask_is_drawn_once_with_its_answer(raw, controller):
+    part, wait_for = raw
+    begun = time.monotonic()
+    controller.state.events.mask.emit(controller.state.mask)
+    part.awaiting = True
+    controller.results.changed.emit()  # it is old now
+    part.awaiting = False
+    controller.results.changed.emit()  # the answer
+    assert [one["op"] for one in wait_for(2)[1][0]["of"]] == ["mask"]
+    assert time.monotonic() - begun < PATIENCE_S
+    time.sleep(2 * PATIENCE_S)
+    assert len(wait_for(2)) == 2
+
+
+def test_a_change_of_the_mask_is_drawn_where_no_answer_comes(raw, controller):
+    _, wait_for = raw
+    begun = time.monotonic()
+    controller.state.events.mask.emit(controller.state.mask)
+    assert [one["op"] for one in wait_for(2)[1][0]["of"]] == ["mask"]
+    assert time.monotonic() - begun >= PATIENCE_S
 
 
 def test_traits_and_state_are_the_same_either_way(part, controller):
@@ -148,20 +248,19 @@ def test_a_page_that_died_without_a_word_is_drawn_for_no_more_and_may_come_back(
     looked_at.look()
     looked_at.wait_for("cursor")
     looked_at.is_dead = True
-    part.show("cursor", at=1)
-    now[0] = module.LOST_S - 1
-    part.show("cursor", at=2)
-    assert part.is_watched
-    now[0] = module.LOST_S + 1
-    part.show("cursor", at=3)
+    for cursor, after_s in ((1, 0), (2, module.LOST_S - 1), (3, module.LOST_S + 1)):
+        assert part.is_watched
+        now[0] = after_s
+        controller.set_cursor(cursor)
+        looked_at.wait_for("cursor", lambda content, _, at=cursor: content["at"] == at)
     assert not part.is_watched
     looked_at.forget()
     looked_at.is_dead = False
-    looked_at.say("drawn", frame=3)
+    looked_at.say("drawn")
     assert part.is_watched
     looked_at.wait_for("cursor")
     looked_at.say("gone")
-    looked_at.say("drawn", frame=4)  # of what was on its way to a view scrolled away
+    looked_at.say("drawn")  # of what was on its way to a view scrolled away
     assert not part.is_watched
 
 

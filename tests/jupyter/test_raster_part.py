@@ -49,11 +49,9 @@ def stroke(shown: Any, *blocks: tuple[int, int, int, int], **fields: Any) -> Non
     """A whole stroke of one message, as the page sends it."""
     message, _ = shown.wait_for("raster")
     code = fields.pop("code", VISIBLE)
-    shown.say("begin", code=code)
     packed = np.array(blocks, np.uint16).tobytes()
     fields = {"seq": 1, "rows": message["rows"], "code": code, **fields}
-    shown.say("paint", packed, **fields)
-    shown.say("end")
+    shown.say("paint", packed, begin={"code": code}, end=True, **fields)
 
 
 # -- from state to page -----------------------------------------------------------
@@ -188,9 +186,9 @@ def test_the_page_hears_which_of_its_strokes_a_mask_holds(
     shown: Any, controller: Controller
 ) -> None:
     message, _ = shown.wait_for("raster")
-    shown.say("begin", code=1)
     block = np.array([[0, 1, 0, 60]], np.uint16).tobytes()
-    shown.say("paint", block, seq=7, rows=message["rows"], code=1, all=False)
+    fields = {"seq": 7, "rows": message["rows"], "code": 1, "all": False}
+    shown.say("paint", block, begin={"code": 1}, **fields)
     assert shown.of("ack")[-1][0]["seq"] == 7
     found, buffers = shown.wait_for(
         "raster", lambda m, _: "codes" in m and m["done"].get("page") == 7
@@ -205,9 +203,9 @@ def test_rows_do_not_move_under_an_open_stroke(
     raster.order = "state"
     shown.wait_for("raster", has("layout"))
     before = shown.wait_for("raster")[0]["rows"]
-    shown.say("begin", code=TARGET)
     block = np.array([[30, 31, 0, 60]], np.uint16).tobytes()
-    shown.say("paint", block, seq=1, rows=before, code=TARGET, all=False)
+    fields = {"seq": 1, "rows": before, "code": TARGET, "all": False}
+    shown.say("paint", block, begin={"code": TARGET}, **fields)
     held, buffers = shown.wait_for(
         "raster", lambda m, _: m["done"].get("page") == 1 and "codes" in m
     )

@@ -217,8 +217,7 @@ def test_a_clock_nobody_sees_does_not_run(video: VideoScrubber, shown: Any) -> N
 # -- what the model is given ------------------------------------------------------
 def test_frames_are_painted_as_one_step(shown: Any, controller: Controller) -> None:
     controller.set_frames(True)
-    shown.say("begin")
-    shown.say("paint", runs=[[5, 8]], visible=False, seq=3)
+    shown.say("paint", runs=[[5, 8]], visible=False, seq=3, begin={})
     shown.say("paint", runs=[[8, 10], [20, 21]], visible=False, seq=4)
     shown.say("end")
     hidden = np.flatnonzero(~controller.state.mask.frames)

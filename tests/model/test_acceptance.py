@@ -1,20 +1,31 @@
 """Worlds whose best possible score is known: evaluations find it, and no more."""
 
+import shutil
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 from omnimouse_model.analysis.conditions import Condition
 from omnimouse_model.analysis.contexts import Context, context_mask, held_out_draw
 from omnimouse_model.analysis.evaluate import evaluate
 from omnimouse_model.data.open import open_session
 from omnimouse_model.masks import Mask
+from omnimouse_model.nets.start import initialise, set_neuron_embeddings
+from omnimouse_model.predict.loading import weights_hash
 from omnimouse_model.predict.naive import naive_predictor
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction
-from omnimouse_model.strategies import mask_from_strategy
+from omnimouse_model.predict.transformer import TransformerPredictor
+from omnimouse_model.strategies import half_population_mask, mask_from_strategy
+from omnimouse_model.train.config import Group, Phase, TrainConfig
+from omnimouse_model.train.finetune import finetune
+from omnimouse_model.train.held_out import hold_out
+from omnimouse_model.train.loop import train
+from omnimouse_model.train.run import Origin
 from tests.conformance.metrics import factor_ceiling
+from tests.model.small_net import SMALL
 from tests.model.worlds import write_world
 
 FORECAST = "test/causal_response_25_behavior"
@@ -58,6 +69,75 @@ def test_context_neurons_reach_the_factors_ceiling_and_no_more(factor):
 def test_the_factors_ceiling_is_the_published_one():
     ceilings = factor_ceiling(np.array([16.0, 64, 256, np.inf]))
     np.testing.assert_allclose(ceilings, [0.400, 0.434, 0.444, 0.447], atol=5e-4)
+
+
+# -- a new mouse of a shared backbone -------------------------------------------------
+LONG, SHORT = 200, 60
+"""Steps from scratch, and of fine-tuning."""
+
+
+def signed(folder, key, seed, minutes=2, neurons=16):
+    """Poisson counts under one slow factor that half of the neurons follow inversely.
+
+    With the signs (P,); responses alone.
+    """
+    draw = np.random.default_rng(seed)
+    decay = np.exp(-np.arange(90) / 15)
+    samples = minutes * 60 * 30
+    noise = draw.normal(size=samples + len(decay) - 1)
+    factor = np.convolve(noise, decay / np.linalg.norm(decay), "valid")
+    signs = draw.permutation(np.where(np.arange(neurons) % 2, 1, -1))
+    rates = 4 * np.exp(0.7 * factor[:, None] * signs)
+    video = np.zeros((samples, 36, 64), np.uint8)
+    write_world(folder, draw.poisson(rates), video=video, key=key)
+    shutil.rmtree(folder / "screen")
+    return open_session(folder), signs
+
+
+def half_score(predictor, session):
+    half = Condition("half", partial(half_population_mask, video=False))
+    return evaluate(predictor, session, half, max_windows=30).scores[0].value
+
+
+def test_embeddings_on_a_frozen_core_do_as_well_as_training_with_the_mouse(tmp_path):
+    """The core learns with embeddings that tell the signs; the new mouse's do not."""
+    known, new = signed(tmp_path / "a", "1-1-1", 1), signed(tmp_path / "b", "2-1-1", 2)
+    config = TrainConfig(
+        seed=1,
+        model=SMALL,
+        phases=(Phase("all", LONG, 8, {"half": 1.0}, warmup=20, decay=0.5),),
+        core=Group(3e-3, 0.1),
+        session=Group(3e-3, 0.001),
+        sampling="balanced",
+        validate_every=LONG + 1,
+        validation="held-out",
+        precision="fp32",
+    )
+
+    def trained(name, *worlds):
+        def fill(net):
+            initialise(net, torch.Generator().manual_seed(1))
+            for session, signs in worlds:
+                told = np.repeat(signs[:, None], SMALL.d_embedding, axis=1)
+                set_neuron_embeddings(net, session.id, 0.3 * told.astype(np.float32))
+
+        sources = [hold_out(session, 0) for session, _ in worlds]
+        origin = Origin({}, fill)
+        net = train(config, sources, tmp_path / name, origin=origin).eval()
+        return TransformerPredictor(net, name)
+
+    base = trained("without", known)
+    best = half_score(trained("with", known, new), new[0])
+    mine = finetune(base, new[0], tmp_path / "mine", steps=SHORT)
+    core = {
+        name: value
+        for name, value in base.net.state_dict().items()
+        if not name.startswith("sess_params.")
+    }
+    kept = {name: mine.net.state_dict()[name] for name in core}
+    assert weights_hash(kept) == weights_hash(core)
+    assert best > 0.5
+    assert half_score(mine, new[0]) >= 0.95 * best
 
 
 # -- a forecast -----------------------------------------------------------------------

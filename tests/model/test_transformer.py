@@ -25,6 +25,7 @@ from omnimouse_model.predict.loading import load_checkpoint_predictor, resolve_d
 from omnimouse_model.predict.transformer import TransformerPredictor
 from omnimouse_model.strategies import mask_from_strategy, strategy_names
 from omnimouse_model.tokens import clip_from_windows, layout_from_mask
+from omnimouse_model.train.finetune import finetune
 from tests.model.drawn_masks import masks
 from tests.model.live_sessions import write_session
 from tests.model.small_net import SMALL
@@ -52,9 +53,17 @@ def predictor_for(session: Session, config: OmniMouseConfig) -> TransformerPredi
     return TransformerPredictor(net.eval(), "small")
 
 
-@pytest.fixture(scope="module", params=["ours", "official"])
-def predictor(session: Session, request: pytest.FixtureRequest) -> TransformerPredictor:
-    return predictor_for(session, SMALL if request.param == "ours" else OFFICIAL)
+@pytest.fixture(scope="module", params=["ours", "official", "fine-tuned"])
+def predictor(
+    session: Session,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> TransformerPredictor:
+    if request.param != "fine-tuned":
+        return predictor_for(session, SMALL if request.param == "ours" else OFFICIAL)
+    other = replace(session, id="other-1-1")
+    out = tmp_path_factory.mktemp("fine-tuned")
+    return finetune(predictor_for(other, SMALL), session, out, steps=2, batch=2)
 
 
 @pytest.fixture

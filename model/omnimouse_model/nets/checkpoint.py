@@ -23,6 +23,8 @@ from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.nets.video import HieraConfig
 
 FORMAT = 1
+FINISHED = "finetuned.safetensors"
+"""The result of a fine-tuning, beside the last and the best weights of its run."""
 MOST_NEURONS = 10**7
 
 
@@ -165,6 +167,8 @@ def read_checkpoint(path: str | Path, size: str | None = None) -> Checkpoint:
         raise CheckpointError(f"There is no checkpoint at {path}.")
     if path.is_dir():
         ours = sorted(path.glob("*.safetensors"))
+        if path / FINISHED in ours:
+            return _read_ours(path / FINISHED)
         if len(ours) > 1:
             raise CheckpointError(
                 f"{path} holds several checkpoints: {[p.name for p in ours]}; name one."
@@ -177,6 +181,13 @@ def read_checkpoint(path: str | Path, size: str | None = None) -> Checkpoint:
     from omnimouse_model.nets.official import read_official
 
     return read_official(path, size)
+
+
+def read_card(path: str | Path) -> dict[str, Any]:
+    """What a checkpoint of ours says of itself to people, without its weights."""
+    facts = json.loads(Path(path).with_suffix(".json").read_text("utf-8"))
+    card: dict[str, Any] = facts["card"]
+    return card
 
 
 def _read_ours(path: Path) -> Checkpoint:

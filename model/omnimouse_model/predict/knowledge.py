@@ -50,9 +50,9 @@ class Knowledge:
         if not self.n_known:
             return (
                 f"This session was not seen in training: its {self.n_neurons:,} "
-                "neurons need embeddings, which cannot be fitted in this version. "
-                "Choose a checkpoint that was trained on it, or a baseline: those "
-                "are fitted to any session."
+                "neurons need embeddings. Fine-tune the model to it (`omnimouse "
+                "finetune`, minutes for a small one), or choose a baseline: those are "
+                "fitted to any session."
             )
         return (
             f"This session was seen in training with {self.n_known:,} neurons, the "

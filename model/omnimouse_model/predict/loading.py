@@ -58,11 +58,13 @@ def predictor_from_checkpoint(
         raise CheckpointError(f"{checkpoint.source} knows no session.")
     net = checkpoint.build().requires_grad_(False)
     net.to(resolve_device(device))
-    hashed = _hash(checkpoint.state)
-    return TransformerPredictor(net, name, hashed, can_move=True)
+    hashed = weights_hash(checkpoint.state)
+    return TransformerPredictor(
+        net, name, hashed, can_move=True, assumed=checkpoint.assumed
+    )
 
 
-def _hash(state: dict[str, Tensor]) -> str:
+def weights_hash(state: dict[str, Tensor]) -> str:
     """Eight hex digits over names and values."""
     digest = blake2b(digest_size=4)
     for key in sorted(state):

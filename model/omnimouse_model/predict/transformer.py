@@ -85,6 +85,8 @@ class TransformerPredictor:
         Whether `predict_many` computes masks together that differ in their visible
         responses alone; by default on a GPU, which a single one does not fill. On a
         CPU it is no quicker, and the first answer waits for the others.
+    assumed
+        What its checkpoint did not say, and was taken from the table of sizes.
     counters
         What was done so far; "fetches" are copies from the device, which wait for it.
     """
@@ -95,6 +97,7 @@ class TransformerPredictor:
     precision: Precision = "auto"
     can_move: bool = False
     joins_masks: bool | None = None
+    assumed: tuple[str, ...] = ()
     counters: dict[str, int] = field(default_factory=_new_counters)
     _effort: Effort = field(init=False, repr=False)
     _kept: Kept[Tensor] = field(
@@ -154,7 +157,8 @@ class TransformerPredictor:
             shown = ", ".join(known[:3]) + (", …" if len(known) > 3 else "")
             raise UnsupportedRequestError(
                 f"{self.name!r} does not know session {session.id!r}; it knows "
-                f"{shown}. Choose a naive predictor, or a checkpoint trained on it."
+                f"{shown}. Fine-tune it (`omnimouse finetune`), or choose a naive "
+                "predictor."
             )
         expected = self.net.session(session.id).n_neurons
         if session.n_neurons != expected:

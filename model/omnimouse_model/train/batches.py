@@ -25,17 +25,21 @@ from omnimouse_model.tokens import (
 )
 from omnimouse_model.train.config import Phase, SessionChoice
 from omnimouse_model.train.sampling import Turn
-from omnimouse_model.train.tasks import draw_task, task_mask
+from omnimouse_model.train.tasks import Streams, draw_task, task_mask
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingSession:
-    """A session opened for training, with its train windows and maybe its truth."""
+    """A session opened for training, with its train windows and maybe its truth.
+
+    `held_out` are starts of windows of the train tier that validation alone reads.
+    """
 
     session: Session
     starts: np.ndarray
     weight: float
     truth: Truth | None
+    held_out: np.ndarray = field(default_factory=lambda: np.zeros(0))
     _layouts: dict[tuple[int, ...], Layout] = field(default_factory=dict, repr=False)
 
     @property
@@ -145,7 +149,8 @@ def make_batch(
     """
     total = source.session.n_neurons
     count = min(total, FULL_POPULATION)
-    position_mask, layout = _task_layout(task, count)
+    streams = Streams.of(source.session, config.behavior_channels)
+    position_mask, layout = _task_layout(task, count, streams)
     if phase.max_targets is not None:
         position_mask, layout = _fewer_targets(position_mask, phase.max_targets, rng)
     if starts is None:
@@ -202,9 +207,9 @@ def to_device(batch: Batch, device: torch.device | str) -> Batch:
 
 
 @lru_cache(maxsize=4096)
-def _task_layout(task: str, count: int) -> tuple[Mask, Layout]:
+def _task_layout(task: str, count: int, streams: Streams) -> tuple[Mask, Layout]:
     """The task over positions of the neuron order, whatever the neurons."""
-    mask = task_mask(task, count)
+    mask = streams.limit(task_mask(task, count))
     return mask, layout_from_mask(mask)
 
 

@@ -15,7 +15,7 @@ from omnimouse_model.train.tasks import check_task
 Targets = Literal["responses", "truth"]
 Sampling = Literal["weighted", "balanced"]
 ParameterGroup = Literal["core", "session"]
-Validation = Literal["demo", "official"]
+Validation = Literal["demo", "official", "held-out"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,12 @@ class TrainConfig:
     """Save after so many seconds; None saves by steps alone."""
     validate_every: int = 250
     validation: Validation = "demo"
-    """Conditions of the demo on one session, or the official ones on all."""
+    """Conditions of the demo on one session, or the official ones on all.
+
+    Under "held-out" the demo's, on windows that the session keeps from training.
+    """
+    patience: int | None = None
+    """End after so many steps without a better validation; None never does."""
     validation_windows: int | None = 48
     """Windows of a session at most; None for all."""
     precision: Literal["bf16", "fp32"] = "bf16"

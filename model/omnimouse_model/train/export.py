@@ -38,6 +38,22 @@ def model_card(config: TrainConfig) -> dict[str, Any]:
     }
 
 
+def forgotten(checkpoint: Checkpoint, session: str) -> Checkpoint:
+    """A checkpoint that never met a session, nor its animal if it has no other."""
+    animals = {k: a for k, a in checkpoint.animals.items() if k != session}
+    gone = [f"sess_params.{session}."]
+    if checkpoint.animals[session] not in animals.values():
+        gone.append(f"animal_params._animal_embeddings.{checkpoint.animals[session]}")
+    return replace(
+        checkpoint,
+        state={
+            k: v for k, v in checkpoint.state.items() if not k.startswith(tuple(gone))
+        },
+        sessions={k: n for k, n in checkpoint.sessions.items() if k != session},
+        animals=animals,
+    )
+
+
 def renamed(checkpoint: Checkpoint, renames: dict[str, str]) -> Checkpoint:
     """Give sessions other keys; the neurons must be the same, in the same order."""
     for old, new in renames.items():

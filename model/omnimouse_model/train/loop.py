@@ -26,7 +26,14 @@ from omnimouse_model.train.compiled import compile_blocks
 from omnimouse_model.train.config import Phase, TrainConfig
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.metrics_log import MetricsLog
-from omnimouse_model.train.run import Run, begin_phase, draw_start, start_run
+from omnimouse_model.train.run import (
+    Origin,
+    Run,
+    begin_at,
+    begin_phase,
+    draw_start,
+    start_run,
+)
 from omnimouse_model.train.sampling import epoch_batches
 from omnimouse_model.train.saving import resume, save
 from omnimouse_model.train.step import draw_step, train_step
@@ -44,6 +51,7 @@ def train(
     device: torch.device | str = "cpu",
     team: Team = ALONE,
     max_steps: int | None = None,
+    origin: Origin | None = None,
     on_step: OnStep = lambda step, facts: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> OmniMouse:
@@ -53,6 +61,8 @@ def train(
     ----------
     sessions
         This process's own; the other ranks of a team have others.
+    origin
+        What a new run starts from instead of drawn values; it is scored, as step 0.
     on_step
         Told every step's row of the log, on every rank.
     cancelled
@@ -65,8 +75,9 @@ def train(
     """
     out.mkdir(parents=True, exist_ok=True)
     config = with_epochs(config, sessions, team)
-    run = start_run(config, sessions, device, team)
-    if not resume(run, out, config, team):
+    run = start_run(config, sessions, device, team, origin)
+    goes_on = resume(run, out, config, team)
+    if not goes_on and origin is None:
         draw_start(run, config, sessions, team)
     if config.compile:
         compile_blocks(run.net)
@@ -74,11 +85,21 @@ def train(
     if max_steps is not None:
         last = min(last, run.step + max_steps)
     draw = partial(draw_step, config, sessions, team.rank)
-    log = MetricsLog(out, run.step) if team.is_main else None
+    log = MetricsLog(out, run.step if goes_on else -1) if team.is_main else None
     clock = _Clock(run.seconds)
+
+    def tell(facts: dict[str, float]) -> None:
+        if log is not None:
+            log.add(facts)
+        on_step(run.step, facts)
+
     try:
+        if not goes_on and origin is not None:
+            begin_at(run, origin)
+            tell(_first_scores(run, config, sessions, team, clock))
+            save(run, out, team)
         with DrawnAhead(draw, last) as ahead:
-            is_over = run.step >= last or any(team.any([cancelled()]))
+            is_over = _has_ended(run, config, last) or any(team.any([cancelled()]))
             while not is_over:
                 begin_phase(run, config, sessions)
                 clock.begin()
@@ -88,12 +109,10 @@ def train(
                 is_best = run.step % config.validate_every == 0 and _validate(
                     run, config, sessions, team, facts
                 )
-                if log is not None:
-                    log.add(facts)
-                on_step(run.step, facts)
+                tell(facts)
                 wishes = [cancelled(), clock.is_due(config, run.step)]
                 is_asked, is_due = team.any(wishes)
-                is_over = is_asked or run.step >= last
+                is_over = is_asked or _has_ended(run, config, last)
                 if (is_due or is_best) and not is_over:
                     save(run, out, team)
                     clock.saved()
@@ -127,6 +146,27 @@ def with_epochs(
     return replace(config, phases=tuple(ended(phase) for phase in config.phases))
 
 
+def _has_ended(run: Run, config: TrainConfig, last: int) -> bool:
+    """All steps are done, or validation has not gained for as long as it may."""
+    patience = config.patience
+    is_flat = patience is not None and run.step - run.best[1] >= patience
+    return run.step >= last or is_flat
+
+
+def _first_scores(
+    run: Run,
+    config: TrainConfig,
+    sessions: list[TrainingSession],
+    team: Team,
+    clock: "_Clock",
+) -> dict[str, float]:
+    """The row of step 0: what a run reaches before it has learned anything."""
+    facts: dict[str, float] = {}
+    _validate(run, config, sessions, team, facts)
+    run.seconds = clock.seconds
+    return facts | {"seconds": run.seconds, "step": run.step}
+
+
 def _validate(
     run: Run,
     config: TrainConfig,
@@ -154,12 +194,17 @@ class _Clock:
         """A step begins."""
         self._step = time.monotonic()
 
+    @property
+    def seconds(self) -> float:
+        """The run's seconds until now."""
+        return self._already + time.monotonic() - self._began
+
     def facts(self, step: dict[str, float]) -> dict[str, float]:
         """The run's seconds, and how much a second this step has read."""
         now = time.monotonic()
         taken = max(now - self._step, 1e-9)
         return {
-            "seconds": self._already + now - self._began,
+            "seconds": self.seconds,
             "windows_per_s": step["windows"] / taken,
             "tokens_per_s": step["tokens"] / taken,
         }

@@ -1,5 +1,6 @@
 """The moving parts of a training run: net, average, optimisers, and how they start."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,11 +63,32 @@ class Run:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A net that a run goes out from, instead of start values drawn by its config.
+
+    Attributes
+    ----------
+    animals
+        session key -> animal, of every session the net was trained on: with them go
+        the animals' vectors.
+    fill
+        Gives a fresh net the weights; not called by a run that goes on.
+    is_trained
+        Whether a parameter of this name is trained; the others stay as they are.
+    """
+
+    animals: dict[str, str]
+    fill: Callable[[OmniMouse], None]
+    is_trained: Callable[[str], bool] = lambda name: True
+
+
 def start_run(
     config: TrainConfig,
     sessions: list[TrainingSession],
     device: torch.device | str,
     team: Team,
+    origin: Origin | None = None,
 ) -> Run:
     """Make the net, its running average and both optimisers; no start values yet.
 
@@ -79,7 +101,7 @@ def start_run(
     own = {s.key: s.session.n_neurons for s in sessions}
     names = {s.key: s.session.animal_id or s.key for s in sessions}
     counts: dict[str, int] = {}
-    animals: dict[str, str] = {}
+    animals: dict[str, str] = {} if origin is None else dict(origin.animals)
     for ranks_counts, ranks_names in team.gather((own, names)):
         counts |= ranks_counts
         animals |= ranks_names
@@ -88,6 +110,9 @@ def start_run(
     if config.average:
         average = OmniMouse(config.model, own, animals).to(device)
         average.requires_grad_(False).eval()
+    if origin is not None:
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_(origin.is_trained(name))
     core, session = split_parameters(net, config.animals)
     return Run(
         net=net,
@@ -144,6 +169,13 @@ def draw_start(
     team.copy_from_main(run.group("core"))
     if run.average is not None:
         run.average.load_state_dict(net.state_dict())
+
+
+def begin_at(run: Run, origin: Origin) -> None:
+    """Give the net and its average the weights that a run goes out from."""
+    origin.fill(run.net)
+    if run.average is not None:
+        run.average.load_state_dict(run.net.state_dict())
 
 
 def begin_phase(run: Run, config: TrainConfig, sessions: list[TrainingSession]) -> None:

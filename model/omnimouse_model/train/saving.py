@@ -112,7 +112,7 @@ def _save_shown(run: Run, out: Path, folder: Path) -> None:
         ).build()
     card = {"steps": run.step, "hours": round(run.seconds / 3600, 2)}
     save_checkpoint(out / MODEL, net, card)
-    if run.best[1] == run.step > 0:
+    if run.best[1] == run.step and run.best[0] > float("-inf"):
         save_checkpoint(out / BEST, net, card | {"validation": run.best[0]})
 
 

@@ -70,7 +70,11 @@ def train_step(
     update_average(run, config.average)
     run.step += 1
     facts = _over_ranks(found, team)
-    return facts | {"step": run.step, "lr": rates["core"]}
+    return facts | {
+        "step": run.step,
+        "lr": rates["core"],
+        "session_lr": rates["session"],
+    }
 
 
 def _gradients(
@@ -85,7 +89,8 @@ def _gradients(
         for read in drawn.batches:
             batch = to_device(read, run.device)
             loss, facts = batch_loss(run.net, batch, phase, config.precision)
-            (loss / phase.accumulate).backward()
+            if loss.requires_grad:  # a frozen core alone may have made it
+                (loss / phase.accumulate).backward()
             facts |= {"loss": float(loss.detach())}
             facts |= {"windows": float(batch.n_windows)}
             facts |= {"tokens": float(batch.n_tokens(per_step))}

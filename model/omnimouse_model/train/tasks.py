@@ -1,10 +1,12 @@
 """What a training step may ask: the official masks, and a few more."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
+from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import Mask
 from omnimouse_model.strategies import (
@@ -16,6 +18,8 @@ from omnimouse_model.strategies import (
 ALL_OFFICIAL = "train"
 """The task that draws one of the official training masks."""
 N_OFFICIAL_MASKS = 120
+SOME = 16
+"""A population on which it is looked at what a mask asks."""
 
 
 def _video_stretch(count: int) -> Mask:
@@ -65,6 +69,41 @@ def _official_shares() -> np.ndarray | None:
     names = (f"{ALL_OFFICIAL}/{k}" for k in range(N_OFFICIAL_MASKS))
     weights = np.array([find_strategy(name).weight for name in names])
     return None if np.ptp(weights) == 0 else weights / weights.sum()
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """What of a mask's inputs a session can give: a stimulus, the model's behaviour."""
+
+    video: bool = True
+    behavior: bool = True
+
+    @classmethod
+    def of(cls, session: Session, channels: int) -> "Streams":
+        """Those of a session, for a model that reads so many behaviour channels."""
+        has_behavior = len(session.behavior_names) == channels
+        return cls(session.stimulus is not None, has_behavior)
+
+    def limit(self, mask: Mask) -> Mask:
+        """The mask with the rest hidden; what it asked of it is not asked."""
+        if not self.video and mask.frames.any():
+            mask = mask.with_frames(False)
+        if not self.behavior and mask.behavior != "hidden":
+            mask = mask.with_behavior("hidden")
+        return mask
+
+    def leave(self, mask: Mask) -> bool:
+        """Whether a mask still asks for something."""
+        return bool(mask.target.any()) or (self.behavior and mask.behavior == "target")
+
+
+def official_tasks(streams: Streams) -> dict[str, float]:
+    """The official training masks, less those of which the streams leave nothing."""
+    names = [f"{ALL_OFFICIAL}/{k}" for k in range(N_OFFICIAL_MASKS)]
+    kept = [n for n in names if streams.leave(task_mask(n, SOME))]
+    if len(kept) == len(names):
+        return {ALL_OFFICIAL: 1.0}
+    return {name: find_strategy(name).weight for name in kept}
 
 
 def task_mask(task: str, count: int) -> Mask:

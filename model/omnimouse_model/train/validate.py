@@ -1,12 +1,13 @@
 """Held-out scores during training."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from omnimouse_model.analysis.conditions import Condition
-from omnimouse_model.analysis.evaluate import evaluate, spread_starts
+from omnimouse_model.analysis.evaluate import evaluate, scored_starts, spread_starts
 from omnimouse_model.analysis.scores import Scores
 from omnimouse_model.data.session import Session
 from omnimouse_model.nets.omnimouse import OmniMouse
@@ -19,6 +20,7 @@ from omnimouse_model.strategies import (
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.config import TrainConfig
 from omnimouse_model.train.distributed import Team
+from omnimouse_model.train.tasks import Streams
 
 DEMO = (
     Condition("video_behavior", partial(mask_from_strategy, "test/video_behavior")),
@@ -38,12 +40,13 @@ def validation_scores(
 ) -> dict[str, float]:
     """Scores by condition and channel, and their mean as "validation".
 
-    Under "demo" those of the run's first session; under "official" the eight official
+    Under "demo" and "held-out" those of the run's first session; under "official" the
+    eight official
     validation masks on every session that has such windows, averaged over sessions by
     their numbers of neurons.
     """
     net.eval()
-    if config.validation == "demo":
+    if config.validation != "official":
         (found, *_) = team.gather(
             _demo_scores(net, config, sessions[0]) if team.is_main else {}
         )
@@ -62,14 +65,29 @@ def validation_scores(
 def _demo_scores(
     net: OmniMouse, config: TrainConfig, source: TrainingSession
 ) -> dict[str, float]:
+    conditions = _limited(DEMO, source.session, config.model.behavior_channels)
+    starts = source.held_out
+    if config.validation == "demo":
+        starts = scored_starts(source.session, "validation")
     found = evaluate(
         _predictor(net, config.precision),
         source.session,
-        DEMO,
-        tier="validation",
-        max_windows=config.validation_windows,
+        conditions,
+        starts=spread_starts(starts, config.validation_windows),
     )
     return _facts(found) | {f"decode_{b.channel}": b.value for b in found.behavior}
+
+
+def _limited(
+    given: Sequence[Condition], session: Session, channels: int
+) -> list[Condition]:
+    """The conditions as far as a session has their inputs."""
+    streams = Streams.of(session, channels)
+
+    def limited(condition: Condition) -> Condition:
+        return replace(condition, mask=lambda s: streams.limit(condition.mask(s)))
+
+    return [limited(c) for c in given if streams.leave(c.mask(session))]
 
 
 def _official_scores(

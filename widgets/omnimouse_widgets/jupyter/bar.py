@@ -41,6 +41,9 @@ class ControlBar(Part):
         How fresh the prediction on screen is, in words. Follows.
     """
 
+    REST_S = 0.1
+    AHEAD = 8
+
     _esm = script("bar")
     _css = style()
 
@@ -48,7 +51,7 @@ class ControlBar(Part):
     preset = Unicode("").tag(sync=True)
     video = Unicode("").tag(sync=True)
     behavior = Unicode("").tag(sync=True)
-    freshness = Unicode("").tag(sync=True)
+    freshness = Unicode("", read_only=True)
     _offer: Any = Unicode("").tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
@@ -149,7 +152,7 @@ class ControlBar(Part):
         if results.notice:
             warnings.append(f"⚠ {results.notice}")
         meaning = meaning_words(state)
-        self.show("words", title=title, meaning=meaning, warnings=warnings)
+        self.keep("words", title=title, meaning=meaning, warnings=warnings)
 
     def _draw_progress(self) -> None:
         controller, results = self._controller, self._controller.results
@@ -159,7 +162,7 @@ class ControlBar(Part):
         fault = opener.fault or models.fault
         error = str(fault) if fault is not None else results.error or ""
         sign, tone, fresh = freshness_words(results, is_long=False)
-        self.show(
+        self.keep(
             "progress",
             words=words,
             share=share,

@@ -48,9 +48,9 @@ class BehaviorDecoder(TraceStack):
         """Rows, their legend, and the cursor."""
         events, results = self.controller.state.events, self.controller.results
         return [
-            (self._draw_rows, [events.window, events.mask, results.changed]),
+            (self._draw_rows, [events.window, results.changed], [events.mask]),
             (self._draw_legend, []),
-            self.cursor_part(),
+            *self.common_parts(),
         ]
 
     def _mode(self) -> BehaviorMode:
@@ -68,4 +68,4 @@ class BehaviorDecoder(TraceStack):
         self.show_rows(rows, "own", missing)
 
     def _draw_legend(self) -> None:
-        self.say("legend", legend=legend_signs())
+        self.keep("legend", legend=legend_signs())

@@ -56,6 +56,8 @@ class MaskPainter(Part):
         Names of the brain areas the recording knows. Follows.
     """
 
+    AHEAD = 8
+
     _esm = script("painter")
     _css = style()
 
@@ -246,7 +248,7 @@ class MaskPainter(Part):
 
     def _draw_steps(self) -> None:
         controller = self._controller
-        self.show("steps", undo=controller.undo_name, redo=controller.redo_name)
+        self.keep("steps", undo=controller.undo_name, redo=controller.redo_name)
 
     def _rows(self, field: Field) -> np.ndarray | None:
         """uint8 (2, P, 4) colours of cores and rims; None where the codes tell all."""

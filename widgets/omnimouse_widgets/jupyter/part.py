@@ -7,8 +7,10 @@ thread draws, the engine's computes. They may be called on any thread.
 
 Messages from the page are `{"op": name, ...}` and go to the method `on_<name>`; one
 with a `seq` is acknowledged before anything is done, which is the page's flow control
-and keeps the comm alive while a cell runs; `done` says which ones are. Those to the
-page are sent by `show`, and the page says when they are drawn.
+and keeps the comm alive while a cell runs; `done` says which ones are. What is drawn
+goes to the page in one message for all drawing functions of the part, and the page says
+when it has drawn that: each message, and each answer to one, costs the page as much
+as a small drawing does.
 """
 
 import logging
@@ -27,8 +29,12 @@ from omnimouse_widgets.jupyter.pen import FRAME_S, Board, Draw
 
 logger = logging.getLogger(__name__)
 
-Drawn = tuple[Draw, Sequence[Any]]
-"""A drawing function and the signals after which it is called."""
+Buffer = np.ndarray | bytes
+Drawn = tuple[Draw, Sequence[Any]] | tuple[Draw, Sequence[Any], Sequence[Any]]
+"""A drawing function, the signals after which it is called, and those after which it
+waits for more: a change of the mask is soon followed by an answer."""
+PATIENCE_S: Final = 0.2
+"""How long a drawing waits for the answer that will be drawn with it."""
 LOST_S: Final = 30.0
 """A page that answers nothing for so long is drawn for no more, until it does."""
 ASIDE: Final = frozenset({"hover", "rows", "want"})
@@ -65,6 +71,10 @@ class Part(anywidget.AnyWidget):
 
     REST_S: ClassVar[float] = FRAME_S
     """Between two drawings, at least; more for what a page draws slowly."""
+    AHEAD: ClassVar[int] = 1
+    """Drawings that may be sent before the page has answered one; more for what is
+    little. A front end shows the kernel as busy for every message of a page, which
+    costs it more than a small drawing does."""
 
     problem = Unicode("").tag(sync=True)
 
@@ -76,14 +86,23 @@ class Part(anywidget.AnyWidget):
         self._painting = ""
         self.done: dict[str, int] = {}
         self._links: list[tuple[Any, Callable[[], None]]] = []
-        self._frame = 0
+        self._drawn: list[tuple[dict[str, Any], Sequence[Buffer]]] = []
+        self._kept: dict[str, dict[str, Any]] = {}
         self._given = traits
         super().__init__(**traits)
         parts = self.parts()
-        self._board = Board([draw for draw, _ in parts], self._failed, self.REST_S)
-        for number, (_, signals) in enumerate(parts):
+        self._board = Board(
+            [draw for draw, *_ in parts],
+            self._failed,
+            self._send_drawn,
+            self.REST_S,
+            self.AHEAD,
+        )
+        for number, (_, signals, *later) in enumerate(parts):
             for signal in signals:
                 self._link(signal, self._asker(number))
+            for signal in (signal for some in later for signal in some):
+                self._link(signal, self._asker(number, waits=True))
         self.on_msg(self._receive)
 
     @property
@@ -99,6 +118,10 @@ class Part(anywidget.AnyWidget):
     def parts(self) -> Sequence[Drawn]:
         """What this part draws, and after which signals."""
         return ()
+
+    def is_awaiting(self) -> bool:
+        """Whether an answer is on its way that will be drawn over all of it."""
+        return False
 
     def seen(self) -> None:
         """Somebody has begun to look: ask for what is only looked at."""
@@ -154,25 +177,40 @@ class Part(anywidget.AnyWidget):
             self.set_trait(trait, self._given[trait])
 
     # -- to the page ------------------------------------------------------------------
-    def show(
-        self, op: str, buffers: Sequence[np.ndarray | bytes] = (), **fields: Any
-    ) -> None:
-        """Send what a drawing function has found; the page answers when it is drawn."""
-        self._frame += 1
+    def show(self, op: str, buffers: Sequence[Buffer] = (), **fields: Any) -> None:
+        """Send what a drawing function has found; called by these alone."""
+        self._kept.pop(op, None)
+        self._drawn.append(({"op": op, **fields}, buffers))
+
+    def keep(self, op: str, **fields: Any) -> None:
+        """As `show`, for what the page keeps: the same is not sent twice."""
+        if self._kept.get(op) != fields:
+            self.show(op, **fields)
+            self._kept[op] = fields
+
+    def say(self, op: str, buffers: Sequence[Buffer] = (), **fields: Any) -> None:
+        """Send a message that nothing waits for, at once."""
+        self.send({"op": op, **fields}, [_raw(buffer) for buffer in buffers])
+
+    def _send_drawn(self) -> None:
+        """Send all that was drawn together; the page answers when it has drawn it."""
+        drawn, self._drawn = self._drawn, []
+        if not drawn:
+            return
+        counted = [{**fields, "buffers": len(buffers)} for fields, buffers in drawn]
+        everything = [buffer for _, buffers in drawn for buffer in buffers]
+        is_asked = self._board.sent()
+        if is_asked:
+            self._await_all()
+        self.say("drawing", everything, of=counted, answer=is_asked)
+
+    def _await_all(self) -> None:
+        """An answer is due of every view; one that died without a word gives none."""
         now = monotonic()
         for view in sorted(self._views):
             if now - self._unanswered.setdefault(view, now) > LOST_S:
                 self._leave(view)
                 self._lost.add(view)
-        self._board.sent()
-        self.say(op, buffers, frame=self._frame, **fields)
-
-    def say(
-        self, op: str, buffers: Sequence[np.ndarray | bytes] = (), **fields: Any
-    ) -> None:
-        """Send a message that nothing waits for."""
-        raw = [b.tobytes() if isinstance(b, np.ndarray) else b for b in buffers]
-        self.send({"op": op, **fields}, raw)
 
     # -- from the page ----------------------------------------------------------------
     def _receive(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
@@ -187,6 +225,7 @@ class Part(anywidget.AnyWidget):
             self._leave(view)
         elif op == "ready" or (op == "drawn" and is_back):
             self._views.add(view)
+            self._kept = {}
             self._board.ask_all()
             if len(self._views) == 1:
                 self.seen()
@@ -209,7 +248,13 @@ class Part(anywidget.AnyWidget):
         """Do what a message says; a stroke that is refused is drawn as it was."""
         with self._board.held():
             with self._telling(is_aside=op in ASIDE) as is_done:
-                self._handler(op)(content, buffers)
+                if "begin" in content:
+                    self._begin(content | content["begin"])
+                try:
+                    self._handler(op)(content, buffers)
+                finally:
+                    if content.get("end"):
+                        self.on_end(content, [])
                 is_done.append(True)
             view, seq = str(content.get("view")), int(content.get("seq", 0))
             self.done[view] = max(self.done.get(view, 0), seq)
@@ -231,12 +276,13 @@ class Part(anywidget.AnyWidget):
         found: Callable[[dict[str, Any], list[bytes]], object] = getattr(self, name)
         return found
 
-    # Strokes of the parts that are painted on: one step for undo.
+    # Strokes of the parts that are painted on: one step for undo. The first message of
+    # one has `begin` and the last has `end`; a message more costs more than both.
     def stroke_name(self, content: dict[str, Any]) -> str:
         """What undo calls a stroke; "{n}" is the number of its neurons."""
         return f"Paint {{n}} neurons {CODE_NAMES[known_code(content['code'])]}"
 
-    def on_begin(self, content: dict[str, Any], _: list[bytes]) -> None:
+    def _begin(self, content: dict[str, Any]) -> None:
         """A stroke begins; it ends at the latest when its page looks no more."""
         self._painting = str(content["view"])
         self._controller.begin_stroke(self.stroke_name(content))
@@ -288,9 +334,10 @@ class Part(anywidget.AnyWidget):
         self.problem = str(error) or type(error).__name__
 
     # -- within -----------------------------------------------------------------------
-    def _asker(self, number: int) -> Callable[[], None]:
+    def _asker(self, number: int, *, waits: bool = False) -> Callable[[], None]:
         def ask() -> None:
-            self._board.ask(number)
+            is_late = waits or self.is_awaiting()
+            self._board.ask(number, PATIENCE_S if is_late else 0.0)
 
         return ask
 
@@ -310,3 +357,7 @@ class Part(anywidget.AnyWidget):
             self._views.clear()
             self.left()
         super().close()
+
+
+def _raw(buffer: Buffer) -> bytes:
+    return buffer.tobytes() if isinstance(buffer, np.ndarray) else buffer

@@ -32,39 +32,53 @@ class Board:
         The drawing functions, in the order in which they are called.
     failed
         Told what one of them raised.
+    send
+        Called when all that was wanted is drawn.
     rest_s
         Between two drawings, at least.
+    ahead
+        Drawings that may be sent before the page has answered one.
     """
 
     def __init__(
         self,
         draws: list[Draw],
         failed: Callable[[Exception], None],
+        send: Draw,
         rest_s: float = FRAME_S,
+        ahead: int = 1,
     ) -> None:
         self._draws = draws
         self._rest_s = rest_s
+        self._ahead = ahead
+        self._unanswered = 0
         self._failed = failed
-        self._wanted: set[int] = set()
+        self._send = send
+        self._wanted: dict[int, float] = {}  # and when it is to be drawn
         self._sent_at: float | None = None
         self._drawn_at = 0.0
         self._holders = 0
         self.is_watched = False
         _PEN.take(self)
 
-    def ask(self, number: int) -> None:
-        """Draw one part soon, if anybody looks; callable from any thread."""
+    def ask(self, number: int, wait_s: float = 0.0) -> None:
+        """Draw one part soon, if anybody looks; callable from any thread.
+
+        Not before `wait_s`, unless it is asked for with less: what comes until then is
+        drawn with it.
+        """
         if self.is_watched:
             with _PEN.changed:
-                self._wanted.add(number)
+                at = monotonic() + wait_s
+                self._wanted[number] = min(self._wanted.get(number, at), at)
                 _PEN.changed.notify_all()
 
     def ask_all(self) -> None:
         """Draw everything soon: somebody has begun to look."""
         with _PEN.changed:
             self.is_watched = True
-            self._sent_at = None
-            self._wanted.update(range(len(self._draws)))
+            self._sent_at, self._unanswered = None, 0
+            self._wanted = dict.fromkeys(range(len(self._draws)), 0.0)
             _PEN.changed.notify_all()
 
     def stop(self) -> None:
@@ -72,14 +86,18 @@ class Board:
         self.is_watched = False
         self._wanted.clear()
 
-    def sent(self) -> None:
-        """Something was sent that the page says it has drawn."""
+    def sent(self) -> bool:
+        """Something is sent; whether the page has to say when it has drawn it."""
+        self._unanswered += 1
+        if self._unanswered % self._ahead:
+            return False
         self._sent_at = monotonic()
+        return True
 
     def shown(self) -> None:
         """The page has drawn it: the next may come."""
         with _PEN.changed:
-            self._sent_at = None
+            self._sent_at, self._unanswered = None, 0
             _PEN.changed.notify_all()
 
     @contextmanager
@@ -99,20 +117,22 @@ class Board:
         """Seconds until it may be drawn; None where nothing is wanted."""
         if not self._wanted or self._holders:
             return None
-        wait_s = self._drawn_at + self._rest_s - now
+        wait_s = max(min(self._wanted.values()), self._drawn_at + self._rest_s) - now
         if self._sent_at is not None:
             wait_s = max(wait_s, self._sent_at + LATE_S - now)
         return max(wait_s, 0.0)
 
     def take_wanted(self) -> list[Draw]:
         """The drawing functions that were asked for, which are no more then."""
-        numbers, self._wanted = sorted(self._wanted), set()
         self._drawn_at = monotonic()
+        numbers = sorted(n for n, at in self._wanted.items() if at <= self._drawn_at)
+        for number in numbers:
+            del self._wanted[number]
         return [self._draws[number] for number in numbers]
 
     def draw(self, draws: list[Draw]) -> None:
-        """Draw; one that fails leaves the others drawn."""
-        for draw in draws:
+        """Draw, and send it; one that fails leaves the others drawn."""
+        for draw in [*draws, self._send]:
             try:
                 draw()
             except Exception as error:

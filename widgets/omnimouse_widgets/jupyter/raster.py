@@ -84,6 +84,9 @@ class Raster(Part):
         Of the brush, in pixels of the screen.
     """
 
+    REST_S = 0.05
+    AHEAD = 3
+
     _esm = script("raster")
     _css = style("raster")
 
@@ -134,13 +137,17 @@ class Raster(Part):
         controller = self._controller
         state, results = controller.state.events, controller.results.events
         signals = (
-            *(state.session, state.window, state.mask, state.active_span),
+            *(state.session, state.window, state.active_span),
             *(state.selection, state.raster_order, state.raster_view),
             *(results.population, results.population_freshness, results.scores),
-            *(controller.history_changed, controller.similarity.changed),
-            self._rows_moved,
+            *(controller.similarity.changed, self._rows_moved),
         )
-        return (self._draw_look, ()), (self._draw, signals)
+        later = state.mask, controller.history_changed
+        return (self._draw_look, ()), (self._draw, signals, later)
+
+    def is_awaiting(self) -> bool:
+        """Whether the population's prediction is on its way."""
+        return self._controller.results.population_freshness in ("stale", "running")
 
     def left(self) -> None:
         """Nobody waits for an order, nor needs the last recording kept."""
@@ -188,7 +195,7 @@ class Raster(Part):
     def _draw_look(self) -> None:
         """What stays: tables of colours, tints of the mask, words."""
         self._forget()
-        self.say(
+        self.show(
             "look",
             [
                 _table(GREY),
@@ -230,7 +237,11 @@ class Raster(Part):
             if not _is_same(key, self._told.get(what, ())):
                 draw = getattr(self, f"_{what}")
                 fields[what] = draw(buffers, rows, session, mask, window)
-        self.show("raster", buffers, done=done, **fields, **self._facts(rows))
+        facts = {"done": done, **fields, **self._facts(rows)}
+        if buffers or fields:
+            self.show("raster", buffers, **facts)
+        else:
+            self.keep("raster", **facts)
         self._told = told
 
     def _facts(self, rows: Rows) -> dict[str, Any]:

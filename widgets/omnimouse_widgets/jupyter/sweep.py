@@ -266,7 +266,7 @@ class ContextSweep(Part):
 
     def _draw_running(self) -> None:
         sweeps = self._controller.sweeps
-        self.show(
+        self.keep(
             "running",
             is_busy=sweeps.is_busy,
             is_paused=sweeps.is_paused,
@@ -292,11 +292,11 @@ class ContextSweep(Part):
             }
             for entry in sweeps.found
         ]
-        self.show("kept", entries=entries)
+        self.keep("kept", entries=entries)
 
     def _draw_form(self) -> None:
         session = self._controller.state.session
-        self.show(
+        self.keep(
             "offered",
             neurons="" if session is None else fitting_neurons(session),
             tiers=tiers_of(session),
@@ -313,7 +313,7 @@ class ContextSweep(Part):
                 words = "" if estimate is None else estimate.words
             except ValueError as error:
                 words, is_possible = str(error), False
-        self.show("estimate", words=words, is_possible=is_possible)
+        self.keep("estimate", words=words, is_possible=is_possible)
 
     def _in_the_way(self) -> str:
         if not self.is_live and self.sweep is not None:

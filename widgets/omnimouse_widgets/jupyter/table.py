@@ -255,4 +255,4 @@ class NeuronTable(Part):
         selection = self.controller.state.selection
         rows = np.flatnonzero(np.isin(self._arranged.neurons, selection[-1:]))
         if len(rows):
-            self.say("selected", row=int(rows[0]), version=self._arranged.version)
+            self.show("selected", row=int(rows[0]), version=self._arranged.version)

@@ -39,9 +39,12 @@ class TraceStack(Part):
         How fresh the prediction is, and how long it took; to be read.
     """
 
+    REST_S = 0.05
+    AHEAD = 3
+
     cursor = Int(0).tag(sync=True)
     height = Int(360, min=80).tag(sync=True)
-    status = Unicode("", read_only=True).tag(sync=True)
+    status = Unicode("", read_only=True)
     _colours = Dict(COLOURS).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
@@ -51,10 +54,17 @@ class TraceStack(Part):
         self.bind("cursor", events.cursor, lambda: state.cursor, controller.set_cursor)
         self.bind("status", results.changed, self._freshness)
 
-    def cursor_part(self) -> Drawn:
-        """Draws the cursor."""
-        events = self.controller.state.events
-        return self._draw_cursor, [events.cursor, events.window]
+    def is_awaiting(self) -> bool:
+        """Whether the selected neurons' prediction is on its way."""
+        return self.controller.results.freshness in ("stale", "running")
+
+    def common_parts(self) -> list[Drawn]:
+        """Draw the cursor, and how fresh the curves are."""
+        events, results = self.controller.state.events, self.controller.results
+        return [
+            (self._draw_cursor, [events.cursor, events.window]),
+            (self._draw_status, [results.changed]),
+        ]
 
     def show_rows(
         self, rows: Sequence[Trace], scale: Scale, missing: str, *, answered: int = 0
@@ -71,7 +81,8 @@ class TraceStack(Part):
     def on_move(self, content: dict[str, Any], _: Any) -> None:
         """Put the cursor where somebody pressed."""
         self.move_cursor(float(content["time_s"]))
-        self._draw_cursor()
+        # To the middle of the sample, also where that is the cursor's already.
+        self.say("cursor", time_s=cursor_s(self.controller))
 
     def on_steps(self, content: dict[str, Any], _: Any) -> None:
         """Step the cursor by samples, or the window by its length."""
@@ -86,7 +97,10 @@ class TraceStack(Part):
 
     # -- within -----------------------------------------------------------------------
     def _draw_cursor(self) -> None:
-        self.say("cursor", time_s=cursor_s(self.controller))
+        self.keep("cursor", time_s=cursor_s(self.controller))
+
+    def _draw_status(self) -> None:
+        self.keep("status", words=self._freshness())
 
     def _freshness(self) -> str:
         sign, _, words = freshness_words(self.controller.results, is_long=False)

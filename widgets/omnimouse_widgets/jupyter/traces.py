@@ -87,13 +87,13 @@ class Traces(TraceStack):
         controller = self.controller
         events, pins = controller.state.events, controller.pins
         return [
-            (self._draw_rows, [events.window, events.mask, events.selection,
+            (self._draw_rows, [events.window, events.selection,
                                controller.results.changed, controller.baseline.changed,
                                pins.changed, events.pins, events.trace_span,
-                               events.common_scale, events.as_large]),
+                               events.common_scale, events.as_large], [events.mask]),
             (self._draw_bar, [events.pins, events.mask, events.predictor_name,
                               events.baseline_name, events.as_large, pins.changed]),
-            self.cursor_part(),
+            *self.common_parts(),
         ]  # fmt: skip
 
     def move_cursor(self, time_s: float) -> None:
@@ -129,7 +129,7 @@ class Traces(TraceStack):
         pinned = trace_words.pinned_signs(
             state.pins, shown_answers(controller), pins.why_silent
         )
-        self.say(
+        self.keep(
             "bar",
             legend=signs,
             pinned=pinned,

@@ -57,10 +57,12 @@ class VideoScrubber(Part):
         Samples the window moves by when the cursor passes its end: 60, 30, 15 or 3.
     """
 
+    AHEAD = 8
+
     _esm = script("video")
     _css = style("video")
 
-    time_s = Float(0.0).tag(sync=True)
+    time_s = Float(0.0)
     cursor = Int(0).tag(sync=True)
     playing = Bool(False).tag(sync=True)
     rate = Float(1.0, min=0.05, max=8.0).tag(sync=True)
@@ -232,7 +234,7 @@ class VideoScrubber(Part):
         """Which frames of the window the model is given."""
         done, mask = dict(self.done), self._controller.state.mask
         visible = [] if mask is None else mask.frames.astype(int).tolist()
-        self.show("frames", visible=visible, done=done)
+        self.keep("frames", visible=visible, done=done)
 
     def _draw_edited(self) -> None:
         """The window's frames as the model is given them, where they are edited."""
@@ -240,7 +242,7 @@ class VideoScrubber(Part):
         is_edited = any(isinstance(edit, VideoEdit) for edit in what_if.edits)
         window = what_if.window if is_edited else None
         if window is None:
-            self.show("edited", start=-1, words="")
+            self.keep("edited", start=-1, words="")
         else:
             frames = np.ascontiguousarray(window.frames_u8)
             words = what_if.words

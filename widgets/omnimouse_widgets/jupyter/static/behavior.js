@@ -10,6 +10,7 @@ function render({ model, el }) {
   const connection = connect({ model, el }, "behavior", {
     rows: (message, buffers) => stack.show(message, buffers),
     cursor: ({ time_s }) => stack.moveTo(time_s),
+    status: ({ words }) => stack.showStatus(words),
     legend: ({ legend }) => showLegend(legend),
   });
   const { set, follow, ready, close } = connection;

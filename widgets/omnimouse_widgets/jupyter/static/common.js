@@ -42,13 +42,15 @@ function connect({ model, el }, name, handlers) {
   const listeners = new Set();
   const receive = (message, buffers) => {
     listeners.forEach((listener) => listener(message));
-    const handler = handlers[message.op];
-    if (!handler) return;
-    el.classList.add("omnimouse-live");
-    handler(message, buffers ?? []);
-    if (message.frame === undefined) return;
+    let taken = 0;
+    for (const one of message.op === "drawing" ? message.of : [message]) {
+      const theirs = one.buffers === undefined ? buffers : buffers.slice(taken, (taken += one.buffers));
+      if (handlers[one.op]) el.classList.add("omnimouse-live");
+      handlers[one.op]?.(one, theirs ?? []);
+    }
+    if (!message.answer) return;
     // A hidden page draws nothing and would be waited for: it answers at once.
-    const drawn = () => send("drawn", { frame: message.frame });
+    const drawn = () => send("drawn");
     if (document.hidden) drawn();
     else afterPaint(drawn);
   };
@@ -90,8 +92,33 @@ function connect({ model, el }, name, handlers) {
     });
     closers.push(() => clearTimeout(timer));
     return {
-      soon: () => { timer ||= setTimeout(flush, FLUSH_MS); },
+      soon: () => { timer ||= setTimeout(flush, Math.max(0, sentAt + FLUSH_MS - performance.now())); },
       now: () => { clearTimeout(timer); awaited = 0; flush(); },
+    };
+  };
+  // Strokes: `gather` as of a queue. The first message of one opens it and the last closes
+  // it; a stroke that touched nothing is not told of.
+  const strokes = (gather) => {
+    let opening = null, isOpen = false, isLast = false;
+    const paints = queue("paint", (seq) => {
+      const found = gather(seq);
+      if (!found) return null;
+      const fields = { ...found[0], ...(opening && { begin: opening }), ...(isLast && { end: true }) };
+      isOpen = !isLast;
+      opening = null;
+      return [fields, found[1]];
+    });
+    return {
+      ...paints,
+      begin: (fields = {}) => { opening = fields; },
+      end: () => {
+        isLast = true;
+        paints.now();
+        isLast = false;
+        if (isOpen) send("end");
+        opening = null;
+        isOpen = false;
+      },
     };
   };
 
@@ -136,11 +163,14 @@ function connect({ model, el }, name, handlers) {
     closers.forEach((closer) => closer());
     watch(false);
   };
-  return { view, send, set, follow, queue, ready, close, onClose: (closer) => closers.push(closer), onLeave: (leave) => leavers.push(leave) };
+  return { view, send, set, follow, queue, strokes, ready, close, onClose: (closer) => closers.push(closer), onLeave: (leave) => leavers.push(leave) };
 }
 
 // A canvas whose pixels are the screen's, redrawn by `draw(context, width, height)` in
-// CSS pixels, at most once a frame. Its size is never taken from a hidden layout.
+// CSS pixels, at most once a frame. Its size is never taken from a hidden layout. While
+// a hand is down on another canvas of the page that one comes first: what follows from
+// the stroke is drawn ten times a second.
+const ASIDE_MS = 100;
 function canvasOf(parent, { className, label, keys, height, draw, onClose }) {
   const canvas = document.createElement("canvas");
   canvas.className = className;
@@ -150,16 +180,26 @@ function canvasOf(parent, { className, label, keys, height, draw, onClose }) {
   if (keys) canvas.title = keys;
   parent.append(canvas);
   const context = canvas.getContext("2d");
-  let asked = 0, width = 720, tall = height;
+  let asked = 0, later = 0, drawnAt = 0, width = 720, tall = height;
   const redraw = () => {
     asked = 0;
+    drawnAt = performance.now();
     const ratio = globalThis.devicePixelRatio || 1;
     const [w, h] = [Math.round(width * ratio), Math.round(tall * ratio)];
     if (canvas.width !== w || canvas.height !== h) { canvas.width = w; canvas.height = h; }
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     draw(context, width, tall);
   };
-  const ask = () => { asked ||= requestAnimationFrame(redraw); };
+  const atOnce = () => { later = 0; asked ||= requestAnimationFrame(redraw); };
+  const ask = () => {
+    const held = globalThis.omnimouseHeld;
+    const wait = held && held !== canvas ? drawnAt + ASIDE_MS - performance.now() : 0;
+    if (wait <= 0) atOnce();
+    else if (!asked) later ||= setTimeout(atOnce, wait);
+  };
+  canvas.addEventListener("pointerdown", () => { globalThis.omnimouseHeld = canvas; });
+  const letGo = () => { if (globalThis.omnimouseHeld === canvas) globalThis.omnimouseHeld = null; };
+  for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) canvas.addEventListener(end, letGo);
   const observer = new ResizeObserver(([entry]) => {
     const box = entry.contentRect;
     if (box.width < 2 || box.height < 2) return;
@@ -167,7 +207,7 @@ function canvasOf(parent, { className, label, keys, height, draw, onClose }) {
     ask();
   });
   observer.observe(canvas);
-  onClose(() => { observer.disconnect(); cancelAnimationFrame(asked); });
+  onClose(() => { letGo(); observer.disconnect(); clearTimeout(later); cancelAnimationFrame(asked); });
   canvas.style.height = `${height}px`;
   const resize = (to) => { tall = to; canvas.style.height = `${to}px`; ask(); };
   ask();

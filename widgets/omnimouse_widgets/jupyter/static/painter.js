@@ -350,7 +350,7 @@ function render({ model, el }) {
 
   // -- strokes --------------------------------------------------------------------------
   let stroke = null; // the neurons that the kernel has not heard of, and what they become
-  const queue = page.queue("paint", (seq) => {
+  const queue = page.strokes((seq) => {
     if (!stroke?.pending.size) return null;
     const neurons = Uint32Array.from(stroke.pending);
     neurons.forEach((neuron) => field.mine.set(neuron, seq));
@@ -359,7 +359,7 @@ function render({ model, el }) {
   });
   const begin = () => {
     stroke = { code: model.get("code"), pending: new Set() };
-    send("begin", { code: stroke.code });
+    queue.begin({ code: stroke.code });
   };
   const paint = (found, since) => {
     found.forEach((neuron) => {
@@ -376,8 +376,7 @@ function render({ model, el }) {
   };
   const end = () => {
     if (!stroke) return;
-    queue.now();
-    send("end");
+    queue.end();
     stroke = null;
   };
   const drop = () => { outline = null; drag = null; end(); surface.ask(); };

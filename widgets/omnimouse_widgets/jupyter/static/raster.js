@@ -21,7 +21,7 @@ function render({ model, el }) {
   let low = 0, high = 1; // rows in view
   let stroke = null, pan = null, scrub = false, hover = null, cell = null, hatch = null;
 
-  const { view, send, set, follow, queue, ready, close, onClose, onLeave } = connect({ model, el }, "raster", {
+  const { view, send, set, follow, strokes: strokesOf, ready, close, onClose, onLeave } = connect({ model, el }, "raster", {
     look: takeLook,
     raster: take,
     nothing: () => { layout = codes = told = null; pictures = []; say(); canvas.ask(); },
@@ -362,7 +362,7 @@ function render({ model, el }) {
   }
 
   // -- painting -----------------------------------------------------------------------------
-  const strokes = queue("paint", (seq) => {
+  const strokes = strokesOf((seq) => {
     if (!pending || !stroke) return null;
     pending = false;
     const found = blocks();
@@ -400,12 +400,11 @@ function render({ model, el }) {
   }
   function begin(tool) {
     stroke = { tool, code: model.get("code"), rows: facts.rows };
-    send("begin", { code: stroke.code });
+    strokes.begin({ code: stroke.code });
   }
   function end() {
     if (!stroke) return;
-    strokes.now();
-    send("end");
+    strokes.end();
     stroke = null;
   }
   function paintTo(from, to, event) {

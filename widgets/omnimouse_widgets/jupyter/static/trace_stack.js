@@ -280,7 +280,6 @@ function connectStack(connection, model, { name, label, keys }) {
     const status = make("div", { className: "omnimouse-status" });
     parent.append(status);
     follow("height", stack.setHeight);
-    follow("status", (words) => { status.textContent = words; });
-    return stack;
+    return { ...stack, showStatus: (words) => { status.textContent = words; } };
   };
 }

@@ -34,6 +34,7 @@ function render({ model, el }) {
   const connection = connect({ model, el }, "traces", {
     rows: (message, buffers) => stack.show(message, buffers),
     cursor: ({ time_s }) => stack.moveTo(time_s),
+    status: ({ words }) => stack.showStatus(words),
     bar: (message) => showBar(message),
   });
   const { send, set, follow, ready, close } = connection;

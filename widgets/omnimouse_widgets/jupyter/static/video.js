@@ -17,7 +17,7 @@ function render({ model, el }) {
   let stroke = null, edited = null, clock = null, ticking = 0;
   const WAITS = 0xffffffff;
 
-  const { view, send, set, follow, queue, ready, close, onClose, onLeave } = connect({ model, el }, "video", {
+  const { view, send, set, follow, queue, strokes: strokesOf, ready, close, onClose, onLeave } = connect({ model, el }, "video", {
     film: takeFilm,
     place: takePlace,
     frames: takeFrames,
@@ -421,7 +421,7 @@ function render({ model, el }) {
   }, end);
 
   // -- giving and hiding frames -------------------------------------------------------------
-  const strokes = queue("paint", (seq) => {
+  const strokes = strokesOf((seq) => {
     const runs = [];
     for (let k = 0; k < N_FRAMES; k++) {
       if (mine[k] !== WAITS) continue;
@@ -433,7 +433,7 @@ function render({ model, el }) {
   });
   function begin(k) {
     stroke = { visible: !visible[k], last: k };
-    send("begin");
+    strokes.begin();
   }
   function paintTo(k) {
     const [first, last] = [Math.min(k, stroke.last), Math.max(k, stroke.last)];
@@ -447,8 +447,7 @@ function render({ model, el }) {
   }
   function end() {
     if (!stroke) return;
-    strokes.now();
-    send("end");
+    strokes.end();
     stroke = null;
   }
   onLeave(end);

@@ -1,0 +1,98 @@
+"""What a fine-tuning says while it runs: one report a step, of plain values."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from omnimouse_model.train.metrics_log import log_rows
+from omnimouse_model.train.validate import SUMMARY
+
+RECENT = 20
+"""Steps over which the loss and the time of a step are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinetuneProgress:
+    """How far a fine-tuning is.
+
+    Attributes
+    ----------
+    stage
+        "starting" while start values are found, "training", or "saving".
+    step, of
+        Steps done, and all; it may end sooner.
+    loss
+        Mean over the last steps.
+    validation, before, best
+        Held-out score: the last one, the one before the first step, the best; the
+        weights of the best are the result.
+    seconds_left
+        Of training, from the second step on.
+    row
+        The step's row of the log.
+    """
+
+    stage: str
+    step: int
+    of: int
+    loss: float | None = None
+    validation: float | None = None
+    before: float | None = None
+    best: float | None = None
+    seconds_left: float | None = None
+    row: dict[str, float] = field(default_factory=dict)
+
+
+class Reports:
+    """Makes reports of a run's rows, also of those before it went on."""
+
+    def __init__(
+        self, tell: Callable[[FinetuneProgress], None], of: int, log: Path
+    ) -> None:
+        self.last = FinetuneProgress("starting", 0, of)
+        self._tell, self._log = tell, log
+        self._recent: list[dict[str, float]] = []
+
+    def starting(self) -> None:
+        """Nothing is trained yet, or not again."""
+        rows = list(log_rows(self._log)) if self._log.exists() else []
+        for row in rows:
+            self._add(row)
+        self._recent = []
+        self.last = replace(self.last, stage="starting", seconds_left=None)
+        self._tell(self.last)
+
+    def step(self, step: int, row: dict[str, float]) -> None:
+        """A step of the loop."""
+        self._add(row)
+        self._tell(self.last)
+
+    def saving(self) -> None:
+        """The result is written."""
+        self.last = replace(self.last, stage="saving", seconds_left=0.0)
+        self._tell(self.last)
+
+    def _add(self, row: dict[str, float]) -> None:
+        last, step = self.last, int(row["step"])
+        self._recent = [*self._recent[1 - RECENT :], row]
+        losses = [r["loss"] for r in self._recent if "loss" in r]
+        score = row.get(SUMMARY)
+        if score is not None:
+            best = score if last.best is None else max(last.best, score)
+            before = score if step == 0 else last.before
+            last = replace(last, validation=score, best=best, before=before)
+        self.last = replace(
+            last,
+            stage="training",
+            step=step,
+            loss=sum(losses) / len(losses) if losses else None,
+            seconds_left=self._seconds_left(step),
+            row=row,
+        )
+
+    def _seconds_left(self, step: int) -> float | None:
+        first, last = self._recent[0], self._recent[-1]
+        if first is last:
+            return None
+        per_step = (last["seconds"] - first["seconds"]) / (step - first["step"])
+        return per_step * max(self.last.of - step, 0)

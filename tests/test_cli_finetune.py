@@ -1,0 +1,90 @@
+"""`omnimouse finetune`: learns a session, stops, goes on, and says what it reached."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+import omnimouse_model as om
+from omnimouse_app.cli import main
+from omnimouse_app.cli.train_report import TrainReport
+from omnimouse_model.nets.checkpoint import save_checkpoint
+from tests.model.finetune_process import small_net
+from tests.model.live_sessions import write_session
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("finetune")
+    write_session(root / "b-1-1", 9)
+    save_checkpoint(root / "base", small_net({"a-1-1": 12}))
+    return root
+
+
+def command(place: Path, out: Path, *more: str) -> list[str]:
+    given = ["finetune", str(place / "base.safetensors"), str(place / "b-1-1")]
+    return [*given, "--out", str(out), "--batch", "1", "--device", "cpu", *more]
+
+
+def run(arguments: list[str]) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    return int(end.value.code or 0)
+
+
+def test_ctrl_c_saves_and_the_same_command_ends_it(
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plain = TrainReport.__call__
+
+    def interrupted(self: TrainReport, facts: dict[str, float]) -> None:
+        plain(self, facts)
+        if facts["step"] == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    out = tmp_path / "mine"
+    given = command(place, out, "--steps", "4")
+    monkeypatch.setattr(TrainReport, "__call__", interrupted)
+    assert run(given) == 130
+    said = capsys.readouterr().err
+    assert "step 0: validation" in said
+    assert f"stopped; saved in {out}: the same command goes on from there." in said
+    monkeypatch.setattr(TrainReport, "__call__", plain)
+    assert run(given) == 0
+    told = capsys.readouterr()
+    assert "video_behavior" in told.out
+    assert f"{(9 + 2) * 16 + 9} parameters fine-tuned in 4 steps" in told.err
+    assert "the frozen core is unchanged" in told.err
+    assert f"--model {out}" in told.err
+    assert om.load_predictor(out).needs.n_neurons == {"a-1-1": 12, "b-1-1": 9}
+
+
+def test_json_tells_every_condition_before_and_after(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "mine"
+    assert run(command(place, out, "--steps", "1", "--json")) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert rows[0]["name"] == "validation"
+    assert {"video_behavior", "half", "forecast"} <= {row["name"] for row in rows}
+    assert all({"value", "before", "unit", "frozen_hash"} <= row.keys() for row in rows)
+
+
+def test_what_cannot_be_fine_tuned_is_one_clear_line(
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = command(place, tmp_path / "mine")
+    assert run(["finetune", "ridge", *given[2:]]) == 1
+    assert "'ridge' is no transformer" in capsys.readouterr().err
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run(given) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "start it without torchrun" in line
+    assert not (tmp_path / "mine").exists()
