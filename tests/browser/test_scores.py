@@ -12,6 +12,15 @@ LOWEST, HIGHEST = (
 )
 
 
+def wait_until_marked(tab: NotebookPage, n: int) -> None:
+    """Wait until so many points are white; what is drawn in a drag plotly minds."""
+    plot = tab.page.locator(".js-plotly-plot").last
+    tab.page.wait_for_function(
+        "([plot, n]) => plot.data[3].x.length === n",
+        arg=[plot.element_handle(), n],
+    )
+
+
 def test_bars_and_points_select_and_what_is_selected_is_marked(tab: NotebookPage):
     opened(tab, model="demo")
     tab.page.get_by_role("tab", name="Scores", exact=True).last.click()
@@ -24,13 +33,11 @@ def test_bars_and_points_select_and_what_is_selected_is_marked(tab: NotebookPage
     box, edge = bar.bounding_box(), "explorer.neuron_scores.spread.edges"
     tab.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] - 3)
     tab.wait_for_kernel(f"bool({edge}[8] <= {LOWEST} <= {HIGHEST} < {edge}[9])", True)
-    tab.page.wait_for_function(
-        "([plot, n]) => plot.data[3].x.length === n",
-        arg=[plot.element_handle(), tab.ask("len(explorer.selection)")],
-    )
+    wait_until_marked(tab, tab.ask("len(explorer.selection)"))
     # A rectangle around points; twice over, as plotly would move the first.
     for end in (0.5, 0.7):
         tab.ask("explorer.controller.select([])")
+        wait_until_marked(tab, 0)
         tab.drag(plot, (0.63, 0.15), (0.95, end), steps=6)
         tab.wait_for_kernel("len(explorer.selection)", 64)
         assert "the 64 with the highest" in tab.ask("explorer.neuron_scores.told")
