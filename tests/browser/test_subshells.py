@@ -36,10 +36,10 @@ def test_a_stroke_is_seen_at_once_and_answered_when_the_cell_has_run(
         "n => !document.querySelector('.omnimouse-counts').innerText.includes(n)",
         arg=f"visible {before['visible']:,}",
     )
-    told = counts(tab)
+    assert counts(tab)["visible"] > before["visible"]
     assert not tab.is_over(running)
     tab.finish(running)
-    assert agree(tab) == told
+    assert agree(tab)["visible"] > before["visible"]
     tab.wait_until_told("drawn", since, name="traces")
     tab.wait_for_kernel("explorer.controller.results.freshness", "fresh")
     tab.wait_for_kernel("explorer.controller.in_stroke", False)
