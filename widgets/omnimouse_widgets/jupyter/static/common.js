@@ -197,9 +197,12 @@ function canvasOf(parent, { className, label, keys, height, draw, onClose }) {
     if (wait <= 0) atOnce();
     else if (!asked) later ||= setTimeout(atOnce, wait);
   };
-  canvas.addEventListener("pointerdown", () => { globalThis.omnimouseHeld = canvas; });
   const letGo = () => { if (globalThis.omnimouseHeld === canvas) globalThis.omnimouseHeld = null; };
-  for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) canvas.addEventListener(end, letGo);
+  canvas.addEventListener("pointerdown", () => {
+    globalThis.omnimouseHeld = canvas;
+    // Wherever it is let go, also off the canvas.
+    for (const end of ["pointerup", "pointercancel"]) addEventListener(end, letGo, { capture: true, once: true });
+  });
   const observer = new ResizeObserver(([entry]) => {
     const box = entry.contentRect;
     if (box.width < 2 || box.height < 2) return;
