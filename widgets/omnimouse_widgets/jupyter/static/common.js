@@ -255,6 +255,45 @@ const commonKeys = (send) => ({
 const themed = (element, name, fallback) =>
   getComputedStyle(element).getPropertyValue(name).trim() || fallback;
 
+// A part's plotly figure is its neighbour in a box, and comes when it likes: `then` is
+// told it once, and what a screen reader shall be told of it can be said at any time.
+function plotBeside({ onClose }, el, then = () => {}) {
+  let plot = null, words = "";
+  const look = () => {
+    const found = el.parentElement?.querySelector(".js-plotly-plot");
+    if (found?.on && found !== plot) { plot = found; then(plot); }
+    plot?.setAttribute("role", "img");
+    plot?.setAttribute("aria-label", words);
+  };
+  document.addEventListener("plotlywidget-after-render", look);
+  onClose(() => document.removeEventListener("plotlywidget-after-render", look));
+  return { name: (to) => { words = to; look(); } };
+}
+
+// A select's options, [value, words, tip], and the one that is chosen.
+function fillSelect(box, rows, value = box.value) {
+  box.replaceChildren(...rows.map(([name, words, tip]) => make("option", { value: name, textContent: words, title: tip ?? "" })));
+  box.value = value;
+}
+
+// Where a sorted list reaches a value: the first place not below it.
+function lowest(sorted, value) {
+  let low = 0, high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle] < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+// Hand the user a table as a file.
+function download(name, content) {
+  const address = URL.createObjectURL(new Blob([content], { type: "text/csv" }));
+  make("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 1000);
+}
+
 const make = (tag, fields = {}, ...children) => {
   const element = Object.assign(document.createElement(tag), fields);
   element.append(...children);
