@@ -162,8 +162,11 @@ def test_a_page_that_is_reloaded_in_a_stroke_leaves_none_open(tab: NotebookPage)
     opened(tab)
     tab.save()
     box = tab.part("field").first.bounding_box()
-    tab.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    tab.page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + box["height"] / 2)
     tab.page.mouse.down()
+    tab.page.mouse.move(
+        box["x"] + 0.6 * box["width"], box["y"] + box["height"] / 2, steps=20
+    )
     tab.wait_for_kernel("explorer.controller.in_stroke", True)
     tab.page.reload()
     shown(tab)

@@ -160,7 +160,8 @@ class FineTune(Part):
         losses, scores = list(finetuning.losses), list(finetuning.validations)
         drawn = (losses, smoothed(losses), scores)
         buffers: list[Buffer] = [_packed(points) for points in drawn]
-        self.show("curves", buffers, of=finetuning.of)
+        of = finetuning.step if finetuning.is_finished else finetuning.of
+        self.show("curves", buffers, of=of)
 
     def __repr__(self) -> str:
         return "Run this cell to fine-tune with a live curve."

@@ -76,14 +76,14 @@ class FinetuneSection(QWidget):
         self.dismiss.clicked.connect(lambda: self._dismiss())
         form = Form(self)
         form.add("", self.open)
-        form.add("", self.title)
+        form.add("", row_of(self.title, self.dismiss, stretch=0))
         form.add("", row_of(self.train, self.steps, stretch=0))
         form.add("", self.words)
         form.add("", row_of(self.bar, self.stop, stretch=0))
         form.add("", self.plot.canvas)
         form.add("", self.score)
         form.add("", self.problem)
-        form.add("", row_of(self.start, self.use, self.dismiss, stretch=0))
+        form.add("", row_of(self.start, self.use, stretch=0))
 
     @property
     def _trained(self) -> Trained:
@@ -127,7 +127,8 @@ class FinetuneSection(QWidget):
         self.bar.setValue(round(1000 * finetuning.share))
         self.bar.setFormat(f"{100 * finetuning.share:.0f} %")
         if has_curve:
-            self.plot.show(finetuning.losses, finetuning.validations, finetuning.of)
+            of = finetuning.step if found.is_finished else finetuning.of
+            self.plot.show(finetuning.losses, finetuning.validations, of)
         for widget, is_shown in (
             (self.title, is_open),
             (self.train, is_open and found.has_choices),
