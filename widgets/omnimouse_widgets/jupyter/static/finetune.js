@@ -103,16 +103,19 @@ function render({ model, el }) {
     context.strokeStyle = "#3a3e47";
     context.lineWidth = 1;
     context.textAlign = "right";
-    for (const value of [low + more, high - more]) {
+    // What is too close to be told apart in writing has the ends of the axis for ticks.
+    const inner = [low + more, high - more];
+    for (const value of up(inner[0]) - up(inner[1]) > 14 ? inner : [low, high]) {
       context.fillText(value.toFixed(3), x0 + LEFT - 4, up(value) + 4);
       context.beginPath();
       context.moveTo(x0 + LEFT, up(value));
       context.lineTo(x0 + width - RIGHT, up(value));
       context.stroke();
     }
-    context.textAlign = "center";
-    for (const step of [0, curves.of]) context.fillText(step, across(step), height - 7);
-    context.fillText("step", across(curves.of / 2), height - 7);
+    for (const [align, words, step] of [["left", 0, 0], ["center", "step", curves.of / 2], ["right", curves.of, curves.of]]) {
+      context.textAlign = align;
+      context.fillText(words, across(step), height - 7);
+    }
     for (const [line, colour, thick, hasDots] of lines) {
       context.strokeStyle = context.fillStyle = colour;
       context.lineWidth = thick;
