@@ -16,7 +16,7 @@ from pathlib import Path
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import FineTune
 controller = Controller()
-controller.finetuning.folder = Path({folder!r}) / "models"
+controller.finetuning.folder = Path({kept!r})
 controller.choose_predictor(Path({folder!r}) / "base.safetensors")
 controller.open_session(Path({folder!r}) / {name!r})
 controller.wait()
@@ -41,14 +41,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def opened(tab: NotebookPage, folder: Path, steps: int) -> None:
-    tab.open([MAKE.format(folder=str(folder), name=NEW, steps=steps), "part"])
+def opened(tab: NotebookPage, folder: Path, kept: Path, steps: int) -> None:
+    made = MAKE.format(folder=str(folder), kept=str(kept), name=NEW, steps=steps)
+    tab.open([made, "part"])
     tab.run_all()
     tab.part("finetune").get_by_text(f"base.safetensors to {NEW}").wait_for()
 
 
-def test_it_is_worked_by_keyboard_to_its_end(tab: NotebookPage, folder: Path):
-    opened(tab, folder, 4000)
+def test_it_is_worked_by_keyboard_to_its_end(
+    tab: NotebookPage, folder: Path, tmp_path: Path
+):
+    opened(tab, folder, tmp_path, 4000)
     part = tab.part("finetune")
     part.get_by_role("button", name="Start").press("Enter")
     part.get_by_role("button", name="Stop").wait_for()
@@ -64,19 +67,18 @@ def test_it_is_worked_by_keyboard_to_its_end(tab: NotebookPage, folder: Path):
     part.get_by_role("button", name="Use what was reached").click()
     part.get_by_text("✓ Learned, and is the model now").wait_for()
     tab.wait_for_kernel("controller.state.predictor_name.startswith("
-                        f"{str(folder / 'models')!r})", True)  # fmt: skip
-    tab.page.screenshot(path=folder / "finetune.png")
+                        f"{str(tmp_path)!r})", True)  # fmt: skip
     part.get_by_role("button", name="Dismiss").click()
     part.wait_for(state="hidden")
 
 
 def test_it_comes_back_onto_the_page_with_something_to_learn(
-    tab: NotebookPage, folder: Path
+    tab: NotebookPage, folder: Path, tmp_path: Path
 ):
-    opened(tab, folder, 300)
+    opened(tab, folder, tmp_path, 300)
     tab.finish(tab.start("execute", "controller.choose_predictor('mean')"))
     tab.part("finetune").wait_for(state="hidden")
     base = str(folder / "base.safetensors")
     tab.finish(tab.start("execute", f"controller.choose_predictor({base!r})"))
     tab.part("finetune").wait_for(state="visible")
-    tab.part("finetune").get_by_role("button", name="Use it").wait_for()
+    tab.part("finetune").get_by_role("button", name="Start").wait_for()

@@ -46,9 +46,9 @@ class FinetunePlot:
         left.setWidth(40)
         left.enableAutoSIPrefix(False)
         left.setTickDensity(0.6)
-        label = plots.text(words)
-        label.setParentItem(plot.getViewBox())
-        label.setPos(2, 0)
+        box, label = plot.getViewBox(), plots.text(words, anchor=(1, 0))
+        label.setParentItem(box)
+        box.sigResized.connect(lambda *_: label.setPos(box.boundingRect().right(), 0))
         return plot
 
     def show(
