@@ -1,6 +1,10 @@
 """Fine-tuning in the background: started, stopped, gone on with, and chosen at once."""
 
+import multiprocessing
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +19,7 @@ from omnimouse_model.live.tuned import place_for, tuned_in
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.predict.catalogue import load_in_process
 from omnimouse_model.predict.devices import process_bytes
+from omnimouse_model.train.saving import last_state
 from tests.model.finetune_process import small_net
 from tests.model.live_sessions import EchoPredictor, write_session
 
@@ -172,8 +177,6 @@ def test_what_was_stopped_goes_on_also_after_a_restart(
 def test_closing_ends_the_process_soon(
     controller: Controller, finetuning: Finetuning
 ) -> None:
-    import multiprocessing
-
     finetuning.start(steps=LONG)
     until(lambda: has_step(finetuning))
     (process,) = [
@@ -189,11 +192,45 @@ def test_closing_ends_the_process_soon(
     assert not process.is_alive()
 
 
+KILLED = """
+import multiprocessing, os, signal, sys
+from pathlib import Path
+from omnimouse_model.data.open import open_session
+from omnimouse_model.train.apart import Job, finetune_apart
+
+def tell(kind, told):
+    if told["step"] >= 2:
+        print(multiprocessing.active_children()[0].pid, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+place, out = map(Path, sys.argv[1:])
+session = open_session(place / "b-1-1")
+job = Job(str(place / "base.safetensors"), session, out, settings={"steps": 4000})
+finetune_apart(job, tell, lambda: False)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kills by signal")
+def test_a_process_ends_and_saves_when_its_owner_is_killed(
+    place: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "-c", KILLED, str(place), str(out)]
+    owner = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert owner.returncode == -signal.SIGKILL, owner.stderr
+    number = int(owner.stdout)
+    until(lambda: not process_bytes(number))
+    kept = tuned_in(out)
+    assert kept is not None
+    assert kept.step >= 2
+    saved = last_state(out)
+    assert saved is not None
+    assert int(saved.name.removeprefix("state-")) == kept.step
+
+
 def test_a_process_that_dies_is_told_and_can_be_gone_on_with(
     finetuning: Finetuning,
 ) -> None:
-    import multiprocessing
-
     finetuning.start(steps=LONG)
     until(lambda: has_step(finetuning))
     for process in multiprocessing.active_children():
