@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from omnimouse_model.analysis.scaling import Axis, Quantity, ScalingCurve
     from omnimouse_model.metrics import PowerLaw
 
+MOST_SIZES = 8
 AXES = ("sessions", "neuron_samples", "trials", "compute", "parameters")
 
 
@@ -183,12 +184,31 @@ def _write_page(curves: "Sequence[ScalingCurve]", path: Path) -> None:
 
 
 def report(curves: "Sequence[ScalingCurve]", *, as_markdown: bool = False) -> str:
-    """A line per curve, and what was refused."""
-    lines = [_line(curve) for curve in curves]
-    laid = markdown_table(lines) if as_markdown else table(lines)
+    """The mean of each size, a line per fit, and what was refused."""
+    lay = markdown_table if as_markdown else table
+    means = _means(curves)
+    fits = [_line(curve) for curve in curves]
     refused = dict.fromkeys(curve.refusal for curve in curves if curve.refusal)
     notes = "\n".join(f"- –: {words}" for words in refused)
-    return "\n\n".join(part for part in (laid, notes) if part)
+    return "\n\n".join(
+        part for part in (lay(means) if means else "", lay(fits), notes) if part
+    )
+
+
+def _means(curves: "Sequence[ScalingCurve]") -> list[dict[str, str | None]]:
+    """Curves by size, where a table has room for them.
+
+    The intervals are in the figure, in `--csv` and `--json`.
+    """
+    sizes = sorted({size.x for curve in curves for size in curve.sizes})
+    if len(sizes) > MOST_SIZES:
+        return []
+    return [
+        {"condition": curve.condition, "curve": curve.name}
+        | {f"{x:.4g}": None for x in sizes}
+        | {f"{size.x:.4g}": f"{size.mean:.3f}" for size in curve.sizes}
+        for curve in curves
+    ]
 
 
 def _line(curve: "ScalingCurve") -> dict[str, object]:
@@ -200,8 +220,9 @@ def _line(curve: "ScalingCurve") -> dict[str, object]:
         "sizes": len(set(curve.x.tolist())),
         "limit": None if law is None else law.limit,
         "exponent": _exponent(law),
-        "95 %": _span(curve.intervals.get("exponent")),
+        "exponent, 95 %": _span(curve.intervals.get("exponent")),
         "slope": None if line is None else line.slope,
+        "slope, 95 %": _span(curve.intervals.get("slope")),
         "prefers": curve.preferred or None,
         "largest": None,
         "line says": None,

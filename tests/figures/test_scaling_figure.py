@@ -1,5 +1,7 @@
 """The figure of a scaling analysis: its marks, lines and bands are the library's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -73,9 +75,16 @@ def test_too_few_sizes_are_marks_and_a_reason(curves):
     figure = scaling_figure(curves)
     assert len(of(figure, "1M", "markers")) == 2
     assert of(figure, "1M", "lines") == []
-    words = [note.text for note in figure.layout.annotations]
-    assert sum("1M: no fit. A fit needs 4" in text for text in words) == 2
-    assert not any("5M: no fit" in text for text in words)
+    *_, told = [note.text for note in figure.layout.annotations]
+    assert told.startswith("No fit of 1M: A fit needs 4 different sizes")
+    (note,) = [c for c in curves if c.condition == TASKS[0] and c.refusal]
+    some = [c for c in curves if c.name == "5M"]
+    *_, told = [n.text for n in scaling_figure([note, *some]).layout.annotations]
+    assert told.startswith("No fit of 1M:")
+    partly = replace(some[0], name="1M")
+    mixed = [note, replace(partly, condition=TASKS[1])]
+    *_, told = [n.text for n in scaling_figure(mixed).layout.annotations]
+    assert told.startswith("No fit of 1M (Fcst):")
 
 
 def test_each_condition_has_its_panel_and_each_model_one_entry(curves):

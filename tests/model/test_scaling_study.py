@@ -1,6 +1,7 @@
 """Scaling studies: what is missing is trained, once; a kill changes nothing."""
 
 import json
+import signal
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from omnimouse_app.cli.output import Progress
 from omnimouse_app.cli.scaling import command
+from omnimouse_app.cli.stopping import STOPPED
 from omnimouse_model.analysis.evaluate import Cancelled
 from omnimouse_model.analysis.scaling import scaling_curves
 from omnimouse_model.analysis.scaling_runs import read_runs
@@ -232,3 +235,23 @@ def test_the_command_trains_fits_and_draws(plan_file: Path, tmp_path: Path) -> N
     none = CliRunner().invoke(command, [str(tmp_path / "none.jsonl")])
     assert none.exit_code == 2
     assert "--train PLAN" in none.stderr
+
+
+def test_ctrl_c_keeps_what_is_trained(
+    plan_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: Progress, done: int, total: int, what: str) -> None:
+        if done == STEPS + 2:
+            signal.raise_signal(signal.SIGINT)
+
+    results = tmp_path / "a.scaling.jsonl"
+    given = [str(results), "--train", str(plan_file), "--device", "cpu"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Progress, "__call__", interrupted)
+        stopped = CliRunner().invoke(command, given)
+    assert stopped.exit_code == STOPPED
+    assert f"kept beside {results}: the same command goes on" in stopped.stderr
+    assert [row.run.sessions for row in read_runs(results)] == [1]
+    assert list(steps_of(results).values()) == [[1, 2, 3], [1, 2]]
+    assert CliRunner().invoke(command, given).exit_code == 0
+    assert [row.run.sessions for row in read_runs(results)] == [1, 3]

@@ -219,6 +219,11 @@ def fit_rows(curves: Sequence[ScalingCurve]) -> list[dict[str, object]]:
             "quantity": curve.quantity,
             "n": len(curve.x),
             "n_sizes": len(np.unique(curve.x)),
+            "sizes": [
+                {"x": size.x, "mean": size.mean, "n": size.n}
+                | _ends(size.low, size.high)
+                for size in curve.sizes
+            ],
             "refusal": curve.refusal,
             "preferred": curve.preferred,
         }

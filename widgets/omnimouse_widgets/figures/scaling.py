@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HEIGHT: Final = 400
 _GAP: Final = 0.09
 """Between panels, of the figure's width."""
-_ASIDE: Final = 1.03
+_ASIDE: Final = 1.02
 """Of which marks of neighbouring curves are drawn apart, on the log axis."""
 _AXES: Final[dict[Axis, str]] = {
     "sessions": "sessions trained on",
@@ -75,10 +75,11 @@ def _layout(
 ) -> dict[str, Any]:
     axis, quantity = curves[0].axis, curves[0].quantity
     width = (1 - _GAP * (len(conditions) - 1)) / len(conditions)
+    told = _refusals(curves)
     layout: dict[str, Any] = {
         "template": look.template(theme),
         "height": HEIGHT,
-        "margin": {"t": 84, "b": 96 if any(c.refusal for c in curves) else 48},
+        "margin": {"t": 84, "b": 96 if told else 48},
         "legend": {"y": 1.12},
         "annotations": [],
     }
@@ -98,24 +99,34 @@ def _layout(
         words = {"score": "single-trial correlation", "loss": "test loss"}[quantity]
         if panel == 0:
             layout["yaxis1"]["title"] = {"text": words}
-        layout["annotations"] += _words(task_name(condition), own, left)
+        title = f"<b>{task_name(condition)}</b>"
+        layout["annotations"].append(_words(title, left, 1.0, is_above=True))
+    if told:
+        note = _words(look.hover(told), 0.0, -0.24, is_above=False)
+        layout["annotations"].append({**note, "font": {"size": 11}})
     return layout
 
 
-def _words(
-    title: str, curves: Sequence[ScalingCurve], left: float
-) -> list[dict[str, Any]]:
-    """The panel's title above it, and below what was not fitted, with the reason."""
-    refused = [
-        f"{curve.name}: no fit. {curve.refusal}" for curve in curves if curve.refusal
-    ]
-    shared = {"xref": "paper", "yref": "paper", "x": left, "xanchor": "left"}
-    shared |= {"showarrow": False, "align": "left"}
-    found = [{**shared, "y": 1.0, "yanchor": "bottom", "text": f"<b>{title}</b>"}]
-    if refused:
-        note = {"text": look.hover("\n".join(refused)), "font": {"size": 10}}
-        found.append({**shared, "y": -0.2, "yanchor": "top", **note})
-    return found
+def _words(text: str, x: float, y: float, *, is_above: bool) -> dict[str, Any]:
+    """Words that stand on a height of the figure, or hang below it."""
+    return {
+        "text": text,
+        **{"x": x, "y": y, "xref": "paper", "yref": "paper", "xanchor": "left"},
+        **{"yanchor": "bottom" if is_above else "top"},
+        **{"showarrow": False, "align": "left"},
+    }
+
+
+def _refusals(curves: Sequence[ScalingCurve]) -> str:
+    """What was not fitted, and why; a line for each reason."""
+    named: dict[str, dict[str, None]] = {}
+    for curve in curves:
+        if curve.refusal:
+            same = [other for other in curves if other.name == curve.name]
+            is_everywhere = all(other.refusal == curve.refusal for other in same)
+            more = "" if is_everywhere else f" ({task_name(curve.condition)})"
+            named.setdefault(curve.refusal, {})[f"{curve.name}{more}"] = None
+    return "\n".join(f"No fit of {', '.join(who)}: {why}" for why, who in named.items())
 
 
 def _traces(
