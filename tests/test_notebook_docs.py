@@ -21,6 +21,7 @@ PARTS = (
     "BehaviorDecoder",
     "ContextSweep",
     "NeuronTable",
+    "NeuronScores",
 )
 OF_ALL = {"problem", *anywidget.AnyWidget.class_traits()}
 

@@ -264,9 +264,11 @@ def notebook(cells: Sequence[str]) -> str:
 
 
 @contextmanager
-def page_in(browser: "Browser", server: Server) -> Iterator[NotebookPage]:
+def page_in(
+    browser: "Browser", server: Server, *, has_touch: bool = False
+) -> Iterator[NotebookPage]:
     """A fresh page; when the block ends, it and every kernel of the server end."""
-    context = browser.new_context(viewport=SIZE)  # type: ignore[arg-type]
+    context = browser.new_context(viewport=SIZE, has_touch=has_touch)  # type: ignore[arg-type]
     try:
         yield NotebookPage(context.new_page(), server)
     finally:

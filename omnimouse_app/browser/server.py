@@ -13,7 +13,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -82,7 +82,9 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, scratch: Path) -> Iterator[Server]:
+def serving(
+    folder: Path, scratch: Path, settings: Mapping[str, Mapping[str, Any]] = SETTINGS
+) -> Iterator[Server]:
     """Serve a folder of notebooks as long as the block runs.
 
     Parameters
@@ -91,13 +93,15 @@ def serving(folder: Path, scratch: Path) -> Iterator[Server]:
         The notebooks.
     scratch
         An empty folder for settings and the server's log.
+    settings
+        Of JupyterLab's own plugins, by their names.
 
     Raises
     ------
     RuntimeError
         The server did not start; with the end of its log.
     """
-    env = _private(scratch)
+    env = _private(scratch, settings)
     # Between our look at a port and the server's start somebody may take it.
     for _ in range(3):
         server = Server(_free_port(), secrets.token_hex(16), folder, scratch / LOG)
@@ -136,7 +140,9 @@ def _free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def _private(scratch: Path) -> dict[str, str]:
+def _private(
+    scratch: Path, settings: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
     """Settings folders of its own; the file in which the server is told how to be."""
     env = dict(os.environ)
     for name in ("config", "data", "runtime", "ipython", "settings", "workspaces"):
@@ -150,9 +156,9 @@ def _private(scratch: Path) -> dict[str, str]:
     (scratch / "config" / "jupyter_server_config.py").write_text(CONFIGURATION)
     plugins = scratch / "settings" / "@jupyterlab" / "apputils-extension"
     plugins.mkdir(parents=True)
-    for plugin, settings in SETTINGS.items():
+    for plugin, chosen in settings.items():
         path = plugins / f"{plugin}.jupyterlab-settings"
-        path.write_text(json.dumps(settings))
+        path.write_text(json.dumps(chosen))
     return env
 
 

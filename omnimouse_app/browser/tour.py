@@ -91,6 +91,12 @@ def _stations(tab: NotebookPage) -> Iterator[tuple[str, "Locator | NotebookPage"
     _front(tab, "Neurons")
     _at_rest(tab)
     yield "neurons", tab.part("table").first
+    tab.ask("explorer.controller.apply_preset('video_behavior')")
+    _front(tab, "Scores")
+    tab.page.locator(".barlayer .point").first.wait_for()
+    tab.ask("explorer.neuron_scores.select_ranked('highest')")
+    _at_rest(tab)
+    yield "scores", tab.page.locator(".jupyter-widget-tab").first
     _front(tab, "Traces")
     _at_rest(tab)
     tab.save()

@@ -31,8 +31,7 @@ MICE = (UNSEEN, COMPANION)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    help="Folder of the runs; those that are there go on.",
+    help="Folder of the runs; those that are there go on. [default: the cache]",
 )
 @click.option("--steps", type=click.IntRange(min=1), help="[default: as finetune]")
 @click.option("--max-windows", default=95, show_default=True, type=click.IntRange(1))
@@ -41,7 +40,7 @@ MICE = (UNSEEN, COMPANION)
 @format_options
 def command(
     mice: tuple[str, ...],
-    out: Path,
+    out: Path | None,
     steps: int | None,
     max_windows: int,
     threads: int,
@@ -57,7 +56,10 @@ def command(
     """
     import torch
 
+    from omnimouse_model.cache import cache_dir
+
     torch.set_num_threads(threads)
+    out = out or cache_dir() / "bench" / "finetune"
     rows: list[dict[str, Any]] = []
     for mouse in mice:
         measure = _unseen if mouse == UNSEEN else _companion

@@ -23,7 +23,7 @@ def grave(tab: NotebookPage) -> list[str]:
 
 def test_nothing_grave_keeps_anybody_from_using_it(tab: NotebookPage):
     opened(tab)
-    for title in ("Traces", "Context", "Behaviour", "Neurons"):
+    for title in ("Traces", "Context", "Behaviour", "Neurons", "Scores"):
         tab.page.get_by_role("tab", name=title, exact=True).last.click()
         assert not grave(tab), title
 

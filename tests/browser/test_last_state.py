@@ -81,3 +81,24 @@ def test_reopened_without_trust_it_shows_the_picture(tab: NotebookPage):
     assert box[0] == 1920
     assert 300 < box[1] <= 960
     assert box[2] == "omnimouse-last"
+
+
+def test_a_reloaded_page_with_a_living_kernel_hides_it_and_keeps_it(
+    tab: NotebookPage,
+):
+    """JupyterLab forgets whose output may be replaced: the picture stays as it was."""
+    name = opened(tab)
+    paint_twelve(tab)
+    saved(tab, name)
+    tab.page.reload()
+    tab.page.locator(".omnimouse-live canvas").first.wait_for()
+    tab.page.locator(IMAGE).wait_for(state="attached")
+    assert not tab.page.locator(LAST).is_visible()
+    tab.ask("painter.paint(range(20), 1)")
+    tab.page.get_by_text("visible 20").first.wait_for()
+    assert not tab.page.locator(LAST).is_visible()
+    outputs = saved(tab, name)["cells"][0]["outputs"]
+    assert "12 visible" in "".join(outputs[-1]["data"]["text/plain"])
+    tab.run_all()
+    tab.page.locator(".omnimouse-live canvas").first.wait_for()
+    paint_twelve(tab)

@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("plotly")
 
 from omnimouse_model.analysis.scores import Score
+from omnimouse_widgets.drawn.score_spread import BIN_WIDTH
 from omnimouse_widgets.figures import score_histogram, score_scatter
-from omnimouse_widgets.figures.neurons import BIN_WIDTH
 
 
 def score(neurons, values, **fields):

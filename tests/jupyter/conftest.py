@@ -45,6 +45,7 @@ class Page:
     def __init__(self, part: Part) -> None:
         self.part = part
         self.heard: list[tuple[dict[str, Any], list[bytes]]] = []
+        self.is_dead = False
         self._more = threading.Condition()
         part.send = self._hear
 
@@ -53,7 +54,7 @@ class Page:
         with self._more:
             self.heard += _unpacked(content, raw)
             self._more.notify_all()
-        if content.get("answer"):
+        if content.get("answer") and not self.is_dead:
             self.say("drawn")
 
     def say(self, op: str, *buffers: bytes, **fields: Any) -> None:

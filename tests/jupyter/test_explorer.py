@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ipywidgets.widgets.widget import _instances as widgets
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET
@@ -63,6 +64,27 @@ def test_explorers_of_two_cells_and_of_one_run_live_side_by_side(
         one.close()
         one.close()
     assert not [t.name for t in threading.enumerate() if "last-state" in t.name]
+
+
+def test_an_explorer_that_is_closed_leaves_no_widget_behind(
+    controller: Controller, page: Any
+) -> None:
+    before = set(widgets)
+    explorer = Explorer(controller=controller)
+    explorer.close()
+    again = Explorer(controller=controller)
+    looked_at = page(again.neuron_scores)  # its figure is made when somebody looks
+    looked_at.look()
+    looked_at.wait_for("scores")
+    again.close()
+    assert set(widgets) == before
+
+
+def test_the_scores_are_of_those_that_the_table_lists(controller: Controller) -> None:
+    explorer = Explorer(controller=controller)
+    explorer.table.filter = "score>0.5"
+    assert explorer.neuron_scores.filter == "score>0.5"
+    explorer.close()
 
 
 def test_what_could_not_be_fetched_is_raised(

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 from traitlets import Int
 
+from omnimouse_widgets.jupyter import part as module
 from omnimouse_widgets.jupyter.part import PATIENCE_S, Part
 
 
@@ -236,6 +237,40 @@ def test_a_message_is_acknowledged_before_anything_is_done(part, page, controlle
     looked_at.say("go", to=12, seq=41)
     assert looked_at.of("ack") == [({"op": "ack", "seq": 41, "view": "page"}, [])]
     assert heard_at == [1]
+
+
+def test_a_page_that_died_without_a_word_is_drawn_for_no_more_and_may_come_back(
+    part, page, controller, monkeypatch
+):
+    now = [0.0]
+    monkeypatch.setattr(module, "monotonic", lambda: now[0])
+    looked_at = page(part)
+    looked_at.look()
+    looked_at.wait_for("cursor")
+    looked_at.is_dead = True
+    for cursor, after_s in ((1, 0), (2, module.LOST_S - 1), (3, module.LOST_S + 1)):
+        assert part.is_watched
+        now[0] = after_s
+        controller.set_cursor(cursor)
+        looked_at.wait_for("cursor", lambda content, _, at=cursor: content["at"] == at)
+    assert not part.is_watched
+    looked_at.forget()
+    looked_at.is_dead = False
+    looked_at.say("drawn")
+    assert part.is_watched
+    looked_at.wait_for("cursor")
+    looked_at.say("gone")
+    looked_at.say("drawn")  # of what was on its way to a view scrolled away
+    assert not part.is_watched
+
+
+def test_a_page_may_ask_only_for_what_parts_declare(part, page, controller):
+    looked_at = page(part)
+    for op in ("msg", "trait_change", "nonsense"):
+        looked_at.say(op)
+        assert part.problem == f"Counter takes no message {op!r}."
+    looked_at.say("step", n=4)
+    assert (part.problem, controller.state.cursor) == ("", 4)
 
 
 def test_a_closed_part_follows_no_more(part, controller):

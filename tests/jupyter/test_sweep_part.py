@@ -124,6 +124,18 @@ def test_live_curves_are_asked_for_only_while_somebody_looks(part, noisy, page):
     assert not noisy.state.sweep_shown
 
 
+def test_one_of_two_that_goes_leaves_the_other_its_live_curves(part, noisy, page):
+    opened, beside = page(part), page(ContextSweep(noisy))
+    opened.look()
+    beside.look()
+    beside.say("gone")
+    assert noisy.state.sweep_shown
+    noisy.select([5])
+    assert noisy.results.sweep is not None
+    opened.say("gone")
+    assert not noisy.state.sweep_shown
+
+
 def test_one_figure_is_made_and_changed_in_place(part, noisy, seen):
     before, traces = part.chart.figure, part.chart.figure.data
     noisy.select([5])
@@ -136,6 +148,7 @@ def test_one_figure_is_made_and_changed_in_place(part, noisy, seen):
 
 
 def test_what_has_not_changed_is_not_sent_again(part, noisy, seen, monkeypatch):
+    seen.say("gone")  # the pen draws no more meanwhile
     sent = []
     monkeypatch.setattr(
         part.chart.figure, "_send_update_msg", lambda **fields: sent.append(fields)
@@ -268,3 +281,10 @@ def test_a_given_sweep_without_points_cannot_be_saved(part, noisy, tmp_path, see
     part.sweep = replace(noisy.results.sweep, rows=())
     with pytest.raises(ValueError, match="Nothing is drawn"):
         part.write_csv(tmp_path / "x.csv")
+
+
+def test_figures_follow_the_width_of_the_page(part):
+    """`_config` is plotly's own: where it goes, figures stay as wide as they began."""
+    figure = part.chart.figure
+    assert "_config" in figure.traits(sync=True)
+    assert figure.get_state("_config")["_config"]["responsive"] is True

@@ -1,3 +1,4 @@
+import threading
 import time
 from collections.abc import Iterator
 from time import process_time
@@ -8,6 +9,7 @@ import pytest
 from traitlets import TraitError
 
 import omnimouse_model as om
+from omnimouse_model.live import exports
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.jupyter.table import NeuronTable
@@ -217,6 +219,23 @@ def test_a_page_downloads_the_table_with_its_condition(
     lines = buffers[0].decode().splitlines()
     assert lines[0] == "# predictor: echo"
     assert sum(not line.startswith("#") for line in lines) == 41
+
+
+def test_a_download_holds_no_message_up(part: Any, seen: Any, monkeypatch: Any) -> None:
+    gate = threading.Event()
+
+    def slowly(_: Any) -> bytes:
+        assert gate.wait(10.0)
+        return b"late"
+
+    monkeypatch.setattr(exports, "csv_bytes", slowly)
+    seen.say("csv")
+    seen.say("step", n=1)
+    assert part.controller.state.cursor == 1
+    assert not seen.of("csv")
+    gate.set()
+    _, buffers = seen.wait_for("csv")
+    assert buffers == [b"late"]
 
 
 def test_what_is_not_answered_yet_is_not_downloaded(session: Any, page: Any) -> None:

@@ -220,6 +220,23 @@ def test_ceilings_are_read_when_chosen_and_forgotten_with_the_session(
     assert "No clip" in controller.colouring.words
 
 
+def test_a_view_has_ceilings_read_while_the_neurons_keep_their_colours(
+    controller: Controller, mouse: Session, plain: Session
+) -> None:
+    controller.open_session(mouse)
+    colouring, viewer = controller.colouring, object()
+    assert not colouring.scale_of("ceiling").is_known
+    colouring.draw(viewer, "ceiling")
+    found = ceilings.population_ceiling(mouse).single_trial_max
+    np.testing.assert_array_equal(colouring.scale_of("ceiling").values, found)
+    assert controller.state.colour_by == "state"
+    assert (colouring.words, colouring.words_of("ceiling")) == ("", "")
+    colouring.draw(viewer, None)
+    for session in (plain, mouse):
+        controller.open_session(session)
+    assert not colouring.scale_of("ceiling").is_known
+
+
 def test_facts_that_were_looked_at_can_colour(
     controller: Controller, mouse: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:

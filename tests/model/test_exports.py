@@ -10,6 +10,7 @@ import threading
 import time
 import types
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +233,19 @@ def test_the_table_of_neurons_has_the_numbers_of_the_screen(
     assert controller.results.population.predictor_id in words
     assert f"window from {controller.state.window.start_s:.2f} s" in words
     assert "single-trial Pearson correlation" in words
+
+
+def test_neurons_are_marked_as_selected_whatever_the_recording_calls_them(
+    controller: Controller,
+) -> None:
+    session = controller.state.session
+    units = replace(session.units, unit_id=session.units.unit_id + 5)
+    what = exports.shown(controller.state, controller.results)
+    columns = exports.neuron_columns(
+        replace(what, session=replace(session, units=units))
+    )
+    assert columns["neuron"][0] == 5
+    assert np.flatnonzero(columns["selected"]).tolist() == [4, 9]
 
 
 def test_parquet_without_its_package_is_refused_in_words(

@@ -274,8 +274,6 @@ def test_what_cannot_be_fine_tuned_is_refused_before_anything_is_written(
     new, known = om.open_session(place / "b-1-1"), om.open_session(place / KNOWN)
     assert refusal("ridge", new, out) == "no_transformer"
     assert refusal(base, known, out) == "known"
-    with pytest.raises(ValueError, match="found 'neurons'"):
-        finetuned(place, out, train="neurons")
     assert refusal(base, replace(new, id=KNOWN), out) == "neurons"
     assert refusal(base, replace(new, id="b.1"), out) == "session_id"
     trials = replace(new.trials, tier=np.full(len(new.trials), "final_test_1"))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from omnimouse_widgets.jupyter.explorer import Explorer as Explorer
     from omnimouse_widgets.jupyter.painter import MaskPainter as MaskPainter
     from omnimouse_widgets.jupyter.raster import Raster as Raster
+    from omnimouse_widgets.jupyter.scores import NeuronScores as NeuronScores
     from omnimouse_widgets.jupyter.sweep import ContextSweep as ContextSweep
     from omnimouse_widgets.jupyter.table import NeuronTable as NeuronTable
     from omnimouse_widgets.jupyter.traces import Traces as Traces
@@ -24,6 +25,7 @@ _HOMES = {
     "ControlBar": "bar",
     "Explorer": "explorer",
     "MaskPainter": "painter",
+    "NeuronScores": "scores",
     "NeuronTable": "table",
     "Raster": "raster",
     "Traces": "traces",

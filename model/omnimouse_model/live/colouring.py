@@ -248,7 +248,8 @@ class Colouring:
         self._state, self._results, self._facts = state, results, facts
         self._other: ColourBy = "score"
         self._ceiling: tuple[Session, PopulationCeiling] | None = None
-        self._made: tuple[tuple[object, ...], Scale] | None = None
+        self._made: dict[ColourBy, tuple[tuple[object, ...], Scale]] = {}
+        self._drawn: dict[object, ColourBy] = {}
         self._facts_seen = 0
         self._errand = Errand(_found, self._take, post, synchronous=synchronous)
         self._errand.changed.connect(self.changed.emit)
@@ -271,30 +272,39 @@ class Colouring:
     @property
     def scale(self) -> Scale | None:
         """What is shown; None for the state alone, and while no session is open."""
-        state, session = self._state, self._state.session
-        if session is None or state.colour_by == "state":
+        return self.scale_of(self._state.colour_by)
+
+    def scale_of(self, name: ColourBy) -> Scale | None:
+        """Any quantity as far as it is known, whatever colours the neurons.
+
+        None for the state, and while no session is open.
+        """
+        session = self._state.session
+        if session is None or name == "state":
             return None
-        scores = self._results.scores
-        key = (session, state.colour_by, scores, self._ceiling, self._facts_seen)
-        if self._made is None or not all(
-            a is b for a, b in zip(self._made[0], key, strict=True)
-        ):
-            values, words = self._values(state.colour_by, session)
-            quantity = self._explained(_BY_NAME[state.colour_by])
-            self._made = (key, _scale(quantity, values, words))
-        return self._made[1]
+        key = (session, self._results.scores, self._ceiling, self._facts_seen)
+        made = self._made.get(name)
+        if made is None or not all(a is b for a, b in zip(made[0], key, strict=True)):
+            values, words = self._values(name, session)
+            made = (key, _scale(self._explained(_BY_NAME[name]), values, words))
+            self._made[name] = made
+        return made[1]
 
     @property
     def words(self) -> str:
         """How far it is, or why nothing is known; "" where all is well."""
+        return self.words_of(self._state.colour_by)
+
+    def words_of(self, name: ColourBy) -> str:
+        """The same of any quantity."""
         if self._errand.words:
             return self._errand.words
         if self._errand.fault is not None:
             return str(self._errand.fault)
-        scale = self.scale
+        scale = self.scale_of(name)
         if scale is None or scale.is_known:
             return ""
-        name, label = scale.quantity.name, scale.quantity.label.lower()
+        label = scale.quantity.label.lower()
         if name == "score":
             return ""
         if name in _FROM_REPEATS and self._ceiling is not None:
@@ -319,6 +329,18 @@ class Colouring:
         """From the state to what was chosen last beside it, and back."""
         self.choose(self._other if self._state.colour_by == "state" else "state")
 
+    def draw(self, viewer: object, name: ColourBy | None) -> None:
+        """Have read what a view needs that draws a quantity; None: it draws none now.
+
+        The colours of the neurons stay as they are.
+        """
+        if self._drawn.get(viewer) == name:
+            return
+        self._drawn.pop(viewer, None)
+        if name is not None:
+            self._drawn[viewer] = name
+        self._follow()
+
     @property
     def has_areas(self) -> bool:
         """Whether the open session knows brain areas."""
@@ -339,7 +361,8 @@ class Colouring:
         """Read what the quantity needs, and nothing that is not looked at."""
         session = self._state.session
         self._errand.forget_fault()
-        is_wanted = self._state.colour_by in _FROM_REPEATS
+        names = {self._state.colour_by, *self._drawn.values()}
+        is_wanted = not names.isdisjoint(_FROM_REPEATS)
         is_there = self._ceiling is not None and self._ceiling[0] is session
         if session is None or is_there or not is_wanted:
             self._errand.stop()
@@ -350,6 +373,7 @@ class Colouring:
     def _on_session(self) -> None:
         self._errand.stop()
         self._ceiling = None
+        self._made.clear()
         self._follow()
 
     def _on_facts(self) -> None:

@@ -171,6 +171,7 @@ class Controller:
         self._beside = Beside(self.state, self.results, another, load, self._lock)
         self.baseline = self._beside.results
         self._history = History()
+        self._sweep_viewers: set[object] = set()
         self._spans = Spans()
         self._last_preset = self.state.preset or DEFAULT_PRESET
         self._memory = Memory(memory)
@@ -477,16 +478,24 @@ class Controller:
         """Keep the size of the field's brush for the next start."""
         self.state.brush_radius = pixels
 
-    def show_sweep(self, is_shown: bool = True) -> None:
+    def show_sweep(self, is_shown: bool = True, viewer: object = None) -> None:
         """Ask for the live sweep after every answer from now on, or no more.
 
-        One that nobody looks at any more stops; shown again, it goes on.
+        It is shown while any viewer shows it. One that nobody looks at any more stops;
+        shown again, it goes on.
         """
         with self._lock:
-            was_shown, self.state.sweep_shown = self.state.sweep_shown, is_shown
+            viewers = self._sweep_viewers
+            (viewers.add if is_shown else viewers.discard)(viewer)
+            was_shown, is_shown = self.state.sweep_shown, bool(viewers)
+            self.state.sweep_shown = is_shown
             if is_shown and not was_shown:
                 self._asking.ask()
-            elif not is_shown and self.results.population_freshness == "fresh":
+            elif (
+                was_shown
+                and not is_shown
+                and self.results.population_freshness == "fresh"
+            ):
                 self._asking.stop()
 
     def as_python(self) -> str:

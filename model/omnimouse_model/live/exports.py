@@ -106,7 +106,7 @@ def neuron_columns(what: Shown) -> dict[str, np.ndarray]:
         "seen_samples": seen_cells(mask).sum(axis=0),
         "asked_samples": asked_cells(mask).sum(axis=0),
         "r": known["score"],
-        "selected": np.isin(known["id"], what.selection),
+        "selected": np.isin(np.arange(session.n_neurons), what.selection),
     }
 
 

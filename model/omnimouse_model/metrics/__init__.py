@@ -12,6 +12,7 @@ from omnimouse_model.metrics.aggregate import AggregatePolicy as AggregatePolicy
 from omnimouse_model.metrics.aggregate import aggregate as aggregate
 from omnimouse_model.metrics.aggregate import overall_score as overall_score
 from omnimouse_model.metrics.aggregate import session_score as session_score
+from omnimouse_model.metrics.behavior import BEHAVIOR_GROUPS as BEHAVIOR_GROUPS
 from omnimouse_model.metrics.behavior import accuracy as accuracy
 from omnimouse_model.metrics.behavior import behavior_groups as behavior_groups
 from omnimouse_model.metrics.behavior import explained_variance as explained_variance

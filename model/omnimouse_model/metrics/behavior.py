@@ -1,6 +1,8 @@
 """How well behaviour is decoded: groups of channels, explained variance, choices."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -14,6 +16,15 @@ from omnimouse_model.metrics.correlation import (
 )
 from omnimouse_model.metrics.information import Number
 
+BEHAVIOR_GROUPS: Final = MappingProxyType(
+    {
+        "location": ("pupil_x", "pupil_y"),
+        "size": ("pupil_size", "pupil_dsize"),
+        "running": ("running",),
+    }
+)
+"""Decoded channels by the group in which the paper averages them."""
+
 
 def behavior_groups(correlations: Mapping[str, float]) -> dict[str, float]:
     """Average decoded channels as the paper groups them, by name.
@@ -22,9 +33,8 @@ def behavior_groups(correlations: Mapping[str, float]) -> dict[str, float]:
     "average" the mean of the three groups.
     """
     groups = {
-        "location": (correlations["pupil_x"] + correlations["pupil_y"]) / 2,
-        "size": (correlations["pupil_size"] + correlations["pupil_dsize"]) / 2,
-        "running": correlations["running"],
+        group: sum(correlations[channel] for channel in channels) / len(channels)
+        for group, channels in BEHAVIOR_GROUPS.items()
     }
     return groups | {"average": sum(groups.values()) / 3}
 

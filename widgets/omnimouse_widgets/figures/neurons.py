@@ -7,13 +7,13 @@ import numpy as np
 
 from omnimouse_model.analysis.scores import Score
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.score_spread import score_bins
 from omnimouse_widgets.figures import look
 from omnimouse_widgets.figures.look import Theme
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-BIN_WIDTH: Final = 0.05
 _COLOURS: Final = tuple(palette.CONDITION_COLOURS.values())
 
 
@@ -144,13 +144,6 @@ def paired_scores(x: Score, y: Score) -> tuple[np.ndarray, np.ndarray, np.ndarra
         why = x.refusal or y.refusal or "they were asked of other neurons"
         raise ValueError(f"No neuron has both scores: {why}")
     return both[known], across[known], up[known]
-
-
-def score_bins(each: Sequence[np.ndarray]) -> np.ndarray:
-    """Edges of bins of 0.05 around every score, on the same grid for all."""
-    low = np.floor(min(values.min() for values in each) / BIN_WIDTH)
-    high = np.floor(max(values.max() for values in each) / BIN_WIDTH) + 1
-    return np.arange(low, high + 1) * BIN_WIDTH
 
 
 # -- within ---------------------------------------------------------------------------

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from omnimouse_model.analysis import paper_table
 from omnimouse_model.analysis.scores import Scores
+from omnimouse_model.metrics import BEHAVIOR_GROUPS
 from omnimouse_widgets.figures import look
 from omnimouse_widgets.figures.look import Theme
 
@@ -19,15 +21,14 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 TASKS: Final = {
-    "test/causal_response_25_behavior": "Fcst",
-    "test/causal_response_25_video_behavior": "Fcst+S",
-    "test/video_behavior": "Stim",
+    paper_table.TASKS[task]: name
+    for task, name in {"fcst": "Fcst", "fcst+S": "Fcst+S", "stim": "Stim"}.items()
 }
 """The paper's names of tasks, by strategy; `task_name` has those of a population."""
 GROUPS: Final = {
-    "Pupil-loc": ("pupil_x", "pupil_y"),
-    "Pupil-size": ("pupil_size", "pupil_dsize"),
-    "Running": ("running",),
+    "Pupil-loc": BEHAVIOR_GROUPS["location"],
+    "Pupil-size": BEHAVIOR_GROUPS["size"],
+    "Running": BEHAVIOR_GROUPS["running"],
 }
 """Of decoded channels, as the paper averages them; *Avg* is the mean of the three."""
 AVERAGE: Final = "Avg"

@@ -9,7 +9,8 @@ from weakref import ref
 
 from IPython.core.getipython import get_ipython
 from IPython.display import display
-from ipywidgets import HBox, Layout, Tab, VBox
+from ipywidgets import HBox, Layout, Tab, VBox, Widget
+from traitlets import link
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
@@ -24,6 +25,7 @@ from omnimouse_widgets.jupyter.behavior import BehaviorDecoder
 from omnimouse_widgets.jupyter.last_state import LastState
 from omnimouse_widgets.jupyter.painter import MaskPainter
 from omnimouse_widgets.jupyter.raster import Raster
+from omnimouse_widgets.jupyter.scores import NeuronScores
 from omnimouse_widgets.jupyter.sweep import ContextSweep
 from omnimouse_widgets.jupyter.table import NeuronTable
 from omnimouse_widgets.jupyter.traces import Traces
@@ -60,7 +62,7 @@ class Explorer:
     ----------
     controller
         The verbs, the state and the results: everything on screen is there.
-    bar, painter, raster, video, traces, sweep, behavior, table
+    bar, painter, raster, video, traces, sweep, behavior, table, neuron_scores
         The parts. Each works alone as well, made from the same `controller`.
     widget
         All of them together, as an ipywidget.
@@ -94,6 +96,8 @@ class Explorer:
         self.sweep = ContextSweep(controller)
         self.behavior = BehaviorDecoder(controller, height=460)
         self.table = NeuronTable(controller)
+        self.neuron_scores = NeuronScores(controller)
+        link((self.table, "filter"), (self.neuron_scores, "filter"))
         self.widget = self._laid_out()
         self._last = LastState(controller, is_live=lambda: self.painter.is_watched)
         if self._owns:
@@ -119,9 +123,10 @@ class Explorer:
             "Context": self.sweep.widget,
             "Behaviour": self.behavior,
             "Neurons": self.table,
+            "Scores": self.neuron_scores.widget,
         }
-        right = Tab(children=tuple(tabs.values()), titles=tuple(tabs))
-        right.layout = Layout(flex="1 1 42%", min_width="380px", overflow="hidden")
+        beside = Layout(flex="1 1 42%", min_width="380px", overflow="hidden")
+        right = Tab(children=tuple(tabs.values()), titles=tuple(tabs), layout=beside)
         left = VBox([self.painter], layout=Layout(flex="1 1 54%", min_width="380px"))
         stimulus = VBox([self.video], layout=Layout(flex="1 1 34%", min_width="320px"))
         raster = VBox([self.raster], layout=Layout(flex="1 1 62%", min_width="380px"))
@@ -182,11 +187,7 @@ class Explorer:
     def close(self) -> None:
         """Take it off the page; a controller of its own ends with it."""
         self._last.close()
-        for part in (self.bar, self.painter, self.raster, self.video, self.traces,
-                     self.behavior, self.table):  # fmt: skip
-            part.close()
-        self.sweep.close()
-        self.widget.close()
+        _close(self.widget)
         if self._owns:
             self.controller.close()
 
@@ -248,6 +249,16 @@ class Explorer:
         session = self.controller.state.session
         name = "no recording" if session is None else session.id
         return f"Explorer({name}, {self.controller.state.predictor_name})"
+
+
+def _close(widget: Widget) -> None:
+    """Take a widget and all it holds off the page, and off the kernel's list."""
+    for child in getattr(widget, "children", ()):
+        _close(child)
+    layout = getattr(widget, "layout", None)
+    widget.close()
+    if isinstance(layout, Layout):  # plotly's own is no widget
+        layout.close()
 
 
 def _memory_file() -> Path | None:

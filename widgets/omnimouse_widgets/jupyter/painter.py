@@ -71,6 +71,7 @@ class MaskPainter(Part):
     areas = List(Unicode()).tag(sync=True)
     _choices: Any = List().tag(sync=True)
     _legend: Any = Dict().tag(sync=True)
+    _colours: Any = List(list(palette.STATE_COLOURS)).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         super().__init__(controller, **traits)

@@ -16,6 +16,7 @@ as a small drawing does.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any, ClassVar, Final
 
 import anywidget
@@ -34,8 +35,21 @@ Drawn = tuple[Draw, Sequence[Any]] | tuple[Draw, Sequence[Any], Sequence[Any]]
 waits for more: a change of the mask is soon followed by an answer."""
 PATIENCE_S: Final = 0.2
 """How long a drawing waits for the answer that will be drawn with it."""
+LOST_S: Final = 30.0
+"""A page that answers nothing for so long is drawn for no more, until it does."""
 ASIDE: Final = frozenset({"hover", "rows", "want"})
 """What a page asks by itself: a problem that was told stays told meanwhile."""
+
+
+def keep_subshell(widget: Any) -> None:
+    """Have a page's messages stay on the subshell that the page chose.
+
+    ipykernel 7.4 hands a page's message to whichever shell published last on the
+    comm: after anything a cell or a thread has sent that is the main one, where it
+    waits until the running cell ends.
+    """
+    if hasattr(widget.comm, "_reply_subshell_for"):
+        widget.comm._reply_subshell_for = None
 
 
 class Part(anywidget.AnyWidget):
@@ -67,6 +81,8 @@ class Part(anywidget.AnyWidget):
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self._controller = controller
         self._views: set[str] = set()
+        self._lost: set[str] = set()
+        self._unanswered: dict[str, float] = {}
         self._painting = ""
         self.done: dict[str, int] = {}
         self._links: list[tuple[Any, Callable[[], None]]] = []
@@ -114,15 +130,9 @@ class Part(anywidget.AnyWidget):
         """Nobody looks any more: let go of what is only looked at."""
 
     def open(self) -> None:
-        """Open the comm to the page; messages stay on the subshell the page chose.
-
-        ipykernel 7.4 hands a page's message to whichever shell published last on the
-        comm: after anything a cell or a thread has sent that is the main one, where
-        it waits until the running cell ends.
-        """
+        """Open the comm to the page; messages stay on the subshell the page chose."""
         super().open()
-        if hasattr(self.comm, "_reply_subshell_for"):
-            self.comm._reply_subshell_for = None
+        keep_subshell(self)
 
     # -- traits -----------------------------------------------------------------------
     def bind(
@@ -189,7 +199,18 @@ class Part(anywidget.AnyWidget):
             return
         counted = [{**fields, "buffers": len(buffers)} for fields, buffers in drawn]
         everything = [buffer for _, buffers in drawn for buffer in buffers]
-        self.say("drawing", everything, of=counted, answer=self._board.sent())
+        is_asked = self._board.sent()
+        if is_asked:
+            self._await_all()
+        self.say("drawing", everything, of=counted, answer=is_asked)
+
+    def _await_all(self) -> None:
+        """An answer is due of every view; one that died without a word gives none."""
+        now = monotonic()
+        for view in sorted(self._views):
+            if now - self._unanswered.setdefault(view, now) > LOST_S:
+                self._leave(view)
+                self._lost.add(view)
 
     # -- from the page ----------------------------------------------------------------
     def _receive(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
@@ -197,23 +218,31 @@ class Part(anywidget.AnyWidget):
         if "seq" in content:
             self.say("ack", seq=content["seq"], view=content.get("view"))
         view = str(content.get("view"))
-        if op == "ready":
+        self._unanswered.pop(view, None)
+        is_back = view in self._lost
+        self._lost.discard(view)
+        if op == "gone":
+            self._leave(view)
+        elif op == "ready" or (op == "drawn" and is_back):
             self._views.add(view)
             self._kept = {}
             self._board.ask_all()
             if len(self._views) == 1:
                 self.seen()
-        elif op == "gone":
-            self._views.discard(view)
-            if view == self._painting:
-                self._act("end", content, [])
-            if not self._views:
-                self._board.stop()
-                self.left()
         elif op == "drawn":
             self._board.shown()
         else:
             self._act(op, content, [bytes(b) for b in buffers])
+
+    def _leave(self, view: str) -> None:
+        """A view looks no more: what it was painting ends."""
+        self._views.discard(view)
+        self._unanswered.pop(view, None)
+        if view == self._painting:
+            self._act("end", {"view": view}, [])
+        if not self._views:
+            self._board.stop()
+            self.left()
 
     def _act(self, op: str, content: dict[str, Any], buffers: list[bytes]) -> None:
         """Do what a message says; a stroke that is refused is drawn as it was."""
@@ -222,7 +251,7 @@ class Part(anywidget.AnyWidget):
                 if "begin" in content:
                     self._begin(content | content["begin"])
                 try:
-                    getattr(self, f"on_{op}")(content, buffers)
+                    self._handler(op)(content, buffers)
                 finally:
                     if content.get("end"):
                         self.on_end(content, [])
@@ -231,6 +260,21 @@ class Part(anywidget.AnyWidget):
             self.done[view] = max(self.done.get(view, 0), seq)
             if op == "paint" and not is_done and self._views:
                 self._board.ask_all()
+
+    def _handler(self, op: str) -> Callable[[dict[str, Any], list[bytes]], object]:
+        """What a part does at an op; what it has from ipywidgets is no page's business.
+
+        Raises
+        ------
+        ValueError
+            It does nothing at this one.
+        """
+        name = f"on_{op}"
+        parts = (owner for owner in type(self).__mro__ if issubclass(owner, Part))
+        if not any(name in vars(owner) for owner in parts):
+            raise ValueError(f"{type(self).__name__} takes no message {op!r}.")
+        found: Callable[[dict[str, Any], list[bytes]], object] = getattr(self, name)
+        return found
 
     # Strokes of the parts that are painted on: one step for undo. The first message of
     # one has `begin` and the last has `end`; a message more costs more than both.

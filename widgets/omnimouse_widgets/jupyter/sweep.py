@@ -37,6 +37,7 @@ from omnimouse_widgets.drawn.sweep_form import (
     numbers_in,
     tiers_of,
 )
+from omnimouse_widgets.figures.look import DASHES
 from omnimouse_widgets.jupyter.page import script, style
 from omnimouse_widgets.jupyter.part import Drawn, Part
 from omnimouse_widgets.jupyter.sweep_chart import SweepChart
@@ -48,6 +49,7 @@ LOOK: Final[dict[str, Any]] = {
         [label, colour, palette.CONDITION_SYMBOLS[label]]
         for label, colour in palette.CONDITION_COLOURS.items()
     ],
+    "dashes": DASHES,
     "tips": TIPS,
     "history": HISTORY,
     "draws": DRAWS,
@@ -128,13 +130,13 @@ class ContextSweep(Part):
 
     def seen(self) -> None:
         """Live curves are wanted from now on."""
-        self._controller.show_sweep(self.is_live)
+        self._controller.show_sweep(self.is_live, self)
         if not self._controller.sweeps.found:
             self._controller.sweeps.look()
 
     def left(self) -> None:
         """Nobody waits for them any more."""
-        self._controller.show_sweep(False)
+        self._controller.show_sweep(False, self)
 
     # -- what code may call -----------------------------------------------------------
     def start(self, plan: SweepPlan | None = None, name: str = "", **of: Any) -> None:
@@ -242,7 +244,7 @@ class ContextSweep(Part):
             self.is_live = False
 
     def _on_live(self, _: Any) -> None:
-        self._controller.show_sweep(bool(self._views) and self.is_live)
+        self._controller.show_sweep(bool(self._views) and self.is_live, self)
         self._follow_live()
         self._look_changed.emit()
 

@@ -1,7 +1,6 @@
 """The live figure of context curves: one plotly widget, made once and changed in place.
 
-A plotly widget sends five megabytes of code when it is made, and queues whatever it is
-sent too fast; whoever calls this waits until the page has drawn.
+Whoever calls this waits until the page has drawn.
 """
 
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from omnimouse_widgets.figures.sweep import (
     sweep_layout,
     sweep_traces,
 )
+from omnimouse_widgets.jupyter.plot import made_figure
 
 HEIGHT: Final = 300
 _NOTHING: Final[dict[str, Any]] = {
@@ -40,8 +40,6 @@ class SweepChart:
     """Curves, mark and message of one plotly widget, `figure`."""
 
     def __init__(self) -> None:
-        from plotly.graph_objects import FigureWidget
-
         curves = [{**frame_of(key, "dark"), **_NOTHING} for key in LOOKS]
         names = [("", line) for line in range(len(look.DASHES))]
         lines = [{**line, **_NO_LINE} for line in line_legend(names, "dark")]
@@ -53,9 +51,7 @@ class SweepChart:
             "autosize": True,
             "dragmode": False,
         }
-        self.figure: Any = FigureWidget([*curves, *lines, *stars], layout)
-        # plotly has no public place for this: as wide as the page is.
-        self.figure._config = {"responsive": True, "displaylogo": False}
+        self.figure: Any = made_figure([*curves, *lines, *stars], layout)
         traces = self.figure.data
         self._curves: dict[Look, Any] = dict(zip(LOOKS, traces, strict=False))
         self._lines = traces[len(LOOKS) : -len(stars)]
@@ -109,7 +105,8 @@ class SweepChart:
         """(place, score, s.e.m.) of one curve's points as they are on the figure."""
         trace = self._curves[key]
         bars = trace.error_y.array
-        return list(zip(trace.x, trace.y, bars, strict=True))
+        # Not strict: it may be drawn anew just now, on another thread.
+        return list(zip(trace.x, trace.y, bars, strict=False))
 
     def _show_around(
         self, names: Sequence[tuple[str, int]], axes: Sequence[dict[str, Any]]

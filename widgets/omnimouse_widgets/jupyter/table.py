@@ -3,8 +3,10 @@
 Order and filter are the kernel's; of the rows only those in view travel.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from threading import Thread
 from typing import Any, Final
 
 import numpy as np
@@ -29,6 +31,8 @@ from omnimouse_widgets.drawn.neuron_columns import (
 )
 from omnimouse_widgets.jupyter.page import script, style
 from omnimouse_widgets.jupyter.part import Drawn, Part
+
+logger = logging.getLogger(__name__)
 
 MOST_ROWS: Final = 500
 """No page sees more at once."""
@@ -172,10 +176,20 @@ class NeuronTable(Part):
     def on_csv(self, content: dict[str, Any], _: Any) -> None:
         """Give the table of all neurons with its condition, for a download."""
         what = exports.shown(self.controller.state, self.controller.results)
-        table = exports.csv_bytes(what)
-        self.say("csv", [table], view=content["view"], name=f"{what.session.id}.csv")
+        view = str(content["view"])
+        work = Thread(target=self._say_csv, args=(what, view), name="omnimouse-csv")
+        work.start()
 
     # -- within -----------------------------------------------------------------------
+    def _say_csv(self, what: exports.Shown, view: str) -> None:
+        """Ten thousand rows take half a second, which no message waits for."""
+        try:
+            table = exports.csv_bytes(what)
+            self.say("csv", [table], view=view, name=f"{what.session.id}.csv")
+        except Exception as error:
+            logger.exception("The table could not be written.")
+            self._failed(error)
+
     def _neurons_of(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         if not len(columns["id"]):
             return np.empty(0, np.int64)

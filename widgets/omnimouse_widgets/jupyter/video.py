@@ -204,7 +204,8 @@ class VideoScrubber(Part):
             bars=[[*_numbers(bar.start_s, bar.stop_s), bar.tier, bar.colour, bar.height,
                    bar.letter] for bar in bars],
             letters=letters_in(bars),
-            kinds=[[*_numbers(bar.start_s, bar.stop_s), bar.kind]
+            kinds=[[*_numbers(bar.start_s, bar.stop_s), bar.kind, bar.colour,
+                    bar.height]
                    for bar in kind_bars(overview)] if overview.has_trials else [],
             has_trials=overview.has_trials,
             speeds=list(SPEEDS),

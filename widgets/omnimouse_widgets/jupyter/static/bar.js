@@ -69,13 +69,11 @@ function render({ model, el }) {
   follow("_offer", (words) => { offer.textContent = words; offer.hidden = !words; });
   el.append(first, second, meaning, error);
 
-  const fill = (select, entries) =>
-    select.replaceChildren(...entries.map(([value, textContent]) => make("option", { value, textContent })));
   const showPreset = () => { preset.value = model.get("preset"); };
   function takeChoices(message) {
-    fill(preset, [["", message.by_hand], ...message.presets]);
+    fillSelect(preset, [["", message.by_hand], ...message.presets]);
     preset.firstElementChild.disabled = true;
-    fill(predictor, message.models);
+    fillSelect(predictor, message.models);
     showPreset();
     predictor.value = model.get("predictor");
     const off = (buttons, has, why) =>

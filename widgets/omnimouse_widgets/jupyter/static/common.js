@@ -197,9 +197,12 @@ function canvasOf(parent, { className, label, keys, height, draw, onClose }) {
     if (wait <= 0) atOnce();
     else if (!asked) later ||= setTimeout(atOnce, wait);
   };
-  canvas.addEventListener("pointerdown", () => { globalThis.omnimouseHeld = canvas; });
   const letGo = () => { if (globalThis.omnimouseHeld === canvas) globalThis.omnimouseHeld = null; };
-  for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) canvas.addEventListener(end, letGo);
+  canvas.addEventListener("pointerdown", () => {
+    globalThis.omnimouseHeld = canvas;
+    // Wherever it is let go, also off the canvas.
+    for (const end of ["pointerup", "pointercancel"]) addEventListener(end, letGo, { capture: true, once: true });
+  });
   const observer = new ResizeObserver(([entry]) => {
     const box = entry.contentRect;
     if (box.width < 2 || box.height < 2) return;
@@ -251,6 +254,45 @@ const commonKeys = (send) => ({
 // Colours of the page's theme, with those of the plots where there is none.
 const themed = (element, name, fallback) =>
   getComputedStyle(element).getPropertyValue(name).trim() || fallback;
+
+// A part's plotly figure is its neighbour in a box, and comes when it likes: `then` is
+// told it once, and what a screen reader shall be told of it can be said at any time.
+function plotBeside({ onClose }, el, then = () => {}) {
+  let plot = null, words = "";
+  const look = () => {
+    const found = el.parentElement?.querySelector(".js-plotly-plot");
+    if (found?.on && found !== plot) { plot = found; then(plot); }
+    plot?.setAttribute("role", "img");
+    plot?.setAttribute("aria-label", words);
+  };
+  document.addEventListener("plotlywidget-after-render", look);
+  onClose(() => document.removeEventListener("plotlywidget-after-render", look));
+  return { name: (to) => { words = to; look(); } };
+}
+
+// A select's options, [value, words, tip], and the one that is chosen.
+function fillSelect(box, rows, value = box.value) {
+  box.replaceChildren(...rows.map(([name, words, tip]) => make("option", { value: name, textContent: words, title: tip ?? "" })));
+  box.value = value;
+}
+
+// Where a sorted list reaches a value: the first place not below it.
+function lowest(sorted, value) {
+  let low = 0, high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle] < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+// Hand the user a table as a file.
+function download(name, content) {
+  const address = URL.createObjectURL(new Blob([content], { type: "text/csv" }));
+  make("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 1000);
+}
 
 const make = (tag, fields = {}, ...children) => {
   const element = Object.assign(document.createElement(tag), fields);

@@ -2,10 +2,10 @@
 // local: the pixels change in the page at once, and the kernel hears of it in deltas.
 
 const HOVER_MS = 60;
+const STILL = 6; // pixels a finger moves before it paints: a second may follow
 const TALLEST = 560; // pixels of the screen
 const WAITS = Infinity; // of what was painted here and the kernel has not been told
 const STATES = ["hidden", "visible", "target", "mixed"];
-const SWATCHES = ["#404040", "#56B4E9", "#E69F00", "#CC79A7"];
 const TOOLS = [
   ["brush", "Brush", "P: a drag paints the neurons it touches"],
   ["lasso", "Lasso", "L: paints the neurons inside an outline"],
@@ -24,6 +24,7 @@ function render({ model, el }) {
     hovered: (message) => { if (message.to === page.view) hovered.textContent = message.words; },
   });
   const { send, set, follow } = page;
+  const SWATCHES = model.get("_colours"); // of the states, by code
 
   // -- controls -----------------------------------------------------------------------
   const bar = make("div", { className: "omnimouse-bar" });
@@ -84,14 +85,13 @@ function render({ model, el }) {
   };
   const colour = select("Colour neurons by", "Colour neurons by their state, or a number of theirs");
   follow("_choices", (choices) => {
-    colour.replaceChildren(...choices.map(([value, label, title]) => make("option", { value, textContent: label, title })));
-    colour.value = model.get("colour_by");
+    fillSelect(colour, choices, model.get("colour_by"));
   });
   follow("colour_by", (value) => { colour.value = value; });
   colour.onchange = () => set("colour_by", colour.value);
   const area = select("Paint a brain area", "Paint every neuron of a brain area");
   follow("areas", (areas) => {
-    area.replaceChildren(make("option", { value: "", textContent: "area…" }), ...areas.map((value) => make("option", { value, textContent: value })));
+    fillSelect(area, [["", "area…"], ...areas.map((name) => [name, name])], "");
     area.hidden = !areas.length;
   });
   area.onchange = () => {
@@ -277,7 +277,7 @@ function render({ model, el }) {
     context.imageSmoothingEnabled = view.zoom < 2;
     context.drawImage(field.canvas, view.x, view.y, field.width * view.zoom, field.height * view.zoom);
     context.lineWidth = 1.5;
-    context.strokeStyle = SWATCHES[model.get("code")] === "#404040" ? "#ffffff" : SWATCHES[model.get("code")];
+    context.strokeStyle = model.get("code") ? SWATCHES[model.get("code")] : "#ffffff";
     if (outline) {
       context.beginPath();
       outline.forEach(([x, y], at) => (at ? context.lineTo(x, y) : context.moveTo(x, y)));
@@ -325,11 +325,6 @@ function render({ model, el }) {
       if (!coveredAt.length || last < first) continue;
       for (let at = lowest(coveredAt, row * width + first); coveredAt[at] <= row * width + last; at++) hit(coveredBy[at], found);
     }
-  };
-  const lowest = (sorted, value) => {
-    let low = 0, high = sorted.length;
-    while (low < high) { const middle = (low + high) >> 1; if (sorted[middle] < value) low = middle + 1; else high = middle; }
-    return low;
   };
   const dab = (a, b) => {
     const found = new Set(), radius = Math.max(0.71, model.get("radius") / view.zoom);
@@ -406,14 +401,18 @@ function render({ model, el }) {
     else if (event.ctrlKey || event.metaKey) drag = { kind: "pick", at, add: event.shiftKey };
     else if (tool === "select") drag = { kind: "pan", last: at, at, add: event.shiftKey, picks: true };
     else if (tool === "brush") {
-      begin();
-      drag = { kind: "brush", last: at };
-      paint(dab(at, at), event.timeStamp);
+      drag = { kind: "brush", last: at, waits: event.pointerType === "touch" };
+      if (!drag.waits) press(event);
     } else {
       drag = { kind: tool, at };
       outline = [at];
     }
   });
+  const press = (event) => {
+    drag.waits = false;
+    begin();
+    paint(dab(drag.last, drag.last), event.timeStamp);
+  };
   const spread = () => {
     const [[ax, ay], [bx, by]] = [...fingers.values()];
     return { apart: Math.hypot(ax - bx, ay - by), middle: [(ax + bx) / 2, (ay + by) / 2] };
@@ -435,6 +434,8 @@ function render({ model, el }) {
       view.fitted = null;
       drag.last = pointer;
     } else if (drag.kind === "brush") {
+      if (drag.waits && Math.hypot(pointer[0] - drag.last[0], pointer[1] - drag.last[1]) < STILL) return;
+      if (drag.waits) press(event);
       const moves = event.getCoalescedEvents?.() ?? [];
       for (const move of moves.length ? moves : [event]) {
         const at = place(move);
@@ -450,6 +451,7 @@ function render({ model, el }) {
   });
   const release = (event) => {
     fingers.delete(event.pointerId);
+    if (drag?.waits && event.type === "pointerup") press(event);
     const done = drag;
     drag = null;
     if (!done) return;

@@ -7,7 +7,8 @@ const MARKS = {
   t1: "M0,-4.5L4.5,3.5H-4.5z",
   d: "M0,-5L5,0L0,5L-5,0z",
 };
-const DASHES = ["", "6 4", "2 3", "7 3 2 3", "11 4"];
+// plotly's names of dashes, as a line of the page has them.
+const DASHES = { solid: "", dash: "6 4", dot: "2 3", dashdot: "7 3 2 3", longdash: "11 4" };
 const svg = (width, viewBox, body) =>
   make("span", { className: "omnimouse-sample", innerHTML:
     `<svg width="${width}" height="12" viewBox="${viewBox}" aria-hidden="true">${body}</svg>` });
@@ -99,8 +100,7 @@ function render({ model, el }) {
       control.value = has ? "both" : "no";
     });
     const before = tier.value;
-    tier.replaceChildren(...message.tiers.map((value) => make("option", { value, textContent: value })));
-    if (message.tiers.includes(before)) tier.value = before;
+    fillSelect(tier, message.tiers.map((name) => [name, name]), message.tiers.includes(before) ? before : message.tiers[0]);
     estimates.soon();
   }
   function takeEstimate(message) {
@@ -116,7 +116,7 @@ function render({ model, el }) {
     const rows = entries.map((entry) => {
       const { file, line } = entry;
       const tick = make("input", { type: "checkbox", checked: line > 0, onchange: () => send("compare", { file, is_drawn: tick.checked }) });
-      const sample = line ? svg(36, "0 0 36 12", `<path d="M0,6H36" stroke="currentColor" stroke-width="2" stroke-dasharray="${DASHES[line]}"/>`) : "";
+      const sample = line ? svg(36, "0 0 36 12", `<path d="M0,6H36" stroke="currentColor" stroke-width="2" stroke-dasharray="${DASHES[look.dashes[line]]}"/>`) : "";
       const words = make("span", { textContent: entry.words.replace("\n", " · "), title: entry.problem });
       const on = press("Go on", "Compute what it lacks, with its own model and recording", () => send("go_on", { file }));
       on.hidden = !entry.can_go_on;
@@ -163,11 +163,7 @@ function render({ model, el }) {
   follow("mark", (said) => { mark.textContent = said; });
   el.append(conditions, buttons, form, kept, running, fault, status, mark);
 
-  function download(name, content) {
-    const address = URL.createObjectURL(new Blob([content], { type: "text/csv" }));
-    make("a", { href: address, download: name }).click();
-    setTimeout(() => URL.revokeObjectURL(address), 1000);
-  }
+  plotBeside(page, el).name("Correlation against how many neurons and how much history are given");
   page.ready();
   return page.close;
 }

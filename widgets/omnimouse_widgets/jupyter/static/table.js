@@ -221,11 +221,6 @@ function render({ model, el }) {
     paints.forEach((button) => { button.disabled = isRefused || !table.n; });
     csv.disabled = !table.total;
   }
-  function download(name, content) {
-    const url = URL.createObjectURL(new Blob([content], { type: "text/csv" }));
-    make("a", { href: url, download: name }).click();
-    setTimeout(() => URL.revokeObjectURL(url), 1000);
-  }
 
   follow("filter", (text) => {
     if (filter !== filter.getRootNode().activeElement) filter.value = text;

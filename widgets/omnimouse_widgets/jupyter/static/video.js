@@ -104,16 +104,12 @@ function render({ model, el }) {
     steps[0].hidden = steps.at(-1).hidden = !film.has_trials;
     letters.textContent = film.letters;
     if (film.speeds) {
-      fill(rate, film.speeds.map((speed) => [speed, `×${speed}`]), model.get("rate"));
-      fill(stride, film.strides, model.get("stride"));
+      fillSelect(rate, film.speeds.map((speed) => [speed, `×${speed}`]), model.get("rate"));
+      fillSelect(stride, film.strides, model.get("stride"));
     }
     if (!film.frames) set("playing", false);
     want();
     show();
-  }
-  function fill(box, rows, value) {
-    box.replaceChildren(...rows.map(([name, word]) => make("option", { value: name, textContent: word })));
-    box.value = value;
   }
   // The page leads while it plays or is scrubbed; a jump made elsewhere is followed.
   function takePlace(message) {
@@ -249,13 +245,7 @@ function render({ model, el }) {
     return bars.find(([from, to]) => from <= time && time < to);
   }
   function trialAt(time) {
-    let low = 0, high = trials.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (trials[middle] <= time + 1e-3) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return lowest(trials, time + 1e-3);
   }
   function show() {
     picture.ask(); strip.ask(); session.ask();
@@ -370,14 +360,12 @@ function render({ model, el }) {
     context.fillRect(INSET + k * pace - 1, 0, 2, tall);
   }
   const xOf = (place, width) => INSET + (place / Math.max(film.frames - 1, 1)) * (width - 2 * INSET);
-  const kindColours = { video: ["#0072B2", 1], image: ["#F0E442", 0.6], invalid: ["#D55E00", 0.6] };
   function drawSession(context, width, tall) {
     context.clearRect(0, 0, width, tall);
     if (!film.frames) return;
     const x = (time) => xOf((time - film.start_s) * RATE_HZ, width);
     const low = film.kinds.length ? 8 : 0, room = tall - low - 2;
-    for (const [from, to, kind] of film.kinds) {
-      const [colour, height] = kindColours[kind] ?? ["#3A3E47", 0.3];
+    for (const [from, to, , colour, height] of film.kinds) {
       context.fillStyle = colour;
       context.fillRect(x(from), 7 - 6 * height, Math.max(x(to) - x(from), 0.5), 6 * height);
     }

@@ -1,0 +1,265 @@
+"""The scores part: the bars and points are the numbers on screen."""
+
+import numpy as np
+import pytest
+from traitlets import TraitError
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.state import MAX_SELECTED
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.predictor import Encoded
+from omnimouse_widgets.drawn.score_spread import BIN_WIDTH, spread
+from omnimouse_widgets.jupyter.score_chart import BARS, POINTS
+from omnimouse_widgets.jupyter.scores import NeuronScores
+from tests.model.live_sessions import EchoPredictor, write_session
+
+
+class Blurred(EchoPredictor):
+    """The further on a neuron, the worse it is predicted; and without behaviour."""
+
+    def encode(self, window, mask: Mask) -> Encoded:
+        found = EchoPredictor.encode(self, window, mask)
+        n_samples, n = window.responses.shape
+        noise = np.random.default_rng(3).normal(size=(n_samples, n))
+        noise *= np.linspace(0.0, 3.0, n) * (1 if mask.behavior == "visible" else 2)
+        return Encoded(window, mask, found.state + noise.astype(np.float32))
+
+
+@pytest.fixture
+def controller(controller: Controller) -> Controller:
+    controller.choose_predictor(Blurred())
+    controller.apply_preset("video_behavior")
+    return controller
+
+
+@pytest.fixture
+def part(controller: Controller) -> NeuronScores:
+    return NeuronScores(controller)
+
+
+@pytest.fixture
+def seen(part, page):
+    opened = page(part)
+    opened.look()
+    opened.wait_for("scores", lambda m, _: bool(m["bars"]))
+    opened.wait_for("selected")
+    return opened
+
+
+def drawn(part):
+    """(x, y) of the points, and heights of the bars, as they are on the figure."""
+    bars, chosen_bars, points, chosen = part.chart.figure.data
+    return {
+        "points": np.stack([points.x, points.y]),
+        "chosen": np.stack([chosen.x, chosen.y]),
+        "bars": np.asarray(bars.y),
+        "chosen_bars": np.asarray(chosen_bars.y),
+    }
+
+
+def pick(page, trace, places, *, add=False):
+    """What the page says where something was clicked or drawn around."""
+    content, _ = page.of("scores")[-1]
+    raw = np.array(places, np.uint32).tobytes()
+    page.say("pick", raw, trace=trace, drawing=content["drawing"], add=add)
+
+
+def test_bars_and_points_are_the_scores_of_the_window(part, controller, seen):
+    scores = controller.results.scores
+    known = np.flatnonzero(np.isfinite(scores))
+    found = drawn(part)
+    np.testing.assert_allclose(found["points"][1], scores[known], rtol=1e-6)
+    means = controller.state.session.units.mean
+    np.testing.assert_allclose(found["points"][0], means[known], rtol=1e-6)
+    edges = part.spread.edges
+    np.testing.assert_array_equal(found["bars"], np.histogram(scores[known], edges)[0])
+    np.testing.assert_allclose(np.diff(edges), BIN_WIDTH)
+    assert part.summary.startswith(f"{len(known)} neurons · mean r ")
+    assert f"{scores[known].mean():.2f}" in part.summary
+
+
+def test_what_is_selected_anywhere_is_marked_in_both(part, controller, seen):
+    seen.forget()
+    controller.select([4, 7, 39])
+    seen.wait_for("selected")
+    found, scores = drawn(part), controller.results.scores
+    np.testing.assert_allclose(found["chosen"][1], scores[[4, 7, 39]], rtol=1e-6)
+    assert found["chosen_bars"].sum() == 3
+    assert (found["chosen_bars"] <= found["bars"]).all()
+    assert part.selection == (4, 7, 39)
+
+
+def test_a_click_selects_a_neuron_and_with_shift_one_more(part, controller, seen):
+    pick(seen, POINTS, [5])
+    assert controller.state.selection == (5,)
+    pick(seen, POINTS, [9], add=True)
+    assert controller.state.selection == (5, 9)
+
+
+def test_a_box_around_points_selects_them_by_score(part, controller, seen):
+    pick(seen, POINTS, [30, 1, 2])
+    scores = controller.results.scores
+    assert set(controller.state.selection) == {1, 2, 30}
+    assert np.all(np.diff(scores[list(controller.state.selection)]) >= 0)
+
+
+def test_bars_select_their_neurons(part, controller, seen):
+    number = int(np.argmax(part.spread.counts))
+    low, high = part.spread.edges[number : number + 2]
+    scores = controller.results.scores
+    wanted = set(np.flatnonzero((scores >= low) & (scores < high)).tolist())
+    pick(seen, BARS, [number])
+    assert set(controller.state.selection) == wanted
+    controller.select([])
+    seen.say("bar", bar=number)
+    assert set(controller.state.selection) == wanted
+    content, _ = seen.of("scores")[-1]
+    assert content["bars"][number] == (
+        f"r {low:.2f} to {high:.2f}: {len(wanted)} neuron{'s' * (len(wanted) != 1)}"
+    )
+
+
+def test_ends_and_middle_of_the_scores_are_selected_by_a_button(part, controller, seen):
+    order = np.argsort(controller.results.scores, kind="stable")
+    for rank, wanted in (
+        ("lowest", order[:16]),
+        ("middle", order[12:28]),
+        ("highest", order[-16:]),
+    ):
+        seen.say("rank", rank=rank)
+        assert controller.state.selection == tuple(wanted.tolist())
+    part.select_ranked("highest", 3)
+    assert controller.state.selection == tuple(order[-3:].tolist())
+    part.select_between(0.9, 1.0)
+    assert set(controller.state.selection) == set(
+        np.flatnonzero(controller.results.scores >= 0.9).tolist()
+    )
+
+
+def test_the_filter_counts_those_that_it_keeps(part, controller, seen):
+    part.filter = "score>0.5"
+    seen.wait_for("scores", lambda m, _: "filter keeps" in m["label"])
+    kept = int((controller.results.scores > 0.5).sum())
+    assert len(drawn(part)["points"][1]) == kept
+    assert part.summary.startswith(f"{kept} neurons that the filter keeps (score>0.5)")
+    with pytest.raises(ValueError, match="no comparison"):
+        part.filter = "<<"
+
+
+def test_a_pinned_condition_is_what_scores_are_compared_with(part, controller, seen):
+    part.against = "B"
+    seen.wait_for("scores", lambda m, _: "Pinned B" in m["label"])
+    (note,) = part.chart.figure.layout.annotations
+    assert "Nothing is pinned as B" in note.text.replace("<br>", " ")
+    controller.pins.pin("whole")
+    pinned = controller.pins.windows[0].scores
+    controller.set_behavior("hidden")
+    assert np.nanmean(controller.results.scores) < np.nanmean(pinned)
+    part.against = "A"
+    seen.wait_for("scores", lambda m, _: "A whole" in m["label"])
+    assert ["A", "A whole", "Score under a pinned condition"] in part._choices
+    np.testing.assert_allclose(
+        drawn(part)["points"][0], pinned[part.spread.neurons], rtol=1e-6
+    )
+    mean, identity = part.chart.figure.layout.shapes
+    assert mean.x0 == mean.x1 == pytest.approx(np.nanmean(controller.results.scores))
+    assert (identity.x0, identity.x1) == (identity.y0, identity.y1)
+    assert not part.chart.figure.layout.annotations
+
+
+def test_ceilings_are_read_while_somebody_looks_at_them(part, controller, page):
+    part.against = "ceiling"
+    colouring = controller.colouring
+    assert "does not say" in colouring.words_of("ceiling")
+    opened = page(part)
+    opened.look()
+    opened.wait_for("scores")
+    (note,) = part.chart.figure.layout.annotations
+    assert "No clip was shown twice" in note.text.replace("<br>", " ")
+    assert controller.state.colour_by == "state"
+
+
+def test_what_is_no_number_is_refused(part):
+    with pytest.raises(TraitError):
+        part.against = "score"
+
+
+def test_without_scores_it_says_what_to_do(part, controller, seen):
+    controller.set_mask(Mask.nothing(controller.state.session))
+    seen.wait_for("scores", lambda m, _: not m["bars"])
+    assert "paint targets" in part.summary
+    seen.say("rank", rank="highest")
+    assert controller.state.selection == ()
+
+
+def test_the_figure_is_made_when_somebody_looks_and_changed_in_place(
+    part, controller, page
+):
+    assert part.widget.children == (part,)
+    assert part.chart is None
+    opened = page(part)
+    opened.look()
+    opened.wait_for("scores")
+    figure = part.chart.figure
+    assert part.widget.children == (part, figure)
+    opened.forget()
+    controller.set_behavior("hidden")
+    opened.wait_for("scores")
+    assert part.chart.figure is figure
+    part.close()
+    assert figure.comm is None
+
+
+def test_ten_thousand_neurons_are_drawn_and_the_64_best_of_many_selected(
+    tmp_path, page
+):
+    with_many = Controller(synchronous=True)
+    with_many.choose_predictor(Blurred())
+    with_many.open_session(write_session(tmp_path / "many", 10_000))
+    with_many.apply_preset("video_behavior")
+    part = NeuronScores(with_many)
+    opened = page(part)
+    opened.look()
+    opened.wait_for("scores", lambda m, _: bool(m["bars"]))
+    found = drawn(part)
+    assert found["points"].shape[1] == found["bars"].sum() > 9_000
+    pick(opened, POINTS, range(found["points"].shape[1]))
+    assert f"the {MAX_SELECTED} with the highest scores" in part.told
+    scores, selection = with_many.results.scores, with_many.state.selection
+    assert scores[list(selection)].min() >= np.nanpercentile(scores, 99)
+    pick(opened, POINTS, [3])
+    assert part.told == ""
+    with_many.close()
+
+
+def test_a_score_on_an_edge_belongs_to_the_bar_above_it():
+    scores = np.array([-0.05, 0.0, 0.1, 0.15, 0.3, 1.0])
+    found = spread(np.arange(6), scores)
+    assert found.counts.sum() == 6
+    for bar in range(len(found.counts)):
+        assert len(found.in_bar(bar)) == found.counts[bar]
+    assert spread(np.empty(0, int), np.empty(0)).counts.size == 0
+
+
+def test_what_has_not_changed_is_not_sent_again(part, controller, seen, monkeypatch):
+    sent = []
+    for how in ("_send_update_msg", "_send_restyle_msg", "_send_relayout_msg"):
+        monkeypatch.setattr(
+            part.chart.figure, how, lambda *a, **fields: sent.append((a, fields))
+        )
+    seen.forget()
+    controller.results.changed.emit()
+    seen.wait_for("scores")
+    assert not sent
+    controller.select([3])
+    seen.wait_for("selected")
+    assert sent
+
+
+def test_what_was_picked_among_neurons_that_are_gone_is_left(part, controller, seen):
+    content, _ = seen.of("scores")[-1]
+    part.filter = "score>0.5"
+    seen.wait_for("scores", lambda m, _: m["drawing"] > content["drawing"])
+    raw = np.array([3], np.uint32).tobytes()
+    seen.say("pick", raw, trace=POINTS, drawing=content["drawing"], add=False)
+    assert controller.state.selection == ()

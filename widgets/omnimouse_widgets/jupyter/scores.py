@@ -1,0 +1,244 @@
+"""Scores: how they are spread over the neurons, and each against another number.
+
+Bars are counted here; of the neurons only points travel. The figure is made when
+somebody looks at it first.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from ipywidgets import Layout, VBox
+from psygnal import SignalInstance
+from traitlets import Dict, Enum, List, Tuple, Unicode, validate
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.pin import LETTERS
+from omnimouse_model.live.state import MAX_SELECTED
+from omnimouse_model.masks.neuron_table import kept_rows
+from omnimouse_widgets.drawn.neuron_columns import columns_of
+from omnimouse_widgets.drawn.score_spread import (
+    AGAINST,
+    RANKS,
+    Across,
+    Rank,
+    Spread,
+    across_of,
+    against_choices,
+    spread,
+    spread_of,
+    summary_words,
+)
+from omnimouse_widgets.jupyter.page import script, style
+from omnimouse_widgets.jupyter.part import Drawn, Part
+from omnimouse_widgets.jupyter.score_chart import BARS, POINTS, ScoreChart
+
+RANKED: Final = 16
+"""Neurons that a button selects: as many as there is room for under each other."""
+TOOLS: Final = ("rectangle", "lasso")
+_NOTHING: Final = spread(np.empty(0, np.int64), np.empty(0))
+LOOK: Final[dict[str, Any]] = {
+    "ranks": [
+        [rank, rank.capitalize(), f"Select the {RANKED} neurons with the {rank} scores"]
+        for rank in RANKS
+    ],
+    "picked": [BARS, POINTS],
+}
+
+
+class NeuronScores(Part):
+    """Histogram of the neurons' scores, and a scatter of them against another number.
+
+    Clicks, boxes and lassos in either select neurons; what is selected is white in
+    both. Shown alone it is controls and figure, which are its `widget`: put that in
+    boxes.
+
+    Attributes
+    ----------
+    against
+        What the scores are drawn against: a number of the neurons ("depth", "ceiling",
+        "mean", …, see `controller.colouring.choices`), or "A" to "D", their score
+        under a pinned condition.
+    filter
+        Which neurons are counted: `V1 depth<250`, as in the table, whose filter it
+        follows in an `Explorer`. Nonsense is refused.
+    tool
+        What a drag draws: "rectangle" or "lasso".
+    selection
+        Neurons that are selected: indices in the order they were chosen, at most 64.
+    summary
+        How many neurons are scored, and how well, in words; to be read.
+    told
+        Which of those that were picked are selected, where they are more than 64; to
+        be read.
+    widget
+        Controls above the figure, as an ipywidget.
+    """
+
+    _esm = script("scores")
+    _css = style()
+    REST_S = 0.25  # ten thousand points take plotly a tenth of a second
+
+    against = Enum(AGAINST, "mean").tag(sync=True)
+    filter = Unicode("").tag(sync=True)
+    tool = Enum(TOOLS, "rectangle").tag(sync=True)
+    selection = Tuple().tag(sync=True)
+    summary = Unicode("", read_only=True).tag(sync=True)
+    told = Unicode("", read_only=True).tag(sync=True)
+    _choices: Any = List().tag(sync=True)
+    _look = Dict(LOOK).tag(sync=True)
+
+    def __init__(self, controller: Controller, **traits: Any) -> None:
+        self.chart: ScoreChart | None = None
+        self._look_changed = SignalInstance()
+        self._spread, self._across = _NOTHING, Across("", np.empty(0))
+        self._drawing = 0
+        super().__init__(controller, **traits)
+        full = Layout(width="100%", overflow="hidden")
+        self.widget = VBox([self], layout=full)
+        state, events = controller.state, controller.state.events
+        self.bind(
+            "selection",
+            events.selection,
+            lambda: state.selection,
+            controller.select,
+        )
+        colouring = controller.colouring
+        offered = (events.session, events.pins, colouring.changed)
+        self.bind("_choices", offered, self._read_choices)
+        answered = (events.session, controller.results.changed)
+        self.bind("summary", answered, self._read_summary)
+        self.observe(self._on_against, "against")
+        self.observe(self._on_filter, "filter")
+        self.observe(lambda _: self._look_changed.emit(), "tool")
+
+    def parts(self) -> Sequence[Drawn]:
+        """The bars and points, and which of them are selected."""
+        controller = self._controller
+        events, changed = controller.state.events, controller.results.changed
+        asked = [events.session, changed, events.pins, controller.pins.changed]
+        return [
+            (self._draw, [*asked, controller.colouring.changed, self._look_changed]),
+            (self._draw_selection, [events.selection]),
+        ]
+
+    def seen(self) -> None:
+        """What the scores are drawn against is read where it has to be."""
+        self._controller.colouring.draw(self, self._quantity)
+
+    def left(self) -> None:
+        """Nobody waits for it any more."""
+        self._controller.colouring.draw(self, None)
+
+    # -- what code may call -----------------------------------------------------------
+    @property
+    def spread(self) -> Spread:
+        """Neurons with their scores, and the bars of their histogram."""
+        return spread_of(self._controller, self.filter)
+
+    def select_ranked(self, rank: Rank, n: int = RANKED) -> None:
+        """Select the neurons with the "lowest", "middle" or "highest" scores."""
+        self._select(self.spread.ranked(rank, n))
+
+    def select_between(self, low: float, high: float) -> None:
+        """Select the neurons with a score from one to the other."""
+        self._select(self.spread.between(low, high))
+
+    # -- from the page ----------------------------------------------------------------
+    def on_rank(self, content: dict[str, Any], _: Any) -> None:
+        """Select the neurons at one end of the scores, or in their middle."""
+        self.select_ranked(content["rank"])
+
+    def on_bar(self, content: dict[str, Any], _: Any) -> None:
+        """Select the neurons of a bar."""
+        self._select(self._spread.in_bar(int(content["bar"])))
+
+    def on_pick(self, content: dict[str, Any], buffers: list[bytes]) -> None:
+        """Select what was clicked or drawn around: places in the last drawing."""
+        spread, places = self._spread, np.frombuffer(buffers[0], np.uint32)
+        if content["drawing"] != self._drawing:
+            return  # of neurons that are not there any more
+        if content["trace"] == BARS:
+            found = [spread.in_bar(int(bar)) for bar in np.sort(places)]
+            neurons = np.concatenate([*found, _NOTHING.neurons])
+        else:
+            order = np.argsort(spread.scores[places], kind="stable")
+            neurons = spread.neurons[places[order]]
+        self._select(neurons, bool(content["add"]))
+
+    # -- within -----------------------------------------------------------------------
+    @validate("filter")
+    def _known_filter(self, proposal: Any) -> str:
+        text = str(proposal["value"]).strip()
+        kept_rows(text, columns_of(self.controller))
+        return text
+
+    @property
+    def _quantity(self) -> Any:
+        return None if self.against in LETTERS else self.against
+
+    def _on_against(self, _: Any) -> None:
+        if self._views:
+            self.seen()
+        self._choices = self._read_choices()
+        self._look_changed.emit()
+
+    def _on_filter(self, _: Any) -> None:
+        self.set_trait("summary", self._read_summary())
+        self._look_changed.emit()
+
+    def _read_choices(self) -> list[list[str]]:
+        return against_choices(self._controller, self.against)
+
+    def _read_summary(self) -> str:
+        return summary_words(self._controller, self.spread, self.filter)
+
+    def _select(self, neurons: np.ndarray, is_more: bool = False) -> None:
+        """Select the last of these, which have the highest scores."""
+        n, most = len(neurons), MAX_SELECTED
+        words = f"Of {n:,} the {most} with the highest scores are selected"
+        self.set_trait("told", words if n > most else "")
+        self._controller.select(neurons, is_more)
+
+    # -- to the page ------------------------------------------------------------------
+    def _draw(self) -> None:
+        controller = self._controller
+        chart = self._made_chart()
+        found = self.spread
+        across = across_of(controller, self.against, found.neurons)
+        if not np.array_equal(found.neurons, self._spread.neurons):
+            self._drawing += 1
+        self._spread, self._across = found, across
+        is_old = controller.results.is_population_old
+        chart.use(self.tool)
+        if controller.state.session is not None:
+            chart.show_names(controller.state.session.units.names[found.neurons])
+        chart.show_spread(found, across, is_old=is_old)
+        chart.show_selection(controller.state.selection, across)
+        words = [found.bar_words(bar) for bar in range(len(found.counts))]
+        label = f"Histogram of r, and r against {across.label}. {self.summary}"
+        self.show("scores", drawing=self._drawing, bars=words, label=label)
+
+    def _draw_selection(self) -> None:
+        self._made_chart().show_selection(
+            self._controller.state.selection, self._across
+        )
+        self.show("selected")
+
+    def _made_chart(self) -> ScoreChart:
+        """The figure: made on the thread that draws, when somebody looks first."""
+        if self.chart is None:
+            self.chart = ScoreChart()
+            self.widget.children = (self, self.chart.figure)
+        return self.chart
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        """Shown alone, the figure is there too."""
+        return self.widget._repr_mimebundle_(**options)
+
+    def close(self) -> None:
+        """Take controls and figure off every page."""
+        super().close()
+        if self.chart is not None:
+            self.chart.figure.close()
+        self.widget.close()
