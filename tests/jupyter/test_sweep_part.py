@@ -148,6 +148,7 @@ def test_one_figure_is_made_and_changed_in_place(part, noisy, seen):
 
 
 def test_what_has_not_changed_is_not_sent_again(part, noisy, seen, monkeypatch):
+    seen.say("gone")  # the pen draws no more meanwhile
     sent = []
     monkeypatch.setattr(
         part.chart.figure, "_send_update_msg", lambda **fields: sent.append(fields)
