@@ -7,16 +7,38 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.cli.output import emit, table
+from omnimouse_app.cli.inputs import device_option, format_options
+from omnimouse_app.cli.output import Progress, emit, markdown_table, table
+from omnimouse_app.cli.stopping import end_stopped, interruptible
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.scaling import Axis, Quantity, ScalingCurve
+    from omnimouse_model.metrics import PowerLaw
 
+MOST_SIZES = 8
 AXES = ("sessions", "neuron_samples", "trials", "compute", "parameters")
 
 
 @click.command("scaling")
-@click.argument("results", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("results", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--train",
+    "plan",
+    help="Train and score what RESULTS lacks of this plan first: a YAML file, or the "
+    "name of a shipped one (simulated).",
+)
+@click.option(
+    "--mice",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="With --train: folder of the simulated mice; generated where they are "
+    "missing. [default: the cache]",
+)
+@device_option
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="With --train: CPU threads. [default: all cores]",
+)
 @click.option(
     "--x",
     "axis",
@@ -38,27 +60,101 @@ AXES = ("sessions", "neuron_samples", "trials", "compute", "parameters")
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the figure's data: points and fitted curves.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
+@click.option(
+    "--figure",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the figure as a page (.html) that needs nothing else.",
+)
+@format_options
 def command(
     results: Path,
+    plan: str | None,
+    mice: Path | None,
+    device: str,
+    threads: int | None,
     axis: "Axis",
     quantity: "Quantity",
     csv: Path | None,
+    figure: Path | None,
+    as_markdown: bool,
     as_json: bool,
 ) -> None:
-    """Fit curves to the runs in RESULTS, a file that `add_run` wrote.
+    """Fit curves to the runs in RESULTS, a file that --train or `add_run` wrote.
 
     A saturating power law and a line over log size, with 95 % intervals from resampling
-    the evaluated sessions, and whether the smaller sizes foretell the largest. Fewer
-    than four sizes are shown as points alone.
+    the evaluated sessions and the runs of each size, and whether the smaller sizes
+    foretell the largest. Fewer than four sizes are shown as points alone.
+
+    --train trains every size of model on every nested collection of a plan, with the
+    models in a folder beside RESULTS. Ctrl-C and kills lose nothing: the same command
+    goes on.
     """
-    from omnimouse_model.analysis.scaling import (
-        fit_rows,
-        scaling_curves,
-        write_figure,
-    )
+    if plan is not None:
+        _train(plan, results, mice, device, threads)
+    curves = _curves(results, axis, quantity)
+    if csv is not None:
+        from omnimouse_model.analysis.scaling import write_figure
+
+        write_figure(curves, csv)
+    if figure is not None:
+        _write_page(curves, figure)
+    if as_json:
+        from omnimouse_model.analysis.scaling import fit_rows
+
+        emit(fit_rows(curves), as_json=True)
+    else:
+        click.echo(report(curves, as_markdown=as_markdown))
+
+
+def _train(
+    plan: str, results: Path, mice: Path | None, device: str, threads: int | None
+) -> None:
+    """Train what the results lack."""
+    import torch
+
+    from omnimouse_model.analysis.evaluate import Cancelled
+    from omnimouse_model.predict.loading import resolve_device
+    from omnimouse_model.train.scaling_plan import plan_path, read_plan
+    from omnimouse_model.train.scaling_study import run_study
+
+    if threads:
+        torch.set_num_threads(threads)
+    asked = read_plan(plan_path(plan))
+    show = Progress()
+    with interruptible() as stopping:
+
+        def cancelled() -> bool:
+            stopping.has_begun = True  # it is first asked where there is a run to save
+            return stopping.is_asked
+
+        try:
+            run_study(
+                asked,
+                results,
+                mice=mice,
+                device=str(resolve_device(device)),
+                progress=show,
+                cancelled=cancelled,
+            )
+        except Cancelled:
+            end_stopped(f"kept beside {results}: the same command goes on from there.")
+        finally:
+            show.finish()
+
+
+def _curves(
+    results: Path, axis: "Axis", quantity: "Quantity"
+) -> "tuple[ScalingCurve, ...]":
+    """Fit the runs of a file; what is doubtful is said on standard error."""
+    from omnimouse_model.analysis.scaling import scaling_curves
     from omnimouse_model.analysis.scaling_runs import read_runs
 
+    if not results.is_file():
+        raise click.BadParameter(
+            f"There is no file {results}: give one that `add_run` wrote, or --train "
+            "PLAN to make it.",
+            param_hint="RESULTS",
+        )
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         curves = scaling_curves(read_runs(results), axis=axis, quantity=quantity)
@@ -66,22 +162,53 @@ def command(
         raise click.ClickException(
             f"No run in {results} tells its {axis} and {quantity}."
         )
-    if csv is not None:
-        write_figure(curves, csv)
     for one in told:
         click.echo(f"Note: {one.message}", err=True)
-    if as_json:
-        emit(fit_rows(curves), as_json=True)
-    else:
-        click.echo(report(curves))
+    return curves
 
 
-def report(curves: "Sequence[ScalingCurve]") -> str:
-    """A line per curve, and what was refused."""
-    lines = [_line(curve) for curve in curves]
+def _write_page(curves: "Sequence[ScalingCurve]", path: Path) -> None:
+    """Write the figure as a page; plotly is in it."""
+    from omnimouse_model.atomic import atomic_path
+    from omnimouse_widgets.figures import scaling_figure
+
+    try:
+        drawn = scaling_figure(curves)
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"A figure needs plotly, which is not here: pip install "
+            f'"omnimouse-app[jupyter]" ({error}).'
+        ) from error
+    with atomic_path(path) as temporary:
+        drawn.write_html(temporary, include_plotlyjs=True)
+
+
+def report(curves: "Sequence[ScalingCurve]", *, as_markdown: bool = False) -> str:
+    """The mean of each size, a line per fit, and what was refused."""
+    lay = markdown_table if as_markdown else table
+    means = _means(curves)
+    fits = [_line(curve) for curve in curves]
     refused = dict.fromkeys(curve.refusal for curve in curves if curve.refusal)
     notes = "\n".join(f"- –: {words}" for words in refused)
-    return "\n\n".join(part for part in (table(lines), notes) if part)
+    return "\n\n".join(
+        part for part in (lay(means) if means else "", lay(fits), notes) if part
+    )
+
+
+def _means(curves: "Sequence[ScalingCurve]") -> list[dict[str, str | None]]:
+    """Curves by size, where a table has room for them.
+
+    The intervals are in the figure, in `--csv` and `--json`.
+    """
+    sizes = sorted({size.x for curve in curves for size in curve.sizes})
+    if len(sizes) > MOST_SIZES:
+        return []
+    return [
+        {"condition": curve.condition, "curve": curve.name}
+        | {f"{x:.4g}": None for x in sizes}
+        | {f"{size.x:.4g}": f"{size.mean:.3f}" for size in curve.sizes}
+        for curve in curves
+    ]
 
 
 def _line(curve: "ScalingCurve") -> dict[str, object]:
@@ -92,9 +219,10 @@ def _line(curve: "ScalingCurve") -> dict[str, object]:
         "points": len(curve.x),
         "sizes": len(set(curve.x.tolist())),
         "limit": None if law is None else law.limit,
-        "exponent": None if law is None else law.exponent,
-        "95 %": _span(curve.intervals.get("exponent")),
+        "exponent": _exponent(law),
+        "exponent, 95 %": _span(curve.intervals.get("exponent")),
         "slope": None if line is None else line.slope,
+        "slope, 95 %": _span(curve.intervals.get("slope")),
         "prefers": curve.preferred or None,
         "largest": None,
         "line says": None,
@@ -103,6 +231,13 @@ def _line(curve: "ScalingCurve") -> dict[str, object]:
         shown["largest"] = far.measured
         shown["line says"] = f"{far.low:.3f} to {far.high:.3f}"
     return shown
+
+
+def _exponent(law: "PowerLaw | None") -> str | None:
+    """At a bound the points do not tell it."""
+    if law is None:
+        return None
+    return f"{law.exponent:.3g}{' (at bound)' * law.is_at_bound}"
 
 
 def _span(pair: tuple[float, float] | None) -> str | None:

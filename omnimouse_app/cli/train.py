@@ -3,7 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,7 +14,7 @@ from omnimouse_app.cli.train_report import TrainReport
 
 if TYPE_CHECKING:
     from omnimouse_model.train.batches import TrainingSession
-    from omnimouse_model.train.config import SessionChoice, TrainConfig
+    from omnimouse_model.train.config import TrainConfig
     from omnimouse_model.train.distributed import Team
 
 
@@ -88,7 +88,6 @@ def command(
     """
     import torch
 
-    from omnimouse_model.cache import cache_dir
     from omnimouse_model.predict.loading import resolve_device
     from omnimouse_model.train.config import config_path, read_config
     from omnimouse_model.train.distributed import joined, local_device
@@ -99,7 +98,7 @@ def command(
     settings = _adjusted(read_config(config_path(config)), places, accumulate, compiles)
     place = local_device(resolve_device(device))
     with interruptible() as stopping, joined(place) as team:
-        sessions = _open_sessions(mice or cache_dir() / "mice", settings, team)
+        sessions = _open_sessions(mice, settings, team)
         settings = with_epochs(settings, sessions, team)
         report = TrainReport(Progress(), settings.total_steps)
 
@@ -135,7 +134,7 @@ def _adjusted(
     from omnimouse_model.train.config import SessionChoice
 
     if places:
-        found = [folder for place in places for folder in _folders(place)]
+        found = [folder for place in places for folder in _sessions_in(place)]
         chosen = tuple(SessionChoice(str(folder)) for folder in found)
         settings = replace(settings, sessions=chosen)
     if accumulate:
@@ -150,57 +149,40 @@ def _adjusted(
     return replace(settings, compile=settings.compile or compiles)
 
 
-def _folders(place: Path) -> list[Path]:
-    """A session, or the sessions of a folder, by name."""
-    from omnimouse_model.data.open import is_session
+def _sessions_in(place: Path) -> list[Path]:
+    from omnimouse_model.train.mice import sessions_in
 
-    if is_session(place):
-        return [place]
-    inner = sorted(place.iterdir()) if place.is_dir() else []
-    found = [path for path in inner if is_session(path)]
-    if not found:
-        raise click.BadParameter(f"{place} is no session, nor a folder of sessions.")
-    return found
-
-
-def _mice() -> dict[str, Any]:
-    from omnimouse_model.simulate import SMOKE_MICE, TRAINING_MICE
-
-    return {spec.name: spec for spec in (*TRAINING_MICE, *SMOKE_MICE)}
+    try:
+        return sessions_in(place)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def _check_mouse(name: str) -> None:
-    """Refuse an unknown mouse before the first is simulated."""
-    if not Path(name).exists() and name not in _mice():
-        raise click.BadParameter(
-            f"{name!r} is neither a session folder nor one of {', '.join(_mice())}."
-        )
+    from omnimouse_model.train.mice import check_mouse
+
+    try:
+        check_mouse(name)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def _open_sessions(
-    mice: Path, settings: "TrainConfig", team: "Team"
+    mice: Path | None, settings: "TrainConfig", team: "Team"
 ) -> "list[TrainingSession]":
     """Sessions of this process; mice that are missing are simulated once for all."""
     from omnimouse_model.train.batches import open_training_session
+    from omnimouse_model.train.mice import session_place
 
     own = team.share_of(settings.sessions)
     if team.is_main:
         for choice in settings.sessions:
-            _session_folder(mice, choice, say=True)
+            session_place(choice.mouse, mice, lambda words: click.echo(words, err=True))
     team.wait()
-    return [open_training_session(_session_folder(mice, c), c) for c in own]
-
-
-def _session_folder(mice: Path, choice: "SessionChoice", say: bool = False) -> Path:
-    """Where a session is, after simulating it where it is a mouse not yet there."""
-    from omnimouse_model.simulate import write_session
-
-    given = Path(choice.mouse)
-    if given.exists():
-        return given
-    if say:
-        click.echo(f"mouse {choice.mouse} …", err=True)
-    return write_session(_mice()[choice.mouse], mice / choice.mouse)
+    return [
+        open_training_session(session_place(choice.mouse, mice), choice)
+        for choice in own
+    ]
 
 
 def _write_results(

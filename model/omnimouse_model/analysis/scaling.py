@@ -5,7 +5,7 @@ or per collection (over size), its raw points, and what may be said of them.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -25,6 +25,8 @@ QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 N_RESAMPLES = 500
 _DRAWN = 60
 """Points along a fitted curve that a figure is drawn with."""
+Fit = Literal["law", "line"]
+FITS: tuple[Fit, ...] = get_args(Fit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,17 @@ class Extrapolation:
 
 
 @dataclass(frozen=True, slots=True)
+class Size:
+    """All runs of one size: their mean with its 95 % interval, NaN where unknown."""
+
+    x: float
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
 class ScalingCurve:
     """One curve: its points, its fits and their intervals.
 
@@ -65,9 +78,14 @@ class ScalingCurve:
         (point,) every run.
     law, line
         The fits; None where `refusal` says why.
+    sizes
+        Its points by size, with intervals from resampling sessions and runs.
     intervals
         95 % intervals of "limit", "amplitude", "exponent" and "slope", resampling the
-        evaluated sessions; empty for a loss, and for a single session.
+        evaluated sessions, and the runs of each size; empty for a loss, and for a
+        single session.
+    bands
+        "law" and "line" -> lowest and highest y (drawn,) of the same fits at `along`.
     preferred
         "power law" or "log line", by the smaller AICc; "" where there is none.
     extrapolation
@@ -81,11 +99,22 @@ class ScalingCurve:
     x: np.ndarray
     y: np.ndarray
     seeds: tuple[int, ...]
+    sizes: tuple[Size, ...] = ()
     law: PowerLaw | None = None
     line: LogLine | None = None
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    bands: dict[Fit, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     extrapolation: Extrapolation | None = None
     refusal: str = ""
+
+    def fit(self, name: Fit) -> PowerLaw | LogLine | None:
+        """One of the two fits."""
+        return self.law if name == "law" else self.line
+
+    @property
+    def along(self) -> np.ndarray:
+        """Sizes (drawn,) that a figure draws the fits at."""
+        return np.geomspace(self.x.min(), self.x.max(), _DRAWN)
 
     @property
     def preferred(self) -> str:
@@ -136,7 +165,7 @@ def scaling_curves(
 
 
 def figure_table(curves: Sequence[ScalingCurve]) -> list[dict[str, object]]:
-    """The figure as rows: "point" per run, "law" and "line" along the fits."""
+    """The figure as rows: "point" per run, "mean" per size, "law" and "line"."""
     rows: list[dict[str, object]] = []
     for curve in curves:
         shared = {
@@ -146,17 +175,28 @@ def figure_table(curves: Sequence[ScalingCurve]) -> list[dict[str, object]]:
             "quantity": curve.quantity,
         }
         for x, y, seed in zip(curve.x, curve.y, curve.seeds, strict=True):
-            rows.append(
-                {**shared, "what": "point", "x": float(x), "y": float(y), "seed": seed}
-            )
-        for name, fit in (("law", curve.law), ("line", curve.line)):
-            if fit is not None:
-                along = np.geomspace(curve.x.min(), curve.x.max(), _DRAWN)
-                rows += [
-                    {**shared, "what": name, "x": float(x), "y": float(y), "seed": None}
-                    for x, y in zip(along, fit(along), strict=True)
-                ]
+            point = {"what": "point", "x": float(x), "y": float(y), "seed": seed}
+            rows.append({**shared, **point, "low": None, "high": None})
+        for size in curve.sizes:
+            mean = {"what": "mean", "x": size.x, "y": size.mean, "seed": None}
+            rows.append({**shared, **mean, **_ends(size.low, size.high)})
+        for name in FITS if curve.law is not None else ():
+            rows += [{**shared, "what": name, **one} for one in _drawn(curve, name)]
     return rows
+
+
+def _drawn(curve: ScalingCurve, name: Fit) -> Iterator[dict[str, object]]:
+    """A fit and its band, as rows."""
+    fit = curve.fit(name)
+    assert fit is not None
+    unknown = np.full(_DRAWN, np.nan)
+    low, high = curve.bands.get(name, (unknown, unknown))
+    for x, y, *ends in zip(curve.along, fit(curve.along), low, high, strict=True):
+        yield {"x": float(x), "y": float(y), "seed": None, **_ends(*ends)}
+
+
+def _ends(low: float, high: float) -> dict[str, object]:
+    return {"low": number_or_none(low), "high": number_or_none(high)}
 
 
 def write_figure(curves: Sequence[ScalingCurve], path: str | Path) -> Path:
@@ -179,6 +219,11 @@ def fit_rows(curves: Sequence[ScalingCurve]) -> list[dict[str, object]]:
             "quantity": curve.quantity,
             "n": len(curve.x),
             "n_sizes": len(np.unique(curve.x)),
+            "sizes": [
+                {"x": size.x, "mean": size.mean, "n": size.n}
+                | _ends(size.low, size.high)
+                for size in curve.sizes
+            ],
             "refusal": curve.refusal,
             "preferred": curve.preferred,
         }
@@ -248,40 +293,77 @@ def _fitted(
     draw: np.random.Generator,
     n_resamples: int,
 ) -> ScalingCurve:
+    resampled = _resampled(curve, _ordered(rows, curve.axis), draw, n_resamples)
+    curve = replace(curve, sizes=_sizes(curve, resampled))
     try:
         law, line = fit_power_law(curve.x, curve.y), fit_log_line(curve.x, curve.y)
     except ValueError as error:
         return replace(curve, refusal=str(error))
-    return replace(
-        curve,
-        law=law,
-        line=line,
-        intervals=_intervals(curve, _ordered(rows, curve.axis), draw, n_resamples),
-        extrapolation=_extrapolated(curve),
-    )
+    curve = replace(curve, law=law, line=line, extrapolation=_extrapolated(curve))
+    return _with_intervals(curve, resampled) if len(resampled) else curve
 
 
-def _intervals(
+def _resampled(
     curve: ScalingCurve,
     rows: Sequence[RunScore],
     draw: np.random.Generator,
     n_resamples: int,
-) -> dict[str, tuple[float, float]]:
-    """Percentiles over resampled sessions, the same ones for all runs."""
+) -> np.ndarray:
+    """The points' y (resample, point), of other sessions and runs; maybe none.
+
+    The same sessions for all runs, and as many runs of each size as there are.
+    """
     shared = sorted(set.intersection(*(set(row.scores) for row in rows)))
     if curve.quantity == "loss" or len(shared) < 2:
-        return {}
+        return np.zeros((0, len(rows)))
+    own = [np.flatnonzero(curve.x == x) for x in curve.x]
     found = []
     for _ in range(n_resamples):
         chosen = draw.choice(shared, len(shared)).tolist()
         y = np.array([_mean(row, curve.quantity, chosen) for row in rows])
-        law, line = fit_power_law(curve.x, y), fit_log_line(curve.x, y)
-        found.append((law.limit, law.amplitude, law.exponent, line.slope))
-    low, high = np.percentile(np.array(found), [2.5, 97.5], axis=0)
-    names = ("limit", "amplitude", "exponent", "slope")
-    return {
-        name: (float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)
+        found.append(y[[draw.choice(same) for same in own]])
+    return np.array(found)
+
+
+def _sizes(curve: ScalingCurve, resampled: np.ndarray) -> tuple[Size, ...]:
+    """The points of each size as one."""
+    found = []
+    for x in np.unique(curve.x):
+        own = curve.x == x
+        low = high = float("nan")
+        if len(resampled):
+            low, high = _middle(resampled[:, own].mean(axis=1)).tolist()
+        mean = float(curve.y[own].mean())
+        found.append(Size(float(x), mean, low, high, int(own.sum())))
+    return tuple(found)
+
+
+def _with_intervals(curve: ScalingCurve, resampled: np.ndarray) -> ScalingCurve:
+    """Intervals of the parameters, and bands, from fits of what was resampled."""
+    laws = [fit_power_law(curve.x, y) for y in resampled]
+    lines = [fit_log_line(curve.x, y) for y in resampled]
+    parameters = {
+        "limit": [law.limit for law in laws],
+        "amplitude": [law.amplitude for law in laws],
+        "exponent": [law.exponent for law in laws],
+        "slope": [line.slope for line in lines],
     }
+    ends = {name: _middle(np.array(some)) for name, some in parameters.items()}
+    fits: dict[Fit, Sequence[PowerLaw | LogLine]] = {"law": laws, "line": lines}
+    drawn = {
+        name: _middle(np.array([fit(curve.along) for fit in some]))
+        for name, some in fits.items()
+    }
+    return replace(
+        curve,
+        intervals={name: (float(a), float(b)) for name, (a, b) in ends.items()},
+        bands={name: (low, high) for name, (low, high) in drawn.items()},
+    )
+
+
+def _middle(values: np.ndarray) -> np.ndarray:
+    """Ends (2, …) of the 95 % in the middle of resamples (resample, …)."""
+    return np.asarray(np.percentile(values, [2.5, 97.5], axis=0))
 
 
 def _extrapolated(curve: ScalingCurve) -> Extrapolation | None:

@@ -16,7 +16,7 @@ from omnimouse_model.analysis.results_file import (
     number,
     row_key,
 )
-from omnimouse_model.analysis.scores import number_or_none
+from omnimouse_model.analysis.scores import Scores, number_or_none
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.predict.predictor import Predictor
@@ -89,7 +89,8 @@ def _parsed(facts: Plain) -> RunScore:
 
 
 SCALING: Kind[RunScore] = Kind("scaling", "a scaling analysis", _plain, _parsed)
-_DEFINITION = {"what": "scores of runs of several sizes"}
+WHAT = "scores of runs of several sizes"
+_DEFINITION = {"what": WHAT}
 
 
 def add_run(
@@ -113,20 +114,26 @@ def add_run(
     found = evaluate(
         predictor, sessions, strategies, tier=tier, max_windows=max_windows
     )
+    rows = run_scores(run, found, losses or {})
+    add_rows(results, rows)
+    return rows
+
+
+def run_scores(run: Run, found: Scores, losses: Mapping[str, float]) -> list[RunScore]:
+    """A row per condition of an evaluation of one model; refused ones are left out."""
     rows = []
     for condition in dict.fromkeys(score.strategy for score in found.scores):
         scores = [s for s in found.scores if s.strategy == condition and not s.refusal]
         if scores:
             row = RunScore(
                 run,
-                predictor.predictor_id,
+                scores[0].predictor,
                 condition,
                 {score.session: score.value for score in scores},
                 {score.session: score.n_neurons for score in scores},
-                (losses or {}).get(condition, float("nan")),
+                losses.get(condition, float("nan")),
             )
             rows.append(row)
-    add_rows(results, rows)
     return rows
 
 

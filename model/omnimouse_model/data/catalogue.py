@@ -1,5 +1,6 @@
 """A folder of many sessions as a table; one that is broken is a row, not the end."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -193,6 +194,12 @@ def catalogue(
     """
     root = Path(folder).expanduser().absolute()
     return Catalogue(root, tuple(entries_of(root, progress, **reading)))
+
+
+def catalogue_of(places: Sequence[Path], **reading: Any) -> Catalogue:
+    """Describe these sessions, in their order, wherever they are; see `catalogue`."""
+    found = tuple(_entry(Path(place), reading) for place in places)
+    return Catalogue(Path(os.path.commonpath([e.path.parent for e in found])), found)
 
 
 def entries_of(

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from omnimouse_model.simulate.specs import DEMO_SHOWN as DEMO_SHOWN
     from omnimouse_model.simulate.specs import DEMO_TRAINING as DEMO_TRAINING
     from omnimouse_model.simulate.specs import SMOKE_MICE as SMOKE_MICE
+    from omnimouse_model.simulate.specs import STUDY_MICE as STUDY_MICE
     from omnimouse_model.simulate.specs import TRAINING_MICE as TRAINING_MICE
     from omnimouse_model.simulate.specs import UNSEEN as UNSEEN
     from omnimouse_model.simulate.specs import HeldOut as HeldOut
@@ -29,6 +30,7 @@ _HOMES = {
         "HeldOut",
         "MouseSpec",
         "SMOKE_MICE",
+        "STUDY_MICE",
         "TRAINING_MICE",
         "UNSEEN",
     ),

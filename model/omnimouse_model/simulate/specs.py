@@ -121,5 +121,12 @@ SMOKE_MICE = tuple(
 )
 """Two small mice, simulated in seconds, to see that training goes."""
 
+_BRIEF = HeldOut(validation=1, final_test_1=6, oracle_clips=1, oracle_repeats=1)
+STUDY_MICE = tuple(
+    MouseSpec(f"study-{k}", f"90{200 + k}-1-1", 90200 + k, 950000 + k, 48, 4.0, _BRIEF)
+    for k in range(1, 17)
+)
+"""Sixteen small mice: nested collections of them make a small scaling study."""
+
 TRAINING_MICE = (DEMO_TRAINING, *COMPANIONS)
 DEMO_MICE = (*TRAINING_MICE, DEMO_SHOWN, UNSEEN)

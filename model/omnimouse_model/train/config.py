@@ -169,27 +169,31 @@ def read_config(path: str | Path) -> TrainConfig:
     """
     path = Path(path)
     try:
-        raw = _yaml(path.read_text("utf-8"))
-        given = _fields(TrainConfig, raw, "the file")
-        return TrainConfig(
-            model=_model(given.pop("model")),
-            sessions=tuple(
-                SessionChoice(**_fields(SessionChoice, values, where))
-                for where, values in _sessions(given.pop("sessions", None))
-            ),
-            phases=tuple(
-                _phase(values, where)
-                for where, values in _entries(given.pop("phases"), "phases")
-            ),
-            core=Group(**_fields(Group, given.pop("core"), "core")),
-            session=Group(**_fields(Group, given.pop("session"), "session")),
-            **given,
-        )
-    except (UnicodeDecodeError, TypeError) as error:
+        return config_from(yaml_fields(path))
+    except TypeError as error:
         raise ValueError(
             f"{path} is not a training config: {error}. The shipped one is an "
             f"example: {_CONFIGS / 'demo.yaml'}"
         ) from error
+
+
+def config_from(raw: Any) -> TrainConfig:
+    """A run from the fields of its YAML; `TypeError` names the one that is wrong."""
+    given = checked_fields(TrainConfig, raw, "the file")
+    return TrainConfig(
+        model=_model(given.pop("model")),
+        sessions=tuple(
+            SessionChoice(**checked_fields(SessionChoice, values, where))
+            for where, values in _sessions(given.pop("sessions", None))
+        ),
+        phases=tuple(
+            _phase(values, where)
+            for where, values in _entries(given.pop("phases"), "phases")
+        ),
+        core=Group(**checked_fields(Group, given.pop("core"), "core")),
+        session=Group(**checked_fields(Group, given.pop("session"), "session")),
+        **given,
+    )
 
 
 def _model(values: Any) -> OmniMouseConfig:
@@ -210,7 +214,7 @@ def _sessions(values: Any) -> list[tuple[str, Any]]:
 
 
 def _phase(values: Any, where: str) -> Phase:
-    given = _fields(Phase, values, where)
+    given = checked_fields(Phase, values, where)
     tasks = _mapping(given["tasks"], f"{where}.tasks")
     for name, weight in tasks.items():
         _check_number(weight, f"{where}.tasks.{name}")
@@ -222,9 +226,12 @@ def _phase(values: Any, where: str) -> Phase:
 
 
 # -- what YAML may hold (Any: whatever it does) ---------------------------------------
-def _yaml(text: str) -> Any:
+def yaml_fields(path: Path) -> Any:
+    """What a YAML file holds; `TypeError` where it is none."""
     try:
-        return yaml.safe_load(text)
+        return yaml.safe_load(path.read_text("utf-8"))
+    except UnicodeDecodeError as error:
+        raise TypeError(f"not text, {error}") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = "" if mark is None else f" at line {mark.line + 1}"
@@ -232,7 +239,7 @@ def _yaml(text: str) -> Any:
         raise TypeError(f"not YAML{where}, {problem}") from error
 
 
-def _fields(kind: type, values: Any, where: str) -> dict[str, Any]:
+def checked_fields(kind: type, values: Any, where: str) -> dict[str, Any]:
     """Values for a dataclass; `TypeError` names what is wrong, and where."""
     given = typed_values(kind, _mapping(values, where))
     missing = [
@@ -280,12 +287,17 @@ def config_path(name: str) -> Path:
     ValueError
         Neither is a file; names the shipped ones.
     """
-    shipped = _CONFIGS / f"{name}.yaml"
+    return shipped_or_own(name, _CONFIGS, "training config")
+
+
+def shipped_or_own(name: str, folder: Path, what: str) -> Path:
+    """The YAML of that name in a folder, or the path itself; see `config_path`."""
+    shipped = folder / f"{name}.yaml"
     place = shipped if shipped.exists() else Path(name)
     if not place.is_file():
-        names = ", ".join(sorted(path.stem for path in _CONFIGS.glob("*.yaml")))
+        names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
         raise ValueError(
-            f"There is no training config {name!r}: give a YAML file, or the name of a "
+            f"There is no {what} {name!r}: give a YAML file, or the name of a "
             f"shipped one ({names})."
         )
     return place

@@ -3,6 +3,7 @@
 from omnimouse_widgets.figures.behavior import decoding_figure as decoding_figure
 from omnimouse_widgets.figures.neurons import score_histogram as score_histogram
 from omnimouse_widgets.figures.neurons import score_scatter as score_scatter
+from omnimouse_widgets.figures.scaling import scaling_figure as scaling_figure
 from omnimouse_widgets.figures.sweep import context_grid_figure as context_grid_figure
 from omnimouse_widgets.figures.sweep import context_sweep_figure as context_sweep_figure
 from omnimouse_widgets.figures.tasks import TaskTable as TaskTable

@@ -15,6 +15,8 @@ _ON_PAPER: Final = {**palette.ON_PAPER, "#FFFFFF": "#1D2127"}
 FONT: Final = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
 SYMBOLS: Final = {"o": "circle", "s": "square", "t1": "triangle-up", "d": "diamond"}
 """plotly's names of the marks in `palette.CONDITION_SYMBOLS`."""
+MARKS: Final = ("circle", "square", "triangle-up", "diamond", "cross", "x")
+"""Of curves that differ by a number, in its order."""
 DASHES: Final = ("solid", "dash", "dot", "dashdot", "longdash")
 """Of as many sweeps as are told apart on one figure."""
 
@@ -42,7 +44,7 @@ def condition_colour(label: str, theme: Theme) -> str:
 def template(theme: Theme) -> dict[str, Any]:
     """The template of every figure; what a caller sets on the figure wins."""
     axis = {
-        "gridcolor": _with_alpha(_LINE[theme], 0.45),
+        "gridcolor": with_alpha(_LINE[theme], 0.45),
         "linecolor": _LINE[theme],
         "zeroline": False,
         "ticks": "outside",
@@ -79,6 +81,15 @@ def hover(words: str) -> str:
     return safe.replace("\n", "<br>")
 
 
-def _with_alpha(colour: str, alpha: float) -> str:
+def shades(n: int, theme: Theme) -> list[str]:
+    """As many colours, from little to much: away from the ground, never into it."""
+    table = palette.viridis_table()
+    ends = (200, 20) if theme == "light" else (70, 245)
+    chosen = table[np.linspace(*ends, n).round().astype(int)]
+    return [f"#{red:02X}{green:02X}{blue:02X}" for red, green, blue in chosen.tolist()]
+
+
+def with_alpha(colour: str, alpha: float) -> str:
+    """A colour that lets through what lies behind it."""
     red, green, blue = palette.rgb(colour)
     return f"rgba({red},{green},{blue},{alpha})"

@@ -45,7 +45,6 @@ LEAST_SPAN: Final = 0.1
 MOST_LONG: Final = 3
 """Ticks of two lines that fit side by side."""
 OLD_OPACITY: Final = 0.45
-_HISTORY_SYMBOLS: Final = ("circle", "square", "triangle-up", "diamond", "cross", "x")
 
 
 def context_sweep_figure(
@@ -131,7 +130,7 @@ def context_grid_figure(
         )
     drawn = [DrawnSweep("", sweep)]
     figure = go.Figure(layout=sweep_layout(drawn, ["neurons"], target, theme))
-    shades = _shades(len(curves), theme)
+    shades = look.shades(len(curves), theme)
     for number, curve in enumerate(curves):
         figure.add_trace(_grid_trace(curve, number, shades[number]))
     figure.update_layout(legend_title_text=f"{AXIS_WORDS['history_samples']}: ")
@@ -356,7 +355,7 @@ def _grid_trace(curve: Curve, number: int, colour: str) -> dict[str, Any]:
         f"n = {point.n_seeds} draws"
         for point in known
     ]
-    symbols = _HISTORY_SYMBOLS
+    symbols = look.MARKS
     return {
         "type": "scatter",
         "mode": "lines+markers",
@@ -373,14 +372,6 @@ def _grid_trace(curve: Curve, number: int, colour: str) -> dict[str, Any]:
         "hovertext": [look.hover(word) for word in words],
         "hoverinfo": "text",
     }
-
-
-def _shades(n: int, theme: Theme) -> list[str]:
-    """From little to much: away from the ground, never into it."""
-    table = palette.viridis_table()
-    ends = (200, 20) if theme == "light" else (70, 245)
-    chosen = table[np.linspace(*ends, n).round().astype(int)]
-    return [f"rgb({red},{green},{blue})" for red, green, blue in chosen.tolist()]
 
 
 def _check_target(drawn: Sequence[DrawnSweep], target: str) -> None:

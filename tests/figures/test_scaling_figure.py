@@ -1,0 +1,105 @@
+"""The figure of a scaling analysis: its marks, lines and bands are the library's."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("plotly")
+
+from omnimouse_model.analysis.scaling import scaling_curves
+from omnimouse_model.analysis.scaling_runs import Run, RunScore, add_rows, read_runs
+from omnimouse_widgets.figures import scaling_figure
+
+MICE = {"a": 40, "b": 60, "c": 50}
+TASKS = ("test/causal_response_25_behavior", "test/video_behavior")
+
+
+@pytest.fixture
+def curves(tmp_path):
+    draw = np.random.default_rng(3)
+    rows = []
+    for task in TASKS:
+        for model, sizes in {"1M": (8, 16, 32), "5M": (8, 16, 32, 64, 128)}.items():
+            for size in sizes:
+                for seed in range(2):
+                    run = Run(model, sessions=size, seed=seed, order=f"random {seed}")
+                    score = 0.4 - 0.5 * size**-0.5 + 0.002 * draw.normal()
+                    scores = {name: score + 0.0005 * n for name, n in MICE.items()}
+                    rows.append(RunScore(run, f"{model}", task, scores, MICE))
+    path = tmp_path / "runs.scaling.jsonl"
+    for number, row in enumerate(rows):
+        add_rows(path, [RunScore(row.run, str(number), *_rest(row))])
+    return scaling_curves(read_runs(path), n_resamples=40)
+
+
+def _rest(row):
+    return row.condition, row.scores, row.n_neurons
+
+
+def of(figure, name, mode, axis="x1"):
+    return [
+        trace
+        for trace in figure.data
+        if (trace.name, trace.mode, trace.xaxis) == (name, mode, axis.replace("1", ""))
+        or (trace.name, trace.mode, trace.xaxis) == (name, mode, axis)
+    ]
+
+
+def test_marks_are_the_runs_and_their_means(curves):
+    figure = scaling_figure(curves)
+    runs, means = of(figure, "5M", "markers")
+    curve = next(c for c in curves if (c.name, c.condition) == ("5M", TASKS[0]))
+    np.testing.assert_allclose(runs.y, curve.y)
+    np.testing.assert_allclose(runs.x, curve.x, rtol=0.03)
+    np.testing.assert_allclose(means.y, [size.mean for size in curve.sizes])
+    low = np.array(means.y) - means.error_y.arrayminus
+    np.testing.assert_allclose(low, [size.low for size in curve.sizes])
+    for size in curve.sizes:
+        assert size.n == 2
+        assert size.low < size.mean < size.high
+
+
+def test_the_fit_lies_in_its_band(curves):
+    figure = scaling_figure(curves)
+    band, line = of(figure, "5M", "lines")
+    n = len(line.y)
+    high, low = np.array(band.y[:n]), np.array(band.y[n:])[::-1]
+    assert (low <= np.array(line.y)).all()
+    assert (np.array(line.y) <= high).all()
+    assert "power law" in line.hovertext
+    assert "exponent" in line.hovertext
+
+
+def test_too_few_sizes_are_marks_and_a_reason(curves):
+    figure = scaling_figure(curves)
+    assert len(of(figure, "1M", "markers")) == 2
+    assert of(figure, "1M", "lines") == []
+    *_, told = [note.text for note in figure.layout.annotations]
+    assert told.startswith("No fit of 1M: A fit needs 4 different sizes")
+    (note,) = [c for c in curves if c.condition == TASKS[0] and c.refusal]
+    some = [c for c in curves if c.name == "5M"]
+    *_, told = [n.text for n in scaling_figure([note, *some]).layout.annotations]
+    assert told.startswith("No fit of 1M:")
+    partly = replace(some[0], name="1M")
+    mixed = [note, replace(partly, condition=TASKS[1])]
+    *_, told = [n.text for n in scaling_figure(mixed).layout.annotations]
+    assert told.startswith("No fit of 1M (Fcst):")
+
+
+def test_each_condition_has_its_panel_and_each_model_one_entry(curves):
+    figure = scaling_figure(curves, theme="dark")
+    words = [note.text for note in figure.layout.annotations]
+    assert "<b>Fcst</b>" in words
+    assert "<b>Stim</b>" in words
+    assert len(of(figure, "5M", "markers", "x2")) == 2
+    named = [trace.name for trace in figure.data if trace.showlegend]
+    assert sorted(named) == ["1M", "5M"]
+    symbols = {t.name: t.marker.symbol for t in figure.data if t.showlegend}
+    colours = {t.name: t.marker.color for t in figure.data if t.showlegend}
+    assert len(set(symbols.values())) == len(set(colours.values())) == 2
+
+
+def test_curves_of_two_axes_are_refused(curves):
+    with pytest.raises(ValueError, match="one axis"):
+        scaling_figure([])

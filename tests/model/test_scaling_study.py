@@ -1,0 +1,257 @@
+"""Scaling studies: what is missing is trained, once; a kill changes nothing."""
+
+import json
+import signal
+from dataclasses import asdict, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from omnimouse_app.cli.output import Progress
+from omnimouse_app.cli.scaling import command
+from omnimouse_app.cli.stopping import STOPPED
+from omnimouse_model.analysis.evaluate import Cancelled
+from omnimouse_model.analysis.scaling import scaling_curves
+from omnimouse_model.analysis.scaling_runs import read_runs
+from omnimouse_model.errors import ResultsFileError
+from omnimouse_model.train.metrics_log import FILE, log_rows
+from omnimouse_model.train.scaling_plan import StudyPlan, plan_path, read_plan
+from omnimouse_model.train.scaling_study import models_folder, run_study
+from tests.model.live_sessions import write_session
+from tests.model.small_net import SMALL
+
+NAMES = ("m1-1-1", "m2-1-1", "m3-1-1")
+TASK = "test/causal_response_25_behavior"
+STEPS = 3
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("recordings")
+    for number, name in enumerate(NAMES):
+        write_session(root / name, 8 + number)
+    return root
+
+
+@pytest.fixture
+def fields(recordings: Path) -> dict[str, Any]:
+    group = {"lr": 1.0e-3, "weight_decay": 0.1}
+    phase = {"name": "only", "steps": STEPS, "batch": 2, "tasks": {TASK: 1}}
+    return {
+        "models": {"tiny": json.loads(json.dumps(asdict(SMALL)))},
+        "collections": [1, 3],
+        "sessions": [str(recordings)],
+        "evaluated": ["m2-1-1"],
+        "strategies": [TASK],
+        "steps_of": "each session",
+        "max_windows": 2,
+        "training": {
+            "sampling": "balanced",
+            "animals": "core",
+            "core": group,
+            "session": group,
+            "save_every": 2,
+            "precision": "fp32",
+            "phases": [phase],
+        },
+    }
+
+
+@pytest.fixture
+def plan_file(fields: dict[str, Any], tmp_path: Path) -> Path:
+    path = tmp_path / "plan.yaml"
+    path.write_text(yaml.safe_dump(fields))
+    return path
+
+
+@pytest.fixture
+def plan(plan_file: Path) -> StudyPlan:
+    return read_plan(plan_file)
+
+
+def collections_of(results: Path, order: int = 0) -> list[list[str]]:
+    text = (models_folder(results) / f"collections-{order}.json").read_text("utf-8")
+    found = json.loads(text)["collections"]
+    return [[member["id"] for member in one["members"]] for one in found]
+
+
+def steps_of(results: Path) -> dict[str, list[float]]:
+    logs = sorted(models_folder(results).glob(f"*/{FILE}"))
+    return {log.parent.name: [row["step"] for row in log_rows(log)] for log in logs}
+
+
+class Killed(Exception):
+    """Stands for a kill: nothing of the study catches it."""
+
+
+def killed_after(count: int) -> Any:
+    """A progress that ends everything at its n-th call within training."""
+    calls = []
+
+    def progress(done: int, total: int, what: str) -> None:
+        calls.append(done)
+        if len(calls) == count:
+            raise Killed
+
+    return progress
+
+
+# -- plans ----------------------------------------------------------------------------
+def test_the_shipped_plan_is_one() -> None:
+    plan = read_plan(plan_path("simulated"))
+    assert len(plan.models) >= 2
+    assert len(plan.collections) >= 4
+    assert set(plan.evaluated) < set(plan.sessions)
+    assert all(plan.config_of(model).phases for model in plan.models)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"sizes": [1]}, "no field sizes"),
+        ({"collections": 4}, "collections must be a list"),
+        ({"seeds": ["a"]}, "seeds must be whole numbers"),
+        ({"steps_of": "all"}, "steps_of is one of"),
+        ({"strategies": ["test/nothing"]}, "no strategy 'test/nothing'"),
+        ({"models": {"tiny": "6M"}}, "no size '6M'"),
+        ({"training": {"seed": 1}}, "training holds seed"),
+        ({"training": {"sampling": "balanced"}}, "phases"),
+    ],
+)
+def test_a_wrong_plan_is_refused_by_name(
+    fields: dict[str, Any], tmp_path: Path, changed: dict[str, Any], told: str
+) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(yaml.safe_dump(fields | changed))
+    with pytest.raises(ValueError, match=told):
+        read_plan(path)
+
+
+def test_sessions_that_are_not_there_are_named(plan: StudyPlan, tmp_path: Path) -> None:
+    results = tmp_path / "a.scaling.jsonl"
+    with pytest.raises(ValueError, match="no session m9-1-1 among the plan's 3"):
+        run_study(replace(plan, evaluated=("m9-1-1",)), results)
+    with pytest.raises(ValueError, match="neither a session folder nor one of"):
+        run_study(replace(plan, sessions=("nobody",)), results)
+    with pytest.raises(ValueError, match="There are 3 sessions"):
+        run_study(replace(plan, collections=(1, 4)), results)
+    assert not results.exists()
+
+
+# -- running --------------------------------------------------------------------------
+def test_every_run_is_trained_and_scored_on_the_same_sessions(
+    plan: StudyPlan, tmp_path: Path
+) -> None:
+    results = tmp_path / "a.scaling.jsonl"
+    run_study(replace(plan, collections=(1, 2, 3), orders=(0, 1)), results)
+    for order in (0, 1):
+        drawn = collections_of(results, order)
+        assert [len(ids) for ids in drawn] == [1, 2, 3]
+        assert all(set(few) < set(more) for few, more in pairwise(drawn))
+        assert drawn[0] == ["m2-1-1"]
+    rows = read_runs(results)
+    assert [row.run.sessions for row in rows] == [1, 2, 3, 1, 2, 3]
+    assert {row.run.order for row in rows} == {"random 0", "random 1"}
+    assert {tuple(row.scores) for row in rows} == {("m2-1-1",)}
+    counts = [len(steps) for steps in steps_of(results).values()]
+    assert counts == [STEPS, STEPS, 2 * STEPS, 2 * STEPS, 3 * STEPS, 3 * STEPS]
+    one, _, three = (row.run for row in rows[:3])
+    assert one.parameters == three.parameters > 0
+    assert three.trials == 3 * one.trials == 6
+    assert three.neuron_samples / one.neuron_samples == pytest.approx(27 / 9)
+    assert three.compute > 2 * one.compute > 0
+
+
+def test_a_study_that_was_killed_goes_on_to_the_same_results(
+    plan: StudyPlan, tmp_path: Path
+) -> None:
+    whole, parts = tmp_path / "whole.scaling.jsonl", tmp_path / "parts.scaling.jsonl"
+    run_study(plan, whole)
+    for calls in (3, 12):
+        with pytest.raises(Killed):
+            run_study(plan, parts, progress=killed_after(calls))
+    assert len(read_runs(parts)) == 1
+    asked: list[int] = []
+    with pytest.raises(Cancelled):
+        run_study(
+            plan, parts, cancelled=lambda: bool(asked.append(1)) or len(asked) > 3
+        )
+    run_study(plan, parts)
+    assert parts.read_bytes() == whole.read_bytes()
+    assert steps_of(parts) == steps_of(whole)
+
+
+def test_what_is_in_the_results_is_not_trained_again(
+    plan: StudyPlan, tmp_path: Path
+) -> None:
+    results = tmp_path / "a.scaling.jsonl"
+    run_study(plan, results)
+    before = results.read_bytes()
+    trained: list[str] = []
+
+    def progress(done: int, total: int, what: str) -> None:
+        trained.append(what.partition(":")[0])
+
+    run_study(plan, results, progress=progress)
+    assert trained == []
+    assert results.read_bytes() == before
+    run_study(replace(plan, seeds=(0, 1)), results, progress=progress)
+    assert {name.rpartition(", ")[2] for name in trained} == {"seed 1"}
+    assert len(read_runs(results)) == 4
+    more = (TASK, "test/population_1024_response_behavior")
+    run_study(replace(plan, strategies=more), results, progress=progress)
+    assert len(read_runs(results)) == 6
+
+
+def test_results_of_another_study_are_refused(
+    plan: StudyPlan, fields: dict[str, Any], tmp_path: Path
+) -> None:
+    results = tmp_path / "a.scaling.jsonl"
+    run_study(replace(plan, collections=(1,)), results)
+    other = {**fields["training"], "sampling": "weighted"}
+    with pytest.raises(ResultsFileError, match="holds another scaling: training"):
+        run_study(replace(plan, training=other), results)
+    wider = {"tiny": fields["models"]["tiny"] | {"d_model": 64}}
+    with pytest.raises(ResultsFileError, match="trained with another model"):
+        run_study(replace(plan, models=wider), results)
+
+
+# -- the command ----------------------------------------------------------------------
+def test_the_command_trains_fits_and_draws(plan_file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("plotly")
+    results, page = tmp_path / "a.scaling.jsonl", tmp_path / "a.html"
+    given = [str(results), "--train", str(plan_file), "--device", "cpu"]
+    done = CliRunner().invoke(command, [*given, "--figure", str(page), "--markdown"])
+    assert done.exit_code == 0, done.output
+    assert "| tiny | 2 | 2 |" in done.stdout
+    assert "found 2" in done.stdout
+    assert "Plotly.newPlot" in page.read_text("utf-8")
+    (curve,) = scaling_curves(read_runs(results), n_resamples=5)
+    assert "found 2" in curve.refusal
+    none = CliRunner().invoke(command, [str(tmp_path / "none.jsonl")])
+    assert none.exit_code == 2
+    assert "--train PLAN" in none.stderr
+
+
+def test_ctrl_c_keeps_what_is_trained(
+    plan_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: Progress, done: int, total: int, what: str) -> None:
+        if done == STEPS + 2:
+            signal.raise_signal(signal.SIGINT)
+
+    results = tmp_path / "a.scaling.jsonl"
+    given = [str(results), "--train", str(plan_file), "--device", "cpu"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Progress, "__call__", interrupted)
+        stopped = CliRunner().invoke(command, given)
+    assert stopped.exit_code == STOPPED
+    assert f"kept beside {results}: the same command goes on" in stopped.stderr
+    assert [row.run.sessions for row in read_runs(results)] == [1]
+    assert list(steps_of(results).values()) == [[1, 2, 3], [1, 2]]
+    assert CliRunner().invoke(command, given).exit_code == 0
+    assert [row.run.sessions for row in read_runs(results)] == [1, 3]

@@ -1,0 +1,234 @@
+"""Score against data, size or compute: a panel per condition, a curve per model size.
+
+Figures 5 and 7 of the OmniMouse paper, of any scaling analysis: every run is a small
+mark, the mean of each size a large one with its interval, and a fit is a line with its
+band. Where no fit is to be had the panel says why.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from omnimouse_model.analysis.scaling import Axis, Fit, ScalingCurve
+from omnimouse_widgets.figures import look
+from omnimouse_widgets.figures.look import Theme
+from omnimouse_widgets.figures.tasks import task_name
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+HEIGHT: Final = 400
+_GAP: Final = 0.09
+"""Between panels, of the figure's width."""
+_ASIDE: Final = 1.02
+"""Of which marks of neighbouring curves are drawn apart, on the log axis."""
+_AXES: Final[dict[Axis, str]] = {
+    "sessions": "sessions trained on",
+    "neuron_samples": "neurons × samples trained on",
+    "trials": "trials trained on",
+    "compute": "training compute (FLOP)",
+    "parameters": "parameters",
+}
+_FITS: Final[dict[Fit, str]] = {"law": "power law", "line": "line over log size"}
+
+
+def scaling_figure(
+    curves: Sequence[ScalingCurve], *, theme: Theme = "light"
+) -> "Figure":
+    """Draw what `scaling_curves` found (Fig. 5 and 7).
+
+    Of the two fits the one that the points prefer is drawn. Bars and bands are 95 %
+    intervals over evaluated sessions and runs; there are none where there is but one
+    session.
+
+    Raises
+    ------
+    ValueError
+        There are no curves, or curves of different axes.
+    """
+    import plotly.graph_objects as go
+
+    if len({(curve.axis, curve.quantity) for curve in curves}) != 1:
+        raise ValueError(
+            "A scaling figure has curves of one axis and one quantity: give those of "
+            "one call of scaling_curves, which found some."
+        )
+    conditions = list(dict.fromkeys(curve.condition for curve in curves))
+    names = list(dict.fromkeys(curve.name for curve in curves))
+    colours = look.shades(len(names), theme)
+    figure = go.Figure(layout=_layout(curves, conditions, theme))
+    for curve in curves:
+        number, panel = names.index(curve.name), conditions.index(curve.condition)
+        aside = _ASIDE ** (number - (len(names) - 1) / 2)
+        mark = look.MARKS[number % len(look.MARKS)]
+        for trace in _traces(curve, colours[number], mark, aside):
+            own = {**trace, "xaxis": f"x{panel + 1}", "yaxis": f"y{panel + 1}"}
+            own["showlegend"] = own.get("showlegend", False) and panel == 0
+            figure.add_trace({"legendgroup": curve.name, **own})
+    return figure
+
+
+# -- within ---------------------------------------------------------------------------
+def _layout(
+    curves: Sequence[ScalingCurve], conditions: Sequence[str], theme: Theme
+) -> dict[str, Any]:
+    axis, quantity = curves[0].axis, curves[0].quantity
+    width = (1 - _GAP * (len(conditions) - 1)) / len(conditions)
+    told = _refusals(curves)
+    layout: dict[str, Any] = {
+        "template": look.template(theme),
+        "height": HEIGHT,
+        "margin": {"t": 84, "b": 96 if told else 48},
+        "legend": {"y": 1.12},
+        "annotations": [],
+    }
+    for panel, condition in enumerate(conditions):
+        own = [curve for curve in curves if curve.condition == condition]
+        left = panel * (width + _GAP)
+        number = panel + 1
+        sizes = np.unique(np.concatenate([curve.x for curve in own]))
+        layout[f"xaxis{number}"] = {
+            "type": "log",
+            "title": {"text": _AXES[axis]},
+            "domain": [left, left + width],
+            "anchor": f"y{number}",
+            **({"tickvals": sizes.tolist()} if axis == "sessions" else {}),
+        }
+        layout[f"yaxis{number}"] = {"anchor": f"x{number}"}
+        words = {"score": "single-trial correlation", "loss": "test loss"}[quantity]
+        if panel == 0:
+            layout["yaxis1"]["title"] = {"text": words}
+        title = f"<b>{task_name(condition)}</b>"
+        layout["annotations"].append(_words(title, left, 1.0, is_above=True))
+    if told:
+        note = _words(look.hover(told), 0.0, -0.24, is_above=False)
+        layout["annotations"].append({**note, "font": {"size": 11}})
+    return layout
+
+
+def _words(text: str, x: float, y: float, *, is_above: bool) -> dict[str, Any]:
+    """Words that stand on a height of the figure, or hang below it."""
+    return {
+        "text": text,
+        **{"x": x, "y": y, "xref": "paper", "yref": "paper", "xanchor": "left"},
+        **{"yanchor": "bottom" if is_above else "top"},
+        **{"showarrow": False, "align": "left"},
+    }
+
+
+def _refusals(curves: Sequence[ScalingCurve]) -> str:
+    """What was not fitted, and why; a line for each reason."""
+    named: dict[str, dict[str, None]] = {}
+    for curve in curves:
+        if curve.refusal:
+            same = [other for other in curves if other.name == curve.name]
+            is_everywhere = all(other.refusal == curve.refusal for other in same)
+            more = "" if is_everywhere else f" ({task_name(curve.condition)})"
+            named.setdefault(curve.refusal, {})[f"{curve.name}{more}"] = None
+    return "\n".join(f"No fit of {', '.join(who)}: {why}" for why, who in named.items())
+
+
+def _traces(
+    curve: ScalingCurve, colour: str, mark: str, aside: float
+) -> list[dict[str, Any]]:
+    """Band, fit, runs and means, from back to front; `aside` of the others' marks."""
+    shared = {"type": "scatter", "name": curve.name, "hoverinfo": "text"}
+    found: list[dict[str, Any]] = []
+    if curve.law is not None:
+        found += _fit_traces(curve, colour, shared)
+    found.append(
+        {
+            **shared,
+            "mode": "markers",
+            "x": look.plain(curve.x * aside),
+            "y": look.plain(curve.y),
+            "marker": {"symbol": f"{mark}-open", "color": colour, "size": 6},
+            "opacity": 0.7,
+            "hovertext": [
+                look.hover(f"{curve.name}, seed {seed}\n{x:,.4g}: {y:.3f}")
+                for x, y, seed in zip(curve.x, curve.y, curve.seeds, strict=True)
+            ],
+        }
+    )
+    means = np.array([[s.x, s.mean, s.low, s.high] for s in curve.sizes]).T
+    x, mean, low, high = means
+    found.append(
+        {
+            **shared,
+            "mode": "markers",
+            "showlegend": True,
+            "x": look.plain(x * aside),
+            "y": look.plain(mean),
+            "error_y": {
+                "symmetric": False,
+                "array": look.plain(np.nan_to_num(high - mean)),
+                "arrayminus": look.plain(np.nan_to_num(mean - low)),
+                "thickness": 1.5,
+                "width": 3,
+            },
+            "marker": {"symbol": mark, "color": colour, "size": 10},
+            "hovertext": [_size_words(curve, number) for number in range(len(x))],
+        }
+    )
+    return found
+
+
+def _fit_traces(
+    curve: ScalingCurve, colour: str, shared: dict[str, Any]
+) -> list[dict[str, Any]]:
+    name: Fit = "line" if curve.preferred == "log line" else "law"
+    fit = curve.fit(name)
+    assert fit is not None
+    found: list[dict[str, Any]] = []
+    along = curve.along
+    if name in curve.bands:
+        low, high = curve.bands[name]
+        found.append(
+            {
+                **shared,
+                "mode": "lines",
+                "x": look.plain(np.concatenate([along, along[::-1]])),
+                "y": look.plain(np.concatenate([high, low[::-1]])),
+                "fill": "toself",
+                "fillcolor": look.with_alpha(colour, 0.16),
+                "line": {"width": 0},
+                "hoverinfo": "skip",
+            }
+        )
+    words = f"{curve.name}: {_FITS[name]}{_parameters(curve, name)}"
+    found.append(
+        {
+            **shared,
+            "mode": "lines",
+            "x": look.plain(along),
+            "y": look.plain(fit(along)),
+            "line": {"color": colour, "width": 2},
+            "hovertext": look.hover(words),
+        }
+    )
+    return found
+
+
+def _parameters(curve: ScalingCurve, name: Fit) -> str:
+    """What a fit found, with intervals, a line each."""
+    if name == "line" and curve.line is not None:
+        found = {"slope": curve.line.slope}
+    elif curve.law is not None:
+        found = {"limit": curve.law.limit, "exponent": curve.law.exponent}
+    lines = []
+    for what, value in found.items():
+        low, high = curve.intervals.get(what, (np.nan, np.nan))
+        known = f" ({low:.3g} to {high:.3g})" if np.isfinite(low) else ""
+        lines.append(f"\n{what} {value:.3g}{known}")
+    return "".join(lines)
+
+
+def _size_words(curve: ScalingCurve, number: int) -> str:
+    size = curve.sizes[number]
+    known = np.isfinite(size.low)
+    bar = f" (95 %: {size.low:.3f} to {size.high:.3f})" if known else ""
+    runs = "run" if size.n == 1 else "runs"
+    return look.hover(
+        f"{curve.name}, {size.x:,.4g}\nmean of {size.n} {runs}: {size.mean:.3f}{bar}"
+    )
