@@ -78,6 +78,10 @@ def _press(key: Key, dock: OmniMouseDock) -> None:
     key.press(dock.controller)
 
 
+def _finetune(dock: OmniMouseDock) -> None:
+    dock.control.model.finetune.open_up()
+
+
 def _bring_up(title: str, dock: OmniMouseDock) -> None:
     dock.bring_up(title)
 
@@ -149,6 +153,7 @@ ACTIONS: dict[str, Action] = {
     "play": Action("Play or pause", lambda d: d.play()),
     "stop": Action("Stop predicting", lambda d: d.controller.cancel()),
     "ask_again": Action("Ask again", lambda d: d.controller.ask_again()),
+    "finetune": Action("Fine-tune the model to this recording", _finetune),
     "copy_score": Action(
         "Copy the score with its definition",
         lambda d: control_view.copy_score(d.controller),

@@ -14,6 +14,7 @@ from omnimouse_widgets.jupyter.part import Part
 
 PARTS = (
     "ControlBar",
+    "FineTune",
     "MaskPainter",
     "Raster",
     "VideoScrubber",

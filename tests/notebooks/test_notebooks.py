@@ -21,7 +21,7 @@ def code_cells(book):
 
 
 def test_there_are_notebooks():
-    assert [path.stem[:2] for path in PATHS] == ["01", "02", "03", "04"]
+    assert [path.stem[:2] for path in PATHS] == ["01", "02", "03", "04", "05"]
 
 
 @names

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from omnimouse_widgets.jupyter.bar import ControlBar as ControlBar
     from omnimouse_widgets.jupyter.behavior import BehaviorDecoder as BehaviorDecoder
     from omnimouse_widgets.jupyter.explorer import Explorer as Explorer
+    from omnimouse_widgets.jupyter.finetune import FineTune as FineTune
     from omnimouse_widgets.jupyter.painter import MaskPainter as MaskPainter
     from omnimouse_widgets.jupyter.raster import Raster as Raster
     from omnimouse_widgets.jupyter.scores import NeuronScores as NeuronScores
@@ -24,6 +25,7 @@ _HOMES = {
     "ContextSweep": "sweep",
     "ControlBar": "bar",
     "Explorer": "explorer",
+    "FineTune": "finetune",
     "MaskPainter": "painter",
     "NeuronScores": "scores",
     "NeuronTable": "table",

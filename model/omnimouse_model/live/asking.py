@@ -17,7 +17,8 @@ from omnimouse_model.live.engine import Answer, Engine
 from omnimouse_model.live.pinned import PinRequest
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.predict.predictor import Prediction, Predictor
+from omnimouse_model.predict.devices import Residence
+from omnimouse_model.predict.predictor import Needs, Prediction, Predictor
 
 
 class Asking:
@@ -92,6 +93,16 @@ class Asking:
     def state(self) -> LiveState:
         """What is on screen."""
         return self._state
+
+    @property
+    def needs(self) -> Needs | None:
+        """What the predictor sees and knows, None before it has told."""
+        return self._results.needs
+
+    @property
+    def residence(self) -> Residence | None:
+        """Where it computes, None before it has told."""
+        return self._results.residence
 
     @property
     def is_awaited(self) -> bool:

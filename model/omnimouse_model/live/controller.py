@@ -35,6 +35,7 @@ from omnimouse_model.live.colouring import Colouring
 from omnimouse_model.live.engine import Engine, Post, call_at_once
 from omnimouse_model.live.exports import Exports
 from omnimouse_model.live.facts import Facts
+from omnimouse_model.live.finetuning import Finetuning
 from omnimouse_model.live.memory import Memory, Remembered
 from omnimouse_model.live.models import Models
 from omnimouse_model.live.opener import Opener, Opening
@@ -108,6 +109,8 @@ class Controller:
         Conditions kept for comparison, and predictions over longer spans.
     sweeps
         Context sweeps over many windows, in the background, and those kept.
+    finetuning
+        The chosen model learns the recording on screen, in the background.
     models
         What is fetched from the hub when it is chosen.
     what_if
@@ -164,6 +167,9 @@ class Controller:
         asking = Asking(self._engine, self.state, self.results, self._lock)
         self._asking = asking
         self.sweeps = Sweeps(asking, load, post, synchronous=synchronous)
+        self.finetuning = Finetuning(
+            asking, self.choose_predictor, post, synchronous=synchronous
+        )
 
         def another(answering: Answering) -> Engine:
             return Engine(answering, post, synchronous=synchronous)
@@ -529,7 +535,7 @@ class Controller:
         self.analyses.close(timeout_s)
         errands = (self.opener, self.recordings, self.alignment, self.facts)
         begun = (*errands, self.clips, self.similarity, self.colouring, self.models)
-        for errand in (*begun, self.sweeps, self.exports):
+        for errand in (*begun, self.sweeps, self.finetuning, self.exports):
             errand.close(timeout_s)
         self._beside.close(timeout_s)
         self._engine.close(timeout_s)

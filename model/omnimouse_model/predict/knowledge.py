@@ -34,6 +34,11 @@ class Knowledge:
         return self.n_known is None or self.n_known == self.n_neurons
 
     @property
+    def is_new(self) -> bool:
+        """Whether the predictor has embeddings, and none for this session."""
+        return self.n_known == 0
+
+    @property
     def words(self) -> str:
         """How many neurons are known, in a few words."""
         if self.n_known is None:

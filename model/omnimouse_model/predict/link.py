@@ -78,7 +78,7 @@ class ProcessLink:
             name="omnimouse-predictor",
             daemon=True,
         )
-        with _without_main():
+        with without_main():
             self._process.start()
         theirs.close()
 
@@ -138,7 +138,7 @@ def _n_cores() -> int:
 
 
 @contextmanager
-def _without_main() -> Iterator[None]:
+def without_main() -> Iterator[None]:
     """Keep the user's script out of the process.
 
     A spawned process imports the parent's `__main__` again: with it napari and Qt, or

@@ -139,7 +139,7 @@ class Server:
             stop_if(self._outdated)
             value = getattr(self, f"_{verb}")(*_unpacked(packed))
         except Exception as error:
-            fault = _sendable(error)
+            fault = sendable(error)
         counted = dict(getattr(self._predictor, "counters", {}))
         answer = self._number, counted, fault, value
         return pickle.dumps(answer, pickle.HIGHEST_PROTOCOL)
@@ -259,7 +259,7 @@ def _unpacked(packed: bytes) -> tuple[Any, ...]:
     return what
 
 
-def _sendable(error: Exception) -> Exception:
+def sendable(error: Exception) -> Exception:
     """Keep our own and builtin errors; others may not exist in the other process."""
     if isinstance(error, StoppedError):
         return StoppedError()

@@ -1,6 +1,7 @@
 """The papers' figures, as functions; plotly is loaded when one is drawn."""
 
 from omnimouse_widgets.figures.behavior import decoding_figure as decoding_figure
+from omnimouse_widgets.figures.finetuning import finetune_figure as finetune_figure
 from omnimouse_widgets.figures.neurons import score_histogram as score_histogram
 from omnimouse_widgets.figures.neurons import score_scatter as score_scatter
 from omnimouse_widgets.figures.scaling import scaling_figure as scaling_figure

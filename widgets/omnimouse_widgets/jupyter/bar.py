@@ -94,7 +94,8 @@ class ControlBar(Part):
         events, controller = self._controller.state.events, self._controller
         progress = [controller.opener.changed, controller.models.changed]
         return (
-            (self._draw_choices, [events.session, events.predictor_name]),
+            (self._draw_choices, [events.session, events.predictor_name,
+                                  controller.finetuning.finished]),
             (self._draw_words, [events.session, events.mask, events.preset,
                                 controller.results.changed]),
             (self._draw_progress, [*progress, controller.results.changed]),
@@ -128,13 +129,16 @@ class ControlBar(Part):
     # -- to the page ------------------------------------------------------------------
     def _draw_choices(self) -> None:
         state = self._controller.state
-        names = dict.fromkeys((*predictor_names(), state.predictor_name))
+        tuned = {
+            str(one.path): one.words for one in self._controller.finetuning.results
+        }
+        names = dict.fromkeys((*predictor_names(), *tuned, state.predictor_name))
         session = state.session
         self.show(
             "choices",
             presets=[list(entry) for entry in self._controller.presets],
             by_hand=BY_HAND,
-            models=[[n, model_words(Path(n).name)] for n in names if n],
+            models=[[n, tuned.get(n) or model_words(Path(n).name)] for n in names if n],
             has_video=session is not None and session.stimulus is not None,
             has_behavior=session is not None and bool(session.behavior_names),
         )

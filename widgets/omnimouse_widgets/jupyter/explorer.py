@@ -22,6 +22,7 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_widgets.jupyter.bar import ControlBar
 from omnimouse_widgets.jupyter.behavior import BehaviorDecoder
+from omnimouse_widgets.jupyter.finetune import FineTune
 from omnimouse_widgets.jupyter.last_state import LastState
 from omnimouse_widgets.jupyter.painter import MaskPainter
 from omnimouse_widgets.jupyter.raster import Raster
@@ -62,7 +63,7 @@ class Explorer:
     ----------
     controller
         The verbs, the state and the results: everything on screen is there.
-    bar, painter, raster, video, traces, sweep, behavior, table, neuron_scores
+    bar, finetune, painter, raster, video, traces, sweep, behavior, table, neuron_scores
         The parts. Each works alone as well, made from the same `controller`.
     widget
         All of them together, as an ipywidget.
@@ -89,6 +90,7 @@ class Explorer:
             controller = self._new_controller(device)
         self.controller = controller
         self.bar = ControlBar(controller)
+        self.finetune = FineTune(controller)
         self.painter = MaskPainter(controller)
         self.raster = Raster(controller)
         self.video = VideoScrubber(controller)
@@ -134,6 +136,7 @@ class Explorer:
         return Laid(
             [
                 self.bar,
+                self.finetune,
                 HBox([left, right], layout=rows),
                 HBox([stimulus, raster], layout=rows),
             ],

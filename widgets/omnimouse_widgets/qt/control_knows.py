@@ -49,7 +49,8 @@ class KnowsSection(QWidget):
         self.line.set_words(line)
         self.line.setToolTip("" if residence is None else place_tooltip(residence))
         self.line.setVisible(bool(line))
-        remedy = "" if knowledge is None else knowledge.remedy
+        is_at_it = self._controller.finetuning.is_of_screen
+        remedy = "" if knowledge is None or is_at_it else knowledge.remedy
         self.remedy.setText(f"✕ {remedy}")
         self.remedy.setVisible(bool(remedy))
         self.instead.setVisible(bool(remedy))

@@ -23,6 +23,7 @@ from omnimouse_model.predict.catalogue import (
 from omnimouse_widgets.drawn.freshness import freshness_words
 from omnimouse_widgets.drawn.model_words import MEANINGS, model_words
 from omnimouse_widgets.qt.control_fetch import FetchSection
+from omnimouse_widgets.qt.control_finetune import FinetuneSection
 from omnimouse_widgets.qt.control_knows import KnowsSection
 from omnimouse_widgets.qt.form import ElidedLabel, Form, keep_room, row_of
 from omnimouse_widgets.qt.redraw import Redraw
@@ -68,22 +69,32 @@ class ModelSection(QWidget):
         form.add("Model", row_of(self.model, self.device, stretch=0))
         form.add("", self.fetch)
         form.add("", self.knows)
+        form.add("", self.finetune)
         form.add("Answer", row_of(self.dot, self.words, self.cancel, stretch=1))
         form.add("", self.notice)
         form.add("", self.error)
         form.add("", self.again)
-        events = controller.state.events
+        events, finetuning = controller.state.events, controller.finetuning
+        learned = [events.session, controller.results.changed, finetuning.changed]
         self.redraw = Redraw(
             self,
             [
-                (self._draw_model, [events.predictor_name, controller.models.changed]),
+                (
+                    self._draw_model,
+                    [
+                        events.predictor_name,
+                        controller.models.changed,
+                        finetuning.finished,
+                    ],
+                ),
                 (self._draw_device, [events.device, controller.results.events.devices]),
                 (
                     self._draw_freshness,
                     [controller.results.changed, controller.baseline.changed],
                 ),
                 (self.fetch.draw, [controller.models.changed]),
-                (self.knows.draw, [events.session, controller.results.changed]),
+                (self.knows.draw, learned),
+                (self.finetune.draw, learned),
             ],
         )
 
@@ -113,6 +124,7 @@ class ModelSection(QWidget):
         )
         self.fetch = FetchSection(self._controller)
         self.knows = KnowsSection(self._controller)
+        self.finetune = FinetuneSection(self._controller)
         self.dot = ToneLabel()
         self.words = ElidedLabel()
         self.cancel = QPushButton("Stop")
@@ -147,6 +159,9 @@ class ModelSection(QWidget):
             self.model.setItemText(
                 self.model.findData(released), f"{released} · {place}"
             )
+        for tuned in self._controller.finetuning.results:
+            if self.model.findData(str(tuned.path)) < 0:
+                self.model.insertItem(0, tuned.words, str(tuned.path))
         at = self.model.findData(name)
         if at < 0 and name:
             self.model.insertItem(0, Path(name).name, name)

@@ -1,0 +1,125 @@
+"""Fine-tunings that lie in folders: how far each is, and what it is of.
+
+Read from their small files alone, so that a list of them is quick to have.
+"""
+
+import hashlib
+import json
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.train.metrics_log import FILE, log_rows
+
+Trained = Literal["embeddings", "all"]
+logger = logging.getLogger(__name__)
+
+ABOUT: Final = "finetune.json"
+CARD: Final = "finetuned.json"
+SCORE: Final = "validation"
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """One fine-tuning, as its folder tells it.
+
+    Attributes
+    ----------
+    model, session, train
+        What is fine-tuned to what, and whether embeddings or everything.
+    step
+        Steps that were done.
+    is_finished
+        Whether its result is there, for `load_predictor(path)`.
+    before, best
+        Held-out score of the start values, and the best one so far.
+    minutes
+        That the steps took, None before it is finished.
+    """
+
+    path: Path
+    model: str
+    session: str
+    train: Trained
+    step: int = 0
+    is_finished: bool = False
+    before: float | None = None
+    best: float | None = None
+    minutes: float | None = None
+
+    @property
+    def words(self) -> str:
+        """Such as "demo, fine-tuned to 90009-1-1"."""
+        return (
+            f"{Path(self.model).name.partition('@')[0]}, fine-tuned to {self.session}"
+        )
+
+
+def tuned_in(path: Path) -> Tuned | None:
+    """What a folder holds, None where that is no fine-tuning."""
+    try:
+        about = json.loads((path / ABOUT).read_text("utf-8"))
+        card: dict[str, Any] = {}
+        rows: list[dict[str, float]] = []
+        if (path / CARD).exists():
+            card = json.loads((path / CARD).read_text("utf-8"))["card"]["finetuned"]
+        elif (path / FILE).exists():
+            rows = list(log_rows(path / FILE))
+        scores = {int(row["step"]): row[SCORE] for row in rows if SCORE in row}
+        if about["train"] not in get_args(Trained):
+            raise ValueError(about["train"])
+        return Tuned(
+            path,
+            str(about["model"]),
+            str(about["session"]),
+            about["train"],
+            int(card.get("steps", rows[-1]["step"] if rows else 0)),
+            bool(card),
+            card.get("before", scores.get(0)),
+            card.get("validation", max(scores.values(), default=None)),
+            card.get("minutes"),
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
+        logger.warning("%s is not read as a fine-tuning: %s", path, error)
+        return None
+
+
+def tuned_under(folder: Path) -> tuple[Tuned, ...]:
+    """Every fine-tuning kept in a folder, the newest first."""
+    try:
+        paths = sorted(
+            (about.parent for about in folder.glob(f"*/{ABOUT}")),
+            key=lambda path: path.stat().st_mtime,
+            reverse=True,
+        )
+    except OSError:
+        return ()
+    found = (tuned_in(path) for path in paths)
+    return tuple(tuned for tuned in found if tuned is not None)
+
+
+def place_for(
+    folder: Path,
+    model: str,
+    session: Session,
+    train: Trained,
+    *,
+    is_fresh: bool = False,
+) -> Path:
+    """Where a fine-tuning of this model to this recording lies: always the same.
+
+    A fresh one lies beside those there were, and takes their place from then on.
+    """
+    key = "\n".join((model, session.fingerprint, train)).encode()
+    plain = (re.sub(r"[^\w.-]+", "-", name) for name in (Path(model).name, session.id))
+    name = "_".join((*plain, hashlib.sha256(key).hexdigest()[:6]))
+    path, following, number = folder / name, folder / f"{name}-2", 2
+    while following.exists():
+        number += 1
+        path, following = following, folder / f"{name}-{number}"
+    return following if is_fresh and path.exists() else path

@@ -1,0 +1,105 @@
+"""Fine-tuning in a cell: what the page is sent, and what its buttons do."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.nets.checkpoint import save_checkpoint
+from omnimouse_model.predict.catalogue import load_in_process
+from omnimouse_widgets.drawn.finetune_view import smoothed
+from omnimouse_widgets.jupyter.bar import ControlBar
+from omnimouse_widgets.jupyter.finetune import FineTune
+from tests.model.finetune_process import small_net
+from tests.model.live_sessions import write_session
+
+KNOWN, NEW = "a-1-1", "b-1-1"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("finetuning")
+    for name, count in ((KNOWN, 12), (NEW, 9)):
+        write_session(root / name, count)
+    save_checkpoint(root / "base.safetensors", small_net({KNOWN: 12}))
+    return root
+
+
+@pytest.fixture
+def unknown(place, tmp_path):
+    made = Controller(load=load_in_process)
+    made.finetuning.folder = tmp_path / "models"
+    made.choose_predictor(place / "base.safetensors")
+    made.open_session(place / NEW)
+    assert made.wait(120.0)
+    yield made
+    made.close(1.0)
+
+
+@pytest.fixture
+def part(unknown):
+    return FineTune(unknown)
+
+
+def points(buffer):
+    return np.frombuffer(buffer, np.float32).reshape(2, -1).T
+
+
+def test_it_is_on_the_page_only_where_there_is_something_to_learn(part, unknown, place):
+    assert part.is_shown
+    assert part.status.startswith(f"Fine-tune base.safetensors to {NEW}: 300 steps")
+    part.steps = 40
+    assert "40 steps" in part.status
+    unknown.open_session(place / KNOWN)
+    assert not part.is_shown
+    assert part.status == ""
+
+
+def test_the_page_starts_it_sees_its_curve_and_the_result_is_chosen(
+    part, unknown, page
+):
+    bar = ControlBar(unknown)
+    opened = page(part)
+    opened.look()
+    message, _ = opened.wait_for("view")
+    assert message["start"] == "Start"
+    assert message["has_choices"]
+    part.steps = 5
+    opened.say("start")
+    opened.wait_for("view", lambda message, _: message["is_busy"])
+    part.wait(120.0)
+    finetuning = unknown.finetuning
+    assert part.progress == 1.0
+    assert "is the model now" in part.status
+    message, _ = opened.wait_for("view", lambda message, _: not message["is_busy"])
+    assert message["folder"] == str(finetuning.wanted.path)
+    _, buffers = opened.wait_for(
+        "curves", lambda _, found: len(found[0]) == 8 * len(finetuning.losses)
+    )
+    np.testing.assert_allclose(points(buffers[0]), finetuning.losses, rtol=1e-6)
+    mean = smoothed(finetuning.losses)
+    np.testing.assert_allclose(points(buffers[1]), mean, rtol=1e-6)
+    np.testing.assert_allclose(points(buffers[2]), finetuning.validations, rtol=1e-5)
+    assert bar.predictor == str(finetuning.wanted.path)
+    opened.say("dismiss")
+    assert not part.is_shown
+    bar.close()
+
+
+def test_the_running_mean_is_over_the_last_twenty_steps():
+    losses = [(step, float(step)) for step in range(1, 41)]
+    found = smoothed(losses)
+    assert found[0] == (1, 1.0)
+    assert found[9] == (10, 5.5)
+    assert found[-1] == (40, 30.5)
+
+
+def test_why_it_failed_is_raised_for_code_and_told_in_the_page(part, unknown, page):
+    unknown.finetuning.start("mean", steps=1)
+    with pytest.raises(ValueError, match="is no transformer"):
+        part.wait(120.0)
+    opened = page(part)
+    opened.look()
+    message, _ = opened.wait_for("view")
+    assert "is no transformer" in message["fault"]

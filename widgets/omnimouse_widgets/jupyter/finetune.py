@@ -1,0 +1,172 @@
+"""Fine-tuning in a cell: offered, watched, stopped and used, as in the app."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from psygnal import SignalInstance
+from traitlets import Bool, Dict, Enum, Float, Int, Unicode
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.finetuning import Point
+from omnimouse_model.live.tuned import Trained
+from omnimouse_widgets.drawn import finetune_view
+from omnimouse_widgets.drawn.finetune_view import (
+    LOSS_COLOUR,
+    SCORE_COLOUR,
+    STEPS,
+    TIPS,
+    TRAINED,
+    score_words,
+    smoothed,
+)
+from omnimouse_widgets.jupyter.page import script, style
+from omnimouse_widgets.jupyter.part import Buffer, Drawn, Part
+
+LOOK: Final[dict[str, Any]] = {
+    "trained": [[name, words] for name, words in TRAINED.items()],
+    "tips": TIPS,
+    "colours": {"loss": LOSS_COLOUR, "score": SCORE_COLOUR},
+}
+
+
+class FineTune(Part):
+    """What a model that does not know the recording would take to learn it.
+
+    Nothing is on the page where there is nothing to learn, and nothing was learned.
+
+    Attributes
+    ----------
+    train
+        What is learned: "embeddings", or "all" for the core, too.
+    steps
+        At most: it ends sooner where the held-out score no longer rises.
+    progress
+        How far it is, from 0 to 1; to be read.
+    status
+        How far it is, what it would take, or what came of it, in words; to be read.
+    is_shown
+        Whether there is anything to learn, or to tell; to be read.
+    """
+
+    _esm = script("finetune")
+    _css = style()
+    REST_S = 0.2
+
+    train = Enum(list(TRAINED), "embeddings").tag(sync=True)
+    steps = Int(STEPS).tag(sync=True)
+    progress = Float(0.0).tag(sync=True)
+    status = Unicode("").tag(sync=True)
+    is_shown = Bool(False).tag(sync=True)
+    _look = Dict(LOOK).tag(sync=True)
+
+    def __init__(self, controller: Controller, **traits: Any) -> None:
+        self._choices_changed = SignalInstance()
+        super().__init__(controller, **traits)
+        events, finetuning = controller.state.events, controller.finetuning
+        for signal in (events.session, controller.results.changed, finetuning.changed):
+            self._link(signal, self._follow)
+        self.observe(lambda _: self._choices_changed.emit(), ["train", "steps"])
+        self._link(self._choices_changed, self._follow)
+        self._follow()
+
+    def parts(self) -> Sequence[Drawn]:
+        """Words and buttons; the curves."""
+        controller = self._controller
+        changed = [controller.finetuning.changed, self._choices_changed]
+        asked = [controller.state.events.session, controller.results.changed]
+        return ((self._draw_view, [*asked, *changed]), (self._draw_curves, changed))
+
+    # -- what code may call -----------------------------------------------------------
+    def start(self) -> "FineTune":
+        """Begin, or go on, in a process of its own; see `wait`."""
+        finetune_view.start(self._controller, self._trained, self.steps)
+        return self
+
+    def wait(self, timeout_s: float | None = None) -> "FineTune":
+        """Wait until it has ended and its result is chosen.
+
+        Raises
+        ------
+        TimeoutError
+            It has not ended in time; it goes on.
+        Exception
+            Why it failed.
+        """
+        finetuning = self._controller.finetuning
+        if not finetuning.wait(timeout_s):
+            raise TimeoutError(f"Not done after {timeout_s:.0f} s: {finetuning.words}.")
+        if finetuning.fault is not None:
+            raise finetuning.fault
+        return self
+
+    def stop(self) -> None:
+        """Stop it; what was reached is kept."""
+        self._controller.finetuning.stop()
+
+    def use(self) -> None:
+        """Choose the result as the model; of one that was stopped, what it reached."""
+        finetune_view.use(self._controller, self._trained)
+
+    # -- from the page ----------------------------------------------------------------
+    def on_start(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Begin, or go on."""
+        self.start()
+
+    def on_stop(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Stop."""
+        self.stop()
+
+    def on_use(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Choose the result."""
+        self.use()
+
+    def on_dismiss(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Say no more of it."""
+        self._controller.finetuning.forget()
+
+    # -- from state to screen ---------------------------------------------------------
+    @property
+    def _trained(self) -> Trained:
+        return self.train
+
+    def _follow(self) -> None:
+        found = self._found()
+        self.set_trait("is_shown", found.is_shown)
+        self.set_trait("status", f"{found.title}: {found.words}" * found.is_shown)
+        self.set_trait("progress", self._controller.finetuning.share)
+
+    def _found(self) -> finetune_view.FinetuneView:
+        return finetune_view.finetune_view(self._controller, self._trained, self.steps)
+
+    def _draw_view(self) -> None:
+        found, finetuning = self._found(), self._controller.finetuning
+        self.keep(
+            "view",
+            title=found.title,
+            words=found.words,
+            fault=found.fault,
+            start=found.start,
+            use=found.use,
+            is_busy=found.is_busy,
+            has_choices=found.has_choices,
+            folder=found.folder,
+            share=finetuning.share if finetuning.stage == "training" else None,
+            score=score_words(finetuning) if found.is_busy else "",
+        )
+
+    def _draw_curves(self) -> None:
+        finetuning = self._controller.finetuning
+        losses, scores = list(finetuning.losses), list(finetuning.validations)
+        drawn = (losses, smoothed(losses), scores)
+        buffers: list[Buffer] = [_packed(points) for points in drawn]
+        of = finetuning.step if finetuning.is_finished else finetuning.of
+        self.show("curves", buffers, of=of)
+
+    def __repr__(self) -> str:
+        return "Run this cell to fine-tune with a live curve."
+
+
+def _packed(points: Sequence[Point]) -> np.ndarray:
+    """Steps, then values, in one row."""
+    return np.array(points, np.float32).reshape(-1, 2).T.ravel()
