@@ -9,6 +9,7 @@ from traitlets import Int
 
 from omnimouse_widgets.jupyter import part as module
 from omnimouse_widgets.jupyter.part import PATIENCE_S, Part
+from omnimouse_widgets.jupyter.pen import Board
 
 
 class Counter(Part):
@@ -262,6 +263,39 @@ def test_a_page_that_died_without_a_word_is_drawn_for_no_more_and_may_come_back(
     looked_at.say("gone")
     looked_at.say("drawn")  # of what was on its way to a view scrolled away
     assert not part.is_watched
+
+
+def test_a_page_that_was_given_up_is_drawn_for_again_whatever_it_says(part, page):
+    looked_at = page(part)
+    looked_at.look()
+    looked_at.wait_for("cursor")
+    part._leave("page")
+    part._lost.add("page")
+    looked_at.forget()
+    looked_at.say("go", to=5)
+    assert part.is_watched
+    looked_at.wait_for("cursor", lambda content, _: content["at"] == 5)
+
+
+def test_a_board_that_is_stopped_meanwhile_does_not_end_the_pen():
+    """It is stopped without the pen's lock, also while the pen counts what is due."""
+    board = Board([lambda: None], lambda error: None, lambda: None)
+
+    class Stopped(dict):
+        """Another thread stops the board between two looks at this."""
+
+        def __bool__(self):
+            board.stop()
+            return True
+
+        def items(self):
+            board.stop()
+            return super().items()
+
+    for look in (lambda: board.due_in(time.monotonic()), board.take_wanted):
+        board._wanted = Stopped({0: 0.0})
+        look()
+        assert not board._wanted
 
 
 def test_a_page_may_ask_only_for_what_parts_declare(part, page, controller):

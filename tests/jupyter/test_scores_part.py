@@ -256,6 +256,13 @@ def test_what_has_not_changed_is_not_sent_again(part, controller, seen, monkeypa
     assert sent
 
 
+def test_what_was_told_of_a_selection_is_not_told_of_the_next(part, controller, seen):
+    part._select(np.arange(40).repeat(2))
+    assert part.told == "Of 80 the 64 with the highest scores are selected"
+    controller.select([3])
+    assert part.told == ""
+
+
 def test_what_was_picked_among_neurons_that_are_gone_is_left(part, controller, seen):
     content, _ = seen.of("scores")[-1]
     part.filter = "score>0.5"

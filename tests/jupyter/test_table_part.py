@@ -309,6 +309,15 @@ def test_another_session_has_its_own_rows(
     assert process_time() - since < 0.5
 
 
+def test_a_filter_by_words_is_taken_before_a_recording_is_open(session):
+    controller = Controller(synchronous=True)
+    made = NeuronTable(controller, filter="area=V1 x<1000 | state!=V1")
+    controller.open_session(session)
+    assert len(made.neurons) == session.n_neurons
+    made.close()
+    controller.close()
+
+
 def test_a_filter_that_is_nonsense_is_refused_before_a_recording_is_open(session):
     empty = Controller(synchronous=True)
     part = NeuronTable(empty)

@@ -26,7 +26,7 @@ from omnimouse_model.train.finetune import is_finished
 from omnimouse_model.train.finetune_progress import FinetuneProgress
 from omnimouse_model.train.held_out import WINDOW_S, hold_out
 from omnimouse_model.train.metrics_log import FILE, log_rows
-from omnimouse_model.train.saving import last_state
+from omnimouse_model.train.saving import last_state, saved_step
 from tests.model.finetune_process import finetuned, small_net
 from tests.model.live_sessions import write_session
 from tests.model.official_shards import ANIMALS, SESSIONS, write_shards
@@ -108,6 +108,36 @@ def test_a_known_animals_vector_is_reused(place: Path, tmp_path: Path) -> None:
     about = read_card(out / "finetuned.json")["finetuned"]
     assert about["animal_was_known"]
     assert about["n_trained"] == (7 + 1) * E + 7
+
+
+def test_a_model_that_tells_no_animals_apart_is_given_none(
+    place: Path, tmp_path: Path
+) -> None:
+    """Two sessions of one animal would bring its vector into both."""
+    known = read_checkpoint(place / "base.safetensors")
+    config = replace(known.config, always_use_animal_embeddings=False)
+    root = tmp_path / "place"
+    root.mkdir()
+    save_checkpoint(root / "base.safetensors", replace(known, config=config).build())
+    (root / "a-2-1").symlink_to(place / "a-2-1")
+    out = finetuned(root, tmp_path / "out", session="a-2-1", steps=1)
+    assert read_checkpoint(out).animals == {KNOWN: "a", "a-2-1": "a-2-1"}
+    session = om.open_session(place / KNOWN)
+    mask = om.mask_from_strategy("test/video_behavior", session)
+    before, after = (
+        om.load_predictor(path).predict(session.window(3.0), mask).responses
+        for path in (root / "base.safetensors", out)
+    )
+    np.testing.assert_array_equal(before, after)
+
+
+def test_a_known_session_keeps_the_animal_that_the_model_has_for_it(
+    place: Path, tmp_path: Path
+) -> None:
+    session = replace(om.open_session(place / KNOWN), animal_id="another", _cache={})
+    base = place / "base.safetensors"
+    om.finetune(base, session, tmp_path, train="all", steps=0, batch=1)
+    assert read_checkpoint(tmp_path).animals == {KNOWN: "a"}
 
 
 def test_everything_can_be_trained_also_for_a_known_session(
@@ -202,6 +232,10 @@ def test_a_run_killed_goes_on_to_the_bit(
     )
     assert child.returncode == -signal.SIGKILL
     assert not is_finished(out)
+    saved = saved_step(out)
+    assert 0 <= saved < 5
+    finetuned(place, out, steps=saved)  # not what was logged after it
+    assert read_card(out / "finetuned.json")["finetuned"]["steps"] == saved
     finetuned(place, out)
     check_same(out, whole)
 

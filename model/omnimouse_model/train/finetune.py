@@ -50,7 +50,7 @@ from omnimouse_model.train.held_out import hold_out
 from omnimouse_model.train.loop import train as run_loop
 from omnimouse_model.train.metrics_log import FILE
 from omnimouse_model.train.run import Origin
-from omnimouse_model.train.saving import BEST, LAST
+from omnimouse_model.train.saving import BEST, LAST, saved_step
 from omnimouse_model.train.tasks import Streams, official_tasks
 
 Trained = Literal["embeddings", "all"]
@@ -132,7 +132,7 @@ def finetune(
     _claim(out, known, session, train, seed)
     start = _Start(known, source, train, seed, place, cancelled)
     reports = Reports(progress, config.total_steps, out / FILE)
-    reports.starting()
+    reports.starting(saved_step(out))
     is_stopped = False
 
     def asked() -> bool:

@@ -53,11 +53,12 @@ class Reports:
         self._tell, self._log = tell, log
         self._recent: list[dict[str, float]] = []
 
-    def starting(self) -> None:
-        """Nothing is trained yet, or not again."""
+    def starting(self, saved: int) -> None:
+        """Nothing is trained yet, or not again: steps after the saved one are not."""
         rows = list(log_rows(self._log)) if self._log.exists() else []
         for row in rows:
-            self._add(row)
+            if row["step"] <= saved:
+                self._add(row)
         self._recent = []
         self.last = replace(self.last, stage="starting", seconds_left=None)
         self._tell(self.last)

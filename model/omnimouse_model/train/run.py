@@ -70,8 +70,8 @@ class Origin:
     Attributes
     ----------
     animals
-        session key -> animal, of every session the net was trained on: with them go
-        the animals' vectors.
+        session key -> animal, of every session the net was trained on and will be:
+        with them go the animals' vectors.
     fill
         Gives a fresh net the weights; not called by a run that goes on.
     is_trained
@@ -101,10 +101,12 @@ def start_run(
     own = {s.key: s.session.n_neurons for s in sessions}
     names = {s.key: s.session.animal_id or s.key for s in sessions}
     counts: dict[str, int] = {}
-    animals: dict[str, str] = {} if origin is None else dict(origin.animals)
+    animals: dict[str, str] = {}
     for ranks_counts, ranks_names in team.gather((own, names)):
         counts |= ranks_counts
         animals |= ranks_names
+    if origin is not None:
+        animals = origin.animals
     net = OmniMouse(config.model, own, animals).to(device)
     average = None
     if config.average:

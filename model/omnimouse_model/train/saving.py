@@ -42,6 +42,12 @@ def last_state(out: Path) -> Path | None:
     return out / str(name)
 
 
+def saved_step(out: Path) -> int:
+    """The step of a run's last whole save; -1 before the first."""
+    folder = last_state(out)
+    return -1 if folder is None else int(folder.name.removeprefix("state-"))
+
+
 def rank_files(folder: Path) -> list[Path]:
     """The state files of a save, in rank order."""
     count = len(list(folder.glob("rank_*.pt")))

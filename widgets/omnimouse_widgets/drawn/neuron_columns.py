@@ -10,6 +10,8 @@ from omnimouse_model.masks import MIXED, STATE_WORDS, THEN
 from omnimouse_model.masks.neuron_table import table_columns
 
 COLUMNS: Final = ("id", "area", "plane", "depth", "state", "score")
+WORDS: Final = ("area", "state")
+"""Those of the columns that hold words; the others hold numbers."""
 TITLES: Final = ("id", "area", "plane", "depth", "state", "score")
 TOOLTIPS: Final = (
     "Id of the neuron in the recording, as everywhere on screen",
@@ -32,8 +34,8 @@ def columns_of(controller: Controller) -> Mapping[str, np.ndarray]:
     """(P,) arrays of everything the table shows."""
     state, results = controller.state, controller.results
     if state.session is None or state.mask is None:
-        empty = np.empty(0)
-        return dict.fromkeys(COLUMNS, empty)
+        words = dict.fromkeys(WORDS, np.empty(0, str))
+        return dict.fromkeys((*COLUMNS, "x", "y"), np.empty(0)) | words
     return table_columns(state.session, state.mask, state.active_span, results.scores)
 
 
@@ -52,7 +54,7 @@ def state_code(word: str) -> int:
 
 def words_of(name: str, value: Any) -> str:
     """A cell's words; "–" where nothing is known."""
-    if name in ("area", "state"):
+    if name in WORDS:
         return str(value) or "–"
     if np.isnan(value):
         return "–"

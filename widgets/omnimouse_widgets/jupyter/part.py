@@ -223,16 +223,21 @@ class Part(anywidget.AnyWidget):
         self._lost.discard(view)
         if op == "gone":
             self._leave(view)
-        elif op == "ready" or (op == "drawn" and is_back):
-            self._views.add(view)
-            self._kept = {}
-            self._board.ask_all()
-            if len(self._views) == 1:
-                self.seen()
-        elif op == "drawn":
+            return
+        if op == "ready" or is_back:
+            self._arrive(view)
+        if op == "drawn":
             self._board.shown()
-        else:
+        elif op != "ready":
             self._act(op, content, [bytes(b) for b in buffers])
+
+    def _arrive(self, view: str) -> None:
+        """A view looks, for the first time or again: it has nothing of what is kept."""
+        self._views.add(view)
+        self._kept = {}
+        self._board.ask_all()
+        if len(self._views) == 1:
+            self.seen()
 
     def _leave(self, view: str) -> None:
         """A view looks no more: what it was painting ends."""
@@ -284,8 +289,8 @@ class Part(anywidget.AnyWidget):
 
     def _begin(self, content: dict[str, Any]) -> None:
         """A stroke begins; it ends at the latest when its page looks no more."""
-        self._painting = str(content["view"])
         self._controller.begin_stroke(self.stroke_name(content))
+        self._painting = str(content["view"])
 
     def on_end(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """The stroke ends."""

@@ -84,7 +84,7 @@ class Board:
     def stop(self) -> None:
         """Nobody looks any more. Waits for nobody: also called as Python ends."""
         self.is_watched = False
-        self._wanted.clear()
+        self._wanted = {}  # the pen may be reading the other one
 
     def sent(self) -> bool:
         """Something is sent; whether the page has to say when it has drawn it."""
@@ -115,19 +115,20 @@ class Board:
     # -- on the pen's thread ----------------------------------------------------------
     def due_in(self, now: float) -> float | None:
         """Seconds until it may be drawn; None where nothing is wanted."""
-        if not self._wanted or self._holders:
+        wanted = self._wanted
+        if not wanted or self._holders:
             return None
-        wait_s = max(min(self._wanted.values()), self._drawn_at + self._rest_s) - now
+        wait_s = max(min(wanted.values()), self._drawn_at + self._rest_s) - now
         if self._sent_at is not None:
             wait_s = max(wait_s, self._sent_at + LATE_S - now)
         return max(wait_s, 0.0)
 
     def take_wanted(self) -> list[Draw]:
         """The drawing functions that were asked for, which are no more then."""
-        self._drawn_at = monotonic()
-        numbers = sorted(n for n, at in self._wanted.items() if at <= self._drawn_at)
+        self._drawn_at, wanted = monotonic(), self._wanted
+        numbers = sorted(n for n, at in wanted.items() if at <= self._drawn_at)
         for number in numbers:
-            del self._wanted[number]
+            del wanted[number]
         return [self._draws[number] for number in numbers]
 
     def draw(self, draws: list[Draw]) -> None:

@@ -104,6 +104,7 @@ class NeuronScores(Part):
             controller.select,
         )
         colouring = controller.colouring
+        self._link(events.selection, lambda: self.set_trait("told", ""))
         offered = (events.session, events.pins, colouring.changed)
         self.bind("_choices", offered, self._read_choices)
         answered = (events.session, controller.results.changed)
@@ -195,10 +196,10 @@ class NeuronScores(Part):
 
     def _select(self, neurons: np.ndarray, is_more: bool = False) -> None:
         """Select the last of these, which have the highest scores."""
+        self._controller.select(neurons, is_more)
         n, most = len(neurons), MAX_SELECTED
         words = f"Of {n:,} the {most} with the highest scores are selected"
         self.set_trait("told", words if n > most else "")
-        self._controller.select(neurons, is_more)
 
     # -- to the page ------------------------------------------------------------------
     def _draw(self) -> None:
