@@ -72,7 +72,7 @@ def test_the_page_starts_it_sees_its_curve_and_the_result_is_chosen(
     finetuning = unknown.finetuning
     assert part.progress == 1.0
     assert "is the model now" in part.status
-    message, _ = opened.wait_for("view", lambda message, _: not message["is_busy"])
+    message, _ = opened.wait_for("view", lambda message, _: "✓" in message["words"])
     assert message["folder"] == str(finetuning.wanted.path)
     _, buffers = opened.wait_for(
         "curves", lambda _, found: len(found[0]) == 8 * len(finetuning.losses)
