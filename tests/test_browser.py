@@ -64,7 +64,7 @@ def test_pictures_of_the_notebook_are_a_journey_of_their_own(
 
 
 def test_a_server_knows_nobody_s_settings(tmp_path: Path):
-    env = server._private(tmp_path)
+    env = server._private(tmp_path, server.SETTINGS)
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         assert Path(env[name]).is_relative_to(tmp_path)
     settings = (tmp_path / "settings").rglob("*.jupyterlab-settings")

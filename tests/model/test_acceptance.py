@@ -122,7 +122,8 @@ def test_embeddings_on_a_frozen_core_do_as_well_as_training_with_the_mouse(tmp_p
                 set_neuron_embeddings(net, session.id, 0.3 * told.astype(np.float32))
 
         sources = [hold_out(session, 0) for session, _ in worlds]
-        origin = Origin({}, fill)
+        animals = {s.id: s.animal_id or s.id for s, _ in worlds}
+        origin = Origin(animals, fill)
         net = train(config, sources, tmp_path / name, origin=origin).eval()
         return TransformerPredictor(net, name)
 
