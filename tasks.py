@@ -12,6 +12,8 @@ python3 tasks.py docs      set up, then build the documentation into site/
 python3 tasks.py figures   set up, then measure anew what the documents' tables show
 
 What follows the task is handed on: `python3 tasks.py test -k masks`.
+
+One file, over 600 lines: it has to run where nothing of the project is installed.
 """
 
 import sys

@@ -43,7 +43,19 @@ class CheckpointError(ValueError):
     """A checkpoint that is not sound, not safe or not of the expected model."""
 
 
-class FetchError(ValueError):
+class CodedError(ValueError):
+    """A fault with a code for programs and tests; travels between processes."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        self.message = message
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type["CodedError"], tuple[str, str]]:
+        return type(self), (self.code, self.message)
+
+
+class FetchError(CodedError):
     """Something that could not be fetched from the model hub.
 
     Parameters
@@ -54,14 +66,6 @@ class FetchError(ValueError):
     message
         What happened, and what to do.
     """
-
-    def __init__(self, code: str, message: str) -> None:
-        self.code = code
-        self.message = message
-        super().__init__(message)
-
-    def __reduce__(self) -> tuple[type["FetchError"], tuple[str, str]]:
-        return type(self), (self.code, self.message)
 
 
 class MaskError(ValueError):
@@ -83,7 +87,7 @@ class ResultsFileError(ValueError):
     """A file of results that cannot be gone on with; says why, and what to do."""
 
 
-class AnalysisFileError(ValueError):
+class AnalysisFileError(CodedError):
     """A saved analysis that cannot be opened or written as it stands.
 
     Parameters
@@ -94,16 +98,8 @@ class AnalysisFileError(ValueError):
         What was found, and what to do.
     """
 
-    def __init__(self, code: str, message: str) -> None:
-        self.code = code
-        self.message = message
-        super().__init__(message)
 
-    def __reduce__(self) -> tuple[type["AnalysisFileError"], tuple[str, str]]:
-        return type(self), (self.code, self.message)
-
-
-class FinetuneError(ValueError):
+class FinetuneError(CodedError):
     """A model and a session that cannot be fine-tuned as asked.
 
     Parameters
@@ -114,14 +110,6 @@ class FinetuneError(ValueError):
     message
         What was found, and what to do.
     """
-
-    def __init__(self, code: str, message: str) -> None:
-        self.code = code
-        self.message = message
-        super().__init__(message)
-
-    def __reduce__(self) -> tuple[type["FinetuneError"], tuple[str, str]]:
-        return type(self), (self.code, self.message)
 
 
 class ExportError(ValueError):

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 from omnimouse_app.browser.server import Server
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser, Locator, Page, ViewportSize
 
 WAIT_MS: Final = 120_000
-SIZE: Final = {"width": 1500, "height": 1500}
+SIZE: Final["ViewportSize"] = {"width": 1500, "height": 1500}
 
 NOTEBOOK_7_S_OWN: Final = ("(reading 'schema')", "notebook_core")
 """An error of its settings, also in a notebook without widgets."""
@@ -268,7 +268,7 @@ def page_in(
     browser: "Browser", server: Server, *, has_touch: bool = False
 ) -> Iterator[NotebookPage]:
     """A fresh page; when the block ends, it and every kernel of the server end."""
-    context = browser.new_context(viewport=SIZE, has_touch=has_touch)  # type: ignore[arg-type]
+    context = browser.new_context(viewport=SIZE, has_touch=has_touch)
     try:
         yield NotebookPage(context.new_page(), server)
     finally:

@@ -6,11 +6,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from omnimouse_app.browser.page import NotebookPage
-from omnimouse_model.nets.checkpoint import save_checkpoint
-from tests.model.finetune_process import small_net
-from tests.model.live_sessions import write_session
+from tests.model.finetune_process import NEW, write_place
 
-KNOWN, NEW = "a-1-1", "b-1-1"
 MAKE = """
 from pathlib import Path
 from omnimouse_model.live.controller import Controller
@@ -24,21 +21,22 @@ part = FineTune(controller, steps={steps})
 """
 DRAWN = """() => {
   const canvas = document.querySelector(".omnimouse-finetune canvas");
-  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  const is = (i, r, g, b) => Math.abs(data[i] - r) + Math.abs(data[i + 1] - g) + Math.abs(data[i + 2] - b) < 60;
+  const { width, height } = canvas;
+  const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+  const is = (i, colour) =>
+    colour.reduce((far, value, k) => far + Math.abs(data[i + k] - value), 0) < 60;
   let white = 0, orange = 0;
-  for (let i = 0; i < data.length; i += 4) { white += is(i, 255, 255, 255); orange += is(i, 230, 159, 0); }
+  for (let i = 0; i < data.length; i += 4) {
+    white += is(i, [255, 255, 255]);
+    orange += is(i, [230, 159, 0]);
+  }
   return white > 50 && orange > 50;
-}"""  # noqa: E501
+}"""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("finetuning")
-    for name, count in ((KNOWN, 12), (NEW, 9)):
-        write_session(root / name, count)
-    save_checkpoint(root / "base.safetensors", small_net({KNOWN: 12}))
-    return root
+    return write_place(tmp_path_factory.mktemp("finetuning"))
 
 
 def opened(tab: NotebookPage, folder: Path, kept: Path, steps: int) -> None:

@@ -6,24 +6,16 @@ import numpy as np
 import pytest
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.predict.catalogue import load_in_process
 from omnimouse_widgets.drawn.finetune_view import smoothed
 from omnimouse_widgets.jupyter.bar import ControlBar
 from omnimouse_widgets.jupyter.finetune import FineTune
-from tests.model.finetune_process import small_net
-from tests.model.live_sessions import write_session
-
-KNOWN, NEW = "a-1-1", "b-1-1"
+from tests.model.finetune_process import KNOWN, NEW, write_place
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("finetuning")
-    for name, count in ((KNOWN, 12), (NEW, 9)):
-        write_session(root / name, count)
-    save_checkpoint(root / "base.safetensors", small_net({KNOWN: 12}))
-    return root
+    return write_place(tmp_path_factory.mktemp("finetuning"))
 
 
 @pytest.fixture

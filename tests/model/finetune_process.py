@@ -14,12 +14,16 @@ from typing import Any
 import torch
 
 import omnimouse_model as om
+from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.nets.start import initialise
 from omnimouse_model.train.finetune_progress import FinetuneProgress
+from tests.model.live_sessions import write_session
 from tests.model.small_net import SMALL
 
 STEPS = 12
+KNOWN, NEW = "a-1-1", "b-1-1"
+"""Sessions of `write_place`."""
 
 
 def small_net(sessions: dict[str, int]) -> OmniMouse:
@@ -32,7 +36,15 @@ def small_net(sessions: dict[str, int]) -> OmniMouse:
     return net.eval()
 
 
-def finetuned(place: Path, out: Path, session: str = "b-1-1", **options: Any) -> Path:
+def write_place(root: Path) -> Path:
+    """Recordings of a known mouse and of a new one, and a model of the first."""
+    for name, count in ((KNOWN, 12), (NEW, 9)):
+        write_session(root / name, count)
+    save_checkpoint(root / "base.safetensors", small_net({KNOWN: 12}))
+    return root
+
+
+def finetuned(place: Path, out: Path, session: str = NEW, **options: Any) -> Path:
     """Fine-tune PLACE's model to one of its recordings; the folder of the run."""
     settings = {"steps": STEPS, "batch": 2, "device": "cpu"} | options
     om.finetune(

@@ -16,26 +16,19 @@ from omnimouse_model.errors import FinetuneError, WorkerError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.finetuning import STAGES, Finetuning
 from omnimouse_model.live.tuned import place_for, tuned_in
-from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.predict.catalogue import load_in_process
 from omnimouse_model.predict.devices import process_bytes
 from omnimouse_model.train.saving import last_state
-from tests.model.finetune_process import small_net
-from tests.model.live_sessions import EchoPredictor, write_session
+from tests.model.finetune_process import KNOWN, NEW, write_place
+from tests.model.live_sessions import EchoPredictor
 
-KNOWN, NEW = "a-1-1", "b-1-1"
 LONG = 4000
 """Steps that nobody waits for."""
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Recordings of a known mouse and of a new one, and a model of the first."""
-    root = tmp_path_factory.mktemp("finetuning")
-    for name, count in ((KNOWN, 12), (NEW, 9)):
-        write_session(root / name, count)
-    save_checkpoint(root / "base.safetensors", small_net({KNOWN: 12}))
-    return root
+    return write_place(tmp_path_factory.mktemp("finetuning"))
 
 
 @pytest.fixture

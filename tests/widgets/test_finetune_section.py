@@ -9,26 +9,19 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.predict.catalogue import load_in_process
 from omnimouse_widgets.qt.control_finetune import FinetuneSection
 from omnimouse_widgets.qt.control_model import ModelSection
 from omnimouse_widgets.qt.hop import qt_post
-from tests.model.finetune_process import small_net
-from tests.model.live_sessions import write_session
+from tests.model.finetune_process import KNOWN, NEW, write_place
 
-KNOWN, NEW = "a-1-1", "b-1-1"
 LEFT = Qt.MouseButton.LeftButton
 LONG_MS = 120_000
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("finetuning")
-    for name, count in ((KNOWN, 12), (NEW, 9)):
-        write_session(root / name, count)
-    save_checkpoint(root / "base.safetensors", small_net({KNOWN: 12}))
-    return root
+    return write_place(tmp_path_factory.mktemp("finetuning"))
 
 
 @pytest.fixture
