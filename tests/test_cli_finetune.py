@@ -9,21 +9,16 @@ import pytest
 import omnimouse_model as om
 from omnimouse_app.cli import main
 from omnimouse_app.cli.train_report import TrainReport
-from omnimouse_model.nets.checkpoint import save_checkpoint
-from tests.model.finetune_process import small_net
-from tests.model.live_sessions import write_session
+from tests.model.finetune_process import KNOWN, NEW, write_place
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("finetune")
-    write_session(root / "b-1-1", 9)
-    save_checkpoint(root / "base", small_net({"a-1-1": 12}))
-    return root
+    return write_place(tmp_path_factory.mktemp("finetune"))
 
 
 def command(place: Path, out: Path, *more: str) -> list[str]:
-    given = ["finetune", str(place / "base.safetensors"), str(place / "b-1-1")]
+    given = ["finetune", str(place / "base.safetensors"), str(place / NEW)]
     return [*given, "--out", str(out), "--batch", "1", "--device", "cpu", *more]
 
 
@@ -60,7 +55,7 @@ def test_ctrl_c_saves_and_the_same_command_ends_it(
     assert f"{(9 + 2) * 16 + 9} parameters fine-tuned in 4 steps" in told.err
     assert "the frozen core is unchanged" in told.err
     assert f"--model {out}" in told.err
-    assert om.load_predictor(out).needs.n_neurons == {"a-1-1": 12, "b-1-1": 9}
+    assert om.load_predictor(out).needs.n_neurons == {KNOWN: 12, NEW: 9}
 
 
 def test_json_tells_every_condition_before_and_after(
@@ -72,6 +67,21 @@ def test_json_tells_every_condition_before_and_after(
     assert rows[0]["name"] == "validation"
     assert {"video_behavior", "half", "forecast"} <= {row["name"] for row in rows}
     assert all({"value", "before", "unit", "frozen_hash"} <= row.keys() for row in rows)
+
+
+def test_a_run_killed_between_its_best_weights_and_its_last_word_can_be_ended(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "mine"
+    given = [*command(place, out, "--steps", "1", "--json")]
+    assert run(given) == 0
+    facts = json.loads((out / "best.json").read_text("utf-8"))
+    facts["card"] |= {"steps": 3, "validation": 0.5}  # its log ends at step 1
+    (out / "best.json").write_text(json.dumps(facts), "utf-8")
+    capsys.readouterr()
+    assert run(given) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["name"], row["value"], row["best_step"]) == ("validation", 0.5, 3)
 
 
 def test_what_cannot_be_fine_tuned_is_one_clear_line(

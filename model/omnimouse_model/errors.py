@@ -106,7 +106,7 @@ class FinetuneError(CodedError):
     ----------
     code
         "no_transformer", "known", "neurons", "session_id", "no_train", "too_short",
-        "other_run" or "processes", for programs and tests.
+        "no_score", "other_run" or "processes", for programs and tests.
     message
         What was found, and what to do.
     """

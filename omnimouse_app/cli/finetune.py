@@ -111,11 +111,14 @@ def _tell_result(out: Path, session: str, as_json: bool) -> None:
     """Scores on the held-out windows before and after, and how to use the result."""
     from omnimouse_model.nets.checkpoint import FINISHED, read_card
     from omnimouse_model.train.metrics_log import FILE, log_rows
+    from omnimouse_model.train.validate import SUMMARY
 
     about = read_card(out / FINISHED)["finetuned"]
     rows = {int(row["step"]): row for row in log_rows(out / FILE)}
+    # A run that was killed while it saved may be shorter now than its best step.
+    best = rows.get(about["best_step"], {SUMMARY: about["validation"]})
     emit(
-        list(_scores(rows[0], rows[about["best_step"]], about)),
+        list(_scores(rows[0], best, about)),
         as_json=as_json,
         title="held-out windows, correlation before and after",
         columns=("name", "before", "value"),

@@ -6,7 +6,7 @@ from omnimouse_app.browser.page import NotebookPage
 COUNTER = '''
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.jupyter.page import script, style
-from omnimouse_widgets.jupyter.part import Part
+from omnimouse_widgets.jupyter.part import Drawn, Part
 from traitlets import Int
 
 SCRIPT = """
@@ -45,7 +45,7 @@ class Counter(Part):
         super().__init__(controller)
 
     def parts(self):
-        return [(self.draw, ())]
+        return [Drawn(self.draw)]
 
     def draw(self):
         self.show("counted", count=self.count)

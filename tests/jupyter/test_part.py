@@ -8,7 +8,7 @@ import pytest
 from traitlets import Int
 
 from omnimouse_widgets.jupyter import part as module
-from omnimouse_widgets.jupyter.part import PATIENCE_S, Part
+from omnimouse_widgets.jupyter.part import PATIENCE_S, Drawn, Part
 from omnimouse_widgets.jupyter.pen import Board
 
 
@@ -30,7 +30,7 @@ class Counter(Part):
         self.bind("cursor", state.events.cursor, lambda: state.cursor, write)
 
     def parts(self):
-        return [(self.draw, [self._controller.state.events.cursor])]
+        return [Drawn(self.draw, [self._controller.state.events.cursor])]
 
     def draw(self):
         self.drawn_on.add(threading.current_thread().name)
@@ -105,9 +105,14 @@ class Several(Part):
     def parts(self):
         events = self._controller.state.events
         return [
-            (self.draw, [events.cursor]),
-            (self.draw_words, [events.cursor]),
-            (self.draw_mask, [self._controller.results.changed], [events.mask]),
+            Drawn(self.draw, [events.cursor]),
+            Drawn(self.draw_words, [events.cursor]),
+            Drawn(
+                self.draw_mask,
+                [events.selection],
+                [self._controller.results.changed],
+                [events.mask],
+            ),
         ]
 
     def is_awaiting(self):
@@ -186,6 +191,17 @@ def test_a_change_of_the_mask_is_drawn_once_with_its_answer(raw, controller):
     assert time.monotonic() - begun < PATIENCE_S
     time.sleep(2 * PATIENCE_S)
     assert len(wait_for(2)) == 2
+
+
+def test_what_was_not_asked_of_the_model_is_drawn_while_an_answer_is_awaited(
+    raw, controller
+):
+    part, wait_for = raw
+    part.awaiting = True
+    begun = time.monotonic()
+    controller.state.events.selection.emit((1,))
+    assert [one["op"] for one in wait_for(2)[1][0]["of"]] == ["mask"]
+    assert time.monotonic() - begun < PATIENCE_S
 
 
 def test_a_change_of_the_mask_is_drawn_where_no_answer_comes(raw, controller):

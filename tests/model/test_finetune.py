@@ -27,22 +27,19 @@ from omnimouse_model.train.finetune_progress import FinetuneProgress
 from omnimouse_model.train.held_out import WINDOW_S, hold_out
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from omnimouse_model.train.saving import last_state, saved_step
-from tests.model.finetune_process import finetuned, small_net
+from tests.model.finetune_process import KNOWN, finetuned, small_net, write_place
 from tests.model.live_sessions import write_session
 from tests.model.official_shards import ANIMALS, SESSIONS, write_shards
 from tests.model.official_shards import SMALL as OFFICIAL
 
 E = 16
-KNOWN = "a-1-1"
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Recordings of a known mouse and of a new one, and a model of the first."""
-    root = tmp_path_factory.mktemp("finetune")
-    for name, count in ((KNOWN, 12), ("b-1-1", 9), ("a-2-1", 7)):
-        write_session(root / name, count)
-    save_checkpoint(root / "base.safetensors", small_net({KNOWN: 12}))
+    """As `write_place`, and a second recording of the known mouse."""
+    root = write_place(tmp_path_factory.mktemp("finetune"))
+    write_session(root / "a-2-1", 7)
     return root
 
 
@@ -317,12 +314,33 @@ def test_what_cannot_be_fine_tuned_is_refused_before_anything_is_written(
     assert not out.exists()
 
 
+def test_a_recording_that_no_score_can_be_had_of_is_refused_at_the_start(
+    place: Path, tmp_path: Path
+) -> None:
+    silent = write_session(tmp_path / "c-1-1", 6)
+    responses = np.load(silent / "responses" / "data.npy")
+    np.save(silent / "responses" / "data.npy", np.full_like(responses, np.nan))
+    told: list[FinetuneProgress] = []
+    with pytest.raises(FinetuneError, match="are no numbers there") as error:
+        om.finetune(
+            place / "base.safetensors",
+            om.open_session(silent),
+            tmp_path / "out",
+            batch=2,
+            progress=told.append,
+        )
+    assert error.value.code == "no_score"
+    assert [one.stage for one in told] == ["starting"]
+
+
 def test_a_folder_of_another_run_is_left_alone(
     place: Path, whole: Path, tmp_path: Path
 ) -> None:
     new, base = om.open_session(place / "b-1-1"), place / "base.safetensors"
     with pytest.raises(FinetuneError, match="seed 0, not 1"):
         om.finetune(base, new, whole, seed=1)
+    with pytest.raises(FinetuneError, match="batch 2, not 3"):
+        om.finetune(base, new, whole, batch=3)
     (tmp_path / "metrics.jsonl").write_text("")
     assert refusal(base, new, tmp_path) == "other_run"
 

@@ -52,6 +52,7 @@ from omnimouse_model.train.metrics_log import FILE
 from omnimouse_model.train.run import Origin
 from omnimouse_model.train.saving import BEST, LAST, saved_step
 from omnimouse_model.train.tasks import Streams, official_tasks
+from omnimouse_model.train.validate import SUMMARY
 
 Trained = Literal["embeddings", "all"]
 ABOUT = "finetune.json"
@@ -129,11 +130,21 @@ def finetune(
     n_steps = STEPS if steps is None else steps
     config = _config(known, source, train, n_steps, batch, seed, place)
     out = Path(out)
-    _claim(out, known, session, train, seed)
+    _claim(out, known, session, train, seed, batch)
     start = _Start(known, source, train, seed, place, cancelled)
     reports = Reports(progress, config.total_steps, out / FILE)
     reports.starting(saved_step(out))
     is_stopped = False
+
+    def told(step: int, row: dict[str, float]) -> None:
+        if step == 0 and SUMMARY not in row:
+            raise FinetuneError(
+                "no_score",
+                f"The {len(source.held_out)} windows of session {session.id!r} that "
+                "are held out have no score: the recorded responses are no numbers "
+                "there. Look at its response file, or choose another seed.",
+            )
+        reports.step(step, row)
 
     def asked() -> bool:
         nonlocal is_stopped
@@ -146,7 +157,7 @@ def finetune(
         out,
         device=place,
         origin=Origin(start.animals, start.fill, start.is_trained),
-        on_step=reports.step,
+        on_step=told,
         cancelled=asked,
     )
     if is_stopped:
@@ -214,7 +225,12 @@ def _check(known: Checkpoint, session: Session, train: Trained) -> None:
 
 
 def _claim(
-    out: Path, known: Checkpoint, session: Session, train: Trained, seed: int
+    out: Path,
+    known: Checkpoint,
+    session: Session,
+    train: Trained,
+    seed: int,
+    batch: int,
 ) -> None:
     """Say in `out` what is fine-tuned there; refuse a folder that holds another run."""
     about = {
@@ -224,6 +240,7 @@ def _claim(
         "recording": session.fingerprint,
         "train": train,
         "seed": seed,
+        "batch": batch,
     }
     path = out / ABOUT
     if path.exists():

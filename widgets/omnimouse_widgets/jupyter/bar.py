@@ -94,11 +94,11 @@ class ControlBar(Part):
         events, controller = self._controller.state.events, self._controller
         progress = [controller.opener.changed, controller.models.changed]
         return (
-            (self._draw_choices, [events.session, events.predictor_name,
+            Drawn(self._draw_choices, [events.session, events.predictor_name,
                                   controller.finetuning.finished]),
-            (self._draw_words, [events.session, events.mask, events.preset,
+            Drawn(self._draw_words, [events.session, events.mask, events.preset,
                                 controller.results.changed]),
-            (self._draw_progress, [*progress, controller.results.changed]),
+            Drawn(self._draw_progress, [*progress, controller.results.changed]),
         )  # fmt: skip
 
     def offer(self, words: str, act: Callable[[], object]) -> None:

@@ -48,8 +48,8 @@ class BehaviorDecoder(TraceStack):
         """Rows, their legend, and the cursor."""
         events, results = self.controller.state.events, self.controller.results
         return [
-            (self._draw_rows, [events.window, results.changed], [events.mask]),
-            (self._draw_legend, []),
+            Drawn(self._draw_rows, [], [events.window, results.changed], [events.mask]),
+            Drawn(self._draw_legend),
             *self.common_parts(),
         ]
 

@@ -75,7 +75,10 @@ class FineTune(Part):
         controller = self._controller
         changed = [controller.finetuning.changed, self._choices_changed]
         asked = [controller.state.events.session, controller.results.changed]
-        return ((self._draw_view, [*asked, *changed]), (self._draw_curves, changed))
+        return (
+            Drawn(self._draw_view, [*asked, *changed]),
+            Drawn(self._draw_curves, changed),
+        )
 
     # -- what code may call -----------------------------------------------------------
     def start(self) -> "FineTune":

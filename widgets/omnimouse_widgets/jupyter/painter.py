@@ -109,8 +109,8 @@ class MaskPainter(Part):
         """The field of a recording; then the colours of its neurons."""
         state, results = self._controller.state.events, self._controller.results.events
         return (
-            (self._draw_field, [state.session]),
-            (
+            Drawn(self._draw_field, [state.session]),
+            Drawn(
                 self._draw_colours,
                 [
                     state.session,
@@ -122,7 +122,7 @@ class MaskPainter(Part):
                     self._controller.colouring.changed,
                 ],
             ),
-            (self._draw_steps, [self._controller.history_changed]),
+            Drawn(self._draw_steps, [self._controller.history_changed]),
         )
 
     # -- what code may call -----------------------------------------------------------

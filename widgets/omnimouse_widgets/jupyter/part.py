@@ -17,7 +17,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 import anywidget
 import numpy as np
@@ -30,15 +30,26 @@ from omnimouse_widgets.jupyter.pen import FRAME_S, Board, Draw
 logger = logging.getLogger(__name__)
 
 Buffer = np.ndarray | bytes
-Drawn = tuple[Draw, Sequence[Any]] | tuple[Draw, Sequence[Any], Sequence[Any]]
-"""A drawing function, the signals after which it is called, and those after which it
-waits for more: a change of the mask is soon followed by an answer."""
 PATIENCE_S: Final = 0.2
 """How long a drawing waits for the answer that will be drawn with it."""
 LOST_S: Final = 30.0
 """A page that answers nothing for so long is drawn for no more, until it does."""
 ASIDE: Final = frozenset({"hover", "rows", "want"})
 """What a page asks by itself: a problem that was told stays told meanwhile."""
+
+
+class Drawn(NamedTuple):
+    """A drawing function, and the signals after which it is called.
+
+    After those of `signals` that is soon; after those of `answers` too, unless an
+    answer is on its way that will be drawn over all of it; after those of `questions`
+    it waits in any case, for they are soon followed by an answer.
+    """
+
+    draw: Draw
+    signals: Sequence[Any] = ()
+    answers: Sequence[Any] = ()
+    questions: Sequence[Any] = ()
 
 
 def keep_subshell(widget: Any) -> None:
@@ -92,17 +103,19 @@ class Part(anywidget.AnyWidget):
         super().__init__(**traits)
         parts = self.parts()
         self._board = Board(
-            [draw for draw, *_ in parts],
+            [part.draw for part in parts],
             self._failed,
             self._send_drawn,
             self.REST_S,
             self.AHEAD,
         )
-        for number, (_, signals, *later) in enumerate(parts):
-            for signal in signals:
-                self._link(signal, self._asker(number))
-            for signal in (signal for some in later for signal in some):
-                self._link(signal, self._asker(number, waits=True))
+        for number, part in enumerate(parts):
+            for signal in part.signals:
+                self._link(signal, self._asker(number, lambda: False))
+            for signal in part.answers:
+                self._link(signal, self._asker(number, self.is_awaiting))
+            for signal in part.questions:
+                self._link(signal, self._asker(number, lambda: True))
         self.on_msg(self._receive)
 
     @property
@@ -339,10 +352,9 @@ class Part(anywidget.AnyWidget):
         self.problem = str(error) or type(error).__name__
 
     # -- within -----------------------------------------------------------------------
-    def _asker(self, number: int, *, waits: bool = False) -> Callable[[], None]:
+    def _asker(self, number: int, waits: Callable[[], bool]) -> Callable[[], None]:
         def ask() -> None:
-            is_late = waits or self.is_awaiting()
-            self._board.ask(number, PATIENCE_S if is_late else 0.0)
+            self._board.ask(number, PATIENCE_S if waits() else 0.0)
 
         return ask
 
@@ -355,7 +367,8 @@ class Part(anywidget.AnyWidget):
         while self._links:
             signal, slot = self._links.pop()
             signal.disconnect(slot, missing_ok=True)
-        self._board.stop()
+        if "_board" in vars(self):  # one whose making was refused has none
+            self._board.stop()
         if self._painting:
             self.on_end({}, [])
         if self._views:

@@ -137,13 +137,17 @@ class Raster(Part):
         controller = self._controller
         state, results = controller.state.events, controller.results.events
         signals = (
-            *(state.session, state.window, state.active_span),
-            *(state.selection, state.raster_order, state.raster_view),
-            *(results.population, results.population_freshness, results.scores),
+            *(state.session, state.active_span, state.selection),
+            *(state.raster_order, state.raster_view),
             *(controller.similarity.changed, self._rows_moved),
         )
-        later = state.mask, controller.history_changed
-        return (self._draw_look, ()), (self._draw, signals, later)
+        answers = (
+            *(state.window, results.population),
+            *(results.population_freshness, results.scores),
+        )
+        questions = state.mask, controller.history_changed
+        rows = Drawn(self._draw, signals, answers, questions)
+        return Drawn(self._draw_look), rows
 
     def is_awaiting(self) -> bool:
         """Whether the population's prediction is on its way."""

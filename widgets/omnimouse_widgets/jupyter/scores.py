@@ -119,8 +119,10 @@ class NeuronScores(Part):
         events, changed = controller.state.events, controller.results.changed
         asked = [events.session, changed, events.pins, controller.pins.changed]
         return [
-            (self._draw, [*asked, controller.colouring.changed, self._look_changed]),
-            (self._draw_selection, [events.selection]),
+            Drawn(
+                self._draw, [*asked, controller.colouring.changed, self._look_changed]
+            ),
+            Drawn(self._draw_selection, [events.selection]),
         ]
 
     def seen(self) -> None:

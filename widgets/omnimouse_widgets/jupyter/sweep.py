@@ -118,13 +118,13 @@ class ContextSweep(Part):
         asked = [events.window, events.mask, events.selection, results.changed]
         timed = [results.changed, events.predictor_name, events.device]
         return (
-            (self._draw_curves, [*asked, events.predictor_name, sweeps.changed,
+            Drawn(self._draw_curves, [*asked, events.predictor_name, sweeps.changed,
                                  self._look_changed]),
-            (self._draw_mark, asked),
-            (self._draw_running, [sweeps.changed]),
-            (self._draw_kept, [sweeps.changed]),
-            (self._draw_form, [events.session]),
-            (self._draw_estimate, [*timed, events.session, sweeps.changed,
+            Drawn(self._draw_mark, asked),
+            Drawn(self._draw_running, [sweeps.changed]),
+            Drawn(self._draw_kept, [sweeps.changed]),
+            Drawn(self._draw_form, [events.session]),
+            Drawn(self._draw_estimate, [*timed, events.session, sweeps.changed,
                                    self._form_changed]),
         )  # fmt: skip
 

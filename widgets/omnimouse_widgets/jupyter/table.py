@@ -108,9 +108,9 @@ class NeuronTable(Part):
         """The rows, and which of them is selected last."""
         events, results = self.controller.state.events, self.controller.results.events
         return [
-            (self._draw_table, [events.session, events.mask, events.active_span,
+            Drawn(self._draw_table, [events.session, events.mask, events.active_span,
                                 results.scores, results.population_freshness]),
-            (self._draw_selection, [events.selection, events.session]),
+            Drawn(self._draw_selection, [events.selection, events.session]),
         ]  # fmt: skip
 
     @property

@@ -62,8 +62,8 @@ class TraceStack(Part):
         """Draw the cursor, and how fresh the curves are."""
         events, results = self.controller.state.events, self.controller.results
         return [
-            (self._draw_cursor, [events.cursor, events.window]),
-            (self._draw_status, [results.changed]),
+            Drawn(self._draw_cursor, [events.cursor], [events.window]),
+            Drawn(self._draw_status, answers=[results.changed]),
         ]
 
     def show_rows(

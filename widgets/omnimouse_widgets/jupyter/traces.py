@@ -86,15 +86,22 @@ class Traces(TraceStack):
         """Rows, the bar above them, and the cursor."""
         controller = self.controller
         events, pins = controller.state.events, controller.pins
+        looks = [events.selection, events.trace_span, events.common_scale]
+        told = [events.pins, pins.changed, events.as_large]
         return [
-            (self._draw_rows, [events.window, events.selection,
-                               controller.results.changed, controller.baseline.changed,
-                               pins.changed, events.pins, events.trace_span,
-                               events.common_scale, events.as_large], [events.mask]),
-            (self._draw_bar, [events.pins, events.mask, events.predictor_name,
-                              events.baseline_name, events.as_large, pins.changed]),
+            Drawn(
+                self._draw_rows,
+                [*looks, *told, controller.baseline.changed],
+                [events.window, controller.results.changed],
+                [events.mask],
+            ),
+            Drawn(
+                self._draw_bar,
+                [*told, events.predictor_name, events.baseline_name],
+                questions=[events.mask],
+            ),
             *self.common_parts(),
-        ]  # fmt: skip
+        ]
 
     def move_cursor(self, time_s: float) -> None:
         """To a time; outside the window, the window goes there first."""

@@ -87,11 +87,11 @@ class VideoScrubber(Part):
         """The session; the playhead; what the model is given; frames asked for."""
         events = self._controller.state.events
         return (
-            (self._draw_film, [events.session]),
-            (self._draw_place, [events.window, events.cursor]),
-            (self._draw_frames, [events.mask]),
-            (self._draw_edited, [events.edits, events.window]),
-            (self._draw_chunk, [self._more_wanted]),
+            Drawn(self._draw_film, [events.session]),
+            Drawn(self._draw_place, [events.window, events.cursor]),
+            Drawn(self._draw_frames, [events.mask]),
+            Drawn(self._draw_edited, [events.edits, events.window]),
+            Drawn(self._draw_chunk, [self._more_wanted]),
         )
 
     def left(self) -> None:

@@ -46,7 +46,11 @@ function connect({ model, el }, name, handlers) {
     for (const one of message.op === "drawing" ? message.of : [message]) {
       const theirs = one.buffers === undefined ? buffers : buffers.slice(taken, (taken += one.buffers));
       if (handlers[one.op]) el.classList.add("omnimouse-live");
-      handlers[one.op]?.(one, theirs ?? []);
+      try {
+        handlers[one.op]?.(one, theirs ?? []);
+      } catch (fault) {
+        reportError(fault); // what came with it is drawn, and the kernel answered
+      }
     }
     if (!message.answer) return;
     // A hidden page draws nothing and would be waited for: it answers at once.
@@ -67,8 +71,8 @@ function connect({ model, el }, name, handlers) {
     model.set(trait, value);
     model.save_changes();
   };
-  // At most one message a flush, and the next only when the last was taken: what is
-  // added meanwhile goes with it. `gather(seq)` gives [fields, buffers] or null; the
+  // At most one message a flush, the first at once, and the next only when the last was
+  // taken: what is added meanwhile goes with it. `gather(seq)` gives [fields, buffers] or null; the
   // kernel tells in `done` which `seq` of this view it has acted on.
   let seq = 0;
   const queue = (op, gather) => {
@@ -92,7 +96,12 @@ function connect({ model, el }, name, handlers) {
     });
     closers.push(() => clearTimeout(timer));
     return {
-      soon: () => { timer ||= setTimeout(flush, Math.max(0, sentAt + FLUSH_MS - performance.now())); },
+      soon: () => {
+        if (timer) return;
+        const wait = sentAt + FLUSH_MS - performance.now();
+        if (wait > 0) timer = setTimeout(flush, wait);
+        else flush();
+      },
       now: () => { clearTimeout(timer); awaited = 0; flush(); },
     };
   };

@@ -75,14 +75,10 @@ function render({ model, el }) {
       made.dataset.tool = name;
       return made;
     }));
-    const fill = (box, rows, value) => {
-      box.replaceChildren(...rows.map(([name, word, tip]) => make("option", { value: name, textContent: word, title: tip ?? "" })));
-      box.value = value;
-    };
-    fill(orders, message.orders, model.get("order"));
-    fill(views, message.views, model.get("view"));
+    fillSelect(orders, message.orders, model.get("order"));
+    fillSelect(views, message.views, model.get("view"));
     views.title = message.view_tip;
-    fill(paints, [1, 0, 2].map((code) => [code, `paint ${message.states[code]}`]), model.get("code"));
+    fillSelect(paints, [1, 0, 2].map((code) => [code, `paint ${message.states[code]}`]), model.get("code"));
     showTool();
     showCode();
   }
