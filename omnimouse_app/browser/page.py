@@ -267,10 +267,11 @@ def notebook(cells: Sequence[str]) -> str:
 def page_in(
     browser: "Browser", server: Server, *, has_touch: bool = False
 ) -> Iterator[NotebookPage]:
-    """A fresh page; when the block ends, it and every kernel of the server end."""
+    """A fresh page; when the block ends, it and the kernels begun meanwhile end."""
+    before = server.kernels()
     context = browser.new_context(viewport=SIZE, has_touch=has_touch)
     try:
         yield NotebookPage(context.new_page(), server)
     finally:
         context.close()
-        server.end_kernels()
+        server.end_kernels(before)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -65,9 +65,9 @@ class Server:
         """The kernels that run."""
         return [kernel["id"] for kernel in json.loads(self._ask("GET", "api/kernels"))]
 
-    def end_kernels(self) -> None:
-        """End every kernel: each holds a model."""
-        for kernel in self.kernels():
+    def end_kernels(self, but: Sequence[str] = ()) -> None:
+        """End every kernel, or all but these: each holds a model."""
+        for kernel in set(self.kernels()).difference(but):
             with suppress(urllib.error.HTTPError):
                 self._ask("DELETE", f"api/kernels/{kernel}")
 

@@ -1,6 +1,11 @@
-"""A JupyterLab for each file of tests, and a fresh page and notebook for each test."""
+"""A JupyterLab for each file of tests, and a fresh page and notebook for each test.
+
+Tests that leave a notebook as they found it share one: opening it takes longer than
+they do. Their files have a fixture for it.
+"""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,20 +48,24 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
+@contextmanager
+def watched(tab: NotebookPage, item: pytest.Item, kept: Path) -> Iterator[None]:
+    """Check that a test leaves no error in a page; keep what explains a failure."""
+    tab.errors.clear()
+    yield
+    if tab.errors or getattr(item, "has_failed", True):
+        tab.keep(kept)
+        print(f"\npicture and logs: {kept}")
+    assert not tab.errors
+
+
 @pytest.fixture
 def tab(
     browser, server: Server, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[NotebookPage]:
-    """A notebook page; a test that leaves an error in it has failed.
-
-    Its picture and its logs are kept then.
-    """
-    with page_in(browser, server) as opened:
+    """A notebook page of one test's own."""
+    with page_in(browser, server) as opened, watched(opened, request.node, tmp_path):
         yield opened
-        if opened.errors or getattr(request.node, "has_failed", True):
-            opened.keep(tmp_path)
-            print(f"\npicture and logs: {tmp_path}")
-        assert not opened.errors
 
 
 @pytest.fixture(scope="session")

@@ -21,15 +21,13 @@ def grave(tab: NotebookPage) -> list[str]:
     ]
 
 
-def test_nothing_grave_keeps_anybody_from_using_it(tab: NotebookPage):
+def test_nothing_grave_keeps_anybody_from_using_it_and_what_is_grave_is_found(
+    tab: NotebookPage,
+):
     opened(tab)
     for title in ("Traces", "Context", "Behaviour", "Neurons", "Scores"):
         tab.page.get_by_role("tab", name=title, exact=True).last.click()
         assert not grave(tab), title
-
-
-def test_what_is_grave_is_found(tab: NotebookPage):
-    opened(tab)
     tab.page.evaluate(
         "document.querySelector('.omnimouse-painter').append("
         "document.createElement('button'))"

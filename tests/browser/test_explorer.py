@@ -1,8 +1,12 @@
 """The explorer in JupyterLab: painted, scrubbed, set from code, saved and reopened."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
-from omnimouse_app.browser.page import NotebookPage
+from omnimouse_app.browser.page import NotebookPage, page_in
+from tests.browser.conftest import watched
 from tests.browser.explorer import (
     agree,
     kernel_counts,
@@ -12,6 +16,27 @@ from tests.browser.explorer import (
 )
 
 pytestmark = pytest.mark.usefixtures("demo")
+
+
+@pytest.fixture(scope="module")
+def shared(browser, server, demo) -> Iterator[NotebookPage]:
+    with page_in(browser, server) as opened_once:
+        opened(opened_once, model="demo")
+        yield opened_once
+
+
+@pytest.fixture
+def view(
+    shared: NotebookPage, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[NotebookPage]:
+    """A notebook with an explorer that several tests share, as if just opened."""
+    for act in ("apply_preset('video_behavior')", "set_brush(1)"):
+        shared.ask(f"explorer.controller.{act}")
+    shared.ask("setattr(explorer.painter, 'tool', 'brush')")
+    shared.wait_for_kernel("explorer.settled() is explorer", True)
+    wait_for_counts(shared, **kernel_counts(shared))
+    with watched(shared, request.node, tmp_path):
+        yield shared
 
 
 def painted(tab: NotebookPage) -> dict[str, int]:
@@ -26,88 +51,87 @@ def painted(tab: NotebookPage) -> dict[str, int]:
 
 
 def test_a_stroke_of_the_mouse_is_in_the_kernel_and_a_new_prediction_is_drawn(
-    tab: NotebookPage,
+    view: NotebookPage,
 ):
-    opened(tab, model="demo")
-    before, since = kernel_counts(tab), tab.now()
-    after = painted(tab)
+    before, since = kernel_counts(view), view.now()
+    after = painted(view)
     assert after["visible"] > before["visible"]
-    tab.wait_until_told("drawn", since, name="traces")
-    tab.wait_for_kernel("explorer.controller.results.freshness", "fresh")
+    view.wait_until_told("drawn", since, name="traces")
+    view.wait_for_kernel("explorer.controller.results.freshness", "fresh")
 
 
-def test_the_keyboard_paints_what_the_mouse_paints(tab: NotebookPage):
-    opened(tab)
-    field = tab.part("field").first
+def test_the_keyboard_paints_what_the_mouse_paints(view: NotebookPage):
+    field = view.part("field").first
     field.focus()
     field.press("2")
     field.press("]")
     field.press("ArrowLeft")
     field.press(" ")
-    tab.page.wait_for_function(
+    view.page.wait_for_function(
         "!document.querySelector('.omnimouse-counts').innerText.includes('hidden 0 ')"
     )
-    assert agree(tab)["hidden"] > 0
+    assert agree(view)["hidden"] > 0
 
 
 def test_keys_after_a_click_on_a_button_are_the_parts_and_not_the_notebooks(
-    tab: NotebookPage,
+    view: NotebookPage,
 ):
-    opened(tab)
     cells = (
         "() => jupyterapp.shell.currentWidget.content.widgets.map(c => c.model.type)"
     )
-    before = tab.page.evaluate(cells)
-    tab.part("painter").get_by_role("button", name="Brush").click()
+    before = view.page.evaluate(cells)
+    view.part("painter").get_by_role("button", name="Brush").click()
     for key in ("3", "r"):  # elsewhere "r" makes the cell a raw one, without output
-        tab.page.keyboard.press(key)
-    tab.wait_for_kernel("explorer.painter.tool", "rectangle")
-    assert tab.ask("explorer.painter.code") == 2
-    tab.part("asked").get_by_label("Preset").focus()
+        view.page.keyboard.press(key)
+    view.wait_for_kernel("explorer.painter.tool", "rectangle")
+    assert view.ask("explorer.painter.code") == 2
+    view.part("asked").get_by_label("Preset").focus()
     for key in ("b", "x"):  # one adds a cell, the other cuts it
-        tab.page.keyboard.press(key)
-    assert tab.page.evaluate(cells) == before
+        view.page.keyboard.press(key)
+    assert view.page.evaluate(cells) == before
     is_unsaved = "jupyterapp.shell.currentWidget.context.model.dirty"
-    tab.page.evaluate(f"() => {{ {is_unsaved} = true }}")
-    tab.part("field").first.press("Control+s")
-    tab.page.wait_for_function(f"!{is_unsaved}")
+    view.page.evaluate(f"() => {{ {is_unsaved} = true }}")
+    view.part("field").first.press("Control+s")
+    view.page.wait_for_function(f"!{is_unsaved}")
 
 
-def test_undo_takes_one_whole_stroke_back(tab: NotebookPage):
-    opened(tab)
-    before = kernel_counts(tab)
-    painted(tab)
-    tab.part("field").first.press("Control+z")
-    wait_for_counts(tab, **before)
-    assert kernel_counts(tab) == before
+def test_the_other_button_paints_nothing(view: NotebookPage):
+    before = kernel_counts(view)
+    view.part("field").first.click(button="right")
+    assert agree(view) == before
 
 
-def test_what_code_sets_the_page_shows(tab: NotebookPage):
-    opened(tab)
-    tab.ask("explorer.painter.paint(range(25), 0)")
-    wait_for_counts(tab, hidden=25)
-    tab.ask("setattr(explorer.bar, 'preset', 'nothing')")
-    wait_for_counts(tab, target=0)
+def test_undo_takes_one_whole_stroke_back(view: NotebookPage):
+    before = kernel_counts(view)
+    painted(view)
+    view.part("field").first.press("Control+z")
+    wait_for_counts(view, **before)
+    assert kernel_counts(view) == before
 
 
-def test_scrubbing_moves_the_window_of_the_kernel(tab: NotebookPage):
-    opened(tab, model="demo")
-    before, since = tab.ask("explorer.start_s"), tab.now()
-    tab.part("video").first.locator("canvas").first.press("Shift+ArrowRight")
-    tab.wait_for_kernel(f"explorer.start_s > {before}", True)
-    tab.wait_until_told("drawn", since, name="raster")
+def test_what_code_sets_the_page_shows(view: NotebookPage):
+    view.ask("explorer.painter.paint(range(25), 0)")
+    wait_for_counts(view, hidden=25)
+    view.ask("setattr(explorer.bar, 'preset', 'nothing')")
+    wait_for_counts(view, target=0)
 
 
-def test_painting_goes_on_while_a_cell_runs(tab: NotebookPage):
-    opened(tab)
-    painted(tab)
-    running = tab.start("execute", "import time; time.sleep(8)")
-    since = tab.now()
-    tab.drag(tab.part("field").first, (0.3, 0.3), (0.6, 0.3))
-    tab.wait_until_told("drawn", since, name="traces")
-    assert not tab.is_over(running)
-    tab.finish(running)
-    agree(tab)
+def test_scrubbing_moves_the_window_of_the_kernel(view: NotebookPage):
+    before, since = view.ask("explorer.start_s"), view.now()
+    view.part("video").first.locator("canvas").first.press("Shift+ArrowRight")
+    view.wait_for_kernel(f"explorer.start_s > {before}", True)
+    view.wait_until_told("drawn", since, name="raster")
+
+
+def test_painting_goes_on_while_a_cell_runs(view: NotebookPage):
+    painted(view)
+    running = view.start("execute", "import time; time.sleep(8)")
+    since = view.now()
+    view.drag(view.part("field").first, (0.3, 0.3), (0.6, 0.3))
+    view.wait_until_told("drawn", since, name="traces")
+    assert not view.is_over(running)
+    view.finish(running)
+    agree(view)
 
 
 def test_a_reloaded_page_shows_the_mask(tab: NotebookPage):
@@ -172,10 +196,3 @@ def test_a_page_that_is_reloaded_in_a_stroke_leaves_none_open(tab: NotebookPage)
     shown(tab)
     tab.wait_for_kernel("explorer.controller.in_stroke", False)
     agree(tab)
-
-
-def test_the_other_button_paints_nothing(tab: NotebookPage):
-    opened(tab)
-    before = kernel_counts(tab)
-    tab.part("field").first.click(button="right")
-    assert agree(tab) == before

@@ -1,6 +1,12 @@
 """What every part does in a page, with the smallest of parts."""
 
-from omnimouse_app.browser.page import NotebookPage
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from omnimouse_app.browser.page import NotebookPage, page_in
+from tests.browser.conftest import watched
 
 # A square that counts what is dragged over it, here and in the kernel.
 COUNTER = '''
@@ -68,42 +74,51 @@ def opened(tab: NotebookPage, *cells: str) -> str:
     return name
 
 
+@pytest.fixture(scope="module")
+def shared(browser, server) -> Iterator[NotebookPage]:
+    with page_in(browser, server) as opened_once:
+        opened(opened_once)
+        yield opened_once
+
+
+@pytest.fixture
+def view(
+    shared: NotebookPage, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[NotebookPage]:
+    """A notebook with a counter that several tests share."""
+    with watched(shared, request.node, tmp_path):
+        yield shared
+
+
 def count_of(tab: NotebookPage) -> int:
     return int(tab.part("words").first.inner_text().removeprefix("here "))
 
 
-def test_what_is_dragged_in_the_page_is_in_the_kernel(tab: NotebookPage):
-    opened(tab)
-    tab.drag(tab.part("square"))
-    count = count_of(tab)
+def test_what_is_dragged_in_the_page_is_in_the_kernel(view: NotebookPage):
+    view.drag(view.part("square"))
+    count = count_of(view)
     assert count >= 20
-    tab.wait_for_kernel("counter.count", count)
-    tab.part("answer").get_by_text(f"kernel {count}", exact=True).wait_for()
+    view.wait_for_kernel("counter.count", count)
+    view.part("answer").get_by_text(f"kernel {count}", exact=True).wait_for()
 
 
-def test_strokes_are_taken_while_a_cell_runs(tab: NotebookPage):
-    opened(tab)
-    tab.drag(tab.part("square"))
-    tab.part("answer").get_by_text(f"kernel {count_of(tab)}", exact=True).wait_for()
-    running = tab.start("execute", "import time; time.sleep(8)")
-    tab.drag(tab.part("square"))
-    tab.part("answer").get_by_text(f"kernel {count_of(tab)}", exact=True).wait_for()
-    assert not tab.is_over(running)
+def test_strokes_are_taken_while_a_cell_runs(view: NotebookPage):
+    view.drag(view.part("square"))
+    view.part("answer").get_by_text(f"kernel {count_of(view)}", exact=True).wait_for()
+    running = view.start("execute", "import time; time.sleep(8)")
+    view.drag(view.part("square"))
+    view.part("answer").get_by_text(f"kernel {count_of(view)}", exact=True).wait_for()
+    assert not view.is_over(running)
 
 
-def test_an_error_of_a_message_is_told_in_the_part(tab: NotebookPage):
-    opened(tab)
-    tab.part("square").press("b")
-    tab.part("problem").get_by_text("This was asked for.").wait_for()
-
-
-def test_keys_of_a_part_are_not_the_notebook_s_commands(tab: NotebookPage):
-    opened(tab)
+def test_a_key_is_the_part_s_own_and_an_error_of_its_message_is_told_there(
+    view: NotebookPage,
+):
     count = "jupyterapp.shell.currentWidget.content.widgets.length"
-    before = tab.page.evaluate(count)
-    tab.part("square").press("b")
-    tab.part("problem").get_by_text("This was asked for.").wait_for()
-    assert tab.page.evaluate(count) == before
+    before = view.page.evaluate(count)
+    view.part("square").press("b")
+    view.part("problem").get_by_text("This was asked for.").wait_for()
+    assert view.page.evaluate(count) == before
 
 
 def test_code_sets_a_trait_and_every_view_follows(tab: NotebookPage):

@@ -7,13 +7,13 @@ import pytest
 from omnimouse_app.browser.page import NotebookPage, page_in
 from tests.browser.explorer import agree, kernel_counts, opened
 
-pytestmark = pytest.mark.usefixtures("demo")
 Place = tuple[float, float]
 
 
-@pytest.fixture
-def tab(browser, server) -> Iterator[NotebookPage]:
+@pytest.fixture(scope="module")
+def tab(browser, server, demo) -> Iterator[NotebookPage]:
     with page_in(browser, server, has_touch=True) as made:
+        opened(made)
         yield made
         assert not made.errors
 
@@ -61,7 +61,6 @@ class Hand:
 
 
 def test_one_finger_paints_and_a_tap_does(tab: NotebookPage):
-    opened(tab)
     hand, before = Hand(tab), kernel_counts(tab)
     hand.drag(((0.3, 0.5), (0.6, 0.5)))
     visible = (
@@ -80,7 +79,6 @@ def test_one_finger_paints_and_a_tap_does(tab: NotebookPage):
 
 
 def test_two_fingers_zoom_and_move_the_field_and_paint_nothing(tab: NotebookPage):
-    opened(tab)
     hand, before = Hand(tab), kernel_counts(tab)
     hand.field.press("Home")
     whole = hand.seen()

@@ -91,15 +91,23 @@ class ControlBar(Part):
 
     def parts(self) -> Sequence[Drawn]:
         """The choices; the question in words; how far everything is."""
-        events, controller = self._controller.state.events, self._controller
+        controller, results = self._controller, self._controller.results
+        events, learned = controller.state.events, controller.finetuning.finished
         progress = [controller.opener.changed, controller.models.changed]
         return (
-            Drawn(self._draw_choices, [events.session, events.predictor_name,
-                                  controller.finetuning.finished]),
-            Drawn(self._draw_words, [events.session, events.mask, events.preset,
-                                controller.results.changed]),
-            Drawn(self._draw_progress, [*progress, controller.results.changed]),
-        )  # fmt: skip
+            Drawn(self._draw_choices, [events.session, events.predictor_name, learned]),
+            Drawn(
+                self._draw_words,
+                [events.session, events.preset],
+                [results.changed],
+                [events.mask],
+            ),
+            Drawn(self._draw_progress, progress, [results.changed]),
+        )
+
+    def is_awaiting(self) -> bool:
+        """Whether there will soon be another word on how fresh the answer is."""
+        return self._controller.results.is_awaited
 
     def offer(self, words: str, act: Callable[[], object]) -> None:
         """Offer something once, beside the other controls."""

@@ -26,7 +26,7 @@ from omnimouse_widgets.jupyter.sheet import WIDTH
 
 logger = logging.getLogger(__name__)
 
-QUIET_S: Final = 1.0
+QUIET_S: Final = 2.0
 """Nothing changed for so long: the view has settled."""
 AWAITED: Final = ("running", "stale")
 Bundle = dict[str, Any]

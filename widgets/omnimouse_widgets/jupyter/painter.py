@@ -67,7 +67,7 @@ class MaskPainter(Part):
     radius = Float(14.0, min=2.0, max=LARGEST).tag(sync=True)
     colour_by = Unicode("state").tag(sync=True)
     selection = List(Int()).tag(sync=True)
-    counts = Dict().tag(sync=True)
+    counts = Dict()
     areas = List(Unicode()).tag(sync=True)
     _choices: Any = List().tag(sync=True)
     _legend: Any = Dict().tag(sync=True)
@@ -122,8 +122,12 @@ class MaskPainter(Part):
                     self._controller.colouring.changed,
                 ],
             ),
-            Drawn(self._draw_steps, [self._controller.history_changed]),
+            Drawn(self._draw_steps, answers=[self._controller.history_changed]),
         )
+
+    def is_awaiting(self) -> bool:
+        """Whether the colours of an answer are on their way."""
+        return self._controller.results.population_freshness in ("stale", "running")
 
     # -- what code may call -----------------------------------------------------------
     @property

@@ -25,7 +25,7 @@ from traitlets import Unicode
 
 from omnimouse_model.live.brush import CODE_NAMES, known_code
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.jupyter.pen import FRAME_S, Board, Draw
+from omnimouse_widgets.jupyter.pen import FRAME_S, Board, Draw, held
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Part(anywidget.AnyWidget):
         self.done: dict[str, int] = {}
         self._links: list[tuple[Any, Callable[[], None]]] = []
         self._drawn: list[tuple[dict[str, Any], Sequence[Buffer]]] = []
-        self._kept: dict[str, dict[str, Any]] = {}
+        self._kept: dict[str, tuple[dict[str, Any], list[bytes]]] = {}
         self._given = traits
         super().__init__(**traits)
         parts = self.parts()
@@ -195,11 +195,12 @@ class Part(anywidget.AnyWidget):
         self._kept.pop(op, None)
         self._drawn.append(({"op": op, **fields}, buffers))
 
-    def keep(self, op: str, **fields: Any) -> None:
+    def keep(self, op: str, buffers: Sequence[Buffer] = (), **fields: Any) -> None:
         """As `show`, for what the page keeps: the same is not sent twice."""
-        if self._kept.get(op) != fields:
-            self.show(op, **fields)
-            self._kept[op] = fields
+        sent = fields, [_raw(buffer) for buffer in buffers]
+        if self._kept.get(op) != sent:
+            self.show(op, sent[1], **fields)
+            self._kept[op] = sent
 
     def say(self, op: str, buffers: Sequence[Buffer] = (), **fields: Any) -> None:
         """Send a message that nothing waits for, at once."""
@@ -264,7 +265,7 @@ class Part(anywidget.AnyWidget):
 
     def _act(self, op: str, content: dict[str, Any], buffers: list[bytes]) -> None:
         """Do what a message says; a stroke that is refused is drawn as it was."""
-        with self._board.held():
+        with held():
             with self._telling(is_aside=op in ASIDE) as is_done:
                 if "begin" in content:
                     self._begin(content | content["begin"])

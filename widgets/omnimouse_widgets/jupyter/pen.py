@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 from time import monotonic
 from typing import Final
 from weakref import WeakSet
@@ -57,7 +58,6 @@ class Board:
         self._wanted: dict[int, float] = {}  # and when it is to be drawn
         self._sent_at: float | None = None
         self._drawn_at = 0.0
-        self._holders = 0
         self.is_watched = False
         _PEN.take(self)
 
@@ -67,11 +67,12 @@ class Board:
         Not before `wait_s`, unless it is asked for with less: what comes until then is
         drawn with it.
         """
-        if self.is_watched:
+        at = monotonic() + wait_s
+        # What is wanted already will be drawn from what is true by then.
+        if self.is_watched and at < self._wanted.get(number, inf):
             with _PEN.changed:
-                at = monotonic() + wait_s
                 self._wanted[number] = min(self._wanted.get(number, at), at)
-                _PEN.changed.notify_all()
+                _PEN.tell()
 
     def ask_all(self) -> None:
         """Draw everything soon: somebody has begun to look."""
@@ -79,7 +80,7 @@ class Board:
             self.is_watched = True
             self._sent_at, self._unanswered = None, 0
             self._wanted = dict.fromkeys(range(len(self._draws)), 0.0)
-            _PEN.changed.notify_all()
+            _PEN.tell()
 
     def stop(self) -> None:
         """Nobody looks any more. Waits for nobody: also called as Python ends."""
@@ -98,25 +99,13 @@ class Board:
         """The page has drawn it: the next may come."""
         with _PEN.changed:
             self._sent_at, self._unanswered = None, 0
-            _PEN.changed.notify_all()
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Begin no drawing meanwhile: what changes is drawn when all of it is noted."""
-        with _PEN.changed:
-            self._holders += 1
-        try:
-            yield
-        finally:
-            with _PEN.changed:
-                self._holders -= 1
-                _PEN.changed.notify_all()
+            _PEN.tell()
 
     # -- on the pen's thread ----------------------------------------------------------
     def due_in(self, now: float) -> float | None:
         """Seconds until it may be drawn; None where nothing is wanted."""
         wanted = self._wanted
-        if not wanted or self._holders:
+        if not wanted:
             return None
         wait_s = max(min(wanted.values()), self._drawn_at + self._rest_s) - now
         if self._sent_at is not None:
@@ -148,6 +137,7 @@ class _Pen:
         self.changed = threading.Condition()
         self._boards: WeakSet[Board] = WeakSet()
         self._thread: threading.Thread | None = None
+        self._holders = 0
         self._is_over = False
 
     def take(self, board: Board) -> None:
@@ -160,6 +150,27 @@ class _Pen:
                 )
                 self._thread.start()
                 atexit.register(self._end)
+
+    def tell(self) -> None:
+        """Something is wanted, or may be sent; called with the lock taken."""
+        if not self._holders:
+            self.changed.notify_all()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Begin no drawing of any board meanwhile.
+
+        What changes is drawn when all of it is noted, and whoever notes it does not
+        share the interpreter with drawings of half of it.
+        """
+        with self.changed:
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with self.changed:
+                self._holders -= 1
+                self.tell()
 
     def _end(self) -> None:
         """End before Python does: a thread stopped by it may hold the lock for ever."""
@@ -178,7 +189,8 @@ class _Pen:
         with self.changed:
             while not self._is_over:
                 now = monotonic()
-                waits = [(board.due_in(now), board) for board in self._boards]
+                boards = () if self._holders else self._boards
+                waits = [(board.due_in(now), board) for board in boards]
                 due = [board for wait_s, board in waits if wait_s == 0.0]
                 if due:
                     return [(board, board.take_wanted()) for board in due]
@@ -188,4 +200,5 @@ class _Pen:
         return []
 
 
-_PEN = _Pen()
+_PEN: Final = _Pen()
+held: Final = _PEN.held

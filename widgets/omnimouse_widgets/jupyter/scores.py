@@ -83,7 +83,7 @@ class NeuronScores(Part):
     filter = Unicode("").tag(sync=True)
     tool = Enum(TOOLS, "rectangle").tag(sync=True)
     selection = Tuple().tag(sync=True)
-    summary = Unicode("", read_only=True).tag(sync=True)
+    summary = Unicode("", read_only=True)
     told = Unicode("", read_only=True).tag(sync=True)
     _choices: Any = List().tag(sync=True)
     _look = Dict(LOOK).tag(sync=True)
@@ -221,6 +221,7 @@ class NeuronScores(Part):
         words = [found.bar_words(bar) for bar in range(len(found.counts))]
         label = f"Histogram of r, and r against {across.label}. {self.summary}"
         self.show("scores", drawing=self._drawing, bars=words, label=label)
+        self.keep("summary", words=self.summary)
 
     def _draw_selection(self) -> None:
         self._made_chart().show_selection(

@@ -75,7 +75,7 @@ class TraceStack(Part):
         """
         fields, buffers = rows_message(rows, scale)
         missing = "" if rows else missing
-        self.show("rows", buffers, missing=missing, answered=answered, **fields)
+        self.keep("rows", buffers, missing=missing, answered=answered, **fields)
 
     # -- from the page ----------------------------------------------------------------
     def on_move(self, content: dict[str, Any], _: Any) -> None:

@@ -391,6 +391,8 @@ function render({ model, el }) {
   let drag = null;
   canvas.addEventListener("pointerdown", (event) => {
     if (!field?.brush || event.button > 1) return;
+    clearTimeout(hovering); // who paints does not ask who is there
+    hovering = 0;
     canvas.focus({ preventScroll: true });
     canvas.setPointerCapture(event.pointerId);
     const at = place(event);

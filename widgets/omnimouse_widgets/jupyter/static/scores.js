@@ -5,6 +5,7 @@ function render({ model, el }) {
   const page = connect({ model, el }, "scores", {
     scores: (message) => takeScores(message),
     selected: () => {},
+    summary: (message) => { status.textContent = message.words; },
   });
   const { send, set, follow } = page;
   const look = model.get("_look");
@@ -62,7 +63,6 @@ function render({ model, el }) {
 
   const status = make("div", { className: "omnimouse-status", role: "status" });
   const told = make("div", { className: "omnimouse-status", role: "status" });
-  follow("summary", (said) => { status.textContent = said; });
   follow("told", (said) => { told.textContent = said; });
   el.append(
     make("div", { className: "omnimouse-bar" }, make("label", {}, "r against ", against), group("Drag", ...tools.map(([, button]) => button)),
