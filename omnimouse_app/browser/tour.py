@@ -5,6 +5,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,19 @@ CELL: Final = """from omnimouse_widgets import Explorer
 
 explorer = Explorer("demo", "{model}")
 explorer.settled()"""
+NEW_MOUSE: Final = """from pathlib import Path
+
+import omnimouse_model as om
+from omnimouse_widgets import Explorer
+
+explorer = Explorer(om.unseen_session(), "demo")
+explorer.controller.finetuning.folder = Path({folder!r})
+explorer.finetune.steps = {steps}
+explorer.controller.wait()
+explorer"""
+STEPS: Final = 60
+LEARNED: Final = 0.4
+"""Of its steps, when a picture of a fine-tuning is taken: several have been scored."""
 
 
 def write_pictures(
@@ -38,8 +52,11 @@ def write_pictures(
     """
     out.mkdir(parents=True, exist_ok=True)
     written = []
-    with _opened(model) as tab:
-        for name, picture in _stations(tab):
+    with (
+        _opened(model) as tab,
+        tempfile.TemporaryDirectory(prefix="omnimouse-tuned-") as folder,
+    ):
+        for name, picture in chain(_stations(tab), _learning(tab, folder)):
             written.append(out / f"{name}.png")
             _save(picture, written[-1])
             told(str(written[-1]))
@@ -105,6 +122,20 @@ def _stations(tab: NotebookPage) -> Iterator[tuple[str, "Locator | NotebookPage"
     kept = tab.page.locator(".omnimouse-last img")
     kept.wait_for()
     yield "saved", kept
+
+
+def _learning(
+    tab: NotebookPage, folder: str
+) -> Iterator[tuple[str, "Locator | NotebookPage"]]:
+    """A mouse that the model does not know is learned."""
+    tab.open([NEW_MOUSE.format(folder=folder, steps=STEPS)])
+    tab.run_all()
+    part = tab.part("finetune").first
+    part.get_by_role("button", name="Start").click()
+    tab.wait_for_kernel(f"explorer.finetune.progress > {LEARNED}", True)
+    yield "finetune", part
+    part.get_by_role("button", name="Stop").click()
+    part.get_by_text("what was reached is kept").wait_for()
 
 
 def _front(tab: NotebookPage, title: str) -> None:
