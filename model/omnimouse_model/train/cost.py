@@ -17,6 +17,7 @@ from omnimouse_model.train.batches import TrainingSession, to_device
 from omnimouse_model.train.compiled import compile_blocks
 from omnimouse_model.train.config import TrainConfig
 from omnimouse_model.train.distributed import Team
+from omnimouse_model.train.heap import kept_heap
 from omnimouse_model.train.run import Run, draw_start, start_run
 from omnimouse_model.train.step import Step, batch_loss, draw_step, train_step
 
@@ -74,17 +75,18 @@ def step_cost(
     if config.compile:
         compile_blocks(run.net)
     rows = []
-    for number in range(FIRST + n_steps):
-        with _timed(torch.device("cpu")) as draw:
-            drawn = draw_step(config, sessions, 0, number)
-        with _timed(run.device) as forward:
-            _forward(run, config, drawn)
-        with _timed(run.device) as step:
-            facts = train_step(run, config, drawn, ALONE)
-        read = facts["windows"], facts["tokens"]
-        rows.append((draw[0], forward[0], step[0], *read))
+    with kept_heap(device):
+        for number in range(FIRST + n_steps):
+            with _timed(torch.device("cpu")) as draw:
+                drawn = draw_step(config, sessions, 0, number)
+            with _timed(run.device) as forward:
+                _forward(run, config, drawn)
+            with _timed(run.device) as step:
+                facts = train_step(run, config, drawn, ALONE)
+            read = facts["windows"], facts["tokens"]
+            rows.append((draw[0], forward[0], step[0], *read))
+        waited = _waited_share(run, config, sessions, n_steps)
     draw_s, forward_s, step_s, windows, tokens = np.array(rows[FIRST:]).T
-    waited = _waited_share(run, config, sessions, n_steps)
     return StepCost(forward_s, step_s, draw_s, waited, windows, tokens)
 
 

@@ -25,6 +25,7 @@ from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.compiled import compile_blocks
 from omnimouse_model.train.config import Phase, TrainConfig
 from omnimouse_model.train.distributed import Team
+from omnimouse_model.train.heap import kept_heap
 from omnimouse_model.train.metrics_log import MetricsLog
 from omnimouse_model.train.run import (
     Origin,
@@ -98,7 +99,7 @@ def train(
             begin_at(run, origin)
             tell(_first_scores(run, config, sessions, team, clock))
             save(run, out, team)
-        with DrawnAhead(draw, last) as ahead:
+        with kept_heap(device), DrawnAhead(draw, last) as ahead:
             is_over = _has_ended(run, config, last) or any(team.any([cancelled()]))
             while not is_over:
                 begin_phase(run, config, sessions)
