@@ -36,7 +36,7 @@ explorer.finetune.steps = {steps}
 explorer.controller.wait()
 explorer"""
 STEPS: Final = 60
-LEARNED: Final = 0.4
+LEARNED: Final = 0.2
 """Of its steps, when a picture of a fine-tuning is taken: several have been scored."""
 
 
