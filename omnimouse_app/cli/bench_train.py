@@ -1,7 +1,7 @@
 """`omnimouse bench train`: a training step in forward passes, and its loader."""
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from omnimouse_app.cli.inputs import (
     sessions_option,
 )
 from omnimouse_app.cli.output import Progress, emit
+
+if TYPE_CHECKING:
+    from omnimouse_model.predict.effort import Precision
 
 
 @click.command("train")
@@ -27,6 +30,11 @@ from omnimouse_app.cli.output import Progress, emit
 @click.option("--steps", default=12, show_default=True, type=click.IntRange(min=1))
 @click.option("--threads", default=2, show_default=True, type=click.IntRange(min=1))
 @click.option("--compile", "compiles", is_flag=True, help="Compile the net's blocks.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    help="Instead of the config's.",
+)
 @device_option
 @format_options
 def command(
@@ -35,6 +43,7 @@ def command(
     steps: int,
     threads: int,
     compiles: bool,
+    precision: "Precision | None",
     device: str,
     as_json: bool,
     as_markdown: bool,
@@ -46,6 +55,7 @@ def command(
     """
     import torch
 
+    from omnimouse_model.predict.effort import computes_in_bf16
     from omnimouse_model.predict.loading import resolve_device
     from omnimouse_model.train.batches import training_session
     from omnimouse_model.train.config import config_path, read_config
@@ -60,12 +70,15 @@ def command(
         click.echo(f"{name} …", err=True)
         settings = read_config(config_path(name))
         responses = tuple(replace(p, targets="responses") for p in settings.phases)
-        settings = replace(settings, phases=responses, compile=compiles)
+        given = precision or settings.precision
+        settings = replace(
+            settings, phases=responses, compile=compiles, precision=given
+        )
         cost = step_cost(settings, opened, place, steps)
         shared = {
             "config": name,
             "device": str(place),
-            "precision": settings.precision,
+            "precision": "bf16" if computes_in_bf16(place.type, given) else "fp32",
             "neurons": max(s.session.n_neurons for s in opened),
             "n": steps,
             "step_s": float(cost.step.mean()),
@@ -85,6 +98,7 @@ def command(
         title=f"Training on {place}, {threads} threads",
         columns=[
             "config",
+            "precision",
             "name",
             "value",
             "unit",

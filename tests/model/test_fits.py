@@ -26,6 +26,16 @@ def test_a_power_law_is_recovered_from_more_noise():
     assert np.mean(inside) >= 0.9
 
 
+def test_noise_in_proportion_to_the_scores_costs_little():
+    draws = [
+        np.random.default_rng(seed).normal(size=SIZES.shape) for seed in range(200)
+    ]
+    fits = [fit_power_law(SIZES, TRUTH * (1 + 0.02 * draw)) for draw in draws]
+    inside = [0.23 <= fit.exponent <= 0.37 for fit in fits]
+    assert np.mean(inside) >= 0.85
+    assert abs(np.median([fit.exponent for fit in fits]) - 0.3) < 0.02
+
+
 def test_the_criterion_prefers_the_law_the_points_come_from():
     prefers = [
         fit_power_law(SIZES, y).aicc < fit_log_line(SIZES, y).aicc

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omnimouse_model.nets import kernels
+from omnimouse_model.nets import kernels, rowwise
 from omnimouse_model.nets.kernels import score_type
 from omnimouse_model.nets.plan import AttentionPlan
 
@@ -52,7 +52,8 @@ class Norm(nn.RMSNorm):
 
     def forward(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... dim"]:
         """Apply to the last axis."""
-        return super().forward(x.float())
+        assert self.eps is not None
+        return rowwise.rms_norm(x.float(), self.weight, self.eps)
 
 
 class GatedFeedForward(nn.Module):
@@ -66,6 +67,10 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... dim"]:
         """Apply to the last axis."""
+        if rowwise.is_by_rows(x):
+            return rowwise.gated_feed_forward(
+                x, self.gate_proj.weight, self.up_proj.weight, self.down_proj.weight
+            )
         up, gate = self.up_proj(x), self.gate_proj(x)
         if torch.is_grad_enabled():
             inner = F.silu(up) * gate
@@ -109,7 +114,7 @@ class _Heads(nn.Module):
 
     def _turn(self, x: Tensor, phases: Phases | None) -> Tensor:
         kind = score_type(x)
-        x = F.rms_norm(x.float(), (self.head_dim,), eps=self.eps).to(kind)
+        x = rowwise.rms_norm(x.float(), None, self.eps).to(kind)
         return x if phases is None else rotate(x, phases)
 
     def _mix(

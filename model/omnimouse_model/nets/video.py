@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from omnimouse_model.nets.attention import DropPath, GatedFeedForward, Norm
 from omnimouse_model.nets.kernels import attend, score_type
+from omnimouse_model.nets.rowwise import rms_norm
 
 WindowLayout = Literal["official", "spatial"]
 
@@ -93,8 +93,7 @@ class WindowAttention(nn.Module):
         if pool > 1:
             q = q.unflatten(3, (-1, pool)).amax(dim=4)
         q, k = (
-            F.rms_norm(part.float(), (part.shape[-1],), eps=1e-5).to(score_type(part))
-            for part in (q, k)
+            rms_norm(part.float(), None, 1e-5).to(score_type(part)) for part in (q, k)
         )
         v = v.to(score_type(v))
         mixed = attend(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1))

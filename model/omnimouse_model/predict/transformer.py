@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from omnimouse_model.masks import Mask, asked_cells
 from omnimouse_model.nets.layout import Layout
 from omnimouse_model.nets.omnimouse import Clip, Context, OmniMouse
 from omnimouse_model.predict.devices import Residence, hardware_of
-from omnimouse_model.predict.effort import Effort, first_effort
+from omnimouse_model.predict.effort import Effort, Precision, first_effort
 from omnimouse_model.predict.interrupt import checked_between_layers
 from omnimouse_model.predict.joining import shared_part
 from omnimouse_model.predict.kept import Kept
@@ -40,7 +40,6 @@ from omnimouse_model.tokens import (
 
 logger = logging.getLogger(__name__)
 
-Precision = Literal["auto", "fp32", "bf16"]
 T = TypeVar("T")
 Item = tuple[Window, Mask]
 KEPT_BYTES = 512 * 2**20

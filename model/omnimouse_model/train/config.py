@@ -10,6 +10,7 @@ import yaml
 from omnimouse_model.errors import MaskError
 from omnimouse_model.nets.checkpoint import config_from_dict, typed_values
 from omnimouse_model.nets.config import SIZES, OmniMouseConfig
+from omnimouse_model.predict.effort import Precision
 from omnimouse_model.train.tasks import check_task
 
 Targets = Literal["responses", "truth"]
@@ -122,7 +123,8 @@ class TrainConfig:
     """End after so many steps without a better validation; None never does."""
     validation_windows: int | None = 48
     """Windows of a session at most; None for all."""
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Precision = "auto"
+    """Autocast in bf16 or fp32; by "auto" bf16 on a GPU, fp32 on a CPU."""
     compile: bool = False
     """Compile the blocks of the net, whose first steps then take minutes."""
     mean_rates: bool = True

@@ -295,7 +295,6 @@ def _config(
         validate_every=validate_every,
         validation="held-out",
         patience=PATIENCE * validate_every,
-        precision="bf16" if device.type == "cuda" else "fp32",
     )
 
 

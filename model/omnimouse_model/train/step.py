@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from omnimouse_model.nets.losses import behavior_loss, poisson_loss
 from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.predict.effort import Precision, computes_in_bf16
 from omnimouse_model.train.batches import (
     Batch,
     TrainingSession,
@@ -133,13 +134,14 @@ def _gpus(device: torch.device) -> list[torch.device]:
 
 
 def batch_loss(
-    net: OmniMouse, batch: Batch, phase: Phase, precision: str
+    net: OmniMouse, batch: Batch, phase: Phase, precision: Precision
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of a batch and its parts."""
     device = batch.clip.neuron_ids.device
     losses: list[Tensor] = []
     facts: dict[str, float] = {}
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+    is_bf16 = computes_in_bf16(device.type, precision)
+    with torch.autocast(device.type, torch.bfloat16, enabled=is_bf16):
         video = None
         if batch.video is not None:
             video = net.encode_video(batch.video, batch.layout)

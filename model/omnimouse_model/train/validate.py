@@ -11,7 +11,8 @@ from omnimouse_model.analysis.evaluate import evaluate, scored_starts, spread_st
 from omnimouse_model.analysis.scores import Scores
 from omnimouse_model.data.session import Session
 from omnimouse_model.nets.omnimouse import OmniMouse
-from omnimouse_model.predict.transformer import Precision, TransformerPredictor
+from omnimouse_model.predict.effort import Precision
+from omnimouse_model.predict.transformer import TransformerPredictor
 from omnimouse_model.strategies import (
     half_population_mask,
     mask_from_strategy,

@@ -1,0 +1,94 @@
+"""Layers that train by blocks of rows give what whole arrays under autograd give."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from omnimouse_model.nets import rowwise
+from omnimouse_model.nets.attention import GatedFeedForward, Norm
+
+
+def plain_feed_forward(layer: GatedFeedForward, x: Tensor) -> Tensor:
+    out: Tensor = layer.down_proj(F.silu(layer.up_proj(x)) * layer.gate_proj(x))
+    return out
+
+
+def plain_norm(layer: Norm, x: Tensor) -> Tensor:
+    return F.rms_norm(x, (x.shape[-1],), layer.weight, layer.eps)
+
+
+def outcome(layer: nn.Module, answer: Callable[[Tensor], Tensor]) -> list[Tensor]:
+    """The answer and all gradients, of inputs that lie in memory in another order."""
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randn(3, 24, 700, generator=draw).transpose(1, 2).requires_grad_()
+    layer.zero_grad()
+    out = answer(x)
+    weights = torch.randn(out.shape, generator=draw)
+    (out.float() * weights).sum().backward()
+    assert x.grad is not None
+    grads = [p.grad for p in layer.parameters() if p.grad is not None]
+    return [out.detach().float(), x.grad.clone(), *(g.clone() for g in grads)]
+
+
+@pytest.mark.parametrize("block_bytes", [1, 40_000, 1 << 30])
+@pytest.mark.parametrize("kind", ["feed-forward", "norm"])
+def test_blocks_change_no_answer_and_no_gradient(
+    kind: str, block_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rowwise, "_BLOCK_BYTES", block_bytes)
+    torch.manual_seed(0)
+    norm, feed_forward = Norm(24, eps=1e-5), GatedFeedForward(24, 40)
+    nn.init.normal_(norm.weight)
+    if kind == "norm":
+        plain = outcome(norm, lambda x: plain_norm(norm, x))
+        found = outcome(norm, norm)
+    else:
+        plain = outcome(feed_forward, lambda x: plain_feed_forward(feed_forward, x))
+        found = outcome(feed_forward, feed_forward)
+    assert len(found) == len(plain) == (3 if kind == "norm" else 5)
+    for mine, theirs in zip(found, plain, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_under_autocast_weights_keep_gradients_in_their_own_type() -> None:
+    torch.manual_seed(0)
+    layer = GatedFeedForward(24, 40)
+    exact = outcome(layer, layer)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(torch.ones(2, 24)).dtype == torch.bfloat16
+        rough = outcome(layer, layer)
+    for mine, theirs in zip(rough, exact, strict=True):
+        assert mine.dtype == torch.float32
+        assert (mine - theirs).norm() < 0.02 * theirs.norm()
+    assert {p.grad.dtype for p in layer.parameters() if p.grad is not None} == {
+        torch.float32
+    }
+
+
+def test_a_norm_is_exact_under_autocast() -> None:
+    layer = Norm(24, eps=1e-5)
+    exact = outcome(layer, layer)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = outcome(layer, layer)
+    for mine, theirs in zip(inside, exact, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
+
+
+def test_a_frozen_layer_passes_gradients_on_and_gets_none() -> None:
+    for layer in (GatedFeedForward(24, 40), Norm(24, eps=1e-5)):
+        layer.requires_grad_(False)
+        x = torch.randn(5, 24, requires_grad=True)
+        layer(x).sum().backward()
+        assert x.grad is not None
+        assert x.grad.abs().sum() > 0
+        assert all(p.grad is None for p in layer.parameters())
+
+
+def test_without_rows_there_is_an_empty_answer() -> None:
+    for layer in (GatedFeedForward(24, 40), Norm(24, eps=1e-5)):
+        out = layer(torch.empty(2, 0, 24, requires_grad=True))
+        assert out.shape == (2, 0, 24)
+        out.sum().backward()
