@@ -1,6 +1,7 @@
 """Layers that train by blocks of rows give what whole arrays under autograd give."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -77,18 +78,48 @@ def test_a_norm_is_exact_under_autocast() -> None:
         torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
 
 
+def test_gradients_are_those_of_the_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rowwise, "_BLOCK_BYTES", 100)
+    draw = torch.Generator().manual_seed(0)
+
+    def some(*shape: int) -> Tensor:
+        drawn = torch.randn(shape, generator=draw, dtype=torch.float64)
+        return drawn.requires_grad_()
+
+    x = some(2, 3, 4)
+    layer = (x, some(6, 4), some(6, 4), some(4, 6))
+    assert torch.autograd.gradcheck(rowwise.gated_feed_forward, layer)
+    with_weight = partial(rowwise.rms_norm, eps=1e-5)
+    assert torch.autograd.gradcheck(with_weight, (x, some(4)))
+    bare = partial(rowwise.rms_norm, weight=None, eps=None)
+    assert torch.autograd.gradcheck(bare, (x,))
+
+
 def test_a_frozen_layer_passes_gradients_on_and_gets_none() -> None:
-    for layer in (GatedFeedForward(24, 40), Norm(24, eps=1e-5)):
+    torch.manual_seed(0)
+    norm, feed_forward = Norm(24, eps=1e-5), GatedFeedForward(24, 40)
+    plain = [
+        outcome(norm, lambda x: plain_norm(norm, x)),
+        outcome(feed_forward, lambda x: plain_feed_forward(feed_forward, x)),
+    ]
+    for layer, (_, gradient, *_) in zip((norm, feed_forward), plain, strict=True):
         layer.requires_grad_(False)
-        x = torch.randn(5, 24, requires_grad=True)
-        layer(x).sum().backward()
-        assert x.grad is not None
-        assert x.grad.abs().sum() > 0
-        assert all(p.grad is None for p in layer.parameters())
+        found = outcome(layer, layer)
+        assert len(found) == 2
+        torch.testing.assert_close(found[1], gradient, rtol=1e-4, atol=1e-4)
+
+
+def test_one_row_is_answered_without_a_batch() -> None:
+    for layer in (GatedFeedForward(24, 40), Norm(24, eps=1e-5)):
+        x = torch.randn(24)
+        with torch.no_grad():
+            expected = layer(x)
+        torch.testing.assert_close(layer(x), expected)
 
 
 def test_without_rows_there_is_an_empty_answer() -> None:
     for layer in (GatedFeedForward(24, 40), Norm(24, eps=1e-5)):
-        out = layer(torch.empty(2, 0, 24, requires_grad=True))
+        out = layer(torch.empty(2, 0, 24))
         assert out.shape == (2, 0, 24)
         out.sum().backward()
+        assert all(p.grad is not None and not p.grad.any() for p in layer.parameters())

@@ -14,7 +14,7 @@ from omnimouse_model.nets import official
 from omnimouse_model.nets.checkpoint import read_checkpoint
 from omnimouse_model.nets.config import SIZES
 from omnimouse_model.nets.omnimouse import OmniMouse
-from omnimouse_model.predict.effort import computes_in_bf16
+from omnimouse_model.predict.effort import Precision, computes_in_bf16
 from omnimouse_model.strategies import Strategy
 from omnimouse_model.train import official_form, tasks
 from omnimouse_model.train.batches import (
@@ -34,10 +34,11 @@ from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.loop import train, with_epochs
 from omnimouse_model.train.metrics_log import FILE, MetricsLog, log_rows
 from omnimouse_model.train.official_form import write_official
-from omnimouse_model.train.run import split_parameters, start_run
+from omnimouse_model.train.run import draw_start, split_parameters, start_run
 from omnimouse_model.train.sampling import Turn, epoch_batches
 from omnimouse_model.train.saving import last_state, read_state
 from omnimouse_model.train.schedule import learning_rate
+from omnimouse_model.train.step import draw_step, train_step
 from tests.model.live_sessions import write_session
 from tests.model.official_shards import SMALL as NARROW
 from tests.model.small_net import SMALL
@@ -83,6 +84,21 @@ def test_the_shipped_recipe_of_a_released_size_is_the_official_one(size: str) ->
     core, own = split_parameters(net, config.animals)
     assert sum(p.numel() for p in own) == 100 * 256 + 100 + 256
     assert len(core) + len(own) == len(list(net.parameters()))
+
+
+def test_a_cpu_computes_in_fp32_unless_a_config_says_bf16(
+    sessions: list[TrainingSession],
+) -> None:
+    drawn = draw_step(CONFIG, sessions, 0, 0)
+
+    def loss(precision: Precision) -> float:
+        config = replace(CONFIG, precision=precision)
+        run = start_run(config, sessions, "cpu", Team())
+        draw_start(run, config, sessions, Team())
+        return train_step(run, config, drawn, Team())["loss"]
+
+    assert loss("auto") == loss("fp32") != loss("bf16")
+    assert loss("auto") == pytest.approx(loss("bf16"), rel=0.05)
 
 
 def test_rates_rise_stay_and_fall_as_officially() -> None:

@@ -52,7 +52,6 @@ class Norm(nn.RMSNorm):
 
     def forward(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... dim"]:
         """Apply to the last axis."""
-        assert self.eps is not None
         return rowwise.rms_norm(x.float(), self.weight, self.eps)
 
 

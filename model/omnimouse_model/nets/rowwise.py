@@ -1,9 +1,9 @@
 """Feed-forward and normalisation by blocks of rows, with gradients of their own.
 
 Each row of these layers stands by itself, yet autograd goes over all rows once per
-operation. On a CPU, where the arrays of a step are larger than its caches, that is
-most of its time: here a block of rows passes through the whole layer while the caches
-hold it, both ways.
+operation, and keeps what each gave. On a CPU, where the arrays of a step are larger
+than its caches, a block of rows passes through the whole layer while the caches hold
+it, both ways, and less is kept.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 _BLOCK_BYTES = 1 << 20
-"""Of the widest array of a block, for each thread."""
+"""Of the widest array of a block, for one thread: half of a core's second cache."""
 
 
 def is_by_rows(x: Tensor) -> bool:
@@ -29,55 +29,68 @@ def gated_feed_forward(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Ten
 
     In autocast's type where it is on; gradients of weights are summed in their own.
     """
-    kind = x.dtype
-    if torch.is_autocast_enabled("cpu"):
+    rows, kind = x.reshape(-1, x.shape[-1]), None
+    if torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:
         kind = torch.get_autocast_dtype("cpu")
+        rows = rows.to(kind)
     # mypy: torch leaves Function.apply untyped
     out: Tensor = _GatedFeedForward.apply(  # type: ignore[no-untyped-call]
-        x.to(kind), gate, up, down
+        rows, gate, up, down, kind
     )
-    return out
+    return out.view(*x.shape[:-1], len(down))
 
 
-def rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
-    """Root-mean-square normalisation of the last axis of float32 (..., dim)."""
+def rms_norm(x: Tensor, weight: Tensor | None, eps: float | None) -> Tensor:
+    """Root-mean-square normalisation of the last axis of (..., dim).
+
+    The gradient of the weight is summed in its own type.
+    """
     if not is_by_rows(x):
         return F.rms_norm(x, (x.shape[-1],), weight, eps)
+    eps = torch.finfo(x.dtype).eps if eps is None else eps
     # mypy: torch leaves Function.apply untyped
-    out: Tensor = _Normalised.apply(x, weight, eps)  # type: ignore[no-untyped-call]
-    return out
+    out: Tensor = _Normalised.apply(  # type: ignore[no-untyped-call]
+        x.reshape(-1, x.shape[-1]), weight, eps
+    )
+    return out.view(x.shape)
 
 
 class _GatedFeedForward(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
-        ctx.shape = x.shape
+    def forward(
+        ctx: Any,
+        rows: Tensor,
+        gate: Tensor,
+        up: Tensor,
+        down: Tensor,
+        kind: torch.dtype | None,
+    ) -> Tensor:
+        weights = gate, up, down
         with torch.autocast("cpu", enabled=False):
-            rows = x.flatten(0, -2)
-            weights = [weight.to(x.dtype) for weight in (gate, up, down)]
+            if kind is not None:
+                gate, up, down = (weight.to(kind) for weight in weights)
             gated, raised = (rows.new_empty(len(rows), len(gate)) for _ in range(2))
             out = rows.new_empty(len(rows), len(down))
             for block in _blocks(gated):
-                torch.mm(rows[block], weights[0].t(), out=gated[block])
-                torch.mm(rows[block], weights[1].t(), out=raised[block])
+                torch.mm(rows[block], gate.t(), out=gated[block])
+                torch.mm(rows[block], up.t(), out=raised[block])
                 inner = F.silu(raised[block]).mul_(gated[block])
-                torch.mm(inner, weights[2].t(), out=out[block])
-        ctx.save_for_backward(rows, gated, raised, gate, up, down)
-        return out.view(*x.shape[:-1], len(down))
+                torch.mm(inner, down.t(), out=out[block])
+        ctx.save_for_backward(rows, gated, raised, *weights)
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, gated, raised, *weights = ctx.saved_tensors
-        kind, asked = rows.dtype, ctx.needs_input_grad
+        asked = ctx.needs_input_grad
         total = torch.empty_like(rows) if asked[0] else None
         sums = [
             torch.zeros_like(weight) if is_asked else None
-            for weight, is_asked in zip(weights, asked[1:], strict=True)
+            for weight, is_asked in zip(weights, asked[1:4], strict=True)
         ]
         with torch.autocast("cpu", enabled=False):
-            gradient = gradient.flatten(0, -2).to(kind)
-            gate, up, down = (weight.to(kind) for weight in weights)
+            gate, up, down = (weight.to(rows.dtype) for weight in weights)
             for block in _blocks(gated):
                 read, opened = rows[block], gated[block]
                 active = F.silu(raised[block])
@@ -90,7 +103,7 @@ class _GatedFeedForward(torch.autograd.Function):
                 if total is not None:
                     torch.mm(of_gate, gate, out=total[block])
                     total[block].addmm_(of_up, up)
-        return None if total is None else total.view(ctx.shape), *sums
+        return total, *sums, None
 
 
 def _add_product(total: Tensor | None, left: Tensor, right: Tensor) -> None:
@@ -105,10 +118,8 @@ def _add_product(total: Tensor | None, left: Tensor, right: Tensor) -> None:
 
 class _Normalised(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
-        rows = x.flatten(0, -2)
-        out = torch.empty_like(rows)
-        scales = rows.new_empty(len(rows), 1)
+    def forward(ctx: Any, rows: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+        out, scales = torch.empty_like(rows), rows.new_empty(len(rows), 1)
         for block in _blocks(rows):
             read = rows[block]
             scales[block] = (read * read).mean(dim=-1, keepdim=True).add_(eps).rsqrt_()
@@ -116,13 +127,12 @@ class _Normalised(torch.autograd.Function):
             if weight is not None:
                 out[block].mul_(weight)
         ctx.save_for_backward(rows, scales, weight)
-        return out.view(x.shape)
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, scales, weight = ctx.saved_tensors
-        shape, gradient = gradient.shape, gradient.flatten(0, -2)
         total = torch.empty_like(rows)
         summed = None
         if weight is not None and ctx.needs_input_grad[1]:
@@ -138,7 +148,7 @@ class _Normalised(torch.autograd.Function):
             out = total[block]
             torch.mul(unit, along.mean(dim=-1, keepdim=True), out=out)
             torch.sub(given, out, out=out).mul_(scale)
-        return total.view(shape), summed, None
+        return total, summed, None
 
 
 def _blocks(widest: Tensor) -> Iterator[slice]:

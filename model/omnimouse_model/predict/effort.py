@@ -61,10 +61,9 @@ class Effort:
 
 
 def computes_in_bf16(device: str, precision: Precision) -> bool:
-    """Whether a device computes in bf16: by "auto" a GPU does, and a CPU in fp32.
+    """Whether a device computes in bf16: by "auto" a GPU does, a CPU does not.
 
-    Many CPUs have no bf16 products and imitate them: a training step of the demo took
-    2.5 times the time.
+    Many CPUs have no bf16 products, and imitate them slowly.
     """
     return precision == "bf16" or (precision == "auto" and device == "cuda")
 
