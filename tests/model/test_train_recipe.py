@@ -74,8 +74,8 @@ def test_the_shipped_recipe_of_a_released_size_is_the_official_one(size: str) ->
     assert (constant.steps, constant.epochs) == longest
     assert constant.batch == decay.batch == 8
     assert constant.accumulate == 1
+    assert (config.precision, config.sampling) == ("auto", "balanced")
     assert computes_in_bf16("cuda", config.precision)
-    assert config.sampling == "balanced"
     assert (config.save_every, config.validate_every) == (5000, 20_000)
     with torch.device("meta"):
         net = OmniMouse(config.model, {"1-1-1": 100}, {"1-1-1": "1"})
