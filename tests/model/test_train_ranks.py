@@ -20,7 +20,7 @@ from tests.model.train_process import (
     MICE,
     STEPS,
     sessions_of,
-    start,
+    started,
     write_mice,
 )
 
@@ -42,8 +42,8 @@ def together(mice: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def finished(mice: Path, out: Path, ranks: int, steps: int) -> Path:
-    for process in start(mice, out, ranks, steps):
-        assert process.wait(PATIENCE_S) == 0
+    with started(mice, out, ranks, steps) as processes:
+        assert [process.wait(PATIENCE_S) for process in processes] == [0] * ranks
     return out
 
 
@@ -59,17 +59,18 @@ def weights(out: Path) -> list[dict[str, torch.Tensor]]:
 
 def run_until_killed(mice: Path, out: Path, ranks: int, after: int) -> None:
     """End all processes with SIGKILL at some moment after a step was logged."""
-    processes = start(mice, out, ranks, SOON)
-    until = time.monotonic() + PATIENCE_S
-    while time.monotonic() < until:
-        if (out / FILE).exists() and len(losses(out)) >= after:
-            break
-        assert all(process.poll() is None for process in processes)
-        time.sleep(0.002)
-    time.sleep(random.uniform(0.0, 0.05))
-    for process in processes:
-        process.kill()
-    assert [process.wait() for process in processes] == [-signal.SIGKILL] * ranks
+    with started(mice, out, ranks, SOON) as processes:
+        until = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until:
+            if (out / FILE).exists() and len(losses(out)) >= after:
+                break
+            assert all(process.poll() is None for process in processes)
+            time.sleep(0.002)
+        time.sleep(random.uniform(0.0, 0.05))
+        for process in processes:
+            process.kill()
+        ends = [process.wait() for process in processes]
+    assert ends == [-signal.SIGKILL] * ranks
 
 
 def check_same(out: Path, undisturbed: Path) -> None:

@@ -7,13 +7,15 @@ The ranks are those of the environment, as `torchrun` sets it.
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch.distributed import TCPStore
 
 from omnimouse_model.train.batches import TrainingSession, open_training_session
 from omnimouse_model.train.config import Group, Phase, SessionChoice, TrainConfig
@@ -60,23 +62,33 @@ def sessions_of(folder: Path, names: list[str]) -> list[TrainingSession]:
     return [open_training_session(folder / n, SessionChoice(n)) for n in names]
 
 
-def start(
+@contextmanager
+def started(
     mice: Path, out: Path, ranks: int, steps: int = STEPS
-) -> list[subprocess.Popen[bytes]]:
-    """Processes that train together."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes that train together; what is left of them is killed at the end.
+
+    They find each other at a store that listens before they start, as `torchrun` lets
+    them: a port that is only chosen for them may be another's by then.
+    """
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     given = [str(mice), str(out), str(steps)]
     command = [sys.executable, "-m", "tests.model.train_process", *given]
     team = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1"}
-    team |= {"MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    return [
+    team |= {"MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    team |= {"OMP_NUM_THREADS": "1"}
+    processes = [
         subprocess.Popen(
             command, env=os.environ | team | {"RANK": str(r), "LOCAL_RANK": str(r)}
         )
         for r in range(ranks)
     ]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def main(mice: Path, out: Path, steps: int) -> None:

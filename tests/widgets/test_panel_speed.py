@@ -1,18 +1,22 @@
-"""Redraws against their budgets, in processor time and with room for slow machines.
+"""Redraws in units of a drawing that costs this machine as much.
 
-Budgets: 16 traces 5 ms, 64 with four pins 33 ms, the raster's mask 3.5 ms at 10,000
-neurons, the cursor 2 ms.
-Frames of a software renderer vary with everything else a machine does, so a test
-allows three times as much; the medians are in the assertion's message.
+A budget in milliseconds says as much of a machine and of its other guests as of our
+code. Here each redraw is timed in turn with a plain drawing of the same kinds of work,
+an array that becomes a picture and long lines drawn in software, and the ratio of their
+medians stays within three times what it was when the frame budgets were measured.
+The milliseconds themselves are for `omnimouse bench live` to say.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from time import process_time
 from typing import Any
 
 import numpy as np
 import pytest
+from qtpy.QtCore import QPointF
+from qtpy.QtGui import QImage, QPainter, QPolygonF
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE
@@ -40,46 +44,80 @@ def large(large_session: Path) -> Iterator[Controller]:
     made.close()
 
 
-def median_ms(act: Callable[[int], object]) -> float:
-    """Processor time of an act, median of several, in milliseconds."""
-    spent = []
+@pytest.fixture
+def plain(qapp: object) -> Callable[[], None]:
+    """A drawing as a panel's: a mask's colours, and eight traces of two minutes."""
+    codes = np.random.default_rng(0).integers(0, 4, (240, 800))
+    colours = np.random.default_rng(1).integers(0, 255, (4, 4), dtype=np.uint8)
+    at = np.linspace(0.0, 700.0, 3600)
+    lines = [
+        QPolygonF([QPointF(x, 100 * k + 50 + 40 * np.sin(x)) for x in at])
+        for k in range(8)
+    ]
+    image = QImage(700, 900, QImage.Format.Format_ARGB32_Premultiplied)
+
+    def draw() -> None:
+        pixels = np.ascontiguousarray(colours[codes])
+        picture = QImage(pixels.data, 800, 240, QImage.Format.Format_RGBA8888)
+        painter = QPainter(image)
+        painter.drawImage(0, 0, picture)
+        for line in lines:
+            painter.drawPolyline(line)
+        painter.end()
+
+    return draw
+
+
+def cost(act: Callable[[int], object], plain: Callable[[], None]) -> float:
+    """Processor time of an act over that of a plain drawing, by their medians."""
+    acts, drawings = [], []
     for number in range(REPEATS):
-        since = process_time()
-        act(number)
-        spent.append((process_time() - since) * 1e3)
-    return float(np.median(spent))
+        acts.append(spent_by(partial(act, number)))
+        drawings.append(spent_by(plain))
+    return float(np.median(acts) / np.median(drawings))
+
+
+def repaint(panel: Any, canvas: Any) -> None:
+    """Draw what waits, now, onto pixels."""
+    panel.redraw.flush()
+    canvas.viewport().repaint()
+
+
+def spent_by(act: Callable[[], object]) -> float:
+    since = process_time()
+    act()
+    return process_time() - since
 
 
 def test_the_raster_redraws_its_mask_in_time(
-    large: Controller, show: Any, drawn: Any
+    large: Controller, show: Any, plain: Callable[[], None]
 ) -> None:
     panel = show(RasterPanel(large), 800, 240)
-    spent = []
+    redraws, drawings = [], []
     with large.stroke():
         for number in range(REPEATS):
             large.paint_cells(
                 range(40 * number, 40 * number + 40), slice(5, 25), TARGET
             )
-            since = process_time()
-            panel.redraw.flush()
-            panel.canvas.viewport().repaint()
-            spent.append((process_time() - since) * 1e3)
-    assert np.median(spent) < 3.5 * ROOM
+            redraws.append(spent_by(partial(repaint, panel, panel.canvas)))
+            drawings.append(spent_by(plain))
+    assert np.median(redraws) / np.median(drawings) < 0.45 * ROOM
 
 
-def test_the_cursor_moves_in_time(large: Controller, show: Any) -> None:
+def test_the_cursor_moves_in_time(
+    large: Controller, show: Any, plain: Callable[[], None]
+) -> None:
     panel = show(RasterPanel(large), 800, 240)
 
     def move(number: int) -> None:
         large.set_cursor(number % 60)
-        panel.redraw.flush()
-        panel.canvas.viewport().repaint()
+        repaint(panel, panel.canvas)
 
-    assert median_ms(move) < 2 * ROOM
+    assert cost(move, plain) < 0.15 * ROOM
 
 
 def test_an_answer_for_all_neurons_is_drawn_in_time(
-    large: Controller, show: Any, capsys: pytest.CaptureFixture[str]
+    large: Controller, show: Any, plain: Callable[[], None]
 ) -> None:
     large.choose_predictor(EchoPredictor())
     large.apply_preset("video_behavior")
@@ -90,31 +128,35 @@ def test_an_answer_for_all_neurons_is_drawn_in_time(
 
     def answer(_: int) -> None:
         large.results.events.population.emit(large.results.population)
-        panel.redraw.flush()
-        panel.canvas.viewport().repaint()
+        repaint(panel, panel.canvas)
 
-    spent = median_ms(answer)
-    with capsys.disabled():
-        print(f"three pictures of 10,000 neurons: {spent:.1f} ms")
-    assert spent < 33 * ROOM
+    assert cost(answer, plain) < 1.6 * ROOM
 
 
-def test_sixteen_traces_redraw_in_time(large: Controller, show: Any) -> None:
+def test_sixteen_traces_redraw_in_time(
+    large: Controller, show: Any, plain: Callable[[], None]
+) -> None:
     large.choose_predictor(EchoPredictor())
     large.select(range(4992, 5008))
     panel = show(TracesPanel(large), 400, 420)
 
     def redraw(_: int) -> None:
         panel.redraw.ask(0)
-        panel.redraw.flush()
-        panel.stack.canvas.viewport().repaint()
+        repaint(panel, panel.stack.canvas)
 
-    assert median_ms(redraw) < 5 * ROOM
+    assert cost(redraw, plain) < 1.0 * ROOM
 
 
-@pytest.mark.parametrize(("n", "span"), [(8, "30 s"), (64, "window"), (64, "30 s")])
+@pytest.mark.parametrize(
+    ("n", "span", "usual"), [(8, "30 s", 2.5), (64, "window", 4.5), (64, "30 s", 9.5)]
+)
 def test_traces_with_four_pins_redraw_within_a_frame(
-    large: Controller, show: Any, n: int, span: str
+    large: Controller,
+    show: Any,
+    plain: Callable[[], None],
+    n: int,
+    span: str,
+    usual: float,
 ) -> None:
     large.choose_predictor(EchoPredictor())
     large.apply_preset("video_behavior")
@@ -126,7 +168,6 @@ def test_traces_with_four_pins_redraw_within_a_frame(
 
     def redraw(_: int) -> None:
         panel.redraw.ask(0)
-        panel.redraw.flush()
-        panel.stack.canvas.viewport().repaint()
+        repaint(panel, panel.stack.canvas)
 
-    assert median_ms(redraw) < 33 * ROOM
+    assert cost(redraw, plain) < usual * ROOM
