@@ -145,3 +145,27 @@ def test_the_report_tells_losses_throughput_and_time_left(
 )
 def test_a_time_is_told_in_its_two_largest_units(seconds: float, told: str) -> None:
     assert duration(seconds) == told
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [((), "fp32"), (("--precision", "fp32"), "fp32"), (("--precision=bf16",), "bf16")],
+)
+def test_a_bench_of_training_says_what_it_computed_in(
+    options: tuple[str, ...],
+    expected: str,
+    recordings: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    session = str(recordings / "m1-1-1")
+    command = ["bench", "train", "--config", "smoke", "--session", session]
+    command += ["--steps", "1", "--threads", "1", "--device", "cpu", "--json"]
+    with pytest.raises(SystemExit) as end:
+        main([*command, *options])
+    assert end.value.code == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    names = ["train_step_forwards", "train_draw_share", "train_waited_share"]
+    assert [row["name"] for row in rows] == names
+    assert {row["precision"] for row in rows} == {expected}
+    assert all(row["neurons"] == 12 and row["n"] == 1 for row in rows)
+    assert rows[0]["value"] > 1

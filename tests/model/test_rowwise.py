@@ -123,3 +123,25 @@ def test_without_rows_there_is_an_empty_answer() -> None:
         assert out.shape == (2, 0, 24)
         out.sum().backward()
         assert all(p.grad is not None and not p.grad.any() for p in layer.parameters())
+
+
+@pytest.mark.parametrize(
+    ("layer", "widths"), [(GatedFeedForward(24, 40), 24 + 2 * 40), (Norm(24), 24 + 1)]
+)
+def test_training_keeps_no_array_that_a_block_can_make_again(
+    layer: nn.Module, widths: int
+) -> None:
+    """Of a feed-forward its input and both products; of a norm also its scales."""
+    x = torch.randn(5, 300, 24, requires_grad=True)
+    own = {p.untyped_storage().data_ptr() for p in layer.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(saved: Tensor) -> Tensor:
+        place = saved.untyped_storage()
+        if place.data_ptr() not in own:
+            kept[place.data_ptr()] = place.nbytes()
+        return saved
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved):
+        layer(x)
+    assert sum(kept.values()) == 5 * 300 * widths * x.element_size()
