@@ -16,6 +16,7 @@ from omnimouse_model.train.batches import (
     draw_batch,
     to_device,
 )
+from omnimouse_model.train.beside import are_independent, learn_beside
 from omnimouse_model.train.config import Group, Phase, TrainConfig
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.run import Run
@@ -83,25 +84,32 @@ def _gradients(
 ) -> list[dict[str, float]]:
     """Run the step's batches forwards and back; the facts of each."""
     run.net.train()
-    found: list[dict[str, float]] = []
-    per_step = run.net.config.hiera.tokens_per_step
-    with torch.random.fork_rng(_gpus(run.device)):  # for the paths dropped in this step
-        torch.manual_seed(drawn.seed)
-        for read in drawn.batches:
-            batch = to_device(read, run.device)
-            loss, facts = batch_loss(run.net, batch, phase, config.precision)
-            if loss.requires_grad:  # a frozen core alone may have made it
-                (loss / phase.accumulate).backward()
-            facts |= {"loss": float(loss.detach())}
-            facts |= {"windows": float(batch.n_windows)}
-            facts |= {"tokens": float(batch.n_tokens(per_step))}
-            found.append(facts)
+
+    def forwards(read: Batch) -> tuple[Tensor, dict[str, float]]:
+        batch = to_device(read, run.device)
+        loss, facts = batch_loss(run.net, batch, phase, config.precision)
+        tokens = batch.n_tokens(run.net.config.hiera.tokens_per_step)
+        facts |= {"loss": float(loss.detach()), "tokens": float(tokens)}
+        return loss / phase.accumulate, facts | {"windows": float(batch.n_windows)}
+
+    if len(drawn.batches) > 1 and are_independent(config, run.device):
+        found = learn_beside(forwards, drawn.batches, list(run.net.parameters()))
+    else:
+        found = []
+        with torch.random.fork_rng(_gpus(run.device)):  # for this step's dropped paths
+            torch.manual_seed(drawn.seed)
+            for read in drawn.batches:
+                loss, facts = forwards(read)
+                if loss.requires_grad:  # a frozen core alone may have made it
+                    loss.backward()
+                found.append(facts)
     is_finite = all(np.isfinite(facts["loss"]) for facts in found)
     run.skipped = 0 if is_finite else run.skipped + 1
     if run.skipped == MOST_SKIPPED:
+        last = drawn.batches[-1]
         raise ValueError(
             f"The loss was not finite in {MOST_SKIPPED} steps in a row (last task "
-            f"{batch.task!r}, session {batch.clip.session!r}); lower the rates."
+            f"{last.task!r}, session {last.clip.session!r}); lower the rates."
         )
     return found
 
