@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import WorkerError
 from omnimouse_model.predict.catalogue import load_predictor
+from omnimouse_model.predict.devices import torch_threads
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.schedulers import (
     checked_address,
@@ -167,15 +168,8 @@ def at_work(threads: int) -> Iterator[None]:
 
     Sums depend on how they are split: with equal threads the answers are equal.
     """
-    import torch
-
-    with _one_at_a_time:
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+    with _one_at_a_time, torch_threads(threads):
+        yield
 
 
 @lru_cache(maxsize=2)

@@ -1,6 +1,8 @@
-"""Which devices a predictor can be asked to compute on here, and where it is."""
+"""Which devices a predictor can compute on here, where it is, and with what threads."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +57,19 @@ def hardware_of(kind: str) -> str:
         return torch.cuda.get_device_name()
     n = torch.get_num_threads()
     return f"CPU, {n} {'thread' if n == 1 else 'threads'}"
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch's operations use so many threads within, and as before afterwards."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def process_bytes(process_id: int | None) -> int | None:

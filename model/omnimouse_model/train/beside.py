@@ -1,18 +1,19 @@
 """A step's batches side by side, each with a core of its own.
 
-One batch cannot use several cores well: its operations are too small to be divided.
-Several batches can. Their gradients come back apart and are added in the batches'
+Cores that share one batch wait for each other after each of its small operations;
+those with a batch each do not. Gradients come back apart and are added in the batches'
 order, so that a step is, to the bit, what one thread gives that takes them in a row.
+It holds as many batches in memory at once as torch has threads.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from omnimouse_model.predict.devices import torch_threads
 from omnimouse_model.train.config import TrainConfig
 
 Read = TypeVar("Read")
@@ -53,7 +54,8 @@ def learn_beside(
             return facts, [None] * len(trained)
         return facts, list(torch.autograd.grad(loss, trained, allow_unused=True))
 
-    with _one_thread_each() as threads, ThreadPoolExecutor(threads, "batch") as pool:
+    pool = ThreadPoolExecutor(torch.get_num_threads(), "batch")
+    with torch_threads(1), pool:
         learned = list(pool.map(learn, batches))
     for _, gradients in learned:
         for parameter, gradient in zip(trained, gradients, strict=True):
@@ -64,14 +66,3 @@ def learn_beside(
             else:
                 parameter.grad += gradient
     return [facts for facts, _ in learned]
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[int]:
-    """Operations use one thread within; gives how many they used before."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield threads
-    finally:
-        torch.set_num_threads(threads)
