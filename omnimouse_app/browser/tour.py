@@ -116,6 +116,7 @@ def _stations(tab: NotebookPage) -> Iterator[tuple[str, "Locator | NotebookPage"
     yield "scores", tab.page.locator(".jupyter-widget-tab").first
     _front(tab, "Traces")
     _at_rest(tab)
+    tab.wait_for_kernel("explorer.settled() is explorer", True)
     tab.save()
     tab.server.end_kernels()
     tab.visit(tab.name)

@@ -166,6 +166,13 @@ def test_one_too_large_has_a_pixel_a_point() -> None:
     assert pixels_of(noisy.png()).shape == (400, 400, 3)
 
 
+@pytest.mark.parametrize(("end", "drawn"), [("≤ r = 0", "<= r = 0"), ("≥ 1", ">= 1")])
+def test_the_ends_of_a_scale_are_in_letters_that_the_font_has(
+    end: str, drawn: str
+) -> None:
+    assert sheet.plain(end) == drawn
+
+
 def test_nothing_open_says_so(screen: Screen) -> None:
     empty = Controller(synchronous=True)
     LastState(empty).show()
@@ -198,6 +205,27 @@ def test_it_is_replaced_once_after_changes(
     sleep(4 * QUIET_S)
     assert len(screen.calls) == 2
     assert screen.ids == {last.display_id}
+
+
+def test_one_that_a_change_overtook_is_not_shown(
+    screen: Screen, controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = LastState(controller, quiet_s=60)
+    last.show()
+    controller.paint([0], HIDDEN)
+    with monkeypatch.context() as patched:
+
+        def overtaken(*of: Any) -> picture.Drawing:
+            drawn = picture.draw(*of)
+            controller.paint([5], HIDDEN)
+            return drawn
+
+        patched.setattr(last_state, "draw_picture", overtaken)
+        last.draw()
+    assert len(screen.calls) == 1
+    last.draw()
+    assert "18 visible, 10 target, 12 hidden" in screen.calls[1][0]["text/plain"]
+    last.close()
 
 
 def test_what_looks_the_same_is_not_sent_again(

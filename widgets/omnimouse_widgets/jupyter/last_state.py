@@ -171,15 +171,16 @@ class LastState:
         )
 
     def _drawn(self) -> Bundle | None:
-        """The output; None where it changed while it was drawn, and failed."""
+        """The output; None where the view changed meanwhile: it is due again then."""
         self._is_due = False
         try:
-            return _bundle(draw_picture(self._controller, self._session_field()))
+            found = _bundle(draw_picture(self._controller, self._session_field()))
         except Exception as error:
             if self._is_due:
                 return None
             self._tell(error)
             return _bundle(f"It could not be drawn: {error}")
+        return None if self._is_due else found  # not half of two views
 
     def _session_field(self) -> Field | None:
         session = self._controller.state.session

@@ -26,7 +26,9 @@ WIDTH: Final = 960
 EDGE: Final = 10
 GAP: Final = 8
 """Of every picture in points, its margin, and between what stands side by side."""
-_PLAIN: Final = str.maketrans({"–": "-", "−": "-", "→": ">", "µ": "u", "×": "x"})
+_PLAIN: Final = str.maketrans(
+    {"–": "-", "−": "-", "→": ">", "µ": "u", "×": "x", "≤": "<=", "≥": ">="}
+)
 """What Pillow's own font lacks; it is the one font that is there everywhere."""
 
 Places = Sequence[tuple[float, float]] | np.ndarray
