@@ -111,6 +111,7 @@ def _stations(tab: NotebookPage) -> Iterator[tuple[str, "Locator | NotebookPage"
     tab.ask("explorer.controller.apply_preset('video_behavior')")
     _front(tab, "Scores")
     tab.page.locator(".barlayer .point").first.wait_for()
+    _at_rest(tab)
     tab.ask("explorer.neuron_scores.select_ranked('highest')")
     _at_rest(tab)
     yield "scores", tab.page.locator(".jupyter-widget-tab").first
