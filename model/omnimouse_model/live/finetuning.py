@@ -41,10 +41,11 @@ STAGES: Final = {
     "starting": "finding start values for the neurons",
     "saving": "writing the result",
 }
-START_CORE_S: Final = 90.0
+START_CORE_S: Final = 60.0
 """Seconds of one core that start values take, for a model like the demo's."""
-STEP_CORE_S: Final = 1.3
-"""Of one step of 8 windows: the same model, 400 neurons (docs/training.md)."""
+STEP_CORE_S: Final = 0.6
+"""Of one step of 8 windows: the same model, 400 neurons. One thread took 48 and 0.45
+(docs/training.md); several share the work less well."""
 DEMO_BYTES: Final = 8e6
 """Weights of that model: larger ones are taken to cost more in proportion."""
 

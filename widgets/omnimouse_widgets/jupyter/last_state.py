@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 QUIET_S: Final = 2.0
 """Nothing changed for so long: the view has settled."""
 AWAITED: Final = ("running", "stale")
+TRIES: Final = 3
+"""Of one drawing, where the view changes while it is drawn."""
 Bundle = dict[str, Any]
 
 
@@ -171,16 +173,24 @@ class LastState:
         )
 
     def _drawn(self) -> Bundle | None:
-        """The output; None where the view changed meanwhile: it is due again then."""
-        self._is_due = False
-        try:
-            found = _bundle(draw_picture(self._controller, self._session_field()))
-        except Exception as error:
-            if self._is_due:
-                return None
-            self._tell(error)
-            return _bundle(f"It could not be drawn: {error}")
-        return None if self._is_due else found  # not half of two views
+        """The output; None where the view always changed meanwhile, and it failed.
+
+        A drawing that a change overtook may be half of two views: it is drawn again,
+        and stays due where that is in vain.
+        """
+        found = None
+        for _ in range(TRIES):
+            self._is_due = False
+            try:
+                found = _bundle(draw_picture(self._controller, self._session_field()))
+            except Exception as error:
+                if self._is_due:
+                    continue
+                self._tell(error)
+                return _bundle(f"It could not be drawn: {error}")
+            if not self._is_due:
+                break
+        return found
 
     def _session_field(self) -> Field | None:
         session = self._controller.state.session
