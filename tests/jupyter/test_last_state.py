@@ -224,18 +224,12 @@ def test_one_that_a_change_overtook_is_not_shown(
         return drawn
 
     with closing(LastState(controller, quiet_s=60)) as last:
-        if verb == "draw":
-            last.show()
-            controller.paint([0], HIDDEN)
-        else:
-            last.show()  # from now on it follows
-            screen.calls.clear()
+        last.show()
+        controller.paint([0], HIDDEN)
         monkeypatch.setattr(last_state, "draw_picture", overtaken)
         getattr(last, verb)()
-        shown = [bundle["text/plain"] for bundle, _ in screen.calls]
-    told = "18 visible" if verb == "draw" else "19 visible"
-    assert told in shown[-1]
-    assert len(shown) == (2 if verb == "draw" else 1)
+    assert len(screen.calls) == 2
+    assert "18 visible" in screen.calls[1][0]["text/plain"]
 
 
 def test_one_that_is_always_overtaken_is_shown_and_still_due(
@@ -258,3 +252,111 @@ def test_one_that_is_always_overtaken_is_shown_and_still_due(
         last.draw()
         assert "16 visible" in screen.calls[-1][0]["text/plain"]
         assert len(screen.calls) == 3
+
+
+def test_what_looks_the_same_is_not_sent_again(
+    last: LastState, screen: Screen, controller: Controller
+) -> None:
+    last.show()
+    controller.set_brush(HIDDEN)
+    controller.ask_again()
+    last.draw()
+    assert not last._is_due
+    assert len(screen.calls) == 1
+
+
+def test_nothing_is_drawn_while_a_stroke_is_open(
+    last: LastState, screen: Screen, controller: Controller
+) -> None:
+    last.show()
+    controller.begin_stroke("Paint")
+    controller.paint([1], HIDDEN)
+    sleep(4 * QUIET_S)
+    last.draw()
+    assert len(screen.calls) == 1
+    controller.end_stroke()
+    assert screen.wait_for(2)
+    assert "19 visible" in screen.calls[1][0]["text/plain"]
+
+
+def test_nothing_is_drawn_while_an_answer_is_awaited(
+    last: LastState, screen: Screen, controller: Controller
+) -> None:
+    last.show()
+    controller.results.population_freshness = "stale"
+    controller.paint_cells([1], slice(0, 5), HIDDEN)
+    controller.results.population_freshness = "running"
+    controller.results.changed.emit()
+    sleep(4 * QUIET_S)
+    assert len(screen.calls) == 1
+    controller.results.population_freshness = "fresh"
+    controller.results.changed.emit()
+    assert screen.wait_for(2)
+
+
+def test_a_fault_is_told_and_the_next_change_mends_it(
+    controller: Controller, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("no <ink>")
+
+    told: list[Exception] = []
+    last = LastState(controller, failed=told.append, quiet_s=QUIET_S)
+    with monkeypatch.context() as patched:
+        patched.setattr(last_state, "draw_picture", broken)
+        last.show()
+    assert [str(error) for error in told] == ["no <ink>"]
+    assert "could not be drawn: no &lt;ink&gt;" in screen.calls[0][0]["text/html"]
+    assert "image/png" not in screen.calls[0][0]
+    controller.paint([1], HIDDEN)
+    assert screen.wait_for(2)
+    assert "image/png" in screen.calls[1][0]
+    last.close()
+
+
+def test_closed_it_follows_no_more_and_leaves_no_thread(
+    last: LastState, screen: Screen, controller: Controller
+) -> None:
+    last.show()
+    last.close()
+    controller.paint([1], HIDDEN)
+    sleep(2 * QUIET_S)
+    assert len(screen.calls) == 1
+    assert "omnimouse-last-state" not in {t.name for t in threading.enumerate()}
+
+
+# -- in a notebook ------------------------------------------------------------------
+CELLS = (
+    """
+import omnimouse_model as om
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.jupyter.last_state import LastState
+controller = Controller()
+controller.open_session({place!r})
+controller.choose_predictor("mean")
+last = LastState(controller)
+last.show()
+""",
+    "assert controller.wait(60)",
+    "controller.paint(range(30), 0)\nassert controller.wait(60)",
+)
+
+
+@pytest.mark.slow
+def test_an_executed_notebook_has_the_picture_of_what_was_answered_last(
+    session: om.Session,
+) -> None:
+    nbclient = pytest.importorskip("nbclient")
+    nbformat = pytest.importorskip("nbformat")
+    cells = [CELLS[0].format(place=str(session.path)), *CELLS[1:]]
+    book = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(cell) for cell in cells]
+    )
+    nbclient.NotebookClient(book, timeout=120).execute()
+    [output] = book.cells[0].outputs
+    assert "30 hidden" in output.data["text/plain"]
+    assert "model mean" in output.data["text/plain"]
+    assert output.metadata["image/png"]["width"] == sheet.WIDTH
+    assert pixels_of(base64.b64decode(output.data["image/png"])).size
+    assert not book.cells[1].outputs
+    assert not book.cells[2].outputs
