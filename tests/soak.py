@@ -42,6 +42,9 @@ N_NEURONS = 200
 SETTLE_EVERY = 25
 PATIENCE_S = 120.0
 MAX_GROWTH_MIB = 48.0
+ENCODES_OF_A_PROCESS = 20
+"""After so many `CrashingPredictor` dies of age: a process started anew survives what
+the one before it did not, unless the mask itself is fatal."""
 BEHAVIORS = ("visible", "target", "hidden")
 
 
@@ -64,10 +67,15 @@ class FailingPredictor(EchoPredictor):
 
 
 class CrashingPredictor(EchoPredictor):
-    """Ends its process: always for some masks, and now and then for any."""
+    """Ends its process: always for some masks, and with age for any."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._encodes_left = ENCODES_OF_A_PROCESS
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
-        if crashes(mask) or int.from_bytes(os.urandom(2)) < 65536 // 150:
+        self._encodes_left -= 1
+        if crashes(mask) or not self._encodes_left:
             os._exit(3)
         return EchoPredictor.encode(self, window, mask)
 
@@ -100,6 +108,7 @@ class Soak:
     posted: "queue.SimpleQueue[Callable[[], None]]"
     draw: np.random.Generator
     counts: dict[str, int] = field(default_factory=dict)
+    processes: set[int | None] = field(default_factory=set)
 
     def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -126,6 +135,7 @@ class Soak:
             self.drain()
             assert time.monotonic() < end, "The engine does not come to rest."
         self.check_answer(self.controller.results)
+        self.processes.add(self.worker.process_id)
         self.count("settled")
 
     def check_answer(self, results: Results) -> None:
@@ -138,8 +148,7 @@ class Soak:
             self.count("errors")
             self.check_error(mask, results.error)
         else:
-            if self.name == "failing":
-                assert not fails(mask)
+            assert not self.is_refused(mask)
             self.count("answers")
             self.count("notices" if results.notice else "plain")
             assert results.freshness == results.population_freshness == "fresh"
@@ -147,12 +156,15 @@ class Soak:
 
     def check_error(self, mask: Mask, words: str) -> None:
         assert self.controller.results.selected is None
+        assert self.is_refused(mask), words
+        assert ("ZeroDivisionError" in words) == (self.name == "failing")
+        assert ("in a row" in words) == (self.name == "crashing")
+
+    def is_refused(self, mask: Mask) -> bool:
+        """Whether the predictor has no answer to it, however often it is asked."""
         if self.name == "failing":
-            assert fails(mask)
-            assert "ZeroDivisionError" in words
-        else:
-            assert self.name == "crashing"
-            assert "in a row" in words
+            return fails(mask)
+        return self.name == "crashing" and crashes(mask)
 
     def check_numbers(self, window: Window, mask: Mask, asked: np.ndarray) -> None:
         results = self.controller.results
@@ -264,6 +276,7 @@ def soak(
         "worker_growth_mib": round(growth["worker_mib"], 1) if same else "restarted",
         **{k: run.counts.get(k, 0) for k in ("settled", "answers", "errors")},
         "notices": run.counts.get("notices", 0),
+        "processes": len(run.processes),
     }
 
 
@@ -285,6 +298,7 @@ def held(worker: WorkerPredictor) -> dict[str, float]:
     """Memory of this process and the worker's, threads and open files."""
     import psutil
 
+    assert worker.needs  # Runs: a process that is not there holds no files open.
     gc.collect()
     here = psutil.Process()
     pid = worker.process_id or 0

@@ -22,3 +22,4 @@ def test_what_is_shown_never_diverges_from_what_was_asked(
     assert found["settled"] > 10
     assert found["answers"] > 0
     assert (found["errors"] > 0) == (name == "failing")
+    assert (found["processes"] > 1) == (name == "crashing")

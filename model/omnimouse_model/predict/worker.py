@@ -78,6 +78,8 @@ class WorkerPredictor:
         self._deaths = 0
         self._notice = ""
         self._number = 0
+        self._newest_answer = 0
+        self._given_up = 0
         self._known: dict[str, tuple[Session, int]] = {}
         self._n_prepared = 0
         self._encoded: tuple[int, Window, Mask] | None = None
@@ -190,6 +192,7 @@ class WorkerPredictor:
         link, self._link = self._link, None
         self._welcome = None
         self._known, self._encoded = {}, None
+        self._given_up = 0
         if link is not None:
             link.close()
         self._shared.close()
@@ -199,19 +202,20 @@ class WorkerPredictor:
         """Ask; where that is its end, start it again with its state and ask once more.
 
         Raises `WorkerError` with what to do where that ends it too; after that only
-        an answer earns it a second try again.
+        an answer earns it a second try again. An end that a question given up before
+        may have caused does not count against this one.
         """
         with self._lock:
             while True:
                 try:
                     return ask()
                 except LinkEndedError as ended:
-                    how = str(ended)
+                    how, is_of_this = str(ended), self._newest_answer >= self._given_up
                 if self._link is None:
                     raise WorkerError("The predictor was closed while it answered.")
                 self.close()
-                self._deaths += 1
-                if self._deaths > 1:
+                self._deaths += is_of_this
+                if is_of_this and self._deaths > 1:
                     raise WorkerError(_remedy(how, self._deaths))
                 logger.warning("%s It is started again.", how)
                 self._notice = f"started again: {how}"
@@ -294,8 +298,10 @@ class WorkerPredictor:
             while (message := link.receive(poll_s)) is None:
                 if self._outdated():
                     link.stop(number)
+                    self._given_up = number
                     raise StoppedError
             answered, counted, error, value = pickle.loads(message)
+            self._newest_answer = answered
             if answered == number:
                 break
         self._counted = counted
