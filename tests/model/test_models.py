@@ -90,10 +90,8 @@ def test_a_model_of_the_hub_is_fetched_with_its_share_told_then_chosen(
 
 
 def test_the_thread_that_draws_does_not_wait(hub: Hub, controller: Controller):
-    hub.bytes_per_s = 1e6
-    began = time.monotonic()
+    hub.bytes_per_s = 1e4  # many seconds
     controller.choose_predictor(NAME)
-    assert time.monotonic() - began < 0.1
     assert controller.models.is_busy
     assert controller.state.predictor_name == "echo"
 
@@ -102,7 +100,7 @@ def test_a_stopped_fetch_keeps_what_arrived_and_goes_on_from_there(
     hub: Hub, controller: Controller, shards: dict[str, bytes]
 ):
     total = sum(map(len, shards.values()))
-    hub.bytes_per_s = total / 3
+    hub.bytes_per_s = total / 8
     models = controller.models
     controller.choose_predictor(NAME)
     until(lambda: models.share > 0.4)
