@@ -42,9 +42,9 @@ N_NEURONS = 200
 SETTLE_EVERY = 25
 PATIENCE_S = 120.0
 MAX_GROWTH_MIB = 48.0
-ENCODES_OF_A_PROCESS = 20
-"""After so many `CrashingPredictor` dies of age: a process started anew survives what
-the one before it did not, unless the mask itself is fatal."""
+LAST_ENCODE = 6
+"""In which `CrashingPredictor` dies of age: more than one question takes, so that a
+process started anew survives what the one before did not, unless the mask is fatal."""
 BEHAVIORS = ("visible", "target", "hidden")
 
 
@@ -71,7 +71,7 @@ class CrashingPredictor(EchoPredictor):
 
     def __init__(self) -> None:
         super().__init__()
-        self._encodes_left = ENCODES_OF_A_PROCESS
+        self._encodes_left = LAST_ENCODE
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
         self._encodes_left -= 1
@@ -108,7 +108,7 @@ class Soak:
     posted: "queue.SimpleQueue[Callable[[], None]]"
     draw: np.random.Generator
     counts: dict[str, int] = field(default_factory=dict)
-    processes: set[int | None] = field(default_factory=set)
+    processes: set[int] = field(default_factory=set)
 
     def count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -135,7 +135,8 @@ class Soak:
             self.drain()
             assert time.monotonic() < end, "The engine does not come to rest."
         self.check_answer(self.controller.results)
-        self.processes.add(self.worker.process_id)
+        if self.worker.process_id is not None:
+            self.processes.add(self.worker.process_id)
         self.count("settled")
 
     def check_answer(self, results: Results) -> None:
@@ -256,13 +257,14 @@ def soak(
     for run in started(name, session, seed):
         for number in range(1, edits + 1):
             run.edit()
-            if number % SETTLE_EVERY == 0 or number == edits:
+            is_early = number == max(edits // 10, 1)
+            if number % SETTLE_EVERY == 0 or number == edits or is_early:
                 run.settle()
-            if number == max(edits // 10, 1):
+            if is_early:
                 before = held(run.worker)
         after = held(run.worker)
         growth = {key: after[key] - before[key] for key in after}
-        same = run.worker.process_id is not None and after["pid"] == before["pid"]
+        same = after["pid"] == before["pid"]
     assert growth["mib"] < MAX_GROWTH_MIB, growth
     assert growth["threads"] <= 0, growth
     assert growth["files"] <= 2, growth
@@ -298,15 +300,13 @@ def held(worker: WorkerPredictor) -> dict[str, float]:
     """Memory of this process and the worker's, threads and open files."""
     import psutil
 
-    assert worker.needs  # Runs: a process that is not there holds no files open.
+    _ = worker.needs  # starts it where it is not there, and would hold nothing open
     gc.collect()
-    here = psutil.Process()
-    pid = worker.process_id or 0
-    alive = psutil.pid_exists(pid)
+    here, there = psutil.Process(), psutil.Process(worker.process_id)
     return {
         "mib": here.memory_info().rss / 2**20,
-        "worker_mib": psutil.Process(pid).memory_info().rss / 2**20 if alive else 0.0,
-        "pid": pid,
+        "worker_mib": there.memory_info().rss / 2**20,
+        "pid": there.pid,
         "threads": threading.active_count(),
         "files": here.num_fds() if hasattr(here, "num_fds") else here.num_handles(),
     }

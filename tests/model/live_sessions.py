@@ -211,18 +211,6 @@ class CrashingPredictor(EchoPredictor):
         return EchoPredictor.encode(self, window, mask)
 
 
-class SlowlyCrashingPredictor(EchoPredictor):
-    """Works a while before it takes its process with it, and marks each begin."""
-
-    def encode(self, window: Window, mask: Mask) -> Encoded:
-        if mask.behavior == "hidden":
-            with Path(os.environ["OMNIMOUSE_TEST_MARK"]).open("a") as begun:
-                begun.write("x")
-            time.sleep(0.3)
-            os.abort()
-        return EchoPredictor.encode(self, window, mask)
-
-
 class OnceCrashingPredictor(EchoPredictor):
     """Takes its process with it at the first decode, wherever that is counted."""
 

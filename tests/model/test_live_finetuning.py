@@ -24,8 +24,6 @@ from tests.model.live_sessions import EchoPredictor
 
 LONG = 4000
 """Steps that nobody waits for."""
-SOON_S = 10.0
-"""Far less than those steps take, however busy the machine."""
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +130,7 @@ def test_a_stop_is_at_once_and_what_was_reached_can_be_used(
     assert finetuning.seconds_left is not None
     began = time.monotonic()
     finetuning.stop()
-    assert time.monotonic() - began < SOON_S
+    assert time.monotonic() - began < 1
     assert not finetuning.is_busy
     reached = finetuning.step
     assert finetuning.can_go_on
@@ -183,7 +181,7 @@ def test_closing_ends_the_process_soon(
     assert process_bytes(number)
     began = time.monotonic()
     finetuning.close()
-    assert time.monotonic() - began < SOON_S
+    assert time.monotonic() - began < 3
     assert not process.is_alive()
 
 

@@ -94,6 +94,7 @@ def test_the_thread_that_draws_does_not_wait(hub: Hub, controller: Controller):
     controller.choose_predictor(NAME)
     assert controller.models.is_busy
     assert controller.state.predictor_name == "echo"
+    hub.bytes_per_s = None
 
 
 def test_a_stopped_fetch_keeps_what_arrived_and_goes_on_from_there(

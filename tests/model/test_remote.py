@@ -1,6 +1,9 @@
 """A predictor on a Dask worker: which addresses are taken, and the same messages."""
 
+import os
+import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import distributed
@@ -133,15 +136,36 @@ def test_a_cancel_reaches_it_while_it_computes(
     assert remote.predict(window, mask).mask_id == mask.mask_id
 
 
-def test_a_worker_that_dies_is_replaced(
-    remote: WorkerPredictor, scheduler: str, session: Session
-) -> None:
-    import os
-
-    window, mask = session.window(6.0), question(session)
+def kill(scheduler: str, *, is_noticed: bool) -> None:
+    """Kill the one worker; where noticed, wait until the scheduler has another."""
     with distributed.Client(scheduler, set_as_default=False) as client:
         (process,) = client.run(os.getpid).values()
-    os.kill(process, 9)
-    answer = remote.predict(window, mask)
+        (before,) = client.scheduler_info()["workers"]
+        os.kill(process, signal.SIGKILL)
+        until = time.monotonic() + TIMEOUT
+        while is_noticed and list(client.scheduler_info()["workers"]) in ([before], []):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("is_noticed", [False, True])
+def test_a_worker_that_dies_is_replaced(
+    remote: WorkerPredictor, scheduler: str, session: Session, is_noticed: bool
+) -> None:
+    window, mask = session.window(6.0), question(session)
+    remote.predict(window, mask)
+    kill(scheduler, is_noticed=is_noticed)
+    changed = mask.with_behavior("visible")
+    answer = remote.predict(window, changed)
     assert "started again" in answer.status
-    assert answer.mask_id == mask.mask_id
+    assert answer.mask_id == changed.mask_id
+
+
+def test_looking_ahead_with_a_worker_that_is_gone_raises_nothing(
+    remote: WorkerPredictor, scheduler: str, session: Session
+) -> None:
+    window, mask = session.window(8.0), question(session)
+    remote.predict(window, mask)
+    kill(scheduler, is_noticed=True)
+    remote.look_ahead(window, mask)
+    assert "started again" in remote.predict(window, mask).status

@@ -34,7 +34,6 @@ from tests.model.live_sessions import (
     PickyPredictor,
     RefusingPredictor,
     ScreenPredictor,
-    SlowlyCrashingPredictor,
     joining_transformer,
     question,
     tiny_transformer,
@@ -266,27 +265,6 @@ def test_one_that_dies_again_and_again_says_what_to_do(
     assert worker.predict(window, mask).mask_id == mask.mask_id
     with pytest.raises(WorkerError, match="twice"):
         worker.predict(window, fatal)
-
-
-def test_a_question_does_not_answer_for_the_end_of_one_given_up(
-    worker_of: object,
-    session: Session,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    begun = tmp_path / "begun"
-    begun.touch()
-    monkeypatch.setenv("OMNIMOUSE_TEST_MARK", str(begun))
-    worker = worker_of(SlowlyCrashingPredictor)
-    window, mask = session.window(4.0), question(session)
-    worker.predict(window, mask)
-    worker.stop_when(lambda: begun.stat().st_size == 2)
-    with pytest.raises(StoppedError):
-        worker.predict(window, mask.with_behavior("hidden"))
-    worker.stop_when(lambda: False)
-    answer = worker.predict(window, mask)
-    assert answer.mask_id == mask.mask_id
-    assert "started again" in answer.status
 
 
 def test_a_killed_process_is_replaced(worker_of: object, session: Session) -> None:

@@ -5,6 +5,7 @@ An actor there holds what a process of `worker_process` holds.
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -95,12 +96,16 @@ class DaskLink:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the scheduler still talks to us."""
-        return str(self._client.status) == "running"
+        """Whether the scheduler still talks to us, and knows of no dead worker."""
+        talks = str(self._client.status) == "running"
+        return talks and str(self._made.status) == "finished"
 
     def send(self, message: bytes) -> None:
         """Call the actor; its answers come in order."""
-        self._asked.append(self._actor.answered(message))
+        try:
+            self._asked.append(self._actor.answered(message))
+        except RuntimeError as fault:
+            raise _gone(fault) from fault
 
     def receive(self, timeout_s: float) -> bytes | None:
         """Wait for the oldest call that is not answered yet."""
@@ -109,16 +114,19 @@ class DaskLink:
         except TimeoutError:
             return None
         except Exception as fault:
-            raise LinkEndedError(
-                f"The Dask worker that held the predictor is gone ({fault})."
-            ) from fault
+            raise _gone(fault) from fault
         self._asked.popleft()
         return answer
 
     def stop(self, number: int) -> None:
-        """Tell the worker's event loop."""
-        self._actor.stop(number)
+        """Tell the worker's event loop; a dead one computes nothing any more."""
+        with suppress(RuntimeError):
+            self._actor.stop(number)
 
     def close(self) -> None:
         """Stop what runs, and let the actor go with the client."""
         self._client.close(timeout=2)
+
+
+def _gone(fault: Exception) -> LinkEndedError:
+    return LinkEndedError(f"The Dask worker that held the predictor is gone ({fault}).")

@@ -129,7 +129,11 @@ class WorkerPredictor:
             if self._link is not None and self._is_known(window.session):
                 where = self._known[window.session.id][1], _place(window)
                 frames = np.packbits(mask.frames)
-                self._ask("look_ahead", *where, frames, poll_s=POLL_AHEAD_S)
+                try:
+                    self._ask("look_ahead", *where, frames, poll_s=POLL_AHEAD_S)
+                except LinkEndedError as ended:
+                    self.close()  # No question of anybody's: the next one starts it.
+                    self._notice = f"started again: {ended}"
 
     def predict(
         self, window: Window, mask: Mask, neurons: np.ndarray | None = None
@@ -201,9 +205,9 @@ class WorkerPredictor:
     def _asked_twice(self, ask: Callable[[], T]) -> T:
         """Ask; where that is its end, start it again with its state and ask once more.
 
-        Raises `WorkerError` with what to do where that ends it too; after that only
-        an answer earns it a second try again. An end that a question given up before
-        may have caused does not count against this one.
+        Raises `WorkerError` with what to do where that ends it too. The next question
+        then has a single try, until one is answered or given up. An end that a
+        question given up may have caused counts against nobody.
         """
         with self._lock:
             while True:
@@ -214,9 +218,10 @@ class WorkerPredictor:
                 if self._link is None:
                     raise WorkerError("The predictor was closed while it answered.")
                 self.close()
-                self._deaths += is_of_this
-                if is_of_this and self._deaths > 1:
-                    raise WorkerError(_remedy(how, self._deaths))
+                if is_of_this:
+                    self._deaths += 1
+                    if self._deaths > 1:
+                        raise WorkerError(_remedy(how, self._deaths))
                 logger.warning("%s It is started again.", how)
                 self._notice = f"started again: {how}"
 
@@ -297,8 +302,8 @@ class WorkerPredictor:
         while True:
             while (message := link.receive(poll_s)) is None:
                 if self._outdated():
+                    self._given_up, self._deaths = number, 0
                     link.stop(number)
-                    self._given_up = number
                     raise StoppedError
             answered, counted, error, value = pickle.loads(message)
             self._newest_answer = answered
