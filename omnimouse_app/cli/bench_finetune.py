@@ -1,5 +1,6 @@
 """`omnimouse bench finetune`: how near fine-tuning comes to training with the mouse."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,30 @@ if TYPE_CHECKING:
 UNSEEN, COMPANION = "unseen", "mouse-1"
 MICE = (UNSEEN, COMPANION)
 STEPS_OF_ALL = 1200
-"""Of the model that is trained with the unseen mouse: its held-out score rises no more.
-"""
+"""Where every weight is trained: its held-out score is best at some 720."""
 
 Scores = dict[str, tuple[float, float]]
 """Condition -> score and ceiling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Folder of the runs, steps of the embeddings, windows to score, device."""
+
+    out: Path
+    steps: int | None
+    most: int
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A model on the test tier, and what was trained for it here."""
+
+    name: str
+    scores: Scores
+    steps: int | None = None
+    minutes: float | None = None
 
 
 @click.command("finetune")
@@ -40,7 +60,11 @@ Scores = dict[str, tuple[float, float]]
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of the runs; those that are there go on. [default: the cache]",
 )
-@click.option("--steps", type=click.IntRange(min=1), help="[default: as finetune]")
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    help="Of the embeddings. [default: as finetune]",
+)
 @click.option("--max-windows", default=95, show_default=True, type=click.IntRange(1))
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
 @device_option
@@ -58,9 +82,10 @@ def command(
     """Fine-tune the demo to simulated mice, and score the test tier.
 
     'unseen' no model was trained on: its share of the ceiling stands beside that of
-    the demo when every weight is trained with it (ten minutes more, or twenty), and
-    that of the demo on its own mouse. 'mouse-1' is one of the demo's: the model forgets
-    it, and the scores stand beside those of the demo, which was trained with it.
+    the demo when every weight is trained with it (1,200 steps, whatever --steps says),
+    and that of the demo on its own mouse. 'mouse-1' is one of the demo's: the model
+    forgets it, and the scores stand beside those of the demo, which was trained with
+    it.
     """
     import torch
 
@@ -72,7 +97,7 @@ def command(
     for mouse in mice:
         measure = _unseen if mouse == UNSEEN else _companion
         with interruptible():
-            rows += measure(out / mouse, steps, max_windows, device)
+            rows += measure(Asked(out, steps, max_windows, device))
     emit(
         rows,
         as_json=as_json,
@@ -84,34 +109,33 @@ def command(
             "value",
             "ceiling",
             "share",
-            "beside",
-            "beside_share",
-            "ratio",
             "steps",
             "minutes",
+            "beside",
+            "beside_value",
+            "beside_share",
+            "beside_steps",
+            "beside_minutes",
+            "ratio",
         ],
     )
 
 
-def _unseen(
-    out: Path, steps: int | None, most: int, device: str
-) -> list[dict[str, Any]]:
+def _unseen(asked: Asked) -> list[dict[str, Any]]:
     from omnimouse_model.predict.loading import load_demo
 
-    demo, progress = load_demo(device), Progress()
+    demo, progress = load_demo(asked.device), Progress()
     new, shown = (named_session(name, progress) for name in ("unseen", "demo"))
-    folder = out.with_name(f"{out.name}-all")
-    every = _finetuned(demo, new, folder, "all", STEPS_OF_ALL, device)
-    beside = {
-        "all of it trained with the mouse": _scores(every, new, most),
-        "demo, its own mouse": _scores(demo, shown, most),
-    }
-    return _rows(UNSEEN, demo, new, beside, out, steps, most, device)
+    mine = _finetuned(demo, new, asked, UNSEEN)
+    every = replace(
+        _finetuned(demo, new, asked, f"{UNSEEN}-all", "all", STEPS_OF_ALL),
+        name="all of it trained with the mouse",
+    )
+    own = Scored("demo, its own mouse", _scores(demo, shown, asked))
+    return _rows(UNSEEN, mine, (every, own))
 
 
-def _companion(
-    out: Path, steps: int | None, most: int, device: str
-) -> list[dict[str, Any]]:
+def _companion(asked: Asked) -> list[dict[str, Any]]:
     from omnimouse_model.cache import cache_dir
     from omnimouse_model.data.open import open_session
     from omnimouse_model.demo import CHECKPOINT
@@ -124,30 +148,45 @@ def _companion(
     session = open_session(write_session(spec, cache_dir() / "mice" / spec.name))
     without = forgotten(read_checkpoint(CHECKPOINT), session.id)
     base = predictor_from_checkpoint(without, "demo without it", "cpu")
-    beside = {"demo, trained with it": _scores(load_demo(device), session, most)}
-    return _rows(COMPANION, base, session, beside, out, steps, most, device)
+    mine = _finetuned(base, session, asked, COMPANION)
+    demo = load_demo(asked.device)
+    own = Scored("demo, trained with it", _scores(demo, session, asked))
+    return _rows(COMPANION, mine, (own,))
 
 
-def _rows(
-    mouse: str,
+def _finetuned(
     base: "Predictor",
     session: "Session",
-    beside: dict[str, Scores],
-    out: Path,
-    steps: int | None,
-    most: int,
-    device: str,
-) -> list[dict[str, Any]]:
+    asked: Asked,
+    folder: str,
+    train: "Trained" = "embeddings",
+    steps: int | None = None,
+) -> Scored:
     from omnimouse_model.nets.checkpoint import FINISHED, read_card
+    from omnimouse_model.train.finetune import finetune
 
-    mine = _finetuned(base, session, out, "embeddings", steps, device)
+    report, out = Report(Progress()), asked.out / folder
+    mine = finetune(
+        base,
+        session,
+        out,
+        train=train,
+        steps=steps or asked.steps,
+        device=asked.device,
+        progress=report,
+    )
+    report.finish()
     about = read_card(out / FINISHED)["finetuned"]
-    found = _scores(mine, session, most)
+    scores = _scores(mine, session, asked)
+    return Scored(train, scores, about["steps"], about["minutes"])
+
+
+def _rows(mouse: str, mine: Scored, others: tuple[Scored, ...]) -> list[dict[str, Any]]:
     rows = []
-    for name, known in beside.items():
-        for condition, (value, ceiling) in found.items():
-            known_value, known_ceiling = known[condition]
-            share, beside_share = value / ceiling, known_value / known_ceiling
+    for beside in others:
+        for condition, (value, ceiling) in mine.scores.items():
+            known, known_ceiling = beside.scores[condition]
+            share, beside_share = value / ceiling, known / known_ceiling
             rows.append(
                 {
                     "name": "finetuned_score",
@@ -157,42 +196,27 @@ def _rows(
                     "unit": "single-trial correlation",
                     "ceiling": ceiling,
                     "share": share,
-                    "beside": f"{name}: {known_value:.4g}",
+                    "steps": mine.steps,
+                    "minutes": mine.minutes,
+                    "beside": beside.name,
+                    "beside_value": known,
+                    "beside_ceiling": known_ceiling,
                     "beside_share": beside_share,
+                    "beside_steps": beside.steps,
+                    "beside_minutes": beside.minutes,
                     "ratio": share / beside_share,
-                    "steps": about["steps"],
-                    "minutes": about["minutes"],
-                    "before": about["before"],
                 }
             )
     return rows
 
 
-def _finetuned(
-    base: "Predictor",
-    session: "Session",
-    out: Path,
-    train: "Trained",
-    steps: int | None,
-    device: str,
-) -> "Predictor":
-    from omnimouse_model.train.finetune import finetune
-
-    report = Report(Progress())
-    mine = finetune(
-        base, session, out, train=train, steps=steps, device=device, progress=report
-    )
-    report.finish()
-    return mine
-
-
-def _scores(predictor: "Predictor", session: "Session", most: int) -> Scores:
+def _scores(predictor: "Predictor", session: "Session", asked: Asked) -> Scores:
     """Condition -> score and ceiling, on the test tier."""
     from omnimouse_model.analysis.conditions import DEMO
     from omnimouse_model.analysis.evaluate import evaluate
 
-    asked = [c for c in DEMO if c.name in CONDITIONS]
-    found = evaluate(predictor, session, asked, max_windows=most)
+    conditions = [c for c in DEMO if c.name in CONDITIONS]
+    found = evaluate(predictor, session, conditions, max_windows=asked.most)
     return {s.strategy: (s.value, s.ceiling) for s in found.scores}
 
 
