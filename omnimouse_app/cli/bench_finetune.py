@@ -1,6 +1,6 @@
 """`omnimouse bench finetune`: how near fine-tuning comes to training with the mouse."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,12 +37,11 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A model on the test tier, and what was trained for it here."""
+    """A model on the test tier, and what its card tells where it was fine-tuned."""
 
     name: str
     scores: Scores
-    steps: int | None = None
-    minutes: float | None = None
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 @click.command("finetune")
@@ -177,8 +176,7 @@ def _finetuned(
     )
     report.finish()
     about = read_card(out / FINISHED)["finetuned"]
-    scores = _scores(mine, session, asked)
-    return Scored(train, scores, about["steps"], about["minutes"])
+    return Scored(train, _scores(mine, session, asked), about)
 
 
 def _rows(mouse: str, mine: Scored, others: tuple[Scored, ...]) -> list[dict[str, Any]]:
@@ -196,15 +194,16 @@ def _rows(mouse: str, mine: Scored, others: tuple[Scored, ...]) -> list[dict[str
                     "unit": "single-trial correlation",
                     "ceiling": ceiling,
                     "share": share,
-                    "steps": mine.steps,
-                    "minutes": mine.minutes,
+                    "steps": mine.about["steps"],
+                    "minutes": mine.about["minutes"],
                     "beside": beside.name,
                     "beside_value": known,
                     "beside_ceiling": known_ceiling,
                     "beside_share": beside_share,
-                    "beside_steps": beside.steps,
-                    "beside_minutes": beside.minutes,
+                    "beside_steps": beside.about.get("steps"),
+                    "beside_minutes": beside.about.get("minutes"),
                     "ratio": share / beside_share,
+                    "before": mine.about["before"],
                 }
             )
     return rows

@@ -91,7 +91,9 @@ def test_a_model_of_the_hub_is_fetched_with_its_share_told_then_chosen(
 
 def test_the_thread_that_draws_does_not_wait(hub: Hub, controller: Controller):
     hub.bytes_per_s = 1e4  # many seconds
+    began = time.monotonic()
     controller.choose_predictor(NAME)
+    assert time.monotonic() - began < 0.1
     assert controller.models.is_busy
     assert controller.state.predictor_name == "echo"
     hub.bytes_per_s = None

@@ -119,6 +119,12 @@ def ask(worker: WorkerPredictor, session: Session) -> str:
     return answer.status
 
 
+def give_up(worker: WorkerPredictor, session: Session) -> None:
+    """A question that takes too long."""
+    with pytest.raises(StoppedError):
+        ask(worker, session)
+
+
 def test_a_question_that_ends_it_twice_is_refused(
     world: World, worker: WorkerPredictor, session: Session
 ) -> None:
@@ -136,8 +142,7 @@ def test_the_end_of_a_question_given_up_is_not_that_of_the_next(
 ) -> None:
     ask(worker, session)
     world.script("encode", ENDS, IS_SLOW_AND_ENDS, "", ENDS)
-    with pytest.raises(StoppedError):
-        ask(worker, session)
+    give_up(worker, session)
     # The next question finds it gone; its own first end comes after that.
     assert "started again" in ask(worker, session)
     assert "started again" in ask(worker, session)
@@ -149,8 +154,7 @@ def test_a_question_after_one_given_up_may_end_it_once(
 ) -> None:
     ask(worker, session)
     world.script("encode", ENDS, IS_SLOW_AND_ENDS, ENDS)
-    with pytest.raises(StoppedError):
-        ask(worker, session)
+    give_up(worker, session)
     assert "started again" in ask(worker, session)
 
 
@@ -159,8 +163,7 @@ def test_once_what_was_given_up_has_ended_well_the_next_answers_for_itself(
 ) -> None:
     ask(worker, session)
     world.script("encode", IS_SLOW)
-    with pytest.raises(StoppedError):
-        ask(worker, session)
+    give_up(worker, session)
     ask(worker, session)
     world.script("encode", ENDS, ENDS)
     with pytest.raises(WorkerError, match="twice in a row"):
@@ -173,8 +176,7 @@ def test_one_that_never_starts_again_is_told_of(
 ) -> None:
     ask(worker, session)
     world.script("encode", IS_SLOW_AND_ENDS)
-    with pytest.raises(StoppedError):
-        ask(worker, session)
+    give_up(worker, session)
     world.ends_at_every_start = True
     with pytest.raises(WorkerError, match="in a row"):
         ask(worker, session)

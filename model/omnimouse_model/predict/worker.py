@@ -78,7 +78,6 @@ class WorkerPredictor:
         self._deaths = 0
         self._notice = ""
         self._number = 0
-        self._newest_answer = 0
         self._given_up = 0
         self._known: dict[str, tuple[Session, int]] = {}
         self._n_prepared = 0
@@ -214,7 +213,7 @@ class WorkerPredictor:
                 try:
                     return ask()
                 except LinkEndedError as ended:
-                    how, is_of_this = str(ended), self._newest_answer >= self._given_up
+                    how, is_of_this = str(ended), not self._given_up
                 if self._link is None:
                     raise WorkerError("The predictor was closed while it answered.")
                 self.close()
@@ -306,7 +305,8 @@ class WorkerPredictor:
                     link.stop(number)
                     raise StoppedError
             answered, counted, error, value = pickle.loads(message)
-            self._newest_answer = answered
+            if answered >= self._given_up:
+                self._given_up = 0  # It survived that one.
             if answered == number:
                 break
         self._counted = counted
