@@ -69,23 +69,15 @@ class FailingPredictor(EchoPredictor):
 class CrashingPredictor(EchoPredictor):
     """Ends its process: always for some masks, and with age for any."""
 
-    last_encode = LAST_ENCODE
-
     def __init__(self) -> None:
         super().__init__()
-        self._encodes_left = self.last_encode
+        self._encodes_left = LAST_ENCODE
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
         self._encodes_left -= 1
         if crashes(mask) or not self._encodes_left:
             os._exit(3)
         return EchoPredictor.encode(self, window, mask)
-
-
-class RarelyCrashingPredictor(CrashingPredictor):
-    """As often as a user may meet it."""
-
-    last_encode = 150
 
 
 def fails(mask: Mask) -> bool:

@@ -32,14 +32,12 @@ from omnimouse_model.simulate import HeldOut, MouseSpec
 from omnimouse_model.simulate import write_session as simulate
 from omnimouse_widgets.qt.hop import qt_post
 from tests.model.live_sessions import EchoPredictor, write_session
-from tests.soak import PREDICTORS as STEADY
-from tests.soak import RarelyCrashingPredictor
+from tests.soak import PREDICTORS
 from tests.soak_hand import SIZES, Monkey, extent
 from tests.soak_watch import Faults, Held, check_left, check_memory, held
 
 LIFE_S = 30.0
 PATIENCE_S = 90.0
-PREDICTORS = STEADY | {"crashing": RarelyCrashingPredictor}
 
 
 # -- lives ----------------------------------------------------------------------------
