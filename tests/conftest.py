@@ -4,6 +4,11 @@ import ctypes
 import os
 import sys
 import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -47,6 +52,8 @@ settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
 WINDOW_FIXTURES = {"qtbot", "qapp", "make_napari_viewer", "make_napari_viewer_proxy"}
+ENDS_S = 10.0
+"""What was told to end has this long."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -67,3 +74,20 @@ def pytest_unconfigure() -> None:
 def root() -> Path:
     """The checkout."""
     return Path(__file__).resolve().parent.parent
+
+
+def _running() -> set[threading.Thread | BaseProcess]:
+    """Threads and processes of ours."""
+    everyone = (*threading.enumerate(), *active_children())
+    return {one for one in everyone if one.name.startswith("omnimouse")}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_runs_on() -> Iterator[None]:
+    """A module ends what it starts: it works on beside later ones, which count it."""
+    before = _running()
+    yield
+    until = time.monotonic() + ENDS_S
+    while _running() - before and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not _running() - before

@@ -209,8 +209,8 @@ def test_the_edits_of_a_worker_are_those_of_this_process(
     from omnimouse_model.predict.worker import WorkerPredictor
     from tests.model.live_sessions import tiny_transformer
 
-    controller = Controller()
-    controller.choose_predictor(WorkerPredictor(tiny_transformer))
+    controller, worker = Controller(), WorkerPredictor(tiny_transformer)
+    controller.choose_predictor(worker)
     small = open_session(write_session(tmp_path / "small"))
     controller.open_session(small)
     assert controller.wait(60.0)
@@ -220,3 +220,4 @@ def test_the_edits_of_a_worker_are_those_of_this_process(
     here = what_if(tiny_transformer(), state.window, state.mask, state.edits)
     np.testing.assert_allclose(found.difference, here.difference, atol=1e-5)
     controller.close()
+    worker.close()  # handed in, hence not the controller's to end

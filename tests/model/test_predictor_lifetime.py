@@ -1,8 +1,12 @@
 """Predictors outlive what asks them, and sessions of one name are not mixed up."""
 
+import gc
+import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
@@ -23,6 +27,25 @@ def test_a_predictor_works_after_the_live_state_let_it_go(tmp_path: Path) -> Non
     mask = mask_from_strategy("test/video_behavior", session)
     answer = predictor.predict(session.window(3.0), mask)
     assert np.isfinite(answer.responses[30:]).all()
+
+
+@pytest.mark.parametrize("has_memory", [False, True])
+def test_a_live_state_that_is_closed_and_forgotten_leaves_nothing(
+    tmp_path: Path, has_memory: bool
+) -> None:
+    session = open_session(write_session(tmp_path / "small"))
+    before = set(threading.enumerate())
+    controller = Controller(memory=tmp_path / "live.json" if has_memory else False)
+    left = weakref.ref(controller)
+    controller.choose_predictor(EchoPredictor())
+    controller.open_session(session)
+    assert controller.wait(30.0)
+    assert controller.analyses.save(tmp_path / "a.omnimouse.json")
+    controller.close()
+    assert set(threading.enumerate()) <= before
+    del controller
+    gc.collect()
+    assert left() is None
 
 
 def test_a_worker_tells_reopened_sessions_apart(tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ class Analyses(HasErrand):
         self.path, self._saved = target, now
         self._left.note_safe(now, target)
         self._memory.note_recent(target)
-        self._autosave.note()
+        self._on_change()
         self.changed.emit()
         return True
 
@@ -315,7 +315,7 @@ class Analyses(HasErrand):
         if leaving is not None:
             self._left.keep(*leaving)
         self.changed.emit()
-        self._autosave.note()
+        self._on_change()
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Keep what is on screen, and note that the end is a good one."""

@@ -7,6 +7,7 @@ carry the same bytes, which `worker` writes and `worker_process` reads.
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
@@ -137,16 +138,20 @@ def _n_cores() -> int:
     return os.cpu_count() or 1
 
 
+_starting = threading.Lock()
+
+
 @contextmanager
 def without_main() -> Iterator[None]:
-    """Keep the user's script out of the process.
+    """Keep the user's script out of the process; one thread at a time.
 
     A spawned process imports the parent's `__main__` again: with it napari and Qt, or
     a script without a guard. Nothing that is sent needs it.
     """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
+    with _starting:  # The second of two threads would put back the first one's nothing.
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
