@@ -1,0 +1,79 @@
+"""`omnimouse bench finetune` on small mice: who is fine-tuned, beside what."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import omnimouse_model as om
+from omnimouse_app.cli import bench_finetune, main
+from omnimouse_app.cli.output import Progress
+from omnimouse_model.data.session import Session
+from omnimouse_model.nets.checkpoint import save_checkpoint
+from omnimouse_model.predict import loading
+from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
+from tests.model.finetune_process import small_net
+
+STEPS, STEPS_OF_ALL = 1, 2
+HELD_OUT = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2)
+
+
+@pytest.fixture
+def mice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Session]:
+    """Small ones in the place of the demo's own and the unseen one."""
+    made = {}
+    for number, name in enumerate(("demo", "unseen")):
+        size = (6 + number, 150, 1.1)
+        spec = MouseSpec(name, f"8000{number}-1-1", 11 + number, *size, HELD_OUT)
+        made[name] = om.open_session(write_session(spec, tmp_path / name))
+
+    def named_session(name: str, progress: Progress) -> Session:
+        return made[name]
+
+    known = made["demo"]
+    model = tmp_path / "demo.safetensors"
+    save_checkpoint(model, small_net({known.id: known.n_neurons}))
+
+    def load_demo(device: str) -> Predictor:
+        return om.load_predictor(model, device=device)
+
+    monkeypatch.setattr(bench_finetune, "named_session", named_session)
+    monkeypatch.setattr(loading, "load_demo", load_demo)
+    monkeypatch.setattr(bench_finetune, "STEPS_OF_ALL", STEPS_OF_ALL)
+    return made
+
+
+def test_a_new_mouse_stands_beside_the_core_trained_with_it_and_the_models_own(
+    mice: dict[str, Session], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["bench", "finetune", "--mouse", "unseen", "--steps", str(STEPS)]
+    command += ["--out", str(tmp_path / "runs"), "--max-windows", "1"]
+    with pytest.raises(SystemExit) as end:
+        main([*command, "--device", "cpu", "--json"])
+    assert end.value.code == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    every, own = rows[: len(rows) // 2], rows[len(rows) // 2 :]
+    for beside in (every, own):
+        assert [row["condition"] for row in beside] == list(bench_finetune.CONDITIONS)
+    assert {(row["beside"], row["beside_steps"]) for row in rows} == {
+        ("all of it trained with the mouse", STEPS_OF_ALL),
+        ("demo, its own mouse", None),
+    }
+    assert {row["steps"] for row in rows} == {STEPS}
+
+    for row in rows:
+        assert row["share"] == pytest.approx(row["value"] / row["ceiling"])
+        beside_share = row["beside_value"] / row["beside_ceiling"]
+        assert row["beside_share"] == pytest.approx(beside_share)
+        assert row["ratio"] == pytest.approx(row["share"] / beside_share)
+    # The new mouse's two models are asked the same; the demo's own mouse is another.
+    assert all(row["beside_ceiling"] == row["ceiling"] for row in every)
+    assert all(row["beside_ceiling"] != row["ceiling"] for row in own)
+    assert [row["value"] for row in every] == [row["value"] for row in own]
+
+    learned = om.load_predictor(tmp_path / "runs" / "unseen")
+    both = {one.id: one.n_neurons for one in mice.values()}
+    assert learned.needs.n_neurons == both
+    trained = om.load_predictor(tmp_path / "runs" / "unseen-all")
+    assert set(trained.needs.n_neurons) == {mice["unseen"].id}
