@@ -2,6 +2,7 @@
 
 import pickle
 from collections import deque
+from collections.abc import Callable
 
 import pytest
 
@@ -23,7 +24,8 @@ class World:
 
     def __init__(self) -> None:
         self.fates: dict[str, deque[str]] = {}
-        self.starts = 0
+        self.ends: list[OtherEnd] = []
+        self.while_it_starts: Callable[[], None] = lambda: None
         self.is_waiting = False
         self.ends_at_every_start = False
 
@@ -31,9 +33,15 @@ class World:
         self.fates[verb] = deque(fates)
 
     def connect(self, source: Source, device: str, threads: int | None) -> "OtherEnd":
-        self.starts += 1
+        server = Server(source, device, threads, self.is_stopped)
+        self.ends.append(OtherEnd(self, server))
         assert self.starts <= MOST_STARTS, "It is started again without an end."
-        return OtherEnd(self, Server(source, device, threads, self.is_stopped))
+        self.while_it_starts()
+        return self.ends[-1]
+
+    @property
+    def starts(self) -> int:
+        return len(self.ends)
 
     def is_stopped(self, number: int) -> bool:
         return False
@@ -57,14 +65,14 @@ class OtherEnd:
         self._server = server
         self._answers: deque[bytes] = deque()
         self._slow: tuple[str, bytes] | None = None
-        self._has_ended = False
+        self.has_ended = False
 
     def send(self, message: bytes) -> None:
-        if self._has_ended:
+        if self.has_ended:
             return
         fate = self._world.fate(pickle.loads(message)[0])
         if fate == ENDS:
-            self._has_ended = True
+            self.has_ended = True
         elif fate:
             self._slow = (fate, message)
             self._world.is_waiting = True
@@ -74,7 +82,7 @@ class OtherEnd:
     def receive(self, timeout_s: float) -> bytes | None:
         if self._answers:
             return self._answers.popleft()
-        if self._has_ended:
+        if self.has_ended:
             raise LinkEndedError("The other end is gone.")
         return None
 
@@ -85,11 +93,11 @@ class OtherEnd:
         if fate == IS_SLOW:
             self._answers.append(self._server.answered(message))
         else:
-            self._has_ended = True
+            self.has_ended = True
 
     def close(self) -> None:
         self._answers.clear()
-        self._has_ended = True
+        self.has_ended = True
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +199,27 @@ def test_looking_ahead_may_end_it_at_nobodys_cost(
     world.script("encode", ENDS)
     assert "started again" in ask(worker, session)
     assert world.starts == 3
+
+
+def test_closed_while_it_starts_it_leaves_nothing_and_the_call_is_refused(
+    world: World, worker: WorkerPredictor, session: Session
+) -> None:
+    world.while_it_starts = worker.close  # as another thread does
+    with pytest.raises(WorkerError, match="was closed"):
+        ask(worker, session)
+    assert [end.has_ended for end in world.ends] == [True]
+    world.while_it_starts = lambda: None
+    assert ask(worker, session) == "ok"
+
+
+def test_closed_while_it_answers_the_call_is_refused(
+    world: World, worker: WorkerPredictor, session: Session
+) -> None:
+    ask(worker, session)
+    world.script("encode", IS_SLOW)
+    worker.stop_when(lambda: world.is_waiting and bool(worker.close()))
+    with pytest.raises(WorkerError, match="was closed"):
+        ask(worker, session)
+    worker.stop_when(lambda: False)
+    assert ask(worker, session) == "ok"
+    assert world.starts == 2

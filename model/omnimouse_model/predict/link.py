@@ -148,10 +148,10 @@ def without_main() -> Iterator[None]:
     A spawned process imports the parent's `__main__` again: with it napari and Qt, or
     a script without a guard. Nothing that is sent needs it.
     """
-    with _starting:  # The second of two threads would put back the first one's nothing.
+    with _starting:  # A second thread would put back what stands in for it meanwhile.
         main = sys.modules["__main__"]
-        sys.modules["__main__"] = ModuleType("__main__")
         try:
+            sys.modules["__main__"] = ModuleType("__main__")
             yield
         finally:
             sys.modules["__main__"] = main

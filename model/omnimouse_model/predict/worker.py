@@ -40,6 +40,7 @@ POLL_S = 0.01
 """How often a cancel is looked for while waiting: well under 50 ms."""
 POLL_AHEAD_S = 0.002
 """The same while looking ahead, which must not hold up a question."""
+CLOSED = "The predictor was closed while it answered."
 
 
 class WorkerPredictor:
@@ -73,6 +74,7 @@ class WorkerPredictor:
         self._lock = threading.RLock()
         self._outdated: Callable[[], bool] = _never
         self._link: Link | None = None
+        self._n_closes = 0
         self._welcome: Welcome | None = None
         self._shared = SharedAnswers()
         self._deaths = 0
@@ -191,7 +193,11 @@ class WorkerPredictor:
         return None if self._link is None else self._link.process_id
 
     def close(self) -> None:
-        """End it; nothing is left behind. The next call starts a new one."""
+        """End it; nothing is left behind. The next call starts a new one.
+
+        Callable from any thread: a call that is being answered raises `WorkerError`.
+        """
+        self._n_closes += 1
         link, self._link = self._link, None
         self._welcome = None
         self._known, self._encoded = {}, None
@@ -215,7 +221,7 @@ class WorkerPredictor:
                 except LinkEndedError as ended:
                     how, is_of_this = str(ended), not self._given_up
                 if self._link is None:
-                    raise WorkerError("The predictor was closed while it answered.")
+                    raise WorkerError(CLOSED)
                 self.close()
                 if is_of_this:
                     self._deaths += 1
@@ -229,7 +235,11 @@ class WorkerPredictor:
             self.close()
             self._notice = "started again: the predictor's process had ended"
         if self._link is None:
+            n_closes = self._n_closes
             self._link = self._connect(self._source, self._device, self._threads)
+            if self._n_closes != n_closes:  # before there was a link to close
+                self.close()
+                raise WorkerError(CLOSED)
         if self._welcome is None:
             self._welcome = self._ask("hello")
         return self._welcome
