@@ -85,7 +85,7 @@ def _running() -> set[threading.Thread | BaseProcess]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _nothing_runs_on() -> Iterator[None]:
-    """A module ends what it starts: it works on beside later ones, which count it."""
+    """What a module starts it ends: else it runs on beside later ones, and counts."""
     before = _running()
     yield
     until = time.monotonic() + ENDS_S

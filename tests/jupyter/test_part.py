@@ -1,8 +1,10 @@
 """What every part does: it follows, says what went wrong, never outruns a page."""
 
+import gc
 import threading
 import time
 from itertools import pairwise
+from weakref import ref
 
 import pytest
 from traitlets import Int
@@ -94,6 +96,21 @@ def test_a_page_that_has_not_drawn_is_sent_nothing_more_for_a_while(part, contro
     gaps = [after[0] - before[0] for before, after in pairwise(sent)]
     assert 2 <= len(sent) <= 4
     assert all(gap > 0.2 for gap in gaps)
+
+
+def test_a_part_that_was_drawn_is_let_go_when_it_is_closed_and_forgotten(controller):
+    part, sent = Counter(controller), threading.Event()
+    known = ref(part)
+    part.send = lambda content, buffers=(): sent.set()
+    part._handle_custom_msg({"op": "ready", "view": "page"}, [])
+    assert sent.wait(10)
+    part.close()
+    del part
+    until = time.monotonic() + 10
+    while known() is not None and time.monotonic() < until:
+        time.sleep(0.01)  # the drawing ends
+        gc.collect()
+    assert known() is None
 
 
 class Several(Part):

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import fields
@@ -599,6 +600,41 @@ def test_a_keeper_that_fails_once_goes_on(caplog: pytest.LogCaptureFixture) -> N
         time.sleep(0.01)
     keeper.close()
     assert len(tries) >= 2
+    assert "on fire" in caplog.text
+
+
+def test_a_keeper_ends_also_where_it_is_closed_as_it_takes_up_a_change() -> None:
+    takes_up, goes_on = threading.Event(), threading.Event()
+
+    class Changed(threading.Event):
+        def clear(self) -> None:
+            takes_up.set()
+            goes_on.wait(10)
+            super().clear()
+
+    written: list[int] = []
+    keeper = Autosave(lambda: written.append(1))
+    keeper._changed = Changed()
+    keeper.note()
+    assert takes_up.wait(10)
+    closing = threading.Thread(target=keeper.close, args=(20.0,))
+    closing.start()
+    while not keeper._ended.is_set():
+        time.sleep(0.001)
+    time.sleep(0.05)  # the change that goes with it
+    goes_on.set()
+    closing.join(10)
+    assert not closing.is_alive()
+    assert written == [1]
+
+
+def test_a_last_writing_that_fails_ends_nothing_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def write() -> None:
+        raise RuntimeError("the disk is on fire")
+
+    Autosave(write).close()
     assert "on fire" in caplog.text
 
 

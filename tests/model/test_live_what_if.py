@@ -1,6 +1,7 @@
 """The edits on screen: undone with the mask, answered after it, asked alone."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -209,15 +210,15 @@ def test_the_edits_of_a_worker_are_those_of_this_process(
     from omnimouse_model.predict.worker import WorkerPredictor
     from tests.model.live_sessions import tiny_transformer
 
-    controller, worker = Controller(), WorkerPredictor(tiny_transformer)
-    controller.choose_predictor(worker)
     small = open_session(write_session(tmp_path / "small"))
-    controller.open_session(small)
-    assert controller.wait(60.0)
-    controller.what_if.put(Blank())
-    assert controller.wait(60.0)
-    state, found = controller.state, controller.results.what_if
-    here = what_if(tiny_transformer(), state.window, state.mask, state.edits)
-    np.testing.assert_allclose(found.difference, here.difference, atol=1e-5)
-    controller.close()
-    worker.close()  # handed in, hence not the controller's to end
+    worker = WorkerPredictor(tiny_transformer)
+    # It is handed in, hence not the controller's to end.
+    with closing(worker), closing(Controller()) as controller:
+        controller.choose_predictor(worker)
+        controller.open_session(small)
+        assert controller.wait(60.0)
+        controller.what_if.put(Blank())
+        assert controller.wait(60.0)
+        state, found = controller.state, controller.results.what_if
+        here = what_if(tiny_transformer(), state.window, state.mask, state.edits)
+        np.testing.assert_allclose(found.difference, here.difference, atol=1e-5)

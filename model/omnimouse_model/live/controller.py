@@ -532,8 +532,9 @@ class Controller:
 
         What has not ended in time ends by itself.
         """
+        self.opener.close(timeout_s)  # What it showed later would not be remembered.
         self.analyses.close(timeout_s)
-        errands = (self.opener, self.recordings, self.alignment, self.facts)
+        errands = (self.recordings, self.alignment, self.facts)
         begun = (*errands, self.clips, self.similarity, self.colouring, self.models)
         for errand in (*begun, self.sweeps, self.finetuning, self.exports):
             errand.close(timeout_s)

@@ -251,5 +251,5 @@ def _end(known: "ref[LastState]") -> None:
     if one is None:
         return
     one.close()
-    if one._thread is not None:
-        one._thread.join(QUIET_S)
+    if (thread := one._thread) is not None:
+        thread.join(QUIET_S)

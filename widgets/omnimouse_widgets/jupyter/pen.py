@@ -182,8 +182,12 @@ class _Pen:
 
     def _loop(self) -> None:
         while not self._is_over:
-            for board, draws in self._next():
-                board.draw(draws)
+            self._draw_due()
+
+    def _draw_due(self) -> None:
+        """A call of its own: a thread that waits holds no board that it drew."""
+        for board, draws in self._next():
+            board.draw(draws)
 
     def _next(self) -> list[tuple[Board, list[Draw]]]:
         with self.changed:
