@@ -563,9 +563,9 @@ def run_side_by_side(commands: dict[str, list[str]], env: dict[str, str]) -> int
 def test(*arguments: str) -> int:
     """Run every check and every test but the GPU ones, on a screen of their own.
 
-    Without arguments for pytest the tests that open windows and the others run side
-    by side, which takes two thirds of the time on two cores. Those that drive a browser
-    run alone at the end: a server, a kernel, a model and a browser fill the machine.
+    Without arguments for pytest the library's tests and all others, which take as long,
+    run side by side. Those that drive a browser run alone at the end: a server, a
+    kernel, a model and a browser fill the machine.
     """
     ensure_browser()
     pytest = [str(PYTHON), "-m", "pytest", "-m"]
@@ -580,14 +580,11 @@ def test(*arguments: str) -> int:
                 chosen = {"tests": [*pytest, "not gpu", *arguments]}
                 return run_all({**checks(), **chosen}, env)
             halves = {
-                "tests without windows": [
+                "tests of the library": [*pytest, "not gpu", "tests/model"],
+                "tests of all else": [
                     *pytest,
-                    "not gpu and not gui and not browser and not notebook",
-                ],
-                # Notebooks take as long as the other half is longer.
-                "tests in windows, notebooks": [
-                    *pytest,
-                    "not gpu and (gui or notebook)",
+                    "not gpu and not browser",
+                    "--ignore=tests/model",
                 ],
             }
             alone = {"tests in a browser": [*pytest, "not gpu and browser", "-rs"]}
