@@ -195,7 +195,8 @@ class WorkerPredictor:
     def close(self) -> None:
         """End it; nothing is left behind. The next call starts a new one.
 
-        Callable from any thread: a call that is being answered raises `WorkerError`.
+        From another thread too: a call that waits, for its start or its answer, raises
+        `WorkerError` then.
         """
         self._n_closes += 1
         link, self._link = self._link, None
