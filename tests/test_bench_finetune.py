@@ -27,8 +27,8 @@ def mice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Session]:
     monkeypatch.setattr(torch, "set_num_threads", lambda n: None)  # of all that follow
     made = {}
     for number, name in enumerate(("demo", "unseen")):
-        size = (6 + number, 150, 1.1)
-        spec = MouseSpec(name, f"8000{number}-1-1", 11 + number, *size, HELD_OUT)
+        seeds = 11 + number, 6 + number
+        spec = MouseSpec(name, f"8000{number}-1-1", *seeds, 150, 1.1, HELD_OUT)
         made[name] = om.open_session(write_session(spec, tmp_path / name))
 
     def named_session(name: str, progress: Progress) -> Session:
