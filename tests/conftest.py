@@ -1,12 +1,12 @@
-"""What every test shares: settings that leave the user's own files alone."""
+"""Settings that leave the user's own files alone, and processes that start fast."""
 
 import ctypes
+import multiprocessing
 import os
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -51,6 +51,8 @@ _one_thread()
 settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
+PRELOADED = ["torch", "omnimouse_model.predict.worker_process", "tests.predictors"]
+"""Imported once for all child processes: importing PyTorch takes seconds."""
 WINDOW_FIXTURES = {"qtbot", "qapp", "make_napari_viewer", "make_napari_viewer_proxy"}
 ENDS_S = 10.0
 """What was told to end has this long."""
@@ -70,8 +72,36 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(_SCRATCH, ignore_errors=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def preloaded_processes():
+    """Fork child processes from one that has imported the libraries, where possible.
+
+    The product spawns them, which takes seconds each. Such a process differs in one
+    thing: it has the environment variables of the first one.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        yield
+        return
+    of = multiprocessing.get_context
+    of("forkserver").set_forkserver_preload(PRELOADED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            multiprocessing,
+            "get_context",
+            lambda method=None: of("forkserver" if method == "spawn" else method),
+        )
+        yield
+
+
 @pytest.fixture
-def root() -> Path:
+def spawned_processes(preloaded_processes, monkeypatch):
+    """Spawn child processes as the product does: they inherit no import."""
+    spawn = multiprocessing.context.SpawnContext()
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method=None: spawn)
+
+
+@pytest.fixture
+def root():
     """The checkout."""
     return Path(__file__).resolve().parent.parent
 
@@ -84,7 +114,7 @@ def _running() -> set[threading.Thread | BaseProcess]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _nothing_runs_on() -> Iterator[None]:
+def _nothing_runs_on():
     """What a module starts it ends: else it runs on beside later ones, and counts."""
     before = _running()
     yield

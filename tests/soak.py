@@ -36,7 +36,8 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.masks import Mask, asked_cells
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.predict.worker import WorkerPredictor
-from tests.model.live_sessions import EchoPredictor, write_session
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
 
 N_NEURONS = 200
 SETTLE_EVERY = 25

@@ -31,7 +31,8 @@ from omnimouse_model.predict.worker import WorkerPredictor
 from omnimouse_model.simulate import HeldOut, MouseSpec
 from omnimouse_model.simulate import write_session as simulate
 from omnimouse_widgets.qt.hop import qt_post
-from tests.model.live_sessions import EchoPredictor, write_session
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
 from tests.soak import PREDICTORS
 from tests.soak_hand import SIZES, Monkey, extent
 from tests.soak_watch import Faults, Held, check_left, check_memory, held

@@ -1,7 +1,6 @@
 """`omnimouse bench finetune` on small mice: who is fine-tuned, beside what."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,7 +21,7 @@ HELD_OUT = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=
 
 
 @pytest.fixture
-def mice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Session]:
+def mice(tmp_path, monkeypatch):
     """Small ones in the place of the demo's own and the unseen one."""
     monkeypatch.setattr(torch, "set_num_threads", lambda n: None)  # of all that follow
     made = {}
@@ -48,8 +47,8 @@ def mice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Session]:
 
 
 def test_a_new_mouse_stands_beside_a_core_trained_with_it_and_the_mouse_of_the_demo(
-    mice: dict[str, Session], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+    mice, tmp_path, capsys
+):
     command = ["bench", "finetune", "--mouse", "unseen", "--steps", str(STEPS)]
     command += ["--out", str(tmp_path / "runs"), "--max-windows", "1"]
     with pytest.raises(SystemExit) as end:

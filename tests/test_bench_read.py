@@ -13,7 +13,7 @@ from omnimouse_app.reference_package import ReferencePackage
 from omnimouse_model.data.open import open_session
 
 
-def test_the_session_is_as_described(tmp_path: Path) -> None:
+def test_the_session_is_as_described(tmp_path):
     session = open_session(write_session(tmp_path / "s", Size(20, 0.7)))
     assert session.n_neurons == 20
     assert session.responses.n_samples == int(0.7 * 60 * 30) + 1
@@ -26,7 +26,7 @@ def test_the_session_is_as_described(tmp_path: Path) -> None:
     assert len(session.window_starts("train"))
 
 
-def test_a_hollow_session_takes_no_space_and_opens(tmp_path: Path) -> None:
+def test_a_hollow_session_takes_no_space_and_opens(tmp_path):
     root = write_session(tmp_path / "s", Size(500, 20.0, is_hollow=True))
     blocks = sum(p.stat().st_blocks * 512 for p in root.rglob("*") if p.is_file())
     assert blocks < 20 * 2**20  # 72 MB of responses, 80 MB of frames
@@ -39,7 +39,7 @@ SMALL = ["bench", "read", "--neurons", "40", "--minutes", "0.5", "--windows", "5
 SMALL += ["--passes", "1", "--no-opening", "--json"]
 
 
-def test_the_table_has_a_row_per_way(tmp_path: Path) -> None:
+def test_the_table_has_a_row_per_way(tmp_path):
     done = CliRunner().invoke(group, [*SMALL, "--folder", str(tmp_path)])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)["rows"]
@@ -53,7 +53,7 @@ def test_the_table_has_a_row_per_way(tmp_path: Path) -> None:
     assert rows["store-none"]["mib"] > 0
 
 
-def test_ways_that_differ_are_found() -> None:
+def test_ways_that_differ_are_found():
     ways = {
         "experanto-folder": lambda s: (np.ones(3),),
         "other": lambda s: (np.zeros(3),),
@@ -129,9 +129,7 @@ def checkout(root: Path, revision: str = "foundation_model", error: float = 0) -
 
 
 @pytest.mark.parametrize("revision", ["foundation_model", "main"])
-def test_the_package_reads_the_same_windows_in_turn(
-    revision: str, tmp_path: Path
-) -> None:
+def test_the_package_reads_the_same_windows_in_turn(revision, tmp_path):
     source = checkout(tmp_path / "checkout", revision)
     words = [*SMALL, "--folder", str(tmp_path / "s"), "--experanto", str(source)]
     done = CliRunner().invoke(group, words)
@@ -145,7 +143,7 @@ def test_the_package_reads_the_same_windows_in_turn(
     )
 
 
-def test_a_package_that_reads_other_values_is_found(tmp_path: Path) -> None:
+def test_a_package_that_reads_other_values_is_found(tmp_path):
     source = checkout(tmp_path / "checkout", error=1e-6)
     words = [*SMALL, "--folder", str(tmp_path / "s"), "--experanto", str(source)]
     done = CliRunner().invoke(group, words)
@@ -153,7 +151,7 @@ def test_a_package_that_reads_other_values_is_found(tmp_path: Path) -> None:
     assert "The reference package reads other" in str(done.exception)
 
 
-def test_what_the_package_lacks_is_named(tmp_path: Path) -> None:
+def test_what_the_package_lacks_is_named(tmp_path):
     folder = write_session(tmp_path / "s", Size(5, 0.2))
     with pytest.raises(ModuleNotFoundError, match=r"holds no experanto/__init__\.py"):
         ReferencePackage(tmp_path, folder, [])

@@ -11,7 +11,7 @@ from omnimouse_app.cli import main
 
 
 @pytest.fixture
-def without_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_browser(monkeypatch):
     monkeypatch.setattr(chromium.shutil, "which", lambda name: None)
     monkeypatch.setattr(chromium, "ELSEWHERE", ())
 
@@ -22,9 +22,7 @@ def test_without_a_browser_it_is_said_what_to_install():
         chromium.find_chromium()
 
 
-def test_a_browser_off_the_search_path_is_found(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
+def test_a_browser_off_the_search_path_is_found(monkeypatch, tmp_path):
     chrome = tmp_path / "Google Chrome"
     chrome.touch()
     monkeypatch.setenv("HERE", str(tmp_path))
@@ -35,10 +33,7 @@ def test_a_browser_off_the_search_path_is_found(
 
 @pytest.mark.parametrize("arguments", [["bench", "notebook"], ["demo", "--notebook"]])
 def test_without_playwright_a_command_says_so_in_one_line(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    arguments: list[str],
+    monkeypatch, capsys, tmp_path, arguments
 ):
     monkeypatch.setitem(sys.modules, "playwright.sync_api", None)
     monkeypatch.setattr("omnimouse_app.cli.demo._session", lambda: tmp_path)
@@ -54,16 +49,14 @@ def test_without_playwright_a_command_says_so_in_one_line(
     assert "pip install playwright" in said[0]
 
 
-def test_pictures_of_the_notebook_are_a_journey_of_their_own(
-    capsys: pytest.CaptureFixture[str],
-):
+def test_pictures_of_the_notebook_are_a_journey_of_their_own(capsys):
     with pytest.raises(SystemExit) as end:
         main(["demo", "--notebook", "out", "--headless", "other"])
     assert end.value.code == 2
     assert "--notebook" in capsys.readouterr().err
 
 
-def test_a_server_knows_nobody_s_settings(tmp_path: Path):
+def test_a_server_knows_nobody_s_settings(tmp_path):
     env = server._private(tmp_path, server.SETTINGS)
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         assert Path(env[name]).is_relative_to(tmp_path)

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import click
@@ -20,7 +19,7 @@ from omnimouse_model.errors import SessionFormatError
 
 
 @pytest.fixture
-def broken_info(monkeypatch: pytest.MonkeyPatch) -> None:
+def broken_info(monkeypatch):
     """`omnimouse info` meets a recording that cannot be read."""
 
     @click.command()
@@ -46,23 +45,21 @@ def test_help_names_every_command_and_imports_none():
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]):
+def test_every_command_explains_itself(name, capsys):
     with pytest.raises(SystemExit) as end:
         main([name, "--help"])
     assert end.value.code == 0
     assert "Usage: omnimouse" in capsys.readouterr().out
 
 
-def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]):
+def test_an_unknown_command_is_refused(capsys):
     with pytest.raises(SystemExit) as end:
         main(["dance"])
     assert end.value.code == 2
     assert "No such command 'dance'" in capsys.readouterr().err
 
 
-def test_a_scheduler_in_the_clear_is_refused_before_anything_opens(
-    capsys: pytest.CaptureFixture[str],
-):
+def test_a_scheduler_in_the_clear_is_refused_before_anything_opens(capsys):
     with pytest.raises(SystemExit) as end:
         main(["app", "--scheduler", "tcp://10.0.0.5:8786"])
     assert end.value.code == 1
@@ -72,7 +69,7 @@ def test_a_scheduler_in_the_clear_is_refused_before_anything_opens(
 
 
 @pytest.fixture
-def unknown_task(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def unknown_task(root, tmp_path_factory):
     """The shipped config with a slip in the name of a task."""
     shipped = root / "model/omnimouse_model/train/configs/demo.yaml"
     path = tmp_path_factory.mktemp("config") / "unknown_task.yaml"
@@ -91,13 +88,7 @@ def unknown_task(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_a_training_that_cannot_be_is_refused_before_a_mouse_is_simulated(
-    options: tuple[str, ...],
-    message: str,
-    root: Path,
-    unknown_task: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    options, message, root, unknown_task, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(root)
     if options == ("unknown_task.yaml",):
@@ -111,7 +102,7 @@ def test_a_training_that_cannot_be_is_refused_before_a_mouse_is_simulated(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_at_once_until_there_is_something_to_save(number: signal.Signals):
+def test_a_signal_ends_at_once_until_there_is_something_to_save(number):
     def simulate() -> None:
         with interruptible():
             try:
@@ -131,7 +122,7 @@ def test_a_signal_ends_at_once_until_there_is_something_to_save(number: signal.S
 
 
 @pytest.mark.usefixtures("broken_info")
-def test_bad_input_ends_with_one_clear_line(capsys: pytest.CaptureFixture[str]):
+def test_bad_input_ends_with_one_clear_line(capsys):
     with pytest.raises(SystemExit) as end:
         main(["info"])
     assert end.value.code == 1
@@ -144,16 +135,14 @@ def test_debug_shows_the_traceback():
         main(["--debug", "info"])
 
 
-def test_a_session_that_is_not_there_is_bad_input(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_a_session_that_is_not_there_is_bad_input(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(["info", str(tmp_path / "nowhere")])
     assert end.value.code != 0
     assert "nowhere" in capsys.readouterr().err
 
 
-def test_json_is_one_object_with_machine_and_rows(capsys: pytest.CaptureFixture[str]):
+def test_json_is_one_object_with_machine_and_rows(capsys):
     rows = [{"name": "score", "value": np.float32(0.5), "unit": "", "ceiling": np.nan}]
     emit(rows, as_json=True, title="never printed")
     document = json.loads(capsys.readouterr().out)
@@ -190,7 +179,7 @@ def test_a_table_without_rows_is_its_header():
     assert table([], ["name", "value"]).splitlines()[0] == "name  value"
 
 
-def test_version_is_the_distribution_s(capsys: pytest.CaptureFixture[str]):
+def test_version_is_the_distribution_s(capsys):
     with pytest.raises(SystemExit):
         main(["--version"])
     assert capsys.readouterr().out.startswith("omnimouse, version 0.")
@@ -211,9 +200,7 @@ def _opened(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> list[objec
     return opened
 
 
-def test_what_the_files_do_not_say_is_asked_in_the_window(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_files_do_not_say_is_asked_in_the_window(tmp_path, monkeypatch):
     path = tmp_path / "without_rate.npz"
     np.savez(path, responses=np.ones((400, 5), np.float32))
     with pytest.raises(SessionFormatError, match="rate"):
@@ -221,9 +208,7 @@ def test_what_the_files_do_not_say_is_asked_in_the_window(
     assert _opened([str(path)], monkeypatch) == [path]
 
 
-def test_what_is_no_session_is_refused_before_the_window(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_no_session_is_refused_before_the_window(tmp_path, monkeypatch):
     (tmp_path / "notes.txt").write_text("a note")
     with pytest.raises(SessionFormatError):
         _opened([str(tmp_path / "notes.txt")], monkeypatch)
@@ -237,12 +222,12 @@ def test_what_is_no_session_is_refused_before_the_window(
         ("nope.tar", "there is no file nope.tar"),
     ],
 )
-def test_what_need_not_or_cannot_be_fetched_is_said(name: str, words: str) -> None:
+def test_what_need_not_or_cannot_be_fetched_is_said(name, words):
     done = CliRunner().invoke(group, ["fetch", name])
     assert done.exit_code == 1
     assert words in str(done.exception)
 
 
-def test_the_traceback_can_be_asked_for_after_the_command() -> None:
+def test_the_traceback_can_be_asked_for_after_the_command():
     with pytest.raises(SessionFormatError):
         main(["info", "nowhere_at_all", "--debug"])

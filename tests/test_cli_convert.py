@@ -15,12 +15,11 @@ from click.testing import CliRunner, Result
 
 from omnimouse_app.cli import group
 from omnimouse_model.data.open import open_session
+from tests import SUITE2P
 from tests.model.experanto_folder import write_folder
 
-SUITE2P = Path(__file__).parent / "fixtures" / "sessions" / "suite2p_small"
 
-
-def test_it_says_what_it_wrote(tmp_path: Path) -> None:
+def test_it_says_what_it_wrote(tmp_path):
     source, store = write_folder(tmp_path / "s"), tmp_path / "m.omses.zarr"
     done = CliRunner().invoke(group, ["convert", str(source), str(store), "--json"])
     assert done.exit_code == 0, done.output
@@ -32,7 +31,7 @@ def test_it_says_what_it_wrote(tmp_path: Path) -> None:
     np.testing.assert_array_equal(second.responses.data, first.responses.data)
 
 
-def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
+def test_what_is_there_is_not_written_over(tmp_path):
     source = write_folder(tmp_path / "s")
     (tmp_path / "m.zarr").mkdir()
     done = _converted(source, tmp_path / "m.zarr")
@@ -42,7 +41,7 @@ def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("into", ["there", "new/"])
-def test_a_folder_is_what_the_store_is_put_into(tmp_path: Path, into: str) -> None:
+def test_a_folder_is_what_the_store_is_put_into(tmp_path, into):
     source = write_folder(tmp_path / "s")
     (tmp_path / "there").mkdir()
     done = _converted(source, f"{tmp_path}/{into}")
@@ -51,7 +50,7 @@ def test_a_folder_is_what_the_store_is_put_into(tmp_path: Path, into: str) -> No
     assert store.name == f"{open_session(source).id}.omses.zarr"
 
 
-def test_a_finished_one_is_complete(tmp_path: Path) -> None:
+def test_a_finished_one_is_complete(tmp_path):
     source, store = write_folder(tmp_path / "s"), tmp_path / "m.zarr"
     assert _converted(source, store).exit_code == 0
     again = _converted(source, store)
@@ -60,23 +59,21 @@ def test_a_finished_one_is_complete(tmp_path: Path) -> None:
     assert isinstance(_converted(SUITE2P, store).exception, FileExistsError)
 
 
-def test_a_target_inside_the_source_is_refused(tmp_path: Path) -> None:
+def test_a_target_inside_the_source_is_refused(tmp_path):
     source = write_folder(tmp_path / "s")
     done = _converted(source, source / "m.zarr")
     assert "is inside the session" in str(done.exception)
     assert not list(source.glob("m.zarr*"))
 
 
-def test_of_a_folder_of_recordings_one_is_to_be_named(tmp_path: Path) -> None:
+def test_of_a_folder_of_recordings_one_is_to_be_named(tmp_path):
     write_folder(tmp_path / "all" / "first")
     write_folder(tmp_path / "all" / "second")
     done = _converted(tmp_path / "all", tmp_path / "m.zarr")
     assert "name one of them: first, second" in str(done.exception)
 
 
-def test_what_was_begun_otherwise_says_how(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_begun_otherwise_says_how(tmp_path, monkeypatch):
     source, store = write_folder(tmp_path / "s"), tmp_path / "m.zarr"
     _stopped(source, store, monkeypatch)
     assert "with codec default, not fast" in str(
@@ -88,7 +85,7 @@ def test_what_was_begun_otherwise_says_how(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no signals")
-def test_ctrl_c_ends_with_one_line_and_the_next_run_goes_on(tmp_path: Path) -> None:
+def test_ctrl_c_ends_with_one_line_and_the_next_run_goes_on(tmp_path):
     source, store = write_folder(tmp_path / "s"), tmp_path / "m.zarr"
     words = [sys.executable, "-c", _SLOW, "convert", str(source), str(store)]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
@@ -145,9 +142,7 @@ def _stopped(source: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert not store.exists()
 
 
-def test_after_a_stop_while_comparing_the_same_command_ends_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_stop_while_comparing_the_same_command_ends_it(tmp_path, monkeypatch):
     source, store = write_folder(tmp_path / "s"), tmp_path / "m.zarr"
     _stopped(source, store, monkeypatch)
     done = _converted(source, store)
@@ -156,7 +151,7 @@ def test_after_a_stop_while_comparing_the_same_command_ends_it(
     assert [p.name for p in sorted(tmp_path.iterdir())] == ["m.zarr", "s"]
 
 
-def test_reading_options_are_kept_in_the_store(tmp_path: Path) -> None:
+def test_reading_options_are_kept_in_the_store(tmp_path):
     store = tmp_path / "m.zarr"
     words = ["convert", str(SUITE2P), str(store), "--series", "F-neu", "--all-rois"]
     done = CliRunner().invoke(group, words)

@@ -13,7 +13,7 @@ from tests.model.finetune_process import KNOWN, NEW, write_place
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory):
     return write_place(tmp_path_factory.mktemp("finetune"))
 
 
@@ -29,11 +29,8 @@ def run(arguments: list[str]) -> int:
 
 
 def test_ctrl_c_saves_and_the_same_command_ends_it(
-    place: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+    place, tmp_path, monkeypatch, capsys
+):
     plain = TrainReport.__call__
 
     def interrupted(self: TrainReport, facts: dict[str, float]) -> None:
@@ -58,9 +55,7 @@ def test_ctrl_c_saves_and_the_same_command_ends_it(
     assert om.load_predictor(out).needs.n_neurons == {KNOWN: 12, NEW: 9}
 
 
-def test_json_tells_every_condition_before_and_after(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_tells_every_condition_before_and_after(place, tmp_path, capsys):
     out = tmp_path / "mine"
     assert run(command(place, out, "--steps", "1", "--json")) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
@@ -70,8 +65,8 @@ def test_json_tells_every_condition_before_and_after(
 
 
 def test_a_run_killed_between_its_best_weights_and_its_last_word_can_be_ended(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+    place, tmp_path, capsys
+):
     out = tmp_path / "mine"
     given = [*command(place, out, "--steps", "1", "--json")]
     assert run(given) == 0
@@ -85,11 +80,8 @@ def test_a_run_killed_between_its_best_weights_and_its_last_word_can_be_ended(
 
 
 def test_what_cannot_be_fine_tuned_is_one_clear_line(
-    place: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+    place, tmp_path, monkeypatch, capsys
+):
     given = command(place, tmp_path / "mine")
     assert run(["finetune", "ridge", *given[2:]]) == 1
     assert "'ridge' is no transformer" in capsys.readouterr().err

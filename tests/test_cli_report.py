@@ -4,11 +4,9 @@ import json
 import re
 import shutil
 from base64 import b64encode
-from collections.abc import Iterator
 from hashlib import sha256
 from html import unescape
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,14 +32,14 @@ HOSTILE = "<script>alert(1)</script>&\"'"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     held_out = HeldOut(validation=1, final_test_1=3, oracle_clips=1, oracle_repeats=1)
     spec = MouseSpec("tiny", "1-1-1", 1, 2, 30, 1.5, held_out)
     return write_session(spec, tmp_path_factory.mktemp("mice") / "tiny")
 
 
 @pytest.fixture
-def controller(folder: Path, tmp_path: Path) -> Iterator[Controller]:
+def controller(folder, tmp_path):
     """Pinned, edited, beside a baseline, on a recording of its own that may move."""
     own = shutil.copytree(folder, tmp_path / "recordings" / "tiny")
     made = Controller(synchronous=True)
@@ -100,9 +98,7 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(command, given, catch_exceptions=False)
 
 
-def test_the_page_of_a_saved_analysis_has_the_librarys_numbers(
-    controller: Controller, tmp_path: Path
-) -> None:
+def test_the_page_of_a_saved_analysis_has_the_librarys_numbers(controller, tmp_path):
     analysis = tmp_path / "ask.omnimouse.json"
     assert controller.analyses.save(analysis)
     done = run(analysis)
@@ -156,9 +152,7 @@ def test_the_page_of_a_saved_analysis_has_the_librarys_numbers(
     assert "other neurons seen" in text
 
 
-def test_conditions_are_compared_over_the_neurons_common_to_all(
-    controller: Controller,
-) -> None:
+def test_conditions_are_compared_over_the_neurons_common_to_all(controller):
     page = Page(report_page(reported(controller)))
     assert "All are over the same 30 neurons." in report_page(reported(controller))
     assert not any("in common" in row[0] for row in page.rows if row)
@@ -186,7 +180,7 @@ def test_conditions_are_compared_over_the_neurons_common_to_all(
     )
 
 
-def test_it_loads_nothing_and_runs_its_own_script_alone(controller: Controller) -> None:
+def test_it_loads_nothing_and_runs_its_own_script_alone(controller):
     text = report_page(reported(controller))
     page = Page(text)
     assert not {"link", "img", "iframe", "object"} & set(page.tags)
@@ -206,7 +200,7 @@ def data_of(text: str) -> dict[str, Any]:
     return found
 
 
-def test_it_says_of_every_neuron_who_it_is_and_where(controller: Controller) -> None:
+def test_it_says_of_every_neuron_who_it_is_and_where(controller):
     what = reported(controller)
     text = report_page(what)
     data = data_of(text)
@@ -227,8 +221,8 @@ def test_it_says_of_every_neuron_who_it_is_and_where(controller: Controller) -> 
 
 
 def test_the_report_of_a_live_controller_is_written_whole_or_not_at_all(
-    controller: Controller, tmp_path: Path
-) -> None:
+    controller, tmp_path
+):
     path = tmp_path / "page.html"
     assert write_report(controller, path) == path
     made = re.sub(r"Made [^<]*", "", path.read_text("utf-8"))
@@ -246,7 +240,7 @@ def test_the_report_of_a_live_controller_is_written_whole_or_not_at_all(
         write_report(Controller(synchronous=True), stopped)
 
 
-def test_hostile_names_are_words(controller: Controller, tmp_path: Path) -> None:
+def test_hostile_names_are_words(controller, tmp_path):
     place = tmp_path / "recordings" / "x<script>alert(2)<"
     session = controller.state.session
     assert session is not None
@@ -264,9 +258,7 @@ def test_hostile_names_are_words(controller: Controller, tmp_path: Path) -> None
     assert str(place) in unescape(text)
 
 
-def test_a_recording_that_is_gone_says_what_to_do(
-    controller: Controller, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_recording_that_is_gone_says_what_to_do(controller, tmp_path, capsys):
     analysis = tmp_path / "ask.omnimouse.json"
     controller.analyses.save(analysis)
     moved = tmp_path / "elsewhere"
@@ -283,9 +275,7 @@ def test_a_recording_that_is_gone_says_what_to_do(
     assert str(moved) in out.read_text("utf-8")
 
 
-def test_a_model_that_is_gone_says_so(
-    controller: Controller, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_model_that_is_gone_says_so(controller, tmp_path, capsys):
     analysis = tmp_path / "ask.omnimouse.json"
     controller.analyses.save(analysis)
     facts = json.loads(analysis.read_text())
@@ -297,7 +287,7 @@ def test_a_model_that_is_gone_says_so(
     assert not (tmp_path / "ask.html").exists()
 
 
-def test_a_kept_sweep_is_compared(controller: Controller, tmp_path: Path) -> None:
+def test_a_kept_sweep_is_compared(controller, tmp_path):
     session = controller.state.session
     assert session is not None
     results = tmp_path / "mine.sweep.jsonl"
@@ -319,9 +309,7 @@ def test_a_kept_sweep_is_compared(controller: Controller, tmp_path: Path) -> Non
         run(analysis, "--sweep", broken)
 
 
-def test_pins_come_back_with_the_analysis_and_count_as_changes(
-    controller: Controller, tmp_path: Path
-) -> None:
+def test_pins_come_back_with_the_analysis_and_count_as_changes(controller, tmp_path):
     path = tmp_path / "pins.omnimouse.json"
     analyses, before = controller.analyses, controller.state.pins
     assert analyses.save(path)
@@ -339,7 +327,7 @@ def test_pins_come_back_with_the_analysis_and_count_as_changes(
         assert "pins" in str(analyses.fault)
 
 
-def test_numbers_lines_and_ticks_are_drawn_as_they_are() -> None:
+def test_numbers_lines_and_ticks_are_drawn_as_they_are():
     assert number(-0.12345) == "−0.123"
     assert number(float("nan")) == "–"
     assert ticks_between(0, 1, 5) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])

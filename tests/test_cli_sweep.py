@@ -11,13 +11,13 @@ from omnimouse_app.cli.bench_sweep import Times, rows
 from omnimouse_app.cli.output import Progress
 from omnimouse_app.cli.sweep import STOPPED, command
 from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
-from tests.model.live_sessions import tiny_transformer
+from tests.predictors import tiny_transformer
 
 ASK = ("--neurons", "4,8", "--history", "10", "--seeds", "2", "--max-windows", "3")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     held_out = HeldOut(validation=1, final_test_1=3, oracle_clips=1, oracle_repeats=1)
     spec = MouseSpec("tiny", "1-1-1", 1, 2, 20, 1.5, held_out)
     return write_session(spec, tmp_path_factory.mktemp("mice") / "tiny")
@@ -28,7 +28,7 @@ def run(folder: Path, *options: str, model: str = "context-ridge") -> Result:
     return CliRunner().invoke(command, given, catch_exceptions=False)
 
 
-def test_the_table_has_a_line_per_context_and_a_column_per_choice(folder: Path) -> None:
+def test_the_table_has_a_line_per_context_and_a_column_per_choice(folder):
     done = run(folder, *ASK, "--video", "on,off", "--behavior", "on,off")
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
@@ -43,7 +43,7 @@ def test_the_table_has_a_line_per_context_and_a_column_per_choice(folder: Path) 
     assert "decoded behaviour" in done.stdout
 
 
-def test_json_is_one_object_with_every_row_and_every_point(folder: Path) -> None:
+def test_json_is_one_object_with_every_row_and_every_point(folder):
     done = run(folder, *ASK, "--video", "on,off", "--json")
     assert done.exit_code == 0
     document = json.loads(done.stdout)
@@ -69,16 +69,14 @@ def test_json_is_one_object_with_every_row_and_every_point(folder: Path) -> None
     assert document["rows"][-1]["planned"] == 12
 
 
-def test_what_is_refused_is_a_dash_with_its_reason(folder: Path) -> None:
+def test_what_is_refused_is_a_dash_with_its_reason(folder):
     done = run(folder, *ASK, "--video", "off", model="last")
     line = next(x for x in done.stdout.splitlines() if x.startswith("8 neurons"))
     assert line.endswith("–")
     assert "- –: 'last' needs visible samples" in done.stdout
 
 
-def test_a_sweep_that_scores_nothing_fails_and_says_how_many_there_are(
-    folder: Path,
-) -> None:
+def test_a_sweep_that_scores_nothing_fails_and_says_how_many_there_are(folder):
     done = run(folder, "--neurons", "5000", "--seeds", "1")
     assert done.exit_code == 1
     assert "Nothing was scored: The session has 20 neurons" in done.stderr
@@ -89,11 +87,8 @@ def test_a_sweep_that_scores_nothing_fails_and_says_how_many_there_are(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_keeps_what_is_done_and_the_same_command_goes_on(
-    folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    number: signal.Signals,
-) -> None:
+    folder, tmp_path, monkeypatch, number
+):
     out, whole = tmp_path / "sweep.jsonl", tmp_path / "whole.jsonl"
 
     def interrupt(self: Progress, done: int, total: int, what: str) -> None:
@@ -117,9 +112,7 @@ def test_a_signal_keeps_what_is_done_and_the_same_command_goes_on(
     assert out.read_bytes() == whole.read_bytes()
 
 
-def test_without_a_file_it_says_that_nothing_is_kept(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_file_it_says_that_nothing_is_kept(folder, monkeypatch):
     def interrupt(self: Progress, done: int, total: int, what: str) -> None:
         if done == 3:
             signal.raise_signal(signal.SIGINT)
@@ -131,7 +124,7 @@ def test_without_a_file_it_says_that_nothing_is_kept(
     assert json.loads(stopped.stdout)["rows"][-1]["value"] == 1
 
 
-def test_a_table_can_be_written_beside(folder: Path, tmp_path: Path) -> None:
+def test_a_table_can_be_written_beside(folder, tmp_path):
     run(folder, *ASK, "--csv", str(tmp_path / "rows.csv"))
     lines = (tmp_path / "rows.csv").read_text().splitlines()
     assert lines[0].startswith("axis,value,neurons,history_samples,video,behavior,seed")
@@ -149,9 +142,7 @@ def test_a_table_can_be_written_beside(folder: Path, tmp_path: Path) -> None:
         (("--neurons", "4", "--seeds", "0"), "0 is not in the range x>=1"),
     ],
 )
-def test_options_that_are_no_numbers_are_named(
-    folder: Path, options: tuple[str, ...], message: str
-) -> None:
+def test_options_that_are_no_numbers_are_named(folder, options, message):
     done = run(folder, *options)
     assert done.exit_code == 2
     assert message in done.stderr
@@ -160,7 +151,7 @@ def test_options_that_are_no_numbers_are_named(
 # -- the benchmark ------------------------------------------------------------------
 
 
-def test_the_ratio_is_compared_with_what_must_be_computed() -> None:
+def test_the_ratio_is_compared_with_what_must_be_computed():
     class Recording:
         n_neurons = 100  # none, 16, 64, two of history; each with and without video
 
@@ -173,7 +164,7 @@ def test_the_ratio_is_compared_with_what_must_be_computed() -> None:
     assert (cold["name"], cold["median"]) == ("sweep_cold_ms", 100.0)
 
 
-def test_a_window_is_timed_cold_and_live(folder: Path) -> None:
+def test_a_window_is_timed_cold_and_live(folder):
     from omnimouse_app.cli.bench_sweep import measure
     from omnimouse_model.data.open import open_session
     from omnimouse_model.nets.omnimouse import OmniMouse

@@ -14,11 +14,11 @@ from omnimouse_app.cli.output import Progress
 from omnimouse_app.cli.train_report import TrainReport, duration
 from omnimouse_model.train.config import config_path
 from omnimouse_model.train.metrics_log import FILE, log_rows
-from tests.model.live_sessions import write_session
+from tests.small_sessions import write_session
 
 
 @pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def recordings(tmp_path_factory):
     root = tmp_path_factory.mktemp("recordings")
     for name in ("m1-1-1", "m2-1-1"):
         write_session(root / name, 12)
@@ -26,7 +26,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
+def config(tmp_path):
     """The smoke config in two phases of four steps, without validation."""
     text = config_path("smoke").read_text("utf-8")
     text = text.replace("steps: 80", "steps: 4").replace("steps: 20", "steps: 4")
@@ -40,12 +40,8 @@ def steps(out: Path) -> list[float]:
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(
-    config: Path,
-    recordings: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+    config, recordings, tmp_path, monkeypatch, capsys
+):
     plain = TrainReport.__call__
 
     def interrupted(self: TrainReport, facts: dict[str, float]) -> None:
@@ -82,12 +78,8 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     ],
 )
 def test_a_run_without_sessions_is_refused(
-    options: tuple[str, ...],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+    options, message, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
         main(["train", *options, "--out", str(tmp_path / "run")])
@@ -96,9 +88,7 @@ def test_a_run_without_sessions_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_torchrun_shares_the_sessions_and_trains_one_core(
-    config: Path, recordings: Path, tmp_path: Path
-) -> None:
+def test_torchrun_shares_the_sessions_and_trains_one_core(config, recordings, tmp_path):
     out = tmp_path / "run"
     launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     given = ["train", str(config), "--out", str(out), "--sessions", str(recordings)]
@@ -117,9 +107,7 @@ def test_torchrun_shares_the_sessions_and_trains_one_core(
     assert sorted(facts["sessions"]) == ["m1-1-1", "m2-1-1"]
 
 
-def test_the_report_tells_losses_throughput_and_time_left(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_report_tells_losses_throughput_and_time_left(capsys):
     clock = iter(range(0, 1000, 10))
     report = TrainReport(Progress(lambda: next(clock)), 100)
     common = {"windows_per_s": 16.0, "tokens_per_s": 12_345.6}
@@ -143,7 +131,7 @@ def test_the_report_tells_losses_throughput_and_time_left(
         (200_000, "2 d 7 h"),
     ],
 )
-def test_a_time_is_told_in_its_two_largest_units(seconds: float, told: str) -> None:
+def test_a_time_is_told_in_its_two_largest_units(seconds, told):
     assert duration(seconds) == told
 
 
@@ -152,11 +140,8 @@ def test_a_time_is_told_in_its_two_largest_units(seconds: float, told: str) -> N
     [((), "fp32"), (("--precision", "fp32"), "fp32"), (("--precision=bf16",), "bf16")],
 )
 def test_a_bench_of_training_says_what_it_computed_in(
-    options: tuple[str, ...],
-    expected: str,
-    recordings: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+    options, expected, recordings, capsys
+):
     session = str(recordings / "m1-1-1")
     command = ["bench", "train", "--config", "smoke", "--session", session]
     command += ["--steps", "1", "--threads", "1", "--device", "cpu", "--json"]

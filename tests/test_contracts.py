@@ -78,7 +78,7 @@ def python(
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[Plant, tuple[int, str]]:
+def answers(tmp_path_factory):
     """What the contracts say of each planted import, one after the other.
 
     One process asks for all of them, and reads again only the files that changed.
@@ -99,15 +99,13 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[Plant, tuple[int, 
     }
 
 
-def test_the_contracts_are_kept(root: Path):
+def test_the_contracts_are_kept(root):
     answer = python(root, _LINT, "--no-cache")
     assert answer.returncode == 0, answer.stdout
 
 
 @pytest.mark.parametrize("plant", PLANTED, ids="-".join)
-def test_a_planted_import_breaks_its_contract(
-    answers: dict[Plant, tuple[int, str]], plant: Plant
-):
+def test_a_planted_import_breaks_its_contract(answers, plant):
     code, words = answers[plant]
     assert code == 1, words
     assert "1 broken" in words

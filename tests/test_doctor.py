@@ -21,9 +21,7 @@ EXPECTED = {
 
 
 @pytest.mark.gui
-def test_it_reports_versions_graphics_device_and_room(
-    capsys: pytest.CaptureFixture[str],
-):
+def test_it_reports_versions_graphics_device_and_room(capsys):
     with pytest.raises(SystemExit) as end:
         main(["doctor", "--json"])
     assert end.value.code == 0
@@ -67,7 +65,7 @@ def test_a_recent_package_is_fine():
         ("qt.qpa.plugin: Could not load the Qt platform plugin", "apt-get install"),
     ],
 )
-def test_what_qt_says_becomes_what_to_do(words: str, advice: str):
+def test_what_qt_says_becomes_what_to_do(words, advice):
     assert advice in doctor.qt_remedy(words)
 
 
@@ -82,11 +80,7 @@ def test_what_qt_says_becomes_what_to_do(words: str, advice: str):
     ],
 )
 def test_a_qt_that_is_known_to_break_comes_with_one_that_works(
-    monkeypatch: pytest.MonkeyPatch,
-    number: str,
-    binding: str,
-    python: tuple[int, int],
-    remedy: str,
+    monkeypatch, number, binding, python, remedy
 ):
     monkeypatch.setattr(doctor.sys, "version_info", python)
     found = doctor.qt(number, binding)
@@ -94,7 +88,7 @@ def test_a_qt_that_is_known_to_break_comes_with_one_that_works(
     assert remedy in found.remedy
 
 
-def test_without_a_display_qt_is_still_looked_at(monkeypatch: pytest.MonkeyPatch):
+def test_without_a_display_qt_is_still_looked_at(monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setattr(doctor.sys, "platform", "linux")
@@ -104,9 +98,7 @@ def test_without_a_display_qt_is_still_looked_at(monkeypatch: pytest.MonkeyPatch
     assert "tasks.py demo" in found["display"].remedy
 
 
-def test_a_problem_ends_with_status_one(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_a_problem_ends_with_status_one(monkeypatch, capsys):
     bad = doctor.Finding("Qt", None, "", "problem", "Do this.")
     monkeypatch.setattr(doctor, "examine", lambda: iter([bad]))
     with pytest.raises(SystemExit) as end:

@@ -39,26 +39,26 @@ def in_conda(root: Path) -> dict[str, Requirement]:
     return {item.name: item for item in found}
 
 
-def test_the_conda_environment_has_every_requirement_with_the_same_range(root: Path):
+def test_the_conda_environment_has_every_requirement_with_the_same_range(root):
     conda = in_conda(root)
     for name, requirement in required(root).items():
         assert name in conda, f"environment.yml has no {name}"
         assert conda[name].specifier == requirement.specifier, name
 
 
-def test_the_conda_environment_ends_with_this_project(root: Path):
+def test_the_conda_environment_ends_with_this_project(root):
     entries = yaml.safe_load((root / "environment.yml").read_text())["dependencies"]
     assert entries[-1] == {"pip": ["--editable ."]}
 
 
-def test_the_constraints_satisfy_every_range(root: Path):
+def test_the_constraints_satisfy_every_range(root):
     lines = (root / "constraints.txt").read_text().splitlines()
     exact = dict(line.split("==") for line in lines if line and line[0] != "#")
     for requirement in everything(root):
         assert requirement.specifier.contains(exact[requirement.name]), requirement
 
 
-def test_the_wheel_holds_what_runs_in_the_page(root: Path, tmp_path: Path):
+def test_the_wheel_holds_what_runs_in_the_page(root, tmp_path):
     make = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
     subprocess.run(make, cwd=root, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
@@ -69,7 +69,7 @@ def test_the_wheel_holds_what_runs_in_the_page(root: Path, tmp_path: Path):
     assert made <= held
 
 
-def test_every_dependency_has_its_reason(root: Path):
+def test_every_dependency_has_its_reason(root):
     reasons = (root / "docs" / "dependencies.md").read_text()
     for requirement in everything(root):
         assert f"`{requirement.name}`" in reasons, requirement

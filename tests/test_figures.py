@@ -2,8 +2,6 @@
 
 import importlib.util
 import shlex
-from pathlib import Path
-from types import ModuleType
 
 import click
 import pytest
@@ -12,14 +10,14 @@ from omnimouse_app.cli import group
 
 
 @pytest.fixture
-def figures(root: Path) -> ModuleType:
+def figures(root):
     spec = importlib.util.spec_from_file_location("figures", root / "docs/figures.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_what_a_command_prints_stands_between_its_marks(figures: ModuleType) -> None:
+def test_what_a_command_prints_stands_between_its_marks(figures):
     text = (
         "a\n<!-- omnimouse x --y -->\nold\n<!-- end -->\nb\n"
         "<!-- omnimouse z -->\n<!-- end -->\n"
@@ -40,9 +38,7 @@ def test_what_a_command_prints_stands_between_its_marks(figures: ModuleType) -> 
     assert again.count("| 3 |") == 2
 
 
-def test_a_failing_command_ends_it_and_loses_no_table(
-    figures: ModuleType, tmp_path: Path
-) -> None:
+def test_a_failing_command_ends_it_and_loses_no_table(figures, tmp_path):
     path = tmp_path / "page.md"
     failing = "<!-- omnimouse info /no/such/folder -->\nold\n<!-- end -->\n"
     path.write_text(f"<!-- omnimouse --help -->\n<!-- end -->\n{failing}")
@@ -53,9 +49,7 @@ def test_a_failing_command_ends_it_and_loses_no_table(
     assert found.endswith(failing)
 
 
-def test_every_table_of_the_documents_names_a_command_that_parses(
-    figures: ModuleType, root: Path
-) -> None:
+def test_every_table_of_the_documents_names_a_command_that_parses(figures, root):
     found = [
         command
         for path in (root / "docs").glob("*.md")

@@ -3,8 +3,6 @@
 import importlib.util
 import inspect
 import re
-from pathlib import Path
-from types import ModuleType
 
 import anywidget
 import pytest
@@ -28,7 +26,7 @@ OF_ALL = {"problem", *anywidget.AnyWidget.class_traits()}
 
 
 @pytest.fixture
-def traits(root: Path) -> ModuleType:
+def traits(root):
     spec = importlib.util.spec_from_file_location("traits", root / "docs/traits.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -36,7 +34,7 @@ def traits(root: Path) -> ModuleType:
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_a_part_documents_every_trait_that_code_may_use(traits: ModuleType, name: str):
+def test_a_part_documents_every_trait_that_code_may_use(traits, name):
     part: type[Part] = getattr(omnimouse_widgets, name)
     public = {trait for trait in part.class_traits(sync=True) if trait[0] != "_"}
     told = {each for names, _ in traits.documented(part) for each in names}
@@ -44,7 +42,7 @@ def test_a_part_documents_every_trait_that_code_may_use(traits: ModuleType, name
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_what_a_part_documents_is_there(traits: ModuleType, name: str):
+def test_what_a_part_documents_is_there(traits, name):
     part: type[Part] = getattr(omnimouse_widgets, name)
     made = inspect.getsource(part)
     for names, words in traits.documented(part):
@@ -53,13 +51,13 @@ def test_what_a_part_documents_is_there(traits: ModuleType, name: str):
             assert hasattr(part, each) or f"self.{each} = " in made
 
 
-def test_the_page_has_every_part_as_its_class_has_it(traits: ModuleType):
+def test_the_page_has_every_part_as_its_class_has_it(traits):
     text = traits.PAGE.read_text("utf-8")
     assert set(re.findall(r"<!-- traits of (\w+) -->", text)) == set(PARTS)
     assert traits.renewed(text) == text, "Run: python docs/traits.py"
 
 
-def test_every_picture_of_the_page_is_there(traits: ModuleType):
+def test_every_picture_of_the_page_is_there(traits):
     text = traits.PAGE.read_text("utf-8")
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
     assert pictures

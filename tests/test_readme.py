@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from omnimouse_app.cli import COMMANDS
 
 
 @pytest.mark.slow
-def test_the_examples_run(root: Path):
+def test_the_examples_run(root):
     text = (root / "README.md").read_text()
     notebook, script = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     names: dict[str, object] = {}
@@ -23,7 +22,7 @@ def test_the_examples_run(root: Path):
 
 
 @pytest.mark.slow
-def test_the_page_on_masks_runs(root: Path, tmp_path: Path, monkeypatch):
+def test_the_page_on_masks_runs(root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (root / "docs" / "masks.md").read_text()
     examples = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
@@ -33,7 +32,7 @@ def test_the_page_on_masks_runs(root: Path, tmp_path: Path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_page_on_sweeps_runs(root: Path):
+def test_the_page_on_sweeps_runs(root):
     text = (root / "docs" / "sweeps.md").read_text()
     quick, _with_a_window = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     names: dict[str, object] = {}
@@ -42,7 +41,7 @@ def test_the_page_on_sweeps_runs(root: Path):
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/napari.md"])
-def test_keys_are_called_as_in_the_table(root: Path, page: str):
+def test_keys_are_called_as_in_the_table(root, page):
     from omnimouse_app.keys import all_keys
 
     known = {key for group in all_keys() for key in group.split(" ")}
@@ -56,13 +55,13 @@ def test_keys_are_called_as_in_the_table(root: Path, page: str):
 KEY = r"((Ctrl|Alt|Shift)\+?)*([A-Z0-9\[\],.?]|P(age|g)(Up|Down)|Space)?"
 
 
-def test_every_page_is_reached_from_the_first(root: Path):
+def test_every_page_is_reached_from_the_first(root):
     index = (root / "docs" / "index.md").read_text()
     for page in (root / "docs").glob("*.md"):
         assert page.name == "index.md" or f"({page.name})" in index, page.name
 
 
-def test_every_command_is_in_the_readme(root: Path):
+def test_every_command_is_in_the_readme(root):
     text = (root / "README.md").read_text()
     assert all(f"| `{name}" in text for name in COMMANDS)
 
@@ -71,7 +70,7 @@ def test_every_command_is_in_the_readme(root: Path):
     "page",
     ["README.md", "CONTRIBUTING.md", "docs/index.md", "docs/start.md", "docs/masks.md"],
 )
-def test_local_links_lead_somewhere(root: Path, page: str):
+def test_local_links_lead_somewhere(root, page):
     text = (root / page).read_text()
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
         assert ((root / page).parent / link).exists(), link

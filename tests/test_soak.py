@@ -3,21 +3,18 @@
 import pytest
 
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session import Session
-from tests.model.live_sessions import write_session
+from tests.small_sessions import write_session
 from tests.soak import N_NEURONS, PREDICTORS, soak
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+def session(tmp_path_factory):
     folder = tmp_path_factory.mktemp("soak") / "soak"
     return open_session(write_session(folder, N_NEURONS))
 
 
 @pytest.mark.parametrize("name", PREDICTORS)
-def test_what_is_shown_never_diverges_from_what_was_asked(
-    session: Session, name: str
-) -> None:
+def test_what_is_shown_never_diverges_from_what_was_asked(session, name):
     found = soak(name, session, edits=250, seed=4)
     assert found["settled"] > 10
     assert found["answers"] > 0

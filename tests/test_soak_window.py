@@ -1,8 +1,5 @@
 """A few seconds of what `python -m tests.soak --seconds 120` does for minutes."""
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from tests.soak_watch import Faults
@@ -12,14 +9,14 @@ pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 
 def test_random_work_raises_nothing_leaves_nothing_and_ends_with_right_numbers(
-    qapp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    qapp, tmp_path, monkeypatch
+):
     monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path))
     found = soak_window(tmp_path, seconds=6.0, seed=1, lives=2)
     assert found["acts"] > 2
 
 
-def test_a_fault_on_any_way_out_is_told_with_the_acts_before_it(qapp: Any) -> None:
+def test_a_fault_on_any_way_out_is_told_with_the_acts_before_it(qapp):
     import logging
     import threading
 

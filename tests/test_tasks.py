@@ -18,7 +18,7 @@ SCRIPT = Path(__file__).resolve().parent.parent / "tasks.py"
 
 
 @pytest.fixture
-def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def tasks(tmp_path, monkeypatch):
     """The script as a module, its environment in a scratch folder."""
     spec = importlib.util.spec_from_file_location("tasks_under_test", SCRIPT)
     module = importlib.util.module_from_spec(spec)
@@ -61,7 +61,7 @@ def without_torch(
 
 
 def test_torch_is_the_cpu_build_of_the_configured_index_where_it_has_one(
-    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
+    tasks, monkeypatch
 ):
     pip = Recorder()
     without_torch(tasks, monkeypatch, pip)
@@ -71,9 +71,7 @@ def test_torch_is_the_cpu_build_of_the_configured_index_where_it_has_one(
     assert "--index-url" not in pip.calls[0]
 
 
-def test_torch_comes_from_its_own_cpu_wheels_otherwise(
-    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
-):
+def test_torch_comes_from_its_own_cpu_wheels_otherwise(tasks, monkeypatch):
     pip = Recorder()
     without_torch(tasks, monkeypatch, pip, reach=True)
     pip.refuse_once = True
@@ -82,31 +80,27 @@ def test_torch_comes_from_its_own_cpu_wheels_otherwise(
     assert f"--index-url {tasks.CPU_WHEELS}" in pip.calls[1]
 
 
-def test_torch_is_what_pip_has_where_nothing_else_answers(
-    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
-):
+def test_torch_is_what_pip_has_where_nothing_else_answers(tasks, monkeypatch):
     pip = Recorder("+cpu")
     without_torch(tasks, monkeypatch, pip, reach=False)
     tasks.ensure_torch()
     assert pip.calls[-1].endswith(tasks.pinned("torch"))
 
 
-def test_an_nvidia_gpu_gets_the_build_with_cuda(
-    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_nvidia_gpu_gets_the_build_with_cuda(tasks, monkeypatch):
     pip = Recorder()
     without_torch(tasks, monkeypatch, pip, gpu=True)
     tasks.ensure_torch()
     assert pip.calls[0].endswith(tasks.pinned("torch"))
 
 
-def test_a_server_that_does_not_answer_costs_five_seconds_at_most(tasks: ModuleType):
+def test_a_server_that_does_not_answer_costs_five_seconds_at_most(tasks):
     start = time.monotonic()
     assert not tasks.can_reach("https://no-such-host.invalid/")
     assert time.monotonic() - start < 6
 
 
-def test_a_server_that_refuses_the_knock_is_there(tasks: ModuleType):
+def test_a_server_that_refuses_the_knock_is_there(tasks):
     server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     serving = Thread(target=server.handle_request, daemon=True)
     serving.start()
@@ -114,9 +108,7 @@ def test_a_server_that_refuses_the_knock_is_there(tasks: ModuleType):
     server.server_close()
 
 
-def test_a_server_whose_certificate_cannot_be_judged_is_there(
-    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_server_whose_certificate_cannot_be_judged_is_there(tasks, monkeypatch):
     def distrust(*asked: object, **options: object) -> None:
         raise URLError(ssl.SSLCertVerificationError("no certificates here"))
 
@@ -124,9 +116,7 @@ def test_a_server_whose_certificate_cannot_be_judged_is_there(
     assert tasks.can_reach("https://download.pytorch.org/whl/cpu/torch/")
 
 
-def test_every_installation_is_held_to_the_constraints(
-    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
-):
+def test_every_installation_is_held_to_the_constraints(tasks, monkeypatch):
     commands: list[list[str]] = []
     monkeypatch.setattr(tasks, "logged", lambda line: not commands.append(line))
     monkeypatch.setattr(tasks, "has_version", lambda *_: False)
@@ -136,9 +126,7 @@ def test_every_installation_is_held_to_the_constraints(
     assert {"napari>=0.9.2,<0.10", "pytest>=8"} <= set(commands[1])
 
 
-def test_a_failed_installation_shows_the_end_of_the_log(
-    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_failed_installation_shows_the_end_of_the_log(tasks, monkeypatch):
     tasks.LOG.write_text("ERROR: No matching distribution found for nonsense\n")
     monkeypatch.setattr(tasks, "pip_install", Recorder("nonsense"))
     with pytest.raises(tasks.TaskError, match="No matching distribution"):
@@ -155,9 +143,7 @@ def prepared(tasks: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return done
 
 
-def test_a_second_set_up_does_nothing(
-    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_second_set_up_does_nothing(tasks, monkeypatch):
     done = prepared(tasks, monkeypatch)
     tasks.setup()
     tasks.setup()
@@ -165,7 +151,7 @@ def test_a_second_set_up_does_nothing(
 
 
 def test_set_up_runs_again_when_what_it_was_made_from_changes(
-    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tasks, monkeypatch, tmp_path
 ):
     done = prepared(tasks, monkeypatch)
     tasks.setup()
@@ -177,7 +163,7 @@ def test_set_up_runs_again_when_what_it_was_made_from_changes(
 
 
 def test_an_environment_that_was_made_elsewhere_is_made_anew(
-    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tasks, monkeypatch, tmp_path
 ):
     prepared(tasks, monkeypatch)
     was_fresh: list[bool] = []
@@ -191,9 +177,7 @@ def test_an_environment_that_was_made_elsewhere_is_made_anew(
     assert was_fresh == [False, True]
 
 
-def test_an_interrupted_set_up_is_resumed(
-    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_interrupted_set_up_is_resumed(tasks, monkeypatch):
     done = prepared(tasks, monkeypatch)
 
     def interrupted() -> None:
@@ -206,9 +190,7 @@ def test_an_interrupted_set_up_is_resumed(
     assert done == ["venv", "venv", "install"]
 
 
-def test_an_environment_left_in_halves_is_made_anew_once(
-    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_environment_left_in_halves_is_made_anew_once(tasks, monkeypatch):
     done = prepared(tasks, monkeypatch)
     answers = iter([False, True])
     monkeypatch.setattr(tasks, "works", lambda: next(answers))
@@ -216,15 +198,13 @@ def test_an_environment_left_in_halves_is_made_anew_once(
     assert done == ["venv", "install", "venv", "install"]
 
 
-def test_a_half_written_stamp_counts_as_none(tasks: ModuleType):
+def test_a_half_written_stamp_counts_as_none(tasks):
     tasks.STAMP.write_text('{"recipe": {')
     assert tasks.read_stamp() == {}
 
 
 def test_missing_libraries_are_named_with_the_line_to_run_and_set_up_goes_on(
-    tasks: ModuleType,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    tasks, monkeypatch, capsys
 ):
     done = prepared(tasks, monkeypatch)
     monkeypatch.setattr(tasks, "missing_libraries", lambda: ["xvfb", "libegl1"])
@@ -236,9 +216,7 @@ def test_missing_libraries_are_named_with_the_line_to_run_and_set_up_goes_on(
     assert done == ["venv", "install"]
 
 
-def test_libraries_that_were_missing_are_looked_for_again(
-    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
-):
+def test_libraries_that_were_missing_are_looked_for_again(tasks, monkeypatch):
     done = prepared(tasks, monkeypatch)
     monkeypatch.setattr(tasks, "is_root", lambda: False)
     with monkeypatch.context() as patch:
@@ -250,11 +228,7 @@ def test_libraries_that_were_missing_are_looked_for_again(
     assert done == ["venv", "install"]
 
 
-def test_without_the_venv_module_the_one_line_is_printed(
-    tasks: ModuleType,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-):
+def test_without_the_venv_module_the_one_line_is_printed(tasks, monkeypatch, capsys):
     monkeypatch.setattr(tasks.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(tasks, "has_apt", lambda: True)
     monkeypatch.setattr(tasks, "is_root", lambda: False)
@@ -271,7 +245,7 @@ def test_without_the_venv_module_the_one_line_is_printed(
     assert lines[0].endswith(f"python{version}-venv")
 
 
-def test_pip_s_warnings_are_not_taken_for_progress(tasks: ModuleType):
+def test_pip_s_warnings_are_not_taken_for_progress(tasks):
     tasks.LOG.write_text("Collecting napari\nWARNING: Location is ignored\n\n")
     assert tasks.last_log_line() == "Collecting napari"
 
@@ -300,9 +274,7 @@ def test_an_unknown_task_prints_the_tasks():
     assert "python3 tasks.py demo" in answer.stdout
 
 
-def test_a_failed_check_fails_the_task_after_the_others_have_run(
-    tasks: ModuleType, capfd: pytest.CaptureFixture[str]
-):
+def test_a_failed_check_fails_the_task_after_the_others_have_run(tasks, capfd):
     bad = [sys.executable, "-c", "raise SystemExit(3)"]
     good = [sys.executable, "-c", "print('ran')"]
     assert tasks.run_all({"one": bad, "two": good}, dict(os.environ)) == 1
@@ -317,9 +289,7 @@ def without_browser(tasks: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "has_apt", lambda: True)
 
 
-def test_a_browser_that_is_missing_is_installed_for_the_tests(
-    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_browser_that_is_missing_is_installed_for_the_tests(tasks, monkeypatch):
     without_browser(tasks, monkeypatch)
     asked: list[str] = []
     monkeypatch.setattr(tasks, "apt_install", lambda names: not asked.extend(names))
@@ -327,11 +297,7 @@ def test_a_browser_that_is_missing_is_installed_for_the_tests(
     assert asked == ["chromium", "fonts-dejavu-core"]
 
 
-def test_who_may_not_install_a_browser_gets_the_line_to_run(
-    tasks: ModuleType,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-):
+def test_who_may_not_install_a_browser_gets_the_line_to_run(tasks, monkeypatch, capsys):
     without_browser(tasks, monkeypatch)
     monkeypatch.setattr(tasks, "is_root", lambda: False)
     tasks.ensure_browser()
@@ -340,18 +306,14 @@ def test_who_may_not_install_a_browser_gets_the_line_to_run(
     assert "left out" in said
 
 
-def test_a_browser_that_is_there_is_left_alone(
-    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_browser_that_is_there_is_left_alone(tasks, monkeypatch):
     found = subprocess.CompletedProcess([], 0)
     monkeypatch.setattr(tasks.subprocess, "run", lambda *_, **__: found)
     monkeypatch.setattr(tasks, "apt_install", lambda _: pytest.fail("it is there"))
     tasks.ensure_browser()
 
 
-def test_notebooks_are_opened_for_this_machine_alone(
-    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
-):
+def test_notebooks_are_opened_for_this_machine_alone(tasks, monkeypatch):
     commands: list[list[str]] = []
 
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess:
@@ -367,7 +329,7 @@ def test_notebooks_are_opened_for_this_machine_alone(
 
 @pytest.mark.parametrize("bad", [0, 1, None])
 def test_side_by_side_each_is_shown_and_a_failure_of_either_fails_both(
-    tasks: ModuleType, capfd: pytest.CaptureFixture[str], bad: int | None
+    tasks, capfd, bad
 ):
     code = "print('{}'); raise SystemExit({})"
     commands = {
@@ -381,9 +343,7 @@ def test_side_by_side_each_is_shown_and_a_failure_of_either_fails_both(
     assert said.rstrip().endswith("FAILED" if bad is not None else "all passed")
 
 
-def test_what_forbids_compiled_files_is_not_passed_on(
-    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
-):
+def test_what_forbids_compiled_files_is_not_passed_on(tasks, monkeypatch):
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setenv("OMNIMOUSE_CACHE", "kept")
     env = tasks.clean_environment()
@@ -393,9 +353,7 @@ def test_what_forbids_compiled_files_is_not_passed_on(
 
 @pytest.mark.gui
 @pytest.mark.skipif(sys.platform != "linux", reason="Xvfb is for Linux")
-def test_the_screen_of_its_own_lets_qt_open_a_window(
-    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
+def test_the_screen_of_its_own_lets_qt_open_a_window(tasks, monkeypatch, tmp_path):
     monkeypatch.setattr(tasks, "PYTHON", Path(sys.executable))
     env = tasks.gui_environment(str(tmp_path))
     with tasks.virtual_screen() as screen:
@@ -404,15 +362,13 @@ def test_the_screen_of_its_own_lets_qt_open_a_window(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Xvfb is for Linux")
-def test_without_xvfb_the_line_to_run_is_given(
-    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
-):
+def test_without_xvfb_the_line_to_run_is_given(tasks, monkeypatch):
     monkeypatch.setattr(tasks.shutil, "which", lambda name: None)
     with pytest.raises(tasks.TaskError, match="apt-get install"):
         tasks.virtual_screen().__enter__()
 
 
-def test_the_ci_script_calls_the_test_task(root: Path):
+def test_the_ci_script_calls_the_test_task(root):
     script = root / ".ci" / "run"
     assert "tasks.py test" in script.read_text()
     assert os.access(script, os.X_OK)

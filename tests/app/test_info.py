@@ -1,7 +1,6 @@
 """`omnimouse info`: what a session holds, for people and for programs."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -19,9 +18,7 @@ def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, 
     return status, printed.err if status else printed.out
 
 
-def test_people_read_what_is_in_a_session(
-    root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_people_read_what_is_in_a_session(root, capsys):
     folder = root / "tests/fixtures/sessions/experanto_small"
     status, text = run(["info", str(folder)], capsys)
     assert status == 0
@@ -38,7 +35,7 @@ def test_people_read_what_is_in_a_session(
         assert expected in text
 
 
-def test_programs_get_one_row(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_programs_get_one_row(root, capsys):
     folder = root / "tests/fixtures/sessions/experanto_small"
     status, text = run(["info", str(folder), "--json"], capsys)
     assert status == 0
@@ -55,9 +52,7 @@ def test_programs_get_one_row(root: Path, capsys: pytest.CaptureFixture[str]) ->
     assert all(note["message"] for note in row["assumptions"])
 
 
-def test_a_bare_session_is_described_too(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_bare_session_is_described_too(tmp_path, capsys):
     folder = write_folder(tmp_path / "bare", streams=("responses",), identity=False)
     (folder / "responses/meta/area.npy").unlink()
     status, text = run(["info", str(folder)], capsys)
@@ -68,12 +63,7 @@ def test_a_bare_session_is_described_too(
 
 
 @pytest.mark.parametrize("name", ["demo", "unseen"])
-def test_the_demo_s_sessions_go_by_name(
-    name: str,
-    root: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_demo_s_sessions_go_by_name(name, root, monkeypatch, capsys):
     folder = root / "tests/fixtures/sessions/experanto_small"
     monkeypatch.setattr(f"omnimouse_model.demo.{name}_session", lambda _: folder)
     status, text = run(["info", name], capsys)
@@ -81,9 +71,7 @@ def test_the_demo_s_sessions_go_by_name(
     assert "Session 99000-1-2" in text
 
 
-def test_people_read_what_matters_of_a_checkpoint_and_programs_everything(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_people_read_what_matters_of_a_checkpoint_and_programs_everything(capsys):
     _, text = run(["info", str(CHECKPOINT)], capsys)
     for expected in ("parameters, float32", "2 layers of width", "90000-2-1: 1,000"):
         assert expected in text
@@ -94,9 +82,7 @@ def test_people_read_what_matters_of_a_checkpoint_and_programs_everything(
     assert row["config"]["hiera"]["embed_dim"] == 96
 
 
-def test_a_broken_session_ends_with_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_broken_session_ends_with_one_line(tmp_path, capsys):
     folder = write_folder(tmp_path / "broken")
     (folder / "responses/meta.yml").write_text("modality: sequence\n rate: 3\n")
     for extra in ([], ["--json"]):
@@ -106,9 +92,7 @@ def test_a_broken_session_ends_with_one_line(
         assert "responses/meta.yml line 2: not valid YAML" in text
 
 
-def test_a_path_that_is_not_there_ends_with_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_path_that_is_not_there_ends_with_one_line(tmp_path, capsys):
     status, text = run(["info", str(tmp_path / "nowhere")], capsys)
     assert status == 1
     assert "does not exist" in text

@@ -1,18 +1,15 @@
 """`launch()`: what it opens, and what the user's own choice wins over."""
 
 import shutil
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from omnimouse_app.settings import Opening
 from omnimouse_model.live.memory import Remembered, remember
 from omnimouse_widgets.qt.recordings import RecordingsPanel
+from tests import SUITE2P
 
 pytestmark = pytest.mark.gui
-
-SUITE2P = Path(__file__).parents[1] / "fixtures" / "sessions" / "suite2p_small"
 
 
 @pytest.fixture
@@ -31,7 +28,7 @@ def loaded(monkeypatch, tmp_path, session_folder, echo):
 
 
 @pytest.fixture
-def opened(qapp, loaded) -> Callable:
+def opened(qapp, loaded):
     """Launch OmniMouse in a window of its own, and wait for its first answer."""
     import napari
 

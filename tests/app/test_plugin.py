@@ -13,8 +13,8 @@ from omnimouse_app.reader import get_reader, layers_of, read
 from omnimouse_model.analysis.edits import Blank, Mirror
 from omnimouse_model.data.open import open_session
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from tests import SUITE2P
 
-SUITE2P = Path(__file__).parents[1] / "fixtures" / "sessions" / "suite2p_small"
 MANIFEST = Path(import_module("omnimouse_app").__file__).with_name("napari.yaml")
 
 

@@ -1,7 +1,6 @@
 """Folders of recordings, other series and checked clocks, in a real window."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 from qtpy.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
@@ -11,10 +10,9 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
 
 from omnimouse_app.hand import Hand, settle, wait_for
 from omnimouse_widgets.qt.recordings import RecordingsPanel
+from tests import SUITE2P
 
 pytestmark = pytest.mark.gui
-
-SUITE2P = Path(__file__).parents[1] / "fixtures" / "sessions" / "suite2p_small"
 
 
 @pytest.fixture

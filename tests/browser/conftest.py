@@ -12,7 +12,7 @@ import pytest
 
 from omnimouse_app.browser.chromium import BrowserMissingError, chromium
 from omnimouse_app.browser.page import NotebookPage, page_in
-from omnimouse_app.browser.server import Server, serving
+from omnimouse_app.browser.server import serving
 
 HERE = Path(__file__).parent
 
@@ -42,7 +42,7 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory):
     notebooks = tmp_path_factory.mktemp("notebooks")
     with serving(notebooks, tmp_path_factory.mktemp("jupyter")) as running:
         yield running
@@ -60,16 +60,14 @@ def watched(tab: NotebookPage, item: pytest.Item, kept: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def tab(
-    browser, server: Server, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[NotebookPage]:
+def tab(browser, server, tmp_path, request):
     """A notebook page of one test's own."""
     with page_in(browser, server) as opened, watched(opened, request.node, tmp_path):
         yield opened
 
 
 @pytest.fixture(scope="session")
-def demo() -> None:
+def demo():
     """The demo's recording is simulated before anybody waits for it in a page."""
     from omnimouse_model.demo import demo_session
 

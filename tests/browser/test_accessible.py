@@ -21,9 +21,7 @@ def grave(tab: NotebookPage) -> list[str]:
     ]
 
 
-def test_nothing_grave_keeps_anybody_from_using_it_and_what_is_grave_is_found(
-    tab: NotebookPage,
-):
+def test_nothing_grave_keeps_anybody_from_using_it_and_what_is_grave_is_found(tab):
     opened(tab)
     for title in ("Traces", "Context", "Behaviour", "Neurons", "Scores"):
         tab.page.get_by_role("tab", name=title, exact=True).last.click()

@@ -1,34 +1,23 @@
 """The explorer in JupyterLab: painted, scrubbed, set from code, saved and reopened."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from omnimouse_app.browser.page import NotebookPage, page_in
 from tests.browser.conftest import watched
-from tests.browser.explorer import (
-    agree,
-    kernel_counts,
-    opened,
-    shown,
-    wait_for_counts,
-)
+from tests.browser.explorer import agree, kernel_counts, opened, shown, wait_for_counts
 
 pytestmark = pytest.mark.usefixtures("demo")
 
 
 @pytest.fixture(scope="module")
-def shared(browser, server, demo) -> Iterator[NotebookPage]:
+def shared(browser, server, demo):
     with page_in(browser, server) as opened_once:
         opened(opened_once, model="demo")
         yield opened_once
 
 
 @pytest.fixture
-def view(
-    shared: NotebookPage, request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[NotebookPage]:
+def view(shared, request, tmp_path):
     """A notebook with an explorer that several tests share, as if just opened."""
     for act in ("apply_preset('video_behavior')", "set_brush(1)"):
         shared.ask(f"explorer.controller.{act}")
@@ -50,9 +39,7 @@ def painted(tab: NotebookPage) -> dict[str, int]:
     return agree(tab)
 
 
-def test_a_stroke_of_the_mouse_is_in_the_kernel_and_a_new_prediction_is_drawn(
-    view: NotebookPage,
-):
+def test_a_stroke_of_the_mouse_is_in_the_kernel_and_a_new_prediction_is_drawn(view):
     before, since = kernel_counts(view), view.now()
     after = painted(view)
     assert after["visible"] > before["visible"]
@@ -60,7 +47,7 @@ def test_a_stroke_of_the_mouse_is_in_the_kernel_and_a_new_prediction_is_drawn(
     view.wait_for_kernel("explorer.controller.results.freshness", "fresh")
 
 
-def test_the_keyboard_paints_what_the_mouse_paints(view: NotebookPage):
+def test_the_keyboard_paints_what_the_mouse_paints(view):
     field = view.part("field").first
     field.focus()
     field.press("2")
@@ -73,9 +60,7 @@ def test_the_keyboard_paints_what_the_mouse_paints(view: NotebookPage):
     assert agree(view)["hidden"] > 0
 
 
-def test_keys_after_a_click_on_a_button_are_the_parts_and_not_the_notebooks(
-    view: NotebookPage,
-):
+def test_keys_after_a_click_on_a_button_are_the_parts_and_not_the_notebooks(view):
     cells = (
         "() => jupyterapp.shell.currentWidget.content.widgets.map(c => c.model.type)"
     )
@@ -95,13 +80,13 @@ def test_keys_after_a_click_on_a_button_are_the_parts_and_not_the_notebooks(
     view.page.wait_for_function(f"!{is_unsaved}")
 
 
-def test_the_other_button_paints_nothing(view: NotebookPage):
+def test_the_other_button_paints_nothing(view):
     before = kernel_counts(view)
     view.part("field").first.click(button="right")
     assert agree(view) == before
 
 
-def test_undo_takes_one_whole_stroke_back(view: NotebookPage):
+def test_undo_takes_one_whole_stroke_back(view):
     before = kernel_counts(view)
     painted(view)
     view.part("field").first.press("Control+z")
@@ -109,21 +94,21 @@ def test_undo_takes_one_whole_stroke_back(view: NotebookPage):
     assert kernel_counts(view) == before
 
 
-def test_what_code_sets_the_page_shows(view: NotebookPage):
+def test_what_code_sets_the_page_shows(view):
     view.ask("explorer.painter.paint(range(25), 0)")
     wait_for_counts(view, hidden=25)
     view.ask("setattr(explorer.bar, 'preset', 'nothing')")
     wait_for_counts(view, target=0)
 
 
-def test_scrubbing_moves_the_window_of_the_kernel(view: NotebookPage):
+def test_scrubbing_moves_the_window_of_the_kernel(view):
     before, since = view.ask("explorer.start_s"), view.now()
     view.part("video").first.locator("canvas").first.press("Shift+ArrowRight")
     view.wait_for_kernel(f"explorer.start_s > {before}", True)
     view.wait_until_told("drawn", since, name="raster")
 
 
-def test_painting_goes_on_while_a_cell_runs(view: NotebookPage):
+def test_painting_goes_on_while_a_cell_runs(view):
     painted(view)
     running = view.start("execute", "import time; time.sleep(8)")
     since = view.now()
@@ -134,7 +119,7 @@ def test_painting_goes_on_while_a_cell_runs(view: NotebookPage):
     agree(view)
 
 
-def test_a_reloaded_page_shows_the_mask(tab: NotebookPage):
+def test_a_reloaded_page_shows_the_mask(tab):
     opened(tab)
     known = painted(tab)
     tab.save()
@@ -143,7 +128,7 @@ def test_a_reloaded_page_shows_the_mask(tab: NotebookPage):
     wait_for_counts(tab, **known)
 
 
-def test_after_a_restart_the_view_says_so_and_the_cells_run_again(tab: NotebookPage):
+def test_after_a_restart_the_view_says_so_and_the_cells_run_again(tab):
     opened(tab)
     painted(tab)
     tab.restart()
@@ -153,7 +138,7 @@ def test_after_a_restart_the_view_says_so_and_the_cells_run_again(tab: NotebookP
     painted(tab)
 
 
-def test_a_saved_notebook_shows_its_last_picture_without_a_kernel(tab: NotebookPage):
+def test_a_saved_notebook_shows_its_last_picture_without_a_kernel(tab):
     name = opened(tab)
     painted(tab)
     tab.wait_for_kernel("explorer.settled() is explorer", True)
@@ -167,7 +152,7 @@ def test_a_saved_notebook_shows_its_last_picture_without_a_kernel(tab: NotebookP
     )
 
 
-def test_two_views_of_one_state_agree(tab: NotebookPage):
+def test_two_views_of_one_state_agree(tab):
     opened(tab, "explorer")
     tab.page.wait_for_function(
         "document.querySelectorAll('.omnimouse-counts').length === 2"
@@ -176,13 +161,13 @@ def test_two_views_of_one_state_agree(tab: NotebookPage):
     wait_for_counts(tab, 1, **known)
 
 
-def test_an_error_is_told_in_the_widget(tab: NotebookPage):
+def test_an_error_is_told_in_the_widget(tab):
     opened(tab)
     tab.ask("explorer.controller.choose_predictor('/no/such/model')")
     tab.part("asked").first.get_by_text("no/such/model").first.wait_for()
 
 
-def test_a_page_that_is_reloaded_in_a_stroke_leaves_none_open(tab: NotebookPage):
+def test_a_page_that_is_reloaded_in_a_stroke_leaves_none_open(tab):
     opened(tab)
     tab.save()
     box = tab.part("field").first.bounding_box()

@@ -35,7 +35,7 @@ DRAWN = """() => {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     return write_place(tmp_path_factory.mktemp("finetuning"))
 
 
@@ -46,9 +46,7 @@ def opened(tab: NotebookPage, folder: Path, kept: Path, steps: int) -> None:
     tab.part("finetune").get_by_text(f"base.safetensors to {NEW}").wait_for()
 
 
-def test_it_is_worked_by_keyboard_to_its_end(
-    tab: NotebookPage, folder: Path, tmp_path: Path
-):
+def test_it_is_worked_by_keyboard_to_its_end(tab, folder, tmp_path):
     opened(tab, folder, tmp_path, 4000)
     part = tab.part("finetune")
     part.get_by_role("button", name="Start").press("Enter")
@@ -70,9 +68,7 @@ def test_it_is_worked_by_keyboard_to_its_end(
     part.wait_for(state="hidden")
 
 
-def test_it_comes_back_onto_the_page_with_something_to_learn(
-    tab: NotebookPage, folder: Path, tmp_path: Path
-):
+def test_it_comes_back_onto_the_page_with_something_to_learn(tab, folder, tmp_path):
     opened(tab, folder, tmp_path, 300)
     tab.finish(tab.start("execute", "controller.choose_predictor('mean')"))
     tab.part("finetune").wait_for(state="hidden")

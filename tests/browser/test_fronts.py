@@ -2,14 +2,13 @@
 
 import pytest
 
-from omnimouse_app.browser.page import NotebookPage
 from tests.browser.explorer import agree, counts, opened
 
 pytestmark = pytest.mark.usefixtures("demo")
 
 
 @pytest.mark.parametrize("front", ["notebook", "voila"])
-def test_a_stroke_is_painted_and_answered(tab: NotebookPage, front: str):
+def test_a_stroke_is_painted_and_answered(tab, front):
     opened(tab, front=front)
     before, since = counts(tab), tab.now()
     tab.drag(tab.part("field").first)

@@ -43,9 +43,7 @@ def saved(tab: NotebookPage, name: str) -> dict[str, Any]:
     return json.loads((tab.server.folder / name).read_text("utf-8"))
 
 
-def test_it_is_out_of_sight_while_the_view_lives_and_kept_up_to_date(
-    tab: NotebookPage,
-):
+def test_it_is_out_of_sight_while_the_view_lives_and_kept_up_to_date(tab):
     name = opened(tab)
     assert not tab.page.locator(LAST).is_visible()
     canvas = tab.page.locator(".omnimouse-live canvas").first
@@ -60,7 +58,7 @@ def test_it_is_out_of_sight_while_the_view_lives_and_kept_up_to_date(
     assert sum("image/png" in output["data"] for output in outputs) == 1
 
 
-def test_reopened_without_trust_it_shows_the_picture(tab: NotebookPage):
+def test_reopened_without_trust_it_shows_the_picture(tab):
     name = opened(tab)
     paint_twelve(tab)
     book = saved(tab, name)
@@ -83,9 +81,7 @@ def test_reopened_without_trust_it_shows_the_picture(tab: NotebookPage):
     assert box[2] == "omnimouse-last"
 
 
-def test_a_reloaded_page_with_a_living_kernel_hides_it_and_keeps_it(
-    tab: NotebookPage,
-):
+def test_a_reloaded_page_with_a_living_kernel_hides_it_and_keeps_it(tab):
     """JupyterLab forgets whose output may be replaced: the picture stays as it was."""
     name = opened(tab)
     paint_twelve(tab)

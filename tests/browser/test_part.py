@@ -1,8 +1,5 @@
 """What every part does in a page, with the smallest of parts."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from omnimouse_app.browser.page import NotebookPage, page_in
@@ -75,16 +72,14 @@ def opened(tab: NotebookPage, *cells: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def shared(browser, server) -> Iterator[NotebookPage]:
+def shared(browser, server):
     with page_in(browser, server) as opened_once:
         opened(opened_once)
         yield opened_once
 
 
 @pytest.fixture
-def view(
-    shared: NotebookPage, request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[NotebookPage]:
+def view(shared, request, tmp_path):
     """A notebook with a counter that several tests share."""
     with watched(shared, request.node, tmp_path):
         yield shared
@@ -94,7 +89,7 @@ def count_of(tab: NotebookPage) -> int:
     return int(tab.part("words").first.inner_text().removeprefix("here "))
 
 
-def test_what_is_dragged_in_the_page_is_in_the_kernel(view: NotebookPage):
+def test_what_is_dragged_in_the_page_is_in_the_kernel(view):
     view.drag(view.part("square"))
     count = count_of(view)
     assert count >= 20
@@ -102,7 +97,7 @@ def test_what_is_dragged_in_the_page_is_in_the_kernel(view: NotebookPage):
     view.part("answer").get_by_text(f"kernel {count}", exact=True).wait_for()
 
 
-def test_strokes_are_taken_while_a_cell_runs(view: NotebookPage):
+def test_strokes_are_taken_while_a_cell_runs(view):
     view.drag(view.part("square"))
     view.part("answer").get_by_text(f"kernel {count_of(view)}", exact=True).wait_for()
     running = view.start("execute", "import time; time.sleep(8)")
@@ -111,9 +106,7 @@ def test_strokes_are_taken_while_a_cell_runs(view: NotebookPage):
     assert not view.is_over(running)
 
 
-def test_a_key_is_the_part_s_own_and_an_error_of_its_message_is_told_there(
-    view: NotebookPage,
-):
+def test_a_key_is_the_part_s_own_and_an_error_of_its_message_is_told_there(view):
     count = "jupyterapp.shell.currentWidget.content.widgets.length"
     before = view.page.evaluate(count)
     view.part("square").press("b")
@@ -121,7 +114,7 @@ def test_a_key_is_the_part_s_own_and_an_error_of_its_message_is_told_there(
     assert view.page.evaluate(count) == before
 
 
-def test_code_sets_a_trait_and_every_view_follows(tab: NotebookPage):
+def test_code_sets_a_trait_and_every_view_follows(tab):
     opened(tab, "counter")
     tab.page.wait_for_function(
         "document.querySelectorAll('[data-step=\"1\"]').length === 2"
@@ -132,7 +125,7 @@ def test_code_sets_a_trait_and_every_view_follows(tab: NotebookPage):
     )
 
 
-def test_a_reloaded_page_shows_what_the_kernel_knows(tab: NotebookPage):
+def test_a_reloaded_page_shows_what_the_kernel_knows(tab):
     opened(tab)
     tab.drag(tab.part("square"))
     tab.wait_for_kernel("counter.count", count := count_of(tab))
@@ -141,7 +134,7 @@ def test_a_reloaded_page_shows_what_the_kernel_knows(tab: NotebookPage):
     tab.part("answer").get_by_text(f"kernel {count}", exact=True).wait_for()
 
 
-def test_after_a_restart_the_notebook_runs_again(tab: NotebookPage):
+def test_after_a_restart_the_notebook_runs_again(tab):
     opened(tab)
     tab.restart()
     tab.drag(tab.part("square"))

@@ -1,8 +1,6 @@
 """A report in a browser: a file alone, which answers to pointer and keys."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +9,14 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.report.page import write_report
-from tests.model.live_sessions import EchoPredictor, write_session
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
 
 N = 12
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report(tmp_path_factory):
     """Neurons 2 and 5 selected, a pin beside the screen, another model beside both."""
     folder = tmp_path_factory.mktemp("report")
     session = om.open_session(write_session(folder / "mouse", N))
@@ -36,7 +35,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def page(browser, report: Path) -> Iterator[Any]:
+def page(browser, report):
     context = browser.new_context(viewport={"width": 1100, "height": 900})
     opened, wrong = context.new_page(), []
     opened.on("pageerror", lambda error: wrong.append(str(error)))
@@ -74,14 +73,14 @@ def cells(page: Any, head: str, column: int) -> list[str]:
     return table.locator(f"tbody tr td:nth-child({column})").all_inner_texts()
 
 
-def test_a_neuron_pointed_at_says_who_it_is(page: Any):
+def test_a_neuron_pointed_at_says_who_it_is(page):
     page.mouse.move(*point_at(page, 7))
     assert told(page) == neurons_of(page)["words"][7]
     page.mouse.move(5, 5)
     assert told(page).startswith("Point at a neuron")
 
 
-def test_a_click_marks_its_rows_and_another_takes_the_mark_away(page: Any):
+def test_a_click_marks_its_rows_and_another_takes_the_mark_away(page):
     place = point_at(page, 5)
     page.mouse.click(*place)
     marked = page.locator(".marked")
@@ -96,7 +95,7 @@ def test_a_click_marks_its_rows_and_another_takes_the_mark_away(page: Any):
     assert page.locator("figure#neuron-2").get_attribute("aria-current") == "true"
 
 
-def test_keys_go_from_neuron_to_neuron(page: Any):
+def test_keys_go_from_neuron_to_neuron(page):
     field, words = page.locator("svg[data-field]").first, neurons_of(page)["words"]
     field.focus()
     page.keyboard.press("Home")
@@ -116,7 +115,7 @@ def test_keys_go_from_neuron_to_neuron(page: Any):
 
 
 @pytest.mark.parametrize("by", ["click", "keys"])
-def test_a_table_sorts_by_its_heads_and_comes_back(page: Any, by: str):
+def test_a_table_sorts_by_its_heads_and_comes_back(page, by):
     before = cells(page, "predictor", 3)
     numbers = [float(cell) for cell in before]
     assert numbers != sorted(numbers, reverse=True) or numbers != sorted(numbers)
@@ -141,7 +140,7 @@ def test_a_table_sorts_by_its_heads_and_comes_back(page: Any, by: str):
     assert cells(page, "predictor", 3) == before
 
 
-def test_an_entry_of_the_legend_hides_its_curves(page: Any):
+def test_an_entry_of_the_legend_hides_its_curves(page):
     section = page.locator("section", has=page.locator("h2", has_text="Traces"))
     curves = section.locator("figure .line.recorded")
     count = curves.locator("visible=true").count()
@@ -155,7 +154,7 @@ def test_an_entry_of_the_legend_hides_its_curves(page: Any):
     assert curves.locator("visible=true").count() == count
 
 
-def test_a_condition_is_hidden_wherever_it_is(page: Any):
+def test_a_condition_is_hidden_wherever_it_is(page):
     button = page.get_by_role("group", name="Conditions shown").get_by_text("few seen")
     of_it = page.locator("[data-condition=pin0], .line.pin0").locator("visible=true")
     assert of_it.count() > 4
@@ -170,7 +169,7 @@ def test_a_condition_is_hidden_wherever_it_is(page: Any):
     assert of_it.count() > 4
 
 
-def test_without_scripts_it_shows_the_same(browser, report: Path):
+def test_without_scripts_it_shows_the_same(browser, report):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(report.as_uri())

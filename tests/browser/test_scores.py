@@ -16,12 +16,11 @@ def wait_until_marked(tab: NotebookPage, n: int) -> None:
     """Wait until so many points are white; what is drawn in a drag plotly minds."""
     plot = tab.page.locator(".js-plotly-plot").last
     tab.page.wait_for_function(
-        "([plot, n]) => plot.data[3].x.length === n",
-        arg=[plot.element_handle(), n],
+        "([plot, n]) => plot.data[3].x.length === n", arg=[plot.element_handle(), n]
     )
 
 
-def test_bars_and_points_select_and_what_is_selected_is_marked(tab: NotebookPage):
+def test_bars_and_points_select_and_what_is_selected_is_marked(tab):
     opened(tab, model="demo")
     tab.page.get_by_role("tab", name="Scores", exact=True).last.click()
     plot = tab.page.locator(".js-plotly-plot").last

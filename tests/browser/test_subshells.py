@@ -1,11 +1,8 @@
 """Without subshells, what is painted while a cell runs is answered after it."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from omnimouse_app.browser.page import NotebookPage
-from omnimouse_app.browser.server import SETTINGS, Server, serving
+from omnimouse_app.browser.server import SETTINGS, serving
 from tests.browser.explorer import agree, counts, opened
 
 pytestmark = pytest.mark.usefixtures("demo")
@@ -13,16 +10,14 @@ DISABLED = {**SETTINGS, "kernels-settings": {"commsOverSubshells": "disabled"}}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory):
     notebooks = tmp_path_factory.mktemp("notebooks")
     scratch = tmp_path_factory.mktemp("jupyter")
     with serving(notebooks, scratch, DISABLED) as running:
         yield running
 
 
-def test_a_stroke_is_seen_at_once_and_answered_when_the_cell_has_run(
-    tab: NotebookPage,
-):
+def test_a_stroke_is_seen_at_once_and_answered_when_the_cell_has_run(tab):
     opened(tab, model="demo")
     since = tab.now()
     tab.drag(tab.part("field").first)

@@ -1,7 +1,5 @@
 """Fingers on the field: one paints, two move it and paint nothing."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from omnimouse_app.browser.page import NotebookPage, page_in
@@ -11,7 +9,7 @@ Place = tuple[float, float]
 
 
 @pytest.fixture(scope="module")
-def tab(browser, server, demo) -> Iterator[NotebookPage]:
+def tab(browser, server, demo):
     with page_in(browser, server, has_touch=True) as made:
         opened(made)
         yield made
@@ -60,7 +58,7 @@ class Hand:
         return self.field.evaluate("canvas => canvas.toDataURL()")
 
 
-def test_one_finger_paints_and_a_tap_does(tab: NotebookPage):
+def test_one_finger_paints_and_a_tap_does(tab):
     hand, before = Hand(tab), kernel_counts(tab)
     hand.drag(((0.3, 0.5), (0.6, 0.5)))
     visible = (
@@ -78,7 +76,7 @@ def test_one_finger_paints_and_a_tap_does(tab: NotebookPage):
     agree(tab)
 
 
-def test_two_fingers_zoom_and_move_the_field_and_paint_nothing(tab: NotebookPage):
+def test_two_fingers_zoom_and_move_the_field_and_paint_nothing(tab):
     hand, before = Hand(tab), kernel_counts(tab)
     hand.field.press("Home")
     whole = hand.seen()

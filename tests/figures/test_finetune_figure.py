@@ -1,7 +1,6 @@
 """The figure of a fine-tuning has the numbers of its log."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -15,13 +14,13 @@ ROWS = (
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     lines = "".join(json.dumps(row) + "\n" for row in ROWS)
     (tmp_path / "metrics.jsonl").write_text(lines)
     return tmp_path
 
 
-def test_losses_and_held_out_scores_are_drawn_over_their_steps(folder: Path) -> None:
+def test_losses_and_held_out_scores_are_drawn_over_their_steps(folder):
     figure = finetune_figure(folder)
     drawn = {t.name: (list(t.x), list(t.y), t.xaxis) for t in figure.data}
     assert drawn["loss of a step"] == ([1, 2], [2.0, 1.0], "x")
@@ -31,6 +30,6 @@ def test_losses_and_held_out_scores_are_drawn_over_their_steps(folder: Path) -> 
     assert "forecast" not in drawn
 
 
-def test_a_folder_without_a_log_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_log_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError):
         finetune_figure(tmp_path)

@@ -13,6 +13,7 @@ import numpy as np
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.store.write import convert
+from tests import SESSIONS
 from tests.fuzz.damage import (
     damage_array,
     damage_bytes,
@@ -23,11 +24,10 @@ from tests.fuzz.damage import (
     damage_words,
 )
 from tests.fuzz.damage_archive import damage_archive
+from tests.model.data.readers.test_arrays import given
 from tests.model.experanto_folder import write_folder
-from tests.model.test_arrays import given
 
 Damage = Callable[[Random, Path], str]
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "sessions"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Kind:
 
 def _copied(name: str) -> Callable[[Path], Path]:
     def write(root: Path) -> Path:
-        source, target = FIXTURES / name, root / name
+        source, target = SESSIONS / name, root / name
         if source.is_dir():
             shutil.copytree(source, target)
         else:
@@ -63,7 +63,7 @@ def _converted(root: Path) -> Path:
     if not _stores:
         made = Path(mkdtemp(prefix="fuzz-store-"))
         atexit.register(shutil.rmtree, made, ignore_errors=True)
-        source = open_session(FIXTURES / "experanto_small")
+        source = open_session(SESSIONS / "experanto_small")
         _stores.append(convert(source, made / "m.omses.zarr"))
     return Path(shutil.copytree(_stores[0], root / "m.omses.zarr"))
 

@@ -1,34 +1,33 @@
 """A controller on a small recording, and a page that hears what parts send."""
 
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.jupyter.part import Part
-from tests.model.live_sessions import EchoPredictor, write_session
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
 
 N_NEURONS = 40
 
 
 @pytest.fixture(scope="session")
-def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def session_folder(tmp_path_factory):
     """Forty neurons, four trials of four tiers, video and behaviour."""
     return write_session(tmp_path_factory.mktemp("recording") / "mouse", N_NEURONS)
 
 
 @pytest.fixture
-def session(session_folder: Path) -> Session:
+def session(session_folder):
     return open_session(session_folder)
 
 
 @pytest.fixture
-def controller(session: Session) -> Iterator[Controller]:
+def controller(session):
     """A session open, with a predictor that answers at once with truth plus one."""
     made = Controller(synchronous=True)
     made.choose_predictor(EchoPredictor())
@@ -99,7 +98,7 @@ def _unpacked(
 
 
 @pytest.fixture
-def page() -> Iterator[Callable[[Part], Page]]:
+def page():
     """Open a part in a page; closed again after the test."""
     pages: list[Page] = []
 

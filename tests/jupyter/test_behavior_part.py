@@ -1,24 +1,21 @@
-from collections.abc import Iterator
-from typing import Any
-
 import numpy as np
 import pytest
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.jupyter.behavior import BehaviorDecoder
-from tests.model.live_sessions import RefusingPredictor
+from tests.predictors import RefusingPredictor
 
 
 @pytest.fixture
-def part(controller: Controller) -> Iterator[BehaviorDecoder]:
+def part(controller):
     made = BehaviorDecoder(controller)
     yield made
     made.close()
 
 
 def test_channels_are_drawn_against_the_decode_with_their_correlation(
-    part: BehaviorDecoder, controller: Controller, page: Any
-) -> None:
+    part, controller, page
+):
     controller.set_behavior("target")
     seen = page(part)
     seen.look()
@@ -35,9 +32,7 @@ def test_channels_are_drawn_against_the_decode_with_their_correlation(
     assert part.words == "Decoded by echo."
 
 
-def test_mode_is_the_masks_both_ways(
-    part: BehaviorDecoder, controller: Controller
-) -> None:
+def test_mode_is_the_masks_both_ways(part, controller):
     assert part.mode == "hidden"
     assert "Not asked" in part.words
     part.mode = "visible"
@@ -50,9 +45,7 @@ def test_mode_is_the_masks_both_ways(
     assert part.mode == controller.state.mask.behavior == "hidden"
 
 
-def test_what_is_given_has_no_decode_and_no_score(
-    part: BehaviorDecoder, controller: Controller, page: Any
-) -> None:
+def test_what_is_given_has_no_decode_and_no_score(part, controller, page):
     controller.set_behavior("visible")
     seen = page(part)
     seen.look()
@@ -61,17 +54,13 @@ def test_what_is_given_has_no_decode_and_no_score(
     assert fields["rows"][0]["label"] == "pupil size"
 
 
-def test_it_says_why_there_is_no_decode(
-    part: BehaviorDecoder, controller: Controller
-) -> None:
+def test_it_says_why_there_is_no_decode(part, controller):
     controller.choose_predictor(RefusingPredictor())
     controller.set_behavior("target")
     assert "needs video" in part.words
 
 
-def test_a_press_moves_the_cursor_and_never_the_window(
-    part: BehaviorDecoder, controller: Controller, page: Any
-) -> None:
+def test_a_press_moves_the_cursor_and_never_the_window(part, controller, page):
     controller.seek(4.0)
     controller.pins.choose_span("10 s")
     seen = page(part)
@@ -80,7 +69,7 @@ def test_a_press_moves_the_cursor_and_never_the_window(
     assert controller.state.window.start_s == pytest.approx(4.0, abs=0.05)
 
 
-def test_without_a_session_there_is_nothing_to_choose(page: Any) -> None:
+def test_without_a_session_there_is_nothing_to_choose(page):
     empty = Controller(synchronous=True)
     part = BehaviorDecoder(empty)
     assert not part.has_behavior

@@ -3,20 +3,18 @@
 import threading
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from ipywidgets.widgets.widget import _instances as widgets
 
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET
 from omnimouse_widgets.jupyter import explorer as module
 from omnimouse_widgets.jupyter.explorer import Explorer
-from tests.model.live_sessions import EchoPredictor
+from tests.predictors import EchoPredictor
 
 
 @pytest.fixture
-def cell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+def cell(monkeypatch, tmp_path):
     """Call it to be in another run of a notebook's cell."""
     monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "mouse.ipynb"))
     monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path / "config"))
@@ -34,8 +32,8 @@ def made(session_folder: Path) -> Explorer:
 
 
 def test_a_cell_that_runs_again_ends_its_explorer_and_offers_what_was_painted(
-    cell: Any, session_folder: Path
-) -> None:
+    cell, session_folder
+):
     cell("one", 1)
     first = made(session_folder)
     first.controller.apply_preset("nothing")
@@ -52,9 +50,7 @@ def test_a_cell_that_runs_again_ends_its_explorer_and_offers_what_was_painted(
     again.close()
 
 
-def test_explorers_of_two_cells_and_of_one_run_live_side_by_side(
-    cell: Any, session_folder: Path
-) -> None:
+def test_explorers_of_two_cells_and_of_one_run_live_side_by_side(cell, session_folder):
     cell("one", 1)
     several = [made(session_folder), made(session_folder)]
     cell("two", 1)
@@ -66,9 +62,7 @@ def test_explorers_of_two_cells_and_of_one_run_live_side_by_side(
     assert not [t.name for t in threading.enumerate() if "last-state" in t.name]
 
 
-def test_an_explorer_that_is_closed_leaves_no_widget_behind(
-    controller: Controller, page: Any
-) -> None:
+def test_an_explorer_that_is_closed_leaves_no_widget_behind(controller, page):
     before = set(widgets)
     explorer = Explorer(controller=controller)
     explorer.close()
@@ -80,16 +74,14 @@ def test_an_explorer_that_is_closed_leaves_no_widget_behind(
     assert set(widgets) == before
 
 
-def test_the_scores_are_of_those_that_the_table_lists(controller: Controller) -> None:
+def test_the_scores_are_of_those_that_the_table_lists(controller):
     explorer = Explorer(controller=controller)
     explorer.table.filter = "score>0.5"
     assert explorer.neuron_scores.filter == "score>0.5"
     explorer.close()
 
 
-def test_what_could_not_be_fetched_is_raised(
-    controller: Controller, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_could_not_be_fetched_is_raised(controller, monkeypatch):
     explorer = Explorer(controller=controller)
     errand = controller.models._errand
     monkeypatch.setattr(errand, "fault", ConnectionError("The hub is away."))
@@ -98,9 +90,7 @@ def test_what_could_not_be_fetched_is_raised(
     explorer.close()
 
 
-def test_where_there_are_no_widgets_its_cell_says_what_to_do(
-    controller: Controller,
-) -> None:
+def test_where_there_are_no_widgets_its_cell_says_what_to_do(controller):
     explorer = Explorer(controller=controller)
     bundle = explorer.widget._repr_mimebundle_()
     assert bundle["text/plain"] == "Run this cell to work with it live."

@@ -1,7 +1,5 @@
 """Fine-tuning in a cell: what the page is sent, and what its buttons do."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -14,7 +12,7 @@ from tests.model.finetune_process import KNOWN, NEW, write_place
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
+def place(tmp_path_factory):
     return write_place(tmp_path_factory.mktemp("finetuning"))
 
 

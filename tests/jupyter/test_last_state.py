@@ -3,7 +3,6 @@
 import base64
 import io
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from time import sleep
 from typing import Any
@@ -16,7 +15,7 @@ import omnimouse_model as om
 from omnimouse_model.analysis.score_summary import score_summary
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, N_SAMPLES, TARGET, VISIBLE
-from omnimouse_widgets.drawn.field import Field, session_field
+from omnimouse_widgets.drawn.field import session_field
 from omnimouse_widgets.drawn.neuron_colours import STATE_CORE
 from omnimouse_widgets.jupyter import last_state, picture, sheet
 from omnimouse_widgets.jupyter.last_state import LastState
@@ -25,7 +24,7 @@ QUIET_S = 0.05
 
 
 @pytest.fixture
-def controller(controller: Controller) -> Controller:
+def controller(controller):
     """Twenty visible, ten asked, ten hidden, throughout."""
     mask = om.Mask.nothing(40).with_frames(True).show(np.arange(20))
     controller.set_mask(mask.paint(np.arange(20, 30), slice(0, 60), TARGET))
@@ -34,7 +33,7 @@ def controller(controller: Controller) -> Controller:
 
 
 @pytest.fixture
-def field(session: om.Session) -> Field:
+def field(session):
     return session_field(session)
 
 
@@ -57,14 +56,14 @@ class Screen:
 
 
 @pytest.fixture
-def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
+def screen(monkeypatch):
     found = Screen()
     monkeypatch.setattr("IPython.display.display", found.display)
     return found
 
 
 @pytest.fixture
-def last(controller: Controller, screen: Screen) -> Iterator[LastState]:
+def last(controller, screen):
     made = LastState(controller, quiet_s=QUIET_S)
     yield made
     made.close()
@@ -75,9 +74,7 @@ def pixels_of(png: bytes) -> np.ndarray:
 
 
 # -- the picture ----------------------------------------------------------------------
-def test_neurons_have_the_colours_of_the_mask(
-    controller: Controller, field: Field
-) -> None:
+def test_neurons_have_the_colours_of_the_mask(controller, field):
     controller.select([])
     pixels = pixels_of(picture.draw(controller, field).png)
     left, top, width, _ = picture.field_place(field)
@@ -98,9 +95,7 @@ def test_neurons_have_the_colours_of_the_mask(
     assert seen == {HIDDEN, VISIBLE, TARGET}
 
 
-def test_a_selected_neuron_and_a_painted_one_look_otherwise(
-    controller: Controller, field: Field
-) -> None:
+def test_a_selected_neuron_and_a_painted_one_look_otherwise(controller, field):
     before = picture.field_pixels(controller, field)
     controller.select([3])
     controller.paint([7], TARGET)
@@ -109,9 +104,7 @@ def test_a_selected_neuron_and_a_painted_one_look_otherwise(
     assert owners == {0, 25, 3, 7}
 
 
-def test_the_raster_has_the_colours_of_its_states(
-    controller: Controller, field: Field
-) -> None:
+def test_the_raster_has_the_colours_of_its_states(controller, field):
     plain = pixels_of(picture.draw(controller, field).png)
     controller.paint(np.arange(40), HIDDEN)
     hidden = pixels_of(picture.draw(controller, field).png)
@@ -122,7 +115,7 @@ def test_the_raster_has_the_colours_of_its_states(
     assert (after.max(axis=2) - after.min(axis=2)).max() < 8
 
 
-def test_the_captions_numbers_are_the_librarys(controller: Controller) -> None:
+def test_the_captions_numbers_are_the_librarys(controller):
     controller.choose_predictor("context-ridge")
     words, state = picture.caption(controller), controller.state
     scores = controller.results.scores
@@ -147,8 +140,8 @@ def test_the_captions_numbers_are_the_librarys(controller: Controller) -> None:
 @pytest.mark.parametrize("colour_by", ["score", "area", "depth"])
 @pytest.mark.parametrize("view", ["pair", "beside"])
 def test_it_is_drawn_small_however_the_screen_is_set(
-    controller: Controller, field: Field, colour_by: Any, view: Any
-) -> None:
+    controller, field, colour_by, view
+):
     controller.set_colour_by(colour_by)
     controller.set_raster("area", view)
     controller.choose_baseline("mean")
@@ -160,7 +153,7 @@ def test_it_is_drawn_small_however_the_screen_is_set(
     assert shape == (sheet.SCALE * found.height, sheet.SCALE * found.width, 3)
 
 
-def test_one_too_large_has_a_pixel_a_point() -> None:
+def test_one_too_large_has_a_pixel_a_point():
     noisy = sheet.Sheet(400, 400)
     values = np.random.default_rng(0).integers(0, 255, (800, 800, 3), np.uint8)
     noisy.picture(values, 0, 0, 400, 400)
@@ -168,13 +161,11 @@ def test_one_too_large_has_a_pixel_a_point() -> None:
 
 
 @pytest.mark.parametrize(("end", "drawn"), [("≤ r = 0", "<= r = 0"), ("≥ 1", ">= 1")])
-def test_the_ends_of_a_scale_are_in_letters_that_the_font_has(
-    end: str, drawn: str
-) -> None:
+def test_the_ends_of_a_scale_are_in_letters_that_the_font_has(end, drawn):
     assert sheet.plain(end) == drawn
 
 
-def test_nothing_open_says_so(screen: Screen) -> None:
+def test_nothing_open_says_so(screen):
     empty = Controller(synchronous=True)
     LastState(empty).show()
     assert "No recording is open." in screen.calls[0][0]["text/plain"]
@@ -182,7 +173,7 @@ def test_nothing_open_says_so(screen: Screen) -> None:
 
 
 # -- the output -----------------------------------------------------------------------
-def test_it_is_an_image_a_page_and_words(last: LastState, screen: Screen) -> None:
+def test_it_is_an_image_a_page_and_words(last, screen):
     last.show()
     bundle, is_update = screen.calls[0]
     assert not is_update
@@ -194,9 +185,7 @@ def test_it_is_an_image_a_page_and_words(last: LastState, screen: Screen) -> Non
     assert data in bundle["text/html"]
 
 
-def test_it_is_replaced_once_after_changes(
-    last: LastState, screen: Screen, controller: Controller
-) -> None:
+def test_it_is_replaced_once_after_changes(last, screen, controller):
     last.show()
     for neuron in range(5):
         controller.paint([neuron], HIDDEN)
@@ -209,12 +198,7 @@ def test_it_is_replaced_once_after_changes(
 
 
 @pytest.mark.parametrize("verb", ["show", "draw"])
-def test_one_that_a_change_overtook_is_not_shown(
-    screen: Screen,
-    controller: Controller,
-    monkeypatch: pytest.MonkeyPatch,
-    verb: str,
-) -> None:
+def test_one_that_a_change_overtook_is_not_shown(screen, controller, monkeypatch, verb):
     changes = iter([5])
 
     def overtaken(*of: Any) -> picture.Drawing:
@@ -233,8 +217,8 @@ def test_one_that_a_change_overtook_is_not_shown(
 
 
 def test_one_that_is_always_overtaken_is_shown_and_still_due(
-    screen: Screen, controller: Controller, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    screen, controller, monkeypatch
+):
     neurons = iter(range(20))
 
     def overtaken(*of: Any) -> picture.Drawing:
@@ -254,9 +238,7 @@ def test_one_that_is_always_overtaken_is_shown_and_still_due(
         assert len(screen.calls) == 3
 
 
-def test_what_looks_the_same_is_not_sent_again(
-    last: LastState, screen: Screen, controller: Controller
-) -> None:
+def test_what_looks_the_same_is_not_sent_again(last, screen, controller):
     last.show()
     controller.set_brush(HIDDEN)
     controller.ask_again()
@@ -265,9 +247,7 @@ def test_what_looks_the_same_is_not_sent_again(
     assert len(screen.calls) == 1
 
 
-def test_nothing_is_drawn_while_a_stroke_is_open(
-    last: LastState, screen: Screen, controller: Controller
-) -> None:
+def test_nothing_is_drawn_while_a_stroke_is_open(last, screen, controller):
     last.show()
     controller.begin_stroke("Paint")
     controller.paint([1], HIDDEN)
@@ -279,9 +259,7 @@ def test_nothing_is_drawn_while_a_stroke_is_open(
     assert "19 visible" in screen.calls[1][0]["text/plain"]
 
 
-def test_nothing_is_drawn_while_an_answer_is_awaited(
-    last: LastState, screen: Screen, controller: Controller
-) -> None:
+def test_nothing_is_drawn_while_an_answer_is_awaited(last, screen, controller):
     last.show()
     controller.results.population_freshness = "stale"
     controller.paint_cells([1], slice(0, 5), HIDDEN)
@@ -294,9 +272,7 @@ def test_nothing_is_drawn_while_an_answer_is_awaited(
     assert screen.wait_for(2)
 
 
-def test_a_fault_is_told_and_the_next_change_mends_it(
-    controller: Controller, screen: Screen, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fault_is_told_and_the_next_change_mends_it(controller, screen, monkeypatch):
     def broken(*_: object) -> None:
         raise ValueError("no <ink>")
 
@@ -314,9 +290,7 @@ def test_a_fault_is_told_and_the_next_change_mends_it(
     last.close()
 
 
-def test_closed_it_follows_no_more_and_leaves_no_thread(
-    last: LastState, screen: Screen, controller: Controller
-) -> None:
+def test_closed_it_follows_no_more_and_leaves_no_thread(last, screen, controller):
     last.show()
     last.close()
     controller.paint([1], HIDDEN)
@@ -343,9 +317,7 @@ last.show()
 
 
 @pytest.mark.slow
-def test_an_executed_notebook_has_the_picture_of_what_was_answered_last(
-    session: om.Session,
-) -> None:
+def test_an_executed_notebook_has_the_picture_of_what_was_answered_last(session):
     nbclient = pytest.importorskip("nbclient")
     nbformat = pytest.importorskip("nbformat")
     cells = [CELLS[0].format(place=str(session.path)), *CELLS[1:]]

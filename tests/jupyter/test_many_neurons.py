@@ -1,7 +1,6 @@
 """More neurons than two bytes count: ids hold, and the field says what it lacks."""
 
 import time
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -17,13 +16,13 @@ N = 70_000
 
 
 @pytest.fixture(scope="module")
-def session() -> om.Session:
+def session():
     responses = np.random.default_rng(0).random((120, N), np.float32)
     return om.open_session({"responses": responses, "rate_hz": 30.0})
 
 
 @pytest.fixture
-def controller(session: om.Session) -> Iterator[Controller]:
+def controller(session):
     made = Controller(synchronous=True)
     made.open_session(session)
     made.select([])

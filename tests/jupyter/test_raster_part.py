@@ -12,20 +12,21 @@ from omnimouse_model.masks import HIDDEN, N_SAMPLES, TARGET, VISIBLE
 from omnimouse_widgets.drawn.raster_rows import MAX_ROWS, UNSEEN
 from omnimouse_widgets.drawn.raster_values import levels_of
 from omnimouse_widgets.jupyter.raster import Raster
-from tests.model.live_sessions import EchoPredictor, write_session
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
 
 OpenPage = Callable[[Raster], Any]
 
 
 @pytest.fixture
-def raster(controller: Controller) -> Raster:
+def raster(controller):
     """In stored order: neuron n is row n."""
     controller.set_raster("stored", "truth")
     return Raster(controller)
 
 
 @pytest.fixture
-def shown(raster: Raster, page: OpenPage) -> Any:
+def shown(raster, page):
     """A page that has drawn the raster once."""
     opened = page(raster)
     opened.look()
@@ -55,9 +56,7 @@ def stroke(shown: Any, *blocks: tuple[int, int, int, int], **fields: Any) -> Non
 
 
 # -- from state to page -----------------------------------------------------------
-def test_a_page_is_sent_rows_values_and_the_mask(
-    shown: Any, controller: Controller
-) -> None:
+def test_a_page_is_sent_rows_values_and_the_mask(shown, controller):
     message, buffers = shown.wait_for("raster", has("layout"))
     layout = message["layout"]
     assert (layout["start"], layout["stop"], layout["size"]) == (0, 40, 1)
@@ -70,9 +69,7 @@ def test_a_page_is_sent_rows_values_and_the_mask(
     np.testing.assert_allclose(drawn, expected, atol=1)
 
 
-def test_what_is_not_predicted_is_told_from_the_lowest_value(
-    raster: Raster, shown: Any, controller: Controller
-) -> None:
+def test_what_is_not_predicted_is_told_from_the_lowest_value(raster, shown, controller):
     controller.paint_cells([3], slice(0, 60), TARGET)
     raster.view = "prediction"
     message, buffers = shown.wait_for(
@@ -90,9 +87,7 @@ def test_what_is_not_predicted_is_told_from_the_lowest_value(
         ("beside", ["truth", "prediction", "residual"]),
     ],
 )
-def test_pictures_side_by_side(
-    raster: Raster, shown: Any, view: str, pictures: list[str]
-) -> None:
+def test_pictures_side_by_side(raster, shown, view, pictures):
     raster.view = view
     message, buffers = shown.wait_for(
         "raster", lambda m, _: len(m.get("values", ())) == len(pictures)
@@ -101,9 +96,7 @@ def test_pictures_side_by_side(
     assert len(buffers) == len(pictures)  # the mask is not sent again
 
 
-def test_painting_elsewhere_sends_the_mask_and_no_values(
-    shown: Any, controller: Controller
-) -> None:
+def test_painting_elsewhere_sends_the_mask_and_no_values(shown, controller):
     shown.forget()
     controller.paint_cells([5], slice(10, 16), VISIBLE)
     message, buffers = shown.wait_for("raster", has("codes"))
@@ -112,14 +105,12 @@ def test_painting_elsewhere_sends_the_mask_and_no_values(
     assert "▨ too short" in message["words"]
 
 
-def test_selected_neurons_are_marked(shown: Any, controller: Controller) -> None:
+def test_selected_neurons_are_marked(shown, controller):
     controller.select([9, 4])
     shown.wait_for("raster", lambda m, _: m["marks"] == [9, 4])
 
 
-def test_an_older_prediction_is_said_to_be_older(
-    raster: Raster, shown: Any, controller: Controller
-) -> None:
+def test_an_older_prediction_is_said_to_be_older(raster, shown, controller):
     raster.view = "prediction"
     controller.paint_cells([3], slice(0, 60), TARGET)
     shown.wait_for("raster", lambda m, _: not m["old"])
@@ -128,7 +119,7 @@ def test_an_older_prediction_is_said_to_be_older(
     assert "prediction of an older question" in message["words"]
 
 
-def test_without_a_session_nothing_is_drawn(page: OpenPage) -> None:
+def test_without_a_session_nothing_is_drawn(page):
     empty = Controller(synchronous=True)
     opened = page(Raster(empty))
     opened.look()
@@ -136,7 +127,7 @@ def test_without_a_session_nothing_is_drawn(page: OpenPage) -> None:
     empty.close()
 
 
-def test_many_neurons_share_rows(tmp_path: Any, page: OpenPage) -> None:
+def test_many_neurons_share_rows(tmp_path, page):
     controller = Controller(synchronous=True)
     controller.choose_predictor(EchoPredictor())
     controller.open_session(write_session(tmp_path / "mouse", 600))
@@ -158,9 +149,7 @@ def test_many_neurons_share_rows(tmp_path: Any, page: OpenPage) -> None:
 
 
 # -- from page to state -----------------------------------------------------------
-def test_a_stroke_paints_its_blocks_as_one_step(
-    shown: Any, controller: Controller
-) -> None:
+def test_a_stroke_paints_its_blocks_as_one_step(shown, controller):
     stroke(shown, (2, 4, 10, 20), (6, 7, 30, 31), code=TARGET)
     cells = controller.state.mask.cells
     found = {
@@ -173,18 +162,14 @@ def test_a_stroke_paints_its_blocks_as_one_step(
     assert (controller.state.mask.cells == HIDDEN).all()
 
 
-def test_columns_are_painted_for_neurons_out_of_view_too(
-    raster: Raster, shown: Any, controller: Controller
-) -> None:
+def test_columns_are_painted_for_neurons_out_of_view_too(raster, shown, controller):
     raster.rows_shown = (10.0, 20.0)
     shown.wait_for("raster", lambda m, _: m.get("layout", {}).get("start") == 10)
     stroke(shown, (0, 10, 5, 8), all=True)
     assert (controller.state.mask.cells[5:8] == VISIBLE).all()
 
 
-def test_the_page_hears_which_of_its_strokes_a_mask_holds(
-    shown: Any, controller: Controller
-) -> None:
+def test_the_page_hears_which_of_its_strokes_a_mask_holds(shown, controller):
     message, _ = shown.wait_for("raster")
     block = np.array([[0, 1, 0, 60]], np.uint16).tobytes()
     fields = {"seq": 7, "rows": message["rows"], "code": 1, "all": False}
@@ -197,9 +182,7 @@ def test_the_page_hears_which_of_its_strokes_a_mask_holds(
     shown.say("end")
 
 
-def test_rows_do_not_move_under_an_open_stroke(
-    raster: Raster, shown: Any, controller: Controller
-) -> None:
+def test_rows_do_not_move_under_an_open_stroke(raster, shown, controller):
     raster.order = "state"
     shown.wait_for("raster", has("layout"))
     before = shown.wait_for("raster")[0]["rows"]
@@ -216,23 +199,19 @@ def test_rows_do_not_move_under_an_open_stroke(
     assert (codes_of(moved, buffers)[0, 10:] == TARGET).all()
 
 
-def test_a_stroke_on_rows_long_gone_is_refused_in_words(
-    raster: Raster, shown: Any, controller: Controller
-) -> None:
+def test_a_stroke_on_rows_long_gone_is_refused_in_words(raster, shown, controller):
     block = np.array([[0, 1, 0, 60]], np.uint16).tobytes()
     shown.say("paint", block, seq=1, rows=10_000, code=1, all=False)
     assert "paint it again" in raster.problem
     assert (controller.state.mask.cells == HIDDEN).all()
 
 
-def test_a_row_is_selected(shown: Any, controller: Controller) -> None:
+def test_a_row_is_selected(shown, controller):
     shown.say("select", rows=shown.wait_for("raster")[0]["rows"], row=11)
     assert controller.state.selection == (11,)
 
 
-def test_order_view_code_cursor_and_selection_are_the_states(
-    raster: Raster, controller: Controller
-) -> None:
+def test_order_view_code_cursor_and_selection_are_the_states(raster, controller):
     raster.order, raster.view = "depth", "residual"
     raster.code, raster.cursor, raster.selection = TARGET, 31, [5]
     state = controller.state
@@ -243,9 +222,7 @@ def test_order_view_code_cursor_and_selection_are_the_states(
     assert (raster.order, raster.view, raster.cursor) == ("score", "pair", 2)
 
 
-def test_rows_by_similarity_are_those_of_the_library(
-    raster: Raster, shown: Any, controller: Controller
-) -> None:
+def test_rows_by_similarity_are_those_of_the_library(raster, shown, controller):
     raster.order = "similarity"
     expected = similarity_order(controller.state.session)
     found, _ = shown.wait_for(
@@ -256,8 +233,8 @@ def test_rows_by_similarity_are_those_of_the_library(
 
 
 def test_nobody_waits_for_similarity_when_nobody_looks(
-    raster: Raster, shown: Any, controller: Controller, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    raster, shown, controller, monkeypatch
+):
     let_be: list[bool] = []
     monkeypatch.setattr(controller.similarity, "let_be", lambda: let_be.append(True))
     shown.say("gone")

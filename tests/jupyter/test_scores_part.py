@@ -11,7 +11,8 @@ from omnimouse_model.predict.predictor import Encoded
 from omnimouse_widgets.drawn.score_spread import BIN_WIDTH, spread
 from omnimouse_widgets.jupyter.score_chart import BARS, POINTS
 from omnimouse_widgets.jupyter.scores import NeuronScores
-from tests.model.live_sessions import EchoPredictor, write_session
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
 
 
 class Blurred(EchoPredictor):
@@ -26,14 +27,14 @@ class Blurred(EchoPredictor):
 
 
 @pytest.fixture
-def controller(controller: Controller) -> Controller:
+def controller(controller):
     controller.choose_predictor(Blurred())
     controller.apply_preset("video_behavior")
     return controller
 
 
 @pytest.fixture
-def part(controller: Controller) -> NeuronScores:
+def part(controller):
     return NeuronScores(controller)
 
 

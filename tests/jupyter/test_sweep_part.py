@@ -16,7 +16,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context_spots import dodge, place_on
 from omnimouse_widgets.drawn.context_words import NO_SELECTION
 from omnimouse_widgets.jupyter.sweep import ContextSweep
-from tests.model.live_sessions import EchoPredictor
+from tests.predictors import EchoPredictor
 
 SELECTED = [3, 11, 30]
 FORM = {
@@ -157,10 +157,7 @@ def test_what_has_not_changed_is_not_sent_again(part, noisy, seen, monkeypatch):
     assert not sent
     part.chart.show_sweeps(part.drawn(), ["video"])
     (fields,) = sent
-    assert fields["restyle_data"]["y"] == [
-        [],
-        [],
-    ]  # over neurons, over history
+    assert fields["restyle_data"]["y"] == [[], []]  # over neurons, over history
 
 
 def test_the_mask_on_screen_is_marked(part, noisy, seen):

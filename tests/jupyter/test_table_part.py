@@ -1,6 +1,5 @@
 import threading
 import time
-from collections.abc import Iterator
 from time import process_time
 from typing import Any
 
@@ -13,18 +12,18 @@ from omnimouse_model.live import exports
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.jupyter.table import NeuronTable
-from tests.model.live_sessions import GatedPopulationPredictor
+from tests.predictors import GatedPopulationPredictor
 
 
 @pytest.fixture
-def part(controller: Controller) -> Iterator[NeuronTable]:
+def part(controller):
     made = NeuronTable(controller)
     yield made
     made.close()
 
 
 @pytest.fixture
-def seen(part: NeuronTable, page: Any) -> Any:
+def seen(part, page):
     """A page that looks at the table and has been told of it."""
     found = page(part)
     found.look()
@@ -46,9 +45,7 @@ def pick(seen: Any, row: int, how: str = "one", anchor: int = 0) -> None:
     seen.say("pick", picks=[picked])
 
 
-def test_only_the_rows_asked_for_travel(
-    part: NeuronTable, controller: Controller, seen: Any
-) -> None:
+def test_only_the_rows_asked_for_travel(part, controller, seen):
     told = seen.wait_for("table")[0]
     assert (told["n"], told["total"]) == (40, 40)
     assert not seen.of("rows")
@@ -62,9 +59,7 @@ def test_only_the_rows_asked_for_travel(
     assert rows(seen, 90, 99)["neurons"] == []
 
 
-def test_rows_tell_state_and_score(
-    part: NeuronTable, controller: Controller, page: Any
-) -> None:
+def test_rows_tell_state_and_score(part, controller, page):
     controller.set_active_span(30, 60)
     controller.paint_cells([2], slice(0, 60), VISIBLE)
     controller.paint_cells([5], slice(30, 60), TARGET)
@@ -80,8 +75,8 @@ def test_rows_tell_state_and_score(
 
 
 def test_it_is_sorted_in_the_kernel_and_unknown_values_stay_last(
-    part: NeuronTable, controller: Controller, seen: Any
-) -> None:
+    part, controller, seen
+):
     controller.paint_cells([8, 4, 6], slice(30, 60), TARGET)
     for descending in (False, True):
         seen.forget()
@@ -96,9 +91,7 @@ def test_it_is_sorted_in_the_kernel_and_unknown_values_stay_last(
         part.sort_by = "size"
 
 
-def test_words_filter_the_rows(
-    part: NeuronTable, controller: Controller, seen: Any
-) -> None:
+def test_words_filter_the_rows(part, controller, seen):
     controller.paint_cells([3, 9], slice(0, 60), VISIBLE)
     seen.say("filter", text=" visible ")
     assert (part.filter, part.shown) == ("visible", 2)
@@ -111,9 +104,7 @@ def test_words_filter_the_rows(
     assert part.shown == 5
 
 
-def test_a_filter_by_state_follows_the_mask(
-    part: NeuronTable, controller: Controller, seen: Any
-) -> None:
+def test_a_filter_by_state_follows_the_mask(part, controller, seen):
     part.filter = "visible"
     seen.wait_for("table", lambda fields, _: fields["n"] == 0)
     controller.paint_cells([3, 9, 11], slice(0, 60), VISIBLE)
@@ -121,9 +112,7 @@ def test_a_filter_by_state_follows_the_mask(
     assert part.shown == 3
 
 
-def test_nonsense_is_refused_in_words_and_keeps_the_rows(
-    part: NeuronTable, seen: Any
-) -> None:
+def test_nonsense_is_refused_in_words_and_keeps_the_rows(part, seen):
     part.filter = "id<5"
     seen.say("filter", text="size>3")
     assert "No column 'size'" in part.problem
@@ -134,9 +123,7 @@ def test_nonsense_is_refused_in_words_and_keeps_the_rows(
     assert part.problem == ""
 
 
-def test_clicked_rows_are_everyones_selection(
-    part: NeuronTable, controller: Controller, seen: Any
-) -> None:
+def test_clicked_rows_are_everyones_selection(part, controller, seen):
     pick(seen, 4)
     assert controller.state.selection == part.selection == (4,)
     pick(seen, 2, "toggle")
@@ -147,9 +134,7 @@ def test_clicked_rows_are_everyones_selection(
     assert controller.state.selection == (8, 7, 6, 5)
 
 
-def test_a_row_that_has_not_come_yet_is_picked_by_its_place(
-    part: NeuronTable, controller: Controller, seen: Any
-) -> None:
+def test_a_row_that_has_not_come_yet_is_picked_by_its_place(part, controller, seen):
     seen.forget()
     part.descending = True
     seen.wait_for("table")
@@ -162,8 +147,8 @@ def test_a_row_that_has_not_come_yet_is_picked_by_its_place(
 
 
 def test_what_the_filter_hides_stays_selected_when_a_row_is_added(
-    part: NeuronTable, controller: Controller, seen: Any
-) -> None:
+    part, controller, seen
+):
     controller.select([30, 1])
     part.filter = "id<10"
     seen.wait_for("table", lambda fields, _: fields["n"] == 10)
@@ -171,9 +156,7 @@ def test_what_the_filter_hides_stays_selected_when_a_row_is_added(
     assert controller.state.selection == (30, 1, 5)
 
 
-def test_everyones_selection_comes_into_view(
-    part: NeuronTable, controller: Controller, seen: Any
-) -> None:
+def test_everyones_selection_comes_into_view(part, controller, seen):
     seen.forget()
     controller.select([1, 30])
     assert part.selection == (1, 30)
@@ -181,8 +164,8 @@ def test_everyones_selection_comes_into_view(
 
 
 def test_rows_that_are_sorted_or_filtered_anew_begin_with_the_first(
-    part: NeuronTable, controller: Controller, seen: Any
-) -> None:
+    part, controller, seen
+):
     controller.select([30])
     seen.wait_for("selected")
     seen.forget()
@@ -193,9 +176,7 @@ def test_rows_that_are_sorted_or_filtered_anew_begin_with_the_first(
     assert not seen.of("selected")
 
 
-def test_what_is_listed_is_painted_as_one_step(
-    part: NeuronTable, controller: Controller, seen: Any
-) -> None:
+def test_what_is_listed_is_painted_as_one_step(part, controller, seen):
     part.filter = "id>=35"
     seen.wait_for("table", lambda fields, _: fields["n"] == 5)
     seen.say("paint", code=VISIBLE)
@@ -209,9 +190,7 @@ def test_what_is_listed_is_painted_as_one_step(
     assert list(np.flatnonzero(controller.state.mask.visible.all(axis=0))) == [0, 1]
 
 
-def test_a_page_downloads_the_table_with_its_condition(
-    part: NeuronTable, controller: Controller, seen: Any
-) -> None:
+def test_a_page_downloads_the_table_with_its_condition(part, controller, seen):
     controller.paint_cells([5], slice(30, 60), TARGET)
     seen.say("csv")
     fields, buffers = seen.wait_for("csv")
@@ -221,7 +200,7 @@ def test_a_page_downloads_the_table_with_its_condition(
     assert sum(not line.startswith("#") for line in lines) == 41
 
 
-def test_a_download_holds_no_message_up(part: Any, seen: Any, monkeypatch: Any) -> None:
+def test_a_download_holds_no_message_up(part, seen, monkeypatch):
     gate = threading.Event()
 
     def slowly(_: Any) -> bytes:
@@ -238,7 +217,7 @@ def test_a_download_holds_no_message_up(part: Any, seen: Any, monkeypatch: Any) 
     assert buffers == [b"late"]
 
 
-def test_what_is_not_answered_yet_is_not_downloaded(session: Any, page: Any) -> None:
+def test_what_is_not_answered_yet_is_not_downloaded(session, page):
     predictor = GatedPopulationPredictor()
     controller = Controller()
     controller.choose_predictor(predictor)
@@ -252,7 +231,7 @@ def test_what_is_not_answered_yet_is_not_downloaded(session: Any, page: Any) -> 
     controller.close()
 
 
-def test_scores_of_an_older_question_are_marked(session: Any, page: Any) -> None:
+def test_scores_of_an_older_question_are_marked(session, page):
     predictor = GatedPopulationPredictor()
     predictor.gate.release(2)
     controller = Controller()
@@ -268,9 +247,7 @@ def test_scores_of_an_older_question_are_marked(session: Any, page: Any) -> None
     controller.close()
 
 
-def test_what_is_shown_is_counted_when_nobody_looks(
-    part: NeuronTable, controller: Controller
-) -> None:
+def test_what_is_shown_is_counted_when_nobody_looks(part, controller):
     part.filter = "visible"
     assert part.shown == 0
     controller.paint_cells([3, 9], slice(0, 60), VISIBLE)
@@ -279,7 +256,7 @@ def test_what_is_shown_is_counted_when_nobody_looks(
         part.shown = 7
 
 
-def test_without_a_session_the_table_is_empty(page: Any) -> None:
+def test_without_a_session_the_table_is_empty(page):
     empty = Controller(synchronous=True)
     part = NeuronTable(empty)
     seen = page(part)
@@ -293,9 +270,7 @@ def test_without_a_session_the_table_is_empty(page: Any) -> None:
     empty.close()
 
 
-def test_another_session_has_its_own_rows(
-    part: NeuronTable, controller: Controller, seen: Any
-) -> None:
+def test_another_session_has_its_own_rows(part, controller, seen):
     responses = np.random.default_rng(0).random((600, 10_000), np.float32)
     other = om.open_session({"responses": responses, "rate_hz": 30.0})
     controller.open_session(other)

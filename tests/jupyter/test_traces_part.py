@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.trace import Trace
 from omnimouse_widgets.jupyter.trace_stack import rows_message
 from omnimouse_widgets.jupyter.traces import Traces
-from tests.model.live_sessions import EchoPredictor, GatedPopulationPredictor
+from tests.predictors import EchoPredictor, GatedPopulationPredictor
 
 Message = tuple[dict[str, Any], list[bytes]]
 
@@ -41,7 +40,7 @@ class Curves:
 
 
 @pytest.fixture
-def part(controller: Controller) -> Iterator[Traces]:
+def part(controller):
     controller.select([7, 3, 21])
     made = Traces(controller)
     yield made
@@ -59,9 +58,7 @@ def shows(*labels: str) -> Any:
     return is_it
 
 
-def test_rows_are_the_selection_with_truth_and_prediction(
-    part: Traces, controller: Controller, page: Any
-) -> None:
+def test_rows_are_the_selection_with_truth_and_prediction(part, controller, page):
     controller.paint_cells(slice(None), slice(30, 60), TARGET)
     controller.paint_cells([3], slice(0, 30), VISIBLE)
     seen = page(part)
@@ -84,9 +81,7 @@ def test_rows_are_the_selection_with_truth_and_prediction(
     )
 
 
-def test_nothing_is_drawn_before_a_page_looks_nor_after(
-    part: Traces, controller: Controller, page: Any
-) -> None:
+def test_nothing_is_drawn_before_a_page_looks_nor_after(part, controller, page):
     seen = page(part)
     controller.select([1])
     seen.look()
@@ -99,7 +94,7 @@ def test_nothing_is_drawn_before_a_page_looks_nor_after(
     assert len(seen.of("rows")) == 1
 
 
-def test_selection_is_everyones_both_ways(part: Traces, controller: Controller) -> None:
+def test_selection_is_everyones_both_ways(part, controller):
     assert part.selection == (7, 3, 21)
     controller.select([5])
     assert part.selection == (5,)
@@ -113,9 +108,7 @@ def test_selection_is_everyones_both_ways(part: Traces, controller: Controller) 
     assert part.selection == controller.state.selection == (9, 2)
 
 
-def test_without_a_selection_the_page_is_told_what_to_do(
-    part: Traces, controller: Controller, page: Any
-) -> None:
+def test_without_a_selection_the_page_is_told_what_to_do(part, controller, page):
     controller.select([])
     seen = page(part)
     seen.look()
@@ -125,7 +118,7 @@ def test_without_a_selection_the_page_is_told_what_to_do(
     assert fields["missing"].startswith("Select neurons")
 
 
-def test_without_a_session_the_page_says_so(page: Any) -> None:
+def test_without_a_session_the_page_says_so(page):
     empty = Controller(synchronous=True)
     seen = page(Traces(empty))
     seen.look()
@@ -135,8 +128,8 @@ def test_without_a_session_the_page_says_so(page: Any) -> None:
 
 
 def test_the_cursor_goes_where_somebody_presses_and_steps_by_keys(
-    part: Traces, controller: Controller, page: Any
-) -> None:
+    part, controller, page
+):
     controller.seek(4.0)
     seen = page(part)
     times = controller.state.window.timestamps["responses"]
@@ -155,9 +148,7 @@ def test_the_cursor_goes_where_somebody_presses_and_steps_by_keys(
     assert controller.state.cursor == 44
 
 
-def test_a_press_outside_the_window_takes_the_window_there(
-    part: Traces, controller: Controller, page: Any
-) -> None:
+def test_a_press_outside_the_window_takes_the_window_there(part, controller, page):
     controller.seek(4.0)
     seen = page(part)
     seen.say("move", time_s=9.0)  # the window is all that is shown
@@ -169,9 +160,7 @@ def test_a_press_outside_the_window_takes_the_window_there(
     assert float(times[part.cursor]) == pytest.approx(7.5, abs=0.02)
 
 
-def test_a_span_is_shown_with_the_window_shaded_in_it(
-    part: Traces, controller: Controller, page: Any
-) -> None:
+def test_a_span_is_shown_with_the_window_shaded_in_it(part, controller, page):
     controller.seek(4.0)
     controller.paint_cells(slice(None), slice(30, 60), TARGET)
     seen = page(part)
@@ -192,8 +181,8 @@ def test_a_span_is_shown_with_the_window_shaded_in_it(
 
 
 def test_a_pinned_condition_is_overlaid_with_its_letter_and_score(
-    part: Traces, controller: Controller, page: Any
-) -> None:
+    part, controller, page
+):
     controller.paint_cells(slice(None), slice(30, 60), TARGET)
     seen = page(part)
     seen.look()
@@ -220,9 +209,7 @@ def test_a_pinned_condition_is_overlaid_with_its_letter_and_score(
     assert controller.state.pins == ()
 
 
-def test_scales_and_shapes_are_the_states(
-    part: Traces, controller: Controller, page: Any
-) -> None:
+def test_scales_and_shapes_are_the_states(part, controller, page):
     controller.paint_cells(slice(None), slice(30, 60), TARGET)
     seen = page(part)
     seen.look()
@@ -245,9 +232,7 @@ def test_scales_and_shapes_are_the_states(
     assert (part.common_scale, part.as_large) == (False, False)
 
 
-def test_a_baseline_is_drawn_beside_and_named(
-    part: Traces, controller: Controller, page: Any
-) -> None:
+def test_a_baseline_is_drawn_beside_and_named(part, controller, page):
     controller.paint_cells(slice(None), slice(30, 60), TARGET)
     controller.choose_baseline("mean")
     seen = page(part)
@@ -262,7 +247,7 @@ def test_a_baseline_is_drawn_beside_and_named(
     assert seen.wait_for("bar")[0]["legend"][-1][2] == "mean"
 
 
-def test_status_tells_freshness_and_time(part: Traces, controller: Controller) -> None:
+def test_status_tells_freshness_and_time(part, controller):
     assert part.status == "○ nothing asked"
     controller.paint_cells(slice(None), slice(30, 60), TARGET)
     assert part.status.startswith("● fresh · took ")
@@ -272,7 +257,7 @@ def test_status_tells_freshness_and_time(part: Traces, controller: Controller) -
         part.status = "mine"
 
 
-def test_an_older_prediction_is_said_to_be(session: Any, page: Any) -> None:
+def test_an_older_prediction_is_said_to_be(session, page):
     predictor = GatedPopulationPredictor()
     controller = Controller()
     controller.choose_predictor(predictor)
@@ -291,7 +276,7 @@ def test_an_older_prediction_is_said_to_be(session: Any, page: Any) -> None:
     controller.close()
 
 
-def test_traits_given_when_it_is_made_reach_the_state(controller: Controller) -> None:
+def test_traits_given_when_it_is_made_reach_the_state(controller):
     part = Traces(controller, selection=[4, 12], span="10 s", height=200)
     assert controller.state.selection == part.selection == (4, 12)
     assert controller.state.trace_span == "10 s"
@@ -299,13 +284,13 @@ def test_traits_given_when_it_is_made_reach_the_state(controller: Controller) ->
     part.close()
 
 
-def test_a_closed_part_follows_no_more(part: Traces, controller: Controller) -> None:
+def test_a_closed_part_follows_no_more(part, controller):
     part.close()
     controller.select([1])
     assert part.selection == (7, 3, 21)
 
 
-def test_rows_of_different_axes_keep_their_own() -> None:
+def test_rows_of_different_axes_keep_their_own():
     shade = np.zeros(3, np.uint8)
     fast, slow = np.arange(4.0), np.arange(3.0) + 0.5
     rows = [
@@ -319,9 +304,7 @@ def test_rows_of_different_axes_keep_their_own() -> None:
     np.testing.assert_allclose(found.curves[1]["predicted"], slow + 1)
 
 
-def test_the_letter_of_a_pin_asked_of_nobody_has_no_score(
-    part: Traces, controller: Controller, page: Any
-) -> None:
+def test_the_letter_of_a_pin_asked_of_nobody_has_no_score(part, controller, page):
     controller.paint_cells(slice(None), slice(30, 60), TARGET)
     controller.choose_predictor(EchoPredictor("another"))
     seen = page(part)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from omnimouse_model.analysis.edits import Contrast
-from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.jupyter.video import CHUNK, VideoScrubber
 
@@ -15,12 +14,12 @@ OpenPage = Callable[[VideoScrubber], Any]
 
 
 @pytest.fixture
-def video(controller: Controller) -> VideoScrubber:
+def video(controller):
     return VideoScrubber(controller)
 
 
 @pytest.fixture
-def shown(video: VideoScrubber, page: OpenPage) -> Any:
+def shown(video, page):
     """A page that knows the film and the place."""
     opened = page(video)
     opened.look()
@@ -47,9 +46,7 @@ def chunk(shown: Any, number: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 # -- frames -----------------------------------------------------------------------
-def test_frames_of_a_chunk_are_those_of_the_windows(
-    shown: Any, session: Session
-) -> None:
+def test_frames_of_a_chunk_are_those_of_the_windows(shown, session):
     first, valid = chunk(shown, 0)
     second, _ = chunk(shown, 1)
     assert len(first) == len(valid) == CHUNK
@@ -61,15 +58,13 @@ def test_frames_of_a_chunk_are_those_of_the_windows(
         np.testing.assert_array_equal(both[at : at + 60], window.frames_u8)
 
 
-def test_the_last_chunk_ends_with_the_session(shown: Any, session: Session) -> None:
+def test_the_last_chunk_ends_with_the_session(shown, session):
     last = (len(session.start_grid) - 1) // CHUNK
     frames, _ = chunk(shown, last)
     assert last * CHUNK + len(frames) == len(session.start_grid)
 
 
-def test_a_newer_wish_takes_the_place_of_an_older(
-    video: VideoScrubber, shown: Any
-) -> None:
+def test_a_newer_wish_takes_the_place_of_an_older(video, shown):
     """What the playhead has left behind is not read any more."""
     film = shown.wait_for("film")[0]["film"]
     with pytest.MonkeyPatch.context() as patch:
@@ -81,9 +76,7 @@ def test_a_newer_wish_takes_the_place_of_an_older(
     assert [message["chunk"] for message, _ in shown.of("chunk")] == [1]
 
 
-def test_the_film_tells_tiers_trials_and_how_long_it_is(
-    shown: Any, session: Session
-) -> None:
+def test_the_film_tells_tiers_trials_and_how_long_it_is(shown, session):
     message, buffers = shown.wait_for("film")
     assert message["frames"] == len(session.start_grid)
     assert message["has_video"]
@@ -93,7 +86,7 @@ def test_the_film_tells_tiers_trials_and_how_long_it_is(
     np.testing.assert_allclose(starts, np.sort(session.trials.t_on), atol=1e-4)
 
 
-def test_without_a_session_the_film_is_empty(page: OpenPage) -> None:
+def test_without_a_session_the_film_is_empty(page):
     empty = Controller(synchronous=True)
     opened = page(VideoScrubber(empty))
     opened.look()
@@ -103,9 +96,7 @@ def test_without_a_session_the_film_is_empty(page: OpenPage) -> None:
     empty.close()
 
 
-def test_edited_frames_are_shown_as_the_model_is_given_them(
-    shown: Any, controller: Controller
-) -> None:
+def test_edited_frames_are_shown_as_the_model_is_given_them(shown, controller):
     shown.wait_for("edited", lambda m, _: m["start"] < 0)
     controller.what_if.put(Contrast(0.5))
     message, buffers = shown.wait_for("edited", lambda m, _: m["start"] >= 0)
@@ -115,18 +106,14 @@ def test_edited_frames_are_shown_as_the_model_is_given_them(
 
 
 # -- the playhead -----------------------------------------------------------------
-def test_within_the_window_the_playhead_is_the_cursor(
-    shown: Any, controller: Controller
-) -> None:
+def test_within_the_window_the_playhead_is_the_cursor(shown, controller):
     window = controller.state.window
     go(shown, window.start_index + 41)
     assert controller.state.cursor == 41
     assert controller.state.window is window
 
 
-def test_scrubbed_out_of_it_the_window_moves_along(
-    shown: Any, controller: Controller
-) -> None:
+def test_scrubbed_out_of_it_the_window_moves_along(shown, controller):
     controller.seek(4.0)
     controller.set_cursor(20)
     start = controller.state.window.start_index
@@ -136,9 +123,7 @@ def test_scrubbed_out_of_it_the_window_moves_along(
 
 
 @pytest.mark.parametrize("at", [0, 7, -1])
-def test_the_ends_of_the_session_are_reached(
-    shown: Any, controller: Controller, session: Session, at: int
-) -> None:
+def test_the_ends_of_the_session_are_reached(shown, controller, session, at):
     at %= len(session.start_grid)
     controller.seek(6.0)
     controller.set_cursor(30)
@@ -149,8 +134,8 @@ def test_the_ends_of_the_session_are_reached(
 
 @pytest.mark.parametrize(("stride", "cursor"), [(60, 1), (30, 31), (3, 58)])
 def test_played_past_its_end_the_window_steps_by_the_stride(
-    video: VideoScrubber, shown: Any, controller: Controller, stride: int, cursor: int
-) -> None:
+    video, shown, controller, stride, cursor
+):
     controller.seek(4.0)
     controller.set_cursor(58)
     start = controller.state.window.start_index
@@ -160,9 +145,7 @@ def test_played_past_its_end_the_window_steps_by_the_stride(
     assert controller.state.window.start_index == start + stride
 
 
-def test_of_two_pages_that_play_one_moves_the_window(
-    shown: Any, controller: Controller
-) -> None:
+def test_of_two_pages_that_play_one_moves_the_window(shown, controller):
     start = controller.state.window.start_index
     go(shown, start + 10, plays=True)
     go(shown, start + 5, plays=True, view="other")
@@ -173,9 +156,7 @@ def test_of_two_pages_that_play_one_moves_the_window(
     assert controller.state.cursor == 6
 
 
-def test_what_the_page_does_is_no_jump_and_what_others_do_is(
-    shown: Any, controller: Controller
-) -> None:
+def test_what_the_page_does_is_no_jump_and_what_others_do_is(shown, controller):
     start = controller.state.window.start_index
     jumps = shown.wait_for("place")[0]["jumps"]
     go(shown, start + 33)
@@ -186,9 +167,7 @@ def test_what_the_page_does_is_no_jump_and_what_others_do_is(
     assert message["jumps"] > jumps
 
 
-def test_time_and_cursor_are_the_states_both_ways(
-    video: VideoScrubber, controller: Controller
-) -> None:
+def test_time_and_cursor_are_the_states_both_ways(video, controller):
     video.time_s = 9.3
     window, cursor = controller.state.window, controller.state.cursor
     time = float(window.timestamps["responses"][cursor])
@@ -202,20 +181,20 @@ def test_time_and_cursor_are_the_states_both_ways(
     )
 
 
-def test_trials_are_stepped(shown: Any, controller: Controller) -> None:
+def test_trials_are_stepped(shown, controller):
     controller.trials.go_to(0)
     shown.say("trial", n=1)
     assert controller.trials.number == 1
 
 
-def test_a_clock_nobody_sees_does_not_run(video: VideoScrubber, shown: Any) -> None:
+def test_a_clock_nobody_sees_does_not_run(video, shown):
     video.playing = True
     shown.say("gone")
     assert not video.playing
 
 
 # -- what the model is given ------------------------------------------------------
-def test_frames_are_painted_as_one_step(shown: Any, controller: Controller) -> None:
+def test_frames_are_painted_as_one_step(shown, controller):
     controller.set_frames(True)
     shown.say("paint", runs=[[5, 8]], visible=False, seq=3, begin={})
     shown.say("paint", runs=[[8, 10], [20, 21]], visible=False, seq=4)

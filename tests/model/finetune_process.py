@@ -18,8 +18,8 @@ from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.nets.start import initialise
 from omnimouse_model.train.finetune_progress import FinetuneProgress
-from tests.model.live_sessions import write_session
 from tests.model.small_net import SMALL
+from tests.small_sessions import write_session
 
 STEPS = 12
 KNOWN, NEW = "a-1-1", "b-1-1"

@@ -2,14 +2,13 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from omnimouse_app.cli import group
-from omnimouse_model.analysis.alignment import AlignmentReport, check_alignment
+from omnimouse_model.analysis.alignment import check_alignment
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.demo import demo_session, unseen_session
@@ -19,7 +18,7 @@ FRAME_S = 1 / 30
 
 
 @pytest.fixture(scope="module", params=["demo", "unseen"])
-def session(request: pytest.FixtureRequest) -> Session:
+def session(request):
     return open_session(demo_session() if request.param == "demo" else unseen_session())
 
 
@@ -31,11 +30,11 @@ def shifted(session: Session, frames: int) -> Session:
 
 
 @pytest.fixture(scope="module")
-def report(session: Session) -> AlignmentReport:
+def report(session):
     return check_alignment(session)
 
 
-def test_an_aligned_session_is_not_accused(report: AlignmentReport) -> None:
+def test_an_aligned_session_is_not_accused(report):
     assert report.warnings == ()
     names = [(lag.first, lag.second) for lag in report.lags]
     assert names == [
@@ -48,9 +47,7 @@ def test_an_aligned_session_is_not_accused(report: AlignmentReport) -> None:
 
 
 @pytest.mark.parametrize("frames", [-5, 5])
-def test_a_planted_shift_is_found_to_a_frame(
-    session: Session, report: AlignmentReport, frames: int
-) -> None:
+def test_a_planted_shift_is_found_to_a_frame(session, report, frames):
     found = check_alignment(shifted(session, frames))
     before, after = report.lags[0], found.lags[0]
     assert after.is_sure
@@ -60,16 +57,14 @@ def test_a_planted_shift_is_found_to_a_frame(
     assert "shifted by about" in warning
 
 
-def test_a_small_shift_changes_the_latency_and_accuses_nobody(
-    session: Session, report: AlignmentReport
-) -> None:
+def test_a_small_shift_changes_the_latency_and_accuses_nobody(session, report):
     found = check_alignment(shifted(session, 2))
     change = found.lags[0].seconds - report.lags[0].seconds
     assert abs(change / FRAME_S - 2) < 0.5
     assert found.warnings == ()
 
 
-def test_a_film_of_another_session_cannot_be_placed() -> None:
+def test_a_film_of_another_session_cannot_be_placed():
     session, other = open_session(demo_session()), open_session(unseen_session())
     stimulus = other.stimulus
     moved = replace(
@@ -83,19 +78,17 @@ def test_a_film_of_another_session_cannot_be_placed() -> None:
     assert not found.warnings
 
 
-def test_noise_cannot_be_placed(tmp_path: Path) -> None:
+def test_noise_cannot_be_placed(tmp_path):
     for seed in range(6):
         root = write_folder(tmp_path / str(seed), seed=seed, seconds=16.0)
         assert check_alignment(open_session(root)).warnings == ()
 
 
-def test_the_same_seed_gives_the_same_report(
-    session: Session, report: AlignmentReport
-) -> None:
+def test_the_same_seed_gives_the_same_report(session, report):
     assert check_alignment(session) == report
 
 
-def test_dropped_frames_and_short_streams_are_told() -> None:
+def test_dropped_frames_and_short_streams_are_told():
     session = open_session(demo_session())
     slots = session.stimulus.slot_t.copy()
     video = np.flatnonzero(session.trials.kind == "video")[1]
@@ -115,7 +108,7 @@ def test_dropped_frames_and_short_streams_are_told() -> None:
     assert len(problems) == 2
 
 
-def test_info_prints_it() -> None:
+def test_info_prints_it():
     done = CliRunner().invoke(group, ["info", "demo", "--check"])
     assert "responses follow screen by" in done.stdout
     done = CliRunner().invoke(group, ["info", "demo", "--check", "--json"])
@@ -125,7 +118,7 @@ def test_info_prints_it() -> None:
 
 
 @pytest.mark.parametrize("seconds", [3.2, 4.5, 6.5])
-def test_a_short_recording_is_compared_as_far_as_it_goes(seconds: float) -> None:
+def test_a_short_recording_is_compared_as_far_as_it_goes(seconds):
     draw = np.random.default_rng(0)
     running = draw.random(int(seconds * 20))
     at = np.arange(int(seconds * 30)) / 30
@@ -140,7 +133,7 @@ def test_a_short_recording_is_compared_as_far_as_it_goes(seconds: float) -> None
     assert lag.seconds == pytest.approx(0.4, abs=0.1)
 
 
-def test_what_has_nothing_to_compare_or_is_too_short_says_so(root: Path) -> None:
+def test_what_has_nothing_to_compare_or_is_too_short_says_so(root):
     sessions = root / "tests/fixtures/sessions"
     told = CliRunner().invoke(
         group, ["info", str(sessions / "suite2p_small"), "--check"]

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,7 @@ import pytest
 
 from omnimouse_model.analysis.edits import BehaviorSet, Contrast, OtherClip, Shift
 from omnimouse_model.errors import AnalysisFileError
-from omnimouse_model.live.analysis_file import (
-    Analysis,
-    read_analysis,
-    write_analysis,
-)
+from omnimouse_model.live.analysis_file import Analysis, read_analysis, write_analysis
 from omnimouse_model.live.autosave import EVERY_S, Autosave
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.memory import (
@@ -38,18 +33,19 @@ from omnimouse_model.live.memory import (
     remember,
 )
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, Mask
-from tests.model.live_sessions import EchoPredictor, write_session
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     return write_session(tmp_path / "recordings" / "mouse")
 
 
 @pytest.fixture
-def controller(folder: Path, tmp_path: Path) -> Iterator[Controller]:
+def controller(folder, tmp_path):
     """Everything differs from what a recording opens with."""
     made = Controller(synchronous=True, memory=tmp_path / "config" / "live.json")
     made.choose_predictor("mean")
@@ -86,9 +82,7 @@ def another(tmp_path: Path) -> Controller:
 
 
 # -- round trips ---------------------------------------------------------------------
-def test_an_analysis_is_opened_as_it_was_saved(
-    controller: Controller, tmp_path: Path
-) -> None:
+def test_an_analysis_is_opened_as_it_was_saved(controller, tmp_path):
     before, scores = facts(controller.analyses.now), controller.results.scores
     path = tmp_path / "forecast.omnimouse.json"
     assert controller.analyses.save(path)
@@ -105,9 +99,7 @@ def test_an_analysis_is_opened_as_it_was_saved(
     second.close()
 
 
-def test_all_that_was_on_screen_survives_a_restart(
-    controller: Controller, tmp_path: Path
-) -> None:
+def test_all_that_was_on_screen_survives_a_restart(controller, tmp_path):
     path = tmp_path / "a.omnimouse.json"
     controller.analyses.save(path)
     controller.paint_cells([11], slice(40, 50), HIDDEN)
@@ -130,9 +122,7 @@ def test_all_that_was_on_screen_survives_a_restart(
     third.close()
 
 
-def test_what_is_asked_is_a_change_and_how_it_is_shown_is_none(
-    controller: Controller, tmp_path: Path
-) -> None:
+def test_what_is_asked_is_a_change_and_how_it_is_shown_is_none(controller, tmp_path):
     analyses = controller.analyses
     assert not analyses.is_changed
     analyses.save(tmp_path / "a.omnimouse.json")
@@ -151,9 +141,7 @@ def test_what_is_asked_is_a_change_and_how_it_is_shown_is_none(
     assert analyses.is_changed
 
 
-def test_opening_a_recording_is_the_end_of_an_analysis(
-    controller: Controller, folder: Path, tmp_path: Path
-) -> None:
+def test_opening_a_recording_is_the_end_of_an_analysis(controller, folder, tmp_path):
     controller.analyses.save(tmp_path / "a.omnimouse.json")
     controller.open_session(folder)
     assert controller.analyses.path is None
@@ -162,7 +150,7 @@ def test_opening_a_recording_is_the_end_of_an_analysis(
     assert "where to save" in str(controller.analyses.fault)
 
 
-def test_nothing_is_saved_while_nothing_is_open(tmp_path: Path) -> None:
+def test_nothing_is_saved_while_nothing_is_open(tmp_path):
     controller = Controller(synchronous=True)
     assert not controller.analyses.save(tmp_path / "a.omnimouse.json")
     assert "Open a recording first" in str(controller.analyses.fault)
@@ -170,18 +158,14 @@ def test_nothing_is_saved_while_nothing_is_open(tmp_path: Path) -> None:
     controller.close()
 
 
-def test_a_folder_that_is_not_there_is_told(
-    controller: Controller, tmp_path: Path
-) -> None:
+def test_a_folder_that_is_not_there_is_told(controller, tmp_path):
     assert not controller.analyses.save(tmp_path / "gone" / "a.omnimouse.json")
     assert "No such file" in str(controller.analyses.fault)
     assert controller.analyses.path is None
 
 
 # -- what differs --------------------------------------------------------------------
-def test_a_recording_that_moved_along_is_found(
-    controller: Controller, folder: Path, tmp_path: Path
-) -> None:
+def test_a_recording_that_moved_along_is_found(controller, folder, tmp_path):
     controller.analyses.save(folder.parent / "a.omnimouse.json")
     moved = tmp_path / "elsewhere"
     shutil.move(folder.parent, moved)
@@ -192,9 +176,7 @@ def test_a_recording_that_moved_along_is_found(
     second.close()
 
 
-def test_a_recording_that_moved_away_is_asked_for(
-    controller: Controller, folder: Path, tmp_path: Path
-) -> None:
+def test_a_recording_that_moved_away_is_asked_for(controller, folder, tmp_path):
     path = tmp_path / "a.omnimouse.json"
     controller.analyses.save(path)
     before = facts(controller.analyses.now)
@@ -212,9 +194,7 @@ def test_a_recording_that_moved_away_is_asked_for(
     second.close()
 
 
-def test_a_recording_whose_files_changed_is_told(
-    controller: Controller, folder: Path, tmp_path: Path
-) -> None:
+def test_a_recording_whose_files_changed_is_told(controller, folder, tmp_path):
     path = tmp_path / "a.omnimouse.json"
     controller.analyses.save(path)
     mask = controller.state.mask
@@ -231,9 +211,7 @@ def test_a_recording_whose_files_changed_is_told(
     second.close()
 
 
-def test_a_mask_for_other_neurons_gives_way_to_a_preset(
-    controller: Controller, folder: Path, tmp_path: Path
-) -> None:
+def test_a_mask_for_other_neurons_gives_way_to_a_preset(controller, folder, tmp_path):
     path = tmp_path / "a.omnimouse.json"
     controller.analyses.save(path)
     shutil.rmtree(folder)
@@ -249,9 +227,7 @@ def test_a_mask_for_other_neurons_gives_way_to_a_preset(
     second.close()
 
 
-def test_an_edit_that_the_recording_has_nothing_for_is_told(
-    controller: Controller, tmp_path: Path
-) -> None:
+def test_an_edit_that_the_recording_has_nothing_for_is_told(controller, tmp_path):
     path = tmp_path / "a.omnimouse.json"
     channel = controller.state.session.behavior_names[0]
     kept = controller.state.edits
@@ -265,9 +241,7 @@ def test_an_edit_that_the_recording_has_nothing_for_is_told(
     assert controller.analyses.is_changed
 
 
-def test_an_edit_is_a_change_of_the_analysis(
-    controller: Controller, tmp_path: Path
-) -> None:
+def test_an_edit_is_a_change_of_the_analysis(controller, tmp_path):
     path = tmp_path / "a.omnimouse.json"
     controller.analyses.save(path)
     controller.what_if.reset()
@@ -280,9 +254,7 @@ def test_an_edit_is_a_change_of_the_analysis(
     assert read_analysis(path).edits == ()
 
 
-def test_a_window_that_is_not_there_is_told(
-    controller: Controller, tmp_path: Path
-) -> None:
+def test_a_window_that_is_not_there_is_told(controller, tmp_path):
     path = tmp_path / "a.omnimouse.json"
     controller.analyses.save(path)
     rewritten(path, lambda f: f.update(start_s=900.0))
@@ -292,8 +264,8 @@ def test_a_window_that_is_not_there_is_told(
 
 @pytest.mark.parametrize("missing", ["/gone/weights.safetensors", "hf://?", "x" * 999])
 def test_a_predictor_that_is_not_here_is_told_and_the_rest_is_kept(
-    controller: Controller, tmp_path: Path, missing: str
-) -> None:
+    controller, tmp_path, missing
+):
     path = tmp_path / "a.omnimouse.json"
     controller.analyses.save(path)
     mask = controller.state.mask
@@ -312,9 +284,7 @@ def test_a_predictor_that_is_not_here_is_told_and_the_rest_is_kept(
     second.close()
 
 
-def test_a_preset_is_named_only_where_the_mask_is_one(
-    controller: Controller, tmp_path: Path
-) -> None:
+def test_a_preset_is_named_only_where_the_mask_is_one(controller, tmp_path):
     path = tmp_path / "a.omnimouse.json"
     controller.analyses.save(path)
     rewritten(path, lambda f: f.update(preset="video_only"))
@@ -328,8 +298,8 @@ def test_a_preset_is_named_only_where_the_mask_is_one(
 
 
 def test_a_file_from_before_the_raster_was_kept_opens_with_it_as_at_first(
-    controller: Controller, tmp_path: Path
-) -> None:
+    controller, tmp_path
+):
     path = tmp_path / "a.omnimouse.json"
     controller.analyses.save(path)
     assert json.loads(path.read_text())["view"]["raster_order"] == "depth"
@@ -373,8 +343,8 @@ def rewritten(path: Path, change: Any) -> None:
     ],
 )
 def test_what_is_no_analysis_is_refused_in_words(
-    controller: Controller, tmp_path: Path, content: bytes, code: str, words: str
-) -> None:
+    controller, tmp_path, content, code, words
+):
     path = tmp_path / "a.omnimouse.json"
     path.write_bytes(content)
     before = controller.state.session
@@ -417,9 +387,7 @@ def test_what_is_no_analysis_is_refused_in_words(
         ("view", {"cursor": 0, "active_span": [0, 60], "brush_code": 3}),
     ],
 )
-def test_a_wrong_field_is_named(
-    controller: Controller, tmp_path: Path, field: str, value: object
-) -> None:
+def test_a_wrong_field_is_named(controller, tmp_path, field, value):
     path = tmp_path / "a.omnimouse.json"
     controller.analyses.save(path)
     rewritten(path, lambda f: f.update({field: value}))
@@ -428,18 +396,14 @@ def test_a_wrong_field_is_named(
     assert caught.value.code == "field"
 
 
-def test_a_file_that_cannot_be_read_is_told(
-    controller: Controller, tmp_path: Path
-) -> None:
+def test_a_file_that_cannot_be_read_is_told(controller, tmp_path):
     controller.analyses.open(tmp_path)
     assert "cannot be read" in str(controller.analyses.fault)
     controller.analyses.open(tmp_path / "gone.omnimouse.json")
     assert "No such file" in str(controller.analyses.fault)
 
 
-def test_a_write_that_fails_leaves_the_old_file(
-    controller: Controller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_fails_leaves_the_old_file(controller, tmp_path, monkeypatch):
     path = tmp_path / "a.omnimouse.json"
     controller.analyses.save(path)
     before = path.read_bytes()
@@ -457,7 +421,7 @@ def test_a_write_that_fails_leaves_the_old_file(
     assert [p.name for p in tmp_path.glob("*a.omnimouse*")] == [path.name]
 
 
-def test_an_analysis_of_arrays_in_memory_is_refused(tmp_path: Path) -> None:
+def test_an_analysis_of_arrays_in_memory_is_refused(tmp_path):
     from omnimouse_model.data.open import open_session
 
     draw = np.random.default_rng(0)
@@ -489,9 +453,7 @@ while True:  # strokes without an end
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-def test_a_kill_costs_a_second_at_most_and_is_told(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_a_kill_costs_a_second_at_most_and_is_told(folder, tmp_path):
     memory = tmp_path / "config" / "live.json"
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(folder), str(memory)],
@@ -526,7 +488,7 @@ def test_a_kill_costs_a_second_at_most_and_is_told(
     again.close()
 
 
-def test_two_windows_at_once_are_no_crash(folder: Path, tmp_path: Path) -> None:
+def test_two_windows_at_once_are_no_crash(folder, tmp_path):
     memory = tmp_path / "live.json"
     first = Controller(synchronous=True, memory=memory)
     first.open_session(folder)
@@ -540,9 +502,7 @@ def test_two_windows_at_once_are_no_crash(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("run", [f"{os.getpid()} another", "999999999 x", "x", "0 x"])
-def test_a_process_that_is_gone_was_a_crash(
-    folder: Path, tmp_path: Path, run: str
-) -> None:
+def test_a_process_that_is_gone_was_a_crash(folder, tmp_path, run):
     remember(Remembered(str(folder), run=run), tmp_path / "live.json")
     controller = Controller(synchronous=True, memory=tmp_path / "live.json")
     assert controller.restore()
@@ -550,9 +510,7 @@ def test_a_process_that_is_gone_was_a_crash(
     controller.close()
 
 
-def test_a_remembered_analysis_that_is_not_sound_costs_the_mask_alone(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_a_remembered_analysis_that_is_not_sound_costs_the_mask_alone(folder, tmp_path):
     memory = tmp_path / "live.json"
     unsound = {"format": "omnimouse-analysis", "version": 9}
     remember(Remembered(str(folder), start_s=3.0, analysis=unsound), memory)
@@ -564,7 +522,7 @@ def test_a_remembered_analysis_that_is_not_sound_costs_the_mask_alone(
     controller.close()
 
 
-def test_changes_in_a_row_are_written_together() -> None:
+def test_changes_in_a_row_are_written_together():
     written: list[float] = []
     keeper = Autosave(lambda: written.append(time.perf_counter()))
     began, changes = time.perf_counter(), 0
@@ -584,7 +542,7 @@ def test_changes_in_a_row_are_written_together() -> None:
     assert len(written) == at_the_end
 
 
-def test_a_keeper_that_fails_once_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_keeper_that_fails_once_goes_on(caplog):
     tries: list[int] = []
 
     def write() -> None:
@@ -603,7 +561,7 @@ def test_a_keeper_that_fails_once_goes_on(caplog: pytest.LogCaptureFixture) -> N
     assert "on fire" in caplog.text
 
 
-def test_a_keeper_ends_also_where_it_is_closed_as_it_takes_up_a_change() -> None:
+def test_a_keeper_ends_also_where_it_is_closed_as_it_takes_up_a_change():
     takes_up, goes_on = threading.Event(), threading.Event()
 
     class Changed(threading.Event):
@@ -628,9 +586,7 @@ def test_a_keeper_ends_also_where_it_is_closed_as_it_takes_up_a_change() -> None
     assert written == [1]
 
 
-def test_a_last_writing_that_fails_ends_nothing_else(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_last_writing_that_fails_ends_nothing_else(caplog):
     def write() -> None:
         raise RuntimeError("the disk is on fire")
 
@@ -638,7 +594,7 @@ def test_a_last_writing_that_fails_ends_nothing_else(
     assert "on fire" in caplog.text
 
 
-def test_a_large_mask_is_written_and_read_back(tmp_path: Path) -> None:
+def test_a_large_mask_is_written_and_read_back(tmp_path):
     draw = np.random.default_rng(3)
     mask = Mask.nothing(10_000).with_cells(
         draw.integers(0, 3, (60, 10_000)).astype(np.uint8)
@@ -649,8 +605,8 @@ def test_a_large_mask_is_written_and_read_back(tmp_path: Path) -> None:
 
 
 def test_what_was_not_saved_is_kept_when_another_recording_is_opened(
-    controller: Controller, folder: Path, tmp_path: Path
-) -> None:
+    controller, folder, tmp_path
+):
     analyses, path = controller.analyses, tmp_path / "a.omnimouse.json"
     analyses.save(path)
     controller.paint_cells([11], slice(40, 50), HIDDEN)
@@ -668,8 +624,8 @@ def test_what_was_not_saved_is_kept_when_another_recording_is_opened(
 
 
 def test_a_mask_by_hand_that_was_never_saved_is_kept_and_a_preset_is_not(
-    controller: Controller, folder: Path, tmp_path: Path
-) -> None:
+    controller, folder, tmp_path
+):
     masks = []
     for neuron in (11, 12):  # in one second, both
         controller.paint_cells([neuron], slice(40, 50), HIDDEN)
@@ -682,9 +638,7 @@ def test_a_mask_by_hand_that_was_never_saved_is_kept_and_a_preset_is_not(
     assert controller.analyses.recent == kept
 
 
-def test_what_the_user_discards_is_not_kept(
-    controller: Controller, folder: Path, tmp_path: Path
-) -> None:
+def test_what_the_user_discards_is_not_kept(controller, folder, tmp_path):
     controller.analyses.save(tmp_path / "a.omnimouse.json")
     controller.paint_cells([11], slice(40, 50), HIDDEN)
     controller.analyses.discard()
@@ -693,7 +647,7 @@ def test_what_the_user_discards_is_not_kept(
     assert len(controller.analyses.recent) == 1
 
 
-def test_only_the_newest_of_what_was_not_saved_stay(tmp_path: Path) -> None:
+def test_only_the_newest_of_what_was_not_saved_stay(tmp_path):
     memory = Memory(tmp_path / "live.json")
     for number in range(MOST_UNSAVED + 3):
         memory.keep_unsaved(f"m{number}", lambda path: path.write_text("{}"))

@@ -1,7 +1,6 @@
 """Who answers an analysis: never another model than it names, and told which."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,19 @@ from omnimouse_model.live.analysis_file import read_analysis
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.memory import Remembered, remember
 from omnimouse_model.live.reporting import _open
-from tests.model.live_sessions import EchoPredictor, write_session
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
 
 FAR = "hf://somebody/else"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     return write_session(tmp_path / "recordings" / "mouse", 12)
 
 
 @pytest.fixture
-def controller(folder: Path, tmp_path: Path) -> Iterator[Controller]:
+def controller(folder, tmp_path):
     made = Controller(synchronous=True, memory=tmp_path / "live.json")
     made.sweeps.folder = tmp_path / "sweeps"
     made.choose_predictor("mean")
@@ -34,7 +34,7 @@ def controller(folder: Path, tmp_path: Path) -> Iterator[Controller]:
 
 
 @pytest.fixture
-def fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+def fetched(monkeypatch, tmp_path):
     """What is fetched, by whomever."""
     names: list[str] = []
 
@@ -57,8 +57,8 @@ def saved(controller: Controller, path: Path, **changes: Any) -> Path:
 # -- models of the hub ---------------------------------------------------------------
 @pytest.mark.parametrize("name", [FAR, "omnimouse-5M"])
 def test_a_model_that_must_be_fetched_is_offered_and_no_other_answers(
-    controller: Controller, tmp_path: Path, fetched: list[str], name: str
-) -> None:
+    controller, tmp_path, fetched, name
+):
     path = saved(controller, tmp_path / "a.omnimouse.json", predictor=name)
     controller.analyses.open(path)
     assert fetched == []
@@ -85,12 +85,7 @@ def test_a_model_that_must_be_fetched_is_offered_and_no_other_answers(
     assert controller.results.freshness == "fresh"
 
 
-def test_a_fetched_model_answers(
-    controller: Controller,
-    tmp_path: Path,
-    fetched: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_fetched_model_answers(controller, tmp_path, fetched, monkeypatch):
     is_here: list[str] = []
     monkeypatch.setattr(
         controllers, "must_be_fetched", lambda name: name == FAR and not is_here
@@ -109,9 +104,7 @@ def test_a_fetched_model_answers(
     assert controller.models.name == ""
 
 
-def test_a_start_fetches_nothing_unasked(
-    folder: Path, tmp_path: Path, fetched: list[str]
-) -> None:
+def test_a_start_fetches_nothing_unasked(folder, tmp_path, fetched):
     memory = tmp_path / "config" / "live.json"
     remember(Remembered(str(folder), FAR, baseline=FAR), memory)
     for _ in range(2):
@@ -124,9 +117,7 @@ def test_a_start_fetches_nothing_unasked(
     assert fetched == []
 
 
-def test_a_baseline_that_must_be_fetched_is_told(
-    controller: Controller, tmp_path: Path, fetched: list[str]
-) -> None:
+def test_a_baseline_that_must_be_fetched_is_told(controller, tmp_path, fetched):
     controller.choose_baseline("last")
     path = saved(controller, tmp_path / "a.omnimouse.json", baseline=FAR)
     controller.analyses.open(path)
@@ -136,8 +127,8 @@ def test_a_baseline_that_must_be_fetched_is_told(
 
 
 def test_a_report_of_what_must_be_fetched_is_refused_in_words(
-    controller: Controller, tmp_path: Path, fetched: list[str]
-) -> None:
+    controller, tmp_path, fetched
+):
     path = saved(controller, tmp_path / "a.omnimouse.json", predictor=FAR)
     with pytest.raises(ExportError, match="omnimouse fetch hf://somebody/else"):
         _open(controller, path, "")
@@ -146,8 +137,8 @@ def test_a_report_of_what_must_be_fetched_is_refused_in_words(
 
 # -- pins ----------------------------------------------------------------------------
 def test_a_pin_that_must_be_fetched_is_not_asked_and_keeps_its_name(
-    controller: Controller, tmp_path: Path, fetched: list[str]
-) -> None:
+    controller, tmp_path, fetched
+):
     controller.pins.pin("far")
     path = saved(controller, tmp_path / "a.omnimouse.json")
     facts = json.loads(path.read_text())
@@ -162,8 +153,8 @@ def test_a_pin_that_must_be_fetched_is_not_asked_and_keeps_its_name(
 
 
 def test_a_pin_of_a_predictor_that_was_handed_in_is_not_asked_of_another(
-    controller: Controller, tmp_path: Path
-) -> None:
+    controller, tmp_path
+):
     controller.choose_predictor(EchoPredictor())
     controller.pins.pin("echoed")
     path = saved(controller, tmp_path / "a.omnimouse.json", predictor="mean")
@@ -178,7 +169,7 @@ def test_a_pin_of_a_predictor_that_was_handed_in_is_not_asked_of_another(
 
 
 # -- weights -------------------------------------------------------------------------
-def test_other_weights_of_the_same_name_are_told(folder: Path, tmp_path: Path) -> None:
+def test_other_weights_of_the_same_name_are_told(folder, tmp_path):
     def answering(weights: str) -> Controller:
         return Controller(
             synchronous=True, load=lambda *_: EchoPredictor(f"mean@{weights}")
@@ -212,9 +203,7 @@ def test_other_weights_of_the_same_name_are_told(folder: Path, tmp_path: Path) -
 
 
 # -- sweeps --------------------------------------------------------------------------
-def test_sweeps_that_were_drawn_are_drawn_again(
-    controller: Controller, tmp_path: Path
-) -> None:
+def test_sweeps_that_were_drawn_are_drawn_again(controller, tmp_path):
     folder = controller.sweeps.folder
     folder.mkdir()
     for name in ("one", "two", "three"):
@@ -239,9 +228,7 @@ def test_sweeps_that_were_drawn_are_drawn_again(
 @pytest.mark.parametrize(
     "sweeps", ["one", [1], ["../one"], ["/etc/passwd"], [""], [".."], ["a"] * 101]
 )
-def test_sweeps_of_no_sound_name_are_refused(
-    controller: Controller, tmp_path: Path, sweeps: object
-) -> None:
+def test_sweeps_of_no_sound_name_are_refused(controller, tmp_path, sweeps):
     path = saved(controller, tmp_path / "a.omnimouse.json", sweeps=sweeps)
     with pytest.raises(AnalysisFileError, match="sweeps"):
         read_analysis(path)

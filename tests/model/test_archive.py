@@ -53,7 +53,7 @@ def refusal(path: Path) -> str:
     return caught.value.message
 
 
-def test_a_session_is_unpacked_with_and_without_a_folder_of_its_own(tmp_path: Path):
+def test_a_session_is_unpacked_with_and_without_a_folder_of_its_own(tmp_path):
     folder = write_folder(tmp_path / "one")
     for name, inside, mode in (("a.tar", "", "w"), ("b.tar.gz", "one", "w:gz")):
         with tarfile.open(tmp_path / name, mode) as tar:  # type: ignore[call-overload]
@@ -67,7 +67,7 @@ def test_a_session_is_unpacked_with_and_without_a_folder_of_its_own(tmp_path: Pa
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
-def test_a_zip_is_unpacked(tmp_path: Path):
+def test_a_zip_is_unpacked(tmp_path):
     folder = write_folder(tmp_path / "one")
     shutil.make_archive(str(tmp_path / "one"), "zip", folder)
     out = unpack(tmp_path / "one.zip", tmp_path / "out")
@@ -75,7 +75,7 @@ def test_a_zip_is_unpacked(tmp_path: Path):
     assert names == {p.relative_to(folder) for p in folder.rglob("*")}
 
 
-def test_links_to_files_of_the_archive_become_copies(tmp_path: Path):
+def test_links_to_files_of_the_archive_become_copies(tmp_path):
     path = write_tar(
         tmp_path / "a.tar",
         member("data/a.npy", b"values"),
@@ -118,12 +118,12 @@ BAD = [
 
 
 @pytest.mark.parametrize("case", range(len(BAD)))
-def test_what_must_not_be_written_is_refused_by_name(tmp_path: Path, case: int):
+def test_what_must_not_be_written_is_refused_by_name(tmp_path, case):
     members, words = BAD[case]
     assert words in refusal(write_tar(tmp_path / "a.tar", *members))
 
 
-def test_a_link_is_no_way_to_write_elsewhere(tmp_path: Path):
+def test_a_link_is_no_way_to_write_elsewhere(tmp_path):
     (tmp_path / "target").mkdir()
     path = write_tar(
         tmp_path / "a.tar", member("a"), link("d", "target"), member("d/x")
@@ -131,13 +131,13 @@ def test_a_link_is_no_way_to_write_elsewhere(tmp_path: Path):
     assert "which is no file" in refusal(path)
 
 
-def test_too_many_members_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_too_many_members_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "MOST_MEMBERS", 3)
     path = write_tar(tmp_path / "a.tar", *(member(str(k)) for k in range(4)))
     assert "more than 3 members" in refusal(path)
 
 
-def test_more_than_the_drive_holds_is_refused_before_it_is_read(tmp_path: Path):
+def test_more_than_the_drive_holds_is_refused_before_it_is_read(tmp_path):
     huge = 2**60
     info, _ = member("a")
     info.size = huge
@@ -147,7 +147,7 @@ def test_more_than_the_drive_holds_is_refused_before_it_is_read(tmp_path: Path):
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
-def test_a_truncated_archive_is_told_as_such(tmp_path: Path, mode: str):
+def test_a_truncated_archive_is_told_as_such(tmp_path, mode):
     noise = bytes(range(256)) * 400
     path = write_tar(tmp_path / "a.tar", member("a"), member("b", noise), mode=mode)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
@@ -166,9 +166,7 @@ def test_a_truncated_archive_is_told_as_such(tmp_path: Path, mode: str):
         ("xx:y", 0, "system"),
     ],
 )
-def test_zips_are_held_to_the_same_rules(
-    tmp_path: Path, name: str, mode: int, words: str
-):
+def test_zips_are_held_to_the_same_rules(tmp_path, name, mode, words):
     info = zipfile.ZipInfo(name)
     info.external_attr = mode
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped:
@@ -177,7 +175,7 @@ def test_zips_are_held_to_the_same_rules(
     assert words in refusal(tmp_path / "a.zip")
 
 
-def test_a_damaged_zip_leaves_nothing(tmp_path: Path):
+def test_a_damaged_zip_leaves_nothing(tmp_path):
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as zipped:
         zipped.writestr("first", b"1" * 100)
@@ -187,7 +185,7 @@ def test_a_damaged_zip_leaves_nothing(tmp_path: Path):
     assert "'second' cannot be read" in refusal(path)
 
 
-def test_stopping_leaves_nothing(tmp_path: Path):
+def test_stopping_leaves_nothing(tmp_path):
     path = write_tar(tmp_path / "a.tar", member("a"), member("b"))
 
     def stop(share: float) -> None:
@@ -200,7 +198,7 @@ def test_stopping_leaves_nothing(tmp_path: Path):
     assert sorted(p.name for p in out.iterdir()) == ["a", "b"]
 
 
-def test_two_programs_do_not_disturb_each_other(tmp_path: Path):
+def test_two_programs_do_not_disturb_each_other(tmp_path):
     path = write_tar(tmp_path / "a.tar", *(member(str(k)) for k in range(9)))
     second: list[Path] = []
 
@@ -215,7 +213,7 @@ def test_two_programs_do_not_disturb_each_other(tmp_path: Path):
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
-def test_notes_that_would_fill_the_memory_are_not_read(tmp_path: Path, mode: str):
+def test_notes_that_would_fill_the_memory_are_not_read(tmp_path, mode):
     path = tmp_path / "a.tar"
     with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
         info = tarfile.TarInfo("././@LongLink")
@@ -235,7 +233,7 @@ def map_bytes(
     return made[0], io.BytesIO(made[1])
 
 
-def test_an_archive_without_an_ending_is_unpacked_beside_itself(tmp_path: Path):
+def test_an_archive_without_an_ending_is_unpacked_beside_itself(tmp_path):
     path = write_tar(tmp_path / "mouse", member("a"))
     for name in ("mouse", "m.target.tar", "m.tgz"):
         (tmp_path / name).write_bytes(path.read_bytes())
@@ -245,14 +243,14 @@ def test_an_archive_without_an_ending_is_unpacked_beside_itself(tmp_path: Path):
         assert (tmp_path / name / "a").exists()
 
 
-def test_nothing_is_written_over(tmp_path: Path):
+def test_nothing_is_written_over(tmp_path):
     path = write_tar(tmp_path / "a.tar", member("a"))
     (tmp_path / "out").mkdir()
     with pytest.raises(SessionFormatError, match="exists already"):
         unpack(path, tmp_path / "out")
 
 
-def test_opening_an_archive_says_how_to_unpack_it(tmp_path: Path):
+def test_opening_an_archive_says_how_to_unpack_it(tmp_path):
     path = write_tar(tmp_path / "mouse.tar", member("a"))
     with pytest.raises(SessionFormatError, match=r"omnimouse fetch .*mouse\.tar"):
         open_session(path)

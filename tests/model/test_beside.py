@@ -1,8 +1,5 @@
 """A baseline beside the predictor: the same question, later, and on its own account."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -12,23 +9,24 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.predict.catalogue import load_predictor
 from omnimouse_model.predict.predictor import Predictor
-from tests.model.live_sessions import EchoPredictor, GatedPredictor, write_session
+from tests.predictors import EchoPredictor, GatedPredictor
+from tests.small_sessions import write_session
 
 TIMEOUT = 10.0
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     return write_session(tmp_path_factory.mktemp("beside") / "session")
 
 
 @pytest.fixture(scope="module")
-def session(folder: Path) -> Session:
+def session(folder):
     return open_session(folder)
 
 
 @pytest.fixture
-def controller(session: Session) -> Iterator[Controller]:
+def controller(session):
     made = Controller(synchronous=True)
     made.choose_predictor(EchoPredictor())
     made.open_session(session)
@@ -36,7 +34,7 @@ def controller(session: Session) -> Iterator[Controller]:
     made.close()
 
 
-def test_it_answers_as_the_library_does(controller: Controller) -> None:
+def test_it_answers_as_the_library_does(controller):
     controller.choose_baseline("video-ridge")
     state, found = controller.state, controller.baseline.population
     assert state.baseline_name == "video-ridge"
@@ -49,7 +47,7 @@ def test_it_answers_as_the_library_does(controller: Controller) -> None:
     assert controller.results.population.predictor_id == "echo"
 
 
-def test_it_follows_mask_and_window(controller: Controller) -> None:
+def test_it_follows_mask_and_window(controller):
     controller.choose_baseline("mean")
     controller.paint_cells([2, 3], slice(30, 60), VISIBLE)
     assert controller.baseline.population.mask_id == controller.state.mask.mask_id
@@ -60,16 +58,14 @@ def test_it_follows_mask_and_window(controller: Controller) -> None:
     assert controller.baseline.population_freshness == "fresh"
 
 
-def test_another_selection_asks_it_nothing_new(controller: Controller) -> None:
+def test_another_selection_asks_it_nothing_new(controller):
     controller.choose_baseline("mean")
     before = controller.baseline.population
     controller.select([5, 6])
     assert controller.baseline.population is before
 
 
-def test_nobody_is_beside_any_more_when_nothing_is_chosen(
-    controller: Controller,
-) -> None:
+def test_nobody_is_beside_any_more_when_nothing_is_chosen(controller):
     controller.choose_baseline("mean")
     controller.choose_baseline("")
     assert controller.baseline.population is None
@@ -78,7 +74,7 @@ def test_nobody_is_beside_any_more_when_nothing_is_chosen(
     assert controller.baseline.population is None
 
 
-def test_a_refusal_is_told_and_the_predictor_goes_on(controller: Controller) -> None:
+def test_a_refusal_is_told_and_the_predictor_goes_on(controller):
     controller.apply_preset("video_behavior")
     controller.choose_baseline("last")
     assert "visible samples of a neuron before" in controller.baseline.error
@@ -90,13 +86,13 @@ def test_a_refusal_is_told_and_the_predictor_goes_on(controller: Controller) -> 
     assert controller.baseline.population_freshness == "fresh"
 
 
-def test_a_name_that_nobody_has_is_told(controller: Controller) -> None:
+def test_a_name_that_nobody_has_is_told(controller):
     controller.choose_baseline("no-such")
     assert "no predictor 'no-such'" in controller.baseline.error
     assert controller.results.error is None
 
 
-def test_it_is_asked_only_when_the_predictor_has_answered(session: Session) -> None:
+def test_it_is_asked_only_when_the_predictor_has_answered(session):
     asked: list[str] = []
 
     class Noted(EchoPredictor):
@@ -131,7 +127,7 @@ def test_it_is_asked_only_when_the_predictor_has_answered(session: Session) -> N
     controller.close()
 
 
-def test_the_same_mask_set_again_leaves_it_fresh(session: Session) -> None:
+def test_the_same_mask_set_again_leaves_it_fresh(session):
     predictor = GatedPredictor()
     controller = Controller(load=lambda *_: EchoPredictor("beside"))
     controller.open_session(session)
@@ -150,7 +146,7 @@ def test_the_same_mask_set_again_leaves_it_fresh(session: Session) -> None:
     controller.close()
 
 
-def test_with_no_predictor_it_follows_the_mask_all_the_same(session: Session) -> None:
+def test_with_no_predictor_it_follows_the_mask_all_the_same(session):
     controller = Controller(load=lambda *_: EchoPredictor("beside"))
     controller.open_session(session)
     controller.choose_baseline("beside")
@@ -163,19 +159,17 @@ def test_with_no_predictor_it_follows_the_mask_all_the_same(session: Session) ->
 
 
 @pytest.fixture
-def model() -> GatedPredictor:
+def model():
     return GatedPredictor()
 
 
 @pytest.fixture
-def beside() -> GatedPredictor:
+def beside():
     return GatedPredictor("beside")
 
 
 @pytest.fixture
-def gated(
-    session: Session, model: GatedPredictor, beside: GatedPredictor
-) -> Iterator[Controller]:
+def gated(session, model, beside):
     """Model and baseline answer when their gates open."""
     made = Controller(load=lambda *_: beside)
     made.open_session(session)
@@ -191,9 +185,7 @@ def open_gates(*predictors: GatedPredictor) -> None:
         predictor.gate.release(20)
 
 
-def test_stop_leaves_a_baseline_unasked_that_waited_its_turn(
-    gated: Controller, model: GatedPredictor, beside: GatedPredictor
-) -> None:
+def test_stop_leaves_a_baseline_unasked_that_waited_its_turn(gated, model, beside):
     assert model.entered.acquire(timeout=TIMEOUT)
     assert gated.baseline.is_awaited
     gated.cancel()
@@ -208,9 +200,7 @@ def test_stop_leaves_a_baseline_unasked_that_waited_its_turn(
     assert gated.baseline.population_freshness == "fresh"
 
 
-def test_stop_reaches_a_baseline_that_computes(
-    gated: Controller, model: GatedPredictor, beside: GatedPredictor
-) -> None:
+def test_stop_reaches_a_baseline_that_computes(gated, model, beside):
     open_gates(model)
     assert beside.entered.acquire(timeout=TIMEOUT)
     assert gated.results.population_freshness == "fresh"
@@ -226,7 +216,7 @@ def test_stop_reaches_a_baseline_that_computes(
     assert gated.baseline.population.mask_id == gated.state.mask.mask_id
 
 
-def test_moving_on_forgets_its_answer_at_once(session: Session) -> None:
+def test_moving_on_forgets_its_answer_at_once(session):
     predictor = GatedPredictor()
     controller = Controller(load=lambda *_: EchoPredictor("beside"))
     controller.open_session(session)
@@ -247,7 +237,7 @@ def test_moving_on_forgets_its_answer_at_once(session: Session) -> None:
     controller.close()
 
 
-def test_it_survives_a_restart(folder: Path, tmp_path: Path) -> None:
+def test_it_survives_a_restart(folder, tmp_path):
     memory = tmp_path / "live.json"
     first = Controller(synchronous=True, memory=memory)
     first.choose_predictor("mean")

@@ -15,19 +15,18 @@ from omnimouse_app.cli.output import fitted, table
 from omnimouse_model.data import catalogue
 from omnimouse_model.data.catalogue_words import row_words
 from omnimouse_model.data.open import open_session
+from tests import SESSIONS
 from tests.model.experanto_folder import write_folder
-
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "sessions"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     """Sessions of four formats at three levels, one of them broken."""
     root = tmp_path / "recordings"
     write_folder(root / "a", n_neurons=5)
     write_folder(root / "lab" / "b", n_neurons=9, seconds=30.0)
-    shutil.copytree(FIXTURES / "suite2p_small", root / "lab" / "mouse" / "day1")
-    shutil.copy(FIXTURES / "nwb_small.nwb", root / "c.nwb")
+    shutil.copytree(SESSIONS / "suite2p_small", root / "lab" / "mouse" / "day1")
+    shutil.copy(SESSIONS / "nwb_small.nwb", root / "c.nwb")
     write_folder(root / "broken")
     (root / "broken" / "responses" / "data.mem").write_bytes(b"x")
     (root / "notes.txt").write_text("no session")
@@ -36,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def test_every_session_is_a_row(folder: Path) -> None:
+def test_every_session_is_a_row(folder):
     found = om.catalogue(folder)
     names = [str(entry.path.relative_to(folder)) for entry in found]
     assert names == ["a", "broken", "c.nwb", "lab/b", "lab/mouse/day1"]
@@ -54,7 +53,7 @@ def test_every_session_is_a_row(folder: Path) -> None:
     assert shown["video"] == pytest.approx((120 + 120 + 90 + 70) / 30 / 60, rel=0.02)
 
 
-def test_it_sorts_by_any_column(folder: Path) -> None:
+def test_it_sorts_by_any_column(folder):
     found = om.catalogue(folder)
     neurons = [entry.neurons for entry in found.sorted_by("neurons")]
     assert neurons == sorted(neurons, reverse=True)
@@ -64,7 +63,7 @@ def test_it_sorts_by_any_column(folder: Path) -> None:
         found.sorted_by("size")
 
 
-def test_larger_collections_contain_smaller_ones(folder: Path) -> None:
+def test_larger_collections_contain_smaller_ones(folder):
     found = om.catalogue(folder)
     small, middle, large = found.nested([1, 2, 4], seed=3)
     assert middle[:1] == small
@@ -77,7 +76,7 @@ def test_larger_collections_contain_smaller_ones(folder: Path) -> None:
         found.nested([5], seed=0)
 
 
-def test_info_prints_the_table(folder: Path) -> None:
+def test_info_prints_the_table(folder):
     done = CliRunner().invoke(group, ["info", str(folder), "--sort", "neurons"])
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
@@ -96,7 +95,7 @@ def test_info_prints_the_table(folder: Path) -> None:
     assert rows[1]["is_read"] is False
 
 
-def test_a_folder_without_sessions_says_what_was_looked_for(tmp_path: Path) -> None:
+def test_a_folder_without_sessions_says_what_was_looked_for(tmp_path):
     (tmp_path / "notes.txt").write_text("a note")
     done = CliRunner().invoke(group, ["info", str(tmp_path)])
     assert done.exit_code == 1
@@ -105,9 +104,7 @@ def test_a_folder_without_sessions_says_what_was_looked_for(tmp_path: Path) -> N
         om.catalogue(tmp_path / "none")
 
 
-def test_one_that_breaks_its_reader_is_a_row(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_that_breaks_its_reader_is_a_row(folder, monkeypatch):
     known, opened = catalogue.is_session_itself, catalogue.open_session
 
     def breaks(path: Path, **reading: object) -> object:
@@ -127,7 +124,7 @@ def test_one_that_breaks_its_reader_is_a_row(
     assert found["a"].neurons == 5
 
 
-def test_reading_options_hold_for_all_sessions(folder: Path) -> None:
+def test_reading_options_hold_for_all_sessions(folder):
     words = ["info", str(folder / "lab"), "--series", "F-neu", "--all-rois", "--json"]
     done = CliRunner().invoke(group, words)
     assert done.exit_code == 0, done.output
@@ -137,15 +134,15 @@ def test_reading_options_hold_for_all_sessions(folder: Path) -> None:
     assert om.catalogue(folder / "lab", cells_only=False)[1].neurons == 23
 
 
-def test_a_folder_of_sessions_is_not_checked(folder: Path) -> None:
+def test_a_folder_of_sessions_is_not_checked(folder):
     done = CliRunner().invoke(group, ["info", str(folder), "--check"])
     assert done.exit_code == 2
     assert "--check looks at one session" in done.output
 
 
 def test_what_it_cannot_be_sorted_by_is_refused_before_anything_is_opened(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    folder, monkeypatch
+):
     assert tuple(catalogue.COLUMNS) == info.SORTED_BY
     monkeypatch.setattr(catalogue, "open_session", None)
     done = CliRunner().invoke(group, ["info", str(folder), "--sort", "bogus"])
@@ -154,9 +151,7 @@ def test_what_it_cannot_be_sorted_by_is_refused_before_anything_is_opened(
 
 
 @pytest.mark.parametrize("words", [(), ("--json",)])
-def test_a_stop_prints_what_was_found(
-    words: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stop_prints_what_was_found(words, folder, monkeypatch):
     opened = catalogue.open_session
 
     def stopped(path: Path, **reading: object) -> object:
@@ -175,7 +170,7 @@ def test_a_stop_prints_what_was_found(
         assert done.stdout.count("1 session, 1 more cannot be read\n") == 1
 
 
-def test_what_cannot_be_read_or_is_unfinished_is_a_row(tmp_path: Path) -> None:
+def test_what_cannot_be_read_or_is_unfinished_is_a_row(tmp_path):
     (tmp_path / "a.nwb").touch()
     (tmp_path / "b.omses.zarr.part").mkdir()
     found = om.catalogue(tmp_path)
@@ -185,7 +180,7 @@ def test_what_cannot_be_read_or_is_unfinished_is_a_row(tmp_path: Path) -> None:
     assert not any(entry.is_read for entry in found)
 
 
-def test_a_row_without_tiers_shows_the_inferred_ones(tmp_path: Path) -> None:
+def test_a_row_without_tiers_shows_the_inferred_ones(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, responses=np.ones((600, 5), np.float32), rate_hz=5.0)
     (entry,) = om.catalogue(tmp_path)
@@ -193,7 +188,7 @@ def test_a_row_without_tiers_shows_the_inferred_ones(tmp_path: Path) -> None:
     assert row_words(entry, tmp_path)["by tier"] == "train 1.6, test 0.4"
 
 
-def test_a_table_is_fitted_to_the_terminal() -> None:
+def test_a_table_is_fitted_to_the_terminal():
     row = {"path": "a" * 20, "areas": "b" * 90, "problems": "c" * 30}
     lines = table(fitted([row], 80)).splitlines()
     assert max(map(len, lines)) == 80

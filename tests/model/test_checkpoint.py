@@ -12,10 +12,7 @@ import torch
 
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets import official
-from omnimouse_model.nets.checkpoint import (
-    read_checkpoint,
-    save_checkpoint,
-)
+from omnimouse_model.nets.checkpoint import read_checkpoint, save_checkpoint
 from omnimouse_model.nets.config import SIZES
 from omnimouse_model.nets.official import read_official
 from omnimouse_model.nets.omnimouse import OmniMouse
@@ -25,14 +22,14 @@ from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards
 
 
 @pytest.fixture(scope="module")
-def net() -> OmniMouse:
+def net():
     net = OmniMouse(SMALL, SESSIONS, ANIMALS)
     initialise(net, torch.Generator().manual_seed(0))
     return net.eval()
 
 
 @pytest.fixture
-def released(monkeypatch: pytest.MonkeyPatch) -> None:
+def released(monkeypatch):
     """Let the narrowed architecture be a released size."""
     monkeypatch.setattr(official, "SIZES", {"tiny": SMALL})
 
@@ -44,7 +41,7 @@ def same_weights(a: OmniMouse, b: OmniMouse) -> bool:
     )
 
 
-def test_ours_round_trips(net: OmniMouse, tmp_path: Path) -> None:
+def test_ours_round_trips(net, tmp_path):
     path = save_checkpoint(tmp_path / "m", net, {"targets": "truth"})
     read = read_checkpoint(path)
     assert same_weights(read.build(), net)
@@ -57,9 +54,7 @@ def test_ours_round_trips(net: OmniMouse, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("prefix", ["", "_orig_mod."])
 @pytest.mark.usefixtures("released")
-def test_official_shards_load_strictly(
-    net: OmniMouse, tmp_path: Path, prefix: str
-) -> None:
+def test_official_shards_load_strictly(net, tmp_path, prefix):
     folder = write_shards(net, tmp_path / "0-1000", prefix)
     read = read_checkpoint(folder)
     assert same_weights(read.build(), net)
@@ -70,7 +65,7 @@ def test_official_shards_load_strictly(
 
 
 @pytest.mark.usefixtures("released")
-def test_some_sessions_keep_every_animal(net: OmniMouse, tmp_path: Path) -> None:
+def test_some_sessions_keep_every_animal(net, tmp_path):
     folder = write_shards(net, tmp_path / "c")
     some = read_official(folder, sessions=["222-1-1"])
     built = some.build()
@@ -81,7 +76,7 @@ def test_some_sessions_keep_every_animal(net: OmniMouse, tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("released")
-def test_a_missing_shard_or_key_is_named(net: OmniMouse, tmp_path: Path) -> None:
+def test_a_missing_shard_or_key_is_named(net, tmp_path):
     folder = write_shards(net, tmp_path / "c")
     (folder / "rank_1.ckpt").rename(folder / "rank_3.ckpt")
     with pytest.raises(CheckpointError, match=r"shards \[1, 2\] are missing"):
@@ -92,7 +87,7 @@ def test_a_missing_shard_or_key_is_named(net: OmniMouse, tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("released")
-def test_a_wrong_shape_or_extra_key_is_named(net: OmniMouse, tmp_path: Path) -> None:
+def test_a_wrong_shape_or_extra_key_is_named(net, tmp_path):
     folder = write_shards(net, tmp_path / "c")
     shard = torch.load(folder / "rank_1.ckpt", weights_only=False)
     key = "sess_params.222-1-1._neuron_biases"
@@ -106,8 +101,8 @@ def test_a_wrong_shape_or_extra_key_is_named(net: OmniMouse, tmp_path: Path) -> 
 
 
 def test_weights_and_description_of_different_saves_are_not_taken_for_a_pair(
-    net: OmniMouse, tmp_path: Path
-) -> None:
+    net, tmp_path
+):
     path = save_checkpoint(tmp_path / "m", net)
     older = path.with_suffix(".json").read_text()
     save_checkpoint(path, net)
@@ -116,9 +111,7 @@ def test_weights_and_description_of_different_saves_are_not_taken_for_a_pair(
         read_checkpoint(path)
 
 
-def test_weights_in_another_precision_are_read_in_the_nets_own(
-    net: OmniMouse, tmp_path: Path
-) -> None:
+def test_weights_in_another_precision_are_read_in_the_nets_own(net, tmp_path):
     read = read_checkpoint(save_checkpoint(tmp_path / "m", net))
     halved = {
         k: v.half() if v.is_floating_point() else v for k, v in read.state.items()
@@ -141,9 +134,7 @@ def test_weights_in_another_precision_are_read_in_the_nets_own(
         ("session_map", {"111-1-1": {"animal_id": "111"}}),
     ],
 )
-def test_a_malformed_shard_is_a_checkpoint_error(
-    net: OmniMouse, tmp_path: Path, part: str, value: Any
-) -> None:
+def test_a_malformed_shard_is_a_checkpoint_error(net, tmp_path, part, value):
     folder = write_shards(net, tmp_path / "c")
     shard = torch.load(folder / "rank_1.ckpt", weights_only=False)
     shard[part] = value
@@ -162,9 +153,7 @@ def test_a_malformed_shard_is_a_checkpoint_error(
         ({"hiera": {"windows": "sptial"}}, "sptial"),
     ],
 )
-def test_a_config_word_outside_its_choices_is_refused(
-    net: OmniMouse, tmp_path: Path, changes: dict[str, Any], word: str
-) -> None:
+def test_a_config_word_outside_its_choices_is_refused(net, tmp_path, changes, word):
     path = save_checkpoint(tmp_path / "m", net)
     facts = json.loads(path.with_suffix(".json").read_text())
     hiera = facts["config"]["hiera"] | changes.pop("hiera", {})
@@ -178,9 +167,7 @@ def test_a_config_word_outside_its_choices_is_refused(
     ("ratio", "layers"),
     [(None, "LLL"), ((1, 0), "LLL"), ((0, 1), "GGG"), ((1, 1), "LLG")],
 )
-def test_the_schedule_of_local_and_global_layers(
-    ratio: tuple[int, int] | None, layers: str
-) -> None:
+def test_the_schedule_of_local_and_global_layers(ratio, layers):
     config = replace(SIZES["1M"], num_layers=3, local_to_global_ratio=ratio)
     assert "".join("L" if local else "G" for local in config.layer_is_local()) == layers
 
@@ -196,9 +183,7 @@ class Hostile:
 
 
 @pytest.mark.usefixtures("released")
-def test_a_hostile_shard_is_refused_and_never_run(
-    net: OmniMouse, tmp_path: Path
-) -> None:
+def test_a_hostile_shard_is_refused_and_never_run(net, tmp_path):
     trace = tmp_path / "ran"
     folder = write_shards(net, tmp_path / "c", extras={"metrics": Hostile(trace)})
     with pytest.raises(CheckpointError, match=r"refused: it asks for '\w+.system'"):
@@ -211,7 +196,7 @@ def test_a_hostile_shard_is_refused_and_never_run(
     assert not trace.exists()
 
 
-def test_torn_and_foreign_files_are_refused(net: OmniMouse, tmp_path: Path) -> None:
+def test_torn_and_foreign_files_are_refused(net, tmp_path):
     path = save_checkpoint(tmp_path / "m", net)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="cannot be read"):
@@ -232,7 +217,7 @@ def test_torn_and_foreign_files_are_refused(net: OmniMouse, tmp_path: Path) -> N
         read_checkpoint(tmp_path / "nowhere")
 
 
-def test_no_released_size_is_guessed(net: OmniMouse, tmp_path: Path) -> None:
+def test_no_released_size_is_guessed(net, tmp_path):
     folder = write_shards(net, tmp_path / "c")
     with pytest.raises(CheckpointError, match="none of the released sizes"):
         read_checkpoint(folder)
@@ -240,7 +225,7 @@ def test_no_released_size_is_guessed(net: OmniMouse, tmp_path: Path) -> None:
         read_checkpoint(folder, size="80M")
 
 
-def test_a_session_can_take_another_name(net: OmniMouse, tmp_path: Path) -> None:
+def test_a_session_can_take_another_name(net, tmp_path):
     read = read_checkpoint(save_checkpoint(tmp_path / "m", net))
     other = renamed(read, {"111-1-1": "111-9-9"}).build()
     assert torch.equal(

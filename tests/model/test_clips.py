@@ -1,27 +1,25 @@
 """The repeats of the clip on screen, as the controller has them."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from omnimouse_model.analysis.repeats import clip_repeats, repeated_clips
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session import Session
 from omnimouse_model.live import clips as live_clips
 from omnimouse_model.live.clips import MAX_UNSELECTED, ceiling_words, clip_words
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.metrics.correlation import Status
 from omnimouse_model.simulate import HeldOut, MouseSpec
 from omnimouse_model.simulate import write_session as simulate
-from tests.model.live_sessions import with_trials, write_session
+from tests.small_sessions import with_trials, write_session
 
 N = 20
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+def session(tmp_path_factory):
     """Twenty neurons; two clips are shown four times each."""
     held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=2, oracle_repeats=4)
     spec = MouseSpec("clips", "80021-1-1", 21, 22, N, 2.5, held_out)
@@ -30,7 +28,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
 
 
 @pytest.fixture
-def controller(session: Session):
+def controller(session):
     made = Controller(synchronous=True)
     made.open_session(session)
     yield made
@@ -38,8 +36,8 @@ def controller(session: Session):
 
 
 def test_the_repeats_are_those_of_the_clip_in_the_middle_of_the_window(
-    controller: Controller, session: Session
-) -> None:
+    controller, session
+):
     clips = repeated_clips(session)
     assert [len(clip.trials) for clip in clips] == [4, 3]  # one is cut off at the end
     controller.select([7, 3])
@@ -57,9 +55,7 @@ def test_the_repeats_are_those_of_the_clip_in_the_middle_of_the_window(
         )
 
 
-def test_stepping_goes_to_the_same_moment_of_another_repeat(
-    controller: Controller, session: Session
-) -> None:
+def test_stepping_goes_to_the_same_moment_of_another_repeat(controller, session):
     clip = repeated_clips(session)[0]
     onsets = session.trials.t_on[list(clip.trials)]
     controller.clips.go_to_clip(0)
@@ -74,9 +70,7 @@ def test_stepping_goes_to_the_same_moment_of_another_repeat(
     assert controller.clips.repeat == 0
 
 
-def test_without_a_selection_a_sample_of_all_neurons_is_read(
-    controller: Controller, session: Session
-) -> None:
+def test_without_a_selection_a_sample_of_all_neurons_is_read(controller, session):
     controller.select([])
     assert controller.clips.neurons == tuple(range(N))
     controller.clips.go_to_clip(0)
@@ -85,9 +79,7 @@ def test_without_a_selection_a_sample_of_all_neurons_is_read(
     assert MAX_UNSELECTED >= N
 
 
-def test_the_ceiling_is_told_with_whose_it_is(
-    controller: Controller, session: Session
-) -> None:
+def test_the_ceiling_is_told_with_whose_it_is(controller, session):
     clip = repeated_clips(session)[0]
     assert clip_words(clip, 0).startswith(f"clip 1 · 4 × {clip.duration_s:.1f} s")
     repeats = clip_repeats(session, clip, np.arange(N))
@@ -102,7 +94,7 @@ def test_the_ceiling_is_told_with_whose_it_is(
     assert "(neuron 861)" in words
 
 
-def test_a_clip_that_was_shown_once_has_no_repeats(tmp_path: Path) -> None:
+def test_a_clip_that_was_shown_once_has_no_repeats(tmp_path):
     controller = Controller(synchronous=True)
     controller.clips.follow()
     assert controller.clips.shown is None
@@ -116,9 +108,7 @@ def test_a_clip_that_was_shown_once_has_no_repeats(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("at_s", [-9.0, 99.0])
-def test_a_clip_at_the_very_end_of_a_session_is_on_screen_there(
-    tmp_path: Path, at_s: float
-) -> None:
+def test_a_clip_at_the_very_end_of_a_session_is_on_screen_there(tmp_path, at_s):
     controller = Controller(synchronous=True)
     session = open_session(write_session(tmp_path / "m", 5))
     session = with_trials(session, [0.5, 6, 10, 18.9], [1.1, 7, 12, 19.5])
@@ -136,9 +126,7 @@ def test_a_clip_at_the_very_end_of_a_session_is_on_screen_there(
     controller.close()
 
 
-def test_an_oracle_that_some_neurons_lack_is_that_of_the_others(
-    session: Session,
-) -> None:
+def test_an_oracle_that_some_neurons_lack_is_that_of_the_others(session):
     repeats = clip_repeats(session, repeated_clips(session)[0], np.arange(N))
     known = np.flatnonzero(np.isfinite(repeats.cc_max))
     oracle = repeats.oracle.copy()
@@ -149,7 +137,7 @@ def test_an_oracle_that_some_neurons_lack_is_that_of_the_others(
     assert "oracle –" in words
 
 
-def test_why_there_is_no_ceiling_is_told(session: Session) -> None:
+def test_why_there_is_no_ceiling_is_told(session):
     repeats = clip_repeats(session, repeated_clips(session)[0], np.arange(N))
     nothing = replace(repeats, cc_max=np.full(N, np.nan))
     for status, words in (
@@ -160,9 +148,7 @@ def test_why_there_is_no_ceiling_is_told(session: Session) -> None:
         assert ceiling_words(known) == words
 
 
-def test_as_many_neurons_and_clips_are_kept_as_fit_into_memory(
-    controller: Controller, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_as_many_neurons_and_clips_are_kept_as_fit_into_memory(controller, monkeypatch):
     clips = controller.clips
     controller.select(range(N))
     clips.go_to_clip(0)

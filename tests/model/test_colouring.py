@@ -1,6 +1,5 @@
 """What colours the neurons: values, scales and words, against what was recorded."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from omnimouse_model.masks import N_SAMPLES, TARGET
 from omnimouse_model.metrics.correlation import Status
 from omnimouse_model.simulate import HeldOut, MouseSpec
 from omnimouse_model.simulate import write_session as simulate
-from tests.model.live_sessions import EchoPredictor
+from tests.predictors import EchoPredictor
 
 N = 50
 AREAS = np.array(["V1", "LM", "", "AL", "V1"] * 10)
@@ -28,7 +27,7 @@ DEPTH = np.linspace(100.0, 345.0, N)
 
 
 @pytest.fixture(scope="module")
-def plain() -> Session:
+def plain():
     """Fifty neurons whose areas and depths are known, and no stimulus."""
     rates = np.random.default_rng(0).gamma(1.0, 2.0, (900, N))
     xyz = np.stack([np.full(N, np.nan), np.full(N, np.nan), DEPTH], axis=1)
@@ -38,7 +37,7 @@ def plain() -> Session:
 
 
 @pytest.fixture(scope="module")
-def mouse(tmp_path_factory: pytest.TempPathFactory) -> Session:
+def mouse(tmp_path_factory):
     """One clip is shown four times."""
     held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=4)
     spec = MouseSpec("colours", "80021-1-1", 21, 22, 30, 2.0, held_out)
@@ -47,7 +46,7 @@ def mouse(tmp_path_factory: pytest.TempPathFactory) -> Session:
 
 
 @pytest.fixture
-def controller(plain: Session) -> Iterator[Controller]:
+def controller(plain):
     made = Controller(synchronous=True)
     made.choose_predictor(EchoPredictor())
     made.open_session(plain)
@@ -59,17 +58,17 @@ def names(controller: Controller) -> set[str]:
     return {quantity.name for quantity in controller.colouring.choices}
 
 
-def test_only_what_the_session_knows_can_be_chosen(controller: Controller) -> None:
+def test_only_what_the_session_knows_can_be_chosen(controller):
     assert names(controller) >= {"state", "score", "area", "depth", "mean", "id"}
     assert not names(controller) & {"plane", "x", "y", "osi", "field_row"}
 
 
-def test_the_state_alone_has_no_scale(controller: Controller) -> None:
+def test_the_state_alone_has_no_scale(controller):
     assert controller.colouring.scale is None
     assert controller.colouring.words == ""
 
 
-def test_a_scale_spans_all_but_the_outermost_neurons(controller: Controller) -> None:
+def test_a_scale_spans_all_but_the_outermost_neurons(controller):
     controller.set_colour_by("depth")
     scale = controller.colouring.scale
     np.testing.assert_allclose(scale.values, DEPTH)
@@ -83,7 +82,7 @@ def test_a_scale_spans_all_but_the_outermost_neurons(controller: Controller) -> 
     assert scale.ends == ("≤ 102 µm", "≥ 343 µm")
 
 
-def test_areas_are_words_and_an_unknown_one_is_none(controller: Controller) -> None:
+def test_areas_are_words_and_an_unknown_one_is_none(controller):
     controller.set_colour_by("area")
     scale = controller.colouring.scale
     assert scale.words == ("AL", "LM", "V1")
@@ -93,7 +92,7 @@ def test_areas_are_words_and_an_unknown_one_is_none(controller: Controller) -> N
     np.testing.assert_array_equal(told, AREAS[known])
 
 
-def test_scores_are_shown_from_nought_to_one(controller: Controller) -> None:
+def test_scores_are_shown_from_nought_to_one(controller):
     controller.paint_cells(range(N), slice(30, N_SAMPLES), TARGET)
     controller.set_colour_by("score")
     scale = controller.colouring.scale
@@ -102,7 +101,7 @@ def test_scores_are_shown_from_nought_to_one(controller: Controller) -> None:
     assert scale.ends == ("r = 0", "r = 1")
 
 
-def test_one_value_of_all_neurons_lies_in_the_middle_of_its_scale() -> None:
+def test_one_value_of_all_neurons_lies_in_the_middle_of_its_scale():
     rates = np.random.default_rng(0).gamma(1.0, 2.0, (900, 4))
     plane = np.full(4, 3)
     made = Controller(synchronous=True)
@@ -132,9 +131,7 @@ def test_one_value_of_all_neurons_lies_in_the_middle_of_its_scale() -> None:
         ([np.nan] * 9, ("0 µm", "", "1 µm")),
     ],
 )
-def test_numbers_on_the_legend_tell_the_ends_apart(
-    values: list[float], wanted: tuple[str, str, str]
-) -> None:
+def test_numbers_on_the_legend_tell_the_ends_apart(values, wanted):
     quantity = Quantity("depth", "Depth", "", "µm")
     scale = _scale(quantity, np.array(values), ())
     low, high = scale.ends
@@ -144,7 +141,7 @@ def test_numbers_on_the_legend_tell_the_ends_apart(
     assert not scale.is_constant or (known == 0.5).all()
 
 
-def test_what_the_session_does_not_know_is_said(controller: Controller) -> None:
+def test_what_the_session_does_not_know_is_said(controller):
     controller.set_colour_by("plane")
     assert "plane" in names(controller)
     assert controller.colouring.words == "This recording does not say: plane."
@@ -154,7 +151,7 @@ def test_what_the_session_does_not_know_is_said(controller: Controller) -> None:
     assert controller.colouring.words == ""
 
 
-def test_the_toggle_comes_back_to_what_was_chosen_last(controller: Controller) -> None:
+def test_the_toggle_comes_back_to_what_was_chosen_last(controller):
     controller.colouring.toggle()
     assert controller.state.colour_by == "score"
     controller.set_colour_by("depth")
@@ -164,7 +161,7 @@ def test_the_toggle_comes_back_to_what_was_chosen_last(controller: Controller) -
     assert controller.state.colour_by == "depth"
 
 
-def test_the_ceiling_of_all_neurons_is_that_of_each(mouse: Session) -> None:
+def test_the_ceiling_of_all_neurons_is_that_of_each(mouse):
     found = ceilings.population_ceiling(mouse)
     whole = clip_repeats(mouse, repeated_clips(mouse)[0], np.arange(30))
     np.testing.assert_allclose(found.single_trial_max, whole.single_trial_max)
@@ -172,9 +169,7 @@ def test_the_ceiling_of_all_neurons_is_that_of_each(mouse: Session) -> None:
     assert np.isfinite(found.oracle).sum() > 20
 
 
-def test_what_ceilings_were_read_from_is_told(
-    controller: Controller, mouse: Session
-) -> None:
+def test_what_ceilings_were_read_from_is_told(controller, mouse):
     controller.open_session(mouse)
     controller.set_colour_by("oracle")
     told = controller.colouring.scale.quantity.explanation
@@ -183,8 +178,8 @@ def test_what_ceilings_were_read_from_is_told(
 
 
 def test_repeats_without_a_common_signal_are_said_to_have_none(
-    controller: Controller, mouse: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    controller, mouse, monkeypatch
+):
     found = ceilings.population_ceiling(mouse)
     nothing = np.full(30, np.nan)
     silent = replace(
@@ -200,7 +195,7 @@ def test_repeats_without_a_common_signal_are_said_to_have_none(
     )
 
 
-def test_reading_repeats_can_be_given_up(mouse: Session) -> None:
+def test_reading_repeats_can_be_given_up(mouse):
     def stop(_: float) -> None:
         raise StoppedError
 
@@ -209,8 +204,8 @@ def test_reading_repeats_can_be_given_up(mouse: Session) -> None:
 
 
 def test_ceilings_are_read_when_chosen_and_forgotten_with_the_session(
-    controller: Controller, mouse: Session, plain: Session
-) -> None:
+    controller, mouse, plain
+):
     controller.open_session(mouse)
     controller.set_colour_by("oracle")
     found = ceilings.population_ceiling(mouse)
@@ -221,8 +216,8 @@ def test_ceilings_are_read_when_chosen_and_forgotten_with_the_session(
 
 
 def test_a_view_has_ceilings_read_while_the_neurons_keep_their_colours(
-    controller: Controller, mouse: Session, plain: Session
-) -> None:
+    controller, mouse, plain
+):
     controller.open_session(mouse)
     colouring, viewer = controller.colouring, object()
     assert not colouring.scale_of("ceiling").is_known
@@ -237,9 +232,7 @@ def test_a_view_has_ceilings_read_while_the_neurons_keep_their_colours(
     assert not colouring.scale_of("ceiling").is_known
 
 
-def test_facts_that_were_looked_at_can_colour(
-    controller: Controller, mouse: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_facts_that_were_looked_at_can_colour(controller, mouse, monkeypatch):
     def found(session: Session, neurons: np.ndarray, **_: Any) -> list[Any]:
         fields = receptive_fields(session, neurons)
         return [

@@ -1,20 +1,18 @@
 """The mark of the current mask lies on the curve where the mask is one of its own."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
 from omnimouse_model.analysis.contexts import Context, context_mask
 from omnimouse_model.analysis.live_sweep import live_draw
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
 from omnimouse_model.live.context_mark import mark_of
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
-from tests.model.live_sessions import EchoPredictor, write_session
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
 
 SELECTED = [3, 11, 30]
 
@@ -30,12 +28,12 @@ class Noisy(EchoPredictor):
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+def session(tmp_path_factory):
     return open_session(write_session(tmp_path_factory.mktemp("mark") / "small"))
 
 
 @pytest.fixture
-def controller(session: Session) -> Iterator[Controller]:
+def controller(session):
     made = Controller(synchronous=True)
     made.choose_predictor(Noisy())
     made.open_session(session)
@@ -48,9 +46,7 @@ def controller(session: Session) -> Iterator[Controller]:
 @pytest.mark.parametrize(
     "context", [Context(16), Context(16, video=False), Context(0, 25), Context(0, 10)]
 )
-def test_the_mark_of_a_sweeps_mask_is_its_point(
-    controller: Controller, context: Context
-) -> None:
+def test_the_mark_of_a_sweeps_mask_is_its_point(controller, context):
     draw = live_draw(40, np.array(SELECTED))
     controller.set_mask(context_mask(context, draw))
     mark = mark_of(controller.state, controller.results)
@@ -64,9 +60,7 @@ def test_the_mark_of_a_sweeps_mask_is_its_point(
     assert mark.given.history_samples == context.history_samples
 
 
-def test_where_no_selected_neuron_is_asked_it_is_of_those_that_are(
-    controller: Controller, session: Session
-) -> None:
+def test_where_no_selected_neuron_is_asked_it_is_of_those_that_are(controller, session):
     controller.select([3, 11])
     controller.set_mask(Mask.nothing(session).show(range(12)).ask(range(30, 40)))
     mark, scores = mark_of(controller.state, controller.results), scores_of(controller)
@@ -76,9 +70,7 @@ def test_where_no_selected_neuron_is_asked_it_is_of_those_that_are(
     assert mark.words.startswith(f"r = {mark.score:.2f} of 10 asked, none selected · ")
 
 
-def test_half_of_the_population_is_marked_whoever_is_selected(
-    controller: Controller,
-) -> None:
+def test_half_of_the_population_is_marked_whoever_is_selected(controller):
     controller.apply_preset("random_half_video_behavior")
     asked = np.flatnonzero(controller.state.mask.target.any(axis=0))
     for neuron in range(40):
@@ -90,7 +82,7 @@ def test_half_of_the_population_is_marked_whoever_is_selected(
         assert mark.given.neurons == 20
 
 
-def test_without_a_score_it_says_why(controller: Controller, session: Session) -> None:
+def test_without_a_score_it_says_why(controller, session):
     controller.set_mask(Mask.nothing(session).show(range(10)))
     mark = mark_of(controller.state, controller.results)
     assert mark is not None
@@ -110,7 +102,7 @@ def scores_of(controller: Controller) -> np.ndarray:
     return controller.results.scores
 
 
-def test_without_a_session_there_is_none() -> None:
+def test_without_a_session_there_is_none():
     controller = Controller(synchronous=True)
     assert mark_of(controller.state, controller.results) is None
     controller.close()

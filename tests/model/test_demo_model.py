@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from omnimouse_model.demo import CHECKPOINT, DEMO_SHOWN, UNSEEN
 from omnimouse_model.nets.checkpoint import read_checkpoint
-from omnimouse_model.nets.omnimouse import Clip, OmniMouse
+from omnimouse_model.nets.omnimouse import Clip
 from omnimouse_model.simulate import TRAINING_MICE
 from omnimouse_model.strategies import half_population_mask
 from omnimouse_model.tokens import layout_from_mask, select_queries, video_step_times
@@ -17,11 +17,11 @@ from omnimouse_model.train.config import config_path, read_config
 
 
 @pytest.fixture(scope="module")
-def net() -> OmniMouse:
+def net():
     return read_checkpoint(CHECKPOINT).build()
 
 
-def test_the_checkpoint_is_small_and_knows_its_mice() -> None:
+def test_the_checkpoint_is_small_and_knows_its_mice():
     read = read_checkpoint(CHECKPOINT)
     assert CHECKPOINT.stat().st_size <= 20e6
     assert read.sessions[DEMO_SHOWN.data_key] == DEMO_SHOWN.n_neurons >= 1000
@@ -30,20 +30,20 @@ def test_the_checkpoint_is_small_and_knows_its_mice() -> None:
     assert DEMO_SHOWN.minutes >= 10
 
 
-def test_the_checkpoint_is_of_the_shipped_config() -> None:
+def test_the_checkpoint_is_of_the_shipped_config():
     read = read_checkpoint(CHECKPOINT)
     config = read_config(config_path("demo"))
     assert read.config == config.model
     assert read.config.hidden_video == "blank"
 
 
-def test_the_card_says_how_it_was_trained() -> None:
+def test_the_card_says_how_it_was_trained():
     card = json.loads(CHECKPOINT.with_suffix(".json").read_text())["card"]
     assert card["steps"] > 0
     assert card["targets"]
 
 
-def test_a_new_mask_costs_less_than_thirty_gflop(net: OmniMouse) -> None:
+def test_a_new_mask_costs_less_than_thirty_gflop(net):
     count = DEMO_SHOWN.n_neurons
     mask = half_population_mask(count)
     layout = layout_from_mask(mask)

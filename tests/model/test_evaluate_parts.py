@@ -190,11 +190,7 @@ def as_text(found):
 def test_pieces_together_are_one_evaluation(session):
     found = evaluate_all(["mean", Contextual()], session, BOTH, **ASK)
     whole = evaluate(
-        [load_predictor("mean"), Contextual()],
-        session,
-        BOTH,
-        max_windows=4,
-        by="tier",
+        [load_predictor("mean"), Contextual()], session, BOTH, max_windows=4, by="tier"
     )
     assert json.dumps(found["test"].rows()) == json.dumps(whole.rows())
 

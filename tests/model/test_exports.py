@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,16 +21,17 @@ from omnimouse_model.errors import ExportError
 from omnimouse_model.live import as_python, exports
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, VISIBLE, asked_cells
-from tests.model.live_sessions import EchoPredictor, EndlessPredictor, write_session
+from tests.predictors import EchoPredictor, EndlessPredictor
+from tests.small_sessions import write_session
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     return write_session(tmp_path_factory.mktemp("shown") / "it's a mouse")
 
 
 @pytest.fixture
-def controller(folder: Path, tmp_path: Path) -> Iterator[Controller]:
+def controller(folder, tmp_path):
     made = Controller(synchronous=True, memory=tmp_path / "live.json")
     made.choose_predictor("ridge")
     made.open_session(folder)
@@ -41,9 +41,7 @@ def controller(folder: Path, tmp_path: Path) -> Iterator[Controller]:
     made.close()
 
 
-def test_a_notice_about_a_file_goes_with_its_recording(
-    controller: Controller, folder: Path, tmp_path: Path
-) -> None:
+def test_a_notice_about_a_file_goes_with_its_recording(controller, folder, tmp_path):
     controller.exports.export(tmp_path / "neurons.csv")
     assert controller.exports.written == tmp_path / "neurons.csv"
     controller.open_session(folder)
@@ -76,7 +74,7 @@ def check_script(controller: Controller, folder: Path) -> str:
     return script
 
 
-def test_what_ifs_are_written_down_too(controller: Controller, tmp_path: Path) -> None:
+def test_what_ifs_are_written_down_too(controller, tmp_path):
     controller.choose_predictor("video-ridge")
     controller.what_if.put(Contrast(0.5, (30, 60)), Mirror("vertical"))
     assert controller.results.what_if is not None
@@ -87,18 +85,14 @@ def test_what_ifs_are_written_down_too(controller: Controller, tmp_path: Path) -
     assert changed == f"{controller.what_if.words}: median change {change:.6f}"
 
 
-def test_a_strategy_is_a_script_of_a_dozen_lines(
-    controller: Controller, tmp_path: Path
-) -> None:
+def test_a_strategy_is_a_script_of_a_dozen_lines(controller, tmp_path):
     script = check_script(controller, tmp_path)
     assert "mask_from_strategy('test/causal_response_25_video_behavior'" in script
     assert len([line for line in script.splitlines() if line]) <= 16
     assert max(map(len, script.splitlines())) < 200
 
 
-def test_the_window_is_written_short_and_is_the_very_same(
-    controller: Controller,
-) -> None:
+def test_the_window_is_written_short_and_is_the_very_same(controller):
     session = controller.state.session
     assert session is not None
     n = len(session.start_grid) - 60
@@ -114,9 +108,7 @@ def test_the_window_is_written_short_and_is_the_very_same(
         assert (again.key, again.start_s) == (window.key, window.start_s)
 
 
-def test_a_preset_that_is_no_strategy_is_made_by_its_name(
-    controller: Controller, tmp_path: Path
-) -> None:
+def test_a_preset_that_is_no_strategy_is_made_by_its_name(controller, tmp_path):
     controller.choose_predictor("context-ridge")
     controller.apply_preset("random_half_video_behavior")
     script = check_script(controller, tmp_path)
@@ -124,8 +116,8 @@ def test_a_preset_that_is_no_strategy_is_made_by_its_name(
 
 
 def test_the_selected_of_a_half_are_in_the_script_and_later_ones_change_nothing(
-    controller: Controller, tmp_path: Path
-) -> None:
+    controller, tmp_path
+):
     controller.choose_predictor("context-ridge")
     controller.select([], add=False)
     controller.apply_preset("random_half_video_behavior")
@@ -141,18 +133,14 @@ def test_the_selected_of_a_half_are_in_the_script_and_later_ones_change_nothing(
     assert "mask_for" not in check_script(controller, tmp_path)
 
 
-def test_a_mask_by_hand_is_written_out_in_spans(
-    controller: Controller, tmp_path: Path
-) -> None:
+def test_a_mask_by_hand_is_written_out_in_spans(controller, tmp_path):
     controller.paint_cells([1, 2, 3], slice(30, 60), HIDDEN)
     script = check_script(controller, tmp_path)
     assert "om.Mask.from_dict(" in script
     assert "'1-3'" in script
 
 
-def test_a_long_mask_by_hand_lies_in_a_file(
-    controller: Controller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_mask_by_hand_lies_in_a_file(controller, tmp_path, monkeypatch):
     monkeypatch.setattr(as_python, "MOST_CHARACTERS", 600)
     scatter(controller)
     script = check_script(controller, tmp_path)
@@ -160,9 +148,7 @@ def test_a_long_mask_by_hand_lies_in_a_file(
     assert str(tmp_path / "masks" / f"{mask_id}.json") in script
 
 
-def test_a_saved_mask_is_read_out_of_its_analysis(
-    controller: Controller, tmp_path: Path
-) -> None:
+def test_a_saved_mask_is_read_out_of_its_analysis(controller, tmp_path):
     scatter(controller)
     path = tmp_path / "a.omnimouse.json"
     controller.analyses.save(path)
@@ -171,7 +157,7 @@ def test_a_saved_mask_is_read_out_of_its_analysis(
     assert str(path) not in controller.as_python()
 
 
-def test_decoded_behaviour_is_printed_by_channel(folder: Path, tmp_path: Path) -> None:
+def test_decoded_behaviour_is_printed_by_channel(folder, tmp_path):
     controller = Controller(synchronous=True)
     controller.choose_predictor("ridge")
     controller.open_session(folder)
@@ -183,9 +169,7 @@ def test_decoded_behaviour_is_printed_by_channel(folder: Path, tmp_path: Path) -
     controller.close()
 
 
-def test_what_a_script_cannot_do_is_refused_in_words(
-    controller: Controller, folder: Path
-) -> None:
+def test_what_a_script_cannot_do_is_refused_in_words(controller, folder):
     controller.apply_preset("nothing")
     with pytest.raises(ExportError, match="Nothing is asked"):
         controller.as_python()
@@ -208,9 +192,7 @@ def scatter(controller: Controller) -> None:
 
 
 # -- tables --------------------------------------------------------------------------
-def test_the_table_of_neurons_has_the_numbers_of_the_screen(
-    controller: Controller, tmp_path: Path
-) -> None:
+def test_the_table_of_neurons_has_the_numbers_of_the_screen(controller, tmp_path):
     controller.paint_cells([1], slice(0, 60), HIDDEN)
     path = tmp_path / "neurons.csv"
     controller.exports.export(path)
@@ -235,9 +217,7 @@ def test_the_table_of_neurons_has_the_numbers_of_the_screen(
     assert "single-trial Pearson correlation" in words
 
 
-def test_neurons_are_marked_as_selected_whatever_the_recording_calls_them(
-    controller: Controller,
-) -> None:
+def test_neurons_are_marked_as_selected_whatever_the_recording_calls_them(controller):
     session = controller.state.session
     units = replace(session.units, unit_id=session.units.unit_id + 5)
     what = exports.shown(controller.state, controller.results)
@@ -249,8 +229,8 @@ def test_neurons_are_marked_as_selected_whatever_the_recording_calls_them(
 
 
 def test_parquet_without_its_package_is_refused_in_words(
-    controller: Controller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    controller, tmp_path, monkeypatch
+):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     controller.exports.export(tmp_path / "neurons.parquet")
     assert "pip install pyarrow" in str(controller.exports.fault)
@@ -258,9 +238,7 @@ def test_parquet_without_its_package_is_refused_in_words(
     assert not (tmp_path / "neurons.parquet").exists()
 
 
-def test_parquet_is_written_by_its_package(
-    controller: Controller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parquet_is_written_by_its_package(controller, tmp_path, monkeypatch):
     """A stand-in where the package is not installed takes what it would be given."""
 
     class Table(dict):
@@ -287,9 +265,7 @@ def arrays(path: Path) -> dict[str, Any]:
         return dict(found)
 
 
-def test_the_arrays_give_the_scores_of_the_screen(
-    controller: Controller, tmp_path: Path
-) -> None:
+def test_the_arrays_give_the_scores_of_the_screen(controller, tmp_path):
     controller.exports.export(tmp_path / "arrays.npz")
     found = arrays(tmp_path / "arrays.npz")
     state = controller.state
@@ -311,7 +287,7 @@ def test_the_arrays_give_the_scores_of_the_screen(
     assert missing == []
 
 
-def test_decoded_behaviour_is_among_the_arrays(folder: Path, tmp_path: Path) -> None:
+def test_decoded_behaviour_is_among_the_arrays(folder, tmp_path):
     controller = Controller(synchronous=True)
     controller.choose_predictor(EchoPredictor())
     controller.open_session(folder)
@@ -326,7 +302,7 @@ def test_decoded_behaviour_is_among_the_arrays(folder: Path, tmp_path: Path) -> 
     controller.close()
 
 
-def test_arrays_without_a_predictor_say_so(folder: Path, tmp_path: Path) -> None:
+def test_arrays_without_a_predictor_say_so(folder, tmp_path):
     controller = Controller(synchronous=True)
     controller.open_session(folder)
     controller.exports.export(tmp_path / "arrays.npz")
@@ -337,7 +313,7 @@ def test_arrays_without_a_predictor_say_so(folder: Path, tmp_path: Path) -> None
 
 
 # -- refusals ------------------------------------------------------------------------
-def test_an_older_answer_is_not_exported(folder: Path, tmp_path: Path) -> None:
+def test_an_older_answer_is_not_exported(folder, tmp_path):
     controller = Controller()
     controller.choose_predictor(EndlessPredictor())
     controller.open_session(folder)
@@ -357,17 +333,13 @@ def test_an_older_answer_is_not_exported(folder: Path, tmp_path: Path) -> None:
     ("name", "words"),
     [("neurons.xlsx", r"end it in \.csv"), ("gone/neurons.csv", "No such file")],
 )
-def test_what_cannot_be_written_is_told(
-    controller: Controller, tmp_path: Path, name: str, words: str
-) -> None:
+def test_what_cannot_be_written_is_told(controller, tmp_path, name, words):
     controller.exports.export(tmp_path / name)
     assert re.search(words, str(controller.exports.fault))
     assert controller.exports.written is None
 
 
-def test_a_write_that_fails_leaves_the_old_file(
-    controller: Controller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_fails_leaves_the_old_file(controller, tmp_path, monkeypatch):
     path = tmp_path / "neurons.csv"
     path.write_text("mine")
 
@@ -380,9 +352,7 @@ def test_a_write_that_fails_leaves_the_old_file(
     assert path.read_text() == "mine"
 
 
-def test_another_export_waits_for_the_first_and_says_so(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_another_export_waits_for_the_first_and_says_so(folder, tmp_path):
     controller = Controller()
     begun, go_on = threading.Event(), threading.Event()
 

@@ -28,15 +28,15 @@ from omnimouse_model.train.held_out import WINDOW_S, hold_out
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from omnimouse_model.train.saving import last_state, saved_step
 from tests.model.finetune_process import KNOWN, finetuned, small_net, write_place
-from tests.model.live_sessions import write_session
 from tests.model.official_shards import ANIMALS, SESSIONS, write_shards
 from tests.model.official_shards import SMALL as OFFICIAL
+from tests.small_sessions import write_session
 
 E = 16
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory):
     """As `write_place`, and a second recording of the known mouse."""
     root = write_place(tmp_path_factory.mktemp("finetune"))
     write_session(root / "a-2-1", 7)
@@ -44,7 +44,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(place: Path) -> Path:
+def whole(place):
     """A fine-tuning that nothing disturbed."""
     return finetuned(place, place / "whole")
 
@@ -66,9 +66,7 @@ def check_same(out: Path, other: Path) -> None:
 
 
 # -- what is learned, and what is not -------------------------------------------------
-def test_the_frozen_core_is_unchanged_and_the_result_says_so(
-    place: Path, whole: Path
-) -> None:
+def test_the_frozen_core_is_unchanged_and_the_result_says_so(place, whole):
     base, result = read_checkpoint(place / "base.safetensors"), read_checkpoint(whole)
     assert result.sessions == {KNOWN: 12, "b-1-1": 9}
     kept = {name: result.state[name] for name in base.state}
@@ -81,7 +79,7 @@ def test_the_frozen_core_is_unchanged_and_the_result_says_so(
     assert not about["animal_was_known"]
 
 
-def test_what_was_known_is_answered_as_before(place: Path, whole: Path) -> None:
+def test_what_was_known_is_answered_as_before(place, whole):
     before, after = (
         om.load_predictor(place / "base.safetensors"),
         om.load_predictor(whole),
@@ -96,7 +94,7 @@ def test_what_was_known_is_answered_as_before(place: Path, whole: Path) -> None:
     assert np.isfinite(after.predict(new.window(3.0), asked).responses[30:]).all()
 
 
-def test_a_known_animals_vector_is_reused(place: Path, tmp_path: Path) -> None:
+def test_a_known_animals_vector_is_reused(place, tmp_path):
     out = finetuned(place, tmp_path, session="a-2-1", steps=2)
     base, result = read_checkpoint(place / "base.safetensors"), read_checkpoint(out)
     name = "animal_params._animal_embeddings.a"
@@ -107,9 +105,7 @@ def test_a_known_animals_vector_is_reused(place: Path, tmp_path: Path) -> None:
     assert about["n_trained"] == (7 + 1) * E + 7
 
 
-def test_a_model_that_tells_no_animals_apart_is_given_none(
-    place: Path, tmp_path: Path
-) -> None:
+def test_a_model_that_tells_no_animals_apart_is_given_none(place, tmp_path):
     """Two sessions of one animal would bring its vector into both."""
     known = read_checkpoint(place / "base.safetensors")
     config = replace(known.config, always_use_animal_embeddings=False)
@@ -128,18 +124,14 @@ def test_a_model_that_tells_no_animals_apart_is_given_none(
     np.testing.assert_array_equal(before, after)
 
 
-def test_a_known_session_keeps_the_animal_that_the_model_has_for_it(
-    place: Path, tmp_path: Path
-) -> None:
+def test_a_known_session_keeps_the_animal_that_the_model_has_for_it(place, tmp_path):
     session = replace(om.open_session(place / KNOWN), animal_id="another", _cache={})
     base = place / "base.safetensors"
     om.finetune(base, session, tmp_path, train="all", steps=0, batch=1)
     assert read_checkpoint(tmp_path).animals == {KNOWN: "a"}
 
 
-def test_everything_can_be_trained_also_for_a_known_session(
-    place: Path, tmp_path: Path
-) -> None:
+def test_everything_can_be_trained_also_for_a_known_session(place, tmp_path):
     out = finetuned(place, tmp_path, session=KNOWN, steps=3, train="all")
     base, result = read_checkpoint(place / "base.safetensors"), read_checkpoint(out)
     assert result.sessions == {KNOWN: 12}
@@ -153,8 +145,8 @@ def test_everything_can_be_trained_also_for_a_known_session(
 
 
 def test_an_official_checkpoint_is_fine_tuned_and_keeps_what_was_assumed(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    place, tmp_path, monkeypatch
+):
     monkeypatch.setattr(official, "SIZES", {"tiny": OFFICIAL})
     monkeypatch.setattr(borrowed, "WINDOWS", 2)
     net = OmniMouse(OFFICIAL, SESSIONS, ANIMALS)
@@ -170,9 +162,7 @@ def test_an_official_checkpoint_is_fine_tuned_and_keeps_what_was_assumed(
 
 
 # -- start values and held-out windows ------------------------------------------------
-def test_a_neuron_begins_at_the_known_one_that_does_as_it_does(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_neuron_begins_at_the_known_one_that_does_as_it_does(place, monkeypatch):
     """The new mouse's neurons are the known ones, in another order."""
     net = small_net({KNOWN: 12})
     session = om.open_session(place / KNOWN)
@@ -205,7 +195,7 @@ def test_a_neuron_begins_at_the_known_one_that_does_as_it_does(
     torch.testing.assert_close(found, embeddings.detach())
 
 
-def test_no_train_window_reaches_into_a_held_out_one(place: Path) -> None:
+def test_no_train_window_reaches_into_a_held_out_one(place):
     session = om.open_session(place / "b-1-1")
     for seed in range(5):
         source = hold_out(session, seed)
@@ -217,9 +207,7 @@ def test_no_train_window_reaches_into_a_held_out_one(place: Path) -> None:
 
 
 # -- stopping and going on ------------------------------------------------------------
-def test_a_run_killed_goes_on_to_the_bit(
-    place: Path, whole: Path, tmp_path: Path
-) -> None:
+def test_a_run_killed_goes_on_to_the_bit(place, whole, tmp_path):
     out = tmp_path / "killed"
     given = [str(place), str(out), "5"]
     child = subprocess.run(
@@ -237,16 +225,11 @@ def test_a_run_killed_goes_on_to_the_bit(
     check_same(out, whole)
 
 
-def test_a_run_cancelled_goes_on_and_can_be_used_as_it_is(
-    place: Path, whole: Path, tmp_path: Path
-) -> None:
+def test_a_run_cancelled_goes_on_and_can_be_used_as_it_is(place, whole, tmp_path):
     told: list[FinetuneProgress] = []
     with pytest.raises(StoppedError, match="stopped at step 3 of 12; saved in"):
         finetuned(
-            place,
-            tmp_path,
-            progress=told.append,
-            cancelled=lambda: told[-1].step == 3,
+            place, tmp_path, progress=told.append, cancelled=lambda: told[-1].step == 3
         )
     assert last_state(tmp_path) == tmp_path / "state-00000003"
     assert not is_finished(tmp_path)
@@ -256,14 +239,14 @@ def test_a_run_cancelled_goes_on_and_can_be_used_as_it_is(
     check_same(tmp_path, whole)
 
 
-def test_no_steps_are_the_start_values(place: Path, tmp_path: Path) -> None:
+def test_no_steps_are_the_start_values(place, tmp_path):
     out = finetuned(place, tmp_path, steps=0)
     about = read_card(out / "finetuned.json")["finetuned"]
     assert (about["steps"], about["best_step"]) == (0, 0)
     assert about["before"] == about["validation"]
 
 
-def test_reports_tell_stage_scores_and_time_left(place: Path, tmp_path: Path) -> None:
+def test_reports_tell_stage_scores_and_time_left(place, tmp_path):
     told: list[FinetuneProgress] = []
     finetuned(place, tmp_path, steps=4, progress=told.append)
     assert [t.stage for t in told] == ["starting", *["training"] * 5, "saving"]
@@ -280,9 +263,7 @@ def test_reports_tell_stage_scores_and_time_left(place: Path, tmp_path: Path) ->
     assert (about["before"], about["validation"]) == (first.before, last.best)
 
 
-def test_a_run_that_gains_no_more_ends_early(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_gains_no_more_ends_early(place, tmp_path, monkeypatch):
     monkeypatch.setattr("omnimouse_model.train.finetune.SESSION_LR", 0.0)
     told: list[FinetuneProgress] = []
     finetuned(place, tmp_path, steps=12, progress=told.append)
@@ -299,8 +280,8 @@ def refusal(predictor: str | Path, session: Session, out: Path) -> str:
 
 
 def test_what_cannot_be_fine_tuned_is_refused_before_anything_is_written(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    place, tmp_path, monkeypatch
+):
     out, base = tmp_path / "out", place / "base.safetensors"
     new, known = om.open_session(place / "b-1-1"), om.open_session(place / KNOWN)
     assert refusal("ridge", new, out) == "no_transformer"
@@ -315,8 +296,8 @@ def test_what_cannot_be_fine_tuned_is_refused_before_anything_is_written(
 
 
 def test_a_recording_that_no_score_can_be_had_of_is_refused_at_the_start(
-    place: Path, tmp_path: Path
-) -> None:
+    place, tmp_path
+):
     silent = write_session(tmp_path / "c-1-1", 6)
     responses = np.load(silent / "responses" / "data.npy")
     np.save(silent / "responses" / "data.npy", np.full_like(responses, np.nan))
@@ -333,9 +314,7 @@ def test_a_recording_that_no_score_can_be_had_of_is_refused_at_the_start(
     assert [one.stage for one in told] == ["starting"]
 
 
-def test_a_folder_of_another_run_is_left_alone(
-    place: Path, whole: Path, tmp_path: Path
-) -> None:
+def test_a_folder_of_another_run_is_left_alone(place, whole, tmp_path):
     new, base = om.open_session(place / "b-1-1"), place / "base.safetensors"
     with pytest.raises(FinetuneError, match="seed 0, not 1"):
         om.finetune(base, new, whole, seed=1)
@@ -345,7 +324,7 @@ def test_a_folder_of_another_run_is_left_alone(
     assert refusal(base, new, tmp_path) == "other_run"
 
 
-def test_what_a_recording_lacks_is_never_shown(place: Path, tmp_path: Path) -> None:
+def test_what_a_recording_lacks_is_never_shown(place, tmp_path):
     session = om.open_session(place / "b-1-1")
     deaf = replace(session, behavior={}, behavior_names=(), _cache={})
     blind = replace(session, stimulus=None, _cache={})

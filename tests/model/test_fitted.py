@@ -1,7 +1,5 @@
 """The baseline that is offered where a model does not know the session."""
 
-from pathlib import Path
-
 import pytest
 
 from omnimouse_model.live.controller import Controller
@@ -10,7 +8,7 @@ from omnimouse_model.masks import VISIBLE
 
 
 @pytest.mark.parametrize("name", ["suite2p_small", "experanto_small"])
-def test_it_is_asked_what_it_can_answer(name: str, root: Path):
+def test_it_is_asked_what_it_can_answer(name, root):
     controller = Controller(synchronous=True)
     controller.choose_predictor("mean")
     controller.open_session(root / "tests/fixtures/sessions" / name)
@@ -25,7 +23,7 @@ def test_it_is_asked_what_it_can_answer(name: str, root: Path):
     controller.close()
 
 
-def test_a_question_it_can_answer_stays(root: Path):
+def test_a_question_it_can_answer_stays(root):
     controller = Controller(synchronous=True)
     controller.open_session(root / "tests/fixtures/sessions/experanto_small")
     controller.apply_preset("video_behavior")

@@ -19,14 +19,14 @@ DRAW = held_out_draw(40, 16, 0)
         Context(16, 10),
     ],
 )
-def test_masks_of_a_sweep_lie_on_their_points(context: Context) -> None:
+def test_masks_of_a_sweep_lie_on_their_points(context):
     given = given_by(context_mask(context, DRAW))
     assert given.neurons == context.neurons
     assert given.history_samples == context.history_samples
     assert (given.video, given.behavior) == (context.video, context.behavior)
 
 
-def test_a_painted_mask_lies_at_its_mean() -> None:
+def test_a_painted_mask_lies_at_its_mean():
     mask = Mask.nothing(40).ask(range(20, 40), slice(40, 60))
     mask = mask.show(range(10), slice(50, 60)).show(range(20), slice(0, 30))
     given = given_by(mask)
@@ -34,6 +34,6 @@ def test_a_painted_mask_lies_at_its_mean() -> None:
     assert given.history_samples == pytest.approx(30 * 20 / 40)
 
 
-def test_where_nothing_is_asked_the_last_second_counts() -> None:
+def test_where_nothing_is_asked_the_last_second_counts():
     given = given_by(Mask.nothing(40).show(np.arange(8), slice(30, 60)))
     assert (given.neurons, given.history_samples) == (8, 0)

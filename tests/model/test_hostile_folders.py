@@ -13,11 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from omnimouse_model.data.files import (
-    ArrayFile,
-    read_json_mapping,
-    read_yaml_mapping,
-)
+from omnimouse_model.data.files import ArrayFile, read_json_mapping, read_yaml_mapping
 from omnimouse_model.data.npz import Npz
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.readers import experanto
@@ -28,14 +24,13 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.trial_files import MemoryRows
 from omnimouse_model.errors import SessionFormatError, StoppedError
+from tests import SESSIONS
+from tests.model.data.readers.test_arrays import given
 from tests.model.experanto_folder import save_json, write_folder
-from tests.model.test_arrays import given
-
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "sessions"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     return write_folder(tmp_path / "session")
 
 
@@ -71,9 +66,7 @@ def warned(session: Session) -> str:
         ("{k: v}", "{{k: *a{0}, l: *a{0}}}", "aliases stand for more than"),
     ],
 )
-def test_aliases_do_not_unfold(
-    folder: Path, name: str, first: str, next_: str, words: str
-) -> None:
+def test_aliases_do_not_unfold(folder, name, first, next_, words):
     lines = [f"a0: &a0 {first}"]
     lines += [f"a{k}: &a{k} {next_.format(k - 1)}" for k in range(1, 28)]
     path = folder / name
@@ -85,13 +78,13 @@ def test_aliases_do_not_unfold(
     assert words in error.message
 
 
-def test_some_aliases_are_read_and_long_lists_too(tmp_path: Path) -> None:
+def test_some_aliases_are_read_and_long_lists_too(tmp_path):
     path = tmp_path / "meta.yml"
     path.write_text(f"a: &a [1, 2]\nb: [*a, *a]\nc: {list(range(20_000))}\n")
     assert read_yaml_mapping(path)["b"] == [[1, 2], [1, 2]]
 
 
-def test_numbers_of_thousands_of_digits_are_refused(tmp_path: Path) -> None:
+def test_numbers_of_thousands_of_digits_are_refused(tmp_path):
     for path, read in (
         (tmp_path / "a.yml", read_yaml_mapping),
         (tmp_path / "a.json", read_json_mapping),
@@ -117,9 +110,7 @@ def test_numbers_of_thousands_of_digits_are_refused(tmp_path: Path) -> None:
         ("'(1,'", "(1,)"),
     ],
 )
-def test_a_header_that_claims_too_much_is_refused(
-    folder: Path, descr: str, shape: str
-) -> None:
+def test_a_header_that_claims_too_much_is_refused(folder, descr, shape):
     text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}".encode()
     data = b"\x93NUMPY\x02\x00" + len(text).to_bytes(4, "little") + text + bytes(64)
     (folder / "screen" / "timestamps.npy").write_bytes(data)
@@ -160,16 +151,14 @@ def spoiled(path: Path, method: int, flag: int = 0, claimed: int | None = None) 
         (zipfile.ZIP_STORED, 1),
     ],
 )
-def test_archives_that_numpy_does_not_write_are_refused(
-    folder: Path, name: str, method: int, flag: int
-) -> None:
+def test_archives_that_numpy_does_not_write_are_refused(folder, name, method, flag):
     path = folder.parent / name
     path.parent.mkdir(exist_ok=True)
     spoiled(path, method, flag)
     assert refused(path if "mine" in name else folder).code == "not_npz"
 
 
-def test_an_array_unpacks_to_what_it_declares_at_most(tmp_path: Path) -> None:
+def test_an_array_unpacks_to_what_it_declares_at_most(tmp_path):
     path = tmp_path / "x.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("offsets.npy", packed(np.zeros(2**25)))
@@ -181,7 +170,7 @@ def test_an_array_unpacks_to_what_it_declares_at_most(tmp_path: Path) -> None:
         Npz(path)["offsets"]
 
 
-def test_masks_may_not_unpack_to_gigabytes(folder: Path) -> None:
+def test_masks_may_not_unpack_to_gigabytes(folder):
     (folder / "imaging").mkdir()
     archive = folder / "imaging" / "rois.npz"
     blank = packed(np.zeros(2**24))
@@ -202,7 +191,7 @@ def test_masks_may_not_unpack_to_gigabytes(folder: Path) -> None:
         {"yx": np.zeros(())},
     ],
 )
-def test_odd_masks_are_left_out(folder: Path, changed: dict[str, Any]) -> None:
+def test_odd_masks_are_left_out(folder, changed):
     arrays = {"offsets": np.arange(10), "yx": np.zeros((9, 2)), "weight": np.ones(9)}
     (folder / "imaging").mkdir()
     np.savez(folder / "imaging" / "rois.npz", **arrays)
@@ -213,7 +202,7 @@ def test_odd_masks_are_left_out(folder: Path, changed: dict[str, Any]) -> None:
     assert "rois.npz does not fit" in warned(session)
 
 
-def test_an_image_of_texts_is_left_out(folder: Path) -> None:
+def test_an_image_of_texts_is_left_out(folder):
     (folder / "imaging").mkdir()
     np.save(folder / "imaging" / "mean_image.npy", np.array([["a"]]))
     session = open_session(folder)
@@ -222,7 +211,7 @@ def test_an_image_of_texts_is_left_out(folder: Path) -> None:
 
 
 # -- other formats -------------------------------------------------------------------
-def test_one_sample_of_pupil_has_no_window() -> None:
+def test_one_sample_of_pupil_has_no_window():
     arrays = {**given(), "pupil_rate_hz": 20.0, "pupil_size": np.ones(1)}
     arrays = {k: v for k, v in arrays.items() if k not in ("pupil_x", "pupil_y")}
     with pytest.raises(SessionFormatError) as caught:
@@ -231,13 +220,13 @@ def test_one_sample_of_pupil_has_no_window() -> None:
 
 
 @pytest.fixture
-def plane(tmp_path: Path) -> Path:
-    shutil.copytree(FIXTURES / "suite2p_small", tmp_path / "s2p")
+def plane(tmp_path):
+    shutil.copytree(SESSIONS / "suite2p_small", tmp_path / "s2p")
     return tmp_path / "s2p" / "suite2p" / "plane0"
 
 
 @pytest.mark.parametrize("med", [np.zeros((2, 3)), [[1, 2], [3, 4]], ["a", "b"]])
-def test_an_odd_centre_is_taken_from_the_pixels(plane: Path, med: Any) -> None:
+def test_an_odd_centre_is_taken_from_the_pixels(plane, med):
     regions = np.load(plane / "stat.npy", allow_pickle=True)
     for region in regions:
         region["med"] = med
@@ -247,42 +236,40 @@ def test_an_odd_centre_is_taken_from_the_pixels(plane: Path, med: Any) -> None:
 
 
 @pytest.mark.parametrize("image", [np.array([["a"]]), np.ones((2, 2), complex)])
-def test_a_mean_image_of_no_numbers_is_left_out(plane: Path, image: np.ndarray) -> None:
+def test_a_mean_image_of_no_numbers_is_left_out(plane, image):
     settings = np.load(plane / "ops.npy", allow_pickle=True).item()
     np.save(plane / "ops.npy", {**settings, "meanImg": image}, allow_pickle=True)
     assert "mean_0" not in open_session(plane.parent.parent).images
 
 
 @pytest.mark.parametrize(("shape", "dtype"), [((0,), "f8"), ((2,), "M8[s]")])
-def test_odd_marks_of_cells_are_refused(
-    plane: Path, shape: tuple[int, ...], dtype: str
-) -> None:
+def test_odd_marks_of_cells_are_refused(plane, shape, dtype):
     n = len(np.load(plane / "iscell.npy"))
     np.save(plane / "iscell.npy", np.zeros((n, *shape), dtype))
     assert refused(plane.parent.parent).code == "wrong_length"
 
 
 @pytest.fixture
-def sensorium(tmp_path: Path) -> Path:
-    copied = shutil.copytree(FIXTURES / "sensorium2023_small", tmp_path / "s")
+def sensorium(tmp_path):
+    copied = shutil.copytree(SESSIONS / "sensorium2023_small", tmp_path / "s")
     return Path(copied)
 
 
-def test_a_trial_of_no_time_is_refused(sensorium: Path) -> None:
+def test_a_trial_of_no_time_is_refused(sensorium):
     for path in (sensorium / "data").glob("*/1.npy"):
         values = np.load(path)
         np.save(path, values[..., :0])
     assert refused(sensorium).code == "bad_trials"
 
 
-def test_a_file_of_any_number_takes_no_memory(sensorium: Path) -> None:
+def test_a_file_of_any_number_takes_no_memory(sensorium):
     np.save(sensorium / "data" / "videos" / "999999999999.npy", np.zeros(3))
     error = refused(sensorium)
     assert error.code == "missing_trials"
     assert "1000000000000" in error.message
 
 
-def test_area_names_need_not_be_unicode(sensorium: Path) -> None:
+def test_area_names_need_not_be_unicode(sensorium):
     n = open_session(sensorium).n_neurons
     np.save(sensorium / "meta" / "neurons" / "area.npy", np.array([b"\xff"] * n))
     area = open_session(sensorium).units.area
@@ -292,7 +279,7 @@ def test_area_names_need_not_be_unicode(sensorium: Path) -> None:
 
 # -- time ----------------------------------------------------------------------------
 @pytest.mark.parametrize("end", [1.5e9, 1e15, 1e300])
-def test_spikes_are_no_longer_than_a_week(folder: Path, end: float) -> None:
+def test_spikes_are_no_longer_than_a_week(folder, end):
     shutil.rmtree(folder / "responses")
     (folder / "responses").mkdir()
     np.array([1001.0, 1002.0]).tofile(folder / "responses" / "spikes.mem")
@@ -312,7 +299,7 @@ def _rows_by_the_rule(signal: Signal, train: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_statistics_take_runs_that_lie_evenly_in_train_time(seed: int) -> None:
+def test_statistics_take_runs_that_lie_evenly_in_train_time(seed):
     draw = np.random.default_rng(seed)
     n, rate = int(draw.integers(1, 3000)), float(draw.choice([30.0, 29.97, 7.5]))
     start = float(draw.choice([0.0, 1000.0, 1.52e9]))
@@ -330,7 +317,7 @@ def test_statistics_take_runs_that_lie_evenly_in_train_time(seed: int) -> None:
         assert (np.abs(rows[[0, -1]] - ends) <= len(wanted) / len(rows)).all()
 
 
-def test_statistics_of_any_length_take_little_memory() -> None:
+def test_statistics_of_any_length_take_little_memory():
     class Endless:
         """A week of zeros."""
 
@@ -355,7 +342,7 @@ def test_statistics_of_any_length_take_little_memory() -> None:
         with_statistics(signal, None, Notes())
 
 
-def test_counts_of_many_units_are_picked_in_small_pieces(tmp_path: Path) -> None:
+def test_counts_of_many_units_are_picked_in_small_pieces(tmp_path):
     np.array([0.05]).tofile(tmp_path / "spikes.mem")
     offsets = np.zeros(1_000_001, np.int64)
     offsets[-1] = 1
@@ -384,9 +371,7 @@ SMALL = ("screen/timestamps.npy", "responses/meta/phase_shifts.npy")
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
 @pytest.mark.parametrize("name", [*WORDS, *SMALL, "treadmill/meta.yml"])
-def test_descriptions_and_small_arrays_are_of_the_session(
-    folder: Path, name: str
-) -> None:
+def test_descriptions_and_small_arrays_are_of_the_session(folder, name):
     moved(folder, name)
     error = refused(folder)
     assert error.code == "outside"
@@ -395,7 +380,7 @@ def test_descriptions_and_small_arrays_are_of_the_session(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
 @pytest.mark.parametrize("name", ["00001.yml", "imaging/meta.yml", "timestamps.npy"])
-def test_so_are_those_that_few_sessions_have(folder: Path, name: str) -> None:
+def test_so_are_those_that_few_sessions_have(folder, name):
     if name == "00001.yml":
         (folder / "screen" / "combined_meta.json").unlink()
         name = f"screen/meta/{name}"
@@ -411,7 +396,7 @@ def test_so_are_those_that_few_sessions_have(folder: Path, name: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
-def test_a_name_elsewhere_is_told_and_not_taken(folder: Path) -> None:
+def test_a_name_elsewhere_is_told_and_not_taken(folder):
     moved(folder, "meta.json")
     session = open_session(folder)
     assert session.id == folder.name
@@ -419,7 +404,7 @@ def test_a_name_elsewhere_is_told_and_not_taken(folder: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
-def test_data_may_be_links_and_are_told(folder: Path) -> None:
+def test_data_may_be_links_and_are_told(folder):
     before = open_session(folder).window(3.0)
     moved(
         folder, "responses/data.mem", "screen/data/00001.npy", "screen/data/00002.npy"
@@ -437,12 +422,7 @@ def test_data_may_be_links_and_are_told(folder: Path) -> None:
 
 # -- what no reader foresaw ----------------------------------------------------------
 @pytest.mark.parametrize("error", [KeyError("units"), MemoryError("1 TiB")])
-def test_what_no_reader_foresaw_is_typed_and_logged(
-    folder: Path,
-    error: Exception,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_what_no_reader_foresaw_is_typed_and_logged(folder, error, monkeypatch, caplog):
     def fails(*_: object) -> None:
         raise error
 
@@ -458,16 +438,14 @@ def test_what_no_reader_foresaw_is_typed_and_logged(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
-def test_a_folder_of_frames_may_be_a_link(folder: Path) -> None:
+def test_a_folder_of_frames_may_be_a_link(folder):
     moved(folder, "screen/data")
     told = [n for n in open_session(folder).warnings if n.code == "linked_data"]
     assert "data/00001.npy is a link to" in told[0].message
     assert "and 4 more lead out" in told[0].message
 
 
-def test_being_stopped_is_no_fault(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_being_stopped_is_no_fault(folder, monkeypatch):
     def stops(*_: object) -> None:
         raise StoppedError
 

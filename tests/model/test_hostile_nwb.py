@@ -22,12 +22,12 @@ DEEP = "general/" + "/".join(f"d{i}" for i in range(30))
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(tmp_path):
     return write_nwb(tmp_path / "recording.nwb")
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> Path:
+def other(tmp_path):
     """A file beside it, which nothing may reach."""
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = "SECRET"
@@ -44,7 +44,7 @@ def refused(path: Path) -> SessionFormatError:
 
 # -- elsewhere -----------------------------------------------------------------------
 @pytest.mark.parametrize("place", [SPECIFIED, DEEP, "scratch/x"])
-def test_no_link_leads_to_another_file(path: Path, other: Path, place: str) -> None:
+def test_no_link_leads_to_another_file(path, other, place):
     with h5py.File(path, "a") as file:
         file[place] = h5py.ExternalLink(other, "/x")
         del file["general/session_id"]
@@ -53,9 +53,7 @@ def test_no_link_leads_to_another_file(path: Path, other: Path, place: str) -> N
 
 
 @pytest.mark.parametrize("is_dataset_linked", [True, False])
-def test_groups_of_other_files_are_not_entered(
-    path: Path, other: Path, is_dataset_linked: bool
-) -> None:
+def test_groups_of_other_files_are_not_entered(path, other, is_dataset_linked):
     with h5py.File(path, "a") as file:
         file[DEEP] = h5py.ExternalLink(other, "/")
         del file[f"{SERIES}/rois"]
@@ -69,7 +67,7 @@ def test_groups_of_other_files_are_not_entered(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes are of POSIX")
 @pytest.mark.parametrize("place", [SPECIFIED, DEEP])
-def test_a_pipe_behind_a_link_does_not_hang(path: Path, place: str) -> None:
+def test_a_pipe_behind_a_link_does_not_hang(path, place):
     pipe = path.with_name("pipe")
     os.mkfifo(pipe)
     with h5py.File(path, "a") as file:
@@ -83,7 +81,7 @@ def test_a_pipe_behind_a_link_does_not_hang(path: Path, place: str) -> None:
     assert b"outside the file; refused" in done.stderr
 
 
-def test_values_in_other_files_are_refused(path: Path, tmp_path: Path) -> None:
+def test_values_in_other_files_are_refused(path, tmp_path):
     (tmp_path / "raw").write_bytes(b"SECRETS!")
     with h5py.File(path, "a") as file:
         del file["general/session_id"]
@@ -93,7 +91,7 @@ def test_values_in_other_files_are_refused(path: Path, tmp_path: Path) -> None:
     assert refused(path).code == "outside"
 
 
-def test_virtual_values_are_refused(path: Path, other: Path) -> None:
+def test_virtual_values_are_refused(path, other):
     layout = h5py.VirtualLayout((5,), "i8")
     layout[:] = h5py.VirtualSource(str(other), "numbers", (5,))
     with h5py.File(path, "a") as file:
@@ -103,7 +101,7 @@ def test_virtual_values_are_refused(path: Path, other: Path) -> None:
     assert refused(path).code == "outside"
 
 
-def test_links_in_circles_are_told(path: Path) -> None:
+def test_links_in_circles_are_told(path):
     with h5py.File(path, "a") as file:
         del file["general/session_id"]
         file["general/session_id"] = h5py.SoftLink("/general/other")
@@ -111,7 +109,7 @@ def test_links_in_circles_are_told(path: Path) -> None:
     assert "go round in circles" in refused(path).message
 
 
-def test_links_within_the_file_are_followed(path: Path) -> None:
+def test_links_within_the_file_are_followed(path):
     with h5py.File(path, "a") as file:
         file["general/names/real"] = "88-1-2"
         file["general/one"] = h5py.SoftLink("./names")
@@ -122,10 +120,9 @@ def test_links_within_the_file_are_followed(path: Path) -> None:
 
 # -- sizes ---------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    ("name", "dtype"),
-    [("general/session_id", "i1"), (f"{SERIES}/starting_time", "f8")],
+    ("name", "dtype"), [("general/session_id", "i1"), (f"{SERIES}/starting_time", "f8")]
 )
-def test_one_value_is_not_a_gigabyte(path: Path, name: str, dtype: str) -> None:
+def test_one_value_is_not_a_gigabyte(path, name, dtype):
     with h5py.File(path, "a") as file:
         about = dict(file[name].attrs)
         del file[name]
@@ -134,7 +131,7 @@ def test_one_value_is_not_a_gigabyte(path: Path, name: str, dtype: str) -> None:
     assert refused(path).code == "too_large"
 
 
-def test_a_factor_is_not_a_table(path: Path) -> None:
+def test_a_factor_is_not_a_table(path):
     with h5py.File(path, "a") as file:
         file[f"{SERIES}/data"].attrs["conversion"] = np.zeros(4000)
     assert refused(path).code in ("too_large", "bad_series")
@@ -154,9 +151,7 @@ def rewritten(path: Path, name: str, shape: tuple[int, ...], dtype: str) -> None
     ("n", "code", "words"),
     [(10**8, "bad_clock", "more than a week"), (10**11, "too_large", "at most")],
 )
-def test_a_series_is_no_longer_than_a_week(
-    path: Path, n: int, code: str, words: str
-) -> None:
+def test_a_series_is_no_longer_than_a_week(path, n, code, words):
     rewritten(path, f"{SERIES}/data", (n, 5), "f4")
     error = refused(path)
     assert error.code == code
@@ -166,31 +161,27 @@ def test_a_series_is_no_longer_than_a_week(
 @pytest.mark.parametrize(
     ("n", "rate", "code"), [(3 * 10**7, 30.0, "bad_clock"), (10**9, 1e9, "too_large")]
 )
-def test_a_film_is_no_longer_than_a_week(
-    path: Path, n: int, rate: float, code: str
-) -> None:
+def test_a_film_is_no_longer_than_a_week(path, n, rate, code):
     name = "stimulus/presentation/film"
     add_series(path, name, np.zeros((2, 4, 4), "u1"), "ImageSeries", rate_hz=rate)
     rewritten(path, f"{name}/data", (n, 4, 4), "u1")
     assert refused(path).code == code
 
 
-def test_one_late_time_makes_no_grid_of_terabytes(tmp_path: Path) -> None:
+def test_one_late_time_makes_no_grid_of_terabytes(tmp_path):
     times = np.append(2 + np.arange(299) / 10, 1e12)
     write_nwb(tmp_path / "recording.nwb", Nwb((Plane(timestamps=times),)))
     assert refused(tmp_path / "recording.nwb").code == "bad_clock"
 
 
-def test_running_is_no_longer_than_a_week(path: Path) -> None:
+def test_running_is_no_longer_than_a_week(path):
     times = np.append(np.arange(299) / 10, 1e12)
     add_series(path, "processing/behavior/running", np.ones(300), timestamps=times)
     assert refused(path).code == "bad_clock"
 
 
 # -- masks ---------------------------------------------------------------------------
-def test_images_of_masks_are_read_in_blocks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_of_masks_are_read_in_blocks(tmp_path, monkeypatch):
     order = (4, 0, 1, 0, 3)
     plane = Plane(n=5, mask="image_mask", order=order)
     path = write_nwb(tmp_path / "recording.nwb", Nwb((plane,)))
@@ -219,9 +210,7 @@ def test_images_of_masks_are_read_in_blocks(
 
 
 @pytest.mark.parametrize("mask", ["image_mask", "pixel_mask"])
-def test_masks_have_a_bounded_number_of_pixels(
-    tmp_path: Path, mask: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_masks_have_a_bounded_number_of_pixels(tmp_path, mask, monkeypatch):
     plane = Plane(mask=mask, order=(0, 0, 0, 0, 0))
     path = write_nwb(tmp_path / "recording.nwb", Nwb((plane,)))
     assert open_session(path).n_neurons == 5

@@ -12,7 +12,6 @@ import sys
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import keyring
@@ -64,7 +63,7 @@ class Ring(KeyringBackend):
 
 
 @pytest.fixture(autouse=True)
-def ring() -> Iterator[Ring]:
+def ring():
     before, ring = keyring.get_keyring(), Ring()
     keyring.set_keyring(ring)
     yield ring
@@ -72,18 +71,18 @@ def ring() -> Iterator[Ring]:
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture(scope="module")
-def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def session_folder(tmp_path_factory):
     return write_folder(tmp_path_factory.mktemp("source") / SESSION)
 
 
 @pytest.fixture(scope="module")
-def session_tar(session_folder: Path) -> bytes:
+def session_tar(session_folder):
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         tar.add(session_folder, SESSION)
@@ -91,9 +90,7 @@ def session_tar(session_folder: Path) -> bytes:
 
 
 @pytest.fixture
-def hub(
-    cache: Path, session_tar: bytes, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Hub]:
+def hub(cache, session_tar, monkeypatch):
     files = {f"experiments/{SESSION}.tar": session_tar, "README.md": b"# Data\n"}
     with serving(Hub({DATASET: Repository(files, "cc-by-4.0")})) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
@@ -102,7 +99,7 @@ def hub(
 
 
 @pytest.fixture
-def model_hub(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OmniMouse:
+def model_hub(hub, tmp_path, monkeypatch):
     monkeypatch.setattr(official, "SIZES", {"1M": SMALL})
     net = OmniMouse(SMALL, SESSIONS, ANIMALS)
     initialise(net, torch.Generator().manual_seed(0))
@@ -142,14 +139,14 @@ def test_names_of_the_hub_are_known():
 @pytest.mark.parametrize(
     "name", ["hf://lab", "hf://lab/../x", "hf://datasets/lab", "hf://a/b/../../c"]
 )
-def test_an_address_that_cannot_be_read_says_how_to_write_one(name: str):
+def test_an_address_that_cannot_be_read_says_how_to_write_one(name):
     with pytest.raises(FetchError, match="hf://owner/model"):
         hub_place(name)
 
 
 # -- recordings ----------------------------------------------------------------------
 def test_a_recording_is_opened_by_its_address_once_fetched_then_kept(
-    hub: Hub, cache: Path, session_folder: Path
+    hub, cache, session_folder
 ):
     session = om.open_session(ADDRESS)
     source = om.open_session(session_folder)
@@ -166,7 +163,7 @@ def test_a_recording_is_opened_by_its_address_once_fetched_then_kept(
     assert left == {SESSION, f"{SESSION}.hub.json"}  # and not the archive
 
 
-def test_it_is_put_where_it_is_wanted_and_the_share_is_told(hub: Hub, tmp_path: Path):
+def test_it_is_put_where_it_is_wanted_and_the_share_is_told(hub, tmp_path):
     told: list[tuple[float, str]] = []
     path = om.fetch_session(
         SESSION, tmp_path / "mine", lambda s, w: told.append((s, w))
@@ -179,7 +176,7 @@ def test_it_is_put_where_it_is_wanted_and_the_share_is_told(hub: Hub, tmp_path: 
 
 
 def test_folders_and_single_files_are_fetched_as_they_are(
-    hub: Hub, session_folder: Path, tmp_path: Path
+    hub, session_folder, tmp_path
 ):
     files = {
         f"mice/m1/{p.relative_to(session_folder).as_posix()}": p.read_bytes()
@@ -195,7 +192,7 @@ def test_folders_and_single_files_are_fetched_as_they_are(
 
 
 def test_a_hostile_archive_is_refused_and_nothing_is_left_to_open(
-    hub: Hub, cache: Path, session_tar: bytes
+    hub, cache, session_tar
 ):
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
@@ -211,9 +208,7 @@ def test_a_hostile_archive_is_refused_and_nothing_is_left_to_open(
     assert om.fetch_session(SESSION, None, quiet).is_dir()
 
 
-def test_the_live_instrument_fetches_off_the_thread_that_draws_and_says_how_far(
-    hub: Hub,
-):
+def test_the_live_instrument_fetches_off_the_thread_that_draws_and_says_how_far(hub):
     words: list[str] = []
     views: list[View] = []
     opener = Opener(views.append, lambda: "video_only", synchronous=True)
@@ -225,7 +220,7 @@ def test_the_live_instrument_fetches_off_the_thread_that_draws_and_says_how_far(
 
 
 # -- on the way ----------------------------------------------------------------------
-def test_a_stop_loses_nothing(hub: Hub, session_tar: bytes):
+def test_a_stop_loses_nothing(hub, session_tar):
     def stop(share: float, what: str) -> None:
         if share > 0.4:
             raise StoppedError
@@ -243,7 +238,7 @@ def test_a_stop_loses_nothing(hub: Hub, session_tar: bytes):
 
 
 def test_a_kill_at_any_point_loses_nothing_and_leaves_no_half_session(
-    hub: Hub, cache: Path, session_folder: Path
+    hub, cache, session_folder
 ):
     command = [sys.executable, "-m", "omnimouse_app", "fetch", SESSION]
     hub.bytes_per_s = 1.2e5
@@ -271,16 +266,14 @@ def test_a_kill_at_any_point_loses_nothing_and_leaves_no_half_session(
     assert firsts[0] > 0
 
 
-def test_a_connection_that_drops_is_taken_up_again(
-    hub: Hub, session_tar: bytes, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_connection_that_drops_is_taken_up_again(hub, session_tar, monkeypatch):
     monkeypatch.setattr("omnimouse_model.data.hub._PAUSE_S", 0.0)
     hub.cut_after = len(session_tar) // 2
     assert om.open_session(om.fetch_session(SESSION, None, quiet)).n_neurons == 9
     assert hub.sent < 1.2 * len(session_tar)
 
 
-def test_what_arrives_damaged_is_not_taken(hub: Hub, cache: Path):
+def test_what_arrives_damaged_is_not_taken(hub, cache):
     file = f"experiments/{SESSION}.tar"
     hub.damage.add(file)
     error = refused(SESSION)
@@ -291,22 +284,20 @@ def test_what_arrives_damaged_is_not_taken(hub: Hub, cache: Path):
     assert om.fetch_session(SESSION, None, quiet).is_dir()
 
 
-def test_a_busy_hub_is_asked_again(hub: Hub, monkeypatch: pytest.MonkeyPatch):
+def test_a_busy_hub_is_asked_again(hub, monkeypatch):
     monkeypatch.setattr("omnimouse_model.data.hub._PAUSE_S", 0.0)
     hub.busy = 3
     assert om.fetch_session(SESSION, None, quiet).is_dir()
 
 
-def test_a_server_that_never_gets_on_is_given_up(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_server_that_never_gets_on_is_given_up(hub, monkeypatch):
     monkeypatch.setattr("omnimouse_model.data.hub._PAUSE_S", 0.0)
     hub.sends_parts, hub.cut_after = False, 100_000
     assert refused(SESSION).code == "interrupted"
     assert len(hub.requests) < 40
 
 
-def test_files_of_two_commits_are_never_mixed(hub: Hub):
+def test_files_of_two_commits_are_never_mixed(hub):
     old, new = b"old" * 9, b"new" * 90_000
     hub.repositories["dataset", "lab/mice"] = Repository({"m/a": old, "m/b": new})
 
@@ -322,7 +313,7 @@ def test_files_of_two_commits_are_never_mixed(hub: Hub):
     assert {p.name: p.read_bytes() for p in path.iterdir()} == {"a": new, "c": old}
 
 
-def test_what_lies_within_another_is_no_answer_for_it(hub: Hub, tmp_path: Path):
+def test_what_lies_within_another_is_no_answer_for_it(hub, tmp_path):
     files = {"e/x.bin": b"x", "e/y.bin": b"y"}
     hub.repositories["dataset", "lab/mice"] = Repository(files)
     hub.repositories["dataset", "lab/rats"] = Repository({"e/x.bin": b"rat"})
@@ -340,17 +331,17 @@ def test_what_lies_within_another_is_no_answer_for_it(hub: Hub, tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["../x", "C:/x", "a\\..\\x", "/x"])
-def test_a_repository_cannot_name_a_place_outside(hub: Hub, name: str):
+def test_a_repository_cannot_name_a_place_outside(hub, name):
     hub.repositories["dataset", "lab/mice"] = Repository({name: b"x", "fine": b"y"})
     assert refused("hf://datasets/lab/mice").code == "refused"
 
 
-def test_what_answers_and_is_no_hub_is_told(hub: Hub, monkeypatch: pytest.MonkeyPatch):
+def test_what_answers_and_is_no_hub_is_told(hub, monkeypatch):
     monkeypatch.setattr("json.dumps", lambda _: "<html>sign in</html>")
     assert "sign in to the network" in refused(SESSION).message
 
 
-def test_two_programs_fetch_it_once(hub: Hub, session_tar: bytes):
+def test_two_programs_fetch_it_once(hub, session_tar):
     hub.bytes_per_s = 4e5
     words: list[str] = []
     paths: list[Path] = []
@@ -368,9 +359,7 @@ def test_two_programs_fetch_it_once(hub: Hub, session_tar: bytes):
     assert any("another program is fetching" in w for w in words)
 
 
-def test_too_little_room_is_said_before_anything_is_asked_for(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
-):
+def test_too_little_room_is_said_before_anything_is_asked_for(hub, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Use", (), {"free": 10}))
     error = refused(SESSION)
     assert error.code == "no_space"
@@ -378,7 +367,7 @@ def test_too_little_room_is_said_before_anything_is_asked_for(
 
 
 # -- who may -------------------------------------------------------------------------
-def test_what_is_gated_says_what_to_do(hub: Hub, monkeypatch: pytest.MonkeyPatch):
+def test_what_is_gated_says_what_to_do(hub, monkeypatch):
     hub.repositories[DATASET].is_gated = True
     error = refused(SESSION)
     assert error.code == "gated"
@@ -398,7 +387,7 @@ def test_what_is_gated_says_what_to_do(hub: Hub, monkeypatch: pytest.MonkeyPatch
     assert om.fetch_session(SESSION, None, quiet).is_dir()
 
 
-def test_a_token_in_the_keyring_is_used_and_only_the_hub_sees_it(hub: Hub, ring: Ring):
+def test_a_token_in_the_keyring_is_used_and_only_the_hub_sees_it(hub, ring):
     hub.repositories[DATASET].is_gated = True
     hub.readers.add(TOKEN)
     done = CliRunner().invoke(group, ["fetch", "--login", SESSION], input=f"{TOKEN}\n")
@@ -429,13 +418,13 @@ def test_a_system_without_a_keyring_is_told_what_else_to_do():
         ("mouse", "is no name of the hub"),
     ],
 )
-def test_what_is_not_there_is_told(hub: Hub, name: str, words: str):
+def test_what_is_not_there_is_told(hub, name, words):
     error = refused(name)
     assert error.code == "not_found"
     assert words in error.message
 
 
-def test_without_a_connection_it_says_so(hub: Hub, monkeypatch: pytest.MonkeyPatch):
+def test_without_a_connection_it_says_so(hub, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert refused(SESSION).code == "interrupted"
 
@@ -447,7 +436,7 @@ def said(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_without_a_connection_one_line_says_what_to_do_and_nothing_is_left(
-    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     done = said("omnimouse-5M", "--to", str(tmp_path / "a" / "b"))
@@ -461,11 +450,7 @@ def test_without_a_connection_one_line_says_what_to_do_and_nothing_is_left(
     assert not (tmp_path / "a").exists()
 
 
-def test_without_a_connection_no_bar_is_drawn(
-    hub: Hub,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-):
+def test_without_a_connection_no_bar_is_drawn(hub, monkeypatch, capsys):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(FetchError):
         om.fetch_session(SESSION)
@@ -473,7 +458,7 @@ def test_without_a_connection_no_bar_is_drawn(
 
 
 def test_what_arrived_before_the_line_went_down_is_kept_and_said_so(
-    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("omnimouse_model.data.hub._PAUSE_S", 0.0)
     hub.sends_parts, hub.cut_after = False, 100_000
@@ -482,7 +467,7 @@ def test_what_arrived_before_the_line_went_down_is_kept_and_said_so(
     assert list((tmp_path / "to").rglob("*.part"))
 
 
-def test_what_is_not_for_this_user_leaves_no_empty_folder(hub: Hub, tmp_path: Path):
+def test_what_is_not_for_this_user_leaves_no_empty_folder(hub, tmp_path):
     hub.repositories[DATASET].is_gated = True
     with pytest.raises(FetchError, match="open to those who asked"):
         om.fetch_session(SESSION, tmp_path / "to", quiet)
@@ -493,9 +478,7 @@ def test_what_is_not_for_this_user_leaves_no_empty_folder(hub: Hub, tmp_path: Pa
     assert list((tmp_path / "mine").iterdir()) == []
 
 
-def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(
-    hub: Hub, cache: Path, session_tar: bytes
-):
+def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(hub, cache, session_tar):
     hub.bytes_per_s = 1.2e5
     command = [sys.executable, "-m", "omnimouse_app", "fetch", SESSION]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -514,9 +497,7 @@ def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(
     assert hub.sent - sent < len(session_tar) - 100_000
 
 
-def test_what_can_be_had_is_listed_without_a_name(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
-):
+def test_what_can_be_had_is_listed_without_a_name(hub, monkeypatch):
     done = said("--list")
     assert done.returncode == 0
     for name in (*CHECKPOINTS, SESSION, "licence cc-by-4.0"):
@@ -532,7 +513,7 @@ def test_what_can_be_had_is_listed_without_a_name(
     assert said("--list", "--json").stdout == ""
 
 
-def test_a_size_that_is_not_there_lists_those_that_are(hub: Hub):
+def test_a_size_that_is_not_there_lists_those_that_are(hub):
     done = said("omnimouse-7M")
     assert done.returncode == 1
     assert "no checkpoint 'omnimouse-7M'" in done.stderr
@@ -541,9 +522,7 @@ def test_a_size_that_is_not_there_lists_those_that_are(hub: Hub):
         om.load_predictor("omnimouse-7M")
 
 
-def test_offline_what_is_there_is_used_and_nothing_is_asked(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
-):
+def test_offline_what_is_there_is_used_and_nothing_is_asked(hub, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert refused(SESSION).code == "offline"
     assert hub.requests == []
@@ -555,7 +534,7 @@ def test_offline_what_is_there_is_used_and_nothing_is_asked(
 
 # -- checkpoints ---------------------------------------------------------------------
 def test_an_official_checkpoint_is_fetched_converted_once_and_loaded(
-    hub: Hub, cache: Path, model_hub: OmniMouse
+    hub, cache, model_hub
 ):
     predictor = om.load_predictor("omnimouse-1M")
     folder = target_of(HubPlace("model", MODEL[1]), None)
@@ -578,9 +557,7 @@ def test_an_official_checkpoint_is_fetched_converted_once_and_loaded(
     assert again.predictor_id == predictor.predictor_id
 
 
-def test_a_checkpoint_of_ours_is_taken_as_it_is(
-    hub: Hub, model_hub: OmniMouse, tmp_path: Path
-):
+def test_a_checkpoint_of_ours_is_taken_as_it_is(hub, model_hub, tmp_path):
     path = save_checkpoint(tmp_path / "mine", model_hub)
     files = {p.name: p.read_bytes() for p in (path, path.with_suffix(".json"))}
     hub.repositories["model", "lab/mine"] = Repository({**files, "README.md": b"#"})
@@ -589,7 +566,7 @@ def test_a_checkpoint_of_ours_is_taken_as_it_is(
     assert read_checkpoint(folder).sessions == SESSIONS
 
 
-def test_several_checkpoints_are_named(hub: Hub, model_hub: OmniMouse):
+def test_several_checkpoints_are_named(hub, model_hub):
     files = hub.repositories[MODEL].files
     files |= {n.replace("0-1000", "0-2000"): d for n, d in files.items()}
     error = refused("omnimouse-1M", om.fetch_checkpoint)
@@ -598,9 +575,7 @@ def test_several_checkpoints_are_named(hub: Hub, model_hub: OmniMouse):
     assert read_checkpoint(path).sessions == SESSIONS
 
 
-def test_one_of_our_own_checkpoints_is_named_by_its_file(
-    hub: Hub, model_hub: OmniMouse, tmp_path: Path
-):
+def test_one_of_our_own_checkpoints_is_named_by_its_file(hub, model_hub, tmp_path):
     files = {}
     for name in ("a", "b"):
         path = save_checkpoint(tmp_path / name, model_hub)
@@ -615,13 +590,13 @@ def test_one_of_our_own_checkpoints_is_named_by_its_file(
     assert "no *.safetensors with its .json" in error.message
 
 
-def test_info_of_a_released_checkpoint_fetches_it(model_hub: OmniMouse):
+def test_info_of_a_released_checkpoint_fetches_it(model_hub):
     done = CliRunner().invoke(group, ["info", "omnimouse-1M", "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["rows"][0]["name"] == "checkpoint"
 
 
-def test_a_hostile_checkpoint_is_refused(hub: Hub, model_hub: OmniMouse, cache: Path):
+def test_a_hostile_checkpoint_is_refused(hub, model_hub, cache):
     shard = hub.repositories[MODEL].files
     shard["0-1000/rank_1.ckpt"] = b"\x80\x04cos\nsystem\n(S'touch x'\ntR."
     with pytest.raises(om.CheckpointError, match="refused"):
@@ -630,7 +605,7 @@ def test_a_hostile_checkpoint_is_refused(hub: Hub, model_hub: OmniMouse, cache: 
 
 
 # -- the command ---------------------------------------------------------------------
-def test_the_command_lists_and_fetches(hub: Hub, tmp_path: Path):
+def test_the_command_lists_and_fetches(hub, tmp_path):
     listed = CliRunner().invoke(
         group, ["fetch", f"hf://datasets/{DATASET[1]}", "--list", "--json"]
     )
@@ -644,7 +619,7 @@ def test_the_command_lists_and_fetches(hub: Hub, tmp_path: Path):
     assert row["value"] > 0
 
 
-def test_an_archive_on_this_machine_is_unpacked(tmp_path: Path, session_tar: bytes):
+def test_an_archive_on_this_machine_is_unpacked(tmp_path, session_tar):
     path = tmp_path / f"{SESSION}.tar"
     path.write_bytes(session_tar)
     done = CliRunner().invoke(group, ["fetch", str(path)])
@@ -652,14 +627,14 @@ def test_an_archive_on_this_machine_is_unpacked(tmp_path: Path, session_tar: byt
     assert om.open_session(tmp_path / SESSION).n_neurons == 9
 
 
-def test_an_official_folder_is_converted_by_hand(model_hub: OmniMouse, tmp_path: Path):
+def test_an_official_folder_is_converted_by_hand(model_hub, tmp_path):
     out = tmp_path / "model.safetensors"
     done = CliRunner().invoke(group, ["convert", str(tmp_path / "0-1000"), str(out)])
     assert done.exit_code == 0, done.output
     assert read_checkpoint(out).sessions == SESSIONS
 
 
-def test_a_listing_holds_the_checksums_the_hub_gives(hub: Hub):
+def test_a_listing_holds_the_checksums_the_hub_gives(hub):
     place = hub_place(SESSION)
     assert place is not None
     (file,) = listing(place).files

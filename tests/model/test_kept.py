@@ -7,9 +7,7 @@ from omnimouse_model.predict.kept import Kept
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 60)), max_size=40))
-def test_it_never_holds_more_than_its_limit_but_for_the_newest(
-    asked: list[tuple[int, int]],
-) -> None:
+def test_it_never_holds_more_than_its_limit_but_for_the_newest(asked):
     kept: Kept[bytes] = Kept(100, len)
     sizes: dict[int, int] = {}
     for key, size in asked:
@@ -22,7 +20,7 @@ def test_it_never_holds_more_than_its_limit_but_for_the_newest(
         assert kept.n_bytes <= 100
 
 
-def test_what_was_used_last_stays() -> None:
+def test_what_was_used_last_stays():
     kept: Kept[bytes] = Kept(100, len)
     for key in ("a", "b"):
         kept.get(key, lambda: bytes(40))
@@ -32,7 +30,7 @@ def test_what_was_used_last_stays() -> None:
     assert "b" not in kept
 
 
-def test_one_that_is_too_big_is_kept_alone() -> None:
+def test_one_that_is_too_big_is_kept_alone():
     kept: Kept[bytes] = Kept(100, len)
     kept.get("small", lambda: bytes(40))
     kept.get("big", lambda: bytes(400))

@@ -3,7 +3,6 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,16 +14,16 @@ from omnimouse_model.live.left import plain_name
 from omnimouse_model.live.memory import MOST_UNSAVED, Memory
 from omnimouse_model.live.opening import first_view
 from omnimouse_model.masks import HIDDEN
-from tests.model.live_sessions import write_session
+from tests.small_sessions import write_session
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     return write_session(tmp_path / "recordings" / "mouse")
 
 
 @pytest.fixture
-def controller(folder: Path, tmp_path: Path) -> Iterator[Controller]:
+def controller(folder, tmp_path):
     made = Controller(synchronous=True, memory=tmp_path / "live.json")
     made.choose_predictor("mean")
     made.open_session(folder)
@@ -37,9 +36,7 @@ def kept_in(tmp_path: Path) -> list[Path]:
 
 
 # -- what counts ---------------------------------------------------------------------
-def test_pins_of_a_preset_that_were_never_saved_are_kept(
-    controller: Controller, folder: Path, tmp_path: Path
-) -> None:
+def test_pins_of_a_preset_that_were_never_saved_are_kept(controller, folder, tmp_path):
     other = tmp_path / "other.omnimouse.json"
     controller.analyses.save(other)
     controller.open_session(folder)
@@ -52,18 +49,14 @@ def test_pins_of_a_preset_that_were_never_saved_are_kept(
     assert [pin.name for pin in controller.state.pins] == ["mine"]
 
 
-def test_edits_of_a_preset_that_were_never_saved_are_kept(
-    controller: Controller, folder: Path, tmp_path: Path
-) -> None:
+def test_edits_of_a_preset_that_were_never_saved_are_kept(controller, folder, tmp_path):
     controller.what_if.put(Contrast(0.5))
     controller.open_session(folder)
     assert controller.state.edits == ()
     assert read_analysis(kept_in(tmp_path)[0]).edits == (Contrast(0.5),)
 
 
-def test_the_same_is_kept_once(
-    controller: Controller, folder: Path, tmp_path: Path
-) -> None:
+def test_the_same_is_kept_once(controller, folder, tmp_path):
     controller.pins.pin("mine")
     for _ in range(3):  # its pins come back with the recording
         controller.open_session(folder)
@@ -77,9 +70,7 @@ def test_the_same_is_kept_once(
     assert len(kept_in(tmp_path)) == 2
 
 
-def test_what_its_file_holds_is_not_kept_twice(
-    controller: Controller, folder: Path, tmp_path: Path
-) -> None:
+def test_what_its_file_holds_is_not_kept_twice(controller, folder, tmp_path):
     controller.pins.pin("mine")
     controller.analyses.save(tmp_path / "a.omnimouse.json")
     for _ in range(2):
@@ -102,15 +93,13 @@ def test_what_its_file_holds_is_not_kept_twice(
         ("", "analysis"),
     ],
 )
-def test_a_name_is_fit_for_a_file_and_keeps_no_secret(place: str, name: str) -> None:
+def test_a_name_is_fit_for_a_file_and_keeps_no_secret(place, name):
     assert plain_name(place) == name
 
 
 def test_a_recording_with_a_long_name_is_kept_and_another_opened(
-    controller: Controller,
-    folder: Path,
-    tmp_path: Path,
-) -> None:
+    controller, folder, tmp_path
+):
     session = controller.state.session
     place = Path("https://x.org/data.nwb?X-Amz-Signature=" + "9f" * 200)
     object.__setattr__(session, "path", place)
@@ -123,8 +112,8 @@ def test_a_recording_with_a_long_name_is_kept_and_another_opened(
 
 # -- faults --------------------------------------------------------------------------
 def test_what_cannot_be_kept_is_told_and_another_is_opened(
-    controller: Controller, folder: Path, tmp_path: Path
-) -> None:
+    controller, folder, tmp_path
+):
     (tmp_path / "unsaved").write_text("in the way")
     controller.paint([11], HIDDEN)
     before = controller.state.session
@@ -135,8 +124,8 @@ def test_what_cannot_be_kept_is_told_and_another_is_opened(
 
 
 def test_a_leave_that_fails_leaves_the_screen_as_it_was(
-    controller: Controller, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    controller, folder, monkeypatch
+):
     def fails() -> None:
         raise RuntimeError("nobody foresaw it")
 
@@ -149,9 +138,7 @@ def test_a_leave_that_fails_leaves_the_screen_as_it_was(
     assert controller.results.scores is not None
 
 
-def test_old_copies_that_cannot_be_looked_at_are_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_old_copies_that_cannot_be_looked_at_are_left(tmp_path, monkeypatch):
     memory = Memory(tmp_path / "live.json")
     write = Path.write_text
     for number in range(MOST_UNSAVED):
@@ -168,8 +155,8 @@ def test_old_copies_that_cannot_be_looked_at_are_left(
 
 # -- which stay ----------------------------------------------------------------------
 def test_a_copy_that_was_opened_or_saved_into_is_never_deleted(
-    controller: Controller, folder: Path, tmp_path: Path
-) -> None:
+    controller, folder, tmp_path
+):
     controller.paint([11], HIDDEN)
     controller.open_session(folder)
     (opened,) = kept_in(tmp_path)
@@ -186,9 +173,7 @@ def test_a_copy_that_was_opened_or_saved_into_is_never_deleted(
     assert gone == ["m0,", "m1,"]
 
 
-def test_a_copy_that_gives_way_is_told(
-    controller: Controller, folder: Path, tmp_path: Path
-) -> None:
+def test_a_copy_that_gives_way_is_told(controller, folder, tmp_path):
     memory = Memory(tmp_path / "live.json")
     for number in range(MOST_UNSAVED):
         memory.keep_unsaved(f"m{number}", lambda path: path.write_text("{}"))
@@ -200,9 +185,7 @@ def test_a_copy_that_gives_way_is_told(
 
 
 # -- the thread ----------------------------------------------------------------------
-def test_it_is_written_off_the_thread_that_draws(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_is_written_off_the_thread_that_draws(folder, tmp_path, monkeypatch):
     opened = threading.Event()
 
     def slow(path: Path, analysis: Analysis) -> None:

@@ -6,9 +6,7 @@ import threading
 from omnimouse_model.predict.link import without_main
 
 
-def test_two_threads_that_start_processes_at_once_leave_the_script_in_its_place() -> (
-    None
-):
+def test_two_threads_that_start_processes_at_once_leave_the_script_in_its_place():
     script = sys.modules["__main__"]
     has_begun, may_end = threading.Event(), threading.Event()
 

@@ -47,7 +47,7 @@ class Gate:
 
 
 @pytest.fixture
-def engines() -> Iterator[Callable[..., tuple[Engine, list[Answer]]]]:
+def engines():
     made: list[Engine] = []
 
     def make(call: Any, **options: Any) -> tuple[Engine, list[Answer]]:
@@ -66,7 +66,7 @@ def stages_of(answers: list[Answer]) -> list[Any]:
     return [answer.value for answer in answers if answer.kind == "stage"]
 
 
-def test_a_hundred_requests_while_busy_run_at_most_twice(engines) -> None:
+def test_a_hundred_requests_while_busy_run_at_most_twice(engines):
     gate = Gate()
     engine, answers = engines(gate)
     engine.submit(0)
@@ -78,7 +78,7 @@ def test_a_hundred_requests_while_busy_run_at_most_twice(engines) -> None:
     assert stages_of(answers) == [(0, 0), (100, 0)]
 
 
-def test_the_running_request_is_shown_though_a_newer_one_waits(engines) -> None:
+def test_the_running_request_is_shown_though_a_newer_one_waits(engines):
     gate = Gate()
     engine, answers = engines(gate)
     first = engine.submit("old")
@@ -90,7 +90,7 @@ def test_the_running_request_is_shown_though_a_newer_one_waits(engines) -> None:
     assert shown == [first, second]
 
 
-def test_a_newer_request_stops_later_stages(engines) -> None:
+def test_a_newer_request_stops_later_stages(engines):
     gate = Gate(stages=3)
     engine, answers = engines(gate)
     engine.submit("old")
@@ -101,7 +101,7 @@ def test_a_newer_request_stops_later_stages(engines) -> None:
     assert stages_of(answers) == [("old", 0), ("new", 0), ("new", 1), ("new", 2)]
 
 
-def test_a_running_later_stage_gives_way(engines) -> None:
+def test_a_running_later_stage_gives_way(engines):
     gate = Gate(stages=2)
     engine, answers = engines(gate)
     engine.submit("old")
@@ -115,7 +115,7 @@ def test_a_running_later_stage_gives_way(engines) -> None:
     assert stages_of(answers) == [("old", 0), ("new", 0), ("new", 1)]
 
 
-def test_cancel_stops_the_running_and_drops_the_waiting(engines) -> None:
+def test_cancel_stops_the_running_and_drops_the_waiting(engines):
     gate = Gate()
     engine, answers = engines(gate)
     engine.submit("running")
@@ -131,7 +131,7 @@ def test_cancel_stops_the_running_and_drops_the_waiting(engines) -> None:
     assert stages_of(answers) == [("next", 0)]
 
 
-def test_a_fault_is_an_answer_and_the_next_request_goes_on(engines) -> None:
+def test_a_fault_is_an_answer_and_the_next_request_goes_on(engines):
     gate = Gate()
     engine, answers = engines(gate)
     engine.submit("fault")
@@ -144,7 +144,7 @@ def test_a_fault_is_an_answer_and_the_next_request_goes_on(engines) -> None:
     assert stages_of(answers) == [("sound", 0)]
 
 
-def test_a_view_that_cannot_draw_does_not_end_the_engine(engines, caplog) -> None:
+def test_a_view_that_cannot_draw_does_not_end_the_engine(engines, caplog):
     gate = Gate()
     engine, answers = engines(gate)
 
@@ -163,7 +163,7 @@ def test_a_view_that_cannot_draw_does_not_end_the_engine(engines, caplog) -> Non
     assert "could not be shown" in caplog.text
 
 
-def test_age_is_checked_again_on_the_thread_that_draws(engines) -> None:
+def test_age_is_checked_again_on_the_thread_that_draws(engines):
     posted: list[Callable[[], None]] = []
     engine, answers = engines(lambda request, _: iter([request]), post=posted.append)
     engine.submit("old")
@@ -176,7 +176,7 @@ def test_age_is_checked_again_on_the_thread_that_draws(engines) -> None:
     assert stages_of(answers) == ["new"]
 
 
-def test_an_answer_cancelled_before_it_is_drawn_is_not_drawn(engines) -> None:
+def test_an_answer_cancelled_before_it_is_drawn_is_not_drawn(engines):
     posted: list[Callable[[], None]] = []
     engine, answers = engines(lambda request, _: iter([request]), post=posted.append)
     engine.submit("old")
@@ -187,7 +187,7 @@ def test_an_answer_cancelled_before_it_is_drawn_is_not_drawn(engines) -> None:
     assert stages_of(answers) == []
 
 
-def test_closing_ends_the_thread_and_closes_the_call(engines) -> None:
+def test_closing_ends_the_thread_and_closes_the_call(engines):
     gate = Gate()
     engine, _ = engines(gate)
     engine.submit("running")
@@ -201,7 +201,7 @@ def test_closing_ends_the_thread_and_closes_the_call(engines) -> None:
         engine.submit("late")
 
 
-def test_synchronous_answers_come_inside_submit(engines) -> None:
+def test_synchronous_answers_come_inside_submit(engines):
     engine, answers = engines(lambda request, _: iter([request]), synchronous=True)
     engine.submit("now")
     assert stages_of(answers) == ["now"]
@@ -231,7 +231,7 @@ class Ahead:
         raise StoppedError
 
 
-def test_it_looks_ahead_once_nothing_is_asked_and_gives_way_at_once(engines) -> None:
+def test_it_looks_ahead_once_nothing_is_asked_and_gives_way_at_once(engines):
     call = Ahead()
     engine, answers = engines(call)
     engine.submit("first")
@@ -245,7 +245,7 @@ def test_it_looks_ahead_once_nothing_is_asked_and_gives_way_at_once(engines) -> 
     assert [a.kind for a in answers] == ["stage", "done", "stage", "done"]
 
 
-def test_it_does_not_look_ahead_while_a_stroke_goes_on(engines, monkeypatch) -> None:
+def test_it_does_not_look_ahead_while_a_stroke_goes_on(engines, monkeypatch):
     monkeypatch.setattr("omnimouse_model.live.engine.QUIET_S", 1.5)
     call = Ahead()
     engine, answers = engines(call)
@@ -257,7 +257,7 @@ def test_it_does_not_look_ahead_while_a_stroke_goes_on(engines, monkeypatch) -> 
     assert call.looked == [19]
 
 
-def test_a_cancel_and_closing_end_looking_ahead(engines) -> None:
+def test_a_cancel_and_closing_end_looking_ahead(engines):
     call = Ahead()
     engine, _ = engines(call)
     engine.submit("first")

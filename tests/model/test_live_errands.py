@@ -3,7 +3,7 @@
 import queue
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,15 @@ from omnimouse_model.data import catalogue
 from omnimouse_model.data.catalogue import Entry, holds_sessions
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.memory import recall
-from tests.model.live_sessions import EchoPredictor, write_session
+from tests import SUITE2P
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
 
 TIMEOUT = 60.0
-SUITE2P = Path(__file__).parents[1] / "fixtures" / "sessions" / "suite2p_small"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     """Three sessions, at two levels."""
     root = tmp_path_factory.mktemp("recordings")
     for name in ("a", "b", "lab/c"):
@@ -43,7 +44,7 @@ class Face:
 
 
 @pytest.fixture
-def face() -> Iterator[Face]:
+def face():
     made = Face()
     yield made
     made.controller.close()
@@ -51,8 +52,8 @@ def face() -> Iterator[Face]:
 
 # -- folders -------------------------------------------------------------------------
 def test_a_folder_is_looked_through_elsewhere_and_rows_come_one_by_one(
-    face: Face, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    face, folder, monkeypatch
+):
     read_on, entry_of = set(), catalogue._entry
 
     def noted(path: Path, reading: Mapping[str, Any]) -> Entry:
@@ -82,9 +83,7 @@ def test_a_folder_is_looked_through_elsewhere_and_rows_come_one_by_one(
     assert threading.current_thread() not in read_on
 
 
-def test_a_stop_leaves_what_was_found(
-    face: Face, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stop_leaves_what_was_found(face, folder, monkeypatch):
     read, go_on, entry_of = [], threading.Event(), catalogue._entry
 
     def slow(path: Path, reading: Mapping[str, Any]) -> Entry:
@@ -110,16 +109,14 @@ def test_a_stop_leaves_what_was_found(
     assert len(recordings.found) == 3
 
 
-def test_a_folder_that_is_gone_says_so(face: Face, tmp_path: Path) -> None:
+def test_a_folder_that_is_gone_says_so(face, tmp_path):
     recordings = face.controller.recordings
     recordings.look_in(tmp_path / "gone")
     face.draw_until(lambda: not recordings.is_busy)
     assert "is no folder" in str(recordings.fault)
 
 
-def test_a_glance_tells_folders_of_sessions_from_others(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_a_glance_tells_folders_of_sessions_from_others(folder, tmp_path):
     assert holds_sessions(folder)
     assert not holds_sessions(folder / "a")
     assert not holds_sessions(folder / "lab")  # one session: that is opened
@@ -133,7 +130,7 @@ def test_a_glance_tells_folders_of_sessions_from_others(
 
 
 # -- clocks --------------------------------------------------------------------------
-def test_clocks_are_checked_elsewhere_with_progress(face: Face, folder: Path) -> None:
+def test_clocks_are_checked_elsewhere_with_progress(face, folder):
     controller, words = face.controller, []
     controller.alignment.check()
     assert not controller.alignment.is_busy  # there is no session
@@ -152,9 +149,7 @@ def test_clocks_are_checked_elsewhere_with_progress(face: Face, folder: Path) ->
     assert check.report is None
 
 
-def test_a_check_that_is_given_up_says_nothing_any_more(
-    face: Face, folder: Path
-) -> None:
+def test_a_check_that_is_given_up_says_nothing_any_more(face, folder):
     controller = face.controller
     controller.open_session(folder / "a")
     controller.alignment.check()
@@ -167,9 +162,7 @@ def test_a_check_that_is_given_up_says_nothing_any_more(
 
 
 # -- series --------------------------------------------------------------------------
-def test_another_series_is_read_at_the_same_window_and_remembered(
-    tmp_path: Path,
-) -> None:
+def test_another_series_is_read_at_the_same_window_and_remembered(tmp_path):
     memory = tmp_path / "live.json"
     controller = Controller(synchronous=True, memory=memory)
     controller.choose_predictor(EchoPredictor())

@@ -6,8 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -20,19 +19,19 @@ from omnimouse_model.predict.catalogue import load_in_process
 from omnimouse_model.predict.devices import process_bytes
 from omnimouse_model.train.saving import last_state
 from tests.model.finetune_process import KNOWN, NEW, write_place
-from tests.model.live_sessions import EchoPredictor
+from tests.predictors import EchoPredictor
 
 LONG = 4000
 """Steps that nobody waits for."""
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory):
     return write_place(tmp_path_factory.mktemp("finetuning"))
 
 
 @pytest.fixture
-def controller(place: Path, tmp_path: Path) -> Iterator[Controller]:
+def controller(place, tmp_path):
     """The new mouse on screen, and the model that does not know it."""
     made = Controller(load=load_in_process, memory=tmp_path / "live.json")
     made.finetuning.folder = tmp_path / "models"
@@ -44,7 +43,7 @@ def controller(place: Path, tmp_path: Path) -> Iterator[Controller]:
 
 
 @pytest.fixture
-def finetuning(controller: Controller) -> Finetuning:
+def finetuning(controller):
     return controller.finetuning
 
 
@@ -62,9 +61,7 @@ def has_step(finetuning: Finetuning, step: int = 1) -> bool:
     return finetuning.step >= step
 
 
-def test_it_is_offered_for_a_model_that_does_not_know_the_recording(
-    controller: Controller, place: Path
-) -> None:
+def test_it_is_offered_for_a_model_that_does_not_know_the_recording(controller, place):
     finetuning = controller.finetuning
     assert finetuning.is_offered
     assert finetuning.here() is None
@@ -78,8 +75,8 @@ def test_it_is_offered_for_a_model_that_does_not_know_the_recording(
 
 
 def test_the_result_is_chosen_at_once_and_is_there_after_a_restart(
-    controller: Controller, finetuning: Finetuning, place: Path, tmp_path: Path
-) -> None:
+    controller, finetuning, place, tmp_path
+):
     words, stages = [], []
     finetuning.changed.connect(lambda: words.append(finetuning.words))
     finetuning.changed.connect(lambda: stages.append(finetuning.stage))
@@ -122,9 +119,7 @@ def test_the_result_is_chosen_at_once_and_is_there_after_a_restart(
     later.close()
 
 
-def test_a_stop_is_at_once_and_what_was_reached_can_be_used(
-    controller: Controller, finetuning: Finetuning
-) -> None:
+def test_a_stop_is_at_once_and_what_was_reached_can_be_used(controller, finetuning):
     finetuning.start(steps=LONG)
     until(lambda: has_step(finetuning, 3))
     assert finetuning.seconds_left is not None
@@ -144,9 +139,7 @@ def test_a_stop_is_at_once_and_what_was_reached_can_be_used(
     assert controller.state.predictor_name == str(finetuning.wanted.path)
 
 
-def test_what_was_stopped_goes_on_also_after_a_restart(
-    controller: Controller, finetuning: Finetuning, place: Path
-) -> None:
+def test_what_was_stopped_goes_on_also_after_a_restart(controller, finetuning, place):
     finetuning.start(steps=LONG)
     until(lambda: has_step(finetuning, 3))
     controller.close()
@@ -167,9 +160,7 @@ def test_what_was_stopped_goes_on_also_after_a_restart(
     other.close()
 
 
-def test_closing_ends_the_process_soon(
-    controller: Controller, finetuning: Finetuning
-) -> None:
+def test_closing_ends_the_process_soon(controller, finetuning):
     finetuning.start(steps=LONG)
     until(lambda: has_step(finetuning))
     (process,) = [
@@ -204,9 +195,7 @@ finetune_apart(job, tell, lambda: False)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kills by signal")
-def test_a_process_ends_and_saves_when_its_owner_is_killed(
-    place: Path, tmp_path: Path
-) -> None:
+def test_a_process_ends_and_saves_when_its_owner_is_killed(place, tmp_path):
     out = tmp_path / "run"
     command = [sys.executable, "-c", KILLED, str(place), str(out)]
     owner = subprocess.run(command, capture_output=True, text=True, timeout=240)
@@ -221,9 +210,7 @@ def test_a_process_ends_and_saves_when_its_owner_is_killed(
     assert int(saved.name.removeprefix("state-")) == kept.step
 
 
-def test_a_process_that_dies_is_told_and_can_be_gone_on_with(
-    finetuning: Finetuning,
-) -> None:
+def test_a_process_that_dies_is_told_and_can_be_gone_on_with(finetuning):
     finetuning.start(steps=LONG)
     until(lambda: has_step(finetuning))
     for process in multiprocessing.active_children():
@@ -241,9 +228,7 @@ def test_a_process_that_dies_is_told_and_can_be_gone_on_with(
     assert finetuning.words == ""
 
 
-def test_what_cannot_be_fine_tuned_says_why(
-    controller: Controller, finetuning: Finetuning, place: Path
-) -> None:
+def test_what_cannot_be_fine_tuned_says_why(controller, finetuning, place):
     finetuning.start("context-ridge", open_session(place / NEW), steps=1)
     assert finetuning.wait(120.0)
     assert isinstance(finetuning.fault, FinetuneError)
@@ -253,7 +238,7 @@ def test_what_cannot_be_fine_tuned_says_why(
     assert "choose a model by its name" in str(finetuning.fault)
 
 
-def test_one_runs_at_a_time(finetuning: Finetuning) -> None:
+def test_one_runs_at_a_time(finetuning):
     finetuning.start(steps=LONG)
     finetuning.start(steps=LONG)
     assert "runs already" in str(finetuning.fault)
@@ -261,8 +246,8 @@ def test_one_runs_at_a_time(finetuning: Finetuning) -> None:
 
 
 def test_a_result_of_what_is_not_on_screen_any_more_is_not_chosen(
-    controller: Controller, finetuning: Finetuning, place: Path
-) -> None:
+    controller, finetuning, place
+):
     name = controller.state.predictor_name
     finetuning.start(steps=1)
     controller.open_session(place / KNOWN)
@@ -274,9 +259,7 @@ def test_a_result_of_what_is_not_on_screen_any_more_is_not_chosen(
     assert controller.state.predictor_name == str(finetuning.wanted.path)
 
 
-def test_a_folder_of_another_run_is_left_and_a_fresh_one_begun(
-    finetuning: Finetuning, place: Path
-) -> None:
+def test_a_folder_of_another_run_is_left_and_a_fresh_one_begun(finetuning, place):
     session = open_session(place / NEW)
     stale = finetuning.place(str(place / "base.safetensors"), session)
     stale.mkdir(parents=True)
@@ -293,9 +276,7 @@ def test_a_folder_of_another_run_is_left_and_a_fresh_one_begun(
     assert again == finetuning.wanted.path
 
 
-def test_a_folder_says_what_is_in_it_and_what_is_none_is_passed_over(
-    place: Path, tmp_path: Path
-) -> None:
+def test_a_folder_says_what_is_in_it_and_what_is_none_is_passed_over(place, tmp_path):
     session = open_session(place / NEW)
     path = place_for(tmp_path, os.fspath(place / "base.safetensors"), session, "all")
     assert path.parent == tmp_path

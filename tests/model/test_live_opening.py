@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +11,18 @@ import pytest
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.opener import Opening
-from tests.model.live_sessions import write_session
+from tests.small_sessions import write_session
 
 TIMEOUT = 60.0
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     return write_session(tmp_path_factory.mktemp("opening") / "first")
 
 
 @pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def other(tmp_path_factory):
     return write_session(tmp_path_factory.mktemp("opening") / "other", n_neurons=20)
 
 
@@ -47,15 +47,13 @@ class Face:
 
 
 @pytest.fixture
-def face() -> Iterator[Face]:
+def face():
     made = Face()
     yield made
     made.controller.close()
 
 
-def test_nothing_is_read_on_the_thread_that_draws(
-    face: Face, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_read_on_the_thread_that_draws(face, folder, monkeypatch):
     from omnimouse_model.data.windows import Window
 
     read_on: set[threading.Thread] = set()
@@ -79,7 +77,7 @@ def test_nothing_is_read_on_the_thread_that_draws(
     assert face.said == ["Opening first", ""]
 
 
-def test_what_makes_a_recording_tells_how_far_it_is(face: Face, folder: Path) -> None:
+def test_what_makes_a_recording_tells_how_far_it_is(face, folder):
     def made(tell: Callable[[float], None]) -> Path:
         tell(0.25)
         tell(1.0)
@@ -91,9 +89,7 @@ def test_what_makes_a_recording_tells_how_far_it_is(face: Face, folder: Path) ->
     assert face.controller.state.window.start_s == pytest.approx(3.0, abs=0.02)
 
 
-def test_a_newer_opening_stops_one_that_is_being_made(
-    face: Face, folder: Path, other: Path
-) -> None:
+def test_a_newer_opening_stops_one_that_is_being_made(face, folder, other):
     begun, stopped = threading.Event(), threading.Event()
 
     def endless(tell: Callable[[float], None]) -> Path:
@@ -114,9 +110,7 @@ def test_a_newer_opening_stops_one_that_is_being_made(
     assert face.controller.opener.fault is None
 
 
-def test_what_cannot_be_opened_changes_nothing_and_says_why(
-    face: Face, folder: Path, tmp_path: Path
-) -> None:
+def test_what_cannot_be_opened_changes_nothing_and_says_why(face, folder, tmp_path):
     face.controller.opener.open(folder)
     face.draw_all()
     before = face.controller.state.session
@@ -130,8 +124,8 @@ def test_what_cannot_be_opened_changes_nothing_and_says_why(
 
 
 def test_another_is_opened_in_its_place_where_one_is_given(
-    face: Face, other: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+    face, other, tmp_path, caplog
+):
     instead = Opening(other, words="Opening the other")
     face.controller.opener.open(Opening(tmp_path, 1.0, "Opening", instead))
     face.draw_all()
@@ -140,9 +134,7 @@ def test_another_is_opened_in_its_place_where_one_is_given(
     assert str(tmp_path) in caplog.text
 
 
-def test_the_liveliest_held_out_window_is_shown_first_and_who_is_active_in_it(
-    tmp_path: Path,
-) -> None:
+def test_the_liveliest_held_out_window_is_shown_first_and_who_is_active_in_it(tmp_path):
     folder = write_session(tmp_path / "lively")
     data = np.load(folder / "responses" / "data.npy")
     rows = np.arange(len(data)) / 30.0

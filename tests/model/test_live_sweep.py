@@ -1,7 +1,5 @@
 """The live sweep: its contexts, its points as they come, the engine's last stage."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -18,14 +16,14 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.strategies import mask_from_strategy
-from tests.model.live_sessions import (
+from tests.predictors import (
     EchoPredictor,
     GatedPredictor,
     RefusingPredictor,
     echo_controller,
     tiny_transformer,
-    write_session,
 )
+from tests.small_sessions import write_session
 
 TIMEOUT = 10.0
 SELECTED = np.array([3, 11, 30])
@@ -35,12 +33,12 @@ N_LIVE = 2 * N_POINTS + 2 * 4
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+def session(tmp_path_factory):
     return open_session(write_session(tmp_path_factory.mktemp("live") / "small"))
 
 
 @pytest.fixture
-def window(session: Session) -> Window:
+def window(session):
     return session.window(17.0)
 
 
@@ -60,7 +58,7 @@ class Listening(EchoPredictor):
 # -- the function -------------------------------------------------------------------
 
 
-def test_contexts_are_those_of_the_contract() -> None:
+def test_contexts_are_those_of_the_contract():
     contexts = live_plan(2000, 4).contexts
     given = [(c.neurons, c.history_samples) for c in contexts if c.video]
     assert given == [(0, 0), (16, 0), (64, 0), (256, 0), (1024, 0), (0, 10), (0, 25)]
@@ -69,13 +67,13 @@ def test_contexts_are_those_of_the_contract() -> None:
     ]
 
 
-def test_neurons_are_asked_as_far_as_there_are_any() -> None:
+def test_neurons_are_asked_as_far_as_there_are_any():
     counts = {context.neurons for context in live_plan(68, 4).contexts}
     assert counts == {0, 16, 64}
     assert {context.neurons for context in live_plan(67, 4).contexts} == {0, 16}
 
 
-def test_points_come_one_by_one_and_the_last_completes(window: Window) -> None:
+def test_points_come_one_by_one_and_the_last_completes(window):
     found = list(live_sweep(EchoPredictor(), window, SELECTED))
     assert [len(sweep.rows) for sweep in found] == list(range(1, N_POINTS + 1))
     assert [sweep.is_complete for sweep in found] == [False] * 7 + [True]
@@ -86,7 +84,7 @@ def test_points_come_one_by_one_and_the_last_completes(window: Window) -> None:
     np.testing.assert_allclose([point.score for point in curve.points], 1.0)
 
 
-def test_a_point_is_the_mean_correlation_of_the_selected(window: Window) -> None:
+def test_a_point_is_the_mean_correlation_of_the_selected(window):
     predictor = Listening()
     *_, found = live_sweep(predictor, window, SELECTED)
     for number, (row, mask) in enumerate(zip(found.rows, predictor.asked, strict=True)):
@@ -101,21 +99,21 @@ def test_a_point_is_the_mean_correlation_of_the_selected(window: Window) -> None
         assert mask.behavior == "visible"
 
 
-def test_context_neurons_are_the_same_every_time_and_nested(session: Session) -> None:
+def test_context_neurons_are_the_same_every_time_and_nested(session):
     first, again = Listening(), Listening()
     for predictor, start_s in ((first, 15.0), (again, 18.0)):
         list(live_sweep(predictor, session.window(start_s), SELECTED))
     assert first.asked == again.asked
 
 
-def test_behavior_is_given_as_in_the_question(window: Window) -> None:
+def test_behavior_is_given_as_in_the_question(window):
     predictor = Listening()
     *_, found = live_sweep(predictor, window, SELECTED, behavior=False)
     assert {mask.behavior for mask in predictor.asked} == {"target"}
     assert found.curve("neurons", behavior=False).label == "video"
 
 
-def test_it_stops_between_points_and_goes_on_where_it_was(window: Window) -> None:
+def test_it_stops_between_points_and_goes_on_where_it_was(window):
     seen: list[ContextSweep] = []
     predictor = Listening()
     points = live_sweep(predictor, window, SELECTED, outdated=lambda: len(seen) == 3)
@@ -128,14 +126,14 @@ def test_it_stops_between_points_and_goes_on_where_it_was(window: Window) -> Non
     assert rest[-1].rows[:3] == seen[-1].rows
 
 
-def test_what_is_known_in_full_is_given_at_once(window: Window) -> None:
+def test_what_is_known_in_full_is_given_at_once(window):
     *_, whole = live_sweep(EchoPredictor(), window, SELECTED)
     predictor = EchoPredictor()
     assert list(live_sweep(predictor, window, SELECTED, known=whole)) == [whole]
     assert not predictor.counters
 
 
-def test_a_context_that_is_refused_is_a_point_that_says_why(window: Window) -> None:
+def test_a_context_that_is_refused_is_a_point_that_says_why(window):
     *_, found = live_sweep(RefusingPredictor(), window, SELECTED)
     assert found.is_complete
     without = found.curve("neurons", video=False).points
@@ -143,23 +141,21 @@ def test_a_context_that_is_refused_is_a_point_that_says_why(window: Window) -> N
     assert found.curve("neurons", video=True).points[0].score == pytest.approx(1.0)
 
 
-def test_the_windows_video_is_encoded_once(window: Window) -> None:
+def test_the_windows_video_is_encoded_once(window):
     predictor = tiny_transformer()
     *_, found = live_sweep(predictor, window, SELECTED)
     assert predictor.counters["video_encodings"] == 1
     assert np.isfinite([row.score for row in found.rows]).all()
 
 
-def test_points_are_what_each_question_alone_gives(window: Window) -> None:
+def test_points_are_what_each_question_alone_gives(window):
     *_, found = live_sweep(tiny_transformer(), window, SELECTED)
     for number in (1, 6):
         *_, alone = live_sweep(tiny_transformer(), window, SELECTED)
         assert alone.rows[number].score == found.rows[number].score
 
 
-def test_draws_differ_in_the_neurons_given_and_repeat_what_has_none(
-    window: Window,
-) -> None:
+def test_draws_differ_in_the_neurons_given_and_repeat_what_has_none(window):
     predictor = Listening()
     *_, found = live_sweep(predictor, window, SELECTED, seeds=(0, 1, 2))
     assert found.is_complete
@@ -193,9 +189,7 @@ def no_load(name: str, session: Session | None, device: str) -> EchoPredictor:
     raise AssertionError("nothing is loaded by name here")
 
 
-def test_the_sweep_comes_last_and_only_where_it_is_asked_for(
-    session: Session, window: Window
-) -> None:
+def test_the_sweep_comes_last_and_only_where_it_is_asked_for(session, window):
     names = [s.name for s in answered(Answering(no_load), asked(session, window))]
     assert names == ["selected", "population", *["sweep"] * (N_LIVE + 1)]
     for plain in ({"sweep": False}, {"selection": ()}):
@@ -203,9 +197,7 @@ def test_the_sweep_comes_last_and_only_where_it_is_asked_for(
         assert [stage.name for stage in found] == ["selected", "population"]
 
 
-def test_another_mask_does_not_begin_the_sweep_again(
-    session: Session, window: Window
-) -> None:
+def test_another_mask_does_not_begin_the_sweep_again(session, window):
     answering = Answering(no_load)
     first = answered(answering, asked(session, window))
     other = mask_from_strategy("test/causal_response_25_behavior", session)
@@ -215,9 +207,7 @@ def test_another_mask_does_not_begin_the_sweep_again(
 
 
 @pytest.mark.parametrize("change", ["window", "selection"])
-def test_another_question_begins_it_again(
-    session: Session, window: Window, change: str
-) -> None:
+def test_another_question_begins_it_again(session, window, change):
     answering = Answering(no_load)
     answered(answering, asked(session, window))
     new = {
@@ -227,9 +217,7 @@ def test_another_question_begins_it_again(
     assert len(answered(answering, new)) == 2 + N_LIVE + 1
 
 
-def test_it_has_both_ways_of_behaviour_and_error_bars(
-    session: Session, window: Window
-) -> None:
+def test_it_has_both_ways_of_behaviour_and_error_bars(session, window):
     sweep = answered(Answering(no_load), asked(session, window))[-1].sweep
     assert sweep is not None
     assert sweep.is_complete
@@ -244,12 +232,12 @@ def test_it_has_both_ways_of_behaviour_and_error_bars(
 
 
 @pytest.fixture
-def controller(session: Session) -> Iterator[Controller]:
+def controller(session):
     with echo_controller(session) as made:
         yield made
 
 
-def test_nobody_asks_for_it_until_it_is_shown(controller: Controller) -> None:
+def test_nobody_asks_for_it_until_it_is_shown(controller):
     results = controller.results
     assert (results.sweep, results.sweep_freshness) == (None, "none")
     controller.show_sweep()
@@ -260,7 +248,7 @@ def test_nobody_asks_for_it_until_it_is_shown(controller: Controller) -> None:
     assert not results.is_awaited
 
 
-def test_hidden_again_it_is_not_asked_for(controller: Controller) -> None:
+def test_hidden_again_it_is_not_asked_for(controller):
     controller.show_sweep()
     controller.show_sweep(False)
     controller.set_behavior("hidden")
@@ -269,7 +257,7 @@ def test_hidden_again_it_is_not_asked_for(controller: Controller) -> None:
     assert results.freshness == "fresh"
 
 
-def test_it_is_of_the_neurons_selected(controller: Controller) -> None:
+def test_it_is_of_the_neurons_selected(controller):
     controller.show_sweep()
     for selection in ([1, 2], [1, 2, 5]):
         controller.select(selection)
@@ -282,7 +270,7 @@ def test_it_is_of_the_neurons_selected(controller: Controller) -> None:
     )
 
 
-def test_another_window_forgets_it(controller: Controller) -> None:
+def test_another_window_forgets_it(controller):
     controller.show_sweep()
     before = controller.results.sweep
     controller.step_window(-1)
@@ -293,14 +281,14 @@ def test_another_window_forgets_it(controller: Controller) -> None:
     assert controller.results.sweep_freshness == "fresh"
 
 
-def test_nothing_asked_has_no_sweep(controller: Controller, session: Session) -> None:
+def test_nothing_asked_has_no_sweep(controller, session):
     controller.show_sweep()
     controller.set_mask(Mask.nothing(session))
     results = controller.results
     assert (results.sweep, results.sweep_freshness) == (None, "none")
 
 
-def test_a_stroke_stops_it_and_it_goes_on_afterwards(session: Session) -> None:
+def test_a_stroke_stops_it_and_it_goes_on_afterwards(session):
     controller, predictor = Controller(), GatedPredictor()
     controller.open_session(session)
     controller.show_sweep()
@@ -332,7 +320,7 @@ def let_on(predictor: GatedPredictor, times: int) -> None:
         predictor.gate.release()
 
 
-def test_a_fault_of_the_answer_is_the_sweeps_too(session: Session) -> None:
+def test_a_fault_of_the_answer_is_the_sweeps_too(session):
     controller = Controller(synchronous=True)
     controller.choose_predictor(RefusingPredictor())
     controller.open_session(session)

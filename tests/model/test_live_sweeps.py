@@ -3,7 +3,7 @@
 import csv
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from time import sleep
 
@@ -21,13 +21,13 @@ from omnimouse_model.live.sweep_estimate import duration_words
 from omnimouse_model.live.sweeps import MOST_COMPARED, Sweeps
 from omnimouse_model.masks import TARGET, VISIBLE, Mask
 from omnimouse_model.predict.predictor import Encoded, Predictor
-from tests.model.live_sessions import (
+from tests.predictors import (
     EchoPredictor,
     EndlessPredictor,
     FaultyPredictor,
     GatedPredictor,
-    write_session,
 )
+from tests.small_sessions import write_session
 
 TIMEOUT = 60.0
 PLAN = SweepPlan(
@@ -97,17 +97,17 @@ class Face:
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+def session(tmp_path_factory):
     return open_session(write_session(tmp_path_factory.mktemp("sweeps") / "small"))
 
 
 @pytest.fixture
-def predictor() -> Noisy:
+def predictor():
     return Noisy()
 
 
 @pytest.fixture
-def face(session: Session, tmp_path: Path, predictor: Noisy) -> Iterator[Face]:
+def face(session, tmp_path, predictor):
     made = opened(Face(tmp_path / "kept", predictor), session)
     yield made
     for _ in range(10_000):
@@ -135,9 +135,7 @@ def expected(session: Session) -> list[dict[str, object]]:
     ).table()
 
 
-def test_a_sweep_is_estimated_and_then_known_from_one_like_it(
-    session: Session, tmp_path: Path
-) -> None:
+def test_a_sweep_is_estimated_and_then_known_from_one_like_it(session, tmp_path):
     controller = Controller(synchronous=True)
     controller.sweeps.folder = tmp_path
     assert controller.sweeps.estimate(PLAN) is None
@@ -165,9 +163,7 @@ class SlowOfMany(EchoPredictor):
         return super().encode(window, mask)
 
 
-def test_no_estimate_goes_by_the_time_that_another_recording_took(
-    session: Session, tmp_path: Path
-) -> None:
+def test_no_estimate_goes_by_the_time_that_another_recording_took(session, tmp_path):
     larger = write_session(tmp_path / "larger", n_neurons=60)
     controller = Controller(synchronous=True)
     controller.sweeps.folder = tmp_path / "kept"
@@ -196,8 +192,8 @@ class Slow(EchoPredictor):
 
 
 def test_only_an_answer_for_the_population_says_how_long_a_sweep_takes(
-    session: Session, tmp_path: Path
-) -> None:
+    session, tmp_path
+):
     n = session.n_neurons
 
     def asking(n_asked: int) -> Mask:
@@ -231,9 +227,7 @@ def test_only_an_answer_for_the_population_says_how_long_a_sweep_takes(
     controller.close()
 
 
-def test_it_finds_what_the_library_finds_and_keeps_it(
-    face: Face, session: Session
-) -> None:
+def test_it_finds_what_the_library_finds_and_keeps_it(face, session):
     counts = []
     face.sweeps.changed.connect(lambda: counts.append(face.n_rows))
     face.sweeps.start(PLAN, "first look")
@@ -253,16 +247,14 @@ def test_it_finds_what_the_library_finds_and_keeps_it(
     assert again.about["session"] == str(session.path)
 
 
-def test_it_has_a_predictor_and_a_thread_of_its_own(face: Face) -> None:
+def test_it_has_a_predictor_and_a_thread_of_its_own(face):
     face.sweeps.start(PLAN)
     face.draw_until(lambda: not face.sweeps.is_busy)
     assert face.loaded == 2
     assert threading.current_thread().name not in face.loading
 
 
-def test_paused_it_waits_and_resumed_it_goes_on(
-    face: Face, session: Session, predictor: Noisy
-) -> None:
+def test_paused_it_waits_and_resumed_it_goes_on(face, session, predictor):
     predictor.shut()
     face.sweeps.start(PLAN)
     assert predictor.entered.acquire(timeout=TIMEOUT)
@@ -281,7 +273,7 @@ def test_paused_it_waits_and_resumed_it_goes_on(
     assert predictor.counters["encodings"] == N_ANSWERS
 
 
-def test_it_waits_while_the_screen_waits(face: Face, predictor: Noisy) -> None:
+def test_it_waits_while_the_screen_waits(face, predictor):
     face.sweeps.start(PLAN)
     face.controller.results.is_awaited = True
     while predictor.entered.acquire(timeout=0.3):
@@ -293,9 +285,7 @@ def test_it_waits_while_the_screen_waits(face: Face, predictor: Noisy) -> None:
     assert predictor.counters["encodings"] == N_ANSWERS
 
 
-def test_cancelled_it_keeps_its_rows_and_goes_on_from_there(
-    face: Face, session: Session, predictor: Noisy
-) -> None:
+def test_cancelled_it_keeps_its_rows_and_goes_on_from_there(face, session, predictor):
     face.sweeps.changed.connect(lambda: face.n_rows >= 3 and predictor.shut())
     face.sweeps.start(PLAN)
     face.draw_until(lambda: face.n_rows >= 3)
@@ -317,8 +307,8 @@ def test_cancelled_it_keeps_its_rows_and_goes_on_from_there(
 
 
 def test_after_a_restart_it_goes_on_without_the_recording_on_screen(
-    session: Session, tmp_path: Path, predictor: Noisy
-) -> None:
+    session, tmp_path, predictor
+):
     folder = tmp_path / "kept"
     face = opened(Face(folder, predictor), session)
     face.sweeps.changed.connect(lambda: face.n_rows >= 5 and predictor.shut())
@@ -344,7 +334,7 @@ def test_after_a_restart_it_goes_on_without_the_recording_on_screen(
     again.controller.close()
 
 
-def test_a_fault_is_told_and_another_can_be_started(face: Face) -> None:
+def test_a_fault_is_told_and_another_can_be_started(face):
     face.made = FaultyPredictor()
     face.sweeps.start(PLAN)
     face.draw_until(lambda: not face.sweeps.is_busy)
@@ -356,7 +346,7 @@ def test_a_fault_is_told_and_another_can_be_started(face: Face) -> None:
     assert face.sweeps.found[0].is_complete
 
 
-def test_what_is_in_the_way_is_said(session: Session, tmp_path: Path) -> None:
+def test_what_is_in_the_way_is_said(session, tmp_path):
     controller = Controller(synchronous=True)
     controller.sweeps.folder = tmp_path
     controller.sweeps.start(PLAN)
@@ -381,9 +371,7 @@ def kept(folder: Path, session: Session, count: int) -> Controller:
     return controller
 
 
-def test_four_are_compared_and_a_fifth_takes_the_oldests_place(
-    session: Session, tmp_path: Path
-) -> None:
+def test_four_are_compared_and_a_fifth_takes_the_oldests_place(session, tmp_path):
     controller = kept(tmp_path, session, MOST_COMPARED + 1)
     sweeps = controller.sweeps
     names = [entry.name for entry in sweeps.found]
@@ -395,9 +383,7 @@ def test_four_are_compared_and_a_fifth_takes_the_oldests_place(
     controller.close()
 
 
-def test_a_removed_sweep_is_gone_and_a_damaged_file_is_named(
-    session: Session, tmp_path: Path
-) -> None:
+def test_a_removed_sweep_is_gone_and_a_damaged_file_is_named(session, tmp_path):
     controller = kept(tmp_path, session, 2)
     sweeps = controller.sweeps
     path = sweeps.found[0].path
@@ -413,7 +399,7 @@ def test_a_removed_sweep_is_gone_and_a_damaged_file_is_named(
     controller.close()
 
 
-def test_sweeps_are_written_as_one_table(session: Session, tmp_path: Path) -> None:
+def test_sweeps_are_written_as_one_table(session, tmp_path):
     controller = kept(tmp_path, session, 2)
     sweeps = controller.sweeps
     path = tmp_path / "both.csv"
@@ -426,6 +412,6 @@ def test_sweeps_are_written_as_one_table(session: Session, tmp_path: Path) -> No
     controller.close()
 
 
-def test_time_left_is_said_as_people_do() -> None:
+def test_time_left_is_said_as_people_do():
     said = [duration_words(s) for s in (0.2, 42.0, 300.0, 9000.0)]
     assert said == ["1 s", "42 s", "5 min", "2.5 h"]

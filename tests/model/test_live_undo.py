@@ -22,9 +22,7 @@ def painted(mask: Mask, stroke: tuple[list[int], tuple[int, int], int]) -> Mask:
 
 
 @given(st.lists(strokes, min_size=1, max_size=6))
-def test_undoing_everything_gives_every_mask_back(
-    done: list[tuple[list[int], tuple[int, int], int]],
-) -> None:
+def test_undoing_everything_gives_every_mask_back(done):
     stack, masks = UndoStack(), [Mask.nothing(N)]
     for stroke in done:
         after = painted(masks[-1], stroke)
@@ -41,7 +39,7 @@ def test_undoing_everything_gives_every_mask_back(
     assert stack.redo(mask) is None
 
 
-def test_every_field_of_a_mask_is_undone() -> None:
+def test_every_field_of_a_mask_is_undone():
     before = Mask.nothing(N).show([1, 2])
     after = Mask(
         cells=before.cells,
@@ -61,19 +59,19 @@ def test_every_field_of_a_mask_is_undone() -> None:
     assert delta.undo(after).name == ""
 
 
-def test_a_step_that_changes_nothing_is_no_step() -> None:
+def test_a_step_that_changes_nothing_is_no_step():
     stack, mask = UndoStack(), Mask.nothing(N)
     assert not stack.push("nothing", mask, mask.hide([3]))
     assert stack.undo_name == ""
 
 
-def test_names_count_the_neurons_that_changed() -> None:
+def test_names_count_the_neurons_that_changed():
     stack, mask = UndoStack(), Mask.nothing(N)
     stack.push("Paint {n} neurons visible", mask, mask.show([1, 4, 5]))
     assert stack.undo_name == "Paint 3 neurons visible"
 
 
-def test_a_new_step_forgets_what_was_undone() -> None:
+def test_a_new_step_forgets_what_was_undone():
     stack, mask = UndoStack(), Mask.nothing(N)
     stack.push("one", mask, mask.show([1]))
     stack.undo(mask.show([1]))
@@ -82,7 +80,7 @@ def test_a_new_step_forgets_what_was_undone() -> None:
     assert stack.redo_name == ""
 
 
-def test_the_oldest_steps_are_forgotten_within_the_budget() -> None:
+def test_the_oldest_steps_are_forgotten_within_the_budget():
     stack, mask = UndoStack(budget_bytes=2000), Mask.nothing(N)
     for k in range(50):
         after = mask.paint([k % N], (0, 60), 1 + k // N % 2)
@@ -97,7 +95,7 @@ def test_the_oldest_steps_are_forgotten_within_the_budget() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 37, 5000, 10_000])
-def test_strokes_over_ten_thousand_neurons_pack_small(count: int) -> None:
+def test_strokes_over_ten_thousand_neurons_pack_small(count):
     mask = Mask.nothing(10_000)
     chosen = np.random.default_rng(0).permutation(10_000)[:count]
     delta = mask_delta(mask, mask.paint(chosen, (30, 60), 2))
@@ -105,7 +103,7 @@ def test_strokes_over_ten_thousand_neurons_pack_small(count: int) -> None:
     assert delta.n_bytes < 20_000
 
 
-def test_a_pin_that_was_let_go_counts_with_its_mask() -> None:
+def test_a_pin_that_was_let_go_counts_with_its_mask():
     mask = Mask.nothing(1000)
     pin = Pin(0, "a", mask, "", "mean", "mean")
     stack = UndoStack(budget_bytes=150_000)

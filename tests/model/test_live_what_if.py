@@ -1,8 +1,6 @@
 """The edits on screen: undone with the mask, answered after it, asked alone."""
 
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,12 +8,12 @@ import pytest
 from omnimouse_model.analysis.edits import BehaviorSet, Blank, Contrast, Mirror
 from omnimouse_model.analysis.what_if import what_if
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
-from tests.model.live_sessions import EchoPredictor, GatedPredictor, write_session
+from tests.predictors import EchoPredictor, GatedPredictor
+from tests.small_sessions import write_session
 
 
 class VideoPredictor(EchoPredictor):
@@ -29,17 +27,17 @@ class VideoPredictor(EchoPredictor):
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+def session(tmp_path_factory):
     return open_session(write_session(tmp_path_factory.mktemp("edits") / "mouse"))
 
 
 @pytest.fixture
-def predictor() -> VideoPredictor:
+def predictor():
     return VideoPredictor()
 
 
 @pytest.fixture
-def controller(session: Session, predictor: VideoPredictor) -> Iterator[Controller]:
+def controller(session, predictor):
     made = Controller(synchronous=True)
     made.choose_predictor(predictor)
     made.open_session(session)
@@ -49,8 +47,8 @@ def controller(session: Session, predictor: VideoPredictor) -> Iterator[Controll
 
 
 def test_an_edit_is_predicted_beside_the_answer_and_equals_the_library(
-    controller: Controller, predictor: VideoPredictor
-) -> None:
+    controller, predictor
+):
     results, state = controller.results, controller.state
     before = results.population
     controller.what_if.put(Contrast(0.5))
@@ -63,9 +61,7 @@ def test_an_edit_is_predicted_beside_the_answer_and_equals_the_library(
     assert np.nanmax(results.what_if.change) > 0
 
 
-def test_an_edit_asks_for_nothing_else(
-    controller: Controller, predictor: VideoPredictor
-) -> None:
+def test_an_edit_asks_for_nothing_else(controller, predictor):
     before = predictor.counters["encodings"]
     controller.what_if.put(Mirror())
     controller.what_if.put(Contrast(0.2))
@@ -74,7 +70,7 @@ def test_an_edit_asks_for_nothing_else(
     assert predictor.counters["encodings"] == before + 2
 
 
-def test_edits_and_strokes_share_one_undo(controller: Controller) -> None:
+def test_edits_and_strokes_share_one_undo(controller):
     controller.what_if.put(Blank())
     assert controller.undo_name == "What if: blank"
     controller.set_frames(slice(0, 30))
@@ -92,7 +88,7 @@ def test_edits_and_strokes_share_one_undo(controller: Controller) -> None:
     assert controller.state.preset == "video_only"
 
 
-def test_a_drag_is_one_undo_entry(controller: Controller) -> None:
+def test_a_drag_is_one_undo_entry(controller):
     with controller.stroke("What if: contrast"):
         for factor in (0.9, 0.6, 0.3):
             controller.what_if.put(Contrast(factor))
@@ -101,9 +97,7 @@ def test_a_drag_is_one_undo_entry(controller: Controller) -> None:
     assert controller.what_if.edits == ()
 
 
-def test_edits_stay_when_the_window_moves_and_go_with_the_session(
-    controller: Controller, session: Session
-) -> None:
+def test_edits_stay_when_the_window_moves_and_go_with_the_session(controller, session):
     controller.what_if.put(Blank(), BehaviorSet("running", 0.0))
     controller.step_window(-1)
     state = controller.state
@@ -117,7 +111,7 @@ def test_edits_stay_when_the_window_moves_and_go_with_the_session(
     assert controller.results.what_if is None
 
 
-def test_one_edit_of_a_kind_is_kept(controller: Controller) -> None:
+def test_one_edit_of_a_kind_is_kept(controller):
     edits = controller.what_if
     edits.put(Mirror(), Contrast(0.5))
     edits.put(Contrast(2.0), Mirror("vertical"))
@@ -127,16 +121,14 @@ def test_one_edit_of_a_kind_is_kept(controller: Controller) -> None:
     assert edits.words == "upside down, contrast × 2"
 
 
-def test_what_a_session_lacks_is_refused_and_changes_nothing(
-    controller: Controller,
-) -> None:
+def test_what_a_session_lacks_is_refused_and_changes_nothing(controller):
     with pytest.raises(ValueError, match="has no 'licking'"):
         controller.what_if.put(BehaviorSet("licking", 1.0))
     assert controller.what_if.edits == ()
     assert not controller.results.what_if_error
 
 
-def test_without_a_session_edits_are_nothing() -> None:
+def test_without_a_session_edits_are_nothing():
     controller = Controller(synchronous=True)
     controller.what_if.put(Blank())
     controller.what_if.reset()
@@ -145,7 +137,7 @@ def test_without_a_session_edits_are_nothing() -> None:
     assert controller.what_if.remarks == ()
 
 
-def test_a_refusal_is_told_and_the_answer_stays(session: Session) -> None:
+def test_a_refusal_is_told_and_the_answer_stays(session):
     class Refusing(VideoPredictor):
         def encode(self, window: Window, mask: Mask) -> Encoded:
             if window.edits:
@@ -164,7 +156,7 @@ def test_a_refusal_is_told_and_the_answer_stays(session: Session) -> None:
     assert results.what_if_error is None
 
 
-def test_a_stroke_goes_before_an_edit_under_way(session: Session) -> None:
+def test_a_stroke_goes_before_an_edit_under_way(session):
     controller, predictor = Controller(), GatedPredictor()
     controller.open_session(session)
     controller.choose_predictor(predictor)
@@ -189,7 +181,7 @@ def test_a_stroke_goes_before_an_edit_under_way(session: Session) -> None:
     controller.close()
 
 
-def test_cancelled_edits_say_so(session: Session) -> None:
+def test_cancelled_edits_say_so(session):
     controller, predictor = Controller(), GatedPredictor()
     controller.open_session(session)
     controller.choose_predictor(predictor)
@@ -204,11 +196,9 @@ def test_cancelled_edits_say_so(session: Session) -> None:
     controller.close()
 
 
-def test_the_edits_of_a_worker_are_those_of_this_process(
-    session: Session, tmp_path: Path
-) -> None:
+def test_the_edits_of_a_worker_are_those_of_this_process(session, tmp_path):
     from omnimouse_model.predict.worker import WorkerPredictor
-    from tests.model.live_sessions import tiny_transformer
+    from tests.predictors import tiny_transformer
 
     small = open_session(write_session(tmp_path / "small"))
     worker = WorkerPredictor(tiny_transformer)

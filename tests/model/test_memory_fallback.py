@@ -7,28 +7,27 @@ import pytest
 import torch
 
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session import Session
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import Mask
 from omnimouse_model.predict.effort import Effort, first_effort
 from omnimouse_model.predict.transformer import TransformerPredictor
 from omnimouse_model.strategies import mask_from_strategy
-from tests.model.live_sessions import tiny_transformer, write_session
+from tests.predictors import tiny_transformer
+from tests.small_sessions import write_session
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+def session(tmp_path_factory):
     return open_session(write_session(tmp_path_factory.mktemp("memory") / "small"))
 
 
 @pytest.fixture
-def mask(session: Session) -> Mask:
+def mask(session):
     return mask_from_strategy("test/video_behavior", session)
 
 
 @pytest.fixture
-def small() -> TransformerPredictor:
+def small():
     return tiny_transformer()
 
 
@@ -58,7 +57,7 @@ def rungs(effort: Effort | None, **options: bool) -> list[Effort]:
 
 
 # -- the ladder -----------------------------------------------------------------------
-def test_a_gpu_gives_up_parts_then_its_own_memory() -> None:
+def test_a_gpu_gives_up_parts_then_its_own_memory():
     ladder = rungs(first_effort("cuda", "auto"), is_decoding=True, can_move=True)
     assert ladder[0].queries_per_step is None
     assert ladder[0].status == "ok"
@@ -69,29 +68,26 @@ def test_a_gpu_gives_up_parts_then_its_own_memory() -> None:
     assert "CPU" in first_on_cpu.status
 
 
-def test_fp32_gives_up_digits_before_it_leaves_the_gpu() -> None:
+def test_fp32_gives_up_digits_before_it_leaves_the_gpu():
     ladder = rungs(first_effort("cuda", "fp32"), is_decoding=True, can_move=True)
     kinds = list(dict.fromkeys((e.device, e.is_bf16) for e in ladder))
     assert kinds[:3] == [("cuda", False), ("cuda", True), ("cpu", False)]
 
 
-def test_encoding_has_no_use_for_smaller_parts() -> None:
+def test_encoding_has_no_use_for_smaller_parts():
     ladder = rungs(first_effort("cuda", "auto"), is_decoding=False, can_move=True)
     assert [e.device for e in ladder[:2]] == ["cuda", "cpu"]
 
 
-def test_a_net_that_is_not_its_own_is_never_moved() -> None:
+def test_a_net_that_is_not_its_own_is_never_moved():
     ladder = rungs(first_effort("cuda", "fp32"), is_decoding=True, can_move=False)
     assert {e.device for e in ladder} == {"cuda"}
 
 
 # -- the predictor --------------------------------------------------------------------
 def test_smaller_parts_give_the_same_answer_and_say_so(
-    small: TransformerPredictor,
-    session: Session,
-    mask: Mask,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    small, session, mask, monkeypatch
+):
     window = session.window(3.0)
     whole = small.predict(window, mask)
     assert whole.status == "ok"
@@ -110,11 +106,8 @@ def test_smaller_parts_give_the_same_answer_and_say_so(
 
 
 def test_where_the_encoder_does_not_fit_it_goes_to_bf16(
-    small: TransformerPredictor,
-    session: Session,
-    mask: Mask,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    small, session, mask, monkeypatch
+):
     window = session.window(3.0)
     exact = small.predict(window, mask).responses
     other = tiny_transformer()
@@ -131,9 +124,7 @@ def test_where_the_encoder_does_not_fit_it_goes_to_bf16(
     np.testing.assert_allclose(found.responses, exact, atol=0.1, rtol=0.1)
 
 
-def test_the_live_results_tell_it(
-    session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_live_results_tell_it(session, monkeypatch):
     predictor = tiny_transformer()
     with_room_for(predictor, 33, monkeypatch)
     controller = Controller(synchronous=True)

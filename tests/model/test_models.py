@@ -1,8 +1,7 @@
 """Models of the hub, chosen live: fetched, stopped, gone on with, or told why not."""
 
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -22,15 +21,15 @@ from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.predict.worker import WorkerPredictor
 from tests.hub_server import Hub, Repository, serving
 from tests.model.experanto_folder import write_folder
-from tests.model.live_sessions import EchoPredictor
 from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards
+from tests.predictors import EchoPredictor
 
 MODEL = ("model", "the-enigma-project/omnimouse-1M")
 NAME = "omnimouse-1M"
 
 
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def shards(tmp_path_factory):
     net = OmniMouse(SMALL, SESSIONS, ANIMALS)
     initialise(net, torch.Generator().manual_seed(0))
     folder = write_shards(net.eval(), tmp_path_factory.mktemp("shards") / "0-1000")
@@ -38,9 +37,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def hub(
-    shards: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Hub]:
+def hub(shards, tmp_path, monkeypatch):
     monkeypatch.setattr(official, "SIZES", {"1M": SMALL})
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path / "cache"))
     with serving(Hub({MODEL: Repository(dict(shards), "mit")})) as hub:
@@ -50,7 +47,7 @@ def hub(
 
 
 @pytest.fixture
-def controller() -> Iterator[Controller]:
+def controller():
     """With threads of its own, and a predictor chosen before."""
     made = Controller()
     made.choose_predictor(EchoPredictor())
@@ -66,7 +63,7 @@ def until(claim: Callable[[], bool], timeout_s: float = 30.0) -> None:
 
 
 def test_a_model_of_the_hub_is_fetched_with_its_share_told_then_chosen(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
+    hub, monkeypatch
 ):
     monkeypatch.setattr(errand, "TELL_EVERY_S", 0.0)
     made = Controller(synchronous=True)
@@ -89,7 +86,7 @@ def test_a_model_of_the_hub_is_fetched_with_its_share_told_then_chosen(
     made.close()
 
 
-def test_the_thread_that_draws_does_not_wait(hub: Hub, controller: Controller):
+def test_the_thread_that_draws_does_not_wait(hub, controller):
     hub.bytes_per_s = 1e4  # many seconds
     began = time.monotonic()
     controller.choose_predictor(NAME)
@@ -100,7 +97,7 @@ def test_the_thread_that_draws_does_not_wait(hub: Hub, controller: Controller):
 
 
 def test_a_stopped_fetch_keeps_what_arrived_and_goes_on_from_there(
-    hub: Hub, controller: Controller, shards: dict[str, bytes]
+    hub, controller, shards
 ):
     total = sum(map(len, shards.values()))
     hub.bytes_per_s = total / 8
@@ -123,7 +120,7 @@ def test_a_stopped_fetch_keeps_what_arrived_and_goes_on_from_there(
     assert any(firsts)
 
 
-def test_choosing_another_gives_the_fetch_up(hub: Hub, controller: Controller):
+def test_choosing_another_gives_the_fetch_up(hub, controller):
     hub.bytes_per_s = 1e5
     controller.choose_predictor(NAME)
     until(lambda: controller.models.share > 0)
@@ -134,9 +131,7 @@ def test_choosing_another_gives_the_fetch_up(hub: Hub, controller: Controller):
     assert controller.state.predictor_name == "mean"
 
 
-def test_what_is_gated_or_not_there_is_told_and_the_model_stays(
-    hub: Hub, controller: Controller
-):
+def test_what_is_gated_or_not_there_is_told_and_the_model_stays(hub, controller):
     hub.repositories[MODEL].is_gated = True
     models = controller.models
     controller.choose_predictor(NAME)
@@ -154,9 +149,7 @@ def test_what_is_gated_or_not_there_is_told_and_the_model_stays(
     assert (models.name, models.fault) == ("", None)
 
 
-def test_without_a_connection_it_says_so_and_tries_again(
-    hub: Hub, controller: Controller, monkeypatch: pytest.MonkeyPatch
-):
+def test_without_a_connection_it_says_so_and_tries_again(hub, controller, monkeypatch):
     monkeypatch.setattr("omnimouse_model.data.hub._PAUSE_S", 0.0)
     models = controller.models
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
@@ -169,7 +162,7 @@ def test_without_a_connection_it_says_so_and_tries_again(
     assert models.fault is None
 
 
-def test_a_loader_of_its_own_fetches_for_itself(hub: Hub):
+def test_a_loader_of_its_own_fetches_for_itself(hub):
     asked: list[str] = []
 
     def load(name: str, session: Session | None, device: str) -> EchoPredictor:
@@ -190,11 +183,11 @@ def needs(**changes: object) -> Needs:
 
 
 @pytest.fixture
-def recorded(tmp_path: Path) -> Session:
+def recorded(tmp_path):
     return open_session(write_folder(tmp_path / "mouse"))
 
 
-def test_neurons_known_are_counted(recorded: Session):
+def test_neurons_known_are_counted(recorded):
     n = recorded.n_neurons
     channels = len(recorded.behavior_names)
     for known, words, is_answered in (
@@ -216,7 +209,7 @@ def test_neurons_known_are_counted(recorded: Session):
     assert knowledge_of(Needs(), recorded).is_answered
 
 
-def test_what_the_session_lacks_is_told(tmp_path: Path):
+def test_what_the_session_lacks_is_told(tmp_path):
     slow = np.random.default_rng(0).gamma(1.0, 1.0, (400, 6)).astype(np.float32)
     np.savez(tmp_path / "slow.npz", responses=slow, rate_hz=7.5)
     session = open_session(tmp_path / "slow.npz")
@@ -227,7 +220,7 @@ def test_what_the_session_lacks_is_told(tmp_path: Path):
     assert knowledge_of(Needs(), session).lacks[0].startswith("responses 7.5")
 
 
-def test_an_unknown_session_is_told_with_the_needs_of_the_model(recorded: Session):
+def test_an_unknown_session_is_told_with_the_needs_of_the_model(recorded):
     made = Controller(synchronous=True)
     made.open_session(recorded)
     made.choose_predictor("demo")

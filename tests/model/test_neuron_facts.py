@@ -26,13 +26,14 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.metrics import Status, cc_scores, correlation
 from omnimouse_model.simulate import HeldOut, MouseSpec, Truth, open_truth
 from omnimouse_model.simulate import write_session as simulate
-from tests.model.live_sessions import EchoPredictor, write_session
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
 
 N = 48
 
 
 @pytest.fixture(scope="module")
-def mouse(tmp_path_factory: pytest.TempPathFactory) -> tuple[Session, Truth]:
+def mouse(tmp_path_factory):
     """Nine minutes of 48 neurons; one clip is shown eight times."""
     held_out = HeldOut(validation=2, final_test_1=2, oracle_clips=1, oracle_repeats=8)
     spec = MouseSpec("facts", "80020-1-1", 21, 22, N, 9.0, held_out)
@@ -41,19 +42,19 @@ def mouse(tmp_path_factory: pytest.TempPathFactory) -> tuple[Session, Truth]:
 
 
 @pytest.fixture(scope="module")
-def fields(mouse: tuple[Session, Truth]):
+def fields(mouse):
     return receptive_fields(mouse[0], np.arange(N))
 
 
 @pytest.fixture(scope="module")
-def tunings(mouse: tuple[Session, Truth], fields):
+def tunings(mouse, fields):
     nowhere = (np.nan, np.nan)
     places = np.array([nowhere if f.problem else f.centre_yx for f in fields])
     return direction_tuning(mouse[0], np.arange(N), places)
 
 
 @pytest.fixture(scope="module")
-def short(tmp_path_factory: pytest.TempPathFactory) -> Session:
+def short(tmp_path_factory):
     """Twenty seconds of noise, no clip twice."""
     return open_session(write_session(tmp_path_factory.mktemp("short") / "mouse", 12))
 
@@ -70,7 +71,7 @@ def moving(deg: float, wavelength: float = 18.0) -> np.ndarray:
 # -- the video -------------------------------------------------------------------------
 @pytest.mark.parametrize("cell", [2, 4])
 @pytest.mark.parametrize("deg", [0, 45, 90, 180, 270, 337.5])
-def test_motion_energy_is_largest_in_the_direction_of_motion(deg: float, cell: int):
+def test_motion_energy_is_largest_in_the_direction_of_motion(deg, cell):
     bank = MotionBank(np.array([[18.0, 32.0], [10.0, 20.0]]), cell=cell)
     energy = bank.energies(moving(deg)).mean(axis=0)
     assert directions_deg()[energy.argmax(axis=0)].tolist() == [deg, deg]
@@ -91,7 +92,7 @@ def test_every_second_energy_is_every_second_of_all():
     np.testing.assert_allclose(bank.energies(video, 2), every[::2], rtol=1e-4)
 
 
-def test_blocks_are_the_session_without_a_seam(mouse: tuple[Session, Truth]):
+def test_blocks_are_the_session_without_a_seam(mouse):
     session, _ = mouse
     parts = stimulus_blocks(session, np.array([3]), before=5, after=4, max_blocks=999)
     first, second, *rest = parts
@@ -102,9 +103,7 @@ def test_blocks_are_the_session_without_a_seam(mouse: tuple[Session, Truth]):
 
 
 # -- receptive fields ------------------------------------------------------------------
-def test_receptive_fields_lie_where_the_neurons_look(
-    mouse: tuple[Session, Truth], fields
-):
+def test_receptive_fields_lie_where_the_neurons_look(mouse, fields):
     truth = mouse[1].tuning["centre_yx"]
     apart = np.array(
         [np.hypot(*(np.array(f.centre_yx) - truth[f.neuron])) for f in fields]
@@ -117,9 +116,7 @@ def test_receptive_fields_lie_where_the_neurons_look(
 
 
 @pytest.mark.slow
-def test_simple_cells_have_a_plain_average_and_complex_cells_have_none(
-    mouse: tuple[Session, Truth],
-):
+def test_simple_cells_have_a_plain_average_and_complex_cells_have_none(mouse):
     session, truth = mouse
     plain = receptive_fields(session, np.arange(N), kind="plain")
     energy = receptive_fields(session, np.arange(N), kind="energy")
@@ -132,9 +129,7 @@ def test_simple_cells_have_a_plain_average_and_complex_cells_have_none(
 
 
 @pytest.mark.slow
-def test_the_ridge_undoes_the_blur_of_the_videos_own_correlation(
-    mouse: tuple[Session, Truth],
-):
+def test_the_ridge_undoes_the_blur_of_the_videos_own_correlation(mouse):
     session, truth = mouse
     simple = np.flatnonzero(~truth.tuning["is_complex"])
     blur, off = {}, {}
@@ -160,9 +155,7 @@ def test_lags_are_those_of_a_visual_response(fields):
 
 
 @pytest.mark.slow
-def test_responses_of_another_time_have_no_receptive_field(
-    mouse: tuple[Session, Truth], monkeypatch: pytest.MonkeyPatch
-):
+def test_responses_of_another_time_have_no_receptive_field(mouse, monkeypatch):
     from omnimouse_model.analysis import receptive_fields as module
 
     def shifted(session, neurons, **options):
@@ -180,7 +173,7 @@ def test_responses_of_another_time_have_no_receptive_field(
     assert all("halves agree" in f.problem for f in told)
 
 
-def test_too_little_video_is_told(short: Session):
+def test_too_little_video_is_told(short):
     (field,) = receptive_fields(short, np.array([1]))
     assert "60 s are needed" in field.problem
     assert not field.map.size
@@ -198,9 +191,7 @@ def test_a_session_without_a_screen_says_so():
 
 
 @pytest.mark.slow
-def test_one_neuron_alone_is_the_same_as_among_others(
-    mouse: tuple[Session, Truth], fields
-):
+def test_one_neuron_alone_is_the_same_as_among_others(mouse, fields):
     (alone,) = receptive_fields(mouse[0], np.array([7]))
     np.testing.assert_allclose(alone.map, fields[7].map, atol=1e-5)
     assert alone.reliability == pytest.approx(fields[7].reliability, abs=1e-4)
@@ -212,7 +203,7 @@ def true_directions(truth: Truth) -> np.ndarray:
     return np.degrees(-(truth.tuning["direction"] + np.pi)) % 360
 
 
-def test_directions_are_those_of_the_neurons(mouse: tuple[Session, Truth], tunings):
+def test_directions_are_those_of_the_neurons(mouse, tunings):
     truth = true_directions(mouse[1])
     found = np.array([t.preferred_deg for t in tunings])
     off = np.abs((found - truth + 180) % 360 - 180)
@@ -223,9 +214,7 @@ def test_directions_are_those_of_the_neurons(mouse: tuple[Session, Truth], tunin
     assert (off < 45).mean() > 0.75
 
 
-def test_direction_selective_neurons_have_the_larger_index(
-    mouse: tuple[Session, Truth], tunings
-):
+def test_direction_selective_neurons_have_the_larger_index(mouse, tunings):
     truth = mouse[1].tuning["direction_index"]
     found = np.array([t.dsi for t in tunings])
     assert np.corrcoef(found, truth)[0, 1] > 0.2
@@ -243,9 +232,7 @@ def test_indices_of_known_curves():
     assert preferred[0] == pytest.approx(90.0)
 
 
-def test_directions_that_trials_tell_are_taken(
-    mouse: tuple[Session, Truth], monkeypatch: pytest.MonkeyPatch
-):
+def test_directions_that_trials_tell_are_taken(mouse, monkeypatch):
     """Trials that say the direction the neuron's response goes with are found again."""
     session, _ = mouse
     trials = session.trials
@@ -270,7 +257,7 @@ def test_directions_that_trials_tell_are_taken(
     assert found[0].p_direction < 0.01
 
 
-def test_a_trial_table_without_directions_tells_none(mouse: tuple[Session, Truth]):
+def test_a_trial_table_without_directions_tells_none(mouse):
     assert told_directions(mouse[0].trials) is None
     extra = tuple({"orientation": 45.0 * (k % 4)} for k in range(40))
     table = replace(mouse[0].trials, extra=extra)
@@ -280,7 +267,7 @@ def test_a_trial_table_without_directions_tells_none(mouse: tuple[Session, Truth
 
 
 # -- repeats ---------------------------------------------------------------------------
-def test_repeats_are_the_recorded_responses(mouse: tuple[Session, Truth]):
+def test_repeats_are_the_recorded_responses(mouse):
     session, _ = mouse
     (clip,) = repeated_clips(session)
     assert (clip.tier, len(clip.trials)) == ("oracle", 8)
@@ -292,7 +279,7 @@ def test_repeats_are_the_recorded_responses(mouse: tuple[Session, Truth]):
     np.testing.assert_allclose(repeats.average[1], repeats.responses[1].mean(axis=0))
 
 
-def test_the_ceiling_is_what_the_truth_reaches(mouse: tuple[Session, Truth]):
+def test_the_ceiling_is_what_the_truth_reaches(mouse):
     session, truth = mouse
     (clip,) = repeated_clips(session)
     repeats = clip_repeats(session, clip, np.arange(N))
@@ -317,7 +304,7 @@ def test_repeats_without_signal_have_no_ceiling_but_a_reason():
 
 # -- live ------------------------------------------------------------------------------
 @pytest.fixture
-def live(mouse: tuple[Session, Truth]):
+def live(mouse):
     made = Controller(synchronous=True)
     made.choose_predictor(EchoPredictor())
     made.open_session(mouse[0])
@@ -326,7 +313,7 @@ def live(mouse: tuple[Session, Truth]):
     made.close()
 
 
-def test_nothing_is_computed_that_nobody_follows(live: Controller):
+def test_nothing_is_computed_that_nobody_follows(live):
     assert live.facts.found is None
     live.facts.follow()
     assert live.facts.focus == 8
@@ -336,7 +323,7 @@ def test_nothing_is_computed_that_nobody_follows(live: Controller):
     assert live.facts.focus == 8
 
 
-def test_live_facts_are_the_librarys(live: Controller, fields, tunings):
+def test_live_facts_are_the_librarys(live, fields, tunings):
     live.select([7])
     live.facts.follow()
     found = live.facts.found
@@ -348,9 +335,7 @@ def test_live_facts_are_the_librarys(live: Controller, fields, tunings):
     assert found.repeats[0].responses.shape[:2] == (1, 8)
 
 
-def test_stepping_walks_through_the_selection_and_computes_it_once(
-    live: Controller, monkeypatch: pytest.MonkeyPatch
-):
+def test_stepping_walks_through_the_selection_and_computes_it_once(live, monkeypatch):
     live.select([5, 6, 10])
     live.facts.follow()
     assert live.facts.focus == 10
@@ -370,9 +355,7 @@ def test_stepping_walks_through_the_selection_and_computes_it_once(
     assert live.facts.found is None
 
 
-def test_a_step_that_nobody_sees_moves_the_focus_and_computes_nothing(
-    live: Controller,
-):
+def test_a_step_that_nobody_sees_moves_the_focus_and_computes_nothing(live):
     live.select([5, 6])
     live.facts.step(1)
     assert live.facts.focus == 5
@@ -383,9 +366,7 @@ def test_a_step_that_nobody_sees_moves_the_focus_and_computes_nothing(
     assert live.facts.found.is_complete
 
 
-def test_another_click_stops_what_is_being_computed(
-    mouse: tuple[Session, Truth], monkeypatch: pytest.MonkeyPatch
-):
+def test_another_click_stops_what_is_being_computed(mouse, monkeypatch):
     import threading
 
     entered, ended = threading.Event(), threading.Event()
@@ -422,9 +403,7 @@ def test_another_click_stops_what_is_being_computed(
     made.close()
 
 
-def test_a_fault_is_told_and_another_try_mends_it(
-    live: Controller, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_fault_is_told_and_another_try_mends_it(live, monkeypatch):
     def broken(*_args: object, **_options: object) -> None:
         raise OSError("the drive is gone")
 

@@ -18,20 +18,21 @@ import pytest
 from omnimouse_model.data.open import is_session, open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
+from tests import SESSIONS
 from tests.hub_server import Hub, Repository, serving
 from tests.model.nwb_files import Nwb, Plane, add_series, typed, write_nwb
 
-FIXTURE = Path(__file__).parents[1] / "fixtures" / "sessions" / "nwb_small.nwb"
+FIXTURE = SESSIONS / "nwb_small.nwb"
 OPHYS = "processing/ophys"
 
 
 @pytest.fixture(scope="module")
-def session() -> Session:
+def session():
     return open_session(FIXTURE)
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(tmp_path):
     return tmp_path / "recording.bin"  # known by what it holds
 
 
@@ -45,7 +46,7 @@ def codes(session: Session) -> set[str]:
 
 
 # -- the reference file --------------------------------------------------------------
-def test_responses_are_those_of_the_cells(session: Session) -> None:
+def test_responses_are_those_of_the_cells(session):
     data = stored(FIXTURE, f"{OPHYS}/DfOverF/DfOverF0/data")
     cells = stored(FIXTURE, f"{OPHYS}/ImageSegmentation/PlaneSegmentation0/iscell")
     np.testing.assert_array_equal(session.responses.data, data[:, cells])
@@ -57,7 +58,7 @@ def test_responses_are_those_of_the_cells(session: Session) -> None:
     assert (session.id, session.animal_id) == ("synthetic-1-2", "99002")
 
 
-def test_neurons_have_their_pixels_area_and_place(session: Session) -> None:
+def test_neurons_have_their_pixels_area_and_place(session):
     group = f"{OPHYS}/ImageSegmentation/PlaneSegmentation0"
     pixels, ends = (
         stored(FIXTURE, f"{group}/pixel_mask"),
@@ -82,7 +83,7 @@ def test_neurons_have_their_pixels_area_and_place(session: Session) -> None:
     assert set(session.units.area.tolist()) == {"V1"}
 
 
-def test_behaviour_is_what_the_file_holds(session: Session) -> None:
+def test_behaviour_is_what_the_file_holds(session):
     eye, running = session.behavior["eye_tracker"], session.behavior["treadmill"]
     base = "processing/behavior"
     place = stored(FIXTURE, f"{base}/EyeTracking/pupil_position/data")
@@ -97,7 +98,7 @@ def test_behaviour_is_what_the_file_holds(session: Session) -> None:
     assert np.isnan(eye.data).any(axis=1).sum() == 3
 
 
-def test_frames_are_shown_when_the_file_says(session: Session) -> None:
+def test_frames_are_shown_when_the_file_says(session):
     movie = stored(FIXTURE, "stimulus/presentation/movie/data")
     times = stored(FIXTURE, "stimulus/presentation/movie/timestamps")
     shown, valid = session.stimulus.sample(times + 0.002)
@@ -114,7 +115,7 @@ def test_frames_are_shown_when_the_file_says(session: Session) -> None:
     assert kinds.count("image") == len(order)
 
 
-def test_tiers_are_those_of_the_trials(session: Session) -> None:
+def test_tiers_are_those_of_the_trials(session):
     on = stored(FIXTURE, "intervals/trials/start_time")
     off = stored(FIXTURE, "intervals/trials/stop_time")
     tier = [t.decode() for t in stored(FIXTURE, "intervals/trials/tier")]
@@ -126,7 +127,7 @@ def test_tiers_are_those_of_the_trials(session: Session) -> None:
     assert len(session.window_starts())
 
 
-def test_a_window_holds_what_was_recorded(session: Session) -> None:
+def test_a_window_holds_what_was_recorded(session):
     window = session.window(float(session.window_starts()[20]))
     data = session.responses.data
     at = 5.0 + np.arange(len(data)) / 8
@@ -136,7 +137,7 @@ def test_a_window_holds_what_was_recorded(session: Session) -> None:
     assert all(valid.all() for valid in window.valid.values())
 
 
-def test_other_series_are_read_where_asked() -> None:
+def test_other_series_are_read_where_asked():
     session = open_session(FIXTURE, series="Fluorescence", cells_only=False)
     first = stored(FIXTURE, f"{OPHYS}/Fluorescence/RoiResponseSeries0/data")
     second = stored(FIXTURE, f"{OPHYS}/Fluorescence/RoiResponseSeries1/data")
@@ -156,7 +157,7 @@ def test_other_series_are_read_where_asked() -> None:
         open_session(FIXTURE, series="spikes")
 
 
-def test_what_else_could_be_read_is_said(session: Session, path: Path) -> None:
+def test_what_else_could_be_read_is_said(session, path):
     assert session.series == "DfOverF"
     assert list(session.series_choices) == [
         "DfOverF",
@@ -172,7 +173,7 @@ def test_what_else_could_be_read_is_said(session: Session, path: Path) -> None:
     assert list(only.series_choices) == [only.series]
 
 
-def test_image_masks_are_pixels() -> None:
+def test_image_masks_are_pixels():
     session = open_session(FIXTURE, series="Fluorescence/RoiResponseSeries1")
     group = f"{OPHYS}/ImageSegmentation/PlaneSegmentation1/image_mask"
     for neuron, image in enumerate(stored(FIXTURE, group)):
@@ -183,7 +184,7 @@ def test_image_masks_are_pixels() -> None:
 
 
 # -- variants ------------------------------------------------------------------------
-def test_stored_values_are_scaled_and_reordered(path: Path) -> None:
+def test_stored_values_are_scaled_and_reordered(path):
     plane = Plane(conversion=0.5, offset=3.0, order=(4, 2, 0, 1, 3))
     session = open_session(write_nwb(path, Nwb((plane,))))
     data = stored(path, f"{OPHYS}/Fluorescence/RoiResponseSeries0/data")
@@ -196,13 +197,13 @@ def test_stored_values_are_scaled_and_reordered(path: Path) -> None:
 
 
 @pytest.mark.parametrize("quality", ["iscell", "Accepted", "is_soma"])
-def test_what_is_no_cell_is_left_out(path: Path, quality: str) -> None:
+def test_what_is_no_cell_is_left_out(path, quality):
     write_nwb(path, Nwb((Plane(quality=quality),)))
     assert open_session(path).units.unit_id.tolist() == [10, 12, 14]
     assert open_session(path, cells_only=False).n_neurons == 5
 
 
-def test_voxels_and_missing_masks(path: Path) -> None:
+def test_voxels_and_missing_masks(path):
     session = open_session(write_nwb(path, Nwb((Plane(mask="voxel_mask"),))))
     assert len(session.units.roi.weight) == session.units.roi.offsets[-1]
     other = path.with_name("other.nwb")
@@ -212,7 +213,7 @@ def test_voxels_and_missing_masks(path: Path) -> None:
     assert {"no_masks", "no_positions"} <= codes(session)
 
 
-def test_one_empty_mask_leaves_the_others(path: Path) -> None:
+def test_one_empty_mask_leaves_the_others(path):
     write_nwb(path, Nwb((Plane(mask="image_mask"),)))
     with h5py.File(path, "a") as file:
         file[f"{TABLE}/image_mask"][2] = 0
@@ -225,7 +226,7 @@ def test_one_empty_mask_leaves_the_others(path: Path) -> None:
     assert "empty_masks" in codes(session)
 
 
-def test_deconvolved_comes_first(path: Path) -> None:
+def test_deconvolved_comes_first(path):
     names = ("RoiResponseSeries", "Neuropil", "Deconvolved")
     session = open_session(write_nwb(path, Nwb((Plane(series=names),))))
     data = stored(path, f"{OPHYS}/Fluorescence/Deconvolved0/data")
@@ -233,7 +234,7 @@ def test_deconvolved_comes_first(path: Path) -> None:
     assert open_session(path, series="neuropil").n_neurons == 5
 
 
-def test_planes_that_begin_apart_lie_side_by_side(path: Path) -> None:
+def test_planes_that_begin_apart_lie_side_by_side(path):
     first, second = Plane(start=2.0), Plane(start=2.23, n=3, location="VISl")
     session = open_session(write_nwb(path, Nwb((first, second))))
     data = [
@@ -247,14 +248,14 @@ def test_planes_that_begin_apart_lie_side_by_side(path: Path) -> None:
     np.testing.assert_allclose(session.responses.shift_s, [0.07] * 5 + [0] * 3)
 
 
-def test_planes_of_other_rates_are_named_and_left_out(path: Path) -> None:
+def test_planes_of_other_rates_are_named_and_left_out(path):
     planes = (Plane(n=6), Plane(n=3, rate_hz=15.0))
     session = open_session(write_nwb(path, Nwb(planes)))
     assert session.n_neurons == 6
     assert "other_rates" in codes(session)
 
 
-def test_planes_that_drift_apart_are_not_read_as_one(path: Path) -> None:
+def test_planes_that_drift_apart_are_not_read_as_one(path):
     fast = Plane(n=1, rate_hz=10.009, seconds=600.0)
     write_nwb(path, Nwb((Plane(n=2, seconds=600.0), fast)))
     session = open_session(path)
@@ -267,7 +268,7 @@ def test_planes_that_drift_apart_are_not_read_as_one(path: Path) -> None:
     assert open_session(other).n_neurons == 3
 
 
-def test_uneven_times_become_even_and_gaps_missing(path: Path) -> None:
+def test_uneven_times_become_even_and_gaps_missing(path):
     times = 2.0 + np.arange(300) / 10
     times[100:] += 1.5
     times += np.random.default_rng(0).uniform(0, 0.02, 300)
@@ -292,7 +293,7 @@ def numbered(path: Path, times: np.ndarray) -> Session:
     return open_session(path)
 
 
-def test_a_clock_that_drifts_by_samples_is_not_even(path: Path) -> None:
+def test_a_clock_that_drifts_by_samples_is_not_even(path):
     n = 40_000
     k = np.arange(n)
     times = 2 + (k + 1.6 * np.sin(2 * np.pi * k / n)) / 10
@@ -304,14 +305,14 @@ def test_a_clock_that_drifts_by_samples_is_not_even(path: Path) -> None:
 
 
 @pytest.mark.parametrize("start", [0.0, 1.52e9])
-def test_rounded_times_are_even_on_any_clock(path: Path, start: float) -> None:
+def test_rounded_times_are_even_on_any_clock(path, start):
     session = numbered(path, start + np.arange(2000) / 10)
     assert "uneven_times" not in codes(session)
     assert session.responses.rate_hz == pytest.approx(10, rel=1e-9)
 
 
 @pytest.mark.parametrize("start", [0.0, 1.52e9])
-def test_a_gap_moves_no_sample_on_any_clock(path: Path, start: float) -> None:
+def test_a_gap_moves_no_sample_on_any_clock(path, start):
     k = np.delete(np.arange(3001), [1500, 1501, 1502])
     session = numbered(path, start + k / 10)
     assert session.responses.rate_hz == pytest.approx(10, rel=1e-8)
@@ -324,7 +325,7 @@ def test_a_gap_moves_no_sample_on_any_clock(path: Path, start: float) -> None:
 @pytest.mark.parametrize(
     ("unit", "factor"), [("cm/s", 1.0), ("m/s", 100.0), ("mm/s", 0.1), ("V", 1.0)]
 )
-def test_running_is_in_cm_per_second(path: Path, unit: str, factor: float) -> None:
+def test_running_is_in_cm_per_second(path, unit, factor):
     write_nwb(path)
     speed = np.linspace(0, 1, 640)
     name = "processing/behavior/running_speed"
@@ -336,7 +337,7 @@ def test_running_is_in_cm_per_second(path: Path, unit: str, factor: float) -> No
     assert ("running_unit" in codes(session)) == (unit == "V")
 
 
-def test_a_pupil_without_position_keeps_its_two_channels(path: Path) -> None:
+def test_a_pupil_without_position_keeps_its_two_channels(path):
     write_nwb(path)
     add_series(path, "acquisition/PupilTracking/pupil_area", np.arange(700.0))
     session = open_session(path)
@@ -345,7 +346,7 @@ def test_a_pupil_without_position_keeps_its_two_channels(path: Path) -> None:
     assert session.window(3.0).behavior.shape == (40, 2)
 
 
-def test_the_size_of_the_pupil_is_what_is_called_so(path: Path) -> None:
+def test_the_size_of_the_pupil_is_what_is_called_so(path):
     write_nwb(path)
     base = "processing/behavior/PupilTracking"
     add_series(path, f"{base}/confidence", np.linspace(0, 1, 700))
@@ -359,7 +360,7 @@ def test_the_size_of_the_pupil_is_what_is_called_so(path: Path) -> None:
     assert told == [f"pupil size is /{base}/pupil_diameter"]
 
 
-def test_a_container_names_the_one_series_that_it_holds(path: Path) -> None:
+def test_a_container_names_the_one_series_that_it_holds(path):
     write_nwb(path)
     add_series(path, "acquisition/PupilTracking/left", np.arange(700.0))
     session = open_session(path)
@@ -373,7 +374,7 @@ def test_a_container_names_the_one_series_that_it_holds(path: Path) -> None:
     assert "PupilTracking/left, /acquisition" in told
 
 
-def test_pupil_on_two_clocks_is_brought_to_one(path: Path) -> None:
+def test_pupil_on_two_clocks_is_brought_to_one(path):
     write_nwb(path)
     add_series(path, "acquisition/PupilTracking/pupil_size", np.arange(700.0))
     place = np.stack([np.arange(1600.0), -np.arange(1600.0)], axis=1)
@@ -384,7 +385,7 @@ def test_pupil_on_two_clocks_is_brought_to_one(path: Path) -> None:
     assert "pupil_resampled" in codes(open_session(path))
 
 
-def test_films_of_other_sizes_and_with_pauses(path: Path) -> None:
+def test_films_of_other_sizes_and_with_pauses(path):
     write_nwb(path)
     draw = np.random.default_rng(1)
     gray = draw.integers(0, 255, (90, 36, 64), dtype=np.uint8)
@@ -410,7 +411,7 @@ def test_films_of_other_sizes_and_with_pauses(path: Path) -> None:
 
 
 @pytest.mark.parametrize("still", [False, True])
-def test_a_presentation_of_one_frame_needs_no_rate(path: Path, still: bool) -> None:
+def test_a_presentation_of_one_frame_needs_no_rate(path, still):
     write_nwb(path)
     frame = np.full((1, 36, 64), 90, np.uint8)
     once = np.array([5.0])
@@ -432,7 +433,7 @@ def test_a_presentation_of_one_frame_needs_no_rate(path: Path, still: bool) -> N
     assert (shown == 90).all()
 
 
-def test_a_single_frame_alone_does_not_take_the_recording_away(path: Path) -> None:
+def test_a_single_frame_alone_does_not_take_the_recording_away(path):
     write_nwb(path)
     frame = np.full((1, 36, 64), 90, np.uint8)
     name = "stimulus/presentation/one"
@@ -443,7 +444,7 @@ def test_a_single_frame_alone_does_not_take_the_recording_away(path: Path) -> No
     assert session.window(5.0).responses.shape == (60, 5)
 
 
-def test_trials_divide_a_film(path: Path) -> None:
+def test_trials_divide_a_film(path):
     write_nwb(path)
     film = np.zeros((600, 36, 64), np.uint8)
     add_series(
@@ -463,7 +464,7 @@ def test_trials_divide_a_film(path: Path) -> None:
     assert len(session.window_starts("test"))
 
 
-def test_stills_of_a_template_series(path: Path) -> None:
+def test_stills_of_a_template_series(path):
     write_nwb(path)
     images = np.arange(4, dtype=np.uint8)[:, None, None] * np.ones((36, 64), np.uint8)
     add_series(path, "stimulus/templates/set", images, "ImageSeries", rate_hz=1.0)
@@ -492,7 +493,7 @@ def show_images(
         shown["indexed_images"] = h5py.SoftLink(folder.name)
 
 
-def test_a_colour_image_beside_a_film_is_no_film(path: Path) -> None:
+def test_a_colour_image_beside_a_film_is_no_film(path):
     image = np.zeros((72, 128, 3), np.uint8)
     image[36:] = 200
     show_images(write_nwb(path), {"a": image}, np.zeros(10, np.int64))
@@ -506,7 +507,7 @@ def test_a_colour_image_beside_a_film_is_no_film(path: Path) -> None:
     assert (shown[18:] == 200).all()
 
 
-def test_alpha_is_no_colour(path: Path) -> None:
+def test_alpha_is_no_colour(path):
     image = np.zeros((36, 64, 4), np.uint8)
     image[..., 3] = 255
     show_images(write_nwb(path), {"a": image}, np.zeros(10, np.int64))
@@ -515,7 +516,7 @@ def test_alpha_is_no_colour(path: Path) -> None:
     assert not session.stimulus.frame(0).any()
 
 
-def test_a_collection_of_images_that_is_no_group_is_refused(path: Path) -> None:
+def test_a_collection_of_images_that_is_no_group_is_refused(path):
     show_images(write_nwb(path), {"a": np.zeros((36, 64))}, np.zeros(3, np.int64))
     with h5py.File(path, "a") as file:
         del file["stimulus/templates/images"]
@@ -524,7 +525,7 @@ def test_a_collection_of_images_that_is_no_group_is_refused(path: Path) -> None:
         open_session(path)
 
 
-def test_images_without_an_order_are_numbered_by_their_names(path: Path) -> None:
+def test_images_without_an_order_are_numbered_by_their_names(path):
     images = {f"image{i}": np.full((36, 64), i, np.uint8) for i in range(12)}
     show_images(write_nwb(path), images, np.arange(12))
     session = open_session(path)
@@ -533,7 +534,7 @@ def test_images_without_an_order_are_numbered_by_their_names(path: Path) -> None
     assert "image_order" in codes(session)
 
 
-def test_films_in_other_files_are_named_and_not_read(path: Path) -> None:
+def test_films_in_other_files_are_named_and_not_read(path):
     write_nwb(path)
     with h5py.File(path, "a") as file:
         group = file.create_group("stimulus/presentation/movie")
@@ -570,9 +571,7 @@ TABLE = f"{OPHYS}/ImageSegmentation/S0"
         (f"{TABLE}/pixel_mask", np.arange(40), "pixel_mask without x, y, weight"),
     ],
 )
-def test_parts_that_do_not_fit_are_named(
-    path: Path, name: str, value: Any, words: str
-) -> None:
+def test_parts_that_do_not_fit_are_named(path, name, value, words):
     change(write_nwb(path), name, value)
     with pytest.raises(SessionFormatError, match=words) as error:
         open_session(path)
@@ -588,13 +587,13 @@ def test_parts_that_do_not_fit_are_named(
         (np.full(300, b"a"), "timestamps of"),
     ],
 )
-def test_clocks_must_increase(path: Path, times: np.ndarray, words: str) -> None:
+def test_clocks_must_increase(path, times, words):
     write_nwb(path, Nwb((Plane(timestamps=times),)))
     with pytest.raises(SessionFormatError, match=words):
         open_session(path)
 
 
-def test_a_file_without_responses_says_what_is_inside(path: Path) -> None:
+def test_a_file_without_responses_says_what_is_inside(path):
     with h5py.File(path, "w") as file:
         file.attrs["nwb_version"] = "2.7.0"
         file.create_group("acquisition/e").attrs["neurodata_type"] = "ElectricalSeries"
@@ -602,13 +601,13 @@ def test_a_file_without_responses_says_what_is_inside(path: Path) -> None:
         open_session(path)
 
 
-def test_other_hdf5_files_are_left_to_others(path: Path) -> None:
+def test_other_hdf5_files_are_left_to_others(path):
     with h5py.File(path, "w") as file:
         file["image"] = np.zeros((4, 4))
     assert not is_session(path)
 
 
-def test_what_lies_outside_the_file_is_refused(path: Path, tmp_path: Path) -> None:
+def test_what_lies_outside_the_file_is_refused(path, tmp_path):
     other = tmp_path / "other.h5"
     with h5py.File(other, "w") as file:
         file["data"] = np.zeros((300, 5), np.float32)
@@ -636,7 +635,7 @@ def test_what_lies_outside_the_file_is_refused(path: Path, tmp_path: Path) -> No
         open_session(path)
 
 
-def test_shapes_that_lie_take_no_memory(path: Path) -> None:
+def test_shapes_that_lie_take_no_memory(path):
     write_nwb(path)
     with h5py.File(path, "a") as file:
         del file[f"{TABLE}/pixel_mask"]
@@ -651,7 +650,7 @@ def test_shapes_that_lie_take_no_memory(path: Path) -> None:
         open_session(path)
 
 
-def test_damaged_changed_and_foreign_files(path: Path, tmp_path: Path) -> None:
+def test_damaged_changed_and_foreign_files(path, tmp_path):
     write_nwb(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
@@ -670,7 +669,7 @@ def test_damaged_changed_and_foreign_files(path: Path, tmp_path: Path) -> None:
         _ = session.window(4.0).responses
 
 
-def test_trials_and_tiers_count_without_a_screen(tmp_path: Path) -> None:
+def test_trials_and_tiers_count_without_a_screen(tmp_path):
     path = write_nwb(tmp_path / "a.nwb")
     with h5py.File(path, "a") as file:
         table = typed(file, "intervals/trials", "TimeIntervals")
@@ -685,7 +684,7 @@ def test_trials_and_tiers_count_without_a_screen(tmp_path: Path) -> None:
     assert session.window_starts("test")[0] == pytest.approx(20.0, abs=1 / 30)
 
 
-def test_a_file_that_is_still_held_when_python_ends_is_no_crash() -> None:
+def test_a_file_that_is_still_held_when_python_ends_is_no_crash():
     script = (
         "import ctypes, sys\n"
         "from omnimouse_model.data.open import open_session\n"

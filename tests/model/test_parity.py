@@ -1,7 +1,5 @@
 """The net against the official outputs, and the released sizes key for key."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -11,16 +9,15 @@ from omnimouse_model.nets.config import SIZES
 from omnimouse_model.nets.kernels import attend, planned_attention
 from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.nets.plan import AttentionPlan, Intervals
+from tests import FIXTURES
 from tests.conformance.parity import (
     TOLERANCE,
-    Reference,
     largest_errors,
     read_reference,
     refused_as,
     run_case,
 )
 
-FIXTURES = Path(__file__).parent.parent / "fixtures"
 KEY_COUNTS = {"1M": 103, "5M": 131, "20M": 185, "80M": 227, "300M": 311}
 SHARED_PARAMETERS = {
     "1M": 6_409_472,
@@ -32,11 +29,11 @@ SHARED_PARAMETERS = {
 
 
 @pytest.fixture(scope="module")
-def reference() -> Reference:
+def reference():
     return read_reference(FIXTURES / "omnimouse_parity")
 
 
-def test_every_case_gives_the_official_outputs(reference: Reference) -> None:
+def test_every_case_gives_the_official_outputs(reference):
     for case in reference.cases:
         with torch.no_grad():
             found = run_case(reference, case)
@@ -47,7 +44,7 @@ def test_every_case_gives_the_official_outputs(reference: Reference) -> None:
         assert errors["loss"] <= TOLERANCE
 
 
-def test_every_error_case_is_refused_as_officially(reference: Reference) -> None:
+def test_every_error_case_is_refused_as_officially(reference):
     problems = {c["name"]: refused_as(reference, c) for c in reference.error_cases}
     assert not {k: v for k, v in problems.items() if v}
 
@@ -58,7 +55,7 @@ def sized_net(size: str, session: str, n_neurons: int, animal: str) -> OmniMouse
 
 
 @pytest.mark.parametrize("size", list(SIZES))
-def test_a_size_has_its_parameters_and_keys(size: str) -> None:
+def test_a_size_has_its_parameters_and_keys(size):
     net = sized_net(size, "29156-11-10", 8000, "29156")
     assert len(net.state_dict()) == KEY_COUNTS[size]
     own = ("sess_params.", "animal_params.")
@@ -73,7 +70,7 @@ def test_a_size_has_its_parameters_and_keys(size: str) -> None:
 
 
 @pytest.mark.parametrize("size", ["5M", "80M"])
-def test_keys_shapes_and_types_are_the_released_ones(size: str) -> None:
+def test_keys_shapes_and_types_are_the_released_ones(size):
     net = sized_net(size, "SESSION", 8000, "ANIMAL")
     expected = {}
     listing = FIXTURES / "state_dicts" / f"state_dict_{size}.txt"
@@ -90,7 +87,7 @@ def test_keys_shapes_and_types_are_the_released_ones(size: str) -> None:
     assert found == expected
 
 
-def test_a_plan_is_the_dense_mask_of_overlapping_intervals() -> None:
+def test_a_plan_is_the_dense_mask_of_overlapping_intervals():
     torch.manual_seed(0)
     queries = Intervals(
         torch.tensor([0.0, 0.5, 9.0]), torch.tensor([0.5, 1, 9.5]), (3, 2, 1)
@@ -110,7 +107,7 @@ def test_a_plan_is_the_dense_mask_of_overlapping_intervals() -> None:
 
 
 @torch.no_grad()
-def test_bf16_attention_on_a_cpu_is_the_fused_one_within_its_rounding() -> None:
+def test_bf16_attention_on_a_cpu_is_the_fused_one_within_its_rounding():
     torch.manual_seed(0)
     q, k, v = (torch.randn(2, 3, n, 32) for n in (1100, 200, 200))
     exact = torch.nn.functional.scaled_dot_product_attention(q, k, v)
@@ -119,7 +116,7 @@ def test_bf16_attention_on_a_cpu_is_the_fused_one_within_its_rounding() -> None:
     assert (found - exact).abs().max() < 0.02 * exact.abs().max()
 
 
-def test_attention_and_feed_forward_are_the_same_with_and_without_gradients() -> None:
+def test_attention_and_feed_forward_are_the_same_with_and_without_gradients():
     torch.manual_seed(0)
     times = Intervals(torch.arange(6.0), torch.arange(6.0) + 2, (3, 2, 1, 4, 1, 2))
     plan = AttentionPlan.between(times, times)
@@ -130,9 +127,7 @@ def test_attention_and_feed_forward_are_the_same_with_and_without_gradients() ->
         torch.testing.assert_close(block(x, None, plan), with_gradients)
 
 
-def test_a_local_layer_attends_fewer_pairs_than_a_dense_one(
-    reference: Reference,
-) -> None:
+def test_a_local_layer_attends_fewer_pairs_than_a_dense_one(reference):
     case = next(
         c for c in reference.cases if c["name"] == "responses_video_decode_behavior"
     )

@@ -30,7 +30,7 @@ def object_file(path: Path, payload: bytes, shape: tuple[int, ...] = ()) -> Path
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_what_suite2p_writes_is_read_as_it_was(tmp_path: Path, protocol: int) -> None:
+def test_what_suite2p_writes_is_read_as_it_was(tmp_path, protocol):
     stored = {
         "ypix": np.arange(5, dtype=np.int32),
         "lam": np.linspace(0, 1, 5, dtype=np.float32),
@@ -60,7 +60,7 @@ def test_what_suite2p_writes_is_read_as_it_was(tmp_path: Path, protocol: int) ->
     assert found["nested"] == {"fs": 7.5, "again": [3]}
 
 
-def test_an_array_of_objects_is_a_list(tmp_path: Path) -> None:
+def test_an_array_of_objects_is_a_list(tmp_path):
     regions = np.array([{"a": np.arange(i)} for i in range(3)], object)
     np.save(tmp_path / "stat.npy", regions, allow_pickle=True)
     found = load_pickled(tmp_path / "stat.npy")
@@ -92,9 +92,7 @@ class Calls:
         (range, (10**12,)),
     ],
 )
-def test_what_would_be_called_is_refused_and_named(
-    tmp_path: Path, what: Callable[..., Any], args: tuple[Any, ...], protocol: int
-) -> None:
+def test_what_would_be_called_is_refused_and_named(tmp_path, what, args, protocol):
     made = tmp_path / "made"
     if what is getattr:
         payload = b"cbuiltins\ngetattr\n(cos\nsystem\nS'x'\ntR."
@@ -119,7 +117,7 @@ def array_state(shape: object, descr: bytes, data: bytes) -> bytes:
     return out.getvalue()
 
 
-def test_such_a_state_is_read_where_it_is_sound(tmp_path: Path) -> None:
+def test_such_a_state_is_read_where_it_is_sound(tmp_path):
     payload = array_state((2,), b"f4", np.array([1, 2], "<f4").tobytes())
     found = load_pickled(object_file(tmp_path / "a.npy", payload))
     np.testing.assert_array_equal(found, np.array([1, 2], np.float32))
@@ -148,9 +146,7 @@ def test_such_a_state_is_read_where_it_is_sound(tmp_path: Path) -> None:
         b"\x80\xff.",
     ],
 )
-def test_bombs_and_nonsense_end_in_the_typed_error(
-    tmp_path: Path, payload: bytes
-) -> None:
+def test_bombs_and_nonsense_end_in_the_typed_error(tmp_path, payload):
     with pytest.raises(SessionFormatError, match=r"x\.npy") as error:
         load_pickled(object_file(tmp_path / "x.npy", payload))
     assert error.value.code == "pickled"
@@ -182,9 +178,7 @@ def doubled(call: bytes, times: int, end: bytes) -> bytes:
         array_state((int("9" * 4000), int("9" * 4000)), b"i4", b""),
     ],
 )
-def test_nothing_takes_more_time_or_memory_than_the_file_holds(
-    tmp_path: Path, payload: bytes
-) -> None:
+def test_nothing_takes_more_time_or_memory_than_the_file_holds(tmp_path, payload):
     file = object_file(tmp_path / "x.npy", payload)
     began = time.perf_counter()
     tracemalloc.start()
@@ -199,12 +193,12 @@ def test_nothing_takes_more_time_or_memory_than_the_file_holds(
     assert time.perf_counter() - began < 20
 
 
-def test_an_object_remembered_under_any_number_takes_no_memory(tmp_path: Path) -> None:
+def test_an_object_remembered_under_any_number_takes_no_memory(tmp_path):
     payload = b"\x80\x02]r\xff\xff\xff\x7f."  # C's unpickler makes 2**31 places
     assert load_pickled(object_file(tmp_path / "x.npy", payload)) == []
 
 
-def test_shared_containers_are_made_once(tmp_path: Path) -> None:
+def test_shared_containers_are_made_once(tmp_path):
     nested: Any = [1]
     for _ in range(25):
         nested = [nested, nested]  # 2**25 when written out
@@ -213,7 +207,7 @@ def test_shared_containers_are_made_once(tmp_path: Path) -> None:
     assert found[0] is found[1]
 
 
-def test_plain_arrays_are_told_apart(tmp_path: Path) -> None:
+def test_plain_arrays_are_told_apart(tmp_path):
     np.save(tmp_path / "stat.npy", np.arange(4))
     with pytest.raises(SessionFormatError, match="plain array where a pickled"):
         load_pickled(tmp_path / "stat.npy")

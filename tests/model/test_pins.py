@@ -1,9 +1,7 @@
 """Pinned conditions and spans: kept, predicted after the live answer, remembered."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,12 +13,8 @@ from omnimouse_model.live.pins import LIVE
 from omnimouse_model.live.span_pages import LONGEST_S, page_around
 from omnimouse_model.masks import HIDDEN, Mask
 from omnimouse_model.predict.predictor import Encoded
-from tests.model.live_sessions import (
-    EchoPredictor,
-    GatedPredictor,
-    RefusingPredictor,
-    write_session,
-)
+from tests.predictors import EchoPredictor, GatedPredictor, RefusingPredictor
+from tests.small_sessions import write_session
 
 
 @dataclass(slots=True)
@@ -38,12 +32,12 @@ class SloppyPredictor(EchoPredictor):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory):
     return write_session(tmp_path_factory.mktemp("pins") / "mouse", 12, repeats=2)
 
 
 @pytest.fixture
-def controller(folder) -> Iterator[Controller]:
+def controller(folder):
     made = Controller(synchronous=True)
     made.choose_predictor(SloppyPredictor())
     made.open_session(folder)
@@ -451,10 +445,7 @@ def test_a_redo_lets_go_the_very_pin_that_the_undo_put_back(controller):
     controller.pins.unpin(0)
     alike = controller.pins.pin("same")  # the same mask, name and slot
     controller.undo()
-    assert [pin.pin_id for pin in controller.state.pins] == [
-        alike.pin_id,
-        first.pin_id,
-    ]
+    assert [pin.pin_id for pin in controller.state.pins] == [alike.pin_id, first.pin_id]
     controller.pins.rename(1, "renamed")
     controller.redo()
     assert [pin.pin_id for pin in controller.state.pins] == [alike.pin_id]

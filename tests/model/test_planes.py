@@ -1,8 +1,5 @@
 """One imaging plane or all of them, and whether the neurons have places in space."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -26,16 +23,14 @@ def places() -> np.ndarray:
 
 
 @pytest.fixture
-def controller() -> Iterator[Controller]:
+def controller():
     made = Controller(synchronous=True)
     made.open_session(om.open_session(arrays(plane=PLANE, xyz_um=places())))
     yield made
     made.close()
 
 
-def test_planes_have_the_numbers_and_depths_of_the_recording(
-    controller: Controller,
-) -> None:
+def test_planes_have_the_numbers_and_depths_of_the_recording(controller):
     planes = controller.planes
     assert planes.numbers == (0, 2, 5)
     assert [planes.depth_of(n) for n in planes.numbers] == [102, 210, 300]
@@ -46,9 +41,7 @@ def test_planes_have_the_numbers_and_depths_of_the_recording(
     np.testing.assert_array_equal(planes.among(everybody), everybody)
 
 
-def test_one_plane_leaves_the_neurons_of_the_others_alone(
-    controller: Controller,
-) -> None:
+def test_one_plane_leaves_the_neurons_of_the_others_alone(controller):
     controller.planes.show(2)
     assert controller.planes.shown == 2
     np.testing.assert_array_equal(controller.planes.looked_at, PLANE == 2)
@@ -59,7 +52,7 @@ def test_one_plane_leaves_the_neurons_of_the_others_alone(
         controller.planes.show(1)
 
 
-def test_steps_go_round_by_way_of_all(controller: Controller) -> None:
+def test_steps_go_round_by_way_of_all(controller):
     seen = []
     for _ in range(4):
         controller.planes.step(1)
@@ -69,7 +62,7 @@ def test_steps_go_round_by_way_of_all(controller: Controller) -> None:
     assert controller.planes.shown == 5
 
 
-def test_another_session_is_shown_whole_and_flat(controller: Controller) -> None:
+def test_another_session_is_shown_whole_and_flat(controller):
     controller.planes.show(5)
     controller.planes.show_in_space(True)
     assert controller.state.in_space
@@ -81,7 +74,7 @@ def test_another_session_is_shown_whole_and_flat(controller: Controller) -> None
     assert controller.planes.shown is None
 
 
-def test_why_there_is_no_space_is_said(controller: Controller) -> None:
+def test_why_there_is_no_space_is_said(controller):
     assert controller.planes.why_flat == ""
     controller.open_session(om.open_session(arrays()))
     assert "no positions with depth" in controller.planes.why_flat
@@ -92,9 +85,7 @@ def test_why_there_is_no_space_is_said(controller: Controller) -> None:
     assert "no positions across" in controller.planes.why_flat
 
 
-def test_plane_and_areas_are_kept_in_an_analysis_and_over_a_restart(
-    tmp_path: Path,
-) -> None:
+def test_plane_and_areas_are_kept_in_an_analysis_and_over_a_restart(tmp_path):
     area = np.where(PLANE == 2, "LM", "V1")
     np.savez(tmp_path / "mouse.npz", **arrays(plane=PLANE, area=area))
     memory = tmp_path / "live.json"
@@ -114,7 +105,7 @@ def test_plane_and_areas_are_kept_in_an_analysis_and_over_a_restart(
         second.close()
 
 
-def test_a_view_of_the_usual_kind_says_nothing_of_planes() -> None:
+def test_a_view_of_the_usual_kind_says_nothing_of_planes():
     view = Analysis().to_dict()["view"]
     assert "plane_shown" not in view
     assert "areas_shown" not in view
@@ -125,7 +116,7 @@ def test_a_view_of_the_usual_kind_says_nothing_of_planes() -> None:
             Analysis.from_dict(facts)
 
 
-def test_a_plane_that_is_not_there_any_more_is_passed_over(tmp_path: Path) -> None:
+def test_a_plane_that_is_not_there_any_more_is_passed_over(tmp_path):
     np.savez(tmp_path / "mouse.npz", **arrays(plane=PLANE))
     first = Controller(synchronous=True)
     first.open_session(tmp_path / "mouse.npz")

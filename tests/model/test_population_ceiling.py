@@ -7,19 +7,15 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.analysis import repeats
-from omnimouse_model.analysis.population_ceiling import (
-    pooled_clips,
-    population_ceiling,
-)
+from omnimouse_model.analysis.population_ceiling import pooled_clips, population_ceiling
 from omnimouse_model.analysis.repeats import Clip, clip_repeats, repeated_clips
-from omnimouse_model.data.session import Session
 from omnimouse_model.metrics import cc_scores, stack_clips
 from omnimouse_model.simulate import HeldOut, MouseSpec
 from omnimouse_model.simulate import write_session as simulate
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+def session(tmp_path_factory):
     """Three clips are shown four times each; one of those is cut off at the end."""
     held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=3, oracle_repeats=4)
     spec = MouseSpec("ceilings", "80021-1-1", 21, 22, 30, 3.0, held_out)
@@ -32,13 +28,13 @@ def clip(n: int, seconds: float) -> Clip:
     return Clip(f"{n} {seconds}", "", tuple(range(n)), seconds)
 
 
-def test_clips_shown_nearly_as_often_as_the_most_are_pooled() -> None:
+def test_clips_shown_nearly_as_often_as_the_most_are_pooled():
     ten, nine, three, short = clip(10, 8.0), clip(9, 8.0), clip(3, 30.0), clip(50, 0.5)
     assert pooled_clips((short, ten, nine, three)) == ((ten, nine), 9)
     assert pooled_clips((three,)) == ((three,), 3)
 
 
-def test_short_clips_count_where_there_are_no_others_and_enough_of_them() -> None:
+def test_short_clips_count_where_there_are_no_others_and_enough_of_them():
     images = tuple(clip(20, 0.5) for _ in range(6))
     assert pooled_clips(images) == (images, 20)
     with pytest.raises(ValueError, match="shorter than 2 s"):
@@ -47,7 +43,7 @@ def test_short_clips_count_where_there_are_no_others_and_enough_of_them() -> Non
         pooled_clips(())
 
 
-def test_the_ceiling_is_that_of_all_the_clips_together(session: Session) -> None:
+def test_the_ceiling_is_that_of_all_the_clips_together(session):
     clips, n_repeats = pooled_clips(repeated_clips(session))
     assert (len(clips), n_repeats) == (3, 3)
     each = [clip_repeats(session, clip, np.arange(30)).responses for clip in clips]
@@ -69,9 +65,7 @@ def test_the_ceiling_is_that_of_all_the_clips_together(session: Session) -> None
     assert found.words == f"3 repeats of 3 clips, {seconds:.0f} s"
 
 
-def test_pieces_of_any_size_give_the_same(
-    session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pieces_of_any_size_give_the_same(session, monkeypatch):
     whole = population_ceiling(session)
     some = clip_repeats(session, whole.clips[1], np.array([3, 8]))
     monkeypatch.setattr(repeats, "_PIECE_BYTES", 7 * 4 * 30 * 3)
@@ -86,9 +80,7 @@ def test_pieces_of_any_size_give_the_same(
     np.testing.assert_array_equal(again.cc_max, some.cc_max)
 
 
-def test_memory_does_not_grow_with_the_length_of_the_clips(
-    session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_does_not_grow_with_the_length_of_the_clips(session, monkeypatch):
     film = Clip("film", "", tuple(range(20)), 60.0)  # 4.3 MB as it is read
     monkeypatch.setattr(repeats, "_PIECE_BYTES", 100_000)
     monkeypatch.setattr(

@@ -1,7 +1,6 @@
 """Latents that start from what neurons share hold it; a run may begin a phase so."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,8 +21,8 @@ from omnimouse_model.tokens import layout_from_mask
 from omnimouse_model.train.batches import open_training_session
 from omnimouse_model.train.config import SessionChoice
 from omnimouse_model.train.loop import train
-from tests.model.test_train import CONFIG, PHASE, weights
 from tests.model.test_transformer import SMALL
+from tests.model.train.test_run import CONFIG, PHASE, weights
 
 N, SHARED, KEY = 200, 4, "1-1-1"
 MODEL = OmniMouseConfig(
@@ -43,12 +42,12 @@ MODEL = OmniMouseConfig(
 
 
 @pytest.fixture(scope="module")
-def loadings() -> torch.Tensor:
+def loadings():
     return torch.randn(N, SHARED, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture
-def net(loadings: torch.Tensor) -> OmniMouse:
+def net(loadings):
     made = OmniMouse(MODEL, {KEY: N}, {KEY: "1"})
     initialise(made, torch.Generator().manual_seed(2))
     quiet_residuals(made)
@@ -96,9 +95,7 @@ def reading(loadings: torch.Tensor) -> Reading:
     return Reading(clip, layout(), None, loadings, torch.full((N,), 2.0))
 
 
-def test_latents_hold_what_neurons_share(
-    net: OmniMouse, loadings: torch.Tensor
-) -> None:
+def test_latents_hold_what_neurons_share(net, loadings):
     before = explained(net, loadings)
     generator = torch.Generator().manual_seed(8)
     read_population(net, [reading(loadings)], 1, 0, generator)
@@ -106,9 +103,7 @@ def test_latents_hold_what_neurons_share(
     assert explained(net, loadings) > 0.8
 
 
-def test_the_other_heads_go_on_as_before(
-    net: OmniMouse, loadings: torch.Tensor
-) -> None:
+def test_the_other_heads_go_on_as_before(net, loadings):
     given = reading(loadings)
     meta = net.meta_vector(KEY)
     attention = net.enc.attention
@@ -128,7 +123,7 @@ def test_the_other_heads_go_on_as_before(
     assert torch.equal(attention.wkv.weight[:32], keys)
 
 
-def test_latents_hold_every_behaviour_channel_apart() -> None:
+def test_latents_hold_every_behaviour_channel_apart():
     channels = 2
     net = OmniMouse(replace(MODEL, behavior_channels=channels), {KEY: N}, {KEY: "1"})
     initialise(net, torch.Generator().manual_seed(2))
@@ -160,7 +155,7 @@ def test_latents_hold_every_behaviour_channel_apart() -> None:
     assert right() > 0.4
 
 
-def test_heads_that_share_keys_are_refused(loadings: torch.Tensor) -> None:
+def test_heads_that_share_keys_are_refused(loadings):
     net = OmniMouse(replace(MODEL, num_kv_heads=1), {KEY: N}, {KEY: "1"})
     with pytest.raises(ValueError, match="share keys"):
         read_population(net, [reading(loadings)], 1, 0, torch.Generator())
@@ -168,7 +163,7 @@ def test_heads_that_share_keys_are_refused(loadings: torch.Tensor) -> None:
         read_behavior(net, [reading(loadings)], 0, torch.Generator())
 
 
-def test_a_phase_that_begins_so_is_resumed_as_if_unbroken(tmp_path: Path) -> None:
+def test_a_phase_that_begins_so_is_resumed_as_if_unbroken(tmp_path):
     held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2)
     spec = MouseSpec("small", "80001-1-1", 11, 12, 40, 1.1, held_out)
     folder = write_session(spec, tmp_path / "mouse")

@@ -3,7 +3,6 @@
 import gc
 import threading
 import weakref
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +11,11 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.worker import WorkerPredictor
 from omnimouse_model.strategies import mask_from_strategy
-from tests.model.live_sessions import EchoPredictor, tiny_transformer, write_session
+from tests.predictors import EchoPredictor, tiny_transformer
+from tests.small_sessions import write_session
 
 
-def test_a_predictor_works_after_the_live_state_let_it_go(tmp_path: Path) -> None:
+def test_a_predictor_works_after_the_live_state_let_it_go(tmp_path):
     session = open_session(write_session(tmp_path / "small"))
     predictor = tiny_transformer()
     controller = Controller()
@@ -30,9 +30,7 @@ def test_a_predictor_works_after_the_live_state_let_it_go(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("has_memory", [False, True])
-def test_a_live_state_that_is_closed_and_forgotten_leaves_nothing(
-    tmp_path: Path, has_memory: bool
-) -> None:
+def test_a_live_state_that_is_closed_and_forgotten_leaves_nothing(tmp_path, has_memory):
     session = open_session(write_session(tmp_path / "small"))
     before = set(threading.enumerate())
     controller = Controller(memory=tmp_path / "live.json" if has_memory else False)
@@ -48,7 +46,7 @@ def test_a_live_state_that_is_closed_and_forgotten_leaves_nothing(
     assert left() is None
 
 
-def test_a_worker_tells_reopened_sessions_apart(tmp_path: Path) -> None:
+def test_a_worker_tells_reopened_sessions_apart(tmp_path):
     few = write_session(tmp_path / "a" / "mouse", n_neurons=12)
     more = write_session(tmp_path / "b" / "mouse", n_neurons=20)
     worker = WorkerPredictor(EchoPredictor)

@@ -4,26 +4,19 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 
 import distributed
 import numpy as np
 import pytest
 
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET
 from omnimouse_model.predict.remote import load_on_scheduler, remote_predictor
 from omnimouse_model.predict.schedulers import checked_address
-from omnimouse_model.predict.worker import WorkerPredictor
-from tests.model.live_sessions import (
-    EchoPredictor,
-    EndlessPredictor,
-    question,
-    write_session,
-)
+from tests.predictors import EchoPredictor, EndlessPredictor, question
+from tests.small_sessions import write_session
 
 TIMEOUT = 60.0
 
@@ -39,7 +32,7 @@ TIMEOUT = 60.0
         ("tcp://[::1]:8786", "tcp://[::1]:8786"),
     ],
 )
-def test_tls_and_this_machine_are_taken(given: str, taken: str) -> None:
+def test_tls_and_this_machine_are_taken(given, taken):
     assert checked_address(given) == taken
 
 
@@ -54,7 +47,7 @@ def test_tls_and_this_machine_are_taken(given: str, taken: str) -> None:
         "tcp://0.0.0.0:8786",
     ],
 )
-def test_what_travels_in_the_clear_is_refused_with_the_way_out(given: str) -> None:
+def test_what_travels_in_the_clear_is_refused_with_the_way_out(given):
     with pytest.raises(ValueError, match=r"run code.*tls://.*ssh -L"):
         checked_address(given)
     with pytest.raises(ValueError, match="refused"):
@@ -64,14 +57,12 @@ def test_what_travels_in_the_clear_is_refused_with_the_way_out(given: str) -> No
 @pytest.mark.parametrize(
     "given", ["", "here", "tcp://127.0.0.1", "http://127.0.0.1:80", "ws://127.0.0.1:1"]
 )
-def test_what_is_no_scheduler_is_told(given: str) -> None:
+def test_what_is_no_scheduler_is_told(given):
     with pytest.raises(ValueError, match="Dask scheduler"):
         checked_address(given)
 
 
-def test_a_scheduler_that_is_not_there_is_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_scheduler_that_is_not_there_is_told(monkeypatch):
     monkeypatch.setattr("omnimouse_model.predict.schedulers.START_TIMEOUT_S", 0.3)
     predictor = remote_predictor("tcp://127.0.0.1:9", EchoPredictor)
     with pytest.raises(WorkerError, match=r"does not answer.*dask worker"):
@@ -80,31 +71,26 @@ def test_a_scheduler_that_is_not_there_is_told(
 
 # -- on a worker ----------------------------------------------------------------------
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+def session(tmp_path_factory):
     return open_session(write_session(tmp_path_factory.mktemp("remote") / "small"))
 
 
 @pytest.fixture(scope="module")
-def scheduler() -> Iterator[str]:
+def scheduler():
     with distributed.LocalCluster(
-        n_workers=1,
-        threads_per_worker=1,
-        host="127.0.0.1",
-        dashboard_address=None,
+        n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
     ) as cluster:
         yield cluster.scheduler_address
 
 
 @pytest.fixture(scope="module")
-def remote(scheduler: str) -> Iterator[WorkerPredictor]:
+def remote(scheduler):
     predictor = remote_predictor(scheduler, EndlessPredictor)
     yield predictor
     predictor.close()
 
 
-def test_it_answers_as_the_predictor_it_holds(
-    remote: WorkerPredictor, session: Session
-) -> None:
+def test_it_answers_as_the_predictor_it_holds(remote, session):
     controller = Controller()
     controller.open_session(session)
     controller.choose_predictor(remote)
@@ -122,9 +108,7 @@ def test_it_answers_as_the_predictor_it_holds(
     controller.close()
 
 
-def test_a_cancel_reaches_it_while_it_computes(
-    remote: WorkerPredictor, session: Session
-) -> None:
+def test_a_cancel_reaches_it_while_it_computes(remote, session):
     window, mask = session.window(4.0), question(session)
     stop = threading.Event()
     remote.stop_when(stop.is_set)
@@ -149,9 +133,7 @@ def kill(scheduler: str, *, is_noticed: bool) -> None:
 
 
 @pytest.mark.parametrize("is_noticed", [False, True])
-def test_a_worker_that_dies_is_replaced(
-    remote: WorkerPredictor, scheduler: str, session: Session, is_noticed: bool
-) -> None:
+def test_a_worker_that_dies_is_replaced(remote, scheduler, session, is_noticed):
     window, mask = session.window(6.0), question(session)
     remote.predict(window, mask)
     kill(scheduler, is_noticed=is_noticed)
@@ -162,8 +144,8 @@ def test_a_worker_that_dies_is_replaced(
 
 
 def test_looking_ahead_with_a_worker_that_is_gone_raises_nothing(
-    remote: WorkerPredictor, scheduler: str, session: Session
-) -> None:
+    remote, scheduler, session
+):
     window, mask = session.window(8.0), question(session)
     remote.predict(window, mask)
     kill(scheduler, is_noticed=True)

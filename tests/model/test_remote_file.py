@@ -1,7 +1,6 @@
 """NWB files at web addresses: only what is needed is sent."""
 
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +17,21 @@ KEY = ("dataset", "lab/mice")
 
 
 @pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def recording(tmp_path_factory):
     """A file of some 60 MB, most of it responses."""
     what = Nwb(planes=(Plane(n=400, seconds=3600.0),))
     return write_nwb(tmp_path_factory.mktemp("nwb") / "mouse.nwb", what)
 
 
 @pytest.fixture
-def hub(recording: Path) -> Iterator[Hub]:
+def hub(recording):
     files = {"mouse.nwb": recording.read_bytes(), "text.nwb": b"no such thing" * 9}
     with serving(Hub({KEY: Repository(files)})) as hub:
         yield hub
 
 
 @pytest.fixture(autouse=True)
-def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+def few_samples(monkeypatch):
     """Statistics are computed from 20,000 samples: few only of a long recording."""
     monkeypatch.setattr(statistics, "_MAX_ROWS", 1280)
     monkeypatch.setattr(statistics, "_RUNS", 8)
@@ -50,9 +49,7 @@ def test_an_address_is_known_also_as_a_path():
         assert web_address(other) is None
 
 
-def test_values_are_those_of_the_file_and_little_of_it_is_sent(
-    hub: Hub, recording: Path
-):
+def test_values_are_those_of_the_file_and_little_of_it_is_sent(hub, recording):
     here, there = om.open_session(recording), om.open_session(address(hub))
     total = recording.stat().st_size
     assert hub.sent < total / 3
@@ -62,7 +59,7 @@ def test_values_are_those_of_the_file_and_little_of_it_is_sent(
     assert (there.format, there.n_neurons, there.id) == ("nwb", 400, here.id)
 
 
-def test_it_travels_to_another_process_as_its_address(hub: Hub):
+def test_it_travels_to_another_process_as_its_address(hub):
     session = om.open_session(address(hub))
     again = pickle.loads(pickle.dumps(session))
     assert again.fingerprint == session.fingerprint
@@ -80,9 +77,7 @@ def _forgotten(packed: bytes) -> object:
     return pickle.loads(packed)
 
 
-def test_a_file_that_is_replaced_is_never_read_as_a_mixture(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_file_that_is_replaced_is_never_read_as_a_mixture(hub, monkeypatch):
     session = om.open_session(address(hub))
     files = hub.repositories[KEY].files
     files["mouse.nwb"] = files["mouse.nwb"][:-1] + b"!"
@@ -98,7 +93,7 @@ def _read_all(session: om.Session) -> None:
         _ = session.window(float(start)).responses
 
 
-def test_secrets_of_an_address_stay_in_it(hub: Hub):
+def test_secrets_of_an_address_stay_in_it(hub):
     secret = address(hub).replace("http://", "http://me:PASS@") + "?sig=SIGNATURE"
     session = om.open_session(secret)
     assert session.place == secret
@@ -116,12 +111,12 @@ def test_secrets_of_an_address_stay_in_it(hub: Hub):
     ("name", "words"),
     [("none.nwb", "is not there"), ("text.nwb", "not a sound HDF5 file")],
 )
-def test_what_cannot_be_read_is_told(hub: Hub, name: str, words: str):
+def test_what_cannot_be_read_is_told(hub, name, words):
     with pytest.raises(SessionFormatError, match=words):
         om.open_session(address(hub, name))
 
 
-def test_a_server_that_sends_only_whole_files_is_told(hub: Hub):
+def test_a_server_that_sends_only_whole_files_is_told(hub):
     hub.sends_parts = False
     with pytest.raises(SessionFormatError, match="cannot be read in parts"):
         om.open_session(address(hub))

@@ -1,6 +1,5 @@
 """A predictor over TLS, with certificates of our own: who is let in and who is not."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import dask.config
@@ -12,7 +11,8 @@ import trustme
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import WorkerError
 from omnimouse_model.predict.remote import remote_predictor
-from tests.model.live_sessions import EchoPredictor, question, write_session
+from tests.predictors import EchoPredictor, question
+from tests.small_sessions import write_session
 
 
 def certificates(folder: Path) -> dict[str, str]:
@@ -39,12 +39,12 @@ def configured(made: dict[str, str]) -> dask.config.set:
 
 
 @pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def ours(tmp_path_factory):
     return certificates(tmp_path_factory.mktemp("tls") / "ours")
 
 
 @pytest.fixture(scope="module")
-def scheduler(ours: dict[str, str]) -> Iterator[str]:
+def scheduler(ours):
     roles = ("scheduler", "worker", "client")
     security = distributed.Security(
         require_encryption=True,
@@ -63,9 +63,7 @@ def scheduler(ours: dict[str, str]) -> Iterator[str]:
         yield cluster.scheduler_address
 
 
-def test_with_the_authority_s_certificate_it_answers(
-    scheduler: str, ours: dict[str, str], tmp_path: Path
-) -> None:
+def test_with_the_authority_s_certificate_it_answers(scheduler, ours, tmp_path):
     assert scheduler.startswith("tls://")
     session = open_session(write_session(tmp_path / "small"))
     window, mask = session.window(4.0), question(session)
@@ -77,9 +75,7 @@ def test_with_the_authority_s_certificate_it_answers(
     assert np.array_equal(found.responses, expected.responses, equal_nan=True)
 
 
-def test_another_authority_s_certificate_is_refused(
-    scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_authority_s_certificate_is_refused(scheduler, tmp_path, monkeypatch):
     monkeypatch.setattr("omnimouse_model.predict.schedulers.START_TIMEOUT_S", 2)
     with (
         configured(certificates(tmp_path / "theirs")),
@@ -88,17 +84,13 @@ def test_another_authority_s_certificate_is_refused(
         _ = remote_predictor(scheduler, EchoPredictor).needs
 
 
-def test_without_certificates_the_error_names_what_to_configure(
-    scheduler: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_certificates_the_error_names_what_to_configure(scheduler, monkeypatch):
     monkeypatch.setattr("omnimouse_model.predict.schedulers.START_TIMEOUT_S", 2)
     with pytest.raises(WorkerError, match=r"distributed\.comm\.tls\.ca-file"):
         _ = remote_predictor(scheduler, EchoPredictor).needs
 
 
-def test_the_same_port_in_the_clear_gets_no_answer(
-    scheduler: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_same_port_in_the_clear_gets_no_answer(scheduler, monkeypatch):
     monkeypatch.setattr("omnimouse_model.predict.schedulers.START_TIMEOUT_S", 2)
     clear = scheduler.replace("tls://", "tcp://")
     with pytest.raises(WorkerError, match="does not answer"):

@@ -1,22 +1,18 @@
 """What a report tells of pins without an answer."""
 
-from pathlib import Path
-
 import pytest
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.memory import Remembered, remember
 from omnimouse_model.live.reported import reported
-from tests.model.live_sessions import EchoPredictor, write_session
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
 
 
 @pytest.mark.parametrize(
-    ("is_shown", "words"),
-    [(False, "switched off"), (True, "predicting was stopped")],
+    ("is_shown", "words"), [(False, "switched off"), (True, "predicting was stopped")]
 )
-def test_why_a_pin_has_no_answer_is_told(
-    tmp_path: Path, is_shown: bool, words: str
-) -> None:
+def test_why_a_pin_has_no_answer_is_told(tmp_path, is_shown, words):
     controller = Controller(synchronous=True)
     controller.choose_predictor(EchoPredictor())
     controller.open_session(write_session(tmp_path / "m", 5))
@@ -32,9 +28,7 @@ def test_why_a_pin_has_no_answer_is_told(
     controller.close()
 
 
-def test_that_it_was_recovered_is_nothing_for_who_reads_the_report(
-    tmp_path: Path,
-) -> None:
+def test_that_it_was_recovered_is_nothing_for_who_reads_the_report(tmp_path):
     folder, memory = write_session(tmp_path / "m", 5), tmp_path / "live.json"
     remember(Remembered(str(folder), run="999999999 x"), memory)
     controller = Controller(synchronous=True, memory=memory)

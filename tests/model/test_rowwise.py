@@ -36,9 +36,7 @@ def outcome(layer: nn.Module, answer: Callable[[Tensor], Tensor]) -> list[Tensor
 
 @pytest.mark.parametrize("block_bytes", [1, 40_000, 1 << 30])
 @pytest.mark.parametrize("kind", ["feed-forward", "norm"])
-def test_blocks_change_no_answer_and_no_gradient(
-    kind: str, block_bytes: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_blocks_change_no_answer_and_no_gradient(kind, block_bytes, monkeypatch):
     monkeypatch.setattr(rowwise, "_BLOCK_BYTES", block_bytes)
     torch.manual_seed(0)
     norm, feed_forward = Norm(24, eps=1e-5), GatedFeedForward(24, 40)
@@ -54,7 +52,7 @@ def test_blocks_change_no_answer_and_no_gradient(
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
 
 
-def test_under_autocast_weights_keep_gradients_in_their_own_type() -> None:
+def test_under_autocast_weights_keep_gradients_in_their_own_type():
     torch.manual_seed(0)
     layer = GatedFeedForward(24, 40)
     exact = outcome(layer, layer)
@@ -69,7 +67,7 @@ def test_under_autocast_weights_keep_gradients_in_their_own_type() -> None:
     }
 
 
-def test_a_norm_is_exact_under_autocast() -> None:
+def test_a_norm_is_exact_under_autocast():
     layer = Norm(24, eps=1e-5)
     exact = outcome(layer, layer)
     with torch.autocast("cpu", torch.bfloat16):
@@ -78,7 +76,7 @@ def test_a_norm_is_exact_under_autocast() -> None:
         torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
 
 
-def test_gradients_are_those_of_the_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradients_are_those_of_the_functions(monkeypatch):
     monkeypatch.setattr(rowwise, "_BLOCK_BYTES", 100)
     draw = torch.Generator().manual_seed(0)
 
@@ -95,7 +93,7 @@ def test_gradients_are_those_of_the_functions(monkeypatch: pytest.MonkeyPatch) -
     assert torch.autograd.gradcheck(bare, (x,))
 
 
-def test_a_frozen_layer_passes_gradients_on_and_gets_none() -> None:
+def test_a_frozen_layer_passes_gradients_on_and_gets_none():
     torch.manual_seed(0)
     norm, feed_forward = Norm(24, eps=1e-5), GatedFeedForward(24, 40)
     plain = [
@@ -109,7 +107,7 @@ def test_a_frozen_layer_passes_gradients_on_and_gets_none() -> None:
         torch.testing.assert_close(found[1], gradient, rtol=1e-4, atol=1e-4)
 
 
-def test_one_row_is_answered_without_a_batch() -> None:
+def test_one_row_is_answered_without_a_batch():
     for layer in (GatedFeedForward(24, 40), Norm(24, eps=1e-5)):
         x = torch.randn(24)
         with torch.no_grad():
@@ -117,7 +115,7 @@ def test_one_row_is_answered_without_a_batch() -> None:
         torch.testing.assert_close(layer(x), expected)
 
 
-def test_without_rows_there_is_an_empty_answer() -> None:
+def test_without_rows_there_is_an_empty_answer():
     for layer in (GatedFeedForward(24, 40), Norm(24, eps=1e-5)):
         out = layer(torch.empty(2, 0, 24))
         assert out.shape == (2, 0, 24)
@@ -128,9 +126,7 @@ def test_without_rows_there_is_an_empty_answer() -> None:
 @pytest.mark.parametrize(
     ("layer", "widths"), [(GatedFeedForward(24, 40), 24 + 2 * 40), (Norm(24), 24 + 1)]
 )
-def test_training_keeps_no_array_that_a_block_can_make_again(
-    layer: nn.Module, widths: int
-) -> None:
+def test_training_keeps_no_array_that_a_block_can_make_again(layer, widths):
     """Of a feed-forward its input and both products; of a norm also its scales."""
     x = torch.randn(5, 300, 24, requires_grad=True)
     own = {p.untyped_storage().data_ptr() for p in layer.parameters()}

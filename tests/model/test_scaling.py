@@ -11,11 +11,7 @@ from click.testing import CliRunner
 
 from omnimouse_app.cli.scaling import command
 from omnimouse_model.analysis.collections import collections_manifest, write_manifest
-from omnimouse_model.analysis.scaling import (
-    fit_rows,
-    scaling_curves,
-    write_figure,
-)
+from omnimouse_model.analysis.scaling import fit_rows, scaling_curves, write_figure
 from omnimouse_model.analysis.scaling_runs import (
     Run,
     RunScore,

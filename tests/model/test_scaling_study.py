@@ -19,10 +19,10 @@ from omnimouse_model.analysis.scaling import scaling_curves
 from omnimouse_model.analysis.scaling_runs import read_runs
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.train.metrics_log import FILE, log_rows
-from omnimouse_model.train.scaling_plan import StudyPlan, plan_path, read_plan
+from omnimouse_model.train.scaling_plan import plan_path, read_plan
 from omnimouse_model.train.scaling_study import models_folder, run_study
-from tests.model.live_sessions import write_session
 from tests.model.small_net import SMALL
+from tests.small_sessions import write_session
 
 NAMES = ("m1-1-1", "m2-1-1", "m3-1-1")
 TASK = "test/causal_response_25_behavior"
@@ -30,7 +30,7 @@ STEPS = 3
 
 
 @pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def recordings(tmp_path_factory):
     root = tmp_path_factory.mktemp("recordings")
     for number, name in enumerate(NAMES):
         write_session(root / name, 8 + number)
@@ -38,7 +38,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def fields(recordings: Path) -> dict[str, Any]:
+def fields(recordings):
     group = {"lr": 1.0e-3, "weight_decay": 0.1}
     phase = {"name": "only", "steps": STEPS, "batch": 2, "tasks": {TASK: 1}}
     return {
@@ -62,14 +62,14 @@ def fields(recordings: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def plan_file(fields: dict[str, Any], tmp_path: Path) -> Path:
+def plan_file(fields, tmp_path):
     path = tmp_path / "plan.yaml"
     path.write_text(yaml.safe_dump(fields))
     return path
 
 
 @pytest.fixture
-def plan(plan_file: Path) -> StudyPlan:
+def plan(plan_file):
     return read_plan(plan_file)
 
 
@@ -101,7 +101,7 @@ def killed_after(count: int) -> Any:
 
 
 # -- plans ----------------------------------------------------------------------------
-def test_the_shipped_plan_is_one() -> None:
+def test_the_shipped_plan_is_one():
     plan = read_plan(plan_path("simulated"))
     assert len(plan.models) >= 2
     assert len(plan.collections) >= 4
@@ -122,16 +122,14 @@ def test_the_shipped_plan_is_one() -> None:
         ({"training": {"sampling": "balanced"}}, "phases"),
     ],
 )
-def test_a_wrong_plan_is_refused_by_name(
-    fields: dict[str, Any], tmp_path: Path, changed: dict[str, Any], told: str
-) -> None:
+def test_a_wrong_plan_is_refused_by_name(fields, tmp_path, changed, told):
     path = tmp_path / "wrong.yaml"
     path.write_text(yaml.safe_dump(fields | changed))
     with pytest.raises(ValueError, match=told):
         read_plan(path)
 
 
-def test_sessions_that_are_not_there_are_named(plan: StudyPlan, tmp_path: Path) -> None:
+def test_sessions_that_are_not_there_are_named(plan, tmp_path):
     results = tmp_path / "a.scaling.jsonl"
     with pytest.raises(ValueError, match="no session m9-1-1 among the plan's 3"):
         run_study(replace(plan, evaluated=("m9-1-1",)), results)
@@ -143,9 +141,7 @@ def test_sessions_that_are_not_there_are_named(plan: StudyPlan, tmp_path: Path) 
 
 
 # -- running --------------------------------------------------------------------------
-def test_every_run_is_trained_and_scored_on_the_same_sessions(
-    plan: StudyPlan, tmp_path: Path
-) -> None:
+def test_every_run_is_trained_and_scored_on_the_same_sessions(plan, tmp_path):
     results = tmp_path / "a.scaling.jsonl"
     run_study(replace(plan, collections=(1, 2, 3), orders=(0, 1)), results)
     for order in (0, 1):
@@ -166,9 +162,7 @@ def test_every_run_is_trained_and_scored_on_the_same_sessions(
     assert three.compute > 2 * one.compute > 0
 
 
-def test_a_study_that_was_killed_goes_on_to_the_same_results(
-    plan: StudyPlan, tmp_path: Path
-) -> None:
+def test_a_study_that_was_killed_goes_on_to_the_same_results(plan, tmp_path):
     whole, parts = tmp_path / "whole.scaling.jsonl", tmp_path / "parts.scaling.jsonl"
     run_study(plan, whole)
     for calls in (3, 12):
@@ -185,9 +179,7 @@ def test_a_study_that_was_killed_goes_on_to_the_same_results(
     assert steps_of(parts) == steps_of(whole)
 
 
-def test_what_is_in_the_results_is_not_trained_again(
-    plan: StudyPlan, tmp_path: Path
-) -> None:
+def test_what_is_in_the_results_is_not_trained_again(plan, tmp_path):
     results = tmp_path / "a.scaling.jsonl"
     run_study(plan, results)
     before = results.read_bytes()
@@ -207,9 +199,7 @@ def test_what_is_in_the_results_is_not_trained_again(
     assert len(read_runs(results)) == 6
 
 
-def test_results_of_another_study_are_refused(
-    plan: StudyPlan, fields: dict[str, Any], tmp_path: Path
-) -> None:
+def test_results_of_another_study_are_refused(plan, fields, tmp_path):
     results = tmp_path / "a.scaling.jsonl"
     run_study(replace(plan, collections=(1,)), results)
     other = {**fields["training"], "sampling": "weighted"}
@@ -221,7 +211,7 @@ def test_results_of_another_study_are_refused(
 
 
 # -- the command ----------------------------------------------------------------------
-def test_the_command_trains_fits_and_draws(plan_file: Path, tmp_path: Path) -> None:
+def test_the_command_trains_fits_and_draws(plan_file, tmp_path):
     pytest.importorskip("plotly")
     results, page = tmp_path / "a.scaling.jsonl", tmp_path / "a.html"
     given = [str(results), "--train", str(plan_file), "--device", "cpu"]
@@ -237,9 +227,7 @@ def test_the_command_trains_fits_and_draws(plan_file: Path, tmp_path: Path) -> N
     assert "--train PLAN" in none.stderr
 
 
-def test_ctrl_c_keeps_what_is_trained(
-    plan_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_keeps_what_is_trained(plan_file, tmp_path, monkeypatch):
     def interrupted(self: Progress, done: int, total: int, what: str) -> None:
         if done == STEPS + 2:
             signal.raise_signal(signal.SIGINT)

@@ -7,7 +7,7 @@ from omnimouse_model.analysis.score_summary import common_scores, score_summary
 NONE = np.nan
 
 
-def test_conditions_are_compared_over_the_neurons_that_all_of_them_score() -> None:
+def test_conditions_are_compared_over_the_neurons_that_all_of_them_score():
     one = np.array([0.1, 0.2, NONE, 0.9])
     other = np.array([NONE, 0.4, 0.5, 0.6])
     found = common_scores([one, other])
@@ -16,7 +16,7 @@ def test_conditions_are_compared_over_the_neurons_that_all_of_them_score() -> No
     assert [score_summary(scores).n for scores in found] == [2, 2]
 
 
-def test_one_without_a_score_leaves_the_others_their_neurons() -> None:
+def test_one_without_a_score_leaves_the_others_their_neurons():
     scored = np.array([0.1, NONE])
     found = common_scores([scored, None, np.array([NONE, NONE])])
     np.testing.assert_array_equal(found[0], scored)
@@ -25,6 +25,6 @@ def test_one_without_a_score_leaves_the_others_their_neurons() -> None:
     assert common_scores([None]) == (None,)
 
 
-def test_nothing_in_common_is_nothing() -> None:
+def test_nothing_in_common_is_nothing():
     found = common_scores([np.array([0.1, NONE]), np.array([NONE, 0.1])])
     assert [score_summary(scores).n for scores in found] == [0, 0]

@@ -11,8 +11,8 @@ import pytest
 from omnimouse_model.data.open import is_session, open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
+from tests import SESSIONS
 
-SESSIONS = Path(__file__).parents[1] / "fixtures" / "sessions"
 VIDEO, IMAGES = SESSIONS / "sensorium2023_small", SESSIONS / "sensorium2022_small"
 N_UNITS = 12
 LENGTHS = (100, 59, 75, 90)
@@ -25,12 +25,9 @@ def raw(folder: Path, stream: str, trial: int) -> np.ndarray:
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Path:
+def made(tmp_path):
     """Trials long enough for windows, each padded with NaN."""
-    folder, draw = (
-        tmp_path / "dynamic77-3-4-Video-0123",
-        np.random.default_rng(5),
-    )
+    folder, draw = (tmp_path / "dynamic77-3-4-Video-0123", np.random.default_rng(5))
     for trial, length in enumerate(LENGTHS):
         streams = {
             "videos": draw.integers(0, 256, (36, 64, PADDED)).astype(np.float32),
@@ -51,11 +48,11 @@ def made(tmp_path: Path) -> Path:
 
 # -- video (2023) -------------------------------------------------------------------
 @pytest.fixture(scope="module")
-def video() -> Session:
+def video():
     return open_session(VIDEO)
 
 
-def test_rows_of_a_trial_are_its_file_and_holes_are_missing(video: Session) -> None:
+def test_rows_of_a_trial_are_its_file_and_holes_are_missing(video):
     data, tier = video.responses.data, video.trials.tier[1::2].tolist()
     onset = np.rint(video.trials.t_on[1::2] * 30).astype(int)
     covered = np.zeros(len(data), bool)
@@ -74,7 +71,7 @@ def test_rows_of_a_trial_are_its_file_and_holes_are_missing(video: Session) -> N
     assert any(note.code == "withheld" for note in video.warnings)
 
 
-def test_frames_and_behaviour_of_a_trial_are_its_files(video: Session) -> None:
+def test_frames_and_behaviour_of_a_trial_are_its_files(video):
     for trial, at in enumerate(video.trials.first_slot[1::2].tolist()):
         valid = int(video.trials.n_slots[2 * trial + 1])
         shown = video.stimulus.frames(np.arange(at, at + valid))
@@ -91,7 +88,7 @@ def test_frames_and_behaviour_of_a_trial_are_its_files(video: Session) -> None:
         np.testing.assert_array_equal(treadmill[:, 0], running)
 
 
-def test_neurons_and_scale_are_those_of_the_folder(video: Session) -> None:
+def test_neurons_and_scale_are_those_of_the_folder(video):
     neurons, statistics = VIDEO / "meta/neurons", VIDEO / "meta/statistics"
     assert video.units.unit_id.tolist() == np.load(neurons / "unit_ids.npy").tolist()
     assert video.units.plane.tolist() == np.load(neurons / "fields.npy").tolist()
@@ -104,7 +101,7 @@ def test_neurons_and_scale_are_those_of_the_folder(video: Session) -> None:
     assert video.units.area is None
 
 
-def test_windows_lie_within_trials_and_hold_their_values(made: Path) -> None:
+def test_windows_lie_within_trials_and_hold_their_values(made):
     session = open_session(made)
     assert (session.id, session.animal_id) == ("77-3-4", "77")
     for tier, trial in (("train", 0), ("oracle", 1), ("validation", 2)):
@@ -132,7 +129,7 @@ def test_windows_lie_within_trials_and_hold_their_values(made: Path) -> None:
             )
 
 
-def test_statistics_that_are_not_stored_are_of_the_train_trials(made: Path) -> None:
+def test_statistics_that_are_not_stored_are_of_the_train_trials(made):
     session = open_session(made)
     trained = raw(made, "responses", 0)[:, : LENGTHS[0]].astype(float)
     np.testing.assert_allclose(session.units.std, trained.std(axis=1), rtol=1e-5)
@@ -140,7 +137,7 @@ def test_statistics_that_are_not_stored_are_of_the_train_trials(made: Path) -> N
     assert any(note.code == "computed_statistics" for note in session.assumptions)
 
 
-def test_a_trial_with_a_gap_within_is_left_out(made: Path) -> None:
+def test_a_trial_with_a_gap_within_is_left_out(made):
     path = made / "data" / "behavior" / "0.npy"
     values = np.load(path)
     values[0, 40] = np.nan
@@ -162,7 +159,7 @@ def told(session: Session, code: str) -> list[str]:
     return [note.message for note in every if note.code == code]
 
 
-def test_a_test_trial_with_silent_neurons_is_not_withheld(made: Path) -> None:
+def test_a_test_trial_with_silent_neurons_is_not_withheld(made):
     change(made, "responses", 3, np.s_[:11, :90], 0)
     session = open_session(made)
     assert not told(session, "withheld")
@@ -174,9 +171,7 @@ def test_a_test_trial_with_silent_neurons_is_not_withheld(made: Path) -> None:
 
 
 @pytest.mark.parametrize("where", [np.s_[:, 40:60], np.s_[:]])
-def test_a_trial_whose_responses_are_missing_is_left_out(
-    made: Path, where: object
-) -> None:
+def test_a_trial_whose_responses_are_missing_is_left_out(made, where):
     change(made, "responses", 0, where, np.nan)
     session = open_session(made)
     assert not len(session.window_starts("train"))
@@ -185,7 +180,7 @@ def test_a_trial_whose_responses_are_missing_is_left_out(
     assert len(session.window_starts("validation"))
 
 
-def test_without_behaviour_the_padding_is_cut_too(made: Path) -> None:
+def test_without_behaviour_the_padding_is_cut_too(made):
     for stream in ("behavior", "pupil_center"):
         shutil.rmtree(made / "data" / stream)
     session = open_session(made)
@@ -193,7 +188,7 @@ def test_without_behaviour_the_padding_is_cut_too(made: Path) -> None:
 
 
 @pytest.mark.parametrize("stream", ["videos", "responses"])
-def test_a_trial_lasts_until_its_first_stream_ends(made: Path, stream: str) -> None:
+def test_a_trial_lasts_until_its_first_stream_ends(made, stream):
     change(made, stream, 0, np.s_[..., 70:], np.nan)
     session = open_session(made)
     assert session.trials.n_slots[1] == 70
@@ -204,9 +199,7 @@ def test_a_trial_lasts_until_its_first_stream_ends(made: Path, stream: str) -> N
 
 @pytest.mark.parametrize("stream", ["pupil_center", "behavior"])
 @pytest.mark.parametrize("shape", [(3, PADDED), (2, PADDED - 60), ()])
-def test_one_odd_file_masks_its_trial_alone(
-    made: Path, stream: str, shape: tuple[int, ...]
-) -> None:
+def test_one_odd_file_masks_its_trial_alone(made, stream, shape):
     np.save(made / "data" / stream / "2.npy", np.zeros(shape))
     session = open_session(made)
     assert session.behavior["treadmill"] is not None
@@ -217,7 +210,7 @@ def test_one_odd_file_masks_its_trial_alone(
     assert "00002" in told(session, "odd_trials")[0]
 
 
-def test_behaviour_of_another_kind_is_named(made: Path) -> None:
+def test_behaviour_of_another_kind_is_named(made):
     for trial in range(len(LENGTHS)):
         path = made / "data" / "pupil_center" / f"{trial}.npy"
         np.save(path, np.zeros((3, PADDED)))
@@ -228,7 +221,7 @@ def test_behaviour_of_another_kind_is_named(made: Path) -> None:
     assert len(session.window_starts("train"))
 
 
-def test_arrays_of_other_neurons_are_left_out_and_named(made: Path) -> None:
+def test_arrays_of_other_neurons_are_left_out_and_named(made):
     np.save(made / "meta" / "neurons" / "area.npy", np.array(["V1"] * 5))
     np.save(made / "meta" / "neurons" / "fields.npy", np.zeros(5))
     session = open_session(made)
@@ -238,7 +231,7 @@ def test_arrays_of_other_neurons_are_left_out_and_named(made: Path) -> None:
     ]
 
 
-def test_texts_of_bytes_are_texts(made: Path) -> None:
+def test_texts_of_bytes_are_texts(made):
     meta = made / "meta"
     np.save(meta / "trials" / "tiers.npy", np.array(TIERS, "S"))
     np.save(meta / "trials" / "condition_hash.npy", np.array([b"a", b"b", b"c", b"d"]))
@@ -251,7 +244,7 @@ def test_texts_of_bytes_are_texts(made: Path) -> None:
     assert session.units.area.tolist() == ["V\ufffd"] * N_UNITS
 
 
-def test_withheld_responses_may_be_missing_and_others_not(made: Path) -> None:
+def test_withheld_responses_may_be_missing_and_others_not(made):
     responses = made / "data" / "responses"
     (responses / "3.npy").unlink()
     session = open_session(made)
@@ -262,7 +255,7 @@ def test_withheld_responses_may_be_missing_and_others_not(made: Path) -> None:
         open_session(made)
 
 
-def test_without_behaviour_there_is_none(made: Path) -> None:
+def test_without_behaviour_there_is_none(made):
     shutil.rmtree(made / "data" / "behavior")
     session = open_session(made)
     assert session.behavior == {"eye_tracker": None, "treadmill": None}
@@ -271,7 +264,7 @@ def test_without_behaviour_there_is_none(made: Path) -> None:
     assert open_session(made).n_neurons == N_UNITS
 
 
-def test_streams_may_have_other_names(made: Path) -> None:
+def test_streams_may_have_other_names(made):
     (made / "data" / "behavior").rename(made / "data" / "wheel")
     (made / "config.json").write_text(json.dumps({"links": {"behavior": "wheel"}}))
     assert open_session(made).behavior["treadmill"] is not None
@@ -280,7 +273,7 @@ def test_streams_may_have_other_names(made: Path) -> None:
         open_session(made)
 
 
-def test_it_survives_pickling(made: Path) -> None:
+def test_it_survives_pickling(made):
     session = open_session(made)
     again = pickle.loads(pickle.dumps(session))
     start = float(session.window_starts("train")[3])
@@ -290,9 +283,7 @@ def test_it_survives_pickling(made: Path) -> None:
 
 
 @pytest.mark.parametrize("stream", ["responses", "videos"])
-def test_a_trial_that_changes_while_open_is_a_clear_error(
-    made: Path, stream: str
-) -> None:
+def test_a_trial_that_changes_while_open_is_a_clear_error(made, stream):
     session = open_session(made)
     window = session.window(float(session.window_starts("train")[0]))
     assert not session.is_stale
@@ -307,7 +298,7 @@ def test_a_trial_that_changes_while_open_is_a_clear_error(
 
 
 # -- images (2022) ------------------------------------------------------------------
-def test_an_image_is_one_response_and_one_frame() -> None:
+def test_an_image_is_one_response_and_one_frame():
     session = open_session(IMAGES)
     assert session.format == "sensorium-2022"
     assert session.id == "99001-5-7"
@@ -334,7 +325,7 @@ def test_an_image_is_one_response_and_one_frame() -> None:
     assert set(session.units.area.tolist()) == {"V1"}
 
 
-def test_images_cannot_feed_a_model_and_say_so() -> None:
+def test_images_cannot_feed_a_model_and_say_so():
     session = open_session(IMAGES)
     assert not len(session.window_starts())
     assert any(note.code == "still_images" for note in session.warnings)
@@ -344,13 +335,13 @@ def test_images_cannot_feed_a_model_and_say_so() -> None:
 
 
 # -- what is refused ----------------------------------------------------------------
-def test_a_number_beyond_all_others_is_a_hole(made: Path) -> None:
+def test_a_number_beyond_all_others_is_a_hole(made):
     np.save(made / "data" / "videos" / f"{10**12}.npy", np.zeros(3))
     with pytest.raises(SessionFormatError, match="missing: 4, 5, 6"):
         open_session(made)
 
 
-def test_a_hole_in_the_numbers_is_told(made: Path) -> None:
+def test_a_hole_in_the_numbers_is_told(made):
     (made / "data" / "videos" / "1.npy").unlink()
     with pytest.raises(SessionFormatError, match=r"videos has 3 files.*missing: 1"):
         open_session(made)
@@ -366,16 +357,14 @@ def test_a_hole_in_the_numbers_is_told(made: Path) -> None:
         ("responses", np.full((N_UNITS, PADDED), "a"), "not numbers"),
     ],
 )
-def test_a_file_of_another_shape_or_kind_is_named(
-    made: Path, stream: str, values: np.ndarray, words: str
-) -> None:
+def test_a_file_of_another_shape_or_kind_is_named(made, stream, values, words):
     np.save(made / "data" / stream / "2.npy", values)
     with pytest.raises(SessionFormatError, match=words) as error:
         open_session(made)
     assert error.value.path.name == "2.npy"
 
 
-def test_pickled_and_short_arrays_are_refused(made: Path) -> None:
+def test_pickled_and_short_arrays_are_refused(made):
     tiers = made / "meta" / "trials" / "tiers.npy"
     np.save(tiers, np.array(TIERS[:2]))
     with pytest.raises(SessionFormatError, match="2 values for 4 trials"):
@@ -385,7 +374,7 @@ def test_pickled_and_short_arrays_are_refused(made: Path) -> None:
         open_session(made)
 
 
-def test_it_is_known_by_what_it_holds(made: Path) -> None:
+def test_it_is_known_by_what_it_holds(made):
     assert is_session(made)
     shutil.rmtree(made / "data" / "videos")
     assert not is_session(made)

@@ -30,7 +30,7 @@ from tests.model.experanto_folder import (
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     """A sound session folder, to be broken."""
     return write_folder(tmp_path / "session")
 
@@ -53,7 +53,7 @@ def save(path: Path, values: Any) -> None:
 
 
 # -- 1, 2: what kind of folder ------------------------------------------------------
-def test_an_unknown_folder_lists_what_was_looked_for_and_found(tmp_path: Path) -> None:
+def test_an_unknown_folder_lists_what_was_looked_for_and_found(tmp_path):
     (tmp_path / "holiday.jpg").touch()
     error = refused(tmp_path)
     assert error.code == "unknown_format"
@@ -61,28 +61,26 @@ def test_an_unknown_folder_lists_what_was_looked_for_and_found(tmp_path: Path) -
     assert "holiday.jpg" in error.message
 
 
-def test_a_path_that_does_not_exist_says_so(tmp_path: Path) -> None:
+def test_a_path_that_does_not_exist_says_so(tmp_path):
     assert "does not exist" in refused(tmp_path / "nowhere").message
 
 
-def test_a_folder_that_holds_just_one_session_opens_it(folder: Path) -> None:
+def test_a_folder_that_holds_just_one_session_opens_it(folder):
     assert open_session(folder.parent).path == folder
 
 
 @pytest.mark.parametrize("part", ["responses", "screen", "meta.json"])
-def test_a_part_of_a_session_opens_the_session(folder: Path, part: str) -> None:
+def test_a_part_of_a_session_opens_the_session(folder, part):
     assert open_session(folder / part).path == folder
 
 
-def test_missing_responses_meta_is_an_error(folder: Path) -> None:
+def test_missing_responses_meta_is_an_error(folder):
     (folder / "responses/meta.yml").unlink()
     assert "responses/meta.yml is missing" in refused(folder).message
 
 
 @pytest.mark.parametrize("name", ["screen", "eye_tracker", "treadmill"])
-def test_other_devices_without_meta_are_skipped_with_a_note(
-    folder: Path, name: str
-) -> None:
+def test_other_devices_without_meta_are_skipped_with_a_note(folder, name):
     (folder / name / "meta.yml").unlink()
     session = open_session(folder)
     assert name not in session.streams
@@ -103,14 +101,12 @@ def test_other_devices_without_meta_are_skipped_with_a_note(
         ("just words", "found a str"),
     ],
 )
-def test_unreadable_yaml_names_file_and_line(
-    folder: Path, text: str, expected: str
-) -> None:
+def test_unreadable_yaml_names_file_and_line(folder, text, expected):
     (folder / "responses/meta.yml").write_text(text)
     assert expected in refused(folder).message
 
 
-def test_yaml_bombs_are_refused(folder: Path) -> None:
+def test_yaml_bombs_are_refused(folder):
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 80)]
     (folder / "responses/meta.yml").write_text("\n".join(lines))
@@ -144,9 +140,7 @@ def test_yaml_bombs_are_refused(folder: Path) -> None:
         ("modality", "flicker", "modality must be 'sequence', found 'flicker'"),
     ],
 )
-def test_bad_keys_are_named_with_what_was_found(
-    folder: Path, key: str, value: Any, expected: str
-) -> None:
+def test_bad_keys_are_named_with_what_was_found(folder, key, value, expected):
     edit_yaml(folder / "responses/meta.yml", **{key: value})
     error = refused(folder)
     assert error.message.startswith("responses/meta.yml: ")
@@ -154,7 +148,7 @@ def test_bad_keys_are_named_with_what_was_found(
     assert error.code == "bad_key"
 
 
-def test_numbers_that_yaml_takes_for_text_are_read(folder: Path) -> None:
+def test_numbers_that_yaml_takes_for_text_are_read(folder):
     path = folder / "responses/meta.yml"
     text = path.read_text().replace("sampling_rate: 30.0", "sampling_rate: 3e1")
     path.write_text(text)
@@ -162,13 +156,13 @@ def test_numbers_that_yaml_takes_for_text_are_read(folder: Path) -> None:
 
 
 # -- 5, 6, 7: samples ---------------------------------------------------------------
-def test_missing_samples_are_named(folder: Path) -> None:
+def test_missing_samples_are_named(folder):
     (folder / "responses/data.mem").unlink()
     message = refused(folder).message
     assert message == "responses: neither data.npy nor data.mem found"
 
 
-def test_two_data_files_are_noted_and_the_right_one_read(folder: Path) -> None:
+def test_two_data_files_are_noted_and_the_right_one_read(folder):
     stored = open_session(folder).responses
     shape = (stored.n_samples, stored.n_columns)
     np.save(folder / "responses/data.npy", np.zeros(shape))
@@ -179,7 +173,7 @@ def test_two_data_files_are_noted_and_the_right_one_read(folder: Path) -> None:
     assert open_session(folder).responses.file.path.name == "data.npy"
 
 
-def test_a_truncated_file_says_by_how_much(folder: Path) -> None:
+def test_a_truncated_file_says_by_how_much(folder):
     path = folder / "responses/data.mem"
     size = path.stat().st_size
     os.truncate(path, size - size // 10)
@@ -189,13 +183,13 @@ def test_a_truncated_file_says_by_how_much(folder: Path) -> None:
     assert "incomplete download" in error.hint
 
 
-def test_a_file_twice_as_long_asks_about_columns(folder: Path) -> None:
+def test_a_file_twice_as_long_asks_about_columns(folder):
     path = folder / "treadmill/data.mem"
     path.write_bytes(path.read_bytes() * 2)
     assert "twice as long: does it hold 2 columns?" in refused(folder).message
 
 
-def test_rows_and_columns_must_be_those_of_meta(tmp_path: Path) -> None:
+def test_rows_and_columns_must_be_those_of_meta(tmp_path):
     root = write_folder(tmp_path / "s", mem=False)
     edit_yaml(root / "responses/meta.yml", n_signals=10)
     error = refused(root)
@@ -204,7 +198,7 @@ def test_rows_and_columns_must_be_those_of_meta(tmp_path: Path) -> None:
     assert "but meta.yml says n_timestamps 500" in refused(root).message
 
 
-def test_a_flat_array_is_one_column(tmp_path: Path) -> None:
+def test_a_flat_array_is_one_column(tmp_path):
     root = write_folder(tmp_path / "s")
     samples = np.fromfile(root / "treadmill/data.mem")
     (root / "treadmill/data.mem").unlink()
@@ -217,17 +211,17 @@ def test_a_flat_array_is_one_column(tmp_path: Path) -> None:
 
 
 # -- 8, 9, 10: arrays beside the samples --------------------------------------------
-def test_phase_shifts_of_another_length_are_refused(folder: Path) -> None:
+def test_phase_shifts_of_another_length_are_refused(folder):
     np.save(folder / "responses/meta/phase_shifts.npy", np.zeros(8))
     assert refused(folder).message == "phase_shifts.npy has 8 values for 9 units"
 
 
-def test_statistics_of_another_length_are_refused(folder: Path) -> None:
+def test_statistics_of_another_length_are_refused(folder):
     np.save(folder / "eye_tracker/meta/stds.npy", np.ones(3))
     assert "meta/stds.npy has 3 values for 4 channels" in refused(folder).message
 
 
-def test_missing_phase_shifts_are_refused(folder: Path) -> None:
+def test_missing_phase_shifts_are_refused(folder):
     (folder / "responses/meta/phase_shifts.npy").unlink()
     assert refused(folder).message == "meta/phase_shifts.npy is missing"
 
@@ -235,7 +229,7 @@ def test_missing_phase_shifts_are_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["unit_ids", "fields", "cell_motor_coordinates", "area"]
 )
-def test_unit_arrays_of_another_length_are_left_out(folder: Path, name: str) -> None:
+def test_unit_arrays_of_another_length_are_left_out(folder, name):
     np.save(folder / f"responses/meta/{name}.npy", np.arange(7))
     session = open_session(folder)
     assert notes(session, "wrong_length") == [
@@ -244,12 +238,12 @@ def test_unit_arrays_of_another_length_are_left_out(folder: Path, name: str) -> 
     assert len(session.units) == 9
 
 
-def test_phase_shifts_that_are_not_finite_are_refused(folder: Path) -> None:
+def test_phase_shifts_that_are_not_finite_are_refused(folder):
     np.save(folder / "responses/meta/phase_shifts.npy", np.full(9, np.nan))
     assert "not finite" in refused(folder).message
 
 
-def test_statistics_that_are_not_finite_are_computed_again(folder: Path) -> None:
+def test_statistics_that_are_not_finite_are_computed_again(folder):
     sound = open_session(folder).units.std
     np.save(folder / "responses/meta/stds.npy", np.full(9, np.nan))
     session = open_session(folder)
@@ -258,9 +252,7 @@ def test_statistics_that_are_not_finite_are_computed_again(folder: Path) -> None
     np.testing.assert_allclose(session.units.std, sound, rtol=0.3)
 
 
-def test_missing_statistics_are_computed_from_train_time_and_said(
-    folder: Path,
-) -> None:
+def test_missing_statistics_are_computed_from_train_time_and_said(folder):
     for name in ("means", "stds"):
         (folder / f"treadmill/meta/{name}.npy").unlink()
     session = open_session(folder)
@@ -276,9 +268,7 @@ def test_missing_statistics_are_computed_from_train_time_and_said(
     np.testing.assert_allclose(treadmill.mean, mean, rtol=1e-9)
 
 
-def test_neurons_and_channels_that_never_vary_are_noted_and_stay_finite(
-    folder: Path,
-) -> None:
+def test_neurons_and_channels_that_never_vary_are_noted_and_stay_finite(folder):
     stds = np.load(folder / "responses/meta/stds.npy")
     stds[[2, 4]] = 0
     np.save(folder / "responses/meta/stds.npy", stds)
@@ -293,7 +283,7 @@ def test_neurons_and_channels_that_never_vary_are_noted_and_stay_finite(
 
 
 # -- 11: gaps -----------------------------------------------------------------------
-def test_gaps_are_counted_and_windows_keep_away(tmp_path: Path) -> None:
+def test_gaps_are_counted_and_windows_keep_away(tmp_path):
     root = write_folder(tmp_path / "s", missing=((100, 110), (200, 202)))
     eye = np.load(root / "eye_tracker/data.npy")
     eye[300:338, 2] = np.nan
@@ -310,7 +300,7 @@ def test_gaps_are_counted_and_windows_keep_away(tmp_path: Path) -> None:
             assert not start <= gap / 20 - 0.75 <= start + 1.97
 
 
-def test_behavior_that_is_missing_everywhere_leaves_no_windows(tmp_path: Path) -> None:
+def test_behavior_that_is_missing_everywhere_leaves_no_windows(tmp_path):
     session = open_session(write_folder(tmp_path / "s", missing=((0, 400),)))
     assert "all samples are missing" in notes(session, "missing_samples")[0]
     with pytest.raises(SessionFormatError, match="no valid data"):
@@ -318,7 +308,7 @@ def test_behavior_that_is_missing_everywhere_leaves_no_windows(tmp_path: Path) -
 
 
 # -- 12, 13, 23: the screen's clock and trials --------------------------------------
-def test_times_that_run_backward_are_placed_and_counted(folder: Path) -> None:
+def test_times_that_run_backward_are_placed_and_counted(folder):
     times = np.load(folder / "screen/timestamps.npy")
     times[81] = times[80] - 0.04
     np.save(folder / "screen/timestamps.npy", times)
@@ -327,7 +317,7 @@ def test_times_that_run_backward_are_placed_and_counted(folder: Path) -> None:
     assert "1 such places" in message
 
 
-def test_too_few_and_too_many_slots(folder: Path) -> None:
+def test_too_few_and_too_many_slots(folder):
     path = folder / "screen/timestamps.npy"
     times = np.load(path)
     np.save(path, times[:-1])
@@ -340,21 +330,21 @@ def test_too_few_and_too_many_slots(folder: Path) -> None:
     assert len(session.stimulus.slot_t) == len(times)
 
 
-def test_first_frames_must_follow_one_another(folder: Path) -> None:
+def test_first_frames_must_follow_one_another(folder):
     edit_trial(folder, "00004", first_frame_idx=130)
     message = refused(folder).message
     assert "trial 00004: first_frame_idx is 130" in message
     assert "take 123 slots" in message
 
 
-def test_a_trial_file_of_other_length_is_refused(folder: Path) -> None:
+def test_a_trial_file_of_other_length_is_refused(folder):
     np.save(folder / "screen/data/00001.npy", np.zeros((118, 36, 64), np.uint8))
     assert refused(folder).message == (
         "data/00001.npy (trial 00001) has 118 frames, meta says 120"
     )
 
 
-def test_a_trial_file_of_other_size_is_refused(folder: Path) -> None:
+def test_a_trial_file_of_other_size_is_refused(folder):
     np.save(folder / "screen/data/00001.npy", np.zeros((120, 18, 64), np.uint8))
     assert "frames of shape (120, 18, 64), the session's are (36, 64)" in (
         refused(folder).message
@@ -371,14 +361,14 @@ def test_a_trial_file_of_other_size_is_refused(folder: Path) -> None:
         ({"first_frame_idx": -1}, "first_frame_idx must be a whole number"),
     ],
 )
-def test_bad_trials_are_named(folder: Path, changes: Any, expected: str) -> None:
+def test_bad_trials_are_named(folder, changes, expected):
     edit_trial(folder, "00001", **changes)
     message = refused(folder).message
     assert message.startswith("screen/combined_meta.json: trial 00001: ")
     assert expected in message
 
 
-def test_quantised_times_are_refused(tmp_path: Path) -> None:
+def test_quantised_times_are_refused(tmp_path):
     root = write_folder(tmp_path / "s", t0=1.52e9)
     path = root / "screen/timestamps.npy"
     np.save(path, np.load(path).astype(np.float32))
@@ -399,7 +389,7 @@ def test_quantised_times_are_refused(tmp_path: Path) -> None:
         "screen/data/00001.npy",
     ],
 )
-def test_pickled_arrays_are_refused(folder: Path, name: str) -> None:
+def test_pickled_arrays_are_refused(folder, name):
     class Planted:
         def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
             return os.mkdir, (str(folder / "planted"),)
@@ -413,7 +403,7 @@ def test_pickled_arrays_are_refused(folder: Path, name: str) -> None:
 
 
 # -- 15 – 18: trials that cannot be shown, or are odd -------------------------------
-def test_a_missing_trial_file_leaves_that_trial_out(folder: Path) -> None:
+def test_a_missing_trial_file_leaves_that_trial_out(folder):
     sound = open_session(folder)
     (folder / "screen/data/00001.npy").rename(folder / "screen/data/00001.mp4")
     session = open_session(folder)
@@ -429,7 +419,7 @@ def test_a_missing_trial_file_leaves_that_trial_out(folder: Path) -> None:
     assert not window.video.any()
 
 
-def test_an_unknown_kind_of_trial_is_left_out(folder: Path) -> None:
+def test_an_unknown_kind_of_trial_is_left_out(folder):
     edit_trial(folder, "00006", modality="flicker")
     session = open_session(folder)
     assert (
@@ -440,14 +430,14 @@ def test_an_unknown_kind_of_trial_is_left_out(folder: Path) -> None:
     assert len(session.stimulus.slot_t) == session.trials.n_slots.sum()
 
 
-def test_invalid_trials_show_their_gray(folder: Path) -> None:
+def test_invalid_trials_show_their_gray(folder):
     session = open_session(folder)
     row = session.trials.kind.tolist().index("invalid")
     frame = session.stimulus.frame(int(session.trials.first_slot[row]))
     assert (frame == 128).all()
 
 
-def test_a_gray_level_may_be_text_and_a_missing_one_is_said(folder: Path) -> None:
+def test_a_gray_level_may_be_text_and_a_missing_one_is_said(folder):
     edit_trial(folder, "00000", interleave_value="60")
     edit_trial(folder, "00005", interleave_value=None)
     session = open_session(folder)
@@ -458,9 +448,7 @@ def test_a_gray_level_may_be_text_and_a_missing_one_is_said(folder: Path) -> Non
     assert [n.code for n in session.assumptions].count("no_gray") == 1
 
 
-def test_frames_that_are_not_finite_are_noted_and_read_as_mean_gray(
-    tmp_path: Path,
-) -> None:
+def test_frames_that_are_not_finite_are_noted_and_read_as_mean_gray(tmp_path):
     folder = write_folder(tmp_path / "s", frame_dtype="float32")
     path = folder / "screen/data/00001.npy"
     frames = np.load(path)
@@ -484,14 +472,12 @@ def test_frames_that_are_not_finite_are_noted_and_read_as_mean_gray(
         ({}, "session"),
     ],
 )
-def test_the_session_key_is_looked_for_in_the_formats_order(
-    folder: Path, meta: dict[str, Any], key: str
-) -> None:
+def test_the_session_key_is_looked_for_in_the_formats_order(folder, meta, key):
     save_json(folder / "meta.json", meta)
     assert open_session(folder).id == key
 
 
-def test_unknown_tiers_are_kept_and_noted_once(tmp_path: Path) -> None:
+def test_unknown_tiers_are_kept_and_noted_once(tmp_path):
     trials = (*TRIALS, Trial("video", "mine", 70), Trial("video", "mine", 70))
     session = open_session(write_folder(tmp_path / "s", trials=trials, seconds=22.0))
     assert notes(session, "unknown_tier") == [
@@ -503,13 +489,13 @@ def test_unknown_tiers_are_kept_and_noted_once(tmp_path: Path) -> None:
     assert len(session.window_starts("mine")) > 0
 
 
-def test_videos_without_tier_count_as_blank_and_are_noted(tmp_path: Path) -> None:
+def test_videos_without_tier_count_as_blank_and_are_noted(tmp_path):
     trials = (*TRIALS[:3], Trial("video", None, 100), *TRIALS[3:])
     session = open_session(write_folder(tmp_path / "s", trials=trials, seconds=20.0))
     assert "1 video or image trials have no tier" in notes(session, "missing_tier")[0]
 
 
-def test_a_stale_json_is_used_and_noted(folder: Path) -> None:
+def test_a_stale_json_is_used_and_noted(folder):
     (folder / "screen/meta/00009.yml").write_text("modality: blank\n")
     session = open_session(folder)
     assert notes(session, "stale_combined_meta") == [
@@ -527,7 +513,7 @@ def test_a_stale_json_is_used_and_noted(folder: Path) -> None:
 
 
 # -- 19 – 22, 24 --------------------------------------------------------------------
-def test_streams_that_do_not_overlap_are_named_with_their_spans(folder: Path) -> None:
+def test_streams_that_do_not_overlap_are_named_with_their_spans(folder):
     path = folder / "screen/timestamps.npy"
     np.save(path, np.load(path) + 3000.0)
     message = refused(folder).message
@@ -536,7 +522,7 @@ def test_streams_that_do_not_overlap_are_named_with_their_spans(folder: Path) ->
     assert "no common 2-s window" in message
 
 
-def test_a_session_shorter_than_a_window_is_refused(tmp_path: Path) -> None:
+def test_a_session_shorter_than_a_window_is_refused(tmp_path):
     root = write_folder(tmp_path / "s", seconds=2.5)
     assert "no common 2-s window" in refused(root).message
 
@@ -548,7 +534,7 @@ def test_a_session_shorter_than_a_window_is_refused(tmp_path: Path) -> None:
         ("n_timestamps", "responses hold 0 samples"),
     ],
 )
-def test_empty_responses_are_refused(folder: Path, key: str, message: str) -> None:
+def test_empty_responses_are_refused(folder, key, message):
     edit_yaml(folder / "responses/meta.yml", **{key: 0})
     (folder / "responses/data.mem").write_bytes(b"")
     np.save(folder / "responses/meta/phase_shifts.npy", np.zeros(9))
@@ -557,19 +543,19 @@ def test_empty_responses_are_refused(folder: Path, key: str, message: str) -> No
     assert refused(folder).message == message
 
 
-def test_a_session_of_more_than_a_week_is_refused(tmp_path: Path) -> None:
+def test_a_session_of_more_than_a_week_is_refused(tmp_path):
     root = write_folder(tmp_path / "s", streams=("responses",))
     edit_yaml(root / "responses/meta.yml", sampling_rate=1e-250, end_time=None)
     edit_yaml(root / "responses/meta.yml", end_time=1e240)
     assert "more than a week" in refused(root).message
 
 
-def test_a_screen_without_trials_is_refused(folder: Path) -> None:
+def test_a_screen_without_trials_is_refused(folder):
     save_json(folder / "screen/combined_meta.json", {})
     assert "the screen has 0 trials" in refused(folder).message
 
 
-def test_an_end_far_beyond_the_data_is_cut_to_them(folder: Path) -> None:
+def test_an_end_far_beyond_the_data_is_cut_to_them(folder):
     edit_yaml(folder / "responses/meta.yml", end_time=1016.2)
     session = open_session(folder)
     assert session.responses.end_declared == 1016.2
@@ -586,7 +572,7 @@ def test_an_end_far_beyond_the_data_is_cut_to_them(folder: Path) -> None:
     assert "120 samples before the last" in notes(session, "end_before_data")[0]
 
 
-def test_times_a_little_past_the_data_are_invalid_not_an_error(folder: Path) -> None:
+def test_times_a_little_past_the_data_are_invalid_not_an_error(folder):
     edit_yaml(folder / "treadmill/meta.yml", end_time=1017.15)
     treadmill = open_session(folder).behavior["treadmill"]
     times = np.array([1017.09, 1017.12, 1017.14])
@@ -595,7 +581,7 @@ def test_times_a_little_past_the_data_are_invalid_not_an_error(folder: Path) -> 
     assert values.shape == (1, 1)
 
 
-def test_a_rate_that_disagrees_with_timestamps_is_noted_and_kept(folder: Path) -> None:
+def test_a_rate_that_disagrees_with_timestamps_is_noted_and_kept(folder):
     times = 1000.0 + np.arange(481) / 7.98
     np.save(folder / "responses/timestamps.npy", times)
     session = open_session(folder)
@@ -617,9 +603,7 @@ def test_a_rate_that_disagrees_with_timestamps_is_noted_and_kept(folder: Path) -
         (-1.0, "from -"),
     ],
 )
-def test_gray_values_of_another_range_are_noted_never_scaled(
-    tmp_path: Path, scale: float, expected: str
-) -> None:
+def test_gray_values_of_another_range_are_noted_never_scaled(tmp_path, scale, expected):
     root = write_folder(tmp_path / "s", frame_dtype="float32")
     for path in (root / "screen/data").iterdir():
         np.save(path, np.load(path) * np.float32(scale))
@@ -634,14 +618,14 @@ def test_gray_values_of_another_range_are_noted_never_scaled(
 @pytest.mark.parametrize(
     "given", ["../../secret.npy", "/etc/hostname", "../screen/../../x"]
 )
-def test_named_unit_arrays_must_lie_in_the_session(folder: Path, given: str) -> None:
+def test_named_unit_arrays_must_lie_in_the_session(folder, given):
     edit_yaml(folder / "responses/meta.yml", neuron_properties={"unit_ids": given})
     error = refused(folder)
     assert error.code == "outside"
     assert "points outside the session folder" in error.message
 
 
-def test_a_named_link_that_leaves_the_session_is_refused(folder: Path) -> None:
+def test_a_named_link_that_leaves_the_session_is_refused(folder):
     np.save(folder.parent / "elsewhere.npy", np.arange(9))
     (folder / "responses/link.npy").symlink_to(folder.parent / "elsewhere.npy")
     edit_yaml(folder / "responses/meta.yml", neuron_properties={"unit_ids": "link.npy"})
@@ -649,7 +633,7 @@ def test_a_named_link_that_leaves_the_session_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../a", "..", "/tmp/a", "a/b", "C:a", "a\\b"])
-def test_stimulus_names_must_be_plain(folder: Path, name: str) -> None:
+def test_stimulus_names_must_be_plain(folder, name):
     edit_yaml(folder / "screen/meta.yml", use_stimuli_names=True)
     edit_trial(folder, "00001", stimulus_name=name)
     error = refused(folder)
@@ -657,14 +641,14 @@ def test_stimulus_names_must_be_plain(folder: Path, name: str) -> None:
     assert "trial 00001" in error.message
 
 
-def test_trial_keys_must_be_plain(folder: Path) -> None:
+def test_trial_keys_must_be_plain(folder):
     path = folder / "screen/combined_meta.json"
     stored = json.loads(path.read_text())
     save_json(path, {("../../x" if k == "00001" else k): v for k, v in stored.items()})
     assert refused(folder).code == "outside"
 
 
-def test_stimuli_by_name_are_found(folder: Path) -> None:
+def test_stimuli_by_name_are_found(folder):
     edit_yaml(folder / "screen/meta.yml", use_stimuli_names=True)
     plain = open_session_by_key(folder)
     for key in ("00001", "00002", "00004", "00006", "00007"):
@@ -685,7 +669,7 @@ def open_session_by_key(folder: Path) -> np.ndarray:
 
 
 # -- 32: things that change or cannot be read ---------------------------------------
-def test_a_file_that_changes_while_open_is_a_clear_error(folder: Path) -> None:
+def test_a_file_that_changes_while_open_is_a_clear_error(folder):
     session = open_session(folder)
     window = session.window(3.0)
     assert not session.is_stale
@@ -706,9 +690,7 @@ def touch(path: Path) -> None:
 
 
 @pytest.mark.parametrize("read_before", [False, True])
-def test_frames_that_change_while_open_are_a_clear_error(
-    folder: Path, read_before: bool
-) -> None:
+def test_frames_that_change_while_open_are_a_clear_error(folder, read_before):
     session = open_session(folder)
     if read_before:
         assert session.window(2.0).video.any()
@@ -727,23 +709,21 @@ def copied(held: Any) -> Any:
     return pickle.loads(pickle.dumps(held))
 
 
-def test_a_session_sent_elsewhere_must_be_the_same_there(folder: Path) -> None:
+def test_a_session_sent_elsewhere_must_be_the_same_there(folder):
     sent = pickle.dumps(open_session(folder))
     edit_yaml(folder / "responses/meta.yml", end_time=1015.0)
     with pytest.raises(SessionFormatError, match="changed after it was opened"):
         pickle.loads(sent)
 
 
-def test_a_trial_file_that_goes_away_is_a_clear_error(folder: Path) -> None:
+def test_a_trial_file_that_goes_away_is_a_clear_error(folder):
     session = open_session(folder)
     (folder / "screen/data/00001.npy").unlink()
     with pytest.raises(SessionFormatError, match=r"data/00001\.npy is missing"):
         _ = session.window(2.0).video
 
 
-def test_barred_files_are_a_clear_error(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_barred_files_are_a_clear_error(folder, monkeypatch):
     def barred(path: Path, mode: str, **_: Any) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -753,22 +733,20 @@ def test_barred_files_are_a_clear_error(
     assert "check permissions" in error.hint
 
 
-def test_a_folder_in_place_of_a_file_is_a_clear_error(folder: Path) -> None:
+def test_a_folder_in_place_of_a_file_is_a_clear_error(folder):
     (folder / "responses/meta.yml").unlink()
     (folder / "responses/meta.yml").mkdir()
     assert "responses/meta.yml is not a plain file" in refused(folder).message
 
 
-def test_a_pipe_in_place_of_a_file_does_not_hang(folder: Path) -> None:
+def test_a_pipe_in_place_of_a_file_does_not_hang(folder):
     (folder / "screen/timestamps.npy").unlink()
     os.mkfifo(folder / "screen/timestamps.npy")
     assert "is not a plain file" in refused(folder).message
 
 
 # -- 33: headers that lie -----------------------------------------------------------
-def test_a_header_that_declares_more_than_the_file_holds_is_refused(
-    folder: Path,
-) -> None:
+def test_a_header_that_declares_more_than_the_file_holds_is_refused(folder):
     path = folder / "eye_tracker/data.npy"
     data = path.read_bytes()
     path.write_bytes(data.replace(b"(360, 4)", b"(3" + b"0" * 5 + b"0)", 1))
@@ -782,19 +760,19 @@ def test_a_header_that_declares_more_than_the_file_holds_is_refused(
     assert "1,000,000,000,000" in error.message or "8,000,000,000,000" in error.message
 
 
-def test_a_file_cut_within_its_header_holds_0_bytes(folder: Path) -> None:
+def test_a_file_cut_within_its_header_holds_0_bytes(folder):
     path = folder / "screen/data/00001.npy"
     path.write_bytes(path.read_bytes()[:100])  # the padding of its header is missing
     error = refused(folder)
     assert (error.code, error.message[-7:]) == ("wrong_size", "holds 0")
 
 
-def test_meta_that_declares_more_than_the_file_holds_is_refused(folder: Path) -> None:
+def test_meta_that_declares_more_than_the_file_holds_is_refused(folder):
     edit_yaml(folder / "responses/meta.yml", n_timestamps=10**12)
     assert refused(folder).code == "wrong_size"
 
 
-def test_a_json_of_more_than_256_mb_is_refused_unread(folder: Path) -> None:
+def test_a_json_of_more_than_256_mb_is_refused_unread(folder):
     os.truncate(folder / "screen/combined_meta.json", 300 * 2**20)
     begin = time.process_time()
     assert refused(folder).code == "too_large"
@@ -802,31 +780,31 @@ def test_a_json_of_more_than_256_mb_is_refused_unread(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"a": ' * 3000, '{"a": NaN}'])
-def test_broken_json_is_refused(folder: Path, text: str) -> None:
+def test_broken_json_is_refused(folder, text):
     (folder / "screen/combined_meta.json").write_text(text)
     assert "combined_meta.json" in refused(folder).message
 
 
-def test_a_broken_identity_is_only_noted(folder: Path) -> None:
+def test_a_broken_identity_is_only_noted(folder):
     (folder / "meta.json").write_text("{")
     session = open_session(folder)
     assert session.id == folder.name
     assert "meta.json" in notes(session, "bad_identity")[0]
 
 
-def test_text_that_is_not_utf8_is_refused_with_its_line(folder: Path) -> None:
+def test_text_that_is_not_utf8_is_refused_with_its_line(folder):
     (folder / "responses/meta.yml").write_bytes(b"modality: sequence\nx: \xff\xfe\n")
     assert "responses/meta.yml line 2: not UTF-8 text" in refused(folder).message
 
 
 # -- 34: odd names ------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["mouse ä 🐭", " trailing ", "CON", "a" * 200])
-def test_odd_folder_names_work(tmp_path: Path, name: str) -> None:
+def test_odd_folder_names_work(tmp_path, name):
     root = write_folder(tmp_path / name, identity=False)
     assert open_session(root).id == name
 
 
-def test_a_name_that_is_not_text_works(tmp_path: Path) -> None:
+def test_a_name_that_is_not_text_works(tmp_path):
     root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/mouse-\xff"))
     session = open_session(write_folder(root))
     assert session.window(3.0).responses.shape == (60, 9)
@@ -834,7 +812,7 @@ def test_a_name_that_is_not_text_works(tmp_path: Path) -> None:
     assert open_session(root).id == "77-1-2"
 
 
-def test_a_linked_session_opens(folder: Path) -> None:
+def test_a_linked_session_opens(folder):
     link = folder.parent / "link"
     link.symlink_to(folder)
     session = open_session(link)
@@ -843,7 +821,7 @@ def test_a_linked_session_opens(folder: Path) -> None:
 
 
 # -- never writes -------------------------------------------------------------------
-def test_reading_writes_nothing(tmp_path: Path) -> None:
+def test_reading_writes_nothing(tmp_path):
     root = write_folder(tmp_path / "s", combined=False)
 
     def listing() -> list[tuple[str, int, int]]:

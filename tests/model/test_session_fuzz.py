@@ -24,9 +24,7 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_damage_is_refused_with_the_typed_error_or_harmless(
-    kind: str, tmp_path: Path
-) -> None:
+def test_damage_is_refused_with_the_typed_error_or_harmless(kind, tmp_path):
     outcomes = set()
     for seed in SEEDS:
         folder = tmp_path / str(seed)
@@ -37,7 +35,7 @@ def test_damage_is_refused_with_the_typed_error_or_harmless(
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_undamaged_it_is_read(kind: str, tmp_path: Path) -> None:
+def test_undamaged_it_is_read(kind, tmp_path):
     root = KINDS[kind].write(tmp_path)
     prepare(tmp_path)
     assert examine(root) == "session"
@@ -93,12 +91,7 @@ class Opened:
         (_says_nothing, "names no file"),
     ],
 )
-def test_a_careless_reader_is_caught(
-    careless: Callable[[Path], None],
-    words: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_careless_reader_is_caught(careless, words, tmp_path, monkeypatch):
     root = KINDS["experanto"].write(tmp_path)
     prepare(tmp_path)
 

@@ -1,7 +1,5 @@
 """The order of neurons by similarity, against truth that is known."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -12,16 +10,15 @@ from omnimouse_model.analysis.similarity import (
     similarity_order,
 )
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.controller import Controller
-from tests.model.live_sessions import write_session
+from tests.small_sessions import write_session
 
 pytest.importorskip("scipy")
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+def session(tmp_path_factory):
     return open_session(write_session(tmp_path_factory.mktemp("alike") / "mouse", 40))
 
 
@@ -40,14 +37,14 @@ def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("n", [60, 3000])
-def test_neurons_along_a_line_are_ordered_along_it(n: int) -> None:
+def test_neurons_along_a_line_are_ordered_along_it(n):
     places, activity = along_a_line(n)
     order = order_by_similarity(activity)
     assert sorted(order) == list(range(n))
     assert abs(rank_correlation(places[order], np.arange(n))) > 0.9
 
 
-def test_groups_stand_together() -> None:
+def test_groups_stand_together():
     draw = np.random.default_rng(1)
     group = draw.integers(0, 12, 900)
     own = draw.normal(size=(12, 400))[group] * 0.7
@@ -55,7 +52,7 @@ def test_groups_stand_together() -> None:
     assert (np.diff(group[order]) != 0).sum() + 1 == 12
 
 
-def test_scale_and_offset_do_not_matter_and_the_order_is_always_the_same() -> None:
+def test_scale_and_offset_do_not_matter_and_the_order_is_always_the_same():
     _, activity = along_a_line(200)
     draw = np.random.default_rng(2)
     other = activity * draw.uniform(0.1, 90, (200, 1)) + draw.normal(0, 5, (200, 1))
@@ -66,7 +63,7 @@ def test_scale_and_offset_do_not_matter_and_the_order_is_always_the_same() -> No
     assert abs(rank_correlation(place[first], np.arange(200))) > 0.95
 
 
-def test_neurons_that_never_change_come_last() -> None:
+def test_neurons_that_never_change_come_last():
     _, activity = along_a_line(50)
     activity[[3, 17]] = 2.5
     assert order_by_similarity(activity)[-2:].tolist() == [3, 17]
@@ -74,7 +71,7 @@ def test_neurons_that_never_change_come_last() -> None:
     assert order_by_similarity(flat).tolist() == [0, 1, 2, 3]
 
 
-def test_what_is_read_are_means_of_the_recording_in_bins(session: Session) -> None:
+def test_what_is_read_are_means_of_the_recording_in_bins(session):
     activity = sampled_activity(session)
     assert activity.shape == (40, 800)
     start = session.responses.valid_interval().start
@@ -84,7 +81,7 @@ def test_what_is_read_are_means_of_the_recording_in_bins(session: Session) -> No
     np.testing.assert_allclose(activity[:, 0], values.mean(axis=0), rtol=1e-5)
 
 
-def test_what_was_not_recorded_is_no_silence() -> None:
+def test_what_was_not_recorded_is_no_silence():
     draw = np.random.default_rng(4)
     rates = draw.gamma(2.0, 5.0, (6000, 12)).astype(np.float32)
     gone = draw.random((6000, 12)) < 0.01
@@ -110,7 +107,7 @@ def test_what_was_not_recorded_is_no_silence() -> None:
     np.testing.assert_allclose(spread, wanted, rtol=0.1)
 
 
-def test_it_can_be_stopped_at_any_step(session: Session) -> None:
+def test_it_can_be_stopped_at_any_step(session):
     told: list[float] = []
     similarity_order(session, told.append)
     assert told == sorted(told)
@@ -124,9 +121,7 @@ def test_it_can_be_stopped_at_any_step(session: Session) -> None:
         similarity_order(session, stop)
 
 
-def test_the_controller_keeps_the_order_of_each_recording(
-    session: Session, tmp_path: Path
-) -> None:
+def test_the_controller_keeps_the_order_of_each_recording(session, tmp_path):
     controller = Controller(synchronous=True)
     controller.similarity.want()
     assert controller.similarity.order is None
@@ -143,7 +138,7 @@ def test_the_controller_keeps_the_order_of_each_recording(
     controller.close()
 
 
-def test_given_up_it_waits_to_be_asked_again(session: Session) -> None:
+def test_given_up_it_waits_to_be_asked_again(session):
     controller = Controller(synchronous=True)
     controller.open_session(session)
     controller.similarity.stop()
@@ -155,9 +150,7 @@ def test_given_up_it_waits_to_be_asked_again(session: Session) -> None:
     controller.close()
 
 
-def test_a_fault_is_told_and_not_met_again_by_itself(
-    session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fault_is_told_and_not_met_again_by_itself(session, monkeypatch):
     calls = []
 
     def fail(*_: object) -> None:

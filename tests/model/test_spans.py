@@ -16,7 +16,8 @@ from omnimouse_model.errors import StoppedError
 from omnimouse_model.masks import Mask, asked_cells
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Encoded, Prediction
-from tests.model.live_sessions import EchoPredictor, tiny_transformer, write_session
+from tests.predictors import EchoPredictor, tiny_transformer
+from tests.small_sessions import write_session
 
 N = 12
 

@@ -17,7 +17,7 @@ T0 = 1000.0
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> tuple[Path, list[np.ndarray]]:
+def made(tmp_path):
     """A session whose responses are spikes, one unit silent; and its spike times."""
     root = write_folder(tmp_path / "s", n_neurons=N_UNITS)
     draw = np.random.default_rng(8)
@@ -43,7 +43,7 @@ def write_spikes(folder: Path, spikes: list[np.ndarray]) -> None:
     (folder / "meta.yml").write_text(yaml.safe_dump(meta))
 
 
-def test_counts_are_those_of_a_histogram(made: tuple[Path, list[np.ndarray]]) -> None:
+def test_counts_are_those_of_a_histogram(made):
     root, spikes = made
     session = open_session(root)
     n_rows = int(SECONDS * 30)
@@ -65,18 +65,14 @@ def test_counts_are_those_of_a_histogram(made: tuple[Path, list[np.ndarray]]) ->
     )
 
 
-def test_spikes_may_be_what_the_responses_folder_holds(
-    made: tuple[Path, list[np.ndarray]],
-) -> None:
+def test_spikes_may_be_what_the_responses_folder_holds(made):
     root, _ = made
     expected = open_session(root).responses.data
     (root / "spikes").rename(root / "responses")
     np.testing.assert_array_equal(open_session(root).responses.data, expected)
 
 
-def test_devices_that_nothing_reads_are_named(
-    made: tuple[Path, list[np.ndarray]],
-) -> None:
+def test_devices_that_nothing_reads_are_named(made):
     root, _ = made
     (root / "licks").mkdir()
     (root / "licks" / "meta.yml").write_text("modality: time_interval\n")
@@ -94,16 +90,14 @@ def test_devices_that_nothing_reads_are_named(
         ({"dtype": "int32"}, r"spikes/spikes.mem is"),
     ],
 )
-def test_what_does_not_fit_is_named(
-    made: tuple[Path, list[np.ndarray]], changes: dict[str, object], words: str
-) -> None:
+def test_what_does_not_fit_is_named(made, changes, words):
     root, _ = made
     edit_yaml(root / "spikes" / "meta.yml", **changes)
     with pytest.raises(SessionFormatError, match=words):
         open_session(root)
 
 
-def test_times_out_of_order_are_refused(made: tuple[Path, list[np.ndarray]]) -> None:
+def test_times_out_of_order_are_refused(made):
     root, spikes = made
     spikes[3][[4, 5]] = spikes[3][[5, 4]]
     shutil.rmtree(root / "spikes")
@@ -112,7 +106,7 @@ def test_times_out_of_order_are_refused(made: tuple[Path, list[np.ndarray]]) -> 
         open_session(root)
 
 
-def test_a_few_bytes_too_many_are_told(made: tuple[Path, list[np.ndarray]]) -> None:
+def test_a_few_bytes_too_many_are_told(made):
     root, _ = made
     path = root / "spikes" / "spikes.mem"
     path.write_bytes(path.read_bytes() + b"abc")
@@ -120,9 +114,7 @@ def test_a_few_bytes_too_many_are_told(made: tuple[Path, list[np.ndarray]]) -> N
         open_session(root)
 
 
-def test_order_is_checked_everywhere(
-    made: tuple[Path, list[np.ndarray]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_order_is_checked_everywhere(made, monkeypatch):
     from omnimouse_model.data.readers import experanto_spikes
 
     root, spikes = made
@@ -137,9 +129,7 @@ def test_order_is_checked_everywhere(
             open_session(root)
 
 
-def test_single_precision_is_refused_where_it_loses_spikes(
-    made: tuple[Path, list[np.ndarray]],
-) -> None:
+def test_single_precision_is_refused_where_it_loses_spikes(made):
     root, spikes = made
     expected = open_session(root).responses.data
     shutil.rmtree(root / "spikes")

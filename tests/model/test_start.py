@@ -53,7 +53,7 @@ def grating(direction: float, wavelength: float, hz: float = 3.0) -> torch.Tenso
 
 
 @pytest.fixture(scope="module")
-def net() -> OmniMouse:
+def net():
     net = net_with(96)
     clips = torch.randn(4, 1, 60, 36, 64, generator=torch.Generator().manual_seed(1))
     set_motion_energy(net, clips)
@@ -61,9 +61,7 @@ def net() -> OmniMouse:
 
 
 @pytest.mark.parametrize("number", range(0, N_ENERGIES, 5))
-def test_each_energy_prefers_its_own_direction_and_wavelength(
-    net: OmniMouse, number: int
-) -> None:
+def test_each_energy_prefers_its_own_direction_and_wavelength(net, number):
     scale, angle = divmod(number, 2 * ORIENTATIONS)
     own = angle * math.pi / ORIENTATIONS
     wavelength = WAVELENGTHS_PX[scale]
@@ -81,7 +79,7 @@ def test_each_energy_prefers_its_own_direction_and_wavelength(
     assert found[0.0] > 2 * found[math.pi]
 
 
-def test_energies_are_squares(net: OmniMouse) -> None:
+def test_energies_are_squares(net):
     """Twice the contrast, four times the energy; its sign changes nothing."""
     mlp = net.hiera.backbone.blocks[0].mlp
     tokens = torch.zeros(1, 1, 1, 96)
@@ -92,6 +90,6 @@ def test_energies_are_squares(net: OmniMouse) -> None:
     assert torch.allclose(turned, once, rtol=1e-5)
 
 
-def test_an_encoder_without_room_is_refused() -> None:
+def test_an_encoder_without_room_is_refused():
     with pytest.raises(ValueError, match="72 channels"):
         set_motion_energy(net_with(64), torch.zeros(1, 1, 60, 36, 64))

@@ -24,7 +24,7 @@ from omnimouse_model.tokens import layout_from_mask, query_starts
 from tests.model.plain_masks import adapt, official_rows, realised
 
 
-def test_all_official_names_are_there() -> None:
+def test_all_official_names_are_there():
     names = strategy_names()
     groups = [name.split("/")[0] for name in names]
     assert {g: groups.count(g) for g in set(groups)} == {
@@ -35,7 +35,7 @@ def test_all_official_names_are_there() -> None:
     }
 
 
-def test_a_bare_name_means_test_then_test_additional() -> None:
+def test_a_bare_name_means_test_then_test_additional():
     assert (
         full_name("causal_response_10_behavior") == "test/causal_response_10_behavior"
     )
@@ -48,7 +48,7 @@ def test_a_bare_name_means_test_then_test_additional() -> None:
         find_strategy("populaton_64")
 
 
-def test_the_two_causal_tens_differ_as_officially() -> None:
+def test_the_two_causal_tens_differ_as_officially():
     test = mask_from_strategy("test/causal_response_10_behavior", 4096)
     additional = mask_from_strategy("test_additional/causal_response_10_behavior", 4096)
     assert np.flatnonzero(test.visible.any(axis=1)).tolist() == list(range(10))
@@ -57,7 +57,7 @@ def test_the_two_causal_tens_differ_as_officially() -> None:
     )
 
 
-def test_population_mask_shows_the_first_and_asks_the_last_neurons() -> None:
+def test_population_mask_shows_the_first_and_asks_the_last_neurons():
     mask = mask_from_strategy("population_1024_response_video_behavior", 4096)
     seen = mask.visible.any(axis=0)
     assert seen.sum() == 1024
@@ -70,7 +70,7 @@ def test_population_mask_shows_the_first_and_asks_the_last_neurons() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 100, 999, 3499, 3500, 4096, 8000])
-def test_every_strategy_is_what_the_specification_says(count: int) -> None:
+def test_every_strategy_is_what_the_specification_says(count):
     rows = official_rows()
     assert tuple(rows) == strategy_names()
     for name, row in rows.items():
@@ -96,7 +96,7 @@ def test_every_strategy_is_what_the_specification_says(count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [24, 5000])
-def test_a_seed_permutes_what_a_strategy_is(count: int) -> None:
+def test_a_seed_permutes_what_a_strategy_is(count):
     for name in strategy_names()[::7]:
         drawn = mask_from_strategy(name, count, seed=5)
         stored = mask_from_strategy(name, len(drawn.order))
@@ -106,7 +106,7 @@ def test_a_seed_permutes_what_a_strategy_is(count: int) -> None:
         assert np.array_equal(drawn.frames, stored.frames)
 
 
-def test_small_populations_shrink_by_the_contract() -> None:
+def test_small_populations_shrink_by_the_contract():
     mask = mask_from_strategy("population_1024_response_video_behavior", 1000)
     assert mask.visible.any(axis=0).sum() == 250
     assert mask.target.any(axis=0).sum() == 750
@@ -118,7 +118,7 @@ def test_small_populations_shrink_by_the_contract() -> None:
     assert few.visible.any(axis=0).sum() == 1
 
 
-def test_a_seed_draws_order_and_subset_and_none_keeps_the_stored_order() -> None:
+def test_a_seed_draws_order_and_subset_and_none_keeps_the_stored_order():
     stored = mask_from_strategy("test/video_behavior", 5000)
     assert stored.order.tolist() == list(range(5000))
     drawn = mask_from_strategy("test/video_behavior", 5000, seed=3)
@@ -130,7 +130,7 @@ def test_a_seed_draws_order_and_subset_and_none_keeps_the_stored_order() -> None
     assert not drawn.cells[:, left_out].any()
 
 
-def test_inverse_population_keeps_its_cut() -> None:
+def test_inverse_population_keeps_its_cut():
     strategy = Strategy(
         n_visible_neurons=10,
         prefix_start_idx=10,
@@ -154,7 +154,7 @@ def test_inverse_population_keeps_its_cut() -> None:
     assert 20 not in starts  # it would cross the cut
 
 
-def test_contradictions_are_refused_with_the_rule() -> None:
+def test_contradictions_are_refused_with_the_rule():
     with pytest.raises(MaskError, match="both given and asked"):
         Strategy(behavior_encoded=True, behavior_reconstructed=True)
     with pytest.raises(MaskError, match="weight"):
@@ -175,7 +175,7 @@ def test_contradictions_are_refused_with_the_rule() -> None:
         nothing.to_mask(40)
 
 
-def test_half_of_the_population_is_a_fixed_random_half() -> None:
+def test_half_of_the_population_is_a_fixed_random_half():
     mask = half_population_mask(101, seed=1)
     seen, asked = mask.visible.any(axis=0), mask.target.any(axis=0)
     assert (seen ^ asked).all()
@@ -184,7 +184,7 @@ def test_half_of_the_population_is_a_fixed_random_half() -> None:
     assert mask != half_population_mask(101, seed=2)
 
 
-def test_half_of_the_population_asks_those_it_is_told_to_and_stays_a_half() -> None:
+def test_half_of_the_population_asks_those_it_is_told_to_and_stays_a_half():
     plain = half_population_mask(101, seed=1)
     wanted = np.flatnonzero(plain.visible.any(axis=0))[:4]
     mask = half_population_mask(101, seed=1, asked=wanted)
@@ -200,7 +200,7 @@ def test_half_of_the_population_asks_those_it_is_told_to_and_stays_a_half() -> N
     assert everybody.visible.any(axis=0).sum() == 50
 
 
-def test_painting_what_a_strategy_shows_gives_the_same_mask() -> None:
+def test_painting_what_a_strategy_shows_gives_the_same_mask():
     mask = mask_from_strategy("population_1024_response_video_behavior", 1000)
     cells = mask.cells
     painted = Mask.nothing(1000).with_frames(True).with_behavior("visible")

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from omnimouse_model.data.open import is_session, open_session
-from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
+from tests import SUITE2P
 
-FIXTURE = Path(__file__).parents[1] / "fixtures" / "sessions" / "suite2p_small"
 FS = 7.5
 
 
@@ -32,13 +31,13 @@ def both(root: Path, name: str) -> np.ndarray:
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(FIXTURE, tmp_path / "m77_day3"))
+def made(tmp_path):
+    return Path(shutil.copytree(SUITE2P, tmp_path / "m77_day3"))
 
 
 @pytest.fixture(scope="module")
-def session() -> Session:
-    return open_session(FIXTURE)
+def session():
+    return open_session(SUITE2P)
 
 
 def change_ops(root: Path, **changes: Any) -> None:
@@ -52,8 +51,8 @@ def change_ops(root: Path, **changes: Any) -> None:
         np.save(path, ops, allow_pickle=True)
 
 
-def test_responses_are_the_cells_deconvolved_activity(session: Session) -> None:
-    expected = both(FIXTURE, "spks")
+def test_responses_are_the_cells_deconvolved_activity(session):
+    expected = both(SUITE2P, "spks")
     np.testing.assert_array_equal(session.responses.data, expected)
     np.testing.assert_array_equal(session.responses.read(10, 13), expected[10:13])
     rows = np.array([3, 50, 599])
@@ -63,11 +62,11 @@ def test_responses_are_the_cells_deconvolved_activity(session: Session) -> None:
     np.testing.assert_allclose(session.units.std, expected.std(axis=0), rtol=1e-4)
 
 
-def test_neurons_are_where_their_regions_are(session: Session) -> None:
+def test_neurons_are_where_their_regions_are(session):
     at = 0
     for plane in (0, 1):
-        stat = raw(FIXTURE, plane, "stat")
-        for region in cells(FIXTURE, plane):
+        stat = raw(SUITE2P, plane, "stat")
+        for region in cells(SUITE2P, plane):
             yx, weight = session.units.roi.pixels(at)
             np.testing.assert_array_equal(yx[:, 0], stat[region]["ypix"])
             np.testing.assert_array_equal(yx[:, 1], stat[region]["xpix"])
@@ -75,24 +74,24 @@ def test_neurons_are_where_their_regions_are(session: Session) -> None:
             assert session.units.xy_px[at].tolist() == stat[region]["med"][::-1]
             assert session.units.plane[at] == plane
             at += 1
-        image = raw(FIXTURE, plane, "ops").item()["meanImg"]
+        image = raw(SUITE2P, plane, "ops").item()["meanImg"]
         np.testing.assert_array_equal(session.images[f"mean_{plane}"], image)
-    ids = [*cells(FIXTURE, 0), *(cells(FIXTURE, 1) + len(raw(FIXTURE, 0, "stat")))]
+    ids = [*cells(SUITE2P, 0), *(cells(SUITE2P, 1) + len(raw(SUITE2P, 0, "stat")))]
     assert session.units.unit_id.tolist() == ids
     assert np.isnan(session.units.xyz_um).all()
 
 
-def test_a_plane_lags_by_its_place_in_the_volume(session: Session) -> None:
-    n_first = len(cells(FIXTURE, 0))
+def test_a_plane_lags_by_its_place_in_the_volume(session):
+    n_first = len(cells(SUITE2P, 0))
     shift = session.responses.shift_s
     assert shift[:n_first].tolist() == [0.0] * n_first
     np.testing.assert_allclose(shift[n_first:], 1 / (FS * 2))
 
 
-def test_windows_are_interpolated_to_the_models_rate(session: Session) -> None:
+def test_windows_are_interpolated_to_the_models_rate(session):
     window = session.window(10.0)
     times = window.times("responses")
-    stored, shift = both(FIXTURE, "spks"), session.responses.shift_s
+    stored, shift = both(SUITE2P, "spks"), session.responses.shift_s
     for neuron in (0, session.n_neurons - 1):
         at = np.arange(len(stored)) / FS + shift[neuron]
         expected = np.interp(times, at, stored[:, neuron])
@@ -109,7 +108,7 @@ def test_windows_are_interpolated_to_the_models_rate(session: Session) -> None:
     assert {"resampled", "cells_only", "plane_lags", "series"} <= set(codes)
 
 
-def test_any_of_the_folders_may_be_opened(made: Path) -> None:
+def test_any_of_the_folders_may_be_opened(made):
     whole = open_session(made)
     assert whole.id == "m77_day3"
     inner = open_session(made / "suite2p")
@@ -123,7 +122,7 @@ def test_any_of_the_folders_may_be_opened(made: Path) -> None:
     assert is_session(made)
 
 
-def test_all_regions_may_be_read(made: Path) -> None:
+def test_all_regions_may_be_read(made):
     session = open_session(made, cells_only=False)
     assert session.n_neurons == 23
     assert not any(note.code == "cells_only" for note in session.assumptions)
@@ -132,7 +131,7 @@ def test_all_regions_may_be_read(made: Path) -> None:
     assert open_session(made).n_neurons == 23
 
 
-def test_other_series_are_read_where_asked(made: Path) -> None:
+def test_other_series_are_read_where_asked(made):
     corrected = both(made, "F") - np.float32(0.7) * both(made, "Fneu")
     found = open_session(made, series="F-neu").responses.data
     np.testing.assert_allclose(found, corrected, rtol=1e-5)
@@ -146,7 +145,7 @@ def test_other_series_are_read_where_asked(made: Path) -> None:
         open_session(made, series="calcium")
 
 
-def test_what_else_could_be_read_is_said(made: Path) -> None:
+def test_what_else_could_be_read_is_said(made):
     session = open_session(made)
     assert session.series == "spks"
     assert list(session.series_choices) == ["spks", "deconvolved", "F-neu", "dff"]
@@ -160,7 +159,7 @@ def test_what_else_could_be_read_is_said(made: Path) -> None:
         open_session(made)
 
 
-def test_a_fit_to_one_series_is_not_taken_for_another(made: Path) -> None:
+def test_a_fit_to_one_series_is_not_taken_for_another(made):
     plain = open_session(made)
     others = [
         open_session(made, series="dff"),
@@ -173,7 +172,7 @@ def test_a_fit_to_one_series_is_not_taken_for_another(made: Path) -> None:
     assert again.fingerprint == others[0].fingerprint
 
 
-def test_without_spks_the_traces_are_deconvolved(made: Path) -> None:
+def test_without_spks_the_traces_are_deconvolved(made):
     for plane in (0, 1):
         (made / "suite2p" / f"plane{plane}" / "spks.npy").unlink()
     session = open_session(made)
@@ -191,7 +190,7 @@ def test_without_spks_the_traces_are_deconvolved(made: Path) -> None:
     assert np.median(agreement) > 0.9
 
 
-def test_a_rate_that_no_file_says_is_asked_for(made: Path) -> None:
+def test_a_rate_that_no_file_says_is_asked_for(made):
     change_ops(made, fs=None)
     with pytest.raises(SessionFormatError, match="gives fs") as error:
         open_session(made)
@@ -205,13 +204,13 @@ def test_a_rate_that_no_file_says_is_asked_for(made: Path) -> None:
         open_session(made, rate_hz=-1.0)
 
 
-def test_a_rate_that_a_file_says_wins(made: Path) -> None:
+def test_a_rate_that_a_file_says_wins(made):
     session = open_session(made, rate_hz=12.0)
     assert session.responses.rate_hz == FS
     assert any(note.code == "rate_disagrees" for note in session.warnings)
 
 
-def test_settings_of_version_1_are_found(made: Path) -> None:
+def test_settings_of_version_1_are_found(made):
     expected = open_session(made)
     for plane in (0, 1):
         folder = made / "suite2p" / f"plane{plane}"
@@ -230,7 +229,7 @@ def test_settings_of_version_1_are_found(made: Path) -> None:
     np.testing.assert_array_equal(session.responses.shift_s, expected.responses.shift_s)
 
 
-def test_a_plane_one_frame_short_is_cut_and_more_refused(made: Path) -> None:
+def test_a_plane_one_frame_short_is_cut_and_more_refused(made):
     folder = made / "suite2p" / "plane1"
     for name in ("F", "Fneu", "spks"):
         np.save(folder / f"{name}.npy", np.load(folder / f"{name}.npy")[:, :-1])
@@ -243,7 +242,7 @@ def test_a_plane_one_frame_short_is_cut_and_more_refused(made: Path) -> None:
         open_session(made)
 
 
-def test_what_does_not_fit_together_is_refused(made: Path) -> None:
+def test_what_does_not_fit_together_is_refused(made):
     folder = made / "suite2p" / "plane0"
     spks = np.load(folder / "spks.npy")
     np.save(folder / "spks.npy", spks[:-1])
@@ -266,7 +265,7 @@ def test_what_does_not_fit_together_is_refused(made: Path) -> None:
         open_session(made)
 
 
-def test_regions_that_are_no_regions_are_refused(made: Path) -> None:
+def test_regions_that_are_no_regions_are_refused(made):
     path = made / "suite2p" / "plane0" / "stat.npy"
     stat = np.load(path, allow_pickle=True)
     np.save(path, stat[:5], allow_pickle=True)
@@ -280,7 +279,7 @@ def test_regions_that_are_no_regions_are_refused(made: Path) -> None:
 
 
 @pytest.mark.parametrize("lost", [0, 1])
-def test_a_plane_without_regions_is_named(made: Path, lost: int) -> None:
+def test_a_plane_without_regions_is_named(made, lost):
     (made / "suite2p" / f"plane{lost}" / "stat.npy").unlink()
     change_ops(made, nplanes=None)
     session = open_session(made)

@@ -24,8 +24,9 @@ from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.predict.naive import naive_predictor
 from omnimouse_model.strategies import mask_from_strategy
 from tests.model.contextual import ASK, N_NEURONS, Contextual, expected, world
-from tests.model.live_sessions import tiny_transformer, write_session
 from tests.model.worlds import write_world
+from tests.predictors import tiny_transformer
+from tests.small_sessions import write_session
 
 
 @pytest.fixture(scope="module")

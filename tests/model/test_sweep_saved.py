@@ -1,25 +1,23 @@
 """Kept sweeps: what a results file says, whole, growing, or damaged."""
 
-from pathlib import Path
-
 import pytest
 
 from omnimouse_model.analysis.sweep import context_sweep
 from omnimouse_model.analysis.sweep_saved import SUFFIX, read_sweep, saved_sweeps
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session import Session
-from tests.model.live_sessions import EchoPredictor, write_session
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
 
 ASKED = {"neurons": [0, 8], "seeds": 2, "tier": "test", "max_windows": 2}
 ABOUT = {"name": "first look", "begun": "2026-03-01 14:05", "predictor": "echo"}
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+def session(tmp_path_factory):
     return open_session(write_session(tmp_path_factory.mktemp("saved") / "small"))
 
 
-def test_a_file_says_all_that_the_sweep_was(session: Session, tmp_path: Path) -> None:
+def test_a_file_says_all_that_the_sweep_was(session, tmp_path):
     path = tmp_path / f"a{SUFFIX}"
     made = context_sweep(
         EchoPredictor(),
@@ -38,7 +36,7 @@ def test_a_file_says_all_that_the_sweep_was(session: Session, tmp_path: Path) ->
     assert dict(found.about) == ABOUT
 
 
-def test_notes_do_not_make_it_another_sweep(session: Session, tmp_path: Path) -> None:
+def test_notes_do_not_make_it_another_sweep(session, tmp_path):
     path = tmp_path / f"a{SUFFIX}"
     first = context_sweep(EchoPredictor(), session, **ASKED, results=path, about=ABOUT)
     predictor = EchoPredictor()
@@ -47,9 +45,7 @@ def test_notes_do_not_make_it_another_sweep(session: Session, tmp_path: Path) ->
     assert not predictor.counters.get("encodings")
 
 
-def test_half_a_last_line_is_left_out_and_left_alone(
-    session: Session, tmp_path: Path
-) -> None:
+def test_half_a_last_line_is_left_out_and_left_alone(session, tmp_path):
     path = tmp_path / f"a{SUFFIX}"
     context_sweep(EchoPredictor(), session, **ASKED, results=path)
     whole = path.read_bytes()
@@ -62,7 +58,7 @@ def test_half_a_last_line_is_left_out_and_left_alone(
 
 
 @pytest.mark.parametrize("text", ["", "{}\n", "what\n", '{"omnimouse_sweep": 9}\n'])
-def test_a_file_that_is_none_says_so(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_none_says_so(tmp_path, text):
     path = tmp_path / f"odd{SUFFIX}"
     path.write_text(text)
     found = read_sweep(path)
@@ -71,7 +67,7 @@ def test_a_file_that_is_none_says_so(tmp_path: Path, text: str) -> None:
     assert found.name == "odd"
 
 
-def test_a_folder_has_the_newest_first(tmp_path: Path) -> None:
+def test_a_folder_has_the_newest_first(tmp_path):
     import os
 
     for age, name in enumerate(("new", "old")):

@@ -28,34 +28,32 @@ def tokens_of(visible: list[int], cuts: tuple[int, ...] = ()) -> list[int]:
     return np.flatnonzero(token_starts(column, cuts)[:, 0]).tolist()
 
 
-def test_a_run_becomes_tokens_with_stride_five() -> None:
+def test_a_run_becomes_tokens_with_stride_five():
     assert tokens_of(list(range(25))) == [0, 5, 10, 15]
     assert tokens_of(list(range(60))) == list(range(0, 51, 5))
     assert tokens_of(list(range(30, 60))) == [30, 35, 40, 45, 50]
 
 
-def test_a_run_off_the_stride_gets_one_more_token_at_its_end() -> None:
+def test_a_run_off_the_stride_gets_one_more_token_at_its_end():
     assert tokens_of(list(range(3, 16))) == [3, 6]
     assert tokens_of(list(range(3, 18))) == [3, 8]
     assert tokens_of(list(range(48, 60))) == [48, 50]
 
 
-def test_runs_shorter_than_a_token_are_not_seen() -> None:
+def test_runs_shorter_than_a_token_are_not_seen():
     assert tokens_of(list(range(9))) == []
     mask = Mask.nothing(2).show([0], slice(0, 9)).show([1], slice(20, 40))
     assert not seen_cells(mask)[:, 0].any()
     assert seen_cells(mask)[20:40, 1].all()
 
 
-def test_no_token_crosses_a_cut() -> None:
+def test_no_token_crosses_a_cut():
     assert tokens_of(list(range(40)), cuts=(25,)) == [0, 5, 10, 15, 25, 30]
     assert tokens_of(list(range(20)), cuts=(11,)) == [0, 1]
 
 
 @given(arrays(bool, (60, 3)), st.lists(st.integers(1, 59), max_size=2))
-def test_tokens_cover_exactly_the_long_runs(
-    visible: np.ndarray, cuts: list[int]
-) -> None:
+def test_tokens_cover_exactly_the_long_runs(visible, cuts):
     starts = token_starts(visible, tuple(cuts))
     for neuron in range(3):
         covered = np.zeros(60, bool)
@@ -74,7 +72,7 @@ def test_tokens_cover_exactly_the_long_runs(
                 run = []
 
 
-def test_targets_near_visible_samples_are_not_asked_unless_switched_off() -> None:
+def test_targets_near_visible_samples_are_not_asked_unless_switched_off():
     mask = Mask.nothing(2).show([0], slice(0, 30)).ask([0, 1], slice(30, 60))
     mask = mask.ask([1], slice(0, 60))
     asked = asked_cells(mask)
@@ -91,7 +89,7 @@ def test_targets_near_visible_samples_are_not_asked_unless_switched_off() -> Non
     assert free != mask
 
 
-def test_samples_and_neurons_are_numbers_bools_or_refused() -> None:
+def test_samples_and_neurons_are_numbers_bools_or_refused():
     mask = Mask.nothing(3)
     assert mask.show([0], np.arange(60) < 30).visible[:, 0].sum() == 30
     assert mask.show(2, slice(0, 10)).visible.sum() == 10
@@ -104,7 +102,7 @@ def test_samples_and_neurons_are_numbers_bools_or_refused() -> None:
         mask.show([0], np.ones(30, bool))
 
 
-def test_a_strategy_off_the_grid_keeps_it_until_painted() -> None:
+def test_a_strategy_off_the_grid_keeps_it_until_painted():
     strategy = Strategy(
         n_visible_neurons=0, prefix_len=0, suffix_start_idx=32, suffix_len=25
     )
@@ -114,7 +112,7 @@ def test_a_strategy_off_the_grid_keeps_it_until_painted() -> None:
     assert set(painted.query_samples.tolist()) <= set(range(0, 60, 5))
 
 
-def test_queries_lie_on_the_grid_and_only_asked_cells_get_values() -> None:
+def test_queries_lie_on_the_grid_and_only_asked_cells_get_values():
     mask = Mask.nothing(4).ask([1, 3], slice(32, 38))
     layout = layout_from_mask(mask)
     assert layout.query_samples.tolist() == [30, 30, 35, 35]
@@ -131,7 +129,7 @@ def test_queries_lie_on_the_grid_and_only_asked_cells_get_values() -> None:
     assert some.query_runs == ((30, 1), (35, 1))
 
 
-def test_a_video_step_needs_both_of_its_frames() -> None:
+def test_a_video_step_needs_both_of_its_frames():
     frames = np.ones(60, bool)
     frames[[11, 30]] = False
     layout = layout_from_mask(Mask.nothing(1).with_frames(frames))
@@ -143,14 +141,12 @@ def test_a_video_step_needs_both_of_its_frames() -> None:
 @pytest.mark.parametrize(
     ("start", "count", "steps"), [(0, 60, (0, 30)), (1, 3, (0, 2)), (7, 4, (3, 5))]
 )
-def test_a_single_span_of_frames_follows_the_official_formula(
-    start: int, count: int, steps: tuple[int, int]
-) -> None:
+def test_a_single_span_of_frames_follows_the_official_formula(start, count, steps):
     layout = layout_from_mask(Mask.nothing(1).with_frames(slice(start, start + count)))
     assert layout.video_steps.tolist() == list(range(*steps))
 
 
-def test_order_decides_positions() -> None:
+def test_order_decides_positions():
     mask = Mask.nothing(3).show([0, 1, 2], slice(0, 10)).ask([2], slice(30, 35))
     turned = Mask(
         cells=mask.cells,

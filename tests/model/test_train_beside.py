@@ -1,16 +1,13 @@
 """Batches of a step side by side give, to the bit, what they give in a row."""
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from omnimouse_model.nets.config import OmniMouseConfig
-from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.beside import are_independent, learn_beside
 from omnimouse_model.train.config import TrainConfig
 from omnimouse_model.train.distributed import Team
@@ -23,12 +20,12 @@ STEPS = 6
 
 
 @pytest.fixture(scope="module")
-def sessions(tmp_path_factory: pytest.TempPathFactory) -> list[TrainingSession]:
+def sessions(tmp_path_factory):
     return sessions_of(write_mice(tmp_path_factory.mktemp("mice")), list(MICE))
 
 
 @pytest.fixture
-def two_threads() -> Iterator[None]:
+def two_threads():
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
@@ -46,9 +43,7 @@ def dropping(paths: float, videos: float) -> OmniMouseConfig:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_a_run_of_two_threads_is_to_the_bit_that_of_one(
-    sessions: list[TrainingSession], tmp_path: Path
-) -> None:
+def test_a_run_of_two_threads_is_to_the_bit_that_of_one(sessions, tmp_path):
     config = three_batches(dropping(0.0, 0.0))
     rows, nets = [], []
     for threads in (1, 2):
@@ -65,7 +60,7 @@ def test_a_run_of_two_threads_is_to_the_bit_that_of_one(
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_batches_are_computed_at_once_and_answer_in_their_order() -> None:
+def test_batches_are_computed_at_once_and_answer_in_their_order():
     meet = threading.Barrier(2, timeout=60)
     layer, frozen = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
     frozen.requires_grad_(False)
@@ -87,7 +82,7 @@ def test_batches_are_computed_at_once_and_answer_in_their_order() -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_a_batch_that_fails_ends_the_step_and_gives_the_threads_back() -> None:
+def test_a_batch_that_fails_ends_the_step_and_gives_the_threads_back():
     weight = nn.Parameter(torch.ones(1))
 
     def forwards(value: int) -> tuple[Tensor, int]:
@@ -102,7 +97,7 @@ def test_a_batch_that_fails_ends_the_step_and_gives_the_threads_back() -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_batches_go_in_a_row_where_they_draw_or_there_is_one_core() -> None:
+def test_batches_go_in_a_row_where_they_draw_or_there_is_one_core():
     assert are_independent(three_batches(dropping(0.0, 0.0)), CPU)
     assert not are_independent(three_batches(dropping(0.1, 0.0)), CPU)
     assert not are_independent(three_batches(dropping(0.0, 0.1)), CPU)

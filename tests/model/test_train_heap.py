@@ -28,7 +28,7 @@ print(inside, faults())
 @pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="other C libraries are left alone"
 )
-def test_freed_arrays_are_used_again_inside_and_given_back_outside() -> None:
+def test_freed_arrays_are_used_again_inside_and_given_back_outside():
     ran = [sys.executable, "-c", FAULTS]
     told = subprocess.run(ran, capture_output=True, text=True, check=True).stdout
     inside, outside = map(int, told.split())

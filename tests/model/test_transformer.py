@@ -2,7 +2,6 @@
 
 from copy import deepcopy
 from dataclasses import fields, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,8 +26,8 @@ from omnimouse_model.strategies import mask_from_strategy, strategy_names
 from omnimouse_model.tokens import clip_from_windows, layout_from_mask
 from omnimouse_model.train.finetune import finetune
 from tests.model.drawn_masks import masks
-from tests.model.live_sessions import write_session
 from tests.model.small_net import SMALL
+from tests.small_sessions import write_session
 
 OFFICIAL = replace(
     SMALL,
@@ -39,7 +38,7 @@ OFFICIAL = replace(
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+def session(tmp_path_factory):
     return open_session(write_session(tmp_path_factory.mktemp("s") / "mouse", 12))
 
 
@@ -54,11 +53,7 @@ def predictor_for(session: Session, config: OmniMouseConfig) -> TransformerPredi
 
 
 @pytest.fixture(scope="module", params=["ours", "official", "fine-tuned"])
-def predictor(
-    session: Session,
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> TransformerPredictor:
+def predictor(session, request, tmp_path_factory):
     if request.param != "fine-tuned":
         return predictor_for(session, SMALL if request.param == "ours" else OFFICIAL)
     other = replace(session, id="other-1-1")
@@ -67,7 +62,7 @@ def predictor(
 
 
 @pytest.fixture
-def window(session: Session) -> Window:
+def window(session):
     return session.window(3.0)
 
 
@@ -88,9 +83,7 @@ def with_changes(window: Window, **arrays: np.ndarray) -> Window:
 
 @given(mask=masks(12))
 @settings(max_examples=25)
-def test_withheld_values_change_nothing(
-    predictor: TransformerPredictor, session: Session, mask: Mask
-) -> None:
+def test_withheld_values_change_nothing(predictor, session, mask):
     window, draw = session.window(3.0), np.random.default_rng(0)
     noise = draw.gamma(2.0, 3.0, window.responses.shape).astype(np.float32)
     responses = np.where(seen_cells(mask), window.responses, noise)
@@ -112,9 +105,7 @@ def test_withheld_values_change_nothing(
 
 @given(mask=masks(12))
 @settings(max_examples=25)
-def test_outputs_are_finite_exactly_where_something_was_asked(
-    predictor: TransformerPredictor, session: Session, mask: Mask
-) -> None:
+def test_outputs_are_finite_exactly_where_something_was_asked(predictor, session, mask):
     out = predictor.predict(session.window(3.0), mask)
     finite = np.isfinite(out.responses)
     assert np.array_equal(finite, asked_cells(mask)[:, out.neurons])
@@ -125,9 +116,7 @@ def test_outputs_are_finite_exactly_where_something_was_asked(
         assert np.isfinite(out.behavior).all()
 
 
-def test_neurons_whose_targets_are_all_left_out_are_not_answered(
-    predictor: TransformerPredictor, session: Session
-) -> None:
+def test_neurons_whose_targets_are_all_left_out_are_not_answered(predictor, session):
     mask = Mask.nothing(session).with_frames(True)
     mask = mask.ask([1], slice(0, 5)).ask([2], slice(30, 60))  # the first are guarded
     found = predictor.predict(session.window(2.0), mask)
@@ -135,17 +124,13 @@ def test_neurons_whose_targets_are_all_left_out_are_not_answered(
     assert np.isfinite(found.responses[30:]).all()
 
 
-def test_the_empty_mask_is_answered_with_nothing(
-    predictor: TransformerPredictor, window: Window
-) -> None:
+def test_the_empty_mask_is_answered_with_nothing(predictor, window):
     out = predictor.predict(window, Mask.nothing(12))
     assert out.responses.shape == (60, 0)
     assert out.behavior is None
 
 
-def test_visible_values_do_matter(
-    predictor: TransformerPredictor, window: Window
-) -> None:
+def test_visible_values_do_matter(predictor, window):
     mask = (
         Mask.nothing(12)
         .show(range(6), slice(0, 60))
@@ -182,9 +167,7 @@ def by_hand(mask: Mask) -> Mask:
 
 @given(st.sampled_from(strategy_names()), st.none() | st.integers(0, 99))
 @settings(max_examples=20)
-def test_a_painted_strategy_is_the_strategy_bit_for_bit(
-    predictor: TransformerPredictor, session: Session, name: str, seed: int | None
-) -> None:
+def test_a_painted_strategy_is_the_strategy_bit_for_bit(predictor, session, name, seed):
     named = mask_from_strategy(name, session, seed)
     painted = by_hand(named)
     assert painted == named
@@ -203,18 +186,14 @@ def test_a_painted_strategy_is_the_strategy_bit_for_bit(
 
 @given(mask=masks(12), seed=st.integers(0, 99))
 @settings(max_examples=12)
-def test_permuting_neurons_permutes_outputs(
-    predictor: TransformerPredictor, session: Session, mask: Mask, seed: int
-) -> None:
+def test_permuting_neurons_permutes_outputs(predictor, session, mask, seed):
     draw, window = np.random.default_rng(seed), session.window(3.0)
     everyone = np.arange(12)
     before = predictor.predict(window, mask, everyone)
     in_other_order = mask.with_order(mask.order[draw.permutation(len(mask.order))])
     turned = draw.permutation(12)
     permuted = replace(
-        mask,
-        cells=mask.cells[:, turned],
-        order=np.argsort(turned)[mask.order],
+        mask, cells=mask.cells[:, turned], order=np.argsort(turned)[mask.order]
     )
     relabelled = relabelled_predictor(predictor, session, turned)
     other = with_changes(window, responses=window.responses[:, turned])
@@ -223,10 +202,7 @@ def test_permuting_neurons_permutes_outputs(
         (relabelled.predict(other, permuted, everyone), np.argsort(turned)),
     ):
         np.testing.assert_allclose(
-            after.responses[:, columns],
-            before.responses,
-            rtol=1e-5,
-            atol=1e-5,
+            after.responses[:, columns], before.responses, rtol=1e-5, atol=1e-5
         )
         if before.behavior is not None:
             np.testing.assert_allclose(
@@ -247,9 +223,7 @@ def relabelled_predictor(
     return TransformerPredictor(net, "relabelled")
 
 
-def test_encoding_once_and_decoding_in_parts_is_predicting(
-    predictor: TransformerPredictor, window: Window
-) -> None:
+def test_encoding_once_and_decoding_in_parts_is_predicting(predictor, window):
     mask = mask_from_strategy("causal_response_25_video_behavior", 12)
     whole = predictor.predict(window, mask)
     encoded = predictor.encode(window, mask)
@@ -261,9 +235,7 @@ def test_encoding_once_and_decoding_in_parts_is_predicting(
         )
 
 
-def test_many_requests_equal_single_ones(
-    predictor: TransformerPredictor, session: Session
-) -> None:
+def test_many_requests_equal_single_ones(predictor, session):
     masks = [
         mask_from_strategy("test/video_behavior", 12),
         mask_from_strategy("test/all_response_only", 12),
@@ -284,9 +256,7 @@ def test_many_requests_equal_single_ones(
 
 
 @pytest.mark.parametrize("config", [SMALL, OFFICIAL], ids=["ours", "official"])
-def test_masks_computed_together_are_answered_as_alone(
-    session: Session, config: OmniMouseConfig
-) -> None:
+def test_masks_computed_together_are_answered_as_alone(session, config):
     one, together = predictor_for(session, config), predictor_for(session, config)
     together.joins_masks = True
     assert (one.at_once, together.at_once) == (1, 8)
@@ -317,8 +287,8 @@ def test_masks_computed_together_are_answered_as_alone(
 @given(mask=masks(12))
 @settings(max_examples=15)
 def test_what_no_query_may_attend_is_left_out_and_changes_nothing(
-    session: Session, config: OmniMouseConfig, mask: Mask
-) -> None:
+    session, config, mask
+):
     net = predictor_for(session, config).net
     layout, window = layout_from_mask(mask), session.window(3.0)
     clip = clip_from_windows([window], [mask], config, session.id)
@@ -339,7 +309,7 @@ def test_what_no_query_may_attend_is_left_out_and_changes_nothing(
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_last_second_leaves_the_first_out_of_the_last_layer(session: Session) -> None:
+def test_a_last_second_leaves_the_first_out_of_the_last_layer(session):
     net = predictor_for(session, SMALL).net
     mask = Mask.nothing(12).ask([4], slice(45, 60)).with_frames(True)
     layout, window = layout_from_mask(mask), session.window(3.0)
@@ -349,7 +319,7 @@ def test_a_last_second_leaves_the_first_out_of_the_last_layer(session: Session) 
     assert net.encode(clip, layout, video).processed.shape[1] < whole / 2
 
 
-def test_masks_that_ask_otherwise_are_not_computed_together(session: Session) -> None:
+def test_masks_that_ask_otherwise_are_not_computed_together(session):
     together = predictor_for(session, SMALL)
     together.joins_masks = True
     window = session.window(3.0)
@@ -370,7 +340,7 @@ def test_masks_that_ask_otherwise_are_not_computed_together(session: Session) ->
         np.testing.assert_array_equal(answer.responses, alone)
 
 
-def test_a_new_mask_does_not_encode_the_video_again(session: Session) -> None:
+def test_a_new_mask_does_not_encode_the_video_again(session):
     predictor = predictor_for(session, SMALL)
     mask = mask_from_strategy("test/video_behavior", 12)
     window = session.window(3.0)
@@ -387,9 +357,7 @@ def test_a_new_mask_does_not_encode_the_video_again(session: Session) -> None:
     assert official.counters["video_encodings"] == 1
 
 
-def test_cutting_after_one_encoding_equals_encoding_for_the_cut(
-    session: Session,
-) -> None:
+def test_cutting_after_one_encoding_equals_encoding_for_the_cut(session):
     official, window = predictor_for(session, OFFICIAL), session.window(3.0)
     mask = mask_from_strategy("test/video_behavior", 12).with_frames(slice(10, 40))
     alone = official.predict(window, mask).responses
@@ -400,9 +368,7 @@ def test_cutting_after_one_encoding_equals_encoding_for_the_cut(
     )
 
 
-def test_hidden_frames_inform_official_checkpoints_and_they_say_so(
-    session: Session,
-) -> None:
+def test_hidden_frames_inform_official_checkpoints_and_they_say_so(session):
     official, window = predictor_for(session, OFFICIAL), session.window(3.0)
     mask = mask_from_strategy("test/video_behavior", 12).with_frames(slice(30, 60))
     before = official.predict(window, mask).responses
@@ -414,9 +380,7 @@ def test_hidden_frames_inform_official_checkpoints_and_they_say_so(
     assert not official.needs.withholds_video
 
 
-def test_what_cannot_be_served_is_refused_with_the_reason(
-    predictor: TransformerPredictor, session: Session, tmp_path: Path
-) -> None:
+def test_what_cannot_be_served_is_refused_with_the_reason(predictor, session, tmp_path):
     folder = write_session(tmp_path / "other", 9)
     other = open_session(folder)
     with pytest.raises(UnsupportedRequestError, match="does not know session"):
@@ -427,7 +391,7 @@ def test_what_cannot_be_served_is_refused_with_the_reason(
         resolve_device("mps")
 
 
-def test_a_running_decode_gives_way(session: Session) -> None:
+def test_a_running_decode_gives_way(session):
     predictor = predictor_for(session, SMALL)
     mask = mask_from_strategy("test/video_behavior", 12)
     encoded = predictor.encode(session.window(3.0), mask)
@@ -442,7 +406,7 @@ def test_a_running_decode_gives_way(session: Session) -> None:
         predictor.decode(encoded)
 
 
-def test_it_stops_when_told(session: Session) -> None:
+def test_it_stops_when_told(session):
     predictor = predictor_for(session, SMALL)
     predictor.stop_when(lambda: True)
     mask = mask_from_strategy("test/video_behavior", 12)
@@ -451,7 +415,7 @@ def test_it_stops_when_told(session: Session) -> None:
     assert predictor.counters["video_encodings"] == 0
 
 
-def test_a_stop_is_looked_for_between_all_layers(session: Session) -> None:
+def test_a_stop_is_looked_for_between_all_layers(session):
     predictor = predictor_for(session, SMALL)
     mask = mask_from_strategy("causal_response_25_video_behavior", 12)
     polls: list[int] = []
@@ -469,7 +433,7 @@ def test_a_stop_is_looked_for_between_all_layers(session: Session) -> None:
     assert not any(module._forward_pre_hooks for module in predictor.net.modules())
 
 
-def test_an_answer_is_copied_from_the_device_once(session: Session) -> None:
+def test_an_answer_is_copied_from_the_device_once(session):
     predictor = predictor_for(session, SMALL)
     mask = mask_from_strategy("test/video_behavior", 12).with_behavior("target")
     encoded = predictor.encode(session.window(3.0), mask)
@@ -482,7 +446,7 @@ def test_an_answer_is_copied_from_the_device_once(session: Session) -> None:
     assert predictor.counters["fetches"] == 2
 
 
-def test_a_mask_is_made_to_tokens_once(session: Session) -> None:
+def test_a_mask_is_made_to_tokens_once(session):
     predictor = predictor_for(session, SMALL)
     mask = mask_from_strategy("causal_response_25_video_behavior", 12)
     encoded = predictor.encode(session.window(3.0), mask)
@@ -493,7 +457,7 @@ def test_a_mask_is_made_to_tokens_once(session: Session) -> None:
     assert predictor.counters["tokens"] == built
 
 
-def test_looking_ahead_leaves_nothing_of_the_video_to_do(session: Session) -> None:
+def test_looking_ahead_leaves_nothing_of_the_video_to_do(session):
     predictor = predictor_for(session, SMALL)
     mask = mask_from_strategy("test/video_behavior", 12)
     predictor.predict(session.window(3.0), mask)
@@ -508,7 +472,7 @@ def test_looking_ahead_leaves_nothing_of_the_video_to_do(session: Session) -> No
         predictor.look_ahead(session.window(7.0), mask)
 
 
-def test_a_saved_predictor_answers_the_same(session: Session, tmp_path: Path) -> None:
+def test_a_saved_predictor_answers_the_same(session, tmp_path):
     predictor = predictor_for(session, SMALL)
     path = save_checkpoint(tmp_path / "small", predictor.net)
     loaded = load_checkpoint_predictor(path, device="cpu")

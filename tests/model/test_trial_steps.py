@@ -1,5 +1,4 @@
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,11 +6,11 @@ import pytest
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.trials import trial_at
-from tests.model.live_sessions import with_trials, write_session
+from tests.small_sessions import with_trials, write_session
 
 
 @pytest.fixture
-def controller(tmp_path: Path):
+def controller(tmp_path):
     """Four trials of 5 s."""
     made = Controller(synchronous=True)
     made.open_session(open_session(write_session(tmp_path / "m", 5)))
@@ -19,7 +18,7 @@ def controller(tmp_path: Path):
     made.close()
 
 
-def test_steps_go_to_the_beginning_of_trials(controller: Controller) -> None:
+def test_steps_go_to_the_beginning_of_trials(controller):
     steps = controller.trials
     assert steps.count == 4
     steps.go_to(1)
@@ -33,7 +32,7 @@ def test_steps_go_to_the_beginning_of_trials(controller: Controller) -> None:
     assert steps.number == 1
 
 
-def test_steps_stop_at_the_ends(controller: Controller) -> None:
+def test_steps_stop_at_the_ends(controller):
     controller.trials.step(-99)
     assert controller.trials.number == 0
     controller.trials.step(99)
@@ -41,12 +40,12 @@ def test_steps_stop_at_the_ends(controller: Controller) -> None:
     assert controller.state.window.start_s == pytest.approx(15.0, abs=0.03)
 
 
-def test_a_time_lies_in_its_trial_or_in_none(controller: Controller) -> None:
+def test_a_time_lies_in_its_trial_or_in_none(controller):
     session = controller.state.session
     assert [trial_at(session, t) for t in (0.1, 7.0, 19.9, 99.0)] == [0, 1, 3, None]
 
 
-def test_without_a_session_steps_do_nothing() -> None:
+def test_without_a_session_steps_do_nothing():
     controller = Controller(synchronous=True)
     controller.trials.step(1)
     controller.trials.go_to(3)
@@ -61,9 +60,7 @@ def have_trials(controller: Controller, t_on: Sequence[float] | np.ndarray) -> N
 
 
 @pytest.mark.parametrize("length", [0.5, 0.65, 0.8])
-def test_no_trial_is_skipped_or_stuck_at_however_short(
-    controller: Controller, length: float
-) -> None:
+def test_no_trial_is_skipped_or_stuck_at_however_short(controller, length):
     starts = np.arange(0.0, 20.0 - length, length)
     have_trials(controller, starts)
     steps, n = controller.trials, len(starts)
@@ -82,9 +79,7 @@ def test_no_trial_is_skipped_or_stuck_at_however_short(
         steps.step(-1)
 
 
-def test_a_window_between_the_beginnings_goes_to_those_beside_it(
-    controller: Controller,
-) -> None:
+def test_a_window_between_the_beginnings_goes_to_those_beside_it(controller):
     have_trials(controller, np.arange(0.0, 19.5, 0.5))
     controller.seek(6.2)
     assert controller.trials.number == 12
@@ -95,9 +90,7 @@ def test_a_window_between_the_beginnings_goes_to_those_beside_it(
     assert controller.state.window.start_s == pytest.approx(5.5, abs=0.02)
 
 
-def test_before_the_first_trial_there_is_none_and_none_before_it(
-    controller: Controller,
-) -> None:
+def test_before_the_first_trial_there_is_none_and_none_before_it(controller):
     have_trials(controller, [8.0, 9.0])
     controller.seek(4.0)
     at = controller.state.window

@@ -2,7 +2,6 @@
 
 import json
 import pickle
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -27,18 +26,14 @@ from omnimouse_model.analysis.edits import (
 from omnimouse_model.analysis.live_sweep import live_sweep
 from omnimouse_model.analysis.what_if import NO_TRUTH, edit_remarks, what_if
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.catalogue import load_predictor
 from omnimouse_model.predict.naive import naive_predictor
 from omnimouse_model.predict.predictor import Encoded, Needs
 from omnimouse_model.predict.worker import WorkerPredictor
-from tests.model.live_sessions import (
-    EchoPredictor,
-    tiny_transformer,
-    write_session,
-)
+from tests.predictors import EchoPredictor, tiny_transformer
+from tests.small_sessions import write_session
 
 EVERY = (
     OtherClip(3.0),
@@ -65,31 +60,31 @@ class BrightnessPredictor(EchoPredictor):
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+def session(tmp_path_factory):
     return open_session(write_session(tmp_path_factory.mktemp("what_if") / "small"))
 
 
 @pytest.fixture
-def window(session: Session) -> Window:
+def window(session):
     return session.window(6.0)
 
 
 @pytest.fixture
-def mask(session: Session) -> Mask:
+def mask(session):
     """Video and behaviour are given, every response is asked."""
     everyone = Mask.nothing(session).ask(range(session.n_neurons))
     return everyone.with_frames(True).with_behavior("visible")
 
 
 # -- what edits do to a window --------------------------------------------------------
-def test_contrast_one_and_scale_one_change_nothing_exactly(window: Window) -> None:
+def test_contrast_one_and_scale_one_change_nothing_exactly(window):
     same = edited(window, [Contrast(1.0), BehaviorScale("running", 1.0), Shift()])
     np.testing.assert_array_equal(same.video, window.video)
     np.testing.assert_array_equal(same.behavior, window.behavior)
     np.testing.assert_array_equal(same.frames_u8, window.frames_u8)
 
 
-def test_the_session_and_the_window_are_not_touched(window: Window) -> None:
+def test_the_session_and_the_window_are_not_touched(window):
     video, behavior = window.video.copy(), window.behavior.copy()
     changed = edited(window, EVERY)
     assert not np.array_equal(changed.video, video)
@@ -100,27 +95,27 @@ def test_the_session_and_the_window_are_not_touched(window: Window) -> None:
     np.testing.assert_array_equal(changed.responses, window.responses)
 
 
-def test_keys_tell_edited_windows_apart(window: Window) -> None:
+def test_keys_tell_edited_windows_apart(window):
     keys = {window.key, *(edited(window, [edit]).key for edit in EVERY)}
     assert len(keys) == len(EVERY) + 1
     assert edited(window, [Blank()]) == edited(window, [Blank()])
     assert edited(window, [Blank()]) != window
 
 
-def test_blank_is_zero_to_the_model_and_gray_on_screen(window: Window) -> None:
+def test_blank_is_zero_to_the_model_and_gray_on_screen(window):
     half = edited(window, [Blank((30, 60))])
     np.testing.assert_array_equal(half.video[30:], 0.0)
     np.testing.assert_array_equal(half.video[:30], window.video[:30])
     np.testing.assert_array_equal(half.frames_u8[30:], 113)
 
 
-def test_freeze_holds_one_frame(window: Window) -> None:
+def test_freeze_holds_one_frame(window):
     held = edited(window, [Freeze(12, (20, 60))]).video
     np.testing.assert_array_equal(held[20:], np.repeat(window.video[12:13], 40, 0))
     np.testing.assert_array_equal(held[:20], window.video[:20])
 
 
-def test_mirror_twice_is_the_recording(window: Window) -> None:
+def test_mirror_twice_is_the_recording(window):
     once = edited(window, [Mirror()])
     np.testing.assert_array_equal(once.video, window.video[:, :, ::-1])
     twice = edited(once, [Mirror()])
@@ -129,7 +124,7 @@ def test_mirror_twice_is_the_recording(window: Window) -> None:
     np.testing.assert_array_equal(down.video, window.video[:, ::-1])
 
 
-def test_contrast_scales_what_the_model_sees(window: Window) -> None:
+def test_contrast_scales_what_the_model_sees(window):
     half = edited(window, [Contrast(0.5)])
     np.testing.assert_allclose(half.video, window.video / 2, atol=1e-6)
     strong = edited(window, [Contrast(3.0)])
@@ -137,9 +132,7 @@ def test_contrast_scales_what_the_model_sees(window: Window) -> None:
     assert strong.video.max() == pytest.approx((255 - 113) / 59)
 
 
-def test_a_shift_in_pixels_moves_the_picture_and_fills_with_gray(
-    window: Window,
-) -> None:
+def test_a_shift_in_pixels_moves_the_picture_and_fills_with_gray(window):
     moved = edited(window, [Shift(right=5, down=-3)]).video
     np.testing.assert_array_equal(moved[:, :-3, 5:], window.video[:, 3:, :-5])
     assert (moved[:, :, :5] == 0).all()
@@ -149,23 +142,21 @@ def test_a_shift_in_pixels_moves_the_picture_and_fills_with_gray(
 
 @pytest.mark.parametrize("later", [7, -7])
 def test_a_shift_in_frames_shows_what_was_recorded_before_or_after(
-    session: Session, window: Window, later: int
-) -> None:
+    session, window, later
+):
     moved = edited(window, [Shift(later=later)])
     there = session.window(window.start_s - later / 30)
     np.testing.assert_array_equal(moved.video, there.video)
     assert there.start_index == window.start_index - later
 
 
-def test_another_clip_is_the_video_of_another_window(
-    session: Session, window: Window
-) -> None:
+def test_another_clip_is_the_video_of_another_window(session, window):
     other = edited(window, [OtherClip(12.0)])
     np.testing.assert_array_equal(other.video, session.window(12.0).video)
     np.testing.assert_array_equal(other.behavior, window.behavior)
 
 
-def test_edits_follow_each_other(window: Window) -> None:
+def test_edits_follow_each_other(window):
     both = edited(edited(window, [Mirror()]), [Shift(right=2)])
     assert both == edited(window, [Mirror(), Shift(right=2)])
     np.testing.assert_array_equal(both.video[:, :, 2:], window.video[:, :, :1:-1])
@@ -174,7 +165,7 @@ def test_edits_follow_each_other(window: Window) -> None:
     np.testing.assert_array_equal(blank_then_moved[15:], window.video[10:55])
 
 
-def test_behaviour_is_edited_in_the_units_of_the_recording(window: Window) -> None:
+def test_behaviour_is_edited_in_the_units_of_the_recording(window):
     session = window.session
     column = session.behavior_names.index("running")
     mean, std = (part[0] for part in session.behavior_statistics("treadmill"))
@@ -194,7 +185,7 @@ def test_behaviour_is_edited_in_the_units_of_the_recording(window: Window) -> No
     np.testing.assert_allclose(late[4:], recorded[:-4], rtol=1e-5)
 
 
-def test_what_a_session_lacks_cannot_be_edited(window: Window) -> None:
+def test_what_a_session_lacks_cannot_be_edited(window):
     with pytest.raises(ValueError, match="has no 'licking'; it has pupil_size"):
         edited(window, [BehaviorSet("licking", 0.0)])
     session = replace(window.session, stimulus=None)
@@ -214,20 +205,18 @@ def test_what_a_session_lacks_cannot_be_edited(window: Window) -> None:
         (lambda: edits_from_json([{"edit": "contrast"}]), "cannot be read"),
     ],
 )
-def test_edits_that_make_no_sense_are_refused(
-    make: Callable[[], object], words: str
-) -> None:
+def test_edits_that_make_no_sense_are_refused(make, words):
     with pytest.raises(ValueError, match=words):
         make()
 
 
-def test_edits_go_through_json_and_pickle_unchanged(window: Window) -> None:
+def test_edits_go_through_json_and_pickle_unchanged(window):
     stored = json.loads(json.dumps(edits_to_json(EVERY)))
     assert edits_from_json(stored) == EVERY
     assert pickle.loads(pickle.dumps(edited(window, EVERY))).edits == EVERY
 
 
-def test_edits_have_words() -> None:
+def test_edits_have_words():
     assert edit_words([Mirror(), Contrast(0.5)]) == "mirrored, contrast × 0.5"
     assert edit_words([]) == "nothing"
     assert edit_words([Blank((30, 60))]) == "blank (1-2 s)"
@@ -236,14 +225,14 @@ def test_edits_have_words() -> None:
     assert edit_words(told) == "pupil size = 2, running 0.5 s earlier"
 
 
-def test_arranged_puts_the_clip_first() -> None:
+def test_arranged_puts_the_clip_first():
     assert arranged(EVERY[::-1]) == EVERY
 
 
 # -- what they do to a prediction -----------------------------------------------------
 def test_a_shift_by_k_frames_shifts_the_answer_of_a_predictor_of_video_alone(
-    window: Window, mask: Mask
-) -> None:
+    window, mask
+):
     found = what_if(BrightnessPredictor(), window, mask, [Shift(later=9)])
     asked = np.flatnonzero(mask.target[:, 0])
     late = asked[asked >= asked[0] + 9]
@@ -253,7 +242,7 @@ def test_a_shift_by_k_frames_shifts_the_answer_of_a_predictor_of_video_alone(
     assert np.nanmax(np.abs(found.difference)) > 0.01
 
 
-def test_the_difference_is_that_of_the_two_answers(window: Window, mask: Mask) -> None:
+def test_the_difference_is_that_of_the_two_answers(window, mask):
     predictor, edits = BrightnessPredictor(), [Contrast(0.5, (30, 60))]
     found = what_if(predictor, window, mask, edits)
     asked = mask.target[:, 3]
@@ -265,9 +254,7 @@ def test_the_difference_is_that_of_the_two_answers(window: Window, mask: Mask) -
     np.testing.assert_allclose(found.mean_change, expected[asked].mean(), rtol=1e-3)
 
 
-def test_an_edit_of_hidden_frames_changes_nothing_exactly(
-    window: Window, mask: Mask
-) -> None:
+def test_an_edit_of_hidden_frames_changes_nothing_exactly(window, mask):
     first = mask.with_frames(slice(0, 30))
     edits = [Blank((30, 60)), Contrast(0.2, (30, 60)), Mirror("vertical", (30, 60))]
     net = tiny_transformer()
@@ -279,17 +266,13 @@ def test_an_edit_of_hidden_frames_changes_nothing_exactly(
         assert np.abs(seen.difference[first.target]).max() > 0
 
 
-def test_a_blank_under_a_mask_without_video_changes_nothing(
-    window: Window, mask: Mask
-) -> None:
+def test_a_blank_under_a_mask_without_video_changes_nothing(window, mask):
     blind = mask.with_frames(False)
     found = what_if(tiny_transformer(), window, blind, [Blank()])
     np.testing.assert_array_equal(found.difference[blind.target], 0.0)
 
 
-def test_behaviour_that_is_not_given_changes_nothing(
-    window: Window, mask: Mask
-) -> None:
+def test_behaviour_that_is_not_given_changes_nothing(window, mask):
     net, edits = tiny_transformer(), [BehaviorSet("running", 20.0)]
     given = what_if(net, window, mask, edits)
     assert np.nanmax(given.change) > 0
@@ -297,7 +280,7 @@ def test_behaviour_that_is_not_given_changes_nothing(
     assert np.nanmax(hidden.change) == 0
 
 
-def test_an_answer_that_is_known_is_not_asked_again(window: Window, mask: Mask) -> None:
+def test_an_answer_that_is_known_is_not_asked_again(window, mask):
     predictor = EchoPredictor()
     known = predictor.predict(window, mask)
     found = what_if(predictor, window, mask, [Blank()], np.arange(5), unedited=known)
@@ -305,7 +288,7 @@ def test_an_answer_that_is_known_is_not_asked_again(window: Window, mask: Mask) 
     np.testing.assert_array_equal(found.before.responses, known.responses[:, :5])
 
 
-def test_nothing_is_scored(window: Window, mask: Mask) -> None:
+def test_nothing_is_scored(window, mask):
     found = what_if(EchoPredictor(), window, mask, [Blank()])
     assert np.isnan(found.scores).all()
     assert found.not_scored == NO_TRUTH
@@ -313,9 +296,7 @@ def test_nothing_is_scored(window: Window, mask: Mask) -> None:
         next(live_sweep(EchoPredictor(), found.window, np.arange(2)))
 
 
-def test_a_predictor_in_another_process_is_told_of_the_edits(
-    window: Window, mask: Mask
-) -> None:
+def test_a_predictor_in_another_process_is_told_of_the_edits(window, mask):
     edits = (Shift(later=9), Contrast(0.5), BehaviorSet("running", 20.0))
     here = what_if(tiny_transformer(), window, mask, edits)
     worker = WorkerPredictor(tiny_transformer)
@@ -331,7 +312,7 @@ def test_a_predictor_in_another_process_is_told_of_the_edits(
     np.testing.assert_allclose(many[1], here.before.responses, atol=1e-5)
 
 
-def test_remarks_say_what_is_not_seen(mask: Mask) -> None:
+def test_remarks_say_what_is_not_seen(mask):
     edits = [Blank((30, 60)), BehaviorSet("running", 0.0)]
     assert edit_remarks(edits, mask) == ()
     hidden = mask.with_frames(slice(0, 30)).with_behavior("hidden")
@@ -347,14 +328,14 @@ def test_remarks_say_what_is_not_seen(mask: Mask) -> None:
 
 # -- the demo model on its simulated mouse --------------------------------------------
 @pytest.fixture(scope="module")
-def demo() -> Session:
+def demo():
     from omnimouse_model.demo import demo_session
 
     return open_session(demo_session())
 
 
 @pytest.mark.slow
-def test_a_blank_lowers_the_predicted_answers_of_driven_neurons(demo: Session) -> None:
+def test_a_blank_lowers_the_predicted_answers_of_driven_neurons(demo):
     predictor = load_predictor("demo", device="cpu")
     mask = Mask.from_strategy("test/video_only", demo)
     driven_changes = []

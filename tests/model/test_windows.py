@@ -1,7 +1,6 @@
 """Windows of many kinds of session, against the format's rules in plain numpy."""
 
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,7 +41,7 @@ PLANS = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_window_starts_and_values_are_the_formats(kind: str, tmp_path: Path) -> None:
+def test_window_starts_and_values_are_the_formats(kind, tmp_path):
     root = write_folder(tmp_path / "a", KINDS[kind])
     session, plain = open_session(root), PlainSession(root)
     seen = 0
@@ -83,7 +82,7 @@ def _check_window(window: Window, plain: PlainSession) -> None:
     np.testing.assert_array_equal(window.timestamps["eye_tracker"], relative)
 
 
-def test_a_window_snaps_to_the_start_grid_and_stays_inside(tmp_path: Path) -> None:
+def test_a_window_snaps_to_the_start_grid_and_stays_inside(tmp_path):
     session = open_session(write_folder(tmp_path / "a"))
     grid = session.start_grid - session.t0
     assert session.window(5.0).start_s == pytest.approx(5.0, abs=1 / 60)
@@ -93,9 +92,7 @@ def test_a_window_snaps_to_the_start_grid_and_stays_inside(tmp_path: Path) -> No
         assert session.window(start).start_s == start
 
 
-def test_window_starts_survive_the_way_through_seconds_at_epoch_times(
-    tmp_path: Path,
-) -> None:
+def test_window_starts_survive_the_way_through_seconds_at_epoch_times(tmp_path):
     session = open_session(write_folder(tmp_path / "a", t0=1.52e9 + 0.377))
     chosen = session.window_indices("train")
     starts = session.window_starts("train")
@@ -103,7 +100,7 @@ def test_window_starts_survive_the_way_through_seconds_at_epoch_times(
     np.testing.assert_array_equal(again, chosen)
 
 
-def test_positions_outside_a_stream_are_zero_and_marked(tmp_path: Path) -> None:
+def test_positions_outside_a_stream_are_zero_and_marked(tmp_path):
     root = write_folder(tmp_path / "a")
     session = open_session(root)
     times = session.responses.valid_interval().stop + np.arange(-30, 30) / 30.0
@@ -115,7 +112,7 @@ def test_positions_outside_a_stream_are_zero_and_marked(tmp_path: Path) -> None:
     np.testing.assert_array_equal(values[valid], sampled)
 
 
-def test_times_just_after_the_first_sample_are_those_of_sample(tmp_path: Path) -> None:
+def test_times_just_after_the_first_sample_are_those_of_sample(tmp_path):
     session = open_session(write_folder(tmp_path / "a"))
     times = session.responses.valid_interval().start + np.arange(-5, 55) / 30.0
     values, valid = session.responses.window(times)
@@ -124,7 +121,7 @@ def test_times_just_after_the_first_sample_are_those_of_sample(tmp_path: Path) -
     np.testing.assert_array_equal(values[valid], sampled)
 
 
-def test_missing_behavior_is_zero_and_marked(tmp_path: Path) -> None:
+def test_missing_behavior_is_zero_and_marked(tmp_path):
     session = open_session(write_folder(tmp_path / "a", missing=((150, 155),)))
     window = session.window((150 / 20 - 0.75) - 1.0)
     behavior, valid = window.behavior, window.valid["behavior"]
@@ -133,7 +130,7 @@ def test_missing_behavior_is_zero_and_marked(tmp_path: Path) -> None:
     assert not behavior[~valid][:, :4].any()
 
 
-def test_streams_a_session_lacks_are_empty_not_zero(tmp_path: Path) -> None:
+def test_streams_a_session_lacks_are_empty_not_zero(tmp_path):
     session = open_session(write_folder(tmp_path / "a", streams=("responses",)))
     window = session.window(3.0)
     assert session.stimulus is None
@@ -149,9 +146,7 @@ def test_streams_a_session_lacks_are_empty_not_zero(tmp_path: Path) -> None:
     assert len(session.window_starts("final_test_1")) == 0
 
 
-def test_other_frame_sizes_and_colour_are_averaged_for_the_model(
-    tmp_path: Path,
-) -> None:
+def test_other_frame_sizes_and_colour_are_averaged_for_the_model(tmp_path):
     session = open_session(write_folder(tmp_path / "a", size=(72, 128, 3)))
     window = session.window(2.0)
     assert window.video.shape == (60, 36, 64)
@@ -161,7 +156,7 @@ def test_other_frame_sizes_and_colour_are_averaged_for_the_model(
     assert any(note.code == "frame_size" for note in session.warnings)
 
 
-def test_a_missing_response_stays_missing(tmp_path: Path) -> None:
+def test_a_missing_response_stays_missing(tmp_path):
     root = write_folder(tmp_path / "a", mem=False)
     data = np.load(root / "responses/data.npy")
     data[:, 2] = np.nan
@@ -171,7 +166,7 @@ def test_a_missing_response_stays_missing(tmp_path: Path) -> None:
     assert np.isfinite(np.delete(responses, 2, axis=1)).all()
 
 
-def test_windows_and_sessions_travel_to_other_processes(tmp_path: Path) -> None:
+def test_windows_and_sessions_travel_to_other_processes(tmp_path):
     session = open_session(write_folder(tmp_path / "a"))
     window = session.window(4.0)
     sent = pickle.dumps(window)
@@ -184,7 +179,7 @@ def test_windows_and_sessions_travel_to_other_processes(tmp_path: Path) -> None:
     assert pickle.loads(sent).session is again.session
 
 
-def test_tier_test_means_every_held_out_test_tier(tmp_path: Path) -> None:
+def test_tier_test_means_every_held_out_test_tier(tmp_path):
     tiers = ("train", "final_test_2", "live_test_main", "oracle", "test", "latest_x")
     trials = tuple(Trial("video", tier, 75) for tier in tiers)
     session = open_session(write_folder(tmp_path / "a", trials=trials))

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing import active_children
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from omnimouse_model.errors import (
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE, Mask
 from omnimouse_model.predict.worker import WorkerPredictor
-from tests.model.live_sessions import (
+from tests.predictors import (
     CrashingPredictor,
     EchoPredictor,
     EndlessPredictor,
@@ -37,39 +37,39 @@ from tests.model.live_sessions import (
     joining_transformer,
     question,
     tiny_transformer,
-    write_session,
 )
+from tests.small_sessions import write_session
 
 TIMEOUT = 60.0
 MANY = 10_000
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+def session(tmp_path_factory):
     return open_session(write_session(tmp_path_factory.mktemp("worker") / "small"))
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Session:
+def many(tmp_path_factory):
     folder = tmp_path_factory.mktemp("worker") / "many"
     return open_session(write_session(folder, n_neurons=MANY))
 
 
 @pytest.fixture(scope="module")
-def thousand(tmp_path_factory: pytest.TempPathFactory) -> Session:
+def thousand(tmp_path_factory):
     folder = tmp_path_factory.mktemp("worker") / "thousand"
     return open_session(write_session(folder, n_neurons=1000))
 
 
 @pytest.fixture(scope="module")
-def echo() -> Iterator[WorkerPredictor]:
+def echo():
     worker = WorkerPredictor(EchoPredictor)
     yield worker
     worker.close()
 
 
 @pytest.fixture
-def worker_of() -> Iterator[object]:
+def worker_of():
     made: list[WorkerPredictor] = []
 
     def make(source: object, **options: object) -> WorkerPredictor:
@@ -81,9 +81,7 @@ def worker_of() -> Iterator[object]:
         worker.close()
 
 
-def test_a_worker_answers_as_the_predictor_it_holds(
-    echo: WorkerPredictor, session: Session
-) -> None:
+def test_a_worker_answers_as_the_predictor_it_holds(echo, session):
     window, mask = session.window(4.0), question(session)
     here = EchoPredictor().predict(window, mask)
     there = echo.predict(window, mask)
@@ -95,7 +93,7 @@ def test_a_worker_answers_as_the_predictor_it_holds(
     assert echo.needs == EchoPredictor().needs
 
 
-def test_big_answers_come_back_whole(echo: WorkerPredictor, many: Session) -> None:
+def test_big_answers_come_back_whole(echo, many):
     window, mask = many.window(4.0), question(many)
     here = EchoPredictor().predict(window, mask)
     there = echo.predict(window, mask)
@@ -106,9 +104,7 @@ def test_big_answers_come_back_whole(echo: WorkerPredictor, many: Session) -> No
     assert np.array_equal(there.responses, here.responses, equal_nan=True)
 
 
-def test_parts_of_one_question_are_encoded_once(
-    echo: WorkerPredictor, session: Session
-) -> None:
+def test_parts_of_one_question_are_encoded_once(echo, session):
     window, mask = session.window(4.0), question(session).hide([39])
     before = echo.predict(session.window(4.0), question(session)) and echo.counters
     encoded = echo.encode(window, mask)
@@ -118,9 +114,7 @@ def test_parts_of_one_question_are_encoded_once(
     assert first.neurons.tolist() == [12, 11]
 
 
-def test_an_earlier_question_can_still_be_decoded(
-    echo: WorkerPredictor, session: Session
-) -> None:
+def test_an_earlier_question_can_still_be_decoded(echo, session):
     mask = question(session)
     early = echo.encode(session.window(4.0), mask)
     echo.encode(session.window(6.0), mask)
@@ -129,7 +123,7 @@ def test_an_earlier_question_can_still_be_decoded(
     assert np.array_equal(found.responses, expected.responses, equal_nan=True)
 
 
-def test_a_session_is_prepared_once(echo: WorkerPredictor, session: Session) -> None:
+def test_a_session_is_prepared_once(echo, session):
     echo.predict(session.window(4.0), question(session))
     before = echo.counters["prepared"]
     echo.prepare(session)
@@ -137,9 +131,7 @@ def test_a_session_is_prepared_once(echo: WorkerPredictor, session: Session) -> 
     assert echo.counters["prepared"] == before
 
 
-def test_masks_arrive_exactly_after_any_strokes(
-    echo: WorkerPredictor, many: Session
-) -> None:
+def test_masks_arrive_exactly_after_any_strokes(echo, many):
     draw = np.random.default_rng(1)
     window, mask = many.window(4.0), question(many)
     for _ in range(10):
@@ -151,9 +143,7 @@ def test_masks_arrive_exactly_after_any_strokes(
 
 @pytest.mark.parametrize("share", [0.0, 0.004, 0.5, 1.0])
 @pytest.mark.parametrize("size", ["thousand", "many"])
-def test_a_stroke_sends_less_than_100_kb(
-    echo: WorkerPredictor, request: pytest.FixtureRequest, size: str, share: float
-) -> None:
+def test_a_stroke_sends_less_than_100_kb(echo, request, size, share):
     recording: Session = request.getfixturevalue(size)
     count = max(1, int(share * recording.n_neurons))
     window, mask = recording.window(4.0), question(recording)
@@ -166,25 +156,21 @@ def test_a_stroke_sends_less_than_100_kb(
     assert echo.counters["bytes_sent"] - before <= 100_000
 
 
-def test_a_preset_sends_less_than_100_kb(echo: WorkerPredictor, many: Session) -> None:
+def test_a_preset_sends_less_than_100_kb(echo, many):
     window = many.window(4.0)
     echo.predict(window, question(many))
     echo.encode(window, Mask.from_strategy("video_behavior", many, seed=3))
     assert echo.counters["bytes_sent_last"] <= 100_000
 
 
-def test_refusals_keep_their_type_and_reason(
-    worker_of: object, session: Session
-) -> None:
+def test_refusals_keep_their_type_and_reason(worker_of, session):
     worker = worker_of(RefusingPredictor)
     with pytest.raises(UnsupportedRequestError, match="needs video"):
         worker.predict(session.window(4.0), question(session).with_frames(False))
     assert worker.predict(session.window(4.0), question(session)).status == "ok"
 
 
-def test_masks_of_one_window_are_computed_together_there_too(
-    worker_of: object, session: Session
-) -> None:
+def test_masks_of_one_window_are_computed_together_there_too(worker_of, session):
     worker, here = worker_of(joining_transformer, torch_threads=1), tiny_transformer()
     window, neurons = session.window(3.0), np.array([30, 35])
     draw = live_draw(session.n_neurons, neurons)
@@ -198,9 +184,7 @@ def test_masks_of_one_window_are_computed_together_there_too(
         np.testing.assert_allclose(answer.responses, alone.responses, atol=1e-4)
 
 
-def test_a_refusal_among_several_comes_in_its_turn(
-    worker_of: object, session: Session
-) -> None:
+def test_a_refusal_among_several_comes_in_its_turn(worker_of, session):
     worker = worker_of(JoiningPredictor)
     window, mask = session.window(3.0), question(session)
     dark = mask.with_frames(False)
@@ -215,15 +199,13 @@ def test_a_refusal_among_several_comes_in_its_turn(
         assert np.isfinite(row.score) == row.context.video
 
 
-def test_faults_say_what_and_where(worker_of: object, session: Session) -> None:
+def test_faults_say_what_and_where(worker_of, session):
     worker = worker_of(FaultyPredictor)
-    with pytest.raises(WorkerError, match=r"ZeroDivisionError.*live_sessions"):
+    with pytest.raises(WorkerError, match=r"ZeroDivisionError.*predictors"):
         worker.predict(session.window(4.0), question(session))
 
 
-def test_a_crash_is_told_and_the_next_request_starts_again(
-    worker_of: object, session: Session
-) -> None:
+def test_a_crash_is_told_and_the_next_request_starts_again(worker_of, session):
     worker = worker_of(CrashingPredictor)
     window, mask = session.window(4.0), question(session)
     worker.predict(window, mask)
@@ -235,11 +217,8 @@ def test_a_crash_is_told_and_the_next_request_starts_again(
 
 
 def test_a_process_that_dies_is_asked_again_with_its_session_and_mask(
-    worker_of: object,
-    session: Session,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    worker_of, session, tmp_path, monkeypatch
+):
     monkeypatch.setenv("OMNIMOUSE_TEST_MARK", str(tmp_path / "died"))
     worker = worker_of(OnceCrashingPredictor)
     window, mask = session.window(4.0), question(session).paint([3, 4], (0, 60), TARGET)
@@ -251,9 +230,7 @@ def test_a_process_that_dies_is_asked_again_with_its_session_and_mask(
     assert "exit code" in answer.status
 
 
-def test_one_that_dies_again_and_again_says_what_to_do(
-    worker_of: object, session: Session
-) -> None:
+def test_one_that_dies_again_and_again_says_what_to_do(worker_of, session):
     worker = worker_of(CrashingPredictor)
     window, mask = session.window(4.0), question(session)
     fatal = mask.with_behavior("hidden")
@@ -267,7 +244,7 @@ def test_one_that_dies_again_and_again_says_what_to_do(
         worker.predict(window, fatal)
 
 
-def test_a_killed_process_is_replaced(worker_of: object, session: Session) -> None:
+def test_a_killed_process_is_replaced(worker_of, session):
     worker = worker_of(EchoPredictor)
     window, mask = session.window(4.0), question(session)
     encoded = worker.encode(window, mask)
@@ -278,14 +255,12 @@ def test_a_killed_process_is_replaced(worker_of: object, session: Session) -> No
     assert worker.decode(encoded).status == "ok"
 
 
-def test_an_unknown_name_is_told_by_the_catalogue(worker_of: object) -> None:
+def test_an_unknown_name_is_told_by_the_catalogue(worker_of):
     with pytest.raises(CheckpointError, match="demo"):
         _ = worker_of("no-such-predictor").needs
 
 
-def test_stopping_gives_up_at_once_and_the_next_request_is_answered(
-    worker_of: object, session: Session
-) -> None:
+def test_stopping_gives_up_at_once_and_the_next_request_is_answered(worker_of, session):
     worker = worker_of(EndlessPredictor)
     window, mask = session.window(4.0), question(session)
     worker.predict(window, mask)
@@ -300,7 +275,7 @@ def test_stopping_gives_up_at_once_and_the_next_request_is_answered(
     assert worker.predict(window, changed).mask_id == changed.mask_id
 
 
-def test_closing_leaves_no_process_behind(session: Session) -> None:
+def test_closing_leaves_no_process_behind(session):
     worker = WorkerPredictor(EchoPredictor)
     worker.predict(session.window(4.0), question(session))
     process_id = worker.process_id
@@ -318,9 +293,7 @@ needs_segments = pytest.mark.skipif(
 
 
 @needs_segments
-def test_shared_memory_is_released_with_the_worker_or_the_process(
-    many: Session,
-) -> None:
+def test_shared_memory_is_released_with_the_worker_or_the_process(many):
     worker = WorkerPredictor(EchoPredictor)
     window, mask = many.window(4.0), question(many)
     worker.predict(window, mask)
@@ -342,9 +315,7 @@ def test_shared_memory_is_released_with_the_worker_or_the_process(
 
 
 @needs_segments
-def test_shared_memory_is_released_when_this_side_is_killed(
-    many: Session, root: Path
-) -> None:
+def test_shared_memory_is_released_when_this_side_is_killed(many, root):
     import subprocess
     import sys
 
@@ -353,7 +324,7 @@ def test_shared_memory_is_released_when_this_side_is_killed(
         "sys.path.insert(0, sys.argv[1])\n"
         "from omnimouse_model.data.open import open_session\n"
         "from omnimouse_model.predict.worker import WorkerPredictor\n"
-        "from tests.model.live_sessions import EchoPredictor\n"
+        "from tests.predictors import EchoPredictor\n"
         "worker = WorkerPredictor(EchoPredictor)\n"
         "worker.prepare(open_session(sys.argv[2]))\n"
         "print(worker.process_id, worker._shared.name, flush=True)\n"
@@ -380,8 +351,8 @@ def is_running(process: int) -> bool:
 
 
 def test_a_session_that_is_gone_is_told_and_the_process_lives(
-    worker_of: object, tmp_path: Path, session: Session
-) -> None:
+    worker_of, tmp_path, session
+):
     worker = worker_of(EchoPredictor)
     worker.predict(session.window(4.0), question(session))
     process = worker.process_id
@@ -394,14 +365,14 @@ def test_a_session_that_is_gone_is_told_and_the_process_lives(
     assert worker.process_id == process
 
 
-def test_a_process_with_a_screen_is_refused(worker_of: object) -> None:
+def test_a_process_with_a_screen_is_refused(worker_of):
     with pytest.raises(WorkerError, match="screen"):
         _ = worker_of(ScreenPredictor).needs
 
 
 def test_the_parents_script_and_its_screens_stay_out_of_the_process(
-    tmp_path: Path, session: Session, root: Path
-) -> None:
+    tmp_path, session, root
+):
     import subprocess
     import sys
 
@@ -411,7 +382,7 @@ def test_the_parents_script_and_its_screens_stay_out_of_the_process(
         "sys.path.insert(0, sys.argv[2])\n"
         "pathlib.Path(sys.argv[1]).open('a').write('run ')\n"
         "from omnimouse_model.predict.worker import WorkerPredictor\n"
-        "from tests.model.live_sessions import EchoPredictor\n"
+        "from tests.predictors import EchoPredictor\n"
         "worker = WorkerPredictor(EchoPredictor)\n"
         "print(worker.predictor_id)\n"
         "worker.close()\n"
@@ -428,9 +399,7 @@ def test_the_parents_script_and_its_screens_stay_out_of_the_process(
     assert ran.read_text() == "run "
 
 
-def test_a_refused_bigger_recording_leaves_the_answers_of_the_known_one(
-    many: Session, tmp_path: Path
-) -> None:
+def test_a_refused_bigger_recording_leaves_the_answers_of_the_known_one(many, tmp_path):
     bigger = open_session(write_session(tmp_path / "s", n_neurons=MANY + 2000))
     mask = Mask.nothing(many).ask(slice(None))
     window = many.window(4.0)
@@ -446,7 +415,7 @@ def test_a_refused_bigger_recording_leaves_the_answers_of_the_known_one(
     assert np.array_equal(again, expected, equal_nan=True)
 
 
-def test_the_controller_works_through_a_worker(session: Session) -> None:
+def test_the_controller_works_through_a_worker(session):
     before = {child.pid for child in active_children()}
     controller = Controller(load=lambda *_: WorkerPredictor(EchoPredictor))
     controller.open_session(session)
@@ -465,14 +434,14 @@ def test_the_controller_works_through_a_worker(session: Session) -> None:
 
 
 @pytest.fixture(scope="module")
-def net() -> Iterator[WorkerPredictor]:
+def net():
     worker = WorkerPredictor(tiny_transformer, torch_threads=1)
     yield worker
     worker.close()
 
 
 @pytest.fixture
-def live(net: WorkerPredictor, session: Session) -> Iterator[Controller]:
+def live(net, session):
     controller = Controller()
     controller.open_session(session)
     controller.choose_predictor(net)
@@ -481,7 +450,7 @@ def live(net: WorkerPredictor, session: Session) -> Iterator[Controller]:
     controller.close()
 
 
-def test_a_transformer_in_a_worker_answers_as_one_here(live: Controller) -> None:
+def test_a_transformer_in_a_worker_answers_as_one_here(live):
     here = tiny_transformer()
     for preset in ("video_behavior", "Forecast with video", "Half of the population"):
         live.apply_preset(preset)
@@ -498,7 +467,7 @@ def test_a_transformer_in_a_worker_answers_as_one_here(live: Controller) -> None
         )
 
 
-def test_a_stroke_encodes_no_video(live: Controller, net: WorkerPredictor) -> None:
+def test_a_stroke_encodes_no_video(live, net):
     live.paint([1], VISIBLE)
     assert live.wait(TIMEOUT)
     before = net.counters
@@ -511,9 +480,7 @@ def test_a_stroke_encodes_no_video(live: Controller, net: WorkerPredictor) -> No
     assert after["bytes_sent"] - before["bytes_sent"] < 10_000
 
 
-def test_the_windows_beside_are_ready_before_they_are_asked_for(
-    live: Controller, net: WorkerPredictor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_windows_beside_are_ready_before_they_are_asked_for(live, net, monkeypatch):
     live.apply_preset("video_behavior")
     assert live.wait(TIMEOUT)
     before = net.counters["video_encodings"]
@@ -534,7 +501,7 @@ def until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_every_preset_is_answered_by_a_transformer(live: Controller) -> None:
+def test_every_preset_is_answered_by_a_transformer(live):
     for name, _ in live.presets:
         live.apply_preset(name)
         assert live.wait(TIMEOUT)
@@ -543,9 +510,7 @@ def test_every_preset_is_answered_by_a_transformer(live: Controller) -> None:
         assert (live.results.behavior is not None) == decodes
 
 
-def test_a_transformer_says_which_sessions_it_knows(
-    live: Controller, many: Session
-) -> None:
+def test_a_transformer_says_which_sessions_it_knows(live, many):
     live.open_session(many)
     assert live.wait(TIMEOUT)
     assert live.results.freshness == "error"

@@ -13,7 +13,8 @@ from omnimouse_model.predict import worker_process
 from omnimouse_model.predict.link import LinkEndedError
 from omnimouse_model.predict.worker import WorkerPredictor
 from omnimouse_model.predict.worker_process import Server, Source
-from tests.model.live_sessions import EchoPredictor, question, write_session
+from tests.predictors import EchoPredictor, question
+from tests.small_sessions import write_session
 
 ENDS, IS_SLOW, IS_SLOW_AND_ENDS = "ends", "is slow", "is slow and ends"
 MOST_STARTS = 8
@@ -101,18 +102,18 @@ class OtherEnd:
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+def session(tmp_path_factory):
     return open_session(write_session(tmp_path_factory.mktemp("ends") / "small"))
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
+def world(monkeypatch):
     monkeypatch.setattr(worker_process, "SCREENS", ())  # It is this process's own.
     return World()
 
 
 @pytest.fixture
-def worker(world: World) -> WorkerPredictor:
+def worker(world):
     """Gives up whatever the other end is slow with."""
     made = WorkerPredictor(EchoPredictor, connect=world.connect)
     made.stop_when(lambda: world.is_waiting)
@@ -133,9 +134,7 @@ def give_up(worker: WorkerPredictor, session: Session) -> None:
         ask(worker, session)
 
 
-def test_a_question_that_ends_it_twice_is_refused(
-    world: World, worker: WorkerPredictor, session: Session
-) -> None:
+def test_a_question_that_ends_it_twice_is_refused(world, worker, session):
     ask(worker, session)
     world.script("encode", ENDS, ENDS)
     with pytest.raises(WorkerError, match="twice in a row"):
@@ -145,9 +144,7 @@ def test_a_question_that_ends_it_twice_is_refused(
     assert ask(worker, session) == "ok"
 
 
-def test_the_end_of_a_question_given_up_is_not_that_of_the_next(
-    world: World, worker: WorkerPredictor, session: Session
-) -> None:
+def test_the_end_of_a_question_given_up_is_not_that_of_the_next(world, worker, session):
     ask(worker, session)
     world.script("encode", ENDS, IS_SLOW_AND_ENDS, "", ENDS)
     give_up(worker, session)
@@ -157,9 +154,7 @@ def test_the_end_of_a_question_given_up_is_not_that_of_the_next(
     assert world.starts == 4
 
 
-def test_a_question_after_one_given_up_may_end_it_once(
-    world: World, worker: WorkerPredictor, session: Session
-) -> None:
+def test_a_question_after_one_given_up_may_end_it_once(world, worker, session):
     ask(worker, session)
     world.script("encode", ENDS, IS_SLOW_AND_ENDS, ENDS)
     give_up(worker, session)
@@ -167,8 +162,8 @@ def test_a_question_after_one_given_up_may_end_it_once(
 
 
 def test_once_what_was_given_up_has_ended_well_the_next_answers_for_itself(
-    world: World, worker: WorkerPredictor, session: Session
-) -> None:
+    world, worker, session
+):
     ask(worker, session)
     world.script("encode", IS_SLOW)
     give_up(worker, session)
@@ -179,9 +174,7 @@ def test_once_what_was_given_up_has_ended_well_the_next_answers_for_itself(
     assert world.starts == 2
 
 
-def test_one_that_never_starts_again_is_told_of(
-    world: World, worker: WorkerPredictor, session: Session
-) -> None:
+def test_one_that_never_starts_again_is_told_of(world, worker, session):
     ask(worker, session)
     world.script("encode", IS_SLOW_AND_ENDS)
     give_up(worker, session)
@@ -190,9 +183,7 @@ def test_one_that_never_starts_again_is_told_of(
         ask(worker, session)
 
 
-def test_looking_ahead_may_end_it_at_nobodys_cost(
-    world: World, worker: WorkerPredictor, session: Session
-) -> None:
+def test_looking_ahead_may_end_it_at_nobodys_cost(world, worker, session):
     ask(worker, session)
     world.script("look_ahead", ENDS)
     worker.look_ahead(session.window(8.0), question(session))
@@ -202,8 +193,8 @@ def test_looking_ahead_may_end_it_at_nobodys_cost(
 
 
 def test_closed_while_it_starts_it_leaves_nothing_and_the_call_is_refused(
-    world: World, worker: WorkerPredictor, session: Session
-) -> None:
+    world, worker, session
+):
     world.while_it_starts = worker.close  # as another thread does
     with pytest.raises(WorkerError, match="was closed"):
         ask(worker, session)
@@ -212,9 +203,7 @@ def test_closed_while_it_starts_it_leaves_nothing_and_the_call_is_refused(
     assert ask(worker, session) == "ok"
 
 
-def test_closed_while_it_answers_the_call_is_refused(
-    world: World, worker: WorkerPredictor, session: Session
-) -> None:
+def test_closed_while_it_answers_the_call_is_refused(world, worker, session):
     ask(worker, session)
     world.script("encode", IS_SLOW)
     worker.stop_when(lambda: world.is_waiting and bool(worker.close()))

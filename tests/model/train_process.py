@@ -22,8 +22,8 @@ from omnimouse_model.train.config import Group, Phase, SessionChoice, TrainConfi
 from omnimouse_model.train.distributed import joined
 from omnimouse_model.train.loop import train
 from omnimouse_model.train.saving import last_state
-from tests.model.live_sessions import write_session
 from tests.model.small_net import SMALL
+from tests.small_sessions import write_session
 
 MICE = {"m1-1-1": 12, "m2-1-1": 9, "m1-2-1": 7}
 """Session -> neurons; two ranks share the mouse m1."""

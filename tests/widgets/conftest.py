@@ -1,32 +1,30 @@
 """A controller on a small recording, a panel on a screen, and a hand on the mouse."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
-from tests.model.live_sessions import EchoPredictor, write_session
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
 
 N_NEURONS = 40
 
 
 @pytest.fixture(scope="session")
-def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def session_folder(tmp_path_factory):
     """Forty neurons, four trials of four tiers, video and behaviour."""
     return write_session(tmp_path_factory.mktemp("recording") / "mouse", N_NEURONS)
 
 
 @pytest.fixture
-def session(session_folder: Path) -> Session:
+def session(session_folder):
     return open_session(session_folder)
 
 
 @pytest.fixture
-def controller(session: Session) -> Iterator[Controller]:
+def controller(session):
     """A session open, with a predictor that answers at once with truth plus one."""
     made = Controller(synchronous=True)
     made.choose_predictor(EchoPredictor())
@@ -38,7 +36,7 @@ def controller(session: Session) -> Iterator[Controller]:
 
 
 @pytest.fixture
-def empty() -> Iterator[Controller]:
+def empty():
     """No session open."""
     made = Controller(synchronous=True)
     yield made
@@ -46,7 +44,7 @@ def empty() -> Iterator[Controller]:
 
 
 @pytest.fixture
-def show(qtbot: Any) -> Callable[..., Any]:
+def show(qtbot):
     """Put a panel on screen at a size, and wait until it is there."""
 
     def shown(panel: Any, width: int = 600, height: int = 300) -> Any:
@@ -62,6 +60,6 @@ def show(qtbot: Any) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def drawn(qtbot: Any) -> Callable[[], None]:
+def drawn(qtbot):
     """Let everything that was asked to be drawn be drawn."""
     return lambda: qtbot.wait(20)

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,13 @@ from omnimouse_model.masks import HIDDEN
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.look import Look
 from omnimouse_widgets.qt.control_analysis import AnalysisSection
-from tests.model.live_sessions import write_session
+from tests.small_sessions import write_session
 
 pytestmark = pytest.mark.gui
 
 
 @pytest.fixture
-def keeping(tmp_path: Path) -> Iterator[Controller]:
+def keeping(tmp_path):
     """A recording of its own open, which may be moved; answered by the mean."""
     controller = Controller(synchronous=True, memory=tmp_path / "live.json")
     controller.choose_predictor("video-ridge")
@@ -35,13 +34,13 @@ def keeping(tmp_path: Path) -> Iterator[Controller]:
 
 
 @pytest.fixture
-def section(keeping: Controller, show: Callable[..., Any]) -> AnalysisSection:
+def section(keeping, show):
     made: AnalysisSection = show(AnalysisSection(keeping), 400, 200)
     return made
 
 
 @pytest.fixture
-def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def answer(monkeypatch):
     """What dialogs answer: a file and its kind, or a folder."""
 
     def answered(path: Path | str, kind: str = "") -> None:
@@ -53,9 +52,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("typed", ["mine", "mine.omnimouse", "mine.json", "mine.v2"])
-def test_its_ending_is_added_where_it_was_not_typed(
-    section: AnalysisSection, tmp_path: Path, answer: Any, typed: str
-) -> None:
+def test_its_ending_is_added_where_it_was_not_typed(section, tmp_path, answer, typed):
     answer(tmp_path / typed, "Analyses (*.omnimouse.json)")
     section.save_as()
     stem = "mine.v2" if typed == "mine.v2" else "mine"
@@ -63,12 +60,8 @@ def test_its_ending_is_added_where_it_was_not_typed(
 
 
 def test_it_is_saved_where_the_user_says_and_marked_when_it_changes(
-    section: AnalysisSection,
-    keeping: Controller,
-    tmp_path: Path,
-    answer: Any,
-    drawn: Any,
-) -> None:
+    section, keeping, tmp_path, answer, drawn
+):
     assert section.name.words == "Analysis not saved"
     assert not section.mark.isVisible()
     assert section.save_button.isEnabled()
@@ -92,13 +85,8 @@ def test_it_is_saved_where_the_user_says_and_marked_when_it_changes(
 
 @pytest.mark.parametrize("said", ["Save", "Discard", "Cancel"])
 def test_changes_are_asked_about_before_another_is_opened(
-    section: AnalysisSection,
-    keeping: Controller,
-    tmp_path: Path,
-    answer: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    said: str,
-) -> None:
+    section, keeping, tmp_path, answer, monkeypatch, said
+):
     asked: list[str] = []
     button = getattr(QMessageBox.StandardButton, said)
 
@@ -123,9 +111,7 @@ def test_changes_are_asked_about_before_another_is_opened(
     assert (first.read_bytes() != before) == (said == "Save")
 
 
-def test_recent_analyses_are_in_the_menu(
-    section: AnalysisSection, keeping: Controller, tmp_path: Path
-) -> None:
+def test_recent_analyses_are_in_the_menu(section, keeping, tmp_path):
     section.more.menu().aboutToShow.emit()
     assert not section.recent.isEnabled()
     for name in ("one", "two"):
@@ -142,12 +128,8 @@ def test_recent_analyses_are_in_the_menu(
 
 
 def test_a_recording_that_moved_is_asked_for_in_place(
-    section: AnalysisSection,
-    keeping: Controller,
-    tmp_path: Path,
-    answer: Any,
-    drawn: Any,
-) -> None:
+    section, keeping, tmp_path, answer, drawn
+):
     path = tmp_path / "a.omnimouse.json"
     keeping.analyses.save(path)
     shutil.move(tmp_path / "recordings" / "mouse", tmp_path / "moved")
@@ -163,9 +145,7 @@ def test_a_recording_that_moved_is_asked_for_in_place(
     assert not section.find_button.isVisible()
 
 
-def test_what_is_wrong_is_said_until_it_is_dismissed(
-    section: AnalysisSection, keeping: Controller, tmp_path: Path, drawn: Any
-) -> None:
+def test_what_is_wrong_is_said_until_it_is_dismissed(section, keeping, tmp_path, drawn):
     path = tmp_path / "torn.omnimouse.json"
     path.write_text("{")
     section.open(path)
@@ -177,9 +157,7 @@ def test_what_is_wrong_is_said_until_it_is_dismissed(
     assert not section.dismiss.isVisible()
 
 
-def test_table_and_arrays_are_written_and_told(
-    section: AnalysisSection, tmp_path: Path, answer: Any, drawn: Any
-) -> None:
+def test_table_and_arrays_are_written_and_told(section, tmp_path, answer, drawn):
     answer(tmp_path / "neurons", "CSV (*.csv)")
     section.export_table()
     drawn()
@@ -193,9 +171,7 @@ def test_table_and_arrays_are_written_and_told(
         assert found["predicted"].shape == (60, 40)
 
 
-def test_no_control_moves_when_something_was_written(
-    section: AnalysisSection, tmp_path: Path, answer: Any, drawn: Any
-) -> None:
+def test_no_control_moves_when_something_was_written(section, tmp_path, answer, drawn):
     drawn()
     named, height = section.name.words, section.sizeHint().height()
     places = [section.save_button.geometry(), section.more.geometry()]
@@ -211,9 +187,7 @@ def test_no_control_moves_when_something_was_written(
     assert section.name.words == named
 
 
-def test_the_script_is_on_the_clipboard(
-    section: AnalysisSection, keeping: Controller, drawn: Any
-) -> None:
+def test_the_script_is_on_the_clipboard(section, keeping, drawn):
     section.copy_as_python()
     drawn()
     assert QApplication.clipboard().text() == keeping.as_python()
@@ -226,8 +200,8 @@ def test_the_script_is_on_the_clipboard(
 
 
 def test_the_figure_has_the_traces_and_their_condition(
-    section: AnalysisSection, keeping: Controller, tmp_path: Path, drawn: Any
-) -> None:
+    section, keeping, tmp_path, drawn
+):
     keeping.select([3, 14, 15])
     section.write_figure(tmp_path / "traces.png")
     section.write_figure(tmp_path / "traces.svg")
@@ -248,8 +222,8 @@ def test_the_figure_has_the_traces_and_their_condition(
 
 
 def test_the_figure_is_drawn_as_the_traces_are_and_names_the_pins(
-    section: AnalysisSection, keeping: Controller, tmp_path: Path, drawn: Any
-) -> None:
+    section, keeping, tmp_path, drawn
+):
     keeping.select([3, 14])
     keeping.pins.pin("the <first>")
     keeping.apply_preset("all_response_only")
@@ -287,8 +261,8 @@ def pixels_near(image: QImage, colour: tuple[int, int, int]) -> int:
 
 
 def test_a_figure_of_nothing_or_of_no_kind_is_refused(
-    section: AnalysisSection, keeping: Controller, tmp_path: Path, drawn: Any
-) -> None:
+    section, keeping, tmp_path, drawn
+):
     section.write_figure(tmp_path / "traces.gif")
     drawn()
     assert "end it in .png or .svg" in section.problem.text()
@@ -300,7 +274,7 @@ def test_a_figure_of_nothing_or_of_no_kind_is_refused(
 
 
 @pytest.fixture
-def dialogs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def dialogs(monkeypatch):
     """Titles of the dialogs that were opened; nobody answers them."""
     asked: list[str] = []
 
@@ -317,8 +291,8 @@ EXPORTS = ("export_table", "export_arrays", "export_figure", "export_report")
 
 @pytest.mark.parametrize("export", [*EXPORTS, "save_as"])
 def test_no_file_is_asked_for_where_there_is_nothing_to_write(
-    empty: Controller, show: Any, dialogs: list[str], drawn: Any, export: str
-) -> None:
+    empty, show, dialogs, drawn, export
+):
     section: AnalysisSection = show(AnalysisSection(empty), 400, 200)
     section.offer_report(lambda what, tell: b"")
     getattr(section, export)()
@@ -329,12 +303,8 @@ def test_no_file_is_asked_for_where_there_is_nothing_to_write(
 
 @pytest.mark.parametrize("export", EXPORTS)
 def test_no_file_is_asked_for_before_the_answer(
-    section: AnalysisSection,
-    keeping: Controller,
-    dialogs: list[str],
-    drawn: Any,
-    export: str,
-) -> None:
+    section, keeping, dialogs, drawn, export
+):
     section.offer_report(lambda what, tell: b"")
     keeping.select([3])
     getattr(section, export)()
@@ -346,9 +316,7 @@ def test_no_file_is_asked_for_before_the_answer(
     assert "not answered yet" in section.problem.text()
 
 
-def test_no_file_is_asked_for_a_figure_of_nobody(
-    section: AnalysisSection, keeping: Controller, dialogs: list[str], drawn: Any
-) -> None:
+def test_no_file_is_asked_for_a_figure_of_nobody(section, keeping, dialogs, drawn):
     keeping.select([])
     section.export_figure()
     drawn()
@@ -356,9 +324,7 @@ def test_no_file_is_asked_for_a_figure_of_nobody(
     assert "Select neurons first" in section.problem.text()
 
 
-def test_without_a_recording_nothing_is_saved(
-    empty: Controller, show: Any, tmp_path: Path, answer: Any, drawn: Any
-) -> None:
+def test_without_a_recording_nothing_is_saved(empty, show, tmp_path, answer, drawn):
     section: AnalysisSection = show(AnalysisSection(empty), 400, 200)
     assert not section.save_button.isEnabled()
     answer(tmp_path / "a.omnimouse.json")
@@ -367,9 +333,7 @@ def test_without_a_recording_nothing_is_saved(
     assert "Open a recording first" in section.problem.text()
 
 
-def test_pins_and_edits_are_marked_as_changes(
-    section: AnalysisSection, keeping: Controller, tmp_path: Path, drawn: Any
-) -> None:
+def test_pins_and_edits_are_marked_as_changes(section, keeping, tmp_path, drawn):
     for change in (
         lambda: keeping.what_if.put(Contrast(0.5)),
         lambda: keeping.pins.pin("mine"),
@@ -384,12 +348,7 @@ def test_pins_and_edits_are_marked_as_changes(
         assert section.save_button.isEnabled()
 
 
-def test_kept_copies_are_opened_from_the_menu(
-    section: AnalysisSection,
-    keeping: Controller,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_kept_copies_are_opened_from_the_menu(section, keeping, tmp_path, monkeypatch):
     section.more.menu().aboutToShow.emit()
     assert not section.kept_action.isEnabled()
     keeping.paint([3], HIDDEN)

@@ -1,8 +1,7 @@
 """The Context panel: live curves, the mark, sweeps in the background, kept ones."""
 
 import csv
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from time import thread_time
 from typing import Any
 
@@ -12,13 +11,7 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QImage
 from qtpy.QtSvg import QSvgRenderer
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import (
-    QApplication,
-    QDockWidget,
-    QFileDialog,
-    QMainWindow,
-    QWidget,
-)
+from qtpy.QtWidgets import QApplication, QDockWidget, QFileDialog, QMainWindow, QWidget
 
 from omnimouse_model.analysis.contexts import Context, context_mask, inputs_label
 from omnimouse_model.analysis.live_sweep import SEEDS, live_draw, live_sweep
@@ -35,7 +28,7 @@ from omnimouse_widgets.drawn.context_words import NO_SELECTION, NO_SESSION
 from omnimouse_widgets.qt.context import REST_MS, ContextPanel
 from omnimouse_widgets.qt.context_plot import fitting
 from omnimouse_widgets.qt.hop import qt_post
-from tests.model.live_sessions import EchoPredictor, GatedPredictor
+from tests.predictors import EchoPredictor, GatedPredictor
 from tests.widgets.mouse import NO_BUTTON, place_of, send
 
 SELECTED = [3, 11, 30]
@@ -54,7 +47,7 @@ class Noisy(EchoPredictor):
 
 
 @pytest.fixture
-def drawn(qtbot: Any) -> Callable[[], None]:
+def drawn(qtbot):
     """The panel waits a while for more before it draws; a busy machine for longer."""
 
     def drawn() -> None:
@@ -67,7 +60,7 @@ def drawn(qtbot: Any) -> Callable[[], None]:
 
 
 @pytest.fixture
-def noisy(session: Session, tmp_path: Path) -> Iterator[Controller]:
+def noisy(session, tmp_path):
     made = Controller(synchronous=True)
     made.sweeps.folder = tmp_path / "kept"
     made.choose_predictor(Noisy())
@@ -78,7 +71,7 @@ def noisy(session: Session, tmp_path: Path) -> Iterator[Controller]:
 
 
 @pytest.fixture
-def panel(noisy: Controller, show: Callable[..., Any]) -> ContextPanel:
+def panel(noisy, show):
     return shown(ContextPanel(noisy), show)
 
 
@@ -87,9 +80,7 @@ def shown(panel: ContextPanel, show: Callable[..., Any]) -> ContextPanel:
     return found
 
 
-def test_the_live_curves_are_the_librarys_numbers(
-    panel: ContextPanel, noisy: Controller, drawn: Callable[[], None]
-) -> None:
+def test_the_live_curves_are_the_librarys_numbers(panel, noisy, drawn):
     drawn()
     window = noisy.state.window
     assert window is not None
@@ -110,16 +101,14 @@ def test_the_live_curves_are_the_librarys_numbers(
     assert f"{len(SELECTED)} neurons" in panel.status.words
 
 
-def test_every_condition_has_its_colour_and_its_symbol() -> None:
+def test_every_condition_has_its_colour_and_its_symbol():
     labels = {inputs_label(v, b) for v in (True, False) for b in (True, False)}
     assert set(palette.CONDITION_COLOURS) == set(palette.CONDITION_SYMBOLS) == labels
     assert len(set(palette.CONDITION_COLOURS.values())) == 4
     assert len(set(palette.CONDITION_SYMBOLS.values())) == 4
 
 
-def test_the_mask_on_screen_is_marked_on_its_point(
-    panel: ContextPanel, noisy: Controller, drawn: Callable[[], None]
-) -> None:
+def test_the_mask_on_screen_is_marked_on_its_point(panel, noisy, drawn):
     draw = live_draw(40, np.array(SELECTED))
     noisy.set_mask(context_mask(Context(16, video=False), draw))
     drawn()
@@ -145,9 +134,7 @@ def test_the_mask_on_screen_is_marked_on_its_point(
     assert panel.plot.axes["history_samples"].line.value() == 25
 
 
-def test_the_star_is_there_where_no_selected_neuron_is_asked(
-    panel: ContextPanel, noisy: Controller, drawn: Callable[[], None]
-) -> None:
+def test_the_star_is_there_where_no_selected_neuron_is_asked(panel, noisy, drawn):
     noisy.apply_preset("random_half_video_behavior")
     assert noisy.state.mask is not None
     seen = np.flatnonzero(~noisy.state.mask.target.any(axis=0))
@@ -165,9 +152,7 @@ def test_the_star_is_there_where_no_selected_neuron_is_asked(
     assert "not marked: no neuron is asked" in panel.mark.words
 
 
-def test_it_follows_window_and_selection(
-    panel: ContextPanel, noisy: Controller, drawn: Callable[[], None]
-) -> None:
+def test_it_follows_window_and_selection(panel, noisy, drawn):
     drawn()
     seen = [panel.plot.drawn("neurons", "video")]
     for act in (lambda: noisy.step_window(-1), lambda: noisy.select([5, 6])):
@@ -182,18 +167,14 @@ def test_it_follows_window_and_selection(
     assert panel.plot.drawn("neurons", "video") == []
 
 
-def test_without_a_session_it_says_so(
-    empty: Controller, show: Callable[..., Any]
-) -> None:
+def test_without_a_session_it_says_so(empty, show):
     panel = shown(ContextPanel(empty), show)
     assert panel.plot.message == NO_SESSION
     panel.sweep.click()
     assert not panel.form.button.isEnabled()
 
 
-def test_nothing_drawn_is_not_exported_and_no_file_asked_for(
-    empty: Controller, show: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_drawn_is_not_exported_and_no_file_asked_for(empty, show, monkeypatch):
     asked: list[str] = []
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *w: asked.append(w[1]))
     panel = shown(ContextPanel(empty), show)
@@ -202,9 +183,7 @@ def test_nothing_drawn_is_not_exported_and_no_file_asked_for(
     assert panel.problem.text().endswith(f"could be saved. {NO_SESSION}.")
 
 
-def test_a_condition_pressed_out_of_the_legend_is_not_drawn(
-    panel: ContextPanel, drawn: Callable[[], None]
-) -> None:
+def test_a_condition_pressed_out_of_the_legend_is_not_drawn(panel, drawn):
     QTest.mouseClick(panel.conditions["nothing"], Qt.MouseButton.LeftButton)
     drawn()
     assert panel.plot.drawn("neurons", "nothing") == []
@@ -214,9 +193,7 @@ def test_a_condition_pressed_out_of_the_legend_is_not_drawn(
     assert len(panel.plot.drawn("neurons", "nothing")) == 2
 
 
-def test_hidden_it_asks_nothing(
-    panel: ContextPanel, noisy: Controller, drawn: Callable[[], None]
-) -> None:
+def test_hidden_it_asks_nothing(panel, noisy, drawn):
     assert noisy.state.sweep_shown
     panel.hide()
     drawn()
@@ -239,9 +216,7 @@ def asked(controller: Controller) -> Noisy:
     return found
 
 
-def test_in_a_tab_behind_another_it_asks_nothing(
-    noisy: Controller, qtbot: Any, drawn: Callable[[], None]
-) -> None:
+def test_in_a_tab_behind_another_it_asks_nothing(noisy, qtbot, drawn):
     window, panel = QMainWindow(), ContextPanel(noisy)
     docks = []
     for widget in (panel, QWidget()):
@@ -263,9 +238,7 @@ def test_in_a_tab_behind_another_it_asks_nothing(
     qtbot.waitUntil(lambda: not noisy.state.sweep_shown)
 
 
-def test_a_point_tells_its_numbers(
-    panel: ContextPanel, noisy: Controller, drawn: Callable[[], None]
-) -> None:
+def test_a_point_tells_its_numbers(panel, noisy, drawn):
     drawn()
     plot, sweep = panel.plot.axes["neurons"], noisy.results.sweep
     assert sweep is not None
@@ -287,9 +260,7 @@ def test_a_point_tells_its_numbers(
     assert tip in plot.plot.getViewBox().toolTip()
 
 
-def test_labels_of_an_axis_are_drawn_where_they_do_not_touch(
-    panel: ContextPanel, drawn: Callable[[], None]
-) -> None:
+def test_labels_of_an_axis_are_drawn_where_they_do_not_touch(panel, drawn):
     drawn()
     plot = panel.plot.axes["history_samples"]
     plot.show([], (0, 10, 15, 20, 25))
@@ -314,9 +285,7 @@ def test_labels_of_an_axis_are_drawn_where_they_do_not_touch(
         ([(0, 9), (10, 20)], [False, True]),
     ],
 )
-def test_labels_that_would_touch_are_left_out(
-    spans: list[tuple[float, float]], shown: list[bool]
-) -> None:
+def test_labels_that_would_touch_are_left_out(spans, shown):
     assert fitting(spans, 6) == shown
 
 
@@ -343,9 +312,7 @@ def expected_sweep(session: Session) -> list[dict[str, object]]:
     ).table()
 
 
-def test_a_sweep_started_in_the_form_is_drawn_and_kept(
-    panel: ContextPanel, noisy: Controller, session: Session, drawn: Callable[[], None]
-) -> None:
+def test_a_sweep_started_in_the_form_is_drawn_and_kept(panel, noisy, session, drawn):
     set_up(panel)
     words = "24 points × 2 windows = 48 predictions · roughly "
     assert panel.form.summary.text().startswith(words)
@@ -369,7 +336,7 @@ def test_a_sweep_started_in_the_form_is_drawn_and_kept(
     assert panel.kept.list.item(0).text() == f"mine\n{entry.begun}"
 
 
-def test_the_form_leaves_the_curves_where_there_is_room(panel: ContextPanel) -> None:
+def test_the_form_leaves_the_curves_where_there_is_room(panel):
     panel.resize(400, 700)
     panel.sweep.click()
     assert panel.plot.canvas.isVisible()
@@ -382,7 +349,7 @@ def test_the_form_leaves_the_curves_where_there_is_room(panel: ContextPanel) -> 
     assert not panel.no_room.isVisible()
 
 
-def test_a_tier_without_windows_is_told_before_the_start(panel: ContextPanel) -> None:
+def test_a_tier_without_windows_is_told_before_the_start(panel):
     set_up(panel)
     panel.form.tier.addItem("nowhere")
     panel.form.tier.setCurrentText("nowhere")
@@ -390,7 +357,7 @@ def test_a_tier_without_windows_is_told_before_the_start(panel: ContextPanel) ->
     assert not panel.form.button.isEnabled()
 
 
-def test_what_is_wrong_in_the_form_is_said_there(panel: ContextPanel) -> None:
+def test_what_is_wrong_in_the_form_is_said_there(panel):
     set_up(panel)
     panel.form.history.setText("0, 5")
     assert "history_samples is 0 or 10 to 25" in panel.form.summary.text()
@@ -401,9 +368,7 @@ def test_what_is_wrong_in_the_form_is_said_there(panel: ContextPanel) -> None:
     assert panel.form.button.isEnabled()
 
 
-def test_kept_sweeps_are_compared_exported_and_deleted(
-    panel: ContextPanel, noisy: Controller, tmp_path: Path, drawn: Callable[[], None]
-) -> None:
+def test_kept_sweeps_are_compared_exported_and_deleted(panel, noisy, tmp_path, drawn):
     for name in ("one", "two"):
         set_up(panel)
         panel.form.name.setText(name)
@@ -449,14 +414,12 @@ def test_kept_sweeps_are_compared_exported_and_deleted(
 
 
 @pytest.fixture
-def gated() -> GatedPredictor:
+def gated():
     return GatedPredictor("echo")
 
 
 @pytest.fixture
-def live(
-    qapp: Any, session: Session, tmp_path: Path, gated: GatedPredictor
-) -> Iterator[Controller]:
+def live(qapp, session, tmp_path, gated):
     """Answers come on threads; the background's own predictor waits at a gate."""
     made_so_far: list[EchoPredictor] = []
 
@@ -475,9 +438,7 @@ def live(
     made.close()
 
 
-def test_pause_resume_cancel_and_go_on_with_the_mouse(
-    live: Controller, gated: GatedPredictor, show: Callable[..., Any], qtbot: Any
-) -> None:
+def test_pause_resume_cancel_and_go_on_with_the_mouse(live, gated, show, qtbot):
     panel = shown(ContextPanel(live), show)
     qtbot.waitUntil(lambda: "● fresh" in panel.status.words, timeout=30_000)
     assert not panel.running.isVisible()
@@ -523,9 +484,7 @@ def click(button: QWidget) -> None:
     QTest.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
-def test_nothing_holds_the_thread_that_draws(
-    panel: ContextPanel, noisy: Controller
-) -> None:
+def test_nothing_holds_the_thread_that_draws(panel, noisy):
     """A redraw of a live and four kept sweeps and of the mark, in processor time."""
     for number in range(4):
         set_up(panel)

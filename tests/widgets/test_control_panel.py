@@ -17,12 +17,8 @@ from omnimouse_model.predict.predictor import Needs
 from omnimouse_widgets.drawn.question import caveats
 from omnimouse_widgets.qt.control import ControlPanel
 from omnimouse_widgets.qt.hop import qt_post
-from tests.model.live_sessions import (
-    EchoPredictor,
-    FaultyPredictor,
-    GatedPredictor,
-    write_session,
-)
+from tests.predictors import EchoPredictor, FaultyPredictor, GatedPredictor
+from tests.small_sessions import write_session
 from tests.widgets.mouse import wheel
 
 LEFT = Qt.MouseButton.LeftButton
@@ -57,12 +53,12 @@ class FieldBrush:
 
 
 @pytest.fixture
-def brush() -> FieldBrush:
+def brush():
     return FieldBrush()
 
 
 @pytest.fixture
-def panel(controller: Controller, brush: FieldBrush, show: Any) -> ControlPanel:
+def panel(controller, brush, show):
     made: ControlPanel = show(ControlPanel(controller, brush), 400, 1000)
     return made
 
@@ -78,7 +74,7 @@ def pick(box: QComboBox, data: object) -> None:
 
 
 # -- session ----------------------------------------------------------------------
-def test_the_session_is_named_with_what_it_holds(panel: ControlPanel) -> None:
+def test_the_session_is_named_with_what_it_holds(panel):
     assert panel.session.name.words == "mouse"
     words = panel.session.facts.text()
     assert "40 neurons" in words
@@ -86,9 +82,7 @@ def test_the_session_is_named_with_what_it_holds(panel: ControlPanel) -> None:
     assert "behaviour" in words
 
 
-def test_notes_are_counted_and_open_on_a_click(
-    panel: ControlPanel, controller: Controller
-) -> None:
+def test_notes_are_counted_and_open_on_a_click(panel, controller):
     session = controller.state.session
     notes = [*session.warnings, *session.assumptions]
     assert f"{len(notes)} note" in panel.session.notes_button.text()
@@ -99,8 +93,8 @@ def test_notes_are_counted_and_open_on_a_click(
 
 
 def test_a_folder_that_is_no_session_is_refused_in_place(
-    panel: ControlPanel, controller: Controller, tmp_path: Path, drawn: Any
-) -> None:
+    panel, controller, tmp_path, drawn
+):
     before = controller.state.session
     panel.session.open_folder(tmp_path)
     drawn()
@@ -109,9 +103,7 @@ def test_a_folder_that_is_no_session_is_refused_in_place(
     assert controller.state.session is before
 
 
-def test_a_folder_that_is_a_session_is_opened(
-    empty: Controller, session_folder: Path, show: Any, drawn: Any
-) -> None:
+def test_a_folder_that_is_a_session_is_opened(empty, session_folder, show, drawn):
     panel = show(ControlPanel(empty), 400, 800)
     assert panel.session.name.words == "No session"
     panel.session.open_folder(session_folder)
@@ -121,12 +113,8 @@ def test_a_folder_that_is_a_session_is_opened(
 
 
 def test_a_problem_is_gone_once_a_session_is_opened_from_anywhere(
-    panel: ControlPanel,
-    controller: Controller,
-    session_folder: Path,
-    tmp_path: Path,
-    drawn: Any,
-) -> None:
+    panel, controller, session_folder, tmp_path, drawn
+):
     panel.session.open_folder(tmp_path)
     drawn()
     assert panel.session.problem.isVisible()
@@ -136,8 +124,8 @@ def test_a_problem_is_gone_once_a_session_is_opened_from_anywhere(
 
 
 def test_a_view_that_cannot_draw_a_session_is_told_in_place(
-    panel: ControlPanel, controller: Controller, tmp_path: Path, drawn: Any
-) -> None:
+    panel, controller, tmp_path, drawn
+):
     before = controller.state.session
 
     def fail(session: Any) -> None:
@@ -153,8 +141,8 @@ def test_a_view_that_cannot_draw_a_session_is_told_in_place(
 
 
 def test_what_is_being_opened_is_told_until_it_is_there(
-    panel: ControlPanel, controller: Controller, drawn: Any, session_folder: Path
-) -> None:
+    panel, controller, drawn, session_folder
+):
     def made(tell: Callable[[float], None]) -> Path:
         tell(0.4)
         drawn()
@@ -168,9 +156,7 @@ def test_what_is_being_opened_is_told_until_it_is_there(
     assert not panel.session.progress.isVisible()
 
 
-def test_how_an_answer_came_about_is_told_beside_it(
-    panel: ControlPanel, controller: Controller, drawn: Any
-) -> None:
+def test_how_an_answer_came_about_is_told_beside_it(panel, controller, drawn):
     drawn()
     assert not panel.model.notice.isVisible()
     controller.apply_preset("video_behavior")
@@ -183,9 +169,7 @@ def test_how_an_answer_came_about_is_told_beside_it(
 
 
 # -- predictor --------------------------------------------------------------------
-def test_the_model_on_screen_is_the_chosen_one(
-    panel: ControlPanel, controller: Controller, drawn: Any
-) -> None:
+def test_the_model_on_screen_is_the_chosen_one(panel, controller, drawn):
     assert panel.model.model.currentText() == "echo"
     pick(panel.model.model, "mean")
     assert controller.state.predictor_name == "mean"
@@ -195,8 +179,8 @@ def test_the_model_on_screen_is_the_chosen_one(
 
 
 def test_a_baseline_is_a_choice_and_its_refusal_is_read_in_full(
-    panel: ControlPanel, controller: Controller, drawn: Any
-) -> None:
+    panel, controller, drawn
+):
     assert panel.beside.choice.currentText() == "nothing"
     assert not panel.beside.words.isVisible()
     controller.apply_preset("video_behavior")
@@ -218,9 +202,7 @@ def test_a_baseline_is_a_choice_and_its_refusal_is_read_in_full(
     assert not panel.beside.words.isVisible()
 
 
-def test_the_device_is_a_choice(
-    panel: ControlPanel, controller: Controller, drawn: Any
-) -> None:
+def test_the_device_is_a_choice(panel, controller, drawn):
     pick(panel.model.device, "cpu")
     assert controller.state.device == "cpu"
     controller.choose_device("auto")
@@ -228,9 +210,7 @@ def test_the_device_is_a_choice(
     assert panel.model.device.currentData() == "auto"
 
 
-def test_only_devices_that_are_there_are_offered(
-    panel: ControlPanel, controller: Controller, drawn: Any
-) -> None:
+def test_only_devices_that_are_there_are_offered(panel, controller, drawn):
     def offered() -> list[str]:
         device = panel.model.device
         return [device.itemText(at) for at in range(device.count())]
@@ -244,16 +224,14 @@ def test_only_devices_that_are_there_are_offered(
     assert panel.model.device.currentText() == "auto"
 
 
-def test_every_box_has_a_name_of_its_own(panel: ControlPanel) -> None:
+def test_every_box_has_a_name_of_its_own(panel):
     boxes = panel.findChildren(QComboBox) + panel.findChildren(QSpinBox)
     names = [box.accessibleName() for box in boxes]
     assert all(names)
     assert len(set(names)) == len(names)
 
 
-def test_what_a_model_makes_of_a_question_is_told(
-    panel: ControlPanel, controller: Controller, drawn: Any
-) -> None:
+def test_what_a_model_makes_of_a_question_is_told(panel, controller, drawn):
     controller.apply_preset("video_behavior")
     drawn()
     assert panel.question.caveat.text() == ""
@@ -266,9 +244,7 @@ def test_what_a_model_makes_of_a_question_is_told(
     assert len(caveats(mask, Needs())) == 2
 
 
-def test_a_fresh_answer_says_so_with_its_time(
-    panel: ControlPanel, controller: Controller, drawn: Any
-) -> None:
+def test_a_fresh_answer_says_so_with_its_time(panel, controller, drawn):
     controller.paint_cells(slice(None), slice(30, 60), TARGET)
     drawn()
     assert controller.results.freshness == "fresh"
@@ -276,9 +252,7 @@ def test_a_fresh_answer_says_so_with_its_time(
     assert "●" in panel.model.dot.text()
 
 
-def test_an_error_is_told_in_place_with_a_way_on(
-    panel: ControlPanel, controller: Controller, drawn: Any
-) -> None:
+def test_an_error_is_told_in_place_with_a_way_on(panel, controller, drawn):
     controller.choose_predictor(FaultyPredictor())
     controller.paint_cells(slice(None), slice(30, 60), TARGET)
     drawn()
@@ -289,9 +263,7 @@ def test_an_error_is_told_in_place_with_a_way_on(
     assert controller.results.asked == asked + 1
 
 
-def test_a_slow_answer_is_predicting_until_it_is_there_or_stopped(
-    session: Any, show: Any, qtbot: Any
-) -> None:
+def test_a_slow_answer_is_predicting_until_it_is_there_or_stopped(session, show, qtbot):
     gated = GatedPredictor()
     controller = Controller(post=qt_post())
     controller.choose_predictor(gated)
@@ -312,9 +284,7 @@ def test_a_slow_answer_is_predicting_until_it_is_there_or_stopped(
     controller.close()
 
 
-def test_a_slow_baseline_can_be_stopped_and_asked_again(
-    session: Any, show: Any, qtbot: Any
-) -> None:
+def test_a_slow_baseline_can_be_stopped_and_asked_again(session, show, qtbot):
     beside = GatedPredictor("beside")
     controller = Controller(post=qt_post(), load=lambda *_: beside)
     controller.choose_predictor(EchoPredictor())
@@ -335,8 +305,8 @@ def test_a_slow_baseline_can_be_stopped_and_asked_again(
 
 # -- question ---------------------------------------------------------------------
 def test_choosing_a_preset_asks_its_question_and_says_what_it_means(
-    panel: ControlPanel, controller: Controller, drawn: Any
-) -> None:
+    panel, controller, drawn
+):
     pick(panel.question.preset, "random_half_video_behavior")
     drawn()
     preset = preset_named("random_half_video_behavior")
@@ -346,9 +316,7 @@ def test_choosing_a_preset_asks_its_question_and_says_what_it_means(
     assert preset.explanation in panel.question.meaning.words
 
 
-def test_painting_makes_the_question_the_users_own(
-    panel: ControlPanel, controller: Controller, drawn: Any
-) -> None:
+def test_painting_makes_the_question_the_users_own(panel, controller, drawn):
     controller.apply_preset("video_behavior")
     controller.paint_cells([0], slice(0, 60), VISIBLE)
     drawn()
@@ -356,18 +324,14 @@ def test_painting_makes_the_question_the_users_own(
     assert "your own" in panel.question.meaning.words.lower()
 
 
-def test_an_adapted_strategy_says_so(
-    panel: ControlPanel, controller: Controller, drawn: Any
-) -> None:
+def test_an_adapted_strategy_says_so(panel, controller, drawn):
     controller.apply_preset("population_1024_response_video_behavior")
     drawn()
     assert controller.state.mask.note
     assert controller.state.mask.note in panel.question.meaning.words
 
 
-def test_video_is_switched_and_shown(
-    panel: ControlPanel, controller: Controller, drawn: Any
-) -> None:
+def test_video_is_switched_and_shown(panel, controller, drawn):
     press(panel.question.video.button("first"))
     frames = controller.state.mask.frames
     assert frames[:30].all()
@@ -380,9 +344,7 @@ def test_video_is_switched_and_shown(
     assert panel.question.video.value is None
 
 
-def test_behaviour_is_switched_and_shown(
-    panel: ControlPanel, controller: Controller, drawn: Any
-) -> None:
+def test_behaviour_is_switched_and_shown(panel, controller, drawn):
     press(panel.question.behavior.button("target"))
     assert controller.state.mask.behavior == "target"
     controller.set_behavior("visible")
@@ -391,9 +353,7 @@ def test_behaviour_is_switched_and_shown(
 
 
 # -- brush ------------------------------------------------------------------------
-def test_the_brush_and_its_span_follow_each_other(
-    panel: ControlPanel, controller: Controller, drawn: Any
-) -> None:
+def test_the_brush_and_its_span_follow_each_other(panel, controller, drawn):
     press(panel.brush.code.button(TARGET))
     drawn()
     assert controller.state.brush_code == TARGET
@@ -409,9 +369,7 @@ def test_the_brush_and_its_span_follow_each_other(
     assert controller.state.active_span == (0, 60)
 
 
-def test_tool_and_radius_are_those_of_the_field(
-    panel: ControlPanel, brush: FieldBrush, drawn: Any
-) -> None:
+def test_tool_and_radius_are_those_of_the_field(panel, brush, drawn):
     press(panel.brush.tool.button("lasso"))
     assert brush.tool == "lasso"
     brush.tool = "select"
@@ -423,9 +381,7 @@ def test_tool_and_radius_are_those_of_the_field(
     assert brush.radius == 20.0
 
 
-def test_undo_names_what_it_undoes_at_once(
-    panel: ControlPanel, controller: Controller, drawn: Any
-) -> None:
+def test_undo_names_what_it_undoes_at_once(panel, controller, drawn):
     with controller.stroke():
         controller.paint_cells([1, 2, 3], slice(0, 60), VISIBLE)
     drawn()
@@ -438,9 +394,7 @@ def test_undo_names_what_it_undoes_at_once(
     assert (controller.state.mask.cells[:, 1:4] == VISIBLE).all()
 
 
-def test_counts_are_those_of_the_active_span(
-    panel: ControlPanel, controller: Controller, drawn: Any
-) -> None:
+def test_counts_are_those_of_the_active_span(panel, controller, drawn):
     controller.paint_cells(range(10), slice(0, 60), VISIBLE)
     controller.paint_cells(range(10, 15), slice(30, 60), TARGET)
     drawn()
@@ -452,9 +406,7 @@ def test_counts_are_those_of_the_active_span(
 
 
 # -- view and advanced --------------------------------------------------------------
-def test_selection_is_listed_and_cleared(
-    panel: ControlPanel, controller: Controller, drawn: Any
-) -> None:
+def test_selection_is_listed_and_cleared(panel, controller, drawn):
     controller.select([7, 3])
     drawn()
     assert panel.view.selection.text() == "7, 3"
@@ -462,9 +414,7 @@ def test_selection_is_listed_and_cleared(
     assert controller.state.selection == ()
 
 
-def test_colours_are_by_state_or_score_with_their_legend(
-    panel: ControlPanel, controller: Controller, drawn: Any
-) -> None:
+def test_colours_are_by_state_or_score_with_their_legend(panel, controller, drawn):
     pick(panel.view.colour_by, "score")
     drawn()
     assert controller.state.colour_by == "score"
@@ -473,9 +423,7 @@ def test_colours_are_by_state_or_score_with_their_legend(
     assert controller.state.colour_by == "state"
 
 
-def test_cuts_context_and_guard_can_be_edited(
-    panel: ControlPanel, controller: Controller, drawn: Any
-) -> None:
+def test_cuts_context_and_guard_can_be_edited(panel, controller, drawn):
     press(panel.advanced_section.title)
     advanced = panel.advanced
     advanced.cuts.setText("20, 40")
@@ -495,8 +443,8 @@ def test_cuts_context_and_guard_can_be_edited(
 
 
 def test_what_is_wrong_with_an_advanced_setting_is_seen_until_it_is_right(
-    panel: ControlPanel, controller: Controller, drawn: Any
-) -> None:
+    panel, controller, drawn
+):
     press(panel.advanced_section.title)
     advanced = panel.advanced
     drawn()
@@ -520,7 +468,7 @@ def test_what_is_wrong_with_an_advanced_setting_is_seen_until_it_is_right(
 
 
 # -- the panel as a whole -------------------------------------------------------------
-def test_every_control_has_a_tooltip(panel: ControlPanel) -> None:
+def test_every_control_has_a_tooltip(panel):
     buttons = panel.findChildren(QAbstractButton)
     named = [b for b in buttons if b.isVisible() and b.text()]
     titles = {"Question", "Brush", "View"}
@@ -529,14 +477,14 @@ def test_every_control_has_a_tooltip(panel: ControlPanel) -> None:
     assert all(box.toolTip() for box in panel.findChildren(QComboBox))
 
 
-def test_the_panel_fits_a_narrow_column(panel: ControlPanel) -> None:
+def test_the_panel_fits_a_narrow_column(panel):
     assert panel.minimumSizeHint().width() <= 320
     panel.resize(320, 500)
     inner = panel.scroll_area.widget()
     assert inner.minimumSizeHint().width() <= panel.scroll_area.viewport().width()
 
 
-def test_drawing_twice_changes_nothing(panel: ControlPanel, drawn: Any) -> None:
+def test_drawing_twice_changes_nothing(panel, drawn):
     before = panel.grab().toImage()
     for section in (panel.session, panel.model, panel.question, panel.brush):
         section.redraw.start()
@@ -544,9 +492,7 @@ def test_drawing_twice_changes_nothing(panel: ControlPanel, drawn: Any) -> None:
     assert panel.grab().toImage() == before
 
 
-def test_the_empty_panel_shows_and_refuses_nothing_with_an_error(
-    empty: Controller, show: Any
-) -> None:
+def test_the_empty_panel_shows_and_refuses_nothing_with_an_error(empty, show):
     panel = show(ControlPanel(empty), 400, 800)
     for key in (Qt.Key.Key_1, Qt.Key.Key_Period, Qt.Key.Key_C):
         QTest.keyClick(panel, key)
@@ -560,9 +506,7 @@ def test_the_empty_panel_shows_and_refuses_nothing_with_an_error(
     assert np.all([label.text() == "0" for label in panel.counts.numbers.values()])
 
 
-def test_the_wheel_scrolls_past_a_control_and_turns_the_one_in_use(
-    show: Any, controller: Controller
-) -> None:
+def test_the_wheel_scrolls_past_a_control_and_turns_the_one_in_use(show, controller):
     panel = show(ControlPanel(controller, FieldBrush()), 320, 260)
     box, bar = panel.question.preset, panel.scroll_area.verticalScrollBar()
     panel.scroll_area.setFocus()
@@ -575,9 +519,7 @@ def test_the_wheel_scrolls_past_a_control_and_turns_the_one_in_use(
     assert box.currentIndex() != before
 
 
-def test_neurons_whose_state_changes_are_told_in_words(
-    show: Any, controller: Controller
-) -> None:
+def test_neurons_whose_state_changes_are_told_in_words(show, controller):
     controller.set_active_span(0, 60)
     controller.paint_cells([1, 2, 3], slice(30, 60), TARGET)
     panel = show(ControlPanel(controller), 320, 700)

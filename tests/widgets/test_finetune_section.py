@@ -1,16 +1,11 @@
 """Fine-tuning in the model's section: offered, run to its end, stopped, used."""
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.catalogue import load_in_process
-from omnimouse_widgets.qt.control_finetune import FinetuneSection
 from omnimouse_widgets.qt.control_model import ModelSection
 from omnimouse_widgets.qt.hop import qt_post
 from tests.model.finetune_process import KNOWN, NEW, write_place
@@ -20,12 +15,12 @@ LONG_MS = 120_000
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory):
     return write_place(tmp_path_factory.mktemp("finetuning"))
 
 
 @pytest.fixture
-def unknown(place: Path, tmp_path: Path, qtbot: Any) -> Iterator[Controller]:
+def unknown(place, tmp_path, qtbot):
     """The new mouse on screen, and the model that does not know it."""
     made = Controller(post=qt_post(), load=load_in_process)
     made.finetuning.folder = tmp_path / "models"
@@ -37,20 +32,20 @@ def unknown(place: Path, tmp_path: Path, qtbot: Any) -> Iterator[Controller]:
 
 
 @pytest.fixture
-def model(unknown: Controller, show: Any, qtbot: Any) -> ModelSection:
+def model(unknown, show, qtbot):
     section: ModelSection = show(ModelSection(unknown), 330, 620)
     qtbot.waitUntil(section.finetune.open.isVisible)
     return section
 
 
 @pytest.fixture
-def section(model: ModelSection) -> FinetuneSection:
+def section(model):
     return model.finetune
 
 
 def test_it_is_offered_with_its_time_and_ends_with_the_result_chosen(
-    unknown: Controller, model: ModelSection, section: FinetuneSection, qtbot: Any
-) -> None:
+    unknown, model, section, qtbot
+):
     assert not section.start.isVisible()
     QTest.mouseClick(section.open, LEFT)
     assert not section.open.isVisible()
@@ -79,9 +74,7 @@ def test_it_is_offered_with_its_time_and_ends_with_the_result_chosen(
     assert not section.open.isVisible()
 
 
-def test_a_stop_offers_what_was_reached_and_to_go_on(
-    unknown: Controller, section: FinetuneSection, qtbot: Any
-) -> None:
+def test_a_stop_offers_what_was_reached_and_to_go_on(unknown, section, qtbot):
     QTest.mouseClick(section.open, LEFT)
     section.steps.setValue(4000)
     QTest.mouseClick(section.start, LEFT)
@@ -102,8 +95,8 @@ def test_a_stop_offers_what_was_reached_and_to_go_on(
 
 
 def test_a_model_that_knows_the_recording_is_offered_nothing(
-    unknown: Controller, section: FinetuneSection, place: Path, qtbot: Any
-) -> None:
+    unknown, section, place, qtbot
+):
     unknown.open_session(place / KNOWN)
     qtbot.waitUntil(lambda: not section.open.isVisible())
     unknown.open_session(place / NEW)
@@ -112,9 +105,7 @@ def test_a_model_that_knows_the_recording_is_offered_nothing(
     qtbot.waitUntil(lambda: not section.open.isVisible(), timeout=LONG_MS)
 
 
-def test_what_is_in_the_way_is_told_in_place(
-    unknown: Controller, section: FinetuneSection, place: Path, qtbot: Any
-) -> None:
+def test_what_is_in_the_way_is_told_in_place(unknown, section, place, qtbot):
     session = unknown.state.session
     assert session is not None
     stale = unknown.finetuning.place(str(place / "base.safetensors"), session)

@@ -1,6 +1,5 @@
 """What answers an older question says so, in every view that draws it."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from omnimouse_widgets.qt.hop import qt_post
 from omnimouse_widgets.qt.neurons import NeuronsPanel
 from omnimouse_widgets.qt.raster import RasterPanel
 from omnimouse_widgets.qt.traces import TracesPanel
-from tests.model.live_sessions import GatedPopulationPredictor
+from tests.predictors import GatedPopulationPredictor
 
 
 class Held:
@@ -52,7 +51,7 @@ class Held:
 
 
 @pytest.fixture
-def held(session: Any, qtbot: Any) -> Iterator[Held]:
+def held(session, qtbot):
     made = Held(session, qtbot)
     yield made
     made.predictor.gate.release(50)
@@ -60,8 +59,8 @@ def held(session: Any, qtbot: Any) -> Iterator[Held]:
 
 
 def test_the_answer_line_tells_selected_from_population_and_can_be_stopped(
-    held: Held, show: Any, qtbot: Any
-) -> None:
+    held, show, qtbot
+):
     panel = show(ControlPanel(held.controller), 400, 800)
     model = panel.model
     held.ask()
@@ -79,9 +78,7 @@ def test_the_answer_line_tells_selected_from_population_and_can_be_stopped(
     assert not model.again.isVisible()
 
 
-def test_old_scores_are_marked_beside_the_traces(
-    held: Held, show: Any, drawn: Any
-) -> None:
+def test_old_scores_are_marked_beside_the_traces(held, show, drawn):
     panel = show(TracesPanel(held.controller), 420, 420)
     held.ask()
     drawn()
@@ -92,9 +89,7 @@ def test_old_scores_are_marked_beside_the_traces(
     assert not any("older" in label for label in panel.stack.labels)
 
 
-def test_old_scores_are_faint_in_the_table_and_marked_in_its_title(
-    held: Held, show: Any, drawn: Any
-) -> None:
+def test_old_scores_are_faint_in_the_table_and_marked_in_its_title(held, show, drawn):
     panel = show(NeuronsPanel(held.controller), 420, 420)
     table = panel.table
     titles = []
@@ -120,8 +115,8 @@ def test_old_scores_are_faint_in_the_table_and_marked_in_its_title(
 
 
 def test_an_old_prediction_is_darker_in_the_raster_and_said_to_be_old(
-    held: Held, show: Any, drawn: Any
-) -> None:
+    held, show, drawn
+):
     panel = show(RasterPanel(held.controller), 800, 300)
     panel.set_view("beside")
     held.ask()
@@ -137,9 +132,7 @@ def test_an_old_prediction_is_darker_in_the_raster_and_said_to_be_old(
     assert panel.canvas.grab().toImage() != old
 
 
-def test_old_scores_are_faint_in_the_colour_bar(
-    held: Held, show: Any, drawn: Any
-) -> None:
+def test_old_scores_are_faint_in_the_colour_bar(held, show, drawn):
     panel = show(ControlPanel(held.controller), 400, 900)
     bar = panel.view.legend.bar
     held.controller.set_colour_by("score")

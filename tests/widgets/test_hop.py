@@ -1,12 +1,11 @@
 import threading
-from typing import Any
 
 from qtpy.QtCore import QCoreApplication, QThread
 
 from omnimouse_widgets.qt.hop import qt_post
 
 
-def test_calls_run_on_the_qt_thread_in_order(qtbot: Any) -> None:
+def test_calls_run_on_the_qt_thread_in_order(qtbot):
     post = qt_post()
     seen: list[tuple[int, bool]] = []
     application = QCoreApplication.instance()
@@ -27,7 +26,7 @@ def test_calls_run_on_the_qt_thread_in_order(qtbot: Any) -> None:
     assert seen == [(number, True) for number in range(20)]
 
 
-def test_a_call_from_the_qt_thread_is_also_put_off(qtbot: Any) -> None:
+def test_a_call_from_the_qt_thread_is_also_put_off(qtbot):
     post = qt_post()
     seen: list[int] = []
     post(lambda: seen.append(1))

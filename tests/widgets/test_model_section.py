@@ -1,9 +1,6 @@
 """The section that chooses the model: the hub, what it knows, where it computes."""
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -29,16 +26,14 @@ LEFT = Qt.MouseButton.LeftButton
 
 
 @pytest.fixture(scope="module")
-def net() -> OmniMouse:
+def net():
     made = OmniMouse(SMALL, SESSIONS, ANIMALS)
     initialise(made, torch.Generator().manual_seed(0))
     return made.eval()
 
 
 @pytest.fixture
-def hub(
-    net: OmniMouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Hub]:
+def hub(net, tmp_path, monkeypatch):
     monkeypatch.setattr(official, "SIZES", {"1M": SMALL})
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("HF_TOKEN", raising=False)
@@ -50,7 +45,7 @@ def hub(
 
 
 @pytest.fixture
-def waiting(qtbot: Any) -> Iterator[Controller]:
+def waiting(qtbot):
     """Without a session: what it does, it does on threads of its own."""
     made = Controller(post=qt_post())
     yield made
@@ -63,8 +58,8 @@ def pick(box: QComboBox, data: object) -> None:
 
 
 def test_a_model_of_the_hub_comes_with_a_bar_that_stops_and_goes_on(
-    hub: Hub, waiting: Controller, show: Any, qtbot: Any
-) -> None:
+    hub, waiting, show, qtbot
+):
     section: ModelSection = show(ModelSection(waiting), 400, 300)
     fetch = section.fetch
     assert section.model.itemText(section.model.findData(NAME)) == f"{NAME} · hub"
@@ -86,9 +81,7 @@ def test_a_model_of_the_hub_comes_with_a_bar_that_stops_and_goes_on(
     assert not fetch.bar.isVisible()
 
 
-def test_nothing_moves_as_stop_comes_and_goes(
-    controller: Controller, show: Any
-) -> None:
+def test_nothing_moves_as_stop_comes_and_goes(controller, show):
     section: ModelSection = show(ModelSection(controller), 400, 300)
     heights, places = set(), set()
     for is_shown in (True, False):
@@ -101,9 +94,7 @@ def test_nothing_moves_as_stop_comes_and_goes(
     assert len(heights) == len(places) == 1
 
 
-def test_a_gated_model_says_what_to_do_and_can_be_left(
-    hub: Hub, waiting: Controller, show: Any, qtbot: Any
-) -> None:
+def test_a_gated_model_says_what_to_do_and_can_be_left(hub, waiting, show, qtbot):
     hub.repositories[MODEL].is_gated = True
     section: ModelSection = show(ModelSection(waiting), 400, 300)
     pick(section.model, NAME)
@@ -116,13 +107,8 @@ def test_a_gated_model_says_what_to_do_and_can_be_left(
 
 
 def test_files_folders_and_addresses_are_asked_for(
-    controller: Controller,
-    net: OmniMouse,
-    tmp_path: Path,
-    show: Any,
-    drawn: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    controller, net, tmp_path, show, drawn, monkeypatch
+):
     path = save_checkpoint(tmp_path / "mine" / "net", net)
     section: ModelSection = show(ModelSection(controller), 400, 300)
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
@@ -142,8 +128,8 @@ def test_files_folders_and_addresses_are_asked_for(
 
 
 def test_an_unseen_session_is_told_and_a_baseline_is_one_press_away(
-    controller: Controller, show: Any, qtbot: Any
-) -> None:
+    controller, show, qtbot
+):
     section: ModelSection = show(ModelSection(controller), 400, 300)
     controller.choose_predictor("demo")
     knows = section.knows
@@ -157,7 +143,7 @@ def test_an_unseen_session_is_told_and_a_baseline_is_one_press_away(
     assert knows.line.words.startswith("✓ any session")
 
 
-def test_sizes_and_places_are_told_in_words() -> None:
+def test_sizes_and_places_are_told_in_words():
     here = Residence("CPU, 3 threads", 14 * 2**20, os.getpid())
     hardware, memory = place_words(here)
     assert hardware == "CPU"

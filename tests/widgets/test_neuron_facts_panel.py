@@ -1,8 +1,6 @@
 """The dock *Neuron*: what it says is what the library says, and only while seen."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -30,18 +28,19 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.hop import qt_post
 from omnimouse_widgets.qt.neuron_facts import NeuronFactsPanel
 from omnimouse_widgets.qt.neurons import NeuronsPanel
-from tests.model.live_sessions import EchoPredictor, write_session
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
 from tests.widgets.mouse import drag, place_of
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     """Eighty seconds."""
     return write_session(tmp_path_factory.mktemp("facts") / "mouse", 20, repeats=4)
 
 
 @pytest.fixture
-def recording(folder: Path) -> Session:
+def recording(folder):
     """Two clips: one shown five times, one three times; neuron 4 has the id 104."""
     session = open_session(folder)
     stim_id = session.trials.stim_id.astype("U8")
@@ -52,7 +51,7 @@ def recording(folder: Path) -> Session:
 
 
 @pytest.fixture
-def controller(recording: Session) -> Iterator[Controller]:
+def controller(recording):
     made = Controller(synchronous=True)
     made.choose_predictor(EchoPredictor())
     made.open_session(recording)
@@ -63,7 +62,7 @@ def controller(recording: Session) -> Iterator[Controller]:
 
 
 @pytest.fixture
-def panel(controller: Controller, show: Any) -> NeuronFactsPanel:
+def panel(controller, show):
     made: NeuronFactsPanel = show(NeuronFactsPanel(controller), 400, 560)
     return made
 
@@ -80,7 +79,7 @@ def a_field(neuron: int) -> ReceptiveField:
 
 
 @pytest.fixture
-def with_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+def with_fields(monkeypatch):
     """Every neuron has a receptive field."""
 
     def found(session: Session, neurons: np.ndarray, **_: Any) -> Any:
@@ -89,9 +88,7 @@ def with_fields(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_facts, "receptive_fields", found)
 
 
-def test_it_says_what_to_do_until_a_neuron_is_selected(
-    panel: NeuronFactsPanel, controller: Controller, drawn: Any
-) -> None:
+def test_it_says_what_to_do_until_a_neuron_is_selected(panel, controller, drawn):
     assert "Select a neuron" in panel.now.text()
     assert not panel.copy.isEnabled()
     controller.select([4])
@@ -101,12 +98,8 @@ def test_it_says_what_to_do_until_a_neuron_is_selected(
 
 
 def test_numbers_on_screen_are_the_librarys(
-    panel: NeuronFactsPanel,
-    controller: Controller,
-    recording: Session,
-    with_fields: None,
-    drawn: Any,
-) -> None:
+    panel, controller, recording, with_fields, drawn
+):
     controller.select([4])
     drawn()
     score = controller.results.scores[4]
@@ -133,9 +126,7 @@ def test_numbers_on_screen_are_the_librarys(
     np.testing.assert_allclose(panel.lags.curve.getData()[1], field.course)
 
 
-def test_what_cannot_be_estimated_is_said_and_not_drawn(
-    panel: NeuronFactsPanel, controller: Controller, drawn: Any
-) -> None:
+def test_what_cannot_be_estimated_is_said_and_not_drawn(panel, controller, drawn):
     """Responses of noise: no receptive field."""
     controller.select([4])
     drawn()
@@ -151,9 +142,7 @@ def test_what_cannot_be_estimated_is_said_and_not_drawn(
         assert not panel.tuning.preferred.isVisible()
 
 
-def test_without_repeats_that_is_said(
-    panel: NeuronFactsPanel, controller: Controller, folder: Path, drawn: Any
-) -> None:
+def test_without_repeats_that_is_said(panel, controller, folder, drawn):
     controller.open_session(open_session(folder))
     controller.select([2])
     drawn()
@@ -163,8 +152,8 @@ def test_without_repeats_that_is_said(
 
 
 def test_the_prediction_lies_over_the_repeats_where_its_window_is(
-    panel: NeuronFactsPanel, controller: Controller, recording: Session, drawn: Any
-) -> None:
+    panel, controller, recording, drawn
+):
     controller.select([4])
     drawn()
     shown = panel.shown_repeats()
@@ -185,9 +174,7 @@ def test_the_prediction_lies_over_the_repeats_where_its_window_is(
     assert f"r = {expected:.2f} with the mean" in panel.repeats_line.text()
 
 
-def test_a_press_on_a_repeat_goes_there(
-    panel: NeuronFactsPanel, controller: Controller, drawn: Any
-) -> None:
+def test_a_press_on_a_repeat_goes_there(panel, controller, drawn):
     controller.select([4])
     drawn()
     shown = panel.shown_repeats()
@@ -198,9 +185,7 @@ def test_a_press_on_a_repeat_goes_there(
     assert controller.state.window.start_s == pytest.approx(expected, abs=0.1)
 
 
-def test_another_clip_can_be_chosen(
-    panel: NeuronFactsPanel, controller: Controller, drawn: Any
-) -> None:
+def test_another_clip_can_be_chosen(panel, controller, drawn):
     controller.select([4])
     drawn()
     assert panel.clip.count() == 2
@@ -211,9 +196,7 @@ def test_another_clip_can_be_chosen(
     assert "3 × 5.0 s" in panel.repeats_line.text()
 
 
-def test_arrow_keys_walk_through_the_selected_neurons(
-    panel: NeuronFactsPanel, controller: Controller, drawn: Any
-) -> None:
+def test_arrow_keys_walk_through_the_selected_neurons(panel, controller, drawn):
     controller.select([5, 9, 2])
     drawn()
     assert panel.heading.words.startswith("neuron 102 · ")
@@ -233,9 +216,7 @@ def test_arrow_keys_walk_through_the_selected_neurons(
     assert controller.facts.focus == 9
 
 
-def test_a_row_of_the_table_shows_its_neuron(
-    panel: NeuronFactsPanel, controller: Controller, show: Any, drawn: Any
-) -> None:
+def test_a_row_of_the_table_shows_its_neuron(panel, controller, show, drawn):
     table = show(NeuronsPanel(controller), 400, 300)
     view = table.view
     at = view.visualRect(table.table.index(6, 0)).center()
@@ -259,12 +240,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return calls
 
 
-def test_a_hidden_panel_computes_nothing(
-    panel: NeuronFactsPanel,
-    controller: Controller,
-    monkeypatch: pytest.MonkeyPatch,
-    drawn: Any,
-) -> None:
+def test_a_hidden_panel_computes_nothing(panel, controller, monkeypatch, drawn):
     calls = counted(monkeypatch)
     panel.hide()
     controller.select([3, 7])
@@ -279,9 +255,7 @@ def test_a_hidden_panel_computes_nothing(
     assert controller.facts.focus == 7
 
 
-def test_a_step_to_a_neuron_not_known_yet_has_it_computed(
-    panel: NeuronFactsPanel, controller: Controller, drawn: Any
-) -> None:
+def test_a_step_to_a_neuron_not_known_yet_has_it_computed(panel, controller, drawn):
     controller.select([5, 9])
     drawn()
     controller.facts._kept.clear()
@@ -293,8 +267,8 @@ def test_a_step_to_a_neuron_not_known_yet_has_it_computed(
 
 
 def test_a_panel_behind_another_tab_computes_nothing(
-    controller: Controller, show: Any, monkeypatch: pytest.MonkeyPatch, drawn: Any
-) -> None:
+    controller, show, monkeypatch, drawn
+):
     calls = counted(monkeypatch)
     tabs = QTabWidget()
     panel = NeuronFactsPanel(controller)
@@ -311,8 +285,8 @@ def test_a_panel_behind_another_tab_computes_nothing(
 
 
 def test_behind_another_dock_it_computes_no_further(
-    recording: Session, show: Any, monkeypatch: pytest.MonkeyPatch, qtbot: Any
-) -> None:
+    recording, show, monkeypatch, qtbot
+):
     may_go_on = Event()
     monkeypatch.setattr(live_facts, "repeated_clips", lambda _: may_go_on.wait() and ())
     controller, window, docks = Controller(post=qt_post()), QMainWindow(), []
@@ -333,13 +307,8 @@ def test_behind_another_dock_it_computes_no_further(
 
 
 def test_numbers_are_copied_and_exported(
-    panel: NeuronFactsPanel,
-    controller: Controller,
-    with_fields: None,
-    tmp_path: Path,
-    drawn: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    panel, controller, with_fields, tmp_path, drawn, monkeypatch
+):
     controller.select([4])
     drawn()
     offered: list[str] = []
@@ -372,12 +341,7 @@ def test_numbers_are_copied_and_exported(
     assert "Not saved" in panel.fault.text()
 
 
-def test_a_fault_is_told_with_a_way_on(
-    panel: NeuronFactsPanel,
-    controller: Controller,
-    monkeypatch: pytest.MonkeyPatch,
-    drawn: Any,
-) -> None:
+def test_a_fault_is_told_with_a_way_on(panel, controller, monkeypatch, drawn):
     def broken(*_: Any, **__: Any) -> Any:
         raise OSError("the drive is gone")
 

@@ -6,7 +6,6 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.drawn.neuron_columns import COLUMNS, sorted_rows
 from omnimouse_widgets.qt.neurons import NeuronsPanel
@@ -17,7 +16,7 @@ NO_KEYS = Qt.KeyboardModifier.NoModifier
 
 
 @pytest.fixture
-def panel(controller: Controller, show: Any) -> NeuronsPanel:
+def panel(controller, show):
     made: NeuronsPanel = show(NeuronsPanel(controller), 400, 420)
     return made
 
@@ -32,9 +31,7 @@ def click(panel: NeuronsPanel, row: int, keys: Any = NO_KEYS) -> None:
     QTest.mouseClick(panel.view.viewport(), LEFT, keys, place)
 
 
-def test_rows_tell_state_and_score(
-    panel: NeuronsPanel, controller: Controller, drawn: Any
-) -> None:
+def test_rows_tell_state_and_score(panel, controller, drawn):
     controller.set_active_span(30, 60)
     controller.paint_cells([2], slice(0, 60), VISIBLE)
     controller.paint_cells([5], slice(30, 60), TARGET)
@@ -47,8 +44,8 @@ def test_rows_tell_state_and_score(
 
 
 def test_a_click_on_a_title_sorts_and_unknown_values_stay_last(
-    panel: NeuronsPanel, controller: Controller, drawn: Any
-) -> None:
+    panel, controller, drawn
+):
     controller.paint_cells([8, 4, 6], slice(30, 60), TARGET)
     drawn()
     titles = panel.view.horizontalHeader()
@@ -63,9 +60,7 @@ def test_a_click_on_a_title_sorts_and_unknown_values_stay_last(
         )
 
 
-def test_words_filter_the_rows(
-    panel: NeuronsPanel, controller: Controller, drawn: Any
-) -> None:
+def test_words_filter_the_rows(panel, controller, drawn):
     controller.paint_cells([3, 9], slice(0, 60), VISIBLE)
     drawn()
     panel.filter.setText("visible")
@@ -74,7 +69,7 @@ def test_words_filter_the_rows(
     assert panel.count.text() == "2 of 40"
 
 
-def test_nonsense_is_refused_in_words_and_keeps_the_rows(panel: NeuronsPanel) -> None:
+def test_nonsense_is_refused_in_words_and_keeps_the_rows(panel):
     panel.filter.setText("size>3")
     QTest.keyClick(panel.filter, Qt.Key.Key_Return)
     assert len(panel.table.neurons) == 40
@@ -86,9 +81,7 @@ def test_nonsense_is_refused_in_words_and_keeps_the_rows(panel: NeuronsPanel) ->
     assert panel.paint.isEnabled()
 
 
-def test_clicked_rows_are_everyones_selection(
-    panel: NeuronsPanel, controller: Controller
-) -> None:
+def test_clicked_rows_are_everyones_selection(panel, controller):
     click(panel, 4)
     assert controller.state.selection == (4,)
     click(panel, 2, CONTROL)
@@ -97,18 +90,14 @@ def test_clicked_rows_are_everyones_selection(
     assert controller.state.selection == (7,)
 
 
-def test_everyones_selection_is_selected_in_the_table(
-    panel: NeuronsPanel, controller: Controller, drawn: Any
-) -> None:
+def test_everyones_selection_is_selected_in_the_table(panel, controller, drawn):
     controller.select([30, 1])
     drawn()
     assert panel.selected_neurons() == [1, 30]
     assert controller.state.selection == (30, 1)
 
 
-def test_sorting_and_filtering_keep_the_selection(
-    panel: NeuronsPanel, controller: Controller, drawn: Any
-) -> None:
+def test_sorting_and_filtering_keep_the_selection(panel, controller, drawn):
     controller.select([30, 1])
     drawn()
     panel.view.sortByColumn(0, Qt.SortOrder.DescendingOrder)
@@ -119,9 +108,7 @@ def test_sorting_and_filtering_keep_the_selection(
     assert controller.state.selection == (30, 1)
 
 
-def test_the_brush_paints_what_the_filter_keeps(
-    panel: NeuronsPanel, controller: Controller
-) -> None:
+def test_the_brush_paints_what_the_filter_keeps(panel, controller):
     panel.filter.setText("id>=35")
     panel.apply_filter()
     controller.set_brush(VISIBLE)
@@ -131,7 +118,7 @@ def test_the_brush_paints_what_the_filter_keeps(
     assert controller.undo_name == "Paint 5 neurons visible"
 
 
-def test_ten_thousand_rows_sort_quickly() -> None:
+def test_ten_thousand_rows_sort_quickly():
     values = np.random.default_rng(0).random(10_000)
     words = np.random.default_rng(0).choice(["V1", "LM", "AL"], 10_000)
     since = process_time()

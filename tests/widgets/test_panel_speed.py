@@ -7,9 +7,8 @@ medians stays within three times what it was when these bounds were set.
 The milliseconds themselves are for `omnimouse bench live` to say.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from time import process_time
 from typing import Any
 
@@ -22,19 +21,20 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.qt.raster import RasterPanel
 from omnimouse_widgets.qt.traces import TracesPanel
-from tests.model.live_sessions import EchoPredictor, write_session
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
 
 ROOM = 3.0
 REPEATS = 25
 
 
 @pytest.fixture(scope="module")
-def large_session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def large_session(tmp_path_factory):
     return write_session(tmp_path_factory.mktemp("large") / "mouse", 10_000)
 
 
 @pytest.fixture
-def large(large_session: Path) -> Iterator[Controller]:
+def large(large_session):
     made = Controller(synchronous=True)
     made.open_session(large_session)
     made.apply_preset("nothing")
@@ -45,7 +45,7 @@ def large(large_session: Path) -> Iterator[Controller]:
 
 
 @pytest.fixture
-def plain(qapp: object) -> Callable[[], None]:
+def plain(qapp):
     """A drawing as a panel's: a mask's colours, and eight traces of two minutes."""
     codes = np.random.default_rng(0).integers(0, 4, (240, 800))
     colours = np.random.default_rng(1).integers(0, 255, (4, 4), dtype=np.uint8)
@@ -94,9 +94,7 @@ def spent_by(act: Callable[[], object]) -> float:
     return process_time() - since
 
 
-def test_the_raster_redraws_its_mask_in_time(
-    large: Controller, show: Any, plain: Callable[[], None]
-) -> None:
+def test_the_raster_redraws_its_mask_in_time(large, show, plain):
     panel = show(RasterPanel(large), 800, 240)
 
     def paint(number: int) -> None:
@@ -109,9 +107,7 @@ def test_the_raster_redraws_its_mask_in_time(
         assert cost(redraw, plain, before=paint) < 0.45 * ROOM
 
 
-def test_the_cursor_moves_in_time(
-    large: Controller, show: Any, plain: Callable[[], None]
-) -> None:
+def test_the_cursor_moves_in_time(large, show, plain):
     panel = show(RasterPanel(large), 800, 240)
 
     def move(number: int) -> None:
@@ -121,9 +117,7 @@ def test_the_cursor_moves_in_time(
     assert cost(move, plain) < 0.15 * ROOM
 
 
-def test_an_answer_for_all_neurons_is_drawn_in_time(
-    large: Controller, show: Any, plain: Callable[[], None]
-) -> None:
+def test_an_answer_for_all_neurons_is_drawn_in_time(large, show, plain):
     large.choose_predictor(EchoPredictor())
     large.apply_preset("video_behavior")
     panel = show(RasterPanel(large), 1000, 240)
@@ -138,9 +132,7 @@ def test_an_answer_for_all_neurons_is_drawn_in_time(
     assert cost(answer, plain) < 1.6 * ROOM
 
 
-def test_sixteen_traces_redraw_in_time(
-    large: Controller, show: Any, plain: Callable[[], None]
-) -> None:
+def test_sixteen_traces_redraw_in_time(large, show, plain):
     large.choose_predictor(EchoPredictor())
     large.select(range(4992, 5008))
     panel = show(TracesPanel(large), 400, 420)
@@ -155,14 +147,7 @@ def test_sixteen_traces_redraw_in_time(
 @pytest.mark.parametrize(
     ("n", "span", "usual"), [(8, "30 s", 2.5), (64, "window", 4.5), (64, "30 s", 9.5)]
 )
-def test_traces_with_four_pins_redraw_in_time(
-    large: Controller,
-    show: Any,
-    plain: Callable[[], None],
-    n: int,
-    span: str,
-    usual: float,
-) -> None:
+def test_traces_with_four_pins_redraw_in_time(large, show, plain, n, span, usual):
     large.choose_predictor(EchoPredictor())
     large.apply_preset("video_behavior")
     for name in "abcd":

@@ -2,12 +2,10 @@
 
 import gc
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from qtpy.QtCore import QCoreApplication, QEvent
-from qtpy.QtWidgets import QApplication
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import qt
@@ -28,7 +26,7 @@ PANELS = (
 
 
 @pytest.fixture(scope="module", autouse=True)
-def little_to_search() -> Iterator[None]:
+def little_to_search():
     """What lives already is left out of every search for garbage, which so is short."""
     gc.collect()
     gc.freeze()
@@ -48,9 +46,7 @@ def connections(controller: Controller) -> int:
 
 
 @pytest.mark.parametrize("name", PANELS)
-def test_a_closed_panel_leaves_no_connection_and_no_object(
-    name: str, controller: Controller, qapp: QApplication
-) -> None:
+def test_a_closed_panel_leaves_no_connection_and_no_object(name, controller, qapp):
     before = connections(controller)  # the controller's own
     panel: Any = getattr(qt, name)(controller)
     assert connections(controller) == before  # not on screen yet

@@ -1,8 +1,6 @@
 """Pins and spans in the traces, worked by mouse and keys, against the library."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +10,6 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QInputDialog, QLineEdit
 
 from omnimouse_model.analysis.spans import predict_span
-from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pins import LIVE
 from omnimouse_model.live.presets import PRESETS
@@ -21,15 +18,15 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.qt.hop import qt_post
 from omnimouse_widgets.qt.trace_stack import LEAST_PIXELS, MOST_POINTS
 from omnimouse_widgets.qt.traces import TracesPanel
-from tests.model.live_sessions import GatedPredictor, RefusingPredictor
 from tests.model.test_pins import SloppyPredictor
+from tests.predictors import GatedPredictor, RefusingPredictor
 from tests.widgets.mouse import drag, place_of
 
 LEFT = Qt.MouseButton.LeftButton
 
 
 @pytest.fixture
-def panel(controller: Controller, show: Any) -> TracesPanel:
+def panel(controller, show):
     controller.choose_predictor(SloppyPredictor())
     controller.apply_preset("video_behavior")
     controller.select([7, 3, 21])
@@ -37,9 +34,7 @@ def panel(controller: Controller, show: Any) -> TracesPanel:
     return made
 
 
-def test_a_pinned_condition_is_drawn_beside_the_new_one(
-    panel: TracesPanel, controller: Controller, drawn: Any
-) -> None:
+def test_a_pinned_condition_is_drawn_beside_the_new_one(panel, controller, drawn):
     QTest.mouseClick(panel.bar.pin, LEFT)
     controller.apply_preset("responses_from_behavior")
     drawn()
@@ -59,9 +54,7 @@ def test_a_pinned_condition_is_drawn_beside_the_new_one(
     assert not panel.bar.chips[1].isVisible()
 
 
-def test_shift_p_pins_and_four_are_all(
-    panel: TracesPanel, controller: Controller, drawn: Any
-) -> None:
+def test_shift_p_pins_and_four_are_all(panel, controller, drawn):
     panel.stack.canvas.setFocus()
     for preset in PRESETS[:6]:
         controller.apply_preset(preset.name)
@@ -76,9 +69,7 @@ def test_shift_p_pins_and_four_are_all(
     assert "unpin one first" not in panel.legend.text()
 
 
-def test_the_span_is_read_whole_in_any_style(
-    panel: TracesPanel, controller: Controller, drawn: Any
-) -> None:
+def test_the_span_is_read_whole_in_any_style(panel, controller, drawn):
     for preset in PRESETS[:2]:
         controller.apply_preset(preset.name)
         controller.pins.pin()
@@ -89,9 +80,7 @@ def test_the_span_is_read_whole_in_any_style(
     assert panel.width() == 400
 
 
-def test_pinned_again_it_says_where_it_is(
-    panel: TracesPanel, controller: Controller, drawn: Any
-) -> None:
+def test_pinned_again_it_says_where_it_is(panel, controller, drawn):
     for _ in range(2):
         QTest.mouseClick(panel.bar.pin, LEFT)
     drawn()
@@ -100,8 +89,8 @@ def test_pinned_again_it_says_where_it_is(
 
 
 def test_a_chip_hides_shows_renames_goes_back_and_unpins(
-    panel: TracesPanel, controller: Controller, drawn: Any, qtbot: Any
-) -> None:
+    panel, controller, drawn, qtbot
+):
     controller.pins.pin()
     controller.apply_preset("responses_from_behavior")
     drawn()
@@ -134,9 +123,7 @@ def test_a_chip_hides_shows_renames_goes_back_and_unpins(
     assert "first try" not in panel.legend.text()
 
 
-def test_a_span_chosen_by_keys_is_the_librarys(
-    panel: TracesPanel, controller: Controller, drawn: Any
-) -> None:
+def test_a_span_chosen_by_keys_is_the_librarys(panel, controller, drawn):
     controller.pins.pin()
     controller.apply_preset("responses_from_behavior")
     panel.bar.span.setFocus()
@@ -166,9 +153,7 @@ def test_a_span_chosen_by_keys_is_the_librarys(
     assert shaded.width() == pytest.approx(2.0)
 
 
-def test_a_press_outside_the_window_brings_it_there(
-    panel: TracesPanel, controller: Controller, drawn: Any
-) -> None:
+def test_a_press_outside_the_window_brings_it_there(panel, controller, drawn):
     controller.seek(3.0)
     controller.pins.choose_span("10 s")
     drawn()
@@ -180,9 +165,7 @@ def test_a_press_outside_the_window_brings_it_there(
     assert time == pytest.approx(7.5, abs=0.1)
 
 
-def test_one_scale_for_all_is_the_widest(
-    panel: TracesPanel, controller: Controller, drawn: Any
-) -> None:
+def test_one_scale_for_all_is_the_widest(panel, controller, drawn):
     before = panel.stack.bars.getData()[1].reshape(-1, 3)
     assert len(set(np.round(before[:, 1] - before[:, 0], 6))) > 1
     QTest.mouseClick(panel.bar.common, LEFT)
@@ -195,9 +178,7 @@ def test_one_scale_for_all_is_the_widest(
     np.testing.assert_allclose(truth, expected, atol=1e-4)
 
 
-def test_rows_that_do_not_fit_come_by_the_wheel(
-    panel: TracesPanel, controller: Controller, drawn: Any
-) -> None:
+def test_rows_that_do_not_fit_come_by_the_wheel(panel, controller, drawn):
     controller.select(range(40))
     drawn()
     stack = panel.stack
@@ -228,9 +209,7 @@ def test_rows_that_do_not_fit_come_by_the_wheel(
     assert len(stack.labels) > n_drawn
 
 
-def test_no_more_is_drawn_at_once_than_a_frame_has_time_for(
-    panel: TracesPanel, controller: Controller, drawn: Any
-) -> None:
+def test_no_more_is_drawn_at_once_than_a_frame_has_time_for(panel, controller, drawn):
     panel.resize(420, 1400)
     for name in "abcd":
         controller.pins.pin(name)
@@ -242,9 +221,7 @@ def test_no_more_is_drawn_at_once_than_a_frame_has_time_for(
     assert max(row.n_points for row in rows) * len(panel.stack.labels) <= MOST_POINTS
 
 
-def test_why_a_pin_is_not_predicted_is_said_in_place(
-    panel: TracesPanel, controller: Controller, drawn: Any
-) -> None:
+def test_why_a_pin_is_not_predicted_is_said_in_place(panel, controller, drawn):
     controller.choose_predictor(RefusingPredictor())
     controller.set_frames(False)
     controller.pins.pin("blind")
@@ -256,7 +233,7 @@ def test_why_a_pin_is_not_predicted_is_said_in_place(
 
 
 @pytest.fixture
-def gated(session: Session) -> Iterator[tuple[Controller, GatedPredictor]]:
+def gated(session):
     predictor = GatedPredictor()
     made = Controller(post=qt_post())
     made.choose_predictor(predictor)
@@ -267,9 +244,7 @@ def gated(session: Session) -> Iterator[tuple[Controller, GatedPredictor]]:
     made.close()
 
 
-def test_progress_is_shown_and_can_be_stopped(
-    gated: tuple[Controller, GatedPredictor], show: Any, qtbot: Any
-) -> None:
+def test_progress_is_shown_and_can_be_stopped(gated, show, qtbot):
     controller, predictor = gated
     panel = show(TracesPanel(controller), 420, 420)
     qtbot.waitUntil(lambda: controller.results.freshness == "fresh")
@@ -288,9 +263,7 @@ def test_progress_is_shown_and_can_be_stopped(
     assert len(panel.stack.drawn_values(0)[0]) == len(span)
 
 
-def test_a_pin_whose_model_is_not_here_waits_for_nothing(
-    panel: TracesPanel, controller: Controller, drawn: Any
-) -> None:
+def test_a_pin_whose_model_is_not_here_waits_for_nothing(panel, controller, drawn):
     pin = controller.pins.pin("elsewhere")
     far = replace(pin, predictor="", predictor_name="another")
     controller.pins.replace_all((far,))
@@ -300,9 +273,7 @@ def test_a_pin_whose_model_is_not_here_waits_for_nothing(
     assert panel.stack.labels[0].endswith("A –")
 
 
-def test_a_pin_that_found_no_room_is_told_above_the_traces(
-    panel: TracesPanel, controller: Controller, drawn: Any
-) -> None:
+def test_a_pin_that_found_no_room_is_told_above_the_traces(panel, controller, drawn):
     controller.pins.pin("gone")
     controller.pins.unpin(0)
     for name in "abcd":

@@ -1,7 +1,6 @@
 import gc
 import threading
 import weakref
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,12 +21,12 @@ from omnimouse_widgets.drawn.raster_rows import UNSEEN
 from omnimouse_widgets.drawn.raster_values import RESIDUAL, VIEWS, levels_of, shown_in
 from omnimouse_widgets.qt.hop import qt_post
 from omnimouse_widgets.qt.raster import RasterPanel
-from tests.model.live_sessions import EchoPredictor
+from tests.predictors import EchoPredictor
 from tests.widgets.mouse import RIGHT, drag, pixel, place_of, wheel
 
 
 @pytest.fixture
-def raster(controller: Controller, show: Any) -> RasterPanel:
+def raster(controller, show):
     """The raster in stored order: neuron n is row n."""
     controller.set_active_span(58, 60)
     panel: RasterPanel = show(RasterPanel(controller), 800, 560)
@@ -46,8 +45,8 @@ def over(panel: RasterPanel) -> Any:
 # -- from state to screen ---------------------------------------------------------
 @pytest.mark.parametrize("code", [HIDDEN, VISIBLE, TARGET])
 def test_a_cell_has_the_colour_of_its_state_over_its_value(
-    raster: RasterPanel, controller: Controller, drawn: Any, code: int
-) -> None:
+    raster, controller, drawn, code
+):
     controller.set_cursor(0)
     controller.paint_cells(slice(None), slice(20, 50), code)
     drawn()
@@ -62,9 +61,7 @@ def test_a_cell_has_the_colour_of_its_state_over_its_value(
     np.testing.assert_allclose(found, expected, atol=3)
 
 
-def test_short_visible_runs_are_marked_as_not_seen(
-    raster: RasterPanel, controller: Controller, drawn: Any
-) -> None:
+def test_short_visible_runs_are_marked_as_not_seen(raster, controller, drawn):
     controller.paint_cells([3], slice(10, 16), VISIBLE)
     controller.paint_cells([5], slice(10, 30), VISIBLE)
     drawn()
@@ -84,8 +81,8 @@ def test_short_visible_runs_are_marked_as_not_seen(
 
 
 def test_order_and_view_are_the_states_so_that_an_analysis_keeps_them(
-    raster: RasterPanel, controller: Controller, drawn: Any
-) -> None:
+    raster, controller, drawn
+):
     raster.set_ordering("depth")
     raster.set_view("pair")
     assert controller.state.raster_order == "depth"
@@ -98,9 +95,7 @@ def test_order_and_view_are_the_states_so_that_an_analysis_keeps_them(
     assert [shown for shown, _ in raster._shown] == ["residual"]
 
 
-def test_rows_by_state_follow_the_mask(
-    raster: RasterPanel, controller: Controller, drawn: Any
-) -> None:
+def test_rows_by_state_follow_the_mask(raster, controller, drawn):
     raster.set_ordering("state")
     controller.set_active_span(0, 60)
     controller.paint_cells([11, 30], slice(0, 60), TARGET)
@@ -123,9 +118,7 @@ def choose(panel: RasterPanel, word: str) -> None:
         QTest.keyClick(box, Qt.Key.Key_Down)
 
 
-def test_rows_by_similarity_are_those_of_the_library(
-    raster: RasterPanel, controller: Controller, drawn: Any
-) -> None:
+def test_rows_by_similarity_are_those_of_the_library(raster, controller, drawn):
     choose(raster, "by similarity")
     drawn()
     expected = similarity_order(controller.state.session)
@@ -136,8 +129,8 @@ def test_rows_by_similarity_are_those_of_the_library(
 
 
 def test_comparing_neurons_tells_how_far_it_is_and_can_be_stopped(
-    session: Session, show: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    session, show, qtbot, monkeypatch
+):
     gate = threading.Semaphore(0)
 
     def slowly(session: Session, progress: Any) -> np.ndarray:
@@ -166,8 +159,8 @@ def test_comparing_neurons_tells_how_far_it_is_and_can_be_stopped(
 
 
 def test_the_prediction_and_the_residual_are_those_of_the_results(
-    raster: RasterPanel, controller: Controller, drawn: Any
-) -> None:
+    raster, controller, drawn
+):
     controller.apply_preset("random_half_video_behavior")
     raster.set_view("beside")
     drawn()
@@ -183,8 +176,8 @@ def test_the_prediction_and_the_residual_are_those_of_the_results(
 
 
 def test_every_view_follows_every_other_and_shows_its_pictures(
-    raster: RasterPanel, controller: Controller, drawn: Any
-) -> None:
+    raster, controller, drawn
+):
     raster.resize(560, 300)
     controller.apply_preset("random_half_video_behavior")
     views = list(VIEWS)
@@ -205,9 +198,7 @@ def test_every_view_follows_every_other_and_shows_its_pictures(
             assert box.viewRange()[0] == pytest.approx([0, 60]), (first, then)
 
 
-def test_a_residual_says_what_its_colours_mean(
-    raster: RasterPanel, controller: Controller, drawn: Any
-) -> None:
+def test_a_residual_says_what_its_colours_mean(raster, controller, drawn):
     controller.apply_preset("random_half_video_behavior")
     raster.set_view("residual")
     drawn()
@@ -221,9 +212,7 @@ def test_a_residual_says_what_its_colours_mean(
     assert abs(int(darkness.argmin()) - 127.5) < 2
 
 
-def test_the_cursor_the_span_and_the_selection_are_shown(
-    raster: RasterPanel, controller: Controller, drawn: Any
-) -> None:
+def test_the_cursor_the_span_and_the_selection_are_shown(raster, controller, drawn):
     controller.set_cursor(33)
     controller.set_active_span(12, 48)
     controller.select([9, 2])
@@ -234,16 +223,14 @@ def test_the_cursor_the_span_and_the_selection_are_shown(
     assert picture.marks.rows == [9.5, 2.5]
 
 
-def test_drawing_twice_changes_nothing(raster: RasterPanel, drawn: Any) -> None:
+def test_drawing_twice_changes_nothing(raster, drawn):
     before = raster.grab().toImage()
     raster.redraw.start()
     drawn()
     assert raster.grab().toImage() == before
 
 
-def test_without_a_session_the_raster_is_empty_and_says_so(
-    empty: Controller, show: Any
-) -> None:
+def test_without_a_session_the_raster_is_empty_and_says_so(empty, show):
     panel = show(RasterPanel(empty))
     assert panel.pictures["truth"].pixels.is_empty
     assert panel.status.words == "no session"
@@ -259,9 +246,7 @@ def receivers(sender: QObject, name: str) -> int:
     return int(sender.receivers("2" + signal.methodSignature().data().decode()))
 
 
-def test_a_resize_adds_no_listeners(
-    raster: RasterPanel, controller: Controller, drawn: Any
-) -> None:
+def test_a_resize_adds_no_listeners(raster, controller, drawn):
     canvas, scene = raster.canvas, raster.canvas.scene()
 
     def listeners() -> tuple[int, int]:
@@ -278,9 +263,7 @@ def test_a_resize_adds_no_listeners(
 
 
 @pytest.mark.parametrize("tool", ["look", "brush", "box", "column", "row"])
-def test_without_a_session_every_tool_does_nothing(
-    empty: Controller, show: Any, tool: Any
-) -> None:
+def test_without_a_session_every_tool_does_nothing(empty, show, tool):
     panel = show(RasterPanel(empty))
     panel.set_tool(tool)
     drag(over(panel), [at(panel, x, 0.5) for x in (10.5, 20.5, 40.5)])
@@ -290,8 +273,8 @@ def test_without_a_session_every_tool_does_nothing(
 
 # -- from screen to state ---------------------------------------------------------
 def test_a_brush_stroke_paints_the_cells_it_crosses_as_one_undo_step(
-    raster: RasterPanel, controller: Controller
-) -> None:
+    raster, controller
+):
     controller.set_brush(VISIBLE)
     before = controller.state.mask
     path = [at(raster, x, 20.5) for x in np.linspace(10.5, 30.5, 9)]
@@ -306,9 +289,7 @@ def test_a_brush_stroke_paints_the_cells_it_crosses_as_one_undo_step(
     assert not controller.undo_name.startswith("Paint")
 
 
-def test_a_tool_chosen_in_mid_drag_is_for_the_next_stroke(
-    raster: RasterPanel, controller: Controller
-) -> None:
+def test_a_tool_chosen_in_mid_drag_is_for_the_next_stroke(raster, controller):
     controller.set_brush(TARGET)
     gestures, box = raster.gestures, raster.pictures["truth"].box
     gestures.pressed((10.5, 20.5), box)
@@ -321,17 +302,13 @@ def test_a_tool_chosen_in_mid_drag_is_for_the_next_stroke(
     assert not (controller.state.mask.cells == TARGET).any()
 
 
-def test_a_press_alone_paints_at_once(
-    raster: RasterPanel, controller: Controller
-) -> None:
+def test_a_press_alone_paints_at_once(raster, controller):
     controller.set_brush(TARGET)
     drag(over(raster), [at(raster, 40.5, 15.5)])
     assert controller.state.mask.cells[40, 15] == TARGET
 
 
-def test_a_box_paints_exactly_the_cells_it_touches(
-    raster: RasterPanel, controller: Controller
-) -> None:
+def test_a_box_paints_exactly_the_cells_it_touches(raster, controller):
     raster.set_tool("box")
     controller.set_brush(TARGET)
     drag(
@@ -343,9 +320,7 @@ def test_a_box_paints_exactly_the_cells_it_touches(
     assert np.array_equal(controller.state.mask.cells, expected)
 
 
-def test_the_box_is_outlined_until_it_is_painted(
-    raster: RasterPanel, controller: Controller, drawn: Any
-) -> None:
+def test_the_box_is_outlined_until_it_is_painted(raster, controller, drawn):
     raster.set_tool("box")
     picture = raster.pictures["truth"]
     raster.gestures.pressed((10.5, 3.5), picture.box)
@@ -359,9 +334,7 @@ def test_the_box_is_outlined_until_it_is_painted(
     assert (controller.state.mask.cells[10:21, 3:9] == VISIBLE).all()
 
 
-def test_the_column_tool_paints_samples_of_all_neurons(
-    raster: RasterPanel, controller: Controller
-) -> None:
+def test_the_column_tool_paints_samples_of_all_neurons(raster, controller):
     raster.set_tool("column")
     controller.set_brush(VISIBLE)
     drag(over(raster), [at(raster, 8.5, 3.5), at(raster, 12.5, 30.5)])
@@ -370,9 +343,7 @@ def test_the_column_tool_paints_samples_of_all_neurons(
     assert np.array_equal(controller.state.mask.cells, expected)
 
 
-def test_the_row_tool_paints_all_samples_of_neurons(
-    raster: RasterPanel, controller: Controller
-) -> None:
+def test_the_row_tool_paints_all_samples_of_neurons(raster, controller):
     raster.set_tool("row")
     controller.set_brush(VISIBLE)
     drag(over(raster), [at(raster, 8.5, 3.5), at(raster, 12.5, 6.5)])
@@ -381,9 +352,7 @@ def test_the_row_tool_paints_all_samples_of_neurons(
     assert np.array_equal(controller.state.mask.cells, expected)
 
 
-def test_rows_stay_where_they_are_during_a_stroke(
-    raster: RasterPanel, controller: Controller, drawn: Any
-) -> None:
+def test_rows_stay_where_they_are_during_a_stroke(raster, controller, drawn):
     controller.set_active_span(0, 60)
     raster.set_ordering("state")
     raster.set_tool("row")
@@ -398,9 +367,7 @@ def test_rows_stay_where_they_are_during_a_stroke(
     assert list(raster.gestures.neurons_at(0.5)) == [30]
 
 
-def test_look_selects_the_neuron_and_moves_the_cursor(
-    raster: RasterPanel, controller: Controller
-) -> None:
+def test_look_selects_the_neuron_and_moves_the_cursor(raster, controller):
     raster.set_tool("look")
     drag(over(raster), [at(raster, 17.5, 22.5), at(raster, 44.5, 22.5)])
     assert controller.state.selection == (22,)
@@ -408,9 +375,7 @@ def test_look_selects_the_neuron_and_moves_the_cursor(
     assert (controller.state.mask.cells == HIDDEN).all()
 
 
-def test_dragging_the_time_axis_moves_the_cursor(
-    raster: RasterPanel, controller: Controller
-) -> None:
+def test_dragging_the_time_axis_moves_the_cursor(raster, controller):
     axis = raster.pictures["truth"].axis
     below = raster.canvas.mapFromScene(axis.sceneBoundingRect().center()).y()
     path = [QPointF(at(raster, x, 5).x(), below) for x in (10.5, 20.5, 51.5)]
@@ -418,9 +383,7 @@ def test_dragging_the_time_axis_moves_the_cursor(
     assert controller.state.cursor == 51
 
 
-def test_the_wheel_zooms_rows_and_what_is_painted_follows(
-    raster: RasterPanel, controller: Controller, drawn: Any
-) -> None:
+def test_the_wheel_zooms_rows_and_what_is_painted_follows(raster, controller, drawn):
     for _ in range(6):
         wheel(over(raster), at(raster, 30, 20), 1)
     drawn()
@@ -433,9 +396,7 @@ def test_the_wheel_zooms_rows_and_what_is_painted_follows(
     assert raster.pictures["truth"].box.viewRange()[1] == [0, 40]
 
 
-def test_a_right_drag_pans_a_zoomed_raster_and_paints_nothing(
-    raster: RasterPanel, controller: Controller
-) -> None:
+def test_a_right_drag_pans_a_zoomed_raster_and_paints_nothing(raster, controller):
     box = raster.pictures["truth"].box
     box.setRange(yRange=(10, 20), padding=0)
     drag(over(raster), [at(raster, 30, 15), at(raster, 30, 12)], button=RIGHT)
@@ -443,9 +404,7 @@ def test_a_right_drag_pans_a_zoomed_raster_and_paints_nothing(
     assert (controller.state.mask.cells == HIDDEN).all()
 
 
-def test_keys_choose_the_brush_and_undo(
-    raster: RasterPanel, controller: Controller
-) -> None:
+def test_keys_choose_the_brush_and_undo(raster, controller):
     raster.setFocus()
     QTest.keyClick(raster, Qt.Key.Key_3)
     assert controller.state.brush_code == TARGET
@@ -465,9 +424,7 @@ def window_pixels(panel: RasterPanel) -> np.ndarray:
     return ndarray_from_qimage(picture)[..., :3]
 
 
-def test_a_session_opened_later_is_repainted_in_every_row(
-    empty: Controller, session: Session, show: Any, qtbot: Any
-) -> None:
+def test_a_session_opened_later_is_repainted_in_every_row(empty, session, show, qtbot):
     panel = show(RasterPanel(empty), 800, 560)
     empty.open_session(session)
     panel.set_ordering("stored")
@@ -483,7 +440,7 @@ def test_a_session_opened_later_is_repainted_in_every_row(
         assert (window_pixels(panel)[place] != before[place]).any(), row
 
 
-def test_grey_levels_keep_no_closed_recording(session_folder: Path) -> None:
+def test_grey_levels_keep_no_closed_recording(session_folder):
     window = open_session(session_folder).window(0.0)
     assert levels_of(window) == levels_of(window)
     closed = weakref.ref(window)

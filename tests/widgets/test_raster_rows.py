@@ -12,9 +12,7 @@ from omnimouse_widgets.drawn.raster_rows import UNASKED, UNSEEN, Rows, groups, r
 
 
 @given(st.integers(1, 900), st.integers(1, 60), st.data())
-def test_every_neuron_in_view_is_in_exactly_one_row(
-    n: int, most: int, data: st.DataObject
-) -> None:
+def test_every_neuron_in_view_is_in_exactly_one_row(n, most, data):
     start = data.draw(st.integers(0, n - 1))
     stop = data.draw(st.integers(start + 1, n))
     order = np.random.default_rng(n).permutation(n)
@@ -24,14 +22,14 @@ def test_every_neuron_in_view_is_in_exactly_one_row(
     assert np.array_equal(np.concatenate(found), order[start:stop])
 
 
-def test_rows_out_of_view_have_no_neurons() -> None:
+def test_rows_out_of_view_have_no_neurons():
     rows = Rows.of(np.arange(10), 2, 8)
     assert len(rows.neurons(-3, 1.9)) == 0
     assert len(rows.neurons(8.0, 9.0)) == 0
     assert list(rows.neurons(1.0, 2.5)) == [2]
 
 
-def test_a_row_shows_the_mean_of_its_neurons_and_ignores_unknown_ones() -> None:
+def test_a_row_shows_the_mean_of_its_neurons_and_ignores_unknown_ones():
     values = np.random.default_rng(0).random((60, 7)).astype(np.float32)
     values[:, 4] = np.nan
     rows = Rows.of(np.arange(7), 0, 7, 3)  # bins of 3, 3 and 1
@@ -42,12 +40,12 @@ def test_a_row_shows_the_mean_of_its_neurons_and_ignores_unknown_ones() -> None:
     np.testing.assert_allclose(means[2], values[:, 6], rtol=1e-6)
 
 
-def test_a_row_without_any_known_value_is_unknown() -> None:
+def test_a_row_without_any_known_value_is_unknown():
     rows = Rows.of(np.arange(4), 0, 4, 2)
     assert np.isnan(rows.mean(np.full((60, 4), np.nan, np.float32))).all()
 
 
-def test_rows_of_one_neuron_show_its_states_and_what_the_rules_leave_out() -> None:
+def test_rows_of_one_neuron_show_its_states_and_what_the_rules_leave_out():
     mask = Mask.nothing(4).show([0], slice(0, 40)).show([1], slice(10, 16))
     mask = mask.show([2], slice(0, 20)).ask([2], slice(20, 60)).ask([3], slice(0, 60))
     codes = Rows.of(np.arange(4), 0, 4).codes(mask)
@@ -59,23 +57,23 @@ def test_rows_of_one_neuron_show_its_states_and_what_the_rules_leave_out() -> No
     assert (codes[2, 20:25] == UNASKED).all()
 
 
-def test_neurons_that_differ_make_a_row_mixed() -> None:
+def test_neurons_that_differ_make_a_row_mixed():
     mask = Mask.nothing(4).show([0])
     assert (Rows.of(np.arange(4), 0, 4, 2).codes(mask)[0] == 3).all()
 
 
-def test_equal_keys_keep_stored_order_and_unknown_ones_go_last() -> None:
+def test_equal_keys_keep_stored_order_and_unknown_ones_go_last():
     keys = np.array([2.0, np.nan, 1.0, 2.0, 1.0])
     assert list(row_order(keys, 5)) == [2, 4, 0, 3, 1]
 
 
-def test_groups_are_runs() -> None:
+def test_groups_are_runs():
     assert groups(np.array([5, 5, 2, 2, 2])) == [(0, 2, 5), (2, 5, 2)]
     assert groups(np.array([], int)) == []
 
 
 @pytest.fixture
-def units() -> Units:
+def units():
     n = 6
     xyz = np.zeros((n, 3), np.float32)
     xyz[:, 2] = [300, 100, np.nan, 200, 150, 250]
@@ -94,7 +92,7 @@ def units() -> Units:
 SPAN = (0, 60)
 
 
-def test_neurons_are_called_by_their_ids_unless_two_share_one(units: Units) -> None:
+def test_neurons_are_called_by_their_ids_unless_two_share_one(units):
     told_apart = replace(units, unit_id=np.array([5, 900, 7, 1, 0, 12]))
     assert told_apart.names.tolist() == [5, 900, 7, 1, 0, 12]
     ticks = arrange("stored", told_apart, Mask.nothing(6), SPAN, None).ticks
@@ -103,25 +101,25 @@ def test_neurons_are_called_by_their_ids_unless_two_share_one(units: Units) -> N
     assert shared.names.tolist() == [0, 1, 2, 3, 4, 5]
 
 
-def test_rows_by_state_put_what_is_asked_first(units: Units) -> None:
+def test_rows_by_state_put_what_is_asked_first(units):
     mask = Mask.nothing(6).ask([4], slice(0, 60)).show([1, 3])
     found = arrange("state", units, mask, SPAN, None)
     assert list(found.order) == [4, 1, 3, 0, 2, 5]
     assert [word for _, word in found.ticks] == ["target", "visible", "hidden"]
 
 
-def test_mixed_rows_say_what_they_begin_and_end_with(units: Units) -> None:
+def test_mixed_rows_say_what_they_begin_and_end_with(units):
     mask = Mask.nothing(6).show([0, 1], slice(0, 25)).ask([0, 1])
     found = arrange("state", units, mask, SPAN, None)
     assert [word for _, word in found.ticks] == ["visible\n→ target", "hidden"]
 
 
-def test_rows_by_depth_put_the_unknown_last(units: Units) -> None:
+def test_rows_by_depth_put_the_unknown_last(units):
     found = arrange("depth", units, Mask.nothing(6), SPAN, None)
     assert list(found.order) == [1, 4, 3, 5, 0, 2]
 
 
-def test_rows_by_position_use_pixels_where_microns_are_unknown(units: Units) -> None:
+def test_rows_by_position_use_pixels_where_microns_are_unknown(units):
     units.xyz_um[:, 0] = [5, 3, 4, 0, 1, 2]
     found = arrange("x", units, Mask.nothing(6), SPAN, None)
     assert list(found.order) == [3, 4, 5, 1, 2, 0]
@@ -136,7 +134,7 @@ def test_rows_by_position_use_pixels_where_microns_are_unknown(units: Units) -> 
     assert list(found.order) == [0, 1, 2, 3, 4, 5]
 
 
-def test_rows_by_similarity_are_those_that_are_known(units: Units) -> None:
+def test_rows_by_similarity_are_those_that_are_known(units):
     alike = np.array([5, 0, 2, 1, 3, 4])
     found = arrange("similarity", units, Mask.nothing(6), SPAN, None, alike)
     assert found.order is alike
@@ -144,17 +142,17 @@ def test_rows_by_similarity_are_those_that_are_known(units: Units) -> None:
     assert list(found.order) == [0, 1, 2, 3, 4, 5]
 
 
-def test_rows_by_score_put_the_best_first(units: Units) -> None:
+def test_rows_by_score_put_the_best_first(units):
     scores = np.array([0.1, np.nan, 0.9, 0.5, np.nan, 0.2], np.float32)
     found = arrange("score", units, Mask.nothing(6), SPAN, scores)
     assert list(found.order) == [2, 3, 5, 0, 1, 4]
 
 
-def test_rows_by_area_are_by_state_within_an_area(units: Units) -> None:
+def test_rows_by_area_are_by_state_within_an_area(units):
     found = arrange("area", units, Mask.nothing(6).show([5]), SPAN, None)
     assert list(found.order) == [4, 1, 3, 5, 0, 2]
 
 
-def test_an_order_the_session_cannot_give_is_stored_order(units: Units) -> None:
+def test_an_order_the_session_cannot_give_is_stored_order(units):
     found = arrange("score", units, Mask.nothing(6), SPAN, None)
     assert list(found.order) == [0, 1, 2, 3, 4, 5]

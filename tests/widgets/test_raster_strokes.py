@@ -16,15 +16,13 @@ def painted(blocks: list[Block], n_rows: int = 40) -> np.ndarray:
     return cells
 
 
-def test_a_press_with_a_tiny_brush_touches_one_cell() -> None:
+def test_a_press_with_a_tiny_brush_touches_one_cell():
     cells = painted(brush_blocks((12.4, 7.9), (12.4, 7.9), (0.1, 0.05)))
     assert list(zip(*np.nonzero(cells), strict=True)) == [(12, 7)]
 
 
 @given(PLACES, PLACES)
-def test_a_stroke_has_no_gaps(
-    start: tuple[float, float], stop: tuple[float, float]
-) -> None:
+def test_a_stroke_has_no_gaps(start, stop):
     cells = painted(brush_blocks(start, stop, (0.6, 0.6)))
     for t in np.linspace(0, 1, 200):
         x = start[0] + t * (stop[0] - start[0])
@@ -33,9 +31,7 @@ def test_a_stroke_has_no_gaps(
 
 
 @given(PLACES, PLACES, st.floats(0.6, 4), st.floats(0.6, 4))
-def test_a_stroke_stays_within_its_radius(
-    start: tuple[float, float], stop: tuple[float, float], across: float, down: float
-) -> None:
+def test_a_stroke_stays_within_its_radius(start, stop, across, down):
     samples, rows = np.nonzero(painted(brush_blocks(start, stop, (across, down))))
     left, right = sorted((start[0], stop[0]))
     top, bottom = sorted((start[1], stop[1]))
@@ -45,18 +41,18 @@ def test_a_stroke_stays_within_its_radius(
     assert (rows <= bottom + down).all()
 
 
-def test_strokes_leave_the_window_without_harm() -> None:
+def test_strokes_leave_the_window_without_harm():
     blocks = brush_blocks((-5.0, 3.0), (70.0, 3.0), (1.0, 1.0))
     assert painted(blocks)[:, 3].all()
     assert brush_blocks((-9.0, 3.0), (-9.0, 3.0), (1.0, 1.0)) == []
 
 
-def test_a_box_takes_every_cell_it_touches_in_either_direction() -> None:
+def test_a_box_takes_every_cell_it_touches_in_either_direction():
     block = Block(slice(3, 7), 1.5, 4.2)
     assert box_block((3.2, 1.5), (6.1, 4.2)) == block
     assert box_block((6.1, 4.2), (3.2, 1.5)) == block
 
 
-def test_a_box_beyond_the_window_ends_at_its_edge() -> None:
+def test_a_box_beyond_the_window_ends_at_its_edge():
     assert box_block((55.0, 0.0), (80.0, 1.0)).samples == slice(55, 60)
     assert box_block((-4.0, 0.0), (2.0, 1.0)).samples == slice(0, 3)

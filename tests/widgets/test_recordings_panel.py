@@ -1,7 +1,7 @@
 """The table of a folder's recordings: fills, sorts, filters, opens."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.hop import qt_post
 from omnimouse_widgets.qt.recordings import RecordingsPanel
 from omnimouse_widgets.qt.recordings_table import TITLES
-from tests.model.live_sessions import EchoPredictor, write_session
-
-SUITE2P = Path(__file__).parents[1] / "fixtures" / "sessions" / "suite2p_small"
+from tests import SUITE2P
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     """Two experanto folders, one of suite2p, one that is broken."""
     root = tmp_path_factory.mktemp("recordings")
     write_session(root / "few", n_neurons=12)
@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def live() -> Iterator[Controller]:
+def live():
     """Works in threads, as in the app."""
     made = Controller(post=qt_post(), load=lambda *_: EchoPredictor())
     yield made
@@ -41,7 +41,7 @@ def live() -> Iterator[Controller]:
 
 
 @pytest.fixture
-def panel(live: Controller, folder: Path, show: Any, qtbot: Any) -> RecordingsPanel:
+def panel(live, folder, show, qtbot):
     made: RecordingsPanel = show(RecordingsPanel(live), 1000, 300)
     live.recordings.look_in(folder)
     qtbot.waitUntil(lambda: not made.stop.isVisible() and made.rows.rowCount() == 4)
@@ -57,7 +57,7 @@ def row_at(panel: RecordingsPanel, row: int) -> QPoint:
     return panel.view.visualRect(panel.rows.index(row, 0)).center()
 
 
-def test_every_recording_is_a_row_in_words(panel: RecordingsPanel) -> None:
+def test_every_recording_is_a_row_in_words(panel):
     assert column(panel, "path") == ["broken", "few", "lab/many", "m5"]
     assert column(panel, "neurons") == ["–", "12", "30", "16"]
     assert column(panel, "format")[1:] == ["experanto", "experanto", "suite2p"]
@@ -68,7 +68,7 @@ def test_every_recording_is_a_row_in_words(panel: RecordingsPanel) -> None:
     assert panel.count.text() == "4 of 4"
 
 
-def test_every_problem_is_in_the_tip(panel: RecordingsPanel, folder: Path) -> None:
+def test_every_problem_is_in_the_tip(panel, folder):
     odd = Entry(folder / "odd", problems=("a " * 40, "and another"))
     panel.table.show_found(Catalogue(folder, (odd,)))
     cell = panel.rows.index(0, TITLES.index("problems"))
@@ -76,7 +76,7 @@ def test_every_problem_is_in_the_tip(panel: RecordingsPanel, folder: Path) -> No
     assert cell.data(Qt.ItemDataRole.ToolTipRole).endswith("and another")
 
 
-def test_a_click_on_a_title_sorts_numbers_as_numbers(panel: RecordingsPanel) -> None:
+def test_a_click_on_a_title_sorts_numbers_as_numbers(panel):
     titles = panel.view.horizontalHeader()
     at = TITLES.index("neurons")
     place = QPoint(titles.sectionViewportPosition(at) + 20, titles.height() // 2)
@@ -87,7 +87,7 @@ def test_a_click_on_a_title_sorts_numbers_as_numbers(panel: RecordingsPanel) -> 
         assert column(panel, "neurons") == expected
 
 
-def test_words_choose_rows(panel: RecordingsPanel) -> None:
+def test_words_choose_rows(panel):
     QTest.keyClicks(panel.filter, "EXPER run")
     assert column(panel, "path") == ["few", "lab/many"]
     assert panel.count.text() == "2 of 4"
@@ -98,9 +98,7 @@ def test_words_choose_rows(panel: RecordingsPanel) -> None:
     assert panel.rows.rowCount() == 4
 
 
-def test_a_double_click_opens_a_recording(
-    panel: RecordingsPanel, live: Controller, folder: Path, qtbot: Any
-) -> None:
+def test_a_double_click_opens_a_recording(panel, live, folder, qtbot):
     view = panel.view.viewport()
     place = row_at(panel, 2)
     QTest.mouseClick(view, Qt.MouseButton.LeftButton, Qt.KeyboardModifier(0), place)
@@ -114,9 +112,7 @@ def test_a_double_click_opens_a_recording(
     assert panel.rows.index(1, 0).data(bold) is None
 
 
-def test_words_and_enter_open_a_recording(
-    panel: RecordingsPanel, live: Controller, folder: Path, qtbot: Any
-) -> None:
+def test_words_and_enter_open_a_recording(panel, live, folder, qtbot):
     panel.filter.setFocus()
     QTest.keyClicks(panel.filter, "few")
     QTest.keyClick(panel.filter, Qt.Key.Key_Return)
@@ -127,7 +123,7 @@ def test_words_and_enter_open_a_recording(
     assert live.state.session.path == folder / "few"
 
 
-def test_a_broken_one_says_why(panel: RecordingsPanel, qtbot: Any) -> None:
+def test_a_broken_one_says_why(panel, qtbot):
     panel.view.setFocus()
     panel.view.selectRow(0)
     QTest.keyClick(panel.view, Qt.Key.Key_Enter)
@@ -135,13 +131,7 @@ def test_a_broken_one_says_why(panel: RecordingsPanel, qtbot: Any) -> None:
     assert panel.problem.text().startswith("Not opened: broken:")
 
 
-def test_it_stops_and_says_how_far_it_is(
-    live: Controller,
-    folder: Path,
-    show: Any,
-    qtbot: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_it_stops_and_says_how_far_it_is(live, folder, show, qtbot, monkeypatch):
     import threading
 
     go_on, read, entry_of = threading.Event(), [], catalogue._entry
@@ -171,18 +161,14 @@ def test_it_stops_and_says_how_far_it_is(
     go_on.set()
 
 
-def test_a_folder_without_recordings_says_so(
-    live: Controller, tmp_path: Path, show: Any, qtbot: Any
-) -> None:
+def test_a_folder_without_recordings_says_so(live, tmp_path, show, qtbot):
     panel: RecordingsPanel = show(RecordingsPanel(live), 1000, 300)
     live.recordings.look_in(tmp_path)
     qtbot.waitUntil(panel.problem.isVisible)
     assert "No recording in this folder" in panel.problem.text()
 
 
-def test_the_same_recordings_seen_from_another_folder_have_other_names(
-    panel: RecordingsPanel, folder: Path
-) -> None:
+def test_the_same_recordings_seen_from_another_folder_have_other_names(panel, folder):
     only = tuple(e for e in panel.table.entries if e.path.name == "many")
     panel.table.show_found(Catalogue(folder, only))
     assert column(panel, "path") == ["lab/many"]
@@ -190,9 +176,7 @@ def test_the_same_recordings_seen_from_another_folder_have_other_names(
     assert column(panel, "path") == ["many"]
 
 
-def test_thousands_of_rows_are_added_sorted_and_filtered_at_once(
-    panel: RecordingsPanel, folder: Path
-) -> None:
+def test_thousands_of_rows_are_added_sorted_and_filtered_at_once(panel, folder):
     from time import thread_time
 
     entries = tuple(

@@ -1,5 +1,4 @@
 import gc
-from typing import Any
 
 import pytest
 from psygnal import Signal
@@ -27,7 +26,7 @@ class Panel(QWidget):
         )
 
 
-def test_a_hidden_panel_holds_no_connection_and_draws_nothing(qtbot: Any) -> None:
+def test_a_hidden_panel_holds_no_connection_and_draws_nothing(qtbot):
     source = Source()
     panel = Panel(source)
     qtbot.addWidget(panel)
@@ -36,14 +35,14 @@ def test_a_hidden_panel_holds_no_connection_and_draws_nothing(qtbot: Any) -> Non
     assert panel.drawn == []
 
 
-def test_showing_draws_everything_in_order(qtbot: Any) -> None:
+def test_showing_draws_everything_in_order(qtbot):
     panel = Panel(Source())
     qtbot.addWidget(panel)
     panel.show()
     assert panel.drawn == ["a", "b"]
 
 
-def test_a_signal_draws_the_parts_that_depend_on_it(show: Any, drawn: Any) -> None:
+def test_a_signal_draws_the_parts_that_depend_on_it(show, drawn):
     source = Source()
     panel = show(Panel(source))
     panel.drawn.clear()
@@ -52,7 +51,7 @@ def test_a_signal_draws_the_parts_that_depend_on_it(show: Any, drawn: Any) -> No
     assert panel.drawn == ["b"]
 
 
-def test_many_signals_are_one_drawing(show: Any, drawn: Any) -> None:
+def test_many_signals_are_one_drawing(show, drawn):
     source = Source()
     panel = show(Panel(source))
     panel.drawn.clear()
@@ -64,7 +63,7 @@ def test_many_signals_are_one_drawing(show: Any, drawn: Any) -> None:
     assert panel.drawn == ["a", "b"]
 
 
-def test_hiding_drops_every_connection_and_showing_draws_again(show: Any) -> None:
+def test_hiding_drops_every_connection_and_showing_draws_again(show):
     source = Source()
     panel = show(Panel(source))
     source.first.emit()
@@ -76,7 +75,7 @@ def test_hiding_drops_every_connection_and_showing_draws_again(show: Any) -> Non
     assert panel.drawn == ["a", "b"]
 
 
-def test_a_destroyed_panel_leaves_no_connection(qtbot: Any) -> None:
+def test_a_destroyed_panel_leaves_no_connection(qtbot):
     source = Source()
     panel = Panel(source)
     panel.show()
@@ -89,7 +88,7 @@ def test_a_destroyed_panel_leaves_no_connection(qtbot: Any) -> None:
     source.first.emit()
 
 
-def test_a_part_that_fails_leaves_the_others_drawn(qtbot: Any) -> None:
+def test_a_part_that_fails_leaves_the_others_drawn(qtbot):
     drawn: list[str] = []
 
     def fail() -> None:
@@ -108,8 +107,8 @@ def test_a_part_that_fails_leaves_the_others_drawn(qtbot: Any) -> None:
 
 
 def test_a_panel_behind_another_tab_is_drawn_when_it_comes_to_the_front(
-    qtbot: Any, show: Any, drawn: Any
-) -> None:
+    qtbot, show, drawn
+):
     source, window = Source(), QMainWindow()
     panels, docks = (Panel(source), Panel(source)), []
     for number, panel in enumerate(panels):

@@ -1,7 +1,3 @@
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
@@ -19,7 +15,7 @@ from tests.widgets.mouse import drag, place_of
 
 
 @pytest.fixture(scope="module")
-def mouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def mouse(tmp_path_factory):
     """Twenty neurons, a clip that is shown four times."""
     held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=4)
     spec = MouseSpec("clips", "80022-1-1", 21, 22, 20, 1.6, held_out)
@@ -27,7 +23,7 @@ def mouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def repeated(mouse: Path) -> Iterator[Controller]:
+def repeated(mouse):
     made = Controller(synchronous=True)
     made.open_session(open_session(mouse))
     made.select([7, 3, 11])
@@ -37,15 +33,13 @@ def repeated(mouse: Path) -> Iterator[Controller]:
 
 
 @pytest.fixture
-def panel(repeated: Controller, show: Any, drawn: Any) -> RepeatsPanel:
+def panel(repeated, show, drawn):
     made: RepeatsPanel = show(RepeatsPanel(repeated), 800, 240)
     drawn()
     return made
 
 
-def test_every_repeat_is_drawn_with_its_numbers(
-    panel: RepeatsPanel, repeated: Controller
-) -> None:
+def test_every_repeat_is_drawn_with_its_numbers(panel, repeated):
     session = repeated.state.session
     clip = repeated_clips(session)[0]
     expected = clip_repeats(session, clip, np.array([7, 3, 11]))
@@ -66,9 +60,7 @@ def test_every_repeat_is_drawn_with_its_numbers(
     assert [word for _, word in ticks] == [f"{t:.0f} s" for t in expected.onset_s]
 
 
-def test_a_press_goes_to_that_moment_of_that_repeat(
-    panel: RepeatsPanel, repeated: Controller, drawn: Any
-) -> None:
+def test_a_press_goes_to_that_moment_of_that_repeat(panel, repeated, drawn):
     side, found = panel.side_by_side, repeated.clips.found
     place = place_of(panel.canvas, side.box, 2 * side.pitch + 4.0, 0.5)
     drag(panel.canvas.viewport(), [place])
@@ -81,9 +73,7 @@ def test_a_press_goes_to_that_moment_of_that_repeat(
     assert (x.min(), x.max()) == pytest.approx((start, start + 2), abs=1e-6)
 
 
-def test_arrow_keys_step_through_the_repeats(
-    panel: RepeatsPanel, repeated: Controller
-) -> None:
+def test_arrow_keys_step_through_the_repeats(panel, repeated):
     panel.canvas.setFocus()
     QTest.keyClick(panel.canvas, Qt.Key.Key_Right)
     assert repeated.clips.repeat == 1
@@ -91,18 +81,14 @@ def test_arrow_keys_step_through_the_repeats(
     assert repeated.clips.repeat == 0
 
 
-def test_another_selection_is_read_and_drawn(
-    panel: RepeatsPanel, repeated: Controller, drawn: Any
-) -> None:
+def test_another_selection_is_read_and_drawn(panel, repeated, drawn):
     repeated.select([5])
     drawn()
     assert panel.side_by_side.image.image.shape[0] == 1
     assert "(neuron 6)" in panel.words.words  # by its id
 
 
-def test_away_from_repeats_it_says_so_and_the_box_goes_there(
-    panel: RepeatsPanel, repeated: Controller, drawn: Any
-) -> None:
+def test_away_from_repeats_it_says_so_and_the_box_goes_there(panel, repeated, drawn):
     trials = repeated.state.session.trials
     once = int(np.flatnonzero(trials.tier == "train")[0])
     repeated.seek(float(trials.t_on[once]) + 1)
@@ -116,9 +102,7 @@ def test_away_from_repeats_it_says_so_and_the_box_goes_there(
     assert not panel.side_by_side.message.words
 
 
-def test_without_a_session_or_repeats_it_says_so(
-    empty: Controller, controller: Controller, show: Any
-) -> None:
+def test_without_a_session_or_repeats_it_says_so(empty, controller, show):
     panel = show(RepeatsPanel(empty))
     assert panel.side_by_side.message.words == "No session is open"
     panel = show(RepeatsPanel(controller))
@@ -126,7 +110,7 @@ def test_without_a_session_or_repeats_it_says_so(
     assert not panel.clip.isVisible()
 
 
-def test_many_neurons_share_rows() -> None:
+def test_many_neurons_share_rows():
     values = np.arange(256 * 2 * 3, dtype=float).reshape(256, 2, 3)
     rows = binned_rows(values)
     assert len(rows) == MAX_ROWS

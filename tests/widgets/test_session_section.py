@@ -1,7 +1,6 @@
 """The section that opens recordings: what it shows, and what it asks."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,14 @@ from omnimouse_model.live.memory import recall
 from omnimouse_widgets.qt.control_alignment import AlignmentSection, lines_of
 from omnimouse_widgets.qt.control_session import SessionSection
 from omnimouse_widgets.qt.hop import qt_post
+from tests import SUITE2P
 from tests.hub_server import Hub, Repository, serving
-from tests.model.live_sessions import EchoPredictor
 from tests.model.nwb_files import write_nwb
-
-SUITE2P = Path(__file__).parents[1] / "fixtures" / "sessions" / "suite2p_small"
+from tests.predictors import EchoPredictor
 
 
 @pytest.fixture
-def without_rate(tmp_path: Path) -> Path:
+def without_rate(tmp_path):
     """A suite2p folder in which no file says how often planes were scanned."""
     root = Path(shutil.copytree(SUITE2P, tmp_path / "m5"))
     for path in root.glob("suite2p/plane*/ops.npy"):
@@ -37,7 +35,7 @@ def without_rate(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def keeping(tmp_path: Path) -> Iterator[Controller]:
+def keeping(tmp_path):
     """A controller that remembers where it was."""
     made = Controller(synchronous=True, memory=tmp_path / "live.json")
     made.choose_predictor(EchoPredictor())
@@ -46,8 +44,8 @@ def keeping(tmp_path: Path) -> Iterator[Controller]:
 
 
 def test_a_missing_rate_is_asked_for_and_remembered(
-    keeping: Controller, without_rate: Path, show: Any, qtbot: Any, tmp_path: Path
-) -> None:
+    keeping, without_rate, show, qtbot, tmp_path
+):
     section: SessionSection = show(SessionSection(keeping), 400, 300)
     assert not section.rate.isVisible()
     section.open_folder(without_rate)
@@ -68,9 +66,7 @@ def test_a_missing_rate_is_asked_for_and_remembered(
     assert recall(tmp_path / "live.json").options == {"rate_hz": 12.5}
 
 
-def test_it_goes_back_to_a_session_read_with_a_rate(
-    keeping: Controller, without_rate: Path, tmp_path: Path
-) -> None:
+def test_it_goes_back_to_a_session_read_with_a_rate(keeping, without_rate, tmp_path):
     keeping.open_session(open_session(without_rate, rate_hz=12.5))
     again = Controller(synchronous=True, memory=tmp_path / "live.json")
     assert again.restore()
@@ -79,8 +75,8 @@ def test_it_goes_back_to_a_session_read_with_a_rate(
 
 
 def test_folders_and_files_are_chosen_from_one_menu(
-    controller: Controller, show: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    controller, show, qtbot, monkeypatch
+):
     section: SessionSection = show(SessionSection(controller), 400, 300)
     folder, file, *_ = section.open.menu().actions()
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(SUITE2P))
@@ -93,9 +89,7 @@ def test_folders_and_files_are_chosen_from_one_menu(
     qtbot.waitUntil(lambda: "none.nwb" in section.problem.text())
 
 
-def test_a_folder_of_recordings_is_chosen_from_the_menu(
-    controller: Controller, show: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_of_recordings_is_chosen_from_the_menu(controller, show, monkeypatch):
     section: SessionSection = show(SessionSection(controller), 400, 300)
     (folder,) = [a for a in _actions(section) if "in a folder" in a.text()]
     asked = []
@@ -112,8 +106,8 @@ def test_a_folder_of_recordings_is_chosen_from_the_menu(
 
 # -- another series ------------------------------------------------------------------
 def test_another_series_is_chosen_and_opened(
-    keeping: Controller, tmp_path: Path, show: Any, qtbot: Any, session_folder: Path
-) -> None:
+    keeping, tmp_path, show, qtbot, session_folder
+):
     section: SessionSection = show(SessionSection(keeping), 400, 400)
     keeping.open_session(session_folder)
     qtbot.wait(20)
@@ -146,9 +140,7 @@ def choose(box: Any, words: str) -> None:
 
 
 # -- the clocks ----------------------------------------------------------------------
-def test_the_clocks_are_checked_with_progress_and_a_stop(
-    session_folder: Path, show: Any, qtbot: Any
-) -> None:
+def test_the_clocks_are_checked_with_progress_and_a_stop(session_folder, show, qtbot):
     made = Controller(post=qt_post(), load=lambda *_: EchoPredictor())
     section: AlignmentSection = show(AlignmentSection(made), 400, 300)
     assert not section.button.isEnabled()
@@ -176,7 +168,7 @@ def press(button: QWidget) -> None:
     QTest.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
-def test_what_is_odd_about_the_clocks_stands_apart() -> None:
+def test_what_is_odd_about_the_clocks_stands_apart():
     usual = (0.04, 0.28)
     late = Lag("screen", "responses", 0.5, usual, 0.01, 20.0)
     vague = Lag("running", "pupil", 0.5, usual, 9.0, 2.0)
@@ -193,8 +185,8 @@ def test_what_is_odd_about_the_clocks_stands_apart() -> None:
 
 
 def test_an_address_is_asked_for_and_read_where_it_is(
-    keeping: Controller, show: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    keeping, show, tmp_path, monkeypatch
+):
     data = write_nwb(tmp_path / "mouse.nwb").read_bytes()
     repository = Repository({"mouse.nwb": data})
     with serving(Hub({("dataset", "lab/mice"): repository})) as hub:

@@ -1,11 +1,8 @@
-from typing import Any
-
 import numpy as np
 import pytest
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
-from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.playback import samples_due
 from omnimouse_widgets.qt.playback import Playback
@@ -16,7 +13,7 @@ SHIFT = Qt.KeyboardModifier.ShiftModifier
 
 
 @pytest.fixture
-def panel(controller: Controller, show: Any) -> StimulusPanel:
+def panel(controller, show):
     controller.set_frames(True)
     made: StimulusPanel = show(StimulusPanel(controller), 360, 280)
     return made
@@ -26,9 +23,7 @@ def strip_at(panel: StimulusPanel, frame: int) -> QPointF:
     return QPointF((frame + 0.5) * panel.strip.width() / 60, panel.strip.height() / 2)
 
 
-def test_the_frame_at_the_cursor_is_on_screen(
-    panel: StimulusPanel, controller: Controller, drawn: Any
-) -> None:
+def test_the_frame_at_the_cursor_is_on_screen(panel, controller, drawn):
     controller.set_cursor(23)
     drawn()
     frame = controller.state.window.frames_u8[23]
@@ -38,9 +33,7 @@ def test_the_frame_at_the_cursor_is_on_screen(
         np.testing.assert_allclose(found, frame[row, column], atol=1)
 
 
-def test_a_hidden_frame_says_so_and_has_another_border(
-    panel: StimulusPanel, controller: Controller, drawn: Any
-) -> None:
+def test_a_hidden_frame_says_so_and_has_another_border(panel, controller, drawn):
     assert not panel.label.isVisible()
     solid = panel.border.pen()
     controller.set_frames(slice(0, 10))
@@ -53,9 +46,7 @@ def test_a_hidden_frame_says_so_and_has_another_border(
     assert not panel.label.isVisible()
 
 
-def test_the_strip_shows_which_frames_are_visible(
-    panel: StimulusPanel, controller: Controller, drawn: Any
-) -> None:
+def test_the_strip_shows_which_frames_are_visible(panel, controller, drawn):
     controller.set_cursor(50)
     controller.set_frames(slice(0, 30))
     drawn()
@@ -66,18 +57,14 @@ def test_the_strip_shows_which_frames_are_visible(
     assert (hidden != palette.rgb(palette.VISIBLE)).any()
 
 
-def test_dragging_the_strip_scrubs(
-    panel: StimulusPanel, controller: Controller
-) -> None:
+def test_dragging_the_strip_scrubs(panel, controller):
     drag(panel.strip, [strip_at(panel, 10), strip_at(panel, 30), strip_at(panel, 47)])
     assert controller.state.cursor == 47
     drag(panel.strip, [strip_at(panel, 10), QPointF(9999, 5)])
     assert controller.state.cursor == 59
 
 
-def test_a_shift_drag_hides_frames_as_one_undo_step(
-    panel: StimulusPanel, controller: Controller, drawn: Any
-) -> None:
+def test_a_shift_drag_hides_frames_as_one_undo_step(panel, controller, drawn):
     path = [strip_at(panel, frame) for frame in (20, 24, 29)]
     drag(panel.strip, path, keys=SHIFT)
     frames = controller.state.mask.frames
@@ -88,9 +75,7 @@ def test_a_shift_drag_hides_frames_as_one_undo_step(
     assert controller.state.mask.frames.all()
 
 
-def test_buttons_and_keys_step_exactly_one_frame_across_windows(
-    panel: StimulusPanel, controller: Controller
-) -> None:
+def test_buttons_and_keys_step_exactly_one_frame_across_windows(panel, controller):
     QTest.mouseClick(panel.on, Qt.MouseButton.LeftButton)
     QTest.keyClick(panel, Qt.Key.Key_Period)
     assert controller.state.cursor == 2
@@ -104,18 +89,14 @@ def test_buttons_and_keys_step_exactly_one_frame_across_windows(
     assert controller.state.window.start_s == pytest.approx(start + 2)
 
 
-def test_the_clock_tells_session_time(
-    panel: StimulusPanel, controller: Controller, drawn: Any
-) -> None:
+def test_the_clock_tells_session_time(panel, controller, drawn):
     controller.set_cursor(30)
     drawn()
     at = controller.state.window.timestamps["responses"][30]
     assert panel.clock.text() == f"{at:.2f} s · frame 30"
 
 
-def test_playing_runs_the_cursor_and_the_key_pauses_it(
-    panel: StimulusPanel, controller: Controller, qtbot: Any
-) -> None:
+def test_playing_runs_the_cursor_and_the_key_pauses_it(panel, controller, qtbot):
     QTest.keyClick(panel, Qt.Key.Key_K)
     assert panel.playback.is_playing
     assert panel.play.toolTip().startswith("Pause (K)")
@@ -124,9 +105,7 @@ def test_playing_runs_the_cursor_and_the_key_pauses_it(
     assert not panel.playback.is_playing
 
 
-def test_playing_stops_at_the_end_of_the_session(
-    panel: StimulusPanel, controller: Controller, qtbot: Any
-) -> None:
+def test_playing_stops_at_the_end_of_the_session(panel, controller, qtbot):
     controller.seek(1e6)
     controller.set_cursor(56)
     panel.playback.speed = 2.0
@@ -135,13 +114,13 @@ def test_playing_stops_at_the_end_of_the_session(
     assert controller.state.cursor == 59
 
 
-def test_a_hidden_panel_does_not_play(panel: StimulusPanel) -> None:
+def test_a_hidden_panel_does_not_play(panel):
     panel.playback.play()
     panel.hide()
     assert not panel.playback.is_playing
 
 
-def test_speed_is_a_choice(panel: StimulusPanel) -> None:
+def test_speed_is_a_choice(panel):
     panel.speed.setCurrentIndex(panel.speed.findData(0.25))
     panel.speed.activated.emit(panel.speed.currentIndex())
     assert panel.playback.speed == 0.25
@@ -149,12 +128,8 @@ def test_speed_is_a_choice(panel: StimulusPanel) -> None:
 
 @pytest.mark.parametrize(("stride", "cursor"), [(60, 0), (30, 30), (3, 57)])
 def test_playing_slides_the_window_by_the_chosen_stride(
-    panel: StimulusPanel,
-    controller: Controller,
-    monkeypatch: pytest.MonkeyPatch,
-    stride: int,
-    cursor: int,
-) -> None:
+    panel, controller, monkeypatch, stride, cursor
+):
     """Sample after sample of the session is shown, whatever the stride."""
     controller.seek(4.0)
     controller.set_cursor(59)
@@ -175,24 +150,22 @@ def test_playing_slides_the_window_by_the_chosen_stride(
     ("elapsed", "speed", "samples"),
     [(0.0, 1.0, 0), (1.0, 1.0, 30), (1.0, 0.25, 7), (0.5, 2.0, 30), (0.034, 1.0, 1)],
 )
-def test_samples_follow_wall_time(elapsed: float, speed: float, samples: int) -> None:
+def test_samples_follow_wall_time(elapsed, speed, samples):
     assert samples_due(elapsed, speed) == samples
 
 
-def test_nothing_plays_without_a_session(empty: Controller, qtbot: Any) -> None:
+def test_nothing_plays_without_a_session(empty, qtbot):
     playback = Playback(empty)
     playback.play()
     assert not playback.is_playing
 
 
-def test_without_a_session_the_panel_says_so(empty: Controller, show: Any) -> None:
+def test_without_a_session_the_panel_says_so(empty, show):
     panel = show(StimulusPanel(empty))
     assert panel.message.words == "No session is open"
 
 
-def test_without_a_session_strip_and_buttons_do_nothing(
-    empty: Controller, show: Any
-) -> None:
+def test_without_a_session_strip_and_buttons_do_nothing(empty, show):
     panel = show(StimulusPanel(empty), 360, 280)
     drag(panel.strip, [strip_at(panel, 10), strip_at(panel, 20)], keys=SHIFT)
     QTest.mouseClick(panel.back, Qt.MouseButton.LeftButton)

@@ -1,6 +1,4 @@
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -8,23 +6,20 @@ from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_model.analysis.repeats import Clip
-from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.tier_band import kind_bars, tier_at, tier_bars
 from omnimouse_widgets.qt.time import TimePanel, in_unit
-from tests.model.live_sessions import with_trials
+from tests.small_sessions import with_trials
 from tests.widgets.mouse import drag, pixel, place_of
 
 
 @pytest.fixture
-def panel(controller: Controller, show: Any) -> TimePanel:
+def panel(controller, show):
     made: TimePanel = show(TimePanel(controller), 900, 100)
     return made
 
 
-def test_trials_of_one_tier_are_one_bar_and_every_moment_has_its_tier(
-    controller: Controller,
-) -> None:
+def test_trials_of_one_tier_are_one_bar_and_every_moment_has_its_tier(controller):
     overview = controller.state.session.overview(200)
     bars = tier_bars(overview)
     assert [bar.tier for bar in bars] == ["train", "validation", "final_test_1"]
@@ -35,15 +30,13 @@ def test_trials_of_one_tier_are_one_bar_and_every_moment_has_its_tier(
     assert [bar.letter for bar in bars] == ["", "V", "T"]
 
 
-def test_the_letters_on_the_bars_are_explained_beside_them(panel: TimePanel) -> None:
+def test_the_letters_on_the_bars_are_explained_beside_them(panel):
     assert panel.tiers.text().replace("\xa0", " ") == "V validation · T test"
     assert panel.tiers.isVisible()
     assert panel.tiers.geometry().bottom() <= panel.height()
 
 
-def test_the_tiers_and_the_traces_of_the_session_are_drawn(
-    panel: TimePanel, controller: Controller
-) -> None:
+def test_the_tiers_and_the_traces_of_the_session_are_drawn(panel, controller):
     overview = controller.state.session.overview(1000)
     x, y = panel.lines["running"].getData()
     np.testing.assert_allclose(x, overview.centers_s)
@@ -55,9 +48,7 @@ def test_the_tiers_and_the_traces_of_the_session_are_drawn(
     np.testing.assert_allclose(found, palette.rgb(bar.colour), atol=2)
 
 
-def test_the_window_is_marked_with_its_tier(
-    panel: TimePanel, controller: Controller, drawn: Any
-) -> None:
+def test_the_window_is_marked_with_its_tier(panel, controller, drawn):
     controller.seek(11.0)
     drawn()
     start = controller.state.window.start_s
@@ -65,9 +56,7 @@ def test_the_window_is_marked_with_its_tier(
     assert panel.place.toPlainText() == f"{start:.1f} s · validation"
 
 
-def test_a_click_or_drag_moves_the_window_there(
-    panel: TimePanel, controller: Controller
-) -> None:
+def test_a_click_or_drag_moves_the_window_there(panel, controller):
     path = [place_of(panel.canvas, panel.box, t, 1.5) for t in (4.0, 6.0, 9.0)]
     drag(panel.canvas.viewport(), path[:1])
     assert controller.state.window.start_s == pytest.approx(3.0, abs=0.1)
@@ -75,9 +64,7 @@ def test_a_click_or_drag_moves_the_window_there(
     assert controller.state.window.start_s == pytest.approx(8.0, abs=0.1)
 
 
-def test_what_was_shown_is_drawn_above_the_trials(
-    panel: TimePanel, controller: Controller
-) -> None:
+def test_what_was_shown_is_drawn_above_the_trials(panel, controller):
     overview = controller.state.session.overview(1000)
     bars = kind_bars(overview)
     assert [bar.kind for bar in bars] == ["video"]
@@ -87,9 +74,7 @@ def test_what_was_shown_is_drawn_above_the_trials(
     np.testing.assert_allclose(found, palette.rgb(bars[0].colour), atol=2)
 
 
-def test_kinds_that_follow_each_other_are_bars_of_their_own(
-    controller: Controller,
-) -> None:
+def test_kinds_that_follow_each_other_are_bars_of_their_own(controller):
     overview = replace(
         controller.state.session.overview(200),
         trial_kind=np.array(["video", "image", "image", "blank"]),
@@ -99,9 +84,7 @@ def test_kinds_that_follow_each_other_are_bars_of_their_own(
     assert bars[0].height > bars[1].height > bars[2].height
 
 
-def test_a_trial_is_gone_to_by_its_number_and_by_keys(
-    panel: TimePanel, controller: Controller, drawn: Any
-) -> None:
+def test_a_trial_is_gone_to_by_its_number_and_by_keys(panel, controller, drawn):
     controller.seek(6.0)
     drawn()
     assert panel.trial.text() == "trial 2 / 4"
@@ -119,9 +102,7 @@ def test_a_trial_is_gone_to_by_its_number_and_by_keys(
     assert controller.state.window.start_s == pytest.approx(12.0, abs=0.05)
 
 
-def test_before_the_first_trial_its_number_can_be_typed(
-    panel: TimePanel, controller: Controller, drawn: Any
-) -> None:
+def test_before_the_first_trial_its_number_can_be_typed(panel, controller, drawn):
     starts = np.array([3.0, 8.0, 13.0, 18.0])
     controller.open_session(with_trials(controller.state.session, starts, starts + 2))
     controller.seek(1.0)
@@ -136,9 +117,7 @@ def test_before_the_first_trial_its_number_can_be_typed(
     assert panel.trial.text() == "trial 1 / 4"
 
 
-def test_trials_that_share_the_last_window_are_still_counted(
-    panel: TimePanel, controller: Controller, drawn: Any
-) -> None:
+def test_trials_that_share_the_last_window_are_still_counted(panel, controller, drawn):
     starts = np.array([0.0, 18.0, 18.5, 19.0])
     controller.open_session(with_trials(controller.state.session, starts, starts + 0.4))
     panel.setFocus()
@@ -149,9 +128,7 @@ def test_trials_that_share_the_last_window_are_still_counted(
         QTest.keyClick(panel, Qt.Key.Key_PageDown)
 
 
-def test_the_repeats_of_the_clip_on_screen_are_marked(
-    panel: TimePanel, controller: Controller, drawn: Any
-) -> None:
+def test_the_repeats_of_the_clip_on_screen_are_marked(panel, controller, drawn):
     assert panel.repeats.times_s == []
     clip = Clip("c", "train", (0, 2), 5.0)
     controller.clips._known = (controller.state.session, (clip,))
@@ -163,7 +140,7 @@ def test_the_repeats_of_the_clip_on_screen_are_marked(
     np.testing.assert_allclose(found, (255, 255, 255), atol=2)
 
 
-def test_arrow_keys_step_the_window(panel: TimePanel, controller: Controller) -> None:
+def test_arrow_keys_step_the_window(panel, controller):
     controller.seek(6.0)
     start = controller.state.window.start_s
     QTest.keyClick(panel, Qt.Key.Key_Right)
@@ -172,9 +149,7 @@ def test_arrow_keys_step_the_window(panel: TimePanel, controller: Controller) ->
     assert controller.state.window.start_s == pytest.approx(start)
 
 
-def test_without_a_session_keys_and_clicks_do_nothing(
-    empty: Controller, show: Any
-) -> None:
+def test_without_a_session_keys_and_clicks_do_nothing(empty, show):
     panel = show(TimePanel(empty))
     QTest.keyClick(panel, Qt.Key.Key_Right)
     drag(panel.canvas.viewport(), [place_of(panel.canvas, panel.box, 0.5, 1.5)])
@@ -183,8 +158,8 @@ def test_without_a_session_keys_and_clicks_do_nothing(
 
 
 def test_a_recording_without_trials_has_none_on_its_time_line(
-    controller: Controller, panel: TimePanel, drawn: Any, root: Path
-) -> None:
+    controller, panel, drawn, root
+):
     controller.open_session(root / "tests/fixtures/sessions/suite2p_small")
     drawn()
     (ticks,) = panel.plot.getAxis("left")._tickLevels

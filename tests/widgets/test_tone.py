@@ -1,12 +1,11 @@
 """Words and marks are readable on dark and on light panels."""
 
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QApplication, QLabel, QWidget
 
-from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt import plots
 from omnimouse_widgets.qt.control import ControlPanel
@@ -41,7 +40,7 @@ def on(background: str) -> QWidget:
 
 @pytest.mark.parametrize("background", [*DARK, *LIGHT])
 @pytest.mark.parametrize("tone", get_args(Tone))
-def test_every_tone_stands_out(qtbot: Any, background: str, tone: Tone) -> None:
+def test_every_tone_stands_out(qtbot, background, tone):
     panel = on(background)
     qtbot.addWidget(panel)
     panel.ensurePolished()
@@ -50,11 +49,11 @@ def test_every_tone_stands_out(qtbot: Any, background: str, tone: Tone) -> None:
 
 
 @pytest.mark.parametrize("background", [*DARK, *LIGHT])
-def test_the_edge_of_a_mark_stands_out(background: str) -> None:
+def test_the_edge_of_a_mark_stands_out(background):
     assert contrast(palette.EDGE, background) >= FOR_MARKS
 
 
-def test_the_marks_of_the_plots_legend_stand_out_on_its_own_ground(qtbot: Any) -> None:
+def test_the_marks_of_the_plots_legend_stand_out_on_its_own_ground(qtbot):
     label = legend()
     qtbot.addWidget(label)
     assert plots.BACKGROUND in label.styleSheet()
@@ -64,7 +63,7 @@ def test_the_marks_of_the_plots_legend_stand_out_on_its_own_ground(qtbot: Any) -
     assert contrast(plots.TEXT, plots.BACKGROUND) >= FOR_TEXT
 
 
-def test_words_follow_the_theme(controller: Controller, show: Any, drawn: Any) -> None:
+def test_words_follow_the_theme(controller, show, drawn):
     panel = show(ControlPanel(controller), 400, 900)
     for background in (LIGHT[0], DARK[0], LIGHT[1]):
         text = "#111111" if background in LIGHT else "#F0F0F0"

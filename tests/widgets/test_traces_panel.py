@@ -1,9 +1,6 @@
-from typing import Any
-
 import numpy as np
 import pytest
 
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.trace import Trace
@@ -11,20 +8,18 @@ from omnimouse_widgets.drawn.trace_rows import trace_label
 from omnimouse_widgets.qt.behavior import BehaviorPanel
 from omnimouse_widgets.qt.trace_stack import FILL, TraceStack
 from omnimouse_widgets.qt.traces import TracesPanel
-from tests.model.live_sessions import RefusingPredictor
+from tests.predictors import RefusingPredictor
 from tests.widgets.mouse import drag, pixel, place_of
 
 
 @pytest.fixture
-def panel(controller: Controller, show: Any) -> TracesPanel:
+def panel(controller, show):
     controller.select([7, 3, 21])
     made: TracesPanel = show(TracesPanel(controller), 420, 420)
     return made
 
 
-def test_rows_are_the_selection_with_truth_and_prediction(
-    panel: TracesPanel, controller: Controller, drawn: Any
-) -> None:
+def test_rows_are_the_selection_with_truth_and_prediction(panel, controller, drawn):
     controller.paint_cells(slice(None), slice(30, 60), TARGET)
     drawn()
     window, selected = controller.state.window, controller.results.selected
@@ -37,9 +32,7 @@ def test_rows_are_the_selection_with_truth_and_prediction(
     assert panel.stack.labels[0] == f"neuron 7 · r = {score:.2f}"
 
 
-def test_shapes_are_drawn_as_large_as_the_recording(
-    panel: TracesPanel, controller: Controller, drawn: Any
-) -> None:
+def test_shapes_are_drawn_as_large_as_the_recording(panel, controller, drawn):
     controller.paint_cells(slice(None), slice(30, 60), TARGET)
     drawn()
     before = [panel.stack.drawn_values(row)[1] for row in range(3)]
@@ -63,9 +56,7 @@ def test_shapes_are_drawn_as_large_as_the_recording(
     assert not panel.bar.shape.isChecked()
 
 
-def test_time_is_that_of_the_session(
-    panel: TracesPanel, controller: Controller, drawn: Any
-) -> None:
+def test_time_is_that_of_the_session(panel, controller, drawn):
     controller.seek(8.0)
     drawn()
     times = controller.state.window.timestamps["responses"]
@@ -74,9 +65,7 @@ def test_time_is_that_of_the_session(
     assert high - low == pytest.approx(2.0, abs=0.01)
 
 
-def test_visible_and_target_spans_are_shaded(
-    panel: TracesPanel, controller: Controller, drawn: Any
-) -> None:
+def test_visible_and_target_spans_are_shaded(panel, controller, drawn):
     controller.set_cursor(0)
     controller.select([7])
     drawn()
@@ -95,7 +84,7 @@ def test_visible_and_target_spans_are_shaded(
     assert orange[0] > orange[2]
 
 
-def test_a_stale_prediction_is_fainter(panel: TracesPanel) -> None:
+def test_a_stale_prediction_is_fainter(panel):
     panel.stack.set_rows(panel.traces())
     assert panel.stack.predicted.opacity() == 1.0
     stale = [
@@ -114,9 +103,7 @@ def test_a_stale_prediction_is_fainter(panel: TracesPanel) -> None:
     assert panel.stack.predicted.opacity() < 1.0
 
 
-def test_the_cursor_is_shared_both_ways(
-    panel: TracesPanel, controller: Controller, drawn: Any
-) -> None:
+def test_the_cursor_is_shared_both_ways(panel, controller, drawn):
     times = controller.state.window.timestamps["responses"]
     controller.set_cursor(42)
     drawn()
@@ -133,9 +120,7 @@ def test_the_cursor_is_shared_both_ways(
     assert controller.state.cursor == 51
 
 
-def test_rows_come_and_go_with_the_selection(
-    panel: TracesPanel, controller: Controller, drawn: Any
-) -> None:
+def test_rows_come_and_go_with_the_selection(panel, controller, drawn):
     controller.select(range(16))
     drawn()
     assert len(panel.stack.labels) == 16
@@ -145,9 +130,7 @@ def test_rows_come_and_go_with_the_selection(
     assert "Select neurons" in panel.stack.message
 
 
-def test_a_hidden_panel_does_nothing(
-    panel: TracesPanel, controller: Controller
-) -> None:
+def test_a_hidden_panel_does_nothing(panel, controller):
     panel.hide()
     controller.select([1])
     assert not panel.redraw.is_live
@@ -157,8 +140,8 @@ def test_a_hidden_panel_does_nothing(
 
 
 def test_a_baseline_is_drawn_beside_with_its_own_score_and_name(
-    panel: TracesPanel, controller: Controller, drawn: Any
-) -> None:
+    panel, controller, drawn
+):
     controller.apply_preset("random_half_video_behavior")
     asked = np.flatnonzero((controller.state.mask.cells == TARGET).any(axis=0))[:2]
     controller.select(asked)
@@ -180,9 +163,7 @@ def test_a_baseline_is_drawn_beside_with_its_own_score_and_name(
     assert palette.BASELINE not in panel.legend.text()
 
 
-def test_a_label_has_both_scores(
-    panel: TracesPanel, controller: Controller, drawn: Any
-) -> None:
+def test_a_label_has_both_scores(panel, controller, drawn):
     controller.apply_preset("video_behavior")
     controller.choose_baseline("video-ridge")
     drawn()
@@ -195,8 +176,8 @@ def test_a_label_has_both_scores(
 
 
 def test_a_baseline_without_a_score_is_told_where_one_was_asked_for(
-    panel: TracesPanel, controller: Controller, drawn: Any
-) -> None:
+    panel, controller, drawn
+):
     controller.apply_preset("video_behavior")
     controller.choose_baseline("last")
     drawn()
@@ -211,14 +192,12 @@ def test_a_baseline_without_a_score_is_told_where_one_was_asked_for(
 
 # -- behaviour --------------------------------------------------------------------
 @pytest.fixture
-def behavior(controller: Controller, show: Any) -> BehaviorPanel:
+def behavior(controller, show):
     made: BehaviorPanel = show(BehaviorPanel(controller), 420, 420)
     return made
 
 
-def test_channels_are_named_and_drawn_against_the_decode(
-    behavior: BehaviorPanel, controller: Controller, drawn: Any
-) -> None:
+def test_channels_are_named_and_drawn_against_the_decode(behavior, controller, drawn):
     controller.set_behavior("target")
     drawn()
     names = ["pupil size", "pupil d-size", "pupil x", "pupil y", "running"]
@@ -231,8 +210,8 @@ def test_channels_are_named_and_drawn_against_the_decode(
 
 
 def test_the_panel_says_when_behaviour_is_given_or_not_asked(
-    behavior: BehaviorPanel, controller: Controller, drawn: Any
-) -> None:
+    behavior, controller, drawn
+):
     assert "Not asked" in behavior.status.text()
     assert behavior.stack.labels[0] == "pupil size"
     controller.set_behavior("visible")
@@ -241,25 +220,21 @@ def test_the_panel_says_when_behaviour_is_given_or_not_asked(
     assert np.isnan(behavior.stack.drawn_values(0)[1]).all()
 
 
-def test_the_panel_says_why_there_is_no_decode(
-    behavior: BehaviorPanel, controller: Controller, drawn: Any
-) -> None:
+def test_the_panel_says_why_there_is_no_decode(behavior, controller, drawn):
     controller.choose_predictor(RefusingPredictor())
     controller.set_behavior("target")
     drawn()
     assert "needs video" in behavior.status.text()
 
 
-def test_colours_of_truth_and_prediction_are_those_of_the_palette(
-    panel: TracesPanel,
-) -> None:
+def test_colours_of_truth_and_prediction_are_those_of_the_palette(panel):
     truth, predicted = panel.stack.truth, panel.stack.predicted
     assert truth.opts["pen"].color().name().upper() == palette.HELD
     assert predicted.opts["pen"].color().name().upper() == palette.PREDICTED
     assert predicted.opts["pen"].dashPattern() != []
 
 
-def test_a_quiet_row_looks_quiet(qtbot: Any) -> None:
+def test_a_quiet_row_looks_quiet(qtbot):
     time = np.linspace(0, 2, 60)
     truth = 0.1 * np.sin(time)
     stack = TraceStack(lambda _: None, "")

@@ -1,6 +1,5 @@
 """The panel of what-if: real presses, and numbers that are the library's."""
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from omnimouse_model.analysis.edits import (
     Shift,
 )
 from omnimouse_model.analysis.what_if import NO_TRUTH, what_if
-from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.what_if import WhatIfPanel
 from tests.model.test_live_what_if import VideoPredictor
@@ -30,12 +28,12 @@ LEFT = Qt.MouseButton.LeftButton
 
 
 @pytest.fixture
-def predictor() -> VideoPredictor:
+def predictor():
     return VideoPredictor()
 
 
 @pytest.fixture
-def driven(session: Session, predictor: VideoPredictor) -> Iterator[Controller]:
+def driven(session, predictor):
     """A predictor that follows the video, every neuron asked, two selected."""
     made = Controller(synchronous=True)
     made.choose_predictor(predictor)
@@ -47,7 +45,7 @@ def driven(session: Session, predictor: VideoPredictor) -> Iterator[Controller]:
 
 
 @pytest.fixture
-def panel(driven: Controller, show: Callable[..., Any]) -> WhatIfPanel:
+def panel(driven, show):
     return show(WhatIfPanel(driven), 400, 500)
 
 
@@ -73,11 +71,8 @@ def write(box: Any, value: str) -> None:
 
 
 def test_a_pressed_mirror_is_predicted_as_the_library_does(
-    panel: WhatIfPanel,
-    driven: Controller,
-    predictor: VideoPredictor,
-    drawn: Callable[[], None],
-) -> None:
+    panel, driven, predictor, drawn
+):
     pick(panel.controls.picture, "blank")
     click(panel.controls.mirrors["horizontal"])
     drawn()
@@ -103,9 +98,7 @@ def test_a_pressed_mirror_is_predicted_as_the_library_does(
     assert f">39</a> Δ {expected.change.max():.2f}" in listed
 
 
-def test_it_says_that_nothing_is_scored(
-    panel: WhatIfPanel, driven: Controller, drawn: Callable[[], None]
-) -> None:
+def test_it_says_that_nothing_is_scored(panel, driven, drawn):
     assert panel.status.text() == ""
     assert not panel.reset.isEnabled()
     click(panel.controls.mirrors["vertical"])
@@ -121,9 +114,7 @@ def test_it_says_that_nothing_is_scored(
     np.testing.assert_array_equal(driven.results.scores, scores)
 
 
-def test_both_frames_are_shown_at_the_cursor(
-    panel: WhatIfPanel, driven: Controller, drawn: Callable[[], None]
-) -> None:
+def test_both_frames_are_shown_at_the_cursor(panel, driven, drawn):
     click(panel.controls.mirrors["horizontal"])
     driven.set_cursor(17)
     drawn()
@@ -132,9 +123,7 @@ def test_both_frames_are_shown_at_the_cursor(
     np.testing.assert_array_equal(panel.edited.image, frame[:, ::-1])
 
 
-def test_a_drag_of_the_contrast_is_one_undo_step(
-    panel: WhatIfPanel, driven: Controller, drawn: Callable[[], None]
-) -> None:
+def test_a_drag_of_the_contrast_is_one_undo_step(panel, driven, drawn):
     slider = panel.controls.contrast
     middle, third = slider.height() // 2, slider.width() // 3
     start = QPoint(third + 3, middle)
@@ -153,9 +142,7 @@ def test_a_drag_of_the_contrast_is_one_undo_step(
     assert slider.value() == 100
 
 
-def test_every_edit_has_its_control(
-    panel: WhatIfPanel, driven: Controller, drawn: Callable[[], None]
-) -> None:
+def test_every_edit_has_its_control(panel, driven, drawn):
     controls, edits = panel.controls, driven.what_if
     driven.set_cursor(12)
     pick(controls.picture, "freeze")
@@ -186,9 +173,7 @@ def test_every_edit_has_its_control(
     assert len(edits.edits) == 2
 
 
-def test_the_part_moves_the_edits_and_those_to_come(
-    panel: WhatIfPanel, driven: Controller, drawn: Callable[[], None]
-) -> None:
+def test_the_part_moves_the_edits_and_those_to_come(panel, driven, drawn):
     controls, edits = panel.controls, driven.what_if
     click(controls.mirrors["horizontal"])
     click(controls.part.button("last"))
@@ -206,9 +191,7 @@ def test_the_part_moves_the_edits_and_those_to_come(
     assert controls.part.value == "all"
 
 
-def test_a_press_on_a_listed_neuron_selects_it(
-    panel: WhatIfPanel, driven: Controller, drawn: Callable[[], None]
-) -> None:
+def test_a_press_on_a_listed_neuron_selects_it(panel, driven, drawn):
     pick(panel.controls.picture, "blank")
     drawn()
     assert isinstance(panel.listed, QLabel)
@@ -218,9 +201,7 @@ def test_a_press_on_a_listed_neuron_selects_it(
     assert driven.state.selection == (7, 39, 38)
 
 
-def test_what_the_model_does_not_see_is_said(
-    panel: WhatIfPanel, driven: Controller, drawn: Callable[[], None]
-) -> None:
+def test_what_the_model_does_not_see_is_said(panel, driven, drawn):
     pick(panel.controls.picture, "blank")
     driven.set_frames(False)
     drawn()
@@ -228,9 +209,7 @@ def test_what_the_model_does_not_see_is_said(
     assert panel.listed.text() == "No prediction changes."
 
 
-def test_without_a_session_it_says_so(
-    empty: Controller, show: Callable[..., Any]
-) -> None:
+def test_without_a_session_it_says_so(empty, show):
     panel = show(WhatIfPanel(empty), 400, 500)
     assert panel.stack.message == "No session is open"
     assert not panel.controls.picture.isEnabled()

@@ -26,10 +26,10 @@ from omnimouse_model.data.store.sharded import ShardedRows
 from omnimouse_model.data.store.verify import verify
 from omnimouse_model.data.store.write import convert
 from omnimouse_model.errors import SessionFormatError
+from tests import SESSIONS
 from tests.model.experanto_folder import write_folder
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "sessions"
-SOURCES = sorted(p.name for p in FIXTURES.iterdir() if p.suffix != ".npz")
+SOURCES = sorted(p.name for p in SESSIONS.iterdir() if p.suffix != ".npz")
 
 
 def same(first: Session, second: Session) -> None:
@@ -66,10 +66,8 @@ def same(first: Session, second: Session) -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_session_of_any_format_is_the_same_to_the_bit(
-    source: str, tmp_path: Path
-) -> None:
-    session = open_session(FIXTURES / source)
+def test_a_session_of_any_format_is_the_same_to_the_bit(source, tmp_path):
+    session = open_session(SESSIONS / source)
     store = convert(session, tmp_path / "m.omses.zarr")
     again = open_session(store)
     same(session, again)
@@ -80,12 +78,12 @@ def test_a_session_of_any_format_is_the_same_to_the_bit(
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_every_codec_keeps_the_values(codec: str, tmp_path: Path) -> None:
+def test_every_codec_keeps_the_values(codec, tmp_path):
     session = open_session(write_folder(tmp_path / "s", seconds=150.0))
     same(session, open_session(convert(session, tmp_path / "m.zarr", codec)))
 
 
-def test_odd_values_keep_every_bit(tmp_path: Path) -> None:
+def test_odd_values_keep_every_bit(tmp_path):
     source = write_folder(tmp_path / "s", mem=False)
     path = source / "responses" / "data.npy"
     values = np.load(path)
@@ -99,15 +97,15 @@ def test_odd_values_keep_every_bit(tmp_path: Path) -> None:
         assert open_session(store).responses.data.tobytes() == values.tobytes()
 
 
-def test_a_store_of_a_store_is_the_same(tmp_path: Path) -> None:
-    session = open_session(FIXTURES / "experanto_small")
+def test_a_store_of_a_store_is_the_same(tmp_path):
+    session = open_session(SESSIONS / "experanto_small")
     first = open_session(convert(session, tmp_path / "a.zarr"))
     second = open_session(convert(first, tmp_path / "b.zarr", "fast"))
     same(session, second)
 
 
-def test_any_reader_of_zarr_opens_it(tmp_path: Path) -> None:
-    session = open_session(FIXTURES / "experanto_small")
+def test_any_reader_of_zarr_opens_it(tmp_path):
+    session = open_session(SESSIONS / "experanto_small")
     root = zarr.open_group(str(convert(session, tmp_path / "m.zarr")), mode="r")
     np.testing.assert_array_equal(root["responses/data"][...], session.responses.data)
     shown = np.flatnonzero(root["stimulus/first_row"][...] >= 0)
@@ -117,7 +115,7 @@ def test_any_reader_of_zarr_opens_it(tmp_path: Path) -> None:
     assert root.attrs["complete"] is True
 
 
-def test_the_pyramid_holds_least_most_and_mean(tmp_path: Path) -> None:
+def test_the_pyramid_holds_least_most_and_mean(tmp_path):
     session = open_session(write_folder(tmp_path / "s", seconds=95.0, n_neurons=4))
     root = zarr.open_group(str(convert(session, tmp_path / "m.zarr")), mode="r")
     data = session.responses.data.astype(np.float64)
@@ -130,9 +128,7 @@ def test_the_pyramid_holds_least_most_and_mean(tmp_path: Path) -> None:
             np.testing.assert_allclose(values.T, expected, rtol=1e-6)
 
 
-def test_the_overview_of_a_store_reads_its_pyramid(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_overview_of_a_store_reads_its_pyramid(tmp_path, monkeypatch):
     session = open_session(write_folder(tmp_path / "s", seconds=95.0, n_neurons=4))
     store = open_session(convert(session, tmp_path / "m.zarr"))
     monkeypatch.setattr(type(store.responses.file), "pick", None)  # reads no samples
@@ -146,7 +142,7 @@ def test_the_overview_of_a_store_reads_its_pyramid(
     np.testing.assert_array_equal(fine.population, session.overview(500).population)
 
 
-def test_repeats_of_a_film_are_stored_once(tmp_path: Path) -> None:
+def test_repeats_of_a_film_are_stored_once(tmp_path):
     root = write_folder(tmp_path / "s")
     data = root / "screen" / "data"
     shutil.copy(data / "00001.npy", data / "00004.npy")  # both 120 frames
@@ -180,12 +176,12 @@ class StopAfter:
 
 
 @pytest.fixture
-def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_pieces(monkeypatch):
     monkeypatch.setattr(write, "SHARD_ROWS", 64)
     monkeypatch.setattr(write, "FRAME_SHARD", 64)
 
 
-def test_it_goes_on_where_it_was_stopped(tmp_path: Path, small_pieces: None) -> None:
+def test_it_goes_on_where_it_was_stopped(tmp_path, small_pieces):
     session = open_session(write_folder(tmp_path / "s"))
     whole = convert(session, tmp_path / "whole.zarr")
     store = tmp_path / "m.zarr"
@@ -205,9 +201,7 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path, small_pieces: None) -> 
     assert not (tmp_path / "m.zarr.part").exists()
 
 
-def test_what_is_done_is_not_done_again(
-    tmp_path: Path, small_pieces: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_done_is_not_done_again(tmp_path, small_pieces, monkeypatch):
     session = open_session(write_folder(tmp_path / "s"))
 
     def half(share: float) -> None:
@@ -245,7 +239,7 @@ write.convert(
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of POSIX")
-def test_killed_at_any_point_it_is_never_taken_for_whole(tmp_path: Path) -> None:
+def test_killed_at_any_point_it_is_never_taken_for_whole(tmp_path):
     source = write_folder(tmp_path / "s")
     session, store = open_session(source), tmp_path / "m.zarr"
     kills = 0
@@ -274,9 +268,7 @@ def test_killed_at_any_point_it_is_never_taken_for_whole(tmp_path: Path) -> None
     verify(store, session)
 
 
-def test_a_torn_journal_line_is_written_again(
-    tmp_path: Path, small_pieces: None
-) -> None:
+def test_a_torn_journal_line_is_written_again(tmp_path, small_pieces):
     session = open_session(write_folder(tmp_path / "s"))
 
     def half(share: float) -> None:
@@ -291,9 +283,7 @@ def test_a_torn_journal_line_is_written_again(
 
 
 @pytest.mark.parametrize("kept", [0, 12])
-def test_killed_while_its_journal_begins_it_begins_anew(
-    kept: int, tmp_path: Path
-) -> None:
+def test_killed_while_its_journal_begins_it_begins_anew(kept, tmp_path):
     session = open_session(write_folder(tmp_path / "s"))
     with pytest.raises(Stop):
         convert(session, tmp_path / "m.zarr", progress=StopAfter(0))
@@ -302,7 +292,7 @@ def test_killed_while_its_journal_begins_it_begins_anew(
     same(session, open_session(convert(session, tmp_path / "m.zarr")))
 
 
-def test_what_follows_a_torn_line_is_kept(tmp_path: Path, small_pieces: None) -> None:
+def test_what_follows_a_torn_line_is_kept(tmp_path, small_pieces):
     session = open_session(write_folder(tmp_path / "s"))
     journal = tmp_path / "m.zarr.part" / "journal.jsonl"
     for calls in (4, 3):
@@ -316,12 +306,9 @@ def test_what_follows_a_torn_line_is_kept(tmp_path: Path, small_pieces: None) ->
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["thesis.txt", "responses/data.mem", "stimulus.xlsx", "zarr.json", "zarr/0"],
+    "name", ["thesis.txt", "responses/data.mem", "stimulus.xlsx", "zarr.json", "zarr/0"]
 )
-def test_a_folder_that_is_no_begun_store_is_left_alone(
-    name: str, tmp_path: Path
-) -> None:
+def test_a_folder_that_is_no_begun_store_is_left_alone(name, tmp_path):
     session = open_session(write_folder(tmp_path / "s"))
     part = tmp_path / "m.zarr.part"
     mine = part / name
@@ -336,9 +323,7 @@ def test_a_folder_that_is_no_begun_store_is_left_alone(
     assert mine.read_text() == "mine"
 
 
-def test_what_was_begun_from_another_session_is_refused(
-    tmp_path: Path, small_pieces: None
-) -> None:
+def test_what_was_begun_from_another_session_is_refused(tmp_path, small_pieces):
     first = open_session(write_folder(tmp_path / "a"))
     second = open_session(write_folder(tmp_path / "b", seed=9))
 
@@ -366,8 +351,8 @@ def stop_at(least: float) -> Callable[[float], None]:
 
 
 def test_a_stop_while_comparing_goes_on_with_comparing(
-    tmp_path: Path, small_pieces: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tmp_path, small_pieces, monkeypatch
+):
     session = open_session(write_folder(tmp_path / "s"))
     store, told = tmp_path / "m.zarr", []
     for share in (0.0, 0.6):
@@ -383,8 +368,8 @@ def test_a_stop_while_comparing_goes_on_with_comparing(
 
 
 def test_what_is_not_its_source_is_never_moved_and_is_written_anew(
-    tmp_path: Path, small_pieces: None
-) -> None:
+    tmp_path, small_pieces
+):
     session, store = open_session(write_folder(tmp_path / "s")), tmp_path / "m.zarr"
     with pytest.raises(Stop):
         convert(session, store, comparing=stop_at(0.0))
@@ -400,9 +385,7 @@ def test_what_is_not_its_source_is_never_moved_and_is_written_anew(
     assert not part.exists()
 
 
-def test_a_stop_between_the_last_two_steps_is_no_dead_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stop_between_the_last_two_steps_is_no_dead_end(tmp_path, monkeypatch):
     session, store = open_session(write_folder(tmp_path / "s")), tmp_path / "m.zarr"
     sync = write._sync
 
@@ -423,8 +406,8 @@ def test_a_stop_between_the_last_two_steps_is_no_dead_end(
 
 
 def test_a_piece_is_on_the_disk_before_the_journal_says_so(
-    tmp_path: Path, small_pieces: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tmp_path, small_pieces, monkeypatch
+):
     session, synced = open_session(write_folder(tmp_path / "s")), set()
     sync, note = write._sync, write._Writing._note
 
@@ -452,9 +435,7 @@ def test_a_piece_is_on_the_disk_before_the_journal_says_so(
     }
 
 
-def test_what_a_kill_left_of_a_file_is_cleared_away(
-    tmp_path: Path, small_pieces: None
-) -> None:
+def test_what_a_kill_left_of_a_file_is_cleared_away(tmp_path, small_pieces):
     session = open_session(write_folder(tmp_path / "s"))
     with pytest.raises(Stop):
         convert(session, tmp_path / "m.zarr", progress=stop_at(0.3))
@@ -464,9 +445,7 @@ def test_what_a_kill_left_of_a_file_is_cleared_away(
     assert not list(tmp_path.rglob("*.partial"))
 
 
-def test_the_pyramid_unpacks_each_chunk_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_pyramid_unpacks_each_chunk_once(tmp_path, monkeypatch):
     source = write_folder(tmp_path / "s", seconds=150.0, mem=False)
     path = source / "responses" / "data.npy"
     values = np.load(path)
@@ -495,7 +474,7 @@ def test_the_pyramid_unpacks_each_chunk_once(
 
 # -- damage --------------------------------------------------------------------------
 @pytest.fixture
-def store(tmp_path: Path) -> Path:
+def store(tmp_path):
     session = open_session(write_folder(tmp_path / "s"))
     return convert(session, tmp_path / "m.zarr")
 
@@ -506,7 +485,7 @@ def edit(path: Path, **changes: object) -> None:
     path.write_text(json.dumps(words))
 
 
-def test_unfinished_and_newer_stores_say_so(store: Path) -> None:
+def test_unfinished_and_newer_stores_say_so(store):
     edit(store / "zarr.json", version=2)
     with pytest.raises(SessionFormatError, match=r"newer version \(2 > 1\)"):
         open_session(store)
@@ -515,13 +494,13 @@ def test_unfinished_and_newer_stores_say_so(store: Path) -> None:
         open_session(store)
 
 
-def test_a_missing_shard_is_named(store: Path) -> None:
+def test_a_missing_shard_is_named(store):
     (store / "responses/data/c/0/0").unlink()
     with pytest.raises(SessionFormatError, match="the piece 0/0 is missing"):
         open_session(store)
 
 
-def test_flipped_bytes_are_found_by_their_checksum(store: Path) -> None:
+def test_flipped_bytes_are_found_by_their_checksum(store):
     path = store / "responses/data/c/0/0"
     stored = bytearray(path.read_bytes())
     stored[100] ^= 1
@@ -535,7 +514,7 @@ def test_flipped_bytes_are_found_by_their_checksum(store: Path) -> None:
         _ = open_session(store).window(3.0).responses
 
 
-def test_small_tables_are_checked_as_well(store: Path) -> None:
+def test_small_tables_are_checked_as_well(store):
     (path,) = (store / "units/unit_id/c").rglob("0")
     stored = bytearray(path.read_bytes())
     stored[-6] ^= 1
@@ -548,16 +527,14 @@ def test_small_tables_are_checked_as_well(store: Path) -> None:
     "name",
     ["behaviour/treadmill/data", "units/unit_id", "responses/std", "trials/t_on"],
 )
-def test_a_missing_piece_of_a_small_table_is_not_read_as_zeros(
-    name: str, store: Path
-) -> None:
+def test_a_missing_piece_of_a_small_table_is_not_read_as_zeros(name, store):
     (path,) = (p for p in (store / name / "c").rglob("*") if p.is_file())
     path.unlink()
     with pytest.raises(SessionFormatError, match=f"{Path(name).name}: the piece"):
         open_session(store)
 
 
-def test_shapes_beyond_their_files_are_refused(store: Path) -> None:
+def test_shapes_beyond_their_files_are_refused(store):
     """One shard that claims more chunks than its file has room to list."""
     for name, step in (("data", 1), ("pyramid/1s", 30), ("pyramid/10s", 300)):
         path = store / "responses" / name / "zarr.json"
@@ -572,9 +549,7 @@ def test_shapes_beyond_their_files_are_refused(store: Path) -> None:
         open_session(store)
 
 
-def test_a_chunk_that_claims_more_bytes_than_it_has_is_not_unpacked(
-    store: Path,
-) -> None:
+def test_a_chunk_that_claims_more_bytes_than_it_has_is_not_unpacked(store):
     import google_crc32c
 
     path = store / "responses/data/c/0/0"
@@ -591,7 +566,7 @@ def test_a_chunk_that_claims_more_bytes_than_it_has_is_not_unpacked(
         open_session(store).responses.read(0, 10)
 
 
-def test_verify_reads_the_pyramid_and_the_words(store: Path) -> None:
+def test_verify_reads_the_pyramid_and_the_words(store):
     verify(store)
     path = store / "responses/pyramid/10s/c/0/0/0"
     sound = path.read_bytes()
@@ -606,9 +581,7 @@ def test_verify_reads_the_pyramid_and_the_words(store: Path) -> None:
 
 
 @pytest.mark.parametrize("stream", ["treadmill", "screen"])
-def test_verify_compares_behaviour_and_films_with_the_source(
-    stream: str, tmp_path: Path
-) -> None:
+def test_verify_compares_behaviour_and_films_with_the_source(stream, tmp_path):
     source = write_folder(tmp_path / "s")
     store = convert(open_session(source), tmp_path / "m.zarr")
     verify(store, open_session(source))
@@ -621,7 +594,7 @@ def test_verify_compares_behaviour_and_films_with_the_source(
         verify(store, open_session(source))
 
 
-def test_a_store_that_differs_from_its_source_is_found(store: Path) -> None:
+def test_a_store_that_differs_from_its_source_is_found(store):
     other = open_session(write_folder(store.with_name("other"), seed=12))
     with pytest.raises(SessionFormatError, match=r"is not what .*other holds"):
         verify(store, other)
@@ -642,9 +615,7 @@ def retyped(source: Path, stream: str, dtype: str) -> Path:
         ("eye_tracker", ">f8"),
     ],
 )
-def test_any_numbers_are_stored_read_and_compared(
-    stream: str, dtype: str, tmp_path: Path
-) -> None:
+def test_any_numbers_are_stored_read_and_compared(stream, dtype, tmp_path):
     folder = write_folder(tmp_path / "s", mem=False)
     session = open_session(retyped(folder, stream, dtype))
     store = convert(session, tmp_path / "m.zarr")
@@ -655,7 +626,7 @@ def test_any_numbers_are_stored_read_and_compared(
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "int8", "uint32", ">f4", "float64"])
-def test_frames_of_any_numbers_are_stored(dtype: str, tmp_path: Path) -> None:
+def test_frames_of_any_numbers_are_stored(dtype, tmp_path):
     session = open_session(write_folder(tmp_path / "s", frame_dtype=dtype))
     store = convert(session, tmp_path / "m.zarr")
     verify(store, session)
@@ -671,7 +642,7 @@ def recording(**more: object) -> dict[str, object]:
     return {"responses": responses, "rate_hz": 30.0, **more}
 
 
-def test_large_frames_lie_in_small_chunks(tmp_path: Path) -> None:
+def test_large_frames_lie_in_small_chunks(tmp_path):
     video = np.arange(40, dtype=np.float32)[:, None, None] * np.ones((1, 900, 800))
     video = video.astype(np.float32)
     session = open_session(
@@ -686,7 +657,7 @@ def test_large_frames_lie_in_small_chunks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_zeros_are_written_like_all_else(codec: str, tmp_path: Path) -> None:
+def test_zeros_are_written_like_all_else(codec, tmp_path):
     video, times = np.zeros((64, 20, 30), np.uint8), 1.0 + np.arange(64.0) / 10
     video[-1] = 1  # 32 black frames are a chunk
     dark = recording(video=video, video_times=times)
@@ -701,9 +672,7 @@ def test_zeros_are_written_like_all_else(codec: str, tmp_path: Path) -> None:
         same(session, open_session(store))
 
 
-def test_what_a_store_cannot_hold_is_refused_before_it_is_begun(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_store_cannot_hold_is_refused_before_it_is_begun(tmp_path, monkeypatch):
     video, times = np.zeros((2, 20, 30), np.float32), np.array([1.0, 4.0])
     session = open_session(recording(video=video, video_times=times))
     monkeypatch.setattr(write, "MOST_CHUNK_BYTES", 2000)
@@ -716,7 +685,7 @@ def test_what_a_store_cannot_hold_is_refused_before_it_is_begun(
     assert not list(tmp_path.iterdir())
 
 
-def test_keys_that_are_no_words_are_stored_as_words(tmp_path: Path) -> None:
+def test_keys_that_are_no_words_are_stored_as_words(tmp_path):
     source = write_folder(tmp_path / "s", combined=False)
     path = source / "screen" / "meta" / "00001.yml"
     path.write_text(path.read_text() + "more: {2020-01-01: x, 3: [{2021-01-01: y}]}\n")
@@ -728,8 +697,8 @@ def test_keys_that_are_no_words_are_stored_as_words(tmp_path: Path) -> None:
 
 
 def test_films_are_read_once_to_be_told_apart_and_once_to_be_written(
-    tmp_path: Path, small_pieces: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tmp_path, small_pieces, monkeypatch
+):
     session = open_session(write_folder(tmp_path / "s"))
     film = type(session.stimulus.film)
     original, frames = film.read, []

@@ -16,14 +16,14 @@ TINY = MouseSpec("tiny", "70004-1-1", 6, 7, 8, 1.0, HeldOut(1, 1, 1, 2))
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(demo, "DEMO_SHOWN", TINY)
     monkeypatch.setattr(demo, "UNSEEN", TINY)
     return tmp_path / "cache"
 
 
-def test_the_demo_session_is_made_once_and_kept_in_the_cache(cache: Path):
+def test_the_demo_session_is_made_once_and_kept_in_the_cache(cache):
     calls: list[float] = []
     folder = demo.demo_session(calls.append)
     assert folder.is_relative_to(cache)
@@ -34,7 +34,7 @@ def test_the_demo_session_is_made_once_and_kept_in_the_cache(cache: Path):
     assert calls == []
 
 
-def test_the_cache_is_the_users_own_unless_chosen(monkeypatch: pytest.MonkeyPatch):
+def test_the_cache_is_the_users_own_unless_chosen(monkeypatch):
     monkeypatch.setenv("OMNIMOUSE_CACHE", "~/elsewhere")
     assert cache_dir() == Path.home() / "elsewhere"
     monkeypatch.delenv("OMNIMOUSE_CACHE")
@@ -45,9 +45,7 @@ def test_the_cache_is_the_users_own_unless_chosen(monkeypatch: pytest.MonkeyPatc
     assert cache_dir() == Path("/local/omnimouse")
 
 
-def test_the_command_writes_the_mice_it_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_the_command_writes_the_mice_it_is_asked_for(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(command.SPECS, "unseen", TINY)
     arguments = ["simulate", str(tmp_path), "--mouse", "unseen"]
     with pytest.raises(SystemExit) as end:
@@ -62,9 +60,7 @@ def test_the_command_writes_the_mice_it_is_asked_for(
     assert "tiny" in capsys.readouterr().out
 
 
-def test_an_unknown_mouse_is_refused_with_the_names_there_are(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_an_unknown_mouse_is_refused_with_the_names_there_are(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(["simulate", str(tmp_path), "--mouse", "jerry"])
     assert end.value.code == 2
@@ -73,7 +69,7 @@ def test_an_unknown_mouse_is_refused_with_the_names_there_are(
 
 
 def test_a_foreign_folder_in_the_way_ends_with_one_clear_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setitem(command.SPECS, "unseen", TINY)
     (tmp_path / "tiny").mkdir()

@@ -42,17 +42,17 @@ COLUMNS = {
         ("score<1e3 depth>-5", [0, 3, 4]),
     ],
 )
-def test_words_keep_the_neurons_they_describe(text: str, kept: list[int]) -> None:
+def test_words_keep_the_neurons_they_describe(text, kept):
     assert list(kept_rows(text, COLUMNS)) == kept
 
 
-def test_a_neuron_is_found_by_an_id_of_any_length() -> None:
+def test_a_neuron_is_found_by_an_id_of_any_length():
     ids = np.array([7, 864_691_135, 1_033_388_342, 864_691_135_341_234_567])
     for at, number in enumerate(ids):
         assert list(kept_rows(str(number), {"id": ids})) == [at]
 
 
-def test_unknown_values_satisfy_no_comparison() -> None:
+def test_unknown_values_satisfy_no_comparison():
     assert 2 not in kept_rows("depth>0", COLUMNS)
     assert 2 not in kept_rows("depth<1000", COLUMNS)
 
@@ -70,13 +70,13 @@ def test_unknown_values_satisfy_no_comparison() -> None:
         ("V1 |", r"'\|' stands between two alternatives"),
     ],
 )
-def test_what_means_nothing_is_refused_with_what_would(text: str, message: str) -> None:
+def test_what_means_nothing_is_refused_with_what_would(text, message):
     with pytest.raises(ValueError, match=message):
         kept_rows(text, COLUMNS)
 
 
 @given(st.text(alphabet="V1LMdepthscoreid<>=!|. -0²é()[]_'\"", max_size=24))
-def test_any_words_choose_neurons_or_are_refused(text: str) -> None:
+def test_any_words_choose_neurons_or_are_refused(text):
     try:
         kept = kept_rows(text, COLUMNS)
     except ValueError:
@@ -84,7 +84,7 @@ def test_any_words_choose_neurons_or_are_refused(text: str) -> None:
     assert set(kept.tolist()) <= set(range(5))
 
 
-def test_a_state_that_changes_is_told_and_found_by_both_ends() -> None:
+def test_a_state_that_changes_is_told_and_found_by_both_ends():
     cells = np.zeros((60, 5), np.uint8)
     cells[30:, 1] = TARGET
     cells[:30, 2], cells[30:, 2] = VISIBLE, TARGET

@@ -11,13 +11,7 @@ from omnimouse_model.simulate.calcium import (
     CalciumImaging,
     noise_variance,
 )
-from omnimouse_model.simulate.population import (
-    AREAS,
-    Calcium,
-    Population,
-    Tuning,
-    draw_population,
-)
+from omnimouse_model.simulate.population import AREAS, Calcium, Tuning, draw_population
 from omnimouse_model.simulate.processes import Purpose, decay, integrate, stream, wander
 from omnimouse_model.simulate.receptive_fields import ReceptiveFields, to_retina
 from omnimouse_model.simulate.simulation import plan_trials
@@ -27,7 +21,7 @@ BLOCK = 315
 
 
 @pytest.fixture(scope="module")
-def population() -> Population:
+def population():
     return draw_population(3, 300)
 
 
@@ -61,7 +55,7 @@ def best(cell: Tuning, speed_hz: float | None = None) -> float:
     return max(float(trace(cell, turn, speed_hz).mean()) for turn in (0.0, np.pi))
 
 
-def test_neurons_prefer_their_orientation_and_direction(population: Population):
+def test_neurons_prefer_their_orientation_and_direction(population):
     for neuron in np.argsort(-population.tuning.direction_index)[:5]:
         cell = only(population.tuning, np.array([neuron]))
         there, back, across = (
@@ -71,7 +65,7 @@ def test_neurons_prefer_their_orientation_and_direction(population: Population):
         assert max(there, back) > 1.3 * min(there, back)
 
 
-def test_neurons_differ_in_speed(population: Population):
+def test_neurons_differ_in_speed(population):
     """Slow cells prefer slow gratings, fast cells fast ones."""
     speeds = population.tuning.speed_hz
     assert len(np.unique(speeds)) >= 4
@@ -83,7 +77,7 @@ def test_neurons_differ_in_speed(population: Population):
         assert np.mean([best(c, speed_hz) / best(c, other_hz) for c in cells]) > 1.2
 
 
-def test_complex_cells_ignore_phase_and_simple_cells_follow_it(population: Population):
+def test_complex_cells_ignore_phase_and_simple_cells_follow_it(population):
     modulation = []
     for kind in (True, False):
         neuron = np.flatnonzero(population.tuning.is_complex == kind)[:1]
@@ -101,7 +95,7 @@ def test_the_video_is_seen_shifted_by_the_gaze():
     np.testing.assert_allclose(seen[2, 2:], seen[0, :-2], atol=1e-6)
 
 
-def test_blocks_join_without_a_seam(population: Population):
+def test_blocks_join_without_a_seam(population):
     """Filters carry their memory: two blocks are one long one."""
     rng = np.random.default_rng(1)
     retina = rng.standard_normal((2 * BLOCK, 36 * 64)).astype(np.float32)
@@ -113,7 +107,7 @@ def test_blocks_join_without_a_seam(population: Population):
     np.testing.assert_allclose(middle[15:], joined[15:], rtol=1e-3, atol=1e-3)
 
 
-def test_every_area_has_its_map_of_the_screen(population: Population):
+def test_every_area_has_its_map_of_the_screen(population):
     """Neighbours look at neighbouring places, and V1's map is mirrored beside it."""
     anatomy, centre = population.anatomy, population.tuning.centre_yx
     x = anatomy.xyz_um[:, 0]
@@ -126,9 +120,7 @@ def test_every_area_has_its_map_of_the_screen(population: Population):
     assert np.ptp(anatomy.xyz_um[:, 2]) > 100
 
 
-def test_shared_fluctuations_have_the_size_and_reach_they_should(
-    population: Population,
-):
+def test_shared_fluctuations_have_the_size_and_reach_they_should(population):
     coupling = population.coupling
     total = np.sqrt((coupling.loadings**2).sum(axis=1) + coupling.private_sd**2)
     assert total.min() >= 0.3

@@ -1,7 +1,6 @@
 """Growing and shrinking what is painted, by distance: neurons in lines and clouds."""
 
 import sys
-from collections.abc import Iterator
 from time import process_time
 from typing import Any
 
@@ -29,7 +28,7 @@ def cloud(n: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("distance", [0.0, 15.0, 80.0, 2000.0])
-def test_growing_takes_exactly_what_is_within_the_distance(distance: float) -> None:
+def test_growing_takes_exactly_what_is_within_the_distance(distance):
     places = cloud(400)
     chosen = np.arange(0, 400, 40)
     apart = np.linalg.norm(places[:, None] - places[None, chosen], axis=2)
@@ -37,7 +36,7 @@ def test_growing_takes_exactly_what_is_within_the_distance(distance: float) -> N
     np.testing.assert_array_equal(grown(session(places), chosen, distance), wanted)
 
 
-def test_shrinking_is_growing_of_the_others() -> None:
+def test_shrinking_is_growing_of_the_others():
     here, chosen = session(cloud(400)), np.arange(200)
     kept = shrunk(here, chosen, 60.0)
     lost = np.setdiff1d(np.arange(400), grown(here, np.arange(200, 400), 60.0))
@@ -45,31 +44,31 @@ def test_shrinking_is_growing_of_the_others() -> None:
     assert 0 < len(kept) < 200
 
 
-def test_depth_counts_in_micrometres() -> None:
+def test_depth_counts_in_micrometres():
     here = session([[0.0, 0, 0], [0, 0, 30], [0, 0, 100]])
     np.testing.assert_array_equal(grown(here, np.array([0]), 30.0), [0, 1])
 
 
-def test_pixels_are_near_within_a_plane_alone() -> None:
+def test_pixels_are_near_within_a_plane_alone():
     here = session(xy=[[0.0, 0], [5, 0], [5, 0]], plane=[0, 0, 1])
     assert unit_of_distance(here) == "px"
     np.testing.assert_array_equal(grown(here, np.array([0]), 6.0), [0, 1])
 
 
-def test_a_neuron_of_unknown_place_is_near_to_none_and_stays() -> None:
+def test_a_neuron_of_unknown_place_is_near_to_none_and_stays():
     here = session([[0, 0, 0], [np.nan] * 3, [5, 0, 0]])
     np.testing.assert_array_equal(grown(here, np.array([0]), 1e5), [0, 2])
     np.testing.assert_array_equal(grown(here, np.array([1]), 1e5), [1])
     np.testing.assert_array_equal(shrunk(here, np.array([0, 1]), 10.0), [1])
 
 
-def test_nothing_and_everything_stay_as_they_are() -> None:
+def test_nothing_and_everything_stay_as_they_are():
     here = session(cloud(20))
     assert len(grown(here, np.empty(0, int), 50.0)) == 0
     np.testing.assert_array_equal(shrunk(here, np.arange(20), 50.0), np.arange(20))
 
 
-def test_no_positions_and_no_distance_are_refused() -> None:
+def test_no_positions_and_no_distance_are_refused():
     nowhere = session(np.full((3, 3), np.nan))
     with pytest.raises(ValueError, match="knows no positions"):
         grown(nowhere, np.array([0]), 5.0)
@@ -78,9 +77,7 @@ def test_no_positions_and_no_distance_are_refused() -> None:
 
 
 @pytest.mark.parametrize("distance", [0.0, 15.0, 80.0, 2000.0])
-def test_without_scipy_the_same_are_near(
-    monkeypatch: pytest.MonkeyPatch, distance: float
-) -> None:
+def test_without_scipy_the_same_are_near(monkeypatch, distance):
     here, chosen = session(cloud(400)), np.arange(0, 400, 40)
     wanted = grown(here, chosen, distance)
     monkeypatch.setitem(sys.modules, "scipy.spatial", None)
@@ -90,9 +87,7 @@ def test_without_scipy_the_same_are_near(
 @pytest.mark.parametrize("distance", [30.0, 200.0, 1000.0])
 @pytest.mark.parametrize("way", [grown, shrunk])
 @pytest.mark.parametrize("where", ["mixed", "one side"])
-def test_ten_thousand_neurons_take_little_processor_time(
-    way: Any, where: str, distance: float
-) -> None:
+def test_ten_thousand_neurons_take_little_processor_time(way, where, distance):
     here, taken = session(cloud(10_000)), []
     painted = np.arange(5000)
     if where == "one side":
@@ -104,7 +99,7 @@ def test_ten_thousand_neurons_take_little_processor_time(
     assert min(taken) < 0.05
 
 
-def test_the_unit_is_the_one_that_places_more_neurons() -> None:
+def test_the_unit_is_the_one_that_places_more_neurons():
     xyz = np.full((5, 3), np.nan)
     xyz[0] = 0.0
     pixels = np.array([[0.0, 0], [4, 0], [8, 0], [12, 0], [16, 0]])
@@ -114,7 +109,7 @@ def test_the_unit_is_the_one_that_places_more_neurons() -> None:
     assert unit_of_distance(session(pixels @ np.eye(2, 3), pixels)) == "µm"
 
 
-def test_without_a_depth_near_is_across_the_cortex() -> None:
+def test_without_a_depth_near_is_across_the_cortex():
     here = session([[0.0, 0, 0], [10, 0, np.nan], [10, 0, 90], [300, 0, np.nan]])
     np.testing.assert_array_equal(grown(here, np.array([0]), 20.0), [0, 1])
     np.testing.assert_array_equal(grown(here, np.array([1]), 20.0), [0, 1, 2])
@@ -124,7 +119,7 @@ def test_without_a_depth_near_is_across_the_cortex() -> None:
 
 # -- the verbs -------------------------------------------------------------------------
 @pytest.fixture
-def controller() -> Iterator[Controller]:
+def controller():
     """Ten neurons on a line, 20 µm apart."""
     rates = np.random.default_rng(0).gamma(1.0, 2.0, (900, 10))
     xyz = np.stack([20.0 * np.arange(10), np.zeros(10), np.zeros(10)], axis=1)
@@ -145,9 +140,7 @@ def painted(controller: Controller) -> list[int]:
     return np.flatnonzero(states == VISIBLE).tolist()
 
 
-def test_growing_and_shrinking_are_steps_that_can_be_undone(
-    controller: Controller,
-) -> None:
+def test_growing_and_shrinking_are_steps_that_can_be_undone(controller):
     reaching = controller.reaching
     assert (reaching.unit, reaching.distance) == ("µm", 30.0)
     reaching.grow()
@@ -167,9 +160,7 @@ def test_growing_and_shrinking_are_steps_that_can_be_undone(
     assert painted(controller) == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
-def test_the_hidden_grow_over_the_others_and_do_not_shrink(
-    controller: Controller,
-) -> None:
+def test_the_hidden_grow_over_the_others_and_do_not_shrink(controller):
     controller.set_brush(HIDDEN)
     assert controller.reaching.can_grow
     assert not controller.reaching.can_shrink
@@ -179,7 +170,7 @@ def test_the_hidden_grow_over_the_others_and_do_not_shrink(
     assert painted(controller) == []
 
 
-def test_where_nothing_is_painted_so_nothing_grows(controller: Controller) -> None:
+def test_where_nothing_is_painted_so_nothing_grows(controller):
     controller.set_brush(TARGET)
     assert not controller.reaching.can_grow
     before = controller.state.mask
@@ -187,7 +178,7 @@ def test_where_nothing_is_painted_so_nothing_grows(controller: Controller) -> No
     assert controller.state.mask is before
 
 
-def test_what_is_not_looked_at_neither_grows_nor_shrinks() -> None:
+def test_what_is_not_looked_at_neither_grows_nor_shrinks():
     rates = np.random.default_rng(0).gamma(1.0, 2.0, (900, 4))
     xyz = [[0.0, 0, 0], [20, 0, 0], [0, 0, 20], [20, 0, 20]]
     made = Controller(synchronous=True)

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,10 +16,7 @@ from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.predict.effort import Precision, computes_in_bf16
 from omnimouse_model.strategies import Strategy
 from omnimouse_model.train import official_form, tasks
-from omnimouse_model.train.batches import (
-    TrainingSession,
-    open_training_session,
-)
+from omnimouse_model.train.batches import open_training_session
 from omnimouse_model.train.config import (
     Group,
     Phase,
@@ -39,9 +35,9 @@ from omnimouse_model.train.sampling import Turn, epoch_batches
 from omnimouse_model.train.saving import last_state, read_state
 from omnimouse_model.train.schedule import learning_rate
 from omnimouse_model.train.step import draw_step, train_step
-from tests.model.live_sessions import write_session
 from tests.model.official_shards import SMALL as NARROW
 from tests.model.small_net import SMALL
+from tests.small_sessions import write_session
 
 CONFIG = TrainConfig(
     seed=2,
@@ -57,14 +53,14 @@ CONFIG = TrainConfig(
 
 
 @pytest.fixture(scope="module")
-def sessions(tmp_path_factory: pytest.TempPathFactory) -> list[TrainingSession]:
+def sessions(tmp_path_factory):
     root = tmp_path_factory.mktemp("t")
     folders = [write_session(root / f"m{k}-1-1", 10 + k) for k in (1, 2)]
     return [open_training_session(f, SessionChoice(f.name)) for f in folders]
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_shipped_recipe_of_a_released_size_is_the_official_one(size: str) -> None:
+def test_the_shipped_recipe_of_a_released_size_is_the_official_one(size):
     config = read_config(config_path(f"omnimouse-{size}"))
     assert config.model == SIZES[size]
     assert config.core == Group(7e-4, 0.1, (0.9, 0.98), 1e-6, 1.0)
@@ -86,9 +82,7 @@ def test_the_shipped_recipe_of_a_released_size_is_the_official_one(size: str) ->
     assert len(core) + len(own) == len(list(net.parameters()))
 
 
-def test_a_cpu_computes_in_fp32_unless_a_config_says_bf16(
-    sessions: list[TrainingSession],
-) -> None:
+def test_a_cpu_computes_in_fp32_unless_a_config_says_bf16(sessions):
     drawn = draw_step(CONFIG, sessions, 0, 0)
 
     def loss(precision: Precision) -> float:
@@ -101,7 +95,7 @@ def test_a_cpu_computes_in_fp32_unless_a_config_says_bf16(
     assert loss("auto") == pytest.approx(loss("bf16"), rel=0.05)
 
 
-def test_rates_rise_stay_and_fall_as_officially() -> None:
+def test_rates_rise_stay_and_fall_as_officially():
     config = read_config(config_path("omnimouse-5M"))
     constant, decay = config.phases
     for group in (config.core, config.session):
@@ -115,7 +109,7 @@ def test_rates_rise_stay_and_fall_as_officially() -> None:
             assert learning_rate(group, decay, step) == pytest.approx(falling)
 
 
-def test_sessions_take_turns_and_an_epoch_reads_every_window_once() -> None:
+def test_sessions_take_turns_and_an_epoch_reads_every_window_once():
     counts, batch = [8, 23], 4
     read: dict[int, list[int]] = {0: [], 1: []}
     for number in range(2 * epoch_batches(counts, batch)):
@@ -134,15 +128,13 @@ def test_sessions_take_turns_and_an_epoch_reads_every_window_once() -> None:
     assert len({tuple(epoch) for epoch in short.tolist()}) > 1
 
 
-def test_a_session_of_fewer_windows_than_a_batch_repeats_them() -> None:
+def test_a_session_of_fewer_windows_than_a_batch_repeats_them():
     rows = Turn(0, 0).windows(1, 3, 8, "s")
     assert set(rows.tolist()) == {0, 1, 2}
     assert len(rows) == 8
 
 
-def test_epochs_end_a_phase_where_its_steps_would_not(
-    sessions: list[TrainingSession],
-) -> None:
+def test_epochs_end_a_phase_where_its_steps_would_not(sessions):
     def ended(steps: int, epochs: int | None, accumulate: int = 1) -> int:
         phase = replace(
             CONFIG.phases[0], steps=steps, epochs=epochs, accumulate=accumulate
@@ -161,7 +153,7 @@ def test_epochs_end_a_phase_where_its_steps_would_not(
         with_epochs(weighted, sessions, Team())
 
 
-def test_masks_are_drawn_by_their_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_masks_are_drawn_by_their_weights(monkeypatch):
     def heavy(name: str) -> Strategy:
         return Strategy(n_visible_neurons=1, weight=120.0 if name == "train/7" else 1.0)
 
@@ -178,9 +170,7 @@ def test_masks_are_drawn_by_their_weights(monkeypatch: pytest.MonkeyPatch) -> No
     assert 160 < drawn.count("train/7") < 240
 
 
-def test_each_group_is_clipped_by_itself(
-    sessions: list[TrainingSession], tmp_path: Path
-) -> None:
+def test_each_group_is_clipped_by_itself(sessions, tmp_path):
     config = replace(
         CONFIG,
         core=replace(CONFIG.core, clip=1e-3),
@@ -196,9 +186,7 @@ def test_each_group_is_clipped_by_itself(
         assert torch.cat(first).norm() == pytest.approx(0.1 * clip, rel=1e-3)
 
 
-def test_sessions_that_had_no_turn_are_left_alone(
-    sessions: list[TrainingSession], tmp_path: Path
-) -> None:
+def test_sessions_that_had_no_turn_are_left_alone(sessions, tmp_path):
     train(CONFIG, sessions, tmp_path, max_steps=0)
     folder = last_state(tmp_path)
     assert folder is not None
@@ -212,9 +200,7 @@ def test_sessions_that_had_no_turn_are_left_alone(
     assert moved == {sessions[0].key}
 
 
-def test_several_processes_refuse_what_only_one_can_do(
-    sessions: list[TrainingSession],
-) -> None:
+def test_several_processes_refuse_what_only_one_can_do(sessions):
     several = Team(rank=0, size=2)
     with pytest.raises(ValueError, match="animals: core"):
         start_run(replace(CONFIG, animals="session"), sessions, "cpu", several)
@@ -224,9 +210,7 @@ def test_several_processes_refuse_what_only_one_can_do(
         several.share_of(["a"])
 
 
-def test_another_number_of_processes_does_not_resume(
-    sessions: list[TrainingSession], tmp_path: Path
-) -> None:
+def test_another_number_of_processes_does_not_resume(sessions, tmp_path):
     train(CONFIG, sessions, tmp_path, max_steps=1)
     folder = last_state(tmp_path)
     assert folder is not None
@@ -239,9 +223,7 @@ def test_another_number_of_processes_does_not_resume(
         train(CONFIG, sessions[:1], tmp_path)
 
 
-def test_saves_follow_the_steps_and_only_the_last_is_kept(
-    sessions: list[TrainingSession], tmp_path: Path
-) -> None:
+def test_saves_follow_the_steps_and_only_the_last_is_kept(sessions, tmp_path):
     seen: list[str] = []
 
     def look(step: int, facts: dict[str, float]) -> None:
@@ -255,11 +237,7 @@ def test_saves_follow_the_steps_and_only_the_last_is_kept(
     assert [p.name for p in tmp_path.glob("state-*")] == ["state-00000006"]
 
 
-def test_the_best_weights_are_kept_beside_the_last(
-    sessions: list[TrainingSession],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_best_weights_are_kept_beside_the_last(sessions, tmp_path, monkeypatch):
     scores = iter([0.1, 0.4, 0.2])
     monkeypatch.setattr(
         "omnimouse_model.train.loop.validation_scores",
@@ -274,9 +252,7 @@ def test_the_best_weights_are_kept_beside_the_last(
     assert last["steps"] == 6
 
 
-def test_the_official_validation_scores_the_eight_masks(
-    sessions: list[TrainingSession], tmp_path: Path
-) -> None:
+def test_the_official_validation_scores_the_eight_masks(sessions, tmp_path):
     config = replace(
         CONFIG, validation="official", validate_every=1, validation_windows=1
     )
@@ -289,7 +265,7 @@ def test_the_official_validation_scores_the_eight_masks(
     assert np.isfinite(row["validation"])
 
 
-def test_a_torn_row_and_rows_after_the_save_are_dropped(tmp_path: Path) -> None:
+def test_a_torn_row_and_rows_after_the_save_are_dropped(tmp_path):
     log = MetricsLog(tmp_path, 0)
     for step in (1.0, 2.0, 3.0):
         log.add({"step": step, "loss": float("nan") if step == 2 else 0.5})
@@ -303,11 +279,9 @@ def test_a_torn_row_and_rows_after_the_save_are_dropped(tmp_path: Path) -> None:
     assert np.isnan(rows[1]["loss"])
 
 
-def test_tensorboard_has_the_same_numbers(tmp_path: Path) -> None:
+def test_tensorboard_has_the_same_numbers(tmp_path):
     pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import (
-        EventAccumulator,
-    )
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     log = MetricsLog(tmp_path, 0)
     log.add({"step": 1.0, "loss": 0.5})
@@ -316,9 +290,7 @@ def test_tensorboard_has_the_same_numbers(tmp_path: Path) -> None:
     assert [(e.step, e.value) for e in events.Scalars("loss")] == [(1, 0.5)]
 
 
-def test_a_run_in_the_released_form_is_read_back(
-    sessions: list[TrainingSession], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_in_the_released_form_is_read_back(sessions, tmp_path, monkeypatch):
     config = replace(CONFIG, model=NARROW)
     net = train(config, sessions[:1], tmp_path / "run", max_steps=1)
     with pytest.raises(CheckpointError, match="only released sizes"):
@@ -337,7 +309,7 @@ def test_a_run_in_the_released_form_is_read_back(
         assert torch.equal(value, net.state_dict()[name])
 
 
-def test_costs_are_of_the_same_batches(sessions: list[TrainingSession]) -> None:
+def test_costs_are_of_the_same_batches(sessions):
     cost = step_cost(CONFIG, sessions, "cpu", 2)
     assert cost.windows.tolist() == [2.0, 2.0]
     assert (cost.tokens > 0).all()
@@ -372,7 +344,7 @@ assert list(net.state_dict()) == names
 """In a process of its own: the checks of shapes in tests cannot be compiled."""
 
 
-def test_compiled_blocks_give_the_same_loss(tmp_path: Path) -> None:
+def test_compiled_blocks_give_the_same_loss(tmp_path):
     write_session(tmp_path / "mice" / "m1-1-1", 11)
     given = [str(tmp_path / "mice"), str(tmp_path / "run")]
     subprocess.run([sys.executable, "-c", COMPILED, *given], check=True, timeout=120)

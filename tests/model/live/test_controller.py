@@ -4,9 +4,6 @@ Over 600 lines because it is one class under test, verb by verb, with its fixtur
 verb without a test shows.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -16,7 +13,7 @@ from omnimouse_model.errors import CheckpointError, SessionFormatError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.memory import Remembered, recall, remember
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, Mask, asked_cells
-from tests.model.live_sessions import (
+from tests.predictors import (
     EchoPredictor,
     EndlessPredictor,
     FaultyPredictor,
@@ -24,30 +21,30 @@ from tests.model.live_sessions import (
     GatedPredictor,
     RefusingPredictor,
     echo_controller,
-    write_session,
 )
+from tests.small_sessions import write_session
 
 TIMEOUT = 10.0
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     return write_session(tmp_path_factory.mktemp("live") / "session")
 
 
 @pytest.fixture(scope="module")
-def session(folder: Path) -> Session:
+def session(folder):
     return open_session(folder)
 
 
 @pytest.fixture
-def controller(session: Session) -> Iterator[Controller]:
+def controller(session):
     with echo_controller(session) as made:
         yield made
 
 
 @pytest.fixture
-def gated(session: Session) -> Iterator[tuple[Controller, GatedPredictor]]:
+def gated(session):
     controller, predictor = Controller(), GatedPredictor()
     controller.open_session(session)
     controller.choose_predictor(predictor)
@@ -60,9 +57,7 @@ def gated(session: Session) -> Iterator[tuple[Controller, GatedPredictor]]:
 # -- opening ------------------------------------------------------------------------
 
 
-def test_opening_shows_a_held_out_window_with_a_preset_and_neurons(
-    controller: Controller, session: Session
-) -> None:
+def test_opening_shows_a_held_out_window_with_a_preset_and_neurons(controller, session):
     state = controller.state
     assert state.session is session
     assert state.window.start_s in session.window_starts(tier="test")
@@ -72,16 +67,14 @@ def test_opening_shows_a_held_out_window_with_a_preset_and_neurons(
     assert controller.results.freshness == "fresh"
 
 
-def test_opening_by_path_opens_the_same_recording(folder: Path) -> None:
+def test_opening_by_path_opens_the_same_recording(folder):
     controller = Controller(synchronous=True)
     controller.open_session(folder)
     assert controller.state.session.id == open_session(folder).id
     assert controller.results.freshness == "none"
 
 
-def test_opening_what_is_no_session_changes_nothing(
-    controller: Controller, tmp_path: Path
-) -> None:
+def test_opening_what_is_no_session_changes_nothing(controller, tmp_path):
     before = controller.state.session
     with pytest.raises(SessionFormatError):
         controller.open_session(tmp_path)
@@ -89,9 +82,7 @@ def test_opening_what_is_no_session_changes_nothing(
 
 
 @pytest.mark.parametrize("field", ["session", "window", "mask", "selection"])
-def test_where_a_listener_fails_what_was_open_stays_open(
-    controller: Controller, tmp_path: Path, field: str
-) -> None:
+def test_where_a_listener_fails_what_was_open_stays_open(controller, tmp_path, field):
     controller.seek(3.0)
     state = controller.state
     before = (state.session, state.window, state.mask, state.selection, state.preset)
@@ -112,9 +103,7 @@ def test_where_a_listener_fails_what_was_open_stays_open(
     assert controller.state.mask.n_neurons == 25
 
 
-def test_another_session_gets_a_mask_of_its_own(
-    controller: Controller, tmp_path: Path
-) -> None:
+def test_another_session_gets_a_mask_of_its_own(controller, tmp_path):
     controller.apply_preset("all_response_only")
     controller.open_session(write_session(tmp_path / "other", n_neurons=25))
     assert controller.state.mask.n_neurons == 25
@@ -122,12 +111,12 @@ def test_another_session_gets_a_mask_of_its_own(
     assert not controller.can_undo
 
 
-def test_verbs_without_a_session_say_what_to_do() -> None:
+def test_verbs_without_a_session_say_what_to_do():
     with pytest.raises(ValueError, match="open_session"):
         Controller(synchronous=True).paint([1])
 
 
-def test_what_a_key_or_a_press_does_is_nothing_without_a_session() -> None:
+def test_what_a_key_or_a_press_does_is_nothing_without_a_session():
     controller = Controller(synchronous=True)
     controller.undo()
     controller.redo()
@@ -145,9 +134,7 @@ def test_what_a_key_or_a_press_does_is_nothing_without_a_session() -> None:
 # -- answers ------------------------------------------------------------------------
 
 
-def test_answers_are_the_predictors_for_the_window_and_mask_on_screen(
-    controller: Controller,
-) -> None:
+def test_answers_are_the_predictors_for_the_window_and_mask_on_screen(controller):
     state, results = controller.state, controller.results
     asked = asked_cells(state.mask)
     assert results.selected.neurons.tolist() == list(state.selection)
@@ -160,9 +147,7 @@ def test_answers_are_the_predictors_for_the_window_and_mask_on_screen(
     assert np.array_equal(results.population.neurons, np.flatnonzero(asked.any(axis=0)))
 
 
-def test_scores_are_correlations_over_the_windows_targets(
-    controller: Controller, session: Session
-) -> None:
+def test_scores_are_correlations_over_the_windows_targets(controller, session):
     controller.set_mask(Mask.nothing(session).ask([3, 5]).show([7]))
     scores = controller.results.scores
     assert scores.shape == (session.n_neurons,)
@@ -170,16 +155,14 @@ def test_scores_are_correlations_over_the_windows_targets(
     assert np.isnan(np.delete(scores, [3, 5])).all()
 
 
-def test_behaviour_is_the_predictors_own_decode(controller: Controller) -> None:
+def test_behaviour_is_the_predictors_own_decode(controller):
     assert controller.results.behavior is None
     controller.apply_preset("all_response_only")
     window = controller.state.window
     assert np.array_equal(controller.results.behavior, window.behavior * 2)
 
 
-def test_a_mask_that_asks_nothing_shows_nothing(
-    controller: Controller, session: Session
-) -> None:
+def test_a_mask_that_asks_nothing_shows_nothing(controller, session):
     controller.apply_preset("nothing")
     results = controller.results
     assert (results.selected, results.population, results.scores) == (None, None, None)
@@ -187,7 +170,7 @@ def test_a_mask_that_asks_nothing_shows_nothing(
     assert results.error is None
 
 
-def test_a_refusal_is_shown_with_its_reason_and_no_numbers(session: Session) -> None:
+def test_a_refusal_is_shown_with_its_reason_and_no_numbers(session):
     controller = Controller(synchronous=True)
     controller.choose_predictor(RefusingPredictor("refusing"))
     controller.open_session(session)
@@ -201,7 +184,7 @@ def test_a_refusal_is_shown_with_its_reason_and_no_numbers(session: Session) -> 
     assert controller.results.error is None
 
 
-def test_a_fault_in_a_predictor_is_a_result_not_an_exception(session: Session) -> None:
+def test_a_fault_in_a_predictor_is_a_result_not_an_exception(session):
     controller = Controller()
     controller.open_session(session)
     controller.choose_predictor(FaultyPredictor("faulty"))
@@ -213,7 +196,7 @@ def test_a_fault_in_a_predictor_is_a_result_not_an_exception(session: Session) -
     controller.close()
 
 
-def test_an_unknown_predictor_names_those_there_are(session: Session) -> None:
+def test_an_unknown_predictor_names_those_there_are(session):
     controller = Controller(synchronous=True)
     controller.open_session(session)
     controller.choose_predictor("oracle-of-delphi")
@@ -222,7 +205,7 @@ def test_an_unknown_predictor_names_those_there_are(session: Session) -> None:
     assert "demo" in controller.results.error
 
 
-def test_a_predictor_loads_before_there_is_a_session(session: Session) -> None:
+def test_a_predictor_loads_before_there_is_a_session(session):
     loaded: list[str] = []
 
     def load(name: str, session: Session | None, device: str) -> EchoPredictor:
@@ -238,7 +221,7 @@ def test_a_predictor_loads_before_there_is_a_session(session: Session) -> None:
     assert controller.results.freshness == "fresh"
 
 
-def test_another_device_loads_the_predictor_again(session: Session) -> None:
+def test_another_device_loads_the_predictor_again(session):
     loaded: list[tuple[str, str]] = []
 
     def load(name: str, session: Session | None, device: str) -> EchoPredictor:
@@ -254,9 +237,7 @@ def test_another_device_loads_the_predictor_again(session: Session) -> None:
     assert controller.results.freshness == "fresh"
 
 
-def test_another_predictor_does_not_wait_for_the_one_given_up(
-    session: Session,
-) -> None:
+def test_another_predictor_does_not_wait_for_the_one_given_up(session):
     controller, endless = Controller(), EndlessPredictor("endless")
     controller.open_session(session)
     controller.choose_predictor(endless)
@@ -267,9 +248,7 @@ def test_another_predictor_does_not_wait_for_the_one_given_up(
     controller.close()
 
 
-def test_another_session_does_not_wait_for_the_answer_given_up(
-    session: Session, folder: Path
-) -> None:
+def test_another_session_does_not_wait_for_the_answer_given_up(session, folder):
     controller, endless = Controller(), EndlessPredictor("endless")
     controller.open_session(session)
     controller.choose_predictor(endless)
@@ -280,9 +259,7 @@ def test_another_session_does_not_wait_for_the_answer_given_up(
     controller.close()
 
 
-def test_what_a_model_can_do_is_known_before_it_is_asked_and_gone_with_it(
-    session: Session,
-) -> None:
+def test_what_a_model_can_do_is_known_before_it_is_asked_and_gone_with_it(session):
     controller = Controller(synchronous=True)
     controller.choose_predictor("mean")
     assert controller.results.needs is not None
@@ -296,7 +273,7 @@ def test_what_a_model_can_do_is_known_before_it_is_asked_and_gone_with_it(
     assert controller.results.freshness == "none"
 
 
-def test_a_predictor_is_prepared_once_for_a_session(session: Session) -> None:
+def test_a_predictor_is_prepared_once_for_a_session(session):
     controller, predictor = Controller(synchronous=True), EchoPredictor()
     controller.choose_predictor(predictor)
     controller.open_session(session)
@@ -305,7 +282,7 @@ def test_a_predictor_is_prepared_once_for_a_session(session: Session) -> None:
     assert predictor.counters["prepared"] == 1
 
 
-def test_both_stages_share_one_encoding(session: Session) -> None:
+def test_both_stages_share_one_encoding(session):
     controller, predictor = Controller(synchronous=True), EchoPredictor()
     controller.choose_predictor(predictor)
     controller.open_session(session)
@@ -315,9 +292,7 @@ def test_both_stages_share_one_encoding(session: Session) -> None:
 # -- freshness ----------------------------------------------------------------------
 
 
-def test_freshness_follows_the_question(
-    gated: tuple[Controller, GatedPredictor],
-) -> None:
+def test_freshness_follows_the_question(gated):
     controller, predictor = gated
     results = controller.results
     assert predictor.entered.acquire(timeout=TIMEOUT)
@@ -335,9 +310,7 @@ def test_freshness_follows_the_question(
     assert results.elapsed_ms > 0
 
 
-def test_an_answer_with_a_newer_one_waiting_is_shown_as_stale(
-    gated: tuple[Controller, GatedPredictor],
-) -> None:
+def test_an_answer_with_a_newer_one_waiting_is_shown_as_stale(gated):
     controller, predictor = gated
     seen: list[tuple[str, str | None]] = []
     assert predictor.entered.acquire(timeout=TIMEOUT)
@@ -359,9 +332,7 @@ def test_an_answer_with_a_newer_one_waiting_is_shown_as_stale(
     assert seen[-1] == ("fresh", controller.state.mask.mask_id)
 
 
-def test_an_answer_is_awaited_until_the_whole_population_is_there(
-    session: Session,
-) -> None:
+def test_an_answer_is_awaited_until_the_whole_population_is_there(session):
     controller, predictor = Controller(), GatedPopulationPredictor()
     results = controller.results
     controller.open_session(session)
@@ -386,9 +357,7 @@ def test_an_answer_is_awaited_until_the_whole_population_is_there(
     controller.close()
 
 
-def test_an_answer_for_another_window_is_never_shown(
-    gated: tuple[Controller, GatedPredictor],
-) -> None:
+def test_an_answer_for_another_window_is_never_shown(gated):
     controller, predictor = gated
     assert predictor.entered.acquire(timeout=TIMEOUT)
     controller.seek(1.0)
@@ -400,9 +369,7 @@ def test_an_answer_for_another_window_is_never_shown(
     assert controller.results.freshness == "fresh"
 
 
-def test_a_hundred_strokes_while_the_model_runs_ask_it_twice(
-    gated: tuple[Controller, GatedPredictor],
-) -> None:
+def test_a_hundred_strokes_while_the_model_runs_ask_it_twice(gated):
     controller, predictor = gated
     assert predictor.entered.acquire(timeout=TIMEOUT)
     for k in range(100):
@@ -414,9 +381,7 @@ def test_a_hundred_strokes_while_the_model_runs_ask_it_twice(
     assert controller.results.selected.mask_id == controller.state.mask.mask_id
 
 
-def test_cancel_leaves_what_is_shown_and_says_it_was_stopped(
-    gated: tuple[Controller, GatedPredictor],
-) -> None:
+def test_cancel_leaves_what_is_shown_and_says_it_was_stopped(gated):
     controller, predictor = gated
     predictor.gate.release()
     assert controller.wait(TIMEOUT)
@@ -437,7 +402,7 @@ def test_cancel_leaves_what_is_shown_and_says_it_was_stopped(
     assert controller.results.freshness == "fresh"
 
 
-def test_results_come_through_post(session: Session) -> None:
+def test_results_come_through_post(session):
     posted: list = []
     controller = Controller(post=posted.append)
     controller.choose_predictor(EchoPredictor())
@@ -453,7 +418,7 @@ def test_results_come_through_post(session: Session) -> None:
 # -- painting -----------------------------------------------------------------------
 
 
-def test_a_stroke_sets_the_active_span_of_its_code(controller: Controller) -> None:
+def test_a_stroke_sets_the_active_span_of_its_code(controller):
     controller.apply_preset("nothing")
     controller.set_brush(TARGET)
     assert controller.state.active_span == (30, 60)
@@ -471,7 +436,7 @@ def test_a_stroke_sets_the_active_span_of_its_code(controller: Controller) -> No
     assert (controller.state.mask.cells[50:, 5] == HIDDEN).all()
 
 
-def test_painting_makes_the_question_ones_own(controller: Controller) -> None:
+def test_painting_makes_the_question_ones_own(controller):
     controller.paint([0], VISIBLE)
     assert controller.state.preset == ""
     controller.undo()
@@ -479,7 +444,7 @@ def test_painting_makes_the_question_ones_own(controller: Controller) -> None:
     assert controller.state.mask.name == "test/video_behavior"
 
 
-def test_a_stroke_of_many_paints_is_one_undo_entry(controller: Controller) -> None:
+def test_a_stroke_of_many_paints_is_one_undo_entry(controller):
     controller.apply_preset("nothing")
     before = controller.state.mask
     controller.begin_stroke()
@@ -495,7 +460,7 @@ def test_a_stroke_of_many_paints_is_one_undo_entry(controller: Controller) -> No
     assert controller.state.mask == after
 
 
-def test_one_stack_undoes_everything_a_mask_holds(controller: Controller) -> None:
+def test_one_stack_undoes_everything_a_mask_holds(controller):
     masks = [controller.state.mask]
     for change in (
         lambda: controller.paint([1, 2], VISIBLE),
@@ -518,9 +483,7 @@ def test_one_stack_undoes_everything_a_mask_holds(controller: Controller) -> Non
     assert controller.results.population.mask_id == masks[-1].mask_id
 
 
-def test_painted_context_reaches_a_model_whose_preset_had_none(
-    controller: Controller,
-) -> None:
+def test_painted_context_reaches_a_model_whose_preset_had_none(controller):
     assert controller.state.mask.context_span == (0, 0)
     controller.paint([1], VISIBLE)
     assert controller.state.mask.context_span == (0, 60)
@@ -528,7 +491,7 @@ def test_painted_context_reaches_a_model_whose_preset_had_none(
     assert controller.state.mask.context_span == (0, 0)
 
 
-def test_undoing_within_a_stroke_takes_the_stroke_back(controller: Controller) -> None:
+def test_undoing_within_a_stroke_takes_the_stroke_back(controller):
     before = controller.state.mask
     controller.begin_stroke("Lasso")
     controller.paint([1], VISIBLE)
@@ -537,7 +500,7 @@ def test_undoing_within_a_stroke_takes_the_stroke_back(controller: Controller) -
     assert controller.state.mask == before
 
 
-def test_painting_what_is_painted_asks_nothing(controller: Controller) -> None:
+def test_painting_what_is_painted_asks_nothing(controller):
     controller.paint([1], VISIBLE)
     asked = controller.results.asked
     mask = controller.state.mask
@@ -548,16 +511,14 @@ def test_painting_what_is_painted_asks_nothing(controller: Controller) -> None:
     assert controller.state.mask is mask
 
 
-def test_every_preset_makes_a_mask_that_can_be_asked(controller: Controller) -> None:
+def test_every_preset_makes_a_mask_that_can_be_asked(controller):
     for name, _ in controller.presets:
         controller.apply_preset(name)
         assert controller.state.preset == name
         assert controller.results.error is None
 
 
-def test_unknown_presets_codes_and_spans_say_what_there_is(
-    controller: Controller,
-) -> None:
+def test_unknown_presets_codes_and_spans_say_what_there_is(controller):
     with pytest.raises(ValueError, match="video_behavior"):
         controller.apply_preset("everything")
     with pytest.raises(ValueError, match="0 hidden"):
@@ -569,7 +530,7 @@ def test_unknown_presets_codes_and_spans_say_what_there_is(
 # -- time and selection -------------------------------------------------------------
 
 
-def test_the_mask_stays_when_the_window_moves(controller: Controller) -> None:
+def test_the_mask_stays_when_the_window_moves(controller):
     mask = controller.state.mask
     start = controller.state.window.start_s
     controller.step_window(-2)
@@ -579,8 +540,8 @@ def test_the_mask_stays_when_the_window_moves(controller: Controller) -> None:
 
 
 def test_the_cursor_steps_into_the_next_window_and_stops_at_the_ends(
-    controller: Controller, session: Session
-) -> None:
+    controller, session
+):
     controller.seek(4.0)
     start = controller.state.window.start_s
     controller.set_cursor(59)
@@ -599,13 +560,13 @@ def test_the_cursor_steps_into_the_next_window_and_stops_at_the_ends(
     assert controller.state.cursor == 0
 
 
-def test_seeking_to_where_one_is_asks_nothing(controller: Controller) -> None:
+def test_seeking_to_where_one_is_asks_nothing(controller):
     asked = controller.results.asked
     controller.seek(controller.state.window.start_s + 0.001)
     assert controller.results.asked == asked
 
 
-def test_selecting_answered_neurons_shows_them_at_once(controller: Controller) -> None:
+def test_selecting_answered_neurons_shows_them_at_once(controller):
     asked = controller.results.asked
     controller.select([9, 3])
     assert controller.results.asked == asked
@@ -614,7 +575,7 @@ def test_selecting_answered_neurons_shows_them_at_once(controller: Controller) -
     assert controller.state.selection == (9, 3, 5)
 
 
-def test_selecting_neurons_without_an_answer_asks(controller: Controller) -> None:
+def test_selecting_neurons_without_an_answer_asks(controller):
     controller.paint([9], VISIBLE)
     asked = controller.results.asked
     controller.select([9])
@@ -623,9 +584,7 @@ def test_selecting_neurons_without_an_answer_asks(controller: Controller) -> Non
     assert np.isnan(controller.results.selected.responses).all()
 
 
-def test_so_many_neurons_at_most_are_selected(
-    controller: Controller, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_so_many_neurons_at_most_are_selected(controller, monkeypatch):
     monkeypatch.setattr("omnimouse_model.live.controller.MAX_SELECTED", 16)
     controller.select(range(20))
     assert controller.state.selection == tuple(range(4, 20))
@@ -636,7 +595,7 @@ def test_so_many_neurons_at_most_are_selected(
 # -- memory -------------------------------------------------------------------------
 
 
-def test_where_the_user_was_survives_a_restart(folder: Path, tmp_path: Path) -> None:
+def test_where_the_user_was_survives_a_restart(folder, tmp_path):
     memory = tmp_path / "config" / "live.json"
     before = Controller(synchronous=True, memory=memory)
     before.open_session(folder)
@@ -654,8 +613,8 @@ def test_where_the_user_was_survives_a_restart(folder: Path, tmp_path: Path) -> 
 
 
 def test_a_demo_recording_never_takes_the_place_of_the_users_own(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    folder, tmp_path, monkeypatch
+):
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
     demo = write_session(tmp_path / "sessions" / "v1" / "demo")
     controller = Controller(synchronous=True, memory=tmp_path / "live.json")
@@ -670,9 +629,7 @@ def test_a_demo_recording_never_takes_the_place_of_the_users_own(
     assert controller.remembered.predictor == ""
 
 
-def test_a_predictor_that_was_chosen_stays_when_restoring(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_a_predictor_that_was_chosen_stays_when_restoring(folder, tmp_path):
     memory = tmp_path / "live.json"
     remember(Remembered(str(folder), "mean"), memory)
     loaded: list[str] = []
@@ -688,9 +645,7 @@ def test_a_predictor_that_was_chosen_stays_when_restoring(
 
 
 @pytest.mark.parametrize("damage", ["responses/meta.yml", "responses/data.npy"])
-def test_a_remembered_recording_that_is_damaged_is_gone(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
-) -> None:
+def test_a_remembered_recording_that_is_damaged_is_gone(tmp_path, caplog, damage):
     folder = write_session(tmp_path / "session")
     (folder / damage).write_bytes(b"[")
     memory = tmp_path / "live.json"
@@ -702,7 +657,7 @@ def test_a_remembered_recording_that_is_damaged_is_gone(
     controller.close()
 
 
-def test_a_broken_memory_is_no_memory(tmp_path: Path) -> None:
+def test_a_broken_memory_is_no_memory(tmp_path):
     path = tmp_path / "live.json"
     assert recall(path) is None
     path.write_text("{")
@@ -715,7 +670,7 @@ def test_a_broken_memory_is_no_memory(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["live.json"]
 
 
-def test_the_catalogue_refuses_unknown_names() -> None:
+def test_the_catalogue_refuses_unknown_names():
     from omnimouse_model.predict.catalogue import load_predictor, predictor_names
 
     with pytest.raises(CheckpointError, match="context-ridge"):
@@ -726,9 +681,7 @@ def test_the_catalogue_refuses_unknown_names() -> None:
 @pytest.mark.parametrize(
     "preset", ["video_behavior", "video_only", "all_response_only"]
 )
-def test_a_recording_of_responses_alone_opens_with_a_forecast(
-    preset: str, root: Path
-) -> None:
+def test_a_recording_of_responses_alone_opens_with_a_forecast(preset, root):
     controller = Controller(synchronous=True)
     controller.choose_predictor("mean")
     controller.open_session(root / "tests/fixtures/sessions/experanto_small")

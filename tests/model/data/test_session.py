@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
 from tests.conformance.session import main as conform
 from tests.model.experanto_folder import Trial as StoredTrial
@@ -23,14 +22,12 @@ from tests.model.experanto_folder import (
 
 
 @pytest.fixture
-def fixture(root: Path) -> Session:
+def fixture(root):
     """The committed session, recorded from the reference package."""
     return open_session(root / "tests/fixtures/sessions/experanto_small")
 
 
-def test_everything_recorded_from_the_reference_is_met(
-    root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_everything_recorded_from_the_reference_is_met(root, capsys):
     folder = root / "tests/fixtures/sessions"
     expected = folder / "experanto_small_expected.npz"
     assert conform([str(folder / "experanto_small"), str(expected)]) == 0
@@ -38,9 +35,7 @@ def test_everything_recorded_from_the_reference_is_met(
     assert lines[-1] == "349 of 349 cases within tolerance"
 
 
-def test_a_difference_from_the_reference_fails(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_difference_from_the_reference_fails(root, tmp_path, capsys):
     folder = root / "tests/fixtures/sessions"
     wrong = np.zeros(2)
     np.savez(tmp_path / "wrong.npz", **{"fm/responses/valid_interval": wrong})
@@ -48,7 +43,7 @@ def test_a_difference_from_the_reference_fails(
     assert "FAIL fm/responses/valid_interval" in capsys.readouterr().out
 
 
-def test_identity_units_and_streams(fixture: Session) -> None:
+def test_identity_units_and_streams(fixture):
     assert (fixture.id, fixture.animal_id, fixture.n_neurons) == (
         "99000-1-2",
         "99000",
@@ -67,7 +62,7 @@ def test_identity_units_and_streams(fixture: Session) -> None:
     assert units.scale.min() == 1.0
 
 
-def test_tiers_have_the_minutes_of_their_trials(fixture: Session) -> None:
+def test_tiers_have_the_minutes_of_their_trials(fixture):
     trials = fixture.trials
     minutes = fixture.tiers()
     assert list(minutes)[:3] == ["blank", "train", "validation"]
@@ -79,7 +74,7 @@ def test_tiers_have_the_minutes_of_their_trials(fixture: Session) -> None:
     assert minutes["train"] == pytest.approx(seconds / 60)
 
 
-def test_columns_hold_their_trials(fixture: Session) -> None:
+def test_columns_hold_their_trials(fixture):
     stimulus = fixture.stimulus
     assert stimulus is not None
     bits = stimulus.frame(int(fixture.trials.first_slot[5]) + 77)[0, :8] == 255
@@ -98,8 +93,8 @@ def test_columns_hold_their_trials(fixture: Session) -> None:
     ],
 )
 def test_the_key_is_found_in_the_order_of_the_format(
-    tmp_path: Path, meta: dict[str, object] | None, session_id: str, animal: str
-) -> None:
+    tmp_path, meta, session_id, animal
+):
     root = write_folder(tmp_path / "dynamic5-6-7-Video-x", identity=False)
     if meta is not None:
         save_json(root / "meta.json", meta)
@@ -107,9 +102,7 @@ def test_the_key_is_found_in_the_order_of_the_format(
     assert (session.id, session.animal_id) == (session_id, animal)
 
 
-def test_the_fingerprint_stays_with_a_move_and_changes_with_the_contents(
-    tmp_path: Path,
-) -> None:
+def test_the_fingerprint_stays_with_a_move_and_changes_with_the_contents(tmp_path):
     root = write_folder(tmp_path / "a")
     before = open_session(root).fingerprint
     moved = root.rename(tmp_path / "b")
@@ -128,8 +121,8 @@ def test_the_fingerprint_stays_with_a_move_and_changes_with_the_contents(
     ],
 )
 def test_the_order_of_eye_columns_is_checked_never_changed(
-    tmp_path: Path, order: tuple[int, ...], code: str, words: str
-) -> None:
+    tmp_path, order, code, words
+):
     root = write_folder(tmp_path / "s")
     eye = np.load(root / "eye_tracker/data.npy")
     np.save(root / "eye_tracker/data.npy", eye[:, order])
@@ -144,7 +137,7 @@ def test_the_order_of_eye_columns_is_checked_never_changed(
     np.testing.assert_array_equal(stored.data, eye[:, order])
 
 
-def test_channels_can_be_named(tmp_path: Path) -> None:
+def test_channels_can_be_named(tmp_path):
     root = write_folder(tmp_path / "s")
     names = ["pupil_x", "pupil_y", "pupil_size", "pupil_dsize"]
     session = open_session(root, behavior_names={"eye_tracker": names})
@@ -156,7 +149,7 @@ def test_channels_can_be_named(tmp_path: Path) -> None:
         open_session(root, behavior_names={"eye_tracker": ["a"]})
 
 
-def test_columns_of_unusual_number_get_plain_names(tmp_path: Path) -> None:
+def test_columns_of_unusual_number_get_plain_names(tmp_path):
     session = open_session(write_folder(tmp_path / "s", eye_columns=3))
     assert session.behavior_names[:3] == (
         "eye_tracker_0",
@@ -167,7 +160,7 @@ def test_columns_of_unusual_number_get_plain_names(tmp_path: Path) -> None:
 
 
 # -- what the time line shows -------------------------------------------------------
-def test_the_overview_bins_behaviour_population_and_trials(tmp_path: Path) -> None:
+def test_the_overview_bins_behaviour_population_and_trials(tmp_path):
     session = open_session(write_folder(tmp_path / "s", missing=((120, 160),)))
     overview = session.overview(16)
     assert session.overview(16) is overview
@@ -183,9 +176,7 @@ def test_the_overview_bins_behaviour_population_and_trials(tmp_path: Path) -> No
     assert overview.trial_tier.tolist() == session.trials.tier.tolist()
 
 
-def test_the_overview_of_bare_responses_knows_only_the_population(
-    tmp_path: Path,
-) -> None:
+def test_the_overview_of_bare_responses_knows_only_the_population(tmp_path):
     session = open_session(write_folder(tmp_path / "s", streams=("responses",)))
     overview = session.overview(8)
     assert np.isnan(overview.running).all()
@@ -195,7 +186,7 @@ def test_the_overview_of_bare_responses_knows_only_the_population(
 
 
 # -- imaging ------------------------------------------------------------------------
-def test_outlines_and_mean_image_are_read_where_there_are_any(tmp_path: Path) -> None:
+def test_outlines_and_mean_image_are_read_where_there_are_any(tmp_path):
     root = write_folder(tmp_path / "s", n_neurons=2)
     (root / "imaging").mkdir()
     pixels = np.array([[3, 4], [3, 5], [9, 9], [11, 9]], np.int16)
@@ -217,7 +208,7 @@ def test_outlines_and_mean_image_are_read_where_there_are_any(tmp_path: Path) ->
     np.testing.assert_allclose(session.units.xy_px, [[4.75, 3], [9, 10]])
 
 
-def test_outlines_that_do_not_fit_are_left_out(tmp_path: Path) -> None:
+def test_outlines_that_do_not_fit_are_left_out(tmp_path):
     root = write_folder(tmp_path / "s")
     (root / "imaging").mkdir()
     zero = np.zeros(1)
@@ -228,9 +219,7 @@ def test_outlines_that_do_not_fit_are_left_out(tmp_path: Path) -> None:
 
 
 # -- cost ---------------------------------------------------------------------------
-def test_opening_a_long_session_of_10_000_neurons_reads_nothing_big(
-    tmp_path: Path,
-) -> None:
+def test_opening_a_long_session_of_10_000_neurons_reads_nothing_big(tmp_path):
     root = _long_session(tmp_path / "long", n_neurons=10_000, minutes=90)
     open_session(root)
     tracemalloc.start()

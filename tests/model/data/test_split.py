@@ -1,6 +1,5 @@
 """Recordings without tiers: early time is train, late time is test."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,8 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.split import SPLIT_NOTE
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.predict.naive import naive_predictor
+from tests import SESSIONS
 
-SESSIONS = Path(__file__).parents[1] / "fixtures" / "sessions"
 SUITE2P = SESSIONS / "suite2p_small"
 
 
@@ -25,7 +24,7 @@ def smooth(seconds: float = 60.0, n: int = 6, **more: Any) -> dict[str, Any]:
     return {"responses": np.abs(noise).astype(np.float32), "rate_hz": 30.0, **more}
 
 
-def test_early_time_is_train_and_late_time_test() -> None:
+def test_early_time_is_train_and_late_time_test():
     session = open_session(smooth())
     train, test = session.window_starts("train"), session.window_starts("test")
     every = session.window_starts()
@@ -39,7 +38,7 @@ def test_early_time_is_train_and_late_time_test() -> None:
     assert SPLIT_NOTE in [note.message for note in session.assumptions]
 
 
-def test_a_tier_anywhere_is_left_alone() -> None:
+def test_a_tier_anywhere_is_left_alone():
     session = open_session(SESSIONS / "experanto_small")
     assert session.split == {}
     assert "inferred_tiers" not in {note.code for note in session.assumptions}
@@ -47,7 +46,7 @@ def test_a_tier_anywhere_is_left_alone() -> None:
         session.window_starts("bogus")
 
 
-def test_too_short_a_recording_is_not_divided() -> None:
+def test_too_short_a_recording_is_not_divided():
     session = open_session(smooth(5.0))
     assert session.tiers() == {}
     with pytest.raises(UnsupportedRequestError, match="too short to hold out"):
@@ -56,9 +55,7 @@ def test_too_short_a_recording_is_not_divided() -> None:
 
 @pytest.mark.parametrize("name", ["mean", "ridge", "context-ridge", "video-ridge"])
 @pytest.mark.parametrize("made", ["suite2p", "arrays"])
-def test_naive_predictors_fit_without_tiers(
-    name: str, made: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_naive_predictors_fit_without_tiers(name, made, monkeypatch, tmp_path):
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
     running = {"running": np.sin(np.arange(1200) / 20), "running_rate_hz": 20.0}
     session = open_session(SUITE2P if made == "suite2p" else smooth(**running))
@@ -71,7 +68,7 @@ def test_naive_predictors_fit_without_tiers(
         assert found.value > 0.3
 
 
-def test_a_session_without_whole_windows_says_why() -> None:
+def test_a_session_without_whole_windows_says_why():
     film = np.zeros((400, 36, 64), np.uint8)
     times = np.arange(400) / 30 + 2.0 * (np.arange(400) // 40)
     session = open_session(smooth(60.0, video=film, video_times=times))
@@ -81,14 +78,14 @@ def test_a_session_without_whole_windows_says_why() -> None:
     assert session.split == {}
 
 
-def test_a_clock_that_was_moved_is_told() -> None:
+def test_a_clock_that_was_moved_is_told():
     late = open_session(smooth(start_s=3.2))
     told = {note.code: note.message for note in late.assumptions}
     assert told["clock"] == "clock: 0 is the first response, 3.2 s in the file"
     assert "clock" not in {note.code for note in open_session(smooth()).assumptions}
 
 
-def test_sessions_and_reports_are_told_in_few_words(tmp_path: Path) -> None:
+def test_sessions_and_reports_are_told_in_few_words(tmp_path):
     np.savez(tmp_path / "s.npz", **smooth())
     session = open_session(tmp_path / "s.npz")
     assert repr(session).startswith("Session s (arrays): 6 neurons, 1.0 min at 30 Hz")

@@ -3,7 +3,6 @@
 import io
 import pickle
 import zipfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,7 +87,7 @@ def check(session: Session, arrays: dict[str, Any]) -> None:
     assert all(valid.all() for valid in window.valid.values())
 
 
-def test_a_mapping_is_a_session() -> None:
+def test_a_mapping_is_a_session():
     arrays = given()
     session = open_session(arrays)
     check(session, arrays)
@@ -96,7 +95,7 @@ def test_a_mapping_is_a_session() -> None:
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_an_npz_is_the_same_session(save: Any, tmp_path: Path) -> None:
+def test_an_npz_is_the_same_session(save, tmp_path):
     arrays = given()
     path = tmp_path / "mine.bin.npz"
     save(path, **arrays)
@@ -110,7 +109,7 @@ def test_an_npz_is_the_same_session(save: Any, tmp_path: Path) -> None:
             _ = session.window(3.0).responses
 
 
-def test_responses_alone_suffice() -> None:
+def test_responses_alone_suffice():
     session = open_session({"responses": np.ones((300, 4)), "rate_hz": 10})
     assert session.window(3.0).responses.shape == (60, 4)
     assert session.stimulus is None
@@ -120,7 +119,7 @@ def test_responses_alone_suffice() -> None:
     assert {"no_areas", "no_identity", "resampled"} <= set(codes)
 
 
-def test_a_rate_may_be_said_beside() -> None:
+def test_a_rate_may_be_said_beside():
     arrays = given(rate_hz=None)
     with pytest.raises(SessionFormatError, match="gives no rate_hz") as error:
         open_session(arrays)
@@ -128,7 +127,7 @@ def test_a_rate_may_be_said_beside() -> None:
     assert open_session(arrays, rate_hz=30.0).responses.rate_hz == 30.0
 
 
-def test_other_arrays_are_another_session() -> None:
+def test_other_arrays_are_another_session():
     first, second = open_session(given()), open_session(given(start_s=3.0))
     assert first.fingerprint != second.fingerprint
 
@@ -163,19 +162,19 @@ def test_other_arrays_are_another_session() -> None:
         ({"plane": np.full(N, np.nan)}, "plane holds what is no whole number"),
     ],
 )
-def test_what_does_not_fit_is_named(changes: dict[str, Any], words: str) -> None:
+def test_what_does_not_fit_is_named(changes, words):
     with pytest.raises(SessionFormatError, match=words):
         open_session(given(**changes))
 
 
-def test_other_archives_are_left_to_others(tmp_path: Path) -> None:
+def test_other_archives_are_left_to_others(tmp_path):
     path = tmp_path / "text.docx"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("word/document.xml", "<w/>")
     assert not is_session(path)
 
 
-def test_archives_are_not_trusted(tmp_path: Path) -> None:
+def test_archives_are_not_trusted(tmp_path):
     path = tmp_path / "x.npz"
     np.savez(path, responses=np.array([{}], object), rate_hz=1.0)
     with pytest.raises(SessionFormatError, match="pickled"):
@@ -200,7 +199,7 @@ def test_archives_are_not_trusted(tmp_path: Path) -> None:
         open_session(path)
 
 
-def test_arrays_of_another_shape_or_type_are_another_session() -> None:
+def test_arrays_of_another_shape_or_type_are_another_session():
     values = np.arange(5400, dtype=np.float32).reshape(900, 6)
     alike = [values, values.reshape(1800, 3), values.view(np.int32)]
     found = {open_session({"responses": v, "rate_hz": 30.0}).fingerprint for v in alike}
@@ -209,7 +208,7 @@ def test_arrays_of_another_shape_or_type_are_another_session() -> None:
     assert again.fingerprint in found
 
 
-def test_texts_of_bytes_are_texts() -> None:
+def test_texts_of_bytes_are_texts():
     odd = given(id=b"mouse", animal_id=np.bytes_("7"), area=np.array([b"V\xff"] * N))
     session = open_session({**odd, "trial_tier": np.array([b"train", b"a", b"b"])})
     assert (session.id, session.animal_id) == ("mouse", "7")
@@ -217,7 +216,7 @@ def test_texts_of_bytes_are_texts() -> None:
     assert "train" in session.trials.tier.tolist()
 
 
-def test_trials_and_tiers_count_without_a_video(tmp_path: Path) -> None:
+def test_trials_and_tiers_count_without_a_video(tmp_path):
     np.savez(tmp_path / "s.npz", **given(video=None, video_rate_hz=None))
     session = open_session(tmp_path / "s.npz")
     assert session.stimulus is None
@@ -246,14 +245,12 @@ def test_trials_and_tiers_count_without_a_video(tmp_path: Path) -> None:
         ({"responses": np.zeros((N, 900))}, "transpose them"),
     ],
 )
-def test_what_is_given_wrongly_says_how_to_give_it(
-    changes: dict[str, Any], hint: str
-) -> None:
+def test_what_is_given_wrongly_says_how_to_give_it(changes, hint):
     with pytest.raises(SessionFormatError, match=hint):
         open_session(given(**changes))
 
 
-def test_times_in_milliseconds_and_grays_up_to_one_are_told() -> None:
+def test_times_in_milliseconds_and_grays_up_to_one_are_told():
     film = np.random.default_rng(0).random((900, 36, 64)).astype(np.float32)
     times = 5.0 + np.arange(900) * 1000 / 30
     session = open_session(given(video=film, video_times=times, video_rate_hz=None))
@@ -262,7 +259,7 @@ def test_times_in_milliseconds_and_grays_up_to_one_are_told() -> None:
     assert "multiply by 255" in told["gray_range"]
 
 
-def test_a_rate_beside_the_files_own_is_told() -> None:
+def test_a_rate_beside_the_files_own_is_told():
     session = open_session(given(), rate_hz=7.5)
     told = {note.code: note.message for note in session.warnings}
     assert "7.5 Hz was given, the file says 30" in told["rate_disagrees"]

@@ -31,12 +31,12 @@ PATIENCE_S = 300.0
 
 
 @pytest.fixture(scope="module")
-def mice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def mice(tmp_path_factory):
     return write_mice(tmp_path_factory.mktemp("mice"))
 
 
 @pytest.fixture(scope="module")
-def together(mice: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def together(mice, tmp_path_factory):
     """A run of two processes that nothing disturbed."""
     return finished(mice, tmp_path_factory.mktemp("together"), RANKS, STEPS)
 
@@ -88,7 +88,7 @@ def check_same(out: Path, undisturbed: Path) -> None:
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
-def test_a_run_killed_twice_goes_on_to_the_bit(mice: Path, tmp_path: Path) -> None:
+def test_a_run_killed_twice_goes_on_to_the_bit(mice, tmp_path):
     undisturbed = finished(mice, tmp_path / "whole", 1, SOON)
     out = tmp_path / "killed"
     for after in (random.randrange(1, 10), random.randrange(13, SOON - 3)):
@@ -96,17 +96,13 @@ def test_a_run_killed_twice_goes_on_to_the_bit(mice: Path, tmp_path: Path) -> No
     check_same(finished(mice, out, 1, SOON), undisturbed)
 
 
-def test_two_killed_processes_go_on_to_the_bit(
-    mice: Path, together: Path, tmp_path: Path
-) -> None:
+def test_two_killed_processes_go_on_to_the_bit(mice, together, tmp_path):
     run_until_killed(mice, tmp_path, RANKS, random.randrange(1, SOON - 3))
     finished(mice, tmp_path, RANKS, SOON)
     assert losses(tmp_path) == losses(together)[:SOON]
 
 
-def test_two_processes_train_as_one_that_accumulates_both_batches(
-    together: Path, mice: Path
-) -> None:
+def test_two_processes_train_as_one_that_accumulates_both_batches(together, mice):
     out = together
     shares = [sessions_of(mice, list(MICE)[rank::RANKS]) for rank in range(RANKS)]
     animals = {name: name.split("-")[0] for name in MICE}
@@ -158,7 +154,7 @@ def test_two_processes_train_as_one_that_accumulates_both_batches(
         torch.testing.assert_close(merged[name], value, atol=1e-5, rtol=0, msg=name)
 
 
-def test_what_several_processes_trained_is_one_checkpoint(together: Path) -> None:
+def test_what_several_processes_trained_is_one_checkpoint(together):
     checkpoint = read_checkpoint(together / "model.safetensors")
     assert checkpoint.sessions == MICE
     net = checkpoint.build()

@@ -1,6 +1,5 @@
 """What is no session: the message says what it is instead, and what to do."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -48,9 +47,7 @@ def _folder(path: Path) -> Path:
         ("empty", _folder, "empty is empty"),
     ],
 )
-def test_it_says_what_it_is(
-    tmp_path: Path, name: str, make: Callable[[Path], Path], words: str
-) -> None:
+def test_it_says_what_it_is(tmp_path, name, make, words):
     with pytest.raises(SessionFormatError) as refused:
         open_session(make(tmp_path / name))
     assert refused.value.code == "unknown_format"

@@ -26,43 +26,35 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @given(clocks, rates, st.integers(0, 300_000), st.floats(-1e-6, 1e-6))
-def test_the_floor_rule_is_that_of_scalar_arithmetic(
-    start: float, rate: float, sample: int, near: float
-) -> None:
+def test_the_floor_rule_is_that_of_scalar_arithmetic(start, rate, sample, near):
     time = start + sample * (1.0 / rate) + near
     expected = math.floor((time - start) / (1.0 / rate))
     assert previous_index(np.array([time]), start, rate)[0] == expected
 
 
 @given(clocks, rates, st.floats(0, 0.13), st.integers(0, 100_000))
-def test_shifts_are_taken_off_before_the_start(
-    start: float, rate: float, shift: float, sample: int
-) -> None:
+def test_shifts_are_taken_off_before_the_start(start, rate, shift, sample):
     time = start + sample / rate + shift
     expected = math.floor((time - shift - start) / (1.0 / rate))
     index = previous_index(np.array([time]), start, rate, np.array([shift]))
     assert index.tolist() == [[expected]]
 
 
-def test_dividing_by_the_step_is_not_multiplying_by_the_rate() -> None:
+def test_dividing_by_the_step_is_not_multiplying_by_the_rate():
     times = np.arange(0, 30_000) * (1.0 / 30.0)
     by_step = previous_index(times, 0.0, 30.0)
     assert (by_step != np.floor(times * 30.0)).any()
 
 
 @given(clocks, st.integers(0, 200_000), st.sampled_from([(30.0, 60), (20.0, 40)]))
-def test_window_times_are_those_of_linspace(
-    start: float, point: int, sampling: tuple[float, int]
-) -> None:
+def test_window_times_are_those_of_linspace(start, point, sampling):
     begin, (rate, count) = start + point / 30.0, sampling
     expected = np.linspace(begin, begin + count / rate, count, endpoint=False)
     np.testing.assert_array_equal(window_times(begin, rate, count), expected)
 
 
 @st.composite
-def shifted_reads(
-    draw: st.DrawFn,
-) -> tuple[np.ndarray, float, float, np.ndarray]:
+def shifted_reads(draw: st.DrawFn) -> tuple[np.ndarray, float, float, np.ndarray]:
     """Times, start, rate and shifts; often commensurate, often with equal shifts."""
     start, rate, seed = draw(clocks), draw(rates), draw(seeds)
     random = np.random.default_rng(seed)
@@ -78,9 +70,7 @@ def shifted_reads(
 
 
 @given(shifted_reads())
-def test_shifted_columns_are_read_where_the_floor_rule_says(
-    read: tuple[np.ndarray, float, float, np.ndarray],
-) -> None:
+def test_shifted_columns_are_read_where_the_floor_rule_says(read):
     times, start, rate, shifts = read
     order = ShiftOrder.of(shifts)
     expected = previous_index(times, start, rate, shifts)
@@ -99,18 +89,18 @@ def test_shifted_columns_are_read_where_the_floor_rule_says(
     np.testing.assert_array_equal(gather_shifted(wide, highest, stairs, order), taken)
 
 
-def test_a_slot_begins_a_tenth_of_a_millisecond_early() -> None:
+def test_a_slot_begins_a_tenth_of_a_millisecond_early():
     slots = np.array([10.0, 10.5, 11.0])
     times = np.array([10.0, 10.4998, 10.49995, 10.5, 11.0])
     assert frame_slot(times, slots).tolist() == [0, 0, 1, 1, 2]
 
 
-def test_the_common_interval_has_a_margin_at_both_ends() -> None:
+def test_the_common_interval_has_a_margin_at_both_ends():
     common = common_interval([Interval(1.0, 9.0), Interval(2.0, 12.0)])
     assert common == Interval(2.5, 8.5)
 
 
-def test_the_start_grid_is_that_of_arange_also_at_epoch_times() -> None:
+def test_the_start_grid_is_that_of_arange_also_at_epoch_times():
     common = Interval(1.52e9 + 0.1, 1.52e9 + 900.0)
     step = (common.start + 1 / 30) - common.start
     grid = start_grid(common)
@@ -118,12 +108,12 @@ def test_the_start_grid_is_that_of_arange_also_at_epoch_times() -> None:
     np.testing.assert_array_equal(grid, common.start + np.arange(len(grid)) * step)
 
 
-def test_streams_without_gaps_are_allowed_whole() -> None:
+def test_streams_without_gaps_are_allowed_whole():
     spans = without_gaps(np.zeros(0, np.int64), 3.0, 9.0, 20.0)
     assert spans.tolist() == [[3.0, 9.0]]
 
 
-def test_gaps_take_their_surroundings_and_near_ends_with_them() -> None:
+def test_gaps_take_their_surroundings_and_near_ends_with_them():
     spans = without_gaps(np.array([2, 40, 41, 98]), 0.0, 5.0, 20.0)
     np.testing.assert_allclose(spans, [[0.25, 1.85], [2.2, 4.75]])
     fast = without_gaps(np.array([500]), 0.0, 10.0, 1000.0)
@@ -131,7 +121,7 @@ def test_gaps_take_their_surroundings_and_near_ends_with_them() -> None:
 
 
 @given(seeds, st.integers(0, 12))
-def test_marked_points_are_those_of_half_open_spans(seed: int, n_spans: int) -> None:
+def test_marked_points_are_those_of_half_open_spans(seed, n_spans):
     random = np.random.default_rng(seed)
     grid = np.arange(0.0, 10.0, 0.25)
     begin = random.integers(0, 40, n_spans) * 0.25
@@ -140,12 +130,12 @@ def test_marked_points_are_those_of_half_open_spans(seed: int, n_spans: int) -> 
     assert mark(grid, spans).tolist() == expected
 
 
-def test_starts_need_the_whole_window() -> None:
+def test_starts_need_the_whole_window():
     allowed = np.array([1, 1, 1, 0, 1, 1, 1, 1], bool)
     assert full_window_starts(allowed, 3).tolist() == [0, 4, 5]
     assert full_window_starts(allowed, 9).tolist() == []
 
 
 @pytest.mark.parametrize("open_end", [np.inf, 100.0])
-def test_the_last_trial_lasts_to_the_end(open_end: float) -> None:
+def test_the_last_trial_lasts_to_the_end(open_end):
     assert mark(np.arange(5.0), np.array([[2.0, open_end]])).tolist() == [0, 0, 1, 1, 1]

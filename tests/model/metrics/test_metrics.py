@@ -1,14 +1,14 @@
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from omnimouse_model import metrics
 from omnimouse_model.metrics import Status, StreamingCorrelation
+from tests import FIXTURES
 from tests.conformance import metrics as conformance
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "metrics"
+METRICS = FIXTURES / "metrics"
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def noisy_pair(generator, samples=400, neurons=6):
 
 
 def test_reference_values_are_met(capsys):
-    assert conformance.main(FIXTURES) == 0
+    assert conformance.main(METRICS) == 0
     said = capsys.readouterr().out
     assert "not covered" not in said
     for name in conformance.COVERED:
@@ -30,7 +30,7 @@ def test_reference_values_are_met(capsys):
 
 
 def test_conformance_fails_on_a_wrong_value(tmp_path, capsys):
-    with np.load(FIXTURES / "bps.npz", allow_pickle=False) as archive:
+    with np.load(METRICS / "bps.npz", allow_pickle=False) as archive:
         data = dict(archive)
     data["exp_bps_pooled"] = data["exp_bps_pooled"] * (1 + 1e-6)
     np.savez(tmp_path / "bps.npz", **data)

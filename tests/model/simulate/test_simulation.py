@@ -42,13 +42,13 @@ class Recording:
 
 
 @pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+def recording(tmp_path_factory):
     folder = write_session(SPEC, tmp_path_factory.mktemp("mice") / "test")
     return Recording(folder, SPEC)
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny(tmp_path_factory):
     return write_session(TINY, tmp_path_factory.mktemp("mice") / "tiny")
 
 
@@ -82,16 +82,14 @@ def running_mean(x: np.ndarray, width: int) -> np.ndarray:
 
 # -- the conditional means and the ceilings -------------------------------------
 @pytest.mark.parametrize("known", ["drive", "full"])
-def test_the_stated_ceiling_is_what_the_conditional_mean_reaches(
-    recording: Recording, known: str
-):
+def test_the_stated_ceiling_is_what_the_conditional_mean_reaches(recording, known):
     reached = correlation(recording.responses, getattr(recording, known))
     stated = getattr(recording.truth.ceilings, known)
     assert abs(np.mean(reached - stated)) < 0.01
     assert np.max(np.abs(reached - stated)) < 0.15
 
 
-def test_ceilings_are_those_of_single_trials_of_calcium_imaging(recording: Recording):
+def test_ceilings_are_those_of_single_trials_of_calcium_imaging(recording):
     ceilings = recording.truth.ceilings
     assert 0.3 < np.median(ceilings.drive) < 0.6
     assert np.median(ceilings.drive) + 0.04 < np.median(ceilings.full) < 0.75
@@ -100,9 +98,7 @@ def test_ceilings_are_those_of_single_trials_of_calcium_imaging(recording: Recor
 
 
 @pytest.mark.parametrize("known", ["drive", "full"])
-def test_responses_scatter_around_the_conditional_mean(
-    recording: Recording, known: str
-):
+def test_responses_scatter_around_the_conditional_mean(recording, known):
     mean = getattr(recording, known)
     assert np.median(recording.responses.mean(0) / mean.mean(0)) == pytest.approx(
         1, abs=0.02
@@ -113,7 +109,7 @@ def test_responses_scatter_around_the_conditional_mean(
     assert np.mean(slopes) == pytest.approx(1, abs=0.05)
 
 
-def test_the_mean_over_repeats_approaches_the_drive(recording: Recording):
+def test_the_mean_over_repeats_approaches_the_drive(recording):
     starts = [
         trial["trial_idx"] * 315 + 15
         for trial in recording.videos
@@ -126,7 +122,7 @@ def test_the_mean_over_repeats_approaches_the_drive(recording: Recording):
     assert ratio == pytest.approx(1 / len(starts), rel=0.3)
 
 
-def test_units_are_raw_so_that_the_official_clamp_never_acts(recording: Recording):
+def test_units_are_raw_so_that_the_official_clamp_never_acts(recording):
     stds = np.load(recording.folder / "responses" / "meta" / "stds.npy")
     assert stds.shape == (1, SPEC.n_neurons)
     assert stds.min() > 2
@@ -136,9 +132,7 @@ def test_units_are_raw_so_that_the_official_clamp_never_acts(recording: Recordin
 
 
 # -- what a model can find ----------------------------------------------------------
-def test_the_other_neurons_tell_what_stimulus_and_behaviour_do_not(
-    recording: Recording,
-):
+def test_the_other_neurons_tell_what_stimulus_and_behaviour_do_not(recording):
     rest = (recording.responses - recording.drive) / np.sqrt(recording.drive)
     noise = (recording.responses - recording.full) / np.sqrt(recording.full)
     half = SPEC.n_neurons // 2
@@ -151,7 +145,7 @@ def test_the_other_neurons_tell_what_stimulus_and_behaviour_do_not(
     assert abs(found[1]) < 0.04
 
 
-def test_the_past_of_a_neuron_tells_about_its_future(recording: Recording):
+def test_the_past_of_a_neuron_tells_about_its_future(recording):
     """Beyond the decay of the signal: from 1.5 s ago, some 5 to 10 time constants."""
     found = []
     for known in (recording.drive, recording.full):
@@ -162,7 +156,7 @@ def test_the_past_of_a_neuron_tells_about_its_future(recording: Recording):
     assert abs(found[1]) < 0.015
 
 
-def test_gaze_pupil_and_running_can_be_read_from_the_population(recording: Recording):
+def test_gaze_pupil_and_running_can_be_read_from_the_population(recording):
     """A ridge with 160 neurons; gaze acts on the rate too, not only on the picture."""
     offset = round((recording_start(recording)) * 20)
     rows = (np.arange(0, len(recording.responses), 3) / 30 * 20).astype(int) + offset
@@ -186,7 +180,7 @@ def recording_start(recording: Recording) -> float:
 
 
 # -- the animal ------------------------------------------------------------------
-def test_the_mouse_runs_in_bouts(recording: Recording):
+def test_the_mouse_runs_in_bouts(recording):
     moving = recording.running > 1.0
     bouts = np.count_nonzero(np.diff(moving.astype(int)) == 1)
     minutes = len(moving) / 20 / 60
@@ -197,7 +191,7 @@ def test_the_mouse_runs_in_bouts(recording: Recording):
     assert np.median(recording.running[~moving]) < 0.2
 
 
-def test_the_pupil_follows_running_about_a_second_later(recording: Recording):
+def test_the_pupil_follows_running_about_a_second_later(recording):
     run, size = recording.running, recording.eye[:, 0]
     lags = np.arange(0, 80)
     strength = [correlation(run[: len(run) - 80], size[k : k - 80]) for k in lags]
@@ -205,7 +199,7 @@ def test_the_pupil_follows_running_about_a_second_later(recording: Recording):
     assert 0.3 < lags[np.argmax(strength)] / 20 < 2.5
 
 
-def test_eyes_rest_and_jump(recording: Recording):
+def test_eyes_rest_and_jump(recording):
     x = recording.eye[:, 2]
     steps = np.abs(np.diff(x))
     assert np.median(steps) < 0.3 * x.std()
@@ -214,7 +208,7 @@ def test_eyes_rest_and_jump(recording: Recording):
 
 
 # -- the session -------------------------------------------------------------------
-def test_the_reader_opens_it_without_a_warning(recording: Recording):
+def test_the_reader_opens_it_without_a_warning(recording):
     session = open_session(recording.folder)
     assert session.id == "70001-1-1"
     assert session.animal_id == "70001"
@@ -229,9 +223,7 @@ def test_the_reader_opens_it_without_a_warning(recording: Recording):
 
 
 @pytest.mark.parametrize("which", [0, 100, 2500, -1])
-def test_a_window_holds_the_samples_and_frames_that_belong_together(
-    recording: Recording, which: int
-):
+def test_a_window_holds_the_samples_and_frames_that_belong_together(recording, which):
     """No rounding anywhere between the clocks: sample k goes with frame k."""
     session = open_session(recording.folder)
     starts = session.window_starts(tier="train", include_blanks=True)
@@ -249,9 +241,7 @@ def test_a_window_holds_the_samples_and_frames_that_belong_together(
         np.testing.assert_array_equal(window.frames_u8[row], frame)
 
 
-def test_tiers_are_as_planned_and_held_out_video_is_never_shown_in_training(
-    recording: Recording,
-):
+def test_tiers_are_as_planned_and_held_out_video_is_never_shown_in_training(recording):
     shown: dict[str, list[str]] = {}
     for trial in recording.videos:
         shown.setdefault(trial["tier"], []).append(trial["condition_hash"])
@@ -264,7 +254,7 @@ def test_tiers_are_as_planned_and_held_out_video_is_never_shown_in_training(
     assert not rest & set(shown["train"])
 
 
-def test_video_moves_and_uses_the_range_of_a_screen(recording: Recording):
+def test_video_moves_and_uses_the_range_of_a_screen(recording):
     files = sorted((recording.folder / "screen" / "data").glob("*.npy"))
     video = np.stack([np.load(file) for file in files]).astype(float)
     assert video.shape[1:] == (300, 36, 64)
@@ -274,7 +264,7 @@ def test_video_moves_and_uses_the_range_of_a_screen(recording: Recording):
     assert np.mean(change > 0.2) > 0.8
 
 
-def test_outlines_lie_on_ring_like_cells_and_do_not_overlap(recording: Recording):
+def test_outlines_lie_on_ring_like_cells_and_do_not_overlap(recording):
     place = recording.folder / "imaging"
     image = np.load(place / "mean_image.npy", allow_pickle=False)
     with np.load(place / "rois.npz", allow_pickle=False) as rois:
@@ -299,12 +289,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_the_same_seeds_give_the_same_files(tiny: Path, tmp_path: Path):
+def test_the_same_seeds_give_the_same_files(tiny, tmp_path):
     again = write_session(TINY, tmp_path / "again")
     assert contents(again) == contents(tiny)
 
 
-def test_another_recording_has_the_same_neurons(tiny: Path, tmp_path: Path):
+def test_another_recording_has_the_same_neurons(tiny, tmp_path):
     spec = replace(TINY, data_key="70002-2-1", session_seed=8)
     first, second = contents(tiny), contents(write_session(spec, tmp_path / "second"))
     same = {name for name in first if first[name] == second.get(name)}
@@ -319,7 +309,7 @@ def test_another_recording_has_the_same_neurons(tiny: Path, tmp_path: Path):
     assert "screen/data/00001.npy" not in same
 
 
-def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path):
+def test_an_interrupted_run_leaves_nothing_behind(tmp_path):
     def stop(done: float) -> None:
         if done > 0.4:
             raise KeyboardInterrupt
@@ -335,9 +325,7 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path):
     assert calls[-1] == 1
 
 
-def test_what_a_killed_run_left_is_removed_and_what_another_writes_is_not(
-    tmp_path: Path,
-):
+def test_what_a_killed_run_left_is_removed_and_what_another_writes_is_not(tmp_path):
     killed, written, foreign = (
         tmp_path / f".mouse-{name}" for name in ("abcdefgh", "12345678", "abcdefghi")
     )
@@ -350,7 +338,7 @@ def test_what_a_killed_run_left_is_removed_and_what_another_writes_is_not(
     assert set(tmp_path.iterdir()) == {tmp_path / "mouse", written, foreign}
 
 
-def test_a_session_that_is_there_is_left_alone(tiny: Path):
+def test_a_session_that_is_there_is_left_alone(tiny):
     before = {file: file.stat().st_mtime_ns for file in tiny.rglob("*")}
     calls: list[float] = []
     write_session(TINY, tiny, calls.append)
@@ -358,7 +346,7 @@ def test_a_session_that_is_there_is_left_alone(tiny: Path):
     assert before == {file: file.stat().st_mtime_ns for file in tiny.rglob("*")}
 
 
-def test_a_folder_with_something_else_is_refused(tiny: Path, tmp_path: Path):
+def test_a_folder_with_something_else_is_refused(tiny, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     for folder in (tmp_path, tiny):
         with pytest.raises(FileExistsError, match="delete it or choose another folder"):
@@ -366,7 +354,7 @@ def test_a_folder_with_something_else_is_refused(tiny: Path, tmp_path: Path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_a_recording_without_truth_says_so(tmp_path: Path):
+def test_a_recording_without_truth_says_so(tmp_path):
     with pytest.raises(SessionFormatError, match="only simulated sessions have one"):
         open_truth(tmp_path)
 
@@ -377,7 +365,7 @@ def test_more_held_out_than_there_is_is_refused():
 
 
 @pytest.mark.slow
-def test_a_minute_of_a_thousand_neurons_takes_two_seconds(tmp_path: Path):
+def test_a_minute_of_a_thousand_neurons_takes_two_seconds(tmp_path):
     spec = replace(TINY, n_neurons=1000, minutes=4.0)
     start = time.process_time()
     write_session(spec, tmp_path / "mouse")

@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from omnimouse_model.masks import (
-    Mask,
-    Remark,
-    asked_cells,
-    remarks_on,
-    seen_cells,
-)
+from omnimouse_model.masks import Mask, Remark, asked_cells, remarks_on, seen_cells
 from omnimouse_model.strategies import mask_from_strategy, strategy_names
 from tests.model.drawn_masks import masks
 
@@ -24,7 +18,7 @@ def remark(mask: Mask, code: str) -> Remark:
 
 @settings(max_examples=40)
 @given(masks(8))
-def test_every_cell_that_is_left_out_is_in_one_remark(mask: Mask) -> None:
+def test_every_cell_that_is_left_out_is_in_one_remark(mask):
     told = {item.code: item.cells for item in remarks_on(mask)}
     none = np.zeros_like(mask.visible)
     unseen = mask.visible & ~seen_cells(mask)
@@ -38,12 +32,12 @@ def test_every_cell_that_is_left_out_is_in_one_remark(mask: Mask) -> None:
     assert ("nothing-asked" in told) == silent
 
 
-def test_no_strategy_has_a_remark() -> None:
+def test_no_strategy_has_a_remark():
     for name in strategy_names():
         assert remarks_on(mask_from_strategy(name, 24)) == ()
 
 
-def test_short_runs_are_not_seen() -> None:
+def test_short_runs_are_not_seen():
     mask = Mask.nothing(5).ask([4]).show([0, 1], slice(0, 9)).show([2], slice(0, 19))
     found = remark(mask.with_cuts(10), "short-run")
     assert found.neurons.tolist() == [0, 1, 2]
@@ -53,7 +47,7 @@ def test_short_runs_are_not_seen() -> None:
     assert "Show longer runs" in found.message
 
 
-def test_the_guard_says_what_it_leaves_out() -> None:
+def test_the_guard_says_what_it_leaves_out():
     mask = Mask.nothing(2).show([0], slice(0, 30)).ask([0], slice(30, 60))
     mask = mask.ask([1], slice(0, 60))
     first, beside = remark(mask, "first-samples"), remark(mask, "beside-visible")
@@ -66,14 +60,14 @@ def test_the_guard_says_what_it_leaves_out() -> None:
     assert "scores are then too good" in free.message
 
 
-def test_neurons_that_do_not_enter_are_told() -> None:
+def test_neurons_that_do_not_enter_are_told():
     mask = Mask.nothing(4).show([0]).ask([1, 2]).with_order([0, 1, 3])
     found = remark(mask, "not-entering")
     assert found.neurons.tolist() == [2]
     assert "with_order(" in found.message
 
 
-def test_visible_samples_outside_the_context_are_told() -> None:
+def test_visible_samples_outside_the_context_are_told():
     mask = Mask.nothing(2).show([0]).ask([1]).with_context_span(30, 60)
     found = remark(mask, "outside-span")
     assert np.flatnonzero(found.cells[:, 0]).tolist() == list(range(30))
@@ -81,14 +75,14 @@ def test_visible_samples_outside_the_context_are_told() -> None:
     assert "with_context_span(0, 60)" in found.message
 
 
-def test_a_frame_without_its_pair_is_told() -> None:
+def test_a_frame_without_its_pair_is_told():
     mask = Mask.nothing(1).ask([0]).with_frames(slice(4, 21))
     assert "1 visible frame of the video" in remark(mask, "single-frame").message
     assert remarks_on(mask.with_frames(slice(4, 20))) == ()
     assert remarks_on(mask.with_frames(slice(3, 20))) == ()  # as officially
 
 
-def test_a_larger_population_than_in_training_is_told() -> None:
+def test_a_larger_population_than_in_training_is_told():
     mask = mask_from_strategy("test/video_behavior", 5000)
     assert "5,000 neurons enter" in remark(mask, "long-order").message
     assert remarks_on(mask_from_strategy("test/video_behavior", 5000, seed=1)) == ()
@@ -102,7 +96,7 @@ def test_a_larger_population_than_in_training_is_told() -> None:
         (Mask.nothing(3).ask([0]).with_order([1]), "no target that is not left out"),
     ],
 )
-def test_a_mask_asked_of_nothing_says_how_to_ask(mask: Mask, words: str) -> None:
+def test_a_mask_asked_of_nothing_says_how_to_ask(mask, words):
     assert words in remark(mask, "nothing-asked").message
     decoding = mask.with_behavior("target")
     assert "nothing-asked" not in {item.code for item in remarks_on(decoding)}

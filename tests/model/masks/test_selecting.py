@@ -1,7 +1,6 @@
 """Choosing neurons by place, score, words, or at random."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session import Session
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.selecting import (
     are_inside,
@@ -24,7 +22,7 @@ from omnimouse_model.masks.selecting import (
     select_where,
 )
 from omnimouse_model.strategies import half_population_mask, mask_from_strategy
-from tests.model.live_sessions import write_session
+from tests.small_sessions import write_session
 
 POSITIONS = np.array(
     [[0, 0, 100], [10, 0, 100], [0, 20, 250], [300, 0, 400], [np.nan] * 3, [0, 0, 130]],
@@ -36,13 +34,13 @@ LASSO = [(-1.0, 5.0), (-1.0, 12.0), (9.0, 9.0)]
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Session:
+def bare(tmp_path_factory):
     """Six neurons of which nothing is known."""
     return open_session(write_session(tmp_path_factory.mktemp("s") / "mouse", 6))
 
 
 @pytest.fixture(scope="module")
-def session(bare: Session) -> Session:
+def session(bare):
     units = replace(
         bare.units,
         area=np.array(["V1", "LM", "V1", "AL", "", "LM"]),
@@ -53,7 +51,7 @@ def session(bare: Session) -> Session:
     return replace(bare, units=units)
 
 
-def test_neurons_are_chosen_by_what_is_known_of_them(session: Session) -> None:
+def test_neurons_are_chosen_by_what_is_known_of_them(session):
     chosen = {
         "V1": (select_areas(session, "v1"), [0, 2]),
         "two areas": (select_areas(session, "LM", "AL"), [1, 3, 5]),
@@ -65,14 +63,8 @@ def test_neurons_are_chosen_by_what_is_known_of_them(session: Session) -> None:
         "in a ring": (select_near(session, 0, 30.0, beyond_um=15.0), [5]),
         "near a point": (select_near(session, (300.0, 0.0, 390.0), 10.0), [3]),
         "rectangle": (select_rectangle(session, (0.0, 5.0), (0.0, 0.0)), [0, 1, 5]),
-        "in um": (
-            select_rectangle(session, *FAR, unit="um"),
-            [1, 3],
-        ),
-        "lasso": (
-            select_polygon(session, LASSO),
-            [2],
-        ),
+        "in um": (select_rectangle(session, *FAR, unit="um"), [1, 3]),
+        "lasso": (select_polygon(session, LASSO), [2]),
         "score": (select_scores(np.array([0.1, np.nan, 0.3, 0.2]), 0.15, 0.3), [2, 3]),
         "words": (select_where(session, "V1 depth<200 | plane=2"), [0, 3]),
     }
@@ -81,7 +73,7 @@ def test_neurons_are_chosen_by_what_is_known_of_them(session: Session) -> None:
         assert neurons.tolist() == expected, what
 
 
-def test_words_know_states_and_scores(session: Session) -> None:
+def test_words_know_states_and_scores(session):
     mask = Mask.nothing(session).ask([0, 2, 3])
     scores = np.array([0.1, 0.9, 0.5, np.nan, 0.2, 0.3], np.float32)
     words = "target score>0.2"
@@ -90,14 +82,12 @@ def test_words_know_states_and_scores(session: Session) -> None:
     assert select_where(session, "mixed", mask=mask).tolist() == [0, 2, 3]
 
 
-def test_what_a_mask_takes(session: Session) -> None:
+def test_what_a_mask_takes(session):
     mask = Mask.nothing(session).show(select_areas(session, "V1"), slice(0, 30))
     assert mask.visible.any(axis=0).tolist() == [True, False, True, False, False, False]
 
 
-def test_what_is_not_known_is_refused_with_what_is(
-    bare: Session, session: Session
-) -> None:
+def test_what_is_not_known_is_refused_with_what_is(bare, session):
     for call, message in (
         (lambda: select_areas(session, "V2"), "no area 'V2'; there are AL, LM, V1"),
         (lambda: select_planes(session, 7), "no plane 7; there are 0, 1, 2"),
@@ -119,7 +109,7 @@ def test_what_is_not_known_is_refused_with_what_is(
 
 
 @given(st.integers(3, 12), st.floats(0, 6), st.floats(0.5, 3.0))
-def test_a_polygon_holds_the_points_within_it(k: int, turn: float, size: float) -> None:
+def test_a_polygon_holds_the_points_within_it(k, turn, size):
     angles = turn + np.arange(k) * 2 * np.pi / k
     corners = size * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     inner = size * np.cos(np.pi / k) * 0.999
@@ -131,9 +121,7 @@ def test_a_polygon_holds_the_points_within_it(k: int, turn: float, size: float) 
 
 # -- random subsets -----------------------------------------------------------------
 @given(st.data(), st.integers(1, 60), st.integers(0, 2**32 - 1))
-def test_larger_subsets_contain_smaller_ones(
-    data: st.DataObject, count: int, seed: int
-) -> None:
+def test_larger_subsets_contain_smaller_ones(data, count, seed):
     small, large = sorted(data.draw(st.tuples(*[st.integers(0, count)] * 2)))
     one, other = (random_subset(count, n, seed) for n in (small, large))
     assert one.tolist() == other[:small].tolist()
@@ -145,11 +133,11 @@ def test_larger_subsets_contain_smaller_ones(
     assert within.tolist() == [neuron for neuron in whole if neuron in pool]
 
 
-def test_seeds_differ() -> None:
+def test_seeds_differ():
     assert random_subset(500, 20, 1).tolist() != random_subset(500, 20, 2).tolist()
 
 
-def test_a_strategy_with_a_seed_shows_the_subset_of_that_seed() -> None:
+def test_a_strategy_with_a_seed_shows_the_subset_of_that_seed():
     mask = mask_from_strategy("population_256_response_behavior", 5000, seed=9)
     shown = np.flatnonzero(mask.visible.any(axis=0))
     assert set(shown.tolist()) == set(random_subset(5000, 256, 9).tolist())
@@ -157,5 +145,5 @@ def test_a_strategy_with_a_seed_shows_the_subset_of_that_seed() -> None:
     assert set(half.tolist()) == set(random_subset(5000, 2500, 9).tolist())
 
 
-def test_a_session_is_as_good_as_its_count(session: Session, tmp_path: Path) -> None:
+def test_a_session_is_as_good_as_its_count(session, tmp_path):
     assert random_subset(session, 3, 4).tolist() == random_subset(6, 3, 4).tolist()

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ def through_text(mask: Mask) -> Mask:
 
 @settings(max_examples=40)
 @given(masks(9))
-def test_a_mask_comes_back_whole(mask: Mask) -> None:
+def test_a_mask_comes_back_whole(mask):
     again = through_text(mask)
     assert is_same(again, mask)
     assert again == mask
@@ -31,30 +30,24 @@ def test_a_mask_comes_back_whole(mask: Mask) -> None:
 
 @given(st.sampled_from(strategy_names()), st.none() | st.integers(0, 99))
 @settings(max_examples=30)
-def test_a_strategy_comes_back_with_its_name_and_note(
-    name: str, seed: int | None
-) -> None:
+def test_a_strategy_comes_back_with_its_name_and_note(name, seed):
     mask = mask_from_strategy(name, 300, seed)
     assert is_same(through_text(mask), mask)
 
 
-def test_no_neurons_come_back_too() -> None:
+def test_no_neurons_come_back_too():
     assert is_same(through_text(Mask.nothing(0)), Mask.nothing(0))
 
 
-def test_a_person_can_read_it() -> None:
+def test_a_person_can_read_it():
     mask = Mask.nothing(1000).show(range(500), slice(0, 30)).ask(range(100, 500))
     facts = mask.ask([700]).with_frames(slice(0, 30)).to_dict()
-    assert facts["cells"] == {
-        "30v 30h": "0-99",
-        "30v 30t": "100-499",
-        "30h 30t": "700",
-    }
+    assert facts["cells"] == {"30v 30h": "0-99", "30v 30t": "100-499", "30h 30t": "700"}
     assert facts["frames"] == "0-29"
     assert facts["order"] == "0-999"
 
 
-def test_a_file_is_written_whole_and_read_back(tmp_path: Path) -> None:
+def test_a_file_is_written_whole_and_read_back(tmp_path):
     path = tmp_path / "new" / "half.json"
     mask = mask_from_strategy("population_1024_response_video_behavior", 40, seed=1)
     assert mask.save(path) == path
@@ -99,15 +92,13 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("change", "message"), WRONG)
-def test_a_wrong_field_is_named_with_what_was_found_and_expected(
-    change: dict[str, Any], message: str
-) -> None:
+def test_a_wrong_field_is_named_with_what_was_found_and_expected(change, message):
     with pytest.raises(MaskError, match=re.escape(message)):
         Mask.from_dict(FACTS | change)
 
 
 @pytest.mark.parametrize("field", sorted(FACTS))
-def test_a_missing_field_is_named(field: str) -> None:
+def test_a_missing_field_is_named(field):
     rest = {name: value for name, value in FACTS.items() if name != field}
     with pytest.raises(MaskError, match=f"mask's {field}: found None"):
         Mask.from_dict(rest)
@@ -121,7 +112,7 @@ json_values = st.recursive(
 
 
 @given(st.sampled_from(sorted(FACTS)), json_values)
-def test_any_value_in_any_field_is_read_or_refused(field: str, value: Any) -> None:
+def test_any_value_in_any_field_is_read_or_refused(field, value):
     try:
         mask = Mask.from_dict(FACTS | {field: value})
     except MaskError:
@@ -131,7 +122,7 @@ def test_any_value_in_any_field_is_read_or_refused(field: str, value: Any) -> No
 
 @settings(max_examples=40)
 @given(json_values)
-def test_any_other_values_are_no_mask(value: Any) -> None:
+def test_any_other_values_are_no_mask(value):
     with pytest.raises(MaskError, match="found"):
         Mask.from_dict(value)
 
@@ -147,14 +138,14 @@ def test_any_other_values_are_no_mask(value: Any) -> None:
         json.dumps(FACTS)[:-9].encode(),
     ],
 )
-def test_a_file_that_is_no_mask_is_named(tmp_path: Path, text: bytes) -> None:
+def test_a_file_that_is_no_mask_is_named(tmp_path, text):
     path = tmp_path / "broken.json"
     path.write_bytes(text)
     with pytest.raises(MaskError, match=r"broken\.json: A written mask's .* found"):
         Mask.load(path)
 
 
-def test_a_large_population_is_read_quickly(tmp_path: Path) -> None:
+def test_a_large_population_is_read_quickly(tmp_path):
     draw = np.random.default_rng(0)
     cells = draw.integers(0, 3, (60, 2000)).astype(np.uint8)
     mask = Mask.nothing(2000).with_cells(cells).with_order(draw.permutation(2000))

@@ -6,14 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnimouse_model.errors import MaskError
-from omnimouse_model.masks import (
-    HIDDEN,
-    TARGET,
-    VISIBLE,
-    Mask,
-    asked_cells,
-    seen_cells,
-)
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, Mask, asked_cells, seen_cells
 from omnimouse_model.strategies import mask_from_strategy
 from tests.model.drawn_masks import masks
 
@@ -33,9 +26,7 @@ def disclosed(mask: Mask) -> tuple[list[int], ...]:
 # -- algebra ----------------------------------------------------------------------
 @some
 @given(masks(N), masks(N), masks(N))
-def test_union_and_intersection_are_a_distributive_lattice(
-    a: Mask, b: Mask, c: Mask
-) -> None:
+def test_union_and_intersection_are_a_distributive_lattice(a, b, c):
     assert disclosed(a | a) == disclosed(a & a) == disclosed(a)
     assert disclosed(a | b) == disclosed(b | a)
     assert disclosed(a & b) == disclosed(b & a)
@@ -47,7 +38,7 @@ def test_union_and_intersection_are_a_distributive_lattice(
 
 @some
 @given(masks(N), masks(N))
-def test_every_cell_of_a_union_is_what_the_stronger_mask_says(a: Mask, b: Mask) -> None:
+def test_every_cell_of_a_union_is_what_the_stronger_mask_says(a, b):
     union, common = a | b, a & b
     assert np.array_equal(union.visible, a.visible | b.visible)
     assert np.array_equal(common.visible, a.visible & b.visible)
@@ -60,9 +51,7 @@ def test_every_cell_of_a_union_is_what_the_stronger_mask_says(a: Mask, b: Mask) 
 
 @some
 @given(masks(N), masks(N))
-def test_a_difference_keeps_what_the_other_mask_does_not_mention(
-    a: Mask, b: Mask
-) -> None:
+def test_a_difference_keeps_what_the_other_mask_does_not_mention(a, b):
     rest = a - b
     mentioned = b.cells != HIDDEN
     assert not rest.cells[mentioned].any()
@@ -76,7 +65,7 @@ def test_a_difference_keeps_what_the_other_mask_does_not_mention(
 
 @some
 @given(masks(N))
-def test_exchanging_twice_changes_nothing(mask: Mask) -> None:
+def test_exchanging_twice_changes_nothing(mask):
     assert disclosed(mask.invert().invert()) == disclosed(mask)
     assert disclosed(mask.swap().swap()) == disclosed(mask)
     assert np.array_equal(mask.invert().visible, mask.cells == HIDDEN)
@@ -87,7 +76,7 @@ def test_exchanging_twice_changes_nothing(mask: Mask) -> None:
 
 @some
 @given(masks(N), masks(N))
-def test_what_becomes_visible_has_latents_and_enters(a: Mask, b: Mask) -> None:
+def test_what_becomes_visible_has_latents_and_enters(a, b):
     union = a | b
     shown = np.flatnonzero(union.visible.any(axis=1))
     if len(shown):
@@ -99,7 +88,7 @@ def test_what_becomes_visible_has_latents_and_enters(a: Mask, b: Mask) -> None:
     assert set(turned.tolist()) <= set(a.invert().order.tolist())
 
 
-def test_the_left_mask_keeps_its_settings_as_if_it_were_painted_on() -> None:
+def test_the_left_mask_keeps_its_settings_as_if_it_were_painted_on():
     left = Mask.nothing(4).with_order([2, 0]).with_cuts(25).show([2], slice(0, 40))
     right = Mask.nothing(4).with_cuts(10).ask([3], slice(40, 60)).with_frames(True)
     union = left | right
@@ -109,7 +98,7 @@ def test_the_left_mask_keeps_its_settings_as_if_it_were_painted_on() -> None:
     assert union == left.ask([3], slice(40, 60)).with_frames(True)
 
 
-def test_masks_of_other_sessions_are_not_combined() -> None:
+def test_masks_of_other_sessions_are_not_combined():
     with pytest.raises(MaskError, match="Masks for 3 and 4 neurons"):
         Mask.nothing(3) | Mask.nothing(4)
 
@@ -117,9 +106,7 @@ def test_masks_of_other_sessions_are_not_combined() -> None:
 # -- history and gaps -------------------------------------------------------------
 @some
 @given(masks(N), st.integers(0, 60))
-def test_history_keeps_the_last_visible_samples_before_the_targets(
-    mask: Mask, n: int
-) -> None:
+def test_history_keeps_the_last_visible_samples_before_the_targets(mask, n):
     asked = np.flatnonzero(mask.target.any(axis=1))
     first = int(asked[0]) if len(asked) else 60
     cut = mask.with_history(n)
@@ -133,7 +120,7 @@ def test_history_keeps_the_last_visible_samples_before_the_targets(
 
 @some
 @given(masks(N), st.integers(0, 60))
-def test_a_gap_has_nothing_visible_before_the_targets(mask: Mask, n: int) -> None:
+def test_a_gap_has_nothing_visible_before_the_targets(mask, n):
     asked = np.flatnonzero(mask.target.any(axis=1))
     first = int(asked[0]) if len(asked) else 60
     cut = mask.with_gap(n)
@@ -144,7 +131,7 @@ def test_a_gap_has_nothing_visible_before_the_targets(mask: Mask, n: int) -> Non
     assert np.array_equal(cut.target, mask.target)
 
 
-def test_a_gap_and_a_history_are_the_strategy_that_says_so() -> None:
+def test_a_gap_and_a_history_are_the_strategy_that_says_so():
     whole = Mask.nothing(8).show(range(8), slice(0, 30)).ask(range(8))
     cut = whole.with_gap(5).with_history(10).with_behavior("visible")
     named = mask_from_strategy("test_additional/causal_response_10_behavior", 8)
@@ -152,7 +139,7 @@ def test_a_gap_and_a_history_are_the_strategy_that_says_so() -> None:
     assert cut == named.with_context_span(0, 60)
 
 
-def test_a_history_or_gap_longer_than_a_window_is_refused() -> None:
+def test_a_history_or_gap_longer_than_a_window_is_refused():
     for verb in (Mask.nothing(2).with_history, Mask.nothing(2).with_gap):
         for n in (-1, 61):
             with pytest.raises(MaskError, match=rf"of {n} samples is not in 0\.\.60"):
@@ -160,7 +147,7 @@ def test_a_history_or_gap_longer_than_a_window_is_refused() -> None:
 
 
 # -- settings -----------------------------------------------------------------------
-def test_settings_are_chosen_by_verbs_and_checked() -> None:
+def test_settings_are_chosen_by_verbs_and_checked():
     mask = mask_from_strategy("test/video_behavior", 5)
     changed = mask.with_order([4, 1]).with_cuts(40, 20).with_context_span(10, 50)
     assert changed.order.tolist() == [4, 1]
@@ -181,7 +168,7 @@ def test_settings_are_chosen_by_verbs_and_checked() -> None:
             wrong()
 
 
-def test_switching_the_guard_off_asks_more_and_warns() -> None:
+def test_switching_the_guard_off_asks_more_and_warns():
     mask = Mask.nothing(2).show([0], slice(0, 30)).ask([0, 1], slice(30, 60))
     mask = mask.ask([1], slice(0, 60))
     with pytest.warns(UserWarning, match="read off their neighbours"):
@@ -201,9 +188,7 @@ def test_switching_the_guard_off_asks_more_and_warns() -> None:
         max_size=4,
     ),
 )
-def test_the_last_stroke_decides_each_cell(
-    mask: Mask, strokes: list[tuple[set[int], int, int]]
-) -> None:
+def test_the_last_stroke_decides_each_cell(mask, strokes):
     expected = mask.cells.copy()
     for neurons, start, code in strokes:
         mask = mask.paint(sorted(neurons), slice(start, start + 10), code)

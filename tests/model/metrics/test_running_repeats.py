@@ -23,7 +23,7 @@ def run(values: np.ndarray, cuts: list[int]) -> RunningRepeats:
 
 
 @pytest.mark.parametrize("missing", ["nothing", "a stretch", "a repeat", "anything"])
-def test_pieces_give_what_the_whole_gives(missing: str) -> None:
+def test_pieces_give_what_the_whole_gives(missing):
     values = responses()
     if missing == "a stretch":
         values[2, 50:90] = np.nan
@@ -52,7 +52,7 @@ def test_pieces_give_what_the_whole_gives(missing: str) -> None:
             assert np.isnan(found.oracle[unit])
 
 
-def test_what_says_nothing_is_said_to() -> None:
+def test_what_says_nothing_is_said_to():
     values = responses(4)
     values[:, :, 0] = 0.1
     values[1:, :, 1] = np.nan

@@ -30,8 +30,8 @@ from omnimouse_model.train.metrics_log import FILE, log_rows
 from omnimouse_model.train.run import split_parameters
 from omnimouse_model.train.saving import last_state, read_state
 from omnimouse_model.train.schedule import schedule
-from tests.model.live_sessions import write_session
 from tests.model.test_transformer import SMALL
+from tests.small_sessions import write_session
 
 PHASE = Phase(
     name="only",
@@ -55,7 +55,7 @@ CONFIG = TrainConfig(
 
 
 @pytest.fixture(scope="module")
-def sessions(tmp_path_factory: pytest.TempPathFactory) -> list[TrainingSession]:
+def sessions(tmp_path_factory):
     folder = write_session(tmp_path_factory.mktemp("t") / "a", 12)
     return [open_training_session(folder, SessionChoice("a"))]
 
@@ -71,9 +71,7 @@ def saved(out: Path) -> dict[str, Any]:
     return read_state(folder / "rank_0.pt")
 
 
-def test_a_resumed_run_ends_where_an_unbroken_one_does(
-    sessions: list[TrainingSession], tmp_path: Path
-) -> None:
+def test_a_resumed_run_ends_where_an_unbroken_one_does(sessions, tmp_path):
     whole = train(CONFIG, sessions, tmp_path / "whole")
     train(CONFIG, sessions, tmp_path / "parts", max_steps=5)
     parts = train(CONFIG, sessions, tmp_path / "parts")
@@ -84,8 +82,8 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(
 
 
 def test_accumulated_batches_are_one_step_of_their_mean(
-    sessions: list[TrainingSession], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    sessions, tmp_path, monkeypatch
+):
     still = replace(
         SMALL, drop_path_rate=0.0, hiera=replace(SMALL.hiera, drop_path_rate=0.0)
     )
@@ -107,9 +105,7 @@ def test_accumulated_batches_are_one_step_of_their_mean(
     assert (once - thrice).norm() < 1e-3 * once.norm()
 
 
-def test_a_phase_may_go_on_from_the_average_with_fresh_optimisers(
-    sessions: list[TrainingSession], tmp_path: Path
-) -> None:
+def test_a_phase_may_go_on_from_the_average_with_fresh_optimisers(sessions, tmp_path):
     still = replace(PHASE, name="still", steps=1, lr_scale=0.0, from_average=True)
     first = replace(PHASE, steps=4)
     averaged = train(replace(CONFIG, phases=(first,)), sessions, tmp_path)
@@ -121,9 +117,7 @@ def test_a_phase_may_go_on_from_the_average_with_fresh_optimisers(
     assert {int(own["step"]) for own in state["core"]["state"].values()} == {1}
 
 
-def test_a_run_that_is_stopped_has_saved(
-    sessions: list[TrainingSession], tmp_path: Path
-) -> None:
+def test_a_run_that_is_stopped_has_saved(sessions, tmp_path):
     done: list[int] = []
     train(
         CONFIG,
@@ -137,9 +131,7 @@ def test_a_run_that_is_stopped_has_saved(
     assert (tmp_path / "model.safetensors").exists()
 
 
-def test_one_window_can_be_learned(
-    sessions: list[TrainingSession], tmp_path: Path
-) -> None:
+def test_one_window_can_be_learned(sessions, tmp_path):
     one = replace(sessions[0], starts=sessions[0].starts[:1])
     phase = replace(
         PHASE, steps=60, tasks={"video-36": 1.0}, warmup=0, decay=0.0, batch=1
@@ -152,7 +144,7 @@ def test_one_window_can_be_learned(
     assert losses[-1] - best < 0.5 * (losses[0] - best)
 
 
-def test_biases_start_at_the_mean_rate(sessions: list[TrainingSession]) -> None:
+def test_biases_start_at_the_mean_rate(sessions):
     source = sessions[0]
     net = OmniMouse(SMALL, {source.key: 12}, {source.key: "a"})
     initialise(net, torch.Generator().manual_seed(0))
@@ -163,7 +155,7 @@ def test_biases_start_at_the_mean_rate(sessions: list[TrainingSession]) -> None:
     assert np.allclose(rates.detach().numpy(), means, rtol=1e-4)
 
 
-def test_a_batch_asks_only_what_it_withholds(sessions: list[TrainingSession]) -> None:
+def test_a_batch_asks_only_what_it_withholds(sessions):
     rng = np.random.default_rng(0)
     for _ in range(30):
         batch = draw_batch(sessions, PHASE, SMALL, rng)
@@ -179,7 +171,7 @@ def test_a_batch_asks_only_what_it_withholds(sessions: list[TrainingSession]) ->
         assert not (batch.clip.behavior is not None and batch.behavior is not None)
 
 
-def test_the_schedule_warms_up_and_falls() -> None:
+def test_the_schedule_warms_up_and_falls():
     rates = [schedule(PHASE, step) for step in range(12)]
     assert rates[:3] == [0.5, 1.0, 1.0]
     assert rates[6] == 1.0
@@ -187,9 +179,7 @@ def test_the_schedule_warms_up_and_falls() -> None:
     assert sorted(rates[6:], reverse=True) == rates[6:]
 
 
-def test_missing_responses_are_left_out_of_the_loss(
-    sessions: list[TrainingSession], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_missing_responses_are_left_out_of_the_loss(sessions, monkeypatch, tmp_path):
     whole = TrainingSession.target_rates
 
     def with_gap(self: TrainingSession, *asked: Any) -> np.ndarray:
@@ -205,32 +195,26 @@ def test_missing_responses_are_left_out_of_the_loss(
     assert torch.isfinite(weights(net)).all()
 
 
-def test_a_run_that_only_skips_says_so(
-    sessions: list[TrainingSession], tmp_path: Path
-) -> None:
+def test_a_run_that_only_skips_says_so(sessions, tmp_path):
     wild = replace(CONFIG, core=replace(CONFIG.core, lr=float("inf")))
     phase = replace(PHASE, steps=40, tasks={"video-36": 1.0}, warmup=0)
     with pytest.raises(ValueError, match="not finite in 10 steps"):
         train(replace(wild, phases=(phase,)), sessions, tmp_path)
 
 
-def test_no_steps_are_no_steps(sessions: list[TrainingSession], tmp_path: Path) -> None:
+def test_no_steps_are_no_steps(sessions, tmp_path):
     train(CONFIG, sessions, tmp_path, max_steps=0)
     assert not (tmp_path / FILE).exists()
 
 
-def test_another_model_does_not_resume(
-    sessions: list[TrainingSession], tmp_path: Path
-) -> None:
+def test_another_model_does_not_resume(sessions, tmp_path):
     train(CONFIG, sessions, tmp_path, max_steps=1)
     other = replace(CONFIG, model=replace(SMALL, num_layers=1))
     with pytest.raises(ValueError, match="another model config"):
         train(other, sessions, tmp_path)
 
 
-def test_averaging_may_begin_at_a_resume(
-    sessions: list[TrainingSession], tmp_path: Path
-) -> None:
+def test_averaging_may_begin_at_a_resume(sessions, tmp_path):
     train(replace(CONFIG, average=0.0), sessions, tmp_path, max_steps=2)
     averaged = train(CONFIG, sessions, tmp_path, max_steps=0)
     state = saved(tmp_path)
@@ -238,25 +222,21 @@ def test_averaging_may_begin_at_a_resume(
     assert torch.equal(averaged.enc.attention.wq.weight, current)
 
 
-def test_validation_scores_every_condition(
-    sessions: list[TrainingSession], tmp_path: Path
-) -> None:
+def test_validation_scores_every_condition(sessions, tmp_path):
     config = replace(CONFIG, validate_every=2, validation_windows=2)
     train(config, sessions, tmp_path, max_steps=2)
     row = list(log_rows(tmp_path / FILE))[-1]
     assert {"video_behavior", "half", "forecast", "decode_running"} <= row.keys()
 
 
-def test_parameters_split_into_core_and_sessions(
-    sessions: list[TrainingSession],
-) -> None:
+def test_parameters_split_into_core_and_sessions(sessions):
     net = OmniMouse(SMALL, {"a-1-1": 12}, {"a-1-1": "a"})
     core, own = split_parameters(net)
     assert sum(p.numel() for p in own) == 12 * 16 + 12 + 16 + 16
     assert len(core) + len(own) == len(list(net.parameters()))
 
 
-def test_losses_clamp_as_officially() -> None:
+def test_losses_clamp_as_officially():
     rates, targets = torch.tensor([1e6, 1.0]), torch.tensor([0.0, 1.0])
     expected = (100 + 1.0 - np.log(1 + 1e-5)) / 2
     assert float(poisson_loss(rates, targets)) == pytest.approx(expected)
@@ -264,9 +244,7 @@ def test_losses_clamp_as_officially() -> None:
     assert float(behavior_loss(far, torch.zeros_like(far))) == 10.0
 
 
-def test_the_shipped_config_is_read_and_a_wrong_one_names_the_field(
-    tmp_path: Path,
-) -> None:
+def test_the_shipped_config_is_read_and_a_wrong_one_names_the_field(tmp_path):
     config = read_config(config_path("demo"))
     assert len(config.sessions) >= 8
     assert config.model.hidden_video == "blank"
@@ -288,9 +266,7 @@ def test_the_shipped_config_is_read_and_a_wrong_one_names_the_field(
         ("seed: 1", "seed: [1", "not YAML at line 4"),
     ],
 )
-def test_a_wrong_config_says_what_and_where(
-    tmp_path: Path, before: str, after: str, message: str
-) -> None:
+def test_a_wrong_config_says_what_and_where(tmp_path, before, after, message):
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(config_path("demo").read_text().replace(before, after, 1))
     with pytest.raises(ValueError, match=message):
@@ -300,7 +276,7 @@ def test_a_wrong_config_says_what_and_where(
         read_config(wrong)
 
 
-def test_a_config_that_is_not_there_names_the_shipped_ones(tmp_path: Path) -> None:
+def test_a_config_that_is_not_there_names_the_shipped_ones(tmp_path):
     for name in (str(tmp_path / "nope"), str(tmp_path)):
         with pytest.raises(ValueError, match=r"a shipped one \(demo, omnimouse-1M,"):
             config_path(name)

@@ -6,7 +6,6 @@ raise `specs.VERSION`, train the demo again, and record the new numbers.
 
 import json
 from hashlib import blake2b
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,7 +68,7 @@ def test_the_neurons_of_every_mouse_are_frozen():
     assert digest(*parts) == NEURONS_DIGEST
 
 
-def test_the_numbers_of_a_small_session_are_frozen(tmp_path: Path):
+def test_the_numbers_of_a_small_session_are_frozen(tmp_path):
     """Every stage leaves a mark here: video, behaviour, tuning, latents, events."""
     folder = write_session(TINY, tmp_path / "frozen")
     truth = open_truth(folder)
