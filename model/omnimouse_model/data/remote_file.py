@@ -4,8 +4,11 @@
 file is opened.
 """
 
+import gc
 import hashlib
 import re
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -33,6 +36,38 @@ def shown_address(url: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rsplit("@", 1)[-1]
     return f"{parts.scheme}://{host}{parts.path}"
+
+
+_fetching = threading.Lock()
+_n_fetching = 0
+_collects = True
+
+
+def _without_collection(fetch: Callable[[int, int], bytes]) -> Callable[..., bytes]:
+    """Return a function that fetches bytes while no garbage is collected.
+
+    h5py holds its lock while it waits for the thread that fetches. If that thread
+    collected garbage with an HDF5 object in it, it would wait for the same lock for
+    ever. The collector is switched off while any file fetches, and back on after the
+    last one.
+    """
+
+    def fetched(start: int, stop: int) -> bytes:
+        global _n_fetching, _collects
+        with _fetching:
+            if _n_fetching == 0:
+                _collects = gc.isenabled()
+                gc.disable()
+            _n_fetching += 1
+        try:
+            return fetch(start, stop)
+        finally:
+            with _fetching:
+                _n_fetching -= 1
+                if _n_fetching == 0 and _collects:
+                    gc.enable()
+
+    return fetched
 
 
 class RemoteFile:
@@ -70,13 +105,15 @@ class RemoteFile:
         self._compare()
         # another version's blocks are not sent
         only = {"If-Match": self._seen[1]} if self._is_strong else {}
-        return self._system().open(
+        stream = self._system().open(
             self.url,
             block_size=_BLOCK,
             cache_type="blockcache",
             cache_options={"maxblocks": _KEPT},
             headers=only,
         )
+        stream.cache.fetcher = _without_collection(stream.cache.fetcher)
+        return stream
 
     def check(self, *, now: bool = False) -> None:
         """Ask the server now and then whether it is the same file still."""
