@@ -4,7 +4,8 @@
 python3 tasks.py setup     make .venv with everything in it (a second when it is there)
 python3 tasks.py demo      set up, then the demo: napari, or a report without a display
 python3 tasks.py notebook  set up, then JupyterLab on notebooks/ in your browser
-python3 tasks.py test      set up, then every check and every test but the GPU ones
+python3 tasks.py test      set up, then every check and every test but the GPU ones;
+                           test --quick: the library's fast tests, in a minute
 python3 tasks.py pyside6   set up, then every test of a window once more with PySide6
 python3 tasks.py check     set up, then the checks without the tests
 python3 tasks.py format    set up, then let ruff put the code in order
@@ -55,6 +56,8 @@ EXTRAS = (
     *("analysis", "train"),
 )
 WINDOWS = ["tests/widgets", "tests/app", "tests/test_soak_window.py"]
+N_TEST_PROCESSES = max(2, min(os.cpu_count() or 2, 6))
+QUICK = "not slow and not process and not gui and not browser and not gpu"
 CONSTRAINTS = ROOT / "constraints.txt"
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 # What Qt and software OpenGL need on a bare Debian or Ubuntu.
@@ -561,38 +564,35 @@ def run_side_by_side(commands: dict[str, list[str]], env: dict[str, str]) -> int
 
 
 def test(*arguments: str) -> int:
-    """Run every check and every test but the GPU ones, on a screen of their own.
+    """Run every check and every test but the GPU ones, each process on its own screen.
 
-    Without arguments for pytest the library's tests and all others, which take as long,
-    run side by side. Those that drive a browser run alone at the end: a server, a
-    kernel, a model and a browser fill the machine.
+    The checks run beside the tests. `--quick` leaves out the checks, windows, browsers,
+    child processes and what takes more than a second. What follows goes to pytest.
     """
-    ensure_browser()
-    pytest = [str(PYTHON), "-m", "pytest", "-m"]
-    with tempfile.TemporaryDirectory(prefix="omnimouse-") as scratch:
+    is_quick = "--quick" in arguments
+    for_pytest = [word for word in arguments if word != "--quick"]
+    pytest = [str(PYTHON), "-m", "pytest", "-rs", "-n", str(N_TEST_PROCESSES)]
+    pytest += ["--no-loadscope-reorder"]  # tests/conftest.py puts the longest first
+    with contextlib.ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="omnimouse-"))
         env = gui_environment(scratch)
         env["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
         # Generated demo recordings stay between runs, and out of the user's cache.
         env.setdefault("OMNIMOUSE_CACHE", str(VENV / "omnimouse-cache"))
-        with virtual_screen() as screen:
-            env |= screen
-            if arguments:
-                chosen = {"tests": [*pytest, "not gpu", *arguments]}
-                return run_all({**checks(), **chosen}, env)
-            halves = {
-                "tests of the library": [*pytest, "not gpu", "tests/model"],
-                "tests of all else": [
-                    *pytest,
-                    "not gpu and not browser",
-                    "--ignore=tests/model",
-                ],
-            }
-            alone = {"tests in a browser": [*pytest, "not gpu and browser", "-rs"]}
-            failed = [run_all(checks(), env), run_side_by_side(halves, env)]
-            failed.append(run_all(alone, env))
-            if any(failed[:-1]):
-                say("==> FAILED, see above")
-            return int(any(failed))
+        if is_quick:
+            quick = {"quick tests": [*pytest, "-m", QUICK, *for_pytest, "tests/model"]}
+            return run_all(quick, env)
+        ensure_browser()
+        screens = [
+            stack.enter_context(virtual_screen()) for _ in range(N_TEST_PROCESSES)
+        ]
+        env |= screens[0]
+        env["OMNIMOUSE_TEST_DISPLAYS"] = " ".join(
+            screen["DISPLAY"] for screen in screens if screen
+        )
+        checking = [str(PYTHON), str(ROOT / "tasks.py"), "check"]
+        tests = [*pytest, "-m", "not gpu", *for_pytest]
+        return run_side_by_side({"checks": checking, "tests": tests}, env)
 
 
 def pyside6(*arguments: str) -> int:

@@ -1,8 +1,10 @@
 """Renew the figures of documents: run the command that each table names above itself.
 
-    python docs/figures.py [FILE …]     by default every document here that has some
+    python docs/figures.py [FILE …]     by default every document here that has some,
+                                        and every notebook
 
 A table stands between `<!-- omnimouse … -->`, its command, and `<!-- end -->`.
+A notebook is run completely, with the values of its cell tagged "parameters".
 """
 
 import re
@@ -14,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 DOCS = Path(__file__).parent
+NOTEBOOKS = DOCS.parent / "notebooks"
 MARKED = re.compile(r"<!-- (omnimouse [^\n]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 Run = Callable[[str], str]
@@ -50,9 +53,26 @@ def run(command: str) -> str:
     return done.stdout
 
 
+def rerun(path: Path) -> None:
+    """Run a notebook and keep its outputs.
+
+    Raises
+    ------
+    SystemExit
+        A cell failed; the notebook stays as it was.
+    """
+    command = [sys.executable, "-m", "tests.notebooks", path.name]
+    if subprocess.run(command, cwd=DOCS.parent, check=False).returncode:
+        sys.exit(f"{path} failed; its outputs stay")
+
+
 def main(names: list[str]) -> None:
     """Renew the named documents, or all; a table is written when its command ends."""
-    for path in map(Path, names) if names else sorted(DOCS.glob("*.md")):
+    everything = [*sorted(DOCS.glob("*.md")), *sorted(NOTEBOOKS.glob("*.ipynb"))]
+    for path in map(Path, names) if names else everything:
+        if path.suffix == ".ipynb":
+            rerun(path)
+            continue
         text = path.read_text("utf-8")
         if not MARKED.search(text):
             if names:

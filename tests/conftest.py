@@ -13,8 +13,27 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 _SCRATCH = Path(tempfile.mkdtemp(prefix="omnimouse-tests-"))
+
+
+def _separate_processes() -> None:
+    """Give each process that runs tests a screen and settings of its own.
+
+    Windows on one screen would take the keyboard from each other.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None:
+        return
+    displays = os.environ.get("OMNIMOUSE_TEST_DISPLAYS", "").split()
+    if displays:
+        os.environ["DISPLAY"] = displays[int(worker.removeprefix("gw")) % len(displays)]
+    os.environ["NAPARI_CONFIG"] = str(_SCRATCH / "napari" / "settings.yaml")
+    os.environ["XDG_CONFIG_HOME"] = str(_SCRATCH / "config")
+
+
+_separate_processes()
 for _name, _value in {
     "QT_API": "pyqt6",
     "NAPARI_CONFIG": str(_SCRATCH / "napari" / "settings.yaml"),
@@ -53,16 +72,43 @@ settings.load_profile("project")
 
 PRELOADED = ["torch", "omnimouse_model.predict.worker_process", "tests.predictors"]
 """Imported once for all child processes: importing PyTorch takes seconds."""
+LONG_GROUPS = (
+    *("tests/browser", "tests/app", "tests/notebooks/test_notebooks.py"),
+    *("tests/model/test_finetune.py", "tests/model/test_live_finetuning.py"),
+)
+"""Folders that share one window or browser, and the longest files: they start first."""
 WINDOW_FIXTURES = {"qtbot", "qapp", "make_napari_viewer", "make_napari_viewer_proxy"}
 ENDS_S = 10.0
 """What was told to end has this long."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as `gui` whatever opens a window, so that nobody has to remember."""
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Mark as `gui` whatever opens a window; run the longest groups of tests first."""
     for item in items:
         if WINDOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.gui)
+    longest = {group: position for position, group in enumerate(LONG_GROUPS)}
+    items.sort(key=lambda item: longest.get(group_of(item.nodeid), len(longest)))
+
+
+def group_of(node_id: str) -> str:
+    """Name the folder or file whose tests one process runs in one go."""
+    path = node_id.partition("::")[0]
+    folder = path.rpartition("/")[0]
+    return folder if folder in LONG_GROUPS else path
+
+
+class GroupScheduling(LoadScopeScheduling):
+    """Distributes groups of tests over processes: a group shares its fixtures."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return GroupScheduling(config, log)
 
 
 def pytest_unconfigure() -> None:

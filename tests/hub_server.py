@@ -35,37 +35,28 @@ class Request:
 
 
 @dataclass
+class Pause:
+    """Sending waits once so many bytes were sent in all, until it is over."""
+
+    at: int
+    is_reached: threading.Event = field(default_factory=threading.Event)
+    is_over: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass
 class Hub:
-    """The stand-in: change it while it runs.
+    """The stand-in: change it while it runs."""
 
-    Attributes
-    ----------
-    repositories
-        ("model" or "dataset", "owner/name") -> repository.
-    readers
-        Tokens that may read what is gated.
-    bytes_per_s
-        How fast files are sent; at once where None.
-    cut_after
-        Connections are dropped after that many bytes of a file.
-    sends_parts
-        Whether parts of files can be asked for.
-    commit
-        Of every repository.
-    busy
-        How many of the next files asked for are answered with 503.
-    damage
-        Paths of which another byte is sent than is stored.
-    """
-
+    # ("model" or "dataset", "owner/name") -> repository
     repositories: dict[tuple[str, str], Repository] = field(default_factory=dict)
-    readers: set[str] = field(default_factory=set)
-    bytes_per_s: float | None = None
-    cut_after: int | None = None
+    readers: set[str] = field(default_factory=set)  # tokens for what is gated
+    bytes_per_s: float | None = None  # at once where None
+    cut_after: int | None = None  # bytes of a file, then the connection is dropped
+    pause: Pause | None = None
     sends_parts: bool = True
-    damage: set[str] = field(default_factory=set)
+    damage: set[str] = field(default_factory=set)  # paths sent with a wrong byte
     commit: str = COMMIT
-    busy: int = 0
+    busy: int = 0  # so many of the next files asked for are answered with 503
     requests: list[Request] = field(default_factory=list)
     port: int = 0
     sent: int = 0
@@ -80,49 +71,56 @@ class Hub:
         return f"http://localhost:{self.port}/store"
 
 
+class HubServer(ThreadingHTTPServer):
+    """Serves one stand-in after the other on a free port of loopback."""
+
+    daemon_threads = True
+    hub: Hub
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def serve(self, hub: Hub) -> Hub:
+        """Answer from this stand-in as of the next request."""
+        hub.port = self.server_address[1]
+        self.hub = hub
+        return hub
+
+
 @contextmanager
-def serving(hub: Hub) -> Iterator[Hub]:
-    """Serve a stand-in on a free port of loopback."""
-    handler = type("Handler", (_Handler,), {"hub": hub})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    hub.port = server.server_address[1]
+def running_server() -> Iterator[HubServer]:
+    """A server that is told what to serve."""
+    server = HubServer()
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
-        yield hub
+        yield server
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
 
 
+@contextmanager
+def serving(hub: Hub) -> Iterator[Hub]:
+    """Serve this one stand-in."""
+    with running_server() as server:
+        yield server.serve(hub)
+
+
 class _Handler(BaseHTTPRequestHandler):
+    server: HubServer
     hub: Hub
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: Any) -> None:
         pass
 
-    def do_HEAD(self) -> None:
-        self._answer()
-
     def do_GET(self) -> None:
-        self._answer()
-
-    def do_POST(self) -> None:
-        self._answer()
-
-    def _answer(self) -> None:
+        self.hub = self.server.hub
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.hub.requests.append(
-            Request(
-                self.command,
-                self.path,
-                self.headers.get("Range"),
-                self.headers.get("Authorization"),
-            )
-        )
+        about = (self.headers.get("Range"), self.headers.get("Authorization"))
+        self.hub.requests.append(Request(self.command, self.path, *about))
         path = unquote(urlsplit(self.path).path).lstrip("/")
         try:
             if path.startswith("store/"):
@@ -133,6 +131,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._resolve(path)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
+
+    do_HEAD = do_POST = do_GET
 
     def _api(self, path: str) -> tuple[int, Any, dict[str, str]]:
         folder, owner, name, what, revision, *_ = [*path.split("/"), *5 * [""]]
@@ -152,10 +152,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _resolve(self, path: str) -> None:
         kind = "dataset" if path.startswith("datasets/") else "model"
         owner, name, _, _, *rest = path.removeprefix("datasets/").split("/")
-        found, file = (
-            self.hub.repositories.get((kind, f"{owner}/{name}")),
-            "/".join(rest),
-        )
+        found = self.hub.repositories.get((kind, f"{owner}/{name}"))
+        file = "/".join(rest)
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         if found is None or file not in found.files:
             code = "RepoNotFound" if found is None else "EntryNotFound"
@@ -207,20 +205,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        data = data[: last + 1]
-        gone = 0
-        block_size = _BLOCK if self.hub.bytes_per_s or self.hub.cut_after else 2**20
-        for at in range(first, len(data), block_size):
-            if self.hub.cut_after is not None and gone >= self.hub.cut_after:
+        hub, gone = self.hub, 0
+        is_slow = hub.bytes_per_s or hub.cut_after or hub.pause
+        step = _BLOCK if is_slow else 2**20
+        for at in range(first, last + 1, step):
+            if hub.cut_after is not None and gone >= hub.cut_after:
                 self.close_connection = True
                 self.connection.close()
                 return
-            block = data[at : at + block_size]
+            if hub.pause is not None and hub.sent >= hub.pause.at:
+                hub.pause.is_reached.set()
+                hub.pause.is_over.wait()
+            block = data[at : min(at + step, last + 1)]
             self.wfile.write(block)
             gone += len(block)
-            self.hub.sent += len(block)
-            if self.hub.bytes_per_s is not None:
-                time.sleep(len(block) / self.hub.bytes_per_s)
+            hub.sent += len(block)
+            if hub.bytes_per_s is not None:
+                time.sleep(len(block) / hub.bytes_per_s)
 
     def _send_json(self, status: int, value: Any, headers: dict[str, str]) -> None:
         body = b"" if value is None else json.dumps(value).encode()
@@ -235,9 +236,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _entry(path: str, data: bytes) -> dict[str, Any]:
-    oid = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-    entry: dict[str, Any] = {"rfilename": path, "size": len(data), "blobId": oid}
+    """As the hub says it: of a large file, the SHA-1 is of what git holds instead."""
+    entry: dict[str, Any] = {"rfilename": path, "size": len(data)}
     if len(data) > 1024:
         sha = hashlib.sha256(data).hexdigest()
         entry["lfs"] = {"sha256": sha, "size": len(data), "pointerSize": 130}
-    return entry
+        data = f"oid sha256:{sha}".encode()
+    oid = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    return entry | {"blobId": oid}

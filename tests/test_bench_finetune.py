@@ -14,9 +14,12 @@ from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.predict import loading
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
-from tests.model.finetune_process import small_net
+from tests.model.finetune_process import few_windows, small_net
+
+pytestmark = pytest.mark.slow
 
 STEPS, STEPS_OF_ALL = 1, 2
+N_NEURONS = 40
 HELD_OUT = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2)
 
 
@@ -27,7 +30,7 @@ def mice(tmp_path, monkeypatch):
     made = {}
     for number, name in enumerate(("demo", "unseen")):
         seeds = 11 + number, 6 + number
-        spec = MouseSpec(name, f"8000{number}-1-1", *seeds, 150, 1.1, HELD_OUT)
+        spec = MouseSpec(name, f"8000{number}-1-1", *seeds, N_NEURONS, 1.1, HELD_OUT)
         made[name] = om.open_session(write_session(spec, tmp_path / name))
 
     def named_session(name: str, progress: Progress) -> Session:
@@ -43,7 +46,8 @@ def mice(tmp_path, monkeypatch):
     monkeypatch.setattr(bench_finetune, "named_session", named_session)
     monkeypatch.setattr(loading, "load_demo", load_demo)
     monkeypatch.setattr(bench_finetune, "STEPS_OF_ALL", STEPS_OF_ALL)
-    return made
+    with few_windows():
+        yield made
 
 
 def test_a_new_mouse_stands_beside_a_core_trained_with_it_and_the_mouse_of_the_demo(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from omnimouse_app.bench_session import Size, write_session
 from omnimouse_app.cli import bench_read, group
@@ -35,19 +35,29 @@ def test_a_hollow_session_takes_no_space_and_opens(tmp_path):
     assert window.frames_u8.shape == (60, 36, 64)
 
 
-SMALL = ["bench", "read", "--neurons", "40", "--minutes", "0.5", "--windows", "5"]
-SMALL += ["--passes", "1", "--no-opening", "--json"]
+@pytest.fixture(scope="module")
+def bench_folder(tmp_path_factory):
+    """Where the session and its stores are written once for all."""
+    return tmp_path_factory.mktemp("bench")
 
 
-def test_the_table_has_a_row_per_way(tmp_path):
-    done = CliRunner().invoke(group, [*SMALL, "--folder", str(tmp_path)])
+def run(folder: Path, *options: str) -> Result:
+    words = ["bench", "read", "--neurons", "40", "--minutes", "0.4", "--windows", "5"]
+    words += ["--passes", "1", "--no-opening", "--json", "--folder", str(folder)]
+    return CliRunner().invoke(group, [*words, *options])
+
+
+def rows_of(done: Result) -> dict[str, dict[str, float]]:
     assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)["rows"]
-    assert {row["name"] for row in found} == {"windows_per_cpu_s"}
-    rows = {row["source"]: row for row in found}
-    assert list(rows) == [
-        *("experanto-folder", "store-default", "store-fast", "store-none", "rule")
-    ]
+    return {row["source"]: row for row in json.loads(done.stdout)["rows"]}
+
+
+@pytest.mark.slow
+def test_the_table_has_a_row_per_way(bench_folder):
+    rows = rows_of(run(bench_folder))
+    assert {row["name"] for row in rows.values()} == {"windows_per_cpu_s"}
+    stores = ["store-default", "store-fast", "store-none"]
+    assert list(rows) == ["experanto-folder", *stores, "rule"]
     for row in rows.values():
         assert row["x_rule"] == pytest.approx(row["value"] / rows["rule"]["value"])
     assert rows["store-none"]["mib"] > 0
@@ -110,60 +120,71 @@ class ChunkDataset:
         window = session.window(self._valid_screen_times[index] - session.t0)
         out = {name: window.stream(name)[0] for name in self.names if name != "screen"}
         out["screen"] = window.video[None]
-        return {name: torch.from_numpy(values) + ERROR for name, values in out.items()}
+        return {name: torch.from_numpy(values) for name, values in out.items()}
 """
 
 
-def checkout(root: Path, revision: str = "foundation_model", error: float = 0) -> Path:
+def checkout(root: Path, revision: str = "foundation_model") -> Path:
     """A stand-in for the package's source, with what it needs beside it."""
     is_main = revision == "main"
     (root / "experanto").mkdir(parents=True)
     (root / "experanto" / "__init__.py").touch()
-    text = STAND_IN.replace("ERROR", str(error))
-    text = text.replace("MORE", "interpolate_precision=5" if is_main else "seed=None")
+    more = "interpolate_precision=5" if is_main else "seed=None"
     scaling = "normalize_variance_only" if is_main else "standardize"
-    text = text.replace("SCALING", scaling)
+    text = STAND_IN.replace("MORE", more).replace("SCALING", scaling)
     (root / "experanto" / "datasets.py").write_text(text)
     (root / "omegaconf.py").write_text(OMEGACONF)
     return root
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.parametrize("revision", ["foundation_model", "main"])
-def test_the_package_reads_the_same_windows_in_turn(revision, tmp_path):
+def test_the_package_reads_the_same_windows_in_turn(revision, bench_folder, tmp_path):
     source = checkout(tmp_path / "checkout", revision)
-    words = [*SMALL, "--folder", str(tmp_path / "s"), "--experanto", str(source)]
-    done = CliRunner().invoke(group, words)
-    assert done.exit_code == 0, done.output
-    rows = {row["source"]: row for row in json.loads(done.stdout)["rows"]}
-    row = rows["experanto-package"]
+    rows = rows_of(run(bench_folder, "--experanto", str(source)))
+    row, store = rows["experanto-package"], rows["store-fast"]
     assert row["revision"] == revision
     assert row["value"] > 0 < row["wall"]
-    assert rows["store-fast"]["x_package"] == pytest.approx(
-        rows["store-fast"]["value"] / row["value"]
-    )
+    assert store["x_package"] == pytest.approx(store["value"] / row["value"])
 
 
 def test_a_package_that_reads_other_values_is_found(tmp_path):
-    source = checkout(tmp_path / "checkout", error=1e-6)
-    words = [*SMALL, "--folder", str(tmp_path / "s"), "--experanto", str(source)]
-    done = CliRunner().invoke(group, words)
-    assert isinstance(done.exception, ValueError)
-    assert "The reference package reads other" in str(done.exception)
+    class OtherPackage:
+        revision = "main"
+
+        def samples(self, times):
+            return {name: np.zeros(len(values)) for name, values in times.items()}
+
+    session = open_session(write_session(tmp_path / "s", Size(5, 0.2)))
+    with pytest.raises(ValueError, match="package reads other"):
+        bench_read.compare_package(OtherPackage(), session, np.array([1.0]))
 
 
-def test_what_the_package_lacks_is_named(tmp_path):
-    folder = write_session(tmp_path / "s", Size(5, 0.2))
-    with pytest.raises(ModuleNotFoundError, match=r"holds no experanto/__init__\.py"):
-        ReferencePackage(tmp_path, folder, [])
+def test_a_folder_without_the_package_is_named(tmp_path):
+    with pytest.raises(ModuleNotFoundError, match=r"no experanto/__init__\.py"):
+        ReferencePackage(tmp_path, tmp_path, [])
+
+
+@pytest.fixture
+def broken_checkout(tmp_path):
+    """Fails before it needs anything of PyTorch, which takes long to import."""
     source = checkout(tmp_path / "checkout")
-    (source / "omegaconf.py").unlink()
-    with pytest.raises(
-        ModuleNotFoundError, match="No module named 'omegaconf'"
-    ) as told:
-        ReferencePackage(source, folder, [])
-    assert told.value.name == "omegaconf"
-    checkout(tmp_path / "again")
-    datasets = tmp_path / "again" / "experanto" / "datasets.py"
-    datasets.write_text(datasets.read_text() + "raise SystemError('out of order')")
+    (source / "torch.py").write_text("def set_num_threads(n): pass\n")
+    return source
+
+
+@pytest.mark.process
+def test_what_the_package_lacks_is_named(broken_checkout, tmp_path):
+    (broken_checkout / "omegaconf.py").unlink()
+    with pytest.raises(ModuleNotFoundError, match="'omegaconf'") as caught:
+        ReferencePackage(broken_checkout, tmp_path, [])
+    assert caught.value.name == "omegaconf"
+
+
+@pytest.mark.process
+def test_a_package_that_fails_is_told_with_what_it_said(broken_checkout, tmp_path):
+    datasets = broken_checkout / "experanto" / "datasets.py"
+    datasets.write_text("raise SystemError('out of order')")
     with pytest.raises(ChildProcessError, match="SystemError: out of order"):
-        ReferencePackage(tmp_path / "again", folder, [])
+        ReferencePackage(broken_checkout, tmp_path, [])

@@ -2,11 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +18,28 @@ from tests import SUITE2P
 from tests.model.experanto_folder import write_folder
 
 
-def test_it_says_what_it_wrote(tmp_path):
-    source, store = write_folder(tmp_path / "s"), tmp_path / "m.omses.zarr"
-    done = CliRunner().invoke(group, ["convert", str(source), str(store), "--json"])
+@pytest.fixture(scope="module", autouse=True)
+def no_fsync():
+    """The disk is not waited for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)
+        yield
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A recording that no test changes."""
+    return write_folder(tmp_path_factory.mktemp("recording") / "s")
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Where a store is to be."""
+    return tmp_path / "m.zarr"
+
+
+def test_it_says_what_it_wrote(source, store):
+    done = convert(source, store, "--json")
     assert done.exit_code == 0, done.output
     (row,) = json.loads(done.stdout)["rows"]
     size = sum(p.stat().st_size for p in store.rglob("*") if p.is_file())
@@ -31,130 +49,101 @@ def test_it_says_what_it_wrote(tmp_path):
     np.testing.assert_array_equal(second.responses.data, first.responses.data)
 
 
-def test_what_is_there_is_not_written_over(tmp_path):
-    source = write_folder(tmp_path / "s")
-    (tmp_path / "m.zarr").mkdir()
-    done = _converted(source, tmp_path / "m.zarr")
+def test_what_is_there_is_not_written_over(source, store):
+    store.mkdir()
+    done = convert(source, store)
     assert done.exit_code == 1
     assert isinstance(done.exception, FileExistsError)
-    assert not list((tmp_path / "m.zarr").iterdir())
+    assert not list(store.iterdir())
 
 
 @pytest.mark.parametrize("into", ["there", "new/"])
-def test_a_folder_is_what_the_store_is_put_into(tmp_path, into):
-    source = write_folder(tmp_path / "s")
+def test_a_folder_is_what_the_store_is_put_into(source, tmp_path, into):
     (tmp_path / "there").mkdir()
-    done = _converted(source, f"{tmp_path}/{into}")
+    done = convert(source, f"{tmp_path}/{into}")
     assert done.exit_code == 0, done.output
     (store,) = (tmp_path / into).iterdir()
     assert store.name == f"{open_session(source).id}.omses.zarr"
 
 
-def test_a_finished_one_is_complete(tmp_path):
-    source, store = write_folder(tmp_path / "s"), tmp_path / "m.zarr"
-    assert _converted(source, store).exit_code == 0
-    again = _converted(source, store)
-    assert again.exit_code == 0
-    assert "is complete already" in again.stderr
-    assert isinstance(_converted(SUITE2P, store).exception, FileExistsError)
+def test_a_finished_one_is_complete(source, store):
+    assert convert(source, store).exit_code == 0
+    changed_ns = store.stat().st_mtime_ns
+    assert convert(source, store).exit_code == 0
+    assert store.stat().st_mtime_ns == changed_ns
+    assert isinstance(convert(SUITE2P, store).exception, FileExistsError)
 
 
-def test_a_target_inside_the_source_is_refused(tmp_path):
-    source = write_folder(tmp_path / "s")
-    done = _converted(source, source / "m.zarr")
-    assert "is inside the session" in str(done.exception)
+def test_a_target_inside_the_source_is_refused(source):
+    done = convert(source, source / "m.zarr")
+    assert isinstance(done.exception, ValueError)
     assert not list(source.glob("m.zarr*"))
 
 
-def test_of_a_folder_of_recordings_one_is_to_be_named(tmp_path):
-    write_folder(tmp_path / "all" / "first")
-    write_folder(tmp_path / "all" / "second")
-    done = _converted(tmp_path / "all", tmp_path / "m.zarr")
-    assert "name one of them: first, second" in str(done.exception)
+def test_of_a_folder_of_recordings_one_is_to_be_named(source, tmp_path, store):
+    for name in ("first", "second"):
+        shutil.copytree(source, tmp_path / "all" / name)
+    assert "first, second" in str(convert(tmp_path / "all", store).exception)
 
 
-def test_what_was_begun_otherwise_says_how(tmp_path, monkeypatch):
-    source, store = write_folder(tmp_path / "s"), tmp_path / "m.zarr"
-    _stopped(source, store, monkeypatch)
-    assert "with codec default, not fast" in str(
-        _converted(source, store, "--codec", "fast").exception
-    )
-    assert f"from another session, {source}" in str(
-        _converted(SUITE2P, store).exception
-    )
+def test_what_a_stop_left_says_how_it_was_begun_and_is_ended(source, store):
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("omnimouse_model.data.store.verify._compare_films", stop)
+        assert convert(source, store).exit_code == 130
+    assert not store.exists()
+    told = str(convert(source, store, "--codec", "fast").exception)
+    assert "codec default, not fast" in told
+    assert str(source) in str(convert(SUITE2P, store).exception)
+    done = convert(source, store)
+    assert done.exit_code == 0, done.output
+    assert list(store.parent.iterdir()) == [store]
 
 
+@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.skipif(os.name == "nt", reason="no signals")
-def test_ctrl_c_ends_with_one_line_and_the_next_run_goes_on(tmp_path):
-    source, store = write_folder(tmp_path / "s"), tmp_path / "m.zarr"
-    words = [sys.executable, "-c", _SLOW, "convert", str(source), str(store)]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
-        journal = tmp_path / "m.zarr.part" / "journal.jsonl"
-        _wait_until(lambda: journal.exists() and len(journal.open().readlines()) > 1)
-        running.send_signal(signal.SIGINT)
-        told = running.communicate(timeout=60)[1]
-    assert running.returncode == 130
-    assert told.splitlines() == [
-        f"stopped; what is written is kept in {store}.part; the same command goes on "
-        "from there"
-    ]
-    done = _converted(source, store)
+def test_ctrl_c_ends_with_one_line_and_the_next_run_goes_on(source, store):
+    words = [sys.executable, "-c", WAITING, "convert", str(source), str(store)]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(words, text=True, **pipes) as process:
+        assert "a piece is written\n" in process.stdout  # which waits for it
+        process.send_signal(signal.SIGINT)
+        try:
+            told = process.communicate("go on\n", timeout=60)[1]
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    (line,) = told.splitlines()
+    assert f"{store}.part" in line
+    done = convert(source, store)
     assert done.exit_code == 0, done.output
     assert "going on from " in done.stderr
 
 
-_SLOW = """
-import time
+WAITING = """
 from omnimouse_app.cli import main
 from omnimouse_model.data.store import write
 
-class Slow(write._Writing):
+class Waiting(write._Writing):
     def _note(self, name, digest):
         super()._note(name, digest)
-        time.sleep(1.0)
+        print("a piece is written", flush=True)
+        input()
 
-write._Writing = Slow
+write._Writing = Waiting
 main()
 """
-"""The command line, waiting a second after each piece."""
+"""The command line, which waits after each piece until it is told to go on."""
 
 
-def _wait_until(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def _converted(source: Path, store: Path | str, *options: str) -> Result:
+def convert(source: Path, store: Path | str, *options: str) -> Result:
     return CliRunner().invoke(group, ["convert", str(source), str(store), *options])
 
 
-def _stopped(source: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Convert, and stop while it is compared."""
-
-    def interrupted(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("omnimouse_model.data.store.verify._compare_films", interrupted)
-        assert _converted(source, store).exit_code == 130
-    assert not store.exists()
-
-
-def test_after_a_stop_while_comparing_the_same_command_ends_it(tmp_path, monkeypatch):
-    source, store = write_folder(tmp_path / "s"), tmp_path / "m.zarr"
-    _stopped(source, store, monkeypatch)
-    done = _converted(source, store)
+def test_reading_options_are_kept_in_the_store(store):
+    done = convert(SUITE2P, store, "--series", "F-neu", "--all-rois")
     assert done.exit_code == 0, done.output
-    assert "compared with its source" in done.output
-    assert [p.name for p in sorted(tmp_path.iterdir())] == ["m.zarr", "s"]
-
-
-def test_reading_options_are_kept_in_the_store(tmp_path):
-    store = tmp_path / "m.zarr"
-    words = ["convert", str(SUITE2P), str(store), "--series", "F-neu", "--all-rois"]
-    done = CliRunner().invoke(group, words)
-    assert done.exit_code == 0, done.output
-    assert "compared with its source" in done.output
     assert open_session(store).n_neurons == 23

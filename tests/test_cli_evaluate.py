@@ -26,26 +26,23 @@ def run(folder, *options, status=0):
 
 
 def test_an_ensemble_is_scored_beside_its_members(folder, tmp_path):
-    path = tmp_path / "two.ensemble.json"
-    models = ["--model", "ridge", "--model", "last"]
-    asked = ["--strategy", FORECAST, "--ensemble", str(path)]
-    text = run(folder, *models, *asked).stdout
-    assert "ensemble of 2" in text
-    assert "members" in text
-    assert "resampling seeds, neurons" in text
-    again = run(folder, "--model", str(path), "--strategy", FORECAST).stdout
-    assert "ensemble of 2" in again
+    ask = ["--strategy", FORECAST]
+    path = str(tmp_path / "two.ensemble.json")
+    text = run(folder, "--model", "ridge", "--model", "last", "--ensemble", path, *ask)
+    for words in ("ensemble of 2", "members", "resampling seeds, neurons"):
+        assert words in text.stdout
+    assert "ensemble of 2" in run(folder, "--model", path, *ask).stdout
 
 
-def test_pieces_are_kept_and_the_scores_are_the_same(folder, tmp_path):
+def test_rows_in_a_file_are_read_again_and_the_scores_are_the_same(folder, tmp_path):
     out, table = tmp_path / "rows.jsonl", tmp_path / "neurons.parquet"
-    asked = ["--model", "mean", "--strategy", STIMULUS, "--by", "kind", "--json"]
-    kept = [*asked, "--out", str(out), "--parquet", str(table)]
-    first = json.loads(run(folder, *kept).stdout)["rows"]
+    ask = ["--model", "mean", "--strategy", STIMULUS, "--by", "kind", "--json"]
+    into_files = ["--out", str(out), "--parquet", str(table)]
+    first = json.loads(run(folder, *ask, *into_files).stdout)["rows"]
     before = out.read_bytes()
-    again = json.loads(run(folder, *kept).stdout)["rows"]
-    together = json.loads(run(folder, *asked).stdout)["rows"]
-    assert first == again == together
+    again = json.loads(run(folder, *ask, *into_files).stdout)["rows"]
+    without_files = json.loads(run(folder, *ask).stdout)["rows"]
+    assert first == again == without_files
     assert out.read_bytes() == before
     assert {row["name"] for row in first} == {"score", "stimulus_score"}
     assert pyarrow.parquet.read_table(table).num_rows == 24
@@ -54,26 +51,24 @@ def test_pieces_are_kept_and_the_scores_are_the_same(folder, tmp_path):
 def test_the_papers_table_stands_above_what_was_printed(folder):
     text = run(folder, "--model", "mean", "--paper-table").stdout
     assert text.index("mean") < text.rindex("OmniMouse-80M")
-    assert "OmniMouse paper" in text
 
 
 def test_conditions_of_the_demo_have_no_names_to_keep(folder, tmp_path):
     out = ["--model", "mean", "--out", str(tmp_path / "rows")]
-    done = run(folder, *out, status=2)
-    assert "--strategy" in done.stderr
+    assert "--strategy" in run(folder, *out, status=2).stderr
 
 
 def test_whole_clips_are_scored_and_submitted(folder, tmp_path):
-    clips = ["--model", "mean", "--sensorium2023"]
-    rows = json.loads(run(folder, *clips, "--json").stdout)["rows"]
+    path = tmp_path / "submission.parquet.brotli"
+    ask = ["--model", "mean", "--sensorium2023"]
+    rows = json.loads(run(folder, *ask, "--json").stdout)["rows"]
     assert [row["name"] for row in rows] == ["single_trial", "to_average"]
     assert rows[0]["n_trials"] == 3
-    path = tmp_path / "submission.parquet.brotli"
-    run(folder, *clips, "--submission", str(path))
+    run(folder, *ask, "--submission", str(path))
     assert pyarrow.parquet.read_table(path).num_rows == 3
 
 
 def test_an_address_in_the_clear_is_refused_at_once(folder):
     done = CliRunner().invoke(command, ["--scheduler", "tcp://10.0.0.5:8786"])
     assert done.exit_code == 1
-    assert "refused" in str(done.exception)
+    assert "tls://10.0.0.5:8786" in str(done.exception)

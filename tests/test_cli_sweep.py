@@ -2,42 +2,44 @@
 
 import json
 import signal
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from omnimouse_app.cli.bench_sweep import Times, rows
+from omnimouse_app.cli.bench_sweep import Times, measure, rows
 from omnimouse_app.cli.output import Progress
 from omnimouse_app.cli.sweep import STOPPED, command
+from omnimouse_model.data.open import open_session
+from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.predict.transformer import TransformerPredictor
 from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
+from tests.model.small_net import SMALL
 from tests.predictors import tiny_transformer
 
-ASK = ("--neurons", "4,8", "--history", "10", "--seeds", "2", "--max-windows", "3")
+ASK = ("--neurons", "4,8", "--history", "10", "--seeds", "2", "--max-windows", "2")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    held_out = HeldOut(validation=1, final_test_1=3, oracle_clips=1, oracle_repeats=1)
-    spec = MouseSpec("tiny", "1-1-1", 1, 2, 20, 1.5, held_out)
+    held_out = HeldOut(validation=1, final_test_1=2, oracle_clips=1, oracle_repeats=1)
+    spec = MouseSpec("tiny", "1-1-1", 1, 2, 20, 1.0, held_out)
     return write_session(spec, tmp_path_factory.mktemp("mice") / "tiny")
 
 
-def run(folder: Path, *options: str, model: str = "context-ridge") -> Result:
-    given = ["--model", model, "--session", str(folder), *options]
-    return CliRunner().invoke(command, given, catch_exceptions=False)
+def run(folder: object, *options: object, model: str = "context-ridge") -> Result:
+    words = ["--model", model, "--session", str(folder), *map(str, options)]
+    return CliRunner().invoke(command, words, catch_exceptions=False)
 
 
 def test_the_table_has_a_line_per_context_and_a_column_per_choice(folder):
     done = run(folder, *ASK, "--video", "on,off", "--behavior", "on,off")
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("Session 1-1-1, tier test, context-ridge: single-trial")
-    assert lines[1] == "3 windows, 2 draws of 12 targets"
+    assert all(word in lines[0] for word in ("1-1-1", "tier test", "context-ridge"))
+    assert lines[1] == "2 windows, 2 draws of 12 targets"
     header = next(line for line in lines if line.startswith("given"))
     assert header.split("  ")[-1].strip() == "nothing"
-    for name in ("video + behaviour", "video", "behaviour"):
-        assert name in header
+    assert all(name in header for name in ("video + behaviour", "video", "behaviour"))
     assert any(line.startswith("8 neurons") and "±" in line for line in lines)
     assert any(line.startswith("10 samples of history") for line in lines)
     assert "decoded behaviour" in done.stdout
@@ -58,14 +60,14 @@ def test_json_is_one_object_with_every_row_and_every_point(folder):
         *[("neurons", 4), ("neurons", 8)] * 2,
         *[("history_samples", 10)] * 2,
     ]
-    one = points[0]
+    point = points[0]
     values = [
         row["value"]
         for row in scores
         if (row["axis"], row["at"], row["video"]) == ("neurons", 4, True)
     ]
-    assert one["value"] == pytest.approx(sum(values) / 2)
-    assert one["sem"] == pytest.approx(abs(values[0] - values[1]) / 2)
+    assert point["value"] == pytest.approx(sum(values) / 2)
+    assert point["sem"] == pytest.approx(abs(values[0] - values[1]) / 2)
     assert document["rows"][-1]["planned"] == 12
 
 
@@ -79,53 +81,56 @@ def test_what_is_refused_is_a_dash_with_its_reason(folder):
 def test_a_sweep_that_scores_nothing_fails_and_says_how_many_there_are(folder):
     done = run(folder, "--neurons", "5000", "--seeds", "1")
     assert done.exit_code == 1
-    assert "Nothing was scored: The session has 20 neurons" in done.stderr
+    assert "20 neurons" in done.stderr
     some = run(folder, "--neurons", "4,5000", "--seeds", "1", "--max-windows", "1")
     assert some.exit_code == 0
-    assert "a context of 5,000 leaves fewer than 2" in some.stdout
+    assert "5,000" in some.stdout
+
+
+@pytest.fixture
+def signal_after(monkeypatch):
+    """Has a signal sent once so many steps are done."""
+
+    def send(number: int, n_done: int) -> None:
+        def interrupt(self: Progress, done: int, total: int, what: str) -> None:
+            if done == n_done:
+                signal.raise_signal(number)
+
+        monkeypatch.setattr(Progress, "__call__", interrupt)
+
+    return send
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_keeps_what_is_done_and_the_same_command_goes_on(
-    folder, tmp_path, monkeypatch, number
+    folder, tmp_path, signal_after, monkeypatch, number
 ):
     out, whole = tmp_path / "sweep.jsonl", tmp_path / "whole.jsonl"
-
-    def interrupt(self: Progress, done: int, total: int, what: str) -> None:
-        if done == 6:
-            signal.raise_signal(number)
-
     before = signal.getsignal(number)
-    with monkeypatch.context() as patched:
-        patched.setattr(Progress, "__call__", interrupt)
-        stopped = run(folder, *ASK, "--out", str(out))
+    signal_after(number, 4)
+    stopped = run(folder, *ASK, "--out", out)
+    monkeypatch.undo()
     assert stopped.exit_code == STOPPED
-    assert "stopping after this step" in stopped.stderr
-    assert f"Stopped with 2 of 6 rows. They are in {out}" in stopped.stderr
+    assert f"2 of 6 rows. They are in {out}" in stopped.stderr
     assert "4 neurons" in stopped.stdout
     assert signal.getsignal(number) is before
     assert len(out.read_text().splitlines()) == 1 + 2
-    resumed = run(folder, *ASK, "--out", str(out), "--json")
+    resumed = run(folder, *ASK, "--out", out, "--json")
     assert resumed.exit_code == 0
-    unbroken = run(folder, *ASK, "--out", str(whole), "--json")
-    assert resumed.stdout == unbroken.stdout
+    assert resumed.stdout == run(folder, *ASK, "--out", whole, "--json").stdout
     assert out.read_bytes() == whole.read_bytes()
 
 
-def test_without_a_file_it_says_that_nothing_is_kept(folder, monkeypatch):
-    def interrupt(self: Progress, done: int, total: int, what: str) -> None:
-        if done == 3:
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(Progress, "__call__", interrupt)
+def test_without_a_file_it_says_how_to_keep_rows(folder, signal_after):
+    signal_after(signal.SIGINT, 2)
     stopped = run(folder, *ASK, "--json")
     assert stopped.exit_code == STOPPED
-    assert "With --out FILE the same command could go on" in stopped.stderr
+    assert "--out FILE" in stopped.stderr
     assert json.loads(stopped.stdout)["rows"][-1]["value"] == 1
 
 
 def test_a_table_can_be_written_beside(folder, tmp_path):
-    run(folder, *ASK, "--csv", str(tmp_path / "rows.csv"))
+    run(folder, *ASK, "--csv", tmp_path / "rows.csv")
     lines = (tmp_path / "rows.csv").read_text().splitlines()
     assert lines[0].startswith("axis,value,neurons,history_samples,video,behavior,seed")
     assert len(lines) == 1 + 6
@@ -134,23 +139,21 @@ def test_a_table_can_be_written_beside(folder, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--neurons", "16;64"), "'16;64' is not like 16,64,256"),
+        (("--neurons", "16;64"), "'16;64'"),
         (("--neurons", "-4"), "'--neurons': A context has 0 neurons or more"),
         (("--history", "5"), "'--history': history_samples is 0 or 10 to 25, found 5"),
-        ((), "Give --neurons or --history; --neurons 0 is the score without"),
-        (("--neurons", "4", "--video", "maybe"), "'maybe' is not on, off or on,off"),
+        ((), "Give --neurons or --history"),
+        (("--neurons", "4", "--video", "maybe"), "'maybe'"),
         (("--neurons", "4", "--seeds", "0"), "0 is not in the range x>=1"),
     ],
 )
-def test_options_that_are_no_numbers_are_named(folder, options, message):
+def test_options_that_cannot_be_are_named(folder, options, message):
     done = run(folder, *options)
     assert done.exit_code == 2
     assert message in done.stderr
 
 
-# -- the benchmark ------------------------------------------------------------------
-
-
+# -- the benchmark -------------------------------------------------------------------
 def test_the_ratio_is_compared_with_what_must_be_computed():
     class Recording:
         n_neurons = 100  # none, 16, 64, two of history; each with and without video
@@ -164,19 +167,10 @@ def test_the_ratio_is_compared_with_what_must_be_computed():
     assert (cold["name"], cold["median"]) == ("sweep_cold_ms", 100.0)
 
 
+@pytest.mark.slow
 def test_a_window_is_timed_cold_and_live(folder):
-    from omnimouse_app.cli.bench_sweep import measure
-    from omnimouse_model.data.open import open_session
-    from omnimouse_model.nets.omnimouse import OmniMouse
-    from omnimouse_model.predict.transformer import TransformerPredictor
-    from tests.model.test_transformer import SMALL
-
     net = OmniMouse(SMALL, {"1-1-1": 20}, {"1-1-1": "mouse"}).eval()
     predictor = TransformerPredictor(net.requires_grad_(False), "small")
-    times = measure(predictor, open_session(folder), 2)
-    assert len(times) == 2
-    for time in times:
-        assert time.cold > time.video > 0
-        assert time.live > time.video
-        assert time.cold > time.read > 0
+    (time,) = measure(predictor, open_session(folder), 1)
+    assert min(time.cold, time.live, time.read, time.video) > 0
     assert predictor.counters["encodings"] == 0  # each is asked of a fresh one

@@ -27,11 +27,12 @@ def recordings(tmp_path_factory):
 
 @pytest.fixture
 def config(tmp_path):
-    """The smoke config in two phases of four steps, without validation."""
+    """The smoke config in two phases of two steps, without validation."""
     text = config_path("smoke").read_text("utf-8")
-    text = text.replace("steps: 80", "steps: 4").replace("steps: 20", "steps: 4")
+    for before, after in (("steps: 80", 2), ("steps: 20", 2), ("warmup: 20", 1)):
+        text = text.replace(before, f"{before.partition(':')[0]}: {after}")
     path = tmp_path / "short.yaml"
-    path.write_text(text.replace("warmup: 20", "warmup: 2"))
+    path.write_text(text.replace("batch: 4", "batch: 2"))
     return path
 
 
@@ -39,6 +40,13 @@ def steps(out: Path) -> list[float]:
     return [row["step"] for row in log_rows(out / FILE)]
 
 
+def run(arguments: list[str]) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    return int(end.value.code or 0)
+
+
+@pytest.mark.slow
 def test_ctrl_c_saves_and_says_how_to_go_on(
     config, recordings, tmp_path, monkeypatch, capsys
 ):
@@ -46,68 +54,72 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
 
     def interrupted(self: TrainReport, facts: dict[str, float]) -> None:
         plain(self, facts)
-        if facts["step"] == 3:
+        if facts["step"] == 1:
             signal.raise_signal(signal.SIGINT)
 
     out = tmp_path / "run"
     command = ["train", str(config), "--out", str(out), "--sessions", str(recordings)]
     command += ["--device", "cpu", "--accumulate", "2"]
-    monkeypatch.setattr(TrainReport, "__call__", interrupted)
-    with pytest.raises(SystemExit) as end:
-        main(command)
-    assert end.value.code == 130
-    said = capsys.readouterr().err
-    assert f"stopped; saved in {out}: the same command goes on from there." in said
-    assert steps(out) == [1, 2, 3]
-    monkeypatch.setattr(TrainReport, "__call__", plain)
-    with pytest.raises(SystemExit) as end:
-        main(command)
-    assert end.value.code == 0
-    assert steps(out) == list(range(1, 9))
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainReport, "__call__", interrupted)
+        assert run(command) == 130
+    assert f"saved in {out}" in capsys.readouterr().err
+    assert steps(out) == [1]
+    assert run(command) == 0
+    assert steps(out) == [1, 2, 3, 4]
     row = list(log_rows(out / FILE))[-1]
-    assert row["windows"] == 2 * 4
+    assert row["windows"] == 2 * 2
     assert {"loss", "lr", "seconds", "windows_per_s", "tokens_per_s"} <= row.keys()
-    assert "weights are in" in capsys.readouterr().err
+    assert str(out / "model.safetensors") in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("omnimouse-5M",), "The config names no sessions: give --sessions FOLDER"),
-        (("smoke", "--sessions", "."), "is no session, nor a folder of sessions"),
+        (("omnimouse-5M",), "--sessions FOLDER"),
+        (("smoke", "--sessions", "."), "no session"),
     ],
 )
 def test_a_run_without_sessions_is_refused(
     options, message, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as end:
-        main(["train", *options, "--out", str(tmp_path / "run")])
-    assert end.value.code != 0
+    assert run(["train", *options, "--out", str(tmp_path / "run")]) != 0
     assert message in " ".join(capsys.readouterr().err.split())
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_torchrun_shares_the_sessions_and_trains_one_core(config, recordings, tmp_path):
     out = tmp_path / "run"
     launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    given = ["train", str(config), "--out", str(out), "--sessions", str(recordings)]
+    command = ["train", str(config), "--out", str(out), "--sessions", str(recordings)]
+    command += ["--device", "cpu"]
     made = subprocess.run(
-        [sys.executable, "-m", *launch, "-m", "omnimouse_app", *given, "--device=cpu"],
+        [
+            sys.executable,
+            "-m",
+            *launch,
+            "-m",
+            "omnimouse_app",
+            *command,
+            "--device=cpu",
+        ],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert made.returncode == 0, made.stderr
-    assert made.stderr.count("the weights are in") == 1
-    assert steps(out) == list(range(1, 9))
-    assert all(row["windows"] == 2 * 4 for row in log_rows(out / FILE))
+    assert made.stderr.count(str(out / "model.safetensors")) == 1
+    assert steps(out) == [1, 2, 3, 4]
+    assert all(row["windows"] == 2 * 2 for row in log_rows(out / FILE))
     facts = json.loads((out / "model.json").read_text())
     assert sorted(facts["sessions"]) == ["m1-1-1", "m2-1-1"]
 
 
-def test_the_report_tells_losses_throughput_and_time_left(capsys):
+def test_the_report_tells_mean_loss_throughput_time_left_and_validation(capsys):
     clock = iter(range(0, 1000, 10))
     report = TrainReport(Progress(lambda: next(clock)), 100)
     common = {"windows_per_s": 16.0, "tokens_per_s": 12_345.6}
@@ -115,29 +127,24 @@ def test_the_report_tells_losses_throughput_and_time_left(capsys):
     report({"step": 2, "loss": 1.0, "seconds": 5.0, "validation": 0.25} | common)
     report.finish()
     first, second, validation = capsys.readouterr().err.splitlines()
-    assert "step 1/100  loss 2" in first
+    assert "1/100" in first
     assert "left" not in first
-    assert "loss 1.5" in second
-    assert "16 windows/s  12,346 tokens/s  3 min 16 s left" in second
-    assert validation.startswith("step 2: validation 0.250")
+    assert all(told in second for told in ("1.5", "16 w", "12,346 t", "3 min 16 s"))
+    assert "0.250" in validation
 
 
 @pytest.mark.parametrize(
     ("seconds", "told"),
-    [
-        (4.4, "4 s"),
-        (61, "1 min 1 s"),
-        (3 * 3600 + 120, "3 h 2 min"),
-        (200_000, "2 d 7 h"),
-    ],
+    [(4.4, "4 s"), (61, "1 min 1 s"), (10_920, "3 h 2 min"), (200_000, "2 d 7 h")],
 )
 def test_a_time_is_told_in_its_two_largest_units(seconds, told):
     assert duration(seconds) == told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "expected"),
-    [((), "fp32"), (("--precision", "fp32"), "fp32"), (("--precision=bf16",), "bf16")],
+    [((), "fp32"), (("--precision=bf16",), "bf16")],
 )
 def test_a_bench_of_training_says_what_it_computed_in(
     options, expected, recordings, capsys
@@ -145,9 +152,7 @@ def test_a_bench_of_training_says_what_it_computed_in(
     session = str(recordings / "m1-1-1")
     command = ["bench", "train", "--config", "smoke", "--session", session]
     command += ["--steps", "1", "--threads", "1", "--device", "cpu", "--json"]
-    with pytest.raises(SystemExit) as end:
-        main([*command, *options])
-    assert end.value.code == 0
+    assert run([*command, *options]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     names = ["train_step_forwards", "train_draw_share", "train_waited_share"]
     assert [row["name"] for row in rows] == names

@@ -6,49 +6,51 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 
 CONDA_NAMES = {"torch": "pytorch", "huggingface-hub": "huggingface_hub"}
 
 
+IN_CONDA = ("napari", "jupyter", "lab", "dask", "nwb", "hub", "analysis")
+
+
+def tables(root: Path) -> tuple[list[str], dict[str, list[str]], list[list[str]]]:
+    """Requirements of the project, of its extras, and of its groups."""
+    table = tomllib.loads((root / "pyproject.toml").read_text())
+    project = table["project"]
+    groups = [*table["dependency-groups"].values()]
+    return project["dependencies"], project["optional-dependencies"], groups
+
+
 def required(root: Path) -> dict[str, Requirement]:
-    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    lines = [*project["dependencies"]]
-    for extra in ("napari", "jupyter", "lab", "dask", "nwb", "hub", "analysis"):
-        lines += extras[extra]
+    always, extras, _ = tables(root)
+    lines = [*always, *(line for extra in IN_CONDA for line in extras[extra])]
     found = [Requirement(line) for line in lines]
     return {CONDA_NAMES.get(item.name, item.name): item for item in found}
 
 
 def everything(root: Path) -> list[Requirement]:
-    table = tomllib.loads((root / "pyproject.toml").read_text())
-    groups = [
-        table["project"]["dependencies"],
-        *table["project"]["optional-dependencies"].values(),
-        *table["dependency-groups"].values(),
-    ]
-    found = [Requirement(line) for group in groups for line in group]
+    always, extras, groups = tables(root)
+    every = [always, *extras.values(), *groups]
+    found = [Requirement(line) for group in every for line in group]
     return [item for item in found if item.name != "omnimouse-app"]
 
 
-def in_conda(root: Path) -> dict[str, Requirement]:
+@pytest.fixture
+def conda(root):
+    """What environment.yml installs; the last of it is this project."""
     entries = yaml.safe_load((root / "environment.yml").read_text())["dependencies"]
+    assert entries[-1] == {"pip": ["--editable ."]}
     found = [Requirement(line) for line in entries if isinstance(line, str)]
     return {item.name: item for item in found}
 
 
-def test_the_conda_environment_has_every_requirement_with_the_same_range(root):
-    conda = in_conda(root)
+def test_the_conda_environment_has_every_requirement_with_the_same_range(root, conda):
     for name, requirement in required(root).items():
         assert name in conda, f"environment.yml has no {name}"
         assert conda[name].specifier == requirement.specifier, name
-
-
-def test_the_conda_environment_ends_with_this_project(root):
-    entries = yaml.safe_load((root / "environment.yml").read_text())["dependencies"]
-    assert entries[-1] == {"pip": ["--editable ."]}
 
 
 def test_the_constraints_satisfy_every_range(root):
@@ -58,6 +60,8 @@ def test_the_constraints_satisfy_every_range(root):
         assert requirement.specifier.contains(exact[requirement.name]), requirement
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_the_wheel_holds_what_runs_in_the_page(root, tmp_path):
     make = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
     subprocess.run(make, cwd=root, check=True, capture_output=True)

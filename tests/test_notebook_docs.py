@@ -8,7 +8,6 @@ import anywidget
 import pytest
 
 import omnimouse_widgets
-from omnimouse_widgets.jupyter.part import Part
 
 PARTS = (
     "ControlBar",
@@ -34,21 +33,15 @@ def traits(root):
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_a_part_documents_every_trait_that_code_may_use(traits, name):
-    part: type[Part] = getattr(omnimouse_widgets, name)
+def test_a_part_documents_every_trait_that_code_may_use_and_no_other(traits, name):
+    part = getattr(omnimouse_widgets, name)
     public = {trait for trait in part.class_traits(sync=True) if trait[0] != "_"}
-    told = {each for names, _ in traits.documented(part) for each in names}
+    documented = list(traits.documented(part))
+    assert all(words for _, words in documented)
+    told = {each for names, _ in documented for each in names}
     assert public - OF_ALL <= told
-
-
-@pytest.mark.parametrize("name", PARTS)
-def test_what_a_part_documents_is_there(traits, name):
-    part: type[Part] = getattr(omnimouse_widgets, name)
-    made = inspect.getsource(part)
-    for names, words in traits.documented(part):
-        assert words
-        for each in names:
-            assert hasattr(part, each) or f"self.{each} = " in made
+    source = inspect.getsource(part)
+    assert all(hasattr(part, each) or f"self.{each} = " in source for each in told)
 
 
 def test_the_page_has_every_part_as_its_class_has_it(traits):

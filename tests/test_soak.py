@@ -1,10 +1,12 @@
-"""A few hundred of the edits that `python -m tests.soak` makes by the thousand."""
+"""A few of the edits that `python -m tests.soak` makes by the thousand."""
 
 import pytest
 
 from omnimouse_model.data.open import open_session
 from tests.small_sessions import write_session
-from tests.soak import N_NEURONS, PREDICTORS, soak
+from tests.soak.edits import N_NEURONS, PREDICTORS, soak
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +17,7 @@ def session(tmp_path_factory):
 
 @pytest.mark.parametrize("name", PREDICTORS)
 def test_what_is_shown_never_diverges_from_what_was_asked(session, name):
-    found = soak(name, session, edits=250, seed=4)
+    found = soak(name, session, edits=80, seed=4, settle_every=8)
     assert found["settled"] > 10
     assert found["answers"] > 0
     assert (found["errors"] > 0) == (name == "failing")

@@ -1,19 +1,21 @@
-"""A few seconds of what `python -m tests.soak --seconds 120` does for minutes."""
+"""A few acts of what `python -m tests.soak.window` does for minutes."""
 
 import pytest
 
-from tests.soak_watch import Faults
-from tests.soak_window import soak_window
+from tests.soak.watch import Faults
+from tests.soak.window import soak_window
 
-pytestmark = [pytest.mark.gui, pytest.mark.slow]
+pytestmark = pytest.mark.gui
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_random_work_raises_nothing_leaves_nothing_and_ends_with_right_numbers(
     qapp, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path))
-    found = soak_window(tmp_path, seconds=6.0, seed=1, lives=2)
-    assert found["acts"] > 2
+    found = soak_window(tmp_path, seed=1, lives=2, acts=20)
+    assert found["acts"] == 40
 
 
 def test_a_fault_on_any_way_out_is_told_with_the_acts_before_it(qapp):
@@ -22,7 +24,7 @@ def test_a_fault_on_any_way_out_is_told_with_the_acts_before_it(qapp):
 
     from qtpy.QtCore import QTimer, qWarning
 
-    from omnimouse_app.hand import settle
+    from omnimouse_app.hand import wait_for
 
     faults = Faults()
     with faults.watched():
@@ -33,9 +35,8 @@ def test_a_fault_on_any_way_out_is_told_with_the_acts_before_it(qapp):
         thread.join()
         qWarning("a complaint")
         logging.getLogger("omnimouse_app").error("an answer was lost")
-        settle(0.05)
+        wait_for(lambda: len(faults.found) == 4, "four faults", 20)
     said = ("ZeroDivisionError", "IndexError", "a complaint", "an answer was lost")
     with pytest.raises(AssertionError, match="click") as told:
         faults.check()
     assert [words for words in said if words not in str(told.value)] == []
-    assert len(faults.found) == 4

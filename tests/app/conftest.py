@@ -59,64 +59,88 @@ def echo():
     return EchoPredictor()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_runs_on(request):
+    """Where the shared window is open it looks for what is left, when it closes."""
+    own = (item for item in request.session.items if item.path == request.path)
+    if not any("window" in item.fixturenames for item in own):
+        request.getfixturevalue("_nothing_runs_on")
+
+
+@pytest.fixture(scope="package")
 def window(qapp, echo, session_folder):
-    """OmniMouse on the small session, in one window for the tests of a module."""
+    """OmniMouse on the small session, in one window for all tests of the package."""
     import napari
 
     from omnimouse_app.docks import open_instrument
     from omnimouse_model.live.controller import Controller
     from omnimouse_widgets.qt.hop import qt_post
+    from tests.app.windows import SIZE, end_of, let_it_rest
 
-    controller = Controller(post=qt_post(), load=lambda name, session, device: echo)
-    controller.choose_predictor("echo")
-    viewer = napari.Viewer(show=True)
-    viewer.window.resize(1440, 900)
-    opened = open_instrument(viewer, controller)
-    controller.open_session(session_folder)
-    let_it_rest(opened)
-    yield opened
-    opened.close_viewer()
-    qapp.processEvents()
+    with end_of():
+        controller = Controller(post=qt_post(), load=lambda name, session, device: echo)
+        controller.choose_predictor("echo")
+        viewer = napari.Viewer(show=True)
+        viewer.window.resize(*SIZE)
+        opened = open_instrument(viewer, controller)
+        controller.open_session(session_folder)
+        let_it_rest(opened)
+        yield opened
+        opened.close_viewer()
+        qapp.processEvents()
+
+
+@pytest.fixture(scope="package")
+def start(window):
+    """What the window shows first: session, time, layout, and where its docks are."""
+    from tests.app.windows import layout
+
+    state, docks = window.controller.state, window.main_window.saveState()
+    return state.session, state.window.start_s, layout(window), docks
 
 
 @pytest.fixture
-def dock(window):
+def dock(window, start):
     """The window as it opens: first preset, brush in hand, whole field in view."""
-    from omnimouse_app.hand import settle, wait_for
+    from omnimouse_app.canvas import Canvas
+    from omnimouse_app.hand import Hand, settle, wait_for
+    from tests.app.windows import is_answered, layout, let_it_rest
 
+    session, start_s, first_layout, docks = start
     controller, brush = window.controller, window.instrument.brush
-    window.main_window.resize(1440, 900)
-    let_it_rest(window)
+    state = controller.state
+    if state.session is not session or controller.analyses.path is not None:
+        controller.open_session(session)
+    if state.predictor_name != "echo":
+        controller.choose_predictor("echo")
+    controller.planes.show_in_space(False)
+    controller.planes.show(None)
+    controller.colouring.outline_areas(False)
+    for pin in state.pins:
+        controller.pins.unpin(pin.slot)
+    controller.pins.choose_span("window")
+    controller.what_if.reset()
+    controller.seek(start_s)
     brush.tool, brush.radius = "brush", 14.0
-    controller.set_colour_by("state")
+    for colour_by in ("score", "state"):  # one key goes from one to the other
+        controller.set_colour_by(colour_by)
     controller.apply_preset("video_behavior")
     controller.set_brush(VISIBLE)
     controller.set_active_span(0, 60)
     controller.set_cursor(0)
     controller.select([3, 14, 15])
-    wait_for(lambda: is_answered(window), "the answer", 60)
-    settle(0.1)
+    for title in ("OmniMouse", "Traces", "Raster"):
+        window.bring_up(title)
+    settle()
+    if layout(window) != first_layout:
+        window.main_window.resize(*first_layout[:2])
+        let_it_rest(window)
+        window.main_window.restoreState(docks)
+        let_it_rest(window)
+    wait_for(lambda: is_answered(window), "the answer")
+    window.instrument.layers.draw()
+    # Into a corner: the brush's own ring would hide what is under it.
+    Hand(Canvas(window.viewer, window.main_window).widget).move((2, 2), held=False)
     window.instrument.layers.show_whole_field()
-    settle(0.05)
+    settle()
     return window
-
-
-def let_it_rest(dock):
-    """Wait until the window has stopped laying itself out, which moves the view."""
-    from omnimouse_app.hand import settle
-
-    before = None
-    for _ in range(30):
-        settle(0.3)
-        camera = dock.viewer.scene.camera
-        now = (camera.zoom, camera.center, dock.main_window.size())
-        if now == before:
-            return
-        before = now
-    raise TimeoutError("The window does not come to rest.")
-
-
-def is_answered(dock):
-    results = dock.controller.results
-    return results.freshness == results.population_freshness == "fresh"

@@ -4,53 +4,64 @@ from threading import Event
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog
 
-from omnimouse_app import commands
+from omnimouse_app import commands, opening
+from omnimouse_app.cli import group
 from omnimouse_app.hand import settle, wait_for
-from omnimouse_app.keys import all_keys
 from omnimouse_app.reader import get_reader
 from omnimouse_model.live.analysis_file import read_analysis
 from omnimouse_model.masks import HIDDEN
+from tests.app.windows import drop
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 
-def strike_save(widget):
-    widget.window().activateWindow()
-    widget.setFocus()
-    settle(0.05)
-    QTest.keyClick(widget, Qt.Key.Key_S, Qt.KeyboardModifier.ControlModifier)
-    settle(0.05)
+def answer_dialogs(monkeypatch, path):
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
 
 
 def test_the_key_saves_in_our_panels_every_time_and_napari_keeps_its_own(
     dock, tmp_path, monkeypatch
 ):
     path = tmp_path / "forecast.omnimouse.json"
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
+    answer_dialogs(monkeypatch, path)
     napari_asked = []
     monkeypatch.setattr(
         "napari._qt.qt_viewer.QtViewer._save_layers_dialog",
         lambda self, selected=False: napari_asked.append(selected),
     )
-    panel = dock.panels["Neurons"]
-    dock.docks["Neurons"].raise_()
-    strike_save(panel.filter)
-    assert dock.controller.analyses.path == path
-    for neurons in ([3], [4], [5]):  # not every other time, as two equal keys would
-        dock.controller.paint(neurons, HIDDEN)
-        assert dock.controller.analyses.is_changed
-        strike_save(panel.filter)
-        assert not dock.controller.analyses.is_changed
+    words, analyses = dock.panels["Neurons"].filter, dock.controller.analyses
+    dock.bring_up("Neurons")
+    dock.main_window.activateWindow()
+    words.setFocus()
+    for neuron in (3, 4, 5, 6):  # not every other time, as two equal keys would
+        settle()
+        dock.controller.paint([neuron], HIDDEN)
+        QTest.keyClick(words, Qt.Key.Key_S, Qt.KeyboardModifier.ControlModifier)
+        assert analyses.path == path
+        assert not analyses.is_changed
     assert read_analysis(path).mask == dock.controller.state.mask
     assert napari_asked == []
-    assert "Ctrl+S" in all_keys()
 
 
-def test_a_dropped_analysis_is_opened(dock, tmp_path):
+def from_command_line(dock, path, monkeypatch):
+    launch = opening.launch
+
+    def launch_in_window(place, model, *, block, **how):
+        return launch(place, model, viewer=dock.viewer, **how)
+
+    monkeypatch.setattr(opening, "launch", launch_in_window)
+    CliRunner().invoke(group, ["app", str(path)], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("is_dropped", [True, False])
+def test_a_saved_analysis_is_reopened_by_drop_and_from_the_command_line(
+    dock, tmp_path, monkeypatch, is_dropped
+):
     controller = dock.controller
     path = tmp_path / "a.omnimouse.json"
     controller.apply_preset("video_only")
@@ -59,12 +70,26 @@ def test_a_dropped_analysis_is_opened(dock, tmp_path):
     controller.apply_preset("nothing")
     controller.analyses.save(tmp_path / "b.omnimouse.json")
     assert get_reader(str(path)) is not None
-    dock.open_folder(str(path))
-    wait_for(lambda: controller.analyses.name == "a", "the analysis", 30)
+    if is_dropped:
+        drop(dock, path)
+    else:
+        from_command_line(dock, path, monkeypatch)
+    wait_for(lambda: controller.analyses.name == "a", "the analysis")
     assert controller.state.preset == "video_only"
     assert controller.state.selection == (7, 8)
-    section = dock.control.analysis
-    wait_for(lambda: section.name.words == "a", "its name", 10)
+    wait_for(lambda: dock.control.analysis.name.words == "a", "its name")
+
+
+def test_an_analysis_that_is_gone_or_torn_opens_no_window(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(opening, "launch", lambda *_, **__: opened.append(1))
+    path = tmp_path / "a.omnimouse.json"
+    gone = CliRunner().invoke(group, ["app", str(path)])
+    assert isinstance(gone.exception, FileNotFoundError)
+    path.write_text("{")
+    torn = CliRunner().invoke(group, ["app", str(path)])
+    assert path.name in str(torn.exception)
+    assert not opened
 
 
 def test_the_commands_export_what_is_on_screen(dock, tmp_path, monkeypatch):
@@ -75,59 +100,55 @@ def test_the_commands_export_what_is_on_screen(dock, tmp_path, monkeypatch):
         ("export_arrays", "window.npz"),
         ("export_figure", "traces.svg"),
     ):
-        file = (str(tmp_path / name), "")
-        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, file=file: file)
+        path = tmp_path / name
+        answer_dialogs(monkeypatch, path)
         getattr(commands, command)()
-        said = f"Written: {name}"
-        wait_for(lambda said=said: said in section.name.words, name, 30)
-        assert (tmp_path / name).stat().st_size > 1000
+        told = f"Written: {name}"
+        wait_for(lambda told=told: told in section.name.words, told)
+        assert path.stat().st_size > 1000
     commands.copy_as_python()
     assert "load_predictor('echo'" in QApplication.clipboard().text()
 
 
 def test_the_report_is_written_from_the_menu(dock, tmp_path, monkeypatch):
     page = tmp_path / "what I saw.html"
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(page), ""))
+    answer_dialogs(monkeypatch, page)
     section = dock.control.analysis
-    dock.bring_up("OmniMouse")
     menu = section.more.menu()
     menu.popup(section.more.mapToGlobal(section.more.rect().bottomLeft()))
-    settle(0.1)
-    assert section.report_action.isVisible()
-    QTest.mouseClick(
-        menu,
-        Qt.MouseButton.LeftButton,
-        pos=menu.actionGeometry(section.report_action).center(),
-    )
-    wait_for(lambda: "Written: what I saw.html" in section.name.words, "the page", 30)
+    wait_for(menu.isVisible, "the menu")
+    at = menu.actionGeometry(section.report_action).center()
+    QTest.mouseClick(menu, Qt.MouseButton.LeftButton, pos=at)
+    wait_for(lambda: f"Written: {page.name}" in section.name.words, "the page")
     text = page.read_text("utf-8")
     scores = dock.controller.results.scores
-    median = float(np.median(scores[np.isfinite(scores)]))
-    assert f"<b>{median:.3f}</b>" in text
+    assert f"<b>{float(np.nanmedian(scores)):.3f}</b>" in text
     assert "answered by echo" in text
 
 
 def test_a_report_is_stopped_and_leaves_the_file_as_it_was(dock, tmp_path, monkeypatch):
     page = tmp_path / "kept.html"
     page.write_text("before")
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(page), ""))
-    section, begun, go_on = dock.control.analysis, Event(), Event()
+    answer_dialogs(monkeypatch, page)
+    section, begun, go_on, ended = dock.control.analysis, Event(), Event(), Event()
 
     def draw(what, tell):
-        tell("Report: scores", 0.5)
-        begun.set()
-        go_on.wait(30)
-        tell("Report: traces", 0.6)
-        return b"after"
+        try:
+            tell("Report: scores", 0.5)
+            begun.set()
+            go_on.wait(60)
+            tell("Report: traces", 0.6)
+            return b"after"
+        finally:
+            ended.set()
 
     monkeypatch.setattr(section, "_draw_report", draw)
-    dock.bring_up("OmniMouse")
     section.export_report()
-    wait_for(begun.is_set, "the drawing", 30)
-    wait_for(lambda: section.stop_button.isVisible(), "the button", 10)
+    wait_for(begun.is_set, "the drawing")
+    wait_for(section.stop_button.isVisible, "the button")
     QTest.mouseClick(section.stop_button, Qt.MouseButton.LeftButton)
     go_on.set()
-    wait_for(lambda: not section.stop_button.isVisible(), "the end", 10)
-    settle(0.3)
+    wait_for(ended.is_set, "the drawing's end")
+    wait_for(lambda: not section.stop_button.isVisible(), "the end")
     assert page.read_text() == "before"
-    assert "Written" not in section.name.words
+    assert page.name not in section.name.words

@@ -1,7 +1,5 @@
 """Outlines of brain areas around neurons whose areas are known."""
 
-from time import process_time
-
 import numpy as np
 import pytest
 
@@ -68,10 +66,3 @@ def test_few_neurons_and_neurons_without_a_place_are_no_trouble():
                         np.zeros(2, int))  # fmt: skip
     assert [o.area for o in one] == ["V1"]
     assert are_inside(np.array([[5.0, 5.0]]), one[0].yx).all()
-
-
-def test_ten_thousand_neurons_take_little_processor_time():
-    centres, area, plane = halves(10_000)
-    since = process_time()
-    area_outlines(centres, area, plane)
-    assert process_time() - since < 3

@@ -10,7 +10,7 @@ from omnimouse_app.hand import wait_for
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.hop import qt_post
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.process, pytest.mark.slow]
 
 
 def connections(controller: Controller) -> dict[str, int]:
@@ -33,7 +33,7 @@ def test_closing_the_window_ends_the_worker_and_every_connection(qapp, session_f
     assert results.error is None
     assert multiprocessing.active_children()
     dock.main_window.close()
-    wait_for(lambda: not multiprocessing.active_children(), "the worker's end", 20)
+    wait_for(lambda: not multiprocessing.active_children(), "the worker's end")
     assert connections(controller) == own
     # PySide6 calls slots of what Python's collector has emptied already.
     vars(dock.instrument).clear()

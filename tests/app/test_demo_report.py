@@ -9,6 +9,7 @@ import pytest
 
 
 @pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.gui
 def test_the_headless_demo_leaves_a_report_in_which_screen_and_library_agree(tmp_path):
     out = tmp_path / "report"

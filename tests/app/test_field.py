@@ -13,19 +13,16 @@ from omnimouse_widgets.drawn.field import (
 )
 
 
-def units(n, *, roi=None, xyz=None, xy=None, plane=None):
-    return SimpleNamespace(
+def session(n, *, roi=None, xyz=None, plane=None, images=None):
+    unknown = np.full((n, 3), np.nan, np.float32)
+    units = SimpleNamespace(
         unit_id=np.arange(n),
         roi=roi,
-        xyz_um=np.full((n, 3), np.nan, np.float32) if xyz is None else xyz,
-        xy_px=np.full((n, 2), np.nan, np.float32) if xy is None else xy,
-        plane=np.full(n, -1, np.int32) if plane is None else plane,
+        xyz_um=unknown if xyz is None else xyz,
+        xy_px=unknown[:, :2],
+        plane=np.full(n, -1, np.int32) if plane is None else np.array(plane, np.int32),
     )
-
-
-def session(units, mean=None):
-    images = {} if mean is None else {"mean": mean}
-    return SimpleNamespace(units=units, images=images)
+    return SimpleNamespace(units=units, images=images or {})
 
 
 def squares(corners, side, weight=None):
@@ -41,9 +38,14 @@ def squares(corners, side, weight=None):
 
 def square_field(corners, side=5, shape=(40, 40), weight=None) -> Field:
     roi = squares(np.array(corners), side, weight)
-    return session_field(
-        session(units(len(corners), roi=roi), np.zeros(shape, np.float32))
-    )
+    images = {"mean": np.zeros(shape, np.float32)}
+    return session_field(session(len(corners), roi=roi, images=images))
+
+
+def grid_field(size) -> Field:
+    """Squares of 4 pixels, 8 apart."""
+    corners = np.stack(np.mgrid[0:size:8, 0:size:8], -1).reshape(-1, 2)
+    return square_field(corners, side=4, shape=(size, size))
 
 
 def test_a_neuron_keeps_its_outline_as_core_and_gets_a_rim_around_it():
@@ -91,34 +93,27 @@ def test_a_wholly_covered_neuron_is_lost_to_the_eye_but_not_to_the_brush():
 
 @pytest.mark.parametrize("radius", [0.6, 3.0, 11.0])
 def test_the_brush_hits_exactly_the_neurons_with_a_pixel_within_its_radius(radius):
-    rng = np.random.default_rng(0)
-    grid = np.stack(np.mgrid[0:80:8, 0:80:8], -1).reshape(-1, 2)
-    field = square_field(grid, side=4, shape=(80, 80))
-    y, x = np.mgrid[:80, :80]
+    rng, field = np.random.default_rng(0), grid_field(80)
+    y, x = np.mgrid[:80, :80].reshape(2, -1, 1)
     for _ in range(6):
         a, b = rng.uniform(-5, 85, (2, 2))
-        t = np.linspace(0, 1, 401)[:, None]
-        along = a + t * (b - a)
-        distance = np.min(
-            np.hypot(y.reshape(-1, 1) - along[:, 0], x.reshape(-1, 1) - along[:, 1]),
-            axis=1,
-        ).reshape(80, 80)
-        surely = np.unique(field.owner[distance <= radius - 0.05])
-        perhaps = np.unique(field.owner[distance <= radius + 0.05])
+        along = a + np.linspace(0, 1, 401)[:, None] * (b - a)
+        distance = np.hypot(y - along[:, 0], x - along[:, 1]).min(axis=1)
+        owner = field.owner.ravel()
+        surely = np.unique(owner[distance <= radius - 0.05])
+        perhaps = np.unique(owner[distance <= radius + 0.05])
         hit = neurons_under(field, a, b, radius)
         assert set(surely[surely >= 0]) <= set(hit) <= set(perhaps)
 
 
 def test_a_long_stroke_equals_the_sum_of_its_parts():
-    grid = np.stack(np.mgrid[0:200:8, 0:200:8], -1).reshape(-1, 2)
-    field = square_field(grid, side=4, shape=(200, 200))
+    field = grid_field(200)
     a, b = np.array([3.0, 5.0]), np.array([190.0, 150.0])
     middle = (a + b) / 2
+    first = neurons_under(field, a, middle, 6.0)
+    second = neurons_under(field, middle, b, 6.0)
     whole = neurons_under(field, a, b, 6.0)
-    parts = np.union1d(
-        neurons_under(field, a, middle, 6.0), neurons_under(field, middle, b, 6.0)
-    )
-    np.testing.assert_array_equal(whole, parts)
+    np.testing.assert_array_equal(whole, np.union1d(first, second))
 
 
 def test_a_lasso_takes_the_neurons_whose_centres_are_inside():
@@ -137,7 +132,7 @@ def test_nothing_is_under_the_pointer_outside_the_field():
 def test_without_outlines_disks_are_drawn_at_positions_and_said_so():
     rng = np.random.default_rng(1)
     xyz = rng.uniform(0, 600, (50, 3)).astype(np.float32)
-    field = session_field(session(units(50, xyz=xyz)))
+    field = session_field(session(50, xyz=xyz))
     assert "xyz_um" in field.note
     order = np.argsort(xyz[:, 0])
     assert (np.diff(field.centres[order, 1]) > -2).all()
@@ -146,13 +141,12 @@ def test_without_outlines_disks_are_drawn_at_positions_and_said_so():
 
 def test_planes_without_outlines_lie_side_by_side():
     xyz = np.tile(np.array([[0, 0, 0], [100, 100, 0]], np.float32), (2, 1))
-    plane = np.array([0, 0, 1, 1], np.int32)
-    field = session_field(session(units(4, xyz=xyz, plane=plane)))
+    field = session_field(session(4, xyz=xyz, plane=[0, 0, 1, 1]))
     assert field.centres[:2, 1].max() < field.centres[2:, 1].min()
 
 
 def test_without_positions_neurons_are_a_grid_in_order_and_said_so():
-    field = session_field(session(units(9)))
+    field = session_field(session(9))
     assert "grid" in field.note
     assert len(field.lost) == 0
     np.testing.assert_array_equal(
@@ -162,8 +156,7 @@ def test_without_positions_neurons_are_a_grid_in_order_and_said_so():
 
 def planes_of(images, plane, corners=((2, 2), (2, 2), (8, 8))):
     roi = squares(np.array(corners), 5)
-    made = units(len(corners), roi=roi, plane=np.array(plane, np.int32))
-    return session_field(SimpleNamespace(units=made, images=images))
+    return session_field(session(3, roi=roi, plane=plane, images=images))
 
 
 def test_planes_of_a_stack_are_tiled_with_their_own_outlines():

@@ -8,16 +8,20 @@ from qtpy.QtGui import QOffscreenSurface, QOpenGLContext
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from vispy.gloo import glir
 
-from omnimouse_app.hand import settle
+from omnimouse_app.hand import settle, wait_for
 from omnimouse_app.own_context import free_in_own_context
 
 pytestmark = pytest.mark.gui
 
 
 @pytest.fixture
-def other_context(dock):
+def canvas(dock):
+    return dock.main_window.findChildren(QOpenGLWidget)[0]
+
+
+@pytest.fixture
+def other_context(canvas):
     """Makes a context current that shares with the canvas's, as Qt's own one does."""
-    canvas = dock.main_window.findChildren(QOpenGLWidget)[0]
     context, surface = QOpenGLContext(), QOffscreenSurface()
     context.setFormat(canvas.context().format())
     context.setShareContext(canvas.context())
@@ -28,11 +32,11 @@ def other_context(dock):
     context.doneCurrent()
 
 
+@pytest.mark.slow
 def test_a_layer_that_goes_is_freed_in_the_canvas_s_own_context(
-    dock, other_context, monkeypatch
+    dock, canvas, other_context, monkeypatch
 ):
-    freed_in = []
-    delete = glir.GlirProgram.delete
+    freed_in, delete = [], glir.GlirProgram.delete
 
     def noted(program):
         current = QOpenGLContext.currentContext()
@@ -40,15 +44,14 @@ def test_a_layer_that_goes_is_freed_in_the_canvas_s_own_context(
         delete(program)
 
     monkeypatch.setattr(glir.GlirProgram, "delete", noted)
-    canvas = dock.main_window.findChildren(QOpenGLWidget)[0]
     layer = dock.viewer.add_labels(np.ones((20, 20), np.uint16))
-    settle(0.3)
+    dock.viewer.screenshot(flash=False)
     assert other_context()
     dock.viewer.layers.remove(layer)
-    settle(0.3)
+    wait_for(lambda: freed_in, "what is freed")
+    settle()
     canvas.makeCurrent()
     own = QOpenGLContext.currentContext().surface()
-    assert freed_in
     assert all(surface == own for surface in freed_in)
 
 
@@ -74,10 +77,10 @@ class Context:
 
 
 def test_after_the_window_is_gone_what_is_freed_is_no_fault():
-    def gone():
+    def set_current():
         raise RuntimeError("wrapped C/C++ object has been deleted")
 
-    scene = SimpleNamespace(set_current=gone, context=Context())
+    scene = SimpleNamespace(set_current=set_current, context=Context())
     canvas = SimpleNamespace(_scene_canvas=scene)
     qt_viewer = SimpleNamespace(canvas=canvas)
     free_in_own_context(SimpleNamespace(window=SimpleNamespace(_qt_viewer=qt_viewer)))

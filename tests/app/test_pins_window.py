@@ -1,57 +1,59 @@
 """Pins and spans in the whole window: real events, and the numbers of the library."""
 
 import numpy as np
+import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from omnimouse_app.hand import settle, wait_for
+from omnimouse_app.hand import wait_for
 from omnimouse_model.analysis.spans import predict_span
 from omnimouse_model.live.pins import LIVE
 
+pytestmark = [pytest.mark.gui, pytest.mark.slow]
+
 
 def test_a_condition_is_pinned_compared_over_ten_seconds_and_taken_back(dock, echo):
-    panel, controller = dock.panels["Traces"], dock.controller
-    dock.docks["Traces"].raise_()
-    settle(0.2)
-    panel.stack.canvas.setFocus()
+    controller, panel = dock.controller, dock.panels["Traces"]
+    pins, state, stack = controller.pins, controller.state, panel.stack
+    stack.canvas.setFocus()
     QTest.keyClick(panel, Qt.Key.Key_P, Qt.KeyboardModifier.ShiftModifier)
-    assert [pin.name for pin in controller.state.pins] == ["Video + behaviour"]
-    pinned = controller.state.mask
+    assert [pin.name for pin in state.pins] == ["Video + behaviour"]
+    pinned = state.mask
     controller.apply_preset("random_half_video_behavior")
     panel.bar.span.setFocus()
     QTest.keyClick(panel.bar.span, Qt.Key.Key_Down)
-    wait_for(
-        lambda: (
-            not controller.pins.is_busy
-            and {LIVE, 0} <= set(controller.pins.spans)
-            and not controller.pins.is_old(controller.pins.spans[LIVE])
-        ),
-        "the span",
-    )
-    settle(0.2)
-    page, session = controller.pins.page, controller.state.session
-    neurons = np.array(controller.state.selection)
-    for slot, mask in ((LIVE, controller.state.mask), (0, pinned)):
-        expected = predict_span(echo, session, mask, *page, neurons=neurons)
-        found = controller.pins.spans[slot]
+
+    def is_answered():
+        there = not pins.is_busy and {LIVE, 0} <= set(pins.spans)
+        return there and not pins.is_old(pins.spans[LIVE])
+
+    wait_for(is_answered, "the span")
+    neurons = np.array(state.selection)
+    for slot, mask in ((LIVE, state.mask), (0, pinned)):
+        expected = predict_span(echo, state.session, mask, *pins.page, neurons=neurons)
+        found = pins.spans[slot]
         np.testing.assert_array_equal(found.span.responses, expected.responses)
         np.testing.assert_array_equal(found.scores, expected.scores)
+
+        def is_drawn(row, slot=slot, wanted=expected.responses):
+            if slot == LIVE:
+                drawn = stack.drawn_values(row)[1]
+            else:
+                drawn = stack.drawn_overlay(row, slot)
+            return len(drawn) == len(wanted) and np.allclose(
+                drawn, wanted[:, row], atol=1e-4, equal_nan=True
+            )
+
+        wait_for(lambda f=is_drawn: all(map(f, range(len(neurons)))), "the traces")
         for row, score in enumerate(expected.scores):
             words = f"{score:.2f}" if np.isfinite(score) else "–"
-            assert words in panel.stack.labels[row]
-            drawn = (
-                panel.stack.drawn_values(row)[1]
-                if slot == LIVE
-                else panel.stack.drawn_overlay(row, slot)
-            )
-            np.testing.assert_allclose(drawn, expected.responses[:, row], atol=1e-4)
+            wait_for(lambda r=row, w=words: w in stack.labels[r], words)
     panel.bar.chip_menu(0).actions()[0].trigger()
-    assert controller.state.mask is pinned
+    assert state.mask is pinned
     controller.undo()
-    assert controller.state.preset == "random_half_video_behavior"
+    assert state.preset == "random_half_video_behavior"
     panel.bar.chip_menu(0).actions()[2].trigger()
     QTest.keyClick(panel.bar.span, Qt.Key.Key_Up)
-    settle(0.1)
-    assert controller.state.pins == ()
-    assert controller.state.trace_span == "window"
-    assert panel.stack.drawn_values(0)[0].shape == (60,)
+    assert state.pins == ()
+    assert state.trace_span == "window"
+    wait_for(lambda: stack.drawn_values(0)[0].shape == (60,), "the window's traces")

@@ -7,25 +7,25 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from omnimouse_app import commands
 from omnimouse_app.canvas import Canvas, core_places
 from omnimouse_app.hand import Hand, arc, settle, wait_for
 from omnimouse_app.layer_kinds import lost_layer
 from omnimouse_app.tiles import Tile, label_layer
-from omnimouse_model.masks import HIDDEN, VISIBLE
+from omnimouse_model.masks import VISIBLE
 from omnimouse_widgets.drawn.field import neurons_at
 from omnimouse_widgets.drawn.neuron_colours import SELECTED_RIM
+from tests.app.windows import let_it_rest
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.slow]
+ALT = Qt.KeyboardModifier.AltModifier
 CONTROL = Qt.KeyboardModifier.ControlModifier
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 
 
 @pytest.fixture
 def canvas(dock):
-    yield Canvas(dock.viewer, dock.main_window)
-    dock.controller.planes.show_in_space(False)
-    dock.controller.planes.show(None)
+    dock.viewer.layers.selection.active = dock.instrument.layers.neurons
+    return Canvas(dock.viewer, dock.main_window)
 
 
 @pytest.fixture
@@ -52,15 +52,18 @@ def visible(dock):
     return (dock.controller.state.mask.cells == VISIBLE).any(axis=0)
 
 
+def first_of(plane, number):
+    return int(np.flatnonzero(plane == number)[0])
+
+
 def test_a_tile_holds_the_neurons_of_its_plane_and_no_others(dock, layers, plane):
     assert [tile.plane for tile in layers.tiles] == sorted({*plane.tolist()})
     for tile in layers.tiles:
         y, x = layers.field.centres.T
         inside = (y > tile.top) & (y < tile.bottom) & (x > tile.left) & (x < tile.right)
         np.testing.assert_array_equal(inside, plane == tile.plane)
-    (labels,) = (one for one in dock.viewer.layers if one.name == "OmniMouse · planes")
     words = [dock.controller.planes.words_of(tile.plane) for tile in layers.tiles]
-    assert labels.text.values.tolist() == words
+    assert layers.names.text.values.tolist() == words
     assert "µm" in words[0]
 
 
@@ -73,23 +76,21 @@ def test_planes_over_each_other_have_their_names_in_one_corner():
 
 
 def test_keys_step_through_the_planes_and_back_to_the_whole_field(
-    dock, canvas, hand, layers, plane
+    dock, canvas, hand, layers
 ):
     menu, whole = dock.control.view.place.plane, view(dock)
     dock.control.scroll_area.ensureWidgetVisible(menu)
     for number in dock.controller.planes.numbers:
-        hand.key(Qt.Key.Key_PageDown, Qt.KeyboardModifier.AltModifier)
+        hand.key(Qt.Key.Key_PageDown, ALT)
         assert dock.controller.planes.shown == number
-        wait_for(lambda n=number: menu.currentData() == n, "the menu", 10)
+        wait_for(lambda n=number: menu.currentData() == n, "the menu")
         tile = layers.tiles[number]
-        corners = [(tile.top, tile.left), (tile.bottom, tile.right)]
-        (left, top), (right, bottom) = canvas.places(np.array(corners))
-        assert left > 0
-        assert top > 0
-        assert right < canvas.widget.width()
-        assert bottom < canvas.widget.height()
+        corners = np.array([(tile.top, tile.left), (tile.bottom, tile.right)])
+        places = canvas.places(corners)
+        assert (places > 0).all()
+        assert (places < (canvas.widget.width(), canvas.widget.height())).all()
         assert view(dock)[0] > 1.5 * whole[0]
-    hand.key(Qt.Key.Key_PageDown, Qt.KeyboardModifier.AltModifier)
+    hand.key(Qt.Key.Key_PageDown, ALT)
     assert dock.controller.planes.shown is None
     assert view(dock) == pytest.approx(whole)
 
@@ -97,79 +98,63 @@ def test_keys_step_through_the_planes_and_back_to_the_whole_field(
 def test_brush_lasso_and_click_leave_other_planes_alone(
     dock, canvas, hand, layers, plane
 ):
-    dock.controller.apply_preset("nothing")
-    dock.controller.select([])
-    dock.controller.planes.show(1)
+    controller = dock.controller
+    controller.apply_preset("nothing")
+    controller.select([])
+    controller.planes.show(1)
     dock.viewer.reset_view()  # every plane is in reach again
-    settle(0.1)
     middle = np.array([canvas.widget.width(), canvas.widget.height()]) / 2
-    across = np.linspace(middle - 0.35 * middle.min(), middle + 0.35 * middle.min(), 20)
+    across = np.linspace(middle - 0.35 * middle.min(), middle + 0.35 * middle.min(), 9)
     dock.instrument.brush.radius = 60.0
     hand.drag(np.round(across))
     assert set(plane[visible(dock)]) == {1}
-    dock.controller.undo()
+    controller.undo()
     assert not visible(dock).any()
     hand.key(Qt.Key.Key_L)
     reach = 0.7 * middle.min()
-    hand.drag(np.round(arc(middle, (reach, reach), (0.0, 6.2), 30)))
+    hand.drag(np.round(arc(middle, (reach, reach), (0.0, 6.2), 16)))
     assert set(plane[visible(dock)]) == {1}
-    settle(0.2)  # the lasso is gone from the screen
     places = canvas.places(core_places(layers.field))
-    hand.click(places[np.flatnonzero(plane == 2)[0]], CONTROL)
-    assert dock.controller.state.selection == ()
-    own = int(np.flatnonzero(plane == 1)[0])
-    hand.click(places[own], CONTROL)
-    assert dock.controller.state.selection == (own,)
+    for number, expected in ((2, ()), (1, (first_of(plane, 1),))):
+        hand.click(places[first_of(plane, number)], CONTROL)
+        assert controller.state.selection == expected
 
 
 def test_one_plane_is_shown_with_its_image_and_name_and_nothing_of_the_others(
-    dock, canvas, layers, plane
+    dock, canvas, layers, plane, monkeypatch
 ):
-    dock.controller.select([int(np.flatnonzero(plane == 2)[0])])
-    dock.controller.planes.show(1)
-    settle(0.3)
-    tile, mean = layers.tiles[1], layers.field.mean
-    shown = layers.mean.data
+    planes, field = dock.controller.planes, layers.field
+    own, other = first_of(plane, 1), first_of(plane, 2)
+    lost = replace(field, lost=np.array([own, other]))
+    crosses = lost_layer(dock.controller.state.session, lost)
+    monkeypatch.setattr(layers, "field", lost)
+    monkeypatch.setattr(layers, "lost", crosses)
+    dock.controller.select([other])
+    planes.show(1)
+    layers.draw()
+    tile, shown = layers.tiles[1], layers.mean.data
+    box = [round(side) for side in (tile.top, tile.bottom, tile.left, tile.right)]
     inside = np.zeros(shown.shape, bool)
-    top, left, bottom, right = map(
-        round, (tile.top, tile.left, tile.bottom, tile.right)
-    )
-    inside[top:bottom, left:right] = True
-    np.testing.assert_array_equal(shown[inside], mean[inside])
+    inside[slice(*box[:2]), slice(*box[2:])] = True
+    np.testing.assert_array_equal(shown[inside], field.mean[inside])
     assert not shown[~inside].any()
     assert inside.mean() > 0.2  # all of its share, not the neurons' alone
-    words = dock.controller.planes.words_of(1)
-    assert [name for name in layers.names.text.values if name] == [words]
-    other = int(np.flatnonzero(plane == 2)[0])
+    assert [name for name in layers.names.text.values if name] == [planes.words_of(1)]
     assert layers.colours.rows[[other, len(plane) + other], 3].tolist() == [0, 0]
-    y, x = core_places(layers.field)[other]
-    assert layers.describe_at(y, x) == ""
-    middle = canvas.place(tile.centre)
-    room = (canvas.widget.width() / 2, canvas.widget.height() / 2)
-    np.testing.assert_allclose(middle, room, atol=2)
-    dock.controller.planes.show(None)
-    np.testing.assert_array_equal(layers.mean.data, mean)
-    assert all(layers.names.text.values)
-
-
-def test_crosses_of_other_planes_are_gone_too(dock, layers, plane, monkeypatch):
-    one, other = (int(np.flatnonzero(plane == number)[0]) for number in (1, 2))
-    field = replace(layers.field, lost=np.array([one, other]))
-    crosses = lost_layer(dock.controller.state.session, field)
-    ids = dock.controller.state.session.units.unit_id
-    assert crosses.features["neuron"].tolist() == ids[[one, other]].tolist()
-    monkeypatch.setattr(layers, "field", field)
-    monkeypatch.setattr(layers, "lost", crosses)
-    dock.controller.planes.show(1)
+    assert layers.describe_at(*core_places(field)[other]) == ""
     assert crosses.shown.tolist() == [True, False]
-    dock.controller.planes.show(None)
+    room = (canvas.widget.width() / 2, canvas.widget.height() / 2)
+    np.testing.assert_allclose(canvas.place(tile.centre), room, atol=2)
+    planes.show(None)
+    np.testing.assert_array_equal(layers.mean.data, field.mean)
+    assert all(layers.names.text.values)
     assert crosses.shown.all()
 
 
 def test_areas_of_other_planes_are_not_outlined(dock, layers):
     controller, outlines = dock.controller, layers.areas
     controller.colouring.outline_areas(True)
-    wait_for(lambda: outlines.layer is not None, "the outlines", 20)
+    wait_for(lambda: outlines.layer is not None, "the outlines")
     controller.planes.show(1)
     tile = layers.tiles[1]
     places = np.array([path.mean(axis=0) for path in outlines.layer.data])
@@ -177,93 +162,94 @@ def test_areas_of_other_planes_are_not_outlined(dock, layers):
     own = inside.all(axis=1)
     assert 0 < own.sum() < len(own)
     np.testing.assert_array_equal(outlines.layer.edge_color[:, 3], own)
-    words = np.array(outlines.layer.text.values)
-    assert not words[~own].astype(bool).any()
-    assert words[own].astype(bool).any()
+    words = np.array(outlines.layer.text.values).astype(bool)
+    assert not words[~own].any()
+    assert words[own].any()
     controller.planes.show(None)
     assert (outlines.layer.edge_color[:, 3] == 1).all()
-    controller.colouring.outline_areas(False)
 
 
-def test_neurons_of_other_planes_are_gone_by_the_fast_way(dock, canvas, layers, plane):
+def test_neurons_of_other_planes_are_gone_by_the_fast_way(dock, layers, plane):
     dock.controller.select([])
     dock.controller.apply_preset("nothing")
     dock.controller.paint(range(len(plane)), VISIBLE)
     layers.draw()
     before = layers.colours.rows[: len(plane), 3].copy()
+    assert before.min() > 0
     menu = dock.control.view.place.plane
     dock.control.scroll_area.ensureWidgetVisible(menu)
     menu.setFocus()
     QTest.keyClick(menu, Qt.Key.Key_Down)
     assert dock.controller.planes.shown == 0
-    rows = layers.colours.rows[: len(plane)]
-    wait_for(lambda: rows[plane != 0, 3].max() == 0, "one plane", 10)
+    layers.draw()
     after = layers.colours.rows[: len(plane), 3]
-    np.testing.assert_allclose(after[plane == 0], before[plane == 0])
-    assert before.min() > 0
+    np.testing.assert_allclose(after, np.where(plane == 0, before, 0))
     assert layers.colours.is_fast
 
 
-def enter(dock, hand):
+@pytest.fixture
+def points(dock, hand):
+    """The neurons in space, which a key has brought up."""
     hand.key(Qt.Key.Key_D, SHIFT)
     assert dock.controller.state.in_space
-    settle(0.3)
+    settle()
     return dock.instrument.layers.space.layer
 
 
 def test_space_has_every_neuron_at_its_place_in_the_colours_of_the_field(
-    dock, canvas, hand, layers
+    dock, layers, points
 ):
-    dock.controller.apply_preset("nothing")
-    points = enter(dock, hand)
+    controller, n = dock.controller, layers.field.n_neurons
     assert dock.viewer.dims.ndisplay == 3
-    places = np.asarray(dock.controller.state.session.units.xyz_um)
+    places = np.asarray(controller.state.session.units.xyz_um)
     np.testing.assert_allclose(points.data, places[:, ::-1])
-    dock.controller.paint([4, 5], VISIBLE)
-    dock.controller.select([5])
-    settle(0.3)
-    n = layers.field.n_neurons
+    controller.apply_preset("nothing")
+    controller.paint([4, 5], VISIBLE)
+    controller.select([5])
+    layers.draw()
     cores, rims = layers.colours.rows[:n], layers.colours.rows[n:]
-    np.testing.assert_allclose(points.face_color[:, :3], cores[:, :3] * cores[:, 3:],
-                               atol=1e-5)  # fmt: skip
+    dark_cores = cores[:, :3] * cores[:, 3:]
+    np.testing.assert_allclose(points.face_color[:, :3], dark_cores, atol=1e-5)
     np.testing.assert_allclose(points.border_color[5], SELECTED_RIM)
-    np.testing.assert_allclose(points.border_color[4, :3], rims[4, :3] * rims[4, 3:],
-                               atol=1e-5)  # fmt: skip
-    dock.controller.set_colour_by("depth")
-    settle(0.3)
+    dark_rim = rims[4, :3] * rims[4, 3:]
+    np.testing.assert_allclose(points.border_color[4, :3], dark_rim, atol=1e-5)
+    controller.set_colour_by("depth")
+    layers.draw()
     np.testing.assert_allclose(points.face_color, layers.colours.rows[:n], atol=1e-5)
-    dock.controller.planes.show(2)
-    n_looked_at = dock.controller.planes.looked_at.sum()
-    wait_for(lambda: points.shown.sum() == n_looked_at, "one plane in space", 10)
+    controller.planes.show(2)
+    n_looked_at = controller.planes.looked_at.sum()
+    wait_for(lambda: points.shown.sum() == n_looked_at, "one plane in space")
 
 
-def test_space_has_axes_in_micrometres_and_moves_no_dock(dock, canvas, hand, layers):
+def test_space_has_axes_in_micrometres_and_moves_no_dock(dock, hand, layers):
     dock.main_window.resize(1280, 720)
-    settle(0.5)
+    let_it_rest(dock, (1280, 720))
     before = [one.geometry() for one in dock.docks.values()]
-    points = enter(dock, hand)
+    hand.key(Qt.Key.Key_D, SHIFT)
+    let_it_rest(dock, (1280, 720))
     assert dock.main_window.minimumSizeHint().height() <= 720
     assert [one.geometry() for one in dock.docks.values()] == before
-    low, high = points.data.min(axis=0), points.data.max(axis=0)
+    data = layers.space.layer.data
+    low, high = data.min(axis=0), data.max(axis=0)
     depth, y, x = layers.space.axes.text.values
-    assert depth == f"depth {low[0]:.0f} to {high[0]:.0f} µm"
-    assert (y, x) == tuple(
-        f"{n} {high[a] - low[a]:.0f} µm" for a, n in ((1, "y"), (2, "x"))
-    )
+    assert f"{low[0]:.0f} to {high[0]:.0f} µm" in depth
+    for words, axis in ((y, 1), (x, 2)):
+        assert f"{high[axis] - low[axis]:.0f} µm" in words
+    axes = layers.space.axes
     hand.key(Qt.Key.Key_D, SHIFT)
-    settle(0.3)
     assert layers.space.axes is None
-    assert not [one for one in dock.viewer.layers if one.name == "OmniMouse · axes"]
+    assert axes not in dock.viewer.layers
 
 
-def test_a_click_in_space_selects_and_the_status_bar_says_whom(dock, canvas, hand):
-    points = enter(dock, hand)
+def test_a_click_in_space_selects_and_the_status_bar_says_whom(
+    dock, canvas, hand, points
+):
     dock.controller.select([])
     middle = canvas.widget.width() / 2, canvas.widget.height() / 2
-    seen = points.data.mean(axis=0)
-    nearest = int(((points.data - seen) ** 2).sum(axis=1).argmin())
+    off_centre = points.data - points.data.mean(axis=0)
+    nearest = int((off_centre**2).sum(axis=1).argmin())
     dock.viewer.scene.camera.center = tuple(points.data[nearest])
-    settle(0.2)
+    settle()
     hand.click(middle)
     (chosen,) = dock.controller.state.selection
     ahead = np.asarray(dock.viewer.scene.camera.view_direction)
@@ -271,11 +257,12 @@ def test_a_click_in_space_selects_and_the_status_bar_says_whom(dock, canvas, han
     across = off - ahead * (off @ ahead)
     assert np.hypot.reduce(across) <= points.size[0] / 2
     words = points.get_status(
-        tuple(points.data[nearest]), view_direction=ahead, dims_displayed=[0, 1, 2],
+        tuple(points.data[nearest]),
+        view_direction=ahead,
+        dims_displayed=[0, 1, 2],
         world=True,
-    )  # fmt: skip
-    units = dock.controller.state.session.units
-    assert words.startswith(f"neuron {units.unit_id[chosen]} · ")
+    )
+    assert f"neuron {dock.controller.state.session.units.unit_id[chosen]} " in words
     hand.drag([(30, 30), (60, 40), (90, 60)])
     assert dock.controller.state.selection == (chosen,)
 
@@ -283,17 +270,14 @@ def test_a_click_in_space_selects_and_the_status_bar_says_whom(dock, canvas, han
 def test_back_from_space_everything_is_as_it_was(dock, canvas, hand, layers):
     layers.mean.visible = False
     dock.viewer.scene.camera.zoom *= 1.7
-    enter(dock, hand)
-    hand.key(Qt.Key.Key_D, SHIFT)
-    settle(0.3)
     before = state_of_viewer(dock)
-    enter(dock, hand)
+    assert before[-1] is layers.neurons
+    hand.key(Qt.Key.Key_D, SHIFT)
     assert not layers.neurons.visible
     dock.viewer.dims.ndisplay = 2  # napari's own button
-    settle(0.3)
+    settle()
     assert not dock.controller.state.in_space
     assert state_of_viewer(dock) == before
-    assert before[-1] is layers.neurons
     layers.mean.visible = True
     dock.controller.apply_preset("nothing")
     dock.controller.paint([3], VISIBLE)
@@ -305,8 +289,8 @@ def state_of_viewer(dock):
     viewer = dock.viewer
     shown = [(layer.name, layer.visible) for layer in viewer.layers]
     camera = tuple(np.round(view(dock), 6))
-    return (viewer.dims.ndim, viewer.dims.ndisplay, camera, shown,
-            viewer.layers.selection.active)  # fmt: skip
+    active = viewer.layers.selection.active
+    return (viewer.dims.ndim, viewer.dims.ndisplay, camera, shown, active)
 
 
 def test_without_depth_the_button_says_why(dock, monkeypatch):
@@ -315,7 +299,7 @@ def test_without_depth_the_button_says_why(dock, monkeypatch):
     place.draw()
     button = place.space.button(True)
     assert not button.isEnabled()
-    assert button.toolTip() == "No 3-D: No depth is known."
+    assert "No depth is known." in button.toolTip()
     monkeypatch.undo()
     place.draw()
     assert button.isEnabled()
@@ -335,31 +319,10 @@ def test_clicking_again_walks_through_neurons_over_each_other(
     dock.controller.select([])
     dock.viewer.scene.camera.center = (float(y), float(x))
     dock.viewer.scene.camera.zoom = 12
-    settle(0.1)
+    settle()
     at, found = np.round(canvas.place((y, x))), []
     for _ in range(len(over) + 1):
         hand.click(at, CONTROL)
         found.append(dock.controller.state.selection)
-        settle(0.5)  # no double click
     dock.instrument.brush.attach(layers.neurons, layers.field)
     assert found == [(neuron,) for neuron in [*over, over[0]]]
-
-
-def test_the_command_of_the_filter_leads_to_it_and_its_rows_are_painted(dock):
-    dock.controller.apply_preset("nothing")
-    dock.bring_up("Traces")
-    commands.filter_neurons()
-    panel = dock.panels["Neurons"]
-    assert dock.main_window.focusWidget() is panel.filter
-    settle(0.2)
-    assert not panel.visibleRegion().isEmpty()
-    QTest.keyClicks(panel.filter, "plane=1")
-    QTest.keyClick(panel.filter, Qt.Key.Key_Return)
-    plane = np.asarray(dock.controller.state.session.units.plane)
-    wait_for(lambda: len(panel.table.neurons) == (plane == 1).sum(), "rows", 10)
-    panel.paint.click()
-    painted = (dock.controller.state.mask.cells != HIDDEN).any(axis=0)
-    np.testing.assert_array_equal(painted, plane == 1)
-    panel.filter.clear()
-    QTest.keyClick(panel.filter, Qt.Key.Key_Return)
-    dock.bring_up("Traces")

@@ -1,7 +1,7 @@
-"""A JupyterLab for each file of tests, and a fresh page and notebook for each test.
+"""One browser, one JupyterLab, and an explorer that most tests share.
 
-Tests that leave a notebook as they found it share one: opening it takes longer than
-they do. Their files have a fixture for it.
+Opening a notebook takes longer than most tests do. Those that end a kernel or read
+what a notebook keeps have another one: test_notebook_life.py.
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ import pytest
 from omnimouse_app.browser.chromium import BrowserMissingError, chromium
 from omnimouse_app.browser.page import NotebookPage, page_in
 from omnimouse_app.browser.server import serving
+from tests.browser.explorer import kernel_counts, opened, wait_for_counts
 
 HERE = Path(__file__).parent
 
@@ -25,14 +26,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item):
-    """Let the fixture below know how its test went."""
+    """Let `watched` know how its test went."""
     report = yield
     if report.when == "call":
         item.has_failed = report.failed
     return report
 
 
-@pytest.fixture(scope="module")
+# Not for the session: playwright's loop would run on under everybody else's tests.
+@pytest.fixture(scope="package")
 def browser():
     try:
         with chromium() as running:
@@ -41,34 +43,56 @@ def browser():
         pytest.skip(str(error))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory):
     notebooks = tmp_path_factory.mktemp("notebooks")
     with serving(notebooks, tmp_path_factory.mktemp("jupyter")) as running:
         yield running
 
 
-@contextmanager
-def watched(tab: NotebookPage, item: pytest.Item, kept: Path) -> Iterator[None]:
-    """Check that a test leaves no error in a page; keep what explains a failure."""
-    tab.errors.clear()
-    yield
-    if tab.errors or getattr(item, "has_failed", True):
-        tab.keep(kept)
-        print(f"\npicture and logs: {kept}")
-    assert not tab.errors
-
-
-@pytest.fixture
-def tab(browser, server, tmp_path, request):
-    """A notebook page of one test's own."""
-    with page_in(browser, server) as opened, watched(opened, request.node, tmp_path):
-        yield opened
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def demo():
     """The demo's recording is simulated before anybody waits for it in a page."""
     from omnimouse_model.demo import demo_session
 
     demo_session()
+
+
+@contextmanager
+def watched(tab: NotebookPage, item: pytest.Item, folder: Path) -> Iterator[None]:
+    """Check that a test leaves no error in a page; write what explains a failure."""
+    tab.errors.clear()
+    yield
+    if tab.errors or getattr(item, "has_failed", True):
+        tab.keep(folder)
+        print(f"\npicture and logs: {folder}")
+    assert not tab.errors
+
+
+@pytest.fixture
+def tab(browser, server, demo, tmp_path, request):
+    """A notebook page of one test's own."""
+    with page_in(browser, server) as opened, watched(opened, request.node, tmp_path):
+        yield opened
+
+
+@pytest.fixture(scope="package")
+def explorer_page(browser, server, demo):
+    with page_in(browser, server, has_touch=True) as page:
+        opened(page, model="demo")
+        yield page
+
+
+@pytest.fixture
+def view(explorer_page, request, tmp_path):
+    """The shared explorer, as if just opened."""
+    tab = explorer_page
+    tab.page.get_by_role("tab", name="Traces", exact=True).last.click()
+    for act in ("apply_preset('video_behavior')", "set_brush(1)", "select([0, 1])"):
+        tab.ask(f"explorer.controller.{act}")
+    tab.ask("setattr(explorer.painter, 'tool', 'brush')")
+    tab.ask("setattr(explorer.table, 'filter', '')")
+    tab.wait_for_kernel("explorer.settled() is explorer", True)
+    wait_for_counts(tab, **kernel_counts(tab))
+    with watched(tab, request.node, tmp_path):
+        yield tab

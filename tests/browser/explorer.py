@@ -1,6 +1,11 @@
 """The explorer in a page, for tests: its cells, and what page and kernel say of it."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from axe_playwright_python.sync_playwright import Axe
 
 from omnimouse_app.browser.page import NotebookPage
 
@@ -11,6 +16,12 @@ explorer.controller.apply_preset("video_behavior")
 explorer.controller.set_brush(1)
 """
 SHOW = "explorer"
+BUSY = """
+from pathlib import Path
+from time import sleep
+while not Path({file!r}).exists():
+    sleep(0.02)
+"""
 STATES = ("hidden", "visible", "target", "mixed")
 COUNTED = (
     f"dict(zip({STATES}, __import__('numpy').bincount("
@@ -37,6 +48,30 @@ def shown(tab: NotebookPage) -> None:
     tab.part("counts").get_by_text(re.compile(r"target \d")).first.wait_for()
 
 
+@contextmanager
+def busy_cell(tab: NotebookPage, folder: Path) -> Iterator[str]:
+    """A cell runs as long as the block does; what `tab.is_over` takes."""
+    file = folder / "over"
+    running = tab.start("execute", BUSY.format(file=str(file)))
+    try:
+        yield running
+    finally:
+        file.touch()
+    tab.finish(running)
+
+
+def grave(tab: NotebookPage) -> list[str]:
+    """What axe finds that keeps people out, with the element each is about."""
+    within = {"include": [[".omnimouse"]]}
+    found = Axe().run(tab.page, context=within).response["violations"]
+    return [
+        f"{one['id']}: {node['html'][:120]} ({node['failureSummary']})"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]
+
+
 def counts(tab: NotebookPage, number: int = 0) -> dict[str, int]:
     """Neurons by state, as the page tells everybody."""
     words = tab.part("counts").nth(number).inner_text()
@@ -59,11 +94,27 @@ def wait_for_counts(tab: NotebookPage, number: int = 0, **expected: int) -> None
         tab.part("counts").nth(number).get_by_text(words).wait_for()
 
 
+def wait_for_other_counts(tab: NotebookPage, before: str) -> None:
+    """Wait until the page tells other counts than these words."""
+    tab.page.wait_for_function(
+        "before => document.querySelector('.omnimouse-counts').innerText !== before",
+        arg=before,
+    )
+
+
 def agree(tab: NotebookPage) -> dict[str, int]:
-    """Wait until page and kernel count the same, which is given."""
-    for _ in range(100):
+    """Wait until page and kernel count the same; the counts."""
+    for _ in range(1000):
         told, known = counts(tab), kernel_counts(tab)
         if told == known:
             return known
         tab.page.wait_for_timeout(50)
     raise AssertionError(f"The page tells {told}, the kernel {known}.")
+
+
+def painted(tab: NotebookPage) -> dict[str, int]:
+    """Drag the brush over the field, and wait until page and kernel agree."""
+    before = tab.part("counts").first.inner_text()
+    tab.drag(tab.part("field").first)
+    wait_for_other_counts(tab, before)
+    return agree(tab)

@@ -1,42 +1,26 @@
-"""The explorer in JupyterLab: painted, scrubbed, set from code, saved and reopened."""
+"""The explorer in JupyterLab: painted, scrubbed, set from code, while a cell runs."""
 
 import pytest
 
-from omnimouse_app.browser.page import NotebookPage, page_in
-from tests.browser.conftest import watched
-from tests.browser.explorer import agree, kernel_counts, opened, shown, wait_for_counts
+from omnimouse_app.browser.page import NotebookPage
+from tests.browser.explorer import (
+    agree,
+    busy_cell,
+    counts,
+    grave,
+    kernel_counts,
+    painted,
+    wait_for_counts,
+    wait_for_other_counts,
+)
 
-pytestmark = pytest.mark.usefixtures("demo")
-
-
-@pytest.fixture(scope="module")
-def shared(browser, server, demo):
-    with page_in(browser, server) as opened_once:
-        opened(opened_once, model="demo")
-        yield opened_once
-
-
-@pytest.fixture
-def view(shared, request, tmp_path):
-    """A notebook with an explorer that several tests share, as if just opened."""
-    for act in ("apply_preset('video_behavior')", "set_brush(1)"):
-        shared.ask(f"explorer.controller.{act}")
-    shared.ask("setattr(explorer.painter, 'tool', 'brush')")
-    shared.wait_for_kernel("explorer.settled() is explorer", True)
-    wait_for_counts(shared, **kernel_counts(shared))
-    with watched(shared, request.node, tmp_path):
-        yield shared
-
-
-def painted(tab: NotebookPage) -> dict[str, int]:
-    """Drag the brush over the field, and wait until page and kernel agree."""
-    before = tab.part("counts").first.inner_text()
-    tab.drag(tab.part("field").first)
-    tab.page.wait_for_function(
-        "before => document.querySelector('.omnimouse-counts').innerText !== before",
-        arg=before,
-    )
-    return agree(tab)
+CELL_TYPES = (
+    "() => jupyterapp.shell.currentWidget.content.widgets.map(c => c.model.type)"
+)
+IS_UNSAVED = "jupyterapp.shell.currentWidget.context.model.dirty"
+COMMS_OVER_SUBSHELLS = "jupyterapp.serviceManager.kernels.commsOverSubshells"
+EDGES = "explorer.neuron_scores.spread.edges"
+SCORES = "(sorted(map(float, explorer.scores[list(explorer.selection)])) or [9])"
 
 
 def test_a_stroke_of_the_mouse_is_in_the_kernel_and_a_new_prediction_is_drawn(view):
@@ -45,26 +29,21 @@ def test_a_stroke_of_the_mouse_is_in_the_kernel_and_a_new_prediction_is_drawn(vi
     assert after["visible"] > before["visible"]
     view.wait_until_told("drawn", since, name="traces")
     view.wait_for_kernel("explorer.controller.results.freshness", "fresh")
+    view.part("field").first.press("Control+z")  # the whole stroke
+    wait_for_counts(view, **before)
+    assert kernel_counts(view) == before
 
 
 def test_the_keyboard_paints_what_the_mouse_paints(view):
-    field = view.part("field").first
-    field.focus()
-    field.press("2")
-    field.press("]")
-    field.press("ArrowLeft")
-    field.press(" ")
-    view.page.wait_for_function(
-        "!document.querySelector('.omnimouse-counts').innerText.includes('hidden 0 ')"
-    )
+    field, before = view.part("field").first, view.part("counts").first.inner_text()
+    for key in ("2", "]", "ArrowLeft", " "):
+        field.press(key)
+    wait_for_other_counts(view, before)
     assert agree(view)["hidden"] > 0
 
 
 def test_keys_after_a_click_on_a_button_are_the_parts_and_not_the_notebooks(view):
-    cells = (
-        "() => jupyterapp.shell.currentWidget.content.widgets.map(c => c.model.type)"
-    )
-    before = view.page.evaluate(cells)
+    before = view.page.evaluate(CELL_TYPES)
     view.part("painter").get_by_role("button", name="Brush").click()
     for key in ("3", "r"):  # elsewhere "r" makes the cell a raw one, without output
         view.page.keyboard.press(key)
@@ -73,25 +52,16 @@ def test_keys_after_a_click_on_a_button_are_the_parts_and_not_the_notebooks(view
     view.part("asked").get_by_label("Preset").focus()
     for key in ("b", "x"):  # one adds a cell, the other cuts it
         view.page.keyboard.press(key)
-    assert view.page.evaluate(cells) == before
-    is_unsaved = "jupyterapp.shell.currentWidget.context.model.dirty"
-    view.page.evaluate(f"() => {{ {is_unsaved} = true }}")
+    assert view.page.evaluate(CELL_TYPES) == before
+    view.page.evaluate(f"() => {{ {IS_UNSAVED} = true }}")
     view.part("field").first.press("Control+s")
-    view.page.wait_for_function(f"!{is_unsaved}")
+    view.page.wait_for_function(f"!{IS_UNSAVED}")
 
 
 def test_the_other_button_paints_nothing(view):
     before = kernel_counts(view)
     view.part("field").first.click(button="right")
     assert agree(view) == before
-
-
-def test_undo_takes_one_whole_stroke_back(view):
-    before = kernel_counts(view)
-    painted(view)
-    view.part("field").first.press("Control+z")
-    wait_for_counts(view, **before)
-    assert kernel_counts(view) == before
 
 
 def test_what_code_sets_the_page_shows(view):
@@ -108,76 +78,103 @@ def test_scrubbing_moves_the_window_of_the_kernel(view):
     view.wait_until_told("drawn", since, name="raster")
 
 
-def test_painting_goes_on_while_a_cell_runs(view):
+def test_painting_goes_on_while_a_cell_runs(view, tmp_path):
     painted(view)
-    running = view.start("execute", "import time; time.sleep(8)")
-    since = view.now()
-    view.drag(view.part("field").first, (0.3, 0.3), (0.6, 0.3))
-    view.wait_until_told("drawn", since, name="traces")
-    assert not view.is_over(running)
-    view.finish(running)
+    with busy_cell(view, tmp_path) as running:
+        since = view.now()
+        view.drag(view.part("field").first, (0.3, 0.3), (0.6, 0.3))
+        view.wait_until_told("drawn", since, name="traces")
+        assert not view.is_over(running)
     agree(view)
 
 
-def test_a_reloaded_page_shows_the_mask(tab):
-    opened(tab)
-    known = painted(tab)
-    tab.save()
-    tab.page.reload()
-    shown(tab)
-    wait_for_counts(tab, **known)
+@pytest.fixture
+def without_subshells(view):
+    """What JupyterLab's setting does, which kernels without subshells have too."""
+    before = view.page.evaluate(COMMS_OVER_SUBSHELLS)
+    view.page.evaluate(f"{COMMS_OVER_SUBSHELLS} = 'disabled'")
+    yield view
+    view.page.evaluate(f"before => {{ {COMMS_OVER_SUBSHELLS} = before }}", before)
 
 
-def test_after_a_restart_the_view_says_so_and_the_cells_run_again(tab):
-    opened(tab)
-    painted(tab)
-    tab.restart()
-    tab.part("problem").get_by_text("run its cells again").first.wait_for()
-    tab.run_all()
-    shown(tab)
-    painted(tab)
-
-
-def test_a_saved_notebook_shows_its_last_picture_without_a_kernel(tab):
-    name = opened(tab)
-    painted(tab)
+def test_without_subshells_a_stroke_is_seen_at_once_and_answered_when_a_cell_has_run(
+    without_subshells, tmp_path
+):
+    tab = without_subshells
+    before, words = painted(tab), tab.part("counts").first.inner_text()
     tab.wait_for_kernel("explorer.settled() is explorer", True)
-    tab.save()
-    tab.server.end_kernels()
-    tab.visit(name)
-    picture = tab.page.locator("img.omnimouse-last, .omnimouse-last img").first
-    picture.wait_for()
-    tab.page.wait_for_function(
-        "e => e.naturalWidth > 300", arg=picture.element_handle()
-    )
-
-
-def test_two_views_of_one_state_agree(tab):
-    opened(tab, "explorer")
-    tab.page.wait_for_function(
-        "document.querySelectorAll('.omnimouse-counts').length === 2"
-    )
-    known = painted(tab)
-    wait_for_counts(tab, 1, **known)
-
-
-def test_an_error_is_told_in_the_widget(tab):
-    opened(tab)
-    tab.ask("explorer.controller.choose_predictor('/no/such/model')")
-    tab.part("asked").first.get_by_text("no/such/model").first.wait_for()
-
-
-def test_a_page_that_is_reloaded_in_a_stroke_leaves_none_open(tab):
-    opened(tab)
-    tab.save()
-    box = tab.part("field").first.bounding_box()
-    tab.page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + box["height"] / 2)
-    tab.page.mouse.down()
-    tab.page.mouse.move(
-        box["x"] + 0.6 * box["width"], box["y"] + box["height"] / 2, steps=20
-    )
-    tab.wait_for_kernel("explorer.controller.in_stroke", True)
-    tab.page.reload()
-    shown(tab)
+    with busy_cell(tab, tmp_path) as running:
+        since = tab.now()
+        tab.drag(tab.part("field").first, (0.3, 0.3), (0.6, 0.3))
+        tab.wait_until_told("painted", since)
+        wait_for_other_counts(tab, words)
+        assert counts(tab)["visible"] > before["visible"]
+        assert not tab.is_over(running)
+        over = tab.now()
+    tab.wait_until_told("drawn", over, name="traces")
+    assert agree(tab)["visible"] > before["visible"]
+    tab.wait_for_kernel("explorer.controller.results.freshness", "fresh")
     tab.wait_for_kernel("explorer.controller.in_stroke", False)
-    agree(tab)
+
+
+def test_what_is_refused_is_told_in_the_part_that_it_was_said_in(view):
+    view.page.get_by_role("tab", name="Neurons", exact=True).last.click()
+    table = view.part("table").last
+    words = table.get_by_label("Filter the neurons")
+    words.fill("size>3")
+    words.press("Enter")
+    table.get_by_text("'size'").first.wait_for()
+    words.fill("id<5")
+    words.press("Enter")
+    view.wait_for_kernel("explorer.table.shown", 4)
+
+
+def test_nothing_grave_keeps_anybody_from_using_it_and_what_is_grave_is_found(view):
+    for title in ("Traces", "Context", "Behaviour", "Neurons", "Scores"):
+        view.page.get_by_role("tab", name=title, exact=True).last.click()
+        assert not grave(view), title
+    view.page.evaluate(
+        "document.querySelector('.omnimouse-painter').append("
+        "Object.assign(document.createElement('button'), { id: 'nameless' }))"
+    )
+    assert any(one.startswith("button-name") for one in grave(view))
+    view.page.evaluate("document.querySelector('#nameless').remove()")
+
+
+# -- scores ---------------------------------------------------------------------------
+def wait_until_marked(tab: NotebookPage, n: int) -> None:
+    """Wait until so many points are white; what is drawn in a drag plotly minds."""
+    plot = tab.page.locator(".js-plotly-plot").last
+    tab.page.wait_for_function(
+        "([plot, n]) => plot.data[3].x.length === n", arg=[plot.element_handle(), n]
+    )
+
+
+def test_bars_and_points_of_the_scores_select_and_mark_neurons(view):
+    view.page.get_by_role("tab", name="Scores", exact=True).last.click()
+    plot = view.page.locator(".js-plotly-plot").last
+    bars = plot.locator(".barlayer .trace").first.locator(".point")
+    bars.first.wait_for()
+    wait_until_marked(view, 2)
+    # A bar by the mouse.
+    box = bars.nth(8).bounding_box()
+    view.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] - 3)
+    within = f"bool({EDGES}[8] <= {SCORES}[0] <= {SCORES}[-1] < {EDGES}[9])"
+    view.wait_for_kernel(within, True)
+    wait_until_marked(view, view.ask("len(explorer.selection)"))
+    # A rectangle around points; twice over, as plotly would move the first.
+    for end in (0.5, 0.7):
+        view.ask("explorer.controller.select([])")
+        wait_until_marked(view, 0)
+        view.drag(plot, (0.63, 0.15), (0.95, end), steps=6)
+        view.wait_for_kernel("len(explorer.selection)", 64)
+    # The slider's keys go from bar to bar, and a double click ends it.
+    slider = view.page.get_by_label("Bar of the histogram")
+    slider.press("ArrowRight")
+    low = float(slider.get_attribute("aria-valuetext").split()[1])
+    near = f"abs({SCORES}[0] - {low}) < 0.051 > abs({SCORES}[-1] - {low})"
+    view.wait_for_kernel(f"bool(len(explorer.selection) < 64 and {near})", True)
+    box = plot.bounding_box()
+    x, y = box["x"] + 0.95 * box["width"], box["y"] + 0.8 * box["height"]
+    view.page.mouse.dblclick(x, y)
+    view.wait_for_kernel("len(explorer.selection)", 0)

@@ -1,11 +1,8 @@
-"""Fine-tuning in a page: started by key, watched, stopped, gone on with, and used."""
-
-from pathlib import Path
+"""Fine-tuning in a page: started by key, watched, stopped, and its model used."""
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
-from omnimouse_app.browser.page import NotebookPage
+from tests.browser.explorer import grave
 from tests.model.finetune_process import NEW, write_place
 
 MAKE = """
@@ -13,11 +10,12 @@ from pathlib import Path
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import FineTune
 controller = Controller()
-controller.finetuning.folder = Path({kept!r})
-controller.choose_predictor(Path({folder!r}) / "base.safetensors")
+controller.finetuning.folder = Path({out!r})
+base = Path({folder!r}) / "base.safetensors"
+controller.choose_predictor(base)
 controller.open_session(Path({folder!r}) / {name!r})
 controller.wait()
-part = FineTune(controller, steps={steps})
+part = FineTune(controller, steps=1500)
 """
 DRAWN = """() => {
   const canvas = document.querySelector(".omnimouse-finetune canvas");
@@ -39,40 +37,28 @@ def folder(tmp_path_factory):
     return write_place(tmp_path_factory.mktemp("finetuning"))
 
 
-def opened(tab: NotebookPage, folder: Path, kept: Path, steps: int) -> None:
-    made = MAKE.format(folder=str(folder), kept=str(kept), name=NEW, steps=steps)
-    tab.open([made, "part"])
+def test_it_is_there_with_something_to_learn_and_worked_by_keyboard_to_its_end(
+    tab, folder, tmp_path
+):
+    out = str(tmp_path)
+    tab.open([MAKE.format(folder=str(folder), out=out, name=NEW), "part"])
     tab.run_all()
-    tab.part("finetune").get_by_text(f"base.safetensors to {NEW}").wait_for()
-
-
-def test_it_is_worked_by_keyboard_to_its_end(tab, folder, tmp_path):
-    opened(tab, folder, tmp_path, 4000)
     part = tab.part("finetune")
+    part.get_by_text(f"base.safetensors to {NEW}").wait_for()
+    tab.finish(tab.start("execute", "controller.choose_predictor('mean')"))
+    part.wait_for(state="hidden")
+    tab.finish(tab.start("execute", "controller.choose_predictor(base)"))
+    part.wait_for(state="visible")
     part.get_by_role("button", name="Start").press("Enter")
     part.get_by_role("button", name="Stop").wait_for()
-    part.get_by_text("of 4000").wait_for()
+    part.get_by_text("of 1500").wait_for()
     tab.page.wait_for_function(DRAWN)
-    assert (
-        not Axe()
-        .run(tab.page, context={"include": [[".omnimouse"]]})
-        .response["violations"]
-    )
+    assert not grave(tab)
     part.get_by_role("button", name="Stop").press("Enter")
-    part.get_by_text("what was reached is kept").wait_for()
-    part.get_by_role("button", name="Use what was reached").click()
-    part.get_by_text("✓ Learned, and is the model now").wait_for()
-    tab.wait_for_kernel("controller.state.predictor_name.startswith("
-                        f"{str(tmp_path)!r})", True)  # fmt: skip
+    use = part.get_by_role("button", name="Use what was reached")
+    use.click()
+    part.get_by_role("button", name="Dismiss").wait_for()
+    is_used = f"controller.state.predictor_name.startswith({out!r})"
+    tab.wait_for_kernel(is_used, True)
     part.get_by_role("button", name="Dismiss").click()
     part.wait_for(state="hidden")
-
-
-def test_it_comes_back_onto_the_page_with_something_to_learn(tab, folder, tmp_path):
-    opened(tab, folder, tmp_path, 300)
-    tab.finish(tab.start("execute", "controller.choose_predictor('mean')"))
-    tab.part("finetune").wait_for(state="hidden")
-    base = str(folder / "base.safetensors")
-    tab.finish(tab.start("execute", f"controller.choose_predictor({base!r})"))
-    tab.part("finetune").wait_for(state="visible")
-    tab.part("finetune").get_by_role("button", name="Start").wait_for()

@@ -20,29 +20,29 @@ def before_hash(strategy):
     return strategy.partition(" #")[0]
 
 
+def scored(behavior):
+    return Scores((), tuple(behavior), "test")
+
+
 def test_draws_of_one_condition_are_averaged_in_the_conditions_order():
     values = {"64 #0": 0.5, "64 #1": 0.7, "4 #0": 0.1, "4 #1": 0.3}
-    scores = Scores(
-        (), tuple(decoded(s, "running", v) for s, v in values.items()), "test"
-    )
-    figure = decoding_figure(scores, given=before_hash)
-    (trace,) = figure.data
-    assert list(trace.x) == ["64", "4"]
-    assert list(figure.layout.xaxis.categoryarray) == ["64", "4"]
+    scores = scored(decoded(s, "running", value) for s, value in values.items())
+    (trace,) = decoding_figure(scores, given=before_hash).data
+    assert (list(trace.x), trace.mode) == (["64", "4"], "lines+markers")
     np.testing.assert_allclose(trace.y, [0.6, 0.2])
     np.testing.assert_allclose(trace.error_y.array, [0.1, 0.1])
-    apart = decoding_figure(scores, given=before_hash, is_ordered=False)
-    assert (trace.mode, apart.data[0].mode) == ("lines+markers", "markers")
+    (apart,) = decoding_figure(scores, given=before_hash, is_ordered=False).data
+    assert apart.mode == "markers"
 
 
 def test_channels_and_models_are_told_apart_by_more_than_colour():
-    names = ("running", "pupil_size")
-    scores = Scores(
-        (),
-        tuple(decoded("all", c, 0.5, m) for m in ("big", "small") for c in names),
-        "test",
+    figure = decoding_figure(
+        scored(
+            decoded("all", channel, 0.5, model)
+            for model in ("big", "small")
+            for channel in ("running", "pupil_size")
+        )
     )
-    figure = decoding_figure(scores)
     looks = [(t.line.dash, t.marker.symbol) for t in figure.data]
     assert looks == [
         ("solid", "circle"),
@@ -54,15 +54,14 @@ def test_channels_and_models_are_told_apart_by_more_than_colour():
 
 
 def test_what_was_refused_is_left_out_and_nothing_is_no_figure():
-    scores = Scores((), (decoded("all", "running", float("nan")),), "test")
-    with pytest.raises(ValueError, match="Found 0 decoded channels"):
-        decoding_figure(scores)
+    with pytest.raises(ValueError, match="0 decoded channels"):
+        decoding_figure(scored([decoded("all", "running", float("nan"))]))
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_colours_of_five_channels_are_far_apart(theme):
     names = ("pupil_size", "pupil_d_size", "pupil_x", "pupil_y", "running")
-    scores = Scores((), tuple(decoded("all", c, 0.5, "big") for c in names), "test")
+    scores = scored(decoded("all", name, 0.5) for name in names)
     found = [rgb(t.line.color) for t in decoding_figure(scores, theme=theme).data]
     apart = [np.linalg.norm(np.subtract(a, b)) for a, b in combinations(found, 2)]
     assert min(apart) > 70

@@ -25,12 +25,9 @@ def test_a_point_is_a_neuron_that_both_have_scored():
     x = score([2, 5, 7, 9], [0.1, 0.2, 0.3, np.nan])
     y = score([5, 7, 9, 11], [0.4, 0.1, 0.5, 0.6])
     (trace,) = score_scatter(x, y).data
-    assert list(trace.x) == [0.2, 0.3]
-    assert list(trace.y) == [0.4, 0.1]
-    assert [words.split("<br>")[0] for words in trace.hovertext] == [
-        "neuron 5",
-        "neuron 7",
-    ]
+    assert (list(trace.x), list(trace.y)) == ([0.2, 0.3], [0.4, 0.1])
+    for words, neuron in zip(trace.hovertext, (5, 7), strict=True):
+        assert f"neuron {neuron}<br>" in words
 
 
 def test_the_title_says_how_many_gain_and_the_line_is_of_identity():

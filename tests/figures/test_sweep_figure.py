@@ -46,51 +46,42 @@ def traces(figure, label, axis="x"):
     ]
 
 
-@pytest.mark.parametrize("target", ["responses", "running"])
-def test_points_and_bars_are_the_sweeps(target):
+@pytest.mark.parametrize(("target", "n_curves"), [("responses", 8), ("running", 4)])
+def test_points_and_bars_are_the_sweeps(target, n_curves):
     sweep = swept()
     figure = context_sweep_figure(sweep, target=target)
-    checked = 0
+    found = 0
     for curve in sweep.curves(target):
         axis = "x" if curve.axis == "neurons" else "x2"
         known = [p for p in curve.points if np.isfinite(p.score)]
-        found = traces(figure, curve.label, axis)
         if not known:
-            assert not found
+            assert not traces(figure, curve.label, axis)
             continue
-        (trace,) = found
+        (trace,) = traces(figure, curve.label, axis)
         aside = dodge(curve.label, curve.axis, curve.values)
         places = [place_on(curve.axis, value) + aside for value in curve.values]
         np.testing.assert_allclose(trace.x, places)
         np.testing.assert_allclose(trace.y, [p.score for p in known])
         np.testing.assert_allclose(trace.error_y.array, [p.sem for p in known])
         assert f"{known[0].score:.3f}" in trace.hovertext[0]
-        checked += 1
-    assert checked == (8 if target == "responses" else 4)
+        found += 1
+    assert found == n_curves
 
 
-def test_a_condition_has_the_palettes_colour_and_symbol():
-    figure = context_sweep_figure(swept(), theme="dark")
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_a_condition_has_the_palettes_colour_and_symbol(theme):
+    figure = context_sweep_figure(swept(), theme=theme)
     for label, colour in palette.CONDITION_COLOURS.items():
         (trace,) = traces(figure, label)
-        assert trace.line.color == trace.marker.color == colour
+        expected = colour if theme == "dark" else palette.ON_PAPER[colour]
+        assert trace.line.color == trace.marker.color == expected
         assert trace.marker.symbol == SYMBOLS[palette.CONDITION_SYMBOLS[label]]
-    on_paper = context_sweep_figure(swept(), theme="light")
-    colours = {traces(on_paper, label)[0].line.color for label in SYMBOL_LABELS}
-    assert colours == {palette.ON_PAPER[c] for c in palette.CONDITION_COLOURS.values()}
 
 
-SYMBOL_LABELS = tuple(palette.CONDITION_SYMBOLS)
-
-
-def test_every_condition_is_named_once():
+def test_kept_sweeps_are_told_apart_by_line_and_open_points_and_named_once():
     figure = context_sweep_figure({"a": swept(), "b": swept(shift=0.1)})
     named = [trace.name for trace in figure.data if trace.showlegend is not False]
     assert sorted(named) == sorted([*palette.CONDITION_COLOURS, "a", "b"])
-
-
-def test_kept_sweeps_are_told_apart_by_line_and_open_points():
-    figure = context_sweep_figure({"a": swept(), "b": swept(shift=0.1)})
     first, second = traces(figure, "video")
     assert (first.line.dash, second.line.dash) == ("solid", "dash")
     assert second.marker.symbol == f"{first.marker.symbol}-open"
@@ -102,19 +93,17 @@ def test_kept_sweeps_are_told_apart_by_line_and_open_points():
 def test_the_mark_stands_at_its_context_and_score():
     given = Given(neurons=16.0, history_samples=10.0, video=True, behavior=True)
     mark = Mark(given, 0.31, 12, True, False)
-    figure = context_sweep_figure(swept(), mark=mark)
-    stars = {t.xaxis: (t.x[0], t.y[0]) for t in figure.data if t.name == "this mask"}
-    assert stars == {
-        "x": (place_on("neurons", 16), 0.31),
-        "x2": (place_on("history_samples", 10), 0.31),
-    }
-    assert [shape.x0 for shape in figure.layout.shapes] == [
-        place_on("neurons", 16),
-        place_on("history_samples", 10),
-    ]
-    unscored = context_sweep_figure(swept(), mark=replace(mark, score=float("nan")))
-    assert not [t for t in unscored.data if t.name == "this mask" and t.x]
-    assert len(unscored.layout.shapes) == 2
+    places = [place_on("neurons", 16), place_on("history_samples", 10)]
+    for score in (0.31, float("nan")):
+        figure = context_sweep_figure(swept(), mark=replace(mark, score=score))
+        stars = [(t.xaxis, t.x[0], t.y[0]) for t in figure.data if is_star(t)]
+        expected = [(x, at, score) for x, at in zip(("x", "x2"), places, strict=True)]
+        assert sorted(stars) == (expected if score == 0.31 else [])
+        assert [shape.x0 for shape in figure.layout.shapes] == places
+
+
+def is_star(trace):
+    return trace.name == "this mask" and bool(trace.x)
 
 
 def test_a_channel_that_was_not_decoded_is_refused_by_name():
@@ -122,12 +111,16 @@ def test_a_channel_that_was_not_decoded_is_refused_by_name():
         context_sweep_figure(swept(), target="pupil_x")
 
 
+def over_history(history):
+    plan = SweepPlan((), history, (True,), (True,), (0,))
+    rows = [SweepRow("m", "p", c, 0, 30, 8, 0.2, 0.1, 0.3) for c in plan.contexts]
+    return context_sweep_figure(ContextSweep(plan, "p", ("m",), tuple(rows)))
+
+
 def test_one_axis_alone_fills_the_figure():
-    plan = SweepPlan((), (0, 25), (True,), (True,), (0,))
-    row = SweepRow("m", "p", Context(0, 25), 0, 30, 8, 0.4, 0.3, 0.5)
-    figure = context_sweep_figure(ContextSweep(plan, "p", ("m",), (row,)))
+    figure = over_history((0, 25))
     assert figure.layout.xaxis2.domain == (0, 1)
-    assert [trace.xaxis for trace in figure.data] == ["x2"]
+    assert {trace.xaxis for trace in figure.data} == {"x2"}
 
 
 def test_a_grid_has_a_curve_for_each_history():
@@ -151,12 +144,6 @@ def test_a_grid_has_a_curve_for_each_history():
     ],
 )
 def test_many_ticks_have_their_seconds_at_the_ends_alone(history, told):
-    plan = SweepPlan((0,), history, (True,), (True,), (0,))
-    rows = [
-        SweepRow("mouse", "model", context, 0, 30, 8, 0.2, 0.1, 0.3)
-        for context in plan.contexts
-    ]
-    sweep = ContextSweep(plan, "model", ("mouse",), tuple(rows))
-    axis = context_sweep_figure(sweep).layout.xaxis2
+    axis = over_history(history).layout.xaxis2
     assert list(axis.ticktext) == told
     assert axis.tickangle == 0

@@ -28,18 +28,18 @@ def main() -> int:
     parser.add_argument("--kind", choices=sorted(KINDS), action="append")
     parser.add_argument("--seed", type=int, help="just this one, with its story")
     parser.add_argument("--processes", type=int, default=2)
-    given = parser.parse_args()
-    kinds = given.kind or sorted(KINDS)
-    if given.seed is not None:
+    options = parser.parse_args()
+    kinds = options.kind or sorted(KINDS)
+    if options.seed is not None:
         with tempfile.TemporaryDirectory() as folder:
-            print(*attempt(kinds[0], given.seed, Path(folder)), sep="\n-> ")
+            print(*attempt(kinds[0], options.seed, Path(folder)), sep="\n-> ")
         return 0
     began = time.perf_counter()
-    each = -(-given.mutations // len(kinds))
+    each = -(-options.mutations // len(kinds))
     totals = {kind: Counter[str]() for kind in kinds}
     faults: list[str] = []
     with ProcessPoolExecutor(
-        given.processes, multiprocessing.get_context("spawn"), bound_memory
+        options.processes, multiprocessing.get_context("spawn"), bound_memory
     ) as pool:
         waiting = [
             (kind, pool.submit(attempts, kind, range(low, min(low + CHUNK, each))))

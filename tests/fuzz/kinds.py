@@ -24,7 +24,7 @@ from tests.fuzz.damage import (
     damage_words,
 )
 from tests.fuzz.damage_archive import damage_archive
-from tests.model.data.readers.test_arrays import given
+from tests.model.data.readers.test_arrays import session_arrays
 from tests.model.experanto_folder import write_folder
 
 Damage = Callable[[Random, Path], str]
@@ -73,7 +73,7 @@ _stores: list[Path] = []
 
 def _archived(root: Path) -> Path:
     path = root / "mine.npz"
-    np.savez(path, **given())
+    np.savez(path, **session_arrays())
     return path
 
 

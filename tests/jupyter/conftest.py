@@ -21,9 +21,17 @@ def session_folder(tmp_path_factory):
     return write_session(tmp_path_factory.mktemp("recording") / "mouse", N_NEURONS)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def session(session_folder):
     return open_session(session_folder)
+
+
+@pytest.fixture
+def empty_controller():
+    """Without a session and without a predictor."""
+    made = Controller(synchronous=True)
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -72,14 +80,14 @@ class Page:
     def wait_for(
         self, op: str, is_it: Callable[..., bool] = lambda *_: True
     ) -> tuple[dict[str, Any], list[bytes]]:
-        """The newest message of a kind that fits, or a failure after ten seconds."""
+        """The newest message of a kind that fits, or a failure after a minute."""
 
         def found() -> list[tuple[dict[str, Any], list[bytes]]]:
             return [message for message in self.of(op) if is_it(*message)]
 
         with self._more:
             ops = [content["op"] for content, _ in self.heard]
-            assert self._more.wait_for(found, 10), f"no such {op!r} among {ops}"
+            assert self._more.wait_for(found, 60), f"no such {op!r} among {ops}"
             return found()[-1]
 
     def forget(self) -> None:

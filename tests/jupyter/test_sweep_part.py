@@ -9,7 +9,6 @@ import pytest
 from omnimouse_model.analysis.live_sweep import SEEDS, live_sweep
 from omnimouse_model.analysis.sweep import context_sweep
 from omnimouse_model.live.context_mark import mark_of
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_widgets import palette
@@ -37,14 +36,13 @@ class Noisy(EchoPredictor):
 
 
 @pytest.fixture
-def noisy(session, tmp_path):
-    made = Controller(synchronous=True)
+def noisy(empty_controller, session, tmp_path):
+    made = empty_controller
     made.sweeps.folder = tmp_path / "kept"
     made.choose_predictor(Noisy())
     made.open_session(session)
     made.select(SELECTED)
-    yield made
-    made.close()
+    return made
 
 
 @pytest.fixture
@@ -104,7 +102,6 @@ def test_the_live_curves_are_the_librarys_numbers(part, noisy, seen):
     )  # fmt: skip
     assert part.sweep == sweep
     assert_drawn(part, sweep)
-    assert "● fresh" in part.status
     assert f"{len(SELECTED)} neurons" in part.status
 
 
@@ -140,7 +137,7 @@ def test_one_figure_is_made_and_changed_in_place(part, noisy, seen):
     before, traces = part.chart.figure, part.chart.figure.data
     noisy.select([5])
     until_drawn(part, seen, noisy.results.sweep)
-    assert part.status.startswith("Live: 1 neuron,")
+    assert "1 neuron," in part.status
     assert part.chart.figure is before
     assert all(a is b for a, b in zip(traces, part.chart.figure.data, strict=True))
     assert_drawn(part, noisy.results.sweep)
@@ -232,10 +229,10 @@ def test_what_cannot_be_asked_is_said_and_not_begun(part, noisy, seen):
     content, _ = seen.wait_for("estimate", lambda m, _: "history" in m["words"])
     assert not content["is_possible"]
     seen.say("start", **{**FORM, "neurons": "many"})
-    assert "whole numbers with commas" in part.problem
+    assert "Neurons" in part.problem
     assert not noisy.sweeps.found
     noisy.sweeps._asking.choose(None)
-    with pytest.raises(ValueError, match="choose a model first"):
+    with pytest.raises(ValueError, match="model"):
         part.start(neurons=(0, 8))
 
 
@@ -251,7 +248,7 @@ def test_kept_sweeps_are_compared_and_deleted(part, noisy, seen):
     assert not noisy.sweeps.found
     assert not entry.path.exists()
     seen.say("compare", file=file, is_drawn=True)
-    assert "not among the kept sweeps" in part.problem
+    assert file in part.problem
 
 
 def test_a_sweep_in_the_background_is_held_let_go_and_ended(
@@ -269,15 +266,15 @@ def test_a_sweep_in_the_background_is_held_let_go_and_ended(
 
 
 def test_faults_of_sweeps_are_shown(part, noisy, seen):
-    noisy.sweeps._fail("A sweep runs already: cancel it, or wait.")
-    content, _ = seen.wait_for("running", lambda m, _: bool(m["fault"]))
-    assert content["fault"].startswith("A sweep runs already")
+    noisy.sweeps._fail("A sweep runs already.")
+    seen.wait_for("running", lambda m, _: m["fault"] == "A sweep runs already.")
 
 
 def test_a_given_sweep_without_points_cannot_be_saved(part, noisy, tmp_path, seen):
     part.sweep = replace(noisy.results.sweep, rows=())
-    with pytest.raises(ValueError, match="Nothing is drawn"):
+    with pytest.raises(ValueError, match=r"\w"):
         part.write_csv(tmp_path / "x.csv")
+    assert not (tmp_path / "x.csv").exists()
 
 
 def test_figures_follow_the_width_of_the_page(part):

@@ -1,6 +1,4 @@
 import threading
-import time
-from time import process_time
 from typing import Any
 
 import numpy as np
@@ -98,26 +96,18 @@ def test_words_filter_the_rows(part, controller, seen):
     seen.wait_for("table", lambda fields, _: fields["n"] == 2)
     assert rows(seen)["neurons"] == [3, 9]
     assert list(part.neurons) == [3, 9]
+    controller.paint_cells([11], slice(0, 60), VISIBLE)  # the filter follows the mask
+    seen.wait_for("table", lambda fields, _: fields["n"] == 3)
     part.filter = "id<5"
     assert part.shown == 5
-    controller.paint_cells([4], slice(0, 60), HIDDEN)
-    assert part.shown == 5
-
-
-def test_a_filter_by_state_follows_the_mask(part, controller, seen):
-    part.filter = "visible"
-    seen.wait_for("table", lambda fields, _: fields["n"] == 0)
-    controller.paint_cells([3, 9, 11], slice(0, 60), VISIBLE)
-    seen.wait_for("table", lambda fields, _: fields["n"] == 3)
-    assert part.shown == 3
 
 
 def test_nonsense_is_refused_in_words_and_keeps_the_rows(part, seen):
     part.filter = "id<5"
     seen.say("filter", text="size>3")
-    assert "No column 'size'" in part.problem
+    assert "'size'" in part.problem
     assert (part.filter, part.shown) == ("id<5", 5)
-    with pytest.raises(ValueError, match="No column 'size'"):
+    with pytest.raises(ValueError, match="'size'"):
         part.filter = "size>3"
     seen.say("filter", text="id<5")
     assert part.problem == ""
@@ -132,6 +122,10 @@ def test_clicked_rows_are_everyones_selection(part, controller, seen):
     assert controller.state.selection == (2,)
     pick(seen, 5, "range", anchor=8)
     assert controller.state.selection == (8, 7, 6, 5)
+    part.filter = "id<8"  # what it hides stays selected
+    seen.wait_for("table", lambda fields, _: fields["n"] == 8)
+    pick(seen, 1, "toggle")
+    assert controller.state.selection == (8, 7, 6, 5, 1)
 
 
 def test_a_row_that_has_not_come_yet_is_picked_by_its_place(part, controller, seen):
@@ -146,34 +140,19 @@ def test_a_row_that_has_not_come_yet_is_picked_by_its_place(part, controller, se
     assert controller.state.selection == (0,)
 
 
-def test_what_the_filter_hides_stays_selected_when_a_row_is_added(
+def test_a_selection_comes_into_view_and_rows_sorted_anew_begin_with_the_first(
     part, controller, seen
 ):
-    controller.select([30, 1])
-    part.filter = "id<10"
-    seen.wait_for("table", lambda fields, _: fields["n"] == 10)
-    pick(seen, 5, "toggle")
-    assert controller.state.selection == (30, 1, 5)
-
-
-def test_everyones_selection_comes_into_view(part, controller, seen):
-    seen.forget()
     controller.select([1, 30])
     assert part.selection == (1, 30)
     assert seen.wait_for("selected")[0]["row"] == 30
-
-
-def test_rows_that_are_sorted_or_filtered_anew_begin_with_the_first(
-    part, controller, seen
-):
-    controller.select([30])
-    seen.wait_for("selected")
     seen.forget()
     part.descending = True
     part.filter = "id<35"
     seen.wait_for("table", lambda fields, _: fields["n"] == 35)
-    time.sleep(0.1)
-    assert not seen.of("selected")
+    controller.select([20])
+    assert seen.wait_for("selected")[0]["row"] == 14
+    assert len(seen.of("selected")) == 1
 
 
 def test_what_is_listed_is_painted_as_one_step(part, controller, seen):
@@ -204,7 +183,7 @@ def test_a_download_holds_no_message_up(part, seen, monkeypatch):
     gate = threading.Event()
 
     def slowly(_: Any) -> bytes:
-        assert gate.wait(10.0)
+        assert gate.wait(60.0)
         return b"late"
 
     monkeypatch.setattr(exports, "csv_bytes", slowly)
@@ -217,57 +196,49 @@ def test_a_download_holds_no_message_up(part, seen, monkeypatch):
     assert buffers == [b"late"]
 
 
-def test_what_is_not_answered_yet_is_not_downloaded(session, page):
+@pytest.fixture
+def gated(session, page):
+    """A controller that awaits its answer, its predictor, and a page with the table."""
     predictor = GatedPopulationPredictor()
     controller = Controller()
     controller.choose_predictor(predictor)
     controller.open_session(session)
-    part = NeuronTable(controller)
-    seen = page(part)
-    seen.say("csv")
-    assert "not answered yet" in part.problem
-    assert not seen.of("csv")
+    yield controller, predictor, page(NeuronTable(controller))
     predictor.gate.release(50)
     controller.close()
 
 
-def test_scores_of_an_older_question_are_marked(session, page):
-    predictor = GatedPopulationPredictor()
+def test_what_is_not_answered_yet_is_not_downloaded(gated):
+    _, _, seen = gated
+    seen.say("csv")
+    assert seen.part.problem
+    assert not seen.of("csv")
+
+
+def test_scores_of_an_older_question_are_marked(gated):
+    controller, predictor, seen = gated
     predictor.gate.release(2)
-    controller = Controller()
-    controller.choose_predictor(predictor)
-    controller.open_session(session)
-    assert controller.wait(10.0)
-    seen = page(NeuronTable(controller))
+    assert controller.wait(60.0)
     seen.look()
     seen.wait_for("table", lambda fields, _: not fields["is_old"])
     controller.paint_cells([0], slice(30, 35), HIDDEN)
     seen.wait_for("table", lambda fields, _: fields["is_old"])
-    predictor.gate.release(50)
-    controller.close()
 
 
 def test_what_is_shown_is_counted_when_nobody_looks(part, controller):
     part.filter = "visible"
-    assert part.shown == 0
     controller.paint_cells([3, 9], slice(0, 60), VISIBLE)
     assert part.shown == 2
     with pytest.raises(TraitError, match="read-only"):
         part.shown = 7
 
 
-def test_without_a_session_the_table_is_empty(page):
-    empty = Controller(synchronous=True)
-    part = NeuronTable(empty)
-    seen = page(part)
-    seen.look()
-    assert seen.wait_for("table")[0]["total"] == 0
-    part.filter = "V1 depth<250"
+def test_without_a_session_nothing_is_painted_or_downloaded(empty_controller, page):
+    part = NeuronTable(empty_controller, filter="V1 depth<250")
     part.paint(VISIBLE)
     assert part.shown == 0
-    seen.say("csv")
-    assert "Open a recording" in part.problem
-    empty.close()
+    page(part).say("csv")
+    assert part.problem
 
 
 def test_another_session_has_its_own_rows(part, controller, seen):
@@ -276,29 +247,13 @@ def test_another_session_has_its_own_rows(part, controller, seen):
     controller.open_session(other)
     seen.wait_for("table", lambda fields, _: fields["total"] == 10_000)
     assert part.shown == 10_000
-    part.sort_by = "score"
-    seen.wait_for("table", lambda fields, _: fields["n"] == 10_000)
-    since = process_time()
-    part._draw_table()
-    rows(seen, 5000, 5140)
-    assert process_time() - since < 0.5
+    assert rows(seen, 5000, 5140)["neurons"] == list(range(5000, 5140))
 
 
-def test_a_filter_by_words_is_taken_before_a_recording_is_open(session):
-    controller = Controller(synchronous=True)
-    made = NeuronTable(controller, filter="area=V1 x<1000 | state!=V1")
-    controller.open_session(session)
-    assert len(made.neurons) == session.n_neurons
-    made.close()
-    controller.close()
-
-
-def test_a_filter_that_is_nonsense_is_refused_before_a_recording_is_open(session):
-    empty = Controller(synchronous=True)
-    part = NeuronTable(empty)
-    with pytest.raises(ValueError, match="No column 'size'"):
+def test_a_filter_is_checked_before_a_recording_is_open(empty_controller, session):
+    part = NeuronTable(empty_controller, filter="area=V1 x<1000 | state!=V1")
+    with pytest.raises(ValueError, match="'size'"):
         part.filter = "size>3"
-    empty.open_session(session)
-    assert part.shown == session.n_neurons
+    empty_controller.open_session(session)
+    assert len(part.neurons) == part.shown == session.n_neurons
     part.close()
-    empty.close()

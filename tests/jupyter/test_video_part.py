@@ -1,16 +1,12 @@
 """The video in the notebook: frames in chunks, the playhead, and what it moves."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from omnimouse_model.analysis.edits import Contrast
-from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.jupyter.video import CHUNK, VideoScrubber
-
-OpenPage = Callable[[VideoScrubber], Any]
 
 
 @pytest.fixture
@@ -86,16 +82,6 @@ def test_the_film_tells_tiers_trials_and_how_long_it_is(shown, session):
     np.testing.assert_allclose(starts, np.sort(session.trials.t_on), atol=1e-4)
 
 
-def test_without_a_session_the_film_is_empty(page):
-    empty = Controller(synchronous=True)
-    opened = page(VideoScrubber(empty))
-    opened.look()
-    assert opened.wait_for("film")[0]["frames"] == 0
-    go(opened, 5)
-    assert opened.part.problem == ""
-    empty.close()
-
-
 def test_edited_frames_are_shown_as_the_model_is_given_them(shown, controller):
     shown.wait_for("edited", lambda m, _: m["start"] < 0)
     controller.what_if.put(Contrast(0.5))
@@ -106,20 +92,26 @@ def test_edited_frames_are_shown_as_the_model_is_given_them(shown, controller):
 
 
 # -- the playhead -----------------------------------------------------------------
-def test_within_the_window_the_playhead_is_the_cursor(shown, controller):
-    window = controller.state.window
-    go(shown, window.start_index + 41)
-    assert controller.state.cursor == 41
-    assert controller.state.window is window
-
-
-def test_scrubbed_out_of_it_the_window_moves_along(shown, controller):
+@pytest.mark.parametrize(
+    ("at", "plays", "stride", "moved", "cursor"),
+    [
+        (41, False, 60, 0, 41),  # within the window
+        (200, False, 60, 142, 58),  # out of it: the window moves along
+        (61, True, 60, 60, 1),  # played past its end: by the stride
+        (61, True, 30, 30, 31),
+        (61, True, 3, 3, 58),
+    ],
+)
+def test_the_playhead_moves_the_cursor_or_the_window(
+    video, shown, controller, at, plays, stride, moved, cursor
+):
     controller.seek(4.0)
-    controller.set_cursor(20)
+    controller.set_cursor(58)
     start = controller.state.window.start_index
-    go(shown, start + 200)
-    assert controller.state.cursor == 20
-    assert controller.state.window.start_index == start + 180
+    video.stride = stride
+    go(shown, start + at, plays=plays)
+    assert controller.state.cursor == cursor
+    assert controller.state.window.start_index == start + moved
 
 
 @pytest.mark.parametrize("at", [0, 7, -1])
@@ -128,21 +120,7 @@ def test_the_ends_of_the_session_are_reached(shown, controller, session, at):
     controller.seek(6.0)
     controller.set_cursor(30)
     go(shown, at)
-    state = controller.state
-    assert state.window.start_index + state.cursor == at
-
-
-@pytest.mark.parametrize(("stride", "cursor"), [(60, 1), (30, 31), (3, 58)])
-def test_played_past_its_end_the_window_steps_by_the_stride(
-    video, shown, controller, stride, cursor
-):
-    controller.seek(4.0)
-    controller.set_cursor(58)
-    start = controller.state.window.start_index
-    video.stride = stride
-    go(shown, start + 61, plays=True)
-    assert controller.state.cursor == cursor
-    assert controller.state.window.start_index == start + stride
+    assert controller.state.window.start_index + controller.state.cursor == at
 
 
 def test_of_two_pages_that_play_one_moves_the_window(shown, controller):
@@ -176,9 +154,8 @@ def test_time_and_cursor_are_the_states_both_ways(video, controller):
     controller.seek(2.0)
     controller.set_cursor(15)
     assert video.cursor == 15
-    assert video.time_s == pytest.approx(
-        controller.state.window.start_s + 0.5, abs=1e-3
-    )
+    start_s = controller.state.window.start_s
+    assert video.time_s == pytest.approx(start_s + 0.5, abs=1e-3)
 
 
 def test_trials_are_stepped(shown, controller):

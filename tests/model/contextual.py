@@ -1,14 +1,15 @@
 """Recordings of noise, and a predictor whose score depends on context as it says."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.predict.predictor import Encoded, Needs, Prediction
+from omnimouse_model.predict.predictor import Encoded, Needs
 from tests.model.worlds import write_world
+from tests.predictors import EchoPredictor
 
 N_NEURONS = 60
 ASK = {
@@ -28,20 +29,17 @@ def world(folder, key, n_neurons=N_NEURONS):
 
 
 @dataclass
-class Contextual:
+class Contextual(EchoPredictor):
     """The truth with noise that context takes away: its score is known.
 
     Noise has a variance of 1 / (1 + what is given), so the correlation is
     1 / sqrt(1 + variance).
     """
 
-    predictor_id: str = "contextual"
+    name: str = "contextual"
     needs = Needs(predicts_behavior=True)
     refuses_video: bool = False
     asked: list = field(default_factory=list)
-
-    def prepare(self, session):
-        pass
 
     def encode(self, window, mask):
         if self.refuses_video and mask.frames.any():
@@ -49,32 +47,16 @@ class Contextual:
         self.asked.append(mask)
         generator = np.random.default_rng(window.start_index)
         noise = generator.normal(size=window.responses.shape)
-        return Encoded(window, mask, window.responses + noise * np.sqrt(given(mask)))
-
-    def decode(self, encoded, neurons=None):
-        if neurons is None:
-            neurons = np.flatnonzero(encoded.mask.target.any(axis=0))
-        rates = np.where(encoded.mask.target, encoded.state, np.nan)
-        return Prediction(
-            rates[:, neurons].astype(np.float32),
-            np.asarray(neurons),
-            encoded.window.behavior,
-            encoded.mask.mask_id,
-            self.predictor_id,
+        return Encoded(
+            window, mask, window.responses + noise * np.sqrt(noise_variance(mask))
         )
 
-    def predict(self, window, mask, neurons=None):
-        return self.decode(self.encode(window, mask), neurons)
-
-    def predict_many(self, requests, cancelled=lambda: False):
-        for request in requests:
-            if cancelled():
-                return
-            yield self.predict(*request)
+    def decode(self, encoded, neurons=None):
+        answer = EchoPredictor.decode(self, encoded, neurons)
+        return replace(answer, behavior=encoded.window.behavior)
 
 
-def given(mask):
-    """Variance of the noise under a mask."""
+def noise_variance(mask):
     concurrent = mask.visible[30:].all(axis=0).sum()
     history = mask.visible[:25].all(axis=1).sum()
     known = concurrent / 4 + history / 5 + 3 * mask.frames.all()
@@ -89,8 +71,6 @@ def expected(context):
 @dataclass
 class Slow(Contextual):
     """It takes its time, so that a worker can die meanwhile."""
-
-    predictor_id: str = "contextual"
 
     def encode(self, window, mask):
         time.sleep(0.03)

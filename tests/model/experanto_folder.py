@@ -1,8 +1,11 @@
 """Writes small experanto session folders for tests, of every kind a reader may meet."""
 
+import atexit
 import json
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -60,9 +63,25 @@ class Folder:
     seed: int = 3
 
 
+_written: dict[str, Path] = {}
+"""Small folders that were written once, to be copied."""
+
+
 def write_folder(root: Path, what: Folder | None = None, **changes: Any) -> Path:
     """Write a session folder and return it."""
     what = Folder(**changes) if what is None else what
+    if what.n_neurons > 9 or what.seconds > 16:
+        return _write(root, what)
+    if repr(what) not in _written:
+        scratch = Path(mkdtemp(prefix="experanto-"))
+        atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+        _written[repr(what)] = _write(scratch / "s", what)
+    source = _written[repr(what)]
+    shutil.copytree(source, root, copy_function=shutil.copyfile, dirs_exist_ok=True)
+    return root
+
+
+def _write(root: Path, what: Folder) -> Path:
     draw = np.random.default_rng(what.seed)
     root.mkdir(parents=True, exist_ok=True)
     if what.identity:
@@ -99,14 +118,8 @@ def _write_responses(folder: Path, what: Folder, draw: np.random.Generator) -> N
     data[:, n // 2] *= 0.05
     data = data.astype(what.dtype)
     shifts = np.sort(draw.uniform(0, 0.12, n))[draw.permutation(n)]
-    write_stream(
-        folder,
-        data,
-        what.rate_hz,
-        what.t0,
-        mem=what.mem,
-        phase_shift_per_signal=what.shifts,
-    )
+    phase = {"phase_shift_per_signal": what.shifts}
+    write_stream(folder, data, what.rate_hz, what.t0, mem=what.mem, **phase)
     if what.shifts:
         np.save(folder / "meta" / "phase_shifts.npy", shifts)
     np.save(folder / "meta" / "unit_ids.npy", np.arange(100, 100 + n))

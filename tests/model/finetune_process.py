@@ -1,29 +1,38 @@
-"""A small fine-tuning, also in a process of its own that is killed.
+"""A small fine-tuning: here, in a process that is killed, or a scripted one."""
 
-    python -m tests.model.finetune_process PLACE OUT STEP
-
-It ends itself with SIGKILL when STEP is told.
-"""
-
+import json
+import multiprocessing
 import os
+import shutil
 import signal
-import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
 import omnimouse_model as om
+from omnimouse_model.errors import StoppedError
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.nets.start import initialise
+from omnimouse_model.train import borrowed
+from omnimouse_model.train.apart import Job, Tell, finetune_apart
 from omnimouse_model.train.finetune_progress import FinetuneProgress
+from omnimouse_model.train.metrics_log import FILE, log_rows
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
 
-STEPS = 12
+STEPS = 5
 KNOWN, NEW = "a-1-1", "b-1-1"
 """Sessions of `write_place`."""
+PATIENCE_S = 300.0
+Stopped = Callable[[], bool]
 
 
 def small_net(sessions: dict[str, int]) -> OmniMouse:
@@ -44,24 +53,105 @@ def write_place(root: Path) -> Path:
     return root
 
 
-def finetuned(place: Path, out: Path, session: str = NEW, **options: Any) -> Path:
+@contextmanager
+def few_windows() -> Iterator[None]:
+    """Start values are found on few windows: most of a small fine-tuning's time."""
+    with patch.object(borrowed, "WINDOWS", 2):
+        yield
+
+
+def run_finetune(place: Path, out: Path, session: str = NEW, **options: Any) -> Path:
     """Fine-tune PLACE's model to one of its recordings; the folder of the run."""
-    settings = {"steps": STEPS, "batch": 2, "device": "cpu"} | options
-    om.finetune(
-        place / "base.safetensors", om.open_session(place / session), out, **settings
-    )
+    settings = {"steps": STEPS, "batch": 1, "device": "cpu"} | options
+    with few_windows():
+        om.finetune(
+            place / "base.safetensors",
+            om.open_session(place / session),
+            out,
+            **settings,
+        )
     return out
 
 
-def main(place: Path, out: Path, step: int) -> None:
-    """Fine-tune until the step is told."""
+class ScriptedFinetuning:
+    """Stands for `finetune_apart`: logs and tells known numbers, up to step `last`.
 
-    def killing(told: FinetuneProgress) -> None:
+    The loss of step k is 1 / k, the held-out score k / 100. A run that ends leaves a
+    model that knows the new mouse of PLACE.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self.last = 0
+        self.fault: Exception | None = None
+        self.hurried: Stopped = lambda: False
+        self.result = place / "result"
+        if not self.result.exists():
+            run_finetune(place, self.result, steps=0)
+
+    def __call__(
+        self, job: Job, tell: Tell, stopped: Stopped, hurried: Stopped
+    ) -> None:
+        """Go on from the rows of the job's folder; see `finetune_apart`."""
+        self.hurried, fault, self.fault = hurried, self.fault, None
+        if fault is not None:
+            raise fault
+        settings, log = job.settings or {}, job.out / FILE
+        steps, about = settings["steps"], {"model": job.model, "session": NEW}
+        job.out.mkdir(parents=True, exist_ok=True)
+        (job.out / "finetune.json").write_text(
+            json.dumps(about | {"train": settings["train"]})
+        )
+        log.touch()
+        rows = list(log_rows(log))
+        tell("rows", rows)
+        done = max(len(rows) - 1, 0)
+        tell("told", asdict(FinetuneProgress("starting", done, steps)))
+        for step in range(len(rows), steps + 1):
+            while step > self.last and not stopped():
+                time.sleep(0.005)
+            if stopped():
+                raise StoppedError
+            row = {"step": float(step), "validation": step / 100}
+            row |= {"seconds": 30.0 * step} | ({"loss": 1 / step} if step else {})
+            with log.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            left = 30.0 * (steps - step)
+            told = FinetuneProgress("training", step, steps, seconds_left=left, row=row)
+            tell("told", asdict(told))
+        self._finish(job.out, steps)
+
+    def _finish(self, out: Path, steps: int) -> None:
+        for path in self.result.glob("finetuned.*"):
+            shutil.copy(path, out)
+        facts = json.loads((out / "finetuned.json").read_text())
+        said = {"steps": steps, "before": 0.0, "validation": steps / 100}
+        facts["card"]["finetuned"] |= said | {"minutes": steps / 2}
+        (out / "finetuned.json").write_text(json.dumps(facts))
+
+
+def unending_job(place: Path, out: Path) -> Job:
+    """A fine-tuning that needs no start values, of steps that nobody waits for."""
+    settings = {"train": "all", "steps": 4000, "batch": 1}
+    session = om.open_session(place / KNOWN)
+    return Job(str(place / "base.safetensors"), session, out, "cpu", settings)
+
+
+def own_killed(place: Path, out: Path, pipe: Connection) -> None:
+    """Own a process that fine-tunes, and die at its second step; sends its number."""
+
+    def tell(kind: str, told: dict[str, Any]) -> None:
+        if told["step"] >= 2:
+            pipe.send(multiprocessing.active_children()[0].pid)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    finetune_apart(unending_job(place, out), tell, lambda: False)
+
+
+def run_finetune_until_killed(place: Path, out: Path, step: int) -> None:
+    """Fine-tune, and die of SIGKILL when the step is told."""
+
+    def kill(told: FinetuneProgress) -> None:
         if told.step == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    finetuned(place, out, progress=killing)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    run_finetune(place, out, progress=kill)

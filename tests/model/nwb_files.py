@@ -1,6 +1,6 @@
 """Writes small NWB files for tests with h5py alone, of every kind a reader may meet."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,24 @@ VOXEL = np.dtype([("x", "<u4"), ("y", "<u4"), ("z", "<u4"), ("weight", "<f4")])
 
 
 @dataclass
-class Plane:
+class Samples:
+    """Clock and unit of a series."""
+
+    rate_hz: float = 20.0
+    start: float = 0.0
+    unit: str = "a.u."
+    timestamps: np.ndarray | None = None
+    conversion: float = 1.0
+    offset: float = 0.0
+
+
+@dataclass
+class Plane(Samples):
     """One imaging plane with its regions and series."""
 
-    n: int = 5
     rate_hz: float = 10.0
     start: float = 2.0
+    n: int = 5
     seconds: float = 30.0
     mask: str = "pixel_mask"
     location: str = "VISp"
@@ -25,9 +37,6 @@ class Plane:
     order: tuple[int, ...] | None = None
     container: str = "Fluorescence"
     series: tuple[str, ...] = ("RoiResponseSeries",)
-    timestamps: np.ndarray | None = None
-    conversion: float = 1.0
-    offset: float = 0.0
     origin: bool = True
 
 
@@ -37,10 +46,6 @@ class Nwb:
 
     planes: tuple[Plane, ...] = (Plane(),)
     seed: int = 4
-    drawn: Any = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.drawn = np.random.default_rng(self.seed)
 
 
 def typed(parent: h5py.Group, name: str, kind: str) -> h5py.Group:
@@ -53,6 +58,7 @@ def typed(parent: h5py.Group, name: str, kind: str) -> h5py.Group:
 def write_nwb(path: Path, what: Nwb | None = None) -> Path:
     """Write an NWB file and return its path."""
     what = what or Nwb()
+    draw = np.random.default_rng(what.seed)
     with h5py.File(path, "w") as file:
         file.attrs["neurodata_type"] = "NWBFile"
         file.attrs["nwb_version"] = "2.7.0"
@@ -60,7 +66,7 @@ def write_nwb(path: Path, what: Nwb | None = None) -> Path:
         file["general/session_id"] = "77-1-2"
         typed(file, "general/subject", "Subject")["subject_id"] = "77"
         for number, plane in enumerate(what.planes):
-            _write_plane(file, number, plane, what.drawn)
+            _write_plane(file, number, plane, draw)
     return path
 
 
@@ -91,13 +97,12 @@ def _write_plane(file: h5py.File, number: int, plane: Plane, draw: Any) -> None:
         series["rois"].attrs["table"] = table.ref
 
 
-def write_samples(series: h5py.Group, data: np.ndarray, about: Any) -> None:
+def write_samples(series: h5py.Group, data: np.ndarray, about: Samples) -> None:
     """Data and clock of a series."""
     series["data"] = data
-    series["data"].attrs["conversion"] = getattr(about, "conversion", 1.0)
-    series["data"].attrs["offset"] = getattr(about, "offset", 0.0)
-    series["data"].attrs["unit"] = getattr(about, "unit", "a.u.")
-    if getattr(about, "timestamps", None) is not None:
+    for name in ("conversion", "offset", "unit"):
+        series["data"].attrs[name] = getattr(about, name)
+    if about.timestamps is not None:
         series["timestamps"] = about.timestamps
     else:
         series["starting_time"] = about.start
@@ -109,9 +114,8 @@ def _write_masks(table: h5py.Group, plane: Plane, draw: Any) -> None:
     if plane.mask == "image_mask":
         images = np.zeros((plane.n, 40, 60), np.float32)
         for image, count in zip(images, size, strict=True):
-            image.reshape(-1)[draw.choice(2400, count, replace=False)] = draw.random(
-                count
-            )
+            places = draw.choice(2400, count, replace=False)
+            image.reshape(-1)[places] = draw.random(count)
         table["image_mask"] = images
     elif plane.mask:
         kind = VOXEL if plane.mask == "voxel_mask" else PIXEL
@@ -120,18 +124,6 @@ def _write_masks(table: h5py.Group, plane: Plane, draw: Any) -> None:
             pixels[name] = draw.integers(1, 40, len(pixels))
         table[plane.mask] = pixels
         table[f"{plane.mask}_index"] = np.cumsum(size)
-
-
-@dataclass
-class Samples:
-    """Clock and unit of a further series."""
-
-    rate_hz: float = 20.0
-    start: float = 0.0
-    unit: str = "a.u."
-    timestamps: np.ndarray | None = None
-    conversion: float = 1.0
-    offset: float = 0.0
 
 
 def add_series(

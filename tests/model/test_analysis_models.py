@@ -1,6 +1,7 @@
 """Who answers an analysis: never another model than it names, and told which."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,18 @@ from tests.small_sessions import write_session
 FAR = "hf://somebody/else"
 
 
-@pytest.fixture
-def folder(tmp_path):
-    return write_session(tmp_path / "recordings" / "mouse", 12)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_session(tmp_path_factory.mktemp("models") / "mouse", 12)
 
 
 @pytest.fixture
 def controller(folder, tmp_path):
-    made = Controller(synchronous=True, memory=tmp_path / "live.json")
-    made.sweeps.folder = tmp_path / "sweeps"
-    made.choose_predictor("mean")
-    made.open_session(folder)
-    yield made
-    made.close()
+    with closing(Controller(synchronous=True, memory=tmp_path / "live.json")) as made:
+        made.sweeps.folder = tmp_path / "sweeps"
+        made.choose_predictor("mean")
+        made.open_session(folder)
+        yield made
 
 
 @pytest.fixture
@@ -48,26 +48,33 @@ def fetched(monkeypatch, tmp_path):
     return names
 
 
-def saved(controller: Controller, path: Path, **changes: Any) -> Path:
-    controller.analyses.save(path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-    return path
+@pytest.fixture
+def saved(controller, tmp_path):
+    """Saves what is on screen with other fields, and gives its path."""
+
+    def save(pin_predictor: str = "", **changes: Any) -> Path:
+        path = tmp_path / "a.omnimouse.json"
+        controller.analyses.save(path)
+        facts = json.loads(path.read_text()) | changes
+        if pin_predictor:
+            facts["pins"][0]["predictor"] = pin_predictor
+        path.write_text(json.dumps(facts))
+        return path
+
+    return save
 
 
 # -- models of the hub ---------------------------------------------------------------
 @pytest.mark.parametrize("name", [FAR, "omnimouse-5M"])
 def test_a_model_that_must_be_fetched_is_offered_and_no_other_answers(
-    controller, tmp_path, fetched, name
+    controller, saved, tmp_path, fetched, name
 ):
-    path = saved(controller, tmp_path / "a.omnimouse.json", predictor=name)
-    controller.analyses.open(path)
+    controller.analyses.open(saved(predictor=name))
     assert fetched == []
     assert controller.results.population is None
     assert controller.results.freshness == "none"
     (told,) = controller.analyses.told
-    assert told.startswith(
-        f"Its model is on the model hub and not on this machine: {name}"
-    )
+    assert name in told
     assert (controller.models.name, controller.models.is_offered) == (name, True)
     assert not controller.analyses.is_changed
     controller.ask_again()
@@ -85,17 +92,13 @@ def test_a_model_that_must_be_fetched_is_offered_and_no_other_answers(
     assert controller.results.freshness == "fresh"
 
 
-def test_a_fetched_model_answers(controller, tmp_path, fetched, monkeypatch):
+def test_a_fetched_model_answers(controller, saved, fetched, monkeypatch):
     is_here: list[str] = []
     monkeypatch.setattr(
         controllers, "must_be_fetched", lambda name: name == FAR and not is_here
     )
     controller.pins.pin("near")
-    path = saved(controller, tmp_path / "a.omnimouse.json", predictor=FAR)
-    facts = json.loads(path.read_text())
-    facts["pins"][0]["predictor"] = FAR
-    path.write_text(json.dumps(facts))
-    controller.analyses.open(path)
+    controller.analyses.open(saved(FAR, predictor=FAR))
     assert "A is not predicted" in controller.analyses.told[1]
     is_here.append(FAR)
     controller.choose_predictor(FAR)
@@ -108,98 +111,80 @@ def test_a_start_fetches_nothing_unasked(folder, tmp_path, fetched):
     memory = tmp_path / "config" / "live.json"
     remember(Remembered(str(folder), FAR, baseline=FAR), memory)
     for _ in range(2):
-        controller = Controller(synchronous=True, memory=memory)
-        assert controller.restore()
-        assert controller.models.name == FAR
-        assert controller.state.predictor_name == FAR
-        assert controller.state.baseline_name == ""
-        controller.close()
+        with closing(Controller(synchronous=True, memory=memory)) as controller:
+            assert controller.restore()
+            assert controller.models.name == FAR
+            assert controller.state.predictor_name == FAR
+            assert controller.state.baseline_name == ""
     assert fetched == []
 
 
-def test_a_baseline_that_must_be_fetched_is_told(controller, tmp_path, fetched):
+def test_a_baseline_that_must_be_fetched_is_told(controller, saved, fetched):
     controller.choose_baseline("last")
-    path = saved(controller, tmp_path / "a.omnimouse.json", baseline=FAR)
-    controller.analyses.open(path)
-    assert "Choose it as the model to fetch it" in controller.analyses.told[0]
+    controller.analyses.open(saved(baseline=FAR))
+    assert FAR in controller.analyses.told[0]
     assert controller.state.baseline_name == ""
     assert fetched == []
 
 
-def test_a_report_of_what_must_be_fetched_is_refused_in_words(
-    controller, tmp_path, fetched
-):
-    path = saved(controller, tmp_path / "a.omnimouse.json", predictor=FAR)
-    with pytest.raises(ExportError, match="omnimouse fetch hf://somebody/else"):
-        _open(controller, path, "")
+def test_a_report_of_what_must_be_fetched_is_refused(controller, saved, fetched):
+    with pytest.raises(ExportError, match=f"omnimouse fetch {FAR}"):
+        _open(controller, saved(predictor=FAR), "")
     assert fetched == []
 
 
 # -- pins ----------------------------------------------------------------------------
 def test_a_pin_that_must_be_fetched_is_not_asked_and_keeps_its_name(
-    controller, tmp_path, fetched
+    controller, saved, fetched
 ):
     controller.pins.pin("far")
-    path = saved(controller, tmp_path / "a.omnimouse.json")
-    facts = json.loads(path.read_text())
-    facts["pins"][0]["predictor"] = FAR
-    path.write_text(json.dumps(facts))
+    path = saved(FAR)
     controller.analyses.open(path)
     assert controller.pins.windows == {}
-    assert f"A is not predicted: {FAR} is not on this" in controller.analyses.told[0]
+    assert f"A is not predicted: {FAR}" in controller.analyses.told[0]
     controller.analyses.save(path)
     assert read_analysis(path).pins[0].predictor == FAR
     assert fetched == []
 
 
 def test_a_pin_of_a_predictor_that_was_handed_in_is_not_asked_of_another(
-    controller, tmp_path
+    controller, saved
 ):
     controller.choose_predictor(EchoPredictor())
     controller.pins.pin("echoed")
-    path = saved(controller, tmp_path / "a.omnimouse.json", predictor="mean")
-    controller.analyses.open(path)
+    controller.analyses.open(saved(predictor="mean"))
     (pin,) = controller.state.pins
     assert controller.state.predictor_name == "mean"
     assert controller.pins.windows == {}
-    assert "“echo” is not the model chosen" in controller.pins.why_silent(pin)
+    assert "echo" in controller.pins.why_silent(pin)
     controller.choose_predictor(EchoPredictor())  # it is here again
     assert controller.pins.windows[0].scores is not None
     assert controller.pins.why_silent(controller.state.pins[0]) == ""
 
 
 # -- weights -------------------------------------------------------------------------
-def test_other_weights_of_the_same_name_are_told(folder, tmp_path):
+@pytest.mark.parametrize("weights", ["0123", "4567"])
+def test_other_weights_of_the_same_name_are_told(folder, tmp_path, weights):
     def answering(weights: str) -> Controller:
-        return Controller(
+        made = Controller(
             synchronous=True, load=lambda *_: EchoPredictor(f"mean@{weights}")
         )
+        made.choose_predictor("mean")
+        return made
 
-    first = answering("0123")
-    first.choose_predictor("mean")
-    first.open_session(folder)
     path = tmp_path / "a.omnimouse.json"
-    first.analyses.save(path)
-    assert read_analysis(path).predictor_id == "mean@0123"
-    for weights, told in (
-        ("0123", ()),
-        (
-            "4567",
-            (
-                "Its model is not the same as when it was saved: mean@4567 answers, it "
-                "was mean@0123.",
-            ),
-        ),
-    ):
-        again = answering(weights)
-        again.choose_predictor("mean")
+    with closing(answering("0123")) as first:
+        first.open_session(folder)
+        first.analyses.save(path)
+        assert read_analysis(path).predictor_id == "mean@0123"
+    with closing(answering(weights)) as again:
         again.analyses.open(path)
-        assert again.analyses.told == told
+        told = again.analyses.told
+        assert len(told) == (weights != "0123")
+        assert all("mean@4567" in words and "mean@0123" in words for words in told)
         again.seek(3.0)
         assert again.analyses.told == told
         assert again.analyses.now.predictor_id == f"mean@{weights}"
-        again.close()
-    first.close()
 
 
 # -- sweeps --------------------------------------------------------------------------
@@ -220,15 +205,13 @@ def test_sweeps_that_were_drawn_are_drawn_again(controller, tmp_path):
     drawn[0].unlink()
     controller.analyses.open(path)
     assert controller.sweeps.compared == drawn[1:]
-    assert controller.analyses.told == (
-        "Context sweeps it compared are not here: two.",
-    )
+    (told,) = controller.analyses.told
+    assert "two" in told
 
 
 @pytest.mark.parametrize(
     "sweeps", ["one", [1], ["../one"], ["/etc/passwd"], [""], [".."], ["a"] * 101]
 )
-def test_sweeps_of_no_sound_name_are_refused(controller, tmp_path, sweeps):
-    path = saved(controller, tmp_path / "a.omnimouse.json", sweeps=sweeps)
+def test_sweeps_of_no_sound_name_are_refused(saved, sweeps):
     with pytest.raises(AnalysisFileError, match="sweeps"):
-        read_analysis(path)
+        read_analysis(saved(sweeps=sweeps))

@@ -1,5 +1,6 @@
 """The repeats of the clip on screen, as the controller has them."""
 
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from omnimouse_model.simulate import HeldOut, MouseSpec
 from omnimouse_model.simulate import write_session as simulate
 from tests.small_sessions import with_trials, write_session
 
+pytestmark = pytest.mark.slow  # a mouse is simulated
 N = 20
 
 
@@ -27,12 +29,17 @@ def session(tmp_path_factory):
     return open_session(simulate(spec, folder))
 
 
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """Five neurons, no clip twice."""
+    return open_session(write_session(tmp_path_factory.mktemp("clips") / "m", 5))
+
+
 @pytest.fixture
 def controller(session):
-    made = Controller(synchronous=True)
-    made.open_session(session)
-    yield made
-    made.close()
+    with closing(Controller(synchronous=True)) as made:
+        made.open_session(session)
+        yield made
 
 
 def test_the_repeats_are_those_of_the_clip_in_the_middle_of_the_window(
@@ -56,8 +63,7 @@ def test_the_repeats_are_those_of_the_clip_in_the_middle_of_the_window(
 
 
 def test_stepping_goes_to_the_same_moment_of_another_repeat(controller, session):
-    clip = repeated_clips(session)[0]
-    onsets = session.trials.t_on[list(clip.trials)]
+    onsets = session.trials.t_on[list(repeated_clips(session)[0].trials)]
     controller.clips.go_to_clip(0)
     controller.clips.go_to(1, 3.0)
     assert controller.clips.repeat == 1
@@ -94,36 +100,33 @@ def test_the_ceiling_is_told_with_whose_it_is(controller, session):
     assert "(neuron 861)" in words
 
 
-def test_a_clip_that_was_shown_once_has_no_repeats(tmp_path):
-    controller = Controller(synchronous=True)
-    controller.clips.follow()
-    assert controller.clips.shown is None
-    controller.open_session(open_session(write_session(tmp_path / "m", 5)))
-    controller.clips.follow()
-    before = controller.state.window
-    controller.clips.step(1)
-    assert (controller.clips.all, controller.clips.found) == ((), None)
-    assert controller.state.window is before
-    controller.close()
+def test_a_clip_that_was_shown_once_has_no_repeats(short):
+    with closing(Controller(synchronous=True)) as controller:
+        controller.clips.follow()
+        assert controller.clips.shown is None
+        controller.open_session(short)
+        controller.clips.follow()
+        before = controller.state.window
+        controller.clips.step(1)
+        assert (controller.clips.all, controller.clips.found) == ((), None)
+        assert controller.state.window is before
 
 
-@pytest.mark.parametrize("at_s", [-9.0, 99.0])
-def test_a_clip_at_the_very_end_of_a_session_is_on_screen_there(tmp_path, at_s):
-    controller = Controller(synchronous=True)
-    session = open_session(write_session(tmp_path / "m", 5))
-    session = with_trials(session, [0.5, 6, 10, 18.9], [1.1, 7, 12, 19.5])
+@pytest.mark.parametrize(("at_s", "repeat"), [(-9.0, 0), (99.0, 1)])
+def test_a_clip_at_the_very_end_of_a_session_is_on_screen_there(
+    controller, short, at_s, repeat
+):
+    session = with_trials(short, [0.5, 6, 10, 18.9], [1.1, 7, 12, 19.5])
     names = np.array(["a", "b", "c", "a"])
     session = replace(session, trials=replace(session.trials, stim_id=names))
     controller.open_session(session)
     controller.seek(at_s)
-    assert controller.clips.shown is not None
     assert controller.clips.shown.trials == (0, 3)
-    assert controller.clips.repeat == (0 if at_s < 0 else 1)
+    assert controller.clips.repeat == repeat
     controller.clips.step(1)
-    assert controller.clips.repeat == (1 if at_s < 0 else 0)
+    assert controller.clips.repeat == 1 - repeat
     controller.seek(6.4)
     assert controller.clips.shown is None
-    controller.close()
 
 
 def test_an_oracle_that_some_neurons_lack_is_that_of_the_others(session):
@@ -137,15 +140,15 @@ def test_an_oracle_that_some_neurons_lack_is_that_of_the_others(session):
     assert "oracle –" in words
 
 
-def test_why_there_is_no_ceiling_is_told(session):
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(Status.TOO_FEW_REPEATS, "too few repeats"), (Status.NO_SIGNAL, "4 repeats")],
+)
+def test_why_there_is_no_ceiling_is_told(session, status, words):
     repeats = clip_repeats(session, repeated_clips(session)[0], np.arange(N))
-    nothing = replace(repeats, cc_max=np.full(N, np.nan))
-    for status, words in (
-        (Status.TOO_FEW_REPEATS, "no ceiling: too few repeats were recorded"),
-        (Status.NO_SIGNAL, "no ceiling: nothing in common is seen in 4 repeats"),
-    ):
-        known = replace(nothing, status=np.full(N, str(status)))
-        assert ceiling_words(known) == words
+    statuses = np.full(N, str(status))
+    nothing = replace(repeats, cc_max=np.full(N, np.nan), status=statuses)
+    assert words in ceiling_words(nothing)
 
 
 def test_as_many_neurons_and_clips_are_kept_as_fit_into_memory(controller, monkeypatch):

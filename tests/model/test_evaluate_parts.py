@@ -1,7 +1,7 @@
 """Evaluations in parts: by stimulus, over workers, ensembles, tables, clips."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet
@@ -26,9 +26,11 @@ from omnimouse_model.analysis.sensorium2023 import (
 from omnimouse_model.analysis.stimulus_groups import SEEN, UNSEEN, StimulusGroups
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
+from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.catalogue import load_predictor
 from omnimouse_model.predict.ensemble import Ensemble, load_ensemble, save_ensemble
+from omnimouse_model.strategies import mask_from_strategy
 from tests.model.contextual import Contextual
 from tests.model.test_evaluate import Noisy
 from tests.model.worlds import write_world
@@ -58,21 +60,8 @@ def session(folder):
     return open_session(folder)
 
 
-@dataclass(slots=True)
-class Seed(Noisy):
-    """The truth with noise of its own in each seed."""
-
-    seed: int = 0
-
-    def encode(self, window, mask):
-        draw = np.random.default_rng([self.seed, window.start_index])
-        noise = draw.normal(size=window.responses.shape).astype(np.float32)
-        encoded = Noisy.encode(self, window, mask)
-        return replace(encoded, state=window.responses + self.amount * noise)
-
-
 def seeds(count):
-    return [Seed(f"seed {k}", seed=k) for k in range(count)]
+    return [Noisy(f"seed {k}", seed=k) for k in range(count)]
 
 
 # -- by what was shown ----------------------------------------------------------------
@@ -80,11 +69,10 @@ def test_each_kind_of_stimulus_is_scored_on_its_own_samples(session):
     found = evaluate(Noisy(), session, [STIMULUS], by="kind").scores[0]
     groups = StimulusGroups.of(session, "kind")
     predicted, recorded, kinds = [], [], []
+    everyone = Mask.nothing(session).ask(slice(None))
     for start in scored_starts(session).tolist():
         window = session.window(start)
-        draw = np.random.default_rng(window.start_index)
-        noise = draw.normal(size=window.responses.shape)
-        predicted.append((window.responses + noise)[30:])
+        predicted.append(Noisy().predict(window, everyone).responses[30:])
         recorded.append(window.responses[30:])
         kinds.append(groups.at(window.times("responses") - session.t0)[30:])
     kind = np.concatenate(kinds)
@@ -121,8 +109,6 @@ def test_an_ensemble_gains_what_averaging_errors_gains(session):
 
 def test_an_ensemble_is_the_mean_of_rates(session):
     window = session.window(12.0)
-    from omnimouse_model.strategies import mask_from_strategy
-
     mask = mask_from_strategy(STIMULUS, session)
     members = seeds(3)
     each = [member.predict(window, mask).responses for member in members]
@@ -135,11 +121,11 @@ def test_an_ensemble_is_the_mean_of_rates(session):
 
 
 def test_what_one_member_refuses_all_do(session):
-    odd = Ensemble((Seed("a"), Seed("b", refuses="knows no session")))
+    odd = Ensemble((Noisy("a"), Noisy("b", refuses="knows no session")))
     with pytest.raises(UnsupportedRequestError, match="knows no session"):
         odd.prepare(session)
     with pytest.raises(ValueError, match="two different members"):
-        Ensemble((Seed("a"), Seed("a")))
+        Ensemble((Noisy("a"), Noisy("a")))
 
 
 def test_an_ensembles_file_names_its_members(session, tmp_path):
@@ -173,49 +159,35 @@ ASK = {"max_windows": 4, "by": "tier", "tiers": ("test", "train")}
 BOTH = [STIMULUS, "test/all_response_only"]
 
 
-def told(found):
-    return {
-        tier: (
-            scores.rows(),
-            [(s.per_neuron.tolist(), s.counts.tolist()) for s in scores.scores],
-        )
-        for tier, scores in found.items()
-    }
-
-
 def as_text(found):
-    return json.dumps(told(found))
+    parts = [(s.per_neuron, s.counts) for f in found.values() for s in f.scores]
+    numbers = [array.tolist() for part in parts for array in part]
+    return json.dumps([{tier: f.rows() for tier, f in found.items()}, numbers])
 
 
 def test_pieces_together_are_one_evaluation(session):
     found = evaluate_all(["mean", Contextual()], session, BOTH, **ASK)
-    whole = evaluate(
-        [load_predictor("mean"), Contextual()], session, BOTH, max_windows=4, by="tier"
-    )
+    predictors = [load_predictor("mean"), Contextual()]
+    whole = evaluate(predictors, session, BOTH, max_windows=4, by="tier")
     assert json.dumps(found["test"].rows()) == json.dumps(whole.rows())
 
 
 def test_kept_pieces_are_not_computed_again(session, tmp_path):
     path = tmp_path / "results.jsonl"
     calls = iter(range(1000))
-    part = evaluate_all(
-        [Contextual(), "mean"],
-        session,
-        BOTH,
-        **ASK,
-        results=path,
-        cancelled=lambda: next(calls) > 12,
-    )
+
+    def evaluated(**options):
+        predictor = Contextual()
+        found = evaluate_all([predictor, "mean"], session, BOTH, **ASK, **options)
+        return found, predictor
+
+    part, _ = evaluated(results=path, cancelled=lambda: next(calls) > 12)
     assert sum(bool(s.scores) for s in part.values()) > 0
     before = path.read_bytes()
-    second = Contextual()
-    found = evaluate_all([second, "mean"], session, BOTH, **ASK, results=path)
+    found, _ = evaluated(results=path)
     assert path.read_bytes().startswith(before)
-    assert as_text(found) == as_text(
-        evaluate_all([Contextual(), "mean"], session, BOTH, **ASK)
-    )
-    third = Contextual()
-    again = evaluate_all([third, "mean"], session, BOTH, **ASK, results=path)
+    assert as_text(found) == as_text(evaluated()[0])
+    again, third = evaluated(results=path)
     assert third.asked == []
     assert as_text(again) == as_text(found)
 
@@ -229,6 +201,8 @@ def test_draws_are_conditions_of_their_own(session):
     assert set(first.neurons) != set(second.neurons)
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_workers_evaluate_exactly_as_it_is_done_here(session, tmp_path):
     path = tmp_path / "results.jsonl"
     ask = ASK | {"scheduler": "local:1", "results": path}
@@ -311,10 +285,8 @@ def test_repeats_of_a_clip_are_averaged(session):
     (first, _) = predict_clips(Noisy(amount=0), session, "test")
     draw = np.random.default_rng(0)
     first = replace(first, predicted=first.recorded)
-    repeats = [
-        replace(first, recorded=first.recorded + 5 * draw.normal(size=(250, N_NEURONS)))
-        for _ in range(20)
-    ]
+    noise = 5 * draw.normal(size=(20, 250, N_NEURONS))
+    repeats = [replace(first, recorded=first.recorded + one) for one in noise]
     found = competition_score("1-1-1", repeats)
     assert found.single_trial == pytest.approx(1 / np.sqrt(2), abs=0.03)
     assert found.to_average == pytest.approx(1 / np.sqrt(1 + 1 / 20), abs=0.02)

@@ -7,8 +7,6 @@ from omnimouse_model.analysis.contexts import Context, context_mask, held_out_dr
 from omnimouse_model.analysis.given import given_by
 from omnimouse_model.masks import Mask
 
-DRAW = held_out_draw(40, 16, 0)
-
 
 @pytest.mark.parametrize(
     "context",
@@ -20,20 +18,20 @@ DRAW = held_out_draw(40, 16, 0)
     ],
 )
 def test_masks_of_a_sweep_lie_on_their_points(context):
-    given = given_by(context_mask(context, DRAW))
-    assert given.neurons == context.neurons
-    assert given.history_samples == context.history_samples
-    assert (given.video, given.behavior) == (context.video, context.behavior)
+    found = given_by(context_mask(context, held_out_draw(40, 16, 0)))
+    assert found.neurons == context.neurons
+    assert found.history_samples == context.history_samples
+    assert (found.video, found.behavior) == (context.video, context.behavior)
 
 
 def test_a_painted_mask_lies_at_its_mean():
     mask = Mask.nothing(40).ask(range(20, 40), slice(40, 60))
     mask = mask.show(range(10), slice(50, 60)).show(range(20), slice(0, 30))
-    given = given_by(mask)
-    assert given.neurons == pytest.approx(10 * 10 / 20)
-    assert given.history_samples == pytest.approx(30 * 20 / 40)
+    found = given_by(mask)
+    assert found.neurons == pytest.approx(10 * 10 / 20)
+    assert found.history_samples == pytest.approx(30 * 20 / 40)
 
 
 def test_where_nothing_is_asked_the_last_second_counts():
-    given = given_by(Mask.nothing(40).show(np.arange(8), slice(30, 60)))
-    assert (given.neurons, given.history_samples) == (8, 0)
+    found = given_by(Mask.nothing(40).show(np.arange(8), slice(30, 60)))
+    assert (found.neurons, found.history_samples) == (8, 0)

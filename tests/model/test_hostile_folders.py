@@ -25,7 +25,7 @@ from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.trial_files import MemoryRows
 from omnimouse_model.errors import SessionFormatError, StoppedError
 from tests import SESSIONS
-from tests.model.data.readers.test_arrays import given
+from tests.model.data.readers.test_arrays import session_arrays
 from tests.model.experanto_folder import save_json, write_folder
 
 
@@ -45,14 +45,19 @@ def at_most(mebibytes: int) -> Iterator[None]:
         tracemalloc.stop()
 
 
-def refused(root: Path) -> SessionFormatError:
+def refusal(root: Path | dict[str, Any]) -> SessionFormatError:
     with at_most(100), pytest.raises(SessionFormatError) as caught:
         open_session(root)
     assert caught.value.code != "unexpected"
     return caught.value
 
 
-def warned(session: Session) -> str:
+needs_links = pytest.mark.skipif(
+    sys.platform == "win32", reason="symbolic links need rights on Windows"
+)
+
+
+def warnings_of(session: Session) -> str:
     return "\n".join(note.message for note in session.warnings)
 
 
@@ -73,7 +78,7 @@ def test_aliases_do_not_unfold(folder, name, first, next_, words):
     path.parent.mkdir(exist_ok=True)
     before = path.read_text() if path.exists() else ""
     path.write_text(before + "\n".join(lines) + "\n")
-    error = refused(folder)
+    error = refusal(folder)
     assert error.code == "bad_yaml"
     assert words in error.message
 
@@ -84,14 +89,11 @@ def test_some_aliases_are_read_and_long_lists_too(tmp_path):
     assert read_yaml_mapping(path)["b"] == [[1, 2], [1, 2]]
 
 
-def test_numbers_of_thousands_of_digits_are_refused(tmp_path):
-    for path, read in (
-        (tmp_path / "a.yml", read_yaml_mapping),
-        (tmp_path / "a.json", read_json_mapping),
-    ):
-        path.write_text('{"n": ' + "9" * 4000 + "}")
-        with pytest.raises(SessionFormatError, match="digits"):
-            read(path)
+@pytest.mark.parametrize("read", [read_yaml_mapping, read_json_mapping])
+def test_numbers_of_thousands_of_digits_are_refused(tmp_path, read):
+    (tmp_path / "a").write_text('{"n": ' + "9" * 4000 + "}")
+    with pytest.raises(SessionFormatError, match="digits"):
+        read(tmp_path / "a")
 
 
 # -- arrays --------------------------------------------------------------------------
@@ -114,30 +116,35 @@ def test_a_header_that_claims_too_much_is_refused(folder, descr, shape):
     text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}".encode()
     data = b"\x93NUMPY\x02\x00" + len(text).to_bytes(4, "little") + text + bytes(64)
     (folder / "screen" / "timestamps.npy").write_bytes(data)
-    assert refused(folder).code == "not_npy"
+    assert refusal(folder).code == "not_npy"
 
 
 # -- archives ------------------------------------------------------------------------
-def packed(values: Any) -> bytes:
+def npy_bytes(values: Any) -> bytes:
     stream = io.BytesIO()
     np.save(stream, values)
     return stream.getvalue()
 
 
-def spoiled(path: Path, method: int, flag: int = 0, claimed: int | None = None) -> Path:
+def claim_size(path: Path, size: int) -> None:
+    """Have an archive say that its first member unpacks to a size."""
+    data = bytearray(path.read_bytes())
+    at = data.find(b"PK\x01\x02")
+    data[at + 24 : at + 28] = size.to_bytes(4, "little")
+    path.write_bytes(data)
+
+
+def write_odd_zip(path: Path, method: int, flag: int) -> None:
     """An archive of one array that is packed with a method, or says so."""
     how = method if method != 99 else zipfile.ZIP_DEFLATED
     with zipfile.ZipFile(path, "w", how) as archive:
-        archive.writestr("offsets.npy", packed(np.zeros(1000)))
+        archive.writestr("offsets.npy", npy_bytes(np.zeros(1000)))
     data = bytearray(path.read_bytes())
     at = data.find(b"PK\x01\x02")
     data[at + 8] |= flag
     data[6] |= flag
     data[at + 10 : at + 12] = data[8:10] = method.to_bytes(2, "little")
-    if claimed is not None:
-        data[at + 24 : at + 28] = claimed.to_bytes(4, "little")
     path.write_bytes(data)
-    return path
 
 
 @pytest.mark.parametrize("name", ["mine.npz", "session/imaging/rois.npz"])
@@ -154,30 +161,26 @@ def spoiled(path: Path, method: int, flag: int = 0, claimed: int | None = None) 
 def test_archives_that_numpy_does_not_write_are_refused(folder, name, method, flag):
     path = folder.parent / name
     path.parent.mkdir(exist_ok=True)
-    spoiled(path, method, flag)
-    assert refused(path if "mine" in name else folder).code == "not_npz"
+    write_odd_zip(path, method, flag)
+    assert refusal(path if "mine" in name else folder).code == "not_npz"
 
 
 def test_an_array_unpacks_to_what_it_declares_at_most(tmp_path):
     path = tmp_path / "x.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("offsets.npy", packed(np.zeros(2**25)))
-    data = bytearray(path.read_bytes())
-    at = data.find(b"PK\x01\x02")
-    data[at + 24 : at + 28] = (200).to_bytes(4, "little")
-    path.write_bytes(data)
+        archive.writestr("offsets.npy", npy_bytes(np.zeros(2**23)))  # 64 MiB
+    claim_size(path, 200)
     with at_most(20), pytest.raises(SessionFormatError, match="sound"):
         Npz(path)["offsets"]
 
 
 def test_masks_may_not_unpack_to_gigabytes(folder):
-    (folder / "imaging").mkdir()
-    archive = folder / "imaging" / "rois.npz"
-    blank = packed(np.zeros(2**24))
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as stored:
-        for k in range(5):
-            stored.writestr(f"x{k}.npy", blank)
-    assert "unpacks to" in refused(folder).message
+    path = folder / "imaging" / "rois.npz"
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", npy_bytes(np.zeros(2**10)))
+    claim_size(path, 2**31)
+    assert f"{2**31:,}" in refusal(folder).message
 
 
 @pytest.mark.parametrize(
@@ -199,7 +202,7 @@ def test_odd_masks_are_left_out(folder, changed):
     np.savez(folder / "imaging" / "rois.npz", **{**arrays, **changed})
     session = open_session(folder)
     assert session.units.roi is None
-    assert "rois.npz does not fit" in warned(session)
+    assert "rois.npz does not fit" in warnings_of(session)
 
 
 def test_an_image_of_texts_is_left_out(folder):
@@ -207,16 +210,13 @@ def test_an_image_of_texts_is_left_out(folder):
     np.save(folder / "imaging" / "mean_image.npy", np.array([["a"]]))
     session = open_session(folder)
     assert session.images == {}
-    assert "mean_image.npy holds <U1" in warned(session)
+    assert "mean_image.npy holds <U1" in warnings_of(session)
 
 
 # -- other formats -------------------------------------------------------------------
 def test_one_sample_of_pupil_has_no_window():
-    arrays = {**given(), "pupil_rate_hz": 20.0, "pupil_size": np.ones(1)}
-    arrays = {k: v for k, v in arrays.items() if k not in ("pupil_x", "pupil_y")}
-    with pytest.raises(SessionFormatError) as caught:
-        open_session(arrays)
-    assert caught.value.code == "no_overlap"
+    arrays = session_arrays(pupil_size=np.ones(1), pupil_x=None, pupil_y=None)
+    assert refusal(arrays).code == "no_overlap"
 
 
 @pytest.fixture
@@ -246,7 +246,7 @@ def test_a_mean_image_of_no_numbers_is_left_out(plane, image):
 def test_odd_marks_of_cells_are_refused(plane, shape, dtype):
     n = len(np.load(plane / "iscell.npy"))
     np.save(plane / "iscell.npy", np.zeros((n, *shape), dtype))
-    assert refused(plane.parent.parent).code == "wrong_length"
+    assert refusal(plane.parent.parent).code == "wrong_length"
 
 
 @pytest.fixture
@@ -259,22 +259,14 @@ def test_a_trial_of_no_time_is_refused(sensorium):
     for path in (sensorium / "data").glob("*/1.npy"):
         values = np.load(path)
         np.save(path, values[..., :0])
-    assert refused(sensorium).code == "bad_trials"
+    assert refusal(sensorium).code == "bad_trials"
 
 
 def test_a_file_of_any_number_takes_no_memory(sensorium):
     np.save(sensorium / "data" / "videos" / "999999999999.npy", np.zeros(3))
-    error = refused(sensorium)
+    error = refusal(sensorium)
     assert error.code == "missing_trials"
     assert "1000000000000" in error.message
-
-
-def test_area_names_need_not_be_unicode(sensorium):
-    n = open_session(sensorium).n_neurons
-    np.save(sensorium / "meta" / "neurons" / "area.npy", np.array([b"\xff"] * n))
-    area = open_session(sensorium).units.area
-    assert area is not None
-    assert set(area.tolist()) == {"\ufffd"}
 
 
 # -- time ----------------------------------------------------------------------------
@@ -286,7 +278,7 @@ def test_spikes_are_no_longer_than_a_week(folder, end):
     about = {"modality": "spikes", "start_time": 1000.0, "end_time": end}
     about |= {"spike_indices": [0, 1, 2], "dtype": "float64"}
     save_json(folder / "responses" / "meta.yml", about)
-    assert refused(folder).code == "bad_clock"
+    assert refusal(folder).code == "bad_clock"
 
 
 def _rows_by_the_rule(signal: Signal, train: np.ndarray) -> np.ndarray:
@@ -298,7 +290,7 @@ def _rows_by_the_rule(signal: Signal, train: np.ndarray) -> np.ndarray:
     return every[inside] if inside.any() else every
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(20))
 def test_statistics_take_runs_that_lie_evenly_in_train_time(seed):
     draw = np.random.default_rng(seed)
     n, rate = int(draw.integers(1, 3000)), float(draw.choice([30.0, 29.97, 7.5]))
@@ -355,7 +347,7 @@ def test_counts_of_many_units_are_picked_in_small_pieces(tmp_path):
 
 
 # -- links ---------------------------------------------------------------------------
-def moved(folder: Path, *names: str) -> None:
+def move_out(folder: Path, *names: str) -> None:
     """Move files out of the session, and leave links to them."""
     outside = folder.parent / "outside"
     outside.mkdir(exist_ok=True)
@@ -369,54 +361,58 @@ WORDS = ("responses/meta.yml", "screen/meta.yml", "screen/combined_meta.json")
 SMALL = ("screen/timestamps.npy", "responses/meta/phase_shifts.npy")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@needs_links
 @pytest.mark.parametrize("name", [*WORDS, *SMALL, "treadmill/meta.yml"])
 def test_descriptions_and_small_arrays_are_of_the_session(folder, name):
-    moved(folder, name)
-    error = refused(folder)
+    move_out(folder, name)
+    error = refusal(folder)
     assert error.code == "outside"
     assert Path(name).name in error.message
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
-@pytest.mark.parametrize("name", ["00001.yml", "imaging/meta.yml", "timestamps.npy"])
-def test_so_are_those_that_few_sessions_have(folder, name):
-    if name == "00001.yml":
+@needs_links
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("screen/meta/00001.yml", None),
+        ("imaging/meta.yml", "a: 1"),
+        ("treadmill/timestamps.npy", np.arange(9.0)),
+    ],
+)
+def test_so_are_those_that_few_sessions_have(folder, name, content):
+    if content is None:
         (folder / "screen" / "combined_meta.json").unlink()
-        name = f"screen/meta/{name}"
-    elif name == "timestamps.npy":
-        name = f"treadmill/{name}"
-        np.save(folder / name, np.arange(9.0))
-    else:
+    elif isinstance(content, str):
         (folder / "imaging").mkdir()
-        (folder / name).write_text("a: 1")
+        (folder / name).write_text(content)
+    else:
+        np.save(folder / name, content)
     open_session(folder)
-    moved(folder, name)
-    assert refused(folder).code == "outside"
+    move_out(folder, name)
+    assert refusal(folder).code == "outside"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@needs_links
 def test_a_name_elsewhere_is_told_and_not_taken(folder):
-    moved(folder, "meta.json")
+    move_out(folder, "meta.json")
     session = open_session(folder)
     assert session.id == folder.name
-    assert "meta.json points outside" in warned(session)
+    assert "meta.json points outside" in warnings_of(session)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@needs_links
 def test_data_may_be_links_and_are_told(folder):
     before = open_session(folder).window(3.0)
-    moved(
+    move_out(
         folder, "responses/data.mem", "screen/data/00001.npy", "screen/data/00002.npy"
     )
     session = open_session(folder)
     told = [n.message for n in session.warnings if n.code == "linked_data"]
-    outside = folder.parent / "outside"
-    link = f"responses/data.mem is a link to {outside / 'responses-data.mem'}, outside"
     assert len(told) == 2
-    assert link in told[0]
-    assert "data/00001.npy is a link" in told[1]
-    assert told[1].endswith("outside the session, and 1 more lead out")
+    assert "responses/data.mem" in told[0]
+    assert str(folder.parent / "outside" / "responses-data.mem") in told[0]
+    assert "data/00001.npy" in told[1]
+    assert "1 more" in told[1]
     np.testing.assert_array_equal(session.window(3.0).responses, before.responses)
 
 
@@ -430,19 +426,17 @@ def test_what_no_reader_foresaw_is_typed_and_logged(folder, error, monkeypatch, 
     with pytest.raises(SessionFormatError) as caught:
         open_session(folder)
     assert caught.value.code == "unexpected"
-    assert f"the experanto reader failed with {type(error).__name__}" in str(
-        caught.value
-    )
+    assert type(error).__name__ in str(caught.value)
     assert caught.value.__cause__ is error
     assert caplog.records[0].exc_info is not None
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@needs_links
 def test_a_folder_of_frames_may_be_a_link(folder):
-    moved(folder, "screen/data")
+    move_out(folder, "screen/data")
     told = [n for n in open_session(folder).warnings if n.code == "linked_data"]
-    assert "data/00001.npy is a link to" in told[0].message
-    assert "and 4 more lead out" in told[0].message
+    assert "data/00001.npy" in told[0].message
+    assert "4 more" in told[0].message
 
 
 def test_being_stopped_is_no_fault(folder, monkeypatch):

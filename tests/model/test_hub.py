@@ -1,32 +1,30 @@
-"""Fetching from the hub, against a stand-in on loopback: no network is used.
-
-Over 600 lines because it is one protocol: every case needs the same stand-in, and a
-way of failing without a test shows.
-"""
+"""Fetching from the hub, against a stand-in on loopback: no network is used."""
 
 import io
 import json
+import multiprocessing
+import os
 import signal
-import subprocess
-import sys
 import tarfile
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import keyring
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from keyring.backend import KeyringBackend
 from keyring.backends.fail import Keyring as NoKeyring
-from keyring.backends.null import Keyring as Forgetful
+from keyring.backends.null import Keyring as ForgetfulKeyring
 
 import omnimouse_model as om
 from omnimouse_app.cli import group
 from omnimouse_model.data.fetching import target_of
-from omnimouse_model.data.hub import listing
+from omnimouse_model.data.hub import work_of
+from omnimouse_model.data.hub_errors import arrived_bytes
 from omnimouse_model.data.hub_names import CHECKPOINTS, HubPlace, hub_place
 from omnimouse_model.errors import FetchError, SessionFormatError, StoppedError
 from omnimouse_model.live.opener import Opener
@@ -35,45 +33,50 @@ from omnimouse_model.nets import official
 from omnimouse_model.nets.checkpoint import read_checkpoint, save_checkpoint
 from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.nets.start import initialise
-from tests.hub_server import COMMIT, Hub, Repository, serving
+from tests.hub_server import COMMIT, Hub, Pause, Repository, running_server
 from tests.model.experanto_folder import write_folder
 from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards
 
 SESSION = "dynamic29513-3-5-Video-" + "9b" * 16 + "_30hz"
 DATASET = ("dataset", "the-enigma-project/omnimouse-dataset")
 MODEL = ("model", "the-enigma-project/omnimouse-1M")
+MICE = ("dataset", "lab/mice")
 TOKEN = "hf_" + "x" * 34
 FILE = f"experiments/{SESSION}.tar"
-ADDRESS = f"hf://datasets/{DATASET[1]}/experiments/{SESSION}.tar"
+ADDRESS = f"hf://datasets/{DATASET[1]}/{FILE}"
+PLACE = HubPlace("dataset", DATASET[1], FILE)
+NOWHERE = "http://127.0.0.1:9"
+WAIT_S = 60
 
 
-class Ring(KeyringBackend):
+class MemoryKeyring(KeyringBackend):
     """A keyring in memory."""
 
     priority = 1  # type: ignore[assignment]
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[str, str], str] = {}
+        self.passwords: dict[tuple[str, str], str] = {}
 
     def get_password(self, service: str, username: str) -> str | None:
-        return self.kept.get((service, username))
+        return self.passwords.get((service, username))
 
     def set_password(self, service: str, username: str, password: str) -> None:
-        self.kept[service, username] = password
+        self.passwords[service, username] = password
 
 
 @pytest.fixture(autouse=True)
-def ring():
-    before, ring = keyring.get_keyring(), Ring()
-    keyring.set_keyring(ring)
-    yield ring
+def memory_keyring():
+    before, ours = keyring.get_keyring(), MemoryKeyring()
+    keyring.set_keyring(ours)
+    yield ours
     keyring.set_keyring(before)
 
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("OMNIMOUSE_CACHE", str(folder))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -89,46 +92,72 @@ def session_tar(session_folder):
     return out.getvalue()
 
 
-@pytest.fixture
-def hub(cache, session_tar, monkeypatch):
-    files = {f"experiments/{SESSION}.tar": session_tar, "README.md": b"# Data\n"}
-    with serving(Hub({DATASET: Repository(files, "cc-by-4.0")})) as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-        monkeypatch.delenv("HF_TOKEN", raising=False)
-        yield hub
+@pytest.fixture(scope="module")
+def server():
+    with running_server() as server:
+        yield server
 
 
 @pytest.fixture
-def model_hub(hub, tmp_path, monkeypatch):
-    monkeypatch.setattr(official, "SIZES", {"1M": SMALL})
+def hub(server, cache, session_tar, monkeypatch):
+    files = {FILE: session_tar, "README.md": b"# Data\n"}
+    hub = server.serve(Hub({DATASET: Repository(files, "cc-by-4.0")}))
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr("omnimouse_model.data.hub._PAUSE_S", 0.0)
+    return hub
+
+
+@pytest.fixture(scope="module")
+def net():
     net = OmniMouse(SMALL, SESSIONS, ANIMALS)
     initialise(net, torch.Generator().manual_seed(0))
-    folder = write_shards(net.eval(), tmp_path / "0-1000")
-    files = {f"0-1000/{p.name}": p.read_bytes() for p in folder.iterdir()}
+    return net.eval()
+
+
+@pytest.fixture(scope="module")
+def official_folder(net, tmp_path_factory):
+    return write_shards(net, tmp_path_factory.mktemp("official") / "0-1000")
+
+
+@pytest.fixture
+def official_files(hub, official_folder, monkeypatch):
+    """Files of a repository with a checkpoint of an official size, which is small."""
+    monkeypatch.setattr(official, "SIZES", {"1M": SMALL})
+    files = {f"0-1000/{p.name}": p.read_bytes() for p in official_folder.iterdir()}
     hub.repositories[MODEL] = Repository({**files, ".gitattributes": b"*"}, "mit")
-    return net
+    return hub.repositories[MODEL].files
 
 
-def quiet(share: float, what: str) -> None:
+def silent(share: float, what: str) -> None:
     pass
 
 
-def refused(name: str, fetch: object = om.fetch_session) -> FetchError:
+def fetch(name: str, to: Path | None = None) -> Path:
+    return om.fetch_session(name, to, silent)
+
+
+def fetch_checkpoint(name: str, to: Path | None = None) -> Path:
+    return om.fetch_checkpoint(name, to, silent)
+
+
+def refusal(name, to=None, fetch=fetch) -> FetchError:
     with pytest.raises(FetchError) as caught:
-        fetch(name, None, quiet)  # type: ignore[operator]
+        fetch(name, to)
     return caught.value
+
+
+def run(*words: object, text: str | None = None) -> Result:
+    """`omnimouse fetch` in this process."""
+    return CliRunner().invoke(group, ["fetch", *map(str, words)], input=text)
 
 
 # -- names ---------------------------------------------------------------------------
 def test_names_of_the_hub_are_known():
-    assert hub_place("omnimouse-5M") == HubPlace(
-        "model", "the-enigma-project/omnimouse-5M"
-    )
-    short = HubPlace("dataset", DATASET[1], f"experiments/{SESSION}.tar")
+    assert str(hub_place("omnimouse-5M")) == "hf://the-enigma-project/omnimouse-5M"
     for name in (SESSION, f"hf://{SESSION}", f"hf:/{SESSION}", ADDRESS):
-        assert hub_place(name) == short
-    assert short.name == SESSION
-    assert str(short) == ADDRESS
+        assert hub_place(name) == PLACE
+    assert (PLACE.name, str(PLACE)) == (SESSION, ADDRESS)
     place = hub_place("hf://lab/model@v2/a/b.nwb")
     assert place == HubPlace("model", "lab/model", "a/b.nwb", "v2")
     assert hub_place(str(place)) == place
@@ -145,34 +174,29 @@ def test_an_address_that_cannot_be_read_says_how_to_write_one(name):
 
 
 # -- recordings ----------------------------------------------------------------------
-def test_a_recording_is_opened_by_its_address_once_fetched_then_kept(
-    hub, cache, session_folder
+def test_a_recording_is_fetched_once_with_its_share_told_and_opened_by_its_address(
+    hub, session_folder
 ):
-    session = om.open_session(ADDRESS)
-    source = om.open_session(session_folder)
-    np.testing.assert_array_equal(session.responses.data, source.responses.data)
-    asked = len(hub.requests)
-    again = om.open_session(SESSION)
-    assert again.path == session.path
-    assert len(hub.requests) == asked  # nobody was asked
-    folder = session.path.parent
-    record = json.loads((folder / f"{SESSION}.hub.json").read_text())
-    assert (record["commit"], record["licence"]) == (COMMIT, "cc-by-4.0")
-    assert record["address"] == ADDRESS
-    left = {p.name for p in folder.iterdir()} - {f".{SESSION}.lock"}
-    assert left == {SESSION, f"{SESSION}.hub.json"}  # and not the archive
+    shares, words = [], set()
 
+    def tell(share: float, what: str) -> None:
+        shares.append(share)
+        words.add(what.split()[0])
 
-def test_it_is_put_where_it_is_wanted_and_the_share_is_told(hub, tmp_path):
-    told: list[tuple[float, str]] = []
-    path = om.fetch_session(
-        SESSION, tmp_path / "mine", lambda s, w: told.append((s, w))
-    )
-    assert path == tmp_path / "mine" / SESSION
-    shares = [share for share, _ in told]
+    path = om.fetch_session(SESSION, None, tell)
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1.0)
-    assert {w.split()[0] for _, w in told} == {"fetching", "unpacking"}
+    assert words == {"fetching", "unpacking"}
+    n_requests = len(hub.requests)
+    session, source = om.open_session(ADDRESS), om.open_session(session_folder)
+    assert om.open_session(SESSION).path == session.path == path
+    assert len(hub.requests) == n_requests
+    np.testing.assert_array_equal(session.responses.data, source.responses.data)
+    record = json.loads((path.parent / f"{SESSION}.hub.json").read_text())
+    assert (record["commit"], record["licence"]) == (COMMIT, "cc-by-4.0")
+    assert record["address"] == ADDRESS
+    left = {p.name for p in path.parent.iterdir()} - {f".{SESSION}.lock"}
+    assert left == {SESSION, f"{SESSION}.hub.json"}  # and not the archive
 
 
 def test_folders_and_single_files_are_fetched_as_they_are(
@@ -185,9 +209,8 @@ def test_folders_and_single_files_are_fetched_as_they_are(
     }
     np.savez(tmp_path / "plain.npz", responses=np.ones((90, 2)), rate_hz=30.0)
     files["plain.npz"] = (tmp_path / "plain.npz").read_bytes()
-    hub.repositories["dataset", "lab/mice"] = Repository(files)
-    session = om.open_session("hf://datasets/lab/mice/mice/m1")
-    assert session.n_neurons == om.open_session(session_folder).n_neurons
+    hub.repositories[MICE] = Repository(files)
+    assert om.open_session("hf://datasets/lab/mice/mice/m1").n_neurons == 9
     assert om.open_session("hf://datasets/lab/mice/plain.npz").n_neurons == 2
 
 
@@ -199,13 +222,13 @@ def test_a_hostile_archive_is_refused_and_nothing_is_left_to_open(
         info = tarfile.TarInfo("../../escaped")
         info.size = 1
         tar.addfile(info, io.BytesIO(b"x"))
-    hub.repositories[DATASET].files[f"experiments/{SESSION}.tar"] = out.getvalue()
+    files = hub.repositories[DATASET].files
+    files[FILE] = out.getvalue()
     with pytest.raises(SessionFormatError, match="outside the target folder"):
-        om.fetch_session(SESSION, None, quiet)
-    assert not list(cache.rglob("escaped"))
-    assert not list(cache.rglob(SESSION))
-    hub.repositories[DATASET].files[FILE] = session_tar  # mended, as the same commit
-    assert om.fetch_session(SESSION, None, quiet).is_dir()
+        fetch(SESSION)
+    assert not [*cache.rglob("escaped"), *cache.rglob(SESSION)]
+    files[FILE] = session_tar  # mended, as the same commit
+    assert fetch(SESSION).is_dir()
 
 
 def test_the_live_instrument_fetches_off_the_thread_that_draws_and_says_how_far(hub):
@@ -220,86 +243,98 @@ def test_the_live_instrument_fetches_off_the_thread_that_draws_and_says_how_far(
 
 
 # -- on the way ----------------------------------------------------------------------
-def test_a_stop_loses_nothing(hub, session_tar):
-    def stop(share: float, what: str) -> None:
-        if share > 0.4:
-            raise StoppedError
-
-    hub.bytes_per_s = 4e6
-    with pytest.raises(StoppedError):
-        om.fetch_session(SESSION, None, stop)
-    hub.bytes_per_s = None
-    begun = len(hub.requests)
-    path = om.fetch_session(SESSION, None, quiet)
-    assert om.open_session(path).n_neurons == 9
-    (asked,) = [r.range for r in hub.requests[begun:] if r.range]
-    first = int(asked.removeprefix("bytes=").split("-")[0])
-    assert 0.3 * len(session_tar) < first < len(session_tar)
+def n_arrived() -> int:
+    """Bytes of the recording."""
+    return arrived_bytes(work_of(target_of(PLACE, None)))
 
 
+def wait_for_bytes(n_bytes: int) -> None:
+    for _ in range(100 * WAIT_S):
+        if n_arrived() >= n_bytes:
+            return
+        time.sleep(0.01)
+    raise TimeoutError
+
+
+def fetch_for(endpoint: str, cache: Path) -> None:
+    """Fetch in a process of its own, which has not this one's variables."""
+    os.environ.update(HF_ENDPOINT=endpoint, OMNIMOUSE_CACHE=str(cache))
+    fetch(SESSION)
+
+
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_kill_at_any_point_loses_nothing_and_leaves_no_half_session(
-    hub, cache, session_folder
+    hub, cache, session_tar
 ):
-    command = [sys.executable, "-m", "omnimouse_app", "fetch", SESSION]
-    hub.bytes_per_s = 1.2e5
-    target = target_of(HubPlace("dataset", DATASET[1], FILE), None)
-    sent = [0]
-    for _ in range(3):
-        running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
-        while hub.sent <= sent[-1] + 60_000 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        running.kill()
-        running.wait()
-        assert not target.exists()
-        sent.append(hub.sent)
-    hub.bytes_per_s = None
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert str(target) in done.stdout
-    source = om.open_session(session_folder)
-    np.testing.assert_array_equal(
-        om.open_session(target).responses.data, source.responses.data
-    )
-    firsts = [int(r.range[6:].rstrip("-")) for r in hub.requests if r.range]
-    assert len(firsts) == 3
-    assert firsts == sorted(firsts)
-    assert firsts[0] > 0
+    context = multiprocessing.get_context("spawn")
+    for share in (0.3, 0.6):
+        hub.pause = Pause(int(share * len(session_tar)))
+        process = context.Process(target=fetch_for, args=(hub.endpoint, cache))
+        before = n_arrived()
+        process.start()
+        wait_for_bytes(before + 1)
+        process.kill()
+        process.join()
+        hub.pause.is_over.set()
+        assert not target_of(PLACE, None).exists()
+    assert om.open_session(fetch(SESSION)).n_neurons == 9
+    ranges = [request.range for request in hub.requests if request.range]
+    first, second = (int(r.removeprefix("bytes=").rstrip("-")) for r in ranges)
+    assert 0 < first < second
 
 
-def test_a_connection_that_drops_is_taken_up_again(hub, session_tar, monkeypatch):
-    monkeypatch.setattr("omnimouse_model.data.hub._PAUSE_S", 0.0)
-    hub.cut_after = len(session_tar) // 2
-    assert om.open_session(om.fetch_session(SESSION, None, quiet)).n_neurons == 9
+def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(hub, session_tar):
+    pause = hub.pause = Pause(200_000)
+
+    def interrupt() -> None:
+        wait_for_bytes(100_000)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    user = threading.Thread(target=interrupt)
+    user.start()
+    done = run(SESSION)
+    user.join()
+    pause.is_over.set()
+    assert done.exit_code == 130
+    (line,) = [t for t in done.stderr.splitlines() if "%" not in t]  # no progress
+    assert line.startswith("stopped; 0.")
+    assert "the same command goes on" in line
+    sent = hub.sent
+    assert run(SESSION).exit_code == 0
+    assert hub.sent - sent < len(session_tar) - 100_000
+
+
+def test_a_busy_hub_and_a_connection_that_drops_are_tried_again(hub, session_tar):
+    hub.busy, hub.cut_after = 3, len(session_tar) // 2
+    assert om.open_session(fetch(SESSION)).n_neurons == 9
     assert hub.sent < 1.2 * len(session_tar)
 
 
 def test_what_arrives_damaged_is_not_taken(hub, cache):
-    file = f"experiments/{SESSION}.tar"
-    hub.damage.add(file)
-    error = refused(SESSION)
+    hub.damage.add(FILE)
+    error = refusal(SESSION)
     assert error.code == "damaged"
-    assert file in error.message
+    assert FILE in error.message
     assert not list(cache.rglob("*.part"))
     hub.damage.clear()
-    assert om.fetch_session(SESSION, None, quiet).is_dir()
+    assert fetch(SESSION).is_dir()
 
 
-def test_a_busy_hub_is_asked_again(hub, monkeypatch):
-    monkeypatch.setattr("omnimouse_model.data.hub._PAUSE_S", 0.0)
-    hub.busy = 3
-    assert om.fetch_session(SESSION, None, quiet).is_dir()
-
-
-def test_a_server_that_never_gets_on_is_given_up(hub, monkeypatch):
-    monkeypatch.setattr("omnimouse_model.data.hub._PAUSE_S", 0.0)
+def test_a_server_that_never_gets_on_is_given_up_and_what_arrived_is_kept(
+    hub, tmp_path
+):
     hub.sends_parts, hub.cut_after = False, 100_000
-    assert refused(SESSION).code == "interrupted"
+    error = refusal(SESSION, tmp_path / "to")
+    assert error.code == "interrupted"
+    assert "what arrived is kept" in error.message
+    assert list((tmp_path / "to").rglob("*.part"))
     assert len(hub.requests) < 40
 
 
 def test_files_of_two_commits_are_never_mixed(hub):
     old, new = b"old" * 9, b"new" * 90_000
-    hub.repositories["dataset", "lab/mice"] = Repository({"m/a": old, "m/b": new})
+    hub.repositories[MICE] = Repository({"m/a": old, "m/b": new})
 
     def stop(share: float, what: str) -> None:
         if what.endswith("b"):
@@ -308,233 +343,153 @@ def test_files_of_two_commits_are_never_mixed(hub):
     with pytest.raises(StoppedError):
         om.fetch_session("hf://datasets/lab/mice/m", None, stop)
     hub.commit = "ab" * 20
-    hub.repositories["dataset", "lab/mice"] = Repository({"m/a": new, "m/c": old})
-    path = om.fetch_session("hf://datasets/lab/mice/m", None, quiet)
+    hub.repositories[MICE] = Repository({"m/a": new, "m/c": old})
+    path = fetch("hf://datasets/lab/mice/m")
     assert {p.name: p.read_bytes() for p in path.iterdir()} == {"a": new, "c": old}
 
 
 def test_what_lies_within_another_is_no_answer_for_it(hub, tmp_path):
-    files = {"e/x.bin": b"x", "e/y.bin": b"y"}
-    hub.repositories["dataset", "lab/mice"] = Repository(files)
+    hub.repositories[MICE] = Repository({"e/x.bin": b"x", "e/y.bin": b"y"})
     hub.repositories["dataset", "lab/rats"] = Repository({"e/x.bin": b"rat"})
-    om.fetch_session("hf://datasets/lab/mice/e/x.bin", None, quiet)
-    assert refused("hf://datasets/lab/mice/f/typo.bin").code == "not_found"
-    path = om.fetch_session("hf://datasets/lab/mice/e", None, quiet)
+    fetch("hf://datasets/lab/mice/e/x.bin")
+    assert refusal("hf://datasets/lab/mice/f/typo.bin").code == "not_found"
+    path = fetch("hf://datasets/lab/mice/e")
     assert {p.name for p in path.iterdir()} == {"x.bin", "y.bin"}
-    assert refused("hf://datasets/lab/mice/f").code == "not_found"
-    om.fetch_session("hf://datasets/lab/mice/e/x.bin", tmp_path, quiet)
-    with pytest.raises(FetchError, match=r"lab/mice/e/x\.bin; choose another"):
-        om.fetch_session("hf://datasets/lab/rats/e/x.bin", tmp_path, quiet)
+    assert refusal("hf://datasets/lab/mice/f").code == "not_found"
+    fetch("hf://datasets/lab/mice/e/x.bin", tmp_path)
+    error = refusal("hf://datasets/lab/rats/e/x.bin", tmp_path)
+    assert (error.code, "lab/mice/e/x.bin" in error.message) == ("exists", True)
     (tmp_path / "y.bin").write_bytes(b"mine")
-    with pytest.raises(FetchError, match="was not fetched from the hub"):
-        om.fetch_session("hf://datasets/lab/mice/e/y.bin", tmp_path, quiet)
+    error = refusal("hf://datasets/lab/mice/e/y.bin", tmp_path)
+    assert (error.code, str(tmp_path / "y.bin") in error.message) == ("exists", True)
 
 
 @pytest.mark.parametrize("name", ["../x", "C:/x", "a\\..\\x", "/x"])
 def test_a_repository_cannot_name_a_place_outside(hub, name):
-    hub.repositories["dataset", "lab/mice"] = Repository({name: b"x", "fine": b"y"})
-    assert refused("hf://datasets/lab/mice").code == "refused"
+    hub.repositories[MICE] = Repository({name: b"x", "fine": b"y"})
+    assert refusal("hf://datasets/lab/mice").code == "refused"
 
 
 def test_what_answers_and_is_no_hub_is_told(hub, monkeypatch):
     monkeypatch.setattr("json.dumps", lambda _: "<html>sign in</html>")
-    assert "sign in to the network" in refused(SESSION).message
+    assert "sign in to the network" in refusal(SESSION).message
 
 
 def test_two_programs_fetch_it_once(hub, session_tar):
-    hub.bytes_per_s = 4e5
-    words: list[str] = []
+    pause = hub.pause = Pause(len(session_tar) // 3)
     paths: list[Path] = []
 
-    def fetch() -> None:
-        paths.append(om.fetch_session(SESSION, None, lambda s, w: words.append(w)))
+    def tell(share: float, what: str) -> None:
+        if "another program is fetching" in what:
+            pause.is_over.set()
 
-    threads = [threading.Thread(target=fetch) for _ in range(2)]
+    def program() -> None:
+        paths.append(om.fetch_session(SESSION, None, tell))
+
+    threads = [threading.Thread(target=program) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(WAIT_S)
+    assert pause.is_over.is_set()
     assert paths[0] == paths[1]
     assert hub.sent == len(session_tar)
-    assert any("another program is fetching" in w for w in words)
 
 
 def test_too_little_room_is_said_before_anything_is_asked_for(hub, monkeypatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Use", (), {"free": 10}))
-    error = refused(SESSION)
-    assert error.code == "no_space"
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+    assert refusal(SESSION).code == "no_space"
     assert hub.sent == 0
 
 
 # -- who may -------------------------------------------------------------------------
-def test_what_is_gated_says_what_to_do(hub, monkeypatch):
+def test_what_is_gated_says_what_to_do_and_leaves_no_empty_folder(
+    hub, tmp_path, monkeypatch
+):
     hub.repositories[DATASET].is_gated = True
-    error = refused(SESSION)
+    error = refusal(SESSION, tmp_path / "to")
     assert error.code == "gated"
-    for words in (
-        f"https://huggingface.co/datasets/{DATASET[1]}",
-        "https://huggingface.co/settings/tokens",
-        "omnimouse fetch --login",
-        "HF_TOKEN",
-    ):
+    page = f"https://huggingface.co/datasets/{DATASET[1]}"
+    for words in (page, "settings/tokens", "omnimouse fetch --login", "HF_TOKEN"):
         assert words in error.message
+    assert not (tmp_path / "to").exists()
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    error = refused(SESSION)
+    (tmp_path / "mine").mkdir()
+    error = refusal(SESSION, tmp_path / "mine")
     assert error.code == "gated"
-    assert "your token is not of one" in error.message
+    assert "your token" in error.message
     assert TOKEN not in error.message
+    assert list((tmp_path / "mine").iterdir()) == []
     hub.readers.add(TOKEN)
-    assert om.fetch_session(SESSION, None, quiet).is_dir()
+    assert fetch(SESSION).is_dir()
 
 
-def test_a_token_in_the_keyring_is_used_and_only_the_hub_sees_it(hub, ring):
+def test_a_token_in_the_keyring_is_used_and_only_the_hub_sees_it(hub, memory_keyring):
     hub.repositories[DATASET].is_gated = True
     hub.readers.add(TOKEN)
-    done = CliRunner().invoke(group, ["fetch", "--login", SESSION], input=f"{TOKEN}\n")
+    done = run("--login", SESSION, text=f"{TOKEN}\n")
     assert done.exit_code == 0, done.output
-    assert list(ring.kept.values()) == [TOKEN]
+    assert list(memory_keyring.passwords.values()) == [TOKEN]
     assert TOKEN not in done.output
     at_store = [r for r in hub.requests if r.path.startswith("/store/")]
-    assert at_store
     assert {r.authorization for r in at_store} == {None}
     assert f"Bearer {TOKEN}" in {r.authorization for r in hub.requests}
 
 
-def test_a_system_without_a_keyring_is_told_what_else_to_do():
-    for none in (NoKeyring(), Forgetful()):
-        keyring.set_keyring(none)
-        done = CliRunner().invoke(group, ["fetch", "--login"], input="t\n")
-        assert "HF_TOKEN" in str(done.exception)
-        assert done.output == ""  # the token is not asked for
+@pytest.mark.parametrize("backend", [NoKeyring, ForgetfulKeyring])
+def test_a_system_without_a_keyring_is_told_what_else_to_do(backend):
+    keyring.set_keyring(backend())
+    done = run("--login", text="t\n")
+    assert "HF_TOKEN" in str(done.exception)
+    assert done.output == ""  # the token is not asked for
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("hf://datasets/lab/none/x.tar", "is not on the hub, or not for you to see"),
-        (f"hf://datasets/{DATASET[1]}/nothing.tar", "is not in its repository"),
-        (f"hf://datasets/{DATASET[1]}@v9/x.tar", "has no revision 'v9'"),
-        ("omnimouse-1M", "is a checkpoint; recordings are in datasets"),
-        ("mouse", "is no name of the hub"),
+        ("hf://datasets/lab/none/x.tar", "lab/none"),
+        (f"hf://datasets/{DATASET[1]}/nothing.tar", "nothing.tar"),
+        (f"hf://datasets/{DATASET[1]}@v9/x.tar", "no revision 'v9'"),
+        ("omnimouse-1M", "omnimouse-1M is a checkpoint"),
+        ("mouse", "'mouse'"),
+        ("omnimouse-7M", ", ".join(CHECKPOINTS)),
     ],
 )
 def test_what_is_not_there_is_told(hub, name, words):
-    error = refused(name)
+    error = refusal(name)
     assert error.code == "not_found"
     assert words in error.message
 
 
-def test_without_a_connection_it_says_so(hub, monkeypatch):
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    assert refused(SESSION).code == "interrupted"
-
-
-def said(*words: str) -> subprocess.CompletedProcess[str]:
-    """What the command line answers, in a process of its own."""
-    command = [sys.executable, "-m", "omnimouse_app", "fetch", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=100)
-
-
-def test_without_a_connection_one_line_says_what_to_do_and_nothing_is_left(
-    hub, tmp_path, monkeypatch
+def test_without_a_connection_it_says_what_to_do_and_leaves_nothing(
+    hub, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    done = said("omnimouse-5M", "--to", str(tmp_path / "a" / "b"))
-    assert done.returncode == 1
-    assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("omnimouse: No connection to 127.0.0.1 (")
-    assert "HTTPS_PROXY" in line
-    assert "the same command tries again" in line
-    assert "kept" not in line
+    monkeypatch.setenv("HF_ENDPOINT", NOWHERE)
+    assert refusal(SESSION).code == "interrupted"
+    with pytest.raises(FetchError):
+        om.fetch_session(SESSION)
+    assert capsys.readouterr().err == ""  # no bar
+    done = run("omnimouse-5M", "--to", tmp_path / "a" / "b")
+    assert (done.exit_code, done.output) == (1, "")
+    assert all(w in str(done.exception) for w in ("127.0.0.1", "HTTPS_PROXY"))
+    assert "kept" not in str(done.exception)
     assert not (tmp_path / "a").exists()
 
 
-def test_without_a_connection_no_bar_is_drawn(hub, monkeypatch, capsys):
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(FetchError):
-        om.fetch_session(SESSION)
-    assert capsys.readouterr().err == ""
-
-
-def test_what_arrived_before_the_line_went_down_is_kept_and_said_so(
-    hub, tmp_path, monkeypatch
-):
-    monkeypatch.setattr("omnimouse_model.data.hub._PAUSE_S", 0.0)
-    hub.sends_parts, hub.cut_after = False, 100_000
-    with pytest.raises(FetchError, match="what arrived is kept"):
-        om.fetch_session(SESSION, tmp_path / "to", quiet)
-    assert list((tmp_path / "to").rglob("*.part"))
-
-
-def test_what_is_not_for_this_user_leaves_no_empty_folder(hub, tmp_path):
-    hub.repositories[DATASET].is_gated = True
-    with pytest.raises(FetchError, match="open to those who asked"):
-        om.fetch_session(SESSION, tmp_path / "to", quiet)
-    assert not (tmp_path / "to").exists()
-    (tmp_path / "mine").mkdir()
-    with pytest.raises(FetchError):
-        om.fetch_session(SESSION, tmp_path / "mine", quiet)
-    assert list((tmp_path / "mine").iterdir()) == []
-
-
-def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(hub, cache, session_tar):
-    hub.bytes_per_s = 1.2e5
-    command = [sys.executable, "-m", "omnimouse_app", "fetch", SESSION]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while hub.sent <= 200_000 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    running.send_signal(signal.SIGINT)
-    _, told = running.communicate(timeout=60)
-    assert running.returncode == 130
-    (line,) = [t for t in told.splitlines() if "%" not in t]  # progress, off a terminal
-    assert line.startswith("stopped; 0.")
-    assert line.endswith(" MiB are kept: the same command goes on from there")
-    hub.bytes_per_s = None
-    sent = hub.sent
-    assert said(SESSION).returncode == 0
-    assert hub.sent - sent < len(session_tar) - 100_000
-
-
-def test_what_can_be_had_is_listed_without_a_name(hub, monkeypatch):
-    done = said("--list")
-    assert done.returncode == 0
-    for name in (*CHECKPOINTS, SESSION, "licence cc-by-4.0"):
-        assert name in done.stdout
-    assert "README" not in done.stdout
-    rows = json.loads(said("--list", "--json").stdout)["rows"]
-    assert [row["name"] for row in rows] == [*CHECKPOINTS, SESSION]
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    done = said("--list")  # the checkpoints are known all the same
-    assert done.returncode == 1
-    assert "omnimouse-300M" in done.stdout
-    assert "No connection to 127.0.0.1" in done.stderr
-    assert said("--list", "--json").stdout == ""
-
-
-def test_a_size_that_is_not_there_lists_those_that_are(hub):
-    done = said("omnimouse-7M")
-    assert done.returncode == 1
-    assert "no checkpoint 'omnimouse-7M'" in done.stderr
-    assert all(name in done.stderr for name in CHECKPOINTS)
-    with pytest.raises(om.CheckpointError, match="omnimouse-20M, omnimouse-80M"):
-        om.load_predictor("omnimouse-7M")
-
-
 def test_offline_what_is_there_is_used_and_nothing_is_asked(hub, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert refused(SESSION).code == "offline"
-    assert hub.requests == []
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    om.fetch_session(SESSION, None, quiet)
+    with monkeypatch.context() as offline:
+        offline.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        assert refusal(SESSION).code == "offline"
+        assert hub.requests == []
+    fetch(SESSION)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert om.open_session(ADDRESS).n_neurons == 9
 
 
 # -- checkpoints ---------------------------------------------------------------------
+@pytest.mark.slow
 def test_an_official_checkpoint_is_fetched_converted_once_and_loaded(
-    hub, cache, model_hub
+    hub, cache, official_files, net
 ):
     predictor = om.load_predictor("omnimouse-1M")
     folder = target_of(HubPlace("model", MODEL[1]), None)
@@ -542,100 +497,100 @@ def test_an_official_checkpoint_is_fetched_converted_once_and_loaded(
     names = {p.name for p in folder.iterdir()}
     assert names == {"omnimouse-1M.safetensors", "omnimouse-1M.json"}
     read = read_checkpoint(folder)
-    weights = model_hub.state_dict()
+    weights = net.state_dict()
     assert read.state.keys() == weights.keys()
     assert all(torch.equal(read.state[k], weights[k]) for k in weights)
-    assert read.card == {
-        "address": f"hf://{MODEL[1]}",
-        "commit": COMMIT,
-        "licence": "mit",
-    }
-    assert "from the table of released sizes" in read.assumed[0]
-    asked = len(hub.requests)
+    origin = {"address": f"hf://{MODEL[1]}", "commit": COMMIT, "licence": "mit"}
+    assert read.card == origin
+    assert "released sizes" in read.assumed[0]
+    n_requests = len(hub.requests)
     again = om.load_predictor("omnimouse-1M")
-    assert len(hub.requests) == asked
+    assert len(hub.requests) == n_requests
     assert again.predictor_id == predictor.predictor_id
 
 
-def test_a_checkpoint_of_ours_is_taken_as_it_is(hub, model_hub, tmp_path):
-    path = save_checkpoint(tmp_path / "mine", model_hub)
+def test_checkpoints_of_ours_are_taken_as_they_are_and_named_by_their_files(
+    hub, net, tmp_path
+):
+    path = save_checkpoint(tmp_path / "a", net)
     files = {p.name: p.read_bytes() for p in (path, path.with_suffix(".json"))}
-    hub.repositories["model", "lab/mine"] = Repository({**files, "README.md": b"#"})
-    folder = om.fetch_checkpoint("hf://lab/mine", None, quiet)
+    hub.repositories["model", "lab/one"] = Repository({**files, "README.md": b"#"})
+    folder = fetch_checkpoint("hf://lab/one")
     assert {p.name for p in folder.iterdir()} == set(files)
     assert read_checkpoint(folder).sessions == SESSIONS
+    files |= {name.replace("a.", "b."): data for name, data in files.items()}
+    files["torn.safetensors"] = b"x"
+    hub.repositories["model", "lab/two"] = Repository(files)
+    error = refusal("hf://lab/two", fetch=fetch_checkpoint)
+    assert "a.safetensors, b.safetensors." in error.message
+    folder = fetch_checkpoint("hf://lab/two/b.safetensors")
+    assert {p.name for p in folder.iterdir()} == {"b.safetensors", "b.json"}
+    error = refusal("hf://lab/two/torn.safetensors", fetch=fetch_checkpoint)
+    assert ".json" in error.message
 
 
-def test_several_checkpoints_are_named(hub, model_hub):
-    files = hub.repositories[MODEL].files
-    files |= {n.replace("0-1000", "0-2000"): d for n, d in files.items()}
-    error = refused("omnimouse-1M", om.fetch_checkpoint)
-    assert "several checkpoints: 0-1000, 0-2000" in error.message
-    path = om.fetch_checkpoint(f"hf://{MODEL[1]}/0-2000", None, quiet)
+def test_a_size_that_is_not_there_lists_those_that_are():
+    with pytest.raises(om.CheckpointError, match="omnimouse-20M, omnimouse-80M"):
+        om.load_predictor("omnimouse-7M")
+
+
+def test_several_official_checkpoints_are_named(official_files):
+    for name, data in dict(official_files).items():
+        official_files[name.replace("0-1000", "0-2000")] = data
+    error = refusal("omnimouse-1M", fetch=fetch_checkpoint)
+    assert "0-1000, 0-2000" in error.message
+    path = fetch_checkpoint(f"hf://{MODEL[1]}/0-2000")
     assert read_checkpoint(path).sessions == SESSIONS
 
 
-def test_one_of_our_own_checkpoints_is_named_by_its_file(hub, model_hub, tmp_path):
-    files = {}
-    for name in ("a", "b"):
-        path = save_checkpoint(tmp_path / name, model_hub)
-        files |= {p.name: p.read_bytes() for p in (path, path.with_suffix(".json"))}
-    files["torn.safetensors"] = b"x"
-    hub.repositories["model", "lab/mine"] = Repository(files)
-    error = refused("hf://lab/mine", om.fetch_checkpoint)
-    assert "a.safetensors, b.safetensors. Name one" in error.message
-    folder = om.fetch_checkpoint("hf://lab/mine/b.safetensors", None, quiet)
-    assert {p.name for p in folder.iterdir()} == {"b.safetensors", "b.json"}
-    error = refused("hf://lab/mine/torn.safetensors", om.fetch_checkpoint)
-    assert "no *.safetensors with its .json" in error.message
-
-
-def test_info_of_a_released_checkpoint_fetches_it(model_hub):
-    done = CliRunner().invoke(group, ["info", "omnimouse-1M", "--json"])
-    assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["rows"][0]["name"] == "checkpoint"
-
-
-def test_a_hostile_checkpoint_is_refused(hub, model_hub, cache):
-    shard = hub.repositories[MODEL].files
-    shard["0-1000/rank_1.ckpt"] = b"\x80\x04cos\nsystem\n(S'touch x'\ntR."
+def test_a_hostile_checkpoint_is_refused(official_files, cache):
+    official_files["0-1000/rank_1.ckpt"] = b"\x80\x04cos\nsystem\n(S'touch x'\ntR."
     with pytest.raises(om.CheckpointError, match="refused"):
-        om.fetch_checkpoint("omnimouse-1M", None, quiet)
+        fetch_checkpoint("omnimouse-1M")
     assert not list(cache.rglob("*.safetensors"))
 
 
 # -- the command ---------------------------------------------------------------------
 def test_the_command_lists_and_fetches(hub, tmp_path):
-    listed = CliRunner().invoke(
-        group, ["fetch", f"hf://datasets/{DATASET[1]}", "--list", "--json"]
-    )
-    names = [row["name"] for row in json.loads(listed.stdout)["rows"]]
-    assert names == ["README.md", f"experiments/{SESSION}.tar"]
-    shown = CliRunner().invoke(group, ["fetch", SESSION, "--list"])
-    assert "licence cc-by-4.0" in shown.output
-    words = ["fetch", SESSION, "--to", str(tmp_path), "--json"]
-    (row,) = json.loads(CliRunner().invoke(group, words).stdout)["rows"]
+    listing = json.loads(run(f"hf://datasets/{DATASET[1]}", "--list", "--json").stdout)
+    assert [row["name"] for row in listing["rows"]] == ["README.md", FILE]
+    assert "licence cc-by-4.0" in run(SESSION, "--list").output
+    done = run(SESSION, "--to", tmp_path, "--json")
+    (row,) = json.loads(done.stdout)["rows"]
     assert row["path"] == str(tmp_path / SESSION)
     assert row["value"] > 0
+
+
+def test_what_can_be_had_is_listed_without_a_name(hub, monkeypatch):
+    done = run("--list")
+    assert all(name in done.stdout for name in (*CHECKPOINTS, SESSION, "cc-by-4.0"))
+    assert "README" not in done.stdout
+    rows = json.loads(run("--list", "--json").stdout)["rows"]
+    assert [row["name"] for row in rows] == [*CHECKPOINTS, SESSION]
+    monkeypatch.setenv("HF_ENDPOINT", NOWHERE)
+    done = run("--list")
+    assert done.exit_code == 1
+    assert all(name in done.stdout for name in CHECKPOINTS)  # known all the same
+    assert run("--list", "--json").stdout == ""
+
+
+@pytest.mark.usefixtures("official_files")
+def test_info_of_a_released_checkpoint_fetches_it():
+    done = CliRunner().invoke(group, ["info", "omnimouse-1M", "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["rows"][0]["name"] == "checkpoint"
 
 
 def test_an_archive_on_this_machine_is_unpacked(tmp_path, session_tar):
     path = tmp_path / f"{SESSION}.tar"
     path.write_bytes(session_tar)
-    done = CliRunner().invoke(group, ["fetch", str(path)])
-    assert done.exit_code == 0, done.output
+    assert run(path).exit_code == 0
     assert om.open_session(tmp_path / SESSION).n_neurons == 9
 
 
-def test_an_official_folder_is_converted_by_hand(model_hub, tmp_path):
+@pytest.mark.usefixtures("official_files")
+def test_an_official_folder_is_converted_by_hand(official_folder, tmp_path):
     out = tmp_path / "model.safetensors"
-    done = CliRunner().invoke(group, ["convert", str(tmp_path / "0-1000"), str(out)])
+    done = CliRunner().invoke(group, ["convert", str(official_folder), str(out)])
     assert done.exit_code == 0, done.output
     assert read_checkpoint(out).sessions == SESSIONS
-
-
-def test_a_listing_holds_the_checksums_the_hub_gives(hub):
-    place = hub_place(SESSION)
-    assert place is not None
-    (file,) = listing(place).files
-    assert len(file.checksum) == 64

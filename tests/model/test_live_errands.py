@@ -12,6 +12,7 @@ import pytest
 from omnimouse_model.data import catalogue
 from omnimouse_model.data.catalogue import Entry, holds_sessions
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.errand import Errand
 from omnimouse_model.live.memory import recall
 from tests import SUITE2P
 from tests.predictors import EchoPredictor
@@ -41,6 +42,12 @@ class Face:
     def draw_until(self, is_so: Callable[[], bool]) -> None:
         while not is_so():
             self.posted.get(timeout=TIMEOUT)()
+
+    def draw_rest(self, errand: Errand) -> None:
+        """Wait until its thread has ended, then do what it has posted."""
+        assert errand._engine.wait(TIMEOUT)
+        while not self.posted.empty():
+            self.posted.get()()
 
 
 @pytest.fixture
@@ -72,11 +79,8 @@ def test_a_folder_is_looked_through_elsewhere_and_rows_come_one_by_one(
     assert recordings.is_busy
     assert len(recordings.found) == 0
     face.draw_until(lambda: not recordings.is_busy)
-    assert [entry.path for entry in recordings.found] == [
-        folder / "a",
-        folder / "b",
-        folder / "lab" / "c",
-    ]
+    found = [str(entry.path.relative_to(folder)) for entry in recordings.found]
+    assert found == ["a", "b", str(Path("lab/c"))]
     assert sorted(set(counts)) == [0, 1, 2, 3]
     assert "2 of 3: c" in words
     assert words[-1] == ""
@@ -99,9 +103,7 @@ def test_a_stop_leaves_what_was_found(face, folder, monkeypatch):
     recordings.stop()
     assert not recordings.is_busy
     go_on.set()
-    assert recordings._errand._engine.wait(TIMEOUT)
-    while not face.posted.empty():
-        face.posted.get()()
+    face.draw_rest(recordings._errand)
     assert [entry.path.name for entry in recordings.found] == ["a"]
     assert len(read) == 2  # the one that was being read, and no more
     recordings.look_in(folder)
@@ -113,7 +115,7 @@ def test_a_folder_that_is_gone_says_so(face, tmp_path):
     recordings = face.controller.recordings
     recordings.look_in(tmp_path / "gone")
     face.draw_until(lambda: not recordings.is_busy)
-    assert "is no folder" in str(recordings.fault)
+    assert str(tmp_path / "gone") in str(recordings.fault)
 
 
 def test_a_glance_tells_folders_of_sessions_from_others(folder, tmp_path):
@@ -155,9 +157,7 @@ def test_a_check_that_is_given_up_says_nothing_any_more(face, folder):
     controller.alignment.check()
     controller.open_session(folder / "b")
     assert not controller.alignment.is_busy
-    assert controller.alignment._errand._engine.wait(TIMEOUT)
-    while not face.posted.empty():
-        face.posted.get()()
+    face.draw_rest(controller.alignment._errand)
     assert controller.alignment.report is None
 
 
@@ -172,8 +172,7 @@ def test_another_series_is_read_at_the_same_window_and_remembered(tmp_path):
     start_s = controller.state.window.start_s
     controller.choose_series("dff")
     state = controller.state
-    assert state.session.series == "dff"
-    assert state.session.path == before.path
+    assert (state.session.series, state.session.path) == ("dff", before.path)
     assert state.window.start_s == start_s
     assert recall(memory).options == {"series": "dff"}
     controller.choose_series("calcium")

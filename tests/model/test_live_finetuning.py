@@ -3,26 +3,34 @@
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
+import threading
 import time
-from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing.process import BaseProcess
 
 import pytest
 
 from omnimouse_model.data.open import open_session
-from omnimouse_model.errors import FinetuneError, WorkerError
+from omnimouse_model.errors import FinetuneError, StoppedError, WorkerError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.finetuning import STAGES, Finetuning
 from omnimouse_model.live.tuned import place_for, tuned_in
 from omnimouse_model.predict.catalogue import load_in_process
 from omnimouse_model.predict.devices import process_bytes
-from omnimouse_model.train.saving import last_state
-from tests.model.finetune_process import KNOWN, NEW, write_place
+from omnimouse_model.train.apart import finetune_apart
+from omnimouse_model.train.saving import saved_step
+from tests.model.finetune_process import (
+    KNOWN,
+    NEW,
+    PATIENCE_S,
+    ScriptedFinetuning,
+    own_killed,
+    unending_job,
+    write_place,
+)
 from tests.predictors import EchoPredictor
 
-LONG = 4000
-"""Steps that nobody waits for."""
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -31,249 +39,265 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture
-def controller(place, tmp_path):
-    """The new mouse on screen, and the model that does not know it."""
-    made = Controller(load=load_in_process, memory=tmp_path / "live.json")
-    made.finetuning.folder = tmp_path / "models"
-    made.choose_predictor(place / "base.safetensors")
-    made.open_session(place / NEW)
-    assert made.wait(120.0)
-    yield made
-    made.close(1.0)
+def open_controller(place, tmp_path):
+    """Open the new mouse and the model that does not know it; as after a restart."""
+    made: list[Controller] = []
+
+    def controller() -> Controller:
+        made.append(Controller(load=load_in_process, memory=tmp_path / "live.json"))
+        made[-1].finetuning.folder = tmp_path / "models"
+        made[-1].choose_predictor(place / "base.safetensors")
+        made[-1].open_session(place / NEW)
+        assert made[-1].wait(PATIENCE_S)
+        return made[-1]
+
+    yield controller
+    for one in made:
+        one.close(1.0)
 
 
 @pytest.fixture
-def finetuning(controller):
+def controller(open_controller):
+    return open_controller()
+
+
+@pytest.fixture
+def script(place, monkeypatch):
+    """In the place of the process."""
+    made = ScriptedFinetuning(place)
+    monkeypatch.setattr("omnimouse_model.live.finetuning.finetune_apart", made)
+    return made
+
+
+@pytest.fixture
+def finetuning(controller, script):
     return controller.finetuning
 
 
-def until(claim: Callable[[], bool], timeout_s: float = 120.0) -> None:
-    end = time.monotonic() + timeout_s
-    while not claim():
+def run_to(finetuning: Finetuning, script: ScriptedFinetuning, step: int) -> None:
+    """Let it get to a step, wait until it has told it, and raise its fault."""
+    told = threading.Event()
+    finetuning.changed.connect(told.set)
+    script.last = step
+    while finetuning.step < step:
+        assert told.wait(PATIENCE_S)
+        told.clear()
+        if finetuning.fault is not None:
+            raise finetuning.fault
+    finetuning.changed.disconnect(told.set)
+
+
+def processes() -> list[BaseProcess]:
+    """Those that fine-tune."""
+    everyone = multiprocessing.active_children()
+    return [one for one in everyone if one.name == "omnimouse-finetune"]
+
+
+# -- with a process -------------------------------------------------------------------
+@pytest.mark.process
+def test_the_result_of_a_process_is_chosen_and_is_there_after_a_restart(
+    controller, open_controller
+):
+    finetuning, stages = controller.finetuning, []
+    finetuning.changed.connect(lambda: stages.append(finetuning.stage))
+    finetuning.start(steps=2)
+    assert finetuning.is_busy
+    assert finetuning.wait(PATIENCE_S)
+    assert finetuning.fault is None
+    assert finetuning.is_finished
+    assert [step for step, _ in finetuning.losses] == [1, 2]
+    assert [step for step, _ in finetuning.validations] == [0, 1, 2]
+    assert {"starting", "training", "saving"} <= set(stages)
+    mine = finetuning.wanted.path
+    assert controller.state.predictor_name == str(mine)
+    assert controller.wait(PATIENCE_S)
+    assert controller.results.error is None
+    assert controller.results.population is not None
+    (result,) = finetuning.results
+    assert (result.path, result.session, result.step) == (mine, NEW, 2)
+    assert (result.before, result.best) == (finetuning.before, finetuning.best)
+    controller.close()
+    later = open_controller()
+    assert [one.path for one in later.finetuning.results] == [mine]
+    assert later.finetuning.here() == result
+
+
+@pytest.mark.process
+def test_what_the_process_refuses_is_raised_here_and_its_death_too(place, tmp_path):
+    job = unending_job(place, tmp_path / "run")
+    with pytest.raises(FinetuneError) as error:
+        finetune_apart(replace(job, model="ridge"), lambda *_: None, lambda: False)
+    assert error.value.code == "no_transformer"
+
+    def kill(kind, told):
+        for process in processes():
+            process.kill()
+
+    with pytest.raises(WorkerError):
+        finetune_apart(job, kill, lambda: False)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("is_hurried", [False, True])
+def test_a_stop_ends_the_process_and_saves_where_there_is_time(
+    place, tmp_path, is_hurried
+):
+    steps, started = [], []
+
+    def tell(kind, told):
+        steps.append(told["step"])
+        started.extend(processes())
+
+    with pytest.raises(StoppedError):
+        finetune_apart(
+            unending_job(place, tmp_path / "run"),
+            tell,
+            lambda: bool(steps) and steps[-1] >= 1,
+            lambda: is_hurried,
+        )
+    assert started
+    assert not any(process.is_alive() for process in started)
+    assert is_hurried or saved_step(tmp_path / "run") >= steps[-1]
+
+
+@pytest.mark.process
+@pytest.mark.skipif(os.name == "nt", reason="kills by signal, which is POSIX's")
+def test_a_process_ends_and_saves_when_its_owner_is_killed(place, tmp_path):
+    ours, theirs = multiprocessing.Pipe()
+    context = multiprocessing.get_context("spawn")
+    out = tmp_path / "run"
+    owner = context.Process(target=own_killed, args=(place, out, theirs))
+    owner.start()
+    assert ours.poll(2 * PATIENCE_S)
+    number = ours.recv()
+    owner.join()
+    assert owner.exitcode == -signal.SIGKILL
+    end = time.monotonic() + PATIENCE_S
+    while process_bytes(number):  # nobody is told of the end of another's child
         assert time.monotonic() < end
-        time.sleep(0.005)
+        time.sleep(0.01)
+    assert tuned_in(out).step >= 2
+    assert saved_step(out) == tuned_in(out).step
 
 
-def has_step(finetuning: Finetuning, step: int = 1) -> bool:
-    """Whether it got there; a fault is the test's."""
-    if finetuning.fault is not None:
-        raise finetuning.fault
-    return finetuning.step >= step
-
-
+# -- with a scripted one --------------------------------------------------------------
 def test_it_is_offered_for_a_model_that_does_not_know_the_recording(controller, place):
     finetuning = controller.finetuning
     assert finetuning.is_offered
     assert finetuning.here() is None
-    assert "roughly" in finetuning.estimate()
+    assert finetuning.estimate()
     controller.open_session(place / KNOWN)
     assert not finetuning.is_offered
     controller.open_session(place / NEW)
     controller.choose_predictor(EchoPredictor())
-    controller.wait(120.0)
+    assert controller.wait(PATIENCE_S)
     assert not finetuning.is_offered
 
 
-def test_the_result_is_chosen_at_once_and_is_there_after_a_restart(
-    controller, finetuning, place, tmp_path
+def test_it_tells_how_far_it_is_and_later_how_long_it_took(
+    finetuning, script, open_controller
 ):
-    words, stages = [], []
-    finetuning.changed.connect(lambda: words.append(finetuning.words))
-    finetuning.changed.connect(lambda: stages.append(finetuning.stage))
-    finetuning.start(steps=5)
-    assert finetuning.is_busy
-    assert finetuning.wait(120.0)
-    assert finetuning.fault is None
+    stages = []
+    finetuning.changed.connect(lambda: stages.append(finetuning.words))
+    finetuning.start(steps=4)
+    run_to(finetuning, script, 3)
+    assert STAGES["starting"] in stages
+    assert "3 of 4" in finetuning.words
+    assert finetuning.seconds_left == 30.0
+    assert (finetuning.share, finetuning.before, finetuning.best) == (0.75, 0.0, 0.03)
+    script.last = 4
+    assert finetuning.wait(PATIENCE_S)
     assert finetuning.is_finished
-    assert [step for step, _ in finetuning.losses] == [1, 2, 3, 4, 5]
-    assert [step for step, _ in finetuning.validations] == list(range(6))
-    assert finetuning.before == finetuning.validations[0][1]
-    assert finetuning.best == max(score for _, score in finetuning.validations)
-    assert {"", "starting", "training"} <= set(stages)
-    assert STAGES["starting"] in words
-    assert any(found.startswith("step 3 of 5") for found in words)
-    assert finetuning.wanted is not None
-    mine = finetuning.wanted.path
-    assert controller.state.predictor_name == str(mine)
-    assert controller.wait(120.0)
-    assert controller.results.error is None
-    assert controller.results.population is not None
     assert not finetuning.is_offered
-    (kept,) = finetuning.results
-    assert (kept.path, kept.session, kept.step) == (mine, NEW, 5)
-    assert (kept.before, kept.best) == (finetuning.before, finetuning.best)
-    controller.close()
-    later = Controller(load=load_in_process, memory=tmp_path / "live.json")
-    later.finetuning.folder = tmp_path / "models"
-    assert later.remembered.predictor == str(mine)
-    assert [one.path for one in later.finetuning.results] == [mine]
-    later.choose_predictor(place / "base.safetensors")
-    later.open_session(place / NEW)
-    assert later.wait(120.0)
-    assert later.finetuning.here() == kept
-    card = mine / "finetuned.json"
-    card.write_text(card.read_text().replace('"minutes": 0.', '"minutes": 2.'))
-    assert later.finetuning.estimate(5) == "about 2 min, going by the last one"
-    later.finetuning.use_kept(kept)
-    assert later.state.predictor_name == str(mine)
-    later.close()
+    later = open_controller().finetuning
+    assert "2 min" in later.estimate(4)  # as many minutes as the last one took
+    assert "4 min" in later.estimate(8)
+    later.use_kept(later.here())
+    assert not later.is_offered
 
 
-def test_a_stop_is_at_once_and_what_was_reached_can_be_used(controller, finetuning):
-    finetuning.start(steps=LONG)
-    until(lambda: has_step(finetuning, 3))
-    assert finetuning.seconds_left is not None
-    began = time.monotonic()
+def test_what_a_stopped_one_reached_can_be_used(controller, finetuning, script):
+    finetuning.start(steps=10)
+    run_to(finetuning, script, 3)
     finetuning.stop()
-    assert time.monotonic() - began < 1
     assert not finetuning.is_busy
-    reached = finetuning.step
     assert finetuning.can_go_on
     assert finetuning.can_be_used
     finetuning.use()
-    assert finetuning.wait(120.0)
+    assert finetuning.wait(PATIENCE_S)
     assert finetuning.fault is None
     assert finetuning.is_finished
-    assert finetuning.losses[-1][0] >= reached
-    assert finetuning.wanted is not None
+    assert finetuning.losses == [(1, 1.0), (2, 1 / 2), (3, 1 / 3)]
     assert controller.state.predictor_name == str(finetuning.wanted.path)
 
 
-def test_what_was_stopped_goes_on_also_after_a_restart(controller, finetuning, place):
-    finetuning.start(steps=LONG)
-    until(lambda: has_step(finetuning, 3))
+def test_what_was_stopped_goes_on_also_after_a_restart(
+    controller, finetuning, script, open_controller
+):
+    finetuning.start(steps=10)
+    run_to(finetuning, script, 3)
     controller.close()
-    other = Controller(load=load_in_process)
-    other.finetuning.folder = finetuning.folder
-    other.choose_predictor(place / "base.safetensors")
-    other.open_session(place / NEW)
-    assert other.wait(120.0)
-    here = other.finetuning.here()
-    assert here is not None
-    assert not here.is_finished
-    assert here.step >= 1
-    other.finetuning.start(steps=LONG)
-    until(lambda: has_step(other.finetuning, here.step + 2))
-    other.finetuning.stop()
-    steps = [step for step, _ in other.finetuning.losses]
-    assert steps == list(range(1, other.finetuning.step + 1))
-    other.close()
+    assert script.hurried()
+    later = open_controller().finetuning
+    assert not later.here().is_finished
+    assert later.here().step == 3
+    later.start(steps=10)
+    run_to(later, script, 5)
+    assert [step for step, _ in later.losses] == [1, 2, 3, 4, 5]
 
 
-def test_closing_ends_the_process_soon(controller, finetuning):
-    finetuning.start(steps=LONG)
-    until(lambda: has_step(finetuning))
-    (process,) = [
-        one
-        for one in multiprocessing.active_children()
-        if one.name == "omnimouse-finetune"
-    ]
-    number = process.pid
-    assert process_bytes(number)
-    began = time.monotonic()
-    finetuning.close()
-    assert time.monotonic() - began < 3
-    assert not process.is_alive()
-
-
-KILLED = """
-import multiprocessing, os, signal, sys
-from pathlib import Path
-from omnimouse_model.data.open import open_session
-from omnimouse_model.train.apart import Job, finetune_apart
-
-def tell(kind, told):
-    if told["step"] >= 2:
-        print(multiprocessing.active_children()[0].pid, flush=True)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-place, out = map(Path, sys.argv[1:])
-session = open_session(place / "b-1-1")
-job = Job(str(place / "base.safetensors"), session, out, settings={"steps": 4000})
-finetune_apart(job, tell, lambda: False)
-"""
-
-
-@pytest.mark.skipif(os.name == "nt", reason="kills by signal")
-def test_a_process_ends_and_saves_when_its_owner_is_killed(place, tmp_path):
-    out = tmp_path / "run"
-    command = [sys.executable, "-c", KILLED, str(place), str(out)]
-    owner = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    assert owner.returncode == -signal.SIGKILL, owner.stderr
-    number = int(owner.stdout)
-    until(lambda: not process_bytes(number))
-    kept = tuned_in(out)
-    assert kept is not None
-    assert kept.step >= 2
-    saved = last_state(out)
-    assert saved is not None
-    assert int(saved.name.removeprefix("state-")) == kept.step
-
-
-def test_a_process_that_dies_is_told_and_can_be_gone_on_with(finetuning):
-    finetuning.start(steps=LONG)
-    until(lambda: has_step(finetuning))
-    for process in multiprocessing.active_children():
-        if process.name == "omnimouse-finetune":
-            process.kill()
-    assert finetuning.wait(120.0)
+def test_what_failed_can_be_gone_on_with_or_forgotten(finetuning, script):
+    script.fault = WorkerError("gone")
+    finetuning.start(steps=10)
+    assert finetuning.wait(PATIENCE_S)
     assert isinstance(finetuning.fault, WorkerError)
-    assert "exit code -9" in str(finetuning.fault)
     assert finetuning.can_go_on
     finetuning.go_on()
     assert finetuning.fault is None
-    until(lambda: has_step(finetuning))
+    run_to(finetuning, script, 1)
     finetuning.forget()
     assert finetuning.wanted is None
     assert finetuning.words == ""
 
 
-def test_what_cannot_be_fine_tuned_says_why(controller, finetuning, place):
-    finetuning.start("context-ridge", open_session(place / NEW), steps=1)
-    assert finetuning.wait(120.0)
-    assert isinstance(finetuning.fault, FinetuneError)
-    assert finetuning.fault.code == "no_transformer"
+def test_what_cannot_be_begun_says_why(controller, finetuning):
+    finetuning.start(steps=10)
+    finetuning.start(steps=10)
+    assert finetuning.fault.code == "busy"
+    assert finetuning.is_busy
+    finetuning.forget()
     controller.choose_predictor(EchoPredictor())
     finetuning.start()
-    assert "choose a model by its name" in str(finetuning.fault)
-
-
-def test_one_runs_at_a_time(finetuning):
-    finetuning.start(steps=LONG)
-    finetuning.start(steps=LONG)
-    assert "runs already" in str(finetuning.fault)
-    assert finetuning.is_busy
+    assert finetuning.fault.code == "nothing"
 
 
 def test_a_result_of_what_is_not_on_screen_any_more_is_not_chosen(
-    controller, finetuning, place
+    controller, finetuning, script, place
 ):
     name = controller.state.predictor_name
     finetuning.start(steps=1)
     controller.open_session(place / KNOWN)
-    assert finetuning.wait(120.0)
+    script.last = 1
+    assert finetuning.wait(PATIENCE_S)
     assert finetuning.is_finished
     assert controller.state.predictor_name == name
     finetuning.use()
-    assert finetuning.wanted is not None
     assert controller.state.predictor_name == str(finetuning.wanted.path)
 
 
-def test_a_folder_of_another_run_is_left_and_a_fresh_one_begun(finetuning, place):
-    session = open_session(place / NEW)
-    stale = finetuning.place(str(place / "base.safetensors"), session)
+def test_beside_a_folder_of_another_run_a_fresh_one_is_begun(finetuning, script, place):
+    base, session = str(place / "base.safetensors"), open_session(place / NEW)
+    stale = finetuning.place(base, session)
     stale.mkdir(parents=True)
-    (stale / "finetune.json").write_text('{"model": "other", "session": "x"}')
-    finetuning.start(steps=1)
-    assert finetuning.wait(120.0)
+    script.fault = FinetuneError("other_run", "holds another")
+    finetuning.start(steps=0)
+    assert finetuning.wait(PATIENCE_S)
     assert finetuning.is_stale
     finetuning.start_over()
-    assert finetuning.wait(120.0)
+    assert finetuning.wait(PATIENCE_S)
     assert finetuning.is_finished
-    assert finetuning.wanted is not None
     assert finetuning.wanted.path.name == f"{stale.name}-2"
-    again = finetuning.place(str(place / "base.safetensors"), session)
-    assert again == finetuning.wanted.path
+    assert finetuning.place(base, session) == finetuning.wanted.path
 
 
 def test_a_folder_says_what_is_in_it_and_what_is_none_is_passed_over(place, tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from omnimouse_model.data.windows import Window
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.opener import Opening
@@ -32,18 +33,16 @@ class Face:
     def __init__(self) -> None:
         self.posted: queue.Queue[Callable[[], None]] = queue.Queue()
         self.controller = Controller(post=self.posted.put)
+        self.opener, self.state = self.controller.opener, self.controller.state
         self.said: list[str] = []
-        self.controller.opener.changed.connect(self._listen)
+        self.opener.changed.connect(self._listen)
 
     def _listen(self) -> None:
-        self.said.append(self.controller.opener.words)
-
-    def draw_until(self, is_so: Callable[[], bool]) -> None:
-        while not is_so():
-            self.posted.get(timeout=TIMEOUT)()
+        self.said.append(self.opener.words)
 
     def draw_all(self) -> None:
-        self.draw_until(lambda: not self.controller.opener.is_busy)
+        while self.opener.is_busy:
+            self.posted.get(timeout=TIMEOUT)()
 
 
 @pytest.fixture
@@ -54,8 +53,6 @@ def face():
 
 
 def test_nothing_is_read_on_the_thread_that_draws(face, folder, monkeypatch):
-    from omnimouse_model.data.windows import Window
-
     read_on: set[threading.Thread] = set()
     normalised = Window._normalised
 
@@ -64,11 +61,11 @@ def test_nothing_is_read_on_the_thread_that_draws(face, folder, monkeypatch):
         return normalised(window, name)
 
     monkeypatch.setattr(Window, "_normalised", noted)
-    face.controller.opener.open(folder)
-    assert face.controller.opener.is_busy
-    assert face.controller.state.session is None
+    face.opener.open(folder)
+    assert face.opener.is_busy
+    assert face.state.session is None
     face.draw_all()
-    state = face.controller.state
+    state = face.state
     assert state.session.path == folder
     assert len(state.selection) == 4
     assert state.window.start_s in state.session.window_starts(tier="test")
@@ -83,10 +80,10 @@ def test_what_makes_a_recording_tells_how_far_it_is(face, folder):
         tell(1.0)
         return folder
 
-    face.controller.opener.open(Opening(made, 3.0, "Simulating"))
+    face.opener.open(Opening(made, 3.0, "Simulating"))
     face.draw_all()
     assert face.said == ["Simulating", "Simulating: 25 %", "Simulating: 100 %", ""]
-    assert face.controller.state.window.start_s == pytest.approx(3.0, abs=0.02)
+    assert face.state.window.start_s == pytest.approx(3.0, abs=0.02)
 
 
 def test_a_newer_opening_stops_one_that_is_being_made(face, folder, other):
@@ -100,26 +97,26 @@ def test_a_newer_opening_stops_one_that_is_being_made(face, folder, other):
         finally:
             stopped.set()
 
-    face.controller.opener.open(Opening(endless, words="Simulating"))
+    face.opener.open(Opening(endless, words="Simulating"))
     assert begun.wait(TIMEOUT)
-    face.controller.opener.open(other)
+    face.opener.open(other)
     assert stopped.wait(TIMEOUT)
     face.draw_all()
-    assert face.controller.state.session.path == other
+    assert face.state.session.path == other
     assert face.said[-1] == ""
-    assert face.controller.opener.fault is None
+    assert face.opener.fault is None
 
 
 def test_what_cannot_be_opened_changes_nothing_and_says_why(face, folder, tmp_path):
-    face.controller.opener.open(folder)
+    face.opener.open(folder)
     face.draw_all()
-    before = face.controller.state.session
-    face.controller.opener.open(tmp_path)
+    before = face.state.session
+    face.opener.open(tmp_path)
     face.draw_all()
-    assert isinstance(face.controller.opener.fault, SessionFormatError)
-    assert face.controller.state.session is before
-    face.controller.opener.open(folder)
-    assert face.controller.opener.fault is None
+    assert isinstance(face.opener.fault, SessionFormatError)
+    assert face.state.session is before
+    face.opener.open(folder)
+    assert face.opener.fault is None
     face.draw_all()
 
 
@@ -127,10 +124,10 @@ def test_another_is_opened_in_its_place_where_one_is_given(
     face, other, tmp_path, caplog
 ):
     instead = Opening(other, words="Opening the other")
-    face.controller.opener.open(Opening(tmp_path, 1.0, "Opening", instead))
+    face.opener.open(Opening(tmp_path, 1.0, "Opening", instead))
     face.draw_all()
-    assert face.controller.state.session.path == other
-    assert face.controller.opener.fault is None
+    assert face.state.session.path == other
+    assert face.opener.fault is None
     assert str(tmp_path) in caplog.text
 
 

@@ -15,6 +15,8 @@ from omnimouse_model.predict.predictor import Encoded
 from tests.predictors import EchoPredictor, GatedPredictor
 from tests.small_sessions import write_session
 
+TIMEOUT = 60.0
+
 
 class VideoPredictor(EchoPredictor):
     """Answers the mean of the visible video, the same for everyone."""
@@ -44,6 +46,20 @@ def controller(session, predictor):
     made.apply_preset("video_only")
     yield made
     made.close()
+
+
+@pytest.fixture
+def gated(session):
+    """A controller with a thread of its own, its first answer there; a predictor."""
+    predictor = GatedPredictor()
+    with closing(Controller()) as made:
+        made.open_session(session)
+        made.choose_predictor(predictor)
+        predictor.gate.release()
+        assert predictor.entered.acquire(timeout=TIMEOUT)
+        assert made.wait(TIMEOUT)
+        yield made, predictor
+        predictor.gate.release(20)
 
 
 def test_an_edit_is_predicted_beside_the_answer_and_equals_the_library(
@@ -132,83 +148,44 @@ def test_without_a_session_edits_are_nothing():
     controller = Controller(synchronous=True)
     controller.what_if.put(Blank())
     controller.what_if.reset()
-    assert controller.what_if.edits == ()
-    assert controller.what_if.window is None
+    assert (controller.what_if.edits, controller.what_if.window) == ((), None)
     assert controller.what_if.remarks == ()
 
 
-def test_a_refusal_is_told_and_the_answer_stays(session):
+def test_a_refusal_is_told_and_the_answer_stays(controller):
     class Refusing(VideoPredictor):
         def encode(self, window: Window, mask: Mask) -> Encoded:
             if window.edits:
                 raise ValueError("It takes no edits.")
             return VideoPredictor.encode(self, window, mask)
 
-    controller = Controller(synchronous=True)
     controller.choose_predictor(Refusing())
-    controller.open_session(session)
     controller.what_if.put(Blank())
     results = controller.results
-    assert results.freshness == "fresh"
-    assert results.what_if_freshness == "error"
+    assert (results.freshness, results.what_if_freshness) == ("fresh", "error")
     assert results.what_if_error == "It takes no edits."
     controller.what_if.reset()
     assert results.what_if_error is None
 
 
-def test_a_stroke_goes_before_an_edit_under_way(session):
-    controller, predictor = Controller(), GatedPredictor()
-    controller.open_session(session)
-    controller.choose_predictor(predictor)
-    predictor.gate.release()
-    assert controller.wait(10.0)
+def test_a_stroke_goes_before_an_edit_under_way(gated):
+    controller, predictor = gated
     controller.what_if.put(Blank())
-    for _ in range(2):  # the answer's own, then the edit's
-        assert predictor.entered.acquire(timeout=10)
-    assert controller.results.what_if_freshness == "running"
-    assert controller.results.freshness == "fresh"
+    assert predictor.entered.acquire(timeout=TIMEOUT)
+    results = controller.results
+    assert (results.freshness, results.what_if_freshness) == ("fresh", "running")
     controller.set_behavior("hidden")
     predictor.gate.release()  # the edit's ends, and is not what was asked last
-    assert predictor.entered.acquire(timeout=10)
-    predictor.gate.release()
-    predictor.gate.release()
-    assert controller.wait(10.0)
-    assert controller.results.freshness == "fresh"
-    assert controller.results.what_if_freshness == "fresh"
-    np.testing.assert_allclose(np.nanmax(controller.results.what_if.change), 0)
-    for _ in range(20):
-        predictor.gate.release()
-    controller.close()
+    assert predictor.entered.acquire(timeout=TIMEOUT)
+    predictor.gate.release(2)
+    assert controller.wait(TIMEOUT)
+    assert (results.freshness, results.what_if_freshness) == ("fresh", "fresh")
+    np.testing.assert_allclose(np.nanmax(results.what_if.change), 0)
 
 
-def test_cancelled_edits_say_so(session):
-    controller, predictor = Controller(), GatedPredictor()
-    controller.open_session(session)
-    controller.choose_predictor(predictor)
-    predictor.gate.release()
-    assert controller.wait(10.0)
+def test_cancelled_edits_say_so(gated):
+    controller, _ = gated
     controller.what_if.put(Blank())
     controller.cancel()
     assert controller.results.what_if_freshness == "stopped"
     assert controller.results.freshness == "fresh"
-    for _ in range(20):
-        predictor.gate.release()
-    controller.close()
-
-
-def test_the_edits_of_a_worker_are_those_of_this_process(session, tmp_path):
-    from omnimouse_model.predict.worker import WorkerPredictor
-    from tests.predictors import tiny_transformer
-
-    small = open_session(write_session(tmp_path / "small"))
-    worker = WorkerPredictor(tiny_transformer)
-    # It is handed in, hence not the controller's to end.
-    with closing(worker), closing(Controller()) as controller:
-        controller.choose_predictor(worker)
-        controller.open_session(small)
-        assert controller.wait(60.0)
-        controller.what_if.put(Blank())
-        assert controller.wait(60.0)
-        state, found = controller.state, controller.results.what_if
-        here = what_if(tiny_transformer(), state.window, state.mask, state.edits)
-        np.testing.assert_allclose(found.difference, here.difference, atol=1e-5)

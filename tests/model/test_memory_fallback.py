@@ -1,7 +1,5 @@
 """Where memory is full a transformer does with less, says so, and goes on."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -10,6 +8,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.effort import Effort, first_effort
+from omnimouse_model.predict.predictor import Prediction
 from omnimouse_model.predict.transformer import TransformerPredictor
 from omnimouse_model.strategies import mask_from_strategy
 from tests.predictors import tiny_transformer
@@ -22,12 +21,7 @@ def session(tmp_path_factory):
 
 
 @pytest.fixture
-def mask(session):
-    return mask_from_strategy("test/video_behavior", session)
-
-
-@pytest.fixture
-def small():
+def net():
     return tiny_transformer()
 
 
@@ -44,93 +38,92 @@ def with_room_for(
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return decode(clip, layout, context)
 
-    monkeypatch.setattr(predictor.net, "decode_responses", limited, raising=True)
+    monkeypatch.setattr(predictor.net, "decode_responses", limited)
     return tried
 
 
-def rungs(effort: Effort | None, **options: bool) -> list[Effort]:
-    found = []
+def ladder(
+    precision: str, is_decoding: bool = True, can_move: bool = True
+) -> list[Effort]:
+    """All efforts from the first on a GPU down."""
+    effort, found = first_effort("cuda", precision), []
     while effort is not None:
         found.append(effort)
-        effort = effort.lower(**options)
+        effort = effort.lower(is_decoding=is_decoding, can_move=can_move)
     return found
 
 
 # -- the ladder -----------------------------------------------------------------------
 def test_a_gpu_gives_up_parts_then_its_own_memory():
-    ladder = rungs(first_effort("cuda", "auto"), is_decoding=True, can_move=True)
-    assert ladder[0].queries_per_step is None
-    assert ladder[0].status == "ok"
-    sizes = [e.queries_per_step for e in ladder if e.device == "cuda"]
-    assert sizes[1:] == sorted(sizes[1:], reverse=True)
-    first_on_cpu = next(e for e in ladder if e.device == "cpu")
+    first, *rest = ladder("auto")
+    assert (first.queries_per_step, first.status) == (None, "ok")
+    sizes = [e.queries_per_step for e in rest if e.device == "cuda"]
+    assert sizes == sorted(sizes, reverse=True)
+    first_on_cpu = next(e for e in rest if e.device == "cpu")
     assert not first_on_cpu.is_bf16
     assert "CPU" in first_on_cpu.status
 
 
 def test_fp32_gives_up_digits_before_it_leaves_the_gpu():
-    ladder = rungs(first_effort("cuda", "fp32"), is_decoding=True, can_move=True)
-    kinds = list(dict.fromkeys((e.device, e.is_bf16) for e in ladder))
+    kinds = list(dict.fromkeys((e.device, e.is_bf16) for e in ladder("fp32")))
     assert kinds[:3] == [("cuda", False), ("cuda", True), ("cpu", False)]
 
 
 def test_encoding_has_no_use_for_smaller_parts():
-    ladder = rungs(first_effort("cuda", "auto"), is_decoding=False, can_move=True)
-    assert [e.device for e in ladder[:2]] == ["cuda", "cpu"]
+    devices = [e.device for e in ladder("auto", is_decoding=False)]
+    assert devices[:2] == ["cuda", "cpu"]
 
 
 def test_a_net_that_is_not_its_own_is_never_moved():
-    ladder = rungs(first_effort("cuda", "fp32"), is_decoding=True, can_move=False)
-    assert {e.device for e in ladder} == {"cuda"}
+    assert {e.device for e in ladder("fp32", can_move=False)} == {"cuda"}
 
 
 # -- the predictor --------------------------------------------------------------------
-def test_smaller_parts_give_the_same_answer_and_say_so(
-    small, session, mask, monkeypatch
-):
-    window = session.window(3.0)
-    whole = small.predict(window, mask)
-    assert whole.status == "ok"
-    tried = with_room_for(small, 20, monkeypatch)
-    with pytest.raises(UnsupportedRequestError, match="fewer neurons"):
-        small.predict(window, mask)
-    assert max(tried) > 20
+def answer(predictor: TransformerPredictor, session: object) -> Prediction:
+    mask = mask_from_strategy("test/video_behavior", session)
+    return predictor.predict(session.window(3.0), mask)
 
-    again = tiny_transformer()
-    with_room_for(again, 33, monkeypatch)
-    parts = again.predict(window, mask)
+
+def test_smaller_parts_give_the_same_answer_and_say_so(net, session, monkeypatch):
+    whole = answer(net, session)
+    assert whole.status == "ok"
+    with_room_for(net, 33, monkeypatch)
+    parts = answer(net, session)
     assert "memory was full" in parts.status
     assert "32 queries at a time" in parts.status
     np.testing.assert_allclose(parts.responses, whole.responses, atol=1e-5)
-    assert again.predict(window, mask).status == parts.status
+    assert answer(net, session).status == parts.status
 
 
-def test_where_the_encoder_does_not_fit_it_goes_to_bf16(
-    small, session, mask, monkeypatch
-):
-    window = session.window(3.0)
-    exact = small.predict(window, mask).responses
+def test_where_the_smallest_part_does_not_fit_it_is_refused(net, session, monkeypatch):
+    tried = with_room_for(net, 20, monkeypatch)
+    with pytest.raises(UnsupportedRequestError, match="fewer neurons"):
+        answer(net, session)
+    assert max(tried) > 20
+
+
+def test_where_the_encoder_does_not_fit_it_goes_to_bf16(net, session, monkeypatch):
+    exact = answer(net, session)
     other = tiny_transformer()
-    encode: Callable[..., object] = other.net.process
+    process = other.net.process
 
-    def limited(*given: object) -> object:
+    def limited(*arguments: object) -> object:
         if not torch.is_autocast_enabled("cpu"):
             raise torch.OutOfMemoryError("out of memory")
-        return encode(*given)
+        return process(*arguments)
 
     monkeypatch.setattr(other.net, "process", limited)
-    found = other.predict(window, mask)
+    found = answer(other, session)
     assert found.status == "memory was full: in bf16"
-    np.testing.assert_allclose(found.responses, exact, atol=0.1, rtol=0.1)
+    np.testing.assert_allclose(found.responses, exact.responses, atol=0.1, rtol=0.1)
 
 
-def test_the_live_results_tell_it(session, monkeypatch):
-    predictor = tiny_transformer()
-    with_room_for(predictor, 33, monkeypatch)
+def test_the_live_results_tell_it(net, session, monkeypatch):
+    with_room_for(net, 33, monkeypatch)
     controller = Controller(synchronous=True)
     controller.open_session(session)
     controller.apply_preset("video_behavior")
-    controller.choose_predictor(predictor)
+    controller.choose_predictor(net)
     controller.ask_again()
     assert controller.results.freshness == "fresh"
     assert "memory was full" in controller.results.notice

@@ -7,25 +7,26 @@ import numpy as np
 import pytest
 import torch
 
+from omnimouse_model.data import hub as hub_client
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session import Session
 from omnimouse_model.live import errand
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.nets import official
 from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.nets.start import initialise
-from omnimouse_model.predict.catalogue import must_be_fetched
+from omnimouse_model.predict.catalogue import load_in_process, must_be_fetched
 from omnimouse_model.predict.devices import process_bytes
 from omnimouse_model.predict.knowledge import knowledge_of
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.predict.worker import WorkerPredictor
-from tests.hub_server import Hub, Repository, serving
+from tests.hub_server import Hub, Pause, Repository, serving
 from tests.model.experanto_folder import write_folder
 from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards
-from tests.predictors import EchoPredictor
+from tests.predictors import EchoPredictor, tiny_transformer
 
 MODEL = ("model", "the-enigma-project/omnimouse-1M")
 NAME = "omnimouse-1M"
+TIMEOUT = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,9 @@ def shards(tmp_path_factory):
 @pytest.fixture
 def hub(shards, tmp_path, monkeypatch):
     monkeypatch.setattr(official, "SIZES", {"1M": SMALL})
+    monkeypatch.setattr(errand, "TELL_EVERY_S", 0.0)
+    monkeypatch.setattr(hub_client, "_BLOCK", 2**14)
+    monkeypatch.setattr(hub_client, "_PAUSE_S", 0.0)
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path / "cache"))
     with serving(Hub({MODEL: Repository(dict(shards), "mit")})) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
@@ -47,25 +51,30 @@ def hub(shards, tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def half_sent(hub, shards):
+    """The hub sends half of the model, then waits."""
+    hub.pause = Pause(sum(map(len, shards.values())) // 2)
+    yield hub.pause
+    hub.pause.is_over.set()
+
+
+@pytest.fixture
 def controller():
     """With threads of its own, and a predictor chosen before."""
-    made = Controller()
+    made = Controller(load=load_in_process)
     made.choose_predictor(EchoPredictor())
     yield made
-    made.close(0.1)
+    made.close()
 
 
-def until(claim: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    end = time.monotonic() + timeout_s
-    while not claim():
+def until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + TIMEOUT
+    while not is_so():
         assert time.monotonic() < end
         time.sleep(0.005)
 
 
-def test_a_model_of_the_hub_is_fetched_with_its_share_told_then_chosen(
-    hub, monkeypatch
-):
-    monkeypatch.setattr(errand, "TELL_EVERY_S", 0.0)
+def test_a_model_of_the_hub_is_fetched_with_its_share_told_then_chosen(hub):
     made = Controller(synchronous=True)
     shares: list[float] = []
     made.models.changed.connect(lambda: shares.append(made.models.share))
@@ -86,92 +95,80 @@ def test_a_model_of_the_hub_is_fetched_with_its_share_told_then_chosen(
     made.close()
 
 
-def test_the_thread_that_draws_does_not_wait(hub, controller):
-    hub.bytes_per_s = 1e4  # many seconds
-    began = time.monotonic()
-    controller.choose_predictor(NAME)
-    assert time.monotonic() - began < 0.1
-    assert controller.models.is_busy
-    assert controller.state.predictor_name == "echo"
-    hub.bytes_per_s = None
-
-
 def test_a_stopped_fetch_keeps_what_arrived_and_goes_on_from_there(
-    hub, controller, shards
+    hub, half_sent, controller
 ):
-    total = sum(map(len, shards.values()))
-    hub.bytes_per_s = total / 8
     models = controller.models
-    controller.choose_predictor(NAME)
+    controller.choose_predictor(NAME)  # and the thread that draws does not wait
+    assert models.is_busy
+    assert controller.state.predictor_name == "echo"
+    assert half_sent.is_reached.wait(TIMEOUT)
     until(lambda: models.share > 0.4)
     models.stop()
-    assert models.stopped_at == pytest.approx(0.45, abs=0.15)
+    assert models.stopped_at == pytest.approx(0.5, abs=0.1)
     assert not models.is_busy
+    half_sent.is_over.set()
+    assert models.wait(TIMEOUT)
     assert controller.state.predictor_name == "echo"
-    hub.bytes_per_s = None
     models.go_on()
-    until(lambda: controller.state.predictor_name == NAME)
+    assert models.wait(TIMEOUT)
+    assert controller.state.predictor_name == NAME
     assert models.stopped_at is None
-    firsts = [
-        int(request.range.removeprefix("bytes=").split("-")[0])
-        for request in hub.requests
-        if request.range
-    ]
+    parts = [request.range for request in hub.requests if request.range]
+    firsts = [int(part.removeprefix("bytes=").split("-")[0]) for part in parts]
     assert any(firsts)
 
 
-def test_choosing_another_gives_the_fetch_up(hub, controller):
-    hub.bytes_per_s = 1e5
+def test_choosing_another_gives_the_fetch_up(half_sent, controller):
     controller.choose_predictor(NAME)
-    until(lambda: controller.models.share > 0)
+    assert half_sent.is_reached.wait(TIMEOUT)
     controller.choose_predictor("mean")
     assert not controller.models.is_busy
-    hub.bytes_per_s = None
-    time.sleep(0.3)
+    half_sent.is_over.set()
+    assert controller.models.wait(TIMEOUT)
     assert controller.state.predictor_name == "mean"
 
 
 def test_what_is_gated_or_not_there_is_told_and_the_model_stays(hub, controller):
     hub.repositories[MODEL].is_gated = True
     models = controller.models
-    controller.choose_predictor(NAME)
-    until(lambda: not models.is_busy)
-    assert "Ask for access at https://huggingface.co/the-enigma" in str(models.fault)
-    assert models.name == NAME
-    controller.choose_predictor("hf://nobody/nothing")
-    until(lambda: not models.is_busy)
-    assert "is not on the hub" in str(models.fault)
-    controller.choose_predictor("hf://bad")
-    until(lambda: not models.is_busy)
-    assert "no address of the hub" in str(models.fault)
+    for name, told in (
+        (NAME, "https://huggingface.co/the-enigma"),
+        ("hf://nobody/nothing", "nobody/nothing"),
+        ("hf://bad", "hf://bad"),
+    ):
+        controller.choose_predictor(name)
+        assert models.wait(TIMEOUT)
+        assert told in str(models.fault)
+        assert models.name == name
     assert controller.state.predictor_name == "echo"
     models.forget()
     assert (models.name, models.fault) == ("", None)
 
 
 def test_without_a_connection_it_says_so_and_tries_again(hub, controller, monkeypatch):
-    monkeypatch.setattr("omnimouse_model.data.hub._PAUSE_S", 0.0)
     models = controller.models
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     controller.choose_predictor(NAME)
-    until(lambda: not models.is_busy)
-    assert "No connection to 127.0.0.1" in str(models.fault)
+    assert models.wait(TIMEOUT)
+    assert "127.0.0.1" in str(models.fault)
     monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
     models.go_on()
-    until(lambda: controller.state.predictor_name == NAME)
+    assert models.wait(TIMEOUT)
+    assert controller.state.predictor_name == NAME
     assert models.fault is None
 
 
 def test_a_loader_of_its_own_fetches_for_itself(hub):
-    asked: list[str] = []
+    loaded: list[str] = []
 
-    def load(name: str, session: Session | None, device: str) -> EchoPredictor:
-        asked.append(name)
+    def load(name: str, *_: object) -> EchoPredictor:
+        loaded.append(name)
         return EchoPredictor(name)
 
     made = Controller(load=load, synchronous=True)
     made.choose_predictor(NAME)
-    assert asked == [NAME]
+    assert loaded == [NAME]
     assert hub.requests == []
     made.close()
 
@@ -183,36 +180,30 @@ def needs(**changes: object) -> Needs:
 
 
 @pytest.fixture
-def recorded(tmp_path):
+def recording(tmp_path):
     return open_session(write_folder(tmp_path / "mouse"))
 
 
-def test_neurons_known_are_counted(recorded):
-    n = recorded.n_neurons
-    channels = len(recorded.behavior_names)
+def test_neurons_known_are_counted(recording):
+    n, mouse = recording.n_neurons, recording.id
     for known, words, is_answered in (
-        ({recorded.id: n}, f"{n} of {n} neurons", True),
-        ({recorded.id: n - 2}, f"{n - 2} of {n} neurons", False),
+        ({mouse: n}, f"{n} of {n} neurons", True),
+        ({mouse: n - 2}, f"{n - 2} of {n} neurons", False),
         ({"other": 7}, "not seen in training", False),
     ):
         found = knowledge_of(
-            needs(
-                sessions=frozenset(known), n_neurons=known, behavior_channels=channels
-            ),
-            recorded,
+            needs(sessions=frozenset(known), n_neurons=known), recording
         )
         assert found.words == words
         assert found.is_answered is is_answered
         assert bool(found.remedy) is not is_answered
         assert found.lacks == ()
-    assert "need embeddings" in found.remedy
-    assert knowledge_of(Needs(), recorded).is_answered
+    assert knowledge_of(Needs(), recording).is_answered
 
 
-def test_what_the_session_lacks_is_told(tmp_path):
+def test_what_the_session_lacks_is_told():
     slow = np.random.default_rng(0).gamma(1.0, 1.0, (400, 6)).astype(np.float32)
-    np.savez(tmp_path / "slow.npz", responses=slow, rate_hz=7.5)
-    session = open_session(tmp_path / "slow.npz")
+    session = open_session({"responses": slow, "rate_hz": 7.5})
     lacks = " / ".join(knowledge_of(needs(), session).lacks)
     assert "no video" in lacks
     assert "no behaviour" in lacks
@@ -220,23 +211,21 @@ def test_what_the_session_lacks_is_told(tmp_path):
     assert knowledge_of(Needs(), session).lacks[0].startswith("responses 7.5")
 
 
-def test_an_unknown_session_is_told_with_the_needs_of_the_model(recorded):
+def test_an_unknown_session_is_told_with_the_needs_of_the_model(recording):
     made = Controller(synchronous=True)
-    made.open_session(recorded)
+    made.open_session(recording)
     made.choose_predictor("demo")
     results = made.results
-    assert results.error is not None
-    assert results.needs is not None
-    found = knowledge_of(results.needs, recorded)
-    assert found.n_known == 0
-    assert max(results.needs.n_neurons.values()) == 1000
-    assert results.residence is not None
-    assert results.residence.n_bytes > 2**20
     made.close()
+    assert results.error is not None
+    assert knowledge_of(results.needs, recording).n_known == 0
+    assert max(results.needs.n_neurons.values()) == 1000
+    assert results.residence.n_bytes > 2**20
 
 
+@pytest.mark.process
 def test_a_worker_says_where_it_is_and_what_it_holds():
-    predictor = WorkerPredictor("demo", torch_threads=1, device="cpu")
+    predictor = WorkerPredictor(tiny_transformer, torch_threads=1, device="cpu")
     try:
         residence = predictor.residence
         assert residence.hardware == "CPU, 1 thread"

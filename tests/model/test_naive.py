@@ -1,9 +1,11 @@
+"""Naive predictors: rules that are fitted to the train tier of a session."""
+
 import pickle
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnimouse_model.data.open import open_session
@@ -14,7 +16,7 @@ from omnimouse_model.predict import fitted
 from omnimouse_model.predict.energy import N_FEATURES, motion_energy
 from omnimouse_model.predict.naive import RULES, naive_predictor
 from omnimouse_model.strategies import half_population_mask, mask_from_strategy
-from tests.model.drawn_masks import masks
+from tests.model.random_masks import masks
 from tests.model.worlds import write_world
 
 N_NEURONS = 24
@@ -75,6 +77,14 @@ def with_withheld(window, mask, value):
     return Altered(window.session, window.start_index, arrays=arrays)
 
 
+def assert_same(found, expected):
+    """The same prediction bit for bit, or none twice."""
+    assert (found is None) == (expected is None)
+    if found is not None:
+        np.testing.assert_array_equal(found.responses, expected.responses)
+        np.testing.assert_array_equal(found.behavior, expected.behavior)
+
+
 def answer(predictor, window, mask):
     """The prediction, or None where it is refused."""
     try:
@@ -83,29 +93,22 @@ def answer(predictor, window, mask):
         return None
 
 
-any_mask = settings(
-    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+every_rule = pytest.mark.parametrize("name", RULES)
 
 
-@pytest.mark.parametrize("name", RULES)
-@any_mask
+@every_rule
+@settings(max_examples=15)
 @given(mask=masks(N_NEURONS))
 def test_withheld_values_change_nothing(session, predictors, name, mask):
     window = session.window(31.0)
     plain = answer(predictors[name], window, mask)
     for value in (np.nan, 1e6):
-        changed = answer(predictors[name], with_withheld(window, mask, value), mask)
-        assert (plain is None) == (changed is None)
-        if plain is None:
-            continue
-        np.testing.assert_array_equal(plain.responses, changed.responses)
-        if plain.behavior is not None:
-            np.testing.assert_array_equal(plain.behavior, changed.behavior)
+        altered = with_withheld(window, mask, value)
+        assert_same(answer(predictors[name], altered, mask), plain)
 
 
-@pytest.mark.parametrize("name", RULES)
-@any_mask
+@every_rule
+@settings(max_examples=15)
 @given(mask=masks(N_NEURONS))
 def test_rates_are_finite_where_asked_and_nan_elsewhere(
     session, predictors, name, mask
@@ -123,21 +126,18 @@ def test_rates_are_finite_where_asked_and_nan_elsewhere(
         assert np.isfinite(prediction.behavior).all()
 
 
-@pytest.mark.parametrize("name", RULES)
-@any_mask
+@every_rule
+@settings(max_examples=15)
 @given(mask=masks(N_NEURONS), seed=st.integers(0, 99))
 def test_the_order_of_neurons_changes_nothing(session, predictors, name, mask, seed):
     places = np.random.default_rng(seed).permutation(len(mask.order))
     turned = mask.with_order(mask.order[places])
     window = session.window(35.0)
     plain = answer(predictors[name], window, mask)
-    changed = answer(predictors[name], window, turned)
-    assert (plain is None) == (changed is None)
-    if plain is not None:
-        np.testing.assert_array_equal(plain.responses, changed.responses)
+    assert_same(answer(predictors[name], window, turned), plain)
 
 
-@pytest.mark.parametrize("name", RULES)
+@every_rule
 def test_decoding_in_parts_equals_predicting(session, predictors, name):
     mask = mask_from_strategy("test/causal_response_25_video_behavior", session)
     if name == "context-ridge":
@@ -228,17 +228,15 @@ def test_history_ridge_reaches_the_forecast_of_an_autoregression(tmp_path):
     np.testing.assert_allclose(found, expected, atol=0.05)
 
 
-@pytest.mark.slow
 def test_context_ridge_reaches_the_ceiling_of_a_factor_world(tmp_path):
     # One latent of variance 1 in noise of variance 4, n neurons seen.
     generator = np.random.default_rng(0)
-    samples = 30 * 400
+    samples = 30 * 240
     latent = generator.normal(size=(samples, 1))
     values = 50 + 5 * (latent + 2 * generator.normal(size=(samples, 128)))
     world = open_session(write_world(tmp_path / "factor", values, tiers=TIERS))
-    found = correlations(
-        naive_predictor("context-ridge"), world, half_population_mask(world)
-    )
+    ridge = naive_predictor("context-ridge")
+    found = correlations(ridge, world, half_population_mask(world))
     ceiling = np.sqrt(0.2 * (64 / 4) / (1 + 64 / 4))
     assert found.mean() == pytest.approx(ceiling, abs=0.02)
 
@@ -285,8 +283,8 @@ def test_video_ridge_learns_a_direction_cell(tmp_path):
     video = np.concatenate([grating(angle, 30) for angle in angles])
     rate = np.convolve(leftward, np.exp(-np.arange(30) / 6) / 6)[: len(leftward)]
     values = 10 + 20 * rate[:, None] + generator.normal(0, 3, (len(rate), 3))
-    folder = write_world(tmp_path / "video", values, video=video, tiers=TIERS)
-    world = open_session(folder)
+    world = write_world(tmp_path / "video", values, video=video, tiers=TIERS)
+    world = open_session(world)
     mask = mask_from_strategy("video_only", world)
     found = correlations(naive_predictor("video-ridge"), world, mask)
     assert found.mean() > 0.5
@@ -303,10 +301,7 @@ def test_a_fit_is_made_once(session, own_cache, monkeypatch):
     naive_predictor("mean").prepare(session)
     assert [path.suffix for path in own_cache.iterdir()] == [".npz"]
 
-    def no_more(*arguments, **options):
-        raise AssertionError("fitted again")
-
-    monkeypatch.setattr(fitted, "training_windows", no_more)
+    monkeypatch.setattr(fitted, "training_windows", None)  # not fitted again
     naive_predictor("mean").prepare(session)
 
 
@@ -329,11 +324,9 @@ def test_a_session_without_train_tier_is_refused(tmp_path):
 
 def test_sessions_of_one_name_have_fits_of_their_own(tmp_path):
     mean = naive_predictor("mean")
+    noise = np.random.default_rng(1).normal(size=(900, 3))
     for place, rate in (("first", 20.0), ("second", 60.0)):
-        values = np.full((900, 3), rate) + np.random.default_rng(1).normal(
-            size=(900, 3)
-        )
-        world = open_session(write_world(tmp_path / place, values))
+        world = open_session(write_world(tmp_path / place, rate + noise))
         mask = mask_from_strategy("video_only", world)
         prediction = mean.predict(world.window(5.0), mask)
         assert prediction.to_session_units()[45] == pytest.approx(rate, abs=1)
@@ -355,13 +348,12 @@ def test_predictors_travel_to_other_processes(session, predictors):
     for name in ("mean", "context-ridge", "video-ridge"):
         copy = pickle.loads(pickle.dumps(predictors[name]))
         plain = predictors[name].predict(session.window(9.0), mask)
-        again = copy.predict(session.window(9.0), mask)
-        np.testing.assert_array_equal(plain.responses, again.responses)
+        assert_same(copy.predict(session.window(9.0), mask), plain)
 
 
 def test_predict_many_stops_when_cancelled(session, predictors):
     mask = mask_from_strategy("video_only", session)
     requests = [(session.window(10.0), mask, None)] * 3
-    answers = predictors["mean"].predict_many(requests, cancelled=lambda: True)
-    assert list(answers) == []
-    assert len(list(predictors["mean"].predict_many(requests))) == 3
+    mean = predictors["mean"]
+    assert list(mean.predict_many(requests, cancelled=lambda: True)) == []
+    assert len(list(mean.predict_many(requests))) == 3

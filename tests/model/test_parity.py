@@ -1,5 +1,7 @@
 """The net against the official outputs, and the released sizes key for key."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -28,20 +30,22 @@ SHARED_PARAMETERS = {
 }
 
 
+PARITY = FIXTURES / "omnimouse_parity"
+CASES = {c["name"]: c for c in json.loads((PARITY / "cases.json").read_text())["cases"]}
+
+
 @pytest.fixture(scope="module")
 def reference():
-    return read_reference(FIXTURES / "omnimouse_parity")
+    return read_reference(PARITY)
 
 
-def test_every_case_gives_the_official_outputs(reference):
-    for case in reference.cases:
-        with torch.no_grad():
-            found = run_case(reference, case)
-        expected = load_file(reference.folder / case["expected"])
-        errors = largest_errors(found, expected)
-        wrong = {k: v for k, v in errors.items() if v > TOLERANCE}
-        assert not wrong, case["name"]
-        assert errors["loss"] <= TOLERANCE
+@torch.no_grad()
+@pytest.mark.parametrize("name", CASES)
+def test_every_case_gives_the_official_outputs(reference, name):
+    found = run_case(reference, CASES[name])
+    errors = largest_errors(found, load_file(PARITY / CASES[name]["expected"]))
+    assert not {k: v for k, v in errors.items() if v > TOLERANCE}
+    assert errors["loss"] <= TOLERANCE
 
 
 def test_every_error_case_is_refused_as_officially(reference):
@@ -58,15 +62,12 @@ def sized_net(size: str, session: str, n_neurons: int, animal: str) -> OmniMouse
 def test_a_size_has_its_parameters_and_keys(size):
     net = sized_net(size, "29156-11-10", 8000, "29156")
     assert len(net.state_dict()) == KEY_COUNTS[size]
-    own = ("sess_params.", "animal_params.")
-    shared = sum(
-        p.numel() for name, p in net.named_parameters() if not name.startswith(own)
-    )
-    assert shared == SHARED_PARAMETERS[size]
-    session = sum(
-        p.numel() for name, p in net.named_parameters() if name.startswith(own[0])
-    )
-    assert session == 256 * 8000 + 8000 + 256
+    sizes = {"sess_params": 0, "animal_params": 0, "shared": 0}
+    for name, parameter in net.named_parameters():
+        part = name.split(".")[0]
+        sizes[part if part in sizes else "shared"] += parameter.numel()
+    assert sizes["shared"] == SHARED_PARAMETERS[size]
+    assert sizes["sess_params"] == 256 * 8000 + 8000 + 256
 
 
 @pytest.mark.parametrize("size", ["5M", "80M"])
@@ -74,9 +75,8 @@ def test_keys_shapes_and_types_are_the_released_ones(size):
     net = sized_net(size, "SESSION", 8000, "ANIMAL")
     expected = {}
     listing = FIXTURES / "state_dicts" / f"state_dict_{size}.txt"
-    for line in listing.read_text().splitlines():
-        if line.startswith("#"):
-            continue
+    lines = listing.read_text().splitlines()
+    for line in (line for line in lines if not line.startswith("#")):
         key, shape, kind, _ = (part.strip() for part in line.split("|"))
         key = key.replace("{session}", "SESSION").replace("{animal}", "ANIMAL")
         expected[key] = (shape.replace("P", "8000"), kind)
@@ -127,12 +127,8 @@ def test_attention_and_feed_forward_are_the_same_with_and_without_gradients():
         torch.testing.assert_close(block(x, None, plan), with_gradients)
 
 
+@torch.no_grad()
 def test_a_local_layer_attends_fewer_pairs_than_a_dense_one(reference):
-    case = next(
-        c for c in reference.cases if c["name"] == "responses_video_decode_behavior"
-    )
-    with torch.no_grad():
-        found = run_case(reference, case)
-    allowed = int(found["processor_mask.row_count"].sum())
-    n = len(found["processor_mask.row_count"])
-    assert allowed < 0.35 * n * n
+    found = run_case(reference, CASES["responses_video_decode_behavior"])
+    counts = found["processor_mask.row_count"]
+    assert int(counts.sum()) < 0.35 * len(counts) ** 2

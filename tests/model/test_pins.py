@@ -1,6 +1,7 @@
 """Pinned conditions and spans: kept, predicted after the live answer, remembered."""
 
 import json
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +17,8 @@ from omnimouse_model.predict.predictor import Encoded
 from tests.predictors import EchoPredictor, GatedPredictor, RefusingPredictor
 from tests.small_sessions import write_session
 
+TIMEOUT = 60.0
+
 
 @dataclass(slots=True)
 class SloppyPredictor(EchoPredictor):
@@ -25,8 +28,7 @@ class SloppyPredictor(EchoPredictor):
 
     def encode(self, window, mask: Mask) -> Encoded:
         wave = np.sin(np.arange(60)[:, None] + window.start_index + self.offset)
-        seen = float(mask.frames.sum())
-        wrong = window.responses + (0.2 + seen / 60) * wave
+        wrong = window.responses + (0.2 + float(mask.frames.sum()) / 60) * wave
         self._count("encodings")
         return Encoded(window, mask, wrong)
 
@@ -45,6 +47,20 @@ def controller(folder):
     made.select([3, 5])
     yield made
     made.close()
+
+
+@pytest.fixture
+def gated(folder):
+    """A controller with a thread of its own, its first answer there; a predictor."""
+    predictor = GatedPredictor()
+    with closing(Controller()) as made:
+        made.choose_predictor(predictor)
+        predictor.gate.release()
+        made.open_session(folder)
+        assert predictor.entered.acquire(timeout=TIMEOUT)
+        assert made.wait(TIMEOUT)
+        yield made, predictor
+        predictor.gate.release(1000)
 
 
 def test_unpinning_is_undone_and_done_again_among_other_steps(controller):
@@ -76,15 +92,6 @@ def test_a_slot_that_was_taken_since_is_left_and_another_used(controller):
     assert [pin.name for pin in controller.state.pins] == ["second"]
 
 
-def test_where_all_slots_are_taken_nothing_comes_back(controller):
-    controller.pins.pin("gone")
-    controller.pins.unpin(0)
-    for name in "abcd":
-        controller.pins.pin(name)
-    controller.undo()
-    assert [pin.name for pin in controller.state.pins] == list("abcd")
-
-
 def test_pins_take_the_free_slots_and_no_more(controller):
     first, second = controller.pins.pin(), controller.pins.pin("mine")
     assert (first.letter, second.letter) == ("A", "B")
@@ -104,13 +111,12 @@ def test_a_condition_that_is_pinned_is_shown_and_told_not_pinned_again(controlle
     again = controller.pins.pin()
     assert (again.pin_id, again.is_shown) == (first.pin_id, True)
     assert len(controller.state.pins) == 1
-    words = "Pinned already: A Video + behaviour."
-    assert controller.pins.told == words
+    assert "A Video + behaviour" in controller.pins.told
     controller.apply_preset("video_only")
     assert controller.pins.told == ""
     assert controller.pins.pin().letter == "B"
     controller.pins.pin()
-    assert controller.pins.told == "Pinned already: B Video only."
+    assert "B Video only" in controller.pins.told
     controller.choose_predictor(SloppyPredictor("other"))
     assert controller.pins.told == ""
 
@@ -147,14 +153,13 @@ def test_a_pin_answers_what_it_asked_when_the_question_has_changed(controller):
     np.testing.assert_array_equal(answer.scores, window_scores(expected, window))
 
 
-def test_a_stroke_does_not_ask_the_pins_again(controller):
+def test_strokes_and_new_names_do_not_ask_the_pins_again(controller):
     controller.pins.pin()
-    predictor = controller.pins[0].predictor
-    before = predictor.counters["encodings"]
+    counters = controller.pins[0].predictor.counters
+    before = counters["encodings"]
     controller.paint_cells([1], slice(0, 30), 1)
-    assert predictor.counters["encodings"] == before + 1
     controller.pins.rename(0, "again")
-    assert predictor.counters["encodings"] == before + 1
+    assert counters["encodings"] == before + 1
     assert controller.pins[0].name == "again"
 
 
@@ -183,8 +188,7 @@ def test_going_back_is_undone_by_undo(controller):
 def test_a_pin_keeps_its_predictor(controller):
     controller.pins.pin()
     scores = controller.pins.windows[0].scores
-    other = SloppyPredictor("other", offset=1.0)
-    controller.choose_predictor(other)
+    controller.choose_predictor(SloppyPredictor("other", offset=1.0))
     assert controller.pins.windows[0].prediction.predictor_id == "echo"
     np.testing.assert_array_equal(controller.pins.windows[0].scores, scores)
     assert not np.array_equal(controller.results.scores, scores)
@@ -218,13 +222,13 @@ def test_a_predictor_by_name_is_loaded_beside_and_let_go(folder):
     controller.close()
 
 
-def test_what_a_pin_cannot_be_told_is_said_and_stops_no_other(controller):
+def test_a_pin_that_is_refused_says_why_and_stops_no_other(controller):
     controller.choose_predictor(RefusingPredictor())
     controller.set_frames(False)
     controller.pins.pin("blind")
     controller.set_frames(True)
     controller.pins.pin("seeing")
-    assert controller.pins.windows[0].error == "This one needs video; switch it on."
+    assert "needs video" in controller.pins.windows[0].error
     assert controller.pins.windows[0].prediction is None
     assert controller.pins.windows[1].scores is not None
 
@@ -267,28 +271,23 @@ def test_a_span_stays_while_the_window_moves_within_it(controller):
     assert controller.pins.spans[LIVE] is not known
 
 
-def test_a_new_mask_makes_the_span_old_until_it_is_predicted_again(folder):
-    gated = GatedPredictor()
-    gated.gate.release(1000)
-    controller = Controller()
-    controller.choose_predictor(gated)
-    controller.open_session(folder)
+def test_a_new_mask_makes_the_span_old_until_it_is_predicted_again(gated):
+    controller, predictor = gated
+    predictor.gate.release(1000)
     controller.pins.choose_span("10 s")
-    assert controller.wait(10.0)
+    assert controller.wait(TIMEOUT)
     known = controller.pins.spans[LIVE]
     assert not controller.pins.is_old(known)
-    while gated.gate.acquire(blocking=False):
-        pass
-    while gated.entered.acquire(blocking=False):
-        pass
+    for semaphore in (predictor.gate, predictor.entered):
+        while semaphore.acquire(blocking=False):
+            pass
     controller.apply_preset("responses_from_behavior")
-    assert gated.entered.acquire(timeout=10)
+    assert predictor.entered.acquire(timeout=TIMEOUT)
     assert controller.pins.is_old(known)
     assert controller.pins.spans[LIVE] is known
-    gated.gate.release(1000)
-    assert controller.wait(10.0)
+    predictor.gate.release(1000)
+    assert controller.wait(TIMEOUT)
     assert not controller.pins.is_old(controller.pins.spans[LIVE])
-    controller.close()
 
 
 def test_more_neurons_are_asked_for_and_fewer_are_not(controller):
@@ -321,56 +320,42 @@ def test_the_trial_is_a_span_and_long_ones_come_in_pages(controller):
 
 
 # -- never in the way ----------------------------------------------------------
-def test_a_live_question_does_not_wait_for_a_span(folder):
-    gated = GatedPredictor()
-    controller = Controller()
-    controller.choose_predictor(gated)
-    gated.gate.release()
-    controller.open_session(folder)
-    assert gated.entered.acquire(timeout=10)
-    assert controller.wait(10.0)
+def test_a_live_question_does_not_wait_for_a_span(gated):
+    controller, predictor = gated
     controller.pins.choose_span("30 s")
-    assert gated.entered.acquire(timeout=10)
+    assert predictor.entered.acquire(timeout=TIMEOUT)
     assert controller.pins.is_busy
     controller.apply_preset("responses_from_behavior")
     assert not controller.pins.is_busy
-    gated.gate.release()  # the span's window that is being predicted
-    assert gated.entered.acquire(timeout=10)
+    predictor.gate.release()  # the span's window that is being predicted
+    assert predictor.entered.acquire(timeout=TIMEOUT)
     asked = controller.results.asked
-    gated.gate.release()  # the next to come is the live question
-    assert gated.entered.acquire(timeout=10)
-    assert controller.results.shown == asked
-    assert controller.results.freshness == "fresh"
+    predictor.gate.release()  # the next to come is the live question
+    assert predictor.entered.acquire(timeout=TIMEOUT)
+    assert (controller.results.shown, controller.results.freshness) == (asked, "fresh")
     controller.cancel()
-    gated.gate.release(1000)
-    assert controller.wait(10.0)
+    predictor.gate.release(1000)
+    assert controller.wait(TIMEOUT)
     assert not controller.pins.is_busy
     assert LIVE not in controller.pins.spans
     controller.ask_again()
-    assert controller.wait(10.0)
+    assert controller.wait(TIMEOUT)
     assert controller.pins.spans[LIVE].span.is_complete
-    controller.close()
 
 
-def test_what_gave_way_goes_on_where_it_was(folder):
-    gated = GatedPredictor()
-    controller = Controller()
-    controller.choose_predictor(gated)
-    gated.gate.release(1)
-    controller.open_session(folder)
-    assert controller.wait(10.0)
-    gated.gate.release(4)
+def test_what_gave_way_goes_on_where_it_was(gated):
+    controller, predictor = gated
+    predictor.gate.release(4)
     controller.pins.choose_span("10 s")
-    for _ in range(6):
-        assert gated.entered.acquire(timeout=10)
+    for _ in range(5):
+        assert predictor.entered.acquire(timeout=TIMEOUT)
     controller.ask_again()
-    gated.gate.release(1000)
-    assert controller.wait(10.0)
+    predictor.gate.release(1000)
+    assert controller.wait(TIMEOUT)
     span = controller.pins.spans[LIVE].span
     assert span.is_complete
     # two live questions; no window of the span was predicted twice
-    assert gated.counters["encodings"] == 2 + len(span.starts_s)
-    controller.close()
+    assert predictor.counters["encodings"] == 2 + len(span.starts_s)
 
 
 # -- remembered ----------------------------------------------------------
@@ -409,24 +394,21 @@ def test_pins_survive_a_restart(folder, tmp_path):
     second.close()
 
 
-def test_damaged_pins_are_left_out(folder, tmp_path, caplog):
+def test_damaged_pins_are_left_out(folder, tmp_path):
     memory = tmp_path / "live.json"
-    first = Controller(synchronous=True, memory=memory)
-    first.choose_predictor(EchoPredictor())
-    first.open_session(folder)
-    first.pins.pin("good")
-    first.pins.pin("bad")
-    first.close()
+    with closing(Controller(synchronous=True, memory=memory)) as first:
+        first.choose_predictor(EchoPredictor())
+        first.open_session(folder)
+        first.pins.pin("good")
+        first.pins.pin("bad")
     facts = json.loads(memory.read_text())
     facts["pins"]["pins"][1]["mask"] = {"nonsense": 1}
     facts["pins"]["pins"].append(7)
     memory.write_text(json.dumps(facts))
-    second = Controller(synchronous=True, memory=memory)
-    second.choose_predictor(EchoPredictor())
-    assert second.restore()
-    assert [pin.name for pin in second.state.pins] == ["good"]
-    assert "could not be read" in caplog.text
-    second.close()
+    with closing(Controller(synchronous=True, memory=memory)) as second:
+        second.choose_predictor(EchoPredictor())
+        assert second.restore()
+        assert [pin.name for pin in second.state.pins] == ["good"]
 
 
 def test_another_recording_has_pins_of_its_own(controller, tmp_path, folder):
@@ -451,13 +433,16 @@ def test_a_redo_lets_go_the_very_pin_that_the_undo_put_back(controller):
     assert [pin.pin_id for pin in controller.state.pins] == [alike.pin_id]
 
 
-def test_where_nothing_came_back_it_is_said_and_a_redo_lets_nothing_go(controller):
-    controller.pins.pin("a")
+def test_where_all_slots_are_taken_nothing_comes_back_and_a_redo_lets_nothing_go(
+    controller,
+):
+    controller.pins.pin("gone")
     controller.pins.unpin(0)
     for name in "abcd":
         controller.pins.pin(name)
     controller.undo()
-    assert "“a” is not pinned again: 4 conditions are pinned" in controller.pins.told
+    assert [pin.name for pin in controller.state.pins] == list("abcd")
+    assert "“gone”" in controller.pins.told
     controller.redo()
     assert [pin.name for pin in controller.state.pins] == list("abcd")
     controller.pins.unpin(3)

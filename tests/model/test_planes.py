@@ -1,5 +1,7 @@
 """One imaging plane or all of them, and whether the neurons have places in space."""
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 
@@ -23,19 +25,18 @@ def places() -> np.ndarray:
 
 
 @pytest.fixture
-def controller():
-    made = Controller(synchronous=True)
-    made.open_session(om.open_session(arrays(plane=PLANE, xyz_um=places())))
-    yield made
-    made.close()
+def controller(tmp_path):
+    memory = tmp_path / "live.json"
+    with closing(Controller(synchronous=True, memory=memory)) as made:
+        made.open_session(om.open_session(arrays(plane=PLANE, xyz_um=places())))
+        yield made
 
 
 def test_planes_have_the_numbers_and_depths_of_the_recording(controller):
     planes = controller.planes
     assert planes.numbers == (0, 2, 5)
     assert [planes.depth_of(n) for n in planes.numbers] == [102, 210, 300]
-    assert planes.words_of(2) == "plane 2 · 210 µm"
-    assert planes.shown is None
+    assert (planes.words_of(2), planes.shown) == ("plane 2 · 210 µm", None)
     assert planes.looked_at is None
     everybody = np.arange(len(PLANE))
     np.testing.assert_array_equal(planes.among(everybody), everybody)
@@ -67,35 +68,38 @@ def test_another_session_is_shown_whole_and_flat(controller):
     controller.planes.show_in_space(True)
     assert controller.state.in_space
     controller.open_session(om.open_session(arrays(plane=np.full(8, 3))))
-    assert controller.planes.numbers == ()
-    assert controller.planes.shown is None
+    assert (controller.planes.numbers, controller.planes.shown) == ((), None)
     assert not controller.state.in_space
     controller.planes.step(1)
     assert controller.planes.shown is None
 
 
-def test_why_there_is_no_space_is_said(controller):
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        ({}, "no positions with depth"),
+        ({"xyz_um": np.column_stack([np.zeros((8, 2)), DEPTHS])}, "across"),
+    ],
+)
+def test_why_there_is_no_space_is_said(controller, known, words):
     assert controller.planes.why_flat == ""
-    controller.open_session(om.open_session(arrays()))
-    assert "no positions with depth" in controller.planes.why_flat
+    controller.open_session(om.open_session(arrays(**known)))
+    assert words in controller.planes.why_flat
     controller.planes.show_in_space(True)
     assert not controller.state.in_space
-    deep = np.column_stack([np.zeros((8, 2)), DEPTHS])
-    controller.open_session(om.open_session(arrays(xyz_um=deep)))
-    assert "no positions across" in controller.planes.why_flat
 
 
-def test_plane_and_areas_are_kept_in_an_analysis_and_over_a_restart(tmp_path):
+def test_plane_and_areas_are_kept_in_an_analysis_and_over_a_restart(
+    controller, tmp_path
+):
     area = np.where(PLANE == 2, "LM", "V1")
     np.savez(tmp_path / "mouse.npz", **arrays(plane=PLANE, area=area))
-    memory = tmp_path / "live.json"
-    first = Controller(synchronous=True, memory=memory)
-    first.open_session(tmp_path / "mouse.npz")
-    first.planes.show(5)
-    first.colouring.outline_areas(True)
-    assert first.analyses.save(tmp_path / "a.omnimouse.json")
-    first.close()
-    again = Controller(synchronous=True, memory=memory)
+    controller.open_session(tmp_path / "mouse.npz")
+    controller.planes.show(5)
+    controller.colouring.outline_areas(True)
+    assert controller.analyses.save(tmp_path / "a.omnimouse.json")
+    controller.close()
+    again = Controller(synchronous=True, memory=tmp_path / "live.json")
     assert again.restore()
     other = Controller(synchronous=True, memory=tmp_path / "other.json")
     other.analyses.open(tmp_path / "a.omnimouse.json")
@@ -116,14 +120,11 @@ def test_a_view_of_the_usual_kind_says_nothing_of_planes():
             Analysis.from_dict(facts)
 
 
-def test_a_plane_that_is_not_there_any_more_is_passed_over(tmp_path):
+def test_a_plane_that_is_not_there_any_more_is_passed_over(controller, tmp_path):
     np.savez(tmp_path / "mouse.npz", **arrays(plane=PLANE))
-    first = Controller(synchronous=True)
-    first.open_session(tmp_path / "mouse.npz")
-    first.planes.show(5)
-    first.analyses.save(tmp_path / "a.omnimouse.json")
+    controller.open_session(tmp_path / "mouse.npz")
+    controller.planes.show(5)
+    controller.analyses.save(tmp_path / "a.omnimouse.json")
     np.savez(tmp_path / "mouse.npz", **arrays(plane=PLANE % 4))
-    first.analyses.open(tmp_path / "a.omnimouse.json")
-    assert first.planes.numbers == (0, 1, 2, 3)
-    assert first.planes.shown is None
-    first.close()
+    controller.analyses.open(tmp_path / "a.omnimouse.json")
+    assert (controller.planes.numbers, controller.planes.shown) == ((0, 1, 2, 3), None)

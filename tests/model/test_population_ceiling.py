@@ -18,7 +18,7 @@ from omnimouse_model.simulate import write_session as simulate
 def session(tmp_path_factory):
     """Three clips are shown four times each; one of those is cut off at the end."""
     held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=3, oracle_repeats=4)
-    spec = MouseSpec("ceilings", "80021-1-1", 21, 22, 30, 3.0, held_out)
+    spec = MouseSpec("ceilings", "80021-1-1", 21, 22, 30, 2.7, held_out)
     return om.open_session(
         simulate(spec, tmp_path_factory.mktemp("ceilings") / "mouse")
     )
@@ -61,8 +61,7 @@ def test_the_ceiling_is_that_of_all_the_clips_together(session):
         found.single_trial_max[known],
         np.sqrt(whole.signal_power / whole.total_power)[known],
     )
-    seconds = 3 * length / 30
-    assert found.words == f"3 repeats of 3 clips, {seconds:.0f} s"
+    assert found.words == f"3 repeats of 3 clips, {3 * length / 30:.0f} s"
 
 
 def test_pieces_of_any_size_give_the_same(session, monkeypatch):

@@ -21,7 +21,7 @@ from omnimouse_model.tokens import layout_from_mask
 from omnimouse_model.train.batches import open_training_session
 from omnimouse_model.train.config import SessionChoice
 from omnimouse_model.train.loop import train
-from tests.model.test_transformer import SMALL
+from tests.model.small_net import SMALL
 from tests.model.train.test_run import CONFIG, PHASE, weights
 
 N, SHARED, KEY = 200, 4, "1-1-1"
@@ -95,6 +95,7 @@ def reading(loadings: torch.Tensor) -> Reading:
     return Reading(clip, layout(), None, loadings, torch.full((N,), 2.0))
 
 
+@pytest.mark.slow
 def test_latents_hold_what_neurons_share(net, loadings):
     before = explained(net, loadings)
     generator = torch.Generator().manual_seed(8)
@@ -104,25 +105,26 @@ def test_latents_hold_what_neurons_share(net, loadings):
 
 
 def test_the_other_heads_go_on_as_before(net, loadings):
-    given = reading(loadings)
+    example = reading(loadings)
     meta = net.meta_vector(KEY)
     attention = net.enc.attention
     latents = net.response_latent_embedding._latent_embeddings
 
-    def asked() -> torch.Tensor:
+    def queries() -> torch.Tensor:
         with torch.no_grad():
             start = net.enc.attn_pre_norm(latents.weight + meta)
             return attention.wq(start).unflatten(-1, (2, -1))
 
-    before, keys = asked(), attention.wkv.weight[:32].clone()
-    read_population(net, [given], 1, 0, torch.Generator().manual_seed(8))
-    after = asked()
+    before, keys = queries(), attention.wkv.weight[:32].clone()
+    read_population(net, [example], 1, 0, torch.Generator().manual_seed(8))
+    after = queries()
     error = (after[:, 0] - before[:, 0]).norm() / before[:, 0].norm()
     assert error < 0.15
     assert (after[:, 1] - before[:, 1]).norm() > before[:, 1].norm()
     assert torch.equal(attention.wkv.weight[:32], keys)
 
 
+@pytest.mark.slow
 def test_latents_hold_every_behaviour_channel_apart():
     channels = 2
     net = OmniMouse(replace(MODEL, behavior_channels=channels), {KEY: N}, {KEY: "1"})
@@ -137,7 +139,9 @@ def test_latents_hold_every_behaviour_channel_apart():
         silent = clip_of(torch.zeros(count, SHARED), torch.zeros(N, SHARED), seed)
         return replace(silent, behavior=trace), trace.mean(dim=-1)
 
-    given = Reading(clip(32, 4)[0], shown, None, torch.zeros(N, SHARED), torch.zeros(N))
+    example = Reading(
+        clip(32, 4)[0], shown, None, torch.zeros(N, SHARED), torch.zeros(N)
+    )
     asked, levels = clip(400, 9)
 
     def right() -> float:
@@ -151,7 +155,7 @@ def test_latents_hold_every_behaviour_channel_apart():
         return float(1 - left.max())
 
     assert right() < 0.1
-    read_behavior(net, [given], 0, torch.Generator().manual_seed(8))
+    read_behavior(net, [example], 0, torch.Generator().manual_seed(8))
     assert right() > 0.4
 
 
@@ -163,19 +167,20 @@ def test_heads_that_share_keys_are_refused(loadings):
         read_behavior(net, [reading(loadings)], 0, torch.Generator())
 
 
+@pytest.mark.slow
 def test_a_phase_that_begins_so_is_resumed_as_if_unbroken(tmp_path):
     held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2)
     spec = MouseSpec("small", "80001-1-1", 11, 12, 40, 1.1, held_out)
     folder = write_session(spec, tmp_path / "mouse")
     sessions = [open_training_session(folder, SessionChoice("small"))]
-    first = replace(PHASE, steps=2, targets="truth")
+    first = replace(PHASE, steps=1, targets="truth")
     second = replace(
-        first, name="second", steps=3, population_heads=(1, 0), behavior_head=0
+        first, name="second", steps=2, population_heads=(1, 0), behavior_head=0
     )
     config = replace(CONFIG, phases=(first, second))
     whole = train(config, sessions, tmp_path / "whole")
     for _ in range(2):  # the first stop is where the phase begins
-        parts = train(config, sessions, tmp_path / "parts", max_steps=2)
+        parts = train(config, sessions, tmp_path / "parts", max_steps=1)
     parts = train(config, sessions, tmp_path / "parts")
     assert torch.equal(weights(whole), weights(parts))
     plain = replace(

@@ -21,7 +21,7 @@ def test_a_predictor_works_after_the_live_state_let_it_go(tmp_path):
     controller = Controller()
     controller.open_session(session)
     controller.choose_predictor(predictor)
-    assert controller.wait(30.0)
+    assert controller.wait(60.0)
     controller.cancel()
     controller.close()
     mask = mask_from_strategy("test/video_behavior", session)
@@ -37,7 +37,7 @@ def test_a_live_state_that_is_closed_and_forgotten_leaves_nothing(tmp_path, has_
     left = weakref.ref(controller)
     controller.choose_predictor(EchoPredictor())
     controller.open_session(session)
-    assert controller.wait(30.0)
+    assert controller.wait(60.0)
     assert controller.analyses.save(tmp_path / "a.omnimouse.json")
     controller.close()
     assert set(threading.enumerate()) <= before
@@ -46,6 +46,7 @@ def test_a_live_state_that_is_closed_and_forgotten_leaves_nothing(tmp_path, has_
     assert left() is None
 
 
+@pytest.mark.process
 def test_a_worker_tells_reopened_sessions_apart(tmp_path):
     few = write_session(tmp_path / "a" / "mouse", n_neurons=12)
     more = write_session(tmp_path / "b" / "mouse", n_neurons=20)

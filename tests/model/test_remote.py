@@ -15,6 +15,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET
 from omnimouse_model.predict.remote import load_on_scheduler, remote_predictor
 from omnimouse_model.predict.schedulers import checked_address
+from tests.model.dask_clusters import cluster_address
 from tests.predictors import EchoPredictor, EndlessPredictor, question
 from tests.small_sessions import write_session
 
@@ -22,22 +23,22 @@ TIMEOUT = 60.0
 
 
 @pytest.mark.parametrize(
-    ("given", "taken"),
+    "address",
     [
-        ("tls://gpu.example.org:8786", "tls://gpu.example.org:8786"),
-        ("tls://10.0.0.5:8786", "tls://10.0.0.5:8786"),
-        ("127.0.0.1:8786", "tcp://127.0.0.1:8786"),
-        ("tcp://127.8.0.1:8786", "tcp://127.8.0.1:8786"),
-        ("tcp://localhost:8786", "tcp://localhost:8786"),
-        ("tcp://[::1]:8786", "tcp://[::1]:8786"),
+        "tls://gpu.example.org:8786",
+        "tls://10.0.0.5:8786",
+        "tcp://127.8.0.1:8786",
+        "tcp://localhost:8786",
+        "tcp://[::1]:8786",
     ],
 )
-def test_tls_and_this_machine_are_taken(given, taken):
-    assert checked_address(given) == taken
+def test_tls_and_this_machine_are_taken(address):
+    assert checked_address(address) == address
+    assert checked_address(address.removeprefix("tcp://")) == address
 
 
 @pytest.mark.parametrize(
-    "given",
+    "address",
     [
         "tcp://10.0.0.5:8786",
         "gpu.example.org:8786",
@@ -47,19 +48,20 @@ def test_tls_and_this_machine_are_taken(given, taken):
         "tcp://0.0.0.0:8786",
     ],
 )
-def test_what_travels_in_the_clear_is_refused_with_the_way_out(given):
-    with pytest.raises(ValueError, match=r"run code.*tls://.*ssh -L"):
-        checked_address(given)
+def test_what_travels_in_the_clear_is_refused_with_the_way_out(address):
+    with pytest.raises(ValueError, match=r"tls://.*ssh -L"):
+        checked_address(address)
     with pytest.raises(ValueError, match="refused"):
-        load_on_scheduler(given)
+        load_on_scheduler(address)
 
 
 @pytest.mark.parametrize(
-    "given", ["", "here", "tcp://127.0.0.1", "http://127.0.0.1:80", "ws://127.0.0.1:1"]
+    "address",
+    ["", "here", "tcp://127.0.0.1", "http://127.0.0.1:80", "ws://127.0.0.1:1"],
 )
-def test_what_is_no_scheduler_is_told(given):
+def test_what_is_no_scheduler_is_told(address):
     with pytest.raises(ValueError, match="Dask scheduler"):
-        checked_address(given)
+        checked_address(address)
 
 
 def test_a_scheduler_that_is_not_there_is_told(monkeypatch):
@@ -77,10 +79,8 @@ def session(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scheduler():
-    with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
-    ) as cluster:
-        yield cluster.scheduler_address
+    with cluster_address() as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,8 @@ def remote(scheduler):
     predictor.close()
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_it_answers_as_the_predictor_it_holds(remote, session):
     controller = Controller()
     controller.open_session(session)
@@ -108,12 +110,13 @@ def test_it_answers_as_the_predictor_it_holds(remote, session):
     controller.close()
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_cancel_reaches_it_while_it_computes(remote, session):
     window, mask = session.window(4.0), question(session)
     stop = threading.Event()
     remote.stop_when(stop.is_set)
-    timer = threading.Timer(0.2, stop.set)
-    timer.start()
+    threading.Timer(0.2, stop.set).start()
     with pytest.raises(StoppedError):
         remote.predict(window, mask.with_behavior("hidden"))
     remote.stop_when(lambda: False)
@@ -132,22 +135,16 @@ def kill(scheduler: str, *, is_noticed: bool) -> None:
             time.sleep(0.05)
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.parametrize("is_noticed", [False, True])
 def test_a_worker_that_dies_is_replaced(remote, scheduler, session, is_noticed):
     window, mask = session.window(6.0), question(session)
     remote.predict(window, mask)
     kill(scheduler, is_noticed=is_noticed)
+    if is_noticed:
+        remote.look_ahead(window, mask)  # raises nothing
     changed = mask.with_behavior("visible")
     answer = remote.predict(window, changed)
     assert "started again" in answer.status
     assert answer.mask_id == changed.mask_id
-
-
-def test_looking_ahead_with_a_worker_that_is_gone_raises_nothing(
-    remote, scheduler, session
-):
-    window, mask = session.window(8.0), question(session)
-    remote.predict(window, mask)
-    kill(scheduler, is_noticed=True)
-    remote.look_ahead(window, mask)
-    assert "started again" in remote.predict(window, mask).status

@@ -10,9 +10,13 @@ import trustme
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import WorkerError
+from omnimouse_model.predict import worker_process
 from omnimouse_model.predict.remote import remote_predictor
+from tests.model.dask_clusters import cluster_address
 from tests.predictors import EchoPredictor, question
 from tests.small_sessions import write_session
+
+pytestmark = pytest.mark.slow
 
 
 def certificates(folder: Path) -> dict[str, str]:
@@ -27,47 +31,51 @@ def certificates(folder: Path) -> dict[str, str]:
     return {"ca": str(ca), "cert": str(cert), "key": str(key)}
 
 
-def configured(made: dict[str, str]) -> dask.config.set:
+def client_configuration(files: dict[str, str]) -> dask.config.set:
     """Dask's configuration with these certificates for a client."""
     return dask.config.set(
         {
-            "distributed.comm.tls.ca-file": made["ca"],
-            "distributed.comm.tls.client.cert": made["cert"],
-            "distributed.comm.tls.client.key": made["key"],
+            "distributed.comm.tls.ca-file": files["ca"],
+            "distributed.comm.tls.client.cert": files["cert"],
+            "distributed.comm.tls.client.key": files["key"],
         }
     )
 
 
 @pytest.fixture(scope="module")
-def ours(tmp_path_factory):
+def our_certificates(tmp_path_factory):
     return certificates(tmp_path_factory.mktemp("tls") / "ours")
 
 
 @pytest.fixture(scope="module")
-def scheduler(ours):
+def scheduler(our_certificates):
     roles = ("scheduler", "worker", "client")
     security = distributed.Security(
         require_encryption=True,
-        tls_ca_file=ours["ca"],
-        **{f"tls_{role}_cert": ours["cert"] for role in roles},
-        **{f"tls_{role}_key": ours["key"] for role in roles},
+        tls_ca_file=our_certificates["ca"],
+        **{f"tls_{role}_cert": our_certificates["cert"] for role in roles},
+        **{f"tls_{role}_key": our_certificates["key"] for role in roles},
     )
-    with distributed.LocalCluster(
-        n_workers=1,
-        threads_per_worker=1,
-        host="127.0.0.1",
-        protocol="tls://",
-        security=security,
-        dashboard_address=None,
-    ) as cluster:
-        yield cluster.scheduler_address
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        cluster_address(processes=False, protocol="tls://", security=security) as found,
+    ):
+        patch.setattr(worker_process, "SCREENS", ())  # other tests import them here
+        yield found
 
 
-def test_with_the_authority_s_certificate_it_answers(scheduler, ours, tmp_path):
+@pytest.fixture
+def short_wait(monkeypatch):
+    monkeypatch.setattr("omnimouse_model.predict.schedulers.START_TIMEOUT_S", 2)
+
+
+def test_with_the_authority_s_certificate_it_answers(
+    scheduler, our_certificates, tmp_path
+):
     assert scheduler.startswith("tls://")
     session = open_session(write_session(tmp_path / "small"))
     window, mask = session.window(4.0), question(session)
-    with configured(ours):
+    with client_configuration(our_certificates):
         predictor = remote_predictor(scheduler, EchoPredictor)
         found = predictor.predict(window, mask)
         predictor.close()
@@ -75,23 +83,21 @@ def test_with_the_authority_s_certificate_it_answers(scheduler, ours, tmp_path):
     assert np.array_equal(found.responses, expected.responses, equal_nan=True)
 
 
-def test_another_authority_s_certificate_is_refused(scheduler, tmp_path, monkeypatch):
-    monkeypatch.setattr("omnimouse_model.predict.schedulers.START_TIMEOUT_S", 2)
+@pytest.mark.usefixtures("short_wait")
+def test_another_authority_s_certificate_is_refused(scheduler, tmp_path):
     with (
-        configured(certificates(tmp_path / "theirs")),
+        client_configuration(certificates(tmp_path / "theirs")),
         pytest.raises(WorkerError, match=r"does not answer.*certificate"),
     ):
         _ = remote_predictor(scheduler, EchoPredictor).needs
 
 
-def test_without_certificates_the_error_names_what_to_configure(scheduler, monkeypatch):
-    monkeypatch.setattr("omnimouse_model.predict.schedulers.START_TIMEOUT_S", 2)
-    with pytest.raises(WorkerError, match=r"distributed\.comm\.tls\.ca-file"):
-        _ = remote_predictor(scheduler, EchoPredictor).needs
-
-
-def test_the_same_port_in_the_clear_gets_no_answer(scheduler, monkeypatch):
-    monkeypatch.setattr("omnimouse_model.predict.schedulers.START_TIMEOUT_S", 2)
-    clear = scheduler.replace("tls://", "tcp://")
-    with pytest.raises(WorkerError, match="does not answer"):
-        _ = remote_predictor(clear, EchoPredictor).needs
+@pytest.mark.usefixtures("short_wait")
+@pytest.mark.parametrize(
+    ("protocol", "words"),
+    [("tls://", r"distributed\.comm\.tls\.ca-file"), ("tcp://", "does not answer")],
+)
+def test_without_certificates_there_is_no_answer(scheduler, protocol, words):
+    address = scheduler.replace("tls://", protocol)
+    with pytest.raises(WorkerError, match=words):
+        _ = remote_predictor(address, EchoPredictor).needs

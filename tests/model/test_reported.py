@@ -1,5 +1,7 @@
 """What a report tells of pins without an answer."""
 
+from contextlib import closing
+
 import pytest
 
 from omnimouse_model.live.controller import Controller
@@ -9,14 +11,22 @@ from tests.predictors import EchoPredictor
 from tests.small_sessions import write_session
 
 
+@pytest.fixture
+def controller(tmp_path):
+    """What a crash has left is here again."""
+    folder, memory = write_session(tmp_path / "m", 5), tmp_path / "live.json"
+    remember(Remembered(str(folder), start_s=3.0, run="999999999 x"), memory)
+    with closing(Controller(synchronous=True, memory=memory)) as made:
+        made.choose_predictor(EchoPredictor())
+        made.restore()
+        made.apply_preset("video_behavior")
+        yield made
+
+
 @pytest.mark.parametrize(
-    ("is_shown", "words"), [(False, "switched off"), (True, "predicting was stopped")]
+    ("is_shown", "words"), [(False, "switched off"), (True, "stopped")]
 )
-def test_why_a_pin_has_no_answer_is_told(tmp_path, is_shown, words):
-    controller = Controller(synchronous=True)
-    controller.choose_predictor(EchoPredictor())
-    controller.open_session(write_session(tmp_path / "m", 5))
-    controller.apply_preset("video_behavior")
+def test_why_a_pin_has_no_answer_is_told(controller, is_shown, words):
     controller.pins.pin()
     assert reported(controller).conditions[-1].refusal == ""
     controller.pins.show(0, is_shown)
@@ -25,18 +35,9 @@ def test_why_a_pin_has_no_answer_is_told(tmp_path, is_shown, words):
     told = reported(controller).conditions[-1]
     assert (told.kind, told.prediction) == ("pin", None)
     assert words in told.refusal
-    controller.close()
 
 
-def test_that_it_was_recovered_is_nothing_for_who_reads_the_report(tmp_path):
-    folder, memory = write_session(tmp_path / "m", 5), tmp_path / "live.json"
-    remember(Remembered(str(folder), run="999999999 x"), memory)
-    controller = Controller(synchronous=True, memory=memory)
-    controller.choose_predictor(EchoPredictor())
-    controller.restore()
-    controller.apply_preset("video_behavior")
-    analyses = controller.analyses
-    assert "ended unexpectedly" in analyses.told[0]
-    analyses.told = (*analyses.told, "The recording's files are not the same.")
-    assert reported(controller).told == analyses.told[1:]
-    controller.close()
+def test_that_it_was_recovered_is_nothing_for_who_reads_the_report(controller):
+    (recovered,) = controller.analyses.told
+    controller.analyses.told = (recovered, "The recording's files are not the same.")
+    assert reported(controller).told == controller.analyses.told[1:]

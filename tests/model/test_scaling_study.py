@@ -1,11 +1,11 @@
 """Scaling studies: what is missing is trained, once; a kill changes nothing."""
 
 import json
+import shutil
 import signal
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -24,9 +24,10 @@ from omnimouse_model.train.scaling_study import models_folder, run_study
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
 
+pytestmark = pytest.mark.slow
 NAMES = ("m1-1-1", "m2-1-1", "m3-1-1")
 TASK = "test/causal_response_25_behavior"
-STEPS = 3
+STEPS = 2
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def recordings(tmp_path_factory):
     return root
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fields(recordings):
     group = {"lr": 1.0e-3, "weight_decay": 0.1}
     phase = {"name": "only", "steps": STEPS, "batch": 2, "tasks": {TASK: 1}}
@@ -61,16 +62,33 @@ def fields(recordings):
     }
 
 
-@pytest.fixture
-def plan_file(fields, tmp_path):
-    path = tmp_path / "plan.yaml"
+@pytest.fixture(scope="module")
+def plan_file(fields, tmp_path_factory):
+    path = tmp_path_factory.mktemp("plan") / "plan.yaml"
     path.write_text(yaml.safe_dump(fields))
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def plan(plan_file):
     return read_plan(plan_file)
+
+
+@pytest.fixture(scope="module")
+def study_results(plan, tmp_path_factory):
+    """Results of the plan's two runs, which nothing disturbed."""
+    path = tmp_path_factory.mktemp("whole") / "a.scaling.jsonl"
+    run_study(plan, path)
+    return path
+
+
+@pytest.fixture
+def results(study_results, tmp_path):
+    """The same, to add to."""
+    shutil.copytree(
+        models_folder(study_results), tmp_path / models_folder(study_results).name
+    )
+    return Path(shutil.copy(study_results, tmp_path))
 
 
 def collections_of(results: Path, order: int = 0) -> list[list[str]]:
@@ -86,18 +104,6 @@ def steps_of(results: Path) -> dict[str, list[float]]:
 
 class Killed(Exception):
     """Stands for a kill: nothing of the study catches it."""
-
-
-def killed_after(count: int) -> Any:
-    """A progress that ends everything at its n-th call within training."""
-    calls = []
-
-    def progress(done: int, total: int, what: str) -> None:
-        calls.append(done)
-        if len(calls) == count:
-            raise Killed
-
-    return progress
 
 
 # -- plans ----------------------------------------------------------------------------
@@ -162,26 +168,30 @@ def test_every_run_is_trained_and_scored_on_the_same_sessions(plan, tmp_path):
     assert three.compute > 2 * one.compute > 0
 
 
-def test_a_study_that_was_killed_goes_on_to_the_same_results(plan, tmp_path):
-    whole, parts = tmp_path / "whole.scaling.jsonl", tmp_path / "parts.scaling.jsonl"
-    run_study(plan, whole)
-    for calls in (3, 12):
+def test_a_study_that_was_killed_goes_on_to_the_same_results(
+    plan, study_results, tmp_path
+):
+    parts = tmp_path / "parts.scaling.jsonl"
+    for dies_at in (1, STEPS + 3):  # in the first run, and in the second
+
+        def progress(done: int, total: int, what: str, dies_at: int = dies_at) -> None:
+            if done == dies_at:
+                raise Killed
+
         with pytest.raises(Killed):
-            run_study(plan, parts, progress=killed_after(calls))
+            run_study(plan, parts, progress=progress)
     assert len(read_runs(parts)) == 1
     asked: list[int] = []
     with pytest.raises(Cancelled):
         run_study(
-            plan, parts, cancelled=lambda: bool(asked.append(1)) or len(asked) > 3
+            plan, parts, cancelled=lambda: bool(asked.append(1)) or len(asked) > 2
         )
     run_study(plan, parts)
-    assert parts.read_bytes() == whole.read_bytes()
-    assert steps_of(parts) == steps_of(whole)
+    assert parts.read_bytes() == study_results.read_bytes()
+    assert steps_of(parts) == steps_of(study_results)
 
 
-def test_what_is_in_the_results_is_not_trained_again(plan, tmp_path):
-    results = tmp_path / "a.scaling.jsonl"
-    run_study(plan, results)
+def test_what_is_in_the_results_is_not_trained_again(plan, results):
     before = results.read_bytes()
     trained: list[str] = []
 
@@ -195,36 +205,35 @@ def test_what_is_in_the_results_is_not_trained_again(plan, tmp_path):
     assert {name.rpartition(", ")[2] for name in trained} == {"seed 1"}
     assert len(read_runs(results)) == 4
     more = (TASK, "test/population_1024_response_behavior")
-    run_study(replace(plan, strategies=more), results, progress=progress)
+    run_study(replace(plan, strategies=more), results)
     assert len(read_runs(results)) == 6
 
 
-def test_results_of_another_study_are_refused(plan, fields, tmp_path):
-    results = tmp_path / "a.scaling.jsonl"
-    run_study(replace(plan, collections=(1,)), results)
+def test_results_of_another_study_are_refused(plan, fields, results):
     other = {**fields["training"], "sampling": "weighted"}
-    with pytest.raises(ResultsFileError, match="holds another scaling: training"):
+    with pytest.raises(ResultsFileError, match="training"):
         run_study(replace(plan, training=other), results)
     wider = {"tiny": fields["models"]["tiny"] | {"d_model": 64}}
-    with pytest.raises(ResultsFileError, match="trained with another model"):
+    with pytest.raises(ResultsFileError, match="another model"):
         run_study(replace(plan, models=wider), results)
 
 
 # -- the command ----------------------------------------------------------------------
-def test_the_command_trains_fits_and_draws(plan_file, tmp_path):
+def test_the_command_fits_and_draws(plan_file, results, tmp_path):
     pytest.importorskip("plotly")
-    results, page = tmp_path / "a.scaling.jsonl", tmp_path / "a.html"
-    given = [str(results), "--train", str(plan_file), "--device", "cpu"]
-    done = CliRunner().invoke(command, [*given, "--figure", str(page), "--markdown"])
+    page = tmp_path / "a.html"
+    arguments = [str(results), "--train", str(plan_file), "--device", "cpu"]
+    done = CliRunner().invoke(
+        command, [*arguments, "--figure", str(page), "--markdown"]
+    )
     assert done.exit_code == 0, done.output
     assert "| tiny | 2 | 2 |" in done.stdout
-    assert "found 2" in done.stdout
     assert "Plotly.newPlot" in page.read_text("utf-8")
     (curve,) = scaling_curves(read_runs(results), n_resamples=5)
     assert "found 2" in curve.refusal
     none = CliRunner().invoke(command, [str(tmp_path / "none.jsonl")])
     assert none.exit_code == 2
-    assert "--train PLAN" in none.stderr
+    assert "--train" in none.stderr
 
 
 def test_ctrl_c_keeps_what_is_trained(plan_file, tmp_path, monkeypatch):
@@ -233,13 +242,13 @@ def test_ctrl_c_keeps_what_is_trained(plan_file, tmp_path, monkeypatch):
             signal.raise_signal(signal.SIGINT)
 
     results = tmp_path / "a.scaling.jsonl"
-    given = [str(results), "--train", str(plan_file), "--device", "cpu"]
-    with monkeypatch.context() as patched:
-        patched.setattr(Progress, "__call__", interrupted)
-        stopped = CliRunner().invoke(command, given)
+    arguments = [str(results), "--train", str(plan_file), "--device", "cpu"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "__call__", interrupted)
+        stopped = CliRunner().invoke(command, arguments)
     assert stopped.exit_code == STOPPED
-    assert f"kept beside {results}: the same command goes on" in stopped.stderr
+    assert str(results) in stopped.stderr
     assert [row.run.sessions for row in read_runs(results)] == [1]
-    assert list(steps_of(results).values()) == [[1, 2, 3], [1, 2]]
-    assert CliRunner().invoke(command, given).exit_code == 0
+    assert list(steps_of(results).values()) == [[1, 2], [1, 2]]
+    assert CliRunner().invoke(command, arguments).exit_code == 0
     assert [row.run.sessions for row in read_runs(results)] == [1, 3]

@@ -1,13 +1,8 @@
-"""Broken sessions: one clear error that names file, finding and remedy, or a note.
-
-Over 600 lines because it is one list: the cases of the format's table of damage, in
-its order, so that a missing one shows.
-"""
+"""Broken sessions: one clear error that names file, finding and remedy, or a note."""
 
 import json
 import os
 import pickle
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +14,7 @@ import pytest
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
+from tests.fuzz.outcome import listing
 from tests.model.experanto_folder import (
     TRIALS,
     Trial,
@@ -28,6 +24,12 @@ from tests.model.experanto_folder import (
     write_folder,
 )
 
+META = "responses/meta.yml"
+SHIFTS = "responses/meta/phase_shifts.npy"
+TIMES = "screen/timestamps.npy"
+FRAMES = "screen/data/00001.npy"
+TRIALS_JSON = "screen/combined_meta.json"
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -35,7 +37,7 @@ def folder(tmp_path):
     return write_folder(tmp_path / "session")
 
 
-def refused(root: Path) -> SessionFormatError:
+def refusal(root: Path) -> SessionFormatError:
     """The error with which a folder is refused."""
     with pytest.raises(SessionFormatError) as caught:
         open_session(root)
@@ -43,40 +45,100 @@ def refused(root: Path) -> SessionFormatError:
     return caught.value
 
 
-def notes(session: Session, code: str) -> list[str]:
-    """Messages of the warnings of one kind."""
-    return [note.message for note in session.warnings if note.code == code]
+def note(session: Session, code: str) -> str:
+    """The message of the one warning of a kind."""
+    (message,) = [note.message for note in session.warnings if note.code == code]
+    return message
 
 
-def save(path: Path, values: Any) -> None:
-    np.save(path, values, allow_pickle=True)
+def names_all(message: str, *values: object) -> bool:
+    """Whether a message has all the values."""
+    return all(str(value) in message for value in values)
 
 
-# -- 1, 2: what kind of folder ------------------------------------------------------
+def replace_file(path: Path, content: Any) -> None:
+    """Put text, bytes or an array in a file's place, or change keys; None removes."""
+    if content is None:
+        path.unlink()
+    elif isinstance(content, dict):
+        edit_yaml(path, **content)
+    elif isinstance(content, np.ndarray):
+        np.save(path, content)
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+# -- one file that is missing, unreadable or of other values ------------------------
+@pytest.mark.parametrize(
+    ("name", "content", "code", "values"),
+    [
+        (META, None, "missing_meta", ["meta.yml"]),
+        (META, "modality: sequence\nrate: [1,\n", "bad_yaml", ["line 3"]),
+        (META, "a: !!python/object/apply:os.system ['true']\n", "bad_yaml", ["line 1"]),
+        (META, "- 1\n- 2\n", "bad_yaml", ["list"]),
+        (META, "", "bad_yaml", ["nothing"]),
+        (META, "just words", "bad_yaml", ["str"]),
+        (META, b"modality: sequence\nx: \xff\xfe\n", "bad_text", ["line 2"]),
+        (META, {"sampling_rate": "abc"}, "bad_key", ["sampling_rate", "'abc'"]),
+        (META, {"sampling_rate": 0}, "bad_key", ["sampling_rate", "found 0"]),
+        (META, {"sampling_rate": -30.0}, "bad_key", ["-30.0"]),
+        (META, {"sampling_rate": float("nan")}, "bad_key", ["nan"]),
+        (META, {"sampling_rate": None}, "bad_key", ["nothing"]),
+        (META, {"sampling_rate": True}, "bad_key", ["True"]),
+        (META, {"start_time": float("inf")}, "bad_key", ["start_time", "inf"]),
+        (META, {"start_time": None}, "bad_key", ["start_time", "nothing"]),
+        (META, {"end_time": 3.0}, "bad_key", ["end_time", "3.0", "start_time"]),
+        (META, {"n_signals": 2.5}, "bad_key", ["n_signals", "2.5"]),
+        (META, {"n_timestamps": "many"}, "bad_key", ["n_timestamps", "'many'"]),
+        (META, {"n_timestamps": 10**12}, "wrong_size", []),
+        (META, {"dtype": "quux"}, "bad_key", ["dtype", "quux"]),
+        (META, {"dtype": "object"}, "bad_key", ["dtype", "object"]),
+        (META, {"dtype": None}, "bad_key", ["dtype"]),
+        (META, {"is_mem_mapped": "perhaps"}, "bad_key", ["is_mem_mapped"]),
+        (META, {"modality": "flicker"}, "bad_key", ["modality", "flicker"]),
+        ("responses/data.mem", None, "missing_data", ["data.npy", "data.mem"]),
+        (SHIFTS, None, "missing_file", ["phase_shifts.npy"]),
+        (SHIFTS, np.zeros(8), "wrong_length", ["phase_shifts.npy", "8", "9"]),
+        (SHIFTS, np.full(9, np.nan), "not_finite", ["phase_shifts.npy"]),
+        (
+            "eye_tracker/meta/stds.npy",
+            np.ones(3),
+            "wrong_length",
+            ["stds.npy", "3", "4"],
+        ),
+        (FRAMES, np.zeros((118, 36, 64), "u1"), "bad_trials", ["00001", "118", "120"]),
+        (
+            FRAMES,
+            np.zeros((120, 18, 64), "u1"),
+            "bad_trials",
+            ["(120, 18, 64)", "(36, 64)"],
+        ),
+        (TRIALS_JSON, "{}", "empty", ["0 trials"]),
+        (TRIALS_JSON, "{", "bad_json", ["combined_meta.json"]),
+        (TRIALS_JSON, "[1]", "bad_json", ["combined_meta.json"]),
+        (TRIALS_JSON, '{"a": ' * 3000, "bad_json", ["combined_meta.json"]),
+        (TRIALS_JSON, '{"a": NaN}', "bad_trials", ["combined_meta.json"]),
+    ],
+)
+def test_a_broken_file_is_refused_and_named(folder, name, content, code, values):
+    replace_file(folder / name, content)
+    error = refusal(folder)
+    assert error.code == code
+    assert names_all(error.message, *values), error.message
+
+
+# -- what kind of folder ------------------------------------------------------------
 def test_an_unknown_folder_lists_what_was_looked_for_and_found(tmp_path):
     (tmp_path / "holiday.jpg").touch()
-    error = refused(tmp_path)
+    error = refusal(tmp_path)
     assert error.code == "unknown_format"
-    assert "responses/meta.yml" in error.message
-    assert "holiday.jpg" in error.message
+    assert names_all(error.message, META, "holiday.jpg")
+    assert "nowhere" in refusal(tmp_path / "nowhere").message
 
 
-def test_a_path_that_does_not_exist_says_so(tmp_path):
-    assert "does not exist" in refused(tmp_path / "nowhere").message
-
-
-def test_a_folder_that_holds_just_one_session_opens_it(folder):
-    assert open_session(folder.parent).path == folder
-
-
-@pytest.mark.parametrize("part", ["responses", "screen", "meta.json"])
-def test_a_part_of_a_session_opens_the_session(folder, part):
-    assert open_session(folder / part).path == folder
-
-
-def test_missing_responses_meta_is_an_error(folder):
-    (folder / "responses/meta.yml").unlink()
-    assert "responses/meta.yml is missing" in refused(folder).message
+@pytest.mark.parametrize("part", ["..", "responses", "screen", "meta.json"])
+def test_a_part_of_a_session_or_the_folder_of_just_one_opens_it(folder, part):
+    assert open_session((folder / part).resolve()).path == folder
 
 
 @pytest.mark.parametrize("name", ["screen", "eye_tracker", "treadmill"])
@@ -84,118 +146,45 @@ def test_other_devices_without_meta_are_skipped_with_a_note(folder, name):
     (folder / name / "meta.yml").unlink()
     session = open_session(folder)
     assert name not in session.streams
-    assert f"{name}/meta.yml is missing" in notes(session, "missing_meta")[0]
-
-
-# -- 3, 4: descriptions -------------------------------------------------------------
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (
-            "modality: sequence\nrate: [1,\n",
-            "responses/meta.yml line 3: not valid YAML",
-        ),
-        ("a: !!python/object/apply:os.system ['true']\n", "line 1: not valid YAML"),
-        ("- 1\n- 2\n", "found a list"),
-        ("", "found nothing"),
-        ("just words", "found a str"),
-    ],
-)
-def test_unreadable_yaml_names_file_and_line(folder, text, expected):
-    (folder / "responses/meta.yml").write_text(text)
-    assert expected in refused(folder).message
-
-
-def test_yaml_bombs_are_refused(folder):
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
-    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 80)]
-    (folder / "responses/meta.yml").write_text("\n".join(lines))
-    begin = time.process_time()
-    assert "responses/meta.yml" in refused(folder).message
-    assert time.process_time() - begin < 2.0
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "expected"),
-    [
-        (
-            "sampling_rate",
-            "abc",
-            "sampling_rate must be a positive number, found 'abc'",
-        ),
-        ("sampling_rate", 0, "sampling_rate must be a positive number, found 0"),
-        ("sampling_rate", -30.0, "must be a positive number, found -30.0"),
-        ("sampling_rate", float("nan"), "must be a positive number, found nan"),
-        ("sampling_rate", None, "must be a positive number, found nothing"),
-        ("sampling_rate", True, "must be a positive number, found True"),
-        ("start_time", float("inf"), "start_time must be a finite number"),
-        ("start_time", None, "start_time must be a finite number, found nothing"),
-        ("end_time", 3.0, "end_time 3.0 lies before start_time"),
-        ("n_signals", 2.5, "n_signals must be a whole number, found 2.5"),
-        ("n_timestamps", "many", "n_timestamps must be a whole number"),
-        ("dtype", "quux", "dtype must be a numpy dtype"),
-        ("dtype", "object", "dtype must be a numpy dtype"),
-        ("dtype", None, "dtype must be a numpy dtype"),
-        ("is_mem_mapped", "perhaps", "is_mem_mapped must be true or false"),
-        ("modality", "flicker", "modality must be 'sequence', found 'flicker'"),
-    ],
-)
-def test_bad_keys_are_named_with_what_was_found(folder, key, value, expected):
-    edit_yaml(folder / "responses/meta.yml", **{key: value})
-    error = refused(folder)
-    assert error.message.startswith("responses/meta.yml: ")
-    assert expected in error.message
-    assert error.code == "bad_key"
+    assert f"{name}/meta.yml" in note(session, "missing_meta")
 
 
 def test_numbers_that_yaml_takes_for_text_are_read(folder):
-    path = folder / "responses/meta.yml"
+    path = folder / META
     text = path.read_text().replace("sampling_rate: 30.0", "sampling_rate: 3e1")
     path.write_text(text)
     assert open_session(folder).responses.rate_hz == 30.0
 
 
-# -- 5, 6, 7: samples ---------------------------------------------------------------
-def test_missing_samples_are_named(folder):
-    (folder / "responses/data.mem").unlink()
-    message = refused(folder).message
-    assert message == "responses: neither data.npy nor data.mem found"
-
-
+# -- samples ------------------------------------------------------------------------
 def test_two_data_files_are_noted_and_the_right_one_read(folder):
     stored = open_session(folder).responses
     shape = (stored.n_samples, stored.n_columns)
     np.save(folder / "responses/data.npy", np.zeros(shape))
     session = open_session(folder)
     assert session.responses.file.path.name == "data.mem"
-    assert "data.mem is read" in notes(session, "two_data_files")[0]
-    edit_yaml(folder / "responses/meta.yml", is_mem_mapped=False)
+    assert "data.mem" in note(session, "two_data_files")
+    edit_yaml(folder / META, is_mem_mapped=False)
     assert open_session(folder).responses.file.path.name == "data.npy"
 
 
-def test_a_truncated_file_says_by_how_much(folder):
+def test_a_file_of_another_length_says_by_how_much(folder):
     path = folder / "responses/data.mem"
     size = path.stat().st_size
     os.truncate(path, size - size // 10)
-    error = refused(folder)
-    assert f"{size:,} expected (short by 10 %)" in error.message
-    assert "481×9×4" in error.message
-    assert "incomplete download" in error.hint
-
-
-def test_a_file_twice_as_long_asks_about_columns(folder):
+    assert names_all(refusal(folder).message, f"{size:,}", "10 %", "481×9×4")
+    os.truncate(path, size)
     path = folder / "treadmill/data.mem"
     path.write_bytes(path.read_bytes() * 2)
-    assert "twice as long: does it hold 2 columns?" in refused(folder).message
+    assert "2 columns" in refusal(folder).message
 
 
 def test_rows_and_columns_must_be_those_of_meta(tmp_path):
     root = write_folder(tmp_path / "s", mem=False)
-    edit_yaml(root / "responses/meta.yml", n_signals=10)
-    error = refused(root)
-    assert "data.npy is (481, 9) but meta.yml says n_signals 10" in error.message
-    edit_yaml(root / "responses/meta.yml", n_signals=9, n_timestamps=500)
-    assert "but meta.yml says n_timestamps 500" in refused(root).message
+    edit_yaml(root / META, n_signals=10)
+    assert names_all(refusal(root).message, "data.npy", "(481, 9)", "n_signals 10")
+    edit_yaml(root / META, n_signals=9, n_timestamps=500)
+    assert "n_timestamps 500" in refusal(root).message
 
 
 def test_a_flat_array_is_one_column(tmp_path):
@@ -207,47 +196,25 @@ def test_a_flat_array_is_one_column(tmp_path):
     edit_yaml(root / "treadmill/meta.yml", is_mem_mapped=False)
     assert window.behavior.shape == (40, 5)
     np.save(root / "eye_tracker/data.npy", samples)
-    assert "but meta.yml says n_signals 4" in refused(root).message
+    assert "n_signals 4" in refusal(root).message
 
 
-# -- 8, 9, 10: arrays beside the samples --------------------------------------------
-def test_phase_shifts_of_another_length_are_refused(folder):
-    np.save(folder / "responses/meta/phase_shifts.npy", np.zeros(8))
-    assert refused(folder).message == "phase_shifts.npy has 8 values for 9 units"
-
-
-def test_statistics_of_another_length_are_refused(folder):
-    np.save(folder / "eye_tracker/meta/stds.npy", np.ones(3))
-    assert "meta/stds.npy has 3 values for 4 channels" in refused(folder).message
-
-
-def test_missing_phase_shifts_are_refused(folder):
-    (folder / "responses/meta/phase_shifts.npy").unlink()
-    assert refused(folder).message == "meta/phase_shifts.npy is missing"
-
-
+# -- arrays beside the samples ------------------------------------------------------
 @pytest.mark.parametrize(
     "name", ["unit_ids", "fields", "cell_motor_coordinates", "area"]
 )
 def test_unit_arrays_of_another_length_are_left_out(folder, name):
     np.save(folder / f"responses/meta/{name}.npy", np.arange(7))
     session = open_session(folder)
-    assert notes(session, "wrong_length") == [
-        f"{name}.npy has 7 values for 9 units; left out"
-    ]
+    assert names_all(note(session, "wrong_length"), f"{name}.npy", "7", "9")
     assert len(session.units) == 9
-
-
-def test_phase_shifts_that_are_not_finite_are_refused(folder):
-    np.save(folder / "responses/meta/phase_shifts.npy", np.full(9, np.nan))
-    assert "not finite" in refused(folder).message
 
 
 def test_statistics_that_are_not_finite_are_computed_again(folder):
     sound = open_session(folder).units.std
     np.save(folder / "responses/meta/stds.npy", np.full(9, np.nan))
     session = open_session(folder)
-    assert "responses/meta/stds.npy" in notes(session, "bad_statistics")[0]
+    assert "responses/meta/stds.npy" in note(session, "bad_statistics")
     assert any(n.code == "computed_statistics" for n in session.assumptions)
     np.testing.assert_allclose(session.units.std, sound, rtol=0.3)
 
@@ -256,8 +223,7 @@ def test_missing_statistics_are_computed_from_train_time_and_said(folder):
     for name in ("means", "stds"):
         (folder / f"treadmill/meta/{name}.npy").unlink()
     session = open_session(folder)
-    assumed = [n for n in session.assumptions if n.code == "computed_statistics"]
-    assert "of train time" in assumed[0].message
+    assert "computed_statistics" in [n.code for n in session.assumptions]
     treadmill = session.behavior["treadmill"]
     at = treadmill.start + np.arange(treadmill.n_samples) / 100 - session.t0
     trials = session.trials
@@ -274,26 +240,23 @@ def test_neurons_and_channels_that_never_vary_are_noted_and_stay_finite(folder):
     np.save(folder / "responses/meta/stds.npy", stds)
     np.save(folder / "treadmill/meta/stds.npy", np.zeros(1))
     session = open_session(folder)
-    noted = " ".join(notes(session, "zero_variance"))
-    assert "2 of 9 neurons never vary (columns 2, 4)" in noted
-    assert "running never varies; centred only" in noted
+    noted = [n.message for n in session.warnings if n.code == "zero_variance"]
+    assert names_all(" ".join(noted), "2 of 9", "2, 4", "running")
     window = session.window(4.0)
     assert np.isfinite(window.responses).all()
     assert np.isfinite(window.behavior).all()
 
 
-# -- 11: gaps -----------------------------------------------------------------------
+# -- gaps ---------------------------------------------------------------------------
 def test_gaps_are_counted_and_windows_keep_away(tmp_path):
     root = write_folder(tmp_path / "s", missing=((100, 110), (200, 202)))
     eye = np.load(root / "eye_tracker/data.npy")
     eye[300:338, 2] = np.nan
     np.save(root / "eye_tracker/data.npy", eye)
     session = open_session(root)
-    noted = notes(session, "missing_samples")
-    assert any(
-        m.startswith("pupil_x: 14 % missing in 3 gaps, longest 1.9 s") for m in noted
-    )
+    noted = [n.message for n in session.warnings if n.code == "missing_samples"]
     assert len(noted) == 2
+    assert any(names_all(m, "pupil_x", "14 %", "3 gaps", "1.9 s") for m in noted)
     for index in session.window_indices(None):
         start = session.start_grid[index] - session.t0
         for gap in (100, 105, 109, 200, 201, 300, 337):
@@ -302,91 +265,61 @@ def test_gaps_are_counted_and_windows_keep_away(tmp_path):
 
 def test_behavior_that_is_missing_everywhere_leaves_no_windows(tmp_path):
     session = open_session(write_folder(tmp_path / "s", missing=((0, 400),)))
-    assert "all samples are missing" in notes(session, "missing_samples")[0]
+    assert note(session, "missing_samples")
     with pytest.raises(SessionFormatError, match="no valid data"):
         session.window_starts("train")
 
 
-# -- 12, 13, 23: the screen's clock and trials --------------------------------------
+# -- the screen's clock and trials --------------------------------------------------
 def test_times_that_run_backward_are_placed_and_counted(folder):
-    times = np.load(folder / "screen/timestamps.npy")
+    times = np.load(folder / TIMES)
     times[81] = times[80] - 0.04
-    np.save(folder / "screen/timestamps.npy", times)
-    message = refused(folder).message
-    assert "screen/timestamps.npy decreases at index 81" in message
-    assert "1 such places" in message
+    np.save(folder / TIMES, times)
+    assert names_all(refusal(folder).message, TIMES, "index 81", "1 such")
 
 
 def test_too_few_and_too_many_slots(folder):
-    path = folder / "screen/timestamps.npy"
+    path = folder / TIMES
     times = np.load(path)
     np.save(path, times[:-1])
-    assert f"has {len(times) - 1} times, the trials take {len(times)}" in (
-        refused(folder).message
-    )
+    assert names_all(refusal(folder).message, len(times) - 1, len(times))
     np.save(path, np.append(times, times[-1] + [1.0, 2.0]))
     session = open_session(folder)
-    assert "2 times more" in notes(session, "excess_timestamps")[0]
+    assert "2 times" in note(session, "excess_timestamps")
     assert len(session.stimulus.slot_t) == len(times)
 
 
-def test_first_frames_must_follow_one_another(folder):
-    edit_trial(folder, "00004", first_frame_idx=130)
-    message = refused(folder).message
-    assert "trial 00004: first_frame_idx is 130" in message
-    assert "take 123 slots" in message
-
-
-def test_a_trial_file_of_other_length_is_refused(folder):
-    np.save(folder / "screen/data/00001.npy", np.zeros((118, 36, 64), np.uint8))
-    assert refused(folder).message == (
-        "data/00001.npy (trial 00001) has 118 frames, meta says 120"
-    )
-
-
-def test_a_trial_file_of_other_size_is_refused(folder):
-    np.save(folder / "screen/data/00001.npy", np.zeros((120, 18, 64), np.uint8))
-    assert "frames of shape (120, 18, 64), the session's are (36, 64)" in (
-        refused(folder).message
-    )
-
-
 @pytest.mark.parametrize(
-    ("changes", "expected"),
+    ("trial", "changes", "values"),
     [
-        ({"num_frames": 0}, "num_frames must be at least 1"),
-        ({"num_frames": None}, "num_frames must be a whole number"),
-        ({"image_size": [36]}, "image_size must be [H, W]"),
-        ({"image_size": "big"}, "image_size must be [H, W]"),
-        ({"first_frame_idx": -1}, "first_frame_idx must be a whole number"),
+        ("00001", {"num_frames": 0}, ["num_frames"]),
+        ("00001", {"num_frames": None}, ["num_frames"]),
+        ("00001", {"image_size": [36]}, ["image_size"]),
+        ("00001", {"image_size": "big"}, ["image_size"]),
+        ("00001", {"first_frame_idx": -1}, ["first_frame_idx"]),
+        ("00004", {"first_frame_idx": 130}, ["first_frame_idx", "130", "123"]),
     ],
 )
-def test_bad_trials_are_named(folder, changes, expected):
-    edit_trial(folder, "00001", **changes)
-    message = refused(folder).message
-    assert message.startswith("screen/combined_meta.json: trial 00001: ")
-    assert expected in message
+def test_bad_trials_are_named(folder, trial, changes, values):
+    edit_trial(folder, trial, **changes)
+    assert names_all(refusal(folder).message, f"trial {trial}", *values)
 
 
 def test_quantised_times_are_refused(tmp_path):
     root = write_folder(tmp_path / "s", t0=1.52e9)
     path = root / "screen/timestamps.npy"
     np.save(path, np.load(path).astype(np.float32))
-    error = refused(root)
-    assert "times quantised to 128 s; stored as float32?" in error.message
+    error = refusal(root)
+    assert "128 s" in error.message
     assert error.code == "quantised_times"
 
 
-# -- 14: pickles --------------------------------------------------------------------
+# -- pickles ------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "name",
     [
-        "responses/meta/unit_ids.npy",
-        "responses/meta/area.npy",
-        "responses/meta/stds.npy",
-        "screen/timestamps.npy",
-        "eye_tracker/data.npy",
-        "screen/data/00001.npy",
+        *(f"responses/meta/{name}.npy" for name in ("unit_ids", "area", "stds")),
+        *("eye_tracker/data.npy", TIMES, FRAMES),
     ],
 )
 def test_pickled_arrays_are_refused(folder, name):
@@ -394,23 +327,20 @@ def test_pickled_arrays_are_refused(folder, name):
         def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
             return os.mkdir, (str(folder / "planted"),)
 
-    save(folder / name, np.array([Planted()], object))
-    error = refused(folder)
+    np.save(folder / name, np.array([Planted()], object), allow_pickle=True)
+    error = refusal(folder)
     assert error.code == "pickled"
     assert Path(name).name in error.message
-    assert "refused for safety" in error.message
     assert not (folder / "planted").exists()
 
 
-# -- 15 – 18: trials that cannot be shown, or are odd -------------------------------
+# -- trials that cannot be shown, or are odd ----------------------------------------
 def test_a_missing_trial_file_leaves_that_trial_out(folder):
     sound = open_session(folder)
-    (folder / "screen/data/00001.npy").rename(folder / "screen/data/00001.mp4")
+    (folder / FRAMES).rename(folder / "screen/data/00001.mp4")
     session = open_session(folder)
-    assert notes(session, "missing_trial_file") == [
-        "trial 00001 (video, tier train): data/00001.npy missing "
-        "(found 00001.mp4: encoded stimuli are not supported)"
-    ]
+    told = note(session, "missing_trial_file")
+    assert names_all(told, "trial 00001", "data/00001.npy", "00001.mp4", "train")
     assert len(sound.window_starts("train")) > 0
     assert len(session.window_starts("train")) == 0
     assert len(session.window_starts("validation")) > 0
@@ -422,41 +352,31 @@ def test_a_missing_trial_file_leaves_that_trial_out(folder):
 def test_an_unknown_kind_of_trial_is_left_out(folder):
     edit_trial(folder, "00006", modality="flicker")
     session = open_session(folder)
-    assert (
-        "trial 00006: unknown modality 'flicker'"
-        in (notes(session, "unknown_modality")[0])
-    )
+    assert names_all(note(session, "unknown_modality"), "00006", "flicker")
     assert len(session.window_starts("final_test_1")) == 0
     assert len(session.stimulus.slot_t) == session.trials.n_slots.sum()
 
 
-def test_invalid_trials_show_their_gray(folder):
-    session = open_session(folder)
-    row = session.trials.kind.tolist().index("invalid")
-    frame = session.stimulus.frame(int(session.trials.first_slot[row]))
-    assert (frame == 128).all()
-
-
-def test_a_gray_level_may_be_text_and_a_missing_one_is_said(folder):
+def test_gray_is_as_stored_may_be_text_and_is_said_to_be_missing(folder):
     edit_trial(folder, "00000", interleave_value="60")
     edit_trial(folder, "00005", interleave_value=None)
     session = open_session(folder)
-    assert session.stimulus is not None
-    shown = [session.stimulus.frame(int(session.trials.first_slot[k])) for k in (0, 5)]
-    assert (shown[0] == 60).all()
-    assert (shown[1] == 113).all()
+    assert session.trials.kind[3] == "invalid"
+    for trial, gray in ((0, 60), (3, 128), (5, 113)):
+        frame = session.stimulus.frame(int(session.trials.first_slot[trial]))
+        assert (frame == gray).all()
     assert [n.code for n in session.assumptions].count("no_gray") == 1
 
 
 def test_frames_that_are_not_finite_are_noted_and_read_as_mean_gray(tmp_path):
     folder = write_folder(tmp_path / "s", frame_dtype="float32")
-    path = folder / "screen/data/00001.npy"
+    path = folder / FRAMES
     frames = np.load(path)
     frames[:, 0, 0] = np.nan
     frames[:, 0, 1] = np.inf
     np.save(path, frames)
     session = open_session(folder)
-    assert notes(session, "not_finite")
+    assert note(session, "not_finite")
     window = session.window(float(session.window_starts("train")[0]))
     assert np.isfinite(window.video).all()
     assert not window.valid["video"].all()
@@ -480,10 +400,7 @@ def test_the_session_key_is_looked_for_in_the_formats_order(folder, meta, key):
 def test_unknown_tiers_are_kept_and_noted_once(tmp_path):
     trials = (*TRIALS, Trial("video", "mine", 70), Trial("video", "mine", 70))
     session = open_session(write_folder(tmp_path / "s", trials=trials, seconds=22.0))
-    assert notes(session, "unknown_tier") == [
-        "tiers outside the usual ones: 'mine' (2 trials); kept as they are, "
-        "in no preset"
-    ]
+    assert names_all(note(session, "unknown_tier"), "'mine'", "2 trials")
     assert "mine" in session.tiers()
     assert "mine" not in session.named_tiers("test")
     assert len(session.window_starts("mine")) > 0
@@ -492,84 +409,66 @@ def test_unknown_tiers_are_kept_and_noted_once(tmp_path):
 def test_videos_without_tier_count_as_blank_and_are_noted(tmp_path):
     trials = (*TRIALS[:3], Trial("video", None, 100), *TRIALS[3:])
     session = open_session(write_folder(tmp_path / "s", trials=trials, seconds=20.0))
-    assert "1 video or image trials have no tier" in notes(session, "missing_tier")[0]
+    assert note(session, "missing_tier").startswith("1 ")
 
 
 def test_a_stale_json_is_used_and_noted(folder):
-    (folder / "screen/meta/00009.yml").write_text("modality: blank\n")
-    session = open_session(folder)
-    assert notes(session, "stale_combined_meta") == [
-        "combined_meta.json has 9 trials, meta/ has 10 files; the JSON is used"
-    ]
-    (folder / "screen/meta/00009.yml").unlink()
-    edit_yaml(folder / "screen/meta/00004.yml", tier="train")
-    session = open_session(folder)
-    assert "00004.yml differ" in notes(session, "stale_combined_meta")[0]
-    assert session.trials.tier[4] == "validation"
-    (folder / "screen/meta/00004.yml").write_text("{{{")
-    session = open_session(folder)
-    assert "the JSON is used" in notes(session, "stale_combined_meta")[0]
-    assert session.trials.tier[4] == "validation"
+    meta = folder / "screen/meta"
+    (meta / "00009.yml").write_text("modality: blank\n")
+    assert names_all(note(open_session(folder), "stale_combined_meta"), "9", "10")
+    (meta / "00009.yml").unlink()
+    edit_yaml(meta / "00004.yml", tier="train")
+    for damage, value in ((None, "00004.yml"), ("{{{", "JSON")):
+        if damage:
+            (meta / "00004.yml").write_text(damage)
+        session = open_session(folder)
+        assert value in note(session, "stale_combined_meta")
+        assert session.trials.tier[4] == "validation"
 
 
-# -- 19 – 22, 24 --------------------------------------------------------------------
+# -- spans and clocks ---------------------------------------------------------------
 def test_streams_that_do_not_overlap_are_named_with_their_spans(folder):
-    path = folder / "screen/timestamps.npy"
+    path = folder / TIMES
     np.save(path, np.load(path) + 3000.0)
-    message = refused(folder).message
-    assert message.startswith("responses cover 1000.1–1016.0 s, ")
-    assert "screen 4000.2–" in message
-    assert "no common 2-s window" in message
+    error = refusal(folder)
+    assert error.code == "no_overlap"
+    assert names_all(error.message, "responses", "1000.1–1016.0 s", "screen 4000.2–")
 
 
 def test_a_session_shorter_than_a_window_is_refused(tmp_path):
-    root = write_folder(tmp_path / "s", seconds=2.5)
-    assert "no common 2-s window" in refused(root).message
+    assert refusal(write_folder(tmp_path / "s", seconds=2.5)).code == "no_overlap"
 
 
-@pytest.mark.parametrize(
-    ("key", "message"),
-    [
-        ("n_signals", "responses hold 0 units"),
-        ("n_timestamps", "responses hold 0 samples"),
-    ],
-)
-def test_empty_responses_are_refused(folder, key, message):
-    edit_yaml(folder / "responses/meta.yml", **{key: 0})
+@pytest.mark.parametrize("key", ["n_signals", "n_timestamps"])
+def test_empty_responses_are_refused(folder, key):
+    edit_yaml(folder / META, **{key: 0})
     (folder / "responses/data.mem").write_bytes(b"")
-    np.save(folder / "responses/meta/phase_shifts.npy", np.zeros(9))
-    if key == "n_signals":
-        np.save(folder / "responses/meta/phase_shifts.npy", np.zeros(0))
-    assert refused(folder).message == message
+    np.save(folder / SHIFTS, np.zeros(0 if key == "n_signals" else 9))
+    assert refusal(folder).code == "empty"
 
 
 def test_a_session_of_more_than_a_week_is_refused(tmp_path):
     root = write_folder(tmp_path / "s", streams=("responses",))
-    edit_yaml(root / "responses/meta.yml", sampling_rate=1e-250, end_time=None)
-    edit_yaml(root / "responses/meta.yml", end_time=1e240)
-    assert "more than a week" in refused(root).message
+    edit_yaml(root / META, sampling_rate=1e-250, end_time=1e240)
+    assert "more than a week" in refusal(root).message
 
 
-def test_a_screen_without_trials_is_refused(folder):
-    save_json(folder / "screen/combined_meta.json", {})
-    assert "the screen has 0 trials" in refused(folder).message
-
-
-def test_an_end_far_beyond_the_data_is_cut_to_them(folder):
-    edit_yaml(folder / "responses/meta.yml", end_time=1016.2)
+@pytest.mark.parametrize(
+    ("end_s", "read_s", "code", "value"),
+    [
+        (1016.2, 1016.2, None, ""),
+        (1030.0, 1016.0, "end_beyond_data", "420 samples"),
+        (1012.0, 1012.0, "end_before_data", "120 samples"),
+    ],
+)
+def test_an_end_far_beyond_the_data_is_cut_to_them(folder, end_s, read_s, code, value):
+    edit_yaml(folder / META, end_time=end_s)
     session = open_session(folder)
-    assert session.responses.end_declared == 1016.2
-    assert not notes(session, "end_beyond_data")
-    edit_yaml(folder / "responses/meta.yml", end_time=1030.0)
-    session = open_session(folder)
-    assert (
-        "end_time lies 420 samples after the last"
-        in (notes(session, "end_beyond_data")[0])
-    )
-    assert session.responses.end_declared == 1016.0
-    edit_yaml(folder / "responses/meta.yml", end_time=1012.0)
-    session = open_session(folder)
-    assert "120 samples before the last" in notes(session, "end_before_data")[0]
+    assert session.responses.end_declared == read_s
+    if code is None:
+        assert not [n for n in session.warnings if n.code.startswith("end_")]
+    else:
+        assert value in note(session, code)
 
 
 def test_times_a_little_past_the_data_are_invalid_not_an_error(folder):
@@ -585,90 +484,64 @@ def test_a_rate_that_disagrees_with_timestamps_is_noted_and_kept(folder):
     times = 1000.0 + np.arange(481) / 7.98
     np.save(folder / "responses/timestamps.npy", times)
     session = open_session(folder)
-    assert (
-        "declared 30 Hz, timestamps say 7.98 Hz" in notes(session, "rate_disagrees")[0]
-    )
+    assert names_all(note(session, "rate_disagrees"), "30 Hz", "7.98 Hz")
     assert session.responses.rate_hz == 30.0
     times = 1000.0 + np.arange(481) / 30.0
     times[200:] += 0.5
     np.save(folder / "responses/timestamps.npy", times)
-    assert "1 gap" in notes(open_session(folder), "gaps_in_timestamps")[0]
+    assert "1 gap" in note(open_session(folder), "gaps_in_timestamps")
 
 
-@pytest.mark.parametrize(
-    ("scale", "expected"),
-    [
-        (1 / 255, "stimulus looks 0–1"),
-        (2.0, "the model expects 0–255"),
-        (-1.0, "from -"),
-    ],
-)
-def test_gray_values_of_another_range_are_noted_never_scaled(tmp_path, scale, expected):
+@pytest.mark.parametrize("scale", [1 / 255, 2.0, -1.0])
+def test_gray_values_of_another_range_are_noted_never_scaled(tmp_path, scale):
     root = write_folder(tmp_path / "s", frame_dtype="float32")
     for path in (root / "screen/data").iterdir():
         np.save(path, np.load(path) * np.float32(scale))
     session = open_session(root)
-    assert expected in notes(session, "gray_range")[0]
+    assert note(session, "gray_range")
     frame = session.stimulus.frame(5)
     stored = np.load(root / "screen/data/00001.npy")[4]
     np.testing.assert_array_equal(frame, stored)
 
 
-# -- 31: nothing outside the folder -------------------------------------------------
+# -- nothing outside the folder -----------------------------------------------------
 @pytest.mark.parametrize(
-    "given", ["../../secret.npy", "/etc/hostname", "../screen/../../x"]
+    "name", ["../../secret.npy", "/etc/hostname", "../screen/../../x", "link.npy"]
 )
-def test_named_unit_arrays_must_lie_in_the_session(folder, given):
-    edit_yaml(folder / "responses/meta.yml", neuron_properties={"unit_ids": given})
-    error = refused(folder)
-    assert error.code == "outside"
-    assert "points outside the session folder" in error.message
-
-
-def test_a_named_link_that_leaves_the_session_is_refused(folder):
+def test_named_unit_arrays_must_lie_in_the_session(folder, name):
     np.save(folder.parent / "elsewhere.npy", np.arange(9))
     (folder / "responses/link.npy").symlink_to(folder.parent / "elsewhere.npy")
-    edit_yaml(folder / "responses/meta.yml", neuron_properties={"unit_ids": "link.npy"})
-    assert refused(folder).code == "outside"
+    edit_yaml(folder / META, neuron_properties={"unit_ids": name})
+    assert refusal(folder).code == "outside"
 
 
 @pytest.mark.parametrize("name", ["../a", "..", "/tmp/a", "a/b", "C:a", "a\\b"])
 def test_stimulus_names_must_be_plain(folder, name):
     edit_yaml(folder / "screen/meta.yml", use_stimuli_names=True)
     edit_trial(folder, "00001", stimulus_name=name)
-    error = refused(folder)
+    error = refusal(folder)
     assert error.code == "outside"
     assert "trial 00001" in error.message
 
 
 def test_trial_keys_must_be_plain(folder):
-    path = folder / "screen/combined_meta.json"
+    path = folder / TRIALS_JSON
     stored = json.loads(path.read_text())
     save_json(path, {("../../x" if k == "00001" else k): v for k, v in stored.items()})
-    assert refused(folder).code == "outside"
+    assert refusal(folder).code == "outside"
 
 
 def test_stimuli_by_name_are_found(folder):
+    by_key = open_session(folder).window(3.0).video
     edit_yaml(folder / "screen/meta.yml", use_stimuli_names=True)
-    plain = open_session_by_key(folder)
-    for key in ("00001", "00002", "00004", "00006", "00007"):
-        (folder / f"screen/data/{key}.npy").rename(
-            folder / f"screen/data/clip{key}.npy"
-        )
-    for key in sorted(json.loads((folder / "screen/combined_meta.json").read_text())):
+    for key in json.loads((folder / TRIALS_JSON).read_text()):
         edit_trial(folder, key, stimulus_name=f"clip{key}")
-    session = open_session(folder)
-    np.testing.assert_array_equal(session.window(3.0).video, plain)
+    for path in list((folder / "screen/data").iterdir()):
+        path.rename(path.with_name(f"clip{path.name}"))
+    np.testing.assert_array_equal(open_session(folder).window(3.0).video, by_key)
 
 
-def open_session_by_key(folder: Path) -> np.ndarray:
-    edit_yaml(folder / "screen/meta.yml", use_stimuli_names=None)
-    video = open_session(folder).window(3.0).video
-    edit_yaml(folder / "screen/meta.yml", use_stimuli_names=True)
-    return video
-
-
-# -- 32: things that change or cannot be read ---------------------------------------
+# -- things that change or cannot be read ---------------------------------------
 def test_a_file_that_changes_while_open_is_a_clear_error(folder):
     session = open_session(folder)
     window = session.window(3.0)
@@ -683,44 +556,32 @@ def test_a_file_that_changes_while_open_is_a_clear_error(folder):
     assert window.video.shape == (60, 36, 64)
 
 
-def touch(path: Path) -> None:
-    """Make sure that a rewritten file is seen to be newer."""
-    info = path.stat()
-    os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns + 1_000_000))
-
-
 @pytest.mark.parametrize("read_before", [False, True])
-def test_frames_that_change_while_open_are_a_clear_error(folder, read_before):
+def test_frames_that_change_or_go_away_are_a_clear_error(folder, read_before):
     session = open_session(folder)
     if read_before:
         assert session.window(2.0).video.any()
     assert not session.is_stale
-    path = folder / "screen/data/00001.npy"
+    path = folder / FRAMES
+    changed_ns = path.stat().st_mtime_ns + 1_000_000
     np.save(path, np.zeros_like(np.load(path)))
-    touch(path)
+    os.utime(path, ns=(changed_ns, changed_ns))  # newer, whatever the clock's step
     assert session.is_stale
-    for held in (session, replace(session, stimulus=copied(session.stimulus))):
+    copy = pickle.loads(pickle.dumps(session.stimulus))
+    for held in (session, replace(session, stimulus=copy)):
         with pytest.raises(SessionFormatError, match=r"00001\.npy changed while"):
             _ = held.window(2.0).video
-    assert not open_session(folder).window(2.0).frames_u8[:30].any()
-
-
-def copied(held: Any) -> Any:
-    return pickle.loads(pickle.dumps(held))
+    session = open_session(folder)
+    path.unlink()
+    with pytest.raises(SessionFormatError, match=r"data/00001\.npy is missing"):
+        _ = session.window(2.0).video
 
 
 def test_a_session_sent_elsewhere_must_be_the_same_there(folder):
     sent = pickle.dumps(open_session(folder))
-    edit_yaml(folder / "responses/meta.yml", end_time=1015.0)
+    edit_yaml(folder / META, end_time=1015.0)
     with pytest.raises(SessionFormatError, match="changed after it was opened"):
         pickle.loads(sent)
-
-
-def test_a_trial_file_that_goes_away_is_a_clear_error(folder):
-    session = open_session(folder)
-    (folder / "screen/data/00001.npy").unlink()
-    with pytest.raises(SessionFormatError, match=r"data/00001\.npy is missing"):
-        _ = session.window(2.0).video
 
 
 def test_barred_files_are_a_clear_error(folder, monkeypatch):
@@ -728,109 +589,74 @@ def test_barred_files_are_a_clear_error(folder, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "open", barred)
-    error = refused(folder)
-    assert error.message.endswith("meta.yml cannot be read: Permission denied")
-    assert "check permissions" in error.hint
+    assert names_all(refusal(folder).message, "meta.yml", "Permission denied")
 
 
-def test_a_folder_in_place_of_a_file_is_a_clear_error(folder):
-    (folder / "responses/meta.yml").unlink()
-    (folder / "responses/meta.yml").mkdir()
-    assert "responses/meta.yml is not a plain file" in refused(folder).message
+@pytest.mark.parametrize("make", ["mkdir", "mkfifo"])
+def test_a_folder_or_pipe_in_place_of_a_file_does_not_hang(folder, make):
+    (folder / TIMES).unlink()
+    getattr(os, make)(folder / TIMES)
+    assert TIMES in refusal(folder).message
 
 
-def test_a_pipe_in_place_of_a_file_does_not_hang(folder):
-    (folder / "screen/timestamps.npy").unlink()
-    os.mkfifo(folder / "screen/timestamps.npy")
-    assert "is not a plain file" in refused(folder).message
-
-
-# -- 33: headers that lie -----------------------------------------------------------
+# -- headers that lie -----------------------------------------------------------
 def test_a_header_that_declares_more_than_the_file_holds_is_refused(folder):
     path = folder / "eye_tracker/data.npy"
     data = path.read_bytes()
     path.write_bytes(data.replace(b"(360, 4)", b"(3" + b"0" * 5 + b"0)", 1))
-    assert refused(folder).code in ("wrong_size", "wrong_shape", "not_npy")
+    assert refusal(folder).code in ("wrong_size", "wrong_shape", "not_npy")
     header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,), }\n"
     lying = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
-    (folder / "screen/timestamps.npy").write_bytes(lying + b"\0" * 64)
+    (folder / TIMES).write_bytes(lying + b"\0" * 64)
     path.write_bytes(data)
-    error = refused(folder)
+    error = refusal(folder)
     assert error.code == "wrong_size"
     assert "1,000,000,000,000" in error.message or "8,000,000,000,000" in error.message
 
 
 def test_a_file_cut_within_its_header_holds_0_bytes(folder):
-    path = folder / "screen/data/00001.npy"
+    path = folder / FRAMES
     path.write_bytes(path.read_bytes()[:100])  # the padding of its header is missing
-    error = refused(folder)
+    error = refusal(folder)
     assert (error.code, error.message[-7:]) == ("wrong_size", "holds 0")
 
 
-def test_meta_that_declares_more_than_the_file_holds_is_refused(folder):
-    edit_yaml(folder / "responses/meta.yml", n_timestamps=10**12)
-    assert refused(folder).code == "wrong_size"
-
-
 def test_a_json_of_more_than_256_mb_is_refused_unread(folder):
-    os.truncate(folder / "screen/combined_meta.json", 300 * 2**20)
-    begin = time.process_time()
-    assert refused(folder).code == "too_large"
-    assert time.process_time() - begin < 1.0
-
-
-@pytest.mark.parametrize("text", ["{", "[1]", '{"a": ' * 3000, '{"a": NaN}'])
-def test_broken_json_is_refused(folder, text):
-    (folder / "screen/combined_meta.json").write_text(text)
-    assert "combined_meta.json" in refused(folder).message
+    os.truncate(folder / TRIALS_JSON, 300 * 2**20)
+    assert refusal(folder).code == "too_large"
 
 
 def test_a_broken_identity_is_only_noted(folder):
     (folder / "meta.json").write_text("{")
     session = open_session(folder)
     assert session.id == folder.name
-    assert "meta.json" in notes(session, "bad_identity")[0]
+    assert "meta.json" in note(session, "bad_identity")
 
 
-def test_text_that_is_not_utf8_is_refused_with_its_line(folder):
-    (folder / "responses/meta.yml").write_bytes(b"modality: sequence\nx: \xff\xfe\n")
-    assert "responses/meta.yml line 2: not UTF-8 text" in refused(folder).message
-
-
-# -- 34: odd names ------------------------------------------------------------------
+# -- odd names ------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["mouse ä 🐭", " trailing ", "CON", "a" * 200])
 def test_odd_folder_names_work(tmp_path, name):
     root = write_folder(tmp_path / name, identity=False)
     assert open_session(root).id == name
 
 
-def test_a_name_that_is_not_text_works(tmp_path):
-    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/mouse-\xff"))
-    session = open_session(write_folder(root))
-    assert session.window(3.0).responses.shape == (60, 9)
-    (root / b"\xff.txt".decode("utf-8", "surrogateescape")).touch()
-    assert open_session(root).id == "77-1-2"
+def test_names_that_are_no_text_work(tmp_path):
+    root = write_folder(Path(os.fsdecode(os.fsencode(tmp_path) + b"/mouse-\xff")))
+    (root / os.fsdecode(b"\xff.txt")).touch()
+    assert open_session(root).window(3.0).responses.shape == (60, 9)
 
 
 def test_a_linked_session_opens(folder):
     link = folder.parent / "link"
     link.symlink_to(folder)
-    session = open_session(link)
-    assert session.n_neurons == 9
-    assert len(session.units) == 9
+    assert len(open_session(link).units) == 9
 
 
 # -- never writes -------------------------------------------------------------------
 def test_reading_writes_nothing(tmp_path):
     root = write_folder(tmp_path / "s", combined=False)
-
-    def listing() -> list[tuple[str, int, int]]:
-        return sorted(
-            (str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in root.rglob("*")
-        )
-
-    before = listing()
+    before = listing(root)
     session = open_session(root)
     session.window_starts("train")
     _ = session.window(3.0).video, session.window(3.0).responses, session.overview(50)
-    assert listing() == before
+    assert listing(root) == before

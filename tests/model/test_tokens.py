@@ -1,5 +1,6 @@
 """Free-form masks become tokens and queries by the contract's rules."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,46 +11,38 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from omnimouse_model.errors import MaskError
-from omnimouse_model.masks import (
-    TARGET,
-    VISIBLE,
-    Mask,
-    asked_cells,
-    seen_cells,
-    token_starts,
-)
+from omnimouse_model.masks import Mask, asked_cells, seen_cells, token_starts
 from omnimouse_model.strategies import Strategy
 from omnimouse_model.tokens import layout_from_mask, place_predictions, select_queries
 
 
-def tokens_of(visible: list[int], cuts: tuple[int, ...] = ()) -> list[int]:
+@pytest.mark.parametrize(
+    ("start", "stop", "cuts", "tokens"),
+    [
+        (0, 25, (), [0, 5, 10, 15]),
+        (0, 60, (), list(range(0, 51, 5))),
+        (30, 60, (), [30, 35, 40, 45, 50]),
+        # off the stride: one more token at the end
+        (3, 16, (), [3, 6]),
+        (3, 18, (), [3, 8]),
+        (48, 60, (), [48, 50]),
+        # shorter than a token
+        (0, 9, (), []),
+        # no token crosses a cut
+        (0, 40, (25,), [0, 5, 10, 15, 25, 30]),
+        (0, 20, (11,), [0, 1]),
+    ],
+)
+def test_a_run_becomes_tokens_with_stride_five(start, stop, cuts, tokens):
     column = np.zeros((60, 1), bool)
-    column[visible] = True
-    return np.flatnonzero(token_starts(column, cuts)[:, 0]).tolist()
-
-
-def test_a_run_becomes_tokens_with_stride_five():
-    assert tokens_of(list(range(25))) == [0, 5, 10, 15]
-    assert tokens_of(list(range(60))) == list(range(0, 51, 5))
-    assert tokens_of(list(range(30, 60))) == [30, 35, 40, 45, 50]
-
-
-def test_a_run_off_the_stride_gets_one_more_token_at_its_end():
-    assert tokens_of(list(range(3, 16))) == [3, 6]
-    assert tokens_of(list(range(3, 18))) == [3, 8]
-    assert tokens_of(list(range(48, 60))) == [48, 50]
+    column[start:stop] = True
+    assert np.flatnonzero(token_starts(column, cuts)[:, 0]).tolist() == tokens
 
 
 def test_runs_shorter_than_a_token_are_not_seen():
-    assert tokens_of(list(range(9))) == []
     mask = Mask.nothing(2).show([0], slice(0, 9)).show([1], slice(20, 40))
     assert not seen_cells(mask)[:, 0].any()
     assert seen_cells(mask)[20:40, 1].all()
-
-
-def test_no_token_crosses_a_cut():
-    assert tokens_of(list(range(40)), cuts=(25,)) == [0, 5, 10, 15, 25, 30]
-    assert tokens_of(list(range(20)), cuts=(11,)) == [0, 1]
 
 
 @given(arrays(bool, (60, 3)), st.lists(st.integers(1, 59), max_size=2))
@@ -78,13 +71,7 @@ def test_targets_near_visible_samples_are_not_asked_unless_switched_off():
     asked = asked_cells(mask)
     assert np.flatnonzero(asked[:, 0])[0] == 35
     assert np.flatnonzero(asked[:, 1])[0] == 5
-    free = Mask(
-        cells=mask.cells,
-        frames=mask.frames,
-        behavior=mask.behavior,
-        order=mask.order,
-        guarded=False,
-    )
+    free = replace(mask, guarded=False)
     assert asked_cells(free).sum() == mask.target.sum()
     assert free != mask
 
@@ -148,14 +135,7 @@ def test_a_single_span_of_frames_follows_the_official_formula(start, count, step
 
 def test_order_decides_positions():
     mask = Mask.nothing(3).show([0, 1, 2], slice(0, 10)).ask([2], slice(30, 35))
-    turned = Mask(
-        cells=mask.cells,
-        frames=mask.frames,
-        behavior=mask.behavior,
-        order=np.array([2, 0]),
-    )
-    layout = layout_from_mask(turned)
+    layout = layout_from_mask(mask.with_order([2, 0]))
     assert layout.n_neurons == 2
     assert layout.token_neurons.tolist() == [0, 1]
     assert layout.query_neurons.tolist() == [0]
-    assert VISIBLE != TARGET

@@ -16,7 +16,7 @@ from omnimouse_model.train.metrics_log import FILE, log_rows
 from tests.model.train_process import CONFIG, MICE, sessions_of, write_mice
 
 CPU = torch.device("cpu")
-STEPS = 6
+STEPS = 3
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,7 @@ def dropping(paths: float, videos: float) -> OmniMouseConfig:
     return replace(CONFIG.model, drop_path_rate=paths, hiera=hiera)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_threads")
 def test_a_run_of_two_threads_is_to_the_bit_that_of_one(sessions, tmp_path):
     config = three_batches(dropping(0.0, 0.0))

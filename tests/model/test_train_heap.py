@@ -25,9 +25,9 @@ print(inside, faults())
 """
 
 
-@pytest.mark.skipif(
-    platform.libc_ver()[0] != "glibc", reason="other C libraries are left alone"
-)
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs the GNU C library")
 def test_freed_arrays_are_used_again_inside_and_given_back_outside():
     ran = [sys.executable, "-c", FAULTS]
     told = subprocess.run(ran, capture_output=True, text=True, check=True).stdout

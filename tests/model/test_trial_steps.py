@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -9,13 +10,17 @@ from omnimouse_model.live.trials import trial_at
 from tests.small_sessions import with_trials, write_session
 
 
-@pytest.fixture
-def controller(tmp_path):
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
     """Four trials of 5 s."""
-    made = Controller(synchronous=True)
-    made.open_session(open_session(write_session(tmp_path / "m", 5)))
-    yield made
-    made.close()
+    return open_session(write_session(tmp_path_factory.mktemp("trials") / "m", 5))
+
+
+@pytest.fixture
+def controller(session):
+    with closing(Controller(synchronous=True)) as made:
+        made.open_session(session)
+        yield made
 
 
 def test_steps_go_to_the_beginning_of_trials(controller):
@@ -40,8 +45,7 @@ def test_steps_stop_at_the_ends(controller):
     assert controller.state.window.start_s == pytest.approx(15.0, abs=0.03)
 
 
-def test_a_time_lies_in_its_trial_or_in_none(controller):
-    session = controller.state.session
+def test_a_time_lies_in_its_trial_or_in_none(session):
     assert [trial_at(session, t) for t in (0.1, 7.0, 19.9, 99.0)] == [0, 1, 3, None]
 
 
@@ -79,15 +83,15 @@ def test_no_trial_is_skipped_or_stuck_at_however_short(controller, length):
         steps.step(-1)
 
 
-def test_a_window_between_the_beginnings_goes_to_those_beside_it(controller):
+@pytest.mark.parametrize(("step", "start_s"), [(1, 6.5), (-1, 5.5)])
+def test_a_window_between_the_beginnings_goes_to_those_beside_it(
+    controller, step, start_s
+):
     have_trials(controller, np.arange(0.0, 19.5, 0.5))
     controller.seek(6.2)
     assert controller.trials.number == 12
-    controller.trials.step(1)
-    assert controller.state.window.start_s == pytest.approx(6.5, abs=0.02)
-    controller.seek(6.2)
-    controller.trials.step(-1)
-    assert controller.state.window.start_s == pytest.approx(5.5, abs=0.02)
+    controller.trials.step(step)
+    assert controller.state.window.start_s == pytest.approx(start_s, abs=0.02)
 
 
 def test_before_the_first_trial_there_is_none_and_none_before_it(controller):

@@ -55,6 +55,11 @@ def test_window_starts_and_values_are_the_formats(kind, tmp_path):
     assert seen > 0
 
 
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return open_session(write_folder(tmp_path_factory.mktemp("windows") / "a"))
+
+
 def _check_window(window: Window, plain: PlainSession) -> None:
     start, session = window.native_start, window.session
     at_30 = np.linspace(start, start + 2.0, 60, endpoint=False)
@@ -82,8 +87,7 @@ def _check_window(window: Window, plain: PlainSession) -> None:
     np.testing.assert_array_equal(window.timestamps["eye_tracker"], relative)
 
 
-def test_a_window_snaps_to_the_start_grid_and_stays_inside(tmp_path):
-    session = open_session(write_folder(tmp_path / "a"))
+def test_a_window_snaps_to_the_start_grid_and_stays_inside(session):
     grid = session.start_grid - session.t0
     assert session.window(5.0).start_s == pytest.approx(5.0, abs=1 / 60)
     assert session.window(-100.0).start_index == 0
@@ -100,22 +104,15 @@ def test_window_starts_survive_the_way_through_seconds_at_epoch_times(tmp_path):
     np.testing.assert_array_equal(again, chosen)
 
 
-def test_positions_outside_a_stream_are_zero_and_marked(tmp_path):
-    root = write_folder(tmp_path / "a")
-    session = open_session(root)
-    times = session.responses.valid_interval().stop + np.arange(-30, 30) / 30.0
+@pytest.mark.parametrize(
+    ("end", "first", "known"), [("stop", -30, 31), ("start", -5, None)]
+)
+def test_positions_outside_a_stream_are_zero_and_marked(session, end, first, known):
+    edge = getattr(session.responses.valid_interval(), end)
+    times = edge + np.arange(first, first + 60) / 30.0
     values, valid = session.responses.window(times)
-    assert valid.sum() == 31
+    assert known is None or valid.sum() == known
     assert not values[~valid].any()
-    sampled, found = session.responses.sample(times)
-    np.testing.assert_array_equal(np.flatnonzero(valid), found)
-    np.testing.assert_array_equal(values[valid], sampled)
-
-
-def test_times_just_after_the_first_sample_are_those_of_sample(tmp_path):
-    session = open_session(write_folder(tmp_path / "a"))
-    times = session.responses.valid_interval().start + np.arange(-5, 55) / 30.0
-    values, valid = session.responses.window(times)
     sampled, found = session.responses.sample(times)
     np.testing.assert_array_equal(np.flatnonzero(valid), found)
     np.testing.assert_array_equal(values[valid], sampled)
@@ -166,8 +163,7 @@ def test_a_missing_response_stays_missing(tmp_path):
     assert np.isfinite(np.delete(responses, 2, axis=1)).all()
 
 
-def test_windows_and_sessions_travel_to_other_processes(tmp_path):
-    session = open_session(write_folder(tmp_path / "a"))
+def test_windows_and_sessions_travel_to_other_processes(session):
     window = session.window(4.0)
     sent = pickle.dumps(window)
     assert len(sent) < 5_000

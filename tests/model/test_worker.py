@@ -1,12 +1,12 @@
-"""A predictor in a process of its own: same answers, small messages, restarts."""
+"""A predictor elsewhere: same answers, small messages, restarts.
 
-import os
-import signal
-import threading
-import time
+Here a link within this process stands for the process, and ends when told to.
+`test_worker_process` has real ones.
+"""
+
+import pickle
+from collections import deque
 from collections.abc import Callable
-from multiprocessing import active_children
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,25 +23,104 @@ from omnimouse_model.errors import (
 )
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE, Mask
+from omnimouse_model.predict import worker_process
+from omnimouse_model.predict.link import LinkEndedError
 from omnimouse_model.predict.worker import WorkerPredictor
+from omnimouse_model.predict.worker_process import Server, Source
 from tests.predictors import (
-    CrashingPredictor,
     EchoPredictor,
-    EndlessPredictor,
     FaultyPredictor,
     JoiningPredictor,
-    OnceCrashingPredictor,
-    PickyPredictor,
     RefusingPredictor,
-    ScreenPredictor,
     joining_transformer,
     question,
     tiny_transformer,
 )
 from tests.small_sessions import write_session
 
-TIMEOUT = 60.0
+ENDS, IS_SLOW, IS_SLOW_AND_ENDS = "ends", "is slow", "is slow and ends"
+MOST_STARTS = 8
 MANY = 10_000
+
+
+class Script:
+    """What happens to messages of a kind, one after the other; else an answer."""
+
+    def __init__(self) -> None:
+        self.fates: dict[str, deque[str]] = {}
+        self.links: list[ScriptedLink] = []
+        self.while_it_starts: Callable[[], None] = list
+        self.is_waiting = False
+        self.ends_at_every_start = False
+
+    def set(self, verb: str, *fates: str) -> None:
+        self.fates[verb] = deque(fates)
+
+    def connect(
+        self, source: Source, device: str, threads: int | None
+    ) -> "ScriptedLink":
+        server = Server(source, device, threads, lambda number: False)
+        self.links.append(ScriptedLink(self, server))
+        assert self.starts <= MOST_STARTS, "It is started again without an end."
+        self.while_it_starts()
+        return self.links[-1]
+
+    @property
+    def starts(self) -> int:
+        return len(self.links)
+
+    def fate(self, verb: str) -> str:
+        if verb == "hello" and self.ends_at_every_start:
+            return ENDS
+        fates = self.fates.get(verb)
+        return fates.popleft() if fates else ""
+
+
+class ScriptedLink:
+    """A link whose predictor computes here; `Link` says what its calls mean."""
+
+    shares_memory = False
+    process_id = None
+    is_alive = True
+
+    def __init__(self, script: Script, server: Server) -> None:
+        self._script = script
+        self._server = server
+        self._answers: deque[bytes] = deque()
+        self._slow: tuple[str, bytes] | None = None
+        self.has_ended = False
+
+    def send(self, message: bytes) -> None:
+        if self.has_ended:
+            return
+        fate = self._script.fate(pickle.loads(message)[0])
+        if fate == ENDS:
+            self.has_ended = True
+        elif fate:
+            self._slow = (fate, message)
+            self._script.is_waiting = True
+        else:
+            self._answers.append(self._server.answered(message))
+
+    def receive(self, timeout_s: float) -> bytes | None:
+        if self._answers:
+            return self._answers.popleft()
+        if self.has_ended:
+            raise LinkEndedError("The other end is gone.")
+        return None
+
+    def stop(self, number: int) -> None:
+        assert self._slow is not None
+        fate, message = self._slow
+        self._script.is_waiting = False
+        if fate == IS_SLOW:
+            self._answers.append(self._server.answered(message))
+        else:
+            self.has_ended = True
+
+    def close(self) -> None:
+        self._answers.clear()
+        self.has_ended = True
 
 
 @pytest.fixture(scope="module")
@@ -55,123 +134,101 @@ def many(tmp_path_factory):
     return open_session(write_session(folder, n_neurons=MANY))
 
 
-@pytest.fixture(scope="module")
-def thousand(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("worker") / "thousand"
-    return open_session(write_session(folder, n_neurons=1000))
+@pytest.fixture(scope="module", autouse=True)
+def no_screens():
+    """Toolkits that other tests have imported here are not the worker's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker_process, "SCREENS", ())
+        yield
 
 
-@pytest.fixture(scope="module")
-def echo():
-    worker = WorkerPredictor(EchoPredictor)
-    yield worker
-    worker.close()
+def worker_of(source: Source) -> WorkerPredictor:
+    return WorkerPredictor(source, torch_threads=1, connect=Script().connect)
 
 
 @pytest.fixture
-def worker_of():
-    made: list[WorkerPredictor] = []
-
-    def make(source: object, **options: object) -> WorkerPredictor:
-        made.append(WorkerPredictor(source, **options))
-        return made[-1]
-
-    yield make
-    for worker in made:
-        worker.close()
+def script():
+    return Script()
 
 
-def test_a_worker_answers_as_the_predictor_it_holds(echo, session):
-    window, mask = session.window(4.0), question(session)
-    here = EchoPredictor().predict(window, mask)
-    there = echo.predict(window, mask)
+@pytest.fixture
+def worker(script):
+    """Gives up whatever the other end is slow with."""
+    made = WorkerPredictor(EchoPredictor, connect=script.connect)
+    made.stop_when(lambda: script.is_waiting)
+    return made
+
+
+@pytest.fixture
+def window(session):
+    return session.window(4.0)
+
+
+@pytest.fixture
+def mask(session):
+    return question(session)
+
+
+# -- answers ----------------------------------------------------------------------
+def test_a_worker_answers_as_the_predictor_it_holds(worker, window, mask):
+    here, there = EchoPredictor().predict(window, mask), worker.predict(window, mask)
     assert np.array_equal(there.responses, here.responses, equal_nan=True)
     assert np.array_equal(there.behavior, here.behavior)
     assert np.array_equal(there.neurons, here.neurons)
     assert np.array_equal(there.to_session_units(), here.to_session_units(), True)
     assert (there.mask_id, there.predictor_id) == (mask.mask_id, "echo")
-    assert echo.needs == EchoPredictor().needs
+    assert worker.needs == EchoPredictor().needs
 
 
-def test_big_answers_come_back_whole(echo, many):
-    window, mask = many.window(4.0), question(many)
-    here = EchoPredictor().predict(window, mask)
-    there = echo.predict(window, mask)
-    assert there.responses.nbytes > 2**20
-    assert np.array_equal(there.responses, here.responses, equal_nan=True)
-    again = echo.predict(many.window(6.0), mask)
-    assert not np.array_equal(there.responses, again.responses, equal_nan=True)
-    assert np.array_equal(there.responses, here.responses, equal_nan=True)
-
-
-def test_parts_of_one_question_are_encoded_once(echo, session):
-    window, mask = session.window(4.0), question(session).hide([39])
-    before = echo.predict(session.window(4.0), question(session)) and echo.counters
-    encoded = echo.encode(window, mask)
-    first = echo.decode(encoded, np.array([12, 11]))
-    echo.decode(encoded)
-    assert echo.counters["encodings"] == before["encodings"] + 1
+def test_parts_of_one_question_are_encoded_once_and_its_session_prepared(
+    worker, window, mask
+):
+    encoded = worker.encode(window, mask)
+    first = worker.decode(encoded, np.array([12, 11]))
+    worker.prepare(window.session)
+    worker.decode(encoded)
+    assert (worker.counters["encodings"], worker.counters["prepared"]) == (1, 1)
     assert first.neurons.tolist() == [12, 11]
 
 
-def test_an_earlier_question_can_still_be_decoded(echo, session):
-    mask = question(session)
-    early = echo.encode(session.window(4.0), mask)
-    echo.encode(session.window(6.0), mask)
-    expected = EchoPredictor().predict(session.window(4.0), mask)
-    found = echo.decode(early)
+def test_an_earlier_question_can_still_be_decoded(worker, session, window, mask):
+    early = worker.encode(window, mask)
+    worker.encode(session.window(6.0), mask)
+    expected = EchoPredictor().predict(window, mask)
+    found = worker.decode(early)
     assert np.array_equal(found.responses, expected.responses, equal_nan=True)
 
 
-def test_a_session_is_prepared_once(echo, session):
-    echo.predict(session.window(4.0), question(session))
-    before = echo.counters["prepared"]
-    echo.prepare(session)
-    echo.predict(session.window(2.0), question(session))
-    assert echo.counters["prepared"] == before
-
-
-def test_masks_arrive_exactly_after_any_strokes(echo, many):
+def test_masks_arrive_exactly_after_any_strokes(worker, window, mask):
     draw = np.random.default_rng(1)
-    window, mask = many.window(4.0), question(many)
     for _ in range(10):
-        chosen = draw.permutation(MANY)[: draw.integers(1, MANY)]
+        chosen = draw.permutation(40)[: draw.integers(1, 40)]
         first = int(draw.integers(0, 50))
         mask = mask.paint(chosen, (first, first + 10), int(draw.integers(0, 3)))
-        assert echo.predict(window, mask, np.array([0])).mask_id == mask.mask_id
+        assert worker.predict(window, mask, np.array([0])).mask_id == mask.mask_id
 
 
 @pytest.mark.parametrize("share", [0.0, 0.004, 0.5, 1.0])
-@pytest.mark.parametrize("size", ["thousand", "many"])
-def test_a_stroke_sends_less_than_100_kb(echo, request, size, share):
-    recording: Session = request.getfixturevalue(size)
-    count = max(1, int(share * recording.n_neurons))
-    window, mask = recording.window(4.0), question(recording)
-    echo.predict(window, mask)
-    before = echo.counters["bytes_sent"]
-    chosen = np.random.default_rng(0).permutation(recording.n_neurons)[:count]
-    encoded = echo.encode(window, mask.paint(chosen, (30, 60), VISIBLE))
-    echo.decode(encoded, np.arange(16))
-    echo.decode(encoded, np.arange(recording.n_neurons))
-    assert echo.counters["bytes_sent"] - before <= 100_000
+def test_a_stroke_sends_less_than_100_kb(worker, many, share):
+    window, mask = many.window(4.0), question(many)
+    worker.predict(window, mask)
+    before = worker.counters["bytes_sent"]
+    chosen = np.random.default_rng(0).permutation(MANY)[: max(1, int(share * MANY))]
+    encoded = worker.encode(window, mask.paint(chosen, (30, 60), VISIBLE))
+    worker.decode(encoded, np.arange(16))
+    worker.decode(encoded, np.arange(MANY))
+    assert worker.counters["bytes_sent"] - before <= 100_000
 
 
-def test_a_preset_sends_less_than_100_kb(echo, many):
-    window = many.window(4.0)
-    echo.predict(window, question(many))
-    echo.encode(window, Mask.from_strategy("video_behavior", many, seed=3))
-    assert echo.counters["bytes_sent_last"] <= 100_000
+def test_a_preset_sends_less_than_100_kb(worker, many):
+    worker.encode(many.window(4.0), question(many))
+    preset = Mask.from_strategy("video_behavior", many, seed=3)
+    worker.encode(many.window(4.0), preset)
+    assert worker.counters["bytes_sent_last"] <= 100_000
 
 
-def test_refusals_keep_their_type_and_reason(worker_of, session):
-    worker = worker_of(RefusingPredictor)
-    with pytest.raises(UnsupportedRequestError, match="needs video"):
-        worker.predict(session.window(4.0), question(session).with_frames(False))
-    assert worker.predict(session.window(4.0), question(session)).status == "ok"
-
-
-def test_masks_of_one_window_are_computed_together_there_too(worker_of, session):
-    worker, here = worker_of(joining_transformer, torch_threads=1), tiny_transformer()
+def test_masks_of_one_window_are_computed_together_there_too(session):
+    worker, here = worker_of(joining_transformer), tiny_transformer()
     window, neurons = session.window(3.0), np.array([30, 35])
     draw = live_draw(session.n_neurons, neurons)
     masks = [context_mask(Context(count), draw) for count in (1, 3, 16, 37)]
@@ -179,14 +236,21 @@ def test_masks_of_one_window_are_computed_together_there_too(worker_of, session)
     answers = list(worker.predict_many([(window, mask, neurons) for mask in masks]))
     assert worker.counters["encodings"] == 2
     for mask, answer in zip(masks, answers, strict=True):
-        alone = here.predict(window, mask, neurons)
+        expected = here.predict(window, mask, neurons)
         assert answer.mask_id == mask.mask_id
-        np.testing.assert_allclose(answer.responses, alone.responses, atol=1e-4)
+        np.testing.assert_allclose(answer.responses, expected.responses, atol=1e-4)
 
 
-def test_a_refusal_among_several_comes_in_its_turn(worker_of, session):
+# -- refusals and faults ------------------------------------------------------------
+def test_refusals_keep_their_type_and_reason(window, mask):
+    worker = worker_of(RefusingPredictor)
+    with pytest.raises(UnsupportedRequestError, match="needs video"):
+        worker.predict(window, mask.with_frames(False))
+    assert worker.predict(window, mask).status == "ok"
+
+
+def test_a_refusal_among_several_comes_in_its_turn(window, mask):
     worker = worker_of(JoiningPredictor)
-    window, mask = session.window(3.0), question(session)
     dark = mask.with_frames(False)
     answers = worker.predict_many([(window, m, None) for m in (mask, mask, dark, mask)])
     assert next(answers).mask_id == mask.mask_id
@@ -199,319 +263,158 @@ def test_a_refusal_among_several_comes_in_its_turn(worker_of, session):
         assert np.isfinite(row.score) == row.context.video
 
 
-def test_faults_say_what_and_where(worker_of, session):
-    worker = worker_of(FaultyPredictor)
+def test_faults_say_what_and_where(window, mask):
     with pytest.raises(WorkerError, match=r"ZeroDivisionError.*predictors"):
-        worker.predict(session.window(4.0), question(session))
+        worker_of(FaultyPredictor).predict(window, mask)
 
 
-def test_a_crash_is_told_and_the_next_request_starts_again(worker_of, session):
-    worker = worker_of(CrashingPredictor)
-    window, mask = session.window(4.0), question(session)
-    worker.predict(window, mask)
-    first = worker.process_id
-    with pytest.raises(WorkerError, match="starts again"):
-        worker.predict(window, mask.with_behavior("hidden"))
-    assert worker.predict(window, mask).mask_id == mask.mask_id
-    assert worker.process_id != first
-
-
-def test_a_process_that_dies_is_asked_again_with_its_session_and_mask(
-    worker_of, session, tmp_path, monkeypatch
-):
-    monkeypatch.setenv("OMNIMOUSE_TEST_MARK", str(tmp_path / "died"))
-    worker = worker_of(OnceCrashingPredictor)
-    window, mask = session.window(4.0), question(session).paint([3, 4], (0, 60), TARGET)
-    answer = worker.predict(window, mask)
-    expected = EchoPredictor().predict(window, mask)
-    assert np.array_equal(answer.responses, expected.responses, equal_nan=True)
-    assert answer.mask_id == mask.mask_id
-    assert "started again" in answer.status
-    assert "exit code" in answer.status
-
-
-def test_one_that_dies_again_and_again_says_what_to_do(worker_of, session):
-    worker = worker_of(CrashingPredictor)
-    window, mask = session.window(4.0), question(session)
-    fatal = mask.with_behavior("hidden")
-    with pytest.raises(WorkerError, match=r"twice in a row.*omnimouse doctor"):
-        worker.predict(window, fatal)
-    # It has spent its second try; only an answer earns it another.
-    with pytest.raises(WorkerError, match="3 times in a row"):
-        worker.predict(window, fatal)
-    assert worker.predict(window, mask).mask_id == mask.mask_id
-    with pytest.raises(WorkerError, match="twice"):
-        worker.predict(window, fatal)
-
-
-def test_a_killed_process_is_replaced(worker_of, session):
-    worker = worker_of(EchoPredictor)
-    window, mask = session.window(4.0), question(session)
-    encoded = worker.encode(window, mask)
-    os.kill(worker.process_id, signal.SIGKILL)
-    answer = worker.decode(encoded)
-    assert answer.mask_id == mask.mask_id
-    assert "started again" in answer.status
-    assert worker.decode(encoded).status == "ok"
-
-
-def test_an_unknown_name_is_told_by_the_catalogue(worker_of):
+def test_an_unknown_name_is_told_by_the_catalogue():
     with pytest.raises(CheckpointError, match="demo"):
         _ = worker_of("no-such-predictor").needs
 
 
-def test_stopping_gives_up_at_once_and_the_next_request_is_answered(worker_of, session):
-    worker = worker_of(EndlessPredictor)
-    window, mask = session.window(4.0), question(session)
-    worker.predict(window, mask)
-    stop = threading.Event()
-    worker.stop_when(stop.is_set)
-    timer = threading.Timer(0.05, stop.set)
-    timer.start()
-    with pytest.raises(StoppedError):
-        worker.predict(window, mask.with_behavior("hidden"))
-    worker.stop_when(lambda: False)
-    changed = mask.paint([20], (0, 60), TARGET)
-    assert worker.predict(window, changed).mask_id == changed.mask_id
-
-
-def test_closing_leaves_no_process_behind(session):
-    worker = WorkerPredictor(EchoPredictor)
-    worker.predict(session.window(4.0), question(session))
-    process_id = worker.process_id
-    worker.close()
-    assert worker.process_id is None
-    assert process_id not in [child.pid for child in active_children()]
-    with pytest.raises(ProcessLookupError):
-        os.kill(process_id, 0)
-
-
-SEGMENTS = Path("/dev/shm")
-needs_segments = pytest.mark.skipif(
-    not SEGMENTS.is_dir(), reason="shared memory is not listed here"
-)
-
-
-@needs_segments
-def test_shared_memory_is_released_with_the_worker_or_the_process(many):
-    worker = WorkerPredictor(EchoPredictor)
-    window, mask = many.window(4.0), question(many)
-    worker.predict(window, mask)
-    first = SEGMENTS / worker._shared.name
-    assert first.exists()
-    os.kill(worker.process_id, signal.SIGKILL)
-    assert worker.predict(window, mask).mask_id == mask.mask_id
-    assert not first.exists()
-    second = SEGMENTS / worker._shared.name
-    assert second.exists()
-    worker.close()
-    assert not second.exists()
-    worker.predict(window, mask)
-    third = SEGMENTS / worker._shared.name
-    assert third.exists()
-    worker._link.close()
-    del worker
-    assert not third.exists(), "a worker that is forgotten releases it too"
-
-
-@needs_segments
-def test_shared_memory_is_released_when_this_side_is_killed(many, root):
-    import subprocess
-    import sys
-
-    script = (
-        "import os, signal, sys\n"
-        "sys.path.insert(0, sys.argv[1])\n"
-        "from omnimouse_model.data.open import open_session\n"
-        "from omnimouse_model.predict.worker import WorkerPredictor\n"
-        "from tests.predictors import EchoPredictor\n"
-        "worker = WorkerPredictor(EchoPredictor)\n"
-        "worker.prepare(open_session(sys.argv[2]))\n"
-        "print(worker.process_id, worker._shared.name, flush=True)\n"
-        "os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(root), str(many.path)],
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL
-    process, name = done.stdout.split()
-    until(lambda: not (SEGMENTS / name).exists() and not is_running(int(process)))
-
-
-def is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def test_a_process_with_a_screen_is_refused(worker, monkeypatch):
+    monkeypatch.setattr(worker_process, "SCREENS", ("no-such", "tests.predictors"))
+    with pytest.raises(WorkerError, match=r"imported tests\.predictors;"):
+        _ = worker.needs
 
 
 def test_a_session_that_is_gone_is_told_and_the_process_lives(
-    worker_of, tmp_path, session
+    worker, script, window, mask, tmp_path
 ):
-    worker = worker_of(EchoPredictor)
-    worker.predict(session.window(4.0), question(session))
-    process = worker.process_id
+    worker.predict(window, mask)
     gone = open_session(write_session(tmp_path / "gone"))
-    window, mask = gone.window(4.0), question(gone)
     (gone.path / "responses" / "meta.yml").unlink()
-    with pytest.raises(WorkerError, match="same path"):
-        worker.predict(window, mask)
-    assert worker.predict(session.window(4.0), question(session)).status == "ok"
-    assert worker.process_id == process
+    with pytest.raises(WorkerError, match=r"meta\.yml"):
+        worker.predict(gone.window(4.0), question(gone))
+    assert worker.predict(window, mask).status == "ok"
+    assert script.starts == 1
 
 
-def test_a_process_with_a_screen_is_refused(worker_of):
-    with pytest.raises(WorkerError, match="screen"):
-        _ = worker_of(ScreenPredictor).needs
+# -- whose fault it is that it ended --------------------------------------------------
+def ask(worker: WorkerPredictor, session: Session) -> str:
+    """A question like no other: what it was answered, and what was told with it."""
+    mask = question(session)
+    answer = worker.predict(session.window(4.0), mask)
+    assert answer.mask_id == mask.mask_id
+    return answer.status
 
 
-def test_the_parents_script_and_its_screens_stay_out_of_the_process(
-    tmp_path, session, root
+def give_up(worker: WorkerPredictor, session: Session) -> None:
+    """A question that takes too long."""
+    with pytest.raises(StoppedError):
+        ask(worker, session)
+
+
+def test_where_it_ends_it_is_asked_again_with_its_session_and_mask(
+    worker, script, window, mask
 ):
-    import subprocess
-    import sys
-
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import qtpy, pathlib, sys\n"
-        "sys.path.insert(0, sys.argv[2])\n"
-        "pathlib.Path(sys.argv[1]).open('a').write('run ')\n"
-        "from omnimouse_model.predict.worker import WorkerPredictor\n"
-        "from tests.predictors import EchoPredictor\n"
-        "worker = WorkerPredictor(EchoPredictor)\n"
-        "print(worker.predictor_id)\n"
-        "worker.close()\n"
-    )
-    ran = tmp_path / "ran"
-    done = subprocess.run(
-        [sys.executable, str(script), str(ran), str(root)],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
-    assert done.stdout == "echo\n", done.stderr
-    assert ran.read_text() == "run "
+    mask = mask.paint([3, 4], (0, 60), TARGET)
+    script.set("decode", ENDS)
+    answer, expected = worker.predict(window, mask), EchoPredictor()
+    expected = expected.predict(window, mask)
+    assert np.array_equal(answer.responses, expected.responses, equal_nan=True)
+    assert answer.mask_id == mask.mask_id
+    assert answer.status == "started again: The other end is gone."
+    assert worker.predict(window, mask).status == "ok"
 
 
-def test_a_refused_bigger_recording_leaves_the_answers_of_the_known_one(many, tmp_path):
-    bigger = open_session(write_session(tmp_path / "s", n_neurons=MANY + 2000))
-    mask = Mask.nothing(many).ask(slice(None))
-    window = many.window(4.0)
-    expected = EchoPredictor().predict(window, mask).responses
-    worker = WorkerPredictor(PickyPredictor)
-    assert np.array_equal(
-        worker.predict(window, mask).responses, expected, equal_nan=True
-    )
-    with pytest.raises(UnsupportedRequestError):
-        worker.prepare(bigger)
-    again = worker.predict(window, mask).responses
-    worker.close()
-    assert np.array_equal(again, expected, equal_nan=True)
+def test_one_that_ends_again_and_again_says_what_to_do(worker, script, session):
+    ask(worker, session)
+    script.set("encode", ENDS, ENDS)
+    with pytest.raises(WorkerError, match=r"gone.*twice in a row.*omnimouse doctor"):
+        ask(worker, session)
+    assert script.starts == 2
+    # It has spent its second try; only an answer earns it another.
+    script.set("encode", ENDS)
+    with pytest.raises(WorkerError, match="3 times in a row"):
+        ask(worker, session)
+    assert "started again" in ask(worker, session)
+    assert ask(worker, session) == "ok"
+    script.set("encode", ENDS, ENDS)
+    with pytest.raises(WorkerError, match="twice in a row"):
+        ask(worker, session)
 
 
-def test_the_controller_works_through_a_worker(session):
-    before = {child.pid for child in active_children()}
-    controller = Controller(load=lambda *_: WorkerPredictor(EchoPredictor))
-    controller.open_session(session)
-    controller.choose_predictor("echo")
-    assert controller.wait(TIMEOUT)
-    assert controller.results.error is None
-    assert controller.results.freshness == "fresh"
-    controller.paint([1, 2], VISIBLE)
-    assert controller.wait(TIMEOUT)
-    assert controller.results.population.mask_id == controller.state.mask.mask_id
-    controller.close()
-    assert {child.pid for child in active_children()} <= before
+def test_the_end_of_a_question_given_up_is_not_that_of_the_next(
+    worker, script, session
+):
+    ask(worker, session)
+    script.set("encode", ENDS, IS_SLOW_AND_ENDS, "", ENDS)
+    give_up(worker, session)
+    # The next question finds it gone; its own first end comes after that.
+    assert "started again" in ask(worker, session)
+    assert "started again" in ask(worker, session)
+    assert script.starts == 4
 
 
-# -- with a real net ------------------------------------------------------------------
+def test_a_question_after_one_given_up_may_end_it_once(worker, script, session):
+    ask(worker, session)
+    script.set("encode", ENDS, IS_SLOW_AND_ENDS, ENDS)
+    give_up(worker, session)
+    assert "started again" in ask(worker, session)
 
 
-@pytest.fixture(scope="module")
-def net():
-    worker = WorkerPredictor(tiny_transformer, torch_threads=1)
-    yield worker
-    worker.close()
+def test_once_what_was_given_up_has_ended_well_the_next_answers_for_itself(
+    worker, script, session
+):
+    ask(worker, session)
+    script.set("encode", IS_SLOW)
+    give_up(worker, session)
+    ask(worker, session)
+    script.set("encode", ENDS, ENDS)
+    with pytest.raises(WorkerError, match="twice in a row"):
+        ask(worker, session)
+    assert script.starts == 2
 
 
-@pytest.fixture
-def live(net, session):
-    controller = Controller()
-    controller.open_session(session)
-    controller.choose_predictor(net)
-    assert controller.wait(TIMEOUT)
-    yield controller
-    controller.close()
+def test_one_that_never_starts_again_is_told_of(worker, script, session):
+    ask(worker, session)
+    script.set("encode", IS_SLOW_AND_ENDS)
+    give_up(worker, session)
+    script.ends_at_every_start = True
+    with pytest.raises(WorkerError, match="in a row"):
+        ask(worker, session)
 
 
-def test_a_transformer_in_a_worker_answers_as_one_here(live):
-    here = tiny_transformer()
-    for preset in ("video_behavior", "Forecast with video", "Half of the population"):
-        live.apply_preset(preset)
-        live.paint([2, 5, 7], VISIBLE)
-        assert live.wait(TIMEOUT)
-        assert live.results.error is None
-        expected = here.predict(live.state.window, live.state.mask)
-        found = live.results.population
-        assert found.mask_id == expected.mask_id
-        assert np.isin(found.neurons, expected.neurons).all()
-        shown = np.searchsorted(expected.neurons, found.neurons)
-        np.testing.assert_allclose(
-            found.responses, expected.responses[:, shown], atol=1e-5
-        )
+def test_looking_ahead_may_end_it_at_nobodys_cost(worker, script, session):
+    ask(worker, session)
+    script.set("look_ahead", ENDS)
+    worker.look_ahead(session.window(8.0), question(session))
+    script.set("encode", ENDS)
+    assert "started again" in ask(worker, session)
+    assert script.starts == 3
 
 
-def test_a_stroke_encodes_no_video(live, net):
-    live.paint([1], VISIBLE)
-    assert live.wait(TIMEOUT)
-    before = net.counters
-    live.paint([2, 3], VISIBLE)
-    assert live.wait(TIMEOUT)
-    assert live.results.freshness == live.results.population_freshness == "fresh"
-    after = net.counters
-    assert after["video_encodings"] == before["video_encodings"]
-    assert after["encodings"] == before["encodings"] + 1
-    assert after["bytes_sent"] - before["bytes_sent"] < 10_000
+def test_closed_while_it_starts_it_leaves_nothing_and_the_call_is_refused(
+    worker, script, session
+):
+    script.while_it_starts = worker.close  # as another thread does
+    with pytest.raises(WorkerError, match="was closed"):
+        ask(worker, session)
+    assert [link.has_ended for link in script.links] == [True]
+    script.while_it_starts = list
+    assert ask(worker, session) == "ok"
 
 
-def test_the_windows_beside_are_ready_before_they_are_asked_for(live, net, monkeypatch):
-    live.apply_preset("video_behavior")
-    assert live.wait(TIMEOUT)
-    before = net.counters["video_encodings"]
-    live.seek(10.1)
-    until(lambda: net.counters["video_encodings"] >= before + 3)
-    monkeypatch.setattr("omnimouse_model.live.engine.QUIET_S", 1000.0)
-    for step in (1, -2):
-        live.step_window(step)
-        assert live.wait(TIMEOUT)
-        assert live.results.population_freshness == "fresh"
-    assert net.counters["video_encodings"] == before + 3
+def test_closed_while_it_answers_the_call_is_refused(worker, script, session):
+    ask(worker, session)
+    script.set("encode", IS_SLOW)
+    worker.stop_when(lambda: script.is_waiting and bool(worker.close()))
+    with pytest.raises(WorkerError, match="was closed"):
+        ask(worker, session)
+    worker.stop_when(lambda: False)
+    assert ask(worker, session) == "ok"
+    assert script.starts == 2
 
 
-def until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + TIMEOUT
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-def test_every_preset_is_answered_by_a_transformer(live):
+def test_every_preset_is_answered_by_a_transformer(session):
+    live = Controller(synchronous=True)
+    live.open_session(session)
+    live.choose_predictor(worker_of(tiny_transformer))
     for name, _ in live.presets:
         live.apply_preset(name)
-        assert live.wait(TIMEOUT)
         assert live.results.error is None, name
         decodes = live.state.mask.behavior == "target"
         assert (live.results.behavior is not None) == decodes
-
-
-def test_a_transformer_says_which_sessions_it_knows(live, many):
-    live.open_session(many)
-    assert live.wait(TIMEOUT)
-    assert live.results.freshness == "error"
-    assert "small" in live.results.error
+    live.close()

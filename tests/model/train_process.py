@@ -1,40 +1,38 @@
-"""A training run in a process of its own, alone or as one of several ranks.
+"""A training run in processes of its own: one, or several ranks, also killed ones."""
 
-    python -m tests.model.train_process MICE OUT STEPS
-
-The ranks are those of the environment, as `torchrun` sets it.
-"""
-
+import multiprocessing
 import os
 import shutil
-import subprocess
-import sys
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
 from torch.distributed import TCPStore
 
+from omnimouse_model.train import saving
 from omnimouse_model.train.batches import TrainingSession, open_training_session
 from omnimouse_model.train.config import Group, Phase, SessionChoice, TrainConfig
 from omnimouse_model.train.distributed import joined
 from omnimouse_model.train.loop import train
-from omnimouse_model.train.saving import last_state
+from omnimouse_model.train.saving import last_state, saved_step
+from omnimouse_model.train.step import batch_loss, draw_step
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
 
 MICE = {"m1-1-1": 12, "m2-1-1": 9, "m1-2-1": 7}
 """Session -> neurons; two ranks share the mouse m1."""
-STEPS = 50
+STEPS = 8
 CONFIG = TrainConfig(
     seed=5,
     model=replace(SMALL, drop_path_rate=0.2),
     sessions=tuple(SessionChoice(name) for name in MICE),
     phases=(
-        Phase("up", 20, 2, {"train": 1.0}, warmup=10, warmup_from=1e-7),
-        Phase("down", STEPS - 20, 2, {"train": 1.0}, decay=1.0),
+        Phase("up", 4, 2, {"train": 1.0}, warmup=2, warmup_from=1e-7),
+        Phase("down", STEPS - 4, 2, {"train": 1.0}, decay=1.0),
     ),
     core=Group(lr=7e-4, weight_decay=0.1),
     session=Group(lr=3e-3, weight_decay=0.001),
@@ -43,7 +41,7 @@ CONFIG = TrainConfig(
     average=0.9,
     save_every=3,
     save_every_s=None,
-    validate_every=15,
+    validate_every=4,
     validation="official",
     validation_windows=1,
     precision="fp32",
@@ -63,37 +61,56 @@ def sessions_of(folder: Path, names: list[str]) -> list[TrainingSession]:
 
 
 @contextmanager
-def started(
-    mice: Path, out: Path, ranks: int, steps: int = STEPS
-) -> Iterator[list[subprocess.Popen[bytes]]]:
+def rank_processes(
+    mice: Path, out: Path, ranks: int, dies_at: str = ""
+) -> Iterator[list[BaseProcess]]:
     """Processes that train together; what is left of them is killed at the end.
 
     They find each other at a store that listens before they start, as `torchrun` lets
     them: a port that is only chosen for them may be another's by then.
     """
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    given = [str(mice), str(out), str(steps)]
-    command = [sys.executable, "-m", "tests.model.train_process", *given]
     team = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1"}
     team |= {"MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
-    team |= {"OMP_NUM_THREADS": "1"}
+    context = multiprocessing.get_context("spawn")
     processes = [
-        subprocess.Popen(
-            command, env=os.environ | team | {"RANK": str(r), "LOCAL_RANK": str(r)}
+        context.Process(
+            target=run_rank,
+            args=(mice, out, team | {"RANK": str(r), "LOCAL_RANK": str(r)}, dies_at),
         )
         for r in range(ranks)
     ]
     try:
+        for process in processes:
+            process.start()
         yield processes
     finally:
         for process in processes:
             process.kill()
-            process.wait()
+            process.join()
 
 
-def main(mice: Path, out: Path, steps: int) -> None:
-    """Train, or go on, to a step; the start values are kept in OUT/start."""
+def run_rank(mice: Path, out: Path, team: dict[str, str], dies_at: str) -> None:
+    """Train, or go on, as one rank; see `run`."""
+    os.environ |= team
     torch.set_num_threads(1)
+    run(mice, out, dies_at)
+
+
+def run(mice: Path, out: Path, dies_at: str = "") -> None:
+    """Train, or go on; the start values are kept in OUT/start.
+
+    It dies by SIGKILL at "step N", or at "write N": when the N-th file that it saves
+    is written, but not yet in its place.
+    """
+    kind, _, number = dies_at.partition(" ")
+
+    def die_at_step(step: int, facts: dict[str, float]) -> None:
+        if kind == "step" and step == int(number):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if kind == "write":
+        _die_at_write(int(number))
     with joined(torch.device("cpu")) as team:
         sessions = sessions_of(mice, team.share_of(list(MICE)))
         if last_state(out) is None:
@@ -101,9 +118,36 @@ def main(mice: Path, out: Path, steps: int) -> None:
             if team.is_main and not (out / "start").exists():
                 shutil.copytree(out / "state-00000000", out / "start")
             team.wait()
-        left = steps - int(str(last_state(out))[-8:])
-        train(CONFIG, sessions, out, team=team, max_steps=left)
+        left = STEPS - saved_step(out)
+        train(CONFIG, sessions, out, team=team, max_steps=left, on_step=die_at_step)
 
 
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+def _die_at_write(number: int) -> None:
+    whole, written = saving.atomic_path, []
+
+    @contextmanager
+    def atomic_path(path: Path) -> Iterator[Path]:
+        with whole(path) as temporary:
+            yield temporary
+            written.append(path)
+            if len(written) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    saving.atomic_path = atomic_path
+
+
+def check_compiled(mice: Path, out: Path) -> None:
+    """Compiled blocks give the same loss, under the same names."""
+    from omnimouse_model.train.compiled import compile_blocks
+
+    config = replace(CONFIG, average=0.0)
+    sessions = sessions_of(mice, ["m1-1-1"])
+    net = train(config, sessions, out, max_steps=0).eval()
+    batch = draw_step(config, sessions, 0, 0).batches[0]
+    expected, _ = batch_loss(net, batch, config.phases[0], "fp32")
+    names = list(net.state_dict())
+    compile_blocks(net, "eager")
+    loss, _ = batch_loss(net, batch, config.phases[0], "fp32")
+    loss.backward()
+    torch.testing.assert_close(loss.detach(), expected.detach())
+    assert list(net.state_dict()) == names

@@ -1,5 +1,6 @@
 """Runs a notebook in a fresh kernel, as a reader does."""
 
+import ast
 import os
 from pathlib import Path
 from time import perf_counter
@@ -15,8 +16,15 @@ PATHS = sorted(FOLDER.glob("*.ipynb"))
 CELL_S = 600
 
 
-def run(path: Path) -> tuple[Any, float]:
+def run(path: Path, inserted: str = "") -> tuple[Any, float]:
     """Run every cell; the notebook with its outputs, and the seconds it took.
+
+    Parameters
+    ----------
+    path
+        The notebook.
+    inserted
+        Code to run after its cell tagged "parameters": smaller values.
 
     Raises
     ------
@@ -24,6 +32,9 @@ def run(path: Path) -> tuple[Any, float]:
         Naming the cell that failed.
     """
     book = nbformat.read(path, as_version=4)
+    at = book.cells.index(parameters_cell(book)) + 1
+    if inserted:
+        book.cells.insert(at, nbformat.v4.new_code_cell(inserted))
     packages = [str(ROOT), str(ROOT / "model"), str(ROOT / "widgets")]
     inherited = os.environ.get("PYTHONPATH")
     found = os.pathsep.join([*packages, *([inherited] if inherited else [])])
@@ -38,4 +49,22 @@ def run(path: Path) -> tuple[Any, float]:
     begun = perf_counter()
     with mock.patch.dict(os.environ, {"PYTHONPATH": found}):
         client.execute()
-    return book, perf_counter() - begun
+    seconds = perf_counter() - begun
+    if inserted:
+        del book.cells[at]
+    return book, seconds
+
+
+def parameters_cell(book: Any) -> Any:
+    """The one cell of a notebook's sizes, as papermill tags it."""
+    (cell,) = (c for c in book.cells if "parameters" in c.metadata.get("tags", ()))
+    return cell
+
+
+def assigned(code: str) -> dict[str, Any]:
+    """Names and values of plain assignments; other lines are left out."""
+    return {
+        line.targets[0].id: ast.literal_eval(line.value)
+        for line in ast.parse(code).body
+        if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)
+    }

@@ -3,22 +3,23 @@
 from typing import Any
 
 import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.qt.redraw import Redraw
 from tests.predictors import EchoPredictor
 from tests.small_sessions import write_session
-
-N_NEURONS = 40
 
 
 @pytest.fixture(scope="session")
 def session_folder(tmp_path_factory):
     """Forty neurons, four trials of four tiers, video and behaviour."""
-    return write_session(tmp_path_factory.mktemp("recording") / "mouse", N_NEURONS)
+    return write_session(tmp_path_factory.mktemp("recording") / "mouse", 40)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def session(session_folder):
     return open_session(session_folder)
 
@@ -36,30 +37,60 @@ def controller(session):
 
 
 @pytest.fixture
-def empty():
-    """No session open."""
+def empty_controller():
+    """A controller without a session."""
     made = Controller(synchronous=True)
     yield made
     made.close()
 
 
 @pytest.fixture
-def show(qtbot):
+def show(qtbot, redraw):
     """Put a panel on screen at a size, and wait until it is there."""
 
-    def shown(panel: Any, width: int = 600, height: int = 300) -> Any:
+    def show(panel: Any, width: int = 600, height: int = 300) -> Any:
         qtbot.addWidget(panel)
         panel.resize(width, height)
-        with qtbot.waitExposed(panel):
+        with qtbot.waitExposed(panel, timeout=30_000):
             panel.show()
         panel.activateWindow()
-        qtbot.wait(20)
+        redraw()
         return panel
 
-    return shown
+    return show
 
 
 @pytest.fixture
-def drawn(qtbot):
-    """Let everything that was asked to be drawn be drawn."""
-    return lambda: qtbot.wait(20)
+def redraw(qapp):
+    """Draw at once what is in sight and was asked to be drawn."""
+
+    def redraw() -> None:
+        for _ in range(3):  # what is drawn may ask for more
+            QApplication.processEvents()
+            for window in QApplication.topLevelWidgets():
+                for parts in window.findChildren(Redraw):
+                    if not parts.parent().visibleRegion().isEmpty():
+                        parts.flush()
+
+    return redraw
+
+
+@pytest.fixture
+def docks(show):
+    """Show a panel in a dock of a window, an empty dock in front of it or behind."""
+
+    windows = []
+
+    def docks(panel: QWidget, *, in_front: bool) -> tuple[QDockWidget, QDockWidget]:
+        window = QMainWindow()
+        windows.append(window)  # which Qt deletes as soon as nobody knows it
+        made = (QDockWidget("own", window), QDockWidget("other", window))
+        for dock, widget in zip(made, (panel, QWidget()), strict=True):
+            dock.setWidget(widget)
+            window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+        window.tabifyDockWidget(*made)
+        made[0 if in_front else 1].raise_()
+        show(window, 500, 500)
+        return made
+
+    return docks

@@ -1,11 +1,14 @@
-"""Real mouse events at places of a plot, and the pixels that are there."""
+"""Real mouse events, what is waited for after them, and pixels on screen."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent, QWheelEvent
-from qtpy.QtWidgets import QApplication
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QComboBox, QWidget
 
 NO_KEYS = Qt.KeyboardModifier.NoModifier
 LEFT, RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton
@@ -55,3 +58,19 @@ def pixel(widget: Any, at: QPointF) -> np.ndarray:
     """Red, green and blue (3,) on screen at a place of a widget."""
     colour = widget.grab().toImage().pixelColor(at.toPoint())
     return np.array([colour.red(), colour.green(), colour.blue()])
+
+
+def press(button: QWidget) -> None:
+    """Click on the middle of a widget."""
+    QTest.mouseClick(button, LEFT)
+
+
+def pick(box: QComboBox, data: object) -> None:
+    """Choose as a user does: `activated` is only sent for a user's choice."""
+    box.setCurrentIndex(box.findData(data))
+    box.activated.emit(box.currentIndex())
+
+
+def wait(qtbot: QtBot, what: Callable[[], object]) -> None:
+    """Until something is so, on a busy machine too."""
+    qtbot.waitUntil(what, timeout=60_000)

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtTest import QTest
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN
@@ -14,9 +13,10 @@ from omnimouse_widgets.qt.neurons import NeuronsPanel
 from omnimouse_widgets.qt.raster import RasterPanel
 from omnimouse_widgets.qt.traces import TracesPanel
 from tests.predictors import GatedPopulationPredictor
+from tests.widgets.mouse import press, wait
 
 
-class Held:
+class OlderPopulation:
     """A controller whose population is held back while its selection is answered."""
 
     def __init__(self, session: Any, qtbot: Any) -> None:
@@ -47,99 +47,95 @@ class Held:
             found = (results.freshness, results.population_freshness)
             return found == ("fresh", population)
 
-        self.qtbot.waitUntil(is_there)
+        wait(self.qtbot, is_there)
 
 
 @pytest.fixture
-def held(session, qtbot):
-    made = Held(session, qtbot)
+def older_population(session, qtbot):
+    made = OlderPopulation(session, qtbot)
     yield made
     made.predictor.gate.release(50)
     made.controller.close()
 
 
 def test_the_answer_line_tells_selected_from_population_and_can_be_stopped(
-    held, show, qtbot
+    older_population, show, qtbot
 ):
-    panel = show(ControlPanel(held.controller), 400, 800)
-    model = panel.model
-    held.ask()
-    line = "selected fresh, population older"
-    qtbot.waitUntil(lambda: model.words.words == line)
-    qtbot.waitUntil(model.cancel.isVisible)
-    QTest.mouseClick(model.cancel, Qt.MouseButton.LeftButton)
-    line = "selected fresh, population stopped"
-    qtbot.waitUntil(lambda: model.words.words == line)
+    def wait_for_words(words: str) -> None:
+        wait(qtbot, lambda: words in model.words.words)
+
+    model = show(ControlPanel(older_population.controller), 400, 800).model
+    older_population.ask()
+    wait_for_words("population older")
+    wait(qtbot, model.cancel.isVisible)
+    press(model.cancel)
+    wait_for_words("population stopped")
     assert not model.cancel.isVisible()
     assert model.again.isVisible()
-    held.predictor.gate.release(3)
-    QTest.mouseClick(model.again, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: model.words.words.startswith("fresh"))
+    older_population.predictor.gate.release(3)
+    press(model.again)
+    wait(qtbot, lambda: "population" not in model.words.words)
     assert not model.again.isVisible()
 
 
-def test_old_scores_are_marked_beside_the_traces(held, show, drawn):
-    panel = show(TracesPanel(held.controller), 420, 420)
-    held.ask()
-    drawn()
+def test_old_scores_are_marked_beside_the_traces(older_population, show, redraw):
+    panel = show(TracesPanel(older_population.controller), 420, 420)
+    older_population.ask()
+    redraw()
     assert all(label.endswith("(older)") for label in panel.stack.labels)
     assert panel.stack.predicted.opacity() == 1.0
-    held.answer()
-    drawn()
+    older_population.answer()
+    redraw()
     assert not any("older" in label for label in panel.stack.labels)
 
 
-def test_old_scores_are_faint_in_the_table_and_marked_in_its_title(held, show, drawn):
-    panel = show(NeuronsPanel(held.controller), 420, 420)
-    table = panel.table
-    titles = []
-    table.headerDataChanged.connect(lambda *_: titles.append(title()))
+def test_old_scores_are_faint_in_the_table_and_marked_in_its_title(
+    older_population, show, redraw
+):
+    table = show(NeuronsPanel(older_population.controller), 420, 420).table
     score = table.columnCount() - 1
+    looks = []
 
-    def title() -> Any:
-        return table.headerData(
-            score, Qt.Orientation.Horizontal, Qt.ItemDataRole.DisplayRole
-        )
+    def look() -> tuple[Any, bool]:
+        role, across = Qt.ItemDataRole, Qt.Orientation.Horizontal
+        title = table.headerData(score, across, role.DisplayRole)
+        is_faint = table.data(table.index(1, score), role.ForegroundRole) is not None
+        return title, is_faint
 
-    def colour() -> Any:
-        return table.data(table.index(1, score), Qt.ItemDataRole.ForegroundRole)
-
-    assert (title(), colour()) == ("score", None)
-    held.ask()
-    drawn()
-    assert titles[-1] == title() == "score ◐"
-    assert colour() is not None
-    held.answer()
-    drawn()
-    assert (titles[-1], colour()) == ("score", None)
+    table.headerDataChanged.connect(lambda *_: looks.append(look()))
+    assert look() == ("score", False)
+    older_population.ask()
+    redraw()
+    assert looks[-1] == look() == ("score ◐", True)
+    older_population.answer()
+    redraw()
+    assert looks[-1] == look() == ("score", False)
 
 
 def test_an_old_prediction_is_darker_in_the_raster_and_said_to_be_old(
-    held, show, drawn
+    older_population, show, redraw
 ):
-    panel = show(RasterPanel(held.controller), 800, 300)
+    panel = show(RasterPanel(older_population.controller), 800, 300)
     panel.set_view("beside")
-    held.ask()
-    drawn()
-    is_faded = {shown: p.is_faded for shown, p in panel.pictures.items()}
-    assert is_faded == {"truth": False, "prediction": True, "residual": True}
+    older_population.ask()
+    redraw()
+    faded = {shown for shown, picture in panel.pictures.items() if picture.is_faded}
+    assert faded == {"prediction", "residual"}
     assert "older" in panel.status.words
     old = panel.canvas.grab().toImage()
-    held.answer()
-    drawn()
+    older_population.answer()
+    redraw()
     assert not any(p.is_faded for p in panel.pictures.values())
     assert "older" not in panel.status.words
     assert panel.canvas.grab().toImage() != old
 
 
-def test_old_scores_are_faint_in_the_colour_bar(held, show, drawn):
-    panel = show(ControlPanel(held.controller), 400, 900)
-    bar = panel.view.legend.bar
-    held.controller.set_colour_by("score")
-    held.ask()
-    drawn()
-    assert bar.words.endswith("(older)")
-    held.answer()
-    drawn()
-    assert bar.words.startswith("median")
+def test_old_scores_are_marked_in_the_colour_bar(older_population, show, redraw):
+    bar = show(ControlPanel(older_population.controller), 400, 900).view.legend.bar
+    older_population.controller.set_colour_by("score")
+    older_population.ask()
+    redraw()
+    assert "older" in bar.words
+    older_population.answer()
+    redraw()
     assert "older" not in bar.words

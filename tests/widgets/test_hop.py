@@ -1,34 +1,34 @@
 import threading
+from functools import partial
 
 from qtpy.QtCore import QCoreApplication, QThread
 
 from omnimouse_widgets.qt.hop import qt_post
+from tests.widgets.mouse import wait
 
 
 def test_calls_run_on_the_qt_thread_in_order(qtbot):
-    post = qt_post()
-    seen: list[tuple[int, bool]] = []
-    application = QCoreApplication.instance()
-    assert application is not None
+    post, calls = qt_post(), []
 
     def call(number: int) -> None:
-        seen.append((number, QThread.currentThread() is application.thread()))
+        is_there = QThread.currentThread() is QCoreApplication.instance().thread()
+        calls.append((number, is_there))
 
     def work() -> None:
         for number in range(20):
-            post(lambda number=number: call(number))
+            post(partial(call, number))
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert seen == []  # posting never runs the call, and never waits
-    qtbot.waitUntil(lambda: len(seen) == 20)
-    assert seen == [(number, True) for number in range(20)]
+    assert calls == []  # posting never runs the call, and never waits
+    wait(qtbot, lambda: len(calls) == 20)
+    assert calls == [(number, True) for number in range(20)]
 
 
 def test_a_call_from_the_qt_thread_is_also_put_off(qtbot):
+    calls: list[int] = []
     post = qt_post()
-    seen: list[int] = []
-    post(lambda: seen.append(1))
-    assert seen == []
-    qtbot.waitUntil(lambda: seen == [1])
+    post(partial(calls.append, 1))
+    assert calls == []
+    wait(qtbot, lambda: calls == [1])

@@ -3,11 +3,6 @@ import numpy as np
 from omnimouse_widgets import palette
 
 
-def test_states_have_a_colour_and_a_word_each():
-    assert len(palette.STATE_COLOURS) == len(palette.STATE_WORDS) == 4
-    assert len(set(palette.STATE_COLOURS)) == 4
-
-
 def test_the_state_table_holds_the_colours_by_code():
     table = palette.state_table((1, 2, 3, 4))
     assert tuple(table[1]) == (*palette.rgb(palette.VISIBLE), 2)

@@ -36,13 +36,11 @@ def little_to_search():
 
 def connections(controller: Controller) -> int:
     groups = (controller.state.events, controller.results.events)
-    fields = [group[name] for group in groups for name in group]
-    others = [controller.results.changed, controller.history_changed]
-    others += [controller.baseline.changed, controller.pins.changed]
-    errands = (controller.opener, controller.recordings, controller.alignment)
-    errands = (*errands, controller.sweeps, controller.clips, controller.similarity)
-    others += [errand.changed for errand in errands]
-    return sum(len(signal) for signal in (*fields, *others))
+    signals = [group[name] for group in groups for name in group]
+    signals += [controller.results.changed, controller.history_changed]
+    names = "baseline pins opener recordings alignment sweeps clips similarity"
+    signals += [getattr(controller, name).changed for name in names.split()]
+    return sum(map(len, signals))
 
 
 @pytest.mark.parametrize("name", PANELS)

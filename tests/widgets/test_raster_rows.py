@@ -32,17 +32,11 @@ def test_rows_out_of_view_have_no_neurons():
 def test_a_row_shows_the_mean_of_its_neurons_and_ignores_unknown_ones():
     values = np.random.default_rng(0).random((60, 7)).astype(np.float32)
     values[:, 4] = np.nan
-    rows = Rows.of(np.arange(7), 0, 7, 3)  # bins of 3, 3 and 1
-    means = rows.mean(values)
-    assert means.shape == (3, 60)
-    np.testing.assert_allclose(means[0], values[:, :3].mean(axis=1), rtol=1e-6)
-    np.testing.assert_allclose(means[1], values[:, [3, 5]].mean(axis=1), rtol=1e-6)
-    np.testing.assert_allclose(means[2], values[:, 6], rtol=1e-6)
-
-
-def test_a_row_without_any_known_value_is_unknown():
-    rows = Rows.of(np.arange(4), 0, 4, 2)
-    assert np.isnan(rows.mean(np.full((60, 4), np.nan, np.float32))).all()
+    means = Rows.of(np.arange(7), 0, 7, 3).mean(values)
+    bins = ([0, 1, 2], [3, 5], [6])
+    expected = [values[:, neurons].mean(axis=1) for neurons in bins]
+    np.testing.assert_allclose(means, expected, rtol=1e-6)
+    assert np.isnan(Rows.of(np.arange(4), 0, 4, 2).mean(values[:, [4] * 4])).all()
 
 
 def test_rows_of_one_neuron_show_its_states_and_what_the_rules_leave_out():
@@ -74,85 +68,82 @@ def test_groups_are_runs():
 
 @pytest.fixture
 def units():
-    n = 6
-    xyz = np.zeros((n, 3), np.float32)
+    xyz = np.zeros((6, 3), np.float32)
     xyz[:, 2] = [300, 100, np.nan, 200, 150, 250]
     return Units(
-        unit_id=np.arange(n),
+        unit_id=np.arange(6),
         area=np.array(["V1", "LM", "V1", "LM", "AL", "V1"]),
         area_source="test",
-        plane=np.full(n, -1, np.int32),
+        plane=np.full(6, -1, np.int32),
         xyz_um=xyz,
-        xy_px=np.zeros((n, 2), np.float32),
-        mean=np.zeros(n),
-        std=np.ones(n),
+        xy_px=np.zeros((6, 2), np.float32),
+        mean=np.zeros(6),
+        std=np.ones(6),
     )
 
 
 SPAN = (0, 60)
+NOTHING = Mask.nothing(6)
+SCORES = np.array([0.1, np.nan, 0.9, 0.5, np.nan, 0.2], np.float32)
+ALIKE = np.array([5, 0, 2, 1, 3, 4])
+
+
+@pytest.mark.parametrize(
+    ("order", "mask", "scores", "alike", "rows"),
+    [
+        ("depth", NOTHING, None, None, [1, 4, 3, 5, 0, 2]),  # the unknown one last
+        ("score", NOTHING, SCORES, None, [2, 3, 5, 0, 1, 4]),  # the best first
+        ("area", NOTHING.show([5]), None, None, [4, 1, 3, 5, 0, 2]),  # then by state
+        ("similarity", NOTHING, None, ALIKE, ALIKE.tolist()),
+        ("similarity", NOTHING, None, None, [0, 1, 2, 3, 4, 5]),  # not known yet
+        ("score", NOTHING, None, None, [0, 1, 2, 3, 4, 5]),
+        (
+            "state",
+            NOTHING.ask([4], slice(0, 60)).show([1, 3]),
+            None,
+            None,
+            [4, 1, 3, 0, 2, 5],
+        ),
+    ],
+)
+def test_rows_are_in_order(units, order, mask, scores, alike, rows):
+    assert list(arrange(order, units, mask, SPAN, scores, alike).order) == rows
 
 
 def test_neurons_are_called_by_their_ids_unless_two_share_one(units):
-    told_apart = replace(units, unit_id=np.array([5, 900, 7, 1, 0, 12]))
-    assert told_apart.names.tolist() == [5, 900, 7, 1, 0, 12]
-    ticks = arrange("stored", told_apart, Mask.nothing(6), SPAN, None).ticks
-    assert {word for _, word in ticks} <= {"5", "900", "7", "1", "0", "12"}
-    shared = replace(told_apart, unit_id=np.array([5, 900, 7, 5, 0, 12]))
+    ids = [5, 900, 7, 1, 0, 12]
+    apart = replace(units, unit_id=np.array(ids))
+    assert apart.names.tolist() == ids
+    ticks = arrange("stored", apart, NOTHING, SPAN, None).ticks
+    assert {int(word) for _, word in ticks} <= set(ids)
+    shared = replace(units, unit_id=np.array([5, 900, 7, 5, 0, 12]))
     assert shared.names.tolist() == [0, 1, 2, 3, 4, 5]
 
 
-def test_rows_by_state_put_what_is_asked_first(units):
-    mask = Mask.nothing(6).ask([4], slice(0, 60)).show([1, 3])
-    found = arrange("state", units, mask, SPAN, None)
-    assert list(found.order) == [4, 1, 3, 0, 2, 5]
-    assert [word for _, word in found.ticks] == ["target", "visible", "hidden"]
-
-
-def test_mixed_rows_say_what_they_begin_and_end_with(units):
-    mask = Mask.nothing(6).show([0, 1], slice(0, 25)).ask([0, 1])
-    found = arrange("state", units, mask, SPAN, None)
-    assert [word for _, word in found.ticks] == ["visible\n→ target", "hidden"]
-
-
-def test_rows_by_depth_put_the_unknown_last(units):
-    found = arrange("depth", units, Mask.nothing(6), SPAN, None)
-    assert list(found.order) == [1, 4, 3, 5, 0, 2]
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (NOTHING.ask([4], slice(0, 60)).show([1, 3]), ["target", "visible", "hidden"]),
+        (
+            NOTHING.show([0, 1], slice(0, 25)).ask([0, 1]),
+            ["visible\n→ target", "hidden"],
+        ),
+    ],
+)
+def test_rows_by_state_say_what_they_begin_and_end_with(units, mask, words):
+    ticks = arrange("state", units, mask, SPAN, None).ticks
+    assert [word for _, word in ticks] == words
 
 
 def test_rows_by_position_use_pixels_where_microns_are_unknown(units):
     units.xyz_um[:, 0] = [5, 3, 4, 0, 1, 2]
-    found = arrange("x", units, Mask.nothing(6), SPAN, None)
+    found = arrange("x", units, NOTHING, SPAN, None)
     assert list(found.order) == [3, 4, 5, 1, 2, 0]
     assert found.ticks[0] == (0.5, "0 µm")
     units.xyz_um[:] = np.nan
     units.xy_px[:, 1] = [9, 8, 7, 6, 5, 40]
-    found = arrange("y", units, Mask.nothing(6), SPAN, None)
+    found = arrange("y", units, NOTHING, SPAN, None)
     assert list(found.order) == [4, 3, 2, 1, 0, 5]
     assert found.ticks[-1] == (5.5, "40 px")
-    assert missing("depth", units) == "no depths are known"
-    found = arrange("depth", units, Mask.nothing(6), SPAN, None)
-    assert list(found.order) == [0, 1, 2, 3, 4, 5]
-
-
-def test_rows_by_similarity_are_those_that_are_known(units):
-    alike = np.array([5, 0, 2, 1, 3, 4])
-    found = arrange("similarity", units, Mask.nothing(6), SPAN, None, alike)
-    assert found.order is alike
-    found = arrange("similarity", units, Mask.nothing(6), SPAN, None)
-    assert list(found.order) == [0, 1, 2, 3, 4, 5]
-
-
-def test_rows_by_score_put_the_best_first(units):
-    scores = np.array([0.1, np.nan, 0.9, 0.5, np.nan, 0.2], np.float32)
-    found = arrange("score", units, Mask.nothing(6), SPAN, scores)
-    assert list(found.order) == [2, 3, 5, 0, 1, 4]
-
-
-def test_rows_by_area_are_by_state_within_an_area(units):
-    found = arrange("area", units, Mask.nothing(6).show([5]), SPAN, None)
-    assert list(found.order) == [4, 1, 3, 5, 0, 2]
-
-
-def test_an_order_the_session_cannot_give_is_stored_order(units):
-    found = arrange("score", units, Mask.nothing(6), SPAN, None)
-    assert list(found.order) == [0, 1, 2, 3, 4, 5]
+    assert missing("depth", units)
+    assert list(arrange("depth", units, NOTHING, SPAN, None).order) == [*range(6)]

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,12 +48,14 @@ def test_strokes_leave_the_window_without_harm():
     assert brush_blocks((-9.0, 3.0), (-9.0, 3.0), (1.0, 1.0)) == []
 
 
-def test_a_box_takes_every_cell_it_touches_in_either_direction():
-    block = Block(slice(3, 7), 1.5, 4.2)
-    assert box_block((3.2, 1.5), (6.1, 4.2)) == block
-    assert box_block((6.1, 4.2), (3.2, 1.5)) == block
-
-
-def test_a_box_beyond_the_window_ends_at_its_edge():
-    assert box_block((55.0, 0.0), (80.0, 1.0)).samples == slice(55, 60)
-    assert box_block((-4.0, 0.0), (2.0, 1.0)).samples == slice(0, 3)
+@pytest.mark.parametrize(
+    ("start", "stop", "samples"),
+    [
+        ((3.2, 1.5), (6.1, 4.2), slice(3, 7)),
+        ((6.1, 4.2), (3.2, 1.5), slice(3, 7)),
+        ((55.0, 1.5), (80.0, 4.2), slice(55, 60)),
+        ((-4.0, 1.5), (2.0, 4.2), slice(0, 3)),
+    ],
+)
+def test_a_box_takes_every_cell_of_the_window_it_touches(start, stop, samples):
+    assert box_block(start, stop) == Block(samples, 1.5, 4.2)

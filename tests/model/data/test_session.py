@@ -1,64 +1,49 @@
 """What a session says of itself, on the committed fixture and on written folders."""
 
 import tracemalloc
-from pathlib import Path
-from time import process_time
 
 import numpy as np
 import pytest
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import SessionFormatError
+from tests import SESSIONS
 from tests.conformance.session import main as conform
-from tests.model.experanto_folder import Trial as StoredTrial
-from tests.model.experanto_folder import (
-    edit_yaml,
-    save_json,
-    smooth,
-    trial_meta,
-    write_folder,
-    write_stream,
-)
+from tests.model.experanto_folder import edit_yaml, save_json, write_folder
+
+REFERENCE = SESSIONS / "experanto_small"
+"""The committed session, recorded from the reference package."""
 
 
-@pytest.fixture
-def fixture(root):
-    """The committed session, recorded from the reference package."""
-    return open_session(root / "tests/fixtures/sessions/experanto_small")
+@pytest.fixture(scope="module")
+def fixture():
+    return open_session(REFERENCE)
 
 
-def test_everything_recorded_from_the_reference_is_met(root, capsys):
-    folder = root / "tests/fixtures/sessions"
-    expected = folder / "experanto_small_expected.npz"
-    assert conform([str(folder / "experanto_small"), str(expected)]) == 0
+def test_everything_recorded_from_the_reference_is_met(capsys):
+    expected = SESSIONS / "experanto_small_expected.npz"
+    assert conform([str(REFERENCE), str(expected)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "349 of 349 cases within tolerance"
 
 
-def test_a_difference_from_the_reference_fails(root, tmp_path, capsys):
-    folder = root / "tests/fixtures/sessions"
-    wrong = np.zeros(2)
-    np.savez(tmp_path / "wrong.npz", **{"fm/responses/valid_interval": wrong})
-    assert conform([str(folder / "experanto_small"), str(tmp_path / "wrong.npz")]) == 1
+def test_a_difference_from_the_reference_fails(tmp_path, capsys):
+    wrong = {"fm/responses/valid_interval": np.zeros(2)}
+    np.savez(tmp_path / "wrong.npz", **wrong)
+    assert conform([str(REFERENCE), str(tmp_path / "wrong.npz")]) == 1
     assert "FAIL fm/responses/valid_interval" in capsys.readouterr().out
 
 
 def test_identity_units_and_streams(fixture):
-    assert (fixture.id, fixture.animal_id, fixture.n_neurons) == (
-        "99000-1-2",
-        "99000",
-        24,
-    )
+    found = (fixture.id, fixture.animal_id, fixture.n_neurons)
+    assert found == ("99000-1-2", "99000", 24)
     assert fixture.duration_s == pytest.approx(26.0, abs=0.05)
     units = fixture.units
-    assert units.area is not None
     assert set(units.area) == {"V1", "LM", "AL", "RL"}
     assert units.xyz_um.shape == (24, 3)
     assert units.plane.dtype == np.int32
-    assert fixture.behavior_names == (
-        *("pupil_size", "pupil_dsize", "pupil_x", "pupil_y"),
-        "running",
-    )
+    pupil = ("pupil_size", "pupil_dsize", "pupil_x", "pupil_y")
+    assert fixture.behavior_names == (*pupil, "running")
     assert units.scale.min() == 1.0
 
 
@@ -66,18 +51,12 @@ def test_tiers_have_the_minutes_of_their_trials(fixture):
     trials = fixture.trials
     minutes = fixture.tiers()
     assert list(minutes)[:3] == ["blank", "train", "validation"]
-    seconds = sum(
-        float(trials.t_off[i] - trials.t_on[i])
-        for i in range(len(trials))
-        if trials.tier[i] == "train"
-    )
+    seconds = (trials.t_off - trials.t_on)[trials.tier == "train"].sum()
     assert minutes["train"] == pytest.approx(seconds / 60)
 
 
 def test_columns_hold_their_trials(fixture):
-    stimulus = fixture.stimulus
-    assert stimulus is not None
-    bits = stimulus.frame(int(fixture.trials.first_slot[5]) + 77)[0, :8] == 255
+    bits = fixture.stimulus.frame(int(fixture.trials.first_slot[5]) + 77)[0, :8] == 255
     assert int((bits * 2 ** np.arange(8)).sum()) == 77
 
 
@@ -116,7 +95,7 @@ def test_the_fingerprint_stays_with_a_move_and_changes_with_the_contents(tmp_pat
     ("order", "code", "words"),
     [
         ((0, 1, 2, 3), "assumptions", "the data agree"),
-        ((2, 3, 0, 1), "warnings", "look like x, y, size, its change"),
+        ((2, 3, 0, 1), "warnings", "x, y, size, its change"),
         ((0, 2, 1, 3), "warnings", "cannot tell the order"),
     ],
 )
@@ -130,10 +109,8 @@ def test_the_order_of_eye_columns_is_checked_never_changed(
     found = [n.message for n in getattr(session, code) if n.code == "channel_order"]
     assert len(found) == 1
     assert words in found[0]
-    assert "the change of the first" in found[0]
     assert session.behavior_names[0] == "pupil_size"
     stored = session.behavior["eye_tracker"]
-    assert stored is not None
     np.testing.assert_array_equal(stored.data, eye[:, order])
 
 
@@ -143,19 +120,14 @@ def test_channels_can_be_named(tmp_path):
     session = open_session(root, behavior_names={"eye_tracker": names})
     assert session.behavior_names == (*names, "running")
     assert not [n for n in session.warnings if n.code == "channel_order"]
-    with pytest.raises(
-        SessionFormatError, match="has 4 columns; the names given are a"
-    ):
+    with pytest.raises(SessionFormatError, match="4 columns; the names given are a"):
         open_session(root, behavior_names={"eye_tracker": ["a"]})
 
 
 def test_columns_of_unusual_number_get_plain_names(tmp_path):
     session = open_session(write_folder(tmp_path / "s", eye_columns=3))
-    assert session.behavior_names[:3] == (
-        "eye_tracker_0",
-        "eye_tracker_1",
-        "eye_tracker_2",
-    )
+    names = tuple(f"eye_tracker_{column}" for column in range(3))
+    assert session.behavior_names[:3] == names
     assert any(n.code == "unknown_channels" for n in session.warnings)
 
 
@@ -166,7 +138,6 @@ def test_the_overview_bins_behaviour_population_and_trials(tmp_path):
     assert session.overview(16) is overview
     assert overview.edges_s[-1] == pytest.approx(session.duration_s)
     treadmill = session.behavior["treadmill"]
-    assert treadmill is not None
     at = treadmill.start - session.t0 + np.arange(treadmill.n_samples) / 100
     third = (at >= overview.edges_s[3]) & (at < overview.edges_s[4])
     mean = treadmill.data[third, 0].mean()
@@ -201,7 +172,6 @@ def test_outlines_and_mean_image_are_read_where_there_are_any(tmp_path):
     session = open_session(root)
     assert session.images["mean"].shape == (16, 20)
     assert session.meta["um_per_pixel"] == 2.5
-    assert session.units.roi is not None
     found, weight = session.units.roi.pixels(1)
     assert found.tolist() == [[9, 9], [11, 9]]
     assert weight.tolist() == [1, 1]
@@ -219,62 +189,19 @@ def test_outlines_that_do_not_fit_are_left_out(tmp_path):
 
 
 # -- cost ---------------------------------------------------------------------------
-def test_opening_a_long_session_of_10_000_neurons_reads_nothing_big(tmp_path):
-    root = _long_session(tmp_path / "long", n_neurons=10_000, minutes=90)
+def test_opening_a_long_session_reads_nothing_big(tmp_path):
+    root, rows = write_folder(tmp_path / "long", n_neurons=1000), 600_000
+    with (root / "responses/data.mem").open("r+b") as file:
+        file.truncate(rows * 1000 * 4)  # a hole of 2.4 GB takes no disk
+    end = 1000.0 + (rows - 1) / 30
+    edit_yaml(root / "responses/meta.yml", n_timestamps=rows, end_time=end)
     open_session(root)
     tracemalloc.start()
-    begin = process_time()
     session = open_session(root)
-    seconds = process_time() - begin
-    _, peak = tracemalloc.get_traced_memory()
+    peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert session.duration_s > 5_390
-    assert seconds < 1.0 * _TRACING
-    assert peak < 300 * 2**20
-    window = session.window(4_000.0)
-    assert window.responses.shape == (60, 10_000)
+    assert session.responses.n_samples == rows
+    assert peak < 20 * 2**20
+    window = session.window(8.0)
+    assert window.responses.shape == (60, 1000)
     assert window.valid["responses"].all()
-
-
-_TRACING = 4.0
-"""Tracing allocations, and checking types, slow opening down by about that much."""
-
-
-def _long_session(root: Path, n_neurons: int, minutes: float) -> Path:
-    """A session whose big files are holes: full size, no disk."""
-    seconds, draw = minutes * 60, np.random.default_rng(0)
-    rows = int(seconds * 30) + 1
-    one = np.zeros((2, n_neurons), np.float32)
-    write_stream(root / "responses", one, 30.0, 0.0, mem=True)
-    edit_yaml(
-        root / "responses/meta.yml",
-        n_timestamps=rows,
-        end_time=(rows - 1) / 30,
-        phase_shift_per_signal=True,
-    )
-    np.save(root / "responses/meta/stds.npy", np.ones(n_neurons))
-    shifts = draw.uniform(0, 0.12, n_neurons)
-    np.save(root / "responses/meta/phase_shifts.npy", shifts)
-    with (root / "responses/data.mem").open("r+b") as file:
-        file.truncate(rows * n_neurons * 4)
-    eye = smooth(draw, int(seconds * 20), 4)
-    write_stream(root / "eye_tracker", eye, 20.0, 0.0, mem=True)
-    run = smooth(draw, int(seconds * 100), 1)
-    write_stream(root / "treadmill", run, 100.0, 0.0, mem=True)
-    (root / "screen/data").mkdir(parents=True)
-    kept, slot = {}, 0
-    for number in range(int(seconds / 10)):
-        kept[f"{number:05d}"] = trial_meta(
-            StoredTrial("video", "train", 300), slot, (36, 64)
-        )
-        slot += 300
-        path = root / "screen/data" / f"{number:05d}.npy"
-        np.save(path, np.zeros((0, 36, 64), np.uint8))
-        header = path.read_bytes().replace(b"(0, 36, 64), }  ", b"(300, 36, 64), }")
-        path.write_bytes(header)
-        with path.open("r+b") as file:
-            file.truncate(len(header) + 300 * 36 * 64)
-    save_json(root / "screen/combined_meta.json", kept)
-    np.save(root / "screen/timestamps.npy", np.arange(slot) / 30.0)
-    (root / "screen/meta.yml").write_text("modality: screen\n")
-    return root

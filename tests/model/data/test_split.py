@@ -12,9 +12,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.split import SPLIT_NOTE
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.predict.naive import naive_predictor
-from tests import SESSIONS
-
-SUITE2P = SESSIONS / "suite2p_small"
+from tests import SESSIONS, SUITE2P
 
 
 def smooth(seconds: float = 60.0, n: int = 6, **more: Any) -> dict[str, Any]:
@@ -72,8 +70,7 @@ def test_a_session_without_whole_windows_says_why():
     film = np.zeros((400, 36, 64), np.uint8)
     times = np.arange(400) / 30 + 2.0 * (np.arange(400) // 40)
     session = open_session(smooth(60.0, video=film, video_times=times))
-    told = {note.code: note.message for note in session.warnings}
-    assert "nothing can be asked of a model" in told["no_windows"]
+    assert "no_windows" in {note.code for note in session.warnings}
     assert len(session.window_starts()) == 0
     assert session.split == {}
 
@@ -81,15 +78,15 @@ def test_a_session_without_whole_windows_says_why():
 def test_a_clock_that_was_moved_is_told():
     late = open_session(smooth(start_s=3.2))
     told = {note.code: note.message for note in late.assumptions}
-    assert told["clock"] == "clock: 0 is the first response, 3.2 s in the file"
+    assert "3.2 s in the file" in told["clock"]
     assert "clock" not in {note.code for note in open_session(smooth()).assumptions}
 
 
 def test_sessions_and_reports_are_told_in_few_words(tmp_path):
     np.savez(tmp_path / "s.npz", **smooth())
     session = open_session(tmp_path / "s.npz")
-    assert repr(session).startswith("Session s (arrays): 6 neurons, 1.0 min at 30 Hz")
-    assert repr(catalogue(tmp_path)).endswith(": 1 sessions, 6 neurons, 0.9 min")
+    assert "s (arrays): 6 neurons, 1.0 min at 30 Hz" in repr(session)
+    assert "1 sessions, 6 neurons, 0.9 min" in repr(catalogue(tmp_path))
     report = check_alignment(tmp_path / "s.npz")
     assert repr(report) == report.words()
     with pytest.raises(NotADirectoryError, match="is a file, not a folder"):

@@ -8,10 +8,15 @@ from hypothesis import strategies as st
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, Mask, asked_cells, seen_cells
 from omnimouse_model.strategies import mask_from_strategy
-from tests.model.drawn_masks import masks
+from tests.model.random_masks import masks
 
 N = 6
 some = settings(max_examples=30)
+
+
+def first_asked(mask: Mask) -> int:
+    """The first sample with a target, 60 where there is none."""
+    return int(np.argmax(mask.target.any(axis=1))) if mask.target.any() else 60
 
 
 def disclosed(mask: Mask) -> tuple[list[int], ...]:
@@ -42,11 +47,9 @@ def test_every_cell_of_a_union_is_what_the_stronger_mask_says(a, b):
     union, common = a | b, a & b
     assert np.array_equal(union.visible, a.visible | b.visible)
     assert np.array_equal(common.visible, a.visible & b.visible)
-    said = (a.cells != HIDDEN) | (b.cells != HIDDEN)
-    assert np.array_equal(union.cells != HIDDEN, said)
-    assert np.array_equal(
-        common.cells != HIDDEN, (a.cells != HIDDEN) & (b.cells != HIDDEN)
-    )
+    by_a, by_b = a.cells != HIDDEN, b.cells != HIDDEN
+    assert np.array_equal(union.cells != HIDDEN, by_a | by_b)
+    assert np.array_equal(common.cells != HIDDEN, by_a & by_b)
 
 
 @some
@@ -107,8 +110,7 @@ def test_masks_of_other_sessions_are_not_combined():
 @some
 @given(masks(N), st.integers(0, 60))
 def test_history_keeps_the_last_visible_samples_before_the_targets(mask, n):
-    asked = np.flatnonzero(mask.target.any(axis=1))
-    first = int(asked[0]) if len(asked) else 60
+    first = first_asked(mask)
     cut = mask.with_history(n)
     for neuron in range(N):
         before = np.flatnonzero(mask.visible[:first, neuron])
@@ -121,8 +123,7 @@ def test_history_keeps_the_last_visible_samples_before_the_targets(mask, n):
 @some
 @given(masks(N), st.integers(0, 60))
 def test_a_gap_has_nothing_visible_before_the_targets(mask, n):
-    asked = np.flatnonzero(mask.target.any(axis=1))
-    first = int(asked[0]) if len(asked) else 60
+    first = first_asked(mask)
     cut = mask.with_gap(n)
     low = max(first - n, 0)
     assert not cut.visible[low:first].any()
@@ -156,16 +157,16 @@ def test_settings_are_chosen_by_verbs_and_checked():
     assert changed.name == ""
     assert np.array_equal(changed.cells, mask.cells)
     assert changed.with_cuts().cuts == ()
-    for wrong, message in (
-        (lambda: mask.with_order([1, 1]), "at most once"),
-        (lambda: mask.with_order([5]), r"outside 0\.\.4"),
-        (lambda: mask.with_cuts(60), r"samples 0\.\.59"),
-        (lambda: mask.with_cuts(-1), r"samples 0\.\.59"),
-        (lambda: mask.with_context_span(30, 61), r"not in 0\.\.60"),
-        (lambda: mask.with_context_span(30, 10), r"not in 0\.\.60"),
+    for verb, values, message in (
+        (mask.with_order, [[1, 1]], "at most once"),
+        (mask.with_order, [[5]], r"outside 0\.\.4"),
+        (mask.with_cuts, [60], r"samples 0\.\.59"),
+        (mask.with_cuts, [-1], r"samples 0\.\.59"),
+        (mask.with_context_span, [30, 61], r"not in 0\.\.60"),
+        (mask.with_context_span, [30, 10], r"not in 0\.\.60"),
     ):
         with pytest.raises(MaskError, match=message):
-            wrong()
+            verb(*values)
 
 
 def test_switching_the_guard_off_asks_more_and_warns():
@@ -178,16 +179,13 @@ def test_switching_the_guard_off_asks_more_and_warns():
     assert free.with_guard(True) == mask
 
 
-@some
-@given(
-    masks(N),
-    st.lists(
-        st.tuples(
-            st.sets(st.integers(0, N - 1)), st.integers(0, 50), st.integers(0, 2)
-        ),
-        max_size=4,
-    ),
+stroke = st.tuples(
+    st.sets(st.integers(0, N - 1)), st.integers(0, 50), st.integers(0, 2)
 )
+
+
+@some
+@given(masks(N), st.lists(stroke, max_size=4))
 def test_the_last_stroke_decides_each_cell(mask, strokes):
     expected = mask.cells.copy()
     for neurons, start, code in strokes:

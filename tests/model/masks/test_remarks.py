@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from omnimouse_model.masks import Mask, Remark, asked_cells, remarks_on, seen_cells
 from omnimouse_model.strategies import mask_from_strategy, strategy_names
-from tests.model.drawn_masks import masks
+from tests.model.random_masks import masks
 
 
 def remark(mask: Mask, code: str) -> Remark:
@@ -42,9 +42,8 @@ def test_short_runs_are_not_seen():
     found = remark(mask.with_cuts(10), "short-run")
     assert found.neurons.tolist() == [0, 1, 2]
     assert found.cells.sum() == 9 + 9 + 9
-    assert found.message.startswith("27 samples of 3 neurons are not seen")
-    assert "10 visible samples in a row, not split by a cut (10)" in found.message
-    assert "Show longer runs" in found.message
+    assert found.message.startswith("27 samples of 3 neurons")
+    assert "cut (10)" in found.message
 
 
 def test_the_guard_says_what_it_leaves_out():
@@ -52,12 +51,10 @@ def test_the_guard_says_what_it_leaves_out():
     mask = mask.ask([1], slice(0, 60))
     first, beside = remark(mask, "first-samples"), remark(mask, "beside-visible")
     assert first.neurons.tolist() == [1]
-    assert first.message.startswith("5 samples of 1 neuron are not asked")
+    assert first.message.startswith("5 samples of 1 neuron ")
     assert np.flatnonzero(beside.cells[:, 0]).tolist() == [30, 31, 32, 33, 34]
-    assert "Leave a gap, or switch the guard off" in beside.message
     free = remark(replace(mask, guarded=False), "unguarded")
     assert np.array_equal(free.cells, first.cells | beside.cells)
-    assert "scores are then too good" in free.message
 
 
 def test_neurons_that_do_not_enter_are_told():
@@ -91,12 +88,12 @@ def test_a_larger_population_than_in_training_is_told():
 @pytest.mark.parametrize(
     ("mask", "words"),
     [
-        (Mask.nothing(3), "the mask has no target. Mark cells"),
-        (Mask.nothing(3).ask([0], slice(0, 5)), "no target that is not left out"),
-        (Mask.nothing(3).ask([0]).with_order([1]), "no target that is not left out"),
+        (Mask.nothing(3), "has no target"),
+        (Mask.nothing(3).ask([0], slice(0, 5)), "left out"),
+        (Mask.nothing(3).ask([0]).with_order([1]), "left out"),
     ],
 )
-def test_a_mask_asked_of_nothing_says_how_to_ask(mask, words):
+def test_a_mask_that_asks_nothing_says_why(mask, words):
     assert words in remark(mask, "nothing-asked").message
     decoding = mask.with_behavior("target")
     assert "nothing-asked" not in {item.code for item in remarks_on(decoding)}

@@ -49,9 +49,7 @@ def test_no_sample_and_a_single_one(samples, status):
 def test_aggregates_leave_out_what_they_say(generator):
     values = [np.array([0.4, np.nan, np.nan]), np.array([0.1])]
     counts = [np.array([30, 10, 0]), np.array([5])]  # constant, then never scored
-    found = {
-        policy: metrics.aggregate(values, counts, policy) for policy in metrics.POLICIES
-    }
+    found = {p: metrics.aggregate(values, counts, p) for p in metrics.POLICIES}
     assert found["sensorium"].value == pytest.approx((0.4 + 0 + 0.1) / 3)
     assert found["strict"].value == pytest.approx((0.4 + 0.1) / 2)
     assert found["mice"].value == pytest.approx((0.2 + 0.1) / 2)
@@ -70,16 +68,23 @@ def test_cc_family_says_why_it_is_undefined(generator):
     prediction = np.broadcast_to(signal, target.shape).copy()
     prediction[3] = 1.0
     found = metrics.cc_scores(prediction, target)
-    assert found.status.tolist() == [
-        "ok",
-        "constant_target",
-        "nan_input",
-        "constant_prediction",
-    ]
+    expected = ["ok", "constant_target", "nan_input", "constant_prediction"]
+    assert found.status.tolist() == expected
     assert np.isfinite(found.cc_max).tolist() == [True, False, False, True]
     assert np.isfinite(found.cc_norm).tolist() == [True, False, False, False]
     once = metrics.cc_scores(prediction[:1, :1], target[:1, :1])
     assert once.status.tolist() == ["too_few_repeats"]
+
+
+def test_repeats_that_cancel_have_no_signal(generator):
+    target = generator.normal(size=(2, 6, 200))
+    target[1] += 3 * generator.normal(size=200)
+    # The repeats of unit 0 cancel: less power in the mean than noise alone gives.
+    target[0, 3:] = -target[0, :3]
+    noise = np.broadcast_to(generator.normal(size=(2, 1, 200)), target.shape)
+    scores = metrics.cc_scores(noise, target)
+    assert scores.status.tolist() == ["no_signal", "ok"]
+    assert np.isnan(scores.cc_max).tolist() == [True, False]
 
 
 def test_reliability_says_why_it_is_undefined(generator):
@@ -87,12 +92,21 @@ def test_reliability_says_why_it_is_undefined(generator):
     target[:, :, 1] = 5.0
     target[:, :, 2] = np.nan
     expected = ["ok", "constant_target", "nan_input"]
-    for found in (
-        metrics.conservative_reliability(target),
-        metrics.jackknife_reliability(target),
+    once = target[:, :1, :1]
+    for reliability in (
+        metrics.conservative_reliability,
+        metrics.jackknife_reliability,
     ):
+        found = reliability(target)
         assert found.status.tolist() == expected
         assert np.isfinite(found.value).tolist() == [True, False, False]
+    for single in (
+        metrics.conservative_reliability(once),
+        metrics.jackknife_reliability(once),
+        metrics.explainable_variance(once, once),
+    ):
+        assert np.isnan(single[0]).all()
+        assert (single.status == Status.TOO_FEW_REPEATS).all()
 
 
 def test_unequal_repeats_are_told_once(generator):
@@ -111,11 +125,12 @@ def test_bits_of_what_never_spikes(generator):
     found = metrics.bits_per_spike_per_neuron(np.full_like(spikes, 0.5), spikes)
     assert found.status.tolist() == ["ok", "no_signal", "nan_input"]
     assert np.isfinite(found.value).tolist() == [True, False, False]
-    assert metrics.bits_per_spike(np.ones((0, 5, 2)), np.ones((0, 5, 2))).status == (
-        Status.EMPTY
-    )
+    nothing = np.ones((0, 5, 2))
+    assert metrics.bits_per_spike(nothing, nothing).status == Status.EMPTY
     with pytest.raises(ValueError, match="finite"):
         metrics.bits_per_spike(np.full_like(spikes, np.nan), spikes)
+    with pytest.raises(ValueError, match="not negative"):
+        metrics.bits_per_spike(spikes[..., :1] - 5, spikes[..., :1])
 
 
 def test_bits_of_two_states_are_known(generator):
@@ -141,9 +156,8 @@ def test_poisson_loss_leaves_out_what_is_missing():
 
 def test_gamma_likelihood_refuses_what_it_cannot_be():
     one = np.ones(1)
-    assert metrics.zig_log_likelihood(np.array([np.nan]), one, one, one).status == [
-        "nan_input"
-    ]
+    missing = metrics.zig_log_likelihood(np.full(1, np.nan), one, one, one)
+    assert missing.status == ["nan_input"]
     with pytest.raises(ValueError, match="probability"):
         metrics.zig_log_likelihood(one, one, one, 2 * one)
     with pytest.raises(ValueError, match="must be positive"):
@@ -191,13 +205,17 @@ def test_psth_compares_means_of_conditions(generator):
     assert found.value[0] > 0.98
 
 
-def test_tuning_of_nothing_is_undefined():
+def test_tuning_of_nothing_is_undefined_in_one_unit_and_in_many():
     theta = np.arange(8) * np.pi / 4
-    response = np.ones((3, 8))
-    response[1], response[2, 0] = 0.0, np.nan
-    found = selectivity_index(response, theta, 1)
-    assert found.status.tolist() == ["ok", "no_signal", "nan_input"]
-    assert found.value[0] == pytest.approx(0, abs=1e-12)
+    response = np.ones((4, 8))
+    response[1], response[2, 0], response[3] = 0.0, np.nan, np.exp(np.cos(theta))
+    many = selectivity_index(response, theta, 1)
+    assert many.status.tolist() == ["ok", "no_signal", "nan_input", "ok"]
+    assert many.value[0] == pytest.approx(0, abs=1e-12)
+    for unit, value, status in zip(response, *many, strict=True):
+        one = selectivity_index(unit, theta, 1)
+        assert one.status.item() == status
+        np.testing.assert_allclose(one.value, value, rtol=1e-12, atol=1e-12)
     with pytest.raises(ValueError, match="5 directions"):
         fit_von_mises(response[2][:5], theta[:5])
 
@@ -254,14 +272,3 @@ def test_hierarchical_intervals_cover_the_mean_of_mice():
 def test_no_neurons_no_interval():
     for nothing in ([], [[]], [[np.zeros(0)]]):
         assert np.isnan(metrics.hierarchical_interval(nothing).value)
-
-
-def test_selectivity_of_one_unit_and_of_many_is_the_same():
-    theta = np.linspace(0, 2 * np.pi, 8, endpoint=False)
-    response = np.stack([np.exp(np.cos(theta)), np.zeros(8), np.full(8, np.nan)])
-    many = selectivity_index(response, theta, 1)
-    assert many.status.tolist() == ["ok", "no_signal", "nan_input"]
-    for unit, value, status in zip(response, *many, strict=True):
-        one = selectivity_index(unit, theta, 1)
-        assert one.status.item() == status
-        np.testing.assert_allclose(one.value, value, rtol=1e-12)

@@ -8,7 +8,7 @@ from omnimouse_model.metrics.repeats import cc_scores, jackknife_reliability
 from omnimouse_model.metrics.running_repeats import RunningRepeats
 
 
-def responses(n_units: int = 700, n_repeats: int = 6, n_times: int = 240) -> np.ndarray:
+def responses(n_units: int = 300, n_repeats: int = 6, n_times: int = 240) -> np.ndarray:
     """(repeat, time, unit) of signals of all strengths, far from nought."""
     draw = np.random.default_rng(3)
     signal = draw.normal(size=(1, n_times, n_units)) * np.linspace(0, 2, n_units)
@@ -35,7 +35,7 @@ def test_pieces_give_what_the_whole_gives(missing):
     found = run(values, [1, 70, 71, 200])
     np.testing.assert_array_equal(found.status, whole.status)
     is_ok = whole.status == Status.OK
-    assert 300 < is_ok.sum() < 700
+    assert 100 < is_ok.sum() < 300
     np.testing.assert_allclose(
         found.single_trial_max[is_ok],
         np.sqrt(whole.signal_power / whole.total_power)[is_ok],
@@ -43,7 +43,7 @@ def test_pieces_give_what_the_whole_gives(missing):
     )
     assert np.isnan(found.single_trial_max[~is_ok]).all()
     complete = np.isfinite(values).all(axis=0)
-    for unit in (0, 1, 350, 699):
+    for unit in (0, 1, 150, 299):
         own = values[:, complete[:, unit], unit].T[:, :, None]
         if own.shape[0] > 1:
             wanted = jackknife_reliability(own).value[0]

@@ -25,7 +25,7 @@ def population():
     return draw_population(3, 300)
 
 
-def only(tuning: Tuning, neurons: np.ndarray) -> Tuning:
+def select(tuning: Tuning, neurons: np.ndarray) -> Tuning:
     parts = {f.name: getattr(tuning, f.name)[neurons] for f in fields(tuning)}
     return Tuning(**parts)
 
@@ -40,24 +40,22 @@ def grating(direction: float, wavelength: float, speed_hz: float) -> np.ndarray:
 
 def trace(cell: Tuning, turn: float = 0.0, speed_hz: float | None = None) -> np.ndarray:
     """Response of one cell to its own grating, turned or at another speed."""
-    video = grating(
-        float(cell.direction[0]) + turn,
-        float(cell.wavelength[0]),
-        speed_hz or float(cell.speed_hz[0]),
-    )
+    direction, wavelength = float(cell.direction[0]), float(cell.wavelength[0])
+    speed_hz = speed_hz or float(cell.speed_hz[0])
+    video = grating(direction + turn, wavelength, speed_hz)
     receptive, still = ReceptiveFields(cell), np.zeros(BLOCK, np.float32)
     response, _ = receptive.respond(to_retina(video, still, still), receptive.rest())
     return response[30:, 0]
 
 
-def best(cell: Tuning, speed_hz: float | None = None) -> float:
+def best_response(cell: Tuning, speed_hz: float | None = None) -> float:
     """Mean response in the better of the two directions of motion."""
     return max(float(trace(cell, turn, speed_hz).mean()) for turn in (0.0, np.pi))
 
 
 def test_neurons_prefer_their_orientation_and_direction(population):
     for neuron in np.argsort(-population.tuning.direction_index)[:5]:
-        cell = only(population.tuning, np.array([neuron]))
+        cell = select(population.tuning, np.array([neuron]))
         there, back, across = (
             trace(cell, turn).mean() for turn in (0.0, np.pi, np.pi / 2)
         )
@@ -71,17 +69,22 @@ def test_neurons_differ_in_speed(population):
     assert len(np.unique(speeds)) >= 4
     for speed_hz, other_hz in ((1.0, 6.0), (5.6, 0.7)):
         cells = [
-            only(population.tuning, np.array([neuron]))
+            select(population.tuning, np.array([neuron]))
             for neuron in np.flatnonzero(np.isclose(speeds, speed_hz))[:3]
         ]
-        assert np.mean([best(c, speed_hz) / best(c, other_hz) for c in cells]) > 1.2
+        assert (
+            np.mean(
+                [best_response(c, speed_hz) / best_response(c, other_hz) for c in cells]
+            )
+            > 1.2
+        )
 
 
 def test_complex_cells_ignore_phase_and_simple_cells_follow_it(population):
     modulation = []
     for kind in (True, False):
         neuron = np.flatnonzero(population.tuning.is_complex == kind)[:1]
-        response = trace(only(population.tuning, neuron))
+        response = trace(select(population.tuning, neuron))
         modulation.append(response.std() / response.mean())
     assert modulation[0] < 0.3 < 0.6 < modulation[1]
 
@@ -99,7 +102,7 @@ def test_blocks_join_without_a_seam(population):
     """Filters carry their memory: two blocks are one long one."""
     rng = np.random.default_rng(1)
     retina = rng.standard_normal((2 * BLOCK, 36 * 64)).astype(np.float32)
-    receptive = ReceptiveFields(only(population.tuning, np.arange(20)))
+    receptive = ReceptiveFields(select(population.tuning, np.arange(20)))
     first, memory = receptive.respond(retina[:BLOCK], receptive.rest())
     second, _ = receptive.respond(retina[BLOCK:], memory)
     middle, _ = receptive.respond(retina[100 : 100 + BLOCK], receptive.rest())
@@ -135,10 +138,8 @@ def test_shared_fluctuations_have_the_size_and_reach_they_should(population):
 def test_near_neurons_fluctuate_together_more_than_far_ones():
     population = draw_population(3, 600)
     loadings = population.coupling.loadings
-    apart = (
-        population.anatomy.xyz_um[:, None, :2] - population.anatomy.xyz_um[None, :, :2]
-    )
-    distance = np.sqrt((apart**2).sum(-1))
+    place = population.anatomy.xyz_um[:, :2]
+    distance = np.sqrt(((place[:, None] - place[None]) ** 2).sum(-1))
     together = loadings @ loadings.T
     near = together[(distance > 0) & (distance < 100)].mean()
     far = together[distance > 500].mean()
@@ -192,10 +193,8 @@ def test_wandering_has_unit_variance_and_its_time_scale():
 
 def test_integration_in_parts_is_integration():
     rng = np.random.default_rng(0)
-    inputs, keep = (
-        rng.standard_normal((50, 3)).astype("f4"),
-        decay(np.array([0.1, 1, 9])),
-    )
+    inputs = rng.standard_normal((50, 3)).astype("f4")
+    keep = decay(np.array([0.1, 1, 9]))
     whole = integrate(inputs, keep, np.zeros(3, np.float32))
     first = integrate(inputs[:20], keep, np.zeros(3, np.float32))
     second = integrate(inputs[20:], keep, first[-1].copy())

@@ -1,8 +1,7 @@
 """Several processes train as one would; a run that is killed goes on to the bit."""
 
-import random
+import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -12,21 +11,21 @@ from omnimouse_model.nets.checkpoint import read_checkpoint
 from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from omnimouse_model.train.run import split_parameters
-from omnimouse_model.train.saving import last_state, rank_files, read_state
+from omnimouse_model.train.saving import last_state, rank_files, read_state, saved_step
 from omnimouse_model.train.schedule import learning_rate
 from omnimouse_model.train.step import batch_loss, draw_step
 from tests.model.train_process import (
     CONFIG,
     MICE,
     STEPS,
+    rank_processes,
+    run,
     sessions_of,
-    started,
     write_mice,
 )
 
+pytestmark = [pytest.mark.slow, pytest.mark.process]
 RANKS = 2
-SOON = 26
-"""Steps of the runs that are killed: both phases, one validation, eight saves."""
 PATIENCE_S = 300.0
 
 
@@ -36,15 +35,25 @@ def mice(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def together(mice, tmp_path_factory):
+def run_of_two(mice, tmp_path_factory):
     """A run of two processes that nothing disturbed."""
-    return finished(mice, tmp_path_factory.mktemp("together"), RANKS, STEPS)
-
-
-def finished(mice: Path, out: Path, ranks: int, steps: int) -> Path:
-    with started(mice, out, ranks, steps) as processes:
-        assert [process.wait(PATIENCE_S) for process in processes] == [0] * ranks
+    out = tmp_path_factory.mktemp("together")
+    finish_together(mice, out)
     return out
+
+
+def finish_together(mice: Path, out: Path) -> None:
+    with rank_processes(mice, out, RANKS) as processes:
+        for process in processes:
+            process.join(PATIENCE_S)
+        assert [process.exitcode for process in processes] == [0] * RANKS
+
+
+def run_until_killed(mice: Path, out: Path, ranks: int, dies_at: str) -> None:
+    """All end with the first, which ends itself."""
+    with rank_processes(mice, out, ranks, dies_at) as (first, *_):
+        first.join(PATIENCE_S)
+        assert first.exitcode == -signal.SIGKILL
 
 
 def losses(out: Path) -> list[tuple[float, float]]:
@@ -52,58 +61,47 @@ def losses(out: Path) -> list[tuple[float, float]]:
 
 
 def weights(out: Path) -> list[dict[str, torch.Tensor]]:
-    folder = last_state(out)
-    assert folder is not None
-    return [read_state(path)["net"] for path in rank_files(folder)]
-
-
-def run_until_killed(mice: Path, out: Path, ranks: int, after: int) -> None:
-    """End all processes with SIGKILL at some moment after a step was logged."""
-    with started(mice, out, ranks, SOON) as processes:
-        until = time.monotonic() + PATIENCE_S
-        while time.monotonic() < until:
-            if (out / FILE).exists() and len(losses(out)) >= after:
-                break
-            assert all(process.poll() is None for process in processes)
-            time.sleep(0.002)
-        time.sleep(random.uniform(0.0, 0.05))
-        for process in processes:
-            process.kill()
-        ends = [process.wait() for process in processes]
-    assert ends == [-signal.SIGKILL] * ranks
+    return [read_state(path)["net"] for path in rank_files(last_state(out))]
 
 
 def check_same(out: Path, undisturbed: Path) -> None:
     """Two runs logged and ended the same, to the bit."""
     assert losses(out) == losses(undisturbed)
-    assert [step for step, _ in losses(out)] == list(range(1, SOON + 1))
-    for mine, other in zip(weights(out), weights(undisturbed), strict=True):
-        assert mine.keys() == other.keys()
-        assert all(torch.equal(mine[name], other[name]) for name in mine)
-    for name in ("model", "best"):
-        ours, theirs = (
-            read_checkpoint(folder / f"{name}.safetensors").state
-            for folder in (out, undisturbed)
-        )
-        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    assert [step for step, _ in losses(out)] == list(range(1, STEPS + 1))
+    shown = [f"{name}.safetensors" for name in ("model", "best")]
+    pairs = [*zip(weights(out), weights(undisturbed), strict=True)]
+    pairs += [
+        (read_checkpoint(out / name).state, read_checkpoint(undisturbed / name).state)
+        for name in shown
+    ]
+    for mine, theirs in pairs:
+        assert mine.keys() == theirs.keys()
+        assert all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
-def test_a_run_killed_twice_goes_on_to_the_bit(mice, tmp_path):
-    undisturbed = finished(mice, tmp_path / "whole", 1, SOON)
-    out = tmp_path / "killed"
-    for after in (random.randrange(1, 10), random.randrange(13, SOON - 3)):
-        run_until_killed(mice, out, 1, after)
-    check_same(finished(mice, out, 1, SOON), undisturbed)
+@pytest.mark.skipif(os.name == "nt", reason="kills by signal, which is POSIX's")
+def test_a_run_killed_between_saves_and_in_one_goes_on_to_the_bit(mice, tmp_path):
+    whole, out = tmp_path / "whole", tmp_path / "killed"
+    run(mice, whole)
+    run_until_killed(mice, out, 1, "step 2")
+    assert (saved_step(out), len(losses(out))) == (0, 2)
+    run_until_killed(mice, out, 1, "write 4")
+    assert saved_step(out) == 3
+    assert (out / "state-00000006").exists() or (out / "state-00000004").exists()
+    run(mice, out)
+    check_same(out, whole)
 
 
-def test_two_killed_processes_go_on_to_the_bit(mice, together, tmp_path):
-    run_until_killed(mice, tmp_path, RANKS, random.randrange(1, SOON - 3))
-    finished(mice, tmp_path, RANKS, SOON)
-    assert losses(tmp_path) == losses(together)[:SOON]
+@pytest.mark.skipif(os.name == "nt", reason="kills by signal, which is POSIX's")
+def test_two_killed_processes_go_on_to_the_bit(mice, run_of_two, tmp_path):
+    run_until_killed(mice, tmp_path, RANKS, "step 5")
+    assert 0 < saved_step(tmp_path) < 5
+    finish_together(mice, tmp_path)
+    check_same(tmp_path, run_of_two)
 
 
-def test_two_processes_train_as_one_that_accumulates_both_batches(together, mice):
-    out = together
+def test_two_processes_train_as_one_that_accumulates_both_batches(run_of_two, mice):
+    out = run_of_two
     shares = [sessions_of(mice, list(MICE)[rank::RANKS]) for rank in range(RANKS)]
     animals = {name: name.split("-")[0] for name in MICE}
     held = {s.key: s.session.n_neurons for share in shares for s in share}
@@ -154,17 +152,16 @@ def test_two_processes_train_as_one_that_accumulates_both_batches(together, mice
         torch.testing.assert_close(merged[name], value, atol=1e-5, rtol=0, msg=name)
 
 
-def test_what_several_processes_trained_is_one_checkpoint(together):
-    checkpoint = read_checkpoint(together / "model.safetensors")
+def test_what_several_processes_trained_is_one_checkpoint(run_of_two):
+    checkpoint = read_checkpoint(run_of_two / "model.safetensors")
     assert checkpoint.sessions == MICE
     net = checkpoint.build()
-    folder = last_state(together)
-    assert folder is not None
+    folder = last_state(run_of_two)
     for path in rank_files(folder):
         for name, value in read_state(path)["average"].items():
             torch.testing.assert_close(net.state_dict()[name], value, msg=name)
     kept = [path.name for path in rank_files(folder)]
     assert kept == [f"rank_{rank}.pt" for rank in range(RANKS)]
-    names = {p.name for p in together.glob("state-*")}
+    names = {p.name for p in run_of_two.glob("state-*")}
     assert names == {folder.name}
     assert read_state(rank_files(folder)[1])["core"] is None

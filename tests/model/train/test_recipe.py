@@ -1,7 +1,6 @@
 """The official recipe: groups, schedule, the balanced cycle, masks by weight, files."""
 
-import subprocess
-import sys
+import multiprocessing
 from dataclasses import replace
 
 import numpy as np
@@ -37,6 +36,7 @@ from omnimouse_model.train.schedule import learning_rate
 from omnimouse_model.train.step import draw_step, train_step
 from tests.model.official_shards import SMALL as NARROW
 from tests.model.small_net import SMALL
+from tests.model.train_process import check_compiled
 from tests.small_sessions import write_session
 
 CONFIG = TrainConfig(
@@ -135,7 +135,7 @@ def test_a_session_of_fewer_windows_than_a_batch_repeats_them():
 
 
 def test_epochs_end_a_phase_where_its_steps_would_not(sessions):
-    def ended(steps: int, epochs: int | None, accumulate: int = 1) -> int:
+    def steps_until_end(steps: int, epochs: int | None, accumulate: int = 1) -> int:
         phase = replace(
             CONFIG.phases[0], steps=steps, epochs=epochs, accumulate=accumulate
         )
@@ -143,10 +143,10 @@ def test_epochs_end_a_phase_where_its_steps_would_not(sessions):
         return found.total_steps
 
     in_epoch = 2 * max(len(s.starts) // 2 for s in sessions)
-    assert ended(10**6, 3) == 3 * in_epoch
-    assert ended(10**6, 3, accumulate=2) == 3 * in_epoch // 2
-    assert ended(10, 3) == 10
-    assert ended(10**6, None) == 10**6
+    assert steps_until_end(10**6, 3) == 3 * in_epoch
+    assert steps_until_end(10**6, 3, accumulate=2) == 3 * in_epoch // 2
+    assert steps_until_end(10, 3) == 10
+    assert steps_until_end(10**6, None) == 10**6
     phase = replace(CONFIG.phases[0], epochs=1)
     weighted = replace(CONFIG, sampling="weighted", phases=(phase,))
     with pytest.raises(ValueError, match="sampling: balanced"):
@@ -177,9 +177,7 @@ def test_each_group_is_clipped_by_itself(sessions, tmp_path):
         session=replace(CONFIG.session, clip=1e-4),
     )
     train(config, sessions, tmp_path, max_steps=1)
-    folder = last_state(tmp_path)
-    assert folder is not None
-    state = read_state(folder / "rank_0.pt")
+    state = read_state(last_state(tmp_path) / "rank_0.pt")
     for name, clip in (("core", 1e-3), ("session", 1e-4)):
         first = [own["exp_avg"].flatten() for own in state[name]["state"].values()]
         # Adam's first average is a tenth of the gradient
@@ -188,9 +186,7 @@ def test_each_group_is_clipped_by_itself(sessions, tmp_path):
 
 def test_sessions_that_had_no_turn_are_left_alone(sessions, tmp_path):
     train(CONFIG, sessions, tmp_path, max_steps=0)
-    folder = last_state(tmp_path)
-    assert folder is not None
-    before = read_state(folder / "rank_0.pt")["net"]
+    before = read_state(last_state(tmp_path) / "rank_0.pt")["net"]
     net = train(CONFIG, sessions, tmp_path, max_steps=1)
     moved = {
         name.split(".")[1]
@@ -212,9 +208,7 @@ def test_several_processes_refuse_what_only_one_can_do(sessions):
 
 def test_another_number_of_processes_does_not_resume(sessions, tmp_path):
     train(CONFIG, sessions, tmp_path, max_steps=1)
-    folder = last_state(tmp_path)
-    assert folder is not None
-    path = folder / "rank_0.pt"
+    path = last_state(tmp_path) / "rank_0.pt"
     torch.save(read_state(path) | {"ranks": 4}, path)
     with pytest.raises(ValueError, match=r"4 processes, these are 1.*Start it with 4"):
         train(CONFIG, sessions, tmp_path)
@@ -244,14 +238,12 @@ def test_the_best_weights_are_kept_beside_the_last(sessions, tmp_path, monkeypat
         lambda *_: {"validation": next(scores)},
     )
     train(replace(CONFIG, validate_every=2), sessions, tmp_path)
-    card = read_checkpoint(tmp_path / "best.safetensors").card
-    assert card is not None
-    assert (card["steps"], card["validation"]) == (4, 0.4)
-    last = read_checkpoint(tmp_path / "model.safetensors").card
-    assert last is not None
-    assert last["steps"] == 6
+    best = read_checkpoint(tmp_path / "best.safetensors").card
+    assert (best["steps"], best["validation"]) == (4, 0.4)
+    assert read_checkpoint(tmp_path / "model.safetensors").card["steps"] == 6
 
 
+@pytest.mark.slow
 def test_the_official_validation_scores_the_eight_masks(sessions, tmp_path):
     config = replace(
         CONFIG, validation="official", validate_every=1, validation_windows=1
@@ -319,32 +311,14 @@ def test_costs_are_of_the_same_batches(sessions):
     assert 0 <= cost.waited_share < 1
 
 
-COMPILED = """
-import sys
-from dataclasses import replace
-from pathlib import Path
-import torch
-from omnimouse_model.train.compiled import compile_blocks
-from omnimouse_model.train.loop import train
-from omnimouse_model.train.step import batch_loss, draw_step
-from tests.model.train_process import CONFIG, sessions_of
-CONFIG = replace(CONFIG, average=0.0)
-sessions = sessions_of(Path(sys.argv[1]), ["m1-1-1"])
-net = train(CONFIG, sessions, Path(sys.argv[2]), max_steps=0).eval()
-batch = draw_step(CONFIG, sessions, 0, 0).batches[0]
-def loss():
-    return batch_loss(net, batch, CONFIG.phases[0], "fp32")[0]
-expected, names = loss().detach(), list(net.state_dict())
-compile_blocks(net, "eager")
-found = loss()
-found.backward()
-torch.testing.assert_close(found.detach(), expected)
-assert list(net.state_dict()) == names
-"""
-"""In a process of its own: the checks of shapes in tests cannot be compiled."""
-
-
+@pytest.mark.slow
+@pytest.mark.process
 def test_compiled_blocks_give_the_same_loss(tmp_path):
+    """In a process of its own: the checks of shapes in tests cannot be compiled."""
     write_session(tmp_path / "mice" / "m1-1-1", 11)
-    given = [str(tmp_path / "mice"), str(tmp_path / "run")]
-    subprocess.run([sys.executable, "-c", COMPILED, *given], check=True, timeout=120)
+    child = multiprocessing.get_context("spawn").Process(
+        target=check_compiled, args=(tmp_path / "mice", tmp_path / "run")
+    )
+    child.start()
+    child.join(600)
+    assert child.exitcode == 0

@@ -1,4 +1,4 @@
-"""What `tests.soak_window` looks for: faults while it works, and what is left."""
+"""What `tests.soak.window` looks for: faults while it works, and what is left."""
 
 import faulthandler
 import gc

@@ -1,4 +1,4 @@
-"""The seeded hand of `tests.soak_window`: what a user may do, and how often."""
+"""The seeded hand of `tests.soak.window`: what a user may do, and how often."""
 
 import faulthandler
 import sys
@@ -48,6 +48,8 @@ class Monkey:
     recordings: tuple[Path, ...]
     models: tuple[str, ...]
     draw: np.random.Generator
+    answers: np.random.Generator
+    """Dialogs come when they come: what is answered moves no later act."""
     counts: Counter[str]
     acts: deque[str]
 
@@ -61,13 +63,11 @@ class Monkey:
 
     def act(self) -> None:
         """One random thing that a user does."""
-        names = list(ACTS)
-        weights = np.array([weight for _, weight in ACTS.values()], float)
-        name = names[self.draw.choice(len(names), p=weights / weights.sum())]
-        self.counts[name] += 1
-        self.acts.append(name)
+        chosen = ACTS[int(self.draw.choice(len(ACTS), p=SHARES))]
+        self.counts[chosen.__name__] += 1
+        self.acts.append(chosen.__name__)
         faulthandler.dump_traceback_later(HANGS_S, exit=True, file=sys.__stderr__)
-        ACTS[name][0](self)
+        chosen(self)
         settle(float(self.draw.choice([0.0, 0.0, 0.01, 0.1])))
 
     def rest(self) -> None:
@@ -84,13 +84,13 @@ class Monkey:
         """Accept or leave whatever waits for an answer, sooner or later."""
         popup = QApplication.activePopupWidget()
         modal = QApplication.activeModalWidget()
+        accepts = self.answers.random() < 0.4
         if popup is not None:
-            if self.chance(0.3):
+            if accepts:
                 popup.close()
         elif isinstance(modal, QDialog):
             self.say(f"dialog {modal.windowTitle()!r}")
-            accept = Qt.Key.Key_Return if self.chance(0.4) else Qt.Key.Key_Escape
-            QTest.keyClick(modal, accept)
+            QTest.keyClick(modal, Qt.Key.Key_Return if accepts else Qt.Key.Key_Escape)
         elif modal is not None:
             modal.close()
 
@@ -268,23 +268,12 @@ def extent(widget: QWidget) -> np.ndarray:
     return np.array([widget.width(), widget.height()])
 
 
-ACTS: dict[str, tuple[Callable[[Monkey], None], float]] = {
-    "click": (Monkey.click, 30),
-    "drag": (Monkey.drag, 8),
-    "wheel": (Monkey.wheel, 5),
-    "write": (Monkey.write, 10),
-    "stroke": (Monkey.stroke, 12),
-    "field_click": (Monkey.field_click, 6),
-    "field_key": (Monkey.field_key, 6),
-    "toggle_dock": (Monkey.toggle_dock, 6),
-    "float_dock": (Monkey.float_dock, 1),
-    "bring_up": (Monkey.bring_up, 6),
-    "theme": (Monkey.theme, 0.5),
-    "resize": (Monkey.resize, 2),
-    "minimise": (Monkey.minimise, 0.5),
-    "command": (Monkey.command, 8),
-    "open": (Monkey.open, 1.5),
-    "model": (Monkey.model, 1.5),
-    "layer": (Monkey.layer, 1),
-    "dims": (Monkey.dims, 0.5),
+WEIGHTS: dict[Callable[[Monkey], None], float] = {
+    **{Monkey.click: 30, Monkey.drag: 8, Monkey.wheel: 5, Monkey.write: 10},
+    **{Monkey.stroke: 12, Monkey.field_click: 6, Monkey.field_key: 6},
+    **{Monkey.toggle_dock: 6, Monkey.float_dock: 1, Monkey.bring_up: 6},
+    **{Monkey.theme: 0.5, Monkey.resize: 2, Monkey.minimise: 0.5, Monkey.command: 8},
+    **{Monkey.open: 1.5, Monkey.model: 1.5, Monkey.layer: 1, Monkey.dims: 0.5},
 }
+ACTS = tuple(WEIGHTS)
+SHARES = np.array(list(WEIGHTS.values())) / sum(WEIGHTS.values())

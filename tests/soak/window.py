@@ -1,6 +1,6 @@
 """Random clicks, strokes, keys, opens, closes and resizes in a real window.
 
-    python -m tests.soak --seconds 120 --seed 3
+    python -m tests.soak.window --seconds 120 --seed 3
 
 A hand with a seed works a napari window with real events, dialogs included, for
 several lives: each opens a viewer, works it, asks it for numbers it knows, and closes
@@ -9,8 +9,15 @@ thread; afterwards nothing of ours may be left: no object, widget, thread, proce
 open file, and no memory that grows from life to life.
 """
 
+import argparse
+import logging
+import math
 import os
+import subprocess
+import sys
+import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,11 +38,10 @@ from omnimouse_model.predict.worker import WorkerPredictor
 from omnimouse_model.simulate import HeldOut, MouseSpec
 from omnimouse_model.simulate import write_session as simulate
 from omnimouse_widgets.qt.hop import qt_post
-from tests.predictors import EchoPredictor
 from tests.small_sessions import write_session
-from tests.soak import PREDICTORS
-from tests.soak_hand import SIZES, Monkey, extent
-from tests.soak_watch import Faults, Held, check_left, check_memory, held
+from tests.soak.edits import PREDICTORS, check_numbers
+from tests.soak.hand import SIZES, Monkey, extent
+from tests.soak.watch import Faults, Held, check_left, check_memory, held
 
 LIFE_S = 30.0
 PATIENCE_S = 90.0
@@ -77,7 +83,7 @@ def answered(controller: Controller) -> bool:
     return results.freshness == results.population_freshness == "fresh"
 
 
-def check_numbers(dock: OmniMouseDock, recording: Path) -> None:
+def check_a_stroke(dock: OmniMouseDock, recording: Path) -> None:
     """After all that, a stroke is painted and predicted as the library does."""
     controller = dock.controller
     wait_for(lambda: not controller.opener.is_busy, "what is being opened", PATIENCE_S)
@@ -104,25 +110,14 @@ def check_numbers(dock: OmniMouseDock, recording: Path) -> None:
     seen = ((places > 0) & (places < extent(canvas.widget))).all(axis=1)
     Hand(canvas.widget).drag(places[seen][:3])
     mask, window = controller.state.mask, controller.state.window
-    brush, active = dock.instrument.brush, dock.viewer.layers.selection.active
     assert mask != before, (
-        f"A stroke across the field paints nothing: {brush.tool=} {active=} "
-        f"{canvas.widget.size()=} {dock.viewer.scene.camera=} {active.mode=} "
-        f"{controller.state.in_space=} {controller.state.plane_shown=}"
+        f"A stroke across the field paints nothing: {dock.instrument.brush.tool=} "
+        f"{dock.viewer.layers.selection.active=} {canvas.widget.size()=} "
+        f"{dock.viewer.scene.camera=} {controller.state.in_space=}"
     )
     wait_for(lambda: answered(controller), "the answer", PATIENCE_S)
     asked = np.flatnonzero(asked_cells(mask).any(axis=0))
-    for shown, neurons in (
-        (controller.results.selected, np.array(controller.state.selection)),
-        (controller.results.population, asked),
-    ):
-        expected = EchoPredictor().predict(window, mask, neurons)
-        now = controller.state.window
-        words = f"{window.start_s=} {now.start_s=} {controller.state.edits=}"
-        assert shown.mask_id == expected.mask_id, words
-        assert np.array_equal(shown.neurons, neurons), words
-        same = np.array_equal(shown.responses, expected.responses, equal_nan=True)
-        assert same, words
+    check_numbers(controller, window, mask, asked)
 
 
 # -- the run --------------------------------------------------------------------------
@@ -131,9 +126,10 @@ class WindowSoak:
     """Lives of a window, one after the other."""
 
     folder: Path
-    seconds: float
     seed: int
     lives: int
+    seconds: float
+    acts: int
     faults: Faults = field(default_factory=Faults)
     counts: Counter[str] = field(default_factory=Counter)
     left: list[Held] = field(default_factory=list)
@@ -161,22 +157,24 @@ class WindowSoak:
 
     def live(self, number: int, recordings: tuple[Path, ...]) -> None:
         """One life: open, work, check, close."""
-        until = self.seconds / self.lives
         with life(recordings[:1]) as dock:
             monkey = Monkey(
                 dock,
                 recordings,
                 (*PREDICTORS, "mean", "ridge", "no such model"),
                 np.random.default_rng([self.seed, number]),
+                np.random.default_rng([self.seed, number, 1]),
                 self.counts,
                 self.faults.acts,
             )
-            since = time.monotonic()
-            while time.monotonic() - since < until:
+            until = time.monotonic() + self.seconds
+            for _ in range(self.acts):
+                if time.monotonic() > until:
+                    break
                 monkey.act()
                 self.faults.check()
             monkey.rest()
-            check_numbers(dock, recordings[0])
+            check_a_stroke(dock, recordings[0])
         self.faults.check()
 
 
@@ -206,8 +204,47 @@ def scratch_home(folder: Path) -> Iterator[None]:
 
 
 def soak_window(
-    folder: Path, seconds: float, seed: int, lives: int | None = None
+    folder: Path,
+    seed: int,
+    lives: int,
+    seconds: float = math.inf,
+    acts: int = sys.maxsize,
 ) -> dict[str, Any]:
-    """Work real windows for so long; see the module."""
-    lives = max(3, round(seconds / LIFE_S)) if lives is None else lives
-    return WindowSoak(folder, seconds, seed, lives).run()
+    """Work real windows, each for so many acts or seconds; see the module."""
+    return WindowSoak(folder, seed, lives, seconds, acts).run()
+
+
+def main() -> int:
+    """Work windows, on a display of its own where there is none."""
+    from omnimouse_app.screen import has_display, scratch_settings, virtual_display
+
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args()
+    if not has_display():
+        again = [sys.executable, "-m", "tests.soak.window", *sys.argv[1:]]
+        with virtual_display() as display:
+            screen = {"DISPLAY": display, "QT_QPA_PLATFORM": "xcb"}
+            return subprocess.call(again, env=os.environ | screen)
+    logging.disable(logging.WARNING)
+    lives = max(3, round(chosen.seconds / LIFE_S))
+    with scratch_settings(), tempfile.TemporaryDirectory() as folder:
+        from napari.qt import get_qapp
+
+        get_qapp()
+        try:
+            print(
+                soak_window(
+                    Path(folder), chosen.seed, lives, seconds=chosen.seconds / lives
+                )
+            )
+        except AssertionError as error:
+            print(f"seed {chosen.seed}:", flush=True)
+            traceback.print_exception(error, file=sys.stdout)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Masks as hypothesis draws them: any that a user can make by hand."""
+"""Random masks for hypothesis: any that a user can make by hand."""
 
 from dataclasses import replace
 

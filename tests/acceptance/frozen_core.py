@@ -1,0 +1,129 @@
+"""Embeddings on a frozen core do as well as training with the mouse, at full length.
+
+    python -m tests.acceptance.frozen_core
+
+Prints a line per check, and exits with 1 where one fails.
+"""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from omnimouse_model.analysis.conditions import Condition
+from omnimouse_model.analysis.evaluate import evaluate
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.nets.start import initialise, set_neuron_embeddings
+from omnimouse_model.predict.transformer import TransformerPredictor
+from omnimouse_model.strategies import half_population_mask
+from omnimouse_model.train.config import Group, Phase, TrainConfig
+from omnimouse_model.train.finetune import finetune
+from omnimouse_model.train.held_out import hold_out
+from omnimouse_model.train.loop import train
+from omnimouse_model.train.run import Origin
+from tests.model.small_net import SMALL
+from tests.model.worlds import write_world
+
+World = tuple[Session, np.ndarray]
+"""A recording, and the signs (P,) of its neurons."""
+STEPS, TUNED_STEPS = 200, 60
+"""From scratch, and of fine-tuning."""
+
+
+def signed(
+    folder: Path, key: str, seed: int, minutes: int = 2, neurons: int = 16
+) -> World:
+    """Poisson counts under one slow factor that half of the neurons follow inversely.
+
+    Responses alone.
+    """
+    draw = np.random.default_rng(seed)
+    decay = np.exp(-np.arange(90) / 15)
+    samples = minutes * 60 * 30
+    noise = draw.normal(size=samples + len(decay) - 1)
+    factor = np.convolve(noise, decay / np.linalg.norm(decay), "valid")
+    signs = draw.permutation(np.where(np.arange(neurons) % 2, 1, -1))
+    rates = 4 * np.exp(0.7 * factor[:, None] * signs)
+    video = np.zeros((samples, 36, 64), np.uint8)
+    write_world(folder, draw.poisson(rates), video=video, key=key)
+    shutil.rmtree(folder / "screen")
+    return open_session(folder), signs
+
+
+def half_score(predictor: TransformerPredictor, session: Session) -> float:
+    """How well half of the neurons tell the other half."""
+    half = Condition("half", partial(half_population_mask, video=False))
+    return evaluate(predictor, session, half, max_windows=30).scores[0].value
+
+
+def trained(out: Path, *worlds: World, steps: int) -> TransformerPredictor:
+    """A model that learns beside embeddings that tell the signs."""
+    config = TrainConfig(
+        seed=1,
+        model=SMALL,
+        phases=(Phase("all", steps, 8, {"half": 1.0}, warmup=steps // 10, decay=0.5),),
+        core=Group(3e-3, 0.1),
+        session=Group(3e-3, 0.001),
+        sampling="balanced",
+        validate_every=steps + 1,
+        validation="held-out",
+        precision="fp32",
+    )
+
+    def fill(net: OmniMouse) -> None:
+        initialise(net, torch.Generator().manual_seed(1))
+        for session, signs in worlds:
+            told = np.repeat(signs[:, None], SMALL.d_embedding, axis=1)
+            set_neuron_embeddings(net, session.id, 0.3 * told.astype(np.float32))
+
+    sources = [hold_out(session, 0) for session, _ in worlds]
+    animals = {s.id: s.animal_id or s.id for s, _ in worlds}
+    net = train(config, sources, out, origin=Origin(animals, fill)).eval()
+    return TransformerPredictor(net, out.name)
+
+
+def is_frozen(base: TransformerPredictor, tuned: TransformerPredictor) -> bool:
+    """Whether all weights of the one but those of its sessions are the other's."""
+    state = tuned.net.state_dict()
+    return all(
+        torch.equal(state[name], value)
+        for name, value in base.net.state_dict().items()
+        if not name.startswith("sess_params.")
+    )
+
+
+def checks(
+    folder: Path, steps: int = STEPS, tuned_steps: int = TUNED_STEPS
+) -> Iterator[tuple[str, bool]]:
+    """What is claimed, with its numbers, and whether it holds."""
+    known, new = signed(folder / "a", "1-1-1", 1), signed(folder / "b", "2-1-1", 2)
+    base = trained(folder / "without", known, steps=steps)
+    best = half_score(trained(folder / "with", known, new, steps=steps), new[0])
+    tuned = finetune(base, new[0], folder / "tuned", steps=tuned_steps)
+    score = half_score(tuned, new[0])
+    yield "fine-tuning leaves the core as it is", is_frozen(base, tuned)
+    yield f"training with the mouse learns it: {best:.3f} > 0.5", best > 0.5
+    claim = f"embeddings alone reach 95 % of that: {score:.3f} of {best:.3f}"
+    yield claim, score >= 0.95 * best
+
+
+def main() -> int:
+    """Print a line per check; 1 where one fails."""
+    torch.set_num_threads(1)
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for claim, holds in checks(Path(folder)):
+            failed += not holds
+            print(f"{'ok' if holds else 'FAILED'}: {claim}")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Tests of the napari plugin; those in a window share one."""

@@ -1,0 +1,1 @@
+"""The notebook's instrument in a real JupyterLab and a real browser."""
