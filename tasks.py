@@ -57,6 +57,8 @@ EXTRAS = (
 )
 WINDOWS = ["tests/widgets", "tests/app", "tests/test_soak_window.py"]
 N_TEST_PROCESSES = max(2, min(os.cpu_count() or 2, 6))
+# Shapes that jaxtyping declares: half of the quick tests' time, so not there.
+SHAPE_CHECKS = "--jaxtyping-packages=omnimouse_model,beartype.beartype"
 QUICK = "not slow and not process and not gui and not browser and not gpu"
 CONSTRAINTS = ROOT / "constraints.txt"
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
@@ -567,7 +569,8 @@ def test(*arguments: str) -> int:
     """Run every check and every test but the GPU ones, each process on its own screen.
 
     The checks run beside the tests. `--quick` leaves out the checks, windows, browsers,
-    child processes and what takes more than a second. What follows goes to pytest.
+    child processes, checks of shapes and what takes more than a second. What follows
+    goes to pytest.
     """
     is_quick = "--quick" in arguments
     for_pytest = [word for word in arguments if word != "--quick"]
@@ -591,7 +594,7 @@ def test(*arguments: str) -> int:
             screen["DISPLAY"] for screen in screens if screen
         )
         checking = [str(PYTHON), str(ROOT / "tasks.py"), "check"]
-        tests = [*pytest, "-m", "not gpu", *for_pytest]
+        tests = [*pytest, SHAPE_CHECKS, "-m", "not gpu", *for_pytest]
         return run_side_by_side({"checks": checking, "tests": tests}, env)
 
 

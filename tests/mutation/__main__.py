@@ -250,6 +250,7 @@ def _pytest(tests: list[str]) -> int:
 
     plugins = ["-p", "_hypothesis_pytestplugin", "-p", "jaxtyping._pytest_plugin"]
     options = ["-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-m", NOT_SLOW]
+    options.append("--jaxtyping-packages=omnimouse_model,beartype.beartype")
     try:
         return int(pytest.main([*plugins, *options, *tests]))
     except BaseException as error:
