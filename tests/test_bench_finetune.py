@@ -14,7 +14,7 @@ from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.predict import loading
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
-from tests.model.finetune_process import few_windows, small_net
+from tests.model.finetune_process import few_start_windows, small_net
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ def mice(tmp_path, monkeypatch):
     monkeypatch.setattr(bench_finetune, "named_session", named_session)
     monkeypatch.setattr(loading, "load_demo", load_demo)
     monkeypatch.setattr(bench_finetune, "STEPS_OF_ALL", STEPS_OF_ALL)
-    with few_windows():
+    with few_start_windows():
         yield made
 
 

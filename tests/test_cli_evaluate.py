@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from omnimouse_app.cli.evaluate import command
-from tests.model.contextual import world
+from tests.model.context_predictor import world
 
 STIMULUS = "test/video_behavior"
 FORECAST = "test/causal_response_25_behavior"

@@ -9,15 +9,20 @@ import pytest
 import omnimouse_model as om
 from omnimouse_app.cli import main
 from omnimouse_app.cli.train_report import TrainReport
-from tests.model.finetune_process import KNOWN, NEW, few_windows, write_place
+from tests.model.finetune_process import (
+    KNOWN,
+    NEW,
+    few_start_windows,
+    write_mouse_folder,
+)
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    with few_windows():
-        yield write_place(tmp_path_factory.mktemp("finetune"))
+    with few_start_windows():
+        yield write_mouse_folder(tmp_path_factory.mktemp("finetune"))
 
 
 def command(place: Path, out: Path, *more: str) -> list[str]:

@@ -60,7 +60,7 @@ def imports(configuration):
     return grimp.build_graph(*packages, include_external_packages=True, cache_dir=None)
 
 
-def is_kept(contract: dict[str, Any], configuration: Any, imports: Any) -> bool:
+def contract_holds(contract: dict[str, Any], configuration: Any, imports: Any) -> bool:
     """Whether a contract holds; the checker may change its copy of the imports."""
     session = configuration["session_options"]
     made = KINDS[contract["type"]](contract["name"], session, contract)
@@ -70,7 +70,9 @@ def is_kept(contract: dict[str, Any], configuration: Any, imports: Any) -> bool:
 def test_the_contracts_are_kept(configuration, imports):
     contracts = configuration["contracts_options"]
     assert {contract["id"] for contract in contracts} == {name for name, *_ in PLANTED}
-    broken = [c["id"] for c in contracts if not is_kept(c, configuration, imports)]
+    broken = [
+        c["id"] for c in contracts if not contract_holds(c, configuration, imports)
+    ]
     assert broken == []
 
 
@@ -83,7 +85,7 @@ def test_a_planted_import_breaks_its_contract(
     planted = deepcopy(imports)
     assert importer in planted.modules
     planted.add_import(importer=importer, imported=imported)
-    assert not is_kept(contract, configuration, planted)
+    assert not contract_holds(contract, configuration, planted)
 
 
 @pytest.mark.process

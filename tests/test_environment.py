@@ -24,14 +24,14 @@ def tables(root: Path) -> tuple[list[str], dict[str, list[str]], list[list[str]]
     return project["dependencies"], project["optional-dependencies"], groups
 
 
-def required(root: Path) -> dict[str, Requirement]:
+def conda_requirements(root: Path) -> dict[str, Requirement]:
     always, extras, _ = tables(root)
     lines = [*always, *(line for extra in IN_CONDA for line in extras[extra])]
     found = [Requirement(line) for line in lines]
     return {CONDA_NAMES.get(item.name, item.name): item for item in found}
 
 
-def everything(root: Path) -> list[Requirement]:
+def all_requirements(root: Path) -> list[Requirement]:
     always, extras, groups = tables(root)
     every = [always, *extras.values(), *groups]
     found = [Requirement(line) for group in every for line in group]
@@ -48,7 +48,7 @@ def conda(root):
 
 
 def test_the_conda_environment_has_every_requirement_with_the_same_range(root, conda):
-    for name, requirement in required(root).items():
+    for name, requirement in conda_requirements(root).items():
         assert name in conda, f"environment.yml has no {name}"
         assert conda[name].specifier == requirement.specifier, name
 
@@ -56,7 +56,7 @@ def test_the_conda_environment_has_every_requirement_with_the_same_range(root, c
 def test_the_constraints_satisfy_every_range(root):
     lines = (root / "constraints.txt").read_text().splitlines()
     exact = dict(line.split("==") for line in lines if line and line[0] != "#")
-    for requirement in everything(root):
+    for requirement in all_requirements(root):
         assert requirement.specifier.contains(exact[requirement.name]), requirement
 
 
@@ -75,5 +75,5 @@ def test_the_wheel_holds_what_runs_in_the_page(root, tmp_path):
 
 def test_every_dependency_has_its_reason(root):
     reasons = (root / "docs" / "dependencies.md").read_text()
-    for requirement in everything(root):
+    for requirement in all_requirements(root):
         assert f"`{requirement.name}`" in reasons, requirement

@@ -15,7 +15,7 @@ def examples(page):
     return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
 
 
-def names_after(code, names=None):
+def namespace_after(code, names=None):
     """What names mean after the code has run."""
     names = {} if names is None else names
     exec(compile(code, "example", "exec"), names)
@@ -25,9 +25,9 @@ def names_after(code, names=None):
 @pytest.mark.slow
 def test_the_examples_run(root):
     notebook, script = examples(root / "README.md")
-    names = names_after(script)
+    names = namespace_after(script)
     assert names["result"].responses.shape == (60, 500)
-    names_after(notebook, names)
+    namespace_after(notebook, names)
     with contextlib.closing(names["explorer"]) as explorer:
         assert np.isfinite(explorer.settled().scores).all()
 
@@ -35,14 +35,14 @@ def test_the_examples_run(root):
 @pytest.mark.slow
 def test_the_page_on_masks_runs(root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = names_after("\n".join(examples(root / "docs" / "masks.md")))
+    names = namespace_after("\n".join(examples(root / "docs" / "masks.md")))
     assert names["same"] == names["drawn"]
 
 
 @pytest.mark.slow
 def test_the_page_on_sweeps_runs(root):
     quick, _with_a_window = examples(root / "docs" / "sweeps.md")
-    assert len(names_after(quick)["sweep"].curves()) == 2
+    assert len(namespace_after(quick)["sweep"].curves()) == 2
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/napari.md"])

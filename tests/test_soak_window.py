@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.soak.watch import Faults
+from tests.soak.resources import Faults
 from tests.soak.window import soak_window
 
 pytestmark = pytest.mark.gui

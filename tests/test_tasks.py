@@ -129,7 +129,7 @@ def test_a_failed_installation_shows_the_end_of_the_log(tasks, monkeypatch):
 
 
 @pytest.fixture
-def done(tasks, monkeypatch):
+def setup_steps(tasks, monkeypatch):
     """What set-up did, with every heavy part replaced."""
     steps: list[str] = []
     monkeypatch.setattr(tasks, "missing_libraries", lambda: [])
@@ -145,23 +145,23 @@ def done(tasks, monkeypatch):
 
 
 def test_a_second_set_up_does_nothing_until_its_recipe_changes(
-    tasks, done, monkeypatch, tmp_path
+    tasks, setup_steps, monkeypatch, tmp_path
 ):
     for _ in range(2):
         tasks.setup()
-    assert done == ["venv", "install"]
+    assert setup_steps == ["venv", "install"]
     other = tmp_path / "constraints.txt"
     other.write_text("torch==9.9\n")
     monkeypatch.setattr(tasks, "CONSTRAINTS", other)
     tasks.setup()
-    assert done == ["venv", "install"] * 2
+    assert setup_steps == ["venv", "install"] * 2
     monkeypatch.setattr(tasks, "recipe", lambda: {"folder": str(tmp_path / "moved")})
     monkeypatch.setattr(tasks, "ROOT", tmp_path / "moved")
     tasks.setup()
-    assert done[4:] == ["new", "install"]
+    assert setup_steps[4:] == ["new", "install"]
 
 
-def test_an_interrupted_set_up_is_resumed(tasks, done, monkeypatch):
+def test_an_interrupted_set_up_is_resumed(tasks, setup_steps, monkeypatch):
     def interrupted() -> None:
         raise KeyboardInterrupt
 
@@ -169,14 +169,16 @@ def test_an_interrupted_set_up_is_resumed(tasks, done, monkeypatch):
         patch.setattr(tasks, "install_everything", interrupted)
         assert tasks.main(["setup"]) == 130
     tasks.setup()
-    assert done == ["venv", "venv", "install"]
+    assert setup_steps == ["venv", "venv", "install"]
 
 
-def test_an_environment_left_in_halves_is_made_anew_once(tasks, done, monkeypatch):
+def test_an_environment_left_in_halves_is_made_anew_once(
+    tasks, setup_steps, monkeypatch
+):
     answers = iter([False, True])
     monkeypatch.setattr(tasks, "works", lambda: next(answers))
     tasks.setup()
-    assert done == ["venv", "install", "new", "install"]
+    assert setup_steps == ["venv", "install", "new", "install"]
 
 
 def test_a_half_written_stamp_counts_as_none(tasks):
@@ -185,7 +187,7 @@ def test_a_half_written_stamp_counts_as_none(tasks):
 
 
 def test_missing_libraries_are_named_and_looked_for_again_while_set_up_goes_on(
-    tasks, done, monkeypatch, capsys
+    tasks, setup_steps, monkeypatch, capsys
 ):
     with monkeypatch.context() as patch:
         patch.setattr(tasks, "missing_libraries", lambda: ["xvfb", "libegl1"])
@@ -196,7 +198,7 @@ def test_missing_libraries_are_named_and_looked_for_again_while_set_up_goes_on(
     assert tasks.read_stamp()["missing"] == ["xvfb", "libegl1"]
     tasks.setup()
     assert tasks.read_stamp()["missing"] == []
-    assert done == ["venv", "install"]
+    assert setup_steps == ["venv", "install"]
 
 
 def test_without_the_venv_module_the_one_line_is_printed(tasks, monkeypatch, capsys):

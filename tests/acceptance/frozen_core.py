@@ -28,8 +28,8 @@ from omnimouse_model.train.finetune import finetune
 from omnimouse_model.train.held_out import hold_out
 from omnimouse_model.train.loop import train
 from omnimouse_model.train.run import Origin
+from tests.model.known_sessions import write_known_session
 from tests.model.small_net import SMALL
-from tests.model.worlds import write_world
 
 World = tuple[Session, np.ndarray]
 """A recording, and the signs (P,) of its neurons."""
@@ -37,7 +37,7 @@ STEPS, TUNED_STEPS = 200, 60
 """From scratch, and of fine-tuning."""
 
 
-def signed(
+def signed_session(
     folder: Path, key: str, seed: int, minutes: int = 2, neurons: int = 16
 ) -> World:
     """Poisson counts under one slow factor that half of the neurons follow inversely.
@@ -52,7 +52,7 @@ def signed(
     signs = draw.permutation(np.where(np.arange(neurons) % 2, 1, -1))
     rates = 4 * np.exp(0.7 * factor[:, None] * signs)
     video = np.zeros((samples, 36, 64), np.uint8)
-    write_world(folder, draw.poisson(rates), video=video, key=key)
+    write_known_session(folder, draw.poisson(rates), video=video, key=key)
     shutil.rmtree(folder / "screen")
     return open_session(folder), signs
 
@@ -63,7 +63,7 @@ def half_score(predictor: TransformerPredictor, session: Session) -> float:
     return evaluate(predictor, session, half, max_windows=30).scores[0].value
 
 
-def trained(out: Path, *worlds: World, steps: int) -> TransformerPredictor:
+def train_model(out: Path, *worlds: World, steps: int) -> TransformerPredictor:
     """A model that learns beside embeddings that tell the signs."""
     config = TrainConfig(
         seed=1,
@@ -103,9 +103,12 @@ def checks(
     folder: Path, steps: int = STEPS, tuned_steps: int = TUNED_STEPS
 ) -> Iterator[tuple[str, bool]]:
     """What is claimed, with its numbers, and whether it holds."""
-    known, new = signed(folder / "a", "1-1-1", 1), signed(folder / "b", "2-1-1", 2)
-    base = trained(folder / "without", known, steps=steps)
-    best = half_score(trained(folder / "with", known, new, steps=steps), new[0])
+    known, new = (
+        signed_session(folder / "a", "1-1-1", 1),
+        signed_session(folder / "b", "2-1-1", 2),
+    )
+    base = train_model(folder / "without", known, steps=steps)
+    best = half_score(train_model(folder / "with", known, new, steps=steps), new[0])
     tuned = finetune(base, new[0], folder / "tuned", steps=tuned_steps)
     score = half_score(tuned, new[0])
     yield "fine-tuning leaves the core as it is", is_frozen(base, tuned)

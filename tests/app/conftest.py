@@ -75,16 +75,16 @@ def window(qapp, echo, session_folder):
     from omnimouse_app.docks import open_instrument
     from omnimouse_model.live.controller import Controller
     from omnimouse_widgets.qt.hop import qt_post
-    from tests.app.windows import SIZE, end_of, let_it_rest
+    from tests.app.windows import SIZE, end_check, wait_for_rest
 
-    with end_of():
+    with end_check():
         controller = Controller(post=qt_post(), load=lambda name, session, device: echo)
         controller.choose_predictor("echo")
         viewer = napari.Viewer(show=True)
         viewer.window.resize(*SIZE)
         opened = open_instrument(viewer, controller)
         controller.open_session(session_folder)
-        let_it_rest(opened)
+        wait_for_rest(opened)
         yield opened
         opened.close_viewer()
         qapp.processEvents()
@@ -104,7 +104,7 @@ def dock(window, start):
     """The window as it opens: first preset, brush in hand, whole field in view."""
     from omnimouse_app.canvas import Canvas
     from omnimouse_app.hand import Hand, settle, wait_for
-    from tests.app.windows import is_answered, layout, let_it_rest
+    from tests.app.windows import is_answered, layout, wait_for_rest
 
     session, start_s, first_layout, docks = start
     controller, brush = window.controller, window.instrument.brush
@@ -134,9 +134,9 @@ def dock(window, start):
     settle()
     if layout(window) != first_layout:
         window.main_window.resize(*first_layout[:2])
-        let_it_rest(window)
+        wait_for_rest(window)
         window.main_window.restoreState(docks)
-        let_it_rest(window)
+        wait_for_rest(window)
     wait_for(lambda: is_answered(window), "the answer")
     window.instrument.layers.draw()
     # Into a corner: the brush's own ring would hide what is under it.

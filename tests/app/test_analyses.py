@@ -15,7 +15,7 @@ from omnimouse_app.hand import settle, wait_for
 from omnimouse_app.reader import get_reader
 from omnimouse_model.live.analysis_file import read_analysis
 from omnimouse_model.masks import HIDDEN
-from tests.app.windows import drop
+from tests.app.windows import drop_file
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
@@ -71,7 +71,7 @@ def test_a_saved_analysis_is_reopened_by_drop_and_from_the_command_line(
     controller.analyses.save(tmp_path / "b.omnimouse.json")
     assert get_reader(str(path)) is not None
     if is_dropped:
-        drop(dock, path)
+        drop_file(dock, path)
     else:
         from_command_line(dock, path, monkeypatch)
     wait_for(lambda: controller.analyses.name == "a", "the analysis")

@@ -25,7 +25,7 @@ def session(n, *, roi=None, xyz=None, plane=None, images=None):
     return SimpleNamespace(units=units, images=images or {})
 
 
-def squares(corners, side, weight=None):
+def square_outlines(corners, side, weight=None):
     """Square outlines of `side` pixels with these top left corners."""
     patch = np.stack(np.mgrid[:side, :side], -1).reshape(-1, 2)
     yx = np.concatenate([patch + corner for corner in corners]).astype(np.int16)
@@ -37,7 +37,7 @@ def squares(corners, side, weight=None):
 
 
 def square_field(corners, side=5, shape=(40, 40), weight=None) -> Field:
-    roi = squares(np.array(corners), side, weight)
+    roi = square_outlines(np.array(corners), side, weight)
     images = {"mean": np.zeros(shape, np.float32)}
     return session_field(session(len(corners), roi=roi, images=images))
 
@@ -155,7 +155,7 @@ def test_without_positions_neurons_are_a_grid_in_order_and_said_so():
 
 
 def planes_of(images, plane, corners=((2, 2), (2, 2), (8, 8))):
-    roi = squares(np.array(corners), 5)
+    roi = square_outlines(np.array(corners), 5)
     return session_field(session(3, roi=roi, plane=plane, images=images))
 
 

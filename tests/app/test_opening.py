@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 
 @pytest.fixture
-def loads(monkeypatch, tmp_path, session_folder, echo):
+def load_calls(monkeypatch, tmp_path, session_folder, echo):
     """Names of the predictors that were loaded; session and `mean` are remembered."""
     names: list[str] = []
 
@@ -30,7 +30,7 @@ def loads(monkeypatch, tmp_path, session_folder, echo):
 
 
 @pytest.fixture
-def launch(qapp, loads):
+def launch(qapp, load_calls):
     """Launches OmniMouse in a window of its own, and waits for its first answer."""
     import napari
 
@@ -63,15 +63,15 @@ def test_the_preferred_model_wins_over_the_one_used_last(
     assert instrument.preferred_model(controller) == expected
 
 
-def test_without_a_choice_it_is_as_it_was_left(launch, loads, session_folder):
+def test_without_a_choice_it_is_as_it_was_left(launch, load_calls, session_folder):
     state = launch()
     assert state.session.path == session_folder
     assert state.predictor_name == "mean"
-    assert loads == ["mean"]
+    assert load_calls == ["mean"]
 
 
 def test_the_chosen_model_alone_is_loaded_and_the_demo_opened_where_the_last_is_gone(
-    launch, loads, session_folder, monkeypatch, tmp_path
+    launch, load_calls, session_folder, monkeypatch, tmp_path
 ):
     remember(Remembered(str(tmp_path / "gone"), "mean"), tmp_path / "live.json")
     monkeypatch.setattr(
@@ -80,11 +80,11 @@ def test_the_chosen_model_alone_is_loaded_and_the_demo_opened_where_the_last_is_
     state = launch(model="last")
     assert state.session.path == session_folder
     assert state.predictor_name == "last"
-    assert loads == ["last"]
+    assert load_calls == ["last"]
 
 
 def test_a_broken_folder_leaves_its_error_and_a_closed_window_is_destroyed(
-    qapp, loads, tmp_path
+    qapp, load_calls, tmp_path
 ):
     """PyQt destroys at exit what is left then, and now and then crashes over it."""
     import napari

@@ -55,16 +55,16 @@ def circle(canvas):
     return np.round(path)  # a pointer is at whole pixels
 
 
-def cells(dock):
+def mask_cells(dock):
     return dock.controller.state.mask.cells
 
 
-def states(dock):
+def neuron_states(dock):
     state = dock.controller.state
     return state.mask.state_in(state.active_span)
 
 
-def on_field(dock, canvas, path):
+def field_positions(dock, canvas, path):
     """Places of a path on the canvas as (y, x) on the field."""
     camera = dock.viewer.scene.camera
     middle = np.array([canvas.widget.width(), canvas.widget.height()]) / 2
@@ -79,7 +79,7 @@ def wait_for_states(dock, canvas):
     def is_shown():
         shown = states_on_screen(canvas, dock.instrument.layers.field)
         seen = shown >= 0
-        return seen.mean() > 0.9 and (shown == states(dock))[seen].all()
+        return seen.mean() > 0.9 and (shown == neuron_states(dock))[seen].all()
 
     wait_for(is_shown, "the states on screen")
 
@@ -98,18 +98,18 @@ def test_a_stroke_paints_the_neurons_under_it_and_the_screen_shows_their_states(
         (Qt.Key.Key_1, VISIBLE, across),
         (Qt.Key.Key_3, TARGET, across[:, ::-1]),
     ):
-        before = cells(blank).copy()
+        before = mask_cells(blank).copy()
         hand.key(key)
         hand.drag(path)
         span = slice(*blank.controller.state.active_span)
         surely, perhaps = set(), set()
-        for a, b in pairwise(on_field(blank, canvas, path)):
+        for a, b in pairwise(field_positions(blank, canvas, path)):
             surely |= set(neurons_under(field, a, b, radius - 0.05).tolist())
             perhaps |= set(neurons_under(field, a, b, radius + 0.05).tolist())
-        changed = cells(blank) != before
+        changed = mask_cells(blank) != before
         assert len(surely) > 5
         assert set(np.flatnonzero(changed.any(axis=0))) <= perhaps
-        assert (cells(blank)[span, sorted(surely)] == code).all()
+        assert (mask_cells(blank)[span, sorted(surely)] == code).all()
         changed[span] = False
         assert not changed.any()
         wait_for_states(blank, canvas)
@@ -119,14 +119,14 @@ def test_undo_and_redo_keys_give_back_the_mask_and_the_pixels(
     blank, canvas, hand, circle
 ):
     hand.key(Qt.Key.Key_1)
-    before = cells(blank).copy()
+    before = mask_cells(blank).copy()
     hand.drag(circle)
-    painted = cells(blank).copy()
+    painted = mask_cells(blank).copy()
     hand.key(Qt.Key.Key_Z, CONTROL)
-    np.testing.assert_array_equal(cells(blank), before)
+    np.testing.assert_array_equal(mask_cells(blank), before)
     wait_for_states(blank, canvas)
     hand.key(Qt.Key.Key_Z, CONTROL | SHIFT)
-    np.testing.assert_array_equal(cells(blank), painted)
+    np.testing.assert_array_equal(mask_cells(blank), painted)
     wait_for_states(blank, canvas)
 
 
@@ -138,8 +138,8 @@ def test_the_lasso_paints_the_neurons_inside_and_in_3d_leaves_no_layer(
     hand.key(Qt.Key.Key_L)
     assert blank.instrument.brush.tool == "lasso"
     hand.drag(circle)
-    inside = neurons_inside(field, on_field(blank, canvas, circle))
-    visible = np.flatnonzero((cells(blank) == VISIBLE).all(axis=0))
+    inside = neurons_inside(field, field_positions(blank, canvas, circle))
+    visible = np.flatnonzero((mask_cells(blank) == VISIBLE).all(axis=0))
     assert len(inside) > 10
     np.testing.assert_array_equal(visible, inside)
     assert len(viewer.layers) == n_layers
@@ -155,7 +155,7 @@ def test_the_lasso_paints_the_neurons_inside_and_in_3d_leaves_no_layer(
 def test_control_click_selects_and_with_shift_adds_and_takes_away(
     dock, canvas, hand, field
 ):
-    before = cells(dock).copy()
+    before = mask_cells(dock).copy()
     places = canvas.places(core_places(field)[[10, 20]])
     for place, keys, expected in (
         (places[0], CONTROL, (10,)),
@@ -164,7 +164,7 @@ def test_control_click_selects_and_with_shift_adds_and_takes_away(
     ):
         hand.click(place, keys)
         assert dock.controller.state.selection == expected
-    np.testing.assert_array_equal(cells(dock), before)
+    np.testing.assert_array_equal(mask_cells(dock), before)
 
 
 def test_without_a_tool_a_drag_pans_and_a_click_selects(
@@ -174,10 +174,10 @@ def test_without_a_tool_a_drag_pans_and_a_click_selects(
     assert dock.instrument.brush.tool == "select"
     hand.click(canvas.place(core_places(field)[30]))
     assert dock.controller.state.selection == (30,)
-    before, centre = cells(dock).copy(), dock.viewer.scene.camera.center
+    before, centre = mask_cells(dock).copy(), dock.viewer.scene.camera.center
     hand.drag(circle[:6])
     assert dock.viewer.scene.camera.center != centre
-    np.testing.assert_array_equal(cells(dock), before)
+    np.testing.assert_array_equal(mask_cells(dock), before)
     hand.key(Qt.Key.Key_P)
     assert dock.instrument.brush.tool == "brush"
 
@@ -195,22 +195,22 @@ def test_brackets_change_the_radius_in_screen_pixels(dock, hand):
 def test_a_click_paints_what_the_ring_on_the_screen_covers(blank, canvas, hand, field):
     centre = np.round(canvas.place(core_places(field)[40]))
     hand.click(centre)
-    near = set(np.flatnonzero((cells(blank) == VISIBLE).any(axis=0)).tolist())
+    near = set(np.flatnonzero((mask_cells(blank) == VISIBLE).any(axis=0)).tolist())
     radius = blank.instrument.brush.radius / blank.viewer.scene.camera.zoom
-    place = on_field(blank, canvas, centre[None])[0]
+    place = field_positions(blank, canvas, centre[None])[0]
     assert set(neurons_under(field, place, place, radius - 0.05)) <= near
     assert near <= set(neurons_under(field, place, place, radius + 0.05))
 
 
 def test_space_lends_the_drag_to_the_camera(dock, canvas, hand, circle):
-    before, centre = cells(dock).copy(), dock.viewer.scene.camera.center
+    before, centre = mask_cells(dock).copy(), dock.viewer.scene.camera.center
     QTest.keyPress(canvas.widget, Qt.Key.Key_Space)
     hand.drag(circle[:6])
     QTest.keyRelease(canvas.widget, Qt.Key.Key_Space)
-    np.testing.assert_array_equal(cells(dock), before)
+    np.testing.assert_array_equal(mask_cells(dock), before)
     assert dock.viewer.scene.camera.center != centre
     hand.drag(circle)
-    assert (cells(dock) != before).any()
+    assert (mask_cells(dock) != before).any()
 
 
 def test_holding_h_shows_the_mean_image_alone(blank, canvas, field):
@@ -293,7 +293,7 @@ def test_the_fast_way_survives_what_rebuilds_the_texture(blank, canvas):
     blank.viewer.reset_view()
     blank.controller.paint([7, 8, 9], VISIBLE)
     blank.controller.paint_cells([0, 3, 5], slice(0, 20), TARGET)
-    assert (states(blank)[[0, 3, 5]] == MIXED).all()
+    assert (neuron_states(blank)[[0, 3, 5]] == MIXED).all()
     wait_for_states(blank, canvas)
 
 

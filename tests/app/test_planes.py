@@ -14,7 +14,7 @@ from omnimouse_app.tiles import Tile, label_layer
 from omnimouse_model.masks import VISIBLE
 from omnimouse_widgets.drawn.field import neurons_at
 from omnimouse_widgets.drawn.neuron_colours import SELECTED_RIM
-from tests.app.windows import let_it_rest
+from tests.app.windows import wait_for_rest
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 ALT = Qt.KeyboardModifier.AltModifier
@@ -43,16 +43,16 @@ def plane(dock):
     return np.asarray(dock.controller.state.session.units.plane)
 
 
-def view(dock):
+def camera_view(dock):
     camera = dock.viewer.scene.camera
     return (camera.zoom, *camera.center)
 
 
-def visible(dock):
+def visible_neurons(dock):
     return (dock.controller.state.mask.cells == VISIBLE).any(axis=0)
 
 
-def first_of(plane, number):
+def first_neuron_of_plane(plane, number):
     return int(np.flatnonzero(plane == number)[0])
 
 
@@ -78,7 +78,7 @@ def test_planes_over_each_other_have_their_names_in_one_corner():
 def test_keys_step_through_the_planes_and_back_to_the_whole_field(
     dock, canvas, hand, layers
 ):
-    menu, whole = dock.control.view.place.plane, view(dock)
+    menu, whole = dock.control.view.place.plane, camera_view(dock)
     dock.control.scroll_area.ensureWidgetVisible(menu)
     for number in dock.controller.planes.numbers:
         hand.key(Qt.Key.Key_PageDown, ALT)
@@ -89,10 +89,10 @@ def test_keys_step_through_the_planes_and_back_to_the_whole_field(
         places = canvas.places(corners)
         assert (places > 0).all()
         assert (places < (canvas.widget.width(), canvas.widget.height())).all()
-        assert view(dock)[0] > 1.5 * whole[0]
+        assert camera_view(dock)[0] > 1.5 * whole[0]
     hand.key(Qt.Key.Key_PageDown, ALT)
     assert dock.controller.planes.shown is None
-    assert view(dock) == pytest.approx(whole)
+    assert camera_view(dock) == pytest.approx(whole)
 
 
 def test_brush_lasso_and_click_leave_other_planes_alone(
@@ -107,16 +107,16 @@ def test_brush_lasso_and_click_leave_other_planes_alone(
     across = np.linspace(middle - 0.35 * middle.min(), middle + 0.35 * middle.min(), 9)
     dock.instrument.brush.radius = 60.0
     hand.drag(np.round(across))
-    assert set(plane[visible(dock)]) == {1}
+    assert set(plane[visible_neurons(dock)]) == {1}
     controller.undo()
-    assert not visible(dock).any()
+    assert not visible_neurons(dock).any()
     hand.key(Qt.Key.Key_L)
     reach = 0.7 * middle.min()
     hand.drag(np.round(arc(middle, (reach, reach), (0.0, 6.2), 16)))
-    assert set(plane[visible(dock)]) == {1}
+    assert set(plane[visible_neurons(dock)]) == {1}
     places = canvas.places(core_places(layers.field))
-    for number, expected in ((2, ()), (1, (first_of(plane, 1),))):
-        hand.click(places[first_of(plane, number)], CONTROL)
+    for number, expected in ((2, ()), (1, (first_neuron_of_plane(plane, 1),))):
+        hand.click(places[first_neuron_of_plane(plane, number)], CONTROL)
         assert controller.state.selection == expected
 
 
@@ -124,7 +124,7 @@ def test_one_plane_is_shown_with_its_image_and_name_and_nothing_of_the_others(
     dock, canvas, layers, plane, monkeypatch
 ):
     planes, field = dock.controller.planes, layers.field
-    own, other = first_of(plane, 1), first_of(plane, 2)
+    own, other = first_neuron_of_plane(plane, 1), first_neuron_of_plane(plane, 2)
     lost = replace(field, lost=np.array([own, other]))
     crosses = lost_layer(dock.controller.state.session, lost)
     monkeypatch.setattr(layers, "field", lost)
@@ -223,10 +223,10 @@ def test_space_has_every_neuron_at_its_place_in_the_colours_of_the_field(
 
 def test_space_has_axes_in_micrometres_and_moves_no_dock(dock, hand, layers):
     dock.main_window.resize(1280, 720)
-    let_it_rest(dock, (1280, 720))
+    wait_for_rest(dock, (1280, 720))
     before = [one.geometry() for one in dock.docks.values()]
     hand.key(Qt.Key.Key_D, SHIFT)
-    let_it_rest(dock, (1280, 720))
+    wait_for_rest(dock, (1280, 720))
     assert dock.main_window.minimumSizeHint().height() <= 720
     assert [one.geometry() for one in dock.docks.values()] == before
     data = layers.space.layer.data
@@ -288,7 +288,7 @@ def test_back_from_space_everything_is_as_it_was(dock, canvas, hand, layers):
 def state_of_viewer(dock):
     viewer = dock.viewer
     shown = [(layer.name, layer.visible) for layer in viewer.layers]
-    camera = tuple(np.round(view(dock), 6))
+    camera = tuple(np.round(camera_view(dock), 6))
     active = viewer.layers.selection.active
     return (viewer.dims.ndim, viewer.dims.ndisplay, camera, shown, active)
 

@@ -217,7 +217,7 @@ def test_every_key_has_a_command_unless_it_is_held_or_the_mouses():
     assert set(commands) <= ACTIONS.keys()
 
 
-def states_after(dock) -> dict:
+def command_effects(dock) -> dict:
     """What each command leaves behind, in words of the state."""
     controller, brush = dock.controller, dock.instrument.brush
     state = controller.state
@@ -268,7 +268,7 @@ def test_commands_do_what_their_titles_say(dock, monkeypatch):
 
     controller, results = dock.controller, dock.controller.results
     monkeypatch.setattr("napari.current_viewer", lambda: dock.viewer)
-    for name, is_so in states_after(dock).items():
+    for name, is_so in command_effects(dock).items():
         if name.startswith("paint"):
             dock.instrument.brush.tool = "select"
         getattr(commands, name)()
@@ -305,12 +305,12 @@ def test_commands_do_what_their_titles_say(dock, monkeypatch):
         assert words in copied
     for _ in range(2):  # and no second window
         commands.show_keys()
-        (box,) = key_windows()
+        (box,) = visible_key_windows()
     for key in ("<b>1<", "Ctrl+Z", "Alt-drag", "<b>?<", "paint hidden"):
         assert key in box.text()
     box.close()
     settle()
-    assert not key_windows()
+    assert not visible_key_windows()
     commands.preset_nothing()
     controller.paint([20], VISIBLE)
     controller.reaching.set_distance(80.0)
@@ -322,7 +322,7 @@ def test_commands_do_what_their_titles_say(dock, monkeypatch):
     assert n_visible[1] > max(n_visible[0], n_visible[2])
 
 
-def key_windows():
+def visible_key_windows():
     from qtpy.QtWidgets import QApplication
 
     return [

@@ -11,7 +11,7 @@ from omnimouse_app.hand import settle, wait_for
 from omnimouse_app.layers import TOKEN
 from omnimouse_widgets.qt.recordings import RecordingsPanel
 from tests import SUITE2P
-from tests.app.windows import drop
+from tests.app.windows import drop_file
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
@@ -55,7 +55,7 @@ def test_a_dropped_folder_of_recordings_is_a_table_out_of_which_one_is_opened(
     dock, folder
 ):
     state, before = dock.controller.state, dock.controller.state.session
-    drop(dock, folder)
+    drop_file(dock, folder)
     panel = wait_for_table(dock)
     assert panel.isWindow()
     assert str(folder) in panel.windowTitle()
@@ -67,7 +67,7 @@ def test_a_dropped_folder_of_recordings_is_a_table_out_of_which_one_is_opened(
     assert panel.isVisible()
     panel.close()
     before = state.session
-    drop(dock, folder / "small")  # a session itself is opened, and no table
+    drop_file(dock, folder / "small")  # a session itself is opened, and no table
     wait_for(lambda: state.session is not before, "the session")
     roles = ["mean image", "neurons", "planes"]
     wait_for(lambda: own_layers(dock) == roles, "its layers alone")
@@ -78,7 +78,7 @@ def test_the_table_comes_up_beside_the_window_while_the_panel_floats(dock, folde
     panel_dock = dock.docks["OmniMouse"]
     panel_dock.setFloating(True)
     settle()
-    drop(dock, folder)
+    drop_file(dock, folder)
     panel = wait_for_table(dock)
     assert panel.parent() is panel_dock.parent()
     panel.close()

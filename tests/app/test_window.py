@@ -16,7 +16,7 @@ from omnimouse_app.hand import Hand, settle, wait_for
 from omnimouse_model.masks import TARGET
 from omnimouse_model.metrics import correlation
 from omnimouse_widgets.drawn.playback import samples_due
-from tests.app.windows import let_it_rest
+from tests.app.windows import wait_for_rest
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
@@ -27,7 +27,7 @@ def canvas(dock):
     return Canvas(dock.viewer, dock.main_window)
 
 
-def box_of(dock, title):
+def dock_box(dock, title):
     """Rectangle of a dock in the window's pixels: left, top, right, bottom."""
     widget = dock.docks[title]
     corner = widget.mapTo(dock.main_window, widget.rect().topLeft())
@@ -39,8 +39,8 @@ def box_of(dock, title):
 def test_the_layout_is_that_of_the_plan_and_nothing_is_cut(dock, size):
     window = dock.main_window
     window.resize(*size)
-    let_it_rest(dock, size)
-    boxes = {title: box_of(dock, title) for title in dock.docks}
+    wait_for_rest(dock, size)
+    boxes = {title: dock_box(dock, title) for title in dock.docks}
     canvas = window.centralWidget()
     canvas_right = canvas.mapTo(window, canvas.rect().topRight()).x()
     for title in ("OmniMouse", "Traces"):
@@ -65,15 +65,15 @@ def test_the_layout_is_that_of_the_plan_and_nothing_is_cut(dock, size):
 
 def test_a_closed_dock_comes_back_from_the_menu_where_it_was(dock):
     raster = dock.docks["Raster"]
-    before = box_of(dock, "Raster")
+    before = dock_box(dock, "Raster")
     raster.title.close_button.click()
     assert not raster.isVisible()
     menu = dock.viewer.window.window_menu
     [action] = [a for a in menu.actions() if a.text() == "Raster (OmniMouse)"]
     action.trigger()
-    let_it_rest(dock)
+    wait_for_rest(dock)
     assert raster.isVisible()
-    np.testing.assert_allclose(box_of(dock, "Raster"), before, atol=3)
+    np.testing.assert_allclose(dock_box(dock, "Raster"), before, atol=3)
 
 
 def test_no_dock_is_dragged_over_the_whole_field(dock):
@@ -81,7 +81,7 @@ def test_no_dock_is_dragged_over_the_whole_field(dock):
     before = right.width()
     for width in (4000, before):
         window.resizeDocks([right], [width], Qt.Orientation.Horizontal)
-        let_it_rest(dock)
+        wait_for_rest(dock)
         assert window.findChild(QOpenGLWidget).width() >= 160
 
 

@@ -22,7 +22,7 @@ def layout(dock: OmniMouseDock) -> tuple[Any, ...]:
     return (window.width(), window.height(), *rectangles)
 
 
-def let_it_rest(dock: OmniMouseDock, size: tuple[int, int] = SIZE) -> None:
+def wait_for_rest(dock: OmniMouseDock, size: tuple[int, int] = SIZE) -> None:
     """Wait until the window has its size and four looks in a row are the same."""
     looks: deque[tuple[Any, ...]] = deque(maxlen=4)
 
@@ -42,7 +42,7 @@ def is_answered(dock: OmniMouseDock) -> bool:
     return results.freshness == results.population_freshness == "fresh"
 
 
-def drop(dock: OmniMouseDock, path: Path) -> None:
+def drop_file(dock: OmniMouseDock, path: Path) -> None:
     """Drop a file or folder on the canvas, as from a file manager."""
     from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
     from qtpy.QtGui import QDragEnterEvent, QDropEvent
@@ -61,7 +61,7 @@ def drop(dock: OmniMouseDock, path: Path) -> None:
     application.sendEvent(canvas, dropped)
 
 
-def running() -> set[str]:
+def running_names() -> set[str]:
     """Names of our threads and processes, but for the one that draws every part."""
     everyone = (*threading.enumerate(), *active_children())
     ours = {one.name for one in everyone if one.name.startswith("omnimouse")}
@@ -69,8 +69,8 @@ def running() -> set[str]:
 
 
 @contextmanager
-def end_of() -> Iterator[None]:
+def end_check() -> Iterator[None]:
     """Wait at the end until nothing of ours runs that did not at the beginning."""
-    before = running()
+    before = running_names()
     yield
-    wait_for(lambda: running() <= before, "threads and processes to end")
+    wait_for(lambda: running_names() <= before, "threads and processes to end")

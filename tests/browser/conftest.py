@@ -13,7 +13,7 @@ import pytest
 from omnimouse_app.browser.chromium import BrowserMissingError, chromium
 from omnimouse_app.browser.page import NotebookPage, page_in
 from omnimouse_app.browser.server import serving
-from tests.browser.explorer import kernel_counts, opened, wait_for_counts
+from tests.browser.explorer import kernel_counts, open_explorer, wait_for_counts
 
 HERE = Path(__file__).parent
 
@@ -59,7 +59,7 @@ def demo():
 
 
 @contextmanager
-def watched(tab: NotebookPage, item: pytest.Item, folder: Path) -> Iterator[None]:
+def page_check(tab: NotebookPage, item: pytest.Item, folder: Path) -> Iterator[None]:
     """Check that a test leaves no error in a page; write what explains a failure."""
     tab.errors.clear()
     yield
@@ -72,19 +72,22 @@ def watched(tab: NotebookPage, item: pytest.Item, folder: Path) -> Iterator[None
 @pytest.fixture
 def tab(browser, server, demo, tmp_path, request):
     """A notebook page of one test's own."""
-    with page_in(browser, server) as opened, watched(opened, request.node, tmp_path):
-        yield opened
+    with (
+        page_in(browser, server) as open_explorer,
+        page_check(open_explorer, request.node, tmp_path),
+    ):
+        yield open_explorer
 
 
 @pytest.fixture(scope="package")
 def explorer_page(browser, server, demo):
     with page_in(browser, server, has_touch=True) as page:
-        opened(page, model="demo")
+        open_explorer(page, model="demo")
         yield page
 
 
 @pytest.fixture
-def view(explorer_page, request, tmp_path):
+def fresh_explorer(explorer_page, request, tmp_path):
     """The shared explorer, as if just opened."""
     tab = explorer_page
     tab.page.get_by_role("tab", name="Traces", exact=True).last.click()
@@ -94,5 +97,5 @@ def view(explorer_page, request, tmp_path):
     tab.ask("setattr(explorer.table, 'filter', '')")
     tab.wait_for_kernel("explorer.settled() is explorer", True)
     wait_for_counts(tab, **kernel_counts(tab))
-    with watched(tab, request.node, tmp_path):
+    with page_check(tab, request.node, tmp_path):
         yield tab

@@ -29,7 +29,7 @@ COUNTED = (
 )
 
 
-def opened(
+def open_explorer(
     tab: NotebookPage, *more: str, front: str = "lab", model: str = "mean"
 ) -> str:
     """Open a notebook with an explorer on the demo, run it; its name.
@@ -39,17 +39,17 @@ def opened(
     name = tab.open([MAKE.format(model=model), SHOW, *more], front)
     if front != "voila":
         tab.run_all()
-    shown(tab)
+    wait_for_neurons(tab)
     return name
 
 
-def shown(tab: NotebookPage) -> None:
+def wait_for_neurons(tab: NotebookPage) -> None:
     """Wait until the painter shows neurons."""
     tab.part("counts").get_by_text(re.compile(r"target \d")).first.wait_for()
 
 
 @contextmanager
-def busy_cell(tab: NotebookPage, folder: Path) -> Iterator[str]:
+def running_cell(tab: NotebookPage, folder: Path) -> Iterator[str]:
     """A cell runs as long as the block does; what `tab.is_over` takes."""
     file = folder / "over"
     running = tab.start("execute", BUSY.format(file=str(file)))
@@ -60,7 +60,7 @@ def busy_cell(tab: NotebookPage, folder: Path) -> Iterator[str]:
     tab.finish(running)
 
 
-def grave(tab: NotebookPage) -> list[str]:
+def grave_violations(tab: NotebookPage) -> list[str]:
     """What axe finds that keeps people out, with the element each is about."""
     within = {"include": [[".omnimouse"]]}
     found = Axe().run(tab.page, context=within).response["violations"]
@@ -102,7 +102,7 @@ def wait_for_other_counts(tab: NotebookPage, before: str) -> None:
     )
 
 
-def agree(tab: NotebookPage) -> dict[str, int]:
+def wait_for_agreement(tab: NotebookPage) -> dict[str, int]:
     """Wait until page and kernel count the same; the counts."""
     for _ in range(1000):
         told, known = counts(tab), kernel_counts(tab)
@@ -117,4 +117,4 @@ def painted(tab: NotebookPage) -> dict[str, int]:
     before = tab.part("counts").first.inner_text()
     tab.drag(tab.part("field").first)
     wait_for_other_counts(tab, before)
-    return agree(tab)
+    return wait_for_agreement(tab)

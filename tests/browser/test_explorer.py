@@ -4,12 +4,12 @@ import pytest
 
 from omnimouse_app.browser.page import NotebookPage
 from tests.browser.explorer import (
-    agree,
-    busy_cell,
     counts,
-    grave,
+    grave_violations,
     kernel_counts,
     painted,
+    running_cell,
+    wait_for_agreement,
     wait_for_counts,
     wait_for_other_counts,
 )
@@ -23,78 +23,87 @@ EDGES = "explorer.neuron_scores.spread.edges"
 SCORES = "(sorted(map(float, explorer.scores[list(explorer.selection)])) or [9])"
 
 
-def test_a_stroke_of_the_mouse_is_in_the_kernel_and_a_new_prediction_is_drawn(view):
-    before, since = kernel_counts(view), view.now()
-    after = painted(view)
+def test_a_stroke_of_the_mouse_is_in_the_kernel_and_a_new_prediction_is_drawn(
+    fresh_explorer,
+):
+    before, since = kernel_counts(fresh_explorer), fresh_explorer.now()
+    after = painted(fresh_explorer)
     assert after["visible"] > before["visible"]
-    view.wait_until_told("drawn", since, name="traces")
-    view.wait_for_kernel("explorer.controller.results.freshness", "fresh")
-    view.part("field").first.press("Control+z")  # the whole stroke
-    wait_for_counts(view, **before)
-    assert kernel_counts(view) == before
+    fresh_explorer.wait_until_told("drawn", since, name="traces")
+    fresh_explorer.wait_for_kernel("explorer.controller.results.freshness", "fresh")
+    fresh_explorer.part("field").first.press("Control+z")  # the whole stroke
+    wait_for_counts(fresh_explorer, **before)
+    assert kernel_counts(fresh_explorer) == before
 
 
-def test_the_keyboard_paints_what_the_mouse_paints(view):
-    field, before = view.part("field").first, view.part("counts").first.inner_text()
+def test_the_keyboard_paints_what_the_mouse_paints(fresh_explorer):
+    field, before = (
+        fresh_explorer.part("field").first,
+        fresh_explorer.part("counts").first.inner_text(),
+    )
     for key in ("2", "]", "ArrowLeft", " "):
         field.press(key)
-    wait_for_other_counts(view, before)
-    assert agree(view)["hidden"] > 0
+    wait_for_other_counts(fresh_explorer, before)
+    assert wait_for_agreement(fresh_explorer)["hidden"] > 0
 
 
-def test_keys_after_a_click_on_a_button_are_the_parts_and_not_the_notebooks(view):
-    before = view.page.evaluate(CELL_TYPES)
-    view.part("painter").get_by_role("button", name="Brush").click()
+def test_keys_after_a_click_on_a_button_are_the_parts_and_not_the_notebooks(
+    fresh_explorer,
+):
+    before = fresh_explorer.page.evaluate(CELL_TYPES)
+    fresh_explorer.part("painter").get_by_role("button", name="Brush").click()
     for key in ("3", "r"):  # elsewhere "r" makes the cell a raw one, without output
-        view.page.keyboard.press(key)
-    view.wait_for_kernel("explorer.painter.tool", "rectangle")
-    assert view.ask("explorer.painter.code") == 2
-    view.part("asked").get_by_label("Preset").focus()
+        fresh_explorer.page.keyboard.press(key)
+    fresh_explorer.wait_for_kernel("explorer.painter.tool", "rectangle")
+    assert fresh_explorer.ask("explorer.painter.code") == 2
+    fresh_explorer.part("asked").get_by_label("Preset").focus()
     for key in ("b", "x"):  # one adds a cell, the other cuts it
-        view.page.keyboard.press(key)
-    assert view.page.evaluate(CELL_TYPES) == before
-    view.page.evaluate(f"() => {{ {IS_UNSAVED} = true }}")
-    view.part("field").first.press("Control+s")
-    view.page.wait_for_function(f"!{IS_UNSAVED}")
+        fresh_explorer.page.keyboard.press(key)
+    assert fresh_explorer.page.evaluate(CELL_TYPES) == before
+    fresh_explorer.page.evaluate(f"() => {{ {IS_UNSAVED} = true }}")
+    fresh_explorer.part("field").first.press("Control+s")
+    fresh_explorer.page.wait_for_function(f"!{IS_UNSAVED}")
 
 
-def test_the_other_button_paints_nothing(view):
-    before = kernel_counts(view)
-    view.part("field").first.click(button="right")
-    assert agree(view) == before
+def test_the_other_button_paints_nothing(fresh_explorer):
+    before = kernel_counts(fresh_explorer)
+    fresh_explorer.part("field").first.click(button="right")
+    assert wait_for_agreement(fresh_explorer) == before
 
 
-def test_what_code_sets_the_page_shows(view):
-    view.ask("explorer.painter.paint(range(25), 0)")
-    wait_for_counts(view, hidden=25)
-    view.ask("setattr(explorer.bar, 'preset', 'nothing')")
-    wait_for_counts(view, target=0)
+def test_what_code_sets_the_page_shows(fresh_explorer):
+    fresh_explorer.ask("explorer.painter.paint(range(25), 0)")
+    wait_for_counts(fresh_explorer, hidden=25)
+    fresh_explorer.ask("setattr(explorer.bar, 'preset', 'nothing')")
+    wait_for_counts(fresh_explorer, target=0)
 
 
-def test_scrubbing_moves_the_window_of_the_kernel(view):
-    before, since = view.ask("explorer.start_s"), view.now()
-    view.part("video").first.locator("canvas").first.press("Shift+ArrowRight")
-    view.wait_for_kernel(f"explorer.start_s > {before}", True)
-    view.wait_until_told("drawn", since, name="raster")
+def test_scrubbing_moves_the_window_of_the_kernel(fresh_explorer):
+    before, since = fresh_explorer.ask("explorer.start_s"), fresh_explorer.now()
+    fresh_explorer.part("video").first.locator("canvas").first.press("Shift+ArrowRight")
+    fresh_explorer.wait_for_kernel(f"explorer.start_s > {before}", True)
+    fresh_explorer.wait_until_told("drawn", since, name="raster")
 
 
-def test_painting_goes_on_while_a_cell_runs(view, tmp_path):
-    painted(view)
-    with busy_cell(view, tmp_path) as running:
-        since = view.now()
-        view.drag(view.part("field").first, (0.3, 0.3), (0.6, 0.3))
-        view.wait_until_told("drawn", since, name="traces")
-        assert not view.is_over(running)
-    agree(view)
+def test_painting_goes_on_while_a_cell_runs(fresh_explorer, tmp_path):
+    painted(fresh_explorer)
+    with running_cell(fresh_explorer, tmp_path) as running:
+        since = fresh_explorer.now()
+        fresh_explorer.drag(fresh_explorer.part("field").first, (0.3, 0.3), (0.6, 0.3))
+        fresh_explorer.wait_until_told("drawn", since, name="traces")
+        assert not fresh_explorer.is_over(running)
+    wait_for_agreement(fresh_explorer)
 
 
 @pytest.fixture
-def without_subshells(view):
+def without_subshells(fresh_explorer):
     """What JupyterLab's setting does, which kernels without subshells have too."""
-    before = view.page.evaluate(COMMS_OVER_SUBSHELLS)
-    view.page.evaluate(f"{COMMS_OVER_SUBSHELLS} = 'disabled'")
-    yield view
-    view.page.evaluate(f"before => {{ {COMMS_OVER_SUBSHELLS} = before }}", before)
+    before = fresh_explorer.page.evaluate(COMMS_OVER_SUBSHELLS)
+    fresh_explorer.page.evaluate(f"{COMMS_OVER_SUBSHELLS} = 'disabled'")
+    yield fresh_explorer
+    fresh_explorer.page.evaluate(
+        f"before => {{ {COMMS_OVER_SUBSHELLS} = before }}", before
+    )
 
 
 def test_without_subshells_a_stroke_is_seen_at_once_and_answered_when_a_cell_has_run(
@@ -103,7 +112,7 @@ def test_without_subshells_a_stroke_is_seen_at_once_and_answered_when_a_cell_has
     tab = without_subshells
     before, words = painted(tab), tab.part("counts").first.inner_text()
     tab.wait_for_kernel("explorer.settled() is explorer", True)
-    with busy_cell(tab, tmp_path) as running:
+    with running_cell(tab, tmp_path) as running:
         since = tab.now()
         tab.drag(tab.part("field").first, (0.3, 0.3), (0.6, 0.3))
         tab.wait_until_told("painted", since)
@@ -112,33 +121,37 @@ def test_without_subshells_a_stroke_is_seen_at_once_and_answered_when_a_cell_has
         assert not tab.is_over(running)
         over = tab.now()
     tab.wait_until_told("drawn", over, name="traces")
-    assert agree(tab)["visible"] > before["visible"]
+    assert wait_for_agreement(tab)["visible"] > before["visible"]
     tab.wait_for_kernel("explorer.controller.results.freshness", "fresh")
     tab.wait_for_kernel("explorer.controller.in_stroke", False)
 
 
-def test_what_is_refused_is_told_in_the_part_that_it_was_said_in(view):
-    view.page.get_by_role("tab", name="Neurons", exact=True).last.click()
-    table = view.part("table").last
+def test_what_is_refused_is_told_in_the_part_that_it_was_said_in(fresh_explorer):
+    fresh_explorer.page.get_by_role("tab", name="Neurons", exact=True).last.click()
+    table = fresh_explorer.part("table").last
     words = table.get_by_label("Filter the neurons")
     words.fill("size>3")
     words.press("Enter")
     table.get_by_text("'size'").first.wait_for()
     words.fill("id<5")
     words.press("Enter")
-    view.wait_for_kernel("explorer.table.shown", 4)
+    fresh_explorer.wait_for_kernel("explorer.table.shown", 4)
 
 
-def test_nothing_grave_keeps_anybody_from_using_it_and_what_is_grave_is_found(view):
+def test_nothing_grave_keeps_anybody_from_using_it_and_what_is_grave_is_found(
+    fresh_explorer,
+):
     for title in ("Traces", "Context", "Behaviour", "Neurons", "Scores"):
-        view.page.get_by_role("tab", name=title, exact=True).last.click()
-        assert not grave(view), title
-    view.page.evaluate(
+        fresh_explorer.page.get_by_role("tab", name=title, exact=True).last.click()
+        assert not grave_violations(fresh_explorer), title
+    fresh_explorer.page.evaluate(
         "document.querySelector('.omnimouse-painter').append("
         "Object.assign(document.createElement('button'), { id: 'nameless' }))"
     )
-    assert any(one.startswith("button-name") for one in grave(view))
-    view.page.evaluate("document.querySelector('#nameless').remove()")
+    assert any(
+        one.startswith("button-name") for one in grave_violations(fresh_explorer)
+    )
+    fresh_explorer.page.evaluate("document.querySelector('#nameless').remove()")
 
 
 # -- scores ---------------------------------------------------------------------------
@@ -150,31 +163,35 @@ def wait_until_marked(tab: NotebookPage, n: int) -> None:
     )
 
 
-def test_bars_and_points_of_the_scores_select_and_mark_neurons(view):
-    view.page.get_by_role("tab", name="Scores", exact=True).last.click()
-    plot = view.page.locator(".js-plotly-plot").last
+def test_bars_and_points_of_the_scores_select_and_mark_neurons(fresh_explorer):
+    fresh_explorer.page.get_by_role("tab", name="Scores", exact=True).last.click()
+    plot = fresh_explorer.page.locator(".js-plotly-plot").last
     bars = plot.locator(".barlayer .trace").first.locator(".point")
     bars.first.wait_for()
-    wait_until_marked(view, 2)
+    wait_until_marked(fresh_explorer, 2)
     # A bar by the mouse.
     box = bars.nth(8).bounding_box()
-    view.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] - 3)
+    fresh_explorer.page.mouse.click(
+        box["x"] + box["width"] / 2, box["y"] + box["height"] - 3
+    )
     within = f"bool({EDGES}[8] <= {SCORES}[0] <= {SCORES}[-1] < {EDGES}[9])"
-    view.wait_for_kernel(within, True)
-    wait_until_marked(view, view.ask("len(explorer.selection)"))
+    fresh_explorer.wait_for_kernel(within, True)
+    wait_until_marked(fresh_explorer, fresh_explorer.ask("len(explorer.selection)"))
     # A rectangle around points; twice over, as plotly would move the first.
     for end in (0.5, 0.7):
-        view.ask("explorer.controller.select([])")
-        wait_until_marked(view, 0)
-        view.drag(plot, (0.63, 0.15), (0.95, end), steps=6)
-        view.wait_for_kernel("len(explorer.selection)", 64)
+        fresh_explorer.ask("explorer.controller.select([])")
+        wait_until_marked(fresh_explorer, 0)
+        fresh_explorer.drag(plot, (0.63, 0.15), (0.95, end), steps=6)
+        fresh_explorer.wait_for_kernel("len(explorer.selection)", 64)
     # The slider's keys go from bar to bar, and a double click ends it.
-    slider = view.page.get_by_label("Bar of the histogram")
+    slider = fresh_explorer.page.get_by_label("Bar of the histogram")
     slider.press("ArrowRight")
     low = float(slider.get_attribute("aria-valuetext").split()[1])
     near = f"abs({SCORES}[0] - {low}) < 0.051 > abs({SCORES}[-1] - {low})"
-    view.wait_for_kernel(f"bool(len(explorer.selection) < 64 and {near})", True)
+    fresh_explorer.wait_for_kernel(
+        f"bool(len(explorer.selection) < 64 and {near})", True
+    )
     box = plot.bounding_box()
     x, y = box["x"] + 0.95 * box["width"], box["y"] + 0.8 * box["height"]
-    view.page.mouse.dblclick(x, y)
-    view.wait_for_kernel("len(explorer.selection)", 0)
+    fresh_explorer.page.mouse.dblclick(x, y)
+    fresh_explorer.wait_for_kernel("len(explorer.selection)", 0)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.browser.explorer import grave
-from tests.model.finetune_process import NEW, write_place
+from tests.browser.explorer import grave_violations
+from tests.model.finetune_process import NEW, write_mouse_folder
 
 MAKE = """
 from pathlib import Path
@@ -34,7 +34,7 @@ DRAWN = """() => {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return write_place(tmp_path_factory.mktemp("finetuning"))
+    return write_mouse_folder(tmp_path_factory.mktemp("finetuning"))
 
 
 def test_it_is_there_with_something_to_learn_and_worked_by_keyboard_to_its_end(
@@ -53,7 +53,7 @@ def test_it_is_there_with_something_to_learn_and_worked_by_keyboard_to_its_end(
     part.get_by_role("button", name="Stop").wait_for()
     part.get_by_text("of 1500").wait_for()
     tab.page.wait_for_function(DRAWN)
-    assert not grave(tab)
+    assert not grave_violations(tab)
     part.get_by_role("button", name="Stop").press("Enter")
     use = part.get_by_role("button", name="Use what was reached")
     use.click()

@@ -48,7 +48,7 @@ def neurons_of(page: Any) -> dict[str, Any]:
     return json.loads(page.locator("#page-data").text_content())["neurons"]
 
 
-def point_at(page: Any, neuron: int) -> tuple[float, float]:
+def neuron_position(page: Any, neuron: int) -> tuple[float, float]:
     """Where a neuron of the first field is on the screen."""
     field = page.locator("svg[data-field]").first
     field.scroll_into_view_if_needed()
@@ -58,33 +58,33 @@ def point_at(page: Any, neuron: int) -> tuple[float, float]:
     return box["x"] + scale * x, box["y"] + scale * y
 
 
-def told(page: Any) -> str:
+def tooltip_text(page: Any) -> str:
     return page.locator(".told").inner_text()
 
 
-def cells(page: Any, head: str, column: int) -> list[str]:
+def column_texts(page: Any, head: str, column: int) -> list[str]:
     table = page.locator("table", has=page.locator("th", has_text=head)).first
     return table.locator(f"tbody tr td:nth-child({column})").all_inner_texts()
 
 
 def test_a_neuron_pointed_at_says_who_it_is(page):
-    page.mouse.move(*point_at(page, 7))
-    assert told(page) == neurons_of(page)["words"][7]
+    page.mouse.move(*neuron_position(page, 7))
+    assert tooltip_text(page) == neurons_of(page)["words"][7]
     page.mouse.move(5, 5)
-    assert told(page).startswith("Point at a neuron")
+    assert tooltip_text(page).startswith("Point at a neuron")
 
 
 def test_a_click_marks_its_rows_and_another_takes_the_mark_away(page):
-    place = point_at(page, 5)
+    place = neuron_position(page, 5)
     page.mouse.click(*place)
     marked = page.locator(".marked")
     assert {*marked.evaluate_all("m => m.map(e => e.dataset.neuron)")} == {"5"}
     assert marked.count() >= 2
-    assert "marked below" in told(page)
+    assert "marked below" in tooltip_text(page)
     page.mouse.click(*place)
     assert marked.count() == 0
-    page.mouse.click(*point_at(page, 9))
-    assert "not selected" in told(page)
+    page.mouse.click(*neuron_position(page, 9))
+    assert "not selected" in tooltip_text(page)
     page.locator("figure#neuron-2").click()
     assert page.locator("figure#neuron-2").get_attribute("aria-current") == "true"
 
@@ -93,33 +93,33 @@ def test_keys_go_from_neuron_to_neuron(page):
     field, words = page.locator("svg[data-field]").first, neurons_of(page)["words"]
     field.focus()
     page.keyboard.press("Home")
-    assert told(page) == words[0]
+    assert tooltip_text(page) == words[0]
     page.keyboard.press("End")
-    assert told(page) == words[N - 1]
+    assert tooltip_text(page) == words[N - 1]
     seen = set()
     for key in ["ArrowLeft", "ArrowUp", "ArrowRight", "ArrowDown"] * 3:
         page.keyboard.press(key)
-        seen.add(told(page))
+        seen.add(tooltip_text(page))
     assert len(seen) > 2
     assert seen <= {*words}
     page.keyboard.press("Enter")
-    assert "marked" in told(page)
+    assert "marked" in tooltip_text(page)
     page.keyboard.press("Escape")
-    assert "marked" not in told(page)
+    assert "marked" not in tooltip_text(page)
 
 
 def test_a_table_sorts_by_its_heads_and_comes_back(page):
-    before = cells(page, "predictor", 3)
+    before = column_texts(page, "predictor", 3)
     down = sorted(map(float, before), reverse=True)
     table = page.locator("table", has=page.locator("th", has_text="predictor")).first
     head = table.locator("th button", has_text="neurons")
     head.click()
-    assert [float(cell) for cell in cells(page, "predictor", 3)] == down
+    assert [float(cell) for cell in column_texts(page, "predictor", 3)] == down
     assert table.locator("th[aria-sort=descending]").count() == 1
     page.keyboard.press("Enter")
-    assert [float(cell) for cell in cells(page, "predictor", 3)] == down[::-1]
+    assert [float(cell) for cell in column_texts(page, "predictor", 3)] == down[::-1]
     page.keyboard.press("Enter")
-    assert cells(page, "predictor", 3) == before
+    assert column_texts(page, "predictor", 3) == before
 
 
 def test_an_entry_of_the_legend_hides_its_curves(page):
@@ -143,8 +143,8 @@ def test_a_condition_is_hidden_wherever_it_is(page):
     button.focus()
     page.keyboard.press("Space")
     assert of_it.count() == 0
-    told = page.locator("main").get_by_text("few seen").locator("visible=true")
-    assert told.count() == 1
+    tooltip_text = page.locator("main").get_by_text("few seen").locator("visible=true")
+    assert tooltip_text.count() == 1
     page.keyboard.press("Space")
     assert of_it.count() > 4
 

@@ -1,12 +1,12 @@
 """Fingers on the field: one paints, two move it and paint nothing."""
 
 from omnimouse_app.browser.page import NotebookPage
-from tests.browser.explorer import agree, kernel_counts
+from tests.browser.explorer import kernel_counts, wait_for_agreement
 
 Place = tuple[float, float]
 
 
-class Hand:
+class TouchScreen:
     """Real touches on the field; places as fractions of its box."""
 
     def __init__(self, tab: NotebookPage) -> None:
@@ -15,7 +15,7 @@ class Hand:
         self.box = self.field.bounding_box()
         self.touches = tab.page.context.new_cdp_session(tab.page)
 
-    def say(self, kind: str, *places: Place) -> None:
+    def send_touches(self, kind: str, *places: Place) -> None:
         points = [
             {
                 "x": self.box["x"] + x * self.box["width"],
@@ -43,7 +43,7 @@ class Hand:
             )
         self.say("End")
 
-    def seen(self) -> str:
+    def canvas_picture(self) -> str:
         """The picture on the canvas."""
         return self.field.evaluate("canvas => canvas.toDataURL()")
 
@@ -53,38 +53,41 @@ def visible_after_more_than(tab: NotebookPage, before: int) -> int:
     shown = "bool((explorer.mask.state_in((0, 60)) == 1).sum() > {})"
     tab.wait_for_kernel(shown.format(before), True)
     tab.wait_for_kernel("explorer.controller.in_stroke", False)
-    return agree(tab)["visible"]
+    return wait_for_agreement(tab)["visible"]
 
 
-def test_one_finger_paints_and_a_tap_does(view):
-    hand, radius = Hand(view), view.ask("explorer.painter.radius")
-    before = kernel_counts(view)["visible"]
+def test_one_finger_paints_and_a_tap_does(fresh_explorer):
+    hand, radius = (
+        TouchScreen(fresh_explorer),
+        fresh_explorer.ask("explorer.painter.radius"),
+    )
+    before = kernel_counts(fresh_explorer)["visible"]
     hand.drag(((0.3, 0.5), (0.6, 0.5)))
-    visible = visible_after_more_than(view, before)
-    view.ask("explorer.painter.set_trait('radius', 60.0)")
+    visible = visible_after_more_than(fresh_explorer, before)
+    fresh_explorer.ask("explorer.painter.set_trait('radius', 60.0)")
     hand.say("Start", (0.5, 0.3))
     hand.say("End")
-    visible_after_more_than(view, visible)
-    view.ask(f"explorer.painter.set_trait('radius', {radius})")
+    visible_after_more_than(fresh_explorer, visible)
+    fresh_explorer.ask(f"explorer.painter.set_trait('radius', {radius})")
 
 
-def test_two_fingers_zoom_and_move_the_field_and_paint_nothing(view):
-    hand, before = Hand(view), kernel_counts(view)
-    undo_name = view.ask("explorer.controller.undo_name")
+def test_two_fingers_zoom_and_move_the_field_and_paint_nothing(fresh_explorer):
+    hand, before = TouchScreen(fresh_explorer), kernel_counts(fresh_explorer)
+    undo_name = fresh_explorer.ask("explorer.controller.undo_name")
     hand.field.press("Home")
     whole = hand.seen()
     pinch = ((0.45, 0.5), (0.25, 0.5)), ((0.55, 0.5), (0.75, 0.5))
     move = ((0.45, 0.5), (0.45, 0.7)), ((0.55, 0.5), (0.55, 0.7))
     for ways in (pinch, move):
         hand.drag(*ways)
-        view.page.wait_for_function(
+        fresh_explorer.page.wait_for_function(
             "([canvas, before]) => canvas.toDataURL() !== before",
             arg=[hand.field.element_handle(), whole],
         )
         hand.field.press("Home")
-        view.page.wait_for_function(
+        fresh_explorer.page.wait_for_function(
             "([canvas, before]) => canvas.toDataURL() === before",
             arg=[hand.field.element_handle(), whole],
         )
-    assert agree(view) == before
-    assert view.ask("explorer.controller.undo_name") == undo_name
+    assert wait_for_agreement(fresh_explorer) == before
+    assert fresh_explorer.ask("explorer.controller.undo_name") == undo_name

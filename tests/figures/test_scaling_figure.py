@@ -32,14 +32,14 @@ def curves(tmp_path_factory):
     return scaling_curves(read_runs(path), n_resamples=40)
 
 
-def of(figure, name, mode, axis="x"):
+def traces_of(figure, name, mode, axis="x"):
     wanted = (name, mode, axis)
     return [t for t in figure.data if (t.name, t.mode, t.xaxis or "x") == wanted]
 
 
 def test_marks_are_the_runs_and_their_means(curves):
     figure = scaling_figure(curves)
-    runs, means = of(figure, "5M", "markers")
+    runs, means = traces_of(figure, "5M", "markers")
     curve = next(c for c in curves if (c.name, c.condition) == ("5M", TASKS[0]))
     np.testing.assert_allclose(runs.y, curve.y)
     np.testing.assert_allclose(runs.x, curve.x, rtol=0.03)
@@ -53,7 +53,7 @@ def test_marks_are_the_runs_and_their_means(curves):
 
 def test_the_fit_lies_in_its_band(curves):
     figure = scaling_figure(curves)
-    band, line = of(figure, "5M", "lines")
+    band, line = traces_of(figure, "5M", "lines")
     n = len(line.y)
     high, low = np.array(band.y[:n]), np.array(band.y[n:])[::-1]
     assert (low <= np.array(line.y)).all()
@@ -67,8 +67,8 @@ def test_too_few_sizes_are_marks_and_a_reason(curves):
         return last.text
 
     figure = scaling_figure(curves)
-    assert len(of(figure, "1M", "markers")) == 2
-    assert of(figure, "1M", "lines") == []
+    assert len(traces_of(figure, "1M", "markers")) == 2
+    assert traces_of(figure, "1M", "lines") == []
     assert told(curves).startswith("No fit of 1M: A fit needs 4")
     (refused,) = [c for c in curves if c.condition == TASKS[0] and c.refusal]
     some = [c for c in curves if c.name == "5M"]
@@ -82,7 +82,7 @@ def test_each_condition_has_its_panel_and_each_model_one_entry(curves):
     words = [note.text for note in figure.layout.annotations]
     assert "<b>Fcst</b>" in words
     assert "<b>Stim</b>" in words
-    assert len(of(figure, "5M", "markers", "x2")) == 2
+    assert len(traces_of(figure, "5M", "markers", "x2")) == 2
     named = [trace.name for trace in figure.data if trace.showlegend]
     assert sorted(named) == ["1M", "5M"]
     symbols = {t.name: t.marker.symbol for t in figure.data if t.showlegend}

@@ -20,7 +20,7 @@ from omnimouse_widgets.figures.look import SYMBOLS
 NEURONS, HISTORY = (0, 16, 64), (0, 10, 25)
 
 
-def swept(*, grid: bool = False, shift: float = 0.0) -> ContextSweep:
+def context_sweep_of_all(*, grid: bool = False, shift: float = 0.0) -> ContextSweep:
     """Every row there is, with scores that say from which context and draw they are."""
     plan = SweepPlan(
         NEURONS, HISTORY, (True, False), (True, False), (0, 1, 2), grid=grid
@@ -48,7 +48,7 @@ def traces(figure, label, axis="x"):
 
 @pytest.mark.parametrize(("target", "n_curves"), [("responses", 8), ("running", 4)])
 def test_points_and_bars_are_the_sweeps(target, n_curves):
-    sweep = swept()
+    sweep = context_sweep_of_all()
     figure = context_sweep_figure(sweep, target=target)
     found = 0
     for curve in sweep.curves(target):
@@ -70,7 +70,7 @@ def test_points_and_bars_are_the_sweeps(target, n_curves):
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_a_condition_has_the_palettes_colour_and_symbol(theme):
-    figure = context_sweep_figure(swept(), theme=theme)
+    figure = context_sweep_figure(context_sweep_of_all(), theme=theme)
     for label, colour in palette.CONDITION_COLOURS.items():
         (trace,) = traces(figure, label)
         expected = colour if theme == "dark" else palette.ON_PAPER[colour]
@@ -79,7 +79,9 @@ def test_a_condition_has_the_palettes_colour_and_symbol(theme):
 
 
 def test_kept_sweeps_are_told_apart_by_line_and_open_points_and_named_once():
-    figure = context_sweep_figure({"a": swept(), "b": swept(shift=0.1)})
+    figure = context_sweep_figure(
+        {"a": context_sweep_of_all(), "b": context_sweep_of_all(shift=0.1)}
+    )
     named = [trace.name for trace in figure.data if trace.showlegend is not False]
     assert sorted(named) == sorted([*palette.CONDITION_COLOURS, "a", "b"])
     first, second = traces(figure, "video")
@@ -87,7 +89,7 @@ def test_kept_sweeps_are_told_apart_by_line_and_open_points_and_named_once():
     assert second.marker.symbol == f"{first.marker.symbol}-open"
     assert np.mean(second.y) > np.mean(first.y) + 0.05
     with pytest.raises(ValueError, match="At most 5 sweeps"):
-        context_sweep_figure({str(n): swept() for n in range(6)})
+        context_sweep_figure({str(n): context_sweep_of_all() for n in range(6)})
 
 
 def test_the_mark_stands_at_its_context_and_score():
@@ -95,7 +97,9 @@ def test_the_mark_stands_at_its_context_and_score():
     mark = Mark(given, 0.31, 12, True, False)
     places = [place_on("neurons", 16), place_on("history_samples", 10)]
     for score in (0.31, float("nan")):
-        figure = context_sweep_figure(swept(), mark=replace(mark, score=score))
+        figure = context_sweep_figure(
+            context_sweep_of_all(), mark=replace(mark, score=score)
+        )
         stars = [(t.xaxis, t.x[0], t.y[0]) for t in figure.data if is_star(t)]
         expected = [(x, at, score) for x, at in zip(("x", "x2"), places, strict=True)]
         assert sorted(stars) == (expected if score == 0.31 else [])
@@ -108,7 +112,7 @@ def is_star(trace):
 
 def test_a_channel_that_was_not_decoded_is_refused_by_name():
     with pytest.raises(ValueError, match=r"'pupil_x' was not decoded.*running"):
-        context_sweep_figure(swept(), target="pupil_x")
+        context_sweep_figure(context_sweep_of_all(), target="pupil_x")
 
 
 def over_history(history):
@@ -124,7 +128,7 @@ def test_one_axis_alone_fills_the_figure():
 
 
 def test_a_grid_has_a_curve_for_each_history():
-    sweep = swept(grid=True)
+    sweep = context_sweep_of_all(grid=True)
     figure = context_grid_figure(sweep, video=True, behavior=False)
     assert [trace.name for trace in figure.data] == ["0", "10", "25"]
     for trace, history in zip(figure.data, HISTORY, strict=True):
@@ -133,7 +137,7 @@ def test_a_grid_has_a_curve_for_each_history():
         np.testing.assert_allclose(trace.error_y.array, [p.sem for p in points])
     assert len({trace.marker.symbol for trace in figure.data}) == 3
     with pytest.raises(ValueError, match="grid=True"):
-        context_grid_figure(swept())
+        context_grid_figure(context_sweep_of_all())
 
 
 @pytest.mark.parametrize(

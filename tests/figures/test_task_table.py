@@ -31,9 +31,12 @@ def channel(name, value, predictor="big", **fields):
 @pytest.fixture
 def scores():
     behavior = {
-        "pupil_x": 0.8, "pupil_y": 0.6, "pupil_size": 0.9, "pupil_dsize": 0.1,
+        "pupil_x": 0.8,
+        "pupil_y": 0.6,
+        "pupil_size": 0.9,
+        "pupil_dsize": 0.1,
         "running": 0.3,
-    }  # fmt: skip
+    }
     return Scores(
         (
             score(FCST, "big", 0.3),
@@ -53,8 +56,13 @@ def scores():
 
 def test_columns_are_the_papers_tasks(scores):
     assert task_table(scores).columns == (
-        "Fcst", "Pop+S (256)", "Avg", "Pupil-loc", "Pupil-size", "Running",
-    )  # fmt: skip
+        "Fcst",
+        "Pop+S (256)",
+        "Avg",
+        "Pupil-loc",
+        "Pupil-size",
+        "Running",
+    )
     assert task_name("test/population_1024_response_behavior") == "Pop (1,024)"
     assert task_name("test/video_behavior") == "Stim"
     assert task_name("half of them") == "half of them"

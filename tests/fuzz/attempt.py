@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 from tests.fuzz.kinds import KINDS
-from tests.fuzz.outcome import FaultError, examine, prepare
+from tests.fuzz.outcome import FaultError, outcome_of, prepare
 
 MEMORY_GIB = 6
 
@@ -28,7 +28,7 @@ def attempt(kind: str, seed: int, folder: Path) -> tuple[str, str]:
         done.append(draw.choice(KINDS[kind].ways)(draw, root))
     said = "; ".join(done)
     try:
-        return said, examine(root)
+        return said, outcome_of(root)
     except FaultError as error:
         raise FaultError(f"{kind}, seed {seed} ({said}): {error}") from error
 

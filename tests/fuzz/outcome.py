@@ -41,7 +41,7 @@ def prepare(folder: Path) -> None:
     np.save(folder / SECRET, np.full((4, 4), _SECRET_VALUE))
 
 
-def examine(root: Path) -> str:
+def outcome_of(root: Path) -> str:
     """Read a recording; "session", or the code of the typed error that refused it.
 
     Raises
@@ -52,7 +52,7 @@ def examine(root: Path) -> str:
     """
     before = listing(root.parent)
     try:
-        with _watched(), _limited():
+        with _forbidden_effects(), _time_limit():
             outcome = _read(root)
     except HangError as error:
         raise FaultError(f"still reading after {PATIENCE_S} s") from error
@@ -120,29 +120,29 @@ def _exercise(session: Session) -> None:
     n = session.n_neurons
     units = session.units
     columns = (units.unit_id, units.plane, units.xyz_um, units.xy_px, units.scale)
-    _must(all(len(c) == n for c in columns), "unit columns differ in length")
-    _must(units.area is None or len(units.area) == n, "areas differ in number")
-    _must(bool(np.isfinite(session.response_scale).all()), "scale is not finite")
-    _must(bool((session.response_scale > 0).all()), "scale is not positive")
+    _check(all(len(c) == n for c in columns), "unit columns differ in length")
+    _check(units.area is None or len(units.area) == n, "areas differ in number")
+    _check(bool(np.isfinite(session.response_scale).all()), "scale is not finite")
+    _check(bool((session.response_scale > 0).all()), "scale is not positive")
     starts = session.window_starts()
     session.window_starts("train", include_blanks=True)
     session.overview(10)
     if session.stimulus is not None:
-        _must(bool((np.diff(session.stimulus.slot_t) > 0).all()), "slots out of order")
+        _check(bool((np.diff(session.stimulus.slot_t) > 0).all()), "slots out of order")
         session.stimulus.frames(np.arange(min(3, len(session.stimulus.slot_t))))
     places = [0.0, session.duration_s / 2, *starts[:1], *starts[-1:]]
     for place in places if len(session.start_grid) >= 60 else ():
         window = session.window(float(place))
-        _must(window.responses.shape == (60, n), "responses of another shape")
-        _must(window.video.shape == (60, 36, 64), "video of another shape")
-        _must(window.frames_u8.dtype == np.uint8, "frames of another kind")
-        _must(bool(np.isfinite(window.video).all()), "video is not finite")
-        _must(bool(np.isfinite(window.behavior).all()), "behaviour is not finite")
-        _must(not bool((window.responses == _SECRET_VALUE).any()), "reached outside")
-        _must(set(window.valid) == {"responses", "video", "behavior"}, "valid differs")
+        _check(window.responses.shape == (60, n), "responses of another shape")
+        _check(window.video.shape == (60, 36, 64), "video of another shape")
+        _check(window.frames_u8.dtype == np.uint8, "frames of another kind")
+        _check(bool(np.isfinite(window.video).all()), "video is not finite")
+        _check(bool(np.isfinite(window.behavior).all()), "behaviour is not finite")
+        _check(not bool((window.responses == _SECRET_VALUE).any()), "reached outside")
+        _check(set(window.valid) == {"responses", "video", "behavior"}, "valid differs")
 
 
-def _must(holds: bool, otherwise: str) -> None:
+def _check(holds: bool, otherwise: str) -> None:
     if not holds:
         raise FaultError(f"a session whose {otherwise}")
 
@@ -156,7 +156,7 @@ _may_write: Path | None = None
 
 
 @contextmanager
-def _watched() -> Iterator[None]:
+def _forbidden_effects() -> Iterator[None]:
     """Let no program start, no connection be made and no file be written."""
     global _watching, _hooked
     if not _hooked:
@@ -186,7 +186,7 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
 
 
 @contextmanager
-def _limited() -> Iterator[None]:
+def _time_limit() -> Iterator[None]:
     """End what takes too long, a blocked system call as well."""
 
     def end(*_: object) -> None:

@@ -14,7 +14,7 @@ from tests.predictors import EchoPredictor
 
 
 @pytest.fixture
-def cell(monkeypatch, tmp_path):
+def run_cell(monkeypatch, tmp_path):
     """Call it to be in another run of a notebook's cell."""
     monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "mouse.ipynb"))
     monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path / "config"))
@@ -29,25 +29,25 @@ def cell(monkeypatch, tmp_path):
 
 @pytest.fixture
 def explorer(controller):
-    made = Explorer(controller=controller)
-    yield made
-    made.close()
+    settled_explorer = Explorer(controller=controller)
+    yield settled_explorer
+    settled_explorer.close()
 
 
-def made(session_folder: Path) -> Explorer:
+def settled_explorer(session_folder: Path) -> Explorer:
     return Explorer(session_folder, EchoPredictor()).settled(60.0)
 
 
 def test_a_cell_that_runs_again_ends_its_explorer_and_offers_what_was_painted(
-    cell, session_folder
+    run_cell, session_folder
 ):
-    cell("one", 1)
-    first = made(session_folder)
+    run_cell("one", 1)
+    first = settled_explorer(session_folder)
     first.controller.apply_preset("nothing")
     first.painter.paint([1, 2], TARGET)
     cells = first.mask.cells.copy()
-    cell("one", 2)
-    again = made(session_folder)
+    run_cell("one", 2)
+    again = settled_explorer(session_folder)
     assert first.painter.comm is None
     assert (again.mask.cells != cells).any()
     again.take_up()
@@ -57,11 +57,13 @@ def test_a_cell_that_runs_again_ends_its_explorer_and_offers_what_was_painted(
     again.close()
 
 
-def test_explorers_of_two_cells_and_of_one_run_live_side_by_side(cell, session_folder):
-    cell("one", 1)
-    several = [made(session_folder), made(session_folder)]
-    cell("two", 1)
-    several.append(made(session_folder))
+def test_explorers_of_two_cells_and_of_one_run_live_side_by_side(
+    run_cell, session_folder
+):
+    run_cell("one", 1)
+    several = [settled_explorer(session_folder), settled_explorer(session_folder)]
+    run_cell("two", 1)
+    several.append(settled_explorer(session_folder))
     assert all(one.painter.comm is not None for one in several)
     for one in several:
         one.close()

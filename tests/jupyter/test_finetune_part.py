@@ -14,31 +14,31 @@ from tests.model.finetune_process import (
     NEW,
     PATIENCE_S,
     ScriptedFinetuning,
-    write_place,
+    write_mouse_folder,
 )
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    return write_place(tmp_path_factory.mktemp("finetuning"))
+def mouse_folder(tmp_path_factory):
+    return write_mouse_folder(tmp_path_factory.mktemp("finetuning"))
 
 
 @pytest.fixture
-def script(place, monkeypatch):
+def script(mouse_folder, monkeypatch):
     """In the place of the process."""
-    made = ScriptedFinetuning(place)
+    made = ScriptedFinetuning(mouse_folder)
     monkeypatch.setattr("omnimouse_model.live.finetuning.finetune_apart", made)
     return made
 
 
 @pytest.fixture
-def controller(place, script, tmp_path):
+def controller(mouse_folder, script, tmp_path):
     made = Controller(load=load_in_process)
     made.finetuning.folder = tmp_path / "models"
-    made.choose_predictor(place / "base.safetensors")
-    made.open_session(place / NEW)
+    made.choose_predictor(mouse_folder / "base.safetensors")
+    made.open_session(mouse_folder / NEW)
     assert made.wait(PATIENCE_S)
     yield made
     made.close(1.0)
@@ -54,14 +54,14 @@ def points(buffer):
 
 
 def test_it_is_on_the_page_only_where_there_is_something_to_learn(
-    part, controller, place
+    part, controller, mouse_folder
 ):
     assert part.is_shown
     assert NEW in part.status
     assert "300 steps" in part.status
     part.steps = 40
     assert "40 steps" in part.status
-    controller.open_session(place / KNOWN)
+    controller.open_session(mouse_folder / KNOWN)
     assert not part.is_shown
     assert part.status == ""
 

@@ -33,7 +33,7 @@ def field(session):
     return session_field(session)
 
 
-class Screen:
+class DisplayRecorder:
     """What was displayed, by display id, instead of a front end's."""
 
     def __init__(self) -> None:
@@ -54,40 +54,40 @@ class Screen:
 
 @pytest.fixture
 def screen(monkeypatch):
-    found = Screen()
+    found = DisplayRecorder()
     monkeypatch.setattr("IPython.display.display", found.display)
     return found
 
 
 @pytest.fixture
-def last(controller, screen):
+def state_keeper(controller, screen):
     made = LastState(controller, quiet_s=0.05)
     yield made
     made.close()
 
 
 @pytest.fixture
-def looks(monkeypatch):
+def settling_checks(monkeypatch):
     """Released whenever a quiet while is over and it is looked whether all is settled.
 
     Told by the thread that waits for it, before it finds out.
     """
     found, is_settled = threading.Semaphore(0), LastState._is_settled.fget
 
-    def look(last: LastState) -> bool:
+    def look(state_keeper: LastState) -> bool:
         found.release()
-        return is_settled(last)
+        return is_settled(state_keeper)
 
     monkeypatch.setattr(LastState, "_is_settled", property(look))
     return found
 
 
-def until_idle(last: LastState) -> None:
+def until_idle(state_keeper: LastState) -> None:
     """Wait until nothing is due: its thread ends."""
-    thread = last._thread
+    thread = state_keeper._thread
     if thread is not None:
         thread.join(60)
-    assert last._thread is None
+    assert state_keeper._thread is None
 
 
 def pixels_of(png: bytes) -> np.ndarray:
@@ -188,11 +188,11 @@ def test_nothing_open_has_words(empty_controller, screen):
 
 
 # -- the output -----------------------------------------------------------------------
-def test_it_is_an_image_a_page_and_words(last, screen):
-    last.show()
+def test_it_is_an_image_a_page_and_words(state_keeper, screen):
+    state_keeper.show()
     bundle, is_update = screen.calls[0]
     assert not is_update
-    words = picture.caption(last._controller)
+    words = picture.caption(state_keeper._controller)
     assert bundle["text/plain"] == f"OmniMouse, as it was last seen: {words}"
     data = bundle["image/png"]
     assert pixels_of(base64.b64decode(data)).shape[1] == 2 * sheet.WIDTH
@@ -200,20 +200,20 @@ def test_it_is_an_image_a_page_and_words(last, screen):
     assert data in bundle["text/html"]
 
 
-def test_it_is_replaced_once_after_changes(last, screen, controller):
-    last.show()
+def test_it_is_replaced_once_after_changes(state_keeper, screen, controller):
+    state_keeper.show()
     for neuron in range(5):
         controller.paint([neuron], HIDDEN)
     assert screen.wait_for(2)
     assert screen.calls[1][1]
     assert "15 visible, 10 target, 15 hidden" in screen.calls[1][0]["text/plain"]
-    until_idle(last)
+    until_idle(state_keeper)
     assert len(screen.calls) == 2
-    assert screen.ids == {last.display_id}
+    assert screen.ids == {state_keeper.display_id}
 
 
 @pytest.fixture
-def overtaken(controller, screen, monkeypatch):
+def overtaken_state(controller, screen, monkeypatch):
     """A picture that does not follow by itself; call it to change it while drawn."""
     neurons = iter(range(20))
 
@@ -229,60 +229,64 @@ def overtaken(controller, screen, monkeypatch):
         controller.paint([next(neurons)], HIDDEN)
         monkeypatch.setattr(last_state, "draw_picture", draw)
 
-    with closing(LastState(controller, quiet_s=60)) as last:
-        last.show()
-        yield last, change
+    with closing(LastState(controller, quiet_s=60)) as state_keeper:
+        state_keeper.show()
+        yield state_keeper, change
 
 
 @pytest.mark.parametrize("verb", ["show", "draw"])
-def test_one_that_a_change_overtook_is_not_shown(screen, overtaken, verb):
-    last, change = overtaken
+def test_one_that_a_change_overtook_is_not_shown(screen, overtaken_state, verb):
+    state_keeper, change = overtaken_state
     change(1)
-    getattr(last, verb)()
+    getattr(state_keeper, verb)()
     assert len(screen.calls) == 2
     assert "18 visible" in screen.calls[1][0]["text/plain"]
 
 
-def test_one_that_is_always_overtaken_is_shown_and_still_due(screen, overtaken):
-    last, change = overtaken
+def test_one_that_is_always_overtaken_is_shown_and_still_due(screen, overtaken_state):
+    state_keeper, change = overtaken_state
     change(last_state.TRIES)
-    last.draw()
+    state_keeper.draw()
     assert "17 visible" in screen.calls[-1][0]["text/plain"]
-    last.draw()
+    state_keeper.draw()
     assert "16 visible" in screen.calls[-1][0]["text/plain"]
     assert len(screen.calls) == 3
 
 
-def test_what_looks_the_same_is_not_sent_again(last, screen, controller):
-    last.show()
+def test_what_looks_the_same_is_not_sent_again(state_keeper, screen, controller):
+    state_keeper.show()
     controller.set_brush(HIDDEN)
     controller.ask_again()
-    last.draw()
-    assert not last._is_due
+    state_keeper.draw()
+    assert not state_keeper._is_due
     assert len(screen.calls) == 1
 
 
-def test_nothing_is_drawn_while_a_stroke_is_open(last, screen, controller, looks):
-    last.show()
+def test_nothing_is_drawn_while_a_stroke_is_open(
+    state_keeper, screen, controller, settling_checks
+):
+    state_keeper.show()
     controller.begin_stroke("Paint")
     controller.paint([1], HIDDEN)
     for _ in range(2):  # it looked again: nothing was drawn after the first time
-        assert looks.acquire(timeout=60)
-    last.draw()
+        assert settling_checks.acquire(timeout=60)
+    state_keeper.draw()
     assert len(screen.calls) == 1
     controller.end_stroke()
     assert screen.wait_for(2)
     assert "19 visible" in screen.calls[1][0]["text/plain"]
 
 
-def test_nothing_is_drawn_while_an_answer_is_awaited(last, screen, controller, looks):
-    last.show()
+def test_nothing_is_drawn_while_an_answer_is_awaited(
+    state_keeper, screen, controller, settling_checks
+):
+    state_keeper.show()
     controller.results.population_freshness = "stale"
     controller.paint_cells([1], slice(0, 5), HIDDEN)
     controller.results.population_freshness = "running"
     controller.results.changed.emit()
     for _ in range(2):
-        assert looks.acquire(timeout=60)
+        assert settling_checks.acquire(timeout=60)
     assert len(screen.calls) == 1
     controller.results.population_freshness = "fresh"
     controller.results.changed.emit()
@@ -294,24 +298,26 @@ def test_a_fault_is_told_and_the_next_change_mends_it(controller, screen, monkey
         raise ValueError("no <ink>")
 
     told: list[Exception] = []
-    last = LastState(controller, failed=told.append, quiet_s=0.05)
+    state_keeper = LastState(controller, failed=told.append, quiet_s=0.05)
     with monkeypatch.context() as patched:
         patched.setattr(last_state, "draw_picture", broken)
-        last.show()
+        state_keeper.show()
     assert [str(error) for error in told] == ["no <ink>"]
     assert "no &lt;ink&gt;" in screen.calls[0][0]["text/html"]
     assert "image/png" not in screen.calls[0][0]
     controller.paint([1], HIDDEN)
     assert screen.wait_for(2)
     assert "image/png" in screen.calls[1][0]
-    last.close()
+    state_keeper.close()
 
 
-def test_closed_it_follows_no_more_and_leaves_no_thread(last, screen, controller):
-    last.show()
-    last.close()
+def test_closed_it_follows_no_more_and_leaves_no_thread(
+    state_keeper, screen, controller
+):
+    state_keeper.show()
+    state_keeper.close()
     controller.paint([1], HIDDEN)
-    until_idle(last)
+    until_idle(state_keeper)
     assert len(screen.calls) == 1
 
 

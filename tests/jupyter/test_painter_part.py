@@ -15,7 +15,7 @@ def painter(controller):
 
 
 @pytest.fixture
-def looked_at(painter, page):
+def painter_page(painter, page):
     """A page that has drawn everything once."""
     opened = page(painter)
     opened.look()
@@ -24,14 +24,14 @@ def looked_at(painter, page):
     return opened
 
 
-def ids(*neurons):
+def neuron_bytes(*neurons):
     return np.array(neurons, np.uint32).tobytes()
 
 
 def stroke(page, code, *batches):
     for seq, batch in enumerate(batches):
         opening = {"begin": {"code": code}} if seq == 0 else {}
-        page.say("paint", ids(*batch), code=code, seq=seq, **opening)
+        page.say("paint", neuron_bytes(*batch), code=code, seq=seq, **opening)
     page.say("end")
 
 
@@ -39,8 +39,8 @@ def codes_of(message):
     return np.frombuffer(message[1][0], np.uint8)
 
 
-def test_the_page_gets_the_field_of_the_recording(looked_at, session):
-    content, buffers = looked_at.wait_for("field")
+def test_the_page_gets_the_field_of_the_recording(painter_page, session):
+    content, buffers = painter_page.wait_for("field")
     field = session_field(session)
     assert content["shape"] == list(field.labels.shape)
     assert content["neurons"] == session.n_neurons
@@ -48,20 +48,20 @@ def test_the_page_gets_the_field_of_the_recording(looked_at, session):
     assert np.array_equal(labels, field.labels)
 
 
-def test_the_page_gets_the_states_the_mask_has(controller, painter, looked_at):
+def test_the_page_gets_the_states_the_mask_has(controller, painter, painter_page):
     controller.paint([1, 2], VISIBLE)
     controller.paint_cells([5], slice(30, 60), TARGET)
-    looked_at.say("gone")
-    looked_at.forget()
-    looked_at.look()
-    codes = codes_of(looked_at.wait_for("codes"))
+    painter_page.say("gone")
+    painter_page.forget()
+    painter_page.look()
+    codes = codes_of(painter_page.wait_for("codes"))
     assert codes[[1, 2]].tolist() == [VISIBLE, VISIBLE]
     assert codes[5] == 4  # mixed, of which something is asked
     assert codes[0] == HIDDEN
 
 
-def test_a_stroke_paints_the_mask_and_is_one_step(controller, looked_at):
-    stroke(looked_at, TARGET, (3, 4), (5,), (5, 6))
+def test_a_stroke_paints_the_mask_and_is_one_step(controller, painter_page):
+    stroke(painter_page, TARGET, (3, 4), (5,), (5, 6))
     start, stop = controller._spans.of(TARGET)
     assert (controller.state.mask.cells[start:stop, [3, 4, 5, 6]] == TARGET).all()
     assert controller.undo_name == "Paint 4 neurons target"
@@ -71,18 +71,18 @@ def test_a_stroke_paints_the_mask_and_is_one_step(controller, looked_at):
 
 @pytest.mark.parametrize("is_code", [False, True])
 def test_the_others_hear_of_the_neurons_of_a_stroke_alone(
-    painter, looked_at, controller, is_code
+    painter, painter_page, controller, is_code
 ):
-    looked_at.forget()
+    painter_page.forget()
     if is_code:
         painter.paint([7, 9], VISIBLE)
     else:
-        stroke(looked_at, VISIBLE, (7, 9))
+        stroke(painter_page, VISIBLE, (7, 9))
     assert controller.undo_name == "Paint 2 neurons visible"
-    _, buffers = looked_at.wait_for("patch")
+    _, buffers = painter_page.wait_for("patch")
     assert np.frombuffer(buffers[0], np.uint32).tolist() == [7, 9]
     assert np.frombuffer(buffers[1], np.uint8).tolist() == [VISIBLE, VISIBLE]
-    assert not looked_at.of("codes")
+    assert not painter_page.of("codes")
     assert sum(map(len, buffers)) < 100
 
 
@@ -93,24 +93,24 @@ def test_counts_are_those_of_the_mask(controller, painter):
     assert painter.counts == {"visible": 3, "target": 1, "hidden": 36, "mixed": 0}
 
 
-def test_a_click_selects_and_a_second_one_adds(controller, painter, looked_at):
+def test_a_click_selects_and_a_second_one_adds(controller, painter, painter_page):
     field = painter.field
     places = {}
     for neuron in (2, 8):
         y, x = np.argwhere(field.owner == neuron)[0]
         places[neuron] = {"y": float(y), "x": float(x)}
-    looked_at.say("pick", **places[2])
+    painter_page.say("pick", **places[2])
     assert controller.state.selection == (2,)
-    looked_at.say("pick", add=True, **places[8])
+    painter_page.say("pick", add=True, **places[8])
     assert painter.selection == [2, 8]
-    looked_at.say("pick", add=True, **places[2])
+    painter_page.say("pick", add=True, **places[2])
     assert painter.selection == [8]
 
 
-def test_the_pointer_is_told_what_lies_under_it(painter, looked_at):
+def test_the_pointer_is_told_what_lies_under_it(painter, painter_page):
     y, x = np.argwhere(painter.field.owner == 4)[0]
-    looked_at.say("hover", y=float(y), x=float(x))
-    assert "neuron" in looked_at.wait_for("hovered")[0]["words"]
+    painter_page.say("hover", y=float(y), x=float(x))
+    assert "neuron" in painter_page.wait_for("hovered")[0]["words"]
 
 
 def test_code_of_the_brush_its_span_and_its_tool_go_together(controller, painter):
@@ -126,11 +126,11 @@ def test_code_of_the_brush_its_span_and_its_tool_go_together(controller, painter
     assert painter.span == (20, 40)
 
 
-def test_colours_by_score_are_those_of_the_app(controller, painter, looked_at):
+def test_colours_by_score_are_those_of_the_app(controller, painter, painter_page):
     controller.apply_preset("video_behavior")
-    looked_at.forget()
+    painter_page.forget()
     painter.colour_by = "score"
-    _, buffers = looked_at.wait_for("codes", lambda _, b: len(b) == 3)
+    _, buffers = painter_page.wait_for("codes", lambda _, b: len(b) == 3)
     rows = np.frombuffer(buffers[2], np.uint8).reshape(2, -1, 4)
     scores = controller.results.scores
     best = int(np.nanargmax(scores))
@@ -138,11 +138,11 @@ def test_colours_by_score_are_those_of_the_app(controller, painter, looked_at):
     assert rows[0, best, :3].tolist() == palette.viridis_table()[step].tolist()
 
 
-def test_an_area_that_nobody_knows_is_refused_by_name(painter, looked_at):
+def test_an_area_that_nobody_knows_is_refused_by_name(painter, painter_page):
     with pytest.raises(ValueError, match="'V9'"):
         painter.paint_area("V9")
-    looked_at.say("area", name="V9", code=1)
-    looked_at.say("hover", y=0.0, x=0.0)  # a pointer that passes leaves it told
+    painter_page.say("area", name="V9", code=1)
+    painter_page.say("hover", y=0.0, x=0.0)  # a pointer that passes leaves it told
     assert "V9" in painter.problem
 
 
@@ -155,41 +155,41 @@ def test_a_neuron_out_of_range_is_refused_and_the_selection_kept(controller, pai
 
 @pytest.mark.parametrize("is_closed", [False, True])
 def test_a_page_that_goes_away_and_a_part_that_is_closed_end_their_stroke(
-    controller, looked_at, is_closed
+    controller, painter_page, is_closed
 ):
     opening = {"code": VISIBLE}
-    looked_at.say("paint", ids(3, 4), code=VISIBLE, seq=1, begin=opening)
-    looked_at.part._handle_custom_msg({"op": "gone", "view": "another"}, [])
+    painter_page.say("paint", neuron_bytes(3, 4), code=VISIBLE, seq=1, begin=opening)
+    painter_page.part._handle_custom_msg({"op": "gone", "view": "another"}, [])
     assert controller.in_stroke
     if is_closed:
-        looked_at.part.close()
+        painter_page.part.close()
     else:
-        looked_at.say("gone")
+        painter_page.say("gone")
     assert not controller.in_stroke
     assert controller.undo_name == "Paint 2 neurons visible"
 
 
-def test_a_page_hears_which_of_its_strokes_are_in_the_codes(looked_at):
-    looked_at.forget()
+def test_a_page_hears_which_of_its_strokes_are_in_the_codes(painter_page):
+    painter_page.forget()
     for seq in (1, 2):
-        looked_at.say("paint", ids(4 + seq), code=VISIBLE, seq=seq)
-    looked_at.wait_for("patch", lambda content, _: content["done"] == {"page": 2})
+        painter_page.say("paint", neuron_bytes(4 + seq), code=VISIBLE, seq=seq)
+    painter_page.wait_for("patch", lambda content, _: content["done"] == {"page": 2})
 
 
-def test_a_stroke_that_is_refused_is_drawn_as_the_mask_is(painter, looked_at):
-    looked_at.forget()
-    looked_at.say("paint", ids(4_000), code=VISIBLE, seq=1)
+def test_a_stroke_that_is_refused_is_drawn_as_the_mask_is(painter, painter_page):
+    painter_page.forget()
+    painter_page.say("paint", neuron_bytes(4_000), code=VISIBLE, seq=1)
     assert "neurons 0..39" in painter.problem
-    content, buffers = looked_at.wait_for("codes")
+    content, buffers = painter_page.wait_for("codes")
     assert content["done"] == {"page": 1}
     assert not np.frombuffer(buffers[0], np.uint8).any()
 
 
-def test_a_second_page_is_told_of_the_same_field(looked_at):
-    before = looked_at.wait_for("field")[0]["number"]
-    looked_at.forget()
-    looked_at.part._handle_custom_msg({"op": "ready", "view": "another"}, [])
-    assert looked_at.wait_for("field")[0]["number"] == before
+def test_a_second_page_is_told_of_the_same_field(painter_page):
+    before = painter_page.wait_for("field")[0]["number"]
+    painter_page.forget()
+    painter_page.part._handle_custom_msg({"op": "ready", "view": "another"}, [])
+    assert painter_page.wait_for("field")[0]["number"] == before
 
 
 def test_what_is_no_code_is_refused_in_words(controller, painter):

@@ -21,7 +21,7 @@ from omnimouse_widgets.jupyter.traces import Traces
 from omnimouse_widgets.jupyter.video import VideoScrubber
 
 
-class Counter(Part):
+class CursorPart(Part):
     """Draws the cursor, and has it as a trait."""
 
     cursor = Int(0).tag(sync=True)
@@ -54,7 +54,7 @@ class Counter(Part):
 
 @pytest.fixture
 def part(controller):
-    return Counter(controller)
+    return CursorPart(controller)
 
 
 def test_nothing_is_drawn_while_nobody_looks_and_everything_when_somebody_does(
@@ -98,7 +98,7 @@ def test_a_page_that_has_not_drawn_is_sent_nothing_more_for_a_while():
 
 
 def test_a_part_that_was_drawn_is_let_go_when_it_is_closed_and_forgotten(controller):
-    part, sent = Counter(controller), threading.Event()
+    part, sent = CursorPart(controller), threading.Event()
     known = ref(part)
     part.send = lambda content, buffers=(): sent.set()
     part._handle_custom_msg({"op": "ready", "view": "page"}, [])
@@ -112,7 +112,7 @@ def test_a_part_that_was_drawn_is_let_go_when_it_is_closed_and_forgotten(control
     assert known() is None
 
 
-class Several(Part):
+class ThreeDrawingsPart(Part):
     """Draws the cursor, words that never change, and how much of the mask is seen."""
 
     AHEAD = 4
@@ -145,9 +145,9 @@ class Several(Part):
 
 
 @pytest.fixture
-def raw(controller):
+def raw_messages(controller):
     """What a part sends as it is, to a page that answers nothing."""
-    part, sent, more = Several(controller), [], threading.Condition()
+    part, sent, more = ThreeDrawingsPart(controller), [], threading.Condition()
 
     def send(content, buffers=()):
         with more:
@@ -166,16 +166,18 @@ def raw(controller):
     part.close()
 
 
-def test_what_is_drawn_together_is_one_message(raw):
-    _, wait_for = raw
+def test_what_is_drawn_together_is_one_message(raw_messages):
+    _, wait_for = raw_messages
     ((content, buffers),) = wait_for(1)
     assert [one["op"] for one in content["of"]] == ["cursor", "words", "mask"]
     assert [one["buffers"] for one in content["of"]] == [2, 0, 0]
     assert buffers == [b"one", b"two"]
 
 
-def test_what_a_page_keeps_is_sent_again_only_to_a_page_that_is_new(raw, controller):
-    part, wait_for = raw
+def test_what_a_page_keeps_is_sent_again_only_to_a_page_that_is_new(
+    raw_messages, controller
+):
+    part, wait_for = raw_messages
     controller.set_cursor(9)
     assert [one["op"] for one in wait_for(2)[1][0]["of"]] == ["cursor"]
     part._handle_custom_msg({"op": "ready", "view": "another"}, [])
@@ -183,9 +185,9 @@ def test_what_a_page_keeps_is_sent_again_only_to_a_page_that_is_new(raw, control
 
 
 def test_little_things_are_sent_ahead_of_answers_but_not_without_end(
-    raw, controller, monkeypatch
+    raw_messages, controller, monkeypatch
 ):
-    part, wait_for = raw
+    part, wait_for = raw_messages
     monkeypatch.setattr(pen, "LATE_S", 1000.0)
     for cursor in range(1, 4):
         controller.set_cursor(cursor)
@@ -198,8 +200,8 @@ def test_little_things_are_sent_ahead_of_answers_but_not_without_end(
     assert wait_for(5)[4][0]["of"][0]["at"] == 20
 
 
-def test_a_change_of_the_mask_is_drawn_once_with_its_answer(raw, controller):
-    part, wait_for = raw
+def test_a_change_of_the_mask_is_drawn_once_with_its_answer(raw_messages, controller):
+    part, wait_for = raw_messages
     board, before = part._board, time.monotonic()
     with held():
         controller.state.events.mask.emit(controller.state.mask)
@@ -215,9 +217,9 @@ def test_a_change_of_the_mask_is_drawn_once_with_its_answer(raw, controller):
 
 
 def test_what_was_not_asked_of_the_model_is_drawn_while_an_answer_is_awaited(
-    raw, controller
+    raw_messages, controller
 ):
-    part, wait_for = raw
+    part, wait_for = raw_messages
     part.awaiting = True
     with held():
         controller.state.events.selection.emit((1,))
@@ -225,8 +227,8 @@ def test_what_was_not_asked_of_the_model_is_drawn_while_an_answer_is_awaited(
     assert [one["op"] for one in wait_for(2)[1][0]["of"]] == ["mask"]
 
 
-def test_a_change_of_the_mask_is_drawn_where_no_answer_comes(raw, controller):
-    _, wait_for = raw
+def test_a_change_of_the_mask_is_drawn_where_no_answer_comes(raw_messages, controller):
+    _, wait_for = raw_messages
     controller.state.events.mask.emit(controller.state.mask)
     assert [one["op"] for one in wait_for(2)[1][0]["of"]] == ["mask"]
 

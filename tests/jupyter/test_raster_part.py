@@ -24,7 +24,7 @@ def raster(controller):
 
 
 @pytest.fixture
-def shown(raster, page):
+def raster_page(raster, page):
     """A page that has drawn the raster once."""
     opened = page(raster)
     opened.look()
@@ -40,27 +40,27 @@ def codes_of(message: dict[str, Any], buffers: list[bytes]) -> np.ndarray:
     return rows_of(buffers[message["codes"]])
 
 
-def has(what: str) -> Callable[..., bool]:
+def has_field(what: str) -> Callable[..., bool]:
     return lambda message, _: what in message
 
 
-def stroke(shown: Any, *blocks: tuple[int, int, int, int], **fields: Any) -> None:
+def stroke(raster_page: Any, *blocks: tuple[int, int, int, int], **fields: Any) -> None:
     """A whole stroke of one message, as the page sends it."""
-    message, _ = shown.wait_for("raster")
+    message, _ = raster_page.wait_for("raster")
     code = fields.pop("code", VISIBLE)
     packed = np.array(blocks, np.uint16).tobytes()
     fields = {"seq": 1, "rows": message["rows"], "code": code, **fields}
-    shown.say("paint", packed, begin={"code": code}, end=True, **fields)
+    raster_page.say("paint", packed, begin={"code": code}, end=True, **fields)
 
 
-def block(start: int, stop: int) -> bytes:
+def row_block(start: int, stop: int) -> bytes:
     """Some rows, all samples."""
     return np.array([[start, stop, 0, N_SAMPLES]], np.uint16).tobytes()
 
 
 # -- from state to page -----------------------------------------------------------
-def test_a_page_is_sent_rows_values_and_the_mask(shown, controller):
-    message, buffers = shown.wait_for("raster", has("layout"))
+def test_a_page_is_sent_rows_values_and_the_mask(raster_page, controller):
+    message, buffers = raster_page.wait_for("raster", has_field("layout"))
     layout = message["layout"]
     assert (layout["start"], layout["stop"], layout["size"]) == (0, 40, 1)
     assert layout["names"][7] == "7"
@@ -72,10 +72,12 @@ def test_a_page_is_sent_rows_values_and_the_mask(shown, controller):
     np.testing.assert_allclose(drawn, expected, atol=1)
 
 
-def test_what_is_not_predicted_is_told_from_the_lowest_value(raster, shown, controller):
+def test_what_is_not_predicted_is_told_from_the_lowest_value(
+    raster, raster_page, controller
+):
     controller.paint_cells([3], slice(0, 60), TARGET)
     raster.view = "prediction"
-    message, buffers = shown.wait_for(
+    message, buffers = raster_page.wait_for(
         "raster", lambda m, _: m.get("values", [{}])[0].get("picture") == "prediction"
     )
     drawn = rows_of(buffers[message["values"][0]["buffer"]])
@@ -90,34 +92,34 @@ def test_what_is_not_predicted_is_told_from_the_lowest_value(raster, shown, cont
         ("beside", ["truth", "prediction", "residual"]),
     ],
 )
-def test_pictures_side_by_side(raster, shown, view, pictures):
+def test_pictures_side_by_side(raster, raster_page, view, pictures):
     raster.view = view
-    message, buffers = shown.wait_for(
+    message, buffers = raster_page.wait_for(
         "raster", lambda m, _: len(m.get("values", ())) == len(pictures)
     )
     assert [one["picture"] for one in message["values"]] == pictures
     assert len(buffers) == len(pictures)  # the mask is not sent again
 
 
-def test_painting_elsewhere_sends_the_mask_and_no_values(shown, controller):
-    shown.forget()
+def test_painting_elsewhere_sends_the_mask_and_no_values(raster_page, controller):
+    raster_page.forget()
     controller.paint_cells([5], slice(10, 16), VISIBLE)
-    message, buffers = shown.wait_for("raster", has("codes"))
+    message, buffers = raster_page.wait_for("raster", has_field("codes"))
     assert (codes_of(message, buffers)[5, 10:16] == UNSEEN).all()
     assert "values" not in message
 
 
-def test_selected_neurons_are_marked(shown, controller):
+def test_selected_neurons_are_marked(raster_page, controller):
     controller.select([9, 4])
-    shown.wait_for("raster", lambda m, _: m["marks"] == [9, 4])
+    raster_page.wait_for("raster", lambda m, _: m["marks"] == [9, 4])
 
 
-def test_an_older_prediction_is_said_to_be_older(raster, shown, controller):
+def test_an_older_prediction_is_said_to_be_older(raster, raster_page, controller):
     raster.view = "prediction"
     controller.paint_cells([3], slice(0, 60), TARGET)
-    shown.wait_for("raster", lambda m, _: not m["old"])
+    raster_page.wait_for("raster", lambda m, _: not m["old"])
     controller.results.population_freshness = "stale"
-    shown.wait_for("raster", lambda m, _: m["old"])
+    raster_page.wait_for("raster", lambda m, _: m["old"])
 
 
 def test_many_neurons_share_rows(empty_controller, tmp_path, page):
@@ -129,7 +131,7 @@ def test_many_neurons_share_rows(empty_controller, tmp_path, page):
     raster = Raster(controller)
     opened = page(raster)
     opened.look()
-    message, buffers = opened.wait_for("raster", has("layout"))
+    message, buffers = opened.wait_for("raster", has_field("layout"))
     assert message["layout"]["size"] == 3
     assert len(codes_of(message, buffers)) == 200 <= MAX_ROWS
     assert message["layout"]["names"][1] == "3, 4, 5"
@@ -141,8 +143,8 @@ def test_many_neurons_share_rows(empty_controller, tmp_path, page):
 
 
 # -- from page to state -----------------------------------------------------------
-def test_a_stroke_paints_its_blocks_as_one_step(shown, controller):
-    stroke(shown, (2, 4, 10, 20), (6, 7, 30, 31), code=TARGET)
+def test_a_stroke_paints_its_blocks_as_one_step(raster_page, controller):
+    stroke(raster_page, (2, 4, 10, 20), (6, 7, 30, 31), code=TARGET)
     cells = controller.state.mask.cells
     found = {
         (int(n), int(t)) for t, n in zip(*np.nonzero(cells == TARGET), strict=True)
@@ -154,49 +156,53 @@ def test_a_stroke_paints_its_blocks_as_one_step(shown, controller):
     assert (controller.state.mask.cells == HIDDEN).all()
 
 
-def test_columns_are_painted_for_neurons_out_of_view_too(raster, shown, controller):
+def test_columns_are_painted_for_neurons_out_of_view_too(
+    raster, raster_page, controller
+):
     raster.rows_shown = (10.0, 20.0)
-    shown.wait_for("raster", lambda m, _: m.get("layout", {}).get("start") == 10)
-    stroke(shown, (0, 10, 5, 8), all=True)
+    raster_page.wait_for("raster", lambda m, _: m.get("layout", {}).get("start") == 10)
+    stroke(raster_page, (0, 10, 5, 8), all=True)
     assert (controller.state.mask.cells[5:8] == VISIBLE).all()
 
 
-def test_the_page_hears_which_of_its_strokes_a_mask_holds(shown, controller):
-    message, _ = shown.wait_for("raster")
+def test_the_page_hears_which_of_its_strokes_a_mask_holds(raster_page, controller):
+    message, _ = raster_page.wait_for("raster")
     fields = {"seq": 7, "rows": message["rows"], "code": 1, "all": False}
-    shown.say("paint", block(0, 1), begin={"code": 1}, **fields)
-    assert shown.of("ack")[-1][0]["seq"] == 7
-    found, buffers = shown.wait_for(
+    raster_page.say("paint", row_block(0, 1), begin={"code": 1}, **fields)
+    assert raster_page.of("ack")[-1][0]["seq"] == 7
+    found, buffers = raster_page.wait_for(
         "raster", lambda m, _: "codes" in m and m["done"].get("page") == 7
     )
     assert (codes_of(found, buffers)[0] == VISIBLE).all()
-    shown.say("end")
+    raster_page.say("end")
 
 
-def test_rows_do_not_move_under_an_open_stroke(raster, shown, controller):
+def test_rows_do_not_move_under_an_open_stroke(raster, raster_page, controller):
     raster.order = "state"
-    shown.wait_for("raster", has("layout"))
-    before = shown.wait_for("raster")[0]["rows"]
+    raster_page.wait_for("raster", has_field("layout"))
+    before = raster_page.wait_for("raster")[0]["rows"]
     fields = {"seq": 1, "rows": before, "code": TARGET, "all": False}
-    shown.say("paint", block(30, 31), begin={"code": TARGET}, **fields)
-    held, buffers = shown.wait_for(
+    raster_page.say("paint", row_block(30, 31), begin={"code": TARGET}, **fields)
+    held, buffers = raster_page.wait_for(
         "raster", lambda m, _: m["done"].get("page") == 1 and "codes" in m
     )
     assert held["rows"] == before
     assert (codes_of(held, buffers)[30, 10:] == TARGET).all()
-    shown.say("end")
-    moved, buffers = shown.wait_for("raster", lambda m, _: m["rows"] != before)
+    raster_page.say("end")
+    moved, buffers = raster_page.wait_for("raster", lambda m, _: m["rows"] != before)
     assert (codes_of(moved, buffers)[0, 10:] == TARGET).all()
 
 
-def test_a_stroke_on_rows_long_gone_is_refused_in_words(raster, shown, controller):
-    shown.say("paint", block(0, 1), seq=1, rows=10_000, code=1, all=False)
+def test_a_stroke_on_rows_long_gone_is_refused_in_words(
+    raster, raster_page, controller
+):
+    raster_page.say("paint", row_block(0, 1), seq=1, rows=10_000, code=1, all=False)
     assert raster.problem
     assert (controller.state.mask.cells == HIDDEN).all()
 
 
-def test_a_row_is_selected(shown, controller):
-    shown.say("select", rows=shown.wait_for("raster")[0]["rows"], row=11)
+def test_a_row_is_selected(raster_page, controller):
+    raster_page.say("select", rows=raster_page.wait_for("raster")[0]["rows"], row=11)
     assert controller.state.selection == (11,)
 
 
@@ -211,14 +217,16 @@ def test_order_view_code_cursor_and_selection_are_the_states(raster, controller)
     assert (raster.order, raster.view, raster.cursor) == ("score", "pair", 2)
 
 
-def test_rows_by_similarity_are_those_of_the_library(raster, shown, controller):
+def test_rows_by_similarity_are_those_of_the_library(raster, raster_page, controller):
     raster.order = "similarity"
     expected = similarity_order(controller.state.session)
     names = [str(n) for n in expected]
-    shown.wait_for("raster", lambda m, _: m.get("layout", {}).get("names") == names)
+    raster_page.wait_for(
+        "raster", lambda m, _: m.get("layout", {}).get("names") == names
+    )
 
 
-def test_nobody_waits_for_similarity_when_nobody_looks(shown, controller):
+def test_nobody_waits_for_similarity_when_nobody_looks(raster_page, controller):
     with mock.patch.object(controller.similarity, "let_be") as let_be:
-        shown.say("gone")
+        raster_page.say("gone")
     let_be.assert_called()

@@ -14,7 +14,7 @@ from tests.predictors import EchoPredictor
 from tests.small_sessions import write_session
 
 
-class Blurred(EchoPredictor):
+class GradedPredictor(EchoPredictor):
     """The further on a neuron, the worse it is predicted; and without behaviour."""
 
     def encode(self, window, mask: Mask) -> Encoded:
@@ -27,7 +27,7 @@ class Blurred(EchoPredictor):
 
 @pytest.fixture
 def controller(controller):
-    controller.choose_predictor(Blurred())
+    controller.choose_predictor(GradedPredictor())
     controller.apply_preset("video_behavior")
     return controller
 
@@ -38,7 +38,7 @@ def part(controller):
 
 
 @pytest.fixture
-def seen(part, page):
+def scores_page(part, page):
     opened = page(part)
     opened.look()
     opened.wait_for("scores", lambda m, _: bool(m["bars"]))
@@ -46,7 +46,7 @@ def seen(part, page):
     return opened
 
 
-def drawn(part):
+def figure_values(part):
     """(x, y) of the points, and heights of the bars, as they are on the figure."""
     bars, chosen_bars, points, chosen = part.chart.figure.data
     return {
@@ -64,10 +64,10 @@ def pick(page, trace, places, *, add=False):
     page.say("pick", raw, trace=trace, drawing=content["drawing"], add=add)
 
 
-def test_bars_and_points_are_the_scores_of_the_window(part, controller, seen):
+def test_bars_and_points_are_the_scores_of_the_window(part, controller, scores_page):
     scores = controller.results.scores
     known = np.flatnonzero(np.isfinite(scores))
-    found = drawn(part)
+    found = figure_values(part)
     np.testing.assert_allclose(found["points"][1], scores[known], rtol=1e-6)
     means = controller.state.session.units.mean
     np.testing.assert_allclose(found["points"][0], means[known], rtol=1e-6)
@@ -78,50 +78,54 @@ def test_bars_and_points_are_the_scores_of_the_window(part, controller, seen):
     assert f"{scores[known].mean():.2f}" in part.summary
 
 
-def test_what_is_selected_anywhere_is_marked_in_both(part, controller, seen):
-    seen.forget()
+def test_what_is_selected_anywhere_is_marked_in_both(part, controller, scores_page):
+    scores_page.forget()
     controller.select([4, 7, 39])
-    seen.wait_for("selected")
-    found, scores = drawn(part), controller.results.scores
+    scores_page.wait_for("selected")
+    found, scores = figure_values(part), controller.results.scores
     np.testing.assert_allclose(found["chosen"][1], scores[[4, 7, 39]], rtol=1e-6)
     assert found["chosen_bars"].sum() == 3
     assert (found["chosen_bars"] <= found["bars"]).all()
     assert part.selection == (4, 7, 39)
 
 
-def test_clicks_and_boxes_select_by_score_and_with_shift_one_more(controller, seen):
-    pick(seen, POINTS, [5])
+def test_clicks_and_boxes_select_by_score_and_with_shift_one_more(
+    controller, scores_page
+):
+    pick(scores_page, POINTS, [5])
     assert controller.state.selection == (5,)
-    pick(seen, POINTS, [9], add=True)
+    pick(scores_page, POINTS, [9], add=True)
     assert controller.state.selection == (5, 9)
-    pick(seen, POINTS, [30, 1, 2])
+    pick(scores_page, POINTS, [30, 1, 2])
     scores = controller.results.scores
     assert set(controller.state.selection) == {1, 2, 30}
     assert np.all(np.diff(scores[list(controller.state.selection)]) >= 0)
 
 
-def test_bars_select_their_neurons(part, controller, seen):
+def test_bars_select_their_neurons(part, controller, scores_page):
     number = int(np.argmax(part.spread.counts))
     low, high = part.spread.edges[number : number + 2]
     scores = controller.results.scores
     wanted = set(np.flatnonzero((scores >= low) & (scores < high)).tolist())
-    pick(seen, BARS, [number])
+    pick(scores_page, BARS, [number])
     assert set(controller.state.selection) == wanted
     controller.select([])
-    seen.say("bar", bar=number)
+    scores_page.say("bar", bar=number)
     assert set(controller.state.selection) == wanted
-    words = seen.of("scores")[-1][0]["bars"][number]
+    words = scores_page.of("scores")[-1][0]["bars"][number]
     assert all(v in words for v in (f"{low:.2f}", f"{high:.2f}", f"{len(wanted)} "))
 
 
-def test_ends_and_middle_of_the_scores_are_selected_by_a_button(part, controller, seen):
+def test_ends_and_middle_of_the_scores_are_selected_by_a_button(
+    part, controller, scores_page
+):
     order = np.argsort(controller.results.scores, kind="stable")
     for rank, wanted in (
         ("lowest", order[:16]),
         ("middle", order[12:28]),
         ("highest", order[-16:]),
     ):
-        seen.say("rank", rank=rank)
+        scores_page.say("rank", rank=rank)
         assert controller.state.selection == tuple(wanted.tolist())
     part.select_ranked("highest", 3)
     assert controller.state.selection == tuple(order[-3:].tolist())
@@ -131,29 +135,33 @@ def test_ends_and_middle_of_the_scores_are_selected_by_a_button(part, controller
     )
 
 
-def test_the_filter_counts_those_that_it_keeps(part, controller, seen):
+def test_the_filter_counts_those_that_it_keeps(part, controller, scores_page):
     part.filter = "score>0.5"
     count = int((controller.results.scores > 0.5).sum())
-    seen.wait_for("scores", lambda *_: len(drawn(part)["points"][1]) == count)
+    scores_page.wait_for(
+        "scores", lambda *_: len(figure_values(part)["points"][1]) == count
+    )
     assert f"{count} neurons" in part.summary
     assert "score>0.5" in part.summary
     with pytest.raises(ValueError, match="<<"):
         part.filter = "<<"
 
 
-def test_a_pinned_condition_is_what_scores_are_compared_with(part, controller, seen):
+def test_a_pinned_condition_is_what_scores_are_compared_with(
+    part, controller, scores_page
+):
     part.against = "B"
-    seen.wait_for("scores", lambda m, _: "Pinned B" in m["label"])
+    scores_page.wait_for("scores", lambda m, _: "Pinned B" in m["label"])
     assert part.chart.figure.layout.annotations
     controller.pins.pin("whole")
     pinned = controller.pins.windows[0].scores
     controller.set_behavior("hidden")
     assert np.nanmean(controller.results.scores) < np.nanmean(pinned)
     part.against = "A"
-    seen.wait_for("scores", lambda m, _: "A whole" in m["label"])
+    scores_page.wait_for("scores", lambda m, _: "A whole" in m["label"])
     assert ["A", "A whole", "Score under a pinned condition"] in part._choices
     np.testing.assert_allclose(
-        drawn(part)["points"][0], pinned[part.spread.neurons], rtol=1e-6
+        figure_values(part)["points"][0], pinned[part.spread.neurons], rtol=1e-6
     )
     mean, identity = part.chart.figure.layout.shapes
     assert mean.x0 == mean.x1 == pytest.approx(np.nanmean(controller.results.scores))
@@ -175,11 +183,11 @@ def test_what_is_no_number_is_refused(part):
         part.against = "score"
 
 
-def test_without_scores_it_says_what_to_do(part, controller, seen):
+def test_without_scores_it_says_what_to_do(part, controller, scores_page):
     controller.set_mask(Mask.nothing(controller.state.session))
-    seen.wait_for("scores", lambda m, _: not m["bars"])
+    scores_page.wait_for("scores", lambda m, _: not m["bars"])
     assert part.summary
-    seen.say("rank", rank="highest")
+    scores_page.say("rank", rank="highest")
     assert controller.state.selection == ()
 
 
@@ -206,14 +214,14 @@ def test_ten_thousand_neurons_are_drawn_and_the_64_best_of_many_selected(
     empty_controller, tmp_path, page
 ):
     with_many = empty_controller
-    with_many.choose_predictor(Blurred())
+    with_many.choose_predictor(GradedPredictor())
     with_many.open_session(write_session(tmp_path / "many", 10_000))
     with_many.apply_preset("video_behavior")
     part = NeuronScores(with_many)
     opened = page(part)
     opened.look()
     opened.wait_for("scores", lambda m, _: bool(m["bars"]))
-    found = drawn(part)
+    found = figure_values(part)
     assert found["points"].shape[1] == found["bars"].sum() > 9_000
     pick(opened, POINTS, range(found["points"].shape[1]))
     assert str(MAX_SELECTED) in part.told
@@ -232,22 +240,26 @@ def test_a_score_on_an_edge_belongs_to_the_bar_above_it():
     assert spread(np.empty(0, int), np.empty(0)).counts.size == 0
 
 
-def test_what_has_not_changed_is_not_sent_again(part, controller, seen, monkeypatch):
+def test_what_has_not_changed_is_not_sent_again(
+    part, controller, scores_page, monkeypatch
+):
     sent = []
     for how in ("_send_update_msg", "_send_restyle_msg", "_send_relayout_msg"):
         monkeypatch.setattr(
             part.chart.figure, how, lambda *a, **fields: sent.append((a, fields))
         )
-    seen.forget()
+    scores_page.forget()
     controller.results.changed.emit()
-    seen.wait_for("scores")
+    scores_page.wait_for("scores")
     assert not sent
     controller.select([3])
-    seen.wait_for("selected")
+    scores_page.wait_for("selected")
     assert sent
 
 
-def test_what_was_told_of_a_selection_is_not_told_of_the_next(part, controller, seen):
+def test_what_was_told_of_a_selection_is_not_told_of_the_next(
+    part, controller, scores_page
+):
     part._select(np.arange(40).repeat(2))
     assert "80" in part.told
     assert str(MAX_SELECTED) in part.told
@@ -255,10 +267,12 @@ def test_what_was_told_of_a_selection_is_not_told_of_the_next(part, controller, 
     assert part.told == ""
 
 
-def test_what_was_picked_among_neurons_that_are_gone_is_left(part, controller, seen):
-    content, _ = seen.of("scores")[-1]
+def test_what_was_picked_among_neurons_that_are_gone_is_left(
+    part, controller, scores_page
+):
+    content, _ = scores_page.of("scores")[-1]
     part.filter = "score>0.5"
-    seen.wait_for("scores", lambda m, _: m["drawing"] > content["drawing"])
+    scores_page.wait_for("scores", lambda m, _: m["drawing"] > content["drawing"])
     raw = np.array([3], np.uint32).tobytes()
-    seen.say("pick", raw, trace=POINTS, drawing=content["drawing"], add=False)
+    scores_page.say("pick", raw, trace=POINTS, drawing=content["drawing"], add=False)
     assert controller.state.selection == ()

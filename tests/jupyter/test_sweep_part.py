@@ -19,12 +19,18 @@ from tests.predictors import EchoPredictor
 
 SELECTED = [3, 11, 30]
 FORM = {
-    "neurons": "0, 8", "history": "10", "video": "both", "behavior": "with",
-    "draws": "2", "windows": "2", "tier": "test", "name": "mine",
-}  # fmt: skip
+    "neurons": "0, 8",
+    "history": "10",
+    "video": "both",
+    "behavior": "with",
+    "draws": "2",
+    "windows": "2",
+    "tier": "test",
+    "name": "mine",
+}
 
 
-class Noisy(EchoPredictor):
+class NoisyPredictor(EchoPredictor):
     """Wrong by an amount that only mask and window decide."""
 
     def encode(self, window, mask: Mask) -> Encoded:
@@ -36,30 +42,30 @@ class Noisy(EchoPredictor):
 
 
 @pytest.fixture
-def noisy(empty_controller, session, tmp_path):
+def noisy_controller(empty_controller, session, tmp_path):
     made = empty_controller
     made.sweeps.folder = tmp_path / "kept"
-    made.choose_predictor(Noisy())
+    made.choose_predictor(NoisyPredictor())
     made.open_session(session)
     made.select(SELECTED)
     return made
 
 
 @pytest.fixture
-def part(noisy):
-    return ContextSweep(noisy)
+def part(noisy_controller):
+    return ContextSweep(noisy_controller)
 
 
 @pytest.fixture
-def seen(part, page):
+def sweep_page(part, page):
     opened = page(part)
     opened.look()
-    until_drawn(part, opened, part.controller.results.sweep)
+    wait_for_points(part, opened, part.controller.results.sweep)
     opened.wait_for("estimate")
     return opened
 
 
-def until_drawn(part, page, sweep, line=0):
+def wait_for_points(part, page, sweep, line=0):
     """Wait until the pen has drawn every point of a sweep."""
     wanted = {
         (c.axis, c.label, line): [p.score for p in c.points if np.isfinite(p.score)]
@@ -73,7 +79,7 @@ def until_drawn(part, page, sweep, line=0):
     page.wait_for("curves", is_drawn)
 
 
-def curve_on(part, curve, line=0):
+def figure_curve(part, curve, line=0):
     """(value, score, s.e.m.) as the figure has them, its dodge taken back."""
     points = part.chart.drawn((curve.axis, curve.label, line))
     return [score for _, score, _ in points], [sem for _, _, sem in points]
@@ -84,7 +90,7 @@ def assert_drawn(part, sweep, line=0):
     for curve in sweep.curves():
         known = [p for p in curve.points if np.isfinite(p.score)]
         places = [x for x, _, _ in part.chart.drawn((curve.axis, curve.label, line))]
-        scores, sems = curve_on(part, curve, line)
+        scores, sems = figure_curve(part, curve, line)
         np.testing.assert_allclose(scores, [p.score for p in known])
         np.testing.assert_allclose(sems, np.nan_to_num([p.sem for p in known]))
         if line == 0:
@@ -95,57 +101,66 @@ def assert_drawn(part, sweep, line=0):
     assert checked
 
 
-def test_the_live_curves_are_the_librarys_numbers(part, noisy, seen):
+def test_the_live_curves_are_the_librarys_numbers(part, noisy_controller, sweep_page):
     *_, sweep = live_sweep(
-        Noisy(), noisy.state.window, np.array(SELECTED), behavior=(True, False),
+        NoisyPredictor(),
+        noisy_controller.state.window,
+        np.array(SELECTED),
+        behavior=(True, False),
         seeds=SEEDS,
-    )  # fmt: skip
+    )
     assert part.sweep == sweep
     assert_drawn(part, sweep)
     assert f"{len(SELECTED)} neurons" in part.status
 
 
-def test_live_curves_are_asked_for_only_while_somebody_looks(part, noisy, page):
-    assert not noisy.state.sweep_shown
+def test_live_curves_are_asked_for_only_while_somebody_looks(
+    part, noisy_controller, page
+):
+    assert not noisy_controller.state.sweep_shown
     opened = page(part)
     opened.look()
-    assert noisy.state.sweep_shown
+    assert noisy_controller.state.sweep_shown
     opened.say("gone")
-    assert not noisy.state.sweep_shown
+    assert not noisy_controller.state.sweep_shown
     opened.look()
     part.is_live = False
-    assert not noisy.state.sweep_shown
+    assert not noisy_controller.state.sweep_shown
     part.is_live = True
-    assert noisy.state.sweep_shown
+    assert noisy_controller.state.sweep_shown
     part.close()
-    assert not noisy.state.sweep_shown
+    assert not noisy_controller.state.sweep_shown
 
 
-def test_one_of_two_that_goes_leaves_the_other_its_live_curves(part, noisy, page):
-    opened, beside = page(part), page(ContextSweep(noisy))
+def test_one_of_two_that_goes_leaves_the_other_its_live_curves(
+    part, noisy_controller, page
+):
+    opened, beside = page(part), page(ContextSweep(noisy_controller))
     opened.look()
     beside.look()
     beside.say("gone")
-    assert noisy.state.sweep_shown
-    noisy.select([5])
-    assert noisy.results.sweep is not None
+    assert noisy_controller.state.sweep_shown
+    noisy_controller.select([5])
+    assert noisy_controller.results.sweep is not None
     opened.say("gone")
-    assert not noisy.state.sweep_shown
+    assert not noisy_controller.state.sweep_shown
 
 
-def test_one_figure_is_made_and_changed_in_place(part, noisy, seen):
+def test_one_figure_is_made_and_changed_in_place(part, noisy_controller, sweep_page):
     before, traces = part.chart.figure, part.chart.figure.data
-    noisy.select([5])
-    until_drawn(part, seen, noisy.results.sweep)
+    noisy_controller.select([5])
+    wait_for_points(part, sweep_page, noisy_controller.results.sweep)
     assert "1 neuron," in part.status
     assert part.chart.figure is before
     assert all(a is b for a, b in zip(traces, part.chart.figure.data, strict=True))
-    assert_drawn(part, noisy.results.sweep)
+    assert_drawn(part, noisy_controller.results.sweep)
     assert part.widget.children == (part, before)
 
 
-def test_what_has_not_changed_is_not_sent_again(part, noisy, seen, monkeypatch):
-    seen.say("gone")  # the pen draws no more meanwhile
+def test_what_has_not_changed_is_not_sent_again(
+    part, noisy_controller, sweep_page, monkeypatch
+):
+    sweep_page.say("gone")  # the pen draws no more meanwhile
     sent = []
     monkeypatch.setattr(
         part.chart.figure, "_send_update_msg", lambda **fields: sent.append(fields)
@@ -157,10 +172,10 @@ def test_what_has_not_changed_is_not_sent_again(part, noisy, seen, monkeypatch):
     assert fields["restyle_data"]["y"] == [[], []]  # over neurons, over history
 
 
-def test_the_mask_on_screen_is_marked(part, noisy, seen):
-    mark = mark_of(noisy.state, noisy.results)
+def test_the_mask_on_screen_is_marked(part, noisy_controller, sweep_page):
+    mark = mark_of(noisy_controller.state, noisy_controller.results)
     assert mark is not None
-    seen.wait_for("curves", lambda *_: part.mark.endswith(mark.words))
+    sweep_page.wait_for("curves", lambda *_: part.mark.endswith(mark.words))
     lines = part.chart.figure.layout.shapes
     assert [line.x0 for line in lines] == [
         place_on("neurons", mark.given.neurons),
@@ -168,110 +183,133 @@ def test_the_mask_on_screen_is_marked(part, noisy, seen):
     ]
 
 
-def test_hidden_conditions_are_not_drawn(part, seen):
+def test_hidden_conditions_are_not_drawn(part, sweep_page):
     label = next(iter(palette.CONDITION_COLOURS))
     part.hidden = (label,)
-    seen.wait_for("curves", lambda *_: not part.chart.drawn(("neurons", label, 0)))
+    sweep_page.wait_for(
+        "curves", lambda *_: not part.chart.drawn(("neurons", label, 0))
+    )
     other = list(palette.CONDITION_COLOURS)[1]
     assert part.chart.drawn(("neurons", other, 0))
 
 
-def test_a_table_from_a_cell_takes_the_place_of_the_live_one(part, noisy, seen):
+def test_a_table_from_a_cell_takes_the_place_of_the_live_one(
+    part, noisy_controller, sweep_page
+):
     found = context_sweep(
-        Noisy(), noisy.state.session, neurons=[0, 8], seeds=2, max_windows=2
+        NoisyPredictor(),
+        noisy_controller.state.session,
+        neurons=[0, 8],
+        seeds=2,
+        max_windows=2,
     )
     heard = []
     part.observe(heard.append, "is_live")
     part.sweep = found
-    until_drawn(part, seen, found)
+    wait_for_points(part, sweep_page, found)
     assert not part.is_live
     assert len(heard) == 1
     assert_drawn(part, found)
     part.is_live = True
-    assert part.sweep is noisy.results.sweep
+    assert part.sweep is noisy_controller.results.sweep
 
 
-def test_without_a_selection_the_part_says_what_to_do(part, noisy, seen):
-    noisy.select([])
+def test_without_a_selection_the_part_says_what_to_do(
+    part, noisy_controller, sweep_page
+):
+    noisy_controller.select([])
     words = " ".join(NO_SELECTION.split())
-    seen.wait_for("curves", lambda *_: part.status == words)
+    sweep_page.wait_for("curves", lambda *_: part.status == words)
     (note,) = part.chart.figure.layout.annotations
     assert note.text == NO_SELECTION.replace("\n", "<br>")
 
 
-def test_a_form_starts_a_sweep_that_is_kept_drawn_and_exported(part, noisy, seen):
-    seen.say("form", **FORM)
-    content, _ = seen.wait_for("estimate", lambda m, _: "predictions" in m["words"])
+def test_a_form_starts_a_sweep_that_is_kept_drawn_and_exported(
+    part, noisy_controller, sweep_page
+):
+    sweep_page.say("form", **FORM)
+    content, _ = sweep_page.wait_for(
+        "estimate", lambda m, _: "predictions" in m["words"]
+    )
     assert content["is_possible"]
-    seen.say("start", **FORM)
-    (entry,) = noisy.sweeps.found
+    sweep_page.say("start", **FORM)
+    (entry,) = noisy_controller.sweeps.found
     assert entry.name == "mine"
     assert entry.is_complete
     assert part.progress == 1.0
     expected = context_sweep(
-        Noisy(), noisy.state.session, neurons=[0, 8], history_samples=[10],
-        video=[True, False], seeds=2, max_windows=2,
-    )  # fmt: skip
+        NoisyPredictor(),
+        noisy_controller.state.session,
+        neurons=[0, 8],
+        history_samples=[10],
+        video=[True, False],
+        seeds=2,
+        max_windows=2,
+    )
     scores = [row.score for row in entry.sweep.rows]
     assert scores == [row.score for row in expected.rows]
-    until_drawn(part, seen, expected, line=1)
+    wait_for_points(part, sweep_page, expected, line=1)
     assert_drawn(part, expected, line=1)
-    content, _ = seen.wait_for("kept", lambda m, _: bool(m["entries"]))
+    content, _ = sweep_page.wait_for("kept", lambda m, _: bool(m["entries"]))
     assert content["entries"][0]["line"] == 1
-    seen.say("export")
-    content, (table,) = seen.wait_for("csv")
+    sweep_page.say("export")
+    content, (table,) = sweep_page.wait_for("csv")
     rows = list(csv.DictReader(table.decode().splitlines()))
     assert {row["sweep"] for row in rows} == {"Live", "mine"}
 
 
-def test_what_cannot_be_asked_is_said_and_not_begun(part, noisy, seen):
-    seen.say("form", **{**FORM, "history": "5"})
-    content, _ = seen.wait_for("estimate", lambda m, _: "history" in m["words"])
+def test_what_cannot_be_asked_is_said_and_not_begun(part, noisy_controller, sweep_page):
+    sweep_page.say("form", **{**FORM, "history": "5"})
+    content, _ = sweep_page.wait_for("estimate", lambda m, _: "history" in m["words"])
     assert not content["is_possible"]
-    seen.say("start", **{**FORM, "neurons": "many"})
+    sweep_page.say("start", **{**FORM, "neurons": "many"})
     assert "Neurons" in part.problem
-    assert not noisy.sweeps.found
-    noisy.sweeps._asking.choose(None)
+    assert not noisy_controller.sweeps.found
+    noisy_controller.sweeps._asking.choose(None)
     with pytest.raises(ValueError, match="model"):
         part.start(neurons=(0, 8))
 
 
-def test_kept_sweeps_are_compared_and_deleted(part, noisy, seen):
+def test_kept_sweeps_are_compared_and_deleted(part, noisy_controller, sweep_page):
     part.start(neurons=(0, 8), seeds=(0,), max_windows=2)
-    (entry,) = noisy.sweeps.found
+    (entry,) = noisy_controller.sweeps.found
     file = entry.path.name
-    seen.say("compare", file=file, is_drawn=False)
+    sweep_page.say("compare", file=file, is_drawn=False)
     assert [one.name for one in part.drawn()] == ["Live"]
-    seen.say("compare", file=file, is_drawn=True)
+    sweep_page.say("compare", file=file, is_drawn=True)
     assert [one.line for one in part.drawn()] == [0, 1]
-    seen.say("delete", file=file)
-    assert not noisy.sweeps.found
+    sweep_page.say("delete", file=file)
+    assert not noisy_controller.sweeps.found
     assert not entry.path.exists()
-    seen.say("compare", file=file, is_drawn=True)
+    sweep_page.say("compare", file=file, is_drawn=True)
     assert file in part.problem
 
 
 def test_a_sweep_in_the_background_is_held_let_go_and_ended(
-    part, noisy, seen, monkeypatch
+    part, noisy_controller, sweep_page, monkeypatch
 ):
-    monkeypatch.setattr(type(noisy.sweeps), "is_busy", property(lambda _: True))
-    seen.say("pause")
-    assert noisy.sweeps.is_paused
-    content, _ = seen.wait_for("running", lambda m, _: m["is_paused"])
+    monkeypatch.setattr(
+        type(noisy_controller.sweeps), "is_busy", property(lambda _: True)
+    )
+    sweep_page.say("pause")
+    assert noisy_controller.sweeps.is_paused
+    content, _ = sweep_page.wait_for("running", lambda m, _: m["is_paused"])
     assert content["is_busy"]
-    seen.say("pause")
-    assert not noisy.sweeps.is_paused
-    seen.say("cancel")
-    assert noisy.sweeps._gate.is_stopped
+    sweep_page.say("pause")
+    assert not noisy_controller.sweeps.is_paused
+    sweep_page.say("cancel")
+    assert noisy_controller.sweeps._gate.is_stopped
 
 
-def test_faults_of_sweeps_are_shown(part, noisy, seen):
-    noisy.sweeps._fail("A sweep runs already.")
-    seen.wait_for("running", lambda m, _: m["fault"] == "A sweep runs already.")
+def test_faults_of_sweeps_are_shown(part, noisy_controller, sweep_page):
+    noisy_controller.sweeps._fail("A sweep runs already.")
+    sweep_page.wait_for("running", lambda m, _: m["fault"] == "A sweep runs already.")
 
 
-def test_a_given_sweep_without_points_cannot_be_saved(part, noisy, tmp_path, seen):
-    part.sweep = replace(noisy.results.sweep, rows=())
+def test_a_given_sweep_without_points_cannot_be_saved(
+    part, noisy_controller, tmp_path, sweep_page
+):
+    part.sweep = replace(noisy_controller.results.sweep, rows=())
     with pytest.raises(ValueError, match=r"\w"):
         part.write_csv(tmp_path / "x.csv")
     assert not (tmp_path / "x.csv").exists()

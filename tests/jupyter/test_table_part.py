@@ -21,7 +21,7 @@ def part(controller):
 
 
 @pytest.fixture
-def seen(part, page):
+def table_page(part, page):
     """A page that looks at the table and has been told of it."""
     found = page(part)
     found.look()
@@ -29,42 +29,42 @@ def seen(part, page):
     return found
 
 
-def rows(seen: Any, start: int = 0, stop: int = 40) -> dict[str, Any]:
+def rows(table_page: Any, start: int = 0, stop: int = 40) -> dict[str, Any]:
     """Ask for rows as the page does."""
-    seen.say("rows", start=start, stop=stop)
-    fields, _ = seen.wait_for("rows")
+    table_page.say("rows", start=start, stop=stop)
+    fields, _ = table_page.wait_for("rows")
     return dict(fields)
 
 
-def pick(seen: Any, row: int, how: str = "one", anchor: int = 0) -> None:
-    shown = rows(seen)["neurons"]
+def pick(table_page: Any, row: int, how: str = "one", anchor: int = 0) -> None:
+    shown = rows(table_page)["neurons"]
     of = {"row": anchor, "neuron": shown[anchor]}
     picked = {"row": row, "neuron": shown[row], "how": how, "anchor": of}
-    seen.say("pick", picks=[picked])
+    table_page.say("pick", picks=[picked])
 
 
-def test_only_the_rows_asked_for_travel(part, controller, seen):
-    told = seen.wait_for("table")[0]
+def test_only_the_rows_asked_for_travel(part, controller, table_page):
+    told = table_page.wait_for("table")[0]
     assert (told["n"], told["total"]) == (40, 40)
-    assert not seen.of("rows")
-    found = rows(seen, 10, 14)
+    assert not table_page.of("rows")
+    found = rows(table_page, 10, 14)
     assert found["view"] == "page"
     assert found["start"] == 10
     assert found["neurons"] == [10, 11, 12, 13]
     assert found["version"] == told["version"]
     assert [len(row) for row in found["cells"]] == [6] * 4
-    assert rows(seen, 38, 90)["neurons"] == [38, 39]
-    assert rows(seen, 90, 99)["neurons"] == []
+    assert rows(table_page, 38, 90)["neurons"] == [38, 39]
+    assert rows(table_page, 90, 99)["neurons"] == []
 
 
 def test_rows_tell_state_and_score(part, controller, page):
     controller.set_active_span(30, 60)
     controller.paint_cells([2], slice(0, 60), VISIBLE)
     controller.paint_cells([5], slice(30, 60), TARGET)
-    seen = page(part)
-    seen.look()
-    seen.wait_for("table")
-    found = rows(seen)
+    table_page = page(part)
+    table_page.look()
+    table_page.wait_for("table")
+    found = rows(table_page)
     names = [row[4] for row in found["cells"]]
     assert (names[2], names[5]) == ("visible", "target")
     assert (found["states"][2], found["states"][5]) == (VISIBLE, TARGET)
@@ -73,14 +73,14 @@ def test_rows_tell_state_and_score(part, controller, page):
 
 
 def test_it_is_sorted_in_the_kernel_and_unknown_values_stay_last(
-    part, controller, seen
+    part, controller, table_page
 ):
     controller.paint_cells([8, 4, 6], slice(30, 60), TARGET)
     for descending in (False, True):
-        seen.forget()
+        table_page.forget()
         part.set_state({"sort_by": "score", "descending": descending})
-        seen.wait_for("table")
-        first = rows(seen)["neurons"][:3]
+        table_page.wait_for("table")
+        first = rows(table_page)["neurons"][:3]
         assert sorted(first) == [4, 6, 8]
         scores = controller.results.scores[first]
         steps = np.diff(scores)
@@ -89,76 +89,78 @@ def test_it_is_sorted_in_the_kernel_and_unknown_values_stay_last(
         part.sort_by = "size"
 
 
-def test_words_filter_the_rows(part, controller, seen):
+def test_words_filter_the_rows(part, controller, table_page):
     controller.paint_cells([3, 9], slice(0, 60), VISIBLE)
-    seen.say("filter", text=" visible ")
+    table_page.say("filter", text=" visible ")
     assert (part.filter, part.shown) == ("visible", 2)
-    seen.wait_for("table", lambda fields, _: fields["n"] == 2)
-    assert rows(seen)["neurons"] == [3, 9]
+    table_page.wait_for("table", lambda fields, _: fields["n"] == 2)
+    assert rows(table_page)["neurons"] == [3, 9]
     assert list(part.neurons) == [3, 9]
     controller.paint_cells([11], slice(0, 60), VISIBLE)  # the filter follows the mask
-    seen.wait_for("table", lambda fields, _: fields["n"] == 3)
+    table_page.wait_for("table", lambda fields, _: fields["n"] == 3)
     part.filter = "id<5"
     assert part.shown == 5
 
 
-def test_nonsense_is_refused_in_words_and_keeps_the_rows(part, seen):
+def test_nonsense_is_refused_in_words_and_keeps_the_rows(part, table_page):
     part.filter = "id<5"
-    seen.say("filter", text="size>3")
+    table_page.say("filter", text="size>3")
     assert "'size'" in part.problem
     assert (part.filter, part.shown) == ("id<5", 5)
     with pytest.raises(ValueError, match="'size'"):
         part.filter = "size>3"
-    seen.say("filter", text="id<5")
+    table_page.say("filter", text="id<5")
     assert part.problem == ""
 
 
-def test_clicked_rows_are_everyones_selection(part, controller, seen):
-    pick(seen, 4)
+def test_clicked_rows_are_everyones_selection(part, controller, table_page):
+    pick(table_page, 4)
     assert controller.state.selection == part.selection == (4,)
-    pick(seen, 2, "toggle")
+    pick(table_page, 2, "toggle")
     assert controller.state.selection == (4, 2)
-    pick(seen, 4, "toggle")
+    pick(table_page, 4, "toggle")
     assert controller.state.selection == (2,)
-    pick(seen, 5, "range", anchor=8)
+    pick(table_page, 5, "range", anchor=8)
     assert controller.state.selection == (8, 7, 6, 5)
     part.filter = "id<8"  # what it hides stays selected
-    seen.wait_for("table", lambda fields, _: fields["n"] == 8)
-    pick(seen, 1, "toggle")
+    table_page.wait_for("table", lambda fields, _: fields["n"] == 8)
+    pick(table_page, 1, "toggle")
     assert controller.state.selection == (8, 7, 6, 5, 1)
 
 
-def test_a_row_that_has_not_come_yet_is_picked_by_its_place(part, controller, seen):
-    seen.forget()
+def test_a_row_that_has_not_come_yet_is_picked_by_its_place(
+    part, controller, table_page
+):
+    table_page.forget()
     part.descending = True
-    seen.wait_for("table")
+    table_page.wait_for("table")
     last = {"row": 39, "neuron": None}
-    seen.say("pick", picks=[{**last, "how": "one", "anchor": last}])
+    table_page.say("pick", picks=[{**last, "how": "one", "anchor": last}])
     assert controller.state.selection == (0,)
     gone = {"row": 40}
-    seen.say("pick", picks=[{**gone, "how": "one", "anchor": gone}])
+    table_page.say("pick", picks=[{**gone, "how": "one", "anchor": gone}])
     assert controller.state.selection == (0,)
 
 
 def test_a_selection_comes_into_view_and_rows_sorted_anew_begin_with_the_first(
-    part, controller, seen
+    part, controller, table_page
 ):
     controller.select([1, 30])
     assert part.selection == (1, 30)
-    assert seen.wait_for("selected")[0]["row"] == 30
-    seen.forget()
+    assert table_page.wait_for("selected")[0]["row"] == 30
+    table_page.forget()
     part.descending = True
     part.filter = "id<35"
-    seen.wait_for("table", lambda fields, _: fields["n"] == 35)
+    table_page.wait_for("table", lambda fields, _: fields["n"] == 35)
     controller.select([20])
-    assert seen.wait_for("selected")[0]["row"] == 14
-    assert len(seen.of("selected")) == 1
+    assert table_page.wait_for("selected")[0]["row"] == 14
+    assert len(table_page.of("selected")) == 1
 
 
-def test_what_is_listed_is_painted_as_one_step(part, controller, seen):
+def test_what_is_listed_is_painted_as_one_step(part, controller, table_page):
     part.filter = "id>=35"
-    seen.wait_for("table", lambda fields, _: fields["n"] == 5)
-    seen.say("paint", code=VISIBLE)
+    table_page.wait_for("table", lambda fields, _: fields["n"] == 5)
+    table_page.say("paint", code=VISIBLE)
     visible = np.flatnonzero(controller.state.mask.visible.all(axis=0))
     assert list(visible) == [35, 36, 37, 38, 39]
     assert controller.undo_name == "Paint 5 neurons visible"
@@ -169,17 +171,17 @@ def test_what_is_listed_is_painted_as_one_step(part, controller, seen):
     assert list(np.flatnonzero(controller.state.mask.visible.all(axis=0))) == [0, 1]
 
 
-def test_a_page_downloads_the_table_with_its_condition(part, controller, seen):
+def test_a_page_downloads_the_table_with_its_condition(part, controller, table_page):
     controller.paint_cells([5], slice(30, 60), TARGET)
-    seen.say("csv")
-    fields, buffers = seen.wait_for("csv")
+    table_page.say("csv")
+    fields, buffers = table_page.wait_for("csv")
     assert fields["name"] == f"{controller.state.session.id}.csv"
     lines = buffers[0].decode().splitlines()
     assert lines[0] == "# predictor: echo"
     assert sum(not line.startswith("#") for line in lines) == 41
 
 
-def test_a_download_holds_no_message_up(part, seen, monkeypatch):
+def test_a_download_holds_no_message_up(part, table_page, monkeypatch):
     gate = threading.Event()
 
     def slowly(_: Any) -> bytes:
@@ -187,17 +189,17 @@ def test_a_download_holds_no_message_up(part, seen, monkeypatch):
         return b"late"
 
     monkeypatch.setattr(exports, "csv_bytes", slowly)
-    seen.say("csv")
-    seen.say("step", n=1)
+    table_page.say("csv")
+    table_page.say("step", n=1)
     assert part.controller.state.cursor == 1
-    assert not seen.of("csv")
+    assert not table_page.of("csv")
     gate.set()
-    _, buffers = seen.wait_for("csv")
+    _, buffers = table_page.wait_for("csv")
     assert buffers == [b"late"]
 
 
 @pytest.fixture
-def gated(session, page):
+def gated_table(session, page):
     """A controller that awaits its answer, its predictor, and a page with the table."""
     predictor = GatedPopulationPredictor()
     controller = Controller()
@@ -208,21 +210,21 @@ def gated(session, page):
     controller.close()
 
 
-def test_what_is_not_answered_yet_is_not_downloaded(gated):
-    _, _, seen = gated
-    seen.say("csv")
-    assert seen.part.problem
-    assert not seen.of("csv")
+def test_what_is_not_answered_yet_is_not_downloaded(gated_table):
+    _, _, table_page = gated_table
+    table_page.say("csv")
+    assert table_page.part.problem
+    assert not table_page.of("csv")
 
 
-def test_scores_of_an_older_question_are_marked(gated):
-    controller, predictor, seen = gated
+def test_scores_of_an_older_question_are_marked(gated_table):
+    controller, predictor, table_page = gated_table
     predictor.gate.release(2)
     assert controller.wait(60.0)
-    seen.look()
-    seen.wait_for("table", lambda fields, _: not fields["is_old"])
+    table_page.look()
+    table_page.wait_for("table", lambda fields, _: not fields["is_old"])
     controller.paint_cells([0], slice(30, 35), HIDDEN)
-    seen.wait_for("table", lambda fields, _: fields["is_old"])
+    table_page.wait_for("table", lambda fields, _: fields["is_old"])
 
 
 def test_what_is_shown_is_counted_when_nobody_looks(part, controller):
@@ -241,13 +243,13 @@ def test_without_a_session_nothing_is_painted_or_downloaded(empty_controller, pa
     assert part.problem
 
 
-def test_another_session_has_its_own_rows(part, controller, seen):
+def test_another_session_has_its_own_rows(part, controller, table_page):
     responses = np.random.default_rng(0).random((600, 10_000), np.float32)
     other = om.open_session({"responses": responses, "rate_hz": 30.0})
     controller.open_session(other)
-    seen.wait_for("table", lambda fields, _: fields["total"] == 10_000)
+    table_page.wait_for("table", lambda fields, _: fields["total"] == 10_000)
     assert part.shown == 10_000
-    assert rows(seen, 5000, 5140)["neurons"] == list(range(5000, 5140))
+    assert rows(table_page, 5000, 5140)["neurons"] == list(range(5000, 5140))
 
 
 def test_a_filter_is_checked_before_a_recording_is_open(empty_controller, session):

@@ -15,7 +15,7 @@ from tests.predictors import EchoPredictor, GatedPopulationPredictor
 Message = tuple[dict[str, Any], list[bytes]]
 
 
-class Curves:
+class RowsMessage:
     """What a page reads out of a message of rows."""
 
     def __init__(self, message: Message) -> None:
@@ -47,7 +47,7 @@ def part(controller):
     made.close()
 
 
-def shows(*labels: str) -> Any:
+def has_labels(*labels: str) -> Any:
     """Whether a message has rows with labels that begin so."""
 
     def is_it(fields: dict[str, Any], _: Any) -> bool:
@@ -63,7 +63,7 @@ def test_rows_are_the_selection_with_truth_and_prediction(part, controller, page
     controller.paint_cells([3], slice(0, 30), VISIBLE)
     seen = page(part)
     seen.look()
-    found = Curves(seen.wait_for("rows"))
+    found = RowsMessage(seen.wait_for("rows"))
     window, selected = controller.state.window, controller.results.selected
     score = controller.results.scores[7]
     assert found.labels[0] == f"neuron 7 · r = {score:.2f}"
@@ -147,7 +147,9 @@ def test_a_span_is_shown_with_the_window_shaded_in_it(part, controller, page):
     seen.forget()
     part.span = "10 s"
     assert controller.state.trace_span == "10 s"
-    found = Curves(seen.wait_for("rows", lambda fields, _: fields["lengths"] > [200]))
+    found = RowsMessage(
+        seen.wait_for("rows", lambda fields, _: fields["lengths"] > [200])
+    )
     assert found.fields["stop_s"] - found.fields["start_s"] == pytest.approx(10)
     start_s, stop_s = found.fields["shade_s"]
     assert start_s == pytest.approx(controller.state.window.start_s)
@@ -166,7 +168,9 @@ def test_a_pinned_condition_is_overlaid_with_its_letter_and_score(
     seen.look()
     seen.say("pin", verb="pin")
     assert [pin.letter for pin in controller.state.pins] == ["A"]
-    found = Curves(seen.wait_for("rows", lambda fields, _: "0" in fields["curves"]))
+    found = RowsMessage(
+        seen.wait_for("rows", lambda fields, _: "0" in fields["curves"])
+    )
     letter, score, colour = found.rows[0]["marks"][0]
     assert (letter, colour) == ("A", palette.PINS[0])
     assert score == f"{controller.results.scores[7]:.2f}"
@@ -200,7 +204,7 @@ def test_scales_and_shapes_are_the_states(part, controller, page):
     seen.forget()
     part.set_state({"as_large": True})
     assert controller.state.as_large
-    found = Curves(seen.wait_for("rows"))
+    found = RowsMessage(seen.wait_for("rows"))
     truth, predicted = (found.curves[0][name] for name in ("truth", "predicted"))
     known = np.isfinite(predicted)
     assert predicted[known].mean() == pytest.approx(truth[known].mean(), abs=1e-3)
@@ -215,7 +219,7 @@ def test_a_baseline_is_drawn_beside_and_named(part, controller, page):
     controller.choose_baseline("mean")
     seen = page(part)
     seen.look()
-    found = Curves(seen.wait_for("rows"))
+    found = RowsMessage(seen.wait_for("rows"))
     other = controller.baseline.population
     column = list(other.neurons).index(7)
     np.testing.assert_allclose(
@@ -269,7 +273,7 @@ def test_rows_of_different_axes_keep_their_own():
         Trace("a", "a", fast, fast, None, shade),
         Trace("b", "b", slow, slow, slow + 1, shade),
     ]
-    found = Curves(rows_message(rows, "own"))
+    found = RowsMessage(rows_message(rows, "own"))
     assert [row["axis"] for row in found.rows] == [0, 1]
     np.testing.assert_allclose(found.times[1] + found.fields["start_s"], slow)
     assert np.isnan(found.curves[0]["predicted"]).all()

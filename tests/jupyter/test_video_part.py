@@ -15,7 +15,7 @@ def video(controller):
 
 
 @pytest.fixture
-def shown(video, page):
+def video_page(video, page):
     """A page that knows the film and the place."""
     opened = page(video)
     opened.look()
@@ -24,17 +24,17 @@ def shown(video, page):
     return opened
 
 
-def go(shown: Any, at: int, *, plays: bool = False, view: str = "page") -> None:
+def go(video_page: Any, at: int, *, plays: bool = False, view: str = "page") -> None:
     """The page says where its playhead is."""
-    film = shown.wait_for("film")[0]["film"]
-    shown.say("go", at=at, plays=plays, film=film, seq=1, view=view)
+    film = video_page.wait_for("film")[0]["film"]
+    video_page.say("go", at=at, plays=plays, film=film, seq=1, view=view)
 
 
-def chunk(shown: Any, number: int) -> tuple[np.ndarray, np.ndarray]:
+def chunk(video_page: Any, number: int) -> tuple[np.ndarray, np.ndarray]:
     """Frames and which are valid, as the page asks for them."""
-    film = shown.wait_for("film")[0]["film"]
-    shown.say("want", film=film, chunks=[number], seq=1)
-    _, (frames, valid) = shown.wait_for("chunk", lambda m, _: m["chunk"] == number)
+    film = video_page.wait_for("film")[0]["film"]
+    video_page.say("want", film=film, chunks=[number], seq=1)
+    _, (frames, valid) = video_page.wait_for("chunk", lambda m, _: m["chunk"] == number)
     shape = (-1, 36, 64)
     return np.frombuffer(frames, np.uint8).reshape(shape), np.frombuffer(
         valid, np.uint8
@@ -42,9 +42,9 @@ def chunk(shown: Any, number: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 # -- frames -----------------------------------------------------------------------
-def test_frames_of_a_chunk_are_those_of_the_windows(shown, session):
-    first, valid = chunk(shown, 0)
-    second, _ = chunk(shown, 1)
+def test_frames_of_a_chunk_are_those_of_the_windows(video_page, session):
+    first, valid = chunk(video_page, 0)
+    second, _ = chunk(video_page, 1)
     assert len(first) == len(valid) == CHUNK
     assert valid.all()
     both = np.concatenate([first, second])
@@ -54,26 +54,26 @@ def test_frames_of_a_chunk_are_those_of_the_windows(shown, session):
         np.testing.assert_array_equal(both[at : at + 60], window.frames_u8)
 
 
-def test_the_last_chunk_ends_with_the_session(shown, session):
+def test_the_last_chunk_ends_with_the_session(video_page, session):
     last = (len(session.start_grid) - 1) // CHUNK
-    frames, _ = chunk(shown, last)
+    frames, _ = chunk(video_page, last)
     assert last * CHUNK + len(frames) == len(session.start_grid)
 
 
-def test_a_newer_wish_takes_the_place_of_an_older(video, shown):
+def test_a_newer_wish_takes_the_place_of_an_older(video, video_page):
     """What the playhead has left behind is not read any more."""
-    film = shown.wait_for("film")[0]["film"]
+    film = video_page.wait_for("film")[0]["film"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(video._board, "ask", lambda _: None)
-        shown.say("want", film=film, chunks=[0], seq=1)
-        shown.say("want", film=film, chunks=[1], seq=2)
+        video_page.say("want", film=film, chunks=[0], seq=1)
+        video_page.say("want", film=film, chunks=[1], seq=2)
     video._more_wanted.emit()
-    shown.wait_for("chunk")
-    assert [message["chunk"] for message, _ in shown.of("chunk")] == [1]
+    video_page.wait_for("chunk")
+    assert [message["chunk"] for message, _ in video_page.of("chunk")] == [1]
 
 
-def test_the_film_tells_tiers_trials_and_how_long_it_is(shown, session):
-    message, buffers = shown.wait_for("film")
+def test_the_film_tells_tiers_trials_and_how_long_it_is(video_page, session):
+    message, buffers = video_page.wait_for("film")
     assert message["frames"] == len(session.start_grid)
     assert message["has_video"]
     tiers = {bar[2] for bar in message["bars"]}
@@ -82,10 +82,10 @@ def test_the_film_tells_tiers_trials_and_how_long_it_is(shown, session):
     np.testing.assert_allclose(starts, np.sort(session.trials.t_on), atol=1e-4)
 
 
-def test_edited_frames_are_shown_as_the_model_is_given_them(shown, controller):
-    shown.wait_for("edited", lambda m, _: m["start"] < 0)
+def test_edited_frames_are_shown_as_the_model_is_given_them(video_page, controller):
+    video_page.wait_for("edited", lambda m, _: m["start"] < 0)
     controller.what_if.put(Contrast(0.5))
-    message, buffers = shown.wait_for("edited", lambda m, _: m["start"] >= 0)
+    message, buffers = video_page.wait_for("edited", lambda m, _: m["start"] >= 0)
     frames = np.frombuffer(buffers[0], np.uint8).reshape(60, 36, 64)
     np.testing.assert_array_equal(frames, controller.what_if.window.frames_u8)
     assert message["words"] == controller.what_if.words
@@ -103,45 +103,45 @@ def test_edited_frames_are_shown_as_the_model_is_given_them(shown, controller):
     ],
 )
 def test_the_playhead_moves_the_cursor_or_the_window(
-    video, shown, controller, at, plays, stride, moved, cursor
+    video, video_page, controller, at, plays, stride, moved, cursor
 ):
     controller.seek(4.0)
     controller.set_cursor(58)
     start = controller.state.window.start_index
     video.stride = stride
-    go(shown, start + at, plays=plays)
+    go(video_page, start + at, plays=plays)
     assert controller.state.cursor == cursor
     assert controller.state.window.start_index == start + moved
 
 
 @pytest.mark.parametrize("at", [0, 7, -1])
-def test_the_ends_of_the_session_are_reached(shown, controller, session, at):
+def test_the_ends_of_the_session_are_reached(video_page, controller, session, at):
     at %= len(session.start_grid)
     controller.seek(6.0)
     controller.set_cursor(30)
-    go(shown, at)
+    go(video_page, at)
     assert controller.state.window.start_index + controller.state.cursor == at
 
 
-def test_of_two_pages_that_play_one_moves_the_window(shown, controller):
+def test_of_two_pages_that_play_one_moves_the_window(video_page, controller):
     start = controller.state.window.start_index
-    go(shown, start + 10, plays=True)
-    go(shown, start + 5, plays=True, view="other")
+    go(video_page, start + 10, plays=True)
+    go(video_page, start + 5, plays=True, view="other")
     assert controller.state.cursor == 10
-    shown.wait_for("place", lambda m, _: m["driver"] == "page")
-    go(shown, start + 12, plays=False)
-    go(shown, start + 6, plays=True, view="other")
+    video_page.wait_for("place", lambda m, _: m["driver"] == "page")
+    go(video_page, start + 12, plays=False)
+    go(video_page, start + 6, plays=True, view="other")
     assert controller.state.cursor == 6
 
 
-def test_what_the_page_does_is_no_jump_and_what_others_do_is(shown, controller):
+def test_what_the_page_does_is_no_jump_and_what_others_do_is(video_page, controller):
     start = controller.state.window.start_index
-    jumps = shown.wait_for("place")[0]["jumps"]
-    go(shown, start + 33)
-    message, _ = shown.wait_for("place", lambda m, _: m["cursor"] == 33)
+    jumps = video_page.wait_for("place")[0]["jumps"]
+    go(video_page, start + 33)
+    message, _ = video_page.wait_for("place", lambda m, _: m["cursor"] == 33)
     assert message["jumps"] == jumps
     controller.set_cursor(3)
-    message, _ = shown.wait_for("place", lambda m, _: m["cursor"] == 3)
+    message, _ = video_page.wait_for("place", lambda m, _: m["cursor"] == 3)
     assert message["jumps"] > jumps
 
 
@@ -158,27 +158,27 @@ def test_time_and_cursor_are_the_states_both_ways(video, controller):
     assert video.time_s == pytest.approx(start_s + 0.5, abs=1e-3)
 
 
-def test_trials_are_stepped(shown, controller):
+def test_trials_are_stepped(video_page, controller):
     controller.trials.go_to(0)
-    shown.say("trial", n=1)
+    video_page.say("trial", n=1)
     assert controller.trials.number == 1
 
 
-def test_a_clock_nobody_sees_does_not_run(video, shown):
+def test_a_clock_nobody_sees_does_not_run(video, video_page):
     video.playing = True
-    shown.say("gone")
+    video_page.say("gone")
     assert not video.playing
 
 
 # -- what the model is given ------------------------------------------------------
-def test_frames_are_painted_as_one_step(shown, controller):
+def test_frames_are_painted_as_one_step(video_page, controller):
     controller.set_frames(True)
-    shown.say("paint", runs=[[5, 8]], visible=False, seq=3, begin={})
-    shown.say("paint", runs=[[8, 10], [20, 21]], visible=False, seq=4)
-    shown.say("end")
+    video_page.say("paint", runs=[[5, 8]], visible=False, seq=3, begin={})
+    video_page.say("paint", runs=[[8, 10], [20, 21]], visible=False, seq=4)
+    video_page.say("end")
     hidden = np.flatnonzero(~controller.state.mask.frames)
     assert hidden.tolist() == [5, 6, 7, 8, 9, 20]
-    message, _ = shown.wait_for("frames", lambda m, _: m["done"].get("page") == 4)
+    message, _ = video_page.wait_for("frames", lambda m, _: m["done"].get("page") == 4)
     assert np.flatnonzero(np.array(message["visible"]) == 0).tolist() == hidden.tolist()
     controller.undo()
     assert controller.state.mask.frames.all()

@@ -90,21 +90,21 @@ def _write(root: Path, what: Folder) -> Path:
         _write_responses(root / "responses", what, draw)
     if "eye_tracker" in what.streams:
         n = int((what.seconds + 2) * 20)
-        eye = smooth(draw, n, what.eye_columns)
+        eye = smooth_traces(draw, n, what.eye_columns)
         if what.eye_columns == 4:
             eye[:, 1] = np.gradient(eye[:, 0]) * 20
         for begin, end in what.missing:
             eye[begin:end] = np.nan
         write_stream(root / "eye_tracker", eye, 20.0, what.t0 - 0.75)
     if "treadmill" in what.streams:
-        run = np.abs(smooth(draw, int((what.seconds + 2) * 100), 1))
+        run = np.abs(smooth_traces(draw, int((what.seconds + 2) * 100), 1))
         write_stream(root / "treadmill", run, 100.0, what.t0 - 0.9, mem=True)
     if "screen" in what.streams:
         write_screen(root / "screen", what, draw)
     return root
 
 
-def smooth(draw: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+def smooth_traces(draw: np.random.Generator, rows: int, columns: int) -> np.ndarray:
     """Slow random traces, (rows, columns) float64."""
     noise = draw.normal(size=(rows + 20, columns))
     kernel = np.ones(20) / 20

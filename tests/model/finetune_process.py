@@ -45,7 +45,7 @@ def small_net(sessions: dict[str, int]) -> OmniMouse:
     return net.eval()
 
 
-def write_place(root: Path) -> Path:
+def write_mouse_folder(root: Path) -> Path:
     """Recordings of a known mouse and of a new one, and a model of the first."""
     for name, count in ((KNOWN, 12), (NEW, 9)):
         write_session(root / name, count)
@@ -54,7 +54,7 @@ def write_place(root: Path) -> Path:
 
 
 @contextmanager
-def few_windows() -> Iterator[None]:
+def few_start_windows() -> Iterator[None]:
     """Start values are found on few windows: most of a small fine-tuning's time."""
     with patch.object(borrowed, "WINDOWS", 2):
         yield
@@ -63,7 +63,7 @@ def few_windows() -> Iterator[None]:
 def run_finetune(place: Path, out: Path, session: str = NEW, **options: Any) -> Path:
     """Fine-tune PLACE's model to one of its recordings; the folder of the run."""
     settings = {"steps": STEPS, "batch": 1, "device": "cpu"} | options
-    with few_windows():
+    with few_start_windows():
         om.finetune(
             place / "base.safetensors",
             om.open_session(place / session),
@@ -129,14 +129,14 @@ class ScriptedFinetuning:
         (out / "finetuned.json").write_text(json.dumps(facts))
 
 
-def unending_job(place: Path, out: Path) -> Job:
+def long_job(place: Path, out: Path) -> Job:
     """A fine-tuning that needs no start values, of steps that nobody waits for."""
     settings = {"train": "all", "steps": 4000, "batch": 1}
     session = om.open_session(place / KNOWN)
     return Job(str(place / "base.safetensors"), session, out, "cpu", settings)
 
 
-def own_killed(place: Path, out: Path, pipe: Connection) -> None:
+def finetune_until_owner_dies(place: Path, out: Path, pipe: Connection) -> None:
     """Own a process that fine-tunes, and die at its second step; sends its number."""
 
     def tell(kind: str, told: dict[str, Any]) -> None:
@@ -144,7 +144,7 @@ def own_killed(place: Path, out: Path, pipe: Connection) -> None:
             pipe.send(multiprocessing.active_children()[0].pid)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    finetune_apart(unending_job(place, out), tell, lambda: False)
+    finetune_apart(long_job(place, out), tell, lambda: False)
 
 
 def run_finetune_until_killed(place: Path, out: Path, step: int) -> None:

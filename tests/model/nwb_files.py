@@ -48,7 +48,7 @@ class Nwb:
     seed: int = 4
 
 
-def typed(parent: h5py.Group, name: str, kind: str) -> h5py.Group:
+def typed_group(parent: h5py.Group, name: str, kind: str) -> h5py.Group:
     """A group of a neurodata type."""
     group = parent.require_group(name)
     group.attrs["neurodata_type"] = kind
@@ -64,31 +64,31 @@ def write_nwb(path: Path, what: Nwb | None = None) -> Path:
         file.attrs["nwb_version"] = "2.7.0"
         file["identifier"] = "an-identifier"
         file["general/session_id"] = "77-1-2"
-        typed(file, "general/subject", "Subject")["subject_id"] = "77"
+        typed_group(file, "general/subject", "Subject")["subject_id"] = "77"
         for number, plane in enumerate(what.planes):
             _write_plane(file, number, plane, draw)
     return path
 
 
 def _write_plane(file: h5py.File, number: int, plane: Plane, draw: Any) -> None:
-    imaging = typed(file, f"general/optophysiology/p{number}", "ImagingPlane")
+    imaging = typed_group(file, f"general/optophysiology/p{number}", "ImagingPlane")
     imaging["location"] = plane.location
     if plane.origin:
         imaging["origin_coords"] = np.array([100.0, 200.0, 300.0])
         imaging["grid_spacing"] = np.array([2e-6, 3e-6])
         imaging["origin_coords"].attrs["unit"] = "micrometers"
         imaging["grid_spacing"].attrs["unit"] = "meters"
-    ophys = typed(file, "processing/ophys", "ProcessingModule")
-    segmentation = typed(ophys, "ImageSegmentation", "ImageSegmentation")
-    table = typed(segmentation, f"S{number}", "PlaneSegmentation")
+    ophys = typed_group(file, "processing/ophys", "ProcessingModule")
+    segmentation = typed_group(ophys, "ImageSegmentation", "ImageSegmentation")
+    table = typed_group(segmentation, f"S{number}", "PlaneSegmentation")
     table["id"] = np.arange(plane.n) + 10 * (number + 1)
     table["imaging_plane"] = h5py.SoftLink(imaging.name)
     if plane.quality:
         table[plane.quality] = np.arange(plane.n) % 2 == 0
     _write_masks(table, plane, draw)
-    container = typed(ophys, plane.container, plane.container)
+    container = typed_group(ophys, plane.container, plane.container)
     for name in plane.series:
-        series = typed(container, f"{name}{number}", "RoiResponseSeries")
+        series = typed_group(container, f"{name}{number}", "RoiResponseSeries")
         n = int(plane.seconds * plane.rate_hz)
         data = draw.gamma(1.0, 2.0, (n, plane.n)).astype(np.float32)
         write_samples(series, data, plane)
@@ -131,4 +131,4 @@ def add_series(
 ) -> None:
     """Add a series to a file."""
     with h5py.File(path, "a") as file:
-        write_samples(typed(file, name, kind), data, Samples(**about))
+        write_samples(typed_group(file, name, kind), data, Samples(**about))

@@ -15,7 +15,7 @@ S = F = 60
 
 
 @dataclass(frozen=True, eq=False)
-class Plain:
+class PlainMask:
     """What a strategy comes to: (60, N) of where tokens and queries begin."""
 
     tokens: np.ndarray
@@ -39,7 +39,7 @@ def official_rows() -> dict[str, dict[str, Any]]:
     return rows
 
 
-def adapt(row: dict[str, Any], n: int) -> dict[str, Any]:
+def scaled_counts(row: dict[str, Any], n: int) -> dict[str, Any]:
     """Counts of a small population."""
     row = dict(row)
     if n >= 3500:
@@ -56,7 +56,7 @@ def adapt(row: dict[str, Any], n: int) -> dict[str, Any]:
     return row
 
 
-def realised(row: dict[str, Any], n: int) -> Plain:
+def plain_mask(row: dict[str, Any], n: int) -> PlainMask:
     """Tokens, queries, video and context of a strategy; ValueError where it has none.
 
     `row` holds the fields under their official names.
@@ -118,7 +118,7 @@ def realised(row: dict[str, Any], n: int) -> Plain:
         steps = list(range(max(0, first), max(0, last))) if frames else []
     behavior = "target" if row["behavior_reconstructed"] else "hidden"
     behavior = "visible" if row["behavior_encoded"] else behavior
-    return Plain(tokens, queries, steps, (rcs, rce), behavior)
+    return PlainMask(tokens, queries, steps, (rcs, rce), behavior)
 
 
 def _tokenise(tokens: np.ndarray, start: int, stop: int, neurons: int) -> None:

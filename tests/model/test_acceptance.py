@@ -15,7 +15,7 @@ from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.strategies import mask_from_strategy
 from tests.acceptance.frozen_core import checks
 from tests.conformance.metrics import factor_ceiling
-from tests.model.worlds import write_world
+from tests.model.known_sessions import write_known_session
 from tests.predictors import EchoPredictor
 
 FORECAST = "test/causal_response_25_behavior"
@@ -27,7 +27,7 @@ def open_world(folder, responses, tiers):
     still = np.random.default_rng(9).normal(size=(len(responses) * 2 // 3, 5))
     video = np.zeros((len(responses), 36, 64), np.uint8)
     place = folder / "session"
-    write_world(place, responses, tiers=tiers, behavior=still, video=video)
+    write_known_session(place, responses, tiers=tiers, behavior=still, video=video)
     return open_session(place)
 
 
@@ -84,7 +84,7 @@ class LastVisible(EchoPredictor):
         return Encoded(window, mask, state)
 
 
-def only(strategy, sample, session):
+def single_sample_mask(strategy, sample, session):
     """A strategy's mask that asks for one sample alone."""
     mask = mask_from_strategy(strategy, session)
     return mask.hide(slice(None), slice(30, 60)).ask(
@@ -107,7 +107,7 @@ def walk(tmp_path_factory):
 @pytest.mark.slow
 def test_a_forecast_at_a_lag_correlates_as_the_process_does(walk):
     conditions = [
-        Condition(str(sample), partial(only, FORECAST, sample))
+        Condition(str(sample), partial(single_sample_mask, FORECAST, sample))
         for sample in (30, 33, 40)
     ]
     found = evaluate(LastVisible("last visible"), walk, conditions)
@@ -128,14 +128,14 @@ FACTOR = 4
 
 
 @pytest.fixture(scope="module")
-def upsampled(tmp_path_factory):
+def upsampled_session(tmp_path_factory):
     white = np.random.default_rng(6).normal(size=(9000 // FACTOR, 60))
     responses = 50 + 5 * np.repeat(white, FACTOR, axis=0)
     # Windows begin every 30 samples: a length that 4 does not divide moves the phase.
     return open_world(tmp_path_factory.mktemp("white"), responses, ["final_test_1"])
 
 
-def without_gap(session):
+def unguarded_mask(session):
     """The first target right after the last visible sample, the guard switched off."""
     return (
         Mask.nothing(session)
@@ -146,12 +146,12 @@ def without_gap(session):
 
 
 @pytest.mark.slow
-def test_upsampled_noise_is_foretold_only_without_the_gap(upsampled):
+def test_upsampled_noise_is_foretold_only_without_the_gap(upsampled_session):
     conditions = [
-        Condition("with the gap", partial(only, FORECAST, GAP_END)),
-        Condition("without", without_gap),
+        Condition("with the gap", partial(single_sample_mask, FORECAST, GAP_END)),
+        Condition("without", unguarded_mask),
     ]
     with pytest.warns(UserWarning, match="visible"):
-        found = evaluate(LastVisible("last visible"), upsampled, conditions)
+        found = evaluate(LastVisible("last visible"), upsampled_session, conditions)
     assert abs(found.find("with the gap", "last visible").value) < 0.02
     assert found.find("without", "last visible").value > 0.4

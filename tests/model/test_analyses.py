@@ -65,7 +65,7 @@ def path(controller, tmp_path):
 
 
 @pytest.fixture
-def second(tmp_path):
+def second_controller(tmp_path):
     """A controller of another user."""
     memory = tmp_path / "other" / "live.json"
     with closing(Controller(synchronous=True, memory=memory)) as made:
@@ -73,7 +73,7 @@ def second(tmp_path):
 
 
 @pytest.fixture
-def restored(memory):
+def restore_controller(memory):
     """The controller that comes after another with the same memory."""
     with closing(Controller(synchronous=True, memory=memory)) as made:
 
@@ -106,43 +106,48 @@ def facts(analysis: Analysis) -> dict[str, Any]:
     return found | {"mask": analysis.mask.mask_id, "options": dict(analysis.options)}
 
 
-def rewritten(path: Path, change: Any) -> None:
+def rewrite(path: Path, change: Any) -> None:
     found = json.loads(path.read_text())
     change(found)
     path.write_text(json.dumps(found))
 
 
-def told(controller: Controller) -> str:
+def notices(controller: Controller) -> str:
     return " ".join(controller.analyses.told)
 
 
 # -- round trips ---------------------------------------------------------------------
-def test_an_analysis_is_opened_as_it_was_saved(controller, second, path):
+def test_an_analysis_is_opened_as_it_was_saved(controller, second_controller, path):
     before, scores = facts(controller.analyses.now), controller.results.scores
     assert path.stat().st_mode & 0o777 == 0o600
-    second.analyses.open(path)
-    assert (second.analyses.fault, second.analyses.told) == (None, ())
-    assert facts(second.analyses.now) == before
-    np.testing.assert_array_equal(second.results.scores, scores)
-    assert second.analyses.name == "a"
-    assert not second.analyses.is_changed
-    assert second.analyses.recent == (path,)
+    second_controller.analyses.open(path)
+    assert (second_controller.analyses.fault, second_controller.analyses.told) == (
+        None,
+        (),
+    )
+    assert facts(second_controller.analyses.now) == before
+    np.testing.assert_array_equal(second_controller.results.scores, scores)
+    assert second_controller.analyses.name == "a"
+    assert not second_controller.analyses.is_changed
+    assert second_controller.analyses.recent == (path,)
 
 
-def test_all_that_was_on_screen_survives_a_restart(controller, path, memory, restored):
+def test_all_that_was_on_screen_survives_a_restart(
+    controller, path, memory, restore_controller
+):
     controller.paint_cells([11], slice(40, 50), HIDDEN)
     before, scores = facts(controller.analyses.now), controller.results.scores
     controller.close()
-    second = restored()
-    assert facts(second.analyses.now) == before
-    np.testing.assert_array_equal(second.results.scores, scores)
-    assert second.analyses.path == path
-    assert second.analyses.is_changed
-    assert second.analyses.told == ()
-    second.undo()  # nothing to undo: the steps are not kept
-    assert facts(second.analyses.now) == before
-    second.analyses.save()
-    second.close()
+    second_controller = restore_controller()
+    assert facts(second_controller.analyses.now) == before
+    np.testing.assert_array_equal(second_controller.results.scores, scores)
+    assert second_controller.analyses.path == path
+    assert second_controller.analyses.is_changed
+    assert second_controller.analyses.told == ()
+    second_controller.undo()  # nothing to undo: the steps are not kept
+    assert facts(second_controller.analyses.now) == before
+    second_controller.analyses.save()
+    second_controller.close()
     with closing(Controller(synchronous=True, memory=memory)) as third:
         assert third.restore()
         assert not third.analyses.is_changed
@@ -176,9 +181,9 @@ def test_opening_a_recording_is_the_end_of_an_analysis(controller, folder, path)
     assert controller.analyses.fault is not None
 
 
-def test_nothing_is_saved_while_nothing_is_open(second, tmp_path):
-    assert not second.analyses.save(tmp_path / "a.omnimouse.json")
-    assert "Open a recording" in str(second.analyses.fault)
+def test_nothing_is_saved_while_nothing_is_open(second_controller, tmp_path):
+    assert not second_controller.analyses.save(tmp_path / "a.omnimouse.json")
+    assert "Open a recording" in str(second_controller.analyses.fault)
     assert not (tmp_path / "a.omnimouse.json").exists()
 
 
@@ -189,58 +194,64 @@ def test_a_folder_that_is_not_there_is_told(controller, tmp_path):
 
 
 # -- what differs --------------------------------------------------------------------
-def test_a_recording_that_moved_along_is_found(controller, folder, second, tmp_path):
+def test_a_recording_that_moved_along_is_found(
+    controller, folder, second_controller, tmp_path
+):
     controller.analyses.save(folder.parent / "a.omnimouse.json")
     moved = shutil.move(folder.parent, tmp_path / "elsewhere")
-    second.analyses.open(moved / "a.omnimouse.json")
-    assert second.state.session.path == moved / "mouse"
-    assert second.analyses.told == ()
+    second_controller.analyses.open(moved / "a.omnimouse.json")
+    assert second_controller.state.session.path == moved / "mouse"
+    assert second_controller.analyses.told == ()
 
 
 def test_a_recording_that_moved_away_is_asked_for(
-    controller, folder, path, second, tmp_path
+    controller, folder, path, second_controller, tmp_path
 ):
     before = facts(controller.analyses.now)
     shutil.move(folder, tmp_path / "mouse")
-    second.analyses.open(path)
-    assert second.state.session is None
-    assert second.analyses.is_recording_asked
-    assert str(folder) in str(second.analyses.fault)
-    second.analyses.find_recording(tmp_path / "mouse")
-    assert second.analyses.fault is None
-    found = facts(second.analyses.now)
+    second_controller.analyses.open(path)
+    assert second_controller.state.session is None
+    assert second_controller.analyses.is_recording_asked
+    assert str(folder) in str(second_controller.analyses.fault)
+    second_controller.analyses.find_recording(tmp_path / "mouse")
+    assert second_controller.analyses.fault is None
+    found = facts(second_controller.analyses.now)
     assert found == before | {"recording": str(tmp_path / "mouse")}
-    assert second.analyses.is_changed  # the file still has the old place
+    assert second_controller.analyses.is_changed  # the file still has the old place
 
 
-def test_a_recording_whose_files_changed_is_told(controller, folder, path, second):
+def test_a_recording_whose_files_changed_is_told(
+    controller, folder, path, second_controller
+):
     values = np.load(folder / "responses" / "data.npy")
     np.save(folder / "responses" / "data.npy", values * 2)
-    second.analyses.open(path)
-    assert len(second.analyses.told) == 1
-    assert second.state.mask == controller.state.mask
-    second.analyses.dismiss()
-    assert second.analyses.told == ()
+    second_controller.analyses.open(path)
+    assert len(second_controller.analyses.told) == 1
+    assert second_controller.state.mask == controller.state.mask
+    second_controller.analyses.dismiss()
+    assert second_controller.analyses.told == ()
 
 
-def test_a_mask_for_other_neurons_gives_way_to_a_preset(folder, path, second):
+def test_a_mask_for_other_neurons_gives_way_to_a_preset(
+    folder, path, second_controller
+):
     shutil.rmtree(folder)
     write_session(folder, n_neurons=25)
-    second.analyses.open(path)
-    assert "for 40 neurons, the recording has 25" in told(second)
-    assert "selected" in told(second)
-    assert second.state.preset == "video_behavior"
-    assert second.state.mask.n_neurons == 25
-    assert second.state.selection == (9, 2)
+    second_controller.analyses.open(path)
+    assert "for 40 neurons, the recording has 25" in notices(second_controller)
+    assert "selected" in notices(second_controller)
+    assert second_controller.state.preset == "video_behavior"
+    assert second_controller.state.mask.n_neurons == 25
+    assert second_controller.state.selection == (9, 2)
 
 
 def test_an_edit_that_the_recording_has_nothing_for_is_told(controller, path):
     channel, known = controller.state.session.behavior_names[0], controller.state.edits
     controller.what_if.put(BehaviorSet(channel, 0.0))
     controller.analyses.save(path)
-    rewritten(path, lambda f: f["edits"][-1].update(channel="whisking"))
+    rewrite(path, lambda f: f["edits"][-1].update(channel="whisking"))
     controller.analyses.open(path)
-    assert "whisking" in told(controller)
+    assert "whisking" in notices(controller)
     assert controller.state.edits == known
     assert controller.analyses.is_changed
 
@@ -253,28 +264,28 @@ def test_no_edits_are_not_written(controller, path):
 
 
 def test_a_window_that_is_not_there_is_told(controller, path):
-    rewritten(path, lambda f: f.update(start_s=900.0))
+    rewrite(path, lambda f: f.update(start_s=900.0))
     controller.analyses.open(path)
-    assert "900.00 s: 17.47 s" in told(controller)
+    assert "900.00 s: 17.47 s" in notices(controller)
 
 
 @pytest.mark.parametrize("missing", ["/gone/weights.safetensors", "hf://?", "x" * 999])
 def test_a_predictor_that_is_not_here_is_told_and_the_rest_is_kept(
-    controller, path, second, missing
+    controller, path, second_controller, missing
 ):
-    rewritten(path, lambda f: f.update(predictor=missing, baseline="gone"))
-    second.choose_predictor("last")
-    second.analyses.open(path)
-    model, baseline = second.analyses.told
+    rewrite(path, lambda f: f.update(predictor=missing, baseline="gone"))
+    second_controller.choose_predictor("last")
+    second_controller.analyses.open(path)
+    model, baseline = second_controller.analyses.told
     assert missing in model
     assert "gone" in baseline
-    assert second.state.mask == controller.state.mask
-    assert second.state.predictor_name == "last"
-    assert second.results.freshness == "fresh"
+    assert second_controller.state.mask == controller.state.mask
+    assert second_controller.state.predictor_name == "last"
+    assert second_controller.results.freshness == "fresh"
 
 
 def test_a_preset_is_named_only_where_the_mask_is_one(controller, path):
-    rewritten(path, lambda f: f.update(preset="video_only"))
+    rewrite(path, lambda f: f.update(preset="video_only"))
     controller.analyses.open(path)
     assert controller.state.preset == ""
     controller.apply_preset("video_only")
@@ -292,7 +303,7 @@ def test_a_file_from_before_the_raster_was_kept_opens_with_it_as_at_first(
     def older(found: Any) -> None:
         del found["view"]["raster_order"], found["view"]["raster_view"]
 
-    rewritten(path, older)
+    rewrite(path, older)
     controller.analyses.open(path)
     assert controller.analyses.fault is None
     assert controller.state.raster_order == "state"
@@ -317,18 +328,20 @@ def test_a_file_from_before_the_raster_was_kept_opens_with_it_as_at_first(
         (b'{"format": "omnimouse-analysis", "version": 1}', "field"),
     ],
 )
-def test_what_is_no_analysis_is_refused(second, folder, tmp_path, content, code):
+def test_what_is_no_analysis_is_refused(
+    second_controller, folder, tmp_path, content, code
+):
     path = tmp_path / "a.omnimouse.json"
     path.write_bytes(content)
-    second.open_session(folder)
-    before = second.state.session
-    second.analyses.open(path)
-    fault = second.analyses.fault
+    second_controller.open_session(folder)
+    before = second_controller.state.session
+    second_controller.analyses.open(path)
+    fault = second_controller.analyses.fault
     assert isinstance(fault, AnalysisFileError)
     assert fault.code == code
     assert "a.omnimouse.json" in str(fault)
-    assert second.state.session is before
-    assert second.analyses.recent == ()
+    assert second_controller.state.session is before
+    assert second_controller.analyses.recent == ()
 
 
 @pytest.mark.parametrize(
@@ -364,17 +377,19 @@ def test_a_wrong_field_is_named(recording, tmp_path, field, value):
     path = tmp_path / "a.omnimouse.json"
     write_analysis(path, Analysis(str(recording), mask=Mask.nothing(40)))
     assert read_analysis(path).mask == Mask.nothing(40)
-    rewritten(path, lambda f: f.update({field: value}))
+    rewrite(path, lambda f: f.update({field: value}))
     with pytest.raises(AnalysisFileError) as caught:
         read_analysis(path)
     assert caught.value.code == "field"
 
 
-def test_a_file_that_cannot_be_read_is_told(second, tmp_path):
+def test_a_file_that_cannot_be_read_is_told(second_controller, tmp_path):
     for place in (tmp_path, tmp_path / "gone.omnimouse.json"):
-        second.analyses.open(place)
-        assert isinstance(second.analyses.fault, (AnalysisFileError, OSError))
-        second.analyses.dismiss()
+        second_controller.analyses.open(place)
+        assert isinstance(
+            second_controller.analyses.fault, (AnalysisFileError, OSError)
+        )
+        second_controller.analyses.dismiss()
 
 
 def test_a_write_that_fails_leaves_the_old_file(
@@ -395,12 +410,12 @@ def test_a_write_that_fails_leaves_the_old_file(
     assert [p.name for p in tmp_path.glob("*a.omnimouse*")] == [path.name]
 
 
-def test_an_analysis_of_arrays_in_memory_is_refused(second, tmp_path):
+def test_an_analysis_of_arrays_in_memory_is_refused(second_controller, tmp_path):
     draw = np.random.default_rng(0)
     arrays = {"responses": draw.random((600, 5)), "rate_hz": 30.0}
-    second.open_session(open_session(arrays))
-    assert not second.analyses.save(tmp_path / "a.omnimouse.json")
-    assert "arrays in memory" in str(second.analyses.fault)
+    second_controller.open_session(open_session(arrays))
+    assert not second_controller.analyses.save(tmp_path / "a.omnimouse.json")
+    assert "arrays in memory" in str(second_controller.analyses.fault)
 
 
 # -- crashes -------------------------------------------------------------------------
@@ -426,7 +441,9 @@ def mask_in(memory: Path) -> str:
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-def test_what_was_on_screen_survives_a_kill_and_is_told(recording, memory, restored):
+def test_what_was_on_screen_survives_a_kill_and_is_told(
+    recording, memory, restore_controller
+):
     context = get_context("spawn")
     ids, theirs = context.Pipe(duplex=False)
     child = context.Process(target=paint_without_end, args=(recording, memory, theirs))
@@ -444,7 +461,7 @@ def test_what_was_on_screen_survives_a_kill_and_is_told(recording, memory, resto
     with suppress(EOFError, OSError):
         while True:
             painted.add(ids.recv())
-    after = restored()
+    after = restore_controller()
     assert after.state.mask.mask_id in painted
     assert after.state.window.start_s == pytest.approx(3.0, abs=0.02)
     assert len(after.analyses.told) == 1
@@ -454,29 +471,29 @@ def test_what_was_on_screen_survives_a_kill_and_is_told(recording, memory, resto
         assert again.analyses.told == ()
 
 
-def test_two_windows_at_once_are_no_crash(recording, memory, restored):
+def test_two_windows_at_once_are_no_crash(recording, memory, restore_controller):
     with closing(Controller(synchronous=True, memory=memory)) as first:
         first.open_session(recording)
         assert recall(memory).run == RUN
-        second = restored()
-        assert second.analyses.told == ()
-    second.close()
+        second_controller = restore_controller()
+        assert second_controller.analyses.told == ()
+    second_controller.close()
     assert recall(memory).run == ""
 
 
 @pytest.mark.parametrize("run", ["{own} another", "999999999 x", "x", "0 x"])
-def test_a_process_that_is_gone_was_a_crash(recording, memory, restored, run):
+def test_a_process_that_is_gone_was_a_crash(recording, memory, restore_controller, run):
     run = run.format(own=os.getpid())
     remember(Remembered(str(recording), start_s=3.0, run=run), memory)
-    assert len(restored().analyses.told) == 1
+    assert len(restore_controller().analyses.told) == 1
 
 
 def test_a_remembered_analysis_that_is_not_sound_costs_the_mask_alone(
-    recording, memory, restored
+    recording, memory, restore_controller
 ):
     unsound = {"format": "omnimouse-analysis", "version": 9}
     remember(Remembered(str(recording), start_s=3.0, analysis=unsound), memory)
-    state = restored().state
+    state = restore_controller().state
     assert state.window.start_s == pytest.approx(3.0, abs=0.02)
     assert (state.preset, len(state.selection)) == ("video_behavior", 4)
 
@@ -559,7 +576,7 @@ def test_what_was_not_saved_is_kept_when_another_recording_is_opened(
     assert path.read_bytes() == before  # its own file is the user's to change
     kept = analyses.recent[0]
     assert kept.name.startswith("a, unsaved ")
-    assert kept.name.removesuffix(".omnimouse.json") in told(controller)
+    assert kept.name.removesuffix(".omnimouse.json") in notices(controller)
     analyses.open(kept)
     assert facts(analyses.now) == changed
     controller.open_session(folder)  # it has not changed since: no other copy

@@ -34,7 +34,7 @@ def controller(folder, tmp_path):
 
 
 @pytest.fixture
-def fetched(monkeypatch, tmp_path):
+def fetched_names(monkeypatch, tmp_path):
     """What is fetched, by whomever."""
     names: list[str] = []
 
@@ -49,7 +49,7 @@ def fetched(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def saved(controller, tmp_path):
+def save_analysis(controller, tmp_path):
     """Saves what is on screen with other fields, and gives its path."""
 
     def save(pin_predictor: str = "", **changes: Any) -> Path:
@@ -67,10 +67,10 @@ def saved(controller, tmp_path):
 # -- models of the hub ---------------------------------------------------------------
 @pytest.mark.parametrize("name", [FAR, "omnimouse-5M"])
 def test_a_model_that_must_be_fetched_is_offered_and_no_other_answers(
-    controller, saved, tmp_path, fetched, name
+    controller, save_analysis, tmp_path, fetched_names, name
 ):
-    controller.analyses.open(saved(predictor=name))
-    assert fetched == []
+    controller.analyses.open(save_analysis(predictor=name))
+    assert fetched_names == []
     assert controller.results.population is None
     assert controller.results.freshness == "none"
     (told,) = controller.analyses.told
@@ -82,9 +82,9 @@ def test_a_model_that_must_be_fetched_is_offered_and_no_other_answers(
     assert controller.results.population is None
     controller.analyses.save(tmp_path / "b.omnimouse.json")
     assert read_analysis(tmp_path / "b.omnimouse.json").predictor == name
-    assert fetched == []
+    assert fetched_names == []
     controller.models.go_on()
-    assert len(fetched) == 1
+    assert len(fetched_names) == 1
     assert not controller.models.is_offered
     controller.choose_predictor("mean")
     assert controller.results.error is None
@@ -92,13 +92,13 @@ def test_a_model_that_must_be_fetched_is_offered_and_no_other_answers(
     assert controller.results.freshness == "fresh"
 
 
-def test_a_fetched_model_answers(controller, saved, fetched, monkeypatch):
+def test_a_fetched_model_answers(controller, save_analysis, fetched_names, monkeypatch):
     is_here: list[str] = []
     monkeypatch.setattr(
         controllers, "must_be_fetched", lambda name: name == FAR and not is_here
     )
     controller.pins.pin("near")
-    controller.analyses.open(saved(FAR, predictor=FAR))
+    controller.analyses.open(save_analysis(FAR, predictor=FAR))
     assert "A is not predicted" in controller.analyses.told[1]
     is_here.append(FAR)
     controller.choose_predictor(FAR)
@@ -107,7 +107,7 @@ def test_a_fetched_model_answers(controller, saved, fetched, monkeypatch):
     assert controller.models.name == ""
 
 
-def test_a_start_fetches_nothing_unasked(folder, tmp_path, fetched):
+def test_a_start_fetches_nothing_unasked(folder, tmp_path, fetched_names):
     memory = tmp_path / "config" / "live.json"
     remember(Remembered(str(folder), FAR, baseline=FAR), memory)
     for _ in range(2):
@@ -116,43 +116,47 @@ def test_a_start_fetches_nothing_unasked(folder, tmp_path, fetched):
             assert controller.models.name == FAR
             assert controller.state.predictor_name == FAR
             assert controller.state.baseline_name == ""
-    assert fetched == []
+    assert fetched_names == []
 
 
-def test_a_baseline_that_must_be_fetched_is_told(controller, saved, fetched):
+def test_a_baseline_that_must_be_fetched_is_told(
+    controller, save_analysis, fetched_names
+):
     controller.choose_baseline("last")
-    controller.analyses.open(saved(baseline=FAR))
+    controller.analyses.open(save_analysis(baseline=FAR))
     assert FAR in controller.analyses.told[0]
     assert controller.state.baseline_name == ""
-    assert fetched == []
+    assert fetched_names == []
 
 
-def test_a_report_of_what_must_be_fetched_is_refused(controller, saved, fetched):
+def test_a_report_of_what_must_be_fetched_is_refused(
+    controller, save_analysis, fetched_names
+):
     with pytest.raises(ExportError, match=f"omnimouse fetch {FAR}"):
-        _open(controller, saved(predictor=FAR), "")
-    assert fetched == []
+        _open(controller, save_analysis(predictor=FAR), "")
+    assert fetched_names == []
 
 
 # -- pins ----------------------------------------------------------------------------
 def test_a_pin_that_must_be_fetched_is_not_asked_and_keeps_its_name(
-    controller, saved, fetched
+    controller, save_analysis, fetched_names
 ):
     controller.pins.pin("far")
-    path = saved(FAR)
+    path = save_analysis(FAR)
     controller.analyses.open(path)
     assert controller.pins.windows == {}
     assert f"A is not predicted: {FAR}" in controller.analyses.told[0]
     controller.analyses.save(path)
     assert read_analysis(path).pins[0].predictor == FAR
-    assert fetched == []
+    assert fetched_names == []
 
 
 def test_a_pin_of_a_predictor_that_was_handed_in_is_not_asked_of_another(
-    controller, saved
+    controller, save_analysis
 ):
     controller.choose_predictor(EchoPredictor())
     controller.pins.pin("echoed")
-    controller.analyses.open(saved(predictor="mean"))
+    controller.analyses.open(save_analysis(predictor="mean"))
     (pin,) = controller.state.pins
     assert controller.state.predictor_name == "mean"
     assert controller.pins.windows == {}
@@ -212,6 +216,6 @@ def test_sweeps_that_were_drawn_are_drawn_again(controller, tmp_path):
 @pytest.mark.parametrize(
     "sweeps", ["one", [1], ["../one"], ["/etc/passwd"], [""], [".."], ["a"] * 101]
 )
-def test_sweeps_of_no_sound_name_are_refused(saved, sweeps):
+def test_sweeps_of_no_sound_name_are_refused(save_analysis, sweeps):
     with pytest.raises(AnalysisFileError, match="sweeps"):
-        read_analysis(saved(sweeps=sweeps))
+        read_analysis(save_analysis(sweeps=sweeps))

@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def found(folder):
+def folder_catalogue(folder):
     return om.catalogue(folder)
 
 
@@ -43,10 +43,10 @@ def info_of(folder: Path, *words: str) -> Result:
     return CliRunner().invoke(group, ["info", str(folder), *words])
 
 
-def test_every_session_is_a_row(folder, found):
-    names = [str(entry.path.relative_to(folder)) for entry in found]
+def test_every_session_is_a_row(folder, folder_catalogue):
+    names = [str(entry.path.relative_to(folder)) for entry in folder_catalogue]
     assert names == ["a", "broken", "c.nwb", "lab/b", "lab/mouse/day1"]
-    for entry in found:
+    for entry in folder_catalogue:
         if entry.path.name == "broken":
             assert not entry.is_read
             assert "data.mem" in entry.problems[0]
@@ -56,29 +56,31 @@ def test_every_session_is_a_row(folder, found):
         assert entry.minutes == session.tiers()
         assert entry.behavior == session.behavior_names
         assert entry.problems == tuple(note.message for note in session.warnings)
-    shown = found[0].shown
+    shown = folder_catalogue[0].shown
     assert shown["video"] == pytest.approx((120 + 120 + 90 + 70) / 30 / 60, rel=0.02)
 
 
-def test_it_sorts_by_any_column(found):
-    neurons = [entry.neurons for entry in found.sorted_by("neurons")]
+def test_it_sorts_by_any_column(folder_catalogue):
+    neurons = [entry.neurons for entry in folder_catalogue.sorted_by("neurons")]
     assert neurons == sorted(neurons, reverse=True)
-    formats = [entry.format for entry in found.sorted_by("format")]
+    formats = [entry.format for entry in folder_catalogue.sorted_by("format")]
     assert formats == sorted(formats)
     with pytest.raises(ValueError, match="'size'"):
-        found.sorted_by("size")
+        folder_catalogue.sorted_by("size")
 
 
-def test_larger_collections_contain_smaller_ones(found):
-    small, middle, large = found.nested([1, 2, 4], seed=3)
+def test_larger_collections_contain_smaller_ones(folder_catalogue):
+    small, middle, large = folder_catalogue.nested([1, 2, 4], seed=3)
     assert middle[:1] == small
     assert large[:2] == middle
     assert all(entry.is_read for entry in large)
-    assert found.nested([3], seed=3)[0] == large[:3]
-    orders = {tuple(e.id for e in found.nested([4], seed=s)[0]) for s in range(8)}
+    assert folder_catalogue.nested([3], seed=3)[0] == large[:3]
+    orders = {
+        tuple(e.id for e in folder_catalogue.nested([4], seed=s)[0]) for s in range(8)
+    }
     assert len(orders) > 1
     with pytest.raises(ValueError, match="4 sessions"):
-        found.nested([5], seed=0)
+        folder_catalogue.nested([5], seed=0)
 
 
 def test_info_prints_the_table(folder):
@@ -118,11 +120,11 @@ def test_one_that_breaks_its_reader_is_a_row(folder, monkeypatch):
 
     monkeypatch.setattr(catalogue, "open_session", breaks)
     monkeypatch.setattr(catalogue, "is_session_itself", breaks_early)
-    found = {entry.path.name: entry for entry in om.catalogue(folder)}
-    assert sorted(found) == ["a", "b", "broken", "c.nwb", "day1"]
-    assert "RecursionError: too deep" in found["b"].problems[0]
-    assert not found["b"].is_read
-    assert found["a"].neurons == 5
+    folder_catalogue = {entry.path.name: entry for entry in om.catalogue(folder)}
+    assert sorted(folder_catalogue) == ["a", "b", "broken", "c.nwb", "day1"]
+    assert "RecursionError: too deep" in folder_catalogue["b"].problems[0]
+    assert not folder_catalogue["b"].is_read
+    assert folder_catalogue["a"].neurons == 5
 
 
 def test_reading_options_hold_for_all_sessions(folder):
@@ -169,12 +171,15 @@ def test_a_stop_prints_what_was_found(words, folder, monkeypatch):
 def test_what_cannot_be_read_or_is_unfinished_is_a_row(tmp_path):
     (tmp_path / "a.nwb").touch()
     (tmp_path / "b.omses.zarr.part").mkdir()
-    found = om.catalogue(tmp_path)
-    assert [entry.path.name for entry in found] == ["a.nwb", "b.omses.zarr.part"]
-    words = [row_words(entry, tmp_path)["problems"] for entry in found]
+    folder_catalogue = om.catalogue(tmp_path)
+    assert [entry.path.name for entry in folder_catalogue] == [
+        "a.nwb",
+        "b.omses.zarr.part",
+    ]
+    words = [row_words(entry, tmp_path)["problems"] for entry in folder_catalogue]
     assert "empty" in words[0]
     assert "unfinished" in words[1]
-    assert not any(entry.is_read for entry in found)
+    assert not any(entry.is_read for entry in folder_catalogue)
 
 
 def test_a_row_without_tiers_shows_the_inferred_ones(tmp_path):

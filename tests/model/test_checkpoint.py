@@ -175,7 +175,7 @@ def test_the_schedule_of_local_and_global_layers(ratio, layers):
     assert "".join("L" if local else "G" for local in config.layer_is_local()) == layers
 
 
-class Hostile:
+class HostilePickle:
     """Runs a command when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
@@ -188,12 +188,12 @@ class Hostile:
 @pytest.mark.usefixtures("released_size")
 def test_a_hostile_shard_is_refused_and_never_run(net, tmp_path):
     trace = tmp_path / "ran"
-    folder = write_shards(net, tmp_path / "c", extras={"metrics": Hostile(trace)})
+    folder = write_shards(net, tmp_path / "c", extras={"metrics": HostilePickle(trace)})
     with pytest.raises(CheckpointError, match=r"refused: it asks for '\w+.system'"):
         read_checkpoint(folder)
     plain = tmp_path / "d"
     plain.mkdir()
-    (plain / "rank_0.ckpt").write_bytes(pickle.dumps(Hostile(trace)))
+    (plain / "rank_0.ckpt").write_bytes(pickle.dumps(HostilePickle(trace)))
     with pytest.raises(CheckpointError, match="refused"):
         read_checkpoint(plain)
     assert not trace.exists()

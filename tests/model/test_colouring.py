@@ -28,7 +28,7 @@ DEPTH = np.linspace(100.0, 345.0, N)
 
 
 @pytest.fixture(scope="module")
-def plain():
+def plain_session():
     """Fifty neurons whose areas and depths are known, and no stimulus."""
     rates = np.random.default_rng(0).gamma(1.0, 2.0, (900, N))
     xyz = np.stack([np.full(N, np.nan), np.full(N, np.nan), DEPTH], axis=1)
@@ -47,20 +47,27 @@ def mouse(tmp_path_factory):
 
 
 @pytest.fixture
-def controller(plain):
+def controller(plain_session):
     with closing(Controller(synchronous=True)) as made:
         made.choose_predictor(EchoPredictor())
-        made.open_session(plain)
+        made.open_session(plain_session)
         yield made
 
 
-def names(controller: Controller) -> set[str]:
+def quantity_names(controller: Controller) -> set[str]:
     return {quantity.name for quantity in controller.colouring.choices}
 
 
 def test_only_what_the_session_knows_can_be_chosen(controller):
-    assert names(controller) >= {"state", "score", "area", "depth", "mean", "id"}
-    assert not names(controller) & {"plane", "x", "y", "osi", "field_row"}
+    assert quantity_names(controller) >= {
+        "state",
+        "score",
+        "area",
+        "depth",
+        "mean",
+        "id",
+    }
+    assert not quantity_names(controller) & {"plane", "x", "y", "osi", "field_row"}
 
 
 def test_the_state_alone_has_no_scale(controller):
@@ -134,7 +141,7 @@ def test_numbers_on_the_legend_tell_the_ends_apart(values, wanted):
 
 def test_what_the_session_does_not_know_is_said(controller):
     controller.set_colour_by("plane")
-    assert "plane" in names(controller)
+    assert "plane" in quantity_names(controller)
     assert "plane" in controller.colouring.words
     controller.set_colour_by("ceiling")
     assert "No clip was shown twice" in controller.colouring.words
@@ -189,21 +196,21 @@ def test_reading_repeats_can_be_given_up(mouse):
 
 @pytest.mark.slow
 def test_ceilings_are_read_when_chosen_and_forgotten_with_the_session(
-    controller, mouse, plain
+    controller, mouse, plain_session
 ):
     controller.open_session(mouse)
     controller.set_colour_by("oracle")
     found, scale = ceilings.population_ceiling(mouse), controller.colouring.scale
     np.testing.assert_array_equal(scale.values, found.oracle)
     assert scale.quantity.explanation.endswith(f"({found.words})")
-    controller.open_session(plain)
+    controller.open_session(plain_session)
     assert np.isnan(controller.colouring.scale.values).all()
     assert "No clip" in controller.colouring.words
 
 
 @pytest.mark.slow
 def test_a_view_has_ceilings_read_while_the_neurons_keep_their_colours(
-    controller, mouse, plain
+    controller, mouse, plain_session
 ):
     controller.open_session(mouse)
     colouring, viewer = controller.colouring, object()
@@ -214,7 +221,7 @@ def test_a_view_has_ceilings_read_while_the_neurons_keep_their_colours(
     assert controller.state.colour_by == "state"
     assert (colouring.words, colouring.words_of("ceiling")) == ("", "")
     colouring.draw(viewer, None)
-    for session in (plain, mouse):
+    for session in (plain_session, mouse):
         controller.open_session(session)
     assert not colouring.scale_of("ceiling").is_known
 
@@ -230,7 +237,7 @@ def test_facts_that_were_looked_at_can_colour(controller, mouse, monkeypatch):
 
     monkeypatch.setattr("omnimouse_model.live.facts.receptive_fields", found)
     controller.open_session(mouse)
-    assert "field_column" not in names(controller)
+    assert "field_column" not in quantity_names(controller)
     controller.select([4, 9])
     controller.facts.follow()
     assert controller.facts.fault is None

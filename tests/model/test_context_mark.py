@@ -17,7 +17,7 @@ from tests.small_sessions import write_session
 SELECTED = [3, 11, 30]
 
 
-class Noisy(EchoPredictor):
+class NoisyPredictor(EchoPredictor):
     """Wrong by an amount that only the mask decides."""
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
@@ -35,7 +35,7 @@ def session(tmp_path_factory):
 @pytest.fixture
 def controller(session):
     made = Controller(synchronous=True)
-    made.choose_predictor(Noisy())
+    made.choose_predictor(NoisyPredictor())
     made.open_session(session)
     made.select(SELECTED)
     made.show_sweep()

@@ -24,7 +24,7 @@ from omnimouse_model.predict.naive import naive_predictor
 from omnimouse_model.predict.predictor import Encoded, Needs
 from omnimouse_model.simulate import HeldOut, MouseSpec, open_truth, write_session
 from omnimouse_model.strategies import half_population_mask
-from tests.model.worlds import write_world
+from tests.model.known_sessions import write_known_session
 from tests.predictors import EchoPredictor
 
 N_NEURONS = 20
@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
     responses = 30 + 6 * (running + noise)
     tiers = ["train", "train", "final_test_1"]
     place = tmp_path_factory.mktemp("world") / "session"
-    return write_world(place, responses, behavior=behavior, tiers=tiers)
+    return write_known_session(place, responses, behavior=behavior, tiers=tiers)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def session(folder):
 
 
 @dataclass
-class Noisy(EchoPredictor):
+class NoisyPredictor(EchoPredictor):
     """The truth with noise added: a predictor whose score can be worked out."""
 
     name: str = "noisy"
@@ -74,10 +74,10 @@ class Noisy(EchoPredictor):
 
 
 def test_score_is_the_pooled_correlation(session):
-    found = evaluate(Noisy(), session, [STIMULUS]).find(STIMULUS, "noisy")
+    found = evaluate(NoisyPredictor(), session, [STIMULUS]).find(STIMULUS, "noisy")
     windows = [session.window(float(s)) for s in scored_starts(session)]
     everyone = Mask.nothing(session).ask(slice(None))
-    rates = [Noisy().predict(window, everyone) for window in windows]
+    rates = [NoisyPredictor().predict(window, everyone) for window in windows]
     prediction = np.concatenate([rate.responses[30:] for rate in rates])
     truth = np.concatenate([window.responses[30:] for window in windows])
     expected = correlation(prediction, truth)
@@ -100,19 +100,19 @@ def test_windows_are_those_of_the_test_tier(session):
 
 def test_a_tier_the_session_lacks_is_named(session):
     with pytest.raises(ValueError, match=r"no window of tier 'oracle'.*final_test_1"):
-        evaluate(Noisy(), session, [STIMULUS], tier="oracle")
+        evaluate(NoisyPredictor(), session, [STIMULUS], tier="oracle")
 
 
 def test_only_the_chosen_neurons_are_scored(session):
     chosen = np.array([3, 7, 8])
-    whole = evaluate(Noisy(), session, [STIMULUS]).scores[0]
-    some = evaluate(Noisy(), session, [STIMULUS], neurons=chosen).scores[0]
+    whole = evaluate(NoisyPredictor(), session, [STIMULUS]).scores[0]
+    some = evaluate(NoisyPredictor(), session, [STIMULUS], neurons=chosen).scores[0]
     np.testing.assert_array_equal(some.neurons, chosen)
     np.testing.assert_allclose(some.per_neuron, whole.per_neuron[chosen])
 
 
 def test_the_demo_compares_half_visible_on_the_same_neurons(session):
-    found = evaluate(Noisy(), session, DEMO)
+    found = evaluate(NoisyPredictor(), session, DEMO)
     half = found.find("half_population_video_behavior", "noisy")
     alone = found.find("video_behavior on the hidden half", "noisy")
     np.testing.assert_array_equal(half.neurons, alone.neurons)
@@ -125,27 +125,27 @@ def test_conditions_with_one_mask_are_asked_once(session):
         Condition("first", DEMO[0].mask, lambda session: np.arange(10)),
         Condition("second", DEMO[0].mask, lambda session: np.arange(10, N_NEURONS)),
     ]
-    predictor = Noisy()
+    predictor = NoisyPredictor()
     found = evaluate(predictor, session, halves, max_windows=6)
     assert predictor.counters["encodings"] == 6
-    whole = evaluate(Noisy(), session, [STIMULUS], max_windows=6).scores[0]
+    whole = evaluate(NoisyPredictor(), session, [STIMULUS], max_windows=6).scores[0]
     parts = np.concatenate([score.per_neuron for score in found.scores])
     np.testing.assert_array_equal(parts, whole.per_neuron)
 
 
 def test_what_is_refused_is_a_row_without_a_value(session):
-    found = evaluate([Noisy(), naive_predictor("last")], session, [STIMULUS])
+    found = evaluate([NoisyPredictor(), naive_predictor("last")], session, [STIMULUS])
     refused = found.find(STIMULUS, "last")
     assert np.isnan(refused.value)
     assert "needs visible samples" in refused.refusal
     row = next(row for row in found.rows() if row["predictor"] == "last")
     assert (row["value"], row["ci_low"]) == (None, None)
-    stranger = evaluate(Noisy(refuses="knows no session"), session, [STIMULUS])
+    stranger = evaluate(NoisyPredictor(refuses="knows no session"), session, [STIMULUS])
     assert stranger.scores[0].refusal == "knows no session"
 
 
 def test_behavior_is_scored_by_channel(session):
-    found = evaluate(Noisy(), session, [DECODE])
+    found = evaluate(NoisyPredictor(), session, [DECODE])
     assert not found.scores
     assert [row.channel for row in found.behavior] == list(session.behavior_names)
     assert all(row.value > 0.999999 for row in found.behavior)
@@ -160,13 +160,13 @@ def test_behavior_that_is_refused_is_a_row_without_a_value(session):
 
 
 @dataclass
-class Decoder(Noisy):
+class BehaviorPredictor(NoisyPredictor):
     """Decodes the given channels: the true ones where the window has them."""
 
     channels: tuple[str, ...] = CHANNELS
 
     def decode(self, encoded, neurons=None):
-        answer = Noisy.decode(self, encoded, neurons)
+        answer = NoisyPredictor.decode(self, encoded, neurons)
         names, truth = encoded.window.session.behavior_names, encoded.window.behavior
         decoded = np.random.default_rng(0).normal(size=(40, len(self.channels)))
         for column, name in enumerate(self.channels):
@@ -175,54 +175,56 @@ class Decoder(Noisy):
         return replace(answer, behavior=decoded)
 
 
-def without(folder, place, *streams, **options):
+def session_without(folder, place, *streams, **options):
     """A copy of the session that lacks streams."""
     shutil.copytree(folder, place, ignore=shutil.ignore_patterns(*streams))
     return open_session(place, **options)
 
 
 @pytest.fixture(scope="module")
-def running_only(folder, tmp_path_factory):
-    return without(folder, tmp_path_factory.mktemp("world") / "s", "eye_tracker")
+def running_session(folder, tmp_path_factory):
+    return session_without(
+        folder, tmp_path_factory.mktemp("world") / "s", "eye_tracker"
+    )
 
 
-def test_decoded_channels_are_matched_by_name(running_only):
-    found = evaluate(Decoder(), running_only, [DECODE])
+def test_decoded_channels_are_matched_by_name(running_session):
+    found = evaluate(BehaviorPredictor(), running_session, [DECODE])
     assert [row.channel for row in found.behavior] == ["running"]
     assert found.behavior[0].value > 0.999999
-    assert found.behavior[0].n_windows == len(scored_starts(running_only))
+    assert found.behavior[0].n_windows == len(scored_starts(running_session))
 
 
-def test_channels_that_cannot_be_matched_are_said(running_only):
-    odd = Decoder(channels=("a", "b", "c"))
-    (row,) = evaluate(odd, running_only, [DECODE]).rows()
+def test_channels_that_cannot_be_matched_are_said(running_session):
+    odd = BehaviorPredictor(channels=("a", "b", "c"))
+    (row,) = evaluate(odd, running_session, [DECODE]).rows()
     assert (row["channel"], row["value"]) == ("running", None)
     assert "decoded 3 channels" in row["refusal"]
 
 
 def test_a_session_without_behavior_says_so(folder, tmp_path):
-    bare = without(folder, tmp_path / "s", "eye_tracker", "treadmill")
-    (row,) = evaluate(Decoder(), bare, [DECODE]).rows()
+    bare = session_without(folder, tmp_path / "s", "eye_tracker", "treadmill")
+    (row,) = evaluate(BehaviorPredictor(), bare, [DECODE]).rows()
     assert row["value"] is None
     assert "no behaviour" in row["refusal"]
 
 
 def test_a_channel_of_ones_own_is_not_taken_for_a_decoded_one(folder, tmp_path):
     names = {"treadmill": ["lick"]}
-    lick = without(folder, tmp_path / "s", "eye_tracker", behavior_names=names)
-    (row,) = evaluate(Decoder(), lick, [DECODE]).rows()
+    lick = session_without(folder, tmp_path / "s", "eye_tracker", behavior_names=names)
+    (row,) = evaluate(BehaviorPredictor(), lick, [DECODE]).rows()
     assert (row["channel"], row["value"]) == ("lick", None)
     assert "'lick' is not among" in row["refusal"]
 
 
 @pytest.mark.parametrize("asked", [STIMULUS, Condition.of(STIMULUS)])
 def test_one_strategy_needs_no_list(session, asked):
-    found = evaluate(Noisy(), session, asked, max_windows=2)
+    found = evaluate(NoisyPredictor(), session, asked, max_windows=2)
     assert [score.strategy for score in found.scores] == [STIMULUS]
 
 
 def test_a_prediction_that_is_missing_where_asked_is_an_error(session):
-    class Silent(Noisy):
+    class Silent(NoisyPredictor):
         def encode(self, window, mask):
             return Encoded(window, mask, np.full(window.responses.shape, np.nan))
 
@@ -235,13 +237,13 @@ def test_conditions_of_ones_own(session):
         return half_population_mask(session, seed=5)
 
     condition = Condition("mine", half, lambda session: np.array([0, 1, 2]))
-    score = evaluate(Noisy(), session, [condition]).scores[0]
+    score = evaluate(NoisyPredictor(), session, [condition]).scores[0]
     assert score.strategy == "mine"
     assert set(score.neurons) <= {0, 1, 2}
 
 
 def test_overall_weighs_sessions_by_neurons(session):
-    found = evaluate(Noisy(), [session, session], [STIMULUS])
+    found = evaluate(NoisyPredictor(), [session, session], [STIMULUS])
     assert found.overall(STIMULUS, "noisy") == pytest.approx(found.scores[0].value)
     with pytest.raises(KeyError, match="No score of 'other'"):
         found.overall(STIMULUS, "other")
@@ -250,7 +252,7 @@ def test_overall_weighs_sessions_by_neurons(session):
 def test_progress_runs_to_its_total(session):
     seen = []
     evaluate(
-        [Noisy(), Noisy("second")],
+        [NoisyPredictor(), NoisyPredictor("second")],
         session,
         [STIMULUS, FORECAST],
         max_windows=5,
@@ -262,7 +264,7 @@ def test_progress_runs_to_its_total(session):
 
 
 def test_cancelling_stops_at_once(session):
-    left, predictor = iter(range(3)), Noisy()
+    left, predictor = iter(range(3)), NoisyPredictor()
 
     def cancelled():
         return next(left, None) is None
@@ -281,7 +283,7 @@ def simulated_session(tmp_path_factory):
 
 
 def test_the_ceiling_is_that_of_the_truth_on_the_same_samples(simulated_session):
-    found = evaluate(Noisy(), simulated_session, [STIMULUS, FORECAST])
+    found = evaluate(NoisyPredictor(), simulated_session, [STIMULUS, FORECAST])
     windows = [
         simulated_session.window(float(s)) for s in scored_starts(simulated_session)
     ]

@@ -31,9 +31,9 @@ from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.catalogue import load_predictor
 from omnimouse_model.predict.ensemble import Ensemble, load_ensemble, save_ensemble
 from omnimouse_model.strategies import mask_from_strategy
-from tests.model.contextual import Contextual
-from tests.model.test_evaluate import Noisy
-from tests.model.worlds import write_world
+from tests.model.context_predictor import ContextPredictor
+from tests.model.known_sessions import write_known_session
+from tests.model.test_evaluate import NoisyPredictor
 
 STIMULUS = "test/video_behavior"
 N_NEURONS = 12
@@ -45,7 +45,7 @@ def folder(tmp_path_factory):
     responses = 50 + 5 * np.random.default_rng(3).normal(size=(1200, N_NEURONS))
     tiers = ["train", "final_test_1", "final_test_2", "train"]
     place = tmp_path_factory.mktemp("world") / "session"
-    write_world(place, responses, tiers=tiers)
+    write_known_session(place, responses, tiers=tiers)
     path = place / "screen" / "combined_meta.json"
     trials = json.loads(path.read_text())
     kinds = ["stimulus.Clip", "stimulus.Clip", "stimulus.Gabor", "stimulus.Clip"]
@@ -61,18 +61,18 @@ def session(folder):
 
 
 def seeds(count):
-    return [Noisy(f"seed {k}", seed=k) for k in range(count)]
+    return [NoisyPredictor(f"seed {k}", seed=k) for k in range(count)]
 
 
 # -- by what was shown ----------------------------------------------------------------
 def test_each_kind_of_stimulus_is_scored_on_its_own_samples(session):
-    found = evaluate(Noisy(), session, [STIMULUS], by="kind").scores[0]
+    found = evaluate(NoisyPredictor(), session, [STIMULUS], by="kind").scores[0]
     groups = StimulusGroups.of(session, "kind")
     predicted, recorded, kinds = [], [], []
     everyone = Mask.nothing(session).ask(slice(None))
     for start in scored_starts(session).tolist():
         window = session.window(start)
-        predicted.append(Noisy().predict(window, everyone).responses[30:])
+        predicted.append(NoisyPredictor().predict(window, everyone).responses[30:])
         recorded.append(window.responses[30:])
         kinds.append(groups.at(window.times("responses") - session.t0)[30:])
     kind = np.concatenate(kinds)
@@ -90,11 +90,11 @@ def test_each_kind_of_stimulus_is_scored_on_its_own_samples(session):
 
 
 def test_what_training_never_showed_is_out_of_distribution(session):
-    found = evaluate(Noisy(), session, [STIMULUS], by="distribution")
+    found = evaluate(NoisyPredictor(), session, [STIMULUS], by="distribution")
     assert {part.group for part in found.scores[0].groups} == {SEEN, UNSEEN}
     rows = [row for row in found.rows() if row["name"] == "stimulus_score"]
     assert {row["stimulus"] for row in rows} == {SEEN, UNSEEN}
-    tiers = evaluate(Noisy(), session, [STIMULUS], by="tier").scores[0].groups
+    tiers = evaluate(NoisyPredictor(), session, [STIMULUS], by="tier").scores[0].groups
     assert {part.group for part in tiers} == {"final_test_1", "final_test_2"}
 
 
@@ -121,11 +121,13 @@ def test_an_ensemble_is_the_mean_of_rates(session):
 
 
 def test_what_one_member_refuses_all_do(session):
-    odd = Ensemble((Noisy("a"), Noisy("b", refuses="knows no session")))
+    odd = Ensemble(
+        (NoisyPredictor("a"), NoisyPredictor("b", refuses="knows no session"))
+    )
     with pytest.raises(UnsupportedRequestError, match="knows no session"):
         odd.prepare(session)
     with pytest.raises(ValueError, match="two different members"):
-        Ensemble((Noisy("a"), Noisy("a")))
+        Ensemble((NoisyPredictor("a"), NoisyPredictor("a")))
 
 
 def test_an_ensembles_file_names_its_members(session, tmp_path):
@@ -159,15 +161,15 @@ ASK = {"max_windows": 4, "by": "tier", "tiers": ("test", "train")}
 BOTH = [STIMULUS, "test/all_response_only"]
 
 
-def as_text(found):
+def table_text(found):
     parts = [(s.per_neuron, s.counts) for f in found.values() for s in f.scores]
     numbers = [array.tolist() for part in parts for array in part]
     return json.dumps([{tier: f.rows() for tier, f in found.items()}, numbers])
 
 
 def test_pieces_together_are_one_evaluation(session):
-    found = evaluate_all(["mean", Contextual()], session, BOTH, **ASK)
-    predictors = [load_predictor("mean"), Contextual()]
+    found = evaluate_all(["mean", ContextPredictor()], session, BOTH, **ASK)
+    predictors = [load_predictor("mean"), ContextPredictor()]
     whole = evaluate(predictors, session, BOTH, max_windows=4, by="tier")
     assert json.dumps(found["test"].rows()) == json.dumps(whole.rows())
 
@@ -177,7 +179,7 @@ def test_kept_pieces_are_not_computed_again(session, tmp_path):
     calls = iter(range(1000))
 
     def evaluated(**options):
-        predictor = Contextual()
+        predictor = ContextPredictor()
         found = evaluate_all([predictor, "mean"], session, BOTH, **ASK, **options)
         return found, predictor
 
@@ -186,15 +188,17 @@ def test_kept_pieces_are_not_computed_again(session, tmp_path):
     before = path.read_bytes()
     found, _ = evaluated(results=path)
     assert path.read_bytes().startswith(before)
-    assert as_text(found) == as_text(evaluated()[0])
+    assert table_text(found) == table_text(evaluated()[0])
     again, third = evaluated(results=path)
     assert third.asked == []
-    assert as_text(again) == as_text(found)
+    assert table_text(again) == table_text(found)
 
 
 def test_draws_are_conditions_of_their_own(session):
     asked = ["test/population_64_response_behavior"]
-    found = evaluate_all([Contextual()], session, asked, seeds=(0, 1), max_windows=2)
+    found = evaluate_all(
+        [ContextPredictor()], session, asked, seeds=(0, 1), max_windows=2
+    )
     names = [score.strategy for score in found["test"].scores]
     assert names == [f"{asked[0]}, draw {seed}" for seed in (0, 1)]
     first, second = found["test"].scores
@@ -206,22 +210,24 @@ def test_draws_are_conditions_of_their_own(session):
 def test_workers_evaluate_exactly_as_it_is_done_here(session, tmp_path):
     path = tmp_path / "results.jsonl"
     ask = ASK | {"scheduler": "local:1", "results": path}
-    found = evaluate_all([Contextual, "mean"], session, BOTH, **ask)
-    here = evaluate_all([Contextual, "mean"], session, BOTH, **ASK)
-    assert as_text(found) == as_text(here)
+    found = evaluate_all([ContextPredictor, "mean"], session, BOTH, **ask)
+    here = evaluate_all([ContextPredictor, "mean"], session, BOTH, **ASK)
+    assert table_text(found) == table_text(here)
     lines = path.read_bytes().splitlines(keepends=True)[1:]
     assert len({EVALUATION.parsed_line(line)[0] for line in lines}) == 4
 
 
 # -- tables ---------------------------------------------------------------------------
 def test_the_papers_table_has_a_line_per_predictor(session):
-    found = evaluate([Noisy(), Contextual()], session, STRATEGIES, max_windows=2)
+    found = evaluate(
+        [NoisyPredictor(), ContextPredictor()], session, STRATEGIES, max_windows=2
+    )
     rows = {row.model: row.values for row in paper_table(found)}
     assert set(rows) == {"noisy", "contextual"}
     assert set(rows["noisy"]) == set(COLUMNS)
     assert rows["noisy"]["stim"] == found.overall(STIMULUS, "noisy")
     assert rows["noisy"]["behav avg"] == pytest.approx(1)
-    refusing = Noisy("odd", refuses="knows nothing")
+    refusing = NoisyPredictor("odd", refuses="knows nothing")
     (row,) = paper_table(evaluate(refusing, session, STRATEGIES, max_windows=2))
     assert np.isnan(list(row.values.values())).all()
 
@@ -234,7 +240,7 @@ def test_the_printed_averages_are_those_of_their_groups():
 
 
 def test_neurons_are_lines_of_a_parquet_table(session, tmp_path):
-    found = evaluate(Noisy(), session, [STIMULUS], by="tier", max_windows=6)
+    found = evaluate(NoisyPredictor(), session, [STIMULUS], by="tier", max_windows=6)
     path = write_neurons(found, tmp_path / "neurons.parquet", [session])
     table = pyarrow.parquet.read_table(path)
     score = found.scores[0]
@@ -248,7 +254,7 @@ def test_neurons_are_lines_of_a_parquet_table(session, tmp_path):
 
 
 def test_undefined_neurons_are_null_and_say_why(session):
-    found = evaluate(Noisy(), session, [STIMULUS], max_windows=2).scores[0]
+    found = evaluate(NoisyPredictor(), session, [STIMULUS], max_windows=2).scores[0]
     values, counts = found.per_neuron.copy(), found.counts.copy()
     values[:2], counts[1] = np.nan, 0
     odd = replace(found, per_neuron=values, counts=counts)
@@ -265,7 +271,7 @@ def test_windows_tile_a_clip():
 
 
 def test_clips_are_predicted_from_frame_50_on(session):
-    clips = list(predict_clips(Noisy(amount=0), session, "test"))
+    clips = list(predict_clips(NoisyPredictor(amount=0), session, "test"))
     assert [clip.predicted.shape for clip in clips] == [(250, N_NEURONS)] * 2
     first = clips[0]
     raw = np.load(session.path / "responses" / "data.npy")[300:600]
@@ -282,7 +288,7 @@ def test_clips_are_predicted_from_frame_50_on(session):
 
 
 def test_repeats_of_a_clip_are_averaged(session):
-    (first, _) = predict_clips(Noisy(amount=0), session, "test")
+    (first, _) = predict_clips(NoisyPredictor(amount=0), session, "test")
     draw = np.random.default_rng(0)
     first = replace(first, predicted=first.recorded)
     noise = 5 * draw.normal(size=(20, 250, N_NEURONS))
@@ -295,7 +301,7 @@ def test_repeats_of_a_clip_are_averaged(session):
 def test_withheld_responses_are_left_to_the_server(session):
     clips = [
         replace(clip, recorded=np.full_like(clip.recorded, np.nan))
-        for clip in predict_clips(Noisy(), session, "test")
+        for clip in predict_clips(NoisyPredictor(), session, "test")
     ]
     found = competition_score(session.id, clips)
     assert np.isnan(found.single_trial)
@@ -304,7 +310,7 @@ def test_withheld_responses_are_left_to_the_server(session):
 
 def test_a_submission_has_a_row_per_trial(session, tmp_path):
     ids = {session.id: session.units.unit_id.tolist()}
-    clips = predict_clips(Noisy(), session, "test")
+    clips = predict_clips(NoisyPredictor(), session, "test")
     path = write_submission(tmp_path / "submission.parquet.brotli", clips, ids)
     table = pyarrow.parquet.read_table(path)
     assert table.column_names == ["mouse", "trial_indices", "prediction", "neuron_ids"]
@@ -318,4 +324,4 @@ def test_a_submission_has_a_row_per_trial(session, tmp_path):
 
 def test_a_tier_without_clips_is_told(session):
     with pytest.raises(ValueError, match="no clip of 60 frames in tier 'oracle'"):
-        next(predict_clips(Noisy(), session, "oracle"))
+        next(predict_clips(NoisyPredictor(), session, "oracle"))

@@ -77,7 +77,7 @@ def test_a_notice_about_a_file_goes_with_its_recording(controller, folder, tmp_p
 
 # -- as Python -----------------------------------------------------------------------
 @pytest.fixture
-def printed(monkeypatch, capsys):
+def script_output(monkeypatch, capsys):
     """What a script prints, run here: the predictors are those of this module."""
     monkeypatch.setattr(om, "load_predictor", load)
 
@@ -89,12 +89,12 @@ def printed(monkeypatch, capsys):
 
 
 @pytest.fixture
-def checked_script(controller, printed):
+def checked_script(controller, script_output):
     """The script of what is on screen, which prints the score that is there."""
 
     def check() -> str:
         script = controller.as_python()
-        check_score(printed(script), controller)
+        check_score(script_output(script), controller)
         return script
 
     return check
@@ -124,9 +124,9 @@ def test_a_script_runs_by_itself(session, tmp_path):
         check_score(done.stdout, controller)
 
 
-def test_what_ifs_are_written_down_too(controller, printed):
+def test_what_ifs_are_written_down_too(controller, script_output):
     controller.what_if.put(Contrast(0.5, (30, 60)), Mirror("vertical"))
-    _, changed = printed(controller.as_python()).splitlines()
+    _, changed = script_output(controller.as_python()).splitlines()
     change = np.nanmedian(controller.results.what_if.change)
     assert change > 0
     assert changed == f"{controller.what_if.words}: median change {change:.6f}"
@@ -190,9 +190,9 @@ def test_a_saved_mask_is_read_out_of_its_analysis(controller, checked_script, tm
     assert str(path) not in controller.as_python()
 
 
-def test_decoded_behaviour_is_printed_by_channel(controller, session, printed):
+def test_decoded_behaviour_is_printed_by_channel(controller, session, script_output):
     controller.apply_preset("all_response_only")
-    lines = printed(controller.as_python()).splitlines()
+    lines = script_output(controller.as_python()).splitlines()
     assert [line.split(":")[0] for line in lines] == list(session.behavior_names)
 
 

@@ -33,11 +33,11 @@ from tests.model.finetune_process import (
     NEW,
     PATIENCE_S,
     STEPS,
-    few_windows,
+    few_start_windows,
     run_finetune,
     run_finetune_until_killed,
     small_net,
-    write_place,
+    write_mouse_folder,
 )
 from tests.model.official_shards import ANIMALS, SESSIONS, write_shards
 from tests.model.official_shards import SMALL as OFFICIAL
@@ -50,17 +50,17 @@ KIN = "a-2-1"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def mouse_folder(tmp_path_factory):
     """As `write_place`, and a second recording of the known mouse."""
-    root = write_place(tmp_path_factory.mktemp("finetune"))
+    root = write_mouse_folder(tmp_path_factory.mktemp("finetune"))
     write_session(root / KIN, 7)
-    with few_windows():
+    with few_start_windows():
         yield root
 
 
 @pytest.fixture(scope="module")
-def base(place):
-    return place / "base.safetensors"
+def base(mouse_folder):
+    return mouse_folder / "base.safetensors"
 
 
 @pytest.fixture
@@ -80,9 +80,9 @@ def reports():
 
 
 @pytest.fixture(scope="module")
-def plain_run(place, reports):
+def plain_run(mouse_folder, reports):
     """A fine-tuning that nothing disturbed."""
-    return run_finetune(place, place / "whole", progress=reports.append)
+    return run_finetune(mouse_folder, mouse_folder / "whole", progress=reports.append)
 
 
 def card_of(out: Path) -> dict[str, Any]:
@@ -129,40 +129,46 @@ def test_the_frozen_core_is_unchanged_and_the_result_says_so(base, plain_run):
     assert not card["animal_was_known"]
 
 
-def test_the_known_is_answered_as_before_and_the_new_one_too(place, base, plain_run):
-    check_answers(plain_run, base, om.open_session(place / KNOWN))
-    session = om.open_session(place / NEW)
+def test_the_known_is_answered_as_before_and_the_new_one_too(
+    mouse_folder, base, plain_run
+):
+    check_answers(plain_run, base, om.open_session(mouse_folder / KNOWN))
+    session = om.open_session(mouse_folder / NEW)
     mask = om.mask_from_strategy("test/video_behavior", session)
     rates = om.load_predictor(plain_run).predict(session.window(3.0), mask).responses
     assert np.isfinite(rates[30:]).all()
 
 
-def test_a_known_animals_vector_is_reused(place, base, tmp_path):
-    out = run_finetune(place, tmp_path, session=KIN, steps=1)
+def test_a_known_animals_vector_is_reused(mouse_folder, base, tmp_path):
+    out = run_finetune(mouse_folder, tmp_path, session=KIN, steps=1)
     check_holds(out, base)
     assert read_checkpoint(out).animals == {KNOWN: "a", KIN: "a"}
     assert card_of(out)["animal_was_known"]
     assert card_of(out)["n_trained"] == (7 + 1) * E + 7
 
 
-def test_a_model_that_tells_no_animals_apart_is_given_none(place, base, tmp_path):
+def test_a_model_that_tells_no_animals_apart_is_given_none(
+    mouse_folder, base, tmp_path
+):
     """Two sessions of one animal would bring its vector into both."""
     known = read_checkpoint(base)
     config = replace(known.config, always_use_animal_embeddings=False)
     path = tmp_path / "base.safetensors"
     save_checkpoint(path, replace(known, config=config).build())
-    (tmp_path / KIN).symlink_to(place / KIN)
+    (tmp_path / KIN).symlink_to(mouse_folder / KIN)
     out = run_finetune(tmp_path, tmp_path / "out", session=KIN, steps=1)
     assert read_checkpoint(out).animals == {KNOWN: "a", KIN: KIN}
     check_holds(out, path)
-    check_answers(out, path, om.open_session(place / KNOWN))
+    check_answers(out, path, om.open_session(mouse_folder / KNOWN))
 
 
 @pytest.mark.usefixtures("rising_score")
 def test_everything_can_be_trained_of_a_known_session_which_keeps_its_animal(
-    place, base, tmp_path
+    mouse_folder, base, tmp_path
 ):
-    session = replace(om.open_session(place / KNOWN), animal_id="another", _cache={})
+    session = replace(
+        om.open_session(mouse_folder / KNOWN), animal_id="another", _cache={}
+    )
     om.finetune(base, session, tmp_path, train="all", steps=2, batch=1)
     known, result = read_checkpoint(base).state, read_checkpoint(tmp_path)
     assert result.sessions == {KNOWN: 12}
@@ -176,13 +182,13 @@ def test_everything_can_be_trained_of_a_known_session_which_keeps_its_animal(
 
 @pytest.mark.usefixtures("rising_score")
 def test_an_official_checkpoint_is_fine_tuned_and_keeps_what_was_assumed(
-    place, tmp_path, monkeypatch
+    mouse_folder, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(official, "SIZES", {"tiny": OFFICIAL})
     net = OmniMouse(OFFICIAL, SESSIONS, ANIMALS)
     initialise(net, torch.Generator().manual_seed(1))
     shards = write_shards(net, tmp_path / "official")
-    session = om.open_session(place / NEW)
+    session = om.open_session(mouse_folder / NEW)
     om.finetune(shards, session, tmp_path / "mine", steps=1, batch=1)
     result = read_checkpoint(tmp_path / "mine")
     assert result.sessions == SESSIONS | {NEW: 9}
@@ -192,11 +198,11 @@ def test_an_official_checkpoint_is_fine_tuned_and_keeps_what_was_assumed(
 
 # -- start values and held-out windows ------------------------------------------------
 def test_a_neuron_begins_at_the_known_one_that_does_as_it_does(
-    place, base, monkeypatch
+    mouse_folder, base, monkeypatch
 ):
     """The new mouse's neurons are the known ones, in another order."""
     net = small_net({KNOWN: 12})
-    session = om.open_session(place / KNOWN)
+    session = om.open_session(mouse_folder / KNOWN)
     predictor = TransformerPredictor(net, "base")
     mask = om.mask_from_strategy("test/video_behavior", session)
     order = np.random.default_rng(0).permutation(12)
@@ -226,8 +232,8 @@ def test_a_neuron_begins_at_the_known_one_that_does_as_it_does(
     torch.testing.assert_close(found, embeddings.detach())
 
 
-def test_no_train_window_reaches_into_a_held_out_one(place):
-    session = om.open_session(place / NEW)
+def test_no_train_window_reaches_into_a_held_out_one(mouse_folder):
+    session = om.open_session(mouse_folder / NEW)
     for seed in range(5):
         source = hold_out(session, seed)
         apart = np.abs(source.starts[:, None] - source.held_out[None])
@@ -240,34 +246,39 @@ def test_no_train_window_reaches_into_a_held_out_one(place):
 # -- stopping and going on ------------------------------------------------------------
 @pytest.mark.process
 @pytest.mark.skipif(os.name == "nt", reason="kills by signal, which is POSIX's")
-def test_a_run_killed_goes_on_to_the_bit(place, plain_run, tmp_path):
+def test_a_run_killed_goes_on_to_the_bit(mouse_folder, plain_run, tmp_path):
     out = tmp_path / "killed"
     context = multiprocessing.get_context("spawn")
-    child = context.Process(target=run_finetune_until_killed, args=(place, out, 3))
+    child = context.Process(
+        target=run_finetune_until_killed, args=(mouse_folder, out, 3)
+    )
     child.start()
     child.join(PATIENCE_S)
     assert child.exitcode == -signal.SIGKILL
     assert not is_finished(out)
     saved = saved_step(out)
     assert 0 <= saved < 3
-    run_finetune(place, out, steps=saved)  # not what was logged after it
+    run_finetune(mouse_folder, out, steps=saved)  # not what was logged after it
     assert card_of(out)["steps"] == saved
-    run_finetune(place, out)
+    run_finetune(mouse_folder, out)
     check_same(out, plain_run)
 
 
-def test_a_run_cancelled_has_saved(place, tmp_path):
+def test_a_run_cancelled_has_saved(mouse_folder, tmp_path):
     told: list[FinetuneProgress] = []
     with pytest.raises(StoppedError):
         run_finetune(
-            place, tmp_path, progress=told.append, cancelled=lambda: told[-1].step == 2
+            mouse_folder,
+            tmp_path,
+            progress=told.append,
+            cancelled=lambda: told[-1].step == 2,
         )
     assert last_state(tmp_path) == tmp_path / "state-00000002"
     assert not is_finished(tmp_path)
 
 
-def test_no_steps_are_the_start_values(place, tmp_path):
-    said = card_of(run_finetune(place, tmp_path, steps=0))
+def test_no_steps_are_the_start_values(mouse_folder, tmp_path):
+    said = card_of(run_finetune(mouse_folder, tmp_path, steps=0))
     assert (said["steps"], said["best_step"]) == (0, 0)
     assert said["before"] == said["validation"]
 
@@ -289,10 +300,10 @@ def test_reports_tell_stage_scores_and_time_left(plain_run, reports):
     assert (said["before"], said["validation"]) == (first.before, last.best)
 
 
-def test_a_run_that_gains_no_more_ends_early(place, tmp_path, monkeypatch):
+def test_a_run_that_gains_no_more_ends_early(mouse_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("omnimouse_model.train.finetune.SESSION_LR", 0.0)
     monkeypatch.setattr("omnimouse_model.train.finetune.PATIENCE", 2)
-    run_finetune(place, tmp_path, steps=10)
+    run_finetune(mouse_folder, tmp_path, steps=10)
     assert card_of(tmp_path)["steps"] == 2
     assert is_finished(tmp_path)
 
@@ -307,10 +318,13 @@ def refusal(predictor: str | Path, session: Session, out: Path, **options: int) 
 
 
 def test_what_cannot_be_fine_tuned_is_refused_before_anything_is_written(
-    place, base, tmp_path, monkeypatch
+    mouse_folder, base, tmp_path, monkeypatch
 ):
     out = tmp_path / "out"
-    new, known = om.open_session(place / NEW), om.open_session(place / KNOWN)
+    new, known = (
+        om.open_session(mouse_folder / NEW),
+        om.open_session(mouse_folder / KNOWN),
+    )
     assert refusal("ridge", new, out) == "no_transformer"
     assert refusal(base, known, out) == "known"
     assert refusal(base, replace(new, id=KNOWN), out) == "neurons"
@@ -334,8 +348,8 @@ def test_a_recording_that_no_score_can_be_had_of_is_refused_at_the_start(
     assert not is_finished(out)
 
 
-def test_a_folder_of_another_run_is_left_alone(place, base, plain_run, tmp_path):
-    new = om.open_session(place / NEW)
+def test_a_folder_of_another_run_is_left_alone(mouse_folder, base, plain_run, tmp_path):
+    new = om.open_session(mouse_folder / NEW)
     with pytest.raises(FinetuneError, match="seed 0, not 1"):
         om.finetune(base, new, plain_run, seed=1, batch=1)
     with pytest.raises(FinetuneError, match="batch 1, not 3"):
@@ -345,12 +359,12 @@ def test_a_folder_of_another_run_is_left_alone(place, base, plain_run, tmp_path)
 
 
 @pytest.mark.parametrize("lacking", ["behavior", "stimulus"])
-def test_what_a_recording_lacks_is_never_shown(place, base, tmp_path, lacking):
+def test_what_a_recording_lacks_is_never_shown(mouse_folder, base, tmp_path, lacking):
     absent = {
         "behavior": {"behavior": {}, "behavior_names": ()},
         "stimulus": {"stimulus": None},
     }
-    session = replace(om.open_session(place / NEW), **absent[lacking], _cache={})
+    session = replace(om.open_session(mouse_folder / NEW), **absent[lacking], _cache={})
     told: list[FinetuneProgress] = []
     mine = om.finetune(base, session, tmp_path, steps=1, batch=1, progress=told.append)
     assert mine.needs.n_neurons[NEW] == 9

@@ -35,7 +35,7 @@ def folder(tmp_path):
 
 
 @contextmanager
-def at_most(mebibytes: int) -> Iterator[None]:
+def memory_limit(mebibytes: int) -> Iterator[None]:
     """What is done takes no more memory than that."""
     tracemalloc.start()
     try:
@@ -46,7 +46,7 @@ def at_most(mebibytes: int) -> Iterator[None]:
 
 
 def refusal(root: Path | dict[str, Any]) -> SessionFormatError:
-    with at_most(100), pytest.raises(SessionFormatError) as caught:
+    with memory_limit(100), pytest.raises(SessionFormatError) as caught:
         open_session(root)
     assert caught.value.code != "unexpected"
     return caught.value
@@ -170,7 +170,7 @@ def test_an_array_unpacks_to_what_it_declares_at_most(tmp_path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("offsets.npy", npy_bytes(np.zeros(2**23)))  # 64 MiB
     claim_size(path, 200)
-    with at_most(20), pytest.raises(SessionFormatError, match="sound"):
+    with memory_limit(20), pytest.raises(SessionFormatError, match="sound"):
         Npz(path)["offsets"]
 
 
@@ -326,7 +326,7 @@ def test_statistics_of_any_length_take_little_memory():
             return np.zeros((len(rows), 3), np.float32)[:, columns]
 
     signal = Signal("responses", Endless(), 1000.0, 0.0, 2.0**28 / 1000)
-    with at_most(20):
+    with memory_limit(20):
         found = with_statistics(signal, np.array([[5.0, 1e5]]), Notes())
     assert found.mean is not None
     signal = Signal("responses", Endless(), 1.0, 0.0, 2.0**28)
@@ -341,7 +341,7 @@ def test_counts_of_many_units_are_picked_in_small_pieces(tmp_path):
     file = ArrayFile(tmp_path / "spikes.mem", np.dtype(np.float64), (1,))
     counts = SpikeCounts(file, offsets, 0.0, 30.0, 3000)
     rows = np.arange(0, 3000, 1000)
-    with at_most(800):
+    with memory_limit(800):
         picked = counts.pick(np.append([1], rows[1:]), slice(-1, None))
     assert picked.sum() == 1
 

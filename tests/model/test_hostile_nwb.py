@@ -27,7 +27,7 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def other(tmp_path):
+def other_file(tmp_path):
     """A file beside it, which nothing may reach."""
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = "SECRET"
@@ -53,21 +53,21 @@ def replace_with_link(path: Path, place: str, aim: Path) -> None:
 
 
 @pytest.mark.parametrize("place", [SPECIFIED, DEEP, "scratch/x"])
-def test_no_link_leads_to_another_file(path, other, place):
-    replace_with_link(path, place, other)
+def test_no_link_leads_to_another_file(path, other_file, place):
+    replace_with_link(path, place, other_file)
     assert refusal(path).code == "outside"
 
 
-def test_a_link_that_nothing_needs_leads_to_no_other_file_either(path, other):
+def test_a_link_that_nothing_needs_leads_to_no_other_file_either(path, other_file):
     with h5py.File(path, "a") as file:
-        file["acquisition/x"] = h5py.ExternalLink(other, "/x")
+        file["acquisition/x"] = h5py.ExternalLink(other_file, "/x")
     assert refusal(path).code == "outside"
 
 
 @pytest.mark.parametrize("is_dataset_linked", [True, False])
-def test_groups_of_other_files_are_not_entered(path, other, is_dataset_linked):
+def test_groups_of_other_files_are_not_entered(path, other_file, is_dataset_linked):
     with h5py.File(path, "a") as file:
-        file[DEEP] = h5py.ExternalLink(other, "/")
+        file[DEEP] = h5py.ExternalLink(other_file, "/")
         del file[f"{SERIES}/rois"]
         target = f"/{DEEP}/numbers"
         file[f"{SERIES}/rois"] = h5py.SoftLink(target)
@@ -126,9 +126,9 @@ def test_values_in_other_files_are_refused(path, tmp_path, name, shape, dtype):
     ("name", "shape", "source"),
     [(f"{SERIES}/rois", (5,), "numbers"), (f"{SERIES}/data", (300, 5), "table")],
 )
-def test_virtual_values_are_refused(path, other, name, shape, source):
+def test_virtual_values_are_refused(path, other_file, name, shape, source):
     layout = h5py.VirtualLayout(shape, "i8")
-    layout[:] = h5py.VirtualSource(str(other), source, shape)
+    layout[:] = h5py.VirtualSource(str(other_file), source, shape)
     with h5py.File(path, "a") as file:
         about = dict(file[name].attrs)
         del file[name]

@@ -49,7 +49,7 @@ def memory(tmp_path):
     return SimpleNamespace(of=made, fill=fill, write=write)
 
 
-def copies(tmp_path: Path) -> list[Path]:
+def unsaved_copies(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "unsaved").glob("*.json"))
 
 
@@ -61,7 +61,7 @@ def test_pins_of_a_preset_that_were_never_saved_are_kept(controller, folder, tmp
     controller.pins.pin("mine")
     controller.analyses.open(other)
     assert controller.state.pins == ()
-    (kept,) = copies(tmp_path)
+    (kept,) = unsaved_copies(tmp_path)
     assert "mouse, unsaved " in " ".join(controller.analyses.told)
     controller.analyses.open(kept)
     assert [pin.name for pin in controller.state.pins] == ["mine"]
@@ -71,7 +71,7 @@ def test_edits_of_a_preset_that_were_never_saved_are_kept(controller, folder, tm
     controller.what_if.put(Contrast(0.5))
     controller.open_session(folder)
     assert controller.state.edits == ()
-    assert read_analysis(copies(tmp_path)[0]).edits == (Contrast(0.5),)
+    assert read_analysis(unsaved_copies(tmp_path)[0]).edits == (Contrast(0.5),)
 
 
 def test_the_same_is_kept_once(controller, folder, tmp_path):
@@ -79,13 +79,13 @@ def test_the_same_is_kept_once(controller, folder, tmp_path):
     for _ in range(3):  # its pins come back with the recording
         controller.open_session(folder)
         assert len(controller.state.pins) == 1
-    assert len(copies(tmp_path)) == 1
+    assert len(unsaved_copies(tmp_path)) == 1
     controller.pins.rename(0, "yours")
     controller.open_session(folder)
-    assert len(copies(tmp_path)) == 2
+    assert len(unsaved_copies(tmp_path)) == 2
     controller.analyses.recent[0].unlink()
     controller.open_session(folder)
-    assert len(copies(tmp_path)) == 2
+    assert len(unsaved_copies(tmp_path)) == 2
 
 
 def test_what_its_file_holds_is_not_kept_twice(controller, folder, tmp_path):
@@ -94,7 +94,7 @@ def test_what_its_file_holds_is_not_kept_twice(controller, folder, tmp_path):
     for _ in range(2):
         controller.open_session(folder)
         assert [pin.name for pin in controller.state.pins] == ["mine"]
-    assert copies(tmp_path) == []
+    assert unsaved_copies(tmp_path) == []
 
 
 # -- names ---------------------------------------------------------------------------
@@ -124,7 +124,7 @@ def test_a_recording_with_a_long_name_is_kept_and_another_opened(
     controller.paint([11], HIDDEN)
     controller.open_session(folder)
     assert controller.state.session is not session
-    (kept,) = copies(tmp_path)
+    (kept,) = unsaved_copies(tmp_path)
     assert kept.name.startswith("data.nwb, unsaved ")
 
 
@@ -174,12 +174,12 @@ def test_a_copy_that_was_opened_or_saved_into_is_never_deleted(
 ):
     controller.paint([11], HIDDEN)
     controller.open_session(folder)
-    (opened,) = copies(tmp_path)
+    (opened,) = unsaved_copies(tmp_path)
     controller.analyses.open(opened)
     os.utime(opened, (1, 1))
     gone = memory.fill(MOST_UNSAVED + 2)
     assert opened.is_file()
-    assert len(copies(tmp_path)) == MOST_UNSAVED + 1
+    assert len(unsaved_copies(tmp_path)) == MOST_UNSAVED + 1
     assert [name.split(",")[0] for name in gone] == ["m0", "m1"]
 
 
@@ -203,7 +203,7 @@ def test_it_is_written_off_the_thread_that_draws(folder, tmp_path, monkeypatch):
         controller.open_session(folder)
         controller.paint([11], HIDDEN)
         controller.open_session(first_view(folder, "video_behavior"))
-        assert copies(tmp_path) == []
+        assert unsaved_copies(tmp_path) == []
         opened.set()
-    assert len(copies(tmp_path)) == 1  # closing waits for it
+    assert len(unsaved_copies(tmp_path)) == 1  # closing waits for it
     assert "mouse, unsaved" in controller.analyses.told[0]

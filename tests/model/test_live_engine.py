@@ -12,7 +12,7 @@ from omnimouse_model.live.engine import Answer, Engine
 TIMEOUT = 60.0
 
 
-class Gate:
+class GatedCall:
     """A call that tells when it runs and waits to be let on, at every stage."""
 
     def __init__(self, stages: int = 1) -> None:
@@ -41,7 +41,7 @@ class Gate:
     def wait_inside(self) -> None:
         assert self.arrived.acquire(timeout=TIMEOUT)
 
-    def let_on(self, n: int = 1) -> None:
+    def open_gate(self, n: int = 1) -> None:
         self.open.release(n)
 
 
@@ -65,8 +65,8 @@ def engines():
 def busy(engines):
     """A gate with the request "old" inside, its engine, and the answers."""
 
-    def make(stages: int = 1) -> tuple[Gate, Engine, list[Answer]]:
-        gate = Gate(stages)
+    def make(stages: int = 1) -> tuple[GatedCall, Engine, list[Answer]]:
+        gate = GatedCall(stages)
         engine, answers = engines(gate)
         engine.submit("old")
         gate.wait_inside()
@@ -121,7 +121,7 @@ def test_cancel_stops_the_running_and_drops_the_waiting(busy):
 
 
 def test_a_fault_is_an_answer_and_the_next_request_goes_on(engines):
-    gate = Gate()
+    gate = GatedCall()
     engine, answers = engines(gate)
     gate.let_on(2)
     engine.submit("fault")
@@ -133,7 +133,7 @@ def test_a_fault_is_an_answer_and_the_next_request_goes_on(engines):
 
 
 def test_a_view_that_cannot_draw_does_not_end_the_engine(engines, caplog):
-    engine, answers = engines(answered_at_once)
+    engine, answers = engines(immediate_answer)
 
     def broken(answer: Answer) -> None:
         if answer.value == "first":
@@ -147,7 +147,7 @@ def test_a_view_that_cannot_draw_does_not_end_the_engine(engines, caplog):
     assert "the window is gone" in caplog.text
 
 
-def answered_at_once(request: Any, _: Callable[[], bool]) -> Iterator[Any]:
+def immediate_answer(request: Any, _: Callable[[], bool]) -> Iterator[Any]:
     yield request
 
 
@@ -156,7 +156,7 @@ def answered_at_once(request: Any, _: Callable[[], bool]) -> Iterator[Any]:
 )
 def test_age_is_checked_again_on_the_thread_that_draws(engines, verb, values):
     posted: list[Callable[[], None]] = []
-    engine, answers = engines(answered_at_once, post=posted.append)
+    engine, answers = engines(immediate_answer, post=posted.append)
     engine.submit("old")
     assert engine.wait(TIMEOUT)
     getattr(engine, verb[0])(*verb[1:])
@@ -178,14 +178,14 @@ def test_closing_ends_the_thread_and_closes_the_call(busy):
 
 
 def test_synchronous_answers_come_inside_submit(engines):
-    engine, answers = engines(answered_at_once, synchronous=True)
+    engine, answers = engines(immediate_answer, synchronous=True)
     engine.submit("now")
     assert stages_of(answers) == ["now"]
     assert answers[-1].kind == "done"
 
 
 # -- looking ahead --------------------------------------------------------------------
-class Ahead:
+class ForesightCall:
     """A call that looks ahead until it is stopped."""
 
     def __init__(self) -> None:
@@ -206,7 +206,7 @@ class Ahead:
 
 
 def test_it_looks_ahead_once_nothing_is_asked_and_gives_way_at_once(engines):
-    call = Ahead()
+    call = ForesightCall()
     engine, answers = engines(call)
     engine.submit("first")
     assert call.began.acquire(timeout=TIMEOUT)
@@ -221,7 +221,7 @@ def test_it_looks_ahead_once_nothing_is_asked_and_gives_way_at_once(engines):
 
 def test_it_does_not_look_ahead_while_a_stroke_goes_on(engines, monkeypatch):
     monkeypatch.setattr("omnimouse_model.live.engine.QUIET_S", TIMEOUT)
-    call = Ahead()
+    call = ForesightCall()
     engine, answers = engines(call)
     for request in range(20):
         if request == 19:
@@ -234,7 +234,7 @@ def test_it_does_not_look_ahead_while_a_stroke_goes_on(engines, monkeypatch):
 
 
 def test_a_cancel_and_closing_end_looking_ahead(engines):
-    call = Ahead()
+    call = ForesightCall()
     engine, _ = engines(call)
     engine.submit("first")
     assert call.began.acquire(timeout=TIMEOUT)

@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
     return root
 
 
-class Face:
+class DrawingThread:
     """A thread that draws, which does what is posted when it is told to."""
 
     def __init__(self) -> None:
@@ -51,15 +51,15 @@ class Face:
 
 
 @pytest.fixture
-def face():
-    made = Face()
+def drawing_thread():
+    made = DrawingThread()
     yield made
     made.controller.close()
 
 
 # -- folders -------------------------------------------------------------------------
 def test_a_folder_is_looked_through_elsewhere_and_rows_come_one_by_one(
-    face, folder, monkeypatch
+    drawing_thread, folder, monkeypatch
 ):
     read_on, entry_of = set(), catalogue._entry
 
@@ -68,7 +68,7 @@ def test_a_folder_is_looked_through_elsewhere_and_rows_come_one_by_one(
         return entry_of(path, reading)
 
     monkeypatch.setattr(catalogue, "_entry", noted)
-    recordings, words, counts = face.controller.recordings, [], []
+    recordings, words, counts = drawing_thread.controller.recordings, [], []
 
     def listen() -> None:
         words.append(recordings.words)
@@ -78,7 +78,7 @@ def test_a_folder_is_looked_through_elsewhere_and_rows_come_one_by_one(
     recordings.look_in(folder)
     assert recordings.is_busy
     assert len(recordings.found) == 0
-    face.draw_until(lambda: not recordings.is_busy)
+    drawing_thread.draw_until(lambda: not recordings.is_busy)
     found = [str(entry.path.relative_to(folder)) for entry in recordings.found]
     assert found == ["a", "b", str(Path("lab/c"))]
     assert sorted(set(counts)) == [0, 1, 2, 3]
@@ -87,7 +87,7 @@ def test_a_folder_is_looked_through_elsewhere_and_rows_come_one_by_one(
     assert threading.current_thread() not in read_on
 
 
-def test_a_stop_leaves_what_was_found(face, folder, monkeypatch):
+def test_a_stop_leaves_what_was_found(drawing_thread, folder, monkeypatch):
     read, go_on, entry_of = [], threading.Event(), catalogue._entry
 
     def slow(path: Path, reading: Mapping[str, Any]) -> Entry:
@@ -97,24 +97,24 @@ def test_a_stop_leaves_what_was_found(face, folder, monkeypatch):
         return entry_of(path, reading)
 
     monkeypatch.setattr(catalogue, "_entry", slow)
-    recordings = face.controller.recordings
+    recordings = drawing_thread.controller.recordings
     recordings.look_in(folder)
-    face.draw_until(lambda: len(recordings.found) == 1)
+    drawing_thread.draw_until(lambda: len(recordings.found) == 1)
     recordings.stop()
     assert not recordings.is_busy
     go_on.set()
-    face.draw_rest(recordings._errand)
+    drawing_thread.draw_rest(recordings._errand)
     assert [entry.path.name for entry in recordings.found] == ["a"]
     assert len(read) == 2  # the one that was being read, and no more
     recordings.look_in(folder)
-    face.draw_until(lambda: not recordings.is_busy)
+    drawing_thread.draw_until(lambda: not recordings.is_busy)
     assert len(recordings.found) == 3
 
 
-def test_a_folder_that_is_gone_says_so(face, tmp_path):
-    recordings = face.controller.recordings
+def test_a_folder_that_is_gone_says_so(drawing_thread, tmp_path):
+    recordings = drawing_thread.controller.recordings
     recordings.look_in(tmp_path / "gone")
-    face.draw_until(lambda: not recordings.is_busy)
+    drawing_thread.draw_until(lambda: not recordings.is_busy)
     assert str(tmp_path / "gone") in str(recordings.fault)
 
 
@@ -132,8 +132,8 @@ def test_a_glance_tells_folders_of_sessions_from_others(folder, tmp_path):
 
 
 # -- clocks --------------------------------------------------------------------------
-def test_clocks_are_checked_elsewhere_with_progress(face, folder):
-    controller, words = face.controller, []
+def test_clocks_are_checked_elsewhere_with_progress(drawing_thread, folder):
+    controller, words = drawing_thread.controller, []
     controller.alignment.check()
     assert not controller.alignment.is_busy  # there is no session
     controller.open_session(folder / "a")
@@ -142,7 +142,7 @@ def test_clocks_are_checked_elsewhere_with_progress(face, folder):
     check.check()
     assert check.is_busy
     assert check.report is None
-    face.draw_until(lambda: not check.is_busy)
+    drawing_thread.draw_until(lambda: not check.is_busy)
     assert [lag.first for lag in check.report.lags] == ["screen", "running", "running"]
     shares = [int(w.split(": ")[1][:-2]) for w in words if ": " in w]
     assert len(shares) > 20  # of twenty copies per pair, each can be the last
@@ -151,13 +151,13 @@ def test_clocks_are_checked_elsewhere_with_progress(face, folder):
     assert check.report is None
 
 
-def test_a_check_that_is_given_up_says_nothing_any_more(face, folder):
-    controller = face.controller
+def test_a_check_that_is_given_up_says_nothing_any_more(drawing_thread, folder):
+    controller = drawing_thread.controller
     controller.open_session(folder / "a")
     controller.alignment.check()
     controller.open_session(folder / "b")
     assert not controller.alignment.is_busy
-    face.draw_rest(controller.alignment._errand)
+    drawing_thread.draw_rest(controller.alignment._errand)
     assert controller.alignment.report is None
 
 

@@ -24,9 +24,9 @@ from tests.model.finetune_process import (
     NEW,
     PATIENCE_S,
     ScriptedFinetuning,
-    own_killed,
-    unending_job,
-    write_place,
+    finetune_until_owner_dies,
+    long_job,
+    write_mouse_folder,
 )
 from tests.predictors import EchoPredictor
 
@@ -34,20 +34,20 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    return write_place(tmp_path_factory.mktemp("finetuning"))
+def mouse_folder(tmp_path_factory):
+    return write_mouse_folder(tmp_path_factory.mktemp("finetuning"))
 
 
 @pytest.fixture
-def open_controller(place, tmp_path):
+def open_controller(mouse_folder, tmp_path):
     """Open the new mouse and the model that does not know it; as after a restart."""
     made: list[Controller] = []
 
     def controller() -> Controller:
         made.append(Controller(load=load_in_process, memory=tmp_path / "live.json"))
         made[-1].finetuning.folder = tmp_path / "models"
-        made[-1].choose_predictor(place / "base.safetensors")
-        made[-1].open_session(place / NEW)
+        made[-1].choose_predictor(mouse_folder / "base.safetensors")
+        made[-1].open_session(mouse_folder / NEW)
         assert made[-1].wait(PATIENCE_S)
         return made[-1]
 
@@ -62,9 +62,9 @@ def controller(open_controller):
 
 
 @pytest.fixture
-def script(place, monkeypatch):
+def script(mouse_folder, monkeypatch):
     """In the place of the process."""
-    made = ScriptedFinetuning(place)
+    made = ScriptedFinetuning(mouse_folder)
     monkeypatch.setattr("omnimouse_model.live.finetuning.finetune_apart", made)
     return made
 
@@ -123,8 +123,10 @@ def test_the_result_of_a_process_is_chosen_and_is_there_after_a_restart(
 
 
 @pytest.mark.process
-def test_what_the_process_refuses_is_raised_here_and_its_death_too(place, tmp_path):
-    job = unending_job(place, tmp_path / "run")
+def test_what_the_process_refuses_is_raised_here_and_its_death_too(
+    mouse_folder, tmp_path
+):
+    job = long_job(mouse_folder, tmp_path / "run")
     with pytest.raises(FinetuneError) as error:
         finetune_apart(replace(job, model="ridge"), lambda *_: None, lambda: False)
     assert error.value.code == "no_transformer"
@@ -140,7 +142,7 @@ def test_what_the_process_refuses_is_raised_here_and_its_death_too(place, tmp_pa
 @pytest.mark.process
 @pytest.mark.parametrize("is_hurried", [False, True])
 def test_a_stop_ends_the_process_and_saves_where_there_is_time(
-    place, tmp_path, is_hurried
+    mouse_folder, tmp_path, is_hurried
 ):
     steps, started = [], []
 
@@ -150,7 +152,7 @@ def test_a_stop_ends_the_process_and_saves_where_there_is_time(
 
     with pytest.raises(StoppedError):
         finetune_apart(
-            unending_job(place, tmp_path / "run"),
+            long_job(mouse_folder, tmp_path / "run"),
             tell,
             lambda: bool(steps) and steps[-1] >= 1,
             lambda: is_hurried,
@@ -162,11 +164,13 @@ def test_a_stop_ends_the_process_and_saves_where_there_is_time(
 
 @pytest.mark.process
 @pytest.mark.skipif(os.name == "nt", reason="kills by signal, which is POSIX's")
-def test_a_process_ends_and_saves_when_its_owner_is_killed(place, tmp_path):
+def test_a_process_ends_and_saves_when_its_owner_is_killed(mouse_folder, tmp_path):
     ours, theirs = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
     out = tmp_path / "run"
-    owner = context.Process(target=own_killed, args=(place, out, theirs))
+    owner = context.Process(
+        target=finetune_until_owner_dies, args=(mouse_folder, out, theirs)
+    )
     owner.start()
     assert ours.poll(2 * PATIENCE_S)
     number = ours.recv()
@@ -181,14 +185,16 @@ def test_a_process_ends_and_saves_when_its_owner_is_killed(place, tmp_path):
 
 
 # -- with a scripted one --------------------------------------------------------------
-def test_it_is_offered_for_a_model_that_does_not_know_the_recording(controller, place):
+def test_it_is_offered_for_a_model_that_does_not_know_the_recording(
+    controller, mouse_folder
+):
     finetuning = controller.finetuning
     assert finetuning.is_offered
     assert finetuning.here() is None
     assert finetuning.estimate()
-    controller.open_session(place / KNOWN)
+    controller.open_session(mouse_folder / KNOWN)
     assert not finetuning.is_offered
-    controller.open_session(place / NEW)
+    controller.open_session(mouse_folder / NEW)
     controller.choose_predictor(EchoPredictor())
     assert controller.wait(PATIENCE_S)
     assert not finetuning.is_offered
@@ -272,11 +278,11 @@ def test_what_cannot_be_begun_says_why(controller, finetuning):
 
 
 def test_a_result_of_what_is_not_on_screen_any_more_is_not_chosen(
-    controller, finetuning, script, place
+    controller, finetuning, script, mouse_folder
 ):
     name = controller.state.predictor_name
     finetuning.start(steps=1)
-    controller.open_session(place / KNOWN)
+    controller.open_session(mouse_folder / KNOWN)
     script.last = 1
     assert finetuning.wait(PATIENCE_S)
     assert finetuning.is_finished
@@ -285,8 +291,13 @@ def test_a_result_of_what_is_not_on_screen_any_more_is_not_chosen(
     assert controller.state.predictor_name == str(finetuning.wanted.path)
 
 
-def test_beside_a_folder_of_another_run_a_fresh_one_is_begun(finetuning, script, place):
-    base, session = str(place / "base.safetensors"), open_session(place / NEW)
+def test_beside_a_folder_of_another_run_a_fresh_one_is_begun(
+    finetuning, script, mouse_folder
+):
+    base, session = (
+        str(mouse_folder / "base.safetensors"),
+        open_session(mouse_folder / NEW),
+    )
     stale = finetuning.place(base, session)
     stale.mkdir(parents=True)
     script.fault = FinetuneError("other_run", "holds another")
@@ -300,9 +311,13 @@ def test_beside_a_folder_of_another_run_a_fresh_one_is_begun(finetuning, script,
     assert finetuning.place(base, session) == finetuning.wanted.path
 
 
-def test_a_folder_says_what_is_in_it_and_what_is_none_is_passed_over(place, tmp_path):
-    session = open_session(place / NEW)
-    path = place_for(tmp_path, os.fspath(place / "base.safetensors"), session, "all")
+def test_a_folder_says_what_is_in_it_and_what_is_none_is_passed_over(
+    mouse_folder, tmp_path
+):
+    session = open_session(mouse_folder / NEW)
+    path = place_for(
+        tmp_path, os.fspath(mouse_folder / "base.safetensors"), session, "all"
+    )
     assert path.parent == tmp_path
     assert path.name.startswith(f"base.safetensors_{NEW}_")
     assert path != place_for(tmp_path, "demo", session, "all")

@@ -27,7 +27,7 @@ def other(tmp_path_factory):
     return write_session(tmp_path_factory.mktemp("opening") / "other", n_neurons=20)
 
 
-class Face:
+class DrawingThread:
     """A thread that draws, which does what is posted when it is told to."""
 
     def __init__(self) -> None:
@@ -46,13 +46,13 @@ class Face:
 
 
 @pytest.fixture
-def face():
-    made = Face()
+def drawing_thread():
+    made = DrawingThread()
     yield made
     made.controller.close()
 
 
-def test_nothing_is_read_on_the_thread_that_draws(face, folder, monkeypatch):
+def test_nothing_is_read_on_the_thread_that_draws(drawing_thread, folder, monkeypatch):
     read_on: set[threading.Thread] = set()
     normalised = Window._normalised
 
@@ -61,32 +61,37 @@ def test_nothing_is_read_on_the_thread_that_draws(face, folder, monkeypatch):
         return normalised(window, name)
 
     monkeypatch.setattr(Window, "_normalised", noted)
-    face.opener.open(folder)
-    assert face.opener.is_busy
-    assert face.state.session is None
-    face.draw_all()
-    state = face.state
+    drawing_thread.opener.open(folder)
+    assert drawing_thread.opener.is_busy
+    assert drawing_thread.state.session is None
+    drawing_thread.draw_all()
+    state = drawing_thread.state
     assert state.session.path == folder
     assert len(state.selection) == 4
     assert state.window.start_s in state.session.window_starts(tier="test")
     assert read_on
     assert threading.current_thread() not in read_on
-    assert face.said == ["Opening first", ""]
+    assert drawing_thread.said == ["Opening first", ""]
 
 
-def test_what_makes_a_recording_tells_how_far_it_is(face, folder):
+def test_what_makes_a_recording_tells_how_far_it_is(drawing_thread, folder):
     def made(tell: Callable[[float], None]) -> Path:
         tell(0.25)
         tell(1.0)
         return folder
 
-    face.opener.open(Opening(made, 3.0, "Simulating"))
-    face.draw_all()
-    assert face.said == ["Simulating", "Simulating: 25 %", "Simulating: 100 %", ""]
-    assert face.state.window.start_s == pytest.approx(3.0, abs=0.02)
+    drawing_thread.opener.open(Opening(made, 3.0, "Simulating"))
+    drawing_thread.draw_all()
+    assert drawing_thread.said == [
+        "Simulating",
+        "Simulating: 25 %",
+        "Simulating: 100 %",
+        "",
+    ]
+    assert drawing_thread.state.window.start_s == pytest.approx(3.0, abs=0.02)
 
 
-def test_a_newer_opening_stops_one_that_is_being_made(face, folder, other):
+def test_a_newer_opening_stops_one_that_is_being_made(drawing_thread, folder, other):
     begun, stopped = threading.Event(), threading.Event()
 
     def endless(tell: Callable[[float], None]) -> Path:
@@ -97,37 +102,39 @@ def test_a_newer_opening_stops_one_that_is_being_made(face, folder, other):
         finally:
             stopped.set()
 
-    face.opener.open(Opening(endless, words="Simulating"))
+    drawing_thread.opener.open(Opening(endless, words="Simulating"))
     assert begun.wait(TIMEOUT)
-    face.opener.open(other)
+    drawing_thread.opener.open(other)
     assert stopped.wait(TIMEOUT)
-    face.draw_all()
-    assert face.state.session.path == other
-    assert face.said[-1] == ""
-    assert face.opener.fault is None
+    drawing_thread.draw_all()
+    assert drawing_thread.state.session.path == other
+    assert drawing_thread.said[-1] == ""
+    assert drawing_thread.opener.fault is None
 
 
-def test_what_cannot_be_opened_changes_nothing_and_says_why(face, folder, tmp_path):
-    face.opener.open(folder)
-    face.draw_all()
-    before = face.state.session
-    face.opener.open(tmp_path)
-    face.draw_all()
-    assert isinstance(face.opener.fault, SessionFormatError)
-    assert face.state.session is before
-    face.opener.open(folder)
-    assert face.opener.fault is None
-    face.draw_all()
+def test_what_cannot_be_opened_changes_nothing_and_says_why(
+    drawing_thread, folder, tmp_path
+):
+    drawing_thread.opener.open(folder)
+    drawing_thread.draw_all()
+    before = drawing_thread.state.session
+    drawing_thread.opener.open(tmp_path)
+    drawing_thread.draw_all()
+    assert isinstance(drawing_thread.opener.fault, SessionFormatError)
+    assert drawing_thread.state.session is before
+    drawing_thread.opener.open(folder)
+    assert drawing_thread.opener.fault is None
+    drawing_thread.draw_all()
 
 
 def test_another_is_opened_in_its_place_where_one_is_given(
-    face, other, tmp_path, caplog
+    drawing_thread, other, tmp_path, caplog
 ):
     instead = Opening(other, words="Opening the other")
-    face.opener.open(Opening(tmp_path, 1.0, "Opening", instead))
-    face.draw_all()
-    assert face.state.session.path == other
-    assert face.opener.fault is None
+    drawing_thread.opener.open(Opening(tmp_path, 1.0, "Opening", instead))
+    drawing_thread.draw_all()
+    assert drawing_thread.state.session.path == other
+    assert drawing_thread.opener.fault is None
     assert str(tmp_path) in caplog.text
 
 

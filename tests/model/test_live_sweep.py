@@ -44,7 +44,7 @@ def window(session):
     return session.window(17.0)
 
 
-class Listening(EchoPredictor):
+class RecordingPredictor(EchoPredictor):
     """Remembers what it was asked, adding noise of its own."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ def test_points_come_one_by_one_and_the_last_completes(window):
 
 
 def test_a_point_is_the_mean_correlation_of_the_selected(window):
-    predictor = Listening()
+    predictor = RecordingPredictor()
     *_, found = live_sweep(predictor, window, SELECTED)
     for number, (row, mask) in enumerate(zip(found.rows, predictor.asked, strict=True)):
         draw = np.random.default_rng(number + 1)
@@ -96,14 +96,14 @@ def test_a_point_is_the_mean_correlation_of_the_selected(window):
 
 
 def test_context_neurons_are_the_same_every_time_and_nested(session):
-    first, again = Listening(), Listening()
+    first, again = RecordingPredictor(), RecordingPredictor()
     for predictor, start_s in ((first, 15.0), (again, 18.0)):
         list(live_sweep(predictor, session.window(start_s), SELECTED))
     assert first.asked == again.asked
 
 
 def test_behavior_is_given_as_in_the_question(window):
-    predictor = Listening()
+    predictor = RecordingPredictor()
     *_, found = live_sweep(predictor, window, SELECTED, behavior=False)
     assert {mask.behavior for mask in predictor.asked} == {"target"}
     assert found.curve("neurons", behavior=False).label == "video"
@@ -111,7 +111,7 @@ def test_behavior_is_given_as_in_the_question(window):
 
 def test_it_stops_between_points_and_goes_on_where_it_was(window):
     seen: list[ContextSweep] = []
-    predictor = Listening()
+    predictor = RecordingPredictor()
     points = live_sweep(predictor, window, SELECTED, outdated=lambda: len(seen) == 3)
     with pytest.raises(StoppedError):
         seen.extend(points)
@@ -152,7 +152,7 @@ def test_the_windows_video_is_encoded_once_and_points_are_as_if_asked_alone(wind
 
 
 def test_draws_differ_in_the_neurons_given_and_repeat_what_has_none(window):
-    predictor = Listening()
+    predictor = RecordingPredictor()
     *_, found = live_sweep(predictor, window, SELECTED, seeds=(0, 1, 2))
     assert found.is_complete
     assert len(predictor.asked) == N_POINTS + 2 * 2
@@ -169,13 +169,13 @@ def test_draws_differ_in_the_neurons_given_and_repeat_what_has_none(window):
 
 
 # -- the engine's last stage --------------------------------------------------------
-def question(session: Session, window: Window, **changes: object) -> LiveRequest:
+def live_request(session: Session, window: Window, **changes: object) -> LiveRequest:
     mask = mask_from_strategy("test/video_behavior", session)
     request = {"mask": mask, "selection": (3, 11, 30), "sweep": True} | changes
     return LiveRequest(session, window, predictor=EchoPredictor(), **request)
 
 
-def answered(answering: Answering, request: LiveRequest) -> list[Stage]:
+def stages_of(answering: Answering, request: LiveRequest) -> list[Stage]:
     return list(answering(request, lambda: False))
 
 
@@ -184,37 +184,39 @@ def no_load(name: str, session: Session | None, device: str) -> EchoPredictor:
 
 
 def test_the_sweep_comes_last_and_only_where_it_is_asked_for(session, window):
-    names = [s.name for s in answered(Answering(no_load), question(session, window))]
+    names = [
+        s.name for s in stages_of(Answering(no_load), live_request(session, window))
+    ]
     assert names == ["selected", "population", *["sweep"] * (N_LIVE + 1)]
     for plain in ({"sweep": False}, {"selection": ()}):
-        found = answered(Answering(no_load), question(session, window, **plain))
+        found = stages_of(Answering(no_load), live_request(session, window, **plain))
         assert [stage.name for stage in found] == ["selected", "population"]
 
 
 def test_another_question_begins_it_again_and_another_mask_does_not(session, window):
     answering = Answering(no_load)
-    first = answered(answering, question(session, window))
+    first = stages_of(answering, live_request(session, window))
     other = mask_from_strategy("test/causal_response_25_behavior", session)
-    again = answered(answering, question(session, window, mask=other))
+    again = stages_of(answering, live_request(session, window, mask=other))
     assert [stage.name for stage in again] == ["selected", "population", "sweep"]
     assert again[-1].sweep is first[-1].sweep
-    new = question(session, session.window(18.0))
-    assert len(answered(answering, new)) == 2 + N_LIVE + 1
-    new = question(session, session.window(18.0), selection=(3, 11))
-    assert len(answered(answering, new)) == 2 + N_LIVE + 1
+    new = live_request(session, session.window(18.0))
+    assert len(stages_of(answering, new)) == 2 + N_LIVE + 1
+    new = live_request(session, session.window(18.0), selection=(3, 11))
+    assert len(stages_of(answering, new)) == 2 + N_LIVE + 1
 
 
 def test_it_has_both_ways_of_behaviour_and_error_bars(session, window):
-    sweep = answered(Answering(no_load), question(session, window))[-1].sweep
+    sweep = stages_of(Answering(no_load), live_request(session, window))[-1].sweep
     assert sweep.is_complete
     assert [row.context.behavior for row in sweep.rows][:16] == [True] * 8 + [False] * 8
     labels = {curve.label for curve in sweep.curves()}
     assert labels == {"video + behaviour", "video", "behaviour", "nothing"}
     assert {p.n_seeds for c in sweep.curves() for p in c.points} == {3}
-    other = question(
+    other = live_request(
         session, window, mask=mask_from_strategy("test/video_only", session)
     )
-    assert not answered(Answering(no_load), other)[2].sweep.rows[0].context.behavior
+    assert not stages_of(Answering(no_load), other)[2].sweep.rows[0].context.behavior
 
 
 @pytest.fixture

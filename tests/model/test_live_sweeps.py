@@ -44,7 +44,7 @@ N_ROWS = 12  # none, 8 neurons, 10 samples; with and without video; two draws
 N_ANSWERS = 2 * N_ROWS
 
 
-class Noisy(GatedPredictor):
+class GatedNoisyPredictor(GatedPredictor):
     """Wrong by an amount that differs between contexts; waits at a gate."""
 
     def __init__(self) -> None:
@@ -60,17 +60,17 @@ class Noisy(GatedPredictor):
     def open(self) -> None:
         self.gate.release(10_000)
 
-    def shut(self) -> None:
+    def close_gate(self) -> None:
         while self.gate.acquire(blocking=False):
             pass
 
-    def let_rows_on(self, n: int) -> None:
+    def open_gate_for_rows(self, n: int) -> None:
         """Let so many rows be computed, and a window of the next."""
         self.shut()
         self.gate.release(2 * n + 1)
 
 
-class Face:
+class DrawingThread:
     """A thread that draws, which does what is posted when it is told to."""
 
     def __init__(self, folder: Path, made: Predictor) -> None:
@@ -120,7 +120,7 @@ def session(tmp_path_factory):
 def table(session):
     """What the library finds."""
     return context_sweep(
-        Noisy(),
+        GatedNoisyPredictor(),
         session,
         neurons=PLAN.neurons,
         history_samples=PLAN.history_samples,
@@ -133,12 +133,12 @@ def table(session):
 
 @pytest.fixture
 def predictor():
-    return Noisy()
+    return GatedNoisyPredictor()
 
 
 @pytest.fixture
-def face(session, tmp_path, predictor):
-    made = opened(Face(tmp_path / "sweeps", predictor), session)
+def drawing_thread(session, tmp_path, predictor):
+    made = open_session_in(DrawingThread(tmp_path / "sweeps", predictor), session)
     yield made
     predictor.open()
     made.controller.close()
@@ -153,7 +153,7 @@ def controller(tmp_path):
 
 
 @pytest.fixture
-def wait_begun(monkeypatch):
+def gate_arrivals(monkeypatch):
     """Released whenever a sweep begins to wait at its gate."""
     begun = threading.Semaphore(0)
 
@@ -166,11 +166,11 @@ def wait_begun(monkeypatch):
     return begun
 
 
-def opened(face: Face, session: Session) -> Face:
-    face.controller.choose_predictor("echo")
-    face.controller.open_session(session)
-    face.draw_until(lambda: not face.controller.results.is_awaited)
-    return face
+def open_session_in(drawing_thread: DrawingThread, session: Session) -> DrawingThread:
+    drawing_thread.controller.choose_predictor("echo")
+    drawing_thread.controller.open_session(session)
+    drawing_thread.draw_until(lambda: not drawing_thread.controller.results.is_awaited)
+    return drawing_thread
 
 
 # -- estimates -----------------------------------------------------------------------
@@ -197,7 +197,7 @@ def clock(monkeypatch):
     return made
 
 
-class Slow(EchoPredictor):
+class SlowPredictor(EchoPredictor):
     """Takes a tenth of a second for recordings of so many neurons, or more."""
 
     def __init__(self, clock: SimpleNamespace, n_neurons: int = 0) -> None:
@@ -212,7 +212,7 @@ class Slow(EchoPredictor):
 def test_no_estimate_goes_by_the_time_that_another_recording_took(
     controller, session, tmp_path, clock
 ):
-    controller.choose_predictor(Slow(clock, 60))
+    controller.choose_predictor(SlowPredictor(clock, 60))
     controller.open_session(session)
     controller.sweeps.start(PLAN)
     controller.open_session(write_session(tmp_path / "larger", n_neurons=60))
@@ -234,7 +234,7 @@ def test_only_an_answer_for_the_population_says_how_long_a_sweep_takes(
 
     controller.open_session(session)
     ask(1)
-    controller.choose_predictor(Slow(clock))
+    controller.choose_predictor(SlowPredictor(clock))
     assert controller.results.population is not None
     few = controller.sweeps.estimate(PLAN)
     assert (few.n_predictions, few.each_s) == (N_ANSWERS, None)
@@ -246,78 +246,82 @@ def test_only_an_answer_for_the_population_says_how_long_a_sweep_takes(
 
 
 # -- in the background ---------------------------------------------------------------
-def test_it_finds_what_the_library_finds_and_keeps_it(face, session, table):
+def test_it_finds_what_the_library_finds_and_keeps_it(drawing_thread, session, table):
     counts = []
-    face.sweeps.changed.connect(lambda: counts.append(face.n_rows))
-    face.sweeps.start(PLAN, "first look")
-    assert face.sweeps.is_busy
-    assert face.finished_table() == table
+    drawing_thread.sweeps.changed.connect(lambda: counts.append(drawing_thread.n_rows))
+    drawing_thread.sweeps.start(PLAN, "first look")
+    assert drawing_thread.sweeps.is_busy
+    assert drawing_thread.finished_table() == table
     assert set(counts) == set(range(N_ROWS + 1))
-    [entry] = face.sweeps.found
-    assert entry.path.parent == face.sweeps.folder
-    assert face.sweeps.compared == (entry.path,)
+    [entry] = drawing_thread.sweeps.found
+    assert entry.path.parent == drawing_thread.sweeps.folder
+    assert drawing_thread.sweeps.compared == (entry.path,)
     again = read_sweep(entry.path)
     assert again.sweep.table() == table
     assert (again.name, again.about["session"]) == ("first look", str(session.path))
     # It had a predictor and a thread of its own.
-    assert face.loaded == 2
-    assert threading.current_thread().name not in face.loading
+    assert drawing_thread.loaded == 2
+    assert threading.current_thread().name not in drawing_thread.loading
 
 
-def test_paused_it_waits_and_resumed_it_goes_on(face, table, predictor, wait_begun):
+def test_paused_it_waits_and_resumed_it_goes_on(
+    drawing_thread, table, predictor, gate_arrivals
+):
     predictor.shut()
-    face.sweeps.start(PLAN)
+    drawing_thread.sweeps.start(PLAN)
     assert predictor.entered.acquire(timeout=TIMEOUT)
-    face.sweeps.pause()
-    assert face.sweeps.is_paused
+    drawing_thread.sweeps.pause()
+    assert drawing_thread.sweeps.is_paused
     predictor.open()
-    assert wait_begun.acquire(timeout=TIMEOUT)
+    assert gate_arrivals.acquire(timeout=TIMEOUT)
     assert predictor.counters["encodings"] < N_ANSWERS
-    face.draw()
-    assert f"0 of {N_ROWS} points" in face.sweeps.words
-    face.sweeps.resume()
-    assert face.finished_table() == table
+    drawing_thread.draw()
+    assert f"0 of {N_ROWS} points" in drawing_thread.sweeps.words
+    drawing_thread.sweeps.resume()
+    assert drawing_thread.finished_table() == table
     assert predictor.counters["encodings"] == N_ANSWERS
 
 
-def test_it_waits_while_the_screen_waits(face, predictor, wait_begun):
-    face.controller.results.is_awaited = True
-    face.sweeps.start(PLAN)
+def test_it_waits_while_the_screen_waits(drawing_thread, predictor, gate_arrivals):
+    drawing_thread.controller.results.is_awaited = True
+    drawing_thread.sweeps.start(PLAN)
     for _ in range(3):
-        assert wait_begun.acquire(timeout=TIMEOUT)
+        assert gate_arrivals.acquire(timeout=TIMEOUT)
     assert predictor.counters.get("encodings", 0) == 0
-    face.controller.results.is_awaited = False
-    face.draw_until(lambda: not face.sweeps.is_busy)
+    drawing_thread.controller.results.is_awaited = False
+    drawing_thread.draw_until(lambda: not drawing_thread.sweeps.is_busy)
     assert predictor.counters["encodings"] == N_ANSWERS
 
 
-def test_cancelled_it_keeps_its_rows_and_goes_on_from_there(face, table, predictor):
+def test_cancelled_it_keeps_its_rows_and_goes_on_from_there(
+    drawing_thread, table, predictor
+):
     predictor.let_rows_on(3)
-    face.sweeps.start(PLAN)
-    face.draw_until(lambda: face.n_rows == 3)
-    path = face.sweeps.found[0].path
-    face.sweeps.cancel()
-    assert not face.sweeps.is_busy
+    drawing_thread.sweeps.start(PLAN)
+    drawing_thread.draw_until(lambda: drawing_thread.n_rows == 3)
+    path = drawing_thread.sweeps.found[0].path
+    drawing_thread.sweeps.cancel()
+    assert not drawing_thread.sweeps.is_busy
     predictor.open()
     assert len(read_sweep(path).sweep.rows) == 3
-    face.sweeps.go_on(path)
-    assert face.finished_table() == table
+    drawing_thread.sweeps.go_on(path)
+    assert drawing_thread.finished_table() == table
 
 
 def test_after_a_restart_it_goes_on_without_the_recording_on_screen(
     session, tmp_path, predictor, table
 ):
     folder = tmp_path / "sweeps"
-    face = opened(Face(folder, predictor), session)
+    drawing_thread = open_session_in(DrawingThread(folder, predictor), session)
     predictor.let_rows_on(5)
-    face.sweeps.start(PLAN)
-    face.draw_until(lambda: face.n_rows == 5)
-    face.controller.close(0.0)
+    drawing_thread.sweeps.start(PLAN)
+    drawing_thread.draw_until(lambda: drawing_thread.n_rows == 5)
+    drawing_thread.controller.close(0.0)
     predictor.open()
     [path] = folder.iterdir()
     path.write_bytes(path.read_bytes() + b'{"key": "half a li')
 
-    again = Face(folder, Noisy())
+    again = DrawingThread(folder, GatedNoisyPredictor())
     again.loaded = 1
     with closing(again.controller):
         again.sweeps.look()
@@ -327,16 +331,16 @@ def test_after_a_restart_it_goes_on_without_the_recording_on_screen(
         assert again.finished_table() == table
 
 
-def test_a_fault_is_told_and_another_can_be_started(face):
-    face.made = FaultyPredictor()
-    face.sweeps.start(PLAN)
-    face.draw_until(lambda: not face.sweeps.is_busy)
-    assert "a fault in the model" in str(face.sweeps.fault)
-    face.made = EchoPredictor()
-    face.sweeps.start(PLAN)
-    face.draw_until(lambda: not face.sweeps.is_busy)
-    assert face.sweeps.fault is None
-    assert face.sweeps.found[0].is_complete
+def test_a_fault_is_told_and_another_can_be_started(drawing_thread):
+    drawing_thread.made = FaultyPredictor()
+    drawing_thread.sweeps.start(PLAN)
+    drawing_thread.draw_until(lambda: not drawing_thread.sweeps.is_busy)
+    assert "a fault in the model" in str(drawing_thread.sweeps.fault)
+    drawing_thread.made = EchoPredictor()
+    drawing_thread.sweeps.start(PLAN)
+    drawing_thread.draw_until(lambda: not drawing_thread.sweeps.is_busy)
+    assert drawing_thread.sweeps.fault is None
+    assert drawing_thread.sweeps.found[0].is_complete
 
 
 def test_what_is_in_the_way_is_said(controller, session):

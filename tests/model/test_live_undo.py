@@ -16,7 +16,7 @@ spans = st.tuples(st.integers(0, 59), st.integers(1, 60)).filter(lambda s: s[0] 
 strokes = st.tuples(neurons, spans, st.integers(0, 2))
 
 
-def painted(mask: Mask, stroke: tuple[list[int], tuple[int, int], int]) -> Mask:
+def paint_stroke(mask: Mask, stroke: tuple[list[int], tuple[int, int], int]) -> Mask:
     ids, span, code = stroke
     return mask.paint(np.array(ids), span, code)
 
@@ -25,7 +25,7 @@ def painted(mask: Mask, stroke: tuple[list[int], tuple[int, int], int]) -> Mask:
 def test_undoing_everything_gives_every_mask_back(done):
     stack, masks = UndoStack(), [Mask.nothing(N)]
     for stroke in done:
-        after = painted(masks[-1], stroke)
+        after = paint_stroke(masks[-1], stroke)
         if stack.push("stroke", masks[-1], after):
             masks.append(after)
     mask = masks[-1]

@@ -49,7 +49,7 @@ def controller(session, predictor):
 
 
 @pytest.fixture
-def gated(session):
+def gated_controller(session):
     """A controller with a thread of its own, its first answer there; a predictor."""
     predictor = GatedPredictor()
     with closing(Controller()) as made:
@@ -168,8 +168,8 @@ def test_a_refusal_is_told_and_the_answer_stays(controller):
     assert results.what_if_error is None
 
 
-def test_a_stroke_goes_before_an_edit_under_way(gated):
-    controller, predictor = gated
+def test_a_stroke_goes_before_an_edit_under_way(gated_controller):
+    controller, predictor = gated_controller
     controller.what_if.put(Blank())
     assert predictor.entered.acquire(timeout=TIMEOUT)
     results = controller.results
@@ -183,8 +183,8 @@ def test_a_stroke_goes_before_an_edit_under_way(gated):
     np.testing.assert_allclose(np.nanmax(results.what_if.change), 0)
 
 
-def test_cancelled_edits_say_so(gated):
-    controller, _ = gated
+def test_cancelled_edits_say_so(gated_controller):
+    controller, _ = gated_controller
     controller.what_if.put(Blank())
     controller.cancel()
     assert controller.results.what_if_freshness == "stopped"

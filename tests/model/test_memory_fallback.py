@@ -25,7 +25,7 @@ def net():
     return tiny_transformer()
 
 
-def with_room_for(
+def limit_queries(
     predictor: TransformerPredictor, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> list[int]:
     """Let the net run out of memory for more queries at once; lists what was tried."""
@@ -42,7 +42,7 @@ def with_room_for(
     return tried
 
 
-def ladder(
+def efforts_down(
     precision: str, is_decoding: bool = True, can_move: bool = True
 ) -> list[Effort]:
     """All efforts from the first on a GPU down."""
@@ -55,7 +55,7 @@ def ladder(
 
 # -- the ladder -----------------------------------------------------------------------
 def test_a_gpu_gives_up_parts_then_its_own_memory():
-    first, *rest = ladder("auto")
+    first, *rest = efforts_down("auto")
     assert (first.queries_per_step, first.status) == (None, "ok")
     sizes = [e.queries_per_step for e in rest if e.device == "cuda"]
     assert sizes == sorted(sizes, reverse=True)
@@ -65,17 +65,17 @@ def test_a_gpu_gives_up_parts_then_its_own_memory():
 
 
 def test_fp32_gives_up_digits_before_it_leaves_the_gpu():
-    kinds = list(dict.fromkeys((e.device, e.is_bf16) for e in ladder("fp32")))
+    kinds = list(dict.fromkeys((e.device, e.is_bf16) for e in efforts_down("fp32")))
     assert kinds[:3] == [("cuda", False), ("cuda", True), ("cpu", False)]
 
 
 def test_encoding_has_no_use_for_smaller_parts():
-    devices = [e.device for e in ladder("auto", is_decoding=False)]
+    devices = [e.device for e in efforts_down("auto", is_decoding=False)]
     assert devices[:2] == ["cuda", "cpu"]
 
 
 def test_a_net_that_is_not_its_own_is_never_moved():
-    assert {e.device for e in ladder("fp32", can_move=False)} == {"cuda"}
+    assert {e.device for e in efforts_down("fp32", can_move=False)} == {"cuda"}
 
 
 # -- the predictor --------------------------------------------------------------------
@@ -87,7 +87,7 @@ def answer(predictor: TransformerPredictor, session: object) -> Prediction:
 def test_smaller_parts_give_the_same_answer_and_say_so(net, session, monkeypatch):
     whole = answer(net, session)
     assert whole.status == "ok"
-    with_room_for(net, 33, monkeypatch)
+    limit_queries(net, 33, monkeypatch)
     parts = answer(net, session)
     assert "memory was full" in parts.status
     assert "32 queries at a time" in parts.status
@@ -96,7 +96,7 @@ def test_smaller_parts_give_the_same_answer_and_say_so(net, session, monkeypatch
 
 
 def test_where_the_smallest_part_does_not_fit_it_is_refused(net, session, monkeypatch):
-    tried = with_room_for(net, 20, monkeypatch)
+    tried = limit_queries(net, 20, monkeypatch)
     with pytest.raises(UnsupportedRequestError, match="fewer neurons"):
         answer(net, session)
     assert max(tried) > 20
@@ -119,7 +119,7 @@ def test_where_the_encoder_does_not_fit_it_goes_to_bf16(net, session, monkeypatc
 
 
 def test_the_live_results_tell_it(net, session, monkeypatch):
-    with_room_for(net, 33, monkeypatch)
+    limit_queries(net, 33, monkeypatch)
     controller = Controller(synchronous=True)
     controller.open_session(session)
     controller.apply_preset("video_behavior")

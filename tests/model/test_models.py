@@ -51,7 +51,7 @@ def hub(shards, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def half_sent(hub, shards):
+def half_download(hub, shards):
     """The hub sends half of the model, then waits."""
     hub.pause = Pause(sum(map(len, shards.values())) // 2)
     yield hub.pause
@@ -67,7 +67,7 @@ def controller():
     made.close()
 
 
-def until(is_so: Callable[[], bool]) -> None:
+def wait_until(is_so: Callable[[], bool]) -> None:
     end = time.monotonic() + TIMEOUT
     while not is_so():
         assert time.monotonic() < end
@@ -96,18 +96,18 @@ def test_a_model_of_the_hub_is_fetched_with_its_share_told_then_chosen(hub):
 
 
 def test_a_stopped_fetch_keeps_what_arrived_and_goes_on_from_there(
-    hub, half_sent, controller
+    hub, half_download, controller
 ):
     models = controller.models
     controller.choose_predictor(NAME)  # and the thread that draws does not wait
     assert models.is_busy
     assert controller.state.predictor_name == "echo"
-    assert half_sent.is_reached.wait(TIMEOUT)
-    until(lambda: models.share > 0.4)
+    assert half_download.is_reached.wait(TIMEOUT)
+    wait_until(lambda: models.share > 0.4)
     models.stop()
     assert models.stopped_at == pytest.approx(0.5, abs=0.1)
     assert not models.is_busy
-    half_sent.is_over.set()
+    half_download.is_over.set()
     assert models.wait(TIMEOUT)
     assert controller.state.predictor_name == "echo"
     models.go_on()
@@ -119,12 +119,12 @@ def test_a_stopped_fetch_keeps_what_arrived_and_goes_on_from_there(
     assert any(firsts)
 
 
-def test_choosing_another_gives_the_fetch_up(half_sent, controller):
+def test_choosing_another_gives_the_fetch_up(half_download, controller):
     controller.choose_predictor(NAME)
-    assert half_sent.is_reached.wait(TIMEOUT)
+    assert half_download.is_reached.wait(TIMEOUT)
     controller.choose_predictor("mean")
     assert not controller.models.is_busy
-    half_sent.is_over.set()
+    half_download.is_over.set()
     assert controller.models.wait(TIMEOUT)
     assert controller.state.predictor_name == "mean"
 
@@ -174,7 +174,7 @@ def test_a_loader_of_its_own_fetches_for_itself(hub):
 
 
 # -- what a model knows ---------------------------------------------------------------
-def needs(**changes: object) -> Needs:
+def needs_with(**changes: object) -> Needs:
     common = {"sees_video": True, "sees_behavior": True, "behavior_channels": 5}
     return Needs(**{**common, **changes})  # type: ignore[arg-type]
 
@@ -192,7 +192,7 @@ def test_neurons_known_are_counted(recording):
         ({"other": 7}, "not seen in training", False),
     ):
         found = knowledge_of(
-            needs(sessions=frozenset(known), n_neurons=known), recording
+            needs_with(sessions=frozenset(known), n_neurons=known), recording
         )
         assert found.words == words
         assert found.is_answered is is_answered
@@ -204,7 +204,7 @@ def test_neurons_known_are_counted(recording):
 def test_what_the_session_lacks_is_told():
     slow = np.random.default_rng(0).gamma(1.0, 1.0, (400, 6)).astype(np.float32)
     session = open_session({"responses": slow, "rate_hz": 7.5})
-    lacks = " / ".join(knowledge_of(needs(), session).lacks)
+    lacks = " / ".join(knowledge_of(needs_with(), session).lacks)
     assert "no video" in lacks
     assert "no behaviour" in lacks
     assert "7.5 times a second instead of 30" in lacks

@@ -16,8 +16,8 @@ from omnimouse_model.predict import fitted
 from omnimouse_model.predict.energy import N_FEATURES, motion_energy
 from omnimouse_model.predict.naive import RULES, naive_predictor
 from omnimouse_model.strategies import half_population_mask, mask_from_strategy
+from tests.model.known_sessions import write_known_session
 from tests.model.random_masks import masks
-from tests.model.worlds import write_world
 
 N_NEURONS = 24
 TIERS = ["train", "train", "train", "final_test_1"]
@@ -44,7 +44,9 @@ def session(tmp_path_factory):
     loading = generator.normal(0.5, 0.2, (1, N_NEURONS))
     responses = 40 + 10 * (latent + private + running * loading)
     folder = tmp_path_factory.mktemp("world") / "session"
-    return open_session(write_world(folder, responses, behavior=behavior, tiers=TIERS))
+    return open_session(
+        write_known_session(folder, responses, behavior=behavior, tiers=TIERS)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def predictors(session):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Altered(Window):
+class AlteredWindow(Window):
     """A window whose arrays are replaced."""
 
     arrays: dict = field(default_factory=dict)
@@ -66,7 +68,7 @@ class Altered(Window):
     behavior = property(lambda self: self.arrays["behavior"])
 
 
-def with_withheld(window, mask, value):
+def window_with_withheld(window, mask, value):
     """The same window with everything that `mask` withholds set to `value`."""
     responses = np.where(mask.visible, window.responses, np.float32(value))
     video = np.where(mask.frames[:, None, None], window.video, np.float32(value))
@@ -74,7 +76,7 @@ def with_withheld(window, mask, value):
     if mask.behavior != "visible":
         behavior = np.full_like(behavior, value)
     arrays = {"responses": responses, "video": video, "behavior": behavior}
-    return Altered(window.session, window.start_index, arrays=arrays)
+    return AlteredWindow(window.session, window.start_index, arrays=arrays)
 
 
 def assert_same(found, expected):
@@ -103,7 +105,7 @@ def test_withheld_values_change_nothing(session, predictors, name, mask):
     window = session.window(31.0)
     plain = answer(predictors[name], window, mask)
     for value in (np.nan, 1e6):
-        altered = with_withheld(window, mask, value)
+        altered = window_with_withheld(window, mask, value)
         assert_same(answer(predictors[name], altered, mask), plain)
 
 
@@ -221,7 +223,7 @@ def test_history_ridge_reaches_the_forecast_of_an_autoregression(tmp_path):
     generator = np.random.default_rng(0)
     keep = 0.95
     values = 50 + 10 * red_noise(generator, 30 * 320, 40, keep)
-    world = open_session(write_world(tmp_path / "ar", values, tiers=TIERS))
+    world = open_session(write_known_session(tmp_path / "ar", values, tiers=TIERS))
     mask = mask_from_strategy("causal_response_25", world)
     found = correlations(naive_predictor("ridge"), world, mask).mean(axis=1)
     expected = keep ** np.arange(6, 36)
@@ -234,7 +236,7 @@ def test_context_ridge_reaches_the_ceiling_of_a_factor_world(tmp_path):
     samples = 30 * 240
     latent = generator.normal(size=(samples, 1))
     values = 50 + 5 * (latent + 2 * generator.normal(size=(samples, 128)))
-    world = open_session(write_world(tmp_path / "factor", values, tiers=TIERS))
+    world = open_session(write_known_session(tmp_path / "factor", values, tiers=TIERS))
     ridge = naive_predictor("context-ridge")
     found = correlations(ridge, world, half_population_mask(world))
     ceiling = np.sqrt(0.2 * (64 / 4) / (1 + 64 / 4))
@@ -283,7 +285,7 @@ def test_video_ridge_learns_a_direction_cell(tmp_path):
     video = np.concatenate([grating(angle, 30) for angle in angles])
     rate = np.convolve(leftward, np.exp(-np.arange(30) / 6) / 6)[: len(leftward)]
     values = 10 + 20 * rate[:, None] + generator.normal(0, 3, (len(rate), 3))
-    world = write_world(tmp_path / "video", values, video=video, tiers=TIERS)
+    world = write_known_session(tmp_path / "video", values, video=video, tiers=TIERS)
     world = open_session(world)
     mask = mask_from_strategy("video_only", world)
     found = correlations(naive_predictor("video-ridge"), world, mask)
@@ -317,7 +319,9 @@ def test_a_broken_fit_is_made_again(session, own_cache):
 
 
 def test_a_session_without_train_tier_is_refused(tmp_path):
-    folder = write_world(tmp_path / "s", np.ones((900, 3)), tiers=["final_test_1"])
+    folder = write_known_session(
+        tmp_path / "s", np.ones((900, 3)), tiers=["final_test_1"]
+    )
     with pytest.raises(UnsupportedRequestError, match="no window of tier 'train'"):
         naive_predictor("mean").prepare(open_session(folder))
 
@@ -326,7 +330,7 @@ def test_sessions_of_one_name_have_fits_of_their_own(tmp_path):
     mean = naive_predictor("mean")
     noise = np.random.default_rng(1).normal(size=(900, 3))
     for place, rate in (("first", 20.0), ("second", 60.0)):
-        world = open_session(write_world(tmp_path / place, rate + noise))
+        world = open_session(write_known_session(tmp_path / place, rate + noise))
         mask = mask_from_strategy("video_only", world)
         prediction = mean.predict(world.window(5.0), mask)
         assert prediction.to_session_units()[45] == pytest.approx(rate, abs=1)

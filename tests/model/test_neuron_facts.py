@@ -61,7 +61,7 @@ def short(tmp_path_factory):
     return open_session(write_session(tmp_path_factory.mktemp("short") / "mouse", 12))
 
 
-def moving(deg: float, wavelength: float = 18.0) -> np.ndarray:
+def moving_grating(deg: float, wavelength: float = 18.0) -> np.ndarray:
     """A grating that moves to the right at 0°, up at 90°."""
     rows, columns = np.mgrid[:36, :64]
     theta = np.radians(deg)
@@ -75,20 +75,20 @@ def moving(deg: float, wavelength: float = 18.0) -> np.ndarray:
 @pytest.mark.parametrize("deg", [0, 45, 90, 180, 270, 337.5])
 def test_motion_energy_is_largest_in_the_direction_of_motion(deg, cell):
     bank = MotionBank(np.array([[18.0, 32.0], [10.0, 20.0]]), cell=cell)
-    energy = bank.energies(moving(deg)).mean(axis=0)
+    energy = bank.energies(moving_grating(deg)).mean(axis=0)
     assert directions_deg()[energy.argmax(axis=0)].tolist() == [deg, deg]
     assert energy[:, 0].max() > 3 * energy[(energy.argmax(axis=0)[0] + 8) % 16, 0]
 
 
 def test_a_still_picture_has_no_motion():
     bank = MotionBank(np.array([[18.0, 32.0]]))
-    still = np.repeat(moving(0)[:1], 90, axis=0)
-    assert bank.energies(still).max() < 1e-3 * bank.energies(moving(0)).max()
+    still = np.repeat(moving_grating(0)[:1], 90, axis=0)
+    assert bank.energies(still).max() < 1e-3 * bank.energies(moving_grating(0)).max()
 
 
 def test_every_second_energy_is_every_second_of_all():
     bank = MotionBank(np.array([[18.0, 32.0]]))
-    video = moving(30)
+    video = moving_grating(30)
     every = bank.energies(video)
     np.testing.assert_allclose(bank.energies(video, 2), every[::2], rtol=1e-4)
 
@@ -303,27 +303,27 @@ def live_controller(session: Session) -> Controller:
 
 
 @pytest.fixture
-def live(short):
+def live_facts(short):
     """Its facts are found at once: there is too little video for any."""
     with closing(live_controller(short)) as made:
         yield made
 
 
-def test_nothing_is_computed_that_nobody_follows(live):
-    assert live.facts.found is None
-    live.facts.follow()
-    assert live.facts.focus == 8
-    assert live.facts.found.is_complete
-    live.select([11])
-    assert live.facts.focus == 8
+def test_nothing_is_computed_that_nobody_follows(live_facts):
+    assert live_facts.facts.found is None
+    live_facts.facts.follow()
+    assert live_facts.facts.focus == 8
+    assert live_facts.facts.found.is_complete
+    live_facts.select([11])
+    assert live_facts.facts.focus == 8
 
 
 @pytest.mark.slow
 def test_live_facts_are_the_librarys(mouse, fields, tunings):
-    with closing(live_controller(mouse[0])) as live:
-        live.select([7])
-        live.facts.follow()
-        found = live.facts.found
+    with closing(live_controller(mouse[0])) as live_facts:
+        live_facts.select([7])
+        live_facts.facts.follow()
+        found = live_facts.facts.found
         assert found.neuron == 7
         np.testing.assert_allclose(found.field.map, fields[7].map, atol=1e-5)
         assert found.field.reliability == pytest.approx(fields[7].reliability, abs=1e-4)
@@ -332,33 +332,35 @@ def test_live_facts_are_the_librarys(mouse, fields, tunings):
         assert found.repeats[0].responses.shape[:2] == (1, 8)
 
 
-def test_stepping_walks_through_the_selection_and_computes_it_once(live, monkeypatch):
-    live.select([5, 6, 10])
-    live.facts.follow()
-    assert live.facts.focus == 10
+def test_stepping_walks_through_the_selection_and_computes_it_once(
+    live_facts, monkeypatch
+):
+    live_facts.select([5, 6, 10])
+    live_facts.facts.follow()
+    assert live_facts.facts.focus == 10
 
     def never(*_args: object, **_options: object) -> None:
         raise AssertionError("computed again")
 
     monkeypatch.setattr("omnimouse_model.live.facts.receptive_fields", never)
     for step, neuron in ((1, 5), (1, 6), (-1, 5), (-1, 10), (-1, 6)):
-        live.facts.step(step)
-        assert live.facts.focus == neuron
-        assert live.facts.found.is_complete
-    assert live.facts.fault is None
-    live.select([])
-    live.facts.follow()
-    assert (live.facts.focus, live.facts.found) == (None, None)
+        live_facts.facts.step(step)
+        assert live_facts.facts.focus == neuron
+        assert live_facts.facts.found.is_complete
+    assert live_facts.facts.fault is None
+    live_facts.select([])
+    live_facts.facts.follow()
+    assert (live_facts.facts.focus, live_facts.facts.found) == (None, None)
 
 
-def test_a_step_that_nobody_sees_moves_the_focus_and_computes_nothing(live):
-    live.select([5, 6])
-    live.facts.step(1)
-    assert live.facts.focus == 5
-    assert (live.facts.n_taken, live.facts.found) == (0, None)
-    live.facts.follow()
-    assert live.facts.focus == 5
-    assert live.facts.found.is_complete
+def test_a_step_that_nobody_sees_moves_the_focus_and_computes_nothing(live_facts):
+    live_facts.select([5, 6])
+    live_facts.facts.step(1)
+    assert live_facts.facts.focus == 5
+    assert (live_facts.facts.n_taken, live_facts.facts.found) == (0, None)
+    live_facts.facts.follow()
+    assert live_facts.facts.focus == 5
+    assert live_facts.facts.found.is_complete
 
 
 def test_another_click_stops_what_is_being_computed(short, monkeypatch):
@@ -394,15 +396,15 @@ def test_another_click_stops_what_is_being_computed(short, monkeypatch):
         assert made.facts.focus == made.facts.found.neuron == 4
 
 
-def test_a_fault_is_told_and_another_try_mends_it(live, monkeypatch):
+def test_a_fault_is_told_and_another_try_mends_it(live_facts, monkeypatch):
     def broken(*_args: object, **_options: object) -> None:
         raise OSError("the drive is gone")
 
     with monkeypatch.context() as patch:
         patch.setattr("omnimouse_model.live.facts.receptive_fields", broken)
-        live.facts.follow()
-        assert "drive is gone" in str(live.facts.fault)
-        assert live.facts.found.repeats is not None
-    live.facts.again()
-    assert live.facts.fault is None
-    assert live.facts.found.is_complete
+        live_facts.facts.follow()
+        assert "drive is gone" in str(live_facts.facts.fault)
+        assert live_facts.facts.found.repeats is not None
+    live_facts.facts.again()
+    assert live_facts.facts.fault is None
+    assert live_facts.facts.found.is_complete

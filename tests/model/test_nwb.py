@@ -15,7 +15,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
 from tests import SESSIONS
 from tests.hub_server import Hub, Repository, serving
-from tests.model.nwb_files import Nwb, Plane, add_series, typed, write_nwb
+from tests.model.nwb_files import Nwb, Plane, add_series, typed_group, write_nwb
 
 FIXTURE = SESSIONS / "nwb_small.nwb"
 OPHYS = "processing/ophys"
@@ -40,7 +40,7 @@ def values_of(path: Path, name: str) -> Any:
         return file[name][()]
 
 
-def notes(session: Session) -> dict[str, str]:
+def note_messages(session: Session) -> dict[str, str]:
     """The last message of each kind of note."""
     return {n.code: n.message for n in (*session.assumptions, *session.warnings)}
 
@@ -49,7 +49,9 @@ def recording(path: Path, *planes: Plane) -> Session:
     return open_session(write_nwb(path, Nwb(planes or (Plane(),))))
 
 
-def with_series(path: Path, name: str, data: np.ndarray, **about: Any) -> Session:
+def session_with_series(
+    path: Path, name: str, data: np.ndarray, **about: Any
+) -> Session:
     """A recording with one more series."""
     add_series(write_nwb(path), name, data, **about)
     return open_session(path)
@@ -213,7 +215,7 @@ def test_voxels_and_missing_masks(path):
     session = recording(other, Plane(mask="", origin=False))
     assert session.units.roi is None
     assert np.isnan(session.units.xyz_um).all()
-    assert {"no_masks", "no_positions"} <= set(notes(session))
+    assert {"no_masks", "no_positions"} <= set(note_messages(session))
 
 
 def test_one_empty_mask_leaves_the_others(path):
@@ -224,7 +226,7 @@ def test_one_empty_mask_leaves_the_others(path):
     is_empty = [len(session.units.roi.pixels(i)[1]) == 0 for i in range(5)]
     assert is_empty == [False, False, True, False, False]
     assert np.isnan(session.units.xy_px).all(axis=1).tolist() == is_empty
-    assert "empty_masks" in notes(session)
+    assert "empty_masks" in note_messages(session)
 
 
 def test_deconvolved_comes_first(path):
@@ -255,9 +257,9 @@ def test_planes_that_drift_apart_are_named_and_left_out(path, rate_hz, n_neurons
     session = recording(path, first, Plane(n=1, rate_hz=rate_hz, seconds=600.0))
     assert session.n_neurons == n_neurons
     if n_neurons == 3:
-        assert "other_rates" not in notes(session)
+        assert "other_rates" not in note_messages(session)
     else:
-        told = notes(session)["other_rates"]
+        told = note_messages(session)["other_rates"]
         assert f"RoiResponseSeries1 ({rate_hz:g} Hz)" in told
 
 
@@ -266,7 +268,7 @@ def test_uneven_times_become_even_and_gaps_missing(path):
     times[100:] += 1.5
     times += np.random.default_rng(0).uniform(0, 0.02, 300)
     session = recording(path, Plane(timestamps=times))
-    assert "uneven_times" in notes(session)
+    assert "uneven_times" in note_messages(session)
     data = values_of(path, f"{SERIES}/data")
     rate = session.responses.rate_hz
     grid = times[0] + np.arange(session.responses.n_samples) / rate + 1e-9
@@ -291,7 +293,7 @@ def test_a_clock_that_drifts_by_samples_is_not_even(path):
     k = np.arange(n)
     times = 2 + (k + 1.6 * np.sin(2 * np.pi * k / n)) / 10
     session = numbered_recording(path, times)
-    assert "uneven_times" in notes(session)
+    assert "uneven_times" in note_messages(session)
     for sample in (n // 4, 3 * n // 4):
         row = int((times[sample] - 2.0) * session.responses.rate_hz)
         assert session.responses.data[row, 0] in (sample - 1, sample)
@@ -302,7 +304,7 @@ def test_a_clock_that_drifts_by_samples_is_not_even(path):
 def test_rounded_times_are_even_and_a_gap_moves_no_sample(path, start, gap):
     k = np.delete(np.arange(3001), gap)
     session = numbered_recording(path, start + k / 10)
-    assert ("uneven_times" in notes(session)) == bool(gap)
+    assert ("uneven_times" in note_messages(session)) == bool(gap)
     assert session.responses.rate_hz == pytest.approx(10, rel=1e-8)
     expected = np.full(3001, np.nan)
     expected[k] = np.arange(len(k))
@@ -317,17 +319,17 @@ def test_rounded_times_are_even_and_a_gap_moves_no_sample(path, start, gap):
 def test_running_is_in_cm_per_second(path, unit, factor):
     speed = np.linspace(0, 1, 640)
     name = "processing/behavior/running_speed"
-    session = with_series(path, name, speed, unit=unit, conversion=2.0)
+    session = session_with_series(path, name, speed, unit=unit, conversion=2.0)
     running = session.behavior["treadmill"].data[:, 0]
     np.testing.assert_allclose(running, speed * 2 * factor)
-    assert ("running_unit" in notes(session)) == (unit == "V")
+    assert ("running_unit" in note_messages(session)) == (unit == "V")
 
 
 def test_a_pupil_without_position_keeps_its_two_channels(path):
     name = "acquisition/PupilTracking/pupil_area"
-    session = with_series(path, name, np.arange(700.0))
+    session = session_with_series(path, name, np.arange(700.0))
     assert session.behavior_names == ("pupil_size", "pupil_dsize")
-    assert "missing_channels" in notes(session)
+    assert "missing_channels" in note_messages(session)
     assert session.window(3.0).behavior.shape == (40, 2)
 
 
@@ -339,19 +341,19 @@ def test_the_size_of_the_pupil_is_what_is_called_so(path):
     eye = session.behavior["eye_tracker"]
     np.testing.assert_array_equal(eye.data[:, 0], size)
     assert eye.units == ("meters", "meters/s")
-    assert f"/{base}/pupil_diameter" in notes(session)["pupil_source"]
+    assert f"/{base}/pupil_diameter" in note_messages(session)["pupil_source"]
 
 
 def test_a_container_names_the_one_series_that_it_holds(path):
     base = "acquisition/PupilTracking"
-    session = with_series(path, f"{base}/left", np.arange(700.0))
+    session = session_with_series(path, f"{base}/left", np.arange(700.0))
     assert session.behavior["eye_tracker"].units == ("px", "px/s")
     other = path.with_name("other.nwb")
     add_series(write_nwb(other), f"{base}/left", np.arange(700.0))
     add_series(other, f"{base}/right", np.arange(700.0))
     session = open_session(other)
     assert session.behavior["eye_tracker"] is None
-    told = notes(session)["pupil_source"]
+    told = note_messages(session)["pupil_source"]
     assert f"{base}/left" in told
     assert f"{base}/right" in told
 
@@ -365,7 +367,7 @@ def test_pupil_on_two_clocks_is_brought_to_one(path):
     session = open_session(path)
     eye = session.behavior["eye_tracker"].data
     np.testing.assert_allclose(eye[:600, 2], np.arange(600) * 2.5)
-    assert "pupil_resampled" in notes(session)
+    assert "pupil_resampled" in note_messages(session)
 
 
 def add_film(path: Path, film: np.ndarray, name: str = "film", **about: Any) -> None:
@@ -411,7 +413,7 @@ def test_a_single_frame_alone_does_not_take_the_recording_away(path):
     add_film(write_nwb(path), FRAME, timestamps=np.array([5.0]))
     session = open_session(path)
     assert session.stimulus is None
-    assert "short_stimulus" in notes(session)
+    assert "short_stimulus" in note_messages(session)
     assert session.window(5.0).responses.shape == (60, 5)
 
 
@@ -419,7 +421,7 @@ def add_trials(
     path: Path, start: list[float], stop: list[float], **columns: list[bytes]
 ) -> None:
     with h5py.File(path, "a") as file:
-        table = typed(file, "intervals/trials", "TimeIntervals")
+        table = typed_group(file, "intervals/trials", "TimeIntervals")
         table["start_time"], table["stop_time"] = start, stop
         for name, values in columns.items():
             table[name] = np.array(values)
@@ -467,10 +469,10 @@ def show_images(
 ) -> None:
     """Images in datasets of their own, one per second."""
     with h5py.File(path, "a") as file:
-        folder = typed(file, "stimulus/templates/images", "Images")
+        folder = typed_group(file, "stimulus/templates/images", "Images")
         for name, image in images.items():
             folder[name] = image
-        shown = typed(file, "stimulus/presentation/stills", "IndexSeries")
+        shown = typed_group(file, "stimulus/presentation/stills", "IndexSeries")
         shown["data"] = order
         shown["timestamps"] = start + np.arange(len(order), dtype=float)
         shown["indexed_images"] = h5py.SoftLink(folder.name)
@@ -482,7 +484,7 @@ def test_a_colour_image_beside_a_film_is_no_film(path):
     show_images(write_nwb(path), {"a": image}, np.zeros(10, np.int64))
     add_film(path, FRAME.repeat(300, axis=0), start=15.0, rate_hz=30.0)
     session = open_session(path)
-    assert "several_sizes" in notes(session)
+    assert "several_sizes" in note_messages(session)
     shown = session.stimulus.frame(0)
     assert (shown[:18] == 0).all()
     assert (shown[18:] == 200).all()
@@ -512,16 +514,16 @@ def test_images_without_an_order_are_numbered_by_their_names(path):
     session = open_session(path)
     shown = [int(session.stimulus.frame(slot)[0, 0]) for slot in range(12)]
     assert shown == list(range(12))
-    assert "image_order" in notes(session)
+    assert "image_order" in note_messages(session)
 
 
 def test_films_in_other_files_are_named_and_not_read(path):
     with h5py.File(write_nwb(path), "a") as file:
-        movie = typed(file, "stimulus/presentation/movie", "ImageSeries")
+        movie = typed_group(file, "stimulus/presentation/movie", "ImageSeries")
         movie["external_file"] = np.array([b"../movie.mp4"])
     session = open_session(path)
     assert session.stimulus is None
-    assert "../movie.mp4" in notes(session)["external_stimulus"]
+    assert "../movie.mp4" in note_messages(session)["external_stimulus"]
 
 
 # -- what is refused -----------------------------------------------------------------

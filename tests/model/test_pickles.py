@@ -66,7 +66,7 @@ def test_an_array_of_objects_is_a_list(tmp_path):
     assert [r["a"].tolist() for r in found] == [[], [0], [0, 1]]
 
 
-class Calls:
+class CallingPickle:
     """A pickle that calls something."""
 
     def __init__(self, what: Callable[..., Any], *args: Any) -> None:
@@ -97,7 +97,7 @@ def test_what_would_be_called_is_refused_and_named(tmp_path, what, args, protoco
         payload = b"cbuiltins\ngetattr\n(cos\nsystem\nS'x'\ntR."
     else:
         told = [a.format(made=made) if isinstance(a, str) else a for a in args]
-        payload = pickle.dumps([{"a": Calls(what, *told)}], protocol=protocol)
+        payload = pickle.dumps([{"a": CallingPickle(what, *told)}], protocol=protocol)
     with pytest.raises(SessionFormatError, match="refused for safety") as error:
         load_pickled(object_file(tmp_path / "stat.npy", payload))
     assert "stat.npy contains a pickled object '" in str(error.value)

@@ -50,7 +50,7 @@ def controller(folder):
 
 
 @pytest.fixture
-def gated(folder):
+def gated_controller(folder):
     """A controller with a thread of its own, its first answer there; a predictor."""
     predictor = GatedPredictor()
     with closing(Controller()) as made:
@@ -271,8 +271,8 @@ def test_a_span_stays_while_the_window_moves_within_it(controller):
     assert controller.pins.spans[LIVE] is not known
 
 
-def test_a_new_mask_makes_the_span_old_until_it_is_predicted_again(gated):
-    controller, predictor = gated
+def test_a_new_mask_makes_the_span_old_until_it_is_predicted_again(gated_controller):
+    controller, predictor = gated_controller
     predictor.gate.release(1000)
     controller.pins.choose_span("10 s")
     assert controller.wait(TIMEOUT)
@@ -320,8 +320,8 @@ def test_the_trial_is_a_span_and_long_ones_come_in_pages(controller):
 
 
 # -- never in the way ----------------------------------------------------------
-def test_a_live_question_does_not_wait_for_a_span(gated):
-    controller, predictor = gated
+def test_a_live_question_does_not_wait_for_a_span(gated_controller):
+    controller, predictor = gated_controller
     controller.pins.choose_span("30 s")
     assert predictor.entered.acquire(timeout=TIMEOUT)
     assert controller.pins.is_busy
@@ -343,8 +343,8 @@ def test_a_live_question_does_not_wait_for_a_span(gated):
     assert controller.pins.spans[LIVE].span.is_complete
 
 
-def test_what_gave_way_goes_on_where_it_was(gated):
-    controller, predictor = gated
+def test_what_gave_way_goes_on_where_it_was(gated_controller):
+    controller, predictor = gated_controller
     predictor.gate.release(4)
     controller.pins.choose_span("10 s")
     for _ in range(5):

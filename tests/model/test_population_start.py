@@ -74,7 +74,7 @@ def clip_of(shared: torch.Tensor, loadings: torch.Tensor, seed: int) -> Clip:
     return Clip(KEY, ids, responses, None, times, times)
 
 
-def explained(net: OmniMouse, loadings: torch.Tensor) -> float:
+def explained_share(net: OmniMouse, loadings: torch.Tensor) -> float:
     """Share of the shared fluctuations that a ridge finds in the latents."""
     generator = torch.Generator().manual_seed(4)
     shared = torch.randn(300, SHARED, generator=generator)
@@ -97,11 +97,11 @@ def reading(loadings: torch.Tensor) -> Reading:
 
 @pytest.mark.slow
 def test_latents_hold_what_neurons_share(net, loadings):
-    before = explained(net, loadings)
+    before = explained_share(net, loadings)
     generator = torch.Generator().manual_seed(8)
     read_population(net, [reading(loadings)], 1, 0, generator)
     assert before < 0.1
-    assert explained(net, loadings) > 0.8
+    assert explained_share(net, loadings) > 0.8
 
 
 def test_the_other_heads_go_on_as_before(net, loadings):

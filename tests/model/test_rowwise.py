@@ -21,7 +21,9 @@ def plain_norm(layer: Norm, x: Tensor) -> Tensor:
     return F.rms_norm(x, (x.shape[-1],), layer.weight, layer.eps)
 
 
-def outcome(layer: nn.Module, answer: Callable[[Tensor], Tensor]) -> list[Tensor]:
+def answer_and_gradients(
+    layer: nn.Module, answer: Callable[[Tensor], Tensor]
+) -> list[Tensor]:
     """The answer and all gradients, of inputs that lie in memory in another order."""
     draw = torch.Generator().manual_seed(1)
     x = torch.randn(3, 24, 700, generator=draw).transpose(1, 2).requires_grad_()
@@ -42,11 +44,13 @@ def test_blocks_change_no_answer_and_no_gradient(kind, block_bytes, monkeypatch)
     norm, feed_forward = Norm(24, eps=1e-5), GatedFeedForward(24, 40)
     nn.init.normal_(norm.weight)
     if kind == "norm":
-        plain = outcome(norm, lambda x: plain_norm(norm, x))
-        found = outcome(norm, norm)
+        plain = answer_and_gradients(norm, lambda x: plain_norm(norm, x))
+        found = answer_and_gradients(norm, norm)
     else:
-        plain = outcome(feed_forward, lambda x: plain_feed_forward(feed_forward, x))
-        found = outcome(feed_forward, feed_forward)
+        plain = answer_and_gradients(
+            feed_forward, lambda x: plain_feed_forward(feed_forward, x)
+        )
+        found = answer_and_gradients(feed_forward, feed_forward)
     assert len(found) == len(plain) == (3 if kind == "norm" else 5)
     for mine, theirs in zip(found, plain, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
@@ -55,10 +59,10 @@ def test_blocks_change_no_answer_and_no_gradient(kind, block_bytes, monkeypatch)
 def test_under_autocast_weights_keep_gradients_in_their_own_type():
     torch.manual_seed(0)
     layer = GatedFeedForward(24, 40)
-    exact = outcome(layer, layer)
+    exact = answer_and_gradients(layer, layer)
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(torch.ones(2, 24)).dtype == torch.bfloat16
-        rough = outcome(layer, layer)
+        rough = answer_and_gradients(layer, layer)
     for mine, theirs in zip(rough, exact, strict=True):
         assert mine.dtype == torch.float32
         assert (mine - theirs).norm() < 0.02 * theirs.norm()
@@ -69,9 +73,9 @@ def test_under_autocast_weights_keep_gradients_in_their_own_type():
 
 def test_a_norm_is_exact_under_autocast():
     layer = Norm(24, eps=1e-5)
-    exact = outcome(layer, layer)
+    exact = answer_and_gradients(layer, layer)
     with torch.autocast("cpu", torch.bfloat16):
-        inside = outcome(layer, layer)
+        inside = answer_and_gradients(layer, layer)
     for mine, theirs in zip(inside, exact, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
 
@@ -97,12 +101,14 @@ def test_a_frozen_layer_passes_gradients_on_and_gets_none():
     torch.manual_seed(0)
     norm, feed_forward = Norm(24, eps=1e-5), GatedFeedForward(24, 40)
     plain = [
-        outcome(norm, lambda x: plain_norm(norm, x)),
-        outcome(feed_forward, lambda x: plain_feed_forward(feed_forward, x)),
+        answer_and_gradients(norm, lambda x: plain_norm(norm, x)),
+        answer_and_gradients(
+            feed_forward, lambda x: plain_feed_forward(feed_forward, x)
+        ),
     ]
     for layer, (_, gradient, *_) in zip((norm, feed_forward), plain, strict=True):
         layer.requires_grad_(False)
-        found = outcome(layer, layer)
+        found = answer_and_gradients(layer, layer)
         assert len(found) == 2
         torch.testing.assert_close(found[1], gradient, rtol=1e-4, atol=1e-4)
 

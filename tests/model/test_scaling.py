@@ -21,14 +21,14 @@ from omnimouse_model.analysis.scaling_runs import (
 )
 from omnimouse_model.data.catalogue import Catalogue, Entry
 from omnimouse_model.errors import ResultsFileError
-from tests.model.contextual import Contextual, world
+from tests.model.context_predictor import ContextPredictor, world
 
 SIZES = (8, 16, 32, 64, 323)
 SESSIONS = [f"mouse {k}" for k in range(6)]
 NEURONS = {name: 100 + 10 * k for k, name in enumerate(SESSIONS)}
 
 
-def grown(model, limit, noise=0.002, sizes=SIZES, seeds=3, order="random 0"):
+def growth_runs(model, limit, noise=0.002, sizes=SIZES, seeds=3, order="random 0"):
     """Runs whose score is limit - 0.5 size^-0.6 plus each mouse's own offset."""
     draw = np.random.default_rng(1)
     offset = dict(zip(SESSIONS, draw.normal(0, 0.03, len(SESSIONS)), strict=True))
@@ -43,8 +43,11 @@ def grown(model, limit, noise=0.002, sizes=SIZES, seeds=3, order="random 0"):
 
 @pytest.fixture(scope="module")
 def rows():
-    two = [*grown("5M", 0.35), *grown("5M", 0.35, seeds=1, order="random 1")]
-    return (*two, *grown("1M", 0.3, sizes=(8, 16, 32)))
+    two = [
+        *growth_runs("5M", 0.35),
+        *growth_runs("5M", 0.35, seeds=1, order="random 1"),
+    ]
+    return (*two, *growth_runs("1M", 0.3, sizes=(8, 16, 32)))
 
 
 @pytest.fixture
@@ -123,7 +126,7 @@ def test_a_run_is_scored_as_an_evaluation_is(tmp_path):
     session = world(tmp_path, "1-1-1", n_neurons=20)
     path, run = tmp_path / "runs.jsonl", Run("tiny", sessions=3)
     asked = ["test/video_behavior", "test/video_only"]
-    add_run(path, run, Contextual(), session, asked, max_windows=3)
+    add_run(path, run, ContextPredictor(), session, asked, max_windows=3)
     assert [row.condition for row in read_runs(path)] == asked
     assert read_runs(path)[0].n_neurons == {"1-1-1": 20}
 
@@ -163,11 +166,11 @@ def test_three_sizes_are_points_without_a_fit_and_the_largest_is_off_the_line(ro
 
 def test_one_order_of_sessions_is_warned_of(rows):
     with pytest.warns(UserWarning, match="random 0"):
-        scaling_curves(list(grown("5M", 0.3)), n_resamples=5)
+        scaling_curves(list(growth_runs("5M", 0.3)), n_resamples=5)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         scaling_curves(rows, n_resamples=5)
-        scaling_curves(list(grown("5M", 0.3)), axis="compute", n_resamples=5)
+        scaling_curves(list(growth_runs("5M", 0.3)), axis="compute", n_resamples=5)
 
 
 def test_a_loss_falls_to_its_limit(rows):

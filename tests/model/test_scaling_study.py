@@ -102,7 +102,7 @@ def steps_of(results: Path) -> dict[str, list[float]]:
     return {log.parent.name: [row["step"] for row in log_rows(log)] for log in logs}
 
 
-class Killed(Exception):
+class KillError(Exception):
     """Stands for a kill: nothing of the study catches it."""
 
 
@@ -176,9 +176,9 @@ def test_a_study_that_was_killed_goes_on_to_the_same_results(
 
         def progress(done: int, total: int, what: str, dies_at: int = dies_at) -> None:
             if done == dies_at:
-                raise Killed
+                raise KillError
 
-        with pytest.raises(Killed):
+        with pytest.raises(KillError):
             run_study(plan, parts, progress=progress)
     assert len(read_runs(parts)) == 1
     asked: list[int] = []

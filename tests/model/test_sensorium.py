@@ -137,7 +137,9 @@ def test_statistics_that_are_not_stored_are_of_the_train_trials(folder):
     assert any(note.code == "computed_statistics" for note in session.assumptions)
 
 
-def change(folder: Path, stream: str, trial: int, where: object, value: float) -> None:
+def change_trial(
+    folder: Path, stream: str, trial: int, where: object, value: float
+) -> None:
     values = raw_array(folder, stream, trial)
     values[where] = value
     np.save(folder / "data" / stream / f"{trial}.npy", values)
@@ -149,13 +151,13 @@ def messages(session: Session, code: str) -> list[str]:
 
 
 def test_a_test_trial_with_silent_neurons_is_not_withheld(folder):
-    change(folder, "responses", 3, np.s_[:11, :90], 0)
+    change_trial(folder, "responses", 3, np.s_[:11, :90], 0)
     session = open_session(folder)
     assert not messages(session, "withheld")
     first = round(float(session.trials.t_on[7]) * 30)
     stored = raw_array(folder, "responses", 3)[:, :90].T
     np.testing.assert_array_equal(session.responses.read(first, first + 90), stored)
-    change(folder, "responses", 3, np.s_[:, :90], 0)
+    change_trial(folder, "responses", 3, np.s_[:, :90], 0)
     assert messages(open_session(folder), "withheld")
 
 
@@ -164,7 +166,7 @@ def test_a_test_trial_with_silent_neurons_is_not_withheld(folder):
     [("responses", np.s_[:, 40:60]), ("responses", np.s_[:]), ("behavior", (0, 40))],
 )
 def test_a_trial_whose_values_are_missing_is_left_out(folder, stream, where):
-    change(folder, stream, 0, where, np.nan)
+    change_trial(folder, stream, 0, where, np.nan)
     session = open_session(folder)
     assert not len(session.window_starts("train"))
     assert session.trials.n_slots[1] == LENGTHS[0]
@@ -183,7 +185,7 @@ def test_without_behaviour_there_is_none_and_the_padding_is_cut_too(folder):
 
 @pytest.mark.parametrize("stream", ["videos", "responses"])
 def test_a_trial_lasts_until_its_first_stream_ends(folder, stream):
-    change(folder, stream, 0, np.s_[..., 70:], np.nan)
+    change_trial(folder, stream, 0, np.s_[..., 70:], np.nan)
     session = open_session(folder)
     assert session.trials.n_slots[1] == 70
     assert len(session.window_starts("train")) == 11
@@ -300,10 +302,10 @@ def test_an_image_is_one_response_and_one_frame():
             np.testing.assert_array_equal(found, values)
         else:
             assert np.isnan(found).all()
-        size, change, running = raw_array(IMAGES, "behavior", trial).reshape(-1)
+        size, change_trial, running = raw_array(IMAGES, "behavior", trial).reshape(-1)
         eye = session.behavior["eye_tracker"].read(row, row + 1)[0]
         centre = raw_array(IMAGES, "pupil_center", trial).reshape(-1)
-        np.testing.assert_array_equal(eye, [size, change, *centre])
+        np.testing.assert_array_equal(eye, [size, change_trial, *centre])
         assert session.behavior["treadmill"].read(row, row + 1)[0, 0] == running
     shown = session.trials.stim_id[1::2][np.array(tiers) == "test"]
     assert len(set(shown.tolist())) < len(shown)

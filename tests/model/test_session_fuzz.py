@@ -15,7 +15,7 @@ from tests.fuzz import outcome
 from tests.fuzz.attempt import attempt
 from tests.fuzz.damage import RAN
 from tests.fuzz.kinds import KINDS
-from tests.fuzz.outcome import FaultError, examine, prepare
+from tests.fuzz.outcome import FaultError, outcome_of, prepare
 
 SEEDS = range(15)
 """Of each kind; `python -m tests.fuzz` takes thousands."""
@@ -34,7 +34,7 @@ def test_damage_is_refused_with_the_typed_error_or_harmless(kind, tmp_path):
         outcomes.add(attempt(kind, seed, folder)[1])
     assert outcomes - {"session"}  # something was refused
     prepare(tmp_path)
-    assert examine(KINDS[kind].write(tmp_path)) == "session"  # undamaged
+    assert outcome_of(KINDS[kind].write(tmp_path)) == "session"  # undamaged
 
 
 def _writes(root: Path) -> None:
@@ -58,14 +58,14 @@ def _hangs(root: Path) -> None:
 
 
 def _unpickles(root: Path) -> None:
-    pickle.loads(pickle.dumps(Opened(root.parent / RAN)))
+    pickle.loads(pickle.dumps(OpeningPickle(root.parent / RAN)))
 
 
 def _says_nothing(root: Path) -> None:
     raise SessionFormatError(root / "responses", "bad", "something is wrong there")
 
 
-class Opened:
+class OpeningPickle:
     """Makes a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
@@ -99,4 +99,4 @@ def test_a_careless_reader_is_caught(careless, words, tmp_path, monkeypatch):
     if careless is _hangs:
         monkeypatch.setattr(outcome, "PATIENCE_S", 0.1)
     with pytest.raises(FaultError, match=words):
-        examine(root)
+        outcome_of(root)

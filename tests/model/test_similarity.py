@@ -24,7 +24,7 @@ def session(tmp_path_factory):
     return open_session(write_session(tmp_path_factory.mktemp("alike") / "mouse", 40))
 
 
-def along_a_line(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def line_of_places(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Neurons with a place each, active when something is near, and noise."""
     draw = np.random.default_rng(seed)
     places = draw.random(n)
@@ -40,7 +40,7 @@ def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 @pytest.mark.parametrize("n", [60, pytest.param(3000, marks=pytest.mark.slow)])
 def test_neurons_along_a_line_are_ordered_along_it(n):
-    places, activity = along_a_line(n)
+    places, activity = line_of_places(n)
     order = order_by_similarity(activity)
     assert sorted(order) == list(range(n))
     assert abs(rank_correlation(places[order], np.arange(n))) > 0.9
@@ -55,7 +55,7 @@ def test_groups_stand_together():
 
 
 def test_scale_and_offset_do_not_matter_and_the_order_is_always_the_same():
-    _, activity = along_a_line(200)
+    _, activity = line_of_places(200)
     draw = np.random.default_rng(2)
     other = activity * draw.uniform(0.1, 90, (200, 1)) + draw.normal(0, 5, (200, 1))
     first = order_by_similarity(activity)
@@ -65,7 +65,7 @@ def test_scale_and_offset_do_not_matter_and_the_order_is_always_the_same():
 
 
 def test_neurons_that_never_change_come_last():
-    _, activity = along_a_line(50)
+    _, activity = line_of_places(50)
     activity[[3, 17]] = 2.5
     assert order_by_similarity(activity)[-2:].tolist() == [3, 17]
     flat = np.ones((4, 20), np.float32)

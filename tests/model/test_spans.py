@@ -40,11 +40,11 @@ class StartPredictor(EchoPredictor):
         )
 
 
-def later_half(n: int = N) -> Mask:
+def later_half_mask(n: int = N) -> Mask:
     return Mask.nothing(n).ask(range(n), slice(30, 60)).with_frames(True)
 
 
-def mixed(n: int = N) -> Mask:
+def mixed_mask(n: int = N) -> Mask:
     """Some given throughout, some forecast after a visible prefix, some asked."""
     mask = Mask.nothing(n).show(range(4)).show(range(4, 8), slice(0, 25))
     return mask.ask(range(4, 8), slice(25, 60)).ask(range(8, n), slice(0, 60))
@@ -53,9 +53,9 @@ def mixed(n: int = N) -> Mask:
 @pytest.mark.parametrize(
     ("mask", "stride"),
     [
-        (later_half(), 30),
+        (later_half_mask(), 30),
         (Mask.nothing(N).ask(range(N), slice(0, 60)), 55),
-        (mixed(), 30),
+        (mixed_mask(), 30),
         (Mask.nothing(N).ask([0], slice(20, 32)), 12),
         (Mask.nothing(N).ask([0], slice(40, 42)), 5),
         (Mask.nothing(N), 60),
@@ -66,7 +66,7 @@ def test_the_stride_is_the_longest_that_leaves_no_gap(mask, stride):
 
 
 def test_every_cell_comes_from_the_window_in_which_it_lies_latest(session):
-    mask = mixed()
+    mask = mixed_mask()
     found = predict_span(StartPredictor(), session, mask, 3.0, 13.0)
     asked = asked_cells(mask)
     first = session.window(3.0).start_index
@@ -87,7 +87,7 @@ def test_every_cell_comes_from_the_window_in_which_it_lies_latest(session):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mask", [later_half(40), mixed(40)])
+@pytest.mark.parametrize("mask", [later_half_mask(40), mixed_mask(40)])
 def test_stitched_cells_are_those_of_single_windows(tmp_path, mask):
     session = open_session(write_session(tmp_path / "small"))
     predictor, neurons = tiny_transformer(), np.array([30, 5])
@@ -108,7 +108,7 @@ def test_stitched_cells_are_those_of_single_windows(tmp_path, mask):
 
 
 def test_time_and_scores_are_those_of_the_span(session):
-    ask = (session, later_half(), 4.0, 10.0)
+    ask = (session, later_half_mask(), 4.0, 10.0)
     found = predict_span(EchoPredictor(), *ask, neurons=np.arange(3))
     times = session.window(6.0).times("responses") - session.t0
     np.testing.assert_allclose(found.time[60:120], times)
@@ -122,7 +122,7 @@ def test_time_and_scores_are_those_of_the_span(session):
 
 
 def test_where_no_window_predicts_there_is_nothing(session):
-    found = predict_span(EchoPredictor(), session, later_half(), 0.0, 4.0)
+    found = predict_span(EchoPredictor(), session, later_half_mask(), 0.0, 4.0)
     begin = session.start_grid[0] - session.t0
     early = found.time < begin + 1.0 - 1e-6
     assert early.any()
@@ -133,7 +133,7 @@ def test_where_no_window_predicts_there_is_nothing(session):
 
 
 def test_the_end_of_the_session_is_reached(session):
-    found = predict_span(EchoPredictor(), session, later_half(), 12.0, 1e9)
+    found = predict_span(EchoPredictor(), session, later_half_mask(), 12.0, 1e9)
     assert found.time[-1] == pytest.approx(session.start_grid[-1] - session.t0)
     assert np.isfinite(found.responses).all()
 
@@ -150,7 +150,7 @@ def test_nothing_asked_is_the_recording_alone(session):
 
 
 def test_neighbouring_spans_share_their_windows(session):
-    mask = later_half()
+    mask = later_half_mask()
     one = predict_span(EchoPredictor(), session, mask, 2.0, 8.0)
     other = predict_span(EchoPredictor(), session, mask, 5.0, 11.0)
     inner = [at for at in one.starts_s if at >= 5.0]
@@ -159,7 +159,7 @@ def test_neighbouring_spans_share_their_windows(session):
 
 def test_progress_is_told_and_a_stop_ends_it(session):
     told, predictor = [], EchoPredictor()
-    ask = (session, later_half(), 2.0, 10.0)
+    ask = (session, later_half_mask(), 2.0, 10.0)
     predict_span(EchoPredictor(), *ask, progress=lambda *at: told.append(at))
     assert told == [(k + 1, len(told)) for k in range(len(told))]
     assert len(told) > 5
@@ -172,7 +172,7 @@ def test_progress_is_told_and_a_stop_ends_it(session):
 
 def test_a_span_outside_the_session_is_refused(session):
     with pytest.raises(ValueError, match="windows of session"):
-        predict_span(EchoPredictor(), session, later_half(), 500.0, 510.0)
+        predict_span(EchoPredictor(), session, later_half_mask(), 500.0, 510.0)
 
 
 def test_a_decode_is_scored_where_behaviour_is_valid(session):

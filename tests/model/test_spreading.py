@@ -18,7 +18,7 @@ from omnimouse_model.analysis.spreading import (
 )
 from omnimouse_model.analysis.sweep import context_sweep
 from omnimouse_model.errors import WorkerError
-from tests.model.contextual import Contextual, Slow, world
+from tests.model.context_predictor import ContextPredictor, SlowContextPredictor, world
 from tests.model.dask_clusters import cluster_address, worker_process_ids
 
 SWEEP = {"neurons": [0, 8, 32], "history_samples": [10], "seeds": 4, "max_windows": 2}
@@ -31,7 +31,7 @@ def session(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def serial_predictor():
-    return Contextual()
+    return ContextPredictor()
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_a_killed_worker_loses_nothing(
             os.kill(process, signal.SIGKILL)
 
     sweep = context_sweep(
-        Slow,
+        SlowContextPredictor,
         session,
         **SWEEP,
         scheduler=scheduler_of_processes,
@@ -73,18 +73,20 @@ def test_a_killed_worker_loses_nothing(
         on_part=kill_one,
     )
     assert sweep.table() == serial_sweep.table()
-    again = context_sweep(Contextual(), session, **SWEEP, results=tmp_path / "rows")
+    again = context_sweep(
+        ContextPredictor(), session, **SWEEP, results=tmp_path / "rows"
+    )
     assert again.table() == serial_sweep.table()
 
 
-class TicketedPredictor(Contextual):
+class TicketedPredictor(ContextPredictor):
     """Waits for a ticket before it computes anything."""
 
     tickets = threading.Semaphore(0)
 
     def encode(self, window, mask):
         assert self.tickets.acquire(timeout=60)
-        return Contextual.encode(self, window, mask)
+        return ContextPredictor.encode(self, window, mask)
 
 
 def test_a_stopped_sweep_goes_on_elsewhere(
@@ -105,7 +107,7 @@ def test_a_stopped_sweep_goes_on_elsewhere(
     TicketedPredictor.tickets.release(n_encodings)
     assert 2 <= len(part.rows) < part.n_planned
     whole = context_sweep(
-        Contextual, session, **SWEEP, scheduler=scheduler, results=path
+        ContextPredictor, session, **SWEEP, scheduler=scheduler, results=path
     )
     assert whole.table() == serial_sweep.table()
     lines = path.read_bytes().splitlines()
@@ -116,7 +118,7 @@ def test_a_stopped_sweep_goes_on_elsewhere(
 @pytest.mark.parametrize(
     ("source", "neurons", "refusal"),
     [
-        (Contextual, [0, 8, 60], "fewer than"),
+        (ContextPredictor, [0, 8, 60], "fewer than"),
         ("context-ridge", [0, 8], "needs"),
     ],
 )
@@ -132,7 +134,7 @@ def test_scores_and_refusals_are_the_same_there(
 
 def test_a_predictor_itself_cannot_travel(session):
     with pytest.raises(ValueError, match="by its name or path"):
-        context_sweep(Contextual(), session, **SWEEP, scheduler="local:1")
+        context_sweep(ContextPredictor(), session, **SWEEP, scheduler="local:1")
 
 
 # -- pieces ---------------------------------------------------------------------------
@@ -174,8 +176,10 @@ def test_what_is_no_scheduler_is_refused_at_once(address):
 
 
 def test_a_class_is_a_maker_and_an_object_is_not():
-    assert isinstance(made_predictor(travelling(Contextual), "cpu"), Contextual)
-    predictor = Contextual()
+    assert isinstance(
+        made_predictor(travelling(ContextPredictor), "cpu"), ContextPredictor
+    )
+    predictor = ContextPredictor()
     assert made_predictor(predictor, "cpu") is predictor
     assert travelling("demo") == "demo"
 

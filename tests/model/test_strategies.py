@@ -14,7 +14,7 @@ from omnimouse_model.strategies import (
     strategy_names,
 )
 from omnimouse_model.tokens import layout_from_mask, query_starts
-from tests.model.plain_masks import adapt, official_rows, realised
+from tests.model.plain_masks import official_rows, plain_mask, scaled_counts
 
 
 def test_all_official_names_are_there():
@@ -71,7 +71,7 @@ def test_every_strategy_is_what_the_specification_says(count, first, step):
     assert tuple(rows) == strategy_names()
     for name, row in list(rows.items())[first::step]:
         try:
-            plain = realised(adapt(row, count), count)
+            plain = plain_mask(scaled_counts(row, count), count)
         except ValueError:
             assert count == 1, name
             with pytest.raises(MaskError, match="none is left to ask"):
@@ -88,7 +88,7 @@ def test_every_strategy_is_what_the_specification_says(count, first, step):
         found = (steps, mask.context_span, mask.behavior)
         assert found == (plain.video_steps, plain.context, plain.behavior), name
         assert mask.order.tolist() == list(range(count))
-        assert (mask.note != "") == (adapt(row, count) != row), name
+        assert (mask.note != "") == (scaled_counts(row, count) != row), name
 
 
 @pytest.mark.parametrize("count", [24, 5000])

@@ -21,13 +21,15 @@ def raw_array(root: Path, plane: int, name: str) -> Any:
     )
 
 
-def cells(root: Path, plane: int) -> np.ndarray:
+def cell_rows(root: Path, plane: int) -> np.ndarray:
     return np.flatnonzero(raw_array(root, plane, "iscell")[:, 0] > 0)
 
 
 def traces_of_cells(root: Path, name: str) -> np.ndarray:
     """Traces of the cells of both planes, (frames, neurons)."""
-    return np.concatenate([raw_array(root, p, name)[cells(root, p)] for p in (0, 1)]).T
+    return np.concatenate(
+        [raw_array(root, p, name)[cell_rows(root, p)] for p in (0, 1)]
+    ).T
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ def test_neurons_are_where_their_regions_are(session):
     at = 0
     for plane in (0, 1):
         stat = raw_array(SUITE2P, plane, "stat")
-        for region in cells(SUITE2P, plane):
+        for region in cell_rows(SUITE2P, plane):
             yx, weight = session.units.roi.pixels(at)
             np.testing.assert_array_equal(yx[:, 0], stat[region]["ypix"])
             np.testing.assert_array_equal(yx[:, 1], stat[region]["xpix"])
@@ -78,15 +80,15 @@ def test_neurons_are_where_their_regions_are(session):
         image = raw_array(SUITE2P, plane, "ops").item()["meanImg"]
         np.testing.assert_array_equal(session.images[f"mean_{plane}"], image)
     ids = [
-        *cells(SUITE2P, 0),
-        *(cells(SUITE2P, 1) + len(raw_array(SUITE2P, 0, "stat"))),
+        *cell_rows(SUITE2P, 0),
+        *(cell_rows(SUITE2P, 1) + len(raw_array(SUITE2P, 0, "stat"))),
     ]
     assert session.units.unit_id.tolist() == ids
     assert np.isnan(session.units.xyz_um).all()
 
 
 def test_a_plane_lags_by_its_place_in_the_volume(session):
-    n_first = len(cells(SUITE2P, 0))
+    n_first = len(cell_rows(SUITE2P, 0))
     shift = session.responses.shift_s
     assert shift[:n_first].tolist() == [0.0] * n_first
     np.testing.assert_allclose(shift[n_first:], 1 / (FS * 2))
@@ -120,7 +122,7 @@ def test_any_of_the_folders_may_be_opened(folder):
     np.testing.assert_array_equal(inner.responses.data, whole.responses.data)
     one = open_session(folder / "suite2p" / "plane1")
     np.testing.assert_array_equal(
-        one.responses.data, raw_array(folder, 1, "spks")[cells(folder, 1)].T
+        one.responses.data, raw_array(folder, 1, "spks")[cell_rows(folder, 1)].T
     )
     assert set(one.images) == {"mean"}
     assert is_session(folder)
@@ -279,7 +281,7 @@ def test_a_plane_of_no_cells_is_refused(folder):
 def test_regions_that_are_no_regions_are_refused(folder):
     path = folder / "suite2p" / "plane0" / "stat.npy"
     stat = np.load(path, allow_pickle=True)
-    first = int(cells(folder, 0)[0])
+    first = int(cell_rows(folder, 0)[0])
     del stat[first]["lam"]
     np.save(path, stat, allow_pickle=True)
     with pytest.raises(SessionFormatError, match=f"region {first} has ypix, xpix"):

@@ -24,8 +24,14 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.predict.naive import naive_predictor
 from omnimouse_model.strategies import mask_from_strategy
-from tests.model.contextual import ASK, N_NEURONS, Contextual, expected, world
-from tests.model.worlds import write_world
+from tests.model.context_predictor import (
+    ASK,
+    N_NEURONS,
+    ContextPredictor,
+    expected_score,
+    world,
+)
+from tests.model.known_sessions import write_known_session
 from tests.predictors import tiny_transformer
 from tests.small_sessions import write_session
 
@@ -36,7 +42,7 @@ def session(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def other(tmp_path_factory):
+def other_session(tmp_path_factory):
     return world(tmp_path_factory.mktemp("world"), "2-2-2", n_neurons=30)
 
 
@@ -82,11 +88,11 @@ def test_contexts_of_a_draw_are_nested_and_ask_the_same():
 
 
 def test_a_seed_draws_the_same_and_another_draws_others():
-    once, again, other = (held_out_draw(500, 256, seed) for seed in (3, 3, 4))
+    once, again, other_session = (held_out_draw(500, 256, seed) for seed in (3, 3, 4))
     np.testing.assert_array_equal(once.targets, again.targets)
     np.testing.assert_array_equal(once.others, again.others)
-    assert set(once.targets) != set(other.targets)
-    assert len(other.targets) == len(once.targets)
+    assert set(once.targets) != set(other_session.targets)
+    assert len(other_session.targets) == len(once.targets)
 
 
 @pytest.mark.parametrize(
@@ -124,20 +130,20 @@ def test_targets_are_as_many_as_the_largest_context_leaves(
 )
 def test_what_cannot_be_asked_is_named(session, options, message):
     with pytest.raises(ValueError, match=message):
-        context_sweep(Contextual(), session, **options)
+        context_sweep(ContextPredictor(), session, **options)
 
 
 def test_a_session_given_twice_and_none_are_refused(session):
     with pytest.raises(ValueError, match="'1-1-1' is given more than once"):
-        context_sweep(Contextual(), [session, session], neurons=[4])
+        context_sweep(ContextPredictor(), [session, session], neurons=[4])
     with pytest.raises(ValueError, match="needs a session"):
-        context_sweep(Contextual(), [], neurons=[4])
+        context_sweep(ContextPredictor(), [], neurons=[4])
 
 
 # -- what comes out -----------------------------------------------------------------
 @pytest.fixture(scope="module")
 def sweep(session):
-    return context_sweep(Contextual(), session, **ASK, seeds=2)
+    return context_sweep(ContextPredictor(), session, **ASK, seeds=2)
 
 
 def test_curves_are_those_of_the_predictor(sweep):
@@ -151,7 +157,7 @@ def test_curves_are_those_of_the_predictor(sweep):
     ]
     for curve in sweep.curves():
         for point in curve.points:
-            assert point.score == pytest.approx(expected(point.context), abs=0.02)
+            assert point.score == pytest.approx(expected_score(point.context), abs=0.02)
             assert point.ci_low < point.score < point.ci_high
             assert 0 < point.sem < 0.02
             assert (point.n_seeds, point.n_sessions) == (2, 1)
@@ -160,21 +166,21 @@ def test_curves_are_those_of_the_predictor(sweep):
 @pytest.mark.slow
 def test_a_grid_is_the_full_product(session):
     ask = ASK | {"behavior": [True, False]}
-    found = context_sweep(Contextual(), session, **ask, seeds=1, grid=True)
+    found = context_sweep(ContextPredictor(), session, **ask, seeds=1, grid=True)
     assert len(found.rows) == 3 * 2 * 2 * 2
     curves = found.curves()
     assert len(curves) == 2 * 2 * (2 + 3)
     for curve in curves:
         for point in curve.points:
-            assert point.score == pytest.approx(expected(point.context), abs=0.02)
+            assert point.score == pytest.approx(expected_score(point.context), abs=0.02)
     assert found.curve("neurons", fixed=25).points[2].context == Context(32, 25)
 
 
 def test_a_row_is_an_ordinary_evaluation(session):
-    (row,) = context_sweep(Contextual(), session, neurons=[8], seeds=[7]).rows
+    (row,) = context_sweep(ContextPredictor(), session, neurons=[8], seeds=[7]).rows
     draw = held_out_draw(N_NEURONS, 8, 7)
     condition = Condition("mine", lambda session: context_mask(Context(8), draw))
-    score = evaluate(Contextual(), session, condition).scores[0]
+    score = evaluate(ContextPredictor(), session, condition).scores[0]
     interval = (score.value, score.ci_low, score.ci_high)
     assert (row.score, row.ci_low, row.ci_high) == interval
     assert row.n_windows == len(scored_starts(session))
@@ -182,7 +188,7 @@ def test_a_row_is_an_ordinary_evaluation(session):
 
 
 def test_every_point_of_a_draw_asks_the_same_cells(session):
-    predictor = Contextual()
+    predictor = ContextPredictor()
     context_sweep(predictor, session, **(ASK | {"max_windows": 1}), seeds=2)
     targets = [mask.target for mask in predictor.asked]
     assert len(targets) == 2 * 2 * 5
@@ -195,7 +201,7 @@ def test_every_point_of_a_draw_asks_the_same_cells(session):
 
 
 def test_a_context_on_two_curves_is_asked_once_and_is_on_both(session):
-    predictor = Contextual()
+    predictor = ContextPredictor()
     ask = {"neurons": [0, 8], "history_samples": [0, 10]}
     found = context_sweep(predictor, session, **ask, seeds=1, max_windows=1)
     assert len(predictor.asked) == len(found.rows) == 3
@@ -205,17 +211,17 @@ def test_a_context_on_two_curves_is_asked_once_and_is_on_both(session):
 
 
 def test_what_a_small_population_cannot_give_is_a_row_that_says_why(session):
-    found = context_sweep(Contextual(), session, neurons=[8, 55, 60], seeds=1)
+    found = context_sweep(ContextPredictor(), session, neurons=[8, 55, 60], seeds=1)
     assert found.is_complete
     fits, *large = found.curve("neurons").points
-    assert fits.score == pytest.approx(expected(Context(8)), abs=0.02)
+    assert fits.score == pytest.approx(expected_score(Context(8)), abs=0.02)
     assert all(np.isnan(point.score) for point in large)
     assert "has 60 neurons; a context of 55 leaves fewer than 6" in large[0].refusal
 
 
 def test_what_the_predictor_refuses_is_a_row_that_says_why(session):
     ask = ASK | {"max_windows": 1, "seeds": 1}
-    found = context_sweep(Contextual(refuses_video=True), session, **ask)
+    found = context_sweep(ContextPredictor(refuses_video=True), session, **ask)
     assert found.curve("neurons", video=True).points[0].refusal == "reads no video."
     assert np.isfinite(found.curve("neurons", video=False).points[0].score)
     refused = [line for line in found.table() if line["video"]]
@@ -224,7 +230,7 @@ def test_what_the_predictor_refuses_is_a_row_that_says_why(session):
 
 def test_hidden_behavior_is_decoded_and_has_curves_of_its_own(session):
     ask = {"neurons": [0, 8], "behavior": [True, False], "max_windows": 2}
-    found = context_sweep(Contextual(), session, **ask, seeds=1)
+    found = context_sweep(ContextPredictor(), session, **ask, seeds=1)
     assert found.channels == session.behavior_names
     given, hidden = found.curves("running")
     assert (given.behavior, hidden.behavior) == (True, False)
@@ -234,11 +240,11 @@ def test_hidden_behavior_is_decoded_and_has_curves_of_its_own(session):
     assert targets == {"responses", *session.behavior_names}
 
 
-def test_several_sessions_each_have_their_curve(session, other):
+def test_several_sessions_each_have_their_curve(session, other_session):
     ask = {"neurons": [4, 16], "seeds": 2, "max_windows": 2}
-    both = context_sweep(Contextual(), [session, other], **ask)
-    for one in (session, other):
-        alone = context_sweep(Contextual(), one, **ask)
+    both = context_sweep(ContextPredictor(), [session, other_session], **ask)
+    for one in (session, other_session):
+        alone = context_sweep(ContextPredictor(), one, **ask)
         assert both.of_session(one.id).table() == alone.table()
     with pytest.raises(KeyError, match="no session '9'; it has 1-1-1, 2-2-2"):
         both.of_session("9")
@@ -270,7 +276,7 @@ def test_a_curve_that_was_not_asked_is_named():
 
 def test_the_table_can_be_written_as_csv(session, tmp_path):
     ask = {"neurons": [8, 60], "seeds": 1, "max_windows": 2}
-    found = context_sweep(Contextual(), session, **ask)
+    found = context_sweep(ContextPredictor(), session, **ask)
     path = found.write_csv(tmp_path / "sweep.csv")
     with path.open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
@@ -286,7 +292,9 @@ def test_the_context_ridge_reads_a_shared_factor_as_well_as_can_be(tmp_path):
     factor = generator.normal(size=(9000, 1))
     noise = 2 * generator.normal(size=(9000, 40))
     tiers = ["train", "train", "final_test_1"]
-    place = write_world(tmp_path / "s", 100 + 10 * (factor + noise), tiers=tiers)
+    place = write_known_session(
+        tmp_path / "s", 100 + 10 * (factor + noise), tiers=tiers
+    )
     ridge = naive_predictor("context-ridge")
     found = context_sweep(ridge, open_session(place), neurons=[8, 30], seeds=2)
     for point in found.curve("neurons").points:
@@ -315,6 +323,6 @@ def test_many_windows_go_chunk_by_chunk_to_the_same_scores(session, sweep, monke
     monkeypatch.setattr(sweep_module, "CHUNK", 5)
     parts = []
     ask = ASK | {"seeds": 2, "on_part": parts.append}
-    together = context_sweep(Contextual(), session, **ask)
+    together = context_sweep(ContextPredictor(), session, **ask)
     assert [len(part.rows) for part in parts] == [16, 20]
     assert together.table() == sweep.table()

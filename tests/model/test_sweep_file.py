@@ -7,7 +7,7 @@ import pytest
 
 from omnimouse_model.analysis.sweep import context_sweep
 from omnimouse_model.errors import ResultsFileError
-from tests.model.contextual import Contextual, world
+from tests.model.context_predictor import ContextPredictor, world
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def session(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def other(tmp_path_factory):
+def other_session(tmp_path_factory):
     return world(tmp_path_factory.mktemp("world"), "2-2-2", n_neurons=30)
 
 
@@ -31,7 +31,7 @@ def test_parts_come_draw_by_draw(session):
     parts = []
     ask = {"neurons": [0, 8, 32], "history_samples": [10, 25], "max_windows": 1}
     ask |= {"seeds": 2, "on_part": parts.append}
-    done = context_sweep(Contextual(), session, **ask)
+    done = context_sweep(ContextPredictor(), session, **ask)
     assert [len(part.rows) for part in parts] == list(range(1, 11))
     half = parts[4]
     assert {found.seed for found in half.rows} == {0}
@@ -42,8 +42,8 @@ def test_parts_come_draw_by_draw(session):
 
 def test_cancelling_keeps_the_part(session):
     ask = {"neurons": [0, 8, 16], "seeds": 2, "max_windows": 2}
-    part = context_sweep(Contextual(), session, **ask, **stop_after(4))
-    whole = context_sweep(Contextual(), session, **ask)
+    part = context_sweep(ContextPredictor(), session, **ask, **stop_after(4))
+    whole = context_sweep(ContextPredictor(), session, **ask)
     assert (len(part.rows), part.n_planned) == (4, 6)
     assert replace(part, rows=whole.rows[:4]).table() == part.table()
 
@@ -51,20 +51,20 @@ def test_cancelling_keeps_the_part(session):
 def test_cancelling_within_a_row_leaves_it_out(session):
     calls = iter(range(100))
     found = context_sweep(
-        Contextual(), session, neurons=[8], cancelled=lambda: next(calls) > 3
+        ContextPredictor(), session, neurons=[8], cancelled=lambda: next(calls) > 3
     )
     assert found.rows == ()
 
 
-def test_going_on_is_exactly_as_if_it_had_not_stopped(session, other, tmp_path):
+def test_going_on_is_exactly_as_if_it_had_not_stopped(session, other_session, tmp_path):
     ask = {"neurons": [0, 8, 32], "history_samples": [10], "seeds": 2}
     ask |= {"behavior": [True, False], "max_windows": 1}
-    sessions, broken, whole = [session, other], tmp_path / "a", tmp_path / "b"
-    unbroken = context_sweep(Contextual(), sessions, **ask, results=whole)
+    sessions, broken, whole = [session, other_session], tmp_path / "a", tmp_path / "b"
+    unbroken = context_sweep(ContextPredictor(), sessions, **ask, results=whole)
     for count in (3, 10):
         stop = stop_after(count)
-        context_sweep(Contextual(), sessions, **ask, results=broken, **stop)
-    predictor = Contextual()
+        context_sweep(ContextPredictor(), sessions, **ask, results=broken, **stop)
+    predictor = ContextPredictor()
     resumed = context_sweep(predictor, sessions, **ask, results=broken)
     n_asked = sum(not row.refusal for row in resumed.rows[13:])
     assert len(predictor.asked) == n_asked
@@ -75,7 +75,10 @@ def test_going_on_is_exactly_as_if_it_had_not_stopped(session, other, tmp_path):
 def test_a_finished_sweep_is_read_and_nothing_is_asked(session, tmp_path):
     ask = {"neurons": [8, 60], "seeds": 2, "max_windows": 2}
     ask |= {"results": tmp_path / "new" / "sweep.jsonl"}
-    first, predictor = context_sweep(Contextual(), session, **ask), Contextual()
+    first, predictor = (
+        context_sweep(ContextPredictor(), session, **ask),
+        ContextPredictor(),
+    )
     assert context_sweep(predictor, session, **ask).table() == first.table()
     assert predictor.asked == []
 
@@ -83,9 +86,11 @@ def test_a_finished_sweep_is_read_and_nothing_is_asked(session, tmp_path):
 def test_progress_counts_what_was_done_before(session, tmp_path):
     ask = {"neurons": [0, 8, 16], "seeds": 2, "max_windows": 5}
     ask |= {"results": tmp_path / "r"}
-    context_sweep(Contextual(), session, **ask, **stop_after(4))
+    context_sweep(ContextPredictor(), session, **ask, **stop_after(4))
     told = []
-    context_sweep(Contextual(), session, **ask, progress=lambda *at: told.append(at))
+    context_sweep(
+        ContextPredictor(), session, **ask, progress=lambda *at: told.append(at)
+    )
     assert [done for done, *_ in told] == sorted(done for done, *_ in told)
     assert told[0] == (20, 30, "1-1-1: 8 neurons with video + behaviour, draw 1")
 
@@ -98,7 +103,7 @@ SHORT = {"neurons": [0, 8, 16], "seeds": 1, "max_windows": 2}
 @pytest.fixture
 def results(session, tmp_path):
     path = tmp_path / "sweep.jsonl"
-    context_sweep(Contextual(), session, **SHORT, results=path)
+    context_sweep(ContextPredictor(), session, **SHORT, results=path)
     return path
 
 
@@ -111,7 +116,7 @@ def test_half_a_last_line_or_one_of_nothing_is_done_again(
     whole = results.read_bytes()
     *lines, last = whole.splitlines(keepends=True)
     results.write_bytes(b"".join(lines) + (instead or last[:-cut]))
-    predictor = Contextual()
+    predictor = ContextPredictor()
     context_sweep(predictor, session, **SHORT, results=results)
     assert len(predictor.asked) == 2
     assert results.read_bytes() == whole
@@ -123,7 +128,7 @@ def test_damage_before_the_last_line_is_named(session, results, line):
     lines[2] = line
     results.write_bytes(b"".join(lines))
     with pytest.raises(ResultsFileError, match=r"Line 3 of .*sweep\.jsonl is damaged"):
-        context_sweep(Contextual(), session, **SHORT, results=results)
+        context_sweep(ContextPredictor(), session, **SHORT, results=results)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +138,7 @@ def test_a_file_of_something_else_is_left_alone(session, tmp_path, content):
     path = tmp_path / "mine"
     path.write_bytes(content)
     with pytest.raises(ResultsFileError, match="not the results file of a sweep"):
-        context_sweep(Contextual(), session, **SHORT, results=path)
+        context_sweep(ContextPredictor(), session, **SHORT, results=path)
     assert path.read_bytes() == content
 
 
@@ -142,7 +147,7 @@ def test_a_file_of_a_newer_version_is_refused(session, results):
     facts = json.loads(header) | {"omnimouse_sweep": 9}
     results.write_bytes(json.dumps(facts).encode() + b"\n" + b"".join(rest))
     with pytest.raises(ResultsFileError, match="format 9, this version writes 1"):
-        context_sweep(Contextual(), session, **SHORT, results=results)
+        context_sweep(ContextPredictor(), session, **SHORT, results=results)
 
 
 @pytest.mark.parametrize(
@@ -157,12 +162,14 @@ def test_a_file_of_a_newer_version_is_refused(session, results):
 def test_a_file_of_another_sweep_is_refused(session, results, changed, message):
     before = results.read_bytes()
     with pytest.raises(ResultsFileError, match=message):
-        context_sweep(Contextual(), session, **(SHORT | changed), results=results)
+        context_sweep(ContextPredictor(), session, **(SHORT | changed), results=results)
     assert results.read_bytes() == before
 
 
-def test_a_file_of_another_predictor_or_session_is_refused(session, other, results):
+def test_a_file_of_another_predictor_or_session_is_refused(
+    session, other_session, results
+):
     with pytest.raises(ResultsFileError, match='predictor "contextual" there, "b"'):
-        context_sweep(Contextual("b"), session, **SHORT, results=results)
+        context_sweep(ContextPredictor("b"), session, **SHORT, results=results)
     with pytest.raises(ResultsFileError, match="sessions"):
-        context_sweep(Contextual(), other, **SHORT, results=results)
+        context_sweep(ContextPredictor(), other_session, **SHORT, results=results)

@@ -32,12 +32,14 @@ def two_threads():
     torch.set_num_threads(threads)
 
 
-def three_batches(model: OmniMouseConfig, compiles: bool = False) -> TrainConfig:
+def config_of_three_batches(
+    model: OmniMouseConfig, compiles: bool = False
+) -> TrainConfig:
     phases = tuple(replace(p, accumulate=3) for p in CONFIG.phases)
     return replace(CONFIG, model=model, phases=phases, compile=compiles)
 
 
-def dropping(paths: float, videos: float) -> OmniMouseConfig:
+def config_with_drops(paths: float, videos: float) -> OmniMouseConfig:
     hiera = replace(CONFIG.model.hiera, drop_path_rate=videos)
     return replace(CONFIG.model, drop_path_rate=paths, hiera=hiera)
 
@@ -45,7 +47,7 @@ def dropping(paths: float, videos: float) -> OmniMouseConfig:
 @pytest.mark.slow
 @pytest.mark.usefixtures("two_threads")
 def test_a_run_of_two_threads_is_to_the_bit_that_of_one(sessions, tmp_path):
-    config = three_batches(dropping(0.0, 0.0))
+    config = config_of_three_batches(config_with_drops(0.0, 0.0))
     rows, nets = [], []
     for threads in (1, 2):
         torch.set_num_threads(threads)
@@ -99,10 +101,20 @@ def test_a_batch_that_fails_ends_the_step_and_gives_the_threads_back():
 
 @pytest.mark.usefixtures("two_threads")
 def test_batches_go_in_a_row_where_they_draw_or_there_is_one_core():
-    assert are_independent(three_batches(dropping(0.0, 0.0)), CPU)
-    assert not are_independent(three_batches(dropping(0.1, 0.0)), CPU)
-    assert not are_independent(three_batches(dropping(0.0, 0.1)), CPU)
-    assert not are_independent(three_batches(dropping(0.0, 0.0), compiles=True), CPU)
-    assert not are_independent(three_batches(dropping(0.0, 0.0)), torch.device("cuda"))
+    assert are_independent(config_of_three_batches(config_with_drops(0.0, 0.0)), CPU)
+    assert not are_independent(
+        config_of_three_batches(config_with_drops(0.1, 0.0)), CPU
+    )
+    assert not are_independent(
+        config_of_three_batches(config_with_drops(0.0, 0.1)), CPU
+    )
+    assert not are_independent(
+        config_of_three_batches(config_with_drops(0.0, 0.0), compiles=True), CPU
+    )
+    assert not are_independent(
+        config_of_three_batches(config_with_drops(0.0, 0.0)), torch.device("cuda")
+    )
     torch.set_num_threads(1)
-    assert not are_independent(three_batches(dropping(0.0, 0.0)), CPU)
+    assert not are_independent(
+        config_of_three_batches(config_with_drops(0.0, 0.0)), CPU
+    )

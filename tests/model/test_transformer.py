@@ -95,7 +95,7 @@ def window(session):
     return session.window(3.0)
 
 
-def with_changes(window: Window, **arrays: np.ndarray) -> Window:
+def changed_window(window: Window, **arrays: np.ndarray) -> Window:
     """The same window with other values: what a leak would show."""
     changed = Window(window.session, window.start_index)
     _ = (changed.responses, changed.video, changed.behavior, changed.valid)
@@ -128,7 +128,7 @@ def test_withheld_values_change_nothing(any_predictor, session, mask):
         changes["video"] = window.video + np.float32(3.0) * hidden
     before = any_predictor.predict(window, mask)
     any_predictor._kept.clear()
-    after = any_predictor.predict(with_changes(window, **changes), mask)
+    after = any_predictor.predict(changed_window(window, **changes), mask)
     any_predictor._kept.clear()
     assert_same(after, before)
 
@@ -171,12 +171,12 @@ def test_visible_values_do_matter(predictor, window, seen):
     predictor._kept.clear()
     before = predictor.predict(window, mask).responses
     predictor._kept.clear()
-    after = predictor.predict(with_changes(window, **{seen: other}), mask).responses
+    after = predictor.predict(changed_window(window, **{seen: other}), mask).responses
     predictor._kept.clear()
     assert not np.allclose(before, after, equal_nan=True)
 
 
-def by_hand(mask: Mask) -> Mask:
+def hand_painted_mask(mask: Mask) -> Mask:
     """The same cells, order, cuts and span, painted neuron by neuron."""
     painted = Mask.nothing(mask.n_neurons).with_order(mask.order)
     for neuron in range(mask.n_neurons):
@@ -190,7 +190,7 @@ def by_hand(mask: Mask) -> Mask:
 @settings(max_examples=6)
 def test_a_painted_strategy_is_the_strategy_bit_for_bit(predictor, session, name, seed):
     named = mask_from_strategy(name, session, seed)
-    painted = by_hand(named)
+    painted = hand_painted_mask(named)
     assert painted == named
     one, other = layout_from_mask(named), layout_from_mask(painted)
     for field in fields(one):
@@ -212,7 +212,7 @@ def test_permuting_neurons_permutes_outputs(any_predictor, session, mask, seed):
     turned = draw.permutation(12)
     back = np.argsort(turned)
     permuted = replace(mask, cells=mask.cells[:, turned], order=back[mask.order])
-    other = with_changes(window, responses=window.responses[:, turned])
+    other = changed_window(window, responses=window.responses[:, turned])
     relabelled = relabelled_predictor(any_predictor, session, turned)
     after = relabelled.predict(other, permuted, everyone)
     assert_same(replace(after, responses=after.responses[:, back]), before, 1e-5)
@@ -359,7 +359,7 @@ def test_hidden_frames_inform_official_checkpoints_and_they_say_so(window, offic
     video = window.video.copy()
     video[:30] += 3.0
     official._kept.clear()
-    after = official.predict(with_changes(window, video=video), mask).responses
+    after = official.predict(changed_window(window, video=video), mask).responses
     assert not np.array_equal(before, after, equal_nan=True)
     assert not official.needs.withholds_video
 

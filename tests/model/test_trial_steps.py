@@ -57,7 +57,7 @@ def test_without_a_session_steps_do_nothing():
     controller.close()
 
 
-def have_trials(controller: Controller, t_on: Sequence[float] | np.ndarray) -> None:
+def open_trials(controller: Controller, t_on: Sequence[float] | np.ndarray) -> None:
     """Let trials begin at these times, each lasting until the next."""
     off = np.append(np.asarray(t_on)[1:], 20.0)
     controller.open_session(with_trials(controller.state.session, t_on, off))
@@ -66,7 +66,7 @@ def have_trials(controller: Controller, t_on: Sequence[float] | np.ndarray) -> N
 @pytest.mark.parametrize("length", [0.5, 0.65, 0.8])
 def test_no_trial_is_skipped_or_stuck_at_however_short(controller, length):
     starts = np.arange(0.0, 20.0 - length, length)
-    have_trials(controller, starts)
+    open_trials(controller, starts)
     steps, n = controller.trials, len(starts)
     steps.go_to(0)
     there = []
@@ -87,7 +87,7 @@ def test_no_trial_is_skipped_or_stuck_at_however_short(controller, length):
 def test_a_window_between_the_beginnings_goes_to_those_beside_it(
     controller, step, start_s
 ):
-    have_trials(controller, np.arange(0.0, 19.5, 0.5))
+    open_trials(controller, np.arange(0.0, 19.5, 0.5))
     controller.seek(6.2)
     assert controller.trials.number == 12
     controller.trials.step(step)
@@ -95,7 +95,7 @@ def test_a_window_between_the_beginnings_goes_to_those_beside_it(
 
 
 def test_before_the_first_trial_there_is_none_and_none_before_it(controller):
-    have_trials(controller, [8.0, 9.0])
+    open_trials(controller, [8.0, 9.0])
     controller.seek(4.0)
     at = controller.state.window
     assert controller.trials.number is None

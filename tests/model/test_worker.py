@@ -69,7 +69,7 @@ class Script:
     def starts(self) -> int:
         return len(self.links)
 
-    def fate(self, verb: str) -> str:
+    def next_fate(self, verb: str) -> str:
         if verb == "hello" and self.ends_at_every_start:
             return ENDS
         fates = self.fates.get(verb)
@@ -93,11 +93,11 @@ class ScriptedLink:
     def send(self, message: bytes) -> None:
         if self.has_ended:
             return
-        fate = self._script.fate(pickle.loads(message)[0])
-        if fate == ENDS:
+        next_fate = self._script.fate(pickle.loads(message)[0])
+        if next_fate == ENDS:
             self.has_ended = True
-        elif fate:
-            self._slow = (fate, message)
+        elif next_fate:
+            self._slow = (next_fate, message)
             self._script.is_waiting = True
         else:
             self._answers.append(self._server.answered(message))
@@ -111,9 +111,9 @@ class ScriptedLink:
 
     def stop(self, number: int) -> None:
         assert self._slow is not None
-        fate, message = self._slow
+        next_fate, message = self._slow
         self._script.is_waiting = False
-        if fate == IS_SLOW:
+        if next_fate == IS_SLOW:
             self._answers.append(self._server.answered(message))
         else:
             self.has_ended = True

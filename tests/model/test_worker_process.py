@@ -65,7 +65,7 @@ def worker_of():
         worker.close()
 
 
-def until(is_so: Callable[[], bool]) -> None:
+def wait_until(is_so: Callable[[], bool]) -> None:
     end = time.monotonic() + TIMEOUT
     while not is_so():
         assert time.monotonic() < end
@@ -188,7 +188,9 @@ def test_a_script_is_run_once_its_screens_stay_out_and_its_end_releases_all(
     assert done.returncode == -signal.SIGKILL, done.stderr
     name, process, shared = done.stdout.split()
     assert (name, runs.read_text()) == ("echo", "run ")
-    until(lambda: not (SEGMENTS / shared).exists() and not is_running(int(process)))
+    wait_until(
+        lambda: not (SEGMENTS / shared).exists() and not is_running(int(process))
+    )
 
 
 # -- with a real net and the live state -----------------------------------------------
@@ -198,7 +200,7 @@ def net(worker_of):
 
 
 @pytest.fixture
-def live(net, session):
+def live_controller(net, session):
     controller = Controller(load=lambda *_: net)
     controller.open_session(session)
     controller.choose_predictor("tiny")
@@ -209,15 +211,17 @@ def live(net, session):
     assert not is_running(process_id)
 
 
-def test_a_transformer_in_a_worker_answers_as_one_here(live):
+def test_a_transformer_in_a_worker_answers_as_one_here(live_controller):
     here = tiny_transformer()
     for preset in ("video_behavior", "Forecast with video", "Half of the population"):
-        live.apply_preset(preset)
-        live.paint([2, 5, 7], VISIBLE)
-        assert live.wait(TIMEOUT)
-        assert live.results.error is None
-        expected = here.predict(live.state.window, live.state.mask)
-        found = live.results.population
+        live_controller.apply_preset(preset)
+        live_controller.paint([2, 5, 7], VISIBLE)
+        assert live_controller.wait(TIMEOUT)
+        assert live_controller.results.error is None
+        expected = here.predict(
+            live_controller.state.window, live_controller.state.mask
+        )
+        found = live_controller.results.population
         assert found.mask_id == expected.mask_id
         assert np.isin(found.neurons, expected.neurons).all()
         shown = np.searchsorted(expected.neurons, found.neurons)
@@ -226,15 +230,17 @@ def test_a_transformer_in_a_worker_answers_as_one_here(live):
         )
 
 
-def test_the_windows_beside_are_ready_before_they_are_asked_for(live, net, monkeypatch):
-    live.apply_preset("video_behavior")
-    assert live.wait(TIMEOUT)
+def test_the_windows_beside_are_ready_before_they_are_asked_for(
+    live_controller, net, monkeypatch
+):
+    live_controller.apply_preset("video_behavior")
+    assert live_controller.wait(TIMEOUT)
     before = net.counters["video_encodings"]
-    live.seek(10.1)
-    until(lambda: net.counters["video_encodings"] >= before + 3)
+    live_controller.seek(10.1)
+    wait_until(lambda: net.counters["video_encodings"] >= before + 3)
     monkeypatch.setattr("omnimouse_model.live.engine.QUIET_S", 1000.0)
     for step in (1, -2):
-        live.step_window(step)
-        assert live.wait(TIMEOUT)
-        assert live.results.population_freshness == "fresh"
+        live_controller.step_window(step)
+        assert live_controller.wait(TIMEOUT)
+        assert live_controller.results.population_freshness == "fresh"
     assert net.counters["video_encodings"] == before + 3

@@ -30,7 +30,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.mutation.mutants import Mutant, mutants_of, sample
-from tests.mutation.rooms import ROOMS, Room
+from tests.mutation.rooms import ROOMS, Topic
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("model", "widgets", "omnimouse_app", "tests", "pyproject.toml", "README.md")
@@ -85,7 +85,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _mutants(room: Room) -> list[Mutant]:
+def _mutants(room: Topic) -> list[Mutant]:
     files = [path for pattern in room.sources for path in sorted(ROOT.glob(pattern))]
     return [mutant for path in files for mutant in mutants_of(path, ROOT)]
 
@@ -201,7 +201,7 @@ def _test(job: tuple[str, Mutant, list[str]]) -> Outcome:
     return Outcome(room, mutant.described(source), status, test, seconds)
 
 
-def _tests(room: Room) -> list[str]:
+def _tests(room: Topic) -> list[str]:
     paths = [path for pattern in room.tests for path in sorted(ROOT.glob(pattern))]
     return list(dict.fromkeys(path.relative_to(ROOT).as_posix() for path in paths))
 

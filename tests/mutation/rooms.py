@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Topic:
     """Source files of one topic and their tests, as glob patterns from the checkout.
 
     The tests are run in this order until one fails, so the nearest come first.
@@ -16,7 +16,7 @@ class Room:
 
 _MODEL = "model/omnimouse_model"
 ROOMS = {
-    "masks": Room(
+    "masks": Topic(
         (f"{_MODEL}/masks/*.py", f"{_MODEL}/strategies.py"),
         (
             *("tests/model/masks/test_*.py", "tests/model/test_strategies.py"),
@@ -27,14 +27,14 @@ ROOMS = {
             *("tests/model/test_live_undo.py", "tests/model/test_given.py"),
         ),
     ),
-    "tokens": Room(
+    "tokens": Topic(
         (f"{_MODEL}/tokens.py",),
         (
             *("tests/model/test_tokens.py", "tests/model/test_strategies.py"),
             *("tests/model/test_parity.py", "tests/model/test_transformer.py"),
         ),
     ),
-    "windows": Room(
+    "windows": Topic(
         (
             *(f"{_MODEL}/data/windows.py", f"{_MODEL}/data/starts.py"),
             *(f"{_MODEL}/data/clock.py", f"{_MODEL}/data/gather.py"),
@@ -48,7 +48,7 @@ ROOMS = {
             "tests/model/test_trial_steps.py",
         ),
     ),
-    "metrics": Room(
+    "metrics": Topic(
         (
             *(f"{_MODEL}/metrics/behavior.py", f"{_MODEL}/metrics/correlation.py"),
             *(f"{_MODEL}/metrics/geometry.py", f"{_MODEL}/metrics/information.py"),
@@ -63,7 +63,7 @@ ROOMS = {
             "tests/model/test_neuron_facts.py",
         ),
     ),
-    "statistics": Room(
+    "statistics": Topic(
         (
             *(f"{_MODEL}/metrics/aggregate.py", f"{_MODEL}/metrics/bootstrap.py"),
             *(f"{_MODEL}/metrics/fits.py", f"{_MODEL}/data/readers/statistics.py"),
@@ -80,7 +80,7 @@ ROOMS = {
             "tests/model/test_scaling.py",
         ),
     ),
-    "predictors": Room(
+    "predictors": Topic(
         (
             *(f"{_MODEL}/predict/naive.py", f"{_MODEL}/predict/rules.py"),
             *(f"{_MODEL}/predict/ridge.py", f"{_MODEL}/predict/context.py"),

@@ -61,7 +61,7 @@ def parameters_cell(book: Any) -> Any:
     return cell
 
 
-def assigned(code: str) -> dict[str, Any]:
+def read_assignments(code: str) -> dict[str, Any]:
     """Names and values of plain assignments; other lines are left out."""
     return {
         line.targets[0].id: ast.literal_eval(line.value)

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests.notebooks.run import PATHS, assigned, parameters_cell, run
+from tests.notebooks.run import PATHS, read_assignments, parameters_cell, run
 
 MOST_BYTES = 300_000
 FIGURE = "application/vnd.plotly.v1+json"
@@ -53,8 +53,8 @@ def test_a_notebook_is_valid_short_and_small(path):
 
 @names
 def test_what_the_suite_makes_smaller_is_a_parameter_of_the_notebook(path):
-    parameters = assigned(parameters_cell(nbformat.read(path, as_version=4)).source)
-    for name, value in assigned(SMALL[path.stem]).items():
+    parameters = read_assignments(parameters_cell(nbformat.read(path, as_version=4)).source)
+    for name, value in read_assignments(SMALL[path.stem]).items():
         assert value < parameters[name]
 
 

@@ -181,7 +181,7 @@ class Soak:
         chosen(self)
         self.drain()
 
-    def some(self) -> np.ndarray:
+    def random_neurons(self) -> np.ndarray:
         size = int(self.draw.integers(1, 40))
         return self.draw.permutation(N_NEURONS)[:size]
 
@@ -228,7 +228,7 @@ class Soak:
         self.controller.set_frames(bool(self.draw.integers(2)))
 
 
-def on_controller(verb: str) -> Callable[[Soak], None]:
+def controller_check(verb: str) -> Callable[[Soak], None]:
     """An edit without arguments."""
 
     def edit(run: Soak) -> None:
@@ -242,7 +242,7 @@ EDITS = (
     *(Soak.paint, Soak.paint, Soak.paint_cells, Soak.stroke),
     *(Soak.undo_and_redo, Soak.preset, Soak.step, Soak.seek),
     *(Soak.select, Soak.behavior, Soak.frames),
-    *map(on_controller, ("undo", "redo", "cancel")),
+    *map(controller_check, ("undo", "redo", "cancel")),
 )
 
 
@@ -255,15 +255,15 @@ def soak(
 ) -> dict[str, float | int | str]:
     """Run random edits against one predictor; raises AssertionError on divergence."""
     since, before = time.monotonic(), None
-    for run in started(name, session, seed):
+    for run in running_soak(name, session, seed):
         for number in range(1, edits + 1):
             run.edit()
             is_early = number == max(edits // 10, 1)
             if number % settle_every == 0 or number == edits or is_early:
                 run.settle()
             if is_early:
-                before = held(run.worker)
-        after = held(run.worker)
+                before = resources(run.worker)
+        after = resources(run.worker)
         growth = {key: after[key] - before[key] for key in after}
         same = after["pid"] == before["pid"]
     assert growth["mib"] < MAX_GROWTH_MIB, growth
@@ -283,7 +283,7 @@ def soak(
     }
 
 
-def started(name: str, session: Session, seed: int) -> Iterator[Soak]:
+def running_soak(name: str, session: Session, seed: int) -> Iterator[Soak]:
     """A controller with a worker; afterwards no process of it is left."""
     posted: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
     worker = WorkerPredictor(PREDICTORS[name], torch_threads=1)
@@ -297,7 +297,7 @@ def started(name: str, session: Session, seed: int) -> Iterator[Soak]:
     assert set(active_children()) <= children
 
 
-def held(worker: WorkerPredictor) -> dict[str, float]:
+def resources(worker: WorkerPredictor) -> dict[str, float]:
     """Memory of this process and the worker's, threads and open files."""
     import psutil
 

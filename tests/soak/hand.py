@@ -103,7 +103,7 @@ class Monkey:
     def chance(self, share: float) -> bool:
         return bool(self.draw.random() < share)
 
-    def one_of(self, some: Any) -> Any:
+    def choose(self, some: Any) -> Any:
         return some[int(self.draw.integers(len(some)))]
 
     def say(self, what: str) -> None:
@@ -158,9 +158,15 @@ class Monkey:
         at, turn = QPointF(self.place(widget)), 120 * self.one_of((-3, -1, 1, 3))
         glob = widget.mapToGlobal(at)
         event = QWheelEvent(
-            at, glob, QPoint(), QPoint(0, turn), Qt.MouseButton.NoButton, self.keys(),
-            Qt.ScrollPhase.NoScrollPhase, False,
-        )  # fmt: skip
+            at,
+            glob,
+            QPoint(),
+            QPoint(0, turn),
+            Qt.MouseButton.NoButton,
+            self.keys(),
+            Qt.ScrollPhase.NoScrollPhase,
+            False,
+        )
         QApplication.sendEvent(widget, event)
 
     def write(self) -> None:

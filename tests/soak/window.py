@@ -41,7 +41,13 @@ from omnimouse_widgets.qt.hop import qt_post
 from tests.small_sessions import write_session
 from tests.soak.edits import PREDICTORS, check_numbers
 from tests.soak.hand import SIZES, Monkey, extent
-from tests.soak.watch import Faults, Held, check_left, check_memory, held
+from tests.soak.resources import (
+    Faults,
+    Resources,
+    check_left,
+    check_memory,
+    count_resources,
+)
 
 LIFE_S = 30.0
 PATIENCE_S = 90.0
@@ -58,7 +64,7 @@ def load(name: str, session: Any, device: str) -> Predictor:
 
 
 @contextmanager
-def life(recordings: tuple[Path, ...]) -> Iterator[OmniMouseDock]:
+def viewer_life(recordings: tuple[Path, ...]) -> Iterator[OmniMouseDock]:
     """A viewer with everything open, closed at the end."""
     import napari
 
@@ -68,7 +74,7 @@ def life(recordings: tuple[Path, ...]) -> Iterator[OmniMouseDock]:
     viewer.window.resize(*SIZES[0])
     dock = open_instrument(viewer, controller)
     controller.open_session(recordings[0])
-    wait_for(lambda: answered(controller), "the first answer", PATIENCE_S)
+    wait_for(lambda: is_answered(controller), "the first answer", PATIENCE_S)
     try:
         yield dock
     finally:
@@ -77,7 +83,7 @@ def life(recordings: tuple[Path, ...]) -> Iterator[OmniMouseDock]:
         wait_for(lambda: not active_children(), "the worker's end", 30)
 
 
-def answered(controller: Controller) -> bool:
+def is_answered(controller: Controller) -> bool:
     """Whether everything asked for is on screen."""
     results = controller.results
     return results.freshness == results.population_freshness == "fresh"
@@ -103,7 +109,7 @@ def check_a_stroke(dock: OmniMouseDock, recording: Path) -> None:
     controller.set_active_span(0, 60)
     controller.set_brush(VISIBLE)
     controller.set_active_span(0, 60)
-    wait_for(lambda: answered(controller), "the answer", PATIENCE_S)
+    wait_for(lambda: is_answered(controller), "the answer", PATIENCE_S)
     before = controller.state.mask
     canvas = Canvas(dock.viewer, dock.main_window)
     places = canvas.places(core_places(dock.instrument.layers.field))
@@ -115,7 +121,7 @@ def check_a_stroke(dock: OmniMouseDock, recording: Path) -> None:
         f"{dock.viewer.layers.selection.active=} {canvas.widget.size()=} "
         f"{dock.viewer.scene.camera=} {controller.state.in_space=}"
     )
-    wait_for(lambda: answered(controller), "the answer", PATIENCE_S)
+    wait_for(lambda: is_answered(controller), "the answer", PATIENCE_S)
     asked = np.flatnonzero(asked_cells(mask).any(axis=0))
     check_numbers(controller, window, mask, asked)
 
@@ -132,7 +138,7 @@ class WindowSoak:
     acts: int
     faults: Faults = field(default_factory=Faults)
     counts: Counter[str] = field(default_factory=Counter)
-    left: list[Held] = field(default_factory=list)
+    left: list[Resources] = field(default_factory=list)
 
     def run(self) -> dict[str, Any]:
         """Work the window; raises AssertionError for whatever must not be."""
@@ -141,7 +147,7 @@ class WindowSoak:
         with scratch_home(self.folder), self.faults.watched():
             for number in range(self.lives):
                 self.live(number, recordings)
-                self.left.append(held())
+                self.left.append(count_resources())
                 self.faults.check()
         check_left(self.left[0], self.left[-1])
         check_memory([one.mib for one in self.left])
@@ -157,7 +163,7 @@ class WindowSoak:
 
     def live(self, number: int, recordings: tuple[Path, ...]) -> None:
         """One life: open, work, check, close."""
-        with life(recordings[:1]) as dock:
+        with viewer_life(recordings[:1]) as dock:
             monkey = Monkey(
                 dock,
                 recordings,

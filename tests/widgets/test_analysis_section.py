@@ -41,34 +41,36 @@ def section(controller, show):
 
 
 @pytest.fixture
-def answer(monkeypatch):
+def answer_dialogs(monkeypatch):
     """What dialogs answer: a file and its kind, or a folder."""
 
-    def answer(path: Path | str, kind: str = "") -> None:
+    def answer_dialogs(path: Path | str, kind: str = "") -> None:
         for name in ("getSaveFileName", "getOpenFileName"):
             monkeypatch.setattr(QFileDialog, name, lambda *_: (str(path), kind))
         monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(path))
 
-    return answer
+    return answer_dialogs
 
 
 @pytest.mark.parametrize("typed", ["mine", "mine.omnimouse", "mine.json", "mine.v2"])
-def test_its_ending_is_added_where_it_was_not_typed(section, tmp_path, answer, typed):
-    answer(tmp_path / typed, KIND)
+def test_its_ending_is_added_where_it_was_not_typed(
+    section, tmp_path, answer_dialogs, typed
+):
+    answer_dialogs(tmp_path / typed, KIND)
     section.save_as()
     stem = "mine.v2" if typed == "mine.v2" else "mine"
     assert [p.name for p in tmp_path.glob("mine*")] == [f"{stem}.omnimouse.json"]
 
 
 def test_it_is_saved_where_the_user_says_and_marked_when_it_changes(
-    section, controller, tmp_path, answer, redraw
+    section, controller, tmp_path, answer_dialogs, redraw
 ):
     assert not section.mark.isVisible()
     assert section.save_button.isEnabled()
-    answer("")  # thought better of it
+    answer_dialogs("")  # thought better of it
     section.save_button.click()
     assert controller.analyses.path is None
-    answer(tmp_path / "forecast", KIND)
+    answer_dialogs(tmp_path / "forecast", KIND)
     section.save_button.click()
     redraw()
     assert (tmp_path / "forecast.omnimouse.json").is_file()
@@ -91,7 +93,7 @@ def test_it_is_saved_where_the_user_says_and_marked_when_it_changes(
 
 @pytest.mark.parametrize("said", ["Save", "Discard", "Cancel"])
 def test_changes_are_asked_about_before_another_is_opened(
-    section, controller, tmp_path, answer, monkeypatch, said
+    section, controller, tmp_path, answer_dialogs, monkeypatch, said
 ):
     questions: list[str] = []
 
@@ -104,7 +106,7 @@ def test_changes_are_asked_about_before_another_is_opened(
     controller.analyses.save(first)
     controller.apply_preset("video_only")
     controller.analyses.save(second)
-    answer(first)
+    answer_dialogs(first)
     section.open_analysis()
     assert not questions
     assert controller.state.preset == "video_behavior"
@@ -133,7 +135,7 @@ def test_recent_analyses_are_in_the_menu(section, controller, tmp_path):
 
 
 def test_a_recording_that_moved_is_asked_for_in_place(
-    section, controller, tmp_path, answer, redraw
+    section, controller, tmp_path, answer_dialogs, redraw
 ):
     path = tmp_path / "a.omnimouse.json"
     controller.analyses.save(path)
@@ -141,7 +143,7 @@ def test_a_recording_that_moved_is_asked_for_in_place(
     section.open(path)
     redraw()
     assert section.problem.isVisible()
-    answer(tmp_path / "moved")
+    answer_dialogs(tmp_path / "moved")
     section.find_button.click()
     redraw()
     assert controller.state.session.path == tmp_path / "moved"
@@ -162,21 +164,21 @@ def test_what_is_wrong_is_said_until_it_is_dismissed(section, tmp_path, redraw):
 
 
 def test_what_is_written_is_told_and_moves_no_control(
-    section, tmp_path, answer, redraw
+    section, tmp_path, answer_dialogs, redraw
 ):
     def places() -> list[object]:
         controls = (section.save_button, section.more)
         return [section.sizeHint().height(), *(each.geometry() for each in controls)]
 
     named, before = section.name.words, places()
-    answer(tmp_path / "neurons", "CSV (*.csv)")
+    answer_dialogs(tmp_path / "neurons", "CSV (*.csv)")
     section.export_table()
     redraw()
     assert "neurons.csv" in section.name.words
     assert str(tmp_path / "neurons.csv") in section.name.toolTip()
     assert places() == before
     assert (tmp_path / "neurons.csv").read_text().startswith("# predictor: video-ridge")
-    answer(tmp_path / "window.npz", "NumPy (*.npz)")
+    answer_dialogs(tmp_path / "window.npz", "NumPy (*.npz)")
     section.export_arrays()
     redraw()
     assert "window.npz" in section.name.words
@@ -262,7 +264,7 @@ def test_a_figure_of_nothing_or_of_no_kind_is_refused(
 
 
 @pytest.fixture
-def dialogs(monkeypatch):
+def dialog_titles(monkeypatch):
     """Titles of the dialogs that were opened; nobody answers them."""
     titles: list[str] = []
 
@@ -279,32 +281,32 @@ EXPORTS = ("export_table", "export_arrays", "export_figure", "export_report")
 
 @pytest.mark.parametrize("export", [*EXPORTS, "save", "save_as"])
 def test_no_file_is_asked_for_without_a_recording(
-    empty_controller, show, dialogs, redraw, export
+    empty_controller, show, dialog_titles, redraw, export
 ):
     section: AnalysisSection = show(AnalysisSection(empty_controller), 400, 200)
     assert not section.save_button.isEnabled()
     section.offer_report(lambda what, tell: b"")
     getattr(section, export)()
     redraw()
-    assert dialogs == []
+    assert dialog_titles == []
     assert section.problem.isVisible()
 
 
 @pytest.mark.parametrize("export", EXPORTS)
 def test_no_file_is_asked_for_before_the_answer_nor_a_figure_of_nobody(
-    section, controller, dialogs, redraw, export
+    section, controller, dialog_titles, redraw, export
 ):
     section.offer_report(lambda what, tell: b"")
     controller.select([3])
     getattr(section, export)()
-    assert len(dialogs) == 1
+    assert len(dialog_titles) == 1
     controller.results.population_freshness = "stopped"
     if export == "export_figure":
         controller.results.population_freshness = "fresh"
         controller.select([])
     getattr(section, export)()
     redraw()
-    assert len(dialogs) == 1
+    assert len(dialog_titles) == 1
     assert section.problem.isVisible()
 
 

@@ -26,7 +26,7 @@ from omnimouse_widgets.qt.context import ContextPanel
 from omnimouse_widgets.qt.context_plot import fitting
 from omnimouse_widgets.qt.hop import qt_post
 from tests.predictors import EchoPredictor, GatedPredictor
-from tests.widgets.mouse import NO_BUTTON, place_of, press, send, wait
+from tests.widgets.pointer import NO_BUTTON, canvas_position, press, send, wait
 
 SELECTED = [3, 11, 30]
 
@@ -206,7 +206,7 @@ def test_a_point_tells_its_numbers(panel, controller):
         assert f"{number:.3f}" in tip
     assert "16 neurons" in tip
     x = place_on("neurons", 16) + plot._dodge("video + behaviour")
-    at = place_of(panel.plot.canvas, box, x, point.score)
+    at = canvas_position(panel.plot.canvas, box, x, point.score)
     for _ in range(2):
         view = panel.plot.canvas.viewport()
         send(view, QEvent.Type.MouseMove, at, NO_BUTTON, NO_BUTTON)

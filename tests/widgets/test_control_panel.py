@@ -18,7 +18,7 @@ from omnimouse_widgets.drawn.question import caveats
 from omnimouse_widgets.qt.control import ControlPanel
 from omnimouse_widgets.qt.hop import qt_post
 from tests.predictors import EchoPredictor, FaultyPredictor, GatedPredictor
-from tests.widgets.mouse import pick, press, wait, wheel
+from tests.widgets.pointer import pick, press, wait, wheel
 
 
 class FieldBrush:

@@ -13,7 +13,7 @@ from tests.model.finetune_process import (
     KNOWN,
     NEW,
     ScriptedFinetuning,
-    write_place,
+    write_mouse_folder,
 )
 
 pytestmark = pytest.mark.slow
@@ -22,25 +22,25 @@ LONG_MS = 120_000
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    return write_place(tmp_path_factory.mktemp("finetuning"))
+def mouse_folder(tmp_path_factory):
+    return write_mouse_folder(tmp_path_factory.mktemp("finetuning"))
 
 
 @pytest.fixture
-def script(place, monkeypatch):
+def script(mouse_folder, monkeypatch):
     """In the place of the process."""
-    made = ScriptedFinetuning(place)
+    made = ScriptedFinetuning(mouse_folder)
     monkeypatch.setattr("omnimouse_model.live.finetuning.finetune_apart", made)
     return made
 
 
 @pytest.fixture
-def controller(place, script, tmp_path, qtbot):
+def controller(mouse_folder, script, tmp_path, qtbot):
     """The new mouse on screen, and the model that does not know it."""
     made = Controller(post=qt_post(), load=load_in_process)
     made.finetuning.folder = tmp_path / "models"
-    made.choose_predictor(place / "base.safetensors")
-    made.open_session(place / NEW)
+    made.choose_predictor(mouse_folder / "base.safetensors")
+    made.open_session(mouse_folder / NEW)
     qtbot.waitUntil(lambda: made.finetuning.is_offered, timeout=LONG_MS)
     yield made
     made.close(1.0)
@@ -58,7 +58,7 @@ def section(model):
     return model.finetune
 
 
-def begin(section, steps: int) -> None:
+def begin_finetuning(section, steps: int) -> None:
     QTest.mouseClick(section.open, LEFT)
     section.steps.setValue(steps)
     assert section.start.hasFocus()
@@ -69,7 +69,7 @@ def test_it_is_offered_and_ends_with_the_result_chosen(
     controller, model, section, script, qtbot
 ):
     assert not section.start.isVisible()
-    begin(section, 5)
+    begin_finetuning(section, 5)
     assert not section.open.isVisible()
     assert "base.safetensors" in section.title.text()
     assert NEW in section.title.text()
@@ -93,7 +93,7 @@ def test_it_is_offered_and_ends_with_the_result_chosen(
 def test_a_stop_offers_what_was_reached_and_to_go_on(
     controller, section, script, qtbot
 ):
-    begin(section, 4000)
+    begin_finetuning(section, 4000)
     for step in (2, 3):
         script.last = step
         told = f"step {step} of 4000"
@@ -107,11 +107,11 @@ def test_a_stop_offers_what_was_reached_and_to_go_on(
 
 
 def test_a_model_that_knows_the_recording_is_offered_nothing(
-    controller, section, place, qtbot
+    controller, section, mouse_folder, qtbot
 ):
-    controller.open_session(place / KNOWN)
+    controller.open_session(mouse_folder / KNOWN)
     qtbot.waitUntil(lambda: not section.open.isVisible(), timeout=LONG_MS)
-    controller.open_session(place / NEW)
+    controller.open_session(mouse_folder / NEW)
     qtbot.waitUntil(section.open.isVisible, timeout=LONG_MS)
     controller.choose_predictor("mean")
     qtbot.waitUntil(lambda: not section.open.isVisible(), timeout=LONG_MS)
@@ -119,7 +119,7 @@ def test_a_model_that_knows_the_recording_is_offered_nothing(
 
 def test_what_is_in_the_way_is_told_in_place(controller, section, script, qtbot):
     script.fault = FinetuneError("other_run", "another one lies there")
-    begin(section, 0)
+    begin_finetuning(section, 0)
     qtbot.waitUntil(section.problem.isVisible, timeout=LONG_MS)
     assert "another one lies there" in section.problem.text()
     QTest.mouseClick(section.start, LEFT)

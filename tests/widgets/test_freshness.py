@@ -13,7 +13,7 @@ from omnimouse_widgets.qt.neurons import NeuronsPanel
 from omnimouse_widgets.qt.raster import RasterPanel
 from omnimouse_widgets.qt.traces import TracesPanel
 from tests.predictors import GatedPopulationPredictor
-from tests.widgets.mouse import press, wait
+from tests.widgets.pointer import press, wait
 
 
 class OlderPopulation:

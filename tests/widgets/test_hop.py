@@ -4,7 +4,7 @@ from functools import partial
 from qtpy.QtCore import QCoreApplication, QThread
 
 from omnimouse_widgets.qt.hop import qt_post
-from tests.widgets.mouse import wait
+from tests.widgets.pointer import wait
 
 
 def test_calls_run_on_the_qt_thread_in_order(qtbot):

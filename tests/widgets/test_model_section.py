@@ -18,7 +18,7 @@ from omnimouse_widgets.qt.control_model import ADDRESS, FILE, FOLDER, ModelSecti
 from omnimouse_widgets.qt.hop import qt_post
 from tests.hub_server import Hub, Repository, serving
 from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards
-from tests.widgets.mouse import pick, press, wait
+from tests.widgets.pointer import pick, press, wait
 
 MODEL = ("model", "the-enigma-project/omnimouse-1M")
 NAME = "omnimouse-1M"

@@ -23,7 +23,7 @@ from omnimouse_widgets.qt.neuron_facts import NeuronFactsPanel
 from omnimouse_widgets.qt.neurons import NeuronsPanel
 from tests.predictors import EchoPredictor
 from tests.small_sessions import write_session
-from tests.widgets.mouse import drag, place_of, press, wait
+from tests.widgets.pointer import canvas_position, drag, press, wait
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def panel(controller, show):
     return show(NeuronFactsPanel(controller), 400, 560)
 
 
-def a_field(neuron: int) -> ReceptiveField:
+def sized_field(neuron: int) -> ReceptiveField:
     """Strongest in row 3 of 9, column 5 of 16."""
     found = np.zeros((9, 16))
     found[3, 5] = 0.2
@@ -82,7 +82,7 @@ def estimates(monkeypatch, tuning):
     """Every neuron has that receptive field and that tuning: estimates take long."""
 
     def fields(session: Session, neurons: np.ndarray, **_: Any) -> Any:
-        return tuple(a_field(neuron) for neuron in neurons.tolist())
+        return tuple(sized_field(neuron) for neuron in neurons.tolist())
 
     def tunings(session: Session, neurons: np.ndarray, *_: Any, **__: Any) -> Any:
         return tuple(replace(tuning, neuron=neuron) for neuron in neurons.tolist())
@@ -116,7 +116,7 @@ def test_numbers_on_screen_are_the_librarys(
     assert facts_text.tuning_words(tuning) in panel.tuning_line.text()
     around = panel.tuning.curve.getData()
     np.testing.assert_allclose(np.hypot(*around)[:-1], tuning.response)
-    field = a_field(4)
+    field = sized_field(4)
     assert "row 14, column 22" in panel.field_line.text()
     assert "r = 0.61" in panel.field_line.text()
     np.testing.assert_allclose(panel.field.image.image, field.map)
@@ -127,7 +127,7 @@ def test_numbers_on_screen_are_the_librarys(
 def test_what_cannot_be_estimated_is_said_and_not_drawn(
     panel, controller, redraw, monkeypatch, tuning
 ):
-    unclear = replace(a_field(4), problem="nothing but noise")
+    unclear = replace(sized_field(4), problem="nothing but noise")
     vague = replace(tuning, p_direction=0.5, p_orientation=0.5)
     monkeypatch.setattr(live_facts, "receptive_fields", lambda *_, **__: (unclear,))
     monkeypatch.setattr(live_facts, "direction_tuning", lambda *_, **__: (vague,))
@@ -173,7 +173,7 @@ def test_the_prediction_lies_over_the_repeats_where_its_window_is(
 def test_a_press_on_a_repeat_goes_there(panel, controller, redraw):
     controller.select([4])
     redraw()
-    place = place_of(panel.canvas, panel.repeats.rows_box, 3.0, 2.5)
+    place = canvas_position(panel.canvas, panel.repeats.rows_box, 3.0, 2.5)
     drag(panel.canvas.viewport(), [place])
     expected = float(panel.shown_repeats().onset_s[2]) + 2.0
     assert controller.state.window.start_s == pytest.approx(expected, abs=0.1)

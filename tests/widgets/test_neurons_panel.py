@@ -8,7 +8,7 @@ from qtpy.QtTest import QTest
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.drawn.neuron_columns import COLUMNS
 from omnimouse_widgets.qt.neurons import NeuronsPanel
-from tests.widgets.mouse import press
+from tests.widgets.pointer import press
 
 LEFT = Qt.MouseButton.LeftButton
 CONTROL = Qt.KeyboardModifier.ControlModifier

@@ -43,7 +43,7 @@ TO_XYZ = np.array(
 )
 
 
-def seen(colour: str, kind: str) -> np.ndarray:
+def perceived_lab(colour: str, kind: str) -> np.ndarray:
     """CIE Lab of a colour as somebody sees it."""
     share = np.array(palette.rgb(colour)) / 255
     linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
@@ -55,7 +55,7 @@ def seen(colour: str, kind: str) -> np.ndarray:
 def test_curves_are_told_apart_with_any_colour_vision():
     colours = (palette.HELD, palette.PREDICTED, *palette.PINS)
     for kind in CONFUSED:
-        lab = [seen(colour, kind) for colour in colours]
+        lab = [perceived_lab(colour, kind) for colour in colours]
         for one in range(len(lab)):
             for other in range(one):
                 assert np.linalg.norm(lab[one] - lab[other]) > 15, (kind, one, other)

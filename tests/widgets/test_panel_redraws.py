@@ -13,7 +13,9 @@ from omnimouse_widgets.qt.traces import TracesPanel
 from tests.small_sessions import write_session
 
 
-def count(monkeypatch: pytest.MonkeyPatch, owner: Any, *names: str) -> Counter[str]:
+def count_drawings(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, *names: str
+) -> Counter[str]:
     """How often methods are called from now on."""
     calls: Counter[str] = Counter()
 
@@ -53,7 +55,7 @@ def test_a_change_draws_once_what_shows_it_in_the_raster(
 ):
     panel = show(RasterPanel(controller), 800, 240)
     names = ("set_values", "set_codes", "set_cursor", "set_marks")
-    calls = count(monkeypatch, panel.pictures["truth"], *names)
+    calls = count_drawings(monkeypatch, panel.pictures["truth"], *names)
     act(controller)
     redraw()
     assert 1 <= calls[drawn] <= 2  # codes may come with new rows
@@ -65,7 +67,7 @@ def test_traces_are_drawn_once_after_many_changes(
     controller, show, redraw, monkeypatch, act, times
 ):
     panel = show(TracesPanel(controller), 400, 420)
-    calls = count(monkeypatch, panel.stack, "set_rows")
+    calls = count_drawings(monkeypatch, panel.stack, "set_rows")
     act(controller)
     redraw()
     assert calls["set_rows"] == times

@@ -20,7 +20,7 @@ from omnimouse_widgets.qt.trace_stack import LEAST_PIXELS, MOST_POINTS
 from omnimouse_widgets.qt.traces import TracesPanel
 from tests.model.test_pins import SloppyPredictor
 from tests.predictors import GatedPredictor, RefusingPredictor
-from tests.widgets.mouse import drag, place_of, press, wait, wheel
+from tests.widgets.pointer import canvas_position, drag, press, wait, wheel
 
 LEFT = Qt.MouseButton.LeftButton
 SELECTED = [7, 3, 21]
@@ -148,7 +148,7 @@ def test_a_press_outside_the_window_brings_it_there(panel, controller, redraw):
     controller.seek(3.0)
     controller.pins.choose_span("10 s")
     redraw()
-    at = place_of(panel.stack.canvas, panel.stack.box, 7.5, 1.5)
+    at = canvas_position(panel.stack.canvas, panel.stack.box, 7.5, 1.5)
     drag(panel.stack.canvas.viewport(), [at])
     state = controller.state
     assert state.window.start_s == pytest.approx(6.5, abs=0.1)

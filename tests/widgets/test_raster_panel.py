@@ -22,7 +22,15 @@ from omnimouse_widgets.drawn.raster_values import RESIDUAL, VIEWS, levels_of, sh
 from omnimouse_widgets.qt.hop import qt_post
 from omnimouse_widgets.qt.raster import RasterPanel
 from tests.predictors import EchoPredictor
-from tests.widgets.mouse import RIGHT, drag, pixel, place_of, press, wait, wheel
+from tests.widgets.pointer import (
+    RIGHT,
+    canvas_position,
+    drag,
+    pixel,
+    press,
+    wait,
+    wheel,
+)
 
 
 @pytest.fixture
@@ -34,11 +42,11 @@ def raster(controller, show):
     return panel
 
 
-def at(panel: RasterPanel, sample: float, row: float) -> QPointF:
-    return place_of(panel.canvas, panel.pictures["truth"].box, sample, row)
+def position_of(panel: RasterPanel, sample: float, row: float) -> QPointF:
+    return canvas_position(panel.canvas, panel.pictures["truth"].box, sample, row)
 
 
-def over(panel: RasterPanel) -> Any:
+def viewport_of(panel: RasterPanel) -> Any:
     return panel.canvas.viewport()
 
 
@@ -57,7 +65,7 @@ def test_a_cell_has_the_colour_of_its_state_over_its_value(
     share = OVERLAYS["truth"][code] / 255
     tint = np.array(palette.rgb(palette.STATE_COLOURS[code]))
     expected = grey * (1 - share) + tint * share
-    found = pixel(over(raster), at(raster, sample + 0.5, neuron + 0.5))
+    found = pixel(viewport_of(raster), position_of(raster, sample + 0.5, neuron + 0.5))
     np.testing.assert_allclose(found, expected, atol=3)
 
 
@@ -196,7 +204,7 @@ def test_without_a_session_the_raster_is_empty_and_no_tool_does_anything(
     assert panel.pictures["truth"].pixels.is_empty
     assert panel.status.words
     panel.set_tool(tool)
-    drag(over(panel), [at(panel, x, 0.5) for x in (10.5, 20.5, 40.5)])
+    drag(viewport_of(panel), [position_of(panel, x, 0.5) for x in (10.5, 20.5, 40.5)])
     assert not panel.gestures.is_painting
     assert not empty_controller.can_undo
 
@@ -227,7 +235,10 @@ def test_a_brush_stroke_paints_the_cells_it_crosses_as_one_undo_step(
 ):
     controller.set_brush(VISIBLE)
     before = controller.state.mask
-    drag(over(raster), [at(raster, x, 20.5) for x in np.linspace(10.5, 30.5, 9)])
+    drag(
+        viewport_of(raster),
+        [position_of(raster, x, 20.5) for x in np.linspace(10.5, 30.5, 9)],
+    )
     cells = controller.state.mask.cells
     assert (cells[10:31, 20] == VISIBLE).all()
     samples, neurons = np.nonzero(cells != HIDDEN)
@@ -264,7 +275,7 @@ def test_a_tool_paints_exactly_the_cells_it_touches(
 ):
     raster.set_tool(tool)
     controller.set_brush(TARGET)
-    drag(over(raster), [at(raster, *place) for place in path])
+    drag(viewport_of(raster), [position_of(raster, *place) for place in path])
     cells = controller.state.mask.cells
     assert (cells[samples, neurons] == TARGET).all()
     if tool != "brush":  # which is round, and as wide as it is
@@ -302,7 +313,10 @@ def test_rows_stay_where_they_are_during_a_stroke(raster, controller, redraw):
 
 def test_look_selects_the_neuron_and_moves_the_cursor(raster, controller):
     raster.set_tool("look")
-    drag(over(raster), [at(raster, 17.5, 22.5), at(raster, 44.5, 22.5)])
+    drag(
+        viewport_of(raster),
+        [position_of(raster, 17.5, 22.5), position_of(raster, 44.5, 22.5)],
+    )
     assert controller.state.selection == (22,)
     assert controller.state.cursor == 44
     assert (controller.state.mask.cells == HIDDEN).all()
@@ -311,19 +325,19 @@ def test_look_selects_the_neuron_and_moves_the_cursor(raster, controller):
 def test_dragging_the_time_axis_moves_the_cursor(raster, controller):
     axis = raster.pictures["truth"].axis
     below = raster.canvas.mapFromScene(axis.sceneBoundingRect().center()).y()
-    path = [QPointF(at(raster, x, 5).x(), below) for x in (10.5, 20.5, 51.5)]
-    drag(over(raster), path)
+    path = [QPointF(position_of(raster, x, 5).x(), below) for x in (10.5, 20.5, 51.5)]
+    drag(viewport_of(raster), path)
     assert controller.state.cursor == 51
 
 
 def test_the_wheel_zooms_rows_and_what_is_painted_follows(raster, controller, redraw):
     for _ in range(6):
-        wheel(over(raster), at(raster, 30, 20), 1)
+        wheel(viewport_of(raster), position_of(raster, 30, 20), 1)
     redraw()
     low, high = raster.pictures["truth"].box.viewRange()[1]
     assert high - low < 38
     assert raster.pictures["truth"].box.viewRange()[0] == [0, 60]
-    drag(over(raster), [at(raster, 30.5, 20.5)])
+    drag(viewport_of(raster), [position_of(raster, 30.5, 20.5)])
     assert controller.state.mask.cells[30, 20] == VISIBLE
     raster.show_all()
     assert raster.pictures["truth"].box.viewRange()[1] == [0, 40]
@@ -332,7 +346,11 @@ def test_the_wheel_zooms_rows_and_what_is_painted_follows(raster, controller, re
 def test_a_right_drag_pans_a_zoomed_raster_and_paints_nothing(raster, controller):
     box = raster.pictures["truth"].box
     box.setRange(yRange=(10, 20), padding=0)
-    drag(over(raster), [at(raster, 30, 15), at(raster, 30, 12)], button=RIGHT)
+    drag(
+        viewport_of(raster),
+        [position_of(raster, 30, 15), position_of(raster, 30, 12)],
+        button=RIGHT,
+    )
     assert box.viewRange()[1][0] == pytest.approx(13, abs=0.3)
     assert (controller.state.mask.cells == HIDDEN).all()
 
@@ -365,8 +383,8 @@ def test_a_session_opened_later_is_repainted_in_every_row(
     empty_controller.apply_preset("nothing")
     empty_controller.set_cursor(58)
     redraw()
-    places = [at(panel, 30.5, row + 0.5).toPoint() for row in (2, 20, 38)]
-    spots = [over(panel).mapTo(panel, place) for place in places]
+    places = [position_of(panel, 30.5, row + 0.5).toPoint() for row in (2, 20, 38)]
+    spots = [viewport_of(panel).mapTo(panel, place) for place in places]
 
     def is_unlike(before: np.ndarray) -> bool:
         now = window_pixels(panel)

@@ -8,7 +8,7 @@ from omnimouse_widgets.qt.raster_strokes import Block, box_block, brush_blocks
 PLACES = st.tuples(st.floats(0, 59.99), st.floats(0, 30))
 
 
-def painted(blocks: list[Block], n_rows: int = 40) -> np.ndarray:
+def covered_cells(blocks: list[Block], n_rows: int = 40) -> np.ndarray:
     """Cells (samples, rows) that blocks cover."""
     cells = np.zeros((60, n_rows), bool)
     for block in blocks:
@@ -18,13 +18,13 @@ def painted(blocks: list[Block], n_rows: int = 40) -> np.ndarray:
 
 
 def test_a_press_with_a_tiny_brush_touches_one_cell():
-    cells = painted(brush_blocks((12.4, 7.9), (12.4, 7.9), (0.1, 0.05)))
+    cells = covered_cells(brush_blocks((12.4, 7.9), (12.4, 7.9), (0.1, 0.05)))
     assert list(zip(*np.nonzero(cells), strict=True)) == [(12, 7)]
 
 
 @given(PLACES, PLACES)
 def test_a_stroke_has_no_gaps(start, stop):
-    cells = painted(brush_blocks(start, stop, (0.6, 0.6)))
+    cells = covered_cells(brush_blocks(start, stop, (0.6, 0.6)))
     for t in np.linspace(0, 1, 200):
         x = start[0] + t * (stop[0] - start[0])
         y = start[1] + t * (stop[1] - start[1])
@@ -33,7 +33,7 @@ def test_a_stroke_has_no_gaps(start, stop):
 
 @given(PLACES, PLACES, st.floats(0.6, 4), st.floats(0.6, 4))
 def test_a_stroke_stays_within_its_radius(start, stop, across, down):
-    samples, rows = np.nonzero(painted(brush_blocks(start, stop, (across, down))))
+    samples, rows = np.nonzero(covered_cells(brush_blocks(start, stop, (across, down))))
     left, right = sorted((start[0], stop[0]))
     top, bottom = sorted((start[1], stop[1]))
     assert (samples + 1 >= left - across).all()
@@ -44,7 +44,7 @@ def test_a_stroke_stays_within_its_radius(start, stop, across, down):
 
 def test_strokes_leave_the_window_without_harm():
     blocks = brush_blocks((-5.0, 3.0), (70.0, 3.0), (1.0, 1.0))
-    assert painted(blocks)[:, 3].all()
+    assert covered_cells(blocks)[:, 3].all()
     assert brush_blocks((-9.0, 3.0), (-9.0, 3.0), (1.0, 1.0)) == []
 
 

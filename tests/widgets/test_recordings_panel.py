@@ -19,7 +19,7 @@ from omnimouse_widgets.qt.recordings_table import TITLES
 from tests import SUITE2P
 from tests.predictors import EchoPredictor
 from tests.small_sessions import write_session
-from tests.widgets.mouse import press, wait
+from tests.widgets.pointer import press, wait
 
 LEFT = Qt.MouseButton.LeftButton
 

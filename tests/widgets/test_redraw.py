@@ -6,7 +6,7 @@ from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
 from omnimouse_widgets.qt.redraw import Redraw
-from tests.widgets.mouse import wait
+from tests.widgets.pointer import wait
 
 
 class Source:

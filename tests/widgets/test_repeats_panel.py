@@ -11,7 +11,7 @@ from omnimouse_model.simulate import HeldOut, MouseSpec
 from omnimouse_model.simulate import write_session as simulate
 from omnimouse_widgets.qt.repeats import RepeatsPanel
 from omnimouse_widgets.qt.repeats_plot import MAX_ROWS, binned_rows
-from tests.widgets.mouse import drag, place_of
+from tests.widgets.pointer import canvas_position, drag
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +62,7 @@ def test_every_repeat_is_drawn_with_its_numbers(panel, controller):
 
 def test_a_press_goes_to_that_moment_of_that_repeat(panel, controller, redraw):
     side, found = panel.side_by_side, controller.clips.found
-    place = place_of(panel.canvas, side.box, 2 * side.pitch + 4.0, 0.5)
+    place = canvas_position(panel.canvas, side.box, 2 * side.pitch + 4.0, 0.5)
     drag(panel.canvas.viewport(), [place])
     redraw()
     middle = controller.state.window.start_s + 1

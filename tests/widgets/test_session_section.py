@@ -20,7 +20,7 @@ from tests import SUITE2P
 from tests.hub_server import Hub, Repository, serving
 from tests.model.nwb_files import write_nwb
 from tests.predictors import EchoPredictor
-from tests.widgets.mouse import press, wait
+from tests.widgets.pointer import press, wait
 
 
 @pytest.fixture

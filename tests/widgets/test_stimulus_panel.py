@@ -6,7 +6,7 @@ from qtpy.QtTest import QTest
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.playback import samples_due
 from omnimouse_widgets.qt.stimulus import StimulusPanel
-from tests.widgets.mouse import drag, pixel, place_of, press, wait
+from tests.widgets.pointer import canvas_position, drag, pixel, press, wait
 
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 
@@ -26,7 +26,7 @@ def test_the_frame_at_the_cursor_is_on_screen(panel, controller, redraw):
     redraw()
     window = controller.state.window
     for row, column in ((5, 7), (18, 40), (30, 60)):
-        place = place_of(panel.canvas, panel.view, column + 0.5, row + 0.5)
+        place = canvas_position(panel.canvas, panel.view, column + 0.5, row + 0.5)
         found = pixel(panel.canvas.viewport(), place)
         np.testing.assert_allclose(found, window.frames_u8[23][row, column], atol=1)
     at = window.timestamps["responses"][23]

@@ -11,7 +11,7 @@ from omnimouse_widgets.drawn.tier_band import kind_bars, tier_at, tier_bars
 from omnimouse_widgets.qt.time import TimePanel, in_unit
 from tests import SUITE2P
 from tests.small_sessions import with_trials
-from tests.widgets.mouse import drag, pixel, place_of, press
+from tests.widgets.pointer import canvas_position, drag, pixel, press
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_tiers_stimuli_and_traces_of_the_session_are_drawn(panel, controller):
     assert kind.stop_s == pytest.approx(overview.trial_off.max())
     inside = tier.start_s + 0.2 * (tier.stop_s - tier.start_s)
     for bar, x, y in ((tier, inside, 3.4), (kind, 3.0, 4.5)):
-        place = place_of(panel.canvas, panel.box, x, y)
+        place = canvas_position(panel.canvas, panel.box, x, y)
         found = pixel(panel.canvas.viewport(), place)
         np.testing.assert_allclose(found, palette.rgb(bar.colour), atol=2)
 
@@ -61,7 +61,7 @@ def test_the_window_is_marked_with_its_tier(panel, controller, redraw):
 
 
 def test_a_click_or_drag_moves_the_window_there(panel, controller):
-    path = [place_of(panel.canvas, panel.box, t, 1.5) for t in (4.0, 6.0, 9.0)]
+    path = [canvas_position(panel.canvas, panel.box, t, 1.5) for t in (4.0, 6.0, 9.0)]
     drag(panel.canvas.viewport(), path[:1])
     assert controller.state.window.start_s == pytest.approx(3.0, abs=0.1)
     drag(panel.canvas.viewport(), path)
@@ -135,7 +135,7 @@ def test_the_repeats_of_the_clip_on_screen_are_marked(panel, controller, redraw)
     controller.seek(11.0)
     redraw()
     assert panel.repeats.times_s == pytest.approx([0.0, 10.0])
-    place = place_of(panel.canvas, panel.box, 10.0, 4.5) + QPointF(1, 0)
+    place = canvas_position(panel.canvas, panel.box, 10.0, 4.5) + QPointF(1, 0)
     found = pixel(panel.canvas.viewport(), place)
     np.testing.assert_allclose(found, (255, 255, 255), atol=2)
 
@@ -143,7 +143,7 @@ def test_the_repeats_of_the_clip_on_screen_are_marked(panel, controller, redraw)
 def test_without_a_session_keys_and_clicks_do_nothing(empty_controller, show):
     panel = show(TimePanel(empty_controller))
     QTest.keyClick(panel, Qt.Key.Key_Right)
-    drag(panel.canvas.viewport(), [place_of(panel.canvas, panel.box, 0.5, 1.5)])
+    drag(panel.canvas.viewport(), [canvas_position(panel.canvas, panel.box, 0.5, 1.5)])
     assert empty_controller.state.window is None
     assert not panel.marker.isVisible()
 

@@ -30,7 +30,7 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def on(background: str) -> QWidget:
+def panel_on(background: str) -> QWidget:
     """A panel with a style sheet, as napari's themes are."""
     panel = QWidget()
     panel.setStyleSheet(f"QWidget {{ background-color: {background}; }}")
@@ -40,7 +40,7 @@ def on(background: str) -> QWidget:
 @pytest.mark.parametrize("background", [*DARK, *LIGHT])
 @pytest.mark.parametrize("tone", get_args(Tone))
 def test_every_tone_stands_out(qtbot, background, tone):
-    panel = on(background)
+    panel = panel_on(background)
     qtbot.addWidget(panel)
     panel.ensurePolished()
     needed = FOR_TEXT if tone in ("quiet", "alert") else FOR_MARKS

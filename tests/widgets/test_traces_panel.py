@@ -11,7 +11,7 @@ from omnimouse_widgets.qt.behavior import BehaviorPanel
 from omnimouse_widgets.qt.trace_stack import FILL, TraceStack
 from omnimouse_widgets.qt.traces import TracesPanel
 from tests.predictors import RefusingPredictor
-from tests.widgets.mouse import drag, pixel, place_of
+from tests.widgets.pointer import canvas_position, drag, pixel
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_visible_and_target_spans_are_shaded(panel, controller, redraw):
     times = controller.state.window.timestamps["responses"]
 
     def under(sample: int) -> np.ndarray:
-        place = place_of(panel.stack.canvas, panel.stack.box, times[sample], 0.9)
+        place = canvas_position(panel.stack.canvas, panel.stack.box, times[sample], 0.9)
         return pixel(panel.stack.canvas.viewport(), place).astype(int)
 
     plain = under(50)
@@ -94,7 +94,9 @@ def test_the_cursor_is_shared_both_ways(panel, controller, redraw):
     redraw()
     assert stack.cursor.value() == pytest.approx(float(times[42]))
     for samples in ((42, 35, 30, 25, 20), (51,)):
-        path = [place_of(stack.canvas, stack.box, times[k], 1.5) for k in samples]
+        path = [
+            canvas_position(stack.canvas, stack.box, times[k], 1.5) for k in samples
+        ]
         drag(stack.canvas.viewport(), path)
         redraw()
         assert controller.state.cursor == samples[-1]

@@ -22,7 +22,7 @@ from omnimouse_model.analysis.what_if import NO_TRUTH, what_if
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.what_if import WhatIfPanel
 from tests.model.test_live_what_if import VideoPredictor
-from tests.widgets.mouse import press
+from tests.widgets.pointer import press
 
 LEFT = Qt.MouseButton.LeftButton
 

@@ -48,7 +48,7 @@ def controller(session):
 
 
 @pytest.fixture
-def working(session):
+def threaded_controller(session):
     """A controller with the session open, which answers in a thread of its own."""
     with closing(Controller()) as made:
         made.open_session(session)
@@ -56,10 +56,10 @@ def working(session):
 
 
 @pytest.fixture
-def gated(working):
+def gated_controller(threaded_controller):
     predictor = GatedPredictor()
-    working.choose_predictor(predictor)
-    yield working, predictor
+    threaded_controller.choose_predictor(predictor)
+    yield threaded_controller, predictor
     predictor.gate.release(50)
 
 
@@ -161,13 +161,13 @@ def test_a_refusal_is_shown_with_its_reason_and_no_numbers(controller):
     assert (controller.results.freshness, controller.results.error) == ("fresh", None)
 
 
-def test_a_fault_in_a_predictor_is_a_result_not_an_exception(working):
-    working.choose_predictor(FaultyPredictor("faulty"))
-    assert working.wait(TIMEOUT)
-    assert working.results.error == "a fault in the model"
-    working.choose_predictor(EchoPredictor())
-    assert working.wait(TIMEOUT)
-    assert working.results.freshness == "fresh"
+def test_a_fault_in_a_predictor_is_a_result_not_an_exception(threaded_controller):
+    threaded_controller.choose_predictor(FaultyPredictor("faulty"))
+    assert threaded_controller.wait(TIMEOUT)
+    assert threaded_controller.results.error == "a fault in the model"
+    threaded_controller.choose_predictor(EchoPredictor())
+    assert threaded_controller.wait(TIMEOUT)
+    assert threaded_controller.results.freshness == "fresh"
 
 
 def test_an_unknown_predictor_names_those_there_are(controller):
@@ -197,15 +197,17 @@ def test_a_predictor_loads_before_there_is_a_session_and_again_for_a_device(sess
 
 
 @pytest.mark.parametrize("change", ["predictor", "session"])
-def test_what_is_new_does_not_wait_for_the_answer_given_up(working, folder, change):
-    working.choose_predictor(EndlessPredictor("endless"))
-    working.set_behavior("hidden")
+def test_what_is_new_does_not_wait_for_the_answer_given_up(
+    threaded_controller, folder, change
+):
+    threaded_controller.choose_predictor(EndlessPredictor("endless"))
+    threaded_controller.set_behavior("hidden")
     if change == "predictor":
-        working.choose_predictor(EchoPredictor())
+        threaded_controller.choose_predictor(EchoPredictor())
     else:
-        working.open_session(folder)
-    assert working.wait(TIMEOUT)
-    assert working.results.freshness == "fresh"
+        threaded_controller.open_session(folder)
+    assert threaded_controller.wait(TIMEOUT)
+    assert threaded_controller.results.freshness == "fresh"
 
 
 def test_what_a_model_can_do_is_known_before_it_is_asked_and_gone_with_it(session):
@@ -231,8 +233,8 @@ def test_a_predictor_is_prepared_once_and_both_stages_share_one_encoding(control
 
 
 # -- freshness ----------------------------------------------------------------------
-def test_freshness_follows_the_question(gated):
-    controller, predictor = gated
+def test_freshness_follows_the_question(gated_controller):
+    controller, predictor = gated_controller
     results = controller.results
     assert predictor.entered.acquire(timeout=TIMEOUT)
     assert results.freshness == "running"
@@ -248,8 +250,8 @@ def test_freshness_follows_the_question(gated):
     assert results.elapsed_ms > 0
 
 
-def test_an_answer_with_a_newer_one_waiting_is_shown_as_stale(gated):
-    controller, predictor = gated
+def test_an_answer_with_a_newer_one_waiting_is_shown_as_stale(gated_controller):
+    controller, predictor = gated_controller
     seen = []
     assert predictor.entered.acquire(timeout=TIMEOUT)
     first = controller.state.mask.mask_id
@@ -268,26 +270,26 @@ def test_an_answer_with_a_newer_one_waiting_is_shown_as_stale(gated):
     assert seen[-1] == ("fresh", controller.state.mask.mask_id)
 
 
-def test_an_answer_is_awaited_until_the_whole_population_is_there(working):
-    predictor, results = GatedPopulationPredictor(), working.results
-    working.choose_predictor(predictor)
+def test_an_answer_is_awaited_until_the_whole_population_is_there(threaded_controller):
+    predictor, results = GatedPopulationPredictor(), threaded_controller.results
+    threaded_controller.choose_predictor(predictor)
     assert predictor.entered.acquire(timeout=TIMEOUT)
     predictor.gate.release()
     assert predictor.entered.acquire(timeout=TIMEOUT)
     assert (results.freshness, results.population_freshness) == ("fresh", "running")
     assert results.is_awaited
-    working.cancel()
+    threaded_controller.cancel()
     assert not results.is_awaited
     assert (results.freshness, results.population_freshness) == ("fresh", "stopped")
     predictor.gate.release(10)
-    working.ask_again()
-    assert working.wait(TIMEOUT)
+    threaded_controller.ask_again()
+    assert threaded_controller.wait(TIMEOUT)
     assert results.population_freshness == "fresh"
     assert not results.is_awaited
 
 
-def test_an_answer_for_another_window_is_never_shown(gated):
-    controller, predictor = gated
+def test_an_answer_for_another_window_is_never_shown(gated_controller):
+    controller, predictor = gated_controller
     assert predictor.entered.acquire(timeout=TIMEOUT)
     controller.seek(1.0)
     predictor.gate.release()
@@ -298,8 +300,8 @@ def test_an_answer_for_another_window_is_never_shown(gated):
     assert controller.results.freshness == "fresh"
 
 
-def test_cancel_leaves_what_is_shown_and_says_it_was_stopped(gated):
-    controller, predictor = gated
+def test_cancel_leaves_what_is_shown_and_says_it_was_stopped(gated_controller):
+    controller, predictor = gated_controller
     results = controller.results
     predictor.gate.release()
     assert controller.wait(TIMEOUT)

@@ -16,7 +16,7 @@ from omnimouse_model.strategies import mask_from_strategy, strategy_names
 from tests.model.random_masks import masks
 
 
-def through_text(mask: Mask) -> Mask:
+def json_round_trip(mask: Mask) -> Mask:
     return Mask.from_dict(json.loads(json.dumps(mask.to_dict())))
 
 
@@ -24,7 +24,7 @@ def through_text(mask: Mask) -> Mask:
 @given(masks(9))
 @example(Mask.nothing(0))
 def test_a_mask_comes_back_whole(mask):
-    again = through_text(mask)
+    again = json_round_trip(mask)
     assert is_same(again, mask)
     assert again == mask
 
@@ -33,7 +33,7 @@ def test_a_mask_comes_back_whole(mask):
 @settings(max_examples=30)
 def test_a_strategy_comes_back_with_its_name_and_note(name, seed):
     mask = mask_from_strategy(name, 300, seed)
-    assert is_same(through_text(mask), mask)
+    assert is_same(json_round_trip(mask), mask)
 
 
 def test_a_person_can_read_it():
@@ -114,7 +114,7 @@ def test_any_value_in_any_field_is_read_or_refused(field, value):
         mask = Mask.from_dict(FACTS | {field: value})
     except MaskError:
         return
-    assert is_same(through_text(mask), mask)
+    assert is_same(json_round_trip(mask), mask)
 
 
 @settings(max_examples=40)

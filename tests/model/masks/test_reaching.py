@@ -22,7 +22,7 @@ def session(xyz: Any = None, xy: Any = None, plane: Any = None) -> Session:
     return om.open_session({"responses": silent, "rate_hz": 30.0} | known)
 
 
-def cloud(n: int) -> np.ndarray:
+def random_places(n: int) -> np.ndarray:
     return np.random.default_rng(5).uniform(0, 1000, (n, 3)) * (1, 1, 0.3)
 
 
@@ -33,14 +33,14 @@ def test_growing_takes_exactly_what_is_within_the_distance(
 ):
     if not has_scipy:
         monkeypatch.setitem(sys.modules, "scipy.spatial", None)
-    places, chosen = cloud(400), np.arange(0, 400, 40)
+    places, chosen = random_places(400), np.arange(0, 400, 40)
     apart = np.linalg.norm(places[:, None] - places[None, chosen], axis=2)
     wanted = np.flatnonzero(apart.min(axis=1) <= distance)
     np.testing.assert_array_equal(grown(session(places), chosen, distance), wanted)
 
 
 def test_shrinking_is_growing_of_the_others():
-    here, chosen = session(cloud(400)), np.arange(200)
+    here, chosen = session(random_places(400)), np.arange(200)
     kept = shrunk(here, chosen, 60.0)
     lost = np.setdiff1d(np.arange(400), grown(here, np.arange(200, 400), 60.0))
     np.testing.assert_array_equal(kept, lost)
@@ -66,7 +66,7 @@ def test_a_neuron_of_unknown_place_is_near_to_none_and_stays():
 
 
 def test_nothing_and_everything_stay_as_they_are():
-    here = session(cloud(20))
+    here = session(random_places(20))
     assert len(grown(here, np.empty(0, int), 50.0)) == 0
     np.testing.assert_array_equal(shrunk(here, np.arange(20), 50.0), np.arange(20))
 
@@ -76,7 +76,7 @@ def test_no_positions_and_no_distance_are_refused():
     with pytest.raises(ValueError, match="knows no positions"):
         grown(nowhere, np.array([0]), 5.0)
     with pytest.raises(ValueError, match="0 or more"):
-        grown(session(cloud(3)), np.array([0]), -1.0)
+        grown(session(random_places(3)), np.array([0]), -1.0)
 
 
 def test_the_unit_is_the_one_that_places_more_neurons():
@@ -119,7 +119,7 @@ def controller():
     made.close()
 
 
-def painted(controller: Controller) -> list[int]:
+def visible_neurons(controller: Controller) -> list[int]:
     states = controller.state.mask.state_in((0, 60))
     return np.flatnonzero(states == VISIBLE).tolist()
 
@@ -128,20 +128,20 @@ def test_growing_and_shrinking_are_steps_that_can_be_undone(controller):
     reaching = controller.reaching
     assert (reaching.unit, reaching.distance) == ("µm", 30.0)
     reaching.grow()
-    assert painted(controller) == [3, 4, 5, 6]
+    assert visible_neurons(controller) == [3, 4, 5, 6]
     assert "30 µm" in controller.undo_name
     reaching.set_distance(45.0)
     reaching.grow()
-    assert painted(controller) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert visible_neurons(controller) == [1, 2, 3, 4, 5, 6, 7, 8]
     reaching.set_distance(20.0)
     reaching.shrink()
-    assert painted(controller) == [2, 3, 4, 5, 6, 7]
+    assert visible_neurons(controller) == [2, 3, 4, 5, 6, 7]
     assert "20 µm" in controller.undo_name
     controller.undo()
     controller.undo()
-    assert painted(controller) == [3, 4, 5, 6]
+    assert visible_neurons(controller) == [3, 4, 5, 6]
     controller.redo()
-    assert painted(controller) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert visible_neurons(controller) == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 def test_the_hidden_grow_over_the_others_and_do_not_shrink(controller):
@@ -149,9 +149,9 @@ def test_the_hidden_grow_over_the_others_and_do_not_shrink(controller):
     assert controller.reaching.can_grow
     assert not controller.reaching.can_shrink
     controller.reaching.shrink()
-    assert painted(controller) == [4, 5]
+    assert visible_neurons(controller) == [4, 5]
     controller.reaching.grow()
-    assert painted(controller) == []
+    assert visible_neurons(controller) == []
 
 
 def test_where_nothing_is_painted_so_nothing_grows(controller):
@@ -167,8 +167,8 @@ def test_what_is_not_looked_at_neither_grows_nor_shrinks():
     made = controller_for(xyz, [0], plane=np.array([1, 1, 2, 2]))
     made.planes.show(1)
     made.reaching.grow()
-    assert painted(made) == [0, 1]
+    assert visible_neurons(made) == [0, 1]
     made.paint_cells([0, 1, 2], slice(0, 60), VISIBLE)
     made.reaching.shrink()
-    assert painted(made) == [2]
+    assert visible_neurons(made) == [2]
     made.close()

@@ -34,21 +34,21 @@ LASSO = [(-1.0, 5.0), (-1.0, 12.0), (9.0, 9.0)]
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory):
+def session_without_facts(tmp_path_factory):
     """Six neurons of which nothing is known."""
     return open_session(write_session(tmp_path_factory.mktemp("s") / "mouse", 6))
 
 
 @pytest.fixture(scope="module")
-def session(bare):
+def session(session_without_facts):
     units = replace(
-        bare.units,
+        session_without_facts.units,
         area=np.array(["V1", "LM", "V1", "AL", "", "LM"]),
         plane=np.array([0, 0, 1, 2, -1, 0], np.int32),
         xyz_um=POSITIONS,
         xy_px=POSITIONS[:, :2] / 2,
     )
-    return replace(bare, units=units)
+    return replace(session_without_facts, units=units)
 
 
 def test_neurons_are_chosen_by_what_is_known_of_them(session):
@@ -82,7 +82,7 @@ def test_words_know_states_and_scores(session):
     assert select_where(session, "mixed", mask=mask).tolist() == [0, 2, 3]
 
 
-def test_what_is_not_known_is_refused_with_what_is(bare, session):
+def test_what_is_not_known_is_refused_with_what_is(session_without_facts, session):
     unit = (0.0, 1.0), (0.0, 1.0)
     for select, arguments, message in (
         (select_areas, (session, "V2"), "no area 'V2'; there are AL, LM, V1"),
@@ -90,10 +90,10 @@ def test_what_is_not_known_is_refused_with_what_is(bare, session):
         (select_near, (session, 4, 10.0), "Neuron 4 has no known position"),
         (select_near, (session, 9, 10.0), "Neuron 9 has no known position"),
         (select_near, (session, (1.0, 2.0), 10.0), r"A point is \(x, y, z\)"),
-        (select_areas, (bare, "V1"), "knows no brain areas"),
-        (select_planes, (bare, 0), "knows no imaging planes"),
-        (select_depths, (bare,), "knows no positions in um"),
-        (select_rectangle, (bare, *unit), "knows no positions in px"),
+        (select_areas, (session_without_facts, "V1"), "knows no brain areas"),
+        (select_planes, (session_without_facts, 0), "knows no imaging planes"),
+        (select_depths, (session_without_facts,), "knows no positions in um"),
+        (select_rectangle, (session_without_facts, *unit), "knows no positions in px"),
         (random_subset, (session, 7, 0), "Cannot draw 7 neurons of 6"),
     ):
         with pytest.raises(ValueError, match=message):

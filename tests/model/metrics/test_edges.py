@@ -17,7 +17,7 @@ def generator():
 
 
 @pytest.fixture(autouse=True)
-def silence():
+def warnings_as_errors():
     """Any warning at all is an error here."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")

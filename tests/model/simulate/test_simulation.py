@@ -281,7 +281,7 @@ def test_outlines_lie_on_ring_like_cells_and_do_not_overlap(recording):
 
 
 # -- writing ------------------------------------------------------------------------
-def contents(folder: Path) -> dict[str, bytes]:
+def file_contents(folder: Path) -> dict[str, bytes]:
     return {
         str(file.relative_to(folder)): file.read_bytes()
         for file in sorted(folder.rglob("*"))
@@ -291,7 +291,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_another_recording_has_the_same_neurons(tiny, tmp_path):
     spec = replace(TINY, data_key="70002-2-1", session_seed=8)
-    first, second = contents(tiny), contents(write_session(spec, tmp_path / "second"))
+    first, second = (
+        file_contents(tiny),
+        file_contents(write_session(spec, tmp_path / "second")),
+    )
     same = {name for name in first if first[name] == second.get(name)}
     assert {
         "truth/tuning.npz",
@@ -316,7 +319,7 @@ def test_an_interrupted_run_leaves_nothing_and_the_next_gives_the_same_files(
     assert list(tmp_path.iterdir()) == []
     calls: list[float] = []
     again = write_session(TINY, tmp_path / "mouse", calls.append)
-    assert contents(again) == contents(tiny)
+    assert file_contents(again) == file_contents(tiny)
     assert open_truth(again).drive.shape == (TINY.n_samples, 8)
     assert calls == sorted(calls)
     assert len(calls) == TINY.n_trials

@@ -38,11 +38,11 @@ def mice(tmp_path_factory):
 def run_of_two(mice, tmp_path_factory):
     """A run of two processes that nothing disturbed."""
     out = tmp_path_factory.mktemp("together")
-    finish_together(mice, out)
+    finish_joint_run(mice, out)
     return out
 
 
-def finish_together(mice: Path, out: Path) -> None:
+def finish_joint_run(mice: Path, out: Path) -> None:
     with rank_processes(mice, out, RANKS) as processes:
         for process in processes:
             process.join(PATIENCE_S)
@@ -96,7 +96,7 @@ def test_a_run_killed_between_saves_and_in_one_goes_on_to_the_bit(mice, tmp_path
 def test_two_killed_processes_go_on_to_the_bit(mice, run_of_two, tmp_path):
     run_until_killed(mice, tmp_path, RANKS, "step 5")
     assert 0 < saved_step(tmp_path) < 5
-    finish_together(mice, tmp_path)
+    finish_joint_run(mice, tmp_path)
     check_same(tmp_path, run_of_two)
 
 

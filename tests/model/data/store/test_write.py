@@ -160,7 +160,7 @@ def test_repeats_of_a_film_are_stored_once(source, tmp_path):
 
 
 # -- stops and kills -----------------------------------------------------------------
-class Stop(Exception):
+class StopConversion(Exception):
     """Stops a conversion."""
 
 
@@ -170,7 +170,7 @@ def stop_after(calls: int) -> Callable[[float], None]:
 
     def stop(share: float) -> None:
         if next(left, None) is None:
-            raise Stop
+            raise StopConversion
 
     return stop
 
@@ -180,7 +180,7 @@ def stop_at(least: float) -> Callable[[float], None]:
 
     def stop(share: float) -> None:
         if share >= least:
-            raise Stop
+            raise StopConversion
 
     return stop
 
@@ -199,7 +199,7 @@ def test_it_goes_on_where_it_was_stopped(session, tmp_path, small_pieces):
         stops += 1
         try:
             convert(session, store, progress=stop_after(stops))
-        except Stop:
+        except StopConversion:
             with pytest.raises(SessionFormatError, match="was not finished"):
                 open_session(tmp_path / "m.zarr.part")
     assert stops > 8
@@ -213,7 +213,7 @@ def test_it_goes_on_where_it_was_stopped(session, tmp_path, small_pieces):
 def test_what_is_done_is_not_done_again_and_what_was_half_done_is_removed(
     session, tmp_path, small_pieces, monkeypatch
 ):
-    with pytest.raises(Stop):
+    with pytest.raises(StopConversion):
         convert(session, tmp_path / "m.zarr", progress=stop_at(0.3))
     part = tmp_path / "m.zarr.part"
     done = (part / "journal.jsonl").read_text().count("\n") - 1
@@ -274,7 +274,7 @@ def test_killed_at_any_point_it_is_never_taken_for_whole(source, session, tmp_pa
 
 @pytest.mark.parametrize("kept", [0, 12])
 def test_killed_while_its_journal_begins_it_begins_anew(kept, session, tmp_path):
-    with pytest.raises(Stop):
+    with pytest.raises(StopConversion):
         convert(session, tmp_path / "m.zarr", progress=stop_after(0))
     journal = tmp_path / "m.zarr.part" / "journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:kept])
@@ -286,7 +286,7 @@ def test_a_torn_line_is_written_again_and_what_follows_it_is_kept(
 ):
     journal = tmp_path / "m.zarr.part" / "journal.jsonl"
     for calls in (4, 3):
-        with pytest.raises(Stop):
+        with pytest.raises(StopConversion):
             convert(session, tmp_path / "m.zarr", progress=stop_after(calls))
         if calls == 4:
             journal.write_bytes(journal.read_bytes()[:-9])
@@ -317,7 +317,7 @@ def test_what_was_begun_from_another_session_is_refused(
     session, tmp_path, small_pieces
 ):
     other = open_session(write_folder(tmp_path / "b", seed=9))
-    with pytest.raises(Stop):
+    with pytest.raises(StopConversion):
         convert(session, tmp_path / "m.zarr", progress=stop_at(0.2))
     with pytest.raises(SessionFormatError, match="was begun from another session"):
         convert(other, tmp_path / "m.zarr")
@@ -329,7 +329,7 @@ def test_a_stop_while_comparing_goes_on_with_comparing(
 ):
     store, told = tmp_path / "m.zarr", []
     for share in (0.0, 0.6):
-        with pytest.raises(Stop):
+        with pytest.raises(StopConversion):
             convert(session, store, comparing=stop_at(share))
         assert not store.exists()
         with pytest.raises(SessionFormatError, match="was not finished"):
@@ -344,12 +344,12 @@ def test_what_is_not_its_source_is_never_moved_and_is_written_anew(
     session, tmp_path, small_pieces
 ):
     store = tmp_path / "m.zarr"
-    with pytest.raises(Stop):
+    with pytest.raises(StopConversion):
         convert(session, store, comparing=stop_at(0.0))
     part = store.with_name("m.zarr.part")
     path = part / "responses" / "data" / "c" / "2" / "0"
     sound = path.read_bytes()
-    flip(path, 0)
+    flip_bit(path, 0)
     with pytest.raises(SessionFormatError, match="is damaged"):
         convert(session, store, comparing=stop_at(2.0))
     assert not store.exists()
@@ -365,12 +365,12 @@ def test_a_stop_between_the_last_two_steps_is_no_dead_end(
 
     def stopped(*paths: Path) -> None:
         if paths == (tmp_path,):
-            raise Stop
+            raise StopConversion
         sync(*paths)
 
     with monkeypatch.context() as patch:
         patch.setattr(write, "_sync", stopped)
-        with pytest.raises(Stop):
+        with pytest.raises(StopConversion):
             convert(session, store)
     assert_same(session, open_session(store))
     assert convert(session, store) == store
@@ -434,38 +434,38 @@ def test_the_pyramid_holds_least_most_and_mean_of_chunks_unpacked_once(
 
 
 # -- damage --------------------------------------------------------------------------
-def flip(path: Path, at: int) -> None:
+def flip_bit(path: Path, at: int) -> None:
     """Change one bit of a file."""
     stored = bytearray(path.read_bytes())
     stored[at] ^= 1
     path.write_bytes(stored)
 
 
-def edit(path: Path, **changes: object) -> None:
+def edit_attributes(path: Path, **changes: object) -> None:
     words = json.loads(path.read_text())
     words["attributes"].update(changes)
     path.write_text(json.dumps(words))
 
 
 def test_unfinished_and_newer_stores_say_so(store):
-    edit(store / "zarr.json", version=2)
+    edit_attributes(store / "zarr.json", version=2)
     with pytest.raises(SessionFormatError, match=r"newer version \(2 > 1\)"):
         open_session(store)
-    edit(store / "zarr.json", version=1, complete=False)
+    edit_attributes(store / "zarr.json", version=1, complete=False)
     with pytest.raises(SessionFormatError, match="was not finished"):
         open_session(store)
 
 
 @pytest.mark.parametrize("at", [100, -2])  # of a chunk, of the index
 def test_flipped_bytes_are_found_by_their_checksum(store, at):
-    flip(store / "responses/data/c/0/0", at)
+    flip_bit(store / "responses/data/c/0/0", at)
     with pytest.raises(SessionFormatError, match="a checksum differs"):
         _ = open_session(store).responses.data
 
 
 def test_small_tables_are_checked_as_well(store):
     (path,) = (store / "units/unit_id/c").rglob("0")
-    flip(path, -6)
+    flip_bit(path, -6)
     with pytest.raises(SessionFormatError, match="is damaged"):
         open_session(store)
 
@@ -519,10 +519,10 @@ def test_a_chunk_that_claims_more_bytes_than_it_has_is_not_unpacked(store):
 def test_verify_reads_the_pyramid_and_the_words(store):
     verify(store)
     path = store / "responses/pyramid/10s/c/0/0/0"
-    flip(path, 1)
+    flip_bit(path, 1)
     with pytest.raises(SessionFormatError, match="is damaged"):
         verify(store)
-    flip(path, 1)
+    flip_bit(path, 1)
     words = store / "trials" / "zarr.json"
     words.write_text(words.read_text().replace('"train"', '"trial"'))
     with pytest.raises(SessionFormatError, match="the tables: not what was written"):
@@ -535,7 +535,7 @@ def test_verify_compares_behaviour_and_films_with_the_source(
 ):
     verify(sound_store, session)
     changed = shutil.copytree(source, tmp_path / "s")
-    flip(changed / name, -3)
+    flip_bit(changed / name, -3)
     with pytest.raises(SessionFormatError, match=r"is not (what .* holds|the source)"):
         verify(sound_store, open_session(changed))
 

@@ -15,7 +15,7 @@ LEFT, RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton
 NO_BUTTON = Qt.MouseButton.NoButton
 
 
-def place_of(canvas: Any, box: Any, x: float, y: float) -> QPointF:
+def canvas_position(canvas: Any, box: Any, x: float, y: float) -> QPointF:
     """Pixel of a plot's canvas at a position in data units."""
     return QPointF(canvas.mapFromScene(box.mapViewToScene(QPointF(x, y))))
 

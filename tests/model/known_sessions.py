@@ -10,7 +10,7 @@ TRIAL_S = 10
 RATE = 30
 
 
-def write_world(
+def write_known_session(
     folder: Path,
     responses: np.ndarray,
     *,

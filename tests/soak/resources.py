@@ -32,7 +32,7 @@ QUIET_QT = (
 
 
 # -- what must not happen -------------------------------------------------------------
-class _Ear(logging.Handler):
+class _ErrorLog(logging.Handler):
     """Writes down what is logged as an error."""
 
     def __init__(self, found: list[str]) -> None:
@@ -55,7 +55,7 @@ class Faults:
         """Listen to Python, its threads, Qt, the logs and napari."""
         from napari.utils.notifications import notification_manager
 
-        log = _Ear(self.found)
+        log = _ErrorLog(self.found)
         told = notification_manager.notification_ready
         with ExitStack() as stack:
             for module, name, hook in (
@@ -96,7 +96,7 @@ class Faults:
 
 # -- what is left ---------------------------------------------------------------------
 @dataclass(frozen=True)
-class Held:
+class Resources:
     """What this process holds between lives."""
 
     objects: Counter[str]
@@ -110,7 +110,7 @@ WINDOW_PARTS = ("omnimouse_app", "omnimouse_widgets", "omnimouse_model.live")
 """Where whatever belongs to one window is written: nothing of it may outlive it."""
 
 
-def held() -> Held:
+def count_resources() -> Resources:
     """Collect, and count what is left."""
     for _ in range(3):
         settle(0.05)
@@ -119,7 +119,7 @@ def held() -> Held:
     kinds = (type(one) for one in gc.get_objects())
     ours = (f"{k.__module__}.{k.__qualname__}" for k in kinds if is_ours(k))
     widgets = (type(w) for w in QApplication.allWidgets())
-    return Held(
+    return Resources(
         objects=Counter(ours),
         widgets=Counter(k.__qualname__ for k in widgets if is_ours(k)),
         threads=sorted(t.name for t in threading.enumerate()),
@@ -142,7 +142,7 @@ def is_ours(kind: type) -> bool:
     return str(getattr(kind, "__module__", "")).startswith(WINDOW_PARTS)
 
 
-def check_left(before: Held, after: Held) -> None:
+def check_left(before: Resources, after: Resources) -> None:
     """Nothing of ours is there that was not."""
     grown = after.objects - before.objects
     assert not grown, f"objects left: {grown}"

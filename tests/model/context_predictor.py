@@ -8,7 +8,7 @@ import numpy as np
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.predict.predictor import Encoded, Needs
-from tests.model.worlds import write_world
+from tests.model.known_sessions import write_known_session
 from tests.predictors import EchoPredictor
 
 N_NEURONS = 60
@@ -25,11 +25,13 @@ def world(folder, key, n_neurons=N_NEURONS):
     generator = np.random.default_rng(3)
     responses = 50 + 5 * generator.normal(size=(1800, n_neurons))
     tiers = ["train", "final_test_1"]
-    return open_session(write_world(folder / key, responses, tiers=tiers, key=key))
+    return open_session(
+        write_known_session(folder / key, responses, tiers=tiers, key=key)
+    )
 
 
 @dataclass
-class Contextual(EchoPredictor):
+class ContextPredictor(EchoPredictor):
     """The truth with noise that context takes away: its score is known.
 
     Noise has a variance of 1 / (1 + what is given), so the correlation is
@@ -63,15 +65,15 @@ def noise_variance(mask):
     return 1 / (1 + known)
 
 
-def expected(context):
+def expected_score(context):
     known = context.neurons / 4 + context.history_samples / 5 + 3 * context.video
     return 1 / np.sqrt(1 + 1 / (1 + known))
 
 
 @dataclass
-class Slow(Contextual):
+class SlowContextPredictor(ContextPredictor):
     """It takes its time, so that a worker can die meanwhile."""
 
     def encode(self, window, mask):
         time.sleep(0.03)
-        return Contextual.encode(self, window, mask)
+        return ContextPredictor.encode(self, window, mask)
