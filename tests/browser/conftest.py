@@ -26,14 +26,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item):
-    """Let `watched` know how its test went."""
+    """Let `page_check` know how its test went."""
     report = yield
     if report.when == "call":
         item.has_failed = report.failed
     return report
 
 
-# Not for the session: playwright's loop would run on under everybody else's tests.
+# Not for the session: playwright's loop would run on under the tests of other folders.
 @pytest.fixture(scope="package")
 def browser():
     try:
@@ -73,10 +73,10 @@ def page_check(tab: NotebookPage, item: pytest.Item, folder: Path) -> Iterator[N
 def tab(browser, server, demo, tmp_path, request):
     """A notebook page of one test's own."""
     with (
-        page_in(browser, server) as open_explorer,
-        page_check(open_explorer, request.node, tmp_path),
+        page_in(browser, server) as page,
+        page_check(page, request.node, tmp_path),
     ):
-        yield open_explorer
+        yield page
 
 
 @pytest.fixture(scope="package")
