@@ -102,6 +102,8 @@ def start(window):
 @pytest.fixture
 def dock(window, start):
     """The window as it opens: first preset, brush in hand, whole field in view."""
+    from qtpy.QtWidgets import QScrollArea
+
     from omnimouse_app.canvas import Canvas
     from omnimouse_app.hand import Hand, settle, wait_for
     from tests.app.windows import is_answered, layout, wait_for_rest
@@ -131,6 +133,8 @@ def dock(window, start):
     controller.select([3, 14, 15])
     for title in ("OmniMouse", "Traces", "Raster"):
         window.bring_up(title)
+    for area in window.main_window.findChildren(QScrollArea):
+        area.verticalScrollBar().setValue(0)  # what is scrolled away is not drawn
     settle()
     if layout(window) != first_layout:
         window.main_window.resize(*first_layout[:2])

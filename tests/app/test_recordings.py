@@ -33,6 +33,7 @@ def wait_for_table(dock):
     """The window with the recordings, once all of them are there."""
     wait_for(lambda: visible_table(dock) is not None, "the recordings")
     panel = visible_table(dock)
+    panel.filter.clear()  # the words of an earlier test
     wait_for(lambda: not dock.controller.recordings.is_busy, "the folder")
     wait_for(lambda: panel.rows.rowCount() == 2, "its rows")
     return panel

@@ -435,7 +435,9 @@ def paint_without_end(folder: Path, memory: Path, painted: Any) -> None:
 def mask_in(memory: Path) -> str:
     """The id of the mask that would come back now, "" where there is none."""
     found = recall(memory)
-    return Mask.from_dict(found.analysis["mask"]).mask_id if found.analysis else ""
+    if found is None or not found.analysis:
+        return ""
+    return Mask.from_dict(found.analysis["mask"]).mask_id
 
 
 @pytest.mark.process
