@@ -3,7 +3,6 @@
 import hashlib
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -50,7 +49,6 @@ class Hub:
     # ("model" or "dataset", "owner/name") -> repository
     repositories: dict[tuple[str, str], Repository] = field(default_factory=dict)
     readers: set[str] = field(default_factory=set)  # tokens for what is gated
-    bytes_per_s: float | None = None  # at once where None
     cut_after: int | None = None  # bytes of a file, then the connection is dropped
     pause: Pause | None = None
     sends_parts: bool = True
@@ -206,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return
         hub, gone = self.hub, 0
-        is_slow = hub.bytes_per_s or hub.cut_after or hub.pause
+        is_slow = hub.cut_after or hub.pause
         step = _BLOCK if is_slow else 2**20
         for at in range(first, last + 1, step):
             if hub.cut_after is not None and gone >= hub.cut_after:
@@ -220,8 +218,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(block)
             gone += len(block)
             hub.sent += len(block)
-            if hub.bytes_per_s is not None:
-                time.sleep(len(block) / hub.bytes_per_s)
 
     def _send_json(self, status: int, value: Any, headers: dict[str, str]) -> None:
         body = b"" if value is None else json.dumps(value).encode()

@@ -13,28 +13,6 @@ from omnimouse_app.reference_package import ReferencePackage
 from omnimouse_model.data.open import open_session
 
 
-def test_the_session_is_as_described(tmp_path):
-    session = open_session(write_session(tmp_path / "s", Size(20, 0.7)))
-    assert session.n_neurons == 20
-    assert session.responses.n_samples == int(0.7 * 60 * 30) + 1
-    assert session.responses.shift_s is not None
-    assert session.trials.n_slots[:2].tolist() == [300, 1]
-    assert set(session.trials.tier.tolist()) == {"train", "blank"}
-    np.testing.assert_allclose(
-        session.units.std, session.responses.data.std(0), rtol=0.2
-    )
-    assert len(session.window_starts("train"))
-
-
-def test_a_hollow_session_takes_no_space_and_opens(tmp_path):
-    root = write_session(tmp_path / "s", Size(500, 20.0, is_hollow=True))
-    blocks = sum(p.stat().st_blocks * 512 for p in root.rglob("*") if p.is_file())
-    assert blocks < 20 * 2**20  # 72 MB of responses, 80 MB of frames
-    window = open_session(root).window(60.0)
-    assert not window.responses.any()
-    assert window.frames_u8.shape == (60, 36, 64)
-
-
 @pytest.fixture(scope="module")
 def bench_folder(tmp_path_factory):
     """Where the session and its stores are written once for all."""
@@ -124,7 +102,7 @@ class ChunkDataset:
 """
 
 
-def checkout(root: Path, revision: str = "foundation_model") -> Path:
+def checkout(root: Path, revision: str) -> Path:
     """A stand-in for the package's source, with what it needs beside it."""
     is_main = revision == "main"
     (root / "experanto").mkdir(parents=True)
@@ -164,27 +142,3 @@ def test_a_package_that_reads_other_values_is_found(tmp_path):
 def test_a_folder_without_the_package_is_named(tmp_path):
     with pytest.raises(ModuleNotFoundError, match=r"no experanto/__init__\.py"):
         ReferencePackage(tmp_path, tmp_path, [])
-
-
-@pytest.fixture
-def broken_checkout(tmp_path):
-    """Fails before it needs anything of PyTorch, which takes long to import."""
-    source = checkout(tmp_path / "checkout")
-    (source / "torch.py").write_text("def set_num_threads(n): pass\n")
-    return source
-
-
-@pytest.mark.process
-def test_what_the_package_lacks_is_named(broken_checkout, tmp_path):
-    (broken_checkout / "omegaconf.py").unlink()
-    with pytest.raises(ModuleNotFoundError, match="'omegaconf'") as caught:
-        ReferencePackage(broken_checkout, tmp_path, [])
-    assert caught.value.name == "omegaconf"
-
-
-@pytest.mark.process
-def test_a_package_that_fails_is_told_with_what_it_said(broken_checkout, tmp_path):
-    datasets = broken_checkout / "experanto" / "datasets.py"
-    datasets.write_text("raise SystemError('out of order')")
-    with pytest.raises(ChildProcessError, match="SystemError: out of order"):
-        ReferencePackage(broken_checkout, tmp_path, [])

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from omnimouse_app.browser import chromium, server
-from omnimouse_app.browser.page import notebook
 from omnimouse_app.cli import main
 
 
@@ -49,24 +48,9 @@ def test_without_playwright_a_command_says_so_in_one_line(
     assert "pip install playwright" in said[0]
 
 
-def test_pictures_of_the_notebook_are_a_journey_of_their_own(capsys):
-    with pytest.raises(SystemExit) as end:
-        main(["demo", "--notebook", "out", "--headless", "other"])
-    assert end.value.code == 2
-    assert "--notebook" in capsys.readouterr().err
-
-
 def test_a_server_knows_nobody_s_settings(tmp_path):
     env = server._private(tmp_path, server.SETTINGS)
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         assert Path(env[name]).is_relative_to(tmp_path)
     settings = (tmp_path / "settings").rglob("*.jupyterlab-settings")
     assert ["fetchNews" in path.read_text() for path in settings] == [True]
-
-
-def test_cells_become_a_notebook_that_nbformat_takes():
-    import nbformat
-
-    made = nbformat.reads(notebook(["1 + 1", "2"]), as_version=4)
-    nbformat.validate(made)
-    assert [cell.source for cell in made.cells] == ["1 + 1", "2"]

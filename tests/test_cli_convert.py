@@ -2,10 +2,6 @@
 
 import json
 import os
-import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -49,23 +45,6 @@ def test_it_says_what_it_wrote(source, store):
     np.testing.assert_array_equal(second.responses.data, first.responses.data)
 
 
-def test_what_is_there_is_not_written_over(source, store):
-    store.mkdir()
-    done = convert(source, store)
-    assert done.exit_code == 1
-    assert isinstance(done.exception, FileExistsError)
-    assert not list(store.iterdir())
-
-
-@pytest.mark.parametrize("into", ["there", "new/"])
-def test_a_folder_is_what_the_store_is_put_into(source, tmp_path, into):
-    (tmp_path / "there").mkdir()
-    done = convert(source, f"{tmp_path}/{into}")
-    assert done.exit_code == 0, done.output
-    (store,) = (tmp_path / into).iterdir()
-    assert store.name == f"{open_session(source).id}.omses.zarr"
-
-
 def test_a_finished_one_is_complete(source, store):
     assert convert(source, store).exit_code == 0
     changed_ns = store.stat().st_mtime_ns
@@ -78,12 +57,6 @@ def test_a_target_inside_the_source_is_refused(source):
     done = convert(source, source / "m.zarr")
     assert isinstance(done.exception, ValueError)
     assert not list(source.glob("m.zarr*"))
-
-
-def test_of_a_folder_of_recordings_one_is_to_be_named(source, tmp_path, store):
-    for name in ("first", "second"):
-        shutil.copytree(source, tmp_path / "all" / name)
-    assert "first, second" in str(convert(tmp_path / "all", store).exception)
 
 
 def test_what_a_stop_left_says_how_it_was_begun_and_is_ended(source, store):
@@ -102,40 +75,6 @@ def test_what_a_stop_left_says_how_it_was_begun_and_is_ended(source, store):
     assert list(store.parent.iterdir()) == [store]
 
 
-@pytest.mark.slow
-@pytest.mark.process
-@pytest.mark.skipif(os.name == "nt", reason="no signals")
-def test_ctrl_c_ends_with_one_line_and_the_next_run_goes_on(source, store):
-    words = [sys.executable, "-c", WAITING, "convert", str(source), str(store)]
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    with subprocess.Popen(words, text=True, **pipes) as process:
-        assert "a piece is written\n" in process.stdout  # which waits for it
-        process.send_signal(signal.SIGINT)
-        try:
-            told = process.communicate("go on\n", timeout=60)[1]
-        finally:
-            process.kill()
-    assert process.returncode == 130
-    (line,) = told.splitlines()
-    assert f"{store}.part" in line
-    done = convert(source, store)
-    assert done.exit_code == 0, done.output
-    assert "going on from " in done.stderr
-
-
-WAITING = """
-from omnimouse_app.cli import main
-from omnimouse_model.data.store import write
-
-class Waiting(write._Writing):
-    def _note(self, name, digest):
-        super()._note(name, digest)
-        print("a piece is written", flush=True)
-        input()
-
-write._Writing = Waiting
-main()
-"""
 """The command line, which waits after each piece until it is told to go on."""
 
 

@@ -48,16 +48,6 @@ def test_rows_in_a_file_are_read_again_and_the_scores_are_the_same(folder, tmp_p
     assert pyarrow.parquet.read_table(table).num_rows == 24
 
 
-def test_the_papers_table_stands_above_what_was_printed(folder):
-    text = run(folder, "--model", "mean", "--paper-table").stdout
-    assert text.index("mean") < text.rindex("OmniMouse-80M")
-
-
-def test_conditions_of_the_demo_have_no_names_to_keep(folder, tmp_path):
-    out = ["--model", "mean", "--out", str(tmp_path / "rows")]
-    assert "--strategy" in run(folder, *out, status=2).stderr
-
-
 def test_whole_clips_are_scored_and_submitted(folder, tmp_path):
     path = tmp_path / "submission.parquet.brotli"
     ask = ["--model", "mean", "--sensorium2023"]
@@ -66,9 +56,3 @@ def test_whole_clips_are_scored_and_submitted(folder, tmp_path):
     assert rows[0]["n_trials"] == 3
     run(folder, *ask, "--submission", str(path))
     assert pyarrow.parquet.read_table(path).num_rows == 3
-
-
-def test_an_address_in_the_clear_is_refused_at_once(folder):
-    done = CliRunner().invoke(command, ["--scheduler", "tcp://10.0.0.5:8786"])
-    assert done.exit_code == 1
-    assert "tls://10.0.0.5:8786" in str(done.exception)

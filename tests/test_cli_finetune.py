@@ -78,16 +78,3 @@ def test_json_tells_every_condition_also_of_a_run_killed_before_its_last_word(
     assert run(arguments) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert (row["name"], row["value"], row["best_step"]) == ("validation", 0.5, 3)
-
-
-def test_what_cannot_be_fine_tuned_is_one_clear_line(
-    place, tmp_path, monkeypatch, capsys
-):
-    arguments = command(place, tmp_path / "mine")
-    assert run(["finetune", "ridge", *arguments[2:]]) == 1
-    assert "'ridge'" in capsys.readouterr().err
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert run(arguments) == 1
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "torchrun" in line
-    assert not (tmp_path / "mine").exists()

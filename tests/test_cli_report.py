@@ -26,7 +26,6 @@ from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
 from omnimouse_widgets.report.document import script
 from omnimouse_widgets.report.markup import number
 from omnimouse_widgets.report.page import report_page, write_report
-from omnimouse_widgets.report.svg import Frame, line, ticks_between
 
 HOSTILE = "<script>alert(1)</script>&\"'"
 
@@ -217,25 +216,6 @@ def test_it_loads_nothing_and_runs_its_own_script_alone(report):
     assert f"script-src 'sha256-{known}'" in text
 
 
-def test_it_says_of_every_neuron_who_it_is_and_where(report):
-    text = report_page(report)
-    data = json.loads(re.findall(r'id="page-data">(.*?)</script>', text)[0])
-    units, scores = report.shown.session.units, report.shown.scores
-    assert scores is not None
-    assert len(data["neurons"]["words"]) == len(units)
-    words = data["neurons"]["words"][7]
-    depth = number(float(units.xyz_um[7, 2]), 0)
-    assert words == (
-        f"neuron {units.names[7]} · {units.area[7]} · depth {depth} µm · "
-        f"hidden → target · r = {number(float(scores[7]))}"
-    )
-    x, y = data["neurons"]["places"][14:16]
-    assert f"M{x:.1f},{y:.1f}h0" in text
-    assert '<figure id="neuron-7" data-neuron="7">' in text
-    assert [c["key"] for c in data["conditions"]] == ["baseline", "pin0"]
-    assert data["conditions"][1]["name"] == f"A pin {HOSTILE}"
-
-
 def test_the_report_of_a_live_controller_is_written_whole_or_not_at_all(
     shared_controller, report, tmp_path
 ):
@@ -287,15 +267,6 @@ def test_a_recording_that_is_gone_says_what_to_do(
     assert str(folder) in out.read_text("utf-8")
 
 
-def test_a_model_that_is_gone_says_so(analysis, saved_facts, tmp_path, capsys):
-    gone = str(tmp_path / "gone.pt")
-    analysis.write_text(json.dumps(saved_facts | {"predictor": gone}))
-    with pytest.raises(SystemExit):
-        main(["report", str(analysis)])
-    assert "gone.pt" in capsys.readouterr().err
-    assert not (tmp_path / "ask.html").exists()
-
-
 def test_a_sweep_from_a_file_is_compared(analysis, folder, tmp_path):
     session, results = om.open_session(folder), tmp_path / "mine.sweep.jsonl"
     predictor = om.load_predictor("video-ridge", [session])
@@ -330,13 +301,3 @@ def test_pins_come_back_with_the_analysis_and_count_as_changes(controller, tmp_p
         path.write_text(json.dumps(facts | {"pins": wrong}))
         analyses.open(path)
         assert "pins" in str(analyses.fault)
-
-
-def test_numbers_lines_and_ticks_are_drawn_as_they_are():
-    assert number(-0.12345) == "−0.123"
-    assert number(float("nan")) == "–"
-    assert ticks_between(0, 1, 5) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
-    frame = Frame(10, 0, 100, 50, (0, 4), (0, 1))
-    values = np.array([0, 1, np.nan, 1, 0.5])
-    drawn = str(line(frame, np.arange(5.0), values, "recorded"))
-    assert 'd="M10.0,50.0L35.0,0.0M85.0,0.0L110.0,25.0"' in drawn

@@ -1,12 +1,11 @@
 """`omnimouse sweep` and `omnimouse bench sweep` on a small simulated mouse."""
 
-import json
 import signal
 
 import pytest
 from click.testing import CliRunner, Result
 
-from omnimouse_app.cli.bench_sweep import Times, measure, rows
+from omnimouse_app.cli.bench_sweep import measure
 from omnimouse_app.cli.output import Progress
 from omnimouse_app.cli.sweep import STOPPED, command
 from omnimouse_model.data.open import open_session
@@ -14,7 +13,6 @@ from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.predict.transformer import TransformerPredictor
 from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
 from tests.model.small_net import SMALL
-from tests.predictors import tiny_transformer
 
 ASK = ("--neurons", "4,8", "--history", "10", "--seeds", "2", "--max-windows", "2")
 
@@ -43,39 +41,6 @@ def test_the_table_has_a_line_per_context_and_a_column_per_choice(folder):
     assert any(line.startswith("8 neurons") and "±" in line for line in lines)
     assert any(line.startswith("10 samples of history") for line in lines)
     assert "decoded behaviour" in done.stdout
-
-
-def test_json_is_one_object_with_every_row_and_every_point(folder):
-    done = run(folder, *ASK, "--video", "on,off", "--json")
-    assert done.exit_code == 0
-    document = json.loads(done.stdout)
-    assert set(document) == {"machine", "rows"}
-    scores = [row for row in document["rows"] if row["name"] == "score"]
-    assert len(scores) == 3 * 2 * 2
-    promised = {"value", "unit", "axis", "at", "video", "behavior", "seed", "session"}
-    promised |= {"n_neurons", "n_windows", "ci_low", "ci_high", "ceiling", "predictor"}
-    assert all(promised <= set(row) for row in scores)
-    points = [row for row in document["rows"] if row["name"] == "curve"]
-    assert [(p["axis"], p["at"]) for p in points] == [
-        *[("neurons", 4), ("neurons", 8)] * 2,
-        *[("history_samples", 10)] * 2,
-    ]
-    point = points[0]
-    values = [
-        row["value"]
-        for row in scores
-        if (row["axis"], row["at"], row["video"]) == ("neurons", 4, True)
-    ]
-    assert point["value"] == pytest.approx(sum(values) / 2)
-    assert point["sem"] == pytest.approx(abs(values[0] - values[1]) / 2)
-    assert document["rows"][-1]["planned"] == 12
-
-
-def test_what_is_refused_is_a_dash_with_its_reason(folder):
-    done = run(folder, *ASK, "--video", "off", model="last")
-    line = next(x for x in done.stdout.splitlines() if x.startswith("8 neurons"))
-    assert line.endswith("–")
-    assert "- –: 'last' needs visible samples" in done.stdout
 
 
 def test_a_sweep_that_scores_nothing_fails_and_says_how_many_there_are(folder):
@@ -121,21 +86,6 @@ def test_a_signal_keeps_what_is_done_and_the_same_command_goes_on(
     assert out.read_bytes() == whole.read_bytes()
 
 
-def test_without_a_file_it_says_how_to_keep_rows(folder, signal_after):
-    signal_after(signal.SIGINT, 2)
-    stopped = run(folder, *ASK, "--json")
-    assert stopped.exit_code == STOPPED
-    assert "--out FILE" in stopped.stderr
-    assert json.loads(stopped.stdout)["rows"][-1]["value"] == 1
-
-
-def test_a_table_can_be_written_beside(folder, tmp_path):
-    run(folder, *ASK, "--csv", tmp_path / "rows.csv")
-    lines = (tmp_path / "rows.csv").read_text().splitlines()
-    assert lines[0].startswith("axis,value,neurons,history_samples,video,behavior,seed")
-    assert len(lines) == 1 + 6
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -154,17 +104,6 @@ def test_options_that_cannot_be_are_named(folder, options, message):
 
 
 # -- the benchmark -------------------------------------------------------------------
-def test_the_ratio_is_compared_with_what_must_be_computed():
-    class Recording:
-        n_neurons = 100  # none, 16, 64, two of history; each with and without video
-
-    times = [Times(cold=100.0, live=live, read=1.0, video=5.0) for live in (70, 72, 90)]
-    ratio, cold, *_ = rows(times, tiny_transformer(), Recording())
-    assert (ratio["name"], ratio["value"], ratio["n"]) == ("sweep_cost_ratio", 0.72, 3)
-    assert (ratio["device"], ratio["contexts"]) == ("cpu", 10)
-    assert ratio["bound"] == pytest.approx(1.05 * (100 - 9 * 1 - 4 * 5) / 100)
-    assert ratio["is_within"] is True
-    assert (cold["name"], cold["median"]) == ("sweep_cold_ms", 100.0)
 
 
 @pytest.mark.slow

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from omnimouse_app.cli import main
-from omnimouse_app.cli.output import Progress
-from omnimouse_app.cli.train_report import TrainReport, duration
+from omnimouse_app.cli.train_report import TrainReport
 from omnimouse_model.train.config import config_path
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from tests.small_sessions import write_session
@@ -117,28 +116,6 @@ def test_torchrun_shares_the_sessions_and_trains_one_core(config, recordings, tm
     assert all(row["windows"] == 2 * 2 for row in log_rows(out / FILE))
     facts = json.loads((out / "model.json").read_text())
     assert sorted(facts["sessions"]) == ["m1-1-1", "m2-1-1"]
-
-
-def test_the_report_tells_mean_loss_throughput_time_left_and_validation(capsys):
-    clock = iter(range(0, 1000, 10))
-    report = TrainReport(Progress(lambda: next(clock)), 100)
-    common = {"windows_per_s": 16.0, "tokens_per_s": 12_345.6}
-    report({"step": 1, "loss": 2.0, "seconds": 3.0} | common)
-    report({"step": 2, "loss": 1.0, "seconds": 5.0, "validation": 0.25} | common)
-    report.finish()
-    first, second, validation = capsys.readouterr().err.splitlines()
-    assert "1/100" in first
-    assert "left" not in first
-    assert all(told in second for told in ("1.5", "16 w", "12,346 t", "3 min 16 s"))
-    assert "0.250" in validation
-
-
-@pytest.mark.parametrize(
-    ("seconds", "told"),
-    [(4.4, "4 s"), (61, "1 min 1 s"), (10_920, "3 h 2 min"), (200_000, "2 d 7 h")],
-)
-def test_a_time_is_told_in_its_two_largest_units(seconds, told):
-    assert duration(seconds) == told
 
 
 @pytest.mark.slow

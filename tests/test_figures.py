@@ -29,19 +29,6 @@ def test_what_a_command_prints_stands_between_its_marks(figures):
     assert again.count("| 3 |") == 2
 
 
-@pytest.mark.process
-@pytest.mark.slow
-def test_a_failing_command_ends_it_and_loses_no_table(figures, tmp_path):
-    path = tmp_path / "page.md"
-    failing = "<!-- omnimouse info /no/such/folder -->\nold\n<!-- end -->\n"
-    path.write_text(f"<!-- omnimouse --help -->\n<!-- end -->\n{failing}")
-    with pytest.raises(SystemExit, match="no/such/folder failed"):
-        figures.main([str(path)])
-    found = path.read_text()
-    assert "Usage: omnimouse" in found
-    assert found.endswith(failing)
-
-
 def test_every_table_of_the_documents_names_a_command_that_parses(figures, root):
     found = [
         command

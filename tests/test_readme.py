@@ -8,8 +8,6 @@ import pytest
 
 from omnimouse_app.cli import COMMANDS
 
-KEY = r"((Ctrl|Alt|Shift)\+?)*([A-Z0-9\[\],.?]|P(age|g)(Up|Down)|Space)?"
-
 
 def examples(page):
     return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
@@ -37,24 +35,6 @@ def test_the_page_on_masks_runs(root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = namespace_after("\n".join(examples(root / "docs" / "masks.md")))
     assert names["same"] == names["drawn"]
-
-
-@pytest.mark.slow
-def test_the_page_on_sweeps_runs(root):
-    quick, _with_a_window = examples(root / "docs" / "sweeps.md")
-    assert len(namespace_after(quick)["sweep"].curves()) == 2
-
-
-@pytest.mark.parametrize("page", ["README.md", "docs/napari.md"])
-def test_keys_are_called_as_in_the_table(root, page):
-    from omnimouse_app.keys import all_keys
-
-    known = {key for group in all_keys() for key in group.split(" ")}
-    known |= {"Ctrl", "Alt", "Shift", "Ctrl+Shift+P"}  # napari's palette
-    quoted = re.findall(r"`([^`\n]+)`", (root / page).read_text())
-    keys = {word for word in quoted if re.fullmatch(KEY, word)}
-    assert len(keys) > 8
-    assert keys <= known
 
 
 def test_every_page_is_reached_from_the_first(root):

@@ -2,13 +2,11 @@
 
 import importlib.util
 import os
-import ssl
 import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Event, Thread
-from urllib.error import URLError
 
 import pytest
 
@@ -95,20 +93,6 @@ def test_a_server_that_refuses_the_knock_is_there(tasks):
     serving.start()
     assert tasks.can_reach(f"http://127.0.0.1:{server.server_port}/torch/")
     server.server_close()
-
-
-@pytest.mark.parametrize(
-    ("reason", "is_there"),
-    [(ssl.SSLCertVerificationError("unknown"), True), (ConnectionError(), False)],
-)
-def test_a_server_whose_certificate_cannot_be_judged_is_there(
-    tasks, monkeypatch, reason, is_there
-):
-    def fail(*_: object, **__: object) -> None:
-        raise URLError(reason)
-
-    monkeypatch.setattr(tasks.urllib.request, "urlopen", fail)
-    assert tasks.can_reach("https://download.pytorch.org/whl/cpu/torch/") == is_there
 
 
 def test_every_installation_is_held_to_the_constraints(tasks, monkeypatch):
@@ -201,27 +185,6 @@ def test_missing_libraries_are_named_and_looked_for_again_while_set_up_goes_on(
     assert setup_steps == ["venv", "install"]
 
 
-def test_without_the_venv_module_the_one_line_is_printed(tasks, monkeypatch, capsys):
-    monkeypatch.setattr(tasks.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(tasks, "has_apt", lambda: True)
-    monkeypatch.setattr(tasks, "is_root", lambda: False)
-    answered = subprocess.CompletedProcess([], 0, stdout="installed libegl1\n")
-    monkeypatch.setattr(tasks.subprocess, "run", lambda *_, **__: answered)
-    tasks.PYTHON.unlink()
-    assert tasks.main(["setup"]) == 1
-    shown = capsys.readouterr()
-    (line,) = [x for x in (shown.out + shown.err).splitlines() if "apt-get" in x]
-    assert "xvfb" in line
-    assert "libegl1 " not in line
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    assert line.endswith(f"python{version}-venv")
-
-
-def test_warnings_of_pip_are_not_taken_for_progress(tasks):
-    tasks.LOG.write_text("Collecting napari\nWARNING: Location is ignored\n\n")
-    assert tasks.last_log_line() == "Collecting napari"
-
-
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("words", "status", "told"),
@@ -247,31 +210,6 @@ def test_a_failed_check_fails_the_task_after_the_others_have_run(tasks, capfd):
     said = capfd.readouterr().out
     assert "ran" in said
     assert "FAILED: one" in said
-
-
-@pytest.mark.parametrize(
-    ("status", "asked"), [(0, []), (1, ["chromium", "fonts-dejavu-core"])]
-)
-def test_a_browser_that_is_missing_is_installed_for_the_tests(
-    tasks, monkeypatch, status, asked
-):
-    found = subprocess.CompletedProcess([], status)
-    installed: list[str] = []
-    monkeypatch.setattr(tasks.subprocess, "run", lambda *_, **__: found)
-    monkeypatch.setattr(tasks, "apt_install", lambda names: not installed.extend(names))
-    tasks.ensure_browser()
-    assert installed == asked
-
-
-def test_who_may_not_install_a_browser_gets_the_line_to_run(tasks, monkeypatch, capsys):
-    missing = subprocess.CompletedProcess([], 1)
-    monkeypatch.setattr(tasks.subprocess, "run", lambda *_, **__: missing)
-    monkeypatch.setattr(tasks, "has_apt", lambda: True)
-    monkeypatch.setattr(tasks, "is_root", lambda: False)
-    tasks.ensure_browser()
-    said = capsys.readouterr().out
-    assert "apt-get install" in said
-    assert "chromium" in said
 
 
 def test_notebooks_are_opened_for_this_machine_alone(tasks, monkeypatch):

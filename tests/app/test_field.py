@@ -48,30 +48,6 @@ def grid_field(size) -> Field:
     return square_field(corners, side=4, shape=(size, size))
 
 
-def test_a_neuron_keeps_its_outline_as_core_and_gets_a_rim_around_it():
-    field = square_field([(2, 2), (20, 20)])
-    core, rim = field.labels == 2, field.labels == 2 + field.n_neurons
-    assert core.sum() == 25
-    assert rim.sum() == 20
-    np.testing.assert_array_equal(core | rim, field.owner == 1)
-
-
-def test_a_rim_takes_no_pixel_of_another_neuron():
-    field = square_field([(5, 5), (5, 10)])
-    assert (field.labels == 1).sum() == (field.labels == 2).sum() == 25
-
-
-def test_the_shown_labels_are_the_widest_the_shader_looks_up():
-    assert square_field([(0, 0)]).labels.dtype == np.uint16
-
-
-def test_where_outlines_overlap_the_stronger_is_shown_and_both_are_hit():
-    field = square_field([(5, 5), (7, 7)], weight=[1.0, 2.0])
-    assert field.owner[8, 8] == 1
-    np.testing.assert_array_equal(np.sort(neurons_at(field, 8, 8)), [0, 1])
-    assert set(neurons_under(field, (8.0, 8.0), (8.0, 8.0), 0.5)) == {0, 1}
-
-
 def test_clicking_again_walks_through_all_that_lie_over_each_other():
     field = square_field([(5, 5), (6, 6), (7, 7)], weight=[1.0, 3.0, 2.0])
     found = neurons_at(field, 8, 8)
@@ -106,27 +82,11 @@ def test_the_brush_hits_exactly_the_neurons_with_a_pixel_within_its_radius(radiu
         assert set(surely[surely >= 0]) <= set(hit) <= set(perhaps)
 
 
-def test_a_long_stroke_equals_the_sum_of_its_parts():
-    field = grid_field(200)
-    a, b = np.array([3.0, 5.0]), np.array([190.0, 150.0])
-    middle = (a + b) / 2
-    first = neurons_under(field, a, middle, 6.0)
-    second = neurons_under(field, middle, b, 6.0)
-    whole = neurons_under(field, a, b, 6.0)
-    np.testing.assert_array_equal(whole, np.union1d(first, second))
-
-
 def test_a_lasso_takes_the_neurons_whose_centres_are_inside():
     field = square_field([(2, 2), (20, 20), (30, 2)])
     outline = np.array([[0, 0], [0, 12], [38, 12], [38, 0]], float)
     np.testing.assert_array_equal(neurons_inside(field, outline), [0, 2])
     assert len(neurons_inside(field, outline[:2])) == 0
-
-
-def test_nothing_is_under_the_pointer_outside_the_field():
-    field = square_field([(0, 0)])
-    for place in [(-1, 0), (0, -1), (40, 0), (0, 40), (20, 20)]:
-        assert len(neurons_at(field, *place)) == 0
 
 
 def test_without_outlines_disks_are_drawn_at_positions_and_said_so():
@@ -143,15 +103,6 @@ def test_planes_without_outlines_lie_side_by_side():
     xyz = np.tile(np.array([[0, 0, 0], [100, 100, 0]], np.float32), (2, 1))
     field = session_field(session(4, xyz=xyz, plane=[0, 0, 1, 1]))
     assert field.centres[:2, 1].max() < field.centres[2:, 1].min()
-
-
-def test_without_positions_neurons_are_a_grid_in_order_and_said_so():
-    field = session_field(session(9))
-    assert "grid" in field.note
-    assert len(field.lost) == 0
-    np.testing.assert_array_equal(
-        [neurons_at(field, *centre)[0] for centre in field.centres], np.arange(9)
-    )
 
 
 def planes_of(images, plane, corners=((2, 2), (2, 2), (8, 8))):
@@ -173,10 +124,3 @@ def test_outlines_of_planes_over_each_other_are_tiled_without_an_image_too():
     field = planes_of({}, [0, 1, 1])
     assert len(field.lost) == 0
     assert field.mean is None
-
-
-def test_one_image_that_holds_every_plane_stays_as_it_is():
-    image = np.zeros((40, 40), np.float32)
-    field = planes_of({"mean": image}, [0, 1, 1], [(2, 2), (2, 22), (12, 30)])
-    assert field.mean is image
-    np.testing.assert_allclose(field.centres[1], (4, 24))

@@ -6,9 +6,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_app.canvas import Canvas, core_places
-from omnimouse_app.hand import Hand, settle, wait_for
+from omnimouse_app.hand import Hand, wait_for
 from omnimouse_model.masks import TARGET, VISIBLE
-from omnimouse_widgets.drawn.neuron_colours import score_colours
 from omnimouse_widgets.palette import VISIBLE as BLUE
 from omnimouse_widgets.palette import area_table, rgb, viridis_table
 
@@ -32,17 +31,6 @@ def outlines(dock):
     dock.controller.colouring.outline_areas(False)
 
 
-def pick(dock, name):
-    """Choose in the menu as a user does: its key, and the arrows."""
-    menu = dock.control.view.colour_by
-    dock.control.scroll_area.ensureWidgetVisible(menu)
-    menu.setFocus()
-    steps = menu.findData(name) - menu.currentIndex()
-    for _ in range(abs(steps)):
-        QTest.keyClick(menu, Qt.Key.Key_Down if steps > 0 else Qt.Key.Key_Up)
-    assert dock.controller.state.colour_by == name
-
-
 def wait_for_colours(canvas, places, wanted):
     """Until every place on the field has its colour on screen."""
 
@@ -53,17 +41,6 @@ def wait_for_colours(canvas, places, wanted):
     wait_for(lambda: differ() <= 4, "the colours")
 
 
-def wait_for_legend(dock, **visible):
-    """Until the parts of the legend are seen, or not, as wanted."""
-    legend = dock.control.view.legend
-
-    def seen():
-        return {name: getattr(legend, name).isVisible() for name in visible}
-
-    wait_for(lambda: seen() == visible, f"the legend to have {visible}")
-    return legend
-
-
 def test_depth_colours_the_cores_and_states_the_rims_of_those_not_asked(dock, canvas):
     controller, layers = dock.controller, dock.instrument.layers
     field = layers.field
@@ -71,7 +48,8 @@ def test_depth_colours_the_cores_and_states_the_rims_of_those_not_asked(dock, ca
     half, last = field.n_neurons // 2, field.n_neurons - 1
     controller.paint_cells(range(half), slice(0, 60), VISIBLE)
     controller.paint_cells(range(half, field.n_neurons), slice(0, 60), TARGET)
-    pick(dock, "depth")
+    dock.control.scroll_area.ensureWidgetVisible(dock.control.view.colour_by)
+    controller.set_colour_by("depth")
     scale = controller.colouring.scale
     wanted = viridis_table()[(scale.shares * 255).round().astype(int)]
     wait_for_colours(canvas, core_places(field), wanted)
@@ -83,34 +61,13 @@ def test_depth_colours_the_cores_and_states_the_rims_of_those_not_asked(dock, ca
     rim = np.argwhere(field.labels == field.n_neurons + last + 1)
     wait_for_colours(canvas, rim, wanted[-1])
     # What is asked has the number's colour alone: no outline.
-    wait_for_legend(dock, bar=True, states=True, no_outline=True, selected=True)
-    assert dock.control.view.legend.bar.ends == scale.ends
+    legend = dock.control.view.legend
+    for part in (legend.bar, legend.states, legend.no_outline, legend.selected):
+        wait_for(part.isVisible, "the legend")
+    assert legend.bar.ends == scale.ends
     controller.paint_cells(range(10), slice(0, 60), TARGET)
     layers.draw()
     assert layers.colours.is_fast
-
-
-def test_scores_are_brighter_than_any_ring_but_that_of_the_selected(dock):
-    states = np.array([VISIBLE, TARGET, TARGET], np.uint8)
-    scores = np.array([np.nan, 0.0, np.nan], np.float32)
-    core, rim = score_colours(scores, states)
-    light = (rim[:, :3].mean(axis=1) * rim[:, 3]).round(3)
-    assert light[0] < core[1, :3].max() * core[1, 3]
-    assert light[2] < light[0]
-    pick(dock, "score")
-    wait_for_legend(dock, given=True, unscored=True, selected=True, states=False)
-    pick(dock, "state")
-    wait_for_legend(dock, states=True, selected=True, given=False, no_outline=False)
-
-
-def test_why_there_is_no_ceiling_is_said_under_the_menu(dock, canvas):
-    pick(dock, "ceiling")
-    words = "No clip was shown twice"
-    legend = wait_for_legend(dock, notice=True)
-    wait_for(lambda: words in legend.notice.text(), "the reason")
-    Hand(canvas.widget).key(Qt.Key.Key_C)
-    assert dock.controller.state.colour_by == "state"
-    wait_for_legend(dock, notice=False)
 
 
 def test_areas_are_outlined_with_their_names_in_their_colours(dock, canvas, outlines):
@@ -134,41 +91,6 @@ def test_areas_are_outlined_with_their_names_in_their_colours(dock, canvas, outl
     for is_shown in (True, False):
         hand.key(Qt.Key.Key_A)
         assert outlines.visible == is_shown
-
-
-def test_three_d_leaves_the_switch_of_the_areas_alone(dock, outlines):
-    controller, in_space = dock.controller, dock.controller.planes.show_in_space
-    in_space(True)
-    assert not outlines.visible
-    wait_for(dock.control.view.areas.isChecked, "the box")
-    in_space(False)
-    assert outlines.visible
-    for is_shown in (False, True):  # switched meanwhile
-        in_space(True)
-        controller.colouring.outline_areas(is_shown)
-        assert not outlines.visible
-        in_space(False)
-        assert outlines.visible == controller.state.areas_shown == is_shown
-
-
-def test_outlines_found_in_three_d_wait_for_the_field(dock):
-    controller, layers, viewer = dock.controller, dock.instrument.layers, dock.viewer
-    if layers.areas.layer in viewer.layers:
-        viewer.layers.remove(layers.areas.layer)
-    layers.areas.forget()
-    controller.colouring.outline_areas(True)
-    controller.planes.show_in_space(True)
-    wait_for(lambda: not layers.areas.errand.is_busy, "the outlines")
-    settle()
-    assert [one for one in viewer.layers if one.visible] == [
-        layers.space.layer,
-        layers.space.axes,
-    ]
-    assert viewer.layers.selection.active is layers.space.layer
-    controller.planes.show_in_space(False)
-    wait_for(lambda: layers.areas.layer is not None, "their layer")
-    assert layers.areas.layer.visible
-    assert viewer.layers.selection.active is layers.neurons
 
 
 def test_g_grows_what_is_painted_and_the_buttons_do_the_same(dock, canvas):

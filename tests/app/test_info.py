@@ -26,21 +26,6 @@ def info(capsys):
     return run
 
 
-def test_people_read_what_is_in_a_session(info):
-    status, text = info(str(FOLDER))
-    assert status == 0
-    for expected in (
-        "99000-1-2",
-        "24 neurons",
-        "pupil_size, pupil_dsize, pupil_x, pupil_y",
-        "549 frames of 36×64",
-        "final_test_1",
-        "V1: 11",
-        "1 of 24 neurons",
-    ):
-        assert expected in text
-
-
 def test_programs_get_one_row(info):
     status, text = info(str(FOLDER), "--json")
     assert status == 0
@@ -54,16 +39,6 @@ def test_programs_get_one_row(info):
     assert row["areas"] == {"V1": 11, "AL": 6, "LM": 4, "RL": 3}
     assert {note["code"] for note in row["warnings"]} >= {"missing_samples"}
     assert all(note["message"] for note in row["assumptions"])
-
-
-def test_a_bare_session_is_described_too(tmp_path, info):
-    folder = write_folder(tmp_path / "bare", streams=("responses",), identity=False)
-    (folder / "responses/meta/area.npy").unlink()
-    status, text = info(str(folder))
-    assert status == 0
-    assert "Areas" in text
-    for missing in ("screen", "video", "pupil", "running"):
-        assert f"no {missing}" in text
 
 
 @pytest.mark.parametrize("name", ["demo", "unseen"])

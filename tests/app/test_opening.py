@@ -1,12 +1,9 @@
 """`launch()`: what it opens, and what the user's own choice wins over."""
 
 import shutil
-from types import SimpleNamespace
 
 import pytest
 
-from omnimouse_app import instrument
-from omnimouse_app.settings import Opening
 from omnimouse_model.live.memory import Remembered, remember
 from omnimouse_widgets.qt.recordings import RecordingsPanel
 from tests import SUITE2P
@@ -49,18 +46,6 @@ def launch(qapp, load_calls):
     yield launch_and_wait
     for dock in docks:
         dock.close_viewer()
-
-
-@pytest.mark.parametrize(
-    ("preferred", "remembered", "expected"),
-    [("ridge", "mean", "ridge"), ("", "mean", "mean"), ("", "", "demo")],
-)
-def test_the_preferred_model_wins_over_the_one_used_last(
-    monkeypatch, preferred, remembered, expected
-):
-    monkeypatch.setattr(instrument, "opening", lambda: Opening(predictor=preferred))
-    controller = SimpleNamespace(remembered=Remembered("", remembered))
-    assert instrument.preferred_model(controller) == expected
 
 
 def test_without_a_choice_it_is_as_it_was_left(launch, load_calls, session_folder):

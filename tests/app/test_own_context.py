@@ -55,13 +55,6 @@ def test_a_layer_that_goes_is_freed_in_the_canvas_s_own_context(
     assert all(surface == own for surface in freed_in)
 
 
-def test_asking_twice_changes_nothing(dock):
-    context = dock.viewer.window._qt_viewer.canvas._scene_canvas.context
-    before = context.finish
-    free_in_own_context(dock.viewer)
-    assert context.finish is before
-
-
 def test_without_napari_s_private_names_nothing_is_changed(caplog):
     free_in_own_context(object())
     assert "napari changed" in caplog.text

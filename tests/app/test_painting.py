@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QMessageBox
 
-from omnimouse_app.brush import HELP
 from omnimouse_app.canvas import Canvas, core_places, states_on_screen
 from omnimouse_app.colours import LabelColours
 from omnimouse_app.hand import Hand, arc, settle, wait_for
-from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
+from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.drawn.field import neurons_inside, neurons_under
 from omnimouse_widgets.palette import viridis_table
 from tests.app.windows import is_answered
@@ -182,26 +180,6 @@ def test_without_a_tool_a_drag_pans_and_a_click_selects(
     assert dock.instrument.brush.tool == "brush"
 
 
-def test_brackets_change_the_radius_in_screen_pixels(dock, hand):
-    brush = dock.instrument.brush
-    before = brush.radius
-    hand.key(Qt.Key.Key_BracketRight)
-    assert brush.radius > before
-    assert dock.viewer.cursor.size == pytest.approx(2 * brush.radius)
-    hand.key(Qt.Key.Key_BracketLeft)
-    assert brush.radius == pytest.approx(before)
-
-
-def test_a_click_paints_what_the_ring_on_the_screen_covers(blank, canvas, hand, field):
-    centre = np.round(canvas.place(core_places(field)[40]))
-    hand.click(centre)
-    near = set(np.flatnonzero((mask_cells(blank) == VISIBLE).any(axis=0)).tolist())
-    radius = blank.instrument.brush.radius / blank.viewer.scene.camera.zoom
-    place = field_positions(blank, canvas, centre[None])[0]
-    assert set(neurons_under(field, place, place, radius - 0.05)) <= near
-    assert near <= set(neurons_under(field, place, place, radius + 0.05))
-
-
 def test_space_lends_the_drag_to_the_camera(dock, canvas, hand, circle):
     before, centre = mask_cells(dock).copy(), dock.viewer.scene.camera.center
     QTest.keyPress(canvas.widget, Qt.Key.Key_Space)
@@ -232,18 +210,6 @@ def test_holding_h_shows_the_mean_image_alone(blank, canvas, field):
     assert neurons.opacity == 0.9
     neurons.opacity = 1.0
     wait_for(is_blue, "sky blue again")
-
-
-def test_a_question_mark_shows_the_keys(dock, canvas):
-    def boxes():
-        tops = QApplication.topLevelWidgets()
-        return [w for w in tops if isinstance(w, QMessageBox) and w.isVisible()]
-
-    QTest.keyClicks(canvas.widget, "?")
-    (box,) = boxes()
-    assert "Ctrl+Z" in box.text()
-    box.close()
-    wait_for(lambda: not boxes(), "its end")
 
 
 def test_c_colours_by_score_from_the_table_of_viridis(dock, canvas, hand, field):
@@ -279,24 +245,6 @@ def test_the_fast_way_and_the_public_way_give_the_same_pixels(
     np.testing.assert_array_equal(canvas.picture(), fast)
 
 
-def test_the_fast_way_survives_what_rebuilds_the_texture(blank, canvas):
-    layer = blank.instrument.layers.neurons
-    blank.controller.paint([1, 2, 3], VISIBLE)
-    blank.instrument.layers.draw()
-    layer.visible = False
-    layer.visible = True
-    layer.contour = 1
-    layer.contour = 0
-    for n_shown in (3, 2):
-        blank.viewer.dims.ndisplay = n_shown
-        settle()
-    blank.viewer.reset_view()
-    blank.controller.paint([7, 8, 9], VISIBLE)
-    blank.controller.paint_cells([0, 3, 5], slice(0, 20), TARGET)
-    assert (neuron_states(blank)[[0, 3, 5]] == MIXED).all()
-    wait_for_states(blank, canvas)
-
-
 def test_colours_go_the_public_way_where_napari_has_changed(
     blank, canvas, field, monkeypatch
 ):
@@ -311,56 +259,3 @@ def test_colours_go_the_public_way_where_napari_has_changed(
     session = blank.controller.state.session
     blank.controller.open_session(session.path)  # the next test has new layers
     assert blank.instrument.layers.colours.is_fast
-
-
-def test_the_status_bar_says_what_is_painted_and_in_which_samples(
-    blank, canvas, hand, field
-):
-    layer = blank.instrument.layers.neurons
-    hand.key(Qt.Key.Key_3)
-    assert blank.viewer.help == layer.help
-    assert "target" in layer.help
-    assert "30-60" in layer.help
-    blank.instrument.brush.radius = 3.0
-    at = np.round(canvas.place(core_places(field)[12]))
-    hand.drag([at, at + 1])
-    n = int(blank.controller.state.mask.target.any(axis=0).sum())
-    assert n > 0
-    for value in (f"{n} neuron", "30 samples", "target", "30-60"):
-        assert value in layer.help
-    hand.key(Qt.Key.Key_1)
-    blank.controller.set_active_span(10, 40)
-    assert "visible in samples 10-40" in blank.viewer.help
-    hand.key(Qt.Key.Key_P)
-    assert blank.viewer.help == layer.help == HELP["select"]
-
-
-def test_the_status_bar_tells_the_newest_change_wherever_it_was_made(blank):
-    controller, viewer = blank.controller, blank.viewer
-    with controller.stroke():  # as the raster paints
-        controller.paint_cells([3, 4], slice(0, 20), VISIBLE)
-        assert "3 neurons" not in viewer.help
-        controller.paint_cells([5], slice(0, 20), VISIBLE)
-    assert "Paint 3 neurons visible" in viewer.help
-    for step, word in ((controller.undo, "undone"), (controller.redo, "redone")):
-        step()
-        assert viewer.help == f"{word}: Paint 3 neurons visible"
-
-
-def test_the_status_bar_says_which_neuron_is_under_the_pointer(
-    blank, canvas, hand, field
-):
-    blank.controller.paint([12], HIDDEN)
-    wait_for(lambda: blank.controller.results.scores is None, "no scores")
-    units = blank.controller.state.session.units
-    assert units.unit_id[12] != 12
-    y, x = core_places(field)[12]
-    words = blank.instrument.layers.describe_at(y, x)
-    depth = f"{units.xyz_um[12, 2]:.0f} µm"
-    for value in (f"neuron {units.unit_id[12]} ", "hidden", units.area[12], depth):
-        assert value in words
-    hand.move(canvas.place((y, x)), held=False)
-    blank.viewer.mouse_over_canvas = True
-    blank.viewer.update_status_from_cursor()
-    shown = blank.viewer.status
-    assert words in (shown if isinstance(shown, str) else shown["coordinates"])

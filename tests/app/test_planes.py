@@ -5,16 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtTest import QTest
 
 from omnimouse_app.canvas import Canvas, core_places
 from omnimouse_app.hand import Hand, arc, settle, wait_for
 from omnimouse_app.layer_kinds import lost_layer
-from omnimouse_app.tiles import Tile, label_layer
 from omnimouse_model.masks import VISIBLE
-from omnimouse_widgets.drawn.field import neurons_at
 from omnimouse_widgets.drawn.neuron_colours import SELECTED_RIM
-from tests.app.windows import wait_for_rest
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 ALT = Qt.KeyboardModifier.AltModifier
@@ -65,14 +61,6 @@ def test_a_tile_holds_the_neurons_of_its_plane_and_no_others(dock, layers, plane
     words = [dock.controller.planes.words_of(tile.plane) for tile in layers.tiles]
     assert layers.names.text.values.tolist() == words
     assert "µm" in words[0]
-
-
-def test_planes_over_each_other_have_their_names_in_one_corner():
-    tiles = (Tile(0, 0, 0, 50, 50), Tile(1, 10, 10, 60, 60))
-    labels = label_layer(tiles, "plane {}".format)
-    assert labels.text.values.tolist() == ["plane 0\nplane 1"]
-    assert Tile(2, 0, 50, 50, 100).overlaps(tiles[1])
-    assert not Tile(2, 0, 50, 50, 100).overlaps(tiles[0])
 
 
 def test_keys_step_through_the_planes_and_back_to_the_whole_field(
@@ -151,42 +139,6 @@ def test_one_plane_is_shown_with_its_image_and_name_and_nothing_of_the_others(
     assert crosses.shown.all()
 
 
-def test_areas_of_other_planes_are_not_outlined(dock, layers):
-    controller, outlines = dock.controller, layers.areas
-    controller.colouring.outline_areas(True)
-    wait_for(lambda: outlines.layer is not None, "the outlines")
-    controller.planes.show(1)
-    tile = layers.tiles[1]
-    places = np.array([path.mean(axis=0) for path in outlines.layer.data])
-    inside = (places > (tile.top, tile.left)) & (places < (tile.bottom, tile.right))
-    own = inside.all(axis=1)
-    assert 0 < own.sum() < len(own)
-    np.testing.assert_array_equal(outlines.layer.edge_color[:, 3], own)
-    words = np.array(outlines.layer.text.values).astype(bool)
-    assert not words[~own].any()
-    assert words[own].any()
-    controller.planes.show(None)
-    assert (outlines.layer.edge_color[:, 3] == 1).all()
-
-
-def test_neurons_of_other_planes_are_gone_by_the_fast_way(dock, layers, plane):
-    dock.controller.select([])
-    dock.controller.apply_preset("nothing")
-    dock.controller.paint(range(len(plane)), VISIBLE)
-    layers.draw()
-    before = layers.colours.rows[: len(plane), 3].copy()
-    assert before.min() > 0
-    menu = dock.control.view.place.plane
-    dock.control.scroll_area.ensureWidgetVisible(menu)
-    menu.setFocus()
-    QTest.keyClick(menu, Qt.Key.Key_Down)
-    assert dock.controller.planes.shown == 0
-    layers.draw()
-    after = layers.colours.rows[: len(plane), 3]
-    np.testing.assert_allclose(after, np.where(plane == 0, before, 0))
-    assert layers.colours.is_fast
-
-
 @pytest.fixture
 def points(dock, hand):
     """The neurons in space, which a key has brought up."""
@@ -219,26 +171,6 @@ def test_space_has_every_neuron_at_its_place_in_the_colours_of_the_field(
     controller.planes.show(2)
     n_looked_at = controller.planes.looked_at.sum()
     wait_for(lambda: points.shown.sum() == n_looked_at, "one plane in space")
-
-
-def test_space_has_axes_in_micrometres_and_moves_no_dock(dock, hand, layers):
-    dock.main_window.resize(1280, 720)
-    wait_for_rest(dock, (1280, 720))
-    before = [one.geometry() for one in dock.docks.values()]
-    hand.key(Qt.Key.Key_D, SHIFT)
-    wait_for_rest(dock, (1280, 720))
-    assert dock.main_window.minimumSizeHint().height() <= 720
-    assert [one.geometry() for one in dock.docks.values()] == before
-    data = layers.space.layer.data
-    low, high = data.min(axis=0), data.max(axis=0)
-    depth, y, x = layers.space.axes.text.values
-    assert f"{low[0]:.0f} to {high[0]:.0f} µm" in depth
-    for words, axis in ((y, 1), (x, 2)):
-        assert f"{high[axis] - low[axis]:.0f} µm" in words
-    axes = layers.space.axes
-    hand.key(Qt.Key.Key_D, SHIFT)
-    assert layers.space.axes is None
-    assert axes not in dock.viewer.layers
 
 
 def test_a_click_in_space_selects_and_the_status_bar_says_whom(
@@ -291,38 +223,3 @@ def state_of_viewer(dock):
     camera = tuple(np.round(camera_view(dock), 6))
     active = viewer.layers.selection.active
     return (viewer.dims.ndim, viewer.dims.ndisplay, camera, shown, active)
-
-
-def test_without_depth_the_button_says_why(dock, monkeypatch):
-    place = dock.control.view.place
-    monkeypatch.setattr(type(dock.controller.planes), "why_flat", "No depth is known.")
-    place.draw()
-    button = place.space.button(True)
-    assert not button.isEnabled()
-    assert "No depth is known." in button.toolTip()
-    monkeypatch.undo()
-    place.draw()
-    assert button.isEnabled()
-
-
-def test_clicking_again_walks_through_neurons_over_each_other(
-    dock, canvas, hand, layers
-):
-    y, x = core_places(layers.field)[10].astype(int)
-    pixel = y * layers.field.labels.shape[1] + x
-    field = replace(
-        layers.field, covered_at=np.full(2, pixel), covered_by=np.array([20, 30])
-    )
-    over = neurons_at(field, y, x).tolist()
-    assert over == [10, 20, 30]
-    dock.instrument.brush.attach(layers.neurons, field)
-    dock.controller.select([])
-    dock.viewer.scene.camera.center = (float(y), float(x))
-    dock.viewer.scene.camera.zoom = 12
-    settle()
-    at, found = np.round(canvas.place((y, x))), []
-    for _ in range(len(over) + 1):
-        hand.click(at, CONTROL)
-        found.append(dock.controller.state.selection)
-    dock.instrument.brush.attach(layers.neurons, layers.field)
-    assert found == [(neuron,) for neuron in [*over, over[0]]]

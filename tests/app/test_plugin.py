@@ -1,10 +1,6 @@
 """The manifest: what napari finds, and that every entry of it works."""
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 import threading
 from importlib import import_module
 from pathlib import Path
@@ -105,69 +101,6 @@ def test_samples_are_made_off_the_thread_that_draws_and_recordings_open_through_
     dock.close_viewer()
 
 
-PROBE = """
-import json, sys
-import napari
-run = napari.run
-
-def probed(**options):
-    from qtpy.QtCore import QTimer
-    from qtpy.QtWidgets import QDockWidget
-    [window] = [napari.current_viewer().window._qt_window]
-    timer, turns = QTimer(window), []
-
-    def look():
-        turns.append(1)
-        docks = window.findChildren(QDockWidget)
-        shown = [(d.windowTitle(), d.objectName()) for d in docks]
-        if any("(OmniMouse)" in name for _, name in shown) or len(turns) > 600:
-            timer.stop()
-            print(json.dumps(shown), flush=True)
-            window.close()
-
-    timer.timeout.connect(look)
-    timer.start(100)
-    run(**options)
-
-napari.run = probed
-from napari.__main__ import main
-sys.argv = ["napari", "-w", "omnimouse-app"]
-main()
-"""
-"""The `napari` command as it is, but for a look at its window once that is up."""
-
-
-@pytest.mark.gui
-@pytest.mark.process
-@pytest.mark.slow
-def test_the_napari_command_of_somebody_else_brings_the_docks(tmp_path):
-    from omnimouse_app.docks import PANELS
-
-    env = os.environ | {
-        "OMNIMOUSE_CONFIG": str(tmp_path),
-        "NAPARI_CONFIG": str(tmp_path / "napari.yaml"),
-    }
-    command = [sys.executable, "-c", PROBE]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    shown = json.loads(done.stdout.strip().splitlines()[-1])
-    titles = {title for title, _ in shown}
-    assert titles >= {"OmniMouse", *(place.title for place in PANELS)}, shown
-    assert "Traceback" not in done.stderr
-
-
-def test_the_palette_offers_the_table_of_commands(manifest):
-    from omnimouse_app.commands import ACTIONS
-
-    offered = {
-        command.python_name.partition(":")[2]: command.title
-        for command in manifest.contributions.commands
-        if command.python_name.startswith("omnimouse_app.commands")
-    }
-    assert offered == {name: action.title for name, action in ACTIONS.items()}
-    assert len(set(offered.values())) == len(offered)
-
-
 ABOUT_LAYERS = """
 labels label brush points shapes shape image polygon vectors tracks surface vertex
 contrast plane direct select_all select_append select_mode ellipse line path rectangle
@@ -193,28 +126,6 @@ def test_no_key_is_taken_twice_nor_from_the_viewer():
     }
     assert {"Ctrl+R", "V", "Ctrl+G"} <= everywhere
     assert not everywhere & set(single)
-
-
-KEYS_AND_COMMANDS = """
-1 paint_visible  2 paint_hidden  3 paint_target  , previous_frame  . next_frame
-PgUp previous_trial  PgDown next_trial  Alt+PgUp previous_plane  Alt+PgDown next_plane
-C colour_by  A toggle_areas  Shift+D toggle_space  G grow_painted
-Shift+G shrink_painted  Shift+P pin  Alt+1 toggle_pin_1  Alt+2 toggle_pin_2
-Alt+3 toggle_pin_3  Alt+4 toggle_pin_4  N next_neuron  Shift+N previous_neuron
-Shift+W what_if_reset  Ctrl+Z undo  Ctrl+Shift+Z redo  Ctrl+S save_analysis
-P toggle_brush  L toggle_lasso  [ shrink_brush  ] grow_brush  K play  ? show_keys
-"""
-HELD_OR_MOUSE = {"H", "Space", "Ctrl-click", "Alt-drag"}
-
-
-def test_every_key_has_a_command_unless_it_is_held_or_the_mouses():
-    from omnimouse_app.commands import ACTIONS
-    from omnimouse_app.keys import all_keys
-
-    keys, commands = np.array(KEYS_AND_COMMANDS.split()).reshape(-1, 2).T.tolist()
-    single = {key for group in all_keys() for key in group.split(" ")}
-    assert single - HELD_OR_MOUSE == set(keys)
-    assert set(commands) <= ACTIONS.keys()
 
 
 def command_effects(dock) -> dict:

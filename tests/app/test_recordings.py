@@ -7,7 +7,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog
 
-from omnimouse_app.hand import settle, wait_for
+from omnimouse_app.hand import wait_for
 from omnimouse_app.layers import TOKEN
 from omnimouse_widgets.qt.recordings import RecordingsPanel
 from tests import SUITE2P
@@ -73,17 +73,6 @@ def test_a_dropped_folder_of_recordings_is_a_table_out_of_which_one_is_opened(
     roles = ["mean image", "neurons", "planes"]
     wait_for(lambda: own_layers(dock) == roles, "its layers alone")
     assert visible_table(dock) is None
-
-
-def test_the_table_comes_up_beside_the_window_while_the_panel_floats(dock, folder):
-    panel_dock = dock.docks["OmniMouse"]
-    panel_dock.setFloating(True)
-    settle()
-    drop_file(dock, folder)
-    panel = wait_for_table(dock)
-    assert panel.parent() is panel_dock.parent()
-    panel.close()
-    panel_dock.setFloating(False)
 
 
 def test_the_menu_of_napari_asks_for_a_folder(dock, folder, monkeypatch):

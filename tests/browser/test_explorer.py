@@ -65,19 +65,6 @@ def test_keys_after_a_click_on_a_button_are_the_parts_and_not_the_notebooks(
     fresh_explorer.page.wait_for_function(f"!{IS_UNSAVED}")
 
 
-def test_the_other_button_paints_nothing(fresh_explorer):
-    before = kernel_counts(fresh_explorer)
-    fresh_explorer.part("field").first.click(button="right")
-    assert wait_for_agreement(fresh_explorer) == before
-
-
-def test_what_code_sets_the_page_shows(fresh_explorer):
-    fresh_explorer.ask("explorer.painter.paint(range(25), 0)")
-    wait_for_counts(fresh_explorer, hidden=25)
-    fresh_explorer.ask("setattr(explorer.bar, 'preset', 'nothing')")
-    wait_for_counts(fresh_explorer, target=0)
-
-
 def test_scrubbing_moves_the_window_of_the_kernel(fresh_explorer):
     before, since = fresh_explorer.ask("explorer.start_s"), fresh_explorer.now()
     fresh_explorer.part("video").first.locator("canvas").first.press("Shift+ArrowRight")

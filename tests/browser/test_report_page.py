@@ -62,11 +62,6 @@ def tooltip_text(page: Any) -> str:
     return page.locator(".told").inner_text()
 
 
-def column_texts(page: Any, head: str, column: int) -> list[str]:
-    table = page.locator("table", has=page.locator("th", has_text=head)).first
-    return table.locator(f"tbody tr td:nth-child({column})").all_inner_texts()
-
-
 def test_a_neuron_pointed_at_says_who_it_is(page):
     page.mouse.move(*neuron_position(page, 7))
     assert tooltip_text(page) == neurons_of(page)["words"][7]
@@ -108,34 +103,6 @@ def test_keys_go_from_neuron_to_neuron(page):
     assert "marked" not in tooltip_text(page)
 
 
-def test_a_table_sorts_by_its_heads_and_comes_back(page):
-    before = column_texts(page, "predictor", 3)
-    down = sorted(map(float, before), reverse=True)
-    table = page.locator("table", has=page.locator("th", has_text="predictor")).first
-    head = table.locator("th button", has_text="neurons")
-    head.click()
-    assert [float(cell) for cell in column_texts(page, "predictor", 3)] == down
-    assert table.locator("th[aria-sort=descending]").count() == 1
-    page.keyboard.press("Enter")
-    assert [float(cell) for cell in column_texts(page, "predictor", 3)] == down[::-1]
-    page.keyboard.press("Enter")
-    assert column_texts(page, "predictor", 3) == before
-
-
-def test_an_entry_of_the_legend_hides_its_curves(page):
-    section = page.locator("section", has=page.locator("h2", has_text="Traces"))
-    curves = section.locator("figure .line.recorded")
-    count = curves.locator("visible=true").count()
-    assert count >= 2
-    entry = section.locator(".legend button", has_text="recorded")
-    entry.click()
-    assert entry.get_attribute("aria-pressed") == "false"
-    assert curves.locator("visible=true").count() == 0
-    assert section.locator("figure .line.predicted").locator("visible=true").count()
-    entry.click()
-    assert curves.locator("visible=true").count() == count
-
-
 def test_a_condition_is_hidden_wherever_it_is(page):
     button = page.get_by_role("group", name="Conditions shown").get_by_text("few seen")
     of_it = page.locator("[data-condition=pin0], .line.pin0").locator("visible=true")
@@ -143,8 +110,8 @@ def test_a_condition_is_hidden_wherever_it_is(page):
     button.focus()
     page.keyboard.press("Space")
     assert of_it.count() == 0
-    tooltip_text = page.locator("main").get_by_text("few seen").locator("visible=true")
-    assert tooltip_text.count() == 1
+    words = page.locator("main").get_by_text("few seen").locator("visible=true")
+    assert words.count() == 1
     page.keyboard.press("Space")
     assert of_it.count() > 4
 

@@ -31,17 +31,17 @@ class TouchScreen:
         """Each finger from one place to another; the second comes down later."""
         starts = [begin for begin, _ in ways]
         for number in range(len(starts)):
-            self.say("Start", *starts[: number + 1])
+            self.send_touches("Start", *starts[: number + 1])
         for step in range(1, steps + 1):
             share = step / steps
-            self.say(
+            self.send_touches(
                 "Move",
                 *(
                     (a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1]))
                     for a, b in ways
                 ),
             )
-        self.say("End")
+        self.send_touches("End")
 
     def canvas_picture(self) -> str:
         """The picture on the canvas."""
@@ -65,8 +65,8 @@ def test_one_finger_paints_and_a_tap_does(fresh_explorer):
     hand.drag(((0.3, 0.5), (0.6, 0.5)))
     visible = visible_after_more_than(fresh_explorer, before)
     fresh_explorer.ask("explorer.painter.set_trait('radius', 60.0)")
-    hand.say("Start", (0.5, 0.3))
-    hand.say("End")
+    hand.send_touches("Start", (0.5, 0.3))
+    hand.send_touches("End")
     visible_after_more_than(fresh_explorer, visible)
     fresh_explorer.ask(f"explorer.painter.set_trait('radius', {radius})")
 
@@ -75,7 +75,7 @@ def test_two_fingers_zoom_and_move_the_field_and_paint_nothing(fresh_explorer):
     hand, before = TouchScreen(fresh_explorer), kernel_counts(fresh_explorer)
     undo_name = fresh_explorer.ask("explorer.controller.undo_name")
     hand.field.press("Home")
-    whole = hand.seen()
+    whole = hand.canvas_picture()
     pinch = ((0.45, 0.5), (0.25, 0.5)), ((0.55, 0.5), (0.75, 0.5))
     move = ((0.45, 0.5), (0.45, 0.7)), ((0.55, 0.5), (0.55, 0.7))
     for ways in (pinch, move):

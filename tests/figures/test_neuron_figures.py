@@ -30,15 +30,6 @@ def test_a_point_is_a_neuron_that_both_have_scored():
         assert f"neuron {neuron}<br>" in words
 
 
-def test_the_title_says_how_many_gain_and_the_line_is_of_identity():
-    x, y = score([0, 1, 2, 3], [0.1, 0.2, 0.3, 0.4]), score(range(4), [0.5] * 4)
-    figure = score_scatter(x, replace(y, per_neuron=np.array([0.2, 0.3, 0.4, 0.1])))
-    assert "n = 4 neurons" in figure.layout.title.text
-    assert "75% above" in figure.layout.title.text
-    (line,) = figure.layout.shapes
-    assert (line.x0, line.x1) == (line.y0, line.y1)
-
-
 def test_ceilings_colour_the_neurons_that_have_one():
     x, y = score([1, 3], [0.1, 0.2]), score([1, 3], [0.2, 0.3])
     ceilings = np.array([0.9, 0.6, 0.9, np.nan])
@@ -72,8 +63,3 @@ def test_counts_are_those_of_the_bins_and_the_line_is_the_score():
         assert sum(trace.y[:-1]) == len(known)
     assert [shape.x0 for shape in figure.layout.shapes] == [one.value, two.value]
     assert len({trace.line.dash for trace in figure.data}) == 2
-
-
-def test_nothing_scored_is_no_histogram():
-    with pytest.raises(ValueError, match="Nothing was scored"):
-        score_histogram(replace(score([1], [0.0]), per_neuron=np.array([np.nan])))

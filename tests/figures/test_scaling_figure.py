@@ -1,7 +1,5 @@
 """The figure of a scaling analysis: its marks, lines and bands are the library's."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -59,35 +57,6 @@ def test_the_fit_lies_in_its_band(curves):
     assert (low <= np.array(line.y)).all()
     assert (np.array(line.y) <= high).all()
     assert "exponent" in line.hovertext
-
-
-def test_too_few_sizes_are_marks_and_a_reason(curves):
-    def told(some):
-        *_, last = scaling_figure(some).layout.annotations
-        return last.text
-
-    figure = scaling_figure(curves)
-    assert len(traces_of(figure, "1M", "markers")) == 2
-    assert traces_of(figure, "1M", "lines") == []
-    assert told(curves).startswith("No fit of 1M: A fit needs 4")
-    (refused,) = [c for c in curves if c.condition == TASKS[0] and c.refusal]
-    some = [c for c in curves if c.name == "5M"]
-    assert told([refused, *some]).startswith("No fit of 1M:")
-    fitted = replace(some[0], name="1M", condition=TASKS[1])
-    assert told([refused, fitted]).startswith("No fit of 1M (Fcst):")
-
-
-def test_each_condition_has_its_panel_and_each_model_one_entry(curves):
-    figure = scaling_figure(curves, theme="dark")
-    words = [note.text for note in figure.layout.annotations]
-    assert "<b>Fcst</b>" in words
-    assert "<b>Stim</b>" in words
-    assert len(traces_of(figure, "5M", "markers", "x2")) == 2
-    named = [trace.name for trace in figure.data if trace.showlegend]
-    assert sorted(named) == ["1M", "5M"]
-    symbols = {t.name: t.marker.symbol for t in figure.data if t.showlegend}
-    colours = {t.name: t.marker.color for t in figure.data if t.showlegend}
-    assert len(set(symbols.values())) == len(set(colours.values())) == 2
 
 
 def test_curves_of_two_axes_are_refused(curves):

@@ -89,26 +89,3 @@ def test_what_a_model_cannot_do_is_a_dash_with_its_reason(scores):
     assert "reads &lt;no&gt; video." in html
     assert "<no>" not in html
     assert html.count("<td") == 1 + 3 * len(table.columns)
-
-
-def test_the_best_of_several_models_is_bold_and_ceilings_come_last(scores):
-    table = task_table(scores)
-    assert table.rows["small"][0].is_best
-    assert not table.rows["big"][0].is_best
-    assert "<td><b>0.25</b></td>" in table.to_html()
-    assert list(table.rows) == ["big", "small", "ceiling"]
-    assert table.rows["ceiling"][0].value == pytest.approx(0.6)
-    alone = Scores(scores.scores[:2], (), "test")
-    assert not any(c.is_best for row in task_table(alone).rows.values() for c in row)
-
-
-def test_figure_and_terminal_show_the_same_words(scores):
-    pytest.importorskip("plotly")
-    table = task_table(scores)
-    cells = table.to_figure().data[0].cells.values
-    assert list(cells[0]) == list(table.rows)
-    assert [words.strip("</b>") for words in cells[1]] == ["0.23", "0.25", "0.60"]
-    lines = repr(table).splitlines()
-    assert lines[1].split()[:2] == ["Fcst", "Pop+S"]
-    assert lines[3].split() == ["small", "0.25", *"–––––"]
-    assert "reads <no> video." in lines[-1] + lines[-2] + lines[-3]

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from omnimouse_widgets.jupyter.behavior import BehaviorDecoder
-from tests.predictors import RefusingPredictor
 
 
 @pytest.fixture
@@ -40,21 +39,6 @@ def test_mode_is_the_masks_both_ways(part, controller):
     part.set_state({"mode": "sometimes"})
     assert "sometimes" in part.problem
     assert part.mode == controller.state.mask.behavior == "hidden"
-
-
-def test_what_is_given_has_no_decode_and_no_score(part, controller, page):
-    controller.set_behavior("visible")
-    seen = page(part)
-    seen.look()
-    fields, _ = seen.wait_for("rows")
-    assert fields["curves"] == ["truth"]
-    assert fields["rows"][0]["label"] == "pupil size"
-
-
-def test_it_says_why_there_is_no_decode(part, controller):
-    controller.choose_predictor(RefusingPredictor())
-    controller.set_behavior("target")
-    assert str(controller.results.error) in part.words
 
 
 def test_a_press_moves_the_cursor_and_never_the_window(part, controller, page):

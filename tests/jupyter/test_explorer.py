@@ -83,19 +83,8 @@ def test_an_explorer_that_is_closed_leaves_no_widget_behind(controller, page):
     assert set(widgets) == before
 
 
-def test_the_scores_are_of_those_that_the_table_lists(explorer):
-    explorer.table.filter = "score>0.5"
-    assert explorer.neuron_scores.filter == "score>0.5"
-
-
 def test_what_could_not_be_fetched_is_raised(explorer, monkeypatch):
     errand = explorer.controller.models._errand
     monkeypatch.setattr(errand, "fault", ConnectionError("The hub is away."))
     with pytest.raises(ConnectionError, match="away"):
         explorer.settled(60.0)
-
-
-def test_where_there_are_no_widgets_its_cell_has_words_instead(explorer):
-    bundle = explorer.widget._repr_mimebundle_()
-    assert bundle["text/plain"]
-    assert "application/vnd.jupyter.widget-view+json" in bundle

@@ -10,7 +10,6 @@ from omnimouse_widgets.drawn.finetune_view import smoothed
 from omnimouse_widgets.jupyter.bar import ControlBar
 from omnimouse_widgets.jupyter.finetune import FineTune
 from tests.model.finetune_process import (
-    KNOWN,
     NEW,
     PATIENCE_S,
     ScriptedFinetuning,
@@ -53,19 +52,6 @@ def points(buffer):
     return np.frombuffer(buffer, np.float32).reshape(2, -1).T
 
 
-def test_it_is_on_the_page_only_where_there_is_something_to_learn(
-    part, controller, mouse_folder
-):
-    assert part.is_shown
-    assert NEW in part.status
-    assert "300 steps" in part.status
-    part.steps = 40
-    assert "40 steps" in part.status
-    controller.open_session(mouse_folder / KNOWN)
-    assert not part.is_shown
-    assert part.status == ""
-
-
 def test_the_page_starts_it_sees_its_curve_and_the_result_is_chosen(
     part, controller, script, page
 ):
@@ -93,14 +79,6 @@ def test_the_page_starts_it_sees_its_curve_and_the_result_is_chosen(
     opened.say("dismiss")
     assert not part.is_shown
     bar.close()
-
-
-def test_the_running_mean_is_over_the_last_twenty_steps():
-    losses = [(step, float(step)) for step in range(1, 41)]
-    found = smoothed(losses)
-    assert found[0] == (1, 1.0)
-    assert found[9] == (10, 5.5)
-    assert found[-1] == (40, 30.5)
 
 
 def test_why_it_failed_is_raised_for_code_and_told_in_the_page(part, script, page):

@@ -66,22 +66,6 @@ def state_keeper(controller, screen):
     made.close()
 
 
-@pytest.fixture
-def settling_checks(monkeypatch):
-    """Released whenever a quiet while is over and it is looked whether all is settled.
-
-    Told by the thread that waits for it, before it finds out.
-    """
-    found, is_settled = threading.Semaphore(0), LastState._is_settled.fget
-
-    def look(state_keeper: LastState) -> bool:
-        found.release()
-        return is_settled(state_keeper)
-
-    monkeypatch.setattr(LastState, "_is_settled", property(look))
-    return found
-
-
 def until_idle(state_keeper: LastState) -> None:
     """Wait until nothing is due: its thread ends."""
     thread = state_keeper._thread
@@ -113,26 +97,6 @@ def test_neurons_have_the_colours_of_the_mask(controller, field):
         assert np.abs(found - wanted[states[neuron]].astype(int)).max() <= 4, neuron
         seen.add(int(states[neuron]))
     assert seen == {HIDDEN, VISIBLE, TARGET}
-
-
-def test_a_selected_neuron_and_a_painted_one_look_otherwise(controller, field):
-    before = picture.field_pixels(controller, field)
-    controller.select([3])
-    controller.paint([7], TARGET)
-    changed = (picture.field_pixels(controller, field) != before).any(axis=2)
-    owners = set(field.owner[changed].tolist())
-    assert owners == {0, 25, 3, 7}
-
-
-def test_the_raster_has_the_colours_of_its_states(controller, field):
-    plain = pixels_of(picture.draw(controller, field).png)
-    controller.paint(np.arange(40), HIDDEN)
-    hidden = pixels_of(picture.draw(controller, field).png)
-    left = sheet.SCALE * (sheet.EDGE + picture.SIDE + picture.AXIS + 20)
-    rows = slice(sheet.SCALE * (picture.TOP + 40), sheet.SCALE * picture.SIDE)
-    before, after = (p[rows, left : left + 200].astype(int) for p in (plain, hidden))
-    assert (before.max(axis=2) - before.min(axis=2)).max() > 40
-    assert (after.max(axis=2) - after.min(axis=2)).max() < 8
 
 
 def test_the_captions_numbers_are_the_librarys(controller):
@@ -169,37 +133,12 @@ def test_it_is_drawn_small_however_the_screen_is_set(
     assert shape == (sheet.SCALE * found.height, sheet.SCALE * found.width, 3)
 
 
-@pytest.mark.slow
-def test_one_too_large_has_a_pixel_a_point():
-    noisy = sheet.Sheet(400, 400)
-    values = np.random.default_rng(0).integers(0, 255, (800, 800, 3), np.uint8)
-    noisy.picture(values, 0, 0, 400, 400)
-    assert pixels_of(noisy.png()).shape == (400, 400, 3)
-
-
-@pytest.mark.parametrize(("end", "drawn"), [("≤ r = 0", "<= r = 0"), ("≥ 1", ">= 1")])
-def test_the_ends_of_a_scale_are_in_letters_that_the_font_has(end, drawn):
-    assert sheet.plain(end) == drawn
-
-
 def test_nothing_open_has_words(empty_controller, screen):
     LastState(empty_controller).show()
     assert screen.calls[0][0]["text/plain"]
 
 
 # -- the output -----------------------------------------------------------------------
-def test_it_is_an_image_a_page_and_words(state_keeper, screen):
-    state_keeper.show()
-    bundle, is_update = screen.calls[0]
-    assert not is_update
-    words = picture.caption(state_keeper._controller)
-    assert bundle["text/plain"] == f"OmniMouse, as it was last seen: {words}"
-    data = bundle["image/png"]
-    assert pixels_of(base64.b64decode(data)).shape[1] == 2 * sheet.WIDTH
-    assert bundle["text/html"].startswith('<div class="omnimouse-last"><img alt="')
-    assert data in bundle["text/html"]
-
-
 def test_it_is_replaced_once_after_changes(state_keeper, screen, controller):
     state_keeper.show()
     for neuron in range(5):
@@ -215,18 +154,16 @@ def test_it_is_replaced_once_after_changes(state_keeper, screen, controller):
 @pytest.fixture
 def overtaken_state(controller, screen, monkeypatch):
     """A picture that does not follow by itself; call it to change it while drawn."""
-    neurons = iter(range(20))
+    later = iter([1])
 
-    def change(times: int) -> None:
-        left = iter(range(times))
+    def draw(*of: Any) -> picture.Drawing:
+        drawn = picture.draw(*of)
+        for neuron in later:
+            controller.paint([neuron], HIDDEN)
+        return drawn
 
-        def draw(*of: Any) -> picture.Drawing:
-            drawn = picture.draw(*of)
-            if next(left, None) is not None:
-                controller.paint([next(neurons)], HIDDEN)
-            return drawn
-
-        controller.paint([next(neurons)], HIDDEN)
+    def change() -> None:
+        controller.paint([0], HIDDEN)
         monkeypatch.setattr(last_state, "draw_picture", draw)
 
     with closing(LastState(controller, quiet_s=60)) as state_keeper:
@@ -237,60 +174,10 @@ def overtaken_state(controller, screen, monkeypatch):
 @pytest.mark.parametrize("verb", ["show", "draw"])
 def test_one_that_a_change_overtook_is_not_shown(screen, overtaken_state, verb):
     state_keeper, change = overtaken_state
-    change(1)
+    change()
     getattr(state_keeper, verb)()
     assert len(screen.calls) == 2
     assert "18 visible" in screen.calls[1][0]["text/plain"]
-
-
-def test_one_that_is_always_overtaken_is_shown_and_still_due(screen, overtaken_state):
-    state_keeper, change = overtaken_state
-    change(last_state.TRIES)
-    state_keeper.draw()
-    assert "17 visible" in screen.calls[-1][0]["text/plain"]
-    state_keeper.draw()
-    assert "16 visible" in screen.calls[-1][0]["text/plain"]
-    assert len(screen.calls) == 3
-
-
-def test_what_looks_the_same_is_not_sent_again(state_keeper, screen, controller):
-    state_keeper.show()
-    controller.set_brush(HIDDEN)
-    controller.ask_again()
-    state_keeper.draw()
-    assert not state_keeper._is_due
-    assert len(screen.calls) == 1
-
-
-def test_nothing_is_drawn_while_a_stroke_is_open(
-    state_keeper, screen, controller, settling_checks
-):
-    state_keeper.show()
-    controller.begin_stroke("Paint")
-    controller.paint([1], HIDDEN)
-    for _ in range(2):  # it looked again: nothing was drawn after the first time
-        assert settling_checks.acquire(timeout=60)
-    state_keeper.draw()
-    assert len(screen.calls) == 1
-    controller.end_stroke()
-    assert screen.wait_for(2)
-    assert "19 visible" in screen.calls[1][0]["text/plain"]
-
-
-def test_nothing_is_drawn_while_an_answer_is_awaited(
-    state_keeper, screen, controller, settling_checks
-):
-    state_keeper.show()
-    controller.results.population_freshness = "stale"
-    controller.paint_cells([1], slice(0, 5), HIDDEN)
-    controller.results.population_freshness = "running"
-    controller.results.changed.emit()
-    for _ in range(2):
-        assert settling_checks.acquire(timeout=60)
-    assert len(screen.calls) == 1
-    controller.results.population_freshness = "fresh"
-    controller.results.changed.emit()
-    assert screen.wait_for(2)
 
 
 def test_a_fault_is_told_and_the_next_change_mends_it(controller, screen, monkeypatch):
@@ -309,16 +196,6 @@ def test_a_fault_is_told_and_the_next_change_mends_it(controller, screen, monkey
     assert screen.wait_for(2)
     assert "image/png" in screen.calls[1][0]
     state_keeper.close()
-
-
-def test_closed_it_follows_no_more_and_leaves_no_thread(
-    state_keeper, screen, controller
-):
-    state_keeper.show()
-    state_keeper.close()
-    controller.paint([1], HIDDEN)
-    until_idle(state_keeper)
-    assert len(screen.calls) == 1
 
 
 # -- in a notebook ------------------------------------------------------------------

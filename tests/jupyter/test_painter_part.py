@@ -5,7 +5,6 @@ import pytest
 
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.field import session_field
 from omnimouse_widgets.jupyter.painter import MaskPainter
 
 
@@ -37,15 +36,6 @@ def stroke(page, code, *batches):
 
 def codes_of(message):
     return np.frombuffer(message[1][0], np.uint8)
-
-
-def test_the_page_gets_the_field_of_the_recording(painter_page, session):
-    content, buffers = painter_page.wait_for("field")
-    field = session_field(session)
-    assert content["shape"] == list(field.labels.shape)
-    assert content["neurons"] == session.n_neurons
-    labels = np.frombuffer(buffers[0], np.uint16).reshape(field.labels.shape)
-    assert np.array_equal(labels, field.labels)
 
 
 def test_the_page_gets_the_states_the_mask_has(controller, painter, painter_page):
@@ -86,13 +76,6 @@ def test_the_others_hear_of_the_neurons_of_a_stroke_alone(
     assert sum(map(len, buffers)) < 100
 
 
-def test_counts_are_those_of_the_mask(controller, painter):
-    painter.span = (0, 60)
-    painter.paint([0, 1, 2], VISIBLE)
-    controller.paint_cells([3], slice(0, 60), TARGET)
-    assert painter.counts == {"visible": 3, "target": 1, "hidden": 36, "mixed": 0}
-
-
 def test_a_click_selects_and_a_second_one_adds(controller, painter, painter_page):
     field = painter.field
     places = {}
@@ -105,25 +88,6 @@ def test_a_click_selects_and_a_second_one_adds(controller, painter, painter_page
     assert painter.selection == [2, 8]
     painter_page.say("pick", add=True, **places[2])
     assert painter.selection == [8]
-
-
-def test_the_pointer_is_told_what_lies_under_it(painter, painter_page):
-    y, x = np.argwhere(painter.field.owner == 4)[0]
-    painter_page.say("hover", y=float(y), x=float(x))
-    assert "neuron" in painter_page.wait_for("hovered")[0]["words"]
-
-
-def test_code_of_the_brush_its_span_and_its_tool_go_together(controller, painter):
-    painter.tool = "select"
-    painter.code = TARGET
-    assert painter.tool == "brush"
-    assert painter.span == (30, 60)
-    painter.span = (20, 40)
-    assert controller.state.active_span == (20, 40)
-    painter.code = VISIBLE
-    assert painter.span == (0, 60)
-    painter.code = TARGET
-    assert painter.span == (20, 40)
 
 
 def test_colours_by_score_are_those_of_the_app(controller, painter, painter_page):
@@ -146,13 +110,6 @@ def test_an_area_that_nobody_knows_is_refused_by_name(painter, painter_page):
     assert "V9" in painter.problem
 
 
-def test_a_neuron_out_of_range_is_refused_and_the_selection_kept(controller, painter):
-    painter.selection = [1]
-    with pytest.raises(ValueError, match="Neurons are"):
-        painter.selection = [400]
-    assert painter.selection == [1]
-
-
 @pytest.mark.parametrize("is_closed", [False, True])
 def test_a_page_that_goes_away_and_a_part_that_is_closed_end_their_stroke(
     controller, painter_page, is_closed
@@ -169,13 +126,6 @@ def test_a_page_that_goes_away_and_a_part_that_is_closed_end_their_stroke(
     assert controller.undo_name == "Paint 2 neurons visible"
 
 
-def test_a_page_hears_which_of_its_strokes_are_in_the_codes(painter_page):
-    painter_page.forget()
-    for seq in (1, 2):
-        painter_page.say("paint", neuron_bytes(4 + seq), code=VISIBLE, seq=seq)
-    painter_page.wait_for("patch", lambda content, _: content["done"] == {"page": 2})
-
-
 def test_a_stroke_that_is_refused_is_drawn_as_the_mask_is(painter, painter_page):
     painter_page.forget()
     painter_page.say("paint", neuron_bytes(4_000), code=VISIBLE, seq=1)
@@ -183,13 +133,6 @@ def test_a_stroke_that_is_refused_is_drawn_as_the_mask_is(painter, painter_page)
     content, buffers = painter_page.wait_for("codes")
     assert content["done"] == {"page": 1}
     assert not np.frombuffer(buffers[0], np.uint8).any()
-
-
-def test_a_second_page_is_told_of_the_same_field(painter_page):
-    before = painter_page.wait_for("field")[0]["number"]
-    painter_page.forget()
-    painter_page.part._handle_custom_msg({"op": "ready", "view": "another"}, [])
-    assert painter_page.wait_for("field")[0]["number"] == before
 
 
 def test_what_is_no_code_is_refused_in_words(controller, painter):

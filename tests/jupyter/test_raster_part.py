@@ -2,14 +2,12 @@
 
 from collections.abc import Callable
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.similarity import similarity_order
 from omnimouse_model.masks import HIDDEN, N_SAMPLES, TARGET, VISIBLE
-from omnimouse_widgets.drawn.raster_rows import MAX_ROWS, UNSEEN
+from omnimouse_widgets.drawn.raster_rows import MAX_ROWS
 from omnimouse_widgets.drawn.raster_values import levels_of
 from omnimouse_widgets.jupyter.raster import Raster
 from tests.predictors import EchoPredictor
@@ -72,56 +70,6 @@ def test_a_page_is_sent_rows_values_and_the_mask(raster_page, controller):
     np.testing.assert_allclose(drawn, expected, atol=1)
 
 
-def test_what_is_not_predicted_is_told_from_the_lowest_value(
-    raster, raster_page, controller
-):
-    controller.paint_cells([3], slice(0, 60), TARGET)
-    raster.view = "prediction"
-    message, buffers = raster_page.wait_for(
-        "raster", lambda m, _: m.get("values", [{}])[0].get("picture") == "prediction"
-    )
-    drawn = rows_of(buffers[message["values"][0]["buffer"]])
-    assert (drawn[3, 10:] > 0).all()
-    assert (drawn[4] == 0).all()
-
-
-@pytest.mark.parametrize(
-    ("view", "pictures"),
-    [
-        ("pair", ["truth", "prediction"]),
-        ("beside", ["truth", "prediction", "residual"]),
-    ],
-)
-def test_pictures_side_by_side(raster, raster_page, view, pictures):
-    raster.view = view
-    message, buffers = raster_page.wait_for(
-        "raster", lambda m, _: len(m.get("values", ())) == len(pictures)
-    )
-    assert [one["picture"] for one in message["values"]] == pictures
-    assert len(buffers) == len(pictures)  # the mask is not sent again
-
-
-def test_painting_elsewhere_sends_the_mask_and_no_values(raster_page, controller):
-    raster_page.forget()
-    controller.paint_cells([5], slice(10, 16), VISIBLE)
-    message, buffers = raster_page.wait_for("raster", has_field("codes"))
-    assert (codes_of(message, buffers)[5, 10:16] == UNSEEN).all()
-    assert "values" not in message
-
-
-def test_selected_neurons_are_marked(raster_page, controller):
-    controller.select([9, 4])
-    raster_page.wait_for("raster", lambda m, _: m["marks"] == [9, 4])
-
-
-def test_an_older_prediction_is_said_to_be_older(raster, raster_page, controller):
-    raster.view = "prediction"
-    controller.paint_cells([3], slice(0, 60), TARGET)
-    raster_page.wait_for("raster", lambda m, _: not m["old"])
-    controller.results.population_freshness = "stale"
-    raster_page.wait_for("raster", lambda m, _: m["old"])
-
-
 def test_many_neurons_share_rows(empty_controller, tmp_path, page):
     controller = empty_controller
     controller.choose_predictor(EchoPredictor())
@@ -165,18 +113,6 @@ def test_columns_are_painted_for_neurons_out_of_view_too(
     assert (controller.state.mask.cells[5:8] == VISIBLE).all()
 
 
-def test_the_page_hears_which_of_its_strokes_a_mask_holds(raster_page, controller):
-    message, _ = raster_page.wait_for("raster")
-    fields = {"seq": 7, "rows": message["rows"], "code": 1, "all": False}
-    raster_page.say("paint", row_block(0, 1), begin={"code": 1}, **fields)
-    assert raster_page.of("ack")[-1][0]["seq"] == 7
-    found, buffers = raster_page.wait_for(
-        "raster", lambda m, _: "codes" in m and m["done"].get("page") == 7
-    )
-    assert (codes_of(found, buffers)[0] == VISIBLE).all()
-    raster_page.say("end")
-
-
 def test_rows_do_not_move_under_an_open_stroke(raster, raster_page, controller):
     raster.order = "state"
     raster_page.wait_for("raster", has_field("layout"))
@@ -199,34 +135,3 @@ def test_a_stroke_on_rows_long_gone_is_refused_in_words(
     raster_page.say("paint", row_block(0, 1), seq=1, rows=10_000, code=1, all=False)
     assert raster.problem
     assert (controller.state.mask.cells == HIDDEN).all()
-
-
-def test_a_row_is_selected(raster_page, controller):
-    raster_page.say("select", rows=raster_page.wait_for("raster")[0]["rows"], row=11)
-    assert controller.state.selection == (11,)
-
-
-def test_order_view_code_cursor_and_selection_are_the_states(raster, controller):
-    raster.order, raster.view = "depth", "residual"
-    raster.code, raster.cursor, raster.selection = TARGET, 31, [5]
-    state = controller.state
-    assert (state.raster_order, state.raster_view) == ("depth", "residual")
-    assert (state.brush_code, state.cursor, state.selection) == (TARGET, 31, (5,))
-    controller.set_raster("score", "pair")
-    controller.set_cursor(2)
-    assert (raster.order, raster.view, raster.cursor) == ("score", "pair", 2)
-
-
-def test_rows_by_similarity_are_those_of_the_library(raster, raster_page, controller):
-    raster.order = "similarity"
-    expected = similarity_order(controller.state.session)
-    names = [str(n) for n in expected]
-    raster_page.wait_for(
-        "raster", lambda m, _: m.get("layout", {}).get("names") == names
-    )
-
-
-def test_nobody_waits_for_similarity_when_nobody_looks(raster_page, controller):
-    with mock.patch.object(controller.similarity, "let_be") as let_be:
-        raster_page.say("gone")
-    let_be.assert_called()

@@ -2,16 +2,13 @@
 
 import numpy as np
 import pytest
-from traitlets import TraitError
 
-from omnimouse_model.live.state import MAX_SELECTED
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_widgets.drawn.score_spread import BIN_WIDTH, spread
 from omnimouse_widgets.jupyter.score_chart import BARS, POINTS
 from omnimouse_widgets.jupyter.scores import NeuronScores
 from tests.predictors import EchoPredictor
-from tests.small_sessions import write_session
 
 
 class GradedPredictor(EchoPredictor):
@@ -76,17 +73,6 @@ def test_bars_and_points_are_the_scores_of_the_window(part, controller, scores_p
     np.testing.assert_allclose(np.diff(edges), BIN_WIDTH)
     assert f"{len(known)} neurons" in part.summary
     assert f"{scores[known].mean():.2f}" in part.summary
-
-
-def test_what_is_selected_anywhere_is_marked_in_both(part, controller, scores_page):
-    scores_page.forget()
-    controller.select([4, 7, 39])
-    scores_page.wait_for("selected")
-    found, scores = figure_values(part), controller.results.scores
-    np.testing.assert_allclose(found["chosen"][1], scores[[4, 7, 39]], rtol=1e-6)
-    assert found["chosen_bars"].sum() == 3
-    assert (found["chosen_bars"] <= found["bars"]).all()
-    assert part.selection == (4, 7, 39)
 
 
 def test_clicks_and_boxes_select_by_score_and_with_shift_one_more(
@@ -169,66 +155,12 @@ def test_a_pinned_condition_is_what_scores_are_compared_with(
     assert not part.chart.figure.layout.annotations
 
 
-def test_ceilings_are_read_while_somebody_looks_at_them(part, controller, page):
-    part.against = "ceiling"
-    opened = page(part)
-    opened.look()
-
-    opened.wait_for("scores", lambda *_: bool(part.chart.figure.layout.annotations))
-    assert controller.state.colour_by == "state"
-
-
-def test_what_is_no_number_is_refused(part):
-    with pytest.raises(TraitError):
-        part.against = "score"
-
-
 def test_without_scores_it_says_what_to_do(part, controller, scores_page):
     controller.set_mask(Mask.nothing(controller.state.session))
     scores_page.wait_for("scores", lambda m, _: not m["bars"])
     assert part.summary
     scores_page.say("rank", rank="highest")
     assert controller.state.selection == ()
-
-
-def test_the_figure_is_made_when_somebody_looks_and_changed_in_place(
-    part, controller, page
-):
-    assert part.widget.children == (part,)
-    assert part.chart is None
-    opened = page(part)
-    opened.look()
-    opened.wait_for("scores")
-    figure = part.chart.figure
-    assert part.widget.children == (part, figure)
-    opened.forget()
-    controller.set_behavior("hidden")
-    opened.wait_for("scores")
-    assert part.chart.figure is figure
-    part.close()
-    assert figure.comm is None
-
-
-@pytest.mark.slow
-def test_ten_thousand_neurons_are_drawn_and_the_64_best_of_many_selected(
-    empty_controller, tmp_path, page
-):
-    with_many = empty_controller
-    with_many.choose_predictor(GradedPredictor())
-    with_many.open_session(write_session(tmp_path / "many", 10_000))
-    with_many.apply_preset("video_behavior")
-    part = NeuronScores(with_many)
-    opened = page(part)
-    opened.look()
-    opened.wait_for("scores", lambda m, _: bool(m["bars"]))
-    found = figure_values(part)
-    assert found["points"].shape[1] == found["bars"].sum() > 9_000
-    pick(opened, POINTS, range(found["points"].shape[1]))
-    assert str(MAX_SELECTED) in part.told
-    scores, selection = with_many.results.scores, with_many.state.selection
-    assert scores[list(selection)].min() >= np.nanpercentile(scores, 99)
-    pick(opened, POINTS, [3])
-    assert part.told == ""
 
 
 def test_a_score_on_an_edge_belongs_to_the_bar_above_it():
@@ -238,33 +170,6 @@ def test_a_score_on_an_edge_belongs_to_the_bar_above_it():
     for bar in range(len(found.counts)):
         assert len(found.in_bar(bar)) == found.counts[bar]
     assert spread(np.empty(0, int), np.empty(0)).counts.size == 0
-
-
-def test_what_has_not_changed_is_not_sent_again(
-    part, controller, scores_page, monkeypatch
-):
-    sent = []
-    for how in ("_send_update_msg", "_send_restyle_msg", "_send_relayout_msg"):
-        monkeypatch.setattr(
-            part.chart.figure, how, lambda *a, **fields: sent.append((a, fields))
-        )
-    scores_page.forget()
-    controller.results.changed.emit()
-    scores_page.wait_for("scores")
-    assert not sent
-    controller.select([3])
-    scores_page.wait_for("selected")
-    assert sent
-
-
-def test_what_was_told_of_a_selection_is_not_told_of_the_next(
-    part, controller, scores_page
-):
-    part._select(np.arange(40).repeat(2))
-    assert "80" in part.told
-    assert str(MAX_SELECTED) in part.told
-    controller.select([3])
-    assert part.told == ""
 
 
 def test_what_was_picked_among_neurons_that_are_gone_is_left(

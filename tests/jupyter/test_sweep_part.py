@@ -8,12 +8,9 @@ import pytest
 
 from omnimouse_model.analysis.live_sweep import SEEDS, live_sweep
 from omnimouse_model.analysis.sweep import context_sweep
-from omnimouse_model.live.context_mark import mark_of
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
-from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context_spots import dodge, place_on
-from omnimouse_widgets.drawn.context_words import NO_SELECTION
 from omnimouse_widgets.jupyter.sweep import ContextSweep
 from tests.predictors import EchoPredictor
 
@@ -132,67 +129,6 @@ def test_live_curves_are_asked_for_only_while_somebody_looks(
     assert not noisy_controller.state.sweep_shown
 
 
-def test_one_of_two_that_goes_leaves_the_other_its_live_curves(
-    part, noisy_controller, page
-):
-    opened, beside = page(part), page(ContextSweep(noisy_controller))
-    opened.look()
-    beside.look()
-    beside.say("gone")
-    assert noisy_controller.state.sweep_shown
-    noisy_controller.select([5])
-    assert noisy_controller.results.sweep is not None
-    opened.say("gone")
-    assert not noisy_controller.state.sweep_shown
-
-
-def test_one_figure_is_made_and_changed_in_place(part, noisy_controller, sweep_page):
-    before, traces = part.chart.figure, part.chart.figure.data
-    noisy_controller.select([5])
-    wait_for_points(part, sweep_page, noisy_controller.results.sweep)
-    assert "1 neuron," in part.status
-    assert part.chart.figure is before
-    assert all(a is b for a, b in zip(traces, part.chart.figure.data, strict=True))
-    assert_drawn(part, noisy_controller.results.sweep)
-    assert part.widget.children == (part, before)
-
-
-def test_what_has_not_changed_is_not_sent_again(
-    part, noisy_controller, sweep_page, monkeypatch
-):
-    sweep_page.say("gone")  # the pen draws no more meanwhile
-    sent = []
-    monkeypatch.setattr(
-        part.chart.figure, "_send_update_msg", lambda **fields: sent.append(fields)
-    )
-    part.chart.show_sweeps(part.drawn())
-    assert not sent
-    part.chart.show_sweeps(part.drawn(), ["video"])
-    (fields,) = sent
-    assert fields["restyle_data"]["y"] == [[], []]  # over neurons, over history
-
-
-def test_the_mask_on_screen_is_marked(part, noisy_controller, sweep_page):
-    mark = mark_of(noisy_controller.state, noisy_controller.results)
-    assert mark is not None
-    sweep_page.wait_for("curves", lambda *_: part.mark.endswith(mark.words))
-    lines = part.chart.figure.layout.shapes
-    assert [line.x0 for line in lines] == [
-        place_on("neurons", mark.given.neurons),
-        place_on("history_samples", mark.given.history_samples),
-    ]
-
-
-def test_hidden_conditions_are_not_drawn(part, sweep_page):
-    label = next(iter(palette.CONDITION_COLOURS))
-    part.hidden = (label,)
-    sweep_page.wait_for(
-        "curves", lambda *_: not part.chart.drawn(("neurons", label, 0))
-    )
-    other = list(palette.CONDITION_COLOURS)[1]
-    assert part.chart.drawn(("neurons", other, 0))
-
-
 def test_a_table_from_a_cell_takes_the_place_of_the_live_one(
     part, noisy_controller, sweep_page
 ):
@@ -212,16 +148,6 @@ def test_a_table_from_a_cell_takes_the_place_of_the_live_one(
     assert_drawn(part, found)
     part.is_live = True
     assert part.sweep is noisy_controller.results.sweep
-
-
-def test_without_a_selection_the_part_says_what_to_do(
-    part, noisy_controller, sweep_page
-):
-    noisy_controller.select([])
-    words = " ".join(NO_SELECTION.split())
-    sweep_page.wait_for("curves", lambda *_: part.status == words)
-    (note,) = part.chart.figure.layout.annotations
-    assert note.text == NO_SELECTION.replace("\n", "<br>")
 
 
 def test_a_form_starts_a_sweep_that_is_kept_drawn_and_exported(
@@ -301,11 +227,6 @@ def test_a_sweep_in_the_background_is_held_let_go_and_ended(
     assert noisy_controller.sweeps._gate.is_stopped
 
 
-def test_faults_of_sweeps_are_shown(part, noisy_controller, sweep_page):
-    noisy_controller.sweeps._fail("A sweep runs already.")
-    sweep_page.wait_for("running", lambda m, _: m["fault"] == "A sweep runs already.")
-
-
 def test_a_given_sweep_without_points_cannot_be_saved(
     part, noisy_controller, tmp_path, sweep_page
 ):
@@ -313,10 +234,3 @@ def test_a_given_sweep_without_points_cannot_be_saved(
     with pytest.raises(ValueError, match=r"\w"):
         part.write_csv(tmp_path / "x.csv")
     assert not (tmp_path / "x.csv").exists()
-
-
-def test_figures_follow_the_width_of_the_page(part):
-    """`_config` is plotly's own: where it goes, figures stay as wide as they began."""
-    figure = part.chart.figure
-    assert "_config" in figure.traits(sync=True)
-    assert figure.get_state("_config")["_config"]["responsive"] is True

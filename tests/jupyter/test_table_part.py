@@ -1,16 +1,10 @@
-import threading
 from typing import Any
 
 import numpy as np
 import pytest
-from traitlets import TraitError
 
-import omnimouse_model as om
-from omnimouse_model.live import exports
-from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.jupyter.table import NeuronTable
-from tests.predictors import GatedPopulationPredictor
 
 
 @pytest.fixture
@@ -55,21 +49,6 @@ def test_only_the_rows_asked_for_travel(part, controller, table_page):
     assert [len(row) for row in found["cells"]] == [6] * 4
     assert rows(table_page, 38, 90)["neurons"] == [38, 39]
     assert rows(table_page, 90, 99)["neurons"] == []
-
-
-def test_rows_tell_state_and_score(part, controller, page):
-    controller.set_active_span(30, 60)
-    controller.paint_cells([2], slice(0, 60), VISIBLE)
-    controller.paint_cells([5], slice(30, 60), TARGET)
-    table_page = page(part)
-    table_page.look()
-    table_page.wait_for("table")
-    found = rows(table_page)
-    names = [row[4] for row in found["cells"]]
-    assert (names[2], names[5]) == ("visible", "target")
-    assert (found["states"][2], found["states"][5]) == (VISIBLE, TARGET)
-    assert found["cells"][5][5] == f"{controller.results.scores[5]:.2f}"
-    assert found["cells"][2][5] == "–"
 
 
 def test_it_is_sorted_in_the_kernel_and_unknown_values_stay_last(
@@ -142,21 +121,6 @@ def test_a_row_that_has_not_come_yet_is_picked_by_its_place(
     assert controller.state.selection == (0,)
 
 
-def test_a_selection_comes_into_view_and_rows_sorted_anew_begin_with_the_first(
-    part, controller, table_page
-):
-    controller.select([1, 30])
-    assert part.selection == (1, 30)
-    assert table_page.wait_for("selected")[0]["row"] == 30
-    table_page.forget()
-    part.descending = True
-    part.filter = "id<35"
-    table_page.wait_for("table", lambda fields, _: fields["n"] == 35)
-    controller.select([20])
-    assert table_page.wait_for("selected")[0]["row"] == 14
-    assert len(table_page.of("selected")) == 1
-
-
 def test_what_is_listed_is_painted_as_one_step(part, controller, table_page):
     part.filter = "id>=35"
     table_page.wait_for("table", lambda fields, _: fields["n"] == 5)
@@ -181,81 +145,9 @@ def test_a_page_downloads_the_table_with_its_condition(part, controller, table_p
     assert sum(not line.startswith("#") for line in lines) == 41
 
 
-def test_a_download_holds_no_message_up(part, table_page, monkeypatch):
-    gate = threading.Event()
-
-    def slowly(_: Any) -> bytes:
-        assert gate.wait(60.0)
-        return b"late"
-
-    monkeypatch.setattr(exports, "csv_bytes", slowly)
-    table_page.say("csv")
-    table_page.say("step", n=1)
-    assert part.controller.state.cursor == 1
-    assert not table_page.of("csv")
-    gate.set()
-    _, buffers = table_page.wait_for("csv")
-    assert buffers == [b"late"]
-
-
-@pytest.fixture
-def gated_table(session, page):
-    """A controller that awaits its answer, its predictor, and a page with the table."""
-    predictor = GatedPopulationPredictor()
-    controller = Controller()
-    controller.choose_predictor(predictor)
-    controller.open_session(session)
-    yield controller, predictor, page(NeuronTable(controller))
-    predictor.gate.release(50)
-    controller.close()
-
-
-def test_what_is_not_answered_yet_is_not_downloaded(gated_table):
-    _, _, table_page = gated_table
-    table_page.say("csv")
-    assert table_page.part.problem
-    assert not table_page.of("csv")
-
-
-def test_scores_of_an_older_question_are_marked(gated_table):
-    controller, predictor, table_page = gated_table
-    predictor.gate.release(2)
-    assert controller.wait(60.0)
-    table_page.look()
-    table_page.wait_for("table", lambda fields, _: not fields["is_old"])
-    controller.paint_cells([0], slice(30, 35), HIDDEN)
-    table_page.wait_for("table", lambda fields, _: fields["is_old"])
-
-
-def test_what_is_shown_is_counted_when_nobody_looks(part, controller):
-    part.filter = "visible"
-    controller.paint_cells([3, 9], slice(0, 60), VISIBLE)
-    assert part.shown == 2
-    with pytest.raises(TraitError, match="read-only"):
-        part.shown = 7
-
-
 def test_without_a_session_nothing_is_painted_or_downloaded(empty_controller, page):
     part = NeuronTable(empty_controller, filter="V1 depth<250")
     part.paint(VISIBLE)
     assert part.shown == 0
     page(part).say("csv")
     assert part.problem
-
-
-def test_another_session_has_its_own_rows(part, controller, table_page):
-    responses = np.random.default_rng(0).random((600, 10_000), np.float32)
-    other = om.open_session({"responses": responses, "rate_hz": 30.0})
-    controller.open_session(other)
-    table_page.wait_for("table", lambda fields, _: fields["total"] == 10_000)
-    assert part.shown == 10_000
-    assert rows(table_page, 5000, 5140)["neurons"] == list(range(5000, 5140))
-
-
-def test_a_filter_is_checked_before_a_recording_is_open(empty_controller, session):
-    part = NeuronTable(empty_controller, filter="area=V1 x<1000 | state!=V1")
-    with pytest.raises(ValueError, match="'size'"):
-        part.filter = "size>3"
-    empty_controller.open_session(session)
-    assert len(part.neurons) == part.shown == session.n_neurons
-    part.close()

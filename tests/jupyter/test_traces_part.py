@@ -10,7 +10,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.trace import Trace
 from omnimouse_widgets.jupyter.trace_stack import rows_message
 from omnimouse_widgets.jupyter.traces import Traces
-from tests.predictors import EchoPredictor, GatedPopulationPredictor
+from tests.predictors import GatedPopulationPredictor
 
 Message = tuple[dict[str, Any], list[bytes]]
 
@@ -45,17 +45,6 @@ def part(controller):
     made = Traces(controller)
     yield made
     made.close()
-
-
-def has_labels(*labels: str) -> Any:
-    """Whether a message has rows with labels that begin so."""
-
-    def is_it(fields: dict[str, Any], _: Any) -> bool:
-        found = [row["label"] for row in fields["rows"]]
-        pairs = zip(found, labels, strict=False)
-        return len(found) == len(labels) and all(a.startswith(b) for a, b in pairs)
-
-    return is_it
 
 
 def test_rows_are_the_selection_with_truth_and_prediction(part, controller, page):
@@ -93,16 +82,6 @@ def test_selection_is_everyones_both_ways(part, controller):
     part.set_state({"selection": [99]})  # a page is told, not raised at
     assert "0..39" in part.problem
     assert part.selection == controller.state.selection == (9, 2)
-
-
-def test_without_a_selection_the_page_is_told_what_to_do(part, controller, page):
-    controller.select([])
-    seen = page(part)
-    seen.look()
-    fields, buffers = seen.wait_for("rows")
-    assert fields["rows"] == []
-    assert buffers == []
-    assert fields["missing"]
 
 
 def test_the_cursor_goes_where_somebody_presses_and_steps_by_keys(
@@ -191,29 +170,6 @@ def test_a_pinned_condition_is_overlaid_with_its_letter_and_score(
     assert controller.state.pins == ()
 
 
-def test_scales_and_shapes_are_the_states(part, controller, page):
-    controller.paint_cells(slice(None), slice(30, 60), TARGET)
-    seen = page(part)
-    seen.look()
-    spans = {row["span"] for row in seen.wait_for("rows")[0]["rows"]}
-    assert len(spans) == 3
-    seen.forget()
-    part.common_scale = True
-    fields, _ = seen.wait_for("rows")
-    assert {row["span"] for row in fields["rows"]} == {max(spans)}
-    seen.forget()
-    part.set_state({"as_large": True})
-    assert controller.state.as_large
-    found = RowsMessage(seen.wait_for("rows"))
-    truth, predicted = (found.curves[0][name] for name in ("truth", "predicted"))
-    known = np.isfinite(predicted)
-    assert predicted[known].mean() == pytest.approx(truth[known].mean(), abs=1e-3)
-    legend = seen.wait_for("bar")[0]["legend"]
-    assert any(sign[2] == "predicted ≈" for sign in legend)
-    controller.set_traces(common_scale=False, as_large=False)
-    assert (part.common_scale, part.as_large) == (False, False)
-
-
 def test_a_baseline_is_drawn_beside_and_named(part, controller, page):
     controller.paint_cells(slice(None), slice(30, 60), TARGET)
     controller.choose_baseline("mean")
@@ -227,16 +183,6 @@ def test_a_baseline_is_drawn_beside_and_named(part, controller, page):
     )
     assert "mean" in found.labels[0]
     assert seen.wait_for("bar")[0]["legend"][-1][2] == "mean"
-
-
-def test_status_tells_freshness_and_time(part, controller):
-    assert part.status == "○ nothing asked"
-    controller.paint_cells(slice(None), slice(30, 60), TARGET)
-    assert part.status.startswith("● fresh · took ")
-    controller.choose_predictor("no-such-file.safetensors")
-    assert part.status == "✕ error"
-    with pytest.raises(TraitError, match="read-only"):
-        part.status = "mine"
 
 
 def test_an_older_prediction_is_marked(session, page):
@@ -258,14 +204,6 @@ def test_an_older_prediction_is_marked(session, page):
     controller.close()
 
 
-def test_traits_given_when_it_is_made_reach_the_state(controller):
-    part = Traces(controller, selection=[4, 12], span="10 s", height=200)
-    assert controller.state.selection == part.selection == (4, 12)
-    assert controller.state.trace_span == "10 s"
-    assert part.height == 200
-    part.close()
-
-
 def test_rows_of_different_axes_keep_their_own():
     shade = np.zeros(3, np.uint8)
     fast, slow = np.arange(4.0), np.arange(3.0) + 0.5
@@ -278,13 +216,3 @@ def test_rows_of_different_axes_keep_their_own():
     np.testing.assert_allclose(found.times[1] + found.fields["start_s"], slow)
     assert np.isnan(found.curves[0]["predicted"]).all()
     np.testing.assert_allclose(found.curves[1]["predicted"], slow + 1)
-
-
-def test_the_letter_of_a_pin_asked_of_nobody_has_no_score(part, controller, page):
-    controller.paint_cells(slice(None), slice(30, 60), TARGET)
-    controller.choose_predictor(EchoPredictor("another"))
-    seen = page(part)
-    seen.say("pin", verb="pin")
-    controller.pins.show(0, False)
-    seen.look()
-    assert seen.wait_for("rows")[0]["rows"][0]["marks"] == ()

@@ -60,28 +60,6 @@ def test_the_last_chunk_ends_with_the_session(video_page, session):
     assert last * CHUNK + len(frames) == len(session.start_grid)
 
 
-def test_a_newer_wish_takes_the_place_of_an_older(video, video_page):
-    """What the playhead has left behind is not read any more."""
-    film = video_page.wait_for("film")[0]["film"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(video._board, "ask", lambda _: None)
-        video_page.say("want", film=film, chunks=[0], seq=1)
-        video_page.say("want", film=film, chunks=[1], seq=2)
-    video._more_wanted.emit()
-    video_page.wait_for("chunk")
-    assert [message["chunk"] for message, _ in video_page.of("chunk")] == [1]
-
-
-def test_the_film_tells_tiers_trials_and_how_long_it_is(video_page, session):
-    message, buffers = video_page.wait_for("film")
-    assert message["frames"] == len(session.start_grid)
-    assert message["has_video"]
-    tiers = {bar[2] for bar in message["bars"]}
-    assert tiers == set(session.trials.tier.tolist())
-    starts = np.frombuffer(buffers[0], np.float32)
-    np.testing.assert_allclose(starts, np.sort(session.trials.t_on), atol=1e-4)
-
-
 def test_edited_frames_are_shown_as_the_model_is_given_them(video_page, controller):
     video_page.wait_for("edited", lambda m, _: m["start"] < 0)
     controller.what_if.put(Contrast(0.5))
@@ -134,17 +112,6 @@ def test_of_two_pages_that_play_one_moves_the_window(video_page, controller):
     assert controller.state.cursor == 6
 
 
-def test_what_the_page_does_is_no_jump_and_what_others_do_is(video_page, controller):
-    start = controller.state.window.start_index
-    jumps = video_page.wait_for("place")[0]["jumps"]
-    go(video_page, start + 33)
-    message, _ = video_page.wait_for("place", lambda m, _: m["cursor"] == 33)
-    assert message["jumps"] == jumps
-    controller.set_cursor(3)
-    message, _ = video_page.wait_for("place", lambda m, _: m["cursor"] == 3)
-    assert message["jumps"] > jumps
-
-
 def test_time_and_cursor_are_the_states_both_ways(video, controller):
     video.time_s = 9.3
     window, cursor = controller.state.window, controller.state.cursor
@@ -156,12 +123,6 @@ def test_time_and_cursor_are_the_states_both_ways(video, controller):
     assert video.cursor == 15
     start_s = controller.state.window.start_s
     assert video.time_s == pytest.approx(start_s + 0.5, abs=1e-3)
-
-
-def test_trials_are_stepped(video_page, controller):
-    controller.trials.go_to(0)
-    video_page.say("trial", n=1)
-    assert controller.trials.number == 1
 
 
 def test_a_clock_nobody_sees_does_not_run(video, video_page):

@@ -33,9 +33,7 @@ class Plane(Samples):
     seconds: float = 30.0
     mask: str = "pixel_mask"
     location: str = "VISp"
-    quality: str = ""
     order: tuple[int, ...] | None = None
-    container: str = "Fluorescence"
     series: tuple[str, ...] = ("RoiResponseSeries",)
     origin: bool = True
 
@@ -83,10 +81,8 @@ def _write_plane(file: h5py.File, number: int, plane: Plane, draw: Any) -> None:
     table = typed_group(segmentation, f"S{number}", "PlaneSegmentation")
     table["id"] = np.arange(plane.n) + 10 * (number + 1)
     table["imaging_plane"] = h5py.SoftLink(imaging.name)
-    if plane.quality:
-        table[plane.quality] = np.arange(plane.n) % 2 == 0
     _write_masks(table, plane, draw)
-    container = typed_group(ophys, plane.container, plane.container)
+    container = typed_group(ophys, "Fluorescence", "Fluorescence")
     for name in plane.series:
         series = typed_group(container, f"{name}{number}", "RoiResponseSeries")
         n = int(plane.seconds * plane.rate_hz)

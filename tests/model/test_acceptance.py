@@ -9,7 +9,6 @@ from omnimouse_model.analysis.conditions import Condition
 from omnimouse_model.analysis.contexts import Context, context_mask, held_out_draw
 from omnimouse_model.analysis.evaluate import evaluate
 from omnimouse_model.data.open import open_session
-from omnimouse_model.masks import Mask
 from omnimouse_model.predict.naive import naive_predictor
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.strategies import mask_from_strategy
@@ -19,8 +18,6 @@ from tests.model.known_sessions import write_known_session
 from tests.predictors import EchoPredictor
 
 FORECAST = "test/causal_response_25_behavior"
-GAP_END = 30
-"""First conditions sample; the last visible one is 24."""
 
 
 def open_world(folder, responses, tiers):
@@ -119,39 +116,4 @@ def test_a_forecast_at_a_lag_correlates_as_the_process_does(walk):
 def test_the_first_target_lies_six_samples_after_the_last_visible(walk):
     mask = mask_from_strategy(FORECAST, walk)
     assert np.flatnonzero(mask.visible[:, 0])[-1] == 24
-    assert np.flatnonzero(mask.target[:, 0])[0] == GAP_END
-
-
-# -- the gap --------------------------------------------------------------------------
-FACTOR = 4
-"""Samples that repeat one original value: 7.5 Hz upsampled to 30."""
-
-
-@pytest.fixture(scope="module")
-def upsampled_session(tmp_path_factory):
-    white = np.random.default_rng(6).normal(size=(9000 // FACTOR, 60))
-    responses = 50 + 5 * np.repeat(white, FACTOR, axis=0)
-    # Windows begin every 30 samples: a length that 4 does not divide moves the phase.
-    return open_world(tmp_path_factory.mktemp("white"), responses, ["final_test_1"])
-
-
-def unguarded_mask(session):
-    """The first target right after the last visible sample, the guard switched off."""
-    return (
-        Mask.nothing(session)
-        .show(slice(None), slice(0, 30))
-        .ask(slice(None), slice(30, 31))
-        .with_guard(False)
-    )
-
-
-@pytest.mark.slow
-def test_upsampled_noise_is_foretold_only_without_the_gap(upsampled_session):
-    conditions = [
-        Condition("with the gap", partial(single_sample_mask, FORECAST, GAP_END)),
-        Condition("without", unguarded_mask),
-    ]
-    with pytest.warns(UserWarning, match="visible"):
-        found = evaluate(LastVisible("last visible"), upsampled_session, conditions)
-    assert abs(found.find("with the gap", "last visible").value) < 0.02
-    assert found.find("without", "last visible").value > 0.4
+    assert np.flatnonzero(mask.target[:, 0])[0] == 30

@@ -1,7 +1,6 @@
 """Drawing a step ahead: in order, each once, while another is being computed."""
 
 import threading
-import time
 
 import pytest
 
@@ -25,11 +24,6 @@ def test_the_next_step_is_drawn_while_this_one_is_computed():
     assert drawn == [0, 1, 2]
 
 
-def test_a_step_that_was_not_expected_is_drawn_when_it_is_asked_for():
-    with DrawnAhead(str, last=10) as ahead:
-        assert [ahead.take(k) for k in (4, 7, 8)] == ["4", "7", "8"]
-
-
 def test_what_drawing_raises_is_raised_where_it_is_taken():
     def draw(step: int) -> int:
         if step == 1:
@@ -40,11 +34,3 @@ def test_what_drawing_raises_is_raised_where_it_is_taken():
         ahead.take(0)
         with pytest.raises(ValueError, match="no window"):
             ahead.take(1)
-
-
-def test_a_wait_is_measured(monkeypatch):
-    clock = iter([10.0, 12.5])
-    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
-    with DrawnAhead(str, last=0) as ahead:
-        ahead.take(0)
-    assert ahead.waited_s == 2.5

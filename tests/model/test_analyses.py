@@ -23,7 +23,7 @@ from omnimouse_model.live import autosave
 from omnimouse_model.live.analysis_file import Analysis, read_analysis, write_analysis
 from omnimouse_model.live.autosave import Autosave
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.memory import RUN, Remembered, recall, remember
+from omnimouse_model.live.memory import Remembered, recall, remember
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, Mask
 from tests.small_sessions import write_session
 
@@ -187,12 +187,6 @@ def test_nothing_is_saved_while_nothing_is_open(second_controller, tmp_path):
     assert not (tmp_path / "a.omnimouse.json").exists()
 
 
-def test_a_folder_that_is_not_there_is_told(controller, tmp_path):
-    assert not controller.analyses.save(tmp_path / "gone" / "a.omnimouse.json")
-    assert "No such file" in str(controller.analyses.fault)
-    assert controller.analyses.path is None
-
-
 # -- what differs --------------------------------------------------------------------
 def test_a_recording_that_moved_along_is_found(
     controller, folder, second_controller, tmp_path
@@ -256,19 +250,6 @@ def test_an_edit_that_the_recording_has_nothing_for_is_told(controller, path):
     assert controller.analyses.is_changed
 
 
-def test_no_edits_are_not_written(controller, path):
-    controller.what_if.reset()
-    controller.analyses.save(path)
-    assert "edits" not in json.loads(path.read_text())
-    assert read_analysis(path).edits == ()
-
-
-def test_a_window_that_is_not_there_is_told(controller, path):
-    rewrite(path, lambda f: f.update(start_s=900.0))
-    controller.analyses.open(path)
-    assert "900.00 s: 17.47 s" in notices(controller)
-
-
 @pytest.mark.parametrize("missing", ["/gone/weights.safetensors", "hf://?", "x" * 999])
 def test_a_predictor_that_is_not_here_is_told_and_the_rest_is_kept(
     controller, path, second_controller, missing
@@ -282,34 +263,6 @@ def test_a_predictor_that_is_not_here_is_told_and_the_rest_is_kept(
     assert second_controller.state.mask == controller.state.mask
     assert second_controller.state.predictor_name == "last"
     assert second_controller.results.freshness == "fresh"
-
-
-def test_a_preset_is_named_only_where_the_mask_is_one(controller, path):
-    rewrite(path, lambda f: f.update(preset="video_only"))
-    controller.analyses.open(path)
-    assert controller.state.preset == ""
-    controller.apply_preset("video_only")
-    controller.analyses.save(path)
-    controller.apply_preset("nothing")
-    controller.analyses.open(path)
-    assert controller.state.preset == "video_only"
-
-
-def test_a_file_from_before_the_raster_was_kept_opens_with_it_as_at_first(
-    controller, path
-):
-    assert json.loads(path.read_text())["view"]["raster_order"] == "depth"
-
-    def older(found: Any) -> None:
-        del found["view"]["raster_order"], found["view"]["raster_view"]
-
-    rewrite(path, older)
-    controller.analyses.open(path)
-    assert controller.analyses.fault is None
-    assert controller.state.raster_order == "state"
-    assert controller.state.raster_view == "truth"
-    controller.analyses.save(path)
-    assert "raster_order" not in json.loads(path.read_text())["view"]
 
 
 # -- files of any origin -------------------------------------------------------------
@@ -473,16 +426,6 @@ def test_what_was_on_screen_survives_a_kill_and_is_told(
         assert again.analyses.told == ()
 
 
-def test_two_windows_at_once_are_no_crash(recording, memory, restore_controller):
-    with closing(Controller(synchronous=True, memory=memory)) as first:
-        first.open_session(recording)
-        assert recall(memory).run == RUN
-        second_controller = restore_controller()
-        assert second_controller.analyses.told == ()
-    second_controller.close()
-    assert recall(memory).run == ""
-
-
 @pytest.mark.parametrize("run", ["{own} another", "999999999 x", "x", "0 x"])
 def test_a_process_that_is_gone_was_a_crash(recording, memory, restore_controller, run):
     run = run.format(own=os.getpid())
@@ -583,25 +526,3 @@ def test_what_was_not_saved_is_kept_when_another_recording_is_opened(
     assert facts(analyses.now) == changed
     controller.open_session(folder)  # it has not changed since: no other copy
     assert analyses.told == ()
-
-
-def test_a_mask_by_hand_that_was_never_saved_is_kept_and_a_preset_is_not(
-    controller, folder
-):
-    masks = []
-    for neuron in (11, 12):  # in one second, both
-        controller.paint_cells([neuron], slice(40, 50), HIDDEN)
-        masks.append(controller.state.mask)
-        controller.open_session(folder)
-    kept = controller.analyses.recent
-    assert [read_analysis(path).mask for path in kept] == masks[::-1]
-    controller.apply_preset("nothing")
-    controller.open_session(folder)
-    assert controller.analyses.recent == kept
-
-
-def test_what_the_user_discards_is_not_kept(controller, folder, path):
-    controller.paint_cells([11], slice(40, 50), HIDDEN)
-    controller.analyses.discard()
-    controller.open_session(folder)
-    assert (controller.analyses.told, len(controller.analyses.recent)) == ((), 1)

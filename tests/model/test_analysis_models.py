@@ -138,19 +138,6 @@ def test_a_report_of_what_must_be_fetched_is_refused(
 
 
 # -- pins ----------------------------------------------------------------------------
-def test_a_pin_that_must_be_fetched_is_not_asked_and_keeps_its_name(
-    controller, save_analysis, fetched_names
-):
-    controller.pins.pin("far")
-    path = save_analysis(FAR)
-    controller.analyses.open(path)
-    assert controller.pins.windows == {}
-    assert f"A is not predicted: {FAR}" in controller.analyses.told[0]
-    controller.analyses.save(path)
-    assert read_analysis(path).pins[0].predictor == FAR
-    assert fetched_names == []
-
-
 def test_a_pin_of_a_predictor_that_was_handed_in_is_not_asked_of_another(
     controller, save_analysis
 ):
@@ -192,27 +179,6 @@ def test_other_weights_of_the_same_name_are_told(folder, tmp_path, weights):
 
 
 # -- sweeps --------------------------------------------------------------------------
-def test_sweeps_that_were_drawn_are_drawn_again(controller, tmp_path):
-    folder = controller.sweeps.folder
-    folder.mkdir()
-    for name in ("one", "two", "three"):
-        (folder / f"{name}.sweep.jsonl").write_text("{}\n")
-    controller.sweeps.look()
-    drawn = (folder / "two.sweep.jsonl", folder / "one.sweep.jsonl")
-    for path in drawn:
-        controller.sweeps.compare(path, True)
-    path = tmp_path / "a.omnimouse.json"
-    controller.analyses.save(path)
-    controller.sweeps.compare(folder / "three.sweep.jsonl", True)
-    controller.analyses.open(path)
-    assert controller.sweeps.compared == drawn
-    drawn[0].unlink()
-    controller.analyses.open(path)
-    assert controller.sweeps.compared == drawn[1:]
-    (told,) = controller.analyses.told
-    assert "two" in told
-
-
 @pytest.mark.parametrize(
     "sweeps", ["one", [1], ["../one"], ["/etc/passwd"], [""], [".."], ["a"] * 101]
 )

@@ -118,19 +118,6 @@ def test_weights_and_description_of_different_saves_are_not_taken_for_a_pair(
         read_checkpoint(path)
 
 
-def test_weights_in_another_precision_are_read_in_the_nets_own(net, tmp_path):
-    read = read_checkpoint(save_checkpoint(tmp_path / "m", net))
-    halved = {
-        k: v.half() if v.is_floating_point() else v for k, v in read.state.items()
-    }
-    built = replace(read, state=halved).build()
-    kinds = {k: v.dtype for k, v in built.state_dict().items()}
-    assert kinds == {k: v.dtype for k, v in net.state_dict().items()}
-    whole = {k: v.long() for k, v in read.state.items()}
-    with pytest.raises(CheckpointError, match="int64"):
-        replace(read, state=whole).build()
-
-
 @pytest.mark.usefixtures("released_size")
 @pytest.mark.parametrize(
     ("part", "value", "rank"),

@@ -9,9 +9,7 @@ import pytest
 from omnimouse_model.analysis.repeats import clip_repeats, repeated_clips
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live import clips as live_clips
-from omnimouse_model.live.clips import MAX_UNSELECTED, ceiling_words, clip_words
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.metrics.correlation import Status
 from omnimouse_model.simulate import HeldOut, MouseSpec
 from omnimouse_model.simulate import write_session as simulate
 from tests.small_sessions import with_trials, write_session
@@ -76,30 +74,6 @@ def test_stepping_goes_to_the_same_moment_of_another_repeat(controller, session)
     assert controller.clips.repeat == 0
 
 
-def test_without_a_selection_a_sample_of_all_neurons_is_read(controller, session):
-    controller.select([])
-    assert controller.clips.neurons == tuple(range(N))
-    controller.clips.go_to_clip(0)
-    controller.clips.follow()
-    assert controller.clips.found.responses.shape[:2] == (N, 4)
-    assert MAX_UNSELECTED >= N
-
-
-def test_the_ceiling_is_told_with_whose_it_is(controller, session):
-    clip = repeated_clips(session)[0]
-    assert clip_words(clip, 0).startswith(f"clip 1 · 4 × {clip.duration_s:.1f} s")
-    repeats = clip_repeats(session, clip, np.arange(N))
-    known = np.isfinite(repeats.cc_max)
-    assert known.sum() > 3
-    words = ceiling_words(repeats)
-    assert f"CC_max {np.median(repeats.cc_max[known]):.2f}" in words
-    assert f"{known.sum()} of {N} neurons" in words or known.all()
-    best = int(np.nanargmax(repeats.cc_max))
-    words = ceiling_words(clip_repeats(session, clip, np.array([best])), "861")
-    assert f"CC_max {repeats.cc_max[best]:.2f}" in words
-    assert "(neuron 861)" in words
-
-
 def test_a_clip_that_was_shown_once_has_no_repeats(short):
     with closing(Controller(synchronous=True)) as controller:
         controller.clips.follow()
@@ -127,28 +101,6 @@ def test_a_clip_at_the_very_end_of_a_session_is_on_screen_there(
     assert controller.clips.repeat == 1 - repeat
     controller.seek(6.4)
     assert controller.clips.shown is None
-
-
-def test_an_oracle_that_some_neurons_lack_is_that_of_the_others(session):
-    repeats = clip_repeats(session, repeated_clips(session)[0], np.arange(N))
-    known = np.flatnonzero(np.isfinite(repeats.cc_max))
-    oracle = repeats.oracle.copy()
-    oracle[known[0]] = np.nan
-    words = ceiling_words(replace(repeats, oracle=oracle))
-    assert f"oracle {np.nanmedian(oracle[known]):.2f}" in words
-    words = ceiling_words(replace(repeats, oracle=np.full(N, np.nan)))
-    assert "oracle –" in words
-
-
-@pytest.mark.parametrize(
-    ("status", "words"),
-    [(Status.TOO_FEW_REPEATS, "too few repeats"), (Status.NO_SIGNAL, "4 repeats")],
-)
-def test_why_there_is_no_ceiling_is_told(session, status, words):
-    repeats = clip_repeats(session, repeated_clips(session)[0], np.arange(N))
-    statuses = np.full(N, str(status))
-    nothing = replace(repeats, cc_max=np.full(N, np.nan), status=statuses)
-    assert words in ceiling_words(nothing)
 
 
 def test_as_many_neurons_and_clips_are_kept_as_fit_into_memory(controller, monkeypatch):

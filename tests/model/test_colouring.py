@@ -1,23 +1,17 @@
 """What colours the neurons: values, scales and words, against what was recorded."""
 
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 import omnimouse_model as om
 from omnimouse_model.analysis import population_ceiling as ceilings
-from omnimouse_model.analysis.receptive_fields import receptive_fields
 from omnimouse_model.analysis.repeats import clip_repeats, repeated_clips
-from omnimouse_model.data.session import Session
-from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.colouring import Quantity, _scale
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_SAMPLES, TARGET
-from omnimouse_model.metrics.correlation import Status
 from omnimouse_model.simulate import HeldOut, MouseSpec
 from omnimouse_model.simulate import write_session as simulate
 from tests.predictors import EchoPredictor
@@ -58,22 +52,6 @@ def quantity_names(controller: Controller) -> set[str]:
     return {quantity.name for quantity in controller.colouring.choices}
 
 
-def test_only_what_the_session_knows_can_be_chosen(controller):
-    assert quantity_names(controller) >= {
-        "state",
-        "score",
-        "area",
-        "depth",
-        "mean",
-        "id",
-    }
-    assert not quantity_names(controller) & {"plane", "x", "y", "osi", "field_row"}
-
-
-def test_the_state_alone_has_no_scale(controller):
-    assert (controller.colouring.scale, controller.colouring.words) == (None, "")
-
-
 def test_a_scale_spans_all_but_the_outermost_neurons(controller):
     controller.set_colour_by("depth")
     scale = controller.colouring.scale
@@ -104,25 +82,13 @@ def test_scores_are_shown_from_nought_to_one(controller):
     assert scale.ends == ("r = 0", "r = 1")
 
 
-def test_one_value_of_all_neurons_lies_in_the_middle_of_its_scale(controller):
-    rates = np.random.default_rng(0).gamma(1.0, 2.0, (900, 4))
-    arrays = {"responses": rates, "rate_hz": 30.0, "plane": np.full(4, 3)}
-    controller.open_session(om.open_session(arrays))
-    controller.set_colour_by("plane")
-    np.testing.assert_array_equal(controller.colouring.scale.shares, 0.5)
-
-
 @pytest.mark.parametrize(
     ("values", "wanted"),
     [
-        ([0.0] * 9, ("", "all 0 µm", "")),
-        ([150.0] * 9, ("", "all 150 µm", "")),
         ([-2.5e-9] * 9, ("", "all -2.5e-09 µm", "")),
         ([3.0] * 8 + [np.nan], ("", "all 3 µm", "")),
         ([3.0] * 400 + [4.0], ("3 µm", "median 3 µm", "4 µm")),
         ([-0.3, 50.6, 500.0] * 40, ("0 µm", "median 51 µm", "500 µm")),
-        ([1e-8, 2e-8, 3e-8], ("≤ 1.02e-08 µm", "median 2e-08 µm", "≥ 2.98e-08 µm")),
-        ([1e12, 2e12], ("≤ 1.01e+12 µm", "median 1.5e+12 µm", "≥ 1.99e+12 µm")),
         (
             [50.00001, 50.00003] * 90,
             ("50.00001 µm", "median 50.00002 µm", "50.00003 µm"),
@@ -149,16 +115,6 @@ def test_what_the_session_does_not_know_is_said(controller):
     assert controller.colouring.words == ""
 
 
-def test_the_toggle_comes_back_to_what_was_chosen_last(controller):
-    controller.colouring.toggle()
-    assert controller.state.colour_by == "score"
-    controller.set_colour_by("depth")
-    controller.colouring.toggle()
-    assert controller.state.colour_by == "state"
-    controller.colouring.toggle()
-    assert controller.state.colour_by == "depth"
-
-
 @pytest.mark.slow
 def test_the_ceiling_of_all_neurons_is_that_of_each(mouse):
     found = ceilings.population_ceiling(mouse)
@@ -166,32 +122,6 @@ def test_the_ceiling_of_all_neurons_is_that_of_each(mouse):
     np.testing.assert_allclose(found.single_trial_max, whole.single_trial_max)
     np.testing.assert_allclose(found.oracle, whole.oracle)
     assert np.isfinite(found.oracle).sum() > 20
-
-
-@pytest.mark.slow
-def test_repeats_without_a_common_signal_are_said_to_have_none(
-    controller, mouse, monkeypatch
-):
-    found = ceilings.population_ceiling(mouse)
-    nothing = np.full(30, np.nan)
-    silent = replace(
-        found, single_trial_max=nothing, status=np.full(30, str(Status.NO_SIGNAL))
-    )
-    monkeypatch.setattr(
-        "omnimouse_model.live.colouring.population_ceiling", lambda *_: silent
-    )
-    controller.open_session(mouse)
-    controller.set_colour_by("ceiling")
-    assert "4 repeats" in controller.colouring.words
-
-
-@pytest.mark.slow
-def test_reading_repeats_can_be_given_up(mouse):
-    def stop(_: float) -> None:
-        raise StoppedError
-
-    with pytest.raises(StoppedError):
-        ceilings.population_ceiling(mouse, stop)
 
 
 @pytest.mark.slow
@@ -206,43 +136,3 @@ def test_ceilings_are_read_when_chosen_and_forgotten_with_the_session(
     controller.open_session(plain_session)
     assert np.isnan(controller.colouring.scale.values).all()
     assert "No clip" in controller.colouring.words
-
-
-@pytest.mark.slow
-def test_a_view_has_ceilings_read_while_the_neurons_keep_their_colours(
-    controller, mouse, plain_session
-):
-    controller.open_session(mouse)
-    colouring, viewer = controller.colouring, object()
-    assert not colouring.scale_of("ceiling").is_known
-    colouring.draw(viewer, "ceiling")
-    found = ceilings.population_ceiling(mouse).single_trial_max
-    np.testing.assert_array_equal(colouring.scale_of("ceiling").values, found)
-    assert controller.state.colour_by == "state"
-    assert (colouring.words, colouring.words_of("ceiling")) == ("", "")
-    colouring.draw(viewer, None)
-    for session in (plain_session, mouse):
-        controller.open_session(session)
-    assert not colouring.scale_of("ceiling").is_known
-
-
-@pytest.mark.slow
-def test_facts_that_were_looked_at_can_colour(controller, mouse, monkeypatch):
-    def found(session: Session, neurons: np.ndarray, **_: Any) -> list[Any]:
-        fields = receptive_fields(session, neurons)
-        return [
-            replace(field, problem="", reliability=n / 10, centre_yx=(1.0 * n, 2.0 * n))
-            for n, field in zip(neurons.tolist(), fields, strict=True)
-        ]
-
-    monkeypatch.setattr("omnimouse_model.live.facts.receptive_fields", found)
-    controller.open_session(mouse)
-    assert "field_column" not in quantity_names(controller)
-    controller.select([4, 9])
-    controller.facts.follow()
-    assert controller.facts.fault is None
-    for name, wanted in (("field_reliability", [0.4, 0.9]), ("field_column", [8, 18])):
-        controller.set_colour_by(name)
-        values = controller.colouring.scale.values
-        np.testing.assert_array_equal(np.flatnonzero(np.isfinite(values)), [4, 9])
-        np.testing.assert_allclose(values[[4, 9]], wanted)

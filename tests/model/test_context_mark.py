@@ -64,33 +64,3 @@ def test_where_no_selected_neuron_is_asked_it_is_of_those_that_are(controller, s
     score = controller.results.scores[30:40].mean()
     assert mark.score == pytest.approx(score, abs=1e-5)
     assert (mark.n_scored, mark.is_of_selected) == (10, False)
-
-
-def test_half_of_the_population_is_marked_whoever_is_selected(controller):
-    controller.apply_preset("random_half_video_behavior")
-    is_asked = controller.state.mask.target.any(axis=0)
-    for neuron in (int(is_asked.argmax()), int(is_asked.argmin())):
-        controller.select([neuron])
-        mark = mark_of(controller.state, controller.results)
-        assert np.isfinite(mark.score)
-        assert mark.is_of_selected == is_asked[neuron]
-        assert mark.given.neurons == 20
-
-
-def test_without_a_score_it_says_why(controller, session):
-    controller.set_mask(Mask.nothing(session).show(range(10)))
-    mark = mark_of(controller.state, controller.results)
-    assert np.isnan(mark.score)
-    assert "10 neurons" in mark.words
-    controller.apply_preset("video_behavior")
-    controller.cancel()
-    controller.step_window(1)
-    controller.results.clear()
-    mark = mark_of(controller.state, controller.results)
-    assert mark.why
-
-
-def test_without_a_session_there_is_none():
-    controller = Controller(synchronous=True)
-    assert mark_of(controller.state, controller.results) is None
-    controller.close()

@@ -1,13 +1,10 @@
 """What is on screen as a script, a table and arrays: the numbers are the screen's."""
 
 import csv
-import io
 import os
 import re
 import subprocess
 import sys
-import threading
-import types
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -68,13 +65,6 @@ def controller(session, tmp_path):
     made.close()
 
 
-def test_a_notice_about_a_file_goes_with_its_recording(controller, folder, tmp_path):
-    controller.exports.export(tmp_path / "neurons.csv")
-    assert controller.exports.written == tmp_path / "neurons.csv"
-    controller.open_session(folder)
-    assert controller.exports.written is None
-
-
 # -- as Python -----------------------------------------------------------------------
 @pytest.fixture
 def script_output(monkeypatch, capsys):
@@ -132,13 +122,6 @@ def test_what_ifs_are_written_down_too(controller, script_output):
     assert changed == f"{controller.what_if.words}: median change {change:.6f}"
 
 
-def test_a_strategy_is_a_script_of_a_dozen_lines(checked_script):
-    script = checked_script()
-    assert "mask_from_strategy('test/causal_response_25_video_behavior'" in script
-    assert len([line for line in script.splitlines() if line]) <= 16
-    assert max(map(len, script.splitlines())) < 200
-
-
 def test_the_window_is_written_short_and_is_the_very_same(controller, session):
     n = len(session.start_grid) - 60
     for index in range(0, n, max(n // 20, 1)):
@@ -188,12 +171,6 @@ def test_a_saved_mask_is_read_out_of_its_analysis(controller, checked_script, tm
     assert str(path) in checked_script()
     controller.paint([5], HIDDEN)
     assert str(path) not in controller.as_python()
-
-
-def test_decoded_behaviour_is_printed_by_channel(controller, session, script_output):
-    controller.apply_preset("all_response_only")
-    lines = script_output(controller.as_python()).splitlines()
-    assert [line.split(":")[0] for line in lines] == list(session.behavior_names)
 
 
 def test_what_a_script_cannot_do_is_refused(controller):
@@ -259,27 +236,6 @@ def test_parquet_without_its_package_is_refused(controller, tmp_path, monkeypatc
     assert not (tmp_path / "neurons.parquet").exists()
 
 
-def test_parquet_is_written_by_its_package(controller, tmp_path, monkeypatch):
-    """A stand-in where the package is not installed takes what it would be given."""
-
-    class Table(dict):
-        def replace_schema_metadata(self, about: dict[str, str]) -> "Table":
-            return Table(self, about=about)
-
-    def write_table(table: Table, file: io.BytesIO) -> None:
-        assert set(table) >= {"neuron", "r", "about"}
-        file.write(table["about"]["condition"].encode())
-
-    arrow, parquet = types.ModuleType("pyarrow"), types.ModuleType("pyarrow.parquet")
-    arrow.table, parquet.write_table = Table, write_table
-    monkeypatch.setitem(sys.modules, "pyarrow", arrow)
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", parquet)
-    controller.exports.export(tmp_path / "neurons.parquet")
-    assert controller.exports.fault is None
-    written = (tmp_path / "neurons.parquet").read_text()
-    assert controller.state.mask.mask_id in written
-
-
 # -- arrays --------------------------------------------------------------------------
 def arrays(path: Path) -> dict[str, Any]:
     with np.load(path, allow_pickle=False) as found:
@@ -317,15 +273,6 @@ def test_decoded_behaviour_is_among_the_arrays(controller, tmp_path):
     )
     assert len(found["behavior_times_s"]) == 40
     assert np.isnan(found["r"]).all()
-
-
-def test_arrays_without_a_predictor_say_so(session, tmp_path):
-    controller = Controller(synchronous=True)
-    controller.open_session(session)
-    controller.exports.export(tmp_path / "arrays.npz")
-    found = arrays(tmp_path / "arrays.npz")
-    assert np.isnan(found["predicted"]).all()
-    assert "predictor: nobody" in str(found["README"])
 
 
 # -- refusals ------------------------------------------------------------------------
@@ -366,33 +313,3 @@ def test_a_write_that_fails_leaves_the_old_file(controller, tmp_path, monkeypatc
     controller.exports.export(path)
     assert controller.exports.fault is not None
     assert path.read_text() == "mine"
-
-
-def test_another_export_waits_for_the_first_and_says_so(tmp_path):
-    begun, go_on, done = threading.Event(), threading.Event(), threading.Semaphore(0)
-
-    def slow(_: object) -> bytes:
-        begun.set()
-        assert go_on.wait(TIMEOUT)
-        return b"first"
-
-    def note() -> None:
-        if made.written and not made.is_busy:
-            done.release()
-
-    with closing(Controller()) as controller:
-        made = controller.exports
-        made.write(tmp_path / "first.bin", slow)
-        assert begun.wait(TIMEOUT)
-        made.write(tmp_path / "second.bin", lambda _: b"second")
-        assert "second.bin" in str(made.fault)
-        assert made.is_busy
-        made.changed.connect(note)
-        go_on.set()
-        assert done.acquire(timeout=TIMEOUT)
-        assert (tmp_path / "first.bin").read_bytes() == b"first"
-        assert made.written == tmp_path / "first.bin"
-        assert not (tmp_path / "second.bin").exists()
-        made.write(tmp_path / "second.bin", lambda _: b"second")
-        assert done.acquire(timeout=TIMEOUT)
-        assert (tmp_path / "second.bin").read_bytes() == b"second"

@@ -4,7 +4,7 @@ import itertools
 import multiprocessing
 import os
 import signal
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,9 @@ import torch
 
 import omnimouse_model as om
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.windows import Window
 from omnimouse_model.errors import FinetuneError, StoppedError
-from omnimouse_model.nets import official
 from omnimouse_model.nets.checkpoint import read_card, read_checkpoint, save_checkpoint
-from omnimouse_model.nets.omnimouse import OmniMouse
-from omnimouse_model.nets.start import initialise
 from omnimouse_model.predict.loading import weights_hash
-from omnimouse_model.predict.transformer import TransformerPredictor
-from omnimouse_model.train import borrowed
 from omnimouse_model.train.finetune import is_finished
 from omnimouse_model.train.finetune_progress import FinetuneProgress
 from omnimouse_model.train.held_out import WINDOW_S, hold_out
@@ -32,15 +26,11 @@ from tests.model.finetune_process import (
     KNOWN,
     NEW,
     PATIENCE_S,
-    STEPS,
     few_start_windows,
     run_finetune,
     run_finetune_until_killed,
-    small_net,
     write_mouse_folder,
 )
-from tests.model.official_shards import ANIMALS, SESSIONS, write_shards
-from tests.model.official_shards import SMALL as OFFICIAL
 from tests.small_sessions import write_session
 
 pytestmark = pytest.mark.slow
@@ -74,15 +64,9 @@ def rising_score(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def reports():
-    """What the undisturbed fine-tuning told."""
-    return []
-
-
-@pytest.fixture(scope="module")
-def plain_run(mouse_folder, reports):
+def plain_run(mouse_folder):
     """A fine-tuning that nothing disturbed."""
-    return run_finetune(mouse_folder, mouse_folder / "whole", progress=reports.append)
+    return run_finetune(mouse_folder, mouse_folder / "whole")
 
 
 def card_of(out: Path) -> dict[str, Any]:
@@ -129,16 +113,6 @@ def test_the_frozen_core_is_unchanged_and_the_result_says_so(base, plain_run):
     assert not card["animal_was_known"]
 
 
-def test_the_known_is_answered_as_before_and_the_new_one_too(
-    mouse_folder, base, plain_run
-):
-    check_answers(plain_run, base, om.open_session(mouse_folder / KNOWN))
-    session = om.open_session(mouse_folder / NEW)
-    mask = om.mask_from_strategy("test/video_behavior", session)
-    rates = om.load_predictor(plain_run).predict(session.window(3.0), mask).responses
-    assert np.isfinite(rates[30:]).all()
-
-
 def test_a_known_animals_vector_is_reused(mouse_folder, base, tmp_path):
     out = run_finetune(mouse_folder, tmp_path, session=KIN, steps=1)
     check_holds(out, base)
@@ -180,56 +154,7 @@ def test_everything_can_be_trained_of_a_known_session_which_keeps_its_animal(
     assert float((result.state[name] - known[name]).abs().max()) < 0.1
 
 
-@pytest.mark.usefixtures("rising_score")
-def test_an_official_checkpoint_is_fine_tuned_and_keeps_what_was_assumed(
-    mouse_folder, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(official, "SIZES", {"tiny": OFFICIAL})
-    net = OmniMouse(OFFICIAL, SESSIONS, ANIMALS)
-    initialise(net, torch.Generator().manual_seed(1))
-    shards = write_shards(net, tmp_path / "official")
-    session = om.open_session(mouse_folder / NEW)
-    om.finetune(shards, session, tmp_path / "mine", steps=1, batch=1)
-    result = read_checkpoint(tmp_path / "mine")
-    assert result.sessions == SESSIONS | {NEW: 9}
-    assert "(1, 1)" in result.assumed[0]
-    check_holds(tmp_path / "mine", shards)
-
-
 # -- start values and held-out windows ------------------------------------------------
-def test_a_neuron_begins_at_the_known_one_that_does_as_it_does(
-    mouse_folder, base, monkeypatch
-):
-    """The new mouse's neurons are the known ones, in another order."""
-    net = small_net({KNOWN: 12})
-    session = om.open_session(mouse_folder / KNOWN)
-    predictor = TransformerPredictor(net, "base")
-    mask = om.mask_from_strategy("test/video_behavior", session)
-    order = np.random.default_rng(0).permutation(12)
-    plain = Session.window
-
-    def answered(self: Session, start_s: float) -> Window:
-        window = plain(self, start_s)
-        rates = np.nan_to_num(predictor.predict(window, mask).responses)
-        told = Window(self, window.start_index)
-        told._cache["responses"] = (rates[:, order], window.valid["responses"])
-        return told
-
-    monkeypatch.setattr(Session, "window", answered)
-    monkeypatch.setattr(borrowed, "ALIKE", 1)
-    vector = net.session(KNOWN).vector.detach()
-    found = borrowed.borrowed_embeddings(
-        read_checkpoint(base),
-        session,
-        session.window_starts("train")[::10],
-        {f"sess_params.{borrowed.KEY}._session_embedding": vector},
-        "a",
-        device=torch.device("cpu"),
-        seed=0,
-        cancelled=lambda: False,
-    )
-    embeddings = net.session(KNOWN).neurons(torch.from_numpy(order))
-    torch.testing.assert_close(found, embeddings.detach())
 
 
 def test_no_train_window_reaches_into_a_held_out_one(mouse_folder):
@@ -275,37 +200,6 @@ def test_a_run_cancelled_has_saved(mouse_folder, tmp_path):
         )
     assert last_state(tmp_path) == tmp_path / "state-00000002"
     assert not is_finished(tmp_path)
-
-
-def test_no_steps_are_the_start_values(mouse_folder, tmp_path):
-    said = card_of(run_finetune(mouse_folder, tmp_path, steps=0))
-    assert (said["steps"], said["best_step"]) == (0, 0)
-    assert said["before"] == said["validation"]
-
-
-def test_reports_tell_stage_scores_and_time_left(plain_run, reports):
-    stages = ["starting", *["training"] * (STEPS + 1), "saving"]
-    assert [told.stage for told in reports] == stages
-    assert [told.step for told in reports[1:-1]] == list(range(STEPS + 1))
-    first, last = reports[1], reports[-2]
-    assert first.before == first.validation == first.best is not None
-    assert first.loss is None
-    assert last.before == first.before
-    scores = [told.validation for told in reports if told.validation is not None]
-    assert last.best == max(scores)
-    assert all(told.seconds_left is not None for told in reports[2:])
-    assert "video_behavior" in last.row
-    assert asdict(last)["of"] == STEPS
-    said = card_of(plain_run)
-    assert (said["before"], said["validation"]) == (first.before, last.best)
-
-
-def test_a_run_that_gains_no_more_ends_early(mouse_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("omnimouse_model.train.finetune.SESSION_LR", 0.0)
-    monkeypatch.setattr("omnimouse_model.train.finetune.PATIENCE", 2)
-    run_finetune(mouse_folder, tmp_path, steps=10)
-    assert card_of(tmp_path)["steps"] == 2
-    assert is_finished(tmp_path)
 
 
 # -- what is refused ------------------------------------------------------------------

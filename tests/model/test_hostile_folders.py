@@ -13,17 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from omnimouse_model.data.files import ArrayFile, read_json_mapping, read_yaml_mapping
+from omnimouse_model.data.files import read_json_mapping, read_yaml_mapping
 from omnimouse_model.data.npz import Npz
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.readers import experanto
-from omnimouse_model.data.readers.experanto_spikes import SpikeCounts
-from omnimouse_model.data.readers.notes import Notes
-from omnimouse_model.data.readers.statistics import _train_rows, with_statistics
+from omnimouse_model.data.readers.statistics import _train_rows
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.trial_files import MemoryRows
-from omnimouse_model.errors import SessionFormatError, StoppedError
+from omnimouse_model.errors import SessionFormatError
 from tests import SESSIONS
 from tests.model.data.readers.test_arrays import session_arrays
 from tests.model.experanto_folder import save_json, write_folder
@@ -83,12 +81,6 @@ def test_aliases_do_not_unfold(folder, name, first, next_, words):
     assert words in error.message
 
 
-def test_some_aliases_are_read_and_long_lists_too(tmp_path):
-    path = tmp_path / "meta.yml"
-    path.write_text(f"a: &a [1, 2]\nb: [*a, *a]\nc: {list(range(20_000))}\n")
-    assert read_yaml_mapping(path)["b"] == [[1, 2], [1, 2]]
-
-
 @pytest.mark.parametrize("read", [read_yaml_mapping, read_json_mapping])
 def test_numbers_of_thousands_of_digits_are_refused(tmp_path, read):
     (tmp_path / "a").write_text('{"n": ' + "9" * 4000 + "}")
@@ -134,35 +126,11 @@ def claim_size(path: Path, size: int) -> None:
     path.write_bytes(data)
 
 
-def write_odd_zip(path: Path, method: int, flag: int) -> None:
-    """An archive of one array that is packed with a method, or says so."""
-    how = method if method != 99 else zipfile.ZIP_DEFLATED
-    with zipfile.ZipFile(path, "w", how) as archive:
-        archive.writestr("offsets.npy", npy_bytes(np.zeros(1000)))
-    data = bytearray(path.read_bytes())
-    at = data.find(b"PK\x01\x02")
-    data[at + 8] |= flag
-    data[6] |= flag
-    data[at + 10 : at + 12] = data[8:10] = method.to_bytes(2, "little")
-    path.write_bytes(data)
-
-
-@pytest.mark.parametrize("name", ["mine.npz", "session/imaging/rois.npz"])
-@pytest.mark.parametrize(
-    ("method", "flag"),
-    [
-        (zipfile.ZIP_LZMA, 0),
-        (zipfile.ZIP_BZIP2, 0),
-        (99, 0),
-        (zipfile.ZIP_DEFLATED, 1),
-        (zipfile.ZIP_STORED, 1),
-    ],
-)
-def test_archives_that_numpy_does_not_write_are_refused(folder, name, method, flag):
-    path = folder.parent / name
-    path.parent.mkdir(exist_ok=True)
-    write_odd_zip(path, method, flag)
-    assert refusal(path if "mine" in name else folder).code == "not_npz"
+def test_an_archive_that_numpy_does_not_write_is_refused(tmp_path):
+    path = tmp_path / "mine.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("responses.npy", npy_bytes(np.zeros((100, 3))))
+    assert refusal(path).code == "not_npz"
 
 
 def test_an_array_unpacks_to_what_it_declares_at_most(tmp_path):
@@ -186,11 +154,9 @@ def test_masks_may_not_unpack_to_gigabytes(folder):
 @pytest.mark.parametrize(
     "changed",
     [
-        {"offsets": np.zeros((), int)},
         {"offsets": np.array(["a"] * 10)},
         {"offsets": np.zeros(10, "M8[s]")},
         {"weight": np.array(["x"] * 9)},
-        {"weight": np.array(1.0)},
         {"yx": np.zeros(())},
     ],
 )
@@ -217,36 +183,6 @@ def test_an_image_of_texts_is_left_out(folder):
 def test_one_sample_of_pupil_has_no_window():
     arrays = session_arrays(pupil_size=np.ones(1), pupil_x=None, pupil_y=None)
     assert refusal(arrays).code == "no_overlap"
-
-
-@pytest.fixture
-def plane(tmp_path):
-    shutil.copytree(SESSIONS / "suite2p_small", tmp_path / "s2p")
-    return tmp_path / "s2p" / "suite2p" / "plane0"
-
-
-@pytest.mark.parametrize("med", [np.zeros((2, 3)), [[1, 2], [3, 4]], ["a", "b"]])
-def test_an_odd_centre_is_taken_from_the_pixels(plane, med):
-    regions = np.load(plane / "stat.npy", allow_pickle=True)
-    for region in regions:
-        region["med"] = med
-    np.save(plane / "stat.npy", regions, allow_pickle=True)
-    session = open_session(plane.parent.parent)
-    assert np.isfinite(session.units.xy_px).all()
-
-
-@pytest.mark.parametrize("image", [np.array([["a"]]), np.ones((2, 2), complex)])
-def test_a_mean_image_of_no_numbers_is_left_out(plane, image):
-    settings = np.load(plane / "ops.npy", allow_pickle=True).item()
-    np.save(plane / "ops.npy", {**settings, "meanImg": image}, allow_pickle=True)
-    assert "mean_0" not in open_session(plane.parent.parent).images
-
-
-@pytest.mark.parametrize(("shape", "dtype"), [((0,), "f8"), ((2,), "M8[s]")])
-def test_odd_marks_of_cells_are_refused(plane, shape, dtype):
-    n = len(np.load(plane / "iscell.npy"))
-    np.save(plane / "iscell.npy", np.zeros((n, *shape), dtype))
-    assert refusal(plane.parent.parent).code == "wrong_length"
 
 
 @pytest.fixture
@@ -309,43 +245,6 @@ def test_statistics_take_runs_that_lie_evenly_in_train_time(seed):
         assert (np.abs(rows[[0, -1]] - ends) <= len(wanted) / len(rows)).all()
 
 
-def test_statistics_of_any_length_take_little_memory():
-    class Endless:
-        """A week of zeros."""
-
-        path = Path("x")
-        shape: tuple[int, ...] = (2**28, 3)
-        dtype: np.dtype[Any] = np.dtype(np.float32)
-
-        def check(self) -> None: ...
-
-        def read(self, first: int, stop: int) -> np.ndarray:
-            return np.zeros((stop - first, 3), np.float32)
-
-        def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
-            return np.zeros((len(rows), 3), np.float32)[:, columns]
-
-    signal = Signal("responses", Endless(), 1000.0, 0.0, 2.0**28 / 1000)
-    with memory_limit(20):
-        found = with_statistics(signal, np.array([[5.0, 1e5]]), Notes())
-    assert found.mean is not None
-    signal = Signal("responses", Endless(), 1.0, 0.0, 2.0**28)
-    with pytest.raises(SessionFormatError, match="more than a week"):
-        with_statistics(signal, None, Notes())
-
-
-def test_counts_of_many_units_are_picked_in_small_pieces(tmp_path):
-    np.array([0.05]).tofile(tmp_path / "spikes.mem")
-    offsets = np.zeros(1_000_001, np.int64)
-    offsets[-1] = 1
-    file = ArrayFile(tmp_path / "spikes.mem", np.dtype(np.float64), (1,))
-    counts = SpikeCounts(file, offsets, 0.0, 30.0, 3000)
-    rows = np.arange(0, 3000, 1000)
-    with memory_limit(800):
-        picked = counts.pick(np.append([1], rows[1:]), slice(-1, None))
-    assert picked.sum() == 1
-
-
 # -- links ---------------------------------------------------------------------------
 def move_out(folder: Path, *names: str) -> None:
     """Move files out of the session, and leave links to them."""
@@ -368,28 +267,6 @@ def test_descriptions_and_small_arrays_are_of_the_session(folder, name):
     error = refusal(folder)
     assert error.code == "outside"
     assert Path(name).name in error.message
-
-
-@needs_links
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("screen/meta/00001.yml", None),
-        ("imaging/meta.yml", "a: 1"),
-        ("treadmill/timestamps.npy", np.arange(9.0)),
-    ],
-)
-def test_so_are_those_that_few_sessions_have(folder, name, content):
-    if content is None:
-        (folder / "screen" / "combined_meta.json").unlink()
-    elif isinstance(content, str):
-        (folder / "imaging").mkdir()
-        (folder / name).write_text(content)
-    else:
-        np.save(folder / name, content)
-    open_session(folder)
-    move_out(folder, name)
-    assert refusal(folder).code == "outside"
 
 
 @needs_links
@@ -429,20 +306,3 @@ def test_what_no_reader_foresaw_is_typed_and_logged(folder, error, monkeypatch, 
     assert type(error).__name__ in str(caught.value)
     assert caught.value.__cause__ is error
     assert caplog.records[0].exc_info is not None
-
-
-@needs_links
-def test_a_folder_of_frames_may_be_a_link(folder):
-    move_out(folder, "screen/data")
-    told = [n for n in open_session(folder).warnings if n.code == "linked_data"]
-    assert "data/00001.npy" in told[0].message
-    assert "4 more" in told[0].message
-
-
-def test_being_stopped_is_no_fault(folder, monkeypatch):
-    def stops(*_: object) -> None:
-        raise StoppedError
-
-    monkeypatch.setattr(experanto, "read_screen", stops)
-    with pytest.raises(StoppedError):
-        open_session(folder)

@@ -4,7 +4,6 @@ import io
 import json
 import multiprocessing
 import os
-import signal
 import tarfile
 import threading
 import time
@@ -17,8 +16,6 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from keyring.backend import KeyringBackend
-from keyring.backends.fail import Keyring as NoKeyring
-from keyring.backends.null import Keyring as ForgetfulKeyring
 
 import omnimouse_model as om
 from omnimouse_app.cli import group
@@ -284,27 +281,6 @@ def test_a_kill_at_any_point_loses_nothing_and_leaves_no_half_session(
     assert 0 < first < second
 
 
-def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(hub, session_tar):
-    pause = hub.pause = Pause(200_000)
-
-    def interrupt() -> None:
-        wait_for_bytes(100_000)
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-
-    user = threading.Thread(target=interrupt)
-    user.start()
-    done = run(SESSION)
-    user.join()
-    pause.is_over.set()
-    assert done.exit_code == 130
-    (line,) = [t for t in done.stderr.splitlines() if "%" not in t]  # no progress
-    assert line.startswith("stopped; 0.")
-    assert "the same command goes on" in line
-    sent = hub.sent
-    assert run(SESSION).exit_code == 0
-    assert hub.sent - sent < len(session_tar) - 100_000
-
-
 def test_a_busy_hub_and_a_connection_that_drops_are_tried_again(hub, session_tar):
     hub.busy, hub.cut_after = 3, len(session_tar) // 2
     assert om.open_session(fetch(SESSION)).n_neurons == 9
@@ -436,14 +412,6 @@ def test_a_token_in_the_keyring_is_used_and_only_the_hub_sees_it(hub, memory_key
     assert f"Bearer {TOKEN}" in {r.authorization for r in hub.requests}
 
 
-@pytest.mark.parametrize("backend", [NoKeyring, ForgetfulKeyring])
-def test_a_system_without_a_keyring_is_told_what_else_to_do(backend):
-    keyring.set_keyring(backend())
-    done = run("--login", text="t\n")
-    assert "HF_TOKEN" in str(done.exception)
-    assert done.output == ""  # the token is not asked for
-
-
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -529,20 +497,6 @@ def test_checkpoints_of_ours_are_taken_as_they_are_and_named_by_their_files(
     assert ".json" in error.message
 
 
-def test_a_size_that_is_not_there_lists_those_that_are():
-    with pytest.raises(om.CheckpointError, match="omnimouse-20M, omnimouse-80M"):
-        om.load_predictor("omnimouse-7M")
-
-
-def test_several_official_checkpoints_are_named(official_files):
-    for name, data in dict(official_files).items():
-        official_files[name.replace("0-1000", "0-2000")] = data
-    error = refusal("omnimouse-1M", fetch=fetch_checkpoint)
-    assert "0-1000, 0-2000" in error.message
-    path = fetch_checkpoint(f"hf://{MODEL[1]}/0-2000")
-    assert read_checkpoint(path).sessions == SESSIONS
-
-
 def test_a_hostile_checkpoint_is_refused(official_files, cache):
     official_files["0-1000/rank_1.ckpt"] = b"\x80\x04cos\nsystem\n(S'touch x'\ntR."
     with pytest.raises(om.CheckpointError, match="refused"):
@@ -559,33 +513,6 @@ def test_the_command_lists_and_fetches(hub, tmp_path):
     (row,) = json.loads(done.stdout)["rows"]
     assert row["path"] == str(tmp_path / SESSION)
     assert row["value"] > 0
-
-
-def test_what_can_be_had_is_listed_without_a_name(hub, monkeypatch):
-    done = run("--list")
-    assert all(name in done.stdout for name in (*CHECKPOINTS, SESSION, "cc-by-4.0"))
-    assert "README" not in done.stdout
-    rows = json.loads(run("--list", "--json").stdout)["rows"]
-    assert [row["name"] for row in rows] == [*CHECKPOINTS, SESSION]
-    monkeypatch.setenv("HF_ENDPOINT", NOWHERE)
-    done = run("--list")
-    assert done.exit_code == 1
-    assert all(name in done.stdout for name in CHECKPOINTS)  # known all the same
-    assert run("--list", "--json").stdout == ""
-
-
-@pytest.mark.usefixtures("official_files")
-def test_info_of_a_released_checkpoint_fetches_it():
-    done = CliRunner().invoke(group, ["info", "omnimouse-1M", "--json"])
-    assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["rows"][0]["name"] == "checkpoint"
-
-
-def test_an_archive_on_this_machine_is_unpacked(tmp_path, session_tar):
-    path = tmp_path / f"{SESSION}.tar"
-    path.write_bytes(session_tar)
-    assert run(path).exit_code == 0
-    assert om.open_session(tmp_path / SESSION).n_neurons == 9
 
 
 @pytest.mark.usefixtures("official_files")

@@ -9,8 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from omnimouse_model.analysis.edits import Contrast
-from omnimouse_model.live.analysis_file import Analysis, read_analysis
+from omnimouse_model.live.analysis_file import Analysis
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.left import plain_name
 from omnimouse_model.live.memory import MOST_UNSAVED, Memory
@@ -67,36 +66,6 @@ def test_pins_of_a_preset_that_were_never_saved_are_kept(controller, folder, tmp
     assert [pin.name for pin in controller.state.pins] == ["mine"]
 
 
-def test_edits_of_a_preset_that_were_never_saved_are_kept(controller, folder, tmp_path):
-    controller.what_if.put(Contrast(0.5))
-    controller.open_session(folder)
-    assert controller.state.edits == ()
-    assert read_analysis(unsaved_copies(tmp_path)[0]).edits == (Contrast(0.5),)
-
-
-def test_the_same_is_kept_once(controller, folder, tmp_path):
-    controller.pins.pin("mine")
-    for _ in range(3):  # its pins come back with the recording
-        controller.open_session(folder)
-        assert len(controller.state.pins) == 1
-    assert len(unsaved_copies(tmp_path)) == 1
-    controller.pins.rename(0, "yours")
-    controller.open_session(folder)
-    assert len(unsaved_copies(tmp_path)) == 2
-    controller.analyses.recent[0].unlink()
-    controller.open_session(folder)
-    assert len(unsaved_copies(tmp_path)) == 2
-
-
-def test_what_its_file_holds_is_not_kept_twice(controller, folder, tmp_path):
-    controller.pins.pin("mine")
-    controller.analyses.save(tmp_path / "a.omnimouse.json")
-    for _ in range(2):
-        controller.open_session(folder)
-        assert [pin.name for pin in controller.state.pins] == ["mine"]
-    assert unsaved_copies(tmp_path) == []
-
-
 # -- names ---------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("place", "name"),
@@ -115,19 +84,6 @@ def test_a_name_is_fit_for_a_file_and_keeps_no_secret(place, name):
     assert plain_name(place) == name
 
 
-def test_a_recording_with_a_long_name_is_kept_and_another_opened(
-    controller, folder, tmp_path
-):
-    session = controller.state.session
-    place = Path("https://x.org/data.nwb?X-Amz-Signature=" + "9f" * 200)
-    object.__setattr__(session, "path", place)
-    controller.paint([11], HIDDEN)
-    controller.open_session(folder)
-    assert controller.state.session is not session
-    (kept,) = unsaved_copies(tmp_path)
-    assert kept.name.startswith("data.nwb, unsaved ")
-
-
 # -- faults --------------------------------------------------------------------------
 def test_what_cannot_be_kept_is_told_and_another_is_opened(
     controller, folder, tmp_path
@@ -139,21 +95,6 @@ def test_what_cannot_be_kept_is_told_and_another_is_opened(
     assert controller.state.session is not before
     assert controller.results.freshness == "fresh"
     assert len(controller.analyses.told) == 1
-
-
-def test_a_leave_that_fails_leaves_the_screen_as_it_was(
-    controller, folder, monkeypatch
-):
-    def fails() -> None:
-        raise RuntimeError("nobody foresaw it")
-
-    monkeypatch.setattr(controller.analyses, "leave", fails)
-    before = controller.state.session
-    with pytest.raises(RuntimeError):
-        controller.open_session(folder)
-    assert controller.state.session is before
-    assert controller.results.freshness == "fresh"
-    assert controller.results.scores is not None
 
 
 def test_old_copies_that_cannot_be_looked_at_are_left(memory, monkeypatch):
@@ -181,13 +122,6 @@ def test_a_copy_that_was_opened_or_saved_into_is_never_deleted(
     assert opened.is_file()
     assert len(unsaved_copies(tmp_path)) == MOST_UNSAVED + 1
     assert [name.split(",")[0] for name in gone] == ["m0", "m1"]
-
-
-def test_a_copy_that_gives_way_is_told(controller, folder, memory):
-    memory.fill(MOST_UNSAVED)
-    controller.paint([11], HIDDEN)
-    controller.open_session(folder)
-    assert "m0, unsaved " in controller.analyses.told[1]
 
 
 # -- the thread ----------------------------------------------------------------------

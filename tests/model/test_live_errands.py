@@ -87,30 +87,6 @@ def test_a_folder_is_looked_through_elsewhere_and_rows_come_one_by_one(
     assert threading.current_thread() not in read_on
 
 
-def test_a_stop_leaves_what_was_found(drawing_thread, folder, monkeypatch):
-    read, go_on, entry_of = [], threading.Event(), catalogue._entry
-
-    def slow(path: Path, reading: Mapping[str, Any]) -> Entry:
-        if read:
-            assert go_on.wait(TIMEOUT)
-        read.append(path)
-        return entry_of(path, reading)
-
-    monkeypatch.setattr(catalogue, "_entry", slow)
-    recordings = drawing_thread.controller.recordings
-    recordings.look_in(folder)
-    drawing_thread.draw_until(lambda: len(recordings.found) == 1)
-    recordings.stop()
-    assert not recordings.is_busy
-    go_on.set()
-    drawing_thread.draw_rest(recordings._errand)
-    assert [entry.path.name for entry in recordings.found] == ["a"]
-    assert len(read) == 2  # the one that was being read, and no more
-    recordings.look_in(folder)
-    drawing_thread.draw_until(lambda: not recordings.is_busy)
-    assert len(recordings.found) == 3
-
-
 def test_a_folder_that_is_gone_says_so(drawing_thread, tmp_path):
     recordings = drawing_thread.controller.recordings
     recordings.look_in(tmp_path / "gone")

@@ -10,11 +10,10 @@ from multiprocessing.process import BaseProcess
 
 import pytest
 
-from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import FinetuneError, StoppedError, WorkerError
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.finetuning import STAGES, Finetuning
-from omnimouse_model.live.tuned import place_for, tuned_in
+from omnimouse_model.live.finetuning import Finetuning
+from omnimouse_model.live.tuned import tuned_in
 from omnimouse_model.predict.catalogue import load_in_process
 from omnimouse_model.predict.devices import process_bytes
 from omnimouse_model.train.apart import finetune_apart
@@ -200,43 +199,6 @@ def test_it_is_offered_for_a_model_that_does_not_know_the_recording(
     assert not finetuning.is_offered
 
 
-def test_it_tells_how_far_it_is_and_later_how_long_it_took(
-    finetuning, script, open_controller
-):
-    stages = []
-    finetuning.changed.connect(lambda: stages.append(finetuning.words))
-    finetuning.start(steps=4)
-    run_to(finetuning, script, 3)
-    assert STAGES["starting"] in stages
-    assert "3 of 4" in finetuning.words
-    assert finetuning.seconds_left == 30.0
-    assert (finetuning.share, finetuning.before, finetuning.best) == (0.75, 0.0, 0.03)
-    script.last = 4
-    assert finetuning.wait(PATIENCE_S)
-    assert finetuning.is_finished
-    assert not finetuning.is_offered
-    later = open_controller().finetuning
-    assert "2 min" in later.estimate(4)  # as many minutes as the last one took
-    assert "4 min" in later.estimate(8)
-    later.use_kept(later.here())
-    assert not later.is_offered
-
-
-def test_what_a_stopped_one_reached_can_be_used(controller, finetuning, script):
-    finetuning.start(steps=10)
-    run_to(finetuning, script, 3)
-    finetuning.stop()
-    assert not finetuning.is_busy
-    assert finetuning.can_go_on
-    assert finetuning.can_be_used
-    finetuning.use()
-    assert finetuning.wait(PATIENCE_S)
-    assert finetuning.fault is None
-    assert finetuning.is_finished
-    assert finetuning.losses == [(1, 1.0), (2, 1 / 2), (3, 1 / 3)]
-    assert controller.state.predictor_name == str(finetuning.wanted.path)
-
-
 def test_what_was_stopped_goes_on_also_after_a_restart(
     controller, finetuning, script, open_controller
 ):
@@ -250,20 +212,6 @@ def test_what_was_stopped_goes_on_also_after_a_restart(
     later.start(steps=10)
     run_to(later, script, 5)
     assert [step for step, _ in later.losses] == [1, 2, 3, 4, 5]
-
-
-def test_what_failed_can_be_gone_on_with_or_forgotten(finetuning, script):
-    script.fault = WorkerError("gone")
-    finetuning.start(steps=10)
-    assert finetuning.wait(PATIENCE_S)
-    assert isinstance(finetuning.fault, WorkerError)
-    assert finetuning.can_go_on
-    finetuning.go_on()
-    assert finetuning.fault is None
-    run_to(finetuning, script, 1)
-    finetuning.forget()
-    assert finetuning.wanted is None
-    assert finetuning.words == ""
 
 
 def test_what_cannot_be_begun_says_why(controller, finetuning):
@@ -289,39 +237,3 @@ def test_a_result_of_what_is_not_on_screen_any_more_is_not_chosen(
     assert controller.state.predictor_name == name
     finetuning.use()
     assert controller.state.predictor_name == str(finetuning.wanted.path)
-
-
-def test_beside_a_folder_of_another_run_a_fresh_one_is_begun(
-    finetuning, script, mouse_folder
-):
-    base, session = (
-        str(mouse_folder / "base.safetensors"),
-        open_session(mouse_folder / NEW),
-    )
-    stale = finetuning.place(base, session)
-    stale.mkdir(parents=True)
-    script.fault = FinetuneError("other_run", "holds another")
-    finetuning.start(steps=0)
-    assert finetuning.wait(PATIENCE_S)
-    assert finetuning.is_stale
-    finetuning.start_over()
-    assert finetuning.wait(PATIENCE_S)
-    assert finetuning.is_finished
-    assert finetuning.wanted.path.name == f"{stale.name}-2"
-    assert finetuning.place(base, session) == finetuning.wanted.path
-
-
-def test_a_folder_says_what_is_in_it_and_what_is_none_is_passed_over(
-    mouse_folder, tmp_path
-):
-    session = open_session(mouse_folder / NEW)
-    path = place_for(
-        tmp_path, os.fspath(mouse_folder / "base.safetensors"), session, "all"
-    )
-    assert path.parent == tmp_path
-    assert path.name.startswith(f"base.safetensors_{NEW}_")
-    assert path != place_for(tmp_path, "demo", session, "all")
-    assert tuned_in(path) is None
-    path.mkdir()
-    (path / "finetune.json").write_text("{torn")
-    assert tuned_in(path) is None

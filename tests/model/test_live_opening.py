@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from omnimouse_model.data.windows import Window
@@ -74,23 +73,6 @@ def test_nothing_is_read_on_the_thread_that_draws(drawing_thread, folder, monkey
     assert drawing_thread.said == ["Opening first", ""]
 
 
-def test_what_makes_a_recording_tells_how_far_it_is(drawing_thread, folder):
-    def made(tell: Callable[[float], None]) -> Path:
-        tell(0.25)
-        tell(1.0)
-        return folder
-
-    drawing_thread.opener.open(Opening(made, 3.0, "Simulating"))
-    drawing_thread.draw_all()
-    assert drawing_thread.said == [
-        "Simulating",
-        "Simulating: 25 %",
-        "Simulating: 100 %",
-        "",
-    ]
-    assert drawing_thread.state.window.start_s == pytest.approx(3.0, abs=0.02)
-
-
 def test_a_newer_opening_stops_one_that_is_being_made(drawing_thread, folder, other):
     begun, stopped = threading.Event(), threading.Event()
 
@@ -136,21 +118,3 @@ def test_another_is_opened_in_its_place_where_one_is_given(
     assert drawing_thread.state.session.path == other
     assert drawing_thread.opener.fault is None
     assert str(tmp_path) in caplog.text
-
-
-def test_the_liveliest_held_out_window_is_shown_first_and_who_is_active_in_it(tmp_path):
-    folder = write_session(tmp_path / "lively")
-    data = np.load(folder / "responses" / "data.npy")
-    rows = np.arange(len(data)) / 30.0
-    data[(rows > 3.2) & (rows < 4.0)] *= 20.0  # livelier still, but trained on
-    data[(rows > 18.2) & (rows < 18.8)] *= 4.0
-    data[(rows > 18.2) & (rows < 18.8), 7] *= 9.0
-    np.save(folder / "responses" / "data.npy", data)
-    controller = Controller(synchronous=True)
-    controller.open_session(folder)
-    state = controller.state
-    assert state.window.start_s in state.session.window_starts(tier="test")
-    assert state.window.start_s + 1.0 < 18.3
-    assert state.window.start_s + 2.0 > 18.7
-    assert 7 in state.selection
-    controller.close()

@@ -21,8 +21,6 @@ from omnimouse_model.strategies import mask_from_strategy
 from tests.predictors import (
     EchoPredictor,
     GatedPredictor,
-    RefusingPredictor,
-    echo_controller,
     tiny_transformer,
 )
 from tests.small_sessions import write_session
@@ -69,17 +67,6 @@ def test_contexts_are_those_of_the_contract():
         assert {context.neurons for context in contexts} == counts
 
 
-def test_points_come_one_by_one_and_the_last_completes(window):
-    found = list(live_sweep(EchoPredictor(), window, SELECTED))
-    assert [len(sweep.rows) for sweep in found] == list(range(1, N_POINTS + 1))
-    assert [sweep.is_complete for sweep in found] == [False] * 7 + [True]
-    last = found[-1]
-    assert [row.context for row in last.rows] == list(last.plan.contexts)
-    curve = last.curve("neurons", video=True)
-    assert curve.values == (0, 16)
-    np.testing.assert_allclose([point.score for point in curve.points], 1.0)
-
-
 def test_a_point_is_the_mean_correlation_of_the_selected(window):
     predictor = RecordingPredictor()
     *_, found = live_sweep(predictor, window, SELECTED)
@@ -93,13 +80,6 @@ def test_a_point_is_the_mean_correlation_of_the_selected(window):
         assert np.flatnonzero(mask.target.any(axis=0)).tolist() == SELECTED.tolist()
         assert not mask.visible[25:, SELECTED].any()
         assert mask.behavior == "visible"
-
-
-def test_context_neurons_are_the_same_every_time_and_nested(session):
-    first, again = RecordingPredictor(), RecordingPredictor()
-    for predictor, start_s in ((first, 15.0), (again, 18.0)):
-        list(live_sweep(predictor, session.window(start_s), SELECTED))
-    assert first.asked == again.asked
 
 
 def test_behavior_is_given_as_in_the_question(window):
@@ -120,21 +100,6 @@ def test_it_stops_between_points_and_goes_on_where_it_was(window):
     assert [len(sweep.rows) for sweep in rest] == [3, 4, 5, 6, 7, 8]
     assert len(predictor.asked) == N_POINTS
     assert rest[-1].rows[:3] == seen[-1].rows
-
-
-def test_what_is_known_in_full_is_given_at_once(window):
-    *_, whole = live_sweep(EchoPredictor(), window, SELECTED)
-    predictor = EchoPredictor()
-    assert list(live_sweep(predictor, window, SELECTED, known=whole)) == [whole]
-    assert not predictor.counters
-
-
-def test_a_context_that_is_refused_is_a_point_that_says_why(window):
-    *_, found = live_sweep(RefusingPredictor(), window, SELECTED)
-    assert found.is_complete
-    without = found.curve("neurons", video=False).points
-    assert all("needs video" in point.refusal for point in without)
-    assert found.curve("neurons", video=True).points[0].score == pytest.approx(1.0)
 
 
 @pytest.mark.slow
@@ -183,16 +148,6 @@ def no_load(name: str, session: Session | None, device: str) -> EchoPredictor:
     raise AssertionError("nothing is loaded by name here")
 
 
-def test_the_sweep_comes_last_and_only_where_it_is_asked_for(session, window):
-    names = [
-        s.name for s in stages_of(Answering(no_load), live_request(session, window))
-    ]
-    assert names == ["selected", "population", *["sweep"] * (N_LIVE + 1)]
-    for plain in ({"sweep": False}, {"selection": ()}):
-        found = stages_of(Answering(no_load), live_request(session, window, **plain))
-        assert [stage.name for stage in found] == ["selected", "population"]
-
-
 def test_another_question_begins_it_again_and_another_mask_does_not(session, window):
     answering = Answering(no_load)
     first = stages_of(answering, live_request(session, window))
@@ -204,58 +159,6 @@ def test_another_question_begins_it_again_and_another_mask_does_not(session, win
     assert len(stages_of(answering, new)) == 2 + N_LIVE + 1
     new = live_request(session, session.window(18.0), selection=(3, 11))
     assert len(stages_of(answering, new)) == 2 + N_LIVE + 1
-
-
-def test_it_has_both_ways_of_behaviour_and_error_bars(session, window):
-    sweep = stages_of(Answering(no_load), live_request(session, window))[-1].sweep
-    assert sweep.is_complete
-    assert [row.context.behavior for row in sweep.rows][:16] == [True] * 8 + [False] * 8
-    labels = {curve.label for curve in sweep.curves()}
-    assert labels == {"video + behaviour", "video", "behaviour", "nothing"}
-    assert {p.n_seeds for c in sweep.curves() for p in c.points} == {3}
-    other = live_request(
-        session, window, mask=mask_from_strategy("test/video_only", session)
-    )
-    assert not stages_of(Answering(no_load), other)[2].sweep.rows[0].context.behavior
-
-
-@pytest.fixture
-def controller(session):
-    with echo_controller(session) as made:
-        yield made
-
-
-def test_nobody_asks_for_it_until_it_is_shown_nor_when_it_is_hidden_again(controller):
-    results = controller.results
-    assert (results.sweep, results.sweep_freshness) == (None, "none")
-    controller.show_sweep()
-    assert results.sweep.is_complete
-    assert (results.sweep_freshness, results.population_freshness) == ("fresh", "fresh")
-    assert not results.is_awaited
-    controller.show_sweep(False)
-    controller.set_behavior("hidden")
-    assert (results.sweep, results.sweep_freshness) == (None, "none")
-    assert results.freshness == "fresh"
-
-
-def test_it_is_of_the_neurons_selected_the_window_and_what_is_asked(
-    controller, session
-):
-    results = controller.results
-    controller.show_sweep()
-    for selection in ([1, 2], [1, 2, 5]):
-        controller.select(selection)
-        assert {row.n_neurons for row in results.sweep.rows} == {len(selection)}
-    before = results.sweep
-    controller.step_window(-1)
-    assert results.sweep.rows != before.rows
-    assert results.sweep_freshness == "fresh"
-    controller.select([])
-    assert (results.sweep, results.sweep_freshness) == (None, "none")
-    controller.select([1])
-    assert results.sweep_freshness == "fresh"
-    controller.set_mask(Mask.nothing(session))
-    assert (results.sweep, results.sweep_freshness) == (None, "none")
 
 
 def test_a_stroke_stops_it_and_it_goes_on_afterwards(session):
@@ -277,12 +180,3 @@ def test_a_stroke_stops_it_and_it_goes_on_afterwards(session):
         assert results.sweep.is_complete
         assert results.sweep_freshness == "fresh"
         assert predictor.counters["encodings"] == 2 + N_LIVE
-
-
-def test_a_fault_of_the_answer_is_the_sweeps_too(controller):
-    controller.choose_predictor(RefusingPredictor())
-    controller.show_sweep()
-    controller.set_frames(False)
-    results = controller.results
-    assert results.error is not None
-    assert (results.sweep, results.sweep_freshness) == (None, "error")

@@ -17,11 +17,10 @@ from omnimouse_model.analysis.sweep_saved import SUFFIX, read_sweep
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.windows import Window
-from omnimouse_model.live import answering, sweep_gate
+from omnimouse_model.live import sweep_gate
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.sweep_estimate import duration_words
-from omnimouse_model.live.sweeps import MOST_COMPARED, Sweeps
-from omnimouse_model.masks import TARGET, VISIBLE, Mask
+from omnimouse_model.live.sweeps import Sweeps
+from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded, Predictor
 from tests.predictors import (
     EchoPredictor,
@@ -66,7 +65,7 @@ class GatedNoisyPredictor(GatedPredictor):
 
     def open_gate_for_rows(self, n: int) -> None:
         """Let so many rows be computed, and a window of the next."""
-        self.shut()
+        self.close_gate()
         self.gate.release(2 * n + 1)
 
 
@@ -189,62 +188,6 @@ def test_a_sweep_is_estimated_and_then_known_from_one_like_it(controller, sessio
         controller.sweeps.estimate(SweepPlan(neurons=(0,), tier="none such"))
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    """The time by which answers are timed."""
-    made = SimpleNamespace(now_s=0.0)
-    monkeypatch.setattr(answering, "perf_counter", lambda: made.now_s)
-    return made
-
-
-class SlowPredictor(EchoPredictor):
-    """Takes a tenth of a second for recordings of so many neurons, or more."""
-
-    def __init__(self, clock: SimpleNamespace, n_neurons: int = 0) -> None:
-        EchoPredictor.__init__(self)
-        self.clock, self.n_neurons = clock, n_neurons
-
-    def encode(self, window: Window, mask: Mask) -> Encoded:
-        self.clock.now_s += 0.1 if mask.n_neurons >= self.n_neurons else 0.001
-        return EchoPredictor.encode(self, window, mask)
-
-
-def test_no_estimate_goes_by_the_time_that_another_recording_took(
-    controller, session, tmp_path, clock
-):
-    controller.choose_predictor(SlowPredictor(clock, 60))
-    controller.open_session(session)
-    controller.sweeps.start(PLAN)
-    controller.open_session(write_session(tmp_path / "larger", n_neurons=60))
-    other = controller.sweeps.estimate(PLAN)
-    assert not other.is_of_sweep
-    assert other.each_s == pytest.approx(0.1)
-    controller.open_session(session)
-    assert controller.sweeps.estimate(PLAN).is_of_sweep
-
-
-def test_only_an_answer_for_the_population_says_how_long_a_sweep_takes(
-    controller, session, clock
-):
-    def ask(n_asked: int) -> None:
-        cells = np.full((60, session.n_neurons), VISIBLE, np.uint8)
-        cells[30:, :n_asked] = TARGET
-        order = np.arange(session.n_neurons)
-        controller.set_mask(Mask(cells, np.ones(60, bool), "hidden", order))
-
-    controller.open_session(session)
-    ask(1)
-    controller.choose_predictor(SlowPredictor(clock))
-    assert controller.results.population is not None
-    few = controller.sweeps.estimate(PLAN)
-    assert (few.n_predictions, few.each_s) == (N_ANSWERS, None)
-    ask(session.n_neurons)
-    ask(0)  # which is quick
-    assert controller.sweeps.estimate(PLAN).each_s == pytest.approx(0.1)
-    controller.choose_predictor(EchoPredictor())
-    assert controller.sweeps.estimate(PLAN).each_s is None
-
-
 # -- in the background ---------------------------------------------------------------
 def test_it_finds_what_the_library_finds_and_keeps_it(drawing_thread, session, table):
     counts = []
@@ -267,7 +210,7 @@ def test_it_finds_what_the_library_finds_and_keeps_it(drawing_thread, session, t
 def test_paused_it_waits_and_resumed_it_goes_on(
     drawing_thread, table, predictor, gate_arrivals
 ):
-    predictor.shut()
+    predictor.close_gate()
     drawing_thread.sweeps.start(PLAN)
     assert predictor.entered.acquire(timeout=TIMEOUT)
     drawing_thread.sweeps.pause()
@@ -296,7 +239,7 @@ def test_it_waits_while_the_screen_waits(drawing_thread, predictor, gate_arrival
 def test_cancelled_it_keeps_its_rows_and_goes_on_from_there(
     drawing_thread, table, predictor
 ):
-    predictor.let_rows_on(3)
+    predictor.open_gate_for_rows(3)
     drawing_thread.sweeps.start(PLAN)
     drawing_thread.draw_until(lambda: drawing_thread.n_rows == 3)
     path = drawing_thread.sweeps.found[0].path
@@ -313,7 +256,7 @@ def test_after_a_restart_it_goes_on_without_the_recording_on_screen(
 ):
     folder = tmp_path / "sweeps"
     drawing_thread = open_session_in(DrawingThread(folder, predictor), session)
-    predictor.let_rows_on(5)
+    predictor.open_gate_for_rows(5)
     drawing_thread.sweeps.start(PLAN)
     drawing_thread.draw_until(lambda: drawing_thread.n_rows == 5)
     drawing_thread.controller.close(0.0)
@@ -370,16 +313,6 @@ def start_sweeps(controller, session):
     return start
 
 
-def test_four_are_compared_and_a_fifth_takes_the_oldests_place(start_sweeps):
-    sweeps = start_sweeps(MOST_COMPARED + 1)
-    names = [entry.name for entry in sweeps.found]
-    assert names == ["no 4", "no 3", "no 2", "no 1", "no 0"]
-    compared = [sweeps.kept(path).name for path in sweeps.compared]
-    assert compared == ["no 1", "no 2", "no 3", "no 4"]
-    sweeps.compare(sweeps.compared[0], False)
-    assert len(sweeps.compared) == MOST_COMPARED - 1
-
-
 def test_a_removed_sweep_is_gone_and_a_damaged_file_is_named(start_sweeps):
     sweeps = start_sweeps(2)
     path = sweeps.found[0].path
@@ -402,11 +335,3 @@ def test_sweeps_are_written_as_one_table(start_sweeps, tmp_path):
         rows = list(csv.DictReader(file))
     assert {row["sweep"] for row in rows} == {"no 0", "no 1"}
     assert [float(row["score"]) for row in rows] == pytest.approx([1.0, 1.0])
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.2, "1 s"), (42.0, "42 s"), (300.0, "5 min"), (9000.0, "2.5 h")],
-)
-def test_time_left_is_said_as_people_do(seconds, words):
-    assert duration_words(seconds) == words

@@ -1,6 +1,5 @@
 """Receptive fields, tuning and repeats of simulated neurons, whose truth is known."""
 
-import threading
 from contextlib import closing
 from dataclasses import replace
 
@@ -11,7 +10,6 @@ import omnimouse_model as om
 from omnimouse_model.analysis.motion_energy import MotionBank, directions_deg
 from omnimouse_model.analysis.receptive_fields import receptive_fields
 from omnimouse_model.analysis.repeats import (
-    ceiling_problem,
     clip_repeats,
     repeated_clips,
 )
@@ -19,11 +17,9 @@ from omnimouse_model.analysis.stimulus_blocks import block_starts, stimulus_bloc
 from omnimouse_model.analysis.tuning import (
     direction_tuning,
     selectivity,
-    told_directions,
 )
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
-from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.metrics import Status, cc_scores, correlation
 from omnimouse_model.simulate import HeldOut, MouseSpec, Truth, open_truth
@@ -78,19 +74,6 @@ def test_motion_energy_is_largest_in_the_direction_of_motion(deg, cell):
     energy = bank.energies(moving_grating(deg)).mean(axis=0)
     assert directions_deg()[energy.argmax(axis=0)].tolist() == [deg, deg]
     assert energy[:, 0].max() > 3 * energy[(energy.argmax(axis=0)[0] + 8) % 16, 0]
-
-
-def test_a_still_picture_has_no_motion():
-    bank = MotionBank(np.array([[18.0, 32.0]]))
-    still = np.repeat(moving_grating(0)[:1], 90, axis=0)
-    assert bank.energies(still).max() < 1e-3 * bank.energies(moving_grating(0)).max()
-
-
-def test_every_second_energy_is_every_second_of_all():
-    bank = MotionBank(np.array([[18.0, 32.0]]))
-    video = moving_grating(30)
-    every = bank.energies(video)
-    np.testing.assert_allclose(bank.energies(video, 2), every[::2], rtol=1e-4)
 
 
 @pytest.mark.slow
@@ -206,14 +189,6 @@ def test_directions_are_those_of_the_neurons(mouse, tunings):
     assert (off < 45).mean() > 0.75
 
 
-@pytest.mark.slow
-def test_direction_selective_neurons_have_the_larger_index(mouse, tunings):
-    truth = mouse[1].tuning["direction_index"]
-    assert np.corrcoef(np.array([t.dsi for t in tunings]), truth)[0, 1] > 0.2
-    sure = [t.is_orientation_selective for t in tunings]
-    assert np.mean(sure) > 0.6
-
-
 def test_indices_of_known_curves():
     directions = np.arange(8) * 45.0
     only = np.eye(8)[2]
@@ -249,13 +224,6 @@ def test_directions_that_trials_tell_are_taken(mouse, monkeypatch):
     assert found.p_direction < 0.01
 
 
-@pytest.mark.slow
-def test_a_trial_table_without_directions_tells_none(mouse):
-    assert told_directions(mouse[0].trials) is None
-    extra = tuple({"orientation": 45.0 * (k % 4)} for k in range(40))
-    assert not told_directions(replace(mouse[0].trials, extra=extra)).has_directions
-
-
 # -- repeats ---------------------------------------------------------------------------
 @pytest.mark.slow
 def test_repeats_are_the_recorded_responses(mouse):
@@ -288,11 +256,6 @@ def test_the_ceiling_is_what_the_truth_reaches(mouse):
     assert np.nanmedian(repeats.single_trial_max) < np.nanmedian(repeats.cc_max)
 
 
-def test_repeats_without_signal_have_no_ceiling_but_a_reason():
-    assert "5 repeats" in ceiling_problem(Status.NO_SIGNAL, 5)
-    assert ceiling_problem(Status.OK, 5) == ""
-
-
 # -- live ------------------------------------------------------------------------------
 def live_controller(session: Session) -> Controller:
     made = Controller(synchronous=True)
@@ -300,22 +263,6 @@ def live_controller(session: Session) -> Controller:
     made.open_session(session)
     made.select([3, 8])
     return made
-
-
-@pytest.fixture
-def live_facts(short):
-    """Its facts are found at once: there is too little video for any."""
-    with closing(live_controller(short)) as made:
-        yield made
-
-
-def test_nothing_is_computed_that_nobody_follows(live_facts):
-    assert live_facts.facts.found is None
-    live_facts.facts.follow()
-    assert live_facts.facts.focus == 8
-    assert live_facts.facts.found.is_complete
-    live_facts.select([11])
-    assert live_facts.facts.focus == 8
 
 
 @pytest.mark.slow
@@ -330,81 +277,3 @@ def test_live_facts_are_the_librarys(mouse, fields, tunings):
         assert found.tuning.dsi == pytest.approx(tunings[7].dsi, rel=1e-3)
         assert len(found.repeats) == 1
         assert found.repeats[0].responses.shape[:2] == (1, 8)
-
-
-def test_stepping_walks_through_the_selection_and_computes_it_once(
-    live_facts, monkeypatch
-):
-    live_facts.select([5, 6, 10])
-    live_facts.facts.follow()
-    assert live_facts.facts.focus == 10
-
-    def never(*_args: object, **_options: object) -> None:
-        raise AssertionError("computed again")
-
-    monkeypatch.setattr("omnimouse_model.live.facts.receptive_fields", never)
-    for step, neuron in ((1, 5), (1, 6), (-1, 5), (-1, 10), (-1, 6)):
-        live_facts.facts.step(step)
-        assert live_facts.facts.focus == neuron
-        assert live_facts.facts.found.is_complete
-    assert live_facts.facts.fault is None
-    live_facts.select([])
-    live_facts.facts.follow()
-    assert (live_facts.facts.focus, live_facts.facts.found) == (None, None)
-
-
-def test_a_step_that_nobody_sees_moves_the_focus_and_computes_nothing(live_facts):
-    live_facts.select([5, 6])
-    live_facts.facts.step(1)
-    assert live_facts.facts.focus == 5
-    assert (live_facts.facts.n_taken, live_facts.facts.found) == (0, None)
-    live_facts.facts.follow()
-    assert live_facts.facts.focus == 5
-    assert live_facts.facts.found.is_complete
-
-
-def test_another_click_stops_what_is_being_computed(short, monkeypatch):
-    entered, ended, complete = (threading.Event() for _ in range(3))
-
-    def endless(session: Session, neurons: np.ndarray, *, progress, **_):
-        if 3 not in neurons:
-            return receptive_fields(session, neurons, progress=progress)
-        entered.set()
-        try:
-            while True:
-                progress(0.1)
-        except StoppedError:
-            ended.set()
-            raise
-
-    def note() -> None:
-        if made.facts.found is not None and made.facts.found.is_complete:
-            complete.set()
-
-    monkeypatch.setattr("omnimouse_model.live.facts.receptive_fields", endless)
-    with closing(Controller(load=lambda *_: EchoPredictor())) as made:
-        made.open_session(short)
-        made.facts.changed.connect(note)
-        made.select([3])
-        made.facts.follow()
-        assert entered.wait(60)
-        assert "Receptive field" in made.facts.words
-        made.select([4])
-        made.facts.follow()
-        assert ended.wait(60)
-        assert complete.wait(60)
-        assert made.facts.focus == made.facts.found.neuron == 4
-
-
-def test_a_fault_is_told_and_another_try_mends_it(live_facts, monkeypatch):
-    def broken(*_args: object, **_options: object) -> None:
-        raise OSError("the drive is gone")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("omnimouse_model.live.facts.receptive_fields", broken)
-        live_facts.facts.follow()
-        assert "drive is gone" in str(live_facts.facts.fault)
-        assert live_facts.facts.found.repeats is not None
-    live_facts.facts.again()
-    assert live_facts.facts.fault is None
-    assert live_facts.facts.found.is_complete

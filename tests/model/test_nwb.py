@@ -1,8 +1,6 @@
 """NWB files: which responses, neurons, behaviour and stimuli; what is refused."""
 
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,6 @@ from omnimouse_model.data.open import is_session, open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
 from tests import SESSIONS
-from tests.hub_server import Hub, Repository, serving
 from tests.model.nwb_files import Nwb, Plane, add_series, typed_group, write_nwb
 
 FIXTURE = SESSIONS / "nwb_small.nwb"
@@ -122,28 +119,6 @@ def test_frames_are_shown_when_the_file_says(session):
     assert (kinds.count("video"), kinds.count("image")) == (1, len(order))
 
 
-def test_tiers_are_those_of_the_trials(session):
-    on = values_of(FIXTURE, "intervals/trials/start_time")
-    off = values_of(FIXTURE, "intervals/trials/stop_time")
-    tier = [t.decode() for t in values_of(FIXTURE, "intervals/trials/tier")]
-    for row, name in enumerate(session.trials.tier.tolist()):
-        when = session.trials.t_on[row] + session.t0
-        covering = [t for a, b, t in zip(on, off, tier, strict=True) if a <= when < b]
-        if session.trials.readable[row]:
-            assert name == (covering[0] if covering else "blank")
-    assert len(session.window_starts())
-
-
-def test_a_window_holds_what_was_recorded(session):
-    window = session.window(float(session.window_starts()[20]))
-    data = session.responses.data
-    at = 5.0 + np.arange(len(data)) / 8
-    expected = np.interp(window.times("responses"), at, data[:, 3])
-    expected = expected / session.response_scale[3]
-    np.testing.assert_allclose(window.responses[:, 3], expected, rtol=1e-4, atol=1e-6)
-    assert all(valid.all() for valid in window.valid.values())
-
-
 def test_other_series_are_read_where_asked():
     session = open_session(FIXTURE, series="Fluorescence", cells_only=False)
     base = f"{OPHYS}/Fluorescence/RoiResponseSeries"
@@ -163,29 +138,6 @@ def test_other_series_are_read_where_asked():
         open_session(FIXTURE, series="spikes")
 
 
-def test_what_else_could_be_read_is_said(session, path):
-    base = "Fluorescence/RoiResponseSeries"
-    assert session.series == "DfOverF"
-    assert list(session.series_choices) == [
-        *("DfOverF", "Fluorescence", f"{base}0", f"{base}1")
-    ]
-    for name in session.series_choices:
-        assert open_session(FIXTURE, series=name).series == name
-    assert open_session(FIXTURE, series="DfOverF/DfOverF0").series == "DfOverF"
-    only = recording(path)
-    assert list(only.series_choices) == [only.series]
-
-
-def test_image_masks_are_pixels():
-    session = open_session(FIXTURE, series="Fluorescence/RoiResponseSeries1")
-    group = f"{OPHYS}/ImageSegmentation/PlaneSegmentation1/image_mask"
-    for neuron, image in enumerate(values_of(FIXTURE, group)):
-        yx, weight = session.units.roi.pixels(neuron)
-        again = np.zeros_like(image)
-        again[yx[:, 0], yx[:, 1]] = weight
-        np.testing.assert_array_equal(again, image)
-
-
 # -- variants ------------------------------------------------------------------------
 def test_stored_values_are_scaled_and_reordered(path):
     session = recording(path, Plane(conversion=0.5, offset=3.0, order=(4, 2, 0, 1, 3)))
@@ -198,16 +150,6 @@ def test_stored_values_are_scaled_and_reordered(path):
     assert is_session(path)
 
 
-@pytest.mark.parametrize("quality", ["iscell", "Accepted", "is_soma"])
-def test_what_is_no_cell_is_left_out(path, quality):
-    assert recording(path, Plane(quality=quality)).units.unit_id.tolist() == [
-        10,
-        12,
-        14,
-    ]
-    assert open_session(path, cells_only=False).n_neurons == 5
-
-
 def test_voxels_and_missing_masks(path):
     roi = recording(path, Plane(mask="voxel_mask")).units.roi
     assert len(roi.weight) == roi.offsets[-1]
@@ -216,17 +158,6 @@ def test_voxels_and_missing_masks(path):
     assert session.units.roi is None
     assert np.isnan(session.units.xyz_um).all()
     assert {"no_masks", "no_positions"} <= set(note_messages(session))
-
-
-def test_one_empty_mask_leaves_the_others(path):
-    write_nwb(path, Nwb((Plane(mask="image_mask"),)))
-    with h5py.File(path, "a") as file:
-        file[f"{TABLE}/image_mask"][2] = 0
-    session = open_session(path)
-    is_empty = [len(session.units.roi.pixels(i)[1]) == 0 for i in range(5)]
-    assert is_empty == [False, False, True, False, False]
-    assert np.isnan(session.units.xy_px).all(axis=1).tolist() == is_empty
-    assert "empty_masks" in note_messages(session)
 
 
 def test_deconvolved_comes_first(path):
@@ -325,14 +256,6 @@ def test_running_is_in_cm_per_second(path, unit, factor):
     assert ("running_unit" in note_messages(session)) == (unit == "V")
 
 
-def test_a_pupil_without_position_keeps_its_two_channels(path):
-    name = "acquisition/PupilTracking/pupil_area"
-    session = session_with_series(path, name, np.arange(700.0))
-    assert session.behavior_names == ("pupil_size", "pupil_dsize")
-    assert "missing_channels" in note_messages(session)
-    assert session.window(3.0).behavior.shape == (40, 2)
-
-
 def test_the_size_of_the_pupil_is_what_is_called_so(path):
     base, size = "processing/behavior/PupilTracking", 42.0 + np.arange(700)
     add_series(write_nwb(path), f"{base}/confidence", np.linspace(0, 1, 700))
@@ -396,19 +319,6 @@ def test_films_of_other_sizes_and_with_pauses(path):
     assert not ((starts < 5.5) & (starts + 2 > 4.55)).any()
 
 
-@pytest.mark.parametrize("still", [False, True])
-def test_a_presentation_of_one_frame_needs_no_rate(path, still):
-    write_nwb(path)
-    once = np.array([5.0])
-    if still:
-        show_images(path, {"a": FRAME[0]}, np.zeros(1, np.int64), start=5.0)
-    else:
-        add_film(path, FRAME, "one", timestamps=once)
-    add_film(path, FRAME.repeat(300, axis=0), start=9.0, rate_hz=30.0)
-    shown, _ = open_session(path).stimulus.sample(once + 0.01)
-    assert (shown == 90).all()
-
-
 def test_a_single_frame_alone_does_not_take_the_recording_away(path):
     add_film(write_nwb(path), FRAME, timestamps=np.array([5.0]))
     session = open_session(path)
@@ -439,16 +349,6 @@ def test_trials_divide_a_film(path):
     assert len(session.window_starts("test"))
 
 
-def test_trials_and_tiers_count_without_a_screen(path):
-    add_trials(write_nwb(path), [2.0, 22.0], [22.0, 30.0], tier=[b"train", b"test"])
-    session = open_session(path)
-    assert session.stimulus is None
-    assert session.trials.tier.tolist() == ["train", "test"]
-    assert session.tiers() == pytest.approx({"train": 20 / 60, "test": 8 / 60})
-    assert session.split == {}
-    assert session.window_starts("test")[0] == pytest.approx(20.0, abs=1 / 30)
-
-
 def test_stills_of_a_template_series(path):
     write_nwb(path)
     images = np.arange(4, dtype=np.uint8)[:, None, None] * np.ones((36, 64), np.uint8)
@@ -464,9 +364,7 @@ def test_stills_of_a_template_series(path):
     assert session.trials.stim_id[:2].tolist() == ["shown/2", "shown/0"]
 
 
-def show_images(
-    path: Path, images: dict[str, np.ndarray], order: np.ndarray, start: float = 2.0
-) -> None:
+def show_images(path: Path, images: dict[str, np.ndarray], order: np.ndarray) -> None:
     """Images in datasets of their own, one per second."""
     with h5py.File(path, "a") as file:
         folder = typed_group(file, "stimulus/templates/images", "Images")
@@ -474,29 +372,8 @@ def show_images(
             folder[name] = image
         shown = typed_group(file, "stimulus/presentation/stills", "IndexSeries")
         shown["data"] = order
-        shown["timestamps"] = start + np.arange(len(order), dtype=float)
+        shown["timestamps"] = 2.0 + np.arange(len(order))
         shown["indexed_images"] = h5py.SoftLink(folder.name)
-
-
-def test_a_colour_image_beside_a_film_is_no_film(path):
-    image = np.zeros((72, 128, 3), np.uint8)
-    image[36:] = 200
-    show_images(write_nwb(path), {"a": image}, np.zeros(10, np.int64))
-    add_film(path, FRAME.repeat(300, axis=0), start=15.0, rate_hz=30.0)
-    session = open_session(path)
-    assert "several_sizes" in note_messages(session)
-    shown = session.stimulus.frame(0)
-    assert (shown[:18] == 0).all()
-    assert (shown[18:] == 200).all()
-
-
-def test_alpha_is_no_colour(path):
-    image = np.zeros((36, 64, 4), np.uint8)
-    image[..., 3] = 255
-    show_images(write_nwb(path), {"a": image}, np.zeros(10, np.int64))
-    session = open_session(path)
-    assert session.stimulus.size == (36, 64, 3)
-    assert not session.stimulus.frame(0).any()
 
 
 def test_a_collection_of_images_that_is_no_group_is_refused(path):
@@ -572,12 +449,6 @@ def test_a_file_without_responses_says_what_is_inside(path):
         open_session(path)
 
 
-def test_other_hdf5_files_are_left_to_others(path):
-    with h5py.File(path, "w") as file:
-        file["image"] = np.zeros((4, 4))
-    assert not is_session(path)
-
-
 def test_damaged_and_foreign_files_are_refused(path):
     write_nwb(path)
     whole = path.read_bytes()
@@ -596,19 +467,3 @@ def test_a_file_that_changes_while_open_is_a_clear_error(path):
     assert session.is_stale
     with pytest.raises(SessionFormatError, match="changed while the session was open"):
         _ = session.window(4.0).responses
-
-
-@pytest.mark.slow
-@pytest.mark.process
-def test_a_file_that_is_still_held_when_python_ends_is_no_crash():
-    script = (
-        "import ctypes, sys\n"
-        "from omnimouse_model.data.open import open_session\n"
-        "session = open_session(sys.argv[1])\n"
-        "ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))\n"
-    )
-    repository = Repository({"mouse.nwb": FIXTURE.read_bytes()})
-    with serving(Hub({("dataset", "lab/mice"): repository})) as hub:
-        address = f"{hub.store}/dataset/lab/mice/mouse.nwb"
-        command = [sys.executable, "-c", script, address]
-        subprocess.run(command, check=True, timeout=120)

@@ -12,7 +12,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pins import LIVE
 from omnimouse_model.live.span_pages import LONGEST_S, page_around
-from omnimouse_model.masks import HIDDEN, Mask
+from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
 from tests.predictors import EchoPredictor, GatedPredictor, RefusingPredictor
 from tests.small_sessions import write_session
@@ -105,37 +105,6 @@ def test_pins_take_the_free_slots_and_no_more(controller):
         controller.pins.pin("fifth")
 
 
-def test_a_condition_that_is_pinned_is_shown_and_told_not_pinned_again(controller):
-    first = controller.pins.pin()
-    controller.pins.show(0, False)
-    again = controller.pins.pin()
-    assert (again.pin_id, again.is_shown) == (first.pin_id, True)
-    assert len(controller.state.pins) == 1
-    assert "A Video + behaviour" in controller.pins.told
-    controller.apply_preset("video_only")
-    assert controller.pins.told == ""
-    assert controller.pins.pin().letter == "B"
-    controller.pins.pin()
-    assert "B Video only" in controller.pins.told
-    controller.choose_predictor(SloppyPredictor("other"))
-    assert controller.pins.told == ""
-
-
-def test_pins_of_one_preset_have_names_of_their_own(controller):
-    controller.pins.pin()
-    controller.choose_predictor(SloppyPredictor("other", offset=1.0))
-    controller.pins.pin()
-    for neuron in (3, 4):
-        controller.paint([neuron], HIDDEN)
-        controller.pins.pin()
-    assert [pin.name for pin in controller.state.pins] == [
-        "Video + behaviour",
-        "Video + behaviour · other",
-        "by hand",
-        "by hand 2",
-    ]
-
-
 def test_a_pin_answers_what_it_asked_when_the_question_has_changed(controller):
     pin = controller.pins.pin()
     before = controller.results.population
@@ -151,38 +120,6 @@ def test_a_pin_answers_what_it_asked_when_the_question_has_changed(controller):
     expected = SloppyPredictor().predict(window, pin.mask)
     np.testing.assert_array_equal(answer.prediction.responses, expected.responses)
     np.testing.assert_array_equal(answer.scores, window_scores(expected, window))
-
-
-def test_strokes_and_new_names_do_not_ask_the_pins_again(controller):
-    controller.pins.pin()
-    counters = controller.pins[0].predictor.counters
-    before = counters["encodings"]
-    controller.paint_cells([1], slice(0, 30), 1)
-    controller.pins.rename(0, "again")
-    assert counters["encodings"] == before + 1
-    assert controller.pins[0].name == "again"
-
-
-def test_a_pin_that_is_hidden_is_not_predicted(controller):
-    controller.pins.pin()
-    controller.pins.show(0, False)
-    controller.seek(9.0)
-    assert 0 not in controller.pins.windows
-    controller.pins.show(0)
-    assert controller.pins.windows[0].scores is not None
-
-
-def test_going_back_is_undone_by_undo(controller):
-    pin = controller.pins.pin()
-    controller.apply_preset("responses_from_behavior")
-    other = controller.state.mask
-    controller.pins.make_current(0)
-    assert controller.state.mask is pin.mask
-    assert controller.state.preset == "video_behavior"
-    assert controller.undo_name == "Back to Video + behaviour"
-    controller.undo()
-    assert controller.state.mask == other
-    assert controller.state.preset == "responses_from_behavior"
 
 
 def test_a_pin_keeps_its_predictor(controller):
@@ -271,35 +208,6 @@ def test_a_span_stays_while_the_window_moves_within_it(controller):
     assert controller.pins.spans[LIVE] is not known
 
 
-def test_a_new_mask_makes_the_span_old_until_it_is_predicted_again(gated_controller):
-    controller, predictor = gated_controller
-    predictor.gate.release(1000)
-    controller.pins.choose_span("10 s")
-    assert controller.wait(TIMEOUT)
-    known = controller.pins.spans[LIVE]
-    assert not controller.pins.is_old(known)
-    for semaphore in (predictor.gate, predictor.entered):
-        while semaphore.acquire(blocking=False):
-            pass
-    controller.apply_preset("responses_from_behavior")
-    assert predictor.entered.acquire(timeout=TIMEOUT)
-    assert controller.pins.is_old(known)
-    assert controller.pins.spans[LIVE] is known
-    predictor.gate.release(1000)
-    assert controller.wait(TIMEOUT)
-    assert not controller.pins.is_old(controller.pins.spans[LIVE])
-
-
-def test_more_neurons_are_asked_for_and_fewer_are_not(controller):
-    controller.pins.choose_span("10 s")
-    predictor = controller._asking.predictor
-    before = predictor.counters["encodings"]
-    controller.select([5])
-    assert predictor.counters["encodings"] == before
-    controller.select([5, 7, 9])
-    assert list(controller.pins.spans[LIVE].span.neurons) == [5, 7, 9]
-
-
 def test_the_trial_is_a_span_and_long_ones_come_in_pages(controller):
     session, trials = controller.state.session, controller.state.session.trials
     window = session.window(7.0)
@@ -341,21 +249,6 @@ def test_a_live_question_does_not_wait_for_a_span(gated_controller):
     controller.ask_again()
     assert controller.wait(TIMEOUT)
     assert controller.pins.spans[LIVE].span.is_complete
-
-
-def test_what_gave_way_goes_on_where_it_was(gated_controller):
-    controller, predictor = gated_controller
-    predictor.gate.release(4)
-    controller.pins.choose_span("10 s")
-    for _ in range(5):
-        assert predictor.entered.acquire(timeout=TIMEOUT)
-    controller.ask_again()
-    predictor.gate.release(1000)
-    assert controller.wait(TIMEOUT)
-    span = controller.pins.spans[LIVE].span
-    assert span.is_complete
-    # two live questions; no window of the span was predicted twice
-    assert predictor.counters["encodings"] == 2 + len(span.starts_s)
 
 
 # -- remembered ----------------------------------------------------------
@@ -419,31 +312,3 @@ def test_another_recording_has_pins_of_its_own(controller, tmp_path, folder):
     controller.open_session(open_session(folder))
     assert [pin.name for pin in controller.state.pins] == ["mine"]
     assert controller.pins.windows[0].scores is not None
-
-
-# -- undo among pins that are alike ------------------------------------------
-def test_a_redo_lets_go_the_very_pin_that_the_undo_put_back(controller):
-    first = controller.pins.pin("same")
-    controller.pins.unpin(0)
-    alike = controller.pins.pin("same")  # the same mask, name and slot
-    controller.undo()
-    assert [pin.pin_id for pin in controller.state.pins] == [alike.pin_id, first.pin_id]
-    controller.pins.rename(1, "renamed")
-    controller.redo()
-    assert [pin.pin_id for pin in controller.state.pins] == [alike.pin_id]
-
-
-def test_where_all_slots_are_taken_nothing_comes_back_and_a_redo_lets_nothing_go(
-    controller,
-):
-    controller.pins.pin("gone")
-    controller.pins.unpin(0)
-    for name in "abcd":
-        controller.pins.pin(name)
-    controller.undo()
-    assert [pin.name for pin in controller.state.pins] == list("abcd")
-    assert "“gone”" in controller.pins.told
-    controller.redo()
-    assert [pin.name for pin in controller.state.pins] == list("abcd")
-    controller.pins.unpin(3)
-    assert controller.pins.told == ""

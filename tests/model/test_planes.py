@@ -32,16 +32,6 @@ def controller(tmp_path):
         yield made
 
 
-def test_planes_have_the_numbers_and_depths_of_the_recording(controller):
-    planes = controller.planes
-    assert planes.numbers == (0, 2, 5)
-    assert [planes.depth_of(n) for n in planes.numbers] == [102, 210, 300]
-    assert (planes.words_of(2), planes.shown) == ("plane 2 · 210 µm", None)
-    assert planes.looked_at is None
-    everybody = np.arange(len(PLANE))
-    np.testing.assert_array_equal(planes.among(everybody), everybody)
-
-
 def test_one_plane_leaves_the_neurons_of_the_others_alone(controller):
     controller.planes.show(2)
     assert controller.planes.shown == 2
@@ -53,16 +43,6 @@ def test_one_plane_leaves_the_neurons_of_the_others_alone(controller):
         controller.planes.show(1)
 
 
-def test_steps_go_round_by_way_of_all(controller):
-    seen = []
-    for _ in range(4):
-        controller.planes.step(1)
-        seen.append(controller.planes.shown)
-    assert seen == [0, 2, 5, None]
-    controller.planes.step(-1)
-    assert controller.planes.shown == 5
-
-
 def test_another_session_is_shown_whole_and_flat(controller):
     controller.planes.show(5)
     controller.planes.show_in_space(True)
@@ -72,21 +52,6 @@ def test_another_session_is_shown_whole_and_flat(controller):
     assert not controller.state.in_space
     controller.planes.step(1)
     assert controller.planes.shown is None
-
-
-@pytest.mark.parametrize(
-    ("known", "words"),
-    [
-        ({}, "no positions with depth"),
-        ({"xyz_um": np.column_stack([np.zeros((8, 2)), DEPTHS])}, "across"),
-    ],
-)
-def test_why_there_is_no_space_is_said(controller, known, words):
-    assert controller.planes.why_flat == ""
-    controller.open_session(om.open_session(arrays(**known)))
-    assert words in controller.planes.why_flat
-    controller.planes.show_in_space(True)
-    assert not controller.state.in_space
 
 
 def test_plane_and_areas_are_kept_in_an_analysis_and_over_a_restart(
@@ -118,13 +83,3 @@ def test_a_view_of_the_usual_kind_says_nothing_of_planes():
         facts["view"][name] = wrong
         with pytest.raises(AnalysisFileError, match=name):
             Analysis.from_dict(facts)
-
-
-def test_a_plane_that_is_not_there_any_more_is_passed_over(controller, tmp_path):
-    np.savez(tmp_path / "mouse.npz", **arrays(plane=PLANE))
-    controller.open_session(tmp_path / "mouse.npz")
-    controller.planes.show(5)
-    controller.analyses.save(tmp_path / "a.omnimouse.json")
-    np.savez(tmp_path / "mouse.npz", **arrays(plane=PLANE % 4))
-    controller.analyses.open(tmp_path / "a.omnimouse.json")
-    assert (controller.planes.numbers, controller.planes.shown) == ((0, 1, 2, 3), None)

@@ -104,61 +104,6 @@ def test_latents_hold_what_neurons_share(net, loadings):
     assert explained_share(net, loadings) > 0.8
 
 
-def test_the_other_heads_go_on_as_before(net, loadings):
-    example = reading(loadings)
-    meta = net.meta_vector(KEY)
-    attention = net.enc.attention
-    latents = net.response_latent_embedding._latent_embeddings
-
-    def queries() -> torch.Tensor:
-        with torch.no_grad():
-            start = net.enc.attn_pre_norm(latents.weight + meta)
-            return attention.wq(start).unflatten(-1, (2, -1))
-
-    before, keys = queries(), attention.wkv.weight[:32].clone()
-    read_population(net, [example], 1, 0, torch.Generator().manual_seed(8))
-    after = queries()
-    error = (after[:, 0] - before[:, 0]).norm() / before[:, 0].norm()
-    assert error < 0.15
-    assert (after[:, 1] - before[:, 1]).norm() > before[:, 1].norm()
-    assert torch.equal(attention.wkv.weight[:32], keys)
-
-
-@pytest.mark.slow
-def test_latents_hold_every_behaviour_channel_apart():
-    channels = 2
-    net = OmniMouse(replace(MODEL, behavior_channels=channels), {KEY: N}, {KEY: "1"})
-    initialise(net, torch.Generator().manual_seed(2))
-    quiet_residuals(net)
-    shown = layout_from_mask(half_population_mask(N, video=False))
-
-    def clip(count: int, seed: int) -> tuple[Clip, torch.Tensor]:
-        draw = torch.Generator().manual_seed(seed)
-        level = torch.randn(count, channels, generator=draw)
-        trace = level[..., None] + torch.randn(count, channels, 40, generator=draw)
-        silent = clip_of(torch.zeros(count, SHARED), torch.zeros(N, SHARED), seed)
-        return replace(silent, behavior=trace), trace.mean(dim=-1)
-
-    example = Reading(
-        clip(32, 4)[0], shown, None, torch.zeros(N, SHARED), torch.zeros(N)
-    )
-    asked, levels = clip(400, 9)
-
-    def right() -> float:
-        """Share explained of the channel that the mean over latents says least of."""
-        with torch.no_grad():
-            latents = net.read(asked, shown).latents.mean(dim=1).double()
-        x, y = latents - latents.mean(dim=0), (levels - levels.mean(dim=0)).double()
-        gram = x[:300].T @ x[:300] + 1e-4 * torch.eye(x.shape[1])
-        said = x[300:] @ torch.linalg.solve(gram, x[:300].T @ y[:300])
-        left = (said - y[300:]).square().sum(dim=0) / y[300:].square().sum(dim=0)
-        return float(1 - left.max())
-
-    assert right() < 0.1
-    read_behavior(net, [example], 0, torch.Generator().manual_seed(8))
-    assert right() > 0.4
-
-
 def test_heads_that_share_keys_are_refused(loadings):
     net = OmniMouse(replace(MODEL, num_kv_heads=1), {KEY: N}, {KEY: "1"})
     with pytest.raises(ValueError, match="share keys"):

@@ -2,16 +2,13 @@
 
 import gc
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.data import open as opening
 from omnimouse_model.data import remote_file
 from omnimouse_model.data.readers import statistics
-from omnimouse_model.data.remote_file import web_address
 from omnimouse_model.errors import SessionFormatError
 from tests.hub_server import Hub, Repository, running_server
 from tests.model.nwb_files import Nwb, Plane, write_nwb
@@ -50,14 +47,6 @@ def address(hub: Hub, name: str = "mouse.nwb") -> str:
     return f"{hub.store}/{KEY[0]}/{KEY[1]}/{name}"
 
 
-def test_an_address_is_known_also_as_a_path():
-    assert web_address("https://host/a.nwb?v=1") == "https://host/a.nwb?v=1"
-    assert web_address(Path("https://host/a.nwb")) == "https://host/a.nwb"
-    assert web_address("http:\\host\\a.nwb") == "http://host/a.nwb"
-    for other in ("file:///etc/passwd", "C:/a.nwb", "a.nwb", "httpx://host/a"):
-        assert web_address(other) is None
-
-
 def test_values_are_those_of_the_file_and_little_of_it_is_sent(hub, recording):
     here, there = om.open_session(recording), om.open_session(address(hub))
     total = recording.stat().st_size
@@ -88,18 +77,6 @@ def test_no_garbage_is_collected_while_h5py_waits_for_bytes(hub, monkeypatch):
     assert len(collections) > 1
     assert not any(collections[1:])  # the first bytes are fetched before h5py reads
     assert gc.isenabled()
-
-
-def test_it_travels_to_another_process_as_its_address(hub):
-    session = om.open_session(address(hub))
-    packed = pickle.dumps(session)
-    again = pickle.loads(packed)
-    assert again.fingerprint == session.fingerprint
-    files = hub.repositories[KEY].files
-    files["mouse.nwb"] = files["mouse.nwb"] + b"x"
-    opening._reopened.clear()
-    with pytest.raises(SessionFormatError, match="changed"):
-        pickle.loads(packed)
 
 
 def read_all(session: om.Session) -> None:

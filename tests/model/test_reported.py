@@ -35,9 +35,3 @@ def test_why_a_pin_has_no_answer_is_told(controller, is_shown, words):
     told = reported(controller).conditions[-1]
     assert (told.kind, told.prediction) == ("pin", None)
     assert words in told.refusal
-
-
-def test_that_it_was_recovered_is_nothing_for_who_reads_the_report(controller):
-    (recovered,) = controller.analyses.told
-    controller.analyses.told = (recovered, "The recording's files are not the same.")
-    assert reported(controller).told == controller.analyses.told[1:]

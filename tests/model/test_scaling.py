@@ -1,17 +1,11 @@
 """Scaling analyses: collections, runs, curves, what is refused and foretold."""
 
-import csv
-import json
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from omnimouse_app.cli.scaling import command
-from omnimouse_model.analysis.collections import collections_manifest, write_manifest
-from omnimouse_model.analysis.scaling import fit_rows, scaling_curves, write_figure
+from omnimouse_model.analysis.scaling import scaling_curves
 from omnimouse_model.analysis.scaling_runs import (
     Run,
     RunScore,
@@ -28,14 +22,14 @@ SESSIONS = [f"mouse {k}" for k in range(6)]
 NEURONS = {name: 100 + 10 * k for k, name in enumerate(SESSIONS)}
 
 
-def growth_runs(model, limit, noise=0.002, sizes=SIZES, seeds=3, order="random 0"):
+def growth_runs(model, limit, sizes=SIZES, seeds=3, order="random 0"):
     """Runs whose score is limit - 0.5 size^-0.6 plus each mouse's own offset."""
     draw = np.random.default_rng(1)
     offset = dict(zip(SESSIONS, draw.normal(0, 0.03, len(SESSIONS)), strict=True))
     for size in sizes:
         for seed in range(seeds):
             run = Run(model, 5_000_000, size, 10**6 * size, 0, 1e15 * size, seed, order)
-            score = limit - 0.5 * size**-0.6 + noise * draw.normal()
+            score = limit - 0.5 * size**-0.6 + 0.002 * draw.normal()
             scores = {name: score + offset[name] for name in SESSIONS}
             name = f"{model}-{size}-{seed}"
             yield RunScore(run, name, "stim", scores, NEURONS, loss=1.5 - score)
@@ -73,30 +67,6 @@ def mice():
         for k in range(12)
     )
     return Catalogue(Path("/recordings"), entries)
-
-
-def test_larger_collections_contain_the_smaller_ones(mice):
-    always = ["3-1-1", "7-1-1"]
-    found = collections_manifest(mice, [12, 3, 6], 5, always=always)
-    drawn = [
-        [member["id"] for member in one["members"]] for one in found["collections"]
-    ]
-    assert [len(ids) for ids in drawn] == [3, 6, 12]
-    assert set(drawn[0]) < set(drawn[1]) < set(drawn[2])
-    assert set(always) < set(drawn[0])
-    assert found == collections_manifest(mice, [3, 6, 12], 5, always=always)
-    others = collections_manifest(mice, [3, 6, 12], 6, always=always)["collections"]
-    assert [m["id"] for m in others[1]["members"]] != drawn[1]
-
-
-def test_the_manifest_sums_what_the_catalogue_says(mice, tmp_path):
-    found = collections_manifest(mice, [4, 12], 0)
-    whole = found["collections"][-1]
-    assert whole["neurons"] == sum(entry.neurons for entry in mice)
-    assert whole["minutes"] == sum(entry.total_minutes for entry in mice)
-    assert whole["animals"] == 6
-    path = write_manifest(found, tmp_path / "collections.json")
-    assert json.loads(path.read_text()) == found
 
 
 def test_sessions_can_be_ranked_instead_of_drawn(mice):
@@ -164,15 +134,6 @@ def test_three_sizes_are_points_without_a_fit_and_the_largest_is_off_the_line(ro
     assert far.law == pytest.approx(far.measured, abs=0.01)
 
 
-def test_one_order_of_sessions_is_warned_of(rows):
-    with pytest.warns(UserWarning, match="random 0"):
-        scaling_curves(list(growth_runs("5M", 0.3)), n_resamples=5)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        scaling_curves(rows, n_resamples=5)
-        scaling_curves(list(growth_runs("5M", 0.3)), axis="compute", n_resamples=5)
-
-
 def test_a_loss_falls_to_its_limit(rows):
     curve = scaling_curves(rows, quantity="loss", axis="compute")[0]
     assert curve.law.limit == pytest.approx(1.5 - 0.35, abs=0.03)
@@ -183,32 +144,3 @@ def test_a_loss_falls_to_its_limit(rows):
 def test_what_no_run_tells_has_no_curve(rows):
     assert scaling_curves(rows, axis="trials") == ()
     assert scaling_curves(rows, axis="parameters", n_resamples=5)[0].law is None
-
-
-def test_the_figure_has_every_point_and_curve(rows, tmp_path):
-    curves = scaling_curves(rows, n_resamples=5)
-    with write_figure(curves, tmp_path / "figure.csv").open() as file:
-        points = list(csv.DictReader(file))
-    kinds = [point["what"] for point in points]
-    assert kinds.count("point") == 20 + 9
-    assert kinds.count("law") == kinds.count("line") == 60
-    assert {point["curve"] for point in points} == {"5M", "1M"}
-    assert fit_rows(curves)[1]["refusal"]
-
-
-# -- the command ----------------------------------------------------------------------
-@pytest.mark.slow
-def test_the_command_prints_fits_and_refusals(results, tmp_path):
-    figure = tmp_path / "figure.csv"
-    done = CliRunner().invoke(command, [str(results), "--csv", str(figure)])
-    assert done.exit_code == 0
-    assert "power law" in done.stdout
-    assert "found 3" in done.stdout
-    assert figure.exists()
-    done = CliRunner().invoke(command, [str(results), "--json"])
-    rows = json.loads(done.stdout)["rows"]
-    assert [row["name"] for row in rows] == ["fit", "fit"]
-    assert rows[0]["exponent_low"] < rows[0]["exponent"] < rows[0]["exponent_high"]
-    none = CliRunner().invoke(command, [str(results), "--x", "trials"])
-    assert none.exit_code == 1
-    assert "trials" in none.stderr

@@ -2,13 +2,12 @@
 
 import json
 import pickle
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from omnimouse_model.data.open import is_session, open_session
+from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
 from tests import SESSIONS
@@ -129,14 +128,6 @@ def test_windows_lie_within_trials_and_hold_their_values(folder):
             )
 
 
-def test_statistics_that_are_not_stored_are_of_the_train_trials(folder):
-    session = open_session(folder)
-    trained = raw_array(folder, "responses", 0)[:, : LENGTHS[0]].astype(float)
-    np.testing.assert_allclose(session.units.std, trained.std(axis=1), rtol=1e-5)
-    np.testing.assert_allclose(session.units.mean, trained.mean(axis=1), rtol=1e-5)
-    assert any(note.code == "computed_statistics" for note in session.assumptions)
-
-
 def change_trial(
     folder: Path, stream: str, trial: int, where: object, value: float
 ) -> None:
@@ -174,25 +165,6 @@ def test_a_trial_whose_values_are_missing_is_left_out(folder, stream, where):
     assert len(session.window_starts("validation"))
 
 
-def test_without_behaviour_there_is_none_and_the_padding_is_cut_too(folder):
-    for stream in ("behavior", "pupil_center"):
-        shutil.rmtree(folder / "data" / stream)
-        session = open_session(folder)
-        assert session.behavior == {"eye_tracker": None, "treadmill": None}
-        assert session.behavior_names == ()
-        assert session.trials.n_slots[1::2].tolist() == list(LENGTHS)
-
-
-@pytest.mark.parametrize("stream", ["videos", "responses"])
-def test_a_trial_lasts_until_its_first_stream_ends(folder, stream):
-    change_trial(folder, stream, 0, np.s_[..., 70:], np.nan)
-    session = open_session(folder)
-    assert session.trials.n_slots[1] == 70
-    assert len(session.window_starts("train")) == 11
-    assert "00000" in messages(session, "cut_trials")[0]
-    assert not messages(session, "odd_trials")
-
-
 @pytest.mark.parametrize("stream", ["pupil_center", "behavior"])
 @pytest.mark.parametrize("shape", [(3, PADDED), (2, PADDED - 60), ()])
 def test_one_odd_file_masks_its_trial_alone(folder, stream, shape):
@@ -204,40 +176,6 @@ def test_one_odd_file_masks_its_trial_alone(folder, stream, shape):
     assert len(session.window_starts("train")) == LENGTHS[0] - 59
     assert len(session.window_starts("final_test_main")) == LENGTHS[3] - 59
     assert "00002" in messages(session, "odd_trials")[0]
-
-
-def test_behaviour_of_another_kind_is_named(folder):
-    for trial in range(len(LENGTHS)):
-        path = folder / "data" / "pupil_center" / f"{trial}.npy"
-        np.save(path, np.zeros((3, PADDED)))
-    session = open_session(folder)
-    assert session.behavior["eye_tracker"] is None
-    assert session.behavior["treadmill"] is not None
-    assert "pupil_center" in messages(session, "wrong_shape")[0]
-    assert len(session.window_starts("train"))
-
-
-def test_arrays_of_other_neurons_are_left_out_and_named(folder):
-    np.save(folder / "meta" / "neurons" / "area.npy", np.array(["V1"] * 5))
-    np.save(folder / "meta" / "neurons" / "fields.npy", np.zeros(5))
-    session = open_session(folder)
-    assert session.units.area is None
-    assert [m.split()[0] for m in messages(session, "wrong_length")] == [
-        *("neurons/fields.npy", "neurons/area.npy")
-    ]
-
-
-def test_texts_of_bytes_are_texts(folder):
-    meta = folder / "meta"
-    np.save(meta / "trials" / "tiers.npy", np.array(TIERS, "S"))
-    np.save(meta / "trials" / "condition_hash.npy", np.array([b"a", b"b", b"c", b"d"]))
-    np.save(meta / "neurons" / "area.npy", np.array([b"V\xff"] * N_UNITS))
-    session = open_session(folder)
-    assert session.trials.tier[1::2].tolist() == list(TIERS)
-    assert len(session.window_starts("train"))
-    assert session.trials.stim_id[1::2].tolist() == ["a", "b", "c", "d"]
-    assert session.trials.extra[1]["tiers"] == "train"
-    assert session.units.area.tolist() == ["V\ufffd"] * N_UNITS
 
 
 def test_withheld_responses_may_be_missing_and_others_not(folder):
@@ -312,15 +250,6 @@ def test_an_image_is_one_response_and_one_frame():
     assert set(session.units.area.tolist()) == {"V1"}
 
 
-def test_images_cannot_feed_a_model_and_say_so():
-    session = open_session(IMAGES)
-    assert not len(session.window_starts())
-    assert any(note.code == "still_images" for note in session.warnings)
-    window = session.window(3.0)  # to look at
-    assert window.responses.shape == (60, 30)
-    assert window.frames_u8.shape == (60, 36, 64)
-
-
 # -- what is refused ----------------------------------------------------------------
 def test_a_hole_in_the_numbers_is_told(folder):
     (folder / "data" / "videos" / "1.npy").unlink()
@@ -353,9 +282,3 @@ def test_pickled_and_short_arrays_are_refused(folder):
     np.save(tiers, np.array(TIERS, object), allow_pickle=True)
     with pytest.raises(SessionFormatError, match="pickled"):
         open_session(folder)
-
-
-def test_it_is_known_by_what_it_holds(folder):
-    assert is_session(folder)
-    shutil.rmtree(folder / "data" / "videos")
-    assert not is_session(folder)

@@ -46,24 +46,6 @@ def test_neurons_along_a_line_are_ordered_along_it(n):
     assert abs(rank_correlation(places[order], np.arange(n))) > 0.9
 
 
-def test_groups_stand_together():
-    draw = np.random.default_rng(1)
-    group = draw.integers(0, 12, 900)
-    own = draw.normal(size=(12, 400))[group] * 0.7
-    order = order_by_similarity((own + draw.normal(size=own.shape)).astype(np.float32))
-    assert (np.diff(group[order]) != 0).sum() + 1 == 12
-
-
-def test_scale_and_offset_do_not_matter_and_the_order_is_always_the_same():
-    _, activity = line_of_places(200)
-    draw = np.random.default_rng(2)
-    other = activity * draw.uniform(0.1, 90, (200, 1)) + draw.normal(0, 5, (200, 1))
-    first = order_by_similarity(activity)
-    np.testing.assert_array_equal(first, order_by_similarity(activity))
-    place = np.argsort(order_by_similarity(other.astype(np.float32)))
-    assert abs(rank_correlation(place[first], np.arange(200))) > 0.95
-
-
 def test_neurons_that_never_change_come_last():
     _, activity = line_of_places(50)
     activity[[3, 17]] = 2.5
@@ -142,32 +124,3 @@ def test_the_controller_keeps_the_order_of_each_recording(
     assert len(similarity.order) == 12
     controller.open_session(session)
     assert similarity.order is first
-
-
-def test_given_up_it_waits_to_be_asked_again(controller):
-    controller.similarity.stop()
-    controller.similarity.want()
-    assert controller.similarity.is_given_up
-    assert controller.similarity.order is None
-    controller.similarity.again()
-    assert controller.similarity.order is not None
-
-
-def test_a_fault_is_told_and_not_met_again_by_itself(controller, monkeypatch):
-    calls = []
-
-    def fail(*_: object) -> None:
-        calls.append(1)
-        raise OSError("the drive is gone")
-
-    monkeypatch.setattr("omnimouse_model.live.similarity.similarity_order", fail)
-    controller.similarity.want()
-    controller.similarity.want()
-    assert str(controller.similarity.fault) == "the drive is gone"
-    assert len(calls) == 1
-
-
-def test_without_a_recording_there_is_no_order():
-    controller = Controller(synchronous=True)
-    controller.similarity.want()
-    assert controller.similarity.order is None

@@ -138,25 +138,6 @@ def test_the_end_of_the_session_is_reached(session):
     assert np.isfinite(found.responses).all()
 
 
-def test_nothing_asked_is_the_recording_alone(session):
-    found = predict_span(
-        EchoPredictor(), session, Mask.nothing(N), 2.0, 9.0, neurons=np.array([1])
-    )
-    assert len(found.starts_s) == 0
-    assert found.is_complete
-    assert np.isnan(found.responses).all()
-    assert np.isfinite(found.truth).all()
-    assert np.isnan(found.scores).all()
-
-
-def test_neighbouring_spans_share_their_windows(session):
-    mask = later_half_mask()
-    one = predict_span(EchoPredictor(), session, mask, 2.0, 8.0)
-    other = predict_span(EchoPredictor(), session, mask, 5.0, 11.0)
-    inner = [at for at in one.starts_s if at >= 5.0]
-    assert set(np.round(inner, 6)) <= set(np.round(other.starts_s, 6))
-
-
 def test_progress_is_told_and_a_stop_ends_it(session):
     told, predictor = [], EchoPredictor()
     ask = (session, later_half_mask(), 2.0, 10.0)

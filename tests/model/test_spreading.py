@@ -1,10 +1,8 @@
 """Work over Dask workers: the same rows as here, whoever dies meanwhile."""
 
-import json
 import multiprocessing
 import os
 import signal
-import threading
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,6 @@ from omnimouse_model.analysis.spreading import (
     checked_scheduler,
     made_predictor,
     spread,
-    travelling,
 )
 from omnimouse_model.analysis.sweep import context_sweep
 from omnimouse_model.errors import WorkerError
@@ -79,42 +76,6 @@ def test_a_killed_worker_loses_nothing(
     assert again.table() == serial_sweep.table()
 
 
-class TicketedPredictor(ContextPredictor):
-    """Waits for a ticket before it computes anything."""
-
-    tickets = threading.Semaphore(0)
-
-    def encode(self, window, mask):
-        assert self.tickets.acquire(timeout=60)
-        return ContextPredictor.encode(self, window, mask)
-
-
-def test_a_stopped_sweep_goes_on_elsewhere(
-    session, serial_predictor, serial_sweep, scheduler, tmp_path
-):
-    path, parts = tmp_path / "rows", []
-    n_encodings = len(serial_predictor.asked)
-    TicketedPredictor.tickets.release(n_encodings // 2)
-    part = context_sweep(
-        TicketedPredictor,
-        session,
-        **SWEEP,
-        scheduler=scheduler,
-        results=path,
-        cancelled=lambda: len(parts) >= 2,
-        on_part=parts.append,
-    )
-    TicketedPredictor.tickets.release(n_encodings)
-    assert 2 <= len(part.rows) < part.n_planned
-    whole = context_sweep(
-        ContextPredictor, session, **SWEEP, scheduler=scheduler, results=path
-    )
-    assert whole.table() == serial_sweep.table()
-    lines = path.read_bytes().splitlines()
-    assert len(lines) == 1 + whole.n_planned
-    assert len({json.loads(line)["key"] for line in lines[1:]}) == whole.n_planned
-
-
 @pytest.mark.parametrize(
     ("source", "neurons", "refusal"),
     [
@@ -152,12 +113,6 @@ def fail(number):
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_a_cluster_of_its_own_ends_with_the_work():
-    assert dict(spread(square, [3, 4, 5], "local:1")) == {0: 9, 1: 16, 2: 25}
-
-
-@pytest.mark.process
-@pytest.mark.slow
 def test_a_piece_that_kills_every_worker_ends_the_work(scheduler_of_processes):
     with pytest.raises(WorkerError, match="died"):
         list(spread(die, [1], scheduler_of_processes))
@@ -173,15 +128,6 @@ def test_an_error_there_is_an_error_here(scheduler):
 def test_what_is_no_scheduler_is_refused_at_once(address):
     with pytest.raises(ValueError, match=address):
         checked_scheduler(address)
-
-
-def test_a_class_is_a_maker_and_an_object_is_not():
-    assert isinstance(
-        made_predictor(travelling(ContextPredictor), "cpu"), ContextPredictor
-    )
-    predictor = ContextPredictor()
-    assert made_predictor(predictor, "cpu") is predictor
-    assert travelling("demo") == "demo"
 
 
 # -- several writers ------------------------------------------------------------------
@@ -213,17 +159,6 @@ def test_several_processes_write_one_file(tmp_path):
     assert [writer.exitcode for writer in writers] == [0, 0, 0]
     assert squares_file(path).rows == {str(n): n**2 for n in range(120)}
     assert len(path.read_bytes().splitlines()) == 121
-
-
-def test_a_row_that_another_has_written_is_not_written_again(tmp_path):
-    path = tmp_path / "numbers.jsonl"
-    first, second = squares_file(path), squares_file(path)
-    first.add("1", 1)
-    second.add("1", 1)
-    second.add("2", 4)
-    first.refresh()
-    assert first.rows == second.rows == {"1": 1, "2": 4}
-    assert len(path.read_bytes().splitlines()) == 3
 
 
 def test_half_a_line_of_a_dead_writer_is_cut_off_by_the_next(tmp_path):

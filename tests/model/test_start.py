@@ -79,17 +79,6 @@ def test_each_energy_prefers_its_own_direction_and_wavelength(net, number):
     assert found[0.0] > 2 * found[math.pi]
 
 
-def test_energies_are_squares(net):
-    """Twice the contrast, four times the energy; its sign changes nothing."""
-    mlp = net.hiera.backbone.blocks[0].mlp
-    tokens = torch.zeros(1, 1, 1, 96)
-    tokens[..., 6] = 1.5
-    with torch.no_grad():
-        once, twice, turned = (mlp(k * tokens)[..., N_GABORS + 3] for k in (1, 2, -1))
-    assert torch.allclose(twice, 4 * once, rtol=1e-5)
-    assert torch.allclose(turned, once, rtol=1e-5)
-
-
 def test_an_encoder_without_room_is_refused():
     with pytest.raises(ValueError, match="72 channels"):
         set_motion_energy(net_with(64), torch.zeros(1, 1, 60, 36, 64))

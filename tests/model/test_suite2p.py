@@ -128,15 +128,6 @@ def test_any_of_the_folders_may_be_opened(folder):
     assert is_session(folder)
 
 
-def test_all_regions_may_be_read(folder):
-    session = open_session(folder, cells_only=False)
-    assert session.n_neurons == 23
-    assert not any(note.code == "cells_only" for note in session.assumptions)
-    for plane in (0, 1):
-        (folder / "suite2p" / f"plane{plane}" / "iscell.npy").unlink()
-    assert open_session(folder).n_neurons == 23
-
-
 def test_other_series_are_read_where_asked(folder):
     corrected = traces_of_cells(folder, "F") - np.float32(0.7) * traces_of_cells(
         folder, "Fneu"
@@ -206,12 +197,6 @@ def test_a_rate_that_no_file_says_is_asked_for(folder):
     assert again.responses.rate_hz == 12.0
     with pytest.raises(SessionFormatError, match=r"between 0\.1 and 1000"):
         open_session(folder, rate_hz=-1.0)
-
-
-def test_a_rate_that_a_file_says_wins(folder):
-    session = open_session(folder, rate_hz=12.0)
-    assert session.responses.rate_hz == FS
-    assert any(note.code == "rate_disagrees" for note in session.warnings)
 
 
 def test_settings_of_version_1_are_found(folder):

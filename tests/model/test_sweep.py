@@ -1,6 +1,5 @@
 """Context sweeps: what is asked, what comes out, and what it costs."""
 
-import csv
 from dataclasses import replace
 from itertools import pairwise
 
@@ -32,8 +31,6 @@ from tests.model.context_predictor import (
     world,
 )
 from tests.model.known_sessions import write_known_session
-from tests.predictors import tiny_transformer
-from tests.small_sessions import write_session
 
 
 @pytest.fixture(scope="module")
@@ -87,14 +84,6 @@ def test_contexts_of_a_draw_are_nested_and_ask_the_same():
     np.testing.assert_array_equal(both, np.maximum(masks[1].cells, history))
 
 
-def test_a_seed_draws_the_same_and_another_draws_others():
-    once, again, other_session = (held_out_draw(500, 256, seed) for seed in (3, 3, 4))
-    np.testing.assert_array_equal(once.targets, again.targets)
-    np.testing.assert_array_equal(once.others, again.others)
-    assert set(once.targets) != set(other_session.targets)
-    assert len(other_session.targets) == len(once.targets)
-
-
 @pytest.mark.parametrize(
     ("n_neurons", "wanted", "largest", "n_targets"),
     [
@@ -131,13 +120,6 @@ def test_targets_are_as_many_as_the_largest_context_leaves(
 def test_what_cannot_be_asked_is_named(session, options, message):
     with pytest.raises(ValueError, match=message):
         context_sweep(ContextPredictor(), session, **options)
-
-
-def test_a_session_given_twice_and_none_are_refused(session):
-    with pytest.raises(ValueError, match="'1-1-1' is given more than once"):
-        context_sweep(ContextPredictor(), [session, session], neurons=[4])
-    with pytest.raises(ValueError, match="needs a session"):
-        context_sweep(ContextPredictor(), [], neurons=[4])
 
 
 # -- what comes out -----------------------------------------------------------------
@@ -200,16 +182,6 @@ def test_every_point_of_a_draw_asks_the_same_cells(session):
         assert not (mask.cells[25:, mask.target.any(axis=0)] == VISIBLE).any()
 
 
-def test_a_context_on_two_curves_is_asked_once_and_is_on_both(session):
-    predictor = ContextPredictor()
-    ask = {"neurons": [0, 8], "history_samples": [0, 10]}
-    found = context_sweep(predictor, session, **ask, seeds=1, max_windows=1)
-    assert len(predictor.asked) == len(found.rows) == 3
-    both = [line for line in found.table() if line["value"] == 0]
-    assert [line["axis"] for line in both] == ["neurons", "history_samples"]
-    assert both[0]["score"] == both[1]["score"]
-
-
 def test_what_a_small_population_cannot_give_is_a_row_that_says_why(session):
     found = context_sweep(ContextPredictor(), session, neurons=[8, 55, 60], seeds=1)
     assert found.is_complete
@@ -268,23 +240,6 @@ def test_a_point_averages_draws_then_sessions():
     assert (alone.ci_low, alone.ci_high) == pytest.approx((0.2, 0.4))
 
 
-def test_a_curve_that_was_not_asked_is_named():
-    found = ContextSweep(SweepPlan(neurons=(4,)), "p", ("a",))
-    with pytest.raises(KeyError, match=r"history_samples.*there are: neurons with"):
-        found.curve("history_samples")
-
-
-def test_the_table_can_be_written_as_csv(session, tmp_path):
-    ask = {"neurons": [8, 60], "seeds": 1, "max_windows": 2}
-    found = context_sweep(ContextPredictor(), session, **ask)
-    path = found.write_csv(tmp_path / "sweep.csv")
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
-    assert [line["value"] for line in lines] == ["8", "60"]
-    assert float(lines[0]["score"]) == found.rows[0].score
-    assert lines[1]["score"] == ""
-
-
 @pytest.mark.slow
 def test_the_context_ridge_reads_a_shared_factor_as_well_as_can_be(tmp_path):
     """Every neuron is a factor and noise of four times its variance (spec 5.2)."""
@@ -301,22 +256,6 @@ def test_the_context_ridge_reads_a_shared_factor_as_well_as_can_be(tmp_path):
         n = point.context.neurons
         best = np.sqrt(0.2 * (n / 4) / (1 + n / 4))
         assert best - 0.06 < point.score < best + 0.02
-
-
-# -- what it costs ------------------------------------------------------------------
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sweep") / "small"
-    return open_session(write_session(folder))
-
-
-@pytest.mark.slow
-def test_a_windows_video_is_encoded_once_for_all_rows(small):
-    predictor = tiny_transformer()
-    ask = {"neurons": [0, 8], "video": [True, False]}
-    found = context_sweep(predictor, small, **ask, seeds=1, max_windows=2)
-    assert found.is_complete
-    assert predictor.counters["video_encodings"] == 2
 
 
 def test_many_windows_go_chunk_by_chunk_to_the_same_scores(session, sweep, monkeypatch):

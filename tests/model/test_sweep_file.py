@@ -27,33 +27,12 @@ def stop_after(count):
     return {"cancelled": lambda: len(seen) >= count, "on_part": seen.append}
 
 
-def test_parts_come_draw_by_draw(session):
-    parts = []
-    ask = {"neurons": [0, 8, 32], "history_samples": [10, 25], "max_windows": 1}
-    ask |= {"seeds": 2, "on_part": parts.append}
-    done = context_sweep(ContextPredictor(), session, **ask)
-    assert [len(part.rows) for part in parts] == list(range(1, 11))
-    half = parts[4]
-    assert {found.seed for found in half.rows} == {0}
-    assert not half.is_complete
-    assert all(point.n_seeds == 1 for c in half.curves() for point in c.points)
-    assert parts[-1] == done
-
-
 def test_cancelling_keeps_the_part(session):
     ask = {"neurons": [0, 8, 16], "seeds": 2, "max_windows": 2}
     part = context_sweep(ContextPredictor(), session, **ask, **stop_after(4))
     whole = context_sweep(ContextPredictor(), session, **ask)
     assert (len(part.rows), part.n_planned) == (4, 6)
     assert replace(part, rows=whole.rows[:4]).table() == part.table()
-
-
-def test_cancelling_within_a_row_leaves_it_out(session):
-    calls = iter(range(100))
-    found = context_sweep(
-        ContextPredictor(), session, neurons=[8], cancelled=lambda: next(calls) > 3
-    )
-    assert found.rows == ()
 
 
 def test_going_on_is_exactly_as_if_it_had_not_stopped(session, other_session, tmp_path):
@@ -70,29 +49,6 @@ def test_going_on_is_exactly_as_if_it_had_not_stopped(session, other_session, tm
     assert len(predictor.asked) == n_asked
     assert resumed.table() == unbroken.table()
     assert broken.read_bytes() == whole.read_bytes()
-
-
-def test_a_finished_sweep_is_read_and_nothing_is_asked(session, tmp_path):
-    ask = {"neurons": [8, 60], "seeds": 2, "max_windows": 2}
-    ask |= {"results": tmp_path / "new" / "sweep.jsonl"}
-    first, predictor = (
-        context_sweep(ContextPredictor(), session, **ask),
-        ContextPredictor(),
-    )
-    assert context_sweep(predictor, session, **ask).table() == first.table()
-    assert predictor.asked == []
-
-
-def test_progress_counts_what_was_done_before(session, tmp_path):
-    ask = {"neurons": [0, 8, 16], "seeds": 2, "max_windows": 5}
-    ask |= {"results": tmp_path / "r"}
-    context_sweep(ContextPredictor(), session, **ask, **stop_after(4))
-    told = []
-    context_sweep(
-        ContextPredictor(), session, **ask, progress=lambda *at: told.append(at)
-    )
-    assert [done for done, *_ in told] == sorted(done for done, *_ in told)
-    assert told[0] == (20, 30, "1-1-1: 8 neurons with video + behaviour, draw 1")
 
 
 # -- broken files -------------------------------------------------------------------

@@ -1,11 +1,9 @@
 """Kept sweeps: what a results file says, whole, growing, or damaged."""
 
-import os
-
 import pytest
 
 from omnimouse_model.analysis.sweep import context_sweep
-from omnimouse_model.analysis.sweep_saved import SUFFIX, read_sweep, saved_sweeps
+from omnimouse_model.analysis.sweep_saved import SUFFIX, read_sweep
 from omnimouse_model.data.open import open_session
 from tests.predictors import EchoPredictor
 from tests.small_sessions import write_session
@@ -30,15 +28,6 @@ def test_a_file_says_all_that_the_sweep_was(session, tmp_path):
     assert dict(found.about) == ABOUT
 
 
-def test_notes_do_not_make_it_another_sweep(session, tmp_path):
-    path = tmp_path / f"a{SUFFIX}"
-    first = context_sweep(EchoPredictor(), session, **ASKED, results=path, about=ABOUT)
-    predictor = EchoPredictor()
-    again = context_sweep(predictor, session, **ASKED, results=path)
-    assert again.table() == first.table()
-    assert not predictor.counters.get("encodings")
-
-
 def test_half_a_last_line_is_left_out_and_left_alone(session, tmp_path):
     path = tmp_path / f"a{SUFFIX}"
     context_sweep(EchoPredictor(), session, **ASKED, results=path)
@@ -58,13 +47,3 @@ def test_a_file_that_is_none_says_so(tmp_path, text):
     assert found.sweep is None
     assert found.problem
     assert found.name == "odd"
-
-
-def test_a_folder_has_the_newest_first(tmp_path):
-    for age, name in enumerate(("new", "old")):
-        path = tmp_path / f"{name}{SUFFIX}"
-        path.write_text("")
-        os.utime(path, (1000 - age, 1000 - age))
-    (tmp_path / "other.json").write_text("")
-    assert [p.name for p in saved_sweeps(tmp_path)] == [f"new{SUFFIX}", f"old{SUFFIX}"]
-    assert saved_sweeps(tmp_path / "nowhere") == []

@@ -6,7 +6,6 @@ import pytest
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.trials import trial_at
 from tests.small_sessions import with_trials, write_session
 
 
@@ -37,26 +36,6 @@ def test_steps_go_to_the_beginning_of_trials(controller):
     assert steps.number == 1
 
 
-def test_steps_stop_at_the_ends(controller):
-    controller.trials.step(-99)
-    assert controller.trials.number == 0
-    controller.trials.step(99)
-    assert controller.trials.number == 3
-    assert controller.state.window.start_s == pytest.approx(15.0, abs=0.03)
-
-
-def test_a_time_lies_in_its_trial_or_in_none(session):
-    assert [trial_at(session, t) for t in (0.1, 7.0, 19.9, 99.0)] == [0, 1, 3, None]
-
-
-def test_without_a_session_steps_do_nothing():
-    controller = Controller(synchronous=True)
-    controller.trials.step(1)
-    controller.trials.go_to(3)
-    assert (controller.trials.count, controller.trials.number) == (0, None)
-    controller.close()
-
-
 def open_trials(controller: Controller, t_on: Sequence[float] | np.ndarray) -> None:
     """Let trials begin at these times, each lasting until the next."""
     off = np.append(np.asarray(t_on)[1:], 20.0)
@@ -81,25 +60,3 @@ def test_no_trial_is_skipped_or_stuck_at_however_short(controller, length):
     for number in reversed(range(n)):
         assert steps.number == number
         steps.step(-1)
-
-
-@pytest.mark.parametrize(("step", "start_s"), [(1, 6.5), (-1, 5.5)])
-def test_a_window_between_the_beginnings_goes_to_those_beside_it(
-    controller, step, start_s
-):
-    open_trials(controller, np.arange(0.0, 19.5, 0.5))
-    controller.seek(6.2)
-    assert controller.trials.number == 12
-    controller.trials.step(step)
-    assert controller.state.window.start_s == pytest.approx(start_s, abs=0.02)
-
-
-def test_before_the_first_trial_there_is_none_and_none_before_it(controller):
-    open_trials(controller, [8.0, 9.0])
-    controller.seek(4.0)
-    at = controller.state.window
-    assert controller.trials.number is None
-    controller.trials.step(-1)
-    assert controller.state.window is at
-    controller.trials.step(1)
-    assert controller.trials.number == 0

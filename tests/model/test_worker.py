@@ -93,11 +93,11 @@ class ScriptedLink:
     def send(self, message: bytes) -> None:
         if self.has_ended:
             return
-        next_fate = self._script.fate(pickle.loads(message)[0])
-        if next_fate == ENDS:
+        fate = self._script.next_fate(pickle.loads(message)[0])
+        if fate == ENDS:
             self.has_ended = True
-        elif next_fate:
-            self._slow = (next_fate, message)
+        elif fate:
+            self._slow = (fate, message)
             self._script.is_waiting = True
         else:
             self._answers.append(self._server.answered(message))

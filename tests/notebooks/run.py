@@ -1,6 +1,5 @@
 """Runs a notebook in a fresh kernel, as a reader does."""
 
-import ast
 import os
 from pathlib import Path
 from time import perf_counter
@@ -59,12 +58,3 @@ def parameters_cell(book: Any) -> Any:
     """The one cell of a notebook's sizes, as papermill tags it."""
     (cell,) = (c for c in book.cells if "parameters" in c.metadata.get("tags", ()))
     return cell
-
-
-def read_assignments(code: str) -> dict[str, Any]:
-    """Names and values of plain assignments; other lines are left out."""
-    return {
-        line.targets[0].id: ast.literal_eval(line.value)
-        for line in ast.parse(code).body
-        if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)
-    }

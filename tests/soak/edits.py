@@ -190,11 +190,11 @@ class Soak:
         return slice(start, start + int(self.draw.integers(5, 60)))
 
     def paint(self) -> None:
-        self.controller.paint(self.some(), int(self.draw.integers(3)))
+        self.controller.paint(self.random_neurons(), int(self.draw.integers(3)))
 
     def paint_cells(self) -> None:
         code = int(self.draw.integers(3))
-        self.controller.paint_cells(self.some(), self.span(), code)
+        self.controller.paint_cells(self.random_neurons(), self.span(), code)
 
     def stroke(self) -> None:
         with self.controller.stroke("Paint"):
@@ -219,7 +219,7 @@ class Soak:
         self.controller.seek(float(self.draw.uniform(0.0, 18.0)))
 
     def select(self) -> None:
-        self.controller.select(self.some(), add=bool(self.draw.integers(2)))
+        self.controller.select(self.random_neurons(), add=bool(self.draw.integers(2)))
 
     def behavior(self) -> None:
         self.controller.set_behavior(BEHAVIORS[int(self.draw.integers(3))])

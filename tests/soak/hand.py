@@ -103,7 +103,7 @@ class Monkey:
     def chance(self, share: float) -> bool:
         return bool(self.draw.random() < share)
 
-    def choose(self, some: Any) -> Any:
+    def one_of(self, some: Any) -> Any:
         return some[int(self.draw.integers(len(some)))]
 
     def say(self, what: str) -> None:

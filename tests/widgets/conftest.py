@@ -3,8 +3,7 @@
 from typing import Any
 
 import pytest
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
+from qtpy.QtWidgets import QApplication
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
@@ -73,24 +72,3 @@ def redraw(qapp):
                         parts.flush()
 
     return redraw
-
-
-@pytest.fixture
-def docks(show):
-    """Show a panel in a dock of a window, an empty dock in front of it or behind."""
-
-    windows = []
-
-    def docks(panel: QWidget, *, in_front: bool) -> tuple[QDockWidget, QDockWidget]:
-        window = QMainWindow()
-        windows.append(window)  # which Qt deletes as soon as nobody knows it
-        made = (QDockWidget("own", window), QDockWidget("other", window))
-        for dock, widget in zip(made, (panel, QWidget()), strict=True):
-            dock.setWidget(widget)
-            window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
-        window.tabifyDockWidget(*made)
-        made[0 if in_front else 1].raise_()
-        show(window, 500, 500)
-        return made
-
-    return docks

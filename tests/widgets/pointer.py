@@ -11,7 +11,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QComboBox, QWidget
 
 NO_KEYS = Qt.KeyboardModifier.NoModifier
-LEFT, RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton
+LEFT = Qt.MouseButton.LeftButton
 NO_BUTTON = Qt.MouseButton.NoButton
 
 
@@ -21,25 +21,23 @@ def canvas_position(canvas: Any, box: Any, x: float, y: float) -> QPointF:
 
 
 def send(
-    widget: Any, kind: Any, at: QPointF, button: Any, buttons: Any, keys: Any = NO_KEYS
+    widget: Any, kind: Any, at: QPointF, button: Any, buttons: Any, keys: Any
 ) -> None:
     """Send one mouse event to a widget."""
     glob = widget.mapToGlobal(at)
     QApplication.sendEvent(widget, QMouseEvent(kind, at, glob, button, buttons, keys))
 
 
-def drag(
-    widget: Any, path: list[QPointF], button: Any = LEFT, keys: Any = NO_KEYS
-) -> None:
+def drag(widget: Any, path: list[QPointF], keys: Any = NO_KEYS) -> None:
     """Press at the first place, move along the others, release at the last."""
     send(widget, QEvent.Type.MouseMove, path[0], NO_BUTTON, NO_BUTTON, keys)
-    send(widget, QEvent.Type.MouseButtonPress, path[0], button, button, keys)
+    send(widget, QEvent.Type.MouseButtonPress, path[0], LEFT, LEFT, keys)
     for at in path[1:]:
-        send(widget, QEvent.Type.MouseMove, at, NO_BUTTON, button, keys)
-    send(widget, QEvent.Type.MouseButtonRelease, path[-1], button, NO_BUTTON, keys)
+        send(widget, QEvent.Type.MouseMove, at, NO_BUTTON, LEFT, keys)
+    send(widget, QEvent.Type.MouseButtonRelease, path[-1], LEFT, NO_BUTTON, keys)
 
 
-def wheel(widget: Any, at: QPointF, clicks: int, keys: Any = NO_KEYS) -> None:
+def wheel(widget: Any, at: QPointF, clicks: int) -> None:
     """Turn the wheel over a place."""
     event = QWheelEvent(
         at,
@@ -47,7 +45,7 @@ def wheel(widget: Any, at: QPointF, clicks: int, keys: Any = NO_KEYS) -> None:
         QPoint(0, 0),
         QPoint(0, 120 * clicks),
         NO_BUTTON,
-        keys,
+        NO_KEYS,
         Qt.ScrollPhase.NoScrollPhase,
         False,
     )

@@ -1,6 +1,5 @@
 """Analyses in the panel: saved, opened, exported, copied; what is amiss in words."""
 
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,7 @@ from omnimouse_model.analysis.edits import Contrast
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.look import Look
 from omnimouse_widgets.qt.control_analysis import AnalysisSection
-from omnimouse_widgets.qt.figure import LARGE
 from tests.small_sessions import write_session
 
 KIND = "Analyses (*.omnimouse.json)"
@@ -118,22 +115,6 @@ def test_changes_are_asked_about_before_another_is_opened(
     assert (first.read_bytes() != before) == (said == "Save")
 
 
-def test_recent_analyses_are_in_the_menu(section, controller, tmp_path):
-    section.more.menu().aboutToShow.emit()
-    assert not section.recent.isEnabled()
-    for name in ("one", "two"):
-        controller.analyses.save(tmp_path / f"{name}.omnimouse.json")
-    controller.apply_preset("nothing")
-    controller.analyses.save(tmp_path / "three & more.omnimouse.json")
-    (tmp_path / "one.omnimouse.json").unlink()
-    section.more.menu().aboutToShow.emit()
-    actions = section.recent.actions()
-    assert [action.text() for action in actions] == ["three && more", "two"]
-    actions[1].trigger()
-    assert controller.analyses.name == "two"
-    assert controller.state.preset == "video_behavior"
-
-
 def test_a_recording_that_moved_is_asked_for_in_place(
     section, controller, tmp_path, answer_dialogs, redraw
 ):
@@ -149,18 +130,6 @@ def test_a_recording_that_moved_is_asked_for_in_place(
     assert controller.state.session.path == tmp_path / "moved"
     assert not section.problem.isVisible()
     assert not section.find_button.isVisible()
-
-
-def test_what_is_wrong_is_said_until_it_is_dismissed(section, tmp_path, redraw):
-    path = tmp_path / "torn.omnimouse.json"
-    path.write_text("{")
-    section.open(path)
-    redraw()
-    assert "torn" in section.problem.text()
-    section.dismiss.click()
-    redraw()
-    assert not section.problem.isVisible()
-    assert not section.dismiss.isVisible()
 
 
 def test_what_is_written_is_told_and_moves_no_control(
@@ -217,30 +186,6 @@ def test_the_figure_has_the_traces_and_their_condition(section, controller, tmp_
     assert "neuron 14" in written
     assert QSvgRenderer(QByteArray(written.encode())).isValid()
     assert not list(tmp_path.glob(".traces*"))
-
-
-def test_the_figure_is_drawn_as_the_traces_are_and_names_the_pins(
-    section, controller, tmp_path
-):
-    controller.select([3, 14])
-    controller.pins.pin("the <first>")
-    controller.apply_preset("all_response_only")
-    controller.apply_preset("video_only")
-    figures = []
-    for look in (Look(), Look(is_large=True), Look(scale="common")):
-        section.draw_traces_as(lambda look=look: look)
-        section.write_figure(tmp_path / "traces.svg")
-        figures.append((tmp_path / "traces.svg").read_text())
-    plain, large, _ = figures
-    assert "A the &lt;first&gt;" in plain
-    assert palette.ON_PAPER[palette.PINS[0]].lower() in plain
-    assert (LARGE in plain, LARGE in large) == (False, True)
-    assert len({curves(figure) for figure in figures}) == 3
-
-
-def curves(svg: str) -> str:
-    """The redraw lines of a figure."""
-    return "".join(re.findall(r'points="[^"]*"| d="[^"]*"', svg))
 
 
 def pixels_near(image: QImage, colour: tuple[int, int, int]) -> int:

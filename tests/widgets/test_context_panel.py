@@ -1,32 +1,25 @@
-"""The Context panel: live curves, the mark, sweeps in the background, kept ones."""
+"""The Context panel: what it refuses, sweeps in the background, kept ones."""
 
 import csv
 from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage
 from qtpy.QtSvg import QSvgRenderer
-from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog
 
-from omnimouse_model.analysis.contexts import Context, context_mask, inputs_label
-from omnimouse_model.analysis.live_sweep import SEEDS, live_draw, live_sweep
 from omnimouse_model.analysis.sweep import context_sweep
 from omnimouse_model.data.windows import Window
-from omnimouse_model.live.context_mark import mark_of
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
-from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.context_spots import place_on
-from omnimouse_widgets.drawn.context_words import NO_SELECTION, NO_SESSION
+from omnimouse_widgets.drawn.context_words import NO_SESSION
 from omnimouse_widgets.qt.context import ContextPanel
-from omnimouse_widgets.qt.context_plot import fitting
 from omnimouse_widgets.qt.hop import qt_post
 from tests.predictors import EchoPredictor, GatedPredictor
-from tests.widgets.pointer import NO_BUTTON, canvas_position, press, send, wait
+from tests.widgets.pointer import press, wait
 
 SELECTED = [3, 11, 30]
 
@@ -74,80 +67,6 @@ def assert_drawn(panel: ContextPanel, sweep: Any, line: int = 0) -> None:
         np.testing.assert_allclose(on_screen, expected, atol=1e-9)
 
 
-def test_the_live_curves_are_the_librarys_numbers(panel, controller):
-    neurons = np.array(SELECTED)
-    *_, sweep = live_sweep(
-        NoisyPredictor(),
-        controller.state.window,
-        neurons,
-        behavior=(True, False),
-        seeds=SEEDS,
-    )
-    assert_drawn(panel, sweep)
-    bars = [curve.points[1].sem for curve in sweep.curves() if curve.axis == "neurons"]
-    assert len(bars) == 4
-    assert min(bars) > 1e-6
-    assert "fresh" in panel.status.words
-    assert f"{len(SELECTED)} neurons" in panel.status.words
-
-
-def test_every_condition_has_its_colour_and_its_symbol():
-    labels = {inputs_label(v, b) for v in (True, False) for b in (True, False)}
-    for looks in (palette.CONDITION_COLOURS, palette.CONDITION_SYMBOLS):
-        assert set(looks) == labels
-        assert len(set(looks.values())) == 4
-
-
-def test_the_mask_on_screen_is_marked_on_its_point(panel, controller, redraw):
-    context, draw = Context(16, video=False), live_draw(40, np.array(SELECTED))
-    controller.set_mask(context_mask(context, draw))
-    redraw()
-    mark = mark_of(controller.state, controller.results)
-    plot, place = panel.plot.axes["neurons"], place_on("neurons", 16)
-    assert plot.line.isVisible()
-    assert plot.line.value() == pytest.approx(place)
-    [x], [y] = plot.star.getData()
-    assert (x, y) == pytest.approx((place, mark.score))
-    rows = controller.results.sweep.rows
-    [row] = [r for r in rows if r.context == context and r.seed == SEEDS[0]]
-    assert y == pytest.approx(row.score, abs=1e-5)
-    assert "16 neurons" in panel.mark.words
-    controller.set_mask(context_mask(Context(0, 25), draw))
-    redraw()
-    assert panel.plot.axes["history_samples"].line.value() == 25
-
-
-def test_the_star_is_there_where_no_selected_neuron_is_asked(panel, controller, redraw):
-    star = panel.plot.axes["neurons"].star
-    controller.apply_preset("random_half_video_behavior")
-    seen = np.flatnonzero(~controller.state.mask.target.any(axis=0))
-    controller.select(seen[:3])
-    redraw()
-    mark = mark_of(controller.state, controller.results)
-    [x], [y] = star.getData()
-    assert (x, y) == pytest.approx((place_on("neurons", 20), mark.score))
-    assert f"{mark.score:.3f}"[:4] in panel.mark.words
-    controller.apply_preset("all_response_only")
-    redraw()
-    assert len(star.getData()[0]) == 0
-
-
-def test_it_follows_window_and_selection(panel, controller, redraw):
-    curves = [panel.plot.drawn("neurons", "video")]
-    controller.step_window(-1)
-    redraw()
-    curves.append(panel.plot.drawn("neurons", "video"))
-    controller.select([5, 6])
-    redraw()
-    curves.append(panel.plot.drawn("neurons", "video"))
-    assert curves[0] != curves[1] != curves[2]
-    assert len(curves[2]) == 2
-    controller.select([])
-    redraw()
-    assert panel.plot.message == NO_SELECTION
-    assert panel.plot.drawn("neurons", "video") == []
-
-
 def test_without_a_session_nothing_can_be_swept_or_exported(
     empty_controller, show, monkeypatch
 ):
@@ -160,16 +79,6 @@ def test_without_a_session_nothing_can_be_swept_or_exported(
     press(panel.export)
     assert dialogs == []
     assert NO_SESSION in panel.problem.text()
-
-
-def test_a_condition_pressed_out_of_the_legend_is_not_drawn(panel, redraw):
-    press(panel.conditions["nothing"])
-    redraw()
-    assert panel.plot.drawn("neurons", "nothing") == []
-    assert len(panel.plot.drawn("neurons", "video")) == 2
-    QTest.keyClick(panel.conditions["nothing"], Qt.Key.Key_Space)
-    redraw()
-    assert len(panel.plot.drawn("neurons", "nothing")) == 2
 
 
 def test_hidden_it_asks_nothing(panel, controller, predictor, redraw):
@@ -187,44 +96,6 @@ def test_hidden_it_asks_nothing(panel, controller, predictor, redraw):
     redraw()
     assert not controller.state.sweep_shown
     assert panel.plot.drawn("neurons", "video") == []
-
-
-def test_in_a_tab_behind_another_it_asks_nothing(controller, docks, qtbot):
-    own, other = docks(ContextPanel(controller), in_front=False)
-    assert not controller.state.sweep_shown
-    own.raise_()
-    wait(qtbot, lambda: controller.state.sweep_shown)
-    other.raise_()
-    wait(qtbot, lambda: not controller.state.sweep_shown)
-
-
-def test_a_point_tells_its_numbers(panel, controller):
-    plot, box = panel.plot.axes["neurons"], panel.plot.axes["neurons"].plot.getViewBox()
-    point = controller.results.sweep.point(Context(16))
-    [tip] = [spot.tip for spot in plot._spots if spot.point == point]
-    for number in (point.score, point.sem, point.ci_low, point.ci_high):
-        assert f"{number:.3f}" in tip
-    assert "16 neurons" in tip
-    x = place_on("neurons", 16) + plot._dodge("video + behaviour")
-    at = canvas_position(panel.plot.canvas, box, x, point.score)
-    for _ in range(2):
-        view = panel.plot.canvas.viewport()
-        send(view, QEvent.Type.MouseMove, at, NO_BUTTON, NO_BUTTON)
-    assert tip in box.toolTip()
-
-
-@pytest.mark.parametrize(
-    ("spans", "shown"),
-    [
-        ([], []),
-        ([(0, 9)], [True]),
-        ([(0, 9), (14, 20), (15, 22), (40, 50)], [True, False, True, True]),
-        ([(0, 9), (16, 20), (25, 30), (31, 40)], [True, True, False, True]),
-        ([(0, 9), (10, 20)], [False, True]),
-    ],
-)
-def test_labels_that_would_touch_are_left_out(spans, shown):
-    assert fitting(spans, 6) == shown
 
 
 # -- sweeps in the background ----------------------------------------------------------
@@ -264,18 +135,6 @@ def test_a_sweep_started_in_the_form_is_drawn_and_kept(
     panel.keep.click()
     redraw()
     assert panel.kept.list.item(0).text().splitlines() == ["mine", entry.begun]
-
-
-def test_the_form_leaves_the_curves_where_there_is_room(panel):
-    panel.resize(400, 700)
-    panel.sweep.click()
-    for height, has_room in ((700, True), (240, False)):
-        panel.resize(400, height)
-        assert panel.plot.canvas.isVisible() == has_room
-        assert panel.no_room.isVisible() != has_room
-    panel.sweep.click()
-    assert panel.plot.canvas.isVisible()
-    assert not panel.no_room.isVisible()
 
 
 def test_what_is_wrong_in_the_form_is_said_there(panel):

@@ -1,16 +1,12 @@
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from psygnal import Signal
-from qtpy.QtCore import QPointF, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QAbstractButton, QComboBox, QSpinBox
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.opener import Opening
 from omnimouse_model.live.presets import preset_named
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_model.predict.predictor import Needs
@@ -18,7 +14,7 @@ from omnimouse_widgets.drawn.question import caveats
 from omnimouse_widgets.qt.control import ControlPanel
 from omnimouse_widgets.qt.hop import qt_post
 from tests.predictors import EchoPredictor, FaultyPredictor, GatedPredictor
-from tests.widgets.pointer import pick, press, wait, wheel
+from tests.widgets.pointer import pick, press, wait
 
 
 class FieldBrush:
@@ -69,33 +65,6 @@ def test_a_folder_that_is_no_session_is_refused_until_one_is_opened_from_anywher
     assert not panel.session.problem.isVisible()
 
 
-def test_what_is_being_opened_is_told_until_it_is_there(
-    panel, controller, redraw, session_folder
-):
-    def make(tell: Callable[[float], None]) -> Path:
-        tell(0.4)
-        redraw()
-        assert "Simulating: 40 %" in panel.session.progress.text()
-        assert panel.session.progress.isVisible()
-        return session_folder
-
-    controller.opener.open(Opening(make, words="Simulating"))
-    assert controller.opener.fault is None
-    redraw()
-    assert not panel.session.progress.isVisible()
-
-
-def test_how_an_answer_came_about_is_told_beside_it(panel, controller, redraw):
-    assert not panel.model.notice.isVisible()
-    controller.apply_preset("video_behavior")
-    results = controller.results
-    results.selected = results.selected.with_notice("memory was full: in bf16")
-    results.changed.emit()
-    redraw()
-    assert "memory was full: in bf16" in panel.model.notice.text()
-    assert panel.model.notice.isVisible()
-
-
 # -- predictor --------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("box", "verb", "field", "choices"),
@@ -136,15 +105,6 @@ def test_a_baseline_is_a_choice_and_its_refusal_is_read_in_full(
     assert not beside.words.isVisible()
 
 
-@pytest.mark.parametrize("devices", [("auto", "cpu"), ("auto", "cpu", "cuda")])
-def test_only_devices_that_are_there_are_offered(panel, controller, redraw, devices):
-    controller.results.devices = devices
-    redraw()
-    box = panel.model.device
-    assert tuple(box.itemText(at) for at in range(box.count())) == devices
-    assert box.currentText() == "auto"
-
-
 def test_what_a_model_makes_of_a_question_is_told(panel, controller):
     controller.apply_preset("video_behavior")
     mask = controller.state.mask
@@ -164,26 +124,6 @@ def test_an_error_is_told_in_place_with_a_way_on(panel, controller, redraw):
     before = controller.results.asked
     press(panel.model.again)
     assert controller.results.asked == before + 1
-
-
-def test_a_slow_answer_is_awaited_until_it_is_there_or_stopped(session, show, qtbot):
-    gated = GatedPredictor()
-    controller = Controller(post=qt_post())
-    controller.choose_predictor(gated)
-    controller.open_session(session)
-    model = show(ControlPanel(controller), 400, 800).model
-    assert gated.entered.acquire(timeout=30)
-    wait(qtbot, lambda: "◌" in model.dot.text())
-    assert not model.again.isVisible()
-    press(model.cancel)
-    wait(qtbot, lambda: controller.results.freshness == "stopped")
-    wait(qtbot, model.again.isVisible)
-    assert not model.cancel.isVisible()
-    gated.gate.release(2)
-    press(model.again)
-    wait(qtbot, lambda: "fresh" in model.words.text())
-    assert not model.again.isVisible()
-    controller.close()
 
 
 def test_a_slow_baseline_can_be_stopped_and_asked_again(session, show, qtbot):
@@ -220,13 +160,6 @@ def test_choosing_a_preset_asks_its_question_and_says_what_it_means(
     redraw()
     assert panel.question.preset.currentIndex() == -1  # the user's own
     assert preset.explanation not in panel.question.meaning.words
-
-
-def test_an_adapted_strategy_says_so(panel, controller, redraw):
-    controller.apply_preset("population_1024_response_video_behavior")
-    redraw()
-    assert controller.state.mask.note
-    assert controller.state.mask.note in panel.question.meaning.words
 
 
 def test_video_and_behaviour_are_switched_and_shown(panel, controller, redraw):
@@ -359,21 +292,6 @@ def test_what_is_wrong_with_an_advanced_setting_is_seen_until_it_is_right(
 
 
 # -- the panel as a whole -------------------------------------------------------------
-def test_the_panel_fits_a_narrow_column_and_every_control_tells_what_it_is(panel):
-    buttons = panel.findChildren(QAbstractButton)
-    assert {b.text() for b in buttons if b.isVisible() and not b.toolTip()} <= TITLES
-    assert all(box.toolTip() for box in panel.findChildren(QComboBox))
-    boxes = panel.findChildren(QComboBox) + panel.findChildren(QSpinBox)
-    names = [box.accessibleName() for box in boxes]
-    assert all(names)
-    assert len(set(names)) == len(names)
-    assert panel.minimumSizeHint().width() <= 320
-    panel.resize(320, 500)
-    area = panel.scroll_area
-    assert area.widget().minimumSizeHint().width() <= area.viewport().width()
-
-
-TITLES = {"", "Question", "Brush", "View"}
 
 
 def test_the_empty_panel_shows_and_refuses_nothing_with_an_error(
@@ -388,16 +306,3 @@ def test_the_empty_panel_shows_and_refuses_nothing_with_an_error(
     assert empty_controller.state.cursor == 0
     assert not panel.question.video.isEnabled()
     assert {label.text() for label in panel.counts.numbers.values()} == {"0"}
-
-
-def test_the_wheel_scrolls_past_a_control_and_turns_the_one_in_use(show, controller):
-    panel = show(ControlPanel(controller, FieldBrush()), 320, 260)
-    box, bar = panel.question.preset, panel.scroll_area.verticalScrollBar()
-    panel.scroll_area.setFocus()
-    before, middle = box.currentIndex(), QPointF(box.rect().center())
-    wheel(box, middle, -1)
-    assert box.currentIndex() == before
-    assert bar.value() > 0
-    box.setFocus()
-    wheel(box, middle, 1)
-    assert box.currentIndex() != before

@@ -10,7 +10,6 @@ from omnimouse_model.predict.catalogue import load_in_process
 from omnimouse_widgets.qt.control_model import ModelSection
 from omnimouse_widgets.qt.hop import qt_post
 from tests.model.finetune_process import (
-    KNOWN,
     NEW,
     ScriptedFinetuning,
     write_mouse_folder,
@@ -104,17 +103,6 @@ def test_a_stop_offers_what_was_reached_and_to_go_on(
             QTest.mouseClick(section.start, LEFT)
     QTest.mouseClick(section.use, LEFT)
     qtbot.waitUntil(lambda: controller.finetuning.is_chosen, timeout=LONG_MS)
-
-
-def test_a_model_that_knows_the_recording_is_offered_nothing(
-    controller, section, mouse_folder, qtbot
-):
-    controller.open_session(mouse_folder / KNOWN)
-    qtbot.waitUntil(lambda: not section.open.isVisible(), timeout=LONG_MS)
-    controller.open_session(mouse_folder / NEW)
-    qtbot.waitUntil(section.open.isVisible, timeout=LONG_MS)
-    controller.choose_predictor("mean")
-    qtbot.waitUntil(lambda: not section.open.isVisible(), timeout=LONG_MS)
 
 
 def test_what_is_in_the_way_is_told_in_place(controller, section, script, qtbot):

@@ -1,17 +1,14 @@
-"""What answers an older question says so, in every view that draws it."""
+"""What answers an older question says so, beside the model and in the raster."""
 
 from typing import Any
 
 import pytest
-from qtpy.QtCore import Qt
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN
 from omnimouse_widgets.qt.control import ControlPanel
 from omnimouse_widgets.qt.hop import qt_post
-from omnimouse_widgets.qt.neurons import NeuronsPanel
 from omnimouse_widgets.qt.raster import RasterPanel
-from omnimouse_widgets.qt.traces import TracesPanel
 from tests.predictors import GatedPopulationPredictor
 from tests.widgets.pointer import press, wait
 
@@ -78,40 +75,6 @@ def test_the_answer_line_tells_selected_from_population_and_can_be_stopped(
     assert not model.again.isVisible()
 
 
-def test_old_scores_are_marked_beside_the_traces(older_population, show, redraw):
-    panel = show(TracesPanel(older_population.controller), 420, 420)
-    older_population.ask()
-    redraw()
-    assert all(label.endswith("(older)") for label in panel.stack.labels)
-    assert panel.stack.predicted.opacity() == 1.0
-    older_population.answer()
-    redraw()
-    assert not any("older" in label for label in panel.stack.labels)
-
-
-def test_old_scores_are_faint_in_the_table_and_marked_in_its_title(
-    older_population, show, redraw
-):
-    table = show(NeuronsPanel(older_population.controller), 420, 420).table
-    score = table.columnCount() - 1
-    looks = []
-
-    def look() -> tuple[Any, bool]:
-        role, across = Qt.ItemDataRole, Qt.Orientation.Horizontal
-        title = table.headerData(score, across, role.DisplayRole)
-        is_faint = table.data(table.index(1, score), role.ForegroundRole) is not None
-        return title, is_faint
-
-    table.headerDataChanged.connect(lambda *_: looks.append(look()))
-    assert look() == ("score", False)
-    older_population.ask()
-    redraw()
-    assert looks[-1] == look() == ("score ◐", True)
-    older_population.answer()
-    redraw()
-    assert looks[-1] == look() == ("score", False)
-
-
 def test_an_old_prediction_is_darker_in_the_raster_and_said_to_be_old(
     older_population, show, redraw
 ):
@@ -128,14 +91,3 @@ def test_an_old_prediction_is_darker_in_the_raster_and_said_to_be_old(
     assert not any(p.is_faded for p in panel.pictures.values())
     assert "older" not in panel.status.words
     assert panel.canvas.grab().toImage() != old
-
-
-def test_old_scores_are_marked_in_the_colour_bar(older_population, show, redraw):
-    bar = show(ControlPanel(older_population.controller), 400, 900).view.legend.bar
-    older_population.controller.set_colour_by("score")
-    older_population.ask()
-    redraw()
-    assert "older" in bar.words
-    older_population.answer()
-    redraw()
-    assert "older" not in bar.words

@@ -1,10 +1,7 @@
 """The section that chooses the model: the hub, what it knows, where it computes."""
 
-import os
-
 import pytest
 import torch
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
 from omnimouse_model.live.controller import Controller
@@ -12,8 +9,6 @@ from omnimouse_model.nets import official
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.nets.start import initialise
-from omnimouse_model.predict.devices import Residence
-from omnimouse_widgets.qt.control_knows import place_tooltip, place_words, size_words
 from omnimouse_widgets.qt.control_model import ADDRESS, FILE, FOLDER, ModelSection
 from omnimouse_widgets.qt.hop import qt_post
 from tests.hub_server import Hub, Repository, serving
@@ -22,7 +17,6 @@ from tests.widgets.pointer import pick, press, wait
 
 MODEL = ("model", "the-enigma-project/omnimouse-1M")
 NAME = "omnimouse-1M"
-LEFT = Qt.MouseButton.LeftButton
 
 
 @pytest.fixture(scope="module")
@@ -84,15 +78,6 @@ def test_a_model_of_the_hub_comes_with_a_bar_that_stops_and_goes_on(
     assert not fetch.bar.isVisible()
 
 
-def test_nothing_moves_as_stop_comes_and_goes(section):
-    places = []
-    for is_shown in (True, False):
-        section.cancel.setVisible(is_shown)
-        section.layout().activate()
-        places.append((section.sizeHint().height(), section.words.geometry()))
-    assert places[0] == places[1]
-
-
 def test_a_gated_model_says_what_to_do_and_can_be_left(
     hub, threaded_controller, show, qtbot
 ):
@@ -136,13 +121,3 @@ def test_an_unseen_session_is_told_and_a_baseline_is_one_press_away(
     assert controller.state.predictor_name == "context-ridge"
     wait(qtbot, lambda: not knows.remedy.isVisible())
     assert knows.line.words.startswith("✓")
-
-
-def test_sizes_and_places_are_told_in_words():
-    here = Residence("CPU, 3 threads", 14 * 2**20, os.getpid())
-    hardware, memory = place_words(here)
-    assert hardware == "CPU"
-    assert memory.endswith(("MB", "GB"))
-    assert place_words(Residence("NVIDIA X")) == ["NVIDIA X"]
-    assert all(words in place_tooltip(here) for words in ("CPU, 3 threads", "14 MB"))
-    assert size_words(1536 * 2**20) == "1.5 GB"

@@ -1,7 +1,6 @@
-"""The dock *Neuron*: what it says is what the library says, and only while seen."""
+"""The dock *Neuron*: what it says is what the library says."""
 
 from dataclasses import replace
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,10 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.live import facts as live_facts
 from omnimouse_model.live import facts_text
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.qt.hop import qt_post
 from omnimouse_widgets.qt.neuron_facts import NeuronFactsPanel
-from omnimouse_widgets.qt.neurons import NeuronsPanel
 from tests.predictors import EchoPredictor
 from tests.small_sessions import write_session
-from tests.widgets.pointer import canvas_position, drag, press, wait
+from tests.widgets.pointer import canvas_position, drag, press
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +88,6 @@ def estimates(monkeypatch, tuning):
     monkeypatch.setattr(live_facts, "direction_tuning", tunings)
 
 
-def test_there_is_nothing_to_copy_until_a_neuron_is_selected(panel, controller, redraw):
-    assert not panel.copy.isEnabled()
-    controller.select([4])
-    redraw()
-    assert "neuron 104" in panel.heading.words
-    assert panel.copy.isEnabled()
-
-
 def test_numbers_on_screen_are_the_librarys(
     panel, controller, recording, tuning, redraw
 ):
@@ -141,15 +130,6 @@ def test_what_cannot_be_estimated_is_said_and_not_drawn(
     assert not panel.tuning.preferred.isVisible()
 
 
-def test_without_repeats_that_is_said(panel, controller, folder, redraw):
-    controller.open_session(open_session(folder))
-    controller.select([2])
-    redraw()
-    assert panel.repeats_line.text() == facts_text.NO_REPEATS
-    assert panel.repeats.message.words
-    assert not panel.repeats.image.isVisible()
-
-
 def test_the_prediction_lies_over_the_repeats_where_its_window_is(
     panel, controller, redraw
 ):
@@ -179,17 +159,6 @@ def test_a_press_on_a_repeat_goes_there(panel, controller, redraw):
     assert controller.state.window.start_s == pytest.approx(expected, abs=0.1)
 
 
-def test_another_clip_can_be_chosen(panel, controller, redraw):
-    controller.select([4])
-    redraw()
-    assert panel.clip.count() == 2
-    panel.clip.setCurrentIndex(1)
-    panel.clip.activated.emit(1)
-    redraw()
-    assert len(panel.repeats.image.image) == 3
-    assert "3 × 5.0 s" in panel.repeats_line.text()
-
-
 def test_arrow_keys_walk_through_the_selected_neurons(panel, controller, redraw):
     controller.select([5, 9, 2])
     redraw()
@@ -204,59 +173,6 @@ def test_arrow_keys_walk_through_the_selected_neurons(panel, controller, redraw)
     press(panel.next)
     redraw()
     assert controller.facts.focus == 9
-
-
-def test_a_row_of_the_table_shows_its_neuron(panel, controller, show, redraw):
-    table = show(NeuronsPanel(controller), 400, 300)
-    at = table.view.visualRect(table.table.index(6, 0)).center()
-    QTest.mouseClick(table.view.viewport(), Qt.MouseButton.LeftButton, pos=at)
-    redraw()
-    panel.redraw.flush()  # the table may lie over it
-    assert controller.facts.focus == int(table.table.neurons[6])
-    assert f"neuron {100 + controller.facts.focus} " in panel.heading.words
-
-
-@pytest.fixture
-def computations(monkeypatch):
-    """One entry for each time that facts were computed."""
-    calls: list[str] = []
-    real = live_facts.repeated_clips
-
-    def count(session: Session) -> Any:
-        calls.append(session.id)
-        return real(session)
-
-    monkeypatch.setattr(live_facts, "repeated_clips", count)
-    return calls
-
-
-def test_a_hidden_panel_computes_nothing(panel, controller, computations, redraw):
-    panel.hide()
-    controller.select([3, 7])
-    redraw()
-    controller.facts.step(2)
-    redraw()
-    assert computations == []
-    panel.show()
-    redraw()
-    assert len(computations) == 1
-    assert controller.facts.focus == 7
-
-
-def test_behind_another_dock_it_computes_no_further(
-    recording, docks, monkeypatch, qtbot
-):
-    may_go_on = Event()
-    monkeypatch.setattr(live_facts, "repeated_clips", lambda _: may_go_on.wait() and ())
-    controller = Controller(post=qt_post())
-    _, other = docks(NeuronFactsPanel(controller), in_front=True)
-    controller.open_session(recording)
-    controller.select([7])
-    wait(qtbot, lambda: controller.facts.is_busy)
-    other.raise_()
-    wait(qtbot, lambda: not controller.facts.is_busy)
-    may_go_on.set()
-    controller.close()
 
 
 def test_numbers_are_copied_and_exported(

@@ -1,5 +1,3 @@
-from typing import Any
-
 import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
@@ -11,7 +9,6 @@ from omnimouse_widgets.qt.neurons import NeuronsPanel
 from tests.widgets.pointer import press
 
 LEFT = Qt.MouseButton.LeftButton
-CONTROL = Qt.KeyboardModifier.ControlModifier
 NO_KEYS = Qt.KeyboardModifier.NoModifier
 
 
@@ -23,11 +20,6 @@ def panel(controller, show):
 def cell(panel: NeuronsPanel, row: int, column: str) -> str:
     index = panel.table.index(row, COLUMNS.index(column))
     return str(panel.table.data(index, Qt.ItemDataRole.DisplayRole))
-
-
-def click(panel: NeuronsPanel, row: int, keys: Any = NO_KEYS) -> None:
-    place = panel.view.visualRect(panel.table.index(row, 1)).center()
-    QTest.mouseClick(panel.view.viewport(), LEFT, keys, place)
 
 
 def test_rows_tell_state_and_score(panel, controller, redraw):
@@ -56,15 +48,6 @@ def test_a_click_on_a_title_sorts_and_unknown_values_stay_last(
         assert (np.diff(scores[np.isfinite(scores)]) >= 0).all()
 
 
-def test_words_filter_the_rows(panel, controller, redraw):
-    controller.paint_cells([3, 9], slice(0, 60), VISIBLE)
-    redraw()
-    panel.filter.setText("visible")
-    QTest.keyClick(panel.filter, Qt.Key.Key_Return)
-    assert list(panel.table.neurons) == [3, 9]
-    assert panel.count.text() == "2 of 40"
-
-
 @pytest.mark.parametrize(("words", "n_rows"), [("size>3", 40), ("id<3", 3)])
 def test_nonsense_is_refused_in_words_and_keeps_the_rows(panel, words, n_rows):
     panel.filter.setText(words)
@@ -73,30 +56,6 @@ def test_nonsense_is_refused_in_words_and_keeps_the_rows(panel, words, n_rows):
     assert panel.problem.isVisible() == (n_rows == 40)
     assert panel.paint.isEnabled() == (n_rows == 3)
     assert len(panel.table.neurons) == n_rows
-
-
-def test_clicked_rows_are_everyones_selection(panel, controller):
-    for row, keys, selection in (
-        (4, NO_KEYS, (4,)),
-        (2, CONTROL, (4, 2)),
-        (7, NO_KEYS, (7,)),
-    ):
-        click(panel, row, keys)
-        assert controller.state.selection == selection
-
-
-def test_everyones_selection_is_selected_whatever_the_order_and_filter(
-    panel, controller, redraw
-):
-    controller.select([30, 1])
-    redraw()
-    assert panel.selected_neurons() == [1, 30]
-    panel.view.sortByColumn(0, Qt.SortOrder.DescendingOrder)
-    assert set(panel.selected_neurons()) == {1, 30}
-    panel.filter.setText("id<10")
-    panel.apply_filter()
-    assert panel.selected_neurons() == [1]
-    assert controller.state.selection == (30, 1)
 
 
 def test_the_brush_paints_what_the_filter_keeps(panel, controller):

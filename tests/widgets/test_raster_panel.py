@@ -1,14 +1,12 @@
 import gc
 import threading
 import weakref
-from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 from pyqtgraph.functions import ndarray_from_qimage
-from qtpy import API_NAME
-from qtpy.QtCore import QObject, QPointF, Qt
+from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_model.data.open import open_session
@@ -18,12 +16,11 @@ from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.raster_pixels import OVERLAYS
 from omnimouse_widgets.drawn.raster_rows import UNSEEN
-from omnimouse_widgets.drawn.raster_values import RESIDUAL, VIEWS, levels_of, shown_in
+from omnimouse_widgets.drawn.raster_values import levels_of
 from omnimouse_widgets.qt.hop import qt_post
 from omnimouse_widgets.qt.raster import RasterPanel
 from tests.predictors import EchoPredictor
 from tests.widgets.pointer import (
-    RIGHT,
     canvas_position,
     drag,
     pixel,
@@ -87,21 +84,6 @@ def test_short_visible_runs_are_marked_as_not_seen(raster, controller, redraw):
     assert "10 samples" not in raster.status.words
 
 
-def test_order_and_view_are_the_states_so_that_an_analysis_keeps_them(
-    raster, controller, redraw
-):
-    raster.set_ordering("depth")
-    raster.set_view("pair")
-    assert controller.state.raster_order == "depth"
-    assert controller.state.raster_view == "pair"
-    controller.set_raster("score", "residual")
-    redraw()
-    assert raster.ordering.ordering == "score"
-    assert raster.view.currentData() == "residual"
-    assert controller.state.raster_order == "score"
-    assert [shown for shown, _ in raster._shown] == ["residual"]
-
-
 def choose(panel: RasterPanel, word: str) -> None:
     """Pick an order with the keyboard, as a user would."""
     box = panel.ordering.box
@@ -156,46 +138,6 @@ def test_the_prediction_and_the_residual_are_those_of_the_results(
     np.testing.assert_allclose(residual[known], 1, atol=1e-5)  # truth plus one
 
 
-def test_every_view_follows_every_other_and_shows_its_pictures(
-    raster, controller, redraw
-):
-    raster.resize(560, 300)
-    controller.apply_preset("random_half_video_behavior")
-    for pair in product(VIEWS, VIEWS):
-        for view in pair:
-            raster.set_view(view)
-        redraw()
-        pictures = raster.pictures.items()
-        on_screen = {name for name, p in pictures if p.plot.scene() is not None}
-        assert on_screen == set(shown_in(view)), pair
-        boxes = [raster.pictures[name].box for name in shown_in(view)]
-        assert np.ptp([box.width() for box in boxes]) < 3, pair
-        assert boxes[0].viewRange()[0] == pytest.approx([0, 60]), pair
-
-
-def test_a_residual_says_what_its_colours_mean(raster, controller, redraw):
-    controller.apply_preset("random_half_video_behavior")
-    raster.set_view("residual")
-    redraw()
-    low, high = levels_of(controller.state.window)
-    words = raster.pictures["residual"].plot.titleLabel.text
-    assert f"−{(high - low) / 2:.2g}" in words
-    assert f"{(high - low) / 2:+.2g}" in words
-    # no difference is the middle of the colours, darker than both ends
-    assert abs(int(RESIDUAL.sum(axis=1).argmin()) - 127.5) < 2
-
-
-def test_the_cursor_the_span_and_the_selection_are_shown(raster, controller, redraw):
-    controller.set_cursor(33)
-    controller.set_active_span(12, 48)
-    controller.select([9, 2])
-    redraw()
-    picture = raster.pictures["truth"]
-    assert picture.cursor.value() == 33.5
-    assert picture.span.span == (12, 48)
-    assert picture.marks.rows == [9.5, 2.5]
-
-
 @pytest.mark.parametrize("tool", ["look", "brush", "box", "column", "row"])
 def test_without_a_session_the_raster_is_empty_and_no_tool_does_anything(
     empty_controller, show, tool
@@ -207,26 +149,6 @@ def test_without_a_session_the_raster_is_empty_and_no_tool_does_anything(
     drag(viewport_of(panel), [position_of(panel, x, 0.5) for x in (10.5, 20.5, 40.5)])
     assert not panel.gestures.is_painting
     assert not empty_controller.can_undo
-
-
-def receivers(sender: QObject, name: str) -> int:
-    """How many slots hear a signal, which PySide6 knows by its signature."""
-    if API_NAME != "PySide6":
-        return int(sender.receivers(getattr(sender, name)))
-    meta = sender.metaObject()
-    methods = (meta.method(i) for i in range(meta.methodCount()))
-    [signal] = [m for m in methods if m.name().data().decode() == name]
-    return int(sender.receivers("2" + signal.methodSignature().data().decode()))
-
-
-def test_a_resize_adds_no_listeners(raster, redraw):
-    canvas, scene = raster.canvas, raster.canvas.scene()
-    signals = ((scene, "sigMouseMoved"), (canvas, "sigDeviceRangeChanged"))
-    before = [receivers(*signal) for signal in signals]
-    for width in (700, 640):
-        raster.resize(width, 500)
-        redraw()
-    assert [receivers(*signal) for signal in signals] == before
 
 
 # -- from screen to state ---------------------------------------------------------
@@ -282,20 +204,6 @@ def test_a_tool_paints_exactly_the_cells_it_touches(
         assert (cells == TARGET).sum() == cells[samples, neurons].size
 
 
-def test_the_box_is_outlined_until_it_is_painted(raster, controller, redraw):
-    raster.set_tool("box")
-    picture = raster.pictures["truth"]
-    raster.gestures.pressed((10.5, 3.5), picture.box)
-    raster.gestures.dragged((20.5, 8.5), picture.box)
-    redraw()
-    assert picture.rubber.isVisible()
-    assert (controller.state.mask.cells == HIDDEN).all()
-    raster.gestures.released((20.5, 8.5), picture.box)
-    redraw()
-    assert not picture.rubber.isVisible()
-    assert (controller.state.mask.cells[10:21, 3:9] == VISIBLE).all()
-
-
 def test_rows_stay_where_they_are_during_a_stroke(raster, controller, redraw):
     controller.set_active_span(0, 60)
     raster.set_ordering("state")
@@ -322,14 +230,6 @@ def test_look_selects_the_neuron_and_moves_the_cursor(raster, controller):
     assert (controller.state.mask.cells == HIDDEN).all()
 
 
-def test_dragging_the_time_axis_moves_the_cursor(raster, controller):
-    axis = raster.pictures["truth"].axis
-    below = raster.canvas.mapFromScene(axis.sceneBoundingRect().center()).y()
-    path = [QPointF(position_of(raster, x, 5).x(), below) for x in (10.5, 20.5, 51.5)]
-    drag(viewport_of(raster), path)
-    assert controller.state.cursor == 51
-
-
 def test_the_wheel_zooms_rows_and_what_is_painted_follows(raster, controller, redraw):
     for _ in range(6):
         wheel(viewport_of(raster), position_of(raster, 30, 20), 1)
@@ -341,18 +241,6 @@ def test_the_wheel_zooms_rows_and_what_is_painted_follows(raster, controller, re
     assert controller.state.mask.cells[30, 20] == VISIBLE
     raster.show_all()
     assert raster.pictures["truth"].box.viewRange()[1] == [0, 40]
-
-
-def test_a_right_drag_pans_a_zoomed_raster_and_paints_nothing(raster, controller):
-    box = raster.pictures["truth"].box
-    box.setRange(yRange=(10, 20), padding=0)
-    drag(
-        viewport_of(raster),
-        [position_of(raster, 30, 15), position_of(raster, 30, 12)],
-        button=RIGHT,
-    )
-    assert box.viewRange()[1][0] == pytest.approx(13, abs=0.3)
-    assert (controller.state.mask.cells == HIDDEN).all()
 
 
 def test_keys_choose_the_brush_and_undo(raster, controller):

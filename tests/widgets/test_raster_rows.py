@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +6,7 @@ from hypothesis import strategies as st
 from omnimouse_model.data.units import Units
 from omnimouse_model.masks import Mask, asked_cells, seen_cells
 from omnimouse_widgets.drawn.raster_order import arrange, missing
-from omnimouse_widgets.drawn.raster_rows import UNASKED, UNSEEN, Rows, groups, row_order
+from omnimouse_widgets.drawn.raster_rows import UNASKED, UNSEEN, Rows
 
 
 @given(st.integers(1, 900), st.integers(1, 60), st.data())
@@ -49,21 +47,6 @@ def test_rows_of_one_neuron_show_its_states_and_what_the_rules_leave_out():
     assert np.array_equal(codes, expected)
     assert (codes[1, 10:16] == UNSEEN).all()
     assert (codes[2, 20:25] == UNASKED).all()
-
-
-def test_neurons_that_differ_make_a_row_mixed():
-    mask = Mask.nothing(4).show([0])
-    assert (Rows.of(np.arange(4), 0, 4, 2).codes(mask)[0] == 3).all()
-
-
-def test_equal_keys_keep_stored_order_and_unknown_ones_go_last():
-    keys = np.array([2.0, np.nan, 1.0, 2.0, 1.0])
-    assert list(row_order(keys, 5)) == [2, 4, 0, 3, 1]
-
-
-def test_groups_are_runs():
-    assert groups(np.array([5, 5, 2, 2, 2])) == [(0, 2, 5), (2, 5, 2)]
-    assert groups(np.array([], int)) == []
 
 
 @pytest.fixture
@@ -108,31 +91,6 @@ ALIKE = np.array([5, 0, 2, 1, 3, 4])
 )
 def test_rows_are_in_order(units, order, mask, scores, alike, rows):
     assert list(arrange(order, units, mask, SPAN, scores, alike).order) == rows
-
-
-def test_neurons_are_called_by_their_ids_unless_two_share_one(units):
-    ids = [5, 900, 7, 1, 0, 12]
-    apart = replace(units, unit_id=np.array(ids))
-    assert apart.names.tolist() == ids
-    ticks = arrange("stored", apart, NOTHING, SPAN, None).ticks
-    assert {int(word) for _, word in ticks} <= set(ids)
-    shared = replace(units, unit_id=np.array([5, 900, 7, 5, 0, 12]))
-    assert shared.names.tolist() == [0, 1, 2, 3, 4, 5]
-
-
-@pytest.mark.parametrize(
-    ("mask", "words"),
-    [
-        (NOTHING.ask([4], slice(0, 60)).show([1, 3]), ["target", "visible", "hidden"]),
-        (
-            NOTHING.show([0, 1], slice(0, 25)).ask([0, 1]),
-            ["visible\n→ target", "hidden"],
-        ),
-    ],
-)
-def test_rows_by_state_say_what_they_begin_and_end_with(units, mask, words):
-    ticks = arrange("state", units, mask, SPAN, None).ticks
-    assert [word for _, word in ticks] == words
 
 
 def test_rows_by_position_use_pixels_where_microns_are_unknown(units):

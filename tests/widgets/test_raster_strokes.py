@@ -17,11 +17,6 @@ def covered_cells(blocks: list[Block], n_rows: int = 40) -> np.ndarray:
     return cells
 
 
-def test_a_press_with_a_tiny_brush_touches_one_cell():
-    cells = covered_cells(brush_blocks((12.4, 7.9), (12.4, 7.9), (0.1, 0.05)))
-    assert list(zip(*np.nonzero(cells), strict=True)) == [(12, 7)]
-
-
 @given(PLACES, PLACES)
 def test_a_stroke_has_no_gaps(start, stop):
     cells = covered_cells(brush_blocks(start, stop, (0.6, 0.6)))

@@ -1,4 +1,4 @@
-"""The table of a folder's recordings: fills, sorts, filters, opens."""
+"""The table of a folder's recordings: fills, sorts, stops, and says what is broken."""
 
 import shutil
 import threading
@@ -11,7 +11,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_model.data import catalogue
-from omnimouse_model.data.catalogue import Catalogue, Entry
+from omnimouse_model.data.catalogue import Entry
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.hop import qt_post
 from omnimouse_widgets.qt.recordings import RecordingsPanel
@@ -57,10 +57,6 @@ def column(panel: RecordingsPanel, title: str) -> list[str]:
     return [panel.rows.index(row, at).data() for row in rows]
 
 
-def row_at(panel: RecordingsPanel, row: int) -> QPoint:
-    return panel.view.visualRect(panel.rows.index(row, 0)).center()
-
-
 def test_every_recording_is_a_row_in_words(panel):
     assert column(panel, "path") == ["broken", "few", "lab/many", "m5"]
     assert column(panel, "neurons") == ["–", "12", "30", "16"]
@@ -75,14 +71,6 @@ def test_every_recording_is_a_row_in_words(panel):
     assert panel.count.text() == "4 of 4"
 
 
-def test_every_problem_is_in_the_tip(panel, folder):
-    odd = Entry(folder / "odd", problems=("a " * 40, "and another"))
-    panel.table.show_found(Catalogue(folder, (odd,)))
-    cell = panel.rows.index(0, TITLES.index("problems"))
-    assert cell.data().endswith("… (+1)")
-    assert cell.data(Qt.ItemDataRole.ToolTipRole).endswith("and another")
-
-
 def test_a_click_on_a_title_sorts_numbers_as_numbers(panel):
     titles = panel.view.horizontalHeader()
     at = titles.sectionViewportPosition(TITLES.index("neurons")) + 20
@@ -90,38 +78,6 @@ def test_a_click_on_a_title_sorts_numbers_as_numbers(panel):
     for expected in (["–", "12", "16", "30"], ["30", "16", "12", "–"]):
         QTest.mouseClick(titles.viewport(), LEFT, Qt.KeyboardModifier(0), place)
         assert column(panel, "neurons") == expected
-
-
-def test_words_choose_rows(panel):
-    QTest.keyClicks(panel.filter, "EXPER run")
-    assert column(panel, "path") == ["few", "lab/many"]
-    assert panel.count.text() == "2 of 4"
-    panel.filter.clear()
-    assert panel.rows.rowCount() == 4
-
-
-def test_a_double_click_opens_a_recording(panel, controller, folder, qtbot):
-    view, place = panel.view.viewport(), row_at(panel, 2)
-    QTest.mouseClick(view, LEFT, Qt.KeyboardModifier(0), place)
-    assert not controller.opener.is_busy
-    QTest.mouseDClick(view, LEFT, Qt.KeyboardModifier(0), place)
-    wait(qtbot, lambda: controller.state.session is not None)
-    assert controller.state.session.path == folder / "lab" / "many"
-    bold = Qt.ItemDataRole.FontRole
-    wait(qtbot, lambda: panel.rows.index(2, 0).data(bold) is not None)
-    assert panel.rows.index(2, 0).data(bold).bold()
-    assert panel.rows.index(1, 0).data(bold) is None
-
-
-def test_words_and_enter_open_a_recording(panel, controller, folder, qtbot):
-    panel.filter.setFocus()
-    QTest.keyClicks(panel.filter, "few")
-    QTest.keyClick(panel.filter, Qt.Key.Key_Return)
-    assert not controller.opener.is_busy
-    wait(qtbot, panel.view.hasFocus)
-    QTest.keyClick(panel.view, Qt.Key.Key_Return)
-    wait(qtbot, lambda: controller.state.session is not None)
-    assert controller.state.session.path == folder / "few"
 
 
 def test_a_broken_one_says_why(panel, qtbot):
@@ -164,22 +120,3 @@ def test_a_folder_without_recordings_says_so(controller, tmp_path, show, qtbot):
     panel = show(RecordingsPanel(controller), 1000, 300)
     controller.recordings.look_in(tmp_path)
     wait(qtbot, panel.problem.isVisible)
-
-
-def test_the_same_recordings_seen_from_another_folder_have_other_names(panel, folder):
-    only = tuple(e for e in panel.table.entries if e.path.name == "many")
-    panel.table.show_found(Catalogue(folder, only))
-    assert column(panel, "path") == ["lab/many"]
-    panel.table.show_found(Catalogue(folder / "lab", only))
-    assert column(panel, "path") == ["many"]
-
-
-def test_rows_are_added_as_they_are_found_sorted_and_filtered(panel, folder):
-    sizes = [i * 79 % 997 for i in range(99)]
-    entries = tuple(Entry(folder / f"r{i:03d}", neurons=n) for i, n in enumerate(sizes))
-    for stop in range(33, 100, 33):
-        panel.table.show_found(Catalogue(folder, entries[:stop]))
-    panel.view.sortByColumn(TITLES.index("neurons"), Qt.SortOrder.DescendingOrder)
-    panel.rows.keep("r01")
-    shown = [int(words) for words in column(panel, "neurons")]
-    assert shown == sorted(sizes[10:20], reverse=True)

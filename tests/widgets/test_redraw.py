@@ -3,10 +3,9 @@ import gc
 import pytest
 from psygnal import Signal
 from qtpy.QtCore import QCoreApplication, QEvent
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QWidget
 
 from omnimouse_widgets.qt.redraw import Redraw
-from tests.widgets.pointer import wait
 
 
 class Source:
@@ -93,20 +92,3 @@ def test_a_part_that_fails_leaves_the_others_drawn(qtbot):
     with pytest.raises(ValueError, match="no such colour"):
         redraw.flush()
     assert calls == ["after"]
-
-
-def test_a_panel_behind_another_tab_is_drawn_when_it_comes_to_the_front(
-    panel, source, docks, qtbot, redraw
-):
-    own, other = docks(panel, in_front=True)
-    panel.calls.clear()
-    source.first.emit()
-    wait(qtbot, lambda: panel.calls == ["a", "b"])
-    other.raise_()
-    redraw()
-    panel.calls.clear()
-    source.first.emit()
-    QApplication.processEvents()
-    assert panel.calls == []
-    own.raise_()
-    wait(qtbot, lambda: panel.calls == ["a", "b"])

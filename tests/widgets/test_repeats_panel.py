@@ -73,19 +73,6 @@ def test_a_press_goes_to_that_moment_of_that_repeat(panel, controller, redraw):
     assert (x.min(), x.max()) == pytest.approx((start, start + 2), abs=1e-6)
 
 
-def test_arrow_keys_step_through_the_repeats(panel, controller):
-    for key, repeat in ((Qt.Key.Key_Right, 1), (Qt.Key.Key_Left, 0)):
-        QTest.keyClick(panel.canvas, key)
-        assert controller.clips.repeat == repeat
-
-
-def test_another_selection_is_read_and_drawn(panel, controller, redraw):
-    controller.select([5])
-    redraw()
-    assert panel.side_by_side.image.image.shape[0] == 1
-    assert "(neuron 6)" in panel.words.words  # by its id
-
-
 def test_away_from_repeats_it_says_so_and_the_box_goes_there(panel, controller, redraw):
     trials = controller.state.session.trials
     once = int(np.flatnonzero(trials.tier == "train")[0])
@@ -97,16 +84,6 @@ def test_away_from_repeats_it_says_so_and_the_box_goes_there(panel, controller, 
     redraw()
     assert controller.clips.repeat == 0
     assert not panel.side_by_side.message.words
-
-
-def test_without_a_session_or_repeats_it_says_so(empty_controller, session, show):
-    panel = show(RepeatsPanel(empty_controller))
-    without_session = panel.side_by_side.message.words
-    empty_controller.open_session(session)
-    panel.redraw.flush()
-    assert panel.side_by_side.message.words
-    assert panel.side_by_side.message.words != without_session != ""
-    assert not panel.clip.isVisible()
 
 
 def test_many_neurons_share_rows():

@@ -10,10 +10,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog
 
-from omnimouse_model.analysis.alignment import AlignmentReport, Lag
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.memory import recall
-from omnimouse_widgets.qt.control_alignment import AlignmentSection, lines_of
+from omnimouse_widgets.qt.control_alignment import AlignmentSection
 from omnimouse_widgets.qt.control_session import SessionSection
 from omnimouse_widgets.qt.hop import qt_post
 from tests import SUITE2P
@@ -156,19 +155,6 @@ def test_the_clocks_are_checked_with_progress_and_a_stop(session, show, qtbot):
     wait(qtbot, lambda: not section.lags.isVisible())
     assert section.button.text() == rest
     made.close()
-
-
-def test_what_is_odd_about_the_clocks_stands_apart():
-    late = Lag("screen", "responses", 0.5, (0.04, 0.28), 0.01, 20.0)
-    vague = Lag("running", "pupil", 0.5, (0.04, 0.28), 9.0, 2.0)
-    quiet, alert = lines_of(AlignmentReport((late, vague), ("screen: dropped frames",)))
-    for words in ("responses", "screen", "500 ms", "+15 frames", "20 SD"):
-        assert words in alert[0]
-    assert alert[1] == "screen: dropped frames"
-    assert len(quiet) == 1
-    assert "pupil" in quiet[0]
-    nothing = AlignmentReport((), ("late",), "nothing to compare")
-    assert lines_of(nothing) == (["nothing to compare"], ["late"])
 
 
 def test_an_address_is_asked_for_and_read_where_it_is(

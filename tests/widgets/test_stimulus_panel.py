@@ -3,8 +3,6 @@ import pytest
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
-from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.playback import samples_due
 from omnimouse_widgets.qt.stimulus import StimulusPanel
 from tests.widgets.pointer import canvas_position, drag, pixel, press, wait
 
@@ -31,26 +29,6 @@ def test_the_frame_at_the_cursor_is_on_screen(panel, controller, redraw):
         np.testing.assert_allclose(found, window.frames_u8[23][row, column], atol=1)
     at = window.timestamps["responses"][23]
     assert panel.clock.text() == f"{at:.2f} s · frame 23"
-
-
-def test_a_hidden_frame_says_so_and_has_another_border(panel, controller, redraw):
-    solid = panel.border.pen().style()
-    controller.set_frames(slice(0, 10))
-    for sample, is_hidden in ((30, True), (5, False)):
-        controller.set_cursor(sample)
-        redraw()
-        assert panel.label.isVisible() == is_hidden
-        assert (panel.border.pen().style() != solid) == is_hidden
-
-
-def test_the_strip_shows_which_frames_are_visible(panel, controller, redraw):
-    controller.set_cursor(50)
-    controller.set_frames(slice(0, 30))
-    redraw()
-    above = QPointF(0, panel.strip.height() * 0.2)
-    for frame, is_visible in ((10, True), (40, False)):
-        found = pixel(panel.strip, strip_at(panel, frame) - above)
-        assert (found == palette.rgb(palette.VISIBLE)).all() == is_visible
 
 
 def test_dragging_the_strip_scrubs_and_with_shift_hides_frames_as_one_step(
@@ -122,14 +100,6 @@ def test_playing_slides_the_window_by_the_chosen_stride(
     assert controller.state.cursor == cursor
     moved = controller.state.window.start_s - start
     assert moved == pytest.approx(stride / 30, abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("elapsed", "speed", "samples"),
-    [(0.0, 1.0, 0), (1.0, 1.0, 30), (1.0, 0.25, 7), (0.5, 2.0, 30), (0.034, 1.0, 1)],
-)
-def test_samples_follow_wall_time(elapsed, speed, samples):
-    assert samples_due(elapsed, speed) == samples
 
 
 def test_without_a_session_nothing_plays_steps_or_scrubs(empty_controller, show):

@@ -1,14 +1,11 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_model.analysis.repeats import Clip
-from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.tier_band import kind_bars, tier_at, tier_bars
-from omnimouse_widgets.qt.time import TimePanel, in_unit
+from omnimouse_widgets.drawn.tier_band import tier_at, tier_bars
+from omnimouse_widgets.qt.time import TimePanel
 from tests import SUITE2P
 from tests.small_sessions import with_trials
 from tests.widgets.pointer import canvas_position, drag, pixel, press
@@ -30,52 +27,12 @@ def test_trials_of_one_tier_are_one_bar_and_every_moment_has_its_tier(controller
     assert [bar.letter for bar in bars] == ["", "V", "T"]
 
 
-def test_the_letters_on_the_bars_are_explained_beside_them(panel):
-    for words in ("V validation", "T test"):
-        assert words in panel.tiers.text().replace("\xa0", " ")
-    assert panel.tiers.isVisible()
-    assert panel.tiers.geometry().bottom() <= panel.height()
-
-
-def test_tiers_stimuli_and_traces_of_the_session_are_drawn(panel, controller):
-    overview = controller.state.session.overview(1000)
-    x, y = panel.lines["running"].getData()
-    np.testing.assert_allclose(x, overview.centers_s)
-    np.testing.assert_allclose(y, 1.0 + 0.9 * in_unit(overview.running))
-    tier, (kind,) = panel.bars.bars[1], kind_bars(overview)
-    assert kind.kind == "video"
-    assert kind.stop_s == pytest.approx(overview.trial_off.max())
-    inside = tier.start_s + 0.2 * (tier.stop_s - tier.start_s)
-    for bar, x, y in ((tier, inside, 3.4), (kind, 3.0, 4.5)):
-        place = canvas_position(panel.canvas, panel.box, x, y)
-        found = pixel(panel.canvas.viewport(), place)
-        np.testing.assert_allclose(found, palette.rgb(bar.colour), atol=2)
-
-
-def test_the_window_is_marked_with_its_tier(panel, controller, redraw):
-    controller.seek(11.0)
-    redraw()
-    start = controller.state.window.start_s
-    assert panel.marker.getRegion() == pytest.approx((start, start + 2))
-    assert panel.place.toPlainText() == f"{start:.1f} s · validation"
-
-
 def test_a_click_or_drag_moves_the_window_there(panel, controller):
     path = [canvas_position(panel.canvas, panel.box, t, 1.5) for t in (4.0, 6.0, 9.0)]
     drag(panel.canvas.viewport(), path[:1])
     assert controller.state.window.start_s == pytest.approx(3.0, abs=0.1)
     drag(panel.canvas.viewport(), path)
     assert controller.state.window.start_s == pytest.approx(8.0, abs=0.1)
-
-
-def test_kinds_that_follow_each_other_are_bars_of_their_own(controller):
-    overview = replace(
-        controller.state.session.overview(200),
-        trial_kind=np.array(["video", "image", "image", "blank"]),
-    )
-    bars = kind_bars(overview)
-    assert [bar.kind for bar in bars] == ["video", "image", "blank"]
-    assert bars[0].height > bars[1].height > bars[2].height
 
 
 def go_to_trial(panel: TimePanel, number: str) -> None:
@@ -115,17 +72,6 @@ def test_before_the_first_trial_its_number_can_be_typed(panel, controller, redra
     redraw()
     assert controller.state.window.start_s == pytest.approx(3.0, abs=0.05)
     assert panel.trial.text() == "trial 1 / 4"
-
-
-def test_trials_that_share_the_last_window_are_still_counted(panel, controller, redraw):
-    starts = np.array([0.0, 18.0, 18.5, 19.0])
-    controller.open_session(with_trials(controller.state.session, starts, starts + 0.4))
-    panel.setFocus()
-    controller.trials.go_to(1)
-    for number in (2, 3, 4):
-        redraw()
-        assert panel.trial.text() == f"trial {number} / 4"
-        QTest.keyClick(panel, Qt.Key.Key_PageDown)
 
 
 def test_the_repeats_of_the_clip_on_screen_are_marked(panel, controller, redraw):

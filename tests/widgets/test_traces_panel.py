@@ -1,17 +1,12 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_model.masks import TARGET
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.trace import Trace
 from omnimouse_widgets.drawn.trace_rows import trace_label
 from omnimouse_widgets.qt.behavior import BehaviorPanel
-from omnimouse_widgets.qt.trace_stack import FILL, TraceStack
 from omnimouse_widgets.qt.traces import TracesPanel
-from tests.predictors import RefusingPredictor
-from tests.widgets.pointer import canvas_position, drag, pixel
+from tests.widgets.pointer import canvas_position, drag
 
 
 @pytest.fixture
@@ -62,32 +57,6 @@ def test_shapes_are_drawn_as_large_as_the_recording(panel, controller, redraw):
     assert not panel.bar.shape.isChecked()
 
 
-def test_visible_and_target_spans_are_shaded(panel, controller, redraw):
-    controller.set_cursor(0)
-    controller.select([7])
-    redraw()
-    times = controller.state.window.timestamps["responses"]
-
-    def under(sample: int) -> np.ndarray:
-        place = canvas_position(panel.stack.canvas, panel.stack.box, times[sample], 0.9)
-        return pixel(panel.stack.canvas.viewport(), place).astype(int)
-
-    plain = under(50)
-    controller.paint_cells([7], slice(0, 40), VISIBLE)
-    controller.paint_cells([7], slice(40, 60), TARGET)
-    redraw()
-    blue, orange = under(36) - plain, under(50) - plain
-    assert blue[2] > blue[0]
-    assert orange[0] > orange[2]
-
-
-@pytest.mark.parametrize("is_stale", [False, True])
-def test_a_stale_prediction_is_fainter(panel, is_stale):
-    rows = [replace(trace, is_stale=is_stale) for trace in panel.traces()]
-    panel.stack.set_rows(rows)
-    assert (panel.stack.predicted.opacity() < 1.0) == is_stale
-
-
 def test_the_cursor_is_shared_both_ways(panel, controller, redraw):
     times, stack = controller.state.window.timestamps["responses"], panel.stack
     controller.set_cursor(42)
@@ -100,20 +69,6 @@ def test_the_cursor_is_shared_both_ways(panel, controller, redraw):
         drag(stack.canvas.viewport(), path)
         redraw()
         assert controller.state.cursor == samples[-1]
-
-
-def test_rows_come_and_go_with_the_selection(panel, controller, redraw):
-    for n_neurons in (16, 0):
-        controller.select(range(n_neurons))
-        redraw()
-        assert len(panel.stack.labels) == n_neurons
-        assert bool(panel.stack.message) == (n_neurons == 0)
-    panel.hide()
-    controller.select([1])
-    assert not panel.redraw.is_live
-    assert len(panel.stack.labels) == 0
-    panel.show()
-    assert len(panel.stack.labels) == 1
 
 
 def test_a_baseline_is_drawn_beside_with_its_own_score_and_name(
@@ -181,25 +136,3 @@ def test_channels_are_named_and_drawn_against_the_decode(behavior, controller, r
     redraw()
     assert np.isnan(behavior.stack.drawn_values(0)[1]).all()
     assert behavior.status.text() != unasked
-
-
-def test_the_panel_says_why_there_is_no_decode(behavior, controller, redraw):
-    controller.choose_predictor(RefusingPredictor())
-    controller.set_behavior("target")
-    redraw()
-    assert "needs video" in behavior.status.text()
-
-
-def test_a_quiet_row_looks_quiet(qtbot):
-    time = np.linspace(0, 2, 60)
-    truth = 0.1 * np.sin(time)
-    stack = TraceStack(lambda _: None, "")
-    qtbot.addWidget(stack.canvas)
-    shade = np.zeros(60, np.uint8)
-    stack.set_rows([Trace("a", "a", time, truth, None, shade, least=(-1.5, 1.5))])
-    redraw = stack.truth.getData()[1]
-    height = np.nanmax(redraw) - np.nanmin(redraw)
-    assert height == pytest.approx(np.ptp(truth) / 3 * FILL, rel=1e-6)
-    bar = stack.bars.getData()[1]
-    assert bar[1] - bar[0] == pytest.approx(FILL / 3)
-    np.testing.assert_allclose(stack.drawn_values(0)[0], truth, atol=1e-9)

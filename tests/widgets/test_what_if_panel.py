@@ -102,15 +102,6 @@ def test_nothing_is_scored_and_a_reset_takes_all_edits_back(panel, controller, r
     assert not panel.controls.mirrors["vertical"].isChecked()
 
 
-def test_both_frames_are_shown_at_the_cursor(panel, controller, redraw):
-    press(panel.controls.mirrors["horizontal"])
-    controller.set_cursor(17)
-    redraw()
-    frame = controller.state.window.frames_u8[17]
-    np.testing.assert_array_equal(panel.recorded.image, frame)
-    np.testing.assert_array_equal(panel.edited.image, frame[:, ::-1])
-
-
 def test_a_drag_of_the_contrast_is_one_undo_step(panel, controller, redraw):
     slider = panel.controls.contrast
     middle, third = slider.height() // 2, slider.width() // 3
@@ -188,10 +179,3 @@ def test_what_the_model_does_not_see_is_said(panel, controller, redraw):
     redraw()
     assert panel.remarks.text()
     assert "<a href" not in panel.listed.text()
-
-
-def test_without_a_session_it_says_so(empty_controller, show):
-    panel = show(WhatIfPanel(empty_controller), 400, 500)
-    assert panel.stack.message == "No session is open"
-    assert not panel.controls.picture.isEnabled()
-    assert not panel.controls.change.isEnabled()

@@ -1,6 +1,5 @@
 """The controller: verbs change state, ask the engine, and results follow."""
 
-import re
 from contextlib import closing
 
 import numpy as np
@@ -16,7 +15,6 @@ from tests.predictors import (
     EchoPredictor,
     EndlessPredictor,
     FaultyPredictor,
-    GatedPopulationPredictor,
     GatedPredictor,
     RefusingPredictor,
     echo_controller,
@@ -64,16 +62,6 @@ def gated_controller(threaded_controller):
 
 
 # -- opening ------------------------------------------------------------------------
-def test_opening_shows_a_held_out_window_with_a_preset_and_neurons(controller, session):
-    state = controller.state
-    assert state.session is session
-    assert state.window.start_s in session.window_starts(tier="test")
-    assert state.preset == "video_behavior"
-    assert state.mask == Mask.from_strategy("test/video_behavior", session)
-    assert len(state.selection) == 4
-    assert controller.results.freshness == "fresh"
-
-
 @pytest.mark.parametrize("field", ["session", "window", "mask", "selection"])
 def test_where_a_listener_fails_what_was_open_stays_open(controller, other, field):
     controller.seek(3.0)
@@ -100,20 +88,6 @@ def test_where_a_listener_fails_what_was_open_stays_open(controller, other, fiel
 def test_verbs_without_a_session_say_what_to_do():
     with pytest.raises(ValueError, match="open_session"):
         Controller(synchronous=True).paint([1])
-
-
-def test_what_a_key_or_a_press_does_is_nothing_without_a_session():
-    controller = Controller(synchronous=True)
-    controller.undo()
-    controller.redo()
-    controller.step_window(1)
-    controller.step_cursor(-1)
-    assert controller.state.cursor == 0
-    controller.step_cursor(70)
-    assert controller.state.cursor == 59
-    with controller.stroke("Paint"):
-        assert not controller.in_stroke
-    assert not controller.can_undo
 
 
 # -- answers ------------------------------------------------------------------------
@@ -143,13 +117,6 @@ def test_behaviour_is_the_predictors_own_decode(controller):
     assert np.array_equal(controller.results.behavior, window.behavior * 2)
 
 
-def test_a_mask_that_asks_nothing_shows_nothing(controller, session):
-    controller.apply_preset("nothing")
-    results = controller.results
-    assert (results.selected, results.population, results.scores) == (None, None, None)
-    assert (results.freshness, results.error) == ("none", None)
-
-
 def test_a_refusal_is_shown_with_its_reason_and_no_numbers(controller):
     controller.choose_predictor(RefusingPredictor("refusing"))
     assert controller.results.freshness == "fresh"
@@ -168,13 +135,6 @@ def test_a_fault_in_a_predictor_is_a_result_not_an_exception(threaded_controller
     threaded_controller.choose_predictor(EchoPredictor())
     assert threaded_controller.wait(TIMEOUT)
     assert threaded_controller.results.freshness == "fresh"
-
-
-def test_an_unknown_predictor_names_those_there_are(controller):
-    controller.choose_predictor("oracle-of-delphi")
-    results = controller.results
-    assert results.freshness == "error"
-    assert {"ridge", "demo"} <= set(re.findall(r"[\w-]+", results.error))
 
 
 def test_a_predictor_loads_before_there_is_a_session_and_again_for_a_device(session):
@@ -208,28 +168,6 @@ def test_what_is_new_does_not_wait_for_the_answer_given_up(
         threaded_controller.open_session(folder)
     assert threaded_controller.wait(TIMEOUT)
     assert threaded_controller.results.freshness == "fresh"
-
-
-def test_what_a_model_can_do_is_known_before_it_is_asked_and_gone_with_it(session):
-    controller = Controller(synchronous=True)
-    controller.choose_predictor("mean")
-    assert not controller.results.needs.sees_video
-    controller.choose_predictor("no such model")
-    assert controller.results.needs is None
-    controller.open_session(session)
-    controller.apply_preset("nothing")
-    controller.choose_predictor("mean")
-    assert not controller.results.needs.sees_video
-    assert controller.results.freshness == "none"
-
-
-def test_a_predictor_is_prepared_once_and_both_stages_share_one_encoding(controller):
-    predictor = EchoPredictor()
-    controller.choose_predictor(predictor)
-    assert predictor.counters == {"prepared": 1, "encodings": 1, "decodings": 2}
-    controller.paint([1, 2])
-    controller.seek(4.0)
-    assert predictor.counters["prepared"] == 1
 
 
 # -- freshness ----------------------------------------------------------------------
@@ -268,24 +206,6 @@ def test_an_answer_with_a_newer_one_waiting_is_shown_as_stale(gated_controller):
     predictor.gate.release()
     assert controller.wait(TIMEOUT)
     assert seen[-1] == ("fresh", controller.state.mask.mask_id)
-
-
-def test_an_answer_is_awaited_until_the_whole_population_is_there(threaded_controller):
-    predictor, results = GatedPopulationPredictor(), threaded_controller.results
-    threaded_controller.choose_predictor(predictor)
-    assert predictor.entered.acquire(timeout=TIMEOUT)
-    predictor.gate.release()
-    assert predictor.entered.acquire(timeout=TIMEOUT)
-    assert (results.freshness, results.population_freshness) == ("fresh", "running")
-    assert results.is_awaited
-    threaded_controller.cancel()
-    assert not results.is_awaited
-    assert (results.freshness, results.population_freshness) == ("fresh", "stopped")
-    predictor.gate.release(10)
-    threaded_controller.ask_again()
-    assert threaded_controller.wait(TIMEOUT)
-    assert results.population_freshness == "fresh"
-    assert not results.is_awaited
 
 
 def test_an_answer_for_another_window_is_never_shown(gated_controller):
@@ -340,19 +260,6 @@ def test_a_stroke_sets_the_active_span_of_its_code(controller):
     assert (controller.state.mask.cells[50:, 5] == HIDDEN).all()
 
 
-def test_painting_makes_the_question_ones_own(controller):
-    assert controller.state.mask.context_span == (0, 0)
-    controller.paint([0], VISIBLE)
-    assert (controller.state.preset, controller.state.mask.context_span) == (
-        "",
-        (0, 60),
-    )
-    controller.undo()
-    assert controller.state.preset == "video_behavior"
-    assert controller.state.mask.name == "test/video_behavior"
-    assert controller.state.mask.context_span == (0, 0)
-
-
 def test_a_stroke_of_many_paints_is_one_undo_entry(controller):
     controller.apply_preset("nothing")
     before = controller.state.mask
@@ -390,15 +297,6 @@ def test_one_stack_undoes_everything_a_mask_holds(controller):
         assert controller.state.mask == mask
     assert not controller.can_redo
     assert controller.results.population.mask_id == masks[-1].mask_id
-
-
-def test_undoing_within_a_stroke_takes_the_stroke_back(controller):
-    before = controller.state.mask
-    controller.begin_stroke("Lasso")
-    controller.paint([1], VISIBLE)
-    assert controller.can_undo
-    controller.undo()
-    assert controller.state.mask == before
 
 
 def test_painting_what_is_painted_asks_nothing(controller):
@@ -440,39 +338,6 @@ def test_the_mask_stays_when_the_window_moves(controller):
     assert (controller.results.asked, controller.results.freshness) == (asked, "fresh")
 
 
-def test_the_cursor_steps_into_the_next_window_and_stops_at_the_ends(
-    controller, session
-):
-    controller.seek(4.0)
-    start = controller.state.window.start_s
-    controller.set_cursor(59)
-    controller.step_cursor(1)
-    assert controller.state.cursor == 0
-    assert controller.state.window.start_s == pytest.approx(start + 2.0, abs=1 / 30)
-    controller.step_cursor(-1)
-    assert controller.state.cursor == 59
-    for end_s, cursor, step in ((1e9, 59, 1), (-1e9, 0, -1)):
-        controller.seek(end_s)
-        controller.set_cursor(cursor)
-        controller.step_cursor(step)
-        assert controller.state.cursor == cursor
-
-
-def test_selecting_answered_neurons_shows_them_at_once_and_others_are_asked(controller):
-    asked = controller.results.asked
-    controller.select([9, 3])
-    assert controller.results.asked == asked
-    assert controller.results.selected.neurons.tolist() == [9, 3]
-    controller.select([5], add=True)
-    assert controller.state.selection == (9, 3, 5)
-    controller.paint([9], VISIBLE)
-    asked = controller.results.asked
-    controller.select([9])
-    assert controller.results.asked == asked + 1
-    assert controller.results.selected.neurons.tolist() == [9]
-    assert np.isnan(controller.results.selected.responses).all()
-
-
 def test_so_many_neurons_at_most_are_selected(controller, monkeypatch):
     monkeypatch.setattr("omnimouse_model.live.controller.MAX_SELECTED", 16)
     controller.select(range(20))
@@ -497,18 +362,6 @@ def test_a_demo_recording_never_takes_the_place_of_the_users_own(
     controller.close()
     assert controller.remembered.session == str(folder)
     assert controller.remembered.predictor == ""
-
-
-def test_a_predictor_that_was_chosen_stays_when_restoring(folder, tmp_path):
-    memory = tmp_path / "live.json"
-    remember(Remembered(str(folder), "mean"), memory)
-    controller = Controller(
-        synchronous=True, memory=memory, load=lambda name, *_: EchoPredictor(name)
-    )
-    controller.choose_predictor("last")
-    assert controller.restore()
-    assert controller.state.predictor_name == "last"
-    assert controller.results.population.predictor_id == "last"
 
 
 @pytest.mark.parametrize("damage", ["responses/meta.yml", "responses/data.npy"])
@@ -537,14 +390,11 @@ def test_a_broken_memory_is_no_memory(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["live.json"]
 
 
-@pytest.mark.parametrize(
-    "preset", ["video_behavior", "video_only", "all_response_only"]
-)
-def test_a_recording_of_responses_alone_opens_with_a_forecast(preset):
+def test_a_recording_of_responses_alone_opens_with_a_forecast():
     controller = Controller(synchronous=True)
     controller.choose_predictor("mean")
     controller.open_session(SESSIONS / "experanto_small")
-    controller.apply_preset(preset)
+    controller.apply_preset("video_only")
     controller.open_session(SUITE2P)
     mask = controller.state.mask
     assert controller.state.preset == "causal_response_25_behavior"
@@ -552,5 +402,5 @@ def test_a_recording_of_responses_alone_opens_with_a_forecast(preset):
     assert mask.target[30:].any()
     assert not mask.frames.any()
     controller.open_session(SESSIONS / "experanto_small")
-    assert controller.state.preset == preset  # the user's choice is not forgotten
+    assert controller.state.preset == "video_only"  # the user's choice is not forgotten
     controller.close()

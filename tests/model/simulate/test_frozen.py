@@ -4,7 +4,6 @@ If a test here fails, either the change was not meant, or it makes a new world: 
 raise `specs.VERSION`, train the demo again, and record the new numbers.
 """
 
-import json
 from hashlib import blake2b
 
 import numpy as np
@@ -21,46 +20,15 @@ from omnimouse_model.simulate import (
     open_truth,
     write_session,
 )
-from omnimouse_model.simulate.population import draw_population
-from omnimouse_model.simulate.simulation import plan_trials
 
 TINY = MouseSpec("frozen", "70003-1-1", 90000, 17, 24, 1.5, HeldOut(1, 1, 1, 3))
-
-
-def digest(*parts: object) -> str:
-    """Hash of texts and integer arrays: nothing that rounding could change."""
-    state = blake2b(digest_size=8)
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            assert part.dtype.kind in "iub"
-            part = part.astype("<i8").tobytes().hex()
-        state.update(str(part).encode() + b";")
-    return state.hexdigest()
 
 
 def test_the_specs_of_the_mice_are_frozen():
     names = ["demo", *(f"mouse-{k}" for k in range(1, 8))]
     assert [spec.name for spec in TRAINING_MICE] == names
-    assert digest(*(spec.fingerprint for spec in DEMO_MICE)) == SPECS_DIGEST
-
-
-def test_the_tiers_of_every_session_are_frozen():
-    plans = []
-    for spec in DEMO_MICE:
-        trials = plan_trials(spec.session_seed, spec.n_trials, spec.held_out)
-        plans.append([(trial.tier, trial.video) for trial in trials])
-    assert digest(json.dumps(plans)) == PLANS_DIGEST
-
-
-def test_the_neurons_of_every_mouse_are_frozen():
-    parts: list[object] = []
-    for spec in DEMO_MICE:
-        population = draw_population(spec.population_seed, spec.n_neurons)
-        anatomy, tuning = population.anatomy, population.tuning
-        parts += [anatomy.area, anatomy.plane, tuning.is_complex]
-        parts += [np.rint(10 * tuning.speed_hz).astype(int)]
-        parts += [population.coupling.loadings != 0]
-    assert digest(*parts) == NEURONS_DIGEST
+    stated = "".join(f"{spec.fingerprint};" for spec in DEMO_MICE).encode()
+    assert blake2b(stated, digest_size=8).hexdigest() == SPECS_DIGEST
 
 
 @pytest.mark.slow
@@ -106,20 +74,7 @@ def test_the_shown_session_is_new_to_a_model_that_knows_its_neurons():
     assert UNSEEN.population_seed not in trained
 
 
-def test_training_mice_are_long_and_one_sixth_is_held_out():
-    for spec in TRAINING_MICE:
-        assert 30 <= spec.minutes <= 60
-        assert 0.14 < spec.held_out.total / spec.n_trials < 0.2
-    for spec in (DEMO_SHOWN, UNSEEN):
-        train = spec.n_trials - spec.held_out.total
-        assert train * 10 / 60 >= 6
-        assert spec.held_out.final_test_1 * 10 / 60 >= 3
-        assert spec.held_out.oracle_repeats >= 8
-
-
 SPECS_DIGEST = "d00f39ecc0855280"
-PLANS_DIGEST = "7f688f2db1156a30"
-NEURONS_DIGEST = "337a941f3cf7c3ae"
 NUMBERS = [
     *(8.3881, 18.324, 8.1809, 12.374, 8.4759),
     *(14.866, 0.78931, 113.06, 39.153, 45.332),

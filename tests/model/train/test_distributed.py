@@ -150,18 +150,3 @@ def test_two_processes_train_as_one_that_accumulates_both_batches(run_of_two, mi
     assert merged.keys() == net.state_dict().keys()
     for name, value in net.state_dict().items():
         torch.testing.assert_close(merged[name], value, atol=1e-5, rtol=0, msg=name)
-
-
-def test_what_several_processes_trained_is_one_checkpoint(run_of_two):
-    checkpoint = read_checkpoint(run_of_two / "model.safetensors")
-    assert checkpoint.sessions == MICE
-    net = checkpoint.build()
-    folder = last_state(run_of_two)
-    for path in rank_files(folder):
-        for name, value in read_state(path)["average"].items():
-            torch.testing.assert_close(net.state_dict()[name], value, msg=name)
-    kept = [path.name for path in rank_files(folder)]
-    assert kept == [f"rank_{rank}.pt" for rank in range(RANKS)]
-    names = {p.name for p in run_of_two.glob("state-*")}
-    assert names == {folder.name}
-    assert read_state(rank_files(folder)[1])["core"] is None

@@ -9,10 +9,6 @@ import torch
 
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets import official
-from omnimouse_model.nets.checkpoint import read_checkpoint
-from omnimouse_model.nets.config import SIZES
-from omnimouse_model.nets.omnimouse import OmniMouse
-from omnimouse_model.predict.effort import Precision, computes_in_bf16
 from omnimouse_model.strategies import Strategy
 from omnimouse_model.train import official_form, tasks
 from omnimouse_model.train.batches import open_training_session
@@ -29,11 +25,10 @@ from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.loop import train, with_epochs
 from omnimouse_model.train.metrics_log import FILE, MetricsLog, log_rows
 from omnimouse_model.train.official_form import write_official
-from omnimouse_model.train.run import draw_start, split_parameters, start_run
+from omnimouse_model.train.run import start_run
 from omnimouse_model.train.sampling import Turn, epoch_batches
 from omnimouse_model.train.saving import last_state, read_state
 from omnimouse_model.train.schedule import learning_rate
-from omnimouse_model.train.step import draw_step, train_step
 from tests.model.official_shards import SMALL as NARROW
 from tests.model.small_net import SMALL
 from tests.model.train_process import check_compiled
@@ -57,42 +52,6 @@ def sessions(tmp_path_factory):
     root = tmp_path_factory.mktemp("t")
     folders = [write_session(root / f"m{k}-1-1", 10 + k) for k in (1, 2)]
     return [open_training_session(f, SessionChoice(f.name)) for f in folders]
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_the_shipped_recipe_of_a_released_size_is_the_official_one(size):
-    config = read_config(config_path(f"omnimouse-{size}"))
-    assert config.model == SIZES[size]
-    assert config.core == Group(7e-4, 0.1, (0.9, 0.98), 1e-6, 1.0)
-    assert config.session == Group(3e-3, 0.001, (0.9, 0.98), 1e-6, 1.0)
-    constant, decay = config.phases
-    longest = (600_000, 20) if size == "1M" else (1_000_000, 5)
-    assert (constant.steps, constant.epochs) == longest
-    assert constant.batch == decay.batch == 8
-    assert constant.accumulate == 1
-    assert (config.precision, config.sampling) == ("auto", "balanced")
-    assert computes_in_bf16("cuda", config.precision)
-    assert (config.save_every, config.validate_every) == (5000, 20_000)
-    with torch.device("meta"):
-        net = OmniMouse(config.model, {"1-1-1": 100}, {"1-1-1": "1"})
-    keys = {"1M": 103, "5M": 131, "20M": 185, "80M": 227, "300M": 311}
-    assert len(net.state_dict()) == keys[size]  # spec §15
-    core, own = split_parameters(net, config.animals)
-    assert sum(p.numel() for p in own) == 100 * 256 + 100 + 256
-    assert len(core) + len(own) == len(list(net.parameters()))
-
-
-def test_a_cpu_computes_in_fp32_unless_a_config_says_bf16(sessions):
-    drawn = draw_step(CONFIG, sessions, 0, 0)
-
-    def loss(precision: Precision) -> float:
-        config = replace(CONFIG, precision=precision)
-        run = start_run(config, sessions, "cpu", Team())
-        draw_start(run, config, sessions, Team())
-        return train_step(run, config, drawn, Team())["loss"]
-
-    assert loss("auto") == loss("fp32") != loss("bf16")
-    assert loss("auto") == pytest.approx(loss("bf16"), rel=0.05)
 
 
 def test_rates_rise_stay_and_fall_as_officially():
@@ -126,12 +85,6 @@ def test_sessions_take_turns_and_an_epoch_reads_every_window_once():
     short = np.array(read[0]).reshape(-1, 8)
     assert (np.sort(short, axis=1) == np.arange(8)).all()
     assert len({tuple(epoch) for epoch in short.tolist()}) > 1
-
-
-def test_a_session_of_fewer_windows_than_a_batch_repeats_them():
-    rows = Turn(0, 0).windows(1, 3, 8, "s")
-    assert set(rows.tolist()) == {0, 1, 2}
-    assert len(rows) == 8
 
 
 def test_epochs_end_a_phase_where_its_steps_would_not(sessions):
@@ -184,18 +137,6 @@ def test_each_group_is_clipped_by_itself(sessions, tmp_path):
         assert torch.cat(first).norm() == pytest.approx(0.1 * clip, rel=1e-3)
 
 
-def test_sessions_that_had_no_turn_are_left_alone(sessions, tmp_path):
-    train(CONFIG, sessions, tmp_path, max_steps=0)
-    before = read_state(last_state(tmp_path) / "rank_0.pt")["net"]
-    net = train(CONFIG, sessions, tmp_path, max_steps=1)
-    moved = {
-        name.split(".")[1]
-        for name, value in net.state_dict().items()
-        if name.startswith("sess_params.") and not torch.equal(value, before[name])
-    }
-    assert moved == {sessions[0].key}
-
-
 def test_several_processes_refuse_what_only_one_can_do(sessions):
     several = Team(rank=0, size=2)
     with pytest.raises(ValueError, match="animals: core"):
@@ -231,32 +172,6 @@ def test_saves_follow_the_steps_and_only_the_last_is_kept(sessions, tmp_path):
     assert [p.name for p in tmp_path.glob("state-*")] == ["state-00000006"]
 
 
-def test_the_best_weights_are_kept_beside_the_last(sessions, tmp_path, monkeypatch):
-    scores = iter([0.1, 0.4, 0.2])
-    monkeypatch.setattr(
-        "omnimouse_model.train.loop.validation_scores",
-        lambda *_: {"validation": next(scores)},
-    )
-    train(replace(CONFIG, validate_every=2), sessions, tmp_path)
-    best = read_checkpoint(tmp_path / "best.safetensors").card
-    assert (best["steps"], best["validation"]) == (4, 0.4)
-    assert read_checkpoint(tmp_path / "model.safetensors").card["steps"] == 6
-
-
-@pytest.mark.slow
-def test_the_official_validation_scores_the_eight_masks(sessions, tmp_path):
-    config = replace(
-        CONFIG, validation="official", validate_every=1, validation_windows=1
-    )
-    train(config, sessions, tmp_path, max_steps=1)
-    (row,) = log_rows(tmp_path / FILE)
-    masks = {name for name in row if name.startswith("validation/")}
-    assert "validation/video_behavior" in masks
-    assert len(masks) >= 6
-    assert any(name.startswith("decode/all_response_only/") for name in row)
-    assert np.isfinite(row["validation"])
-
-
 def test_a_torn_row_and_rows_after_the_save_are_dropped(tmp_path):
     log = MetricsLog(tmp_path, 0)
     for step in (1.0, 2.0, 3.0):
@@ -269,17 +184,6 @@ def test_a_torn_row_and_rows_after_the_save_are_dropped(tmp_path):
     rows = list(log_rows(tmp_path / FILE))
     assert [row["step"] for row in rows] == [1, 2]
     assert np.isnan(rows[1]["loss"])
-
-
-def test_tensorboard_has_the_same_numbers(tmp_path):
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    log = MetricsLog(tmp_path, 0)
-    log.add({"step": 1.0, "loss": 0.5})
-    log.close()
-    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    assert [(e.step, e.value) for e in events.Scalars("loss")] == [(1, 0.5)]
 
 
 def test_a_run_in_the_released_form_is_read_back(sessions, tmp_path, monkeypatch):

@@ -10,8 +10,6 @@ import torch
 
 from omnimouse_model.nets.losses import behavior_loss, poisson_loss
 from omnimouse_model.nets.omnimouse import OmniMouse
-from omnimouse_model.nets.start import initialise, set_mean_rates
-from omnimouse_model.predict.rules import mean_rates
 from omnimouse_model.train.batches import (
     TrainingSession,
     draw_batch,
@@ -27,9 +25,7 @@ from omnimouse_model.train.config import (
 )
 from omnimouse_model.train.loop import train
 from omnimouse_model.train.metrics_log import FILE, log_rows
-from omnimouse_model.train.run import split_parameters
 from omnimouse_model.train.saving import last_state, read_state
-from omnimouse_model.train.schedule import schedule
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
 
@@ -110,30 +106,6 @@ def test_a_phase_may_go_on_from_the_average_with_fresh_optimisers(sessions, tmp_
     assert {int(own["step"]) for own in state["core"]["state"].values()} == {1}
 
 
-@pytest.mark.slow
-def test_one_window_can_be_learned(sessions, tmp_path):
-    one = replace(sessions[0], starts=sessions[0].starts[:1])
-    phase = replace(
-        PHASE, steps=36, tasks={"video-36": 1.0}, warmup=0, decay=0.0, batch=1
-    )
-    train(replace(CONFIG, phases=(phase,), average=0.0), [one], tmp_path)
-    first, *_, last = losses(tmp_path)
-    targets = one.session.window(float(one.starts[0])).responses[30:]
-    best = float(poisson_loss(torch.from_numpy(targets), torch.from_numpy(targets)))
-    assert last - best < 0.5 * (first - best)
-
-
-def test_biases_start_at_the_mean_rate(sessions):
-    source = sessions[0]
-    net = OmniMouse(SMALL, {source.key: 12}, {source.key: "a"})
-    initialise(net, torch.Generator().manual_seed(0))
-    means = mean_rates(source.session)
-    set_mean_rates(net, source.key, means)
-    biases = net.session(source.key).biases(torch.arange(12))[:, 0]
-    rates = torch.nn.functional.softplus(biases, beta=SMALL.softplus_beta)
-    assert np.allclose(rates.detach().numpy(), means, rtol=1e-4)
-
-
 def test_a_batch_asks_only_what_it_withholds(sessions):
     rng = np.random.default_rng(0)
     for _ in range(30):
@@ -148,15 +120,6 @@ def test_a_batch_asks_only_what_it_withholds(sessions):
         assert not (seen & asked).any()
         assert (batch.rates is None) == (not asked.any())
         assert not (batch.clip.behavior is not None and batch.behavior is not None)
-
-
-def test_the_schedule_warms_up_and_falls():
-    phase = replace(PHASE, steps=12)
-    rates = [schedule(phase, step) for step in range(12)]
-    assert rates[:3] == [0.5, 1.0, 1.0]
-    assert rates[6] == 1.0
-    assert rates[-1] == pytest.approx(1 / 6)
-    assert sorted(rates[6:], reverse=True) == rates[6:]
 
 
 def test_missing_responses_are_left_out_of_the_loss(sessions, monkeypatch, tmp_path):
@@ -189,27 +152,11 @@ def test_another_model_does_not_resume(sessions, tmp_path):
         train(other, sessions, tmp_path)
 
 
-def test_averaging_may_begin_at_a_resume_of_no_steps(sessions, tmp_path):
-    train(replace(CONFIG, average=0.0), sessions, tmp_path, max_steps=1)
-    averaged = train(CONFIG, sessions, tmp_path, max_steps=0)
-    state = last_save(tmp_path)
-    assert state["step"] == len(losses(tmp_path)) == 1
-    current = state["net"]["enc.attention.wq.weight"]
-    assert torch.equal(averaged.enc.attention.wq.weight, current)
-
-
 def test_validation_scores_every_condition(sessions, tmp_path):
     config = replace(CONFIG, validate_every=1, validation_windows=1)
     train(config, sessions, tmp_path, max_steps=1)
     (row,) = log_rows(tmp_path / FILE)
     assert {"video_behavior", "half", "forecast", "decode_running"} <= row.keys()
-
-
-def test_parameters_split_into_core_and_sessions(sessions):
-    net = OmniMouse(SMALL, {"a-1-1": 12}, {"a-1-1": "a"})
-    core, own = split_parameters(net)
-    assert sum(p.numel() for p in own) == 12 * 16 + 12 + 16 + 16
-    assert len(core) + len(own) == len(list(net.parameters()))
 
 
 def test_losses_clamp_as_officially():
@@ -250,9 +197,3 @@ def test_a_wrong_config_says_what_and_where(tmp_path, before, after, message):
     wrong.write_text("- demo\n")
     with pytest.raises(ValueError, match=r"must hold named fields, found \['demo'\]"):
         read_config(wrong)
-
-
-def test_a_config_that_is_not_there_names_the_shipped_ones(tmp_path):
-    for name in (str(tmp_path / "nope"), str(tmp_path)):
-        with pytest.raises(ValueError, match=r"a shipped one \(demo, omnimouse-1M,"):
-            config_path(name)

@@ -125,17 +125,13 @@ def test_a_rate_may_be_said_beside():
     ("changes", "words"),
     [
         ({"response": 1}, "response is no name .*did you mean responses"),
-        ({"fs": 30.0}, "did you mean rate_hz"),
         ({"speed": np.zeros(3)}, "did you mean running"),
-        ({"arr_0": np.zeros(3)}, "did you mean responses"),
-        ({"colour": 1}, "colour is no name"),
         ({"rate_hz": "30"}, "as a number, without quotes"),
         ({"responses": np.zeros(90)}, r"responses\[:, None\]"),
         ({"responses": np.zeros((N, 900))}, "transpose them"),
         ({"responses": None}, "responses is missing"),
         ({"responses": np.ones(5)}, r"responses is \(5,\) float64"),
         ({"responses": np.array([["a"]])}, "numbers expected"),
-        ({"responses": np.array([[object()]])}, "numbers expected"),
         ({"rate_hz": 0.0}, r"rate_hz is 0.0; a finite number above 0"),
         ({"rate_hz": np.nan}, "rate_hz is nan"),
         ({"unit_ids": np.arange(5)}, r"unit_ids is \(5,\) int64; \(6\) numbers"),
@@ -144,29 +140,18 @@ def test_a_rate_may_be_said_beside():
         ({"roi_labels": np.full((4, 4), 9)}, "reaches from 9 to 9 for 6 neurons"),
         ({"video": np.ones((5, 4))}, r"video is \(5, 4\)"),
         ({"video_times": np.zeros(900)}, "video_times do not increase at index 1"),
-        ({"video_times": np.arange(5.0)}, r"video_times is \(5,\)"),
         ({"video_rate_hz": None}, "video_rate_hz is missing beside video"),
         ({"running_rate_hz": None}, "running_rate_hz is missing beside running"),
-        ({"pupil_rate_hz": None}, "pupil_rate_hz is missing beside pupil"),
         ({"pupil_x": np.ones(5)}, "differs in length"),
         ({"trial_stop": np.zeros(3)}, "must follow trial_start"),
-        ({"trial_stop": None}, "must follow trial_start"),
         ({"trial_tier": np.array(["a"])}, r"trial_tier is \(1,\)"),
         ({"video_start_s": 5000.0}, "no common 2-s window"),
         ({"unit_ids": np.arange(N) + 0.5}, "unit_ids holds what is no whole number"),
-        ({"plane": np.full(N, np.nan)}, "plane holds what is no whole number"),
     ],
 )
 def test_what_does_not_fit_is_named_with_a_remedy(changes, words):
     with pytest.raises(SessionFormatError, match=words):
         open_session(session_arrays(**changes))
-
-
-def test_other_archives_are_left_to_others(tmp_path):
-    path = tmp_path / "text.docx"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("word/document.xml", "<w/>")
-    assert not is_session(path)
 
 
 def test_archives_are_not_trusted(tmp_path):
@@ -230,17 +215,6 @@ def test_trials_and_tiers_count_without_a_video(tmp_path):
     again = open_session(tmp_path / "s.omses.zarr")
     assert again.trials.tier.tolist() == session.trials.tier.tolist()
     np.testing.assert_array_equal(again.window_starts("test"), test)
-
-
-def test_times_in_milliseconds_and_grays_up_to_one_are_told():
-    film = np.random.default_rng(0).random((900, 36, 64)).astype(np.float32)
-    times = 5.0 + np.arange(900) * 1000 / 30
-    session = open_session(
-        session_arrays(video=film, video_times=times, video_rate_hz=None)
-    )
-    told = {note.code: note.message for note in session.warnings}
-    assert "divide them by 1000" in told["slow_video"]
-    assert "multiply by 255" in told["gray_range"]
 
 
 def test_a_rate_beside_the_files_own_is_told():
