@@ -1,7 +1,7 @@
 """Renew the figures of documents: run the command that each table names above itself.
 
-    python docs/figures.py [FILE …]     by default every document here that has some,
-                                        and every notebook
+    python docs/figures.py [FILE …]     by default every document of docs/ that has
+                                        some, and every notebook
 
 A table stands between `<!-- omnimouse … -->`, its command, and `<!-- end -->`.
 A notebook is run completely, with the values of its cell tagged "parameters".

@@ -122,8 +122,9 @@ def pytest_unconfigure() -> None:
 def preloaded_processes():
     """Fork child processes from one that has imported the libraries, where possible.
 
-    The product spawns them, which takes seconds each. Such a process differs in one
-    thing: it has the environment variables of the first one.
+    The product spawns them, which takes seconds each. A forked process differs in two
+    things: libraries are imported already, and its environment variables are those of
+    the first one.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         yield
@@ -137,13 +138,6 @@ def preloaded_processes():
             lambda method=None: of("forkserver" if method == "spawn" else method),
         )
         yield
-
-
-@pytest.fixture
-def spawned_processes(preloaded_processes, monkeypatch):
-    """Spawn child processes as the product does: they inherit no import."""
-    spawn = multiprocessing.context.SpawnContext()
-    monkeypatch.setattr(multiprocessing, "get_context", lambda method=None: spawn)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -120,17 +119,6 @@ class CrashingPredictor(EchoPredictor):
         return EchoPredictor.encode(self, window, mask)
 
 
-class OnceCrashingPredictor(EchoPredictor):
-    """Takes its process with it at the first decode, wherever that is counted."""
-
-    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
-        mark = Path(os.environ["OMNIMOUSE_TEST_MARK"])
-        if not mark.exists():
-            mark.touch()
-            os.abort()
-        return EchoPredictor.decode(self, encoded, neurons)
-
-
 class FaultyPredictor(EchoPredictor):
     """Has a fault that is not ours."""
 
@@ -152,15 +140,6 @@ class EndlessPredictor(EchoPredictor):
                 raise StoppedError
             time.sleep(0.001)
         return EchoPredictor.encode(self, window, mask)
-
-
-class ScreenPredictor(EchoPredictor):
-    """Imports a toolkit, which a worker must not have."""
-
-    def __init__(self) -> None:
-        import qtpy  # noqa: F401
-
-        EchoPredictor.__init__(self)
 
 
 def tiny_transformer() -> Predictor:

@@ -73,6 +73,7 @@ def test_depth_colours_the_cores_and_states_the_rims_of_those_not_asked(dock, ca
 def test_areas_are_outlined_with_their_names_in_their_colours(dock, canvas, outlines):
     layers, box = dock.instrument.layers, dock.control.view.areas
     area = dock.controller.state.session.units.area
+    dock.control.scroll_area.ensureWidgetVisible(box)
     wait_for(box.isChecked, "the box")
     assert set(outlines.features["area"]) - {""} == set(area.tolist())
     assert dock.viewer.layers.selection.active is layers.neurons

@@ -57,10 +57,8 @@ def visible_after_more_than(tab: NotebookPage, before: int) -> int:
 
 
 def test_one_finger_paints_and_a_tap_does(fresh_explorer):
-    hand, radius = (
-        TouchScreen(fresh_explorer),
-        fresh_explorer.ask("explorer.painter.radius"),
-    )
+    hand = TouchScreen(fresh_explorer)
+    radius = fresh_explorer.ask("explorer.painter.radius")
     before = kernel_counts(fresh_explorer)["visible"]
     hand.drag(((0.3, 0.5), (0.6, 0.5)))
     visible = visible_after_more_than(fresh_explorer, before)

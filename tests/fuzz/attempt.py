@@ -18,7 +18,7 @@ def attempt(kind: str, seed: int, folder: Path) -> tuple[str, str]:
     Raises
     ------
     FaultError
-        See `examine`; the message tells what was done.
+        The reader did what it must not; the message tells what was done.
     """
     draw = Random(f"{kind} {seed}")
     root = KINDS[kind].write(folder)

@@ -30,7 +30,7 @@ from tests.small_sessions import write_session
 
 STEPS = 5
 KNOWN, NEW = "a-1-1", "b-1-1"
-"""Sessions of `write_place`."""
+"""Sessions of `write_mouse_folder`."""
 PATIENCE_S = 300.0
 Stopped = Callable[[], bool]
 

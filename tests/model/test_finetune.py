@@ -41,7 +41,7 @@ KIN = "a-2-1"
 
 @pytest.fixture(scope="module")
 def mouse_folder(tmp_path_factory):
-    """As `write_place`, and a second recording of the known mouse."""
+    """As `write_mouse_folder`, and a second recording of the known mouse."""
     root = write_mouse_folder(tmp_path_factory.mktemp("finetune"))
     write_session(root / KIN, 7)
     with few_start_windows():

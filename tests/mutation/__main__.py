@@ -15,6 +15,8 @@ that reach the line of the fault, the fastest first.
 """
 
 import argparse
+import ast
+import contextlib
 import json
 import multiprocessing
 import os
@@ -30,12 +32,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.mutation.mutants import Mutant, mutants_of, sample
-from tests.mutation.rooms import ROOMS, Topic
+from tests.mutation.rooms import ROOMS, Room
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("model", "widgets", "omnimouse_app", "tests", "pyproject.toml", "README.md")
 NOT_SLOW = "not slow and not gui and not browser and not gpu"
-TIMEOUT_S = 300.0
+TRACE_LIMIT_S = 900.0
 NO_TESTS = 5
 """How pytest ends where every test of a file is left out by its marks."""
 
@@ -85,7 +87,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _mutants(room: Topic) -> list[Mutant]:
+def _mutants(room: Room) -> list[Mutant]:
     files = [path for pattern in room.sources for path in sorted(ROOT.glob(pattern))]
     return [mutant for path in files for mutant in mutants_of(path, ROOT)]
 
@@ -122,10 +124,12 @@ def _run(
         print(f"{len(files)} files of tests traced in {time.monotonic() - start:.0f} s")
         jobs = []
         for mutant in chosen:
+            lines = _statement_lines(mutant)
             own = _tests(ROOMS[room_of[mutant]])
-            near = [path for path in own if mutant.line in reached[path].of(mutant)]
+            near = [path for path in own if lines & reached[path].of(mutant)]
             near.sort(key=lambda path: reached[path].seconds)
-            jobs.append((room_of[mutant], mutant, near))
+            limit_s = max(60.0, 10 * sum(reached[path].seconds for path in near))
+            jobs.append((room_of[mutant], mutant, near, limit_s))
         for count, outcome in enumerate(pool.map(_test, jobs), 1):
             elapsed = time.monotonic() - start
             print(
@@ -134,6 +138,24 @@ def _run(
                 flush=True,
             )
             yield outcome
+
+
+def _statement_lines(mutant: Mutant) -> set[int]:
+    """Return the lines of the innermost statement that a mutant changes.
+
+    A line inside a statement, a constant of a folded tuple say, is not traced itself.
+    """
+    tree = ast.parse((ROOT / mutant.path).read_text(encoding="utf-8"))
+    around = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.stmt)
+        and node.lineno <= mutant.line <= (node.end_lineno or node.lineno)
+    ]
+    inner = min(around, key=lambda node: (node.end_lineno or 0) - node.lineno)
+    if isinstance(inner, ast.FunctionDef | ast.ClassDef | ast.If | ast.For | ast.With):
+        return set(range(inner.lineno, inner.body[0].lineno)) | {mutant.line}
+    return set(range(inner.lineno, (inner.end_lineno or inner.lineno) + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +174,7 @@ def _reached_lines(tests: str) -> Reached:
     """Run one file of tests without a fault, and note which lines it runs."""
     start, log, traced = time.monotonic(), Path("traced.log"), Path("traced.json")
     traced.unlink(missing_ok=True)
-    status = _run_tests([tests], log, traced)
+    status = _run_tests([tests], log, TRACE_LIMIT_S, traced)
     if status != "survived":
         tail = log.read_text(errors="replace")[-2000:]
         raise SystemExit(f"{tests} fails without a fault ({status}):\n{tail}")
@@ -180,20 +202,19 @@ def _enter_copy() -> None:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "OMP_NUM_THREADS": "1",
-        "OMNIMOUSE_CACHE": str(ROOT / ".venv" / "omnimouse-cache"),
     }
     sys.dont_write_bytecode = True
 
 
-def _test(job: tuple[str, Mutant, list[str]]) -> Outcome:
+def _test(job: tuple[str, Mutant, list[str], float]) -> Outcome:
     """Put one fault into the copy, run the tests that reach it, and take it out."""
-    room, mutant, tests = job
+    room, mutant, tests, limit_s = job
     path = Path(mutant.path)
     source = path.read_text(encoding="utf-8")
     log, start = Path("mutant.log"), time.monotonic()
     try:
         path.write_text(mutant.applied(source), encoding="utf-8")
-        status = _run_tests(tests, log) if tests else "survived"
+        status = _run_tests(tests, log, limit_s) if tests else "survived"
     finally:
         path.write_text(source, encoding="utf-8")
     test = _first_failure(log) if status != "survived" else ""
@@ -201,29 +222,55 @@ def _test(job: tuple[str, Mutant, list[str]]) -> Outcome:
     return Outcome(room, mutant.described(source), status, test, seconds)
 
 
-def _tests(room: Topic) -> list[str]:
+def _tests(room: Room) -> list[str]:
     paths = [path for pattern in room.tests for path in sorted(ROOT.glob(pattern))]
     return list(dict.fromkeys(path.relative_to(ROOT).as_posix() for path in paths))
 
 
-def _run_tests(tests: list[str], log: Path, traced: Path | None = None) -> str:
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(out, 1)
-        os.dup2(out, 2)
-        os._exit(_pytest(tests) if traced is None else _traced(tests, traced))
-    until = time.monotonic() + TIMEOUT_S
+def _run_tests(
+    tests: list[str], log: Path, limit_s: float, traced: Path | None = None
+) -> str:
+    """Run tests in a fork with temporary files and fits of its own; say how it ends."""
+    with tempfile.TemporaryDirectory(prefix="omnimouse-mutant-") as scratch:
+        child = os.fork()
+        if child == 0:
+            os.setsid()
+            out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(out, 1)
+            os.dup2(out, 2)
+            _separate_files(Path(scratch))
+            code = _pytest(tests) if traced is None else _traced(tests, traced)
+            sys.stdout.flush()
+            os._exit(code)
+        code = _exit_code(child, limit_s)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)  # what a failed test has left running
+        if code is None:
+            os.waitpid(child, 0)
+            return "timeout"
+    return "survived" if code in (0, NO_TESTS) else "killed"
+
+
+def _separate_files(scratch: Path) -> None:
+    """Share simulated recordings with other runs, but no fit: a mutant may write it."""
+    shared, own = ROOT / ".venv" / "omnimouse-cache", scratch / "cache"
+    own.mkdir()
+    for name in ("sessions", "hub"):
+        if (shared / name).exists():
+            (own / name).symlink_to(shared / name)
+    tempfile.tempdir = str(scratch)
+    os.environ |= {"OMNIMOUSE_CACHE": str(own), "TMPDIR": str(scratch)}
+
+
+def _exit_code(child: int, limit_s: float) -> int | None:
+    """Wait for a child process; None where it does not end in time."""
+    until = time.monotonic() + limit_s
     while time.monotonic() < until:
         done, wait_status = os.waitpid(child, os.WNOHANG)
         if done:
-            code = os.waitstatus_to_exitcode(wait_status)
-            return "survived" if code in (0, NO_TESTS) else "killed"
+            return os.waitstatus_to_exitcode(wait_status)
         time.sleep(0.02)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return "timeout"
+    return None
 
 
 def _traced(tests: list[str], traced: Path) -> int:

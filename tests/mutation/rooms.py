@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Topic:
+class Room:
     """Source files of one topic and their tests, as glob patterns from the checkout.
 
     The tests are run in this order until one fails, so the nearest come first.
@@ -16,39 +16,33 @@ class Topic:
 
 _MODEL = "model/omnimouse_model"
 ROOMS = {
-    "masks": Topic(
+    "masks": Room(
         (f"{_MODEL}/masks/*.py", f"{_MODEL}/strategies.py"),
         (
             *("tests/model/masks/test_*.py", "tests/model/test_strategies.py"),
-            *("tests/model/live/test_undo.py", "tests/model/test_selecting.py"),
-            *("tests/model/test_masks.py", "tests/model/test_mask_files.py"),
-            *("tests/model/test_reaching.py", "tests/model/test_remarks.py"),
-            *("tests/model/test_neuron_table.py", "tests/model/test_unknown.py"),
             *("tests/model/test_live_undo.py", "tests/model/test_given.py"),
         ),
     ),
-    "tokens": Topic(
+    "tokens": Room(
         (f"{_MODEL}/tokens.py",),
         (
             *("tests/model/test_tokens.py", "tests/model/test_strategies.py"),
             *("tests/model/test_parity.py", "tests/model/test_transformer.py"),
         ),
     ),
-    "windows": Topic(
+    "windows": Room(
         (
             *(f"{_MODEL}/data/windows.py", f"{_MODEL}/data/starts.py"),
             *(f"{_MODEL}/data/clock.py", f"{_MODEL}/data/gather.py"),
             *(f"{_MODEL}/data/signal.py", f"{_MODEL}/data/stimulus.py"),
         ),
         (
-            *("tests/model/data/test_windows.py", "tests/model/data/test_clock.py"),
             *("tests/model/data/test_*.py", "tests/model/test_windows.py"),
-            *("tests/model/test_clock.py", "tests/model/test_session.py"),
             *("tests/model/test_session_errors.py", "tests/model/test_spikes.py"),
             "tests/model/test_trial_steps.py",
         ),
     ),
-    "metrics": Topic(
+    "metrics": Room(
         (
             *(f"{_MODEL}/metrics/behavior.py", f"{_MODEL}/metrics/correlation.py"),
             *(f"{_MODEL}/metrics/geometry.py", f"{_MODEL}/metrics/information.py"),
@@ -57,13 +51,11 @@ ROOMS = {
             *(f"{_MODEL}/metrics/streaming.py", f"{_MODEL}/metrics/zig.py"),
         ),
         (
-            *("tests/model/metrics/test_*.py", "tests/model/test_metrics.py"),
-            *("tests/model/test_metric_edges.py", "tests/model/test_clips.py"),
-            *("tests/model/test_running_repeats.py", "tests/model/test_evaluate.py"),
-            "tests/model/test_neuron_facts.py",
+            *("tests/model/metrics/test_*.py", "tests/model/test_clips.py"),
+            *("tests/model/test_evaluate.py", "tests/model/test_neuron_facts.py"),
         ),
     ),
-    "statistics": Topic(
+    "statistics": Room(
         (
             *(f"{_MODEL}/metrics/aggregate.py", f"{_MODEL}/metrics/bootstrap.py"),
             *(f"{_MODEL}/metrics/fits.py", f"{_MODEL}/data/readers/statistics.py"),
@@ -71,16 +63,13 @@ ROOMS = {
             f"{_MODEL}/analysis/population_ceiling.py",
         ),
         (
-            *("tests/model/test_fits.py", "tests/model/metrics/test_fits.py"),
-            *("tests/model/metrics/test_*.py", "tests/model/test_metrics.py"),
-            *("tests/model/test_metric_edges.py", "tests/model/test_score_summary.py"),
+            *("tests/model/metrics/test_*.py", "tests/model/test_score_summary.py"),
             *("tests/model/test_evaluate.py", "tests/model/test_population_ceiling.py"),
-            *("tests/model/test_evaluate_parts.py", "tests/model/test_split.py"),
-            *("tests/model/test_hostile_folders.py", "tests/model/test_session.py"),
-            "tests/model/test_scaling.py",
+            *("tests/model/test_evaluate_parts.py", "tests/model/test_scaling.py"),
+            *("tests/model/data/test_*.py", "tests/model/test_hostile_folders.py"),
         ),
     ),
-    "predictors": Topic(
+    "predictors": Room(
         (
             *(f"{_MODEL}/predict/naive.py", f"{_MODEL}/predict/rules.py"),
             *(f"{_MODEL}/predict/ridge.py", f"{_MODEL}/predict/context.py"),
@@ -92,13 +81,12 @@ ROOMS = {
             *(f"{_MODEL}/predict/deltas.py", f"{_MODEL}/predict/kept.py"),
         ),
         (
-            *("tests/model/predict/test_*.py", "tests/model/test_naive.py"),
-            *("tests/model/test_transformer.py", "tests/model/test_models.py"),
-            *("tests/model/test_kept.py", "tests/model/test_predictor_lifetime.py"),
+            *("tests/model/test_naive.py", "tests/model/test_transformer.py"),
+            *("tests/model/test_models.py", "tests/model/test_kept.py"),
             *("tests/model/test_fitted.py", "tests/model/test_memory_fallback.py"),
-            *("tests/model/test_evaluate_parts.py", "tests/model/test_mask_files.py"),
+            *("tests/model/test_evaluate_parts.py", "tests/model/masks/test_files.py"),
             *("tests/model/test_live_undo.py", "tests/model/test_beside.py"),
-            "tests/model/test_worker.py",
+            *("tests/model/test_worker.py", "tests/model/test_predictor_lifetime.py"),
         ),
     ),
 }

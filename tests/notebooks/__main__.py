@@ -26,9 +26,10 @@ _DRAW = """async (figure) => {
 
 def main(wanted: list[str]) -> None:
     """Run those whose names begin so, or all, one after the other."""
-    for path in PATHS:
-        if wanted and not path.name.startswith(tuple(wanted)):
-            continue
+    chosen = [p for p in PATHS if not wanted or p.name.startswith(tuple(wanted))]
+    if not chosen:
+        sys.exit(f"no notebook is called {' or '.join(wanted)}")
+    for path in chosen:
         book, seconds = run(path)
         _add_pictures(book)
         _one_picture_each(book)

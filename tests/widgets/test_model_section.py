@@ -11,7 +11,7 @@ from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.nets.start import initialise
 from omnimouse_widgets.qt.control_model import ADDRESS, FILE, FOLDER, ModelSection
 from omnimouse_widgets.qt.hop import qt_post
-from tests.hub_server import Hub, Repository, serving
+from tests.hub_server import Hub, Pause, Repository, serving
 from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards
 from tests.widgets.pointer import pick, press, wait
 
@@ -60,15 +60,17 @@ def test_a_model_of_the_hub_comes_with_a_bar_that_stops_and_goes_on(
     model, fetch = section.model, section.fetch
     assert model.itemText(model.findData(NAME)) == f"{NAME} · hub"
     assert not fetch.bar.isVisible()
-    hub.bytes_per_s = sum(map(len, hub.repositories[MODEL].files.values())) / 4
+    size = sum(map(len, hub.repositories[MODEL].files.values()))
+    hub.pause = pause = Pause(size // 2)
     pick(model, NAME)
     wait(qtbot, lambda: fetch.bar.value() > 200)
     assert "rank_" in fetch.words.text()
     press(fetch.stop)
+    pause.is_over.set()
     wait(qtbot, fetch.go_on.isVisible)
     assert fetch.problem.isVisible()
     assert not fetch.bar.isVisible()
-    hub.bytes_per_s = None
+    hub.pause = None
     press(fetch.go_on)
     state = threaded_controller.state
     wait(qtbot, lambda: state.predictor_name == NAME)

@@ -42,7 +42,7 @@ def recording(folder):
 
 @pytest.fixture(scope="module")
 def tuning(recording):
-    """Of neuron 4, where `a_field` has its centre."""
+    """Direction tuning of neuron 4 at the centre of its receptive field."""
     (found,) = direction_tuning(recording, np.array([4]), np.array([[13.5, 21.5]]))
     return found
 
