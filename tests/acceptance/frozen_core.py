@@ -102,7 +102,7 @@ def is_frozen(base: TransformerPredictor, tuned: TransformerPredictor) -> bool:
 def checks(
     folder: Path, steps: int = STEPS, tuned_steps: int = TUNED_STEPS
 ) -> Iterator[tuple[str, bool]]:
-    """What is claimed, with its numbers, and whether it holds."""
+    """Return the claim with its numbers, and whether it holds."""
     known, new = (
         signed_session(folder / "a", "1-1-1", 1),
         signed_session(folder / "b", "2-1-1", 2),

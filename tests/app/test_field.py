@@ -43,7 +43,7 @@ def square_field(corners, side=5, shape=(40, 40), weight=None) -> Field:
 
 
 def grid_field(size) -> Field:
-    """Squares of 4 pixels, 8 apart."""
+    """Square outlines with sides of 4 pixels, 8 pixels apart."""
     corners = np.stack(np.mgrid[0:size:8, 0:size:8], -1).reshape(-1, 2)
     return square_field(corners, side=4, shape=(size, size))
 

@@ -32,7 +32,7 @@ def outlines(dock):
 
 
 def wait_for_colours(canvas, places, wanted):
-    """Until every place on the field has its colour on screen."""
+    """Wait until every position on the field has the expected colour on screen."""
 
     def differ():
         shown = canvas.colours(places).astype(int)

@@ -1,4 +1,4 @@
-"""What tests in a window share: its layout at rest, drops, and what it leaves."""
+"""Helpers for tests in a window: layout, dropped files, leftover threads."""
 
 import threading
 from collections import deque

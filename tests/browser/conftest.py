@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item):
-    """Let `page_check` know how its test went."""
+    """Record on each test whether it failed, for `page_check`."""
     report = yield
     if report.when == "call":
         item.has_failed = report.failed

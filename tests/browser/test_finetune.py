@@ -1,4 +1,4 @@
-"""Fine-tuning in a page: started by key, watched, stopped, and its model used."""
+"""Fine-tuning in a page: start by keyboard, progress, stop, use of the model."""
 
 import pytest
 

@@ -148,7 +148,7 @@ def finetune_until_owner_dies(place: Path, out: Path, pipe: Connection) -> None:
 
 
 def run_finetune_until_killed(place: Path, out: Path, step: int) -> None:
-    """Fine-tune, and die of SIGKILL when the step is told."""
+    """Fine-tune, and kill this process when a step is reported."""
 
     def kill(told: FinetuneProgress) -> None:
         if told.step == step:

@@ -1,4 +1,4 @@
-"""What answers an older question says so, beside the model and in the raster."""
+"""Predictions for an older task are marked, in the model section and the raster."""
 
 from typing import Any
 

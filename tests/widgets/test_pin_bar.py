@@ -105,7 +105,7 @@ def gate():
 
 @pytest.fixture
 def threaded_controller(session, gate):
-    """Answers come on a thread, once the gate is open; the first is there."""
+    """A controller with a threaded predictor; its first prediction has arrived."""
     made = Controller(post=qt_post())
     made.choose_predictor(gate)
     gate.gate.release()

@@ -1,4 +1,4 @@
-"""What the simulated neurons respond to, and how their signals come about."""
+"""Tuning of simulated neurons, and their calcium signals."""
 
 import numpy as np
 import pytest

@@ -32,7 +32,7 @@ SOURCES = sorted(p.name for p in SESSIONS.iterdir() if p.suffix != ".npz")
 
 @pytest.fixture(scope="module", autouse=True)
 def no_fsync():
-    """The disk is not waited for; when files are synced has a test of its own."""
+    """Skip fsync, which is slow; another test checks when files are synced."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", os.fstat)
         yield
