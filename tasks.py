@@ -158,7 +158,7 @@ def ensure_libraries() -> list[str]:
 
 def ensure_browser() -> None:
     """Install a Chromium where none is found: the tests of notebooks drive one."""
-    code = "from omnimouse_app.browser.chromium import find_chromium; find_chromium()"
+    code = "from omnimouse_app.browser import chromium; chromium.find_chromium()"
     found = subprocess.run(
         [PYTHON, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )

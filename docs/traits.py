@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import omnimouse_widgets
-from omnimouse_widgets.jupyter.part import Part
+from omnimouse_widgets.jupyter.transport.part import Part
 
 PAGE = Path(__file__).parent / "notebooks.md"
 MARKED = re.compile(r"<!-- traits of (\w+) -->\n.*?<!-- end -->", re.DOTALL)

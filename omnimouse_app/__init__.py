@@ -4,11 +4,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from omnimouse_app.opening import launch as launch
+    from omnimouse_app.window.launch import launch as launch
 
 
 def __getattr__(name: str) -> Any:
     """Import `launch` when it is first used; importing the package costs nothing."""
     if name != "launch":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return import_module("omnimouse_app.opening").launch
+    return import_module("omnimouse_app.window.launch").launch

@@ -70,11 +70,12 @@ _one_thread()
 settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
-PRELOADED = ["torch", "omnimouse_model.predict.worker_process", "tests.predictors"]
+PRELOADED = ["torch", "omnimouse_model.predict.worker.server", "tests.predictors"]
 """Imported once for all child processes: importing PyTorch takes seconds."""
 LONG_GROUPS = (
     *("tests/browser", "tests/app", "tests/notebooks/test_notebooks.py"),
-    *("tests/model/test_finetune.py", "tests/model/test_live_finetuning.py"),
+    "tests/model/train/finetune/test_run.py",
+    "tests/model/live/models/test_finetune.py",
 )
 """Folders that share one window or browser, and the longest files: they start first."""
 WINDOW_FIXTURES = {"qtbot", "qapp", "make_napari_viewer", "make_napari_viewer_proxy"}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.windows import Window
+from omnimouse_model.data.window import Window
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Predictor
@@ -149,7 +149,7 @@ def tiny_transformer() -> Predictor:
     from omnimouse_model.nets.config import OmniMouseConfig
     from omnimouse_model.nets.omnimouse import OmniMouse
     from omnimouse_model.nets.video import HieraConfig
-    from omnimouse_model.predict.transformer import TransformerPredictor
+    from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 
     hiera = HieraConfig(
         embed_dim=16,

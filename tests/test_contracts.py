@@ -12,7 +12,7 @@ from importlinter.api import read_configuration
 from importlinter.contracts.forbidden import ForbiddenContract
 from importlinter.contracts.layers import LayersContract
 
-import omnimouse_app.opening
+import omnimouse_app.window.launch
 import omnimouse_model
 import omnimouse_widgets
 
@@ -125,4 +125,4 @@ def test_every_public_name_is_there_and_no_other(package):
 
 
 def test_launch_is_the_function_whatever_was_imported_before():
-    assert omnimouse_app.launch is omnimouse_app.opening.launch
+    assert omnimouse_app.launch is omnimouse_app.window.launch.launch

@@ -7,21 +7,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from omnimouse_model.analysis.alignment import check_alignment as check_alignment
-    from omnimouse_model.analysis.evaluate import evaluate as evaluate
-    from omnimouse_model.analysis.evaluate_all import evaluate_all as evaluate_all
-    from omnimouse_model.analysis.paper_table import paper_table as paper_table
-    from omnimouse_model.analysis.scaling import scaling_curves as scaling_curves
-    from omnimouse_model.analysis.score_table import write_neurons as write_neurons
-    from omnimouse_model.analysis.sweep import context_sweep as context_sweep
-    from omnimouse_model.analysis.sweep_table import ContextSweep as ContextSweep
-    from omnimouse_model.analysis.what_if import what_if as what_if
-    from omnimouse_model.data.catalogue import Catalogue as Catalogue
-    from omnimouse_model.data.catalogue import catalogue as catalogue
-    from omnimouse_model.data.fetching import fetch_session as fetch_session
+    from omnimouse_model.analysis.clock_check import check_alignment as check_alignment
+    from omnimouse_model.analysis.evaluate.evaluate import evaluate as evaluate
+    from omnimouse_model.analysis.evaluate.paper_table import paper_table as paper_table
+    from omnimouse_model.analysis.evaluate.sharded import evaluate_all as evaluate_all
+    from omnimouse_model.analysis.evaluate.table import write_neurons as write_neurons
+    from omnimouse_model.analysis.in_silico.counterfactual import what_if as what_if
+    from omnimouse_model.analysis.scaling.fits import scaling_curves as scaling_curves
+    from omnimouse_model.analysis.sweep.run import context_sweep as context_sweep
+    from omnimouse_model.analysis.sweep.table import ContextSweep as ContextSweep
+    from omnimouse_model.data.hub.fetch_session import fetch_session as fetch_session
     from omnimouse_model.data.open import open_session as open_session
     from omnimouse_model.data.session import Session as Session
-    from omnimouse_model.data.windows import Window as Window
+    from omnimouse_model.data.session_index import Catalogue as Catalogue
+    from omnimouse_model.data.session_index import catalogue as catalogue
+    from omnimouse_model.data.window import Window as Window
     from omnimouse_model.demo import demo_session as demo_session
     from omnimouse_model.demo import unseen_session as unseen_session
     from omnimouse_model.errors import CheckpointError as CheckpointError
@@ -35,35 +35,37 @@ if TYPE_CHECKING:
     from omnimouse_model.masks.mask import Mask as Mask
     from omnimouse_model.masks.remarks import Remark as Remark
     from omnimouse_model.masks.remarks import remarks_on as remarks_on
-    from omnimouse_model.masks.selecting import random_subset as random_subset
-    from omnimouse_model.masks.selecting import select_areas as select_areas
-    from omnimouse_model.masks.selecting import select_depths as select_depths
-    from omnimouse_model.masks.selecting import select_near as select_near
-    from omnimouse_model.masks.selecting import select_planes as select_planes
-    from omnimouse_model.masks.selecting import select_polygon as select_polygon
-    from omnimouse_model.masks.selecting import select_rectangle as select_rectangle
-    from omnimouse_model.masks.selecting import select_scores as select_scores
-    from omnimouse_model.masks.selecting import select_where as select_where
-    from omnimouse_model.predict.catalogue import load_predictor as load_predictor
-    from omnimouse_model.predict.ensemble import save_ensemble as save_ensemble
+    from omnimouse_model.masks.selection import random_subset as random_subset
+    from omnimouse_model.masks.selection import select_areas as select_areas
+    from omnimouse_model.masks.selection import select_depths as select_depths
+    from omnimouse_model.masks.selection import select_near as select_near
+    from omnimouse_model.masks.selection import select_planes as select_planes
+    from omnimouse_model.masks.selection import select_polygon as select_polygon
+    from omnimouse_model.masks.selection import select_rectangle as select_rectangle
+    from omnimouse_model.masks.selection import select_scores as select_scores
+    from omnimouse_model.masks.selection import select_where as select_where
+    from omnimouse_model.predict.omnimouse.hub_checkpoints import (
+        fetch_checkpoint as fetch_checkpoint,
+    )
     from omnimouse_model.predict.predictor import Prediction as Prediction
     from omnimouse_model.predict.predictor import Predictor as Predictor
-    from omnimouse_model.predict.released import fetch_checkpoint as fetch_checkpoint
+    from omnimouse_model.predict.registry import load_predictor as load_predictor
+    from omnimouse_model.predict.registry import save_ensemble as save_ensemble
     from omnimouse_model.strategies import find_strategy as find_strategy
     from omnimouse_model.strategies import mask_from_strategy as mask_from_strategy
     from omnimouse_model.strategies import strategy_names as strategy_names
-    from omnimouse_model.train.finetune import finetune as finetune
-    from omnimouse_model.train.finetune_progress import (
+    from omnimouse_model.train.finetune.progress import (
         FinetuneProgress as FinetuneProgress,
     )
+    from omnimouse_model.train.finetune.run import finetune as finetune
 
 _HOMES = {
-    "Catalogue": "data.catalogue",
+    "Catalogue": "data.session_index",
     "CheckpointError": "errors",
-    "ContextSweep": "analysis.sweep_table",
+    "ContextSweep": "analysis.sweep.table",
     "FetchError": "errors",
     "FinetuneError": "errors",
-    "FinetuneProgress": "train.finetune_progress",
+    "FinetuneProgress": "train.finetune.progress",
     "Mask": "masks.mask",
     "MaskError": "errors",
     "Prediction": "predict.predictor",
@@ -72,37 +74,37 @@ _HOMES = {
     "Session": "data.session",
     "SessionFormatError": "errors",
     "UnsupportedRequestError": "errors",
-    "Window": "data.windows",
-    "catalogue": "data.catalogue",
-    "check_alignment": "analysis.alignment",
-    "context_sweep": "analysis.sweep",
+    "Window": "data.window",
+    "catalogue": "data.session_index",
+    "check_alignment": "analysis.clock_check",
+    "context_sweep": "analysis.sweep.run",
     "demo_session": "demo",
-    "evaluate": "analysis.evaluate",
-    "evaluate_all": "analysis.evaluate_all",
-    "fetch_checkpoint": "predict.released",
-    "fetch_session": "data.fetching",
+    "evaluate": "analysis.evaluate.evaluate",
+    "evaluate_all": "analysis.evaluate.sharded",
+    "fetch_checkpoint": "predict.omnimouse.hub_checkpoints",
+    "fetch_session": "data.hub.fetch_session",
     "find_strategy": "strategies",
-    "finetune": "train.finetune",
-    "load_predictor": "predict.catalogue",
+    "finetune": "train.finetune.run",
+    "load_predictor": "predict.registry",
     "mask_from_strategy": "strategies",
     "open_session": "data.open",
-    "paper_table": "analysis.paper_table",
-    "random_subset": "masks.selecting",
+    "paper_table": "analysis.evaluate.paper_table",
+    "random_subset": "masks.selection",
     "remarks_on": "masks.remarks",
-    "save_ensemble": "predict.ensemble",
-    "scaling_curves": "analysis.scaling",
-    "select_areas": "masks.selecting",
-    "select_depths": "masks.selecting",
-    "select_near": "masks.selecting",
-    "select_planes": "masks.selecting",
-    "select_polygon": "masks.selecting",
-    "select_rectangle": "masks.selecting",
-    "select_scores": "masks.selecting",
-    "select_where": "masks.selecting",
+    "save_ensemble": "predict.registry",
+    "scaling_curves": "analysis.scaling.fits",
+    "select_areas": "masks.selection",
+    "select_depths": "masks.selection",
+    "select_near": "masks.selection",
+    "select_planes": "masks.selection",
+    "select_polygon": "masks.selection",
+    "select_rectangle": "masks.selection",
+    "select_scores": "masks.selection",
+    "select_where": "masks.selection",
     "strategy_names": "strategies",
     "unseen_session": "demo",
-    "what_if": "analysis.what_if",
-    "write_neurons": "analysis.score_table",
+    "what_if": "analysis.in_silico.counterfactual",
+    "write_neurons": "analysis.evaluate.table",
 }
 
 

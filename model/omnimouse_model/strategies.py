@@ -26,7 +26,7 @@ from omnimouse_model.masks import (
     HasNeurons,
     Mask,
 )
-from omnimouse_model.masks.selecting import random_order, random_subset
+from omnimouse_model.masks.selection import random_order, random_subset
 
 FULL_POPULATION = 4096
 SMALL_POPULATION = 3500

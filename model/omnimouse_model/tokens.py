@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omnimouse_model.data.windows import Window, without_missing
+from omnimouse_model.data.window import Window, without_missing
 from omnimouse_model.masks import Mask, asked_cells, token_starts, video_steps
 from omnimouse_model.nets.config import OmniMouseConfig
 from omnimouse_model.nets.layout import Layout

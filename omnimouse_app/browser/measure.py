@@ -35,8 +35,8 @@ explorer
 """
 _UNTRAINED: Final = """
 from functools import partial
-from omnimouse_app.cli.bench_live import untrained_demo
-from omnimouse_model.predict.worker import WorkerPredictor
+from omnimouse_app.bench.live import untrained_demo
+from omnimouse_model.predict.worker.client import WorkerPredictor
 from omnimouse_widgets import Explorer
 predictor = WorkerPredictor(partial(untrained_demo, {session!r}, {neurons}, {device!r}))
 explorer = Explorer({folder!r}, predictor).settled(300)

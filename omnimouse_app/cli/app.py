@@ -42,10 +42,10 @@ def command(
     With --scheduler the model computes elsewhere, where recordings and checkpoints
     must be at the same paths as here.
     """
-    from omnimouse_app.screen import has_display
+    from omnimouse_app.window.screen import has_display
 
     if scheduler is not None:
-        from omnimouse_model.predict.schedulers import checked_address
+        from omnimouse_model.predict.worker.dask_scheduler import checked_address
 
         checked_address(scheduler)
     folder = None if session is None else _checked(session, reading)
@@ -53,7 +53,7 @@ def command(
         raise click.ClickException(
             "No display here; `omnimouse demo --headless OUT` needs none."
         )
-    from omnimouse_app.opening import launch
+    from omnimouse_app.window.launch import launch
 
     launch(
         folder,
@@ -67,8 +67,8 @@ def command(
 
 def _checked(session: str, reading: dict[str, Any]) -> Path | str:
     """Where it is; what is neither session nor analysis is refused at once."""
-    from omnimouse_model.data.catalogue import holds_sessions
     from omnimouse_model.data.open import is_session, open_session
+    from omnimouse_model.data.session_index import holds_sessions
     from omnimouse_model.live.analysis_file import SUFFIX, read_analysis
 
     if session.endswith(SUFFIX):

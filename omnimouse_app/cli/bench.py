@@ -4,6 +4,8 @@ from importlib import import_module
 
 import click
 
+from omnimouse_app.cli.inputs import require_source_code
+
 BENCHMARKS = {
     "finetune": "How near fine-tuning a simulated mouse comes to training with it.",
     "live": "Strokes, answers and scrubbing in the real window.",
@@ -13,7 +15,7 @@ BENCHMARKS = {
     "sweep": "The live sweep against its contexts one by one.",
     "train": "A training step in forward passes, and what its loader takes.",
 }
-"""Name -> its line in the help; the command is in `bench_NAME.py` beside this file."""
+"""Name -> its line in the help; the command is in `omnimouse_app/bench/NAME.py`."""
 
 
 class LazyBenchmarks(click.Group):
@@ -27,7 +29,8 @@ class LazyBenchmarks(click.Group):
         """Import one benchmark, or None for a name that is not in the table."""
         if cmd_name not in BENCHMARKS:
             return None
-        command = import_module(f"omnimouse_app.cli.bench_{cmd_name}").command
+        require_source_code()
+        command = import_module(f"omnimouse_app.bench.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
 

@@ -88,7 +88,7 @@ def _convert(
 
     Once files are written Ctrl-C is heeded between two pieces, never within one.
     """
-    from omnimouse_model.data.store.write import convert, share_written
+    from omnimouse_model.data.conversion.write import convert, share_written
 
     share = share_written(session, target, codec)
     if share == 1.0:
@@ -116,7 +116,7 @@ def _target(store: str, session: "Session") -> Path:
 
 def _refuse_collection(source: str) -> None:
     """One recording at a time: where a folder holds several, name them."""
-    from omnimouse_model.data.catalogue import holds_sessions, names_in
+    from omnimouse_model.data.session_index import holds_sessions, names_in
 
     if source in DEMO_SESSIONS or not holds_sessions(source):
         return

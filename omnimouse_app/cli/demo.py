@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.cli.inputs import device_option, session_folder
+from omnimouse_app.cli.inputs import (
+    device_option,
+    require_source_code,
+    session_folder,
+)
 from omnimouse_app.cli.output import Progress
 
 if TYPE_CHECKING:
@@ -48,7 +52,7 @@ def command(
     what the library computes. With --notebook a JupyterLab of its own is worked in a
     browser without a window, as docs/notebooks.md shows it.
     """
-    from omnimouse_app.screen import has_display
+    from omnimouse_app.window.screen import has_display
 
     if pictures is not None:
         if out is not None or is_tour:
@@ -64,7 +68,7 @@ def command(
         raise click.ClickException(
             "There is no display here: use `omnimouse demo --headless demo_report`."
         )
-    from omnimouse_app.opening import launch
+    from omnimouse_app.window.launch import launch
 
     launch(_session(), model, device=device, block=True)
 
@@ -78,8 +82,9 @@ def _session() -> Path | str:
 
 
 def _leave_pictures(out: Path, model: str) -> None:
+    require_source_code()
     from omnimouse_app.browser.chromium import BrowserMissingError
-    from omnimouse_app.screen import scratch_settings
+    from omnimouse_app.window.screen import scratch_settings
 
     _session()
     with scratch_settings():
@@ -92,7 +97,7 @@ def _leave_pictures(out: Path, model: str) -> None:
 
 
 def _leave_report(out: Path, is_tour: bool, model: str, device: "Device") -> None:
-    from omnimouse_app.screen import (
+    from omnimouse_app.window.screen import (
         has_display,
         run_on_virtual_display,
         scratch_settings,
@@ -104,8 +109,8 @@ def _leave_report(out: Path, is_tour: bool, model: str, device: "Device") -> Non
         sys.exit(run_on_virtual_display(arguments))
     folder = _session()
     with scratch_settings():
-        from omnimouse_app.demo_report import CHAPTERS, write_report
-        from omnimouse_app.tour import TOUR
+        from omnimouse_app.tour.pictures import TOUR
+        from omnimouse_app.tour.report import CHAPTERS, write_report
 
         click.echo("Window, strokes and report …")
         try:

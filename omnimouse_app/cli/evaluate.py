@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +21,10 @@ from omnimouse_app.cli.output import Progress, emit, markdown_table, table
 from omnimouse_app.cli.stopping import STOPPED, interruptible
 
 if TYPE_CHECKING:
-    from omnimouse_model.analysis.conditions import Condition
-    from omnimouse_model.analysis.scores import Scores
-    from omnimouse_model.analysis.sensorium2023 import CompetitionScore
-    from omnimouse_model.analysis.stimulus_groups import Grouping
+    from omnimouse_model.analysis.evaluate.conditions import Condition
+    from omnimouse_model.analysis.evaluate.results import Scores
+    from omnimouse_model.analysis.evaluate.sensorium2023 import CompetitionScore
+    from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping
     from omnimouse_model.data.session import Session
     from omnimouse_model.predict.predictor import Predictor
 
@@ -139,7 +140,7 @@ def command(
     command goes on from there.
     """
     if scheduler is not None:
-        from omnimouse_model.analysis.spreading import checked_scheduler
+        from omnimouse_model.analysis.evaluate.dask_map import checked_scheduler
 
         checked_scheduler(scheduler)
     progress = Progress()
@@ -168,7 +169,7 @@ def command(
             found = work.in_pieces(out, scheduler, progress, lambda: stopping.is_asked)
     progress.finish()
     if parquet is not None:
-        from omnimouse_model.analysis.score_table import write_neurons
+        from omnimouse_model.analysis.evaluate.table import write_neurons
 
         write_neurons(_joined(found), parquet, recordings)
     if as_json:
@@ -202,7 +203,7 @@ class _Work:
 
     def together(self, progress: Progress) -> "dict[str, Scores]":
         """All predictors in one pass over each session's windows."""
-        from omnimouse_model.analysis.evaluate import evaluate
+        from omnimouse_model.analysis.evaluate.evaluate import evaluate
 
         predictors = _predictors(self.names, self.device)
         return {
@@ -226,7 +227,7 @@ class _Work:
         cancelled: Any,
     ) -> "dict[str, Scores]":
         """Piece by piece, each kept as it is finished."""
-        from omnimouse_model.analysis.evaluate_all import evaluate_all
+        from omnimouse_model.analysis.evaluate.sharded import evaluate_all
 
         strategies = [name for name in self.asked if isinstance(name, str)]
         if len(strategies) < len(self.asked):
@@ -252,8 +253,8 @@ class _Work:
 def _asked(
     strategies: tuple[str, ...], demo_table: bool, paper_table: bool
 ) -> "tuple[Condition | str, ...]":
-    from omnimouse_model.analysis.conditions import DEMO
-    from omnimouse_model.analysis.paper_table import STRATEGIES
+    from omnimouse_model.analysis.evaluate.conditions import DEMO
+    from omnimouse_model.analysis.evaluate.paper_table import STRATEGIES
 
     asked = (*(STRATEGIES if paper_table else ()), *strategies)
     if demo_table or not asked:
@@ -262,19 +263,19 @@ def _asked(
 
 
 def _predictors(names: Sequence[str], device: str) -> "list[Predictor]":
-    from omnimouse_model.predict.catalogue import load_predictor
+    from omnimouse_model.predict.registry import load_predictor
 
     return [load_predictor(name, device=device) for name in names]
 
 
 def _ensemble(path: Path, models: Sequence[str], device: str) -> str:
-    from omnimouse_model.predict.ensemble import save_ensemble
+    from omnimouse_model.predict.registry import save_ensemble
 
     return str(save_ensemble(path, models, device))
 
 
 def _joined(found: "dict[str, Scores]") -> "Scores":
-    from omnimouse_model.analysis.scores import Scores
+    from omnimouse_model.analysis.evaluate.results import Scores
 
     return Scores(
         tuple(score for scores in found.values() for score in scores.scores),
@@ -290,7 +291,7 @@ def _blocks(
     with_paper: bool,
 ) -> list[str]:
     from omnimouse_app.cli.evaluate_report import paper_rows, report
-    from omnimouse_model.analysis.paper_table import PRINTED, paper_table
+    from omnimouse_model.analysis.evaluate.paper_table import PRINTED, paper_table
 
     shown = [session.id for session in sessions]
     blocks = [b for scores in found.values() for b in report(scores, shown, lay_out)]
@@ -304,8 +305,10 @@ def _blocks(
 def _members(found: "dict[str, Scores]", ensemble: Path, device: str) -> list[str]:
     from omnimouse_app.cli.evaluate_report import seeds_line
     from omnimouse_model.predict.ensemble import load_ensemble
+    from omnimouse_model.predict.registry import load_predictor
 
-    members = [m.predictor_id for m in load_ensemble(ensemble, device).members]
+    loaded = load_ensemble(ensemble, partial(load_predictor, device=device))
+    members = [member.predictor_id for member in loaded.members]
     lines = [
         seeds_line(scores, strategy, members)
         for scores in found.values()
@@ -324,7 +327,7 @@ def _competition(
 ) -> None:
     """Score whole clips, or write what a submission holds."""
     from omnimouse_app.cli.evaluate_report import competition_rows
-    from omnimouse_model.analysis.sensorium2023 import (
+    from omnimouse_model.analysis.evaluate.sensorium2023 import (
         competition_score,
         predict_clips,
         write_submission,

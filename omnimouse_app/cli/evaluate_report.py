@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from omnimouse_model.analysis.paper_table import PaperRow
-    from omnimouse_model.analysis.scores import BehaviorScore, Score, Scores
-    from omnimouse_model.analysis.sensorium2023 import CompetitionScore
+    from omnimouse_model.analysis.evaluate.paper_table import PaperRow
+    from omnimouse_model.analysis.evaluate.results import BehaviorScore, Score, Scores
+    from omnimouse_model.analysis.evaluate.sensorium2023 import CompetitionScore
 
 Row = dict[str, object]
 Layout = Callable[[Sequence[Row]], str]

@@ -9,7 +9,7 @@ from omnimouse_app.cli.output import Progress, emit
 from omnimouse_app.cli.stopping import end_stopped, interruptible
 
 if TYPE_CHECKING:
-    from omnimouse_model.data.hub import Listing
+    from omnimouse_model.data.hub.download import Listing
 
 _COLUMNS = ("name", "value", "unit")
 
@@ -62,8 +62,8 @@ def command(
 
 def _kept(name: str, to: Path | None) -> str:
     """What is kept of what was being fetched, and how to go on."""
-    from omnimouse_model.data.fetching import kept_bytes
-    from omnimouse_model.data.hub_names import hub_place
+    from omnimouse_model.data.hub.fetch_session import kept_bytes
+    from omnimouse_model.data.hub.names import hub_place
 
     arrived = kept_bytes(name, to) if hub_place(name) is not None else 0
     if not arrived:
@@ -90,9 +90,9 @@ def _fetch(name: str, to: Path | None, as_json: bool) -> None:
 
 
 def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
-    from omnimouse_model.data.archive import is_archive, unpack, without_ending
-    from omnimouse_model.data.fetching import fetch_session, known_place
-    from omnimouse_model.predict.released import fetch_checkpoint
+    from omnimouse_model.data.hub.fetch_session import fetch_session, known_place
+    from omnimouse_model.data.hub.unpack import is_archive, unpack, without_ending
+    from omnimouse_model.predict.omnimouse.hub_checkpoints import fetch_checkpoint
 
     def tell(share: float, what: str) -> None:
         progress(int(1000 * share), 1000, what)
@@ -111,8 +111,8 @@ def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
 
 def _refuse(name: str) -> None:
     """Say so where what is named is no archive and no name of the hub."""
-    from omnimouse_model.data.hub_names import hub_place
-    from omnimouse_model.data.remote_file import web_address
+    from omnimouse_model.data.hub.names import hub_place
+    from omnimouse_model.data.io.http_file import web_address
 
     if web_address(name) is not None:
         raise ValueError(
@@ -127,7 +127,7 @@ def _refuse(name: str) -> None:
 
 
 def _log_in() -> None:
-    from omnimouse_model.data.hub_access import check_keyring, keep_token
+    from omnimouse_model.data.hub.auth import check_keyring, keep_token
 
     check_keyring()
     keep_token(click.prompt("Read token of the hub", hide_input=True))
@@ -136,8 +136,8 @@ def _log_in() -> None:
 
 def _show_all(as_json: bool) -> None:
     """The checkpoints, and the recordings of the collection they were trained on."""
-    from omnimouse_model.data.hub import listing
-    from omnimouse_model.data.hub_names import (
+    from omnimouse_model.data.hub.download import listing
+    from omnimouse_model.data.hub.names import (
         CHECKPOINTS,
         DATASET,
         RECORDINGS,
@@ -166,8 +166,8 @@ def _licence(found: "Listing") -> str:
 
 
 def _show_listing(name: str, as_json: bool) -> None:
-    from omnimouse_model.data.fetching import known_place
-    from omnimouse_model.data.hub import listing
+    from omnimouse_model.data.hub.download import listing
+    from omnimouse_model.data.hub.fetch_session import known_place
 
     found = listing(known_place(name))
     rows = [

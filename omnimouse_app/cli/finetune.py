@@ -12,7 +12,7 @@ from omnimouse_app.cli.stopping import Stopping, end_stopped, interruptible
 from omnimouse_app.cli.train_report import TrainReport, duration
 
 if TYPE_CHECKING:
-    from omnimouse_model.train.finetune_progress import FinetuneProgress
+    from omnimouse_model.train.finetune.progress import FinetuneProgress
 
 
 @click.command("finetune")
@@ -60,7 +60,7 @@ def command(
     import torch
 
     from omnimouse_model.errors import StoppedError
-    from omnimouse_model.train.finetune import BATCH, finetune
+    from omnimouse_model.train.finetune.run import BATCH, finetune
 
     if threads:
         torch.set_num_threads(threads)

@@ -15,8 +15,8 @@ from omnimouse_app.cli.output import Progress, emit, fitted, table
 from omnimouse_app.cli.stopping import STOPPED, interruptible
 
 if TYPE_CHECKING:
-    from omnimouse_model.data.catalogue import Catalogue, Entry
     from omnimouse_model.data.session import Session
+    from omnimouse_model.data.session_index import Catalogue, Entry
     from omnimouse_model.data.signal import Signal
     from omnimouse_model.data.stimulus import Stimulus
     from omnimouse_model.nets.checkpoint import Checkpoint
@@ -94,7 +94,7 @@ def command(
 
 def _is_on_hub(name: str) -> bool:
     """Whether a name is that of a checkpoint of the model hub."""
-    from omnimouse_model.data.hub_names import hub_place
+    from omnimouse_model.data.hub.names import hub_place
 
     place = hub_place(name)
     return place is not None and place.kind == "model"
@@ -102,7 +102,7 @@ def _is_on_hub(name: str) -> bool:
 
 def _fetched(name: str, progress: Progress) -> Path:
     """A checkpoint of the hub, on this machine."""
-    from omnimouse_model.predict.released import fetch_checkpoint
+    from omnimouse_model.predict.omnimouse.hub_checkpoints import fetch_checkpoint
 
     def tell(share: float, what: str) -> None:
         progress(int(1000 * share), 1000, what)
@@ -122,7 +122,7 @@ def alignment_row(
     folder: Path | str, progress: Progress, reading: dict[str, Any]
 ) -> dict[str, Any]:
     """Lags between the streams of a session, and what is odd about its clocks."""
-    from omnimouse_model.analysis.alignment import check_alignment
+    from omnimouse_model.analysis.clock_check import check_alignment
     from omnimouse_model.data.open import open_session
 
     def tell(share: float) -> None:
@@ -168,8 +168,8 @@ def catalogue_table(
 
     Ctrl-C ends the looking: what was found until then is printed.
     """
-    from omnimouse_model.data.catalogue import Catalogue, entries_of
     from omnimouse_model.data.open import open_session
+    from omnimouse_model.data.session_index import Catalogue, entries_of
 
     root = folder.expanduser().absolute()
     entries: list[Entry] = []
@@ -191,7 +191,7 @@ def catalogue_table(
 
 
 def _print_catalogue(found: "Catalogue", as_json: bool) -> None:
-    from omnimouse_model.data.catalogue_words import NOTHING, counted, row_words
+    from omnimouse_model.data.session_index_text import NOTHING, counted, row_words
 
     if as_json:
         emit([_entry_row(entry, found.folder) for entry in found], as_json=True)
@@ -352,7 +352,7 @@ def _notes(title: str, notes: list[dict[str, str]]) -> Iterator[str]:
 # -- checkpoints -------------------------------------------------------------------
 def checkpoint_row(path: Path) -> dict[str, Any]:
     """Read a checkpoint, and describe it as the `checkpoint` row of `--json`."""
-    from omnimouse_model.nets.checkpoint import read_checkpoint
+    from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 
     checkpoint = read_checkpoint(path)
     return {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
     def with_reading(
         rate_hz: float | None, series: str | None, all_rois: bool, **others: Any
     ) -> None:
-        from omnimouse_model.data.options import ReadOptions
+        from omnimouse_model.data.read_options import ReadOptions
 
         given = ReadOptions(rate_hz=rate_hz, series=series, cells_only=not all_rois)
         command(reading=given.given(), **others)
@@ -79,8 +80,8 @@ def named_session(name: str, progress: Progress, **options: Any) -> "Session":
 
 def session_folder(name: str, progress: Progress) -> Path | str:
     """Where a session is, or its address; 'demo' and 'unseen' are made once."""
-    from omnimouse_model.data.hub_names import hub_place
-    from omnimouse_model.data.remote_file import web_address
+    from omnimouse_model.data.hub.names import hub_place
+    from omnimouse_model.data.io.http_file import web_address
 
     if name not in DEMO_SESSIONS:
         return name if web_address(name) or hub_place(name) else Path(name)
@@ -90,3 +91,15 @@ def session_folder(name: str, progress: Progress) -> Path | str:
     what = f"making the {name} session"
     with interruptible():
         return make(lambda share: progress(int(100 * share), 100, what))
+
+
+def require_source_code() -> None:
+    """Raise `click.ClickException` if the benchmarks are not part of this installation.
+
+    The wheel contains neither benchmarks nor the drivers of browsers.
+    """
+    if find_spec("omnimouse_app.bench") is None:
+        raise click.ClickException(
+            "Benchmarks and browser drivers are not part of the installed package. "
+            "Clone the repository and run the command there."
+        )

@@ -49,7 +49,7 @@ def command(
     needs no network and no other file.
     """
     from omnimouse_model.live.analysis_file import SUFFIX
-    from omnimouse_model.live.reporting import report_of
+    from omnimouse_model.live.report_from_file import report_of
     from omnimouse_widgets.report import write_page
 
     name = analysis.name.removesuffix(SUFFIX).removesuffix(".json")

@@ -12,7 +12,7 @@ from omnimouse_app.cli.output import Progress, emit, markdown_table, table
 from omnimouse_app.cli.stopping import end_stopped, interruptible
 
 if TYPE_CHECKING:
-    from omnimouse_model.analysis.scaling import Axis, Quantity, ScalingCurve
+    from omnimouse_model.analysis.scaling.fits import Axis, Quantity, ScalingCurve
     from omnimouse_model.metrics import PowerLaw
 
 MOST_SIZES = 8
@@ -93,13 +93,13 @@ def command(
         _train(plan, results, mice, device, threads)
     curves = _curves(results, axis, quantity)
     if csv is not None:
-        from omnimouse_model.analysis.scaling import write_figure
+        from omnimouse_model.analysis.scaling.fits import write_figure
 
         write_figure(curves, csv)
     if figure is not None:
         _write_page(curves, figure)
     if as_json:
-        from omnimouse_model.analysis.scaling import fit_rows
+        from omnimouse_model.analysis.scaling.fits import fit_rows
 
         emit(fit_rows(curves), as_json=True)
     else:
@@ -112,10 +112,10 @@ def _train(
     """Train what the results lack."""
     import torch
 
-    from omnimouse_model.analysis.evaluate import Cancelled
-    from omnimouse_model.predict.loading import resolve_device
-    from omnimouse_model.train.scaling_plan import plan_path, read_plan
-    from omnimouse_model.train.scaling_study import run_study
+    from omnimouse_model.analysis.evaluate.evaluate import Cancelled
+    from omnimouse_model.predict.omnimouse.loading import resolve_device
+    from omnimouse_model.train.scaling.plan import plan_path, read_plan
+    from omnimouse_model.train.scaling.study import run_study
 
     if threads:
         torch.set_num_threads(threads)
@@ -146,8 +146,8 @@ def _curves(
     results: Path, axis: "Axis", quantity: "Quantity"
 ) -> "tuple[ScalingCurve, ...]":
     """Fit the runs of a file; what is doubtful is said on standard error."""
-    from omnimouse_model.analysis.scaling import scaling_curves
-    from omnimouse_model.analysis.scaling_runs import read_runs
+    from omnimouse_model.analysis.scaling.fits import scaling_curves
+    from omnimouse_model.analysis.scaling.runs import read_runs
 
     if not results.is_file():
         raise click.BadParameter(

@@ -17,8 +17,8 @@ from omnimouse_app.cli.output import Progress, emit, table
 from omnimouse_app.cli.stopping import interruptible
 
 if TYPE_CHECKING:
-    from omnimouse_model.analysis.contexts import Context
-    from omnimouse_model.analysis.sweep_table import ContextSweep, Point
+    from omnimouse_model.analysis.sweep.contexts import Context
+    from omnimouse_model.analysis.sweep.table import ContextSweep, Point
 
 Row = dict[str, object]
 STOPPED = 130
@@ -33,7 +33,7 @@ def numbers(
         found = tuple(int(part) for part in value.split(",")) if value else ()
     except ValueError:
         raise click.BadParameter(f"{value!r} is not like 16,64,256.") from None
-    from omnimouse_model.analysis.contexts import Context
+    from omnimouse_model.analysis.sweep.contexts import Context
 
     try:
         for n in found:
@@ -138,8 +138,8 @@ def command(
     --behavior. Ctrl-C stops after the step that runs; with --out the same command goes
     on from there.
     """
-    from omnimouse_model.analysis.spreading import checked_scheduler
-    from omnimouse_model.analysis.sweep import context_sweep
+    from omnimouse_model.analysis.evaluate.dask_map import checked_scheduler
+    from omnimouse_model.analysis.sweep.run import context_sweep
 
     if scheduler is not None:
         checked_scheduler(scheduler)
@@ -278,7 +278,7 @@ def _decoded_rows(found: "ContextSweep") -> list[Row]:
 
 
 def _inputs(context: "Context") -> str:
-    from omnimouse_model.analysis.contexts import inputs_label
+    from omnimouse_model.analysis.sweep.contexts import inputs_label
 
     return inputs_label(context.video, context.behavior)
 

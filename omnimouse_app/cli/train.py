@@ -88,7 +88,7 @@ def command(
     """
     import torch
 
-    from omnimouse_model.predict.loading import resolve_device
+    from omnimouse_model.predict.omnimouse.loading import resolve_device
     from omnimouse_model.train.config import config_path, read_config
     from omnimouse_model.train.distributed import joined, local_device
     from omnimouse_model.train.loop import train, with_epochs
@@ -150,7 +150,7 @@ def _adjusted(
 
 
 def _sessions_in(place: Path) -> list[Path]:
-    from omnimouse_model.train.mice import sessions_in
+    from omnimouse_model.train.sessions import sessions_in
 
     try:
         return sessions_in(place)
@@ -159,7 +159,7 @@ def _sessions_in(place: Path) -> list[Path]:
 
 
 def _check_mouse(name: str) -> None:
-    from omnimouse_model.train.mice import check_mouse
+    from omnimouse_model.train.sessions import check_mouse
 
     try:
         check_mouse(name)
@@ -172,7 +172,7 @@ def _open_sessions(
 ) -> "list[TrainingSession]":
     """Sessions of this process; mice that are missing are simulated once for all."""
     from omnimouse_model.train.batches import open_training_session
-    from omnimouse_model.train.mice import session_place
+    from omnimouse_model.train.sessions import session_place
 
     own = team.share_of(settings.sessions)
     if team.is_main:
@@ -189,11 +189,11 @@ def _write_results(
     out: Path, settings: "TrainConfig", export: Path | None, official: Path | None
 ) -> None:
     if export is not None:
-        from omnimouse_model.train.export import export_run
+        from omnimouse_model.train.export.checkpoint import export_run
 
         click.echo(f"wrote {export_run(out, export, settings)}")
     if official is not None:
-        from omnimouse_model.train.official_form import write_official
+        from omnimouse_model.train.export.official import write_official
 
         for path in write_official(out, official, settings):
             click.echo(f"wrote {path}")

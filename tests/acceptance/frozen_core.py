@@ -15,17 +15,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from omnimouse_model.analysis.conditions import Condition
-from omnimouse_model.analysis.evaluate import evaluate
+from omnimouse_model.analysis.evaluate.conditions import Condition
+from omnimouse_model.analysis.evaluate.evaluate import evaluate
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.nets.start import initialise, set_neuron_embeddings
-from omnimouse_model.predict.transformer import TransformerPredictor
+from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.strategies import half_population_mask
 from omnimouse_model.train.config import Group, Phase, TrainConfig
-from omnimouse_model.train.finetune import finetune
-from omnimouse_model.train.held_out import hold_out
+from omnimouse_model.train.finetune.held_out import hold_out
+from omnimouse_model.train.finetune.run import finetune
 from omnimouse_model.train.loop import train
 from omnimouse_model.train.run import Origin
 from tests.model.known_sessions import write_known_session

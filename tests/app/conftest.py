@@ -72,9 +72,9 @@ def window(qapp, echo, session_folder):
     """OmniMouse on the small session, in one window for all tests of the package."""
     import napari
 
-    from omnimouse_app.docks import open_instrument
+    from omnimouse_app.window.docks import open_instrument
     from omnimouse_model.live.controller import Controller
-    from omnimouse_widgets.qt.hop import qt_post
+    from omnimouse_widgets.qt.style.ui_thread import qt_post
     from tests.app.windows import SIZE, end_check, wait_for_rest
 
     with end_check():
@@ -104,8 +104,8 @@ def dock(window, start):
     """The window as it opens: first preset, brush in hand, whole field in view."""
     from qtpy.QtWidgets import QScrollArea
 
-    from omnimouse_app.canvas import Canvas
-    from omnimouse_app.hand import Hand, settle, wait_for
+    from omnimouse_app.field.canvas import Canvas
+    from omnimouse_app.tour.hand import Hand, settle, wait_for
     from tests.app.windows import is_answered, layout, wait_for_rest
 
     session, start_s, first_layout, docks = start

@@ -9,10 +9,11 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog
 
-from omnimouse_app import commands, opening
 from omnimouse_app.cli import group
-from omnimouse_app.hand import settle, wait_for
-from omnimouse_app.reader import get_reader
+from omnimouse_app.tour.hand import settle, wait_for
+from omnimouse_app.window import commands
+from omnimouse_app.window import launch as opening
+from omnimouse_app.window.reader import get_reader
 from omnimouse_model.live.analysis_file import read_analysis
 from omnimouse_model.masks import HIDDEN
 from tests.app.windows import drop_file

@@ -5,10 +5,10 @@ import multiprocessing
 import napari
 import pytest
 
-from omnimouse_app.docks import open_instrument
-from omnimouse_app.hand import wait_for
+from omnimouse_app.tour.hand import wait_for
+from omnimouse_app.window.docks import open_instrument
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.qt.hop import qt_post
+from omnimouse_widgets.qt.style.ui_thread import qt_post
 
 pytestmark = [pytest.mark.gui, pytest.mark.process, pytest.mark.slow]
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from omnimouse_app import commands
-from omnimouse_app.hand import wait_for
-from omnimouse_model.analysis.live_sweep import SEEDS, live_sweep
+from omnimouse_app.tour.hand import wait_for
+from omnimouse_app.window import commands
+from omnimouse_model.analysis.sweep.live_sweep import SEEDS, live_sweep
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from omnimouse_widgets.drawn.field import (
+from omnimouse_widgets.drawn.field.layout import (
     Field,
     neurons_at,
     neurons_inside,

@@ -5,8 +5,8 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from omnimouse_app.canvas import Canvas, core_places
-from omnimouse_app.hand import Hand, wait_for
+from omnimouse_app.field.canvas import Canvas, core_places
+from omnimouse_app.tour.hand import Hand, wait_for
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.palette import VISIBLE as BLUE
 from omnimouse_widgets.palette import area_table, rgb, viridis_table

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from omnimouse_model.live.memory import Remembered, remember
-from omnimouse_widgets.qt.recordings import RecordingsPanel
+from omnimouse_model.live.last_session import Remembered, remember
+from omnimouse_widgets.qt.recordings.panel import RecordingsPanel
 from tests import SUITE2P
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
@@ -21,7 +21,7 @@ def load_calls(monkeypatch, tmp_path, session_folder, echo):
         return echo
 
     monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path))
-    monkeypatch.setattr("omnimouse_app.instrument.load_in_worker", load)
+    monkeypatch.setattr("omnimouse_app.window.instrument.load_in_worker", load)
     remember(Remembered(str(session_folder), "mean"), tmp_path / "live.json")
     return names
 
@@ -31,8 +31,8 @@ def launch(qapp, load_calls):
     """Launches OmniMouse in a window of its own, and waits for its first answer."""
     import napari
 
-    from omnimouse_app import opening
-    from omnimouse_app.hand import wait_for
+    from omnimouse_app.tour.hand import wait_for
+    from omnimouse_app.window import launch as opening
 
     docks = []
 
@@ -74,8 +74,8 @@ def test_a_broken_folder_leaves_its_error_and_a_closed_window_is_destroyed(
     """PyQt destroys at exit what is left then, and now and then crashes over it."""
     import napari
 
-    from omnimouse_app.docks import open_instrument
-    from omnimouse_app.hand import wait_for
+    from omnimouse_app.tour.hand import wait_for
+    from omnimouse_app.window.docks import open_instrument
 
     dock = open_instrument(napari.Viewer(show=True))
     dock.open_folder(str(tmp_path / "broken"))
@@ -90,8 +90,8 @@ def test_a_broken_folder_leaves_its_error_and_a_closed_window_is_destroyed(
 
 
 def test_a_folder_of_recordings_opens_as_their_table(dock, tmp_path):
-    from omnimouse_app.hand import wait_for
-    from omnimouse_app.opening import launch
+    from omnimouse_app.tour.hand import wait_for
+    from omnimouse_app.window.launch import launch
 
     for name in ("first", "second"):
         shutil.copytree(SUITE2P, tmp_path / "all" / name)

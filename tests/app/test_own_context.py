@@ -8,8 +8,8 @@ from qtpy.QtGui import QOffscreenSurface, QOpenGLContext
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from vispy.gloo import glir
 
-from omnimouse_app.hand import settle, wait_for
-from omnimouse_app.own_context import free_in_own_context
+from omnimouse_app.field.gl_context import free_in_own_context
+from omnimouse_app.tour.hand import settle, wait_for
 
 pytestmark = pytest.mark.gui
 

@@ -7,11 +7,11 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from omnimouse_app.canvas import Canvas, core_places, states_on_screen
-from omnimouse_app.colours import LabelColours
-from omnimouse_app.hand import Hand, arc, settle, wait_for
+from omnimouse_app.field.canvas import Canvas, core_places, states_on_screen
+from omnimouse_app.field.colours import LabelColours
+from omnimouse_app.tour.hand import Hand, arc, settle, wait_for
 from omnimouse_model.masks import TARGET, VISIBLE
-from omnimouse_widgets.drawn.field import neurons_inside, neurons_under
+from omnimouse_widgets.drawn.field.layout import neurons_inside, neurons_under
 from omnimouse_widgets.palette import viridis_table
 from tests.app.windows import is_answered
 

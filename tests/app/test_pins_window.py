@@ -5,9 +5,9 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from omnimouse_app.hand import wait_for
-from omnimouse_model.analysis.spans import predict_span
-from omnimouse_model.live.pins import LIVE
+from omnimouse_app.tour.hand import wait_for
+from omnimouse_model.analysis.evaluate.stitching import predict_span
+from omnimouse_model.live.compare.pins import LIVE
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 

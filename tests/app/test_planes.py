@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-from omnimouse_app.canvas import Canvas, core_places
-from omnimouse_app.hand import Hand, arc, settle, wait_for
-from omnimouse_app.layer_kinds import lost_layer
+from omnimouse_app.field.canvas import Canvas, core_places
+from omnimouse_app.field.layer_kinds import lost_layer
+from omnimouse_app.tour.hand import Hand, arc, settle, wait_for
 from omnimouse_model.masks import VISIBLE
-from omnimouse_widgets.drawn.neuron_colours import SELECTED_RIM
+from omnimouse_widgets.drawn.field.neuron_colours import SELECTED_RIM
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 ALT = Qt.KeyboardModifier.AltModifier

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from npe2 import PluginManifest
 
-from omnimouse_app.reader import get_reader, layers_of, read
-from omnimouse_model.analysis.edits import Blank, Mirror
+from omnimouse_app.window.reader import get_reader, layers_of, read
+from omnimouse_model.analysis.in_silico.stimulus_edits import Blank, Mirror
 from omnimouse_model.data.open import open_session
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from tests import SUITE2P
@@ -57,12 +57,14 @@ def test_samples_are_made_off_the_thread_that_draws_and_recordings_open_through_
 ):
     import napari
 
-    from omnimouse_app.docks import PANELS, find_instrument
-    from omnimouse_app.hand import wait_for
-    from omnimouse_model.live.memory import Remembered, remember
+    from omnimouse_app.tour.hand import wait_for
+    from omnimouse_app.window.docks import PANELS, find_instrument
+    from omnimouse_model.live.last_session import Remembered, remember
 
     monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path))
-    monkeypatch.setattr("omnimouse_app.instrument.load_in_worker", lambda *_: echo)
+    monkeypatch.setattr(
+        "omnimouse_app.window.instrument.load_in_worker", lambda *_: echo
+    )
     remember(Remembered(str(session_folder), "mean"))
     let_on, made_on, opened = threading.Event(), [], []
 
@@ -75,7 +77,7 @@ def test_samples_are_made_off_the_thread_that_draws_and_recordings_open_through_
     for sample in ("demo", "unseen"):
         monkeypatch.setattr(f"omnimouse_model.demo.{sample}_session", simulate)
     monkeypatch.setattr(
-        "omnimouse_model.live.opening.open_session",
+        "omnimouse_model.live.recording.first_view.open_session",
         lambda path: opened.append(path) or open_session(path),
     )
     viewer = napari.Viewer(show=True)
@@ -111,8 +113,8 @@ pan_zoom
 def test_no_key_is_taken_twice_nor_from_the_viewer():
     from napari.utils.shortcuts import default_shortcuts
 
-    from omnimouse_app.keys import FIELD_KEYS, PANEL_KEYS, all_keys
-    from omnimouse_widgets.qt.keys import KEYS
+    from omnimouse_app.field.keys import FIELD_KEYS, PANEL_KEYS, all_keys
+    from omnimouse_widgets.qt.style.shortcuts import KEYS
 
     listed = [key.key for key in KEYS] + [*PANEL_KEYS, *FIELD_KEYS]
     single = [key for group in listed for key in group.split(" ")]
@@ -174,8 +176,8 @@ def command_effects(dock) -> dict:
 def test_commands_do_what_their_titles_say(dock, monkeypatch):
     from qtpy.QtWidgets import QApplication
 
-    from omnimouse_app import commands
-    from omnimouse_app.hand import settle, wait_for
+    from omnimouse_app.tour.hand import settle, wait_for
+    from omnimouse_app.window import commands
 
     controller, results = dock.controller, dock.controller.results
     monkeypatch.setattr("napari.current_viewer", lambda: dock.viewer)
@@ -251,8 +253,8 @@ def test_page_keys_step_trials_wherever_the_focus_is_and_with_alt_planes(
     from qtpy.QtCore import Qt
     from qtpy.QtTest import QTest
 
-    from omnimouse_app.canvas import Canvas
-    from omnimouse_app.hand import wait_for
+    from omnimouse_app.field.canvas import Canvas
+    from omnimouse_app.tour.hand import wait_for
 
     steps, controller = [], dock.controller
     for what, stepped in (("planes", controller.planes), ("trials", controller.trials)):

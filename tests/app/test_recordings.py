@@ -7,9 +7,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog
 
-from omnimouse_app.hand import wait_for
-from omnimouse_app.layers import TOKEN
-from omnimouse_widgets.qt.recordings import RecordingsPanel
+from omnimouse_app.field.layers import TOKEN
+from omnimouse_app.tour.hand import wait_for
+from omnimouse_widgets.qt.recordings.panel import RecordingsPanel
 from tests import SUITE2P
 from tests.app.windows import drop_file
 

@@ -8,14 +8,14 @@ from qtpy.QtCore import Qt
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtTest import QTest
 
-from omnimouse_app.canvas import Canvas, core_places
-from omnimouse_app.demo_report import drag_on_raster
-from omnimouse_app.docks import find_instrument, open_instrument
-from omnimouse_app.frames import OneFrame
-from omnimouse_app.hand import Hand, settle, wait_for
+from omnimouse_app.field.canvas import Canvas, core_places
+from omnimouse_app.field.redraw import OneFrame
+from omnimouse_app.tour.hand import Hand, settle, wait_for
+from omnimouse_app.tour.report import drag_on_raster
+from omnimouse_app.window.docks import find_instrument, open_instrument
 from omnimouse_model.masks import TARGET
 from omnimouse_model.metrics import correlation
-from omnimouse_widgets.drawn.playback import samples_due
+from omnimouse_widgets.drawn.traces.playback import samples_due
 from tests.app.windows import wait_for_rest
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]

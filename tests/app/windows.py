@@ -8,8 +8,8 @@ from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
-from omnimouse_app.docks import OmniMouseDock
-from omnimouse_app.hand import settle, wait_for
+from omnimouse_app.tour.hand import settle, wait_for
+from omnimouse_app.window.docks import OmniMouseDock
 
 SIZE = (1440, 900)
 

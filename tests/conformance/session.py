@@ -20,7 +20,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
-from omnimouse_model.data.windows import SCREEN_MEAN, SCREEN_STD, Window
+from omnimouse_model.data.window import SCREEN_MEAN, SCREEN_STD, Window
 
 LINEAR, NORMALISED = 1e-9, 1e-5
 _TIERS = (

@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 import yaml
 
-from omnimouse_model.data.pickles import load_pickled
+from omnimouse_model.data.io.safe_pickle import load_pickled
 from omnimouse_model.errors import SessionFormatError
 
 SECRET = "outside.npy"

@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory, mkdtemp
 
 import numpy as np
 
+from omnimouse_model.data.conversion.write import convert
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.store.write import convert
 from tests import SESSIONS
 from tests.fuzz.damage import (
     damage_array,

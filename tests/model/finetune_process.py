@@ -21,9 +21,9 @@ from omnimouse_model.errors import StoppedError
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.omnimouse import OmniMouse
 from omnimouse_model.nets.start import initialise
-from omnimouse_model.train import borrowed
-from omnimouse_model.train.apart import Job, Tell, finetune_apart
-from omnimouse_model.train.finetune_progress import FinetuneProgress
+from omnimouse_model.train.finetune import neighbour_init
+from omnimouse_model.train.finetune.process import Job, Tell, finetune_apart
+from omnimouse_model.train.finetune.progress import FinetuneProgress
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
@@ -56,7 +56,7 @@ def write_mouse_folder(root: Path) -> Path:
 @contextmanager
 def few_start_windows() -> Iterator[None]:
     """Start values are found on few windows: most of a small fine-tuning's time."""
-    with patch.object(borrowed, "WINDOWS", 2):
+    with patch.object(neighbour_init, "WINDOWS", 2):
         yield
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 from torch.distributed import TCPStore
 
-from omnimouse_model.train import saving
+from omnimouse_model.train import checkpoints
 from omnimouse_model.train.batches import TrainingSession, open_training_session
+from omnimouse_model.train.checkpoints import last_state, saved_step
 from omnimouse_model.train.config import Group, Phase, SessionChoice, TrainConfig
 from omnimouse_model.train.distributed import joined
 from omnimouse_model.train.loop import train
-from omnimouse_model.train.saving import last_state, saved_step
 from omnimouse_model.train.step import batch_loss, draw_step
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
@@ -123,7 +123,7 @@ def run(mice: Path, out: Path, dies_at: str = "") -> None:
 
 
 def _die_at_write(number: int) -> None:
-    whole, written = saving.atomic_path, []
+    whole, written = checkpoints.atomic_path, []
 
     @contextmanager
     def atomic_path(path: Path) -> Iterator[Path]:
@@ -133,12 +133,12 @@ def _die_at_write(number: int) -> None:
             if len(written) == number:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    saving.atomic_path = atomic_path
+    checkpoints.atomic_path = atomic_path
 
 
 def check_compiled(mice: Path, out: Path) -> None:
     """Compiled blocks give the same loss, under the same names."""
-    from omnimouse_model.train.compiled import compile_blocks
+    from omnimouse_model.train.cpu.compiled import compile_blocks
 
     config = replace(CONFIG, average=0.0)
     sessions = sessions_of(mice, ["m1-1-1"])

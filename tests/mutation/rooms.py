@@ -14,79 +14,64 @@ class Room:
     tests: tuple[str, ...]
 
 
+def _files(folder: str, names: str) -> tuple[str, ...]:
+    """Return the paths of files of one folder; `names` are separated by blanks."""
+    return tuple(f"{folder}/{name}.py" for name in names.split())
+
+
 _MODEL = "model/omnimouse_model"
+_TESTS = "tests/model"
 ROOMS = {
     "masks": Room(
-        (f"{_MODEL}/masks/*.py", f"{_MODEL}/strategies.py"),
-        (
-            *("tests/model/masks/test_*.py", "tests/model/test_strategies.py"),
-            *("tests/model/test_live_undo.py", "tests/model/test_given.py"),
-        ),
+        _files(_MODEL, "masks/* strategies"),
+        _files(_TESTS, "masks/test_* test_strategies live/mask/test_undo")
+        + _files(_TESTS, "analysis/sweep/test_context_of_mask"),
     ),
     "tokens": Room(
-        (f"{_MODEL}/tokens.py",),
-        (
-            *("tests/model/test_tokens.py", "tests/model/test_strategies.py"),
-            *("tests/model/test_parity.py", "tests/model/test_transformer.py"),
-        ),
+        _files(_MODEL, "tokens"),
+        _files(_TESTS, "test_tokens test_strategies nets/test_parity")
+        + _files(_TESTS, "predict/omnimouse/test_predictor"),
     ),
     "windows": Room(
-        (
-            *(f"{_MODEL}/data/windows.py", f"{_MODEL}/data/starts.py"),
-            *(f"{_MODEL}/data/clock.py", f"{_MODEL}/data/gather.py"),
-            *(f"{_MODEL}/data/signal.py", f"{_MODEL}/data/stimulus.py"),
-        ),
-        (
-            *("tests/model/data/test_*.py", "tests/model/test_windows.py"),
-            *("tests/model/test_session_errors.py", "tests/model/test_spikes.py"),
-            "tests/model/test_trial_steps.py",
-        ),
+        _files(f"{_MODEL}/data", "window valid_starts clock io/phase_gather signal")
+        + _files(f"{_MODEL}/data", "stimulus"),
+        _files(f"{_TESTS}/data", "test_* readers/test_errors")
+        + _files(f"{_TESTS}/data/readers", "experanto/test_spikes")
+        + _files(_TESTS, "live/recording/test_trials"),
     ),
     "metrics": Room(
-        (
-            *(f"{_MODEL}/metrics/behavior.py", f"{_MODEL}/metrics/correlation.py"),
-            *(f"{_MODEL}/metrics/geometry.py", f"{_MODEL}/metrics/information.py"),
-            *(f"{_MODEL}/metrics/repeats.py", f"{_MODEL}/metrics/spatial.py"),
-            *(f"{_MODEL}/metrics/running_repeats.py", f"{_MODEL}/metrics/tuning.py"),
-            *(f"{_MODEL}/metrics/streaming.py", f"{_MODEL}/metrics/zig.py"),
-        ),
-        (
-            *("tests/model/metrics/test_*.py", "tests/model/test_clips.py"),
-            *("tests/model/test_evaluate.py", "tests/model/test_neuron_facts.py"),
-        ),
+        _files(f"{_MODEL}/metrics", "behavior correlation geometry information")
+        + _files(f"{_MODEL}/metrics", "repeats spatial running_repeats tuning")
+        + _files(f"{_MODEL}/metrics", "streaming zig"),
+        _files(_TESTS, "metrics/test_* live/neurons/test_repeats")
+        + _files(_TESTS, "analysis/evaluate/test_evaluate")
+        + _files(_TESTS, "live/neurons/test_neuron_info"),
     ),
     "statistics": Room(
-        (
-            *(f"{_MODEL}/metrics/aggregate.py", f"{_MODEL}/metrics/bootstrap.py"),
-            *(f"{_MODEL}/metrics/fits.py", f"{_MODEL}/data/readers/statistics.py"),
-            *(f"{_MODEL}/analysis/scoring.py", f"{_MODEL}/analysis/scores.py"),
-            f"{_MODEL}/analysis/population_ceiling.py",
-        ),
-        (
-            *("tests/model/metrics/test_*.py", "tests/model/test_score_summary.py"),
-            *("tests/model/test_evaluate.py", "tests/model/test_population_ceiling.py"),
-            *("tests/model/test_evaluate_parts.py", "tests/model/test_scaling.py"),
-            *("tests/model/data/test_*.py", "tests/model/test_hostile_folders.py"),
-        ),
+        _files(f"{_MODEL}/metrics", "aggregate bootstrap fits")
+        + _files(f"{_MODEL}/data/readers/build", "statistics")
+        + _files(f"{_MODEL}/analysis", "evaluate/accumulate evaluate/results")
+        + _files(f"{_MODEL}/analysis", "tuning/noise_ceiling"),
+        _files(_TESTS, "metrics/test_* analysis/evaluate/test_summary")
+        + _files(f"{_TESTS}/analysis", "evaluate/test_evaluate")
+        + _files(f"{_TESTS}/analysis", "tuning/test_noise_ceiling")
+        + _files(f"{_TESTS}/analysis", "evaluate/test_evaluate_parts")
+        + _files(f"{_TESTS}/analysis", "scaling/test_fits")
+        + _files(f"{_TESTS}/data", "test_* readers/test_hostile_folders"),
     ),
     "predictors": Room(
-        (
-            *(f"{_MODEL}/predict/naive.py", f"{_MODEL}/predict/rules.py"),
-            *(f"{_MODEL}/predict/ridge.py", f"{_MODEL}/predict/context.py"),
-            *(f"{_MODEL}/predict/energy.py", f"{_MODEL}/predict/history.py"),
-            *(f"{_MODEL}/predict/seen.py", f"{_MODEL}/predict/fitted.py"),
-            *(f"{_MODEL}/predict/ensemble.py", f"{_MODEL}/predict/knowledge.py"),
-            *(f"{_MODEL}/predict/parts.py", f"{_MODEL}/predict/predictor.py"),
-            *(f"{_MODEL}/predict/transformer.py", f"{_MODEL}/predict/joining.py"),
-            *(f"{_MODEL}/predict/deltas.py", f"{_MODEL}/predict/kept.py"),
-        ),
-        (
-            *("tests/model/test_naive.py", "tests/model/test_transformer.py"),
-            *("tests/model/test_models.py", "tests/model/test_kept.py"),
-            *("tests/model/test_fitted.py", "tests/model/test_memory_fallback.py"),
-            *("tests/model/test_evaluate_parts.py", "tests/model/masks/test_files.py"),
-            *("tests/model/test_live_undo.py", "tests/model/test_beside.py"),
-            *("tests/model/test_worker.py", "tests/model/test_predictor_lifetime.py"),
-        ),
+        _files(f"{_MODEL}/predict/baselines", "predictor rules ridge population_ridge")
+        + _files(f"{_MODEL}/predict/baselines", "video_ridge autoregressive")
+        + _files(f"{_MODEL}/predict/baselines", "visible_input fit_cache")
+        + _files(f"{_MODEL}/predict", "ensemble compatibility capabilities predictor")
+        + _files(f"{_MODEL}/predict/omnimouse", "predictor batching device_cache")
+        + _files(f"{_MODEL}/predict/worker", "mask_delta"),
+        _files(f"{_TESTS}/predict", "baselines/test_predictor omnimouse/test_predictor")
+        + _files(f"{_TESTS}/predict", "test_registry omnimouse/test_device_cache")
+        + _files(f"{_TESTS}/predict", "omnimouse/test_memory_fallback")
+        + _files(f"{_TESTS}/live", "models/test_fallback_baseline mask/test_undo")
+        + _files(_TESTS, "analysis/evaluate/test_evaluate_parts masks/test_files")
+        + _files(f"{_TESTS}/live", "inference/test_baseline")
+        + _files(f"{_TESTS}/predict", "worker/test_client worker/test_lifetime"),
     ),
 }

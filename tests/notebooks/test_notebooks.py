@@ -19,7 +19,7 @@ SMALL = {
     "04_behavior_decoding": "MAX_WINDOWS = 2",
     # Start values are found on 128 windows: most of the time of a short fine-tuning.
     "05_your_own_mouse": "MAX_WINDOWS = 2\nSTEPS = 1\n"
-    "__import__('omnimouse_model.train.borrowed', fromlist=['_']).WINDOWS = 4",
+    "__import__('omnimouse_model.train.finetune.neighbour_init', fromlist=['_']).WINDOWS = 4",
 }
 """What the suite runs after each notebook's parameters."""
 names = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)

@@ -19,12 +19,12 @@ from multiprocessing import active_children
 import numpy as np
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.windows import Window
+from omnimouse_model.data.window import Window
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
 from omnimouse_model.masks import Mask, asked_cells
 from omnimouse_model.predict.predictor import Encoded
-from omnimouse_model.predict.worker import WorkerPredictor
+from omnimouse_model.predict.worker.client import WorkerPredictor
 from tests.predictors import EchoPredictor
 
 N_NEURONS = 200

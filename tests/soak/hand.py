@@ -15,11 +15,11 @@ from qtpy.QtGui import QKeySequence, QWheelEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDialog, QWidget
 
-from omnimouse_app.canvas import Canvas
-from omnimouse_app.commands import ACTIONS
-from omnimouse_app.docks import OmniMouseDock
-from omnimouse_app.hand import Hand, settle
-from omnimouse_app.keys import all_keys
+from omnimouse_app.field.canvas import Canvas
+from omnimouse_app.field.keys import all_keys
+from omnimouse_app.tour.hand import Hand, settle
+from omnimouse_app.window.commands import ACTIONS
+from omnimouse_app.window.docks import OmniMouseDock
 
 HANGS_S = 120.0
 """An act that takes so long never ends: every thread's stack is told."""

@@ -17,7 +17,7 @@ import psutil
 from qtpy.QtCore import qInstallMessageHandler
 from qtpy.QtWidgets import QApplication
 
-from omnimouse_app.hand import settle
+from omnimouse_app.tour.hand import settle
 
 MAX_GROWTH_MIB = 32.0
 """For each life between the second's end and the last one's."""

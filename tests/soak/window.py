@@ -28,16 +28,16 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_app.canvas import Canvas, core_places
-from omnimouse_app.docks import OmniMouseDock, open_instrument
-from omnimouse_app.hand import Hand, settle, wait_for
+from omnimouse_app.field.canvas import Canvas, core_places
+from omnimouse_app.tour.hand import Hand, settle, wait_for
+from omnimouse_app.window.docks import OmniMouseDock, open_instrument
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE, asked_cells
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.predict.worker import WorkerPredictor
+from omnimouse_model.predict.worker.client import WorkerPredictor
 from omnimouse_model.simulate import HeldOut, MouseSpec
 from omnimouse_model.simulate import write_session as simulate
-from omnimouse_widgets.qt.hop import qt_post
+from omnimouse_widgets.qt.style.ui_thread import qt_post
 from tests.small_sessions import write_session
 from tests.soak.edits import PREDICTORS, check_numbers
 from tests.soak.hand import SIZES, Monkey, extent
@@ -56,7 +56,7 @@ PATIENCE_S = 90.0
 # -- lives ----------------------------------------------------------------------------
 def load(name: str, session: Any, device: str) -> Predictor:
     """Ours by their names in a process of their own, else what the library loads."""
-    from omnimouse_model.predict.catalogue import load_in_worker
+    from omnimouse_model.predict.worker.client import load_in_worker
 
     if name in PREDICTORS:
         return WorkerPredictor(PREDICTORS[name], torch_threads=1)
@@ -222,7 +222,11 @@ def soak_window(
 
 def main() -> int:
     """Work windows, on a display of its own where there is none."""
-    from omnimouse_app.screen import has_display, scratch_settings, virtual_display
+    from omnimouse_app.window.screen import (
+        has_display,
+        scratch_settings,
+        virtual_display,
+    )
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=120.0)

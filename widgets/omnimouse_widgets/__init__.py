@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from omnimouse_widgets.jupyter.bar import ControlBar as ControlBar
     from omnimouse_widgets.jupyter.behavior import BehaviorDecoder as BehaviorDecoder
+    from omnimouse_widgets.jupyter.control_bar import ControlBar as ControlBar
     from omnimouse_widgets.jupyter.explorer import Explorer as Explorer
     from omnimouse_widgets.jupyter.finetune import FineTune as FineTune
     from omnimouse_widgets.jupyter.painter import MaskPainter as MaskPainter
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BehaviorDecoder": "behavior",
     "ContextSweep": "sweep",
-    "ControlBar": "bar",
+    "ControlBar": "control_bar",
     "Explorer": "explorer",
     "FineTune": "finetune",
     "MaskPainter": "painter",

@@ -1,7 +1,7 @@
 """Opening a session: the first reader that recognises the folder reads it."""
 
+import copyreg
 import logging
-import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,26 +11,24 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.archive import is_archive
-from omnimouse_model.data.hdf5 import SIGNATURE
-from omnimouse_model.data.hub_names import hub_place
-from omnimouse_model.data.options import ReadOptions
-from omnimouse_model.data.readers import (
-    arrays,
-    experanto,
-    nwb,
-    sensorium,
-    store,
-    suite2p,
+from omnimouse_model.data.formats import (
+    READERS,
+    is_recording,
+    session_folder,
+    unreadable,
 )
-from omnimouse_model.data.remote_file import shown_address, web_address
+from omnimouse_model.data.hub.names import hub_place
+from omnimouse_model.data.hub.unpack import is_archive
+from omnimouse_model.data.io.hdf5 import SIGNATURE
+from omnimouse_model.data.io.http_file import shown_address, web_address
+from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.readers import arrays
+from omnimouse_model.data.readers.nwb import reader as nwb
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import UNEXPECTED, SessionFormatError, StoppedError
 
 logger = logging.getLogger(__name__)
 
-_READERS = (experanto, sensorium, suite2p, nwb, arrays, store)
-_PARTS = ("meta.json", "responses", "screen", "eye_tracker", "treadmill")
 _KEPT = 8
 _NPY = b"\x93NUMPY"
 _OF_SUITE2P = ("F.npy", "Fneu.npy", "spks.npy", "stat.npy", "ops.npy", "iscell.npy")
@@ -74,10 +72,10 @@ def open_session(
     if (address := web_address(path)) is not None:
         with _typed(Path(shown_address(address)), "nwb"):
             return nwb.read_address(address, options)
-    folder = _session_folder(_on_this_machine(path))
-    for reader in _READERS:
+    folder = session_folder(_on_this_machine(path))
+    for name, reader in READERS.items():
         if reader.recognises(folder):
-            with _typed(folder, reader.__name__):
+            with _typed(folder, name):
                 session: Session = reader.read(folder, options)
                 return session
     raise _unknown(folder)
@@ -97,7 +95,7 @@ def _no_place(given: object) -> SessionFormatError:
 
 
 @contextmanager
-def _typed(path: Path, reader: str) -> Iterator[None]:
+def _typed(path: Path, name: str) -> Iterator[None]:
     """Turn whatever else a reader raises into the one typed error."""
     try:
         # Damaged numbers are for the reader's own checks, not numpy's warnings.
@@ -113,7 +111,6 @@ def _typed(path: Path, reader: str) -> Iterator[None]:
             "check permissions, and that its drive is there",
         ) from error
     except Exception as error:  # a fault of the reader: typed all the same, and logged
-        name = reader.rsplit(".", 1)[-1]
         logger.exception("The %s reader failed on %s", name, path)
         raise SessionFormatError(
             path,
@@ -150,51 +147,30 @@ def reopen_session(
     return session
 
 
+def _reduced(session: Session) -> tuple[Any, ...]:
+    """Return how a session is pickled: by its place, never by its arrays."""
+    place = (session.place, session.fingerprint, dict(session.options))
+    return reopen_session, place
+
+
+# Registered here and not as a method: `Session` must not know how sessions are opened.
+copyreg.pickle(Session, _reduced)
+
+
 def _on_this_machine(path: str | Path) -> Path:
     """The path, after fetching what it names on the hub."""
     if Path(path).exists() or (place := hub_place(str(path))) is None:
         return Path(path)
-    from omnimouse_model.data.fetching import fetch_session
+    from omnimouse_model.data.hub.fetch_session import fetch_session
 
     return fetch_session(str(place))
-
-
-def _session_folder(path: Path) -> Path:
-    path = path.expanduser().absolute()
-    if not path.exists():
-        raise SessionFormatError(
-            path, "missing_file", f"{path} does not exist", "check the path"
-        )
-    if path.name in _PARTS and _is_known(path.parent):
-        return path.parent
-    if not path.is_dir() or _is_known(path):
-        return path
-    try:
-        with os.scandir(path) as entries:
-            inner = [Path(entry.path) for entry in entries if entry.is_dir()]
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    return inner[0] if len(inner) == 1 and _is_known(inner[0]) else path
-
-
-def _is_known(path: Path) -> bool:
-    return any(reader.recognises(path) for reader in _READERS)
 
 
 def _entries(path: Path) -> list[Path]:
     try:
         return sorted(path.iterdir())
     except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> SessionFormatError:
-    return SessionFormatError(
-        path,
-        "unreadable",
-        f"{path} cannot be read: {error.strerror or error}",
-        "check permissions",
-    )
+        raise unreadable(path, error) from error
 
 
 def _unknown(path: Path) -> SessionFormatError:
@@ -220,7 +196,9 @@ def _folder_in_words(path: Path) -> tuple[str, str]:
     found = [p.name for p in _entries(path)]
     if not found:
         return "is empty", "choose the folder that holds the recording"
-    looked_for = ", ".join(name for reader in _READERS for name in reader.LOOKED_FOR)
+    looked_for = ", ".join(
+        name for reader in READERS.values() for name in reader.LOOKED_FOR
+    )
     shown = ", ".join(found[:12]) + (", …" if len(found) > 12 else "")
     return (
         f"is not a session folder I know. Looked for: {looked_for}. Found: {shown}",
@@ -252,14 +230,6 @@ def _file_in_words(path: Path) -> tuple[str, str]:
     return "is no recording", f"what can be opened is {_KINDS}"
 
 
-def is_session_itself(path: Path) -> bool:
-    """Whether some reader recognises this very folder or file."""
-    try:
-        return _is_known(path)
-    except (OSError, SessionFormatError):
-        return False
-
-
 def is_session(path: str | Path) -> bool:
     """Whether some reader recognises the folder; looks at names and small files.
 
@@ -268,7 +238,7 @@ def is_session(path: str | Path) -> bool:
     if web_address(path) is not None or hub_place(str(path)) is not None:
         return True
     try:
-        folder = _session_folder(Path(path))
+        folder = session_folder(Path(path))
     except SessionFormatError:
         return False
-    return _is_known(folder)
+    return is_recording(folder)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from omnimouse_model.data.signal import Level, Signal
-from omnimouse_model.data.starts import blocks
+from omnimouse_model.data.valid_starts import blocks
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session

@@ -22,10 +22,10 @@ from omnimouse_model.data.clock import (
 from omnimouse_model.data.overview import Overview, summarise
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.split import early_and_late, has_tiers, split_minutes
-from omnimouse_model.data.starts import allowed_times, inside_trials
 from omnimouse_model.data.stimulus import BLANK_TIER, Stimulus, Trials
 from omnimouse_model.data.units import Roi, Units
-from omnimouse_model.data.windows import Window
+from omnimouse_model.data.valid_starts import allowed_times, inside_trials
+from omnimouse_model.data.window import Window
 from omnimouse_model.errors import SessionFormatError
 
 __all__ = ["Note", "Roi", "Session", "Signal", "Stimulus", "Trials", "Units", "Window"]
@@ -107,11 +107,6 @@ class Session:
             f"{', '.join(self.streams)}; tiers: {tiers or 'none'}; "
             f"{len(self.warnings)} warnings"
         )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        from omnimouse_model.data.open import reopen_session
-
-        return reopen_session, (self.place, self.fingerprint, dict(self.options))
 
     @property
     def place(self) -> Path | str | Mapping[str, Any]:

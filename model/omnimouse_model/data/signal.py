@@ -7,8 +7,12 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 
 from omnimouse_model.data.clock import Interval, previous_index
-from omnimouse_model.data.gather import ShiftOrder, gather_shifted, shifted_rows
-from omnimouse_model.data.rows import Rows
+from omnimouse_model.data.io.phase_gather import (
+    ShiftOrder,
+    gather_shifted,
+    shifted_rows,
+)
+from omnimouse_model.data.io.row_source import Rows
 
 SampleMode = Literal["previous", "linear"]
 

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64, Shaped
 
 from omnimouse_model.data.clock import Interval, frame_slot
-from omnimouse_model.data.files import open_binary, read_npy_header
-from omnimouse_model.data.seen import SeenFile
+from omnimouse_model.data.io.file_stamp import SeenFile
+from omnimouse_model.data.io.safe_files import open_binary, read_npy_header
 from omnimouse_model.errors import SessionFormatError
 
 BLANK_TIER = "blank"

@@ -25,10 +25,14 @@ from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, NoReturn, get_args
 
-from omnimouse_model.analysis.edits import arranged, edits_from_json, edits_to_json
+from omnimouse_model.analysis.in_silico.stimulus_edits import (
+    arranged,
+    edits_from_json,
+    edits_to_json,
+)
 from omnimouse_model.atomic import atomic_path
-from omnimouse_model.data.editing import Edit
-from omnimouse_model.data.options import ReadOptions
+from omnimouse_model.data.edit_protocol import Edit
+from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.errors import AnalysisFileError, MaskError
 from omnimouse_model.live.pin import MAX_PINS, Pin
 from omnimouse_model.live.state import (

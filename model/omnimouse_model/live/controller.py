@@ -14,40 +14,48 @@ from pathlib import Path
 import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.data.editing import Edit
+from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.alignment import AlignmentCheck
-from omnimouse_model.live.analyses import Analyses
-from omnimouse_model.live.answering import (
+from omnimouse_model.live.compare.pins import Pins
+from omnimouse_model.live.inference.apply import take_selected
+from omnimouse_model.live.inference.baseline import Beside
+from omnimouse_model.live.inference.client import Asking
+from omnimouse_model.live.inference.engine import Engine, Post, call_at_once
+from omnimouse_model.live.inference.stages import (
     WINDOW_S,
     Answering,
     Load,
     name_of,
     step_between,
 )
-from omnimouse_model.live.applying import take_selected
-from omnimouse_model.live.as_python import script_of
-from omnimouse_model.live.asking import Asking
-from omnimouse_model.live.beside import Beside
-from omnimouse_model.live.brush import CODE_NAMES, Spans, known_code
-from omnimouse_model.live.clips import Clips
-from omnimouse_model.live.colouring import Colouring
-from omnimouse_model.live.engine import Engine, Post, call_at_once
-from omnimouse_model.live.exports import Exports
-from omnimouse_model.live.facts import Facts
-from omnimouse_model.live.finetuning import Finetuning
-from omnimouse_model.live.memory import Memory, Remembered
-from omnimouse_model.live.models import Models
-from omnimouse_model.live.opener import Opener, Opening
-from omnimouse_model.live.opening import View, first_view, put_on_screen
+from omnimouse_model.live.last_session import Memory, Remembered
+from omnimouse_model.live.mask.brush import CODE_NAMES, Spans, known_code
+from omnimouse_model.live.mask.presets import (
+    DEFAULT_PRESET,
+    PRESETS,
+    mask_for,
+    preset_named,
+)
+from omnimouse_model.live.mask.stimulus_edits import WhatIfEdits
+from omnimouse_model.live.mask.undo import History, Question
+from omnimouse_model.live.models.downloads import Models
+from omnimouse_model.live.models.finetune import Finetuning
+from omnimouse_model.live.neurons.colour_by import Colouring
+from omnimouse_model.live.neurons.dilate import Reaching
+from omnimouse_model.live.neurons.neuron_info import Facts
+from omnimouse_model.live.neurons.neuron_order import Similarity
+from omnimouse_model.live.neurons.planes import Planes
+from omnimouse_model.live.neurons.repeats import Clips
 from omnimouse_model.live.pin import Pin
-from omnimouse_model.live.pins import Pins
-from omnimouse_model.live.planes import Planes
-from omnimouse_model.live.presets import DEFAULT_PRESET, PRESETS, mask_for, preset_named
-from omnimouse_model.live.reaching import Reaching
-from omnimouse_model.live.recordings import Recordings
+from omnimouse_model.live.project.exports import Exports
+from omnimouse_model.live.project.project import Analyses
+from omnimouse_model.live.project.script import script_of
+from omnimouse_model.live.recording.clock_check import AlignmentCheck
+from omnimouse_model.live.recording.first_view import View, first_view, put_on_screen
+from omnimouse_model.live.recording.folder_index import Recordings
+from omnimouse_model.live.recording.loader import Opener, Opening
+from omnimouse_model.live.recording.trials import TrialSteps
 from omnimouse_model.live.results import Results
-from omnimouse_model.live.similarity import Similarity
 from omnimouse_model.live.state import (
     MAX_SELECTED,
     ColourBy,
@@ -56,18 +64,12 @@ from omnimouse_model.live.state import (
     RasterOrder,
     RasterView,
 )
-from omnimouse_model.live.sweeps import Sweeps
-from omnimouse_model.live.trials import TrialSteps
-from omnimouse_model.live.undo import History, Question
-from omnimouse_model.live.what_if import WhatIfEdits
+from omnimouse_model.live.sweep.sweeps import Sweeps
 from omnimouse_model.masks import N_SAMPLES, BehaviorMode, Mask, Neurons, Samples
-from omnimouse_model.predict.catalogue import (
-    load_in_process,
-    load_in_worker,
-    must_be_fetched,
-)
-from omnimouse_model.predict.deltas import is_same
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.registry import load_in_process, must_be_fetched
+from omnimouse_model.predict.worker.client import load_in_worker
+from omnimouse_model.predict.worker.mask_delta import is_same
 
 
 class Controller:

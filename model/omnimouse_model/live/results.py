@@ -11,8 +11,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from psygnal import Signal, SignalGroupDescriptor
 
-from omnimouse_model.analysis.sweep_table import ContextSweep
-from omnimouse_model.analysis.what_if import WhatIf
+from omnimouse_model.analysis.in_silico.counterfactual import WhatIf
+from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.predict.devices import DEVICES, Residence
 from omnimouse_model.predict.predictor import Needs, Prediction
 

@@ -10,11 +10,11 @@ from typing import ClassVar, Literal
 
 from psygnal import SignalGroupDescriptor
 
-from omnimouse_model.data.editing import Edit
+from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.windows import Window
+from omnimouse_model.data.window import Window
 from omnimouse_model.live.pin import Pin
-from omnimouse_model.live.span_pages import SpanChoice
+from omnimouse_model.live.spans import SpanChoice
 from omnimouse_model.masks import N_SAMPLES, VISIBLE, Mask
 
 MAX_SELECTED = 64

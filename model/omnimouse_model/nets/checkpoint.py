@@ -146,43 +146,6 @@ def save_checkpoint(
     return path
 
 
-def read_checkpoint(path: str | Path, size: str | None = None) -> Checkpoint:
-    """Read a checkpoint: a .safetensors file of ours, or an official folder or shard.
-
-    Parameters
-    ----------
-    path
-        File or folder.
-    size
-        "1M" … "300M" where an official checkpoint's size cannot be told from its
-        shapes.
-
-    Raises
-    ------
-    CheckpointError
-        Not found, not sound, or not safe to read.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise CheckpointError(f"There is no checkpoint at {path}.")
-    if path.is_dir():
-        ours = sorted(path.glob("*.safetensors"))
-        if path / FINISHED in ours:
-            return _read_ours(path / FINISHED)
-        if len(ours) > 1:
-            raise CheckpointError(
-                f"{path} holds several checkpoints: {[p.name for p in ours]}; name one."
-            )
-        if ours:
-            return _read_ours(ours[0])
-    elif path.suffix in (".safetensors", ".json"):
-        return _read_ours(path.with_suffix(".safetensors"))
-    # not at the top: official.py builds on this file
-    from omnimouse_model.nets.official import read_official
-
-    return read_official(path, size)
-
-
 def read_card(path: str | Path) -> dict[str, Any]:
     """What a checkpoint of ours says of itself to people, without its weights."""
     facts = json.loads(Path(path).with_suffix(".json").read_text("utf-8"))
@@ -190,7 +153,8 @@ def read_card(path: str | Path) -> dict[str, Any]:
     return card
 
 
-def _read_ours(path: Path) -> Checkpoint:
+def read_own(path: Path) -> Checkpoint:
+    """Read a checkpoint that `save_checkpoint` wrote."""
     facts_path = path.with_suffix(".json")
     if not facts_path.exists():
         raise CheckpointError(

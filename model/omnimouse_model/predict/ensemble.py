@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.windows import Window
+from omnimouse_model.data.window import Window
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import (
@@ -119,39 +118,8 @@ class Ensemble:
         )
 
 
-def save_ensemble(
-    path: str | Path, members: Sequence[str | Path], device: str = "auto"
-) -> Path:
-    """Write a file that stands for the mean of some predictors.
-
-    It names each one's path (or name) and hash; `load_predictor` reads it and refuses
-    it when a member is no longer what it was.
-
-    Raises
-    ------
-    ValueError
-        Fewer than two members, or a path that does not end in `.ensemble.json`.
-    """
-    path = Path(path)
-    if not path.name.endswith(SUFFIX):
-        raise ValueError(f"An ensemble's file ends in {SUFFIX}, unlike {path.name}.")
-    names = [_travelling(member) for member in members]
-    found = Ensemble(tuple(_loaded(name, device) for name in names))
-    facts = {
-        "omnimouse_ensemble": FORMAT,
-        "members": [
-            {"path": name, "predictor_id": member.predictor_id}
-            for name, member in zip(names, found.members, strict=True)
-        ],
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    return path
-
-
-def load_ensemble(path: Path, device: str = "auto") -> Ensemble:
-    """Read what `save_ensemble` wrote.
+def load_ensemble(path: Path, load: Callable[[str], Predictor]) -> Ensemble:
+    """Read what `save_ensemble` wrote; `load` loads a member by its name or path.
 
     Raises
     ------
@@ -170,7 +138,7 @@ def load_ensemble(path: Path, device: str = "auto") -> Ensemble:
         raise CheckpointError(
             f"{path} has format {version}, this version reads {FORMAT}."
         )
-    members = tuple(_loaded(name, device) for name, _ in told)
+    members = tuple(load(name) for name, _ in told)
     for member, (name, known) in zip(members, told, strict=True):
         if member.predictor_id != known:
             raise CheckpointError(
@@ -178,13 +146,3 @@ def load_ensemble(path: Path, device: str = "auto") -> Ensemble:
                 f"{known}: make the ensemble anew."
             )
     return Ensemble(members)
-
-
-def _travelling(name: str | Path) -> str:
-    return str(Path(name).resolve()) if Path(name).exists() else str(name)
-
-
-def _loaded(name: str, device: str) -> Predictor:
-    from omnimouse_model.predict.catalogue import load_predictor
-
-    return load_predictor(name, device=device)

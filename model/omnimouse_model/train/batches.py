@@ -11,7 +11,7 @@ from torch import Tensor
 from omnimouse_model.data.clock import previous_index
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.windows import Window
+from omnimouse_model.data.window import Window
 from omnimouse_model.masks import Mask, asked_cells
 from omnimouse_model.nets.config import OmniMouseConfig
 from omnimouse_model.nets.layout import Layout

@@ -10,7 +10,7 @@ import yaml
 from omnimouse_model.errors import MaskError
 from omnimouse_model.nets.checkpoint import config_from_dict, typed_values
 from omnimouse_model.nets.config import SIZES, OmniMouseConfig
-from omnimouse_model.predict.effort import Precision
+from omnimouse_model.predict.omnimouse.memory_fallback import Precision
 from omnimouse_model.train.tasks import check_task
 
 Targets = Literal["responses", "truth"]

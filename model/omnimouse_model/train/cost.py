@@ -12,12 +12,12 @@ from functools import partial
 import numpy as np
 import torch
 
-from omnimouse_model.train.ahead import DrawnAhead
 from omnimouse_model.train.batches import TrainingSession, to_device
-from omnimouse_model.train.compiled import compile_blocks
 from omnimouse_model.train.config import TrainConfig
+from omnimouse_model.train.cpu.compiled import compile_blocks
+from omnimouse_model.train.cpu.malloc import kept_heap
+from omnimouse_model.train.cpu.prefetch import DrawnAhead
 from omnimouse_model.train.distributed import Team
-from omnimouse_model.train.heap import kept_heap
 from omnimouse_model.train.run import Run, draw_start, start_run
 from omnimouse_model.train.step import Step, batch_loss, draw_step, train_step
 

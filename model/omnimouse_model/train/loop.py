@@ -20,12 +20,13 @@ from pathlib import Path
 import torch
 
 from omnimouse_model.nets.omnimouse import OmniMouse
-from omnimouse_model.train.ahead import DrawnAhead
 from omnimouse_model.train.batches import TrainingSession
-from omnimouse_model.train.compiled import compile_blocks
+from omnimouse_model.train.checkpoints import resume, save
 from omnimouse_model.train.config import Phase, TrainConfig
+from omnimouse_model.train.cpu.compiled import compile_blocks
+from omnimouse_model.train.cpu.malloc import kept_heap
+from omnimouse_model.train.cpu.prefetch import DrawnAhead
 from omnimouse_model.train.distributed import Team
-from omnimouse_model.train.heap import kept_heap
 from omnimouse_model.train.metrics_log import MetricsLog
 from omnimouse_model.train.run import (
     Origin,
@@ -36,7 +37,6 @@ from omnimouse_model.train.run import (
     start_run,
 )
 from omnimouse_model.train.sampling import epoch_batches
-from omnimouse_model.train.saving import resume, save
 from omnimouse_model.train.step import draw_step, train_step
 from omnimouse_model.train.validate import SUMMARY, validation_scores
 

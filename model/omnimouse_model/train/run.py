@@ -17,11 +17,14 @@ from omnimouse_model.nets.start import (
     set_neuron_embeddings,
     set_smooth_positions,
 )
-from omnimouse_model.predict.rules import mean_rates
+from omnimouse_model.predict.baselines.rules import mean_rates
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.config import Group, ParameterGroup, Phase, TrainConfig
 from omnimouse_model.train.distributed import Team
-from omnimouse_model.train.tuned_start import population_readings, tuned_embeddings
+from omnimouse_model.train.ridge_init import (
+    population_readings,
+    tuned_embeddings,
+)
 
 
 @dataclass(slots=True)

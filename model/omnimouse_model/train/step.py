@@ -9,15 +9,18 @@ from torch import Tensor, nn
 
 from omnimouse_model.nets.losses import behavior_loss, poisson_loss
 from omnimouse_model.nets.omnimouse import OmniMouse
-from omnimouse_model.predict.effort import Precision, computes_in_bf16
+from omnimouse_model.predict.omnimouse.memory_fallback import (
+    Precision,
+    computes_in_bf16,
+)
 from omnimouse_model.train.batches import (
     Batch,
     TrainingSession,
     draw_batch,
     to_device,
 )
-from omnimouse_model.train.beside import are_independent, learn_beside
 from omnimouse_model.train.config import Group, Phase, TrainConfig
+from omnimouse_model.train.cpu.parallel_batches import are_independent, learn_beside
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.run import Run
 from omnimouse_model.train.sampling import Turn

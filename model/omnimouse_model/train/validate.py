@@ -6,13 +6,17 @@ from functools import partial
 
 import numpy as np
 
-from omnimouse_model.analysis.conditions import Condition
-from omnimouse_model.analysis.evaluate import evaluate, scored_starts, spread_starts
-from omnimouse_model.analysis.scores import Scores
+from omnimouse_model.analysis.evaluate.conditions import Condition
+from omnimouse_model.analysis.evaluate.evaluate import (
+    evaluate,
+    scored_starts,
+    spread_starts,
+)
+from omnimouse_model.analysis.evaluate.results import Scores
 from omnimouse_model.data.session import Session
 from omnimouse_model.nets.omnimouse import OmniMouse
-from omnimouse_model.predict.effort import Precision
-from omnimouse_model.predict.transformer import TransformerPredictor
+from omnimouse_model.predict.omnimouse.memory_fallback import Precision
+from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.strategies import (
     half_population_mask,
     mask_from_strategy,

@@ -18,7 +18,11 @@ from omnimouse_model.data.clock import (
     window_times,
     without_gaps,
 )
-from omnimouse_model.data.gather import ShiftOrder, gather_shifted, shifted_rows
+from omnimouse_model.data.io.phase_gather import (
+    ShiftOrder,
+    gather_shifted,
+    shifted_rows,
+)
 
 clocks = st.sampled_from([0.0, 1000.0, 1_000_000.0, 1_523_456_789.25, 1.52e9 + 1 / 3])
 rates = st.sampled_from([30.0, 29.9994, 20.0, 100.0, 8.0, 7.98, 15.5, 1 / 3])

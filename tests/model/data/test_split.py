@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.alignment import check_alignment
-from omnimouse_model.analysis.evaluate import evaluate
-from omnimouse_model.data.catalogue import catalogue
+from omnimouse_model.analysis.clock_check import check_alignment
+from omnimouse_model.analysis.evaluate.evaluate import evaluate
 from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session_index import catalogue
 from omnimouse_model.data.split import SPLIT_NOTE
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.predict.naive import naive_predictor
+from omnimouse_model.predict.baselines.predictor import naive_predictor
 from tests import SESSIONS, SUITE2P
 
 

@@ -8,7 +8,7 @@ import pytest
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.memory import Remembered, recall, remember
+from omnimouse_model.live.last_session import Remembered, recall, remember
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, Mask, asked_cells
 from tests import SESSIONS, SUITE2P
 from tests.predictors import (

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.deltas import is_same
+from omnimouse_model.predict.worker.mask_delta import is_same
 from omnimouse_model.strategies import mask_from_strategy, strategy_names
 from tests.model.random_masks import masks
 

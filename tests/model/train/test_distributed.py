@@ -7,11 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from omnimouse_model.nets.checkpoint import read_checkpoint
+from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.train.checkpoints import (
+    last_state,
+    rank_files,
+    read_state,
+    saved_step,
+)
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from omnimouse_model.train.run import split_parameters
-from omnimouse_model.train.saving import last_state, rank_files, read_state, saved_step
 from omnimouse_model.train.schedule import learning_rate
 from omnimouse_model.train.step import batch_loss, draw_step
 from tests.model.train_process import (

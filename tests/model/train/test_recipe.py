@@ -10,8 +10,9 @@ import torch
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets import official
 from omnimouse_model.strategies import Strategy
-from omnimouse_model.train import official_form, tasks
+from omnimouse_model.train import tasks
 from omnimouse_model.train.batches import open_training_session
+from omnimouse_model.train.checkpoints import last_state, read_state
 from omnimouse_model.train.config import (
     Group,
     Phase,
@@ -22,12 +23,12 @@ from omnimouse_model.train.config import (
 )
 from omnimouse_model.train.cost import step_cost
 from omnimouse_model.train.distributed import Team
+from omnimouse_model.train.export import official as official_form
+from omnimouse_model.train.export.official import write_official
 from omnimouse_model.train.loop import train, with_epochs
 from omnimouse_model.train.metrics_log import FILE, MetricsLog, log_rows
-from omnimouse_model.train.official_form import write_official
 from omnimouse_model.train.run import start_run
 from omnimouse_model.train.sampling import Turn, epoch_batches
-from omnimouse_model.train.saving import last_state, read_state
 from omnimouse_model.train.schedule import learning_rate
 from tests.model.official_shards import SMALL as NARROW
 from tests.model.small_net import SMALL

@@ -15,6 +15,7 @@ from omnimouse_model.train.batches import (
     draw_batch,
     open_training_session,
 )
+from omnimouse_model.train.checkpoints import last_state, read_state
 from omnimouse_model.train.config import (
     Group,
     Phase,
@@ -25,7 +26,6 @@ from omnimouse_model.train.config import (
 )
 from omnimouse_model.train.loop import train
 from omnimouse_model.train.metrics_log import FILE, log_rows
-from omnimouse_model.train.saving import last_state, read_state
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from omnimouse_model.analysis.scores import Scores
+from omnimouse_model.analysis.evaluate.results import Scores
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.behavior_rows import words_of
+from omnimouse_widgets.drawn.traces.behavior_rows import words_of
 from omnimouse_widgets.figures import look
 from omnimouse_widgets.figures.look import Theme
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from omnimouse_model.live.tuned import SCORE
+from omnimouse_model.live.models.finetuned_models import SCORE
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.finetune_view import LOSS_COLOUR, smoothed
+from omnimouse_widgets.drawn.model.finetune import LOSS_COLOUR, smoothed
 from omnimouse_widgets.figures import look
 from omnimouse_widgets.figures.look import Theme
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from omnimouse_model.analysis.scores import Score
+from omnimouse_model.analysis.evaluate.results import Score
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.score_spread import score_bins
+from omnimouse_widgets.drawn.neurons.score_distribution import score_bins
 from omnimouse_widgets.figures import look
 from omnimouse_widgets.figures.look import Theme
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from omnimouse_model.analysis.scaling import Axis, Fit, ScalingCurve
+from omnimouse_model.analysis.scaling.fits import Axis, Fit, ScalingCurve
 from omnimouse_widgets.figures import look
 from omnimouse_widgets.figures.look import Theme
 from omnimouse_widgets.figures.tasks import task_name

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from omnimouse_model.analysis.sweep_plan import AXES, Axis
-from omnimouse_model.analysis.sweep_table import RESPONSES, ContextSweep, Curve
-from omnimouse_model.live.context_mark import Mark
+from omnimouse_model.analysis.sweep.plan import AXES, Axis
+from omnimouse_model.analysis.sweep.table import RESPONSES, ContextSweep, Curve
+from omnimouse_model.live.sweep.current_point import Mark
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.context_spots import (
+from omnimouse_widgets.drawn.context.points import (
     AXIS_WORDS,
     DrawnSweep,
     KnownSpots,

@@ -6,11 +6,11 @@ from traitlets import Bool, Enum, Unicode
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import BehaviorMode
-from omnimouse_widgets.drawn.behavior_rows import behavior_rows, behavior_words
-from omnimouse_widgets.drawn.trace_words import legend_signs
-from omnimouse_widgets.jupyter.page import script, style
-from omnimouse_widgets.jupyter.part import Drawn
-from omnimouse_widgets.jupyter.trace_stack import TraceStack
+from omnimouse_widgets.drawn.traces.behavior_rows import behavior_rows, behavior_words
+from omnimouse_widgets.drawn.traces.text import legend_signs
+from omnimouse_widgets.jupyter.transport.assets import script, style
+from omnimouse_widgets.jupyter.transport.part import Drawn
+from omnimouse_widgets.jupyter.transport.trace_message import TraceStack
 
 NO_BEHAVIOR: Final = "This session has no behaviour"
 NO_SESSION: Final = "No session is open"

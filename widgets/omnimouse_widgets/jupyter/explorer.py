@@ -14,19 +14,19 @@ from traitlets import link
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.memory import Remembered, config_dir, recall
-from omnimouse_model.live.opener import Opening
-from omnimouse_model.live.samples import SAMPLES
+from omnimouse_model.live.last_session import Remembered, config_dir, recall
+from omnimouse_model.live.recording.loader import Opening
+from omnimouse_model.live.recording.samples import SAMPLES
 from omnimouse_model.live.state import Device, LiveState
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_widgets.jupyter.bar import ControlBar
 from omnimouse_widgets.jupyter.behavior import BehaviorDecoder
+from omnimouse_widgets.jupyter.control_bar import ControlBar
 from omnimouse_widgets.jupyter.finetune import FineTune
-from omnimouse_widgets.jupyter.last_state import LastState
 from omnimouse_widgets.jupyter.painter import MaskPainter
 from omnimouse_widgets.jupyter.raster import Raster
 from omnimouse_widgets.jupyter.scores import NeuronScores
+from omnimouse_widgets.jupyter.snapshot.saved_view import LastState
 from omnimouse_widgets.jupyter.sweep import ContextSweep
 from omnimouse_widgets.jupyter.table import NeuronTable
 from omnimouse_widgets.jupyter.traces import Traces

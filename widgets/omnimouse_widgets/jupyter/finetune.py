@@ -8,10 +8,10 @@ from psygnal import SignalInstance
 from traitlets import Bool, Dict, Enum, Float, Int, Unicode
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.finetuning import Point
-from omnimouse_model.live.tuned import Trained
-from omnimouse_widgets.drawn import finetune_view
-from omnimouse_widgets.drawn.finetune_view import (
+from omnimouse_model.live.models.finetune import Point
+from omnimouse_model.live.models.finetuned_models import Trained
+from omnimouse_widgets.drawn.model import finetune as finetune_view
+from omnimouse_widgets.drawn.model.finetune import (
     LOSS_COLOUR,
     SCORE_COLOUR,
     STEPS,
@@ -20,8 +20,8 @@ from omnimouse_widgets.drawn.finetune_view import (
     score_words,
     smoothed,
 )
-from omnimouse_widgets.jupyter.page import script, style
-from omnimouse_widgets.jupyter.part import Buffer, Drawn, Part
+from omnimouse_widgets.jupyter.transport.assets import script, style
+from omnimouse_widgets.jupyter.transport.part import Buffer, Drawn, Part
 
 LOOK: Final[dict[str, Any]] = {
     "trained": [[name, words] for name, words in TRAINED.items()],

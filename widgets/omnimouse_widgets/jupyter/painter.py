@@ -16,13 +16,18 @@ from omnimouse_model.masks import (
     VISIBLE,
 )
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn import neuron_colours
-from omnimouse_widgets.drawn.counts import ORDER, counted
-from omnimouse_widgets.drawn.field import Field, neurons_at, next_at, session_field
-from omnimouse_widgets.drawn.field_colours import core_and_rim, mean_levels
-from omnimouse_widgets.drawn.hover import describe
-from omnimouse_widgets.jupyter.page import script, style
-from omnimouse_widgets.jupyter.part import Drawn, Part
+from omnimouse_widgets.drawn.field import neuron_colours
+from omnimouse_widgets.drawn.field.colours import core_and_rim, mean_levels
+from omnimouse_widgets.drawn.field.hover_text import describe
+from omnimouse_widgets.drawn.field.layout import (
+    Field,
+    neurons_at,
+    next_at,
+    session_field,
+)
+from omnimouse_widgets.drawn.field.mask_counts import ORDER, counted
+from omnimouse_widgets.jupyter.transport.assets import script, style
+from omnimouse_widgets.jupyter.transport.part import Drawn, Part
 
 TOOLS: Final = ("brush", "lasso", "rectangle", "select")
 MIXED_ASKED: Final = MIXED + 1

@@ -10,17 +10,11 @@ from psygnal import SignalInstance
 from traitlets import CaselessStrEnum, Float, Int, List, Tuple
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.windows import Window
+from omnimouse_model.data.window import Window
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_SAMPLES, VISIBLE, Mask
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.raster_look import (
-    HATCHED,
-    VIEW_TIP,
-    hatch_words,
-    status_words,
-)
-from omnimouse_widgets.drawn.raster_order import (
+from omnimouse_widgets.drawn.raster.order import (
     MEANINGS,
     ORDERINGS,
     Arrangement,
@@ -28,9 +22,15 @@ from omnimouse_widgets.drawn.raster_order import (
     press_similarity,
     similarity_button,
 )
-from omnimouse_widgets.drawn.raster_pixels import OVERLAYS, overlay_table
-from omnimouse_widgets.drawn.raster_rows import Rows, rows_in_view
-from omnimouse_widgets.drawn.raster_values import (
+from omnimouse_widgets.drawn.raster.pixels import OVERLAYS, overlay_table
+from omnimouse_widgets.drawn.raster.rows import Rows, rows_in_view
+from omnimouse_widgets.drawn.raster.text import (
+    HATCHED,
+    VIEW_TIP,
+    hatch_words,
+    status_words,
+)
+from omnimouse_widgets.drawn.raster.values import (
     GREY,
     RESIDUAL,
     TITLES,
@@ -39,8 +39,8 @@ from omnimouse_widgets.drawn.raster_values import (
     picture,
     shown_in,
 )
-from omnimouse_widgets.jupyter.page import script, style
-from omnimouse_widgets.jupyter.part import Drawn, Part
+from omnimouse_widgets.jupyter.transport.assets import script, style
+from omnimouse_widgets.jupyter.transport.part import Drawn, Part
 
 TOOLS: Final = {
     "look": "Click to select neurons, drag to move the cursor",

@@ -12,9 +12,9 @@ from typing import Any, Final
 import numpy as np
 
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.score_spread import Across, Spread
+from omnimouse_widgets.drawn.neurons.score_distribution import Across, Spread
 from omnimouse_widgets.figures import look
-from omnimouse_widgets.jupyter.plot import made_figure
+from omnimouse_widgets.jupyter.transport.plotly_widget import made_figure
 
 HEIGHT: Final = 340
 BARS: Final = 0

@@ -16,8 +16,8 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import LETTERS
 from omnimouse_model.live.state import MAX_SELECTED
 from omnimouse_model.masks.neuron_table import kept_rows
-from omnimouse_widgets.drawn.neuron_columns import columns_of
-from omnimouse_widgets.drawn.score_spread import (
+from omnimouse_widgets.drawn.neurons.columns import columns_of
+from omnimouse_widgets.drawn.neurons.score_distribution import (
     AGAINST,
     RANKS,
     Across,
@@ -29,9 +29,9 @@ from omnimouse_widgets.drawn.score_spread import (
     spread_of,
     summary_words,
 )
-from omnimouse_widgets.jupyter.page import script, style
-from omnimouse_widgets.jupyter.part import Drawn, Part
 from omnimouse_widgets.jupyter.score_chart import BARS, POINTS, ScoreChart
+from omnimouse_widgets.jupyter.transport.assets import script, style
+from omnimouse_widgets.jupyter.transport.part import Drawn, Part
 
 RANKED: Final = 16
 """Neurons that a button selects: as many as there is room for under each other."""

@@ -14,21 +14,13 @@ from psygnal import SignalInstance
 from traitlets import Bool, Dict, Float, Instance, Unicode
 from traitlets import Tuple as TupleTrait
 
-from omnimouse_model.analysis.sweep_plan import SweepPlan
-from omnimouse_model.analysis.sweep_table import ContextSweep as SweepTable
-from omnimouse_model.analysis.sweep_table import write_together
-from omnimouse_model.live.context_mark import mark_of
+from omnimouse_model.analysis.sweep.plan import SweepPlan
+from omnimouse_model.analysis.sweep.table import ContextSweep as SweepTable
+from omnimouse_model.analysis.sweep.table import write_together
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.sweep.current_point import mark_of
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.context_spots import DrawnSweep
-from omnimouse_widgets.drawn.context_words import (
-    in_the_way,
-    kept_words,
-    live_words,
-    mark_words,
-    sweeps_on_screen,
-)
-from omnimouse_widgets.drawn.sweep_form import (
+from omnimouse_widgets.drawn.context.form import (
     DRAWS,
     HISTORY,
     TIPS,
@@ -37,10 +29,18 @@ from omnimouse_widgets.drawn.sweep_form import (
     numbers_in,
     tiers_of,
 )
+from omnimouse_widgets.drawn.context.points import DrawnSweep
+from omnimouse_widgets.drawn.context.text import (
+    in_the_way,
+    kept_words,
+    live_words,
+    mark_words,
+    sweeps_on_screen,
+)
 from omnimouse_widgets.figures.look import DASHES
-from omnimouse_widgets.jupyter.page import script, style
-from omnimouse_widgets.jupyter.part import Drawn, Part
 from omnimouse_widgets.jupyter.sweep_chart import SweepChart
+from omnimouse_widgets.jupyter.transport.assets import script, style
+from omnimouse_widgets.jupyter.transport.part import Drawn, Part
 
 CHOICES: Final = {"both": (True, False), "with": (True,), "no": (False,)}
 GIVEN: Final = "Given"

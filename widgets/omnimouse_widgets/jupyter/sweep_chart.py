@@ -6,10 +6,10 @@ Whoever calls this waits until the page has drawn.
 from collections.abc import Sequence
 from typing import Any, Final
 
-from omnimouse_model.analysis.sweep_plan import AXES
-from omnimouse_model.analysis.sweep_table import RESPONSES
-from omnimouse_model.live.context_mark import Mark
-from omnimouse_widgets.drawn.context_spots import DrawnSweep, KnownSpots
+from omnimouse_model.analysis.sweep.plan import AXES
+from omnimouse_model.analysis.sweep.table import RESPONSES
+from omnimouse_model.live.sweep.current_point import Mark
+from omnimouse_widgets.drawn.context.points import DrawnSweep, KnownSpots
 from omnimouse_widgets.figures import look
 from omnimouse_widgets.figures.sweep import (
     LOOKS,
@@ -22,7 +22,7 @@ from omnimouse_widgets.figures.sweep import (
     sweep_layout,
     sweep_traces,
 )
-from omnimouse_widgets.jupyter.plot import made_figure
+from omnimouse_widgets.jupyter.transport.plotly_widget import made_figure
 
 HEIGHT: Final = 300
 _NOTHING: Final[dict[str, Any]] = {

@@ -12,13 +12,13 @@ from typing import Any, Final
 import numpy as np
 from traitlets import Bool, Dict, Enum, Int, Tuple, Unicode, validate
 
-from omnimouse_model.live import exports
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.project import exports
 from omnimouse_model.live.state import MAX_SELECTED
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_model.masks.neuron_table import kept_rows
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.neuron_columns import (
+from omnimouse_widgets.drawn.neurons.columns import (
     COLUMNS,
     FILTER_TIP,
     OLDER,
@@ -29,8 +29,8 @@ from omnimouse_widgets.drawn.neuron_columns import (
     state_code,
     words_of,
 )
-from omnimouse_widgets.jupyter.page import script, style
-from omnimouse_widgets.jupyter.part import Drawn, Part
+from omnimouse_widgets.jupyter.transport.assets import script, style
+from omnimouse_widgets.jupyter.transport.part import Drawn, Part
 
 logger = logging.getLogger(__name__)
 

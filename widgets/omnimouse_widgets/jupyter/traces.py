@@ -6,15 +6,15 @@ from typing import Any, Final
 from traitlets import Bool, Dict, Enum, Tuple, Unicode
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.span_pages import SPAN_CHOICES
+from omnimouse_model.live.spans import SPAN_CHOICES
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn import trace_words
-from omnimouse_widgets.drawn.look import Look
-from omnimouse_widgets.drawn.time_axis import move_over_span
-from omnimouse_widgets.drawn.trace_rows import shown_answers, trace_rows
-from omnimouse_widgets.jupyter.page import script, style
-from omnimouse_widgets.jupyter.part import Drawn
-from omnimouse_widgets.jupyter.trace_stack import TraceStack
+from omnimouse_widgets.drawn.traces import text as trace_words
+from omnimouse_widgets.drawn.traces.options import Look
+from omnimouse_widgets.drawn.traces.rows import shown_answers, trace_rows
+from omnimouse_widgets.drawn.traces.time_axis import move_over_span
+from omnimouse_widgets.jupyter.transport.assets import script, style
+from omnimouse_widgets.jupyter.transport.part import Drawn
+from omnimouse_widgets.jupyter.transport.trace_message import TraceStack
 
 NO_SELECTION: Final = (
     "Select neurons: Ctrl-click on the field, a row of the table,\n"

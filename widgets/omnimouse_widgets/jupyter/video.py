@@ -10,22 +10,22 @@ import numpy as np
 from psygnal import SignalInstance
 from traitlets import Bool, Float, Int
 
-from omnimouse_model.data.editing import VideoEdit
+from omnimouse_model.data.edit_protocol import VideoEdit
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.windows import Window
+from omnimouse_model.data.window import Window
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.playback import (
+from omnimouse_widgets.drawn.traces.playback import (
     SAMPLE_HZ,
     SPEEDS,
     STRIDES,
     advance,
     stride_words,
 )
-from omnimouse_widgets.drawn.tier_band import kind_bars, letters_in, tier_bars
-from omnimouse_widgets.jupyter.page import script, style
-from omnimouse_widgets.jupyter.part import Drawn, Part
+from omnimouse_widgets.drawn.traces.tier_band import kind_bars, letters_in, tier_bars
+from omnimouse_widgets.jupyter.transport.assets import script, style
+from omnimouse_widgets.jupyter.transport.part import Drawn, Part
 
 CHUNK: Final = 256
 """Frames of one message: 8.5 s of video, 590 kB."""

@@ -9,19 +9,25 @@ from typing import TYPE_CHECKING, Any
 import qtpy as qtpy
 
 if TYPE_CHECKING:
-    from omnimouse_widgets.qt.behavior import BehaviorPanel as BehaviorPanel
-    from omnimouse_widgets.qt.context import ContextPanel as ContextPanel
-    from omnimouse_widgets.qt.control import ControlPanel as ControlPanel
-    from omnimouse_widgets.qt.hop import qt_post as qt_post
-    from omnimouse_widgets.qt.neuron_facts import NeuronFactsPanel as NeuronFactsPanel
-    from omnimouse_widgets.qt.neurons import NeuronsPanel as NeuronsPanel
-    from omnimouse_widgets.qt.playback import Playback as Playback
-    from omnimouse_widgets.qt.raster import RasterPanel as RasterPanel
-    from omnimouse_widgets.qt.recordings import RecordingsPanel as RecordingsPanel
-    from omnimouse_widgets.qt.stimulus import StimulusPanel as StimulusPanel
-    from omnimouse_widgets.qt.time import TimePanel as TimePanel
-    from omnimouse_widgets.qt.traces import TracesPanel as TracesPanel
-    from omnimouse_widgets.qt.what_if import WhatIfPanel as WhatIfPanel
+    from omnimouse_widgets.qt.context.panel import ContextPanel as ContextPanel
+    from omnimouse_widgets.qt.control.panel import ControlPanel as ControlPanel
+    from omnimouse_widgets.qt.neurons.info_panel import (
+        NeuronFactsPanel as NeuronFactsPanel,
+    )
+    from omnimouse_widgets.qt.neurons.panel import NeuronsPanel as NeuronsPanel
+    from omnimouse_widgets.qt.raster.panel import RasterPanel as RasterPanel
+    from omnimouse_widgets.qt.recordings.panel import RecordingsPanel as RecordingsPanel
+    from omnimouse_widgets.qt.style.ui_thread import qt_post as qt_post
+    from omnimouse_widgets.qt.timeline.panel import TimePanel as TimePanel
+    from omnimouse_widgets.qt.timeline.playback import Playback as Playback
+    from omnimouse_widgets.qt.timeline.stimulus_panel import (
+        StimulusPanel as StimulusPanel,
+    )
+    from omnimouse_widgets.qt.traces.behavior_panel import (
+        BehaviorPanel as BehaviorPanel,
+    )
+    from omnimouse_widgets.qt.traces.panel import TracesPanel as TracesPanel
+    from omnimouse_widgets.qt.what_if.panel import WhatIfPanel as WhatIfPanel
 
 _HOMES = {
     "BehaviorPanel": "behavior",

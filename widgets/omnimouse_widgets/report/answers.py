@@ -5,19 +5,19 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.analysis.score_summary import (
+from omnimouse_model.analysis.evaluate.summary import (
     ScoreSummary,
     score_summary,
     scores_by_area,
 )
-from omnimouse_model.live.facts_text import heading
-from omnimouse_model.live.reported import (
+from omnimouse_model.live.neurons.neuron_info_text import heading
+from omnimouse_model.live.project.report_data import (
     Condition,
     Reported,
     column,
     recorded_behavior,
 )
-from omnimouse_model.live.score_words import DEFINITION
+from omnimouse_model.live.project.score_text import DEFINITION
 from omnimouse_model.masks import HIDDEN, MIXED, N_SAMPLES, TARGET, VISIBLE
 from omnimouse_model.masks.cells import PATTERN_WORDS
 from omnimouse_widgets.report import drawings

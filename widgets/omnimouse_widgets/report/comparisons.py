@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from omnimouse_model.analysis.score_summary import common_scores, score_summary
-from omnimouse_model.analysis.sweep_table import ContextSweep
-from omnimouse_model.analysis.what_if import NO_TRUTH, WhatIf
-from omnimouse_model.live.reported import Condition, Reported
+from omnimouse_model.analysis.evaluate.summary import common_scores, score_summary
+from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH, WhatIf
+from omnimouse_model.analysis.sweep.table import ContextSweep
+from omnimouse_model.live.project.report_data import Condition, Reported
 from omnimouse_model.masks import N_FRAMES, asked_cells
 from omnimouse_widgets import palette
 from omnimouse_widgets.report import drawings

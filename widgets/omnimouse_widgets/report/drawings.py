@@ -7,12 +7,12 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.analysis.sweep_plan import AXES, Axis
-from omnimouse_model.analysis.sweep_table import ContextSweep, Curve
+from omnimouse_model.analysis.sweep.plan import AXES, Axis
+from omnimouse_model.analysis.sweep.table import ContextSweep, Curve
 from omnimouse_model.data.units import Units
 from omnimouse_model.masks import HIDDEN, MIXED, N_SAMPLES, TARGET, VISIBLE, Mask
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.context_spots import AXIS_WORDS
+from omnimouse_widgets.drawn.context.points import AXIS_WORDS
 from omnimouse_widgets.report import svg
 from omnimouse_widgets.report.markup import Markup, tag
 from omnimouse_widgets.report.style import SCORE_STEPS, STATE_CLASSES

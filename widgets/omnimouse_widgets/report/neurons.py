@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.live.exports import Shown
+from omnimouse_model.live.project.exports import Shown
 from omnimouse_model.masks import N_SAMPLES, PATTERN_WORDS
 from omnimouse_widgets.report.drawings import FieldPictures
 from omnimouse_widgets.report.markup import number

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.errand import Tell
-from omnimouse_model.live.reported import Reported, reported
-from omnimouse_model.live.reporting import silently
+from omnimouse_model.live.inference.background_task import Tell
+from omnimouse_model.live.project.report_data import Reported, reported
+from omnimouse_model.live.report_from_file import silently
 from omnimouse_widgets.report import answers, comparisons, neurons, question
 from omnimouse_widgets.report.document import document
 from omnimouse_widgets.report.markup import Markup, tag

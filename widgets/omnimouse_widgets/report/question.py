@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from omnimouse_model.analysis.score_summary import score_summary
-from omnimouse_model.live.reported import Reported
+from omnimouse_model.analysis.evaluate.summary import score_summary
+from omnimouse_model.live.project.report_data import Reported
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, asked_cells, remarks_on
 from omnimouse_model.masks.cells import N_FRAMES, N_SAMPLES, PATTERN_WORDS
 from omnimouse_model.masks.mask import seen_cells

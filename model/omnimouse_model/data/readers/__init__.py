@@ -1,1 +1,1 @@
-"""One file per format; each says whether it recognises a path, and reads it."""
+"""Readers of recordings, one per format; each has `recognises` and `read`."""

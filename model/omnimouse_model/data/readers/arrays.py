@@ -10,28 +10,28 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.fingerprint import file_fingerprint
-from omnimouse_model.data.npz import Npz
-from omnimouse_model.data.options import ReadOptions
-from omnimouse_model.data.readers.behavior import EYE_NAMES, EYE_UNITS
-from omnimouse_model.data.readers.finish import finished
-from omnimouse_model.data.readers.frame_notes import note_frames
-from omnimouse_model.data.readers.imported import least_scale, sample_mode
-from omnimouse_model.data.readers.notes import Notes
-from omnimouse_model.data.readers.presented import (
+from omnimouse_model.data.io.fingerprint import file_fingerprint
+from omnimouse_model.data.io.npz import Npz
+from omnimouse_model.data.io.row_source import Rows
+from omnimouse_model.data.io.trial_files import MemoryRows
+from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.readers.build.behavior_names import EYE_NAMES, EYE_UNITS
+from omnimouse_model.data.readers.build.decode_text import decoded, text_of
+from omnimouse_model.data.readers.build.finalise import finished
+from omnimouse_model.data.readers.build.frame_notes import note_frames
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.presentations import (
     Intervals,
     Part,
     film_parts,
     presented,
     unseen_trials,
 )
-from omnimouse_model.data.readers.statistics import train_spans, with_statistics
-from omnimouse_model.data.readers.texts import decoded, text_of
-from omnimouse_model.data.rows import Rows
+from omnimouse_model.data.readers.build.resampled import least_scale, sample_mode
+from omnimouse_model.data.readers.build.statistics import train_spans, with_statistics
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
-from omnimouse_model.data.trial_files import MemoryRows
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 

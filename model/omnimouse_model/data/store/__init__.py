@@ -1,1 +1,1 @@
-"""Our store: a session in one zarr v3 group, in pieces that windows and films need."""
+"""The store: a session in one zarr v3 group, and its reader."""

@@ -13,7 +13,7 @@ import google_crc32c
 import numpy as np
 from numcodecs import blosc
 
-from omnimouse_model.data.files import (
+from omnimouse_model.data.io.safe_files import (
     ArrayFile,
     contained,
     label,

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from omnimouse_model.data.conversion.write import convert
 from omnimouse_model.data.open import is_session, open_session
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.store.write import convert
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 
 N, SECONDS = 6, 40.0

@@ -1,0 +1,1 @@
+"""Evaluation: scores of predictors over sessions, conditions and tiers."""

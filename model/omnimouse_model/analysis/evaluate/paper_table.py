@@ -1,0 +1,120 @@
+"""The paper's table of tasks: which conditions, what a model scores, what was printed.
+
+Data, whoever draws it. A column without a number is what a predictor cannot serve, or
+what was not asked.
+"""
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from omnimouse_model.analysis.evaluate.results import Scores
+from omnimouse_model.metrics import behavior_groups
+
+NaN = float("nan")
+TASKS = MappingProxyType(
+    {
+        "fcst": "test/causal_response_25_behavior",
+        "fcst+S": "test/causal_response_25_video_behavior",
+        "pop 256": "test_additional/population_256_response_behavior",
+        "pop 1024": "test/population_1024_response_behavior",
+        "pop+S": "test_additional/population_256_response_video_behavior",
+        "stim": "test/video_behavior",
+    }
+)
+"""Column of responses -> the official mask that it is scored under."""
+DECODING = "test/all_response_only"
+"""The mask under which behaviour is decoded: all responses, no video."""
+BEHAVIOR = MappingProxyType(
+    {
+        "behav avg": "average",
+        "loc": "location",
+        "size": "size",
+        "run": "running",
+    }
+)
+"""Column of behaviour -> its group of channels, see `behavior_groups`."""
+COLUMNS = (*TASKS, *BEHAVIOR)
+STRATEGIES = (*TASKS.values(), DECODING)
+"""What to ask of an evaluation for the whole table."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaperRow:
+    """One line: who, and a value per column (NaN: none); see `COLUMNS`.
+
+    `source` says whose numbers they are: "measured", or where they were printed.
+    """
+
+    model: str
+    values: dict[str, float]
+    source: str = "measured"
+    n_sessions: int = 0
+
+
+def paper_table(found: Scores) -> tuple[PaperRow, ...]:
+    """What an evaluation of `STRATEGIES` says, one line per predictor.
+
+    Responses: mean over sessions weighted by their neurons. Behaviour: the groups of
+    each session, then their mean over sessions.
+    """
+    names = dict.fromkeys(
+        [score.predictor for score in found.scores]
+        + [score.predictor for score in found.behavior]
+    )
+    sessions = {score.session for score in found.scores}
+    sessions |= {score.session for score in found.behavior}
+    rows = []
+    for name in names:
+        values = {at: _response(found, task, name) for at, task in TASKS.items()}
+        groups = _behavior(found, name)
+        values |= {column: groups[group] for column, group in BEHAVIOR.items()}
+        rows.append(PaperRow(name, values, n_sessions=len(sessions)))
+    return tuple(rows)
+
+
+def _response(found: Scores, strategy: str, predictor: str) -> float:
+    try:
+        return found.overall(strategy, predictor)
+    except KeyError:
+        return NaN
+
+
+def _behavior(found: Scores, predictor: str) -> dict[str, float]:
+    """Mean over sessions of each group; NaN where a channel of it is missing."""
+    by_session: dict[str, dict[str, float]] = {}
+    for score in found.behavior:
+        if (score.strategy, score.predictor) == (DECODING, predictor):
+            by_session.setdefault(score.session, {})[score.channel] = score.value
+    names = ("pupil_x", "pupil_y", "pupil_size", "pupil_dsize", "running")
+    each = [
+        behavior_groups({name: channels.get(name, NaN) for name in names})
+        for channels in by_session.values()
+    ]
+    return {
+        group: float(np.mean([one[group] for one in each])) if each else NaN
+        for group in BEHAVIOR.values()
+    }
+
+
+def _printed(model: str, sessions: int, *numbers: float) -> PaperRow:
+    model = f"OmniMouse-{model}" if model[0].isdigit() else model
+    columns = ("fcst", "fcst+S", "pop 256", "pop 1024", "pop+S", *BEHAVIOR)
+    values = dict.fromkeys(COLUMNS, NaN) | dict(zip(columns, numbers, strict=True))
+    return PaperRow(model, values, "OmniMouse paper", sessions)
+
+
+PRINTED: tuple[PaperRow, ...] = (
+    _printed("MtM", 8, 0.12, NaN, 0.07, 0.21, NaN, NaN, NaN, NaN, NaN),
+    _printed("Latent model", 8, NaN, 0.18, NaN, NaN, 0.16, NaN, NaN, NaN, NaN),
+    _printed("CEBRA", 8, NaN, NaN, NaN, NaN, NaN, 0.53, 0.52, 0.55, 0.51),
+    _printed("POYO+", 8, NaN, NaN, NaN, NaN, NaN, 0.55, 0.56, 0.63, 0.47),
+    _printed("5M", 8, 0.18, 0.30, 0.25, 0.34, 0.27, 0.59, 0.68, 0.66, 0.44),
+    _printed("1M", 323, 0.18, 0.33, 0.27, 0.36, 0.35, 0.68, 0.75, 0.73, 0.55),
+    _printed("5M", 323, 0.22, 0.34, 0.28, 0.37, 0.35, 0.69, 0.76, 0.74, 0.57),
+    _printed("20M", 323, 0.23, 0.35, 0.29, 0.38, 0.37, 0.75, 0.78, 0.75, 0.73),
+    _printed("80M", 323, 0.25, 0.36, 0.29, 0.39, 0.37, 0.77, 0.80, 0.76, 0.75),
+    _printed("300M", 323, 0.25, 0.36, 0.30, 0.39, 0.37, 0.76, 0.80, 0.76, 0.73),
+)
+"""As printed; a later public summary has fcst+S .25 (5M, 8 sessions) and .34 (80M)."""

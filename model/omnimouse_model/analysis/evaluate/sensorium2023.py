@@ -1,0 +1,267 @@
+"""The protocol of the Sensorium 2023 competition: whole clips, and a submission.
+
+Every frame of a clip is predicted from video and behaviour around it, by windows whose
+last second tiles the clip. The first 50 frames are dropped, and what comes after frame
+300.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from omnimouse_model.analysis.evaluate.evaluate import CHUNK, Cancelled
+from omnimouse_model.atomic import atomic_path
+from omnimouse_model.data.clock import SCREEN_RATE_HZ
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import Window
+from omnimouse_model.masks import N_SAMPLES
+from omnimouse_model.metrics import Moments, Valued, moments, single_trial
+from omnimouse_model.metrics.correlation import SENSORIUM_EPS
+from omnimouse_model.parquet import arrow_module
+from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.strategies import mask_from_strategy
+
+DROPPED, LAST = 50, 300
+STRATEGY = "test/video_behavior"
+_ASKED_FROM = 30
+_SAME_RATE = 0.01
+_COLUMNS = ("mouse", "trial_indices", "prediction", "neuron_ids")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipPrediction:
+    """One trial: what was predicted, and recorded.
+
+    Attributes
+    ----------
+    session, trial_idx, stim_id
+        Whose, its number in the experiment, and which clip was shown.
+    predicted
+        float32 (frame, neuron) from frame 50 on, in units of the recording; NaN where
+        no window reaches (the recording's very end).
+    recorded
+        The same of the recording; NaN where it is withheld or missing.
+    """
+
+    session: str
+    trial_idx: str
+    stim_id: str
+    predicted: Float[np.ndarray, "frame neuron"]
+    recorded: Float[np.ndarray, "frame neuron"]
+
+
+@dataclass(frozen=True, slots=True)
+class CompetitionScore:
+    """What a session's clips score.
+
+    Attributes
+    ----------
+    single_trial, to_average
+        Mean over neurons of the correlation over all frames of all trials, and after
+        averaging the repeats of each clip ("sensorium" policy: constant neurons are 0).
+    per_neuron
+        The single-trial correlations and their status.
+    problem
+        Why there is no score, "" where there is one.
+    """
+
+    session: str
+    n_trials: int
+    single_trial: float
+    to_average: float
+    per_neuron: Valued = field(repr=False)
+    problem: str = ""
+
+
+def predict_clips(
+    predictor: Predictor,
+    session: Session,
+    tier: str,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[ClipPrediction]:
+    """Predict every trial of a tier, in stored order.
+
+    Raises
+    ------
+    ValueError
+        The session has no such trial of 60 frames or more.
+    Cancelled
+        Once `cancelled()` is true.
+    """
+    trials = session.trials
+    names = session.named_tiers(tier)
+    chosen = np.flatnonzero(
+        np.isin(trials.tier, names) & trials.readable & (trials.n_slots >= N_SAMPLES)
+    )
+    if not len(chosen):
+        raise ValueError(
+            f"Session {session.id!r} has no clip of {N_SAMPLES} frames in tier "
+            f"{tier!r}; its tiers are {', '.join(session.tiers()) or 'none'}."
+        )
+    predictor.prepare(session)
+    for trial in chosen.tolist():
+        if cancelled():
+            raise Cancelled("The evaluation was cancelled.")
+        yield _predicted(predictor, session, trial)
+
+
+def competition_score(
+    session: str, clips: Sequence[ClipPrediction] | Iterator[ClipPrediction]
+) -> CompetitionScore:
+    """Score clips of one session; they may come one by one."""
+    running: Moments | None = None
+    sums: dict[tuple[str, int], np.ndarray] = {}
+    count = 0
+    for clip in clips:
+        count += 1
+        both = np.isfinite(clip.predicted) & np.isfinite(clip.recorded)
+        found = moments(clip.predicted, clip.recorded, valid=both)
+        running = found if running is None else running.merged(found)
+        key = (clip.stim_id or f"trial {clip.trial_idx}", len(both))
+        parts = [np.where(both, x, 0.0) for x in (clip.predicted, clip.recorded)]
+        sums[key] = sums.get(key, 0.0) + np.array([*parts, both])
+    if running is None or not running.count.any():
+        return CompetitionScore(
+            session,
+            count,
+            float("nan"),
+            float("nan"),
+            Valued(np.empty(0), np.empty(0, "U1")),
+            "The responses of these trials are withheld: only the server scores them.",
+        )
+    value = np.nan_to_num(running.pearson(SENSORIUM_EPS))
+    value = np.where(running.count > 0, value, np.nan)
+    total = np.concatenate(list(sums.values()), axis=1)  # (3, frame, neuron)
+    averages = total[:2] / np.maximum(total[2], 1)
+    averages[:, total[2] == 0] = np.nan
+    averaged = single_trial(*averages).value
+    return CompetitionScore(
+        session,
+        count,
+        float(np.nanmean(value)),
+        float(np.nanmean(averaged)),
+        Valued(value, running.status()),
+    )
+
+
+def write_submission(
+    path: str | Path, clips: Iterator[ClipPrediction], neuron_ids: dict[str, list[int]]
+) -> Path:
+    """Write a submission: Parquet (brotli), one row per trial, as the clips come.
+
+    Columns `mouse`, `trial_indices`, `prediction` (neuron, frame) and `neuron_ids`.
+
+    Parameters
+    ----------
+    neuron_ids
+        The neurons' own ids, by session.
+
+    Raises
+    ------
+    ExportError
+        pyarrow is missing.
+    """
+    arrow, parquet = arrow_module(), arrow_module("parquet")
+    schema = arrow.schema(
+        [
+            ("mouse", arrow.string()),
+            ("trial_indices", arrow.int64()),
+            ("prediction", arrow.list_(arrow.list_(arrow.float32()))),
+            ("neuron_ids", arrow.list_(arrow.int64())),
+        ]
+    )
+    path = Path(path)
+    with (
+        atomic_path(path) as temporary,
+        parquet.ParquetWriter(temporary, schema, compression="brotli") as writer,
+    ):
+        for clip in clips:
+            row = (
+                clip.session,
+                int(clip.trial_idx),
+                clip.predicted.T.tolist(),
+                neuron_ids[clip.session],
+            )
+            columns = {name: [cell] for name, cell in zip(_COLUMNS, row, strict=True)}
+            writer.write_table(arrow.table(columns, schema=schema))
+    return path
+
+
+def clip_starts(n_frames: int) -> tuple[int, ...]:
+    """First frames of the windows whose last second covers frames 50 to the end.
+
+    The last one ends with the clip, so it may overlap the one before.
+    """
+    length = min(n_frames, LAST)
+    first = max(min(DROPPED - _ASKED_FROM, length - N_SAMPLES), 0)
+    starts = list(range(first, length - N_SAMPLES + 1, N_SAMPLES - _ASKED_FROM))
+    return tuple(dict.fromkeys([*starts, length - N_SAMPLES]))
+
+
+def _predicted(predictor: Predictor, session: Session, trial: int) -> ClipPrediction:
+    length = min(int(session.trials.n_slots[trial]), LAST)
+    onset_s = float(session.trials.t_on[trial])
+    shape = (length, session.n_neurons)
+    predicted = np.full(shape, np.nan, np.float32)
+    mask = mask_from_strategy(STRATEGY, session)
+    windows = [_window_at(session, onset_s, first) for first in clip_starts(length)]
+    for part in range(0, len(windows), CHUNK):
+        some = windows[part : part + CHUNK]
+        answers = predictor.predict_many([(window, mask, None) for window in some])
+        for window, answer in zip(some, answers, strict=True):
+            frame = _frames(window, onset_s)
+            asked = np.isfinite(answer.responses).any(axis=1)
+            kept = np.flatnonzero(asked & (frame >= 0) & (frame < length))
+            rates = answer.responses[kept] * session.response_scale[answer.neurons]
+            predicted[np.ix_(frame[kept], answer.neurons)] = rates
+    return ClipPrediction(
+        session.id,
+        str(session.trials.trial_idx[trial]) or str(trial),
+        str(session.trials.stim_id[trial]),
+        predicted[DROPPED:],
+        _recorded(session, onset_s, length)[DROPPED:],
+    )
+
+
+def _recorded(session: Session, onset_s: float, length: int) -> np.ndarray:
+    """float32 (frame, neuron) responses to a clip in units of the recording."""
+    # A quarter of a sample on, so that rounding does not decide which is read.
+    at = (np.arange(length) + 0.25) / SCREEN_RATE_HZ
+    times = session.t0 + onset_s + at
+    values, valid = session.responses.window(times, session.response_scale)
+    found = np.full((length, session.n_neurons), np.nan, np.float32)
+    found[valid] = values[valid] * session.response_scale
+    return found
+
+
+def _window_at(session: Session, onset_s: float, first: int) -> Window:
+    """The window whose samples begin with a frame of a clip.
+
+    Starts lie on the recording's grid, on whose very edge rounding may give the window
+    a sample before; at the recording's end it is the last there is.
+    """
+    window = session.window(onset_s + first / SCREEN_RATE_HZ)
+    if _frames(window, onset_s)[0] < first:
+        window = session.window(onset_s + (first + 1) / SCREEN_RATE_HZ)
+    return window
+
+
+def _frames(window: Window, onset_s: float) -> np.ndarray:
+    """int (60,): frame of the clip that each sample of a window is of.
+
+    By the samples that are read where there is one per frame, most of them deciding
+    where some lie on an edge; by time elsewhere.
+    """
+    session = window.session
+    times = window.times("responses")
+    since = (times - session.t0 - onset_s) * SCREEN_RATE_HZ
+    if abs(session.responses.rate_hz - SCREEN_RATE_HZ) > _SAME_RATE:
+        return np.floor(since + 0.25).astype(int)
+    onset = session.t0 + onset_s + 0.25 / SCREEN_RATE_HZ
+    rows = session.responses.index(np.append(onset, times))
+    rows = rows if rows.ndim == 1 else rows[:, 0]
+    count = np.arange(N_SAMPLES)
+    return count + int(np.median(rows[1:] - rows[0] - count))

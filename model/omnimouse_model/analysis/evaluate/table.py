@@ -1,0 +1,100 @@
+"""Scores as tables of one line per neuron, for other programs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from omnimouse_model.analysis.evaluate.results import Score, Scores
+from omnimouse_model.atomic import atomic_path
+from omnimouse_model.data.session import Session
+from omnimouse_model.parquet import parquet_bytes
+
+NOTES = {
+    "r": (
+        "single-trial Pearson correlation over all scored samples of all windows, null "
+        "where it is undefined"
+    ),
+    "n_samples": "samples that it was scored on",
+    "status": "ok, constant (scored, but prediction or recording never changed), empty",
+    "stimulus": "empty for all samples, else those under this kind of stimulus alone",
+}
+
+
+def neuron_columns(
+    found: Scores, sessions: Sequence[Session] = ()
+) -> dict[str, np.ndarray]:
+    """Columns of one line per session, strategy, predictor, stimulus and neuron.
+
+    Parameters
+    ----------
+    sessions
+        Where given, each neuron's own id and brain area are among the columns.
+    """
+    by_id = {session.id: session for session in sessions}
+    parts = [
+        part
+        for score in found.scores
+        if not score.refusal
+        for part in _parts(score, found.tier, by_id.get(score.session))
+    ]
+    names = parts[0] if parts else {}
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
+def write_neurons(
+    found: Scores, path: str | Path, sessions: Sequence[Session] = ()
+) -> Path:
+    """Write `neuron_columns` as Parquet, whole or not at all.
+
+    Raises
+    ------
+    ExportError
+        pyarrow is missing.
+    """
+    path = Path(path)
+    columns: Mapping[str, np.ndarray] = neuron_columns(found, sessions)
+    content = parquet_bytes(
+        {name: _nullable(values) for name, values in columns.items()}, NOTES
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    return path
+
+
+def _parts(
+    score: Score, tier: str, session: Session | None
+) -> list[dict[str, np.ndarray]]:
+    each = [("", score.per_neuron, score.counts)]
+    each += [(part.group, part.per_neuron, part.counts) for part in score.groups]
+    n = score.n_neurons
+    found = []
+    for stimulus, values, counts in each:
+        status = np.where(
+            counts == 0, "empty", np.where(np.isnan(values), "constant", "ok")
+        )
+        columns = {
+            "session": np.full(n, score.session),
+            "tier": np.full(n, tier),
+            "strategy": np.full(n, score.strategy),
+            "predictor": np.full(n, score.predictor),
+            "stimulus": np.full(n, stimulus),
+            "neuron": score.neurons,
+            "r": values,
+            "n_samples": np.asarray(counts, np.int64),
+            "status": status,
+        }
+        if session is not None:
+            area = session.units.area
+            areas = np.full(session.n_neurons, "") if area is None else area.astype(str)
+            columns["unit_id"] = np.asarray(session.units.unit_id)[score.neurons]
+            columns["area"] = areas[score.neurons]
+        found.append(columns)
+    return found
+
+
+def _nullable(values: np.ndarray) -> object:
+    """Arrays as they are; numbers with gaps and texts as lists, NaN as null."""
+    if values.dtype.kind == "f":
+        return [None if np.isnan(value) else value for value in values.tolist()]
+    return values.tolist() if values.dtype.kind == "U" else values

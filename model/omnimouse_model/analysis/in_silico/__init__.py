@@ -1,0 +1,1 @@
+"""Counterfactual predictions: edits of the stimulus or of behaviour."""

@@ -1,0 +1,1 @@
+"""Scaling analysis: scores against data, model size or compute, with fits."""

@@ -1,0 +1,67 @@
+"""Nested collections of sessions to train on, with a manifest that says what is in."""
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from omnimouse_model.atomic import atomic_path
+from omnimouse_model.data.session_index import Catalogue, Entry
+
+FORMAT = 1
+
+
+def collections_manifest(
+    found: Catalogue,
+    sizes: Sequence[int],
+    seed: int,
+    *,
+    always: Sequence[str] = (),
+    worth: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """Draw nested collections (see `Catalogue.nested`) and tell what each holds.
+
+    Per collection its sessions, each with neurons, minutes by tier and by kind of
+    stimulus, and the totals. Plain JSON values; the same seed gives the same manifest.
+    """
+    drawn = found.nested(sorted(sizes), seed, always=always, worth=worth)
+    for smaller, larger in pairwise(drawn):
+        assert {e.id for e in smaller} <= {e.id for e in larger}
+    return {
+        "omnimouse_collections": FORMAT,
+        "seed": seed,
+        "order": "drawn" if worth is None else "ranked",
+        "always": list(always),
+        "collections": [_collection(entries) for entries in drawn],
+    }
+
+
+def write_manifest(manifest: Mapping[str, Any], path: str | Path) -> Path:
+    """Write a manifest as JSON, whole or not at all."""
+    path = Path(path)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def _collection(entries: Sequence[Entry]) -> dict[str, Any]:
+    return {
+        "sessions": len(entries),
+        "animals": len({entry.animal_id or entry.id for entry in entries}),
+        "neurons": sum(entry.neurons for entry in entries),
+        "minutes": sum(entry.total_minutes for entry in entries),
+        "neuron_minutes": sum(e.neurons * e.total_minutes for e in entries),
+        "members": [
+            {
+                "id": entry.id,
+                "path": str(entry.path),
+                "animal": entry.animal_id,
+                "neurons": entry.neurons,
+                "minutes": entry.total_minutes,
+                "tiers": dict(entry.minutes),
+                "stimuli": dict(entry.shown),
+            }
+            for entry in entries
+        ],
+    }

@@ -1,0 +1,388 @@
+"""How scores grow with data, size or compute: points, fits, intervals, refusals.
+
+The paper's figure as data: for every condition, one curve per size of model (over data)
+or per collection (over size), its raw points, and what may be said of them.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from omnimouse_model.analysis.evaluate.results import number_or_none
+from omnimouse_model.analysis.scaling.runs import RunScore
+from omnimouse_model.analysis.sweep.table import write_rows
+from omnimouse_model.metrics import LogLine, PowerLaw, fit_log_line, fit_power_law
+from omnimouse_model.metrics.fits import LEAST_SIZES
+
+Axis = Literal["sessions", "neuron_samples", "trials", "compute", "parameters"]
+AXES: tuple[Axis, ...] = get_args(Axis)
+Quantity = Literal["score", "loss"]
+QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
+N_RESAMPLES = 500
+_DRAWN = 60
+"""Points along a fitted curve that a figure is drawn with."""
+Fit = Literal["law", "line"]
+FITS: tuple[Fit, ...] = get_args(Fit)
+
+
+@dataclass(frozen=True, slots=True)
+class Extrapolation:
+    """What the smaller sizes foretell of the largest, and what was measured there.
+
+    Attributes
+    ----------
+    size, measured
+        The largest size, and the mean of its points.
+    line, low, high
+        What a line over log size through the smaller ones says, with its 95 %
+        prediction interval.
+    is_inside
+        Whether the measured mean lies in it.
+    law
+        What a saturating power law through the smaller ones says.
+    """
+
+    size: float
+    measured: float
+    line: float
+    low: float
+    high: float
+    is_inside: bool
+    law: float
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """All runs of one size: their mean with its 95 % interval, NaN where unknown."""
+
+    x: float
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingCurve:
+    """One curve: its points, its fits and their intervals.
+
+    Attributes
+    ----------
+    name
+        The size of model, or the collection, that is kept fixed.
+    x, y, seeds
+        (point,) every run.
+    law, line
+        The fits; None where `refusal` says why.
+    sizes
+        Its points by size, with intervals from resampling sessions and runs.
+    intervals
+        95 % intervals of "limit", "amplitude", "exponent" and "slope", resampling the
+        evaluated sessions, and the runs of each size; empty for a loss, and for a
+        single session.
+    bands
+        "law" and "line" -> lowest and highest y (drawn,) of the same fits at `along`.
+    preferred
+        "power law" or "log line", by the smaller AICc; "" where there is none.
+    extrapolation
+        None with fewer sizes than one more than a fit takes.
+    """
+
+    condition: str
+    name: str
+    axis: Axis
+    quantity: Quantity
+    x: np.ndarray
+    y: np.ndarray
+    seeds: tuple[int, ...]
+    sizes: tuple[Size, ...] = ()
+    law: PowerLaw | None = None
+    line: LogLine | None = None
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    bands: dict[Fit, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    extrapolation: Extrapolation | None = None
+    refusal: str = ""
+
+    def fit(self, name: Fit) -> PowerLaw | LogLine | None:
+        """One of the two fits."""
+        return self.law if name == "law" else self.line
+
+    @property
+    def along(self) -> np.ndarray:
+        """Sizes (drawn,) that a figure draws the fits at."""
+        return np.geomspace(self.x.min(), self.x.max(), _DRAWN)
+
+    @property
+    def preferred(self) -> str:
+        """Which fit the points speak for."""
+        if self.law is None or self.line is None:
+            return ""
+        if np.isnan(self.law.aicc) or np.isnan(self.line.aicc):
+            return ""
+        return "power law" if self.law.aicc < self.line.aicc else "log line"
+
+
+def scaling_curves(
+    rows: Sequence[RunScore],
+    *,
+    axis: Axis = "sessions",
+    quantity: Quantity = "score",
+    seed: int = 0,
+    n_resamples: int = N_RESAMPLES,
+) -> tuple[ScalingCurve, ...]:
+    """Curves of all conditions, fitted where there are sizes enough.
+
+    Over data there is one per size of model; over parameters, one per collection; over
+    compute one of all runs.
+
+    Warns
+    -----
+    UserWarning
+        The sessions of all runs were chosen in one random order: another order may
+        scale otherwise.
+    """
+    orders = {row.run.order for row in rows}
+    if axis in ("sessions", "neuron_samples", "trials") and len(orders) == 1:
+        warnings.warn(
+            f"All runs chose their sessions in one order ({orders.pop()}): another one "
+            "may scale otherwise.",
+            stacklevel=2,
+        )
+    groups: dict[tuple[str, str], list[RunScore]] = {}
+    for row in rows:
+        known = getattr(row.run, axis) > 0
+        if known and np.isfinite(_mean(row, quantity)):
+            groups.setdefault((row.condition, _name(row, axis)), []).append(row)
+    draw = np.random.default_rng(seed)
+    return tuple(
+        _fitted(_curve(*key, axis, quantity, some), some, draw, n_resamples)
+        for key, some in groups.items()
+    )
+
+
+def figure_table(curves: Sequence[ScalingCurve]) -> list[dict[str, object]]:
+    """The figure as rows: "point" per run, "mean" per size, "law" and "line"."""
+    rows: list[dict[str, object]] = []
+    for curve in curves:
+        shared = {
+            "condition": curve.condition,
+            "curve": curve.name,
+            "axis": curve.axis,
+            "quantity": curve.quantity,
+        }
+        for x, y, seed in zip(curve.x, curve.y, curve.seeds, strict=True):
+            point = {"what": "point", "x": float(x), "y": float(y), "seed": seed}
+            rows.append({**shared, **point, "low": None, "high": None})
+        for size in curve.sizes:
+            mean = {"what": "mean", "x": size.x, "y": size.mean, "seed": None}
+            rows.append({**shared, **mean, **_ends(size.low, size.high)})
+        for name in FITS if curve.law is not None else ():
+            rows += [{**shared, "what": name, **one} for one in _drawn(curve, name)]
+    return rows
+
+
+def _drawn(curve: ScalingCurve, name: Fit) -> Iterator[dict[str, object]]:
+    """A fit and its band, as rows."""
+    fit = curve.fit(name)
+    assert fit is not None
+    unknown = np.full(_DRAWN, np.nan)
+    low, high = curve.bands.get(name, (unknown, unknown))
+    for x, y, *ends in zip(curve.along, fit(curve.along), low, high, strict=True):
+        yield {"x": float(x), "y": float(y), "seed": None, **_ends(*ends)}
+
+
+def _ends(low: float, high: float) -> dict[str, object]:
+    return {"low": number_or_none(low), "high": number_or_none(high)}
+
+
+def write_figure(curves: Sequence[ScalingCurve], path: str | Path) -> Path:
+    """Write `figure_table` as CSV, whole or not at all."""
+    return write_rows(figure_table(curves), path)
+
+
+def fit_rows(curves: Sequence[ScalingCurve]) -> list[dict[str, object]]:
+    """One row per curve for `--json` and tables: parameters, intervals, refusals."""
+    rows = []
+    for curve in curves:
+        law, line, far = curve.law, curve.line, curve.extrapolation
+        row: dict[str, object] = {
+            "name": "fit",
+            "value": None if law is None else law.exponent,
+            "unit": "exponent",
+            "condition": curve.condition,
+            "curve": curve.name,
+            "axis": curve.axis,
+            "quantity": curve.quantity,
+            "n": len(curve.x),
+            "n_sizes": len(np.unique(curve.x)),
+            "sizes": [
+                {"x": size.x, "mean": size.mean, "n": size.n}
+                | _ends(size.low, size.high)
+                for size in curve.sizes
+            ],
+            "refusal": curve.refusal,
+            "preferred": curve.preferred,
+        }
+        if law is not None and line is not None:
+            row |= {
+                "limit": law.limit,
+                "amplitude": law.amplitude,
+                "exponent": law.exponent,
+                "is_at_bound": law.is_at_bound,
+                "law_aicc": number_or_none(law.aicc),
+                "intercept": line.intercept,
+                "slope": line.slope,
+                "line_aicc": number_or_none(line.aicc),
+            }
+        for name, (low, high) in curve.intervals.items():
+            row |= {f"{name}_low": low, f"{name}_high": high}
+        if far is not None:
+            row |= {
+                "extrapolated_to": far.size,
+                "measured": far.measured,
+                "line_says": far.line,
+                "line_low": number_or_none(far.low),
+                "line_high": number_or_none(far.high),
+                "is_inside": far.is_inside,
+                "law_says": far.law,
+            }
+        rows.append(row)
+    return rows
+
+
+def _name(row: RunScore, axis: Axis) -> str:
+    if axis == "compute":
+        return "all"
+    if axis == "parameters":
+        return f"{row.run.sessions:g} sessions"
+    return row.run.model
+
+
+def _mean(
+    row: RunScore, quantity: Quantity, sessions: Sequence[str] | None = None
+) -> float:
+    """Its loss, or its mean over sessions weighted by their neurons."""
+    if quantity == "loss":
+        return row.loss
+    names = list(row.scores) if sessions is None else sessions
+    weights = [row.n_neurons[name] for name in names]
+    return float(np.average([row.scores[name] for name in names], weights=weights))
+
+
+def _curve(
+    condition: str, name: str, axis: Axis, quantity: Quantity, rows: Sequence[RunScore]
+) -> ScalingCurve:
+    rows = _ordered(rows, axis)
+    x = np.array([getattr(row.run, axis) for row in rows], np.float64)
+    y = np.array([_mean(row, quantity) for row in rows])
+    seeds = tuple(row.run.seed for row in rows)
+    return ScalingCurve(condition, name, axis, quantity, x, y, seeds)
+
+
+def _ordered(rows: Sequence[RunScore], axis: Axis) -> list[RunScore]:
+    return sorted(rows, key=lambda row: (getattr(row.run, axis), row.run.seed))
+
+
+def _fitted(
+    curve: ScalingCurve,
+    rows: Sequence[RunScore],
+    draw: np.random.Generator,
+    n_resamples: int,
+) -> ScalingCurve:
+    resampled = _resampled(curve, _ordered(rows, curve.axis), draw, n_resamples)
+    curve = replace(curve, sizes=_sizes(curve, resampled))
+    try:
+        law, line = fit_power_law(curve.x, curve.y), fit_log_line(curve.x, curve.y)
+    except ValueError as error:
+        return replace(curve, refusal=str(error))
+    curve = replace(curve, law=law, line=line, extrapolation=_extrapolated(curve))
+    return _with_intervals(curve, resampled) if len(resampled) else curve
+
+
+def _resampled(
+    curve: ScalingCurve,
+    rows: Sequence[RunScore],
+    draw: np.random.Generator,
+    n_resamples: int,
+) -> np.ndarray:
+    """The points' y (resample, point), of other sessions and runs; maybe none.
+
+    The same sessions for all runs, and as many runs of each size as there are.
+    """
+    shared = sorted(set.intersection(*(set(row.scores) for row in rows)))
+    if curve.quantity == "loss" or len(shared) < 2:
+        return np.zeros((0, len(rows)))
+    own = [np.flatnonzero(curve.x == x) for x in curve.x]
+    found = []
+    for _ in range(n_resamples):
+        chosen = draw.choice(shared, len(shared)).tolist()
+        y = np.array([_mean(row, curve.quantity, chosen) for row in rows])
+        found.append(y[[draw.choice(same) for same in own]])
+    return np.array(found)
+
+
+def _sizes(curve: ScalingCurve, resampled: np.ndarray) -> tuple[Size, ...]:
+    """The points of each size as one."""
+    found = []
+    for x in np.unique(curve.x):
+        own = curve.x == x
+        low = high = float("nan")
+        if len(resampled):
+            low, high = _middle(resampled[:, own].mean(axis=1)).tolist()
+        mean = float(curve.y[own].mean())
+        found.append(Size(float(x), mean, low, high, int(own.sum())))
+    return tuple(found)
+
+
+def _with_intervals(curve: ScalingCurve, resampled: np.ndarray) -> ScalingCurve:
+    """Intervals of the parameters, and bands, from fits of what was resampled."""
+    laws = [fit_power_law(curve.x, y) for y in resampled]
+    lines = [fit_log_line(curve.x, y) for y in resampled]
+    parameters = {
+        "limit": [law.limit for law in laws],
+        "amplitude": [law.amplitude for law in laws],
+        "exponent": [law.exponent for law in laws],
+        "slope": [line.slope for line in lines],
+    }
+    ends = {name: _middle(np.array(some)) for name, some in parameters.items()}
+    fits: dict[Fit, Sequence[PowerLaw | LogLine]] = {"law": laws, "line": lines}
+    drawn = {
+        name: _middle(np.array([fit(curve.along) for fit in some]))
+        for name, some in fits.items()
+    }
+    return replace(
+        curve,
+        intervals={name: (float(a), float(b)) for name, (a, b) in ends.items()},
+        bands={name: (low, high) for name, (low, high) in drawn.items()},
+    )
+
+
+def _middle(values: np.ndarray) -> np.ndarray:
+    """Ends (2, …) of the 95 % in the middle of resamples (resample, …)."""
+    return np.asarray(np.percentile(values, [2.5, 97.5], axis=0))
+
+
+def _extrapolated(curve: ScalingCurve) -> Extrapolation | None:
+    """Fit the smaller sizes and look at the largest."""
+    largest = float(curve.x.max())
+    small = curve.x < largest
+    if len(np.unique(curve.x[small])) < LEAST_SIZES:
+        return None
+    measured = float(curve.y[~small].mean())
+    line = fit_log_line(curve.x[small], curve.y[small])
+    n_new = int((~small).sum())
+    low, high = line.prediction_interval(largest, n_new=n_new)
+    law = fit_power_law(curve.x[small], curve.y[small])
+    return Extrapolation(
+        largest,
+        measured,
+        float(line(largest)),
+        low,
+        high,
+        bool(low <= measured <= high),
+        float(law(largest)),
+    )

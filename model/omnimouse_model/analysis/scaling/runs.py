@@ -1,0 +1,168 @@
+"""Runs of a scaling analysis: what each was trained on, and what it scores.
+
+A results store (see `results_file`) holds one row per run and condition; runs may be
+added while others are still training, by several processes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from omnimouse_model.analysis.evaluate.evaluate import evaluate
+from omnimouse_model.analysis.evaluate.results import Scores, number_or_none
+from omnimouse_model.analysis.evaluate.results_store import (
+    Kind,
+    Plain,
+    ResultsFile,
+    number,
+    row_key,
+)
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import ResultsFileError
+from omnimouse_model.predict.predictor import Predictor
+
+SUFFIX = ".scaling.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one trained model is; 0 where a number is not known.
+
+    Attributes
+    ----------
+    model, parameters
+        The size's name, such as "5M"; parameters without per-neuron embeddings.
+    sessions, neuron_samples, trials
+        What it was trained on: recordings, neurons times samples, and trials.
+    compute
+        Floating-point operations of its training, without the embeddings'.
+    seed, order
+        Of its training; and in which order its sessions were chosen, such as
+        "random 0": runs of one order form one nested series.
+    """
+
+    model: str
+    parameters: int = 0
+    sessions: int = 0
+    neuron_samples: int = 0
+    trials: int = 0
+    compute: float = 0.0
+    seed: int = 0
+    order: str = "random 0"
+
+
+@dataclass(frozen=True, slots=True)
+class RunScore:
+    """What a run scores in one condition.
+
+    Attributes
+    ----------
+    scores, n_neurons
+        By evaluated session: its score, and how many neurons it is a mean of.
+    loss
+        Test loss over all of them; NaN where it was not measured.
+    """
+
+    run: Run
+    predictor: str
+    condition: str
+    scores: Mapping[str, float]
+    n_neurons: Mapping[str, int]
+    loss: float = float("nan")
+
+
+def _plain(row: RunScore) -> Plain:
+    facts = {one.name: getattr(row, one.name) for one in fields(row)}
+    scores = {name: number_or_none(value) for name, value in row.scores.items()}
+    return facts | {
+        "run": asdict(row.run),
+        "scores": scores,
+        "n_neurons": dict(row.n_neurons),
+        "loss": number_or_none(row.loss),
+    }
+
+
+def _parsed(facts: Plain) -> RunScore:
+    scores = {str(name): number(value) for name, value in facts["scores"].items()}
+    found = facts | {"run": Run(**facts["run"]), "scores": scores}
+    return RunScore(**(found | {"loss": number(facts.get("loss"))}))
+
+
+SCALING: Kind[RunScore] = Kind("scaling", "a scaling analysis", _plain, _parsed)
+WHAT = "scores of runs of several sizes"
+_DEFINITION = {"what": WHAT}
+
+
+def add_run(
+    results: str | Path,
+    run: Run,
+    predictor: Predictor,
+    sessions: Session | Sequence[Session],
+    strategies: str | Sequence[str],
+    *,
+    tier: str = "test",
+    max_windows: int | None = None,
+    losses: Mapping[str, float] | None = None,
+) -> list[RunScore]:
+    """Evaluate a trained model and add a row per condition; refused ones are left out.
+
+    Parameters
+    ----------
+    losses
+        Test loss by condition, where training measured it.
+    """
+    found = evaluate(
+        predictor, sessions, strategies, tier=tier, max_windows=max_windows
+    )
+    rows = run_scores(run, found, losses or {})
+    add_rows(results, rows)
+    return rows
+
+
+def run_scores(run: Run, found: Scores, losses: Mapping[str, float]) -> list[RunScore]:
+    """A row per condition of an evaluation of one model; refused ones are left out."""
+    rows = []
+    for condition in dict.fromkeys(score.strategy for score in found.scores):
+        scores = [s for s in found.scores if s.strategy == condition and not s.refusal]
+        if scores:
+            row = RunScore(
+                run,
+                scores[0].predictor,
+                condition,
+                {score.session: score.value for score in scores},
+                {score.session: score.n_neurons for score in scores},
+                losses.get(condition, float("nan")),
+            )
+            rows.append(row)
+    return rows
+
+
+def add_rows(results: str | Path, rows: Sequence[RunScore]) -> None:
+    """Add rows to a results file, which is made where it is not there."""
+    file = ResultsFile(SCALING, Path(results), _DEFINITION)
+    for row in rows:
+        key = row_key(
+            run=asdict(row.run), condition=row.condition, predictor=row.predictor
+        )
+        file.add(key, row)
+
+
+def read_runs(results: str | Path) -> tuple[RunScore, ...]:
+    """Rows of a results file, also while it is written.
+
+    Raises
+    ------
+    ResultsFileError
+        It is none.
+    """
+    path = Path(results)
+    header, *lines = path.read_bytes().splitlines(keepends=True) or [b""]
+    try:
+        SCALING.header(header)
+        whole = lines[:-1] if lines and not lines[-1].endswith(b"\n") else lines
+        rows = dict(SCALING.parsed_line(line) for line in whole)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ResultsFileError(
+            f"{path} is not the results file of a scaling analysis: {error!r}."
+        ) from error
+    return tuple(rows.values())

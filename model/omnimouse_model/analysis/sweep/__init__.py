@@ -1,0 +1,1 @@
+"""Context sweeps: score as a function of the visible context."""

@@ -1,0 +1,139 @@
+"""The rows to be of a sweep, and how some of them are answered in one pass."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import numpy as np
+
+from omnimouse_model.analysis.evaluate.conditions import Condition
+from omnimouse_model.analysis.evaluate.evaluate import Progress, evaluate, scored_starts
+from omnimouse_model.analysis.evaluate.results import Score, Scores
+from omnimouse_model.analysis.evaluate.results_store import row_key
+from omnimouse_model.analysis.sweep.contexts import (
+    Context,
+    Draw,
+    context_mask,
+    held_out_draw,
+    inputs_label,
+    largest_context,
+    too_large,
+)
+from omnimouse_model.analysis.sweep.plan import SweepPlan
+from omnimouse_model.analysis.sweep.table import SweepRow
+from omnimouse_model.data.session import Session
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.predictor import Predictor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cell:
+    """One row to be: a context under a draw of a session's neurons."""
+
+    session: Session
+    starts: np.ndarray
+    context: Context
+    seed: int
+    draw: Draw
+
+    @property
+    def condition(self) -> Condition:
+        """What an evaluation is asked."""
+        inputs = inputs_label(self.context.video, self.context.behavior)
+        name = f"{self.context.label} with {inputs}, draw {self.seed}"
+        return Condition(name, self.mask)
+
+    def mask(self, session: Session) -> Mask:
+        """Its context shown, its targets asked."""
+        return context_mask(self.context, self.draw)
+
+
+def planned_cells(plan: SweepPlan, sessions: Sequence[Session]) -> Iterator[Cell]:
+    """All cells, in the order in which their rows are to come."""
+    for session in sessions:
+        starts = scored_starts(session, plan.tier, plan.max_windows)
+        largest = largest_context(session.n_neurons, plan.neurons)
+        for seed in plan.seeds:
+            draw = held_out_draw(session.n_neurons, largest, seed)
+            make = partial(Cell, session, starts, seed=seed, draw=draw)
+            yield from (make(context=context) for context in plan.contexts)
+
+
+def _row(cell: Cell, score: Score, found: Scores) -> SweepRow:
+    decoded = {
+        behavior.channel: behavior.value
+        for behavior in found.behavior
+        if behavior.strategy == score.strategy and not behavior.refusal
+    }
+    return SweepRow(
+        session=score.session,
+        predictor=score.predictor,
+        context=cell.context,
+        seed=cell.seed,
+        n_neurons=score.n_neurons,
+        n_windows=score.n_windows,
+        score=score.value,
+        ci_low=score.ci_low,
+        ci_high=score.ci_high,
+        ceiling=score.ceiling,
+        decoded=decoded,
+        refusal=score.refusal,
+    )
+
+
+def _refused(cell: Cell, predictor: str, reason: str) -> SweepRow:
+    nothing = float("nan")
+    return SweepRow(
+        session=cell.session.id,
+        predictor=predictor,
+        context=cell.context,
+        seed=cell.seed,
+        n_neurons=len(cell.draw.targets),
+        n_windows=0,
+        score=nothing,
+        ci_low=nothing,
+        ci_high=nothing,
+        refusal=reason,
+    )
+
+
+def cell_key(predictor: Predictor, cell: Cell) -> str:
+    """Hash of all that a cell's row depends on."""
+    return row_key(
+        predictor=predictor.predictor_id,
+        session=[cell.session.id, cell.session.fingerprint],
+        context=asdict(cell.context),
+        seed=cell.seed,
+        targets=cell.draw.targets.tolist(),
+        starts=cell.starts.tolist(),
+    )
+
+
+def answered(
+    predictor: Predictor,
+    cells: Sequence[Cell],
+    plan: SweepPlan,
+    progress: Progress = lambda done, total, what: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> list[SweepRow]:
+    """Rows of cells of one session, in one pass over its windows."""
+    reasons = [too_large(cell.context, cell.draw) for cell in cells]
+    asked = [cell for cell, why in zip(cells, reasons, strict=True) if not why]
+    scored: Iterator[SweepRow] = iter(())
+    if asked:
+        found = evaluate(
+            predictor,
+            asked[0].session,
+            [cell.condition for cell in asked],
+            tier=plan.tier,
+            max_windows=plan.max_windows,
+            progress=progress,
+            cancelled=cancelled,
+        )
+        pairs = zip(asked, found.scores, strict=True)
+        scored = iter([_row(cell, score, found) for cell, score in pairs])
+    name = predictor.predictor_id
+    return [
+        _refused(cell, name, why) if why else next(scored)
+        for cell, why in zip(cells, reasons, strict=True)
+    ]

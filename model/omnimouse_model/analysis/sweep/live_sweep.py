@@ -1,0 +1,213 @@
+"""The live sweep: the selected neurons of one window under more and more context.
+
+A few contexts, each a single question, so that the curve grows while one looks at it.
+The window's video is encoded once, for whatever was asked of it before too.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from omnimouse_model.analysis.sweep.contexts import Context, Draw, context_mask
+from omnimouse_model.analysis.sweep.plan import SweepPlan
+from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
+from omnimouse_model.data.window import Window
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.masks import N_SAMPLES, TARGET, Mask
+from omnimouse_model.metrics import (
+    StreamingCorrelation,
+    bootstrap_interval,
+    session_score,
+)
+from omnimouse_model.predict.capabilities import stop_if
+from omnimouse_model.predict.predictor import Prediction, Predictor
+
+HISTORY = (10, 25)
+NEURONS = (16, 64, 256, 1024)
+SEED = 0
+SEEDS = (0, 1, 2)
+"""Draws of the sweep that the live engine keeps up to date."""
+RESAMPLES = 200
+"""Enough for an interval that is only looked at: a point takes some 50 ms in all."""
+Cell = tuple[int, Context]
+"""A draw, and a context under it: one point."""
+
+
+def live_plan(
+    n_neurons: int,
+    n_targets: int,
+    *,
+    video: Sequence[bool] = (False, True),
+    behavior: bool | Sequence[bool] = True,
+    seeds: Sequence[int] = (SEED,),
+) -> SweepPlan:
+    """Plan a live sweep: none, history, and neurons as far as the session has them.
+
+    Each for every choice of video and behaviour.
+    """
+    room = n_neurons - n_targets
+    return SweepPlan(
+        neurons=(0, *(count for count in NEURONS if count <= room)),
+        history_samples=(0, *HISTORY),
+        video=tuple(video),
+        behavior=(behavior,) if isinstance(behavior, bool) else tuple(behavior),
+        seeds=tuple(seeds),
+        tier="",
+        max_windows=1,
+    )
+
+
+def live_draw(n_neurons: int, targets: np.ndarray, seed: int = SEED) -> Draw:
+    """Targets as given, and the others in an order that is the same for one seed."""
+    permuted = np.random.default_rng(seed).permutation(n_neurons)
+    return Draw(targets, permuted[~np.isin(permuted, targets)])
+
+
+def live_sweep(
+    predictor: Predictor,
+    window: Window,
+    neurons: np.ndarray,
+    *,
+    behavior: bool | Sequence[bool] = True,
+    seeds: Sequence[int] = (SEED,),
+    known: ContextSweep | None = None,
+    outdated: Callable[[], bool] = lambda: False,
+) -> Iterator[ContextSweep]:
+    """Score some neurons in one window under each context, point by point.
+
+    The whole curve of the first draw comes first, then the other draws of neurons.
+    Without a video in the session there are only contexts without video.
+
+    Parameters
+    ----------
+    neurons
+        int64 (n,): whose last second is asked; never in a context themselves.
+    behavior
+        Whether behaviour is given, or both in that order.
+    seeds
+        Draws of the neurons of a context. A context without neurons is the same in
+        every draw, and computed once.
+    known
+        The same sweep as far as it came before: only what is missing is computed.
+    outdated
+        Asked before every point.
+
+    Yields
+    ------
+    ContextSweep
+        All points so far, first what is known; the last one is complete.
+
+    Raises
+    ------
+    StoppedError
+        Once `outdated()` is true.
+    ValueError
+        For an edited window: there is no truth to score.
+    """
+    session = window.session
+    if window.edits:
+        raise ValueError("An edited window has no truth to score: sweep the recorded.")
+    sweep = known or ContextSweep(
+        live_plan(
+            session.n_neurons,
+            len(neurons),
+            video=(False,) if session.stimulus is None else (False, True),
+            behavior=behavior,
+            seeds=seeds,
+        ),
+        predictor.predictor_id,
+        (session.id,),
+    )
+    if sweep.rows:
+        yield sweep
+    cells = _missing(sweep)
+    draws = {s: live_draw(session.n_neurons, neurons, s) for s in sweep.plan.seeds}
+    masks = {cell: context_mask(cell[1], draws[cell[0]]) for cell in cells}
+    asked = [masks[cell] for cell in cells if not _is_repeat(sweep, cell)]
+    answers = _answers(predictor, window, asked, neurons, outdated)
+    for cell in cells:
+        if _is_repeat(sweep, cell):
+            [first] = [row for row in sweep.rows if _cell(row) == _first(sweep, cell)]
+            sweep = replace(sweep, rows=(*sweep.rows, replace(first, seed=cell[0])))
+            if sweep.is_complete:
+                yield sweep
+            continue
+        row = _scored(predictor, window, cell, masks[cell], next(answers))
+        sweep = replace(sweep, rows=(*sweep.rows, row))
+        yield sweep
+
+
+def _missing(sweep: ContextSweep) -> list[Cell]:
+    """What is still to come, in its order."""
+    known = {_cell(row) for row in sweep.rows}
+    cells = [(seed, c) for seed in sweep.plan.seeds for c in sweep.plan.contexts]
+    return [cell for cell in cells if cell not in known]
+
+
+def _cell(row: SweepRow) -> Cell:
+    return row.seed, row.context
+
+
+def _first(sweep: ContextSweep, cell: Cell) -> Cell:
+    return sweep.plan.seeds[0], cell[1]
+
+
+def _is_repeat(sweep: ContextSweep, cell: Cell) -> bool:
+    """Whether it is the question of the first draw again: no neurons are drawn."""
+    return not cell[1].neurons and cell != _first(sweep, cell)
+
+
+def _answers(
+    predictor: Predictor,
+    window: Window,
+    masks: list[Mask],
+    neurons: np.ndarray,
+    outdated: Callable[[], bool],
+) -> Iterator[Prediction | str]:
+    """An answer for each mask, or why it is refused; asked together, for a GPU."""
+    while masks:
+        requests = [(window, mask, neurons) for mask in masks]
+        try:
+            for prediction in predictor.predict_many(requests, outdated):
+                masks = masks[1:]
+                yield prediction
+            stop_if(outdated)
+            return
+        except UnsupportedRequestError as refusal:
+            masks = masks[1:]
+            yield str(refusal)
+
+
+def _scored(
+    predictor: Predictor,
+    window: Window,
+    cell: Cell,
+    mask: Mask,
+    answer: Prediction | str,
+) -> SweepRow:
+    """One point; it has no score where the predictor refused."""
+    neurons = np.flatnonzero((mask.cells == TARGET).any(axis=0))
+    if not isinstance(answer, str):
+        neurons = answer.neurons
+    scored = StreamingCorrelation(N_SAMPLES, len(neurons))
+    if not isinstance(answer, str):
+        truth, valid = window.stream("responses")
+        # no target follows a visible sample, so every one of them is asked
+        cells = (mask.cells[:, neurons] == TARGET) & valid[:, None]
+        scored.update(answer.responses, truth[:, neurons], cells)
+    found = scored.moments()
+    values = found.pearson()
+    low, high = bootstrap_interval(values, found.count, n_resamples=RESAMPLES)
+    return SweepRow(
+        session=window.session.id,
+        predictor=predictor.predictor_id,
+        context=cell[1],
+        seed=cell[0],
+        n_neurons=len(neurons),
+        n_windows=0 if isinstance(answer, str) else 1,
+        score=session_score(values, found.count),
+        ci_low=low,
+        ci_high=high,
+        refusal=answer if isinstance(answer, str) else "",
+    )

@@ -1,0 +1,102 @@
+"""Which contexts a sweep asks about, and which curves they make."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from omnimouse_model.analysis.sweep.contexts import Context
+
+Axis = Literal["neurons", "history_samples"]
+AXES: tuple[Axis, ...] = ("neurons", "history_samples")
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPlan:
+    """Which contexts a sweep asks about, how often, and on which windows.
+
+    Without `grid`, one curve per axis with the other axis at 0; with it, every
+    combination. Both for every choice of video and behaviour.
+
+    Raises
+    ------
+    ValueError
+        Where there is nothing to ask, or a value that no context can have.
+    """
+
+    neurons: tuple[int, ...] = ()
+    history_samples: tuple[int, ...] = ()
+    video: tuple[bool, ...] = (True,)
+    behavior: tuple[bool, ...] = (True,)
+    seeds: tuple[int, ...] = (0,)
+    tier: str = "test"
+    max_windows: int | None = None
+    grid: bool = False
+
+    def __post_init__(self) -> None:
+        kinds = {"video": bool, "behavior": bool}
+        for name in ("neurons", "history_samples", "video", "behavior", "seeds"):
+            plain = map(kinds.get(name, int), getattr(self, name))
+            object.__setattr__(self, name, tuple(dict.fromkeys(plain)))
+        if not (self.neurons or self.history_samples):
+            raise ValueError(
+                "A sweep needs neurons or history_samples; for the score without "
+                "either give neurons=[0]."
+            )
+        for name in ("video", "behavior", "seeds"):
+            if not getattr(self, name):
+                raise ValueError(f"A sweep needs at least one value of {name}.")
+        _ = self.contexts  # each is checked as it is made
+
+    @property
+    def contexts(self) -> tuple[Context, ...]:
+        """Every context once, those that share their inputs beside each other."""
+        return tuple(
+            dict.fromkeys(
+                context
+                for behavior in self.behavior
+                for video in self.video
+                for curve in self._lines(video, behavior)
+                for context in curve.contexts
+            )
+        )
+
+    def lines(self) -> Iterator["Line"]:
+        """The curves: neurons before history."""
+        found = [
+            line
+            for behavior in self.behavior
+            for video in self.video
+            for line in self._lines(video, behavior)
+        ]
+        yield from sorted(found, key=lambda line: AXES.index(line.axis))
+
+    def _lines(self, video: bool, behavior: bool) -> Iterator["Line"]:
+        for fixed in self.history_samples if self.grid else (0,):
+            if self.neurons:
+                yield Line("neurons", self.neurons, fixed, video, behavior)
+        for fixed in self.neurons if self.grid else (0,):
+            if self.history_samples:
+                values = self.history_samples
+                yield Line("history_samples", values, fixed, video, behavior)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One curve to be: its axis, and what is kept fixed.
+
+    `fixed` is the value of the other axis.
+    """
+
+    axis: Axis
+    values: tuple[int, ...]
+    fixed: int
+    video: bool
+    behavior: bool
+
+    @property
+    def contexts(self) -> tuple[Context, ...]:
+        """Its contexts, in the order of its values."""
+        pairs = [(value, self.fixed) for value in self.values]
+        if self.axis == "history_samples":
+            pairs = [(other, value) for value, other in pairs]
+        return tuple(Context(n, h, self.video, self.behavior) for n, h in pairs)

@@ -1,0 +1,1 @@
+"""Properties of neurons computed from the recording: tuning, fields, repeats."""

@@ -1,0 +1,360 @@
+"""Which direction of motion a neuron prefers, from the session's own stimulus.
+
+Where the trial table tells directions, from those; else from the motion that the video
+itself has at the neuron's place. Angles: 0° to the right, 90° up, counter-clockwise.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from omnimouse_model.analysis.tuning.motion_energy import (
+    N_DIRECTIONS,
+    TAPS,
+    MotionBank,
+    directions_deg,
+    filtered,
+    grid_places,
+)
+from omnimouse_model.analysis.tuning.stimulus_blocks import (
+    MAX_BLOCKS,
+    Progress,
+    stimulus_blocks,
+)
+from omnimouse_model.data.clock import SCREEN_RATE_HZ
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.stimulus import Trials
+from omnimouse_model.metrics.tuning import selectivity_index
+
+Source = Literal["trials", "place", "screen"]
+DIRECTION_NAMES = ("direction", "drift_direction", "motion_direction", "dir")
+ORIENTATION_NAMES = ("orientation", "ori", "angle", "theta")
+N_SHUFFLES = 200
+SURE = 0.05
+"""Selectivity as large as this share of shuffles have is none."""
+LEAST_TRIALS = 3
+DELAY_S = 0.1
+"""Responses are averaged from this long after a trial's onset, and after motion."""
+_WAVELENGTHS = (13.0, 18.0, 25.0)
+_LEAST_SHIFT_S = 20.0
+_STEP = 2
+_RATE_HZ = SCREEN_RATE_HZ / _STEP
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DirectionTuning:
+    """One neuron's tuning.
+
+    Attributes
+    ----------
+    neuron, source
+        Index in the session; directions told by the "trials", or those of the video's
+        motion at the neuron's "place" or on the whole "screen".
+    directions_deg, response, error
+        (D,) directions; mean response after each, in units of the model; its standard
+        error.
+    dsi, osi
+        Length of the mean vector of directions, and of orientations: 0 to 1.
+    preferred_deg
+        Angle of that vector.
+    p_direction, p_orientation
+        Share of shuffles that are as selective. Trials are shuffled, or the responses
+        turned against the video by 20 s and more.
+    has_directions
+        False where only orientations are known: `dsi` is NaN then.
+    problem
+        Why nothing can be said, "" where something can.
+    """
+
+    neuron: int
+    source: Source
+    directions_deg: Float[np.ndarray, " direction"]
+    response: Float[np.ndarray, " direction"]
+    error: Float[np.ndarray, " direction"]
+    dsi: float
+    osi: float
+    preferred_deg: float
+    p_direction: float
+    p_orientation: float
+    has_directions: bool = True
+    problem: str = ""
+
+    @property
+    def is_direction_selective(self) -> bool:
+        """Whether shuffles are hardly ever as selective for direction."""
+        return self.p_direction < SURE
+
+    @property
+    def is_orientation_selective(self) -> bool:
+        """Whether shuffles are hardly ever as selective for orientation."""
+        return self.p_orientation < SURE
+
+
+def direction_tuning(
+    session: Session,
+    neurons: Int[np.ndarray, " neuron"],
+    centres_yx: Float[np.ndarray, "neuron 2"] | None = None,
+    *,
+    max_blocks: int = MAX_BLOCKS,
+    progress: Progress | None = None,
+    seed: int = 0,
+) -> tuple[DirectionTuning, ...]:
+    """Estimate the tuning of some neurons.
+
+    Parameters
+    ----------
+    centres_yx
+        Where on the 36 × 64 frame each neuron looks; motion on the whole screen is
+        taken where a place is NaN or none are given.
+    """
+    neurons = np.asarray(neurons, np.int64)
+    draw = np.random.default_rng(seed)
+    told = told_directions(session.trials)
+    if told is not None:
+        return _from_trials(session, neurons, told, draw)
+    problem = _no_motion(session)
+    if problem:
+        return tuple(_nothing(n, problem) for n in neurons.tolist())
+    if centres_yx is None:
+        centres_yx = np.full((len(neurons), 2), np.nan)
+    motion = _Motion(session, neurons, centres_yx)
+    motion.read(max_blocks, progress)
+    return tuple(motion.tuning(i, draw) for i in range(len(neurons)))
+
+
+def _nothing(neuron: int, problem: str) -> DirectionTuning:
+    nan, empty = float("nan"), np.zeros(0)
+    return DirectionTuning(
+        *(neuron, "screen", empty, empty, empty, nan, nan, nan, nan, nan),
+        problem=problem,
+    )
+
+
+def selectivity(
+    directions: Float[np.ndarray, " direction"],
+    response: Float[np.ndarray, "... direction"],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """DSI, OSI and preferred direction (degrees) of tuning curves along the last axis.
+
+    The indices are `metrics.tuning.selectivity_index`. A sum of zero gives NaN.
+    """
+    theta = np.radians(directions)
+    preferred = np.degrees(np.angle(response @ np.exp(1j * theta))) % 360.0
+    return (
+        selectivity_index(response, theta, 1).value,
+        selectivity_index(response, theta, 2).value,
+        np.asarray(preferred),
+    )
+
+
+def share_above(value: float, shuffled: np.ndarray) -> float:
+    """One-sided p value: share of shuffles that reach a value, itself counted in."""
+    return float((1 + (shuffled >= value).sum()) / (1 + len(shuffled)))
+
+
+# -- directions that trials tell -----------------------------------------------------
+@dataclass(frozen=True, slots=True, eq=False)
+class ToldDirections:
+    """Degrees (trial,), NaN where a trial tells none; whether they are directions."""
+
+    degrees: Float[np.ndarray, " trial"]
+    has_directions: bool
+
+
+def told_directions(trials: Trials) -> ToldDirections | None:
+    """What the trial table says, if it has three directions or more, often enough."""
+    for names, are_directions in ((DIRECTION_NAMES, True), (ORIENTATION_NAMES, False)):
+        values = np.array([_told(extra, names) for extra in trials.extra])
+        if not len(values):
+            return None
+        known = np.unique(values[np.isfinite(values)] % 360.0)
+        counts = [(values % 360.0 == value).sum() for value in known]
+        if len(known) >= 3 and min(counts) >= LEAST_TRIALS:
+            is_round = bool(known.max() >= 180.0)
+            return ToldDirections(values % 360.0, are_directions or is_round)
+    return None
+
+
+def _told(extra: Mapping[str, Any], names: tuple[str, ...]) -> float:
+    by_name = {str(key).lower(): value for key, value in extra.items()}
+    for name in names:
+        try:
+            return float(by_name[name])
+        except (KeyError, TypeError, ValueError):
+            continue
+    return float("nan")
+
+
+def _from_trials(
+    session: Session,
+    neurons: np.ndarray,
+    told: ToldDirections,
+    draw: np.random.Generator,
+) -> tuple[DirectionTuning, ...]:
+    chosen = np.flatnonzero(np.isfinite(told.degrees))
+    means = np.array([_trial_mean(session, int(t), neurons) for t in chosen])
+    usable = np.isfinite(means).all(axis=1)
+    degrees, means = told.degrees[chosen][usable], means[usable]
+    directions, group = np.unique(degrees, return_inverse=True)
+    if len(directions) < 3:
+        words = "Trials tell directions, but too few lie within the recording."
+        return tuple(_nothing(n, words) for n in neurons.tolist())
+    shuffles = [draw.permutation(group) for _ in range(N_SHUFFLES)]
+    return tuple(
+        _tuning(
+            int(neuron),
+            "trials",
+            directions,
+            _grouped(means[:, i], group, len(directions)),
+            np.array([_grouped(means[:, i], s, len(directions))[0] for s in shuffles]),
+            told.has_directions,
+        )
+        for i, neuron in enumerate(neurons)
+    )
+
+
+def _trial_mean(session: Session, trial: int, neurons: np.ndarray) -> np.ndarray:
+    trials = session.trials
+    on, off = (float(t[trial]) + DELAY_S for t in (trials.t_on, trials.t_off))
+    times = session.t0 + np.arange(on, off, 1.0 / SCREEN_RATE_HZ)
+    values, valid = session.responses.window(times, session.response_scale)
+    if not valid.any():
+        return np.full(len(neurons), np.nan)
+    mean: np.ndarray = values[valid][:, neurons].mean(axis=0)
+    return mean
+
+
+def _grouped(values: np.ndarray, group: np.ndarray, n: int) -> tuple[np.ndarray, ...]:
+    """Mean and standard error by group."""
+    count = np.bincount(group, minlength=n)
+    mean = np.bincount(group, values, minlength=n) / np.maximum(count, 1)
+    left = np.bincount(group, (values - mean[group]) ** 2, minlength=n)
+    error = np.sqrt(left / np.maximum(count - 1, 1) / np.maximum(count, 1))
+    return mean, error
+
+
+def _tuning(
+    neuron: int,
+    source: Source,
+    directions: np.ndarray,
+    curve: tuple[np.ndarray, ...],
+    shuffled: np.ndarray,
+    has_directions: bool = True,
+) -> DirectionTuning:
+    mean, error = curve
+    dsi, osi, preferred = (float(v) for v in selectivity(directions, mean))
+    null_dsi, null_osi, _ = selectivity(directions, shuffled)
+    p_direction = share_above(dsi, null_dsi)
+    if not has_directions:
+        dsi, p_direction = float("nan"), float("nan")
+        twice = mean @ np.exp(2j * np.radians(directions))
+        preferred = float(np.degrees(np.angle(twice)) / 2 % 180.0)
+    return DirectionTuning(
+        *(neuron, source, directions, mean, error, dsi, osi, preferred),
+        *(p_direction, share_above(osi, null_osi), has_directions),
+    )
+
+
+# -- directions of the video's own motion --------------------------------------------
+def _no_motion(session: Session) -> str:
+    if session.stimulus is None:
+        return "The session has no video."
+    if not (session.trials.kind == "video").any():
+        return "The session has still images only: nothing moves."
+    return ""
+
+
+class _Motion:
+    """Motion energy by direction at each neuron's place, and responses after it."""
+
+    def __init__(
+        self, session: Session, neurons: np.ndarray, centres_yx: np.ndarray
+    ) -> None:
+        self._session, self._neurons = session, neurons
+        self._is_placed = np.isfinite(centres_yx).all(axis=1)
+        placed = centres_yx[self._is_placed]
+        self._banks = [MotionBank(placed, w) for w in _WAVELENGTHS if len(placed)]
+        everywhere = not self._is_placed.all()
+        self._screen = MotionBank(grid_places(8), cell=4) if everywhere else None
+        self._energy: list[np.ndarray] = []
+        self._response: list[np.ndarray] = []
+
+    def read(self, max_blocks: int, progress: Progress | None) -> None:
+        """Collect the few traces wanted; the video itself is dropped block by block."""
+        delay = round(DELAY_S * SCREEN_RATE_HZ)
+        blocks = stimulus_blocks(
+            self._session,
+            self._neurons,
+            before=TAPS - 1,
+            after=delay,
+            max_blocks=max_blocks,
+            progress=progress,
+        )
+        for block in blocks:
+            n = -(-block.length // _STEP)
+            energy = np.zeros((n, N_DIRECTIONS, len(self._neurons)), np.float32)
+            if self._banks:
+                video = filtered(block.frames, step=_STEP)
+                parts = [bank.energies_of(video) for bank in self._banks]
+                energy[:, :, self._is_placed] = sum(parts)
+            if self._screen is not None:
+                over_all = self._screen.energies(block.frames, _STEP).mean(axis=2)
+                energy[:, :, ~self._is_placed] = over_all[:, :, None]
+            later = slice(delay, delay + block.length, _STEP)
+            known = block.shown[block.before :: _STEP] & block.recorded[later]
+            self._energy.append(energy[known])
+            self._response.append(block.responses[later][known])
+
+    def tuning(self, i: int, draw: np.random.Generator) -> DirectionTuning:
+        """Mean response after motion in each direction, weighted by its share."""
+        neuron = int(self._neurons[i])
+        energy = np.concatenate([part[:, :, i] for part in self._energy])
+        response = np.concatenate([part[:, i] for part in self._response])
+        present = np.isfinite(response)
+        energy, response = energy[present].astype(np.float64), response[present]
+        shift = int(_LEAST_SHIFT_S * _RATE_HZ)
+        if len(response) < 3 * shift:
+            seconds = len(response) / _RATE_HZ
+            words = f"Too little video with responses: {seconds:.0f} s, 60 s are needed"
+            return _nothing(neuron, f"{words}.")
+        weight = _weights(energy)
+        if not weight.sum(axis=0).all():
+            return _nothing(neuron, "Nothing moves in the video in some directions.")
+        response = response.astype(np.float64)
+        shifts = draw.integers(shift, len(response) - shift + 1, N_SHUFFLES)
+        turned = np.array([np.roll(response, by) for by in shifts.tolist()])
+        source: Source = "place" if self._is_placed[i] else "screen"
+        return _tuning(
+            neuron,
+            source,
+            directions_deg(),
+            _weighted(response, weight),
+            turned @ weight / weight.sum(axis=0),
+        )
+
+
+def _weights(energy: np.ndarray) -> np.ndarray:
+    """(time, direction): how much a moment belongs to each direction of motion.
+
+    What exceeds the mean over directions, and over time, is that direction's motion.
+    """
+    relative = energy / np.maximum(energy.mean(axis=0), 1e-12)
+    own = relative - relative.mean(axis=1, keepdims=True)
+    above: np.ndarray = np.maximum(own, 0.0)
+    return above
+
+
+def _weighted(response: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Weighted mean, and its standard error from blocks of ten seconds."""
+    total = weight.sum(axis=0)
+    mean = response @ weight / total
+    length = int(10 * _RATE_HZ)
+    n = len(response) // length
+    parts = weight[: n * length].reshape(n, length, -1)
+    left = response[: n * length].reshape(n, length, 1) - mean
+    by_block = (parts * left).sum(axis=1)
+    error = np.sqrt((by_block**2).sum(axis=0)) / total
+    return mean, error

@@ -1,0 +1,107 @@
+"""How reliable every neuron of a session is, from its most often repeated clips."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from omnimouse_model.analysis.tuning.repeats import (
+    Clip,
+    n_samples,
+    read_pieces,
+    repeated_clips,
+)
+from omnimouse_model.data.clock import SCREEN_RATE_HZ
+from omnimouse_model.data.session import Session
+from omnimouse_model.metrics.running_repeats import RunningRepeats
+
+MIN_CLIP_S = 2.0
+"""Shorter clips are left out, where there are longer ones."""
+_NEARLY = 0.75
+"""Clips with so many of the most repeats are as good: some are cut off at an end."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PopulationCeiling:
+    """What repeats of clips say of every neuron; NaN where they say nothing.
+
+    Attributes
+    ----------
+    clips, n_repeats, seconds
+        Those pooled, how many repeats of each, and how long they are in all.
+    single_trial_max, oracle, status
+        As in `ClipRepeats`, over all these clips.
+    """
+
+    clips: tuple[Clip, ...]
+    n_repeats: int
+    seconds: float
+    single_trial_max: Float[np.ndarray, " neuron"]
+    oracle: Float[np.ndarray, " neuron"]
+    status: np.ndarray
+
+    @property
+    def words(self) -> str:
+        """Such as "10 repeats of 6 clips, 60 s"."""
+        n = len(self.clips)
+        what = "one clip" if n == 1 else f"{n} clips"
+        return f"{self.n_repeats} repeats of {what}, {self.seconds:.0f} s"
+
+
+def pooled_clips(clips: tuple[Clip, ...]) -> tuple[tuple[Clip, ...], int]:
+    """The clips shown most often, or nearly so, and how often each was at least.
+
+    Raises
+    ------
+    ValueError
+        None was shown twice, or all together are too short.
+    """
+    if not clips:
+        raise ValueError("No clip was shown twice: repeats imply no ceiling here.")
+    long = tuple(c for c in clips if c.duration_s >= MIN_CLIP_S - 1 / SCREEN_RATE_HZ)
+    pool = long or clips
+    most = max(len(clip.trials) for clip in pool)
+    pool = tuple(c for c in pool if len(c.trials) >= _NEARLY * most)
+    if sum(n_samples(clip) for clip in pool) < MIN_CLIP_S * SCREEN_RATE_HZ - 1:
+        raise ValueError(
+            f"What was shown twice is shorter than {MIN_CLIP_S:g} s: "
+            "repeats imply no ceiling here."
+        )
+    return pool, min(len(clip.trials) for clip in pool)
+
+
+def population_ceiling(
+    session: Session, progress: Callable[[float], None] = lambda _: None
+) -> PopulationCeiling:
+    """Read the repeats of a session's most repeated clips, a few seconds at a time.
+
+    Parameters
+    ----------
+    session
+        A recording.
+    progress
+        Told the share that is done, from 0 to 1; what it raises ends the work.
+
+    Raises
+    ------
+    ValueError
+        No clip was shown twice, or none that is long enough.
+    """
+    clips, n_repeats = pooled_clips(repeated_clips(session))
+    total = sum(n_samples(clip) for clip in clips)
+    running = RunningRepeats(n_repeats, session.n_neurons)
+    done = 0
+    for clip in clips:
+        for _, piece in read_pieces(session, clip, n_repeats):
+            progress(done / total)
+            running.add(piece)
+            done += piece.shape[1]
+    return PopulationCeiling(
+        clips,
+        n_repeats,
+        total / SCREEN_RATE_HZ,
+        running.single_trial_max,
+        running.oracle,
+        running.status,
+    )

@@ -1,0 +1,127 @@
+"""A session's own stimulus and responses on one 30-Hz clock, block after block.
+
+What is estimated from minutes of video reads it here: never more than a block of it is
+in memory, and of a long recording a bounded number of blocks, spread over all of it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from omnimouse_model.data.clock import SCREEN_RATE_HZ, frame_slot
+from omnimouse_model.data.frames import VIDEO_SIZE, fit_video
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.stimulus import Stimulus
+from omnimouse_model.data.window import SCREEN_MEAN, SCREEN_STD
+
+BLOCK = 600
+"""Samples of a block: 20 s."""
+MAX_BLOCKS = 90
+"""Read of one session: half an hour, in which estimates have settled."""
+
+Progress = Callable[[float], None]
+"""Told the finished share, 0 to 1; may raise to end the work."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Part of a session.
+
+    Attributes
+    ----------
+    number
+        Place among the blocks that are read.
+    frames, shown
+        float32 (before + time, 36, 64) in units of contrast, 0 where nothing is known
+        of the screen; and where something is.
+    responses, recorded
+        float32 (time + after, neuron) as the model sees them, and where they exist. A
+        missing value of one neuron is NaN.
+    before
+        Frames ahead of the first response.
+    """
+
+    number: int
+    frames: Float[np.ndarray, "frame row column"]
+    shown: Bool[np.ndarray, " frame"]
+    responses: Float[np.ndarray, "sample neuron"]
+    recorded: Bool[np.ndarray, " sample"]
+    before: int
+
+    @property
+    def length(self) -> int:
+        """Samples that are the block's own."""
+        return len(self.frames) - self.before
+
+
+def block_starts(session: Session, max_blocks: int = MAX_BLOCKS) -> np.ndarray:
+    """First samples of the blocks to read, counted from the common interval's start."""
+    span = session.common_interval()
+    n_samples = int((span.stop - span.start) * SCREEN_RATE_HZ)
+    starts = np.arange(0, max(n_samples - BLOCK // 2, 0), BLOCK)
+    if len(starts) > max_blocks:
+        starts = starts[np.linspace(0, len(starts) - 1, max_blocks).round().astype(int)]
+    return starts
+
+
+def stimulus_blocks(
+    session: Session,
+    neurons: Int[np.ndarray, " neuron"],
+    *,
+    before: int = 0,
+    after: int = 0,
+    max_blocks: int = MAX_BLOCKS,
+    progress: Progress | None = None,
+) -> Iterator[Block]:
+    """Read the session in blocks of 20 s.
+
+    Parameters
+    ----------
+    neurons
+        Whose responses are read.
+    before, after
+        Frames wanted ahead of every block, and responses after it: what filters and
+        lags reach. They belong to the block's neighbours as well.
+    """
+    stimulus = session.stimulus
+    if stimulus is None:
+        return
+    starts = block_starts(session, max_blocks)
+    span = session.common_interval()
+    for number, start in enumerate(starts.tolist()):
+        if progress is not None:
+            progress(number / len(starts))
+        frame_times = _times(span.start, start - before, start + BLOCK)
+        sample_times = _times(span.start, start, start + BLOCK + after)
+        frames, shown = _contrast(stimulus, frame_times)
+        shown &= frame_times < span.stop
+        values, recorded = session.responses.window(
+            sample_times, session.response_scale
+        )
+        recorded = recorded & (sample_times < span.stop)
+        yield Block(number, frames, shown, values[:, neurons], recorded, before)
+    if progress is not None:
+        progress(1.0)
+
+
+def _times(begin: float, first: int, stop: int) -> np.ndarray:
+    times: np.ndarray = begin + np.arange(first, stop) / SCREEN_RATE_HZ
+    return times
+
+
+def _contrast(stimulus: Stimulus, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Frames in units of contrast, and which of them are known."""
+    frames = np.zeros((len(times), *VIDEO_SIZE), np.float32)
+    stored, at = stimulus.sample(times)
+    shown = np.zeros(len(times), bool)
+    if not len(at):
+        return frames, shown
+    slots = frame_slot(times[at], stimulus.slot_t)
+    fitted = (fit_video(stored).astype(np.float32) - SCREEN_MEAN) / SCREEN_STD
+    known = np.isfinite(fitted).all(axis=(1, 2))
+    known &= stimulus.trials.readable[stimulus.slot_trial[slots]]
+    frames[at[known]] = fitted[known]
+    shown[at[known]] = True
+    return frames, shown

@@ -1,0 +1,1 @@
+"""Conversion of a session into a store, and the check of what was written."""

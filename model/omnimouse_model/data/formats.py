@@ -1,0 +1,70 @@
+"""The formats of recordings: which reader recognises a path.
+
+Opening a session and fetching one from the model hub both need this table, and opening
+also fetches; a table of its own keeps the two apart.
+"""
+
+import os
+from pathlib import Path
+
+from omnimouse_model.data.readers import arrays
+from omnimouse_model.data.readers.experanto import reader as experanto
+from omnimouse_model.data.readers.nwb import reader as nwb
+from omnimouse_model.data.readers.sensorium import reader as sensorium
+from omnimouse_model.data.readers.suite2p import reader as suite2p
+from omnimouse_model.data.store import reader as store
+from omnimouse_model.errors import SessionFormatError
+
+READERS = {
+    "experanto": experanto,
+    "sensorium": sensorium,
+    "suite2p": suite2p,
+    "nwb": nwb,
+    "arrays": arrays,
+    "store": store,
+}
+"""Name of a format -> its reader; the first one that recognises a path reads it."""
+_PARTS = ("meta.json", "responses", "screen", "eye_tracker", "treadmill")
+
+
+def session_folder(path: Path) -> Path:
+    """Return the folder of a session, from that folder, its only parent, or a part.
+
+    Raises
+    ------
+    SessionFormatError
+        There is nothing at the path, or it cannot be read.
+    """
+    path = path.expanduser().absolute()
+    if not path.exists():
+        raise SessionFormatError(
+            path, "missing_file", f"{path} does not exist", "check the path"
+        )
+    if path.name in _PARTS and is_recording(path.parent):
+        return path.parent
+    if not path.is_dir() or is_recording(path):
+        return path
+    try:
+        with os.scandir(path) as entries:
+            inner = [Path(entry.path) for entry in entries if entry.is_dir()]
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return inner[0] if len(inner) == 1 and is_recording(inner[0]) else path
+
+
+def is_recording(path: Path) -> bool:
+    """Return whether a reader recognises this very folder or file."""
+    try:
+        return any(reader.recognises(path) for reader in READERS.values())
+    except (OSError, SessionFormatError):
+        return False
+
+
+def unreadable(path: Path, error: OSError) -> SessionFormatError:
+    """Return the error for a path that the operating system does not let us read."""
+    return SessionFormatError(
+        path,
+        "unreadable",
+        f"{path} cannot be read: {error.strerror or error}",
+        "check permissions",
+    )

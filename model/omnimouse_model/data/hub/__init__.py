@@ -1,0 +1,1 @@
+"""The model hub: addresses, tokens, downloads, unpacking, remote files."""

@@ -1,0 +1,1 @@
+"""File access that is safe for untrusted files: size limits, no pickles."""

@@ -1,0 +1,165 @@
+"""One file per trial, laid out on one time line with holes between the trials.
+
+Recordings that were cut into trials have no clock in common. Each trial is put at
+whole samples after the one before, with a hole that no window may touch; samples in
+holes are NaN. Times lie a quarter of a sample off the rows, so that no other rate meets
+an edge between them, where rounding would decide.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.io.file_stamp import SeenFile
+from omnimouse_model.data.io.safe_files import npy_file
+
+HOLE_S = 2.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TimeLine:
+    """Where each trial lies, in rows of one rate.
+
+    Attributes
+    ----------
+    rate_hz
+        Rows per second.
+    first, length
+        int64 (trials,): first row and rows of every trial.
+    n_rows
+        Rows in all; holes come before the first trial and after each.
+    """
+
+    rate_hz: float
+    first: np.ndarray
+    length: np.ndarray
+    n_rows: int
+
+    @classmethod
+    def of(cls, length: np.ndarray, rate_hz: float) -> "TimeLine":
+        """Lay trials of these lengths (rows) one after the other."""
+        hole = int(np.ceil(HOLE_S * rate_hz))
+        ends = hole + np.cumsum(length + hole)
+        first = (ends - hole - length).astype(np.int64)
+        return cls(rate_hz, first, length.astype(np.int64), int(ends[-1]))
+
+    @property
+    def start(self) -> float:
+        """Native time of row 0."""
+        return -0.25 / self.rate_hz
+
+    @property
+    def stop(self) -> float:
+        """Native time at which the last row ends."""
+        return self.start + self.n_rows / self.rate_hz
+
+    def time(self, rows: np.ndarray) -> np.ndarray:
+        """Native time at which rows begin, float64."""
+        return self.start + rows / self.rate_hz
+
+    def spread(self, trials: list[np.ndarray]) -> np.ndarray:
+        """Values (n_rows, columns) of trials (length, columns); the last fills a hole.
+
+        For streams in which NaN would also rule out what is near a hole: where the last
+        value is missing, the hole is 0.
+        """
+        values = np.zeros((self.n_rows, trials[0].shape[1]))
+        for k, trial in enumerate(trials):
+            first, length = int(self.first[k]), int(self.length[k])
+            stop = int(self.first[k + 1]) if k + 1 < len(trials) else self.n_rows
+            values[first : first + length] = trial
+            values[first + length : stop] = np.nan_to_num(trial[-1:])
+        values[: int(self.first[0])] = np.nan_to_num(trials[0][:1])
+        return values
+
+
+class TrialRows:
+    """Rows of a `TimeLine`, from one `.npy` per trial; see `Rows`.
+
+    Parameters
+    ----------
+    path
+        Their folder, for messages.
+    files
+        One per trial, (columns, time) or, of one row, (columns,); None where the
+        values were withheld.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        files: tuple[SeenFile | None, ...],
+        line: TimeLine,
+        n_columns: int,
+    ) -> None:
+        self.path = path
+        self.shape = (line.n_rows, n_columns)
+        self.dtype: np.dtype[Any] = np.dtype(np.float32)
+        self._files = files
+        self._line = line
+
+    def check(self) -> None:
+        """Raise where a file is gone or changed."""
+        for file in self._files:
+            if file is not None:
+                file.check()
+
+    def read(self, first: int, stop: int) -> np.ndarray:
+        """Rows `first` to `stop`, NaN in holes and where nothing is stored."""
+        stop = min(stop, self.shape[0])
+        values = np.full((max(0, stop - first), self.shape[1]), np.nan, np.float32)
+        ends = self._line.first + self._line.length
+        inside = np.flatnonzero((self._line.first < stop) & (ends > first))
+        for trial in inside.tolist():
+            begin = int(self._line.first[trial])
+            low, high = max(first, begin), min(stop, int(ends[trial]))
+            stored = self._trial(trial)
+            if stored is not None:
+                values[low - first : high - first] = stored[low - begin : high - begin]
+        return values
+
+    def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
+        """Rows here and there, trial by trial."""
+        values = np.full((len(rows), self.shape[1]), np.nan, np.float32)[:, columns]
+        ends = self._line.first + self._line.length
+        owner = np.searchsorted(self._line.first, rows, side="right") - 1
+        owner[(owner < 0) | (rows >= ends[owner])] = -1
+        for trial in np.unique(owner[owner >= 0]).tolist():
+            stored = self._trial(trial)
+            if stored is not None:
+                chosen = owner == trial
+                within = rows[chosen] - int(self._line.first[trial])
+                values[chosen] = stored[within, columns]
+        return values
+
+    def _trial(self, trial: int) -> np.ndarray | None:
+        """Values (time, columns) of one trial, mapped."""
+        file = self._files[trial]
+        if file is None:
+            return None
+        file.check()
+        stored = npy_file(file.path).open()
+        return stored.reshape(self.shape[1], -1).T
+
+
+class MemoryRows:
+    """Rows that were read whole, (T, C); see `Rows`."""
+
+    def __init__(self, path: Path, values: np.ndarray) -> None:
+        self.path = path
+        self.shape: tuple[int, ...] = values.shape
+        self.dtype: np.dtype[Any] = values.dtype
+        self._values = values
+
+    def check(self) -> None:
+        """Nothing can change."""
+
+    def read(self, first: int, stop: int) -> np.ndarray:
+        """Rows `first` to `stop`."""
+        return self._values[first:stop]
+
+    def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
+        """Rows here and there."""
+        return self._values.reshape(len(self._values), -1)[rows, columns]

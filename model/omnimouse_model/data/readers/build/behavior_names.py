@@ -1,0 +1,141 @@
+"""Names of behaviour channels, and cheap checks that the data agree with them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.valid_starts import missing_rows
+from omnimouse_model.errors import SessionFormatError
+
+EYE_NAMES = ("pupil_size", "pupil_dsize", "pupil_x", "pupil_y")
+EYE_UNITS = ("px", "px/s or px/frame", "px", "px")
+_HIGH = 0.5
+_MAX_ROWS = 40_000
+
+
+def name_channels(signal: Signal, given: Sequence[str] | None, notes: Notes) -> Signal:
+    """Name the columns of a behaviour stream; only labels, the order stays."""
+    names, units = _default_names(signal, notes)
+    if given is not None:
+        if len(given) != signal.n_columns or len(set(given)) != len(given):
+            raise SessionFormatError(
+                signal.file.path,
+                "wrong_length",
+                f"{signal.name} has {signal.n_columns} columns; the names given are "
+                f"{', '.join(given)}",
+                "give one name per column, each once",
+            )
+        names, units = tuple(given), ("",) * len(given)
+    return replace(signal, names=names, units=units)
+
+
+def _default_names(
+    signal: Signal, notes: Notes
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    n = signal.n_columns
+    if signal.name == "treadmill" and n == 1:
+        message = "running: its unit is not stored; taken to be cm/s"
+        notes.assume("running_unit", message)
+        return ("running",), ("cm/s",)
+    if signal.name == "eye_tracker" and n == len(EYE_NAMES):
+        return EYE_NAMES, EYE_UNITS
+    names = tuple(f"{signal.name}_{i}" for i in range(n))
+    expected = 1 if signal.name == "treadmill" else len(EYE_NAMES)
+    notes.warn(
+        "unknown_channels",
+        f"{signal.name} has {n} columns where {expected} are usual; they are called "
+        f"{', '.join(names)}",
+    )
+    return names, ("",) * n
+
+
+def note_missing(session: Session, notes: Notes) -> None:
+    """Note missing samples of behaviour."""
+    for signal in session.behavior.values():
+        if signal is not None:
+            _note_gaps(signal, notes)
+
+
+def check_order(eye: Signal | None, notes: Notes) -> None:
+    """Note whether an eye tracker's columns, named by habit, look as named."""
+    if eye is not None and eye.names == EYE_NAMES:
+        _check_order(eye, notes)
+
+
+def _note_gaps(signal: Signal, notes: Notes) -> None:
+    """One note for the channels that miss the same samples."""
+    if not len(missing_rows(signal)):
+        return
+    named: dict[bytes, list[str]] = {}
+    for column, name in enumerate(signal.names):
+        missing = np.isnan(signal.data[:, column])
+        if missing.any():
+            named.setdefault(np.packbits(missing).tobytes(), []).append(name)
+    for packed, names in named.items():
+        bits = np.unpackbits(np.frombuffer(packed, np.uint8))[: signal.n_samples]
+        message = _gap_message(", ".join(names), bits, signal.rate_hz)
+        notes.warn("missing_samples", message)
+
+
+def _gap_message(names: str, missing: np.ndarray, rate_hz: float) -> str:
+    if missing.all():
+        return f"{names}: all samples are missing (NaN)"
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], missing.view(np.int8), [0]])))
+    lengths = (edges[1::2] - edges[::2]) / rate_hz
+    gaps = "1 gap" if len(lengths) == 1 else f"{len(lengths)} gaps"
+    return (
+        f"{names}: {100 * missing.mean():.2g} % missing in {gaps}, longest "
+        f"{lengths.max():.2g} s; windows that touch them are left out"
+    )
+
+
+def _check_order(eye: Signal, notes: Notes) -> None:
+    """See whether column 1 follows the change of column 0, or 3 that of 2."""
+    values = eye.read(0, _MAX_ROWS).astype(np.float64)
+    size_first = _derivative_correlation(values[:, 0], values[:, 1])
+    position_first = _derivative_correlation(values[:, 2], values[:, 3])
+    measured = (
+        f"the second column follows the change of the first with correlation "
+        f"{size_first:.2f}, the fourth that of the third with {position_first:.2f}"
+    )
+    if size_first >= _HIGH and size_first > position_first:
+        notes.assume(
+            "channel_order",
+            "eye_tracker: its columns are not named; read as pupil size, its change, "
+            "x, y, and the data agree: the second is the change of the first "
+            f"(correlation {size_first:.2f})",
+        )
+    elif position_first >= _HIGH:
+        notes.warn(
+            "channel_order",
+            f"eye_tracker: the data look like x, y, size, its change ({measured}); "
+            "named as pupil size, its change, x, y all the same; give behavior_names "
+            "to rename. The model takes the columns as they stand",
+        )
+    else:
+        notes.warn(
+            "channel_order",
+            f"eye_tracker: cannot tell the order of the columns ({measured}); named "
+            "as pupil size, its change, x, y. The model takes them as they stand",
+        )
+
+
+def _derivative_correlation(base: np.ndarray, candidate: np.ndarray) -> float:
+    """Highest correlation of `candidate` with central or one-sided differences."""
+    backward = np.concatenate([[np.nan], np.diff(base)])
+    forward = np.concatenate([np.diff(base), [np.nan]])
+    slopes = (backward, forward, (backward + forward) / 2)
+    return max(_correlation(slope, candidate) for slope in slopes)
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    known = np.isfinite(first) & np.isfinite(second)
+    if known.sum() < 3:
+        return 0.0
+    a, b = first[known] - first[known].mean(), second[known] - second[known].mean()
+    scale = float(np.sqrt((a**2).sum() * (b**2).sum()))
+    return float((a * b).sum()) / scale if scale > 0 else 0.0

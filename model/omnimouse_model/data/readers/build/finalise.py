@@ -1,0 +1,85 @@
+"""What every reader does last: checks across streams, identity, and the notes."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from omnimouse_model.data.clock import N_FRAMES, full_window_starts
+from omnimouse_model.data.io.fingerprint import as_read
+from omnimouse_model.data.readers.build.behavior_names import note_missing
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.size_limits import LONGEST_S
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.split import SPLIT_NOTE
+from omnimouse_model.data.valid_starts import inside_trials
+from omnimouse_model.errors import SessionFormatError
+
+
+def finished(session: Session, notes: Notes) -> Session:
+    """Check that the streams have a 2-s window in common, and attach the notes.
+
+    Raises
+    ------
+    SessionFormatError
+        They have none, or claim more than a week.
+    """
+    _check_overlap(session)
+    note_missing(session, notes)
+    if not len(full_window_starts(inside_trials(session, None))):
+        notes.warn("no_windows", _without_windows(session))
+    _note_other_rate(session, notes)
+    if session.t0:
+        notes.assume(
+            "clock",
+            f"clock: 0 is the first response, {session.t0:.10g} s in the file",
+        )
+    if session.split:
+        notes.assume("inferred_tiers", SPLIT_NOTE)
+    return replace(
+        session,
+        fingerprint=as_read(session.fingerprint, session.options),
+        warnings=tuple(notes.warnings),
+        assumptions=tuple(notes.assumptions),
+    )
+
+
+def _note_other_rate(session: Session, notes: Notes) -> None:
+    given, used = session.options.get("rate_hz"), session.responses.rate_hz
+    is_told = any(note.code == "rate_disagrees" for note in notes.warnings)
+    if given is not None and given != used and not is_told:
+        notes.warn(
+            "rate_disagrees",
+            f"responses: {given:g} Hz was given, the file says {used:g}, which is used",
+        )
+
+
+def _without_windows(session: Session) -> str:
+    longest = float(np.max(session.trials.t_off - session.trials.t_on, initial=0.0))
+    return (
+        f"no whole window of 2 s lies within trials, of which the longest lasts "
+        f"{longest:.3g} s: nothing can be asked of a model"
+    )
+
+
+def _check_overlap(session: Session) -> None:
+    common = session.common_interval()
+    if common.stop - common.start > LONGEST_S:
+        raise SessionFormatError(
+            session.path,
+            "bad_clock",
+            f"the streams cover {common.stop - common.start:.3g} s, more than a week",
+            "are sampling_rate and end_time right, in seconds?",
+        )
+    if common.start < common.stop and len(session.start_grid) >= N_FRAMES:
+        return
+    intervals = {n: s.valid_interval() for n, s in session.streams.items()}
+    spans = ", ".join(
+        f"{name} {interval.start:.1f}–{interval.stop:.1f} s"
+        for name, interval in intervals.items()
+    ).replace("responses", "responses cover", 1)
+    raise SessionFormatError(
+        session.path,
+        "no_overlap",
+        f"{spans}: no common 2-s window",
+        "are all streams on one clock?",
+    )

@@ -1,0 +1,59 @@
+"""What is odd about a session's frames: their size, their values."""
+
+import numpy as np
+
+from omnimouse_model.data.frames import VIDEO_SIZE
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.stimulus import Stimulus
+
+_SAMPLED_TRIALS = 6
+_SAMPLED_FRAMES = 4
+
+
+def note_frames(stimulus: Stimulus, notes: Notes) -> None:
+    """Compare the frames with what the model expects; reads a few of them."""
+    _note_size(stimulus.size, notes)
+    _note_values(stimulus, notes)
+
+
+def _note_size(size: tuple[int, ...], notes: Notes) -> None:
+    if size != VIDEO_SIZE:
+        height, width = VIDEO_SIZE
+        notes.warn(
+            "frame_size",
+            f"frames are {'×'.join(str(n) for n in size)}; the model's are "
+            f"{height}×{width} gray, to which windows average them",
+        )
+
+
+def _note_values(stimulus: Stimulus, notes: Notes) -> None:
+    """Look at a few frames: the model expects gray values 0-255."""
+    has_film = np.array([stimulus.film.has(i) for i in range(len(stimulus.trials))])
+    shown = np.flatnonzero(has_film).tolist()
+    low, high, is_finite = np.inf, -np.inf, True
+    for trial in shown[:: max(1, len(shown) // _SAMPLED_TRIALS)][:_SAMPLED_TRIALS]:
+        first = int(stimulus.trials.first_slot[trial])
+        n_slots = int(stimulus.trials.n_slots[trial])
+        step = max(1, n_slots // _SAMPLED_FRAMES)
+        for slot in range(first, first + n_slots, step):
+            frame = stimulus.frame(slot)
+            is_finite &= bool(np.isfinite(frame).all())
+            low, high = min(low, float(frame.min())), max(high, float(frame.max()))
+    lost = int(np.isnan(stimulus.trials.blank_value[~has_film]).sum())
+    if lost:
+        notes.assume("no_gray", f"{lost} blank trials name no gray level; mean gray")
+    if not is_finite:
+        notes.warn(
+            "not_finite",
+            "some frames hold values that are not finite; models are given mean gray",
+        )
+    if high > 255 or low < 0:
+        notes.warn(
+            "gray_range",
+            f"stimulus reaches from {low:g} to {high:g}; the model expects 0–255",
+        )
+    elif high <= 1 and shown:
+        notes.warn(
+            "gray_range",
+            "stimulus looks 0–1; the model expects 0–255; not scaled: multiply by 255",
+        )

@@ -1,0 +1,214 @@
+"""What was on the screen, out of presentations with their times, and trials.
+
+For formats that say when frames were shown, but not what lay between them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.stimulus import (
+    BLANK_TIER,
+    MEAN_GRAY,
+    Film,
+    Stimulus,
+    Trials,
+)
+
+_HELD = 1.5
+"""A frame lasts for so many of the usual steps; then nothing is known."""
+_TIERS = ("tier", "split", "stimulus_set")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A run of frames of one trial; nothing is known where `name` is "".
+
+    Attributes
+    ----------
+    name
+        Which array the frames are in.
+    times
+        float64 (n,) native onsets.
+    frames
+        int64 (n,) rows of that array.
+    is_single
+        Whether that array is one frame, without an axis of rows.
+    """
+
+    name: str
+    times: np.ndarray
+    frames: np.ndarray
+    kind: str
+    stim_id: str
+    is_single: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Intervals:
+    """The trial table of a recording, by onset; empty where there is none."""
+
+    on: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    off: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+    @classmethod
+    def sorted(
+        cls, on: np.ndarray, off: np.ndarray, columns: Mapping[str, Sequence[Any]]
+    ) -> "Intervals":
+        """Trials in any order."""
+        order = np.argsort(on, kind="stable")
+        by_onset = {name: [v[i] for i in order] for name, v in columns.items()}
+        return cls(on[order], off[order], by_onset)
+
+    def starts(self, first: float, last: float) -> np.ndarray:
+        """Onsets of trials within a span."""
+        return self.on[(self.on > first) & (self.on <= last)]
+
+    def at(self, when: float) -> dict[str, Any]:
+        """The columns of the trial that covers a time; its split as `tier`."""
+        row = int(np.searchsorted(self.on, when + 1e-6, side="right")) - 1
+        if row < 0 or when >= self.off[row]:
+            return {}
+        return self.row(row)
+
+    def row(self, row: int) -> dict[str, Any]:
+        """The columns of a trial; its split as `tier`."""
+        found = {name: values[row] for name, values in self.columns.items()}
+        split = next((found[name] for name in _TIERS if name in found), None)
+        if split is not None and str(split):
+            found["tier"] = str(split)
+        return found
+
+
+def film_parts(
+    name: str, times: np.ndarray, intervals: Intervals, stim_id: str
+) -> list[Part]:
+    """Trials of one film: divided at pauses, and where trials begin."""
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 1 / 30
+    gaps = np.flatnonzero(np.diff(times) > _HELD * step) + 1
+    cuts = np.searchsorted(times, intervals.starts(times[0], times[-1]) - 1e-6)
+    edges = np.unique(np.concatenate([[0], gaps, cuts, [len(times)]]))
+    return [
+        Part(name, times[a:b], np.arange(a, b), "video", stim_id)
+        for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+    ]
+
+
+def presented(
+    parts: list[Part],
+    intervals: Intervals,
+    t0: float,
+    size: tuple[int, ...],
+    film_of: Callable[[list[Part]], Film],
+    notes: Notes,
+) -> Stimulus:
+    """Stimulus of presentations in any order, holes between them where they pause."""
+    parts = sorted(parts, key=lambda part: float(part.times[0]))
+    parts = _with_holes(_without_overlap(parts, notes))
+    count = np.array([len(part.times) for part in parts])
+    trial = np.repeat(np.arange(len(parts), dtype=np.int32), count)
+    first = np.cumsum(count) - count
+    slot_t = np.concatenate([part.times for part in parts])
+    frame = np.asarray(np.arange(len(slot_t)) - first[trial], np.int32)
+    table = _table(parts, intervals, slot_t, first, count, t0)
+    return Stimulus(slot_t, trial, frame, size, film_of(parts), table)
+
+
+def _table(
+    parts: list[Part],
+    intervals: Intervals,
+    slot_t: np.ndarray,
+    first: np.ndarray,
+    count: np.ndarray,
+    t0: float,
+) -> Trials:
+    on = slot_t[first] - t0
+    named = np.array([bool(part.name) for part in parts])
+    about = [intervals.at(float(part.times[0])) for part in parts]
+    tier = [
+        a.get("tier", BLANK_TIER) if is_named else BLANK_TIER
+        for a, is_named in zip(about, named, strict=True)
+    ]
+    return Trials(
+        key=np.array([f"{i:05d}" for i in range(len(parts))], np.str_),
+        kind=np.array([part.kind for part in parts], np.str_),
+        tier=np.array(tier, np.str_),
+        first_slot=first.astype(np.int32),
+        n_slots=count.astype(np.int32),
+        t_on=on,
+        t_off=np.append(on[1:], slot_t[-1] - t0),
+        readable=named,
+        blank_value=np.where(named, np.nan, MEAN_GRAY).astype(np.float32),
+        stim_id=np.array([part.stim_id for part in parts], np.str_),
+        trial_idx=np.array([str(a.get("id", "")) for a in about], np.str_),
+        valid_trial=np.array(["True" if n else "blank" for n in named], np.str_),
+        extra=tuple({k: v for k, v in a.items() if k != "tier"} for a in about),
+    )
+
+
+def unseen_trials(intervals: Intervals, t0: float) -> Trials:
+    """The trial table of a recording without a screen: trials of no frames."""
+    kept = np.flatnonzero(np.isfinite(intervals.on) & np.isfinite(intervals.off))
+    n = len(kept)
+    about = [intervals.row(i) for i in kept.tolist()]
+    return Trials(
+        key=np.array([f"{i:05d}" for i in range(n)], np.str_),
+        kind=np.full(n, "none"),
+        tier=np.array([a.get("tier", BLANK_TIER) for a in about], np.str_),
+        first_slot=np.zeros(n, np.int32),
+        n_slots=np.zeros(n, np.int32),
+        t_on=intervals.on[kept] - t0,
+        t_off=intervals.off[kept] - t0,
+        readable=np.ones(n, bool),
+        blank_value=np.full(n, np.nan, np.float32),
+        stim_id=np.array([str(a.get("stim_id", "")) for a in about], np.str_),
+        trial_idx=np.array([str(a.get("id", "")) for a in about], np.str_),
+        valid_trial=np.full(n, "blank"),
+        extra=tuple({k: v for k, v in a.items() if k != "tier"} for a in about),
+    )
+
+
+def _without_overlap(parts: list[Part], notes: Notes) -> list[Part]:
+    """Leave out what begins before the part before it has ended."""
+    kept: list[Part] = []
+    dropped = 0
+    for part in parts:
+        if kept and part.times[0] <= kept[-1].times[-1]:
+            dropped += 1
+            continue
+        kept.append(part)
+    if dropped:
+        notes.warn(
+            "overlapping_stimuli",
+            f"{dropped} presentations begin while another is shown; left out",
+        )
+    return kept
+
+
+def _with_holes(parts: list[Part]) -> list[Part]:
+    """Put a trial of nothing known after films that end before the next begins."""
+    filled: list[Part] = []
+    usual = [float(np.median(np.diff(p.times))) for p in parts if len(p.times) > 1]
+    step = float(np.median(usual)) if usual else 1 / 30
+    for i, part in enumerate(parts):
+        filled.append(part)
+        nothing = np.zeros(1, np.int64)
+        last = i + 1 == len(parts)
+        if part.kind == "image" and not last:
+            continue  # it stays until the next one
+        own = float(np.median(np.diff(part.times))) if len(part.times) > 1 else step
+        held = _median_hold(parts) if part.kind == "image" else own
+        end = float(part.times[-1]) + held
+        if last or parts[i + 1].times[0] - part.times[-1] > _HELD * own:
+            filled.append(Part("", np.array([end]), nothing, "invalid", ""))
+    return filled
+
+
+def _median_hold(parts: list[Part]) -> float:
+    """How long images usually stay."""
+    onsets = np.array([p.times[0] for p in parts if p.kind == "image"])
+    return float(np.median(np.diff(onsets))) if len(onsets) > 1 else 0.5

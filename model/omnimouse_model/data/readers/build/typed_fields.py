@@ -1,0 +1,89 @@
+"""Typed values out of a session's YAML and JSON, with errors that name the key."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from reprlib import Repr
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.io.safe_files import label
+from omnimouse_model.errors import SessionFormatError
+
+_MISSING = object()
+
+
+def number(meta: Mapping[str, Any], key: str, path: Path) -> float:
+    """A finite number; YAML reads `1.5e9` as text, which is accepted."""
+    value = meta.get(key, _MISSING)
+    found = as_float(value)
+    if found is None or not math.isfinite(found):
+        raise wrong(path, key, "a finite number", value)
+    return found
+
+
+def positive(meta: Mapping[str, Any], key: str, path: Path) -> float:
+    """A finite number above 0."""
+    value = as_float(meta.get(key, _MISSING))
+    if value is None or not math.isfinite(value) or value <= 0:
+        raise wrong(path, key, "a positive number", meta.get(key, _MISSING))
+    return value
+
+
+def count(meta: Mapping[str, Any], key: str, path: Path) -> int:
+    """A whole number of at least 0."""
+    value = meta.get(key, _MISSING)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise wrong(path, key, "a whole number", meta.get(key, _MISSING))
+    return value
+
+
+def flag(meta: Mapping[str, Any], key: str, path: Path) -> bool | None:
+    """True, False, or None where the key is absent."""
+    value = meta.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise wrong(path, key, "true or false", value)
+    return value
+
+
+def float_dtype(meta: Mapping[str, Any], path: Path) -> np.dtype[Any]:
+    """The dtype of samples: a plain number type."""
+    value = meta.get("dtype", _MISSING)
+    try:
+        dtype = np.dtype(value if isinstance(value, str) else None)
+    except TypeError:
+        raise wrong(path, "dtype", "a numpy dtype such as float32", value) from None
+    if not isinstance(value, str) or dtype.kind not in "fiu":
+        raise wrong(path, "dtype", "a numpy dtype such as float32", value)
+    return dtype
+
+
+def wrong(path: Path, key: str, expected: str, found: object) -> SessionFormatError:
+    """The error for a key that is missing or of the wrong kind."""
+    shown = "nothing" if found is _MISSING else short(found)
+    return SessionFormatError(
+        path,
+        "bad_key",
+        f"{label(path)}: {key} must be {expected}, found {shown}",
+        f"correct {key} in that file",
+    )
+
+
+def short(value: object) -> str:
+    """A value as messages show it; nested aliases of YAML are not unfolded."""
+    brief = Repr()
+    brief.maxlevel, brief.maxstring, brief.maxother = 2, 80, 80
+    return brief.repr(value)
+
+
+def as_float(value: object) -> float | None:
+    """A number, or text that says one; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None

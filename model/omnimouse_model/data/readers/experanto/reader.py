@@ -1,0 +1,165 @@
+"""Reader of experanto session folders: one sub-folder per device, one common clock."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.io.fingerprint import folder_fingerprint
+from omnimouse_model.data.io.safe_files import (
+    label,
+    read_json_mapping,
+    read_yaml_mapping,
+)
+from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.readers.build.behavior_names import check_order, name_channels
+from omnimouse_model.data.readers.build.finalise import finished
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.statistics import (
+    stored_statistics,
+    train_spans,
+    with_statistics,
+)
+from omnimouse_model.data.readers.experanto.screen import read_screen
+from omnimouse_model.data.readers.experanto.sequence import read_sequence
+from omnimouse_model.data.readers.experanto.spikes import read_spikes
+from omnimouse_model.data.readers.experanto.units import read_images, read_units
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.stimulus import Stimulus, Trials
+from omnimouse_model.errors import SessionFormatError
+
+BEHAVIOR = ("eye_tracker", "treadmill")
+LOOKED_FOR = ("responses/meta.yml", "screen/meta.yml")
+_NOT_READ = ("truth", "__pycache__")
+
+
+def recognises(path: Path) -> bool:
+    """Whether a folder looks like an experanto session."""
+    if not path.is_dir():
+        return False
+    described = any((path / d / "meta.yml").exists() for d in ("responses", "screen"))
+    data = any((path / "responses" / f).exists() for f in ("data.mem", "data.npy"))
+    return described or data
+
+
+def read(path: Path, options: ReadOptions) -> Session:
+    """Open an experanto session folder; see `open_session`."""
+    notes = Notes()
+    named = options.behavior_names or {}
+    responses, meta = _responses(path, notes)
+    stimulus = _screen(path, responses.start, notes)
+    trials = Trials.none() if stimulus is None else stimulus.trials
+    train = train_spans(stimulus)
+    stored = stored_statistics(responses, path, notes)
+    responses = with_statistics(responses, train, notes, *stored)
+    behavior = {name: _behavior(path, name, train, named, notes) for name in BEHAVIOR}
+    check_order(behavior["eye_tracker"], notes)
+    _note_other_devices(path, responses.file.path.parent.name, notes)
+    images, facts = read_images(path, notes)
+    session_id, animal_id = _identity(path, notes)
+    session = Session(
+        id=session_id,
+        animal_id=animal_id,
+        path=path,
+        format="experanto",
+        fingerprint=folder_fingerprint(path, _NOT_READ),
+        units=read_units(path, responses, meta, notes),
+        responses=responses,
+        behavior=behavior,
+        stimulus=stimulus,
+        trials=trials,
+        images=images,
+        meta=facts,
+        behavior_names=tuple(n for s in behavior.values() if s for n in s.names),
+        options=options.given(),
+    )
+    return finished(session, notes)
+
+
+def _responses(root: Path, notes: Notes) -> tuple[Signal, Mapping[str, Any]]:
+    """Samples of `responses`, else counts of a `spikes` device."""
+    described = root / "responses" / "meta.yml"
+    if described.exists():
+        if read_yaml_mapping(described, root).get("modality") == "spikes":
+            return read_spikes(root, "responses", notes)
+        return read_sequence(root, "responses", notes)
+    if (root / "spikes" / "meta.yml").exists():
+        return read_spikes(root, "spikes", notes)
+    raise SessionFormatError(
+        described,
+        "missing_meta",
+        "responses/meta.yml is missing; a session needs responses",
+        "was the download complete?",
+    )
+
+
+def _note_other_devices(root: Path, used: str, notes: Notes) -> None:
+    """Say which devices of the folder nothing here reads."""
+    read = {used, "screen", *BEHAVIOR}
+    others = sorted(p.parent.name for p in root.glob("*/meta.yml"))
+    others = [name for name in others if name not in read and name != "imaging"]
+    if others:
+        notes.assume("other_devices", f"not read: {', '.join(others)}")
+
+
+def _is_described(root: Path, name: str, notes: Notes) -> bool:
+    if (root / name / "meta.yml").exists():
+        return True
+    if (root / name).is_dir():
+        notes.warn(
+            "missing_meta", f"{name}/meta.yml is missing; the {name} is not read"
+        )
+    else:
+        notes.assume("missing_stream", f"the session has no {name}")
+    return False
+
+
+def _screen(root: Path, t0: float, notes: Notes) -> Stimulus | None:
+    return (
+        read_screen(root, t0, notes) if _is_described(root, "screen", notes) else None
+    )
+
+
+def _behavior(
+    root: Path,
+    name: str,
+    train: np.ndarray | None,
+    names: Mapping[str, Sequence[str]],
+    notes: Notes,
+) -> Signal | None:
+    if not _is_described(root, name, notes):
+        return None
+    signal, _ = read_sequence(root, name, notes)
+    signal = name_channels(signal, names.get(name), notes)
+    stored = stored_statistics(signal, root, notes)
+    return with_statistics(signal, train, notes, *stored)
+
+
+def _identity(root: Path, notes: Notes) -> tuple[str, str | None]:
+    """Session key and animal, by the rules by which models know their sessions."""
+    path = root / "meta.json"
+    try:
+        meta = read_json_mapping(path, root) if path.exists() else {}
+    except SessionFormatError as error:
+        notes.warn("bad_identity", f"{error.message}; the folder's name is used")
+        meta = {}
+    named = meta.get("scan_key")
+    scan = named if isinstance(named, Mapping) else meta
+    if meta.get("data_key") is not None:
+        key = str(meta["data_key"])
+    elif isinstance(named, str):
+        key = named
+    elif {"animal_id", "session", "scan_idx"} <= set(scan):
+        key = f"{scan['animal_id']}-{scan['session']}-{scan['scan_idx']}"
+    else:
+        key = root.name
+        notes.assume(
+            "no_identity", f"{label(path)} gives no key: '{key}' is the folder"
+        )
+    animal = scan.get("animal_id", meta.get("animal_id"))
+    if animal is None and "-" in key:
+        animal = re.sub(r"^(dynamic|static)", "", key.split("-")[0])
+    return key, None if animal is None else str(animal)

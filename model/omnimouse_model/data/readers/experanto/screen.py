@@ -1,0 +1,203 @@
+"""Reading the `screen` device of an experanto folder: slots, trials and their files."""
+
+from pathlib import Path
+
+import numpy as np
+
+from omnimouse_model.data.io.file_stamp import SeenFile, seen_files
+from omnimouse_model.data.io.safe_files import (
+    label,
+    load_small_array,
+    npy_file,
+    read_yaml_mapping,
+)
+from omnimouse_model.data.readers.build.clock_precision import refuse_quantised
+from omnimouse_model.data.readers.build.frame_notes import note_frames
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.typed_fields import as_float, flag, wrong
+from omnimouse_model.data.readers.experanto.trials import StoredTrial, read_trials, word
+from omnimouse_model.data.stimulus import Stimulus, TrialFiles, Trials, frame_shape
+from omnimouse_model.errors import SessionFormatError
+
+_HEADERS_READ = 2_000
+_ENCODED = (".mp4", ".png", ".avi", ".jpg", ".jpeg", ".mkv")
+
+
+def read_screen(root: Path, t0: float, notes: Notes) -> Stimulus:
+    """Read slot times and the trial table; frames stay in their files."""
+    folder = root / "screen"
+    meta = read_yaml_mapping(folder / "meta.yml", root)
+    if meta.get("modality") != "screen":
+        raise wrong(folder / "meta.yml", "modality", "'screen'", meta.get("modality"))
+    named = bool(flag(meta, "use_stimuli_names", folder / "meta.yml"))
+    slot_t = _slot_times(folder / "timestamps.npy", root)
+    stored = read_trials(folder, named, notes)
+    slot_t = _fitting_slots(slot_t, stored, folder, notes)
+    size = stored[0].size
+    files = _trial_files(folder, stored, size, notes)
+    notes.links((file.path for file in files if file is not None), root)
+    trials = _table(stored, slot_t, t0)
+    n_slots = trials.n_slots
+    stimulus = Stimulus(
+        slot_t=slot_t,
+        slot_trial=np.repeat(np.arange(len(stored), dtype=np.int32), n_slots),
+        slot_frame=_counting(n_slots),
+        size=size,
+        film=TrialFiles(files),
+        trials=trials,
+    )
+    note_frames(stimulus, notes)
+    return stimulus
+
+
+def _slot_times(path: Path, root: Path) -> np.ndarray:
+    stored = load_small_array(path, root)
+    if stored.ndim != 1 or stored.dtype.kind not in "fiu" or not len(stored):
+        raise SessionFormatError(
+            path,
+            "wrong_shape",
+            f"{label(path)} is {stored.shape} {stored.dtype}, not a list of times",
+        )
+    times = stored.astype(np.float64)
+    if not np.isfinite(times).all():
+        raise SessionFormatError(
+            path, "not_finite", f"{label(path)} holds times that are not finite"
+        )
+    refuse_quantised(stored, path)
+    backward = np.flatnonzero(np.diff(times) <= 0)
+    if len(backward):
+        at = int(backward[0])
+        raise SessionFormatError(
+            path,
+            "unordered_times",
+            f"{label(path)} decreases at index {at + 1} "
+            f"(t={times[at]:.10g}→{times[at + 1]:.10g}); {len(backward)} such places",
+            "frame onsets must increase strictly",
+        )
+    return times
+
+
+def _fitting_slots(
+    slot_t: np.ndarray, trials: list[StoredTrial], folder: Path, notes: Notes
+) -> np.ndarray:
+    wanted = trials[-1].first_slot + trials[-1].n_slots
+    if len(slot_t) < wanted:
+        raise SessionFormatError(
+            folder / "timestamps.npy",
+            "bad_trials",
+            f"screen/timestamps.npy has {len(slot_t):,} times, the trials take "
+            f"{wanted:,} slots",
+            "was the download complete?",
+        )
+    if len(slot_t) > wanted:
+        notes.warn(
+            "excess_timestamps",
+            f"screen/timestamps.npy has {len(slot_t) - wanted} times more than the "
+            "trials take; they are ignored",
+        )
+    return slot_t[:wanted]
+
+
+def _trial_files(
+    folder: Path, trials: list[StoredTrial], size: tuple[int, ...], notes: Notes
+) -> tuple[SeenFile | None, ...]:
+    data = folder / "data"
+    present = seen_files(data)
+    encoded = {n.rsplit(".", 1)[0]: n for n in present if n.lower().endswith(_ENCODED)}
+    files: list[SeenFile | None] = []
+    for trial in trials:
+        files.append(None)
+        if trial.file is None:
+            continue
+        if trial.file not in present:
+            trial.readable = False
+            _note_missing(trial, encoded, notes)
+            continue
+        files[-1] = present[trial.file]
+        if len(trials) <= _HEADERS_READ or _is_odd(present[trial.file].size, trial):
+            _check_file(data / trial.file, trial, size)
+    return tuple(files)
+
+
+def _is_odd(n_bytes: int, trial: StoredTrial) -> bool:
+    """Whether a file's size fits no plain array of the trial's frames."""
+    pixels = trial.n_slots * int(np.prod(trial.size))
+    return not any(0 < n_bytes - pixels * width <= 1024 for width in (1, 2, 4, 8))
+
+
+def _note_missing(trial: StoredTrial, encoded: dict[str, str], notes: Notes) -> None:
+    assert trial.file is not None
+    other = encoded.get(trial.file.removesuffix(".npy"))
+    found = f" (found {other}: encoded stimuli are not supported)" if other else ""
+    notes.warn(
+        "missing_trial_file",
+        f"trial {trial.key} ({trial.kind}, tier {trial.tier}): "
+        f"data/{trial.file} missing{found}",
+    )
+
+
+def _check_file(path: Path, trial: StoredTrial, size: tuple[int, ...]) -> None:
+    file = npy_file(path)
+    if file.dtype.kind not in "fiu":
+        raise _bad_file(path, trial, f"holds {file.dtype}, not gray values")
+    shape = frame_shape(file.shape, size, path)
+    if shape[0] != trial.n_slots:
+        raise _bad_file(
+            path, trial, f"has {shape[0]} frames, meta says {trial.n_slots}"
+        )
+
+
+def _bad_file(path: Path, trial: StoredTrial, problem: str) -> SessionFormatError:
+    return SessionFormatError(
+        path,
+        "bad_trials",
+        f"{label(path)} (trial {trial.key}) {problem}",
+        "was the download complete?",
+    )
+
+
+def _table(stored: list[StoredTrial], slot_t: np.ndarray, t0: float) -> Trials:
+    first = np.array([t.first_slot for t in stored], np.int32)
+    on = slot_t[first] - t0
+    return Trials(
+        key=_text([t.key for t in stored]),
+        kind=_text([t.kind for t in stored]),
+        tier=_text([t.tier for t in stored]),
+        first_slot=first,
+        n_slots=np.array([t.n_slots for t in stored], np.int32),
+        t_on=on,
+        t_off=np.append(on[1:], slot_t[-1] - t0),
+        readable=np.array([t.readable for t in stored], bool),
+        blank_value=np.array([_gray(t) for t in stored], np.float32),
+        stim_id=_text([_first_of(t, ("condition_hash", *_NAMES)) for t in stored]),
+        trial_idx=_text([_first_of(t, ("trial_idx",)) for t in stored]),
+        valid_trial=_text([_first_of(t, ("valid_trial",)) or "blank" for t in stored]),
+        extra=tuple(dict(t.meta) for t in stored),
+    )
+
+
+_NAMES = ("stimulus_name", "image_name")
+
+
+def _first_of(trial: StoredTrial, keys: tuple[str, ...]) -> str:
+    for key in keys:
+        if trial.meta.get(key) is not None:
+            return word(trial.meta[key])
+    return ""
+
+
+def _gray(trial: StoredTrial) -> float:
+    """The level of a frame without a file; NaN where the metadata gives none."""
+    value = as_float(trial.meta.get("interleave_value"))
+    return float("nan") if trial.file is not None or value is None else value
+
+
+def _text(values: list[str]) -> np.ndarray:
+    return np.array(values, dtype=np.str_)
+
+
+def _counting(lengths: np.ndarray) -> np.ndarray:
+    """0, 1, … within every run of the given lengths."""
+    ends = np.cumsum(lengths)
+    within = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
+    return np.asarray(within, np.int32)

@@ -1,0 +1,228 @@
+"""Reading a `sequence` device of an experanto folder: samples and their clock."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.io.safe_files import (
+    ArrayFile,
+    contained,
+    label,
+    load_small_array,
+    npy_file,
+    read_yaml_mapping,
+)
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.typed_fields import (
+    count,
+    flag,
+    float_dtype,
+    number,
+    positive,
+    wrong,
+)
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.errors import SessionFormatError
+
+_MAX_DEFICIT = 10
+
+
+def read_sequence(
+    root: Path, name: str, notes: Notes
+) -> tuple[Signal, Mapping[str, Any]]:
+    """Read one device's description, clock and phase shifts; map its samples."""
+    folder = root / name
+    path = folder / "meta.yml"
+    meta = read_yaml_mapping(path, root)
+    if meta.get("modality") != "sequence":
+        raise wrong(path, "modality", "'sequence'", meta.get("modality"))
+    rate, start = (
+        positive(meta, "sampling_rate", path),
+        number(meta, "start_time", path),
+    )
+    end = number(meta, "end_time", path)
+    if end < start:
+        raise SessionFormatError(
+            path,
+            "bad_key",
+            f"{label(path)}: end_time {end} lies before start_time {start}",
+            "correct the times in that file",
+        )
+    file = _samples(folder, meta, notes)
+    notes.links([file.path], root)
+    signal = Signal(name, file, rate, start, end, _phase_shifts(root, folder, meta))
+    _check_not_empty(signal, path)
+    _check_timestamps(signal, folder, notes)
+    return _within_data(signal, notes), meta
+
+
+def _samples(folder: Path, meta: Mapping[str, Any], notes: Notes) -> ArrayFile:
+    npy, mem, path = folder / "data.npy", folder / "data.mem", folder / "meta.yml"
+    mapped = flag(meta, "is_mem_mapped", path)
+    if not npy.exists() and not mem.exists():
+        raise SessionFormatError(
+            folder,
+            "missing_data",
+            f"{folder.name}: neither data.npy nor data.mem found",
+            "was the download complete?",
+        )
+    if npy.exists() and mem.exists():
+        used = mem if mapped else npy
+        notes.warn(
+            "two_data_files",
+            f"{folder.name} holds data.npy and data.mem; {used.name} is read",
+        )
+    use_mem = mem.exists() and (mapped is True or not npy.exists())
+    return _mem_samples(mem, meta) if use_mem else _npy_samples(npy, meta)
+
+
+def _mem_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
+    described = path.with_name("meta.yml")
+    rows = count(meta, "n_timestamps", described)
+    columns = count(meta, "n_signals", described)
+    dtype = float_dtype(meta, described)
+    size, wanted = path.stat().st_size, rows * columns * dtype.itemsize
+    if size != wanted:
+        raise SessionFormatError(
+            path,
+            "wrong_size",
+            f"{label(path)} has {size:,} bytes; {rows:,}×{columns:,}×{dtype.itemsize} "
+            f"= {wanted:,} expected ({_size_difference(size, wanted, columns)})",
+            "incomplete download? fetch it again"
+            if size < wanted
+            else "correct n_signals or n_timestamps in meta.yml",
+        )
+    return ArrayFile(path, dtype, (rows, columns))
+
+
+def _size_difference(size: int, wanted: int, columns: int) -> str:
+    if size < wanted:
+        return f"short by {100 * (wanted - size) / wanted:.0f} %"
+    if wanted and size % wanted == 0:
+        factor = size // wanted
+        word = {2: "twice", 3: "three times"}.get(factor, f"{factor} times")
+        return f"{word} as long: does it hold {factor * columns} columns?"
+    return f"long by {size - wanted:,} bytes"
+
+
+def _npy_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
+    described = path.with_name("meta.yml")
+    columns = count(meta, "n_signals", described)
+    file = npy_file(path)
+    if file.dtype.kind not in "fiu":
+        raise SessionFormatError(
+            path, "wrong_shape", f"{label(path)} holds {file.dtype}, not numbers"
+        )
+    if len(file.shape) not in (1, 2):
+        raise _shape_error(path, file.shape, "n_signals", columns)
+    if (file.shape[1] if len(file.shape) == 2 else 1) != columns:
+        raise _shape_error(path, file.shape, "n_signals", columns)
+    if "n_timestamps" in meta:
+        rows = count(meta, "n_timestamps", described)
+        if file.shape[0] != rows:
+            raise _shape_error(path, file.shape, "n_timestamps", rows)
+    return file
+
+
+def _shape_error(
+    path: Path, shape: tuple[int, ...], key: str, declared: int
+) -> SessionFormatError:
+    return SessionFormatError(
+        path,
+        "wrong_shape",
+        f"{label(path)} is {shape} but meta.yml says {key} {declared}",
+        "rows are time, columns are signals",
+    )
+
+
+def _phase_shifts(
+    root: Path, folder: Path, meta: Mapping[str, Any]
+) -> np.ndarray | None:
+    """Offsets as float64: float32 ones would make epoch-like bounds float32."""
+    if not flag(meta, "phase_shift_per_signal", folder / "meta.yml"):
+        return None
+    path = folder / "meta" / "phase_shifts.npy"
+    shifts = load_small_array(path, root)
+    columns = count(meta, "n_signals", folder / "meta.yml")
+    if shifts.size != columns:
+        raise SessionFormatError(
+            path,
+            "wrong_length",
+            f"phase_shifts.npy has {shifts.size} values for {columns} units",
+            "one shift per column of the data",
+        )
+    if shifts.dtype.kind not in "fiu" or not np.isfinite(shifts).all():
+        raise SessionFormatError(
+            path,
+            "not_finite",
+            f"{label(path)} holds values that are not finite numbers",
+            "every column needs a shift in seconds",
+        )
+    return shifts.reshape(-1).astype(np.float64)
+
+
+def _check_not_empty(signal: Signal, path: Path) -> None:
+    what = "units" if signal.name == "responses" else "channels"
+    if signal.n_columns == 0:
+        raise SessionFormatError(
+            path, "empty", f"{signal.name} hold 0 {what}", "nothing can be shown"
+        )
+    if signal.n_samples == 0:
+        raise SessionFormatError(
+            path, "empty", f"{signal.name} hold 0 samples", "nothing can be shown"
+        )
+
+
+def _within_data(signal: Signal, notes: Notes) -> Signal:
+    """Cut a declared end that lies well beyond the data; note one before its end.
+
+    A few samples beyond are usual; they are kept, so that window starts are the
+    reference's, and such times are invalid when read.
+    """
+    step = 1.0 / signal.rate_hz
+    last = signal.start + (signal.n_samples - 1) * step
+    beyond = (signal.end_declared - last) / step
+    if beyond > _MAX_DEFICIT:
+        notes.warn(
+            "end_beyond_data",
+            f"{signal.name}: end_time lies {beyond:.0f} samples after the last one; "
+            "validity is cut to the data",
+        )
+        return replace(signal, end_declared=last)
+    if beyond < -0.5:
+        notes.warn(
+            "end_before_data",
+            f"{signal.name}: end_time lies {-beyond:.0f} samples before the last one; "
+            "what follows it is not used",
+        )
+    return signal
+
+
+def _check_timestamps(signal: Signal, folder: Path, notes: Notes) -> None:
+    """Compare the declared rate with timestamps, where some are stored."""
+    path = folder / "timestamps.npy"
+    if not path.exists():
+        return
+    times = npy_file(contained(path, folder.parent)).open()
+    if times.ndim != 1 or len(times) < 2 or times.dtype.kind != "f":
+        return
+    spans = np.diff(times.astype(np.float64))
+    span = float(times[-1]) - float(times[0])
+    actual = (len(times) - 1) / span if span > 0 else math.inf
+    if abs(actual - signal.rate_hz) > 1e-3 * signal.rate_hz:
+        notes.warn(
+            "rate_disagrees",
+            f"{signal.name}: declared {signal.rate_hz:g} Hz, timestamps say "
+            f"{actual:.4g} Hz; the declared rate is used",
+        )
+    gaps = int((spans > 1.5 / signal.rate_hz).sum())
+    if gaps and abs(actual - signal.rate_hz) < 0.3 * signal.rate_hz:
+        notes.warn(
+            "gaps_in_timestamps",
+            f"{signal.name}: timestamps.npy has {gaps} gap{'s' * (gaps > 1)}, the "
+            f"longest {spans.max():.2f} s; constant sampling is assumed",
+        )

@@ -1,0 +1,176 @@
+"""Reading who and where the neurons of an experanto folder are."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.io.npz import Npz
+from omnimouse_model.data.io.safe_files import (
+    MAX_SMALL_ARRAY_BYTES,
+    contained,
+    load_small_array,
+    read_yaml_mapping,
+)
+from omnimouse_model.data.readers.build.decode_text import decoded
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.units import Roi, Units
+from omnimouse_model.errors import SessionFormatError
+
+_AREA_NAMES = ("area", "areas", "brain_area", "brain_areas")
+
+
+def read_units(
+    root: Path, responses: Signal, meta: Mapping[str, Any], notes: Notes
+) -> Units:
+    """Read the unit arrays there are; those of another length are left out."""
+    n = responses.n_columns
+    named = meta.get("neuron_properties")
+    named = named if isinstance(named, Mapping) else {}
+    source = _Arrays(root, responses.file.path.parent, n, named, notes)
+    unit_id = source.numbers("unit_ids", (n,))
+    fields = source.numbers("fields", (n,))
+    xyz = source.numbers("cell_motor_coordinates", (n, 3))
+    area, area_source = source.area()
+    roi = read_roi(root, n, notes)
+    assert responses.mean is not None
+    assert responses.std is not None
+    return Units(
+        unit_id=np.arange(n) if unit_id is None else _whole(unit_id, np.int64),
+        area=area,
+        area_source=area_source,
+        plane=np.full(n, -1, np.int32) if fields is None else _whole(fields, np.int32),
+        xyz_um=np.full((n, 3), np.nan, np.float32)
+        if xyz is None
+        else xyz.astype(np.float32),
+        xy_px=_centroids(roi, n),
+        mean=responses.mean,
+        std=responses.std,
+        roi=roi,
+    )
+
+
+def _whole(values: np.ndarray, dtype: type[np.integer]) -> np.ndarray:
+    """Whole numbers, -1 where a float array holds NaN."""
+    if values.dtype.kind == "f":
+        values = np.where(np.isfinite(values), values, -1)
+    return values.astype(dtype)
+
+
+class _Arrays:
+    """Arrays of the device's `meta`, by name or by the path the session gives."""
+
+    def __init__(
+        self, root: Path, folder: Path, n: int, named: Mapping[str, Any], notes: Notes
+    ) -> None:
+        self.root, self.folder = root, folder
+        self.n, self.named, self.notes = n, named, notes
+
+    def load(self, name: str) -> np.ndarray | None:
+        given = self.named.get(name)
+        path = self.folder / (given if isinstance(given, str) else f"meta/{name}.npy")
+        if isinstance(given, str):
+            contained(path, self.root)
+        if path.exists():
+            return load_small_array(path, self.root)
+        if given is not None:
+            self.notes.warn(
+                "missing_unit_array",
+                f"{self.folder.name}/{given} is named, but missing",
+            )
+        return None
+
+    def numbers(self, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
+        values = self.load(name)
+        if values is None:
+            return None
+        if values.size == int(np.prod(shape)) and values.dtype.kind in "fiu":
+            return values.reshape(shape)
+        self._drop(name, values)
+        return None
+
+    def area(self) -> tuple[np.ndarray | None, str]:
+        for name in _AREA_NAMES:
+            values = self.load(name)
+            if values is None:
+                continue
+            if values.size == self.n:
+                text = decoded(values.reshape(-1))
+                return text.astype(np.str_), f"{self.folder.name}/meta/{name}.npy"
+            self._drop(name, values)
+        self.notes.assume("no_areas", "the session does not say which areas it covers")
+        return None, ""
+
+    def _drop(self, name: str, values: np.ndarray) -> None:
+        self.notes.warn(
+            "wrong_length",
+            f"{name}.npy has {len(np.atleast_1d(values))} values for {self.n} units; "
+            "left out",
+        )
+
+
+def read_roi(root: Path, n: int, notes: Notes) -> Roi | None:
+    """Pixel masks of `imaging/rois.npz`, where a session has them."""
+    path = root / "imaging" / "rois.npz"
+    if not path.exists():
+        return None
+    stored = Npz(contained(path, root), MAX_SMALL_ARRAY_BYTES)
+    if not {"offsets", "yx", "weight"} <= set(stored):
+        raise SessionFormatError(
+            path, "wrong_shape", "rois.npz must hold offsets, yx and weight"
+        )
+    offsets, pixels, weight = (stored[name] for name in ("offsets", "yx", "weight"))
+    sound = (
+        all(values.dtype.kind in "fiu" for values in (offsets, pixels, weight))
+        and offsets.shape == (n + 1,)
+        and weight.ndim == 1
+        and pixels.shape == (len(weight), 2)
+        and offsets[0] == 0
+        and offsets[-1] == len(weight)
+        and (np.diff(offsets.astype(np.int64)) >= 0).all()
+    )
+    offsets = offsets.astype(np.int64) if sound else offsets
+    if sound:
+        return Roi(offsets, pixels.astype(np.int16), weight.astype(np.float32))
+    notes.warn("wrong_length", f"rois.npz does not fit {n} units; left out")
+    return None
+
+
+def read_images(
+    root: Path, notes: Notes
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Mean image and facts of the `imaging` folder, where a session has one."""
+    folder = root / "imaging"
+    images: dict[str, np.ndarray] = {}
+    if (folder / "mean_image.npy").exists():
+        image = load_small_array(folder / "mean_image.npy", root)
+        if image.dtype.kind not in "fiu":
+            notes.warn("wrong_shape", f"mean_image.npy holds {image.dtype}; left out")
+            image = np.zeros((0, 0, 0))
+        image = image.astype(np.float32)
+        if image.ndim == 2:
+            images["mean"] = image
+        elif image.ndim == 3:
+            images.update({f"mean_{i}": plane for i, plane in enumerate(image)})
+        else:
+            notes.warn("wrong_shape", f"mean_image.npy is {image.shape}; left out")
+    described = folder / "meta.yml"
+    facts = read_yaml_mapping(described, root) if described.exists() else {}
+    facts.pop("modality", None)
+    return images, facts
+
+
+def _centroids(roi: Roi | None, n: int) -> np.ndarray:
+    """Weighted mean x and y of every mask, NaN for neurons without pixels."""
+    if roi is None:
+        return np.full((n, 2), np.nan, np.float32)
+    owner = np.repeat(np.arange(n), np.diff(roi.offsets))
+    weight = np.bincount(owner, roi.weight, n)
+    known = weight > 0
+    centroids = np.full((n, 2), np.nan, np.float32)
+    for axis, column in ((0, 1), (1, 0)):
+        total = np.bincount(owner, roi.weight * roi.yx[:, column], n)
+        centroids[known, axis] = total[known] / weight[known]
+    return centroids

@@ -1,0 +1,201 @@
+"""Running and pupil of an NWB file, as far as they can be told by name and type."""
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from omnimouse_model.data.io.trial_files import MemoryRows
+from omnimouse_model.data.readers.build.behavior_names import EYE_NAMES, EYE_UNITS
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.nwb.file import Clock, NwbFile
+from omnimouse_model.data.readers.nwb.rows import EvenRows
+from omnimouse_model.data.signal import Signal
+
+if TYPE_CHECKING:
+    import h5py
+
+_RUNNING = re.compile(r"running|treadmill|wheel|speed|velocity", re.I)
+_NOT_RUNNING = re.compile(r"pupil|eye|angular|rotation|acceler|position|raw", re.I)
+_PUPIL_SIZE = re.compile(r"diameter|area|radius|size|pupil_?tracking", re.I)
+_NO_SIZE = re.compile(r"confidence|likelihood|quality|blink|valid|error", re.I)
+_PUPIL_TRACKING = re.compile(r"pupil_?tracking", re.I)
+_NO_UNITS = ("", "a.u.", "n.a.", "unknown", "arbitrary")
+_SPEEDS = {"cm/s": 1.0, "m/s": 100.0, "mm/s": 0.1}
+
+
+def read_behavior(nwb: NwbFile, notes: Notes) -> dict[str, Signal | None]:
+    """Pupil (size, its change, x, y, as far as there are) and running."""
+    return {"eye_tracker": _eye(nwb, notes), "treadmill": _running(nwb, notes)}
+
+
+def _columns(nwb: NwbFile, columns: int) -> list["h5py.Group"]:
+    """Time series with so many columns."""
+    return [
+        group
+        for group in nwb.of("TimeSeries", "SpatialSeries")
+        if len(shape := nwb.shape(group)) in (1, 2)
+        and (shape[1] if len(shape) == 2 else 1) == columns
+        and shape[0] > 1
+    ]
+
+
+def _values(nwb: NwbFile, group: "h5py.Group") -> tuple[np.ndarray, Clock]:
+    """Samples float64 (T, C) on an even clock."""
+    stored = nwb.file.table(f"{group.name}/data")
+    if stored.dtype.kind not in "fiu":
+        raise nwb.wrong(group, f"holds {stored.dtype}, not numbers")
+    gain, offset = nwb.gain(group)
+    values = stored.reshape(len(stored), -1).astype(np.float64) * gain + offset
+    clock = nwb.clock(group, len(values))
+    if clock.times is None:
+        return values, clock
+    rows = MemoryRows(nwb.file.path, values)
+    even = EvenRows(rows, clock.times, clock.rate_hz)
+    return even.read(0, even.shape[0]), Clock(clock.start, clock.rate_hz, even.shape[0])
+
+
+def _signal(nwb: NwbFile, name: str, values: np.ndarray, clock: Clock) -> Signal:
+    rows = MemoryRows(nwb.file.path, values)
+    last = clock.start + (len(values) - 1) / clock.rate_hz
+    return Signal(name, rows, clock.rate_hz, clock.start, last)
+
+
+def _note_uneven(nwb: NwbFile, group: "h5py.Group", notes: Notes) -> None:
+    if nwb.clock(group, nwb.shape(group)[0]).times is not None:
+        notes.assume(
+            "uneven_times",
+            f"{group.name} is unevenly sampled: brought to an even clock, each value "
+            "held until the next; gaps are missing",
+        )
+
+
+# -- running -------------------------------------------------------------------------
+def _running(nwb: NwbFile, notes: Notes) -> Signal | None:
+    found = [
+        group
+        for group in _columns(nwb, 1)
+        if _RUNNING.search(group.name) and not _NOT_RUNNING.search(group.name)
+    ]
+    if not found:
+        notes.assume("missing_stream", "the session has no treadmill")
+        return None
+    found.sort(key=lambda group: "running" not in group.name.lower())
+    group = found[0]
+    values, clock = _values(nwb, group)
+    _note_uneven(nwb, group, notes)
+    unit = nwb.unit(group)
+    factor = _SPEEDS.get(unit.replace(" ", ""), 0.0)
+    if not factor:
+        notes.warn("running_unit", f"{group.name} is in {unit!r}; taken as cm/s")
+    notes.assume("running_source", f"running is {group.name}{_others(found)}")
+    signal = _signal(nwb, "treadmill", values * (factor or 1.0), clock)
+    return replace(signal, names=("running",), units=("cm/s",))
+
+
+def _others(found: list["h5py.Group"]) -> str:
+    return f" (not {', '.join(g.name for g in found[1:4])})" if found[1:] else ""
+
+
+# -- pupil ---------------------------------------------------------------------------
+def _eye(nwb: NwbFile, notes: Notes) -> Signal | None:
+    sizes, places = _pupil_sizes(nwb, notes), _pupil_places(nwb)
+    size, place = next(iter(sizes), None), next(iter(places), None)
+    if size is None and place is None:
+        notes.assume("missing_stream", "the session has no eye_tracker")
+        return None
+    columns: list[np.ndarray] = []
+    units: tuple[str, ...] = ()
+    clock = None
+    if size is not None:
+        notes.assume("pupil_source", f"pupil size is {size.name}{_others(sizes)}")
+        unit = _unit(nwb, size)
+        units += (unit, f"{unit}/s")
+        values, clock = _values(nwb, size)
+        _note_uneven(nwb, size, notes)
+        columns += [values, np.gradient(values, 1 / clock.rate_hz, axis=0)]
+        notes.assume(
+            "pupil_derivative",
+            "the change of pupil size is not stored: central differences per second",
+        )
+    if place is not None:
+        notes.assume("pupil_source", f"pupil position is {place.name}{_others(places)}")
+        units += (_unit(nwb, place),) * 2
+        values, own = _values(nwb, place)
+        _note_uneven(nwb, place, notes)
+        columns.append(_on_clock(values, own, clock, notes))
+        clock = clock or own
+    assert clock is not None
+    begin, end = 0 if size is not None else 2, 4 if place is not None else 2
+    names = EYE_NAMES[begin:end]
+    if len(names) < len(EYE_NAMES):
+        notes.warn(
+            "missing_channels",
+            f"eye_tracker has only {', '.join(names)}; models know four channels",
+        )
+    signal = _signal(nwb, "eye_tracker", np.concatenate(columns, axis=1), clock)
+    return replace(signal, names=names, units=units)
+
+
+def _pupil_sizes(nwb: NwbFile, notes: Notes) -> list["h5py.Group"]:
+    """Series that are sizes by their own name, else by that of what holds them alone.
+
+    A container's name says nothing of which of several series is the size.
+    """
+    found = [group for group in _columns(nwb, 1) if "pupil" in group.name.lower()]
+    found = [group for group in found if not _NO_SIZE.search(_last(group))]
+    named = [group for group in found if _PUPIL_SIZE.search(_last(group))]
+    if named:
+        return sorted(named, key=lambda group: "pupil" not in _last(group).lower())
+    found = [group for group in found if _PUPIL_TRACKING.search(_last(group.parent))]
+    holders = [group.parent.name for group in found]
+    alone = [group for group in found if holders.count(group.parent.name) == 1]
+    if found and not alone:
+        notes.warn(
+            "pupil_source",
+            "no name says which is the pupil's size: "
+            f"{', '.join(group.name for group in found[:4])}; none is read",
+        )
+    return alone
+
+
+def _pupil_places(nwb: NwbFile) -> list["h5py.Group"]:
+    """Series of two columns under pupil or eye, those of the pupil first."""
+    found = [g for g in _columns(nwb, 2) if re.search("pupil|eye", g.name, re.I)]
+    return sorted(found, key=lambda group: "pupil" not in group.name.lower())
+
+
+def _last(group: "h5py.Group") -> str:
+    return str(group.name.rsplit("/", 1)[-1])
+
+
+def _unit(nwb: NwbFile, group: "h5py.Group") -> str:
+    """The file's unit, pixels where it gives none."""
+    stored = nwb.unit(group)
+    return EYE_UNITS[0] if stored.lower() in _NO_UNITS else stored
+
+
+def _on_clock(
+    values: np.ndarray, own: Clock, clock: Clock | None, notes: Notes
+) -> np.ndarray:
+    """Values (T, C) at the times of another clock, where there is one."""
+    same = (
+        clock is not None
+        and clock.n == own.n
+        and abs(clock.start - own.start) < 0.01 / own.rate_hz
+        and abs(clock.rate_hz - own.rate_hz) < 1e-3 * own.rate_hz
+    )
+    if clock is None or same:
+        return values
+    notes.assume(
+        "pupil_resampled",
+        "pupil position and size are on two clocks: the position is interpolated to "
+        "the times of the size",
+    )
+    at = clock.all_times()
+    own_times = own.all_times()
+    return np.stack(
+        [np.interp(at, own_times, c, left=np.nan, right=np.nan) for c in values.T],
+        axis=1,
+    )

@@ -1,0 +1,215 @@
+"""What an NWB file says was on the screen: presentations, templates, trials."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from omnimouse_model.data.frames import VIDEO_SIZE, fit_video
+from omnimouse_model.data.io.hdf5 import Hdf5
+from omnimouse_model.data.readers.build.decode_text import texts_of
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.presentations import (
+    Intervals,
+    Part,
+    film_parts,
+    presented,
+)
+from omnimouse_model.data.readers.build.size_limits import MOST_FRAMES, check_extent
+from omnimouse_model.data.readers.nwb.file import NwbFile
+from omnimouse_model.data.stimulus import Stimulus
+
+if TYPE_CHECKING:
+    import h5py
+
+_COLOURS, _WITH_ALPHA = 3, 4
+_LEAST_S = 3.0
+"""A window of 2 s and half a second before and after it."""
+_EXPECTED = "(height, width[, 3])"
+
+
+class NwbFilm:
+    """Frames of each trial in the datasets of the file; see `Film`."""
+
+    def __init__(self, file: Hdf5, parts: list[Part]) -> None:
+        self._file, self._parts = file, parts
+
+    def has(self, trial: int) -> bool:
+        """Whether a trial's frames are in the file."""
+        return bool(self._parts[trial].name)
+
+    def check(self) -> None:
+        """Raise where the file is gone or changed."""
+        self._file.source.check()
+
+    def read(
+        self, trial: int, first: int, stop: int, size: tuple[int, ...]
+    ) -> np.ndarray:
+        """Frames (n, *size) of a trial; of another size, averaged to the model's."""
+        part = self._parts[trial]
+        dataset = self._file.dataset(part.name)
+        chosen = part.frames[first:stop]
+        if part.is_single:
+            image = self._file.read(dataset, ())
+            stored = np.repeat(image[None], len(chosen), axis=0)
+        else:
+            low = int(chosen.min())
+            run = self._file.read(dataset, slice(low, int(chosen.max()) + 1))
+            stored = run[chosen - low]
+        if stored.shape[3:] == (_WITH_ALPHA,):
+            stored = stored[..., :_COLOURS]
+        return stored if stored.shape[1:] == size else fit_video(stored)
+
+
+def read_stimulus(nwb: NwbFile, t0: float, notes: Notes) -> Stimulus | None:
+    """Frames and trials of all presentations, or None where there are none."""
+    every = [*nwb.of("ImageSeries", "IndexSeries", "OpticalSeries")]
+    shown = [group for group in every if "/stimulus/presentation" in group.name]
+    intervals = read_intervals(nwb)
+    parts: list[Part] = []
+    for group in shown:
+        parts += _parts(nwb, group, intervals, notes)
+    if not parts:
+        notes.assume("missing_stream", "the session has no screen")
+        return None
+    size = _size(nwb, parts, notes)
+
+    def film(ordered: list[Part]) -> NwbFilm:
+        return NwbFilm(nwb.file, ordered)
+
+    stimulus = presented(parts, intervals, t0, size, film, notes)
+    span = stimulus.valid_interval()
+    if span.stop - span.start < _LEAST_S:
+        notes.warn(
+            "short_stimulus",
+            f"the screen shows for {span.stop - span.start:.2g} s in all, too little "
+            "for a window: left out",
+        )
+        return None
+    return stimulus
+
+
+def read_intervals(nwb: NwbFile) -> Intervals:
+    """The trial table, where there is one."""
+    tables = [t for t in nwb.of("TimeIntervals") if t.name.endswith("/trials")]
+    if not tables:
+        return Intervals()
+    table = tables[0]
+    on = nwb.file.table(f"{table.name}/start_time").astype(np.float64)
+    off = nwb.file.table(f"{table.name}/stop_time").astype(np.float64)
+    if on.shape != off.shape or on.ndim != 1 or not np.isfinite(on).all():
+        raise nwb.wrong(table, f"has {on.shape} starts and {off.shape} ends")
+    columns: dict[str, list[Any]] = {}
+    for name in nwb.names(table):
+        shape = nwb.shape(table, name)
+        if shape != on.shape or name in ("start_time", "stop_time"):
+            continue
+        values = nwb.file.table(f"{table.name}/{name}")
+        plain = values.dtype.kind in "biuf"
+        columns[name] = values.tolist() if plain else texts_of(values)
+    return Intervals.sorted(on, off, columns)
+
+
+def _parts(
+    nwb: NwbFile, group: "h5py.Group", intervals: Intervals, notes: Notes
+) -> list[Part]:
+    """Trials of one presentation."""
+    shape = nwb.shape(group)
+    name = group.name.rsplit("/", 1)[-1]
+    if nwb.child(group, "external_file") is not None and 0 in (shape or (0,)):
+        notes.warn(
+            "external_stimulus",
+            f"{group.name} is in files of its own ("
+            + ", ".join(texts_of(nwb.file.table(f"{group.name}/external_file"))[:3])
+            + "), which are not read",
+        )
+        return []
+    if not shape or not shape[0]:
+        notes.warn("empty_stimulus", f"{group.name} holds no frames")
+        return []
+    times = nwb.onsets(group, shape[0])
+    if len(shape) == 1:
+        return _stills(nwb, group, times, notes)
+    if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3):
+        raise nwb.wrong(group, f"has frames {shape[1:]}; {_EXPECTED} expected")
+    return film_parts(f"{group.name}/data", times, intervals, name)
+
+
+def _stills(
+    nwb: NwbFile, group: "h5py.Group", times: np.ndarray, notes: Notes
+) -> list[Part]:
+    """Images shown by number, each until the next one."""
+    order = nwb.file.table(f"{group.name}/data").astype(np.int64)
+    series = nwb.child(group, "indexed_timeseries")
+    images = nwb.child(group, "indexed_images")
+    if series is not None:
+        count = (nwb.shape(series) or (0,))[0]
+        check_extent(nwb.file.path, str(series.name), count, np.inf, MOST_FRAMES)
+        names = [f"{series.name}/data"] * count
+        frames = np.arange(len(names))
+    elif images is not None:
+        names = _image_names(nwb, images, notes)
+        frames = np.zeros(len(names), np.int64)
+    else:
+        notes.warn("external_stimulus", f"{group.name} does not say what it shows")
+        return []
+    if len(order) and (order.min() < 0 or order.max() >= len(names)):
+        raise nwb.wrong(
+            group, f"shows image {order.max()} of {len(names)} that there are"
+        )
+    label, single = group.name.rsplit("/", 1)[-1], series is None
+    return [
+        Part(names[i], times[k : k + 1], frames[[i]], "image", f"{label}/{i}", single)
+        for k, i in enumerate(order.tolist())
+    ]
+
+
+def _image_names(nwb: NwbFile, images: "h5py.Group", notes: Notes) -> list[str]:
+    listed = nwb.child(images, "order_of_images")
+    if listed is None:
+        notes.assume(
+            "image_order",
+            f"{images.name} does not say in which order its images are numbered: in "
+            "the order of their names, numbers by value",
+        )
+        names = sorted(nwb.names(images), key=_by_number)
+        return [f"{images.name}/{name}" for name in names]
+    references = nwb.file.table(listed.name).reshape(-1)
+    return [nwb.referred(r, listed.name).name for r in references]
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """A key that sorts img2 before img10."""
+    words = re.findall(r"\d+|\D+", name)
+    return [(int(w), "") if w.isdecimal() else (-1, w) for w in words]
+
+
+def _size(nwb: NwbFile, parts: list[Part], notes: Notes) -> tuple[int, ...]:
+    """The size of all frames; the model's where they differ."""
+    sizes = {_frame_size(nwb, part): None for part in _distinct(parts)}
+    if len(sizes) == 1:
+        return next(iter(sizes))
+    notes.assume(
+        "several_sizes",
+        "presentations differ in size: all are averaged to gray and to the model's",
+    )
+    return VIDEO_SIZE
+
+
+def _distinct(parts: list[Part]) -> list[Part]:
+    """One part of each array."""
+    return list({part.name: part for part in parts if part.name}.values())
+
+
+def _frame_size(nwb: NwbFile, part: Part) -> tuple[int, ...]:
+    """Size of the frames of an array, without alpha."""
+    dataset: Any = nwb.file.dataset(part.name)
+    shape = tuple(int(n) for n in dataset.shape)
+    size = shape if part.is_single else shape[1:]
+    if size[2:] == (_WITH_ALPHA,):
+        size = (*size[:2], _COLOURS)
+    if len(size) < 2 or size[2:] not in ((), (_COLOURS,)):
+        raise nwb.wrong(dataset.parent, f"has frames {size}; {_EXPECTED} expected")
+    if dataset.dtype.kind not in "fiu" or 0 in shape:
+        raise nwb.wrong(dataset.parent, f"has frames {shape} of {dataset.dtype}")
+    return size

@@ -1,0 +1,260 @@
+"""The neurons of an NWB file: masks, areas, positions, which are cells."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from omnimouse_model.data.readers.build.decode_text import text_of
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.size_limits import MOST_PIXELS
+from omnimouse_model.data.readers.nwb.file import NwbFile
+
+if TYPE_CHECKING:
+    import h5py
+
+AREAS = {
+    "VISp": "V1",
+    "VISl": "LM",
+    "VISal": "AL",
+    "VISrl": "RL",
+    "VISam": "AM",
+    "VISpm": "PM",
+}
+"""Names of the Allen atlas -> the names that masks and tables use."""
+
+_QUALITY = ("iscell", "is_cell", "accepted", "is_accepted", "is_soma", "valid_roi")
+_MASKS = ("pixel_mask", "image_mask", "voxel_mask")
+_MICRONS = {"micro": 1.0, "um": 1.0, "µm": 1.0, "milli": 1e3, "mm": 1e3, "met": 1e6}
+_MOST_MASK_BYTES = 4 * 2**30
+_BLOCK_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlaneUnits:
+    """The regions of one series in the order of its columns.
+
+    Attributes
+    ----------
+    unit_id
+        int64 (n,).
+    is_cell
+        bool (n,).
+    location
+        Where the plane lies, as stored; "" unknown.
+    xy_px, xyz_um
+        float32 (n, 2) and (n, 3), NaN unknown.
+    sizes, yx, weight
+        Pixels of each region, one after the other; none where no mask is stored.
+    """
+
+    unit_id: np.ndarray
+    is_cell: np.ndarray
+    location: str
+    xy_px: np.ndarray
+    xyz_um: np.ndarray
+    sizes: np.ndarray
+    yx: np.ndarray
+    weight: np.ndarray
+
+
+def read_units(nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes) -> PlaneUnits:
+    """Read the regions that the n columns of a series are.
+
+    Raises
+    ------
+    SessionFormatError
+        The series' `rois` do not fit its columns or its table.
+    """
+    region = nwb.child(series, "rois")
+    if region is None:
+        raise nwb.wrong(series, "has no rois: nothing says which regions it is of")
+    rows = nwb.file.table(region.name)
+    reference = nwb.file.attribute(region, "table")
+    table = None if reference is None else nwb.referred(reference, region.name)
+    if table is None or nwb.child(table, "id") is None:
+        raise nwb.wrong(series, "has rois that name no table")
+    ids = nwb.file.table(f"{table.name}/id").astype(np.int64)
+    if rows.shape != (n,) or rows.dtype.kind not in "iu":
+        raise nwb.wrong(series, f"has {rows.shape} rois for {n} columns")
+    if len(rows) and (rows.min() < 0 or rows.max() >= len(ids)):
+        raise nwb.wrong(
+            series, f"has rois up to {rows.max()}; {table.name} has {len(ids)} rows"
+        )
+    masks = _Masks(nwb, table, len(ids), notes)
+    pixels = masks.of_all(rows)
+    centre = np.array([_centre(*p) for p in pixels], np.float32).reshape(-1, 3)
+    location, xyz = _place(nwb, table, centre, notes)
+    nothing = np.zeros((0, 2), np.int16), np.zeros(0, np.float32)
+    return PlaneUnits(
+        unit_id=ids[rows],
+        is_cell=_quality(nwb, table, len(ids))[rows],
+        location=location,
+        xy_px=centre[:, :2],
+        xyz_um=xyz,
+        sizes=np.array([len(p[1]) for p in pixels], np.int64),
+        yx=np.concatenate([nothing[0], *(p[0][:, :2] for p in pixels)]),
+        weight=np.concatenate([nothing[1], *(p[1] for p in pixels)]),
+    )
+
+
+def _quality(nwb: NwbFile, table: "h5py.Group", n: int) -> np.ndarray:
+    """Which rows of a table are cells; all where it does not say."""
+    for name in nwb.names(table):
+        if name.lower() not in _QUALITY:
+            continue
+        values = nwb.file.table(f"{table.name}/{name}")
+        if len(values) == n and values.dtype.kind in "biuf":
+            marked: np.ndarray = values.reshape(n, -1)[:, 0] > 0
+            return marked
+    return np.ones(n, bool)
+
+
+class _Masks:
+    """Masks of a table's rows, whichever of the three kinds it has."""
+
+    def __init__(self, nwb: NwbFile, table: "h5py.Group", n: int, notes: Notes) -> None:
+        self._nwb, self._table, self._n = nwb, table, n
+        self._values: Any = None
+        self._ends = np.zeros(0, np.int64)
+        self.kind = next((m for m in _MASKS if nwb.child(table, m) is not None), "")
+        if self.kind == "image_mask":
+            self._values = self._images(notes)
+        elif self.kind:
+            self._values = nwb.file.table(f"{table.name}/{self.kind}")
+            self._check_ragged()
+        if not self.kind:
+            notes.assume("no_masks", f"{table.name} holds no masks of its regions")
+
+    def of_all(self, rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Pixels int16 (k, 3) as row, column and depth, and weights (k,) of rows."""
+        if self._values is None:
+            nothing = np.zeros((0, 3), np.int16), np.zeros(0, np.float32)
+            return [nothing] * len(rows)
+        if self.kind == "image_mask":
+            known = self._of_images(np.unique(rows))
+            self._check_pixels(sum(len(known[row][1]) for row in rows.tolist()))
+            return [known[row] for row in rows.tolist()]
+        sizes = np.diff(self._ends, prepend=0)
+        self._check_pixels(int(sizes[rows].sum()))
+        return [self._of(row) for row in rows.tolist()]
+
+    def _check_pixels(self, count: int) -> None:
+        if count > MOST_PIXELS:
+            raise self._nwb.wrong(
+                self._table, f"has masks of {count:,} pixels; at most {MOST_PIXELS:,}"
+            )
+
+    def _of_images(self, rows: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """Pixels of ascending rows of images, read many at once."""
+        _, height, width = self._values.shape
+        at_once = max(1, _BLOCK_BYTES // (8 * height * width))
+        found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        count = 0
+        for block in np.split(rows, np.flatnonzero(np.diff(rows // at_once)) + 1):
+            if not len(block):
+                continue
+            images = self._nwb.file.read(
+                self._values, slice(int(block[0]), int(block[-1]) + 1)
+            )
+            flat = images.reshape(-1)
+            marked = np.flatnonzero((flat != 0) & ~np.isnan(flat))
+            count += len(marked)
+            self._check_pixels(count)
+            weight = flat[marked].astype(np.float32)
+            which, at = np.divmod(marked, height * width)
+            place = np.zeros((len(at), 3), np.int16)
+            place[:, 0], place[:, 1] = np.divmod(at, width)
+            ends = np.searchsorted(which, np.arange(len(images) + 1))
+            for row in block.tolist():
+                k = row - int(block[0])
+                part = slice(ends[k], ends[k + 1])
+                found[row] = place[part], weight[part]
+        return found
+
+    def _of(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        first = int(self._ends[row - 1]) if row else 0
+        part = self._values[first : int(self._ends[row])]
+        depth = part["z"] if self.kind == "voxel_mask" else np.zeros(len(part))
+        place = np.stack([part["y"], part["x"], depth], axis=1).astype(np.int64)
+        return np.clip(place, 0, 32767).astype(np.int16), np.nan_to_num(
+            part["weight"].astype(np.float32)
+        )
+
+    def _images(self, notes: Notes) -> Any:
+        images = self._nwb.file.dataset(f"{self._table.name}/image_mask")
+        if len(images.shape) != 3 or images.shape[0] != self._n:
+            raise self._nwb.wrong(
+                self._table, f"has image masks {images.shape} for {self._n} regions"
+            )
+        if not images.size or images.dtype.kind not in "fiub":
+            raise self._nwb.wrong(
+                self._table, f"has image masks {images.shape} of {images.dtype}"
+            )
+        if images.size * images.dtype.itemsize > _MOST_MASK_BYTES:
+            notes.warn(
+                "masks_not_read",
+                f"{images.name} is {images.shape}: too large to be read at opening",
+            )
+            return None
+        notes.assume(
+            "mask_orientation", f"{images.name}: masks are taken as (height, width)"
+        )
+        return images
+
+    def _check_ragged(self) -> None:
+        names = self._values.dtype.names or ()
+        wanted = ("x", "y", "weight") + (("z",) if self.kind == "voxel_mask" else ())
+        index = self._nwb.child(self._table, f"{self.kind}_index")
+        if index is None or not set(wanted) <= set(names):
+            raise self._nwb.wrong(
+                self._table, f"has a {self.kind} without {', '.join(wanted)} or index"
+            )
+        self._ends = self._nwb.file.table(index.name).astype(np.int64)
+        rising = (np.diff(self._ends, prepend=0) >= 0).all()
+        last = int(self._ends[-1]) if len(self._ends) else 0
+        if len(self._ends) != self._n or not rising or last > len(self._values):
+            raise self._nwb.wrong(
+                self._table,
+                f"has a {self.kind}_index that does not fit {self._n} regions with "
+                f"{len(self._values)} pixels",
+            )
+
+
+def _centre(place: np.ndarray, weight: np.ndarray) -> tuple[float, float, float]:
+    """Weighted mean x, y and depth of pixels, NaN of none."""
+    total = float(weight.sum())
+    if not total > 0:
+        return (float("nan"),) * 3
+    y, x, z = (weight @ place.astype(np.float64) / total).tolist()
+    return x, y, z
+
+
+def _place(
+    nwb: NwbFile, table: "h5py.Group", centre: np.ndarray, notes: Notes
+) -> tuple[str, np.ndarray]:
+    """Location of the table's plane, and positions in µm where it says enough."""
+    unknown = np.full((len(centre), 3), np.nan, np.float32)
+    plane = nwb.child(table, "imaging_plane")
+    if plane is None:
+        return "", unknown
+    location = nwb.text(f"{plane.name}/location")
+    origin = _microns(nwb, plane, "origin_coords")
+    spacing = _microns(nwb, plane, "grid_spacing")
+    if origin is None or spacing is None or len(origin) < 2 or len(spacing) < 2:
+        notes.assume("no_positions", f"{plane.name} does not say where it lies")
+        return location, unknown
+    step = np.append(spacing, 0.0)[:3]
+    corner = np.append(origin, np.nan)[:3]
+    return location, (corner + step * centre).astype(np.float32)
+
+
+def _microns(nwb: NwbFile, plane: "h5py.Group", name: str) -> np.ndarray | None:
+    if nwb.child(plane, name) is None:
+        return None
+    values = nwb.file.table(f"{plane.name}/{name}")
+    unit = text_of(nwb.file.attribute(nwb.child(plane, name), "unit", "meters")).lower()
+    factor = next((f for word, f in _MICRONS.items() if unit.startswith(word)), None)
+    if factor is None or values.dtype.kind not in "fiu":
+        return None
+    return values.reshape(-1).astype(np.float64) * factor

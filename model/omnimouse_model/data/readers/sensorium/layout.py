@@ -1,0 +1,248 @@
+"""What lies where in a Sensorium folder, and how many of it there should be."""
+
+from pathlib import Path
+
+import numpy as np
+
+from omnimouse_model.data.io.file_stamp import SeenFile, seen_files
+from omnimouse_model.data.io.safe_files import (
+    ArrayFile,
+    contained,
+    label,
+    list_folder,
+    load_small_array,
+    npy_file,
+    read_json_mapping,
+)
+from omnimouse_model.data.readers.build.decode_text import decoded
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.errors import SessionFormatError
+
+_NUMBER_OF = ".npy"
+_LARGEST = 1e30
+_SHOWN = 6
+
+
+class Folder:
+    """One Sensorium folder.
+
+    Attributes
+    ----------
+    root
+        The folder itself.
+    is_video
+        Whether trials are videos (2023) or still images (2022).
+    n_trials, n_units, frame_size
+        As the first trial and the number of files have it.
+
+    Raises
+    ------
+    SessionFormatError
+        There are no trials, or the files of streams have holes in their numbers.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._links = _links(root)
+        self.is_video = self.data("videos").is_dir()
+        self._numbers = {name: self._numbered(name) for name in self.streams}
+        shown = self._numbers[self.screen]
+        if not shown:
+            raise SessionFormatError(
+                self.data(self.screen), "empty", f"data/{self.screen} holds no trials"
+            )
+        self.n_trials = max(shown) + 1
+        self._check_numbers()
+        self.frame_size = self._frame_size()
+        recorded = min(self._numbers["responses"], default=None)
+        if recorded is None:
+            raise SessionFormatError(
+                self.data("responses"), "empty", "data/responses holds no trials"
+            )
+        self.n_units = next(iter(self.file("responses", recorded).shape), 0)
+        if not self.n_units:
+            raise SessionFormatError(
+                self.data("responses"), "empty", "responses hold 0 units"
+            )
+
+    @property
+    def screen(self) -> str:
+        """The stream of frames."""
+        return "videos" if self.is_video else "images"
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Folders of `data` that are read."""
+        return (self.screen, "responses", "behavior", "pupil_center")
+
+    def data(self, stream: str) -> Path:
+        """Folder of a stream, by the name that the session gives it."""
+        return self.root / "data" / self._links.get(stream, stream)
+
+    def has(self, stream: str, trial: int) -> bool:
+        """Whether a trial has a file of a stream."""
+        return trial in self._numbers[stream]
+
+    def path(self, stream: str, trial: int) -> Path:
+        """File of a trial."""
+        return self.data(stream) / f"{trial}.npy"
+
+    def seen(self, stream: str, trial: int) -> SeenFile:
+        """File of a trial as it was when the folder was listed."""
+        return self._numbers[stream][trial]
+
+    def file(self, stream: str, trial: int) -> ArrayFile:
+        """Describe the file of a trial, checked against its size."""
+        file = npy_file(contained(self.path(stream, trial), self.root))
+        if file.dtype.kind not in "fiu":
+            raise SessionFormatError(
+                file.path,
+                "wrong_shape",
+                f"{label(file.path)} holds {file.dtype}, not numbers",
+            )
+        return file
+
+    def unit_array(
+        self,
+        name: str,
+        notes: Notes,
+        shape: tuple[int, ...] | None = None,
+        *,
+        text: bool = False,
+    ) -> np.ndarray | None:
+        """An array of `meta/neurons`, None where it is missing or does not fit."""
+        values = self._array("neurons", name)
+        if values is None:
+            return None
+        wanted = shape or (self.n_units,)
+        if values.size == int(np.prod(wanted)) and (values.dtype.kind == "U") == text:
+            return values.reshape(wanted)
+        notes.warn(
+            "wrong_length",
+            f"neurons/{name}.npy is {values.shape} {values.dtype} for {self.n_units} "
+            "units; left out",
+        )
+        return None
+
+    def trial_array(self, name: str) -> np.ndarray | None:
+        """An array of `meta/trials`, one value per trial.
+
+        Raises
+        ------
+        SessionFormatError
+            It has another number of values.
+        """
+        values = self._array("trials", name)
+        if values is not None and len(values) != self.n_trials:
+            raise SessionFormatError(
+                self.root / "meta" / "trials" / f"{name}.npy",
+                "wrong_length",
+                f"trials/{name}.npy has {len(values)} values for {self.n_trials} "
+                "trials",
+                "was the download complete?",
+            )
+        return values
+
+    def trial_arrays(self) -> dict[str, np.ndarray]:
+        """Every array of `meta/trials` with one value per trial, by name."""
+        names = list_folder(self.root / "meta" / "trials")
+        found = {n: self._array("trials", n) for n in _npy_names(names)}
+        return {
+            name: values
+            for name, values in found.items()
+            if values is not None and values.ndim == 1 and len(values) == self.n_trials
+        }
+
+    def statistics(self, notes: Notes) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Mean and std (N,) of the responses, None where they are not stored."""
+        folder = self.root / "meta" / "statistics" / "responses" / "all"
+        found: list[np.ndarray | None] = []
+        for name in ("mean", "std"):
+            path = folder / f"{name}.npy"
+            values = load_small_array(path, self.root) if path.exists() else None
+            if values is not None and not self._is_sound(values):
+                notes.warn(
+                    "bad_statistics",
+                    f"responses/all/{name}.npy has {values.size} values, not one "
+                    f"finite number for each of {self.n_units} units; computed again "
+                    "from the data",
+                )
+                values = None
+            found.append(None if values is None else values.reshape(-1).astype(float))
+        return found[0], found[1]
+
+    def _is_sound(self, values: np.ndarray) -> bool:
+        """Whether values are one finite number that float32 holds for every unit."""
+        if values.size != self.n_units or values.dtype.kind not in "fiu":
+            return False
+        return bool((np.abs(values.astype(float)) < _LARGEST).all())
+
+    # -- within -----------------------------------------------------------------
+    def _array(self, kind: str, name: str) -> np.ndarray | None:
+        path = self.root / "meta" / kind / f"{name}.npy"
+        return decoded(load_small_array(path, self.root)) if path.exists() else None
+
+    def _numbered(self, stream: str) -> dict[int, SeenFile]:
+        """The files of a stream by trial."""
+        listed = seen_files(self.data(stream))
+        return {
+            int(name.removesuffix(_NUMBER_OF)): listed[name]
+            for name in sorted(listed)
+            if name.endswith(_NUMBER_OF) and name.removesuffix(_NUMBER_OF).isdecimal()
+        }
+
+    def _check_numbers(self) -> None:
+        """Frames must be there for all; responses may be withheld, not behaviour."""
+        for stream in self.streams:
+            there = self._numbers[stream]
+            if stream == "responses" or not there:
+                continue
+            if len(there) == self.n_trials == max(there) + 1:
+                continue
+            first = range(min(self.n_trials, len(there) + _SHOWN + 1))
+            missing = [number for number in first if number not in there]
+            shown = ", ".join(map(str, missing[:_SHOWN]))
+            shown += ", …" if missing[_SHOWN:] else ""
+            raise SessionFormatError(
+                self.data(stream),
+                "missing_trials",
+                f"{stream} has {len(there)} files, {self.screen} {self.n_trials}"
+                + (f" (missing: {shown})" if missing else ""),
+                "was the download complete?",
+            )
+
+    def _frame_size(self) -> tuple[int, int]:
+        file = self.file(self.screen, 0)
+        shape = file.shape[:2] if self.is_video else file.shape[-2:]
+        if len(file.shape) != 3 or not all(file.shape):
+            raise SessionFormatError(
+                file.path,
+                "wrong_shape",
+                f"{label(file.path)} is {file.shape}; expected "
+                + ("(height, width, time)" if self.is_video else "(1, height, width)"),
+            )
+        return int(shape[0]), int(shape[1])
+
+
+def _npy_names(names: dict[str, int]) -> list[str]:
+    return sorted(n.removesuffix(_NUMBER_OF) for n in names if n.endswith(_NUMBER_OF))
+
+
+def _links(root: Path) -> dict[str, str]:
+    """Other names of streams, from `config.json`; never paths."""
+    path = root / "config.json"
+    if not path.exists():
+        return {}
+    links = read_json_mapping(path, root).get("links")
+    if not isinstance(links, dict):
+        return {}
+    for name, other in links.items():
+        if not isinstance(other, str) or Path(other).name != other:
+            raise SessionFormatError(
+                path,
+                "outside",
+                f"config.json: link '{name}' must name a folder of data/, found "
+                f"{other!r}",
+                "a session may only name files of its own folder",
+            )
+    return {str(name): other for name, other in links.items()}

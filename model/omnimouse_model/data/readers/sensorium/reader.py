@@ -1,0 +1,236 @@
+"""Reader of Sensorium folders: one file per trial and stream (2022 images, 2023 video).
+
+Trials have no clock in common: they are laid out in file order with holes between
+them. A 2022 trial is one number per neuron, too little for a window of the model.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from omnimouse_model.data.clock import RESPONSE_RATE_HZ
+from omnimouse_model.data.io.fingerprint import folder_fingerprint
+from omnimouse_model.data.io.trial_files import HOLE_S, MemoryRows, TimeLine, TrialRows
+from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.readers.build.behavior_names import EYE_NAMES, EYE_UNITS
+from omnimouse_model.data.readers.build.finalise import finished
+from omnimouse_model.data.readers.build.frame_notes import note_frames
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.resampled import least_scale
+from omnimouse_model.data.readers.build.statistics import train_spans, with_statistics
+from omnimouse_model.data.readers.sensorium.layout import Folder
+from omnimouse_model.data.readers.sensorium.trials import Trial, read_trials
+from omnimouse_model.data.readers.sensorium.videos import Images, Videos
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.stimulus import MEAN_GRAY, Stimulus, Trials
+from omnimouse_model.data.units import Units
+
+LOOKED_FOR = ("data/videos", "data/images")
+_SHOWN_S = 0.5
+_NAME = re.compile(r"(?:static|dynamic)?(\d+)-(\d+)-(\d+)")
+
+
+def recognises(path: Path) -> bool:
+    """Whether a folder holds responses and videos or images, trial by trial."""
+    data = path / "data"
+    shown = (data / "videos").is_dir() or (data / "images").is_dir()
+    return shown and (path / "meta" / "trials").is_dir()
+
+
+def read(path: Path, options: ReadOptions) -> Session:
+    """Open a Sensorium folder; see `open_session`."""
+    notes = Notes()
+    folder = Folder(path)
+    trials = read_trials(folder, notes)
+    lengths = np.array([trial.length for trial in trials])
+    rate = RESPONSE_RATE_HZ if folder.is_video else 1.0 / (_SHOWN_S + HOLE_S)
+    line = TimeLine.of(lengths, rate) if folder.is_video else _regular(lengths, rate)
+    notes.assume(
+        "trial_clock",
+        "trials have no clock in common: they are laid out in the order of their "
+        "files, with holes between them that no window touches",
+    )
+    if not folder.is_video:
+        notes.warn(
+            "still_images",
+            "one response per image: it can be looked at, but no 2-s window of it can "
+            "be given to a model",
+        )
+    stimulus = _stimulus(folder, trials, line)
+    note_frames(stimulus, notes)
+    train = train_spans(stimulus)
+    responses = _responses(folder, trials, line)
+    responses = with_statistics(responses, train, notes, *folder.statistics(notes))
+    behavior = _behavior(folder, trials, line, train, notes)
+    session_id, animal_id = _identity(folder, notes)
+    session = Session(
+        id=session_id,
+        animal_id=animal_id,
+        path=path,
+        format="sensorium-2023" if folder.is_video else "sensorium-2022",
+        fingerprint=folder_fingerprint(path),
+        units=_units(folder, responses, notes),
+        responses=responses,
+        behavior=behavior,
+        stimulus=stimulus,
+        trials=stimulus.trials,
+        behavior_names=tuple(n for s in behavior.values() if s for n in s.names),
+        options=options.given(),
+    )
+    return finished(session, notes)
+
+
+def _regular(lengths: np.ndarray, rate_hz: float) -> TimeLine:
+    """One row per image, after a row of hole; further holes are within the rows."""
+    count = len(lengths)
+    return TimeLine(rate_hz, np.arange(count) + 1, np.ones(count, np.int64), count + 1)
+
+
+def _responses(folder: Folder, trials: Sequence[Trial], line: TimeLine) -> Signal:
+    files = tuple(trial.responses for trial in trials)
+    rows = TrialRows(folder.data("responses"), files, line, folder.n_units)
+    return Signal("responses", rows, line.rate_hz, line.start, line.stop)
+
+
+def _stimulus(folder: Folder, trials: Sequence[Trial], line: TimeLine) -> Stimulus:
+    """A hole, then trials and the holes after them in turn.
+
+    A hole is two slots of gray, its first row and its last.
+    """
+    frames = np.full(2 * len(trials) + 1, 2)
+    frames[1::2] = line.length
+    first = np.cumsum(frames) - frames
+    slot_trial = np.repeat(np.arange(len(frames), dtype=np.int32), frames)
+    slot_frame = np.asarray(np.arange(frames.sum()) - first[slot_trial], np.int32)
+    onset = line.time(line.first)
+    gone = line.time(line.first + line.length) if folder.is_video else onset + _SHOWN_S
+    begin = np.empty(len(frames))
+    begin[1::2] = onset
+    begin[0::2] = np.append(line.start, gone)
+    step = np.full(len(frames), 1 / line.rate_hz)
+    step[0::2] = np.append(onset, line.stop) - begin[0::2] - 1 / RESPONSE_RATE_HZ
+    film = (Videos if folder.is_video else Images)(tuple(t.frames for t in trials))
+    slot_t = begin[slot_trial] + slot_frame * step[slot_trial]
+    return Stimulus(
+        slot_t=slot_t,
+        slot_trial=slot_trial,
+        slot_frame=slot_frame,
+        size=folder.frame_size,
+        film=film,
+        trials=_table(folder, trials, line, slot_t, first, frames),
+    )
+
+
+def _table(
+    folder: Folder,
+    trials: Sequence[Trial],
+    line: TimeLine,
+    slot_t: np.ndarray,
+    first: np.ndarray,
+    frames: np.ndarray,
+) -> Trials:
+    kind = "video" if folder.is_video else "image"
+    on = slot_t[first] - line.start
+
+    def each(of_trial: Sequence[object], of_hole: object) -> list[object]:
+        values = [of_hole] * len(frames)
+        values[1::2] = of_trial
+        return values
+
+    def text(values: list[object]) -> np.ndarray:
+        return np.array(values, np.str_)
+
+    return Trials(
+        key=text(_keys(trials)),
+        kind=text(each([kind] * len(trials), "invalid")),
+        tier=text(each([t.tier for t in trials], "blank")),
+        first_slot=first.astype(np.int32),
+        n_slots=frames.astype(np.int32),
+        t_on=on,
+        t_off=np.append(on[1:], line.stop - line.start),
+        readable=np.array(
+            each([t.is_sound and folder.is_video for t in trials], False), bool
+        ),
+        blank_value=np.array(each([np.nan] * len(trials), MEAN_GRAY), np.float32),
+        stim_id=text(each([t.stim_id for t in trials], "")),
+        trial_idx=text(each([t.trial_idx for t in trials], "")),
+        valid_trial=text(each([str(t.is_sound) for t in trials], "blank")),
+        extra=({}, *(extra for t in trials for extra in (t.extra, {}))),
+    )
+
+
+def _keys(trials: Sequence[Trial]) -> list[object]:
+    return ["hole", *(k for t in trials for k in (t.key, f"{t.key}-hole"))]
+
+
+def _behavior(
+    folder: Folder,
+    trials: Sequence[Trial],
+    line: TimeLine,
+    train: np.ndarray | None,
+    notes: Notes,
+) -> dict[str, Signal | None]:
+    """Pupil (size, its change, x, y) and running, as far as they are stored."""
+    found: dict[str, Signal | None] = {"eye_tracker": None, "treadmill": None}
+    sources = {"eye_tracker": [t.eye for t in trials]}
+    sources["treadmill"] = [t.running for t in trials]
+    names = {"eye_tracker": EYE_NAMES, "treadmill": ("running",)}
+    units = {"eye_tracker": EYE_UNITS, "treadmill": ("cm/s",)}
+    for name, parts in sources.items():
+        if any(part is None for part in parts):  # then all of them are
+            notes.assume("missing_stream", f"the session has no {name}")
+            continue
+        values = line.spread([part for part in parts if part is not None])
+        rows = MemoryRows(folder.data("behavior"), values)
+        signal = Signal(name, rows, line.rate_hz, line.start, line.stop)
+        signal = replace(signal, names=names[name], units=units[name])
+        found[name] = with_statistics(signal, train, notes)
+    if found["eye_tracker"] is not None and folder.is_video:
+        notes.assume(
+            "pupil_derivative",
+            "the change of pupil size is not stored: central differences per second",
+        )
+    return found
+
+
+def _units(folder: Folder, responses: Signal, notes: Notes) -> Units:
+    n = folder.n_units
+    ids, plane = (folder.unit_array(k, notes) for k in ("unit_ids", "fields"))
+    xyz = folder.unit_array("cell_motor_coordinates", notes, (n, 3))
+    area = folder.unit_array("area", notes, text=True)
+    if area is None:
+        notes.assume("no_areas", "the session does not say which areas it covers")
+    assert responses.mean is not None
+    assert responses.std is not None
+    return Units(
+        unit_id=np.arange(n) if ids is None else ids.astype(np.int64),
+        area=area,
+        area_source="" if area is None else "meta/neurons/area.npy",
+        plane=np.full(n, -1, np.int32) if plane is None else plane.astype(np.int32),
+        xyz_um=np.full((n, 3), np.nan, np.float32)
+        if xyz is None
+        else xyz.astype(np.float32),
+        xy_px=np.full((n, 2), np.nan, np.float32),
+        mean=responses.mean,
+        std=responses.std,
+        least_scale=least_scale(responses.std, notes),
+    )
+
+
+def _identity(folder: Folder, notes: Notes) -> tuple[str, str | None]:
+    named = _NAME.search(folder.root.name)
+    if named is not None:
+        return "-".join(named.groups()), named[1]
+    names = ("animal_ids", "sessions", "scan_idx")
+    parts = [folder.unit_array(name, notes) for name in names]
+    if all(part is not None and len(part) for part in parts):
+        words = [str(part[0]) for part in parts if part is not None]
+        return "-".join(words), words[0]
+    notes.assume(
+        "no_identity", f"nothing names the session: '{folder.root.name}' is the folder"
+    )
+    return folder.root.name, None

@@ -1,0 +1,296 @@
+"""The trials of a Sensorium folder: lengths, tiers, behaviour, what is withheld."""
+
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.clock import RESPONSE_RATE_HZ
+from omnimouse_model.data.io.file_stamp import SeenFile
+from omnimouse_model.data.io.safe_files import ArrayFile, label, load_small_array
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.sensorium.layout import Folder
+from omnimouse_model.errors import SessionFormatError
+
+_WITHHELD = ("live_test*", "final_test*")
+_PEEKED_UNITS = 16
+_FIRST_UNITS, _BLOCK_VALUES = 8, 2**18
+_STIM_NAMES = ("condition_hash", "frame_image_id", "image_id")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """One trial as it is stored.
+
+    Attributes
+    ----------
+    length
+        Rows at the rate of the responses.
+    frames, responses
+        Their files; responses are None where they were withheld.
+    eye, running
+        float64 (length, 4) pupil size, its change, x and y; (length, 1); or None.
+    is_sound
+        Whether windows may lie in it.
+    is_cut
+        Whether its streams end apart, and it is cut to the shortest.
+    """
+
+    key: str
+    length: int
+    frames: SeenFile
+    responses: SeenFile | None
+    eye: np.ndarray | None
+    running: np.ndarray | None
+    is_sound: bool
+    is_cut: bool
+    tier: str
+    trial_idx: str
+    stim_id: str
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def read_trials(folder: Folder, notes: Notes) -> list[Trial]:
+    """Read every trial's behaviour and the header of its other files.
+
+    Gaps in frames and responses are looked for in a few pixels and units: padding and
+    what was lost in recording concern all of them.
+    """
+    columns = folder.trial_arrays()
+    tiers = folder.trial_array("tiers")
+    if tiers is None:
+        notes.warn("no_tiers", "meta/trials/tiers.npy is missing: trials have no tier")
+    trials = []
+    for number in range(folder.n_trials):
+        facts = {name: values[number].item() for name, values in columns.items()}
+        tier = "blank" if tiers is None else str(tiers[number])
+        trials.append(_trial(folder, number, tier, facts))
+    trials = _without_odd_shapes(folder, trials, notes)
+    _note(trials, notes)
+    return trials
+
+
+def _note(trials: list[Trial], notes: Notes) -> None:
+    """Say which trials are withheld, cut or left out of windows."""
+    withheld: dict[str, int] = {}
+    for trial in trials:
+        if trial.responses is None:
+            withheld[trial.tier] = withheld.get(trial.tier, 0) + 1
+    if withheld:
+        counts = ", ".join(f"{tier}: {n}" for tier, n in withheld.items())
+        notes.warn("withheld", f"responses of some trials are withheld ({counts})")
+    cut = [trial.key for trial in trials if trial.is_cut]
+    if cut:
+        notes.assume(
+            "cut_trials",
+            f"the streams of {len(cut)} trials end apart: each is cut where the first "
+            f"of them ends ({_shown(cut)})",
+        )
+    odd = [trial.key for trial in trials if not trial.is_sound]
+    if odd:
+        notes.warn(
+            "odd_trials",
+            f"{len(odd)} trials are left out of windows: values are missing within "
+            f"them, or a file is of another size ({_shown(odd)})",
+        )
+
+
+def _shown(keys: list[str]) -> str:
+    return ", ".join(keys[:8]) + (", …" if keys[8:] else "")
+
+
+def _without_odd_shapes(
+    folder: Folder, trials: list[Trial], notes: Notes
+) -> list[Trial]:
+    """Take behaviour of an odd shape as missing, in its trial or in all of them."""
+    for name, stream, width in (("eye", "pupil_center", 4), ("running", "behavior", 1)):
+        odd = [getattr(trial, name) is None for trial in trials]
+        if not any(odd) or not folder.has(stream, 0):
+            continue
+        if not all(odd):
+            trials = [
+                _masked(trial, name, width) if is_odd else trial
+                for trial, is_odd in zip(trials, odd, strict=True)
+            ]
+        elif folder.has("behavior", 0):
+            shape = folder.file(stream, 0).shape
+            notes.warn(
+                "wrong_shape", f"data/{stream} is not read: its trials are {shape}"
+            )
+    return trials
+
+
+def _masked(trial: Trial, name: str, width: int) -> Trial:
+    """A trial without one of its streams, that no window may touch."""
+    missing: dict[str, Any] = {name: np.full((trial.length, width), np.nan)}
+    return replace(trial, is_sound=False, **missing)
+
+
+def _trial(folder: Folder, number: int, tier: str, facts: dict[str, Any]) -> Trial:
+    frames = _frames(folder, number)
+    total = int(frames.shape[2]) if folder.is_video else 1
+    responses = _responses(folder, number, tier, total)
+    stored = _stored_behavior(folder, number)
+    seen = [frames.open()[:1, :1].reshape(1, -1)[:, :total]]
+    if responses is not None:
+        seen.append(_some_units(responses, total))
+    behavior = stored["behavior"]
+    if behavior is not None and behavior.ndim == 2 and behavior.size:
+        seen.append(behavior[:1])
+    length, is_cut, is_sound = _valid_length(seen, total)
+    eye, running = _behavior(folder, stored, length)
+    for values in (eye, running):
+        is_sound &= values is None or bool(np.isfinite(values).all())
+    for values in stored.values():
+        is_sound &= values is None or values.shape[-1:] == (total,)
+    return Trial(
+        key=f"{number:05d}",
+        length=length,
+        frames=folder.seen(folder.screen, number),
+        responses=None if responses is None else folder.seen("responses", number),
+        eye=eye,
+        running=running,
+        is_sound=is_sound,
+        is_cut=is_cut,
+        tier=tier,
+        trial_idx=str(facts.get("trial_idx", "")),
+        stim_id=next((str(facts[n]) for n in _STIM_NAMES if n in facts), ""),
+        extra=facts,
+    )
+
+
+def _frames(folder: Folder, number: int) -> ArrayFile:
+    """The frames of a trial, padding included."""
+    file = folder.file(folder.screen, number)
+    size = folder.frame_size
+    found = file.shape[:2] if folder.is_video else file.shape[-2:]
+    if len(file.shape) != 3 or tuple(found) != size or 0 in file.shape:
+        raise SessionFormatError(
+            file.path,
+            "bad_trials",
+            f"{label(file.path)} is {file.shape}, the session's frames are {size}",
+            "all frames of a session must have one size",
+        )
+    return file
+
+
+def _responses(folder: Folder, number: int, tier: str, total: int) -> ArrayFile | None:
+    """The responses of a trial, None where they are withheld.
+
+    Withheld ones have no file, or nothing but zeros and NaN in it.
+    """
+    if not folder.has("responses", number):
+        if _may_be_withheld(tier):
+            return None
+        raise SessionFormatError(
+            folder.data("responses"),
+            "missing_trials",
+            f"data/responses/{number}.npy is missing, and tier {tier} is not withheld",
+            "was the download complete?",
+        )
+    file = folder.file("responses", number)
+    wanted = (folder.n_units, total) if folder.is_video else (folder.n_units,)
+    if file.shape != wanted:
+        raise SessionFormatError(
+            file.path,
+            "bad_trials",
+            f"{label(file.path)} is {file.shape}; {wanted} expected",
+            "was the download complete?",
+        )
+    return None if _may_be_withheld(tier) and _is_empty(file) else file
+
+
+def _is_empty(file: ArrayFile) -> bool:
+    """Whether a file holds nothing but zeros and NaN; its first units mostly tell."""
+    stored = file.open()
+    height = max(1, _BLOCK_VALUES * len(stored) // max(1, stored.size))
+    starts = [_FIRST_UNITS, *range(_FIRST_UNITS + height, len(stored), height)]
+    blocks = np.split(stored, [first for first in starts if first < len(stored)])
+    return not any(_holds_something(block) for block in blocks)
+
+
+def _holds_something(values: np.ndarray) -> bool:
+    return bool(values.any() and np.nan_to_num(values).any())
+
+
+def _some_units(file: ArrayFile, total: int) -> np.ndarray:
+    """Responses of units here and there, (unit, time)."""
+    n = file.shape[0]
+    chosen = np.unique(np.linspace(0, n - 1, min(n, _PEEKED_UNITS)).astype(int))
+    units: np.ndarray = file.open()[chosen].reshape(-1, total)
+    return units
+
+
+def _may_be_withheld(tier: str) -> bool:
+    return any(fnmatchcase(tier, pattern) for pattern in (*_WITHHELD, "test"))
+
+
+def _stored_behavior(folder: Folder, number: int) -> dict[str, np.ndarray | None]:
+    """Arrays (channel, time) of a trial's behaviour, None where there are none."""
+    found: dict[str, np.ndarray | None] = {}
+    for stream in ("behavior", "pupil_center"):
+        found[stream] = None
+        if folder.has(stream, number):
+            values = load_small_array(folder.path(stream, number), folder.root)
+            if values.dtype.kind not in "fiu":
+                path = folder.path(stream, number)
+                raise SessionFormatError(
+                    path,
+                    "wrong_shape",
+                    f"{label(path)} holds {values.dtype}, not numbers",
+                )
+            if not folder.is_video:
+                values = values.reshape(-1, 1)
+            found[stream] = values.astype(np.float64)
+    return found
+
+
+def _valid_length(seen: list[np.ndarray], total: int) -> tuple[int, bool, bool]:
+    """Rows before the padding of any stream; whether they end apart; are all there.
+
+    Padding is NaN to the end: a NaN within is a missing sample.
+
+    Parameters
+    ----------
+    seen
+        Of every stream some values, (column, time).
+    """
+    known = [np.isfinite(values) for values in seen]
+    ends = [_end(values.any(axis=0)) for values in known]
+    length = min([total, *(end for end in ends if end)])
+    is_sound = all(ends) and all(values[:, :length].all() for values in known)
+    return length, len(set(ends)) > 1 and all(ends), is_sound
+
+
+def _end(known: np.ndarray) -> int:
+    return int(np.flatnonzero(known)[-1]) + 1 if known.any() else 0
+
+
+def _behavior(
+    folder: Folder, stored: dict[str, np.ndarray | None], length: int
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Pupil (length, 4) and running (length, 1), cut to the valid part."""
+    behavior, centre = stored["behavior"], stored["pupil_center"]
+    channels = 2 if folder.is_video else 3
+    if behavior is None or behavior.ndim != 2 or behavior.shape[0] != channels:
+        return None, None
+    behavior = _cut(behavior, length)
+    running = behavior[-1:].T
+    if centre is None or centre.ndim != 2 or centre.shape[0] != 2:
+        return None, running
+    size = behavior[0]
+    if folder.is_video:
+        change = np.gradient(size) if len(size) > 1 else np.zeros_like(size)
+        change = change * RESPONSE_RATE_HZ
+    else:
+        change = behavior[1]
+    return np.stack([size, change, *_cut(centre, length)], axis=1), running
+
+
+def _cut(values: np.ndarray, length: int) -> np.ndarray:
+    """Columns up to the valid length; those that are missing are NaN."""
+    short = length - values.shape[1]
+    if short > 0:
+        values = np.pad(values, ((0, 0), (0, short)), constant_values=np.nan)
+    return values[:, :length]

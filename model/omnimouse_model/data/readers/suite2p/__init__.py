@@ -1,0 +1,1 @@
+"""Reader of suite2p folders."""

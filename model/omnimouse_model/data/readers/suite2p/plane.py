@@ -1,0 +1,292 @@
+"""One plane of suite2p: its traces' files, its regions, its settings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.io.safe_files import (
+    ArrayFile,
+    contained,
+    label,
+    load_small_array,
+    npy_file,
+)
+from omnimouse_model.data.io.safe_pickle import load_pickled
+from omnimouse_model.data.read_options import ALL_ROIS, ReadOptions
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.typed_fields import as_float, short
+from omnimouse_model.errors import SessionFormatError
+
+_SETTINGS = ("ops", "settings", "db", "reg_outputs", "detect_outputs")
+"""Where a setting is looked up, in this order (versions before 1 have `ops` alone)."""
+_USUAL_NEUCOEFF = 0.7
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plane:
+    """One plane as it is stored.
+
+    Attributes
+    ----------
+    number, n_planes
+        Which of how many.
+    folder
+        Its folder.
+    files
+        F, Fneu and spks, as far as they are there: (regions, frames).
+    kept
+        int64 (k,) regions that are read, ascending.
+    rate_hz, tau_s, neucoeff
+        Frames per second, decay of the indicator, share of neuropil; the first two
+        None where no file says.
+    xy_px
+        float32 (k, 2) x and y.
+    roi_sizes, roi_yx, roi_weight
+        Pixels of the kept regions one after the other.
+    mean_image
+        float32 (height, width), or None.
+    """
+
+    number: int
+    n_planes: int
+    folder: Path
+    files: Mapping[str, ArrayFile]
+    n_rois: int
+    n_frames: int
+    kept: np.ndarray
+    rate_hz: float | None
+    tau_s: float | None
+    neucoeff: float
+    xy_px: np.ndarray
+    roi_sizes: np.ndarray
+    roi_yx: np.ndarray
+    roi_weight: np.ndarray
+    mean_image: np.ndarray | None
+
+
+def read_plane(
+    folder: Path, root: Path, number: int, options: ReadOptions, notes: Notes
+) -> Plane:
+    """Read one plane's tables and the headers of its traces."""
+    files = _traces(folder, root)
+    n_rois, n_frames = next(iter(files.values())).shape
+    settings = _Settings(folder, root, notes)
+    regions = _regions(folder, root, n_rois)
+    kept = _cells(folder, root, n_rois, options)
+    mean = settings.image("meanImg")
+    size = settings.size() or (None if mean is None else mean.shape)
+    pixels = [_pixels(regions[i], i, folder, size) for i in kept.tolist()]
+    centre = [_centre(regions[i], p) for i, p in zip(kept, pixels, strict=True)]
+    neucoeff = settings.number("neucoeff", "neuropil_coefficient")
+    return Plane(
+        number=number,
+        n_planes=int(settings.number("nplanes") or 1),
+        folder=folder,
+        files=files,
+        n_rois=n_rois,
+        n_frames=n_frames,
+        kept=kept,
+        rate_hz=settings.number("fs"),
+        tau_s=settings.number("tau"),
+        neucoeff=_USUAL_NEUCOEFF if neucoeff is None else neucoeff,
+        xy_px=np.array(centre, np.float32).reshape(-1, 2),
+        roi_sizes=np.array([len(p[1]) for p in pixels], np.int64),
+        roi_yx=np.concatenate([p[0] for p in pixels]),
+        roi_weight=np.concatenate([p[1] for p in pixels]),
+        mean_image=mean,
+    )
+
+
+def _traces(folder: Path, root: Path) -> dict[str, ArrayFile]:
+    found: dict[str, ArrayFile] = {}
+    for name in ("F", "Fneu", "spks"):
+        path = folder / f"{name}.npy"
+        if path.exists():
+            found[name] = npy_file(contained(path, root))
+    shape = next(iter(found.values())).shape
+    for file in found.values():
+        if file.dtype.kind not in "fiu" or len(file.shape) != 2:
+            raise SessionFormatError(
+                file.path,
+                "wrong_shape",
+                f"{label(file.path)} is {file.shape} {file.dtype}; (regions, frames) "
+                "of numbers expected",
+                "was it written by suite2p?",
+            )
+        if file.shape != shape:
+            raise SessionFormatError(
+                file.path,
+                "wrong_shape",
+                f"{label(file.path)} is {file.shape}, other traces of the plane are "
+                f"{shape}",
+                "are they of one run of suite2p?",
+            )
+    if 0 in shape:
+        raise SessionFormatError(
+            folder, "empty", f"{label(folder)}: traces are {shape}: nothing to read"
+        )
+    return found
+
+
+def _cells(folder: Path, root: Path, n_rois: int, options: ReadOptions) -> np.ndarray:
+    """Regions that are read: those marked as cells, or all."""
+    every = np.arange(n_rois)
+    path = folder / "iscell.npy"
+    if not options.cells_only or not path.exists():
+        return every
+    marked = load_small_array(path, root)
+    fits = marked.ndim in (1, 2) and len(marked) == n_rois and marked.size
+    if not fits or marked.dtype.kind not in "fiub":
+        raise SessionFormatError(
+            path,
+            "wrong_length",
+            f"{label(path)} is {marked.shape} for {n_rois} regions",
+            "are the files of one run of suite2p?",
+        )
+    flag = marked if marked.ndim == 1 else marked[:, 0]
+    kept: np.ndarray = every[flag > 0]
+    if not len(kept):
+        raise SessionFormatError(
+            path,
+            "empty",
+            f"{label(path)} marks none of {n_rois} regions as a cell",
+            f"{ALL_ROIS}, reads them all",
+        )
+    return kept
+
+
+# -- regions -------------------------------------------------------------------------
+def _regions(folder: Path, root: Path, n_rois: int) -> list[Mapping[str, Any]]:
+    path = contained(folder / "stat.npy", root)
+    found: list[Mapping[str, Any]] = load_pickled(path)
+    sound = isinstance(found, list) and all(isinstance(r, Mapping) for r in found)
+    if not sound or len(found) != n_rois:
+        what = f"{len(found)} regions" if sound else f"a {type(found).__name__}"
+        raise SessionFormatError(
+            path,
+            "wrong_length",
+            f"{label(path)} holds {what}, the traces {n_rois} regions",
+            "are the files of one run of suite2p?",
+        )
+    return found
+
+
+def _pixels(
+    region: Mapping[str, Any], number: int, folder: Path, size: tuple[int, ...] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels int16 (k, 2) as row and column, and weights float32 (k,)."""
+    columns = [region.get(name) for name in ("ypix", "xpix", "lam")]
+    arrays = [c for c in columns if isinstance(c, np.ndarray) and c.ndim == 1]
+    path = folder / "stat.npy"
+    sound = (
+        len(arrays) == 3
+        and len({len(a) for a in arrays}) == 1
+        and all(a.dtype.kind in "iu" for a in arrays[:2])
+        and arrays[2].dtype.kind in "fiu"
+    )
+    if not sound:
+        raise SessionFormatError(
+            path,
+            "wrong_shape",
+            f"{label(path)}: region {number} has ypix, xpix and lam of "
+            f"{', '.join(str(getattr(c, 'shape', None)) for c in columns)}; three "
+            "arrays of one length expected",
+            "was it written by suite2p?",
+        )
+    yx = np.stack(arrays[:2], axis=1).astype(np.int64)
+    height, width = size or (32767, 32767)
+    if len(yx) and ((yx < 0) | (yx >= (height, width))).any():
+        raise SessionFormatError(
+            path,
+            "outside_image",
+            f"{label(path)}: region {number} has pixels up to row {yx[:, 0].max()}, "
+            f"column {yx[:, 1].max()}; the image is {height}×{width}",
+            "do stat.npy and ops.npy belong together?",
+        )
+    weight = np.nan_to_num(arrays[2].astype(np.float32))
+    return yx.astype(np.int16), weight
+
+
+def _centre(
+    region: Mapping[str, Any], pixels: tuple[np.ndarray, np.ndarray]
+) -> tuple[float, float]:
+    """X and y: the stored median, else the mean of the pixels."""
+    stored = region.get("med")
+    if isinstance(stored, np.ndarray):
+        stored = stored.tolist()
+    if isinstance(stored, list) and len(stored) == 2:
+        y, x = map(as_float, stored)
+        if y is not None and x is not None:
+            return x, y
+    if not len(pixels[0]):
+        return float("nan"), float("nan")
+    y, x = pixels[0].mean(axis=0).tolist()
+    return x, y
+
+
+# -- settings ------------------------------------------------------------------------
+class _Settings:
+    """What `ops.npy` says, or the files that version 1 splits it into."""
+
+    def __init__(self, folder: Path, root: Path, notes: Notes) -> None:
+        self._folder = folder
+        self._found: dict[str, Any] = {}
+        for name in reversed(_SETTINGS):
+            path = folder / f"{name}.npy"
+            if path.exists():
+                stored = load_pickled(contained(path, root))
+                if not isinstance(stored, Mapping):
+                    raise SessionFormatError(
+                        path,
+                        "wrong_shape",
+                        f"{label(path)} holds a {type(stored).__name__}, not settings",
+                        "was it written by suite2p?",
+                    )
+                self._found.update(_flat(stored))
+        if not self._found:
+            notes.warn("no_settings", f"{label(folder)}: no ops.npy or settings.npy")
+
+    def number(self, *names: str) -> float | None:
+        """A positive number by the first name there is; None where none is."""
+        for name in names:
+            if self._found.get(name) is None:
+                continue
+            value = as_float(self._found[name])
+            if value is None or not np.isfinite(value) or value <= 0:
+                raise SessionFormatError(
+                    self._folder / "ops.npy",
+                    "bad_key",
+                    f"{label(self._folder)}: {name} must be a positive number, found "
+                    f"{short(self._found[name])}",
+                    "correct it in suite2p, or take the file away",
+                )
+            return value
+        return None
+
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the image."""
+        height, width = self.number("Ly"), self.number("Lx")
+        return None if height is None or width is None else (int(height), int(width))
+
+    def image(self, name: str) -> np.ndarray | None:
+        """A stored image float32 (height, width), None where there is none."""
+        image = self._found.get(name)
+        if not isinstance(image, np.ndarray) or image.dtype.kind not in "fiub":
+            return None
+        if image.ndim != 2 or not image.size:
+            return None
+        return np.nan_to_num(image.astype(np.float32))
+
+
+def _flat(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by name; version 1 nests some in groups."""
+    flat: dict[str, Any] = {}
+    for key, value in stored.items():
+        if isinstance(value, Mapping):
+            flat.update({k: v for k, v in value.items() if k not in stored})
+        else:
+            flat[key] = value
+    return flat

@@ -1,0 +1,255 @@
+"""Reader of suite2p folders: one plane, or several that were scanned in turn."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from omnimouse_model.data.io.fingerprint import folder_fingerprint
+from omnimouse_model.data.read_options import ALL_ROIS, ReadOptions
+from omnimouse_model.data.readers.build.finalise import finished
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.resampled import least_scale, sample_mode
+from omnimouse_model.data.readers.build.statistics import with_statistics
+from omnimouse_model.data.readers.suite2p.plane import Plane, read_plane
+from omnimouse_model.data.readers.suite2p.traces import (
+    PlaneTraces,
+    chosen_series,
+    series_choices,
+)
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.stimulus import Trials
+from omnimouse_model.data.units import Roi, Units
+from omnimouse_model.errors import MISSING_RATE, SessionFormatError
+
+LOOKED_FOR = ("suite2p/plane0",)
+_PLANE = re.compile(r"plane(\d+)")
+_MOST_UNEVEN = 1
+_ABSENT = ("screen", "eye_tracker", "treadmill")
+
+
+def recognises(path: Path) -> bool:
+    """Whether a folder holds planes of suite2p, or is one."""
+    return bool(_plane_folders(path))
+
+
+def read(path: Path, options: ReadOptions) -> Session:
+    """Open a suite2p folder; see `open_session`."""
+    notes = Notes()
+    folders = _plane_folders(path)
+    planes = [
+        read_plane(f, path, number, options, notes) for number, f in folders.items()
+    ]
+    scanned = 1 + max(*folders, *_lost(folders, notes), 0)
+    choices = series_choices(planes)
+    series = chosen_series(choices, planes, options.series, path, notes)
+    responses = _responses(path, planes, scanned, series, options, notes)
+    responses = with_statistics(responses, None, notes)
+    for name in _ABSENT:
+        notes.assume("missing_stream", f"the session has no {name}")
+    notes.assume("no_positions", "positions are pixels: no file gives their size")
+    notes.assume("no_areas", "the session does not say which areas it covers")
+    _note_left_out(planes, options, notes)
+    several = len(planes) > 1
+    session = Session(
+        id=_name(path),
+        animal_id=None,
+        path=path,
+        format="suite2p",
+        fingerprint=folder_fingerprint(path),
+        units=_units(planes, responses, notes),
+        responses=responses,
+        behavior={"eye_tracker": None, "treadmill": None},
+        stimulus=None,
+        trials=Trials.none(),
+        images={
+            f"mean_{i}" if several else "mean": plane.mean_image
+            for i, plane in enumerate(planes)
+            if plane.mean_image is not None
+        },
+        meta={"series": series},
+        series=series,
+        series_choices=choices,
+        options=options.given(),
+    )
+    return finished(session, notes)
+
+
+def _plane_folders(path: Path) -> dict[int, Path]:
+    """Folders of the planes by number: of the top folder, of `suite2p`, or one."""
+    if _is_plane(path):
+        named = _PLANE.fullmatch(path.name)
+        return {int(named[1]) if named else 0: path}
+    for root in (path, path / "suite2p"):
+        try:
+            names = [p.name for p in root.iterdir()] if root.is_dir() else []
+        except OSError:
+            continue
+        found = {
+            int(named[1]): root / named[0]
+            for named in map(_PLANE.fullmatch, names)
+            if named is not None and _is_plane(root / named[0])
+        }
+        if found:
+            return dict(sorted(found.items()))
+    return {}
+
+
+def _lost(folders: dict[int, Path], notes: Notes) -> list[int]:
+    """Numbers of the planes beside those that are read which lack a file, named."""
+    first = next(iter(folders.values()))
+    if not _PLANE.fullmatch(first.name):
+        return []
+    root, lost = first.parent, []
+    for path in sorted(root.iterdir()):
+        named = _PLANE.fullmatch(path.name)
+        if named is None or not path.is_dir() or int(named[1]) in folders:
+            continue
+        lost.append(int(named[1]))
+        has_stat = (path / "stat.npy").exists()
+        lacks = "neither F.npy nor spks.npy" if has_stat else "no stat.npy"
+        notes.warn("lost_plane", f"{path.name} has {lacks}: left out")
+    return lost
+
+
+def _is_plane(path: Path) -> bool:
+    traces = ("F.npy", "spks.npy")
+    return (path / "stat.npy").exists() and any((path / f).exists() for f in traces)
+
+
+def _name(path: Path) -> str:
+    """The recording's folder, above what suite2p makes."""
+    while path.name == "suite2p" or _PLANE.fullmatch(path.name):
+        path = path.parent
+    return path.name
+
+
+# -- responses -----------------------------------------------------------------------
+def _responses(
+    path: Path,
+    planes: list[Plane],
+    scanned: int,
+    series: str,
+    options: ReadOptions,
+    notes: Notes,
+) -> Signal:
+    rate = _rate(path, planes, options, notes)
+    length = [plane.n_frames for plane in planes]
+    if max(length) - min(length) > _MOST_UNEVEN:
+        raise SessionFormatError(
+            path,
+            "wrong_shape",
+            f"planes of {path.name} have {min(length)} to {max(length)} frames; one "
+            "volume gives all planes as many, or one fewer",
+            "was the recording processed to its end?",
+        )
+    if max(length) > min(length):
+        notes.assume("cut_frames", f"planes are cut to the shortest, {min(length)}")
+    rows = PlaneTraces(path, tuple(planes), series, rate, min(length))
+    return Signal(
+        "responses",
+        rows,
+        rate,
+        0.0,
+        (min(length) - 1) / rate,
+        shift_s=_lags(planes, scanned, rate, notes),
+        mode=sample_mode(rate, notes),
+    )
+
+
+def _rate(path: Path, planes: list[Plane], options: ReadOptions, notes: Notes) -> float:
+    """Volumes per second: what the planes say, else what the user says."""
+    stored = {plane.rate_hz for plane in planes if plane.rate_hz is not None}
+    if len(stored) > 1:
+        raise SessionFormatError(
+            path,
+            "bad_key",
+            f"planes of {path.name} have rates {sorted(stored)} in fs; one expected",
+            "are all of one recording?",
+        )
+    if stored:
+        rate = stored.pop()
+        if options.rate_hz is not None and options.rate_hz != rate:
+            notes.warn(
+                "rate_disagrees",
+                f"responses: {options.rate_hz:g} Hz was given, the files say fs "
+                f"{rate:g}, which is used",
+            )
+        return rate
+    if options.rate_hz is None:
+        raise SessionFormatError(
+            path,
+            MISSING_RATE,
+            f"no ops.npy or settings.npy of {path.name} gives fs, the frames per "
+            "second of a plane",
+            "say it: rate_hz=…, or --rate-hz",
+        )
+    if not 0.1 <= options.rate_hz <= 1000:
+        raise SessionFormatError(
+            path,
+            MISSING_RATE,
+            f"{path.name}: rate_hz must lie between 0.1 and 1000, found "
+            f"{options.rate_hz:g}",
+            "say how often each plane was scanned per second",
+        )
+    notes.assume("given_rate", f"{options.rate_hz:g} Hz, as was said; no file says it")
+    return options.rate_hz
+
+
+def _lags(
+    planes: list[Plane], scanned: int, rate_hz: float, notes: Notes
+) -> np.ndarray | None:
+    """Seconds by which the neurons of each plane were scanned later; None if none."""
+    count = max(scanned, *(plane.n_planes for plane in planes))
+    lag = [plane.number / (rate_hz * count) for plane in planes]
+    if not any(lag):
+        return None
+    notes.assume(
+        "plane_lags",
+        f"planes are scanned in turn: plane p of {count} lags p/{count} of a volume",
+    )
+    return np.repeat(np.array(lag), [len(plane.kept) for plane in planes])
+
+
+# -- neurons -------------------------------------------------------------------------
+def _units(planes: list[Plane], responses: Signal, notes: Notes) -> Units:
+    first = np.cumsum([0, *(plane.n_rois for plane in planes)])
+    ids = [plane.kept + at for plane, at in zip(planes, first, strict=False)]
+    n = responses.n_columns
+    assert responses.mean is not None
+    assert responses.std is not None
+    return Units(
+        unit_id=np.concatenate(ids).astype(np.int64),
+        area=None,
+        area_source="",
+        plane=np.concatenate(
+            [np.full(len(plane.kept), plane.number, np.int32) for plane in planes]
+        ),
+        xyz_um=np.full((n, 3), np.nan, np.float32),
+        xy_px=np.concatenate([plane.xy_px for plane in planes]),
+        mean=responses.mean,
+        std=responses.std,
+        roi=_roi(planes),
+        least_scale=least_scale(responses.std, notes),
+    )
+
+
+def _roi(planes: list[Plane]) -> Roi:
+    sizes = np.concatenate([plane.roi_sizes for plane in planes])
+    return Roi(
+        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        np.concatenate([plane.roi_yx for plane in planes]),
+        np.concatenate([plane.roi_weight for plane in planes]),
+    )
+
+
+def _note_left_out(planes: list[Plane], options: ReadOptions, notes: Notes) -> None:
+    every = sum(plane.n_rois for plane in planes)
+    kept = sum(len(plane.kept) for plane in planes)
+    if kept < every:
+        notes.assume(
+            "cells_only",
+            f"{every - kept} of {every} regions are no cells by iscell.npy, and left "
+            f"out ({ALL_ROIS}, keeps them)",
+        )

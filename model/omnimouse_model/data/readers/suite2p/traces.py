@@ -1,0 +1,190 @@
+"""Traces of suite2p planes as responses: regions first on disk, time first here."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.suite2p.plane import Plane
+from omnimouse_model.errors import SessionFormatError
+
+SERIES = {
+    "spks": "deconvolved activity, as suite2p stored it",
+    "deconvolved": "F less neuropil, deconvolved here by OASIS (AR1)",
+    "F-neu": "fluorescence less neuropil",
+    "dff": "fluorescence less neuropil, as a share of each region's own baseline",
+}
+"""Kinds of responses, best first."""
+
+_BASELINE_PERCENT = 8.0
+"""The 8th percentile over time is a region's baseline."""
+_MOST_FRAMES = 4000
+"""Frames from which a baseline is taken, spread over the recording."""
+
+
+def series_choices(planes: list[Plane]) -> dict[str, str]:
+    """Kinds of responses that can be read of all planes, and what they are."""
+    there = _in_common(planes)
+    is_corrected = {"F", "Fneu"} <= there
+    can_be = {
+        "spks": "spks" in there,
+        "deconvolved": is_corrected and _can_deconvolve(planes),
+        "F-neu": is_corrected,
+        "dff": is_corrected,
+    }
+    return {name: words for name, words in SERIES.items() if can_be[name]}
+
+
+def chosen_series(
+    choices: Mapping[str, str],
+    planes: list[Plane],
+    asked: str | None,
+    path: Path,
+    notes: Notes,
+) -> str:
+    """The kind of responses to read: the one asked for, else the best there is.
+
+    Raises
+    ------
+    SessionFormatError
+        It is not there, with those that are.
+    """
+    if not choices:
+        there = _in_common(planes)
+        raise SessionFormatError(
+            path,
+            "missing_data",
+            f"planes of {path.name} have {', '.join(sorted(there)) or 'nothing'} in "
+            "common; spks.npy, or F.npy and Fneu.npy, expected",
+            "was the recording processed to its end?",
+        )
+    if asked is not None and asked not in choices:
+        raise SessionFormatError(
+            path,
+            "no_series",
+            f"{path.name} has no series {asked!r}; it has {', '.join(choices)}",
+            "choose one of these",
+        )
+    used = asked or ("deconvolved" if "spks" not in choices else "spks")
+    if used not in choices:
+        raise SessionFormatError(
+            path,
+            "missing_data",
+            f"{path.name} has no spks.npy, and what deconvolution needs is not there "
+            "(tau in ops.npy)",
+            f"choose series={next(iter(choices))!r}, or --series {next(iter(choices))}",
+        )
+    others = [name for name in choices if name != used]
+    more = f"; there are also {', '.join(others)}" if others else ""
+    notes.assume("series", f"responses are {used}: {SERIES[used]}{more}")
+    return used
+
+
+def _in_common(planes: list[Plane]) -> set[str]:
+    """Files that every plane has."""
+    return set.intersection(*(set(plane.files) for plane in planes))
+
+
+def _can_deconvolve(planes: list[Plane]) -> bool:
+    return all(plane.tau_s is not None for plane in planes)
+
+
+class PlaneTraces:
+    """Kept regions of all planes side by side, (frames, neurons); see `Rows`."""
+
+    def __init__(
+        self,
+        path: Path,
+        planes: tuple[Plane, ...],
+        series: str,
+        rate_hz: float,
+        n_frames: int,
+    ) -> None:
+        self.path = path
+        self._rate_hz = rate_hz
+        self.shape: tuple[int, ...] = (n_frames, sum(len(p.kept) for p in planes))
+        self.dtype: np.dtype[Any] = np.dtype(np.float32)
+        self._planes, self._series = planes, series
+        self._baselines: list[tuple[np.ndarray, np.ndarray]] = []
+        self._deconvolved: np.ndarray | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_deconvolved": None}
+
+    def check(self) -> None:
+        """Raise where a file is gone or changed."""
+        for plane in self._planes:
+            for file in plane.files.values():
+                file.check()
+
+    def read(self, first: int, stop: int) -> np.ndarray:
+        """Frames `first` to `stop`, float32 (stop - first, neurons)."""
+        return self._take(slice(first, min(stop, self.shape[0])))
+
+    def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
+        """Frames here and there."""
+        return self._take(rows)[:, columns]
+
+    def _take(self, rows: slice | np.ndarray) -> np.ndarray:
+        if self._series == "deconvolved":
+            return self._all_deconvolved()[rows]
+        parts = [self._of_plane(i, rows) for i in range(len(self._planes))]
+        return np.ascontiguousarray(np.concatenate(parts).T)
+
+    def _of_plane(self, index: int, rows: slice | np.ndarray) -> np.ndarray:
+        """Kept regions of one plane, float32 (regions, frames)."""
+        plane = self._planes[index]
+        if self._series == "spks":
+            return _stored(plane, "spks", rows)
+        corrected = _corrected(plane, rows)
+        if self._series == "dff":
+            baseline, divisor = self._baseline(index)
+            corrected = (corrected - baseline[:, None]) / divisor[:, None]
+        return corrected
+
+    def _baseline(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of one plane's regions: baseline of the corrected and of the raw trace."""
+        if not self._baselines:
+            step = max(1, self.shape[0] // _MOST_FRAMES)
+            some = slice(0, self.shape[0], step)
+            self._baselines = [
+                (
+                    np.percentile(_corrected(p, some), _BASELINE_PERCENT, axis=1),
+                    _positive(
+                        np.percentile(_stored(p, "F", some), _BASELINE_PERCENT, axis=1)
+                    ),
+                )
+                for p in self._planes
+            ]
+        return self._baselines[index]
+
+    def _all_deconvolved(self) -> np.ndarray:
+        if self._deconvolved is None:
+            from omnimouse_model.data.readers.suite2p.deconvolution import deconvolved
+
+            every = slice(0, self.shape[0])
+            parts = [
+                deconvolved(_corrected(p, every), p.tau_s or 0.0, self._rate_hz)
+                for p in self._planes
+            ]
+            self._deconvolved = np.concatenate(parts).T
+        return self._deconvolved
+
+
+def _stored(plane: Plane, name: str, rows: slice | np.ndarray) -> np.ndarray:
+    stored: np.ndarray = plane.files[name].open()[:, rows][plane.kept]
+    return stored.astype(np.float32, copy=False)
+
+
+def _corrected(plane: Plane, rows: slice | np.ndarray) -> np.ndarray:
+    """F less neuropil, float32 (regions, frames)."""
+    return _stored(plane, "F", rows) - np.float32(plane.neucoeff) * _stored(
+        plane, "Fneu", rows
+    )
+
+
+def _positive(values: np.ndarray) -> np.ndarray:
+    """Baselines to divide by; where one is not positive, 1."""
+    return np.where(values > 0, values, 1.0)

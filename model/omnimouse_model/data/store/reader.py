@@ -1,0 +1,313 @@
+"""Reader of our own store: the session that was converted, bit for bit."""
+
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnimouse_model.data.io.fingerprint import folder_fingerprint
+from omnimouse_model.data.io.safe_files import label, read_json_mapping
+from omnimouse_model.data.io.trial_files import MemoryRows
+from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.readers.build.finalise import finished
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.session import Note, Session
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.stimulus import Stimulus, Trials
+from omnimouse_model.data.store.layout import (
+    FORMAT,
+    MOST_TABLE_BYTES,
+    PYRAMID_SECONDS,
+    VERSION,
+)
+from omnimouse_model.data.store.sharded import ShardedRows, piece
+from omnimouse_model.data.store.tables import trials_of, units_of
+from omnimouse_model.errors import SessionFormatError
+
+LOOKED_FOR = ("zarr.json",)
+_STREAMS = ("eye_tracker", "treadmill")
+
+
+def recognises(path: Path) -> bool:
+    """Whether a folder is a zarr group of ours, whole or not."""
+    about = path / "zarr.json"
+    if not path.is_dir() or not about.is_file():
+        return False
+    try:
+        words = read_json_mapping(about)
+    except SessionFormatError:
+        return True  # it is told when it is read
+    found = words.get("attributes")
+    is_ours = isinstance(found, Mapping) and found.get("format") == FORMAT
+    return is_ours or (path / "responses" / "data").is_dir()
+
+
+def read(path: Path, options: ReadOptions, *, is_begun: bool = False) -> Session:
+    """Open a store; see `open_session`. One that `is_begun` may still lack its seal."""
+    words = _checked(path, is_begun)
+    try:
+        return _session(path, words, options)
+    except SessionFormatError:
+        raise
+    except Exception as error:  # zarr and JSON fail in many ways
+        raise SessionFormatError(
+            path,
+            "bad_store",
+            f"{path.name} is damaged: {type(error).__name__}: {str(error)[:200]}",
+            "copy the store again, or convert the session again",
+        ) from error
+
+
+def _checked(path: Path, is_begun: bool) -> Mapping[str, Any]:
+    """The store's attributes, once it says that it is whole and of our version."""
+    words = read_json_mapping(path / "zarr.json").get("attributes")
+    words = words if isinstance(words, Mapping) else {}
+    version = words.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise SessionFormatError(
+            path,
+            "newer_version",
+            f"{path.name} was written by a newer version ({version} > {VERSION})",
+            "update this program",
+        )
+    is_whole = words.get("complete") is True or is_begun
+    if not is_whole or words.get("format") != FORMAT:
+        raise SessionFormatError(
+            path,
+            "unfinished",
+            f"{path.name}: the store was not finished (interrupted write?)",
+            "run omnimouse convert again: it goes on where it stopped",
+        )
+    _check_files(path)
+    return words
+
+
+def _check_files(path: Path) -> None:
+    """Everything in a store is a plain file or folder of its own."""
+    waiting = [path]
+    while waiting:
+        for item in waiting.pop().iterdir():
+            kind = item.lstat().st_mode
+            if stat.S_ISDIR(kind):
+                waiting.append(item)
+            elif not stat.S_ISREG(kind):
+                raise SessionFormatError(
+                    item,
+                    "outside",
+                    f"{label(item)} of {path.name} is no plain file; refused",
+                    "a store holds files of its own only: copy it again",
+                )
+
+
+def _session(path: Path, words: Mapping[str, Any], options: ReadOptions) -> Session:
+    store = _Store(path)
+    n = int(words["n_units"])
+    responses = store.signal("responses", ShardedRows(path / "responses/data", path))
+    responses = replace(responses, levels=tuple(_levels(path, responses)))
+    if responses.n_columns != n or responses.mean is None or responses.std is None:
+        raise ValueError(f"responses of {responses.n_columns} neurons for {n}")
+    behavior: dict[str, Signal | None] = dict.fromkeys(_STREAMS)
+    for name in _STREAMS:
+        if store.has(f"behaviour/{name}"):
+            rows = MemoryRows(path, store.array(f"behaviour/{name}/data"))
+            behavior[name] = store.signal(f"behaviour/{name}", rows)
+    stimulus = _stimulus(store)
+    session = Session(
+        id=str(words["id"]),
+        animal_id=None if words["animal_id"] is None else str(words["animal_id"]),
+        path=path,
+        format=f"store ({words['source']['format']})",
+        fingerprint=folder_fingerprint(path),
+        units=units_of(
+            store.arrays("units"),
+            store.words("units"),
+            responses.mean,
+            responses.std,
+        ),
+        responses=responses,
+        behavior=behavior,
+        stimulus=stimulus,
+        trials=_trials(store) if stimulus is None else stimulus.trials,
+        images=store.arrays("images") if store.has("images") else {},
+        meta=dict(words["meta"]),
+        behavior_names=tuple(str(name) for name in words["behavior_names"]),
+        options=options.given(),
+    )
+    source = words["source"]
+    origin = Note("store", f"converted from {source['uri']} ({source['format']})")
+    return replace(
+        finished(session, Notes()),
+        warnings=_notes(words["warnings"]),
+        assumptions=(*_notes(words["assumptions"]), origin),
+    )
+
+
+def _levels(path: Path, responses: Signal) -> Iterator["StoreLevel"]:
+    for seconds in PYRAMID_SECONDS:
+        rows = ShardedRows(path / "responses" / "pyramid" / f"{seconds}s", path)
+        step = max(1, round(seconds * responses.rate_hz))
+        if rows.shape != (-(-responses.n_samples // step), responses.n_columns, 3):
+            raise ValueError(f"a pyramid of {rows.shape}")
+        yield StoreLevel(rows, step)
+
+
+class StoreLevel:
+    """A level of the pyramid; see `Level`."""
+
+    def __init__(self, rows: ShardedRows, rows_per_bin: int) -> None:
+        self._rows, self.rows_per_bin = rows, rows_per_bin
+
+    def mean(self, columns: slice) -> np.ndarray:
+        """Means of a run of columns, float32 (bins, columns)."""
+        return self._rows.part((slice(None), columns, slice(2, 3)))[..., 0]
+
+
+def _notes(stored: Any) -> tuple[Note, ...]:
+    return tuple(Note(str(note["code"]), str(note["message"])) for note in stored)
+
+
+def _trials(store: "_Store") -> Trials:
+    """Trials of a session without a screen."""
+    if not store.has("trials"):
+        return Trials.none()
+    trials = trials_of(store.arrays("trials"), store.words("trials"))
+    if not np.isfinite([trials.t_on, trials.t_off]).all():
+        raise ValueError("times of trials that are not finite")
+    return trials
+
+
+def _stimulus(store: "_Store") -> Stimulus | None:
+    if not store.has("stimulus"):
+        return None
+    arrays = store.arrays("stimulus", but=("frames",))
+    size = tuple(int(v) for v in store.words("stimulus")["size"])
+    frames = None
+    if store.has("stimulus/frames"):
+        folder = store.path / "stimulus" / "frames"
+        frames = ShardedRows(folder, store.path)
+    trials = trials_of(store.arrays("trials"), store.words("trials"))
+    first = arrays["first_row"].astype(np.int64)
+    count = 0 if frames is None else frames.shape[0]
+    last = np.where(first >= 0, first + trials.n_slots, 0)
+    slots = arrays["slot_t"]
+    sound = (
+        first.shape == (len(trials),)
+        and bool((last <= count).all())
+        and len({len(arrays[k]) for k in ("slot_t", "slot_trial", "slot_frame")}) == 1
+        and bool((np.diff(slots) > 0).all())
+        and len(slots) > 0
+        and (frames is None or frames.shape[1:] == size)
+        and _fits(arrays, trials)
+    )
+    if not sound:
+        raise ValueError("tables of the stimulus do not fit together")
+    return Stimulus(
+        slot_t=slots,
+        slot_trial=arrays["slot_trial"],
+        slot_frame=arrays["slot_frame"],
+        size=size,
+        film=StoreFilm(frames, first),
+        trials=trials,
+    )
+
+
+def _fits(arrays: Mapping[str, np.ndarray], trials: Trials) -> bool:
+    """Whether every slot is one of its trial's."""
+    trial, frame = arrays["slot_trial"], arrays["slot_frame"]
+    if not len(trials) or trial.min() < 0 or trial.max() >= len(trials):
+        return False
+    within = (frame >= 0) & (frame < np.maximum(trials.n_slots[trial], 1))
+    starts = (trials.first_slot >= 0) & (trials.first_slot < len(trial))
+    return bool(within.all() and starts.all())
+
+
+class StoreFilm:
+    """Frames of trials in one array, shared where trials show the same; see `Film`."""
+
+    def __init__(self, frames: ShardedRows | None, first: np.ndarray) -> None:
+        self._frames, self._first = frames, first
+
+    def has(self, trial: int) -> bool:
+        """Whether a trial has stored frames."""
+        return bool(self._first[trial] >= 0)
+
+    def check(self) -> None:
+        """Raise where a file is gone or changed."""
+        if self._frames is not None:
+            self._frames.check()
+
+    def read(
+        self, trial: int, first: int, stop: int, size: tuple[int, ...]
+    ) -> np.ndarray:
+        """Frames `first` to `stop` of a trial."""
+        if self._frames is None:
+            raise KeyError(f"Trial {trial} has no frames of its own.")
+        begin = int(self._first[trial])
+        return self._frames.read(begin + first, begin + stop)
+
+
+class _Store:
+    """Small arrays and words of a store, by name."""
+
+    def __init__(self, path: Path) -> None:
+        import zarr
+
+        self.path = path
+        self._root = zarr.open_group(str(path), mode="r")
+
+    def has(self, name: str) -> bool:
+        return (self.path / name / "zarr.json").is_file()
+
+    def array(self, name: str) -> np.ndarray:
+        """A whole array, once every piece of it is there: zarr reads others as 0."""
+        found: Any = self._root[name]
+        if found.nbytes > MOST_TABLE_BYTES:
+            raise ValueError(f"{name} claims {found.nbytes:,} bytes")
+        for place in product(*(range(count) for count in found.cdata_shape)):
+            piece(self.path / name, place)
+        return np.asarray(found[...])
+
+    def arrays(self, name: str, but: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+        """All arrays of a group by name."""
+        folder = self.path / name
+        names = sorted(p.name for p in folder.iterdir() if p.is_dir())
+        return {n: self.array(f"{name}/{n}") for n in names if n not in but}
+
+    def words(self, name: str) -> Mapping[str, Any]:
+        """A group's attributes."""
+        return dict(self._root[name].attrs)
+
+    def signal(self, name: str, rows: Any) -> Signal:
+        """A stream with its clock and statistics."""
+        words = self.words(name)
+        mean, std = self.array(f"{name}/mean"), self.array(f"{name}/std")
+        shift = self.array(f"{name}/shift_s") if self.has(f"{name}/shift_s") else None
+        columns = int(rows.shape[1]) if len(rows.shape) == 2 else -1
+        for values in (mean, std, shift):
+            if values is not None and values.shape != (columns,):
+                raise ValueError(f"{name}: {values.shape} values for {columns} columns")
+            if values is not None and not np.isfinite(values).all():
+                raise ValueError(f"{name}: values that are not finite")
+        rate, start = float(words["rate_hz"]), float(words["start"])
+        end, mode = float(words["end_declared"]), words["mode"]
+        if not (np.isfinite([rate, start, end]).all() and rate > 0 and start <= end):
+            raise ValueError(f"{name}: from {start} to {end} at {rate}")
+        if mode not in ("previous", "linear"):
+            raise ValueError(f"{name}: mode {mode}")
+        return Signal(
+            name.rsplit("/", 1)[-1],
+            rows,
+            rate,
+            start,
+            end,
+            None if shift is None else shift.astype(np.float64),
+            tuple(str(v) for v in words["names"]),
+            tuple(str(v) for v in words["units"]),
+            mean.astype(np.float64),
+            std.astype(np.float64),
+            mode,
+        )

@@ -1,0 +1,1 @@
+"""Pinned conditions and spans longer than a window, compared with the prediction."""

@@ -1,0 +1,542 @@
+"""Pinned conditions and longer spans: their verbs, and what was predicted for them.
+
+Whatever is missing is asked for when the live question is answered, and given up when
+a newer one comes. Windows' answers are kept while the window stays, spans while their
+page does; pins come back with their recording.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from psygnal import Signal
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import MaskError
+from omnimouse_model.live.compare.answers import LIVE as LIVE
+from omnimouse_model.live.compare.answers import PinAnswer as PinAnswer
+from omnimouse_model.live.compare.answers import PinAnswers
+from omnimouse_model.live.inference.client import Asking
+from omnimouse_model.live.inference.engine import Answer, Engine
+from omnimouse_model.live.inference.pinned_stages import (
+    PinQuestion,
+    PinRequest,
+    PinStage,
+    is_same_predictor,
+    is_same_question,
+)
+from omnimouse_model.live.mask.presets import PRESETS
+from omnimouse_model.live.pin import MAX_PINS, Pin
+from omnimouse_model.live.spans import (
+    SPAN_CHOICES,
+    Page,
+    SpanChoice,
+    page_around,
+)
+
+if TYPE_CHECKING:
+    from omnimouse_model.live.controller import Controller
+
+logger = logging.getLogger(__name__)
+
+FULL = f"{MAX_PINS} conditions are pinned: unpin one first."
+ALREADY = "Pinned already: {letter} {name}."
+NO_ROOM = "“{name}” is not pinned again: {most} conditions are pinned; unpin one first."
+
+
+class Pins:
+    """Pin, compare, and go back; `controller.pins`.
+
+    Parameters
+    ----------
+    engine
+        The live one: pins are asked when it has nothing else to do.
+    asking
+        Knows whom the live question asks.
+    lock
+        Held while anything here changes.
+    controller
+        Takes a pin's mask and predictor over.
+    note_unpinned
+        Told what was let go.
+
+    Attributes
+    ----------
+    changed
+        Emitted after each update of what is predicted here.
+    windows
+        Answers by slot for the window on screen.
+    spans
+        Answers by slot, and of `LIVE`, for the page on screen.
+    told
+        Why the latest act pinned nothing, "" where it did.
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self,
+        engine: Engine,
+        asking: Asking,
+        lock: threading.RLock,
+        controller: "Controller",
+        note_unpinned: Callable[[Pin], None],
+    ) -> None:
+        self._note_unpinned = note_unpinned
+        self.told = ""
+        self._known = PinAnswers()
+        self.windows, self.spans = self._known.windows, self._known.spans
+        self._engine, self._asking, self._lock = engine, asking, lock
+        self._controller = controller
+        self._state, self._answers = controller.state, controller.results
+        self._asked: tuple[int, tuple[PinQuestion, ...]] = (0, ())
+        self._n_loaded = 0
+        self._is_given_up = False
+        self._kept: dict[str, tuple[Pin, ...]] = {}
+        self._recalled: tuple[str, Mapping[str, Any]] = ("", {})
+        self._absent: frozenset[str] = frozenset()
+        self._session = self._state.session
+        engine.answered.connect(self._take)
+        self._answers.changed.connect(self._on_live_answer)
+        events = self._state.events
+        events.session.connect(self._on_session)
+        events.window.connect(self._on_window)
+        events.predictor_name.connect(self._on_predictor)
+        for signal in (events.mask, events.predictor_name):
+            signal.connect(self._forget_told)
+        controller.models.changed.connect(self._on_models)
+        for signal in (events.pins, events.trace_span, events.selection):
+            signal.connect(self._on_change)
+
+    # -- verbs ------------------------------------------------------------------------
+    def pin(self, name: str = "") -> Pin:
+        """Keep the condition on screen, in the first free slot, by a name for it.
+
+        Without a name it gets one of its own; and one that is pinned already stays that
+        one pin, which is shown: `told` says so.
+
+        Raises
+        ------
+        ValueError
+            No session is open, no predictor is chosen, or all slots are taken.
+        """
+        with self._lock:
+            state, predictor = self._state, self._asking.predictor
+            if state.mask is None or predictor is None:
+                raise ValueError("Open a session and choose a predictor, then pin.")
+            if not name and (alike := self.pinned_alike) is not None:
+                return self._say_pinned(alike)
+            taken = {pin.slot for pin in state.pins}
+            free = [slot for slot in range(MAX_PINS) if slot not in taken]
+            if not free:
+                raise ValueError(FULL)
+            made = Pin(
+                free[0],
+                name or self._own_name,
+                state.mask,
+                state.preset,
+                predictor,
+                state.predictor_name,
+            )
+            self._set((*state.pins, made))
+        return made
+
+    def pin_or_tell(self) -> None:
+        """Pin the condition on screen, if there is one; `told` where all are taken."""
+        if self.can_pin or self.pinned_alike is not None:
+            self.pin()
+        elif self.is_full:
+            self.told = FULL
+            self.changed.emit()
+
+    @property
+    def name_of_condition(self) -> str:
+        """What the condition on screen is called: its preset, or "by hand"."""
+        labels = {preset.name: preset.label for preset in PRESETS}
+        return labels.get(self._state.preset, "by hand")
+
+    @property
+    def pinned_alike(self) -> Pin | None:
+        """The pin of the condition on screen, mask and predictor; None without one."""
+        mask, asked = self._state.mask, self._asking.predictor
+        for pin in self._state.pins:
+            is_same = mask is not None and pin.mask.mask_id == mask.mask_id
+            if is_same and is_same_predictor(pin.predictor, asked):
+                return pin
+        return None
+
+    @property
+    def _own_name(self) -> str:
+        """A name that no pin has: by the condition, then its model, then a number."""
+        name, taken = self.name_of_condition, {pin.name for pin in self._state.pins}
+        known = {p.predictor_name for p in self._state.pins if p.name == name}
+        if known and self._state.predictor_name not in known:
+            name = f"{name} · {Path(self._state.predictor_name).name}"
+        numbered = (f"{name} {n}" for n in range(2, MAX_PINS + 2))
+        return next(each for each in (name, *numbered) if each not in taken)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more can be pinned."""
+        return len(self._state.pins) == MAX_PINS
+
+    @property
+    def can_pin(self) -> bool:
+        """Whether there is a condition to pin, and a slot for it."""
+        is_there = self._state.mask is not None and self._asking.predictor is not None
+        return is_there and not self.is_full
+
+    def replace_all(self, pins: tuple[Pin, ...]) -> str:
+        """Have just these; what there is to tell where one cannot be asked, else "".
+
+        One that names no predictor is asked of the live one, where that is called so.
+        """
+        with self._lock:
+            session = self._state.session
+            n_neurons = 0 if session is None else session.n_neurons
+            kept = [
+                self._with_predictor(pin)
+                for pin in pins
+                if pin.mask.n_neurons == n_neurons
+            ]
+            self._set(tuple(kept))
+            told = [
+                f"Its pinned {pin.letter} is not predicted: {why}."
+                for pin in kept
+                if (why := self.why_silent(pin))
+            ]
+        if len(kept) < len(pins):
+            told.append("Some of its pinned conditions are for other neurons.")
+        return " ".join(told)
+
+    def unpin(self, slot: int) -> None:
+        """Let a condition go, as a step that the controller's `undo` takes back."""
+        with self._lock:
+            gone = self[slot]
+            self.let_go(gone)
+            self._note_unpinned(gone)
+
+    def take_back(self, pin: Pin) -> None:
+        """Pin again what was let go, in its slot or a free one; says so when full."""
+        with self._lock:
+            taken = {other.slot for other in self._state.pins}
+            free = [s for s in (pin.slot, *range(MAX_PINS)) if s not in taken]
+            if free:
+                self._set((*self._state.pins, replace(pin, slot=free[0])))
+                return
+            self.told = NO_ROOM.format(name=pin.name, most=MAX_PINS)
+        self.changed.emit()
+
+    def let_go(self, pin: Pin) -> None:
+        """Let just this one go, whatever slot and name it has by now; no undo step."""
+        with self._lock:
+            pins = self._state.pins
+            self._set(tuple(p for p in pins if p.pin_id != pin.pin_id))
+
+    def rename(self, slot: int, name: str) -> None:
+        """Call it something else; an empty name changes nothing."""
+        if name.strip():
+            self._replace(slot, name=name.strip())
+
+    def show(self, slot: int, is_shown: bool = True) -> None:
+        """Predict and draw it, or do not."""
+        self._replace(slot, is_shown=is_shown)
+
+    def make_current(self, slot: int) -> None:
+        """Ask what was pinned: its mask, which `undo` takes back, of its predictor."""
+        pin = self[slot]
+        self._controller.set_mask(pin.mask, f"Back to {pin.name}", pin.preset)
+        if pin.predictor and not is_same_predictor(
+            pin.predictor, self._asking.predictor
+        ):
+            self._controller.choose_predictor(pin.predictor)
+
+    def choose_span(self, choice: SpanChoice) -> None:
+        """Predict the window alone, or a longer span around it."""
+        if choice not in SPAN_CHOICES:
+            raise ValueError(f"A span is one of {SPAN_CHOICES}, not {choice!r}.")
+        with self._lock:
+            self._state.trace_span = choice
+
+    def stop(self) -> None:
+        """Stop predicting here until something else is asked; what came stays."""
+        with self._lock:
+            self._is_given_up = True
+            if self.is_busy:
+                self._asked = (0, ())
+                self._engine.cancel()
+            self.changed.emit()
+
+    def __getitem__(self, slot: int) -> Pin:
+        for pin in self._state.pins:
+            if pin.slot == slot:
+                return pin
+        raise KeyError(f"Nothing is pinned in slot {slot}.")
+
+    # -- reading ----------------------------------------------------------------------
+    @property
+    def pinned(self) -> tuple[Pin, ...]:
+        """The pins there are, by slot."""
+        return self._state.pins
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is being predicted here."""
+        return self._asked[0] > 0
+
+    @property
+    def words(self) -> str:
+        """What is being predicted, and how far it is; "" when nothing is."""
+        missing = [q for q in self._asked[1] if not self._known.has(q)]
+        if not self.is_busy or not missing:
+            return ""
+        first = missing[0]
+        who = "" if first.slot == LIVE else f"{self[first.slot].letter} "
+        if first.page is None:
+            return f"Predicting {who}".strip()
+        known = self.spans.get(first.slot)
+        span = known.span if known is not None and known.question is first else None
+        far = f" {span.n_done} of {len(span.starts_s)}" if span is not None else ""
+        return f"Predicting {who}{first.page[1] - first.page[0]:.0f} s{far}"
+
+    @property
+    def page(self) -> Page | None:
+        """The span that is shown, None where it is the window itself."""
+        state = self._state
+        if state.session is None or state.window is None:
+            return None
+        return page_around(state.session, state.window, state.trace_span)
+
+    def why_silent(self, pin: Pin) -> str:
+        """Why nobody is asked for a pin, "" where somebody is."""
+        if not pin.predictor:
+            who = f"“{pin.predictor_name}”" if pin.predictor_name else "its model"
+            return f"{who} is not the model chosen, and names no file"
+        if isinstance(pin.predictor, str) and pin.predictor in self._absent:
+            return f"{pin.predictor} is not on this machine; choose it to fetch it"
+        return ""
+
+    def is_old(self, answer: PinAnswer) -> bool:
+        """Whether a span answers an older question than the one on screen."""
+        asked = self._question_of(answer.question.slot, answer.question.page)
+        return asked is None or not is_same_question(asked, answer.question)
+
+    def facts(self) -> dict[str, Any]:
+        """What is remembered, for JSON."""
+        pins = [pin.to_dict() for pin in self._state.pins]
+        state = self._state
+        return {
+            "pins": pins,
+            "span": state.trace_span,
+            "common_scale": state.common_scale,
+            "as_large": state.as_large,
+        }
+
+    def recall(self, path: str, facts: Mapping[str, Any]) -> None:
+        """Pin what was pinned, when the recording of a path is opened."""
+        self._recalled = (path, facts)
+
+    # -- what changes -----------------------------------------------------------------
+    def _say_pinned(self, pin: Pin) -> Pin:
+        """Show it, and tell that it is there already."""
+        self.show(pin.slot)
+        self.told = ALREADY.format(letter=pin.letter, name=pin.name)
+        self.changed.emit()
+        return self[pin.slot]
+
+    def _replace(self, slot: int, **changes: Any) -> None:
+        with self._lock:
+            old = self[slot]
+            new = replace(old, **changes)
+            self._set(tuple(new if pin is old else pin for pin in self._state.pins))
+
+    def _set(self, pins: tuple[Pin, ...]) -> None:
+        self.told = ""
+        self._look_for(pins)
+        self._state.pins = tuple(sorted(pins, key=lambda pin: pin.slot))
+
+    def _with_predictor(self, pin: Pin) -> Pin:
+        """Asked of the live predictor, where it names none and that is called so."""
+        asked = self._asking.predictor
+        if pin.predictor or asked is None:
+            return pin
+        is_called_so = pin.predictor_name in ("", self._state.predictor_name)
+        return replace(pin, predictor=asked) if is_called_so else pin
+
+    def _look_for(self, pins: tuple[Pin, ...]) -> None:
+        """Note whose predictors must be fetched: that is never done unasked."""
+        names = {p.predictor for p in pins if isinstance(p.predictor, str)}
+        self._absent = frozenset(filter(self._controller.must_fetch, names))
+
+    def _on_predictor(self) -> None:
+        """Another is chosen: perhaps the one that a pin could not name."""
+        pins = tuple(map(self._with_predictor, self._state.pins))
+        if any(new is not old for new, old in zip(pins, self._state.pins, strict=True)):
+            self._set(pins)
+
+    def _forget_told(self) -> None:
+        """What was told was of another condition."""
+        if self.told:
+            self.told = ""
+            self.changed.emit()
+
+    def _on_models(self) -> None:
+        """Something was fetched, perhaps what pins are waiting for."""
+        if self._absent and not self._controller.models.is_busy:
+            before = self._absent
+            self._look_for(self._state.pins)
+            if self._absent != before:
+                self._on_change()
+
+    def _on_session(self, session: Session | None) -> None:
+        """Another recording has pins of its own; those of the last one are kept."""
+        if self._session is not None:
+            self._kept[self._session.fingerprint] = self._state.pins
+        self._session = session
+        self._forget()
+        pins: tuple[Pin, ...] = ()
+        if session is not None:
+            pins = self._kept.get(session.fingerprint, ())
+            path, facts = self._recalled
+            if path and path == str(session.path):
+                self._recalled = ("", {})
+                pins = self._read(facts, session) or pins
+        self._look_for(pins)
+        self._state.pins = pins
+
+    def _read(self, facts: Mapping[str, Any], session: Session) -> tuple[Pin, ...]:
+        """Pins out of facts; damaged ones are left out, and logged."""
+        if facts.get("span") in SPAN_CHOICES:
+            self._state.trace_span = facts["span"]
+        self._state.common_scale = facts.get("common_scale") is True
+        self._state.as_large = facts.get("as_large") is True
+        pins: dict[int, Pin] = {}
+        found = facts.get("pins")
+        for one in found if isinstance(found, list) else ():
+            try:
+                pin = Pin.from_dict(one, "", session.n_neurons)
+                pins[pin.slot] = self._with_predictor(pin)
+            except (MaskError, KeyError, TypeError, ValueError) as error:
+                logger.warning("A pinned condition could not be read: %s", error)
+        return tuple(pins[slot] for slot in sorted(pins))
+
+    def _on_window(self) -> None:
+        """Answers belong to the window on screen, spans to its page."""
+        page = self.page
+        self._known.keep_page(page)
+        self._is_given_up = False
+        self.changed.emit()
+
+    def _on_change(self) -> None:
+        self._is_given_up = False
+        asked = (pin.slot for pin in self._state.pins if not self.why_silent(pin))
+        self._known.keep_slots({LIVE, *asked})
+        if self._state.trace_span == "window":
+            self.spans.clear()
+        self.changed.emit()
+        self._ask_if_due()
+
+    def _forget(self) -> None:
+        self._known.clear()
+        self._asked = (0, ())
+
+    # -- asking -----------------------------------------------------------------------
+    def _on_live_answer(self) -> None:
+        if self._answers.is_awaited:
+            self._is_given_up = False
+            if self.is_busy:  # it gave way
+                self._asked = (0, ())
+                self.changed.emit()
+        else:
+            self._ask_if_due()
+
+    def _ask_if_due(self) -> None:
+        with self._lock:
+            state = self._state
+            if self._is_given_up or self._answers.is_awaited:
+                return
+            if state.session is None or state.window is None or state.mask is None:
+                return
+            missing = tuple(q for q in self._wanted() if not self._known.has(q))
+            names = {p.predictor for p in state.pins if isinstance(p.predictor, str)}
+            names.discard(str(self._asking.predictor))
+            if not missing and len(names) >= self._n_loaded:
+                return
+            if self._is_asked(missing):
+                return
+            self._n_loaded = len(names)
+            request = PinRequest(
+                state.session,
+                state.window,
+                state.mask,
+                state.device,
+                missing,
+                frozenset(names),
+                self._asking.step_s,
+            )
+            self._asked = (self._engine.newest + 1, missing)
+            self._engine.submit(request)
+        self.changed.emit()
+
+    def _is_asked(self, questions: tuple[PinQuestion, ...]) -> bool:
+        """Whether just these are under way."""
+        under_way = [q for q in self._asked[1] if not self._known.has(q)]
+        return len(under_way) == len(questions) > 0 and all(
+            is_same_question(one, other)
+            for one, other in zip(under_way, questions, strict=True)
+        )
+
+    def _wanted(self) -> list[PinQuestion]:
+        """The pins in the window first, then spans, that of the screen first."""
+        slots = [pin.slot for pin in self._state.pins if pin.is_shown]
+        wanted = [self._question_of(slot, None) for slot in slots]
+        page = self.page
+        if page is not None and self._state.selection:
+            wanted += [self._question_of(slot, page) for slot in (LIVE, *slots)]
+        return [question for question in wanted if question is not None]
+
+    def _question_of(self, slot: int, page: Page | None) -> PinQuestion | None:
+        """What a slot asks now; None where there is nobody to ask."""
+        neurons = self._state.selection if page is not None else ()
+        if slot == LIVE:
+            mask, predictor = self._state.mask, self._asking.predictor
+            if mask is None or predictor is None:
+                return None
+            return PinQuestion(slot, mask, predictor, page, neurons)
+        for pin in self._state.pins:
+            if pin.slot == slot and not self.why_silent(pin):
+                return PinQuestion(slot, pin.mask, pin.predictor, page, neurons)
+        return None
+
+    def _take(self, answer: Answer) -> None:
+        with self._lock:
+            if answer.kind == "stage":
+                if isinstance(answer.value, PinStage):
+                    self._take_stage(answer.value)
+                return
+            if answer.number != self._asked[0]:
+                return
+            questions, self._asked = self._asked[1], (0, ())
+            if answer.kind == "error":  # of what nobody foresaw
+                for question in questions:
+                    self._known.keep(PinAnswer(question, error=str(answer.error)))
+        self.changed.emit()
+
+    def _take_stage(self, stage: PinStage) -> None:
+        question = stage.question
+        if question is None or stage.request.session is not self._state.session:
+            return
+        if question.page is None and stage.request.window is not self._state.window:
+            return
+        now = self._question_of(question.slot, question.page)
+        if now is None or not is_same_question(now, question):
+            return
+        if question.page is not None and question.page != self.page:
+            return
+        self._known.keep(
+            PinAnswer(question, stage.prediction, stage.scores, stage.span, stage.error)
+        )
+        self.changed.emit()

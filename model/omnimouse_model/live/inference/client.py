@@ -1,0 +1,188 @@
+"""From the state to the engine, and from its answers to the results."""
+
+import threading
+
+import numpy as np
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.inference.apply import (
+    apply_answer,
+    forget_what_if,
+    mark_asked,
+    mark_cancelled,
+    mark_edited,
+)
+from omnimouse_model.live.inference.engine import Answer, Engine
+from omnimouse_model.live.inference.pinned_stages import PinRequest
+from omnimouse_model.live.inference.stages import (
+    WINDOW_S,
+    LiveRequest,
+    LoadRequest,
+    Stage,
+)
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.predict.devices import Residence
+from omnimouse_model.predict.predictor import Needs, Prediction, Predictor
+
+
+class Asking:
+    """Asks what is on screen, and takes over the answers that still belong to it.
+
+    Parameters
+    ----------
+    sweeps
+        Whether the live sweep is asked for, too, where it is shown, and what-ifs.
+
+    Attributes
+    ----------
+    predictor
+        Who is asked: a name, a file, or a predictor; None while nobody is chosen.
+    step_s
+        How far the user stepped last, to be ready for the next step.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        state: LiveState,
+        results: Results,
+        lock: threading.RLock,
+        *,
+        sweeps: bool = True,
+    ) -> None:
+        self._engine = engine
+        self._state = state
+        self._results = results
+        self._lock = lock
+        self._sweeps = sweeps
+        self.predictor: str | Predictor | None = state.predictor_name or None
+        self._quickest: tuple[Session | None, float] = (None, np.inf)
+        self.step_s = WINDOW_S
+        engine.answered.connect(self._take)
+
+    def ask(self, unedited: Prediction | None = None) -> None:
+        """Ask for what is on screen; without a session a named predictor loads.
+
+        Where the answer without edits is known, only they are asked.
+        """
+        state = self._state
+        if self.predictor is None:
+            return
+        if state.session is None or state.window is None or state.mask is None:
+            if isinstance(self.predictor, str):
+                self._results.asked = self._engine.newest + 1
+                self._engine.submit(LoadRequest(self.predictor, state.device))
+            return
+        request = LiveRequest(
+            state.session,
+            state.window,
+            state.mask,
+            state.selection,
+            self.predictor,
+            state.device,
+            state.sweep_shown and self._sweeps,
+            step_s=self.step_s,
+            edits=state.edits if self._sweeps else (),
+            unedited=unedited,
+        )
+        newest = self._engine.newest + 1
+        if unedited is None:
+            sweep, is_edited = request.has_sweep, bool(request.edits)
+            mark_asked(self._results, newest, sweep=sweep, what_if=is_edited)
+        else:
+            mark_edited(self._results, newest)
+        self._engine.submit(request)
+
+    @property
+    def state(self) -> LiveState:
+        """What is on screen."""
+        return self._state
+
+    @property
+    def needs(self) -> Needs | None:
+        """What the predictor sees and knows, None before it has told."""
+        return self._results.needs
+
+    @property
+    def residence(self) -> Residence | None:
+        """Where it computes, None before it has told."""
+        return self._results.residence
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether anything that is on screen is still to be answered."""
+        return self._results.is_awaited
+
+    @property
+    def population_s(self) -> float | None:
+        """How long the quickest answer for this session's population took.
+
+        None before the first. One for less than half of the neurons says nothing, nor
+        does the time that loading the predictor took.
+        """
+        session, seconds = self._quickest
+        return seconds if session is self._state.session and seconds < np.inf else None
+
+    def ask_what_if(self) -> None:
+        """Ask for the edits alone, where all else is answered."""
+        results = self._results
+        if not results.is_answered:
+            self.ask()
+        elif self._state.edits:
+            self.ask(results.population)
+        else:
+            self._engine.cancel()
+            forget_what_if(results)
+            mark_cancelled(results)
+
+    def stop(self) -> None:
+        """Stop what runs and drop what waits; what is shown stays."""
+        self._engine.cancel()
+        mark_cancelled(self._results)
+
+    def forget(self) -> None:
+        """Forget every answer: they belong to another window."""
+        self._results.clear()
+        self._results.freshness = self._results.population_freshness = "none"
+        self._results.sweep_freshness = self._results.what_if_freshness = "none"
+        self._results.changed.emit()
+
+    def give_up(self) -> None:
+        """Forget every answer and stop what runs: nobody waits for it any more."""
+        self._engine.cancel()
+        self.forget()
+
+    def choose(self, predictor: str | Predictor | None) -> None:
+        """Ask somebody else, or the same elsewhere, from now on."""
+        self.give_up()
+        self.predictor, self._quickest = predictor, (None, np.inf)
+        self._results.needs = self._results.residence = None
+
+    def _take(self, answer: Answer) -> None:
+        with self._lock:
+            if isinstance(answer.value, Stage) and answer.value.name == "population":
+                self._time(answer.value)
+            apply_answer(self._results, answer, self._is_on_screen)
+
+    def _time(self, stage: Stage) -> None:
+        """Note how long an answer for the population took."""
+        request, prediction = stage.request, stage.prediction
+        if not isinstance(request, LiveRequest) or prediction is None:
+            return
+        is_of_most = 2 * len(prediction.neurons) >= request.session.n_neurons
+        state = self._state
+        is_asked_here = (request.session, request.device) == (
+            state.session,
+            state.device,
+        )
+        if is_of_most and is_asked_here and request.predictor is self.predictor:
+            known = np.inf if self.population_s is None else self.population_s
+            self._quickest = request.session, min(known, stage.took_s)
+
+    def _is_on_screen(self, request: LiveRequest | LoadRequest | PinRequest) -> bool:
+        if isinstance(request, PinRequest):  # of the pins, which take it
+            return False
+        if request.predictor is not self.predictor:
+            return False
+        return isinstance(request, LoadRequest) or request.window is self._state.window

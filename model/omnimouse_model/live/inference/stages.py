@@ -1,0 +1,305 @@
+"""From a request to predictions in stages; runs on the engine's thread.
+
+Selected neurons first, then the whole population, then, where they are asked for, the
+what-if, and the live sweep point by point; a newer request or a cancel is noticed in
+between. The second stage reuses the first one's encoding. A sweep does not depend on
+what is painted, so one that gave way goes on where it was.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any, Literal
+
+import numpy as np
+
+from omnimouse_model.analysis.evaluate.stitching import window_scores
+from omnimouse_model.analysis.in_silico.counterfactual import WhatIf, what_if
+from omnimouse_model.analysis.sweep.live_sweep import SEEDS, live_sweep
+from omnimouse_model.analysis.sweep.table import ContextSweep
+from omnimouse_model.data.edit_protocol import Edit
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import Window
+from omnimouse_model.live.inference.pinned_stages import (
+    PinnedAnswering,
+    PinRequest,
+    PinStage,
+)
+from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.predict.capabilities import (
+    Closable,
+    Foresighted,
+    Interruptible,
+    decode_in_parts,
+    stop_if,
+)
+from omnimouse_model.predict.devices import (
+    DEVICES,
+    Residence,
+    devices_of,
+    residence_of,
+)
+from omnimouse_model.predict.predictor import Needs, Prediction, Predictor
+
+WINDOW_S = 2.0
+Load = Callable[[str, Session | None, str], Predictor]
+"""Makes a predictor from its name, for a session if there is one, on a device."""
+
+
+def name_of(predictor: Predictor) -> str:
+    """What to call a predictor; one that must load first has a name before that."""
+    return str(getattr(predictor, "name", None) or predictor.predictor_id)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRequest:
+    """Everything an answer depends on, as it was when it was asked.
+
+    `predictor` is a name for `load`, or a predictor; `sweep` asks for a live sweep too.
+    `step_s` is how far the user steps, in the direction of the latest step. With
+    `edits` their what-if is asked too; where `unedited`, the answer without them, is
+    known, nothing but that.
+    """
+
+    session: Session
+    window: Window
+    mask: Mask
+    selection: tuple[int, ...]
+    predictor: str | Predictor
+    device: str = "auto"
+    sweep: bool = False
+    step_s: float = WINDOW_S
+    edits: tuple[Edit, ...] = ()
+    unedited: Prediction | None = None
+
+    @property
+    def has_sweep(self) -> bool:
+        """Whether a sweep is to come: one was asked for, and there is somebody."""
+        return self.sweep and bool(self.selection)
+
+
+def step_between(before: Window | None, after: Window) -> float:
+    """How far, and which way, the user steps; a jump says nothing about that."""
+    if before is None or before.session is not after.session:
+        return WINDOW_S
+    step_s = after.start_s - before.start_s
+    return step_s if round(abs(step_s), 2) <= WINDOW_S else WINDOW_S
+
+
+def neighbours(window: Window, step_s: float) -> tuple[Window, ...]:
+    """The windows a step on and a step back, as far as the session has them."""
+    starts = (window.start_s + step_s, window.start_s - step_s)
+    found = (window.session.window(start_s) for start_s in starts)
+    return tuple(near for near in found if near.key != window.key)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """Load a predictor before there is a question for it: a process takes seconds."""
+
+    predictor: str
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of an answer: the selected neurons, all that were asked for, a sweep.
+
+    `scores` (P,) comes with the population. `prediction` is None where nothing is
+    asked, and where a predictor was only loaded. A sweep comes once per point, with
+    all points so far. A what-if that could not be predicted has a `fault`. "begun" says
+    nothing, but lets anything newer go first. `took_s` comes with the population:
+    seconds from its encoding to its last part.
+    """
+
+    name: Literal[
+        "loaded", "begun", "selected", "population", "what_if", "sweep", "nothing"
+    ]
+    request: LiveRequest | LoadRequest
+    prediction: Prediction | None = None
+    scores: np.ndarray | None = None
+    needs: Needs | None = None
+    devices: tuple[str, ...] = DEVICES
+    residence: Residence | None = None
+    sweep: ContextSweep | None = None
+    what_if: WhatIf | None = None
+    fault: str = ""
+    took_s: float = 0.0
+
+
+class Answering:
+    """The engine's `call`: keeps the predictor loaded and the session prepared."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._name = ("", "")
+        self._loaded: Predictor | None = None
+        self._told: dict[str, Any] = {}
+        self._prepared: tuple[Any, Any] = (None, None)
+        self._asked: Predictor | None = None
+        self._swept: tuple[Any, ContextSweep | None] = (None, None)
+        self._pinned = PinnedAnswering(load, self._kept)
+
+    def __call__(
+        self,
+        request: LiveRequest | LoadRequest | PinRequest,
+        outdated: Callable[[], bool],
+    ) -> Iterator[Stage | PinStage]:
+        """Answer in stages; see the module."""
+        if isinstance(request, PinRequest):
+            yield from self._pinned.stages(request, outdated)
+            return
+        try:
+            yield from self._stages(request, outdated)
+        finally:
+            # a predictor outlives the request, and is not to stop for it later
+            if isinstance(self._asked, Interruptible):
+                self._asked.stop_when(lambda: False)
+
+    def _stages(
+        self, request: LiveRequest | LoadRequest, outdated: Callable[[], bool]
+    ) -> Iterator[Stage]:
+        if isinstance(request, LoadRequest):
+            self._predictor(request, None, outdated)
+            yield Stage("loaded", request, **self._told)
+            return
+        predictor = self._predictor(request, request.session, outdated)
+        mask = request.mask
+        asked = np.flatnonzero(asked_cells(mask).any(axis=0))
+        if not len(asked) and mask.behavior != "target":
+            yield Stage("nothing", request, **self._told)
+            return
+        try:
+            self._prepare(predictor, request.session)
+        except ValueError:
+            yield Stage("loaded", request, **self._told)  # what refuses, and where
+            raise
+        if request.unedited is not None:
+            yield Stage("begun", request)
+            yield self._what_if(predictor, request, request.unedited, outdated)
+            return
+        since = perf_counter()
+        encoded = predictor.encode(request.window, mask)
+        stop_if(outdated)
+        selection = np.array(request.selection, np.int64)
+        first = predictor.decode(encoded, selection)
+        yield Stage("selected", request, first, **self._told)
+        whole = decode_in_parts(predictor, encoded, asked, outdated)
+        whole = replace(whole, behavior=first.behavior)
+        took_s = perf_counter() - since
+        scores = window_scores(whole, request.window)
+        yield Stage("population", request, whole, scores, took_s=took_s)
+        if request.edits:
+            yield self._what_if(predictor, request, whole, outdated)
+        if request.has_sweep:
+            yield from self._sweep(predictor, request, outdated)
+
+    def look_ahead(
+        self,
+        request: LiveRequest | LoadRequest | PinRequest,
+        outdated: Callable[[], bool],
+    ) -> None:
+        """Have the windows beside the one on screen ready, if the predictor can."""
+        predictor = self._asked
+        if isinstance(request, LoadRequest) or not isinstance(predictor, Foresighted):
+            return
+        if self._prepared[1] is not request.session:
+            return
+        if isinstance(predictor, Interruptible):
+            predictor.stop_when(outdated)
+        try:
+            for window in neighbours(request.window, request.step_s):
+                stop_if(outdated)
+                predictor.look_ahead(window, request.mask)
+        finally:
+            if isinstance(predictor, Interruptible):
+                predictor.stop_when(lambda: False)
+
+    def close(self) -> None:
+        """Let the loaded predictor go."""
+        loaded, self._loaded, self._name = self._loaded, None, ("", "")
+        self._prepared = self._swept = (None, None)
+        if isinstance(loaded, Closable):
+            loaded.close()
+        self._pinned.close()
+
+    def _what_if(
+        self,
+        predictor: Predictor,
+        request: LiveRequest,
+        unedited: Prediction,
+        outdated: Callable[[], bool],
+    ) -> Stage:
+        """Predict under the edits; a refusal is told, and the answer without stays."""
+        stop_if(outdated)
+        try:
+            found = what_if(
+                predictor,
+                request.window,
+                request.mask,
+                request.edits,
+                unedited.neurons,
+                unedited=unedited,
+                outdated=outdated,
+            )
+        except ValueError as refusal:
+            return Stage("what_if", request, fault=str(refusal))
+        return Stage("what_if", request, what_if=found)
+
+    def _sweep(
+        self, predictor: Predictor, request: LiveRequest, outdated: Callable[[], bool]
+    ) -> Iterator[Stage]:
+        given = request.mask.behavior == "visible"
+        both = bool(request.session.behavior_names)
+        window, selection = request.window, request.selection
+        question = (predictor.predictor_id, window.key, selection)
+        known = self._swept[1] if self._swept[0] == question else None
+        for found in live_sweep(
+            predictor,
+            window,
+            np.array(selection, np.int64),
+            behavior=(given, not given) if both else False,
+            seeds=SEEDS,
+            known=known,
+            outdated=outdated,
+        ):
+            self._swept = (question, found)
+            yield Stage("sweep", request, sweep=found)
+
+    def _predictor(
+        self,
+        request: LiveRequest | LoadRequest,
+        session: Session | None,
+        outdated: Callable[[], bool],
+    ) -> Predictor:
+        predictor = request.predictor
+        if isinstance(predictor, str):
+            predictor = self._named(predictor, session, request.device)
+        self._asked = predictor
+        if isinstance(predictor, Interruptible):
+            predictor.stop_when(outdated)
+        # A worker loads now, and tells what is wrong.
+        self._told = {
+            "needs": predictor.needs,
+            "devices": devices_of(predictor),
+            "residence": residence_of(predictor),
+        }
+        return predictor
+
+    def _named(self, name: str, session: Session | None, device: str) -> Predictor:
+        if self._loaded is None or self._name != (name, device):
+            self.close()
+            self._loaded = self._load(name, session, device)
+            self._name = (name, device)
+        return self._loaded
+
+    def _kept(self, name: str, device: str) -> Predictor | None:
+        """The predictor that is loaded, if it is that of a name."""
+        return self._loaded if self._name == (name, device) else None
+
+    def _prepare(self, predictor: Predictor, session: Session) -> None:
+        known_predictor, known_session = self._prepared
+        if known_predictor is not predictor or known_session is not session:
+            self._prepared = (None, None)
+            predictor.prepare(session)
+            self._prepared = (predictor, session)

@@ -1,0 +1,289 @@
+"""What survives a restart, and a crash: where the user was, and what was asked."""
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from omnimouse_model.atomic import atomic_path
+from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.demo import is_demo
+from omnimouse_model.live.analysis_file import SUFFIX
+
+logger = logging.getLogger(__name__)
+
+RUN = f"{os.getpid()} {uuid4().hex}"
+"""This process, told from every other, also from one that had its number before."""
+MOST_RECENT = 8
+UNSAVED = ", unsaved "
+MOST_UNSAVED = 20
+"""Analyses that were left without being saved, and never opened since."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """Where the user was.
+
+    Attributes
+    ----------
+    options
+        How the session is read; see `ReadOptions`.
+    analysis
+        All that was on screen, as `Analysis.to_dict` gives it; may be empty.
+    file, is_saved
+        The file it was saved to, "" for none, and whether that holds the same.
+    brush_radius
+        Of the field's brush in screen pixels, 0 where that is not known.
+    run, at
+        Whose it is until it ends, "" after that; and when that was written.
+    """
+
+    session: str = ""
+    predictor: str = ""
+    preset: str = ""
+    start_s: float = 0.0
+    baseline: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    """How the session is read; see `ReadOptions`."""
+    pins: dict[str, Any] = field(default_factory=dict)
+    """Pinned conditions of the session; see `Pins.facts`."""
+    analysis: dict[str, Any] = field(default_factory=dict)
+    file: str = ""
+    is_saved: bool = False
+    run: str = ""
+    at: float = 0.0
+    brush_radius: float = 0.0
+
+    @property
+    def is_left_by_a_crash(self) -> bool:
+        """Whether the process that was writing it is gone without a word."""
+        return bool(self.run) and self.run != RUN and not _is_running(self.run)
+
+
+def config_dir() -> Path:
+    """The user's config folder: $OMNIMOUSE_CONFIG, else the system's habit."""
+    if chosen := os.environ.get("OMNIMOUSE_CONFIG"):
+        return Path(chosen)
+    if sys.platform == "win32":
+        base = os.environ.get("APPDATA", "~/AppData/Roaming")
+    elif sys.platform == "darwin":
+        base = "~/Library/Application Support"
+    else:
+        base = os.environ.get("XDG_CONFIG_HOME", "~/.config")
+    return Path(base).expanduser() / "omnimouse"
+
+
+def remember(what: Remembered, path: Path | None = None) -> None:
+    """Write it, atomically; a folder that cannot be written is logged, not raised."""
+    facts = {name.name: getattr(what, name.name) for name in fields(what)}
+    _write(path or config_dir() / "live.json", facts)
+
+
+def recall(path: Path | None = None) -> Remembered | None:
+    """Read it back, None when there is nothing sound to read."""
+    path = path or config_dir() / "live.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        known = {name.name for name in fields(Remembered)}
+        what = Remembered(**{k: v for k, v in found.items() if k in known})
+        return Remembered(
+            str(what.session),
+            str(what.predictor),
+            str(what.preset),
+            float(what.start_s),
+            str(what.baseline),
+            ReadOptions(**what.options).given(),
+            dict(what.pins),
+            dict(what.analysis),
+            str(what.file),
+            bool(what.is_saved),
+            str(what.run),
+            float(what.at),
+            float(what.brush_radius),
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        logger.warning("Where you were could not be read from %s: %s", path, error)
+        return None
+
+
+class Memory:
+    """Where the user was: in a file, the user's `live.json` when True, or nowhere.
+
+    Parameters
+    ----------
+    where
+        The file, True for the user's own, False to keep nothing.
+    """
+
+    def __init__(self, where: Path | bool) -> None:
+        self._is_kept = where is not False
+        self._path = where if isinstance(where, Path) else None
+        self._writing = threading.Lock()
+
+    def recall(self) -> Remembered:
+        """Where the user was; an empty `Remembered` where that is not known."""
+        found = recall(self._path) if self._is_kept else None
+        return found or Remembered()
+
+    def remember(self, where: Remembered) -> None:
+        """Keep it; a demo recording never takes the place of the user's own."""
+        if not self._is_kept:
+            return
+        if is_demo(Path(where.session)):
+            was = self.recall().session
+            if was and not is_demo(Path(was)):
+                return
+        remember(replace(where, run=RUN, at=time.time()), self._path)
+
+    def end(self) -> None:
+        """All is well: what is remembered was not left by a crash."""
+        was = self.recall()
+        if self._is_kept and was.run and (was.run == RUN or was.is_left_by_a_crash):
+            remember(replace(was, run=""), self._path)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is a file at all."""
+        return self._is_kept
+
+    @property
+    def folder(self) -> Path:
+        """Where the file lies."""
+        return config_dir() if self._path is None else self._path.parent
+
+    @property
+    def recent(self) -> tuple[Path, ...]:
+        """Analyses that were saved or opened and are there, the newest first."""
+        if not self._is_kept:
+            return ()
+        try:
+            paths = map(Path, _texts(self._recent_path))
+            return tuple(path for path in paths if path.is_file())
+        except (OSError, ValueError):  # a name that no path has
+            return ()
+
+    def note_recent(self, path: Path) -> None:
+        """Put an analysis that was saved or opened first among the recent ones.
+
+        Of what was left unsaved it is one that stays for good.
+        """
+        if not self._is_kept:
+            return
+        with self._writing:
+            self._put_first(path)
+            if path.parent == self.unsaved_folder and path.name not in self._in_use:
+                _write(self._in_use_path, sorted({*self._in_use, path.name}))
+
+    @property
+    def unsaved_folder(self) -> Path:
+        """Where copies of what was left unsaved lie."""
+        return self.folder / "unsaved"
+
+    def keep_unsaved(
+        self, name: str, write: Callable[[Path], None]
+    ) -> tuple[Path, tuple[Path, ...]]:
+        """Write an analysis that is in no file beside the memory.
+
+        It becomes the first of the recent ones. Returns its place, and which older
+        ones gave way: of those that were never opened the newest stay.
+
+        Raises
+        ------
+        OSError
+            It cannot be written.
+        """
+        with self._writing:
+            folder = self.unsaved_folder
+            folder.mkdir(parents=True, exist_ok=True)
+            at = time.strftime("%Y-%m-%d %H.%M.%S")
+            first = name.partition(UNSAVED)[0] + UNSAVED + at
+            path, n = folder / f"{first}{SUFFIX}", 1
+            while path.exists():
+                n += 1
+                path = folder / f"{first} ({n}){SUFFIX}"
+            write(path)
+            self._put_first(path)
+            return path, self._prune(path)
+
+    def _prune(self, newest: Path) -> tuple[Path, ...]:
+        """Delete the oldest that nobody opened; what cannot be deleted stays."""
+        try:
+            found = self.unsaved_folder.glob(f"*{SUFFIX}")
+            others = [p for p in found if p.name not in self._in_use and p != newest]
+            others.sort(key=lambda p: p.stat().st_mtime)
+            old = others[: max(len(others) + 1 - MOST_UNSAVED, 0)]
+        except OSError as error:
+            logger.warning("Older copies are left as they are: %s", error)
+            return ()
+        gone = []
+        for path in old:
+            try:
+                path.unlink()
+                gone.append(path)
+            except OSError as error:
+                logger.warning("%s is not deleted: %s", path.name, error)
+        return tuple(gone)
+
+    def _put_first(self, path: Path) -> None:
+        paths = dict.fromkeys([str(path), *map(str, self.recent)])
+        _write(self._recent_path, list(paths)[:MOST_RECENT])
+
+    @property
+    def _in_use(self) -> tuple[str, ...]:
+        """Names of copies that were opened, or saved into."""
+        return _texts(self._in_use_path)
+
+    @property
+    def _in_use_path(self) -> Path:
+        return self.folder / "unsaved_in_use.json"
+
+    @property
+    def _recent_path(self) -> Path:
+        return self.folder / "recent_analyses.json"
+
+
+def _write(path: Path, facts: object) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path, mode=0o600) as sibling:
+            sibling.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    except OSError as error:
+        logger.warning("Where you were is not remembered: %s", error)
+
+
+def _texts(path: Path) -> tuple[str, ...]:
+    """A list of texts; none yet, or not a sound one, is an empty one."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return tuple(text for text in found if isinstance(text, str))
+    except (OSError, ValueError, TypeError):
+        return ()
+
+
+def _is_running(run: str) -> bool:
+    """Whether the process of a `RUN` lives; another one with our number does not."""
+    number = run.split(" ")[0]
+    if not number.isdigit() or int(number) in (0, os.getpid()):
+        return False
+    if sys.platform == "win32":
+        import ctypes
+
+        kernel = ctypes.windll.kernel32
+        handle = kernel.OpenProcess(0x1000, False, int(number))
+        return bool(handle and kernel.CloseHandle(handle))
+    try:
+        os.kill(int(number), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,1 @@
+"""User actions that change the mask or the stimulus edits, and their undo."""

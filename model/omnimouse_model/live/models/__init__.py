@@ -1,0 +1,1 @@
+"""The choice of a model: downloads, fine-tuning, fallback baselines."""

@@ -1,0 +1,380 @@
+"""Fine-tuning the chosen model to the recording on screen, in the background.
+
+It runs in a process of its own (`train.apart`) and lies in a folder, which the same
+model and recording always share: whatever stops it, it goes on from there. When it
+has ended, the result is chosen at once.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from psygnal import Signal
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import FinetuneError
+from omnimouse_model.live.inference.background_task import Errand, HasErrand, Tell
+from omnimouse_model.live.inference.client import Asking
+from omnimouse_model.live.inference.engine import Post, call_at_once
+from omnimouse_model.live.last_session import config_dir
+from omnimouse_model.live.models.finetuned_models import (
+    SCORE,
+    Trained,
+    Tuned,
+    place_for,
+    tuned_in,
+    tuned_under,
+)
+from omnimouse_model.live.sweep.estimate import duration_words
+from omnimouse_model.predict.compatibility import knowledge_of
+from omnimouse_model.train.finetune.process import Job, finetune_apart
+
+Stage = Literal["", "starting", "training", "saving"]
+Point = tuple[int, float]
+STEPS: Final = 300
+STAGES: Final = {
+    "": "starting its process",
+    "starting": "finding start values for the neurons",
+    "saving": "writing the result",
+}
+START_CORE_S: Final = 60.0
+"""Seconds of one core that start values take, for a model like the demo's."""
+STEP_CORE_S: Final = 0.6
+"""Of one step of 8 windows: the same model, 400 neurons. One thread took 48 and 0.45
+(docs/training.md); several share the work less well."""
+DEMO_BYTES: Final = 8e6
+"""Weights of that model: larger ones are taken to cost more in proportion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is fine-tuned to what, and where it lies."""
+
+    model: str
+    session: Session
+    path: Path
+    train: Trained = "embeddings"
+    steps: int = STEPS
+    device: str = "auto"
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+class Finetuning(HasErrand):
+    """Starts, stops and goes on with one fine-tuning, and hands over its result.
+
+    Parameters
+    ----------
+    asking
+        Knows what is on screen, and who is asked.
+    choose
+        Chooses the result, by its folder; called on the thread that draws.
+    post
+        Hands a function to the thread that draws.
+    synchronous
+        Wait inside `start` until it has ended: for scripts and tests.
+
+    Attributes
+    ----------
+    changed
+        Emitted on the thread that draws when anything here may have changed.
+    finished
+        Emitted when there is one result more.
+    folder
+        Where fine-tunings are kept; the user's own by default.
+    wanted
+        What runs, or ran last; None before, and after `forget`.
+    stage
+        "" before it says anything, "starting" while start values are found,
+        "training", or "saving".
+    step, of
+        Steps done, and all; it may end sooner.
+    losses, validations
+        (step, loss) of every step, and (step, held-out score) where it was scored;
+        of what went before, too, where it goes on.
+    seconds_left
+        Of training, None while that is not known.
+    is_finished
+        Whether the result is there.
+    """
+
+    changed = Signal()
+    finished = Signal()
+
+    def __init__(
+        self,
+        asking: Asking,
+        choose: Callable[[str], None],
+        post: Post = call_at_once,
+        *,
+        synchronous: bool = False,
+    ) -> None:
+        self.folder = config_dir() / "models"
+        self._asking, self._choose, self._post = asking, choose, post
+        self._is_closing = False
+        self._refusal: Exception | None = None
+        self._clear(None)
+        self._errand = Errand(self._run, self._take, post, synchronous=synchronous)
+        self._errand.changed.connect(self.changed.emit)
+
+    # -- what there is ----------------------------------------------------------------
+    @property
+    def is_offered(self) -> bool:
+        """Whether the chosen model is one that could learn the recording on screen."""
+        state, needs = self._asking.state, self._asking.needs
+        if state.session is None or needs is None:
+            return False
+        is_new = knowledge_of(needs, state.session).is_new
+        return is_new and isinstance(self._asking.predictor, str)
+
+    def here(self, train: Trained = "embeddings") -> Tuned | None:
+        """What was done before of what is offered; None where nothing was."""
+        state = self._asking.state
+        if not self.is_offered or state.session is None:
+            return None
+        return tuned_in(self.place(state.predictor_name, state.session, train))
+
+    @property
+    def is_of_screen(self) -> bool:
+        """Whether what runs, or ran last, is of the recording on screen."""
+        session = self._asking.state.session
+        wanted = self.wanted
+        if session is None or wanted is None:
+            return False
+        return session.fingerprint == wanted.session.fingerprint
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether the result of what ran last is the model that is asked."""
+        wanted, name = self.wanted, self._asking.state.predictor_name
+        return self.is_finished and wanted is not None and name == str(wanted.path)
+
+    @property
+    def results(self) -> tuple[Tuned, ...]:
+        """Every result that is kept, the newest first."""
+        return tuple(one for one in tuned_under(self.folder) if one.is_finished)
+
+    @property
+    def fault(self) -> Exception | None:
+        """Why the newest act failed, None where it did not."""
+        return self._refusal or self._errand.fault
+
+    @property
+    def before(self) -> float | None:
+        """Held-out score of the start values, None before it is known."""
+        first = self.validations[:1]
+        return first[0][1] if first and first[0][0] == 0 else None
+
+    @property
+    def best(self) -> float | None:
+        """The best held-out score so far: what the result is made of."""
+        return max((score for _, score in self.validations), default=None)
+
+    @property
+    def share(self) -> float:
+        """How much of the steps is done, from 0 to 1."""
+        return min(self.step / self.of, 1.0) if self.of else 0.0
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether its folder holds another run, so that only a fresh one helps."""
+        fault = self.fault
+        return isinstance(fault, FinetuneError) and fault.code == "other_run"
+
+    @property
+    def words(self) -> str:
+        """How far it is: "step 120 of 300 · about 2 min left"; "" when nothing runs."""
+        if not self.is_busy:
+            return ""
+        if self.stage != "training":
+            return STAGES[self.stage]
+        said = f"step {self.step} of {self.of}"
+        if self.seconds_left is None:
+            return said
+        return f"{said} · about {duration_words(self.seconds_left)} left"
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether it was stopped, or failed, and can be taken up."""
+        return self.wanted is not None and not self.is_busy and not self.is_finished
+
+    @property
+    def can_be_used(self) -> bool:
+        """Whether what a stopped one reached makes a model: its start values do."""
+        return self.can_go_on and self.before is not None
+
+    def place(
+        self, model: str, session: Session, train: Trained = "embeddings"
+    ) -> Path:
+        """Where a fine-tuning of this model to this recording lies."""
+        return place_for(self.folder, model, session, train)
+
+    def estimate(self, steps: int = STEPS) -> str:
+        """What it would take here, in words; "" where that cannot be told.
+
+        Going by the last one of the same model, where there is one.
+        """
+        state, residence = self._asking.state, self._asking.residence
+        if state.session is None:
+            return ""
+        alike = f"{Path(state.predictor_name).name}_"
+        for one in self.results:
+            if one.path.name.startswith(alike) and one.minutes and one.step:
+                seconds = 60 * one.minutes * steps / one.step
+                return f"about {duration_words(seconds)}, going by the last one"
+        if residence is None or not residence.hardware.startswith("CPU"):
+            return ""
+        size = max(residence.n_bytes / DEMO_BYTES, 0.2)
+        cores = size * (START_CORE_S + steps * STEP_CORE_S)
+        seconds = cores / max(os.cpu_count() or 1, 1)
+        return f"roughly {duration_words(seconds)} on this processor"
+
+    # -- verbs ------------------------------------------------------------------------
+    def start(
+        self,
+        predictor_name: str = "",
+        session: Session | None = None,
+        out: str | Path | None = None,
+        *,
+        train: Trained = "embeddings",
+        steps: int = STEPS,
+    ) -> None:
+        """Begin, or go on where its folder holds a part of it.
+
+        Without a model and a recording: those on screen. `out` is a folder of the
+        user's own by default, see `place`. What is in the way is `fault`.
+        """
+        state = self._asking.state
+        if self.is_busy:
+            return self._fail("A fine-tuning runs already: stop it, or wait.")
+        session = session or state.session
+        if not predictor_name and isinstance(self._asking.predictor, str):
+            predictor_name = self._asking.predictor
+        if session is None or not predictor_name:
+            return self._fail(
+                "Open a recording and choose a model by its name, file or folder first."
+            )
+        path = self.place(predictor_name, session, train) if out is None else Path(out)
+        path = path.absolute()
+        self._begin(Wanted(predictor_name, session, path, train, steps, state.device))
+
+    def go_on(self) -> None:
+        """Take up what was stopped, or failed, from its last save."""
+        if self.can_go_on and (was := self.wanted) is not None:
+            self._begin(replace(was, stop=threading.Event()))
+
+    def start_over(self) -> None:
+        """Begin anew in a folder of its own, where the one there was is no good."""
+        if self.can_go_on and (was := self.wanted) is not None:
+            path = place_for(
+                self.folder, was.model, was.session, was.train, is_fresh=True
+            )
+            self._begin(replace(was, path=path, stop=threading.Event()))
+
+    def use(self) -> None:
+        """Choose the result; of one that was stopped, what was reached."""
+        if self.wanted is None:
+            return
+        if self.is_finished:
+            self._choose(str(self.wanted.path))
+        elif self.can_be_used:
+            reached = replace(self.wanted, steps=self.step, stop=threading.Event())
+            self._begin(reached)
+
+    def use_kept(self, kept: Tuned) -> None:
+        """Choose what was kept before; see `here` and `results`."""
+        if kept.is_finished:
+            self._choose(str(kept.path))
+        elif kept.before is not None:
+            self.start(out=kept.path, train=kept.train, steps=kept.step)
+
+    def stop(self) -> None:
+        """Stop it; what was reached is saved in its folder."""
+        if self.wanted is not None:
+            self.wanted.stop.set()
+        self._errand.stop()
+
+    def forget(self) -> None:
+        """It was read, or nobody wants it any more: stop, and say nothing of it."""
+        self.stop()
+        self._refusal = None
+        self._clear(None)
+        self._errand.forget_fault()
+        self.changed.emit()
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """End what runs; it goes on from its folder at the next start."""
+        self._is_closing = True
+        self.stop()
+        self._errand.close(timeout_s)
+
+    # -- on the thread that draws -----------------------------------------------------
+    def _begin(self, wanted: Wanted) -> None:
+        self._refusal = None
+        self._clear(wanted)
+        self._errand.start(wanted, STAGES[""])
+
+    def _clear(self, wanted: Wanted | None) -> None:
+        self.wanted = wanted
+        self.stage: Stage = ""
+        self.step, self.of = 0, 0 if wanted is None else wanted.steps
+        self.losses: list[Point] = []
+        self.validations: list[Point] = []
+        self.seconds_left: float | None = None
+        self.is_finished = False
+
+    def _fail(self, words: str) -> None:
+        self._refusal = FinetuneError("busy" if self.is_busy else "nothing", words)
+        self.changed.emit()
+
+    def _take_rows(self, wanted: Wanted, rows: Sequence[dict[str, float]]) -> None:
+        if wanted is not self.wanted:
+            return
+        for row in rows:
+            step = int(row["step"])
+            for points, value in (
+                (self.losses, row.get("loss")),
+                (self.validations, row.get(SCORE)),
+            ):
+                while points and points[-1][0] >= step:  # done again after a kill
+                    points.pop()
+                if value is not None:
+                    points.append((step, value))
+
+    def _take_told(self, wanted: Wanted, told: dict[str, Any]) -> None:
+        if wanted is not self.wanted or wanted.stop.is_set():
+            return
+        if told["row"]:
+            self._take_rows(wanted, [told["row"]])
+        self.stage, self.step, self.of = told["stage"], told["step"], told["of"]
+        self.seconds_left = told["seconds_left"]
+        self.changed.emit()
+
+    def _take(self, wanted: Wanted) -> None:
+        """It has ended: the result is asked, if its recording is still on screen."""
+        if wanted is not self.wanted:
+            return
+        self.is_finished = True
+        self.finished.emit()
+        session = self._asking.state.session
+        if session is not None and session.fingerprint == wanted.session.fingerprint:
+            self._choose(str(wanted.path))
+
+    # -- on a thread of its own -------------------------------------------------------
+    def _run(self, wanted: Wanted, _: Tell) -> Iterator[Wanted]:
+        def tell(kind: str, value: Any) -> None:
+            take = self._take_rows if kind == "rows" else self._take_told
+            self._post(partial(take, wanted, value))
+
+        job = Job(
+            wanted.model,
+            wanted.session,
+            wanted.path,
+            wanted.device,
+            {"train": wanted.train, "steps": wanted.steps},
+        )
+        finetune_apart(job, tell, wanted.stop.is_set, lambda: self._is_closing)
+        yield wanted

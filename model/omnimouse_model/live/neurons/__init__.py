@@ -1,0 +1,1 @@
+"""Values per neuron: colours, planes, order, properties, repeats."""

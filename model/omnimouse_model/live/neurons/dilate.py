@@ -1,0 +1,102 @@
+"""Growing and shrinking what is painted, by a distance between neurons."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import numpy as np
+from psygnal import Signal
+
+from omnimouse_model.live.mask.brush import CODE_NAMES
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.masks import HIDDEN
+from omnimouse_model.masks.dilation import grown, shrunk, unit_of_distance
+
+START = {"µm": 30.0, "px": 10.0}
+Paint = Callable[[np.ndarray, tuple[int, int], int], None]
+Stroke = Callable[[str], AbstractContextManager[None]]
+Among = Callable[[np.ndarray], np.ndarray]
+
+
+class Reaching:
+    """Grows and shrinks the neurons that hold the brush's code in the active span.
+
+    Parameters
+    ----------
+    state
+        What is on screen.
+    paint, stroke
+        The controller's: set cells, and make one undo entry of it.
+    among
+        Which of these neurons are looked at: no others change.
+
+    Attributes
+    ----------
+    changed
+        Emitted when the distance may have changed.
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self, state: LiveState, paint: Paint, stroke: Stroke, among: Among
+    ) -> None:
+        self._state, self._paint, self._stroke = state, paint, stroke
+        self._among = among
+        self._distances = dict(START)
+
+    @property
+    def unit(self) -> str:
+        """Of the distance: "µm" or "px"; "" where the session knows no positions."""
+        session = self._state.session
+        return "" if session is None else unit_of_distance(session)
+
+    @property
+    def distance(self) -> float:
+        """How far one step reaches, in `unit`; kept for each unit."""
+        return self._distances.get(self.unit, 0.0)
+
+    def set_distance(self, distance: float) -> None:
+        """Choose how far one step reaches; without a unit it is nothing."""
+        if self.unit and distance > 0:
+            self._distances[self.unit] = float(distance)
+            self.changed.emit()
+
+    @property
+    def can_grow(self) -> bool:
+        """Whether some neurons have the brush's code here, and positions."""
+        return bool(self.unit) and len(self._painted()) > 0
+
+    @property
+    def can_shrink(self) -> bool:
+        """The same; what is hidden already has nothing to become."""
+        return self.can_grow and self._state.brush_code != HIDDEN
+
+    def grow(self) -> None:
+        """Paint the neurons within the distance of those painted so."""
+        if not self.can_grow or self._state.session is None:
+            return
+        painted = self._painted()
+        found = grown(self._state.session, painted, self.distance)
+        new = np.setdiff1d(found, painted)
+        self._set(new, self._state.brush_code, "Grow")
+
+    def shrink(self) -> None:
+        """Hide those painted so that have others within the distance."""
+        if not self.can_shrink or self._state.session is None:
+            return
+        painted = self._painted()
+        kept = shrunk(self._state.session, painted, self.distance)
+        self._set(np.setdiff1d(painted, kept), HIDDEN, "Shrink")
+
+    def _set(self, neurons: np.ndarray, code: int, verb: str) -> None:
+        neurons = self._among(neurons)
+        if len(neurons):
+            word = CODE_NAMES[self._state.brush_code]
+            with self._stroke(f"{verb} {word} by {self.distance:g} {self.unit}"):
+                self._paint(neurons, self._state.active_span, code)
+
+    def _painted(self) -> np.ndarray:
+        mask, state = self._state.mask, self._state
+        if mask is None:
+            return np.empty(0, np.int64)
+        return np.flatnonzero(mask.state_in(state.active_span) == state.brush_code)

@@ -1,0 +1,281 @@
+"""What is known of one neuron: its receptive field, its tuning, repeats of clips.
+
+Computed while somebody looks, off the thread that draws, for all selected neurons in
+one pass over the video; kept per session and neuron.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from psygnal import Signal
+
+from omnimouse_model.analysis.tuning.direction import DirectionTuning, direction_tuning
+from omnimouse_model.analysis.tuning.receptive_fields import (
+    ReceptiveField,
+    receptive_fields,
+)
+from omnimouse_model.analysis.tuning.repeats import (
+    Clip,
+    ClipRepeats,
+    clip_repeats,
+    repeated_clips,
+)
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.inference.background_task import Errand, HasErrand, Tell
+from omnimouse_model.live.inference.engine import Post, call_at_once
+from omnimouse_model.live.state import LiveState
+
+_KEPT = 512
+_MAX_CLIPS = 12
+
+Key = tuple[str, str, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NeuronFacts:
+    """What has been found of a neuron so far; None where that is still to come.
+
+    Attributes
+    ----------
+    neuron
+        Index in the session.
+    repeats
+        One per clip that was shown more than once, the most often first; empty where
+        there are none.
+    field, tuning
+        Its receptive field, and its tuning to directions of motion there.
+    """
+
+    neuron: int
+    repeats: tuple[ClipRepeats, ...] | None = None
+    field: ReceptiveField | None = None
+    tuning: DirectionTuning | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing more is to come."""
+        return None not in (self.repeats, self.field, self.tuning)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Wanted:
+    session: Session
+    neurons: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    session: Session
+    facts: tuple[NeuronFacts, ...]
+
+
+class Facts(HasErrand):
+    """Facts of the focused neuron: the one selected last, until another is stepped to.
+
+    Parameters
+    ----------
+    state
+        What is on screen and selected.
+    post
+        Hands a function to the thread that draws.
+    synchronous
+        Compute at once: for scripts and tests.
+
+    Attributes
+    ----------
+    changed
+        Emitted on the thread that draws when focus, facts, words or fault may have
+        changed.
+    focused
+        Emitted when another neuron has the focus: whoever shows its facts asks for
+        them then.
+    focus
+        The neuron, None where nothing is selected.
+    n_taken
+        How often something was found.
+    """
+
+    changed = Signal()
+    focused = Signal()
+
+    def __init__(
+        self, state: LiveState, post: Post = call_at_once, *, synchronous: bool = False
+    ) -> None:
+        self.focus: int | None = None
+        self.n_taken = 0
+        self._state = state
+        self._kept: OrderedDict[Key, NeuronFacts] = OrderedDict()
+        self._under_way: tuple[int, ...] = ()
+        self._selection: tuple[int, ...] = ()
+        self._session: Session | None = None
+        self._is_given_up = False
+        self._errand = Errand(_computed, self._take, post, synchronous=synchronous)
+        self._errand.changed.connect(self._on_errand)
+
+    @property
+    def found(self) -> NeuronFacts | None:
+        """What is known of the focused neuron so far."""
+        session = self._state.session
+        if session is None or self.focus is None:
+            return None
+        return self._kept.get(_key(session, self.focus))
+
+    @property
+    def known(self) -> list[NeuronFacts]:
+        """What is known so far of neurons of the open session."""
+        session = self._state.session
+        if session is None:
+            return []
+        own = (session.id, session.fingerprint)
+        return [facts for key, facts in self._kept.items() if key[:2] == own]
+
+    # -- verbs ------------------------------------------------------------------------
+    def follow(self) -> None:
+        """Take up the selection, and compute what is not known of it.
+
+        Called by whoever shows the facts, while they are seen: nothing is computed
+        that nobody sees. The neuron added last gets the focus; else it stays.
+        """
+        selection, before = self._state.selection, self._selection
+        self._selection = selection
+        added = [neuron for neuron in selection if neuron not in before]
+        if added:
+            self._look_at(added[-1])
+        elif self.focus in selection:
+            self._look_at(self.focus)
+        else:
+            self._look_at(selection[-1] if selection else None)
+
+    def step(self, n: int) -> None:
+        """Walk through the selected neurons, in the order they were chosen.
+
+        Moves the focus alone: `follow` computes, where somebody looks.
+        """
+        selection = self._selection = self._state.selection
+        if selection:
+            at = selection.index(self.focus) if self.focus in selection else -1
+            self._move_to(selection[(at + n) % len(selection)])
+
+    def stop(self) -> None:
+        """Give up what is being computed; what was found is kept."""
+        self._under_way = ()
+        self._errand.stop()
+
+    def give_up(self) -> None:
+        """Stop, and do not begin again by itself while this neuron is looked at."""
+        self._is_given_up = self.is_busy
+        self.stop()
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it was told to stop, so that `again` is needed."""
+        return self._is_given_up
+
+    def again(self) -> None:
+        """Compute what is missing: after a stop, or a fault."""
+        self._is_given_up = False
+        self._errand.forget_fault()
+        self._compute()
+
+    # -- within -----------------------------------------------------------------------
+    def _move_to(self, neuron: int | None) -> None:
+        session = self._state.session
+        if neuron != self.focus or session is not self._session:
+            self.focus, self._session = neuron, session
+            self._errand.forget_fault()
+            self._is_given_up = False
+            self.changed.emit()
+            self.focused.emit()
+
+    def _look_at(self, neuron: int | None) -> None:
+        self._move_to(neuron)
+        is_coming = self.is_busy and neuron in self._under_way
+        if neuron is None:
+            self.stop()
+        elif not (is_coming or self._is_given_up or self.fault):
+            self._compute()
+
+    def _compute(self) -> None:
+        session, focus = self._state.session, self.focus
+        if session is None or focus is None:
+            return
+        known = self._kept.get(_key(session, focus))
+        if known is not None and known.is_complete:
+            return
+        others = (n for n in self._state.selection if n != focus)
+        missing = [n for n in others if not self._is_complete(session, n)]
+        self._under_way = (focus, *missing)
+        self._errand.start(_Wanted(session, self._under_way), "Reading repeats")
+
+    def _is_complete(self, session: Session, neuron: int) -> bool:
+        known = self._kept.get(_key(session, neuron))
+        return known is not None and known.is_complete
+
+    def _take(self, found: _Found) -> None:
+        self.n_taken += 1
+        for facts in found.facts:
+            key = _key(found.session, facts.neuron)
+            self._kept[key] = facts
+            self._kept.move_to_end(key)
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        self.changed.emit()
+
+    def _on_errand(self) -> None:
+        self.changed.emit()
+
+
+def _key(session: Session, neuron: int) -> Key:
+    return session.id, session.fingerprint, neuron
+
+
+def _computed(wanted: _Wanted, tell: Tell) -> Iterator[_Found]:
+    """Repeats, then receptive fields, then tuning at their places."""
+    session, neurons = wanted.session, np.array(wanted.neurons, np.int64)
+    facts = tuple(NeuronFacts(neuron) for neuron in wanted.neurons)
+
+    def field_told(share: float) -> None:
+        tell(f"Receptive field: {60 * share:.0f} %")
+
+    def tuning_told(share: float) -> None:
+        tell(f"Tuning: {60 + 40 * share:.0f} %")
+
+    clips = repeated_clips(session)[:_MAX_CLIPS]
+    shown = [_read_repeats(session, clip, neurons, tell) for clip in clips]
+    facts = tuple(
+        replace(f, repeats=tuple(_of_one(repeats, i) for repeats in shown))
+        for i, f in enumerate(facts)
+    )
+    yield _Found(session, facts)
+    fields = receptive_fields(session, neurons, progress=field_told)
+    facts = tuple(replace(f, field=v) for f, v in zip(facts, fields, strict=True))
+    yield _Found(session, facts)
+    places = [(np.nan, np.nan) if v.problem else v.centre_yx for v in fields]
+    at = np.array(places)
+    tunings = direction_tuning(session, neurons, at, progress=tuning_told)
+    facts = tuple(replace(f, tuning=v) for f, v in zip(facts, tunings, strict=True))
+    yield _Found(session, facts)
+
+
+def _read_repeats(
+    session: Session, clip: Clip, neurons: np.ndarray, tell: Tell
+) -> ClipRepeats:
+    tell("Reading repeats")
+    return clip_repeats(session, clip, neurons)
+
+
+def _of_one(repeats: ClipRepeats, i: int) -> ClipRepeats:
+    """The same of one neuron alone."""
+    own = slice(i, i + 1)
+    return replace(
+        repeats,
+        neurons=repeats.neurons[own],
+        responses=repeats.responses[own].copy(),
+        average=repeats.average[own],
+        cc_max=repeats.cc_max[own],
+        single_trial_max=repeats.single_trial_max[own],
+        oracle=repeats.oracle[own],
+        status=repeats.status[own],
+    )

@@ -1,0 +1,166 @@
+"""Facts of a neuron as words and as a table: what is shown, copied and exported."""
+
+import csv
+from collections.abc import Iterator
+from io import StringIO
+
+import numpy as np
+
+from omnimouse_model.analysis.tuning.direction import DirectionTuning
+from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
+from omnimouse_model.analysis.tuning.repeats import ClipRepeats, ceiling_problem
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.neurons.neuron_info import NeuronFacts
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
+
+NO_REPEATS = "No clip was shown twice: repeats imply no ceiling here."
+KINDS = {"plain": "average frame", "energy": "average motion energy"}
+SOURCES = {
+    "trials": "directions of the trials",
+    "place": "motion at its place",
+    "screen": "motion on the whole screen",
+}
+
+
+def heading(session: Session, neuron: int) -> str:
+    """Such as `neuron 413 · V1 · plane 2 · depth 210 µm · x 310, y 95 µm · index 412`.
+
+    The index is what the library calls it, where that is another number.
+    """
+    units = session.units
+    parts = [f"neuron {units.names[neuron]}"]
+    if units.area is not None:
+        parts.append(str(units.area[neuron]))
+    if units.plane[neuron] >= 0:
+        parts.append(f"plane {units.plane[neuron]}")
+    x, y, depth = (float(value) for value in units.xyz_um[neuron])
+    if np.isfinite(depth):
+        parts.append(f"depth {depth:.0f} µm")
+    if np.isfinite([x, y]).all():
+        parts.append(f"x {x:.0f}, y {y:.0f} µm")
+    if units.names[neuron] != neuron:
+        parts.append(f"index {neuron}")
+    return " · ".join(parts)
+
+
+def state_now(state: LiveState, results: Results, neuron: int) -> str:
+    """Its state in the mask, and its score in this window, as far as there is one."""
+    if state.mask is None:
+        return ""
+    words = state.mask.pattern_of(neuron, state.active_span)
+    scores = results.scores
+    if scores is None or not np.isfinite(scores[neuron]):
+        return f"{words} · no score in this window"
+    older = " (older)" if results.is_population_old else ""
+    return f"{words} · r = {scores[neuron]:.2f} in this window{older}"
+
+
+def field_words(field: ReceptiveField) -> str:
+    """One line about a receptive field, or why there is none."""
+    if field.problem:
+        return field.problem
+    row, column = field.centre_yx
+    return (
+        f"row {row:.0f}, column {column:.0f} of 36 × 64 px · {1000 * field.lag_s:.0f} "
+        f"ms · halves agree r = {field.reliability:.2f} · {KINDS[field.kind]}"
+    )
+
+
+def tuning_words(tuning: DirectionTuning) -> str:
+    """One line about a tuning, or why there is none."""
+    if tuning.problem:
+        return tuning.problem
+    orientation = f"OSI {tuning.osi:.2f} (p {_p(tuning.p_orientation)})"
+    source = SOURCES[tuning.source]
+    if not tuning.has_directions:
+        return f"orientation {tuning.preferred_deg:.0f}° · {orientation} · {source}"
+    what = f"{tuning.preferred_deg:.0f}°"
+    if not tuning.is_direction_selective:
+        what = "no preferred direction"
+    direction = f"DSI {tuning.dsi:.2f} (p {_p(tuning.p_direction)})"
+    return f"{what} · {direction} · {orientation} · {source}"
+
+
+def repeats_words(repeats: ClipRepeats) -> str:
+    """One line about the repeats of a clip, of one neuron."""
+    n = len(repeats.onset_s)
+    seen = f"{n} × {repeats.clip.duration_s:.1f} s"
+    problem = ceiling_problem(str(repeats.status[0]), n)
+    if problem:
+        return f"{seen} · no ceiling: {problem}"
+    return (
+        f"{seen} · ceiling {repeats.cc_max[0]:.2f} of the mean, "
+        f"{repeats.single_trial_max[0]:.2f} of one trial · oracle "
+        f"{repeats.oracle[0]:.2f}"
+    )
+
+
+def facts_words(
+    state: LiveState, results: Results, facts: NeuronFacts | None, neuron: int
+) -> str:
+    """Several lines that stand alone, for the clipboard."""
+    if state.session is None:
+        return ""
+    lines = [
+        f"session: {state.session.id}",
+        heading(state.session, neuron),
+        state_now(state, results, neuron),
+    ]
+    if facts is not None and facts.field is not None:
+        lines.append(f"receptive field: {field_words(facts.field)}")
+    if facts is not None and facts.tuning is not None:
+        lines.append(f"direction tuning: {tuning_words(facts.tuning)}")
+    if facts is not None and facts.repeats is not None:
+        for repeats in facts.repeats:
+            lines.append(f"clip {repeats.clip.stim_id}: {repeats_words(repeats)}")
+        lines += [] if facts.repeats else [NO_REPEATS]
+    return "\n".join(lines)
+
+
+def facts_csv(session: Session, facts: NeuronFacts) -> str:
+    """Every number as rows of `quantity, row, column, value`.
+
+    `neuron` is its index, `unit_id` the recording's own id, as in tables of neurons.
+    """
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("quantity", "row", "column", "value"))
+    writer.writerow(("neuron", "", "", facts.neuron))
+    writer.writerow(("unit_id", "", "", session.units.unit_id[facts.neuron]))
+    writer.writerows(_rows(facts))
+    return text.getvalue()
+
+
+def _rows(facts: NeuronFacts) -> Iterator[tuple[str, object, object, object]]:
+    field, tuning = facts.field, facts.tuning
+    if field is not None and not field.problem:
+        yield "field kind", "", "", field.kind
+        yield "field reliability", "", "", field.reliability
+        yield "field centre", "y", "px", field.centre_yx[0]
+        yield "field centre", "x", "px", field.centre_yx[1]
+        yield from _array("field map", field.map)
+        for lag_s, value in zip(field.lags_s, field.course, strict=True):
+            yield "field course", f"{lag_s:.4f}", "s", float(value)
+    if tuning is not None and not tuning.problem:
+        for name in ("dsi", "osi", "p_direction", "p_orientation", "preferred_deg"):
+            yield name, "", "", getattr(tuning, name)
+        curve = (tuning.directions_deg, tuning.response, tuning.error)
+        for degrees, value, error in zip(*curve, strict=True):
+            yield "tuning", f"{degrees:g}", "response", float(value)
+            yield "tuning", f"{degrees:g}", "error", float(error)
+    for repeats in facts.repeats or ():
+        name = f"clip {repeats.clip.stim_id}"
+        yield f"{name} cc_max", "", "", float(repeats.cc_max[0])
+        yield f"{name} single_trial_max", "", "", float(repeats.single_trial_max[0])
+        yield f"{name} oracle", "", "", float(repeats.oracle[0])
+        yield from _array(f"{name} repeats", repeats.responses[0])
+
+
+def _array(name: str, values: np.ndarray) -> Iterator[tuple[str, int, int, float]]:
+    for (row, column), value in np.ndenumerate(values):
+        yield name, row, column, float(value)
+
+
+def _p(share: float) -> str:
+    return f"= {share:.3f}"

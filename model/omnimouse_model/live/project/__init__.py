@@ -1,0 +1,1 @@
+"""Saving, restoring, exporting and reporting the state of the instrument."""

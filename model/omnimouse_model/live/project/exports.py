@@ -1,0 +1,323 @@
+"""What is on screen as files for other programs: tables, arrays, and any other bytes.
+
+Each carries its condition: recording, window, what was seen and asked, and by whom.
+Written whole or not at all, off the thread that draws.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from omnimouse_model.atomic import atomic_path
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import Window
+from omnimouse_model.errors import ExportError
+from omnimouse_model.live.inference.background_task import Errand, HasErrand, Tell
+from omnimouse_model.live.inference.engine import Post, call_at_once
+from omnimouse_model.live.project.score_text import DEFINITION, condition_words
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.masks.mask import seen_cells
+from omnimouse_model.masks.neuron_table import table_columns
+from omnimouse_model.parquet import parquet_bytes as table_bytes
+from omnimouse_model.predict.predictor import Prediction
+
+README = """\
+What OmniMouse showed, in one window of 2 s. Rows of (60, neuron) arrays are samples at
+30 Hz; columns are the recording's neurons in stored order.
+
+times_s (60,)             seconds on the session clock, 0 at the first response sample
+recorded (60, neuron)     responses as the model has them: recording / scale
+predicted (60, neuron)    the same unit; NaN where nothing was asked or predicted
+scale (neuron,)           units of the recording per unit of recorded and predicted
+mask (60, neuron)         0 hidden, 1 visible, 2 target
+seen, asked (60, neuron)  samples that reached the predictor, and that it was scored on
+frames (60,)              video frames that the predictor saw
+r (neuron,)               {definition};
+                          NaN where there is none
+unit_id, area (neuron,)   the session's own ids, and brain areas, "" unknown
+selected (n,)             neurons whose traces were on screen
+behavior_times_s (40,), behavior_names (channel,)
+behavior_recorded, behavior_predicted (40, channel)
+                          z-scored, at 20 Hz; there only where it was recorded, or asked
+
+{condition}
+"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """What is on screen, as it was when an export was asked for."""
+
+    session: Session
+    window: Window
+    mask: Mask
+    selection: tuple[int, ...]
+    prediction: Prediction | None
+    scores: np.ndarray | None
+    behavior: np.ndarray | None
+    condition: str
+
+
+def shown(state: LiveState, results: Results) -> Shown:
+    """Take what is on screen.
+
+    Raises
+    ------
+    ExportError
+        Nothing is open, or the answer to what is asked is still to come.
+    """
+    session, window, mask = state.session, state.window, state.mask
+    if session is None or window is None or mask is None:
+        raise ExportError("Open a recording first: there is nothing to export.")
+    population = results.population
+    is_pending = results.is_awaited or results.population_freshness == "stopped"
+    if is_pending or (population is not None and population.mask_id != mask.mask_id):
+        raise ExportError(
+            "What is asked is not answered yet, and an older answer is not exported: "
+            "wait for it, or choose Ask again."
+        )
+    condition = condition_words(state, mask, population)
+    return Shown(
+        session, window, mask, state.selection, population, results.scores,
+        results.behavior, condition,
+    )  # fmt: skip
+
+
+# -- the neurons --------------------------------------------------------------------
+def neuron_columns(what: Shown) -> dict[str, np.ndarray]:
+    """Columns (P,) of the table of neurons, by name."""
+    session, mask = what.session, what.mask
+    known = table_columns(session, mask, scores=what.scores)
+    return {
+        "neuron": known["id"],
+        "unit_id": session.units.unit_id,
+        "area": known["area"],
+        "plane": known["plane"],
+        "x_um": known["x"],
+        "y_um": known["y"],
+        "depth_um": known["depth"],
+        "state": known["state"],
+        "seen_samples": seen_cells(mask).sum(axis=0),
+        "asked_samples": asked_cells(mask).sum(axis=0),
+        "r": known["score"],
+        "selected": np.isin(np.arange(session.n_neurons), what.selection),
+    }
+
+
+def csv_bytes(what: Shown) -> bytes:
+    """The table as CSV; its condition stands above it in lines that begin with #."""
+    columns = neuron_columns(what)
+    text = io.StringIO()
+    text.writelines(f"# {line}\n" for line in what.condition.splitlines())
+    text.write(f"# r: {DEFINITION}\n")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    written = [_cells(values) for values in columns.values()]
+    writer.writerows(zip(*written, strict=True))
+    return text.getvalue().encode()
+
+
+def parquet_bytes(what: Shown) -> bytes:
+    """The table as Parquet; its condition is among the metadata."""
+    about = {"condition": what.condition, "r": DEFINITION}
+    return table_bytes(neuron_columns(what), about)
+
+
+def _cells(values: np.ndarray) -> list[str]:
+    """Cells of a column; unknown numbers are empty."""
+    if values.dtype.kind == "f":
+        return ["" if np.isnan(value) else repr(value) for value in values.tolist()]
+    if values.dtype.kind == "b":
+        return [str(int(value)) for value in values.tolist()]
+    return [str(value) for value in values.tolist()]
+
+
+# -- the arrays ---------------------------------------------------------------------
+def arrays_of(what: Shown) -> dict[str, np.ndarray]:
+    """Arrays by name; `README` says what they are."""
+    session, window, mask = what.session, what.window, what.mask
+    n, units, times = session.n_neurons, session.units, window.timestamps
+    predicted = np.full(window.responses.shape, np.nan, np.float32)
+    if what.prediction is not None:
+        predicted[:, what.prediction.neurons] = what.prediction.responses
+    unknown = np.full(n, np.nan, np.float32)
+    arrays = {
+        "README": np.array(
+            README.format(definition=DEFINITION, condition=what.condition)
+        ),
+        "times_s": times["responses"],
+        "recorded": window.responses,
+        "predicted": predicted,
+        "scale": session.response_scale,
+        "mask": mask.cells,
+        "seen": seen_cells(mask),
+        "asked": asked_cells(mask),
+        "frames": mask.frames,
+        "r": unknown if what.scores is None else what.scores,
+        "unit_id": units.unit_id,
+        "area": np.full(n, "") if units.area is None else units.area.astype(str),
+        "selected": np.array(what.selection, np.int64),
+    }
+    streams = [name for name in session.behavior if name in times]
+    if streams and session.behavior_names:
+        arrays["behavior_times_s"] = times[streams[0]]
+        arrays["behavior_names"] = np.array(session.behavior_names)
+        arrays["behavior_recorded"] = window.behavior
+    if what.behavior is not None:
+        arrays["behavior_predicted"] = what.behavior
+    return arrays
+
+
+def npz_bytes(what: Shown) -> bytes:
+    """`arrays_of` as one compressed .npz."""
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays_of(what))  # type: ignore[arg-type]  # kwds stub
+    return file.getvalue()
+
+
+WAIT = "Wait for it, or stop it, and export again."
+
+
+# -- writing ------------------------------------------------------------------------
+Content = Callable[[Tell], bytes]
+"""Makes the bytes of a file; tells how far it is, and ends where that raises."""
+_KINDS: dict[str, Callable[[Shown], bytes]] = {
+    "csv": csv_bytes,
+    "parquet": parquet_bytes,
+    "npz": npz_bytes,
+}
+
+
+class Exports(HasErrand):
+    """Writes what is on screen to files, off the thread that draws.
+
+    Parameters
+    ----------
+    state, results
+        What is on screen.
+    post
+        Hands a function to the thread that draws.
+    synchronous
+        Write inside the verbs: for scripts and tests.
+
+    Attributes
+    ----------
+    changed
+        Emitted on the thread that draws when anything here may have changed.
+    written
+        The file written last; None while one is being written, or failed.
+    """
+
+    def __init__(
+        self,
+        state: LiveState,
+        results: Results,
+        post: Post = call_at_once,
+        *,
+        synchronous: bool = False,
+    ) -> None:
+        self._state, self._results = state, results
+        self._refused: ExportError | None = None
+        self.written: Path | None = None
+        self._errand = Errand(_write, self._take, post, synchronous=synchronous)
+        self.changed = self._errand.changed
+        state.events.session.connect(self._on_session)
+
+    @property
+    def fault(self) -> Exception | None:
+        """Why the latest was not written, None where it was."""
+        return self._refused or self._errand.fault
+
+    @property
+    def condition(self) -> str:
+        """The condition of what is on screen; see `shown`."""
+        return shown(self._state, self._results).condition
+
+    def is_ready(self, *checks: Callable[[], object]) -> bool:
+        """Whether something can be written now; what is in the way is `fault`.
+
+        Asked before the user is asked for a file. By default it is about what is on
+        screen; a check of another kind raises `ExportError`.
+        """
+        try:
+            if self.is_busy:
+                raise ExportError(f"Another file is being written. {WAIT}")
+            for check in checks or (lambda: self.condition,):
+                check()
+        except ExportError as error:
+            self.refuse(error)
+            return False
+        return True
+
+    def export(self, path: str | Path, kind: str = "") -> None:
+        """Write a table ("csv", "parquet") or the arrays ("npz") of what is on screen.
+
+        By default the kind is the file's ending. What goes wrong is `fault`.
+        """
+        path = Path(path).expanduser()
+        make = _KINDS.get(kind or path.suffix.removeprefix(".").lower())
+        if make is None:
+            endings = ", ".join(f".{kind}" for kind in _KINDS)
+            words = f"{path.name} says no kind of file: end it in {endings}."
+            self.refuse(ExportError(words))
+            return
+        try:
+            what = shown(self._state, self._results)
+        except ExportError as error:
+            self.refuse(error)
+            return
+        self.write(path, lambda _: make(what))
+
+    def write(self, path: str | Path, content: Content) -> None:
+        """Write what `content` gives, which is asked off this thread.
+
+        One at a time: another is refused until that is written, or stopped.
+        """
+        path = Path(path).expanduser().absolute()
+        if self.is_busy:
+            words = f"{path.name} is not written: another file is. {WAIT}"
+            return self.refuse(ExportError(words))
+        self.dismiss()
+        self._errand.start((path, content), f"Writing {path.name}")
+
+    def stop(self) -> None:
+        """Give up what is being written: its file stays as it was, or is not made."""
+        self._errand.stop()
+
+    def refuse(self, why: ExportError) -> None:
+        """Say why something is not written."""
+        self.written, self._refused = None, why
+        self.changed.emit()
+
+    def dismiss(self) -> None:
+        """The user has read where it was written, or why it was not."""
+        self.written = self._refused = None
+        self._errand.forget_fault()
+        self.changed.emit()
+
+    def _on_session(self) -> None:
+        """Another recording: what was written of the one before is no news of it."""
+        if not self.is_busy:
+            self.dismiss()
+
+    def _take(self, path: Path) -> None:
+        self.written = path
+
+
+def _write(request: tuple[Path, Content], tell: Tell) -> Iterator[Path]:
+    path, content = request
+    made = content(tell)
+    tell(f"Writing {path.name}")
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(made)
+    except OSError as error:
+        words = f"{path.name} is not written: {error.strerror}."
+        raise ExportError(words) from None
+    yield path

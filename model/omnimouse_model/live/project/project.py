@@ -1,0 +1,567 @@
+"""Saving what is on screen, opening it again, and keeping it while it changes."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from psygnal import Signal
+
+from omnimouse_model.analysis.in_silico.stimulus_edits import edit_words, edited
+from omnimouse_model.data.io.http_file import web_address
+from omnimouse_model.errors import AnalysisFileError
+from omnimouse_model.live.analysis_file import (
+    SUFFIX,
+    Analysis,
+    Reopened,
+    read_analysis,
+    write_analysis,
+)
+from omnimouse_model.live.inference.background_task import Errand, HasErrand, Tell
+from omnimouse_model.live.inference.engine import Post, call_at_once
+from omnimouse_model.live.last_session import Memory, Remembered
+from omnimouse_model.live.mask.presets import PRESETS, mask_for, preset_named
+from omnimouse_model.live.project.autosave import Autosave
+from omnimouse_model.live.project.unsaved_backups import Left, would_be_lost
+from omnimouse_model.live.recording.first_view import View
+from omnimouse_model.live.recording.loader import Opening
+from omnimouse_model.predict.registry import is_predictor
+
+if TYPE_CHECKING:
+    from omnimouse_model.live.controller import Controller
+
+MUST_FETCH = (
+    "Its {kind} is on the model hub and not on this machine: {name}. {how}, or choose "
+    "another."
+)
+OTHER_MODEL = (
+    "Its model is not the same as when it was saved: {found} answers, it was {wanted}."
+)
+RECOVERED = (
+    "OmniMouse ended unexpectedly: what was on screen at {at} is here again, but for "
+    "the steps to undo."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    path: Path
+    recording: str = ""
+
+
+class Analyses(HasErrand):
+    """Saves and opens analyses; keeps the one on screen as it changes.
+
+    Parameters
+    ----------
+    controller
+        Whose state is saved, and who shows what is opened.
+    memory
+        Where what is on screen is kept.
+    chosen
+        The predictor that was chosen by name, "" for none, and the last preset.
+    lock
+        Held while the state changes.
+    post
+        Hands a function to the thread that draws.
+    synchronous
+        Work inside the verbs: for scripts and tests.
+
+    Attributes
+    ----------
+    changed
+        Emitted on the thread that draws when anything here may have changed.
+    path
+        The file of the analysis on screen; None while it has none.
+    told
+        What differs from when it was left, or that it was recovered, a sentence each.
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self,
+        controller: "Controller",
+        memory: Memory,
+        chosen: Callable[[], tuple[str, str]],
+        lock: threading.RLock,
+        post: Post = call_at_once,
+        *,
+        synchronous: bool = False,
+    ) -> None:
+        self._controller, self._memory = controller, memory
+        self._chosen, self._lock = chosen, lock
+        self._saved: Analysis | None = None
+        self._wanted: _Wanted | None = None
+        self._place = ""
+        self._leaving: tuple[str, Analysis] | None = None
+        self._left = Left(memory, self._tell_first, post, synchronous=synchronous)
+        self._unwanted: Analysis | None = None
+        self._expected = self._answered = ("", "")
+        self._fault: AnalysisFileError | None = None
+        self.path: Path | None = None
+        self.told: tuple[str, ...] = ()
+        self._errand = Errand(self._read, self._take, post, synchronous=synchronous)
+        self._errand.changed.connect(self.changed.emit)
+        self._autosave = Autosave(self._keep, synchronous=synchronous)
+        controller.state.events.connect(self._on_change)
+        controller.results.changed.connect(self._compare_predictor)
+
+    # -- what there is ----------------------------------------------------------------
+    @property
+    def now(self) -> Analysis:
+        """What is on screen.
+
+        Raises
+        ------
+        AnalysisFileError
+            Nothing is, or it is made of arrays in memory and lies in no file.
+        """
+        state = self._controller.state
+        session, window = state.session, state.window
+        if session is None or window is None or state.mask is None:
+            raise AnalysisFileError("unsaved", "Open a recording first.")
+        if isinstance(session.origin, Mapping):
+            raise AnalysisFileError(
+                "unsaved",
+                "This recording is made of arrays in memory, which an analysis cannot "
+                "lead back to: write them to an .npz, and open that.",
+            )
+        return Analysis(
+            str(session.path),
+            session.id,
+            session.fingerprint,
+            dict(session.options),
+            state.predictor_name,
+            state.baseline_name,
+            float(window.start_s),
+            state.mask,
+            state.preset,
+            state.selection,
+            state.cursor,
+            state.active_span,
+            state.brush_code,
+            state.colour_by,
+            state.edits,
+            state.pins,
+            state.areas_shown,
+            state.plane_shown,
+            self._predictor_id,
+            tuple(path.name for path in self._controller.sweeps.compared),
+            state.raster_order,
+            state.raster_view,
+        )
+
+    @property
+    def name(self) -> str:
+        """What the file is called, "" while there is none."""
+        return "" if self.path is None else self.path.name.removesuffix(SUFFIX)
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the file on disk does not hold what is looked at and asked now."""
+        if self.path is None:
+            return False
+        try:
+            now = self.now
+        except AnalysisFileError:
+            return False
+        return self._saved is None or not self._saved.is_same_question(now)
+
+    @property
+    def recent(self) -> tuple[Path, ...]:
+        """Analyses that were saved or opened and are there, the newest first."""
+        return self._memory.recent
+
+    @property
+    def kept_folder(self) -> Path:
+        """Where copies of what was not saved lie, if there are any."""
+        return self._memory.unsaved_folder
+
+    @property
+    def fault(self) -> Exception | None:
+        """Why the latest was not opened or saved, None where it was."""
+        return self._fault or super().fault
+
+    @property
+    def is_recording_asked(self) -> bool:
+        """Whether the recording of the analysis is not where it was: ask where it is.
+
+        `find_recording` opens the analysis with it.
+        """
+        fault = self.fault
+        return isinstance(fault, AnalysisFileError) and fault.code == "moved"
+
+    @property
+    def wanted_recording(self) -> Path:
+        """Where the recording of the analysis asked for last is said to be."""
+        return Path(self._place)
+
+    # -- verbs ------------------------------------------------------------------------
+    def can_save(self) -> bool:
+        """Whether there is what an analysis can hold; if not, a `fault` says so."""
+        try:
+            _ = self.now
+        except AnalysisFileError as error:
+            self._refuse(str(error))
+            return False
+        return True
+
+    def save(self, path: str | Path | None = None) -> bool:
+        """Save to a file, by default to its own; False, and a `fault`, where not."""
+        self.dismiss()
+        target = self.path if path is None else Path(path).expanduser().absolute()
+        try:
+            if target is None:
+                raise AnalysisFileError("unsaved", "Say where to save the analysis.")
+            now = self.now
+            write_analysis(target, now)
+        except (AnalysisFileError, OSError) as error:
+            why = str(error) if isinstance(error, AnalysisFileError) else error.strerror
+            self._refuse(why)
+            return False
+        self.path, self._saved = target, now
+        self._left.note_safe(now, target)
+        self._memory.note_recent(target)
+        self._on_change()
+        self.changed.emit()
+        return True
+
+    def _refuse(self, why: str | None) -> None:
+        self._fault = AnalysisFileError("unsaved", f"It is not saved: {why}")
+        self.changed.emit()
+
+    def open(self, path: str | Path, recording: str | Path = "") -> None:
+        """Open an analysis, off this thread; `recording` says where its recording is.
+
+        What is wrong with it is `fault`, what differs from when it was saved `told`.
+        """
+        self.dismiss()
+        file = Path(path).expanduser().absolute()
+        self._wanted = _Wanted(file, str(recording))
+        self._errand.start(self._wanted, f"Opening {file.name}")
+
+    def find_recording(self, recording: str | Path) -> None:
+        """Open the analysis asked for last, whose recording has moved here."""
+        if self._wanted is not None:
+            self.open(self._wanted.path, recording)
+
+    def dismiss(self) -> None:
+        """The user has read what was told, and what was wrong."""
+        self.told, self._fault = (), None
+        self._errand.forget_fault()
+        self.changed.emit()
+
+    def restore(
+        self, instead: Opening | None = None, was: Remembered | None = None
+    ) -> bool:
+        """Go back to where the user was, off this thread; see `Controller.restore`.
+
+        That is what the memory says, or `was`, which was read from it before.
+        """
+        controller, was = self._controller, was or self._memory.recall()
+        if not was.session or not _is_there(was.session):
+            return False
+        if was.predictor and not controller.state.predictor_name:
+            self._choose_model(was.predictor)
+        is_baseline_here = was.baseline and not controller.must_fetch(was.baseline)
+        if is_baseline_here and not controller.state.baseline_name:
+            controller.choose_baseline(was.baseline)
+        words = f"Opening {Path(was.session).name}"
+        again = as_remembered(was)
+        how = was.options
+        opening = Opening(was.session, was.start_s, words, instead, how, again)
+        controller.pins.recall(was.session, was.pins)
+        controller.opener.open(opening)
+        return controller.opener.fault is None
+
+    def discard(self) -> None:
+        """The user does not want what has changed: `leave` keeps no copy of it."""
+        self._unwanted = self.now
+
+    def leave(self) -> None:
+        """Another recording comes; when it is here, what is in no file is kept.
+
+        That is an analysis that has changed since it was saved, or a mask made by hand,
+        pins or edits that never were; the copy is the newest of `recent`. Without a
+        memory, none.
+        """
+        self._leaving = None
+        try:
+            now = self.now
+        except AnalysisFileError:
+            return
+        unwanted = self._unwanted
+        if unwanted is not None and unwanted.is_same_question(now):
+            return
+        is_lost = self.path is None and would_be_lost(now)
+        if self.is_changed or (is_lost and not self._left.is_safe(now)):
+            self._leaving = (self.name or now.recording, now)
+
+    def shown(self, back: Reopened | None) -> None:
+        """A recording is on screen, as the analysis `back` or as a new one."""
+        leaving, self._leaving, self._unwanted = self._leaving, None, None
+        self.path = None if back is None else back.path
+        self._saved = None if back is None else back.saved
+        self.told = () if back is None else back.told
+        self._fault = None
+        if back is not None:
+            if back.path is not None and back.saved is not None:
+                self._left.note_safe(back.saved, back.path)
+            self._show_like(back)
+        if leaving is not None:
+            self._left.keep(*leaving)
+        self.changed.emit()
+        self._on_change()
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Keep what is on screen, and note that the end is a good one."""
+        super().close(timeout_s)
+        self._left.close(timeout_s)
+        if self._memory.is_kept:
+            self._autosave.close(timeout_s)
+            self._memory.end()
+
+    # -- within -----------------------------------------------------------------------
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """What is told, without that it was recovered: for readers elsewhere."""
+        recovered = RECOVERED.partition("{at}")[0]
+        return tuple(words for words in self.told if not words.startswith(recovered))
+
+    def _tell_first(self, words: tuple[str, ...]) -> None:
+        self.told = (*words, *self.told)
+        self.changed.emit()
+
+    def _on_change(self, *_: object) -> None:
+        if self._memory.is_kept:
+            self._autosave.note()
+
+    def _keep(self) -> None:
+        """Write what is on screen to the memory; on the autosave's thread."""
+        state = self._controller.state
+        with self._lock:
+            session, window = state.session, state.window
+            if session is None or window is None or state.mask is None:
+                return
+            place = str(session.path)
+            chosen, preset = self._chosen()
+            now = None if isinstance(session.origin, Mapping) else self.now
+            saved = self.path is not None and not self.is_changed
+            file = "" if self.path is None else str(self.path)
+            start_s, options = float(window.start_s), dict(session.options)
+            baseline, pins = state.baseline_name, self._controller.pins.facts()
+        kept = {} if now is None else replace(now, predictor=chosen, pins=()).to_dict()
+        self._memory.remember(
+            Remembered(
+                place,
+                chosen,
+                preset,
+                start_s,
+                baseline,
+                options,
+                pins=pins,
+                analysis=kept,
+                file=file,
+                is_saved=saved,
+                brush_radius=state.brush_radius,
+            )
+        )
+
+    def _read(self, wanted: _Wanted, tell: Tell) -> Iterator[Opening]:
+        try:
+            analysis = read_analysis(wanted.path)
+        except OSError as error:
+            words = f"{wanted.path.name} cannot be read: {error.strerror}."
+            raise AnalysisFileError("foreign", words) from None
+        place = wanted.recording or analysis.recording
+        self._place = place
+        if not place or not _is_there(place):
+            raise AnalysisFileError(
+                "moved",
+                f"The recording of {wanted.path.name} is not where it was: "
+                f"{place}. Say where it is now.",
+            )
+        path, words = wanted.path, f"Opening {wanted.path.name}"
+
+        def as_it_was(view: View) -> View:
+            return reopened(view, analysis, path, analysis)
+
+        how = analysis.options
+        yield Opening(place, analysis.start_s, words, None, how, as_it_was)
+
+    def _take(self, opening: Opening) -> None:
+        self._controller.opener.open(opening)
+        if self._wanted is not None:
+            self._memory.note_recent(self._wanted.path)
+
+    def _show_like(self, back: Reopened) -> None:
+        """Choose its predictors, and show things as they were shown."""
+        controller, analysis = self._controller, back.analysis
+        state = controller.state
+        self._expected = (analysis.predictor, analysis.predictor_id)
+        told = []
+        if back.path is not None and not back.is_restored:
+            told = [
+                self._choose_model(analysis.predictor or state.predictor_name),
+                self._choose_baseline(analysis.baseline),
+                controller.pins.replace_all(analysis.pins),
+            ]
+        told.append(controller.sweeps.compare_just(analysis.sweeps))
+        self.told = (*self.told, *filter(None, told))
+        self._compare_predictor()
+        controller.set_brush(analysis.brush_code)
+        controller.set_active_span(*analysis.active_span)
+        controller.set_colour_by(analysis.colour_by)
+        controller.set_raster(analysis.raster_order, analysis.raster_view)
+        controller.colouring.outline_areas(analysis.areas_shown)
+        if analysis.plane_shown in controller.planes.numbers:
+            controller.planes.show(analysis.plane_shown)
+
+    def _choose_model(self, wanted: str) -> str:
+        """Choose the model; what there is to tell where it is not here, else ""."""
+        controller, now = self._controller, self._controller.state.predictor_name
+        if wanted == now:
+            return ""
+        if controller.must_fetch(wanted) and is_predictor(wanted):
+            controller.want_predictor(wanted)
+            return MUST_FETCH.format(kind="model", name=wanted, how="Fetch it")
+        if not is_predictor(wanted):
+            return _not_here("model", wanted, now)
+        controller.choose_predictor(wanted)
+        return ""
+
+    def _choose_baseline(self, wanted: str) -> str:
+        """Choose the baseline; what there is to tell where it is not here, else ""."""
+        controller, now = self._controller, self._controller.state.baseline_name
+        if wanted == now:
+            return ""
+        if wanted and not is_predictor(wanted):
+            return _not_here("baseline", wanted, now)
+        is_absent = controller.must_fetch(wanted)
+        controller.choose_baseline("" if is_absent else wanted)
+        how = "Choose it as the model to fetch it"
+        return (
+            MUST_FETCH.format(kind="baseline", name=wanted, how=how)
+            if is_absent
+            else ""
+        )
+
+    def _compare_predictor(self) -> None:
+        """Tell where who answers is not who answered when it was saved."""
+        state, answer = self._controller.state, self._controller.results.population
+        if answer is None or not state.predictor_name:
+            return
+        self._answered = (state.predictor_name, answer.predictor_id)
+        (name, wanted), self._expected = self._expected, ("", "")
+        if wanted and name == state.predictor_name and wanted != answer.predictor_id:
+            self._tell_first(
+                (OTHER_MODEL.format(wanted=wanted, found=answer.predictor_id),)
+            )
+
+    @property
+    def _predictor_id(self) -> str:
+        """Who answers, by its weights; "" where that is not known yet."""
+        known = dict((self._expected, self._answered))
+        return known.get(self._controller.state.predictor_name, "")
+
+
+def _is_there(place: str) -> bool:
+    """Whether a recording is where it was; of an address, opening it tells."""
+    return web_address(place) is not None or Path(place).exists()
+
+
+def _not_here(kind: str, wanted: str, now: str) -> str:
+    instead = f"“{Path(now).name}” stays" if now else "choose another"
+    return f"Its {kind} is not here: {wanted}; {instead}."
+
+
+def as_remembered(was: Remembered) -> Callable[[View], View]:
+    """What makes a view of a recording what it was when it was remembered."""
+    is_recovered = was.is_left_by_a_crash
+
+    def as_it_was(view: View) -> View:
+        analysis = _sound(was.analysis, was)
+        path = Path(was.file) if was.file and Path(was.file).is_file() else None
+        found = reopened(view, analysis, path, analysis if was.is_saved else None)
+        assert found.back is not None
+        told = found.back.told
+        if is_recovered:
+            at = time.strftime("%H:%M:%S", time.localtime(was.at))
+            told = (RECOVERED.format(at=at), *told)
+        return replace(found, back=replace(found.back, told=told, is_restored=True))
+
+    return as_it_was
+
+
+def _sound(facts: Mapping[str, Any], was: Remembered) -> Analysis:
+    """The remembered analysis, as far as it is sound."""
+    try:
+        return Analysis.from_dict(facts)
+    except AnalysisFileError:
+        return Analysis(was.session, start_s=was.start_s, preset=was.preset)
+
+
+def reopened(
+    view: View, analysis: Analysis, path: Path | None, saved: Analysis | None
+) -> View:
+    """A recording's first view, made what it was; what cannot be again is told."""
+    session, window = view.session, view.window
+    assert session is not None
+    assert window is not None
+    told = []
+    if analysis.fingerprint and analysis.fingerprint != session.fingerprint:
+        told.append(
+            "The recording's files are not the same as when it was saved: predictions "
+            "and scores may differ."
+        )
+    if abs(window.start_s - analysis.start_s) > 1 / 60:
+        told.append(
+            f"The recording has no window at {analysis.start_s:.2f} s: "
+            f"{window.start_s:.2f} s is shown."
+        )
+    mask, preset = analysis.mask, _preset_of(analysis, view)
+    if mask is None or mask.n_neurons != session.n_neurons:
+        if mask is not None:
+            told.append(
+                f"The mask is for {mask.n_neurons:,} neurons, the recording has "
+                f"{session.n_neurons:,}: the preset “{preset_named(view.preset).label}”"
+                " is shown instead."
+            )
+        mask, preset = view.mask, view.preset
+    selection = tuple(n for n in analysis.selection if n < session.n_neurons)
+    if analysis.mask is None:
+        selection = selection or view.selection
+    elif len(selection) < len(analysis.selection):
+        told.append("Some of the neurons that were selected are not in the recording.")
+    edits = []
+    for edit in analysis.edits:
+        try:
+            edited(window, [edit])
+            edits.append(edit)
+        except ValueError as error:
+            told.append(f"The what-if “{edit_words([edit])}” is left out: {error}")
+    back = Reopened(analysis, path, tuple(told), saved)
+    return replace(
+        view,
+        mask=mask,
+        preset=preset,
+        selection=selection,
+        cursor=analysis.cursor,
+        edits=tuple(edits),
+        back=back,
+    )
+
+
+def _preset_of(analysis: Analysis, view: View) -> str:
+    """The preset that the mask is said to be, "" where it is another mask."""
+    if analysis.preset not in {preset.name for preset in PRESETS}:
+        return ""
+    assert view.session is not None
+    mask = analysis.mask
+    asked = () if mask is None else np.flatnonzero(mask.target.any(axis=0)).tolist()
+    made = mask_for(analysis.preset, view.session, asked)
+    return analysis.preset if made == mask else ""

@@ -1,0 +1,66 @@
+"""A score in words that stand alone: what it is, of whom, asked under what, by whom."""
+
+import numpy as np
+
+from omnimouse_model.live.mask.presets import preset_named
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.predictor import Prediction
+
+DEFINITION = (
+    "single-trial Pearson correlation of the predicted with the recorded responses "
+    "over the target samples of the window"
+)
+
+
+def score_words(state: LiveState, results: Results) -> str:
+    """Several lines about the scores on screen; "" where there are none.
+
+    Condition and predictor are those the scores were asked under, which an older
+    answer says.
+    """
+    scores, population = results.scores, results.population
+    if scores is None or population is None or state.window is None:
+        return ""
+    known = np.flatnonzero(np.isfinite(scores))
+    if not len(known) or state.session is None or state.mask is None:
+        return ""
+    lines = [
+        f"score: median r = {np.median(scores[known]):.3f} over {len(known):,} neurons",
+        f"definition: {DEFINITION}",
+        condition_words(state, state.mask, population),
+    ]
+    selected = [n for n in state.selection if np.isfinite(scores[n])]
+    if selected:
+        names = state.session.units.names
+        each = ", ".join(f"{names[n]}: {scores[n]:.3f}" for n in selected)
+        lines.append(f"selected neurons: {each}")
+    return "\n".join(lines)
+
+
+def condition_words(state: LiveState, mask: Mask, prediction: Prediction | None) -> str:
+    """Who predicted what of whom, and what they saw: a line each."""
+    assert state.session is not None
+    assert state.window is not None
+    who = "nobody" if prediction is None else prediction.predictor_id
+    asked_id = mask.mask_id if prediction is None else prediction.mask_id
+    lines = [
+        f"predictor: {who}",
+        f"session: {state.session.id}, window from {state.window.start_s:.2f} s",
+        f"condition: {_condition(state, mask, asked_id)}",
+    ]
+    return "\n".join(lines)
+
+
+def _condition(state: LiveState, mask: Mask, asked_id: str) -> str:
+    """What the predictor saw; an older question is known by its id alone."""
+    if mask.mask_id != asked_id:
+        return f"an older question than the one on screen, mask {asked_id}"
+    name = preset_named(state.preset).label if state.preset else "made by hand"
+    note = f" ({mask.note})" if mask.note else ""
+    visible = int(mask.visible.any(axis=0).sum())
+    return (
+        f"{name}{note}; {visible:,} neurons visible, {int(mask.frames.sum())} of "
+        f"{len(mask.frames)} frames visible, behaviour {mask.behavior}; mask {asked_id}"
+    )

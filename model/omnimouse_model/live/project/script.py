@@ -1,0 +1,152 @@
+"""What is on screen as a dozen lines of Python that give the same numbers."""
+
+from pathlib import Path
+from pprint import pformat
+
+from omnimouse_model.analysis.in_silico.stimulus_edits import edits_to_json
+from omnimouse_model.data.window import Window
+from omnimouse_model.errors import ExportError, MaskError
+from omnimouse_model.live.mask.presets import PRESETS, mask_for, preset_named
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.strategies import mask_from_strategy
+
+MOST_CHARACTERS = 2_000
+"""A mask of more lies in a file."""
+
+
+def script_of(
+    state: LiveState, predictor: str, analysis: Path | None, folder: Path
+) -> str:
+    """A script that opens, masks, predicts and prints the correlation.
+
+    The mask in it is the very one: a strategy or a preset where that makes the same,
+    else what the saved analysis holds, else written out; a long one goes into a file.
+
+    Parameters
+    ----------
+    predictor
+        What it is loaded by, "" for one that was handed in.
+    analysis
+        A file that holds the mask; None where there is none.
+    folder
+        Where a mask goes that is too long for a script.
+
+    Raises
+    ------
+    ExportError
+        A script could not do the same; says why.
+    """
+    session, window, mask = state.session, state.window, state.mask
+    if session is None or window is None or mask is None:
+        raise ExportError("Open a recording first: there is nothing to write down.")
+    if session.origin is not None:
+        raise ExportError(
+            "This recording is made of arrays in memory, which a script cannot open: "
+            "write them to an .npz, and open that."
+        )
+    if not predictor:
+        raise ExportError(
+            "The predictor was handed in as an object, which a script cannot load: "
+            "choose one by its name or file."
+        )
+    asks_responses = bool(asked_cells(mask).any())
+    if not asks_responses and mask.behavior != "target":
+        raise ExportError("Nothing is asked: paint a target, or choose a preset.")
+    options = "".join(f", {name}={value!r}" for name, value in session.options.items())
+    device = "" if state.device == "auto" else f", device={state.device!r}"
+    imports, making = _making(state, mask, analysis, folder)
+    lines = [
+        f'"""{_title(state)}"""',
+        "",
+        *[line for line in imports if "omnimouse" not in line],
+        "import numpy as np",
+        "import omnimouse_model as om",
+        *[line for line in imports if "omnimouse" in line],
+        "from omnimouse_model.metrics import correlation",
+        "",
+        f"session = om.open_session({str(session.path)!r}{options})",
+        f"window = session.window({_start_of(window)!r})",
+        *making,
+        f'assert mask.mask_id == "{mask.mask_id}", "not the mask that was on screen"',
+        f"predictor = om.load_predictor({predictor!r}, [session]{device})",
+        "prediction = predictor.predict(window, mask)",
+    ]
+    if asks_responses:
+        lines += [
+            "recorded = window.responses[:, prediction.neurons]",
+            "r = correlation(prediction.responses, recorded, axis=0)",
+            "r = r[np.isfinite(r)]",
+            'print(f"median r = {np.median(r):.6f} over {len(r)} neurons")',
+        ]
+    if mask.behavior == "target":
+        lines += [
+            'known = window.valid["behavior"][:, None]',
+            "recorded = np.where(known, window.behavior, np.nan)",
+            "r = correlation(prediction.behavior, recorded, axis=0)",
+            "for name, value in zip(session.behavior_names, r):",
+            '    print(f"{name}: r = {value:.6f}")',
+        ]
+    lines += _what_if(state)
+    return "\n".join(lines) + "\n"
+
+
+def _start_of(window: Window) -> float:
+    """Where it begins: in milliseconds where that gives the very same window."""
+    short = round(window.start_s, 3)
+    return short if window.session.window(short).key == window.key else window.start_s
+
+
+def _what_if(state: LiveState) -> list[str]:
+    """Lines that predict under the edits, beside the prediction without them."""
+    if not state.edits:
+        return []
+    written = pformat(edits_to_json(state.edits), width=80, sort_dicts=False)
+    return [
+        "",
+        "from omnimouse_model.analysis.in_silico.stimulus_edits import edits_from_json",
+        "",
+        f"edits = edits_from_json(\n    {written}\n)",
+        "changed = om.what_if(predictor, window, mask, edits, unedited=prediction)",
+        "change = changed.change",
+        'print(f"{changed.words}: median change {np.nanmedian(change):.6f}")',
+    ]
+
+
+def _title(state: LiveState) -> str:
+    assert state.session is not None
+    assert state.window is not None
+    question = preset_named(state.preset).label if state.preset else "a mask by hand"
+    name = state.session.id.replace("\\", "/").replace('"', "'")
+    return f"{name}, from {state.window.start_s:.2f} s: {question}."
+
+
+def _making(
+    state: LiveState, mask: Mask, analysis: Path | None, folder: Path
+) -> tuple[list[str], list[str]]:
+    """Imports, and lines that make the mask."""
+    session = state.session
+    assert session is not None
+    try:
+        if mask.name and mask_from_strategy(mask.name, session) == mask:
+            return [], [f"mask = om.mask_from_strategy({mask.name!r}, session)"]
+    except MaskError:  # a name that is no strategy's
+        pass
+    known = {preset.name for preset in PRESETS}
+    for selected in ((), state.selection) if state.preset in known else ():
+        if mask_for(state.preset, session, selected) == mask:
+            more = f", {list(selected)}" if selected else ""
+            return ["from omnimouse_model.live.mask.presets import mask_for"], [
+                f"mask = mask_for({state.preset!r}, session{more})"
+            ]
+    if analysis is not None:
+        place = str(analysis)
+        return ["import json", "from pathlib import Path"], [
+            f"analysis = json.loads(Path({place!r}).read_text('utf-8'))",
+            'mask = om.Mask.from_dict(analysis["mask"])',
+        ]
+    written = pformat(mask.to_dict(), width=84, sort_dicts=False)
+    if len(written) <= MOST_CHARACTERS:
+        return [], [f"mask = om.Mask.from_dict(\n    {written}\n)"]
+    path = mask.save(folder / "masks" / f"{mask.mask_id}.json")
+    return [], [f"mask = om.Mask.load({str(path)!r})"]

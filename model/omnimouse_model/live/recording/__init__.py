@@ -1,0 +1,1 @@
+"""Opening a recording and moving between its trials."""

@@ -1,0 +1,61 @@
+"""Do the clocks of the open session agree? Asked off the thread that draws."""
+
+from collections.abc import Iterator
+
+from omnimouse_model.analysis.clock_check import AlignmentReport, check_alignment
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.inference.background_task import Errand, HasErrand, Tell
+from omnimouse_model.live.inference.engine import Post, call_at_once
+from omnimouse_model.live.state import LiveState
+
+
+class AlignmentCheck(HasErrand):
+    """Checks the session on screen when asked to.
+
+    Parameters
+    ----------
+    state
+        What is on screen.
+    post
+        Hands a function to the thread that draws.
+    synchronous
+        Check inside `check`: for scripts and tests.
+
+    Attributes
+    ----------
+    changed
+        Emitted on the thread that draws when anything here may have changed.
+    report
+        Of the session on screen, None where it was not checked.
+    """
+
+    def __init__(
+        self, state: LiveState, post: Post = call_at_once, *, synchronous: bool = False
+    ) -> None:
+        self.report: AlignmentReport | None = None
+        self._state = state
+        self._errand = Errand(_checked, self._take, post, synchronous=synchronous)
+        self.changed = self._errand.changed
+
+    def check(self) -> None:
+        """Begin; without a session it is nothing."""
+        if self._state.session is not None:
+            self.report = None
+            self._errand.start(self._state.session, "Comparing streams")
+
+    def forget(self) -> None:
+        """Give up what is being checked, and what was found."""
+        self.report = None
+        self._errand.stop()
+        self._errand.forget_fault()
+        self.changed.emit()
+
+    def _take(self, report: AlignmentReport) -> None:
+        self.report = report
+
+
+def _checked(session: Session, tell: Tell) -> Iterator[AlignmentReport]:
+    def tell_share(share: float) -> None:
+        tell(f"Comparing streams: {100 * share:.0f} %")
+
+    yield check_alignment(session, tell_share)

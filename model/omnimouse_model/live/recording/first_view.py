@@ -1,0 +1,174 @@
+"""What is on screen when a session has just been opened; all of it, or nothing."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from psygnal import EmitLoopError
+
+from omnimouse_model.data.clock import WINDOW_S
+from omnimouse_model.data.edit_protocol import Edit
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import Window
+from omnimouse_model.live.analysis_file import Reopened
+from omnimouse_model.live.mask.presets import mask_for, preset_for
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.masks import Mask
+
+logger = logging.getLogger(__name__)
+
+N_SELECTED_AT_FIRST = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """The part of the live state that belongs to one session.
+
+    `back` is the analysis that it is, where one is opened again.
+    """
+
+    session: Session | None
+    window: Window | None
+    mask: Mask | None
+    preset: str
+    selection: tuple[int, ...] = ()
+    cursor: int = 0
+    edits: tuple[Edit, ...] = ()
+    back: Reopened | None = None
+
+
+def first_view(
+    path_or_session: str | Path | Session,
+    preset: str,
+    start_s: float | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> View:
+    """Open a recording at a time or a held-out window, with a preset's mask.
+
+    Another preset where the recording lacks all that this one is about.
+    """
+    session = _opened(path_or_session, options or {})
+    start_s = first_start(session) if start_s is None else start_s
+    window = session.window(start_s)
+    preset = preset_for(preset, session)
+    selected = active_neurons(window)
+    mask = mask_for(preset, session, selected)
+    return View(session, window, mask, preset, selected)
+
+
+def read_ahead(view: View) -> None:
+    """Read what views draw first, so that showing it reads nothing."""
+    if view.session is not None and view.window is not None:
+        _ = (view.window.frames_u8, view.window.behavior)
+        view.session.overview()
+
+
+def put_on_screen(state: LiveState, view: View) -> None:
+    """Show a view; where a listener fails, go back, and raise what it raised."""
+    before = _view_of(state)
+    try:
+        for name, value in _changes(view):
+            setattr(state, name, value)
+    except EmitLoopError as error:
+        _go_back(state, before)
+        raise _cause_of(error) from None
+
+
+def _view_of(state: LiveState) -> View:
+    """What is on screen now."""
+    return View(
+        state.session,
+        state.window,
+        state.mask,
+        state.preset,
+        state.selection,
+        state.cursor,
+        state.edits,
+    )
+
+
+def _go_back(state: LiveState, view: View) -> None:
+    """Go back to a view after another could not be shown, whatever fails meanwhile."""
+    for name, value in _changes(view):
+        try:
+            setattr(state, name, value)
+        except EmitLoopError:  # the change itself is made
+            logger.exception("Going back, a view could not follow %s.", name)
+
+
+def _changes(view: View) -> tuple[tuple[str, Any], ...]:
+    # In this order a window or mask never stands beside another's session.
+    return (
+        ("window", None),
+        ("mask", None),
+        ("edits", view.edits),
+        ("session", view.session),
+        ("selection", ()),
+        ("cursor", view.cursor),
+        ("window", view.window),
+        ("mask", view.mask),
+        ("preset", view.preset),
+        ("selection", view.selection),
+    )
+
+
+def _cause_of(error: BaseException) -> BaseException:
+    """What a listener raised, out of psygnal's report of it."""
+    while isinstance(error, EmitLoopError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _opened(
+    path_or_session: str | Path | Session, options: Mapping[str, Any]
+) -> Session:
+    """Open a path; a session is open already."""
+    if isinstance(path_or_session, str | Path):
+        return open_session(path_or_session, **options)
+    return path_or_session
+
+
+def first_start(session: Session) -> float:
+    """Start of the liveliest held-out window, or of any where nothing is held out.
+
+    Held out, so that what is shown is honest; chosen by the recorded activity in the
+    half that most questions ask, never by a score.
+    """
+    for tier in ("test", "validation", "oracle", None):
+        if tier is not None and not set(session.named_tiers(tier)) & set(
+            session.tiers()
+        ):
+            continue
+        starts = session.window_starts(tier=tier)
+        if len(starts):
+            return float(starts[np.argmax(_liveliness(session, starts))])
+    return 0.0
+
+
+def _liveliness(session: Session, starts: np.ndarray) -> np.ndarray:
+    """Mean normalised response in the later half of each window, -inf if unknown."""
+    overview = session.overview()
+    known = np.isfinite(overview.population)
+    total = np.cumsum([0.0, *np.where(known, overview.population, 0.0)])
+    count = np.cumsum([0, *known])
+    ends = (starts + WINDOW_S / 2, starts + WINDOW_S)
+    first, last = (np.searchsorted(overview.edges_s, at) for at in ends)
+    first = np.maximum(first - 1, 0)
+    last = np.minimum(last, len(known))
+    seen = count[last] - count[first]
+    mean = (total[last] - total[first]) / np.maximum(seen, 1)
+    return np.where(seen > 0, mean, -np.inf)
+
+
+def active_neurons(window: Window) -> tuple[int, ...]:
+    """Pick the neurons that vary most in the later half, which most questions ask.
+
+    Chosen from the recording, not from a score.
+    """
+    asked = window.responses[len(window.responses) // 2 :]
+    spread = np.nan_to_num(np.std(asked, axis=0))
+    return tuple(int(i) for i in np.argsort(-spread)[:N_SELECTED_AT_FIRST])

@@ -1,0 +1,27 @@
+"""Two simulated mice that anybody can open; they are made on this machine, once."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from omnimouse_model.live.recording.loader import Opening
+
+Tell = Callable[[float], None]
+
+
+def _demo_folder(tell: Tell) -> Path:
+    from omnimouse_model.demo import demo_session
+
+    return demo_session(progress=tell)
+
+
+def _unseen_folder(tell: Tell) -> Path:
+    from omnimouse_model.demo import unseen_session
+
+    return unseen_session(progress=tell)
+
+
+DEMO = Opening(_demo_folder, words="Simulating the demo mouse")
+UNSEEN = Opening(_unseen_folder, words="Simulating an unseen mouse")
+SAMPLES: Final = {"demo": DEMO, "unseen": UNSEEN}
+"""By the names they have on the command line and in notebooks."""

@@ -1,0 +1,112 @@
+"""From a saved analysis to what a report tells: all of it is computed again."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from omnimouse_model.analysis.sweep.saved import read_sweep
+from omnimouse_model.analysis.sweep.table import ContextSweep
+from omnimouse_model.errors import AnalysisFileError, ExportError
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.inference.background_task import Tell
+from omnimouse_model.live.project.report_data import Reported, reported
+from omnimouse_model.live.state import Device, LiveState
+
+
+def silently(words: str, share: float | None = None) -> None:
+    """Tell nobody."""
+
+
+def report_of(
+    path: str | Path,
+    *,
+    recording: str | Path = "",
+    device: Device = "auto",
+    sweeps: Sequence[str | Path] = (),
+    tell: Tell = silently,
+) -> Reported:
+    """Open an analysis, predict what it asks, and take what a report tells.
+
+    Parameters
+    ----------
+    recording
+        Where its recording is now, where that has moved.
+    sweeps
+        Files of context sweeps to be compared with the live one.
+    tell
+        Told what is being done.
+
+    Raises
+    ------
+    AnalysisFileError
+        The analysis cannot be read, or its recording is not where it was.
+    ExportError
+        Its model is not here, does not answer, or a sweep cannot be read.
+    """
+    path = Path(path).expanduser().absolute()
+    kept = [_kept(Path(sweep)) for sweep in sweeps]
+    controller = Controller(state=LiveState(device=device), synchronous=True)
+    try:
+        _follow(controller, tell)
+        _open(controller, path, recording)
+        found = reported(controller)
+    finally:
+        controller.close()
+    return replace(found, sweeps=(*found.sweeps, *kept))
+
+
+def _kept(path: Path) -> tuple[str, ContextSweep]:
+    saved = read_sweep(path)
+    if saved.sweep is None:
+        raise ExportError(f"The sweep {path.name} {saved.problem}.")
+    return saved.name, saved.sweep
+
+
+def _follow(controller: Controller, tell: Tell) -> None:
+    """Tell what it does; a synchronous controller does it within its verbs."""
+
+    def opening() -> None:
+        if controller.opener.words:
+            tell(controller.opener.words)
+
+    def predicting() -> None:
+        results = controller.results
+        if results.sweep is not None and results.sweep_freshness == "running":
+            share = len(results.sweep.rows) / max(results.sweep.n_planned, 1)
+            tell("Curves over context", share)
+        elif results.freshness == "running":
+            tell(f"Predicting with {Path(controller.state.predictor_name).name}")
+
+    def comparing() -> None:
+        if controller.pins.words:
+            tell(controller.pins.words)
+
+    controller.opener.changed.connect(opening)
+    controller.results.changed.connect(predicting)
+    controller.pins.changed.connect(comparing)
+
+
+def _open(controller: Controller, path: Path, recording: str | Path) -> None:
+    analyses = controller.analyses
+    controller.show_sweep()
+    analyses.open(path, recording)
+    fault = analyses.fault or controller.opener.fault
+    if isinstance(fault, AnalysisFileError) and fault.code == "moved":
+        words = f"{fault.message} As an option: --recording PLACE."
+        raise AnalysisFileError("moved", words)
+    if fault is not None:
+        raise fault
+    if controller.models.is_offered:
+        name = controller.models.name
+        raise ExportError(
+            f"Its model, {name}, is on the model hub and not on this machine: get it "
+            f"with `omnimouse fetch {name}`."
+        )
+    if not controller.state.predictor_name:
+        words = next((w for w in analyses.told if w.startswith("Its model")), "")
+        raise ExportError(
+            f"{words or f'{path.name} names no model.'} Put it back there, or open the "
+            "analysis in the app, choose another and save it."
+        )
+    if controller.results.error is not None:
+        raise ExportError(controller.results.error)

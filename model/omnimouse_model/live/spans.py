@@ -1,0 +1,50 @@
+"""Which span of the session is shown around the window on screen.
+
+Spans of a fixed length are pages that overlap by a window: while the window moves
+within one, what was predicted for the page stays.
+"""
+
+from typing import Final, Literal
+
+import numpy as np
+
+from omnimouse_model.data.clock import WINDOW_S
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import Window
+
+SpanChoice = Literal["window", "10 s", "30 s", "trial"]
+SPAN_CHOICES: Final[tuple[SpanChoice, ...]] = ("window", "10 s", "30 s", "trial")
+LONGEST_S: Final = 60.0
+"""A longer trial is shown in pages."""
+_LENGTHS: Final = {"10 s": 10.0, "30 s": 30.0}
+
+Page = tuple[float, float]
+"""Start and stop, seconds on the session clock."""
+
+
+def page_around(session: Session, window: Window, choice: SpanChoice) -> Page | None:
+    """The span that is shown around a window; None where that is the window itself."""
+    if choice == "window":
+        return None
+    if choice == "trial":
+        return _trial_around(session, window)
+    return _page(window.start_s, _LENGTHS[choice])
+
+
+def _page(start_s: float, length_s: float, origin_s: float = 0.0) -> Page:
+    step = length_s - WINDOW_S
+    # a window that begins on a page's edge belongs there, whatever its clock's noise
+    first = origin_s + step * np.floor((start_s - origin_s + 1e-6) / step)
+    return float(first), float(first + length_s)
+
+
+def _trial_around(session: Session, window: Window) -> Page | None:
+    """The trial in the middle of the window, and the window."""
+    trials, middle = session.trials, window.start_s + WINDOW_S / 2
+    within = np.flatnonzero((trials.t_on <= middle) & (middle < trials.t_off))
+    if not len(within):
+        return None
+    on, off = float(trials.t_on[within[0]]), float(trials.t_off[within[0]])
+    if off - on > LONGEST_S:
+        return _page(window.start_s, LONGEST_S, on)
+    return min(on, window.start_s), max(off, window.start_s + WINDOW_S)

@@ -1,0 +1,1 @@
+"""Background context sweeps: start, pause, estimate, results."""

@@ -1,0 +1,94 @@
+"""The question on screen as a point of the context curves: what it gives, its score."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from omnimouse_model.analysis.sweep.context_of_mask import Given, given_by
+from omnimouse_model.analysis.sweep.contexts import inputs_label
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.masks import TARGET
+from omnimouse_model.metrics import session_score
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where the mask on screen lies.
+
+    Attributes
+    ----------
+    score
+        Mean correlation over their target samples of the selected neurons that it asks
+        for, or of all that it asks for where none of them is selected; NaN without one.
+    n_scored
+        How many neurons that is.
+    is_of_selected
+        Whether they are selected, as those of the live curves are.
+    is_old
+        Whether the score answers an older question.
+    why
+        Why there is no score, "" where there is one.
+    """
+
+    given: Given
+    score: float
+    n_scored: int
+    is_of_selected: bool
+    is_old: bool
+    why: str = ""
+
+    @property
+    def words(self) -> str:
+        """Such as "r = 0.43 · 64 neurons · 10 samples before · video + behaviour"."""
+        given = self.given
+        return " · ".join(
+            [
+                self.score_words,
+                f"{given.neurons:,.0f} neurons",
+                f"{given.history_samples:.0f} samples before",
+                inputs_label(given.video, given.behavior),
+            ]
+        )
+
+    @property
+    def score_words(self) -> str:
+        """Such as "r = 0.43", or why there is none."""
+        if self.why:
+            return f"not marked: {self.why}"
+        old = " (older)" if self.is_old else ""
+        whose = f" of {self.n_scored:,} asked, none selected"
+        return f"r = {self.score:.2f}{old}{'' if self.is_of_selected else whose}"
+
+
+def mark_of(state: LiveState, results: Results) -> Mark | None:
+    """Say where the question on screen lies; None while there is none."""
+    mask, window = state.mask, state.window
+    if mask is None or window is None:
+        return None
+    given, is_old = given_by(mask), results.is_population_old
+    valid = window.valid["responses"][:, None]
+    counts = np.sum((mask.cells == TARGET) & valid, axis=0)
+    known = counts > 0
+    if results.scores is not None:
+        known &= np.isfinite(results.scores)
+    if results.scores is None or not known.any():
+        why = _why_not(results, is_asked=bool(mask.target.any()))
+        return Mark(given, float("nan"), 0, False, is_old, why)
+    is_selected = np.zeros_like(known)
+    is_selected[list(state.selection)] = True
+    is_of_selected = bool((known & is_selected).any())
+    scored = known & is_selected if is_of_selected else known
+    score = session_score(results.scores[scored], counts[scored])
+    return Mark(given, score, int(scored.sum()), is_of_selected, is_old)
+
+
+def _why_not(results: Results, *, is_asked: bool) -> str:
+    """Why a question on screen has no score."""
+    if not is_asked:
+        return "no neuron is asked"
+    if results.error is not None:
+        return "no answer"
+    if results.population is not None and not results.is_population_old:
+        return "no asked neuron has a score in this window"
+    return "the answer is awaited" if results.is_awaited else "it was not answered"

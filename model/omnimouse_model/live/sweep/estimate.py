@@ -1,0 +1,65 @@
+"""What a sweep would take, before it is begun: how many predictions, and how long."""
+
+from dataclasses import dataclass
+
+from omnimouse_model.analysis.evaluate.evaluate import scored_starts
+from omnimouse_model.analysis.sweep.plan import SweepPlan
+from omnimouse_model.data.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a plan asks of a session.
+
+    Attributes
+    ----------
+    n_points, n_windows
+        Points of the curves, and windows that each is the mean of.
+    each_s
+        Seconds that one prediction is taken to last, None while none was timed.
+    is_of_sweep
+        Whether that is known from a sweep; else from the quickest answer on screen
+        that predicted the population.
+    """
+
+    n_points: int
+    n_windows: int
+    each_s: float | None = None
+    is_of_sweep: bool = False
+
+    @property
+    def n_predictions(self) -> int:
+        """Every point asks each of its windows once."""
+        return self.n_points * self.n_windows
+
+    @property
+    def words(self) -> str:
+        """Such as "24 points × 2 windows = 48 predictions · roughly 5 s, …"."""
+        size = (
+            f"{self.n_points:,} points × {self.n_windows:,} windows = "
+            f"{self.n_predictions:,} predictions"
+        )
+        if self.each_s is None:
+            return f"{size} · time not known before an answer for the population"
+        time = duration_words(self.each_s * self.n_predictions)
+        if self.is_of_sweep:
+            return f"{size} · about {time}, going by the last sweep"
+        return f"{size} · roughly {time}, going by the quickest answer so far"
+
+
+def estimate_of(
+    plan: SweepPlan, session: Session, each_s: float | None, *, is_of_sweep: bool
+) -> Estimate:
+    """Count what a plan asks; `ValueError` where its tier has no window."""
+    n_windows = len(scored_starts(session, plan.tier, plan.max_windows))
+    n_points = len(plan.contexts) * len(plan.seeds)
+    return Estimate(n_points, n_windows, each_s, is_of_sweep)
+
+
+def duration_words(seconds: float) -> str:
+    """Such as `40 s`, `3 min` or `2.5 h`."""
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

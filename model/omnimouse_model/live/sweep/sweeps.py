@@ -1,0 +1,495 @@
+"""Context sweeps over many windows, in the background, and those that were kept.
+
+A sweep has a predictor of its own, where predictors have one a process, so that it
+delays no live answer; between any two windows it waits while the screen waits for one.
+Each row is on disk when it is drawn: what was stopped, or died, goes on from there.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from psygnal import Signal
+
+from omnimouse_model.analysis.sweep.plan import SweepPlan
+from omnimouse_model.analysis.sweep.run import context_sweep
+from omnimouse_model.analysis.sweep.saved import (
+    SUFFIX,
+    SavedSweep,
+    read_sweep,
+    saved_sweeps,
+)
+from omnimouse_model.analysis.sweep.table import ContextSweep, write_together
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import StoppedError
+from omnimouse_model.live.inference.background_task import Errand, Tell
+from omnimouse_model.live.inference.client import Asking
+from omnimouse_model.live.inference.engine import Post, call_at_once
+from omnimouse_model.live.inference.pinned_stages import is_same_predictor
+from omnimouse_model.live.inference.stages import Load
+from omnimouse_model.live.last_session import config_dir
+from omnimouse_model.live.sweep.estimate import (
+    Estimate,
+    duration_words,
+    estimate_of,
+)
+from omnimouse_model.live.sweep.pause import Gate
+from omnimouse_model.predict.capabilities import Closable, Interruptible
+from omnimouse_model.predict.predictor import Predictor
+
+LEAST_URGENT = 19
+"""How nice a process can be."""
+MOST_COMPARED = 4
+"""Kept sweeps on one plot, beside the live one: as many as lines are told apart."""
+Source = str | Predictor
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a sweep is.
+
+    Attributes
+    ----------
+    done, total
+        Windows answered under a context, of this run's whole sweep.
+    each_s
+        Seconds that one takes to compute, None while that is not known.
+    """
+
+    done: int
+    total: int
+    each_s: float | None = None
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds still to compute, None while that is not known."""
+        return None if self.each_s is None else self.each_s * (self.total - self.done)
+
+    @property
+    def share(self) -> float:
+        """From 0 to 1."""
+        return self.done / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    """One run of a sweep; `session` is opened from its notes where it is None.
+
+    `pace_key` is None for one that was not asked of what is on screen.
+    """
+
+    plan: SweepPlan
+    path: Path
+    about: Mapping[str, Any]
+    source: Source
+    session: Session | None
+    gate: Gate = field(repr=False)
+    pace_key: tuple[str, str, str] | None = None
+
+
+class Sweeps:
+    """Starts, pauses, ends and goes on with sweeps, and keeps what they found.
+
+    One runs at a time. Whoever starts one while another runs has asked for nothing.
+
+    Parameters
+    ----------
+    asking
+        Knows what is on screen, who is asked, and whether the screen waits.
+    load
+        Makes a predictor from its name, on the sweep's own thread.
+    post
+        Hands a function to the thread that draws.
+    synchronous
+        Compute inside `start`: for scripts and tests.
+
+    Attributes
+    ----------
+    changed
+        Emitted on the thread that draws when anything here may have changed.
+    folder
+        Where results are kept; the user's own by default.
+    found
+        Every sweep kept there, the newest first, after `look`; one that runs grows.
+    compared
+        Those that are drawn, at most four.
+    running
+        The one that runs or is paused, None without.
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self,
+        asking: Asking,
+        load: Load,
+        post: Post = call_at_once,
+        *,
+        synchronous: bool = False,
+    ) -> None:
+        self.folder = config_dir() / "sweeps"
+        self.found: tuple[SavedSweep, ...] = ()
+        self.compared: tuple[Path, ...] = ()
+        self.running: Path | None = None
+        self.progress = Progress(0, 0)
+        self._asking, self._load, self._post = asking, load, post
+        self._gate = Gate(lambda: False)
+        self._paces: dict[tuple[str, str, str], float] = {}
+        self._fault: Exception | None = None
+        self._work = Errand(
+            self._computed, self._take_whole, post, synchronous=synchronous
+        )
+        self._looking = Errand(_read_all, self._take_all, post, synchronous=synchronous)
+        self._writing = Errand(_written, _forget, post, synchronous=synchronous)
+        for errand in (self._work, self._looking, self._writing):
+            errand.changed.connect(self._tell)
+
+    # -- what there is ----------------------------------------------------------------
+    @property
+    def is_busy(self) -> bool:
+        """Whether a sweep runs or is paused."""
+        return self._work.is_busy
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the one that runs waits for `resume`."""
+        return self.is_busy and self._gate.is_paused
+
+    @property
+    def fault(self) -> Exception | None:
+        """Why the newest act failed, None where it did not."""
+        errands = (self._work, self._looking, self._writing)
+        faults = [errand.fault for errand in errands]
+        return next((f for f in (self._fault, *faults) if f is not None), None)
+
+    @property
+    def words(self) -> str:
+        """How far it is: "12 of 56 points · about 40 s left"; "" when nothing runs."""
+        entry = None if self.running is None else self.kept(self.running)
+        if not self.is_busy or entry is None or entry.sweep is None:
+            return ""
+        said = [f"{len(entry.sweep.rows)} of {entry.sweep.n_planned} points"]
+        if self.is_paused:
+            said.append("paused")
+        elif not self.progress.total:
+            said.append(self._work.words)
+        elif self.progress.left_s is not None:
+            said.append(f"about {duration_words(self.progress.left_s)} left")
+        return " · ".join(said)
+
+    def kept(self, path: Path) -> SavedSweep | None:
+        """One of `found`, None where it is not there."""
+        return next((entry for entry in self.found if entry.path == path), None)
+
+    def look(self) -> None:
+        """Read the folder again, off this thread."""
+        if not self._looking.is_busy:
+            self._looking.start(self.folder, "Reading kept sweeps")
+
+    def estimate(self, plan: SweepPlan) -> Estimate | None:
+        """What a plan would take of the session on screen; None without a session.
+
+        Timed by a sweep of it by the same model and device, else by the quickest answer
+        for its population; a time of None where there was none.
+
+        Raises
+        ------
+        ValueError
+            The session has no window of the plan's tier.
+        """
+        session = self._asking.state.session
+        if session is None:
+            return None
+        pace = self._paces.get(self._pace_key)
+        each_s = self._asking.population_s if pace is None else pace
+        return estimate_of(plan, session, each_s, is_of_sweep=pace is not None)
+
+    # -- verbs ------------------------------------------------------------------------
+    def start(self, plan: SweepPlan, name: str = "") -> None:
+        """Begin a sweep of the session on screen by the predictor chosen.
+
+        What is in the way is `fault`.
+        """
+        session, source = self._asking.state.session, self._asking.predictor
+        if self.is_busy:
+            return self._fail("A sweep runs already: cancel it, or wait.")
+        if session is None or source is None:
+            return self._fail("Open a recording and choose a model first.")
+        path = _free_path(self.folder, session.id)
+        label = self._asking.state.predictor_name
+        about = {
+            "name": name or f"{session.id} · {Path(label).name}",
+            "begun": datetime.now().strftime("%Y-%m-%d %H:%M"),
+            "predictor": source if isinstance(source, str) else "",
+            "device": self._asking.state.device,
+            "session": str(session.path),
+            "options": dict(session.options),
+        }
+        sweep = ContextSweep(plan, label, (session.id,))
+        self.found = (SavedSweep(path, sweep, about), *self.found)
+        self.compare(path, True)
+        self._begin(plan, path, about, session, source)
+
+    def go_on(self, path: Path) -> None:
+        """Compute what a kept sweep lacks, with the model and recording of its notes.
+
+        Neither needs to be on screen.
+        """
+        entry = self.kept(path)
+        if self.is_busy:
+            return self._fail("A sweep runs already: cancel it, or wait.")
+        if entry is None or entry.sweep is None or entry.sweep.is_complete:
+            return None
+        about, here = entry.about, self._asking.state.session
+        chosen = self._asking.predictor
+        source: Source | None = about.get("predictor") or None
+        if source is None and not isinstance(chosen, str):
+            source = chosen
+        if not about.get("session") or source is None:
+            return self._fail(
+                f"{entry.name} does not say which model and recording it is of; go on "
+                "with `omnimouse sweep --out FILE` and what it was made with."
+            )
+        is_here = here is not None and str(here.path) == about["session"]
+        self.compare(path, True)
+        self._begin(entry.sweep.plan, path, about, here if is_here else None, source)
+
+    def pause(self) -> None:
+        """Hold it after the window that is being answered."""
+        self._gate.pause(True)
+        self.changed.emit()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._gate.pause(False)
+        self.changed.emit()
+
+    def cancel(self) -> None:
+        """End it; what it found is kept, and can be gone on with."""
+        self._gate.stop()
+        self._work.stop()
+        self.running = None
+        self.changed.emit()
+
+    def compare(self, path: Path, is_drawn: bool) -> None:
+        """Draw a kept sweep, or not; the one drawn longest gives way to a fifth."""
+        others = tuple(other for other in self.compared if other != path)
+        self.compared = (*others, path)[-MOST_COMPARED:] if is_drawn else others
+        self.changed.emit()
+
+    def compare_just(self, names: Sequence[str]) -> str:
+        """Draw just these of the kept sweeps; which are not here, else ""."""
+        here: list[Path] = []
+        gone: list[Path] = []
+        for name in names:
+            path = self.folder / name
+            try:
+                (here if path.is_file() else gone).append(path)
+            except OSError:  # no name that a file can have
+                gone.append(path)
+        own = () if self.running is None else (self.running,)
+        found = dict.fromkeys([*here, *own])
+        self.compared = tuple(found)[-MOST_COMPARED:]
+        if here:
+            self.look()
+        self.changed.emit()
+        lost = ", ".join(path.name.removesuffix(SUFFIX) for path in gone)
+        return f"Context sweeps it compared are not here: {lost}." if lost else ""
+
+    def remove(self, path: Path) -> None:
+        """Delete a kept sweep's file; not the one that runs."""
+        if path == self.running:
+            return
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            return self._fail(str(error))
+        self.found = tuple(entry for entry in self.found if entry.path != path)
+        self.compare(path, False)
+
+    def write_csv(self, sweeps: Mapping[str, ContextSweep], path: Path) -> None:
+        """Write sweeps as one table, off this thread; see `write_together`."""
+        self._writing.start((dict(sweeps), path), f"Writing {path.name}")
+
+    def forget_fault(self) -> None:
+        """It was read."""
+        self._fault = None
+        for errand in (self._work, self._looking, self._writing):
+            errand.forget_fault()
+        self.changed.emit()
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """End what runs; it can be gone on with at the next start."""
+        self._gate.stop()
+        for errand in (self._work, self._looking, self._writing):
+            errand.close(timeout_s)
+
+    # -- on the thread that draws -----------------------------------------------------
+    def _begin(
+        self,
+        plan: SweepPlan,
+        path: Path,
+        about: Mapping[str, Any],
+        session: Session | None,
+        source: Source,
+    ) -> None:
+        self._fault = None
+        self._gate = Gate(lambda: self._asking.is_awaited)
+        self.running, self.progress = path, Progress(0, 0)
+        is_asked = is_same_predictor(source, self._asking.predictor)
+        key = self._pace_key if is_asked and session is not None else None
+        job = _Job(plan, path, about, source, session, self._gate, key)
+        self._work.start(job, "loading the model")
+
+    def _fail(self, words: str) -> None:
+        self._fault = ValueError(words)
+        self.changed.emit()
+
+    def _tell(self) -> None:
+        if not self._work.is_busy:
+            self.running = None
+        self.changed.emit()
+
+    @property
+    def _pace_key(self) -> tuple[str, str, str]:
+        """Who would compute a sweep of what is on screen, where, and of which session.
+
+        Another recording has other neurons, and so takes another time.
+        """
+        state = self._asking.state
+        recording = "" if state.session is None else state.session.fingerprint
+        return state.predictor_name, state.device, recording
+
+    def _take_progress(self, job: _Job, progress: Progress) -> None:
+        if job.gate is self._gate and not job.gate.is_stopped:
+            self.progress = progress
+            if progress.each_s is not None and job.pace_key is not None:
+                self._paces[job.pace_key] = progress.each_s
+            self.changed.emit()
+
+    def _take_part(self, job: _Job, sweep: ContextSweep) -> None:
+        """More rows; they are on disk, so they count however the run ends."""
+        self.found = tuple(
+            replace(entry, sweep=sweep) if entry.path == job.path else entry
+            for entry in self.found
+        )
+        self.changed.emit()
+
+    def _take_whole(self, found: tuple[_Job, ContextSweep]) -> None:
+        self._take_part(*found)
+
+    def _take_all(self, found: tuple[SavedSweep, ...]) -> None:
+        """What the folder holds; one that runs is further on here than there."""
+        own = None if self.running is None else self.kept(self.running)
+        others = [entry for entry in found if own is None or entry.path != own.path]
+        self.found = (own, *others) if own is not None else tuple(others)
+        there = {entry.path for entry in self.found}
+        self.compared = tuple(path for path in self.compared if path in there)
+        self.changed.emit()
+
+    # -- on the sweep's thread --------------------------------------------------------
+    def _computed(self, job: _Job, tell: Tell) -> Iterator[tuple[_Job, ContextSweep]]:
+        gate, plan = job.gate, job.plan
+        predictor = self._made(job)
+        try:
+            if isinstance(predictor, Interruptible):
+                predictor.stop_when(lambda: gate.is_stopped)
+            _yield_processor(predictor)
+            session = job.session
+            if session is None:
+                tell("opening the recording")
+                options = job.about.get("options", {})
+                session = open_session(job.about["session"], **options)
+            found = context_sweep(
+                predictor,
+                session,
+                neurons=plan.neurons,
+                history_samples=plan.history_samples,
+                video=plan.video,
+                behavior=plan.behavior,
+                seeds=plan.seeds,
+                tier=plan.tier,
+                grid=plan.grid,
+                max_windows=plan.max_windows,
+                results=job.path,
+                about=job.about,
+                progress=self._follow(job),
+                cancelled=gate.is_closed,
+                on_part=lambda sweep: self._post(partial(self._take_part, job, sweep)),
+            )
+            if gate.is_stopped:
+                raise StoppedError
+            yield job, found
+        finally:
+            if isinstance(job.source, str) and isinstance(predictor, Closable):
+                predictor.close()
+
+    def _made(self, job: _Job) -> Predictor:
+        """The sweep's own predictor; one handed in must be free of a caller's stops."""
+        if isinstance(job.source, str):
+            device = str(job.about.get("device", "auto"))
+            return self._load(job.source, job.session, device)
+        if isinstance(job.source, Interruptible):
+            raise ValueError(
+                "A model that was handed in answers the screen alone: choose it by "
+                "name or file, so that the sweep can have one of its own."
+            )
+        return job.source
+
+    def _follow(self, job: _Job) -> Callable[[int, int, str], None]:
+        """Tell progress, and how long one takes of the time spent computing."""
+        begun: list[tuple[float, int]] = []
+
+        def progress(done: int, total: int, what: str) -> None:
+            now = perf_counter() - job.gate.waited_s
+            if not begun:
+                begun.append((now, done))
+            since, first = begun[0]
+            each_s = (now - since) / (done - first) if done > first else None
+            self._post(partial(self._take_progress, job, Progress(done, total, each_s)))
+
+        return progress
+
+
+def _yield_processor(predictor: Predictor) -> None:
+    """Its process, where it has one, takes what the live one's leaves."""
+    _ = predictor.predictor_id  # started by now, but for its first threads of work
+    process = getattr(predictor, "process_id", None)
+    if process is not None and hasattr(os, "setpriority"):
+        with contextlib.suppress(OSError):  # gone, or not ours to say
+            os.setpriority(os.PRIO_PROCESS, process, LEAST_URGENT)
+
+
+def _free_path(folder: Path, session: str) -> Path:
+    """A new file, named by the time and the session."""
+    plain = re.sub(r"[^\w.-]+", "-", session)
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    path, number = folder / f"{stamp}_{plain}{SUFFIX}", 2
+    while path.exists():
+        path, number = folder / f"{stamp}_{plain}_{number}{SUFFIX}", number + 1
+    return path
+
+
+def _read_all(folder: Path, tell: Tell) -> Iterator[tuple[SavedSweep, ...]]:
+    found = []
+    for path in saved_sweeps(folder):
+        tell(f"Reading {path.name}")
+        found.append(read_sweep(path))
+    yield tuple(found)
+
+
+def _written(what: tuple[dict[str, ContextSweep], Path], tell: Tell) -> Iterator[Path]:
+    sweeps, path = what
+    yield write_together(sweeps, path)
+
+
+def _forget(path: Path) -> None:
+    """It is on disk: nothing more is to be done."""

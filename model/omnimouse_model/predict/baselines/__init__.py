@@ -1,0 +1,1 @@
+"""Baselines that are fitted to one session: means, ridges, autoregression."""

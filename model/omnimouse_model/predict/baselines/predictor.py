@@ -1,0 +1,127 @@
+"""Naive predictors: what every score is to be compared with.
+
+Each is a rule fitted in closed form to the train tier of a session.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import Window
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.predict.baselines.autoregressive import HistoryRidge
+from omnimouse_model.predict.baselines.fit_cache import Fit, load_or_fit
+from omnimouse_model.predict.baselines.population_ridge import ContextRidge
+from omnimouse_model.predict.baselines.rules import Answer, LastSample, Rule, TrainMean
+from omnimouse_model.predict.baselines.video_ridge import VideoRidge
+from omnimouse_model.predict.baselines.visible_input import Seen
+from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Request
+
+RULES: dict[str, Callable[[], Rule]] = {
+    "mean": TrainMean,
+    "last": LastSample,
+    "ridge": HistoryRidge,
+    "context-ridge": ContextRidge,
+    "video-ridge": VideoRidge,
+}
+
+
+def naive_predictor(name: str) -> "NaivePredictor":
+    """One of the naive predictors, by the names of `RULES`."""
+    return NaivePredictor(RULES[name]())
+
+
+@dataclass(slots=True)
+class NaivePredictor:
+    """A rule as a `Predictor`: fits on `prepare`, refuses what the rule cannot do."""
+
+    rule: Rule
+    _fits: dict[str, Fit] = field(default_factory=dict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def predictor_id(self) -> str:
+        """The rule's name."""
+        return self.rule.name
+
+    @property
+    def needs(self) -> Needs:
+        """What the rule can see and predict."""
+        return self.rule.needs
+
+    def prepare(self, session: Session) -> None:
+        """Fit to the session's train tier, or read the fit made before."""
+        self._fit_of(session)
+
+    def _fit_of(self, session: Session) -> Fit:
+        key = session.fingerprint  # two exports may share an id
+        with self._lock:
+            if key not in self._fits:
+                self._fits[key] = load_or_fit(session, self.rule.name, self.rule.fit)
+            return self._fits[key]
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        """Predict the whole window: naive rules are cheap enough."""
+        reason = _empty(mask) or self.rule.refusal(mask)
+        if reason:
+            raise UnsupportedRequestError(f"{self.rule.name!r} {reason}")
+        fit = self._fit_of(window.session)
+        needs = self.rule.needs
+        seen = Seen.through(
+            window, mask, responses=needs.sees_responses, video=needs.sees_video
+        )
+        answer = self.rule.answer(fit, seen, mask)
+        return Encoded(window, mask, (answer, asked_cells(mask)))
+
+    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+        """Cut the asked cells of `neurons` (all asked ones by default) out."""
+        answer: Answer = encoded.state[0]
+        cells: np.ndarray = encoded.state[1]
+        if neurons is None:
+            neurons = np.flatnonzero(cells.any(axis=0))
+        neurons = np.asarray(neurons, np.int64)
+        rates = np.maximum(answer.responses[:, neurons], 0.0)
+        asked = encoded.mask.behavior == "target"
+        return Prediction(
+            responses=np.where(cells[:, neurons], rates, np.nan).astype(np.float32),
+            neurons=neurons,
+            behavior=answer.behavior if asked else None,
+            mask_id=encoded.mask.mask_id,
+            predictor_id=self.predictor_id,
+            status=answer.status,
+            scale=encoded.window.session.response_scale[neurons],
+        )
+
+    def predict(
+        self, window: Window, mask: Mask, neurons: np.ndarray | None = None
+    ) -> Prediction:
+        """`decode(encode(window, mask), neurons)`."""
+        return self.decode(self.encode(window, mask), neurons)
+
+    def predict_many(
+        self,
+        requests: Iterable[Request],
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Prediction]:
+        """Answer requests in order until done or cancelled."""
+        for window, mask, neurons in requests:
+            if cancelled():
+                return
+            yield self.predict(window, mask, neurons)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"rule": self.rule, "_fits": self._fits}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+        self._lock = threading.Lock()
+
+
+def _empty(mask: Mask) -> str:
+    asks = mask.target.any() or mask.behavior == "target"
+    return "" if asks else "was asked for nothing: the mask has no target."

@@ -1,0 +1,203 @@
+"""Every neuron from fixed motion-energy features of the video, and behaviour.
+
+1,152 features: 36 places x 4 orientations x 2 wavelengths x 2 speeds x 2 directions
+of quadrature pairs, smoothed as calcium would. Nothing of the stimulus is learned
+but how each neuron weighs them. One penalty for all inputs, as in the study it comes
+from; a tenth of it for behaviour gains 0.02 on the demo session (0.342 against 0.323,
+video and behaviour).
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import without_missing
+from omnimouse_model.masks import N_SAMPLES, Mask
+from omnimouse_model.predict.baselines.fit_cache import (
+    BETWEEN,
+    FITTED,
+    HELD_OUT,
+    Fit,
+    training_windows,
+)
+from omnimouse_model.predict.baselines.ridge import (
+    Covariance,
+    Sums,
+    choose_penalty,
+    weights,
+)
+from omnimouse_model.predict.baselines.rules import Answer, asks_for_responses
+from omnimouse_model.predict.baselines.visible_input import (
+    Seen,
+    behavior_inputs,
+    behavior_of,
+)
+from omnimouse_model.predict.predictor import Needs
+
+HEIGHT, WIDTH = 36, 64
+PLACES = (4, 9)
+ORIENTATIONS = 4
+WAVELENGTHS_PX = (12.0, 22.0)
+SPEEDS_HZ = (1.5, 4.0)
+N_FEATURES = (
+    PLACES[0] * PLACES[1] * ORIENTATIONS * len(WAVELENGTHS_PX) * len(SPEEDS_HZ) * 2
+)
+CALCIUM_DECAY_S = 0.22
+_RATE_HZ = 30.0
+_TAPS = 15
+_SCORED = slice(30, 60)
+_NEEDS = Needs(sees_responses=False, sees_video=True, sees_behavior=True)
+
+
+@lru_cache(maxsize=1)
+def spatial_filters() -> np.ndarray:
+    """Quadrature pairs (pixel, 2, place x orientation x wavelength), float32."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH].reshape(2, -1, 1)
+    pairs = []
+    for wavelength in WAVELENGTHS_PX:
+        for orientation in np.arange(ORIENTATIONS) * np.pi / ORIENTATIONS:
+            y, x = _places()
+            dy, dx = rows - y, columns - x
+            envelope = np.exp(-0.5 * (dx**2 + dy**2) / (0.42 * wavelength) ** 2)
+            along = dx * np.cos(orientation) + dy * np.sin(orientation)
+            phase = 2 * np.pi * along / wavelength
+            pair = np.stack([envelope * np.cos(phase), envelope * np.sin(phase)], 1)
+            # Blind to uniform light, and of unit energy.
+            shape = envelope[:, None]
+            pair -= shape * (pair.sum(axis=0) / shape.sum(axis=0))
+            pair /= np.sqrt((pair**2).sum(axis=(0, 1)) / 2)
+            pairs.append(pair)
+    return np.concatenate(pairs, axis=2).astype(np.float32)
+
+
+def _places() -> tuple[np.ndarray, np.ndarray]:
+    y = (np.arange(PLACES[0]) + 0.5) * HEIGHT / PLACES[0]
+    x = (np.arange(PLACES[1]) + 0.5) * WIDTH / PLACES[1]
+    grid_y, grid_x = np.meshgrid(y, x, indexing="ij")
+    return grid_y.reshape(1, -1), grid_x.reshape(1, -1)
+
+
+@lru_cache(maxsize=1)
+def temporal_filters() -> np.ndarray:
+    """Causal quadrature pairs in time as matrices (speed, 2, 60, 60), float32.
+
+    Before the window the first frame is taken to have been there all along.
+    """
+    delay = np.arange(_TAPS) / _RATE_HZ
+    envelope = (delay / 0.06) ** 2 * np.exp(-delay / 0.045)
+    pairs = []
+    for speed in SPEEDS_HZ:
+        phase = 2 * np.pi * speed * (delay - 0.09)
+        pair = np.stack([envelope * np.cos(phase), envelope * np.sin(phase)])
+        pair -= pair.sum(axis=1, keepdims=True) * envelope / envelope.sum()
+        pairs.append([_causal(kernel) for kernel in pair / np.sqrt((pair**2).sum())])
+    return np.array(pairs, dtype=np.float32)
+
+
+@lru_cache(maxsize=1)
+def _calcium() -> np.ndarray:
+    delay = np.arange(N_SAMPLES) / _RATE_HZ
+    kernel = np.exp(-delay / CALCIUM_DECAY_S)
+    return _causal(kernel / kernel.sum()).astype(np.float32)
+
+
+def _causal(kernel: np.ndarray) -> np.ndarray:
+    """Matrix (60, 60) of a causal filter that holds the first sample before 0."""
+    matrix = np.zeros((N_SAMPLES, N_SAMPLES))
+    for sample in range(N_SAMPLES):
+        before = np.maximum(sample - np.arange(len(kernel)), 0)
+        np.add.at(matrix[sample], before, kernel)
+    return matrix
+
+
+def motion_energy(video: np.ndarray) -> np.ndarray:
+    """Features (60, 1152) of a normalised video (60, 36, 64)."""
+    filters = spatial_filters()
+    flat = video.reshape(N_SAMPLES, -1).astype(np.float32)
+    seen = flat @ filters.reshape(len(filters), -1)
+    features = []
+    for slow, fast in temporal_filters():
+        even_slow, odd_slow = np.split(slow @ seen, 2, axis=1)
+        even_fast, odd_fast = np.split(fast @ seen, 2, axis=1)
+        features.append(np.hypot(even_slow + odd_fast, odd_slow - even_fast))
+        features.append(np.hypot(even_slow - odd_fast, odd_slow + even_fast))
+    return np.asarray(_calcium() @ np.concatenate(features, axis=1))
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRidge:
+    """Ridge from motion energy, behaviour, or both, whichever are visible."""
+
+    name: str = "video-ridge"
+    needs: Needs = _NEEDS
+
+    def fit(self, session: Session) -> Fit:
+        """Weights from video, from behaviour, and from both."""
+        folds: list[Sums] = []
+        for fold, window in training_windows(session, stride=30, most=1800):
+            behavior = behavior_of(window)
+            if behavior is None:
+                behavior = np.zeros((40, 0), np.float32)
+            parts = [motion_energy(without_missing(window.video))]
+            inputs = np.concatenate([*parts, behavior_inputs(behavior)], axis=1)
+            if not folds:
+                folds = [Sums(inputs.shape[1], session.n_neurons) for _ in range(3)]
+            values = without_missing(window.responses)
+            folds[fold].add(inputs[_SCORED], values[_SCORED])
+        train, held_out = (folds[k].covariance() for k in (FITTED, HELD_OUT))
+        for fold in (HELD_OUT, BETWEEN):
+            folds[FITTED].absorb(folds[fold])
+        whole = folds[FITTED].covariance()
+        everything = np.arange(folds[0].n_inputs)
+        fit: Fit = {}
+        for key, used in {
+            "video": everything[:N_FEATURES],
+            "behavior": everything[N_FEATURES:],
+            "both": everything,
+        }.items():
+            fit |= _fitted(key, used, train, held_out, whole)
+        return fit
+
+    def refusal(self, mask: Mask) -> str:
+        """Refuse masks that show neither video nor behaviour."""
+        if not mask.frames.any() and mask.behavior != "visible":
+            return "needs visible video frames or visible behaviour."
+        return asks_for_responses(mask)
+
+    def answer(self, fit: Fit, seen: Seen, mask: Mask) -> Answer:
+        """Weigh the features of what is visible."""
+        inputs = []
+        if seen.video is not None:
+            inputs.append(motion_energy(seen.video))
+        if seen.behavior is not None:
+            inputs.append(behavior_inputs(seen.behavior))
+        if not inputs:
+            rates = np.broadcast_to(fit["mean"], mask.cells.shape)
+            return Answer(rates, None, "mean rate: the session has no behaviour")
+        key = "behavior" if seen.video is None else "video"
+        key = "both" if len(inputs) == 2 else key
+        weight, intercept = fit[f"{key}_weight"], fit[f"{key}_intercept"]
+        return Answer(np.concatenate(inputs, axis=1) @ weight + intercept)
+
+
+def _fitted(
+    key: str,
+    used: np.ndarray,
+    train: Covariance,
+    held_out: Covariance,
+    whole: Covariance,
+) -> Fit:
+    """Weights and intercept from some of the inputs."""
+    if not len(used):
+        return {"mean": whole.mean_y}
+    penalty = choose_penalty(train.of(used), held_out.of(used))
+    part = whole.of(used)
+    weight = weights(part, penalty)
+    return {
+        "mean": whole.mean_y,
+        f"{key}_weight": weight.astype(np.float32),
+        f"{key}_intercept": part.mean_y - part.mean_x @ weight,
+        f"{key}_penalty": np.array(penalty),
+    }

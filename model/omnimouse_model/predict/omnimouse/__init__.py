@@ -1,0 +1,1 @@
+"""OmniMouse as a predictor: loading, device memory, batches."""

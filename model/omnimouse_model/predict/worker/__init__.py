@@ -1,0 +1,1 @@
+"""A predictor in another process or on a Dask worker."""

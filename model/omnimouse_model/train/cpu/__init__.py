@@ -1,0 +1,1 @@
+"""Training speed on a CPU: prefetch, parallel micro-batches, compilation, memory."""

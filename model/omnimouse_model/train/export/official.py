@@ -1,0 +1,92 @@
+"""A run in the form of the released checkpoints: one `rank_<r>.ckpt` per process.
+
+The files hold tensors and plain containers, so that `nets.official` (and torch's
+restricted unpickler) reads them; the official loader reads the weights by the same
+names (spec "Checkpoint files").
+"""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from omnimouse_model.atomic import atomic_path
+from omnimouse_model.errors import CheckpointError
+from omnimouse_model.nets.config import SIZES, OmniMouseConfig
+from omnimouse_model.train.checkpoints import last_state, rank_files, read_state
+from omnimouse_model.train.config import TrainConfig
+
+
+def write_official(out: Path, folder: Path, config: TrainConfig) -> list[Path]:
+    """Write the last save of the run in `out` as `folder/rank_<r>.ckpt`.
+
+    The weights are the shown ones (averaged where the run averages), the optimisers'
+    states those of the run. The random states, which draw nothing in our runs, are
+    this moment's.
+
+    Raises
+    ------
+    CheckpointError
+        The run has not been saved, or its architecture is none of the released ones:
+        the form does not tell it, and no reader could build the net.
+    """
+    saved = last_state(out)
+    if saved is None:
+        raise CheckpointError(f"{out} holds no saved run; train first.")
+    _check_released(config.model)
+    states = [read_state(path) for path in rank_files(saved)]
+    sessions = {key: n for state in states for key, n in state["sessions"].items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for rank, state in enumerate(states):
+        shard = {
+            "epoch": 0,
+            "step": state["step"],
+            "state_dict": state["average"] or state["net"],
+            "session_map": {
+                key: {
+                    "n_neurons": n,
+                    "animal_id": state["animals"][key],
+                    "on_rank": key in state["sessions"],
+                }
+                for key, n in sessions.items()
+            },
+            "rank_optimizer_state_dict": state["session"],
+            "rng_state": _random_states(),
+        }
+        if state["core"] is not None:
+            shard["shared_optimizer_state_dict"] = state["core"]
+        written.append(folder / f"rank_{rank}.ckpt")
+        with atomic_path(written[-1]) as temporary:
+            torch.save(shard, temporary)
+    return written
+
+
+def _check_released(config: OmniMouseConfig) -> None:
+    """Only what can be told from shapes and the table of sizes may differ."""
+    for size in SIZES.values():
+        alike = replace(
+            size,
+            num_response_latent_groups=config.num_response_latent_groups,
+            d_embedding=config.d_embedding,
+        )
+        if alike == config:
+            return
+    raise CheckpointError(
+        "The released form does not tell its architecture: only released sizes "
+        f"({', '.join(SIZES)}) can be written so. model.safetensors has this one."
+    )
+
+
+def _random_states() -> dict[str, Any]:
+    """The four states, as plain values."""
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002  # the official loader's
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": (kind, np.asarray(keys).tolist(), *rest),
+        "python": random.getstate(),
+    }

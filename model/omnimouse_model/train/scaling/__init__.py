@@ -1,0 +1,1 @@
+"""Scaling studies: plans, and the runs that they contain."""

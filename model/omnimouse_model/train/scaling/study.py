@@ -1,0 +1,295 @@
+"""A scaling study: nested collections x sizes of model x seeds, trained and scored.
+
+    STUDY.scaling.jsonl                     a row per run and condition (`scaling_runs`)
+    STUDY-models/collections-0.json         which sessions are in which collection
+    STUDY-models/5M, 8 sessions, order 0, seed 1/    a training run (`loop`)
+
+A run that is in the results is not trained again, one that was killed goes on from its
+last save: the same plan and results file finish what is left. One process at a time.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from omnimouse_model.analysis.evaluate.evaluate import Cancelled, Progress, evaluate
+from omnimouse_model.analysis.evaluate.results_store import ResultsFile, row_key
+from omnimouse_model.analysis.scaling.collections import (
+    collections_manifest,
+    write_manifest,
+)
+from omnimouse_model.analysis.scaling.runs import (
+    SCALING,
+    SUFFIX,
+    WHAT,
+    Run,
+    RunScore,
+    run_scores,
+)
+from omnimouse_model.data.session_index import Catalogue, catalogue_of
+from omnimouse_model.errors import ResultsFileError
+from omnimouse_model.predict.omnimouse.loading import load_checkpoint_predictor
+from omnimouse_model.train.batches import TrainingSession, open_training_session
+from omnimouse_model.train.checkpoints import MODEL
+from omnimouse_model.train.config import SessionChoice, TrainConfig
+from omnimouse_model.train.loop import train
+from omnimouse_model.train.metrics_log import FILE, log_rows
+from omnimouse_model.train.run import split_parameters
+from omnimouse_model.train.scaling.plan import StudyPlan
+from omnimouse_model.train.sessions import session_place, sessions_in
+
+Member = dict[str, Any]  # of a collection, as its manifest tells it
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRun:
+    """One model that a study asks for.
+
+    Attributes
+    ----------
+    config
+        How it is trained, its sessions among it.
+    members
+        Those sessions, as the manifest tells them.
+    """
+
+    model: str
+    order: int
+    config: TrainConfig
+    members: tuple[Member, ...]
+
+    @property
+    def name(self) -> str:
+        """Of its folder, and of the trained model."""
+        return (
+            f"{self.model}, {len(self.members)} sessions, order {self.order}, "
+            f"seed {self.config.seed}"
+        )
+
+    def key(self, condition: str) -> str:
+        """What its row is found by."""
+        return row_key(
+            model=asdict(self.config.model),
+            sessions=[member["id"] for member in self.members],
+            order=self.order,
+            seed=self.config.seed,
+            condition=condition,
+        )
+
+
+def models_folder(results: str | Path) -> Path:
+    """Where a study keeps its trained models: beside its results."""
+    path = Path(results)
+    name = path.name.removesuffix(SUFFIX).removesuffix(path.suffix)
+    return path.with_name(f"{name}-models")
+
+
+def run_study(
+    plan: StudyPlan,
+    results: str | Path,
+    *,
+    mice: Path | None = None,
+    device: str = "cpu",
+    progress: Progress = lambda done, total, what: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> None:
+    """Train and score every run of a plan that the results lack.
+
+    Parameters
+    ----------
+    mice
+        Folder of the simulated mice; made where they are missing.
+    progress
+        Called with (done, total, what) in steps of all runs.
+
+    Raises
+    ------
+    ValueError
+        Sessions that are not there, collections that cannot be.
+    ResultsFileError
+        The results are of another study.
+    Cancelled
+        Once `cancelled()` is true; what is trained until then is kept.
+    """
+    found = _sessions(plan, mice, progress)
+    evaluated = _evaluated(plan, found)
+    folder = models_folder(results)
+    runs = list(study_runs(plan, found, evaluated, folder))
+    file = ResultsFile(SCALING, Path(results), _definition(plan, evaluated))
+    _check_names(file, plan, runs)
+    total = sum(run.config.total_steps for run in runs)
+    done = 0
+    for run in runs:
+
+        def tell(
+            step: int, what: str, before: int = done, name: str = run.name
+        ) -> None:
+            progress(before + step, total, f"{name}: {what}")
+
+        missing = [one for one in plan.strategies if run.key(one) not in file.rows]
+        if missing:
+            work = _Work(run, folder / run.name, device, tell, cancelled)
+            for row in work.rows(plan, evaluated, missing):
+                file.add(run.key(row.condition), row)
+        done += run.config.total_steps
+
+
+def study_runs(
+    plan: StudyPlan, found: Catalogue, evaluated: list[str], folder: Path
+) -> Iterator[StudyRun]:
+    """All runs of a plan, one whole curve after the other; writes the manifests."""
+    drawn = {}
+    for order in plan.orders:
+        manifest = collections_manifest(
+            found, plan.collections, order, always=evaluated
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        write_manifest(manifest, folder / f"collections-{order}.json")
+        drawn[order] = [tuple(one["members"]) for one in manifest["collections"]]
+    for seed in plan.seeds:
+        for order, collections in drawn.items():
+            for model in plan.models:
+                for members in collections:
+                    config = _config(plan, model, members, seed)
+                    yield StudyRun(model, order, config, members)
+
+
+# -- what is asked --------------------------------------------------------------------
+def _config(
+    plan: StudyPlan, model: str, members: tuple[Member, ...], seed: int
+) -> TrainConfig:
+    config = plan.config_of(model)
+    times = len(members) if plan.steps_of == "each session" else 1
+    return replace(
+        config,
+        seed=seed,
+        sessions=tuple(SessionChoice(member["path"]) for member in members),
+        phases=tuple(replace(p, steps=p.steps * times) for p in config.phases),
+    )
+
+
+def _sessions(plan: StudyPlan, mice: Path | None, progress: Progress) -> Catalogue:
+    """Every session of the plan; simulated mice are made."""
+    places: list[Path] = []
+    for number, name in enumerate(plan.sessions):
+        say = partial(progress, number, len(plan.sessions))
+        places += sessions_in(session_place(name, mice, say))
+    return catalogue_of(places)
+
+
+def _evaluated(plan: StudyPlan, found: Catalogue) -> list[str]:
+    """Ids of the sessions that are scored."""
+    known = {entry.path.name: entry.id for entry in found}
+    known |= {entry.id: entry.id for entry in found}
+    missing = [name for name in plan.evaluated if name not in known]
+    if missing:
+        raise ValueError(
+            f"evaluated: there is no session {', '.join(missing)} among the plan's "
+            f"{len(found)}, {', '.join(entry.path.name for entry in found)}."
+        )
+    return [known[name] for name in plan.evaluated]
+
+
+def _definition(plan: StudyPlan, evaluated: list[str]) -> dict[str, Any]:
+    """What all runs share; collections, sizes, orders and seeds may be added later."""
+    return {
+        "what": WHAT,
+        "training": plan.training,
+        "steps_of": plan.steps_of,
+        "evaluated": evaluated,
+        "tier": plan.tier,
+        "max_windows": plan.max_windows,
+    }
+
+
+def _check_names(
+    file: ResultsFile[RunScore], plan: StudyPlan, runs: list[StudyRun]
+) -> None:
+    """Refuse results that have a run of the same name, but of other sessions or net."""
+    keys = {(r.name, c): r.key(c) for r in runs for c in plan.strategies}
+    for key, row in file.rows.items():
+        if keys.get((row.predictor.rpartition("@")[0], row.condition), key) != key:
+            raise ResultsFileError(
+                f"{file.path} holds {row.predictor}, trained with another model or "
+                "other sessions than this plan's. Give another path, or the plan it "
+                "was made with."
+            )
+
+
+# -- one run --------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One run while it is trained and scored."""
+
+    run: StudyRun
+    out: Path
+    device: str
+    tell: Callable[[int, str], None]
+    cancelled: Callable[[], bool]
+
+    def rows(
+        self, plan: StudyPlan, evaluated: list[str], strategies: list[str]
+    ) -> list[RunScore]:
+        """Train, or go on, and score."""
+        sessions = [
+            open_training_session(Path(choice.mouse), choice)
+            for choice in self.run.config.sessions
+        ]
+        facts = self._trained(sessions)
+        steps = self.run.config.total_steps
+        self.tell(steps, "scoring")
+        found = evaluate(
+            load_checkpoint_predictor(
+                self.out / MODEL, device=self.device, name=self.run.name
+            ),
+            [source.session for source in sessions if source.key in evaluated],
+            strategies,
+            tier=plan.tier,
+            max_windows=plan.max_windows,
+            progress=lambda done, total, what: self.tell(steps, what),
+            cancelled=self.cancelled,
+        )
+        refused = [score.refusal for score in found.scores if score.refusal]
+        if refused:
+            raise ValueError(f"strategies: {refused[0]}")
+        return run_scores(facts, found, {})
+
+    def _trained(self, sessions: list[TrainingSession]) -> Run:
+        config = self.run.config
+        self.tell(0, "training")
+        net = train(
+            config,
+            sessions,
+            self.out,
+            device=self.device,
+            on_step=lambda step, facts: self.tell(step, "training"),
+            cancelled=self.cancelled,
+        )
+        if self.cancelled():
+            raise Cancelled("The study was cancelled; the same plan goes on from here.")
+        parameters = sum(p.numel() for p in split_parameters(net)[0])
+        tokens = sum(row["tokens"] for row in log_rows(self.out / FILE))
+        return Run(
+            model=self.run.model,
+            parameters=parameters,
+            sessions=len(sessions),
+            neuron_samples=sum(map(_neuron_samples, sessions)),
+            trials=sum(map(_trials, sessions)),
+            compute=6.0 * parameters * tokens,
+            seed=config.seed,
+            order=f"random {self.run.order}",
+        )
+
+
+def _neuron_samples(source: TrainingSession) -> int:
+    """Neurons times samples of the train tier."""
+    session = source.session
+    seconds = 60.0 * session.tiers().get("train", 0.0)
+    return session.n_neurons * round(seconds * session.responses.rate_hz)
+
+
+def _trials(source: TrainingSession) -> int:
+    """Trials of the train tier."""
+    return int((source.session.trials.tier == "train").sum())

@@ -1,0 +1,1 @@
+"""Benchmarks of the checkout; they are not part of the wheel."""

@@ -1,0 +1,237 @@
+"""`omnimouse bench live`: strokes, answers and scrubbing in the real window."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from omnimouse_app.cli.inputs import device_option, format_options
+from omnimouse_app.cli.output import emit, row
+
+if TYPE_CHECKING:
+    from omnimouse_app.bench.live_window import Turns
+    from omnimouse_app.window.docks import OmniMouseDock
+    from omnimouse_model.live.state import Device
+    from omnimouse_model.predict.predictor import Predictor
+
+Row = dict[str, Any]
+SIMULATED = {"medium": 4_000, "large": 10_000}
+"""Sessions beside the demo's: their neurons."""
+SWEEP_S = 20.0
+"""How much of a live sweep is watched."""
+
+
+@click.command("live")
+@click.option(
+    "--neurons",
+    type=click.Choice(["all", "demo", *SIMULATED]),
+    default="all",
+    help="The demo's 1,000 neurons, a simulated session of 4,000 or 10,000, or all.",
+)
+@click.option("--moves", default=200, show_default=True, help="Mouse moves timed.")
+@device_option
+@format_options
+def command(
+    as_json: bool, as_markdown: bool, neurons: str, moves: int, device: "Device"
+) -> None:
+    """Time the live window: strokes, answers, scrubbing, and turns of its event loop.
+
+    Rows say how many neurons there were and whether the model was idle or running
+    meanwhile. Without a display a virtual one is used, where drawing is in software.
+    """
+    from omnimouse_app.window.screen import (
+        has_display,
+        run_on_virtual_display,
+        scratch_settings,
+    )
+
+    if not has_display():
+        arguments = ["bench", "live", "--neurons", neurons, "--moves", str(moves)]
+        arguments += ["--device", device]
+        arguments += ["--json"] * as_json + ["--markdown"] * as_markdown
+        sys.exit(run_on_virtual_display(arguments))
+    with scratch_settings():
+        rows = measure(neurons, moves, device)
+    emit(
+        rows,
+        as_json=as_json,
+        as_markdown=as_markdown,
+        gflops=True,
+        title="The live window, by real mouse events",
+        columns=(
+            "name",
+            "median",
+            "p99",
+            "n",
+            "unit",
+            "neurons",
+            "model",
+            "event_median",
+            "idle_frame_ms",
+            "cpu_p99",
+            "waited_p99",
+        ),
+    )
+
+
+def measure(neurons: str, moves: int, device: "Device") -> list[Row]:
+    """All rows, session by session."""
+    rows: list[Row] = []
+    if neurons in ("all", "demo"):
+        rows += demo_rows(moves, device)
+    for name, count in SIMULATED.items():
+        if neurons in ("all", name):
+            rows += simulated_rows(name, count, moves, device)
+    return rows
+
+
+def demo_rows(moves: int, device: "Device") -> list[Row]:
+    """The demo session with the demo model."""
+    from omnimouse_app.window.launch import launch
+    from omnimouse_model.demo import demo_session
+
+    folder = demo_session()
+    since = perf_counter()
+    dock = launch(folder, "demo", device=device)
+    _answered(dock, first=True)
+    first = perf_counter() - since
+    session = dock.controller.state.session
+    assert session is not None
+    count = session.n_neurons
+    rows = [row("first_prediction_s", [first], "s", neurons=count, model="running")]
+    try:
+        rows += _running_rows(dock, count, moves)
+        rows += _idle_rows(dock, count, moves)
+    finally:
+        dock.close_viewer()
+    return rows
+
+
+def simulated_rows(name: str, count: int, moves: int, device: "Device") -> list[Row]:
+    """A simulated session with an untrained model of the demo's size."""
+    from omnimouse_app.window.launch import launch
+    from omnimouse_model.predict.worker.client import WorkerPredictor
+
+    make = partial(untrained_demo, session_id(count), count, device)
+    worker = WorkerPredictor(make)
+    dock = launch(simulated_session(name, count), worker)
+    try:
+        _answered(dock)
+        rows = _running_rows(dock, count, moves)
+        rows += _idle_rows(dock, count, moves)
+    finally:
+        dock.close_viewer()
+        worker.close()
+    return rows
+
+
+def untrained_demo(session_id: str, n_neurons: int, device: str) -> "Predictor":
+    """The demo's architecture for a session it was never trained on: same cost.
+
+    Made in the worker's process, hence here, where nothing imports Qt.
+    """
+    from omnimouse_model.demo import CHECKPOINT
+    from omnimouse_model.nets.checkpoint_formats import read_checkpoint
+    from omnimouse_model.nets.omnimouse import OmniMouse
+    from omnimouse_model.predict.omnimouse.loading import resolve_device
+    from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
+
+    config = read_checkpoint(CHECKPOINT).config
+    animal = session_id.split("-")[0]
+    net = OmniMouse(config, {session_id: n_neurons}, {session_id: animal})
+    net.eval().requires_grad_(False).to(resolve_device(device))
+    return TransformerPredictor(net, "untrained")
+
+
+def simulated_session(name: str, count: int) -> Path:
+    """Simulate so many neurons for a minute, once, into the user's cache."""
+    from omnimouse_model.cache import cache_dir
+    from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
+
+    held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2)
+    seed = 90000 + count // 100
+    spec = MouseSpec("bench", session_id(count), seed, 940001, count, 1.1, held_out)
+    return write_session(spec, cache_dir() / "bench" / name)
+
+
+def session_id(count: int) -> str:
+    """The id of the simulated session of so many neurons."""
+    return f"{90000 + count // 100}-1-1"
+
+
+def _running_rows(dock: "OmniMouseDock", count: int, moves: int) -> list[Row]:
+    """Every stroke asks the model anew; it computes all the while."""
+    from omnimouse_app.bench.live_window import (
+        scrub_hz,
+        stroke_to_traces_ms,
+        sweep_turns,
+    )
+    from omnimouse_model.masks import TARGET, VISIBLE
+
+    conditions = {"neurons": count, "model": "running"}
+    dock.controller.apply_preset("video_behavior")
+    return [
+        *_stroke_rows(dock, moves, (VISIBLE, TARGET), conditions),
+        row("stroke_to_traces_ms", stroke_to_traces_ms(dock), "ms", **conditions),
+        row("scrub_hz", scrub_hz(dock), "Hz", **conditions),
+        _turns_row(sweep_turns(dock, SWEEP_S), conditions),
+    ]
+
+
+def _turns_row(turns: "Turns", conditions: Row) -> Row:
+    """How long clicks wait while the sweep fills in; and what of it is our doing."""
+    import numpy as np
+
+    return row("sweep_turn_ms", turns.wall, "ms", **conditions) | {
+        "cpu_p99": float(np.percentile(turns.cpu, 99)),
+        "waited_p99": float(np.percentile(turns.waited, 99)),
+    }
+
+
+def _idle_rows(dock: "OmniMouseDock", count: int, moves: int) -> list[Row]:
+    """A question that asks for nothing: the model rests."""
+    from omnimouse_app.bench.live_window import scrub_hz
+    from omnimouse_model.masks import HIDDEN, VISIBLE
+
+    conditions = {"neurons": count, "model": "idle"}
+    dock.controller.apply_preset("nothing")
+    _answered(dock)
+    return [
+        *_stroke_rows(dock, moves, (VISIBLE, HIDDEN), conditions),
+        row("scrub_hz", scrub_hz(dock), "Hz", **conditions),
+    ]
+
+
+def _stroke_rows(
+    dock: "OmniMouseDock", moves: int, codes: tuple[int, int], conditions: Row
+) -> list[Row]:
+    import numpy as np
+
+    from omnimouse_app.bench.live_window import measure_strokes
+
+    strokes = measure_strokes(dock, codes, moves)
+    call = row("stroke_call_ms", strokes.call, "ms", **conditions)
+    extra = row("stroke_drawn_extra_ms", strokes.extra, "ms", **conditions)
+    return [
+        call | {"event_median": float(np.median(strokes.event))},
+        extra | {"idle_frame_ms": strokes.idle},
+    ]
+
+
+def _answered(dock: "OmniMouseDock", *, first: bool = False) -> None:
+    """Wait for everything that was asked; for `first`, for one prediction."""
+    from omnimouse_app.tour.hand import wait_for
+
+    results = dock.controller.results
+
+    def is_done() -> bool:
+        if results.error is not None or (first and results.freshness == "fresh"):
+            return True
+        return not results.is_awaited and results.population_freshness != "running"
+
+    wait_for(is_done, "the model's answer", 180)
+    if results.error is not None:
+        raise ValueError(f"The model did not answer: {results.error}")

@@ -1,0 +1,259 @@
+"""Measuring the live window: what a stroke, an answer and a scrub cost on this machine.
+
+Everything is measured in the real window with real mouse events. *Call* is the time
+for which a mouse move holds the GUI thread in our code: neurons found, mask changed,
+colours written. *Event* is all of the move, napari's own handling included; *drawn* is
+until the next finished frame of the window, beside an idle frame of the same run.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import perf_counter, sleep, thread_time
+from typing import Any
+
+import numpy as np
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
+from qtpy.QtWidgets import QApplication
+
+from omnimouse_app.field.canvas import Canvas
+from omnimouse_app.tour.hand import Hand, arc, settle, wait_for
+from omnimouse_app.window.docks import OmniMouseDock
+from omnimouse_model.masks import TARGET, VISIBLE
+
+AT_WORK_MS = 1.0
+"""A turn of the event loop below that did nothing to be seen."""
+SCRUB = 9
+"""Windows there and back again; at an end of the recording there is nothing to draw."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strokes:
+    """Milliseconds of every mouse move of some strokes.
+
+    `extra` is drawn less the median idle frame of the run.
+    """
+
+    call: list[float]
+    event: list[float]
+    extra: list[float]
+    idle: float
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Milliseconds of every turn of the event loop that did something.
+
+    For so long no click is answered. `cpu` is what the GUI thread computed in it,
+    `waited` how long it was ready and had no core, 0 where the system does not say; the
+    rest went to drawing on other threads and to waiting for them.
+    """
+
+    wall: list[float]
+    cpu: list[float]
+    waited: list[float]
+
+
+def measure_strokes(
+    dock: OmniMouseDock, codes: tuple[int, int], moves: int = 200
+) -> Strokes:
+    """Paint round the field, with two codes in turn, and time every move."""
+    canvas = Canvas(dock.viewer, dock.main_window)
+    hand, frames = Hand(canvas.widget), _Frames(canvas.widget)
+    idle: list[float] = []
+    call: list[float] = []
+    event: list[float] = []
+    drawn: list[float] = []
+    move = _Move(dock, hand)
+    for number in range(4):
+        dock.controller.set_brush(codes[number % 2])
+        path = _round(canvas, 0.9 - 0.2 * number, moves // 4)
+        hand.move(path[0], held=False)
+        hand.press(path[0])
+        for place in path[1:]:
+            idle.append(_frame_after(frames, lambda: None))
+            drawn.append(_frame_after(frames, partial(move, place)))
+            call.append(move.call_ms)
+            event.append(move.event_ms)
+        hand.release(path[-1])
+        settle(0.05)
+    move.close()
+    baseline = float(np.median(idle))
+    return Strokes(call, event, [ms - baseline for ms in drawn], baseline)
+
+
+def stroke_to_traces_ms(dock: OmniMouseDock, n: int = 30) -> list[float]:
+    """From a mouse move that changes the mask to the selected neurons' new curves."""
+    canvas = Canvas(dock.viewer, dock.main_window)
+    hand, controller = Hand(canvas.widget), dock.controller
+    traces, frames = dock.panels["Traces"], _Frames(canvas.widget)
+    taken: list[float] = []
+    path = _round(canvas, 0.8, 4 * n)
+    for number in range(n):
+        controller.set_brush(VISIBLE if number % 2 == 0 else TARGET)
+        wait_for(lambda: controller.results.freshness == "fresh", "an answer", 120)
+        settle(0.02)
+        before = controller.results.asked
+        since = perf_counter()
+        hand.press(path[4 * number])
+        if controller.results.asked == before:  # no neuron there
+            hand.release(path[4 * number])
+            continue
+        asked = controller.results.asked
+        wait_for(partial(_is_shown, controller, asked), "the answer", 120)
+        with frames.wait():
+            _flush(traces)
+        taken.append((perf_counter() - since) * 1e3)
+        hand.release(path[4 * number])
+        settle()
+    return taken
+
+
+def scrub_hz(dock: OmniMouseDock, steps: int = 90) -> list[float]:
+    """Updates a second of video, raster and traces; each one moves the window."""
+    controller = dock.controller
+    frames = _Frames(Canvas(dock.viewer, dock.main_window).widget)
+    shown = [dock.panels[title] for title in ("Raster", "Stimulus", "Traces")]
+    rates: list[float] = []
+    controller.step_window(-SCRUB)
+    settle(0.05)
+    for number in range(steps):
+        since = perf_counter()
+        with frames.wait():
+            controller.step_window(-1 if number // SCRUB % 2 else 1)
+            for panel in shown:
+                _flush(panel)
+        rates.append(1.0 / (perf_counter() - since))
+    return rates
+
+
+def sweep_turns(dock: OmniMouseDock, timeout_s: float = 60.0) -> Turns:
+    """The event loop while the live sweep of a new window fills in, Context in front.
+
+    At most so long: a sweep of many neurons takes longer than there is to be learned.
+    """
+    application, results = QApplication.instance(), dock.controller.results
+    assert application is not None
+    turns = Turns([], [], [])
+    dock.bring_up("Context")
+    dock.controller.step_window(1)
+    until = perf_counter() + timeout_s
+    while perf_counter() < until and not _is_swept(results):
+        before = perf_counter(), thread_time(), _waited_s()
+        application.processEvents()
+        after = perf_counter(), thread_time(), _waited_s()
+        wall, cpu, waited = ((b - a) * 1e3 for a, b in zip(before, after, strict=True))
+        if wall >= AT_WORK_MS:
+            turns.wall.append(wall)
+            turns.cpu.append(cpu)
+            turns.waited.append(waited)
+        sleep(0.001)
+    dock.bring_up("Traces")
+    settle(0.2)
+    return turns
+
+
+def _is_swept(results: Any) -> bool:
+    if results.error is not None:
+        raise RuntimeError(f"The model did not answer: {results.error}")
+    is_whole = results.sweep is not None and results.sweep.is_complete
+    return is_whole and results.sweep_freshness == "fresh"
+
+
+def _waited_s() -> float:
+    """How long this thread has waited for a core since it began, where Linux says."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
+
+
+class _Frames:
+    """Waits for the canvas to have been composed into the window."""
+
+    def __init__(self, widget: Any) -> None:
+        assert isinstance(widget, QOpenGLWidget)
+        self._widget = widget
+        self._count = 0
+        widget.frameSwapped.connect(self._on_swap)
+
+    def _on_swap(self) -> None:
+        self._count += 1
+
+    def ask(self) -> None:
+        """Have the canvas drawn anew, changed or not."""
+        self._widget.update()
+
+    @contextmanager
+    def wait(self) -> Iterator[None]:
+        """Until what is done inside is on the screen."""
+        yield
+        before = self._count
+        wait_for(lambda: self._count > before, "a frame", 20)
+
+
+def _flush(panel: Any) -> None:
+    panel.redraw.flush()
+
+
+def _frame_after(frames: _Frames, change: Any) -> float:
+    settle(0.004)
+    since = perf_counter()
+    with frames.wait():
+        change()
+        frames.ask()
+    return (perf_counter() - since) * 1e3
+
+
+class _Move:
+    """One mouse move with the colours it asks for, timed."""
+
+    def __init__(self, dock: OmniMouseDock, hand: Hand) -> None:
+        self.call_ms = self.event_ms = 0.0
+        self._hand, self._layers = hand, dock.instrument.layers
+        assert self._layers.neurons is not None
+        self._callbacks = self._layers.neurons.mouse_drag_callbacks
+        self._untimed = list(self._callbacks)
+        self._callbacks[:] = [self._timed(callback) for callback in self._untimed]
+
+    def __call__(self, at: np.ndarray) -> None:
+        self.call_ms = 0.0
+        since = perf_counter()
+        self._hand.move(at)
+        drawing = perf_counter()
+        self._layers.draw()
+        ended = perf_counter()
+        self.call_ms += (ended - drawing) * 1e3
+        self.event_ms = (ended - since) * 1e3
+
+    def close(self) -> None:
+        """Give napari the untimed callbacks back."""
+        self._callbacks[:] = self._untimed
+
+    def _timed(self, callback: Any) -> Any:
+        def drag(layer: Any, event: Any) -> Iterator[None]:
+            steps = callback(layer, event)
+            going = steps is not None
+            while going:
+                since = perf_counter()
+                going = next(steps, "ended") is None
+                self.call_ms += (perf_counter() - since) * 1e3
+                if going:
+                    yield
+
+        return drag
+
+
+def _round(canvas: Canvas, share: float, steps: int) -> np.ndarray:
+    width, height = canvas.widget.width(), canvas.widget.height()
+    reach = 0.48 * min(width, height) * share
+    return arc((width / 2, height / 2), (reach, reach), (0.0, 6.1), steps)
+
+
+def _is_shown(controller: Any, asked: int) -> bool:
+    results = controller.results
+    if results.error is not None:
+        raise RuntimeError(f"The model did not answer: {results.error}")
+    return bool(results.shown >= asked)

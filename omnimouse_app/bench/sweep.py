@@ -1,0 +1,233 @@
+"""`omnimouse bench sweep`: the live sweep against its contexts asked one by one."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
+from statistics import median
+from time import perf_counter, process_time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from omnimouse_app.cli.inputs import device_option, format_options, named_session
+from omnimouse_app.cli.output import Progress, emit
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from omnimouse_model.analysis.sweep.contexts import Context
+    from omnimouse_model.data.session import Session
+    from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
+
+Row = dict[str, Any]
+CPU_SLACK = 1.05
+GPU_RATIO = 1 / 3
+VIDEO_REPEATS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Milliseconds in one window: CPU time, or on a GPU the time that passed.
+
+    CPU time is what the work costs, also on a machine that does other work meanwhile.
+
+    Attributes
+    ----------
+    cold
+        Every context asked one by one, each from a window that was not read and a
+        predictor that has kept nothing.
+    live
+        The live sweep over the same contexts, from cold too.
+    read
+        Reading a window's responses and behaviour.
+    video
+        Reading a window's frames, and encoding them.
+    """
+
+    cold: float
+    live: float
+    read: float
+    video: float
+
+
+@click.command("sweep")
+@click.option("--model", default="demo", show_default=True, help="A transformer.")
+@click.option("--session", default="demo", show_default=True)
+@click.option("--windows", default=8, show_default=True, help="Windows timed.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
+@device_option
+@format_options
+def command(
+    model: str,
+    session: str,
+    windows: int,
+    threads: int | None,
+    device: str,
+    as_json: bool,
+    as_markdown: bool,
+) -> None:
+    """Time the live sweep, and the same contexts one by one from cold.
+
+    `sweep_cost_ratio` is live ÷ cold. On a CPU it is compared with the share of the
+    cold cost that is left when each window is read and its video encoded only once,
+    times 1.05; on a GPU with a third. What is repeated is timed by itself.
+    """
+    # a thread that spins while it waits would count as work
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import torch
+
+    from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
+    from omnimouse_model.predict.registry import load_predictor
+
+    if threads:
+        torch.set_num_threads(threads)
+    predictor = load_predictor(model, device=device)
+    if not isinstance(predictor, TransformerPredictor):
+        raise click.UsageError(f"{model!r} is no transformer: it encodes no video.")
+    recording = named_session(session, Progress())
+    predictor.prepare(recording)
+    emit(
+        rows(measure(predictor, recording, windows), predictor, recording),
+        as_json=as_json,
+        as_markdown=as_markdown,
+        columns=("name", "median", "p99", "n", "unit", "bound", "neurons", "contexts"),
+        title="The live sweep, and its contexts one by one from cold",
+    )
+
+
+def measure(
+    predictor: "TransformerPredictor", session: "Session", n_windows: int
+) -> list[Times]:
+    """Time windows spread over the test tier; one more before them warms up."""
+    from omnimouse_model.analysis.evaluate.evaluate import scored_starts
+
+    starts = scored_starts(session, "test", n_windows)
+    times = [
+        _time_window(predictor, session, float(start)) for start in (starts[0], *starts)
+    ]
+    return times[1:]
+
+
+def rows(
+    times: list[Times], predictor: "TransformerPredictor", session: "Session"
+) -> list[Row]:
+    """The ratio and its bound, medians over windows, and the times behind them."""
+    import numpy as np
+
+    contexts = _contexts(session)
+    n_video = sum(context.video for context in contexts)
+    values = {
+        f.name: np.array([getattr(t, f.name) for t in times]) for f in fields(Times)
+    }
+    ratio = values["live"] / values["cold"]
+    repeated = (len(contexts) - 1) * values["read"] + (n_video - 1) * values["video"]
+    left = (values["cold"] - repeated) / values["cold"]
+    is_cpu = predictor.device.type == "cpu"
+    bound = float(np.median(left)) * CPU_SLACK if is_cpu else GPU_RATIO
+    about: Row = {
+        "device": predictor.device.type,
+        "clock": "cpu" if is_cpu else "wall",
+        "neurons": session.n_neurons,
+        "contexts": len(contexts),
+    }
+    found = [
+        _row("sweep_cost_ratio", ratio, "live / cold", about)
+        | {"bound": bound, "is_within": bool(np.median(ratio) <= bound)}
+    ]
+    names = {
+        "cold": "sweep_cold_ms",
+        "live": "sweep_live_ms",
+        "read": "window_read_ms",
+        "video": "window_video_ms",
+    }
+    found += [_row(names[key], values[key], "ms", about) for key in names]
+    return found
+
+
+def _row(name: str, values: "np.ndarray", unit: str, about: Row) -> Row:
+    import numpy as np
+
+    middle = float(np.median(values))
+    tail = float(np.percentile(values, 99))
+    row = {"name": name, "value": middle, "unit": unit, "median": middle}
+    return row | {"p99": tail, "n": len(values), **about}
+
+
+def _time_window(
+    predictor: "TransformerPredictor", session: "Session", start_s: float
+) -> Times:
+    """Time both side by side, context by context: the machine may do other work."""
+    import numpy as np
+
+    from omnimouse_model.analysis.sweep.contexts import context_mask
+    from omnimouse_model.analysis.sweep.live_sweep import live_draw, live_sweep
+    from omnimouse_model.live.recording.first_view import active_neurons
+
+    selected = np.array(active_neurons(session.window(start_s)), np.int64)
+    draw = live_draw(session.n_neurons, selected)
+    live = live_sweep(_forgetful(predictor), session.window(start_s), selected)
+
+    def ask(context: "Context") -> None:
+        window, mask = session.window(start_s), context_mask(context, draw)
+        _forgetful(predictor).predict(window, mask, selected)
+
+    def read() -> None:
+        window = session.window(start_s)
+        _ = window.responses, window.behavior, window.timestamps
+
+    cold_ms = live_ms = 0.0
+    video_ms: list[float] = []
+    clock = process_time if predictor.device.type == "cpu" else perf_counter
+    for number, context in enumerate(_contexts(session)):
+        if number % 2:  # neither always finds the processor's caches as the other left
+            live_ms += _ms(partial(next, live), clock)
+        cold_ms += _ms(partial(ask, context), clock)
+        if number % 2 == 0:
+            live_ms += _ms(partial(next, live), clock)
+        if number < VIDEO_REPEATS:
+            encode = partial(_encode_video, predictor, session, start_s)
+            video_ms.append(_ms(encode, clock))
+    return Times(cold_ms, live_ms, _ms(read, clock), median(video_ms))
+
+
+def _contexts(session: "Session") -> "tuple[Context, ...]":
+    from omnimouse_model.analysis.sweep.live_sweep import live_plan
+    from omnimouse_model.live.recording.first_view import N_SELECTED_AT_FIRST
+
+    return live_plan(session.n_neurons, N_SELECTED_AT_FIRST).contexts
+
+
+def _forgetful(predictor: "TransformerPredictor") -> "TransformerPredictor":
+    """The same net, with nothing kept of earlier questions."""
+    kind = type(predictor)
+    return kind(predictor.net, predictor.name, predictor.weights_hash)
+
+
+def _encode_video(
+    predictor: "TransformerPredictor", session: "Session", start_s: float
+) -> None:
+    """Read and encode all frames of a window, as the predictor does."""
+    import torch
+
+    from omnimouse_model.masks import Mask
+    from omnimouse_model.tokens import layout_from_mask
+
+    layout = layout_from_mask(Mask.nothing(session).with_frames(True))
+    video = torch.from_numpy(session.window(start_s).video)[None, None]
+    on_gpu = predictor.device.type == "cuda"
+    with (
+        torch.inference_mode(),
+        torch.autocast(predictor.device.type, torch.bfloat16, enabled=on_gpu),
+    ):
+        predictor.net.encode_video(
+            video.to(predictor.device), layout.to(predictor.device)
+        )
+    if on_gpu:
+        torch.cuda.synchronize()
+
+
+def _ms(work: Callable[[], object], clock: Callable[[], float]) -> float:
+    since = clock()
+    work()
+    return (clock() - since) * 1e3

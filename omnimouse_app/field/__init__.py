@@ -1,0 +1,1 @@
+"""The imaging field in napari: layers, brush, colours, areas, planes."""

@@ -1,0 +1,95 @@
+"""The canvas as a user sees it: where a neuron is on it, and in which colour.
+
+For the demo report, the live benchmark and the end-to-end tests. It reads the screen,
+never the model's own arrays.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
+from qtpy.QtWidgets import QMainWindow, QWidget
+
+from omnimouse_widgets.drawn.field.layout import Field
+from omnimouse_widgets.drawn.field.neuron_colours import STATE_CORE
+
+
+class Canvas:
+    """A viewer's 2-D canvas: places on it, and pixels of it.
+
+    Parameters
+    ----------
+    viewer
+        A napari viewer with its window shown.
+    window
+        That window.
+    """
+
+    def __init__(self, viewer: Any, window: QMainWindow) -> None:
+        self.viewer = viewer
+        found = window.findChildren(QOpenGLWidget)
+        if not found:
+            raise RuntimeError("This window has no canvas; is it shown?")
+        self.widget: QWidget = found[0]
+
+    def place(self, yx: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Where a place on the field (y, x) is on the canvas: (x, y) in its pixels."""
+        camera = self.viewer.scene.camera
+        centre = np.array(camera.center[-2:], float)
+        middle = np.array([self.widget.width(), self.widget.height()]) / 2
+        offset = (np.asarray(yx, float) - centre) * camera.zoom
+        return np.asarray(middle + offset[::-1])
+
+    def places(self, yx: np.ndarray) -> np.ndarray:
+        """Where many places on the field (n, 2) are: (x, y) in canvas pixels."""
+        return np.array([self.place(one) for one in yx]).reshape(-1, 2)
+
+    def picture(self) -> np.ndarray:
+        """What is on the canvas now: uint8 (height, width, 4)."""
+        return np.asarray(self.viewer.screenshot(canvas_only=True, flash=False))
+
+    def colours(self, yx: np.ndarray) -> np.ndarray:
+        """Colours on screen at places on the field (n, 2): uint8 (n, 3)."""
+        picture = self.picture()
+        scale = picture.shape[1] / self.widget.width()
+        x, y = np.floor(self.places(yx) * scale).astype(int).T
+        inside = (x >= 0) & (x < picture.shape[1]) & (y >= 0) & (y < picture.shape[0])
+        found = np.zeros((len(yx), 3), np.uint8)
+        found[inside] = picture[y[inside], x[inside], :3]
+        return found
+
+
+def core_places(field: Field) -> np.ndarray:
+    """One pixel (y, x) in the core of every neuron, nearest to its centre; NaN if none.
+
+    The centre itself may lie on another neuron's pixel.
+    """
+    labels = field.labels.ravel()
+    at = np.flatnonzero((labels > 0) & (labels <= field.n_neurons))
+    neuron = labels[at].astype(np.int64) - 1
+    yx = np.stack(np.divmod(at, field.labels.shape[1]), axis=1)
+    distance = ((yx - field.centres[neuron]) ** 2).sum(axis=1)
+    order = np.lexsort([-distance, neuron])
+    places = np.full((field.n_neurons, 2), np.nan)
+    # Of repeated indices the last one written stays: the nearest.
+    places[neuron[order]] = yx[order]
+    return places
+
+
+def states_on_screen(canvas: Canvas, field: Field) -> np.ndarray:
+    """The state each neuron is drawn in, read from pixels: int (P,), -1 not seen.
+
+    The mean image shines through, so each colour is compared with what the state's
+    colour over some grey would be.
+    """
+    places = core_places(field)
+    seen = np.isfinite(places).all(axis=1)
+    colours = canvas.colours(places[seen]).astype(float) / 255
+    grey = np.linspace(0, 1, 65)
+    alpha = STATE_CORE[:, 3:]
+    table = (STATE_CORE[:, :3] * alpha)[:, None] + ((1 - alpha) * grey)[..., None]
+    distance = np.linalg.norm(colours[:, None, None] - table[None], axis=-1).min(axis=2)
+    states = np.full(field.n_neurons, -1)
+    states[seen] = distance.argmin(axis=1)
+    return states

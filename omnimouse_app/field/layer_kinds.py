@@ -1,0 +1,67 @@
+"""The layers of a field, made of its numbers alone: neurons, mean image, lost ones."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from napari.layers import Image, Labels, Points
+
+from omnimouse_model.data.session import Session
+from omnimouse_widgets.drawn.field.colours import mean_levels
+from omnimouse_widgets.drawn.field.layout import Field
+
+
+class NeuronLabels(Labels):
+    """A Labels layer that answers the pointer in the words of the recording."""
+
+    describe_at: Callable[[float, float], str] | None = None
+
+    def get_status(self, *args: Any, **kwargs: Any) -> Any:
+        """What the status bar says: the neuron under the pointer, if there is one."""
+        position = args[0] if args else kwargs.get("position")
+        if self.describe_at is None or position is None:
+            return super().get_status(*args, **kwargs)
+        y, x = self.world_to_data(position)[-2:]
+        return self.describe_at(float(y), float(x)) or f"field · y {y:.0f} · x {x:.0f}"
+
+    @property
+    def _type_string(self) -> str:
+        # napari takes the kind of layer from the class name when saving.
+        return "labels"
+
+
+def mean_layer(mean: np.ndarray) -> Image:
+    """The mean image, in grey."""
+    return Image(mean, colormap="gray", contrast_limits=mean_levels(mean))
+
+
+def lost_layer(session: Session, field: Field) -> Points:
+    """Crosses where neurons without a pixel of their own are."""
+    neurons = placed_lost(field)
+    return Points(
+        field.centres[neurons],
+        size=4,
+        symbol="cross",
+        face_color="#8B919A",
+        features=pd.DataFrame({"neuron": session.units.names[neurons]}),
+    )
+
+
+def placed_lost(field: Field) -> np.ndarray:
+    """Neurons without a pixel of their own whose place is known: those with a cross."""
+    places = field.centres[field.lost]
+    return np.asarray(field.lost[np.isfinite(places).all(axis=1)])
+
+
+def features_of(session: Session, field: Field) -> pd.DataFrame:
+    """What napari's own features table shows, one row per label."""
+    neurons = np.arange(field.n_neurons)
+    units = session.units
+    table = {"index": neurons + 1, "neuron": np.asarray(units.names)}
+    if units.area is not None:
+        table["area"] = np.asarray(units.area)
+    depth = np.asarray(units.xyz_um)[:, 2]
+    if np.isfinite(depth).any():
+        table["depth_um"] = depth
+    return pd.DataFrame(table)

@@ -1,0 +1,342 @@
+"""The live state as napari layers: the mean image, the neurons, and nothing more.
+
+Layers are found by a token in their metadata, so renaming one breaks nothing. All
+drawing starts from the state alone and happens at most once in 8 ms, however many
+strokes, answers and selections came in between.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Layer, Points, Shapes
+from napari.utils.notifications import show_info
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from omnimouse_app.field.area_layer import AreaLayer
+from omnimouse_app.field.brush import Brush
+from omnimouse_app.field.colours import LabelColours
+from omnimouse_app.field.layer_kinds import (
+    NeuronLabels,
+    features_of,
+    lost_layer,
+    mean_layer,
+    placed_lost,
+)
+from omnimouse_app.field.plane_tiles import (
+    Tile,
+    label_layer,
+    name_planes,
+    tile_of,
+    tiles_of,
+)
+from omnimouse_app.field.points_3d import SpaceView
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.drawn.field.colours import core_and_rim, flat_rows
+from omnimouse_widgets.drawn.field.hover_text import describe
+from omnimouse_widgets.drawn.field.layout import Field, neurons_at, session_field
+
+TOKEN = "omnimouse"
+"""Key in `layer.metadata`; its value says which of our layers it is."""
+
+_FRAME_MS = 8
+_SLOW_FRAME_MS = 50
+_SETTLED_MS = 400
+
+
+class FieldLayers(QObject):
+    """Keeps the layers of one viewer in step with one controller.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer (or the proxy a plugin is given).
+    controller
+        Whose state is shown, and whom strokes are told to.
+    brush
+        What works on the layer of neurons.
+    parent
+        What the layers end with.
+    """
+
+    layer_made = Signal(object)
+    """The new layer of neurons, whenever a session gets one."""
+
+    def __init__(
+        self, viewer: Any, controller: Controller, brush: Brush, parent: QObject
+    ) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._controller = controller
+        self._brush = brush
+        self._session: Session | None = None
+        self.field: Field | None = None
+        self.mean: Image | None = None
+        self.neurons: NeuronLabels | None = None
+        self.lost: Points | None = None
+        self.names: Points | None = None
+        self.colours: LabelColours | None = None
+        self.tiles: tuple[Tile, ...] = ()
+        self.areas = AreaLayer(
+            controller, self._add_beside, lambda layer: layer in self._viewer.layers
+        )
+        self.space = SpaceView(
+            viewer,
+            brush.select,
+            lambda neuron: describe(controller, neuron),
+            lambda: controller.planes.show_in_space(False),
+        )
+        self._lasso: Shapes | None = None
+        self._faded: list[tuple[Layer, float]] = []
+        self._fitted: tuple[float, ...] = ()
+        self._is_thumbnail_old = False
+        self._frame = _single_shot(self, _FRAME_MS, self.draw)
+        self._settled = _single_shot(self, _SETTLED_MS, self._catch_up)
+        self._links = self._connect()
+
+    # -- connections --------------------------------------------------------------
+    def _connect(self) -> list[tuple[Any, Callable[..., None]]]:
+        state, results = self._controller.state.events, self._controller.results.events
+        links: list[tuple[Any, Callable[..., None]]] = [
+            (state.session, self.show_session),
+            (state.areas_shown, self._show_areas),
+            (state.plane_shown, self._show_plane),
+            (state.in_space, self._show_space),
+            (self._brush.outline_changed, self._show_lasso),
+        ]
+        links += [
+            (signal, self.ask_to_draw)
+            for signal in (
+                state.mask,
+                state.active_span,
+                state.colour_by,
+                state.selection,
+                results.scores,
+                results.population_freshness,
+                self._controller.colouring.changed,
+            )
+        ]
+        for signal, slot in links:
+            signal.connect(slot)
+        return links
+
+    def close(self) -> None:
+        """Drop every connection and the viewer; the layers stay as plain layers."""
+        self._frame.stop()
+        self._settled.stop()
+        self._brush.detach()
+        self.areas.close()
+        while self._links:
+            signal, slot = self._links.pop()
+            signal.disconnect(slot, missing_ok=True)
+        if self.neurons is not None:
+            self.neurons.describe_at = None
+        self.colours = None
+        self._viewer = None
+
+    def ask_to_draw(self) -> None:
+        """Draw from state at the next frame."""
+        if not self._frame.isActive():
+            self._frame.start()
+
+    # -- a session's layers -------------------------------------------------------
+    def show_session(self) -> None:
+        """Make the layers of the session, where it is another than before."""
+        session = self._controller.state.session
+        if session is self._session:
+            return
+        self._session = session
+        self._remove_layers()
+        if session is None:
+            return
+        self.field = session_field(session)
+        if self.field.note:
+            show_info(f"OmniMouse: {self.field.note}")
+        self._add_layers(session, self.field)
+        self.draw()
+
+    def _remove_layers(self) -> None:
+        self._brush.detach()
+        self.space.leave()
+        for layer in our_layers(self._viewer):
+            self._viewer.layers.remove(layer)
+        self.field = self.mean = self.neurons = self.lost = self.colours = None
+        self.names = None
+        self.tiles = ()
+        self.areas.forget()
+
+    def _add_layers(self, session: Session, field: Field) -> None:
+        if field.mean is not None:
+            self.mean = self._add(mean_layer(field.mean), "mean image")
+        self.tiles = tiles_of(field, np.asarray(session.units.plane))
+        if self.tiles:  # under the neurons, whose colours must not be covered
+            words = self._controller.planes.words_of
+            self.names = self._add(label_layer(self.tiles, words), "planes")
+            self.names.editable = False
+        if len(field.lost):
+            self.lost = self._add(lost_layer(session, field), "neurons without pixels")
+        self.neurons = NeuronLabels(
+            np.asarray(field.labels),
+            name="OmniMouse · neurons",
+            opacity=1.0,
+            metadata={TOKEN: "neurons"},
+            features=features_of(session, field),
+        )
+        self._viewer.add_layer(self.neurons)
+        self.neurons.editable = False
+        self.neurons.describe_at = self.describe_at
+        self.colours = LabelColours(self._viewer, self.neurons, field.n_labels)
+        self._viewer.layers.selection.active = self.neurons
+        self._brush.attach(self.neurons, field)
+        self.layer_made.emit(self.neurons)
+        self._show_areas()
+        self.show_whole_field()
+
+    def show_whole_field(self) -> None:
+        """Zoom so that all of the field is in view, or of the one plane shown."""
+        if self.field is None or self.space.is_shown:
+            return
+        self._viewer.reset_view()
+        tile = tile_of(self.tiles, self._controller.planes.shown)
+        if tile is not None:
+            camera = self._viewer.scene.camera
+            camera.center = (*camera.center[:-2], *tile.centre)
+            camera.zoom = tile.zoom_in(self._viewer.canvas.size)
+        self._fitted = _view_of(self._viewer)
+
+    def _show_plane(self) -> None:
+        """Show one plane and nothing of the others, or all of them."""
+        planes, field = self._controller.planes, self.field
+        if field is None:
+            return
+        tile = tile_of(self.tiles, planes.shown)
+        if self.mean is not None and field.mean is not None:
+            self.mean.data = field.mean if tile is None else tile.only(field.mean)
+        if self.names is not None:
+            name_planes(self.names, self.tiles, planes.words_of, planes.shown)
+        if self.lost is not None:
+            looked_at = planes.looked_at
+            neurons = placed_lost(field)
+            self.lost.shown = True if looked_at is None else looked_at[neurons]
+        self._show_areas()
+        self.show_whole_field()
+        self.ask_to_draw()
+
+    def keep_fitted(self) -> None:
+        """After the canvas changed size: fit again, unless the user chose the view."""
+        if self._fitted == _view_of(self._viewer):
+            self.show_whole_field()
+
+    def _add(self, layer: Any, role: str) -> Any:
+        layer.name = f"OmniMouse · {role}"
+        layer.metadata[TOKEN] = role
+        self._viewer.add_layer(layer)
+        return layer
+
+    def _show_space(self) -> None:
+        """Take the neurons into space, or back to the field."""
+        is_asked, session = self._controller.state.in_space, self._session
+        if session is None or is_asked == self.space.is_shown:
+            return
+        if is_asked:
+            self._show_areas()
+            layer = self.space.enter(session)
+            layer.name = "OmniMouse · neurons in 3-D"
+            layer.metadata[TOKEN] = "neurons in space"
+            if self.space.axes is not None:
+                self.space.axes.metadata[TOKEN] = "axes"
+            self.layer_made.emit(layer)
+            self.draw()
+        else:
+            self.space.leave()
+            self._show_areas()
+            self.keep_fitted()
+
+    def _add_beside(self, layer: Any, role: str) -> None:
+        """Add a layer that is looked at only: hands stay on the neurons."""
+        self._add(layer, role)
+        layer.editable = False
+        self._viewer.layers.selection.active = self.neurons
+
+    # -- drawing ------------------------------------------------------------------
+    def draw(self) -> None:
+        """Colour the neurons as the state says; cheap when nothing changed."""
+        self._frame.stop()
+        if self.colours is None or self.field is None:
+            return
+        found = core_and_rim(self._controller, self.field)
+        if found is None:
+            return
+        selected = np.asarray(self._controller.state.selection, np.int64)
+        looked_at = self._controller.planes.looked_at
+        self.space.colour(*found, selected, looked_at)
+        rows = flat_rows(self._controller, self.field, *found)
+        self._is_thumbnail_old |= self.colours.show(rows)
+        # The public way takes 6-13 ms, points in space 40: at most 20 a second then.
+        is_fast = self.colours.is_fast and not self.space.is_shown
+        self._frame.setInterval(_FRAME_MS if is_fast else _SLOW_FRAME_MS)
+        self._settled.start()
+
+    def _catch_up(self) -> None:
+        """Let layer list and status bar catch up, once the hand has rested."""
+        if self.colours is None:
+            return
+        if self._is_thumbnail_old:
+            self._is_thumbnail_old = False
+            self.colours.set_public()
+        self._viewer.update_status_from_cursor()
+
+    def _show_areas(self) -> None:
+        if self.field is not None and self._session is not None:
+            self.areas.show(self._session, self.field)
+
+    def _show_lasso(self, outline: np.ndarray) -> None:
+        # Shown in 3-D, napari takes no outline that lies in the field's plane.
+        if len(outline) < 2 or self._viewer.dims.ndisplay == 3:
+            if self._lasso is not None and self._lasso in self._viewer.layers:
+                self._viewer.layers.remove(self._lasso)
+            self._lasso = None
+            return
+        if self._lasso is None:
+            self._lasso = self._add(Shapes(ndim=2), "lasso")
+            self._viewer.layers.selection.active = self.neurons
+        self._lasso.data = []
+        self._lasso.add_paths([outline], edge_color="white", edge_width=1.5)
+
+    # -- the pointer --------------------------------------------------------------
+    def describe_at(self, y: float, x: float) -> str:
+        """The line of the status bar for a place on the field, "" for none."""
+        if self.field is None or self._session is None:
+            return ""
+        neurons = self._controller.planes.among(neurons_at(self.field, y, x))
+        if not len(neurons):
+            return ""
+        return describe(self._controller, int(neurons[0]), others=len(neurons) - 1)
+
+    def show_mean_alone(self, alone: bool) -> None:
+        """Fade the neurons out while the mean image is looked at, then back in."""
+        if alone:
+            shown = [x for x in (self.neurons, self.lost) if x is not None]
+            self._faded = self._faded or [(layer, layer.opacity) for layer in shown]
+        for layer, opacity in self._faded:
+            layer.opacity = 0.0 if alone else opacity
+        if not alone:
+            self._faded = []
+
+
+def _view_of(viewer: Any) -> tuple[float, ...]:
+    return (*viewer.scene.camera.center, viewer.scene.camera.zoom)
+
+
+def our_layers(viewer: Any) -> list[Layer]:
+    """The layers of the viewer that are ours, whatever they are called now."""
+    return [layer for layer in viewer.layers if TOKEN in layer.metadata]
+
+
+def _single_shot(parent: QObject, interval: int, slot: Callable[[], None]) -> QTimer:
+    timer = QTimer(parent)
+    timer.setSingleShot(True)
+    timer.setInterval(interval)
+    timer.timeout.connect(slot)
+    return timer

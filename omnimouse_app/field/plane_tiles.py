@@ -1,0 +1,177 @@
+"""Where each imaging plane lies on the field: what is zoomed to, and its label.
+
+Planes beside each other share the field without gaps, so that one of them can be shown
+with all of its image and nothing of the next.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from napari.layers import Points
+
+from omnimouse_widgets.drawn.field.layout import Field
+
+_MARGIN = 0.95
+"""Share of the canvas that a plane takes, as napari has it for the whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """The part of the field, in pixels, that is one plane's."""
+
+    plane: int
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Its middle (y, x)."""
+        return (self.top + self.bottom) / 2, (self.left + self.right) / 2
+
+    @property
+    def shape(self) -> tuple[float, float]:
+        """Height and width."""
+        return self.bottom - self.top, self.right - self.left
+
+    def zoom_in(self, canvas: Sequence[float]) -> float:
+        """Canvas pixels per pixel at which it fills a canvas (height, width)."""
+        fits = (have / need for have, need in zip(canvas, self.shape, strict=True))
+        return _MARGIN * min(fits)
+
+    def only(self, image: np.ndarray) -> np.ndarray:
+        """The image, black outside of it."""
+        alone = np.zeros_like(image)
+        inside = tuple(
+            slice(round(start), round(stop))
+            for start, stop in ((self.top, self.bottom), (self.left, self.right))
+        )
+        alone[inside] = image[inside]
+        return alone
+
+    def overlaps(self, other: "Tile") -> bool:
+        """Whether both share a part of the field."""
+        return (
+            self.top < other.bottom
+            and other.top < self.bottom
+            and self.left < other.right
+            and other.left < self.right
+        )
+
+
+def tiles_of(field: Field, plane: np.ndarray) -> tuple[Tile, ...]:
+    """One for each plane that has neurons on the field; none for a single plane.
+
+    It goes half way to those beside it, and to the edges of the field.
+
+    Parameters
+    ----------
+    field
+        Where the neurons are.
+    plane
+        (P,) numbers, -1 unknown.
+    """
+    placed = np.isfinite(field.centres).all(axis=1) & (plane >= 0)
+    numbers = np.unique(plane[placed])
+    if len(numbers) < 2:
+        return ()
+    edge = _reach(field)
+    height, width = field.labels.shape
+    tiles = []
+    for number in numbers:
+        centres = field.centres[placed & (plane == number)]
+        top, left = np.maximum(centres.min(axis=0) - edge, 0).tolist()
+        bottom, right = np.minimum(centres.max(axis=0) + edge, (height, width)).tolist()
+        tiles.append(Tile(int(number), top, left, bottom, right))
+    whole = (0.0, 0.0, float(height), float(width))
+    return tuple(_with_room(tile, tiles, whole) for tile in tiles)
+
+
+def tile_of(tiles: Sequence[Tile], plane: int | None) -> Tile | None:
+    """The tile of a plane, None where there is none."""
+    return next((tile for tile in tiles if tile.plane == plane), None)
+
+
+def label_layer(tiles: Sequence[Tile], words_of: Callable[[int], str]) -> Points:
+    """Each plane's name in the upper left corner of its tile.
+
+    Planes that lie over each other have one list of names, in the corner of the field.
+    """
+    places = [(tile.top, tile.left) for tile in tiles] if _apart(tiles) else [(0, 0)]
+    return Points(
+        np.array(places, float),
+        size=1,
+        face_color="transparent",
+        border_color="transparent",
+        features=_names(tiles, words_of, None),
+        text={
+            "string": "{plane}",
+            "size": 8,
+            "color": "#CCCCCC",
+            "anchor": "lower_left",
+            "translation": np.zeros(2),
+        },
+    )
+
+
+def name_planes(
+    layer: Points,
+    tiles: Sequence[Tile],
+    words_of: Callable[[int], str],
+    shown: int | None,
+) -> None:
+    """Let `label_layer`'s layer name the plane that is shown alone, None for all."""
+    layer.features = _names(tiles, words_of, shown)
+    layer.refresh_text()
+
+
+def _names(
+    tiles: Sequence[Tile], words_of: Callable[[int], str], shown: int | None
+) -> pd.DataFrame:
+    names = [
+        words_of(tile.plane) if shown in (None, tile.plane) else "" for tile in tiles
+    ]
+    if not _apart(tiles):
+        names = ["\n".join(filter(None, names))]
+    return pd.DataFrame({"plane": names})
+
+
+def _apart(tiles: Sequence[Tile]) -> bool:
+    return not any(one.overlaps(other) for one, other in combinations(tiles, 2))
+
+
+def _with_room(
+    tile: Tile, tiles: Sequence[Tile], whole: tuple[float, float, float, float]
+) -> Tile:
+    """The tile with its share of the room between it and those beside it."""
+    top, left, bottom, right = whole
+    for other in tiles:
+        gaps = (
+            tile.top - other.bottom,
+            tile.left - other.right,
+            other.top - tile.bottom,
+            other.left - tile.right,
+        )
+        side = int(np.argmax(gaps))
+        if gaps[side] < 0:  # itself, or one that lies over it
+            continue
+        if side == 0:
+            top = max(top, (tile.top + other.bottom) / 2)
+        elif side == 1:
+            left = max(left, (tile.left + other.right) / 2)
+        elif side == 2:
+            bottom = min(bottom, (tile.bottom + other.top) / 2)
+        else:
+            right = min(right, (tile.right + other.left) / 2)
+    return Tile(tile.plane, top, left, bottom, right)
+
+
+def _reach(field: Field) -> float:
+    """How far a usual neuron goes from its centre, and a little more."""
+    neurons = max(field.n_neurons - len(field.lost), 1)
+    pixels = np.count_nonzero(field.labels) / neurons
+    return float(np.sqrt(pixels / np.pi)) + 2.0

@@ -1,0 +1,238 @@
+"""The neurons at their places in the cortex: napari's 3-D display of points.
+
+The field waits unseen, and is as it was when the neurons go back to it.
+"""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from napari.layers import Layer, Points, Shapes
+from qtpy.QtCore import QTimer
+
+from omnimouse_app.field.brush import is_clicked
+from omnimouse_model.data.session import Session
+from omnimouse_widgets.drawn.field.neuron_colours import SELECTED_RIM
+
+_LOOKING = (0.5, -0.85, 0.2)
+"""Down into the cortex and across it, as (depth, y, x)."""
+_UP = (-1.0, 0.0, 0.0)
+_SOMA_UM = 12.0
+_LEAST_SIZE = 0.012
+"""Of the longest side: smaller points would be lost on a large field."""
+
+
+class NeuronPoints(Points):
+    """A Points layer that answers the pointer in the words of the recording."""
+
+    describe: Callable[[int], str] | None = None
+
+    def get_status(self, *args: Any, **kwargs: Any) -> Any:
+        """What the status bar says: the neuron under the pointer, if there is one."""
+        position = args[0] if args else kwargs.pop("position", None)
+        if self.describe is None or position is None:
+            return super().get_status(position, **kwargs)
+        known = ("view_direction", "dims_displayed", "world")
+        how = {name: kwargs[name] for name in known if name in kwargs}
+        at = self.get_value(position, **how)
+        return "cortex" if at is None else self.describe(int(at))
+
+    @property
+    def _type_string(self) -> str:
+        # napari takes the kind of layer from the class name when saving.
+        return "points"
+
+
+@dataclass(frozen=True, slots=True)
+class _Flat:
+    """How the viewer was before."""
+
+    centre: tuple[float, ...]
+    zoom: float
+    angles: tuple[float, float, float]
+    shown: tuple[Layer, ...]
+    active: Layer | None
+
+
+class SpaceView:
+    """Takes a viewer into space and back.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    select
+        Told the neuron clicked on, and whether it is added to the selection.
+    describe
+        The line of the status bar for a neuron.
+    ask_to_leave
+        Called when napari's own button leads back to two dimensions.
+    """
+
+    def __init__(
+        self,
+        viewer: Any,
+        select: Callable[[int, bool], None],
+        describe: Callable[[int], str],
+        ask_to_leave: Callable[[], None],
+    ) -> None:
+        self._viewer = viewer
+        self._ask_to_leave = ask_to_leave
+        self._select, self._describe = select, describe
+        self._flat: _Flat | None = None
+        self._neurons = np.empty(0, np.int64)
+        self._colours: tuple[np.ndarray, ...] = ()
+        self.layer: NeuronPoints | None = None
+        self.axes: Shapes | None = None
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the viewer is in space."""
+        return self._flat is not None
+
+    def enter(self, session: Session) -> NeuronPoints:
+        """Show the neurons whose places are known, and nothing else."""
+        viewer, camera = self._viewer, self._viewer.scene.camera
+        self._flat = _Flat(
+            tuple(camera.center),
+            camera.zoom,
+            tuple(camera.angles),
+            tuple(layer for layer in viewer.layers if layer.visible),
+            viewer.layers.selection.active,
+        )
+        for layer in self._flat.shown:
+            layer.visible = False
+        self.layer = self._made(session)
+        # Before the layer: else sliders of a third axis come, and the docks move.
+        viewer.dims.ndisplay = 3
+        viewer.add_layer(self.layer)
+        self.layer.editable = False
+        self.axes = axes_of(self.layer.data)
+        viewer.add_layer(self.axes)
+        self.axes.editable = False
+        viewer.dims.events.ndisplay.connect(self._on_ndisplay)
+        viewer.layers.selection.active = self.layer
+        viewer.fit_to_view(layers=[self.layer])
+        camera.set_view_direction(view_direction=_LOOKING, up_direction=_UP)
+        return self.layer
+
+    def leave(self) -> None:
+        """Back to what was there before."""
+        flat, layers = self._flat, (self.axes, self.layer)
+        self._flat = self.layer = self.axes = None
+        self._colours = ()
+        if flat is None:
+            return
+        viewer, camera = self._viewer, self._viewer.scene.camera
+        viewer.dims.events.ndisplay.disconnect(self._on_ndisplay)
+        camera.angles = flat.angles
+        for layer in layers:
+            if layer is not None and layer in viewer.layers:
+                viewer.layers.remove(layer)
+        viewer.dims.ndisplay = 2
+        for shown in flat.shown:
+            if shown in viewer.layers:
+                shown.visible = True
+        if flat.active in viewer.layers:
+            viewer.layers.selection.active = flat.active
+        camera.center, camera.zoom = flat.centre, flat.zoom
+
+    def colour(
+        self,
+        core: np.ndarray,
+        rim: np.ndarray,
+        selected: np.ndarray,
+        looked_at: np.ndarray | None,
+    ) -> None:
+        """Colour the points as the field's neurons: core, rim, white when selected.
+
+        Those that are not looked at are left out.
+        """
+        layer = self.layer
+        if layer is None:
+            return
+        border = rim.copy()
+        border[selected] = SELECTED_RIM
+        shown = np.ones(len(core), bool) if looked_at is None else looked_at
+        new = (_solid(core)[self._neurons], _solid(border)[self._neurons],
+               shown[self._neurons])  # fmt: skip
+        if self._colours and all(map(np.array_equal, new, self._colours)):
+            return
+        self._colours = new
+        with layer.events.face_color.blocker(), layer.events.border_color.blocker():
+            layer.face_color, layer.border_color = new[:2]
+        if not np.array_equal(layer.shown, new[2]):
+            layer.shown = new[2]
+        layer.events.face_color()  # draws both
+
+    def _on_ndisplay(self) -> None:
+        # Later: napari is still telling its sliders.
+        if self.is_shown and self._viewer.dims.ndisplay == 2:
+            QTimer.singleShot(0, self._leave_if_flat)
+
+    def _leave_if_flat(self) -> None:
+        if self.is_shown and self._viewer.dims.ndisplay == 2:
+            self._ask_to_leave()
+
+    def _made(self, session: Session) -> NeuronPoints:
+        places = np.asarray(session.units.xyz_um, float)[:, ::-1]
+        self._neurons = np.flatnonzero(np.isfinite(places).all(axis=1))
+        known = places[self._neurons]
+        extent = float(np.ptp(known, axis=0).max())
+        layer = NeuronPoints(
+            known,
+            size=max(_SOMA_UM, _LEAST_SIZE * extent),
+            border_width=0.25,
+            border_width_is_relative=True,
+            blending="translucent",
+            shading="none",
+        )
+        layer.describe = lambda at: self._describe(int(self._neurons[at]))
+        layer.mouse_drag_callbacks.append(self._drag)
+        return layer
+
+    def _drag(self, layer: Points, event: Any) -> Generator[None, None, None]:
+        if event.button != 1 or not (yield from is_clicked(event)):
+            return
+        at = layer.get_value(
+            event.position,
+            view_direction=event.view_direction,
+            dims_displayed=event.dims_displayed,
+            world=True,
+        )
+        if at is not None:
+            self._select(int(self._neurons[at]), "Shift" in event.modifiers)
+
+
+def axes_of(places: np.ndarray) -> Shapes:
+    """Three edges of the box round the places, (depth, y, x), with their extents."""
+    low, high = places.min(axis=0), places.max(axis=0)
+    corner = np.array([high[0], high[1], low[2]])  # deep, in front, on the left
+    lines, words = [], []
+    for axis, name in enumerate(("depth", "y", "x")):
+        ends = np.stack([corner, corner])
+        ends[:, axis] = low[axis], high[axis]
+        if low[axis] < high[axis]:
+            lines.append(ends)
+            extent = f"{high[axis] - low[axis]:.0f} µm"
+            deep = f"{low[axis]:.0f} to {high[axis]:.0f} µm"
+            words.append(f"{name} {deep if axis == 0 else extent}")
+    return Shapes(
+        lines,
+        shape_type="line",
+        edge_color="#A0A6B0",
+        edge_width=0.004 * float((high - low).max()),
+        features=pd.DataFrame({"axis": words}),
+        text={"string": "{axis}", "size": 9, "color": "#CCCCCC"},
+        name="OmniMouse · axes",
+    )
+
+
+def _solid(colours: np.ndarray) -> np.ndarray:
+    """The colours as they look on black: points that shine through have no order."""
+    solid = colours.copy()
+    solid[:, :3] *= colours[:, 3:]
+    solid[:, 3] = 1
+    return solid

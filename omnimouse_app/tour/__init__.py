@@ -1,0 +1,1 @@
+"""The headless demo: real mouse and key events, pictures, and a report."""

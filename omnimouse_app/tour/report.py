@@ -1,0 +1,362 @@
+"""The demo without a display: the same window worked by a hand of events, and a report.
+
+Nothing here is a stand-in: napari's real window opens the demo session with the demo
+model, real mouse and key events paint, and what is then on screen is read back and
+compared with what the library computes for the same question.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from PIL import Image
+from qtpy.QtCore import QPointF, Qt
+
+from omnimouse_app.field.canvas import Canvas, core_places
+from omnimouse_app.tour.demo_checks import (
+    check_behavior,
+    check_scores,
+    check_states,
+    check_traces,
+)
+from omnimouse_app.tour.hand import Hand, arc, settle, wait_for
+from omnimouse_app.tour.page import Check, Figure, Page, write_page
+from omnimouse_app.window.docks import OmniMouseDock
+from omnimouse_model.live.state import Device
+from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_widgets.qt.raster.panel import RasterPanel
+from omnimouse_widgets.qt.traces.behavior_panel import BehaviorPanel
+
+_SHIFT, _CONTROL = (
+    Qt.KeyboardModifier.ShiftModifier,
+    Qt.KeyboardModifier.ControlModifier,
+)
+
+
+@dataclass
+class Story:
+    """One run of the demo: the window, the hand, and what came of it."""
+
+    dock: OmniMouseDock
+    out: Path
+    model: str
+    figures: list[Figure] = field(default_factory=list)
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+
+    @property
+    def canvas(self) -> Canvas:
+        """The canvas of the window."""
+        return Canvas(self.dock.viewer, self.dock.main_window)
+
+    @property
+    def hand(self) -> Hand:
+        """A hand over the canvas."""
+        return Hand(self.canvas.widget)
+
+    def answered(self, timeout_s: float = 120.0) -> float:
+        """Wait for the whole population's answer; seconds it took."""
+        results = self.dock.controller.results
+        took = wait_for(
+            lambda: (
+                results.error is not None
+                or (results.freshness == results.population_freshness == "fresh")
+            ),
+            "the model's answer",
+            timeout_s,
+        )
+        if results.error is not None:
+            raise RuntimeError(f"The model did not answer: {results.error}")
+        settle(0.1)
+        return took
+
+    def check(self, compare: Callable[[OmniMouseDock, str], Check]) -> None:
+        """Compare what is on screen with what the library computes."""
+        self.checks.append(compare(self.dock, self.model))
+        self.answered()
+
+    def picture(self, name: str, title: str, words: str) -> None:
+        """Save what the window shows now."""
+        settle(0.5)
+        png = self.out / f"{name}.png"
+        save_window(self.dock, png)
+        self.figures.append(Figure(title, words, png))
+
+
+Chapter = Callable[[Story], None]
+
+
+def write_report(
+    out: Path,
+    session: str | Path,
+    model: str = "demo",
+    device: Device = "auto",
+    chapters: Sequence[Chapter] | None = None,
+) -> Path:
+    """Open the demo, work it, and leave `index.html` and pictures in `out`.
+
+    `chapters` are those of the first two minutes where none are given.
+
+    Needs a display (`omnimouse_app.window.screen`). Returns the path of the page.
+    Raises `RuntimeError` if the window shows other numbers than the library computes.
+    """
+    from omnimouse_app.window.launch import launch
+
+    out.mkdir(parents=True, exist_ok=True)
+    began = perf_counter()
+    dock = launch(session, model, device=device)
+    try:
+        story = Story(dock, out, model)
+        for chapter in CHAPTERS if chapters is None else chapters:
+            chapter(story)
+        story.facts.insert(0, ("Whole run", f"{perf_counter() - began:.1f} s"))
+        page = _page(story)
+    finally:
+        dock.close_viewer()
+    path = write_page(page, out / "index.html")
+    wrong = [check.what for check in story.checks if not check.is_same]
+    if wrong:
+        raise RuntimeError(f"Screen and library differ: {'; '.join(wrong)}. See {path}")
+    return path
+
+
+# -- chapters, in order --------------------------------------------------------------
+def open_the_demo(story: Story) -> None:
+    """The window with a preset chosen and its first prediction."""
+    took = story.answered()
+    controller = story.dock.controller
+    session, state = controller.state.session, controller.state
+    assert session is not None
+    minutes = session.duration_s / 60
+    story.facts += [
+        ("Session", f"{session.id}: {session.n_neurons:,} neurons, {minutes:.1f} min"),
+        ("Model", state.predictor_name),
+        ("Preset", dict(controller.presets).get(state.preset, "by hand")),
+        ("From the open window to the first prediction", f"{took:.1f} s"),
+    ]
+    story.picture(
+        "start",
+        "On opening",
+        "The demo session at a held-out window, a preset chosen, the selected neurons' "
+        "predictions beside what was recorded.",
+    )
+
+
+def paint_the_field(story: Story) -> None:
+    """Strokes with the brush: visible, hidden, target."""
+    controller, hand = story.dock.controller, story.hand
+    width, height = story.canvas.widget.width(), story.canvas.widget.height()
+    centre = (width / 2, height / 2)
+    reach = 0.42 * min(width, height)
+    for key, share in ((Qt.Key.Key_1, 0.85), (Qt.Key.Key_2, 0.5)):
+        hand.key(key)
+        radii = (reach * share, reach * share)
+        hand.drag(arc(centre, radii, (0.3, 5.9)))
+    hand.key(Qt.Key.Key_3)
+    across = np.linspace([centre[0] - reach, centre[1]], [centre[0] + reach, centre[1]])
+    hand.drag(across)
+    # Into the corner: the brush's own ring would hide what is under it.
+    hand.move((20, 20), held=False)
+    story.answered()
+    elapsed = controller.results.elapsed_ms or float("nan")
+    story.facts += [
+        ("From the last stroke to the selected neurons' answer", f"{elapsed:.0f} ms")
+    ]
+    story.check(check_traces)
+    story.check(check_scores)
+    story.check(check_states)
+    story.picture(
+        "painted",
+        "Neurons painted with the brush",
+        "Three strokes of real mouse events: a ring made visible (blue), one hidden "
+        "(grey), a line across both target (orange rings). The predictions followed.",
+    )
+
+
+def undo_and_redo(story: Story) -> None:
+    """Ctrl+Z gives back the mask of before the stroke, to the cell."""
+    controller, hand = story.dock.controller, story.hand
+    painted = controller.state.mask
+    hand.key(Qt.Key.Key_Z, _CONTROL)
+    undone = controller.state.mask
+    hand.key(Qt.Key.Key_Z, _CONTROL | _SHIFT)
+    redone = controller.state.mask
+    assert painted is not None
+    assert undone is not None
+    assert redone is not None
+    changed = int((painted.cells != undone.cells).any(axis=0).sum())
+    story.checks.append(
+        Check(
+            "Ctrl+Z, then Ctrl+Shift+Z",
+            f"{changed} neurons went back, and came again",
+            "the same mask, cell by cell",
+            changed > 0 and bool((painted.cells == redone.cells).all()),
+        )
+    )
+
+
+def select_by_click(story: Story) -> None:
+    """Ctrl-click on neurons of the field selects them for the traces."""
+    controller, canvas = story.dock.controller, story.canvas
+    mask, layers = controller.state.mask, story.dock.instrument.layers
+    assert mask is not None
+    assert layers.field is not None
+    asked = np.flatnonzero((mask.cells == TARGET).any(axis=0))
+    assert controller.state.window is not None
+    spread = controller.state.window.responses[30:].std(axis=0)[asked]
+    chosen = asked[np.sort(np.argsort(-spread)[:5])]
+    for number, place in enumerate(core_places(layers.field)[chosen]):
+        keys = _CONTROL if number == 0 else _CONTROL | _SHIFT
+        story.hand.click(canvas.place(place), keys)
+        settle()
+    story.answered()
+    story.checks.append(
+        Check(
+            "Ctrl-clicked neurons are the selection",
+            ", ".join(map(str, controller.state.selection)),
+            ", ".join(map(str, chosen.tolist())),
+            controller.state.selection == tuple(chosen.tolist()),
+        )
+    )
+    story.check(check_traces)
+
+
+def colour_by_score(story: Story) -> None:
+    """C colours the neurons by single-trial correlation."""
+    story.hand.key(Qt.Key.Key_C)
+    story.answered()
+    story.picture(
+        "score",
+        "Coloured by score",
+        "Single-trial correlation of prediction and recording over this window's "
+        "target samples, from 0 (dark) to 1 (yellow). Neurons the model was given are "
+        "dark disks in grey rings.",
+    )
+    story.hand.key(Qt.Key.Key_C)
+
+
+def paint_the_raster(story: Story) -> None:
+    """A box on the raster changes exactly the cells under it."""
+    controller, panel = story.dock.controller, story.dock.panels["Raster"]
+    assert isinstance(panel, RasterPanel)
+    panel.set_tool("box")
+    before = controller.state.mask
+    assert before is not None
+    controller.set_brush(VISIBLE)
+    settle(0.1)
+    drag_on_raster(panel, (5.5, 0.25), (24.5, 0.6))
+    story.answered()
+    after = controller.state.mask
+    assert after is not None
+    changed = before.cells != after.cells
+    samples = np.flatnonzero(changed.any(axis=1)).tolist()
+    story.checks.append(
+        Check(
+            "A box drawn on the raster over samples 5 to 24",
+            f"{int(changed.sum()):,} cells changed, samples {_ends(samples)}",
+            "cells of samples 5-24 alone, each of them visible",
+            samples == list(range(5, 25))
+            and bool((after.cells[changed] == VISIBLE).all()),
+        )
+    )
+    story.picture(
+        "raster",
+        "Samples painted on the raster",
+        "Neurons by samples: what the model sees is blue, what it is asked orange. A "
+        "box drawn here gave some neurons' samples 5 to 24 to the model.",
+    )
+
+
+def decode_behavior(story: Story) -> None:
+    """The preset that asks for behaviour, and the predictor's own decode."""
+    controller = story.dock.controller
+    controller.apply_preset("all_response_only")
+    story.answered()
+    panel = story.dock.panels["Behaviour"]
+    story.dock.docks["Behaviour"].raise_()
+    settle(0.3)
+    assert isinstance(panel, BehaviorPanel)
+    story.check(check_behavior)
+    story.picture(
+        "behaviour",
+        "Behaviour decoded from the population",
+        "Running and the pupil as recorded (white) and as the model decodes them from "
+        "every neuron (orange).",
+    )
+    story.dock.docks["Traces"].raise_()
+
+
+def scrub(story: Story) -> None:
+    """Another window and frame, video, raster and traces in step."""
+    controller = story.dock.controller
+    controller.apply_preset("video_behavior")
+    controller.step_window(3)
+    controller.set_cursor(40)
+    story.answered()
+    story.check(check_traces)
+
+
+def small_screen(story: Story) -> None:
+    """The same at 1280 × 720: nothing is cut."""
+    story.dock.main_window.resize(1280, 720)
+    settle(0.5)
+    story.picture(
+        "small", "On a small screen", "The same window at 1280 × 720: nothing is cut."
+    )
+
+
+CHAPTERS: tuple[Chapter, ...] = (
+    open_the_demo,
+    paint_the_field,
+    undo_and_redo,
+    select_by_click,
+    colour_by_score,
+    paint_the_raster,
+    decode_behavior,
+    scrub,
+    small_screen,
+)
+
+
+# -- small things ----------------------------------------------------------------------
+def save_window(dock: OmniMouseDock, png: Path) -> None:
+    """Save the whole window, canvas and docks, as a picture of 256 colours."""
+    shown = dock.viewer.screenshot(canvas_only=False, flash=False)
+    picture = Image.fromarray(np.ascontiguousarray(shown[..., :3]))
+    few = picture.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    few.save(png, optimize=True)
+
+
+def drag_on_raster(
+    panel: RasterPanel, start: tuple[float, float], stop: tuple[float, float]
+) -> None:
+    """Drag over the raster between two (sample, share of the rows in view)."""
+    box = next(p.box for p in panel.pictures.values() if p.plot.isVisible())
+    view = box.getViewWidget()
+    low, high = box.viewRange()[1]
+
+    def at(place: tuple[float, float]) -> np.ndarray:
+        shown = QPointF(place[0], low + place[1] * (high - low))
+        local = view.mapFromScene(box.mapViewToScene(shown))
+        return np.array([local.x(), local.y()], float)
+
+    first, last = at(start), at(stop)
+    path = first + np.linspace(0, 1, 12)[:, None] * (last - first)
+    Hand(view.viewport()).drag(path)
+
+
+def _ends(samples: list[int]) -> str:
+    return f"{samples[0]}-{samples[-1]}" if samples else "none"
+
+
+def _page(story: Story) -> Page:
+    return Page(
+        title="OmniMouse Studio: the demo",
+        words="Made by `omnimouse demo --headless`: the real window, worked by real "
+        "mouse and key events.",
+        facts=story.facts,
+        figures=story.figures,
+        checks=story.checks,
+    )

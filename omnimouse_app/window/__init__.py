@@ -1,0 +1,1 @@
+"""The napari window: docks, commands, readers, samples, settings."""

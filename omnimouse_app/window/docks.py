@@ -1,0 +1,319 @@
+"""The instrument in a napari window: one main widget that brings its docks along.
+
+Right column: *OmniMouse | What if* above the tabs *Traces | Context | Behaviour |
+Neurons | Neuron*. Below the canvas: *Time*, a strip, above the tabs *Raster | Repeats*
+and, beside them, *Stimulus*. Closing a dock hides it; the Window menu brings it back
+where it was.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
+from qtpy.QtWidgets import (
+    QDockWidget,
+    QFrame,
+    QMainWindow,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from omnimouse_app.field.gl_context import free_in_own_context
+from omnimouse_app.field.keys import show_keys
+from omnimouse_app.window.instrument import Instrument, Model
+from omnimouse_model.data.session_index import holds_sessions
+from omnimouse_model.live.analysis_file import SUFFIX
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.qt.context.panel import ContextPanel
+from omnimouse_widgets.qt.control.panel import ControlPanel
+from omnimouse_widgets.qt.neurons.info_panel import NeuronFactsPanel
+from omnimouse_widgets.qt.neurons.panel import NeuronsPanel
+from omnimouse_widgets.qt.neurons.repeats_panel import RepeatsPanel
+from omnimouse_widgets.qt.raster.panel import RasterPanel
+from omnimouse_widgets.qt.recordings.panel import show_recordings
+from omnimouse_widgets.qt.style.shortcuts import OwnKey, bind
+from omnimouse_widgets.qt.timeline.panel import TimePanel
+from omnimouse_widgets.qt.timeline.stimulus_panel import StimulusPanel
+from omnimouse_widgets.qt.traces.behavior_panel import BehaviorPanel
+from omnimouse_widgets.qt.traces.panel import TracesPanel
+from omnimouse_widgets.qt.what_if.panel import WhatIfPanel
+from omnimouse_widgets.report import report_bytes
+
+DOCK_NAME = "OmniMouse (OmniMouse)"
+"""What napari calls the dock of the manifest's one widget."""
+
+LEFT_WIDTH = 334
+"""Of napari's layer controls with a scroll bar beside them."""
+RIGHT_WIDTH = 400
+RIGHT_UPPER, RIGHT_LOWER = 470, 330
+TIME_HEIGHT, BOTTOM_HEIGHT = 104, 224
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    title: str
+    area: str
+    make: Callable[[Controller], QWidget]
+
+
+PANELS = (
+    _Place("Traces", "right", TracesPanel),
+    _Place("Context", "right", ContextPanel),
+    _Place("Behaviour", "right", BehaviorPanel),
+    _Place("Neurons", "right", NeuronsPanel),
+    _Place("Neuron", "right", NeuronFactsPanel),
+    _Place("What if", "right", WhatIfPanel),
+    _Place("Time", "bottom", TimePanel),
+    _Place("Raster", "bottom", RasterPanel),
+    _Place("Repeats", "bottom", RepeatsPanel),
+    _Place("Stimulus", "bottom", StimulusPanel),
+)
+
+
+class OmniMouseDock(QWidget):
+    """`Plugins > OmniMouse`: the controls; opens everything else around the canvas.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer (napari hands plugins a proxy of it).
+    controller
+        One to use instead of a new one with a worker process of its own.
+    model
+        The predictor to begin with; see `Instrument`.
+    """
+
+    def __init__(
+        self,
+        napari_viewer: Any,
+        controller: Controller | None = None,
+        model: Any = None,
+    ) -> None:
+        super().__init__()
+        self.setObjectName("omnimouse-main")
+        # Through napari's proxy even docks and menus come wrapped, which Qt refuses.
+        self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        self.instrument = Instrument(self._viewer, controller, self, model=model)
+        self.panels: dict[str, QWidget] = {}
+        self.docks: dict[str, QDockWidget] = {}
+        self.control = ControlPanel(self.controller, self.instrument.brush)
+        self.control.analysis.offer_report(report_bytes)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.control)
+        self.instrument.dropped.connect(self.open_folder)
+        self.controller.recordings.asked.connect(self._show_recordings)
+        self.instrument.closed.connect(self._forget_viewer)
+        self.destroyed.connect(self.instrument.close)
+        # napari docks this widget after making it; the others follow then.
+        QTimer.singleShot(0, self._begin)
+
+    @property
+    def viewer(self) -> Any:
+        """The napari viewer this belongs to."""
+        return self._viewer
+
+    @property
+    def main_window(self) -> QMainWindow:
+        """The napari window around it, also when this dock floats beside it."""
+        around: QObject | None = self.parent()
+        while around is not None and not isinstance(around, QMainWindow):
+            around = around.parent()
+        assert around is not None
+        return around
+
+    def close_viewer(self) -> None:
+        """End the worker, and close and destroy the window.
+
+        A window that only waits to be destroyed when the process ends is destroyed by
+        PyQt then, which crashes now and then: what the window wraps meanwhile moves
+        the table PyQt walks through.
+        """
+        viewer = self._viewer
+        self.instrument.close()
+        viewer.close()
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
+
+    def _forget_viewer(self) -> None:
+        self._viewer = None
+        self.controller.recordings.asked.disconnect(self._show_recordings)
+
+    @property
+    def controller(self) -> Controller:
+        """The verbs, the state and the results."""
+        return self.instrument.controller
+
+    def _begin(self) -> None:
+        """Opened from the menu: every dock, and the recording open last.
+
+        Whoever opened the docks already says what is shown.
+        """
+        if self.docks:
+            return
+        self.open_docks()
+        is_free = self.controller.state.session is None
+        if self.docks and is_free and not self.controller.opener.is_busy:
+            self.controller.restore()
+
+    def open_docks(self) -> None:
+        """Put the other docks around the canvas, once this one is docked."""
+        window = self.window()
+        if self.docks or not isinstance(window, QMainWindow):
+            return
+        main = self.parent()
+        assert isinstance(main, QDockWidget)
+        self.docks["OmniMouse"] = main
+        for place in PANELS:
+            self._open(place)
+        traces = self.panels["Traces"]
+        assert isinstance(traces, TracesPanel)
+        self.control.analysis.draw_traces_as(lambda: traces.look)
+        self.instrument.play_pressed.connect(self.play)
+        for title, dock in self.docks.items():
+            _hide_instead_of_destroying(dock)
+            bind(dock, "?", show_keys)
+            OwnKey(dock, "Ctrl+S", self.control.analysis.save)
+            _retitle(dock, title)
+        _arrange(window, self.docks)
+        QTimer.singleShot(0, self._share_out)
+        self.instrument.watch(window)
+        free_in_own_context(self._viewer)
+
+    def _share_out(self) -> None:
+        if self.instrument.is_closed:
+            return
+        _share_out(self.main_window, self.docks)
+        self.instrument.layers.show_whole_field()
+
+    def open_folder(self, folder: str) -> None:
+        """Open a recording, an analysis, or the table of those that a folder holds.
+
+        What is wrong with a recording is said in the panel.
+        """
+        if folder.endswith(SUFFIX):
+            self.control.analysis.open(folder)
+        elif holds_sessions(folder):
+            self.controller.recordings.look_in(folder)
+        else:
+            self.controller.opener.open(folder)
+
+    def _show_recordings(self) -> None:
+        show_recordings(self.controller, self.main_window)
+
+    def play(self) -> None:
+        """Play or pause the one clock; its panel comes up, for it stops unseen."""
+        stimulus = self.panels["Stimulus"]
+        assert isinstance(stimulus, StimulusPanel)
+        self.bring_up("Stimulus")
+        stimulus.playback.toggle()
+
+    def bring_up(self, title: str) -> None:
+        """Show a dock, in front of the tabs beside it."""
+        self.docks[title].show()
+        self.docks[title].raise_()
+
+    def _open(self, place: _Place) -> None:
+        panel = place.make(self.controller)
+        self.panels[place.title] = panel
+        self.docks[place.title] = self._viewer.window.add_dock_widget(
+            panel,
+            name=f"{place.title} (OmniMouse)",
+            area=place.area,
+            add_vertical_stretch=False,
+            menu=self._viewer.window.window_menu,
+        )
+
+
+def _hide_instead_of_destroying(dock: Any) -> None:
+    """The ✕ of a dock hides it, so that it comes back where it was."""
+    dock.destroyOnClose = dock.close
+
+
+def _retitle(dock: Any, title: str) -> None:
+    """Short in tabs and title bars; napari knows the dock by its full name."""
+    dock.setWindowTitle(title)
+    dock.title.title.setText(title)
+    dock.toggleViewAction().setText(dock.name)
+    # From the menu it comes back in front of the tabs beside it.
+    dock.toggleViewAction().triggered.connect(dock.raise_)
+
+
+def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
+    """The layout of the module's first lines."""
+    horizontal, vertical = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
+    window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
+    window.splitDockWidget(docks["OmniMouse"], docks["Traces"], vertical)
+    window.tabifyDockWidget(docks["Traces"], docks["Context"])
+    window.tabifyDockWidget(docks["Context"], docks["Behaviour"])
+    window.tabifyDockWidget(docks["Behaviour"], docks["Neurons"])
+    window.tabifyDockWidget(docks["Neurons"], docks["Neuron"])
+    window.tabifyDockWidget(docks["OmniMouse"], docks["What if"])
+    docks["Traces"].raise_()
+    docks["OmniMouse"].raise_()
+    window.splitDockWidget(docks["Time"], docks["Raster"], vertical)
+    window.splitDockWidget(docks["Raster"], docks["Stimulus"], horizontal)
+    window.tabifyDockWidget(docks["Raster"], docks["Repeats"])
+    docks["Raster"].raise_()
+    _fold_layer_docks(window)
+
+
+def _share_out(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
+    """Sizes; works once the window has been laid out."""
+    horizontal, vertical = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
+    right = [docks["OmniMouse"], docks["Traces"]]
+    window.resizeDocks(right, [RIGHT_WIDTH] * 2, horizontal)
+    window.resizeDocks(right, [RIGHT_UPPER, RIGHT_LOWER], vertical)
+    below = [docks["Time"], docks["Raster"]]
+    window.resizeDocks(below, [TIME_HEIGHT, BOTTOM_HEIGHT], vertical)
+    window.resizeDocks([docks["Raster"], docks["Stimulus"]], [3, 1], horizontal)
+
+
+def _fold_layer_docks(window: QMainWindow) -> None:
+    """Make napari's layer controls and layer list tabs of one dock.
+
+    Above each other, with a raster below, they need a taller window than many laptops
+    have.
+    """
+    own = {dock.objectName(): dock for dock in window.findChildren(QDockWidget)}
+    controls, layers = own.get("layer controls"), own.get("layer list")
+    if controls is None or layers is None:
+        return
+    left = Qt.DockWidgetArea.LeftDockWidgetArea
+    # A layer of another kind has taller controls: they scroll, and move no dock.
+    content = controls.widget()
+    if content is not None and not isinstance(content, QScrollArea):
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setMinimumWidth(LEFT_WIDTH)
+        controls.setWidget(scroll)
+        scroll.setWidget(content)
+    if {window.dockWidgetArea(dock) for dock in (controls, layers)} == {left}:
+        window.tabifyDockWidget(controls, layers)
+        layers.raise_()
+
+
+def find_instrument(viewer: Any) -> OmniMouseDock | None:
+    """The OmniMouse of a viewer, None where it is not open."""
+    for widget in viewer.window.dock_widgets.values():
+        if isinstance(widget, OmniMouseDock):
+            return widget
+    return None
+
+
+def open_instrument(
+    viewer: Any, controller: Controller | None = None, model: Model | None = None
+) -> OmniMouseDock:
+    """The OmniMouse of a viewer, opened where it was not, with all its docks."""
+    dock = find_instrument(viewer)
+    if dock is not None and model is not None:
+        dock.controller.choose_predictor(model)
+    if dock is None:
+        dock = OmniMouseDock(viewer, controller, model)
+        viewer.window.add_dock_widget(
+            dock, name=DOCK_NAME, area="right", add_vertical_stretch=False
+        )
+        dock.open_docks()
+    return dock

@@ -1,0 +1,176 @@
+"""Controller, brush and layers of one viewer: what works without any dock."""
+
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Labels
+from qtpy.QtCore import QEvent, QObject, QTimer, Signal, Slot
+from qtpy.QtGui import QDropEvent, QKeyEvent
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
+from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
+
+from omnimouse_app.field.brush import FIRST_RADIUS, Brush
+from omnimouse_app.field.keys import bind_keys, show_keys
+from omnimouse_app.field.layers import FieldLayers
+from omnimouse_app.field.redraw import OneFrame
+from omnimouse_app.window.openable import is_openable
+from omnimouse_app.window.settings import opening
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.inference.stages import Load
+from omnimouse_model.live.state import Device, LiveState
+from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.registry import load_in_process
+from omnimouse_model.predict.worker.client import load_in_worker
+from omnimouse_widgets.qt.style.ui_thread import qt_post
+
+Model = str | Path | Predictor
+
+CLOSING_S = 0.3
+"""How long a closing window waits for the worker's end, which goes on without it."""
+_LEAST_CANVAS = (160, 120)
+"""Pixels of the canvas (width, height) that no dock can be dragged over."""
+
+
+class Instrument(QObject):
+    """One viewer's live state on the canvas; ends with the viewer's window.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer, or the proxy a plugin is given.
+    controller
+        One to use; a new one with a worker process of its own by default.
+    parent
+        What it ends with.
+    model
+        The predictor to begin with, chosen once so that no other is loaded first. By
+        default a new controller takes the preferred one, else the one used last, else
+        the demo.
+    """
+
+    closed = Signal()
+    """The worker has ended and every connection is dropped."""
+    play_pressed = Signal()
+    """The play key was struck on the canvas."""
+    dropped = Signal(str)
+    """A session, or a folder that holds some, was dropped on the canvas."""
+    is_closed = True
+    """Whether it has ended: also where Python took it apart before Qt, as with PySide6,
+    which still calls its slots then."""
+
+    def __init__(
+        self,
+        viewer: Any,
+        controller: Controller | None = None,
+        parent: QObject | None = None,
+        *,
+        model: Model | None = None,
+    ) -> None:
+        super().__init__(parent)
+        chosen = opening()
+        self.controller = controller or new_controller()
+        if model is None and controller is None:
+            model = preferred_model(self.controller)
+        if model is not None:
+            self.controller.choose_predictor(model)
+        self.brush = Brush(self.controller, viewer)
+        remembered = self.controller.remembered.brush_radius
+        self.brush.radius = chosen.brush_radius or remembered or FIRST_RADIUS
+        self.layers = FieldLayers(viewer, self.controller, self.brush, self)
+        self.layers.layer_made.connect(self._bind_keys)
+        self.layers.show_session()
+        self.is_closed = False
+        self._window: QMainWindow | None = None
+        application = QApplication.instance()
+        assert application is not None
+        application.aboutToQuit.connect(self.close)
+
+    def _bind_keys(self, layer: Labels) -> None:
+        bind_keys(
+            layer,
+            self.controller,
+            self.brush,
+            play=self.play_pressed.emit,
+            show_mean_alone=self.layers.show_mean_alone,
+        )
+
+    def watch(self, window: QMainWindow) -> None:
+        """End when this window closes; draw it sparingly; open what is dropped."""
+        self._window = window
+        if window.findChild(OneFrame) is None:  # two would pass requests to each other
+            OneFrame(window)
+        window.installEventFilter(self)
+        for widget in window.findChildren(QWidget):
+            # napari's canvas area; its own drop asks which plugin should read a
+            # folder, every time.
+            if type(widget).__name__ == "QtViewer":
+                widget.installEventFilter(self)
+        for canvas in window.findChildren(QOpenGLWidget):
+            canvas.installEventFilter(self)
+            canvas.setMinimumSize(*_LEAST_CANVAS)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """See drops, keys, closing and resizing as they come."""
+        if event is None:
+            return False
+        if event.type() == QEvent.Type.Close and watched is self._window:
+            QTimer.singleShot(0, self._close_with_window)
+        if event.type() == QEvent.Type.Resize and isinstance(watched, QOpenGLWidget):
+            QTimer.singleShot(0, self._keep_fitted)
+        if isinstance(watched, QOpenGLWidget) and isinstance(event, QKeyEvent):
+            return self._take_key(event)
+        if event.type() == QEvent.Type.Drop and isinstance(event, QDropEvent):
+            return self._take_drop(event)
+        return False
+
+    @Slot()
+    def close(self) -> None:
+        """Drop every connection and end the worker; calling it again does nothing."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self.layers.close()
+        self.brush.close()
+        self.controller.close(CLOSING_S)
+        self.closed.emit()
+
+    def _close_with_window(self) -> None:
+        # The user may have answered "no" to napari's question.
+        if self._window is None or not self._window.isVisible():
+            self.close()
+
+    def _keep_fitted(self) -> None:
+        if not self.is_closed:
+            self.layers.keep_fitted()
+
+    def _take_key(self, event: QKeyEvent) -> bool:
+        """The one key that napari's own bindings have no name for."""
+        is_ours = event.type() == QEvent.Type.KeyPress and event.text() == "?"
+        if is_ours:
+            show_keys()
+        return is_ours
+
+    def _take_drop(self, event: QDropEvent) -> bool:
+        data = event.mimeData()
+        paths = [url.toLocalFile() for url in data.urls()] if data is not None else []
+        if len(paths) != 1 or not is_openable(paths[0]):
+            return False
+        event.acceptProposedAction()
+        self.dropped.emit(paths[0])
+        return True
+
+
+def preferred_model(controller: Controller) -> str:
+    """The model under Preferences, else the one used last, else the demo."""
+    return opening().predictor or controller.remembered.predictor or "demo"
+
+
+def new_controller(device: Device = "auto", scheduler: str | None = None) -> Controller:
+    """A controller as Preferences say; with a scheduler, predictors are made there."""
+    load: Load = load_in_process if opening().in_process else load_in_worker
+    if scheduler is not None:
+        from omnimouse_model.predict.worker.dask_worker import load_on_scheduler
+
+        load = load_on_scheduler(scheduler)
+    state = LiveState(device=device)
+    return Controller(state=state, post=qt_post(), load=load, memory=True)

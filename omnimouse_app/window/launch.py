@@ -1,0 +1,158 @@
+"""`launch()`: napari with OmniMouse open, from Python or from the command line."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from omnimouse_app.window.docks import OmniMouseDock
+    from omnimouse_model.live.controller import Controller
+    from omnimouse_model.live.state import Device
+    from omnimouse_model.predict.predictor import Predictor
+
+TITLE = "OmniMouse Studio"
+SIZE = (1440, 900)
+
+
+def launch(
+    session: str | Path | None = None,
+    model: "str | Path | Predictor | None" = None,
+    *,
+    device: "Device" = "auto",
+    scheduler: str | None = None,
+    reading: Mapping[str, Any] | None = None,
+    viewer: Any = None,
+    show: bool = True,
+    block: bool = False,
+) -> "OmniMouseDock":
+    """Open napari with the whole instrument.
+
+    Parameters
+    ----------
+    session
+        A recording to open, a folder whose table of recordings to show, or an analysis
+        that was saved; by default what was open last, else the demo's recording.
+    model
+        A predictor's name, a checkpoint, or a predictor; by default the one under
+        Preferences, else the one used last, else the demo.
+    device
+        Where the model computes.
+    scheduler
+        Address of a Dask scheduler on whose workers it computes: TLS, or this machine.
+    reading
+        What the session's files do not say, as `open_session` takes it.
+    viewer
+        An open viewer to use.
+    show
+        Show the window.
+    block
+        Return only when the window is closed: for scripts. Otherwise return when the
+        session is open; the window is alive meanwhile.
+
+    Returns
+    -------
+    OmniMouseDock
+        The main widget; `.controller` has the verbs, `.controller.state` and
+        `.controller.results` what is on screen.
+    """
+    import napari
+
+    from omnimouse_model.data.session_index import holds_sessions
+    from omnimouse_model.live.analysis_file import SUFFIX
+    from omnimouse_model.live.recording.loader import Opening
+    from omnimouse_model.live.recording.samples import DEMO
+
+    if viewer is None:
+        dock = _in_new_viewer(model, device, scheduler, show)
+    else:
+        dock = _in_viewer(viewer, model, device, scheduler)
+    controller = dock.controller
+    is_analysis = str(session).endswith(SUFFIX)
+    if session is not None and (is_analysis or holds_sessions(session)):
+        dock.open_folder(str(session))
+    elif session is not None:
+        controller.opener.open(Opening(session, options=reading or {}))
+    elif not controller.restore(instead=DEMO):
+        controller.opener.open(DEMO)
+    if block:
+        napari.run()
+    else:
+        _wait_for(controller)
+    return dock
+
+
+def _in_new_viewer(
+    model: "str | Path | Predictor | None",
+    device: "Device",
+    scheduler: str | None,
+    show: bool,
+) -> "OmniMouseDock":
+    """A new viewer's; its model loads in another process while the window is made."""
+    import napari
+    from napari.qt import get_qapp
+
+    from omnimouse_app.window.docks import open_instrument
+
+    get_qapp()  # answers of the controller reach the window through it
+    controller = _controller(model, device, scheduler)
+    try:
+        viewer = napari.Viewer(title=TITLE, show=show)
+    except BaseException:
+        controller.close()
+        raise
+    viewer.window.resize(*SIZE)
+    return open_instrument(viewer, controller)
+
+
+def _in_viewer(
+    viewer: Any,
+    model: "str | Path | Predictor | None",
+    device: "Device",
+    scheduler: str | None,
+) -> "OmniMouseDock":
+    """The viewer's own, or a new one in it."""
+    from omnimouse_app.window.docks import find_instrument, open_instrument
+
+    dock = find_instrument(viewer)
+    if dock is None:
+        return open_instrument(viewer, _controller(model, device, scheduler))
+    if scheduler is not None:
+        raise ValueError(
+            "OmniMouse is open in this viewer already: give the scheduler to the one "
+            "that opens it."
+        )
+    if device != "auto":
+        dock.controller.choose_device(device)
+    return open_instrument(viewer, model=model)
+
+
+def _controller(
+    model: "str | Path | Predictor | None", device: "Device", scheduler: str | None
+) -> "Controller":
+    """A new one, whose model begins to load."""
+    from omnimouse_app.window.instrument import new_controller, preferred_model
+
+    controller = new_controller(device, scheduler)
+    controller.choose_predictor(model or preferred_model(controller))
+    return controller
+
+
+def _wait_for(controller: "Controller") -> None:
+    """Let the window live until the recording is open; raise why it is not."""
+    from qtpy.QtCore import QEventLoop
+
+    opener, analyses = controller.opener, controller.analyses
+    loop = QEventLoop()
+
+    def end() -> None:
+        if not (opener.is_busy or analyses.is_busy):
+            loop.quit()
+
+    if opener.is_busy or analyses.is_busy:
+        opener.changed.connect(end)
+        analyses.changed.connect(end)
+        loop.exec()
+        opener.changed.disconnect(end)
+        analyses.changed.disconnect(end)
+    if fault := opener.fault or analyses.fault:
+        raise fault

@@ -1,0 +1,189 @@
+"""The command line: what it prints for people, for programs, and on bad input."""
+
+import json
+import signal
+import subprocess
+import sys
+from types import ModuleType
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from omnimouse_app.cli import COMMANDS, group, main
+from omnimouse_app.cli.output import emit, machine, table
+from omnimouse_app.cli.stopping import interruptible
+from omnimouse_model.data.open import open_session
+from omnimouse_model.errors import SessionFormatError
+
+
+@pytest.fixture
+def broken_info(monkeypatch):
+    """`omnimouse info` meets a recording that cannot be read."""
+
+    @click.command()
+    def command() -> None:
+        raise SessionFormatError("a12", "no_responses", "No responses.", "Copy them.")
+
+    module = ModuleType("omnimouse_app.cli.info")
+    module.command = command
+    monkeypatch.setitem(sys.modules, "omnimouse_app.cli.info", module)
+
+
+def run(*words: object) -> int:
+    """The exit status of a command that ends here."""
+    with pytest.raises(SystemExit) as end:
+        main([str(word) for word in words])
+    return int(end.value.code or 0)
+
+
+@pytest.mark.process
+def test_help_names_every_command_and_imports_none():
+    code = (
+        "import sys\nfrom omnimouse_app.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "loaded = {name.partition('.')[0] for name in sys.modules}\n"
+        "assert not loaded & {'torch', 'numpy', 'qtpy', 'napari'}, loaded"
+    )
+    command = [sys.executable, "-c", code]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert all(name in answer.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name, capsys):
+    assert run(name, "--help") == 0
+    assert "Usage: omnimouse" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "value"),
+    [
+        (["dance"], 2, "'dance'"),
+        (["info", "nowhere_at_all"], 1, "nowhere_at_all"),
+        # before anything opens
+        (["app", "--scheduler", "tcp://10.0.0.5:8786"], 1, "tls://10.0.0.5:8786"),
+        (["fetch", "https://example.org/a.nwb"], 1, "https://example.org/a.nwb"),
+        (["fetch", "."], 1, "is a folder"),
+        (["fetch", "nope.tar"], 1, "nope.tar"),
+    ],
+)
+def test_words_that_cannot_be_are_refused(words, status, value, capsys):
+    assert run(*words) == status
+    message = capsys.readouterr().err
+    assert value in message
+    assert message.count("\n") == 1 or status == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("README.md",), "README.md is not a training config: not YAML at line"),
+        (("nope",), "no training config 'nope'"),
+        (("unknown_task.yaml",), "phases[0].tasks: There is no strategy 'video-63'"),
+        (("demo", "--steps", "-3"), "-3 is not in the range"),
+        (("demo", "--device", "nope"), "'nope' is not one of"),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused_before_a_mouse_is_simulated(
+    options, message, root, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "README.md").write_text((root / "README.md").read_text("utf-8"))
+    demo = (root / "model/omnimouse_model/train/configs/demo.yaml").read_text("utf-8")
+    (tmp_path / "unknown_task.yaml").write_text(demo.replace("video-36:", "video-63:"))
+    monkeypatch.chdir(tmp_path)
+    assert run("train", *options, "--out", "run", "--mice", "mice") != 0
+    assert message in capsys.readouterr().err
+    assert {p.name for p in tmp_path.iterdir()} == {"README.md", "unknown_task.yaml"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_at_once_until_there_is_something_to_save(number):
+    def simulate() -> None:
+        with interruptible():
+            try:
+                signal.raise_signal(number)
+            finally:
+                signal.raise_signal(number)  # does not disturb the cleaning up
+
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        simulate()
+    with interruptible() as stopping:
+        stopping.has_begun = True
+        for _ in range(2):
+            signal.raise_signal(number)
+        assert stopping.is_asked
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.usefixtures("broken_info")
+def test_bad_input_ends_with_one_clear_line(capsys):
+    assert run("info") == 1
+    assert capsys.readouterr().err == "omnimouse: No responses. (Copy them.)\n"
+
+
+@pytest.mark.usefixtures("broken_info")
+@pytest.mark.parametrize("words", [["--debug", "info"], ["info", "--debug"]])
+def test_debug_shows_the_traceback(words):
+    with pytest.raises(SessionFormatError):
+        main(words)
+
+
+def test_json_is_one_object_with_machine_and_rows(capsys):
+    rows = [{"name": "score", "value": np.float32(0.5), "unit": "", "ceiling": np.nan}]
+    emit(rows, as_json=True, title="never printed")
+    document = json.loads(capsys.readouterr().out)
+    assert set(document) == {"machine", "rows"}
+    facts = {"cpu", "cores", "gpu", "torch", "matmul_gflops_fp32", "matmul_gflops_bf16"}
+    assert set(document["machine"]) == facts
+    assert document["rows"] == [rows[0] | {"value": 0.5, "ceiling": None}]
+
+
+def test_matmul_speed_is_measured_only_when_asked():
+    assert machine()["matmul_gflops_fp32"] is None
+    assert machine(gflops=True)["matmul_gflops_fp32"] > 0
+
+
+def test_a_table_aligns_numbers_right_and_shows_what_is_unknown():
+    rows = [{"name": "a", "value": 1.23456}, {"name": "long", "value": None}]
+    assert table(rows).splitlines() == [
+        "name  value",
+        "----  -----",
+        "a     1.235",
+        "long      –",
+    ]
+    assert table([], ["name", "value"]).splitlines()[0] == "name  value"
+
+
+def test_version_is_the_distribution_s(capsys):
+    assert run("--version") == 0
+    assert capsys.readouterr().out.startswith("omnimouse, version 0.")
+
+
+@pytest.fixture
+def opened_places(monkeypatch):
+    """What `omnimouse app` hands to the window, which does not open."""
+    places: list[object] = []
+    monkeypatch.setattr("omnimouse_app.window.screen.has_display", lambda: True)
+    monkeypatch.setattr(
+        "omnimouse_app.window.launch.launch",
+        lambda place, *_, **__: places.append(place),
+    )
+    return places
+
+
+def test_what_the_files_do_not_say_is_asked_in_the_window(tmp_path, opened_places):
+    path = tmp_path / "without_rate.npz"
+    np.savez(path, responses=np.ones((400, 5), np.float32))
+    with pytest.raises(SessionFormatError, match="rate"):
+        open_session(path)
+    CliRunner().invoke(group, ["app", str(path)], catch_exceptions=False)
+    assert opened_places == [path]
+
+
+def test_what_is_no_session_is_refused_before_the_window(tmp_path, opened_places):
+    (tmp_path / "notes.txt").write_text("a note")
+    assert run("app", tmp_path / "notes.txt") == 1
+    assert opened_places == []

@@ -1,0 +1,88 @@
+"""`omnimouse convert`, as a user runs it."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from omnimouse_app.cli import group
+from omnimouse_model.data.open import open_session
+from tests import SUITE2P
+from tests.model.experanto_folder import write_folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_fsync():
+    """The disk is not waited for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)
+        yield
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A recording that no test changes."""
+    return write_folder(tmp_path_factory.mktemp("recording") / "s")
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Where a store is to be."""
+    return tmp_path / "m.zarr"
+
+
+def test_it_says_what_it_wrote(source, store):
+    done = convert(source, store, "--json")
+    assert done.exit_code == 0, done.output
+    (row,) = json.loads(done.stdout)["rows"]
+    size = sum(p.stat().st_size for p in store.rglob("*") if p.is_file())
+    assert row["value"] == size / 2**20
+    assert row["verified"] is True
+    first, second = open_session(source), open_session(store)
+    np.testing.assert_array_equal(second.responses.data, first.responses.data)
+
+
+def test_a_finished_one_is_complete(source, store):
+    assert convert(source, store).exit_code == 0
+    changed_ns = store.stat().st_mtime_ns
+    assert convert(source, store).exit_code == 0
+    assert store.stat().st_mtime_ns == changed_ns
+    assert isinstance(convert(SUITE2P, store).exception, FileExistsError)
+
+
+def test_a_target_inside_the_source_is_refused(source):
+    done = convert(source, source / "m.zarr")
+    assert isinstance(done.exception, ValueError)
+    assert not list(source.glob("m.zarr*"))
+
+
+def test_what_a_stop_left_says_how_it_was_begun_and_is_ended(source, store):
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("omnimouse_model.data.conversion.check._compare_films", stop)
+        assert convert(source, store).exit_code == 130
+    assert not store.exists()
+    told = str(convert(source, store, "--codec", "fast").exception)
+    assert "codec default, not fast" in told
+    assert str(source) in str(convert(SUITE2P, store).exception)
+    done = convert(source, store)
+    assert done.exit_code == 0, done.output
+    assert list(store.parent.iterdir()) == [store]
+
+
+"""The command line, which waits after each piece until it is told to go on."""
+
+
+def convert(source: Path, store: Path | str, *options: str) -> Result:
+    return CliRunner().invoke(group, ["convert", str(source), str(store), *options])
+
+
+def test_reading_options_are_kept_in_the_store(store):
+    done = convert(SUITE2P, store, "--series", "F-neu", "--all-rois")
+    assert done.exit_code == 0, done.output
+    assert open_session(store).n_neurons == 23

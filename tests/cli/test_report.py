@@ -1,0 +1,303 @@
+"""A report: the library's numbers, words that are escaped, and why there is none."""
+
+import json
+import re
+import shutil
+from base64 import b64encode
+from hashlib import sha256
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+import omnimouse_model as om
+from omnimouse_app.cli import main
+from omnimouse_app.cli.report import command
+from omnimouse_model.analysis.evaluate.stitching import window_scores
+from omnimouse_model.analysis.evaluate.summary import score_summary, scores_by_area
+from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast
+from omnimouse_model.errors import ExportError, StoppedError
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.project.report_data import reported
+from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
+from omnimouse_widgets.report.document import script
+from omnimouse_widgets.report.markup import number
+from omnimouse_widgets.report.page import report_page, write_report
+
+HOSTILE = "<script>alert(1)</script>&\"'"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    held_out = HeldOut(validation=1, final_test_1=3, oracle_clips=1, oracle_repeats=1)
+    spec = MouseSpec("tiny", "1-1-1", 1, 2, 30, 1.5, held_out)
+    return write_session(spec, tmp_path_factory.mktemp("mice") / "tiny")
+
+
+def edited_controller(recording: Path) -> Controller:
+    """Pinned, edited, beside a baseline."""
+    controller = Controller(synchronous=True)
+    controller.choose_predictor("video-ridge")
+    controller.open_session(recording)
+    controller.apply_preset("video_only")
+    controller.pins.pin(f"pin {HOSTILE}")
+    controller.apply_preset("video_behavior")
+    controller.choose_baseline("mean")
+    controller.select([3, 7])
+    controller.what_if.put(Contrast(0.5))
+    return controller
+
+
+@pytest.fixture(scope="module")
+def shared_controller(folder):
+    controller = edited_controller(folder)
+    yield controller
+    controller.close()
+
+
+@pytest.fixture(scope="module")
+def report(shared_controller, saved_facts):
+    return reported(shared_controller)
+
+
+@pytest.fixture(scope="module")
+def saved_facts(shared_controller, tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "ask.omnimouse.json"
+    assert shared_controller.analyses.save(path)
+    return json.loads(path.read_text())
+
+
+@pytest.fixture
+def analysis(saved_facts, tmp_path):
+    path = tmp_path / "ask.omnimouse.json"
+    path.write_text(json.dumps(saved_facts))
+    return path
+
+
+@pytest.fixture
+def controller(folder):
+    """One of its own for what changes it."""
+    controller = edited_controller(folder)
+    yield controller
+    controller.close()
+
+
+class Page(HTMLParser):
+    """Tables as rows of words; every tag and attribute; whether tags are closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self._open: list[str] = []
+        self._is_cell = False
+        self.feed(text)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [str(v) for k, v in attrs if k in ("src", "href", "action")]
+        assert not [k for k, _ in attrs if k.startswith("on")]
+        if tag != "meta":
+            self._open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+            self._is_cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+        self._is_cell = self._is_cell and tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        if self._is_cell:
+            self.rows[-1][-1] += data
+
+    def row(self, name: str) -> list[str]:
+        """The first row of that name, without it."""
+        return next(row[1:] for row in self.rows if row and row[0] == name)
+
+
+def run(*arguments: object) -> Result:
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(command, words, catch_exceptions=False)
+
+
+def cells(scores: np.ndarray) -> list[str]:
+    """The row of a summary."""
+    found = score_summary(scores)
+    return [
+        str(found.n),
+        *(number(v) for v in (found.mean, found.median, found.low, found.high)),
+    ]
+
+
+def test_the_page_of_a_saved_analysis_has_the_librarys_numbers(
+    analysis, saved_facts, tmp_path
+):
+    done = run(analysis)
+    assert done.exit_code == 0, done.output
+    assert str(tmp_path / "ask.html") in done.stdout
+    text = (tmp_path / "ask.html").read_text("utf-8")
+    page, facts = Page(text), saved_facts
+    session = om.open_session(facts["recording"]["path"])
+    window, mask = session.window(facts["start_s"]), om.Mask.from_dict(facts["mask"])
+    predictor = om.load_predictor("video-ridge", [session])
+    scores = window_scores(predictor.predict(window, mask), window)
+    assert page.row("all") == cells(scores)
+    areas = scores_by_area(scores, session.units)
+    assert areas
+    for area, part in areas:
+        summary = [str(part.n), number(part.mean), number(part.median)]
+        assert page.row(area)[:3] == summary
+
+    pinned = om.Mask.from_dict(facts["pins"][0]["mask"])
+    beside = predictor.predict(window, pinned)
+    mean = om.load_predictor("mean", [session])
+    others = [
+        window_scores(mean.predict(window, mask), window),
+        window_scores(beside, window),
+    ]
+    for neuron in (3, 7):
+        each = [number(float(s[neuron])) for s in (scores, *others)]
+        assert page.row(str(session.units.unit_id[neuron])) == each
+    assert ("Decoded behaviour" in text) == (beside.behavior is not None)
+
+    changed = om.what_if(predictor, window, mask, [Contrast(0.5)])
+    most = int(changed.most_changed(1)[0])
+    at = int(np.flatnonzero(changed.neurons == most)[0])
+    name = str(session.units.unit_id[most])
+    found = next(r for r in page.rows if len(r) == 3 and r[0] == name)
+    assert found[1] == number(float(changed.change[at]))
+    assert mask.mask_id in text
+    assert "hidden → target: 30" in text
+    assert "om.load_predictor(&#x27;video-ridge&#x27;" in text
+
+
+def test_conditions_are_compared_over_the_neurons_common_to_all(controller):
+    rows = Page(report_page(reported(controller))).rows
+    assert not any("in common" in row[0] for row in rows if row)
+    controller.pins.unpin(0)
+    controller.choose_baseline("")
+    controller.apply_preset("random_half_video_behavior")
+    controller.pins.pin("half")
+    controller.apply_preset("video_only")
+    report = reported(controller)
+    half = np.flatnonzero(np.isfinite(report.conditions[1].scores))
+    assert len(half) == 15
+    rows = Page(report_page(report)).rows
+    [head] = [at for at, row in enumerate(rows) if row[:1] == ["over the 15 in common"]]
+    for condition, row in zip(report.conditions, rows[head + 1 :], strict=False):
+        assert row[2:] == cells(condition.scores[half])
+    targets = np.flatnonzero(report.conditions[1].mask.target.any(axis=0))
+    others = np.setdiff1d(np.arange(30), targets)
+    nothing = om.Mask.nothing(30).with_frames(True)
+    controller.set_mask(nothing.show(targets).ask(others))
+    text = report_page(reported(controller))
+    assert "No neuron is scored under every condition" in text
+
+
+def test_it_loads_nothing_and_runs_its_own_script_alone(report):
+    text = report_page(report)
+    page = Page(text)
+    assert not {"link", "img", "iframe", "object"} & set(page.tags)
+    assert page.addresses == []
+    assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org/2000/svg)", text)
+    assert "default-src 'none'" in text
+    assert page.tags.count("script") == 2
+    _, ran = re.findall(r"<script[^>]*>(.*?)</script>", text, re.DOTALL)
+    assert ran == script()
+    known = b64encode(sha256(ran.encode()).digest()).decode()
+    assert f"script-src 'sha256-{known}'" in text
+
+
+def test_the_report_of_a_live_controller_is_written_whole_or_not_at_all(
+    shared_controller, report, tmp_path
+):
+    path = tmp_path / "page.html"
+    assert write_report(shared_controller, path) == path
+    made = re.sub(r"Made [^<]*", "", path.read_text("utf-8"))
+    assert made == re.sub(r"Made [^<]*", "", report_page(report))
+
+    def tell(words: str, share: float | None = None) -> None:
+        if share:
+            raise StoppedError
+
+    stopped = tmp_path / "stopped.html"
+    with pytest.raises(StoppedError):
+        write_report(shared_controller, stopped, tell)
+    assert not [p for p in tmp_path.iterdir() if "stopped" in p.name]
+    with pytest.raises(ExportError, match="Open a recording"):
+        write_report(Controller(synchronous=True), stopped)
+
+
+def test_hostile_names_are_words(controller, folder, tmp_path):
+    place = shutil.copytree(folder, tmp_path / "x<script>alert(2)<")
+    controller.open_session(place)
+    controller.pins.pin(f"pin {HOSTILE}")
+    path = tmp_path / "<script>b.omnimouse.json"
+    assert controller.analyses.save(path)
+    text = report_page(reported(controller))
+    assert Page(text).tags.count("script") == 2
+    assert text.count("<script") == text.count("</script>") == 2
+    assert text.count("&lt;script&gt;") >= 4
+    assert f"pin {HOSTILE}" in unescape(text)
+    assert "<script>b" in unescape(text)
+    assert str(place) in unescape(text)
+
+
+def test_a_recording_that_is_gone_says_what_to_do(
+    analysis, saved_facts, folder, tmp_path, capsys
+):
+    gone = str(tmp_path / "recordings" / "tiny")
+    recording = saved_facts["recording"] | {"path": gone, "beside": ""}
+    analysis.write_text(json.dumps(saved_facts | {"recording": recording}))
+    with pytest.raises(SystemExit) as end:
+        main(["report", str(analysis)])
+    assert end.value.code == 1
+    assert "--recording PLACE" in capsys.readouterr().err
+    assert not (tmp_path / "ask.html").exists()
+    out = tmp_path / "page.html"
+    assert run(analysis, "--recording", folder, "--out", out).exit_code == 0
+    assert str(folder) in out.read_text("utf-8")
+
+
+def test_a_sweep_from_a_file_is_compared(analysis, folder, tmp_path):
+    session, results = om.open_session(folder), tmp_path / "mine.sweep.jsonl"
+    predictor = om.load_predictor("video-ridge", [session])
+    sweep = om.context_sweep(
+        predictor, session, neurons=(0, 8), seeds=2, max_windows=2, results=results
+    )
+    assert run(analysis, "--sweep", results).exit_code == 0
+    text = (tmp_path / "ask.html").read_text("utf-8")
+    assert "<h3>mine</h3>" in text
+    rows = [row[:3] for row in Page(text).rows]
+    for point in sweep.curves()[0].points:
+        assert ["video + behaviour", point.context.label, number(point.score)] in rows
+    broken = tmp_path / "torn.sweep.jsonl"
+    broken.write_text("{")
+    with pytest.raises(ExportError, match=r"torn\.sweep\.jsonl"):
+        run(analysis, "--sweep", broken)
+
+
+def test_pins_come_back_with_the_analysis_and_count_as_changes(controller, tmp_path):
+    path = tmp_path / "pins.omnimouse.json"
+    analyses, before = controller.analyses, controller.state.pins
+    assert analyses.save(path)
+    assert not analyses.is_changed
+    controller.pins.unpin(0)
+    assert analyses.is_changed
+    analyses.open(path)
+    assert analyses.fault is None
+    assert [pin.key for pin in controller.state.pins] == [pin.key for pin in before]
+    assert not analyses.is_changed
+    facts = json.loads(path.read_text())
+    for wrong in (7, [{}] * 5, [{"slot": 9}], facts["pins"] * 2):
+        path.write_text(json.dumps(facts | {"pins": wrong}))
+        analyses.open(path)
+        assert "pins" in str(analyses.fault)

@@ -1,0 +1,115 @@
+"""`omnimouse sweep` and `omnimouse bench sweep` on a small simulated mouse."""
+
+import signal
+
+import pytest
+from click.testing import CliRunner, Result
+
+from omnimouse_app.bench.sweep import measure
+from omnimouse_app.cli.output import Progress
+from omnimouse_app.cli.sweep import STOPPED, command
+from omnimouse_model.data.open import open_session
+from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
+from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
+from tests.model.small_net import SMALL
+
+ASK = ("--neurons", "4,8", "--history", "10", "--seeds", "2", "--max-windows", "2")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    held_out = HeldOut(validation=1, final_test_1=2, oracle_clips=1, oracle_repeats=1)
+    spec = MouseSpec("tiny", "1-1-1", 1, 2, 20, 1.0, held_out)
+    return write_session(spec, tmp_path_factory.mktemp("mice") / "tiny")
+
+
+def run(folder: object, *options: object, model: str = "context-ridge") -> Result:
+    words = ["--model", model, "--session", str(folder), *map(str, options)]
+    return CliRunner().invoke(command, words, catch_exceptions=False)
+
+
+def test_the_table_has_a_line_per_context_and_a_column_per_choice(folder):
+    done = run(folder, *ASK, "--video", "on,off", "--behavior", "on,off")
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert all(word in lines[0] for word in ("1-1-1", "tier test", "context-ridge"))
+    assert lines[1] == "2 windows, 2 draws of 12 targets"
+    header = next(line for line in lines if line.startswith("given"))
+    assert header.split("  ")[-1].strip() == "nothing"
+    assert all(name in header for name in ("video + behaviour", "video", "behaviour"))
+    assert any(line.startswith("8 neurons") and "±" in line for line in lines)
+    assert any(line.startswith("10 samples of history") for line in lines)
+    assert "decoded behaviour" in done.stdout
+
+
+def test_a_sweep_that_scores_nothing_fails_and_says_how_many_there_are(folder):
+    done = run(folder, "--neurons", "5000", "--seeds", "1")
+    assert done.exit_code == 1
+    assert "20 neurons" in done.stderr
+    some = run(folder, "--neurons", "4,5000", "--seeds", "1", "--max-windows", "1")
+    assert some.exit_code == 0
+    assert "5,000" in some.stdout
+
+
+@pytest.fixture
+def signal_after(monkeypatch):
+    """Has a signal sent once so many steps are done."""
+
+    def send(number: int, n_done: int) -> None:
+        def interrupt(self: Progress, done: int, total: int, what: str) -> None:
+            if done == n_done:
+                signal.raise_signal(number)
+
+        monkeypatch.setattr(Progress, "__call__", interrupt)
+
+    return send
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_what_is_done_and_the_same_command_goes_on(
+    folder, tmp_path, signal_after, monkeypatch, number
+):
+    out, whole = tmp_path / "sweep.jsonl", tmp_path / "whole.jsonl"
+    before = signal.getsignal(number)
+    signal_after(number, 4)
+    stopped = run(folder, *ASK, "--out", out)
+    monkeypatch.undo()
+    assert stopped.exit_code == STOPPED
+    assert f"2 of 6 rows. They are in {out}" in stopped.stderr
+    assert "4 neurons" in stopped.stdout
+    assert signal.getsignal(number) is before
+    assert len(out.read_text().splitlines()) == 1 + 2
+    resumed = run(folder, *ASK, "--out", out, "--json")
+    assert resumed.exit_code == 0
+    assert resumed.stdout == run(folder, *ASK, "--out", whole, "--json").stdout
+    assert out.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--neurons", "16;64"), "'16;64'"),
+        (("--neurons", "-4"), "'--neurons': A context has 0 neurons or more"),
+        (("--history", "5"), "'--history': history_samples is 0 or 10 to 25, found 5"),
+        ((), "Give --neurons or --history"),
+        (("--neurons", "4", "--video", "maybe"), "'maybe'"),
+        (("--neurons", "4", "--seeds", "0"), "0 is not in the range x>=1"),
+    ],
+)
+def test_options_that_cannot_be_are_named(folder, options, message):
+    done = run(folder, *options)
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
+# -- the benchmark -------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_window_is_timed_cold_and_live(folder):
+    net = OmniMouse(SMALL, {"1-1-1": 20}, {"1-1-1": "mouse"}).eval()
+    predictor = TransformerPredictor(net.requires_grad_(False), "small")
+    (time,) = measure(predictor, open_session(folder), 1)
+    assert min(time.cold, time.live, time.read, time.video) > 0
+    assert predictor.counters["encodings"] == 0  # each is asked of a fresh one

@@ -1,0 +1,171 @@
+"""Work over Dask workers: the same rows as here, whoever dies meanwhile."""
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from omnimouse_model.analysis.evaluate.dask_map import (
+    checked_scheduler,
+    made_predictor,
+    spread,
+)
+from omnimouse_model.analysis.evaluate.results_store import Kind, ResultsFile
+from omnimouse_model.analysis.sweep.run import context_sweep
+from omnimouse_model.errors import WorkerError
+from tests.model.context_predictor import ContextPredictor, SlowContextPredictor, world
+from tests.model.dask_clusters import cluster_address, worker_process_ids
+
+SWEEP = {"neurons": [0, 8, 32], "history_samples": [10], "seeds": 4, "max_windows": 2}
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return world(tmp_path_factory.mktemp("world"), "1-1-1")
+
+
+@pytest.fixture(scope="module")
+def serial_predictor():
+    return ContextPredictor()
+
+
+@pytest.fixture(scope="module")
+def serial_sweep(session, serial_predictor):
+    return context_sweep(serial_predictor, session, **SWEEP)
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    """Workers in this process."""
+    with cluster_address(2, processes=False) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def scheduler_of_processes():
+    with cluster_address(2, scheduler_kwargs={"allowed_failures": 1}) as address:
+        yield address
+
+
+# -- sweeps ---------------------------------------------------------------------------
+@pytest.mark.process
+@pytest.mark.slow
+def test_a_killed_worker_loses_nothing(
+    session, serial_sweep, scheduler_of_processes, tmp_path
+):
+    process = worker_process_ids(scheduler_of_processes)[0]
+
+    def kill_one(sweep):
+        if len(sweep.rows) == 3:
+            os.kill(process, signal.SIGKILL)
+
+    sweep = context_sweep(
+        SlowContextPredictor,
+        session,
+        **SWEEP,
+        scheduler=scheduler_of_processes,
+        results=tmp_path / "rows",
+        on_part=kill_one,
+    )
+    assert sweep.table() == serial_sweep.table()
+    again = context_sweep(
+        ContextPredictor(), session, **SWEEP, results=tmp_path / "rows"
+    )
+    assert again.table() == serial_sweep.table()
+
+
+@pytest.mark.parametrize(
+    ("source", "neurons", "refusal"),
+    [
+        (ContextPredictor, [0, 8, 60], "fewer than"),
+        ("context-ridge", [0, 8], "needs"),
+    ],
+)
+def test_scores_and_refusals_are_the_same_there(
+    session, scheduler, source, neurons, refusal
+):
+    ask = {"neurons": neurons, "seeds": 2, "max_windows": 2}
+    there = context_sweep(source, session, **ask, scheduler=scheduler)
+    here = context_sweep(made_predictor(source, "cpu"), session, **ask)
+    assert there.table() == here.table()
+    assert any(refusal in row.refusal for row in there.rows)
+
+
+def test_a_predictor_itself_cannot_travel(session):
+    with pytest.raises(ValueError, match="by its name or path"):
+        context_sweep(ContextPredictor(), session, **SWEEP, scheduler="local:1")
+
+
+# -- pieces ---------------------------------------------------------------------------
+def square(number):
+    return number**2
+
+
+def die(number):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail(number):
+    raise KeyError(f"no piece {number}")
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_a_piece_that_kills_every_worker_ends_the_work(scheduler_of_processes):
+    with pytest.raises(WorkerError, match="died"):
+        list(spread(die, [1], scheduler_of_processes))
+    assert list(spread(square, [2], scheduler_of_processes)) == [(0, 4)]
+
+
+def test_an_error_there_is_an_error_here(scheduler):
+    with pytest.raises(KeyError, match="no piece 7"):
+        list(spread(fail, [7], scheduler))
+
+
+@pytest.mark.parametrize("address", ["tcp://10.0.0.5:8786", "local:0", "local:x", "x"])
+def test_what_is_no_scheduler_is_refused_at_once(address):
+    with pytest.raises(ValueError, match=address):
+        checked_scheduler(address)
+
+
+# -- several writers ------------------------------------------------------------------
+NUMBERS = Kind("numbers", "some numbers", lambda row: {"n": row}, lambda f: f["n"])
+
+
+def squares_file(path: Path) -> ResultsFile[int]:
+    return ResultsFile(NUMBERS, path, {"what": "squares"})
+
+
+def write_squares(path: Path, first: int) -> None:
+    file = squares_file(path)
+    for n in range(first, first + 60):
+        file.add(str(n), n**2)
+
+
+@pytest.mark.process
+def test_several_processes_write_one_file(tmp_path):
+    path = tmp_path / "new" / "numbers.jsonl"
+    context = multiprocessing.get_context("spawn")
+    writers = [
+        context.Process(target=write_squares, args=(path, first))
+        for first in (0, 30, 60)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    assert squares_file(path).rows == {str(n): n**2 for n in range(120)}
+    assert len(path.read_bytes().splitlines()) == 121
+
+
+def test_half_a_line_of_a_dead_writer_is_cut_off_by_the_next(tmp_path):
+    path = tmp_path / "numbers.jsonl"
+    file = squares_file(path)
+    file.add("1", 1)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"key": "2", "n')
+    file.add("3", 9)
+    assert path.read_bytes() == whole + NUMBERS.line("3", 9)

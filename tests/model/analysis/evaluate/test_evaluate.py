@@ -1,0 +1,354 @@
+"""Evaluations: scores, ceilings, refusals, channels, and the command."""
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from omnimouse_app.cli.evaluate import Progress, command
+from omnimouse_model.analysis.evaluate.conditions import DEMO, Condition, hidden_half
+from omnimouse_model.analysis.evaluate.evaluate import (
+    CHANNELS,
+    Cancelled,
+    evaluate,
+    scored_starts,
+)
+from omnimouse_model.data.open import open_session
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.masks import Mask
+from omnimouse_model.metrics import correlation
+from omnimouse_model.predict.baselines.predictor import naive_predictor
+from omnimouse_model.predict.predictor import Encoded, Needs
+from omnimouse_model.simulate import HeldOut, MouseSpec, open_truth, write_session
+from omnimouse_model.strategies import half_population_mask
+from tests.model.known_sessions import write_known_session
+from tests.predictors import EchoPredictor
+
+N_NEURONS = 20
+STIMULUS, FORECAST = "test/video_behavior", "test/causal_response_25_behavior"
+DECODE = "test/all_response_only"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One minute and a half: running drives every neuron, each with its own noise."""
+    generator = np.random.default_rng(11)
+    samples = 2700
+    behavior = np.cumsum(generator.normal(size=(samples * 2 // 3, 5)), axis=0)
+    running = np.repeat(behavior[:, 4:], 3, axis=0)[::2]
+    running = (running - running.mean()) / running.std()
+    noise = generator.normal(size=(samples, N_NEURONS))
+    responses = 30 + 6 * (running + noise)
+    tiers = ["train", "train", "final_test_1"]
+    place = tmp_path_factory.mktemp("world") / "session"
+    return write_known_session(place, responses, behavior=behavior, tiers=tiers)
+
+
+@pytest.fixture(scope="module")
+def session(folder):
+    return open_session(folder)
+
+
+@dataclass
+class NoisyPredictor(EchoPredictor):
+    """The truth with noise added: a predictor whose score can be worked out."""
+
+    name: str = "noisy"
+    amount: float = 1.0
+    refuses: str = ""
+    seed: int = 0
+    needs = Needs()
+
+    def prepare(self, session):
+        if self.refuses:
+            raise UnsupportedRequestError(self.refuses)
+
+    def encode(self, window, mask):
+        encoded = EchoPredictor.encode(self, window, mask)
+        generator = np.random.default_rng([self.seed, window.start_index])
+        noise = self.amount * generator.normal(size=window.responses.shape)
+        return replace(encoded, state=window.responses + noise)
+
+
+def test_score_is_the_pooled_correlation(session):
+    found = evaluate(NoisyPredictor(), session, [STIMULUS]).find(STIMULUS, "noisy")
+    windows = [session.window(float(s)) for s in scored_starts(session)]
+    everyone = Mask.nothing(session).ask(slice(None))
+    rates = [NoisyPredictor().predict(window, everyone) for window in windows]
+    prediction = np.concatenate([rate.responses[30:] for rate in rates])
+    truth = np.concatenate([window.responses[30:] for window in windows])
+    expected = correlation(prediction, truth)
+    np.testing.assert_allclose(found.per_neuron, expected, rtol=1e-6)
+    assert found.value == pytest.approx(expected.mean())
+    assert found.ci_low < found.value < found.ci_high
+    assert found.n_windows == len(windows)
+    assert np.isnan(found.ceiling)  # which only a simulation knows
+
+
+def test_windows_are_those_of_the_test_tier(session):
+    trials = session.trials
+    for start in scored_starts(session):
+        (k,) = np.flatnonzero((trials.t_on <= start) & (start < trials.t_off))
+        assert trials.tier[k] == "final_test_1"
+    gaps = np.diff(scored_starts(session))
+    assert np.median(gaps) == pytest.approx(1.0)
+    assert len(scored_starts(session, max_windows=4)) == 4
+
+
+def test_a_tier_the_session_lacks_is_named(session):
+    with pytest.raises(ValueError, match=r"no window of tier 'oracle'.*final_test_1"):
+        evaluate(NoisyPredictor(), session, [STIMULUS], tier="oracle")
+
+
+def test_only_the_chosen_neurons_are_scored(session):
+    chosen = np.array([3, 7, 8])
+    whole = evaluate(NoisyPredictor(), session, [STIMULUS]).scores[0]
+    some = evaluate(NoisyPredictor(), session, [STIMULUS], neurons=chosen).scores[0]
+    np.testing.assert_array_equal(some.neurons, chosen)
+    np.testing.assert_allclose(some.per_neuron, whole.per_neuron[chosen])
+
+
+def test_the_demo_compares_half_visible_on_the_same_neurons(session):
+    found = evaluate(NoisyPredictor(), session, DEMO)
+    half = found.find("half_population_video_behavior", "noisy")
+    alone = found.find("video_behavior on the hidden half", "noisy")
+    np.testing.assert_array_equal(half.neurons, alone.neurons)
+    np.testing.assert_array_equal(half.neurons, hidden_half(session))
+    assert half.n_windows == alone.n_windows
+
+
+def test_conditions_with_one_mask_are_asked_once(session):
+    halves = [
+        Condition("first", DEMO[0].mask, lambda session: np.arange(10)),
+        Condition("second", DEMO[0].mask, lambda session: np.arange(10, N_NEURONS)),
+    ]
+    predictor = NoisyPredictor()
+    found = evaluate(predictor, session, halves, max_windows=6)
+    assert predictor.counters["encodings"] == 6
+    whole = evaluate(NoisyPredictor(), session, [STIMULUS], max_windows=6).scores[0]
+    parts = np.concatenate([score.per_neuron for score in found.scores])
+    np.testing.assert_array_equal(parts, whole.per_neuron)
+
+
+def test_what_is_refused_is_a_row_without_a_value(session):
+    found = evaluate([NoisyPredictor(), naive_predictor("last")], session, [STIMULUS])
+    refused = found.find(STIMULUS, "last")
+    assert np.isnan(refused.value)
+    assert "needs visible samples" in refused.refusal
+    row = next(row for row in found.rows() if row["predictor"] == "last")
+    assert (row["value"], row["ci_low"]) == (None, None)
+    stranger = evaluate(NoisyPredictor(refuses="knows no session"), session, [STIMULUS])
+    assert stranger.scores[0].refusal == "knows no session"
+
+
+def test_behavior_is_scored_by_channel(session):
+    found = evaluate(NoisyPredictor(), session, [DECODE])
+    assert not found.scores
+    assert [row.channel for row in found.behavior] == list(session.behavior_names)
+    assert all(row.value > 0.999999 for row in found.behavior)
+
+
+def test_behavior_that_is_refused_is_a_row_without_a_value(session):
+    rows = evaluate(naive_predictor("mean"), [session], [DECODE]).rows()
+    assert [row["name"] for row in rows] == ["behavior"] * 5
+    assert [row["channel"] for row in rows] == list(session.behavior_names)
+    assert {row["value"] for row in rows} == {None}
+    assert all(row["refusal"] for row in rows)
+
+
+@dataclass
+class BehaviorPredictor(NoisyPredictor):
+    """Decodes the given channels: the true ones where the window has them."""
+
+    channels: tuple[str, ...] = CHANNELS
+
+    def decode(self, encoded, neurons=None):
+        answer = NoisyPredictor.decode(self, encoded, neurons)
+        names, truth = encoded.window.session.behavior_names, encoded.window.behavior
+        decoded = np.random.default_rng(0).normal(size=(40, len(self.channels)))
+        for column, name in enumerate(self.channels):
+            if name in names:
+                decoded[:, column] = truth[:, names.index(name)]
+        return replace(answer, behavior=decoded)
+
+
+def session_without(folder, place, *streams, **options):
+    """A copy of the session that lacks streams."""
+    shutil.copytree(folder, place, ignore=shutil.ignore_patterns(*streams))
+    return open_session(place, **options)
+
+
+@pytest.fixture(scope="module")
+def running_session(folder, tmp_path_factory):
+    return session_without(
+        folder, tmp_path_factory.mktemp("world") / "s", "eye_tracker"
+    )
+
+
+def test_decoded_channels_are_matched_by_name(running_session):
+    found = evaluate(BehaviorPredictor(), running_session, [DECODE])
+    assert [row.channel for row in found.behavior] == ["running"]
+    assert found.behavior[0].value > 0.999999
+    assert found.behavior[0].n_windows == len(scored_starts(running_session))
+
+
+def test_channels_that_cannot_be_matched_are_said(running_session):
+    odd = BehaviorPredictor(channels=("a", "b", "c"))
+    (row,) = evaluate(odd, running_session, [DECODE]).rows()
+    assert (row["channel"], row["value"]) == ("running", None)
+    assert "decoded 3 channels" in row["refusal"]
+
+
+def test_a_session_without_behavior_says_so(folder, tmp_path):
+    bare = session_without(folder, tmp_path / "s", "eye_tracker", "treadmill")
+    (row,) = evaluate(BehaviorPredictor(), bare, [DECODE]).rows()
+    assert row["value"] is None
+    assert "no behaviour" in row["refusal"]
+
+
+def test_a_channel_of_ones_own_is_not_taken_for_a_decoded_one(folder, tmp_path):
+    names = {"treadmill": ["lick"]}
+    lick = session_without(folder, tmp_path / "s", "eye_tracker", behavior_names=names)
+    (row,) = evaluate(BehaviorPredictor(), lick, [DECODE]).rows()
+    assert (row["channel"], row["value"]) == ("lick", None)
+    assert "'lick' is not among" in row["refusal"]
+
+
+@pytest.mark.parametrize("asked", [STIMULUS, Condition.of(STIMULUS)])
+def test_one_strategy_needs_no_list(session, asked):
+    found = evaluate(NoisyPredictor(), session, asked, max_windows=2)
+    assert [score.strategy for score in found.scores] == [STIMULUS]
+
+
+def test_a_prediction_that_is_missing_where_asked_is_an_error(session):
+    class Silent(NoisyPredictor):
+        def encode(self, window, mask):
+            return Encoded(window, mask, np.full(window.responses.shape, np.nan))
+
+    with pytest.raises(ValueError, match="not finite"):
+        evaluate(Silent(), session, [STIMULUS])
+
+
+def test_conditions_of_ones_own(session):
+    def half(session):
+        return half_population_mask(session, seed=5)
+
+    condition = Condition("mine", half, lambda session: np.array([0, 1, 2]))
+    score = evaluate(NoisyPredictor(), session, [condition]).scores[0]
+    assert score.strategy == "mine"
+    assert set(score.neurons) <= {0, 1, 2}
+
+
+def test_overall_weighs_sessions_by_neurons(session):
+    found = evaluate(NoisyPredictor(), [session, session], [STIMULUS])
+    assert found.overall(STIMULUS, "noisy") == pytest.approx(found.scores[0].value)
+    with pytest.raises(KeyError, match="No score of 'other'"):
+        found.overall(STIMULUS, "other")
+
+
+def test_progress_runs_to_its_total(session):
+    seen = []
+    evaluate(
+        [NoisyPredictor(), NoisyPredictor("second")],
+        session,
+        [STIMULUS, FORECAST],
+        max_windows=5,
+        progress=lambda done, total, what: seen.append((done, total)),
+    )
+    dones = [done for done, _ in seen]
+    assert dones == sorted(dones)
+    assert seen[-1] == (15, 20)
+
+
+def test_cancelling_stops_at_once(session):
+    left, predictor = iter(range(3)), NoisyPredictor()
+
+    def cancelled():
+        return next(left, None) is None
+
+    with pytest.raises(Cancelled):
+        evaluate(predictor, session, [STIMULUS], cancelled=cancelled)
+    assert predictor.counters.get("encodings", 0) < 4
+
+
+# -- ceilings -------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def simulated_session(tmp_path_factory):
+    held_out = HeldOut(validation=1, final_test_1=3, oracle_clips=1, oracle_repeats=1)
+    spec = MouseSpec("tiny", "1-1-1", 1, 2, 12, 1.0, held_out)
+    return open_session(write_session(spec, tmp_path_factory.mktemp("mice") / "tiny"))
+
+
+def test_the_ceiling_is_that_of_the_truth_on_the_same_samples(simulated_session):
+    found = evaluate(NoisyPredictor(), simulated_session, [STIMULUS, FORECAST])
+    windows = [
+        simulated_session.window(float(s)) for s in scored_starts(simulated_session)
+    ]
+    truth = open_truth(simulated_session.path)
+    rows = [np.rint(w.timestamps["responses"] * 30).astype(int)[30:] for w in windows]
+    responses = np.concatenate([window.responses[30:] for window in windows])
+    for strategy, expected in ((STIMULUS, truth.drive), (FORECAST, truth.full)):
+        best = correlation(expected[np.concatenate(rows)], responses).mean()
+        assert found.find(strategy, "noisy").ceiling == pytest.approx(best, abs=0.02)
+
+
+# -- the command ----------------------------------------------------------------
+def run(folder, *options):
+    arguments = ["--session", str(folder), "--max-windows", "9", *options]
+    return CliRunner().invoke(command, arguments, catch_exceptions=False)
+
+
+def test_json_rows_carry_what_is_promised(folder):
+    chosen = ["--model", "ridge", "--model", "context-ridge", "--no-baselines"]
+    done = run(folder, *chosen, "--strategy", FORECAST, "--strategy", DECODE, "--json")
+    assert done.exit_code == 0
+    document = json.loads(done.stdout)
+    assert set(document) == {"machine", "rows"}
+    scores = [row for row in document["rows"] if row["name"] == "score"]
+    promised = {"name", "value", "unit", "predictor", "strategy", "session"}
+    promised |= {"n_neurons", "ci_low", "ci_high", "ceiling"}
+    assert all(promised <= set(row) for row in scores)
+    ridge = next(row for row in scores if row["predictor"] == "ridge")
+    assert ridge["value"] > 0.3
+    assert ridge["n_neurons"] == N_NEURONS
+    channels = [row["channel"] for row in document["rows"] if row["name"] == "behavior"]
+    assert "running" in channels
+
+
+def test_where_everything_was_refused_the_command_fails_and_says_why(folder):
+    done = run(folder, "--model", "last", "--strategy", STIMULUS, "--no-baselines")
+    assert done.exit_code == 1
+    assert "'last'" in done.stdout
+    assert "refused" in done.stderr
+
+
+def test_the_table_shows_predictors_side_by_side(folder):
+    asked = ["--strategy", STIMULUS, "--strategy", "population_1024_response_behavior"]
+    lines = run(folder, "--model", "mean", *asked).stdout.splitlines()
+    header = next(line for line in lines if "condition" in line)
+    for name in ("mean", "ceiling", "last", "ridge", "context-ridge"):
+        assert name in header
+    assert "–" in next(line for line in lines if line.startswith(STIMULUS))
+    assert any("20 neurons" in line for line in lines)
+
+
+def test_the_table_can_be_markdown_without_baselines(folder):
+    asked = ["--model", "mean", "--strategy", FORECAST]
+    done = run(folder, *asked, "--no-baselines", "--markdown")
+    lines = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    assert lines[0].startswith("| condition |")
+    assert lines[2].startswith(f"| {FORECAST} | {N_NEURONS} |")
+    assert "ridge" not in done.stdout
+
+
+def test_progress_goes_to_standard_error(capsys):
+    progress = Progress(clock=iter([0.0, 7.0, 7.0, 7.5]).__next__)
+    progress(1, 4, "first")
+    progress(2, 4, "soon after")
+    progress.finish()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == [" 25 %  first"]

@@ -1,0 +1,30 @@
+"""Scores of conditions over the neurons that all of them have."""
+
+import numpy as np
+
+from omnimouse_model.analysis.evaluate.summary import common_scores, score_summary
+
+NONE = np.nan
+
+
+def test_conditions_are_compared_over_the_neurons_that_all_of_them_score():
+    one = np.array([0.1, 0.2, NONE, 0.9])
+    other = np.array([NONE, 0.4, 0.5, 0.6])
+    found = common_scores([one, other])
+    np.testing.assert_array_equal(found[0], [NONE, 0.2, NONE, 0.9])
+    np.testing.assert_array_equal(found[1], [NONE, 0.4, NONE, 0.6])
+    assert [score_summary(scores).n for scores in found] == [2, 2]
+
+
+def test_one_without_a_score_leaves_the_others_their_neurons():
+    scored = np.array([0.1, NONE])
+    found = common_scores([scored, None, np.array([NONE, NONE])])
+    np.testing.assert_array_equal(found[0], scored)
+    assert found[1] is None
+    assert score_summary(found[2]).n == 0
+    assert common_scores([None]) == (None,)
+
+
+def test_nothing_in_common_is_nothing():
+    found = common_scores([np.array([0.1, NONE]), np.array([NONE, 0.1])])
+    assert [score_summary(scores).n for scores in found] == [0, 0]

@@ -1,0 +1,341 @@
+"""What if: what each edit does to a window, and to a prediction of known form."""
+
+import json
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.in_silico.counterfactual import (
+    NO_TRUTH,
+    edit_remarks,
+    what_if,
+)
+from omnimouse_model.analysis.in_silico.stimulus_edits import (
+    BehaviorScale,
+    BehaviorSet,
+    BehaviorShift,
+    Blank,
+    Contrast,
+    Freeze,
+    Mirror,
+    OtherClip,
+    Shift,
+    arranged,
+    edit_words,
+    edited,
+    edits_from_json,
+    edits_to_json,
+)
+from omnimouse_model.analysis.sweep.live_sweep import live_sweep
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.window import Window
+from omnimouse_model.demo import demo_session
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.baselines.predictor import naive_predictor
+from omnimouse_model.predict.predictor import Encoded, Needs
+from omnimouse_model.predict.registry import load_predictor
+from omnimouse_model.predict.worker.client import WorkerPredictor
+from tests.predictors import EchoPredictor, tiny_transformer
+from tests.small_sessions import write_session
+
+EVERY = (
+    OtherClip(3.0),
+    Freeze(12, (30, 60)),
+    Blank((0, 30)),
+    Mirror("vertical"),
+    Contrast(0.5),
+    Shift(4, -2, 3),
+    BehaviorSet("running", 0.0),
+    BehaviorScale("pupil_size", 1.5, (0, 20)),
+    BehaviorShift("running", 10),
+)
+
+
+class BrightnessPredictor(EchoPredictor):
+    """Answers the mean gray of each visible frame, and nothing else: video alone."""
+
+    def __init__(self) -> None:
+        EchoPredictor.__init__(self, "brightness")
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        seen = np.where(mask.frames, window.video.mean(axis=(1, 2)), 0.0)
+        return Encoded(window, mask, np.repeat(seen[:, None], mask.n_neurons, axis=1))
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return open_session(write_session(tmp_path_factory.mktemp("what_if") / "small"))
+
+
+@pytest.fixture
+def window(session):
+    return session.window(6.0)
+
+
+@pytest.fixture
+def mask(session):
+    """Video and behaviour are given, every response is asked."""
+    everyone = Mask.nothing(session).ask(range(session.n_neurons))
+    return everyone.with_frames(True).with_behavior("visible")
+
+
+# -- what edits do to a window --------------------------------------------------------
+def test_contrast_one_and_scale_one_change_nothing_exactly(window):
+    same = edited(window, [Contrast(1.0), BehaviorScale("running", 1.0), Shift()])
+    np.testing.assert_array_equal(same.video, window.video)
+    np.testing.assert_array_equal(same.behavior, window.behavior)
+    np.testing.assert_array_equal(same.frames_u8, window.frames_u8)
+
+
+def test_the_session_and_the_window_are_not_touched(window):
+    video, behavior = window.video.copy(), window.behavior.copy()
+    changed = edited(window, EVERY)
+    assert not np.array_equal(changed.video, video)
+    assert not np.array_equal(changed.behavior, behavior)
+    again = window.session.window(window.start_s)
+    np.testing.assert_array_equal(again.video, video)
+    np.testing.assert_array_equal(again.behavior, behavior)
+    np.testing.assert_array_equal(changed.responses, window.responses)
+
+
+def test_keys_tell_edited_windows_apart(window):
+    keys = {window.key, *(edited(window, [edit]).key for edit in EVERY)}
+    assert len(keys) == len(EVERY) + 1
+    assert edited(window, [Blank()]) == edited(window, [Blank()])
+    assert edited(window, [Blank()]) != window
+
+
+def test_blank_is_zero_to_the_model_and_gray_on_screen(window):
+    half = edited(window, [Blank((30, 60))])
+    np.testing.assert_array_equal(half.video[30:], 0.0)
+    np.testing.assert_array_equal(half.video[:30], window.video[:30])
+    np.testing.assert_array_equal(half.frames_u8[30:], 113)
+
+
+def test_freeze_holds_one_frame(window):
+    held = edited(window, [Freeze(12, (20, 60))]).video
+    np.testing.assert_array_equal(held[20:], np.repeat(window.video[12:13], 40, 0))
+    np.testing.assert_array_equal(held[:20], window.video[:20])
+
+
+def test_mirror_twice_is_the_recording(window):
+    once = edited(window, [Mirror()])
+    np.testing.assert_array_equal(once.video, window.video[:, :, ::-1])
+    twice = edited(once, [Mirror()])
+    np.testing.assert_array_equal(twice.video, window.video)
+    down = edited(window, [Mirror("vertical")])
+    np.testing.assert_array_equal(down.video, window.video[:, ::-1])
+
+
+def test_contrast_scales_what_the_model_sees(window):
+    half = edited(window, [Contrast(0.5)])
+    np.testing.assert_allclose(half.video, window.video / 2, atol=1e-6)
+    strong = edited(window, [Contrast(3.0)])
+    assert strong.frames_u8.min() == 0
+    assert strong.video.max() == pytest.approx((255 - 113) / 59)
+
+
+def test_a_shift_in_pixels_moves_the_picture_and_fills_with_gray(window):
+    moved = edited(window, [Shift(right=5, down=-3)]).video
+    np.testing.assert_array_equal(moved[:, :-3, 5:], window.video[:, 3:, :-5])
+    assert (moved[:, :, :5] == 0).all()
+    assert (moved[:, -3:] == 0).all()
+    assert (edited(window, [Shift(right=64)]).video == 0).all()
+
+
+@pytest.mark.parametrize("later", [7, -7])
+def test_a_shift_in_frames_shows_what_was_recorded_before_or_after(
+    session, window, later
+):
+    moved = edited(window, [Shift(later=later)])
+    there = session.window(window.start_s - later / 30)
+    np.testing.assert_array_equal(moved.video, there.video)
+    assert there.start_index == window.start_index - later
+
+
+def test_another_clip_is_the_video_of_another_window(session, window):
+    other = edited(window, [OtherClip(12.0)])
+    np.testing.assert_array_equal(other.video, session.window(12.0).video)
+    np.testing.assert_array_equal(other.behavior, window.behavior)
+
+
+def test_edits_follow_each_other(window):
+    both = edited(edited(window, [Mirror()]), [Shift(right=2)])
+    assert both == edited(window, [Mirror(), Shift(right=2)])
+    np.testing.assert_array_equal(both.video[:, :, 2:], window.video[:, :, :1:-1])
+    blank_then_moved = edited(window, [Blank((0, 10)), Shift(later=5)]).video
+    np.testing.assert_array_equal(blank_then_moved[5:15], 0.0)
+    np.testing.assert_array_equal(blank_then_moved[15:], window.video[10:55])
+
+
+def test_behaviour_is_edited_in_the_units_of_the_recording(window):
+    session = window.session
+    column = session.behavior_names.index("running")
+    mean, std = (part[0] for part in session.behavior_statistics("treadmill"))
+    recorded = window.behavior[:, column] * std + mean
+
+    def running(edit: object) -> np.ndarray:
+        behavior = edited(window, [edit]).behavior
+        others = np.delete(behavior, column, axis=1)
+        np.testing.assert_array_equal(others, np.delete(window.behavior, column, 1))
+        return behavior[:, column] * std + mean
+
+    np.testing.assert_allclose(running(BehaviorSet("running", 3.0)), 3.0, rtol=1e-4)
+    doubled = running(BehaviorScale("running", 2.0, (20, 40)))
+    np.testing.assert_allclose(doubled[20:], 2 * recorded[20:], rtol=1e-3)
+    np.testing.assert_allclose(doubled[:20], recorded[:20], rtol=1e-5)
+    late = running(BehaviorShift("running", 4))
+    np.testing.assert_allclose(late[4:], recorded[:-4], rtol=1e-5)
+
+
+def test_what_a_session_lacks_cannot_be_edited(window):
+    with pytest.raises(ValueError, match="has no 'licking'; it has pupil_size"):
+        edited(window, [BehaviorSet("licking", 0.0)])
+    session = replace(window.session, stimulus=None)
+    with pytest.raises(ValueError, match="has no video to edit"):
+        edited(session.window(6.0), [Blank()])
+
+
+@pytest.mark.parametrize(
+    ("make", "value", "words"),
+    [
+        (Contrast, -1.0, "0 or more"),
+        (Freeze, 60, "0-59, not 60"),
+        (Blank, (40, 30), "within 0-60"),
+        (OtherClip, float("nan"), "finite start_s"),
+        (edits_from_json, [{"edit": "invert"}], "'invert'"),
+        (edits_from_json, [{"edit": "blank", "at": 3}], "has no at"),
+        (edits_from_json, [{"edit": "contrast"}], "cannot be read"),
+    ],
+)
+def test_edits_that_make_no_sense_are_refused(make, value, words):
+    with pytest.raises(ValueError, match=words):
+        make(value)
+
+
+def test_edits_go_through_json_and_pickle_unchanged(window):
+    stored = json.loads(json.dumps(edits_to_json(EVERY)))
+    assert edits_from_json(stored) == EVERY
+    assert pickle.loads(pickle.dumps(edited(window, EVERY))).edits == EVERY
+
+
+def test_words_of_edits_have_their_values():
+    assert edit_words([]) == "nothing"
+    told = edit_words([Contrast(0.5), Blank((30, 60)), Shift(-4, 0, 3)])
+    for value in ("0.5", "1-2 s", "4 px left", "3 frames later"):
+        assert value in told
+    told = edit_words([BehaviorSet("pupil_size", 2.0), BehaviorShift("running", -10)])
+    assert told == "pupil size = 2, running 0.5 s earlier"
+
+
+def test_arranged_puts_the_clip_first():
+    assert arranged(EVERY[::-1]) == EVERY
+
+
+# -- what they do to a prediction -----------------------------------------------------
+def test_a_shift_by_k_frames_shifts_the_answer_of_a_predictor_of_video_alone(
+    window, mask
+):
+    found = what_if(BrightnessPredictor(), window, mask, [Shift(later=9)])
+    asked = np.flatnonzero(mask.target[:, 0])
+    late = asked[asked >= asked[0] + 9]
+    np.testing.assert_array_equal(
+        found.after.responses[late], found.before.responses[late - 9]
+    )
+    assert np.nanmax(np.abs(found.difference)) > 0.01
+
+
+def test_the_difference_is_that_of_the_two_answers(window, mask):
+    predictor, edits = BrightnessPredictor(), [Contrast(0.5, (30, 60))]
+    found = what_if(predictor, window, mask, edits)
+    asked = mask.target[:, 3]
+    expected = np.where(np.arange(60) < 30, 0, -window.video.mean(axis=(1, 2)) / 2)
+    np.testing.assert_allclose(found.difference[asked, 3], expected[asked], atol=1e-5)
+    assert np.isnan(found.difference[~asked]).all()
+    rms = np.sqrt((expected[asked] ** 2).mean())
+    np.testing.assert_allclose(found.change, rms, rtol=1e-3)
+    np.testing.assert_allclose(found.mean_change, expected[asked].mean(), rtol=1e-3)
+
+
+def test_an_edit_of_hidden_frames_changes_nothing_exactly(window, mask):
+    first, net = mask.with_frames(slice(0, 30)), tiny_transformer()
+    edits = [Blank((30, 60)), Contrast(0.2, (30, 60)), Mirror("vertical", (30, 60))]
+    for predictor in (net, naive_predictor("video-ridge")):
+        found = what_if(predictor, window, first, edits)
+        np.testing.assert_array_equal(found.difference[first.target], 0.0)
+        assert not len(found.most_changed(5))
+        seen = what_if(predictor, window, first, [Blank((0, 30))])
+        assert np.abs(seen.difference[first.target]).max() > 0
+    blind = what_if(net, window, mask.with_frames(False), [Blank()])
+    np.testing.assert_array_equal(blind.difference[mask.target], 0.0)
+
+
+def test_behaviour_that_is_not_given_changes_nothing(window, mask):
+    net, edits = tiny_transformer(), [BehaviorSet("running", 20.0)]
+    visible = what_if(net, window, mask, edits)
+    assert np.nanmax(visible.change) > 0
+    hidden = what_if(net, window, mask.with_behavior("hidden"), edits)
+    assert np.nanmax(hidden.change) == 0
+
+
+def test_an_answer_that_is_known_is_not_asked_again(window, mask):
+    predictor = EchoPredictor()
+    known = predictor.predict(window, mask)
+    found = what_if(predictor, window, mask, [Blank()], np.arange(5), unedited=known)
+    assert predictor.counters["encodings"] == 2
+    np.testing.assert_array_equal(found.before.responses, known.responses[:, :5])
+
+
+def test_nothing_is_scored(window, mask):
+    found = what_if(EchoPredictor(), window, mask, [Blank()])
+    assert np.isnan(found.scores).all()
+    assert found.not_scored == NO_TRUTH
+    with pytest.raises(ValueError, match="no truth to score"):
+        next(live_sweep(EchoPredictor(), found.window, np.arange(2)))
+
+
+@pytest.mark.process
+def test_a_predictor_in_another_process_is_told_of_the_edits(window, mask):
+    edits = (Shift(later=9), Contrast(0.5), BehaviorSet("running", 20.0))
+    here = what_if(tiny_transformer(), window, mask, edits)
+    worker = WorkerPredictor(tiny_transformer, torch_threads=1)
+    try:
+        there = what_if(worker, window, mask, edits)
+        requests = [(there.window, mask, None), (window, mask, None)]
+        many = [answer.responses for answer in worker.predict_many(requests)]
+    finally:
+        worker.close()
+    assert np.nanmax(np.abs(here.difference)) > 1e-3
+    np.testing.assert_allclose(there.difference, here.difference, atol=1e-5)
+    np.testing.assert_allclose(many[0], here.after.responses, atol=1e-5)
+    np.testing.assert_allclose(many[1], here.before.responses, atol=1e-5)
+
+
+def test_remarks_say_what_is_not_seen(mask):
+    edits = [Blank((30, 60)), BehaviorSet("running", 0.0)]
+    assert edit_remarks(edits, mask) == ()
+    hidden = mask.with_frames(slice(0, 30)).with_behavior("hidden")
+    told = edit_remarks(edits, hidden.show(range(3)), Needs(True, True, True))
+    about = ("frames are hidden", "Behaviour is not given", "responses stay")
+    for part, words in zip(about, told, strict=True):
+        assert part in words
+    blind = edit_remarks(edits, mask, Needs(sees_video=False, sees_behavior=False))
+    assert all("does not see" in words for words in blind)
+
+
+# -- the demo model on its simulated mouse --------------------------------------------
+@pytest.mark.slow
+def test_a_blank_lowers_the_predicted_answers_of_driven_neurons():
+    session = open_session(demo_session())
+    predictor = load_predictor("demo", device="cpu")
+    mask = Mask.from_strategy("test/video_only", session)
+    changes = []
+    for start_s in session.window_starts(tier="test", stride=60)[:4]:
+        found = what_if(predictor, session.window(start_s), mask, [Blank()])
+        rates = np.nanmean(found.before.responses, axis=0)
+        driven = rates > np.quantile(rates, 0.9)
+        changes.append(found.mean_change[driven].mean() / rates[driven].mean())
+        assert found.mean_change[driven].mean() < found.mean_change[~driven].mean()
+    assert np.max(changes) < -0.1, changes

@@ -1,0 +1,182 @@
+"""The live sweep: its contexts, its points as they come, the engine's last stage."""
+
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.sweep.contexts import Context, context_mask
+from omnimouse_model.analysis.sweep.live_sweep import live_draw, live_plan, live_sweep
+from omnimouse_model.analysis.sweep.table import ContextSweep
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import Window
+from omnimouse_model.errors import StoppedError
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.inference.stages import Answering, LiveRequest, Stage
+from omnimouse_model.masks import Mask
+from omnimouse_model.metrics import correlation
+from omnimouse_model.predict.predictor import Encoded
+from omnimouse_model.strategies import mask_from_strategy
+from tests.predictors import (
+    EchoPredictor,
+    GatedPredictor,
+    tiny_transformer,
+)
+from tests.small_sessions import write_session
+
+TIMEOUT = 60.0
+SELECTED = np.array([3, 11, 30])
+N_POINTS = 8  # none, 16 neurons, 10 and 25 samples, each without and with video
+N_LIVE = 2 * N_POINTS + 2 * 4
+"""Computed by the engine: with and without behaviour, 16 neurons twice more."""
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return open_session(write_session(tmp_path_factory.mktemp("live") / "small"))
+
+
+@pytest.fixture
+def window(session):
+    return session.window(17.0)
+
+
+class RecordingPredictor(EchoPredictor):
+    """Remembers what it was asked, adding noise of its own."""
+
+    def __init__(self) -> None:
+        EchoPredictor.__init__(self, "listening")
+        self.asked: list[Mask] = []
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        self.asked.append(mask)
+        draw = np.random.default_rng(len(self.asked))
+        return Encoded(window, mask, window.responses + draw.random((60, 40)))
+
+
+# -- the function -------------------------------------------------------------------
+def test_contexts_are_those_of_the_contract():
+    contexts = live_plan(2000, 4).contexts
+    pairs = [(c.neurons, c.history_samples) for c in contexts if c.video]
+    assert pairs == [(0, 0), (16, 0), (64, 0), (256, 0), (1024, 0), (0, 10), (0, 25)]
+    without = [c for c in contexts if not c.video]
+    assert without == [Context(*pair, video=False) for pair in pairs]
+    for n_neurons, counts in ((68, {0, 16, 64}), (67, {0, 16})):
+        contexts = live_plan(n_neurons, 4).contexts
+        assert {context.neurons for context in contexts} == counts
+
+
+def test_a_point_is_the_mean_correlation_of_the_selected(window):
+    predictor = RecordingPredictor()
+    *_, found = live_sweep(predictor, window, SELECTED)
+    for number, (row, mask) in enumerate(zip(found.rows, predictor.asked, strict=True)):
+        draw = np.random.default_rng(number + 1)
+        rates = window.responses + draw.random((60, 40))
+        truth = window.responses[30:, SELECTED]
+        expected = correlation(rates[30:, SELECTED], truth).mean()
+        assert row.score == pytest.approx(expected, abs=1e-6)
+        assert row.ci_low < row.score < row.ci_high
+        assert np.flatnonzero(mask.target.any(axis=0)).tolist() == SELECTED.tolist()
+        assert not mask.visible[25:, SELECTED].any()
+        assert mask.behavior == "visible"
+
+
+def test_behavior_is_given_as_in_the_question(window):
+    predictor = RecordingPredictor()
+    *_, found = live_sweep(predictor, window, SELECTED, behavior=False)
+    assert {mask.behavior for mask in predictor.asked} == {"target"}
+    assert found.curve("neurons", behavior=False).label == "video"
+
+
+def test_it_stops_between_points_and_goes_on_where_it_was(window):
+    seen: list[ContextSweep] = []
+    predictor = RecordingPredictor()
+    points = live_sweep(predictor, window, SELECTED, outdated=lambda: len(seen) == 3)
+    with pytest.raises(StoppedError):
+        seen.extend(points)
+    assert len(predictor.asked) == 3
+    rest = list(live_sweep(predictor, window, SELECTED, known=seen[-1]))
+    assert [len(sweep.rows) for sweep in rest] == [3, 4, 5, 6, 7, 8]
+    assert len(predictor.asked) == N_POINTS
+    assert rest[-1].rows[:3] == seen[-1].rows
+
+
+@pytest.mark.slow
+def test_the_windows_video_is_encoded_once_and_points_are_as_if_asked_alone(window):
+    predictor = tiny_transformer()
+    *_, found = live_sweep(predictor, window, SELECTED)
+    assert predictor.counters["video_encodings"] == 1
+    for number in (1, 6):
+        row = found.rows[number]
+        mask = context_mask(row.context, live_draw(40, SELECTED))
+        rates = tiny_transformer().predict(window, mask, SELECTED).responses
+        truth = window.responses[:, SELECTED]
+        expected = correlation(rates[30:], truth[30:], axis=0).mean()
+        assert row.score == pytest.approx(expected, abs=1e-5)
+
+
+def test_draws_differ_in_the_neurons_given_and_repeat_what_has_none(window):
+    predictor = RecordingPredictor()
+    *_, found = live_sweep(predictor, window, SELECTED, seeds=(0, 1, 2))
+    assert found.is_complete
+    assert len(predictor.asked) == N_POINTS + 2 * 2
+    sixteen = [m for m in predictor.asked if m.visible[30:].any() and m.frames.any()]
+    given = [tuple(np.flatnonzero(m.visible[40])) for m in sixteen]
+    assert len(set(given)) == 3
+    scores = {(r.seed, r.context): r.score for r in found.rows}
+    history = Context(history_samples=10)
+    assert scores[0, history] == scores[1, history] == scores[2, history]
+    point = found.point(Context(16))
+    drawn = [scores[seed, Context(16)] for seed in range(3)]
+    assert point.score == pytest.approx(np.mean(drawn))
+    assert point.sem == pytest.approx(np.std(drawn, ddof=1) / np.sqrt(3))
+
+
+# -- the engine's last stage --------------------------------------------------------
+def live_request(session: Session, window: Window, **changes: object) -> LiveRequest:
+    mask = mask_from_strategy("test/video_behavior", session)
+    request = {"mask": mask, "selection": (3, 11, 30), "sweep": True} | changes
+    return LiveRequest(session, window, predictor=EchoPredictor(), **request)
+
+
+def stages_of(answering: Answering, request: LiveRequest) -> list[Stage]:
+    return list(answering(request, lambda: False))
+
+
+def no_load(name: str, session: Session | None, device: str) -> EchoPredictor:
+    raise AssertionError("nothing is loaded by name here")
+
+
+def test_another_question_begins_it_again_and_another_mask_does_not(session, window):
+    answering = Answering(no_load)
+    first = stages_of(answering, live_request(session, window))
+    other = mask_from_strategy("test/causal_response_25_behavior", session)
+    again = stages_of(answering, live_request(session, window, mask=other))
+    assert [stage.name for stage in again] == ["selected", "population", "sweep"]
+    assert again[-1].sweep is first[-1].sweep
+    new = live_request(session, session.window(18.0))
+    assert len(stages_of(answering, new)) == 2 + N_LIVE + 1
+    new = live_request(session, session.window(18.0), selection=(3, 11))
+    assert len(stages_of(answering, new)) == 2 + N_LIVE + 1
+
+
+def test_a_stroke_stops_it_and_it_goes_on_afterwards(session):
+    predictor = GatedPredictor()
+    with closing(Controller()) as controller:
+        controller.open_session(session)
+        controller.show_sweep()
+        controller.choose_predictor(predictor)
+        predictor.gate.release(1 + 3)  # the answer, and three points
+        for _ in range(1 + 3 + 1):  # and a fourth has begun
+            assert predictor.entered.acquire(timeout=TIMEOUT)
+        results = controller.results
+        assert len(results.sweep.rows) == 3
+        assert results.sweep_freshness == "fresh"
+        controller.paint([1, 2], 2)
+        assert results.sweep_freshness == "stale"
+        predictor.gate.release(1 + 1 + N_LIVE)
+        assert controller.wait(TIMEOUT)
+        assert results.sweep.is_complete
+        assert results.sweep_freshness == "fresh"
+        assert predictor.counters["encodings"] == 2 + N_LIVE

@@ -1,0 +1,267 @@
+"""Context sweeps: what is asked, what comes out, and what it costs."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.evaluate.conditions import Condition
+from omnimouse_model.analysis.evaluate.evaluate import evaluate, scored_starts
+from omnimouse_model.analysis.sweep import run as sweep_module
+from omnimouse_model.analysis.sweep.contexts import (
+    Context,
+    Draw,
+    context_mask,
+    held_out_draw,
+    largest_context,
+)
+from omnimouse_model.analysis.sweep.plan import SweepPlan
+from omnimouse_model.analysis.sweep.run import context_sweep
+from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
+from omnimouse_model.data.open import open_session
+from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_model.predict.baselines.predictor import naive_predictor
+from omnimouse_model.strategies import mask_from_strategy
+from tests.model.context_predictor import (
+    ASK,
+    N_NEURONS,
+    ContextPredictor,
+    expected_score,
+    world,
+)
+from tests.model.known_sessions import write_known_session
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return world(tmp_path_factory.mktemp("world"), "1-1-1")
+
+
+@pytest.fixture(scope="module")
+def other_session(tmp_path_factory):
+    return world(tmp_path_factory.mktemp("world"), "2-2-2", n_neurons=30)
+
+
+# -- what is asked ------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("name", "context"),
+    [
+        ("population_64_response_behavior", Context(64, 0, False, True)),
+        ("population_512_response_video_behavior", Context(512, 0, True, True)),
+        ("test/population_64_response", Context(64, 0, False, False)),
+        ("test/population_64_response_video", Context(64, 0, True, False)),
+        # The others are asked of the targets alone.
+        ("test_additional/causal_response_10_behavior", Context(0, 10, False, True)),
+        ("causal_response_15_video_behavior", Context(0, 15, True, True)),
+        ("video_behavior", Context(0, 0, True, True)),
+        ("video_only", Context(0, 0, True, False)),
+        ("responses_from_behavior", Context(0, 0, False, True)),
+    ],
+)
+def test_contexts_are_the_official_masks(name, context):
+    everyone = np.arange(4000)
+    draw = Draw(targets=everyone[-3072:], others=everyone[:-3072])
+    mask = mask_from_strategy(name, 4000)
+    if not context.neurons:
+        cells = mask.cells.copy()
+        cells[:, :-3072][cells[:, :-3072] == TARGET] = 0
+        mask = replace(mask, cells=cells)
+    assert context_mask(context, draw) == mask
+
+
+def test_contexts_of_a_draw_are_nested_and_ask_the_same():
+    draw = held_out_draw(500, 256, 3)
+    counts = (0, 16, 64, 256)
+    masks = [context_mask(Context(count), draw) for count in counts]
+    for count, mask in zip(counts, masks, strict=True):
+        assert mask.visible.any(axis=0).sum() == count
+        np.testing.assert_array_equal(mask.target, masks[0].target)
+    for small, large in pairwise(masks):
+        assert not (small.visible & ~large.visible).any()
+    both = context_mask(Context(16, 10), draw).cells
+    history = context_mask(Context(0, 10), draw).cells
+    np.testing.assert_array_equal(both, np.maximum(masks[1].cells, history))
+
+
+@pytest.mark.parametrize(
+    ("n_neurons", "wanted", "largest", "n_targets"),
+    [
+        (8000, (16, 2048), 2048, 3072),
+        (4000, (16, 2048), 2048, 1952),
+        (1000, (16, 64), 64, 750),
+        (1000, (16, 900), 900, 100),
+        (1000, (16, 901), 16, 750),
+        (3, (), 0, 2),
+        (1, (), 0, 1),
+    ],
+)
+def test_targets_are_as_many_as_the_largest_context_leaves(
+    n_neurons, wanted, largest, n_targets
+):
+    assert largest_context(n_neurons, wanted) == largest
+    draw = held_out_draw(n_neurons, largest, 0)
+    assert len(draw.targets) == n_targets
+    assert sorted([*draw.targets, *draw.others]) == list(range(n_neurons))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "needs neurons or history_samples"),
+        ({"neurons": [16], "video": []}, "at least one value of video"),
+        ({"neurons": [16], "seeds": 0}, "at least one value of seeds"),
+        ({"neurons": [-1]}, "0 neurons or more"),
+        ({"history_samples": [5]}, "0 or 10 to 25, found 5"),
+        ({"history_samples": [30]}, "0 or 10 to 25, found 30"),
+        ({"neurons": [4], "tier": "oracle"}, "no window of tier 'oracle'"),
+    ],
+)
+def test_what_cannot_be_asked_is_named(session, options, message):
+    with pytest.raises(ValueError, match=message):
+        context_sweep(ContextPredictor(), session, **options)
+
+
+# -- what comes out -----------------------------------------------------------------
+@pytest.fixture(scope="module")
+def sweep(session):
+    return context_sweep(ContextPredictor(), session, **ASK, seeds=2)
+
+
+def test_curves_are_those_of_the_predictor(sweep):
+    assert sweep.is_complete
+    shapes = [(c.axis, c.video, c.values) for c in sweep.curves()]
+    assert shapes == [
+        ("neurons", True, (0, 8, 32)),
+        ("neurons", False, (0, 8, 32)),
+        ("history_samples", True, (10, 25)),
+        ("history_samples", False, (10, 25)),
+    ]
+    for curve in sweep.curves():
+        for point in curve.points:
+            assert point.score == pytest.approx(expected_score(point.context), abs=0.02)
+            assert point.ci_low < point.score < point.ci_high
+            assert 0 < point.sem < 0.02
+            assert (point.n_seeds, point.n_sessions) == (2, 1)
+
+
+@pytest.mark.slow
+def test_a_grid_is_the_full_product(session):
+    ask = ASK | {"behavior": [True, False]}
+    found = context_sweep(ContextPredictor(), session, **ask, seeds=1, grid=True)
+    assert len(found.rows) == 3 * 2 * 2 * 2
+    curves = found.curves()
+    assert len(curves) == 2 * 2 * (2 + 3)
+    for curve in curves:
+        for point in curve.points:
+            assert point.score == pytest.approx(expected_score(point.context), abs=0.02)
+    assert found.curve("neurons", fixed=25).points[2].context == Context(32, 25)
+
+
+def test_a_row_is_an_ordinary_evaluation(session):
+    (row,) = context_sweep(ContextPredictor(), session, neurons=[8], seeds=[7]).rows
+    draw = held_out_draw(N_NEURONS, 8, 7)
+    condition = Condition("mine", lambda session: context_mask(Context(8), draw))
+    score = evaluate(ContextPredictor(), session, condition).scores[0]
+    interval = (score.value, score.ci_low, score.ci_high)
+    assert (row.score, row.ci_low, row.ci_high) == interval
+    assert row.n_windows == len(scored_starts(session))
+    assert row.n_neurons == len(draw.targets) == 45
+
+
+def test_every_point_of_a_draw_asks_the_same_cells(session):
+    predictor = ContextPredictor()
+    context_sweep(predictor, session, **(ASK | {"max_windows": 1}), seeds=2)
+    targets = [mask.target for mask in predictor.asked]
+    assert len(targets) == 2 * 2 * 5
+    first, second = targets[:10], targets[10:]
+    assert all((target == first[0]).all() for target in first)
+    assert all((target == second[0]).all() for target in second)
+    assert (first[0] != second[0]).any()
+    for mask in predictor.asked:
+        assert not (mask.cells[25:, mask.target.any(axis=0)] == VISIBLE).any()
+
+
+def test_what_a_small_population_cannot_give_is_a_row_that_says_why(session):
+    found = context_sweep(ContextPredictor(), session, neurons=[8, 55, 60], seeds=1)
+    assert found.is_complete
+    fits, *large = found.curve("neurons").points
+    assert fits.score == pytest.approx(expected_score(Context(8)), abs=0.02)
+    assert all(np.isnan(point.score) for point in large)
+    assert "has 60 neurons; a context of 55 leaves fewer than 6" in large[0].refusal
+
+
+def test_what_the_predictor_refuses_is_a_row_that_says_why(session):
+    ask = ASK | {"max_windows": 1, "seeds": 1}
+    found = context_sweep(ContextPredictor(refuses_video=True), session, **ask)
+    assert found.curve("neurons", video=True).points[0].refusal == "reads no video."
+    assert np.isfinite(found.curve("neurons", video=False).points[0].score)
+    refused = [line for line in found.table() if line["video"]]
+    assert {line["score"] for line in refused} == {None}
+
+
+def test_hidden_behavior_is_decoded_and_has_curves_of_its_own(session):
+    ask = {"neurons": [0, 8], "behavior": [True, False], "max_windows": 2}
+    found = context_sweep(ContextPredictor(), session, **ask, seeds=1)
+    assert found.channels == session.behavior_names
+    given, hidden = found.curves("running")
+    assert (given.behavior, hidden.behavior) == (True, False)
+    assert np.isnan([point.score for point in given.points]).all()
+    np.testing.assert_allclose([point.score for point in hidden.points], 1.0)
+    targets = {line["target"] for line in found.table() if not line["behavior"]}
+    assert targets == {"responses", *session.behavior_names}
+
+
+def test_several_sessions_each_have_their_curve(session, other_session):
+    ask = {"neurons": [4, 16], "seeds": 2, "max_windows": 2}
+    both = context_sweep(ContextPredictor(), [session, other_session], **ask)
+    for one in (session, other_session):
+        alone = context_sweep(ContextPredictor(), one, **ask)
+        assert both.of_session(one.id).table() == alone.table()
+    with pytest.raises(KeyError, match="no session '9'; it has 1-1-1, 2-2-2"):
+        both.of_session("9")
+
+
+def row(session, seed, score, n_neurons=10):
+    nothing = (n_neurons, 1, score, score - 0.1, score + 0.1)
+    return SweepRow(session, "p", Context(4), seed, *nothing)
+
+
+def test_a_point_averages_draws_then_sessions():
+    plan = SweepPlan(neurons=(4,), seeds=(0, 1))
+    rows = (row("a", 0, 0.2), row("a", 1, 0.4), row("b", 0, 0.8, 30))
+    found = ContextSweep(plan, "p", ("a", "b"), rows)
+    point = found.point(Context(4))
+    assert point.score == pytest.approx((10 * 0.3 + 30 * 0.8) / 40)
+    assert (point.n_seeds, point.n_sessions) == (1, 2)
+    assert np.isnan(point.sem)  # one draw of b says nothing of its spread
+    alone = found.of_session("a").point(Context(4))
+    assert alone.sem == pytest.approx(0.1)
+    assert (alone.ci_low, alone.ci_high) == pytest.approx((0.2, 0.4))
+
+
+@pytest.mark.slow
+def test_the_context_ridge_reads_a_shared_factor_as_well_as_can_be(tmp_path):
+    """Every neuron is a factor and noise of four times its variance (spec 5.2)."""
+    generator = np.random.default_rng(1)
+    factor = generator.normal(size=(9000, 1))
+    noise = 2 * generator.normal(size=(9000, 40))
+    tiers = ["train", "train", "final_test_1"]
+    place = write_known_session(
+        tmp_path / "s", 100 + 10 * (factor + noise), tiers=tiers
+    )
+    ridge = naive_predictor("context-ridge")
+    found = context_sweep(ridge, open_session(place), neurons=[8, 30], seeds=2)
+    for point in found.curve("neurons").points:
+        n = point.context.neurons
+        best = np.sqrt(0.2 * (n / 4) / (1 + n / 4))
+        assert best - 0.06 < point.score < best + 0.02
+
+
+def test_many_windows_go_chunk_by_chunk_to_the_same_scores(session, sweep, monkeypatch):
+    monkeypatch.setattr(sweep_module, "CHUNK", 5)
+    parts = []
+    ask = ASK | {"seeds": 2, "on_part": parts.append}
+    together = context_sweep(ContextPredictor(), session, **ask)
+    assert [len(part.rows) for part in parts] == [16, 20]
+    assert together.table() == sweep.table()

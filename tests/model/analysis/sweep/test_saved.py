@@ -1,0 +1,49 @@
+"""Kept sweeps: what a results file says, whole, growing, or damaged."""
+
+import pytest
+
+from omnimouse_model.analysis.sweep.run import context_sweep
+from omnimouse_model.analysis.sweep.saved import SUFFIX, read_sweep
+from omnimouse_model.data.open import open_session
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
+
+ASKED = {"neurons": [0, 8], "seeds": 2, "tier": "test", "max_windows": 2}
+ABOUT = {"name": "first look", "begun": "2026-03-01 14:05", "predictor": "echo"}
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return open_session(write_session(tmp_path_factory.mktemp("saved") / "small"))
+
+
+def test_a_file_says_all_that_the_sweep_was(session, tmp_path):
+    path = tmp_path / f"a{SUFFIX}"
+    ask = ASKED | {"video": [True, False], "results": path, "about": ABOUT}
+    made = context_sweep(EchoPredictor(), session, **ask)
+    found = read_sweep(path)
+    assert (found.sweep.table(), found.sweep.plan) == (made.table(), made.plan)
+    assert found.is_complete
+    assert (found.name, found.begun) == ("first look", "2026-03-01 14:05")
+    assert dict(found.about) == ABOUT
+
+
+def test_half_a_last_line_is_left_out_and_left_alone(session, tmp_path):
+    path = tmp_path / f"a{SUFFIX}"
+    context_sweep(EchoPredictor(), session, **ASKED, results=path)
+    half = path.read_bytes()[:-20]
+    path.write_bytes(half)
+    found = read_sweep(path)
+    assert len(found.sweep.rows) == found.sweep.n_planned - 1
+    assert not found.is_complete
+    assert path.read_bytes() == half
+
+
+@pytest.mark.parametrize("text", ["", "{}\n", "what\n", '{"omnimouse_sweep": 9}\n'])
+def test_a_file_that_is_none_says_so(tmp_path, text):
+    path = tmp_path / f"odd{SUFFIX}"
+    path.write_text(text)
+    found = read_sweep(path)
+    assert found.sweep is None
+    assert found.problem
+    assert found.name == "odd"

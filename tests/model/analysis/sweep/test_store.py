@@ -1,0 +1,131 @@
+"""Stopping a sweep and going on: parts, results files, and broken ones."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from omnimouse_model.analysis.sweep.run import context_sweep
+from omnimouse_model.errors import ResultsFileError
+from tests.model.context_predictor import ContextPredictor, world
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return world(tmp_path_factory.mktemp("world"), "1-1-1")
+
+
+@pytest.fixture(scope="module")
+def other_session(tmp_path_factory):
+    return world(tmp_path_factory.mktemp("world"), "2-2-2", n_neurons=30)
+
+
+# -- stopping and going on ----------------------------------------------------------
+def stop_after(count):
+    """What ends a sweep once so many rows are there."""
+    seen = []
+    return {"cancelled": lambda: len(seen) >= count, "on_part": seen.append}
+
+
+def test_cancelling_keeps_the_part(session):
+    ask = {"neurons": [0, 8, 16], "seeds": 2, "max_windows": 2}
+    part = context_sweep(ContextPredictor(), session, **ask, **stop_after(4))
+    whole = context_sweep(ContextPredictor(), session, **ask)
+    assert (len(part.rows), part.n_planned) == (4, 6)
+    assert replace(part, rows=whole.rows[:4]).table() == part.table()
+
+
+def test_going_on_is_exactly_as_if_it_had_not_stopped(session, other_session, tmp_path):
+    ask = {"neurons": [0, 8, 32], "history_samples": [10], "seeds": 2}
+    ask |= {"behavior": [True, False], "max_windows": 1}
+    sessions, broken, whole = [session, other_session], tmp_path / "a", tmp_path / "b"
+    unbroken = context_sweep(ContextPredictor(), sessions, **ask, results=whole)
+    for count in (3, 10):
+        stop = stop_after(count)
+        context_sweep(ContextPredictor(), sessions, **ask, results=broken, **stop)
+    predictor = ContextPredictor()
+    resumed = context_sweep(predictor, sessions, **ask, results=broken)
+    n_asked = sum(not row.refusal for row in resumed.rows[13:])
+    assert len(predictor.asked) == n_asked
+    assert resumed.table() == unbroken.table()
+    assert broken.read_bytes() == whole.read_bytes()
+
+
+# -- broken files -------------------------------------------------------------------
+
+SHORT = {"neurons": [0, 8, 16], "seeds": 1, "max_windows": 2}
+
+
+@pytest.fixture
+def results(session, tmp_path):
+    path = tmp_path / "sweep.jsonl"
+    context_sweep(ContextPredictor(), session, **SHORT, results=path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("cut", "instead"), [(1, b""), (2, b""), (40, b""), (0, b"\0" * 50 + b"\n")]
+)
+def test_half_a_last_line_or_one_of_nothing_is_done_again(
+    session, results, cut, instead
+):
+    whole = results.read_bytes()
+    *lines, last = whole.splitlines(keepends=True)
+    results.write_bytes(b"".join(lines) + (instead or last[:-cut]))
+    predictor = ContextPredictor()
+    context_sweep(predictor, session, **SHORT, results=results)
+    assert len(predictor.asked) == 2
+    assert results.read_bytes() == whole
+
+
+@pytest.mark.parametrize("line", [b"{}\n", b'{"key": 3}\n', b"]\n", b"\xff\n", b"\n"])
+def test_damage_before_the_last_line_is_named(session, results, line):
+    lines = results.read_bytes().splitlines(keepends=True)
+    lines[2] = line
+    results.write_bytes(b"".join(lines))
+    with pytest.raises(ResultsFileError, match=r"Line 3 of .*sweep\.jsonl is damaged"):
+        context_sweep(ContextPredictor(), session, **SHORT, results=results)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"a,b\n1,2\n", b"[]\n", b'{"omnimouse_sweep": 1}\n', b"\x89PNG"]
+)
+def test_a_file_of_something_else_is_left_alone(session, tmp_path, content):
+    path = tmp_path / "mine"
+    path.write_bytes(content)
+    with pytest.raises(ResultsFileError, match="not the results file of a sweep"):
+        context_sweep(ContextPredictor(), session, **SHORT, results=path)
+    assert path.read_bytes() == content
+
+
+def test_a_file_of_a_newer_version_is_refused(session, results):
+    header, *rest = results.read_bytes().splitlines(keepends=True)
+    facts = json.loads(header) | {"omnimouse_sweep": 9}
+    results.write_bytes(json.dumps(facts).encode() + b"\n" + b"".join(rest))
+    with pytest.raises(ResultsFileError, match="format 9, this version writes 1"):
+        context_sweep(ContextPredictor(), session, **SHORT, results=results)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"neurons": [0, 8]}, r"neurons \[0, 8, 16\] there, \[0, 8\] asked"),
+        ({"seeds": 2}, r"seeds \[0\] there, \[0, 1\] asked"),
+        ({"max_windows": 3}, "max_windows 2 there, 3 asked"),
+        ({"grid": True}, "grid false there, true asked"),
+    ],
+)
+def test_a_file_of_another_sweep_is_refused(session, results, changed, message):
+    before = results.read_bytes()
+    with pytest.raises(ResultsFileError, match=message):
+        context_sweep(ContextPredictor(), session, **(SHORT | changed), results=results)
+    assert results.read_bytes() == before
+
+
+def test_a_file_of_another_predictor_or_session_is_refused(
+    session, other_session, results
+):
+    with pytest.raises(ResultsFileError, match='predictor "contextual" there, "b"'):
+        context_sweep(ContextPredictor("b"), session, **SHORT, results=results)
+    with pytest.raises(ResultsFileError, match="sessions"):
+        context_sweep(ContextPredictor(), other_session, **SHORT, results=results)

@@ -1,0 +1,85 @@
+"""Lags between the streams of a session: found where planted, none invented."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.clock_check import check_alignment
+from omnimouse_model.data.io.trial_files import MemoryRows
+from omnimouse_model.data.open import open_session
+from omnimouse_model.demo import unseen_session
+from tests.model.experanto_folder import write_folder
+
+FRAME_S = 1 / 30
+
+
+@pytest.fixture(scope="module")
+def session():
+    """Twelve simulated minutes, whose clocks agree."""
+    return open_session(unseen_session())
+
+
+@pytest.fixture(scope="module")
+def report(session):
+    return check_alignment(session)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("frames", [-5, 2, 5])
+def test_a_planted_shift_is_found_to_a_frame_and_a_small_one_accuses_nobody(
+    session, report, frames
+):
+    """The screen's clock is put wrong: responses follow it later than before."""
+    stimulus = session.stimulus
+    moved = replace(stimulus, slot_t=stimulus.slot_t - frames * FRAME_S)
+    found = check_alignment(replace(session, stimulus=moved, behavior={}, _cache={}))
+    (lag,) = found.lags
+    assert lag.is_sure
+    assert abs((lag.seconds - report.lags[0].seconds) / FRAME_S - frames) < 1
+    if frames == 2:
+        assert found.warnings == report.warnings == ()
+    else:
+        assert abs(lag.shift_frames - frames) <= 1
+        assert found.warnings == (lag.words(),)
+
+
+@pytest.mark.slow
+def test_responses_of_another_time_cannot_be_placed(session):
+    values = np.roll(session.responses.data, session.responses.n_samples // 2, axis=0)
+    moved = replace(session.responses, file=MemoryRows(Path("x"), values))
+    found = check_alignment(replace(session, responses=moved, behavior={}, _cache={}))
+    assert not found.lags[0].is_sure
+    assert not found.warnings
+
+
+def running_arrays(seconds: float) -> dict[str, Any]:
+    """Responses that follow running by 0.4 s."""
+    running = np.random.default_rng(0).random(int(seconds * 20))
+    at = np.arange(int(seconds * 30)) / 30
+    follows = np.interp(at - 0.4, np.arange(len(running)) / 20, running)
+    responses = np.tile(follows[:, None], 5)
+    times = {"rate_hz": 30.0, "running_rate_hz": 20.0}
+    return {"responses": responses, "running": running, **times}
+
+
+def test_the_lag_of_responses_behind_running_is_found():
+    (lag,) = check_alignment(open_session(running_arrays(6.5))).lags
+    assert lag.seconds == pytest.approx(0.4, abs=0.1)
+
+
+def test_dropped_frames_and_short_streams_are_told(tmp_path):
+    session = open_session(write_folder(tmp_path / "s"))
+    slots = session.stimulus.slot_t.copy()
+    slots[int(session.trials.first_slot[1]) + 20 :] += 0.2
+    faulty = replace(session, stimulus=replace(session.stimulus, slot_t=slots))
+    (problem,) = check_alignment(replace(faulty, _cache={})).problems
+    assert problem.startswith("screen: 1 ")
+    session = open_session(running_arrays(60.0))
+    short = replace(session.behavior["treadmill"], end_declared=session.t0 + 20.0)
+    uneven = replace(session, behavior={"treadmill": short}, _cache={})
+    (problem,) = check_alignment(uneven).problems
+    assert problem.startswith("treadmill ")
+    assert "40 s" in problem

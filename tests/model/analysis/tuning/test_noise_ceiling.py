@@ -1,0 +1,97 @@
+"""Ceilings of all neurons: which clips they come from, and in how much memory."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.analysis.tuning import repeats
+from omnimouse_model.analysis.tuning.noise_ceiling import (
+    pooled_clips,
+    population_ceiling,
+)
+from omnimouse_model.analysis.tuning.repeats import Clip, clip_repeats, repeated_clips
+from omnimouse_model.metrics import cc_scores, stack_clips
+from omnimouse_model.simulate import HeldOut, MouseSpec
+from omnimouse_model.simulate import write_session as simulate
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    """Three clips are shown four times each; one of those is cut off at the end."""
+    held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=3, oracle_repeats=4)
+    spec = MouseSpec("ceilings", "80021-1-1", 21, 22, 30, 2.7, held_out)
+    return om.open_session(
+        simulate(spec, tmp_path_factory.mktemp("ceilings") / "mouse")
+    )
+
+
+def clip(n: int, seconds: float) -> Clip:
+    return Clip(f"{n} {seconds}", "", tuple(range(n)), seconds)
+
+
+def test_clips_shown_nearly_as_often_as_the_most_are_pooled():
+    ten, nine, three, short = clip(10, 8.0), clip(9, 8.0), clip(3, 30.0), clip(50, 0.5)
+    assert pooled_clips((short, ten, nine, three)) == ((ten, nine), 9)
+    assert pooled_clips((three,)) == ((three,), 3)
+
+
+def test_short_clips_count_where_there_are_no_others_and_enough_of_them():
+    images = tuple(clip(20, 0.5) for _ in range(6))
+    assert pooled_clips(images) == (images, 20)
+    with pytest.raises(ValueError, match="shorter than 2 s"):
+        pooled_clips(images[:2])
+    with pytest.raises(ValueError, match="No clip was shown twice"):
+        pooled_clips(())
+
+
+def test_the_ceiling_is_that_of_all_the_clips_together(session):
+    clips, n_repeats = pooled_clips(repeated_clips(session))
+    assert (len(clips), n_repeats) == (3, 3)
+    each = [clip_repeats(session, clip, np.arange(30)).responses for clip in clips]
+    length = min(part.shape[2] for part in each)
+    assert all(part.shape[2] == length for part in each)
+    stacked = stack_clips(
+        np.stack([part[:, :n_repeats].transpose(1, 2, 0) for part in each])
+    )
+    whole = cc_scores(stacked[:, :1], stacked)
+    found = population_ceiling(session)
+    np.testing.assert_array_equal(found.status, whole.status)
+    known = np.isfinite(found.single_trial_max)
+    assert known.sum() > 20
+    np.testing.assert_allclose(
+        found.single_trial_max[known],
+        np.sqrt(whole.signal_power / whole.total_power)[known],
+    )
+    assert found.words == f"3 repeats of 3 clips, {3 * length / 30:.0f} s"
+
+
+def test_pieces_of_any_size_give_the_same(session, monkeypatch):
+    whole = population_ceiling(session)
+    some = clip_repeats(session, whole.clips[1], np.array([3, 8]))
+    monkeypatch.setattr(repeats, "_PIECE_BYTES", 7 * 4 * 30 * 3)
+    shares: list[float] = []
+    found = population_ceiling(session, shares.append)
+    assert len(shares) > 50
+    assert shares == sorted(shares)
+    np.testing.assert_allclose(found.single_trial_max, whole.single_trial_max)
+    np.testing.assert_allclose(found.oracle, whole.oracle)
+    again = clip_repeats(session, whole.clips[1], np.array([3, 8]))
+    np.testing.assert_array_equal(again.responses, some.responses)
+    np.testing.assert_array_equal(again.cc_max, some.cc_max)
+
+
+def test_memory_does_not_grow_with_the_length_of_the_clips(session, monkeypatch):
+    film = Clip("film", "", tuple(range(20)), 60.0)  # 4.3 MB as it is read
+    monkeypatch.setattr(repeats, "_PIECE_BYTES", 100_000)
+    monkeypatch.setattr(
+        "omnimouse_model.analysis.tuning.noise_ceiling.repeated_clips",
+        lambda _: (film,),
+    )
+    population_ceiling(session)
+    tracemalloc.start()
+    population_ceiling(session)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2_500_000

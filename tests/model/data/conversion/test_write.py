@@ -1,0 +1,513 @@
+"""The store: the same session to the bit, whole or not at all, damage told."""
+
+import json
+import multiprocessing
+import os
+import pickle
+import shutil
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import google_crc32c
+import numpy as np
+import pytest
+import zarr
+
+from omnimouse_model.data.conversion import write
+from omnimouse_model.data.conversion.check import verify
+from omnimouse_model.data.conversion.write import convert
+from omnimouse_model.data.open import is_session, open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.store.layout import CODECS, SHARD_ROWS
+from omnimouse_model.errors import SessionFormatError
+from tests import SESSIONS
+from tests.model.experanto_folder import write_folder
+
+SOURCES = sorted(p.name for p in SESSIONS.iterdir() if p.suffix != ".npz")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_fsync():
+    """Skip fsync, which is slow; another test checks when files are synced."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)
+        yield
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A folder that no test changes."""
+    return write_folder(tmp_path_factory.mktemp("source") / "s")
+
+
+@pytest.fixture(scope="module")
+def session(source):
+    return open_session(source)
+
+
+@pytest.fixture(scope="module")
+def sound_store(session, tmp_path_factory):
+    return convert(session, tmp_path_factory.mktemp("store") / "m.zarr")
+
+
+@pytest.fixture
+def store(sound_store, tmp_path):
+    """A store to be damaged."""
+    return Path(shutil.copytree(sound_store, tmp_path / "m.zarr"))
+
+
+def assert_same(first: Session, second: Session) -> None:
+    """Every stored number and word is the same."""
+    for name in ("id", "animal_id", "behavior_names", "warnings"):
+        assert getattr(first, name) == getattr(second, name)
+    for name in ("dtype", "start", "end_declared", "rate_hz", "mode"):
+        assert getattr(second.responses, name) == getattr(first.responses, name)
+    assert set(first.assumptions) <= set(second.assumptions)
+    np.testing.assert_array_equal(second.responses.data, first.responses.data)
+    for part, columns in (
+        ("units", ("unit_id", "plane", "xyz_um", "xy_px", "mean", "std", "scale")),
+        ("trials", ("key", "kind", "tier", "t_on", "t_off", "readable", "stim_id")),
+    ):
+        for name in columns:
+            ours, theirs = (getattr(getattr(s, part), name) for s in (first, second))
+            np.testing.assert_array_equal(theirs, ours)
+    for name, image in first.images.items():
+        np.testing.assert_array_equal(second.images[name], image)
+    for tier in (None, "train", "test"):
+        starts = first.window_starts(tier)
+        np.testing.assert_array_equal(second.window_starts(tier), starts)
+    starts = first.window_starts()
+    for start in (*starts[:: max(1, len(starts) // 8)], 3.0, first.duration_s):
+        one, other = first.window(float(start)), second.window(float(start))
+        for name in ("responses", "video", "behavior"):
+            assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
+        for name, valid in one.valid.items():
+            np.testing.assert_array_equal(other.valid[name], valid)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_session_of_any_format_is_the_same_to_the_bit(name, tmp_path):
+    session = open_session(SESSIONS / name)
+    store = convert(session, tmp_path / "m.omses.zarr")
+    again = open_session(store)
+    assert_same(session, again)
+    assert again.format == f"store ({session.format})"
+    verify(store, session)
+    assert is_session(store)
+    assert_same(again, pickle.loads(pickle.dumps(again)))
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_every_codec_keeps_every_bit(codec, tmp_path):
+    folder = write_folder(tmp_path / "s", mem=False, seconds=150.0)
+    path = folder / "responses" / "data.npy"
+    values = np.load(path)
+    assert len(values) > SHARD_ROWS
+    values[:40] = -0.0
+    odd = [0x7FC00001, 0xFFA12345, 0x00000001, 0x7F800000]  # NaNs, least, infinity
+    values[50, :4] = np.array(odd, np.uint32).view(np.float32)
+    np.save(path, values)
+    session = open_session(folder)
+    store = convert(session, tmp_path / "m.zarr", codec)
+    verify(store, session)
+    assert open_session(store).responses.data.tobytes() == values.tobytes()
+
+
+def test_the_overview_of_a_store_reads_its_pyramid(tmp_path, monkeypatch):
+    session = open_session(write_folder(tmp_path / "s", seconds=95.0, n_neurons=4))
+    store = open_session(convert(session, tmp_path / "m.zarr"))
+    monkeypatch.setattr(type(store.responses.file), "pick", None)  # reads no samples
+    overview = store.overview(19)
+    data = session.responses.data / session.response_scale
+    for row, value in enumerate(overview.population[:-1]):
+        expected = data[row * 150 : (row + 1) * 150].mean()
+        assert value == pytest.approx(expected, rel=0.03)
+    monkeypatch.undo()
+    fine = store.overview(500)  # finer than the pyramid: samples
+    np.testing.assert_array_equal(fine.population, session.overview(500).population)
+
+
+# -- stops and kills -----------------------------------------------------------------
+class StopConversion(Exception):
+    """Stops a conversion."""
+
+
+def stop_after(calls: int) -> Callable[[float], None]:
+    """A progress that stops when it is told the share once more than that."""
+    left = iter(range(calls))
+
+    def stop(share: float) -> None:
+        if next(left, None) is None:
+            raise StopConversion
+
+    return stop
+
+
+def stop_at(least: float) -> Callable[[float], None]:
+    """A progress that stops at a share."""
+
+    def stop(share: float) -> None:
+        if share >= least:
+            raise StopConversion
+
+    return stop
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    monkeypatch.setattr(write, "SHARD_ROWS", 64)
+    monkeypatch.setattr(write, "FRAME_SHARD", 64)
+
+
+def test_it_goes_on_where_it_was_stopped(session, tmp_path, small_pieces):
+    whole = convert(session, tmp_path / "whole.zarr")
+    store = tmp_path / "m.zarr"
+    stops = 0
+    while not store.exists():
+        stops += 1
+        try:
+            convert(session, store, progress=stop_after(stops))
+        except StopConversion:
+            with pytest.raises(SessionFormatError, match="was not finished"):
+                open_session(tmp_path / "m.zarr.part")
+    assert stops > 8
+    assert_same(session, open_session(store))
+    for path in whole.rglob("*"):
+        if path.is_file() and path.name != "zarr.json":
+            assert (store / path.relative_to(whole)).read_bytes() == path.read_bytes()
+    assert not (tmp_path / "m.zarr.part").exists()
+
+
+def test_what_is_done_is_not_done_again_and_what_was_half_done_is_removed(
+    session, tmp_path, small_pieces, monkeypatch
+):
+    with pytest.raises(StopConversion):
+        convert(session, tmp_path / "m.zarr", progress=stop_at(0.3))
+    part = tmp_path / "m.zarr.part"
+    done = (part / "journal.jsonl").read_text().count("\n") - 1
+    half = part / "responses" / "data" / "c" / f"0.{'a' * 32}.partial"
+    half.write_text("half")
+    written, note = [], write._Writing._note
+
+    def noted(self: object, name: str, digest: str) -> None:
+        written.append(name)
+        note(self, name, digest)
+
+    monkeypatch.setattr(write._Writing, "_note", noted)
+    convert(session, tmp_path / "m.zarr")
+    hashes = zarr.open_group(str(tmp_path / "m.zarr")).attrs["hashes"]
+    assert 0 < done < len(hashes)
+    assert len(written) == len(hashes) - done
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def convert_and_tell(source: Path, store: Path, told: Connection) -> None:
+    """Write small pieces; each waits until its share is received and answered."""
+    write.SHARD_ROWS = write.FRAME_SHARD = 64
+
+    def tell(share: float) -> None:
+        told.send(share)
+        told.recv()
+
+    write.convert(open_session(source), store, progress=tell)
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of POSIX")
+def test_killed_at_any_point_it_is_never_taken_for_whole(source, session, tmp_path):
+    store, processes = tmp_path / "m.zarr", multiprocessing.get_context("spawn")
+    for piece in (2, 9, 12):  # responses, pyramid, frames
+        ours, theirs = processes.Pipe()
+        child = processes.Process(target=convert_and_tell, args=(source, store, theirs))
+        child.start()
+        for _ in range(piece):
+            assert ours.poll(60)
+            ours.recv()
+            ours.send("go on")
+        child.kill()  # while it writes
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+        with pytest.raises(SessionFormatError, match="does not exist"):
+            open_session(store)
+        with pytest.raises(SessionFormatError, match="was not finished"):
+            open_session(store.with_name("m.zarr.part"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write, "SHARD_ROWS", 64)
+        patch.setattr(write, "FRAME_SHARD", 64)
+        convert(session, store)
+    assert_same(session, open_session(store))
+    verify(store, session)
+
+
+@pytest.mark.parametrize("kept", [0, 12])
+def test_killed_while_its_journal_begins_it_begins_anew(kept, session, tmp_path):
+    with pytest.raises(StopConversion):
+        convert(session, tmp_path / "m.zarr", progress=stop_after(0))
+    journal = tmp_path / "m.zarr.part" / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:kept])
+    assert_same(session, open_session(convert(session, tmp_path / "m.zarr")))
+
+
+def test_a_torn_line_is_written_again_and_what_follows_it_is_kept(
+    session, tmp_path, small_pieces
+):
+    journal = tmp_path / "m.zarr.part" / "journal.jsonl"
+    for calls in (4, 3):
+        with pytest.raises(StopConversion):
+            convert(session, tmp_path / "m.zarr", progress=stop_after(calls))
+        if calls == 4:
+            journal.write_bytes(journal.read_bytes()[:-9])
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    names = [line["piece"] for line in lines[1:]]
+    assert names == [f"responses/data/{64 * row}" for row in range(len(names))]
+    assert_same(session, open_session(convert(session, tmp_path / "m.zarr")))
+
+
+@pytest.mark.parametrize(
+    "name", ["thesis.txt", "responses/data.mem", "stimulus.xlsx", "zarr.json", "zarr/0"]
+)
+def test_a_folder_that_is_no_begun_store_is_left_alone(name, session, tmp_path):
+    part = tmp_path / "m.zarr.part"
+    mine = part / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(FileExistsError, match="no store that was begun"):
+        convert(session, tmp_path / "m.zarr")
+    if name != "zarr.json":  # beside a store of ours
+        zarr.create_group(str(part), attributes={"format": "omses"})
+        with pytest.raises(FileExistsError, match="no store that was begun"):
+            convert(session, tmp_path / "m.zarr")
+    assert mine.read_text() == "mine"
+
+
+def test_what_is_not_its_source_is_never_moved_and_is_written_anew(
+    session, tmp_path, small_pieces
+):
+    store = tmp_path / "m.zarr"
+    with pytest.raises(StopConversion):
+        convert(session, store, comparing=stop_at(0.0))
+    part = store.with_name("m.zarr.part")
+    path = part / "responses" / "data" / "c" / "2" / "0"
+    sound = path.read_bytes()
+    flip_bit(path, 0)
+    with pytest.raises(SessionFormatError, match="is damaged"):
+        convert(session, store, comparing=stop_at(2.0))
+    assert not store.exists()
+    convert(session, store, comparing=stop_at(2.0))
+    assert (store / path.relative_to(part)).read_bytes() == sound
+    assert not part.exists()
+
+
+def test_a_stop_between_the_last_two_steps_is_no_dead_end(
+    session, tmp_path, monkeypatch
+):
+    store, sync = tmp_path / "m.zarr", write._sync
+
+    def stopped(*paths: Path) -> None:
+        if paths == (tmp_path,):
+            raise StopConversion
+        sync(*paths)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(write, "_sync", stopped)
+        with pytest.raises(StopConversion):
+            convert(session, store)
+    assert_same(session, open_session(store))
+    assert convert(session, store) == store
+    assert not (store / "journal.jsonl").exists()
+    with pytest.raises(FileExistsError, match="is there already"):
+        convert(session, store)
+
+
+def test_a_piece_is_on_the_disk_before_the_journal_says_so(
+    session, tmp_path, small_pieces, monkeypatch
+):
+    synced, sync, note = set(), write._sync, write._Writing._note
+    part = tmp_path / "m.zarr.part"
+
+    def synced_too(*paths: Path) -> None:
+        synced.update(paths)
+        sync(*paths)
+
+    def noted(self: object, name: str, digest: str) -> None:
+        array, _, first = name.rpartition("/")
+        place = f"{array}/c/{int(first) // 64}" if first.isdigit() else name
+        files = [p for p in part.joinpath(place).rglob("*") if p.is_file()]
+        assert files or name == "tables"
+        assert synced.issuperset(files)
+        note(self, name, digest)
+
+    monkeypatch.setattr(write, "_sync", synced_too)
+    monkeypatch.setattr(write._Writing, "_note", noted)
+    convert(session, tmp_path / "m.zarr")
+    small = [p for p in (tmp_path / "m.zarr" / "units").rglob("*") if p.is_file()]
+    assert synced >= {part / p.relative_to(tmp_path / "m.zarr") for p in small}
+
+
+def test_the_pyramid_holds_least_most_and_mean(tmp_path):
+    folder = write_folder(tmp_path / "s", seconds=150.0, mem=False)
+    path = folder / "responses" / "data.npy"
+    values = np.load(path)
+    values[40:100, 3], values[330:640, 5], values[700, 2] = np.nan, np.nan, np.inf
+    np.save(path, values)
+    store = convert(open_session(folder), tmp_path / "m.zarr")
+    for level, step in (("1s", 30), ("10s", 300)):
+        found = zarr.open_array(str(store), path=f"responses/pyramid/{level}")[...]
+        assert len(found) == -(-4501 // step)
+        for row, bins in enumerate(found):
+            part = values[row * step : (row + 1) * step].astype(np.float64)
+            part[~np.isfinite(part)] = np.nan
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of bins where all is missing
+                expected = [f(part, axis=0) for f in (np.nanmin, np.nanmax, np.nanmean)]
+            np.testing.assert_allclose(bins.T, expected, rtol=1e-6)
+
+
+# -- damage --------------------------------------------------------------------------
+def flip_bit(path: Path, at: int) -> None:
+    """Change one bit of a file."""
+    stored = bytearray(path.read_bytes())
+    stored[at] ^= 1
+    path.write_bytes(stored)
+
+
+def edit_attributes(path: Path, **changes: object) -> None:
+    words = json.loads(path.read_text())
+    words["attributes"].update(changes)
+    path.write_text(json.dumps(words))
+
+
+def test_unfinished_and_newer_stores_say_so(store):
+    edit_attributes(store / "zarr.json", version=2)
+    with pytest.raises(SessionFormatError, match=r"newer version \(2 > 1\)"):
+        open_session(store)
+    edit_attributes(store / "zarr.json", version=1, complete=False)
+    with pytest.raises(SessionFormatError, match="was not finished"):
+        open_session(store)
+
+
+@pytest.mark.parametrize("at", [100, -2])  # of a chunk, of the index
+def test_flipped_bytes_are_found_by_their_checksum(store, at):
+    flip_bit(store / "responses/data/c/0/0", at)
+    with pytest.raises(SessionFormatError, match="a checksum differs"):
+        _ = open_session(store).responses.data
+
+
+def test_small_tables_are_checked_as_well(store):
+    (path,) = (store / "units/unit_id/c").rglob("0")
+    flip_bit(path, -6)
+    with pytest.raises(SessionFormatError, match="is damaged"):
+        open_session(store)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "responses/data",
+        "behaviour/treadmill/data",
+        "units/unit_id",
+        "responses/std",
+        "trials/t_on",
+    ],
+)
+def test_a_missing_piece_is_named_and_not_read_as_zeros(name, store):
+    (path,) = (p for p in (store / name / "c").rglob("*") if p.is_file())
+    path.unlink()
+    with pytest.raises(SessionFormatError, match=f"{Path(name).name}: the piece"):
+        open_session(store)
+
+
+def test_shapes_beyond_their_files_are_refused(store):
+    """One shard that claims more chunks than its file has room to list."""
+    for name, step in (("data", 1), ("pyramid/1s", 30), ("pyramid/10s", 300)):
+        path = store / "responses" / name / "zarr.json"
+        about = json.loads(path.read_text())
+        rows = about["shape"][0] = 3 * 10**13 // step
+        chunk = about["codecs"][0]["configuration"]["chunk_shape"][0]
+        grid = about["chunk_grid"]["configuration"]
+        grid["chunk_shape"][0] = -(-rows // chunk) * chunk
+        path.write_text(json.dumps(about))
+    with pytest.raises(SessionFormatError, match="too short for its index"):
+        open_session(store)
+
+
+def test_a_chunk_that_claims_more_bytes_than_it_has_is_not_unpacked(store):
+    path = store / "responses/data/c/0/0"
+    stored = bytearray(path.read_bytes())
+    n_chunks = 4096 // 32
+    index = np.frombuffer(stored[-(n_chunks * 16 + 4) : -4], "<u8").reshape(-1, 2)
+    offset, length = map(int, index[0])
+    end = offset + length - 4
+    stored[offset + 12 : offset + 16] = (2**24).to_bytes(4, "little")
+    checksum = google_crc32c.value(bytes(stored[offset:end]))
+    stored[end : end + 4] = checksum.to_bytes(4, "little")
+    path.write_bytes(stored)
+    with pytest.raises(SessionFormatError, match="a piece is of another size"):
+        open_session(store).responses.read(0, 10)
+
+
+def test_verify_reads_the_pyramid_and_the_words(store):
+    verify(store)
+    path = store / "responses/pyramid/10s/c/0/0/0"
+    flip_bit(path, 1)
+    with pytest.raises(SessionFormatError, match="is damaged"):
+        verify(store)
+    flip_bit(path, 1)
+    words = store / "trials" / "zarr.json"
+    words.write_text(words.read_text().replace('"train"', '"trial"'))
+    with pytest.raises(SessionFormatError, match="the tables: not what was written"):
+        verify(store)
+
+
+@pytest.mark.parametrize("name", ["treadmill/data.mem", "screen/data/00004.npy"])
+def test_verify_compares_behaviour_and_films_with_the_source(
+    name, sound_store, source, session, tmp_path
+):
+    verify(sound_store, session)
+    changed = shutil.copytree(source, tmp_path / "s")
+    flip_bit(changed / name, -3)
+    with pytest.raises(SessionFormatError, match=r"is not (what .* holds|the source)"):
+        verify(sound_store, open_session(changed))
+
+
+# -- types and sizes -----------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("dtype", "frame_dtype"),
+    [("uint16", "uint16"), ("uint64", ">f4"), (">i2", "float64")],
+)
+def test_any_numbers_are_stored_read_and_compared(dtype, frame_dtype, tmp_path):
+    folder = write_folder(tmp_path / "s", mem=False, frame_dtype=frame_dtype)
+    for stream, kind in (("responses", dtype), ("eye_tracker", ">f8")):
+        path = folder / stream / "data.npy"
+        np.save(path, np.load(path).astype(kind))
+    session = open_session(folder)
+    store = convert(session, tmp_path / "m.zarr")
+    verify(store, session)
+    again = open_session(store)
+    for stream in ("responses", "eye_tracker"):
+        found, stored = (s.streams[stream].data for s in (session, again))
+        np.testing.assert_array_equal(stored, found)
+        assert stored.dtype == found.dtype.newbyteorder("<")
+    found, stored = (
+        s.stimulus.film.read(1, 0, 120, s.stimulus.size) for s in (session, again)
+    )
+    np.testing.assert_array_equal(stored, found)
+
+
+def test_what_a_store_cannot_hold_is_refused_before_it_is_begun(tmp_path, monkeypatch):
+    video, times = np.zeros((2, 20, 30), np.float32), np.array([1.0, 4.0])
+    arrays = {"responses": np.ones((300, 3), np.float32), "rate_hz": 30.0}
+    session = open_session({**arrays, "video": video, "video_times": times})
+    monkeypatch.setattr(write, "MOST_CHUNK_BYTES", 2000)
+    with pytest.raises(SessionFormatError, match="frames of 2,400 bytes each"):
+        convert(session, tmp_path / "m.zarr")
+    monkeypatch.undo()
+    monkeypatch.setattr(type(session.responses), "dtype", np.dtype("c8"))
+    with pytest.raises(SessionFormatError, match="responses of complex64"):
+        convert(session, tmp_path / "m.zarr")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,524 @@
+"""Fetching from the hub, against a stand-in on loopback: no network is used."""
+
+import io
+import json
+import multiprocessing
+import os
+import tarfile
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import keyring
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from keyring.backend import KeyringBackend
+
+import omnimouse_model as om
+from omnimouse_app.cli import group
+from omnimouse_model.data.hub.download import work_of
+from omnimouse_model.data.hub.errors import arrived_bytes
+from omnimouse_model.data.hub.fetch_session import target_of
+from omnimouse_model.data.hub.names import CHECKPOINTS, HubPlace, hub_place
+from omnimouse_model.errors import FetchError, SessionFormatError, StoppedError
+from omnimouse_model.live.recording.first_view import View
+from omnimouse_model.live.recording.loader import Opener
+from omnimouse_model.nets import official
+from omnimouse_model.nets.checkpoint import save_checkpoint
+from omnimouse_model.nets.checkpoint_formats import read_checkpoint
+from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.nets.start import initialise
+from tests.hub_server import COMMIT, Hub, Pause, Repository, running_server
+from tests.model.experanto_folder import write_folder
+from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards
+
+SESSION = "dynamic29513-3-5-Video-" + "9b" * 16 + "_30hz"
+DATASET = ("dataset", "the-enigma-project/omnimouse-dataset")
+MODEL = ("model", "the-enigma-project/omnimouse-1M")
+MICE = ("dataset", "lab/mice")
+TOKEN = "hf_" + "x" * 34
+FILE = f"experiments/{SESSION}.tar"
+ADDRESS = f"hf://datasets/{DATASET[1]}/{FILE}"
+PLACE = HubPlace("dataset", DATASET[1], FILE)
+NOWHERE = "http://127.0.0.1:9"
+WAIT_S = 60
+
+
+class MemoryKeyring(KeyringBackend):
+    """A keyring in memory."""
+
+    priority = 1  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self.passwords: dict[tuple[str, str], str] = {}
+
+    def get_password(self, service: str, username: str) -> str | None:
+        return self.passwords.get((service, username))
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.passwords[service, username] = password
+
+
+@pytest.fixture(autouse=True)
+def memory_keyring():
+    before, ours = keyring.get_keyring(), MemoryKeyring()
+    keyring.set_keyring(ours)
+    yield ours
+    keyring.set_keyring(before)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("OMNIMOUSE_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def session_folder(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("source") / SESSION)
+
+
+@pytest.fixture(scope="module")
+def session_tar(session_folder):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        tar.add(session_folder, SESSION)
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def hub(server, cache, session_tar, monkeypatch):
+    files = {FILE: session_tar, "README.md": b"# Data\n"}
+    hub = server.serve(Hub({DATASET: Repository(files, "cc-by-4.0")}))
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr("omnimouse_model.data.hub.download._PAUSE_S", 0.0)
+    return hub
+
+
+@pytest.fixture(scope="module")
+def net():
+    net = OmniMouse(SMALL, SESSIONS, ANIMALS)
+    initialise(net, torch.Generator().manual_seed(0))
+    return net.eval()
+
+
+@pytest.fixture(scope="module")
+def official_folder(net, tmp_path_factory):
+    return write_shards(net, tmp_path_factory.mktemp("official") / "0-1000")
+
+
+@pytest.fixture
+def official_files(hub, official_folder, monkeypatch):
+    """Files of a repository with a checkpoint of an official size, which is small."""
+    monkeypatch.setattr(official, "SIZES", {"1M": SMALL})
+    files = {f"0-1000/{p.name}": p.read_bytes() for p in official_folder.iterdir()}
+    hub.repositories[MODEL] = Repository({**files, ".gitattributes": b"*"}, "mit")
+    return hub.repositories[MODEL].files
+
+
+def silent(share: float, what: str) -> None:
+    pass
+
+
+def fetch(name: str, to: Path | None = None) -> Path:
+    return om.fetch_session(name, to, silent)
+
+
+def fetch_checkpoint(name: str, to: Path | None = None) -> Path:
+    return om.fetch_checkpoint(name, to, silent)
+
+
+def refusal(name, to=None, fetch=fetch) -> FetchError:
+    with pytest.raises(FetchError) as caught:
+        fetch(name, to)
+    return caught.value
+
+
+def run(*words: object, text: str | None = None) -> Result:
+    """`omnimouse fetch` in this process."""
+    return CliRunner().invoke(group, ["fetch", *map(str, words)], input=text)
+
+
+# -- names ---------------------------------------------------------------------------
+def test_names_of_the_hub_are_known():
+    assert str(hub_place("omnimouse-5M")) == "hf://the-enigma-project/omnimouse-5M"
+    for name in (SESSION, f"hf://{SESSION}", f"hf:/{SESSION}", ADDRESS):
+        assert hub_place(name) == PLACE
+    assert (PLACE.name, str(PLACE)) == (SESSION, ADDRESS)
+    place = hub_place("hf://lab/model@v2/a/b.nwb")
+    assert place == HubPlace("model", "lab/model", "a/b.nwb", "v2")
+    assert hub_place(str(place)) == place
+    for other in ("demo", "/data/mouse", "omnimouse-6M", "C:/hf", SESSION + "x"):
+        assert hub_place(other) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["hf://lab", "hf://lab/../x", "hf://datasets/lab", "hf://a/b/../../c"]
+)
+def test_an_address_that_cannot_be_read_says_how_to_write_one(name):
+    with pytest.raises(FetchError, match="hf://owner/model"):
+        hub_place(name)
+
+
+# -- recordings ----------------------------------------------------------------------
+def test_a_recording_is_fetched_once_with_its_share_told_and_opened_by_its_address(
+    hub, session_folder
+):
+    shares, words = [], set()
+
+    def tell(share: float, what: str) -> None:
+        shares.append(share)
+        words.add(what.split()[0])
+
+    path = om.fetch_session(SESSION, None, tell)
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1.0)
+    assert words == {"fetching", "unpacking"}
+    n_requests = len(hub.requests)
+    session, source = om.open_session(ADDRESS), om.open_session(session_folder)
+    assert om.open_session(SESSION).path == session.path == path
+    assert len(hub.requests) == n_requests
+    np.testing.assert_array_equal(session.responses.data, source.responses.data)
+    record = json.loads((path.parent / f"{SESSION}.hub.json").read_text())
+    assert (record["commit"], record["licence"]) == (COMMIT, "cc-by-4.0")
+    assert record["address"] == ADDRESS
+    left = {p.name for p in path.parent.iterdir()} - {f".{SESSION}.lock"}
+    assert left == {SESSION, f"{SESSION}.hub.json"}  # and not the archive
+
+
+def test_folders_and_single_files_are_fetched_as_they_are(
+    hub, session_folder, tmp_path
+):
+    files = {
+        f"mice/m1/{p.relative_to(session_folder).as_posix()}": p.read_bytes()
+        for p in session_folder.rglob("*")
+        if p.is_file()
+    }
+    np.savez(tmp_path / "plain.npz", responses=np.ones((90, 2)), rate_hz=30.0)
+    files["plain.npz"] = (tmp_path / "plain.npz").read_bytes()
+    hub.repositories[MICE] = Repository(files)
+    assert om.open_session("hf://datasets/lab/mice/mice/m1").n_neurons == 9
+    assert om.open_session("hf://datasets/lab/mice/plain.npz").n_neurons == 2
+
+
+def test_a_hostile_archive_is_refused_and_nothing_is_left_to_open(
+    hub, cache, session_tar
+):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        info = tarfile.TarInfo("../../escaped")
+        info.size = 1
+        tar.addfile(info, io.BytesIO(b"x"))
+    files = hub.repositories[DATASET].files
+    files[FILE] = out.getvalue()
+    with pytest.raises(SessionFormatError, match="outside the target folder"):
+        fetch(SESSION)
+    assert not [*cache.rglob("escaped"), *cache.rglob(SESSION)]
+    files[FILE] = session_tar  # mended, as the same commit
+    assert fetch(SESSION).is_dir()
+
+
+def test_the_live_instrument_fetches_off_the_thread_that_draws_and_says_how_far(hub):
+    words: list[str] = []
+    views: list[View] = []
+    opener = Opener(views.append, lambda: "video_only", synchronous=True)
+    opener.changed.connect(lambda: words.append(opener.words))
+    opener.open(ADDRESS)
+    assert opener.fault is None
+    assert views[0].session.path.name == SESSION
+    assert any("100 %" in w for w in words)
+
+
+# -- on the way ----------------------------------------------------------------------
+def n_arrived() -> int:
+    """Bytes of the recording."""
+    return arrived_bytes(work_of(target_of(PLACE, None)))
+
+
+def wait_for_bytes(n_bytes: int) -> None:
+    for _ in range(100 * WAIT_S):
+        if n_arrived() >= n_bytes:
+            return
+        time.sleep(0.01)
+    raise TimeoutError
+
+
+def fetch_for(endpoint: str, cache: Path) -> None:
+    """Fetch in a process of its own, which has not this one's variables."""
+    os.environ.update(HF_ENDPOINT=endpoint, OMNIMOUSE_CACHE=str(cache))
+    fetch(SESSION)
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_a_kill_at_any_point_loses_nothing_and_leaves_no_half_session(
+    hub, cache, session_tar
+):
+    context = multiprocessing.get_context("spawn")
+    for share in (0.3, 0.6):
+        hub.pause = Pause(int(share * len(session_tar)))
+        process = context.Process(target=fetch_for, args=(hub.endpoint, cache))
+        before = n_arrived()
+        process.start()
+        wait_for_bytes(before + 1)
+        process.kill()
+        process.join()
+        hub.pause.is_over.set()
+        assert not target_of(PLACE, None).exists()
+    assert om.open_session(fetch(SESSION)).n_neurons == 9
+    ranges = [request.range for request in hub.requests if request.range]
+    first, second = (int(r.removeprefix("bytes=").rstrip("-")) for r in ranges)
+    assert 0 < first < second
+
+
+def test_a_busy_hub_and_a_connection_that_drops_are_tried_again(hub, session_tar):
+    hub.busy, hub.cut_after = 3, len(session_tar) // 2
+    assert om.open_session(fetch(SESSION)).n_neurons == 9
+    assert hub.sent < 1.2 * len(session_tar)
+
+
+def test_what_arrives_damaged_is_not_taken(hub, cache):
+    hub.damage.add(FILE)
+    error = refusal(SESSION)
+    assert error.code == "damaged"
+    assert FILE in error.message
+    assert not list(cache.rglob("*.part"))
+    hub.damage.clear()
+    assert fetch(SESSION).is_dir()
+
+
+def test_a_server_that_never_gets_on_is_given_up_and_what_arrived_is_kept(
+    hub, tmp_path
+):
+    hub.sends_parts, hub.cut_after = False, 100_000
+    error = refusal(SESSION, tmp_path / "to")
+    assert error.code == "interrupted"
+    assert "what arrived is kept" in error.message
+    assert list((tmp_path / "to").rglob("*.part"))
+    assert len(hub.requests) < 40
+
+
+def test_files_of_two_commits_are_never_mixed(hub):
+    old, new = b"old" * 9, b"new" * 90_000
+    hub.repositories[MICE] = Repository({"m/a": old, "m/b": new})
+
+    def stop(share: float, what: str) -> None:
+        if what.endswith("b"):
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        om.fetch_session("hf://datasets/lab/mice/m", None, stop)
+    hub.commit = "ab" * 20
+    hub.repositories[MICE] = Repository({"m/a": new, "m/c": old})
+    path = fetch("hf://datasets/lab/mice/m")
+    assert {p.name: p.read_bytes() for p in path.iterdir()} == {"a": new, "c": old}
+
+
+def test_what_lies_within_another_is_no_answer_for_it(hub, tmp_path):
+    hub.repositories[MICE] = Repository({"e/x.bin": b"x", "e/y.bin": b"y"})
+    hub.repositories["dataset", "lab/rats"] = Repository({"e/x.bin": b"rat"})
+    fetch("hf://datasets/lab/mice/e/x.bin")
+    assert refusal("hf://datasets/lab/mice/f/typo.bin").code == "not_found"
+    path = fetch("hf://datasets/lab/mice/e")
+    assert {p.name for p in path.iterdir()} == {"x.bin", "y.bin"}
+    assert refusal("hf://datasets/lab/mice/f").code == "not_found"
+    fetch("hf://datasets/lab/mice/e/x.bin", tmp_path)
+    error = refusal("hf://datasets/lab/rats/e/x.bin", tmp_path)
+    assert (error.code, "lab/mice/e/x.bin" in error.message) == ("exists", True)
+    (tmp_path / "y.bin").write_bytes(b"mine")
+    error = refusal("hf://datasets/lab/mice/e/y.bin", tmp_path)
+    assert (error.code, str(tmp_path / "y.bin") in error.message) == ("exists", True)
+
+
+@pytest.mark.parametrize("name", ["../x", "C:/x", "a\\..\\x", "/x"])
+def test_a_repository_cannot_name_a_place_outside(hub, name):
+    hub.repositories[MICE] = Repository({name: b"x", "fine": b"y"})
+    assert refusal("hf://datasets/lab/mice").code == "refused"
+
+
+def test_what_answers_and_is_no_hub_is_told(hub, monkeypatch):
+    monkeypatch.setattr("json.dumps", lambda _: "<html>sign in</html>")
+    assert "sign in to the network" in refusal(SESSION).message
+
+
+def test_two_programs_fetch_it_once(hub, session_tar):
+    pause = hub.pause = Pause(len(session_tar) // 3)
+    paths: list[Path] = []
+
+    def tell(share: float, what: str) -> None:
+        if "another program is fetching" in what:
+            pause.is_over.set()
+
+    def program() -> None:
+        paths.append(om.fetch_session(SESSION, None, tell))
+
+    threads = [threading.Thread(target=program) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert pause.is_over.is_set()
+    assert paths[0] == paths[1]
+    assert hub.sent == len(session_tar)
+
+
+def test_too_little_room_is_said_before_anything_is_asked_for(hub, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+    assert refusal(SESSION).code == "no_space"
+    assert hub.sent == 0
+
+
+# -- who may -------------------------------------------------------------------------
+def test_what_is_gated_says_what_to_do_and_leaves_no_empty_folder(
+    hub, tmp_path, monkeypatch
+):
+    hub.repositories[DATASET].is_gated = True
+    error = refusal(SESSION, tmp_path / "to")
+    assert error.code == "gated"
+    page = f"https://huggingface.co/datasets/{DATASET[1]}"
+    for words in (page, "settings/tokens", "omnimouse fetch --login", "HF_TOKEN"):
+        assert words in error.message
+    assert not (tmp_path / "to").exists()
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    (tmp_path / "mine").mkdir()
+    error = refusal(SESSION, tmp_path / "mine")
+    assert error.code == "gated"
+    assert "your token" in error.message
+    assert TOKEN not in error.message
+    assert list((tmp_path / "mine").iterdir()) == []
+    hub.readers.add(TOKEN)
+    assert fetch(SESSION).is_dir()
+
+
+def test_a_token_in_the_keyring_is_used_and_only_the_hub_sees_it(hub, memory_keyring):
+    hub.repositories[DATASET].is_gated = True
+    hub.readers.add(TOKEN)
+    done = run("--login", SESSION, text=f"{TOKEN}\n")
+    assert done.exit_code == 0, done.output
+    assert list(memory_keyring.passwords.values()) == [TOKEN]
+    assert TOKEN not in done.output
+    at_store = [r for r in hub.requests if r.path.startswith("/store/")]
+    assert {r.authorization for r in at_store} == {None}
+    assert f"Bearer {TOKEN}" in {r.authorization for r in hub.requests}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("hf://datasets/lab/none/x.tar", "lab/none"),
+        (f"hf://datasets/{DATASET[1]}/nothing.tar", "nothing.tar"),
+        (f"hf://datasets/{DATASET[1]}@v9/x.tar", "no revision 'v9'"),
+        ("omnimouse-1M", "omnimouse-1M is a checkpoint"),
+        ("mouse", "'mouse'"),
+        ("omnimouse-7M", ", ".join(CHECKPOINTS)),
+    ],
+)
+def test_what_is_not_there_is_told(hub, name, words):
+    error = refusal(name)
+    assert error.code == "not_found"
+    assert words in error.message
+
+
+def test_without_a_connection_it_says_what_to_do_and_leaves_nothing(
+    hub, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("HF_ENDPOINT", NOWHERE)
+    assert refusal(SESSION).code == "interrupted"
+    with pytest.raises(FetchError):
+        om.fetch_session(SESSION)
+    assert capsys.readouterr().err == ""  # no bar
+    done = run("omnimouse-5M", "--to", tmp_path / "a" / "b")
+    assert (done.exit_code, done.output) == (1, "")
+    assert all(w in str(done.exception) for w in ("127.0.0.1", "HTTPS_PROXY"))
+    assert "kept" not in str(done.exception)
+    assert not (tmp_path / "a").exists()
+
+
+def test_offline_what_is_there_is_used_and_nothing_is_asked(hub, monkeypatch):
+    with monkeypatch.context() as offline:
+        offline.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        assert refusal(SESSION).code == "offline"
+        assert hub.requests == []
+    fetch(SESSION)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert om.open_session(ADDRESS).n_neurons == 9
+
+
+# -- checkpoints ---------------------------------------------------------------------
+@pytest.mark.slow
+def test_an_official_checkpoint_is_fetched_converted_once_and_loaded(
+    hub, cache, official_files, net
+):
+    predictor = om.load_predictor("omnimouse-1M")
+    folder = target_of(HubPlace("model", MODEL[1]), None)
+    assert folder.is_relative_to(cache)
+    names = {p.name for p in folder.iterdir()}
+    assert names == {"omnimouse-1M.safetensors", "omnimouse-1M.json"}
+    read = read_checkpoint(folder)
+    weights = net.state_dict()
+    assert read.state.keys() == weights.keys()
+    assert all(torch.equal(read.state[k], weights[k]) for k in weights)
+    origin = {"address": f"hf://{MODEL[1]}", "commit": COMMIT, "licence": "mit"}
+    assert read.card == origin
+    assert "released sizes" in read.assumed[0]
+    n_requests = len(hub.requests)
+    again = om.load_predictor("omnimouse-1M")
+    assert len(hub.requests) == n_requests
+    assert again.predictor_id == predictor.predictor_id
+
+
+def test_checkpoints_of_ours_are_taken_as_they_are_and_named_by_their_files(
+    hub, net, tmp_path
+):
+    path = save_checkpoint(tmp_path / "a", net)
+    files = {p.name: p.read_bytes() for p in (path, path.with_suffix(".json"))}
+    hub.repositories["model", "lab/one"] = Repository({**files, "README.md": b"#"})
+    folder = fetch_checkpoint("hf://lab/one")
+    assert {p.name for p in folder.iterdir()} == set(files)
+    assert read_checkpoint(folder).sessions == SESSIONS
+    files |= {name.replace("a.", "b."): data for name, data in files.items()}
+    files["torn.safetensors"] = b"x"
+    hub.repositories["model", "lab/two"] = Repository(files)
+    error = refusal("hf://lab/two", fetch=fetch_checkpoint)
+    assert "a.safetensors, b.safetensors." in error.message
+    folder = fetch_checkpoint("hf://lab/two/b.safetensors")
+    assert {p.name for p in folder.iterdir()} == {"b.safetensors", "b.json"}
+    error = refusal("hf://lab/two/torn.safetensors", fetch=fetch_checkpoint)
+    assert ".json" in error.message
+
+
+def test_a_hostile_checkpoint_is_refused(official_files, cache):
+    official_files["0-1000/rank_1.ckpt"] = b"\x80\x04cos\nsystem\n(S'touch x'\ntR."
+    with pytest.raises(om.CheckpointError, match="refused"):
+        fetch_checkpoint("omnimouse-1M")
+    assert not list(cache.rglob("*.safetensors"))
+
+
+# -- the command ---------------------------------------------------------------------
+def test_the_command_lists_and_fetches(hub, tmp_path):
+    listing = json.loads(run(f"hf://datasets/{DATASET[1]}", "--list", "--json").stdout)
+    assert [row["name"] for row in listing["rows"]] == ["README.md", FILE]
+    assert "licence cc-by-4.0" in run(SESSION, "--list").output
+    done = run(SESSION, "--to", tmp_path, "--json")
+    (row,) = json.loads(done.stdout)["rows"]
+    assert row["path"] == str(tmp_path / SESSION)
+    assert row["value"] > 0
+
+
+@pytest.mark.usefixtures("official_files")
+def test_an_official_folder_is_converted_by_hand(official_folder, tmp_path):
+    out = tmp_path / "model.safetensors"
+    done = CliRunner().invoke(group, ["convert", str(official_folder), str(out)])
+    assert done.exit_code == 0, done.output
+    assert read_checkpoint(out).sessions == SESSIONS

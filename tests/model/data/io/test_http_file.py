@@ -1,0 +1,128 @@
+"""NWB files at web addresses: only what is needed is sent."""
+
+import gc
+import pickle
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.data.io import http_file
+from omnimouse_model.data.readers.build import statistics
+from omnimouse_model.errors import SessionFormatError
+from tests.hub_server import Hub, Repository, running_server
+from tests.model.nwb_files import Nwb, Plane, write_nwb
+
+KEY = ("dataset", "lab/mice")
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """A file of some 7 MB, most of it responses."""
+    what = Nwb(planes=(Plane(n=100, seconds=1800.0),))
+    return write_nwb(tmp_path_factory.mktemp("nwb") / "mouse.nwb", what)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def hub(server, recording):
+    files = {"mouse.nwb": recording.read_bytes(), "text.nwb": b"no such thing" * 9}
+    return server.serve(Hub({KEY: Repository(files)}))
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    """Blocks and samples for statistics as small beside the file as of a real one."""
+    monkeypatch.setattr(http_file, "_BLOCK", 2**17)
+    monkeypatch.setattr(statistics, "_MAX_ROWS", 640)
+    monkeypatch.setattr(statistics, "_RUNS", 4)
+
+
+def address(hub: Hub, name: str = "mouse.nwb") -> str:
+    return f"{hub.store}/{KEY[0]}/{KEY[1]}/{name}"
+
+
+def test_values_are_those_of_the_file_and_little_of_it_is_sent(hub, recording):
+    here, there = om.open_session(recording), om.open_session(address(hub))
+    total = recording.stat().st_size
+    assert hub.sent < total / 3
+    window, wanted = there.window(start_s=30.0), here.window(start_s=30.0)
+    np.testing.assert_array_equal(window.responses, wanted.responses)
+    assert hub.sent < total / 2
+    assert (there.format, there.n_neurons, there.id) == ("nwb", 100, here.id)
+
+
+def test_no_garbage_is_collected_while_h5py_waits_for_bytes(hub, monkeypatch):
+    """It may hold an HDF5 object, whose end would wait for h5py's waiting reader."""
+    from fsspec.asyn import sync_wrapper
+    from fsspec.implementations.http import HTTPFile
+
+    fetch, collections = HTTPFile.async_fetch_range, []
+
+    async def fetch_after_many_objects(stream, *arguments):
+        before, lists = gc.get_stats()[0]["collections"], []
+        for _ in range(5000):  # more than the collector's threshold
+            lists.append([])
+        collections.append(gc.get_stats()[0]["collections"] - before)
+        return await fetch(stream, *arguments)
+
+    wrapped = sync_wrapper(fetch_after_many_objects)
+    monkeypatch.setattr(HTTPFile, "_fetch_range", wrapped)
+    om.open_session(address(hub))
+    assert len(collections) > 1
+    assert not any(collections[1:])  # the first bytes are fetched before h5py reads
+    assert gc.isenabled()
+
+
+def read_all(session: om.Session) -> None:
+    for start in session.start_grid[::600] - session.t0:
+        _ = session.window(float(start)).responses
+
+
+def test_a_file_that_is_replaced_is_never_read_as_a_mixture(hub, monkeypatch):
+    session = om.open_session(address(hub))
+    files = hub.repositories[KEY].files
+    files["mouse.nwb"] = files["mouse.nwb"][:-1] + b"!"
+    with pytest.raises(SessionFormatError, match="changed while"):
+        read_all(session)
+    monkeypatch.setattr(http_file, "_TRUSTED_S", 0.0)
+    with pytest.raises(SessionFormatError, match="changed while"):
+        _ = session.window(30.0).responses
+
+
+def test_secrets_of_an_address_stay_in_it(hub):
+    secret = address(hub).replace("http://", "http://me:PASS@") + "?sig=SIGNATURE"
+    session = om.open_session(secret)
+    assert session.place == secret
+    assert pickle.loads(pickle.dumps(session)).fingerprint == session.fingerprint
+    with pytest.raises(SessionFormatError) as caught:
+        om.open_session(secret.replace("mouse.nwb", "none.nwb"))
+    public = (session.path, session.id, session.warnings, session.assumptions)
+    for text in (str(public), str(caught.value)):
+        assert "PASS" not in text
+        assert "SIGNATURE" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("none.nwb", "missing_file"), ("text.nwb", "not_hdf5")]
+)
+def test_what_cannot_be_read_is_told(hub, name, code):
+    with pytest.raises(SessionFormatError) as caught:
+        om.open_session(address(hub, name))
+    assert caught.value.code == code
+
+
+def test_a_server_that_sends_only_whole_files_is_told(hub):
+    hub.sends_parts = False
+    with pytest.raises(SessionFormatError, match="cannot be read in parts"):
+        om.open_session(address(hub))
+
+
+def test_a_server_that_is_not_there_is_told():
+    with pytest.raises(SessionFormatError, match="cannot be reached"):
+        om.open_session("http://127.0.0.1:9/mouse.nwb")

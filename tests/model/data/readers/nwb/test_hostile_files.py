@@ -1,0 +1,227 @@
+"""NWB files that lead elsewhere, or claim what memory cannot hold."""
+
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.readers.nwb import units as nwb_units
+from omnimouse_model.errors import SessionFormatError
+from tests.model.nwb_files import Nwb, Plane, add_series, write_nwb
+
+SERIES = "processing/ophys/Fluorescence/RoiResponseSeries0"
+TABLE = "processing/ophys/ImageSegmentation/S0"
+SPECIFIED = "specifications/evil"
+DEEP = "general/" + "/".join(f"d{i}" for i in range(30))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return write_nwb(tmp_path / "recording.nwb")
+
+
+@pytest.fixture
+def other_file(tmp_path):
+    """A file beside it, which nothing may reach."""
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = "SECRET"
+        file["numbers"] = np.arange(5)
+        file["table"] = np.zeros((300, 5), int)
+    return tmp_path / "other.h5"
+
+
+def refusal(path: Path) -> SessionFormatError:
+    with pytest.raises(SessionFormatError) as caught:
+        open_session(path)
+    assert "recording.nwb" in str(caught.value)
+    return caught.value
+
+
+# -- elsewhere -----------------------------------------------------------------------
+def replace_with_link(path: Path, place: str, aim: Path) -> None:
+    """Have the session's name be what lies in another file."""
+    with h5py.File(path, "a") as file:
+        file[place] = h5py.ExternalLink(aim, "/x")
+        del file["general/session_id"]
+        file["general/session_id"] = h5py.SoftLink(f"/{place}")
+
+
+@pytest.mark.parametrize("place", [SPECIFIED, DEEP, "scratch/x"])
+def test_no_link_leads_to_another_file(path, other_file, place):
+    replace_with_link(path, place, other_file)
+    assert refusal(path).code == "outside"
+
+
+@pytest.mark.parametrize("is_dataset_linked", [True, False])
+def test_groups_of_other_files_are_not_entered(path, other_file, is_dataset_linked):
+    with h5py.File(path, "a") as file:
+        file[DEEP] = h5py.ExternalLink(other_file, "/")
+        del file[f"{SERIES}/rois"]
+        target = f"/{DEEP}/numbers"
+        file[f"{SERIES}/rois"] = h5py.SoftLink(target)
+        if not is_dataset_linked:
+            del file["identifier"], file["general/session_id"]
+            file["identifier"] = h5py.SoftLink(f"/{DEEP}/x")
+    assert refusal(path).code == "outside"
+
+
+def exit_well_if_refused(*paths: Path) -> None:
+    """Run as a process of its own, which may hang."""
+    for path in paths:
+        try:
+            open_session(path)
+        except SessionFormatError as error:
+            if error.code == "outside":
+                continue
+        sys.exit(1)
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes are of POSIX")
+def test_a_pipe_behind_a_link_does_not_hang(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    paths = [write_nwb(tmp_path / f"{number}.nwb") for number in (1, 2)]
+    for path, place in zip(paths, (SPECIFIED, DEEP), strict=True):
+        replace_with_link(path, place, pipe)
+    process = multiprocessing.get_context("spawn").Process(
+        target=exit_well_if_refused, args=paths
+    )
+    process.start()
+    process.join(120)
+    process.kill()
+    process.join()
+    assert process.exitcode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "dtype"),
+    [("general/session_id", (1,), "S8"), (f"{SERIES}/data", (300, 5), "f4")],
+)
+def test_values_in_other_files_are_refused(path, tmp_path, name, shape, dtype):
+    (tmp_path / "raw").write_bytes(b"SECRETS!" * 750)
+    with h5py.File(path, "a") as file:
+        del file[name]
+        raw = [
+            (str(tmp_path / "raw"), 0, int(np.prod(shape)) * np.dtype(dtype).itemsize)
+        ]
+        file.create_dataset(name, shape, dtype, external=raw)
+    assert refusal(path).code == "outside"
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "source"),
+    [(f"{SERIES}/rois", (5,), "numbers"), (f"{SERIES}/data", (300, 5), "table")],
+)
+def test_virtual_values_are_refused(path, other_file, name, shape, source):
+    layout = h5py.VirtualLayout(shape, "i8")
+    layout[:] = h5py.VirtualSource(str(other_file), source, shape)
+    with h5py.File(path, "a") as file:
+        about = dict(file[name].attrs)
+        del file[name]
+        file.create_virtual_dataset(name, layout).attrs.update(about)
+    assert refusal(path).code == "outside"
+
+
+def test_links_in_circles_are_told(path):
+    with h5py.File(path, "a") as file:
+        del file["general/session_id"]
+        file["general/session_id"] = h5py.SoftLink("/general/other")
+        file["general/other"] = h5py.SoftLink("session_id")
+    assert "go round in circles" in refusal(path).message
+
+
+# -- sizes ---------------------------------------------------------------------------
+def replace_by_sparse(
+    path: Path,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: str,
+    rows_at_once: int = 1024,
+) -> None:
+    """A dataset of that shape, of which nothing is stored."""
+    with h5py.File(path, "a") as file:
+        about = dict(file[name].attrs)
+        del file[name]
+        chunks = (min(shape[0], rows_at_once), *shape[1:])
+        made = file.create_dataset(name, shape, dtype, chunks=chunks)
+        made.attrs.update(about)
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "dtype"),
+    [
+        ("general/session_id", 3 * 2**30, "i1"),
+        (f"{SERIES}/starting_time", 3 * 2**30, "f8"),
+        (f"{TABLE}/pixel_mask", 10**12, "f8"),
+    ],
+)
+def test_values_that_are_not_there_take_no_memory(path, name, n, dtype):
+    replace_by_sparse(path, name, (n,), dtype)
+    assert refusal(path).code == "too_large"
+
+
+def test_a_factor_is_not_a_table(path):
+    with h5py.File(path, "a") as file:
+        file[f"{SERIES}/data"].attrs["conversion"] = np.zeros(4000)
+    assert refusal(path).code in ("too_large", "bad_series")
+
+
+@pytest.mark.parametrize(
+    ("n", "rows_at_once", "code"),
+    [
+        (10**8, 1024, "bad_clock"),
+        (10**11, 1024, "too_large"),
+        (10**8, 10**8, "too_large"),
+    ],
+)
+def test_a_series_is_no_longer_than_a_week_and_in_small_pieces(
+    path, n, rows_at_once, code
+):
+    replace_by_sparse(path, f"{SERIES}/data", (n, 5), "f4", rows_at_once)
+    assert refusal(path).code == code
+
+
+@pytest.mark.parametrize("is_running", [False, True])
+def test_one_late_time_makes_no_grid_of_terabytes(tmp_path, is_running):
+    path, times = tmp_path / "recording.nwb", np.append(np.arange(299) / 10, 1e12)
+    plane = Plane() if is_running else Plane(timestamps=2 + times)
+    write_nwb(path, Nwb((plane,)))
+    if is_running:
+        name = "processing/behavior/running"
+        add_series(path, name, np.ones(300), timestamps=times)
+    assert refusal(path).code == "bad_clock"
+
+
+# -- masks ---------------------------------------------------------------------------
+def test_images_of_masks_are_read_in_blocks(tmp_path, monkeypatch):
+    order = (4, 0, 1, 0, 3)
+    plane = Plane(n=5, mask="image_mask", order=order)
+    path = write_nwb(tmp_path / "recording.nwb", Nwb((plane,)))
+    images = f"{TABLE}/image_mask"
+    with h5py.File(path, "a") as file:
+        file[images][1, 3, 4] = np.nan
+        stored = file[images][()]
+    monkeypatch.setattr(nwb_units, "_BLOCK_BYTES", 2 * 8 * 40 * 60)
+    roi = open_session(path).units.roi
+    assert roi is not None
+    for number, row in enumerate(order):
+        y, x = np.nonzero(np.nan_to_num(stored[row]))
+        yx, weight = roi.pixels(number)
+        np.testing.assert_array_equal(yx, np.stack([y, x], axis=1))
+        np.testing.assert_array_equal(weight, stored[row][y, x])
+
+
+@pytest.mark.parametrize("mask", ["image_mask", "pixel_mask"])
+def test_masks_have_a_bounded_number_of_pixels(tmp_path, mask, monkeypatch):
+    plane = Plane(mask=mask, order=(0, 0, 0, 0, 0))
+    path = write_nwb(tmp_path / "recording.nwb", Nwb((plane,)))
+    assert open_session(path).n_neurons == 5
+    monkeypatch.setattr(nwb_units, "MOST_PIXELS", 10)
+    assert "masks of" in refusal(path).message

@@ -1,0 +1,308 @@
+"""Small files of folders that claim or unfold to far more than they hold."""
+
+import io
+import shutil
+import sys
+import tracemalloc
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omnimouse_model.data.io.npz import Npz
+from omnimouse_model.data.io.safe_files import read_json_mapping, read_yaml_mapping
+from omnimouse_model.data.io.trial_files import MemoryRows
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.readers.build.statistics import _train_rows
+from omnimouse_model.data.readers.experanto import reader as experanto
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.errors import SessionFormatError
+from tests import SESSIONS
+from tests.model.data.readers.test_arrays import session_arrays
+from tests.model.experanto_folder import save_json, write_folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_folder(tmp_path / "session")
+
+
+@contextmanager
+def memory_limit(mebibytes: int) -> Iterator[None]:
+    """What is done takes no more memory than that."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < mebibytes * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def refusal(root: Path | dict[str, Any]) -> SessionFormatError:
+    with memory_limit(100), pytest.raises(SessionFormatError) as caught:
+        open_session(root)
+    assert caught.value.code != "unexpected"
+    return caught.value
+
+
+needs_links = pytest.mark.skipif(
+    sys.platform == "win32", reason="symbolic links need rights on Windows"
+)
+
+
+def warnings_of(session: Session) -> str:
+    return "\n".join(note.message for note in session.warnings)
+
+
+# -- descriptions --------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["responses/meta.yml", "imaging/meta.yml"])
+@pytest.mark.parametrize(
+    ("first", "next_", "words"),
+    [
+        ("{k: v}", "{{<<: [*a{0}, *a{0}]}}", "merge keys"),
+        ("[x, x]", "[*a{0}, *a{0}]", "aliases stand for more than"),
+        ("{k: v}", "{{k: *a{0}, l: *a{0}}}", "aliases stand for more than"),
+    ],
+)
+def test_aliases_do_not_unfold(folder, name, first, next_, words):
+    lines = [f"a0: &a0 {first}"]
+    lines += [f"a{k}: &a{k} {next_.format(k - 1)}" for k in range(1, 28)]
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    before = path.read_text() if path.exists() else ""
+    path.write_text(before + "\n".join(lines) + "\n")
+    error = refusal(folder)
+    assert error.code == "bad_yaml"
+    assert words in error.message
+
+
+@pytest.mark.parametrize("read", [read_yaml_mapping, read_json_mapping])
+def test_numbers_of_thousands_of_digits_are_refused(tmp_path, read):
+    (tmp_path / "a").write_text('{"n": ' + "9" * 4000 + "}")
+    with pytest.raises(SessionFormatError, match="digits"):
+        read(tmp_path / "a")
+
+
+# -- arrays --------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("descr", "shape"),
+    [
+        ("'<f8'", "(0, 1" + "0" * 30 + ")"),
+        ("'<f8'", "(1" + "0" * 4000 + ",)"),
+        ("'<f8'", "(0," + "281474976710655," * 3 + ")"),
+        ("'<f8'", "(" + "0," * 40 + ")"),
+        ("'<f8'", "(" + "-" * 30_000 + "1,)"),
+        ("'<U0'", "(1000000000,)"),
+        ("'|S0'", "(1000000000000,)"),
+        ("'(2,)f8'", "(1,)"),
+        ("('f8', (3,))", "(1,)"),
+        ("'(1,'", "(1,)"),
+    ],
+)
+def test_a_header_that_claims_too_much_is_refused(folder, descr, shape):
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}".encode()
+    data = b"\x93NUMPY\x02\x00" + len(text).to_bytes(4, "little") + text + bytes(64)
+    (folder / "screen" / "timestamps.npy").write_bytes(data)
+    assert refusal(folder).code == "not_npy"
+
+
+# -- archives ------------------------------------------------------------------------
+def npy_bytes(values: Any) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, values)
+    return stream.getvalue()
+
+
+def claim_size(path: Path, size: int) -> None:
+    """Have an archive say that its first member unpacks to a size."""
+    data = bytearray(path.read_bytes())
+    at = data.find(b"PK\x01\x02")
+    data[at + 24 : at + 28] = size.to_bytes(4, "little")
+    path.write_bytes(data)
+
+
+def test_an_archive_that_numpy_does_not_write_is_refused(tmp_path):
+    path = tmp_path / "mine.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("responses.npy", npy_bytes(np.zeros((100, 3))))
+    assert refusal(path).code == "not_npz"
+
+
+def test_an_array_unpacks_to_what_it_declares_at_most(tmp_path):
+    path = tmp_path / "x.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("offsets.npy", npy_bytes(np.zeros(2**23)))  # 64 MiB
+    claim_size(path, 200)
+    with memory_limit(20), pytest.raises(SessionFormatError, match="sound"):
+        Npz(path)["offsets"]
+
+
+def test_masks_may_not_unpack_to_gigabytes(folder):
+    path = folder / "imaging" / "rois.npz"
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", npy_bytes(np.zeros(2**10)))
+    claim_size(path, 2**31)
+    assert f"{2**31:,}" in refusal(folder).message
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"offsets": np.array(["a"] * 10)},
+        {"offsets": np.zeros(10, "M8[s]")},
+        {"weight": np.array(["x"] * 9)},
+        {"yx": np.zeros(())},
+    ],
+)
+def test_odd_masks_are_left_out(folder, changed):
+    arrays = {"offsets": np.arange(10), "yx": np.zeros((9, 2)), "weight": np.ones(9)}
+    (folder / "imaging").mkdir()
+    np.savez(folder / "imaging" / "rois.npz", **arrays)
+    assert open_session(folder).units.roi is not None
+    np.savez(folder / "imaging" / "rois.npz", **{**arrays, **changed})
+    session = open_session(folder)
+    assert session.units.roi is None
+    assert "rois.npz does not fit" in warnings_of(session)
+
+
+def test_an_image_of_texts_is_left_out(folder):
+    (folder / "imaging").mkdir()
+    np.save(folder / "imaging" / "mean_image.npy", np.array([["a"]]))
+    session = open_session(folder)
+    assert session.images == {}
+    assert "mean_image.npy holds <U1" in warnings_of(session)
+
+
+# -- other formats -------------------------------------------------------------------
+def test_one_sample_of_pupil_has_no_window():
+    arrays = session_arrays(pupil_size=np.ones(1), pupil_x=None, pupil_y=None)
+    assert refusal(arrays).code == "no_overlap"
+
+
+@pytest.fixture
+def sensorium(tmp_path):
+    copied = shutil.copytree(SESSIONS / "sensorium2023_small", tmp_path / "s")
+    return Path(copied)
+
+
+def test_a_trial_of_no_time_is_refused(sensorium):
+    for path in (sensorium / "data").glob("*/1.npy"):
+        values = np.load(path)
+        np.save(path, values[..., :0])
+    assert refusal(sensorium).code == "bad_trials"
+
+
+def test_a_file_of_any_number_takes_no_memory(sensorium):
+    np.save(sensorium / "data" / "videos" / "999999999999.npy", np.zeros(3))
+    error = refusal(sensorium)
+    assert error.code == "missing_trials"
+    assert "1000000000000" in error.message
+
+
+# -- time ----------------------------------------------------------------------------
+@pytest.mark.parametrize("end", [1.5e9, 1e15, 1e300])
+def test_spikes_are_no_longer_than_a_week(folder, end):
+    shutil.rmtree(folder / "responses")
+    (folder / "responses").mkdir()
+    np.array([1001.0, 1002.0]).tofile(folder / "responses" / "spikes.mem")
+    about = {"modality": "spikes", "start_time": 1000.0, "end_time": end}
+    about |= {"spike_indices": [0, 1, 2], "dtype": "float64"}
+    save_json(folder / "responses" / "meta.yml", about)
+    assert refusal(folder).code == "bad_clock"
+
+
+def _rows_by_the_rule(signal: Signal, train: np.ndarray) -> np.ndarray:
+    """Every row of train time, one by one."""
+    every = np.arange(signal.n_samples)
+    at = signal.start + every / signal.rate_hz
+    place = np.searchsorted(train[:, 0], at, side="right") - 1
+    inside = (place >= 0) & (at < train[np.maximum(place, 0), 1])
+    return every[inside] if inside.any() else every
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_statistics_take_runs_that_lie_evenly_in_train_time(seed):
+    draw = np.random.default_rng(seed)
+    n, rate = int(draw.integers(1, 3000)), float(draw.choice([30.0, 29.97, 7.5]))
+    start = float(draw.choice([0.0, 1000.0, 1.52e9]))
+    signal = Signal("x", MemoryRows(Path("x"), np.zeros((n, 1))), rate, start, start)
+    begin = start + np.sort(draw.integers(-50, n + 50, int(draw.integers(1, 9)))) / rate
+    train = np.stack([begin, begin + draw.integers(-3, 400, len(begin)) / rate], axis=1)
+    wanted = _rows_by_the_rule(signal, train)
+    np.testing.assert_array_equal(_train_rows(signal, train, 10**6), wanted)
+    for most in (5, 97, 640):
+        rows = _train_rows(signal, train, most)
+        assert np.isin(rows, wanted).all()
+        assert (np.diff(rows) > 0).all()
+        assert min(most, len(wanted)) / 2 < len(rows) <= most
+        ends = wanted[[0, -1]]
+        assert (np.abs(rows[[0, -1]] - ends) <= len(wanted) / len(rows)).all()
+
+
+# -- links ---------------------------------------------------------------------------
+def move_out(folder: Path, *names: str) -> None:
+    """Move files out of the session, and leave links to them."""
+    outside = folder.parent / "outside"
+    outside.mkdir(exist_ok=True)
+    for name in names:
+        place = outside / name.replace("/", "-")
+        (folder / name).rename(place)
+        (folder / name).symlink_to(place)
+
+
+WORDS = ("responses/meta.yml", "screen/meta.yml", "screen/combined_meta.json")
+SMALL = ("screen/timestamps.npy", "responses/meta/phase_shifts.npy")
+
+
+@needs_links
+@pytest.mark.parametrize("name", [*WORDS, *SMALL, "treadmill/meta.yml"])
+def test_descriptions_and_small_arrays_are_of_the_session(folder, name):
+    move_out(folder, name)
+    error = refusal(folder)
+    assert error.code == "outside"
+    assert Path(name).name in error.message
+
+
+@needs_links
+def test_a_name_elsewhere_is_told_and_not_taken(folder):
+    move_out(folder, "meta.json")
+    session = open_session(folder)
+    assert session.id == folder.name
+    assert "meta.json points outside" in warnings_of(session)
+
+
+@needs_links
+def test_data_may_be_links_and_are_told(folder):
+    before = open_session(folder).window(3.0)
+    move_out(
+        folder, "responses/data.mem", "screen/data/00001.npy", "screen/data/00002.npy"
+    )
+    session = open_session(folder)
+    told = [n.message for n in session.warnings if n.code == "linked_data"]
+    assert len(told) == 2
+    assert "responses/data.mem" in told[0]
+    assert str(folder.parent / "outside" / "responses-data.mem") in told[0]
+    assert "data/00001.npy" in told[1]
+    assert "1 more" in told[1]
+    np.testing.assert_array_equal(session.window(3.0).responses, before.responses)
+
+
+# -- what no reader foresaw ----------------------------------------------------------
+@pytest.mark.parametrize("error", [KeyError("units"), MemoryError("1 TiB")])
+def test_what_no_reader_foresaw_is_typed_and_logged(folder, error, monkeypatch, caplog):
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(experanto, "read_screen", fails)
+    with pytest.raises(SessionFormatError) as caught:
+        open_session(folder)
+    assert caught.value.code == "unexpected"
+    assert type(error).__name__ in str(caught.value)
+    assert caught.value.__cause__ is error
+    assert caplog.records[0].exc_info is not None

@@ -1,0 +1,186 @@
+"""Windows of many kinds of session, against the format's rules in plain numpy."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.window import Window
+from tests.model.experanto_folder import Folder, Trial, write_folder
+from tests.model.plain_rules import PlainSession
+
+STILLS = tuple(
+    trial for _ in range(12) for trial in (Trial("image", "train"), Trial("blank"))
+)
+KINDS = {
+    "usual": Folder(),
+    "epoch clock": Folder(t0=1_523_456_789.123, n_neurons=40),
+    "epoch clock, commensurate": Folder(t0=1_523_456_789.0, shifts=False),
+    "npy, no shifts": Folder(mem=False, shifts=False),
+    "float64 npy": Folder(mem=False, dtype="float64", n_neurons=33),
+    "float16": Folder(dtype="float16"),
+    "integers": Folder(dtype="int16"),
+    "8 Hz responses": Folder(rate_hz=8.0, n_neurons=50),
+    "29.9994 Hz responses": Folder(rate_hz=29.9994, n_neurons=300),
+    "stills only": Folder(trials=STILLS),
+    "no combined json": Folder(combined=False),
+    "gaps, also at the ends": Folder(missing=((0, 3), (150, 153), (355, 360))),
+    "three eye columns": Folder(eye_columns=3),
+    "one neuron": Folder(n_neurons=1),
+    "float frames": Folder(frame_dtype="float32"),
+    "no treadmill": Folder(streams=("responses", "screen", "eye_tracker")),
+}
+PLANS = [
+    (["train"], 1, True),
+    (["train"], 1, False),
+    (["validation"], 60, False),
+    (["validation", "oracle"], 60, True),
+    (["final_test_1"], 30, True),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_window_starts_and_values_are_the_formats(kind, tmp_path):
+    root = write_folder(tmp_path / "a", KINDS[kind])
+    session, plain = open_session(root), PlainSession(root)
+    seen = 0
+    for tiers, stride, blanks in PLANS:
+        chosen = session.window_indices(tiers, stride, blanks)
+        wanted = plain.starts(tiers, stride, blanks)
+        np.testing.assert_array_equal(session.start_grid[chosen], wanted)
+        for index in chosen[:: max(1, len(chosen) // 4)]:
+            _check_window(Window(session, int(index)), plain)
+            seen += 1
+    assert seen > 0
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return open_session(write_folder(tmp_path_factory.mktemp("windows") / "a"))
+
+
+def _check_window(window: Window, plain: PlainSession) -> None:
+    start, session = window.native_start, window.session
+    at_30 = np.linspace(start, start + 2.0, 60, endpoint=False)
+    at_20 = np.linspace(start, start + 2.0, 40, endpoint=False)
+    responses = plain.streams["responses"]
+    scale = np.maximum(responses.std, 1.0).astype(np.float32)
+    np.testing.assert_array_equal(window.responses, responses.at(at_30) / scale)
+    column = 0
+    for name in ("eye_tracker", "treadmill"):
+        if name in plain.streams:
+            stream = plain.streams[name]
+            values = stream.at(at_20) - stream.mean.astype(np.float32)
+            values /= stream.std.astype(np.float32)
+            width = values.shape[1]
+            np.testing.assert_array_equal(
+                window.behavior[:, column : column + width], values
+            )
+            column += width
+    frames = plain.frames(at_30)
+    np.testing.assert_array_equal(
+        window.video, (frames - np.float32(113)) / np.float32(59)
+    )
+    assert all(valid.all() for valid in window.valid.values())
+    relative = (at_20 - session.t0).astype(np.float32)
+    np.testing.assert_array_equal(window.timestamps["eye_tracker"], relative)
+
+
+def test_a_window_snaps_to_the_start_grid_and_stays_inside(session):
+    grid = session.start_grid - session.t0
+    assert session.window(5.0).start_s == pytest.approx(5.0, abs=1 / 60)
+    assert session.window(-100.0).start_index == 0
+    assert session.window(1e9).start_index == len(grid) - 60
+    for start in session.window_starts("train", include_blanks=True):
+        assert session.window(start).start_s == start
+
+
+def test_window_starts_survive_the_way_through_seconds_at_epoch_times(tmp_path):
+    session = open_session(write_folder(tmp_path / "a", t0=1.52e9 + 0.377))
+    chosen = session.window_indices("train")
+    starts = session.window_starts("train")
+    again = [session.window(start).start_index for start in starts]
+    np.testing.assert_array_equal(again, chosen)
+
+
+@pytest.mark.parametrize(
+    ("end", "first", "known"), [("stop", -30, 31), ("start", -5, None)]
+)
+def test_positions_outside_a_stream_are_zero_and_marked(session, end, first, known):
+    edge = getattr(session.responses.valid_interval(), end)
+    times = edge + np.arange(first, first + 60) / 30.0
+    values, valid = session.responses.window(times)
+    assert known is None or valid.sum() == known
+    assert not values[~valid].any()
+    sampled, found = session.responses.sample(times)
+    np.testing.assert_array_equal(np.flatnonzero(valid), found)
+    np.testing.assert_array_equal(values[valid], sampled)
+
+
+def test_missing_behavior_is_zero_and_marked(tmp_path):
+    session = open_session(write_folder(tmp_path / "a", missing=((150, 155),)))
+    window = session.window((150 / 20 - 0.75) - 1.0)
+    behavior, valid = window.behavior, window.valid["behavior"]
+    assert np.isfinite(behavior).all()
+    assert 4 <= (~valid).sum() <= 6
+    assert not behavior[~valid][:, :4].any()
+
+
+def test_streams_a_session_lacks_are_empty_not_zero(tmp_path):
+    session = open_session(write_folder(tmp_path / "a", streams=("responses",)))
+    window = session.window(3.0)
+    assert session.stimulus is None
+    assert session.behavior_names == ()
+    assert window.behavior.shape == (40, 0)
+    assert not window.valid["video"].any()
+    assert not window.valid["behavior"].any()
+    assert window.video.shape == (60, 36, 64)
+    assert len(session.window_starts()) > 0
+    # nothing names a tier: the session is divided, and says so
+    assert "inferred_tiers" in {note.code for note in session.assumptions}
+    assert len(session.window_starts("train")) > 0
+    assert len(session.window_starts("final_test_1")) == 0
+
+
+def test_other_frame_sizes_and_colour_are_averaged_for_the_model(tmp_path):
+    session = open_session(write_folder(tmp_path / "a", size=(72, 128, 3)))
+    window = session.window(2.0)
+    assert window.video.shape == (60, 36, 64)
+    frames, _ = session.stimulus.sample(window.times("screen"))
+    blocks = frames.mean(axis=3).reshape(60, 36, 2, 64, 2).mean(axis=(2, 4))
+    np.testing.assert_allclose(window.video * 59 + 113, blocks, atol=1e-3)
+    assert any(note.code == "frame_size" for note in session.warnings)
+
+
+def test_a_missing_response_stays_missing(tmp_path):
+    root = write_folder(tmp_path / "a", mem=False)
+    data = np.load(root / "responses/data.npy")
+    data[:, 2] = np.nan
+    np.save(root / "responses/data.npy", data)
+    responses = open_session(root).window(5.0).responses
+    assert np.isnan(responses[:, 2]).all()
+    assert np.isfinite(np.delete(responses, 2, axis=1)).all()
+
+
+def test_windows_and_sessions_travel_to_other_processes(session):
+    window = session.window(4.0)
+    sent = pickle.dumps(window)
+    assert len(sent) < 5_000
+    again = pickle.loads(sent)
+    assert again == window
+    assert hash(again) == hash(window)
+    np.testing.assert_array_equal(again.responses, window.responses)
+    np.testing.assert_array_equal(again.video, window.video)
+    assert pickle.loads(sent).session is again.session
+
+
+def test_tier_test_means_every_held_out_test_tier(tmp_path):
+    tiers = ("train", "final_test_2", "live_test_main", "oracle", "test", "latest_x")
+    trials = tuple(Trial("video", tier, 75) for tier in tiers)
+    session = open_session(write_folder(tmp_path / "a", trials=trials))
+    named = session.named_tiers("test")
+    assert set(named) == {"final_test_2", "live_test_main", "test"}
+    together = session.window_indices("test")
+    np.testing.assert_array_equal(together, session.window_indices(list(named)))
+    assert len(together) > 0

@@ -1,0 +1,314 @@
+"""Pinned conditions and spans: kept, predicted after the live answer, remembered."""
+
+import json
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.evaluate.stitching import predict_span, window_scores
+from omnimouse_model.data.open import open_session
+from omnimouse_model.live.compare.pins import LIVE
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.spans import LONGEST_S, page_around
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.predictor import Encoded
+from tests.predictors import EchoPredictor, GatedPredictor, RefusingPredictor
+from tests.small_sessions import write_session
+
+TIMEOUT = 60.0
+
+
+@dataclass(slots=True)
+class SloppyPredictor(EchoPredictor):
+    """Wrong by a known amount that depends on the mask and on who it is."""
+
+    offset: float = 0.0
+
+    def encode(self, window, mask: Mask) -> Encoded:
+        wave = np.sin(np.arange(60)[:, None] + window.start_index + self.offset)
+        wrong = window.responses + (0.2 + float(mask.frames.sum()) / 60) * wave
+        self._count("encodings")
+        return Encoded(window, mask, wrong)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_session(tmp_path_factory.mktemp("pins") / "mouse", 12, repeats=2)
+
+
+@pytest.fixture
+def controller(folder):
+    made = Controller(synchronous=True)
+    made.choose_predictor(SloppyPredictor())
+    made.open_session(folder)
+    made.apply_preset("video_behavior")
+    made.select([3, 5])
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def gated_controller(folder):
+    """A controller with a thread of its own, its first answer there; a predictor."""
+    predictor = GatedPredictor()
+    with closing(Controller()) as made:
+        made.choose_predictor(predictor)
+        predictor.gate.release()
+        made.open_session(folder)
+        assert predictor.entered.acquire(timeout=TIMEOUT)
+        assert made.wait(TIMEOUT)
+        yield made, predictor
+        predictor.gate.release(1000)
+
+
+def test_unpinning_is_undone_and_done_again_among_other_steps(controller):
+    first, second = controller.pins.pin(), controller.pins.pin("mine")
+    controller.pins.unpin(0)
+    assert controller.undo_name == "Unpin Video + behaviour"
+    controller.apply_preset("nothing")
+    after = controller.state.mask
+    controller.undo()
+    assert controller.state.pins == (second,)
+    controller.undo()
+    back = controller.state.pins[0]
+    assert (back.slot, back.name, back.mask) == (0, first.name, first.mask)
+    np.testing.assert_array_equal(controller.state.mask.cells, first.mask.cells)
+    controller.redo()
+    assert controller.state.pins == (second,)
+    controller.redo()
+    np.testing.assert_array_equal(controller.state.mask.cells, after.cells)
+
+
+def test_a_slot_that_was_taken_since_is_left_and_another_used(controller):
+    controller.pins.pin("first")
+    controller.pins.unpin(0)
+    controller.pins.pin("second")
+    controller.undo()
+    names = {pin.slot: pin.name for pin in controller.state.pins}
+    assert names == {0: "second", 1: "first"}
+    controller.redo()
+    assert [pin.name for pin in controller.state.pins] == ["second"]
+
+
+def test_pins_take_the_free_slots_and_no_more(controller):
+    first, second = controller.pins.pin(), controller.pins.pin("mine")
+    assert (first.letter, second.letter) == ("A", "B")
+    assert (first.name, second.name) == ("Video + behaviour", "mine")
+    controller.pins.unpin(0)
+    assert controller.pins.pin("first").slot == 0
+    controller.pins.pin("third")
+    controller.pins.pin("fourth")
+    assert controller.pins.is_full
+    with pytest.raises(ValueError, match="4 conditions are pinned"):
+        controller.pins.pin("fifth")
+
+
+def test_a_pin_answers_what_it_asked_when_the_question_has_changed(controller):
+    pin = controller.pins.pin()
+    before = controller.results.population
+    scores = controller.results.scores
+    controller.apply_preset("responses_from_behavior")
+    answer = controller.pins.windows[0]
+    np.testing.assert_array_equal(answer.prediction.responses, before.responses)
+    np.testing.assert_array_equal(answer.scores, scores)
+    assert not np.array_equal(controller.results.scores, scores)
+    controller.seek(9.0)
+    window = controller.state.window
+    answer = controller.pins.windows[0]
+    expected = SloppyPredictor().predict(window, pin.mask)
+    np.testing.assert_array_equal(answer.prediction.responses, expected.responses)
+    np.testing.assert_array_equal(answer.scores, window_scores(expected, window))
+
+
+def test_a_pin_keeps_its_predictor(controller):
+    controller.pins.pin()
+    scores = controller.pins.windows[0].scores
+    controller.choose_predictor(SloppyPredictor("other", offset=1.0))
+    assert controller.pins.windows[0].prediction.predictor_id == "echo"
+    np.testing.assert_array_equal(controller.pins.windows[0].scores, scores)
+    assert not np.array_equal(controller.results.scores, scores)
+    controller.pins.make_current(0)
+    assert controller.state.predictor_name == "echo"
+
+
+def test_a_predictor_by_name_is_loaded_beside_and_let_go(folder):
+    loaded, closed = [], []
+
+    class Named(SloppyPredictor):
+        def close(self):
+            closed.append(self.name)
+
+    def load(name, session, device):
+        loaded.append(name)
+        return Named(name)
+
+    controller = Controller(synchronous=True, load=load)
+    controller.choose_predictor("one")
+    controller.open_session(folder)
+    controller.pins.pin()
+    assert loaded == ["one"]
+    controller.choose_predictor("two")
+    controller.seek(9.0)
+    assert controller.pins.windows[0].prediction.predictor_id == "one"
+    assert loaded == ["one", "two", "one"]
+    closed.clear()
+    controller.pins.unpin(0)
+    assert closed == ["one"]
+    controller.close()
+
+
+def test_a_pin_that_is_refused_says_why_and_stops_no_other(controller):
+    controller.choose_predictor(RefusingPredictor())
+    controller.set_frames(False)
+    controller.pins.pin("blind")
+    controller.set_frames(True)
+    controller.pins.pin("seeing")
+    assert "needs video" in controller.pins.windows[0].error
+    assert controller.pins.windows[0].prediction is None
+    assert controller.pins.windows[1].scores is not None
+
+
+# -- spans ----------------------------------------------------------
+def test_spans_are_the_librarys_for_the_screen_and_for_pins(controller):
+    pin = controller.pins.pin()
+    controller.apply_preset("responses_from_behavior")
+    controller.pins.choose_span("10 s")
+    page = controller.pins.page
+    assert page[1] - page[0] == 10.0
+    session, neurons = controller.state.session, np.array([3, 5])
+    for slot, mask in ((LIVE, controller.state.mask), (0, pin.mask)):
+        found = controller.pins.spans[slot].span
+        expected = predict_span(
+            SloppyPredictor(), session, mask, *page, neurons=neurons
+        )
+        assert found.is_complete
+        np.testing.assert_array_equal(found.responses, expected.responses)
+        np.testing.assert_array_equal(found.scores, expected.scores)
+        assert np.isfinite(found.scores).all()
+    controller.pins.choose_span("window")
+    assert controller.pins.spans == {}
+
+
+def test_a_span_stays_while_the_window_moves_within_it(controller):
+    controller.seek(9.0)
+    controller.pins.choose_span("10 s")
+    predictor = controller._asking.predictor
+    page, known = controller.pins.page, controller.pins.spans[LIVE]
+    before = predictor.counters["encodings"]
+    controller.seek(page[0] + 5.0)
+    assert controller.pins.page == page
+    assert controller.pins.spans[LIVE] is known
+    assert predictor.counters["encodings"] == before + 1
+    controller.seek(page[1])
+    assert controller.pins.page[0] == page[0] + 8.0 * (
+        (controller.state.window.start_s - page[0] + 1e-6) // 8.0
+    )
+    assert controller.pins.spans[LIVE] is not known
+
+
+def test_the_trial_is_a_span_and_long_ones_come_in_pages(controller):
+    session, trials = controller.state.session, controller.state.session.trials
+    window = session.window(7.0)
+    on, off = float(trials.t_on[1]), float(trials.t_off[1])
+    page = page_around(session, window, "trial")
+    assert page == (min(on, window.start_s), max(off, window.start_s + 2))
+    assert page_around(session, window, "window") is None
+
+    many = len(trials.t_on)
+    long = replace(trials, t_on=np.full(many, 1.0), t_off=np.full(many, 500.0))
+    session = replace(session, trials=long)
+    for start_s in (2.0, 20.0, 36.0):
+        window = session.window(start_s)
+        page = page_around(session, window, "trial")
+        assert page[1] - page[0] == LONGEST_S
+        assert page[0] <= window.start_s + 1e-5
+        assert window.start_s + 2.0 <= page[1] + 1e-5
+
+
+# -- never in the way ----------------------------------------------------------
+def test_a_live_question_does_not_wait_for_a_span(gated_controller):
+    controller, predictor = gated_controller
+    controller.pins.choose_span("30 s")
+    assert predictor.entered.acquire(timeout=TIMEOUT)
+    assert controller.pins.is_busy
+    controller.apply_preset("responses_from_behavior")
+    assert not controller.pins.is_busy
+    predictor.gate.release()  # the span's window that is being predicted
+    assert predictor.entered.acquire(timeout=TIMEOUT)
+    asked = controller.results.asked
+    predictor.gate.release()  # the next to come is the live question
+    assert predictor.entered.acquire(timeout=TIMEOUT)
+    assert (controller.results.shown, controller.results.freshness) == (asked, "fresh")
+    controller.cancel()
+    predictor.gate.release(1000)
+    assert controller.wait(TIMEOUT)
+    assert not controller.pins.is_busy
+    assert LIVE not in controller.pins.spans
+    controller.ask_again()
+    assert controller.wait(TIMEOUT)
+    assert controller.pins.spans[LIVE].span.is_complete
+
+
+# -- remembered ----------------------------------------------------------
+def test_pins_survive_a_restart(folder, tmp_path):
+    def made():
+        return Controller(
+            synchronous=True,
+            memory=tmp_path / "live.json",
+            load=lambda name, session, device: SloppyPredictor(name),
+        )
+
+    first = made()
+    first.choose_predictor("one")
+    first.open_session(folder)
+    first.apply_preset("random_half_video_behavior")
+    first.pins.pin("half")
+    first.apply_preset("video_only")
+    first.pins.pin()
+    first.pins.show(1, False)
+    first.pins.choose_span("trial")
+    first.set_traces(common_scale=False, as_large=True)
+    first.set_brush_radius(31.0)
+    scores = first.pins.windows[0].scores
+    pins = first.state.pins
+    second = made()  # the first was not closed: as after a crash
+    assert second.remembered.brush_radius == 31.0
+    assert second.restore()
+    for was, now in zip(pins, second.state.pins, strict=True):
+        assert now.mask == was.mask
+        assert (now.slot, now.name, now.preset) == (was.slot, was.name, was.preset)
+        assert (now.predictor, now.is_shown) == ("one", was.is_shown)
+    assert second.state.trace_span == "trial"
+    assert (second.state.common_scale, second.state.as_large) == (False, True)
+    np.testing.assert_array_equal(second.pins.windows[0].scores, scores)
+    first.close()
+    second.close()
+
+
+def test_damaged_pins_are_left_out(folder, tmp_path):
+    memory = tmp_path / "live.json"
+    with closing(Controller(synchronous=True, memory=memory)) as first:
+        first.choose_predictor(EchoPredictor())
+        first.open_session(folder)
+        first.pins.pin("good")
+        first.pins.pin("bad")
+    facts = json.loads(memory.read_text())
+    facts["pins"]["pins"][1]["mask"] = {"nonsense": 1}
+    facts["pins"]["pins"].append(7)
+    memory.write_text(json.dumps(facts))
+    with closing(Controller(synchronous=True, memory=memory)) as second:
+        second.choose_predictor(EchoPredictor())
+        assert second.restore()
+        assert [pin.name for pin in second.state.pins] == ["good"]
+
+
+def test_another_recording_has_pins_of_its_own(controller, tmp_path, folder):
+    controller.pins.pin("mine")
+    controller.open_session(write_session(tmp_path / "other", 9))
+    assert controller.state.pins == ()
+    assert controller.pins.windows == {}
+    controller.open_session(open_session(folder))
+    assert [pin.name for pin in controller.state.pins] == ["mine"]
+    assert controller.pins.windows[0].scores is not None

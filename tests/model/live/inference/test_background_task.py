@@ -1,0 +1,161 @@
+"""What goes on off the thread that draws beside answering: folders, clocks, series."""
+
+import queue
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omnimouse_model.data import session_index
+from omnimouse_model.data.session_index import Entry, holds_sessions
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.inference.background_task import Errand
+from omnimouse_model.live.last_session import recall
+from tests import SUITE2P
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
+
+TIMEOUT = 60.0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Three sessions, at two levels."""
+    root = tmp_path_factory.mktemp("recordings")
+    for name in ("a", "b", "lab/c"):
+        write_session(root / name, n_neurons=12)
+    return root
+
+
+class DrawingThread:
+    """A thread that draws, which does what is posted when it is told to."""
+
+    def __init__(self) -> None:
+        self.posted: queue.Queue[Callable[[], None]] = queue.Queue()
+        self.controller = Controller(
+            post=self.posted.put, load=lambda *_: EchoPredictor()
+        )
+
+    def draw_until(self, is_so: Callable[[], bool]) -> None:
+        while not is_so():
+            self.posted.get(timeout=TIMEOUT)()
+
+    def draw_rest(self, errand: Errand) -> None:
+        """Wait until its thread has ended, then do what it has posted."""
+        assert errand._engine.wait(TIMEOUT)
+        while not self.posted.empty():
+            self.posted.get()()
+
+
+@pytest.fixture
+def drawing_thread():
+    made = DrawingThread()
+    yield made
+    made.controller.close()
+
+
+# -- folders -------------------------------------------------------------------------
+def test_a_folder_is_looked_through_elsewhere_and_rows_come_one_by_one(
+    drawing_thread, folder, monkeypatch
+):
+    read_on, entry_of = set(), session_index._entry
+
+    def noted(path: Path, reading: Mapping[str, Any]) -> Entry:
+        read_on.add(threading.current_thread())
+        return entry_of(path, reading)
+
+    monkeypatch.setattr(session_index, "_entry", noted)
+    recordings, words, counts = drawing_thread.controller.recordings, [], []
+
+    def listen() -> None:
+        words.append(recordings.words)
+        counts.append(len(recordings.found))
+
+    recordings.changed.connect(listen)
+    recordings.look_in(folder)
+    assert recordings.is_busy
+    assert len(recordings.found) == 0
+    drawing_thread.draw_until(lambda: not recordings.is_busy)
+    found = [str(entry.path.relative_to(folder)) for entry in recordings.found]
+    assert found == ["a", "b", str(Path("lab/c"))]
+    assert sorted(set(counts)) == [0, 1, 2, 3]
+    assert "2 of 3: c" in words
+    assert words[-1] == ""
+    assert threading.current_thread() not in read_on
+
+
+def test_a_folder_that_is_gone_says_so(drawing_thread, tmp_path):
+    recordings = drawing_thread.controller.recordings
+    recordings.look_in(tmp_path / "gone")
+    drawing_thread.draw_until(lambda: not recordings.is_busy)
+    assert str(tmp_path / "gone") in str(recordings.fault)
+
+
+def test_a_glance_tells_folders_of_sessions_from_others(folder, tmp_path):
+    assert holds_sessions(folder)
+    assert not holds_sessions(folder / "a")
+    assert not holds_sessions(folder / "lab")  # one session: that is opened
+    assert not holds_sessions(tmp_path / "gone")
+    for number in range(3):
+        (tmp_path / f"{number}.tif").touch()
+    assert not holds_sessions(tmp_path)
+    for name in ("x", "y"):
+        shutil.copytree(SUITE2P, tmp_path / "mouse" / name)
+    assert holds_sessions(tmp_path)
+
+
+# -- clocks --------------------------------------------------------------------------
+def test_clocks_are_checked_elsewhere_with_progress(drawing_thread, folder):
+    controller, words = drawing_thread.controller, []
+    controller.alignment.check()
+    assert not controller.alignment.is_busy  # there is no session
+    controller.open_session(folder / "a")
+    check = controller.alignment
+    check.changed.connect(lambda: words.append(check.words))
+    check.check()
+    assert check.is_busy
+    assert check.report is None
+    drawing_thread.draw_until(lambda: not check.is_busy)
+    assert [lag.first for lag in check.report.lags] == ["screen", "running", "running"]
+    shares = [int(w.split(": ")[1][:-2]) for w in words if ": " in w]
+    assert len(shares) > 20  # of twenty copies per pair, each can be the last
+    assert shares == sorted(shares)
+    controller.open_session(folder / "b")
+    assert check.report is None
+
+
+def test_a_check_that_is_given_up_says_nothing_any_more(drawing_thread, folder):
+    controller = drawing_thread.controller
+    controller.open_session(folder / "a")
+    controller.alignment.check()
+    controller.open_session(folder / "b")
+    assert not controller.alignment.is_busy
+    drawing_thread.draw_rest(controller.alignment._errand)
+    assert controller.alignment.report is None
+
+
+# -- series --------------------------------------------------------------------------
+def test_another_series_is_read_at_the_same_window_and_remembered(tmp_path):
+    memory = tmp_path / "live.json"
+    controller = Controller(synchronous=True, memory=memory)
+    controller.choose_predictor(EchoPredictor())
+    controller.open_session(Path(shutil.copytree(SUITE2P, tmp_path / "m7")))
+    before = controller.state.session
+    controller.seek(20.0)
+    start_s = controller.state.window.start_s
+    controller.choose_series("dff")
+    state = controller.state
+    assert (state.session.series, state.session.path) == ("dff", before.path)
+    assert state.window.start_s == start_s
+    assert recall(memory).options == {"series": "dff"}
+    controller.choose_series("calcium")
+    assert "no series 'calcium'" in str(controller.opener.fault)
+    assert state.session.series == "dff"
+    controller.close()
+    again = Controller(synchronous=True, memory=memory)
+    assert again.restore()
+    assert again.state.session.series == "dff"
+    again.close()

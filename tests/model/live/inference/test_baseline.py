@@ -1,0 +1,223 @@
+"""A baseline beside the predictor: the same question, later, and on its own account."""
+
+import numpy as np
+import pytest
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_model.predict.registry import load_predictor
+from tests.predictors import EchoPredictor, GatedPredictor
+from tests.small_sessions import write_session
+
+TIMEOUT = 60.0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_session(tmp_path_factory.mktemp("beside") / "session")
+
+
+@pytest.fixture(scope="module")
+def session(folder):
+    return open_session(folder)
+
+
+@pytest.fixture
+def controller(session):
+    made = Controller(synchronous=True)
+    made.choose_predictor(EchoPredictor())
+    made.open_session(session)
+    yield made
+    made.close()
+
+
+def assert_answered(controller: Controller) -> None:
+    """The baseline has answered what is asked now."""
+    baseline = controller.baseline
+    assert baseline.population_freshness == "fresh"
+    assert baseline.population.mask_id == controller.state.mask.mask_id
+
+
+def test_it_answers_as_the_library_does(controller):
+    controller.choose_baseline("video-ridge")
+    state, found = controller.state, controller.baseline.population
+    assert state.baseline_name == "video-ridge"
+    predictor = load_predictor("video-ridge")
+    predictor.prepare(state.session)
+    expected = predictor.predict(state.window, state.mask, found.neurons)
+    np.testing.assert_array_equal(found.responses, expected.responses)
+    assert found.mask_id == state.mask.mask_id
+    assert np.isfinite(controller.baseline.scores).any()
+    assert controller.results.population.predictor_id == "echo"
+
+
+def test_it_follows_mask_and_window_and_not_the_selection(controller):
+    controller.choose_baseline("mean")
+    controller.paint_cells([2, 3], slice(30, 60), VISIBLE)
+    assert_answered(controller)
+    before = controller.baseline.population
+    controller.select([5, 6])
+    assert controller.baseline.population is before
+    controller.seek(controller.state.window.start_s - 2.0)
+    assert controller.baseline.population is not before
+    assert_answered(controller)
+
+
+def test_nobody_is_beside_any_more_when_nothing_is_chosen(controller):
+    controller.choose_baseline("mean")
+    controller.choose_baseline("")
+    assert controller.baseline.population is None
+    assert controller.baseline.scores is None
+    controller.paint_cells([1], slice(0, 60), TARGET)
+    assert controller.baseline.population is None
+
+
+def test_a_refusal_is_told_and_the_predictor_goes_on(controller):
+    controller.apply_preset("video_behavior")
+    controller.choose_baseline("last")
+    assert "'last'" in controller.baseline.error
+    assert controller.baseline.population is None
+    assert controller.results.error is None
+    assert controller.results.population_freshness == "fresh"
+    controller.apply_preset("causal_response_25_behavior")
+    assert controller.baseline.error is None
+    assert_answered(controller)
+
+
+def test_a_name_that_nobody_has_is_told(controller):
+    controller.choose_baseline("no-such")
+    assert "'no-such'" in controller.baseline.error
+    assert controller.results.error is None
+
+
+# -- in threads -----------------------------------------------------------------------
+@pytest.fixture
+def model():
+    return GatedPredictor()
+
+
+@pytest.fixture
+def beside():
+    return GatedPredictor("beside")
+
+
+def open_gates(*predictors: GatedPredictor) -> None:
+    for predictor in predictors:
+        predictor.gate.release(20)
+
+
+@pytest.fixture
+def gated_controller(session, model, beside):
+    """Model and baseline answer when their gates open."""
+    made = Controller(load=lambda *_: beside)
+    made.open_session(session)
+    made.choose_predictor(model)
+    made.choose_baseline("beside")
+    yield made
+    open_gates(model, beside)
+    made.close()
+
+
+@pytest.fixture
+def answered_controller(gated_controller, model, beside):
+    """Both have answered once; the baseline's gate stays open."""
+    model.gate.release()
+    open_gates(beside)
+    assert gated_controller.wait(TIMEOUT)
+    return gated_controller
+
+
+def test_it_is_asked_only_when_the_predictor_has_answered(
+    answered_controller, model, beside
+):
+    first = answered_controller.baseline.population
+    assert beside.counters["encodings"] == 1
+    answered_controller.paint_cells([1], slice(0, 60), TARGET)
+    answered_controller.paint_cells([4], slice(0, 60), TARGET)
+    assert answered_controller.baseline.population is first
+    assert answered_controller.baseline.is_population_old
+    assert beside.counters["encodings"] == 1
+    open_gates(model)
+    assert answered_controller.wait(TIMEOUT)
+    assert beside.counters["encodings"] == 2
+    assert not answered_controller.baseline.is_population_old
+    assert_answered(answered_controller)
+
+
+def test_the_same_mask_set_again_leaves_it_fresh(answered_controller, model):
+    before = answered_controller.state.mask
+    answered_controller.paint_cells([1], slice(0, 60), VISIBLE)
+    answered_controller.set_mask(before)
+    open_gates(model)
+    assert answered_controller.wait(TIMEOUT)
+    assert_answered(answered_controller)
+
+
+def test_moving_on_forgets_its_answer_at_once(answered_controller, model):
+    assert answered_controller.baseline.population is not None
+    answered_controller.seek(answered_controller.state.window.start_s - 2.0)
+    assert answered_controller.baseline.population is None
+    assert answered_controller.baseline.scores is None
+    open_gates(model)
+    assert answered_controller.wait(TIMEOUT)
+    found = answered_controller.baseline.population
+    recorded = answered_controller.state.window.responses[30:, found.neurons]
+    np.testing.assert_allclose(found.responses[30:], recorded + 1)
+
+
+def test_with_no_predictor_it_follows_the_mask_all_the_same(session):
+    controller = Controller(load=lambda *_: EchoPredictor("beside"))
+    controller.open_session(session)
+    controller.choose_baseline("beside")
+    assert controller.wait(TIMEOUT)
+    controller.paint_cells([2, 3], slice(30, 60), VISIBLE)
+    assert controller.wait(TIMEOUT)
+    assert_answered(controller)
+    controller.close()
+
+
+def test_stop_leaves_a_baseline_unasked_that_waited_its_turn(
+    gated_controller, model, beside
+):
+    assert model.entered.acquire(timeout=TIMEOUT)
+    assert gated_controller.baseline.is_awaited
+    gated_controller.cancel()
+    assert gated_controller.baseline.was_stopped
+    open_gates(model)
+    assert gated_controller.wait(TIMEOUT)
+    assert not beside.entered.acquire(blocking=False)
+    assert not gated_controller.baseline.is_awaited
+    open_gates(beside)
+    gated_controller.ask_again()
+    assert gated_controller.wait(TIMEOUT)
+    assert gated_controller.baseline.population_freshness == "fresh"
+
+
+def test_stop_reaches_a_baseline_that_computes(gated_controller, model, beside):
+    open_gates(model)
+    assert beside.entered.acquire(timeout=TIMEOUT)
+    assert gated_controller.results.population_freshness == "fresh"
+    gated_controller.cancel()
+    assert not gated_controller.baseline.is_awaited
+    assert gated_controller.baseline.was_stopped
+    open_gates(beside)
+    assert gated_controller.wait(TIMEOUT)
+    assert gated_controller.baseline.population is None
+    gated_controller.paint_cells([1], slice(0, 60), VISIBLE)
+    assert gated_controller.wait(TIMEOUT)
+    assert_answered(gated_controller)
+
+
+def test_it_survives_a_restart(folder, tmp_path):
+    memory = tmp_path / "live.json"
+    first = Controller(synchronous=True, memory=memory)
+    first.choose_predictor("mean")
+    first.open_session(folder)
+    first.choose_baseline("video-ridge")
+    first.close()
+    second = Controller(synchronous=True, memory=memory)
+    assert second.restore()
+    assert second.state.baseline_name == "video-ridge"
+    assert second.baseline.population is not None
+    second.close()

@@ -1,0 +1,203 @@
+"""The live engine: one slot, newest next, stages, cancel."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from omnimouse_model.errors import StoppedError
+from omnimouse_model.live.inference.engine import Answer, Engine
+
+TIMEOUT = 60.0
+
+
+class GatedCall:
+    """A call that tells when it runs and waits to be let on, at every stage."""
+
+    def __init__(self, stages: int = 1) -> None:
+        self.stages = stages
+        self.entered: list[tuple[Any, int]] = []
+        self.arrived = threading.Semaphore(0)
+        self.open = threading.Semaphore(0)
+        self.closed = False
+        self.thread: threading.Thread | None = None
+
+    def __call__(self, request: Any, outdated: Callable[[], bool]) -> Iterator[Any]:
+        self.thread = threading.current_thread()
+        for stage in range(self.stages):
+            self.entered.append((request, stage))
+            self.arrived.release()
+            while not self.open.acquire(timeout=0.005):
+                if outdated():
+                    raise StoppedError
+            yield request, stage
+
+    def close(self) -> None:
+        self.closed = True
+
+    def wait_inside(self) -> None:
+        assert self.arrived.acquire(timeout=TIMEOUT)
+
+    def open_gate(self, n: int = 1) -> None:
+        self.open.release(n)
+
+
+@pytest.fixture
+def engines():
+    made: list[Engine] = []
+
+    def make(call: Any, **options: Any) -> tuple[Engine, list[Answer]]:
+        engine = Engine(call, **options)
+        answers: list[Answer] = []
+        engine.answered.connect(answers.append)
+        made.append(engine)
+        return engine, answers
+
+    yield make
+    for engine in made:
+        engine.close()
+
+
+@pytest.fixture
+def busy(engines):
+    """A gate with the request "old" inside, its engine, and the answers."""
+
+    def make(stages: int = 1) -> tuple[GatedCall, Engine, list[Answer]]:
+        gate = GatedCall(stages)
+        engine, answers = engines(gate)
+        engine.submit("old")
+        gate.wait_inside()
+        return gate, engine, answers
+
+    return make
+
+
+def stages_of(answers: list[Answer]) -> list[Any]:
+    return [answer.value for answer in answers if answer.kind == "stage"]
+
+
+def test_a_hundred_requests_while_busy_run_at_most_twice(busy):
+    gate, engine, answers = busy()
+    for request in range(1, 101):
+        engine.submit(request)
+    gate.open_gate(2)
+    assert engine.wait(TIMEOUT)
+    assert stages_of(answers) == [("old", 0), (100, 0)]
+
+
+def test_a_running_later_stage_gives_way(busy):
+    gate, engine, answers = busy(stages=2)
+    gate.open_gate()
+    gate.wait_inside()
+    engine.submit("new")
+    gate.wait_inside()
+    gate.open_gate(2)
+    assert engine.wait(TIMEOUT)
+    assert stages_of(answers) == [("old", 0), ("new", 0), ("new", 1)]
+
+
+def test_cancel_stops_the_running_and_drops_the_waiting(busy):
+    gate, engine, answers = busy()
+    engine.submit("waiting")
+    engine.cancel()
+    assert engine.wait(TIMEOUT)
+    assert stages_of(answers) == []
+    assert gate.entered == [("old", 0)]
+    engine.submit("next")
+    gate.open_gate()
+    assert engine.wait(TIMEOUT)
+    assert stages_of(answers) == [("next", 0)]
+
+
+def test_a_view_that_cannot_draw_does_not_end_the_engine(engines, caplog):
+    engine, answers = engines(immediate_answer)
+
+    def broken(answer: Answer) -> None:
+        if answer.value == "first":
+            raise RuntimeError("the window is gone")
+
+    engine.answered.connect(broken)
+    for request in ("first", "second"):
+        engine.submit(request)
+        assert engine.wait(TIMEOUT)
+    assert stages_of(answers)[-1] == "second"
+    assert "the window is gone" in caplog.text
+
+
+def immediate_answer(request: Any, _: Callable[[], bool]) -> Iterator[Any]:
+    yield request
+
+
+@pytest.mark.parametrize(
+    ("verb", "values"), [(("submit", "new"), ["new"]), (("cancel",), [])]
+)
+def test_age_is_checked_again_on_the_thread_that_draws(engines, verb, values):
+    posted: list[Callable[[], None]] = []
+    engine, answers = engines(immediate_answer, post=posted.append)
+    engine.submit("old")
+    assert engine.wait(TIMEOUT)
+    getattr(engine, verb[0])(*verb[1:])
+    assert engine.wait(TIMEOUT)
+    assert not answers
+    for draw in reversed(posted):
+        draw()
+    assert stages_of(answers) == values
+
+
+def test_closing_ends_the_thread_and_closes_the_call(busy):
+    gate, engine, _ = busy()
+    engine.close()
+    gate.thread.join(TIMEOUT)
+    assert not gate.thread.is_alive()
+    assert gate.closed
+    with pytest.raises(RuntimeError, match="closed"):
+        engine.submit("late")
+
+
+# -- looking ahead --------------------------------------------------------------------
+class ForesightCall:
+    """A call that looks ahead until it is stopped."""
+
+    def __init__(self) -> None:
+        self.looked: list[Any] = []
+        self.began = threading.Semaphore(0)
+        self.gave_way = threading.Semaphore(0)
+
+    def __call__(self, request: Any, outdated: Callable[[], bool]) -> Iterator[Any]:
+        yield request
+
+    def look_ahead(self, request: Any, outdated: Callable[[], bool]) -> None:
+        self.looked.append(request)
+        self.began.release()
+        while not outdated():
+            threading.Event().wait(0.001)
+        self.gave_way.release()
+        raise StoppedError
+
+
+def test_it_looks_ahead_once_nothing_is_asked_and_gives_way_at_once(engines):
+    call = ForesightCall()
+    engine, answers = engines(call)
+    engine.submit("first")
+    assert call.began.acquire(timeout=TIMEOUT)
+    assert engine.wait(TIMEOUT), "looking ahead must not count as busy"
+    engine.submit("second")
+    assert call.gave_way.acquire(timeout=TIMEOUT)
+    assert call.began.acquire(timeout=TIMEOUT)
+    assert stages_of(answers) == ["first", "second"]
+    assert call.looked == ["first", "second"]
+    assert [a.kind for a in answers] == ["stage", "done", "stage", "done"]
+
+
+def test_a_cancel_and_closing_end_looking_ahead(engines):
+    call = ForesightCall()
+    engine, _ = engines(call)
+    engine.submit("first")
+    assert call.began.acquire(timeout=TIMEOUT)
+    engine.cancel()
+    assert call.gave_way.acquire(timeout=TIMEOUT)
+    engine.submit("second")
+    assert call.began.acquire(timeout=TIMEOUT)
+    engine.close()
+    assert call.gave_way.acquire(timeout=TIMEOUT)

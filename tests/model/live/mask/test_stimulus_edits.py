@@ -1,0 +1,118 @@
+"""The edits on screen: undone with the mask, answered after it, asked alone."""
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.in_silico.counterfactual import what_if
+from omnimouse_model.analysis.in_silico.stimulus_edits import (
+    BehaviorSet,
+    Blank,
+    Contrast,
+)
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.window import Window
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.predictor import Encoded
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
+
+
+class VideoPredictor(EchoPredictor):
+    """Answers the mean of the visible video, the same for everyone."""
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        self._count("encodings")
+        gray = np.where(mask.frames, window.video.mean(axis=(1, 2)), 0.0)
+        gain = np.arange(mask.n_neurons) / mask.n_neurons
+        return Encoded(window, mask, gray[:, None] * gain)
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return open_session(write_session(tmp_path_factory.mktemp("edits") / "mouse"))
+
+
+@pytest.fixture
+def predictor():
+    return VideoPredictor()
+
+
+@pytest.fixture
+def controller(session, predictor):
+    made = Controller(synchronous=True)
+    made.choose_predictor(predictor)
+    made.open_session(session)
+    made.apply_preset("video_only")
+    yield made
+    made.close()
+
+
+def test_an_edit_is_predicted_beside_the_answer_and_equals_the_library(
+    controller, predictor
+):
+    results, state = controller.results, controller.state
+    before = results.population
+    controller.what_if.put(Contrast(0.5))
+    assert results.population is before
+    assert results.what_if_freshness == "fresh"
+    assert not results.is_awaited
+    expected = what_if(predictor, state.window, state.mask, state.edits)
+    np.testing.assert_array_equal(results.what_if.difference, expected.difference)
+    assert results.what_if.words == controller.what_if.words == "contrast × 0.5"
+    assert np.nanmax(results.what_if.change) > 0
+
+
+def test_edits_and_strokes_share_one_undo(controller):
+    controller.what_if.put(Blank())
+    assert controller.undo_name == "What if: blank"
+    controller.set_frames(slice(0, 30))
+    mask = controller.state.mask
+    controller.undo()
+    assert controller.what_if.edits == (Blank(),)
+    assert controller.state.mask != mask
+    controller.undo()
+    assert controller.what_if.edits == ()
+    assert controller.results.what_if is None
+    assert controller.results.what_if_freshness == "none"
+    controller.redo()
+    assert controller.what_if.edits == (Blank(),)
+    assert controller.results.what_if_freshness == "fresh"
+    assert controller.state.preset == "video_only"
+
+
+def test_edits_stay_when_the_window_moves_and_go_with_the_session(controller, session):
+    controller.what_if.put(Blank(), BehaviorSet("running", 0.0))
+    controller.step_window(-1)
+    state = controller.state
+    assert controller.results.what_if_freshness == "fresh"
+    found = controller.results.what_if.window
+    assert found.start_index == state.window.start_index
+    assert controller.what_if.window == found
+    assert controller.what_if.window.frames_u8.max() == 113
+    controller.open_session(session)
+    assert controller.what_if.edits == ()
+    assert controller.results.what_if is None
+
+
+def test_what_a_session_lacks_is_refused_and_changes_nothing(controller):
+    with pytest.raises(ValueError, match="has no 'licking'"):
+        controller.what_if.put(BehaviorSet("licking", 1.0))
+    assert controller.what_if.edits == ()
+    assert not controller.results.what_if_error
+
+
+def test_a_refusal_is_told_and_the_answer_stays(controller):
+    class Refusing(VideoPredictor):
+        def encode(self, window: Window, mask: Mask) -> Encoded:
+            if window.edits:
+                raise ValueError("It takes no edits.")
+            return VideoPredictor.encode(self, window, mask)
+
+    controller.choose_predictor(Refusing())
+    controller.what_if.put(Blank())
+    results = controller.results
+    assert (results.freshness, results.what_if_freshness) == ("fresh", "error")
+    assert results.what_if_error == "It takes no edits."
+    controller.what_if.reset()
+    assert results.what_if_error is None

@@ -1,0 +1,113 @@
+"""Mask deltas and the undo stack."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omnimouse_model.live.mask.undo import UndoStack
+from omnimouse_model.live.pin import Pin
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.worker.mask_delta import mask_delta
+
+N = 12
+neurons = st.lists(st.integers(0, N - 1), min_size=1, max_size=N, unique=True)
+spans = st.tuples(st.integers(0, 59), st.integers(1, 60)).filter(lambda s: s[0] < s[1])
+strokes = st.tuples(neurons, spans, st.integers(0, 2))
+
+
+def paint_stroke(mask: Mask, stroke: tuple[list[int], tuple[int, int], int]) -> Mask:
+    ids, span, code = stroke
+    return mask.paint(np.array(ids), span, code)
+
+
+@given(st.lists(strokes, min_size=1, max_size=6))
+def test_undoing_everything_gives_every_mask_back(done):
+    stack, masks = UndoStack(), [Mask.nothing(N)]
+    for stroke in done:
+        after = paint_stroke(masks[-1], stroke)
+        if stack.push("stroke", masks[-1], after):
+            masks.append(after)
+    mask = masks[-1]
+    for expected in reversed(masks[:-1]):
+        mask, _ = stack.undo(mask)
+        assert mask == expected
+    assert stack.undo(mask) is None
+    for expected in masks[1:]:
+        mask, _ = stack.redo(mask)
+        assert mask == expected
+    assert stack.redo(mask) is None
+
+
+def test_every_field_of_a_mask_is_undone():
+    before = Mask.nothing(N).show([1, 2])
+    after = Mask(
+        cells=before.cells,
+        frames=np.arange(60) < 30,
+        behavior="target",
+        order=np.arange(N)[::-1],
+        cuts=(30,),
+        context_span=(0, 30),
+        query_phase=2,
+        name="test/one",
+        note="adapted",
+    )
+    delta = mask_delta(before, after)
+    assert delta.redo(before) == after
+    assert delta.redo(before).name == "test/one"
+    assert delta.undo(after) == before
+    assert delta.undo(after).name == ""
+
+
+def test_a_step_that_changes_nothing_is_no_step():
+    stack, mask = UndoStack(), Mask.nothing(N)
+    assert not stack.push("nothing", mask, mask.hide([3]))
+    assert stack.undo_name == ""
+
+
+def test_names_count_the_neurons_and_a_new_step_forgets_what_was_undone():
+    stack, mask = UndoStack(), Mask.nothing(N)
+    stack.push("Paint {n} neurons visible", mask, mask.show([1, 4, 5]))
+    assert stack.undo_name == "Paint 3 neurons visible"
+    stack.undo(mask.show([1, 4, 5]))
+    assert stack.redo_name == "Paint 3 neurons visible"
+    stack.push("two", mask, mask.show([2]))
+    assert stack.redo_name == ""
+
+
+def test_the_oldest_steps_are_forgotten_within_the_budget():
+    stack, mask = UndoStack(budget_bytes=2000), Mask.nothing(N)
+    for k in range(50):
+        after = mask.paint([k % N], (0, 60), 1 + k // N % 2)
+        stack.push(f"step {k}", mask, after)
+        mask = after
+    assert stack.n_bytes <= 2000
+    assert stack.undo_name == "step 49"
+    count = 0
+    while (gone := stack.undo(mask)) is not None:
+        mask, count = gone[0], count + 1
+    assert 1 < count < 50
+
+
+@pytest.mark.parametrize("count", [1, 37, 5000, 10_000])
+def test_strokes_over_ten_thousand_neurons_pack_small(count):
+    mask = Mask.nothing(10_000)
+    chosen = np.random.default_rng(0).permutation(10_000)[:count]
+    delta = mask_delta(mask, mask.paint(chosen, (30, 60), 2))
+    assert delta.n_neurons == count
+    assert delta.n_bytes < 20_000
+
+
+def test_a_pin_that_was_let_go_counts_with_its_mask():
+    mask = Mask.nothing(1000)
+    pin = Pin(0, "a", mask, "", "mean", "mean")
+    stack = UndoStack(budget_bytes=150_000)
+    for _ in range(4):
+        stack.push("Unpin a", mask, mask, unpinned=pin)
+    assert pin.n_bytes >= 60_000
+    assert pin.n_bytes <= stack.n_bytes <= 150_000
+    stack.undo(mask)
+    stack.undo(mask)
+    assert stack.undo(mask) is None  # the oldest were forgotten
+    stack.push("Unpin a", mask, mask, unpinned=pin)
+    assert pin.n_bytes <= stack.n_bytes < 2 * pin.n_bytes

@@ -1,0 +1,39 @@
+"""The baseline that is offered where a model does not know the session."""
+
+import pytest
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.models.fallback_baseline import HALF, ask_fitted
+from omnimouse_model.masks import VISIBLE
+from tests import SESSIONS
+
+
+@pytest.fixture
+def controller():
+    made = Controller(synchronous=True)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("name", ["suite2p_small", "experanto_small"])
+def test_it_is_asked_what_it_can_answer(controller, name):
+    controller.choose_predictor("mean")
+    controller.open_session(SESSIONS / name)
+    mask = controller.state.mask
+    ask_fitted(controller)
+    assert controller.results.error is None
+    assert controller.results.freshness == "fresh"
+    assert controller.state.predictor_name == "context-ridge"
+    assert controller.state.preset == HALF
+    controller.undo()
+    assert controller.state.mask == mask
+
+
+def test_a_question_it_can_answer_stays(controller):
+    controller.open_session(SESSIONS / "experanto_small")
+    controller.apply_preset("video_behavior")
+    controller.paint([0, 1], VISIBLE)
+    painted = controller.state.mask
+    ask_fitted(controller)
+    assert controller.state.mask == painted
+    assert controller.results.error is None

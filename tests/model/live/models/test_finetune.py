@@ -1,0 +1,239 @@
+"""Fine-tuning in the background: started, stopped, gone on with, and chosen at once."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from multiprocessing.process import BaseProcess
+
+import pytest
+
+from omnimouse_model.errors import FinetuneError, StoppedError, WorkerError
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.models.finetune import Finetuning
+from omnimouse_model.live.models.finetuned_models import tuned_in
+from omnimouse_model.predict.devices import process_bytes
+from omnimouse_model.predict.registry import load_in_process
+from omnimouse_model.train.checkpoints import saved_step
+from omnimouse_model.train.finetune.process import finetune_apart
+from tests.model.finetune_process import (
+    KNOWN,
+    NEW,
+    PATIENCE_S,
+    ScriptedFinetuning,
+    finetune_until_owner_dies,
+    long_job,
+    write_mouse_folder,
+)
+from tests.predictors import EchoPredictor
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def mouse_folder(tmp_path_factory):
+    return write_mouse_folder(tmp_path_factory.mktemp("finetuning"))
+
+
+@pytest.fixture
+def open_controller(mouse_folder, tmp_path):
+    """Open the new mouse and the model that does not know it; as after a restart."""
+    made: list[Controller] = []
+
+    def controller() -> Controller:
+        made.append(Controller(load=load_in_process, memory=tmp_path / "live.json"))
+        made[-1].finetuning.folder = tmp_path / "models"
+        made[-1].choose_predictor(mouse_folder / "base.safetensors")
+        made[-1].open_session(mouse_folder / NEW)
+        assert made[-1].wait(PATIENCE_S)
+        return made[-1]
+
+    yield controller
+    for one in made:
+        one.close(1.0)
+
+
+@pytest.fixture
+def controller(open_controller):
+    return open_controller()
+
+
+@pytest.fixture
+def script(mouse_folder, monkeypatch):
+    """In the place of the process."""
+    made = ScriptedFinetuning(mouse_folder)
+    monkeypatch.setattr("omnimouse_model.live.models.finetune.finetune_apart", made)
+    return made
+
+
+@pytest.fixture
+def finetuning(controller, script):
+    return controller.finetuning
+
+
+def run_to(finetuning: Finetuning, script: ScriptedFinetuning, step: int) -> None:
+    """Let it get to a step, wait until it has told it, and raise its fault."""
+    told = threading.Event()
+    finetuning.changed.connect(told.set)
+    script.last = step
+    while finetuning.step < step:
+        assert told.wait(PATIENCE_S)
+        told.clear()
+        if finetuning.fault is not None:
+            raise finetuning.fault
+    finetuning.changed.disconnect(told.set)
+
+
+def processes() -> list[BaseProcess]:
+    """Those that fine-tune."""
+    everyone = multiprocessing.active_children()
+    return [one for one in everyone if one.name == "omnimouse-finetune"]
+
+
+# -- with a process -------------------------------------------------------------------
+@pytest.mark.process
+def test_the_result_of_a_process_is_chosen_and_is_there_after_a_restart(
+    controller, open_controller
+):
+    finetuning, stages = controller.finetuning, []
+    finetuning.changed.connect(lambda: stages.append(finetuning.stage))
+    finetuning.start(steps=2)
+    assert finetuning.is_busy
+    assert finetuning.wait(PATIENCE_S)
+    assert finetuning.fault is None
+    assert finetuning.is_finished
+    assert [step for step, _ in finetuning.losses] == [1, 2]
+    assert [step for step, _ in finetuning.validations] == [0, 1, 2]
+    assert {"starting", "training", "saving"} <= set(stages)
+    mine = finetuning.wanted.path
+    assert controller.state.predictor_name == str(mine)
+    assert controller.wait(PATIENCE_S)
+    assert controller.results.error is None
+    assert controller.results.population is not None
+    (result,) = finetuning.results
+    assert (result.path, result.session, result.step) == (mine, NEW, 2)
+    assert (result.before, result.best) == (finetuning.before, finetuning.best)
+    controller.close()
+    later = open_controller()
+    assert [one.path for one in later.finetuning.results] == [mine]
+    assert later.finetuning.here() == result
+
+
+@pytest.mark.process
+def test_what_the_process_refuses_is_raised_here_and_its_death_too(
+    mouse_folder, tmp_path
+):
+    job = long_job(mouse_folder, tmp_path / "run")
+    with pytest.raises(FinetuneError) as error:
+        finetune_apart(replace(job, model="ridge"), lambda *_: None, lambda: False)
+    assert error.value.code == "no_transformer"
+
+    def kill(kind, told):
+        for process in processes():
+            process.kill()
+
+    with pytest.raises(WorkerError):
+        finetune_apart(job, kill, lambda: False)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("is_hurried", [False, True])
+def test_a_stop_ends_the_process_and_saves_where_there_is_time(
+    mouse_folder, tmp_path, is_hurried
+):
+    steps, started = [], []
+
+    def tell(kind, told):
+        steps.append(told["step"])
+        started.extend(processes())
+
+    with pytest.raises(StoppedError):
+        finetune_apart(
+            long_job(mouse_folder, tmp_path / "run"),
+            tell,
+            lambda: bool(steps) and steps[-1] >= 1,
+            lambda: is_hurried,
+        )
+    assert started
+    assert not any(process.is_alive() for process in started)
+    assert is_hurried or saved_step(tmp_path / "run") >= steps[-1]
+
+
+@pytest.mark.process
+@pytest.mark.skipif(os.name == "nt", reason="kills by signal, which is POSIX's")
+def test_a_process_ends_and_saves_when_its_owner_is_killed(mouse_folder, tmp_path):
+    ours, theirs = multiprocessing.Pipe()
+    context = multiprocessing.get_context("spawn")
+    out = tmp_path / "run"
+    owner = context.Process(
+        target=finetune_until_owner_dies, args=(mouse_folder, out, theirs)
+    )
+    owner.start()
+    assert ours.poll(2 * PATIENCE_S)
+    number = ours.recv()
+    owner.join()
+    assert owner.exitcode == -signal.SIGKILL
+    end = time.monotonic() + PATIENCE_S
+    while process_bytes(number):  # nobody is told of the end of another's child
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert tuned_in(out).step >= 2
+    assert saved_step(out) == tuned_in(out).step
+
+
+# -- with a scripted one --------------------------------------------------------------
+def test_it_is_offered_for_a_model_that_does_not_know_the_recording(
+    controller, mouse_folder
+):
+    finetuning = controller.finetuning
+    assert finetuning.is_offered
+    assert finetuning.here() is None
+    assert finetuning.estimate()
+    controller.open_session(mouse_folder / KNOWN)
+    assert not finetuning.is_offered
+    controller.open_session(mouse_folder / NEW)
+    controller.choose_predictor(EchoPredictor())
+    assert controller.wait(PATIENCE_S)
+    assert not finetuning.is_offered
+
+
+def test_what_was_stopped_goes_on_also_after_a_restart(
+    controller, finetuning, script, open_controller
+):
+    finetuning.start(steps=10)
+    run_to(finetuning, script, 3)
+    controller.close()
+    assert script.hurried()
+    later = open_controller().finetuning
+    assert not later.here().is_finished
+    assert later.here().step == 3
+    later.start(steps=10)
+    run_to(later, script, 5)
+    assert [step for step, _ in later.losses] == [1, 2, 3, 4, 5]
+
+
+def test_what_cannot_be_begun_says_why(controller, finetuning):
+    finetuning.start(steps=10)
+    finetuning.start(steps=10)
+    assert finetuning.fault.code == "busy"
+    assert finetuning.is_busy
+    finetuning.forget()
+    controller.choose_predictor(EchoPredictor())
+    finetuning.start()
+    assert finetuning.fault.code == "nothing"
+
+
+def test_a_result_of_what_is_not_on_screen_any_more_is_not_chosen(
+    controller, finetuning, script, mouse_folder
+):
+    name = controller.state.predictor_name
+    finetuning.start(steps=1)
+    controller.open_session(mouse_folder / KNOWN)
+    script.last = 1
+    assert finetuning.wait(PATIENCE_S)
+    assert finetuning.is_finished
+    assert controller.state.predictor_name == name
+    finetuning.use()
+    assert controller.state.predictor_name == str(finetuning.wanted.path)

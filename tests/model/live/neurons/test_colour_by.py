@@ -1,0 +1,138 @@
+"""What colours the neurons: values, scales and words, against what was recorded."""
+
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.analysis.tuning import noise_ceiling as ceilings
+from omnimouse_model.analysis.tuning.repeats import clip_repeats, repeated_clips
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neurons.colour_by import Quantity, _scale
+from omnimouse_model.masks import N_SAMPLES, TARGET
+from omnimouse_model.simulate import HeldOut, MouseSpec
+from omnimouse_model.simulate import write_session as simulate
+from tests.predictors import EchoPredictor
+
+N = 50
+AREAS = np.array(["V1", "LM", "", "AL", "V1"] * 10)
+DEPTH = np.linspace(100.0, 345.0, N)
+
+
+@pytest.fixture(scope="module")
+def plain_session():
+    """Fifty neurons whose areas and depths are known, and no stimulus."""
+    rates = np.random.default_rng(0).gamma(1.0, 2.0, (900, N))
+    xyz = np.stack([np.full(N, np.nan), np.full(N, np.nan), DEPTH], axis=1)
+    return om.open_session(
+        {"responses": rates, "rate_hz": 30.0, "area": AREAS, "xyz_um": xyz}
+    )
+
+
+@pytest.fixture(scope="module")
+def mouse(tmp_path_factory):
+    """One clip is shown four times."""
+    held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=4)
+    spec = MouseSpec("colours", "80021-1-1", 21, 22, 30, 2.0, held_out)
+    folder: Path = simulate(spec, tmp_path_factory.mktemp("colours") / "mouse")
+    return om.open_session(folder)
+
+
+@pytest.fixture
+def controller(plain_session):
+    with closing(Controller(synchronous=True)) as made:
+        made.choose_predictor(EchoPredictor())
+        made.open_session(plain_session)
+        yield made
+
+
+def quantity_names(controller: Controller) -> set[str]:
+    return {quantity.name for quantity in controller.colouring.choices}
+
+
+def test_a_scale_spans_all_but_the_outermost_neurons(controller):
+    controller.set_colour_by("depth")
+    scale = controller.colouring.scale
+    np.testing.assert_allclose(scale.values, DEPTH)
+    assert (scale.low, scale.high) == tuple(np.percentile(DEPTH, [1, 99]))
+    shares = np.clip((DEPTH - scale.low) / (scale.high - scale.low), 0, 1)
+    np.testing.assert_allclose(scale.shares, shares, rtol=1e-6)
+    assert scale.median == pytest.approx(222.5)
+    assert scale.ends == ("≤ 102 µm", "≥ 343 µm")
+
+
+def test_areas_are_words_and_an_unknown_one_is_none(controller):
+    controller.set_colour_by("area")
+    scale = controller.colouring.scale
+    assert scale.words == ("AL", "LM", "V1")
+    assert np.isnan(scale.values[AREAS == ""]).all()
+    known = AREAS != ""
+    told = np.array(scale.words)[scale.values[known].astype(int)]
+    np.testing.assert_array_equal(told, AREAS[known])
+
+
+def test_scores_are_shown_from_nought_to_one(controller):
+    controller.paint_cells(range(N), slice(30, N_SAMPLES), TARGET)
+    controller.set_colour_by("score")
+    scale = controller.colouring.scale
+    np.testing.assert_array_equal(scale.values, controller.results.scores)
+    assert np.isfinite(scale.values).all()
+    assert scale.ends == ("r = 0", "r = 1")
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ([-2.5e-9] * 9, ("", "all -2.5e-09 µm", "")),
+        ([3.0] * 8 + [np.nan], ("", "all 3 µm", "")),
+        ([3.0] * 400 + [4.0], ("3 µm", "median 3 µm", "4 µm")),
+        ([-0.3, 50.6, 500.0] * 40, ("0 µm", "median 51 µm", "500 µm")),
+        (
+            [50.00001, 50.00003] * 90,
+            ("50.00001 µm", "median 50.00002 µm", "50.00003 µm"),
+        ),
+        ([np.nan] * 9, ("0 µm", "", "1 µm")),
+    ],
+)
+def test_numbers_on_the_legend_tell_the_ends_apart(values, wanted):
+    scale = _scale(Quantity("depth", "Depth", "", "µm"), np.array(values), ())
+    low, high = scale.ends
+    assert (low, scale.middle, high) == wanted
+    assert scale.low < scale.high
+    known = scale.shares[np.isfinite(scale.values)]
+    assert not scale.is_constant or (known == 0.5).all()
+
+
+def test_what_the_session_does_not_know_is_said(controller):
+    controller.set_colour_by("plane")
+    assert "plane" in quantity_names(controller)
+    assert "plane" in controller.colouring.words
+    controller.set_colour_by("ceiling")
+    assert "No clip was shown twice" in controller.colouring.words
+    controller.set_colour_by("depth")
+    assert controller.colouring.words == ""
+
+
+@pytest.mark.slow
+def test_the_ceiling_of_all_neurons_is_that_of_each(mouse):
+    found = ceilings.population_ceiling(mouse)
+    whole = clip_repeats(mouse, repeated_clips(mouse)[0], np.arange(30))
+    np.testing.assert_allclose(found.single_trial_max, whole.single_trial_max)
+    np.testing.assert_allclose(found.oracle, whole.oracle)
+    assert np.isfinite(found.oracle).sum() > 20
+
+
+@pytest.mark.slow
+def test_ceilings_are_read_when_chosen_and_forgotten_with_the_session(
+    controller, mouse, plain_session
+):
+    controller.open_session(mouse)
+    controller.set_colour_by("oracle")
+    found, scale = ceilings.population_ceiling(mouse), controller.colouring.scale
+    np.testing.assert_array_equal(scale.values, found.oracle)
+    assert scale.quantity.explanation.endswith(f"({found.words})")
+    controller.open_session(plain_session)
+    assert np.isnan(controller.colouring.scale.values).all()
+    assert "No clip" in controller.colouring.words

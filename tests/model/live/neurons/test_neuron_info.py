@@ -1,0 +1,282 @@
+"""Receptive fields, tuning and repeats of simulated neurons, whose truth is known."""
+
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.analysis.tuning.direction import (
+    direction_tuning,
+    selectivity,
+)
+from omnimouse_model.analysis.tuning.motion_energy import MotionBank, directions_deg
+from omnimouse_model.analysis.tuning.receptive_fields import receptive_fields
+from omnimouse_model.analysis.tuning.repeats import (
+    clip_repeats,
+    repeated_clips,
+)
+from omnimouse_model.analysis.tuning.stimulus_blocks import (
+    block_starts,
+    stimulus_blocks,
+)
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.metrics import Status, cc_scores, correlation
+from omnimouse_model.simulate import HeldOut, MouseSpec, Truth, open_truth
+from omnimouse_model.simulate import write_session as simulate
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
+
+N = 32
+
+
+@pytest.fixture(scope="module")
+def mouse(tmp_path_factory):
+    """Nine minutes of 32 neurons; one clip is shown eight times."""
+    held_out = HeldOut(validation=2, final_test_1=2, oracle_clips=1, oracle_repeats=8)
+    spec = MouseSpec("facts", "80020-1-1", 21, 22, N, 9.0, held_out)
+    folder = simulate(spec, tmp_path_factory.mktemp("facts") / "mouse")
+    return open_session(folder), open_truth(folder)
+
+
+@pytest.fixture(scope="module")
+def fields(mouse):
+    return receptive_fields(mouse[0], np.arange(N))
+
+
+@pytest.fixture(scope="module")
+def tunings(mouse, fields):
+    nowhere = (np.nan, np.nan)
+    places = np.array([nowhere if f.problem else f.centre_yx for f in fields])
+    return direction_tuning(mouse[0], np.arange(N), places)
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """Twenty seconds of noise, no clip twice."""
+    return open_session(write_session(tmp_path_factory.mktemp("short") / "mouse", 12))
+
+
+def moving_grating(deg: float, wavelength: float = 18.0) -> np.ndarray:
+    """A grating that moves to the right at 0°, up at 90°."""
+    rows, columns = np.mgrid[:36, :64]
+    theta = np.radians(deg)
+    along = (columns * np.cos(theta) - rows * np.sin(theta)) / wavelength
+    time = np.arange(90)[:, None, None] / 30
+    return np.sin(2 * np.pi * (along - 2 * time)).astype(np.float32)
+
+
+# -- the video -------------------------------------------------------------------------
+@pytest.mark.parametrize("cell", [2, 4])
+@pytest.mark.parametrize("deg", [0, 45, 90, 180, 270, 337.5])
+def test_motion_energy_is_largest_in_the_direction_of_motion(deg, cell):
+    bank = MotionBank(np.array([[18.0, 32.0], [10.0, 20.0]]), cell=cell)
+    energy = bank.energies(moving_grating(deg)).mean(axis=0)
+    assert directions_deg()[energy.argmax(axis=0)].tolist() == [deg, deg]
+    assert energy[:, 0].max() > 3 * energy[(energy.argmax(axis=0)[0] + 8) % 16, 0]
+
+
+@pytest.mark.slow
+def test_blocks_are_the_session_without_a_seam(mouse):
+    session, _ = mouse
+    parts = stimulus_blocks(session, np.array([3]), before=5, after=4, max_blocks=999)
+    first, second, *rest = parts
+    np.testing.assert_array_equal(first.frames[-5:], second.frames[:5])
+    np.testing.assert_array_equal(first.responses[-4:], second.responses[:4])
+    assert len(rest) + 2 == len(block_starts(session))
+    assert len(block_starts(session, 4)) == 4
+
+
+# -- receptive fields ------------------------------------------------------------------
+@pytest.mark.slow
+def test_receptive_fields_lie_where_the_neurons_look(mouse, fields):
+    truth = mouse[1].tuning["centre_yx"]
+    apart = np.hypot(*(np.array([f.centre_yx for f in fields]) - truth).T)
+    sure = np.array([not f.problem for f in fields])
+    assert sure.mean() > 0.5
+    assert np.median(apart[sure]) < 6.0
+    assert (apart[sure] < 10.0).mean() > 0.75
+
+
+@pytest.mark.slow
+def test_simple_cells_have_a_plain_average_and_complex_cells_have_none(mouse):
+    session, truth = mouse
+    plain = receptive_fields(session, np.arange(N), kind="plain")
+    energy = receptive_fields(session, np.arange(N), kind="energy")
+    is_complex = truth.tuning["is_complex"]
+    shown = np.array([not f.problem for f in plain])
+    moved = np.array([not f.problem for f in energy])
+    assert shown[~is_complex].mean() > 0.5
+    assert shown[is_complex].mean() < 0.2
+    assert moved[is_complex].mean() > 0.25
+
+
+@pytest.mark.slow
+def test_the_ridge_undoes_the_blur_of_the_videos_own_correlation(mouse):
+    session, truth = mouse
+    simple = np.flatnonzero(~truth.tuning["is_complex"])
+    blur, off = {}, {}
+    for ridge in (None, 3.0):
+        found = receptive_fields(session, simple, kind="plain", ridge=ridge)
+        strong = [np.abs(f.map) > 0.5 * np.abs(f.map).max() for f in found]
+        blur[ridge] = np.median([part.mean() for part in strong])
+        places = np.array([f.centre_yx for f in found])
+        off[ridge] = np.median(
+            np.hypot(*(places - truth.tuning["centre_yx"][simple]).T)
+        )
+    assert blur[3.0] < 0.8 * blur[None]
+    assert off[3.0] < 5.0
+
+
+@pytest.mark.slow
+def test_lags_are_those_of_a_visual_response(fields):
+    lags = [f.lag_s for f in fields if not f.problem]
+    assert 0.1 < np.median(lags) < 0.35
+    for field in fields:
+        assert field.course.shape == field.lags_s.shape
+        assert field.lags_s[np.abs(field.course).argmax()] == field.lag_s
+
+
+@pytest.mark.slow
+def test_responses_of_another_time_have_no_receptive_field(mouse, monkeypatch):
+    from omnimouse_model.analysis.tuning import receptive_fields as module
+
+    def shifted(session, neurons, **options):
+        blocks = list(stimulus_blocks(session, neurons, **options))
+        blocks = [b for b in blocks if len(b.recorded) == len(blocks[0].recorded)]
+        for i, block in enumerate(blocks):
+            other = blocks[(i + len(blocks) // 3) % len(blocks)]
+            yield replace(block, responses=other.responses, recorded=other.recorded)
+
+    monkeypatch.setattr(module, "stimulus_blocks", shifted)
+    found = receptive_fields(mouse[0], np.arange(N))
+    told = [f for f in found if f.problem]
+    assert len(told) >= 0.85 * N
+    assert all("halves agree" in f.problem for f in told)
+
+
+def test_too_little_video_is_told(short):
+    (field,) = receptive_fields(short, np.array([1]))
+    assert "60 s are needed" in field.problem
+    assert not field.map.size
+    (tuning,) = direction_tuning(short, np.array([1]))
+    assert "Too little video" in tuning.problem
+
+
+def test_a_session_without_a_screen_says_so():
+    session = om.open_session(
+        {"responses": np.random.default_rng(0).gamma(2, 1, (900, 3)), "rate_hz": 30.0}
+    )
+    assert "no video" in receptive_fields(session, np.array([0]))[0].problem
+    assert "no video" in direction_tuning(session, np.array([0]))[0].problem
+    assert repeated_clips(session) == ()
+
+
+# -- tuning ----------------------------------------------------------------------------
+def true_directions(truth: Truth) -> np.ndarray:
+    """Degrees of motion; the simulator names where motion comes from, y downwards."""
+    return np.degrees(-(truth.tuning["direction"] + np.pi)) % 360
+
+
+@pytest.mark.slow
+def test_directions_are_those_of_the_neurons(mouse, tunings):
+    truth = true_directions(mouse[1])
+    found = np.array([t.preferred_deg for t in tunings])
+    off = np.abs((found - truth + 180) % 360 - 180)
+    sure = np.array([t.is_direction_selective for t in tunings])
+    assert sure.mean() > 0.3
+    assert (off[sure] < 45).mean() > 0.85
+    assert (off < 45).mean() > 0.75
+
+
+def test_indices_of_known_curves():
+    directions = np.arange(8) * 45.0
+    only = np.eye(8)[2]
+    both = only + np.eye(8)[6]
+    dsi, osi, preferred = selectivity(directions, np.stack([only, both, np.ones(8)]))
+    np.testing.assert_allclose(dsi, [1, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(osi, [1, 1, 0], atol=1e-12)
+    assert preferred[0] == pytest.approx(90.0)
+
+
+@pytest.mark.slow
+def test_directions_that_trials_tell_are_taken(mouse, monkeypatch):
+    """Trials that say the direction the neuron's response goes with are found again."""
+    session, _ = mouse
+    trials = session.trials
+    video = np.flatnonzero(trials.kind == "video")
+    extra = [dict(e) for e in trials.extra]
+    means = []
+    for trial in video:
+        times = np.arange(trials.t_on[trial] + 0.1, trials.t_off[trial], 1 / 30)
+        found, _ = session.responses.window(session.t0 + times)
+        means.append(found[:, 5].mean())
+    rank = np.argsort(np.argsort(means))
+    by_rank = np.array([180, 225, 135, 270, 90, 315, 45, 0])
+    for trial, place in zip(video, rank, strict=True):
+        extra[trial]["direction"] = int(by_rank[place * 8 // len(video)])
+    told = replace(session, trials=replace(trials, extra=tuple(extra)))
+    found, _ = direction_tuning(told, np.array([5, 6]))
+    assert found.source == "trials"
+    assert found.directions_deg.tolist() == [45.0 * k for k in range(8)]
+    assert found.directions_deg[found.response.argmax()] == 0
+    assert abs((found.preferred_deg + 180) % 360 - 180) < 20
+    assert found.p_direction < 0.01
+
+
+# -- repeats ---------------------------------------------------------------------------
+@pytest.mark.slow
+def test_repeats_are_the_recorded_responses(mouse):
+    session, _ = mouse
+    (clip,) = repeated_clips(session)
+    assert (clip.tier, len(clip.trials)) == ("oracle", 8)
+    repeats = clip_repeats(session, clip, np.array([4, 9]))
+    row = int(repeats.onset_s[2] * 30)
+    stored = session.responses.read(row, row + len(repeats.time_s))[:, 9]
+    expected = stored / session.response_scale[9]
+    np.testing.assert_allclose(repeats.responses[1, 2], expected, rtol=1e-5)
+    np.testing.assert_allclose(repeats.average[1], repeats.responses[1].mean(axis=0))
+
+
+@pytest.mark.slow
+def test_the_ceiling_is_what_the_truth_reaches(mouse):
+    session, truth = mouse
+    (clip,) = repeated_clips(session)
+    repeats = clip_repeats(session, clip, np.arange(N))
+    rows = [round(on * 30) + np.arange(len(repeats.time_s)) for on in repeats.onset_s]
+    drive = np.mean([truth.drive[r] for r in rows], axis=0).T
+    reached = correlation(drive, repeats.average, axis=1)
+    known = repeats.status == Status.OK
+    gap = np.median(reached[known] - repeats.cc_max[known])
+    assert known.mean() > 0.8
+    # The truth knows behaviour as well, of which repeats have nothing in common.
+    assert -0.05 < gap < 0.2
+    expected = cc_scores(repeats.responses[:, :1], repeats.responses).cc_max
+    np.testing.assert_array_equal(repeats.cc_max, expected)
+    assert np.nanmedian(repeats.single_trial_max) < np.nanmedian(repeats.cc_max)
+
+
+# -- live ------------------------------------------------------------------------------
+def live_controller(session: Session) -> Controller:
+    made = Controller(synchronous=True)
+    made.choose_predictor(EchoPredictor())
+    made.open_session(session)
+    made.select([3, 8])
+    return made
+
+
+@pytest.mark.slow
+def test_live_facts_are_the_librarys(mouse, fields, tunings):
+    with closing(live_controller(mouse[0])) as live_facts:
+        live_facts.select([7])
+        live_facts.facts.follow()
+        found = live_facts.facts.found
+        assert found.neuron == 7
+        np.testing.assert_allclose(found.field.map, fields[7].map, atol=1e-5)
+        assert found.field.reliability == pytest.approx(fields[7].reliability, abs=1e-4)
+        assert found.tuning.dsi == pytest.approx(tunings[7].dsi, rel=1e-3)
+        assert len(found.repeats) == 1
+        assert found.repeats[0].responses.shape[:2] == (1, 8)

@@ -1,0 +1,122 @@
+"""The repeats of the clip on screen, as the controller has them."""
+
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.tuning.repeats import clip_repeats, repeated_clips
+from omnimouse_model.data.open import open_session
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neurons import repeats as live_clips
+from omnimouse_model.simulate import HeldOut, MouseSpec
+from omnimouse_model.simulate import write_session as simulate
+from tests.small_sessions import with_trials, write_session
+
+pytestmark = pytest.mark.slow  # a mouse is simulated
+N = 20
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    """Twenty neurons; two clips are shown four times each."""
+    held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=2, oracle_repeats=4)
+    spec = MouseSpec("clips", "80021-1-1", 21, 22, N, 2.5, held_out)
+    folder = tmp_path_factory.mktemp("clips") / "mouse"
+    return open_session(simulate(spec, folder))
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """Five neurons, no clip twice."""
+    return open_session(write_session(tmp_path_factory.mktemp("clips") / "m", 5))
+
+
+@pytest.fixture
+def controller(session):
+    with closing(Controller(synchronous=True)) as made:
+        made.open_session(session)
+        yield made
+
+
+def test_the_repeats_are_those_of_the_clip_in_the_middle_of_the_window(
+    controller, session
+):
+    clips = repeated_clips(session)
+    assert [len(clip.trials) for clip in clips] == [4, 3]  # one is cut off at the end
+    controller.select([7, 3])
+    for number, clip in enumerate(clips):
+        controller.clips.go_to_clip(number)
+        assert controller.clips.shown.trials == clip.trials
+        assert controller.clips.repeat == 0
+        controller.clips.follow()
+        expected = clip_repeats(session, clip, np.array([7, 3]))
+        found = controller.clips.found
+        np.testing.assert_array_equal(found.responses, expected.responses)
+        np.testing.assert_array_equal(found.cc_max, expected.cc_max)
+        np.testing.assert_array_equal(
+            found.onset_s, session.trials.t_on[list(clip.trials)]
+        )
+
+
+def test_stepping_goes_to_the_same_moment_of_another_repeat(controller, session):
+    onsets = session.trials.t_on[list(repeated_clips(session)[0].trials)]
+    controller.clips.go_to_clip(0)
+    controller.clips.go_to(1, 3.0)
+    assert controller.clips.repeat == 1
+    middle = controller.state.window.start_s + 1.0
+    assert middle == pytest.approx(onsets[1] + 3.0, abs=0.04)
+    controller.clips.step(2)
+    middle = controller.state.window.start_s + 1.0
+    assert middle == pytest.approx(onsets[3] + 3.0, abs=0.08)
+    controller.clips.step(1)
+    assert controller.clips.repeat == 0
+
+
+def test_a_clip_that_was_shown_once_has_no_repeats(short):
+    with closing(Controller(synchronous=True)) as controller:
+        controller.clips.follow()
+        assert controller.clips.shown is None
+        controller.open_session(short)
+        controller.clips.follow()
+        before = controller.state.window
+        controller.clips.step(1)
+        assert (controller.clips.all, controller.clips.found) == ((), None)
+        assert controller.state.window is before
+
+
+@pytest.mark.parametrize(("at_s", "repeat"), [(-9.0, 0), (99.0, 1)])
+def test_a_clip_at_the_very_end_of_a_session_is_on_screen_there(
+    controller, short, at_s, repeat
+):
+    session = with_trials(short, [0.5, 6, 10, 18.9], [1.1, 7, 12, 19.5])
+    names = np.array(["a", "b", "c", "a"])
+    session = replace(session, trials=replace(session.trials, stim_id=names))
+    controller.open_session(session)
+    controller.seek(at_s)
+    assert controller.clips.shown.trials == (0, 3)
+    assert controller.clips.repeat == repeat
+    controller.clips.step(1)
+    assert controller.clips.repeat == 1 - repeat
+    controller.seek(6.4)
+    assert controller.clips.shown is None
+
+
+def test_as_many_neurons_and_clips_are_kept_as_fit_into_memory(controller, monkeypatch):
+    clips = controller.clips
+    controller.select(range(N))
+    clips.go_to_clip(0)
+    clips.follow()
+    whole = clips.found.responses.nbytes
+    monkeypatch.setattr(live_clips, "_READ_BYTES", whole // 2)
+    assert len(clips.neurons) == N // 2
+    assert set(clips.neurons) < set(range(N))
+    monkeypatch.setattr(live_clips, "_READ_BYTES", 2 * whole)
+    monkeypatch.setattr(live_clips, "_KEPT_BYTES", whole)
+    assert clips.found is not None
+    clips.go_to_clip(1)
+    clips.follow()
+    assert clips.found is not None
+    clips.go_to_clip(0)
+    assert clips.found is None

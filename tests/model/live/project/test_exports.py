@@ -1,0 +1,316 @@
+"""What is on screen as a script, a table and arrays: the numbers are the screen's."""
+
+import csv
+import os
+import re
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast, Mirror
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.window import Window
+from omnimouse_model.errors import ExportError
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.project import exports
+from omnimouse_model.live.project import script as as_python
+from omnimouse_model.masks import HIDDEN, VISIBLE, Mask, asked_cells
+from omnimouse_model.predict.predictor import Encoded
+from tests.predictors import EchoPredictor, EndlessPredictor
+from tests.small_sessions import write_session
+
+TIMEOUT = 60.0
+
+
+class NoisyPredictor(EchoPredictor):
+    """Wrong by what the mask and the video decide."""
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        draw = np.random.default_rng(int(np.count_nonzero(mask.visible)))
+        wrong = (
+            draw.normal(size=(60, mask.n_neurons))
+            + window.video.mean(axis=(1, 2))[:, None]
+        )
+        return Encoded(window, mask, window.responses + wrong.astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_session(tmp_path_factory.mktemp("shown") / "it's a mouse")
+
+
+@pytest.fixture(scope="module")
+def session(folder):
+    return open_session(folder)
+
+
+def load(name: str, *_: object) -> NoisyPredictor:
+    return NoisyPredictor(name)
+
+
+@pytest.fixture
+def controller(session, tmp_path):
+    made = Controller(synchronous=True, memory=tmp_path / "live.json", load=load)
+    made.choose_predictor("noisy")
+    made.open_session(session)
+    made.apply_preset("causal_response_25_video_behavior")
+    made.select([4, 9])
+    yield made
+    made.close()
+
+
+# -- as Python -----------------------------------------------------------------------
+@pytest.fixture
+def script_output(monkeypatch, capsys):
+    """What a script prints, run here: the predictors are those of this module."""
+    monkeypatch.setattr(om, "load_predictor", load)
+
+    def run(script: str) -> str:
+        exec(compile(script, "script", "exec"), {})
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def checked_script(controller, script_output):
+    """The script of what is on screen, which prints the score that is there."""
+
+    def check() -> str:
+        script = controller.as_python()
+        check_score(script_output(script), controller)
+        return script
+
+    return check
+
+
+def check_score(line: str, controller: Controller) -> None:
+    r, n = re.fullmatch(r"median r = (\S+) over (\d+) neurons\n", line).groups()
+    known = controller.results.scores[np.isfinite(controller.results.scores)]
+    assert (float(r), int(n)) == (pytest.approx(np.median(known), abs=2e-6), len(known))
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_a_script_runs_by_itself(session, tmp_path):
+    with closing(Controller(synchronous=True)) as controller:
+        controller.choose_predictor("ridge")
+        controller.open_session(session)
+        controller.apply_preset("causal_response_25_behavior")
+        done = subprocess.run(
+            [sys.executable, "-c", controller.as_python()],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        assert done.returncode == 0, done.stderr
+        check_score(done.stdout, controller)
+
+
+def test_what_ifs_are_written_down_too(controller, script_output):
+    controller.what_if.put(Contrast(0.5, (30, 60)), Mirror("vertical"))
+    _, changed = script_output(controller.as_python()).splitlines()
+    change = np.nanmedian(controller.results.what_if.change)
+    assert change > 0
+    assert changed == f"{controller.what_if.words}: median change {change:.6f}"
+
+
+def test_the_window_is_written_short_and_is_the_very_same(controller, session):
+    n = len(session.start_grid) - 60
+    for index in range(0, n, max(n // 20, 1)):
+        controller.seek(float(session.start_grid[index] - session.t0))
+        window = controller.state.window
+        written = re.search(r"session\.window\((.*)\)", controller.as_python())
+        assert len(written[1].partition(".")[2]) <= 3
+        again = session.window(float(written[1]))
+        assert (again.key, again.start_s) == (window.key, window.start_s)
+
+
+def test_a_preset_that_is_no_strategy_is_made_by_its_name_of_who_was_selected(
+    controller, checked_script
+):
+    controller.select([], add=False)
+    controller.apply_preset("random_half_video_behavior")
+    assert "mask_for('random_half_video_behavior', session)" in checked_script()
+    seen = np.flatnonzero(controller.state.mask.visible.any(axis=0))[:2].tolist()
+    controller.select(seen)
+    controller.apply_preset("random_half_video_behavior")
+    assert controller.state.mask.target[30:, seen].all()
+    assert f"session, {seen})" in checked_script()
+    controller.select(np.flatnonzero(controller.state.mask.visible.any(axis=0))[:2])
+    assert "mask_for" not in checked_script()  # whom one selects later is not in it
+
+
+def test_a_mask_by_hand_is_written_out_in_spans(controller, checked_script):
+    controller.paint_cells([1, 2, 3], slice(30, 60), HIDDEN)
+    script = checked_script()
+    assert "om.Mask.from_dict(" in script
+    assert "'1-3'" in script
+
+
+def test_a_long_mask_by_hand_lies_in_a_file(
+    controller, checked_script, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(as_python, "MOST_CHARACTERS", 600)
+    scatter(controller)
+    path = tmp_path / "masks" / f"{controller.state.mask.mask_id}.json"
+    assert str(path) in checked_script()
+
+
+def test_a_saved_mask_is_read_out_of_its_analysis(controller, checked_script, tmp_path):
+    scatter(controller)
+    path = tmp_path / "a.omnimouse.json"
+    controller.analyses.save(path)
+    assert str(path) in checked_script()
+    controller.paint([5], HIDDEN)
+    assert str(path) not in controller.as_python()
+
+
+def test_what_a_script_cannot_do_is_refused(controller):
+    controller.apply_preset("nothing")
+    with pytest.raises(ExportError, match="Nothing is asked"):
+        controller.as_python()
+    controller.apply_preset("video_only")
+    controller.choose_predictor(EchoPredictor())
+    with pytest.raises(ExportError, match="handed in"):
+        controller.as_python()
+    with pytest.raises(ExportError, match="Open a recording"):
+        Controller(synchronous=True).as_python()
+
+
+def scatter(controller: Controller) -> None:
+    """Every neuron differs from the others."""
+    mask = controller.state.mask
+    cells = mask.cells.copy()
+    for neuron in range(40):
+        cells[: 10 + neuron // 2, neuron] = VISIBLE
+        cells[40 + neuron % 3 :, neuron] = HIDDEN
+    controller.set_mask(mask.with_cells(cells))
+
+
+# -- tables --------------------------------------------------------------------------
+def test_the_table_of_neurons_has_the_numbers_of_the_screen(controller, tmp_path):
+    controller.paint_cells([1], slice(0, 60), HIDDEN)
+    path = tmp_path / "neurons.csv"
+    controller.exports.export(path)
+    lines = path.read_text().splitlines()
+    about = [line for line in lines if line.startswith("# ")]
+    rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
+    scores, mask = controller.results.scores, controller.state.mask
+    assert [int(row["neuron"]) for row in rows] == list(range(40))
+    read = [float(row["r"]) if row["r"] else np.nan for row in rows]
+    np.testing.assert_array_equal(np.array(read, np.float32), scores)
+    assert rows[1]["r"] == ""
+    asked = [int(row["asked_samples"]) for row in rows]
+    assert asked == asked_cells(mask).sum(axis=0).tolist()
+    assert [n for n, row in enumerate(rows) if row["selected"] == "1"] == [4, 9]
+    assert rows[1]["state"] == "hidden"
+    words = "\n".join(about)
+    for told in (mask.mask_id, "noisy", f"{controller.state.window.start_s:.2f} s"):
+        assert told in words
+
+
+def test_neurons_are_marked_as_selected_whatever_the_recording_calls_them(controller):
+    session = controller.state.session
+    units = replace(session.units, unit_id=session.units.unit_id + 5)
+    what = exports.shown(controller.state, controller.results)
+    columns = exports.neuron_columns(
+        replace(what, session=replace(session, units=units))
+    )
+    assert columns["neuron"][0] == 5
+    assert np.flatnonzero(columns["selected"]).tolist() == [4, 9]
+
+
+def test_parquet_without_its_package_is_refused(controller, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    controller.exports.export(tmp_path / "neurons.parquet")
+    assert "pyarrow" in str(controller.exports.fault)
+    assert controller.exports.written is None
+    assert not (tmp_path / "neurons.parquet").exists()
+
+
+# -- arrays --------------------------------------------------------------------------
+def arrays(path: Path) -> dict[str, Any]:
+    with np.load(path, allow_pickle=False) as found:
+        return dict(found)
+
+
+def test_the_arrays_give_the_scores_of_the_screen(controller, tmp_path):
+    controller.exports.export(tmp_path / "arrays.npz")
+    found = arrays(tmp_path / "arrays.npz")
+    state = controller.state
+    np.testing.assert_array_equal(found["mask"], state.mask.cells)
+    np.testing.assert_array_equal(found["recorded"], state.window.responses)
+    asked = found["asked"]
+    assert np.isfinite(found["predicted"]).any(axis=0).all()
+    for neuron in (0, 7, 39):
+        rows = asked[:, neuron]
+        pair = found["predicted"][rows, neuron], found["recorded"][rows, neuron]
+        r = np.corrcoef(*pair)[0, 1]
+        assert r == pytest.approx(controller.results.scores[neuron], abs=1e-5)
+    np.testing.assert_array_equal(found["unit_id"], state.session.units.unit_id)
+    assert found["times_s"][0] == pytest.approx(state.window.start_s, abs=1e-3)
+    assert found["selected"].tolist() == [4, 9]
+    readme = str(found["README"])
+    assert state.mask.mask_id in readme
+    missing = [name for name in found if name != "README" and name not in readme]
+    assert missing == []
+
+
+def test_decoded_behaviour_is_among_the_arrays(controller, tmp_path):
+    controller.apply_preset("all_response_only")
+    controller.exports.export(tmp_path / "arrays.npz")
+    found = arrays(tmp_path / "arrays.npz")
+    np.testing.assert_allclose(
+        found["behavior_predicted"], 2 * found["behavior_recorded"]
+    )
+    assert len(found["behavior_times_s"]) == 40
+    assert np.isnan(found["r"]).all()
+
+
+# -- refusals ------------------------------------------------------------------------
+def test_an_older_answer_is_not_exported(session, tmp_path):
+    with closing(Controller()) as controller:
+        made = controller.exports
+        controller.choose_predictor(EndlessPredictor())
+        controller.open_session(session)
+        assert controller.wait(TIMEOUT)
+        controller.set_behavior("hidden")  # computes until stopped
+        for _ in range(2):
+            made.export(tmp_path / "arrays.npz")
+            assert isinstance(made.fault, ExportError)
+            controller.cancel()
+        made.dismiss()
+        assert made.fault is None
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("neurons.xlsx", r"\.csv"), ("gone/neurons.csv", "No such file")],
+)
+def test_what_cannot_be_written_is_told(controller, tmp_path, name, words):
+    controller.exports.export(tmp_path / name)
+    assert re.search(words, str(controller.exports.fault))
+    assert controller.exports.written is None
+
+
+def test_a_write_that_fails_leaves_the_old_file(controller, tmp_path, monkeypatch):
+    path = tmp_path / "neurons.csv"
+    path.write_text("mine")
+
+    def broken(_: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setitem(exports._KINDS, "csv", broken)
+    controller.exports.export(path)
+    assert controller.exports.fault is not None
+    assert path.read_text() == "mine"

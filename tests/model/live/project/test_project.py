@@ -1,0 +1,533 @@
+"""Saving and opening analyses, and what survives a restart and a crash."""
+
+import json
+import os
+import queue
+import shutil
+import sys
+import threading
+from contextlib import closing, suppress
+from dataclasses import fields
+from itertools import cycle
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.in_silico.stimulus_edits import (
+    BehaviorSet,
+    Contrast,
+    OtherClip,
+    Shift,
+)
+from omnimouse_model.data.open import open_session
+from omnimouse_model.errors import AnalysisFileError
+from omnimouse_model.live.analysis_file import Analysis, read_analysis, write_analysis
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.last_session import Remembered, recall, remember
+from omnimouse_model.live.project import autosave
+from omnimouse_model.live.project.autosave import Autosave
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, Mask
+from tests.small_sessions import write_session
+
+TIMEOUT = 60.0
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    return write_session(tmp_path_factory.mktemp("recordings") / "mouse")
+
+
+@pytest.fixture
+def folder(recording, tmp_path):
+    """A copy of the recording, which a test may move or damage."""
+    return Path(shutil.copytree(recording, tmp_path / "recordings" / "mouse"))
+
+
+@pytest.fixture
+def memory(tmp_path):
+    return tmp_path / "config" / "live.json"
+
+
+@pytest.fixture
+def controller(folder, memory):
+    """Everything differs from what a recording opens with."""
+    with closing(Controller(synchronous=True, memory=memory)) as made:
+        made.choose_predictor("mean")
+        made.open_session(folder)
+        change_everything(made)
+        yield made
+
+
+@pytest.fixture
+def path(controller, tmp_path):
+    """The analysis on screen, saved."""
+    place = tmp_path / "a.omnimouse.json"
+    assert controller.analyses.save(place)
+    return place
+
+
+@pytest.fixture
+def second_controller(tmp_path):
+    """A controller of another user."""
+    memory = tmp_path / "other" / "live.json"
+    with closing(Controller(synchronous=True, memory=memory)) as made:
+        yield made
+
+
+@pytest.fixture
+def restore_controller(memory):
+    """The controller that comes after another with the same memory."""
+    with closing(Controller(synchronous=True, memory=memory)) as made:
+
+        def restore() -> Controller:
+            assert made.restore()
+            return made
+
+        yield restore
+
+
+def change_everything(controller: Controller) -> None:
+    controller.apply_preset("causal_response_25_behavior")
+    controller.paint_cells([3, 5], slice(40, 50), TARGET)
+    controller.paint_cells([7], slice(0, 20), VISIBLE)
+    controller.set_frames(slice(0, 30))
+    controller.choose_baseline("last")
+    controller.seek(3.0)
+    controller.select([9, 2, 30])
+    controller.set_cursor(17)
+    controller.set_brush(TARGET)
+    controller.set_active_span(30, 60)
+    controller.set_colour_by("score")
+    controller.set_raster("depth", "pair")
+    controller.what_if.put(Contrast(0.5, (10, 40)), Shift(right=3), OtherClip(1.0))
+
+
+def facts(analysis: Analysis) -> dict[str, Any]:
+    """Every field, the mask by its id."""
+    found = {f.name: getattr(analysis, f.name) for f in fields(Analysis)}
+    return found | {"mask": analysis.mask.mask_id, "options": dict(analysis.options)}
+
+
+def rewrite(path: Path, change: Any) -> None:
+    found = json.loads(path.read_text())
+    change(found)
+    path.write_text(json.dumps(found))
+
+
+def notices(controller: Controller) -> str:
+    return " ".join(controller.analyses.told)
+
+
+# -- round trips ---------------------------------------------------------------------
+def test_an_analysis_is_opened_as_it_was_saved(controller, second_controller, path):
+    before, scores = facts(controller.analyses.now), controller.results.scores
+    assert path.stat().st_mode & 0o777 == 0o600
+    second_controller.analyses.open(path)
+    assert (second_controller.analyses.fault, second_controller.analyses.told) == (
+        None,
+        (),
+    )
+    assert facts(second_controller.analyses.now) == before
+    np.testing.assert_array_equal(second_controller.results.scores, scores)
+    assert second_controller.analyses.name == "a"
+    assert not second_controller.analyses.is_changed
+    assert second_controller.analyses.recent == (path,)
+
+
+def test_all_that_was_on_screen_survives_a_restart(
+    controller, path, memory, restore_controller
+):
+    controller.paint_cells([11], slice(40, 50), HIDDEN)
+    before, scores = facts(controller.analyses.now), controller.results.scores
+    controller.close()
+    second_controller = restore_controller()
+    assert facts(second_controller.analyses.now) == before
+    np.testing.assert_array_equal(second_controller.results.scores, scores)
+    assert second_controller.analyses.path == path
+    assert second_controller.analyses.is_changed
+    assert second_controller.analyses.told == ()
+    second_controller.undo()  # nothing to undo: the steps are not kept
+    assert facts(second_controller.analyses.now) == before
+    second_controller.analyses.save()
+    second_controller.close()
+    with closing(Controller(synchronous=True, memory=memory)) as third:
+        assert third.restore()
+        assert not third.analyses.is_changed
+
+
+def test_what_is_asked_is_a_change_and_how_it_is_shown_is_none(controller, tmp_path):
+    analyses = controller.analyses
+    assert not analyses.is_changed
+    analyses.save(tmp_path / "a.omnimouse.json")
+    controller.set_cursor(3)
+    controller.set_colour_by("state")
+    assert not analyses.is_changed
+    for change in (lambda: controller.paint([12], HIDDEN), controller.what_if.reset):
+        change()
+        assert analyses.is_changed
+        controller.undo()
+        assert not analyses.is_changed
+    controller.seek(6.0)
+    assert analyses.is_changed
+    analyses.save()
+    assert not analyses.is_changed
+    controller.choose_predictor("last")
+    assert analyses.is_changed
+
+
+def test_opening_a_recording_is_the_end_of_an_analysis(controller, folder, path):
+    controller.open_session(folder)
+    assert controller.analyses.path is None
+    assert not controller.analyses.is_changed
+    assert not controller.analyses.save()
+    assert controller.analyses.fault is not None
+
+
+def test_nothing_is_saved_while_nothing_is_open(second_controller, tmp_path):
+    assert not second_controller.analyses.save(tmp_path / "a.omnimouse.json")
+    assert "Open a recording" in str(second_controller.analyses.fault)
+    assert not (tmp_path / "a.omnimouse.json").exists()
+
+
+# -- what differs --------------------------------------------------------------------
+def test_a_recording_that_moved_along_is_found(
+    controller, folder, second_controller, tmp_path
+):
+    controller.analyses.save(folder.parent / "a.omnimouse.json")
+    moved = shutil.move(folder.parent, tmp_path / "elsewhere")
+    second_controller.analyses.open(moved / "a.omnimouse.json")
+    assert second_controller.state.session.path == moved / "mouse"
+    assert second_controller.analyses.told == ()
+
+
+def test_a_recording_that_moved_away_is_asked_for(
+    controller, folder, path, second_controller, tmp_path
+):
+    before = facts(controller.analyses.now)
+    shutil.move(folder, tmp_path / "mouse")
+    second_controller.analyses.open(path)
+    assert second_controller.state.session is None
+    assert second_controller.analyses.is_recording_asked
+    assert str(folder) in str(second_controller.analyses.fault)
+    second_controller.analyses.find_recording(tmp_path / "mouse")
+    assert second_controller.analyses.fault is None
+    found = facts(second_controller.analyses.now)
+    assert found == before | {"recording": str(tmp_path / "mouse")}
+    assert second_controller.analyses.is_changed  # the file still has the old place
+
+
+def test_a_recording_whose_files_changed_is_told(
+    controller, folder, path, second_controller
+):
+    values = np.load(folder / "responses" / "data.npy")
+    np.save(folder / "responses" / "data.npy", values * 2)
+    second_controller.analyses.open(path)
+    assert len(second_controller.analyses.told) == 1
+    assert second_controller.state.mask == controller.state.mask
+    second_controller.analyses.dismiss()
+    assert second_controller.analyses.told == ()
+
+
+def test_a_mask_for_other_neurons_gives_way_to_a_preset(
+    folder, path, second_controller
+):
+    shutil.rmtree(folder)
+    write_session(folder, n_neurons=25)
+    second_controller.analyses.open(path)
+    assert "for 40 neurons, the recording has 25" in notices(second_controller)
+    assert "selected" in notices(second_controller)
+    assert second_controller.state.preset == "video_behavior"
+    assert second_controller.state.mask.n_neurons == 25
+    assert second_controller.state.selection == (9, 2)
+
+
+def test_an_edit_that_the_recording_has_nothing_for_is_told(controller, path):
+    channel, known = controller.state.session.behavior_names[0], controller.state.edits
+    controller.what_if.put(BehaviorSet(channel, 0.0))
+    controller.analyses.save(path)
+    rewrite(path, lambda f: f["edits"][-1].update(channel="whisking"))
+    controller.analyses.open(path)
+    assert "whisking" in notices(controller)
+    assert controller.state.edits == known
+    assert controller.analyses.is_changed
+
+
+@pytest.mark.parametrize("missing", ["/gone/weights.safetensors", "hf://?", "x" * 999])
+def test_a_predictor_that_is_not_here_is_told_and_the_rest_is_kept(
+    controller, path, second_controller, missing
+):
+    rewrite(path, lambda f: f.update(predictor=missing, baseline="gone"))
+    second_controller.choose_predictor("last")
+    second_controller.analyses.open(path)
+    model, baseline = second_controller.analyses.told
+    assert missing in model
+    assert "gone" in baseline
+    assert second_controller.state.mask == controller.state.mask
+    assert second_controller.state.predictor_name == "last"
+    assert second_controller.results.freshness == "fresh"
+
+
+# -- files of any origin -------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "torn"),
+        (b'{"format": "omnimouse-ana', "torn"),
+        (b"\x89PNG\r\n\x1a\n", "torn"),
+        (b"[" * 100_000, "torn"),
+        (b"[]", "field"),
+        (b'{"format": "omnimouse-mask"}', "foreign"),
+        (b"{}", "foreign"),
+        (b'{"format": "omnimouse-analysis", "version": 2}', "newer"),
+        (b'{"format": "omnimouse-analysis", "version": "1"}', "field"),
+        (b'{"format": "omnimouse-analysis", "version": 1}', "field"),
+    ],
+)
+def test_what_is_no_analysis_is_refused(
+    second_controller, folder, tmp_path, content, code
+):
+    path = tmp_path / "a.omnimouse.json"
+    path.write_bytes(content)
+    second_controller.open_session(folder)
+    before = second_controller.state.session
+    second_controller.analyses.open(path)
+    fault = second_controller.analyses.fault
+    assert isinstance(fault, AnalysisFileError)
+    assert fault.code == code
+    assert "a.omnimouse.json" in str(fault)
+    assert second_controller.state.session is before
+    assert second_controller.analyses.recent == ()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("start_s", float("nan")),
+        ("start_s", "1"),
+        ("selection", [-1]),
+        ("selection", list(range(65))),
+        ("selection", "1"),
+        ("mask", {"format": "omnimouse-mask"}),
+        ("mask", 3),
+        ("predictor", None),
+        ("preset", "a\0b"),
+        ("unknown", 1),
+        ("recording", {"path": 1}),
+        ("recording", {"unknown": 1}),
+        ("edits", {"edit": "blank"}),
+        ("edits", [{"edit": "melt"}]),
+        ("edits", [{"edit": ["blank"]}]),
+        ("edits", [{"edit": "blank", "span": [0, 61]}]),
+        ("edits", [{"edit": "blank", "span": [0, 1.5]}]),
+        ("edits", [{"edit": "shift", "right": "far"}]),
+        ("edits", [{"edit": "contrast", "factor": float("nan")}]),
+        ("edits", [{"edit": "behavior_set", "channel": 5, "value": 1.0}]),
+        ("view", {"cursor": 60}),
+        ("view", {"cursor": True}),
+        ("view", {"cursor": 0, "active_span": [5, 5]}),
+        ("view", {"cursor": 0, "active_span": [0, 60], "brush_code": 3}),
+    ],
+)
+def test_a_wrong_field_is_named(recording, tmp_path, field, value):
+    path = tmp_path / "a.omnimouse.json"
+    write_analysis(path, Analysis(str(recording), mask=Mask.nothing(40)))
+    assert read_analysis(path).mask == Mask.nothing(40)
+    rewrite(path, lambda f: f.update({field: value}))
+    with pytest.raises(AnalysisFileError) as caught:
+        read_analysis(path)
+    assert caught.value.code == "field"
+
+
+def test_a_file_that_cannot_be_read_is_told(second_controller, tmp_path):
+    for place in (tmp_path, tmp_path / "gone.omnimouse.json"):
+        second_controller.analyses.open(place)
+        assert isinstance(
+            second_controller.analyses.fault, (AnalysisFileError, OSError)
+        )
+        second_controller.analyses.dismiss()
+
+
+def test_a_write_that_fails_leaves_the_old_file(
+    controller, path, tmp_path, monkeypatch
+):
+    before = path.read_bytes()
+    controller.paint([12], HIDDEN)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    assert not controller.analyses.save()
+    monkeypatch.undo()
+    assert "No space left" in str(controller.analyses.fault)
+    assert path.read_bytes() == before
+    assert controller.analyses.is_changed
+    assert [p.name for p in tmp_path.glob("*a.omnimouse*")] == [path.name]
+
+
+def test_an_analysis_of_arrays_in_memory_is_refused(second_controller, tmp_path):
+    draw = np.random.default_rng(0)
+    arrays = {"responses": draw.random((600, 5)), "rate_hz": 30.0}
+    second_controller.open_session(open_session(arrays))
+    assert not second_controller.analyses.save(tmp_path / "a.omnimouse.json")
+    assert "arrays in memory" in str(second_controller.analyses.fault)
+
+
+# -- crashes -------------------------------------------------------------------------
+def paint_without_end(folder: Path, memory: Path, painted: Any) -> None:
+    """Run in a process that is killed; tells the masks before they are painted."""
+    controller = Controller(memory=memory, load=lambda *_: None)
+    controller.open_session(folder)
+    controller.seek(3.0)
+    for sample in cycle(range(60 * 40)):
+        mask = controller.state.mask.paint(
+            [sample % 40], (0, 1 + sample // 40), VISIBLE
+        )
+        painted.send(mask.mask_id)
+        controller.set_mask(mask)
+
+
+def mask_in(memory: Path) -> str:
+    """The id of the mask that would come back now, "" where there is none."""
+    found = recall(memory)
+    if found is None or not found.analysis:
+        return ""
+    return Mask.from_dict(found.analysis["mask"]).mask_id
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_what_was_on_screen_survives_a_kill_and_is_told(
+    recording, memory, restore_controller
+):
+    context = get_context("spawn")
+    ids, theirs = context.Pipe(duplex=False)
+    child = context.Process(target=paint_without_end, args=(recording, memory, theirs))
+    child.start()
+    theirs.close()
+    painted, known = {ids.recv()}, {""}
+    try:
+        while len(known) < 4:  # it was written again and again
+            painted.add(ids.recv())
+            known.add(mask_in(memory))
+        assert not recall(memory).is_left_by_a_crash  # it still runs
+    finally:
+        child.kill()
+        child.join(TIMEOUT)
+    with suppress(EOFError, OSError):
+        while True:
+            painted.add(ids.recv())
+    after = restore_controller()
+    assert after.state.mask.mask_id in painted
+    assert after.state.window.start_s == pytest.approx(3.0, abs=0.02)
+    assert len(after.analyses.told) == 1
+    after.close()
+    with closing(Controller(synchronous=True, memory=memory)) as again:
+        assert again.restore()
+        assert again.analyses.told == ()
+
+
+@pytest.mark.parametrize("run", ["{own} another", "999999999 x", "x", "0 x"])
+def test_a_process_that_is_gone_was_a_crash(recording, memory, restore_controller, run):
+    run = run.format(own=os.getpid())
+    remember(Remembered(str(recording), start_s=3.0, run=run), memory)
+    assert len(restore_controller().analyses.told) == 1
+
+
+def test_a_remembered_analysis_that_is_not_sound_costs_the_mask_alone(
+    recording, memory, restore_controller
+):
+    unsound = {"format": "omnimouse-analysis", "version": 9}
+    remember(Remembered(str(recording), start_s=3.0, analysis=unsound), memory)
+    state = restore_controller().state
+    assert state.window.start_s == pytest.approx(3.0, abs=0.02)
+    assert (state.preset, len(state.selection)) == ("video_behavior", 4)
+
+
+def test_changes_in_a_row_are_written_together(monkeypatch):
+    """The first at once; the others wait, and the last goes with the end."""
+    monkeypatch.setattr(autosave, "EVERY_S", 2 * TIMEOUT)
+    written: queue.Queue[int] = queue.Queue()
+    changes: list[int] = []
+    keeper = Autosave(lambda: written.put(len(changes)))
+    keeper.note()
+    assert written.get(timeout=TIMEOUT) == 0
+    for change in range(100):
+        changes.append(change)
+        keeper.note()
+    assert written.empty()
+    keeper.close(TIMEOUT)
+    assert written.get_nowait() == 100
+    keeper.note()
+    keeper.close()
+    assert written.empty()
+
+
+def test_a_keeper_that_fails_once_goes_on(caplog, monkeypatch):
+    monkeypatch.setattr(autosave, "EVERY_S", 0.0)
+    tries, tried = [], threading.Semaphore(0)
+
+    def write() -> None:
+        tries.append(1)
+        tried.release()
+        if len(tries) == 1:
+            raise RuntimeError("the disk is on fire")
+
+    with closing(Autosave(write)) as keeper:
+        for _ in range(2):
+            keeper.note()
+            assert tried.acquire(timeout=TIMEOUT)
+    assert "on fire" in caplog.text
+
+
+def test_a_keeper_ends_also_where_it_is_closed_as_it_takes_up_a_change():
+    takes_up, closes = threading.Event(), threading.Event()
+
+    class Changed(threading.Event):
+        def set(self) -> None:
+            super().set()
+            if takes_up.is_set():
+                closes.set()
+
+        def clear(self) -> None:
+            takes_up.set()
+            assert closes.wait(TIMEOUT)
+            super().clear()
+
+    written: list[int] = []
+    keeper = Autosave(lambda: written.append(1))
+    keeper._changed = Changed()
+    keeper.note()
+    assert takes_up.wait(TIMEOUT)
+    keeper.close(TIMEOUT)
+    assert not keeper._thread.is_alive()
+    assert written == [1]
+
+
+def test_a_last_writing_that_fails_ends_nothing_else(caplog):
+    def write() -> None:
+        raise RuntimeError("the disk is on fire")
+
+    Autosave(write).close()
+    assert "on fire" in caplog.text
+
+
+def test_what_was_not_saved_is_kept_when_another_recording_is_opened(
+    controller, folder, path
+):
+    analyses = controller.analyses
+    controller.paint_cells([11], slice(40, 50), HIDDEN)
+    changed, before = facts(analyses.now), path.read_bytes()
+    controller.open_session(folder)
+    assert path.read_bytes() == before  # its own file is the user's to change
+    kept = analyses.recent[0]
+    assert kept.name.startswith("a, unsaved ")
+    assert kept.name.removesuffix(".omnimouse.json") in notices(controller)
+    analyses.open(kept)
+    assert facts(analyses.now) == changed
+    controller.open_session(folder)  # it has not changed since: no other copy
+    assert analyses.told == ()

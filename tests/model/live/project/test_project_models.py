@@ -1,0 +1,187 @@
+"""Who answers an analysis: never another model than it names, and told which."""
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omnimouse_model.errors import AnalysisFileError, ExportError
+from omnimouse_model.live import controller as controllers
+from omnimouse_model.live.analysis_file import read_analysis
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.last_session import Remembered, remember
+from omnimouse_model.live.report_from_file import _open
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
+
+FAR = "hf://somebody/else"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_session(tmp_path_factory.mktemp("models") / "mouse", 12)
+
+
+@pytest.fixture
+def controller(folder, tmp_path):
+    with closing(Controller(synchronous=True, memory=tmp_path / "live.json")) as made:
+        made.sweeps.folder = tmp_path / "sweeps"
+        made.choose_predictor("mean")
+        made.open_session(folder)
+        yield made
+
+
+@pytest.fixture
+def fetched_names(monkeypatch, tmp_path):
+    """What is fetched, by whomever."""
+    names: list[str] = []
+
+    def fetch(name: str, *_: object, **__: object) -> Path:
+        names.append(name)
+        raise OSError(f"{name}: nothing is fetched here")
+
+    monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path / "cache"))
+    where = "omnimouse_model.predict.omnimouse.hub_checkpoints.fetch_checkpoint"
+    monkeypatch.setattr(where, fetch)
+    return names
+
+
+@pytest.fixture
+def save_analysis(controller, tmp_path):
+    """Saves what is on screen with other fields, and gives its path."""
+
+    def save(pin_predictor: str = "", **changes: Any) -> Path:
+        path = tmp_path / "a.omnimouse.json"
+        controller.analyses.save(path)
+        facts = json.loads(path.read_text()) | changes
+        if pin_predictor:
+            facts["pins"][0]["predictor"] = pin_predictor
+        path.write_text(json.dumps(facts))
+        return path
+
+    return save
+
+
+# -- models of the hub ---------------------------------------------------------------
+@pytest.mark.parametrize("name", [FAR, "omnimouse-5M"])
+def test_a_model_that_must_be_fetched_is_offered_and_no_other_answers(
+    controller, save_analysis, tmp_path, fetched_names, name
+):
+    controller.analyses.open(save_analysis(predictor=name))
+    assert fetched_names == []
+    assert controller.results.population is None
+    assert controller.results.freshness == "none"
+    (told,) = controller.analyses.told
+    assert name in told
+    assert (controller.models.name, controller.models.is_offered) == (name, True)
+    assert not controller.analyses.is_changed
+    controller.ask_again()
+    controller.seek(3.0)
+    assert controller.results.population is None
+    controller.analyses.save(tmp_path / "b.omnimouse.json")
+    assert read_analysis(tmp_path / "b.omnimouse.json").predictor == name
+    assert fetched_names == []
+    controller.models.go_on()
+    assert len(fetched_names) == 1
+    assert not controller.models.is_offered
+    controller.choose_predictor("mean")
+    assert controller.results.error is None
+    assert controller.models.name == ""
+    assert controller.results.freshness == "fresh"
+
+
+def test_a_fetched_model_answers(controller, save_analysis, fetched_names, monkeypatch):
+    is_here: list[str] = []
+    monkeypatch.setattr(
+        controllers, "must_be_fetched", lambda name: name == FAR and not is_here
+    )
+    controller.pins.pin("near")
+    controller.analyses.open(save_analysis(FAR, predictor=FAR))
+    assert "A is not predicted" in controller.analyses.told[1]
+    is_here.append(FAR)
+    controller.choose_predictor(FAR)
+    (pin,) = controller.state.pins
+    assert controller.pins.why_silent(pin) == ""
+    assert controller.models.name == ""
+
+
+def test_a_start_fetches_nothing_unasked(folder, tmp_path, fetched_names):
+    memory = tmp_path / "config" / "live.json"
+    remember(Remembered(str(folder), FAR, baseline=FAR), memory)
+    for _ in range(2):
+        with closing(Controller(synchronous=True, memory=memory)) as controller:
+            assert controller.restore()
+            assert controller.models.name == FAR
+            assert controller.state.predictor_name == FAR
+            assert controller.state.baseline_name == ""
+    assert fetched_names == []
+
+
+def test_a_baseline_that_must_be_fetched_is_told(
+    controller, save_analysis, fetched_names
+):
+    controller.choose_baseline("last")
+    controller.analyses.open(save_analysis(baseline=FAR))
+    assert FAR in controller.analyses.told[0]
+    assert controller.state.baseline_name == ""
+    assert fetched_names == []
+
+
+def test_a_report_of_what_must_be_fetched_is_refused(
+    controller, save_analysis, fetched_names
+):
+    with pytest.raises(ExportError, match=f"omnimouse fetch {FAR}"):
+        _open(controller, save_analysis(predictor=FAR), "")
+    assert fetched_names == []
+
+
+# -- pins ----------------------------------------------------------------------------
+def test_a_pin_of_a_predictor_that_was_handed_in_is_not_asked_of_another(
+    controller, save_analysis
+):
+    controller.choose_predictor(EchoPredictor())
+    controller.pins.pin("echoed")
+    controller.analyses.open(save_analysis(predictor="mean"))
+    (pin,) = controller.state.pins
+    assert controller.state.predictor_name == "mean"
+    assert controller.pins.windows == {}
+    assert "echo" in controller.pins.why_silent(pin)
+    controller.choose_predictor(EchoPredictor())  # it is here again
+    assert controller.pins.windows[0].scores is not None
+    assert controller.pins.why_silent(controller.state.pins[0]) == ""
+
+
+# -- weights -------------------------------------------------------------------------
+@pytest.mark.parametrize("weights", ["0123", "4567"])
+def test_other_weights_of_the_same_name_are_told(folder, tmp_path, weights):
+    def answering(weights: str) -> Controller:
+        made = Controller(
+            synchronous=True, load=lambda *_: EchoPredictor(f"mean@{weights}")
+        )
+        made.choose_predictor("mean")
+        return made
+
+    path = tmp_path / "a.omnimouse.json"
+    with closing(answering("0123")) as first:
+        first.open_session(folder)
+        first.analyses.save(path)
+        assert read_analysis(path).predictor_id == "mean@0123"
+    with closing(answering(weights)) as again:
+        again.analyses.open(path)
+        told = again.analyses.told
+        assert len(told) == (weights != "0123")
+        assert all("mean@4567" in words and "mean@0123" in words for words in told)
+        again.seek(3.0)
+        assert again.analyses.told == told
+        assert again.analyses.now.predictor_id == f"mean@{weights}"
+
+
+# -- sweeps --------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "sweeps", ["one", [1], ["../one"], ["/etc/passwd"], [""], [".."], ["a"] * 101]
+)
+def test_sweeps_of_no_sound_name_are_refused(save_analysis, sweeps):
+    with pytest.raises(AnalysisFileError, match="sweeps"):
+        read_analysis(save_analysis(sweeps=sweeps))

@@ -1,0 +1,37 @@
+"""What a report tells of pins without an answer."""
+
+from contextlib import closing
+
+import pytest
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.last_session import Remembered, remember
+from omnimouse_model.live.project.report_data import reported
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
+
+
+@pytest.fixture
+def controller(tmp_path):
+    """What a crash has left is here again."""
+    folder, memory = write_session(tmp_path / "m", 5), tmp_path / "live.json"
+    remember(Remembered(str(folder), start_s=3.0, run="999999999 x"), memory)
+    with closing(Controller(synchronous=True, memory=memory)) as made:
+        made.choose_predictor(EchoPredictor())
+        made.restore()
+        made.apply_preset("video_behavior")
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("is_shown", "words"), [(False, "switched off"), (True, "stopped")]
+)
+def test_why_a_pin_has_no_answer_is_told(controller, is_shown, words):
+    controller.pins.pin()
+    assert reported(controller).conditions[-1].refusal == ""
+    controller.pins.show(0, is_shown)
+    controller.pins.stop()
+    controller.pins.windows.clear()
+    told = reported(controller).conditions[-1]
+    assert (told.kind, told.prediction) == ("pin", None)
+    assert words in told.refusal

@@ -1,0 +1,145 @@
+"""What is on screen and in no file is kept when another recording comes."""
+
+import os
+import threading
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from omnimouse_model.live.analysis_file import Analysis
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.last_session import MOST_UNSAVED, Memory
+from omnimouse_model.live.project.unsaved_backups import plain_name
+from omnimouse_model.live.recording.first_view import first_view
+from omnimouse_model.masks import HIDDEN
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_session(tmp_path_factory.mktemp("recordings") / "mouse", 12)
+
+
+@pytest.fixture
+def controller(folder, tmp_path):
+    with closing(Controller(synchronous=True, memory=tmp_path / "live.json")) as made:
+        made.choose_predictor(EchoPredictor())
+        made.open_session(folder)
+        yield made
+
+
+@pytest.fixture
+def memory(tmp_path):
+    """The same memory, which can be filled with copies, each newer than the last."""
+    made, clock = Memory(tmp_path / "live.json"), count(10**9)
+
+    def write(path: Path) -> None:
+        path.write_text("{}")
+        os.utime(path, (at := next(clock), at))
+
+    def fill(n: int) -> list[str]:
+        gone = [made.keep_unsaved(f"m{number}", write)[1] for number in range(n)]
+        return [path.name for paths in gone for path in paths]
+
+    return SimpleNamespace(of=made, fill=fill, write=write)
+
+
+def unsaved_copies(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "unsaved").glob("*.json"))
+
+
+# -- what counts ---------------------------------------------------------------------
+def test_pins_of_a_preset_that_were_never_saved_are_kept(controller, folder, tmp_path):
+    other = tmp_path / "other.omnimouse.json"
+    controller.analyses.save(other)
+    controller.open_session(folder)
+    controller.pins.pin("mine")
+    controller.analyses.open(other)
+    assert controller.state.pins == ()
+    (kept,) = unsaved_copies(tmp_path)
+    assert "mouse, unsaved " in " ".join(controller.analyses.told)
+    controller.analyses.open(kept)
+    assert [pin.name for pin in controller.state.pins] == ["mine"]
+
+
+# -- names ---------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("https://x.org/a/data.nwb?X-Amz-Signature=" + "9f" * 200, "data.nwb"),
+        ("https:/x.org/a/data.nwb?X-Amz-Signature=9", "data.nwb"),
+        ("https://x.org/a%2Fb%3Fc.nwb", "a b c.nwb"),
+        ("https://x.org/", "x.org"),
+        ("/data/" + "µ" * 99, "µ" * 50),
+        ('/data/a:b*c?"<d>|e\\f', "a b c d e f"),
+        ("/data/mouse. ", "mouse"),
+        ("", "analysis"),
+    ],
+)
+def test_a_name_is_fit_for_a_file_and_keeps_no_secret(place, name):
+    assert plain_name(place) == name
+
+
+# -- faults --------------------------------------------------------------------------
+def test_what_cannot_be_kept_is_told_and_another_is_opened(
+    controller, folder, tmp_path
+):
+    (tmp_path / "unsaved").write_text("in the way")
+    controller.paint([11], HIDDEN)
+    before = controller.state.session
+    controller.open_session(folder)
+    assert controller.state.session is not before
+    assert controller.results.freshness == "fresh"
+    assert len(controller.analyses.told) == 1
+
+
+def test_old_copies_that_cannot_be_looked_at_are_left(memory, monkeypatch):
+    memory.fill(MOST_UNSAVED)
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "denied")
+
+    monkeypatch.setattr(Path, "unlink", denied)
+    kept, gone = memory.of.keep_unsaved("last", memory.write)
+    assert kept.is_file()
+    assert gone == ()
+
+
+# -- which stay ----------------------------------------------------------------------
+def test_a_copy_that_was_opened_or_saved_into_is_never_deleted(
+    controller, folder, tmp_path, memory
+):
+    controller.paint([11], HIDDEN)
+    controller.open_session(folder)
+    (opened,) = unsaved_copies(tmp_path)
+    controller.analyses.open(opened)
+    os.utime(opened, (1, 1))
+    gone = memory.fill(MOST_UNSAVED + 2)
+    assert opened.is_file()
+    assert len(unsaved_copies(tmp_path)) == MOST_UNSAVED + 1
+    assert [name.split(",")[0] for name in gone] == ["m0", "m1"]
+
+
+# -- the thread ----------------------------------------------------------------------
+def test_it_is_written_off_the_thread_that_draws(folder, tmp_path, monkeypatch):
+    opened = threading.Event()
+
+    def slow(path: Path, analysis: Analysis) -> None:
+        assert opened.wait(60)  # else the session opens only when this is written
+        path.write_text("{}")
+
+    monkeypatch.setattr(
+        "omnimouse_model.live.project.unsaved_backups.write_analysis", slow
+    )
+    with closing(Controller(memory=tmp_path / "live.json")) as controller:
+        controller.open_session(folder)
+        controller.paint([11], HIDDEN)
+        controller.open_session(first_view(folder, "video_behavior"))
+        assert unsaved_copies(tmp_path) == []
+        opened.set()
+    assert len(unsaved_copies(tmp_path)) == 1  # closing waits for it
+    assert "mouse, unsaved" in controller.analyses.told[0]

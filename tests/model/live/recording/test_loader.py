@@ -1,0 +1,120 @@
+"""Recordings are read off the thread that draws, and the newest wins."""
+
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from omnimouse_model.data.window import Window
+from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.recording.loader import Opening
+from tests.small_sessions import write_session
+
+TIMEOUT = 60.0
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_session(tmp_path_factory.mktemp("opening") / "first")
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    return write_session(tmp_path_factory.mktemp("opening") / "other", n_neurons=20)
+
+
+class DrawingThread:
+    """A thread that draws, which does what is posted when it is told to."""
+
+    def __init__(self) -> None:
+        self.posted: queue.Queue[Callable[[], None]] = queue.Queue()
+        self.controller = Controller(post=self.posted.put)
+        self.opener, self.state = self.controller.opener, self.controller.state
+        self.said: list[str] = []
+        self.opener.changed.connect(self._listen)
+
+    def _listen(self) -> None:
+        self.said.append(self.opener.words)
+
+    def draw_all(self) -> None:
+        while self.opener.is_busy:
+            self.posted.get(timeout=TIMEOUT)()
+
+
+@pytest.fixture
+def drawing_thread():
+    made = DrawingThread()
+    yield made
+    made.controller.close()
+
+
+def test_nothing_is_read_on_the_thread_that_draws(drawing_thread, folder, monkeypatch):
+    read_on: set[threading.Thread] = set()
+    normalised = Window._normalised
+
+    def noted(window: Window, name: str) -> object:
+        read_on.add(threading.current_thread())
+        return normalised(window, name)
+
+    monkeypatch.setattr(Window, "_normalised", noted)
+    drawing_thread.opener.open(folder)
+    assert drawing_thread.opener.is_busy
+    assert drawing_thread.state.session is None
+    drawing_thread.draw_all()
+    state = drawing_thread.state
+    assert state.session.path == folder
+    assert len(state.selection) == 4
+    assert state.window.start_s in state.session.window_starts(tier="test")
+    assert read_on
+    assert threading.current_thread() not in read_on
+    assert drawing_thread.said == ["Opening first", ""]
+
+
+def test_a_newer_opening_stops_one_that_is_being_made(drawing_thread, folder, other):
+    begun, stopped = threading.Event(), threading.Event()
+
+    def endless(tell: Callable[[float], None]) -> Path:
+        begun.set()
+        try:
+            while True:
+                tell(0.5)
+        finally:
+            stopped.set()
+
+    drawing_thread.opener.open(Opening(endless, words="Simulating"))
+    assert begun.wait(TIMEOUT)
+    drawing_thread.opener.open(other)
+    assert stopped.wait(TIMEOUT)
+    drawing_thread.draw_all()
+    assert drawing_thread.state.session.path == other
+    assert drawing_thread.said[-1] == ""
+    assert drawing_thread.opener.fault is None
+
+
+def test_what_cannot_be_opened_changes_nothing_and_says_why(
+    drawing_thread, folder, tmp_path
+):
+    drawing_thread.opener.open(folder)
+    drawing_thread.draw_all()
+    before = drawing_thread.state.session
+    drawing_thread.opener.open(tmp_path)
+    drawing_thread.draw_all()
+    assert isinstance(drawing_thread.opener.fault, SessionFormatError)
+    assert drawing_thread.state.session is before
+    drawing_thread.opener.open(folder)
+    assert drawing_thread.opener.fault is None
+    drawing_thread.draw_all()
+
+
+def test_another_is_opened_in_its_place_where_one_is_given(
+    drawing_thread, other, tmp_path, caplog
+):
+    instead = Opening(other, words="Opening the other")
+    drawing_thread.opener.open(Opening(tmp_path, 1.0, "Opening", instead))
+    drawing_thread.draw_all()
+    assert drawing_thread.state.session.path == other
+    assert drawing_thread.opener.fault is None
+    assert str(tmp_path) in caplog.text

@@ -1,0 +1,66 @@
+"""The mark of the current mask lies on the curve where the mask is one of its own."""
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.sweep.contexts import Context, context_mask
+from omnimouse_model.analysis.sweep.live_sweep import live_draw
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.window import Window
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.sweep.current_point import mark_of
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.predictor import Encoded
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
+
+SELECTED = [3, 11, 30]
+
+
+class NoisyPredictor(EchoPredictor):
+    """Wrong by an amount that only the mask decides."""
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        found = EchoPredictor.encode(self, window, mask)
+        draw = np.random.default_rng(int(np.count_nonzero(mask.visible)))
+        noise = draw.normal(size=window.responses.shape).astype(np.float32)
+        return Encoded(window, mask, found.state + noise)
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return open_session(write_session(tmp_path_factory.mktemp("mark") / "small"))
+
+
+@pytest.fixture
+def controller(session):
+    made = Controller(synchronous=True)
+    made.choose_predictor(NoisyPredictor())
+    made.open_session(session)
+    made.select(SELECTED)
+    made.show_sweep()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    "context", [Context(16), Context(16, video=False), Context(0, 25), Context(0, 10)]
+)
+def test_the_mark_of_a_sweeps_mask_is_its_point(controller, context):
+    controller.set_mask(context_mask(context, live_draw(40, np.array(SELECTED))))
+    mark = mark_of(controller.state, controller.results)
+    sweep = controller.results.sweep
+    [row] = [r for r in sweep.rows if r.context == context and r.seed == 0]
+    assert mark.score == pytest.approx(row.score, abs=1e-5)
+    assert mark.n_scored == len(SELECTED)
+    assert mark.given.neurons == context.neurons
+    assert mark.given.history_samples == context.history_samples
+
+
+def test_where_no_selected_neuron_is_asked_it_is_of_those_that_are(controller, session):
+    controller.select([3, 11])
+    controller.set_mask(Mask.nothing(session).show(range(12)).ask(range(30, 40)))
+    mark = mark_of(controller.state, controller.results)
+    score = controller.results.scores[30:40].mean()
+    assert mark.score == pytest.approx(score, abs=1e-5)
+    assert (mark.n_scored, mark.is_of_selected) == (10, False)

@@ -1,0 +1,337 @@
+"""Sweeps in the background: started, paused, ended, gone on with, kept, compared."""
+
+import csv
+import queue
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.sweep.plan import SweepPlan
+from omnimouse_model.analysis.sweep.run import context_sweep
+from omnimouse_model.analysis.sweep.saved import SUFFIX, read_sweep
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import Window
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.sweep import pause
+from omnimouse_model.live.sweep.sweeps import Sweeps
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.predictor import Encoded, Predictor
+from tests.predictors import (
+    EchoPredictor,
+    EndlessPredictor,
+    FaultyPredictor,
+    GatedPredictor,
+)
+from tests.small_sessions import write_session
+
+TIMEOUT = 60.0
+PLAN = SweepPlan(
+    neurons=(0, 8),
+    history_samples=(0, 10),
+    video=(True, False),
+    seeds=(0, 1),
+    tier="test",
+    max_windows=2,
+)
+N_ROWS = 12  # none, 8 neurons, 10 samples; with and without video; two draws
+N_ANSWERS = 2 * N_ROWS
+
+
+class GatedNoisyPredictor(GatedPredictor):
+    """Wrong by an amount that differs between contexts; waits at a gate."""
+
+    def __init__(self) -> None:
+        GatedPredictor.__init__(self, "echo")
+        self.open()
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        found = GatedPredictor.encode(self, window, mask)
+        seed = int(np.count_nonzero(mask.visible)) + window.start_index
+        noise = np.random.default_rng(seed).normal(size=window.responses.shape)
+        return Encoded(window, mask, found.state + noise.astype(np.float32))
+
+    def open(self) -> None:
+        self.gate.release(10_000)
+
+    def close_gate(self) -> None:
+        while self.gate.acquire(blocking=False):
+            pass
+
+    def open_gate_for_rows(self, n: int) -> None:
+        """Let so many rows be computed, and a window of the next."""
+        self.close_gate()
+        self.gate.release(2 * n + 1)
+
+
+class DrawingThread:
+    """A thread that draws, which does what is posted when it is told to."""
+
+    def __init__(self, folder: Path, made: Predictor) -> None:
+        self.posted: queue.Queue[Callable[[], None]] = queue.Queue()
+        self.loaded = 0
+        self.loading: set[str] = set()
+        self.made = made
+
+        def load(*_: object) -> Predictor:
+            self.loaded += 1
+            self.loading.add(threading.current_thread().name)
+            return self.made if self.loaded > 1 else EchoPredictor()
+
+        self.controller = Controller(post=self.posted.put, load=load)
+        self.controller.sweeps.folder = folder
+
+    @property
+    def sweeps(self) -> Sweeps:
+        return self.controller.sweeps
+
+    def draw_until(self, is_so: Callable[[], bool]) -> None:
+        while not is_so():
+            self.posted.get(timeout=TIMEOUT)()
+
+    def draw(self) -> None:
+        while not self.posted.empty():
+            self.posted.get()()
+
+    def finished_table(self) -> list[dict[str, object]]:
+        self.draw_until(lambda: not self.sweeps.is_busy)
+        assert self.sweeps.fault is None
+        [entry] = self.sweeps.found
+        return entry.sweep.table()
+
+    @property
+    def n_rows(self) -> int:
+        entry = self.sweeps.found[0]
+        return 0 if entry.sweep is None else len(entry.sweep.rows)
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return open_session(write_session(tmp_path_factory.mktemp("sweeps") / "small"))
+
+
+@pytest.fixture(scope="module")
+def table(session):
+    """What the library finds."""
+    return context_sweep(
+        GatedNoisyPredictor(),
+        session,
+        neurons=PLAN.neurons,
+        history_samples=PLAN.history_samples,
+        video=PLAN.video,
+        seeds=PLAN.seeds,
+        tier=PLAN.tier,
+        max_windows=PLAN.max_windows,
+    ).table()
+
+
+@pytest.fixture
+def predictor():
+    return GatedNoisyPredictor()
+
+
+@pytest.fixture
+def drawing_thread(session, tmp_path, predictor):
+    made = open_session_in(DrawingThread(tmp_path / "sweeps", predictor), session)
+    yield made
+    predictor.open()
+    made.controller.close()
+
+
+@pytest.fixture
+def controller(tmp_path):
+    """Computes sweeps in this thread."""
+    with closing(Controller(synchronous=True)) as made:
+        made.sweeps.folder = tmp_path / "sweeps"
+        yield made
+
+
+@pytest.fixture
+def gate_arrivals(monkeypatch):
+    """Released whenever a sweep begins to wait at its gate."""
+    begun = threading.Semaphore(0)
+
+    class Condition(threading.Condition):
+        def wait(self, timeout: float | None = None) -> bool:
+            begun.release()
+            return super().wait(timeout)
+
+    monkeypatch.setattr(pause, "threading", SimpleNamespace(Condition=Condition))
+    return begun
+
+
+def open_session_in(drawing_thread: DrawingThread, session: Session) -> DrawingThread:
+    drawing_thread.controller.choose_predictor("echo")
+    drawing_thread.controller.open_session(session)
+    drawing_thread.draw_until(lambda: not drawing_thread.controller.results.is_awaited)
+    return drawing_thread
+
+
+# -- estimates -----------------------------------------------------------------------
+def test_a_sweep_is_estimated_and_then_known_from_one_like_it(controller, session):
+    assert controller.sweeps.estimate(PLAN) is None
+    controller.choose_predictor(EchoPredictor())
+    controller.open_session(session)
+    first = controller.sweeps.estimate(PLAN)
+    assert (first.n_points, first.n_windows) == (N_ROWS, 2)
+    assert first.n_predictions == N_ANSWERS
+    assert f"{N_ANSWERS} predictions" in first.words
+    controller.sweeps.start(PLAN)
+    known = controller.sweeps.estimate(PLAN)
+    assert (known.is_of_sweep, known.each_s is not None) == (True, True)
+    with pytest.raises(ValueError, match="no window of tier 'none such'"):
+        controller.sweeps.estimate(SweepPlan(neurons=(0,), tier="none such"))
+
+
+# -- in the background ---------------------------------------------------------------
+def test_it_finds_what_the_library_finds_and_keeps_it(drawing_thread, session, table):
+    counts = []
+    drawing_thread.sweeps.changed.connect(lambda: counts.append(drawing_thread.n_rows))
+    drawing_thread.sweeps.start(PLAN, "first look")
+    assert drawing_thread.sweeps.is_busy
+    assert drawing_thread.finished_table() == table
+    assert set(counts) == set(range(N_ROWS + 1))
+    [entry] = drawing_thread.sweeps.found
+    assert entry.path.parent == drawing_thread.sweeps.folder
+    assert drawing_thread.sweeps.compared == (entry.path,)
+    again = read_sweep(entry.path)
+    assert again.sweep.table() == table
+    assert (again.name, again.about["session"]) == ("first look", str(session.path))
+    # It had a predictor and a thread of its own.
+    assert drawing_thread.loaded == 2
+    assert threading.current_thread().name not in drawing_thread.loading
+
+
+def test_paused_it_waits_and_resumed_it_goes_on(
+    drawing_thread, table, predictor, gate_arrivals
+):
+    predictor.close_gate()
+    drawing_thread.sweeps.start(PLAN)
+    assert predictor.entered.acquire(timeout=TIMEOUT)
+    drawing_thread.sweeps.pause()
+    assert drawing_thread.sweeps.is_paused
+    predictor.open()
+    assert gate_arrivals.acquire(timeout=TIMEOUT)
+    assert predictor.counters["encodings"] < N_ANSWERS
+    drawing_thread.draw()
+    assert f"0 of {N_ROWS} points" in drawing_thread.sweeps.words
+    drawing_thread.sweeps.resume()
+    assert drawing_thread.finished_table() == table
+    assert predictor.counters["encodings"] == N_ANSWERS
+
+
+def test_it_waits_while_the_screen_waits(drawing_thread, predictor, gate_arrivals):
+    drawing_thread.controller.results.is_awaited = True
+    drawing_thread.sweeps.start(PLAN)
+    for _ in range(3):
+        assert gate_arrivals.acquire(timeout=TIMEOUT)
+    assert predictor.counters.get("encodings", 0) == 0
+    drawing_thread.controller.results.is_awaited = False
+    drawing_thread.draw_until(lambda: not drawing_thread.sweeps.is_busy)
+    assert predictor.counters["encodings"] == N_ANSWERS
+
+
+def test_cancelled_it_keeps_its_rows_and_goes_on_from_there(
+    drawing_thread, table, predictor
+):
+    predictor.open_gate_for_rows(3)
+    drawing_thread.sweeps.start(PLAN)
+    drawing_thread.draw_until(lambda: drawing_thread.n_rows == 3)
+    path = drawing_thread.sweeps.found[0].path
+    drawing_thread.sweeps.cancel()
+    assert not drawing_thread.sweeps.is_busy
+    predictor.open()
+    assert len(read_sweep(path).sweep.rows) == 3
+    drawing_thread.sweeps.go_on(path)
+    assert drawing_thread.finished_table() == table
+
+
+def test_after_a_restart_it_goes_on_without_the_recording_on_screen(
+    session, tmp_path, predictor, table
+):
+    folder = tmp_path / "sweeps"
+    drawing_thread = open_session_in(DrawingThread(folder, predictor), session)
+    predictor.open_gate_for_rows(5)
+    drawing_thread.sweeps.start(PLAN)
+    drawing_thread.draw_until(lambda: drawing_thread.n_rows == 5)
+    drawing_thread.controller.close(0.0)
+    predictor.open()
+    [path] = folder.iterdir()
+    path.write_bytes(path.read_bytes() + b'{"key": "half a li')
+
+    again = DrawingThread(folder, GatedNoisyPredictor())
+    again.loaded = 1
+    with closing(again.controller):
+        again.sweeps.look()
+        again.draw_until(lambda: bool(again.sweeps.found))
+        assert again.n_rows == 5
+        again.sweeps.go_on(path)
+        assert again.finished_table() == table
+
+
+def test_a_fault_is_told_and_another_can_be_started(drawing_thread):
+    drawing_thread.made = FaultyPredictor()
+    drawing_thread.sweeps.start(PLAN)
+    drawing_thread.draw_until(lambda: not drawing_thread.sweeps.is_busy)
+    assert "a fault in the model" in str(drawing_thread.sweeps.fault)
+    drawing_thread.made = EchoPredictor()
+    drawing_thread.sweeps.start(PLAN)
+    drawing_thread.draw_until(lambda: not drawing_thread.sweeps.is_busy)
+    assert drawing_thread.sweeps.fault is None
+    assert drawing_thread.sweeps.found[0].is_complete
+
+
+def test_what_is_in_the_way_is_said(controller, session):
+    controller.sweeps.start(PLAN)
+    assert "Open a recording" in str(controller.sweeps.fault)
+    controller.open_session(session)
+    controller.choose_predictor(EndlessPredictor("handed in"))
+    controller.sweeps.start(PLAN)
+    assert "handed in" in str(controller.sweeps.fault)
+    controller.sweeps.forget_fault()
+    assert controller.sweeps.fault is None
+
+
+# -- several -------------------------------------------------------------------------
+@pytest.fixture
+def start_sweeps(controller, session):
+    """Computes and keeps so many sweeps."""
+    controller.choose_predictor(EchoPredictor())
+    controller.open_session(session)
+    plan = SweepPlan(neurons=(0,), max_windows=1)
+
+    def start(count: int) -> Sweeps:
+        for number in range(count):
+            controller.sweeps.start(plan, f"no {number}")
+        return controller.sweeps
+
+    return start
+
+
+def test_a_removed_sweep_is_gone_and_a_damaged_file_is_named(start_sweeps):
+    sweeps = start_sweeps(2)
+    path = sweeps.found[0].path
+    sweeps.remove(path)
+    assert not path.exists()
+    assert path not in sweeps.compared
+    (sweeps.folder / f"odd{SUFFIX}").write_text("what")
+    sweeps.look()
+    assert {entry.name: bool(entry.problem) for entry in sweeps.found} == {
+        "no 0": False,
+        "odd": True,
+    }
+
+
+def test_sweeps_are_written_as_one_table(start_sweeps, tmp_path):
+    sweeps = start_sweeps(2)
+    path = tmp_path / "both.csv"
+    sweeps.write_csv({entry.name: entry.sweep for entry in sweeps.found}, path)
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["sweep"] for row in rows} == {"no 0", "no 1"}
+    assert [float(row["score"]) for row in rows] == pytest.approx([1.0, 1.0])

@@ -1,0 +1,174 @@
+"""Growing and shrinking what is painted, by distance: neurons in lines and clouds."""
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_model.masks.dilation import grown, shrunk, unit_of_distance
+
+
+def session(xyz: Any = None, xy: Any = None, plane: Any = None) -> Session:
+    """Silent neurons at known places."""
+    n = len(xyz) if xyz is not None else len(xy)
+    places = {"xyz_um": xyz, "xy_px": xy, "plane": plane}
+    known = {k: np.asarray(v) for k, v in places.items() if v is not None}
+    silent = np.zeros((600, n), np.float32)
+    return om.open_session({"responses": silent, "rate_hz": 30.0} | known)
+
+
+def random_places(n: int) -> np.ndarray:
+    return np.random.default_rng(5).uniform(0, 1000, (n, 3)) * (1, 1, 0.3)
+
+
+@pytest.mark.parametrize("has_scipy", [True, False])
+@pytest.mark.parametrize("distance", [0.0, 15.0, 80.0, 2000.0])
+def test_growing_takes_exactly_what_is_within_the_distance(
+    monkeypatch, distance, has_scipy
+):
+    if not has_scipy:
+        monkeypatch.setitem(sys.modules, "scipy.spatial", None)
+    places, chosen = random_places(400), np.arange(0, 400, 40)
+    apart = np.linalg.norm(places[:, None] - places[None, chosen], axis=2)
+    wanted = np.flatnonzero(apart.min(axis=1) <= distance)
+    np.testing.assert_array_equal(grown(session(places), chosen, distance), wanted)
+
+
+def test_shrinking_is_growing_of_the_others():
+    here, chosen = session(random_places(400)), np.arange(200)
+    kept = shrunk(here, chosen, 60.0)
+    lost = np.setdiff1d(np.arange(400), grown(here, np.arange(200, 400), 60.0))
+    np.testing.assert_array_equal(kept, lost)
+    assert 0 < len(kept) < 200
+
+
+def test_depth_counts_in_micrometres():
+    here = session([[0.0, 0, 0], [0, 0, 30], [0, 0, 100]])
+    np.testing.assert_array_equal(grown(here, np.array([0]), 30.0), [0, 1])
+
+
+def test_pixels_are_near_within_a_plane_alone():
+    here = session(xy=[[0.0, 0], [5, 0], [5, 0]], plane=[0, 0, 1])
+    assert unit_of_distance(here) == "px"
+    np.testing.assert_array_equal(grown(here, np.array([0]), 6.0), [0, 1])
+
+
+def test_a_neuron_of_unknown_place_is_near_to_none_and_stays():
+    here = session([[0, 0, 0], [np.nan] * 3, [5, 0, 0]])
+    np.testing.assert_array_equal(grown(here, np.array([0]), 1e5), [0, 2])
+    np.testing.assert_array_equal(grown(here, np.array([1]), 1e5), [1])
+    np.testing.assert_array_equal(shrunk(here, np.array([0, 1]), 10.0), [1])
+
+
+def test_nothing_and_everything_stay_as_they_are():
+    here = session(random_places(20))
+    assert len(grown(here, np.empty(0, int), 50.0)) == 0
+    np.testing.assert_array_equal(shrunk(here, np.arange(20), 50.0), np.arange(20))
+
+
+def test_no_positions_and_no_distance_are_refused():
+    nowhere = session(np.full((3, 3), np.nan))
+    with pytest.raises(ValueError, match="knows no positions"):
+        grown(nowhere, np.array([0]), 5.0)
+    with pytest.raises(ValueError, match="0 or more"):
+        grown(session(random_places(3)), np.array([0]), -1.0)
+
+
+def test_the_unit_is_the_one_that_places_more_neurons():
+    xyz = np.full((5, 3), np.nan)
+    xyz[0] = 0.0
+    pixels = np.array([[0.0, 0], [4, 0], [8, 0], [12, 0], [16, 0]])
+    here = session(xyz, pixels, np.zeros(5, int))
+    assert unit_of_distance(here) == "px"
+    np.testing.assert_array_equal(grown(here, np.array([0]), 5.0), [0, 1])
+    assert unit_of_distance(session(pixels @ np.eye(2, 3), pixels)) == "µm"
+
+
+def test_without_a_depth_near_is_across_the_cortex():
+    here = session([[0.0, 0, 0], [10, 0, np.nan], [10, 0, 90], [300, 0, np.nan]])
+    np.testing.assert_array_equal(grown(here, np.array([0]), 20.0), [0, 1])
+    np.testing.assert_array_equal(grown(here, np.array([1]), 20.0), [0, 1, 2])
+    flat = session([[0.0, 0, np.nan], [10, 0, np.nan], [50, 0, np.nan]])
+    np.testing.assert_array_equal(grown(flat, np.array([0]), 20.0), [0, 1])
+
+
+# -- the verbs -------------------------------------------------------------------------
+def controller_for(xyz: Any, visible: list[int], **more: Any) -> Controller:
+    """Neurons at these places in µm, some visible over the whole window."""
+    rates = np.random.default_rng(0).gamma(1.0, 2.0, (900, len(xyz)))
+    known = {"responses": rates, "rate_hz": 30.0, "xyz_um": np.array(xyz)}
+    made = Controller(synchronous=True)
+    made.open_session(om.open_session(known | more))
+    made.apply_preset("nothing")
+    made.paint_cells(visible, slice(0, 60), VISIBLE)
+    made.set_brush(VISIBLE)
+    made.set_active_span(0, 60)
+    return made
+
+
+@pytest.fixture
+def controller():
+    """Ten neurons on a line, 20 µm apart."""
+    made = controller_for([[20.0 * k, 0, 0] for k in range(10)], [4, 5])
+    yield made
+    made.close()
+
+
+def visible_neurons(controller: Controller) -> list[int]:
+    states = controller.state.mask.state_in((0, 60))
+    return np.flatnonzero(states == VISIBLE).tolist()
+
+
+def test_growing_and_shrinking_are_steps_that_can_be_undone(controller):
+    reaching = controller.reaching
+    assert (reaching.unit, reaching.distance) == ("µm", 30.0)
+    reaching.grow()
+    assert visible_neurons(controller) == [3, 4, 5, 6]
+    assert "30 µm" in controller.undo_name
+    reaching.set_distance(45.0)
+    reaching.grow()
+    assert visible_neurons(controller) == [1, 2, 3, 4, 5, 6, 7, 8]
+    reaching.set_distance(20.0)
+    reaching.shrink()
+    assert visible_neurons(controller) == [2, 3, 4, 5, 6, 7]
+    assert "20 µm" in controller.undo_name
+    controller.undo()
+    controller.undo()
+    assert visible_neurons(controller) == [3, 4, 5, 6]
+    controller.redo()
+    assert visible_neurons(controller) == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_the_hidden_grow_over_the_others_and_do_not_shrink(controller):
+    controller.set_brush(HIDDEN)
+    assert controller.reaching.can_grow
+    assert not controller.reaching.can_shrink
+    controller.reaching.shrink()
+    assert visible_neurons(controller) == [4, 5]
+    controller.reaching.grow()
+    assert visible_neurons(controller) == []
+
+
+def test_where_nothing_is_painted_so_nothing_grows(controller):
+    controller.set_brush(TARGET)
+    assert not controller.reaching.can_grow
+    before = controller.state.mask
+    controller.reaching.grow()
+    assert controller.state.mask is before
+
+
+def test_what_is_not_looked_at_neither_grows_nor_shrinks():
+    xyz = [[0.0, 0, 0], [20, 0, 0], [0, 0, 20], [20, 0, 20]]
+    made = controller_for(xyz, [0], plane=np.array([1, 1, 2, 2]))
+    made.planes.show(1)
+    made.reaching.grow()
+    assert visible_neurons(made) == [0, 1]
+    made.paint_cells([0, 1, 2], slice(0, 60), VISIBLE)
+    made.reaching.shrink()
+    assert visible_neurons(made) == [2]
+    made.close()

@@ -1,0 +1,363 @@
+"""Naive predictors: rules that are fitted to the train tier of a session."""
+
+import pickle
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.window import Window
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.predict.baselines import fit_cache
+from omnimouse_model.predict.baselines.predictor import RULES, naive_predictor
+from omnimouse_model.predict.baselines.video_ridge import N_FEATURES, motion_energy
+from omnimouse_model.strategies import half_population_mask, mask_from_strategy
+from tests.model.known_sessions import write_known_session
+from tests.model.random_masks import masks
+
+N_NEURONS = 24
+TIERS = ["train", "train", "train", "final_test_1"]
+
+
+def red_noise(generator, samples, columns, keep):
+    values = np.empty((samples, columns))
+    values[0] = generator.normal(size=columns)
+    for sample in range(1, samples):
+        step = generator.normal(size=columns) * np.sqrt(1 - keep**2)
+        values[sample] = keep * values[sample - 1] + step
+    return values
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    """Two minutes: a shared latent, private red noise, and behaviour that matters."""
+    generator = np.random.default_rng(3)
+    samples = 3600
+    behavior = red_noise(generator, samples * 2 // 3, 5, 0.95)
+    latent = red_noise(generator, samples, 1, 0.9)
+    private = red_noise(generator, samples, N_NEURONS, 0.95)
+    running = np.repeat(behavior[:, 4:], 3, axis=0)[::2]
+    loading = generator.normal(0.5, 0.2, (1, N_NEURONS))
+    responses = 40 + 10 * (latent + private + running * loading)
+    folder = tmp_path_factory.mktemp("world") / "session"
+    return open_session(
+        write_known_session(folder, responses, behavior=behavior, tiers=TIERS)
+    )
+
+
+@pytest.fixture(scope="module")
+def predictors(session):
+    made = {name: naive_predictor(name) for name in RULES}
+    for predictor in made.values():
+        predictor.prepare(session)
+    return made
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AlteredWindow(Window):
+    """A window whose arrays are replaced."""
+
+    arrays: dict = field(default_factory=dict)
+
+    responses = property(lambda self: self.arrays["responses"])
+    video = property(lambda self: self.arrays["video"])
+    behavior = property(lambda self: self.arrays["behavior"])
+
+
+def window_with_withheld(window, mask, value):
+    """The same window with everything that `mask` withholds set to `value`."""
+    responses = np.where(mask.visible, window.responses, np.float32(value))
+    video = np.where(mask.frames[:, None, None], window.video, np.float32(value))
+    behavior = window.behavior
+    if mask.behavior != "visible":
+        behavior = np.full_like(behavior, value)
+    arrays = {"responses": responses, "video": video, "behavior": behavior}
+    return AlteredWindow(window.session, window.start_index, arrays=arrays)
+
+
+def assert_same(found, expected):
+    """The same prediction bit for bit, or none twice."""
+    assert (found is None) == (expected is None)
+    if found is not None:
+        np.testing.assert_array_equal(found.responses, expected.responses)
+        np.testing.assert_array_equal(found.behavior, expected.behavior)
+
+
+def answer(predictor, window, mask):
+    """The prediction, or None where it is refused."""
+    try:
+        return predictor.predict(window, mask)
+    except UnsupportedRequestError:
+        return None
+
+
+every_rule = pytest.mark.parametrize("name", RULES)
+
+
+@every_rule
+@settings(max_examples=15)
+@given(mask=masks(N_NEURONS))
+def test_withheld_values_change_nothing(session, predictors, name, mask):
+    window = session.window(31.0)
+    plain = answer(predictors[name], window, mask)
+    for value in (np.nan, 1e6):
+        altered = window_with_withheld(window, mask, value)
+        assert_same(answer(predictors[name], altered, mask), plain)
+
+
+@every_rule
+@settings(max_examples=15)
+@given(mask=masks(N_NEURONS))
+def test_rates_are_finite_where_asked_and_nan_elsewhere(
+    session, predictors, name, mask
+):
+    prediction = answer(predictors[name], session.window(33.0), mask)
+    if prediction is None:
+        return
+    asked = asked_cells(mask)[:, prediction.neurons]
+    assert np.isfinite(prediction.responses[asked]).all()
+    assert (prediction.responses[asked] >= 0).all()
+    assert np.isnan(prediction.responses[~asked]).all()
+    assert prediction.responses.dtype == np.float32
+    if prediction.behavior is not None:
+        assert mask.behavior == "target"
+        assert np.isfinite(prediction.behavior).all()
+
+
+@every_rule
+@settings(max_examples=15)
+@given(mask=masks(N_NEURONS), seed=st.integers(0, 99))
+def test_the_order_of_neurons_changes_nothing(session, predictors, name, mask, seed):
+    places = np.random.default_rng(seed).permutation(len(mask.order))
+    turned = mask.with_order(mask.order[places])
+    window = session.window(35.0)
+    plain = answer(predictors[name], window, mask)
+    assert_same(answer(predictors[name], window, turned), plain)
+
+
+@every_rule
+def test_decoding_in_parts_equals_predicting(session, predictors, name):
+    mask = mask_from_strategy("test/causal_response_25_video_behavior", session)
+    if name == "context-ridge":
+        mask = half_population_mask(session)
+    window = session.window(12.0)
+    whole = predictors[name].predict(window, mask)
+    encoded = predictors[name].encode(window, mask)
+    for some in (whole.neurons[:5], whole.neurons[5:]):
+        part = predictors[name].decode(encoded, some)
+        columns = np.searchsorted(whole.neurons, some)
+        np.testing.assert_array_equal(part.responses, whole.responses[:, columns])
+
+
+REFUSED = {
+    ("mean", "all_response_only"): "predicts responses, not behaviour",
+    ("last", "video_behavior"): "needs visible samples of a neuron before",
+    ("ridge", "population_1024_response_behavior"): "needs visible samples",
+    ("context-ridge", "causal_response_25_behavior"): "needs neurons that are visible",
+    ("video-ridge", "causal_response_25"): "needs visible video frames or visible beh",
+}
+
+
+@pytest.mark.parametrize(("name", "strategy"), REFUSED)
+def test_what_cannot_be_served_is_refused_with_the_reason(
+    session, predictors, name, strategy
+):
+    mask = mask_from_strategy(strategy, session)
+    with pytest.raises(UnsupportedRequestError, match=REFUSED[name, strategy]):
+        predictors[name].predict(session.window(10.0), mask)
+
+
+def test_a_mask_without_targets_is_refused(session, predictors):
+    with pytest.raises(UnsupportedRequestError, match="asked for nothing"):
+        predictors["mean"].encode(session.window(10.0), Mask.nothing(session))
+
+
+def test_last_holds_the_last_visible_sample(session, predictors):
+    window = session.window(21.0)
+    mask = mask_from_strategy("causal_response_25_behavior", session)
+    prediction = predictors["last"].predict(window, mask)
+    held = np.broadcast_to(np.maximum(window.responses[24], 0), (30, N_NEURONS))
+    np.testing.assert_array_equal(prediction.responses[30:], held)
+
+
+def test_neurons_without_history_get_their_mean_and_it_is_said(session, predictors):
+    mask = Mask.nothing(session).ask([0, 1], slice(40, 60)).show([0], slice(0, 30))
+    window = session.window(21.0)
+    mean = predictors["mean"].predict(window, mask)
+    for name in ("last", "ridge"):
+        prediction = predictors[name].predict(window, mask)
+        assert prediction.status == "mean rate for 1 neurons without input"
+        np.testing.assert_array_equal(prediction.responses[:, 1], mean.responses[:, 1])
+
+
+def test_mean_is_the_mean_of_the_train_tier(session, predictors):
+    mask = mask_from_strategy("video_only", session)
+    rates = predictors["mean"].predict(session.window(10.0), mask).responses[45]
+    trials = session.responses.data.reshape(-1, 300, N_NEURONS)
+    train = np.array([k for k in range(len(trials)) if TIERS[k % 4] == "train"])
+    expected = trials[train].mean(axis=(0, 1)) / session.response_scale
+    np.testing.assert_allclose(rates, expected, rtol=0.02)
+
+
+def correlations(predictor, session, mask):
+    """Correlation per (sample, neuron) over the test windows."""
+    starts = session.window_starts("test", stride=10)
+    windows = [session.window(float(start)) for start in starts]
+    found = np.stack([predictor.predict(w, mask).responses for w in windows])
+    neurons = predictor.predict(windows[0], mask).neurons
+    truth = np.stack([w.responses[:, neurons] for w in windows])
+    found, truth = found[:, 30:], truth[:, 30:]
+    found, truth = found - found.mean(0), truth - truth.mean(0)
+    scale = np.sqrt((found**2).sum(0) * (truth**2).sum(0))
+    return (found * truth).sum(0) / scale
+
+
+@pytest.mark.slow
+def test_history_ridge_reaches_the_forecast_of_an_autoregression(tmp_path):
+    # An AR(1) seen without noise: lag k correlates keep^k, and the first asked
+    # sample, 30, lies 6 after the last visible one, 24.
+    generator = np.random.default_rng(0)
+    keep = 0.95
+    values = 50 + 10 * red_noise(generator, 30 * 320, 40, keep)
+    world = open_session(write_known_session(tmp_path / "ar", values, tiers=TIERS))
+    mask = mask_from_strategy("causal_response_25", world)
+    found = correlations(naive_predictor("ridge"), world, mask).mean(axis=1)
+    expected = keep ** np.arange(6, 36)
+    np.testing.assert_allclose(found, expected, atol=0.05)
+
+
+def test_context_ridge_reaches_the_ceiling_of_a_factor_world(tmp_path):
+    # One latent of variance 1 in noise of variance 4, n neurons seen.
+    generator = np.random.default_rng(0)
+    samples = 30 * 240
+    latent = generator.normal(size=(samples, 1))
+    values = 50 + 5 * (latent + 2 * generator.normal(size=(samples, 128)))
+    world = open_session(write_known_session(tmp_path / "factor", values, tiers=TIERS))
+    ridge = naive_predictor("context-ridge")
+    found = correlations(ridge, world, half_population_mask(world))
+    ceiling = np.sqrt(0.2 * (64 / 4) / (1 + 64 / 4))
+    assert found.mean() == pytest.approx(ceiling, abs=0.02)
+
+
+def test_behavior_helps_the_history_ridge(session, predictors):
+    with_it = mask_from_strategy("causal_response_25_behavior", session)
+    without = mask_from_strategy("causal_response_25", session)
+    ridge = predictors["ridge"]
+    gain = correlations(ridge, session, with_it) - correlations(ridge, session, without)
+    assert gain.mean() > 0.02
+
+
+def test_context_ridge_decodes_behavior(session, predictors):
+    mask = mask_from_strategy("all_response_only", session)
+    starts = session.window_starts("test", stride=30)
+    windows = [session.window(float(start)) for start in starts]
+    found = [predictors["context-ridge"].predict(w, mask).behavior for w in windows]
+    running = np.concatenate([decoded[:, 4] for decoded in found])
+    truth = np.concatenate([w.behavior[:, 4] for w in windows])
+    assert np.corrcoef(running, truth)[0, 1] > 0.4
+
+
+def grating(angle, samples):
+    rows, columns = np.mgrid[:36, :64]
+    along = columns * np.cos(angle) + rows * np.sin(angle)
+    phase = 2 * np.pi * (along / 14 - 2.0 * np.arange(samples)[:, None, None] / 30)
+    return (113 + 60 * np.sin(phase)).astype(np.uint8)
+
+
+def test_motion_energy_tells_directions_apart():
+    right = motion_energy((grating(0.0, 60) - 113.0) / 59)
+    left = motion_energy((grating(np.pi, 60) - 113.0) / 59)
+    assert right.shape == (60, N_FEATURES) == (60, 1152)
+    still = motion_energy(np.ones((60, 36, 64), np.float32))
+    assert np.abs(still).max() < 1e-3
+    moved = np.abs(right[30:].mean(0) - left[30:].mean(0)).max()
+    assert moved > 0.4 * right[30:].mean(0).max()
+
+
+def test_video_ridge_learns_a_direction_cell(tmp_path):
+    generator = np.random.default_rng(2)
+    leftward = np.repeat(generator.random(120) < 0.5, 30)
+    angles = np.where(leftward[::30], np.pi, 0.0)
+    video = np.concatenate([grating(angle, 30) for angle in angles])
+    rate = np.convolve(leftward, np.exp(-np.arange(30) / 6) / 6)[: len(leftward)]
+    values = 10 + 20 * rate[:, None] + generator.normal(0, 3, (len(rate), 3))
+    world = write_known_session(tmp_path / "video", values, video=video, tiers=TIERS)
+    world = open_session(world)
+    mask = mask_from_strategy("video_only", world)
+    found = correlations(naive_predictor("video-ridge"), world, mask)
+    assert found.mean() > 0.5
+
+
+# -- fits on disk ---------------------------------------------------------------
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "naive"
+
+
+def test_a_fit_is_made_once(session, own_cache, monkeypatch):
+    naive_predictor("mean").prepare(session)
+    assert [path.suffix for path in own_cache.iterdir()] == [".npz"]
+
+    monkeypatch.setattr(fit_cache, "training_windows", None)  # not fitted again
+    naive_predictor("mean").prepare(session)
+
+
+def test_a_broken_fit_is_made_again(session, own_cache):
+    naive_predictor("mean").prepare(session)
+    (path,) = own_cache.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    mask = mask_from_strategy("video_only", session)
+    naive_predictor("mean").predict(session.window(10.0), mask)
+    assert path.read_bytes()[:2] == whole[:2]
+    assert len(path.read_bytes()) == len(whole)
+
+
+def test_a_session_without_train_tier_is_refused(tmp_path):
+    folder = write_known_session(
+        tmp_path / "s", np.ones((900, 3)), tiers=["final_test_1"]
+    )
+    with pytest.raises(UnsupportedRequestError, match="no window of tier 'train'"):
+        naive_predictor("mean").prepare(open_session(folder))
+
+
+def test_sessions_of_one_name_have_fits_of_their_own(tmp_path):
+    mean = naive_predictor("mean")
+    noise = np.random.default_rng(1).normal(size=(900, 3))
+    for place, rate in (("first", 20.0), ("second", 60.0)):
+        world = open_session(write_known_session(tmp_path / place, rate + noise))
+        mask = mask_from_strategy("video_only", world)
+        prediction = mean.predict(world.window(5.0), mask)
+        assert prediction.to_session_units()[45] == pytest.approx(rate, abs=1)
+
+
+@pytest.mark.parametrize("stride", [6, 30])
+def test_held_out_windows_lie_apart_from_those_fitted(session, stride):
+    starts = {0: [], 1: [], 2: []}
+    for fold, window in fit_cache.training_windows(session, stride=stride, most=4000):
+        starts[fold].append(window.start_s)
+    apart = np.abs(np.subtract.outer(starts[0], starts[1])).min()
+    assert apart >= 4.0 - 1e-6  # a window's length, and as long between them
+    assert len(starts[1]) > 0.1 * len(starts[0])
+    assert len(starts[2]) < 0.2 * len(starts[0])
+
+
+def test_predictors_travel_to_other_processes(session, predictors):
+    mask = half_population_mask(session)
+    for name in ("mean", "context-ridge", "video-ridge"):
+        copy = pickle.loads(pickle.dumps(predictors[name]))
+        plain = predictors[name].predict(session.window(9.0), mask)
+        assert_same(copy.predict(session.window(9.0), mask), plain)
+
+
+def test_predict_many_stops_when_cancelled(session, predictors):
+    mask = mask_from_strategy("video_only", session)
+    requests = [(session.window(10.0), mask, None)] * 3
+    mean = predictors["mean"]
+    assert list(mean.predict_many(requests, cancelled=lambda: True)) == []
+    assert len(list(mean.predict_many(requests))) == 3

@@ -1,0 +1,130 @@
+"""Where memory is full a transformer does with less, says so, and goes on."""
+
+import numpy as np
+import pytest
+import torch
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.predict.omnimouse.memory_fallback import Effort, first_effort
+from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
+from omnimouse_model.predict.predictor import Prediction
+from omnimouse_model.strategies import mask_from_strategy
+from tests.predictors import tiny_transformer
+from tests.small_sessions import write_session
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return open_session(write_session(tmp_path_factory.mktemp("memory") / "small"))
+
+
+@pytest.fixture
+def net():
+    return tiny_transformer()
+
+
+def limit_queries(
+    predictor: TransformerPredictor, most: int, monkeypatch: pytest.MonkeyPatch
+) -> list[int]:
+    """Let the net run out of memory for more queries at once; lists what was tried."""
+    tried: list[int] = []
+    decode = predictor.net.decode_responses
+
+    def limited(clip: object, layout: object, context: object) -> object:
+        tried.append(len(layout.query_neurons))
+        if tried[-1] > most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return decode(clip, layout, context)
+
+    monkeypatch.setattr(predictor.net, "decode_responses", limited)
+    return tried
+
+
+def efforts_down(
+    precision: str, is_decoding: bool = True, can_move: bool = True
+) -> list[Effort]:
+    """All efforts from the first on a GPU down."""
+    effort, found = first_effort("cuda", precision), []
+    while effort is not None:
+        found.append(effort)
+        effort = effort.lower(is_decoding=is_decoding, can_move=can_move)
+    return found
+
+
+# -- the ladder -----------------------------------------------------------------------
+def test_a_gpu_gives_up_parts_then_its_own_memory():
+    first, *rest = efforts_down("auto")
+    assert (first.queries_per_step, first.status) == (None, "ok")
+    sizes = [e.queries_per_step for e in rest if e.device == "cuda"]
+    assert sizes == sorted(sizes, reverse=True)
+    first_on_cpu = next(e for e in rest if e.device == "cpu")
+    assert not first_on_cpu.is_bf16
+    assert "CPU" in first_on_cpu.status
+
+
+def test_fp32_gives_up_digits_before_it_leaves_the_gpu():
+    kinds = list(dict.fromkeys((e.device, e.is_bf16) for e in efforts_down("fp32")))
+    assert kinds[:3] == [("cuda", False), ("cuda", True), ("cpu", False)]
+
+
+def test_encoding_has_no_use_for_smaller_parts():
+    devices = [e.device for e in efforts_down("auto", is_decoding=False)]
+    assert devices[:2] == ["cuda", "cpu"]
+
+
+def test_a_net_that_is_not_its_own_is_never_moved():
+    assert {e.device for e in efforts_down("fp32", can_move=False)} == {"cuda"}
+
+
+# -- the predictor --------------------------------------------------------------------
+def answer(predictor: TransformerPredictor, session: object) -> Prediction:
+    mask = mask_from_strategy("test/video_behavior", session)
+    return predictor.predict(session.window(3.0), mask)
+
+
+def test_smaller_parts_give_the_same_answer_and_say_so(net, session, monkeypatch):
+    whole = answer(net, session)
+    assert whole.status == "ok"
+    limit_queries(net, 33, monkeypatch)
+    parts = answer(net, session)
+    assert "memory was full" in parts.status
+    assert "32 queries at a time" in parts.status
+    np.testing.assert_allclose(parts.responses, whole.responses, atol=1e-5)
+    assert answer(net, session).status == parts.status
+
+
+def test_where_the_smallest_part_does_not_fit_it_is_refused(net, session, monkeypatch):
+    tried = limit_queries(net, 20, monkeypatch)
+    with pytest.raises(UnsupportedRequestError, match="fewer neurons"):
+        answer(net, session)
+    assert max(tried) > 20
+
+
+def test_where_the_encoder_does_not_fit_it_goes_to_bf16(net, session, monkeypatch):
+    exact = answer(net, session)
+    other = tiny_transformer()
+    process = other.net.process
+
+    def limited(*arguments: object) -> object:
+        if not torch.is_autocast_enabled("cpu"):
+            raise torch.OutOfMemoryError("out of memory")
+        return process(*arguments)
+
+    monkeypatch.setattr(other.net, "process", limited)
+    found = answer(other, session)
+    assert found.status == "memory was full: in bf16"
+    np.testing.assert_allclose(found.responses, exact.responses, atol=0.1, rtol=0.1)
+
+
+def test_the_live_results_tell_it(net, session, monkeypatch):
+    limit_queries(net, 33, monkeypatch)
+    controller = Controller(synchronous=True)
+    controller.open_session(session)
+    controller.apply_preset("video_behavior")
+    controller.choose_predictor(net)
+    controller.ask_again()
+    assert controller.results.freshness == "fresh"
+    assert "memory was full" in controller.results.notice
+    controller.close()

@@ -1,0 +1,238 @@
+"""Models of the hub, chosen live: fetched, stopped, gone on with, or told why not."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from omnimouse_model.data.hub import download as hub_client
+from omnimouse_model.data.open import open_session
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.inference import background_task
+from omnimouse_model.nets import official
+from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.nets.start import initialise
+from omnimouse_model.predict.compatibility import knowledge_of
+from omnimouse_model.predict.devices import process_bytes
+from omnimouse_model.predict.predictor import Needs
+from omnimouse_model.predict.registry import load_in_process, must_be_fetched
+from omnimouse_model.predict.worker.client import WorkerPredictor
+from tests.hub_server import Hub, Pause, Repository, serving
+from tests.model.experanto_folder import write_folder
+from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards
+from tests.predictors import EchoPredictor, tiny_transformer
+
+MODEL = ("model", "the-enigma-project/omnimouse-1M")
+NAME = "omnimouse-1M"
+TIMEOUT = 60.0
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    net = OmniMouse(SMALL, SESSIONS, ANIMALS)
+    initialise(net, torch.Generator().manual_seed(0))
+    folder = write_shards(net.eval(), tmp_path_factory.mktemp("shards") / "0-1000")
+    return {f"0-1000/{p.name}": p.read_bytes() for p in folder.iterdir()}
+
+
+@pytest.fixture
+def hub(shards, tmp_path, monkeypatch):
+    monkeypatch.setattr(official, "SIZES", {"1M": SMALL})
+    monkeypatch.setattr(background_task, "TELL_EVERY_S", 0.0)
+    monkeypatch.setattr(hub_client, "_BLOCK", 2**14)
+    monkeypatch.setattr(hub_client, "_PAUSE_S", 0.0)
+    monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path / "cache"))
+    with serving(Hub({MODEL: Repository(dict(shards), "mit")})) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        yield hub
+
+
+@pytest.fixture
+def half_download(hub, shards):
+    """The hub sends half of the model, then waits."""
+    hub.pause = Pause(sum(map(len, shards.values())) // 2)
+    yield hub.pause
+    hub.pause.is_over.set()
+
+
+@pytest.fixture
+def controller():
+    """With threads of its own, and a predictor chosen before."""
+    made = Controller(load=load_in_process)
+    made.choose_predictor(EchoPredictor())
+    yield made
+    made.close()
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + TIMEOUT
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_a_model_of_the_hub_is_fetched_with_its_share_told_then_chosen(hub):
+    made = Controller(synchronous=True)
+    shares: list[float] = []
+    made.models.changed.connect(lambda: shares.append(made.models.share))
+    assert must_be_fetched(NAME)
+    made.choose_predictor(NAME)
+    assert made.models.fault is None
+    assert made.state.predictor_name == NAME
+    assert not made.models.is_busy
+    assert made.models.name == ""
+    told = [share for share in shares if share]
+    assert told == sorted(told)
+    assert told[-1] > 0.85
+    asked = len(hub.requests)
+    made.choose_predictor("mean")
+    made.choose_predictor(NAME)
+    assert len(hub.requests) == asked
+    assert not must_be_fetched(NAME)
+    made.close()
+
+
+def test_a_stopped_fetch_keeps_what_arrived_and_goes_on_from_there(
+    hub, half_download, controller
+):
+    models = controller.models
+    controller.choose_predictor(NAME)  # and the thread that draws does not wait
+    assert models.is_busy
+    assert controller.state.predictor_name == "echo"
+    assert half_download.is_reached.wait(TIMEOUT)
+    wait_until(lambda: models.share > 0.4)
+    models.stop()
+    assert models.stopped_at == pytest.approx(0.5, abs=0.1)
+    assert not models.is_busy
+    half_download.is_over.set()
+    assert models.wait(TIMEOUT)
+    assert controller.state.predictor_name == "echo"
+    models.go_on()
+    assert models.wait(TIMEOUT)
+    assert controller.state.predictor_name == NAME
+    assert models.stopped_at is None
+    parts = [request.range for request in hub.requests if request.range]
+    firsts = [int(part.removeprefix("bytes=").split("-")[0]) for part in parts]
+    assert any(firsts)
+
+
+def test_choosing_another_gives_the_fetch_up(half_download, controller):
+    controller.choose_predictor(NAME)
+    assert half_download.is_reached.wait(TIMEOUT)
+    controller.choose_predictor("mean")
+    assert not controller.models.is_busy
+    half_download.is_over.set()
+    assert controller.models.wait(TIMEOUT)
+    assert controller.state.predictor_name == "mean"
+
+
+def test_what_is_gated_or_not_there_is_told_and_the_model_stays(hub, controller):
+    hub.repositories[MODEL].is_gated = True
+    models = controller.models
+    for name, told in (
+        (NAME, "https://huggingface.co/the-enigma"),
+        ("hf://nobody/nothing", "nobody/nothing"),
+        ("hf://bad", "hf://bad"),
+    ):
+        controller.choose_predictor(name)
+        assert models.wait(TIMEOUT)
+        assert told in str(models.fault)
+        assert models.name == name
+    assert controller.state.predictor_name == "echo"
+    models.forget()
+    assert (models.name, models.fault) == ("", None)
+
+
+def test_without_a_connection_it_says_so_and_tries_again(hub, controller, monkeypatch):
+    models = controller.models
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    controller.choose_predictor(NAME)
+    assert models.wait(TIMEOUT)
+    assert "127.0.0.1" in str(models.fault)
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    models.go_on()
+    assert models.wait(TIMEOUT)
+    assert controller.state.predictor_name == NAME
+    assert models.fault is None
+
+
+def test_a_loader_of_its_own_fetches_for_itself(hub):
+    loaded: list[str] = []
+
+    def load(name: str, *_: object) -> EchoPredictor:
+        loaded.append(name)
+        return EchoPredictor(name)
+
+    made = Controller(load=load, synchronous=True)
+    made.choose_predictor(NAME)
+    assert loaded == [NAME]
+    assert hub.requests == []
+    made.close()
+
+
+# -- what a model knows ---------------------------------------------------------------
+def needs_with(**changes: object) -> Needs:
+    common = {"sees_video": True, "sees_behavior": True, "behavior_channels": 5}
+    return Needs(**{**common, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def recording(tmp_path):
+    return open_session(write_folder(tmp_path / "mouse"))
+
+
+def test_neurons_known_are_counted(recording):
+    n, mouse = recording.n_neurons, recording.id
+    for known, words, is_answered in (
+        ({mouse: n}, f"{n} of {n} neurons", True),
+        ({mouse: n - 2}, f"{n - 2} of {n} neurons", False),
+        ({"other": 7}, "not seen in training", False),
+    ):
+        found = knowledge_of(
+            needs_with(sessions=frozenset(known), n_neurons=known), recording
+        )
+        assert found.words == words
+        assert found.is_answered is is_answered
+        assert bool(found.remedy) is not is_answered
+        assert found.lacks == ()
+    assert knowledge_of(Needs(), recording).is_answered
+
+
+def test_what_the_session_lacks_is_told():
+    slow = np.random.default_rng(0).gamma(1.0, 1.0, (400, 6)).astype(np.float32)
+    session = open_session({"responses": slow, "rate_hz": 7.5})
+    lacks = " / ".join(knowledge_of(needs_with(), session).lacks)
+    assert "no video" in lacks
+    assert "no behaviour" in lacks
+    assert "7.5 times a second instead of 30" in lacks
+    assert knowledge_of(Needs(), session).lacks[0].startswith("responses 7.5")
+
+
+def test_an_unknown_session_is_told_with_the_needs_of_the_model(recording):
+    made = Controller(synchronous=True)
+    made.open_session(recording)
+    made.choose_predictor("demo")
+    results = made.results
+    made.close()
+    assert results.error is not None
+    assert knowledge_of(results.needs, recording).n_known == 0
+    assert max(results.needs.n_neurons.values()) == 1000
+    assert results.residence.n_bytes > 2**20
+
+
+@pytest.mark.process
+def test_a_worker_says_where_it_is_and_what_it_holds():
+    predictor = WorkerPredictor(tiny_transformer, torch_threads=1, device="cpu")
+    try:
+        residence = predictor.residence
+        assert residence.hardware == "CPU, 1 thread"
+        assert residence.process_id == predictor.process_id
+        held = process_bytes(residence.process_id)
+        assert held is not None
+        assert residence.n_bytes < held < 2**33
+    finally:
+        predictor.close()
+    assert process_bytes(None) is None

@@ -1,0 +1,420 @@
+"""A predictor elsewhere: same answers, small messages, restarts.
+
+Here a link within this process stands for the process, and ends when told to.
+`test_worker_process` has real ones.
+"""
+
+import pickle
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.sweep.contexts import Context, context_mask
+from omnimouse_model.analysis.sweep.live_sweep import live_draw, live_sweep
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import (
+    CheckpointError,
+    StoppedError,
+    UnsupportedRequestError,
+    WorkerError,
+)
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import TARGET, VISIBLE, Mask
+from omnimouse_model.predict.worker import server as worker_process
+from omnimouse_model.predict.worker.client import WorkerPredictor
+from omnimouse_model.predict.worker.server import Server, Source
+from omnimouse_model.predict.worker.transport import LinkEndedError
+from tests.predictors import (
+    EchoPredictor,
+    FaultyPredictor,
+    JoiningPredictor,
+    RefusingPredictor,
+    joining_transformer,
+    question,
+    tiny_transformer,
+)
+from tests.small_sessions import write_session
+
+ENDS, IS_SLOW, IS_SLOW_AND_ENDS = "ends", "is slow", "is slow and ends"
+MOST_STARTS = 8
+MANY = 10_000
+
+
+class Script:
+    """What happens to messages of a kind, one after the other; else an answer."""
+
+    def __init__(self) -> None:
+        self.fates: dict[str, deque[str]] = {}
+        self.links: list[ScriptedLink] = []
+        self.while_it_starts: Callable[[], None] = list
+        self.is_waiting = False
+        self.ends_at_every_start = False
+
+    def set(self, verb: str, *fates: str) -> None:
+        self.fates[verb] = deque(fates)
+
+    def connect(
+        self, source: Source, device: str, threads: int | None
+    ) -> "ScriptedLink":
+        server = Server(source, device, threads, lambda number: False)
+        self.links.append(ScriptedLink(self, server))
+        assert self.starts <= MOST_STARTS, "It is started again without an end."
+        self.while_it_starts()
+        return self.links[-1]
+
+    @property
+    def starts(self) -> int:
+        return len(self.links)
+
+    def next_fate(self, verb: str) -> str:
+        if verb == "hello" and self.ends_at_every_start:
+            return ENDS
+        fates = self.fates.get(verb)
+        return fates.popleft() if fates else ""
+
+
+class ScriptedLink:
+    """A link whose predictor computes here; `Link` says what its calls mean."""
+
+    shares_memory = False
+    process_id = None
+    is_alive = True
+
+    def __init__(self, script: Script, server: Server) -> None:
+        self._script = script
+        self._server = server
+        self._answers: deque[bytes] = deque()
+        self._slow: tuple[str, bytes] | None = None
+        self.has_ended = False
+
+    def send(self, message: bytes) -> None:
+        if self.has_ended:
+            return
+        fate = self._script.next_fate(pickle.loads(message)[0])
+        if fate == ENDS:
+            self.has_ended = True
+        elif fate:
+            self._slow = (fate, message)
+            self._script.is_waiting = True
+        else:
+            self._answers.append(self._server.answered(message))
+
+    def receive(self, timeout_s: float) -> bytes | None:
+        if self._answers:
+            return self._answers.popleft()
+        if self.has_ended:
+            raise LinkEndedError("The other end is gone.")
+        return None
+
+    def stop(self, number: int) -> None:
+        assert self._slow is not None
+        next_fate, message = self._slow
+        self._script.is_waiting = False
+        if next_fate == IS_SLOW:
+            self._answers.append(self._server.answered(message))
+        else:
+            self.has_ended = True
+
+    def close(self) -> None:
+        self._answers.clear()
+        self.has_ended = True
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return open_session(write_session(tmp_path_factory.mktemp("worker") / "small"))
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("worker") / "many"
+    return open_session(write_session(folder, n_neurons=MANY))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_screens():
+    """Toolkits that other tests have imported here are not the worker's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker_process, "SCREENS", ())
+        yield
+
+
+def worker_of(source: Source) -> WorkerPredictor:
+    return WorkerPredictor(source, torch_threads=1, connect=Script().connect)
+
+
+@pytest.fixture
+def script():
+    return Script()
+
+
+@pytest.fixture
+def worker(script):
+    """Gives up whatever the other end is slow with."""
+    made = WorkerPredictor(EchoPredictor, connect=script.connect)
+    made.stop_when(lambda: script.is_waiting)
+    return made
+
+
+@pytest.fixture
+def window(session):
+    return session.window(4.0)
+
+
+@pytest.fixture
+def mask(session):
+    return question(session)
+
+
+# -- answers ----------------------------------------------------------------------
+def test_a_worker_answers_as_the_predictor_it_holds(worker, window, mask):
+    here, there = EchoPredictor().predict(window, mask), worker.predict(window, mask)
+    assert np.array_equal(there.responses, here.responses, equal_nan=True)
+    assert np.array_equal(there.behavior, here.behavior)
+    assert np.array_equal(there.neurons, here.neurons)
+    assert np.array_equal(there.to_session_units(), here.to_session_units(), True)
+    assert (there.mask_id, there.predictor_id) == (mask.mask_id, "echo")
+    assert worker.needs == EchoPredictor().needs
+
+
+def test_parts_of_one_question_are_encoded_once_and_its_session_prepared(
+    worker, window, mask
+):
+    encoded = worker.encode(window, mask)
+    first = worker.decode(encoded, np.array([12, 11]))
+    worker.prepare(window.session)
+    worker.decode(encoded)
+    assert (worker.counters["encodings"], worker.counters["prepared"]) == (1, 1)
+    assert first.neurons.tolist() == [12, 11]
+
+
+def test_an_earlier_question_can_still_be_decoded(worker, session, window, mask):
+    early = worker.encode(window, mask)
+    worker.encode(session.window(6.0), mask)
+    expected = EchoPredictor().predict(window, mask)
+    found = worker.decode(early)
+    assert np.array_equal(found.responses, expected.responses, equal_nan=True)
+
+
+def test_masks_arrive_exactly_after_any_strokes(worker, window, mask):
+    draw = np.random.default_rng(1)
+    for _ in range(10):
+        chosen = draw.permutation(40)[: draw.integers(1, 40)]
+        first = int(draw.integers(0, 50))
+        mask = mask.paint(chosen, (first, first + 10), int(draw.integers(0, 3)))
+        assert worker.predict(window, mask, np.array([0])).mask_id == mask.mask_id
+
+
+@pytest.mark.parametrize("share", [0.0, 0.004, 0.5, 1.0])
+def test_a_stroke_sends_less_than_100_kb(worker, many, share):
+    window, mask = many.window(4.0), question(many)
+    worker.predict(window, mask)
+    before = worker.counters["bytes_sent"]
+    chosen = np.random.default_rng(0).permutation(MANY)[: max(1, int(share * MANY))]
+    encoded = worker.encode(window, mask.paint(chosen, (30, 60), VISIBLE))
+    worker.decode(encoded, np.arange(16))
+    worker.decode(encoded, np.arange(MANY))
+    assert worker.counters["bytes_sent"] - before <= 100_000
+
+
+def test_a_preset_sends_less_than_100_kb(worker, many):
+    worker.encode(many.window(4.0), question(many))
+    preset = Mask.from_strategy("video_behavior", many, seed=3)
+    worker.encode(many.window(4.0), preset)
+    assert worker.counters["bytes_sent_last"] <= 100_000
+
+
+def test_masks_of_one_window_are_computed_together_there_too(session):
+    worker, here = worker_of(joining_transformer), tiny_transformer()
+    window, neurons = session.window(3.0), np.array([30, 35])
+    draw = live_draw(session.n_neurons, neurons)
+    masks = [context_mask(Context(count), draw) for count in (1, 3, 16, 37)]
+    masks += [context_mask(Context(history_samples=10), draw)]
+    answers = list(worker.predict_many([(window, mask, neurons) for mask in masks]))
+    assert worker.counters["encodings"] == 2
+    for mask, answer in zip(masks, answers, strict=True):
+        expected = here.predict(window, mask, neurons)
+        assert answer.mask_id == mask.mask_id
+        np.testing.assert_allclose(answer.responses, expected.responses, atol=1e-4)
+
+
+# -- refusals and faults ------------------------------------------------------------
+def test_refusals_keep_their_type_and_reason(window, mask):
+    worker = worker_of(RefusingPredictor)
+    with pytest.raises(UnsupportedRequestError, match="needs video"):
+        worker.predict(window, mask.with_frames(False))
+    assert worker.predict(window, mask).status == "ok"
+
+
+def test_a_refusal_among_several_comes_in_its_turn(window, mask):
+    worker = worker_of(JoiningPredictor)
+    dark = mask.with_frames(False)
+    answers = worker.predict_many([(window, m, None) for m in (mask, mask, dark, mask)])
+    assert next(answers).mask_id == mask.mask_id
+    assert next(answers).mask_id == mask.mask_id
+    with pytest.raises(UnsupportedRequestError, match="needs video"):
+        next(answers)
+    *_, sweep = live_sweep(worker, window, np.array([3, 11]))
+    for row in sweep.rows:
+        assert ("needs video" in row.refusal) == (not row.context.video)
+        assert np.isfinite(row.score) == row.context.video
+
+
+def test_faults_say_what_and_where(window, mask):
+    with pytest.raises(WorkerError, match=r"ZeroDivisionError.*predictors"):
+        worker_of(FaultyPredictor).predict(window, mask)
+
+
+def test_an_unknown_name_is_told_by_the_catalogue():
+    with pytest.raises(CheckpointError, match="demo"):
+        _ = worker_of("no-such-predictor").needs
+
+
+def test_a_process_with_a_screen_is_refused(worker, monkeypatch):
+    monkeypatch.setattr(worker_process, "SCREENS", ("no-such", "tests.predictors"))
+    with pytest.raises(WorkerError, match=r"imported tests\.predictors;"):
+        _ = worker.needs
+
+
+def test_a_session_that_is_gone_is_told_and_the_process_lives(
+    worker, script, window, mask, tmp_path
+):
+    worker.predict(window, mask)
+    gone = open_session(write_session(tmp_path / "gone"))
+    (gone.path / "responses" / "meta.yml").unlink()
+    with pytest.raises(WorkerError, match=r"meta\.yml"):
+        worker.predict(gone.window(4.0), question(gone))
+    assert worker.predict(window, mask).status == "ok"
+    assert script.starts == 1
+
+
+# -- whose fault it is that it ended --------------------------------------------------
+def ask(worker: WorkerPredictor, session: Session) -> str:
+    """A question like no other: what it was answered, and what was told with it."""
+    mask = question(session)
+    answer = worker.predict(session.window(4.0), mask)
+    assert answer.mask_id == mask.mask_id
+    return answer.status
+
+
+def give_up(worker: WorkerPredictor, session: Session) -> None:
+    """A question that takes too long."""
+    with pytest.raises(StoppedError):
+        ask(worker, session)
+
+
+def test_where_it_ends_it_is_asked_again_with_its_session_and_mask(
+    worker, script, window, mask
+):
+    mask = mask.paint([3, 4], (0, 60), TARGET)
+    script.set("decode", ENDS)
+    answer, expected = worker.predict(window, mask), EchoPredictor()
+    expected = expected.predict(window, mask)
+    assert np.array_equal(answer.responses, expected.responses, equal_nan=True)
+    assert answer.mask_id == mask.mask_id
+    assert answer.status == "started again: The other end is gone."
+    assert worker.predict(window, mask).status == "ok"
+
+
+def test_one_that_ends_again_and_again_says_what_to_do(worker, script, session):
+    ask(worker, session)
+    script.set("encode", ENDS, ENDS)
+    with pytest.raises(WorkerError, match=r"gone.*twice in a row.*omnimouse doctor"):
+        ask(worker, session)
+    assert script.starts == 2
+    # It has spent its second try; only an answer earns it another.
+    script.set("encode", ENDS)
+    with pytest.raises(WorkerError, match="3 times in a row"):
+        ask(worker, session)
+    assert "started again" in ask(worker, session)
+    assert ask(worker, session) == "ok"
+    script.set("encode", ENDS, ENDS)
+    with pytest.raises(WorkerError, match="twice in a row"):
+        ask(worker, session)
+
+
+def test_the_end_of_a_question_given_up_is_not_that_of_the_next(
+    worker, script, session
+):
+    ask(worker, session)
+    script.set("encode", ENDS, IS_SLOW_AND_ENDS, "", ENDS)
+    give_up(worker, session)
+    # The next question finds it gone; its own first end comes after that.
+    assert "started again" in ask(worker, session)
+    assert "started again" in ask(worker, session)
+    assert script.starts == 4
+
+
+def test_a_question_after_one_given_up_may_end_it_once(worker, script, session):
+    ask(worker, session)
+    script.set("encode", ENDS, IS_SLOW_AND_ENDS, ENDS)
+    give_up(worker, session)
+    assert "started again" in ask(worker, session)
+
+
+def test_once_what_was_given_up_has_ended_well_the_next_answers_for_itself(
+    worker, script, session
+):
+    ask(worker, session)
+    script.set("encode", IS_SLOW)
+    give_up(worker, session)
+    ask(worker, session)
+    script.set("encode", ENDS, ENDS)
+    with pytest.raises(WorkerError, match="twice in a row"):
+        ask(worker, session)
+    assert script.starts == 2
+
+
+def test_one_that_never_starts_again_is_told_of(worker, script, session):
+    ask(worker, session)
+    script.set("encode", IS_SLOW_AND_ENDS)
+    give_up(worker, session)
+    script.ends_at_every_start = True
+    with pytest.raises(WorkerError, match="in a row"):
+        ask(worker, session)
+
+
+def test_looking_ahead_may_end_it_at_nobodys_cost(worker, script, session):
+    ask(worker, session)
+    script.set("look_ahead", ENDS)
+    worker.look_ahead(session.window(8.0), question(session))
+    script.set("encode", ENDS)
+    assert "started again" in ask(worker, session)
+    assert script.starts == 3
+
+
+def test_closed_while_it_starts_it_leaves_nothing_and_the_call_is_refused(
+    worker, script, session
+):
+    script.while_it_starts = worker.close  # as another thread does
+    with pytest.raises(WorkerError, match="was closed"):
+        ask(worker, session)
+    assert [link.has_ended for link in script.links] == [True]
+    script.while_it_starts = list
+    assert ask(worker, session) == "ok"
+
+
+def test_closed_while_it_answers_the_call_is_refused(worker, script, session):
+    ask(worker, session)
+    script.set("encode", IS_SLOW)
+    worker.stop_when(lambda: script.is_waiting and bool(worker.close()))
+    with pytest.raises(WorkerError, match="was closed"):
+        ask(worker, session)
+    worker.stop_when(lambda: False)
+    assert ask(worker, session) == "ok"
+    assert script.starts == 2
+
+
+def test_every_preset_is_answered_by_a_transformer(session):
+    live = Controller(synchronous=True)
+    live.open_session(session)
+    live.choose_predictor(worker_of(tiny_transformer))
+    for name, _ in live.presets:
+        live.apply_preset(name)
+        assert live.results.error is None, name
+        decodes = live.state.mask.behavior == "target"
+        assert (live.results.behavior is not None) == decodes
+    live.close()

@@ -1,0 +1,155 @@
+"""A predictor on a Dask worker: which addresses are taken, and the same messages."""
+
+import os
+import signal
+import threading
+import time
+
+import distributed
+import numpy as np
+import pytest
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.errors import StoppedError, WorkerError
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import TARGET
+from omnimouse_model.predict.worker.dask_scheduler import checked_address
+from omnimouse_model.predict.worker.dask_worker import (
+    load_on_scheduler,
+    remote_predictor,
+)
+from tests.model.dask_clusters import cluster_address
+from tests.predictors import EchoPredictor, EndlessPredictor, question
+from tests.small_sessions import write_session
+
+TIMEOUT = 60.0
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "tls://gpu.example.org:8786",
+        "tls://10.0.0.5:8786",
+        "tcp://127.8.0.1:8786",
+        "tcp://localhost:8786",
+        "tcp://[::1]:8786",
+    ],
+)
+def test_tls_and_this_machine_are_taken(address):
+    assert checked_address(address) == address
+    assert checked_address(address.removeprefix("tcp://")) == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "tcp://10.0.0.5:8786",
+        "gpu.example.org:8786",
+        "tcp://localhost.example.org:8786",
+        "tcp://127.0.0.1.example.org:8786",
+        "tcp://[2001:db8::1]:8786",
+        "tcp://0.0.0.0:8786",
+    ],
+)
+def test_what_travels_in_the_clear_is_refused_with_the_way_out(address):
+    with pytest.raises(ValueError, match=r"tls://.*ssh -L"):
+        checked_address(address)
+    with pytest.raises(ValueError, match="refused"):
+        load_on_scheduler(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "here", "tcp://127.0.0.1", "http://127.0.0.1:80", "ws://127.0.0.1:1"],
+)
+def test_what_is_no_scheduler_is_told(address):
+    with pytest.raises(ValueError, match="Dask scheduler"):
+        checked_address(address)
+
+
+def test_a_scheduler_that_is_not_there_is_told(monkeypatch):
+    monkeypatch.setattr(
+        "omnimouse_model.predict.worker.dask_scheduler.START_TIMEOUT_S", 0.3
+    )
+    predictor = remote_predictor("tcp://127.0.0.1:9", EchoPredictor)
+    with pytest.raises(WorkerError, match=r"does not answer.*dask worker"):
+        _ = predictor.needs
+
+
+# -- on a worker ----------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return open_session(write_session(tmp_path_factory.mktemp("remote") / "small"))
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    with cluster_address() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def remote(scheduler):
+    predictor = remote_predictor(scheduler, EndlessPredictor)
+    yield predictor
+    predictor.close()
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_it_answers_as_the_predictor_it_holds(remote, session):
+    controller = Controller()
+    controller.open_session(session)
+    controller.choose_predictor(remote)
+    controller.set_mask(question(session))
+    controller.paint_cells([2, 11], slice(0, 60), TARGET)
+    assert controller.wait(TIMEOUT)
+    found = controller.results.population
+    expected = EchoPredictor().predict(
+        controller.state.window, controller.state.mask, found.neurons
+    )
+    assert found.mask_id == controller.state.mask.mask_id
+    assert np.array_equal(found.responses, expected.responses, equal_nan=True)
+    assert np.array_equal(found.behavior, expected.behavior)
+    assert remote.counters["bytes_sent_last"] < 10_000
+    controller.close()
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_a_cancel_reaches_it_while_it_computes(remote, session):
+    window, mask = session.window(4.0), question(session)
+    stop = threading.Event()
+    remote.stop_when(stop.is_set)
+    threading.Timer(0.2, stop.set).start()
+    with pytest.raises(StoppedError):
+        remote.predict(window, mask.with_behavior("hidden"))
+    remote.stop_when(lambda: False)
+    assert remote.predict(window, mask).mask_id == mask.mask_id
+
+
+def kill(scheduler: str, *, is_noticed: bool) -> None:
+    """Kill the one worker; where noticed, wait until the scheduler has another."""
+    with distributed.Client(scheduler, set_as_default=False) as client:
+        (process,) = client.run(os.getpid).values()
+        (before,) = client.scheduler_info()["workers"]
+        os.kill(process, signal.SIGKILL)
+        until = time.monotonic() + TIMEOUT
+        while is_noticed and list(client.scheduler_info()["workers"]) in ([before], []):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.parametrize("is_noticed", [False, True])
+def test_a_worker_that_dies_is_replaced(remote, scheduler, session, is_noticed):
+    window, mask = session.window(6.0), question(session)
+    remote.predict(window, mask)
+    kill(scheduler, is_noticed=is_noticed)
+    if is_noticed:
+        remote.look_ahead(window, mask)  # raises nothing
+    changed = mask.with_behavior("visible")
+    answer = remote.predict(window, changed)
+    assert "started again" in answer.status
+    assert answer.mask_id == changed.mask_id

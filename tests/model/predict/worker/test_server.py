@@ -1,0 +1,246 @@
+"""A predictor in a process of its own: what only a process can get wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing import active_children
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.errors import (
+    StoppedError,
+    UnsupportedRequestError,
+    WorkerError,
+)
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_model.predict.worker.client import WorkerPredictor
+from tests.predictors import (
+    CrashingPredictor,
+    EchoPredictor,
+    EndlessPredictor,
+    PickyPredictor,
+    question,
+    tiny_transformer,
+)
+from tests.small_sessions import write_session
+
+pytestmark = pytest.mark.process
+TIMEOUT = 60.0
+MANY = 5000
+"""So many that an answer over all goes through shared memory."""
+SEGMENTS = Path("/dev/shm")
+needs_segments = pytest.mark.skipif(
+    not SEGMENTS.is_dir(), reason="shared memory is not listed in /dev/shm"
+)
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return open_session(write_session(tmp_path_factory.mktemp("process") / "small"))
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("process") / "many"
+    return open_session(write_session(folder, n_neurons=MANY))
+
+
+@pytest.fixture
+def worker_of():
+    made: list[WorkerPredictor] = []
+
+    def make(source: object) -> WorkerPredictor:
+        made.append(WorkerPredictor(source, torch_threads=1))
+        return made[-1]
+
+    yield make
+    for worker in made:
+        worker.close()
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + TIMEOUT
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_big_answers_come_back_whole_also_when_a_bigger_recording_was_refused(
+    worker_of, many, tmp_path
+):
+    bigger = open_session(write_session(tmp_path / "s", n_neurons=10_001))
+    worker, window, mask = worker_of(PickyPredictor), many.window(4.0), question(many)
+    here = EchoPredictor().predict(window, mask).responses
+    assert here.nbytes > 2**20
+    there = worker.predict(window, mask).responses
+    other = worker.predict(many.window(6.0), mask).responses
+    assert not np.array_equal(there, other, equal_nan=True)
+    assert np.array_equal(there, here, equal_nan=True)
+    with pytest.raises(UnsupportedRequestError):
+        worker.prepare(bigger)
+    again = worker.predict(window, mask).responses
+    assert np.array_equal(again, here, equal_nan=True)
+
+
+def test_a_crash_is_told_with_its_exit_code_and_the_next_request_starts_again(
+    worker_of, session
+):
+    worker = worker_of(CrashingPredictor)
+    window, mask = session.window(4.0), question(session)
+    worker.predict(window, mask)
+    first = worker.process_id
+    with pytest.raises(WorkerError, match=f"exit code {-signal.SIGABRT}"):
+        worker.predict(window, mask.with_behavior("hidden"))
+    assert worker.predict(window, mask).mask_id == mask.mask_id
+    assert worker.process_id != first
+
+
+def test_stopping_gives_up_and_the_next_request_is_answered(worker_of, session):
+    worker = worker_of(EndlessPredictor)
+    window, mask = session.window(4.0), question(session)
+    worker.predict(window, mask)
+    polls = iter(range(20))
+    worker.stop_when(lambda: next(polls, None) is None)
+    with pytest.raises(StoppedError):
+        worker.predict(window, mask.with_behavior("hidden"))
+    worker.stop_when(lambda: False)
+    changed = mask.paint([20], (0, 60), TARGET)
+    assert worker.predict(window, changed).mask_id == changed.mask_id
+
+
+def test_closing_leaves_no_process_behind(session):
+    worker = WorkerPredictor(EchoPredictor)
+    worker.predict(session.window(4.0), question(session))
+    process_id = worker.process_id
+    worker.close()
+    assert worker.process_id is None
+    assert process_id not in [child.pid for child in active_children()]
+    assert not is_running(process_id)
+
+
+@needs_segments
+def test_shared_memory_is_released_with_the_worker_or_the_process(many):
+    worker = WorkerPredictor(EchoPredictor)
+    window, mask = many.window(4.0), question(many)
+    worker.predict(window, mask)
+    first = SEGMENTS / worker._shared.name
+    assert first.exists()
+    os.kill(worker.process_id, signal.SIGKILL)
+    assert "started again" in worker.predict(window, mask).status
+    assert not first.exists()
+    second = SEGMENTS / worker._shared.name
+    assert second.exists()
+    worker.close()
+    assert not second.exists()
+    worker.predict(window, mask)
+    third = SEGMENTS / worker._shared.name
+    assert third.exists()
+    worker._link.close()
+    del worker
+    assert not third.exists(), "a worker that is forgotten releases it too"
+
+
+SCRIPT = """
+import qtpy, os, pathlib, signal, sys
+sys.path.insert(0, sys.argv[1])
+pathlib.Path(sys.argv[3]).open("a").write("run ")
+from omnimouse_model.data.open import open_session
+from omnimouse_model.predict.worker.client import WorkerPredictor
+from tests.predictors import EchoPredictor
+worker = WorkerPredictor(EchoPredictor)
+worker.prepare(open_session(sys.argv[2]))
+shared = worker._shared.name
+print(worker.predictor_id, worker.process_id, shared, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+@needs_segments
+def test_a_script_is_run_once_its_screens_stay_out_and_its_end_releases_all(
+    many, root, tmp_path
+):
+    script, runs = tmp_path / "script.py", tmp_path / "runs"
+    script.write_text(SCRIPT)
+    arguments = [script, root, many.path, runs]
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    name, process, shared = done.stdout.split()
+    assert (name, runs.read_text()) == ("echo", "run ")
+    wait_until(
+        lambda: not (SEGMENTS / shared).exists() and not is_running(int(process))
+    )
+
+
+# -- with a real net and the live state -----------------------------------------------
+@pytest.fixture
+def net(worker_of):
+    return worker_of(tiny_transformer)
+
+
+@pytest.fixture
+def live_controller(net, session):
+    controller = Controller(load=lambda *_: net)
+    controller.open_session(session)
+    controller.choose_predictor("tiny")
+    assert controller.wait(TIMEOUT)
+    yield controller
+    process_id = net.process_id
+    controller.close()
+    assert not is_running(process_id)
+
+
+def test_a_transformer_in_a_worker_answers_as_one_here(live_controller):
+    here = tiny_transformer()
+    for preset in ("video_behavior", "Forecast with video", "Half of the population"):
+        live_controller.apply_preset(preset)
+        live_controller.paint([2, 5, 7], VISIBLE)
+        assert live_controller.wait(TIMEOUT)
+        assert live_controller.results.error is None
+        expected = here.predict(
+            live_controller.state.window, live_controller.state.mask
+        )
+        found = live_controller.results.population
+        assert found.mask_id == expected.mask_id
+        assert np.isin(found.neurons, expected.neurons).all()
+        shown = np.searchsorted(expected.neurons, found.neurons)
+        np.testing.assert_allclose(
+            found.responses, expected.responses[:, shown], atol=1e-5
+        )
+
+
+def test_the_windows_beside_are_ready_before_they_are_asked_for(
+    live_controller, net, monkeypatch
+):
+    live_controller.apply_preset("video_behavior")
+    assert live_controller.wait(TIMEOUT)
+    before = net.counters["video_encodings"]
+    live_controller.seek(10.1)
+    wait_until(lambda: net.counters["video_encodings"] >= before + 3)
+    monkeypatch.setattr("omnimouse_model.live.inference.engine.QUIET_S", 1000.0)
+    for step in (1, -2):
+        live_controller.step_window(step)
+        assert live_controller.wait(TIMEOUT)
+        assert live_controller.results.population_freshness == "fresh"
+    assert net.counters["video_encodings"] == before + 3

@@ -1,0 +1,36 @@
+"""Drawing a step ahead: in order, each once, while another is being computed."""
+
+import threading
+
+import pytest
+
+from omnimouse_model.train.cpu.prefetch import DrawnAhead
+
+
+def test_the_next_step_is_drawn_while_this_one_is_computed():
+    drawn: list[int] = []
+    begun = threading.Event()
+
+    def draw(step: int) -> str:
+        drawn.append(step)
+        if step == 1:
+            begun.set()
+        return f"step {step}"
+
+    with DrawnAhead(draw, last=3) as ahead:
+        assert ahead.take(0) == "step 0"
+        assert begun.wait(60)  # nobody has asked for step 1 yet
+        assert [ahead.take(k) for k in (1, 2)] == ["step 1", "step 2"]
+    assert drawn == [0, 1, 2]
+
+
+def test_what_drawing_raises_is_raised_where_it_is_taken():
+    def draw(step: int) -> int:
+        if step == 1:
+            raise ValueError("no window")
+        return step
+
+    with DrawnAhead(draw, last=3) as ahead:
+        ahead.take(0)
+        with pytest.raises(ValueError, match="no window"):
+            ahead.take(1)

@@ -1,0 +1,268 @@
+"""Fine-tuning: a session is learned, nothing else moves, and a kill changes nothing."""
+
+import itertools
+import multiprocessing
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import omnimouse_model as om
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import FinetuneError, StoppedError
+from omnimouse_model.nets.checkpoint import read_card, save_checkpoint
+from omnimouse_model.nets.checkpoint_formats import read_checkpoint
+from omnimouse_model.predict.omnimouse.loading import weights_hash
+from omnimouse_model.train.checkpoints import last_state, saved_step
+from omnimouse_model.train.finetune.held_out import WINDOW_S, hold_out
+from omnimouse_model.train.finetune.progress import FinetuneProgress
+from omnimouse_model.train.finetune.run import is_finished
+from omnimouse_model.train.metrics_log import FILE, log_rows
+from tests.model.finetune_process import (
+    KNOWN,
+    NEW,
+    PATIENCE_S,
+    few_start_windows,
+    run_finetune,
+    run_finetune_until_killed,
+    write_mouse_folder,
+)
+from tests.small_sessions import write_session
+
+pytestmark = pytest.mark.slow
+E = 16
+KIN = "a-2-1"
+"""A second recording of the known mouse."""
+
+
+@pytest.fixture(scope="module")
+def mouse_folder(tmp_path_factory):
+    """As `write_mouse_folder`, and a second recording of the known mouse."""
+    root = write_mouse_folder(tmp_path_factory.mktemp("finetune"))
+    write_session(root / KIN, 7)
+    with few_start_windows():
+        yield root
+
+
+@pytest.fixture(scope="module")
+def base(mouse_folder):
+    return mouse_folder / "base.safetensors"
+
+
+@pytest.fixture
+def rising_score(monkeypatch):
+    """Every step is the best so far, and quick to validate."""
+    scores = (float(step) for step in itertools.count())
+    monkeypatch.setattr(
+        "omnimouse_model.train.loop.validation_scores",
+        lambda *_: {"validation": next(scores)},
+    )
+
+
+@pytest.fixture(scope="module")
+def plain_run(mouse_folder):
+    """A fine-tuning that nothing disturbed."""
+    return run_finetune(mouse_folder, mouse_folder / "whole")
+
+
+def card_of(out: Path) -> dict[str, Any]:
+    return read_card(out / "finetuned.json")["finetuned"]
+
+
+def check_same(out: Path, other: Path) -> None:
+    """Two runs logged and ended the same, to the bit."""
+    mine, theirs = (
+        [(row["step"], row.get("loss")) for row in log_rows(run / FILE)]
+        for run in (out, other)
+    )
+    assert mine == theirs
+    check_holds(out, other)
+    assert read_checkpoint(out).state.keys() == read_checkpoint(other).state.keys()
+
+
+def check_holds(out: Path, base: Path) -> None:
+    """A result holds every tensor of the model it began at, to the bit."""
+    result = read_checkpoint(out).state
+    for name, value in read_checkpoint(base).state.items():
+        assert torch.equal(result[name], value), name
+
+
+def check_answers(out: Path, base: Path, session: Session) -> None:
+    """Two models answer alike; how weights lie in memory changes the last bits."""
+    mask = om.mask_from_strategy("test/video_behavior", session)
+    mine, theirs = (
+        om.load_predictor(path).predict(session.window(3.0), mask).responses
+        for path in (out, base)
+    )
+    np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+# -- what is learned, and what is not -------------------------------------------------
+def test_the_frozen_core_is_unchanged_and_the_result_says_so(base, plain_run):
+    assert read_checkpoint(plain_run).sessions == {KNOWN: 12, NEW: 9}
+    check_holds(plain_run, base)
+    state = read_checkpoint(base).state
+    core = {k: v for k, v in state.items() if not k.startswith("sess_params.")}
+    card = card_of(plain_run)
+    assert card["frozen_hash"] == weights_hash(core)
+    assert card["n_trained"] == (9 + 1 + 1) * E + 9
+    assert not card["animal_was_known"]
+
+
+def test_a_known_animals_vector_is_reused(mouse_folder, base, tmp_path):
+    out = run_finetune(mouse_folder, tmp_path, session=KIN, steps=1)
+    check_holds(out, base)
+    assert read_checkpoint(out).animals == {KNOWN: "a", KIN: "a"}
+    assert card_of(out)["animal_was_known"]
+    assert card_of(out)["n_trained"] == (7 + 1) * E + 7
+
+
+def test_a_model_that_tells_no_animals_apart_is_given_none(
+    mouse_folder, base, tmp_path
+):
+    """Two sessions of one animal would bring its vector into both."""
+    known = read_checkpoint(base)
+    config = replace(known.config, always_use_animal_embeddings=False)
+    path = tmp_path / "base.safetensors"
+    save_checkpoint(path, replace(known, config=config).build())
+    (tmp_path / KIN).symlink_to(mouse_folder / KIN)
+    out = run_finetune(tmp_path, tmp_path / "out", session=KIN, steps=1)
+    assert read_checkpoint(out).animals == {KNOWN: "a", KIN: KIN}
+    check_holds(out, path)
+    check_answers(out, path, om.open_session(mouse_folder / KNOWN))
+
+
+@pytest.mark.usefixtures("rising_score")
+def test_everything_can_be_trained_of_a_known_session_which_keeps_its_animal(
+    mouse_folder, base, tmp_path
+):
+    session = replace(
+        om.open_session(mouse_folder / KNOWN), animal_id="another", _cache={}
+    )
+    om.finetune(base, session, tmp_path, train="all", steps=2, batch=1)
+    known, result = read_checkpoint(base).state, read_checkpoint(tmp_path)
+    assert result.sessions == {KNOWN: 12}
+    assert result.animals == {KNOWN: "a"}
+    assert card_of(tmp_path)["frozen_hash"] is None
+    name = "enc.attention.wq.weight"
+    assert not torch.equal(result.state[name], known[name])
+    name = f"sess_params.{KNOWN}._neuron_embeddings.weight"
+    assert float((result.state[name] - known[name]).abs().max()) < 0.1
+
+
+# -- start values and held-out windows ------------------------------------------------
+
+
+def test_no_train_window_reaches_into_a_held_out_one(mouse_folder):
+    session = om.open_session(mouse_folder / NEW)
+    for seed in range(5):
+        source = hold_out(session, seed)
+        apart = np.abs(source.starts[:, None] - source.held_out[None])
+        assert apart.min() > WINDOW_S - 1e-6
+        assert np.diff(source.held_out).min(initial=1.0) > 0.99
+        assert set(source.held_out) <= set(session.window_starts("train", 1, True))
+        np.testing.assert_array_equal(hold_out(session, seed).held_out, source.held_out)
+
+
+# -- stopping and going on ------------------------------------------------------------
+@pytest.mark.process
+@pytest.mark.skipif(os.name == "nt", reason="kills by signal, which is POSIX's")
+def test_a_run_killed_goes_on_to_the_bit(mouse_folder, plain_run, tmp_path):
+    out = tmp_path / "killed"
+    context = multiprocessing.get_context("spawn")
+    child = context.Process(
+        target=run_finetune_until_killed, args=(mouse_folder, out, 3)
+    )
+    child.start()
+    child.join(PATIENCE_S)
+    assert child.exitcode == -signal.SIGKILL
+    assert not is_finished(out)
+    saved = saved_step(out)
+    assert 0 <= saved < 3
+    run_finetune(mouse_folder, out, steps=saved)  # not what was logged after it
+    assert card_of(out)["steps"] == saved
+    run_finetune(mouse_folder, out)
+    check_same(out, plain_run)
+
+
+def test_a_run_cancelled_has_saved(mouse_folder, tmp_path):
+    told: list[FinetuneProgress] = []
+    with pytest.raises(StoppedError):
+        run_finetune(
+            mouse_folder,
+            tmp_path,
+            progress=told.append,
+            cancelled=lambda: told[-1].step == 2,
+        )
+    assert last_state(tmp_path) == tmp_path / "state-00000002"
+    assert not is_finished(tmp_path)
+
+
+# -- what is refused ------------------------------------------------------------------
+def refusal(predictor: str | Path, session: Session, out: Path, **options: int) -> str:
+    """The kind of an error, which says the same in words."""
+    with pytest.raises(FinetuneError) as error:
+        om.finetune(predictor, session, out, **options)
+    assert str(error.value) == error.value.message
+    return error.value.code
+
+
+def test_what_cannot_be_fine_tuned_is_refused_before_anything_is_written(
+    mouse_folder, base, tmp_path, monkeypatch
+):
+    out = tmp_path / "out"
+    new, known = (
+        om.open_session(mouse_folder / NEW),
+        om.open_session(mouse_folder / KNOWN),
+    )
+    assert refusal("ridge", new, out) == "no_transformer"
+    assert refusal(base, known, out) == "known"
+    assert refusal(base, replace(new, id=KNOWN), out) == "neurons"
+    assert refusal(base, replace(new, id="b.1"), out) == "session_id"
+    trials = replace(new.trials, tier=np.full(len(new.trials), "final_test_1"))
+    assert refusal(base, replace(new, trials=trials, _cache={}), out) == "no_train"
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert refusal(base, new, out) == "processes"
+    assert not out.exists()
+
+
+def test_a_recording_that_no_score_can_be_had_of_is_refused_at_the_start(
+    base, tmp_path
+):
+    silent = write_session(tmp_path / "c-1-1", 6)
+    responses = np.load(silent / "responses" / "data.npy")
+    np.save(silent / "responses" / "data.npy", np.full_like(responses, np.nan))
+    out = tmp_path / "out"
+    assert refusal(base, om.open_session(silent), out, batch=2) == "no_score"
+    assert saved_step(out) <= 0
+    assert not is_finished(out)
+
+
+def test_a_folder_of_another_run_is_left_alone(mouse_folder, base, plain_run, tmp_path):
+    new = om.open_session(mouse_folder / NEW)
+    with pytest.raises(FinetuneError, match="seed 0, not 1"):
+        om.finetune(base, new, plain_run, seed=1, batch=1)
+    with pytest.raises(FinetuneError, match="batch 1, not 3"):
+        om.finetune(base, new, plain_run, batch=3)
+    (tmp_path / "metrics.jsonl").write_text("")
+    assert refusal(base, new, tmp_path) == "other_run"
+
+
+@pytest.mark.parametrize("lacking", ["behavior", "stimulus"])
+def test_what_a_recording_lacks_is_never_shown(mouse_folder, base, tmp_path, lacking):
+    absent = {
+        "behavior": {"behavior": {}, "behavior_names": ()},
+        "stimulus": {"stimulus": None},
+    }
+    session = replace(om.open_session(mouse_folder / NEW), **absent[lacking], _cache={})
+    told: list[FinetuneProgress] = []
+    mine = om.finetune(base, session, tmp_path, steps=1, batch=1, progress=told.append)
+    assert mine.needs.n_neurons[NEW] == 9
+    assert told[-1].best is not None
+    decodes = any(score.startswith("decode") for score in told[1].row)
+    assert decodes is (lacking == "stimulus")

@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omnimouse_model.data.units import Units
+from omnimouse_model.masks import Mask, asked_cells, seen_cells
+from omnimouse_widgets.drawn.raster.order import arrange, missing
+from omnimouse_widgets.drawn.raster.rows import UNASKED, UNSEEN, Rows
+
+
+@given(st.integers(1, 900), st.integers(1, 60), st.data())
+def test_every_neuron_in_view_is_in_exactly_one_row(n, most, data):
+    start = data.draw(st.integers(0, n - 1))
+    stop = data.draw(st.integers(start + 1, n))
+    order = np.random.default_rng(n).permutation(n)
+    rows = Rows.of(order, start, stop, most)
+    assert len(rows) <= most
+    found = [rows.neurons(edge, edge) for edge in rows.edges[:-1]]
+    assert np.array_equal(np.concatenate(found), order[start:stop])
+
+
+def test_rows_out_of_view_have_no_neurons():
+    rows = Rows.of(np.arange(10), 2, 8)
+    assert len(rows.neurons(-3, 1.9)) == 0
+    assert len(rows.neurons(8.0, 9.0)) == 0
+    assert list(rows.neurons(1.0, 2.5)) == [2]
+
+
+def test_a_row_shows_the_mean_of_its_neurons_and_ignores_unknown_ones():
+    values = np.random.default_rng(0).random((60, 7)).astype(np.float32)
+    values[:, 4] = np.nan
+    means = Rows.of(np.arange(7), 0, 7, 3).mean(values)
+    bins = ([0, 1, 2], [3, 5], [6])
+    expected = [values[:, neurons].mean(axis=1) for neurons in bins]
+    np.testing.assert_allclose(means, expected, rtol=1e-6)
+    assert np.isnan(Rows.of(np.arange(4), 0, 4, 2).mean(values[:, [4] * 4])).all()
+
+
+def test_rows_of_one_neuron_show_its_states_and_what_the_rules_leave_out():
+    mask = Mask.nothing(4).show([0], slice(0, 40)).show([1], slice(10, 16))
+    mask = mask.show([2], slice(0, 20)).ask([2], slice(20, 60)).ask([3], slice(0, 60))
+    codes = Rows.of(np.arange(4), 0, 4).codes(mask)
+    expected = mask.cells.T.copy()
+    expected[(mask.visible & ~seen_cells(mask)).T] = UNSEEN
+    expected[(mask.target & ~asked_cells(mask)).T] = UNASKED
+    assert np.array_equal(codes, expected)
+    assert (codes[1, 10:16] == UNSEEN).all()
+    assert (codes[2, 20:25] == UNASKED).all()
+
+
+@pytest.fixture
+def units():
+    xyz = np.zeros((6, 3), np.float32)
+    xyz[:, 2] = [300, 100, np.nan, 200, 150, 250]
+    return Units(
+        unit_id=np.arange(6),
+        area=np.array(["V1", "LM", "V1", "LM", "AL", "V1"]),
+        area_source="test",
+        plane=np.full(6, -1, np.int32),
+        xyz_um=xyz,
+        xy_px=np.zeros((6, 2), np.float32),
+        mean=np.zeros(6),
+        std=np.ones(6),
+    )
+
+
+SPAN = (0, 60)
+NOTHING = Mask.nothing(6)
+SCORES = np.array([0.1, np.nan, 0.9, 0.5, np.nan, 0.2], np.float32)
+ALIKE = np.array([5, 0, 2, 1, 3, 4])
+
+
+@pytest.mark.parametrize(
+    ("order", "mask", "scores", "alike", "rows"),
+    [
+        ("depth", NOTHING, None, None, [1, 4, 3, 5, 0, 2]),  # the unknown one last
+        ("score", NOTHING, SCORES, None, [2, 3, 5, 0, 1, 4]),  # the best first
+        ("area", NOTHING.show([5]), None, None, [4, 1, 3, 5, 0, 2]),  # then by state
+        ("similarity", NOTHING, None, ALIKE, ALIKE.tolist()),
+        ("similarity", NOTHING, None, None, [0, 1, 2, 3, 4, 5]),  # not known yet
+        ("score", NOTHING, None, None, [0, 1, 2, 3, 4, 5]),
+        (
+            "state",
+            NOTHING.ask([4], slice(0, 60)).show([1, 3]),
+            None,
+            None,
+            [4, 1, 3, 0, 2, 5],
+        ),
+    ],
+)
+def test_rows_are_in_order(units, order, mask, scores, alike, rows):
+    assert list(arrange(order, units, mask, SPAN, scores, alike).order) == rows
+
+
+def test_rows_by_position_use_pixels_where_microns_are_unknown(units):
+    units.xyz_um[:, 0] = [5, 3, 4, 0, 1, 2]
+    found = arrange("x", units, NOTHING, SPAN, None)
+    assert list(found.order) == [3, 4, 5, 1, 2, 0]
+    assert found.ticks[0] == (0.5, "0 µm")
+    units.xyz_um[:] = np.nan
+    units.xy_px[:, 1] = [9, 8, 7, 6, 5, 40]
+    found = arrange("y", units, NOTHING, SPAN, None)
+    assert list(found.order) == [4, 3, 2, 1, 0, 5]
+    assert found.ticks[-1] == (5.5, "40 px")
+    assert missing("depth", units)
+    assert list(arrange("depth", units, NOTHING, SPAN, None).order) == [*range(6)]

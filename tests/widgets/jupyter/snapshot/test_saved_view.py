@@ -1,0 +1,233 @@
+"""The last state: its pixels and words, when it is drawn, that a notebook has it."""
+
+import base64
+import io
+import threading
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import omnimouse_model as om
+from omnimouse_model.analysis.evaluate.summary import score_summary
+from omnimouse_model.masks import HIDDEN, N_SAMPLES, TARGET, VISIBLE
+from omnimouse_widgets.drawn.field.layout import session_field
+from omnimouse_widgets.drawn.field.neuron_colours import STATE_CORE
+from omnimouse_widgets.jupyter.snapshot import drawing, picture, saved_view
+from omnimouse_widgets.jupyter.snapshot.saved_view import LastState
+
+
+@pytest.fixture
+def controller(controller):
+    """Twenty visible, ten asked, ten hidden, throughout."""
+    mask = om.Mask.nothing(40).with_frames(True).show(np.arange(20))
+    controller.set_mask(mask.paint(np.arange(20, 30), slice(0, 60), TARGET))
+    controller.select([0, 25])
+    return controller
+
+
+@pytest.fixture
+def field(session):
+    return session_field(session)
+
+
+class DisplayRecorder:
+    """What was displayed, by display id, instead of a front end's."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[dict[str, Any], bool]] = []
+        self.ids: set[str] = set()
+        self.changed = threading.Condition()
+
+    def display(self, bundle: dict[str, Any], **options: Any) -> None:
+        with self.changed:
+            self.calls.append((bundle, options["update"]))
+            self.ids.add(options["display_id"])
+            self.changed.notify_all()
+
+    def wait_for(self, n: int) -> bool:
+        with self.changed:
+            return self.changed.wait_for(lambda: len(self.calls) >= n, 60)
+
+
+@pytest.fixture
+def screen(monkeypatch):
+    found = DisplayRecorder()
+    monkeypatch.setattr("IPython.display.display", found.display)
+    return found
+
+
+@pytest.fixture
+def state_keeper(controller, screen):
+    made = LastState(controller, quiet_s=0.05)
+    yield made
+    made.close()
+
+
+def until_idle(state_keeper: LastState) -> None:
+    """Wait until nothing is due: its thread ends."""
+    thread = state_keeper._thread
+    if thread is not None:
+        thread.join(60)
+    assert state_keeper._thread is None
+
+
+def pixels_of(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+# -- the picture ----------------------------------------------------------------------
+def test_neurons_have_the_colours_of_the_mask(controller, field):
+    controller.select([])
+    pixels = pixels_of(picture.draw(controller, field).png)
+    left, top, width, _ = picture.field_place(field)
+    zoom = drawing.SCALE * width / field.labels.shape[1]
+    states = controller.state.mask.state_in((0, N_SAMPLES))
+    wanted = picture.label_colours(STATE_CORE)
+    seen = set()
+    for neuron in range(40):
+        at = np.argwhere(field.labels == neuron + 1)
+        if not len(at):
+            continue
+        y, x = at[len(at) // 2]
+        place = (np.array([y, x]) + 0.5) * zoom + drawing.SCALE * np.array([top, left])
+        found = pixels[tuple(place.astype(int))]
+        assert np.abs(found - wanted[states[neuron]].astype(int)).max() <= 4, neuron
+        seen.add(int(states[neuron]))
+    assert seen == {HIDDEN, VISIBLE, TARGET}
+
+
+def test_the_captions_numbers_are_the_librarys(controller):
+    controller.choose_predictor("context-ridge")
+    words, state = picture.caption(controller), controller.state
+    scores = controller.results.scores
+    median = float(np.median(scores[np.isfinite(scores)]))
+    assert median == pytest.approx(score_summary(scores).median)
+    known = (state.session.id, f"{state.window.start_s:.1f} s", f"{median:.2f}")
+    counts = ("20 visible", "10 target", "10 hidden", "context-ridge")
+    assert all(word in words for word in (*known, *counts))
+    controller.set_active_span(0, 30)
+    controller.paint_cells([0], slice(0, 30), HIDDEN)
+    told = "19 visible, 10 target, 11 hidden in samples 0-30"
+    assert told in picture.caption(controller)
+    controller.set_active_span(0, 60)
+    assert "1 hidden → visible" in picture.caption(controller)
+
+
+@pytest.mark.parametrize(
+    ("colour_by", "view"), [("score", "pair"), ("area", "beside"), ("depth", "pair")]
+)
+def test_it_is_drawn_small_however_the_screen_is_set(
+    controller, field, colour_by, view
+):
+    controller.set_colour_by(colour_by)
+    controller.set_raster("area", view)
+    controller.choose_baseline("mean")
+    controller.pins.pin("half × ½ – 見")
+    controller.select(np.arange(20))
+    found = picture.draw(controller, field)
+    assert len(found.png) < drawing.MOST_BYTES
+    shape = pixels_of(found.png).shape
+    assert shape == (drawing.SCALE * found.height, drawing.SCALE * found.width, 3)
+
+
+def test_nothing_open_has_words(empty_controller, screen):
+    LastState(empty_controller).show()
+    assert screen.calls[0][0]["text/plain"]
+
+
+# -- the output -----------------------------------------------------------------------
+def test_it_is_replaced_once_after_changes(state_keeper, screen, controller):
+    state_keeper.show()
+    for neuron in range(5):
+        controller.paint([neuron], HIDDEN)
+    assert screen.wait_for(2)
+    assert screen.calls[1][1]
+    assert "15 visible, 10 target, 15 hidden" in screen.calls[1][0]["text/plain"]
+    until_idle(state_keeper)
+    assert len(screen.calls) == 2
+    assert screen.ids == {state_keeper.display_id}
+
+
+@pytest.fixture
+def overtaken_state(controller, screen, monkeypatch):
+    """A picture that does not follow by itself; call it to change it while drawn."""
+    later = iter([1])
+
+    def draw(*of: Any) -> picture.Drawing:
+        drawn = picture.draw(*of)
+        for neuron in later:
+            controller.paint([neuron], HIDDEN)
+        return drawn
+
+    def change() -> None:
+        controller.paint([0], HIDDEN)
+        monkeypatch.setattr(saved_view, "draw_picture", draw)
+
+    with closing(LastState(controller, quiet_s=60)) as state_keeper:
+        state_keeper.show()
+        yield state_keeper, change
+
+
+@pytest.mark.parametrize("verb", ["show", "draw"])
+def test_one_that_a_change_overtook_is_not_shown(screen, overtaken_state, verb):
+    state_keeper, change = overtaken_state
+    change()
+    getattr(state_keeper, verb)()
+    assert len(screen.calls) == 2
+    assert "18 visible" in screen.calls[1][0]["text/plain"]
+
+
+def test_a_fault_is_told_and_the_next_change_mends_it(controller, screen, monkeypatch):
+    def broken(*_: object) -> None:
+        raise ValueError("no <ink>")
+
+    told: list[Exception] = []
+    state_keeper = LastState(controller, failed=told.append, quiet_s=0.05)
+    with monkeypatch.context() as patched:
+        patched.setattr(saved_view, "draw_picture", broken)
+        state_keeper.show()
+    assert [str(error) for error in told] == ["no <ink>"]
+    assert "no &lt;ink&gt;" in screen.calls[0][0]["text/html"]
+    assert "image/png" not in screen.calls[0][0]
+    controller.paint([1], HIDDEN)
+    assert screen.wait_for(2)
+    assert "image/png" in screen.calls[1][0]
+    state_keeper.close()
+
+
+# -- in a notebook ------------------------------------------------------------------
+CELLS = (
+    """
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.jupyter.snapshot.saved_view import LastState
+controller = Controller()
+controller.open_session({place!r})
+controller.choose_predictor("mean")
+last = LastState(controller)
+last.show()
+""",
+    "assert controller.wait(60)",
+    "controller.paint(range(30), 0)\nassert controller.wait(60)",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_an_executed_notebook_has_the_picture_of_what_was_answered_last(session):
+    nbclient = pytest.importorskip("nbclient")
+    nbformat = pytest.importorskip("nbformat")
+    cells = [CELLS[0].format(place=str(session.path)), *CELLS[1:]]
+    book = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(cell) for cell in cells]
+    )
+    nbclient.NotebookClient(book, timeout=120).execute()
+    [output] = book.cells[0].outputs
+    assert "30 hidden" in output.data["text/plain"]
+    assert "model mean" in output.data["text/plain"]
+    assert output.metadata["image/png"]["width"] == drawing.WIDTH
+    assert pixels_of(base64.b64decode(output.data["image/png"])).size
+    assert not book.cells[1].outputs
+    assert not book.cells[2].outputs

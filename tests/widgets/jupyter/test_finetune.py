@@ -1,0 +1,92 @@
+"""Fine-tuning in a cell: what the page is sent, and what its buttons do."""
+
+import numpy as np
+import pytest
+
+from omnimouse_model.errors import FinetuneError
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.predict.registry import load_in_process
+from omnimouse_widgets.drawn.model.finetune import smoothed
+from omnimouse_widgets.jupyter.control_bar import ControlBar
+from omnimouse_widgets.jupyter.finetune import FineTune
+from tests.model.finetune_process import (
+    NEW,
+    PATIENCE_S,
+    ScriptedFinetuning,
+    write_mouse_folder,
+)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def mouse_folder(tmp_path_factory):
+    return write_mouse_folder(tmp_path_factory.mktemp("finetuning"))
+
+
+@pytest.fixture
+def script(mouse_folder, monkeypatch):
+    """In the place of the process."""
+    made = ScriptedFinetuning(mouse_folder)
+    monkeypatch.setattr("omnimouse_model.live.models.finetune.finetune_apart", made)
+    return made
+
+
+@pytest.fixture
+def controller(mouse_folder, script, tmp_path):
+    made = Controller(load=load_in_process)
+    made.finetuning.folder = tmp_path / "models"
+    made.choose_predictor(mouse_folder / "base.safetensors")
+    made.open_session(mouse_folder / NEW)
+    assert made.wait(PATIENCE_S)
+    yield made
+    made.close(1.0)
+
+
+@pytest.fixture
+def part(controller):
+    return FineTune(controller)
+
+
+def points(buffer):
+    return np.frombuffer(buffer, np.float32).reshape(2, -1).T
+
+
+def test_the_page_starts_it_sees_its_curve_and_the_result_is_chosen(
+    part, controller, script, page
+):
+    bar = ControlBar(controller)
+    opened = page(part)
+    opened.look()
+    message, _ = opened.wait_for("view")
+    assert message["start"]
+    assert message["has_choices"]
+    part.steps = 5
+    opened.say("start")
+    opened.wait_for("view", lambda message, _: message["is_busy"])
+    script.last = 5
+    part.wait(PATIENCE_S)
+    finetuning = controller.finetuning
+    assert part.progress == 1.0
+    message, _ = opened.wait_for("view", lambda message, _: "✓" in message["words"])
+    assert message["folder"] == str(finetuning.wanted.path)
+    _, buffers = opened.wait_for("curves", lambda _, found: len(found[0]) == 8 * 5)
+    np.testing.assert_allclose(points(buffers[0]), finetuning.losses, rtol=1e-6)
+    mean = smoothed(finetuning.losses)
+    np.testing.assert_allclose(points(buffers[1]), mean, rtol=1e-6)
+    np.testing.assert_allclose(points(buffers[2]), finetuning.validations, rtol=1e-5)
+    assert bar.predictor == str(finetuning.wanted.path)
+    opened.say("dismiss")
+    assert not part.is_shown
+    bar.close()
+
+
+def test_why_it_failed_is_raised_for_code_and_told_in_the_page(part, script, page):
+    script.fault = FinetuneError("no_transformer", "'mean' has no embeddings")
+    part.start()
+    with pytest.raises(FinetuneError, match="'mean'"):
+        part.wait(PATIENCE_S)
+    opened = page(part)
+    opened.look()
+    message, _ = opened.wait_for("view")
+    assert "'mean'" in message["fault"]

@@ -1,0 +1,137 @@
+"""The raster in the notebook: what a page is sent, and what it does to the state."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omnimouse_model.masks import HIDDEN, N_SAMPLES, TARGET, VISIBLE
+from omnimouse_widgets.drawn.raster.rows import MAX_ROWS
+from omnimouse_widgets.drawn.raster.values import levels_of
+from omnimouse_widgets.jupyter.raster import Raster
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
+
+
+@pytest.fixture
+def raster(controller):
+    """In stored order: neuron n is row n."""
+    controller.set_raster("stored", "truth")
+    return Raster(controller)
+
+
+@pytest.fixture
+def raster_page(raster, page):
+    """A page that has drawn the raster once."""
+    opened = page(raster)
+    opened.look()
+    opened.wait_for("raster")
+    return opened
+
+
+def rows_of(buffer: bytes) -> np.ndarray:
+    return np.frombuffer(buffer, np.uint8).reshape(-1, N_SAMPLES)
+
+
+def codes_of(message: dict[str, Any], buffers: list[bytes]) -> np.ndarray:
+    return rows_of(buffers[message["codes"]])
+
+
+def has_field(what: str) -> Callable[..., bool]:
+    return lambda message, _: what in message
+
+
+def stroke(raster_page: Any, *blocks: tuple[int, int, int, int], **fields: Any) -> None:
+    """A whole stroke of one message, as the page sends it."""
+    message, _ = raster_page.wait_for("raster")
+    code = fields.pop("code", VISIBLE)
+    packed = np.array(blocks, np.uint16).tobytes()
+    fields = {"seq": 1, "rows": message["rows"], "code": code, **fields}
+    raster_page.say("paint", packed, begin={"code": code}, end=True, **fields)
+
+
+def row_block(start: int, stop: int) -> bytes:
+    """Some rows, all samples."""
+    return np.array([[start, stop, 0, N_SAMPLES]], np.uint16).tobytes()
+
+
+# -- from state to page -----------------------------------------------------------
+def test_a_page_is_sent_rows_values_and_the_mask(raster_page, controller):
+    message, buffers = raster_page.wait_for("raster", has_field("layout"))
+    layout = message["layout"]
+    assert (layout["start"], layout["stop"], layout["size"]) == (0, 40, 1)
+    assert layout["names"][7] == "7"
+    assert (codes_of(message, buffers) == HIDDEN).all()
+    window = controller.state.window
+    low, high = levels_of(window)
+    drawn = rows_of(buffers[message["values"][0]["buffer"]])
+    expected = np.clip((window.responses.T - low) * 255 / (high - low), 1, 255)
+    np.testing.assert_allclose(drawn, expected, atol=1)
+
+
+def test_many_neurons_share_rows(empty_controller, tmp_path, page):
+    controller = empty_controller
+    controller.choose_predictor(EchoPredictor())
+    controller.open_session(write_session(tmp_path / "mouse", 600))
+    controller.apply_preset("nothing")
+    controller.set_raster("stored", "truth")
+    raster = Raster(controller)
+    opened = page(raster)
+    opened.look()
+    message, buffers = opened.wait_for("raster", has_field("layout"))
+    assert message["layout"]["size"] == 3
+    assert len(codes_of(message, buffers)) == 200 <= MAX_ROWS
+    assert message["layout"]["names"][1] == "3, 4, 5"
+    stroke(opened, (1, 3, 0, 60))
+    painted = np.flatnonzero((controller.state.mask.cells == VISIBLE).all(axis=0))
+    assert painted.tolist() == [3, 4, 5, 6, 7, 8]
+    raster.rows_shown = (100.0, 200.0)
+    opened.wait_for("raster", lambda m, _: m.get("layout", {}).get("size") == 1)
+
+
+# -- from page to state -----------------------------------------------------------
+def test_a_stroke_paints_its_blocks_as_one_step(raster_page, controller):
+    stroke(raster_page, (2, 4, 10, 20), (6, 7, 30, 31), code=TARGET)
+    cells = controller.state.mask.cells
+    found = {
+        (int(n), int(t)) for t, n in zip(*np.nonzero(cells == TARGET), strict=True)
+    }
+    expected = {(n, t) for n in (2, 3) for t in range(10, 20)} | {(6, 30)}
+    assert found == expected
+    assert controller.undo_name == "Paint 3 neurons target"
+    controller.undo()
+    assert (controller.state.mask.cells == HIDDEN).all()
+
+
+def test_columns_are_painted_for_neurons_out_of_view_too(
+    raster, raster_page, controller
+):
+    raster.rows_shown = (10.0, 20.0)
+    raster_page.wait_for("raster", lambda m, _: m.get("layout", {}).get("start") == 10)
+    stroke(raster_page, (0, 10, 5, 8), all=True)
+    assert (controller.state.mask.cells[5:8] == VISIBLE).all()
+
+
+def test_rows_do_not_move_under_an_open_stroke(raster, raster_page, controller):
+    raster.order = "state"
+    raster_page.wait_for("raster", has_field("layout"))
+    before = raster_page.wait_for("raster")[0]["rows"]
+    fields = {"seq": 1, "rows": before, "code": TARGET, "all": False}
+    raster_page.say("paint", row_block(30, 31), begin={"code": TARGET}, **fields)
+    held, buffers = raster_page.wait_for(
+        "raster", lambda m, _: m["done"].get("page") == 1 and "codes" in m
+    )
+    assert held["rows"] == before
+    assert (codes_of(held, buffers)[30, 10:] == TARGET).all()
+    raster_page.say("end")
+    moved, buffers = raster_page.wait_for("raster", lambda m, _: m["rows"] != before)
+    assert (codes_of(moved, buffers)[0, 10:] == TARGET).all()
+
+
+def test_a_stroke_on_rows_long_gone_is_refused_in_words(
+    raster, raster_page, controller
+):
+    raster_page.say("paint", row_block(0, 1), seq=1, rows=10_000, code=1, all=False)
+    assert raster.problem
+    assert (controller.state.mask.cells == HIDDEN).all()

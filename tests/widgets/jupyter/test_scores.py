@@ -1,0 +1,183 @@
+"""The scores part: the bars and points are the numbers on screen."""
+
+import numpy as np
+import pytest
+
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.predictor import Encoded
+from omnimouse_widgets.drawn.neurons.score_distribution import BIN_WIDTH, spread
+from omnimouse_widgets.jupyter.score_chart import BARS, POINTS
+from omnimouse_widgets.jupyter.scores import NeuronScores
+from tests.predictors import EchoPredictor
+
+
+class GradedPredictor(EchoPredictor):
+    """The further on a neuron, the worse it is predicted; and without behaviour."""
+
+    def encode(self, window, mask: Mask) -> Encoded:
+        found = EchoPredictor.encode(self, window, mask)
+        n_samples, n = window.responses.shape
+        noise = np.random.default_rng(3).normal(size=(n_samples, n))
+        noise *= np.linspace(0.0, 3.0, n) * (1 if mask.behavior == "visible" else 2)
+        return Encoded(window, mask, found.state + noise.astype(np.float32))
+
+
+@pytest.fixture
+def controller(controller):
+    controller.choose_predictor(GradedPredictor())
+    controller.apply_preset("video_behavior")
+    return controller
+
+
+@pytest.fixture
+def part(controller):
+    return NeuronScores(controller)
+
+
+@pytest.fixture
+def scores_page(part, page):
+    opened = page(part)
+    opened.look()
+    opened.wait_for("scores", lambda m, _: bool(m["bars"]))
+    opened.wait_for("selected")
+    return opened
+
+
+def figure_values(part):
+    """(x, y) of the points, and heights of the bars, as they are on the figure."""
+    bars, chosen_bars, points, chosen = part.chart.figure.data
+    return {
+        "points": np.stack([points.x, points.y]),
+        "chosen": np.stack([chosen.x, chosen.y]),
+        "bars": np.asarray(bars.y),
+        "chosen_bars": np.asarray(chosen_bars.y),
+    }
+
+
+def pick(page, trace, places, *, add=False):
+    """What the page says where something was clicked or drawn around."""
+    content, _ = page.of("scores")[-1]
+    raw = np.array(places, np.uint32).tobytes()
+    page.say("pick", raw, trace=trace, drawing=content["drawing"], add=add)
+
+
+def test_bars_and_points_are_the_scores_of_the_window(part, controller, scores_page):
+    scores = controller.results.scores
+    known = np.flatnonzero(np.isfinite(scores))
+    found = figure_values(part)
+    np.testing.assert_allclose(found["points"][1], scores[known], rtol=1e-6)
+    means = controller.state.session.units.mean
+    np.testing.assert_allclose(found["points"][0], means[known], rtol=1e-6)
+    edges = part.spread.edges
+    np.testing.assert_array_equal(found["bars"], np.histogram(scores[known], edges)[0])
+    np.testing.assert_allclose(np.diff(edges), BIN_WIDTH)
+    assert f"{len(known)} neurons" in part.summary
+    assert f"{scores[known].mean():.2f}" in part.summary
+
+
+def test_clicks_and_boxes_select_by_score_and_with_shift_one_more(
+    controller, scores_page
+):
+    pick(scores_page, POINTS, [5])
+    assert controller.state.selection == (5,)
+    pick(scores_page, POINTS, [9], add=True)
+    assert controller.state.selection == (5, 9)
+    pick(scores_page, POINTS, [30, 1, 2])
+    scores = controller.results.scores
+    assert set(controller.state.selection) == {1, 2, 30}
+    assert np.all(np.diff(scores[list(controller.state.selection)]) >= 0)
+
+
+def test_bars_select_their_neurons(part, controller, scores_page):
+    number = int(np.argmax(part.spread.counts))
+    low, high = part.spread.edges[number : number + 2]
+    scores = controller.results.scores
+    wanted = set(np.flatnonzero((scores >= low) & (scores < high)).tolist())
+    pick(scores_page, BARS, [number])
+    assert set(controller.state.selection) == wanted
+    controller.select([])
+    scores_page.say("bar", bar=number)
+    assert set(controller.state.selection) == wanted
+    words = scores_page.of("scores")[-1][0]["bars"][number]
+    assert all(v in words for v in (f"{low:.2f}", f"{high:.2f}", f"{len(wanted)} "))
+
+
+def test_ends_and_middle_of_the_scores_are_selected_by_a_button(
+    part, controller, scores_page
+):
+    order = np.argsort(controller.results.scores, kind="stable")
+    for rank, wanted in (
+        ("lowest", order[:16]),
+        ("middle", order[12:28]),
+        ("highest", order[-16:]),
+    ):
+        scores_page.say("rank", rank=rank)
+        assert controller.state.selection == tuple(wanted.tolist())
+    part.select_ranked("highest", 3)
+    assert controller.state.selection == tuple(order[-3:].tolist())
+    part.select_between(0.9, 1.0)
+    assert set(controller.state.selection) == set(
+        np.flatnonzero(controller.results.scores >= 0.9).tolist()
+    )
+
+
+def test_the_filter_counts_those_that_it_keeps(part, controller, scores_page):
+    part.filter = "score>0.5"
+    count = int((controller.results.scores > 0.5).sum())
+    scores_page.wait_for(
+        "scores", lambda *_: len(figure_values(part)["points"][1]) == count
+    )
+    assert f"{count} neurons" in part.summary
+    assert "score>0.5" in part.summary
+    with pytest.raises(ValueError, match="<<"):
+        part.filter = "<<"
+
+
+def test_a_pinned_condition_is_what_scores_are_compared_with(
+    part, controller, scores_page
+):
+    part.against = "B"
+    scores_page.wait_for("scores", lambda m, _: "Pinned B" in m["label"])
+    assert part.chart.figure.layout.annotations
+    controller.pins.pin("whole")
+    pinned = controller.pins.windows[0].scores
+    controller.set_behavior("hidden")
+    assert np.nanmean(controller.results.scores) < np.nanmean(pinned)
+    part.against = "A"
+    scores_page.wait_for("scores", lambda m, _: "A whole" in m["label"])
+    assert ["A", "A whole", "Score under a pinned condition"] in part._choices
+    np.testing.assert_allclose(
+        figure_values(part)["points"][0], pinned[part.spread.neurons], rtol=1e-6
+    )
+    mean, identity = part.chart.figure.layout.shapes
+    assert mean.x0 == mean.x1 == pytest.approx(np.nanmean(controller.results.scores))
+    assert (identity.x0, identity.x1) == (identity.y0, identity.y1)
+    assert not part.chart.figure.layout.annotations
+
+
+def test_without_scores_it_says_what_to_do(part, controller, scores_page):
+    controller.set_mask(Mask.nothing(controller.state.session))
+    scores_page.wait_for("scores", lambda m, _: not m["bars"])
+    assert part.summary
+    scores_page.say("rank", rank="highest")
+    assert controller.state.selection == ()
+
+
+def test_a_score_on_an_edge_belongs_to_the_bar_above_it():
+    scores = np.array([-0.05, 0.0, 0.1, 0.15, 0.3, 1.0])
+    found = spread(np.arange(6), scores)
+    assert found.counts.sum() == 6
+    for bar in range(len(found.counts)):
+        assert len(found.in_bar(bar)) == found.counts[bar]
+    assert spread(np.empty(0, int), np.empty(0)).counts.size == 0
+
+
+def test_what_was_picked_among_neurons_that_are_gone_is_left(
+    part, controller, scores_page
+):
+    content, _ = scores_page.of("scores")[-1]
+    part.filter = "score>0.5"
+    scores_page.wait_for("scores", lambda m, _: m["drawing"] > content["drawing"])
+    raw = np.array([3], np.uint32).tobytes()
+    scores_page.say("pick", raw, trace=POINTS, drawing=content["drawing"], add=False)
+    assert controller.state.selection == ()

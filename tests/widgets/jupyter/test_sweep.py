@@ -1,0 +1,236 @@
+"""The context part: live curves while somebody looks, sweeps beside, and those kept."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.sweep.live_sweep import SEEDS, live_sweep
+from omnimouse_model.analysis.sweep.run import context_sweep
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.predictor import Encoded
+from omnimouse_widgets.drawn.context.points import dodge, place_on
+from omnimouse_widgets.jupyter.sweep import ContextSweep
+from tests.predictors import EchoPredictor
+
+SELECTED = [3, 11, 30]
+FORM = {
+    "neurons": "0, 8",
+    "history": "10",
+    "video": "both",
+    "behavior": "with",
+    "draws": "2",
+    "windows": "2",
+    "tier": "test",
+    "name": "mine",
+}
+
+
+class NoisyPredictor(EchoPredictor):
+    """Wrong by an amount that only mask and window decide."""
+
+    def encode(self, window, mask: Mask) -> Encoded:
+        found = EchoPredictor.encode(self, window, mask)
+        seed = int(np.flatnonzero(mask.visible.ravel()).sum()) + window.start_index
+        seed += 7 * bool(mask.frames.any()) + 13 * (mask.behavior == "visible")
+        noise = np.random.default_rng(seed).normal(size=window.responses.shape)
+        return Encoded(window, mask, found.state + noise.astype(np.float32))
+
+
+@pytest.fixture
+def noisy_controller(empty_controller, session, tmp_path):
+    made = empty_controller
+    made.sweeps.folder = tmp_path / "kept"
+    made.choose_predictor(NoisyPredictor())
+    made.open_session(session)
+    made.select(SELECTED)
+    return made
+
+
+@pytest.fixture
+def part(noisy_controller):
+    return ContextSweep(noisy_controller)
+
+
+@pytest.fixture
+def sweep_page(part, page):
+    opened = page(part)
+    opened.look()
+    wait_for_points(part, opened, part.controller.results.sweep)
+    opened.wait_for("estimate")
+    return opened
+
+
+def wait_for_points(part, page, sweep, line=0):
+    """Wait until the pen has drawn every point of a sweep."""
+    wanted = {
+        (c.axis, c.label, line): [p.score for p in c.points if np.isfinite(p.score)]
+        for c in sweep.curves()
+    }
+
+    def is_drawn(*_):
+        found = {key: [y for _, y, _ in part.chart.drawn(key)] for key in wanted}
+        return found == wanted
+
+    page.wait_for("curves", is_drawn)
+
+
+def figure_curve(part, curve, line=0):
+    """(value, score, s.e.m.) as the figure has them, its dodge taken back."""
+    points = part.chart.drawn((curve.axis, curve.label, line))
+    return [score for _, score, _ in points], [sem for _, _, sem in points]
+
+
+def assert_drawn(part, sweep, line=0):
+    checked = 0
+    for curve in sweep.curves():
+        known = [p for p in curve.points if np.isfinite(p.score)]
+        places = [x for x, _, _ in part.chart.drawn((curve.axis, curve.label, line))]
+        scores, sems = figure_curve(part, curve, line)
+        np.testing.assert_allclose(scores, [p.score for p in known])
+        np.testing.assert_allclose(sems, np.nan_to_num([p.sem for p in known]))
+        if line == 0:
+            aside = dodge(curve.label, curve.axis, curve.values)
+            expected = [place_on(curve.axis, v) + aside for v in curve.values]
+            np.testing.assert_allclose(places, expected)
+        checked += len(known)
+    assert checked
+
+
+def test_the_live_curves_are_the_librarys_numbers(part, noisy_controller, sweep_page):
+    *_, sweep = live_sweep(
+        NoisyPredictor(),
+        noisy_controller.state.window,
+        np.array(SELECTED),
+        behavior=(True, False),
+        seeds=SEEDS,
+    )
+    assert part.sweep == sweep
+    assert_drawn(part, sweep)
+    assert f"{len(SELECTED)} neurons" in part.status
+
+
+def test_live_curves_are_asked_for_only_while_somebody_looks(
+    part, noisy_controller, page
+):
+    assert not noisy_controller.state.sweep_shown
+    opened = page(part)
+    opened.look()
+    assert noisy_controller.state.sweep_shown
+    opened.say("gone")
+    assert not noisy_controller.state.sweep_shown
+    opened.look()
+    part.is_live = False
+    assert not noisy_controller.state.sweep_shown
+    part.is_live = True
+    assert noisy_controller.state.sweep_shown
+    part.close()
+    assert not noisy_controller.state.sweep_shown
+
+
+def test_a_table_from_a_cell_takes_the_place_of_the_live_one(
+    part, noisy_controller, sweep_page
+):
+    found = context_sweep(
+        NoisyPredictor(),
+        noisy_controller.state.session,
+        neurons=[0, 8],
+        seeds=2,
+        max_windows=2,
+    )
+    heard = []
+    part.observe(heard.append, "is_live")
+    part.sweep = found
+    wait_for_points(part, sweep_page, found)
+    assert not part.is_live
+    assert len(heard) == 1
+    assert_drawn(part, found)
+    part.is_live = True
+    assert part.sweep is noisy_controller.results.sweep
+
+
+def test_a_form_starts_a_sweep_that_is_kept_drawn_and_exported(
+    part, noisy_controller, sweep_page
+):
+    sweep_page.say("form", **FORM)
+    content, _ = sweep_page.wait_for(
+        "estimate", lambda m, _: "predictions" in m["words"]
+    )
+    assert content["is_possible"]
+    sweep_page.say("start", **FORM)
+    (entry,) = noisy_controller.sweeps.found
+    assert entry.name == "mine"
+    assert entry.is_complete
+    assert part.progress == 1.0
+    expected = context_sweep(
+        NoisyPredictor(),
+        noisy_controller.state.session,
+        neurons=[0, 8],
+        history_samples=[10],
+        video=[True, False],
+        seeds=2,
+        max_windows=2,
+    )
+    scores = [row.score for row in entry.sweep.rows]
+    assert scores == [row.score for row in expected.rows]
+    wait_for_points(part, sweep_page, expected, line=1)
+    assert_drawn(part, expected, line=1)
+    content, _ = sweep_page.wait_for("kept", lambda m, _: bool(m["entries"]))
+    assert content["entries"][0]["line"] == 1
+    sweep_page.say("export")
+    content, (table,) = sweep_page.wait_for("csv")
+    rows = list(csv.DictReader(table.decode().splitlines()))
+    assert {row["sweep"] for row in rows} == {"Live", "mine"}
+
+
+def test_what_cannot_be_asked_is_said_and_not_begun(part, noisy_controller, sweep_page):
+    sweep_page.say("form", **{**FORM, "history": "5"})
+    content, _ = sweep_page.wait_for("estimate", lambda m, _: "history" in m["words"])
+    assert not content["is_possible"]
+    sweep_page.say("start", **{**FORM, "neurons": "many"})
+    assert "Neurons" in part.problem
+    assert not noisy_controller.sweeps.found
+    noisy_controller.sweeps._asking.choose(None)
+    with pytest.raises(ValueError, match="model"):
+        part.start(neurons=(0, 8))
+
+
+def test_kept_sweeps_are_compared_and_deleted(part, noisy_controller, sweep_page):
+    part.start(neurons=(0, 8), seeds=(0,), max_windows=2)
+    (entry,) = noisy_controller.sweeps.found
+    file = entry.path.name
+    sweep_page.say("compare", file=file, is_drawn=False)
+    assert [one.name for one in part.drawn()] == ["Live"]
+    sweep_page.say("compare", file=file, is_drawn=True)
+    assert [one.line for one in part.drawn()] == [0, 1]
+    sweep_page.say("delete", file=file)
+    assert not noisy_controller.sweeps.found
+    assert not entry.path.exists()
+    sweep_page.say("compare", file=file, is_drawn=True)
+    assert file in part.problem
+
+
+def test_a_sweep_in_the_background_is_held_let_go_and_ended(
+    part, noisy_controller, sweep_page, monkeypatch
+):
+    monkeypatch.setattr(
+        type(noisy_controller.sweeps), "is_busy", property(lambda _: True)
+    )
+    sweep_page.say("pause")
+    assert noisy_controller.sweeps.is_paused
+    content, _ = sweep_page.wait_for("running", lambda m, _: m["is_paused"])
+    assert content["is_busy"]
+    sweep_page.say("pause")
+    assert not noisy_controller.sweeps.is_paused
+    sweep_page.say("cancel")
+    assert noisy_controller.sweeps._gate.is_stopped
+
+
+def test_a_given_sweep_without_points_cannot_be_saved(
+    part, noisy_controller, tmp_path, sweep_page
+):
+    part.sweep = replace(noisy_controller.results.sweep, rows=())
+    with pytest.raises(ValueError, match=r"\w"):
+        part.write_csv(tmp_path / "x.csv")
+    assert not (tmp_path / "x.csv").exists()

@@ -1,0 +1,218 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from traitlets import TraitError
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.traces.row import Trace
+from omnimouse_widgets.jupyter.traces import Traces
+from omnimouse_widgets.jupyter.transport.trace_message import rows_message
+from tests.predictors import GatedPopulationPredictor
+
+Message = tuple[dict[str, Any], list[bytes]]
+
+
+class RowsMessage:
+    """What a page reads out of a message of rows."""
+
+    def __init__(self, message: Message) -> None:
+        self.fields, buffers = message
+        self.rows = self.fields["rows"]
+        self.labels = [row["label"] for row in self.rows]
+        lengths, names = self.fields["lengths"], self.fields["curves"]
+        numbers = np.frombuffer(buffers[0], np.float32) if buffers else np.empty(0)
+        parts = np.split(numbers, np.cumsum(lengths)[:-1]) if lengths else []
+        self.times, rest = parts, numbers[sum(lengths) :]
+        if parts:
+            self.times = [*parts[:-1], parts[-1][: lengths[-1]]]
+        self.curves: list[dict[str, np.ndarray]] = []
+        for row in self.rows:
+            n = lengths[row["axis"]]
+            of = {name: rest[k * n : (k + 1) * n] for k, name in enumerate(names)}
+            self.curves.append(of)
+            rest = rest[len(names) * n :]
+        assert not len(rest)
+        shades = np.frombuffer(buffers[1], np.uint8) if buffers else np.empty(0)
+        self.shades = shades.reshape(len(self.rows), -1) if buffers else shades
+
+
+@pytest.fixture
+def part(controller):
+    controller.select([7, 3, 21])
+    made = Traces(controller)
+    yield made
+    made.close()
+
+
+def test_rows_are_the_selection_with_truth_and_prediction(part, controller, page):
+    controller.paint_cells(slice(None), slice(30, 60), TARGET)
+    controller.paint_cells([3], slice(0, 30), VISIBLE)
+    seen = page(part)
+    seen.look()
+    found = RowsMessage(seen.wait_for("rows"))
+    window, selected = controller.state.window, controller.results.selected
+    score = controller.results.scores[7]
+    assert found.labels[0] == f"neuron 7 · r = {score:.2f}"
+    for row, neuron in enumerate((7, 3, 21)):
+        truth = window.responses[:, neuron]
+        np.testing.assert_allclose(found.curves[row]["truth"], truth, rtol=1e-6)
+        predicted = selected.responses[:, row]
+        np.testing.assert_allclose(found.curves[row]["predicted"], predicted, rtol=1e-6)
+        mask = controller.state.mask.cells[:, neuron]
+        np.testing.assert_array_equal(found.shades[row], mask)
+    assert np.isnan(found.curves[0]["predicted"][:30]).all()
+    times = window.timestamps["responses"]
+    np.testing.assert_allclose(
+        found.times[0] + found.fields["start_s"], times, atol=1e-4
+    )
+
+
+def test_selection_is_everyones_both_ways(part, controller):
+    assert part.selection == (7, 3, 21)
+    controller.select([5])
+    assert part.selection == (5,)
+    part.selection = [9, 2]
+    assert controller.state.selection == (9, 2)
+    with pytest.raises(ValueError, match=r"0\.\.39"):
+        part.selection = [40]
+    assert part.selection == (9, 2)
+    part.set_state({"selection": [99]})  # a page is told, not raised at
+    assert "0..39" in part.problem
+    assert part.selection == controller.state.selection == (9, 2)
+
+
+def test_the_cursor_goes_where_somebody_presses_and_steps_by_keys(
+    part, controller, page
+):
+    controller.seek(4.0)
+    seen = page(part)
+    times = controller.state.window.timestamps["responses"]
+    seen.say("move", seq=1, time_s=float(times[20]) + 0.004)
+    assert controller.state.cursor == part.cursor == 20
+    assert seen.of("ack") == [({"op": "ack", "seq": 1, "view": "page"}, [])]
+    assert seen.wait_for("cursor")[0]["time_s"] == pytest.approx(float(times[20]))
+    seen.say("steps", samples=-3)
+    assert part.cursor == 17
+    start_s = controller.state.window.start_s
+    seen.say("step", n=1)
+    assert part.cursor == 18
+    seen.say("steps", windows=1)
+    assert controller.state.window.start_s == pytest.approx(start_s + 2)
+    part.cursor = 44
+    assert controller.state.cursor == 44
+
+
+def test_a_press_outside_the_window_takes_the_window_there(part, controller, page):
+    controller.seek(4.0)
+    seen = page(part)
+    seen.say("move", time_s=9.0)  # the window is all that is shown
+    assert controller.state.window.start_s == pytest.approx(4.0, abs=0.05)
+    part.span = "10 s"
+    seen.say("move", time_s=7.5)
+    assert controller.state.window.start_s == pytest.approx(6.5, abs=0.05)
+    times = controller.state.window.timestamps["responses"]
+    assert float(times[part.cursor]) == pytest.approx(7.5, abs=0.02)
+
+
+def test_a_span_is_shown_with_the_window_shaded_in_it(part, controller, page):
+    controller.seek(4.0)
+    controller.paint_cells(slice(None), slice(30, 60), TARGET)
+    seen = page(part)
+    seen.look()
+    seen.wait_for("rows")
+    seen.forget()
+    part.span = "10 s"
+    assert controller.state.trace_span == "10 s"
+    found = RowsMessage(
+        seen.wait_for("rows", lambda fields, _: fields["lengths"] > [200])
+    )
+    assert found.fields["stop_s"] - found.fields["start_s"] == pytest.approx(10)
+    start_s, stop_s = found.fields["shade_s"]
+    assert start_s == pytest.approx(controller.state.window.start_s)
+    assert stop_s - start_s == pytest.approx(2.0)
+    assert found.shades.shape == (3, 60)
+    with pytest.raises(TraitError, match="10 s"):
+        part.span = "an hour"
+    assert part.span == "10 s"
+
+
+def test_a_pinned_condition_is_overlaid_with_its_letter_and_score(
+    part, controller, page
+):
+    controller.paint_cells(slice(None), slice(30, 60), TARGET)
+    seen = page(part)
+    seen.look()
+    seen.say("pin", verb="pin")
+    assert [pin.letter for pin in controller.state.pins] == ["A"]
+    found = RowsMessage(
+        seen.wait_for("rows", lambda fields, _: "0" in fields["curves"])
+    )
+    letter, score, colour = found.rows[0]["marks"][0]
+    assert (letter, colour) == ("A", palette.PINS[0])
+    assert score == f"{controller.results.scores[7]:.2f}"
+    np.testing.assert_array_equal(found.curves[0]["0"], found.curves[0]["predicted"])
+    bar, _ = seen.wait_for("bar", lambda fields, _: fields["pins"])
+    assert bar["pinned"][0][2] == f"A {controller.state.pins[0].name}"
+    seen.say("pin", verb="rename", slot=0, name="half")
+    seen.say("pin", verb="show", slot=0, is_shown=False)
+    assert controller.state.pins[0].name == "half"
+    assert not controller.state.pins[0].is_shown
+    seen.say("pin", verb="pin")  # it is pinned already: shown again, and told so
+    told, _ = seen.wait_for("bar", lambda fields, _: fields["told"])
+    assert "A half" in told["told"]
+    controller.apply_preset("nothing")
+    seen.say("pin", verb="make_current", slot=0)
+    assert (controller.state.mask.cells[30:] == TARGET).all()
+    seen.say("pin", verb="unpin", slot=0)
+    assert controller.state.pins == ()
+
+
+def test_a_baseline_is_drawn_beside_and_named(part, controller, page):
+    controller.paint_cells(slice(None), slice(30, 60), TARGET)
+    controller.choose_baseline("mean")
+    seen = page(part)
+    seen.look()
+    found = RowsMessage(seen.wait_for("rows"))
+    other = controller.baseline.population
+    column = list(other.neurons).index(7)
+    np.testing.assert_allclose(
+        found.curves[0]["baseline"], other.responses[:, column], rtol=1e-6
+    )
+    assert "mean" in found.labels[0]
+    assert seen.wait_for("bar")[0]["legend"][-1][2] == "mean"
+
+
+def test_an_older_prediction_is_marked(session, page):
+    predictor = GatedPopulationPredictor()
+    controller = Controller()
+    controller.choose_predictor(predictor)
+    controller.open_session(session)
+    predictor.gate.release(2)
+    assert controller.wait(60.0)
+    controller.select([7])
+    seen = page(Traces(controller))
+    seen.look()
+    seen.wait_for("rows", lambda fields, _: fields["rows"] and not fields["is_stale"])
+    controller.cancel()
+    controller.paint_cells([0], slice(30, 35), VISIBLE)
+    controller.cancel()
+    seen.wait_for("rows", lambda fields, _: fields["rows"] and fields["is_stale"])
+    predictor.gate.release(50)
+    controller.close()
+
+
+def test_rows_of_different_axes_keep_their_own():
+    shade = np.zeros(3, np.uint8)
+    fast, slow = np.arange(4.0), np.arange(3.0) + 0.5
+    rows = [
+        Trace("a", "a", fast, fast, None, shade),
+        Trace("b", "b", slow, slow, slow + 1, shade),
+    ]
+    found = RowsMessage(rows_message(rows, "own"))
+    assert [row["axis"] for row in found.rows] == [0, 1]
+    np.testing.assert_allclose(found.times[1] + found.fields["start_s"], slow)
+    assert np.isnan(found.curves[0]["predicted"]).all()
+    np.testing.assert_allclose(found.curves[1]["predicted"], slow + 1)

@@ -1,0 +1,145 @@
+"""The video in the notebook: frames in chunks, the playhead, and what it moves."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast
+from omnimouse_widgets.jupyter.video import CHUNK, VideoScrubber
+
+
+@pytest.fixture
+def video(controller):
+    return VideoScrubber(controller)
+
+
+@pytest.fixture
+def video_page(video, page):
+    """A page that knows the film and the place."""
+    opened = page(video)
+    opened.look()
+    opened.wait_for("film")
+    opened.wait_for("frames")
+    return opened
+
+
+def go(video_page: Any, at: int, *, plays: bool = False, view: str = "page") -> None:
+    """The page says where its playhead is."""
+    film = video_page.wait_for("film")[0]["film"]
+    video_page.say("go", at=at, plays=plays, film=film, seq=1, view=view)
+
+
+def chunk(video_page: Any, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frames and which are valid, as the page asks for them."""
+    film = video_page.wait_for("film")[0]["film"]
+    video_page.say("want", film=film, chunks=[number], seq=1)
+    _, (frames, valid) = video_page.wait_for("chunk", lambda m, _: m["chunk"] == number)
+    shape = (-1, 36, 64)
+    return np.frombuffer(frames, np.uint8).reshape(shape), np.frombuffer(
+        valid, np.uint8
+    )
+
+
+# -- frames -----------------------------------------------------------------------
+def test_frames_of_a_chunk_are_those_of_the_windows(video_page, session):
+    first, valid = chunk(video_page, 0)
+    second, _ = chunk(video_page, 1)
+    assert len(first) == len(valid) == CHUNK
+    assert valid.all()
+    both = np.concatenate([first, second])
+    for at in (0, CHUNK - 30, CHUNK + 5):
+        window = session.window(float(session.start_grid[at]) - session.t0)
+        assert window.start_index == at
+        np.testing.assert_array_equal(both[at : at + 60], window.frames_u8)
+
+
+def test_the_last_chunk_ends_with_the_session(video_page, session):
+    last = (len(session.start_grid) - 1) // CHUNK
+    frames, _ = chunk(video_page, last)
+    assert last * CHUNK + len(frames) == len(session.start_grid)
+
+
+def test_edited_frames_are_shown_as_the_model_is_given_them(video_page, controller):
+    video_page.wait_for("edited", lambda m, _: m["start"] < 0)
+    controller.what_if.put(Contrast(0.5))
+    message, buffers = video_page.wait_for("edited", lambda m, _: m["start"] >= 0)
+    frames = np.frombuffer(buffers[0], np.uint8).reshape(60, 36, 64)
+    np.testing.assert_array_equal(frames, controller.what_if.window.frames_u8)
+    assert message["words"] == controller.what_if.words
+
+
+# -- the playhead -----------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("at", "plays", "stride", "moved", "cursor"),
+    [
+        (41, False, 60, 0, 41),  # within the window
+        (200, False, 60, 142, 58),  # out of it: the window moves along
+        (61, True, 60, 60, 1),  # played past its end: by the stride
+        (61, True, 30, 30, 31),
+        (61, True, 3, 3, 58),
+    ],
+)
+def test_the_playhead_moves_the_cursor_or_the_window(
+    video, video_page, controller, at, plays, stride, moved, cursor
+):
+    controller.seek(4.0)
+    controller.set_cursor(58)
+    start = controller.state.window.start_index
+    video.stride = stride
+    go(video_page, start + at, plays=plays)
+    assert controller.state.cursor == cursor
+    assert controller.state.window.start_index == start + moved
+
+
+@pytest.mark.parametrize("at", [0, 7, -1])
+def test_the_ends_of_the_session_are_reached(video_page, controller, session, at):
+    at %= len(session.start_grid)
+    controller.seek(6.0)
+    controller.set_cursor(30)
+    go(video_page, at)
+    assert controller.state.window.start_index + controller.state.cursor == at
+
+
+def test_of_two_pages_that_play_one_moves_the_window(video_page, controller):
+    start = controller.state.window.start_index
+    go(video_page, start + 10, plays=True)
+    go(video_page, start + 5, plays=True, view="other")
+    assert controller.state.cursor == 10
+    video_page.wait_for("place", lambda m, _: m["driver"] == "page")
+    go(video_page, start + 12, plays=False)
+    go(video_page, start + 6, plays=True, view="other")
+    assert controller.state.cursor == 6
+
+
+def test_time_and_cursor_are_the_states_both_ways(video, controller):
+    video.time_s = 9.3
+    window, cursor = controller.state.window, controller.state.cursor
+    time = float(window.timestamps["responses"][cursor])
+    assert time == pytest.approx(9.3, abs=1 / 60)
+    assert video.time_s == pytest.approx(time, abs=1e-3)
+    controller.seek(2.0)
+    controller.set_cursor(15)
+    assert video.cursor == 15
+    start_s = controller.state.window.start_s
+    assert video.time_s == pytest.approx(start_s + 0.5, abs=1e-3)
+
+
+def test_a_clock_nobody_sees_does_not_run(video, video_page):
+    video.playing = True
+    video_page.say("gone")
+    assert not video.playing
+
+
+# -- what the model is given ------------------------------------------------------
+def test_frames_are_painted_as_one_step(video_page, controller):
+    controller.set_frames(True)
+    video_page.say("paint", runs=[[5, 8]], visible=False, seq=3, begin={})
+    video_page.say("paint", runs=[[8, 10], [20, 21]], visible=False, seq=4)
+    video_page.say("end")
+    hidden = np.flatnonzero(~controller.state.mask.frames)
+    assert hidden.tolist() == [5, 6, 7, 8, 9, 20]
+    message, _ = video_page.wait_for("frames", lambda m, _: m["done"].get("page") == 4)
+    assert np.flatnonzero(np.array(message["visible"]) == 0).tolist() == hidden.tolist()
+    controller.undo()
+    assert controller.state.mask.frames.all()

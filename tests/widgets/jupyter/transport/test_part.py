@@ -1,0 +1,195 @@
+"""What every part does: it follows, says what went wrong, never outruns a page."""
+
+import gc
+import threading
+import time
+from weakref import ref
+
+import pytest
+from traitlets import Int
+
+from omnimouse_widgets.jupyter.behavior import BehaviorDecoder
+from omnimouse_widgets.jupyter.raster import Raster
+from omnimouse_widgets.jupyter.scores import NeuronScores
+from omnimouse_widgets.jupyter.sweep import ContextSweep
+from omnimouse_widgets.jupyter.table import NeuronTable
+from omnimouse_widgets.jupyter.traces import Traces
+from omnimouse_widgets.jupyter.transport import part as module
+from omnimouse_widgets.jupyter.transport.draw_thread import LATE_S, Board, held
+from omnimouse_widgets.jupyter.transport.part import Drawn, Part
+from omnimouse_widgets.jupyter.video import VideoScrubber
+
+
+class CursorPart(Part):
+    """Draws the cursor, and has it as a trait."""
+
+    cursor = Int(0).tag(sync=True)
+
+    def __init__(self, controller):
+        self.drawn_on = set()
+        super().__init__(controller)
+        state = controller.state
+
+        def write(value):
+            if value > 59:
+                raise ValueError("A window has 60 samples.")
+            controller.set_cursor(value)
+
+        self.bind("cursor", state.events.cursor, lambda: state.cursor, write)
+
+    def parts(self):
+        return [Drawn(self.draw, [self._controller.state.events.cursor])]
+
+    def draw(self):
+        self.drawn_on.add(threading.current_thread().name)
+        self.show("cursor", at=self._controller.state.cursor)
+
+
+@pytest.fixture
+def part(controller):
+    return CursorPart(controller)
+
+
+def test_nothing_is_drawn_while_nobody_looks_and_everything_when_somebody_does(
+    part, page, controller
+):
+    looked_at = page(part)
+    controller.set_cursor(3)
+    assert part._board.due_in(time.monotonic()) is None
+    looked_at.look()
+    assert looked_at.wait_for("cursor")[0]["at"] == 3
+    looked_at.say("gone")
+    controller.set_cursor(4)
+    assert part._board.due_in(time.monotonic()) is None
+    assert part.drawn_on == {"omnimouse-pen"}
+
+
+def test_many_changes_are_one_drawing_of_the_last(part, page, controller):
+    looked_at = page(part)
+    looked_at.look()
+    looked_at.wait_for("cursor")
+    looked_at.forget()
+    with held():
+        for cursor in range(1, 60):
+            controller.set_cursor(cursor)
+    looked_at.wait_for("cursor", lambda content, _: content["at"] == 59)
+    assert len(looked_at.of("cursor")) == 1
+
+
+def test_a_page_that_has_not_drawn_is_sent_nothing_more_for_a_while():
+    board = Board([lambda: None], lambda error: None, lambda: None)
+    board.is_watched = True
+    with held():
+        before = time.monotonic()
+        assert board.sent()
+        board.ask(0)
+        assert board.due_in(before) >= LATE_S
+        assert board.due_in(time.monotonic() + LATE_S) == 0.0
+        board.shown()
+        assert board.due_in(time.monotonic()) == 0.0
+        board.stop()
+
+
+def test_a_part_that_was_drawn_is_let_go_when_it_is_closed_and_forgotten(controller):
+    part, sent = CursorPart(controller), threading.Event()
+    known = ref(part)
+    part.send = lambda content, buffers=(): sent.set()
+    part._handle_custom_msg({"op": "ready", "view": "page"}, [])
+    assert sent.wait(60)
+    part.close()
+    del part
+    late = time.monotonic() + 60
+    while known() is not None and time.monotonic() < late:
+        with held():  # no drawing holds it
+            gc.collect()
+    assert known() is None
+
+
+def test_a_value_the_state_refuses_is_taken_back_and_code_is_told(part, controller):
+    with pytest.raises(ValueError, match="60 samples"):
+        part.cursor = 70
+    assert part.cursor == controller.state.cursor == 0
+
+
+def test_a_value_of_the_page_that_is_refused_is_told_in_the_page(part, controller):
+    part.set_state({"cursor": 70})
+    assert part.cursor == 0
+    assert part.problem == "A window has 60 samples."
+    part.set_state({"cursor": 5})
+    assert controller.state.cursor == 5
+    assert part.problem == ""
+
+
+def test_a_page_that_died_without_a_word_is_drawn_for_no_more_and_may_come_back(
+    part, page, controller, monkeypatch
+):
+    now = [0.0]
+    monkeypatch.setattr(module, "monotonic", lambda: now[0])
+    looked_at = page(part)
+    looked_at.look()
+    looked_at.wait_for("cursor")
+    looked_at.is_dead = True
+    for cursor, after_s in ((1, 0), (2, module.LOST_S - 1), (3, module.LOST_S + 1)):
+        assert part.is_watched
+        now[0] = after_s
+        controller.set_cursor(cursor)
+        looked_at.wait_for("cursor", lambda content, _, at=cursor: content["at"] == at)
+    assert not part.is_watched
+    looked_at.forget()
+    looked_at.is_dead = False
+    looked_at.say("drawn")
+    assert part.is_watched
+    looked_at.wait_for("cursor")
+    looked_at.say("gone")
+    looked_at.say("drawn")  # of what was on its way to a view scrolled away
+    assert not part.is_watched
+
+
+def test_a_board_that_is_stopped_meanwhile_does_not_end_the_pen():
+    """It is stopped without the pen's lock, also while the pen counts what is due."""
+    board = Board([lambda: None], lambda error: None, lambda: None)
+
+    class Stopped(dict):
+        """Another thread stops the board between two looks at this."""
+
+        def __bool__(self):
+            board.stop()
+            return True
+
+        def items(self):
+            board.stop()
+            return super().items()
+
+    for look in (lambda: board.due_in(time.monotonic()), board.take_wanted):
+        board._wanted = Stopped({0: 0.0})
+        look()
+        assert not board._wanted
+
+
+def test_a_page_may_ask_only_for_what_parts_declare(part, page, controller):
+    looked_at = page(part)
+    for op in ("msg", "trait_change", "nonsense"):
+        looked_at.say(op)
+        assert part.problem == f"CursorPart takes no message {op!r}."
+    looked_at.say("step", n=4)
+    assert (part.problem, controller.state.cursor) == ("", 4)
+
+
+@pytest.mark.parametrize(
+    ("shown", "op"),
+    [
+        (BehaviorDecoder, "rows"),
+        (Traces, "rows"),
+        (Raster, "nothing"),
+        (VideoScrubber, "film"),
+        (NeuronTable, "table"),
+        (NeuronScores, "scores"),
+        (ContextSweep, "curves"),
+    ],
+)
+def test_without_a_session_a_part_is_empty(empty_controller, page, shown, op):
+    looked_at = page(shown(empty_controller))
+    looked_at.look()
+    content, _ = looked_at.wait_for(op)
+    assert not any(content.get(of) for of in ("rows", "frames", "total", "bars"))
+    assert not looked_at.part.problem

@@ -1,0 +1,257 @@
+"""The Context panel: what it refuses, sweeps in the background, kept ones."""
+
+import csv
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QImage
+from qtpy.QtSvg import QSvgRenderer
+from qtpy.QtWidgets import QFileDialog
+
+from omnimouse_model.analysis.sweep.run import context_sweep
+from omnimouse_model.data.window import Window
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.predictor import Encoded
+from omnimouse_widgets.drawn.context.text import NO_SESSION
+from omnimouse_widgets.qt.context.panel import ContextPanel
+from omnimouse_widgets.qt.style.ui_thread import qt_post
+from tests.predictors import EchoPredictor, GatedPredictor
+from tests.widgets.pointer import press, wait
+
+SELECTED = [3, 11, 30]
+
+
+class NoisyPredictor(EchoPredictor):
+    """Wrong by an amount that only mask and window decide."""
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        found = EchoPredictor.encode(self, window, mask)
+        seed = int(np.flatnonzero(mask.visible.ravel()).sum()) + window.start_index
+        seed += 7 * bool(mask.frames.any()) + 13 * (mask.behavior == "visible")
+        noise = np.random.default_rng(seed).normal(size=window.responses.shape)
+        return Encoded(window, mask, found.state + noise.astype(np.float32))
+
+
+@pytest.fixture
+def predictor():
+    return NoisyPredictor()
+
+
+@pytest.fixture
+def controller(session, predictor, tmp_path):
+    made = Controller(synchronous=True)
+    made.sweeps.folder = tmp_path / "kept"
+    made.choose_predictor(predictor)
+    made.open_session(session)
+    made.select(SELECTED)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def panel(controller, show):
+    return show(ContextPanel(controller), 400, 380)
+
+
+def assert_drawn(panel: ContextPanel, sweep: Any, line: int = 0) -> None:
+    """The points and bars on screen are those of a sweep."""
+    for curve in sweep.curves():
+        expected = [
+            (value, point.score, np.nan_to_num(point.sem))
+            for value, point in zip(curve.values, curve.points, strict=True)
+        ]
+        on_screen = panel.plot.drawn(curve.axis, curve.label, line=line)
+        np.testing.assert_allclose(on_screen, expected, atol=1e-9)
+
+
+def test_without_a_session_nothing_can_be_swept_or_exported(
+    empty_controller, show, monkeypatch
+):
+    dialogs: list[str] = []
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *w: dialogs.append(w[1]))
+    panel = show(ContextPanel(empty_controller), 400, 380)
+    assert panel.plot.message == NO_SESSION
+    panel.sweep.click()
+    assert not panel.form.button.isEnabled()
+    press(panel.export)
+    assert dialogs == []
+    assert NO_SESSION in panel.problem.text()
+
+
+def test_hidden_it_asks_nothing(panel, controller, predictor, redraw):
+    assert controller.state.sweep_shown
+    panel.hide()
+    redraw()
+    assert not controller.state.sweep_shown
+    encodings = predictor.counters["encodings"]
+    controller.ask_again()
+    assert predictor.counters["encodings"] == encodings + 1
+    panel.show()
+    redraw()
+    assert controller.state.sweep_shown
+    panel.live.click()
+    redraw()
+    assert not controller.state.sweep_shown
+    assert panel.plot.drawn("neurons", "video") == []
+
+
+# -- sweeps in the background ----------------------------------------------------------
+def fill_form(panel: ContextPanel, name: str = "mine") -> None:
+    panel.sweep.click()
+    panel.form.neurons.setText("0, 8")
+    panel.form.history.setText("0, 10")
+    panel.form.draws.setValue(2)
+    panel.form.windows.setValue(2)
+    panel.form.name.setText(name)
+
+
+@pytest.mark.slow
+def test_a_sweep_started_in_the_form_is_drawn_and_kept(
+    panel, controller, session, redraw
+):
+    fill_form(panel)
+    for number in ("24 points", "2 windows", "48 predictions"):
+        assert number in panel.form.summary.text()
+    press(panel.form.button)
+    redraw()
+    [entry] = controller.sweeps.found
+    expected = context_sweep(
+        NoisyPredictor(),
+        session,
+        neurons=[0, 8],
+        history_samples=[0, 10],
+        video=[True, False],
+        behavior=[True, False],
+        seeds=2,
+        max_windows=2,
+    )
+    assert entry.sweep.table() == expected.table()
+    assert_drawn(panel, entry.sweep, line=1)
+    assert not panel.sweep.isChecked()
+    assert panel.plot.canvas.isVisible()
+    panel.keep.click()
+    redraw()
+    assert panel.kept.list.item(0).text().splitlines() == ["mine", entry.begun]
+
+
+def test_what_is_wrong_in_the_form_is_said_there(panel):
+    fill_form(panel)
+    for history, problem in (("0, 5", "history_samples"), ("0, ten", "whole numbers")):
+        panel.form.history.setText(history)
+        assert problem in panel.form.summary.text()
+        assert not panel.form.button.isEnabled()
+    panel.form.history.setText("0, 10")
+    assert panel.form.button.isEnabled()
+    panel.form.tier.addItem("nowhere")
+    panel.form.tier.setCurrentText("nowhere")
+    assert "'nowhere'" in panel.form.summary.text()
+    assert not panel.form.button.isEnabled()
+
+
+@pytest.mark.slow
+def test_kept_sweeps_are_compared_exported_and_deleted(
+    panel, controller, tmp_path, redraw
+):
+    for name in ("one", "two"):
+        fill_form(panel, name)
+        panel.form.button.click()
+    panel.keep.click()
+    redraw()
+    assert all(panel.plot.drawn("neurons", "video", line) for line in range(3))
+    assert panel.legend.names == ["Live", "one", "two"]
+    for name in ("all.csv", "all.png", "all.svg"):
+        panel.save(tmp_path / name)
+    with (tmp_path / "all.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["sweep"] for row in rows} == {"Live", "one", "two"}
+    assert len(rows) == sum(len(each.sweep.table()) for each in panel.sweeps())
+    picture, view = QImage(str(tmp_path / "all.png")), panel.plot.canvas.viewport()
+    assert picture.width() == 2 * view.width()
+    assert picture.height() > 2 * view.height()  # the legend above
+    assert QSvgRenderer(str(tmp_path / "all.svg")).isValid()
+    words = (tmp_path / "all.svg").read_text()
+    assert all(name in words for name in ("nothing", "Live", "one", "two"))
+    panel.save(tmp_path / "nowhere" / "all.png")
+    assert "nowhere" in panel.problem.text()
+
+    kept = panel.kept
+    kept.list.item(0).setCheckState(Qt.CheckState.Unchecked)
+    redraw()
+    assert len(controller.sweeps.compared) == 1
+    assert panel.legend.names == ["Live", "one"]
+    kept.list.setCurrentRow(0)
+    kept.delete.click()
+    assert len(controller.sweeps.found) == 2  # once more, to be sure
+    kept.delete.click()
+    assert [entry.name for entry in controller.sweeps.found] == ["one"]
+    assert len(list(controller.sweeps.folder.iterdir())) == 1
+
+
+@pytest.fixture
+def gate():
+    """Holds back the predictor of background sweeps."""
+    return GatedPredictor("echo")
+
+
+@pytest.fixture
+def threaded_controller(qapp, session, tmp_path, gate):
+    """Answers come on threads; the background's own predictor waits at the gate."""
+    loaded: list[EchoPredictor] = []
+
+    def load(*_: object) -> EchoPredictor:
+        loaded.append(gate if loaded else NoisyPredictor())
+        return loaded[-1]
+
+    made = Controller(post=qt_post(), load=load)
+    made.sweeps.folder = tmp_path / "kept"
+    made.choose_predictor("echo")
+    made.open_session(session)
+    made.select(SELECTED)
+    yield made
+    gate.gate.release(1000)
+    made.close()
+
+
+@pytest.mark.slow
+def test_pause_resume_cancel_and_go_on_with_the_mouse(
+    threaded_controller, gate, show, qtbot
+):
+    sweeps = threaded_controller.sweeps
+    panel = show(ContextPanel(threaded_controller), 400, 380)
+
+    wait(qtbot, lambda: "fresh" in panel.status.words)
+    assert not panel.running.isVisible()
+    fill_form(panel)
+    press(panel.form.button)
+    wait(qtbot, panel.running.isVisible)
+    gate.gate.release(6)
+    wait(qtbot, lambda: "3 of 24 points" in panel.progress.words)
+    press(panel.pause)
+    wait(qtbot, lambda: panel.pause.text() == "Resume")
+    assert sweeps.is_paused
+    press(panel.pause)
+    assert not sweeps.is_paused
+    gate.gate.release(42)
+    wait(qtbot, lambda: not sweeps.is_busy)
+    assert sweeps.found[0].is_complete
+
+    while gate.gate.acquire(blocking=False):
+        pass
+    fill_form(panel)
+    press(panel.form.button)
+    wait(qtbot, panel.running.isVisible)
+    gate.gate.release(4)
+    wait(qtbot, lambda: "2 of 24 points" in panel.progress.words)
+    press(panel.cancel)
+    wait(qtbot, lambda: not panel.running.isVisible())
+    gate.gate.release(100)
+    press(panel.keep)
+    wait(qtbot, lambda: "of 24" in panel.kept.list.item(0).text())
+    panel.kept.list.setCurrentRow(0)
+    wait(qtbot, panel.kept.go_on.isEnabled)
+    press(panel.kept.go_on)
+    wait(qtbot, lambda: sweeps.found[0].is_complete)
+    assert sweeps.fault is None

@@ -1,0 +1,115 @@
+"""Fine-tuning in the model's section: offered, run to its end, stopped, used."""
+
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+
+from omnimouse_model.errors import FinetuneError
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.predict.registry import load_in_process
+from omnimouse_widgets.qt.control.model import ModelSection
+from omnimouse_widgets.qt.style.ui_thread import qt_post
+from tests.model.finetune_process import (
+    NEW,
+    ScriptedFinetuning,
+    write_mouse_folder,
+)
+
+pytestmark = pytest.mark.slow
+LEFT = Qt.MouseButton.LeftButton
+LONG_MS = 120_000
+
+
+@pytest.fixture(scope="module")
+def mouse_folder(tmp_path_factory):
+    return write_mouse_folder(tmp_path_factory.mktemp("finetuning"))
+
+
+@pytest.fixture
+def script(mouse_folder, monkeypatch):
+    """In the place of the process."""
+    made = ScriptedFinetuning(mouse_folder)
+    monkeypatch.setattr("omnimouse_model.live.models.finetune.finetune_apart", made)
+    return made
+
+
+@pytest.fixture
+def controller(mouse_folder, script, tmp_path, qtbot):
+    """The new mouse on screen, and the model that does not know it."""
+    made = Controller(post=qt_post(), load=load_in_process)
+    made.finetuning.folder = tmp_path / "models"
+    made.choose_predictor(mouse_folder / "base.safetensors")
+    made.open_session(mouse_folder / NEW)
+    qtbot.waitUntil(lambda: made.finetuning.is_offered, timeout=LONG_MS)
+    yield made
+    made.close(1.0)
+
+
+@pytest.fixture
+def model(controller, show, qtbot):
+    section: ModelSection = show(ModelSection(controller), 330, 620)
+    qtbot.waitUntil(section.finetune.open.isVisible, timeout=LONG_MS)
+    return section
+
+
+@pytest.fixture
+def section(model):
+    return model.finetune
+
+
+def begin_finetuning(section, steps: int) -> None:
+    QTest.mouseClick(section.open, LEFT)
+    section.steps.setValue(steps)
+    assert section.start.hasFocus()
+    QTest.keyClick(section.start, Qt.Key.Key_Space)
+
+
+def test_it_is_offered_and_ends_with_the_result_chosen(
+    controller, model, section, script, qtbot
+):
+    assert not section.start.isVisible()
+    begin_finetuning(section, 5)
+    assert not section.open.isVisible()
+    assert "base.safetensors" in section.title.text()
+    assert NEW in section.title.text()
+    qtbot.waitUntil(section.stop.isVisible, timeout=LONG_MS)
+    assert not section.steps.isVisible()
+    script.last = 5
+    qtbot.waitUntil(lambda: "0.000 → 0.050" in section.words.text(), timeout=LONG_MS)
+    qtbot.waitUntil(lambda: controller.finetuning.is_chosen, timeout=LONG_MS)
+    assert not section.stop.isVisible()
+    assert not section.use.isVisible()
+    assert section.plot.canvas.isVisible()
+    assert list(section.plot.losses.getData()[0]) == [1, 2, 3, 4, 5]
+    assert list(section.plot.scores.getData()[0]) == list(range(6))
+    qtbot.waitUntil(lambda: NEW in model.model.currentText(), timeout=LONG_MS)
+    qtbot.waitUntil(lambda: "9 of 9" in model.knows.line.words, timeout=LONG_MS)
+    QTest.mouseClick(section.dismiss, LEFT)
+    assert not section.words.isVisible()
+    assert not section.open.isVisible()
+
+
+def test_a_stop_offers_what_was_reached_and_to_go_on(
+    controller, section, script, qtbot
+):
+    begin_finetuning(section, 4000)
+    for step in (2, 3):
+        script.last = step
+        told = f"step {step} of 4000"
+        qtbot.waitUntil(lambda told=told: told in section.words.text(), timeout=LONG_MS)
+        QTest.mouseClick(section.stop, LEFT)
+        qtbot.waitUntil(section.start.isVisible, timeout=LONG_MS)
+        if step == 2:
+            QTest.mouseClick(section.start, LEFT)
+    QTest.mouseClick(section.use, LEFT)
+    qtbot.waitUntil(lambda: controller.finetuning.is_chosen, timeout=LONG_MS)
+
+
+def test_what_is_in_the_way_is_told_in_place(controller, section, script, qtbot):
+    script.fault = FinetuneError("other_run", "another one lies there")
+    begin_finetuning(section, 0)
+    qtbot.waitUntil(section.problem.isVisible, timeout=LONG_MS)
+    assert "another one lies there" in section.problem.text()
+    QTest.mouseClick(section.start, LEFT)
+    qtbot.waitUntil(lambda: controller.finetuning.is_finished, timeout=LONG_MS)
+    qtbot.waitUntil(lambda: not section.problem.isVisible(), timeout=LONG_MS)

@@ -1,0 +1,308 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from psygnal import Signal
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.mask.presets import preset_named
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_model.predict.predictor import Needs
+from omnimouse_widgets.drawn.model.task import caveats
+from omnimouse_widgets.qt.control.panel import ControlPanel
+from omnimouse_widgets.qt.style.ui_thread import qt_post
+from tests.predictors import EchoPredictor, FaultyPredictor, GatedPredictor
+from tests.widgets.pointer import pick, press, wait
+
+
+class FieldBrush:
+    """As the face with a field of neurons has one."""
+
+    tool_changed, radius_changed = Signal(str), Signal(float)
+    tool, radius = "brush", 14.0
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name in ("tool", "radius"):
+            getattr(self, f"{name}_changed").emit(value)
+
+
+@pytest.fixture
+def brush():
+    return FieldBrush()
+
+
+@pytest.fixture
+def panel(controller, brush, show):
+    return show(ControlPanel(controller, brush), 400, 1000)
+
+
+# -- session ----------------------------------------------------------------------
+def test_the_session_is_named_with_what_it_holds_and_its_notes(panel, controller):
+    section, session = panel.session, controller.state.session
+    assert section.name.words == "mouse"
+    assert "40 neurons" in section.facts.text()
+    notes = [*session.warnings, *session.assumptions]
+    assert str(len(notes)) in section.notes_button.text()
+    assert not section.notes.isVisible()
+    press(section.notes_button)
+    assert section.notes.isVisible()
+    assert notes[0].message in section.notes.text()
+
+
+def test_a_folder_that_is_no_session_is_refused_until_one_is_opened_from_anywhere(
+    panel, controller, session_folder, tmp_path, redraw
+):
+    before = controller.state.session
+    panel.session.open_folder(tmp_path)
+    redraw()
+    assert panel.session.problem.isVisible()
+    assert controller.state.session is before
+    controller.open_session(session_folder)
+    redraw()
+    assert not panel.session.problem.isVisible()
+
+
+# -- predictor --------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("box", "verb", "field", "choices"),
+    [
+        ("model", "choose_predictor", "predictor_name", ("mean", "last")),
+        ("device", "choose_device", "device", ("cpu", "auto")),
+    ],
+)
+def test_model_and_device_are_choices_that_follow_the_state(
+    panel, controller, redraw, box, verb, field, choices
+):
+    combo = getattr(panel.model, box)
+    pick(combo, choices[0])
+    assert getattr(controller.state, field) == choices[0]
+    getattr(controller, verb)(choices[1])
+    redraw()
+    assert combo.currentData() == choices[1]
+
+
+def test_a_baseline_is_a_choice_and_its_refusal_is_read_in_full(
+    panel, controller, redraw
+):
+    beside = panel.beside
+    assert not beside.words.isVisible()
+    controller.apply_preset("video_behavior")
+    pick(beside.choice, "video-ridge")
+    redraw()
+    assert controller.state.baseline_name == "video-ridge"
+    for scores in (controller.baseline.scores, controller.results.scores):
+        assert f"{np.nanmean(scores):.2f}" in beside.words.text()
+    controller.choose_baseline("last")
+    redraw()
+    assert beside.choice.currentData() == "last"
+    assert beside.words.text() == controller.baseline.error
+    assert panel.model.error.text() == ""
+    pick(beside.choice, "")
+    redraw()
+    assert not beside.words.isVisible()
+
+
+def test_what_a_model_makes_of_a_question_is_told(panel, controller):
+    controller.apply_preset("video_behavior")
+    mask = controller.state.mask
+    leaky = Needs(sees_video=True, sees_behavior=True, withholds_video=False)
+    assert caveats(mask, leaky) == []
+    assert len(caveats(mask.with_frames(False), leaky)) == 1
+    assert len(caveats(mask, Needs())) == 2
+    assert panel.question.caveat.text() == ""
+
+
+def test_an_error_is_told_in_place_with_a_way_on(panel, controller, redraw):
+    controller.choose_predictor(FaultyPredictor())
+    controller.paint_cells(slice(None), slice(30, 60), TARGET)
+    redraw()
+    assert "a fault in the model" in panel.model.error.text()
+    assert "✕" in panel.model.dot.text()
+    before = controller.results.asked
+    press(panel.model.again)
+    assert controller.results.asked == before + 1
+
+
+def test_a_slow_baseline_can_be_stopped_and_asked_again(session, show, qtbot):
+    gated = GatedPredictor("beside")
+    controller = Controller(post=qt_post(), load=lambda *_: gated)
+    controller.choose_predictor(EchoPredictor())
+    controller.open_session(session)
+    panel = show(ControlPanel(controller), 400, 800)
+    model, words = panel.model, panel.beside.words
+    controller.choose_baseline("beside")
+    wait(qtbot, model.cancel.isVisible)
+    assert "fresh" in model.words.text()
+    press(model.cancel)
+    wait(qtbot, model.again.isVisible)
+    assert not model.cancel.isVisible()
+    stopped = words.text()
+    gated.gate.release(4)
+    press(model.again)
+    wait(qtbot, lambda: controller.baseline.population is not None)
+    wait(qtbot, lambda: words.text() != stopped and not model.again.isVisible())
+    controller.close()
+
+
+# -- question ---------------------------------------------------------------------
+def test_choosing_a_preset_asks_its_question_and_says_what_it_means(
+    panel, controller, redraw
+):
+    pick(panel.question.preset, "random_half_video_behavior")
+    redraw()
+    preset, state = preset_named("random_half_video_behavior"), controller.state
+    assert state.mask == preset.make(state.session, state.selection)
+    assert preset.explanation in panel.question.meaning.words
+    controller.paint_cells([0], slice(0, 60), VISIBLE)
+    redraw()
+    assert panel.question.preset.currentIndex() == -1  # the user's own
+    assert preset.explanation not in panel.question.meaning.words
+
+
+def test_video_and_behaviour_are_switched_and_shown(panel, controller, redraw):
+    question = panel.question
+    press(question.video.button("first"))
+    frames = controller.state.mask.frames
+    assert frames[:30].all()
+    assert not frames[30:].any()
+    press(question.behavior.button("target"))
+    assert controller.state.mask.behavior == "target"
+    controller.set_frames(True)
+    controller.set_behavior("visible")
+    redraw()
+    assert (question.video.value, question.behavior.value) == ("all", "visible")
+    controller.set_frames(slice(3, 9))
+    redraw()
+    assert question.video.value is None
+
+
+# -- brush ------------------------------------------------------------------------
+def test_the_brush_and_its_span_follow_each_other(panel, controller, redraw):
+    brush, state = panel.brush, controller.state
+    press(brush.code.button(TARGET))
+    redraw()
+    assert state.brush_code == TARGET
+    assert (brush.start.value(), brush.stop.value()) == (30, 60)
+    brush.start.setValue(40)
+    assert state.active_span == (40, 60)
+    brush.start.setValue(59)
+    brush.stop.setValue(20)
+    assert state.active_span == (19, 20)
+    press(brush.code.button(VISIBLE))
+    redraw()
+    assert (brush.start.value(), brush.stop.value()) == state.active_span == (0, 60)
+
+
+def test_tool_and_radius_are_those_of_the_field(panel, brush, redraw):
+    press(panel.brush.tool.button("lasso"))
+    assert brush.tool == "lasso"
+    brush.tool = "select"
+    brush.radius = 33.0
+    redraw()
+    assert panel.brush.tool.value == "select"
+    assert panel.brush.radius.value() == 33
+    panel.brush.radius.setValue(20)
+    assert brush.radius == 20.0
+
+
+def test_undo_names_what_it_undoes_at_once(panel, controller, redraw):
+    with controller.stroke():
+        controller.paint_cells([1, 2, 3], slice(0, 60), VISIBLE)
+    for button in (panel.brush.undo, panel.brush.redo):
+        redraw()
+        assert "3 neurons visible" in button.text()
+        press(button)
+        cells = controller.state.mask.cells[:, 1:4]
+        assert (cells == (HIDDEN if button is panel.brush.undo else VISIBLE)).all()
+
+
+def test_counts_and_changes_are_those_of_the_active_span(panel, controller, redraw):
+    numbers, changes = panel.counts.numbers, panel.counts.changes
+    controller.paint_cells(range(10), slice(0, 60), VISIBLE)
+    controller.paint_cells(range(10, 15), slice(30, 60), TARGET)
+    redraw()
+    shown = {code: int(label.text()) for code, label in numbers.items()}
+    assert shown == {VISIBLE: 10, TARGET: 0, HIDDEN: 25, 3: 5}
+    assert "0-60: 5 hidden → target" in changes.text()
+    controller.set_active_span(30, 60)
+    redraw()
+    assert numbers[TARGET].text() == "5"
+    assert "30-60" in changes.text()
+    assert "→" not in changes.text()
+
+
+# -- view and advanced --------------------------------------------------------------
+def test_selection_and_colours_are_shown_and_changed(panel, controller, redraw):
+    view, state = panel.view, controller.state
+    controller.select([7, 3])
+    redraw()
+    assert view.selection.text() == "7, 3"
+    press(view.clear)
+    assert state.selection == ()
+    pick(view.colour_by, "score")
+    redraw()
+    assert state.colour_by == "score"
+    assert view.legend.bar.isVisible()
+    QTest.keyClick(panel, Qt.Key.Key_C)
+    assert state.colour_by == "state"
+
+
+def test_cuts_context_and_guard_can_be_edited(panel, controller, redraw):
+    press(panel.advanced_section.title)
+    advanced = panel.advanced
+    type_cuts(advanced, "20, 40")
+    advanced.start.setValue(10)
+    advanced.guarded.setChecked(False)
+    redraw()
+    mask = controller.state.mask
+    assert (mask.cuts, mask.context_span, mask.guarded) == ((20, 40), (10, 60), False)
+    assert advanced.warning.isVisible()
+
+
+def type_cuts(advanced: Any, words: str) -> None:
+    advanced.cuts.setText(words)
+    advanced.cuts.editingFinished.emit()
+
+
+def test_what_is_wrong_with_an_advanced_setting_is_seen_until_it_is_right(
+    panel, controller, redraw
+):
+    press(panel.advanced_section.title)
+    advanced, warning = panel.advanced, panel.advanced.warning
+    redraw()
+    before = controller.state.mask
+    assert before.guarded
+    assert not warning.isVisible()
+    type_cuts(advanced, "twenty")
+    assert "0 to 59" in warning.text()
+    assert warning.isVisible()
+    assert controller.state.mask == before
+    type_cuts(advanced, "20")
+    redraw()
+    assert not warning.isVisible()
+    advanced.stop.setValue(20)
+    advanced.start.setValue(30)
+    assert warning.isVisible()
+    advanced.start.setValue(0)
+    redraw()
+    assert not warning.isVisible()
+
+
+# -- the panel as a whole -------------------------------------------------------------
+
+
+def test_the_empty_panel_shows_and_refuses_nothing_with_an_error(
+    empty_controller, show
+):
+    panel = show(ControlPanel(empty_controller), 400, 800)
+    for key in (Qt.Key.Key_1, Qt.Key.Key_Period, Qt.Key.Key_C, Qt.Key.Key_Comma):
+        QTest.keyClick(panel, key)
+    control = Qt.KeyboardModifier.ControlModifier
+    for keys in (control, control | Qt.KeyboardModifier.ShiftModifier):
+        QTest.keyClick(panel, Qt.Key.Key_Z, keys)
+    assert empty_controller.state.cursor == 0
+    assert not panel.question.video.isEnabled()
+    assert {label.text() for label in panel.counts.numbers.values()} == {"0"}

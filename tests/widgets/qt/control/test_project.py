@@ -1,0 +1,278 @@
+"""Analyses in the panel: saved, opened, exported, copied; what is amiss in words."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pyqtgraph.functions import ndarray_from_qimage
+from qtpy.QtCore import QByteArray
+from qtpy.QtGui import QImage
+from qtpy.QtSvg import QSvgRenderer
+from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
+
+from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import HIDDEN
+from omnimouse_widgets import palette
+from omnimouse_widgets.qt.control.project import AnalysisSection
+from tests.small_sessions import write_session
+
+KIND = "Analyses (*.omnimouse.json)"
+
+
+@pytest.fixture
+def controller(tmp_path):
+    """A recording of its own open, which may be moved; answered by ridges."""
+    made = Controller(synchronous=True, memory=tmp_path / "live.json")
+    made.choose_predictor("video-ridge")
+    made.open_session(write_session(tmp_path / "recordings" / "mouse"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def section(controller, show):
+    return show(AnalysisSection(controller), 400, 200)
+
+
+@pytest.fixture
+def answer_dialogs(monkeypatch):
+    """What dialogs answer: a file and its kind, or a folder."""
+
+    def answer_dialogs(path: Path | str, kind: str = "") -> None:
+        for name in ("getSaveFileName", "getOpenFileName"):
+            monkeypatch.setattr(QFileDialog, name, lambda *_: (str(path), kind))
+        monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(path))
+
+    return answer_dialogs
+
+
+@pytest.mark.parametrize("typed", ["mine", "mine.omnimouse", "mine.json", "mine.v2"])
+def test_its_ending_is_added_where_it_was_not_typed(
+    section, tmp_path, answer_dialogs, typed
+):
+    answer_dialogs(tmp_path / typed, KIND)
+    section.save_as()
+    stem = "mine.v2" if typed == "mine.v2" else "mine"
+    assert [p.name for p in tmp_path.glob("mine*")] == [f"{stem}.omnimouse.json"]
+
+
+def test_it_is_saved_where_the_user_says_and_marked_when_it_changes(
+    section, controller, tmp_path, answer_dialogs, redraw
+):
+    assert not section.mark.isVisible()
+    assert section.save_button.isEnabled()
+    answer_dialogs("")  # thought better of it
+    section.save_button.click()
+    assert controller.analyses.path is None
+    answer_dialogs(tmp_path / "forecast", KIND)
+    section.save_button.click()
+    redraw()
+    assert (tmp_path / "forecast.omnimouse.json").is_file()
+    assert section.name.words == "forecast"
+    assert not section.mark.isVisible()
+    assert not section.save_button.isEnabled()
+    for change in (
+        lambda: controller.paint([3], HIDDEN),
+        lambda: controller.what_if.put(Contrast(0.5)),
+        lambda: controller.pins.pin("mine"),
+        lambda: controller.pins.rename(0, "yours"),
+    ):
+        change()
+        redraw()
+        assert section.mark.isVisible()
+        section.save_button.click()
+        redraw()
+        assert not section.mark.isVisible()
+
+
+@pytest.mark.parametrize("said", ["Save", "Discard", "Cancel"])
+def test_changes_are_asked_about_before_another_is_opened(
+    section, controller, tmp_path, answer_dialogs, monkeypatch, said
+):
+    questions: list[str] = []
+
+    def question(*words: Any) -> Any:
+        questions.append(words[2])
+        return getattr(QMessageBox.StandardButton, said)
+
+    monkeypatch.setattr(QMessageBox, "question", question)
+    first, second = (tmp_path / f"{n}.omnimouse.json" for n in ("one", "two"))
+    controller.analyses.save(first)
+    controller.apply_preset("video_only")
+    controller.analyses.save(second)
+    answer_dialogs(first)
+    section.open_analysis()
+    assert not questions
+    assert controller.state.preset == "video_behavior"
+    controller.apply_preset("nothing")
+    before = first.read_bytes()
+    section.open(second)
+    assert "one" in questions[0]
+    assert (controller.state.preset == "nothing") == (said == "Cancel")
+    assert (first.read_bytes() != before) == (said == "Save")
+
+
+def test_a_recording_that_moved_is_asked_for_in_place(
+    section, controller, tmp_path, answer_dialogs, redraw
+):
+    path = tmp_path / "a.omnimouse.json"
+    controller.analyses.save(path)
+    shutil.move(tmp_path / "recordings" / "mouse", tmp_path / "moved")
+    section.open(path)
+    redraw()
+    assert section.problem.isVisible()
+    answer_dialogs(tmp_path / "moved")
+    section.find_button.click()
+    redraw()
+    assert controller.state.session.path == tmp_path / "moved"
+    assert not section.problem.isVisible()
+    assert not section.find_button.isVisible()
+
+
+def test_what_is_written_is_told_and_moves_no_control(
+    section, tmp_path, answer_dialogs, redraw
+):
+    def places() -> list[object]:
+        controls = (section.save_button, section.more)
+        return [section.sizeHint().height(), *(each.geometry() for each in controls)]
+
+    named, before = section.name.words, places()
+    answer_dialogs(tmp_path / "neurons", "CSV (*.csv)")
+    section.export_table()
+    redraw()
+    assert "neurons.csv" in section.name.words
+    assert str(tmp_path / "neurons.csv") in section.name.toolTip()
+    assert places() == before
+    assert (tmp_path / "neurons.csv").read_text().startswith("# predictor: video-ridge")
+    answer_dialogs(tmp_path / "window.npz", "NumPy (*.npz)")
+    section.export_arrays()
+    redraw()
+    assert "window.npz" in section.name.words
+    with np.load(tmp_path / "window.npz") as found:
+        assert found["predicted"].shape == (60, 40)
+    section.dismiss.click()
+    redraw()
+    assert section.name.words == named
+
+
+def test_the_script_is_on_the_clipboard(section, controller, redraw):
+    for is_asked in (True, False):
+        QApplication.clipboard().clear()
+        section.copy_as_python()
+        redraw()
+        assert section.problem.isVisible() != is_asked
+        script = controller.as_python() if is_asked else ""
+        assert QApplication.clipboard().text() == script
+        controller.apply_preset("nothing")
+
+
+def test_the_figure_has_the_traces_and_their_condition(section, controller, tmp_path):
+    controller.select([3, 14, 15])
+    for ending in ("png", "svg"):
+        section.write_figure(tmp_path / f"traces.{ending}")
+    assert controller.exports.fault is None
+    image = QImage(str(tmp_path / "traces.png"))
+    mask_id = controller.state.mask.mask_id
+    assert mask_id in image.text("Description")
+    for colour in (palette.PREDICTED, palette.HELD):
+        on_white = palette.rgb(palette.ON_PAPER[colour])
+        assert pixels_near(image, on_white) > 200
+    assert pixels_near(image, (255, 255, 255)) > 0.5 * image.width() * image.height()
+    written = (tmp_path / "traces.svg").read_text()
+    assert mask_id in written
+    assert "neuron 14" in written
+    assert QSvgRenderer(QByteArray(written.encode())).isValid()
+    assert not list(tmp_path.glob(".traces*"))
+
+
+def pixels_near(image: QImage, colour: tuple[int, int, int]) -> int:
+    """How many pixels have about a colour."""
+    plain = image.convertToFormat(QImage.Format.Format_RGB32)
+    pixels = ndarray_from_qimage(plain)[..., 2::-1].astype(int)
+    return int((np.abs(pixels - np.array(colour)).max(axis=-1) < 40).sum())
+
+
+@pytest.mark.parametrize(
+    ("ending", "selection", "problem"), [("gif", [3], ".png"), ("png", [], "Select")]
+)
+def test_a_figure_of_nothing_or_of_no_kind_is_refused(
+    section, controller, tmp_path, redraw, ending, selection, problem
+):
+    controller.select(selection)
+    section.write_figure(tmp_path / f"traces.{ending}")
+    redraw()
+    assert problem in section.problem.text()
+    assert not list(tmp_path.glob("traces*"))
+
+
+@pytest.fixture
+def dialog_titles(monkeypatch):
+    """Titles of the dialogs that were opened; nobody answers them."""
+    titles: list[str] = []
+
+    def opened(_: object, title: str, *__: str) -> tuple[str, str]:
+        titles.append(title)
+        return "", ""
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", opened)
+    return titles
+
+
+EXPORTS = ("export_table", "export_arrays", "export_figure", "export_report")
+
+
+@pytest.mark.parametrize("export", [*EXPORTS, "save", "save_as"])
+def test_no_file_is_asked_for_without_a_recording(
+    empty_controller, show, dialog_titles, redraw, export
+):
+    section: AnalysisSection = show(AnalysisSection(empty_controller), 400, 200)
+    assert not section.save_button.isEnabled()
+    section.offer_report(lambda what, tell: b"")
+    getattr(section, export)()
+    redraw()
+    assert dialog_titles == []
+    assert section.problem.isVisible()
+
+
+@pytest.mark.parametrize("export", EXPORTS)
+def test_no_file_is_asked_for_before_the_answer_nor_a_figure_of_nobody(
+    section, controller, dialog_titles, redraw, export
+):
+    section.offer_report(lambda what, tell: b"")
+    controller.select([3])
+    getattr(section, export)()
+    assert len(dialog_titles) == 1
+    controller.results.population_freshness = "stopped"
+    if export == "export_figure":
+        controller.results.population_freshness = "fresh"
+        controller.select([])
+    getattr(section, export)()
+    redraw()
+    assert len(dialog_titles) == 1
+    assert section.problem.isVisible()
+
+
+def test_kept_copies_are_opened_from_the_menu(
+    section, controller, tmp_path, monkeypatch
+):
+    section.more.menu().aboutToShow.emit()
+    assert not section.kept_action.isEnabled()
+    controller.paint([3], HIDDEN)
+    mask = controller.state.mask
+    controller.open_session(controller.state.session)
+    section.more.menu().aboutToShow.emit()
+    assert section.kept_action.isEnabled()
+    (kept,) = (tmp_path / "unsaved").iterdir()
+    places: list[str] = []
+
+    def choose(_: object, __: str, place: str, ___: str) -> tuple[str, str]:
+        places.append(place)
+        return str(kept), ""
+
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", choose)
+    section.kept_action.trigger()
+    assert places == [str(tmp_path / "unsaved")]
+    assert controller.state.mask == mask

@@ -1,0 +1,180 @@
+"""The section that opens recordings: what it shows, and what it asks."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.last_session import recall
+from omnimouse_widgets.qt.control.clock_check import AlignmentSection
+from omnimouse_widgets.qt.control.recording import SessionSection
+from omnimouse_widgets.qt.style.ui_thread import qt_post
+from tests import SUITE2P
+from tests.hub_server import Hub, Repository, serving
+from tests.model.nwb_files import write_nwb
+from tests.predictors import EchoPredictor
+from tests.widgets.pointer import press, wait
+
+
+@pytest.fixture
+def without_rate(tmp_path):
+    """A suite2p folder in which no file says how often planes were scanned."""
+    root = Path(shutil.copytree(SUITE2P, tmp_path / "m5"))
+    for path in root.glob("suite2p/plane*/ops.npy"):
+        ops = np.load(path, allow_pickle=True).item()
+        del ops["fs"]
+        np.save(path, ops, allow_pickle=True)
+    return root
+
+
+@pytest.fixture
+def memory(tmp_path):
+    """Where the controller remembers where it was."""
+    return tmp_path / "live.json"
+
+
+@pytest.fixture
+def controller(memory):
+    """Without a session."""
+    made = Controller(synchronous=True, memory=memory)
+    made.choose_predictor(EchoPredictor())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def section(controller, show):
+    return show(SessionSection(controller), 400, 400)
+
+
+def test_a_missing_rate_is_asked_for_and_remembered(
+    section, controller, without_rate, qtbot, memory
+):
+    assert not section.rate.isVisible()
+    section.open_folder(without_rate)
+    wait(qtbot, section.rate.isVisible)
+    assert "fs" in section.problem.text()
+    QTest.keyClick(section.rate, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    QTest.keyClicks(section.rate, "12.5")
+    press(section.use_rate)
+    wait(qtbot, lambda: not section.rate.isVisible())
+    state = controller.state
+    assert state.session.responses.rate_hz == 12.5
+    assert not state.mask.frames.any()
+    assert state.mask.behavior == "hidden"
+    assert "behaviour" in state.mask.note
+    assert recall(memory).options == {"rate_hz": 12.5}
+    again = Controller(synchronous=True, memory=memory)
+    assert again.restore()
+    assert again.state.session.responses.rate_hz == 12.5
+    again.close()
+
+
+def test_folders_and_files_are_chosen_from_one_menu(
+    section, controller, qtbot, monkeypatch
+):
+    def choose(kind: str, path: Path | str) -> None:
+        monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
+        monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(path))
+        action(section, kind).trigger()
+
+    folder, file, *_ = (each.text() for each in actions(section))
+    choose(folder, SUITE2P)
+    assert controller.state.session.format == "suite2p"
+    choose(file, SUITE2P / "none.nwb")
+    wait(qtbot, lambda: "none.nwb" in section.problem.text())
+    looks: list[bool] = []
+    controller.recordings.asked.connect(lambda: looks.append(True))
+    choose("in a folder", "")
+    assert not looks
+    choose("in a folder", SUITE2P.parent)
+    assert looks
+    assert SUITE2P in [entry.path for entry in controller.recordings.found]
+
+
+# -- another series ------------------------------------------------------------------
+def test_another_series_is_chosen_and_opened(
+    section, controller, tmp_path, redraw, qtbot, session_folder, memory
+):
+    series = section.series
+    controller.open_session(session_folder)
+    redraw()
+    assert not series.isVisible()  # one kind of responses
+    section.open_folder(shutil.copytree(SUITE2P, tmp_path / "m7"))
+    wait(qtbot, series.isVisible)
+    assert series.currentText() == "Responses: spks"
+    choose(series, "Responses: F-neu")
+    wait(qtbot, lambda: controller.state.session.series == "F-neu")
+    redraw()
+    assert "neuropil" in series.toolTip()
+    assert series.currentText() == "Responses: F-neu"
+    assert recall(memory).options == {"series": "F-neu"}
+    (tmp_path / "m7" / "suite2p" / "plane0" / "spks.npy").unlink()
+    choose(series, "Responses: spks")
+    wait(qtbot, section.problem.isVisible)
+    assert "'spks'" in section.problem.text()
+    assert series.currentText() == "Responses: F-neu"  # it is still open
+    assert controller.state.session.series == "F-neu"
+
+
+def choose(box: Any, words: str) -> None:
+    """With the mouse, out of the list."""
+    press(box)
+    place = box.view().visualRect(box.model().index(box.findText(words), 0)).center()
+    none, left = Qt.KeyboardModifier.NoModifier, Qt.MouseButton.LeftButton
+    QTest.mouseMove(box.view().viewport(), place)
+    QTest.qWait(QApplication.doubleClickInterval())  # a release too soon is no choice
+    QTest.mouseClick(box.view().viewport(), left, none, place)
+
+
+# -- the clocks ----------------------------------------------------------------------
+def test_the_clocks_are_checked_with_progress_and_a_stop(session, show, qtbot):
+    made = Controller(post=qt_post(), load=lambda *_: EchoPredictor())
+    section: AlignmentSection = show(AlignmentSection(made), 400, 300)
+    assert not section.button.isEnabled()
+    made.open_session(session)
+    wait(qtbot, section.button.isEnabled)
+    rest = section.button.text()
+    press(section.button)
+    assert made.alignment.is_busy  # the press itself waited for nothing
+    wait(qtbot, lambda: "%" in section.progress.text())
+    press(section.button)
+    wait(qtbot, lambda: section.button.text() == rest)
+    assert made.alignment.report is None
+    assert not section.progress.isVisible()
+    press(section.button)
+    wait(qtbot, section.lags.isVisible)
+    assert section.button.text() != rest
+    press(section.button)
+    wait(qtbot, lambda: not section.lags.isVisible())
+    assert section.button.text() == rest
+    made.close()
+
+
+def test_an_address_is_asked_for_and_read_where_it_is(
+    section, controller, tmp_path, monkeypatch
+):
+    data = write_nwb(tmp_path / "mouse.nwb").read_bytes()
+    repository = Repository({"mouse.nwb": data})
+    with serving(Hub({("dataset", "lab/mice"): repository})) as hub:
+        address = f"{hub.store}/dataset/lab/mice/mouse.nwb"
+        monkeypatch.setattr(QInputDialog, "getText", lambda *_: (f" {address} ", True))
+        action(section, "Address").trigger()
+        assert section.problem.text() == ""
+        assert controller.state.session.format == "nwb"
+        assert str(controller.state.session.path).endswith("mice/mouse.nwb")
+
+
+def actions(section: SessionSection) -> list[Any]:
+    return list(section.open.menu().actions())
+
+
+def action(section: SessionSection, words: str) -> Any:
+    (found,) = [each for each in actions(section) if words in each.text()]
+    return found

@@ -1,0 +1,224 @@
+"""The dock *Neuron*: what it says is what the library says."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QFileDialog
+
+from omnimouse_model.analysis.tuning.direction import direction_tuning
+from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
+from omnimouse_model.analysis.tuning.repeats import clip_repeats, repeated_clips
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neurons import neuron_info as live_facts
+from omnimouse_model.live.neurons import neuron_info_text
+from omnimouse_widgets.qt.neurons.info_panel import NeuronFactsPanel
+from tests.predictors import EchoPredictor
+from tests.small_sessions import write_session
+from tests.widgets.pointer import canvas_position, drag, press
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Eighty seconds."""
+    return write_session(tmp_path_factory.mktemp("facts") / "mouse", 20, repeats=4)
+
+
+@pytest.fixture(scope="module")
+def recording(folder):
+    """Two clips: one shown five times, one three times; neuron 4 has the id 104."""
+    session = open_session(folder)
+    stim_id = session.trials.stim_id.astype("U8")
+    stim_id[[3, 5, 7, 9, 11]], stim_id[[4, 6, 8]] = "often", "rarely"
+    units = replace(session.units, unit_id=np.arange(session.n_neurons) + 100)
+    trials = replace(session.trials, stim_id=stim_id)
+    return replace(session, units=units, trials=trials)
+
+
+@pytest.fixture(scope="module")
+def tuning(recording):
+    """Direction tuning of neuron 4 at the centre of its receptive field."""
+    (found,) = direction_tuning(recording, np.array([4]), np.array([[13.5, 21.5]]))
+    return found
+
+
+@pytest.fixture
+def controller(recording):
+    made = Controller(synchronous=True)
+    made.choose_predictor(EchoPredictor())
+    made.open_session(recording)
+    made.apply_preset("video_behavior")
+    made.select([])
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def panel(controller, show):
+    return show(NeuronFactsPanel(controller), 400, 560)
+
+
+def sized_field(neuron: int) -> ReceptiveField:
+    """Strongest in row 3 of 9, column 5 of 16."""
+    found = np.zeros((9, 16))
+    found[3, 5] = 0.2
+    lags = np.arange(16) / 30
+    course = np.exp(-(((lags - 0.2) / 0.1) ** 2))
+    return ReceptiveField(
+        neuron, "energy", found, lags, course, 0.2, 0.61, (13.5, 21.5), 9.0
+    )
+
+
+@pytest.fixture(autouse=True)
+def estimates(monkeypatch, tuning):
+    """Every neuron has that receptive field and that tuning: estimates take long."""
+
+    def fields(session: Session, neurons: np.ndarray, **_: Any) -> Any:
+        return tuple(sized_field(neuron) for neuron in neurons.tolist())
+
+    def tunings(session: Session, neurons: np.ndarray, *_: Any, **__: Any) -> Any:
+        return tuple(replace(tuning, neuron=neuron) for neuron in neurons.tolist())
+
+    monkeypatch.setattr(live_facts, "receptive_fields", fields)
+    monkeypatch.setattr(live_facts, "direction_tuning", tunings)
+
+
+def test_numbers_on_screen_are_the_librarys(
+    panel, controller, recording, tuning, redraw
+):
+    controller.select([4])
+    redraw()
+    assert f"r = {controller.results.scores[4]:.2f}" in panel.now.text()
+    clips = repeated_clips(recording)
+    assert [len(clip.trials) for clip in clips] == [5, 3]
+    repeats = clip_repeats(recording, clips[0], np.array([4]))
+    assert neuron_info_text.repeats_words(repeats) in panel.repeats_line.text()
+    np.testing.assert_allclose(panel.repeats.image.image, repeats.responses[0])
+    x, y = panel.repeats.mean.getData()
+    np.testing.assert_allclose(y, repeats.average[0])
+    np.testing.assert_allclose(x, repeats.time_s)
+    assert neuron_info_text.tuning_words(tuning) in panel.tuning_line.text()
+    around = panel.tuning.curve.getData()
+    np.testing.assert_allclose(np.hypot(*around)[:-1], tuning.response)
+    field = sized_field(4)
+    assert "row 14, column 22" in panel.field_line.text()
+    assert "r = 0.61" in panel.field_line.text()
+    np.testing.assert_allclose(panel.field.image.image, field.map)
+    assert panel.field.centre.getData() == (22.0, 14.0)
+    np.testing.assert_allclose(panel.lags.curve.getData()[1], field.course)
+
+
+def test_what_cannot_be_estimated_is_said_and_not_drawn(
+    panel, controller, redraw, monkeypatch, tuning
+):
+    unclear = replace(sized_field(4), problem="nothing but noise")
+    vague = replace(tuning, p_direction=0.5, p_orientation=0.5)
+    monkeypatch.setattr(live_facts, "receptive_fields", lambda *_, **__: (unclear,))
+    monkeypatch.setattr(live_facts, "direction_tuning", lambda *_, **__: (vague,))
+    controller.select([4])
+    redraw()
+    assert "nothing but noise" in panel.field_line.text()
+    assert not panel.field.image.isVisible()
+    assert not panel.lags.curve.isVisible()
+    assert panel.field.message.words
+    assert neuron_info_text.tuning_words(vague) in panel.tuning_line.text()
+    assert not panel.tuning.preferred.isVisible()
+
+
+def test_the_prediction_lies_over_the_repeats_where_its_window_is(
+    panel, controller, redraw
+):
+    controller.select([4])
+    redraw()
+    shown = panel.shown_repeats()
+    controller.seek(float(shown.onset_s[1]) + 1.0)
+    redraw()
+    assert panel.shown_prediction().repeat == 1
+    prediction = controller.results.selected
+    column = list(prediction.neurons).index(4)
+    time, values = panel.repeats.predicted.getData()
+    np.testing.assert_allclose(values, prediction.responses[:, column])
+    assert time[0] == pytest.approx(1.0, abs=0.05)
+    asked = np.isfinite(values)
+    average = np.interp(time[asked], shown.time_s, shown.average[0])
+    expected = np.corrcoef(average, values[asked])[0, 1]
+    assert f"r = {expected:.2f} with the mean" in panel.repeats_line.text()
+
+
+def test_a_press_on_a_repeat_goes_there(panel, controller, redraw):
+    controller.select([4])
+    redraw()
+    place = canvas_position(panel.canvas, panel.repeats.rows_box, 3.0, 2.5)
+    drag(panel.canvas.viewport(), [place])
+    expected = float(panel.shown_repeats().onset_s[2]) + 2.0
+    assert controller.state.window.start_s == pytest.approx(expected, abs=0.1)
+
+
+def test_arrow_keys_walk_through_the_selected_neurons(panel, controller, redraw):
+    controller.select([5, 9, 2])
+    redraw()
+    assert "neuron 102" in panel.heading.words
+    assert "3/3" in panel.now.text()
+    right, left = Qt.Key.Key_Right, Qt.Key.Key_Left
+    for key, neuron in ((right, 5), (right, 9), (left, 5)):
+        QTest.keyClick(panel, key)
+        redraw()
+        assert f"neuron {100 + neuron} " in panel.heading.words
+    assert controller.state.selection == (5, 9, 2)
+    press(panel.next)
+    redraw()
+    assert controller.facts.focus == 9
+
+
+def test_numbers_are_copied_and_exported(
+    panel, controller, tmp_path, redraw, monkeypatch
+):
+    controller.select([4])
+    redraw()
+    offered: list[str] = []
+
+    def choose(_: object, __: str, name: str, *___: str) -> tuple[str, str]:
+        offered.append(name)
+        return "", ""
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
+    for action in panel.export.menu().actions():
+        action.trigger()
+    assert sorted(offered) == ["neuron-104.csv", "neuron-104.png"]
+    panel.copy.click()
+    words = QApplication.clipboard().text()
+    for line in (panel.field_line, panel.tuning_line):
+        assert line.text().split(": ", 1)[1] in words
+    assert "clip often" in words
+    panel.export_to(tmp_path / "facts.csv")
+    rows = (tmp_path / "facts.csv").read_text().splitlines()
+    assert rows[0] == "quantity,row,column,value"
+    assert rows[1:3] == ["neuron,,,4", "unit_id,,,104"]
+    assert "field reliability,,,0.61" in rows
+    (own,) = [row for row in rows if row.startswith("clip often repeats,2,10,")]
+    value = panel.shown_repeats().responses[0, 2, 10]
+    assert float(own.split(",")[3]) == pytest.approx(value)
+    panel.export_to(tmp_path / "facts.png")
+    assert (tmp_path / "facts.png").stat().st_size > 1000
+    panel.export_to(tmp_path / "nowhere" / "facts.csv")
+    assert "nowhere" in panel.fault.text()
+
+
+def test_a_fault_is_told_with_a_way_on(panel, controller, monkeypatch, redraw):
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError("the drive is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(live_facts, "receptive_fields", fail)
+        controller.select([4])
+        redraw()
+        assert "the drive is gone" in panel.fault.text()
+    panel.stop.click()
+    redraw()
+    assert not panel.fault.isVisible()
+    assert controller.facts.found.is_complete

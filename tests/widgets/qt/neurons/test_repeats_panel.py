@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+
+from omnimouse_model.analysis.tuning.repeats import clip_repeats, repeated_clips
+from omnimouse_model.data.open import open_session
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neurons.repeats import ceiling_words
+from omnimouse_model.simulate import HeldOut, MouseSpec
+from omnimouse_model.simulate import write_session as simulate
+from omnimouse_widgets.qt.neurons.repeats_panel import RepeatsPanel
+from omnimouse_widgets.qt.neurons.repeats_plot import MAX_ROWS, binned_rows
+from tests.widgets.pointer import canvas_position, drag
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def mouse(tmp_path_factory):
+    """Twenty neurons, a clip that is shown four times."""
+    held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=4)
+    spec = MouseSpec("clips", "80022-1-1", 21, 22, 20, 1.6, held_out)
+    return simulate(spec, tmp_path_factory.mktemp("clips") / "mouse")
+
+
+@pytest.fixture
+def controller(mouse):
+    made = Controller(synchronous=True)
+    made.open_session(open_session(mouse))
+    made.select([7, 3, 11])
+    made.clips.go_to_clip(0)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def panel(controller, show):
+    return show(RepeatsPanel(controller), 800, 240)
+
+
+def test_every_repeat_is_drawn_with_its_numbers(panel, controller):
+    session = controller.state.session
+    clip = repeated_clips(session)[0]
+    expected = clip_repeats(session, clip, np.array([7, 3, 11]))
+    side, count = panel.side_by_side, expected.responses.shape[2]
+    pixels = side.image.image[::-1]
+    pitch = pixels.shape[1] // len(clip.trials)
+    for k in range(len(clip.trials)):
+        own = pixels[:, k * pitch : k * pitch + count]
+        np.testing.assert_allclose(own, expected.responses[:, k], rtol=1e-5)
+        assert np.isnan(pixels[:, k * pitch + count : (k + 1) * pitch]).all()
+    _, drawn = side.means.getData()
+    parts = drawn.reshape(len(clip.trials), -1)[:, :-1]
+    mean = expected.responses.mean(axis=0)
+    assert np.corrcoef(parts.ravel(), mean.ravel())[0, 1] == pytest.approx(1)
+    assert ceiling_words(expected) in panel.words.words
+    assert panel.words.words.endswith(" · repeat 1")
+    ticks = side.plot.getAxis("bottom")._tickLevels[0]
+    assert [word for _, word in ticks] == [f"{t:.0f} s" for t in expected.onset_s]
+
+
+def test_a_press_goes_to_that_moment_of_that_repeat(panel, controller, redraw):
+    side, found = panel.side_by_side, controller.clips.found
+    place = canvas_position(panel.canvas, side.box, 2 * side.pitch + 4.0, 0.5)
+    drag(panel.canvas.viewport(), [place])
+    redraw()
+    middle = controller.state.window.start_s + 1
+    assert middle == pytest.approx(found.onset_s[2] + 4.0, abs=0.1)
+    assert panel.words.words.endswith(" · repeat 3")
+    x, _ = side.window.getData()
+    start = controller.state.window.start_s - found.onset_s[2] + 2 * side.pitch
+    assert (x.min(), x.max()) == pytest.approx((start, start + 2), abs=1e-6)
+
+
+def test_away_from_repeats_it_says_so_and_the_box_goes_there(panel, controller, redraw):
+    trials = controller.state.session.trials
+    once = int(np.flatnonzero(trials.tier == "train")[0])
+    controller.seek(float(trials.t_on[once]) + 1)
+    redraw()
+    assert panel.side_by_side.message.words
+    assert panel.clip.currentIndex() == -1
+    QTest.keyClick(panel.clip, Qt.Key.Key_Down)
+    redraw()
+    assert controller.clips.repeat == 0
+    assert not panel.side_by_side.message.words
+
+
+def test_many_neurons_share_rows():
+    values = np.arange(256 * 2 * 3, dtype=float).reshape(256, 2, 3)
+    rows = binned_rows(values)
+    assert len(rows) == MAX_ROWS
+    np.testing.assert_allclose(rows[5], values[20:24].mean(axis=0))

@@ -1,0 +1,295 @@
+import gc
+import threading
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+from pyqtgraph.functions import ndarray_from_qimage
+from qtpy.QtCore import QPointF, Qt
+from qtpy.QtTest import QTest
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.raster.pixels import OVERLAYS
+from omnimouse_widgets.drawn.raster.rows import UNSEEN
+from omnimouse_widgets.drawn.raster.values import levels_of
+from omnimouse_widgets.qt.raster.panel import RasterPanel
+from omnimouse_widgets.qt.style.ui_thread import qt_post
+from tests.predictors import EchoPredictor
+from tests.widgets.pointer import (
+    canvas_position,
+    drag,
+    pixel,
+    press,
+    wait,
+    wheel,
+)
+
+
+@pytest.fixture
+def raster(controller, show):
+    """The raster in stored order: neuron n is row n."""
+    controller.set_active_span(58, 60)
+    panel: RasterPanel = show(RasterPanel(controller), 800, 560)
+    panel.set_ordering("stored")
+    return panel
+
+
+def position_of(panel: RasterPanel, sample: float, row: float) -> QPointF:
+    return canvas_position(panel.canvas, panel.pictures["truth"].box, sample, row)
+
+
+def viewport_of(panel: RasterPanel) -> Any:
+    return panel.canvas.viewport()
+
+
+# -- from state to screen ---------------------------------------------------------
+@pytest.mark.parametrize("code", [HIDDEN, VISIBLE, TARGET])
+def test_a_cell_has_the_colour_of_its_state_over_its_value(
+    raster, controller, redraw, code
+):
+    controller.set_cursor(0)
+    controller.paint_cells(slice(None), slice(20, 50), code)
+    redraw()
+    low, high = levels_of(controller.state.window)
+    neuron, sample = 7, 41
+    value = controller.state.window.responses[sample, neuron]
+    grey = np.clip((value - low) / (high - low), 0, 1) * 255
+    share = OVERLAYS["truth"][code] / 255
+    tint = np.array(palette.rgb(palette.STATE_COLOURS[code]))
+    expected = grey * (1 - share) + tint * share
+    found = pixel(viewport_of(raster), position_of(raster, sample + 0.5, neuron + 0.5))
+    np.testing.assert_allclose(found, expected, atol=3)
+
+
+def test_short_visible_runs_are_marked_as_not_seen(raster, controller, redraw):
+    controller.paint_cells([3], slice(10, 16), VISIBLE)
+    controller.paint_cells([5], slice(10, 30), VISIBLE)
+    redraw()
+    picture = raster.pictures["truth"]
+    assert (picture.codes[3, 10:16] == UNSEEN).all()
+    assert (picture.codes[5, 10:30] == VISIBLE).all()
+    rects = [(r.x(), r.y(), r.width(), r.height()) for r in picture.hatch.rects]
+    assert rects == [(10, 3, 6, 1)]
+    assert "10 samples" in raster.status.words
+    assert raster.status.text() == raster.status.words  # in full, at this width
+    assert raster.status.words in raster._words_at(12.5, 3.5)
+    assert raster._words_at(12.5, 5.5).endswith("visible · sample 12")
+    controller.paint_cells([3], slice(10, 16), HIDDEN)
+    redraw()
+    assert "10 samples" not in raster.status.words
+
+
+def choose(panel: RasterPanel, word: str) -> None:
+    """Pick an order with the keyboard, as a user would."""
+    box = panel.ordering.box
+    QTest.keyClick(box, Qt.Key.Key_Home)
+    for _ in range(box.count()):
+        if box.currentText() != word:
+            QTest.keyClick(box, Qt.Key.Key_Down)
+    assert box.currentText() == word
+
+
+def test_comparing_neurons_tells_how_far_it_is_and_can_be_stopped(
+    session, show, qtbot, monkeypatch
+):
+    gate = threading.Semaphore(0)
+
+    def slowly(session: Session, progress: Any) -> np.ndarray:
+        progress(0.25)
+        assert gate.acquire(timeout=60)
+        progress(0.5)
+        return np.arange(session.n_neurons)[::-1]
+
+    monkeypatch.setattr(
+        "omnimouse_model.live.neurons.neuron_order.similarity_order", slowly
+    )
+    controller = Controller(post=qt_post(), load=lambda *_: EchoPredictor())
+    controller.open_session(session)
+    panel = show(RasterPanel(controller), 800, 400)
+    choose(panel, "by similarity")
+    wait(qtbot, lambda: "25 %" in panel.status.words)
+    assert panel.gestures.neurons_at(0.5).tolist() == [0]  # as stored till then
+    press(panel.ordering.button)
+    gate.release()
+    wait(qtbot, lambda: "not compared" in panel.status.words)
+    assert controller.similarity.order is None
+    press(panel.ordering.button)
+    gate.release()
+    wait(qtbot, lambda: panel.gestures.neurons_at(0.5).tolist() == [39])
+    assert not panel.ordering.button.isVisible()
+    controller.close()
+
+
+def test_the_prediction_and_the_residual_are_those_of_the_results(
+    raster, controller, redraw
+):
+    controller.apply_preset("random_half_video_behavior")
+    raster.set_view("beside")
+    redraw()
+    population = controller.results.population
+    shown = raster.pictures["prediction"].values[population.neurons]
+    np.testing.assert_array_equal(shown, population.responses.T)
+    known = np.isfinite(shown)
+    assert known.any()
+    residual = raster.pictures["residual"].values[population.neurons]
+    np.testing.assert_allclose(residual[known], 1, atol=1e-5)  # truth plus one
+
+
+@pytest.mark.parametrize("tool", ["look", "brush", "box", "column", "row"])
+def test_without_a_session_the_raster_is_empty_and_no_tool_does_anything(
+    empty_controller, show, tool
+):
+    panel = show(RasterPanel(empty_controller))
+    assert panel.pictures["truth"].pixels.is_empty
+    assert panel.status.words
+    panel.set_tool(tool)
+    drag(viewport_of(panel), [position_of(panel, x, 0.5) for x in (10.5, 20.5, 40.5)])
+    assert not panel.gestures.is_painting
+    assert not empty_controller.can_undo
+
+
+# -- from screen to state ---------------------------------------------------------
+def test_a_brush_stroke_paints_the_cells_it_crosses_as_one_undo_step(
+    raster, controller
+):
+    controller.set_brush(VISIBLE)
+    before = controller.state.mask
+    drag(
+        viewport_of(raster),
+        [position_of(raster, x, 20.5) for x in np.linspace(10.5, 30.5, 9)],
+    )
+    cells = controller.state.mask.cells
+    assert (cells[10:31, 20] == VISIBLE).all()
+    samples, neurons = np.nonzero(cells != HIDDEN)
+    assert samples.max() < 33
+    assert (neurons.min() >= 18) & (neurons.max() < 23)
+    controller.undo()
+    assert np.array_equal(controller.state.mask.cells, before.cells)
+
+
+def test_a_tool_chosen_in_mid_drag_is_for_the_next_stroke(raster, controller):
+    controller.set_brush(TARGET)
+    gestures, box = raster.gestures, raster.pictures["truth"].box
+    gestures.pressed((10.5, 20.5), box)
+    raster.set_tool("look")
+    gestures.dragged((14.5, 20.5), box)
+    gestures.released((14.5, 20.5), box)
+    assert not controller.in_stroke
+    assert (controller.state.mask.cells[10:15, 20] == TARGET).all()
+    controller.undo()
+    assert not (controller.state.mask.cells == TARGET).any()
+
+
+@pytest.mark.parametrize(
+    ("tool", "path", "samples", "neurons"),
+    [
+        ("brush", [(40.5, 15.5)], slice(40, 41), slice(15, 16)),
+        ("box", [(12.5, 5.5), (20, 9), (24.5, 11.5)], slice(12, 25), slice(5, 12)),
+        ("column", [(8.5, 3.5), (12.5, 30.5)], slice(8, 13), slice(None)),
+        ("row", [(8.5, 3.5), (12.5, 6.5)], slice(None), slice(3, 7)),
+    ],
+)
+def test_a_tool_paints_exactly_the_cells_it_touches(
+    raster, controller, tool, path, samples, neurons
+):
+    raster.set_tool(tool)
+    controller.set_brush(TARGET)
+    drag(viewport_of(raster), [position_of(raster, *place) for place in path])
+    cells = controller.state.mask.cells
+    assert (cells[samples, neurons] == TARGET).all()
+    if tool != "brush":  # which is round, and as wide as it is
+        assert (cells == TARGET).sum() == cells[samples, neurons].size
+
+
+def test_rows_stay_where_they_are_during_a_stroke(raster, controller, redraw):
+    controller.set_active_span(0, 60)
+    raster.set_ordering("state")
+    raster.set_tool("row")
+    controller.set_brush(VISIBLE)
+    picture = raster.pictures["truth"]
+    raster.gestures.pressed((5.5, 30.5), picture.box)
+    redraw()
+    raster.gestures.dragged((5.5, 31.5), picture.box)
+    raster.gestures.released((5.5, 31.5), picture.box)
+    redraw()
+    assert sorted(np.flatnonzero(controller.state.mask.cells[0])) == [30, 31]
+    assert list(raster.gestures.neurons_at(0.5)) == [30]
+
+
+def test_look_selects_the_neuron_and_moves_the_cursor(raster, controller):
+    raster.set_tool("look")
+    drag(
+        viewport_of(raster),
+        [position_of(raster, 17.5, 22.5), position_of(raster, 44.5, 22.5)],
+    )
+    assert controller.state.selection == (22,)
+    assert controller.state.cursor == 44
+    assert (controller.state.mask.cells == HIDDEN).all()
+
+
+def test_the_wheel_zooms_rows_and_what_is_painted_follows(raster, controller, redraw):
+    for _ in range(6):
+        wheel(viewport_of(raster), position_of(raster, 30, 20), 1)
+    redraw()
+    low, high = raster.pictures["truth"].box.viewRange()[1]
+    assert high - low < 38
+    assert raster.pictures["truth"].box.viewRange()[0] == [0, 60]
+    drag(viewport_of(raster), [position_of(raster, 30.5, 20.5)])
+    assert controller.state.mask.cells[30, 20] == VISIBLE
+    raster.show_all()
+    assert raster.pictures["truth"].box.viewRange()[1] == [0, 40]
+
+
+def test_keys_choose_the_brush_and_undo(raster, controller):
+    for key, code in ((Qt.Key.Key_3, TARGET), (Qt.Key.Key_2, HIDDEN)):
+        QTest.keyClick(raster, key)
+        assert controller.state.brush_code == code
+    QTest.keyClick(raster, Qt.Key.Key_Period)
+    assert controller.state.cursor == 1
+    controller.paint_cells([0], slice(0, 60), VISIBLE)
+    QTest.keyClick(raster, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert (controller.state.mask.cells == HIDDEN).all()
+
+
+def window_pixels(panel: RasterPanel) -> np.ndarray:
+    """What is in the window: unlike `grab`, this paints nothing."""
+    picture = panel.screen().grabWindow(panel.winId()).toImage()
+    picture = picture.convertToFormat(picture.Format.Format_RGB32)
+    return ndarray_from_qimage(picture)[..., :3].copy()
+
+
+def test_a_session_opened_later_is_repainted_in_every_row(
+    empty_controller, session, show, qtbot, redraw
+):
+    panel = show(RasterPanel(empty_controller), 800, 560)
+    blank = window_pixels(panel)
+    empty_controller.open_session(session)
+    panel.set_ordering("stored")
+    empty_controller.apply_preset("nothing")
+    empty_controller.set_cursor(58)
+    redraw()
+    places = [position_of(panel, 30.5, row + 0.5).toPoint() for row in (2, 20, 38)]
+    spots = [viewport_of(panel).mapTo(panel, place) for place in places]
+
+    def is_unlike(before: np.ndarray) -> bool:
+        now = window_pixels(panel)
+        return all((now[s.y(), s.x()] != before[s.y(), s.x()]).any() for s in spots)
+
+    wait(qtbot, lambda: is_unlike(blank))
+    before = window_pixels(panel)
+    empty_controller.paint_cells([2, 20, 38], slice(5, 50), TARGET)
+    wait(qtbot, lambda: is_unlike(before))
+
+
+def test_grey_levels_keep_no_closed_recording(session_folder):
+    window = open_session(session_folder).window(0.0)
+    assert levels_of(window) == levels_of(window)
+    closed = weakref.ref(window)
+    del window
+    gc.collect()
+    assert closed() is None

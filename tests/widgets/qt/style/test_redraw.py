@@ -1,0 +1,94 @@
+import gc
+
+import pytest
+from psygnal import Signal
+from qtpy.QtCore import QCoreApplication, QEvent
+from qtpy.QtWidgets import QWidget
+
+from omnimouse_widgets.qt.style.redraw import Redraw
+
+
+class Source:
+    first = Signal()
+    second = Signal()
+
+
+class Panel(QWidget):
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+        parts = [
+            (lambda: self.calls.append("a"), [source.first]),
+            (lambda: self.calls.append("b"), [source.first, source.second]),
+        ]
+        self.redraw = Redraw(self, parts)
+
+
+@pytest.fixture
+def source():
+    return Source()
+
+
+@pytest.fixture
+def panel(source, qtbot):
+    made = Panel(source)
+    qtbot.addWidget(made)
+    return made
+
+
+def test_a_hidden_panel_holds_no_connection_and_draws_nothing(panel, source, show):
+    source.first.emit()
+    assert len(source.first) == 0
+    assert panel.calls == []
+    panel.show()
+    assert panel.calls == ["a", "b"]
+    source.first.emit()
+    panel.calls.clear()
+    panel.hide()
+    assert len(source.first) == len(source.second) == 0
+    assert panel.calls == []
+    panel.show()
+    assert panel.calls == ["a", "b"]
+
+
+@pytest.mark.parametrize(("n_first", "parts"), [(0, ["b"]), (50, ["a", "b"])])
+def test_many_signals_are_one_drawing_of_the_parts_that_depend_on_them(
+    panel, source, show, redraw, n_first, parts
+):
+    show(panel)
+    panel.calls.clear()
+    for _ in range(n_first):
+        source.first.emit()
+    for _ in range(50):
+        source.second.emit()
+    assert panel.calls == []
+    redraw()
+    assert panel.calls == parts
+
+
+def test_a_destroyed_panel_leaves_no_connection(source, qapp):
+    panel = Panel(source)
+    panel.show()
+    assert len(source.first) == 2
+    panel.deleteLater()
+    QCoreApplication.sendPostedEvents(panel, QEvent.Type.DeferredDelete)
+    del panel
+    gc.collect()
+    assert len(source.first) == 0
+    source.first.emit()
+
+
+def test_a_part_that_fails_leaves_the_others_drawn(qtbot):
+    calls: list[str] = []
+
+    def fail() -> None:
+        raise ValueError("no such colour")
+
+    panel = QWidget()
+    qtbot.addWidget(panel)
+    redraw = Redraw(panel, [(fail, []), (lambda: calls.append("after"), [])])
+    redraw.ask(0)
+    redraw.ask(1)
+    with pytest.raises(ValueError, match="no such colour"):
+        redraw.flush()
+    assert calls == ["after"]

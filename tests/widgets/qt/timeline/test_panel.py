@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+from qtpy.QtCore import QPointF, Qt
+from qtpy.QtTest import QTest
+
+from omnimouse_model.analysis.tuning.repeats import Clip
+from omnimouse_widgets.drawn.traces.tier_band import tier_at, tier_bars
+from omnimouse_widgets.qt.timeline.panel import TimePanel
+from tests import SUITE2P
+from tests.small_sessions import with_trials
+from tests.widgets.pointer import canvas_position, drag, pixel, press
+
+
+@pytest.fixture
+def panel(controller, show):
+    return show(TimePanel(controller), 900, 100)
+
+
+def test_trials_of_one_tier_are_one_bar_and_every_moment_has_its_tier(controller):
+    overview = controller.state.session.overview(200)
+    bars = tier_bars(overview)
+    assert [bar.tier for bar in bars] == ["train", "validation", "final_test_1"]
+    for on, off, tier in zip(
+        overview.trial_on, overview.trial_off, overview.trial_tier, strict=True
+    ):
+        assert tier_at(bars, (on + off) / 2) == tier
+    assert [bar.letter for bar in bars] == ["", "V", "T"]
+
+
+def test_a_click_or_drag_moves_the_window_there(panel, controller):
+    path = [canvas_position(panel.canvas, panel.box, t, 1.5) for t in (4.0, 6.0, 9.0)]
+    drag(panel.canvas.viewport(), path[:1])
+    assert controller.state.window.start_s == pytest.approx(3.0, abs=0.1)
+    drag(panel.canvas.viewport(), path)
+    assert controller.state.window.start_s == pytest.approx(8.0, abs=0.1)
+
+
+def go_to_trial(panel: TimePanel, number: str) -> None:
+    panel.trial.selectAll()
+    QTest.keyClicks(panel.trial, number)
+    QTest.keyClick(panel.trial, Qt.Key.Key_Return)
+
+
+def test_a_trial_is_gone_to_by_its_number_and_by_keys(panel, controller, redraw):
+    def start_s() -> object:
+        return pytest.approx(controller.state.window.start_s, abs=0.05)
+
+    controller.seek(6.0)
+    redraw()
+    assert panel.trial.text() == "trial 2 / 4"
+    go_to_trial(panel, "4")
+    assert start_s() == 15
+    panel.setFocus()
+    QTest.keyClick(panel, Qt.Key.Key_PageUp)
+    redraw()
+    assert start_s() == 10
+    assert panel.trial.value() == 3
+    press(panel.on)
+    assert start_s() == 12
+    for key, expected in ((Qt.Key.Key_Right, 14), (Qt.Key.Key_Left, 12)):
+        QTest.keyClick(panel, key)
+        assert start_s() == expected
+
+
+def test_before_the_first_trial_its_number_can_be_typed(panel, controller, redraw):
+    starts = np.array([3.0, 8.0, 13.0, 18.0])
+    controller.open_session(with_trials(controller.state.session, starts, starts + 2))
+    controller.seek(1.0)
+    redraw()
+    assert panel.trial.text() == "trial – / 4"
+    go_to_trial(panel, "1")
+    redraw()
+    assert controller.state.window.start_s == pytest.approx(3.0, abs=0.05)
+    assert panel.trial.text() == "trial 1 / 4"
+
+
+def test_the_repeats_of_the_clip_on_screen_are_marked(panel, controller, redraw):
+    assert panel.repeats.times_s == []
+    clip = Clip("c", "train", (0, 2), 5.0)
+    controller.clips._known = (controller.state.session, (clip,))
+    controller.seek(11.0)
+    redraw()
+    assert panel.repeats.times_s == pytest.approx([0.0, 10.0])
+    place = canvas_position(panel.canvas, panel.box, 10.0, 4.5) + QPointF(1, 0)
+    found = pixel(panel.canvas.viewport(), place)
+    np.testing.assert_allclose(found, (255, 255, 255), atol=2)
+
+
+def test_without_a_session_keys_and_clicks_do_nothing(empty_controller, show):
+    panel = show(TimePanel(empty_controller))
+    QTest.keyClick(panel, Qt.Key.Key_Right)
+    drag(panel.canvas.viewport(), [canvas_position(panel.canvas, panel.box, 0.5, 1.5)])
+    assert empty_controller.state.window is None
+    assert not panel.marker.isVisible()
+
+
+def test_a_recording_without_trials_has_none_on_its_time_line(
+    controller, panel, redraw
+):
+    controller.open_session(SUITE2P)
+    redraw()
+    (ticks,) = panel.plot.getAxis("left")._tickLevels
+    assert [name for _, name in ticks] == ["tiers", "activity"]
+    assert [bar.tier for bar in panel.bars.bars] == ["train", "test"]
+    assert panel.place.toPlainText().endswith(" s · test")
+    controller.seek(61.5)  # in the pause between the two
+    redraw()
+    assert panel.place.toPlainText() == f"{controller.state.window.start_s:.1f} s"

@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+from qtpy.QtCore import QPointF, Qt
+from qtpy.QtTest import QTest
+
+from omnimouse_widgets.qt.timeline.stimulus_panel import StimulusPanel
+from tests.widgets.pointer import canvas_position, drag, pixel, press, wait
+
+SHIFT = Qt.KeyboardModifier.ShiftModifier
+
+
+@pytest.fixture
+def panel(controller, show):
+    controller.set_frames(True)
+    return show(StimulusPanel(controller), 360, 280)
+
+
+def strip_at(panel: StimulusPanel, frame: int) -> QPointF:
+    return QPointF((frame + 0.5) * panel.strip.width() / 60, panel.strip.height() / 2)
+
+
+def test_the_frame_at_the_cursor_is_on_screen(panel, controller, redraw):
+    controller.set_cursor(23)
+    redraw()
+    window = controller.state.window
+    for row, column in ((5, 7), (18, 40), (30, 60)):
+        place = canvas_position(panel.canvas, panel.view, column + 0.5, row + 0.5)
+        found = pixel(panel.canvas.viewport(), place)
+        np.testing.assert_allclose(found, window.frames_u8[23][row, column], atol=1)
+    at = window.timestamps["responses"][23]
+    assert panel.clock.text() == f"{at:.2f} s · frame 23"
+
+
+def test_dragging_the_strip_scrubs_and_with_shift_hides_frames_as_one_step(
+    panel, controller
+):
+    drag(panel.strip, [strip_at(panel, 10), strip_at(panel, 30), strip_at(panel, 47)])
+    assert controller.state.cursor == 47
+    drag(panel.strip, [strip_at(panel, 10), QPointF(9999, 5)])
+    assert controller.state.cursor == 59
+    path = [strip_at(panel, frame) for frame in (20, 24, 29)]
+    drag(panel.strip, path, keys=SHIFT)
+    assert np.flatnonzero(~controller.state.mask.frames).tolist() == [*range(20, 30)]
+    controller.undo()
+    assert controller.state.mask.frames.all()
+
+
+def test_buttons_and_keys_step_exactly_one_frame_across_windows(panel, controller):
+    press(panel.on)
+    QTest.keyClick(panel, Qt.Key.Key_Period)
+    assert controller.state.cursor == 2
+    QTest.keyClick(panel, Qt.Key.Key_Comma)
+    assert controller.state.cursor == 1
+    controller.seek(6.0)
+    start = controller.state.window.start_s
+    controller.set_cursor(59)
+    QTest.keyClick(panel, Qt.Key.Key_Period)
+    assert controller.state.cursor == 0
+    assert controller.state.window.start_s == pytest.approx(start + 2)
+
+
+def test_playing_runs_the_cursor_until_it_is_paused_or_hidden(panel, controller, qtbot):
+    panel.speed.setCurrentIndex(panel.speed.findData(2.0))
+    panel.speed.activated.emit(panel.speed.currentIndex())
+    assert panel.playback.speed == 2.0
+    QTest.keyClick(panel, Qt.Key.Key_K)
+    assert panel.playback.is_playing
+    wait(qtbot, lambda: controller.state.cursor >= 3)
+    QTest.keyClick(panel, Qt.Key.Key_K)
+    assert not panel.playback.is_playing
+    panel.playback.play()
+    panel.hide()
+    assert not panel.playback.is_playing
+
+
+def test_playing_stops_at_the_end_of_the_session(panel, controller, qtbot):
+    controller.seek(1e6)
+    controller.set_cursor(56)
+    panel.playback.speed = 2.0
+    panel.playback.play()
+    wait(qtbot, lambda: not panel.playback.is_playing)
+    assert controller.state.cursor == 59
+
+
+@pytest.mark.parametrize(("stride", "cursor"), [(60, 0), (30, 30), (3, 57)])
+def test_playing_slides_the_window_by_the_chosen_stride(
+    panel, controller, monkeypatch, stride, cursor
+):
+    """Sample after sample of the session is shown, whatever the stride."""
+    now = [0.0]
+    monkeypatch.setattr(
+        "omnimouse_widgets.qt.timeline.playback.perf_counter", lambda: now[0]
+    )
+    controller.seek(4.0)
+    controller.set_cursor(59)
+    start = controller.state.window.start_s
+    panel.strides[stride].trigger()
+    panel.playback.play()
+    now[0] = 1.02 / 30
+    panel.playback._tick()
+    panel.playback.pause()
+    assert controller.state.cursor == cursor
+    moved = controller.state.window.start_s - start
+    assert moved == pytest.approx(stride / 30, abs=1e-3)
+
+
+def test_without_a_session_nothing_plays_steps_or_scrubs(empty_controller, show):
+    panel = show(StimulusPanel(empty_controller), 360, 280)
+    assert panel.message.words
+    panel.playback.play()
+    assert not panel.playback.is_playing
+    drag(panel.strip, [strip_at(panel, 10), strip_at(panel, 20)], keys=SHIFT)
+    press(panel.back)
+    QTest.keyClick(panel, Qt.Key.Key_Comma)
+    assert empty_controller.state.cursor == 0
+    assert not empty_controller.can_undo

@@ -1,0 +1,138 @@
+import numpy as np
+import pytest
+
+from omnimouse_model.masks import TARGET
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.traces.rows import trace_label
+from omnimouse_widgets.qt.traces.behavior_panel import BehaviorPanel
+from omnimouse_widgets.qt.traces.panel import TracesPanel
+from tests.widgets.pointer import canvas_position, drag
+
+
+@pytest.fixture
+def panel(controller, show):
+    controller.select([7, 3, 21])
+    return show(TracesPanel(controller), 420, 420)
+
+
+def test_rows_are_the_selection_with_truth_and_prediction(panel, controller, redraw):
+    controller.paint_cells(slice(None), slice(30, 60), TARGET)
+    controller.seek(8.0)
+    redraw()
+    window, selected = controller.state.window, controller.results.selected
+    assert list(selected.neurons) == [7, 3, 21]
+    for row, neuron in enumerate((7, 3, 21)):
+        truth, predicted, _ = panel.stack.drawn_values(row)
+        np.testing.assert_allclose(truth, window.responses[:, neuron], atol=1e-4)
+        np.testing.assert_allclose(predicted, selected.responses[:, row], atol=1e-4)
+    score = controller.results.scores[7]
+    assert panel.stack.labels[0] == f"neuron 7 · r = {score:.2f}"
+    times = window.timestamps["responses"]
+    np.testing.assert_allclose(panel.stack.truth.getData()[0][:60], times)
+    assert np.ptp(panel.stack.box.viewRange()[0]) == pytest.approx(2.0, abs=0.01)
+
+
+def test_shapes_are_drawn_as_large_as_the_recording(panel, controller, redraw):
+    controller.paint_cells(slice(None), slice(30, 60), TARGET)
+    redraw()
+    before = [panel.stack.drawn_values(row)[1] for row in range(3)]
+    panel.bar.shape.click()
+    redraw()
+    for row, was in enumerate(before):
+        truth, shown, _ = panel.stack.drawn_values(row)
+        known = np.isfinite(was)
+        assert (np.isfinite(shown) == known).all()
+        truth, shown, was = truth[known], shown[known], was[known]
+        assert shown.mean() == pytest.approx(truth.mean(), abs=1e-3)
+        if was.std() > 1e-6:
+            assert shown.std() == pytest.approx(truth.std(), rel=1e-3)
+            assert np.corrcoef(was, shown)[0, 1] == pytest.approx(1)
+    assert "≈" in panel.legend.text()
+    assert controller.state.as_large
+    controller.set_traces(common_scale=False, as_large=False)  # as after a restart
+    redraw()
+    for row, was in enumerate(before):
+        np.testing.assert_allclose(panel.stack.drawn_values(row)[1], was, atol=1e-4)
+    assert "≈" not in panel.legend.text()
+    assert not panel.bar.shape.isChecked()
+
+
+def test_the_cursor_is_shared_both_ways(panel, controller, redraw):
+    times, stack = controller.state.window.timestamps["responses"], panel.stack
+    controller.set_cursor(42)
+    redraw()
+    assert stack.cursor.value() == pytest.approx(float(times[42]))
+    for samples in ((42, 35, 30, 25, 20), (51,)):
+        path = [
+            canvas_position(stack.canvas, stack.box, times[k], 1.5) for k in samples
+        ]
+        drag(stack.canvas.viewport(), path)
+        redraw()
+        assert controller.state.cursor == samples[-1]
+
+
+def test_a_baseline_is_drawn_beside_with_its_own_score_and_name(
+    panel, controller, redraw
+):
+    def is_drawn() -> bool:
+        known = np.isfinite(panel.stack.baseline.getData()[1]).any()
+        assert (palette.BASELINE in panel.legend.text()) == known
+        return bool(known)
+
+    controller.apply_preset("random_half_video_behavior")
+    asked = np.flatnonzero((controller.state.mask.cells == TARGET).any(axis=0))[:2]
+    controller.select(asked)
+    redraw()
+    assert not is_drawn()
+    controller.choose_baseline("mean")
+    redraw()
+    found = controller.baseline.population
+    for row, neuron in enumerate(asked):
+        expected = found.responses[:, list(found.neurons).index(neuron)]
+        on_screen = panel.stack.drawn_values(row)[2]
+        np.testing.assert_allclose(on_screen, expected, atol=1e-4)
+    assert is_drawn()
+    assert "mean" in panel.legend.text()
+    controller.choose_baseline("")
+    redraw()
+    assert not is_drawn()
+
+
+@pytest.mark.parametrize("baseline", ["video-ridge", "last"])
+def test_a_label_has_both_scores_or_a_dash(panel, controller, redraw, baseline):
+    controller.apply_preset("video_behavior")
+    controller.choose_baseline(baseline)
+    redraw()
+    own = f"{controller.results.scores[7]:.2f}"
+    scored = baseline == "video-ridge"
+    assert (controller.baseline.error is None) == scored
+    other = f"{controller.baseline.scores[7]:.2f}" if scored else "–"
+    assert panel.stack.labels[0] == f"neuron 7 · r = {own} · {baseline} {other}"
+    assert trace_label(controller, 7, short=True) == f"7 · {own} / {other}"
+    controller.apply_preset("nothing")
+    redraw()
+    assert panel.stack.labels[0] == "neuron 7"
+
+
+# -- behaviour --------------------------------------------------------------------
+@pytest.fixture
+def behavior(controller, show):
+    return show(BehaviorPanel(controller), 420, 420)
+
+
+def test_channels_are_named_and_drawn_against_the_decode(behavior, controller, redraw):
+    assert behavior.stack.labels[0] == "pupil size"  # not asked
+    unasked = behavior.status.text()
+    controller.set_behavior("target")
+    redraw()
+    names = ["pupil size", "pupil d-size", "pupil x", "pupil y", "running"]
+    assert behavior.stack.labels == [f"{name} · r = 1.00" for name in names]
+    truth, decoded, _ = behavior.stack.drawn_values(4)
+    window = controller.state.window
+    np.testing.assert_allclose(truth, window.behavior[:, 4], atol=1e-4)
+    np.testing.assert_allclose(decoded, controller.results.behavior[:, 4], atol=1e-4)
+    assert "echo" in behavior.status.text()
+    controller.set_behavior("visible")
+    redraw()
+    assert np.isnan(behavior.stack.drawn_values(0)[1]).all()
+    assert behavior.status.text() != unasked

@@ -1,0 +1,141 @@
+"""Pins and spans in the traces, worked by mouse and keys."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QInputDialog, QLineEdit
+
+from omnimouse_model.live.compare.pins import LIVE
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.mask.presets import PRESETS
+from omnimouse_widgets.qt.style.ui_thread import qt_post
+from omnimouse_widgets.qt.traces.panel import TracesPanel
+from tests.model.live.compare.test_pins import SloppyPredictor
+from tests.predictors import GatedPredictor, RefusingPredictor
+from tests.widgets.pointer import press, wait
+
+LEFT = Qt.MouseButton.LeftButton
+SELECTED = [7, 3, 21]
+
+
+@pytest.fixture
+def panel(controller, show):
+    controller.choose_predictor(SloppyPredictor())
+    controller.apply_preset("video_behavior")
+    controller.select(SELECTED)
+    return show(TracesPanel(controller), 420, 420)
+
+
+def test_shift_p_pins_and_four_are_all(panel, controller, redraw):
+    for preset in PRESETS[:6]:
+        controller.apply_preset(preset.name)
+        QTest.keyClick(panel, Qt.Key.Key_P, Qt.KeyboardModifier.ShiftModifier)
+    redraw()
+    assert [pin.letter for pin in controller.state.pins] == list("ABCD")
+    assert not panel.bar.pin.isEnabled()
+    assert "4 conditions are pinned" in panel.legend.text()
+    controller.pins.unpin(1)
+    redraw()
+    assert panel.bar.pin.isEnabled()
+    assert "4 conditions are pinned" not in panel.legend.text()
+
+
+def test_a_chip_hides_shows_renames_goes_back_and_unpins(panel, controller, redraw):
+    controller.pins.pin()
+    controller.apply_preset("responses_from_behavior")
+    redraw()
+    chip, on_text = panel.bar.chips[0], QPoint(8, 8)
+    for is_shown in (False, True):
+        QTest.mouseClick(chip, LEFT, Qt.KeyboardModifier.NoModifier, on_text)
+        redraw()
+        assert controller.pins[0].is_shown == is_shown
+        assert np.isfinite(panel.stack.drawn_overlay(0, 0)).any() == is_shown
+        assert ("· A" in panel.stack.labels[0]) == is_shown
+    current, rename, unpin = panel.bar.chip_menu(0).actions()
+    rename.trigger()
+    line = panel.bar.findChild(QInputDialog).findChild(QLineEdit)
+    line.selectAll()
+    QTest.keyClicks(line, "first try")
+    QTest.keyClick(line, Qt.Key.Key_Return)
+    redraw()
+    assert controller.pins[0].name == "first try"
+    assert "A first try" in panel.legend.text()
+    current.trigger()
+    assert controller.state.preset == "video_behavior"
+    controller.undo()
+    assert controller.state.preset == "responses_from_behavior"
+    unpin.trigger()
+    redraw()
+    assert not chip.isVisible()
+    assert "first try" not in panel.legend.text()
+
+
+def test_one_scale_for_all_is_the_widest(panel, controller, redraw):
+    def heights() -> np.ndarray:
+        ends = panel.stack.bars.getData()[1].reshape(-1, 3)
+        return np.asarray(ends[:, 1] - ends[:, 0])
+
+    before = heights()
+    assert np.ptp(before) > 1e-6
+    press(panel.bar.common)
+    redraw()
+    np.testing.assert_allclose(heights(), before.min())
+    expected = controller.state.window.responses[:, 3]
+    np.testing.assert_allclose(panel.stack.drawn_values(1)[0], expected, atol=1e-4)
+
+
+def test_why_a_pin_is_not_predicted_is_said_in_place(panel, controller, redraw):
+    controller.choose_predictor(RefusingPredictor())
+    controller.set_frames(False)
+    controller.pins.pin("blind")
+    controller.set_frames(True)
+    redraw()
+    for text in (panel.legend.text(), panel.bar.chips[0].toolTip()):
+        assert "needs video" in text
+    assert panel.stack.labels[0].endswith("A –")
+
+
+@pytest.fixture
+def gate():
+    return GatedPredictor()
+
+
+@pytest.fixture
+def threaded_controller(session, gate):
+    """A controller with a threaded predictor; its first prediction has arrived."""
+    made = Controller(post=qt_post())
+    made.choose_predictor(gate)
+    gate.gate.release()
+    made.open_session(session)
+    yield made
+    gate.gate.release(1000)
+    made.close()
+
+
+def test_progress_is_shown_and_can_be_stopped(threaded_controller, gate, show, qtbot):
+    pins, results = threaded_controller.pins, threaded_controller.results
+    panel = show(TracesPanel(threaded_controller), 420, 420)
+    wait(qtbot, lambda: results.freshness == "fresh" and not results.is_awaited)
+    assert not panel.progress.isVisible()
+    pins.choose_span("10 s")
+    wait(qtbot, panel.progress.isVisible)
+    assert "10 s" in panel.progress.text()
+    press(panel.progress)
+    wait(qtbot, lambda: not panel.progress.isVisible())
+    gate.gate.release(1000)
+    assert threaded_controller.wait(30.0)
+    panel.redraw.flush()
+    assert LIVE not in pins.spans
+    assert len(panel.stack.drawn_values(0)[0]) == 60
+
+
+def test_a_pin_whose_model_is_not_here_waits_for_nothing(panel, controller, redraw):
+    pin = controller.pins.pin("elsewhere")
+    far = replace(pin, predictor="", predictor_name="another")
+    controller.pins.replace_all((far,))
+    redraw()
+    assert "“another”" in panel.legend.text()
+    assert panel.stack.labels[0].endswith("A –")

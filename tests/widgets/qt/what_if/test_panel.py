@@ -1,0 +1,181 @@
+"""The panel of what-if: real presses, and numbers that are the library's."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+
+from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH, what_if
+from omnimouse_model.analysis.in_silico.stimulus_edits import (
+    BehaviorScale,
+    BehaviorSet,
+    BehaviorShift,
+    Blank,
+    Contrast,
+    Freeze,
+    Mirror,
+    OtherClip,
+    Shift,
+)
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.qt.what_if.panel import WhatIfPanel
+from tests.model.live.mask.test_stimulus_edits import VideoPredictor
+from tests.widgets.pointer import press
+
+LEFT = Qt.MouseButton.LeftButton
+
+
+@pytest.fixture
+def predictor():
+    return VideoPredictor()
+
+
+@pytest.fixture
+def controller(session, predictor):
+    """A predictor that follows the video, every neuron asked, two selected."""
+    made = Controller(synchronous=True)
+    made.choose_predictor(predictor)
+    made.open_session(session)
+    made.apply_preset("video_behavior")
+    made.select([7, 39])
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def panel(controller, show):
+    return show(WhatIfPanel(controller), 400, 500)
+
+
+def pick(box: Any, value: str) -> None:
+    """Choose in a list with the keys, as a hand would."""
+    while (at := box.currentIndex()) != box.findData(value):
+        down = at < box.findData(value)
+        QTest.keyClick(box, Qt.Key.Key_Down if down else Qt.Key.Key_Up)
+
+
+def write(box: Any, value: str) -> None:
+    """Type into a box."""
+    box.selectAll()
+    QTest.keyClicks(box, value)
+    QTest.keyClick(box, Qt.Key.Key_Return)
+
+
+def test_a_pressed_mirror_is_predicted_as_the_library_does(
+    panel, controller, predictor, redraw
+):
+    pick(panel.controls.picture, "blank")
+    press(panel.controls.mirrors["horizontal"])
+    redraw()
+    edits, state = (Blank(), Mirror()), controller.state
+    assert controller.what_if.edits == edits
+    expected = what_if(predictor, state.window, state.mask, edits)
+    for row, neuron in enumerate((7, 39)):
+        column = np.flatnonzero(expected.neurons == neuron)[0]
+        on_screen = panel.stack.drawn_values(row)[:2]
+        answers = [expected.before.responses, expected.after.responses]
+        columns = [answer[:, column] for answer in answers]
+        np.testing.assert_allclose(on_screen, columns, atol=1e-5)
+        change = expected.change[column]
+        assert panel.stack.labels[row] == f"{neuron} · Δ {change:.2f}"
+    most, listed = expected.most_changed(8), panel.listed.text()
+    assert most[0] == 39
+    places = [listed.index(f"<a href='{neuron}' ") for neuron in most]
+    assert places == sorted(places)
+    assert f">39</a> Δ {expected.change.max():.2f}" in listed
+
+
+def test_nothing_is_scored_and_a_reset_takes_all_edits_back(panel, controller, redraw):
+    assert panel.status.text() == ""
+    assert not panel.reset.isEnabled()
+    scores = controller.results.scores.copy()
+    press(panel.controls.mirrors["vertical"])
+    redraw()
+    assert panel.status.text() == NO_TRUTH
+    np.testing.assert_array_equal(controller.results.scores, scores)
+    press(panel.reset)
+    redraw()
+    assert controller.what_if.edits == ()
+    assert panel.stack.message
+    assert not panel.controls.mirrors["vertical"].isChecked()
+
+
+def test_a_drag_of_the_contrast_is_one_undo_step(panel, controller, redraw):
+    slider = panel.controls.contrast
+    middle, third = slider.height() // 2, slider.width() // 3
+    QTest.mousePress(slider, LEFT, pos=QPoint(third + 3, middle))
+    for x in range(third, third // 2, -4):
+        QTest.mouseMove(slider, QPoint(x, middle))
+    QTest.mouseRelease(slider, LEFT, pos=QPoint(third // 2, middle))
+    redraw()
+    [edit] = controller.what_if.edits
+    assert edit == Contrast(slider.value() / 100)
+    assert edit.factor != 1
+    assert f"{edit.factor:.2f}" in panel.controls.factor.text()
+    QTest.keyClick(panel, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    redraw()
+    assert controller.what_if.edits == ()
+    assert slider.value() == 100
+
+
+def test_every_edit_has_its_control(panel, controller, redraw):
+    controls, edits = panel.controls, controller.what_if
+    controller.set_cursor(12)
+    pick(controls.picture, "freeze")
+    assert edits.edits == (Freeze(12),)
+    write(controls.at, "30")
+    assert edits.edits == (Freeze(30),)
+    pick(controls.picture, "other_clip")
+    write(controls.at, "12")
+    assert edits.edits == (OtherClip(12.0),)
+    pick(controls.picture, "")
+    assert edits.edits == ()
+    for box, value in ((controls.right, 4), (controls.down, -2), (controls.later, 3)):
+        write(box, str(value))
+    assert edits.edits == (Shift(4, -2, 3),)
+    edits.reset()
+    redraw()
+    pick(controls.channel, "running")
+    pick(controls.change, "behavior_set")
+    assert edits.edits == (BehaviorSet("running", 0.0),)
+    pick(controls.change, "behavior_scale")
+    write(controls.value, "3")
+    assert edits.edits == (BehaviorScale("running", 3.0),)
+    pick(controls.change, "behavior_shift")
+    assert edits.edits == (BehaviorShift("running", 10),)
+    pick(controls.channel, "pupil_size")
+    pick(controls.change, "behavior_set")
+    assert len(edits.edits) == 2
+
+
+def test_the_part_moves_the_edits_and_those_to_come(panel, controller, redraw):
+    controls = panel.controls
+    press(controls.mirrors["horizontal"])
+    press(controls.part.button("last"))
+    pick(controls.channel, "running")
+    pick(controls.change, "behavior_set")
+    edits = (Mirror("horizontal", (30, 60)), BehaviorSet("running", 0.0, (20, 40)))
+    assert controller.what_if.edits == edits
+    controller.undo()
+    controller.undo()
+    redraw()
+    assert controls.part.value == "all"
+
+
+def test_a_press_on_a_listed_neuron_selects_it(panel, controller, redraw):
+    pick(panel.controls.picture, "blank")
+    redraw()
+    panel.listed.linkActivated.emit("38")
+    assert controller.state.selection == (7, 39, 38)
+
+
+def test_what_the_model_does_not_see_is_said(panel, controller, redraw):
+    pick(panel.controls.picture, "blank")
+    redraw()
+    assert panel.remarks.text() == ""
+    controller.set_frames(False)
+    redraw()
+    assert panel.remarks.text()
+    assert "<a href" not in panel.listed.text()

@@ -1,0 +1,1 @@
+"""Context curves: points, text and the form of a sweep."""

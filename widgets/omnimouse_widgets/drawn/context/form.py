@@ -1,0 +1,46 @@
+"""What a form for a sweep offers: what a session can give, words, what is typed."""
+
+from typing import Final
+
+from omnimouse_model.analysis.sweep.contexts import HISTORY_END, largest_context
+from omnimouse_model.analysis.sweep.live_sweep import NEURONS
+from omnimouse_model.data.session import Session
+
+HISTORY: Final = "0, 10, 15, 20, 25"
+DRAWS: Final = 5
+WINDOWS: Final = 32
+TIPS: Final = {
+    "neurons": "Other neurons seen while the targets are asked, with commas between",
+    "history": f"Samples of everyone's history: 0, or 10 to {HISTORY_END}",
+    "draws": "Random draws of neurons; error bars are the s.e.m. over them",
+    "windows": "At most so many windows of the tier, spread over it; 0 for all",
+    "tier": "Which held-out windows; “test” is every test tier there is",
+    "name": "What to call it in the list; left empty, recording and model",
+}
+
+
+def fitting_neurons(session: Session) -> str:
+    """Contexts that a population has room for, as they are typed."""
+    largest = largest_context(session.n_neurons, NEURONS)
+    return ", ".join(str(count) for count in (0, *NEURONS) if count <= largest)
+
+
+def tiers_of(session: Session | None) -> list[str]:
+    """Tiers that can be chosen; "test" is every test tier."""
+    tiers = [] if session is None else list(session.tiers())
+    return ["test", *(tier for tier in tiers if tier not in ("none", "test"))]
+
+
+def numbers_in(typed: str, name: str) -> tuple[int, ...]:
+    """Whole numbers with commas between.
+
+    Raises
+    ------
+    ValueError
+        In the user's words, where it is anything else.
+    """
+    words = [part.strip() for part in typed.split(",") if part.strip()]
+    try:
+        return tuple(int(word) for word in words)
+    except ValueError:
+        raise ValueError(f"{name}: whole numbers with commas, as 0, 16, 64.") from None

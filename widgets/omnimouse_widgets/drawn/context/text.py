@@ -1,0 +1,90 @@
+"""What is said of context curves: which are drawn, how fresh, what is in the way."""
+
+from typing import Final
+
+from omnimouse_model.analysis.sweep.saved import SavedSweep
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.live.sweep.current_point import Mark
+from omnimouse_model.live.sweep.sweeps import Sweeps
+from omnimouse_widgets.drawn.context.points import DrawnSweep
+
+LIVE: Final = "Live"
+NO_SESSION: Final = "No session is open"
+NO_SELECTION: Final = "Select neurons: Ctrl-click on the field,\nor a row of the table"
+NO_MODEL: Final = "Choose a model"
+NOTHING_ASKED: Final = "Nothing is asked: paint targets,\nor choose a preset"
+NOT_LIVE: Final = "Tick Live, or a kept sweep"
+
+
+def sweeps_on_screen(
+    results: Results, sweeps: Sweeps, *, is_live: bool
+) -> list[DrawnSweep]:
+    """What is to be drawn, from results alone: live, then kept."""
+    drawn: list[DrawnSweep] = []
+    if is_live and results.sweep is not None:
+        is_old = results.sweep_freshness in ("stale", "stopped")
+        drawn.append(DrawnSweep(LIVE, results.sweep, 0, is_old))
+    for number, path in enumerate(sweeps.compared, start=1):
+        entry = sweeps.kept(path)
+        if entry is not None and entry.sweep is not None:
+            name = entry.name
+            if any(name == other.name for other in drawn):
+                name = f"{name} ({entry.begun})"
+            drawn.append(DrawnSweep(name, entry.sweep, number))
+    return drawn
+
+
+def in_the_way(state: LiveState, results: Results, *, is_live: bool) -> str:
+    """Why there can be no live curve, "" where there can."""
+    if not is_live:
+        return NOT_LIVE
+    if state.window is None or state.mask is None:
+        return NO_SESSION
+    if not state.predictor_name:
+        return NO_MODEL
+    if not state.selection:
+        return NO_SELECTION
+    if results.freshness == "error":
+        return f"No answer: {results.error}"
+    if not state.mask.target.any() and state.mask.behavior != "target":
+        return NOTHING_ASKED
+    return ""
+
+
+def live_words(state: LiveState, results: Results) -> str:
+    """How far, and how fresh, the live curves are."""
+    sweep, n = results.sweep, len(state.selection)
+    words = [f"{LIVE}: {n} neuron{'s' * (n != 1)}, this window"]
+    state_words = {
+        "running": "◌ computing",
+        "stale": "◌ older, computing",
+        "stopped": "stopped",
+    }.get(results.sweep_freshness, "")
+    if results.sweep_freshness == "fresh" and sweep is not None:
+        state_words = "● fresh"
+        if not sweep.is_complete:
+            state_words = f"◌ {len(sweep.rows)} of {sweep.n_planned} points"
+    words += [state_words] if state_words else []
+    refusals = [] if sweep is None else [r.refusal for r in sweep.rows if r.refusal]
+    words += [f"refused in part: {refusals[0]}"] if refusals else []
+    return " · ".join(words)
+
+
+def mark_words(mark: Mark | None) -> str:
+    """Such as "★ this mask: r = 0.43 · 64 neurons · …"; "" without a mark."""
+    if mark is None:
+        return ""
+    return f"{'★' if mark.is_of_selected else '☆'} this mask: {mark.words}"
+
+
+def kept_words(entry: SavedSweep, *, is_running: bool = False) -> str:
+    """Its name, and below that such as "2026-03-01 14:05 · 12 of 56 points"."""
+    words = [entry.begun] if entry.begun else []
+    if entry.sweep is None:
+        words.append("cannot be read")
+    elif is_running or not entry.is_complete:
+        running = "running, " if is_running else ""
+        n_rows, n_planned = len(entry.sweep.rows), entry.sweep.n_planned
+        words.append(f"{running}{n_rows:,} of {n_planned:,} points")
+    return "\n".join([entry.name, *([" · ".join(words)] if words else [])])

@@ -1,0 +1,1 @@
+"""The imaging field: pixels, colours and labels of the neurons."""

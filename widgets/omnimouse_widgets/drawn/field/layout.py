@@ -1,0 +1,356 @@
+"""The imaged field as numbers: which pixel belongs to which neuron.
+
+Every neuron owns two labels, so that its state can be told by shape as well as by
+colour: `neuron + 1` for the pixels of its outline and `P + neuron + 1` for a rim of
+free pixels around them. Both are rows of one colour table (`neuron_colours`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, pairwise
+
+import numpy as np
+
+from omnimouse_model.data.session import Roi, Session, Units
+from omnimouse_model.masks.selection import are_inside
+
+LARGEST_LABEL = 65_535
+"""uint16: the widest type whose colours napari looks up in the shader."""
+
+_SIDE = 1024
+"""Pixels of a field drawn from positions alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Where each neuron is on the canvas.
+
+    Attributes
+    ----------
+    labels
+        uint16 (H, W): 0 nothing, `n + 1` the core of neuron n, `P + n + 1` its rim.
+    owner
+        int32 (H, W): the neuron of each pixel, rims included, -1 for none; the
+        strongest where outlines overlap.
+    centres
+        float32 (P, 2): (y, x) pixels.
+    mean
+        float32 (H, W) mean image, or None.
+    lost
+        Neurons that own no pixel: never measured here, or wholly covered.
+    note
+        "" when the outlines are the recording's own, else what was drawn instead.
+    covered_at, covered_by
+        Pixels (flat index, ascending) that belong to a second neuron as well.
+    """
+
+    labels: np.ndarray
+    owner: np.ndarray
+    centres: np.ndarray
+    mean: np.ndarray | None
+    lost: np.ndarray
+    note: str = ""
+    covered_at: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    covered_by: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+
+    @property
+    def n_neurons(self) -> int:
+        """Neurons of the session, P."""
+        return len(self.centres)
+
+    @property
+    def has_rims(self) -> bool:
+        """Whether the labels suffice for a core and a rim of every neuron."""
+        return 2 * self.n_neurons <= LARGEST_LABEL
+
+    @property
+    def n_labels(self) -> int:
+        """Rows the colour table needs, the background not counted."""
+        return self.n_neurons * (2 if self.has_rims else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pixels:
+    """Pixel lists of all neurons, one after the other."""
+
+    neuron: np.ndarray
+    flat: np.ndarray
+    weight: np.ndarray
+    shape: tuple[int, int]
+
+
+def session_field(session: Session) -> Field:
+    """Lay out a session's neurons: outlines, else positions, else a grid."""
+    units = session.units
+    if units.roi is not None:
+        mean, tile_of = _mosaic(units, session.images)
+        pixels = _outline_pixels(units.roi, mean, tile_of)
+        return _assemble(pixels, len(units.unit_id), mean, "")
+    centres, note = _positions(units)
+    pixels = _disks(centres, (_SIDE, _SIDE))
+    return _assemble(pixels, len(units.unit_id), None, note)
+
+
+def neurons_at(field: Field, y: float, x: float) -> np.ndarray:
+    """Every neuron that has the pixel under (y, x), the shown one first."""
+    row, column = int(np.floor(y + 0.5)), int(np.floor(x + 0.5))
+    height, width = field.owner.shape
+    if not (0 <= row < height and 0 <= column < width):
+        return np.empty(0, np.int64)
+    shown = int(field.owner[row, column])
+    if shown < 0:
+        return np.empty(0, np.int64)
+    first, last = np.searchsorted(
+        field.covered_at, [row * width + column, row * width + column + 1]
+    )
+    return np.concatenate([[shown], field.covered_by[first:last]]).astype(np.int64)
+
+
+def next_at(neurons: np.ndarray, selection: Sequence[int]) -> int:
+    """Whom a click on these selects: the shown one, then those under it in turn."""
+    found = [int(neuron) for neuron in neurons]
+    if len(selection) == 1 and selection[0] in found:
+        return found[(found.index(selection[0]) + 1) % len(found)]
+    return found[0]
+
+
+def neurons_under(
+    field: Field,
+    start: Sequence[float] | np.ndarray,
+    stop: Sequence[float] | np.ndarray,
+    radius: float,
+) -> np.ndarray:
+    """Neurons with any pixel within `radius` pixels of the segment start-stop.
+
+    The segment is walked in pieces no longer than the brush, so that a long, fast
+    stroke costs its length and not the square of it.
+    """
+    start_at, stop_at = np.asarray(start, float), np.asarray(stop, float)
+    length = float(np.hypot(*(stop_at - start_at)))
+    pieces = max(1, int(np.ceil(length / max(2 * radius, 8.0))))
+    ends = np.linspace(start_at, stop_at, pieces + 1)
+    hit = np.zeros(field.n_neurons + 1, bool)
+    for a, b in pairwise(ends):
+        _mark_piece(field, a, b, radius, hit)
+    return np.flatnonzero(hit[:-1])
+
+
+def neurons_inside(field: Field, polygon: np.ndarray) -> np.ndarray:
+    """Neurons whose centre lies inside a closed polygon of (y, x) corners."""
+    return np.flatnonzero(are_inside(field.centres, polygon))
+
+
+def _mark_piece(
+    field: Field, a: np.ndarray, b: np.ndarray, radius: float, hit: np.ndarray
+) -> None:
+    height, width = field.owner.shape
+    top, left = np.maximum(np.floor(np.minimum(a, b) - radius), 0).astype(int)
+    bottom, right = np.ceil(np.maximum(a, b) + radius).astype(int) + 1
+    bottom, right = min(int(bottom), height), min(int(right), width)
+    if top >= bottom or left >= right:
+        return
+    y = np.arange(top, bottom, dtype=np.float32)[:, None]
+    x = np.arange(left, right, dtype=np.float32)[None, :]
+    near = _within(y, x, a, b, radius)
+    # owner is -1 where nothing is: the extra last entry of `hit` takes those.
+    hit[field.owner[top:bottom, left:right][near]] = True
+    if len(field.covered_at):
+        first, last = np.searchsorted(field.covered_at, [top * width, bottom * width])
+        rows, columns = np.divmod(field.covered_at[first:last], width)
+        near_covered = _within(rows, columns, a, b, radius)
+        hit[field.covered_by[first:last][near_covered]] = True
+
+
+def _within(
+    y: np.ndarray, x: np.ndarray, a: np.ndarray, b: np.ndarray, radius: float
+) -> np.ndarray:
+    """Whether points lie within `radius` of the segment a-b."""
+    dy, dx = float(b[0] - a[0]), float(b[1] - a[1])
+    from_y, from_x = y - np.float32(a[0]), x - np.float32(a[1])
+    squared = dy * dy + dx * dx
+    if squared == 0:
+        return np.asarray(from_y**2 + from_x**2 <= radius**2)
+    along = np.clip((from_y * dy + from_x * dx) / squared, 0, 1)
+    distance = (from_y - along * dy) ** 2 + (from_x - along * dx) ** 2
+    return np.asarray(distance <= radius**2)
+
+
+def _mosaic(
+    units: Units, images: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """The planes' mean images side by side, and each neuron's corner (P, 2) in them.
+
+    One image holds every plane already; a stack, and outlines of several planes that
+    lie over each other without an image, are tiled row by row.
+    """
+    stack = [images[f"mean_{i}"] for i in range(len(images)) if f"mean_{i}" in images]
+    nowhere = np.zeros((len(units.unit_id), 2), np.int64)
+    if not stack and ("mean" in images or not _overlap(units)):
+        return images.get("mean"), nowhere
+    planes = np.maximum(np.asarray(units.plane, np.int64), 0)
+    count = max(len(stack), int(planes.max(initial=0)) + 1)
+    columns = int(np.ceil(np.sqrt(count)))
+    assert units.roi is not None
+    reach = units.roi.yx.max(axis=0).astype(np.int64) + 1
+    height = max((image.shape[0] for image in stack), default=int(reach[0]))
+    width = max((image.shape[1] for image in stack), default=int(reach[1]))
+    rows = -(-count // columns)
+    corners = np.stack(np.divmod(planes, columns), axis=1) * (height, width)
+    mean = None
+    if stack:
+        mean = np.zeros((rows * height, columns * width), np.float32)
+        for number, image in enumerate(stack):
+            row, column = divmod(number, columns)
+            top, left = row * height, column * width
+            mean[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return mean, corners
+
+
+def _overlap(units: Units) -> bool:
+    """Whether the outlines of two planes share the same part of the field."""
+    roi, plane = units.roi, np.asarray(units.plane)
+    assert roi is not None
+    of_pixel = np.repeat(plane, np.diff(roi.offsets))
+    boxes = [
+        (roi.yx[of_pixel == one].min(axis=0), roi.yx[of_pixel == one].max(axis=0))
+        for one in np.unique(of_pixel[of_pixel >= 0])
+    ]
+    return any(
+        bool((low <= other_high).all() and (other_low <= high).all())
+        for (low, high), (other_low, other_high) in combinations(boxes, 2)
+    )
+
+
+def _outline_pixels(roi: Roi, mean: np.ndarray | None, corners: np.ndarray) -> _Pixels:
+    neuron = np.repeat(np.arange(len(corners)), np.diff(roi.offsets))
+    y, x = (roi.yx.astype(np.int64) + corners[neuron]).T
+    if mean is not None:
+        shape = (int(mean.shape[0]), int(mean.shape[1]))
+    else:
+        shape = (int(y.max()) + 1, int(x.max()) + 1)
+    inside = (y >= 0) & (y < shape[0]) & (x >= 0) & (x < shape[1])
+    flat = (y * shape[1] + x)[inside]
+    return _Pixels(neuron[inside], flat, roi.weight[inside], shape)
+
+
+def _positions(units: Units) -> tuple[np.ndarray, str]:
+    """Centres (y, x) in a square of `_SIDE` pixels, and what they stand for."""
+    count = len(units.unit_id)
+    pixel = np.asarray(units.xy_px, float)[:, ::-1]
+    micrometre = np.asarray(units.xyz_um, float)[:, 1::-1]
+    for points, name in ((pixel, "xy_px"), (micrometre, "xyz_um")):
+        if np.isfinite(points).all() and len(np.unique(points, axis=0)) > 1:
+            return (
+                _spread(points, np.asarray(units.plane)),
+                f"No outlines in this recording: disks drawn at positions ({name}).",
+            )
+    columns = int(np.ceil(np.sqrt(count)))
+    grid = np.stack(np.divmod(np.arange(count), columns), axis=1) + 0.5
+    return (
+        grid * _SIDE / columns,
+        "No positions in this recording: neurons are laid out as a grid, in order.",
+    )
+
+
+def _spread(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
+    """Fit points into the square, planes side by side as tiles."""
+    planes = np.unique(plane)
+    tiles = int(np.ceil(np.sqrt(len(planes))))
+    low = points.min(axis=0)
+    extent = max(float((points.max(axis=0) - low).max()), 1e-9)
+    tile = _SIDE / tiles
+    margin = 0.04 * tile
+    inside = margin + (points - low) / extent * (tile - 2 * margin)
+    rank = np.searchsorted(planes, plane)
+    return np.asarray(inside + np.stack(np.divmod(rank, tiles), axis=1) * tile)
+
+
+def _disks(centres: np.ndarray, shape: tuple[int, int]) -> _Pixels:
+    radius = max(1.0, 0.4 * _spacing(centres))
+    reach = int(np.ceil(radius))
+    dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disk = dy**2 + dx**2 <= radius**2
+    offsets = np.stack([dy[disk], dx[disk]], axis=1)
+    yx = np.round(centres).astype(np.int64)[:, None] + offsets[None]
+    yx = np.clip(yx, 0, np.array(shape) - 1).reshape(-1, 2)
+    neuron = np.repeat(np.arange(len(centres)), len(offsets))
+    weight = np.tile(1.0 / (1.0 + (offsets**2).sum(axis=1)), len(centres))
+    return _Pixels(neuron, yx[:, 0] * shape[1] + yx[:, 1], weight, shape)
+
+
+def _spacing(centres: np.ndarray) -> float:
+    """Median distance to the nearest neighbour, from at most 400 neurons."""
+    if len(centres) < 2:
+        return _SIDE / 8
+    some = centres[:: max(1, len(centres) // 400)]
+    squared = ((some[:, None] - centres[None]) ** 2).sum(axis=2)
+    squared[squared == 0] = np.inf
+    return float(np.clip(np.sqrt(np.median(squared.min(axis=1))), 2, _SIDE / 8))
+
+
+def _assemble(pixels: _Pixels, count: int, mean: np.ndarray | None, note: str) -> Field:
+    owner = np.full(pixels.shape[0] * pixels.shape[1], -1, np.int32)
+    weakest_first = np.argsort(pixels.weight, kind="stable")
+    # Of repeated indices the last one written stays: the strongest.
+    owner[pixels.flat[weakest_first]] = pixels.neuron[weakest_first]
+    covered = owner[pixels.flat] != pixels.neuron
+    order = np.argsort(pixels.flat[covered], kind="stable")
+    inside = owner.reshape(pixels.shape)
+    # Small neurons on a large field are a pixel or two of the screen: the rim is put
+    # around them, not into them.
+    owner = _grown(inside, int(np.clip(round(pixels.shape[0] / 480), 1, 3)))
+    labels = _labels(inside, owner, count)
+    lost = np.setdiff1d(np.arange(count), inside)
+    for array in (owner, labels):
+        array.flags.writeable = False
+    return Field(
+        labels=labels,
+        owner=owner,
+        centres=_centres(pixels, count),
+        mean=mean,
+        lost=lost,
+        note=note,
+        covered_at=pixels.flat[covered][order],
+        covered_by=pixels.neuron[covered][order],
+    )
+
+
+def _centres(pixels: _Pixels, count: int) -> np.ndarray:
+    weight = np.maximum(pixels.weight, 1e-6)
+    total = np.bincount(pixels.neuron, weight, count)
+    y, x = np.divmod(pixels.flat, pixels.shape[1])
+    with np.errstate(invalid="ignore"):
+        centres = np.stack(
+            [np.bincount(pixels.neuron, weight * v, count) / total for v in (y, x)],
+            axis=1,
+        )
+    return centres.astype(np.float32)
+
+
+def _labels(inside: np.ndarray, owner: np.ndarray, count: int) -> np.ndarray:
+    if count > LARGEST_LABEL:
+        raise ValueError(
+            f"{count:,} neurons: one field shows at most {LARGEST_LABEL:,}. "
+            "Open a part of the recording."
+        )
+    labels = (owner + 1).astype(np.uint16)
+    if 2 * count > LARGEST_LABEL:
+        return labels
+    rim = (owner >= 0) & (inside < 0)
+    return np.where(rim, labels + np.uint16(count), labels).astype(np.uint16)
+
+
+def _grown(owner: np.ndarray, steps: int) -> np.ndarray:
+    """Give free pixels next to a neuron to it, some steps outwards."""
+    for _ in range(steps):
+        padded = np.pad(owner, 1, constant_values=-1)
+        taken = owner.copy()
+        for neighbour in (
+            padded[:-2, 1:-1],
+            padded[2:, 1:-1],
+            padded[1:-1, :-2],
+            padded[1:-1, 2:],
+        ):
+            taken = np.where(taken < 0, neighbour, taken)
+        owner = taken
+    return owner

@@ -1,0 +1,1 @@
+"""The predictor and the task in words; the state of a fine-tuning."""

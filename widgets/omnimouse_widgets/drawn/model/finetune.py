@@ -1,0 +1,204 @@
+"""What both faces show of a fine-tuning, and which of its verbs they offer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.models.finetune import STEPS as STEPS
+from omnimouse_model.live.models.finetune import Finetuning, Point
+from omnimouse_model.live.models.finetuned_models import Trained
+from omnimouse_widgets import palette
+
+LOSS_COLOUR: Final = palette.HELD
+SCORE_COLOUR: Final = palette.PREDICTED
+TRAINED: Final[dict[Trained, str]] = {
+    "embeddings": "embeddings",
+    "all": "everything",
+}
+TIPS: Final = {
+    "open": "Teach the model this recording: what it lacks are embeddings",
+    "train": "embeddings: vectors for this recording's neurons, on the frozen core; "
+    "what the model knew is answered as before.\neverything: the core learns, too; "
+    "the result knows this recording alone",
+    "steps": "At most: it ends sooner where the held-out score no longer rises",
+    "start": "In a process of its own: work on meanwhile, or quit and go on later",
+    "stop": "Stop within a second; what was reached is kept",
+    "use": "Choose it as the model",
+    "loss": "Loss of every step, with its running mean; points: correlation on windows "
+    "that are held out",
+    "dismiss": "Say no more of it: its folder stays",
+}
+SMOOTHED: Final = 20
+"""Steps whose mean is drawn over the single ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinetuneView:
+    """What is to be shown.
+
+    Attributes
+    ----------
+    is_shown
+        Whether there is anything to say at all.
+    title
+        What is fine-tuned to what.
+    words
+        How far it is, what it would take, or what came of it.
+    start, use
+        What these buttons say, "" where they are not offered.
+    has_choices
+        Whether steps and what is trained can still be chosen.
+    folder
+        Where it lies, "" before it does.
+    """
+
+    is_shown: bool = False
+    title: str = ""
+    words: str = ""
+    fault: str = ""
+    start: str = ""
+    use: str = ""
+    is_busy: bool = False
+    is_finished: bool = False
+    has_choices: bool = False
+    folder: str = ""
+
+
+def finetune_view(
+    controller: Controller, train: Trained = "embeddings", steps: int = STEPS
+) -> FinetuneView:
+    """What is to be shown now, with these choices."""
+    finetuning = controller.finetuning
+    if _is_of_run(finetuning):
+        return _of_run(finetuning)
+    if not finetuning.is_offered:
+        return FinetuneView()
+    return _offered(controller, train, steps)
+
+
+def _of_run(finetuning: Finetuning) -> FinetuneView:
+    wanted, fault = finetuning.wanted, finetuning.fault
+    assert wanted is not None
+    if finetuning.is_busy:
+        words = f"◌ {finetuning.words}…"
+    elif finetuning.is_finished:
+        score = gain_words(finetuning.before, finetuning.best)
+        chosen = ", and is the model now" if finetuning.is_chosen else ""
+        words = f"✓ Learned{chosen}: {score}."
+    elif fault is None:
+        words = (
+            f"Stopped at step {finetuning.step} of {finetuning.of}; what was reached "
+            "is kept."
+        )
+    else:
+        words = ""
+    start, use = "", ""
+    if finetuning.can_go_on:
+        start = "Start over" if finetuning.is_stale else "Go on"
+        use = "Use what was reached" if finetuning.can_be_used else ""
+    elif finetuning.is_finished and not finetuning.is_chosen:
+        use = "Use it"
+    return FinetuneView(
+        is_shown=True,
+        title=_title(wanted.model, wanted.session.id),
+        words=words,
+        fault="" if fault is None else str(fault),
+        start=start,
+        use=use,
+        is_busy=finetuning.is_busy,
+        is_finished=finetuning.is_finished,
+        folder=str(wanted.path),
+    )
+
+
+def _offered(controller: Controller, train: Trained, steps: int) -> FinetuneView:
+    state, finetuning = controller.state, controller.finetuning
+    assert state.session is not None
+    kept = finetuning.here(train)
+    start, use, words = "Start", "", _plan_words(finetuning, train, steps)
+    if kept is not None and kept.is_finished:
+        start, use = "Go on" if kept.step < steps else "", "Use it"
+        words = (
+            f"Done before, in {kept.step} steps: {gain_words(kept.before, kept.best)}."
+        )
+    elif kept is not None:
+        start = "Go on"
+        use = "Use what was reached" if kept.before is not None else ""
+        words = f"Stopped at step {kept.step} before; it goes on from there. {words}"
+    fault = finetuning.fault
+    return FinetuneView(
+        is_shown=True,
+        title=_title(state.predictor_name, state.session.id),
+        words=words,
+        fault="" if fault is None else str(fault),
+        start=start,
+        use=use,
+        has_choices=True,
+        folder="" if kept is None else str(kept.path),
+    )
+
+
+def start(controller: Controller, train: Trained, steps: int) -> None:
+    """What the button that starts does now."""
+    finetuning = controller.finetuning
+    if not _is_of_run(finetuning):
+        finetuning.start(train=train, steps=steps)
+    elif finetuning.is_stale:
+        finetuning.start_over()
+    else:
+        finetuning.go_on()
+
+
+def use(controller: Controller, train: Trained) -> None:
+    """What the button that uses a result does now."""
+    finetuning = controller.finetuning
+    kept = finetuning.here(train)
+    if _is_of_run(finetuning):
+        finetuning.use()
+    elif kept is not None:
+        finetuning.use_kept(kept)
+
+
+def _is_of_run(finetuning: Finetuning) -> bool:
+    """Whether what is shown is of a run, not of an offer."""
+    if finetuning.wanted is None:
+        return False
+    return finetuning.is_busy or not finetuning.is_offered or finetuning.is_of_screen
+
+
+def smoothed(losses: Sequence[Point]) -> list[Point]:
+    """The mean over the last steps, at each step."""
+    found: list[Point] = []
+    total = 0.0
+    for number, (step, loss) in enumerate(losses):
+        total += loss
+        if number >= SMOOTHED:
+            total -= losses[number - SMOOTHED][1]
+        found.append((step, total / min(number + 1, SMOOTHED)))
+    return found
+
+
+def gain_words(before: float | None, best: float | None) -> str:
+    """Such as "held-out correlation 0.238 → 0.262"."""
+    if before is None or best is None:
+        return "held-out correlation not known"
+    return f"held-out correlation {before:.3f} → {best:.3f}"
+
+
+def score_words(finetuning: Finetuning) -> str:
+    """The held-out score while it runs, "" before there is one."""
+    if finetuning.before is None:
+        return ""
+    return gain_words(finetuning.before, finetuning.best)
+
+
+def _plan_words(finetuning: Finetuning, train: Trained, steps: int) -> str:
+    what = "vectors of its neurons" if train == "embeddings" else "the core, too"
+    time = finetuning.estimate(steps)
+    return f"{steps} steps learn {what}" + (f" · {time}" if time else "")
+
+
+def _title(model: str, session: str) -> str:
+    return f"Fine-tune {Path(model).name} to {session}"

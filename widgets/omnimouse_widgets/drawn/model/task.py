@@ -1,0 +1,58 @@
+"""The question on screen in words, and what a predictor makes of it."""
+
+from typing import Final
+
+import numpy as np
+
+from omnimouse_model.live.mask.presets import preset_named
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.masks import N_FRAMES, Mask
+from omnimouse_model.predict.predictor import Needs
+
+HALF: Final = N_FRAMES // 2
+SPANS: Final = {
+    "all": slice(0, N_FRAMES),
+    "none": slice(0, 0),
+    "first": slice(0, HALF),
+    "last": slice(HALF, N_FRAMES),
+}
+"""Which frames of the window's video the model sees, by name."""
+BY_HAND: Final = "made by hand"
+
+
+def meaning_words(state: LiveState) -> str:
+    """What the preset means, and how it was adapted to a small population."""
+    if state.mask is None:
+        return ""
+    if not state.preset:
+        return "Your own question, painted by hand."
+    words = [preset_named(state.preset).explanation]
+    if state.mask.note:
+        words.append(f"Adapted: {state.mask.note}")
+    return " ".join(words)
+
+
+def caveats(mask: Mask, needs: Needs) -> list[str]:
+    """What a predictor makes of a question that one would not expect."""
+    found = []
+    if mask.frames.any() and not needs.sees_video:
+        found.append("⚠ This model does not look at video.")
+    if not needs.withholds_video and not mask.frames.all():
+        found.append("⚠ Hidden frames can still inform this model.")
+    if mask.behavior == "visible" and not needs.sees_behavior:
+        found.append("⚠ This model does not use behaviour.")
+    if mask.behavior == "target" and not needs.predicts_behavior:
+        found.append("⚠ This model does not decode behaviour.")
+    if mask.visible.any() and not needs.sees_responses:
+        found.append("⚠ This model does not look at visible neurons.")
+    return found
+
+
+def video_name(frames: np.ndarray) -> str:
+    """Which of the choices these frames are; "" for none of them."""
+    for name, span in SPANS.items():
+        wanted = np.zeros(N_FRAMES, bool)
+        wanted[span] = True
+        if np.array_equal(frames, wanted):
+            return name
+    return ""

@@ -1,0 +1,1 @@
+"""The table of neurons and the distribution of their scores."""

@@ -1,0 +1,1 @@
+"""The raster: order, rows, values and pixels."""

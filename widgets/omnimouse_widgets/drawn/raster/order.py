@@ -1,0 +1,201 @@
+"""The order of the raster's rows and what the axis beside them says; no Qt."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from omnimouse_model.data.session import Units
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neurons.neuron_order import Similarity
+from omnimouse_model.masks import (
+    HIDDEN,
+    MIXED,
+    PATTERN_WORDS,
+    TARGET,
+    THEN,
+    VISIBLE,
+    Mask,
+)
+from omnimouse_widgets.drawn.raster.rows import Ordering, groups, row_order
+
+ORDERINGS: Final[dict[Ordering, str]] = {
+    "stored": "as stored",
+    "state": "by state",
+    "score": "by score",
+    "similarity": "by similarity",
+    "area": "by area",
+    "depth": "by depth",
+    "x": "left to right",
+    "y": "top to bottom",
+}
+MEANINGS: Final[dict[Ordering, str]] = {
+    "stored": "The order of the recording's own columns",
+    "state": "Targets, visible, mixed, hidden",
+    "score": "The best predicted on top",
+    "similarity": "Alike in what they did in all of the recording (a sample of 160 s)",
+    "area": "Brain area, and state within it",
+    "depth": "Shallow neurons on top",
+    "x": "Where they lie across the field",
+    "y": "Where they lie along the field",
+}
+_BY_RANK: Final = (TARGET, VISIBLE, MIXED, HIDDEN)
+_N_ENDS: Final = len(PATTERN_WORDS) // len(_BY_RANK)
+_ORDER: Final = np.concatenate([np.arange(_N_ENDS) + s * _N_ENDS for s in _BY_RANK])
+_RANK: Final = np.argsort(_ORDER).astype(np.uint8)
+"""Row rank of every pattern: targets, visible, mixed ones, hidden.
+
+Few enough for one byte, and with areas for two: such keys sort in linear time.
+"""
+_WORDS: Final = [PATTERN_WORDS[at].replace(THEN, f"\n{THEN.lstrip()}") for at in _ORDER]
+
+Tick = tuple[float, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrangement:
+    """Neurons from top to bottom, and (row, word) ticks."""
+
+    order: np.ndarray
+    ticks: tuple[Tick, ...]
+
+
+def arrange(
+    ordering: Ordering,
+    units: Units,
+    mask: Mask,
+    span: tuple[int, int],
+    scores: np.ndarray | None,
+    alike: np.ndarray | None = None,
+) -> Arrangement:
+    """Order the rows of a session.
+
+    Parameters
+    ----------
+    ordering
+        What to order by. What the session lacks falls back to stored order.
+    units
+        The session's neurons.
+    mask, span
+        States are told in this span of samples; where they are mixed, by what they
+        begin and end with.
+    scores
+        float32 (P,), NaN where unknown, or None.
+    alike
+        int (P,): the neuron of each row by similarity, or None.
+    """
+    n = mask.n_neurons
+    patterns = np.asarray(_RANK[mask.patterns_in(span)])
+    if ordering == "state":
+        return _grouped(patterns, _WORDS)
+    if ordering == "score" and scores is not None and len(scores) == n:
+        return _ranked(-scores, lambda key: f"{-key:.2f}")
+    if ordering == "similarity" and alike is not None and len(alike) == n:
+        return Arrangement(alike, _numbered(np.arange(n)))
+    if ordering in ("x", "y", "depth") and not missing(ordering, units):
+        places, unit = _places(ordering, units)
+        return _ranked(places, lambda key: f"{key:.0f} {unit}")
+    if ordering == "area" and units.area is not None:
+        names, numbers = np.unique(units.area, return_inverse=True)
+        # Within an area by state: bins then hold neurons of one state.
+        return _grouped(numbers, [str(name) for name in names], within=patterns)
+    return Arrangement(row_order(None, n), _numbered(units.names))
+
+
+def missing(ordering: Ordering, units: Units) -> str:
+    """What the session would have to say for an ordering, "" where it does."""
+    if ordering == "area" and units.area is None:
+        return "no areas are known"
+    if ordering in ("x", "y", "depth") and np.isnan(_places(ordering, units)[0]).all():
+        return f"no {'depths' if ordering == 'depth' else 'positions'} are known"
+    return ""
+
+
+def order_words(controller: Controller, ordering: Ordering) -> str:
+    """Why the rows are not in the order that was chosen, "" where they are."""
+    session = controller.state.session
+    if session is None:
+        return ""
+    if ordering == "similarity":
+        return _similarity_words(controller.similarity)
+    why = missing(ordering, session.units)
+    if ordering == "score" and controller.results.scores is None:
+        why = "no scores yet"
+    return f"{why}: as stored" if why else ""
+
+
+def _similarity_words(similarity: Similarity) -> str:
+    if similarity.order is not None:
+        return ""
+    if similarity.fault is not None:
+        return f"⚠ not compared: {similarity.fault}"
+    if similarity.is_given_up:
+        return "not compared: as stored"
+    return f"◌ {similarity.words or 'Comparing neurons'}"
+
+
+def similarity_button(controller: Controller, ordering: Ordering) -> str:
+    """What the button beside the order does, "" where it is not needed."""
+    if ordering != "similarity":
+        return ""
+    if controller.similarity.is_busy:
+        return "Stop"
+    return "Compare" if order_words(controller, ordering) else ""
+
+
+def press_similarity(controller: Controller) -> None:
+    """Stop comparing neurons, or begin again."""
+    similarity = controller.similarity
+    if similarity.is_busy:
+        similarity.stop()
+    else:
+        similarity.again()
+
+
+def _places(ordering: Ordering, units: Units) -> tuple[np.ndarray, str]:
+    """Positions along an axis and their unit; pixels where microns are not known."""
+    axis = ("x", "y", "depth").index(ordering)
+    places = units.xyz_um[:, axis]
+    if axis < 2 and np.isnan(places).all():
+        return units.xy_px[:, axis], "px"
+    return places, "µm"
+
+
+def _grouped(
+    numbers: np.ndarray, names: list[str], within: np.ndarray | None = None
+) -> Arrangement:
+    """Order by group, then `within` it; each group named at its middle."""
+    keys = (
+        numbers
+        if within is None
+        else (numbers.astype(np.uint16) * np.uint16(len(_WORDS)) + within)
+    )
+    order = row_order(keys, len(numbers))
+    least = len(order) / 16  # a thinner group has no room for its name
+    ticks = [
+        ((first + last) / 2, names[number])
+        for first, last, number in groups(numbers[order])
+        if last - first >= least
+    ]
+    return Arrangement(order, tuple(ticks))
+
+
+def _ranked(keys: np.ndarray, word: Callable[[float], str]) -> Arrangement:
+    """Order by a number; a few rows say theirs."""
+    order = row_order(keys, len(keys))
+    ticks = []
+    for row in _spread(len(order)):
+        key = keys[order[row]]
+        ticks.append((row + 0.5, "–" if np.isnan(key) else word(key)))
+    return Arrangement(order, tuple(ticks))
+
+
+def _numbered(numbers: np.ndarray) -> tuple[Tick, ...]:
+    return tuple((row + 0.5, str(numbers[row])) for row in _spread(len(numbers)))
+
+
+def _spread(n: int, count: int = 5) -> list[int]:
+    """Up to five rows from first to last."""
+    rows = np.linspace(0, max(n - 1, 0), min(count, n)).astype(int)
+    return [int(row) for row in np.unique(rows)]

@@ -1,0 +1,53 @@
+"""From the raster's values and codes to pixels: the mask laid over the values."""
+
+from typing import Final
+
+import numpy as np
+
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.raster.values import Shown
+
+# Tints of hidden, visible, target and mixed: pictures of targets leave those clear.
+OVERLAYS: Final[dict[Shown, tuple[int, int, int, int]]] = {
+    "truth": (185, 75, 90, 80),
+    "prediction": (185, 75, 25, 45),
+    "residual": (185, 75, 0, 30),
+}
+
+
+def overlay_table(tints: tuple[int, int, int, int]) -> np.ndarray:
+    """uint8 (6, 4): RGBA of the display codes over the values."""
+    left_out = [(*palette.rgb(palette.VISIBLE), 30), (*palette.rgb(palette.TARGET), 40)]
+    states = palette.state_table(tints)
+    return np.concatenate([states, np.array(left_out, np.uint8)])
+
+
+def blended(base: np.ndarray, codes: np.ndarray, tints: np.ndarray) -> np.ndarray:
+    """Lay the tints of codes over colours.
+
+    Parameters
+    ----------
+    base
+        uint8 (rows, columns, 3).
+    codes
+        uint8 (rows, columns), rows of `tints`.
+    tints
+        uint8 (codes, 4): red, green, blue and opacity.
+    """
+    share = tints[:, 3:].astype(np.uint16)
+    added = (tints[:, :3] * share + 127) // 255
+    kept = (255 - share)[codes]
+    return np.asarray((base * kept + 127) // 255 + added[codes], np.uint8)
+
+
+def coloured(
+    values: np.ndarray, levels: tuple[float, float], table: np.ndarray
+) -> np.ndarray:
+    """Look values up in 256 colours, uint8 (…, 3); NaN is black."""
+    low, high = levels
+    known = np.isfinite(values)
+    scaled = np.where(known, (values - low) * (255 / (high - low)), 0)
+    found: np.ndarray = table[np.clip(scaled, 0, 255).astype(np.uint8)]
+    if not known.all():
+        found[~known] = 0
+    return found

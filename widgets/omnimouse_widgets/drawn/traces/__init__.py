@@ -1,0 +1,1 @@
+"""Traces: rows, text, time axis and trial bands."""

@@ -1,0 +1,90 @@
+"""Behaviour: what was recorded against the predictor's own decode, per channel."""
+
+import numpy as np
+
+from omnimouse_model.analysis.evaluate.stitching import decode_scores
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
+from omnimouse_widgets.drawn.traces.row import Trace
+
+LEAST = (-1.5, 1.5)
+"""A row spans three standard deviations of a channel at least."""
+MODE_CODES = {"visible": VISIBLE, "target": TARGET, "hidden": HIDDEN}
+
+
+def behavior_rows(controller: Controller) -> list[Trace]:
+    """A row per channel of behaviour, in stored order."""
+    state, results = controller.state, controller.results
+    window, mask = state.window, state.mask
+    if window is None or mask is None or state.session is None:
+        return []
+    truth = np.where(window.valid["behavior"][:, None], window.behavior, np.nan)
+    decoded = results.behavior if mask.behavior == "target" else None
+    if decoded is not None and decoded.shape != truth.shape:
+        decoded = None
+    scores = [np.nan] * truth.shape[1]
+    if decoded is not None:
+        scores = decode_scores(decoded, window).tolist()
+    shade = np.full(len(truth), MODE_CODES[mask.behavior], np.uint8)
+    return [
+        Trace(
+            *_labels(name, scores[channel], is_old=results.is_old),
+            _times(controller, name),
+            truth[:, channel],
+            None if decoded is None else decoded[:, channel],
+            shade,
+            results.is_old,
+            LEAST,
+        )
+        for channel, name in enumerate(state.session.behavior_names)
+    ]
+
+
+def _labels(name: str, score: float, *, is_old: bool) -> tuple[str, str]:
+    """Such as `pupil size · r = 0.43`, and the same for many rows."""
+    words = words_of(name)
+    if not np.isfinite(score):
+        return words, words
+    older = " (older)" if is_old else ""
+    return f"{words} · r = {score:.2f}{older}", f"{words} · {score:.2f}{older}"
+
+
+def _times(controller: Controller, name: str) -> np.ndarray:
+    """Sample times of the stream that a channel belongs to."""
+    window = controller.state.window
+    assert window is not None
+    times = window.timestamps
+    is_running = name == _names(controller)[-1] and "treadmill" in times
+    stream = "treadmill" if is_running else "eye_tracker"
+    return times.get(stream, times.get("treadmill", times["responses"]))
+
+
+def _names(controller: Controller) -> tuple[str, ...]:
+    session = controller.state.session
+    return session.behavior_names if session is not None else ()
+
+
+def behavior_words(controller: Controller) -> str:
+    """What was done with behaviour in this question."""
+    state, results = controller.state, controller.results
+    if state.mask is None:
+        return ""
+    if state.mask.behavior == "visible":
+        return "Given to the model: nothing to decode."
+    if state.mask.behavior == "hidden":
+        return "Not asked: behaviour is hidden from the model."
+    if results.freshness == "error":
+        return f"Not available: {results.error}"
+    if results.behavior is not None:
+        stale = " (of an older question)" if results.is_old else ""
+        return f"Decoded by {state.predictor_name}{stale}."
+    if results.freshness == "running":
+        return "Asked; predicting…"
+    if results.freshness == "stopped":
+        return "Asked, and stopped."
+    return f"Not available: {state.predictor_name or 'no model'} gave no decode."
+
+
+def words_of(name: str) -> str:
+    """A channel's name for people: `pupil_dsize` is `pupil d-size`."""
+    return name.replace("_dsize", " d-size").replace("_", " ")

@@ -1,0 +1,249 @@
+"""What the rows of the traces are: curves, scores and shades, from the live state."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from omnimouse_model.analysis.evaluate.stitching import SpanPrediction
+from omnimouse_model.data.clock import WINDOW_S
+from omnimouse_model.live.compare.pins import LIVE, PinAnswer
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.results import Results
+from omnimouse_model.masks import TARGET
+from omnimouse_model.predict.predictor import Prediction
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.traces.options import Look
+from omnimouse_widgets.drawn.traces.row import Trace
+
+LEAST = (0.0, 3.0)
+"""A row spans three standard deviations of a neuron's responses at least."""
+NOBODY = LIVE - 1
+
+
+def trace_rows(controller: Controller, look: Look) -> list[Trace]:
+    """A row for every selected neuron, in the window or over the span chosen."""
+    rows = _rows(controller)
+    return [_as_large(row) for row in rows] if look.is_large else rows
+
+
+def _rows(controller: Controller) -> list[Trace]:
+    state = controller.state
+    if state.window is None or state.mask is None or state.session is None:
+        return []
+    time = state.window.timestamps["responses"]
+    n = state.mask.n_neurons
+    rows = [
+        _in_window(controller, neuron, time) for neuron in state.selection if neuron < n
+    ]
+    if controller.pins.page is None:
+        return rows
+    shown = _shown_page(controller)
+    neurons = [neuron for neuron in state.selection if neuron < n]
+    pairs = zip(neurons, rows, strict=True)
+    return [_over_span(shown, neuron, row) for neuron, row in pairs]
+
+
+def shown_answers(controller: Controller) -> dict[int, PinAnswer]:
+    """What is known of the pins in what is shown, the window or a span."""
+    pins = controller.pins
+    return pins.windows if pins.page is None else pins.spans
+
+
+def trace_label(controller: Controller, neuron: int, *, short: bool = False) -> str:
+    """Such as `neuron 412 · V1 · r = 0.43`, as far as known."""
+    state = controller.state
+    assert state.session is not None
+    units = state.session.units
+    name = str(units.names[neuron])
+    words = [name if short else f"neuron {name}"]
+    if units.area is not None:
+        words.append(str(units.area[neuron]))
+    own, other = _scores(controller, neuron)
+    if short:
+        scores = [score or "–" for score in (own, other)] if other else [own]
+        words += [" / ".join(scores)] if any(scores) else []
+    else:
+        words += [f"r = {own}"] if own else []
+        words += [f"{Path(state.baseline_name).name} {other}"] if other else []
+    return " · ".join(words)
+
+
+def _scores(controller: Controller, neuron: int) -> tuple[str, str]:
+    """The predictor's own, and in a window the baseline's."""
+    pins = controller.pins
+    if pins.page is None:
+        own = score_of(controller.results, neuron)
+        return own, _baseline_score(controller, neuron)
+    known = pins.spans.get(LIVE)
+    is_old = known is not None and pins.is_old(known)
+    return pinned_score(known, neuron) + (" (older)" if is_old else ""), ""
+
+
+def _in_window(controller: Controller, neuron: int, time: np.ndarray) -> Trace:
+    state, results = controller.state, controller.results
+    baseline, answers = controller.baseline, controller.pins.windows
+    window, mask = state.window, state.mask
+    assert window is not None
+    assert mask is not None
+    pinned = [answers.get(slot) for slot in _slots(controller)]
+    return Trace(
+        trace_label(controller, neuron),
+        trace_label(controller, neuron, short=True),
+        time,
+        window.responses[:, neuron],
+        predicted_of(results.selected, neuron),
+        mask.cells[:, neuron],
+        results.is_old,
+        LEAST,
+        predicted_of(baseline.population, neuron),
+        baseline.is_population_old,
+        overlays=tuple(
+            None if answer is None else predicted_of(answer.prediction, neuron)
+            for answer in pinned
+        ),
+        marks=_marks(controller, neuron),
+    )
+
+
+def _as_large(row: Trace) -> Trace:
+    """The row with every prediction as large as the recording, to compare shapes."""
+
+    def scaled(curve: np.ndarray | None) -> np.ndarray | None:
+        if curve is None:
+            return None
+        known = np.isfinite(curve) & np.isfinite(row.truth)
+        if known.sum() < 2 or not (spread := float(curve[known].std())):
+            return curve
+        wanted = row.truth[known]
+        shape = (curve - curve[known].mean()) / spread
+        return np.asarray(shape * wanted.std() + wanted.mean())
+
+    return replace(
+        row,
+        predicted=scaled(row.predicted),
+        baseline=scaled(row.baseline),
+        overlays=tuple(scaled(curve) for curve in row.overlays),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _ShownPage:
+    """What a redraw of a span needs for every row."""
+
+    page: tuple[float, float]
+    shaded: tuple[float, float]
+    live: SpanPrediction | None
+    is_old: bool
+    pinned: tuple[SpanPrediction | None, ...]
+
+
+def _shown_page(controller: Controller) -> _ShownPage:
+    pins, window = controller.pins, controller.state.window
+    page, known = pins.page, pins.spans.get(LIVE)
+    assert window is not None
+    assert page is not None
+    answers = [pins.spans.get(slot) for slot in _slots(controller)]
+    return _ShownPage(
+        page,
+        (window.start_s, window.start_s + WINDOW_S),
+        None if known is None else known.span,
+        known is not None and pins.is_old(known),
+        tuple(None if answer is None else answer.span for answer in answers),
+    )
+
+
+def _over_span(shown: _ShownPage, neuron: int, row: Trace) -> Trace:
+    """A row of the page; the window's own in its place until that is there."""
+    bare = replace(
+        row,
+        predicted=None,
+        baseline=None,
+        overlays=(),
+        shade_span=shown.shaded,
+        axis_span=shown.page,
+    )
+    span = shown.live
+    column = None if span is None else span.column(neuron)
+    if span is None or column is None:
+        return bare
+    n_samples = len(span.time)
+    return replace(
+        bare,
+        time=span.time,
+        truth=span.truth[:, column],
+        predicted=span.responses[:, column],
+        is_stale=shown.is_old,
+        overlays=tuple(responses_over(of, neuron, n_samples) for of in shown.pinned),
+    )
+
+
+def _slots(controller: Controller) -> list[int]:
+    """Slots up to the last pin shown; in a hidden one's place a slot of nobody."""
+    shown = {pin.slot for pin in controller.state.pins if pin.is_shown}
+    return [
+        slot if slot in shown else NOBODY for slot in range(max(shown, default=-1) + 1)
+    ]
+
+
+def _marks(controller: Controller, neuron: int) -> tuple[tuple[str, str, str], ...]:
+    """Letter, score and colour of every pin that is shown."""
+    answers = shown_answers(controller)
+    return tuple(
+        (
+            pin.letter,
+            "–"
+            if controller.pins.why_silent(pin)
+            else pinned_score(answers.get(pin.slot), neuron),
+            palette.PINS[pin.slot],
+        )
+        for pin in controller.state.pins
+        if pin.is_shown
+    )
+
+
+def _baseline_score(controller: Controller, neuron: int) -> str:
+    """Its score; "…" while it is awaited, "–" where there is none; "" not asked."""
+    state, baseline = controller.state, controller.baseline
+    mask = state.mask
+    if not state.baseline_name or mask is None:
+        return ""
+    if score := score_of(baseline, neuron):
+        return score
+    if not (mask.cells[:, neuron] == TARGET).any():
+        return ""
+    return "…" if baseline.is_awaited else "–"
+
+
+def score_of(results: Results, neuron: int) -> str:
+    """Such as `0.43` or `0.43 (older)`, "" where the neuron has no score."""
+    if results.scores is None or not np.isfinite(results.scores[neuron]):
+        return ""
+    score = f"{results.scores[neuron]:.2f}"
+    return f"{score} (older)" if results.is_population_old else score
+
+
+def pinned_score(answer: PinAnswer | None, neuron: int) -> str:
+    """Such as `0.43`; "…" while it is awaited, "–" where there is none."""
+    value = None if answer is None else answer.score(neuron)
+    if value is None:
+        return "…"
+    return f"{value:.2f}" if np.isfinite(value) else "–"
+
+
+def responses_over(
+    span: SpanPrediction | None, neuron: int, n_samples: int
+) -> np.ndarray | None:
+    """One neuron's stitched samples, None where it was not asked."""
+    column = None if span is None else span.column(neuron)
+    if span is None or column is None or len(span.time) != n_samples:
+        return None
+    return span.responses[:, column]
+
+
+def predicted_of(prediction: Prediction | None, neuron: int) -> np.ndarray | None:
+    """One neuron's predicted samples (60,), None where it was not asked."""
+    if prediction is None:
+        return None
+    columns = np.flatnonzero(prediction.neurons == neuron)
+    return prediction.responses[:, columns[0]] if len(columns) else None

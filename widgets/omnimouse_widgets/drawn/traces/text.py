@@ -1,0 +1,74 @@
+"""What is said beside the traces: what lines mean, what is pinned, what spans are."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from omnimouse_model.live.compare.pins import PinAnswer, Pins
+from omnimouse_model.live.pin import Pin
+from omnimouse_widgets import palette
+
+SPAN_TIPS: Final = {
+    "window": "The window of 2 s",
+    "10 s": "10 s around it, stitched from windows under the same mask",
+    "30 s": "30 s around it, stitched from windows under the same mask",
+    "trial": "The trial it lies in, stitched from windows under the same mask",
+}
+PIN_TIP: Final = (
+    "Keep this condition (mask and model) and overlay its prediction\n"
+    "while you try another; up to four (Shift+P)"
+)
+FULL_TIP: Final = "Four conditions are pinned; unpin one first (its arrow)"
+COMMON_WORD, COMMON_TIP = "= scale", "One scale for all neurons, or each its own"
+SHAPE_WORD: Final = "≈ shape"
+SHAPE_TIP: Final = "Predictions as large as the recording, to compare their shapes"
+
+
+class Sign(NamedTuple):
+    """One entry of a legend."""
+
+    glyph: str
+    colour: str
+    words: str
+
+
+def legend_signs(baseline: str = "", *, is_large: bool = False) -> list[Sign]:
+    """What the colours and lines mean; a baseline takes the scale bar's place.
+
+    `is_large` where predictions are drawn as large as the recording.
+    """
+    last = Sign("┃", palette.AXIS, "1 s.d.")
+    if baseline:
+        last = Sign("┅", palette.BASELINE, Path(baseline).name)
+    return [
+        Sign("━", palette.HELD, "recorded"),
+        Sign("╍", palette.PREDICTED, "predicted ≈" if is_large else "predicted"),
+        Sign("▇", palette.VISIBLE, "visible"),
+        Sign("▒", palette.TARGET, "target"),
+        last,
+    ]
+
+
+def pinned_signs(
+    pins: Sequence[Pin],
+    answers: Mapping[int, PinAnswer],
+    why_silent: Callable[[Pin], str],
+) -> list[Sign]:
+    """Letters, colours and names of the pins shown, and why one is not predicted."""
+    signs = []
+    for pin in pins:
+        if not pin.is_shown:
+            continue
+        answer = answers.get(pin.slot)
+        why = why_silent(pin) or (answer.error if answer is not None else "")
+        words = f"{pin.letter} {pin.name}" + (f": {why}" if why else "")
+        signs.append(Sign("━", palette.PINS[pin.slot], words))
+    return signs
+
+
+def pin_words(pins: Pins, pin: Pin) -> str:
+    """What a pin is, and why it is not predicted where it is not."""
+    answer = pins.windows.get(pin.slot)
+    words = f"{pin.letter}: {pin.name} · {pin.predictor_name}"
+    why = pins.why_silent(pin) or (answer.error if answer is not None else "")
+    return f"{words}\nNot predicted: {why}" if why else words

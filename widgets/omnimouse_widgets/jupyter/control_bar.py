@@ -1,0 +1,191 @@
+"""What is asked of whom: session, model, preset, video and behaviour, and freshness."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from traitlets import Unicode
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.predict.registry import predictor_names
+from omnimouse_widgets.drawn.model.freshness import freshness_words
+from omnimouse_widgets.drawn.model.task import (
+    BY_HAND,
+    SPANS,
+    caveats,
+    meaning_words,
+    video_name,
+)
+from omnimouse_widgets.drawn.model.text import model_words
+from omnimouse_widgets.jupyter.transport.assets import script, style
+from omnimouse_widgets.jupyter.transport.part import Drawn, Part
+
+PATIENCE_MS: Final = 300
+"""Answers faster than this need no "predicting…": it would only flicker."""
+
+
+class ControlBar(Part):
+    """One line of what is asked, one of who answers, and how fresh the answer is.
+
+    Attributes
+    ----------
+    predictor
+        The model's name, file or folder; set it to choose another.
+    preset
+        The ready-made question on screen, "" where it was painted by hand.
+    video
+        "all", "none", "first" or "last": the frames the model sees; "" for others.
+    behavior
+        "visible", "target" or "hidden".
+    freshness
+        How fresh the prediction on screen is, in words. Follows.
+    """
+
+    REST_S = 0.1
+    AHEAD = 8
+
+    _esm = script("bar")
+    _css = style()
+
+    predictor = Unicode("").tag(sync=True)
+    preset = Unicode("").tag(sync=True)
+    video = Unicode("").tag(sync=True)
+    behavior = Unicode("").tag(sync=True)
+    freshness = Unicode("", read_only=True)
+    _offer: Any = Unicode("").tag(sync=True)
+
+    def __init__(self, controller: Controller, **traits: Any) -> None:
+        super().__init__(controller, **traits)
+        self._offered: Callable[[], object] = lambda: None
+        state, events = controller.state, controller.state.events
+        self.bind(
+            "predictor",
+            events.predictor_name,
+            lambda: state.predictor_name,
+            controller.choose_predictor,
+        )
+        self.bind(
+            "preset",
+            [events.preset, events.mask],
+            lambda: state.preset,
+            controller.apply_preset,
+        )
+        self.bind(
+            "video",
+            events.mask,
+            lambda: "" if state.mask is None else video_name(state.mask.frames),
+            self._show_frames,
+        )
+        self.bind(
+            "behavior",
+            events.mask,
+            lambda: "" if state.mask is None else state.mask.behavior,
+            controller.set_behavior,
+        )
+        self.bind("freshness", controller.results.changed, self._freshness)
+
+    def _show_frames(self, name: str) -> None:
+        if name not in SPANS:
+            raise ValueError(f"Video is one of {', '.join(SPANS)}, not {name!r}.")
+        self._controller.set_frames(SPANS[name])
+
+    def parts(self) -> Sequence[Drawn]:
+        """The choices; the question in words; how far everything is."""
+        controller, results = self._controller, self._controller.results
+        events, learned = controller.state.events, controller.finetuning.finished
+        progress = [controller.opener.changed, controller.models.changed]
+        return (
+            Drawn(self._draw_choices, [events.session, events.predictor_name, learned]),
+            Drawn(
+                self._draw_words,
+                [events.session, events.preset],
+                [results.changed],
+                [events.mask],
+            ),
+            Drawn(self._draw_progress, progress, [results.changed]),
+        )
+
+    def is_awaiting(self) -> bool:
+        """Whether there will soon be another word on how fresh the answer is."""
+        return self._controller.results.is_awaited
+
+    def offer(self, words: str, act: Callable[[], object]) -> None:
+        """Offer something once, beside the other controls."""
+        self._offered = act
+        self._offer = words
+
+    # -- from the page ----------------------------------------------------------------
+    def on_offered(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """The user wants what was offered."""
+        self._offer = ""
+        self._offered()
+
+    def on_stop(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Stop what runs: an opening, a fetch, a prediction."""
+        controller = self._controller
+        if controller.opener.is_busy:
+            controller.opener.stop()
+        elif controller.models.is_busy:
+            controller.models.stop()
+        else:
+            controller.cancel()
+
+    def on_again(self, _content: dict[str, Any], _: list[bytes]) -> None:
+        """Ask once more: after an error, or a stop."""
+        self._controller.ask_again()
+
+    # -- to the page ------------------------------------------------------------------
+    def _draw_choices(self) -> None:
+        state = self._controller.state
+        tuned = {
+            str(one.path): one.words for one in self._controller.finetuning.results
+        }
+        names = dict.fromkeys((*predictor_names(), *tuned, state.predictor_name))
+        session = state.session
+        self.show(
+            "choices",
+            presets=[list(entry) for entry in self._controller.presets],
+            by_hand=BY_HAND,
+            models=[[n, tuned.get(n) or model_words(Path(n).name)] for n in names if n],
+            has_video=session is not None and session.stimulus is not None,
+            has_behavior=session is not None and bool(session.behavior_names),
+        )
+
+    def _draw_words(self) -> None:
+        state, results = self._controller.state, self._controller.results
+        session, mask = state.session, state.mask
+        title = "No recording is open"
+        if session is not None:
+            minutes = session.duration_s / 60
+            title = f"{session.id} · {session.n_neurons:,} neurons · {minutes:.0f} min"
+        warnings = []
+        if mask is not None and results.needs is not None:
+            warnings = caveats(mask, results.needs)
+        if results.notice:
+            warnings.append(f"⚠ {results.notice}")
+        meaning = meaning_words(state)
+        self.keep("words", title=title, meaning=meaning, warnings=warnings)
+
+    def _draw_progress(self) -> None:
+        controller, results = self._controller, self._controller.results
+        opener, models = controller.opener, controller.models
+        words = opener.words or models.words
+        share = models.share if models.is_busy else None
+        fault = opener.fault or models.fault
+        error = str(fault) if fault is not None else results.error or ""
+        sign, tone, fresh = freshness_words(results, is_long=False)
+        self.keep(
+            "progress",
+            words=words,
+            share=share,
+            error=error,
+            sign=sign,
+            tone=tone,
+            fresh=fresh,
+            awaited=results.is_awaited,
+            again=bool(results.error) or results.was_stopped,
+            patience_ms=PATIENCE_MS,
+        )
+
+    def _freshness(self) -> str:
+        return freshness_words(self._controller.results, is_long=False)[2]

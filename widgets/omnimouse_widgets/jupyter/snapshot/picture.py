@@ -1,0 +1,303 @@
+"""What is on screen as one picture, drawn where the state is: no page is needed.
+
+The field and the raster in the colours they have on screen, and the traces of the first
+neurons selected. It is what a saved notebook shows without a kernel.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from omnimouse_model.analysis.evaluate.summary import score_summary
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import (
+    MIXED,
+    N_SAMPLES,
+    PATTERN_WORDS,
+    THEN,
+)
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.field.colours import core_and_rim, flat_rows, mean_levels
+from omnimouse_widgets.drawn.field.layout import Field
+from omnimouse_widgets.drawn.field.mask_counts import MOST_TOLD, ORDER, counted
+from omnimouse_widgets.drawn.field.neuron_colours import STATE_CORE, STATE_RIM
+from omnimouse_widgets.drawn.raster.order import Arrangement, arrange
+from omnimouse_widgets.drawn.raster.pixels import (
+    OVERLAYS,
+    blended,
+    coloured,
+    overlay_table,
+)
+from omnimouse_widgets.drawn.raster.rows import Rows
+from omnimouse_widgets.drawn.raster.values import (
+    GREY,
+    TITLES,
+    Shown,
+    age_words,
+    picture,
+    shown_in,
+)
+from omnimouse_widgets.drawn.traces.options import Look
+from omnimouse_widgets.drawn.traces.rows import trace_rows
+from omnimouse_widgets.jupyter.snapshot.drawing import (
+    EDGE,
+    GAP,
+    QUIET,
+    TEXT,
+    WIDTH,
+    Sheet,
+    cut,
+    hex_of,
+    mixed,
+    width_of,
+)
+from omnimouse_widgets.jupyter.snapshot.traces import draw_traces, traces_height
+
+SIDE: Final = 480
+"""Of the field, at most, and of the raster's height."""
+TOP: Final = 32
+"""Below the caption."""
+BELOW: Final = 30
+"""Below the field: what its colours stand for."""
+AXIS: Final = 84
+"""Left of the raster: what its rows are."""
+MOST_TRACES: Final = 8
+BLOCK: Final = 4
+GREYS: Final = 16
+"""Pixels of the mean image that become one, and between its greys."""
+MOST_EVEN: Final = 32
+"""Colours of neurons that stay as they are; of more, such as scores, nearly."""
+UNDER: Final = 36
+"""The grey under neurons that let it through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A finished picture, in words as well."""
+
+    png: bytes
+    words: str
+    width: int
+    height: int
+
+
+def draw(controller: Controller, field: Field | None) -> Drawing:
+    """Draw what is on screen; `field` is that of the open session."""
+    words = caption(controller)
+    state = controller.state
+    if field is None or state.window is None or state.mask is None:
+        sheet = Sheet(WIDTH, TOP)
+        sheet.words(EDGE, 9, words, TEXT, 13)
+        return Drawing(sheet.png(), words, WIDTH, TOP)
+    traces = trace_rows(controller, Look(is_large=state.as_large))
+    below = TOP + SIDE + BELOW
+    height = below + traces_height(min(len(traces), MOST_TRACES))
+    sheet = Sheet(WIDTH, height)
+    sheet.words(EDGE, 9, cut(words, WIDTH - 2 * EDGE, 13), TEXT, 13)
+    _draw_field(sheet, controller, field)
+    _draw_legend(sheet, controller)
+    _draw_raster(sheet, controller)
+    if traces:
+        left_out = max(len(traces) - MOST_TRACES, 0)
+        draw_traces(sheet, controller, traces[:MOST_TRACES], below, left_out)
+    return Drawing(sheet.png(), words, WIDTH, height)
+
+
+# -- words --------------------------------------------------------------------------
+def caption(controller: Controller) -> str:
+    """Such as `demo · window 12.0 s · 743 visible, 257 target · median r 0.41 · …`."""
+    state, results = controller.state, controller.results
+    if state.session is None or state.window is None or state.mask is None:
+        return "No recording is open."
+    states = _state_words(controller)
+    start, stop = state.active_span
+    if (start, stop) != (0, N_SAMPLES):
+        states += f" in samples {start}-{stop}"
+    name = Path(state.predictor_name).name
+    return " · ".join(
+        [
+            state.session.id,
+            f"window {state.window.start_s:.1f} s",
+            states,
+            _score_words(controller),
+            f"model {name}" if name else "no model",
+            *([f"error: {results.error}"] if results.error else []),
+        ]
+    )
+
+
+def _state_words(controller: Controller) -> str:
+    """Such as `743 visible, 257 target`; a few kinds of change are told as such."""
+    state = controller.state
+    counts = counted(state)[0]
+    assert state.mask is not None
+    words = [
+        f"{counts[code]:,} {palette.STATE_WORDS[code]}"
+        for code in ORDER
+        if counts[code]
+    ]
+    if counts[MIXED]:
+        patterns = np.bincount(state.mask.patterns_in(state.active_span))
+        changing = [at for at in np.flatnonzero(patterns) if THEN in PATTERN_WORDS[at]]
+        if len(changing) <= MOST_TOLD:
+            told = [f"{patterns[at]:,} {PATTERN_WORDS[at]}" for at in changing]
+            words[-1:] = told or words[-1:]
+    return ", ".join(words)
+
+
+def _score_words(controller: Controller) -> str:
+    results = controller.results
+    found = score_summary(results.scores)
+    if not found.n:
+        return "no score"
+    older = " (of an older question)" if results.is_population_old else ""
+    return f"median r {found.median:.2f}{older}"
+
+
+# -- the field ----------------------------------------------------------------------
+def field_pixels(controller: Controller, field: Field) -> np.ndarray:
+    """uint8 (H, W, 3): the mean image, and over it the neurons as on screen."""
+    pixels = np.zeros((*field.labels.shape, 3), np.uint8)
+    if field.mean is not None:
+        grey = _coarse(coloured(field.mean, mean_levels(field.mean), GREY))
+        height, width = np.minimum(grey.shape[:2], pixels.shape[:2])
+        pixels[:height, :width] = grey[:height, :width]
+    found = core_and_rim(controller, field)
+    if found is not None:
+        rows = flat_rows(controller, field, *found)
+        is_drawn = np.concatenate([[False], rows[:, 3] > 0])[field.labels]
+        table = np.concatenate([np.zeros((1, 3), np.uint8), label_colours(rows)])
+        pixels[is_drawn] = table[field.labels[is_drawn]]
+    return pixels
+
+
+def label_colours(rows: np.ndarray) -> np.ndarray:
+    """uint8 (n, 3) of rows (n, 4), over one grey: even colours make small pictures."""
+    share = rows[:, 3:]
+    colours = 255 * rows[:, :3] * share + UNDER * (1 - share)
+    return np.asarray(colours.round(), np.uint8)
+
+
+def _coarse(grey: np.ndarray) -> np.ndarray:
+    """The mean image in blocks of few greys: noise would be most of the bytes."""
+    blocks = grey[::BLOCK, ::BLOCK].copy()
+    height, width = grey.shape[0] // BLOCK, grey.shape[1] // BLOCK
+    whole = grey[: height * BLOCK, : width * BLOCK].reshape(
+        height, BLOCK, width, BLOCK, -1
+    )
+    blocks[:height, :width] = whole.mean(axis=(1, 3))
+    blocks = (blocks // GREYS) * GREYS + GREYS // 2
+    large = blocks.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)
+    return np.asarray(large[: grey.shape[0], : grey.shape[1]])
+
+
+def field_place(field: Field) -> tuple[float, float, float, float]:
+    """Left, top, width and height of the field on the picture, in points."""
+    height, width = field.labels.shape
+    zoom = SIDE / max(height, width)
+    return EDGE, TOP, zoom * width, zoom * height
+
+
+def _draw_field(sheet: Sheet, controller: Controller, field: Field) -> None:
+    found = core_and_rim(controller, field)
+    if found is not None:
+        even = np.unique(label_colours(flat_rows(controller, field, *found)), axis=0)
+        if len(even) <= MOST_EVEN:
+            sheet.keep(*map(hex_of, even))
+    sheet.picture(field_pixels(controller, field), *field_place(field))
+
+
+def _draw_legend(sheet: Sheet, controller: Controller) -> None:
+    """What the colours stand for: the states with their numbers, or the scale."""
+    y, counts = TOP + SIDE + 8, counted(controller.state)[0]
+    scale = controller.colouring.scale
+    x: float = EDGE + 6
+    if scale is None or not scale.is_known:
+        for code in ORDER:
+            core, rim = _on_ground(STATE_CORE[code]), _on_ground(STATE_RIM[code])
+            sheet.disk(x, y + 7, 5, core, rim)
+            words = f"{palette.STATE_WORDS[code]} {counts[code]:,}"
+            x = sheet.words(x + 10, y, words, TEXT) + 20
+        return
+    x = sheet.words(x, y, f"{scale.quantity.label}:", TEXT) + 8
+    if not scale.words:
+        low, high = scale.ends
+        x = sheet.words(x, y, low, TEXT) + 6
+        sheet.picture(palette.viridis_table()[None], x, y + 3, 120, 9)
+        sheet.words(x + 126, y, high, TEXT)
+        return
+    for word, colour in zip(
+        scale.words, palette.area_table(len(scale.words)), strict=True
+    ):
+        if x + width_of(word) > EDGE + SIDE:
+            sheet.words(x, y, "…", TEXT)
+            return
+        sheet.disk(x + 5, y + 7, 5, hex_of(colour), hex_of(colour))
+        x = sheet.words(x + 15, y, word, TEXT) + 14
+
+
+def _on_ground(colour: np.ndarray) -> str:
+    return mixed(hex_of(255 * colour[:3]), float(colour[3]))
+
+
+# -- the raster ---------------------------------------------------------------------
+def _arranged(controller: Controller) -> Arrangement:
+    state = controller.state
+    assert state.session is not None
+    assert state.mask is not None
+    return arrange(
+        state.raster_order,
+        state.session.units,
+        state.mask,
+        state.active_span,
+        controller.results.scores,
+        controller.similarity.order,
+    )
+
+
+def raster_pixels(controller: Controller, shown: Shown, rows: Rows) -> np.ndarray:
+    """uint8 (rows, 60, 3): the values under the mask."""
+    state = controller.state
+    assert state.window is not None
+    assert state.mask is not None
+    found = picture(shown, state.window, controller.results.population)
+    base = coloured(rows.mean(found.values), found.levels, found.table)
+    if shown != "truth" and controller.results.is_population_old:
+        base = base // 2
+    return blended(base, rows.codes(state.mask), overlay_table(OVERLAYS[shown]))
+
+
+def _draw_raster(sheet: Sheet, controller: Controller) -> None:
+    state = controller.state
+    arranged = _arranged(controller)
+    order = arranged.order
+    rows, n = Rows.of(order, 0, len(order)), max(len(order), 1)
+    left, top, height = EDGE + SIDE + AXIS, TOP + 16, SIDE - 16
+    for row, words in arranged.ticks:
+        lines = words.split("\n")
+        y = top + height * row / n - 6.5 * len(lines)
+        for at, line in enumerate(lines):
+            short = cut(line, AXIS - 14, 10)
+            x = left - 8 - width_of(short, 10)
+            sheet.words(x, y + 13 * at, short, QUIET, 10)
+    names = shown_in(state.raster_view)
+    width = (WIDTH - EDGE - left - GAP * (len(names) - 1)) / len(names)
+    at_row = {int(neuron): at for at, neuron in enumerate(order.tolist())}
+    for number, name in enumerate(names):
+        x = left + number * (width + GAP)
+        title = TITLES[name]
+        if name != "truth" and (age := age_words(controller.results)):
+            title = f"{title} · {age}"
+        sheet.words(x, TOP, cut(title, width, 10), QUIET, 10)
+        sheet.picture(raster_pixels(controller, name, rows), x, top, width, height)
+        cursor = x + width * (state.cursor + 0.5) / N_SAMPLES
+        sheet.line([(cursor, top), (cursor, top + height)], palette.CURSOR)
+        for second, share in (("0 s", 0), ("1 s", 0.5), ("2 s", 1)):
+            shift = share * width_of(second, 10)
+            sheet.words(x + share * width - shift, top + height + 3, second, QUIET, 10)
+    for neuron in state.selection:
+        if neuron in at_row:
+            y = top + height * (at_row[neuron] + 0.5) / n
+            sheet.wedge(left - 1, y, palette.HELD)

@@ -1,0 +1,255 @@
+"""What a saved notebook shows without a kernel: a picture of the settled view.
+
+It is an output of its own beside the live one, which hides it (`static/style.css`), and
+is replaced once the view has settled: a while after the last change, when what is asked
+is answered and no stroke is open. Where no page shows the live view, the end of a cell
+does not wait for that while, so that an executed notebook has what was answered.
+"""
+
+import atexit
+import logging
+import threading
+from base64 import b64encode
+from collections.abc import Callable
+from html import escape
+from time import monotonic
+from typing import Any, Final
+from uuid import uuid4
+from weakref import ref
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.drawn.field.layout import Field, session_field
+from omnimouse_widgets.jupyter.snapshot.drawing import WIDTH
+from omnimouse_widgets.jupyter.snapshot.picture import Drawing
+from omnimouse_widgets.jupyter.snapshot.picture import draw as draw_picture
+
+logger = logging.getLogger(__name__)
+
+QUIET_S: Final = 2.0
+"""Nothing changed for so long: the view has settled."""
+AWAITED: Final = ("running", "stale")
+TRIES: Final = 3
+"""Of one drawing, where the view changes while it is drawn."""
+Bundle = dict[str, Any]
+
+
+class LastState:
+    """The picture beside a live view, kept up to date from `show` to `close`.
+
+    Parameters
+    ----------
+    controller
+        Whose state and results are drawn.
+    failed
+        Told what went wrong where it could not be drawn; nothing is raised.
+    is_live
+        Whether a page shows the live view: the end of a cell is not held up then.
+    quiet_s
+        How long nothing must have changed before it is drawn again.
+
+    Attributes
+    ----------
+    display_id
+        Of the output; the same for good.
+    """
+
+    def __init__(
+        self,
+        controller: Controller,
+        *,
+        failed: Callable[[Exception], None] | None = None,
+        is_live: Callable[[], bool] = lambda: False,
+        quiet_s: float = QUIET_S,
+    ) -> None:
+        self.display_id = f"omnimouse-last-{uuid4().hex}"
+        self._controller, self._failed = controller, failed
+        self._is_live, self._quiet_s = is_live, quiet_s
+        self._field: tuple[Session, Field] | None = None
+        self._changed, self._pencil = threading.Condition(), threading.Lock()
+        self._changed_at = 0.0
+        self._is_due = self._is_closed = False
+        self._thread: threading.Thread | None = None
+        self._shown: Bundle | None = None
+        self._signals: list[Any] = []
+
+    # -- verbs ------------------------------------------------------------------------
+    def show(self) -> None:
+        """Display the picture of what is on screen now; it follows from now on."""
+        if not self._signals:
+            self._follow()
+        with self._pencil:
+            self._shown = self._drawn() or _bundle("It is being drawn.")
+            self._publish(self._shown)
+
+    def draw(self) -> None:
+        """Draw it at once where it is not up to date and the view has settled."""
+        if self._is_due and self._is_settled and not self._is_closed:
+            self._update()
+
+    def close(self) -> None:
+        """Follow no more; the picture stays as it is."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        while self._signals:
+            self._signals.pop().disconnect(self._note, missing_ok=True)
+
+    # -- following --------------------------------------------------------------------
+    def _follow(self) -> None:
+        known = self._controller
+        self._signals = [
+            known.state.events,
+            known.history_changed,
+            known.results.changed,
+            known.baseline.changed,
+            known.pins.changed,
+            known.colouring.changed,
+            known.similarity.changed,
+        ]
+        for signal in self._signals:
+            signal.connect(self._note)
+        _hear_cells_end(self)
+        atexit.register(_end, ref(self))
+
+    def _note(self) -> None:
+        """Something may have changed; called on any thread, and often."""
+        with self._changed:
+            self._is_due, self._changed_at = True, monotonic()
+            if self._thread is None and not self._is_closed:
+                self._thread = threading.Thread(
+                    target=self._watch, name="omnimouse-last-state", daemon=True
+                )
+                self._thread.start()
+            self._changed.notify_all()
+
+    @property
+    def _is_settled(self) -> bool:
+        results = self._controller.results
+        is_awaited = (
+            results.freshness in AWAITED or results.population_freshness in AWAITED
+        )
+        return not (is_awaited or self._controller.in_stroke)
+
+    def _watch(self) -> None:
+        """Wait until the view has settled, draw it, and end: no thread while idle."""
+        while self._waited():
+            self._update()
+
+    def _waited(self) -> bool:
+        """Whether it is to be drawn now; False when there is nothing more to draw."""
+        with self._changed:
+            while self._is_due and not self._is_closed:
+                wait_s = self._changed_at + self._quiet_s - monotonic()
+                if wait_s <= 0 and self._is_settled:
+                    return True
+                self._changed.wait(max(wait_s, 0.0) or self._quiet_s)
+            self._thread = None
+            return False
+
+    # -- drawing ----------------------------------------------------------------------
+    def _update(self) -> None:
+        """Replace the picture where it is another now; on the calling thread."""
+        with self._pencil:
+            found = self._drawn()
+            if found is None or found == self._shown or self._is_closed:
+                return
+            self._shown = found
+            try:
+                self._publish(found, update=True)
+            except Exception as error:  # of a kernel that ends
+                self._tell(error)
+
+    def _publish(self, what: Bundle, *, update: bool = False) -> None:
+        from IPython.display import display
+
+        metadata = {"image/png": {"width": WIDTH}} if "image/png" in what else {}
+        display(  # type: ignore[no-untyped-call]  # IPython's own
+            what,
+            raw=True,
+            metadata=metadata,
+            display_id=self.display_id,
+            update=update,
+        )
+
+    def _drawn(self) -> Bundle | None:
+        """The output; None where the view always changed meanwhile, and it failed.
+
+        A drawing that a change overtook may be half of two views: it is drawn again,
+        and stays due where that is in vain.
+        """
+        found = None
+        for _ in range(TRIES):
+            self._is_due = False
+            try:
+                found = _bundle(draw_picture(self._controller, self._session_field()))
+            except Exception as error:
+                if self._is_due:
+                    continue
+                self._tell(error)
+                return _bundle(f"It could not be drawn: {error}")
+            if not self._is_due:
+                break
+        return found
+
+    def _session_field(self) -> Field | None:
+        session = self._controller.state.session
+        if session is None:
+            return None
+        if self._field is None or self._field[0] is not session:
+            self._field = session, session_field(session)
+        return self._field[1]
+
+    def _tell(self, error: Exception) -> None:
+        logger.warning("The last state could not be shown.", exc_info=error)
+        if self._failed is not None:
+            self._failed(error)
+
+
+def _bundle(what: Drawing | str) -> Bundle:
+    """An output for every reader: page, picture and words."""
+    if isinstance(what, str):
+        words, inside = what, escape(what)
+        picture: Bundle = {}
+    else:
+        words = what.words
+        data = b64encode(what.png).decode("ascii")
+        inside = (
+            f'<img alt="{escape(words)}" width="{what.width}" '
+            f'src="data:image/png;base64,{data}">'
+        )
+        picture = {"image/png": data}
+    return {
+        "text/plain": f"OmniMouse, as it was last seen: {words}",
+        "text/html": f'<div class="omnimouse-last">{inside}</div>',
+        **picture,
+    }
+
+
+def _hear_cells_end(of: LastState) -> None:
+    """Draw it at the end of every cell from now on, as long as it is there."""
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    if shell is None:
+        return
+    known = ref(of)
+
+    def ended(_: object) -> None:
+        one = known()
+        if one is None or one._is_closed:
+            shell.events.unregister("post_run_cell", ended)
+        elif not one._is_live():
+            one.draw()
+
+    shell.events.register("post_run_cell", ended)
+
+
+def _end(known: "ref[LastState]") -> None:
+    """End before Python does: a thread stopped by it may hold a lock for ever."""
+    one = known()
+    if one is None:
+        return
+    one.close()
+    if (thread := one._thread) is not None:
+        thread.join(QUIET_S)

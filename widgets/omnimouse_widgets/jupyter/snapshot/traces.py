@@ -1,0 +1,142 @@
+"""The traces on the picture of what is on screen: recorded against predicted."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.raster.rows import groups
+from omnimouse_widgets.drawn.traces.row import Trace, low_and_scale, time_extent
+from omnimouse_widgets.jupyter.snapshot.drawing import (
+    EDGE,
+    GAP,
+    QUIET,
+    TEXT,
+    WIDTH,
+    Sheet,
+    cut,
+    mixed,
+)
+
+COLUMNS: Final = 2
+ROW: Final = 58
+"""Of a trace: its label, then its curves."""
+LABEL: Final = 16
+LEGEND: Final = 24
+HEIGHT: Final = ROW - LABEL - 4
+SHADES: Final = {VISIBLE: 0.18, TARGET: 0.09}
+"""How strongly samples are shaded by their state."""
+DASHED: Final = (5.0, 3.0)
+DOTTED: Final = (1.5, 2.5)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Curve:
+    """A curve's look, and what it is."""
+
+    name: str
+    colour: str
+    dashes: tuple[float, float] | None
+    values: np.ndarray | None = None
+
+
+def traces_height(n_traces: int) -> int:
+    """Points that so many rows and their legend take; 0 without any."""
+    return -(-n_traces // COLUMNS) * ROW + LEGEND if n_traces else 0
+
+
+def draw_traces(
+    sheet: Sheet,
+    controller: Controller,
+    traces: Sequence[Trace],
+    top: float,
+    n_left_out: int,
+) -> None:
+    """Draw rows two by two, and below them which line is what."""
+    width = (WIDTH - 2 * EDGE - 2 * GAP * (COLUMNS - 1)) / COLUMNS
+    widest = max(low_and_scale(trace)[1] for trace in traces)
+    for number, trace in enumerate(traces):
+        line, column = divmod(number, COLUMNS)
+        x, y = EDGE + column * (width + 2 * GAP), top + line * ROW
+        span = widest if controller.state.common_scale else low_and_scale(trace)[1]
+        _draw_trace(sheet, controller, trace, _Row(x, y, width, trace.extent), span)
+    first, last = traces[0].extent
+    more = f" · {n_left_out:,} more selected" if n_left_out else ""
+    y = top + traces_height(len(traces)) - LEGEND + 4
+    x = sheet.words(EDGE, y, f"{first:.1f} to {last:.1f} s{more}", QUIET, 10) + 20
+    for curve in _curves(controller, traces):
+        sheet.line([(x, y + 7), (x + 20, y + 7)], curve.colour, curve.dashes)
+        x = sheet.words(x + 25, y, cut(curve.name, 140, 10), QUIET, 10) + 14
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row's place, and the times at its ends."""
+
+    x: float
+    y: float
+    width: float
+    extent: tuple[float, float]
+
+    def across(self, times: np.ndarray | float) -> np.ndarray:
+        """Times as places."""
+        start, stop = self.extent
+        return self.x + (np.asarray(times, float) - start) / (stop - start) * self.width
+
+
+def _draw_trace(
+    sheet: Sheet, controller: Controller, trace: Trace, row: _Row, span: float
+) -> None:
+    top, low = row.y + LABEL, low_and_scale(trace)[0]
+    _shade(partial(sheet.box, y=top, height=HEIGHT), trace, row)
+    end = sheet.words(row.x, row.y, cut(trace.label, 0.6 * row.width), TEXT)
+    for letter, score, colour in trace.marks:
+        end = sheet.words(end + 10, row.y, f"{letter} {score}", colour)
+    for curve in _curves(controller, [trace]):
+        if curve.values is not None:
+            down = top + HEIGHT * (1 - (curve.values - low) / span)
+            places = np.stack([row.across(trace.time), down], axis=1)
+            sheet.line(places, curve.colour, curve.dashes)
+    window = controller.state.window
+    if window is not None and controller.pins.page is None:
+        times = window.timestamps["responses"]
+        at = float(row.across(times[min(controller.state.cursor, len(times) - 1)]))
+        sheet.line([(at, top), (at, top + HEIGHT)], palette.CURSOR)
+
+
+def _shade(box: Callable[..., None], trace: Trace, row: _Row) -> None:
+    """What the mask does with each sample, faintly behind the curves."""
+    start, stop = trace.shade_span or time_extent(trace.time)
+    step = (stop - start) / max(len(trace.shade), 1)
+    for first, last, code in groups(trace.shade):
+        if code in SHADES:
+            left, right = row.across(np.array([first, last]) * step + start)
+            colour = mixed(palette.STATE_COLOURS[code], SHADES[code])
+            box(x=float(left), width=float(right - left), colour=colour)
+
+
+def _curves(controller: Controller, traces: Sequence[Trace]) -> list[_Curve]:
+    """The curves that any of these rows has, those on top last; values of the first."""
+    state, first = controller.state, traces[0]
+    found = [_Curve("recorded", palette.HELD, None, first.truth)]
+    for pin in state.pins:
+        if pin.is_shown:
+            has = pin.slot < len(first.overlays)
+            values = first.overlays[pin.slot] if has else None
+            name = f"{pin.letter} {pin.name}"
+            found.append(_Curve(name, palette.PINS[pin.slot], None, values))
+    if any(trace.baseline is not None for trace in traces):
+        colour = mixed(palette.BASELINE, 0.5 if first.is_baseline_stale else 1)
+        name = Path(state.baseline_name).name
+        found.append(_Curve(name, colour, DOTTED, first.baseline))
+    if any(trace.predicted is not None for trace in traces):
+        colour = mixed(palette.PREDICTED, 0.5 if first.is_stale else 1)
+        name = "predicted, of an older question" if first.is_stale else "predicted"
+        found.append(_Curve(name, colour, DASHED, first.predicted))
+    return found

@@ -1,0 +1,1 @@
+"""Between kernel and page: assets, messages, the drawing thread."""

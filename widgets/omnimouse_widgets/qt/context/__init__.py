@@ -1,0 +1,1 @@
+"""The *Context* panel: score against context."""

@@ -1,0 +1,173 @@
+"""What a sweep in the background is to ask: its values, its windows, and a button."""
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QGridLayout,
+    QLineEdit,
+    QPushButton,
+    QSpinBox,
+    QWidget,
+)
+
+from omnimouse_model.analysis.sweep.plan import SweepPlan
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.drawn.context.form import (
+    DRAWS,
+    HISTORY,
+    TIPS,
+    WINDOWS,
+    fitting_neurons,
+    numbers_in,
+    tiers_of,
+)
+from omnimouse_widgets.qt.style.form import NARROW_BOX
+from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.style.segmented_button import Choice, Segmented
+from omnimouse_widgets.qt.style.theme import ToneLabel, quiet_label
+
+BOTH = (True, False)
+
+
+class SweepForm(QWidget):
+    """Asks for a plan; `start` is emitted with it and a name.
+
+    Parameters
+    ----------
+    controller
+        The panel only reads its `state` and `sweeps`.
+    """
+
+    start = Signal(object, str)
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self._controller = controller
+        self.neurons, self.history = QLineEdit(), QLineEdit(HISTORY)
+        self.video, self.behavior = _choice("Video"), _choice("Behaviour")
+        self.draws, self.windows = _number(1, 50, DRAWS), _number(0, 9999, WINDOWS)
+        self.windows.setSpecialValueText("all")
+        self.tier, self.name = QComboBox(), QLineEdit()
+        self.name.setPlaceholderText("name")
+        self.button = QPushButton("Start")
+        self.button.setToolTip("Begin the sweep in the background")
+        self.summary = quiet_label()
+        self._lay_out()
+        for edit in (self.neurons, self.history):
+            edit.textChanged.connect(lambda: self._draw_summary())
+        for box in (self.draws, self.windows):
+            box.valueChanged.connect(lambda: self._draw_summary())
+        for choice in (self.video, self.behavior):
+            choice.picked.connect(lambda _: self._draw_summary())
+        self.button.clicked.connect(lambda: self._press())
+        self.tier.currentTextChanged.connect(lambda _: self._draw_summary())
+        events = controller.state.events
+        timed = [controller.sweeps.changed, controller.results.changed,
+                 events.predictor_name, events.device]  # fmt: skip
+        self.redraw = Redraw(
+            self,
+            [(self._draw_session, [events.session]), (self._draw_summary, timed)],
+        )
+
+    def _lay_out(self) -> None:
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 4, 0)
+        grid.setVerticalSpacing(3)
+        history = ("history", "History", self.history)
+        rows: list[tuple[tuple[str, str, QWidget], ...]] = [
+            (("neurons", "Neurons", self.neurons), history),
+            (("", "Video", self.video), ("", "Behav.", self.behavior)),
+            (("draws", "Draws", self.draws), ("windows", "Windows", self.windows)),
+            (("tier", "Tier", self.tier), ("name", "Name", self.name)),
+        ]
+        for number, row in enumerate(rows):
+            for column, (tip, words, control) in enumerate(row):
+                grid.addWidget(ToneLabel(words), number, 2 * column)
+                grid.addWidget(control, number, 2 * column + 1)
+                control.setMinimumWidth(1)
+                if tip:
+                    control.setToolTip(TIPS[tip])
+                    control.setAccessibleName(words)
+        self.summary.setMinimumHeight(3 * self.summary.fontMetrics().lineSpacing())
+        grid.addWidget(self.summary, len(rows), 0, 1, 3)
+        grid.addWidget(self.button, len(rows), 3)
+        grid.setRowStretch(len(rows) + 1, 1)
+        for column in (1, 3):
+            grid.setColumnStretch(column, 1)
+
+    # -- what the user says -----------------------------------------------------------
+    def plan(self) -> SweepPlan:
+        """Read the plan; raises `ValueError` with what is wrong in the user's words."""
+        return SweepPlan(
+            neurons=numbers_in(self.neurons.text(), "Neurons"),
+            history_samples=numbers_in(self.history.text(), "History"),
+            video=_chosen(self.video),
+            behavior=_chosen(self.behavior),
+            seeds=tuple(range(self.draws.value())),
+            tier=self.tier.currentText() or "test",
+            max_windows=self.windows.value() or None,
+        )
+
+    def _press(self) -> None:
+        try:
+            plan = self.plan()
+        except ValueError:
+            return  # the summary says what is wrong
+        self.start.emit(plan, self.name.text().strip())
+
+    # -- from state to screen ---------------------------------------------------------
+    def _draw_session(self) -> None:
+        session = self._controller.state.session
+        known = tiers_of(session)
+        if [self.tier.itemText(n) for n in range(self.tier.count())] != known:
+            self.tier.clear()
+            self.tier.addItems(known)
+        if session is not None:
+            self.neurons.setText(fitting_neurons(session))
+            lacks_video = session.stimulus is None
+            lacks_behavior = not session.behavior_names
+            self._choose(self.video, without=lacks_video)
+            self._choose(self.behavior, without=lacks_behavior)
+        self._draw_summary()
+
+    def _choose(self, choice: Segmented, *, without: bool) -> None:
+        """What the session lacks can only be left out."""
+        choice.setEnabled(not without)
+        choice.show_value((False,) if without else BOTH)
+
+    def _draw_summary(self) -> None:
+        sweeps, state = self._controller.sweeps, self._controller.state
+        self.button.setEnabled(state.session is not None and not sweeps.is_busy)
+        try:
+            estimate = sweeps.estimate(self.plan())
+        except ValueError as error:
+            self.summary.set_tone("alert")
+            self.summary.setText(str(error))
+            self.button.setEnabled(False)
+            return
+        self.summary.set_tone("quiet")
+        self.summary.setText("" if estimate is None else estimate.words)
+
+
+def _choice(name: str) -> Segmented:
+    choices = (
+        Choice(BOTH, "both", f"{name}: a curve with it and one without"),
+        Choice((True,), "with", f"{name}: given"),
+        Choice((False,), "no", f"{name}: not given"),
+    )
+    made = Segmented(choices, name)
+    made.show_value(BOTH)
+    return made
+
+
+def _chosen(choice: Segmented) -> tuple[bool, ...]:
+    value = choice.value
+    return value if isinstance(value, tuple) else BOTH
+
+
+def _number(low: int, high: int, value: int) -> QSpinBox:
+    box = QSpinBox()
+    box.setRange(low, high)
+    box.setValue(value)
+    box.setStyleSheet(NARROW_BOX)
+    return box

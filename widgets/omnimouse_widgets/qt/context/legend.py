@@ -1,0 +1,97 @@
+"""Which sweep on the plots is which: a piece of its line with its points, its name."""
+
+from collections.abc import Sequence
+
+from qtpy.QtCore import QPointF, QSize, Qt
+from qtpy.QtGui import QColor, QPainter, QPixmap
+from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
+
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.context.points import DrawnSweep
+from omnimouse_widgets.qt.context.plot import line_pen
+from omnimouse_widgets.qt.style import plot_style
+from omnimouse_widgets.qt.style.form import ElidedLabel
+
+SAMPLE = QSize(34, 12)
+COLUMNS = 2
+POINT = 3.5
+
+
+class SweepLegend(QWidget):
+    """The sweeps that are drawn, side by side; hidden where it is but the live one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setAccessibleName("Sweeps drawn")
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(4, 0, 4, 0)
+        self._grid.setHorizontalSpacing(4)
+        self._grid.setVerticalSpacing(0)
+        for column in range(COLUMNS):
+            self._grid.setColumnStretch(2 * column + 1, 1)
+        self._is_needed, self._has_room = False, True
+        self._entries: list[tuple[QLabel, ElidedLabel]] = []
+        self.hide()
+
+    def show_sweeps(self, sweeps: Sequence[DrawnSweep]) -> None:
+        """An entry for each; a longer name is cut here, and whole in its tooltip."""
+        is_needed = any(drawn.line for drawn in sweeps)
+        entries = sweeps if is_needed else ()
+        while len(self._entries) < len(entries):
+            self._add()
+        for at, (sample, name) in enumerate(self._entries):
+            is_used = at < len(entries)
+            sample.setVisible(is_used)
+            name.setVisible(is_used)
+            if is_used:
+                sample.setPixmap(line_sample(entries[at].line))
+                name.set_words(entries[at].name)
+                name.setToolTip(_tip(entries[at]))
+        self._is_needed = is_needed
+        self.setVisible(is_needed and self._has_room)
+
+    def set_room(self, has_room: bool) -> None:
+        """Hide it with the plots, and show it with them where it is needed."""
+        self._has_room = has_room
+        self.setVisible(self._is_needed and has_room)
+
+    @property
+    def names(self) -> list[str]:
+        """What is in it, in order."""
+        return [name.words for _, name in self._entries if not name.isHidden()]
+
+    def _add(self) -> None:
+        sample, name = QLabel(), ElidedLabel()
+        name.setFont(plot_style.small_font())
+        row, column = divmod(len(self._entries), COLUMNS)
+        self._grid.addWidget(sample, row, 2 * column)
+        self._grid.addWidget(name, row, 2 * column + 1)
+        self._entries.append((sample, name))
+
+
+def line_sample(line: int) -> QPixmap:
+    """A piece of a sweep's line between two of its points, on any background."""
+    pixmap = QPixmap(SAMPLE)
+    pixmap.fill(QColor(0, 0, 0, 0))
+    painter = QPainter(pixmap)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    middle, right = SAMPLE.height() / 2, SAMPLE.width() - POINT - 1
+    ends = QPointF(POINT + 1, middle), QPointF(right, middle)
+    painter.setPen(line_pen(palette.EDGE, line))
+    painter.drawLine(*ends)
+    painter.setPen(plot_style.pen(palette.EDGE, 1.5))
+    if not line:
+        painter.setBrush(plot_style.brush(palette.EDGE))
+    else:  # nothing of the line is seen within an open point
+        painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_Source)
+        painter.setBrush(Qt.GlobalColor.transparent)
+    for end in ends:
+        painter.drawEllipse(end, POINT, POINT)
+    painter.end()
+    return pixmap
+
+
+def _tip(drawn: DrawnSweep) -> str:
+    if not drawn.line:
+        return "The selected neurons in this window: solid lines, filled points"
+    return f"{drawn.name}\nA kept sweep: broken lines, open points"

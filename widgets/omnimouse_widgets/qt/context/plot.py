@@ -1,0 +1,413 @@
+"""Two plots of score against context: over neurons, and over samples of history.
+
+It draws the sweeps it is given; it knows no controller. A condition has its colour and
+its symbol, a sweep its kind of line.
+"""
+
+from collections.abc import Collection, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyqtgraph as pg
+from pyqtgraph.graphicsItems.ScatterPlotItem import drawSymbol
+from qtpy.QtCore import QPointF, QRectF, QSize, Qt
+from qtpy.QtGui import QBrush, QColor, QFontMetricsF, QImage, QPainter, QPen
+from qtpy.QtSvg import QSvgGenerator
+from qtpy.QtWidgets import QSizePolicy
+
+from omnimouse_model.analysis.sweep.plan import AXES, Axis
+from omnimouse_model.live.sweep.current_point import Mark
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.context.points import (
+    AXIS_WORDS,
+    DrawnSweep,
+    KnownSpots,
+    Spot,
+    dodge,
+    place_on,
+    tick_words,
+    value_at,
+    values_of,
+)
+from omnimouse_widgets.qt.style import plot_style
+
+DASHES: Final[tuple[tuple[float, ...], ...]] = (
+    (),
+    (5, 3),
+    (1, 2.5),
+    (6, 2.5, 1, 2.5),
+    (12, 4),
+)
+"""The live sweep's line, and those of the kept ones in their order."""
+OLD_OPACITY: Final = 0.45
+LEAST_SPAN: Final = 0.1
+"""Of correlation that the plots show at least."""
+BELOW: Final = 42
+"""Pixels of the axis below: two lines of labels, and what they are."""
+ENLARGED: Final = 2
+"""Pixels of a saved picture for one on screen."""
+LEGEND_ROW: Final = 18
+ROOM: Final = 6
+"""Pixels that two labels of an axis are apart at least."""
+
+
+class ContextPlot:
+    """Both plots, on one scale of correlation."""
+
+    def __init__(self) -> None:
+        self.canvas = plot_style.canvas("")
+        self.canvas.setMinimumHeight(84)
+        # It takes what the rows beside it leave, whatever the view would like.
+        ignored = QSizePolicy.Policy.Ignored
+        self.canvas.setSizePolicy(QSizePolicy.Policy.Expanding, ignored)
+        self.axes: dict[Axis, _AxisPlot] = {}
+        for column, axis in enumerate(AXES):
+            self.axes[axis] = _AxisPlot(axis, has_scale=column == 0)
+            self.canvas.addItem(self.axes[axis].plot, row=0, col=column)
+        layout = self.canvas.ci.layout
+        layout.setColumnStretchFactor(0, 5)
+        layout.setColumnStretchFactor(1, 3)
+        neurons, history = (self.axes[axis].plot for axis in AXES)
+        history.setYLink(neurons)
+        self._message = plot_style.Message(neurons.getViewBox())
+        self._mark: Mark | None = None
+        self._spots = KnownSpots()
+        self._names: list[tuple[str, int]] = []
+
+    def show_sweeps(
+        self, sweeps: list[DrawnSweep], hidden: Collection[str] = ()
+    ) -> None:
+        """Draw these, without the conditions of some labels."""
+        self._names = [(drawn.name, drawn.line) for drawn in sweeps]
+        spots = [spot for spot in self._spots.of(sweeps) if spot.label not in hidden]
+        for axis, plot in self.axes.items():
+            own = [spot for spot in spots if spot.axis == axis]
+            plot.show(own, values_of(sweeps, axis))
+            plot.fade(any(drawn.is_old for drawn in sweeps if drawn.line == 0))
+        self._fit()
+
+    def show_mark(self, mark: Mark | None) -> None:
+        """Mark the question on screen; nothing where there is none."""
+        if repr(mark) == repr(self._mark):  # a score may be NaN, unlike itself
+            return
+        self._mark = mark
+        for plot in self.axes.values():
+            plot.show_mark(mark)
+        self._fit()
+
+    def set_message(self, words: str) -> None:
+        """Say why there is nothing to see."""
+        self._message.show(words)
+
+    @property
+    def message(self) -> str:
+        """Why there is nothing to see, "" when there is."""
+        return self._message.words
+
+    def drawn(self, axis: Axis, label: str, line: int = 0) -> list[tuple[float, ...]]:
+        """(value, score, s.e.m.) of the points on screen of one curve, in order."""
+        return self.axes[axis].drawn(label, line)
+
+    def _fit(self) -> None:
+        """One scale around every point, bar and mark."""
+        ends = [y for plot in self.axes.values() for y in plot.extent]
+        if self._mark is not None and np.isfinite(self._mark.score):
+            ends.append(self._mark.score)
+        low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
+        spare = max(LEAST_SPAN - (high - low), 0.12 * (high - low), 0.02) / 2
+        for plot in self.axes.values():
+            plot.plot.setYRange(low - spare, high + spare, padding=0)
+
+    # -- pictures ---------------------------------------------------------------------
+    def write_image(self, path: Path) -> None:
+        """Write what is on screen and a legend: SVG by that name, else PNG, enlarged.
+
+        Raises `OSError` where it cannot be written.
+        """
+        view = self.canvas.viewport().size()
+        size = QSize(view.width(), view.height() + LEGEND_ROW * self._n_legend_rows)
+        if path.suffix.lower() == ".svg":
+            svg = QSvgGenerator()
+            svg.setFileName(str(path))
+            svg.setSize(size)
+            svg.setResolution(self.canvas.logicalDpiX())
+            svg.setViewBox(QRectF(0, 0, size.width(), size.height()))
+            svg.setTitle("OmniMouse context sweep")
+            self._paint(svg, size)
+            if not path.exists():
+                raise OSError(f"{path} cannot be written.")
+            return
+        picture = QImage(size * ENLARGED, QImage.Format.Format_ARGB32)
+        picture.setDevicePixelRatio(ENLARGED)
+        self._paint(picture, size)
+        if not picture.save(str(path)):
+            raise OSError(f"{path} cannot be written.")
+
+    @property
+    def _n_legend_rows(self) -> int:
+        return 1 + len(self._named)
+
+    @property
+    def _named(self) -> list[tuple[str, int]]:
+        """The sweeps with their lines, where there are others than the live one."""
+        return self._names if any(line for _, line in self._names) else []
+
+    def _paint(self, on: Any, size: QSize) -> None:
+        painter = QPainter(on)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        whole = QRectF(0, 0, size.width(), size.height())
+        painter.fillRect(whole, QColor(plot_style.BACKGROUND))
+        self._paint_legend(painter)
+        place = whole.adjusted(0, LEGEND_ROW * self._n_legend_rows, 0, 0)
+        items = [i for plot in self.axes.values() for i in (plot.points, plot.star)]
+        for item in items:  # drawn anew, not out of pyqtgraph's cache of pixels
+            item.setExportMode(True, {"painter": painter, "resolutionScale": 1.0})
+        self.canvas.render(painter, place, self.canvas.viewport().rect())
+        for item in items:
+            item.setExportMode(False)
+        painter.end()
+
+    def _paint_legend(self, painter: QPainter) -> None:
+        """Conditions in a row, then every sweep with its line, where there are more."""
+        painter.setFont(plot_style.small_font())
+        x, middle = 8.0, LEGEND_ROW / 2
+        for label, colour in palette.CONDITION_COLOURS.items():
+            painter.save()
+            painter.translate(x + 5, middle)
+            drawSymbol(
+                painter,
+                palette.CONDITION_SYMBOLS[label],
+                9,
+                plot_style.pen(colour),
+                plot_style.brush(colour),
+            )
+            painter.restore()
+            x = _write(painter, x + 14, middle, label)
+        for row, (name, line) in enumerate(self._named, 1):
+            at = middle + row * LEGEND_ROW
+            painter.setPen(line_pen(plot_style.TEXT, line))
+            painter.drawLine(QPointF(8, at), QPointF(44, at))
+            _write(painter, 50, at, name)
+
+
+def _write(painter: QPainter, x: float, middle: float, words: str) -> float:
+    """Write words on a line, and say where the next may begin."""
+    painter.setPen(QColor(plot_style.TEXT))
+    measure = painter.fontMetrics()
+    painter.drawText(QPointF(x, middle + measure.ascent() / 2 - 1), words)
+    return x + measure.horizontalAdvance(words) + 12
+
+
+class _AxisPlot:
+    """One plot. Lines and bars are an item per look; all points are one item."""
+
+    def __init__(self, axis: Axis, *, has_scale: bool) -> None:
+        self.axis = axis
+        box = pg.ViewBox(enableMenu=False, enableMouse=False, defaultPadding=0.0)
+        self.plot = pg.PlotItem(viewBox=box)
+        plot_style.style_plot(self.plot)
+        self.plot.setLabel("bottom", AXIS_WORDS[axis], color=plot_style.AXIS)
+        below = self.plot.getAxis("bottom")
+        below.label.setFont(plot_style.small_font())
+        below.setStyle(hideOverlappingLabels=False)
+        below.setHeight(BELOW)  # the same for both, so that their scales meet
+        scale = self.plot.getAxis("left")
+        scale.enableAutoSIPrefix(False)
+        if has_scale:
+            self.plot.setLabel("left", "correlation", color=plot_style.AXIS)
+            scale.label.setFont(plot_style.small_font())
+        else:
+            scale.setStyle(showValues=False)
+        self.line = pg.InfiniteLine(
+            angle=90, pen=plot_style.pen(palette.CURSOR, dotted=True)
+        )
+        self.line.setZValue(1)
+        self.line.hide()
+        self.points = pg.ScatterPlotItem(
+            hoverable=True,
+            tip=lambda x, y, data: data.tip,
+            hoverSize=10,
+            antialias=True,
+        )
+        self.star = pg.ScatterPlotItem(
+            hoverable=True,
+            tip=lambda x, y, data: data,
+            symbol="star",
+            size=14,
+        )
+        self.points.setZValue(20)
+        self.star.setZValue(30)
+        for item in (self.line, self.points, self.star):
+            self.plot.addItem(item, ignoreBounds=True)
+        box.sigResized.connect(lambda _: self._fit_ticks())
+        self._lines: dict[tuple[str, int], pg.PlotCurveItem] = {}
+        self._bars: dict[tuple[str, int], pg.PlotCurveItem] = {}
+        self._spots: list[Spot] = []
+        self._values: tuple[int, ...] = ()
+        self._mark_x: float | None = None
+
+    @property
+    def extent(self) -> list[float]:
+        """Where points and the ends of their bars lie."""
+        points = [spot.point for spot in self._spots]
+        bars = [(p.score, p.sem if p.sem == p.sem else 0.0) for p in points]
+        return [y for score, sem in bars for y in (score - sem, score + sem)]
+
+    def show(self, spots: list[Spot], values: tuple[int, ...]) -> None:
+        """Draw these points with their lines and bars."""
+        self._spots, self._values = spots, values
+        looks = {(spot.label, spot.line) for spot in spots}
+        for look in looks | set(self._lines):
+            self._draw_look(look, [s for s in spots if (s.label, s.line) == look])
+        beside = {label: self._dodge(label) for label in palette.CONDITION_COLOURS}
+        self.points.setData(
+            x=[spot.x + beside[spot.label] for spot in spots],
+            y=[spot.point.score for spot in spots],
+            symbol=[palette.CONDITION_SYMBOLS[spot.label] for spot in spots],
+            brush=[fill_of(spot.label, spot.line) for spot in spots],
+            pen=[edge_of(spot.label) for spot in spots],
+            data=spots,
+            size=8,
+        )
+        self._fit()
+
+    def fade(self, is_old: bool) -> None:
+        """Fade the live curves that answer an older question."""
+        for items in (self._lines, self._bars):
+            for (_, line), item in items.items():
+                item.setOpacity(OLD_OPACITY if is_old and line == 0 else 1.0)
+
+    def show_mark(self, mark: Mark | None) -> None:
+        """A line where the question on screen lies, a star at its score."""
+        self.line.setVisible(mark is not None)
+        if mark is None:
+            self._mark_x = None
+            self.star.setData([])
+            return
+        self._mark_x = place_on(self.axis, getattr(mark.given, self.axis))
+        self.line.setValue(self._mark_x)
+        self.star.setOpacity(OLD_OPACITY if mark.is_old else 1.0)
+        self.star.setBrush(star_fill(mark))
+        self.star.setPen(star_edge(mark))
+        tip = f"This mask: {mark.words}"
+        spots = [{"pos": (self._mark_x, mark.score), "data": tip}]
+        self.star.setData(spots if np.isfinite(mark.score) else [])
+        self._fit()
+
+    def drawn(self, label: str, line: int) -> list[tuple[float, ...]]:
+        """Read back from the items themselves."""
+        if (label, line) not in self._lines:
+            return []
+        x, y = self._lines[label, line].getData()
+        bars = np.asarray(self._bars[label, line].getData()[1]).reshape(-1, 2)
+        sems = np.diff(bars, axis=1)[:, 0] / 2
+        return [
+            (value_at(self.axis, float(at - self._dodge(label))), *map(float, found))
+            for at, *found in zip(x, y, sems, strict=True)
+        ]
+
+    def _draw_look(self, look: tuple[str, int], spots: list[Spot]) -> None:
+        if look not in self._lines:
+            label, line = look
+            colour = palette.CONDITION_COLOURS[label]
+            self._lines[look] = self._added(line_pen(colour, line), "finite")
+            self._bars[look] = self._added(plot_style.pen(colour, 1.5), "pairs")
+        x = np.array([spot.x for spot in spots], float) + self._dodge(look[0])
+        y = np.array([spot.point.score for spot in spots], float)
+        sems = np.nan_to_num([spot.point.sem for spot in spots])
+        self._lines[look].setData(x, y)
+        ends = np.stack([y - sems, y + sems], axis=1).ravel() if spots else y
+        self._bars[look].setData(np.repeat(x, 2), ends)
+
+    def _dodge(self, label: str) -> float:
+        """How far a condition stands beside its value."""
+        return dodge(label, self.axis, self._values)
+
+    def _added(self, pen: QPen, connect: str) -> pg.PlotCurveItem:
+        item = pg.PlotCurveItem(pen=pen, connect=connect, antialias=True)
+        item.setZValue(10)
+        self.plot.addItem(item, ignoreBounds=True)
+        return item
+
+    def _fit(self) -> None:
+        """Every value and the mark within, and labels that do not touch."""
+        places = [place_on(self.axis, value) for value in self._values]
+        within = [*places, *([] if self._mark_x is None else [self._mark_x]), 0.0, 1.0]
+        low, high = min(within), max(within)
+        room = 0.1 * (high - low)
+        self.plot.setXRange(low - room, high + room, padding=0)
+        self._fit_ticks()
+
+    def _fit_ticks(self) -> None:
+        """As many labels as the axis has room for, the outermost first."""
+        (low, high), _ = self.plot.getViewBox().viewRange()
+        pixels = self.plot.getViewBox().width() / (high - low)
+        measure = QFontMetricsF(plot_style.small_font())
+        spans = {}
+        for value in sorted(self._values):
+            lines = tick_words(self.axis, value).split("\n")
+            half = max(measure.horizontalAdvance(line) for line in lines) / 2
+            at = place_on(self.axis, value) * pixels
+            spans[value] = at - half, at + half
+        shown = fitting(list(spans.values()), ROOM)
+        ticks = [
+            (place_on(self.axis, value), tick_words(self.axis, value))
+            for value, is_shown in zip(spans, shown, strict=True)
+            if is_shown
+        ]
+        self.plot.getAxis("bottom").setTicks([ticks])
+
+
+def fitting(spans: Sequence[tuple[float, float]], room: float) -> list[bool]:
+    """Which of some labels, from left to right, are drawn so that none touch.
+
+    The last one, then the first, then those between from the left.
+    """
+    order = [len(spans) - 1, *range(len(spans) - 1)] if spans else []
+    kept: list[tuple[float, float]] = []
+    shown = [False] * len(spans)
+    for at in order:
+        left, right = spans[at]
+        if all(right + room <= a or b + room <= left for a, b in kept):
+            kept.append(spans[at])
+            shown[at] = True
+    return shown
+
+
+def line_pen(colour: str, line: int) -> QPen:
+    """The line of a condition in one of the sweeps."""
+    pen = plot_style.pen(colour, 1.5)
+    if DASHES[line]:
+        pen.setDashPattern(list(DASHES[line]))
+        pen.setCapStyle(Qt.PenCapStyle.FlatCap)
+    return pen
+
+
+@cache
+def fill_of(label: str, line: int) -> QBrush:
+    """Filled where live; a kept sweep's points are open."""
+    return plot_style.brush(
+        plot_style.BACKGROUND if line else palette.CONDITION_COLOURS[label]
+    )
+
+
+def star_fill(mark: Mark) -> QBrush:
+    """Filled where it is of the selected neurons, as the live curves are."""
+    return plot_style.brush(
+        palette.CURSOR if mark.is_of_selected else plot_style.BACKGROUND
+    )
+
+
+def star_edge(mark: Mark) -> QPen:
+    """Set off from the curves below it; an open one has its colour here."""
+    return plot_style.pen(
+        plot_style.BACKGROUND if mark.is_of_selected else palette.CURSOR
+    )
+
+
+@cache
+def edge_of(label: str) -> QPen:
+    """The edge of a condition's points."""
+    return plot_style.pen(palette.CONDITION_COLOURS[label], 1.5)

@@ -1,0 +1,1 @@
+"""The *OmniMouse* panel: one section per file."""

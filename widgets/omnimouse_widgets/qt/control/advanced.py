@@ -1,0 +1,100 @@
+"""What strategies set and hand-made masks leave at its default; editable."""
+
+from dataclasses import replace
+from typing import Any
+
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QLabel,
+    QLineEdit,
+    QSpinBox,
+    QWidget,
+)
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import N_SAMPLES, UNGUARDED
+from omnimouse_widgets.qt.style.form import NARROW_BOX, Form, row_of
+from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.style.theme import quiet_label
+
+
+class AdvancedSection(QWidget):
+    """Cuts, the span of context latents, and the guard around visible samples."""
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self._controller = controller
+        self.cuts = QLineEdit()
+        self.cuts.setPlaceholderText("none")
+        self.cuts.setToolTip("Samples that no response token crosses, such as: 20, 40")
+        self.cuts.editingFinished.connect(self._cuts_edited)
+        self.start, self.stop = QSpinBox(), QSpinBox()
+        for box, words in ((self.start, "First"), (self.stop, "After the last")):
+            box.setRange(0, N_SAMPLES)
+            box.setKeyboardTracking(False)
+            box.setStyleSheet(NARROW_BOX)
+            box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+            box.setToolTip(f"{words} sample in which context latents exist (0-60)")
+            box.setAccessibleName(f"Context: {words.lower()} sample")
+            box.valueChanged.connect(lambda _: self._span_edited())
+        self.guarded = QCheckBox("skip targets beside visible samples")
+        self.guarded.setToolTip(
+            "The official rule: the first 5 samples, and the 5 after a visible run, "
+            "are not asked"
+        )
+        self.guarded.toggled.connect(lambda on: self._change(guarded=on))
+        self.warning = quiet_label("alert")
+        span = row_of(self.start, QLabel("to"), self.stop)
+        for column in (0, 2):
+            span.setStretch(column, 1)
+        form = Form(self)
+        form.add("Cuts", self.cuts)
+        form.add("Context", span)
+        form.add("", self.guarded)
+        form.add("", self.warning)
+        events = controller.state.events
+        self.redraw = Redraw(self, [(self._draw, [events.mask, events.session])])
+
+    # -- what the user does -----------------------------------------------------------
+    def _cuts_edited(self) -> None:
+        words = self.cuts.text().replace(",", " ").split()
+        if not all(word.isdigit() and int(word) < N_SAMPLES for word in words):
+            self._warn("✕ Cuts are samples from 0 to 59, such as: 20, 40")
+            return
+        self._change(cuts=tuple(sorted({int(word) for word in words})))
+        self._draw()
+
+    def _span_edited(self) -> None:
+        start, stop = self.start.value(), self.stop.value()
+        if start > stop:
+            self._warn("✕ The context must start before it stops")
+            return
+        self._change(context_span=(start, stop))
+        self._draw()
+
+    def _change(self, **changes: Any) -> None:
+        mask = self._controller.state.mask
+        if mask is None or all(getattr(mask, k) == v for k, v in changes.items()):
+            return
+        changed = replace(mask, name="", note="", **changes)
+        self._controller.set_mask(changed, "Advanced settings")
+
+    # -- from state to screen -----------------------------------------------------
+    def _draw(self) -> None:
+        mask = self._controller.state.mask
+        self.setEnabled(mask is not None)
+        if mask is None:
+            return
+        if not self.cuts.hasFocus():
+            self.cuts.setText(", ".join(str(cut) for cut in mask.cuts))
+        for box, value in zip((self.start, self.stop), mask.context_span, strict=True):
+            with QSignalBlocker(box):
+                box.setValue(value)
+        with QSignalBlocker(self.guarded):
+            self.guarded.setChecked(mask.guarded)
+        self._warn("" if mask.guarded else f"⚠ {UNGUARDED}")
+
+    def _warn(self, words: str) -> None:
+        self.warning.setText(words)
+        self.warning.setVisible(bool(words))

@@ -1,0 +1,78 @@
+"""A model on its way from the hub: how far it is, and what to do where it stopped."""
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QProgressBar, QPushButton, QToolButton, QWidget
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.models.downloads import Models
+from omnimouse_widgets.qt.style.form import Form, row_of
+from omnimouse_widgets.qt.style.theme import quiet_label
+
+FETCH_TIP = "Fetch it from the model hub, then ask it"
+GO_ON_TIP = "Go on from the last byte that arrived"
+LEAVE_TIP = "Leave it: the model above stays"
+NOBODY_TIP = "Leave it: choose another model above"
+
+
+class FetchSection(QWidget):
+    """A bar with Stop; then why there is no model, with a way on and a way out."""
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self._models = controller.models
+        self.bar = QProgressBar()
+        self.bar.setRange(0, 1000)
+        self.bar.setTextVisible(True)
+        self.bar.setAccessibleName("Fetched")
+        self.stop = QPushButton("Stop")
+        self.stop.setToolTip("Stop fetching; what arrived is kept")
+        self.stop.clicked.connect(lambda: self._models.stop())
+        self.words, self.problem = quiet_label(), quiet_label("alert")
+        self.problem.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse
+        )
+        self.go_on = QPushButton()
+        self.go_on.clicked.connect(lambda: self._models.go_on())
+        self.dismiss = QToolButton()
+        self.dismiss.setText("✕")
+        self.dismiss.setAccessibleName("Dismiss")
+        self.dismiss.clicked.connect(lambda: self._models.forget())
+        form = Form(self)
+        form.add("", self.words)
+        form.add("", row_of(self.bar, self.stop, stretch=0))
+        form.add("", self.problem)
+        form.add("", row_of(self.go_on, self.dismiss, stretch=0))
+
+    def draw(self) -> None:
+        """Show how it is; called by its panel, for empty it is never on screen."""
+        models = self._models
+        _show((self.bar, self.stop, self.words), models.is_busy)
+        self.words.setText(f"◌ {models.name}: {models.words}…")
+        self.bar.setValue(round(1000 * models.share))
+        self.bar.setFormat(f"{100 * models.share:.0f} %")
+        problem = "" if models.is_busy else problem_of(models)
+        self.problem.setText(problem)
+        _show((self.problem, self.go_on, self.dismiss), bool(problem))
+        words = "Fetch" if models.is_offered else "Go on"
+        self.go_on.setText("Try again" if models.fault is not None else words)
+        self.go_on.setToolTip(FETCH_TIP if models.is_offered else GO_ON_TIP)
+        self.dismiss.setToolTip(NOBODY_TIP if models.is_offered else LEAVE_TIP)
+
+
+def _show(widgets: tuple[QWidget, ...], is_shown: bool) -> None:
+    for widget in widgets:
+        widget.setVisible(is_shown)
+
+
+def problem_of(models: Models) -> str:
+    """Why the model asked for is not here, "" where none is missing."""
+    if not models.name:
+        return ""
+    if models.fault is not None:
+        return f"✕ {models.name} is not fetched: {models.fault}"
+    if models.is_offered:
+        return f"{models.name} is not on this machine: fetch it, or choose another."
+    if models.stopped_at is not None:
+        at = f"{100 * models.stopped_at:.0f} %"
+        return f"{models.name}: stopped at {at}; what arrived is kept."
+    return ""

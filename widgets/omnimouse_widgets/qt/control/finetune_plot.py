@@ -1,0 +1,76 @@
+"""Two small plots of a fine-tuning: the loss of every step, and held-out scores."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import pyqtgraph as pg
+
+from omnimouse_model.live.models.finetune import Point
+from omnimouse_widgets.drawn.model.finetune import (
+    LOSS_COLOUR,
+    SCORE_COLOUR,
+    TIPS,
+    smoothed,
+)
+from omnimouse_widgets.qt.style import plot_style
+
+HEIGHT: Final = 150
+LEAST_SPAN: Final = 0.02
+"""Of a score that is shown at least: less is noise."""
+
+
+class FinetunePlot:
+    """Loss above, scores below, over the same steps; it knows no controller."""
+
+    def __init__(self) -> None:
+        self.canvas = plot_style.canvas(TIPS["loss"])
+        self.canvas.setFixedHeight(HEIGHT)
+        self.canvas.setAccessibleName("Loss and held-out correlation over steps")
+        self._loss = self._plot(0, "loss", has_steps=False)
+        self._score = self._plot(1, "held-out r", has_steps=True)
+        self.losses = self._loss.plot(pen=plot_style.pen(plot_style.AXIS))
+        self.mean = self._loss.plot(pen=plot_style.pen(LOSS_COLOUR, 2.0))
+        self.scores = self._score.plot(
+            pen=plot_style.pen(SCORE_COLOUR),
+            symbol="o",
+            symbolSize=6,
+            symbolBrush=plot_style.brush(SCORE_COLOUR),
+            symbolPen=None,
+        )
+
+    def _plot(self, row: int, words: str, *, has_steps: bool) -> pg.PlotItem:
+        plot = self.canvas.addPlot(row=row, col=0)
+        plot_style.style_plot(plot, bottom=has_steps)
+        plot.setMouseEnabled(False, False)
+        left = plot.getAxis("left")
+        left.setWidth(40)
+        left.enableAutoSIPrefix(False)
+        left.setTickDensity(0.6)
+        box, label = plot.getViewBox(), plot_style.text(words, anchor=(1, 0))
+        label.setParentItem(box)
+        box.sigResized.connect(lambda *_: label.setPos(box.boundingRect().right(), 0))
+        return plot
+
+    def show(
+        self, losses: Sequence[Point], scores: Sequence[Point], n_steps: int
+    ) -> None:
+        """Draw what there is of so many steps."""
+        for curve, points in (
+            (self.losses, losses),
+            (self.mean, smoothed(losses)),
+            (self.scores, scores),
+        ):
+            curve.setData([x for x, _ in points], [y for _, y in points])
+        for plot, points in ((self._loss, losses), (self._score, scores)):
+            plot.setXRange(0, max(n_steps, 1), padding=0.02)
+            low, high = span_of([y for _, y in points])
+            plot.setYRange(low, high, padding=0.08)
+
+
+def span_of(values: Sequence[float]) -> tuple[float, float]:
+    """From the lowest to the highest, and no less than can be told apart."""
+    if not values:
+        return 0.0, 1.0
+    low, high = min(values), max(values)
+    missing = max(LEAST_SPAN - (high - low), 0.0) / 2
+    return low - missing, high + missing

@@ -1,0 +1,82 @@
+"""How many neurons are visible, target, hidden or mixed in the active span."""
+
+from qtpy.QtCore import QRectF, QSize
+from qtpy.QtGui import QColor, QPainter, QPaintEvent
+from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.field.mask_counts import ORDER, counted
+from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.style.theme import quiet_label, state_label
+
+
+class CountsSection(QWidget):
+    """A bar of shares, and the numbers beside their colours."""
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self._controller = controller
+        self.bar = _Shares()
+        self.numbers: dict[int, QLabel] = {}
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(4)
+        grid.setVerticalSpacing(0)
+        for column, code in enumerate(ORDER):
+            self.numbers[code] = QLabel("0")
+            self.numbers[code].setStyleSheet("font-weight: 600;")
+            grid.addWidget(state_label(code), 0, column)
+            grid.addWidget(self.numbers[code], 1, column)
+            grid.setColumnStretch(column, 1)
+        column_layout = QVBoxLayout(self)
+        column_layout.setContentsMargins(0, 0, 0, 0)
+        column_layout.setSpacing(4)
+        column_layout.addWidget(self.bar)
+        column_layout.addLayout(grid)
+        self.changes = quiet_label()
+        column_layout.addWidget(self.changes)
+        self.setToolTip(
+            "Neurons by their state in the samples a stroke on the field sets.\n"
+            "Mixed: the state changes within them."
+        )
+        events = controller.state.events
+        self.redraw = Redraw(
+            self, [(self._draw, [events.mask, events.active_span, events.session])]
+        )
+
+    def _draw(self) -> None:
+        counts, words = counted(self._controller.state)
+        for code, label in self.numbers.items():
+            label.setText(f"{counts[code]:,}")
+        self.bar.show_counts([int(counts[code]) for code in ORDER])
+        self.changes.setText(words)
+
+
+class _Shares(QWidget):
+    """A thin stacked bar."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFixedHeight(6)
+        self._counts = [0] * len(ORDER)
+
+    def sizeHint(self) -> QSize:
+        """As wide as it gets."""
+        return QSize(100, 6)
+
+    def show_counts(self, counts: list[int]) -> None:
+        """Draw these shares."""
+        if counts != self._counts:
+            self._counts = counts
+            self.update()
+
+    def paintEvent(self, _: QPaintEvent | None) -> None:
+        """Each share in its colour, from left to right."""
+        painter = QPainter(self)
+        total, x = max(sum(self._counts), 1), 0.0
+        for code, count in zip(ORDER, self._counts, strict=True):
+            width = self.width() * count / total
+            colour = QColor(palette.STATE_COLOURS[code])
+            painter.fillRect(QRectF(x, 0, width, self.height()), colour)
+            x += width
+        painter.end()

@@ -1,0 +1,119 @@
+"""The *OmniMouse* panel: session, model, question, brush, selection, colours.
+
+What is used at every question is on top and fits a screen of 13 inches; what is used
+once in a while is below, closed.
+"""
+
+from functools import partial
+
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtWidgets import (
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QFrame,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.qt.control.advanced import AdvancedSection
+from omnimouse_widgets.qt.control.baseline import BesideSection
+from omnimouse_widgets.qt.control.brush import BrushSection, FieldBrush
+from omnimouse_widgets.qt.control.clock_check import AlignmentSection
+from omnimouse_widgets.qt.control.mask_counts import CountsSection
+from omnimouse_widgets.qt.control.model import ModelSection
+from omnimouse_widgets.qt.control.project import AnalysisSection
+from omnimouse_widgets.qt.control.recording import SessionSection
+from omnimouse_widgets.qt.control.selection import ViewSection
+from omnimouse_widgets.qt.control.task import QuestionSection
+from omnimouse_widgets.qt.style import shortcuts
+from omnimouse_widgets.qt.style.form import Section
+
+MIN_WIDTH = 300
+
+
+class ControlPanel(QWidget):
+    """All controls, in a scroll area.
+
+    Parameters
+    ----------
+    controller
+        The verbs; the panel only reads its `state` and `results`.
+    brush
+        The brush of the field, where the face has one: adds its tool and radius.
+    """
+
+    def __init__(self, controller: Controller, brush: FieldBrush | None = None) -> None:
+        super().__init__()
+        self.setObjectName("omnimouse-control")
+        self.session = SessionSection(controller)
+        self.analysis = AnalysisSection(controller)
+        self.model = ModelSection(controller)
+        self.question = QuestionSection(controller)
+        self.brush = BrushSection(controller, brush)
+        self.counts = CountsSection(controller)
+        self.beside = BesideSection(controller)
+        self.view = ViewSection(controller)
+        self.alignment = AlignmentSection(controller)
+        self.advanced = AdvancedSection(controller)
+        shortcuts.bind_keys(self, controller)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        self._opened: Section | None = None
+        self._soon = QTimer(self)  # it ends with the panel
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._bring_into_view)
+        column.addWidget(self._scrolled())
+        self.setMinimumWidth(MIN_WIDTH)
+
+    def _scrolled(self) -> QScrollArea:
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.setContentsMargins(8, 3, 8, 3)
+        column.setSpacing(6)
+        column.addWidget(self.session)
+        column.addWidget(self.analysis)
+        column.addWidget(self.model)
+        column.addWidget(Section("Question", self.question))
+        column.addWidget(Section("Brush", self.brush))
+        column.addWidget(self.counts)
+        column.addWidget(Section("View", self.view))
+        column.addWidget(self.beside)
+        self.alignment_section = Section("Alignment", self.alignment, is_open=False)
+        self.advanced_section = Section("Advanced", self.advanced, is_open=False)
+        column.addWidget(self.alignment_section)
+        column.addWidget(self.advanced_section)
+        column.addStretch(1)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(content)
+        self.scroll_area = area
+        for section in (self.alignment_section, self.advanced_section):
+            section.title.toggled.connect(partial(self._note_opened, section))
+        for kind in (QAbstractSlider, QAbstractSpinBox, QComboBox):
+            for control in content.findChildren(kind):
+                control.installEventFilter(self)
+        return area
+
+    def _note_opened(self, section: Section, is_open: bool) -> None:
+        if is_open:
+            self._opened = section
+            self._soon.start()
+
+    def _bring_into_view(self) -> None:
+        """Scroll to what was just opened, now that it has its height."""
+        if self._opened is not None:
+            self.scroll_area.ensureWidgetVisible(self._opened)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """The wheel scrolls the panel, and turns no control it passes over."""
+        if event is None or event.type() != QEvent.Type.Wheel:
+            return False
+        if not isinstance(watched, QWidget) or watched.hasFocus():
+            return False
+        return QApplication.sendEvent(self.scroll_area.viewport(), event)

@@ -1,0 +1,105 @@
+"""What is asked: a preset and the modalities; raster and field do the rest."""
+
+from typing import cast
+
+from qtpy.QtWidgets import QComboBox, QWidget
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import BehaviorMode
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.model.task import (
+    BY_HAND,
+    SPANS,
+    caveats,
+    meaning_words,
+    video_name,
+)
+from omnimouse_widgets.qt.style.form import Form, QuietLine
+from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.style.segmented_button import Choice, Segmented
+from omnimouse_widgets.qt.style.theme import quiet_label
+
+VIDEO = (
+    Choice("all", "all", "The model sees every frame"),
+    Choice("none", "none", "The model sees no frame"),
+    Choice("first", "start", "The model sees the first second"),
+    Choice("last", "end", "The model sees the last second"),
+)
+BEHAVIOR = (
+    Choice("visible", "visible", "Running and pupil are given", palette.VISIBLE),
+    Choice("target", "target", "Running and pupil are to be decoded", palette.TARGET),
+    Choice("hidden", "hidden", "Neither given nor asked", palette.HIDDEN),
+)
+
+
+class QuestionSection(QWidget):
+    """Presets, video and behaviour."""
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self._controller = controller
+        self.preset = QComboBox()
+        self.preset.setToolTip("A ready-made question; painting makes it your own")
+        for name, label in controller.presets:
+            self.preset.addItem(label, name)
+        self.preset.setPlaceholderText(BY_HAND)
+        self.preset.setMinimumContentsLength(12)
+        self.preset.activated.connect(self._preset_picked)
+        self.meaning = QuietLine()
+        self.video = Segmented(VIDEO, "Video")
+        self.video.picked.connect(lambda name: controller.set_frames(SPANS[name]))
+        self.behavior = Segmented(BEHAVIOR, "Behaviour")
+        self.behavior.picked.connect(
+            lambda mode: controller.set_behavior(cast(BehaviorMode, mode))
+        )
+        self.caveat = quiet_label("alert")
+        form = Form(self)
+        form.add("Preset", self.preset)
+        form.add("", self.meaning)
+        form.add("Video", self.video)
+        form.add("Behaviour", self.behavior)
+        form.add("", self.caveat)
+        events = controller.state.events
+        self.redraw = Redraw(
+            self,
+            [
+                (self._draw_preset, [events.preset, events.mask, events.session]),
+                (self._draw_modalities, [events.mask, events.session]),
+                (self._draw_caveat, [events.mask, controller.results.changed]),
+            ],
+        )
+
+    def _preset_picked(self, _: int) -> None:
+        if self._controller.state.session is not None:
+            self._controller.apply_preset(self.preset.currentData())
+        self._draw_preset()
+
+    # -- from state to screen -----------------------------------------------------
+    def _draw_preset(self) -> None:
+        state = self._controller.state
+        name = state.preset if state.mask is not None else ""
+        self.preset.setCurrentIndex(self.preset.findData(name) if name else -1)
+        self.meaning.set_words(meaning_words(self._controller.state))
+        self.meaning.setToolTip(self.meaning.words)
+
+    def _draw_modalities(self) -> None:
+        mask, session = self._controller.state.mask, self._controller.state.session
+        has_video = session is not None and session.stimulus is not None
+        has_behavior = session is not None and bool(session.behavior_names)
+        self.preset.setEnabled(mask is not None)
+        self.video.setEnabled(mask is not None and has_video)
+        self.behavior.setEnabled(mask is not None and has_behavior)
+        self.video.setToolTip("" if has_video else "This session has no video")
+        self.behavior.setToolTip(
+            "" if has_behavior else "This session has no behaviour"
+        )
+        if mask is None:
+            return
+        self.video.show_value(video_name(mask.frames))
+        self.behavior.show_value(mask.behavior)
+
+    def _draw_caveat(self) -> None:
+        mask, needs = self._controller.state.mask, self._controller.results.needs
+        words = [] if mask is None or needs is None else caveats(mask, needs)
+        self.caveat.setText("\n".join(words))
+        self.caveat.setVisible(bool(self.caveat.text()))

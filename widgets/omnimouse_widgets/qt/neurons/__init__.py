@@ -1,0 +1,1 @@
+"""The *Neurons*, *Neuron* and *Repeats* panels."""

@@ -1,0 +1,246 @@
+"""Pictures of a neuron's facts: receptive field, lag curve, tuning, repeats.
+
+They draw the arrays they are given, or say in words why there are none.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtCore import QRectF, Qt
+
+from omnimouse_model.analysis.tuning.direction import DirectionTuning
+from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
+from omnimouse_model.analysis.tuning.repeats import ClipRepeats, InClip
+from omnimouse_widgets import palette
+from omnimouse_widgets.qt.style import plot_style
+
+FRAME: Final = (36, 64)
+WAITING: Final = "◌"
+
+
+class FieldPlot:
+    """The map over the frame, and a cross where its middle is."""
+
+    def __init__(self) -> None:
+        self.box = pg.ViewBox(enableMenu=False, enableMouse=False, defaultPadding=0.02)
+        self.plot = pg.PlotItem(viewBox=self.box)
+        plot_style.style_plot(self.plot, left=False, bottom=False)
+        self.plot.setTitle("receptive field", color=plot_style.TEXT, size="8pt")
+        self.box.setAspectLocked(True)
+        self.box.invertY(True)
+        self.image = plot_style.image()
+        self.frame = pg.PlotCurveItem(pen=plot_style.pen(plot_style.AXIS))
+        height, width = FRAME
+        self.frame.setData([0, width, width, 0, 0], [0, 0, height, height, 0])
+        self.centre = pg.ScatterPlotItem(
+            size=11, symbol="+", pen=plot_style.pen(palette.CURSOR, 1.5)
+        )
+        for item in (self.image, self.frame, self.centre):
+            self.plot.addItem(item)
+        self.box.setRange(QRectF(0, 0, width, height))
+        self.message = plot_style.Message(self.box)
+
+    def show(self, field: ReceptiveField | None) -> None:
+        """Draw it, or nothing where there is none."""
+        is_there = field is not None and not field.problem
+        self.image.setVisible(is_there)
+        self.centre.setVisible(is_there)
+        if field is None or field.problem:
+            self.message.show(WAITING if field is None else "none found")
+            return
+        self.message.show("")
+        strongest = max(float(np.abs(field.map).max()), 1e-12)
+        is_signed = field.kind == "plain"
+        table = palette.residual_table() if is_signed else palette.viridis_table()
+        self.image.setLookupTable(table)
+        low = -strongest if is_signed else 0.0
+        self.image.setImage(field.map, autoLevels=False, levels=(low, strongest))
+        self.image.setRect(QRectF(0, 0, FRAME[1], FRAME[0]))
+        row, column = field.centre_yx
+        self.centre.setData([column + 0.5], [row + 0.5])
+
+
+class LagPlot:
+    """Strength at the map's peak, by time from frame to response."""
+
+    def __init__(self) -> None:
+        self.plot = pg.PlotItem(viewBox=pg.ViewBox(enableMenu=False, enableMouse=False))
+        plot_style.style_plot(self.plot, left=False)
+        self.plot.setTitle("lag (ms)", color=plot_style.TEXT, size="8pt")
+        self.zero = pg.InfiniteLine(
+            0, angle=0, pen=plot_style.pen(plot_style.AXIS, dotted=True)
+        )
+        self.curve = pg.PlotCurveItem(pen=plot_style.pen(palette.VISIBLE))
+        self.best = pg.InfiniteLine(angle=90, pen=plot_style.pen(palette.CURSOR))
+        for item in (self.zero, self.curve, self.best):
+            self.plot.addItem(item)
+
+    def show(self, field: ReceptiveField | None) -> None:
+        """Draw it, or nothing where there is none."""
+        is_there = field is not None and not field.problem
+        for item in (self.zero, self.curve, self.best):
+            item.setVisible(is_there)
+        self.plot.showAxis("bottom", is_there)
+        if field is None or field.problem:
+            return
+        lags_ms = 1000 * field.lags_s
+        self.curve.setData(lags_ms, field.course)
+        self.best.setValue(1000 * field.lag_s)
+        low, high = float(min(field.course.min(), 0)), float(max(field.course.max(), 0))
+        rest = 0.08 * max(high - low, 1e-12)
+        self.plot.setRange(
+            xRange=(0, float(lags_ms[-1])), yRange=(low - rest, high + rest), padding=0
+        )
+
+
+class TuningPlot:
+    """Response by direction around a circle; 0° is to the right, 90° up."""
+
+    def __init__(self) -> None:
+        self.box = pg.ViewBox(enableMenu=False, enableMouse=False)
+        self.plot = pg.PlotItem(viewBox=self.box)
+        plot_style.style_plot(self.plot, left=False, bottom=False)
+        self.plot.setTitle("direction", color=plot_style.TEXT, size="8pt")
+        self.box.setAspectLocked(True)
+        self.grid = pg.PlotCurveItem(pen=plot_style.pen(plot_style.AXIS, dotted=True))
+        self.errors = pg.PlotCurveItem(
+            pen=plot_style.pen(palette.VISIBLE), connect="finite"
+        )
+        self.curve = pg.PlotCurveItem(pen=plot_style.pen(palette.VISIBLE, 1.5))
+        self.preferred = pg.PlotCurveItem(pen=plot_style.pen(palette.CURSOR, 1.5))
+        for item in (self.grid, self.errors, self.curve, self.preferred):
+            self.plot.addItem(item)
+        self.message = plot_style.Message(self.box)
+
+    def show(self, tuning: DirectionTuning | None) -> None:
+        """Draw it, or nothing where there is none."""
+        is_there = tuning is not None and not tuning.problem
+        for item in (self.grid, self.errors, self.curve, self.preferred):
+            item.setVisible(is_there)
+        if tuning is None or tuning.problem:
+            self.message.show(WAITING if tuning is None else "unknown")
+            return
+        self.message.show("")
+        angles = np.radians(tuning.directions_deg)
+        most = float((tuning.response + tuning.error).max())
+        self.curve.setData(*_around(_closed(angles), _closed(tuning.response)))
+        ends = np.stack(
+            [tuning.response - tuning.error, tuning.response + tuning.error]
+        )
+        spokes = np.vstack([ends, np.full(ends.shape[1], np.nan)])
+        self.errors.setData(
+            *_around(np.tile(angles, (3, 1)).T.ravel(), spokes.T.ravel())
+        )
+        circle = np.linspace(0, 2 * np.pi, 90)
+        self.grid.setData(*_around(circle, np.full(90, float(tuning.response.mean()))))
+        is_sure = tuning.is_direction_selective
+        is_sure |= not tuning.has_directions and tuning.is_orientation_selective
+        self.preferred.setVisible(is_sure)
+        tip = np.radians(tuning.preferred_deg)
+        self.preferred.setData(*_around(np.array([tip, tip]), np.array([0.0, most])))
+        self.box.setRange(QRectF(-most, -most, 2 * most, 2 * most), padding=0.03)
+
+
+def _closed(values: np.ndarray) -> np.ndarray:
+    return np.append(values, values[:1])
+
+
+def _around(angles: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return radii * np.cos(angles), radii * np.sin(angles)
+
+
+class RepeatsPlot:
+    """Every repeat as a row, and below their mean against the prediction.
+
+    Parameters
+    ----------
+    pressed
+        Called with a repeat and the time in it where one is pressed.
+    """
+
+    def __init__(self, pressed: Callable[[int, float], None]) -> None:
+        self.rows_box = _PressBox(self._press)
+        self.rows = pg.PlotItem(viewBox=self.rows_box)
+        plot_style.style_plot(self.rows, left=False, bottom=False)
+        self.rows_box.invertY(True)
+        self.image = plot_style.image()
+        self.image.setLookupTable(palette.viridis_table())
+        self.rows.addItem(self.image)
+        self.window = pg.PlotCurveItem(pen=plot_style.pen(palette.PREDICTED))
+        self.rows.addItem(self.window)
+        self.means = pg.PlotItem(
+            viewBox=pg.ViewBox(enableMenu=False, enableMouse=False)
+        )
+        plot_style.style_plot(self.means, left=False)
+        self.means.setLabel("bottom", "time in the clip (s)", color=plot_style.AXIS)
+        self.means.getAxis("bottom").label.setFont(plot_style.small_font())
+        self.mean = pg.PlotCurveItem(pen=plot_style.pen(palette.HELD), connect="finite")
+        self.predicted = pg.PlotCurveItem(
+            pen=plot_style.pen(palette.PREDICTED, dashed=True), connect="finite"
+        )
+        self.means.addItem(self.mean)
+        self.means.addItem(self.predicted)
+        self.message = plot_style.Message(self.rows_box)
+        self._pressed = pressed
+        self._n_rows, self._length, self._average = 0, 1.0, np.empty(0)
+
+    def show(self, repeats: ClipRepeats | None, missing: str) -> None:
+        """Draw one neuron's repeats, or say what is missing."""
+        for item in (self.image, self.mean):
+            item.setVisible(repeats is not None)
+        self.means.showAxis("bottom", repeats is not None)
+        self.message.show(missing if repeats is None else "")
+        self._n_rows = 0 if repeats is None else len(repeats.onset_s)
+        if repeats is None:
+            return
+        values = repeats.responses[0]
+        known = values[np.isfinite(values)]
+        most = float(np.percentile(known, 99)) if len(known) else 1.0
+        levels = (0.0, max(most, 1e-6))
+        self.image.setImage(np.nan_to_num(values), autoLevels=False, levels=levels)
+        length = max(repeats.clip.duration_s, 1e-3)
+        self.image.setRect(QRectF(0, 0, length, self._n_rows))
+        self.rows.setRange(xRange=(0, length), yRange=(0, self._n_rows), padding=0)
+        average = repeats.average[0]
+        self.mean.setData(repeats.time_s, average)
+        self._average = average[np.isfinite(average)]
+        self._length = length
+
+    def show_prediction(self, over: InClip | None) -> None:
+        """Lay a prediction over the mean; where its window lies is framed."""
+        self.predicted.setVisible(over is not None)
+        self.window.setVisible(over is not None)
+        values = np.empty(0)
+        if over is not None:
+            self.predicted.setData(over.time_s, over.values)
+            values = over.values[np.isfinite(over.values)]
+            left, right = float(over.time_s[0]), float(over.time_s[-1])
+            top, bottom = over.repeat, over.repeat + 1
+            corners = [top, top, bottom, bottom, top]
+            self.window.setData([left, right, right, left, left], corners)
+        if self._n_rows:
+            both = np.concatenate([self._average, values, [0.0]])
+            rest = 0.05 * max(float(np.ptp(both)), 1e-6)
+            low, high = float(both.min()) - rest, float(both.max()) + rest
+            self.means.setRange(xRange=(0, self._length), yRange=(low, high), padding=0)
+
+    def _press(self, x: float, y: float) -> None:
+        if 0 <= y < self._n_rows:
+            self._pressed(int(y), x)
+
+
+class _PressBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
+    """Tells the place that is pressed."""
+
+    def __init__(self, pressed: Callable[[float, float], None]) -> None:
+        super().__init__(enableMenu=False, enableMouse=False, defaultPadding=0.0)
+        self._told = pressed
+
+    def mousePressEvent(self, event: object) -> None:
+        """Tell it."""
+        event.accept()  # type: ignore[attr-defined]
+        if event.button() == Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]
+            place = self.mapSceneToView(event.scenePos())  # type: ignore[attr-defined]
+            self._told(float(place.x()), float(place.y()))

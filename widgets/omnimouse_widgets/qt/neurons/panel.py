@@ -1,0 +1,166 @@
+"""The neurons as a table: sorted, filtered, its selection everyone's selection."""
+
+import numpy as np
+from qtpy.QtCore import QItemSelection, QItemSelectionModel, Qt, QTimer
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QWidget,
+)
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.state import MAX_SELECTED
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.neurons.columns import COLUMNS, FILTER_TIP
+from omnimouse_widgets.qt.neurons.table_model import NeuronTable
+from omnimouse_widgets.qt.style import shortcuts
+from omnimouse_widgets.qt.style.form import column_in
+from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.style.row_table import row_table
+from omnimouse_widgets.qt.style.theme import quiet_label
+
+SELECT = (
+    QItemSelectionModel.SelectionFlag.ClearAndSelect
+    | QItemSelectionModel.SelectionFlag.Rows
+)
+
+
+class NeuronsPanel(QWidget):
+    """A sortable, filterable table of the neurons.
+
+    Parameters
+    ----------
+    controller
+        The verbs; the panel only reads its `state` and `results`.
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self.setObjectName("omnimouse-neurons")
+        self._controller = controller
+        self.table = NeuronTable(controller)
+        self._build_filter()
+        self._build_view()
+        top = QHBoxLayout()
+        top.addWidget(self.filter, 1)
+        top.addWidget(self.count)
+        top.addWidget(self.paint)
+        column_in(self, top, self.problem, self.view, stretch=2)
+        shortcuts.bind_keys(self, controller)
+        events, results = controller.state.events, controller.results
+        self.redraw = Redraw(
+            self,
+            [
+                (self._draw_table, [events.session]),
+                (self._draw_values, [events.mask, events.active_span,
+                                     results.events.scores]),
+                (self.table.refresh_age, [results.events.population_freshness]),
+                (self._draw_selection, [events.selection, events.session]),
+            ],
+        )  # fmt: skip
+
+    def _build_filter(self) -> None:
+        self.filter = QLineEdit()
+        self.filter.setPlaceholderText("V1 target depth<250 score>0.3")
+        self.filter.setToolTip(FILTER_TIP)
+        self.filter.setClearButtonEnabled(True)
+        self.problem = quiet_label("alert")
+        self.problem.hide()
+        self.count = QLabel()
+        self.count.setToolTip("Neurons that the filter keeps")
+        self.paint = QPushButton("Paint")
+        self.paint.setToolTip("Paint the neurons listed below with the brush")
+        self.paint.clicked.connect(lambda: self._paint())
+        self._typing = QTimer(self)
+        self._typing.setSingleShot(True)
+        self._typing.setInterval(120)
+        self._typing.timeout.connect(self.apply_filter)
+        self.filter.textChanged.connect(lambda _: self._typing.start())
+        self.filter.returnPressed.connect(self.apply_filter)
+
+    def _build_view(self) -> None:
+        self.view, titles = row_table(
+            self.table,
+            f"Select rows to see their traces (the latest {MAX_SELECTED})\n"
+            "Click a title to sort",
+        )
+        titles.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        titles.setMinimumSectionSize(34)
+        self.view.sortByColumn(0, Qt.SortOrder.AscendingOrder)
+        selection = self.view.selectionModel()
+        assert selection is not None
+        selection.selectionChanged.connect(lambda *_: self._selected())
+        self.table.modelReset.connect(self._draw_selection)
+
+    # -- what the user does -----------------------------------------------------------
+    def apply_filter(self) -> None:
+        """Keep the rows that the words ask for; nonsense says so and keeps all."""
+        self._typing.stop()
+        try:
+            self.table.filter(self.filter.text().strip())
+        except ValueError as error:
+            self.filter.setToolTip(f"{error}\n{FILTER_TIP}")
+            self.filter.setStyleSheet(f"border: 1px solid {palette.PROBLEM};")
+            self.problem.setText(str(error))
+            self.problem.show()
+            self.paint.setEnabled(False)  # the rows are those of the last filter
+            return
+        self.problem.hide()
+        self.paint.setEnabled(True)
+        self.filter.setToolTip(FILTER_TIP)
+        self.filter.setStyleSheet("")
+        self._draw_count()
+
+    def _paint(self) -> None:
+        """Paint every neuron that the filter keeps, as one undo step."""
+        if len(self.table.neurons):
+            self._controller.paint(self.table.neurons)
+
+    def _selected(self) -> None:
+        """Tell everyone which rows are selected; those that were keep their order."""
+        chosen, before = self.selected_neurons(), self._controller.state.selection
+        if set(chosen) == set(before) & set(self.table.neurons.tolist()):
+            return
+        kept = [neuron for neuron in before if neuron in set(chosen)]
+        new = [neuron for neuron in chosen if neuron not in set(before)]
+        self._controller.select([*kept, *new])
+
+    def selected_neurons(self) -> list[int]:
+        """Neurons of the rows that are selected on screen."""
+        selection = self.view.selectionModel()
+        assert selection is not None
+        rows = sorted({index.row() for index in selection.selectedRows()})
+        return [int(self.table.neurons[row]) for row in rows]
+
+    # -- from state to screen -----------------------------------------------------
+    def _draw_table(self) -> None:
+        self.table.refresh()
+        self._draw_count()
+
+    def _draw_values(self) -> None:
+        self.table.refresh_values()
+        self._draw_count()
+
+    def _draw_count(self) -> None:
+        session = self._controller.state.session
+        total = 0 if session is None else session.n_neurons
+        self.count.setText(f"{len(self.table.neurons):,} of {total:,}")
+
+    def _draw_selection(self) -> None:
+        """Select the rows of the selection, and bring the newest into view."""
+        wanted = self._controller.state.selection
+        rows = self.table.rows_of(np.array(wanted, np.int64))
+        if set(self.table.neurons[rows].tolist()) == set(self.selected_neurons()):
+            return
+        ranges = QItemSelection()
+        for row in rows.tolist():
+            left, right = (self.table.index(row, c) for c in (0, len(COLUMNS) - 1))
+            ranges.select(left, right)
+        selection = self.view.selectionModel()
+        assert selection is not None
+        selection.select(ranges, SELECT)
+        if len(rows):
+            self.view.scrollTo(self.table.index(int(rows[-1]), 0))

@@ -1,0 +1,176 @@
+"""Repeats of one clip side by side: a small raster each, and the mean below it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtCore import QRectF, Qt
+
+from omnimouse_model.analysis.tuning.repeats import ClipRepeats
+from omnimouse_widgets import palette
+from omnimouse_widgets.qt.style import plot_style
+
+GAP = 0.06
+"""Between repeats, as a share of the clip."""
+MEAN_HEIGHT = 0.45
+"""Of the lane of means, as a share of that of rasters."""
+MAX_ROWS = 64
+MAX_TICKS = 10
+_AVERAGE = "#E69F00"
+
+
+class RepeatsSideBySide:
+    """One plot; repeat k begins at `k * pitch` of its horizontal axis.
+
+    Parameters
+    ----------
+    pressed
+        Told the repeat and the time in the clip that were pressed.
+    """
+
+    def __init__(self, pressed: Callable[[int, float], None]) -> None:
+        self._pressed = pressed
+        self._repeats: ClipRepeats | None = None
+        self.box = _PressBox(self._press)
+        self.plot = pg.PlotItem(viewBox=self.box)
+        plot_style.style_plot(self.plot)
+        self.plot.getAxis("left").setWidth(58)
+        self.plot.getAxis("bottom").setHeight(18)
+        self.image = plot_style.image()
+        self.image.setLookupTable(palette.viridis_table())
+        self.means = pg.PlotCurveItem(
+            pen=plot_style.pen(palette.HELD), connect="finite"
+        )
+        self.average = pg.PlotCurveItem(pen=plot_style.pen(_AVERAGE), connect="finite")
+        self.window = pg.PlotCurveItem(pen=plot_style.pen(palette.CURSOR, 2))
+        for item in (self.image, self.average, self.means, self.window):
+            self.plot.addItem(item)
+        self.message = plot_style.Message(self.box)
+
+    @property
+    def pitch(self) -> float:
+        """Seconds from the start of a repeat to that of the next one beside it."""
+        assert self._repeats is not None
+        return len(self._repeats.time_s) / 30.0 * (1 + GAP)
+
+    def show(self, repeats: ClipRepeats | None, missing: str, name: str) -> None:
+        """Draw the repeats, or say what is missing; `name` is whose, of one neuron."""
+        self._repeats = repeats
+        for item in (self.image, self.means, self.average):
+            item.setVisible(repeats is not None)
+        for axis in ("left", "bottom"):
+            self.plot.showAxis(axis, repeats is not None)
+        self.message.show(missing if repeats is None else "")
+        self.window.setData([], [])
+        if repeats is None:
+            return
+        self._draw_rasters(repeats)
+        self._draw_means(repeats)
+        count = len(repeats.onset_s)
+        self.plot.setRange(
+            xRange=(0, count * self.pitch - GAP), yRange=(-MEAN_HEIGHT, 1), padding=0
+        )
+        self._draw_ticks(repeats, name)
+
+    def frame_window(self, start_s: float, stop_s: float, repeat: int | None) -> None:
+        """Frame the part of a repeat that the window holds."""
+        repeats = self._repeats
+        if repeats is None or repeat is None:
+            self.window.setData([], [])
+            return
+        onset, length = float(repeats.onset_s[repeat]), repeats.clip.duration_s
+        left, right = (
+            repeat * self.pitch + min(max(at - onset, 0.0), length)
+            for at in (start_s, stop_s)
+        )
+        low = -MEAN_HEIGHT
+        self.window.setData([left, right, right, left, left], [low, low, 1, 1, low])
+
+    def _draw_rasters(self, repeats: ClipRepeats) -> None:
+        rows = binned_rows(repeats.responses)  # (row, repeat, time)
+        known = rows[np.isfinite(rows)]
+        most = float(np.percentile(known, 99)) if len(known) else 1.0
+        gap = max(round(rows.shape[2] * GAP), 1)
+        padded = np.pad(rows, ((0, 0), (0, 0), (0, gap)), constant_values=np.nan)
+        flat = padded.reshape(len(rows), -1)[::-1]  # the first neuron on top
+        self.image.setImage(flat, autoLevels=False, levels=(0.0, max(most, 1e-6)))
+        width = len(repeats.onset_s) * self.pitch
+        self.image.setRect(QRectF(0, 0.03, width, 0.97))
+
+    def _draw_means(self, repeats: ClipRepeats) -> None:
+        with np.errstate(invalid="ignore"):
+            each = _mean(repeats.responses)  # (repeat, time)
+            average = _mean(repeats.average)
+        known = np.concatenate([each.ravel(), average])
+        known = known[np.isfinite(known)]
+        low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
+        scale = (MEAN_HEIGHT - 0.05) / max(float(high - low), 1e-9)
+
+        def placed(values: np.ndarray) -> np.ndarray:
+            drawn = -MEAN_HEIGHT + 0.02 + (values - low) * scale
+            return np.append(drawn, np.nan)  # the line ends with its repeat
+
+        places = [
+            np.append(repeats.time_s + k * self.pitch, np.nan) for k in range(len(each))
+        ]
+        x = np.concatenate(places)
+        self.means.setData(x, np.concatenate([placed(values) for values in each]))
+        self.average.setData(x, np.concatenate([placed(average)] * len(each)))
+
+    def _draw_ticks(self, repeats: ClipRepeats, name: str) -> None:
+        count = len(repeats.onset_s)
+        every = -(-count // MAX_TICKS)
+        length = float(repeats.time_s[-1])
+        ticks = [
+            (k * self.pitch + length / 2, f"{repeats.onset_s[k]:.0f} s")
+            for k in range(0, count, every)
+        ]
+        self.plot.getAxis("bottom").setTicks([ticks])
+        n = len(repeats.neurons)
+        whose = f"{n} neurons" if n > 1 else f"neuron {name}"
+        self.plot.getAxis("left").setTicks(
+            [[(0.5, whose.replace(" ", "\n")), (-MEAN_HEIGHT / 2, "mean")]]
+        )
+
+    def _press(self, x: float) -> None:
+        if self._repeats is None:
+            return
+        repeat, time_s = divmod(x, self.pitch)
+        if 0 <= repeat < len(self._repeats.onset_s):
+            time_s = min(time_s, self._repeats.clip.duration_s)
+            self._pressed(int(repeat), float(time_s))
+
+
+def binned_rows(responses: np.ndarray) -> np.ndarray:
+    """(neuron, repeat, time) with at most 64 rows, means of neighbouring neurons."""
+    size = -(-len(responses) // MAX_ROWS)
+    if size <= 1:
+        return responses
+    groups = [
+        _mean(responses[first : first + size])
+        for first in range(0, len(responses), size)
+    ]
+    return np.stack(groups)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Over neurons, of those that are known."""
+    known = np.isfinite(values)
+    total, count = np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0)
+    found: np.ndarray = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return found
+
+
+class _PressBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
+    """Tells the place that is pressed; nothing zooms."""
+
+    def __init__(self, pressed: Callable[[float], None]) -> None:
+        super().__init__(enableMenu=False, enableMouse=False, defaultPadding=0.0)
+        self._told = pressed
+
+    def mousePressEvent(self, event: object) -> None:
+        """Tell it."""
+        event.accept()  # type: ignore[attr-defined]
+        if event.button() == Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]
+            place = self.mapSceneToView(event.scenePos())  # type: ignore[attr-defined]
+            self._told(float(place.x()))

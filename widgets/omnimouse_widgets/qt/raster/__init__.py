@@ -1,0 +1,1 @@
+"""The *Raster* panel: neurons by samples, with the mask."""

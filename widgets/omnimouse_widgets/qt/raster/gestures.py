@@ -1,0 +1,125 @@
+"""What the left button does on the raster: look, or paint in one of four ways."""
+
+from typing import Final, Literal
+
+import numpy as np
+from psygnal import Signal
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import N_SAMPLES
+from omnimouse_widgets.drawn.raster.rows import Rows
+from omnimouse_widgets.qt.raster.plot import RasterBox
+from omnimouse_widgets.qt.raster.strokes import Block, Point, box_block, brush_blocks
+from omnimouse_widgets.qt.style.plot_style import sample_at
+from omnimouse_widgets.qt.style.segmented_button import Choice
+
+Tool = Literal["look", "brush", "box", "column", "row"]
+BRUSH_PIXELS: Final = 6
+"""Radius of the raster's brush on screen."""
+
+TOOLS: Final = (
+    Choice("look", "Look", "Click to select neurons and move the cursor"),
+    Choice("brush", "Brush", "Drag to paint the cells under the pointer"),
+    Choice("box", "Box", "Drag a rectangle to paint every cell in it"),
+    Choice("column", "Column", "Drag over samples to paint them for all neurons"),
+    Choice("row", "Row", "Drag over rows to paint all samples of their neurons"),
+)
+
+
+class RasterGestures:
+    """Turns the left button into calls of the controller.
+
+    Which neurons are under the pointer is asked of `rows`, set by the panel; the rows
+    must not be reordered while `is_painting`.
+    """
+
+    box_changed = Signal()
+    """The box being drawn is another, or gone."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+        self.rows: Rows | None = None
+        self.tool: Tool = "brush"
+        self.box: Block | None = None
+        self._held: Tool = self.tool
+        self._last: Point | None = None
+        self._start: Point = (0.0, 0.0)
+
+    @property
+    def is_painting(self) -> bool:
+        """Whether the left button is down on the raster with a brush in hand."""
+        return self._last is not None and self._held != "look"
+
+    def pressed(self, at: Point, box: RasterBox) -> None:
+        """Begin a stroke, or look at what is under the pointer."""
+        self._last = self._start = at
+        self._held = self.tool  # another tool is for the next stroke
+        if self._held == "look":
+            self._look(at, select=True)
+            return
+        self._controller.begin_stroke()
+        self._stroke(at, box)
+
+    def dragged(self, at: Point, box: RasterBox) -> None:
+        """Go on painting, or scrub."""
+        if self._last is None:
+            return
+        if self._held == "look":
+            self._look(at, select=False)
+        else:
+            self._stroke(at, box)
+        self._last = at
+
+    def released(self, at: Point, box: RasterBox) -> None:
+        """End the stroke; a box is painted now."""
+        if self._last is None:
+            return
+        painted, block = self.is_painting, self.box
+        self._last = self.box = None
+        self.box_changed.emit()
+        if not painted:
+            return
+        if block is not None:
+            self._paint(block)
+        self._controller.end_stroke()
+
+    def neurons_at(self, row: float) -> np.ndarray:
+        """Neurons that share the screen row at a position."""
+        if self.rows is None:
+            return np.empty(0, np.int64)
+        return self.rows.neurons(row, row)
+
+    def _look(self, at: Point, *, select: bool) -> None:
+        self._controller.set_cursor(sample_at(at[0]))
+        neurons = self.neurons_at(at[1])
+        if select and len(neurons):
+            self._controller.select(neurons.tolist())
+
+    def _stroke(self, at: Point, box: RasterBox) -> None:
+        last = self._last or at
+        if self.rows is None:
+            return  # no session is open
+        if self._held == "box":
+            self.box = box_block(self._start, at)
+            self.box_changed.emit()
+        elif self._held == "column":
+            columns = box_block(last, at).samples
+            self._controller.paint_cells(
+                slice(None), columns, self._controller.state.brush_code
+            )
+        elif self._held == "row":
+            low, high = sorted((last[1], at[1]))
+            self._paint(Block(slice(0, N_SAMPLES), low, high))
+        else:
+            width, height = box.pixel()
+            radius = (BRUSH_PIXELS * width, BRUSH_PIXELS * height)
+            for block in brush_blocks(last, at, radius):
+                self._paint(block)
+
+    def _paint(self, block: Block) -> None:
+        if self.rows is None or block.samples.start >= block.samples.stop:
+            return
+        neurons = self.rows.neurons(block.low, block.high)
+        if len(neurons):
+            code = self._controller.state.brush_code
+            self._controller.paint_cells(neurons, block.samples, code)

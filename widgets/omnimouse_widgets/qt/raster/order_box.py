@@ -1,0 +1,105 @@
+"""Choosing the order of the raster's rows, and hearing why it is not there yet."""
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QHideEvent
+from qtpy.QtWidgets import QComboBox, QToolButton, QWidget
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.drawn.raster.order import (
+    MEANINGS,
+    ORDERINGS,
+    Arrangement,
+    arrange,
+    order_words,
+    press_similarity,
+    similarity_button,
+)
+from omnimouse_widgets.drawn.raster.rows import Ordering
+from omnimouse_widgets.qt.style.form import row_of
+
+_TIP = Qt.ItemDataRole.ToolTipRole
+
+
+class OrderBox(QWidget):
+    """A box of orders; beside it, while neurons are compared, a button that stops that.
+
+    Parameters
+    ----------
+    controller
+        The verbs; orders by similarity come from it.
+
+    Attributes
+    ----------
+    picked
+        Emitted after another order was chosen.
+    """
+
+    picked = Signal()
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self._controller = controller
+        self.box = QComboBox()
+        self.box.setMaximumWidth(124)
+        self.box.setAccessibleName("Order of the rows")
+        for number, (value, word) in enumerate(ORDERINGS.items()):
+            self.box.addItem(word, value)
+            self.box.setItemData(number, MEANINGS[value], _TIP)
+        self.show_ordering("state")
+        self.box.setToolTip("Order of the rows, from top to bottom")
+        self.box.currentIndexChanged.connect(self._picked)
+        self.button = QToolButton()
+        self.button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.button.clicked.connect(lambda: press_similarity(controller))
+        self.setLayout(row_of(self.box, self.button))
+        self.draw()
+
+    @property
+    def ordering(self) -> Ordering:
+        """What is chosen."""
+        found: Ordering = self.box.currentData()
+        return found
+
+    def show_ordering(self, ordering: Ordering) -> None:
+        """Choose it, as a user would."""
+        self.box.setCurrentIndex(self.box.findData(ordering))
+
+    def arranged(self) -> Arrangement:
+        """The rows of the mask on screen; those of an order to come are as stored."""
+        state, similarity = self._controller.state, self._controller.similarity
+        assert state.session is not None
+        assert state.mask is not None
+        if self.ordering == "similarity":
+            similarity.want()
+        return arrange(
+            self.ordering,
+            state.session.units,
+            state.mask,
+            state.active_span,
+            self._controller.results.scores,
+            similarity.order,
+        )
+
+    def words(self) -> str:
+        """Why the rows are not in the order that was chosen, "" where they are."""
+        return order_words(self._controller, self.ordering)
+
+    def draw(self) -> None:
+        """Show the button where there is something to stop, or to begin again."""
+        words = similarity_button(self._controller, self.ordering)
+        self.button.setVisible(bool(words))
+        self.button.setText(words)
+        self.button.setToolTip(
+            "Stop comparing neurons" if words == "Stop" else "Compare again"
+        )
+
+    def hideEvent(self, event: QHideEvent | None) -> None:
+        """Nobody looks at the order any more."""
+        super().hideEvent(event)
+        self._controller.similarity.let_be()
+
+    def _picked(self, _: int) -> None:
+        if self.ordering != "similarity":
+            self._controller.similarity.let_be()
+        self.picked.emit()
+        self.draw()

@@ -1,0 +1,402 @@
+"""The raster: neurons by samples of the window, with the mask over them, paintable."""
+
+from typing import cast
+
+import numpy as np
+from qtpy.QtCore import QPointF, QRectF
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QBoxLayout, QComboBox, QWidget
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import N_SAMPLES
+from omnimouse_widgets.drawn.raster.order import Arrangement
+from omnimouse_widgets.drawn.raster.pixels import OVERLAYS, overlay_table
+from omnimouse_widgets.drawn.raster.rows import (
+    Ordering,
+    Rows,
+    rows_in_view,
+)
+from omnimouse_widgets.drawn.raster.text import (
+    HATCHED,
+    VIEW_TIP,
+    hatch_words,
+    status_words,
+)
+from omnimouse_widgets.drawn.raster.values import (
+    TITLES,
+    VIEWS,
+    Shown,
+    View,
+    picture,
+    shown_in,
+    title,
+)
+from omnimouse_widgets.palette import STATE_WORDS
+from omnimouse_widgets.qt.raster.gestures import TOOLS, RasterGestures, Tool
+from omnimouse_widgets.qt.raster.order_box import OrderBox
+from omnimouse_widgets.qt.raster.plot import RasterPlot
+from omnimouse_widgets.qt.style import plot_style, shortcuts
+from omnimouse_widgets.qt.style.form import ElidedLabel, column_in, row_of
+from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.style.segmented_button import Segmented
+
+TOOLTIP = (
+    "Neurons (rows) by samples (columns) of the window.\n"
+    "Left drag: paint, or look · right drag: pan · wheel: zoom rows · "
+    "Shift+wheel: zoom time\nDrag the time axis to move the cursor · Home: show all"
+)
+AXIS_WIDTH = 58
+NARROW = 500
+"""Below this width the toolbar takes two lines."""
+
+
+class RasterPanel(QWidget):
+    """Neurons × 60 samples: values, and over them what the model sees and is asked.
+
+    Parameters
+    ----------
+    controller
+        The verbs; the panel only reads its `state` and `results`.
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self.setObjectName("omnimouse-raster")
+        self._controller = controller
+        self._view: View = "truth"
+        self._arranged: Arrangement | None = None
+        self._rows: Rows | None = None
+        self._codes: np.ndarray | None = None
+        self._hatched: tuple[str, ...] = ()
+        self.gestures = RasterGestures(controller)
+        self.canvas = plot_style.canvas(TOOLTIP)
+        self.pictures: dict[Shown, RasterPlot] = {}
+        self._build_pictures()
+        self._build_toolbar()
+        self._lay_out()
+        self._place_pictures()
+        self._bind_keys()
+        self.redraw = self._redraw()
+
+    def _redraw(self) -> Redraw:
+        events, results = self._controller.state.events, self._controller.results
+        rows = [
+            events.session,
+            events.mask,
+            events.active_span,
+            results.events.scores,
+            self._controller.history_changed,
+            self._controller.similarity.changed,
+        ]
+        return Redraw(
+            self,
+            [
+                (self._follow, [events.raster_order, events.raster_view]),
+                (self._draw_rows, rows),
+                (self._draw_cells, [events.window, results.events.population]),
+                (self._draw_age, [results.events.population_freshness]),
+                (self._draw_span, [events.active_span, events.brush_code]),
+                (self._draw_marks, [events.selection]),
+                (self._draw_cursor, [events.cursor, events.window]),
+                (self._draw_box, [self.gestures.box_changed]),
+                (self._draw_status, [results.changed, events.session, events.cursor,
+                                     self._controller.similarity.changed]),
+            ],
+        )  # fmt: skip
+
+    # -- building -----------------------------------------------------------------
+    def _build_pictures(self) -> None:
+        for shown in TITLES:
+            raster = RasterPlot(
+                self.gestures, self._scrub, overlay_table(OVERLAYS[shown])
+            )
+            raster.plot.getAxis("left").setWidth(AXIS_WIDTH)
+            self.pictures[shown] = raster
+        first, *others = self.pictures.values()
+        for raster in others:
+            raster.box.setXLink(first.box)
+            raster.box.setYLink(first.box)
+        first.box.sigYRangeChanged.connect(lambda *_: self._refit())
+
+    def _build_toolbar(self) -> None:
+        self.tools = Segmented(TOOLS, "Raster tool", shrinks=False)
+        self.tools.show_value(self.gestures.tool)
+        self.tools.picked.connect(self.set_tool)
+        self.ordering = OrderBox(self._controller)
+        self.ordering.picked.connect(self._ordering_picked)
+        self.view = QComboBox()
+        self.view.setMaximumWidth(124)
+        for view, word in VIEWS.items():
+            self.view.addItem(word, view)
+        self.view.setToolTip(VIEW_TIP)
+        self.view.currentIndexChanged.connect(self._view_picked)
+        self.status = ElidedLabel()
+        self.status.setMinimumHeight(self.status.fontMetrics().height())
+
+    def _lay_out(self) -> None:
+        choices = row_of(self.ordering, self.view)
+        choices.addStretch(1)
+        self._bar = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._bar.setSpacing(6)
+        self._bar.addWidget(self.tools)
+        self._bar.addLayout(choices, 1)
+        column_in(self, self._bar, self.status, self.canvas, stretch=2)
+        self.setMinimumSize(300, 150)
+        self.canvas.scene().sigMouseMoved.connect(self._hover)
+        self.canvas.sigDeviceRangeChanged.connect(lambda *_: self._share_width())
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Narrow panels get a toolbar of two lines."""
+        is_narrow = self.width() < NARROW
+        direction = QBoxLayout.Direction
+        self._bar.setDirection(
+            direction.TopToBottom if is_narrow else direction.LeftToRight
+        )
+        super().resizeEvent(event)
+
+    def _bind_keys(self) -> None:
+        shortcuts.bind_keys(self, self._controller)
+        shortcuts.bind(self, "Home", self.show_all)
+        shortcuts.bind(
+            self,
+            "V",
+            lambda: self.view.setCurrentIndex(
+                (self.view.currentIndex() + 1) % self.view.count()
+            ),
+        )
+
+    def _place_pictures(self) -> None:
+        """Put the pictures of the view side by side; the zoom is kept."""
+        for raster in self.pictures.values():
+            if raster.plot.scene() is not None:
+                self.canvas.ci.removeItem(raster.plot)
+        for number, (_, raster) in enumerate(self._shown):
+            raster.plot.showAxis("left", number == 0)
+            self.canvas.ci.addItem(raster.plot, 0, number)
+        self._share_width()
+
+    def _share_width(self) -> None:
+        """Pictures beside each other are equally wide; the first has the axis too."""
+        count = len(shown_in(self._view))
+        layout = self.canvas.ci.layout
+        left, _, right, _ = layout.getContentsMargins()
+        room = (
+            self.canvas.width()
+            - left
+            - right
+            - (count - 1) * layout.horizontalSpacing()
+        )
+        for column in range(len(self.pictures)):
+            width = (room - AXIS_WIDTH) / count + (AXIS_WIDTH if column == 0 else 0)
+            layout.setColumnFixedWidth(column, max(width, 1) if column < count else 0)
+
+    # -- what the user does -----------------------------------------------------------
+    def set_tool(self, tool: Tool) -> None:
+        """Choose what the left button does."""
+        self.gestures.tool = tool
+        self.tools.show_value(tool)
+
+    def set_ordering(self, ordering: Ordering) -> None:
+        """Choose the order of the rows."""
+        self.ordering.show_ordering(ordering)
+
+    def set_view(self, view: View) -> None:
+        """Choose truth, prediction, residual, or two or three of them side by side."""
+        self.view.setCurrentIndex(self.view.findData(view))
+
+    def show_all(self) -> None:
+        """Undo any zoom."""
+        mask = self._controller.state.mask
+        rows = mask.n_neurons if mask is not None else 1
+        box = self._first.box
+        box.setRange(xRange=(0, N_SAMPLES), yRange=(0, rows), padding=0)
+
+    def _ordering_picked(self) -> None:
+        self._tell()
+        self._draw_rows()
+        self._draw_status()
+
+    def _view_picked(self, _: int) -> None:
+        self._view = cast(View, self.view.currentData())
+        self._tell()
+        self._place_pictures()
+        self._draw_values()
+        self.redraw.start()
+
+    def _tell(self) -> None:
+        """Let the state keep what was chosen here."""
+        self._controller.set_raster(self.ordering.ordering, self._view)
+
+    def _follow(self) -> None:
+        """Show the order and the view of the state: of an analysis opened again."""
+        state = self._controller.state
+        order, view = state.raster_order, state.raster_view
+        self.set_ordering(order)
+        self.set_view(view)
+
+    def _scrub(self, position: float) -> None:
+        self._controller.set_cursor(plot_style.sample_at(position))
+
+    # -- from state to screen -----------------------------------------------------
+    @property
+    def _first(self) -> RasterPlot:
+        return self.pictures["truth"]
+
+    @property
+    def _shown(self) -> list[tuple[Shown, RasterPlot]]:
+        return [(shown, self.pictures[shown]) for shown in shown_in(self._view)]
+
+    def _draw_rows(self) -> None:
+        """Order and bin the rows, then draw what depends on them."""
+        mask = self._controller.state.mask
+        if mask is None:
+            self._arranged = self._rows = self.gestures.rows = None
+            self._draw_nothing()
+            return
+        if not self._is_held_still(mask.n_neurons):
+            self._arrange()
+        self._bin_rows()
+        self._draw_codes()
+
+    def _is_held_still(self, n_neurons: int) -> bool:
+        """Rows must not move under a stroke, here or on the field."""
+        if self._arranged is None or len(self._arranged.order) != n_neurons:
+            return False
+        return self._controller.in_stroke
+
+    def _arrange(self) -> None:
+        before = self._arranged
+        self._arranged = self.ordering.arranged()
+        if before is None or before.ticks != self._arranged.ticks:
+            for raster in self.pictures.values():
+                raster.plot.getAxis("left").setTicks([self._arranged.ticks])
+        if before is None or len(before.order) != len(self._arranged.order):
+            for raster in self.pictures.values():
+                raster.box.setLimits(yMax=len(self._arranged.order))
+            self.show_all()
+
+    def _bin_rows(self) -> None:
+        """Bin the rows in view; draw the values again if anything moved."""
+        assert self._arranged is not None
+        order = self._arranged.order
+        start, stop = rows_in_view(len(order), *self._first.box.viewRange()[1])
+        before = self._rows
+        span = None if before is None else (before.start, before.stop)
+        if before is not None and span == (start, stop):
+            is_same = np.array_equal(before.order, order)
+            if is_same:
+                return
+        self._rows = self.gestures.rows = Rows.of(order, start, stop)
+        self._draw_values()
+        self._draw_marks()
+
+    def _refit(self) -> None:
+        """After a zoom or a pan: other rows are in view."""
+        if self._arranged is None or not self.redraw.is_live:
+            return
+        before = self._rows
+        self._bin_rows()
+        if self._rows is not before:
+            self._draw_codes()
+
+    def _rect(self) -> QRectF:
+        assert self._rows is not None
+        height = self._rows.stop - self._rows.start
+        return QRectF(0, self._rows.start, N_SAMPLES, height)
+
+    def _draw_nothing(self) -> None:
+        for raster in self.pictures.values():
+            raster.clear()
+
+    def _draw_cells(self) -> None:
+        self._draw_values()
+        self._draw_codes()
+
+    def _draw_values(self) -> None:
+        window = self._controller.state.window
+        if self._rows is None or window is None:
+            return
+        population = self._controller.results.population
+        for shown, raster in self._shown:
+            drawn = picture(shown, window, population)
+            raster.set_values(drawn, self._rows.mean(drawn.values), self._rect())
+            is_named = shown == "residual" or len(self._shown) > 1
+            raster.set_title(title(shown, drawn.levels) if is_named else "")
+
+    def _draw_age(self) -> None:
+        """A prediction for an older question is fainter."""
+        is_old = self._controller.results.is_population_old
+        for shown in ("prediction", "residual"):
+            self.pictures[shown].set_faded(is_old)
+
+    def _draw_codes(self) -> None:
+        mask = self._controller.state.mask
+        if self._rows is None or mask is None:
+            return
+        self._codes = codes = self._rows.codes(mask)
+        hatched = hatch_words(codes)
+        if hatched != self._hatched:
+            self._hatched = hatched
+            self._draw_status()
+        for _, raster in self._shown:
+            raster.set_codes(codes)
+
+    def _draw_box(self) -> None:
+        for _, raster in self._shown:
+            raster.set_rubber(self.gestures.box)
+
+    def _draw_span(self) -> None:
+        state = self._controller.state
+        for _, raster in self._shown:
+            raster.set_span(state.active_span, state.brush_code)
+
+    def _draw_marks(self) -> None:
+        if self._arranged is None:
+            return
+        place = np.empty(len(self._arranged.order), np.int64)
+        place[self._arranged.order] = np.arange(len(place))
+        marked = [n for n in self._controller.state.selection if n < len(place)]
+        for _, raster in self._shown:
+            raster.set_marks(place[marked].tolist())
+
+    def _draw_cursor(self) -> None:
+        for _, raster in self._shown:
+            raster.set_cursor(self._controller.state.cursor)
+
+    def _draw_status(self) -> None:
+        self.ordering.draw()
+        self.status.set_words(self._status())
+        self.status.setToolTip(self._status())
+
+    def _hover(self, at: QPointF) -> None:
+        """Say what is under the pointer."""
+        for _, raster in self._shown:
+            if raster.box.sceneBoundingRect().contains(at):
+                place = raster.box.mapSceneToView(at)
+                self.status.set_words(self._words_at(place.x(), place.y()))
+                return
+        self._draw_status()
+
+    def _words_at(self, position: float, row: float) -> str:
+        """Such as `neuron 412 · target · sample 33`, and why it is hatched if it is."""
+        state, neurons = self._controller.state, self.gestures.neurons_at(row)
+        mask = state.mask
+        if mask is None or state.session is None or not len(neurons):
+            return ""
+        sample = plot_style.sample_at(position)
+        states = np.unique(mask.cells[sample, neurons])
+        word = STATE_WORDS[states[0]] if len(states) == 1 else "mixed"
+        names = ", ".join(map(str, state.session.units.names[neurons[:4]]))
+        more = "…" if len(neurons) > 4 else ""
+        told = f"{names}{more} · {word} · sample {sample}"
+        why = self._why_hatched(sample, row)
+        return f"{told} · ▨ {why}" if why else told
+
+    def _why_hatched(self, sample: int, row: float) -> str:
+        if self._rows is None or self._codes is None:
+            return ""
+        return HATCHED.get(int(self._codes[self._rows.bin_at(row), sample]), "")
+
+    def _status(self) -> str:
+        """One line: how many neurons a row holds, and what is missing."""
+        return status_words(self._controller, self._rows, self._view, self._hatched)

@@ -1,0 +1,261 @@
+"""One raster picture: values, the mask over them, hatches, span, cursor and marks.
+
+It draws what it is given and reports gestures; it knows no controller.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtCore import QRectF, Qt, Signal
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QGraphicsRectItem
+
+from omnimouse_model.masks import N_SAMPLES
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.raster.pixels import blended, coloured
+from omnimouse_widgets.drawn.raster.rows import UNASKED, UNSEEN
+from omnimouse_widgets.drawn.raster.values import Picture
+from omnimouse_widgets.qt.raster.items import (
+    Hatch,
+    Marks,
+    Pixels,
+    Span,
+)
+from omnimouse_widgets.qt.raster.strokes import Block, Point
+from omnimouse_widgets.qt.style import plot_style
+
+TITLE_HEIGHT = 16
+
+
+class Gestures(Protocol):
+    """What the raster does with the left button; positions are (sample, row)."""
+
+    def pressed(self, at: Point, box: "RasterBox") -> None:
+        """A press of the left button."""
+
+    def dragged(self, at: Point, box: "RasterBox") -> None:
+        """A move with the left button down."""
+
+    def released(self, at: Point, box: "RasterBox") -> None:
+        """The left button came up."""
+
+
+class RasterBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
+    """Left button: gestures. Right button: pan. Wheel: zoom rows, with Shift time."""
+
+    def __init__(self, gestures: Gestures) -> None:
+        super().__init__(enableMenu=False, defaultPadding=0.0)
+        self.setBackgroundColor(QColor("black"))
+        self.invertY(True)
+        self._gestures = gestures
+        self._panned_from: Point | None = None
+
+    def point(self, event: object) -> Point:
+        """Return (sample, row) under the pointer."""
+        at = self.mapSceneToView(event.scenePos())  # type: ignore[attr-defined]
+        return float(at.x()), float(at.y())
+
+    def pixel(self) -> Point:
+        """Return samples and rows per screen pixel."""
+        width, height = self.viewPixelSize()
+        return float(width), float(height)
+
+    def mousePressEvent(self, event: object) -> None:
+        """Start a gesture at once: painting must not wait for a drag to be long."""
+        button = event.button()  # type: ignore[attr-defined]
+        event.accept()  # type: ignore[attr-defined]
+        if button == Qt.MouseButton.LeftButton:
+            self._gestures.pressed(self.point(event), self)
+        elif button == Qt.MouseButton.RightButton:
+            self._panned_from = self.point(event)
+
+    def mouseMoveEvent(self, event: object) -> None:
+        """Go on with the gesture or the pan."""
+        event.accept()  # type: ignore[attr-defined]
+        if self._panned_from is not None:
+            here = self.point(event)
+            before = self._panned_from
+            self.translateBy(x=before[0] - here[0], y=before[1] - here[1])
+        else:
+            self._gestures.dragged(self.point(event), self)
+
+    def mouseReleaseEvent(self, event: object) -> None:
+        """End the gesture or the pan."""
+        event.accept()  # type: ignore[attr-defined]
+        if event.button() == Qt.MouseButton.RightButton:  # type: ignore[attr-defined]
+            self._panned_from = None
+        elif event.button() == Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]
+            self._gestures.released(self.point(event), self)
+
+    def wheelEvent(self, event: object, axis: int | None = None) -> None:
+        """Zoom rows around the pointer; with Shift, samples."""
+        with_shift = event.modifiers() & Qt.KeyboardModifier.ShiftModifier  # type: ignore[attr-defined]
+        super().wheelEvent(event, axis=0 if with_shift else 1)
+
+
+class TimeAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
+    """A time axis that scrubs: press or drag on it to move the cursor."""
+
+    scrubbed = Signal(float)
+
+    def __init__(self) -> None:
+        super().__init__("bottom")
+        plot_style.style_axis(self)
+        self.setCursor(Qt.CursorShape.SplitHCursor)
+        self.setToolTip("Drag here to move the cursor")
+
+    def mousePressEvent(self, event: object) -> None:
+        """Move the cursor to the press."""
+        if event.button() != Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]
+            event.ignore()  # type: ignore[attr-defined]
+            return
+        event.accept()  # type: ignore[attr-defined]
+        self._scrub(event)
+
+    def mouseMoveEvent(self, event: object) -> None:
+        """Drag the cursor along."""
+        event.accept()  # type: ignore[attr-defined]
+        self._scrub(event)
+
+    def mouseReleaseEvent(self, event: object) -> None:
+        """End of the drag: nothing is left to do."""
+        event.accept()  # type: ignore[attr-defined]
+
+    def _scrub(self, event: object) -> None:
+        view = self.linkedView()
+        if view is not None:
+            at = view.mapSceneToView(event.scenePos())  # type: ignore[attr-defined]
+            self.scrubbed.emit(float(at.x()))
+
+
+class RasterPlot:
+    """The items of one raster picture inside a graphics layout."""
+
+    def __init__(
+        self,
+        gestures: Gestures,
+        scrubbed: Callable[[float], None],
+        tints: np.ndarray,
+    ) -> None:
+        self.box = RasterBox(gestures)
+        self.axis = TimeAxis()
+        self.axis.scrubbed.connect(scrubbed)
+        self.plot = pg.PlotItem(viewBox=self.box, axisItems={"bottom": self.axis})
+        plot_style.style_plot(self.plot, left=True, bottom=True)
+        self.plot.setTitle(None)
+        self._title: str | None = None
+        self._tints = tints
+        self._base = np.zeros((0, N_SAMPLES, 3), np.uint8)
+        self._rect = QRectF()
+        self.is_faded = False
+        self.values: np.ndarray | None = None
+        self.codes: np.ndarray | None = None
+        self.pixels, self.hatch = Pixels(), Hatch()
+        self.cursor = plot_style.cursor_line()
+        self.span, self.marks = Span(), Marks()
+        self.rubber = QGraphicsRectItem()
+        self.message = plot_style.Message(self.box)
+        self._assemble()
+
+    def _assemble(self) -> None:
+        self.box.setLimits(xMin=0, xMax=N_SAMPLES, yMin=0, minXRange=5, minYRange=4)
+        self.box.setRange(xRange=(0, N_SAMPLES), padding=0)
+        self.rubber.setPen(plot_style.pen(palette.CURSOR, dashed=True))
+        self.rubber.hide()
+        layers = (self.pixels, self.hatch, self.span, self.marks, self.cursor)
+        for depth, item in enumerate((*layers, self.rubber)):
+            item.setZValue(depth)
+            self.box.addItem(item, ignoreBounds=True)
+
+    def set_title(self, title: str) -> None:
+        """Say what the values are; nothing is laid out anew for the same words."""
+        if title == self._title:
+            return
+        self._title = title
+        self.plot.setTitle(title or None, color=plot_style.AXIS, size="8pt")
+        # It must not make its picture wider than those beside it.
+        self.plot.titleLabel.setMinimumWidth(0)
+        height = TITLE_HEIGHT if title else 0
+        self.plot.titleLabel.setMaximumHeight(height)
+        self.plot.layout.setRowFixedHeight(0, height)
+
+    def set_values(self, drawn: Picture, values: np.ndarray, rect: QRectF) -> None:
+        """Take float32 (rows, 60) in the levels and colours of a picture."""
+        self.values = values
+        self._base = coloured(values, drawn.levels, drawn.table)
+        self._rect = rect
+
+    def set_faded(self, is_faded: bool) -> None:
+        """Draw the values fainter, and the mask over them as before."""
+        if is_faded != self.is_faded:
+            self.is_faded = is_faded
+            if self.codes is not None:
+                self.set_codes(self.codes)
+
+    def set_codes(self, codes: np.ndarray) -> None:
+        """Show the values under uint8 (rows, 60) display codes."""
+        self.codes = codes
+        self.set_message("")
+        base = self._base // 2 if self.is_faded else self._base
+        self.pixels.set_rgb(blended(base, codes, self._tints), self._rect)
+        left_out = (codes == UNSEEN) | (codes == UNASKED)
+        self.hatch.set_rects(hatched_rects(left_out, self._rect))
+
+    def set_cursor(self, sample: int) -> None:
+        """Put the cursor in the middle of a sample."""
+        if self.cursor.value() != sample + 0.5:
+            self.cursor.setValue(sample + 0.5)
+
+    def set_span(self, span: tuple[int, int], code: int) -> None:
+        """Outline the active span in the colour of the brush."""
+        self.span.set_span(
+            span, palette.STATE_COLOURS[code] if code else plot_style.AXIS
+        )
+
+    def set_marks(self, rows: Sequence[int]) -> None:
+        """Point at the rows of selected neurons, at the left edge."""
+        self.marks.set_rows([row + 0.5 for row in rows])
+
+    def set_message(self, words: str) -> None:
+        """Say why there is nothing to see, or nothing."""
+        if words != self.message.words:
+            self.message.show(words)
+        for item in (self.span, self.cursor):
+            item.setVisible(not words)
+
+    def clear(self) -> None:
+        """Show neither values nor mask."""
+        self.values = self.codes = None
+        self.pixels.clear()
+        self.set_message("No session is open")
+        self.hatch.set_rects([])
+        self.marks.set_rows([])
+        self.set_rubber(None)
+
+    def set_rubber(self, block: Block | None) -> None:
+        """Show the box being drawn, or nothing."""
+        self.rubber.setVisible(block is not None)
+        if block is not None:
+            width = block.samples.stop - block.samples.start
+            height = block.high - block.low
+            self.rubber.setRect(block.samples.start, block.low, width, height)
+
+
+def hatched_rects(found: np.ndarray, rect: QRectF) -> list[QRectF]:
+    """Rectangles of the cells left out; equal rows below each other become one."""
+    if not found.any():
+        return []
+    rects: list[QRectF] = []
+    height, width = rect.height() / len(found), rect.width() / found.shape[1]
+    bounds = np.flatnonzero((found[1:] != found[:-1]).any(axis=1)) + 1
+    for first, last in zip([0, *bounds], [*bounds, len(found)], strict=True):
+        padded = np.concatenate([[False], found[first], [False]]).astype(np.int8)
+        edges = np.flatnonzero(np.diff(padded))
+        for start, stop in edges.reshape(-1, 2):
+            corner = (rect.x() + start * width, rect.y() + first * height)
+            rects.append(
+                QRectF(*corner, (stop - start) * width, (last - first) * height)
+            )
+    return rects

@@ -1,0 +1,1 @@
+"""The *Recordings* panel: the sessions of a folder."""

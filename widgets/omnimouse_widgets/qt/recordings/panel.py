@@ -1,0 +1,168 @@
+"""The recordings of a folder as a table; a double click or Enter opens one."""
+
+from qtpy.QtCore import QModelIndex, Qt
+from qtpy.QtGui import QHideEvent, QKeySequence
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QMainWindow,
+    QPushButton,
+    QShortcut,
+    QVBoxLayout,
+    QWidget,
+)
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.qt.recordings.table_model import (
+    TITLES,
+    FilteredRecordings,
+    RecordingsTable,
+)
+from omnimouse_widgets.qt.style.form import ElidedLabel
+from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.style.row_table import row_table
+from omnimouse_widgets.qt.style.theme import quiet_label
+
+SIZE = (1240, 420)
+WIDTHS = (190, 100, 70, 110, 210, 140, 170)
+ROW_HEIGHT = 22
+ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+
+
+class RecordingsPanel(QWidget):
+    """A sortable, filterable table that fills while the folder is looked through.
+
+    Parameters
+    ----------
+    controller
+        The verbs; the panel only reads its `recordings`, `opener` and `state`.
+    """
+
+    def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("omnimouse-recordings")
+        self.setWindowTitle("Recordings")
+        self._controller = controller
+        self.table = RecordingsTable()
+        self.rows = FilteredRecordings(self.table)
+        self._build_top()
+        self._build_view()
+        self.progress, self.problem = ElidedLabel(), quiet_label("alert")
+        top = QHBoxLayout()
+        for widget in (self.filter, self.count, self.stop):
+            top.addWidget(widget, 1 if widget is self.filter else 0)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(6, 6, 6, 6)
+        column.setSpacing(4)
+        column.addLayout(top)
+        column.addWidget(self.problem)
+        column.addWidget(self.view, 1)
+        column.addWidget(self.progress)
+        self.resize(*SIZE)
+        looking, opening = controller.recordings.changed, controller.opener.changed
+        session = controller.state.events.session
+        self.redraw = Redraw(
+            self,
+            [
+                (self._draw_found, [looking]),
+                (self._draw_words, [looking, opening]),
+                (self._draw_open, [session]),
+            ],
+        )
+
+    def _build_top(self) -> None:
+        self.filter = QLineEdit()
+        self.filter.setPlaceholderText("Words that a row must hold: nwb V1 running")
+        self.filter.setClearButtonEnabled(True)
+        self.filter.textChanged.connect(self._filter)
+        self.filter.returnPressed.connect(lambda: self._go_to_table())
+        self.count = QLabel()
+        self.count.setToolTip("Recordings that the filter keeps")
+        self.stop = QPushButton("Stop")
+        self.stop.setToolTip("Leave it at the recordings found so far")
+        self.stop.clicked.connect(lambda: self._controller.recordings.stop())
+
+    def _build_view(self) -> None:
+        tooltip = "Double click or Enter opens a recording"
+        self.view, titles = row_table(self.rows, tooltip, ROW_HEIGHT)
+        self.view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.view.setTabKeyNavigation(False)
+        titles.setStretchLastSection(True)
+        for column, width in enumerate(WIDTHS):
+            titles.resizeSection(column, width)
+        self.view.sortByColumn(TITLES.index("path"), Qt.SortOrder.AscendingOrder)
+        self.view.doubleClicked.connect(self._open)
+        for key in ENTER:
+            struck = QShortcut(QKeySequence(key), self.view)
+            struck.setContext(Qt.ShortcutContext.WidgetShortcut)
+            struck.activated.connect(lambda: self._open(self.view.currentIndex()))
+
+    def hideEvent(self, event: QHideEvent | None) -> None:
+        """Nobody looks at it any more."""
+        super().hideEvent(event)
+        self._controller.recordings.stop()
+
+    # -- what the user does -----------------------------------------------------------
+    def _filter(self, text: str) -> None:
+        self.rows.keep(text)
+        self._draw_count()
+
+    def _go_to_table(self) -> None:
+        """From the words to the first row they leave, so that Enter opens it."""
+        if self.rows.rowCount():
+            self.view.setFocus()
+            self.view.selectRow(0)
+
+    def _open(self, index: QModelIndex) -> None:
+        if index.isValid():
+            entry = self.table.entries[self.rows.mapToSource(index).row()]
+            self._controller.opener.open(entry.path)
+
+    # -- from state to screen ---------------------------------------------------------
+    def _draw_found(self) -> None:
+        found = self._controller.recordings.found
+        self.table.show_found(found)
+        self._draw_count()
+        where = "" if found is None else f" in {found.folder}"
+        self.setWindowTitle(f"Recordings{where}")
+
+    def _draw_count(self) -> None:
+        self.count.setText(f"{self.rows.rowCount():,} of {self.table.rowCount():,}")
+
+    def _draw_words(self) -> None:
+        recordings, opener = self._controller.recordings, self._controller.opener
+        words = opener.words or recordings.words
+        self.progress.set_words(f"◌ {words}…" if words else "")
+        self.stop.setVisible(recordings.is_busy)
+        self.problem.setText(self._problem())
+        self.problem.setVisible(bool(self.problem.text()))
+
+    def _problem(self) -> str:
+        recordings, opener = self._controller.recordings, self._controller.opener
+        if opener.fault is not None:
+            return f"Not opened: {opener.name}: {opener.fault}"
+        if recordings.fault is not None:
+            return str(recordings.fault)
+        is_empty = recordings.found is not None and not recordings.found
+        if is_empty and not recordings.is_busy:
+            return "No recording in this folder, nor three levels below it."
+        return ""
+
+    def _draw_open(self) -> None:
+        session = self._controller.state.session
+        self.table.mark_open(None if session is None else session.path)
+
+
+def show_recordings(controller: Controller, window: QMainWindow) -> RecordingsPanel:
+    """Bring up the table, beside the window it belongs to and ends with."""
+    panel: RecordingsPanel | None = window.findChild(RecordingsPanel)
+    if panel is None:
+        panel = RecordingsPanel(controller, window)
+        panel.setWindowFlag(Qt.WindowType.Dialog)
+    panel.show()
+    panel.raise_()
+    panel.activateWindow()
+    return panel

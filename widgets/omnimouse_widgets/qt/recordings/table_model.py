@@ -1,0 +1,158 @@
+"""The table's model: one row per recording of a folder, sorted and filtered by Qt."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from qtpy.QtCore import (
+    QAbstractTableModel,
+    QModelIndex,
+    QPersistentModelIndex,
+    QSortFilterProxyModel,
+    Qt,
+)
+from qtpy.QtGui import QColor, QFont
+
+from omnimouse_model.data.session_index import Catalogue, Entry
+from omnimouse_model.data.session_index_text import row_words
+
+TITLES: Final = (
+    "path",
+    "animal",
+    "format",
+    "neurons",
+    "areas",
+    "minutes",
+    "by tier",
+    "by stimulus",
+    "behaviour",
+    "problems",
+)
+KEYS: Final[dict[str, Callable[[Entry], Any]]] = {
+    "neurons": lambda entry: entry.neurons,
+    "minutes": lambda entry: entry.total_minutes,
+    "by tier": lambda entry: entry.total_minutes,
+    "by stimulus": lambda entry: sum(entry.shown.values()),
+    "problems": lambda entry: len(entry.problems) if entry.is_read else 1_000_000,
+}
+"""By what a column is sorted, where that is not its words."""
+FADED: Final = QColor(128, 134, 145)
+SORT_ROLE: Final = int(Qt.ItemDataRole.UserRole)
+Index = QModelIndex | QPersistentModelIndex
+_NO_PARENT: Final = QModelIndex()
+_RIGHT: Final = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+
+
+class RecordingsTable(QAbstractTableModel):
+    """Shows a catalogue; rows that come later are added, what is there stays."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: Catalogue | None = None
+        self._words: list[dict[str, str]] = []
+        """Of each row, by title."""
+        self._open: Path | None = None
+        self.entries: tuple[Entry, ...] = ()
+
+    # -- what Qt asks -----------------------------------------------------------------
+    def rowCount(self, parent: Index = _NO_PARENT) -> int:
+        """Recordings found so far."""
+        return 0 if parent.isValid() else len(self.entries)
+
+    def columnCount(self, parent: Index = _NO_PARENT) -> int:
+        """Fixed."""
+        return 0 if parent.isValid() else len(TITLES)
+
+    def headerData(
+        self, section: int, orientation: Qt.Orientation, role: int = 0
+    ) -> Any:
+        """Titles."""
+        is_title = orientation == Qt.Orientation.Horizontal
+        return TITLES[section] if is_title and role == 0 else None
+
+    def data(self, index: Index, role: int = 0) -> Any:
+        """Words, what they are sorted by, and how they look."""
+        entry, title = self.entries[index.row()], TITLES[index.column()]
+        words = self._words[index.row()][title]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return words
+        if role == SORT_ROLE:
+            return KEYS[title](entry) if title in KEYS else words.lower()
+        if role == Qt.ItemDataRole.ToolTipRole:
+            whole = {"problems": entry.problems, "behaviour": entry.behavior}
+            return "\n".join(whole[title]) if title in whole else words
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return _RIGHT if title in ("neurons", "minutes") else None
+        if role == Qt.ItemDataRole.ForegroundRole:
+            return None if entry.is_read else FADED
+        if role == Qt.ItemDataRole.FontRole and entry.path == self._open:
+            font = QFont()
+            font.setBold(True)
+            return font
+        return None
+
+    # -- what the panel asks ----------------------------------------------------------
+    def show_found(self, found: Catalogue | None) -> None:
+        """Show these; rows are added where it is the same folder with more of them."""
+        if found is self._found:
+            return
+        before, entries = self.entries, () if found is None else found.entries
+        is_elsewhere = self._place(self._found) != self._place(found)
+        self._found = found
+        if not is_elsewhere and before and entries[: len(before)] == before:
+            self._add(entries[len(before) :])
+        else:
+            self.beginResetModel()
+            self.entries, self._words = entries, self._words_of(entries)
+            self.endResetModel()
+
+    def mark_open(self, path: Path | None) -> None:
+        """Make the row of the session that is open stand out."""
+        if path != self._open:
+            self._open = path
+            if self.entries:
+                last = self.index(len(self.entries) - 1, len(TITLES) - 1)
+                self.dataChanged.emit(self.index(0, 0), last)
+
+    def words_of(self, row: int) -> dict[str, str]:
+        """A row's words by title."""
+        return self._words[row]
+
+    def _add(self, more: tuple[Entry, ...]) -> None:
+        if more:
+            first = len(self.entries)
+            self.beginInsertRows(QModelIndex(), first, first + len(more) - 1)
+            self.entries += more
+            self._words += self._words_of(more)
+            self.endInsertRows()
+
+    def _words_of(self, entries: tuple[Entry, ...]) -> list[dict[str, str]]:
+        folder = self._place(self._found)
+        return [row_words(entry, folder) for entry in entries]
+
+    @staticmethod
+    def _place(found: Catalogue | None) -> Path:
+        return Path() if found is None else found.folder
+
+
+class FilteredRecordings(QSortFilterProxyModel):
+    """The rows that hold every word, wherever; sorted by numbers where there are."""
+
+    def __init__(self, table: RecordingsTable) -> None:
+        super().__init__()
+        self._table = table
+        self._wanted: tuple[str, ...] = ()
+        self.setSourceModel(table)
+        self.setSortRole(SORT_ROLE)
+
+    def keep(self, text: str) -> None:
+        """Keep the rows that hold all of these words."""
+        self._wanted = tuple(text.lower().split())
+        self.invalidate()  # invalidateFilter is deprecated, and what follows it new
+
+    def filterAcceptsRow(self, source_row: int, source_parent: Index) -> bool:
+        """Whether a row holds every word."""
+        entry = self._table.entries[source_row]
+        words = (*self._table.words_of(source_row).values(), *entry.problems, entry.id)
+        text = "\n".join(words).lower()
+        return all(word in text for word in self._wanted)

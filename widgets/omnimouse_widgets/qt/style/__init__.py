@@ -1,0 +1,1 @@
+"""What several panels share: forms, plots, colours, shortcuts, redrawing."""

@@ -1,0 +1,162 @@
+"""Sections and label columns of the control panel, so that everything lines up."""
+
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import (
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLayout,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from omnimouse_widgets.qt.style.theme import ToneLabel
+
+LABEL_WIDTH = 77
+# napari asks for 90 pixels, too wide for two boxes in a row of a narrow panel.
+NARROW_BOX = "QSpinBox { min-width: 34px; }"
+
+
+class Form(QGridLayout):
+    """Rows of a label and its control; labels share one width in every form."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setContentsMargins(0, 0, 0, 0)
+        self.setHorizontalSpacing(8)
+        self.setVerticalSpacing(5)
+        self.setColumnMinimumWidth(0, LABEL_WIDTH)
+        self.setColumnStretch(1, 1)
+
+    def add(self, words: str, control: QWidget | QLayout) -> None:
+        """One row; without words the control has it all."""
+        row = self.rowCount()
+        if words:
+            label = ToneLabel(words)
+            top = Qt.AlignmentFlag.AlignTop if _is_tall(control) else None
+            middle = Qt.AlignmentFlag.AlignVCenter
+            self.addWidget(label, row, 0, top or middle)
+            if isinstance(control, QWidget) and not control.accessibleName():
+                control.setAccessibleName(words)
+        place = (row, 1, 1, 1) if words else (row, 0, 1, 2)
+        if isinstance(control, QLayout):
+            self.addLayout(control, *place)
+        else:
+            self.addWidget(control, *place)
+
+
+def _is_tall(control: QWidget | QLayout) -> bool:
+    return isinstance(control, QLabel) and control.wordWrap()
+
+
+class Section(QFrame):
+    """A titled part of the panel; closable ones open and close by their title."""
+
+    def __init__(
+        self, title: str, content: QWidget, *, is_open: bool | None = None
+    ) -> None:
+        super().__init__()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(5)
+        self.title = QToolButton()
+        self.title.setText(title)
+        self.title.setStyleSheet(
+            "QToolButton { border: none; font-weight: 600; padding: 0px; "
+            "background: transparent; text-align: left; }"
+        )
+        self.title.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        row.addWidget(self.title)
+        row.addWidget(_rule(), 1)
+        column.addLayout(row)
+        column.addWidget(content)
+        self.content = content
+        if is_open is None:
+            self.title.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        else:
+            self.title.setCheckable(True)
+            self.title.setToolTip("Open or close")
+            self.title.toggled.connect(self._set_open)
+            self.title.setChecked(is_open)
+            self._set_open(is_open)
+
+    def _set_open(self, is_open: bool) -> None:
+        arrow = Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow
+        self.title.setArrowType(arrow)
+        self.content.setVisible(is_open)
+
+
+class ElidedLabel(QLabel):
+    """One line that ends in … where it does not fit; `words` are the whole line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.words = ""
+
+    def set_words(self, words: str) -> None:
+        """Show these, as far as there is room."""
+        self.words = words
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """More or less of the words fits now."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        room = self.contentsRect().width() - 8
+        self.setText(
+            self.fontMetrics().elidedText(
+                self.words, Qt.TextElideMode.ElideRight, max(room, 0)
+            )
+        )
+
+
+class QuietLine(ElidedLabel, ToneLabel):
+    """The same for words that explain."""
+
+
+def keep_room(control: QWidget) -> None:
+    """Have its place stay empty while it is hidden, so that no other moves."""
+    policy = control.sizePolicy()
+    policy.setRetainSizeWhenHidden(True)
+    control.setSizePolicy(policy)
+
+
+def row_of(*widgets: QWidget, stretch: int = -1) -> QHBoxLayout:
+    """Widgets side by side; the one at `stretch` takes the room."""
+    row = QHBoxLayout()
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(6)
+    for number, widget in enumerate(widgets):
+        row.addWidget(widget, 1 if number == stretch else 0)
+    return row
+
+
+def column_in(
+    panel: QWidget, *parts: QWidget | QLayout, stretch: int, spacing: int = 4
+) -> None:
+    """Fill a dock from top to bottom; the part at `stretch` takes the room."""
+    column = QVBoxLayout(panel)
+    column.setContentsMargins(4, 4, 4, 4)
+    column.setSpacing(spacing)
+    for number, part in enumerate(parts):
+        share = 1 if number == stretch else 0
+        if isinstance(part, QLayout):
+            column.addLayout(part, share)
+        else:
+            column.addWidget(part, share)
+
+
+def _rule() -> QFrame:
+    rule = QFrame()
+    rule.setFixedHeight(1)
+    rule.setStyleSheet("background: rgba(128, 134, 145, 90);")
+    return rule

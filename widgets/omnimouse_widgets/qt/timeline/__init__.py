@@ -1,0 +1,1 @@
+"""The *Time* and *Stimulus* panels, and playback."""

@@ -1,0 +1,317 @@
+"""The whole session in one strip: stimuli, trials, pupil, running, activity."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtCore import QRectF, QSignalBlocker, Qt
+from qtpy.QtGui import QPainter
+from qtpy.QtWidgets import QHBoxLayout, QSpinBox, QToolButton, QVBoxLayout, QWidget
+
+from omnimouse_model.data.overview import Overview
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.inference.stages import WINDOW_S
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.traces.tier_band import (
+    KindBar,
+    TierBar,
+    kind_bars,
+    letters_in,
+    tier_at,
+    tier_bars,
+)
+from omnimouse_widgets.qt.style import plot_style, shortcuts
+from omnimouse_widgets.qt.style.form import row_of
+from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.style.theme import quiet_label
+
+TOOLTIP = (
+    "The whole session. Click or drag: move the window · ← →: step it by 2 s · "
+    "Shift+← →: by 20 s\nPgUp, PgDown: the trial before, the next one · "
+    ", .: one frame\nBars: trials by tier, T test, V validation, O oracle, "
+    "low grey: train\nAbove: what was shown, blue video, yellow and lower image, "
+    "lowest blank;\nwhite marks: the repeats of the clip on screen"
+)
+TRIAL_TIP = "The trial on screen; type another's number (PgUp, PgDown: step)"
+# napari leaves room for buttons on both sides.
+PLAIN_BOX = "QSpinBox { min-width: 100px; padding: 1px 4px; }"
+N_BINS: Final = 1000
+LANE_HEIGHT: Final = 0.9
+LANES: Final = (
+    ("stimulus", 4.0, 0.9),
+    ("trials", 3.0, 0.9),
+    ("pupil", 2.0, 0.9),
+    ("running", 1.0, 0.9),
+    ("activity", 0.0, 0.9),
+)
+LINE_COLOURS: Final = {"pupil": "#B8A1D9", "running": "#8FC7A6", "activity": "#C9CDD3"}
+
+
+class TimePanel(QWidget):
+    """A thin strip over the whole session with the window marked on it.
+
+    Parameters
+    ----------
+    controller
+        The verbs; the panel only reads its `state`.
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self.setObjectName("omnimouse-time")
+        self._controller = controller
+        self._tiers: list[TierBar] = []
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.canvas = plot_style.canvas(TOOLTIP)
+        self.canvas.setMinimumHeight(84)
+        self.box = plot_style.ScrubBox(self._go)
+        axes = {"bottom": plot_style.SecondsAxis("bottom")}
+        self.plot = pg.PlotItem(viewBox=self.box, axisItems=axes)
+        self.canvas.addItem(self.plot)
+        self.bars, self.kinds, self.repeats = _Bars(3.0), _Bars(4.0), _Marks()
+        self.lines = {name: pg.PlotCurveItem(connect="finite") for name in LINE_COLOURS}
+        self.marker = pg.LinearRegionItem(movable=False)
+        self.place = plot_style.text("", plot_style.HELD_TEXT)
+        self.place.fill = plot_style.brush(plot_style.BACKGROUND, 200)
+        self.message = plot_style.Message(self.box)
+        self._build_plot()
+        self._build_steps()
+        row = QHBoxLayout(self)
+        row.setContentsMargins(4, 4, 4, 4)
+        row.addWidget(self.canvas, 1)
+        row.addLayout(self._steps)
+        self._bind_keys()
+        events = controller.state.events
+        self.redraw = Redraw(
+            self,
+            [
+                (self._draw_session, [events.session]),
+                (self._draw_window, [events.window, events.session]),
+                (
+                    self._draw_trial,
+                    [events.window, events.session, controller.trials.changed],
+                ),
+            ],
+        )
+
+    def _build_steps(self) -> None:
+        """Beside the strip: the trial by number, and a window back or on."""
+        trials = self._controller.trials
+        self.trial = QSpinBox()
+        self.trial.setPrefix("trial ")
+        self.trial.setKeyboardTracking(False)
+        self.trial.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+        self.trial.setStyleSheet(PLAIN_BOX)
+        self.trial.setAccessibleName("Trial")
+        self.trial.setToolTip(TRIAL_TIP)
+        self.trial.valueChanged.connect(lambda number: trials.go_to(number - 1))
+        self.back, self.on = QToolButton(), QToolButton()
+        for button, words, n in ((self.back, "◂ 2 s", -1), (self.on, "2 s ▸", 1)):
+            button.setText(words)
+            button.setToolTip("One window back (←)" if n < 0 else "One window on (→)")
+            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            button.clicked.connect(partial(self._pressed, n))
+        self._steps = QVBoxLayout()
+        self._steps.setSpacing(2)
+        self._steps.addWidget(self.trial)
+        self._steps.addLayout(row_of(self.back, self.on))
+        self.tiers = quiet_label()
+        self.tiers.setFont(plot_style.small_font())
+        self._steps.addWidget(self.tiers)
+        self._steps.addStretch(1)
+
+    def _build_plot(self) -> None:
+        plot_style.style_plot(self.plot)
+        self.plot.getAxis("left").setWidth(52)
+        self.plot.getAxis("bottom").setHeight(20)
+        self.marker.setBrush(plot_style.tint(palette.CURSOR, 70))
+        for line in self.marker.lines:
+            line.setPen(plot_style.pen(palette.CURSOR, 2))
+        for name, line in self.lines.items():
+            line.setPen(plot_style.pen(LINE_COLOURS[name]))
+        items = (
+            self.bars,
+            self.kinds,
+            self.repeats,
+            *self.lines.values(),
+            self.marker,
+            self.place,
+        )
+        for depth, item in enumerate(items):
+            item.setZValue(depth)
+            self.box.addItem(item, ignoreBounds=True)
+
+    def _bind_keys(self) -> None:
+        shortcuts.bind_keys(self, self._controller)
+        steps = {"Left": -1, "Right": 1, "Shift+Left": -10, "Shift+Right": 10}
+        for key, step in steps.items():
+            shortcuts.bind(self, key, partial(self._step, step))
+
+    # -- what the user does -----------------------------------------------------------
+    def _step(self, windows: int) -> None:
+        if self._controller.state.window is not None:
+            self._controller.step_window(windows)
+
+    def _pressed(self, windows: int, _is_checked: bool = False) -> None:
+        self._step(windows)
+
+    def _go(self, time_s: float) -> None:
+        """Bring the window's middle to a time."""
+        self.setFocus()
+        if self._controller.state.session is not None:
+            self._controller.seek(time_s - WINDOW_S / 2)
+
+    # -- from state to screen -----------------------------------------------------
+    def _overview(self) -> Overview | None:
+        session = self._controller.state.session
+        return None if session is None else session.overview(N_BINS)
+
+    def _draw_session(self) -> None:
+        overview = self._overview()
+        self.message.show("" if overview is not None else "No session is open")
+        for axis in ("left", "bottom"):
+            self.plot.showAxis(axis, overview is not None)
+        if overview is None:
+            self.bars.set_bars([])
+            self.tiers.setText("")
+            self.kinds.set_bars([])
+            for line in self.lines.values():
+                line.setData([], [])
+            return
+        self._tiers = tier_bars(overview)
+        self.bars.set_bars(self._tiers)
+        self.tiers.setText(letters_in(self._tiers))
+        self.kinds.set_bars(kind_bars(overview) if overview.has_trials else [])
+        values = {
+            "pupil": overview.pupil_size,
+            "running": overview.running,
+            "activity": overview.population,
+        }
+        names = {} if overview.has_trials else {"trials": "tiers"}
+        ticks = [
+            (low + height / 2, names.get(name, name))
+            for name, low, height in LANES
+            if name not in values or np.isfinite(values[name]).any()
+            if name != "stimulus" or overview.has_trials
+        ]
+        self.plot.getAxis("left").setTicks([ticks])
+        for name, low, height in LANES[2:]:
+            drawn = low + height * in_unit(values[name])
+            self.lines[name].setData(overview.centers_s, drawn)
+        self.plot.setRange(
+            xRange=(overview.edges_s[0], overview.edges_s[-1]),
+            yRange=(-0.05, 5.0),
+            padding=0,
+        )
+
+    def _draw_window(self) -> None:
+        window = self._controller.state.window
+        self.marker.setVisible(window is not None)
+        self.place.setVisible(window is not None)
+        if window is None:
+            return
+        start = window.start_s
+        self.marker.setRegion((start, start + WINDOW_S))
+        tier = tier_at(self._tiers, start + WINDOW_S / 2)
+        overview = self._overview()
+        if not tier and overview is not None and overview.has_trials:
+            tier = "between trials"
+        self.place.setText(f"{start:.1f} s · {tier}" if tier else f"{start:.1f} s")
+        # Beside the window, on the side with more room.
+        is_left = start > sum(self.box.viewRange()[0]) / 2
+        self.place.setAnchor((1.0 if is_left else 0.0, 1.0))
+        self.place.setPos(start if is_left else start + WINDOW_S, 0.0)
+
+    def _draw_trial(self) -> None:
+        trials, clip = self._controller.trials, self._controller.clips.shown
+        session = self._controller.state.session
+        for widget in (self.trial, self.back, self.on):
+            widget.setEnabled(session is not None)
+        self.trial.setVisible(trials.count > 0)
+        with QSignalBlocker(self.trial):
+            number = 0 if trials.number is None else 1 + trials.number
+            self.trial.setRange(min(number, 1), max(trials.count, 1))
+            self.trial.setSuffix(f" / {trials.count}")
+            self.trial.setSpecialValueText(
+                "" if number else f"trial – / {trials.count}"
+            )
+            self.trial.setValue(number)
+        shown = () if clip is None or session is None else clip.trials
+        starts = [] if session is None else session.trials.t_on[list(shown)].tolist()
+        self.repeats.set_times(starts)
+
+
+class _Bars(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
+    """The bars of one lane, letters on those wide enough."""
+
+    def __init__(self, low: float) -> None:
+        super().__init__()
+        self._low = low
+        self.bars: Sequence[TierBar | KindBar] = []
+
+    def set_bars(self, bars: Sequence[TierBar | KindBar]) -> None:
+        """Replace them."""
+        self.bars = bars
+        self.prepareGeometryChange()
+        self.update()
+
+    def boundingRect(self) -> QRectF:
+        """The lane."""
+        stop = self.bars[-1].stop_s if self.bars else 0.0
+        return QRectF(0, self._low, stop, LANE_HEIGHT)
+
+    def paint(self, painter: QPainter, *_args: object) -> None:
+        """Bars in device pixels: none is too thin to be seen, letters keep size."""
+        to_device = painter.transform()
+        painter.resetTransform()
+        painter.setFont(plot_style.small_font(bold=True))
+        painter.setPen(plot_style.pen("#101114"))
+        low, height = self._low, LANE_HEIGHT
+        for bar in self.bars:
+            rect = to_device.mapRect(
+                QRectF(bar.start_s, low, bar.stop_s - bar.start_s, height * bar.height)
+            )
+            rect.setWidth(max(rect.width(), 1.0))
+            painter.fillRect(rect, plot_style.brush(bar.colour))
+            if bar.letter and rect.width() > 9:
+                painter.drawText(rect, Qt.AlignmentFlag.AlignCenter, bar.letter)
+
+
+class _Marks(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
+    """White marks on the lane of stimuli."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times_s: list[float] = []
+
+    def set_times(self, times_s: list[float]) -> None:
+        """Mark these."""
+        if times_s != self.times_s:
+            self.times_s = times_s
+            self.prepareGeometryChange()
+            self.update()
+
+    def boundingRect(self) -> QRectF:
+        """The lane."""
+        return QRectF(0, 4.0, max(self.times_s, default=0.0) + 1.0, LANE_HEIGHT)
+
+    def paint(self, painter: QPainter, *_args: object) -> None:
+        """Three pixels wide, whatever the zoom."""
+        to_device = painter.transform()
+        painter.resetTransform()
+        for time_s in self.times_s:
+            rect = to_device.mapRect(QRectF(time_s, 4.0, 0.0, LANE_HEIGHT))
+            rect.setWidth(3.0)
+            painter.fillRect(rect, plot_style.brush(palette.HELD))
+
+
+def in_unit(values: np.ndarray) -> np.ndarray:
+    """Values between their 1st and 99.5th percentile as 0 to 1; NaN stays."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return values
+    low, high = np.percentile(known, (1, 99.5))
+    scaled: np.ndarray = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
+    return scaled

@@ -1,0 +1,96 @@
+"""Playing: wall time mapped to samples, so speed is true and no frame drifts."""
+
+from time import perf_counter
+from typing import Final
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import N_SAMPLES
+from omnimouse_widgets.drawn.traces.playback import advance, samples_due
+
+TICK_MS: Final = 33
+
+
+class Playback(QObject):
+    """Runs the cursor on wall time; at its end the window steps, or slides by less.
+
+    A tick moves by as many samples as are due since play began: a late tick skips
+    frames instead of playing slower, and the speed on screen is true.
+    """
+
+    changed = Signal()
+    """Play began or stopped, or speed or stride changed."""
+
+    def __init__(self, controller: Controller, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._controller = controller
+        self._speed = 1.0
+        self._stride = N_SAMPLES
+        self._since = 0.0
+        self._moved = 0
+        self._timer = QTimer(self)
+        self._timer.setInterval(TICK_MS)
+        self._timer.timeout.connect(self._tick)
+
+    @property
+    def is_playing(self) -> bool:
+        """Whether the cursor runs."""
+        return self._timer.isActive()
+
+    @property
+    def speed(self) -> float:
+        """Session seconds per second."""
+        return self._speed
+
+    @speed.setter
+    def speed(self, speed: float) -> None:
+        if speed != self._speed:
+            self._speed = speed
+            self._restart()
+            self.changed.emit()
+
+    @property
+    def stride(self) -> int:
+        """Samples that the window moves by at its end; 60 shows every sample once."""
+        return self._stride
+
+    @stride.setter
+    def stride(self, stride: int) -> None:
+        if stride != self._stride:
+            self._stride = stride
+            self.changed.emit()
+
+    def toggle(self) -> None:
+        """Play, or pause."""
+        self.pause() if self.is_playing else self.play()
+
+    def play(self) -> None:
+        """Run from the cursor on."""
+        if not self.is_playing and self._controller.state.window is not None:
+            self._restart()
+            self._timer.start()
+            self.changed.emit()
+
+    def pause(self) -> None:
+        """Stop at the cursor."""
+        if self.is_playing:
+            self._timer.stop()
+            self.changed.emit()
+
+    def _restart(self) -> None:
+        self._since = perf_counter()
+        self._moved = 0
+
+    def _tick(self) -> None:
+        due = samples_due(perf_counter() - self._since, self._speed)
+        if due > self._moved:
+            step, self._moved = due - self._moved, due
+            before = self._place()
+            advance(self._controller, step, self._stride)
+            if self._place() == before:
+                self.pause()  # the end of the session
+
+    def _place(self) -> tuple[object, int]:
+        state = self._controller.state
+        return state.window, state.cursor

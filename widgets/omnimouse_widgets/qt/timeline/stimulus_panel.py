@@ -1,0 +1,212 @@
+"""The stimulus: the frame at the cursor, on the clock everything else keeps."""
+
+from functools import partial
+
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QAction, QActionGroup, QHideEvent
+from qtpy.QtWidgets import (
+    QComboBox,
+    QGraphicsRectItem,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QToolButton,
+    QWidget,
+)
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import N_FRAMES
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.traces.playback import SPEEDS, STRIDES, stride_words
+from omnimouse_widgets.qt.style import plot_style, shortcuts
+from omnimouse_widgets.qt.style.form import column_in
+from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.timeline.frame_strip import FrameStrip
+from omnimouse_widgets.qt.timeline.playback import Playback
+
+TOOLTIP = "The video frame at the cursor. A dashed frame: hidden from the model."
+
+
+class StimulusPanel(QWidget):
+    """Video frame, frames of the window, play and exact stepping.
+
+    Parameters
+    ----------
+    controller
+        The verbs; the panel only reads its `state`.
+
+    Attributes
+    ----------
+    playback
+        The one clock; other faces' play keys act on it.
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self.setObjectName("omnimouse-stimulus")
+        self._controller = controller
+        self.playback = Playback(controller, self)
+        self._build_picture()
+        self._build_bar()
+        self._lay_out()
+        shortcuts.bind_keys(self, controller)
+        shortcuts.bind(self, "K", self.playback.toggle)
+        events = controller.state.events
+        self.redraw = Redraw(
+            self,
+            [
+                (self._draw_frame, [events.window, events.cursor, events.mask]),
+                (self._draw_strip, [events.mask, events.cursor]),
+                (self._draw_clock, [events.window, events.cursor]),
+            ],
+        )
+        self.playback.changed.connect(self._draw_play)
+        self._draw_play()
+
+    # -- building -----------------------------------------------------------------
+    def _build_picture(self) -> None:
+        self.canvas = plot_style.canvas(TOOLTIP)
+        self.canvas.setMinimumHeight(80)
+        self.view = self.canvas.addViewBox(
+            enableMenu=False, enableMouse=False, lockAspect=True, invertY=True
+        )
+        self.frame = plot_style.image()
+        self.border = QGraphicsRectItem()
+        self.label = plot_style.text("", palette.HELD, anchor=(0.5, 1.0))
+        self.label.fill = plot_style.brush(plot_style.BACKGROUND, 215)
+        self.message = plot_style.Message(self.view)
+        for item in (self.frame, self.border, self.label):
+            self.view.addItem(item, ignoreBounds=True)
+
+    def _build_bar(self) -> None:
+        self.strip = FrameStrip()
+        self.strip.scrubbed.connect(self._controller.set_cursor)
+        self.strip.paint_began.connect(
+            lambda: self._controller.begin_stroke("Paint frames")
+        )
+        self.strip.painted.connect(self._paint_frames)
+        self.strip.paint_ended.connect(self._controller.end_stroke)
+        self.back = _button("‹", "One frame back (,)")
+        self.back.clicked.connect(lambda: self._controller.step_cursor(-1))
+        self.play = _button("▶", "")
+        self.play.setMinimumWidth(40)  # its menu's arrow stands beside it
+        self.play.clicked.connect(self.playback.toggle)
+        self._build_strides()
+        self.on = _button("›", "One frame on (.)")
+        self.on.clicked.connect(lambda: self._controller.step_cursor(1))
+        self.speed = QComboBox()
+        self.speed.setToolTip("Session seconds per second")
+        for speed in SPEEDS:
+            self.speed.addItem(f"×{speed:g}", speed)
+        self.speed.activated.connect(self._speed_picked)
+        self.clock = QLabel()
+        self.clock.setToolTip("Session time and frame at the cursor")
+
+    def _build_strides(self) -> None:
+        """The arrow beside play: how the window moves at the cursor's end."""
+        menu = QMenu(self)
+        group = QActionGroup(menu)
+        self.strides: dict[int, QAction] = {}
+        for stride in STRIDES:
+            action = QAction(stride_words(stride), group)
+            action.setCheckable(True)
+            action.triggered.connect(partial(setattr, self.playback, "stride", stride))
+            menu.addAction(action)
+            self.strides[stride] = action
+        self.play.setMenu(menu)
+        self.play.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
+
+    def _lay_out(self) -> None:
+        bar = QHBoxLayout()
+        bar.setSpacing(4)
+        for widget in (self.back, self.play, self.on, self.speed):
+            bar.addWidget(widget)
+        bar.addStretch(1)
+        bar.addWidget(self.clock)
+        column_in(self, self.canvas, self.strip, bar, stretch=0)
+
+    # -- what the user does -----------------------------------------------------------
+    def hideEvent(self, event: QHideEvent | None) -> None:
+        """A clock nobody sees does not run."""
+        self.playback.pause()
+        super().hideEvent(event)
+
+    def _speed_picked(self, _: int) -> None:
+        self.playback.speed = self.speed.currentData()
+
+    def _paint_frames(self, first: int, last: int, visible: bool) -> None:
+        mask = self._controller.state.mask
+        if mask is not None:
+            frames = mask.frames.copy()
+            frames[first : last + 1] = visible
+            self._controller.set_frames(frames)
+
+    # -- from state to screen -----------------------------------------------------
+    def _draw_frame(self) -> None:
+        state = self._controller.state
+        if state.window is None or state.mask is None:
+            self._show_nothing("No session is open")
+            return
+        if state.session is not None and state.session.stimulus is None:
+            self._show_nothing("This session has no video")
+            return
+        self.message.show("")
+        self.border.show()
+        frame = state.window.frames_u8[state.cursor]
+        self.frame.setImage(frame, autoLevels=False, levels=(0, 255))
+        self._fit(*frame.shape)
+        if not state.window.valid["video"][state.cursor]:
+            self._say("no valid frame here", palette.PROBLEM, dashed=True)
+        elif state.mask.frames[state.cursor]:
+            self._say("", palette.VISIBLE, dashed=False)
+        else:
+            self._say("hidden from the model", plot_style.AXIS, dashed=True)
+
+    def _show_nothing(self, why: str) -> None:
+        self.frame.clear()
+        self.border.hide()
+        self.label.hide()
+        self.message.show(why)
+
+    def _fit(self, height: int, width: int) -> None:
+        if self.border.rect().width() != width:
+            self.border.setRect(0, 0, width, height)
+            self.view.setRange(self.border.rect(), padding=0.03)
+            self.label.setPos(width / 2, height)
+
+    def _say(self, words: str, colour: str, *, dashed: bool) -> None:
+        self.border.setPen(plot_style.pen(colour, 3, dashed=dashed))
+        self.frame.setOpacity(0.45 if dashed else 1.0)
+        self.label.setText(f" {words} " if words else "")
+        self.label.setVisible(bool(words))
+
+    def _draw_strip(self) -> None:
+        state = self._controller.state
+        frames = np.zeros(N_FRAMES, bool) if state.mask is None else state.mask.frames
+        self.strip.show_frames(frames, state.cursor)
+
+    def _draw_clock(self) -> None:
+        state = self._controller.state
+        if state.window is None:
+            self.clock.setText("")
+            return
+        at = float(state.window.timestamps["responses"][state.cursor])
+        self.clock.setText(f"{at:.2f} s · frame {state.cursor}")
+
+    def _draw_play(self) -> None:
+        playing = self.playback.is_playing
+        self.play.setText("❚❚" if playing else "▶")
+        word = "Pause" if playing else "Play"
+        self.play.setToolTip(f"{word} (K); the arrow: how the window moves on")
+        self.speed.setCurrentIndex(self.speed.findData(self.playback.speed))
+        self.strides[self.playback.stride].setChecked(True)
+
+
+def _button(word: str, tooltip: str) -> QToolButton:
+    button = QToolButton()
+    button.setText(word)
+    button.setToolTip(tooltip)
+    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    button.setMinimumWidth(26)
+    return button

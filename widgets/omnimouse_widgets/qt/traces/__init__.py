@@ -1,0 +1,1 @@
+"""The *Traces* and *Behaviour* panels."""

@@ -1,0 +1,74 @@
+"""Behaviour: what was recorded against the predictor's own decode, per channel."""
+
+from functools import partial
+
+from qtpy.QtWidgets import QLabel, QWidget
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.drawn.traces.behavior_rows import behavior_rows, behavior_words
+from omnimouse_widgets.drawn.traces.row import Trace
+from omnimouse_widgets.drawn.traces.time_axis import cursor_s, move_cursor
+from omnimouse_widgets.qt.style import plot_style, shortcuts
+from omnimouse_widgets.qt.style.form import column_in
+from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.traces.panel import legend
+from omnimouse_widgets.qt.traces.plot import TraceStack
+
+TOOLTIP = (
+    "Recorded (white) and decoded (orange, dashed) behaviour, z-scored.\n"
+    "The decode is the predictor's own · grey bar: 1 s.d. of the session\n"
+    "Click or drag: move the cursor"
+)
+NO_SESSION = "No session is open"
+
+
+class BehaviorPanel(QWidget):
+    """One row per channel of behaviour, by its name.
+
+    Parameters
+    ----------
+    controller
+        The verbs; the panel only reads its `state` and `results`.
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self.setObjectName("omnimouse-behavior")
+        self._controller = controller
+        self.stack = TraceStack(partial(move_cursor, controller), TOOLTIP)
+        self.status = QLabel()
+        self.status.setWordWrap(True)
+        self.status.setFont(plot_style.small_font())
+        parts = (legend(), self.status, self.stack.canvas)
+        column_in(self, *parts, stretch=2, spacing=2)
+        shortcuts.bind_keys(self, controller)
+        events, results = controller.state.events, controller.results
+        self.redraw = Redraw(
+            self,
+            [
+                (self._draw_rows, [events.window, events.mask, results.changed]),
+                (self._draw_cursor, [events.cursor, events.window]),
+            ],
+        )
+
+    # -- from state to screen -----------------------------------------------------
+    def _draw_rows(self) -> None:
+        traces = self.traces()
+        self.stack.set_rows(traces)
+        self.status.setText(self.status_words())
+        has_session = self._controller.state.window is not None
+        missing = "This session has no behaviour" if has_session else NO_SESSION
+        self.stack.set_message("" if traces else missing)
+
+    def _draw_cursor(self) -> None:
+        time_s = cursor_s(self._controller)
+        if time_s is not None:
+            self.stack.set_cursor(time_s)
+
+    def traces(self) -> list[Trace]:
+        """Rows of the channels, from state and results alone."""
+        return behavior_rows(self._controller)
+
+    def status_words(self) -> str:
+        """What was done with behaviour in this question."""
+        return behavior_words(self._controller)

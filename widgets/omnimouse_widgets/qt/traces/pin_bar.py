@@ -1,0 +1,184 @@
+"""Above the traces: pin the condition, what is pinned, the span, and the scale."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from qtpy.QtCore import QSignalBlocker, QSize, Qt
+from qtpy.QtGui import QAction
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QInputDialog,
+    QMenu,
+    QSizePolicy,
+    QToolButton,
+    QWidget,
+)
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.pin import MAX_PINS, Pin
+from omnimouse_model.live.spans import SPAN_CHOICES
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.traces.text import (
+    COMMON_TIP,
+    COMMON_WORD,
+    FULL_TIP,
+    PIN_TIP,
+    SHAPE_TIP,
+    SHAPE_WORD,
+    SPAN_TIPS,
+    pin_words,
+)
+from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.style.segmented_button import BUTTON_STYLE, swatch, switch
+
+NARROW_STYLE: Final = f"{BUTTON_STYLE} QToolButton {{ padding: 3px 2px; }}"
+"""Four pins stand between the buttons in a dock of 400 pixels."""
+
+
+class PinBar(QWidget):
+    """A row of buttons.
+
+    Parameters
+    ----------
+    controller
+        The verbs; the bar reads its `state` and `pins`.
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self._controller = controller
+        self.pin = QToolButton()
+        self.pin.setText("Pin")
+        self.pin.setStyleSheet(NARROW_STYLE)
+        self.pin.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.pin.clicked.connect(lambda: controller.pins.pin())
+        self.chips = [self._chip(slot) for slot in range(MAX_PINS)]
+        self.span = QComboBox()
+        self.span.setAccessibleName("Span of the traces")
+        self.span.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        for choice in SPAN_CHOICES:
+            self.span.addItem("2 s" if choice == "window" else choice, choice)
+            tip = SPAN_TIPS[choice]
+            self.span.setItemData(
+                self.span.count() - 1, tip, Qt.ItemDataRole.ToolTipRole
+            )
+        self.span.activated.connect(
+            lambda at: controller.pins.choose_span(SPAN_CHOICES[at])
+        )
+        self.common = self._switch(COMMON_WORD, COMMON_TIP)
+        self.shape = self._switch(SHAPE_WORD, SHAPE_TIP)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(3)
+        for widget in (self.pin, *self.chips):
+            row.addWidget(widget)
+        row.addStretch(1)
+        row.addWidget(self.span)
+        row.addWidget(self.common)
+        row.addWidget(self.shape)
+        events = controller.state.events
+        self.redraw = Redraw(
+            self,
+            [
+                (self._draw_pins, [events.pins, events.mask, events.predictor_name,
+                                   controller.pins.changed]),
+                (self._draw_span, [events.trace_span]),
+                (self._draw_scale, [events.common_scale, events.as_large]),
+            ],
+        )  # fmt: skip
+
+    def _switch(self, word: str, tip: str) -> QToolButton:
+        made = switch(word, tip, NARROW_STYLE)
+        made.toggled.connect(lambda _: self._scale_picked())
+        return made
+
+    def _scale_picked(self) -> None:
+        self._controller.set_traces(
+            common_scale=self.common.isChecked(), as_large=self.shape.isChecked()
+        )
+
+    def chip_menu(self, slot: int) -> QMenu:
+        """What can be done with a pin."""
+        menu = self.chips[slot].menu()
+        assert menu is not None
+        return menu
+
+    def _chip(self, slot: int) -> QToolButton:
+        chip = QToolButton()
+        chip.setIcon(swatch(palette.PINS[slot]))
+        chip.setIconSize(QSize(10, 10))
+        chip.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        chip.setCheckable(True)
+        chip.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        chip.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
+        pins = self._controller.pins
+        chip.clicked.connect(lambda is_on: pins.show(slot, is_on))
+        menu = QMenu(chip)
+        acts: tuple[tuple[str, Callable[[], object]], ...] = (
+            ("Make it current again", partial(pins.make_current, slot)),
+            ("Rename…", partial(self._ask_name, slot)),
+            ("Unpin", partial(pins.unpin, slot)),
+        )
+        for words, act in acts:
+            action = QAction(words, menu)
+            action.triggered.connect(_calls(act))
+            menu.addAction(action)
+        chip.setMenu(menu)
+        chip.hide()
+        return chip
+
+    def _ask_name(self, slot: int) -> None:
+        """Ask for a name in a small window; the pin may be gone when it answers."""
+        pin = self._controller.pins[slot]
+        dialog = QInputDialog(self)
+        dialog.setWindowTitle(f"Rename {pin.letter}")
+        dialog.setLabelText("Name of this condition")
+        dialog.setTextValue(pin.name)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.textValueSelected.connect(partial(self._rename, slot))
+        dialog.open()
+
+    def _rename(self, slot: int, name: str) -> None:
+        if any(pin.slot == slot for pin in self._controller.state.pins):
+            self._controller.pins.rename(slot, name)
+
+    # -- from state to screen -----------------------------------------------------
+    def _draw_pins(self) -> None:
+        state, pins = self._controller.state, self._controller.pins
+        self.pin.setEnabled(pins.can_pin)
+        self.pin.setToolTip(FULL_TIP if pins.is_full else PIN_TIP)
+        by_slot = {pin.slot: pin for pin in state.pins}
+        for slot, chip in enumerate(self.chips):
+            pin = by_slot.get(slot)
+            chip.setVisible(pin is not None)
+            if pin is not None:
+                chip.setText(pin.letter)
+                chip.setChecked(pin.is_shown)
+                chip.setToolTip(self._tip(pin))
+
+    def _tip(self, pin: Pin) -> str:
+        act = f"Click to show or hide it (Alt+{pin.slot + 1}); the arrow has more"
+        return f"{pin_words(self._controller.pins, pin)}\n{act}"
+
+    def _draw_span(self) -> None:
+        at = SPAN_CHOICES.index(self._controller.state.trace_span)
+        self.span.setCurrentIndex(at)
+        self.span.setToolTip(f"How much is shown: {SPAN_TIPS[SPAN_CHOICES[at]]}")
+
+    def _draw_scale(self) -> None:
+        state = self._controller.state
+        chosen = ((self.common, state.common_scale), (self.shape, state.as_large))
+        for button, is_on in chosen:
+            with QSignalBlocker(button):
+                button.setChecked(is_on)
+
+
+def _calls(act: Callable[[], object]) -> Callable[[bool], None]:
+    """A slot for `triggered`, which tells whether the action is checked."""
+
+    def called(_is_checked: bool) -> None:
+        act()
+
+    return called

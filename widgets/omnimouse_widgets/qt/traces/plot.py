@@ -1,0 +1,376 @@
+"""Stacked rows of truth against prediction on one time axis; used by two panels.
+
+It draws the rows it is given; it knows neither controller nor what a row means.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Final
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtCore import QEvent, QObject, QRectF, Qt
+from qtpy.QtGui import QColor, QWheelEvent
+from qtpy.QtWidgets import QScrollBar
+
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.traces.options import Scale
+from omnimouse_widgets.drawn.traces.row import (
+    Trace,
+    has_overlay,
+    row_ranges,
+    time_extent,
+)
+from omnimouse_widgets.qt.style import plot_style
+
+FILL: Final = 0.78
+"""Share of a row's height that its curves may use; the label has the rest."""
+SHADE_ALPHA: Final = (0, 46, 22, 0)
+PRINTED_ALPHA: Final = (0, 70, 46, 0)
+WIDTH: Final = 1.0
+"""Wider lines take a slower way through Qt."""
+LOW_PIXELS: Final = 44
+"""Rows lower than this have no room for a label above the curves."""
+GUTTER_PIXELS: Final = 104
+MARK_PIXELS: Final = 26
+"""A score more in the gutter takes so much; all together at most `GUTTER_SHARE`."""
+GUTTER_SHARE: Final = 0.55
+LEAST_PIXELS: Final = 15
+"""A label's height: where there are more rows than fit, they scroll."""
+MOST_POINTS: Final = 60_000
+"""Of all curves together; long spans show fewer rows at a time, or frames take long."""
+SCROLL_PIXELS: Final = 10
+BAR_AT: Final = 0.985
+"""Where along the time axis a row's scale bar stands."""
+GAP: Final = 24
+"""A row's share of the gap below it is one in this many."""
+
+
+class SpanAxis(plot_style.SecondsAxis):
+    """Seconds, but for the gutter that holds labels."""
+
+    start = -np.inf
+
+    def tickStrings(
+        self, values: list[float], scale: float, spacing: float
+    ) -> list[str]:
+        """Such as `100 s`; nothing before the first sample."""
+        words = super().tickStrings(values, scale, spacing)
+        pairs = zip(values, words, strict=True)
+        return [word if value >= self.start else "" for value, word in pairs]
+
+
+class TraceStack(QObject):
+    """A plot of rows with the shared cursor; press or drag to move it.
+
+    All rows together are a few items, not a few each: a redraw costs a third. Only
+    the rows that fit are drawn; the wheel or the scroll bar brings the others.
+    """
+
+    def __init__(self, moved: Callable[[float], None], tooltip: str) -> None:
+        super().__init__()
+        self.canvas = plot_style.canvas(tooltip)
+        self.box = plot_style.ScrubBox(moved)
+        self.axis = SpanAxis("bottom")
+        self.plot = pg.PlotItem(viewBox=self.box, axisItems={"bottom": self.axis})
+        self.canvas.addItem(self.plot)
+        plot_style.style_plot(self.plot, left=False)
+        self.shade = plot_style.lut_image(palette.state_table(SHADE_ALPHA))
+        self.truth = pg.PlotCurveItem(
+            pen=plot_style.pen(palette.HELD, WIDTH), connect="finite"
+        )
+        self.predicted = pg.PlotCurveItem(
+            pen=plot_style.pen(palette.PREDICTED, WIDTH, dashed=True), connect="finite"
+        )
+        self.baseline = pg.PlotCurveItem(
+            pen=plot_style.pen(palette.BASELINE, WIDTH, dotted=True), connect="finite"
+        )
+        self.overlays = [
+            pg.PlotCurveItem(pen=plot_style.pen(colour, WIDTH), connect="finite")
+            for colour in palette.PINS
+        ]
+        self.bars = pg.PlotCurveItem(
+            pen=plot_style.pen(plot_style.AXIS, 3), connect="finite"
+        )
+        self.cursor = plot_style.cursor_line()
+        items = (self.shade, self.bars, self.truth, *self.overlays)
+        items = (*items, self.baseline, self.predicted)
+        for depth, item in enumerate(items):
+            item.setZValue(depth)
+            self.plot.addItem(item, ignoreBounds=True)
+        self.plot.addItem(self.cursor)
+        self._rows: list[_Drawn] = []
+        self._labels: list[pg.TextItem] = []
+        self._shown: list[str] = []
+        self._traces: tuple[Trace, ...] = ()
+        self._scale: Scale = "own"
+        self._n_drawn = 0
+        self._message = plot_style.Message(self.box)
+        self.scroll = QScrollBar(Qt.Orientation.Vertical, self.canvas)
+        self.scroll.setAccessibleName("Rows")
+        self.scroll.setToolTip("More neurons than fit: scroll")
+        self.scroll.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.scroll.hide()
+        self.scroll.valueChanged.connect(self._draw)
+        self.canvas.viewport().installEventFilter(self)
+        self.box.sigResized.connect(lambda *_: self._resized())
+
+    def set_rows(self, traces: Sequence[Trace], scale: Scale = "own") -> None:
+        """Show these rows, the first on top, each on its own scale or on a common."""
+        self._traces, self._scale = tuple(traces), scale
+        self._fit_scroll()
+        self._draw()
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Scroll by the wheel."""
+        if isinstance(event, QWheelEvent) and not self.scroll.isHidden():
+            steps = event.angleDelta().y() / 120
+            self.scroll.setValue(self.scroll.value() - round(3 * steps))
+            return True
+        return super().eventFilter(watched, event)
+
+    @property
+    def first(self) -> int:
+        """The row on top."""
+        return 0 if self.scroll.isHidden() else int(self.scroll.value())
+
+    def _resized(self) -> None:
+        if self._fit_scroll() != self._n_drawn:
+            self._draw()
+        else:
+            self._fit()
+
+    def _fit_scroll(self) -> int:
+        """How many rows fit; the scroll bar is there where they are not all."""
+        room = self._room()
+        n_over = len(self._traces) - room
+        self.scroll.blockSignals(True)
+        self.scroll.setRange(0, max(n_over, 0))
+        self.scroll.setPageStep(room)
+        self.scroll.blockSignals(False)
+        self.scroll.setVisible(n_over > 0)
+        margin = 8 + (SCROLL_PIXELS if n_over > 0 else 0)
+        self.canvas.ci.layout.setContentsMargins(4, 4, margin, 2)
+        width, height = self.canvas.width(), int(self.box.height())
+        self.scroll.setGeometry(width - SCROLL_PIXELS - 2, 4, SCROLL_PIXELS, height)
+        return min(room, len(self._traces))
+
+    def _room(self) -> int:
+        """How many rows there is room for, and time to draw."""
+        points = max((trace.n_points for trace in self._traces), default=1)
+        by_height = int(self.box.height() // LEAST_PIXELS)
+        return max(min(by_height, MOST_POINTS // points), 1)
+
+    def _draw(self) -> None:
+        self._n_drawn = min(self._room(), len(self._traces))
+        traces = self._traces[self.first :][: self._n_drawn]
+        ranges = row_ranges(traces, self._scale, self._traces)
+        tops = range(len(traces) - 1, -1, -1)
+        self._rows = [
+            _drawn(trace, at, *span)
+            for trace, at, span in zip(traces, tops, ranges, strict=True)
+        ]
+        self.truth.setData(*_joined(self._rows, "truth"))
+        self.predicted.setData(*_joined(self._rows, "predicted"))
+        has_baseline = any(trace.baseline is not None for trace in traces)
+        self.baseline.setData(*_joined(self._rows, "baseline"))
+        self.baseline.setVisible(has_baseline)
+        for slot, curve in enumerate(self.overlays):
+            is_there = any(has_overlay(trace, slot) for trace in traces)
+            curve.setVisible(is_there)
+            if is_there:
+                curve.setData(*_joined(self._rows, "overlays", slot))
+        self.bars.setData(*_scale_bars(self._rows, traces))
+        is_stale = any(trace.is_stale for trace in traces)
+        self.predicted.setOpacity(0.5 if is_stale else 1.0)
+        is_stale = any(trace.is_baseline_stale for trace in traces)
+        self.baseline.setOpacity(0.5 if is_stale else 1.0)
+        self._label(traces)
+        self._shade(traces)
+
+    def set_message(self, words: str) -> None:
+        """Say why there is nothing to see."""
+        self._message.show(words)
+        self.cursor.setVisible(not words)
+        for axis in ("bottom",):
+            self.plot.showAxis(axis, not words)
+
+    def set_cursor(self, time_s: float) -> None:
+        """Put the cursor at a time."""
+        self.cursor.setValue(time_s)
+
+    def draw_for_print(self, scale: float) -> None:
+        """On white, in lines of so many pixels; labels hide nothing behind them."""
+        curves = (self.truth, self.predicted, self.baseline, *self.overlays)
+        for curve in (*curves, self.bars):
+            pen = curve.opts["pen"]
+            pen.setWidthF(scale * (3 if curve is self.bars else WIDTH))
+            pen.setColor(QColor(plot_style.on_paper(pen.color().name())))
+            curve.setPen(pen)
+        self.shade.setLookupTable(palette.state_table(PRINTED_ALPHA))
+        self.canvas.setBackground(plot_style.PAPER)
+        plot_style.style_axis(self.axis, plot_style.on_paper(plot_style.AXIS))
+        for label in self._labels:
+            label.fill = plot_style.brush(plot_style.PAPER, 0)
+            label.setColor(plot_style.on_paper(plot_style.TEXT))
+            label.setHtml(plot_style.on_paper(label.toHtml()))
+
+    def drawn_values(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Truth, prediction and baseline read back from the curves, in their units.
+
+        `row` counts all rows; it must be one of those that are drawn.
+        """
+        curves = (self.truth, self.predicted, self.baseline)
+        values = [self._read(curve, row) for curve in curves]
+        return values[0], values[1], values[2]
+
+    def drawn_overlay(self, row: int, slot: int) -> np.ndarray:
+        """A pin's curve read back, NaN throughout where none is drawn."""
+        curve = self.overlays[slot]
+        if not curve.isVisible():
+            return np.full(len(self._rows[row - self.first].time), np.nan)
+        return self._read(curve, row)
+
+    def _read(self, curve: pg.PlotCurveItem, row: int) -> np.ndarray:
+        at, drawn = row - self.first, curve.getData()[1]
+        ends = np.cumsum([len(r.time) + 1 for r in self._rows])
+        part = drawn[ends[at] - len(self._rows[at].time) - 1 : ends[at] - 1]
+        return self._rows[at].read(part)
+
+    @property
+    def message(self) -> str:
+        """Why there is nothing to see, "" when there is."""
+        return self._message.words
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels of the rows, from top to bottom."""
+        return [label.toPlainText() for label in self._labels]
+
+    def _label(self, traces: Sequence[Trace]) -> None:
+        self._words = [
+            (_html(trace.label, trace), _html(trace.short_label, trace, is_short=True))
+            for trace in traces
+        ]
+        while len(self._labels) > len(traces):
+            self.plot.removeItem(self._labels.pop())
+            self._shown.pop()
+        while len(self._labels) < len(traces):
+            label = plot_style.text("", plot_style.TEXT, anchor=(-0.04, 0))
+            label.fill = plot_style.brush(plot_style.BACKGROUND, 110)
+            label.setZValue(10)
+            self.plot.addItem(label, ignoreBounds=True)
+            self._labels.append(label)
+            self._shown.append("")
+        self._fit()
+
+    def _fit(self) -> None:
+        """Labels above their curves; low rows have theirs in a gutter instead."""
+        if not self._rows:
+            return
+        start, stop = self._traces[0].extent
+        left, n = start, len(self._rows)
+        is_low = float(self.box.height()) / n < LOW_PIXELS
+        if is_low:
+            width = float(self.box.width())
+            marks = max(len(trace.marks) for trace in self._traces)
+            gutter = min(GUTTER_PIXELS + MARK_PIXELS * marks, GUTTER_SHARE * width)
+            left = start - (stop - start) * gutter / max(width - gutter, 1.0)
+        self.axis.start = start
+        self.plot.setRange(xRange=(left, stop), yRange=(-0.08, n), padding=0)
+        for number, label in enumerate(self._labels):
+            words = self._words[number][is_low]
+            if self._shown[number] != words:
+                label.setHtml(words)
+                self._shown[number] = words
+            label.setPos(left, n - number)
+
+    def _shade(self, traces: Sequence[Trace]) -> None:
+        """One image under all rows, with a gap between them."""
+        if not traces:
+            self.shade.clear()
+            return
+        codes = np.stack([trace.shade for trace in reversed(traces)])
+        codes = np.repeat(codes, GAP, axis=0)
+        codes[::GAP] = 0
+        start, stop = traces[0].shade_span or time_extent(traces[0].time)
+        rect = QRectF(start, 0, stop - start, len(traces))
+        plot_style.set_codes(self.shade, codes, rect, 4)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawn:
+    """A trace between heights `at` and `at + 1`."""
+
+    at: int
+    low: float
+    scale: float
+    time: np.ndarray
+    truth: np.ndarray
+    predicted: np.ndarray
+    baseline: np.ndarray
+    overlays: tuple[np.ndarray, ...]
+
+    def read(self, drawn: np.ndarray) -> np.ndarray:
+        """Undo scale and offset."""
+        return np.asarray((drawn - self.at) / FILL * self.scale + self.low)
+
+
+def _drawn(trace: Trace, at: int, low: float, scale: float) -> _Drawn:
+    nothing = np.full(len(trace.time), np.nan)
+
+    def placed(values: np.ndarray | None) -> np.ndarray:
+        return nothing if values is None else at + (values - low) * (FILL / scale)
+
+    overlays = (*trace.overlays, *[None] * (len(palette.PINS) - len(trace.overlays)))
+    return _Drawn(
+        at,
+        low,
+        scale,
+        trace.time,
+        placed(trace.truth),
+        placed(trace.predicted),
+        placed(trace.baseline),
+        tuple(placed(values) for values in overlays),
+    )
+
+
+def _html(label: str, trace: Trace, *, is_short: bool = False) -> str:
+    """A label and its marks; in a short one the colour stands for the letter."""
+    marks = [
+        f"<span style='color:{colour}'>{'' if is_short else f'{letter} '}{score}</span>"
+        for letter, score, colour in trace.marks
+    ]
+    between = " " if is_short else " · "
+    return between.join([f"<span>{escape(label)}</span>", *marks])
+
+
+def _joined(
+    rows: list[_Drawn], name: str, slot: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """One curve through all rows, broken between them."""
+    if not rows:
+        return np.empty(0), np.empty(0)
+    curves = [getattr(row, name) for row in rows]
+    if slot is not None:
+        curves = [curve[slot] for curve in curves]
+    x = [np.append(row.time, np.nan) for row in rows]
+    y = [np.append(curve, np.nan) for curve in curves]
+    return np.concatenate(x), np.concatenate(y)
+
+
+def _scale_bars(
+    rows: list[_Drawn], traces: Sequence[Trace]
+) -> tuple[np.ndarray, np.ndarray]:
+    """A bar of one unit in every row, in its middle."""
+    if not rows:
+        return np.empty(0), np.empty(0)
+    start, stop = traces[0].extent
+    x = start + BAR_AT * (stop - start)
+    heights = [FILL / row.scale for row in rows]
+    ends = [
+        (row.at + (FILL - high) / 2, row.at + (FILL + high) / 2, np.nan)
+        for row, high in zip(rows, heights, strict=True)
+    ]
+    return np.tile([x, x, np.nan], len(rows)), np.array(ends).ravel()

@@ -1,0 +1,1 @@
+"""The *What if* panel: edits of the stimulus and of behaviour."""

@@ -1,0 +1,358 @@
+"""Buttons, sliders and boxes for every edit of what-if; they show the state's edits."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any, cast
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QGridLayout,
+    QLayout,
+    QSlider,
+    QSpinBox,
+    QToolButton,
+    QWidget,
+)
+
+from omnimouse_model.analysis.in_silico.stimulus_edits import (
+    ALL_BEHAVIOR,
+    ALL_FRAMES,
+    Axis,
+    BehaviorScale,
+    BehaviorSet,
+    BehaviorShift,
+    Blank,
+    Contrast,
+    Freeze,
+    Mirror,
+    OtherClip,
+    Shift,
+    Span,
+    channel_words,
+)
+from omnimouse_model.data.edit_protocol import BehaviorEdit, Edit
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.qt.style.form import NARROW_BOX, row_of
+from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.style.segmented_button import STYLE, Choice, Segmented
+from omnimouse_widgets.qt.style.theme import ToneLabel
+
+PICTURES = {
+    "": "as recorded",
+    "blank": "blank",
+    "freeze": "freeze at",
+    "other_clip": "clip from",
+}
+CHANGES = {
+    "": "as recorded",
+    "behavior_set": "is held at",
+    "behavior_scale": "is times",
+    "behavior_shift": "is later by",
+}
+NEUTRAL = {"behavior_set": 0.0, "behavior_scale": 2.0, "behavior_shift": 0.5}
+PARTS: dict[str, tuple[Span, Span]] = {
+    "all": (ALL_FRAMES, ALL_BEHAVIOR),
+    "first": ((0, 30), (0, 20)),
+    "last": ((30, 60), (20, 40)),
+}
+PART_CHOICES = (
+    Choice("all", "all", "Edit the whole window"),
+    Choice("first", "start", "Edit the first second"),
+    Choice("last", "end", "Edit the last second"),
+)
+MIRRORS: dict[Axis, str] = {"horizontal": "↔", "vertical": "↕"}
+SAMPLE_S = 0.05
+MOST_CONTRAST = 300
+
+
+class WhatIfControls(QWidget):
+    """One row per kind of edit.
+
+    Parameters
+    ----------
+    controller
+        The verbs; edits are put by `controller.what_if`.
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self._controller = controller
+        self._edits = controller.what_if
+        self._part = "all"
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(6)
+        self._grid.setVerticalSpacing(4)
+        self._grid.setColumnStretch(1, 1)
+        self._build_video()
+        self._build_behavior()
+        self._grid.setRowStretch(self._grid.rowCount(), 1)
+        self._is_drawing = False
+        events = controller.state.events
+        self.redraw = Redraw(
+            self,
+            [
+                (self._draw_channels, [events.session]),
+                (self._draw, [events.edits, events.session]),
+            ],
+        )
+
+    # -- building -----------------------------------------------------------------
+    def _build_video(self) -> None:
+        self.picture = _combo(PICTURES, "What the screen shows")
+        self.picture.activated.connect(lambda _: self._picture_picked())
+        self.at = QDoubleSpinBox()
+        self.at.setStyleSheet(NARROW_BOX.replace("QSpinBox", "QDoubleSpinBox"))
+        self.at.setKeyboardTracking(False)
+        self.at.valueChanged.connect(lambda _: self._put_picture())
+        self._add("Video", row_of(self.picture, self.at, stretch=0))
+        self.mirrors: dict[Axis, QToolButton] = {}
+        for axis, word in MIRRORS.items():
+            button = QToolButton()
+            button.setText(word)
+            button.setCheckable(True)
+            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            button.setToolTip(f"Mirror the video: {axis}")
+            button.setAccessibleName(button.toolTip())
+            button.setMinimumWidth(44)
+            place = "first" if axis == "horizontal" else "last"
+            button.setProperty("place", place)
+            button.toggled.connect(partial(self._mirror, axis))
+            self.mirrors[axis] = button
+        pair = QWidget()
+        pair.setStyleSheet(STYLE)
+        row = row_of(*self.mirrors.values())
+        row.setSpacing(0)
+        row.addStretch(1)
+        pair.setLayout(row)
+        self._add("Mirror", pair)
+        self.contrast = QSlider(Qt.Orientation.Horizontal)
+        self.contrast.setRange(0, MOST_CONTRAST)
+        self.contrast.setPageStep(25)
+        self.contrast.setToolTip("Contrast about the screen's mean gray, in percent")
+        self.contrast.setMinimumWidth(60)
+        self.contrast.sliderPressed.connect(
+            lambda: self._controller.begin_stroke("What if: contrast")
+        )
+        self.contrast.sliderReleased.connect(self._controller.end_stroke)
+        self.contrast.valueChanged.connect(self._put_contrast)
+        self.factor = ToneLabel()
+        self._add("Contrast", row_of(self.contrast, self.factor, stretch=0))
+        self.right = _whole("Pixels to the right (of 64)", 64)
+        self.down = _whole("Pixels down (of 36)", 36)
+        self.later = _whole("Frames later (30 per second)", 60)
+        self.later.setSuffix(" frames")
+        for box in (self.right, self.down, self.later):
+            box.valueChanged.connect(lambda _: self._put_shift())
+        self._add("Shift → ↓", row_of(self.right, self.down))
+        self._add("Delay", self.later)
+
+    def _build_behavior(self) -> None:
+        self.channel = QComboBox()
+        self.channel.setToolTip("The channel of behaviour to edit")
+        self.channel.setMinimumContentsLength(6)
+        self.channel.activated.connect(lambda _: self._draw())
+        self._add("Behaviour", self.channel)
+        self.change = _combo(CHANGES, "What becomes of the channel")
+        self.change.activated.connect(lambda _: self._change_picked())
+        self.value = QDoubleSpinBox()
+        self.value.setStyleSheet(NARROW_BOX.replace("QSpinBox", "QDoubleSpinBox"))
+        self.value.setKeyboardTracking(False)
+        self.value.setRange(-1e4, 1e4)
+        self.value.setToolTip("In the units of the recording, times, or seconds")
+        self.value.valueChanged.connect(lambda _: self._put_change())
+        self._add("", row_of(self.change, self.value, stretch=0))
+        self.part = Segmented(PART_CHOICES, "Part of the window that is edited")
+        self.part.picked.connect(lambda part: self._pick_part(str(part)))
+        self._add("Where", self.part)
+
+    def _add(self, words: str, control: QWidget | QLayout) -> None:
+        row = self._grid.rowCount()
+        if words:
+            self._grid.addWidget(ToneLabel(words), row, 0)
+        if isinstance(control, QLayout):
+            self._grid.addLayout(control, row, 1)
+        else:
+            control.setAccessibleName(words)
+            self._grid.addWidget(control, row, 1)
+
+    # -- what the user does ---------------------------------------------------------
+    @property
+    def _spans(self) -> tuple[Span, Span]:
+        return PARTS[self._part]
+
+    def _picture_picked(self) -> None:
+        """Freeze where the cursor is; take the clip from the window's own place."""
+        kind, state = self.picture.currentData(), self._controller.state
+        if state.window is not None:
+            with self._quietly():
+                self._range_at(kind)
+                is_frame = kind == "freeze"
+                self.at.setValue(state.cursor if is_frame else state.window.start_s)
+        self._put_picture()
+
+    def _put_picture(self) -> None:
+        kind, span = self.picture.currentData(), self._spans[0]
+        made: dict[str, Callable[[], Edit]] = {
+            "blank": lambda: Blank(span),
+            "freeze": lambda: Freeze(int(self.at.value()), span),
+            "other_clip": lambda: OtherClip(self.at.value(), span),
+        }
+        self._put([made[kind]()] if kind else [], [(k, "") for k in PICTURES if k])
+
+    def _mirror(self, axis: Axis, is_on: bool) -> None:
+        self._put([Mirror(axis, self._spans[0])] if is_on else [], [("mirror", axis)])
+
+    def _put_contrast(self, percent: int) -> None:
+        made = [] if percent == 100 else [Contrast(percent / 100, self._spans[0])]
+        self._put(made, [("contrast", "")])
+
+    def _put_shift(self) -> None:
+        ways = self.right.value(), self.down.value(), self.later.value()
+        made = [Shift(*ways, self._spans[0])] if any(ways) else []
+        self._put(made, [("shift", "")])
+
+    def _change_picked(self) -> None:
+        with self._quietly():
+            self.value.setValue(NEUTRAL.get(self.change.currentData(), 0.0))
+        self._put_change()
+
+    def _put_change(self) -> None:
+        name, span = self.channel.currentData(), self._spans[1]
+        value, kind = self.value.value(), self.change.currentData()
+        made: dict[str, Callable[[], Edit]] = {
+            "behavior_set": lambda: BehaviorSet(name, value, span),
+            "behavior_scale": lambda: BehaviorScale(name, value, span),
+            "behavior_shift": lambda: BehaviorShift(
+                name, round(value / SAMPLE_S), span
+            ),
+        }
+        gone = [(k, name) for k in CHANGES if k]
+        self._put([made[kind]()] if kind else [], gone)
+
+    def _pick_part(self, part: str) -> None:
+        """Move every edit there; those to come act there too."""
+        self._part = part
+        edits = [
+            replace(cast(Any, edit), span=self._spans[isinstance(edit, BehaviorEdit)])
+            for edit in self._edits.edits
+        ]
+        self._edits.set(edits, "What if: another part")
+
+    def _put(self, made: Sequence[Edit], gone: Sequence[tuple[str, str]]) -> None:
+        if self._is_drawing:
+            return
+        if made:
+            self._edits.put(*made, instead=gone)
+        else:
+            self._edits.remove(*gone)
+
+    # -- from state to screen -----------------------------------------------------
+    def _draw_channels(self) -> None:
+        session, shown = self._controller.state.session, self.channel.currentData()
+        names = () if session is None else session.behavior_names
+        self.channel.clear()
+        for name in names:
+            self.channel.addItem(channel_words(name), name)
+        at = self.channel.findData(shown)
+        self.channel.setCurrentIndex(at if at >= 0 else len(names) - 1)
+
+    def _draw(self) -> None:
+        session = self._controller.state.session
+        has_video = session is not None and session.stimulus is not None
+        for widget in (self.picture, self.contrast, *self.mirrors.values()):
+            widget.setEnabled(has_video)
+        for box in (self.right, self.down, self.later):
+            box.setEnabled(has_video)
+        for widget in (self.channel, self.change):
+            widget.setEnabled(bool(self.channel.count()))
+        with self._quietly():
+            self._draw_video()
+            self._draw_change()
+            self._draw_part()
+
+    def _draw_video(self) -> None:
+        get = self._edits.get
+        kind = next((k for k in PICTURES if k and get(k) is not None), "")
+        self.picture.setCurrentIndex(self.picture.findData(kind))
+        self._range_at(kind)
+        edit = get(kind)
+        if isinstance(edit, Freeze | OtherClip):
+            self.at.setValue(edit.at if isinstance(edit, Freeze) else edit.start_s)
+        for axis, button in self.mirrors.items():
+            button.setChecked(get("mirror", axis) is not None)
+        contrast, shift = get("contrast"), get("shift")
+        factor = contrast.factor if isinstance(contrast, Contrast) else 1.0
+        self.contrast.setValue(round(100 * factor))
+        self.factor.setText(f"× {factor:.2f}")
+        moved = shift if isinstance(shift, Shift) else Shift()
+        self.right.setValue(moved.right)
+        self.down.setValue(moved.down)
+        self.later.setValue(moved.later)
+
+    def _range_at(self, kind: str) -> None:
+        """What the box beside the picture counts: frames, or seconds."""
+        session = self._controller.state.session
+        is_frame = kind == "freeze"
+        self.at.setVisible(kind in ("freeze", "other_clip"))
+        self.at.setDecimals(0 if is_frame else 1)
+        self.at.setSuffix("" if is_frame else " s")
+        self.at.setToolTip("Frame of the window" if is_frame else "Session time")
+        most = 59.0 if is_frame or session is None else session.duration_s
+        self.at.setRange(0, most)
+
+    def _draw_change(self) -> None:
+        name = self.channel.currentData() or ""
+        found = [(k, self._edits.get(k, name)) for k in CHANGES if k]
+        kind, edit = next(((k, e) for k, e in found if e is not None), ("", None))
+        self.change.setCurrentIndex(self.change.findData(kind))
+        self.value.setVisible(bool(kind))
+        self.value.setSuffix(" s" if kind == "behavior_shift" else "")
+        self.value.setSingleStep(SAMPLE_S if kind == "behavior_shift" else 0.5)
+        if isinstance(edit, BehaviorSet):
+            self.value.setValue(edit.value)
+        elif isinstance(edit, BehaviorScale):
+            self.value.setValue(edit.factor)
+        elif isinstance(edit, BehaviorShift):
+            self.value.setValue(edit.later * SAMPLE_S)
+
+    def _draw_part(self) -> None:
+        """The part of the edits there are; of none, the one picked last."""
+        spans = {getattr(edit, "span", None) for edit in self._edits.edits}
+        for part, both in PARTS.items():
+            if spans and spans <= set(both):
+                self._part = part
+        self.part.show_value(self._part)
+
+    @contextmanager
+    def _quietly(self) -> Iterator[None]:
+        """Show values; what shows them asks for nothing."""
+        before, self._is_drawing = self._is_drawing, True
+        try:
+            yield
+        finally:
+            self._is_drawing = before
+
+
+def _combo(words: dict[str, str], tooltip: str) -> QComboBox:
+    box = QComboBox()
+    box.setToolTip(tooltip)
+    box.setAccessibleName(tooltip)
+    box.setMinimumContentsLength(6)
+    for value, word in words.items():
+        box.addItem(word, value)
+    return box
+
+
+def _whole(tooltip: str, most: int) -> QSpinBox:
+    box = QSpinBox()
+    box.setRange(-most, most)
+    box.setToolTip(tooltip)
+    box.setAccessibleName(tooltip)
+    box.setStyleSheet(NARROW_BOX)
+    box.setKeyboardTracking(False)
+    return box

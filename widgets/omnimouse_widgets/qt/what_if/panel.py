@@ -1,0 +1,252 @@
+"""What if the stimulus or behaviour had been another: edits, and what they predict."""
+
+from functools import partial
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QPalette
+from qtpy.QtWidgets import (
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH, WhatIf
+from omnimouse_model.data.window import Window
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import N_SAMPLES
+from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.traces.row import Trace
+from omnimouse_widgets.drawn.traces.rows import LEAST, predicted_of
+from omnimouse_widgets.drawn.traces.time_axis import cursor_s, move_cursor
+from omnimouse_widgets.qt.style import plot_style, shortcuts
+from omnimouse_widgets.qt.style.form import ElidedLabel, column_in, row_of
+from omnimouse_widgets.qt.style.redraw import Redraw
+from omnimouse_widgets.qt.style.theme import ToneLabel, quiet_label
+from omnimouse_widgets.qt.traces.plot import TraceStack
+from omnimouse_widgets.qt.what_if.controls import WhatIfControls
+
+TOOLTIP = (
+    "Predictions of selected neurons: without the edits (orange) and with them\n"
+    "(blue, dashed). Nobody recorded what the mouse would have done: no scores.\n"
+    "Δ: root mean square of the difference over the asked samples"
+)
+N_LISTED = 8
+
+
+class WhatIfPanel(QWidget):
+    """Edits beside both frames; below, both predictions, and who changes most.
+
+    Parameters
+    ----------
+    controller
+        The verbs; the panel only reads its `state` and `results`.
+    """
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__()
+        self.setObjectName("omnimouse-what-if")
+        self._controller = controller
+        self.controls = WhatIfControls(controller)
+        self.stack = TraceStack(partial(move_cursor, controller), TOOLTIP)
+        self.stack.truth.setPen(plot_style.pen(palette.PREDICTED))
+        self.stack.predicted.setPen(plot_style.pen(palette.EDITED, dashed=True))
+        self._build_head()
+        self._build_frames()
+        self._build_listed()
+        self._lay_out()
+        shortcuts.bind_keys(self, controller)
+        events, results = controller.state.events, controller.results
+        # What is inside of it covers the panel, which Qt takes for unseen then.
+        self.redraw = Redraw(
+            self._content,
+            [
+                (self._draw_head, [events.edits, events.mask, events.window,
+                                   results.changed]),
+                (self._draw_frames, [events.edits, events.window, events.cursor,
+                                     events.mask]),
+                (self._draw_rows, [events.window, events.selection, events.edits,
+                                   results.changed]),
+                (self._draw_listed, [results.changed, events.window]),
+                (self._draw_cursor, [events.cursor, events.window]),
+            ],
+        )  # fmt: skip
+
+    # -- building -----------------------------------------------------------------
+    def _build_head(self) -> None:
+        self.words = ElidedLabel()
+        self.status = ToneLabel(tone="alert")
+        self.reset = QPushButton("Reset")
+        self.reset.setToolTip("Take every edit away (Shift+W; Ctrl+Z brings it back)")
+        self.reset.clicked.connect(lambda: self._controller.what_if.reset())
+        self.remarks = quiet_label("alert")
+
+    def _build_frames(self) -> None:
+        self.canvas = plot_style.canvas(
+            "The frame at the cursor: as recorded, and edited"
+        )
+        self.canvas.setFixedSize(132, 190)
+        self.recorded, self.edited = (
+            self._picture(row, word) for row, word in ((0, "recorded"), (2, "edited"))
+        )
+
+    def _picture(self, row: int, word: str) -> pg.ImageItem:
+        colour = palette.EDITED if word == "edited" else palette.HELD
+        label = self.canvas.addLabel(word, row, 0, color=colour, size="8pt")
+        label.setMaximumHeight(14)
+        view = self.canvas.addViewBox(
+            row + 1, 0, enableMenu=False, enableMouse=False, lockAspect=True,
+            invertY=True, defaultPadding=0.0,
+        )  # fmt: skip
+        image = plot_style.image()
+        view.addItem(image)
+        return image
+
+    def _build_listed(self) -> None:
+        self.listed = QLabel()
+        self.listed.setTextFormat(Qt.TextFormat.RichText)
+        self.listed.setTextInteractionFlags(
+            Qt.TextInteractionFlag.LinksAccessibleByMouse
+            | Qt.TextInteractionFlag.LinksAccessibleByKeyboard
+        )
+        self.listed.setWordWrap(True)
+        self.listed.setMinimumWidth(1)
+        self.listed.setFont(plot_style.small_font())
+        self.listed.setToolTip(
+            "Neurons whose prediction changes most, and by how much (root mean\n"
+            "square); press one to see it"
+        )
+        self.listed.linkActivated.connect(
+            lambda neuron: self._controller.select([int(neuron)], add=True)
+        )
+
+    def _lay_out(self) -> None:
+        self._content = QWidget()
+        head = row_of(self.words, self.status, self.reset, stretch=0)
+        frames = row_of(self.controls, self.canvas, stretch=0)
+        self.stack.canvas.setMinimumHeight(130)
+        ignored = QSizePolicy.Policy.Ignored
+        self.stack.canvas.setSizePolicy(ignored, ignored)
+        parts = (head, self.remarks, frames, self.stack.canvas, self.listed)
+        column_in(self._content, *parts, stretch=3)
+        scroll = QScrollArea()
+        scroll.setWidget(self._content)
+        scroll.setWidgetResizable(True)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(scroll)
+
+    # -- from state to screen -----------------------------------------------------
+    @property
+    def found(self) -> WhatIf | None:
+        """The what-if of the window on screen, newest or older."""
+        return self._controller.results.what_if
+
+    def _draw_head(self) -> None:
+        edits = self._controller.what_if
+        is_edited = bool(edits.edits)
+        words = edits.words if is_edited else "Nothing is edited: change something"
+        self.words.set_words(words)
+        self.words.setToolTip(words)
+        self.status.setText(self.status_words())
+        self.status.setToolTip("Nobody recorded what the mouse would have done")
+        self.reset.setEnabled(is_edited)
+        remarks = [f"⚠ {remark}" for remark in edits.remarks]
+        if error := self._controller.results.what_if_error:
+            remarks.insert(0, f"⚠ Not predicted: {error}")
+        self.remarks.setText("\n".join(remarks))
+        self.remarks.setVisible(bool(remarks))
+
+    def status_words(self) -> str:
+        """That nothing is scored, and how new what is shown is."""
+        if not self._controller.what_if.edits:
+            return ""
+        freshness = self._controller.results.what_if_freshness
+        age = {
+            "running": "◌ predicting…",
+            "stale": "◌ older…",
+            "stopped": "stopped",
+            "error": "not predicted",
+        }
+        return age.get(freshness, NO_TRUTH)
+
+    def _draw_frames(self) -> None:
+        state = self._controller.state
+        window, mask = state.window, state.mask
+        has_video = state.session is not None and state.session.stimulus is not None
+        if window is None or mask is None or not has_video:
+            self.recorded.clear()
+            self.edited.clear()
+            return
+        opacity = 1.0 if mask.frames[state.cursor] else 0.45
+        changed = self._controller.what_if.window
+        self._show_frame(self.recorded, window, opacity)
+        self._show_frame(self.edited, changed or window, opacity)
+
+    def _show_frame(self, image: pg.ImageItem, window: Window, opacity: float) -> None:
+        frame = window.frames_u8[self._controller.state.cursor]
+        image.setImage(frame, autoLevels=False, levels=(0, 255))
+        image.setOpacity(opacity)
+
+    def _draw_rows(self) -> None:
+        traces = self.traces()
+        self.stack.set_rows(traces)
+        self.stack.set_message("" if traces else self._missing())
+
+    def _missing(self) -> str:
+        state = self._controller.state
+        if state.window is None:
+            return "No session is open"
+        if not state.edits:
+            return "Edit the video or behaviour\nto see what is predicted"
+        if self.found is None:
+            return self.status_words()
+        return "Select neurons that are asked\n(a number below)"
+
+    def traces(self) -> list[Trace]:
+        """Rows of the selected neurons that were asked, from state and results."""
+        state, found = self._controller.state, self.found
+        if state.session is None or state.window is None or found is None:
+            return []
+        time = state.window.timestamps["responses"]
+        is_old = self._controller.results.what_if_freshness != "fresh"
+        change = dict(zip(found.neurons.tolist(), found.change, strict=True))
+        rows = []
+        for neuron in state.selection:
+            before = predicted_of(found.before, neuron)
+            if before is None or not np.isfinite(before).any():
+                continue
+            name = state.session.units.names[neuron]
+            label = f"{name} · Δ {change[neuron]:.2f}"
+            shade = np.zeros(N_SAMPLES, np.uint8)
+            after = predicted_of(found.after, neuron)
+            rows.append(Trace(label, label, time, before, after, shade, is_old, LEAST))
+        return rows
+
+    def _draw_listed(self) -> None:
+        found = self.found
+        if found is None:
+            self.listed.setText("")
+            return
+        most = found.most_changed(N_LISTED)
+        if not len(most):
+            self.listed.setText("No prediction changes.")
+            return
+        change = dict(zip(found.neurons.tolist(), found.change, strict=True))
+        colour = self.palette().color(QPalette.ColorRole.WindowText).name()
+        links = [
+            f"<a href='{n}' style='color:{colour}'>{n}</a> Δ {change[n]:.2f}"
+            for n in most.tolist()
+        ]
+        self.listed.setText(f"Most changed: {' · '.join(links)}")
+
+    def _draw_cursor(self) -> None:
+        time_s = cursor_s(self._controller)
+        if time_s is not None:
+            self.stack.set_cursor(time_s)
