@@ -9,6 +9,7 @@ from typing import Any
 import grimp
 import pytest
 from importlinter.api import read_configuration
+from importlinter.contracts.acyclic_siblings import AcyclicSiblingsContract
 from importlinter.contracts.forbidden import ForbiddenContract
 from importlinter.contracts.layers import LayersContract
 
@@ -16,7 +17,13 @@ import omnimouse_app.window.launch
 import omnimouse_model
 import omnimouse_widgets
 
-KINDS = {"layers": LayersContract, "forbidden": ForbiddenContract}
+KINDS = {
+    "layers": LayersContract,
+    "forbidden": ForbiddenContract,
+    "acyclic_siblings": AcyclicSiblingsContract,
+}
+MOST_FILES = 20
+"""Files of one folder, without `__init__.py`: more cannot be taken in at a glance."""
 MODEL, WIDGETS = "omnimouse_model", "omnimouse_widgets"
 PLANTED = [
     ("rooms", f"{MODEL}.data", f"{MODEL}.predict"),
@@ -44,6 +51,10 @@ PLANTED = [
     ("no-torch", f"{MODEL}.data", "torch"),
     ("no-torch", f"{MODEL}.masks.mask", "torch"),
     ("no-torch", f"{MODEL}.live", "torch"),
+    ("no-cycles", f"{MODEL}.data.clock", f"{MODEL}.data.session"),
+    ("no-cycles", f"{MODEL}.live.neurons.planes", f"{MODEL}.live.controller"),
+    ("no-cycles", f"{WIDGETS}.qt.style.form", f"{WIDGETS}.qt.control.panel"),
+    ("no-cycles", "omnimouse_app.field.layers", "omnimouse_app.window.docks"),
 ]
 
 
@@ -57,7 +68,12 @@ def configuration():
 def imports(configuration):
     """Which module imports which, read once."""
     packages = configuration["session_options"]["root_packages"]
-    return grimp.build_graph(*packages, include_external_packages=True, cache_dir=None)
+    return grimp.build_graph(
+        *packages,
+        include_external_packages=True,
+        exclude_type_checking_imports=True,
+        cache_dir=None,
+    )
 
 
 def contract_holds(contract: dict[str, Any], configuration: Any, imports: Any) -> bool:
@@ -86,6 +102,16 @@ def test_a_planted_import_breaks_its_contract(
     assert importer in planted.modules
     planted.add_import(importer=importer, imported=imported)
     assert not contract_holds(contract, configuration, planted)
+
+
+@pytest.mark.parametrize("package", ["model", "widgets", "omnimouse_app"])
+def test_no_folder_has_more_files_than_can_be_read_at_a_glance(root, package):
+    folders = [root / package, *(root / package).rglob("*/")]
+    assert {
+        folder.name: len(files)
+        for folder in folders
+        if len(files := [*folder.glob("[!_]*.py")]) > MOST_FILES
+    } == {}
 
 
 @pytest.mark.process

@@ -15,7 +15,9 @@ pytestmark = [pytest.mark.gui, pytest.mark.slow]
 def test_a_condition_is_pinned_compared_over_ten_seconds_and_taken_back(dock, echo):
     controller, panel = dock.controller, dock.panels["Traces"]
     pins, state, stack = controller.pins, controller.state, panel.stack
+    dock.main_window.activateWindow()
     stack.canvas.setFocus()
+    wait_for(stack.canvas.hasFocus, "the keyboard")
     QTest.keyClick(panel, Qt.Key.Key_P, Qt.KeyboardModifier.ShiftModifier)
     assert [pin.name for pin in state.pins] == ["Video + behaviour"]
     pinned = state.mask

@@ -58,12 +58,14 @@ def test_it_is_sorted_in_the_kernel_and_unknown_values_stay_last(
     for descending in (False, True):
         table_page.forget()
         part.set_state({"sort_by": "score", "descending": descending})
-        table_page.wait_for("table")
-        first = rows(table_page)["neurons"][:3]
-        assert sorted(first) == [4, 6, 8]
-        scores = controller.results.scores[first]
-        steps = np.diff(scores)
-        assert (steps <= 0).all() if descending else (steps >= 0).all()
+
+        def is_sorted(*_: Any, descending: bool = descending) -> bool:
+            first = rows(table_page)["neurons"][:3]
+            steps = np.diff(controller.results.scores[first])
+            in_order = (steps <= 0).all() if descending else (steps >= 0).all()
+            return sorted(first) == [4, 6, 8] and bool(in_order)
+
+        table_page.wait_for("table", is_sorted)  # the stroke is drawn before the order
     with pytest.raises(Exception, match="sort_by"):
         part.sort_by = "size"
 
