@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         NeuronFactsPanel as NeuronFactsPanel,
     )
     from omnimouse_widgets.qt.neurons.panel import NeuronsPanel as NeuronsPanel
+    from omnimouse_widgets.qt.neurons.repeats_panel import RepeatsPanel as RepeatsPanel
     from omnimouse_widgets.qt.raster.panel import RasterPanel as RasterPanel
     from omnimouse_widgets.qt.recordings.panel import RecordingsPanel as RecordingsPanel
     from omnimouse_widgets.qt.style.ui_thread import qt_post as qt_post
@@ -30,20 +31,20 @@ if TYPE_CHECKING:
     from omnimouse_widgets.qt.what_if.panel import WhatIfPanel as WhatIfPanel
 
 _HOMES = {
-    "BehaviorPanel": "behavior",
-    "ContextPanel": "context",
-    "ControlPanel": "control",
-    "NeuronFactsPanel": "neuron_facts",
-    "NeuronsPanel": "neurons",
-    "Playback": "playback",
-    "RasterPanel": "raster",
-    "RecordingsPanel": "recordings",
-    "RepeatsPanel": "repeats",
-    "StimulusPanel": "stimulus",
-    "TimePanel": "time",
-    "TracesPanel": "traces",
-    "WhatIfPanel": "what_if",
-    "qt_post": "hop",
+    "BehaviorPanel": "traces.behavior_panel",
+    "ContextPanel": "context.panel",
+    "ControlPanel": "control.panel",
+    "NeuronFactsPanel": "neurons.info_panel",
+    "NeuronsPanel": "neurons.panel",
+    "Playback": "timeline.playback",
+    "RasterPanel": "raster.panel",
+    "RecordingsPanel": "recordings.panel",
+    "RepeatsPanel": "neurons.repeats_panel",
+    "StimulusPanel": "timeline.stimulus_panel",
+    "TimePanel": "timeline.panel",
+    "TracesPanel": "traces.panel",
+    "WhatIfPanel": "what_if.panel",
+    "qt_post": "style.ui_thread",
 }
 __all__ = [
     "BehaviorPanel",
