@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from omnimouse_model.data.session_index import Catalogue as Catalogue
     from omnimouse_model.data.session_index import catalogue as catalogue
     from omnimouse_model.data.window import Window as Window
+    from omnimouse_model.data.window_spec import OMNIMOUSE as OMNIMOUSE
+    from omnimouse_model.data.window_spec import WindowSpec as WindowSpec
     from omnimouse_model.demo import demo_session as demo_session
     from omnimouse_model.demo import unseen_session as unseen_session
     from omnimouse_model.errors import CheckpointError as CheckpointError
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from omnimouse_model.train.finetune.run import finetune as finetune
 
 _HOMES = {
+    "OMNIMOUSE": "data.window_spec",
     "Catalogue": "data.session_index",
     "CheckpointError": "errors",
     "ContextSweep": "analysis.sweep.table",
@@ -75,6 +78,7 @@ _HOMES = {
     "SessionFormatError": "errors",
     "UnsupportedRequestError": "errors",
     "Window": "data.window",
+    "WindowSpec": "data.window_spec",
     "catalogue": "data.session_index",
     "check_alignment": "analysis.clock_check",
     "context_sweep": "analysis.sweep.run",

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-RESPONSE_RATE_HZ = 30.0
-SCREEN_RATE_HZ = 30.0
-BEHAVIOR_RATE_HZ = 20.0
-N_SAMPLES = 60
-N_FRAMES = 60
-N_BEHAVIOR = 40
-WINDOW_S = 2.0
+from omnimouse_model.data.window_spec import BEHAVIOR_RATE_HZ as BEHAVIOR_RATE_HZ
+from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.data.window_spec import SCREEN_RATE_HZ as SCREEN_RATE_HZ
+
+RESPONSE_RATE_HZ = OMNIMOUSE.response_rate_hz
+N_SAMPLES = OMNIMOUSE.n_samples
+N_FRAMES = OMNIMOUSE.n_frames
+N_BEHAVIOR = OMNIMOUSE.n_behavior
+WINDOW_S = OMNIMOUSE.duration_s
 EDGE_MARGIN_S = 0.5
 FRAME_TOLERANCE_S = 1e-4
 NAN_MARGIN_S = 0.05

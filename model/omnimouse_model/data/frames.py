@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float32, Shaped
 
-VIDEO_SIZE = (36, 64)
+from omnimouse_model.data.window_spec import VIDEO_SIZE
 
 
 def fit_video(

@@ -26,8 +26,9 @@ from omnimouse_model.data.edit_protocol import (
     Read,
     VideoEdit,
 )
-from omnimouse_model.data.frames import VIDEO_SIZE, fit_video
+from omnimouse_model.data.frames import fit_video
 from omnimouse_model.data.stimulus import MEAN_GRAY
+from omnimouse_model.data.window_spec import VIDEO_SIZE
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from psygnal import Signal
 
+from omnimouse_model.data.clock import WINDOW_S
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.compare.pins import Pins
@@ -21,13 +22,7 @@ from omnimouse_model.live.inference.apply import take_selected
 from omnimouse_model.live.inference.baseline import Beside
 from omnimouse_model.live.inference.client import Asking
 from omnimouse_model.live.inference.engine import Engine, Post, call_at_once
-from omnimouse_model.live.inference.stages import (
-    WINDOW_S,
-    Answering,
-    Load,
-    name_of,
-    step_between,
-)
+from omnimouse_model.live.inference.stages import Answering, Load, name_of, step_between
 from omnimouse_model.live.last_session import Memory, Remembered
 from omnimouse_model.live.mask.brush import CODE_NAMES, Spans, known_code
 from omnimouse_model.live.mask.presets import (

@@ -5,10 +5,10 @@ of masks, `remarks` what will not be seen or scored, `files` masks as text, `sel
 and `neuron_table` which neurons to show or ask.
 """
 
+from omnimouse_model.data.clock import N_FRAMES as N_FRAMES
+from omnimouse_model.data.clock import N_SAMPLES as N_SAMPLES
 from omnimouse_model.masks.cells import HIDDEN as HIDDEN
 from omnimouse_model.masks.cells import MIXED as MIXED
-from omnimouse_model.masks.cells import N_FRAMES as N_FRAMES
-from omnimouse_model.masks.cells import N_SAMPLES as N_SAMPLES
 from omnimouse_model.masks.cells import PATTERN_WORDS as PATTERN_WORDS
 from omnimouse_model.masks.cells import STATE_WORDS as STATE_WORDS
 from omnimouse_model.masks.cells import TARGET as TARGET

@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from omnimouse_model.data.clock import N_SAMPLES
 from omnimouse_model.errors import MaskError
-from omnimouse_model.masks.cells import HIDDEN, N_SAMPLES, TARGET, VISIBLE, BehaviorMode
+from omnimouse_model.masks.cells import HIDDEN, TARGET, VISIBLE, BehaviorMode
 
 _RANK = np.array([0, 2, 1], np.uint8)
 """Rank of a code, and code of a rank: hidden < target < visible."""

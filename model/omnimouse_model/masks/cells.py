@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from omnimouse_model.data.clock import N_SAMPLES
 from omnimouse_model.errors import MaskError
 
 HIDDEN, VISIBLE, TARGET = 0, 1, 2
@@ -31,8 +32,6 @@ def _pattern_words() -> list[str]:
 
 PATTERN_WORDS = tuple(_pattern_words())
 """Words of `Mask.patterns_in`: a state, a mixed one by both ends: `hidden → target`."""
-N_SAMPLES = 60
-N_FRAMES = 60
 TOKEN_SAMPLES, TOKEN_STRIDE = 10, 5
 GUARD_SAMPLES = 5
 BehaviorMode = Literal["visible", "target", "hidden"]

@@ -20,8 +20,9 @@ from typing import Any, get_args
 import numpy as np
 
 from omnimouse_model.atomic import atomic_path
+from omnimouse_model.data.clock import N_FRAMES, N_SAMPLES
 from omnimouse_model.errors import MaskError
-from omnimouse_model.masks.cells import N_FRAMES, N_SAMPLES, BehaviorMode
+from omnimouse_model.masks.cells import BehaviorMode
 
 FORMAT, VERSION = "omnimouse-mask", 1
 MOST_NEURONS = 1_000_000

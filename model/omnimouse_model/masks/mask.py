@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.clock import N_FRAMES, N_SAMPLES
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import algebra, files
 from omnimouse_model.masks.cells import (
     GUARD_SAMPLES,
     HIDDEN,
     MIXED,
-    N_FRAMES,
-    N_SAMPLES,
     PATTERN_WORDS,
     TARGET,
     TOKEN_STRIDE,

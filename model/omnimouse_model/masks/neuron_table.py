@@ -14,14 +14,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from omnimouse_model.data.clock import N_SAMPLES
 from omnimouse_model.data.session import Session
-from omnimouse_model.masks.cells import (
-    MIXED,
-    N_SAMPLES,
-    PATTERN_WORDS,
-    STATE_WORDS,
-    THEN,
-)
+from omnimouse_model.masks.cells import MIXED, PATTERN_WORDS, STATE_WORDS, THEN
 from omnimouse_model.masks.mask import Mask
 
 COMPARISONS: Final[dict[str, Callable[[Any, Any], Any]]] = {

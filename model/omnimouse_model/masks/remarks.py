@@ -10,9 +10,9 @@ from typing import Literal
 
 import numpy as np
 
+from omnimouse_model.data.clock import N_SAMPLES
 from omnimouse_model.masks.cells import (
     GUARD_SAMPLES,
-    N_SAMPLES,
     TOKEN_SAMPLES,
     after_visible,
     entering,

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from omnimouse_model.data.clock import N_SAMPLES
 from omnimouse_model.data.session import Session
-from omnimouse_model.masks.cells import N_SAMPLES, HasNeurons, count_neurons
+from omnimouse_model.masks.cells import HasNeurons, count_neurons
 from omnimouse_model.masks.mask import Mask
 from omnimouse_model.masks.neuron_table import kept_rows, table_columns
 

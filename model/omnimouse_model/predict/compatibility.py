@@ -84,9 +84,9 @@ def _lacks(needs: Needs, session: Session) -> list[str]:
             "hidden"
         )
     rate_hz = session.responses.rate_hz
-    if rate_hz < needs.response_rate_hz * 0.9:
+    if rate_hz < needs.spec.response_rate_hz * 0.9:
         found.append(
             f"responses {rate_hz:.3g} times a second instead of "
-            f"{needs.response_rate_hz:.3g}: each is held until the next"
+            f"{needs.spec.response_rate_hz:.3g}: each is held until the next"
         )
     return found

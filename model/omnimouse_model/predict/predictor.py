@@ -8,6 +8,7 @@ import numpy as np
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.masks import Mask
 
 
@@ -25,7 +26,8 @@ class Needs:
     behavior_channels: int | None = None
     withholds_video: bool = True
     """False for checkpoints whose hidden frames can still inform a prediction."""
-    response_rate_hz: float = 30.0
+    spec: WindowSpec = OMNIMOUSE
+    """Duration, rates and sizes of the windows that it reads."""
     sessions: frozenset[str] | None = None
     n_neurons: Mapping[str, int] = field(default_factory=dict, hash=False)
     """How many neurons it knows of each of those sessions."""

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.summary import score_summary
+from omnimouse_model.data.clock import N_FRAMES, N_SAMPLES
 from omnimouse_model.live.project.report_data import Reported
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, asked_cells, remarks_on
-from omnimouse_model.masks.cells import N_FRAMES, N_SAMPLES, PATTERN_WORDS
+from omnimouse_model.masks.cells import PATTERN_WORDS
 from omnimouse_model.masks.mask import seen_cells
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.markup import (

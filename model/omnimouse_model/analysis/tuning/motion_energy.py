@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from omnimouse_model.data.clock import SCREEN_RATE_HZ
-from omnimouse_model.data.frames import VIDEO_SIZE
+from omnimouse_model.data.window_spec import VIDEO_SIZE
 
 TAPS = 15
 """Frames that a temporal filter reaches back, half a second."""

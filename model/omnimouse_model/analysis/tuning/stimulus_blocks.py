@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from omnimouse_model.data.clock import SCREEN_RATE_HZ, frame_slot
-from omnimouse_model.data.frames import VIDEO_SIZE, fit_video
+from omnimouse_model.data.frames import fit_video
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.window import SCREEN_MEAN, SCREEN_STD
+from omnimouse_model.data.window_spec import VIDEO_SIZE
 
 BLOCK = 600
 """Samples of a block: 20 s."""

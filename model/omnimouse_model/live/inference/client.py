@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 
+from omnimouse_model.data.clock import WINDOW_S
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.apply import (
     apply_answer,
@@ -14,12 +15,7 @@ from omnimouse_model.live.inference.apply import (
 )
 from omnimouse_model.live.inference.engine import Answer, Engine
 from omnimouse_model.live.inference.pinned_stages import PinRequest
-from omnimouse_model.live.inference.stages import (
-    WINDOW_S,
-    LiveRequest,
-    LoadRequest,
-    Stage,
-)
+from omnimouse_model.live.inference.stages import LiveRequest, LoadRequest, Stage
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.predict.devices import Residence

@@ -17,6 +17,7 @@ from omnimouse_model.analysis.evaluate.stitching import window_scores
 from omnimouse_model.analysis.in_silico.counterfactual import WhatIf, what_if
 from omnimouse_model.analysis.sweep.live_sweep import SEEDS, live_sweep
 from omnimouse_model.analysis.sweep.table import ContextSweep
+from omnimouse_model.data.clock import WINDOW_S
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
@@ -41,7 +42,6 @@ from omnimouse_model.predict.devices import (
 )
 from omnimouse_model.predict.predictor import Needs, Prediction, Predictor
 
-WINDOW_S = 2.0
 Load = Callable[[str, Session | None, str], Predictor]
 """Makes a predictor from its name, for a session if there is one, on a device."""
 

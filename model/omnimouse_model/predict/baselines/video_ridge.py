@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from omnimouse_model.data.clock import RESPONSE_RATE_HZ, SCREEN_RATE_HZ
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import without_missing
 from omnimouse_model.masks import N_SAMPLES, Mask
@@ -45,7 +46,6 @@ N_FEATURES = (
     PLACES[0] * PLACES[1] * ORIENTATIONS * len(WAVELENGTHS_PX) * len(SPEEDS_HZ) * 2
 )
 CALCIUM_DECAY_S = 0.22
-_RATE_HZ = 30.0
 _TAPS = 15
 _SCORED = slice(30, 60)
 _NEEDS = Needs(sees_responses=False, sees_video=True, sees_behavior=True)
@@ -85,7 +85,7 @@ def temporal_filters() -> np.ndarray:
 
     Before the window the first frame is taken to have been there all along.
     """
-    delay = np.arange(_TAPS) / _RATE_HZ
+    delay = np.arange(_TAPS) / SCREEN_RATE_HZ
     envelope = (delay / 0.06) ** 2 * np.exp(-delay / 0.045)
     pairs = []
     for speed in SPEEDS_HZ:
@@ -98,7 +98,7 @@ def temporal_filters() -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _calcium() -> np.ndarray:
-    delay = np.arange(N_SAMPLES) / _RATE_HZ
+    delay = np.arange(N_SAMPLES) / RESPONSE_RATE_HZ
     kernel = np.exp(-delay / CALCIUM_DECAY_S)
     return _causal(kernel / kernel.sum()).astype(np.float32)
 

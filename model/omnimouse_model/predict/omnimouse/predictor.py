@@ -19,6 +19,7 @@ from torch import Tensor
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask, asked_cells
 from omnimouse_model.nets.layout import Layout
@@ -135,7 +136,7 @@ class TransformerPredictor:
             predicts_behavior=True,
             behavior_channels=self.net.config.behavior_channels,
             withholds_video=self.net.config.hidden_video == "blank",
-            response_rate_hz=self.net.config.sample_rate_hz,
+            spec=replace(OMNIMOUSE, response_rate_hz=self.net.config.sample_rate_hz),
             sessions=frozenset(known),
             n_neurons=known,
         )

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from omnimouse_model.data.clock import N_FRAMES, SCREEN_RATE_HZ
+from omnimouse_model.data.clock import SCREEN_RATE_HZ, WINDOW_S
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError
 from omnimouse_model.train.batches import TrainingSession, training_session
@@ -18,7 +18,6 @@ SHARE = 0.05
 STRIDE = 30
 STRETCH_S = 10.0
 """Of the time that is held out in one piece; less where a session is short."""
-WINDOW_S = N_FRAMES / SCREEN_RATE_HZ
 PARTS = 20
 """Stretches that a short session is divided into at least, as far as windows fit."""
 

@@ -10,9 +10,9 @@ from qtpy.QtCore import QRectF, QSignalBlocker, Qt
 from qtpy.QtGui import QPainter
 from qtpy.QtWidgets import QHBoxLayout, QSpinBox, QToolButton, QVBoxLayout, QWidget
 
+from omnimouse_model.data.clock import WINDOW_S
 from omnimouse_model.data.overview import Overview
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.inference.stages import WINDOW_S
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.traces.tier_band import (
     KindBar,

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from omnimouse_model.data.frames import VIDEO_SIZE
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.stimulus import Stimulus
+from omnimouse_model.data.window_spec import VIDEO_SIZE
 
 _SAMPLED_TRIALS = 6
 _SAMPLED_FRAMES = 4

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnimouse_model.data.frames import VIDEO_SIZE, fit_video
+from omnimouse_model.data.frames import fit_video
 from omnimouse_model.data.io.hdf5 import Hdf5
 from omnimouse_model.data.readers.build.decode_text import texts_of
 from omnimouse_model.data.readers.build.notes import Notes
@@ -18,6 +18,7 @@ from omnimouse_model.data.readers.build.presentations import (
 from omnimouse_model.data.readers.build.size_limits import MOST_FRAMES, check_extent
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.stimulus import Stimulus
+from omnimouse_model.data.window_spec import VIDEO_SIZE
 
 if TYPE_CHECKING:
     import h5py

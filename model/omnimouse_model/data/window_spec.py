@@ -1,0 +1,169 @@
+"""The time base of a model: duration, rates and sizes of its windows."""
+
+from dataclasses import dataclass
+from math import isclose, isfinite
+from typing import Literal
+
+Responses = Literal["trace", "count"]
+Alignment = Literal["grid", "trial"]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSpec:
+    """Video of a window.
+
+    Parameters
+    ----------
+    rate_hz
+        Frames per second.
+    height, width
+        Size of a frame in pixels.
+    is_raw
+        True for uint8 frames as recorded, False for normalised frames.
+    """
+
+    rate_hz: float
+    height: int
+    width: int
+    is_raw: bool = False
+
+    def __post_init__(self) -> None:
+        _require_positive("video.rate_hz", self.rate_hz)
+        _require_positive("video.height", self.height)
+        _require_positive("video.width", self.width)
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviorSpec:
+    """Behaviour of a window: its rate in Hz and its channels by name, in order."""
+
+    rate_hz: float
+    channels: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _require_positive("behavior.rate_hz", self.rate_hz)
+        if not self.channels or len(set(self.channels)) != len(self.channels):
+            raise ValueError(
+                f"behavior.channels is {self.channels!r}; expected at least one name, "
+                "and each name once."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSpec:
+    """Duration, rates and sizes of the windows that a predictor reads.
+
+    Parameters
+    ----------
+    duration_s
+        Length of a window in seconds.
+    response_rate_hz
+        Response samples per second.
+    responses
+        "trace" for sampled signals, which are interpolated, or "count" for events,
+        which are counted per bin and never interpolated.
+    video, behavior
+        None for a predictor that does not read the stream.
+    warmup_s
+        Time before the window that is read and never scored.
+    align
+        "grid" for windows on the sampling grid of the session, "trial" for windows
+        that begin at a trial.
+    trial_offset_s
+        Start of a window relative to the onset of its trial; 0 for "grid".
+
+    Raises
+    ------
+    ValueError
+        A value is out of range, or a window does not contain a whole number of
+        samples. The message names the field and the value.
+
+    Examples
+    --------
+    >>> spec = WindowSpec(duration_s=3.0, response_rate_hz=50.0, responses="count")
+    >>> spec.n_samples, spec.n_frames, spec.n_behavior
+    (150, 0, 0)
+    """
+
+    duration_s: float
+    response_rate_hz: float
+    responses: Responses = "trace"
+    video: VideoSpec | None = None
+    behavior: BehaviorSpec | None = None
+    warmup_s: float = 0.0
+    align: Alignment = "grid"
+    trial_offset_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require_positive("duration_s", self.duration_s)
+        _require_positive("response_rate_hz", self.response_rate_hz)
+        if self.responses not in ("trace", "count"):
+            raise ValueError(
+                f"responses is {self.responses!r}, not 'trace' or 'count'."
+            )
+        if self.align not in ("grid", "trial"):
+            raise ValueError(f"align is {self.align!r}, not 'grid' or 'trial'.")
+        if not (isfinite(self.warmup_s) and self.warmup_s >= 0):
+            raise ValueError(f"warmup_s is {self.warmup_s!r}; expected at least 0.")
+        if not isfinite(self.trial_offset_s):
+            raise ValueError(f"trial_offset_s is {self.trial_offset_s!r}, not finite.")
+        if self.align == "grid" and self.trial_offset_s:
+            raise ValueError(
+                f"trial_offset_s is {self.trial_offset_s!r}, but align is 'grid'; "
+                "only windows that begin at a trial have an offset."
+            )
+        _ = self.n_samples, self.n_frames, self.n_behavior  # each raises ValueError
+
+    @property
+    def n_samples(self) -> int:
+        """Response samples of a window."""
+        return _whole("response_rate_hz", self.duration_s, self.response_rate_hz)
+
+    @property
+    def n_frames(self) -> int:
+        """Video frames of a window; 0 without video."""
+        if self.video is None:
+            return 0
+        return _whole("video.rate_hz", self.duration_s, self.video.rate_hz)
+
+    @property
+    def n_behavior(self) -> int:
+        """Behaviour samples of a window; 0 without behaviour."""
+        if self.behavior is None:
+            return 0
+        return _whole("behavior.rate_hz", self.duration_s, self.behavior.rate_hz)
+
+
+def _require_positive(field: str, value: float) -> None:
+    if not (isfinite(value) and value > 0):
+        raise ValueError(f"{field} is {value!r}; expected a finite value above 0.")
+
+
+def _whole(field: str, duration_s: float, rate_hz: float) -> int:
+    """Return the number of samples of a window, which must be a whole number."""
+    # A duration such as 0.3 s has no exact binary value: compare with a tolerance.
+    count = round(duration_s * rate_hz)
+    if count < 1 or not isclose(duration_s * rate_hz, count, rel_tol=1e-9):
+        raise ValueError(
+            f"duration_s = {duration_s!r} at {field} = {rate_hz!r} is "
+            f"{duration_s * rate_hz:.6g} samples; expected a whole number."
+        )
+    return count
+
+
+_OMNIMOUSE_VIDEO = VideoSpec(rate_hz=30.0, height=36, width=64)
+_OMNIMOUSE_BEHAVIOR = BehaviorSpec(
+    rate_hz=20.0,
+    channels=("pupil_size", "pupil_dsize", "pupil_x", "pupil_y", "running"),
+)
+OMNIMOUSE = WindowSpec(
+    duration_s=2.0,
+    response_rate_hz=30.0,
+    video=_OMNIMOUSE_VIDEO,
+    behavior=_OMNIMOUSE_BEHAVIOR,
+)
+"""Windows of OmniMouse: 60 response samples, 60 frames of 36 x 64, 40 of behaviour."""
+VIDEO_SIZE = (_OMNIMOUSE_VIDEO.height, _OMNIMOUSE_VIDEO.width)
+"""Height and width of OmniMouse's frames."""
+SCREEN_RATE_HZ = _OMNIMOUSE_VIDEO.rate_hz
+BEHAVIOR_RATE_HZ = _OMNIMOUSE_BEHAVIOR.rate_hz
