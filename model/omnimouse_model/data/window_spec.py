@@ -2,10 +2,6 @@
 
 from dataclasses import dataclass
 from math import isclose, isfinite
-from typing import Literal
-
-Responses = Literal["trace", "count"]
-Alignment = Literal["grid", "trial"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +83,11 @@ class WindowSpec:
 
     duration_s: float
     response_rate_hz: float
-    responses: Responses = "trace"
+    responses: str = "trace"
     video: VideoSpec | None = None
     behavior: BehaviorSpec | None = None
     warmup_s: float = 0.0
-    align: Alignment = "grid"
+    align: str = "grid"
     trial_offset_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -134,7 +130,7 @@ class WindowSpec:
         return _whole("behavior.rate_hz", self.duration_s, self.behavior.rate_hz)
 
 
-def _require_positive(field: str, value: float) -> None:
+def _require_positive(field: str, value: int | float) -> None:
     if not (isfinite(value) and value > 0):
         raise ValueError(f"{field} is {value!r}; expected a finite value above 0.")
 
